@@ -1,0 +1,98 @@
+"""Settings: everything a process is told from outside, read from POINTBANK_* when `Settings()` is called."""
+
+from typing import Any, Literal, Self
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared import credentials
+
+
+class NotConfigured(Exception):
+    """A setting that this process needs is missing; the message names the variable to set."""
+
+
+def _address(known: dict[str, Any]) -> tuple[str, int]:
+    """Host (or socket directory) and port of the administrator's DSN, else the local server."""
+    parts = urlsplit(known.get("postgres_dsn") or "")
+    query = {key: found[0] for key, found in parse_qs(parts.query).items()}
+    return query.get("host") or parts.hostname or "127.0.0.1", int(query.get("port") or parts.port or 5432)
+
+
+class Settings(BaseSettings):
+    """Frozen. Secrets and DSNs are left out of its repr, so that it may be logged."""
+
+    model_config = SettingsConfigDict(env_prefix="POINTBANK_", frozen=True, extra="forbid", env_ignore_empty=True)
+
+    # PostgreSQL: services use host and port with their own roles; the DSN is an administrator's (CLI, migrations).
+    postgres_dsn: str | None = Field(default=None, repr=False)
+    postgres_host: str = Field(default_factory=lambda known: _address(known)[0])
+    postgres_port: int = Field(default_factory=lambda known: _address(known)[1], ge=1, le=65535)
+    control_database: str = "pointbank_control"
+
+    # Redis or Valkey: only the relay writes service streams, so it may have a user of its own.
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)
+    relay_redis_url: str = Field(default_factory=lambda known: known["redis_url"], repr=False)
+    cell: str = "main"
+
+    # Secrets: the root for administrators and the all-in-one process; a lone service gets its own two.
+    secret: str | None = Field(default=None, repr=False)
+    service_secret: str | None = Field(default=None, repr=False)
+    identity_secret: str | None = Field(default=None, repr=False, description="Derived from secret when absent.")
+
+    jwt_keys: str | None = Field(default=None, description="Path or URL of a JWKS with the public keys.")
+    jwt_issuer: str = "pointbank-dev"
+    jwt_audience: str = "pointbank"
+
+    environment: Literal["development", "production"] = "development"
+    log: Literal["json", "console", "auto"] = "auto"
+
+    # The lane. A batch is one transaction: larger ones amortise the commit, smaller ones hold locks for less time.
+    batch_items: int = Field(default=500, ge=1, le=5000)
+    http_batch_items: int = Field(default=256, ge=1, le=5000)
+    pool_size: int = Field(default=4, ge=1, description="Connections per tenant, service and process, at most.")
+    statement_timeout_ms: int = Field(default=10_000, ge=1)
+    lock_timeout_ms: int = Field(default=2_000, ge=1)
+
+    # Consumers. The lease must exceed the worst time of a batch, or a slow consumer's entries are taken from it.
+    reclaim_idle_ms: int = Field(default=15_000, ge=1)
+    poison_attempts: int = Field(default=10, ge=1)
+    awaited_deadline_s: int = Field(default=900, ge=0)
+
+    # Retention. A stream is trimmed only below what every required consumer has applied, whatever stands here.
+    stream_retention_s: int = Field(default=3_600, ge=0)
+    outbox_retention_days: int = Field(default=14, ge=1)
+    dead_letter_retention_days: int = Field(default=90, ge=1)
+
+    @model_validator(mode="after")
+    def _refuse_development_values_in_production(self) -> Self:
+        if self.environment == "production" and self.jwt_keys is None:
+            raise ValueError("POINTBANK_JWT_KEYS is required in production")
+        return self
+
+    def secret_of(self, service: str) -> str:
+        """The secret from which this service's passwords derive; NotConfigured when none was given."""
+        if self.secret is not None:
+            return credentials.service_secret(self.secret, service)
+        if self.service_secret is not None:
+            return self.service_secret
+        raise NotConfigured("set POINTBANK_SERVICE_SECRET (or POINTBANK_SECRET for the all-in-one process)")
+
+    def password_of(self, service: str, role: str) -> str:
+        """The password with which `role` of `service` logs in."""
+        return credentials.role_password(self.secret_of(service), role)
+
+    def identity_root(self) -> str:
+        """The secret from which each tenant's identity key derives; the same in every service."""
+        if self.identity_secret is not None:
+            return self.identity_secret
+        if self.secret is not None:
+            return credentials.service_secret(self.secret, "identity")
+        raise NotConfigured("set POINTBANK_IDENTITY_SECRET")
+
+    def admin_dsn(self) -> str:
+        """The administrator's DSN; NotConfigured in a process that was not given one."""
+        if self.postgres_dsn is None:
+            raise NotConfigured("set POINTBANK_POSTGRES_DSN to a DSN of a database administrator")
+        return self.postgres_dsn
