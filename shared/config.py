@@ -23,9 +23,11 @@ def _address(known: dict[str, Any]) -> tuple[str, int]:
 class Settings(BaseSettings):
     """Frozen. Secrets and DSNs are left out of its repr, so that it may be logged."""
 
-    model_config = SettingsConfigDict(env_prefix="POINTBANK_", frozen=True, extra="forbid", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="POINTBANK_", frozen=True, extra="forbid", env_ignore_empty=True
+    )
 
-    # PostgreSQL: services use host and port with their own roles; the DSN is an administrator's (CLI, migrations).
+    # PostgreSQL: services use host and port with roles of their own; the DSN is an administrator's.
     postgres_dsn: str | None = Field(default=None, repr=False)
     postgres_host: str = Field(default_factory=lambda known: _address(known)[0])
     postgres_port: int = Field(default_factory=lambda known: _address(known)[1], ge=1, le=65535)
@@ -39,28 +41,28 @@ class Settings(BaseSettings):
     # Secrets: the root for administrators and the all-in-one process; a lone service gets its own two.
     secret: str | None = Field(default=None, repr=False)
     service_secret: str | None = Field(default=None, repr=False)
-    identity_secret: str | None = Field(default=None, repr=False, description="Derived from secret when absent.")
+    identity_secret: str | None = Field(default=None, repr=False)  # else derived from secret
 
-    jwt_keys: str | None = Field(default=None, description="Path or URL of a JWKS with the public keys.")
+    jwt_keys: str | None = None  # path or URL of a JWKS with the public keys
     jwt_issuer: str = "pointbank-dev"
     jwt_audience: str = "pointbank"
 
     environment: Literal["development", "production"] = "development"
     log: Literal["json", "console", "auto"] = "auto"
 
-    # The lane. A batch is one transaction: larger ones amortise the commit, smaller ones hold locks for less time.
+    # The lane. A batch is one transaction: large ones amortise the commit, small ones hold locks less long.
     batch_items: int = Field(default=500, ge=1, le=5000)
     http_batch_items: int = Field(default=256, ge=1, le=5000)
-    pool_size: int = Field(default=4, ge=1, description="Connections per tenant, service and process, at most.")
+    pool_size: int = Field(default=4, ge=1)  # connections per tenant, service and process, at most
     statement_timeout_ms: int = Field(default=10_000, ge=1)
     lock_timeout_ms: int = Field(default=2_000, ge=1)
 
-    # Consumers. The lease must exceed the worst time of a batch, or a slow consumer's entries are taken from it.
+    # Consumers. The lease exceeds the worst time of a batch, or a slow consumer loses its entries to another.
     reclaim_idle_ms: int = Field(default=15_000, ge=1)
     poison_attempts: int = Field(default=10, ge=1)
     awaited_deadline_s: int = Field(default=900, ge=0)
 
-    # Retention. A stream is trimmed only below what every required consumer has applied, whatever stands here.
+    # Retention. Whatever stands here, a stream is trimmed only below what every consumer has applied.
     stream_retention_s: int = Field(default=3_600, ge=0)
     outbox_retention_days: int = Field(default=14, ge=1)
     dead_letter_retention_days: int = Field(default=90, ge=1)
