@@ -1,0 +1,81 @@
+"""Connections to PostgreSQL: each service logs in with its own role, lazily and in small pools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+
+from shared.config import Settings
+
+Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+Pool = asyncpg.Pool[asyncpg.Record]
+
+TRANSIENT = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    ConnectionError,
+    TimeoutError,
+    OSError,
+)
+"""Faults that a later try can survive: the server or the way to it, never the item. QueryCanceled is told apart first."""
+
+
+async def _keep(_: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Our code leaves nothing behind in a session (no advisory locks, no LISTEN): the usual reset is a wasted round trip."""
+
+
+def role_of(tenant: str, service: str) -> str:
+    """The login role of a service in a tenant's database."""
+    return f"pb_{tenant}_{service}"
+
+
+def database_of(tenant: str) -> str:
+    """The name of a tenant's database."""
+    return f"pb_{tenant}"
+
+
+async def open_pool(
+    settings: Settings,
+    *,
+    database: str,
+    user: str,
+    password: str,
+    size: int,
+    application: str,
+    host: str | None = None,
+    port: int | None = None,
+) -> Pool:
+    """A pool that opens nothing until it is asked, and closes what stands idle for a minute."""
+    return await asyncpg.create_pool(
+        host=host or settings.postgres_host,
+        port=port or settings.postgres_port,
+        database=database,
+        user=user,
+        password=password,
+        min_size=0,
+        max_size=size,
+        max_inactive_connection_lifetime=60.0,
+        timeout=10,
+        reset=_keep,
+        server_settings={
+            "application_name": application,
+            "statement_timeout": str(settings.statement_timeout_ms),
+            "lock_timeout": str(settings.lock_timeout_ms),
+            "idle_in_transaction_session_timeout": "60000",
+            "timezone": "UTC",
+        },
+    )
+
+
+async def connect(dsn: str, **more: Any) -> asyncpg.Connection[asyncpg.Record]:
+    """One connection by DSN, for administrators' commands."""
+    return await asyncpg.connect(dsn, timeout=10, **more)

@@ -1,0 +1,72 @@
+"""Every event that crosses a boundary: the envelope, and one frozen struct for each type's `data`.
+
+Fields are only added, with defaults; a change of meaning is a new type (`.v2`). Readers ignore what they don't know.
+"""
+
+from shared.events.bills import (
+    BillAccrual,
+    BillAnswer,
+    BillRecorded,
+    BillRejected,
+    BillSettled,
+    PointsAccrued,
+)
+from shared.events.envelope import Envelope, EventData, decode_envelope, encode_event
+from shared.events.members import (
+    CardIssued,
+    EnrolledWallet,
+    HashedIdentity,
+    MemberEnrolled,
+    MerchantChanged,
+    ProgrammeActivated,
+)
+from shared.events.messages import MessageDelivered
+from shared.events.points import Balance, Lot, PointsCredited, PointsRedeemed, TakenLot, Worth
+from shared.events.tiers import TierChanged
+
+EVENTS: dict[str, type[EventData]] = {
+    event.TYPE: event
+    for event in (
+        ProgrammeActivated,
+        MerchantChanged,
+        MemberEnrolled,
+        CardIssued,
+        BillRecorded,
+        BillSettled,
+        BillRejected,
+        PointsAccrued,
+        PointsCredited,
+        PointsRedeemed,
+        TierChanged,
+        MessageDelivered,
+    )
+}
+"""CloudEvents type -> the struct of its data."""
+
+__all__ = [
+    "EVENTS",
+    "Balance",
+    "BillAccrual",
+    "BillAnswer",
+    "BillRecorded",
+    "BillRejected",
+    "BillSettled",
+    "CardIssued",
+    "EnrolledWallet",
+    "Envelope",
+    "EventData",
+    "HashedIdentity",
+    "Lot",
+    "MemberEnrolled",
+    "MerchantChanged",
+    "MessageDelivered",
+    "PointsAccrued",
+    "PointsCredited",
+    "PointsRedeemed",
+    "ProgrammeActivated",
+    "TakenLot",
+    "TierChanged",
+    "Worth",
+    "decode_envelope",
+    "encode_event",
+]

@@ -1,0 +1,87 @@
+"""The envelope: CloudEvents 1.0 in its JSON form, one object in the one field `event` of a stream entry."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+import msgspec
+
+
+class EventData(msgspec.Struct, frozen=True, kw_only=True):
+    """The `data` of one event type. `TYPE` is its CloudEvents type, `SOURCE` the service that says it."""
+
+    TYPE: ClassVar[str]
+    SOURCE: ClassVar[str]
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A CloudEvent. `data` stays raw JSON until its type is known; unknown attributes are ignored.
+
+    `sequence` counts the source's events about this subject from 1, as twelve digits.
+    """
+
+    id: str
+    source: str
+    type: str
+    specversion: str
+    data: msgspec.Raw
+    subject: str = ""
+    time: datetime | None = None
+    datacontenttype: str = ""
+    tenantid: str = ""
+    requestid: str = ""
+    causationid: str | None = None
+    traceparent: str | None = None
+    sequence: str = ""
+
+
+class _Out(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    tenantid: str
+    requestid: str
+    sequence: str
+    data: EventData
+    causationid: str | None = None
+    traceparent: str | None = None
+    specversion: str = msgspec.field(default_factory=lambda: "1.0")
+    datacontenttype: str = msgspec.field(default_factory=lambda: "application/json")
+
+
+_encode = msgspec.json.Encoder().encode
+decode_envelope = msgspec.json.Decoder(Envelope).decode
+"""Bytes of the field `event` -> Envelope; raises msgspec.DecodeError or msgspec.ValidationError."""
+
+
+def encode_event(
+    data: EventData,
+    *,
+    event_id: str,
+    subject: str,
+    time: datetime,
+    tenant: str,
+    request_id: str,
+    sequence: int,
+    causation_id: str | None = None,
+    traceparent: str | None = None,
+) -> bytes:
+    """The CloudEvent as JSON bytes, ready to be published as it is. `time` must be aware, UTC."""
+    return _encode(
+        _Out(
+            id=event_id,
+            source=data.SOURCE,
+            type=data.TYPE,
+            subject=subject,
+            time=time,
+            tenantid=tenant,
+            requestid=request_id,
+            sequence=f"{sequence:012d}",
+            data=data,
+            causationid=causation_id,
+            traceparent=traceparent,
+        )
+    )

@@ -1,0 +1,73 @@
+"""What members says: programmes, merchants, members, cards. Identities travel as keyed hashes only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+import msgspec
+
+from shared.events.envelope import EventData
+
+
+class HashedIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """`kind` is card_id, card_number, mobile, email or external_id; `hash` is hex (see shared.identity)."""
+
+    kind: str
+    hash: str
+
+
+class EnrolledWallet(msgspec.Struct, frozen=True, kw_only=True):
+    programme: str
+    wallet_id: UUID
+
+
+class ProgrammeActivated(EventData, frozen=True, kw_only=True):
+    """Subject: the programme's code. `document` is the whole version; it never changes."""
+
+    TYPE: ClassVar[str] = "programme.activated.v1"
+    SOURCE: ClassVar[str] = "/members"
+    programme: str
+    version: int
+    document: dict[str, Any]
+    activated_at: datetime
+
+
+class MerchantChanged(EventData, frozen=True, kw_only=True):
+    """Subject: the merchant's code. The whole state; `version` rises by one with each change."""
+
+    TYPE: ClassVar[str] = "merchant.changed.v1"
+    SOURCE: ClassVar[str] = "/members"
+    merchant: str
+    version: int
+    brand: str | None = None
+    name: dict[str, str] = {}
+    terminals: tuple[str, ...] = ()
+
+
+class MemberEnrolled(EventData, frozen=True, kw_only=True):
+    """Subject: the member_id."""
+
+    TYPE: ClassVar[str] = "member.enrolled.v1"
+    SOURCE: ClassVar[str] = "/members"
+    member_id: UUID
+    locale: str
+    channel: str
+    consented: bool
+    identities: tuple[HashedIdentity, ...]
+    wallets: tuple[EnrolledWallet, ...]
+    enrolled_at: datetime
+
+
+class CardIssued(EventData, frozen=True, kw_only=True):
+    """Subject: the member_id. `identities` are the card's id and number, hashed."""
+
+    TYPE: ClassVar[str] = "card.issued.v1"
+    SOURCE: ClassVar[str] = "/members"
+    member_id: UUID
+    wallet_id: UUID
+    programme: str
+    card_id: UUID
+    identities: tuple[HashedIdentity, ...]
+    issued_at: datetime

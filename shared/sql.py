@@ -1,0 +1,79 @@
+"""Named queries from `.sql` files. aiosql reads the files; asyncpg runs what it found.
+
+A name ending in nothing gives all rows, `^` one row or None, `$` one value, `!` runs without a result. Parameters are
+`:name`, given by keyword. aiosql's own asyncpg adapter looks every connection through with `dir()` and goes through an async
+generator at each call, which costs more than the rest of the call (docs/decisions/0002): so only its parser is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from importlib import resources
+from typing import Any
+
+import aiosql
+from aiosql.adapters.asyncpg import AsyncPGAdapter
+from aiosql.types import SQLOperationType
+
+Query = Callable[..., Awaitable[Any]]
+
+_METHODS = {
+    SQLOperationType.SELECT: "fetch",
+    SQLOperationType.SELECT_ONE: "fetchrow",
+    SQLOperationType.SELECT_VALUE: "fetchval",
+    SQLOperationType.INSERT_UPDATE_DELETE: "execute",
+}
+
+
+class Queries:
+    """The queries of one file, as coroutines `queries.name(connection, **parameters)`. Read at the first use."""
+
+    def __init__(self, package: str, file: str) -> None:
+        self._package, self._file = package, file
+        self._texts: dict[str, str] | None = None
+
+    def texts(self) -> dict[str, str]:
+        """Query name -> SQL with numbered parameters, as PostgreSQL gets it."""
+        if self._texts is None:
+            self._read()
+        assert self._texts is not None
+        return self._texts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.texts())
+
+    def __getattr__(self, name: str) -> Query:
+        if name.startswith("_") or self._texts is not None:
+            raise AttributeError(f"{self._package}/{self._file} has no query {name!r}")
+        self._read()
+        return getattr(self, name)  # type: ignore[no-any-return]
+
+    def _read(self) -> None:
+        text = resources.files(self._package).joinpath(self._file).read_text(encoding="utf-8")
+        adapter = AsyncPGAdapter()
+        # aiosql is generic in the adapter: given a callable it takes what it returns.
+        found = aiosql.from_str(text, lambda: adapter, mandatory_parameters=False)  # type: ignore[arg-type,return-value]
+        texts = {}
+        for name in found.available_queries:
+            function = getattr(found, name)
+            if not hasattr(function, "operation") or name.endswith("_cursor"):
+                continue
+            sql = function.sql.rstrip().rstrip(";")
+            texts[name] = sql
+            names = tuple(adapter.var_sorted[name])
+            setattr(self, name, _runner(_METHODS[function.operation], name, sql, names))
+        self._texts = texts
+
+
+def _runner(method: str, name: str, sql: str, names: tuple[str, ...]) -> Query:
+    async def run(connection: Any, **parameters: Any) -> Any:
+        if len(parameters) != len(names):
+            raise TypeError(f"query {name} takes {names}, got {tuple(parameters)}")
+        return await getattr(connection, method)(sql, *[parameters[key] for key in names])
+
+    return run
+
+
+def load(package: str, file: str = "queries.sql") -> Queries:
+    """The queries of `file` in `package`; nothing is read before the first use."""
+    return Queries(package, file)
