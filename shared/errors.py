@@ -1,0 +1,160 @@
+"""What is refused, and how: one table of public codes, one exception that carries them."""
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+import msgspec
+
+
+class Problem(NamedTuple):
+    """One public code: its HTTP status, its title, and where it may be told.
+
+    `frozen`: a refusal with this code is kept under the idempotency key and given again.
+    `stream_only`: it is the code of a dead letter, never of an HTTP answer.
+    """
+
+    status: int
+    title: str
+    frozen: bool = True
+    stream_only: bool = False
+
+
+def _shape(status: int, title: str) -> Problem:
+    # Seen before anything was decided: the caller mends the request and may use the same key.
+    return Problem(status, title, frozen=False)
+
+
+def _stream(title: str) -> Problem:
+    return Problem(422, title, frozen=False, stream_only=True)
+
+
+# Codes are added, never renamed: clients switch on them.
+PROBLEMS: dict[str, Problem] = {
+    "malformed_json": _shape(400, "The body is not JSON"),
+    "idempotency_key_missing": _shape(400, "Idempotency-Key is missing"),
+    "token_missing": _shape(401, "No token"),
+    "token_invalid": _shape(401, "The token is not valid"),
+    "token_expired": _shape(401, "The token has expired"),
+    "scope_missing": _shape(403, "The token lacks a scope"),
+    "tenant_forbidden": _shape(403, "The token is not for this tenant"),
+    "not_found": Problem(404, "Not found"),
+    "method_not_allowed": _shape(405, "Method not allowed"),
+    "idempotency_key_in_flight": _shape(409, "The first request with this key is still running"),
+    "bill_conflict": Problem(409, "Another bill has this reference"),
+    "identity_taken": Problem(409, "The identity belongs to another member"),
+    "insufficient_points": Problem(409, "Not enough points"),
+    "wallet_blocked": Problem(409, "The wallet is blocked"),
+    "programme_closed": Problem(409, "The programme is closed"),
+    "version_not_draft": Problem(409, "The version is not a draft"),
+    "not_yet_consistent": _shape(409, "Not consistent yet"),
+    "body_too_large": _shape(413, "The body is too large"),
+    "idempotency_key_reused": _shape(422, "The key was used with another request"),
+    "field_unknown": _shape(422, "Unknown field"),
+    "field_missing": _shape(422, "Missing field"),
+    "field_type": _shape(422, "Not an allowed value"),
+    "amount_out_of_range": Problem(422, "Amount out of range"),
+    "total_mismatch": Problem(422, "The total is not the sum of the lines"),
+    "currency_mismatch": Problem(422, "Not the programme's currency"),
+    "occurred_in_future": Problem(422, "Too far in the future"),
+    "occurred_too_early": Problem(422, "Before the backdating window"),
+    "card_check_digit": _shape(422, "Wrong check digit"),
+    "identity_ambiguous": _shape(422, "Not exactly one identity"),
+    "identity_malformed": _shape(422, "Malformed identity"),
+    "consent_required": Problem(422, "Consent is required"),
+    "member_unknown": Problem(422, "Unknown member"),
+    "merchant_unknown": Problem(422, "Unknown merchant"),
+    "terminal_unknown": Problem(422, "Unknown terminal"),
+    "programme_unknown": Problem(422, "Unknown programme"),
+    "programme_invalid": Problem(422, "The programme document has mistakes"),
+    # Not frozen although decided: nothing derived from such a body is stored, not even its hash.
+    "payment_card_number": _shape(422, "A payment card number"),
+    "rate_limited": _shape(429, "Too many requests"),
+    "internal_error": _shape(500, "Internal error"),
+    "tenant_unavailable": _shape(503, "The tenant is not available"),
+    "tenant_migrating": _shape(503, "The tenant is being migrated"),
+    "not_json": _stream("The entry is not JSON"),
+    "not_utf8": _stream("The entry is not UTF-8"),
+    "type_unknown": _stream("Unknown event type"),
+    "tenant_mismatch": _stream("The entry names another tenant"),
+    "id_reused": _stream("The event id was used for another event"),
+}
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One mistake: where it is (a JSON pointer, RFC 6901), its code, and a sentence."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class Refusal(Exception):
+    """An expected no. Subclasses give `code`, which must stand in PROBLEMS; the rest follows from it.
+
+    `detail` and `errors` are shown to callers and kept: they never quote personal data.
+    """
+
+    code: ClassVar[str]
+    status: ClassVar[int]
+    title: ClassVar[str]
+    frozen: ClassVar[bool]
+    detail: str
+    errors: tuple[FieldError, ...]
+
+    def __init_subclass__(cls) -> None:
+        problem = PROBLEMS[cls.code]
+        cls.status, cls.title, cls.frozen = problem.status, problem.title, problem.frozen
+
+    def __init__(self, detail: str, *, pointer: str | None = None, errors: Sequence[FieldError] = ()) -> None:
+        """With `pointer`, `errors` is that one field with this code and detail."""
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors) if pointer is None else (FieldError(pointer, self.code, detail), *errors)
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"
+
+
+def pointer_to(path: Sequence[str | int]) -> str:
+    """The JSON pointer (RFC 6901) of a path of keys and positions."""
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
+
+
+class NotFound(Refusal):
+    code = "not_found"
+
+
+class FieldUnknown(Refusal):
+    code = "field_unknown"
+
+
+class FieldMissing(Refusal):
+    code = "field_missing"
+
+
+class FieldType(Refusal):
+    code = "field_type"
+
+
+class AmountOutOfRange(Refusal):
+    code = "amount_out_of_range"
+
+
+class MemberUnknown(Refusal):
+    code = "member_unknown"
+
+
+class MerchantUnknown(Refusal):
+    code = "merchant_unknown"
+
+
+class TerminalUnknown(Refusal):
+    code = "terminal_unknown"
+
+
+class ProgrammeUnknown(Refusal):
+    code = "programme_unknown"
+
+
+class CurrencyMismatch(Refusal):
+    code = "currency_mismatch"
