@@ -35,7 +35,7 @@ class Money(msgspec.Struct, frozen=True, gc=False):
     currency: str
 
 
-class Points(msgspec.Struct, frozen=True):
+class Worth(msgspec.Struct, frozen=True):
     """Points with what they are worth, as they stand on the wire."""
 
     points: int
@@ -119,6 +119,6 @@ def points_for(amount_minor: int, point_value: str, currency: str) -> int:
     return -(-amount_minor * denominator // numerator)
 
 
-def worth(points: int, point_value: str, currency: str) -> Points:
+def worth(points: int, point_value: str, currency: str) -> Worth:
     """Points with their money, ready for the wire."""
-    return Points(points, Money(money_of(points, point_value, currency), currency))
+    return Worth(points, Money(money_of(points, point_value, currency), currency))
