@@ -47,7 +47,7 @@ $$;
 CREATE FUNCTION ensure_partitions() RETURNS int
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = {{schema}}, pg_catalog
+SET search_path = {{schema}}, pg_catalog, pg_temp
 SET timezone = 'UTC'
 AS $$
 DECLARE
@@ -64,7 +64,7 @@ BEGIN
             lower_bound := date_trunc(t.unit, clock_timestamp()) + k * ('1 ' || t.unit)::interval;
             upper_bound := lower_bound + ('1 ' || t.unit)::interval;
             child := t.parent || '_' || to_char(lower_bound, CASE t.unit WHEN 'day' THEN 'YYYYMMDD' ELSE 'YYYYMM' END);
-            IF to_regclass(format('%I.%I', '{{schema}}', child)) IS NOT NULL THEN
+            IF to_regclass(quote_ident(child)) IS NOT NULL THEN
                 CONTINUE;
             END IF;
             EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', child, t.parent);
@@ -140,7 +140,7 @@ GRANT SELECT, INSERT ON inbox TO {{service_role}};
 CREATE FUNCTION ensure_inbox(heard text, through bigint) RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
-SET search_path = {{schema}}, pg_catalog
+SET search_path = {{schema}}, pg_catalog, pg_temp
 SET lock_timeout = '2s'
 AS $$
 DECLARE
@@ -156,19 +156,19 @@ BEGIN
     LOCK TABLE partitioned IN SHARE ROW EXCLUSIVE MODE;
     INSERT INTO positions (stream) VALUES (heard) ON CONFLICT DO NOTHING;
     SELECT applied_through INTO applied FROM positions WHERE stream = heard;
-    IF to_regclass(format('%I.%I', '{{schema}}', list_child)) IS NULL THEN
+    IF to_regclass(quote_ident(list_child)) IS NULL THEN
         EXECUTE format('CREATE TABLE %I PARTITION OF inbox FOR VALUES IN (%L) PARTITION BY RANGE (n)', list_child, heard);
     END IF;
     FOR k IN (applied / span)..(through / span) LOOP
         child := list_child || '_' || k;
-        IF to_regclass(format('%I.%I', '{{schema}}', child)) IS NULL THEN
+        IF to_regclass(quote_ident(child)) IS NULL THEN
             EXECUTE format(
                 'CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%s) TO (%s)', child, list_child, k * span, (k + 1) * span);
         END IF;
     END LOOP;
     FOR child IN
         SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
-        WHERE i.inhparent = to_regclass(format('%I.%I', '{{schema}}', list_child))
+        WHERE i.inhparent = to_regclass(quote_ident(list_child))
             AND (split_part(c.relname, '_', 3)::bigint + 1) * span <= applied
     LOOP
         EXECUTE format('DROP TABLE %I', child);
@@ -216,7 +216,18 @@ CREATE TABLE idempotency (
     PRIMARY KEY (principal, route, key)
 );
 
-GRANT SELECT, INSERT, UPDATE ON idempotency TO {{service_role}};
+GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency TO {{service_role}};
+
+-- How often an entry was tried alone, counted before the try: a process that it kills can't count afterwards.
+CREATE TABLE attempts (
+    stream text NOT NULL,
+    entry_id text NOT NULL,
+    tries int NOT NULL CHECK (tries > 0),
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (stream, entry_id)
+);
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON attempts TO {{service_role}};
 
 -- Where two sides of a wait meet: each upserts and locks the row, and looks for the other in its next statement.
 CREATE TABLE awaited (

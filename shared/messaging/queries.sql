@@ -1,0 +1,206 @@
+-- Messaging's own queries. The search path is the service's schema.
+
+-- name: hear
+-- The entries of a batch that are new here: above what is applied, and not in the inbox yet.
+INSERT INTO inbox (stream, n)
+SELECT e.stream, e.n
+FROM unnest(:streams::text[], :ns::bigint[]) AS e (stream, n)
+JOIN positions AS p ON p.stream = e.stream
+WHERE e.n > p.applied_through
+ORDER BY e.stream, e.n
+ON CONFLICT DO NOTHING
+RETURNING stream, n;
+
+-- name: claim_keys
+-- The idempotency keys that nobody used before; a key that is being used elsewhere is waited for.
+INSERT INTO idempotency (principal, route, key, request_hash, status, body)
+SELECT k.principal, k.route, k.key, k.request_hash, 0, ''
+FROM unnest(:principals::text[], :routes::text[], :keys::text[], :request_hashes::bytea[]) AS k (principal, route, key, request_hash)
+ORDER BY k.principal, k.route, k.key
+ON CONFLICT DO NOTHING
+RETURNING principal, route, key;
+
+-- name: stored_answers
+-- What was answered under keys that were used before.
+SELECT i.principal, i.route, i.key, i.request_hash, i.status, i.body
+FROM unnest(:principals::text[], :routes::text[], :keys::text[]) AS k (principal, route, key)
+JOIN idempotency AS i ON i.principal = k.principal AND i.route = k.route AND i.key = k.key;
+
+-- name: take_retries
+-- The dead letters of a batch that still wait for their new try; from now on they are retried.
+UPDATE dead_letters
+SET state = 'retried', changed_at = clock_timestamp()
+WHERE dead_letter_id = ANY(:dead_letter_ids::uuid[]) AND state = 'retry'
+RETURNING dead_letter_id;
+
+-- name: flush!
+-- What a batch says, in the order it was said; who did it; and the answers under their keys.
+WITH told AS (
+    INSERT INTO outbox (event_id, payload)
+    SELECT e.event_id, e.payload
+    FROM unnest(:event_ids::uuid[], :payloads::bytea[]) WITH ORDINALITY AS e (event_id, payload, k)
+    ORDER BY e.k
+),
+audited AS (
+    INSERT INTO audit (at, actor, action, object, before, after, place, request_id)
+    SELECT a.at, a.actor, a.action, a.object, a.before::jsonb, a.after::jsonb, a.place, a.request_id
+    FROM unnest(
+        :ats::timestamptz[], :actors::text[], :actions::text[], :objects::text[], :befores::text[], :afters::text[],
+        :places::text[], :request_ids::text[]
+    ) AS a (at, actor, action, object, before, after, place, request_id)
+)
+UPDATE idempotency AS i
+SET status = k.status, body = k.body
+FROM unnest(:principals::text[], :routes::text[], :keys::text[], :statuses::smallint[], :bodies::bytea[]) AS k (principal, route, key, status, body)
+WHERE i.principal = k.principal AND i.route = k.route AND i.key = k.key;
+
+-- name: forget_keys!
+-- Refusals that are not kept: the same key may be used again.
+DELETE FROM idempotency AS i
+USING unnest(:principals::text[], :routes::text[], :keys::text[]) AS k (principal, route, key)
+WHERE i.principal = k.principal AND i.route = k.route AND i.key = k.key;
+
+-- name: bury!
+-- Dead letters; an entry dies once.
+INSERT INTO dead_letters (dead_letter_id, stream, entry_id, source, event_id, type, code, detail, errors, payload, request_id)
+SELECT d.dead_letter_id, d.stream, d.entry_id, d.source, d.event_id, d.type, d.code, d.detail, d.errors::jsonb, d.payload, d.request_id
+FROM unnest(
+    :dead_letter_ids::uuid[], :streams::text[], :entry_ids::text[], :sources::text[], :event_ids::text[], :types::text[],
+    :codes::text[], :details::text[], :errors::text[], :payloads::bytea[], :request_ids::text[]
+) AS d (dead_letter_id, stream, entry_id, source, event_id, type, code, detail, errors, payload, request_id)
+ON CONFLICT (stream, entry_id) DO UPDATE
+SET code = EXCLUDED.code, detail = EXCLUDED.detail, errors = EXCLUDED.errors, state = 'open', changed_at = clock_timestamp()
+WHERE dead_letters.state = 'retried';
+
+-- name: count_try$
+-- One more try alone of this entry, told before it is made; gives how many that makes.
+INSERT INTO attempts (stream, entry_id, tries)
+VALUES (:stream, :entry_id, 1)
+ON CONFLICT (stream, entry_id) DO UPDATE SET tries = attempts.tries + 1, at = clock_timestamp()
+RETURNING tries;
+
+-- name: forget_tries!
+-- An entry that was dealt with needs no count.
+DELETE FROM attempts WHERE stream = :stream AND entry_id = :entry_id;
+
+-- name: asked_retries
+-- Dead letters that an operator asked to try again, oldest first.
+SELECT dead_letter_id, stream, entry_id, payload, request_id
+FROM dead_letters
+WHERE state = 'retry'
+ORDER BY at
+LIMIT 100;
+
+-- name: open_dead_letters
+-- How many dead letters are open, by code.
+SELECT code, count(*) AS n
+FROM dead_letters
+WHERE state IN ('open', 'retry')
+GROUP BY code;
+
+-- name: advance_position^
+-- Moves applied_through to the end of the contiguous run of the inbox; gives it, and the highest n heard.
+WITH before AS (
+    SELECT applied_through
+    FROM positions
+    WHERE stream = :stream
+    FOR NO KEY UPDATE
+),
+run AS (
+    SELECT i.n, i.n - row_number() OVER (ORDER BY i.n) AS anchor
+    FROM inbox AS i, before
+    WHERE i.stream = :stream AND i.n > before.applied_through
+    ORDER BY i.n
+    LIMIT 200000
+)
+UPDATE positions
+SET applied_through = greatest(
+    positions.applied_through,
+    coalesce((SELECT max(run.n) FROM run, before WHERE run.anchor = before.applied_through), 0))
+WHERE stream = :stream
+RETURNING applied_through;
+
+-- name: ensure_inbox!
+-- Partitions of the inbox for this stream up to n.
+SELECT ensure_inbox(:stream, :through);
+
+-- name: ensure_partitions$
+-- The partitions by time that are missing; gives how many were made.
+SELECT ensure_partitions();
+
+-- name: position$
+-- The end of the contiguous run that was applied.
+SELECT applied_through FROM positions WHERE stream = :stream;
+
+-- name: cut_outbox
+-- Cuts what is visible now and was not at the last cut, and records the cut, in one statement and so in one snapshot.
+-- Rows of a small cut come along; of a large one (payload NULL, a single row) they are read in pages by cut_page.
+WITH last AS (
+    SELECT no, base + n AS next, snapshot, hash
+    FROM cuts
+    ORDER BY no DESC
+    LIMIT 1
+),
+fresh AS MATERIALIZED (
+    SELECT o.id, o.event_id, o.payload
+    FROM outbox AS o, last
+    WHERE o.xid >= pg_snapshot_xmax(last.snapshot)
+        OR o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(l.snapshot) FROM last AS l))
+),
+summed AS (
+    SELECT count(*)::int AS n, string_agg(uuid_send(event_id), ''::bytea ORDER BY id) AS ids
+    FROM fresh
+),
+cut AS (
+    INSERT INTO cuts (no, base, n, previous, snapshot, hash)
+    SELECT last.no + 1, last.next, summed.n, last.snapshot, pg_current_snapshot(), sha256(last.hash || summed.ids)
+    FROM last, summed
+    WHERE summed.n > 0
+    ON CONFLICT (no) DO NOTHING
+    RETURNING no, base, n, hash
+)
+SELECT cut.no, cut.base, cut.n, cut.hash, last.hash AS previous_hash, fresh.id, fresh.event_id, fresh.payload
+FROM cut
+CROSS JOIN last
+LEFT JOIN fresh ON cut.n <= 2000
+ORDER BY fresh.id;
+
+-- name: cut_page
+-- Rows of a cut in their order, from after the row `after`: always the same answer.
+SELECT o.id, o.event_id, o.payload
+FROM cuts AS c
+JOIN outbox AS o
+    ON o.xid >= pg_snapshot_xmin(c.previous) AND o.xid < pg_snapshot_xmax(c.snapshot)
+WHERE c.no = :no
+    AND NOT pg_visible_in_snapshot(o.xid, c.previous)
+    AND pg_visible_in_snapshot(o.xid, c.snapshot)
+    AND o.id > :after
+ORDER BY o.id
+LIMIT 500;
+
+-- name: last_cut^
+-- The newest cut: dense ids up to base + n - 1 are planned.
+SELECT no, base, n, hash FROM cuts ORDER BY no DESC LIMIT 1;
+
+-- name: cut_of^
+-- The cut that holds dense id n, with the head hash before it.
+SELECT c.no, c.base, c.n, c.hash, p.hash AS previous_hash
+FROM cuts AS c
+JOIN cuts AS p ON p.no = c.no - 1
+WHERE c.base <= :n AND c.base + c.n > :n;
+
+-- name: cuts_from
+-- Cuts from number `no` on, with the head hash before each.
+SELECT c.no, c.base, c.n, c.hash, p.hash AS previous_hash
+FROM cuts AS c
+JOIN cuts AS p ON p.no = c.no - 1
+WHERE c.no >= :no
+ORDER BY c.no
+LIMIT 1000;
+
+-- name: uncut$
+-- How many rows of the outbox no cut has taken yet.
+SELECT count(*)
+FROM outbox AS o, (SELECT snapshot FROM cuts ORDER BY no DESC LIMIT 1) AS last
+WHERE o.xid >= pg_snapshot_xmax(last.snapshot)
+    OR o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(l.snapshot) FROM (SELECT snapshot FROM cuts ORDER BY no DESC LIMIT 1) AS l));
