@@ -1,0 +1,36 @@
+"""Real servers for the whole session, started when the first test asks for them.
+
+Helpers that several folders share live in tests/support (import them as `tests.support.<module>`).
+"""
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pointbank import embedded
+from shared.config import Settings
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[embedded.Servers]:
+    """PostgreSQL and Valkey, empty at the start of the session; gone at its end."""
+    # Not pytest's own temporary folder: that one is closed to PostgreSQL's user when root runs the tests.
+    state = Path(tempfile.mkdtemp(prefix="pointbank-"))
+    state.chmod(0o711)
+    try:
+        with embedded.servers(state) as running:
+            yield running
+    finally:
+        shutil.rmtree(state)
+
+
+@pytest.fixture(scope="session")
+def settings(servers: embedded.Servers) -> Settings:
+    """An administrator's settings for these servers, with a root secret of this session."""
+    return Settings(
+        postgres_dsn=servers.postgres_dsn, redis_url=servers.redis_url, secret=secrets.token_urlsafe(32)
+    )
