@@ -1,0 +1,62 @@
+-- The notifier schema as it is, for reading; migrations/ says how it got there. The messaging tables stand beside these.
+
+-- Members as far as a message needs them. No name and no contact: those are asked for when a message is sent.
+CREATE TABLE members (
+    member_id   uuid        PRIMARY KEY,
+    locale      text        NOT NULL,
+    consented   boolean     NOT NULL,
+    enrolled_at timestamptz NOT NULL
+);
+
+-- Whose a wallet is, to find its messages.
+CREATE TABLE wallets (
+    wallet_id uuid PRIMARY KEY,
+    member_id uuid NOT NULL REFERENCES members
+);
+
+-- The names of each programme, from its highest version heard.
+CREATE TABLE programmes (
+    programme text    PRIMARY KEY,
+    version   integer NOT NULL CHECK (version > 0),
+    names     jsonb   NOT NULL
+);
+
+-- What is to be said, never changed. One event is told once by one template on one channel, for ever.
+CREATE TABLE messages (
+    message_id uuid        PRIMARY KEY,
+    cause      uuid        NOT NULL,
+    template   text        NOT NULL,
+    channel    text        NOT NULL,
+    member_id  uuid        NOT NULL,
+    wallet_id  uuid        NOT NULL,
+    programme  text        NOT NULL,
+    facts      jsonb       NOT NULL,
+    request_id text        NOT NULL,
+    created_at timestamptz NOT NULL,
+    CONSTRAINT messages_once UNIQUE (cause, template, channel)
+);
+
+-- A member's messages, newest last.
+CREATE INDEX messages_member ON messages (member_id, message_id);
+
+-- How far each message is. `claimed_until` is the lease of the sender that holds it; `attempts` counts claims,
+-- `takeovers` the claims of an expired lease: such a message may have gone out twice.
+-- `due` leaves only once: `delivered`, `suppressed` (no consent) or `failed` (given up).
+CREATE TABLE deliveries (
+    message_id    uuid        PRIMARY KEY REFERENCES messages,
+    member_id     uuid        NOT NULL,
+    state         text        NOT NULL DEFAULT 'due'
+                              CHECK (state IN ('due', 'delivered', 'suppressed', 'failed')),
+    due_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    claimed_until timestamptz,
+    attempts      integer     NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+    takeovers     integer     NOT NULL DEFAULT 0 CHECK (takeovers >= 0),
+    error         text,
+    locale        text,
+    delivered_at  timestamptz,
+    CHECK ((state = 'delivered') = (delivered_at IS NOT NULL)),
+    CHECK (state <> 'delivered' OR locale IS NOT NULL)
+) WITH (fillfactor = 60);
+
+-- What a sender looks for.
+CREATE INDEX deliveries_due ON deliveries (due_at, message_id) WHERE state = 'due';

@@ -1,0 +1,76 @@
+-- What tiers keeps: programmes, standings, qualifications, history (schema.sql says what each is for).
+
+-- Each activated version of a programme, as heard. The highest version judges.
+CREATE TABLE programmes (
+    programme    text        NOT NULL,
+    version      integer     NOT NULL CHECK (version > 0),
+    document     jsonb       NOT NULL,
+    activated_at timestamptz NOT NULL,
+    PRIMARY KEY (programme, version)
+);
+
+-- A wallet's standing: the one row that is locked before anything about the wallet is judged.
+-- `tier` is null until a programme with a ladder is known; `until` is exclusive, null for a tier that never lapses.
+-- `sequence` counts the tier.changed events, and so the history, of this wallet.
+-- `judged_version` is the programme version that has judged every year of the wallet; 0: none yet.
+CREATE TABLE standings (
+    wallet_id      uuid    PRIMARY KEY,
+    member_id      uuid    NOT NULL,
+    programme      text    NOT NULL,
+    tier           text,
+    since          timestamptz,
+    until          timestamptz,
+    sequence       bigint  NOT NULL DEFAULT 0 CHECK (sequence >= 0),
+    judged_version integer NOT NULL DEFAULT 0 CHECK (judged_version >= 0),
+    CHECK ((tier IS NULL) = (since IS NULL)),
+    CHECK (tier IS NOT NULL OR until IS NULL)
+) WITH (fillfactor = 80);
+
+-- Which wallets a new version has still to judge.
+CREATE INDEX standings_judged ON standings (programme, judged_version, wallet_id);
+
+-- Qualifying points of a wallet by calendar year, in the programme's time zone. A lifetime is the sum of the years.
+CREATE TABLE qualifications (
+    wallet_id uuid     NOT NULL REFERENCES standings,
+    year      smallint NOT NULL CHECK (year BETWEEN 1 AND 9999),
+    points    bigint   NOT NULL CHECK (points >= 0),
+    PRIMARY KEY (wallet_id, year)
+) WITH (fillfactor = 80);
+
+-- Points credited under a programme that is not known here yet: without its time zone they belong to no year.
+CREATE TABLE unplaced (
+    event_id     uuid        PRIMARY KEY,
+    wallet_id    uuid        NOT NULL REFERENCES standings,
+    programme    text        NOT NULL,
+    points       bigint      NOT NULL CHECK (points > 0),
+    effective_at timestamptz NOT NULL,
+    request_id   text        NOT NULL
+);
+
+CREATE INDEX unplaced_programme ON unplaced (programme);
+
+-- Every change of a standing, append-only: what decided it (rule, programme version, numbers) and what caused it.
+-- `from_tier` equals `to_tier` where only `until` moved.
+CREATE TABLE history (
+    wallet_id         uuid        NOT NULL,
+    sequence          bigint      NOT NULL CHECK (sequence > 0),
+    from_tier         text,
+    to_tier           text        NOT NULL,
+    direction         text        NOT NULL CHECK (direction IN ('entry', 'up', 'kept', 'down')),
+    rule              jsonb       NOT NULL,
+    programme         text        NOT NULL,
+    programme_version integer     NOT NULL CHECK (programme_version > 0),
+    numbers           jsonb       NOT NULL,
+    effective_at      timestamptz NOT NULL,
+    until             timestamptz,
+    cause             text        NOT NULL,
+    recorded_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (wallet_id, sequence, recorded_at)
+) PARTITION BY RANGE (recorded_at);
+
+SELECT partition_by('history', 'month', TRUE);
+
+GRANT SELECT, INSERT ON programmes TO {{service_role}};
+GRANT SELECT, INSERT, UPDATE ON standings, qualifications TO {{service_role}};
+GRANT SELECT, INSERT, DELETE ON unplaced TO {{service_role}};
+GRANT SELECT, INSERT ON history TO {{service_role}};
