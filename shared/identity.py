@@ -179,8 +179,8 @@ def identify(key: bytes, fields: Mapping[str, str | None], *, pointer: str = "/m
 # ---- payment cards -----------------------------------------------------------------------------
 
 # (first, last, lengths) of the leading six digits, by brand: the issuer ranges that the schemes publish under
-# ISO/IEC 7812. 6270 is left out of UnionPay's 62, because the contract's own loyalty cards (627015) stand there: a
-# payment card is refused in every field, so a programme's cards must be tellable from it by their digits alone.
+# ISO/IEC 7812. 6270 is left out of UnionPay's 62, because the contract's own loyalty cards (627015) stand there:
+# a payment card is refused in every field, so a programme's cards must be tellable from it by their digits.
 # For the same reason a programme whose card_prefix lies in one of these ranges is invalid.
 _LONG = frozenset(range(16, 20))
 _RANGES: tuple[tuple[int, int, frozenset[int]], ...] = (

@@ -1,0 +1,383 @@
+"""A programme version as a bill is judged with it: frozen, integers only, nothing looked up twice.
+
+How a bill's lines become points, exactly (`pointbank verify` computes the same a second time):
+
+- A line is decided by the first rule, by falling priority and then by order in the document, that names one of its
+  categories or names none. Outcome `earned`; `skipped` when the rule skips; `discounted` when the rule passes over
+  discounted lines and this one is; `unmatched` when no rule is for it. Only `earned` lines count. A bill without
+  lines counts as one line over its total, without category and discount.
+- A rule's lines earn `points / per_minor` for each minor unit: an exact fraction. With `whole_steps` the amount is
+  first cut to full steps: of each line when rounding is `at: line`, of the sum of that rule's lines when `at: bill`.
+- `at: bill` rounds once, the sum over all rules; `at: line` rounds each line, then sums.
+  `after_multiplier` multiplies first and rounds the product. `before_multiplier` rounds, multiplies by the tier's
+  rate, and rounds that product in the same mode.
+- What rules with `timing: hold` earn is held. With `at: bill` the whole is rounded once, then the part that is
+  available now by itself, and the rest is held: the two always add up to the whole.
+- A tier that this version's ladder doesn't know, or none, has the multiplier of the ladder's first tier; without a
+  ladder it is 1.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from math import lcm
+from typing import Any, Literal, Protocol
+from zoneinfo import ZoneInfo
+
+import msgspec
+from dateutil.relativedelta import relativedelta
+
+from shared.money import ROUNDINGS, Money, Ratio, Worth, decimal_ratio, minor_per_point
+from shared.programme.model import Expiry, MonthsAfterEarning, Programme, Rule
+from shared.programme.validation import validate
+
+Outcome = Literal["earned", "skipped", "discounted", "unmatched"]
+
+
+class Line(Protocol):
+    """What a rule looks at in a bill's line."""
+
+    @property
+    def categories(self) -> Sequence[str]: ...
+    @property
+    def amount_minor(self) -> int: ...
+    @property
+    def discount_minor(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _WholeBill:
+    amount_minor: int
+    categories: tuple[str, ...] = ()
+    discount_minor: int = 0
+
+
+class JudgedLine(msgspec.Struct, frozen=True, gc=False):
+    """What became of a line. `tried` names the rules looked at in order: all but the last weren't for this line,
+    and the last is `rule`. `points` are the line's own, where rounding is by line."""
+
+    rule: str | None
+    outcome: Outcome
+    tried: tuple[str, ...]
+    amount_minor: int
+    points: int | None = None
+
+
+class EarnedByRule(msgspec.Struct, frozen=True, gc=False):
+    """What a rule's lines come to: the amount that counted (`units_minor`, cut to whole steps where the rule says
+    so) and the exact points before the multiplier, `numerator` over the bill's `denominator`."""
+
+    rule: str
+    timing: Literal["now", "hold"]
+    amount_minor: int
+    units_minor: int
+    numerator: int
+
+
+class Earned(msgspec.Struct, frozen=True):
+    """The worth of a bill with every number on the way."""
+
+    points: int
+    available: int
+    held: int
+    tier: str | None
+    multiplier: Ratio
+    denominator: int
+    rules: tuple[EarnedByRule, ...]
+    lines: tuple[JudgedLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRule:
+    code: str
+    priority: int
+    categories: frozenset[str] | None
+    """None: for every line."""
+    earns: bool
+    held: bool
+    on_discounted: bool
+    weight: int
+    """Points per minor unit, over the programme's denominator."""
+    step: int
+    """The minor units of a whole step; 1 where parts of a step count."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledTier:
+    code: str
+    name: Mapping[str, str]
+    multiplier: Ratio
+    threshold: int
+    """Qualifying points to enter; 0 for the first tier."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledProgramme:
+    """One version of a programme. Compare by `code` and `version`."""
+
+    code: str
+    version: int
+    name: Mapping[str, str]
+    currency: str
+    point_value: str
+    minor_per_point: Ratio
+    zone: ZoneInfo
+    card_prefix: str
+    backdating: timedelta | None
+    """How long ago a bill may have happened; None: however long."""
+    rules: tuple[CompiledRule, ...]
+    denominator: int
+    rounding_mode: str
+    rounding_at: Literal["line", "bill"]
+    rounding_when: Literal["before_multiplier", "after_multiplier"]
+    consumption: str
+    minimum_points: int
+    step_points: int
+    lifecycle: Literal["calendar_year", "lifetime"] | None
+    ladder: tuple[CompiledTier, ...]
+    _round: Callable[[int, int], int]
+    _rule_of: Mapping[str, int]
+    _rule_of_any: int
+    _tried: tuple[tuple[str, ...], ...]
+    _multipliers: Mapping[str | None, Ratio]
+    _expires: Callable[[date], datetime] | None
+
+    def worth(self, points: int) -> Worth:
+        """Points with their money, ready for the wire."""
+        numerator, denominator = self.minor_per_point
+        minor = points * numerator // denominator if points >= 0 else -(-points * numerator // denominator)
+        return Worth(points, Money(minor, self.currency))
+
+    def local_date(self, at: datetime) -> date:
+        """The calendar day of an instant, where the programme lives."""
+        return at.astimezone(self.zone).date()
+
+    def local_year(self, at: datetime) -> int:
+        """The calendar year of an instant, where the programme lives."""
+        return at.astimezone(self.zone).year
+
+    def year_ends_at(self, year: int) -> datetime:
+        """The first instant after a calendar year, in UTC."""
+        return start_of_day(date(year + 1, 1, 1), self.zone)
+
+    def expires_at(self, effective_at: datetime) -> datetime | None:
+        """When points earned at that instant expire: the first instant, in UTC, after their last usable day.
+        None: never."""
+        if self._expires is None:
+            return None
+        return self._expires(effective_at.astimezone(self.zone).date())
+
+    def earn(self, lines: Sequence[Line], total_minor: int, tier: str | None) -> Earned:
+        """What the lines of a bill are worth to a member of that tier, as the head of this module says."""
+        multiplier = self._multipliers.get(tier) or self._multipliers[None]
+        judge = self._by_line if self.rounding_at == "line" else self._by_bill
+        return judge(lines or (_WholeBill(total_minor),), tier, multiplier)
+
+    def _rule_for(self, line: Line) -> int:
+        found = self._rule_of_any
+        for category in line.categories:
+            rule = self._rule_of.get(category, found)
+            found = min(found, rule)
+        return found
+
+    def _judge(self, line: Line) -> tuple[int, Outcome]:
+        found = self._rule_for(line)
+        if found == len(self.rules):
+            return found, "unmatched"
+        rule = self.rules[found]
+        if not rule.earns:
+            return found, "skipped"
+        if line.discount_minor and not rule.on_discounted:
+            return found, "discounted"
+        return found, "earned"
+
+    def _points(self, numerator: int, multiplier: Ratio) -> int:
+        times, over = multiplier
+        if self.rounding_when == "after_multiplier":
+            return self._round(numerator * times, self.denominator * over)
+        return self._round(self._round(numerator, self.denominator) * times, over)
+
+    def _by_bill(self, lines: Sequence[Line], tier: str | None, multiplier: Ratio) -> Earned:
+        amounts: dict[int, int] = {}
+        judged = []
+        for line in lines:
+            found, outcome = self._judge(line)
+            amount = line.amount_minor
+            if outcome == "earned":
+                amounts[found] = amounts.get(found, 0) + amount
+            tried = self._tried[found]
+            judged.append(JudgedLine(tried[-1] if outcome != "unmatched" else None, outcome, tried, amount))
+        now = held = 0
+        by_rule = []
+        for found in sorted(amounts) if len(amounts) > 1 else amounts:
+            rule, amount = self.rules[found], amounts[found]
+            units = amount - amount % rule.step
+            numerator = units * rule.weight
+            if rule.held:
+                held += numerator
+            else:
+                now += numerator
+            by_rule.append(EarnedByRule(rule.code, "hold" if rule.held else "now", amount, units, numerator))
+        points = self._points(now + held, multiplier)
+        available = self._points(now, multiplier) if held else points
+        return Earned(
+            points,
+            available,
+            points - available,
+            tier,
+            multiplier,
+            self.denominator,
+            tuple(by_rule),
+            tuple(judged),
+        )
+
+    def _by_line(self, lines: Sequence[Line], tier: str | None, multiplier: Ratio) -> Earned:
+        sums: dict[int, tuple[int, int]] = {}
+        judged = []
+        available = held = 0
+        for line in lines:
+            found, outcome = self._judge(line)
+            amount, points = line.amount_minor, 0
+            if outcome == "earned":
+                rule = self.rules[found]
+                units = amount - amount % rule.step
+                points = self._points(units * rule.weight, multiplier)
+                if rule.held:
+                    held += points
+                else:
+                    available += points
+                amounts, counted = sums.get(found, (0, 0))
+                sums[found] = amounts + amount, counted + units
+            tried = self._tried[found]
+            judged.append(
+                JudgedLine(tried[-1] if outcome != "unmatched" else None, outcome, tried, amount, points)
+            )
+        by_rule = []
+        for found in sorted(sums):
+            rule = self.rules[found]
+            amount, units = sums[found]
+            by_rule.append(
+                EarnedByRule(rule.code, "hold" if rule.held else "now", amount, units, units * rule.weight)
+            )
+        return Earned(
+            available + held,
+            available,
+            held,
+            tier,
+            multiplier,
+            self.denominator,
+            tuple(by_rule),
+            tuple(judged),
+        )
+
+
+def start_of_day(day: date, zone: ZoneInfo) -> datetime:
+    """The first instant of a calendar day in UTC, also where clocks change at midnight."""
+    # fold=0 of a midnight that the clocks jump over is the jump itself: the day's first instant.
+    return datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC)
+
+
+def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProgramme:
+    """A version of a programme, ready to judge with; refuses programme_invalid like `validate`."""
+    programme = validate(document)
+    header, earning, redemption = programme.programme, programme.earning, programme.redemption
+    written = earning.rules if earning is not None else []
+    ordered = sorted(written, key=lambda rule: -rule.priority)  # stable: ties stay in the document's order
+    denominator = lcm(*(_rate(rule)[1] for rule in ordered))
+    rules = tuple(_compile_rule(rule, denominator) for rule in ordered)
+    rule_of, rule_of_any = _rule_index(rules)
+    codes = tuple(rule.code for rule in rules)
+    ladder = _ladder(programme)
+    rounding = earning.rounding if earning is not None else None
+    mode = rounding.mode if rounding is not None else "floor"
+    return CompiledProgramme(
+        code=header.code,
+        version=version,
+        name=header.name,
+        currency=header.currency,
+        point_value=header.point_value,
+        minor_per_point=minor_per_point(header.point_value, header.currency),
+        zone=ZoneInfo(header.time_zone),
+        card_prefix=header.card_prefix,
+        backdating=None if header.backdating_days == "unlimited" else timedelta(days=header.backdating_days),
+        rules=rules,
+        denominator=denominator,
+        rounding_mode=mode,
+        rounding_at=rounding.at if rounding is not None else "bill",
+        rounding_when=rounding.when if rounding is not None else "after_multiplier",
+        consumption=redemption.consumption if redemption is not None else "oldest_earned",
+        minimum_points=redemption.minimum_points if redemption is not None else 1,
+        step_points=redemption.step_points if redemption is not None else 1,
+        lifecycle=programme.tiers.lifecycle if programme.tiers is not None else None,
+        ladder=ladder,
+        _round=ROUNDINGS[mode],
+        _rule_of=rule_of,
+        _rule_of_any=rule_of_any,
+        _tried=(*(codes[: number + 1] for number in range(len(codes))), codes),
+        _multipliers={None: ladder[0].multiplier if ladder else (1, 1)}
+        | {t.code: t.multiplier for t in ladder},
+        _expires=_expiry(programme.expiry, ZoneInfo(header.time_zone)),
+    )
+
+
+def _rate(rule: Rule) -> Ratio:
+    if rule.rate is None:
+        return 0, 1
+    numerator, denominator = decimal_ratio(rule.rate.points)
+    return numerator, denominator * rule.rate.per_minor
+
+
+def _compile_rule(rule: Rule, denominator: int) -> CompiledRule:
+    numerator, own = _rate(rule)
+    return CompiledRule(
+        code=rule.code,
+        priority=rule.priority,
+        categories=None if rule.match.categories is None else frozenset(rule.match.categories),
+        earns=rule.action == "earn",
+        held=rule.timing == "hold",
+        on_discounted=rule.on_discounted,
+        weight=numerator * (denominator // own),
+        step=rule.rate.per_minor if rule.rate is not None and rule.rate.whole_steps else 1,
+    )
+
+
+def _rule_index(rules: tuple[CompiledRule, ...]) -> tuple[dict[str, int], int]:
+    """The first rule that names each category, and the first that is for every line."""
+    first: dict[str, int] = {}
+    for number, rule in enumerate(rules):
+        if rule.categories is None:
+            return first, number
+        for category in rule.categories:
+            first.setdefault(category, number)
+    return first, len(rules)
+
+
+def _ladder(programme: Programme) -> tuple[CompiledTier, ...]:
+    if programme.tiers is None:
+        return ()
+    return tuple(
+        CompiledTier(
+            code=tier.code,
+            name=tier.name,
+            multiplier=decimal_ratio(tier.multiplier),
+            threshold=tier.entry.points.gte if tier.entry is not None else 0,
+        )
+        for tier in programme.tiers.ladder
+    )
+
+
+def _expiry(expiry: Expiry, zone: ZoneInfo) -> Callable[[date], datetime] | None:
+    if not isinstance(expiry, MonthsAfterEarning):
+        return None
+    to_month_end = expiry.round_to == "month_end"
+    # relativedelta clamps to the month's length; day=31 is any month's last day.
+    later = (
+        relativedelta(months=expiry.months, day=31) if to_month_end else relativedelta(months=expiry.months)
+    )
+
+    @lru_cache(maxsize=4096)
+    def expires(earned_on: date) -> datetime:
+        return start_of_day(earned_on + later + timedelta(days=1), zone)
+
+    return expires

@@ -1,0 +1,178 @@
+"""All mistakes of a programme document at once, each with its JSON pointer."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from shared.errors import FieldError, Refusal, pointer_to
+from shared.programme.model import NOT_YET, Programme
+
+Document = Mapping[str, Any]
+
+
+class ProgrammeInvalid(Refusal):
+    code = "programme_invalid"
+
+
+def validate(document: Document) -> Programme:
+    """The document as a model; refuses programme_invalid with every mistake. Null means left out."""
+    given = without_nulls(document)
+    programme, errors = _parse(given)
+    errors += _mistakes(given)
+    if programme is None or errors:
+        raise _invalid(errors)
+    return programme
+
+
+def validate_for_activation(document: Document) -> Programme:
+    """Like `validate`, and the document must say how points are earned and how they are spent."""
+    given = without_nulls(document)
+    programme, errors = _parse(given)
+    errors += _mistakes(given)
+    errors += _missing_for_activation(given)
+    if programme is None or errors:
+        raise _invalid(errors)
+    return programme
+
+
+def without_nulls(value: Any) -> Any:
+    """The same JSON without members that are null: on the wire they mean that nothing was said."""
+    if isinstance(value, Mapping):
+        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [without_nulls(inner) for inner in value]
+    return value
+
+
+def _invalid(errors: list[FieldError]) -> ProgrammeInvalid:
+    errors = sorted(set(errors), key=lambda error: (error.pointer, error.code))
+    count = "1 mistake" if len(errors) == 1 else f"{len(errors)} mistakes"
+    return ProgrammeInvalid(f"The programme document has {count}.", errors=errors)
+
+
+def _parse(document: Document) -> tuple[Programme | None, list[FieldError]]:
+    try:
+        return Programme.model_validate(document), []
+    except ValidationError as failure:
+        return None, [_field_error(document, error) for error in failure.errors(include_url=False)]
+
+
+_CODES = {
+    "extra_forbidden": ("field_unknown", "This field is not known."),
+    "missing": ("field_missing", "This field is missing."),
+    "union_tag_not_found": ("field_missing", "This field is missing."),
+}
+
+
+def _field_error(document: Document, error: ErrorDetails) -> FieldError:
+    path = list(_json_path(document, error["loc"]))
+    kind = error["type"]
+    if kind in {"union_tag_not_found", "union_tag_invalid"}:
+        path.append("policy")
+    if kind in _CODES:
+        code, detail = _CODES[kind]
+        return FieldError(pointer_to(path), code, detail)
+    field = str(path[-1]) if path else ""
+    value = error["input"].get(field) if kind == "union_tag_invalid" else error["input"]
+    if isinstance(value, str) and value in NOT_YET.get(field, ()):
+        return FieldError(pointer_to(path), "programme_invalid", f"{value} is not available yet.")
+    message = error["msg"].removeprefix("Value error, ")
+    code = "field_type" if kind.endswith("_type") else "programme_invalid"
+    return FieldError(pointer_to(path), code, f"{message[:1].upper()}{message[1:]}.")
+
+
+def _json_path(document: Any, loc: tuple[str | int, ...]) -> Iterator[str | int]:
+    """The part of pydantic's location that is JSON: it also names union members and dictionary keys."""
+    at: Any = document
+    for number, step in enumerate(loc):
+        inside = step in at if isinstance(at, Mapping) else isinstance(at, list) and step in range(len(at))
+        if inside:
+            at = at[step]
+        elif number != len(loc) - 1 or not isinstance(at, Mapping) or step == "[key]":
+            continue
+        yield step
+
+
+# What follows reads the document as it came, so that it also speaks when something else is wrong. It passes over
+# whatever has not the right shape: that mistake is already told.
+
+
+def _mistakes(document: Document) -> list[FieldError]:
+    found: list[FieldError] = []
+    for number, rule in _objects(document, "earning", "rules"):
+        found += _rule_mistakes(f"/earning/rules/{number}", rule)
+    found += _repeated("/earning/rules", _objects(document, "earning", "rules"))
+    ladder = list(_objects(document, "tiers", "ladder"))
+    found += _repeated("/tiers/ladder", ladder)
+    found += _ladder_mistakes(ladder)
+    return found
+
+
+def _objects(document: Document, section: str, field: str) -> Iterator[tuple[int, Document]]:
+    within = document.get(section)
+    values = within.get(field) if isinstance(within, Mapping) else None
+    for number, value in enumerate(values if isinstance(values, list) else ()):
+        if isinstance(value, Mapping):
+            yield number, value
+
+
+def _invalid_at(pointer: str, detail: str) -> FieldError:
+    return FieldError(pointer, "programme_invalid", detail)
+
+
+def _rule_mistakes(pointer: str, rule: Document) -> Iterator[FieldError]:
+    if rule.get("action") == "earn" and "rate" not in rule:
+        yield FieldError(f"{pointer}/rate", "field_missing", "A rule that earns has a rate.")
+    if rule.get("action") == "skip" and "rate" in rule:
+        yield _invalid_at(f"{pointer}/rate", "A rule that skips has no rate.")
+
+
+def _repeated(
+    pointer: str, values: Iterator[tuple[int, Document]] | list[tuple[int, Document]]
+) -> Iterator[FieldError]:
+    seen: set[str] = set()
+    for number, value in values:
+        code = value.get("code")
+        if not isinstance(code, str):
+            continue
+        if code in seen:
+            yield _invalid_at(f"{pointer}/{number}/code", f"{code} stands here a second time.")
+        seen.add(code)
+
+
+def _ladder_mistakes(ladder: list[tuple[int, Document]]) -> Iterator[FieldError]:
+    highest = 0
+    for number, tier in ladder:
+        pointer = f"/tiers/ladder/{number}/entry"
+        if number == 0:
+            if "entry" in tier:
+                yield _invalid_at(pointer, "Everybody starts in the first tier: it has no entry.")
+            continue
+        if "entry" not in tier:
+            yield FieldError(pointer, "field_missing", "Every tier after the first has an entry.")
+            continue
+        threshold = _threshold(tier["entry"])
+        if threshold is None:
+            continue
+        if threshold <= highest:
+            yield _invalid_at(f"{pointer}/points/gte", f"It must be above {highest}, the tier before.")
+        highest = max(highest, threshold)
+
+
+def _threshold(entry: Any) -> int | None:
+    points = entry.get("points") if isinstance(entry, Mapping) else None
+    threshold = points.get("gte") if isinstance(points, Mapping) else None
+    return (
+        threshold
+        if isinstance(threshold, int) and not isinstance(threshold, bool) and threshold > 0
+        else None
+    )
+
+
+def _missing_for_activation(document: Document) -> Iterator[FieldError]:
+    if not any(rule.get("action") == "earn" for _, rule in _objects(document, "earning", "rules")):
+        yield FieldError("/earning/rules", "field_missing", "An active programme has a rule that earns.")
+    if "redemption" not in document:
+        yield FieldError("/redemption", "field_missing", "An active programme says how points are spent.")
