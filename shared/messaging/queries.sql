@@ -79,6 +79,10 @@ VALUES (:stream, :entry_id, 1)
 ON CONFLICT (stream, entry_id) DO UPDATE SET tries = attempts.tries + 1, at = clock_timestamp()
 RETURNING tries;
 
+-- name: uncount_try!
+-- The try failed for another reason than the entry.
+UPDATE attempts SET tries = greatest(tries - 1, 0) WHERE stream = :stream AND entry_id = :entry_id;
+
 -- name: forget_tries!
 -- An entry that was dealt with needs no count.
 DELETE FROM attempts WHERE stream = :stream AND entry_id = :entry_id;
@@ -187,7 +191,9 @@ SELECT no, base, n, hash FROM cuts ORDER BY no DESC LIMIT 1;
 SELECT c.no, c.base, c.n, c.hash, p.hash AS previous_hash
 FROM cuts AS c
 JOIN cuts AS p ON p.no = c.no - 1
-WHERE c.base <= :n AND c.base + c.n > :n;
+WHERE c.base <= :n AND c.base + c.n > :n
+ORDER BY c.base DESC
+LIMIT 1;
 
 -- name: cuts_from
 -- Cuts from number `no` on, with the head hash before each.

@@ -114,6 +114,7 @@ CREATE TABLE cuts (
     at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+CREATE INDEX cuts_base ON cuts (base);
 INSERT INTO cuts (no, base, n, previous, snapshot, hash) VALUES (0, 1, 0, '1:1:', '1:1:', sha256('pointbank'));
 SELECT make_append_only('cuts');
 GRANT SELECT, INSERT ON cuts TO {{service_role}};
@@ -222,7 +223,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency TO {{service_role}};
 CREATE TABLE attempts (
     stream text NOT NULL,
     entry_id text NOT NULL,
-    tries int NOT NULL CHECK (tries > 0),
+    tries int NOT NULL CHECK (tries >= 0),
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (stream, entry_id)
 );

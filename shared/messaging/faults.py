@@ -1,0 +1,51 @@
+"""What a failed batch means: try again, look for the culprit, or call for a person."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import asyncpg
+from redis.exceptions import RedisError
+
+from shared.db import TRANSIENT
+
+
+class Fault(Enum):
+    """TRANSIENT: the way to the servers; retried for ever. SLOW: perhaps the item, perhaps the load. ITEM: something in
+    the batch can't be written, whenever it is tried. PARTITION: a partition is missing and can be made."""
+
+    TRANSIENT = "transient"
+    LOCKED = "locked"
+    SLOW = "slow"
+    PARTITION = "partition"
+    SCHEMA = "schema"
+    ITEM = "item"
+
+
+def classify(error: BaseException) -> Fault:
+    """What kind of fault this is."""
+    match error:
+        case asyncpg.LockNotAvailableError():
+            return Fault.LOCKED
+        case asyncpg.QueryCanceledError():
+            return Fault.SLOW
+        case asyncpg.CheckViolationError() if "no partition of relation" in str(error):
+            return Fault.PARTITION
+        case asyncpg.PostgresError() if (error.sqlstate or "").startswith("42"):
+            # A missing table or grant is a bad deploy: every item would fail, so none of them is to blame.
+            return Fault.SCHEMA
+        case RedisError():
+            return Fault.TRANSIENT
+        case _ if isinstance(error, TRANSIENT):
+            return Fault.TRANSIENT
+        case _:
+            return Fault.ITEM
+
+
+def describe(error: BaseException) -> tuple[str, str]:
+    """The code and the sentence of a dead letter for an item that can't be written."""
+    if isinstance(error, asyncpg.QueryCanceledError):
+        return "timed_out", "PostgreSQL cancelled it each time it was tried alone (statement_timeout)."
+    if isinstance(error, asyncpg.PostgresError):
+        return "database_refused", f"PostgreSQL refuses it: {error.sqlstate} {error}"[:1000]
+    return "handler_failed", f"{type(error).__name__}: {error}"[:1000]

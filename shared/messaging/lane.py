@@ -1,0 +1,289 @@
+"""The lane: one queue per tenant and process, through which every write of a service goes.
+
+Natural batching: whatever waits when a transaction ends is the next batch; a lone item never waits for a timer. A batch is
+the waiting items of one handler, so that a transaction takes its locks in one handler's order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from shared.messaging.answers import refusal
+from shared.messaging.commands import Done, FromHttp, Handler, Handlers, Item, Outcome
+from shared.messaging.faults import Fault, classify, describe
+from shared.messaging.writer import Writer
+from shared.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+ALONE_FROM = 3
+"""An entry delivered this often runs alone: it may be what killed its readers."""
+
+QUEUE_LIMIT = 20_000
+HTTP_PATIENCE_S = 10.0
+"""An HTTP call that could not be written for so long is answered 503 (or 409 if its key is in use): its caller asks again."""
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    item: Item[Any]
+    handler: Handler | None
+    future: asyncio.Future[Outcome]
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def by_http(self) -> bool:
+        return isinstance(self.item.origin, FromHttp)
+
+    @property
+    def deliveries(self) -> int:
+        return getattr(self.item.origin, "deliveries", 1)
+
+    def answer(self, outcome: Outcome) -> None:
+        if not self.future.done():
+            self.future.set_result(outcome)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Lane:
+    """Takes items, gives each its outcome. `submit` raises what a caller must know: 503, 409 in flight, or a bug."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        handlers: Handlers,
+        *,
+        metrics: Metrics,
+        tenant: str,
+        batch_items: int,
+        http_batch_items: int,
+        poison_attempts: int,
+        committed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._writer = writer
+        self._handlers = handlers
+        self._metrics = metrics
+        self._tenant = tenant
+        self._batch_items = batch_items
+        self._http_batch_items = http_batch_items
+        self._poison_attempts = poison_attempts
+        self._committed = committed
+        self._queue: deque[Waiting] = deque()
+        self._running: asyncio.Task[None] | None = None
+        self._outside: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    async def submit(self, item: Item[Any]) -> Outcome:
+        """The outcome of one item."""
+        return await self._enqueue(item).future
+
+    async def submit_many(self, items: Sequence[Item[Any]]) -> list[Outcome]:
+        """The outcomes of many, in order; they need not share a batch."""
+        waiting = [self._enqueue(item) for item in items]
+        return await asyncio.gather(*[one.future for one in waiting])
+
+    async def drain(self) -> None:
+        """Takes nothing new, and returns when all that was taken is done."""
+        self._closing = True
+        while self._running is not None or self._outside:
+            await asyncio.wait([*self._outside, *([self._running] if self._running else [])])
+
+    @property
+    def depth(self) -> int:
+        """How many items wait."""
+        return len(self._queue)
+
+    def _enqueue(self, item: Item[Any]) -> Waiting:
+        loop = asyncio.get_running_loop()
+        one = Waiting(item, self._handlers.get(type(item.command)), loop.create_future())
+        if self._closing or (one.by_http and len(self._queue) >= QUEUE_LIMIT):
+            one.fail(refusal("tenant_unavailable", "Too much is waiting to be written, or the service is stopping. Ask again."))
+            return one
+        self._queue.append(one)
+        if self._running is None:
+            self._running = loop.create_task(self._run())
+        return one
+
+    async def _run(self) -> None:
+        try:
+            while self._queue:
+                await self._settle(self._gather())
+        except BaseException as error:
+            # Only cancellation, or a bug in the lane itself, comes here: nobody may wait for ever for it.
+            while self._queue:
+                self._queue.popleft().fail(error)
+            raise
+        finally:
+            self._running = None
+
+    def _gather(self) -> list[Waiting]:
+        """The next batch: the oldest item's handler decides; items that nobody handles ride along."""
+        handler = next((one.handler for one in self._queue if one.handler is not None), None)
+        batch: list[Waiting] = []
+        later: list[Waiting] = []
+        http = 0
+        while self._queue and len(batch) < self._batch_items:
+            one = self._queue.popleft()
+            if one.handler is not None and one.handler is not handler:
+                later.append(one)
+            elif one.deliveries >= ALONE_FROM:
+                if not batch:
+                    batch.append(one)
+                    break
+                later.append(one)
+                break
+            elif one.by_http and http >= self._http_batch_items:
+                later.append(one)
+            else:
+                http += one.by_http
+                batch.append(one)
+        self._queue.extendleft(reversed(later))
+        return batch
+
+    async def _settle(self, batch: list[Waiting]) -> None:
+        """Writes a batch, whatever it takes: retries what is transient, halves until a culprit is alone."""
+        if len(batch) == 1 and batch[0].deliveries >= ALONE_FROM:
+            await self._try_alone(batch[0])
+            return
+        pause = 0.02
+        while batch:
+            started = time.perf_counter()
+            try:
+                outcomes = await self._writer.write([one.item for one in batch], self._handler_of(batch))
+            except Exception as error:
+                fault = classify(error)
+                self._metrics.retried(self._tenant, fault.value)
+                if fault is Fault.PARTITION:
+                    await self._quietly(lambda: self._writer.make_room([one.item for one in batch]))
+                elif fault in (Fault.ITEM, Fault.SLOW, Fault.LOCKED) and len(batch) > 1:
+                    middle = len(batch) // 2
+                    await self._settle(batch[:middle])
+                    await self._settle(batch[middle:])
+                    return
+                elif fault in (Fault.ITEM, Fault.SLOW):
+                    await self._try_alone(batch[0])
+                    return
+                elif fault is Fault.LOCKED:
+                    task = asyncio.create_task(self._wait_outside(batch[0]))
+                    self._outside.add(task)
+                    task.add_done_callback(self._outside.discard)
+                    return
+                log.warning("batch failed, trying again", fault=fault.value, items=len(batch), error=repr(error)[:300])
+                batch = self._impatient(batch, error, fault)
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+                pause = min(pause * 2, 2.0)
+                continue
+            self._metrics.wrote(self._tenant, len(batch), time.perf_counter() - started, outcomes)
+            for one, outcome in zip(batch, outcomes, strict=True):
+                one.answer(outcome)
+            self._committed()
+            return
+
+    async def _try_alone(self, one: Waiting) -> None:
+        """A suspect, alone. Each try is counted before it is made; after the last one it is a dead letter."""
+        if one.by_http:
+            await self._answer_alone(one)
+            return
+        pause = 0.02
+        last: BaseException | None = None
+        while True:
+            try:
+                tries = await self._writer.count_try(one.item)
+                if tries > self._poison_attempts or (last is not None and self._hopeless(last, tries)):
+                    code, detail = describe(last) if last else ("delivery_limit", "Its readers died each time they tried it alone.")
+                    await self._writer.bury(one.item, one.handler, code, detail)
+                    outcome: Outcome = Done(replayed=True)
+                else:
+                    [outcome] = await self._writer.write([one.item], one.handler)
+                    await self._quietly(lambda: self._writer.forget_tries(one.item))
+            except Exception as error:
+                fault = classify(error)
+                self._metrics.retried(self._tenant, fault.value)
+                if fault in (Fault.ITEM, Fault.SLOW):
+                    last = error
+                else:
+                    await self._quietly(lambda: self._writer.uncount_try(one.item))
+                if fault is Fault.PARTITION:
+                    await self._quietly(lambda: self._writer.make_room([one.item]))
+                log.warning("item failed alone", fault=fault.value, error=repr(error)[:300])
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+                pause = min(pause * 2, 2.0)
+                continue
+            one.answer(outcome)
+            self._committed()
+            return
+
+    async def _answer_alone(self, one: Waiting) -> None:
+        """An HTTP call, alone: tried once more, then its caller gets the error; nothing of it is written."""
+        try:
+            [outcome] = await self._writer.write([one.item], one.handler)
+        except Exception as error:
+            log.error("call failed", error=repr(error)[:500], exc_info=error)
+            one.fail(error)
+            return
+        one.answer(outcome)
+        self._committed()
+
+    async def _wait_outside(self, one: Waiting) -> None:
+        """An item whose lock is held elsewhere waits for it apart, so that the lane goes on."""
+        pause = 0.02
+        while True:
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, 0.5)
+            try:
+                [outcome] = await self._writer.write([one.item], one.handler)
+            except Exception as error:
+                fault = classify(error)
+                if fault not in (Fault.LOCKED, Fault.TRANSIENT):
+                    await self._settle([one])
+                    return
+                if not self._impatient([one], error, fault):
+                    return
+                continue
+            one.answer(outcome)
+            self._committed()
+            return
+
+    @staticmethod
+    def _hopeless(error: BaseException, tries: int) -> bool:
+        # PostgreSQL's or our own "no" does not change with time: the second identical no is believed. A time-out may.
+        return classify(error) is Fault.ITEM and tries > 2
+
+    def _impatient(self, batch: list[Waiting], error: BaseException, fault: Fault) -> list[Waiting]:
+        """Answers the HTTP calls that have waited long enough, gives the rest. Their keys were not used."""
+        kept: list[Waiting] = []
+        now = time.monotonic()
+        for one in batch:
+            if one.future.done():
+                continue
+            if not one.by_http or now - one.since < HTTP_PATIENCE_S:
+                kept.append(one)
+            elif fault is Fault.LOCKED and "idempotency" in str(getattr(error, "context", "")):
+                one.fail(refusal("idempotency_key_in_flight", "The first request with this key is still being written. Ask again."))
+            else:
+                one.fail(refusal("tenant_unavailable", "The ledger can't be reached at present. Ask again with the same key."))
+        return kept
+
+    @staticmethod
+    def _handler_of(batch: Sequence[Waiting]) -> Handler | None:
+        return next((one.handler for one in batch if one.handler is not None), None)
+
+    @staticmethod
+    async def _quietly(action: Callable[[], Awaitable[None]]) -> None:
+        """A help that may fail: the retry that follows meets the same fault and says so."""
+        try:
+            await action()
+        except Exception as error:
+            log.warning("help failed", error=repr(error)[:300])
+

@@ -1,0 +1,136 @@
+"""The transaction that a handler gets: its connection, what it says, and what happens around the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import msgspec
+
+from shared.db import Connection
+from shared.events.envelope import EventData, encode_event
+from shared.ids import uuid7
+from shared.messaging.commands import FromHttp, FromJob, Item
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from shared.messaging.keys import Keys
+    from shared.tenants import Tenant
+
+_json = msgspec.json.Encoder().encode
+
+Hook = Callable[[], Awaitable[None] | None]
+
+
+class Tx:
+    """One batch's transaction, READ COMMITTED, in the service's schema.
+
+    `emit` and `audit` only collect: the lane writes all of a batch in one statement, after the handler and its locks.
+    """
+
+    __slots__ = (
+        "_after",
+        "_before",
+        "_clock",
+        "audits",
+        "cache",
+        "db",
+        "keys",
+        "redis",
+        "tenant",
+        "told_ids",
+        "told_payloads",
+    )
+
+    def __init__(
+        self,
+        db: Connection,
+        *,
+        tenant: Tenant,
+        clock: Callable[[], datetime],
+        cache: dict[Any, Any],
+        redis: Redis,
+        keys: Keys,
+    ) -> None:
+        self.db = db
+        self.tenant = tenant
+        self.cache = cache
+        self.redis = redis
+        self.keys = keys
+        self._clock = clock
+        self.told_ids: list[UUID] = []
+        self.told_payloads: list[bytes] = []
+        self.audits: tuple[list[Any], ...] = ([], [], [], [], [], [], [], [])
+        self._before: list[Callable[[], Awaitable[None]]] = []
+        self._after: list[Hook] = []
+
+    def now(self) -> datetime:
+        """The tenant's clock, UTC. Ask after the locks are taken."""
+        return self._clock()
+
+    def emit(
+        self, data: EventData, *, subject: str, sequence: int, item: Item[Any], event_id: UUID | None = None
+    ) -> UUID:
+        """Tells an event with this transaction; gives its id. `sequence` is this source's count for the subject, from 1."""
+        chosen = event_id or uuid7()
+        self.told_ids.append(chosen)
+        self.told_payloads.append(
+            encode_event(
+                data,
+                event_id=str(chosen),
+                subject=subject,
+                time=self._clock(),
+                tenant=self.tenant.code,
+                request_id=item.request_id,
+                sequence=sequence,
+                causation_id=item.event_id or item.causation_id,
+            )
+        )
+        return chosen
+
+    def audit(
+        self, action: str, object: str, *, item: Item[Any], before: object = None, after: object = None
+    ) -> None:
+        """Notes who did what to which object. `before` and `after` are anything that JSON can hold."""
+        ats, actors, actions, objects, befores, afters, places, request_ids = self.audits
+        ats.append(self._clock())
+        actors.append(item.actor)
+        actions.append(action)
+        objects.append(object)
+        befores.append(None if before is None else _json(before).decode())
+        afters.append(None if after is None else _json(after).decode())
+        places.append(item.place or _place(item))
+        request_ids.append(item.request_id)
+
+    def before_commit(self, hook: Callable[[], Awaitable[None]]) -> None:
+        """Runs after all is written and before the commit; what it raises rolls the batch back."""
+        self._before.append(hook)
+
+    def after_commit(self, hook: Hook) -> None:
+        """Runs once the batch is committed, before its entries are acknowledged; never instead of a durable record."""
+        self._after.append(hook)
+
+    async def run_before_commit(self) -> None:
+        """For the lane."""
+        for hook in self._before:
+            await hook()
+
+    async def run_after_commit(self) -> None:
+        """For the lane."""
+        for hook in self._after:
+            waiting = hook()
+            if waiting is not None:
+                await waiting
+
+
+def _place(item: Item[Any]) -> str | None:
+    match item.origin:
+        case FromHttp():
+            return None
+        case FromJob(name):
+            return f"job:{name}"
+        case _:
+            return item.source

@@ -1,0 +1,322 @@
+"""The one shape of every write: a batch of items in one transaction, each with its own outcome.
+
+Duplicates out, handler, then what was told, audited, answered and refused, then the commit. Nothing here decides; nothing
+here retries: that is the lane's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from redis.asyncio import Redis
+
+from shared.clock import Clock
+from shared.db import Pool
+from shared.errors import FieldError
+from shared.ids import uuid7
+from shared.messaging.answers import keep, kept, refusal
+from shared.messaging.commands import (
+    Done,
+    FromDeadLetter,
+    FromHttp,
+    FromJob,
+    FromPos,
+    FromStream,
+    Handler,
+    Item,
+    Origin,
+    Outcome,
+    Refused,
+)
+from shared.messaging.sealer import Sealer
+from shared.messaging.keys import Keys
+from shared.messaging.queries import queries
+from shared.messaging.transaction import Tx
+from shared.tenants import Tenant
+
+_json = msgspec.json.Encoder().encode
+_REPEATED = Done(replayed=True)
+INBOX_AHEAD = 200_000
+
+Buried = Callable[[Tx, Item[Any], str, str, Sequence[FieldError]], Awaitable[None]]
+"""What a service adds when one of its entries becomes a dead letter: earn answers the till."""
+
+
+@dataclass(slots=True)
+class Writer:
+    """Writes batches for one tenant and service. `buried` may add facts to the transaction of a dead letter."""
+
+    pool: Pool
+    tenant: Tenant
+    clock: Clock
+    redis: Redis
+    keys: Keys
+    sealer: Sealer
+    cache: dict[Any, Any]
+    buried: Buried | None = None
+
+    async def write(self, items: Sequence[Item[Any]], handler: Handler | None) -> list[Outcome]:
+        """The outcome of each item, in order, after the commit; raises when nothing was committed (or it is not known)."""
+        async with self.pool.acquire() as db:
+            async with db.transaction():
+                tx = Tx(db, tenant=self.tenant, clock=self.clock, cache=self.cache, redis=self.redis, keys=self.keys)
+                outcomes = await self._decide(tx, items, handler)
+                await self._flush(tx, items, outcomes)
+                await tx.run_before_commit()
+            await tx.run_after_commit()
+        return outcomes
+
+    async def bury(self, item: Item[Any], handler: Handler | None, code: str, detail: str) -> None:
+        """Makes a dead letter of an entry that can't be written, in the transaction of its own inbox row."""
+        async with self.pool.acquire() as db:
+            async with db.transaction():
+                tx = Tx(db, tenant=self.tenant, clock=self.clock, cache=self.cache, redis=self.redis, keys=self.keys)
+                if (await self._recall(tx, [item]))[0] is None:
+                    outcome = Refused(_Broken.of(code, detail))
+                    if self.buried is not None:
+                        await self.buried(tx, item, code, detail, ())
+                    await self._flush(tx, [item], [outcome])
+                    await tx.run_before_commit()
+            await tx.run_after_commit()
+
+    async def count_try(self, item: Item[Any]) -> int:
+        """How often the entry has been tried alone, this try included; committed before it is made."""
+        stream, entry_id = _entry(item.origin)
+        async with self.pool.acquire() as db:
+            return int(await queries.count_try(db, stream=stream, entry_id=entry_id))
+
+    async def uncount_try(self, item: Item[Any]) -> None:
+        """That try was not the entry's fault."""
+        stream, entry_id = _entry(item.origin)
+        async with self.pool.acquire() as db:
+            await queries.uncount_try(db, stream=stream, entry_id=entry_id)
+
+    async def forget_tries(self, item: Item[Any]) -> None:
+        """The entry is dealt with."""
+        stream, entry_id = _entry(item.origin)
+        async with self.pool.acquire() as db:
+            await queries.forget_tries(db, stream=stream, entry_id=entry_id)
+
+    async def make_room(self, items: Sequence[Item[Any]]) -> None:
+        """Makes the partitions that these items need."""
+        highest: dict[str, int] = {}
+        for item in items:
+            if isinstance(item.origin, FromStream):
+                highest[item.origin.stream] = max(item.origin.n, highest.get(item.origin.stream, 0))
+        async with self.pool.acquire() as db:
+            for stream, n in highest.items():
+                await queries.ensure_inbox(db, stream=stream, through=n + INBOX_AHEAD)
+            await queries.ensure_partitions(db)
+
+    # ------------------------------------------------------------ inside the transaction
+
+    async def _decide(self, tx: Tx, items: Sequence[Item[Any]], handler: Handler | None) -> list[Outcome]:
+        recalled = await self._recall(tx, items)
+        fresh = [k for k, known in enumerate(recalled) if known is None]
+        heard = [k for k in fresh if handler is not None and _has_handler(items[k])]
+        outcomes: list[Outcome | None] = list(recalled)
+        if heard and handler is not None:
+            decided = await handler(tx, [items[k] for k in heard])
+            if len(decided) != len(heard):
+                raise AssertionError(f"{handler} gave {len(decided)} outcomes for {len(heard)} items")
+            for k, outcome in zip(heard, decided, strict=True):
+                outcomes[k] = outcome
+        # A repeat inside the batch gets the answer that the first one just got.
+        for k, item in enumerate(items):
+            if isinstance(outcomes[k], _SameAs):
+                outcomes[k] = _again(outcomes[outcomes[k].position], item)  # type: ignore[union-attr]
+        return [outcome if outcome is not None else _REPEATED for outcome in outcomes]
+
+    async def _recall(self, tx: Tx, items: Sequence[Item[Any]]) -> list[Outcome | None]:
+        """What is known already of each item: None where it is new, and from now on it is taken."""
+        known: list[Outcome | None] = [None] * len(items)
+        entries: dict[tuple[str, int], int] = {}
+        calls: dict[tuple[str, str, str], int] = {}
+        retries: dict[str, int] = {}
+        for k, item in enumerate(items):
+            match item.origin:
+                case FromStream(stream, n):
+                    if entries.setdefault((stream, n), k) != k:
+                        known[k] = _REPEATED
+                case FromHttp(principal, route, key, request_hash):
+                    first = calls.setdefault((principal, route, key), k)
+                    if first != k:
+                        same = items[first].origin.request_hash == request_hash  # type: ignore[union-attr]
+                        known[k] = _SameAs(first) if same else Refused(_reused())
+                case FromDeadLetter(dead_letter_id):
+                    retries[dead_letter_id] = k
+                case FromPos() | FromJob():
+                    pass
+        if entries:
+            rows = await queries.hear(tx.db, streams=[s for s, _ in entries], ns=[n for _, n in entries])
+            new = {(row[0], row[1]) for row in rows}
+            for entry, k in entries.items():
+                if entry not in new:
+                    known[k] = _REPEATED
+        if calls:
+            await self._recall_calls(tx, items, calls, known)
+        if retries:
+            taken = await queries.take_retries(tx.db, dead_letter_ids=[UUID(i) for i in retries])
+            still = {str(row[0]) for row in taken}
+            for dead_letter_id, k in retries.items():
+                if dead_letter_id not in still:
+                    known[k] = _REPEATED
+        return known
+
+    async def _recall_calls(
+        self,
+        tx: Tx,
+        items: Sequence[Item[Any]],
+        calls: dict[tuple[str, str, str], int],
+        known: list[Outcome | None],
+    ) -> None:
+        columns = list(zip(*calls, strict=True))
+        hashes = {call: items[k].origin.request_hash for call, k in calls.items()}  # type: ignore[union-attr]
+        rows = await queries.claim_keys(
+            tx.db,
+            principals=columns[0],
+            routes=columns[1],
+            keys=columns[2],
+            request_hashes=list(hashes.values()),
+        )
+        if len(rows) == len(calls):
+            return
+        claimed = {(row[0], row[1], row[2]) for row in rows}
+        used = [call for call in calls if call not in claimed]
+        columns = list(zip(*used, strict=True))
+        answers = await queries.stored_answers(
+            tx.db, principals=columns[0], routes=columns[1], keys=columns[2]
+        )
+        for row in answers:
+            call = (row["principal"], row["route"], row["key"])
+            if row["request_hash"] != hashes[call]:
+                known[calls[call]] = Refused(_reused())
+            elif row["status"] >= 400:
+                known[calls[call]] = Refused(kept(row["body"]), replayed=True)
+            else:
+                known[calls[call]] = Done(row["status"], row["body"], replayed=True)
+
+    async def _flush(self, tx: Tx, items: Sequence[Item[Any]], outcomes: Sequence[Outcome]) -> None:
+        principals, routes, keys, statuses, bodies = [], [], [], [], []
+        forgotten: list[tuple[str, str, str]] = []
+        dead: list[tuple[Item[Any], Refused]] = []
+        for item, outcome in zip(items, outcomes, strict=True):
+            origin = item.origin
+            if isinstance(origin, FromHttp):
+                if outcome.replayed or (isinstance(outcome, Refused) and outcome.refusal.code == "idempotency_key_reused"):
+                    continue
+                if isinstance(outcome, Refused) and not outcome.refusal.frozen:
+                    forgotten.append((origin.principal, origin.route, origin.key))
+                    continue
+                principals.append(origin.principal)
+                routes.append(origin.route)
+                keys.append(origin.key)
+                if isinstance(outcome, Done):
+                    statuses.append(outcome.status)
+                    bodies.append(outcome.body)
+                else:
+                    statuses.append(outcome.refusal.status)
+                    bodies.append(keep(outcome.refusal))
+            elif isinstance(outcome, Refused) and not outcome.replayed and not isinstance(origin, FromJob):
+                dead.append((item, outcome))
+        if dead:
+            await self._bury_all(tx, dead)
+        if forgotten:
+            columns = list(zip(*forgotten, strict=True))
+            await queries.forget_keys(tx.db, principals=columns[0], routes=columns[1], keys=columns[2])
+        ats, actors, actions, objects, befores, afters, places, request_ids = tx.audits
+        if tx.told_ids or ats or principals:
+            await queries.flush(
+                tx.db,
+                event_ids=tx.told_ids,
+                payloads=tx.told_payloads,
+                ats=ats,
+                actors=actors,
+                actions=actions,
+                objects=objects,
+                befores=befores,
+                afters=afters,
+                places=places,
+                request_ids=request_ids,
+                principals=principals,
+                routes=routes,
+                keys=keys,
+                statuses=statuses,
+                bodies=bodies,
+            )
+
+    async def _bury_all(self, tx: Tx, dead: Sequence[tuple[Item[Any], Refused]]) -> None:
+        entries = [_entry(item.origin) for item, _ in dead]
+        await queries.bury(
+            tx.db,
+            dead_letter_ids=[uuid7() for _ in dead],
+            streams=[stream for stream, _ in entries],
+            entry_ids=[entry_id for _, entry_id in entries],
+            sources=[item.source for item, _ in dead],
+            event_ids=[item.event_id for item, _ in dead],
+            types=[type(item.command).__name__ for item, _ in dead],
+            codes=[refused.refusal.code for _, refused in dead],
+            details=[refused.refusal.detail for _, refused in dead],
+            errors=[_json(refused.refusal.errors).decode() for _, refused in dead],
+            # What may hold a payment card's number is stored nowhere.
+            payloads=[
+                self.sealer.seal(b"" if refused.refusal.code == "payment_card_number" else item.payload)
+                for item, refused in dead
+            ],
+            request_ids=[item.request_id for item, _ in dead],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _SameAs(Done):
+    """Stands for a repeat within a batch until the first one is decided."""
+
+    position: int = 0
+
+    def __init__(self, position: int) -> None:
+        object.__setattr__(self, "position", position)
+        object.__setattr__(self, "status", 200)
+        object.__setattr__(self, "body", b"")
+        object.__setattr__(self, "replayed", True)
+
+
+class _Broken:
+    """A refusal-shaped note of a fault: its code is not one of the public table's HTTP codes."""
+
+    @staticmethod
+    def of(code: str, detail: str) -> Any:
+        return refusal(code, detail)
+
+
+def _again(first: Outcome | None, item: Item[Any]) -> Outcome:
+    match first:
+        case Done(status, body):
+            return Done(status, body, replayed=True)
+        case Refused(refused):
+            return Refused(refused, replayed=True)
+        case None:
+            raise AssertionError(f"the first of a repeat was not decided: {item.request_id}")
+
+
+def _reused() -> Any:
+    return refusal("idempotency_key_reused", "This Idempotency-Key was used with another request. Use a new key for a new request.")
+
+
+def _has_handler(item: Item[Any]) -> bool:
+    return item.command is not None
+
+
+def _entry(origin: Origin) -> tuple[str, str]:
+    match origin:
+        case FromStream(stream, n):
+            return stream, f"{n}-0"
+        case FromPos(entry_id):
+            return "pos", entry_id
+        case FromDeadLetter(_, of):
+            return _entry(of)
+        case _:
+            return type(origin).__name__, repr(origin)
