@@ -1,0 +1,200 @@
+-- What redeem keeps. For reading: migrations/ makes it, and a test holds the two equal.
+-- The bytes that are hashed into `ledger.hash`, and the rules between these tables, are in docs/ledger.md.
+
+CREATE TYPE bucket AS ENUM (
+    'issued', 'held', 'available', 'reserved', 'redeemed', 'expired', 'reversed', 'transferred', 'adjusted', 'debt'
+);
+
+CREATE TYPE posting_kind AS ENUM (
+    'earn', 'earn_held', 'release', 'cancel_hold', 'reserve', 'void', 'redeem', 'return', 'expire', 'reinstate',
+    'reverse', 'transfer', 'adjust', 'owe', 'overdraw', 'repay', 'opening'
+);
+
+-- A member's points in one programme: the only row that a posting locks, and the only one that it counts in.
+-- No index but the primary key, and room in each page: an update stays HOT.
+CREATE TABLE wallets (
+    wallet_id uuid PRIMARY KEY,
+    programme text NOT NULL,
+    member_id uuid NOT NULL,
+    status text NOT NULL DEFAULT 'active',
+    merged_into uuid,
+    issued bigint NOT NULL DEFAULT 0,
+    held bigint NOT NULL DEFAULT 0,
+    available bigint NOT NULL DEFAULT 0,
+    reserved bigint NOT NULL DEFAULT 0,
+    redeemed bigint NOT NULL DEFAULT 0,
+    expired bigint NOT NULL DEFAULT 0,
+    reversed bigint NOT NULL DEFAULT 0,
+    transferred bigint NOT NULL DEFAULT 0,
+    adjusted bigint NOT NULL DEFAULT 0,
+    debt bigint NOT NULL DEFAULT 0,
+    seq bigint NOT NULL DEFAULT 0, -- of the last ledger line; lines count from 1 without a gap
+    event_sequence bigint NOT NULL DEFAULT 0, -- of the last event about this wallet
+    head bytea NOT NULL DEFAULT decode(repeat('00', 32), 'hex'), -- hash of the last ledger line
+    last_posted_at timestamptz NOT NULL DEFAULT '-infinity',
+    CONSTRAINT wallets_issued_never_positive CHECK (issued <= 0),
+    CONSTRAINT wallets_held_never_negative CHECK (held >= 0),
+    CONSTRAINT wallets_available_never_negative CHECK (available >= 0),
+    CONSTRAINT wallets_reserved_never_negative CHECK (reserved >= 0),
+    CONSTRAINT wallets_redeemed_never_negative CHECK (redeemed >= 0),
+    CONSTRAINT wallets_expired_never_negative CHECK (expired >= 0),
+    CONSTRAINT wallets_reversed_never_negative CHECK (reversed >= 0),
+    CONSTRAINT wallets_debt_never_positive CHECK (debt <= 0),
+    CONSTRAINT wallets_buckets_sum_to_zero CHECK (
+        issued + held + available + reserved + redeemed + expired + reversed + transferred + adjusted + debt = 0
+    ),
+    CONSTRAINT wallets_status_known CHECK (status IN ('active', 'blocked', 'closed', 'merged')),
+    CONSTRAINT wallets_merged_names_its_heir CHECK ((status = 'merged') = (merged_into IS NOT NULL)),
+    CONSTRAINT wallets_counters_never_negative CHECK (seq >= 0 AND event_sequence >= 0),
+    CONSTRAINT wallets_head_is_sha256 CHECK (octet_length(head) = 32)
+) WITH (fillfactor = 70);
+
+-- Points earned together: what is spent, expired or reversed is always taken from named lots.
+-- remaining = what is usable + held + reserved. No foreign key to the wallet: its writer holds that row's lock already.
+CREATE TABLE lots (
+    lot_id uuid PRIMARY KEY,
+    wallet_id uuid NOT NULL,
+    accrual_id uuid NOT NULL, -- the posting that opened it
+    source_id uuid, -- the bill, or other act, that it was earned by
+    parent_lot uuid, -- the lot that it was split or moved from
+    earned_at timestamptz NOT NULL, -- the accrual's effective_at
+    expires_at timestamptz, -- null: never
+    points bigint NOT NULL,
+    remaining bigint NOT NULL,
+    held bigint NOT NULL DEFAULT 0,
+    reserved bigint NOT NULL DEFAULT 0,
+    open boolean GENERATED ALWAYS AS (remaining > 0) STORED,
+    CONSTRAINT lots_points_positive CHECK (points > 0),
+    CONSTRAINT lots_remaining_within_points CHECK (remaining BETWEEN 0 AND points),
+    CONSTRAINT lots_parts_within_remaining CHECK (held >= 0 AND reserved >= 0 AND held + reserved <= remaining)
+) WITH (fillfactor = 80);
+
+-- Both consumption orders read a wallet's open lots through this one. The predicate is the generated column because an
+-- update of a column that an index names is never HOT: `open` changes once in a lot's life, `remaining` with every use.
+CREATE INDEX lots_open ON lots (wallet_id, earned_at, lot_id) WHERE open;
+
+-- One move of points from one bucket of a wallet to another; never changed, never deleted.
+CREATE TABLE ledger (
+    wallet_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    posting_id uuid NOT NULL,
+    posted_at timestamptz NOT NULL, -- when we wrote it: PostgreSQL's clock, after the wallet's lock, rising line by line
+    effective_at timestamptz NOT NULL, -- when it happened
+    points bigint NOT NULL,
+    money_minor bigint NOT NULL, -- what these points were worth when they were posted, in the programme's currency
+    available_after bigint NOT NULL,
+    held_after bigint NOT NULL,
+    reserved_after bigint NOT NULL,
+    debt_after bigint NOT NULL,
+    lot_id uuid,
+    source_id uuid, -- the bill, redemption or other act that asked for it
+    kind posting_kind NOT NULL,
+    from_bucket bucket NOT NULL,
+    to_bucket bucket NOT NULL,
+    hash bytea NOT NULL,
+    CONSTRAINT ledger_pkey PRIMARY KEY (wallet_id, seq, posted_at),
+    CONSTRAINT ledger_seq_positive CHECK (seq > 0),
+    CONSTRAINT ledger_points_positive CHECK (points > 0),
+    CONSTRAINT ledger_money_never_negative CHECK (money_minor >= 0),
+    CONSTRAINT ledger_balances_never_negative CHECK (
+        available_after >= 0 AND held_after >= 0 AND reserved_after >= 0 AND debt_after <= 0
+    ),
+    CONSTRAINT ledger_names_its_lot CHECK (lot_id IS NOT NULL OR kind = 'overdraw'),
+    CONSTRAINT ledger_hash_is_sha256 CHECK (octet_length(hash) = 32),
+    CONSTRAINT ledger_move_is_of_its_kind CHECK (
+        CASE kind
+            WHEN 'earn' THEN from_bucket = 'issued' AND to_bucket = 'available'
+            WHEN 'redeem' THEN from_bucket IN ('available', 'reserved') AND to_bucket = 'redeemed'
+            WHEN 'expire' THEN from_bucket IN ('available', 'held') AND to_bucket = 'expired'
+            WHEN 'earn_held' THEN from_bucket = 'issued' AND to_bucket = 'held'
+            WHEN 'release' THEN from_bucket = 'held' AND to_bucket = 'available'
+            WHEN 'cancel_hold' THEN from_bucket = 'held' AND to_bucket = 'reversed'
+            WHEN 'reserve' THEN from_bucket = 'available' AND to_bucket = 'reserved'
+            WHEN 'void' THEN from_bucket = 'reserved' AND to_bucket = 'available'
+            WHEN 'return' THEN from_bucket = 'redeemed' AND to_bucket = 'available'
+            WHEN 'reinstate' THEN from_bucket = 'expired' AND to_bucket = 'available'
+            WHEN 'reverse' THEN from_bucket = 'available' AND to_bucket = 'reversed'
+            WHEN 'transfer' THEN
+                (from_bucket = 'available' AND to_bucket = 'transferred')
+                OR (from_bucket = 'transferred' AND to_bucket = 'available')
+            WHEN 'adjust' THEN
+                (from_bucket = 'available' AND to_bucket = 'adjusted')
+                OR (from_bucket = 'adjusted' AND to_bucket = 'available')
+            WHEN 'owe' THEN from_bucket = 'debt' AND to_bucket = 'reversed'
+            WHEN 'overdraw' THEN from_bucket = 'debt' AND to_bucket = 'redeemed'
+            WHEN 'repay' THEN from_bucket = 'available' AND to_bucket = 'debt'
+            WHEN 'opening' THEN from_bucket = 'issued' AND to_bucket = 'available'
+        END
+    )
+) PARTITION BY RANGE (posted_at);
+
+-- Every posting id that was ever used: what makes a second posting of the same act harmless at any age, by any road.
+-- Partitioned by hash and never by time, for a key that is unique only within a month is no key.
+CREATE TABLE postings (
+    posting_id uuid PRIMARY KEY,
+    wallet_id uuid NOT NULL,
+    points bigint NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(), -- just before its lines' posted_at
+    kind posting_kind NOT NULL,
+    CONSTRAINT postings_points_positive CHECK (points > 0)
+) PARTITION BY HASH (posting_id);
+
+CREATE TABLE postings_0 PARTITION OF postings FOR VALUES WITH (MODULUS 8, REMAINDER 0);
+CREATE TABLE postings_1 PARTITION OF postings FOR VALUES WITH (MODULUS 8, REMAINDER 1);
+CREATE TABLE postings_2 PARTITION OF postings FOR VALUES WITH (MODULUS 8, REMAINDER 2);
+CREATE TABLE postings_3 PARTITION OF postings FOR VALUES WITH (MODULUS 8, REMAINDER 3);
+CREATE TABLE postings_4 PARTITION OF postings FOR VALUES WITH (MODULUS 8, REMAINDER 4);
+CREATE TABLE postings_5 PARTITION OF postings FOR VALUES WITH (MODULUS 8, REMAINDER 5);
+CREATE TABLE postings_6 PARTITION OF postings FOR VALUES WITH (MODULUS 8, REMAINDER 6);
+CREATE TABLE postings_7 PARTITION OF postings FOR VALUES WITH (MODULUS 8, REMAINDER 7);
+
+-- One spending of points at a merchant.
+CREATE TABLE redemptions (
+    redemption_id uuid PRIMARY KEY,
+    posting_id uuid NOT NULL,
+    wallet_id uuid NOT NULL,
+    programme text NOT NULL,
+    programme_version integer NOT NULL,
+    status text NOT NULL,
+    points bigint NOT NULL,
+    money_minor bigint NOT NULL, -- what the points paid for, in the programme's currency
+    merchant text NOT NULL,
+    terminal text,
+    cashier text,
+    channel text NOT NULL,
+    bill_ref text,
+    effective_at timestamptz NOT NULL,
+    CONSTRAINT redemptions_status_known CHECK (status IN ('authorised', 'captured', 'voided')),
+    CONSTRAINT redemptions_points_positive CHECK (points > 0),
+    CONSTRAINT redemptions_money_never_negative CHECK (money_minor >= 0)
+);
+
+-- What redeem learns from members. Identities are keyed hashes: deletable look-up rows, no personal data.
+
+CREATE TABLE programmes (
+    programme text NOT NULL,
+    version integer NOT NULL,
+    document jsonb NOT NULL,
+    activated_at timestamptz NOT NULL,
+    PRIMARY KEY (programme, version)
+);
+
+CREATE TABLE merchants (
+    merchant text PRIMARY KEY,
+    version integer NOT NULL,
+    terminals text[] NOT NULL
+);
+
+CREATE TABLE member_wallets (
+    member_id uuid NOT NULL,
+    programme text NOT NULL,
+    wallet_id uuid NOT NULL UNIQUE REFERENCES wallets,
+    PRIMARY KEY (member_id, programme)
+);
+
+CREATE TABLE identities (
+    kind text NOT NULL,
+    hash bytea NOT NULL,
+    member_id uuid NOT NULL,
+    PRIMARY KEY (hash, kind)
+);
