@@ -1,0 +1,231 @@
+-- What earn keeps: the bills, the two nets against repeats, the decision about each bill, what waits, and the facts
+-- learned from others. Append-only where it says so; keys are never partitioned by time, facts are by `recorded_at`.
+
+-- ---------------------------------------------------------------- facts heard from members and tiers
+
+-- Every activated version of every programme; one never changes.
+CREATE TABLE programmes (
+    programme text COLLATE "C" NOT NULL,
+    version int NOT NULL CHECK (version >= 1),
+    activated_at timestamptz NOT NULL,
+    document json NOT NULL,
+    PRIMARY KEY (programme, version)
+);
+
+SELECT make_append_only('programmes');
+GRANT SELECT, INSERT ON programmes TO {{service_role}};
+
+CREATE TABLE merchants (
+    merchant text COLLATE "C" PRIMARY KEY,
+    version int NOT NULL CHECK (version >= 1)
+);
+
+GRANT SELECT, INSERT, UPDATE ON merchants TO {{service_role}};
+
+-- Terminals are only added: what a terminal rang up before it was taken away still earns.
+CREATE TABLE terminals (
+    merchant text COLLATE "C" NOT NULL REFERENCES merchants,
+    terminal text COLLATE "C" NOT NULL,
+    PRIMARY KEY (merchant, terminal)
+);
+
+GRANT SELECT, INSERT ON terminals TO {{service_role}};
+
+-- A member is known once its enrolment was heard; a card alone does not yet name all its wallets.
+CREATE TABLE members (
+    member_id uuid PRIMARY KEY,
+    enrolled_at timestamptz NOT NULL
+);
+
+GRANT SELECT, INSERT, DELETE ON members TO {{service_role}};
+
+-- Keyed hashes only (shared/identity.py), deletable: the erasure of a person takes the row.
+CREATE TABLE identities (
+    identity bytea PRIMARY KEY CHECK (octet_length(identity) = 16),
+    kind text NOT NULL
+        CHECK (kind IN ('member_id', 'card_id', 'card_number', 'mobile', 'email', 'external_id')),
+    member_id uuid NOT NULL
+);
+
+CREATE INDEX identities_member ON identities (member_id);
+GRANT SELECT, INSERT, DELETE ON identities TO {{service_role}};
+
+-- `tier` is the standing with the highest sequence heard; null until tiers has spoken.
+CREATE TABLE wallets (
+    wallet_id uuid PRIMARY KEY,
+    member_id uuid NOT NULL,
+    programme text COLLATE "C" NOT NULL,
+    tier text,
+    tier_event_id uuid,
+    tier_sequence bigint CHECK (tier_sequence >= 1),
+    tier_effective_at timestamptz,
+    CHECK (num_nulls(tier, tier_event_id, tier_sequence, tier_effective_at) IN (0, 4))
+) WITH (fillfactor = 80);
+
+CREATE INDEX wallets_member ON wallets (member_id);
+GRANT SELECT, INSERT, UPDATE ON wallets TO {{service_role}};
+
+-- Every standing heard: a late bill earns at the tier of when it happened.
+CREATE TABLE tier_history (
+    wallet_id uuid NOT NULL,
+    sequence bigint NOT NULL CHECK (sequence >= 1),
+    tier text NOT NULL,
+    event_id uuid NOT NULL,
+    effective_at timestamptz NOT NULL,
+    PRIMARY KEY (wallet_id, sequence)
+);
+
+SELECT make_append_only('tier_history');
+GRANT SELECT, INSERT ON tier_history TO {{service_role}};
+
+-- ---------------------------------------------------------------- the two nets against repeats
+
+-- First net: what a till offered, by its own source and id. `content_hash` as in bill_keys.
+CREATE TABLE pos_events (
+    source text COLLATE "C" NOT NULL CHECK (char_length(source) BETWEEN 1 AND 255),
+    event_id text COLLATE "C" NOT NULL CHECK (char_length(event_id) BETWEEN 1 AND 255),
+    content_hash bytea NOT NULL CHECK (octet_length(content_hash) = 32),
+    PRIMARY KEY (source, event_id)
+);
+
+SELECT make_append_only('pos_events');
+GRANT SELECT, INSERT ON pos_events TO {{service_role}};
+
+-- Second net: one bill per (merchant, bill_ref), by whatever way it came. `content_hash` is SHA-256 of the bill's
+-- canonical bytes, which stand in README.md; `recorded_at` finds the partition of the bill.
+CREATE TABLE bill_keys (
+    merchant text COLLATE "C" NOT NULL,
+    bill_ref text COLLATE "C" NOT NULL,
+    content_hash bytea NOT NULL CHECK (octet_length(content_hash) = 32),
+    bill_id uuid NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    PRIMARY KEY (merchant, bill_ref)
+);
+
+SELECT make_append_only('bill_keys');
+GRANT SELECT, INSERT ON bill_keys TO {{service_role}};
+
+-- ---------------------------------------------------------------- bills and what was decided about them
+
+-- `lines` is json, not jsonb: the bytes that were hashed are the bytes that are kept. [{line_id, sku, categories,
+-- quantity, amount_minor, discount_minor, tax_minor}]. `recorded_event_id` is the id of its bill.recorded.v1;
+-- stream_id, source, event_id name the till's entry, null where the bill came by HTTP.
+CREATE TABLE bills (
+    bill_id uuid NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    merchant text NOT NULL,
+    bill_ref text NOT NULL,
+    terminal text,
+    cashier text,
+    channel text,
+    occurred_at timestamptz NOT NULL,
+    currency text NOT NULL CHECK (char_length(currency) = 3),
+    total_minor bigint NOT NULL CHECK (total_minor BETWEEN 0 AND 1000000000000),
+    identity_kind text,
+    identity bytea CHECK (octet_length(identity) = 16),
+    programmes text [],
+    lines json NOT NULL,
+    recorded_event_id uuid NOT NULL,
+    stream_id text,
+    source text,
+    event_id text,
+    CHECK (num_nulls(identity_kind, identity) IN (0, 2)),
+    CHECK (num_nulls(stream_id, source, event_id) IN (0, 3)),
+    PRIMARY KEY (bill_id, recorded_at)
+) PARTITION BY RANGE (recorded_at);
+
+SELECT make_append_only('bills');
+SELECT partition_by('bills', 'month', true);
+GRANT SELECT, INSERT ON bills TO {{service_role}};
+
+-- The judgements of a bill, numbered from 1. The first answers it; a waiting bill gets another when it is settled.
+-- `sequence` is that of the last event about the bill which this decision said; `decision` is services/earn/domain's
+-- Decision: the inputs used, each rule tried with its result, every number on the way.
+CREATE TABLE decisions (
+    bill_id uuid NOT NULL,
+    n smallint NOT NULL CHECK (n >= 1),
+    status text NOT NULL
+        CHECK (status IN ('earned', 'held', 'mixed', 'nothing', 'anonymous', 'waiting', 'unclaimed')),
+    decided_at timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    sequence int NOT NULL CHECK (sequence >= 1),
+    decision json NOT NULL,
+    PRIMARY KEY (bill_id, n, recorded_at)
+) PARTITION BY RANGE (recorded_at);
+
+SELECT make_append_only('decisions');
+SELECT partition_by('decisions', 'month', true);
+GRANT SELECT, INSERT ON decisions TO {{service_role}};
+
+-- What a bill is worth in a wallet, once for ever. Zero points are kept and never announced.
+CREATE TABLE accruals (
+    bill_id uuid NOT NULL,
+    wallet_id uuid NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('earn', 'earn_held')),
+    accrual_id uuid NOT NULL UNIQUE,
+    points bigint NOT NULL CHECK (points >= 0),
+    PRIMARY KEY (bill_id, wallet_id, kind)
+);
+
+CREATE INDEX accruals_wallet ON accruals (wallet_id, bill_id);
+SELECT make_append_only('accruals');
+GRANT SELECT, INSERT ON accruals TO {{service_role}};
+
+-- ---------------------------------------------------------------- bills that wait
+
+-- A bill that was answered `waiting`: for what (as in `awaited`), and until when it is reported unclaimed. `ready` is
+-- set by whoever learned what it waits for. Gone once settled; `n` and `sequence` go on from the last decision.
+CREATE TABLE waiting (
+    bill_id uuid PRIMARY KEY,
+    recorded_at timestamptz NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('merchant', 'terminal', 'programme', 'identity', 'member')),
+    key text NOT NULL,
+    since timestamptz NOT NULL,
+    due_ms bigint NOT NULL,
+    unclaimed boolean NOT NULL DEFAULT false,
+    ready boolean NOT NULL DEFAULT false,
+    n smallint NOT NULL CHECK (n >= 1),
+    sequence int NOT NULL CHECK (sequence >= 1),
+    request_id text NOT NULL
+);
+
+CREATE INDEX waiting_for ON waiting (kind, key);
+CREATE INDEX waiting_ready ON waiting (bill_id) WHERE ready;
+CREATE INDEX waiting_due ON waiting (due_ms) WHERE NOT unclaimed;
+GRANT SELECT, INSERT, UPDATE, DELETE ON waiting TO {{service_role}};
+
+-- The clock of the deadlines: it runs only while what bills wait for is caught up. `waiting.due_ms` is read on it.
+CREATE TABLE waiting_clock (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    running_ms bigint NOT NULL DEFAULT 0 CHECK (running_ms >= 0),
+    ticked_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+INSERT INTO waiting_clock DEFAULT VALUES;
+GRANT SELECT, UPDATE ON waiting_clock TO {{service_role}};
+
+-- ---------------------------------------------------------------- entries that were rejected
+
+-- One bill.rejected.v1 per offered thing: `key` is SHA-256 over (source, id, body, code), or over (entry id, code)
+-- where the envelope can't be read or must not be kept. `reply` is the event as it was said: a repeat gets it again.
+CREATE TABLE rejections (
+    key bytea PRIMARY KEY CHECK (octet_length(key) = 32),
+    subject text NOT NULL,
+    sequence int NOT NULL CHECK (sequence >= 1),
+    event_id uuid NOT NULL,
+    code text NOT NULL,
+    data bytea NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    UNIQUE (subject, sequence)
+);
+
+SELECT make_append_only('rejections');
+GRANT SELECT, INSERT ON rejections TO {{service_role}};
+
+-- How many rejections each subject has had: the row that is locked to count on.
+CREATE TABLE rejection_counts (
+    subject text PRIMARY KEY,
+    sequence int NOT NULL CHECK (sequence >= 1)
+);
+
+GRANT SELECT, INSERT, UPDATE ON rejection_counts TO {{service_role}};
