@@ -76,7 +76,7 @@ class Writer:
             async with db.transaction():
                 tx = Tx(db, tenant=self.tenant, clock=self.clock, cache=self.cache, redis=self.redis, keys=self.keys)
                 if (await self._recall(tx, [item]))[0] is None:
-                    outcome = Refused(_Broken.of(code, detail))
+                    outcome = Refused(refusal(code, detail))
                     if self.buried is not None:
                         await self.buried(tx, item, code, detail, ())
                     await self._flush(tx, [item], [outcome])
@@ -282,14 +282,6 @@ class _SameAs(Done):
         object.__setattr__(self, "status", 200)
         object.__setattr__(self, "body", b"")
         object.__setattr__(self, "replayed", True)
-
-
-class _Broken:
-    """A refusal-shaped note of a fault: its code is not one of the public table's HTTP codes."""
-
-    @staticmethod
-    def of(code: str, detail: str) -> Any:
-        return refusal(code, detail)
 
 
 def _again(first: Outcome | None, item: Item[Any]) -> Outcome:

@@ -1,0 +1,98 @@
+"""The directory of tenants, as one service sees it: who is there, and whether this code can serve them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from shared.config import Settings
+from shared.db import Pool, open_pool
+from shared.migrate import schema_version
+from shared.sql import load
+from shared.tenants import Tenant, identity_key
+
+queries = load("shared.tenants")
+
+
+def control_role(service: str) -> str:
+    """The role that a service logs in with at the control database."""
+    return f"pb_control_{service}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A tenant and whether it can be served: `state` is active, or why not (creating, suspended, migrating)."""
+
+    tenant: Tenant
+    state: str
+
+
+class Directory:
+    """Reads the control database with the service's own role."""
+
+    def __init__(self, settings: Settings, service: str) -> None:
+        self._settings = settings
+        self._service = service
+        self._pool: Pool | None = None
+        self._known = schema_version(service)
+
+    async def open(self) -> None:
+        """Opens the pool; no connection yet."""
+        role = control_role(self._service)
+        self._pool = await open_pool(
+            self._settings,
+            database=self._settings.control_database,
+            user=role,
+            password=self._settings.password_of(self._service, role),
+            size=1,
+            application=f"pointbank-{self._service}",
+        )
+
+    async def close(self) -> None:
+        """Closes it."""
+        if self._pool is not None:
+            await self._pool.close()
+
+    async def tenants(self) -> list[Listed]:
+        """Every tenant, by code."""
+        rows = await queries.tenants_of(self._opened, service=self._service)
+        return [
+            Listed(
+                Tenant(
+                    code=row["code"],
+                    cell=row["cell"],
+                    database=row["database"],
+                    host=row["host"] or self._settings.postgres_host,
+                    port=row["port"] or self._settings.postgres_port,
+                    identity_key=identity_key(self._settings, row["code"]),
+                ),
+                self._state(row["state"], row["version"], row["version_state"]),
+            )
+            for row in rows
+        ]
+
+    def _state(self, state: str, version: int | None, version_state: str | None) -> str:
+        # A release runs on the schema it knows, the one before and the one after: expand, deploy, contract.
+        if state == "active" and (version is None or version_state == "migrating" or abs(version - self._known) > 1):
+            return "migrating"
+        return state
+
+    async def report(self, tenant: str, positions: Mapping[str, int]) -> None:
+        """Tells how far this service has applied the streams it hears."""
+        await queries.report_positions(
+            self._opened,
+            tenant=tenant,
+            service=self._service,
+            streams=list(positions),
+            positions=list(positions.values()),
+        )
+
+    async def lowest_position(self, tenant: str, stream: str, services: Sequence[str]) -> int | None:
+        """Where a rebuilt stream must start at the latest; None while a required hearer has never reported."""
+        found = await queries.lowest_position(self._opened, tenant=tenant, stream=stream, services=list(services))
+        return None if found is None else int(found)
+
+    @property
+    def _opened(self) -> Pool:
+        assert self._pool is not None, "the directory is not open"
+        return self._pool

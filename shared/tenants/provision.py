@@ -1,0 +1,192 @@
+"""Making tenants and migrating them: an administrator's work, each step safe to repeat."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import resources
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from shared.config import Settings
+from shared.db import Connection, connect, database_of, role_of
+from shared.messaging.keys import SERVICES
+from shared.migrate import migrate, schema_version
+from shared.tenants import CODE
+from shared.tenants.directory import control_role, queries
+
+AUDITOR = "auditor"
+OWNER = "owner"
+
+
+class TenantCodeInvalid(ValueError):
+    """A tenant's code is lower-case letters, digits and hyphens, at most 40, starting with a letter; not "control"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """A line of `pointbank tenant list`."""
+
+    code: str
+    cell: str
+    database: str
+    state: str
+    version: int | None
+    failure: str | None
+    created_at: datetime
+
+
+async def prepare_control(settings: Settings) -> None:
+    """Makes the control database and the services' logins there, where they are missing."""
+    async with _connected(settings, None) as db:
+        if not await db.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", settings.control_database):
+            try:
+                await db.execute(f"CREATE DATABASE {_name(settings.control_database)}")
+            except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
+                pass  # another administrator was faster; the statements below find it
+    async with _connected(settings, settings.control_database) as db, _alone(db):
+        await _run(db, "control.sql", database=_name(settings.control_database))
+        for service in SERVICES:
+            role = control_role(service)
+            await _run(
+                db,
+                "control_role.sql",
+                name=role,
+                role=_name(role),
+                service=service,
+                database=_name(settings.control_database),
+                password=settings.password_of(service, role),
+            )
+
+
+async def create_tenant(
+    settings: Settings, code: str, *, cell: str | None = None, host: str | None = None, port: int | None = None
+) -> None:
+    """Makes a tenant: database, roles, schemas, tables. A second call completes what a first one left, or changes nothing."""
+    if not CODE.fullmatch(code) or code == "control":
+        raise TenantCodeInvalid(f"{code!r} is no tenant code. {TenantCodeInvalid.__doc__}")
+    await prepare_control(settings)
+    database = database_of(code)
+    async with _connected(settings, settings.control_database) as db:
+        await queries.add_tenant(
+            db, code=code, cell=cell or settings.cell, database=database, host=host, port=port
+        )
+    async with _connected(settings, None) as db:
+        async with _alone(db):
+            for part in (OWNER, AUDITOR, *SERVICES):
+                role = role_of(code, part)
+                login = (
+                    "NOLOGIN" if part == OWNER else f"LOGIN NOINHERIT PASSWORD '{settings.password_of(part, role)}'"
+                )
+                await _run(db, "tenant_role.sql", name=role, role=_name(role), login=login)
+        if not await db.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", database):
+            await db.execute(f"CREATE DATABASE {_name(database)} OWNER {_name(role_of(code, OWNER))}")
+    await migrate_tenant(settings, code, database=database)
+    async with _connected(settings, settings.control_database) as db:
+        await db.execute("UPDATE control.tenants SET state = 'active' WHERE code = $1 AND state = 'creating'", code)
+
+
+async def migrate_tenant(settings: Settings, code: str, *, database: str) -> list[str]:
+    """Brings a tenant's schemas up to this code; gives the files that ran. A failure is recorded for that service alone."""
+    ran: list[str] = []
+    owner, auditor = role_of(code, OWNER), role_of(code, AUDITOR)
+    async with (
+        _connected(settings, database) as db,
+        _connected(settings, settings.control_database) as control,
+    ):
+        await _run(db, "tenant_database.sql", database=_name(database), auditor=_name(auditor))
+        for service in SERVICES:
+            role = role_of(code, service)
+            try:
+                await _run(
+                    db,
+                    "tenant_schema.sql",
+                    schema=_name(service),
+                    owner=_name(owner),
+                    role=_name(role),
+                    auditor=_name(auditor),
+                    database=_name(database),
+                )
+                ran += await migrate(db, service=service, owner=owner, service_role=role)
+            except Exception as error:
+                await queries.set_version(
+                    control, tenant=code, service=service, version=0, state="failed", detail=str(error)[:500]
+                )
+                raise
+            await queries.set_version(
+                control, tenant=code, service=service, version=schema_version(service), state="ready", detail=None
+            )
+    return ran
+
+
+async def list_tenants(settings: Settings) -> list[Provisioned]:
+    """Every tenant; an empty list where there is no control database yet."""
+    try:
+        async with _connected(settings, settings.control_database) as db:
+            rows = await queries.all_tenants(db)
+    except (asyncpg.InvalidCatalogNameError, asyncpg.UndefinedTableError):
+        return []
+    return [
+        Provisioned(
+            code=row["code"],
+            cell=row["cell"],
+            database=row["database"],
+            state=row["state"],
+            version=row["version"],
+            failure=row["failure"],
+            created_at=row["created_at"],
+        )
+        for row in rows
+    ]
+
+
+async def migrate_all(settings: Settings) -> dict[str, list[str] | Exception]:
+    """Migrates every tenant; one tenant's failure is its own. Tenant -> the files that ran, or the error."""
+    await prepare_control(settings)
+    result: dict[str, list[str] | Exception] = {}
+    for tenant in await list_tenants(settings):
+        try:
+            result[tenant.code] = await migrate_tenant(settings, tenant.code, database=tenant.database)
+        except Exception as error:
+            result[tenant.code] = error
+    return result
+
+
+def dsn_for(settings: Settings, database: str | None) -> str:
+    """The administrator's DSN, at another database."""
+    dsn = settings.admin_dsn()
+    if database is None:
+        return dsn
+    parts = urlsplit(dsn)
+    return urlunsplit(parts._replace(path=f"/{database}"))
+
+
+@asynccontextmanager
+async def _connected(settings: Settings, database: str | None) -> AsyncIterator[Connection]:
+    db = await connect(dsn_for(settings, database))
+    try:
+        yield db
+    finally:
+        await db.close()
+
+
+@asynccontextmanager
+async def _alone(db: Connection) -> AsyncIterator[None]:
+    # Roles are shared by all databases of a server: two administrators at once would meet "tuple concurrently updated".
+    async with db.transaction():
+        await db.execute("SELECT pg_advisory_xact_lock(8101315)")
+        yield
+
+
+async def _run(db: Connection, file: str, **words: str) -> None:
+    text = resources.files("shared.tenants").joinpath(file).read_text(encoding="utf-8")
+    for word, value in words.items():
+        text = text.replace("{{" + word + "}}", value)
+    await db.execute(text)
+
+
+def _name(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'

@@ -1,0 +1,50 @@
+-- The control database's queries.
+
+-- name: tenants_of
+-- Every tenant with the schema version of one service.
+SELECT t.code, t.cell, t.database, t.host, t.port, t.state, v.version, v.state AS version_state
+FROM control.tenants AS t
+LEFT JOIN control.schema_versions AS v ON v.tenant = t.code AND v.service = :service
+ORDER BY t.code;
+
+-- name: all_tenants
+-- Every tenant, for people: the lowest schema version and the worst state of its services.
+SELECT t.code, t.cell, t.database, t.host, t.port, t.state, t.created_at,
+    min(v.version) AS version, string_agg(v.service || ': ' || v.detail, '; ') FILTER (WHERE v.state = 'failed') AS failure
+FROM control.tenants AS t
+LEFT JOIN control.schema_versions AS v ON v.tenant = t.code
+GROUP BY t.code
+ORDER BY t.code;
+
+-- name: add_tenant!
+-- A tenant that is being made; a second call changes nothing.
+INSERT INTO control.tenants (code, cell, database, host, port, state)
+VALUES (:code, :cell, :database, :host, :port, 'creating')
+ON CONFLICT (code) DO NOTHING;
+
+-- name: set_state!
+-- The tenant's state.
+UPDATE control.tenants SET state = :state WHERE code = :code;
+
+-- name: set_version!
+-- How far a service's schema is.
+INSERT INTO control.schema_versions (tenant, service, version, state, detail)
+VALUES (:tenant, :service, :version, :state, :detail)
+ON CONFLICT (tenant, service) DO UPDATE
+SET version = EXCLUDED.version, state = EXCLUDED.state, detail = EXCLUDED.detail, changed_at = clock_timestamp();
+
+-- name: report_positions!
+-- What this service has applied, of each stream that it hears; never backwards.
+INSERT INTO control.positions AS p (tenant, service, stream, applied_through)
+SELECT :tenant, :service, r.stream, r.applied_through
+FROM unnest(:streams::text[], :positions::bigint[]) AS r (stream, applied_through)
+ORDER BY r.stream
+ON CONFLICT (tenant, service, stream) DO UPDATE
+SET applied_through = greatest(p.applied_through, EXCLUDED.applied_through), reported_at = clock_timestamp()
+WHERE p.applied_through IS DISTINCT FROM EXCLUDED.applied_through;
+
+-- name: lowest_position$
+-- The lowest position among the services that must hear a stream; NULL while one of them has never reported.
+SELECT CASE WHEN count(*) = cardinality(:services::text[]) THEN min(applied_through) END
+FROM control.positions
+WHERE tenant = :tenant AND stream = :stream AND service = ANY(:services::text[]);
