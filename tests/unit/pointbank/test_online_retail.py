@@ -1,0 +1,70 @@
+import gzip
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pointbank.online_retail import expected_points, invoices
+
+FILE = Path(__file__).parents[4] / "shared" / "data" / "online-retail-2010-12.csv.gz"
+HEAD = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID\n"
+
+
+def test_quantities_that_are_not_positive_are_left_out_and_positions_stay(tmp_path: Path) -> None:
+    file = tmp_path / "sales.csv"
+    file.write_text(
+        HEAD
+        + "536365,85123A,HOLDER,6,2010-12-01T08:26:00,2.55,17850\n"
+        + "536365,71053,LANTERN,-1,2010-12-01T08:26:00,3.39,17850\n"
+        + "536365,BANK CHARGES,Bank Charges,1,2010-12-01T08:27:00,15,17850\n"
+        + "C536379,D,Discount,-1,2010-12-01T09:41:00,27.5,14527\n"
+        + '536589,21777,"RECIPE BOX, METAL",-10,2010-12-01T16:50:00,0,\n'
+    )
+    sale, cancelled, empty = invoices(file)
+    assert sale.bill is not None
+    assert sale.bill["occurred_at"] == "2010-12-01T08:26:00Z"
+    assert sale.bill["member"] == {"external_id": "17850"}
+    assert sale.bill["total_minor"] == 3030
+    assert [(line["line_id"], line["sku"], line["amount_minor"]) for line in sale.bill["lines"]] == [
+        ("1", "85123A", 1530),
+        ("3", "BANK CHARGES", 1500),
+    ]
+    assert expected_points(sale) == 30
+    assert (cancelled.number, cancelled.bill) == ("C536379", None)
+    assert empty.bill is not None
+    assert empty.bill["lines"] == []
+    assert empty.bill["total_minor"] == 0
+    assert "member" not in empty.bill
+
+
+def test_london_time_is_summer_time_in_summer(tmp_path: Path) -> None:
+    file = tmp_path / "sales.csv.gz"
+    with gzip.open(file, "wt") as text:
+        text.write(HEAD + "556201,22423,STAND,1,2011-06-09T12:00:00,12.75,12431\n")
+    (sale,) = invoices(file)
+    assert sale.bill is not None
+    assert sale.bill["occurred_at"] == "2011-06-09T11:00:00Z"
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "other.csv"
+    file.write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="line 2 is not a line of an Online Retail file"):
+        list(invoices(file))
+
+
+@pytest.mark.skipif(not FILE.exists(), reason="the Online Retail file is not part of the project")
+def test_the_known_answer_of_december_2010() -> None:
+    found = list(invoices(FILE))
+    sales = [one for one in found if one.bill is not None]
+    assert len(found) == 2025
+    assert len(found) - len(sales) == 326
+    assert len(sales) == 1699
+    assert sum(one.customer is not None for one in sales) == 1400
+    assert len({one.customer for one in sales} - {None}) == 885
+    assert sum(one.customer is None for one in sales) == 299
+    points: Counter[str | None] = Counter()
+    for one in sales:
+        points[one.customer] += expected_points(one)
+    assert points.total() == 572_051
+    assert points.most_common(3) == [("18102", 27_833), ("15061", 19_946), ("16029", 13_110)]
