@@ -1,11 +1,13 @@
 -- The tiers schema as it is, for reading; migrations/ says how it got there. The messaging tables stand beside these.
 
--- Each activated version of a programme, as heard. The highest version judges.
+-- Each activated version of a programme, as heard. The highest version judges. `event_id` is the activation's.
 CREATE TABLE programmes (
     programme    text        NOT NULL,
     version      integer     NOT NULL CHECK (version > 0),
     document     jsonb       NOT NULL,
     activated_at timestamptz NOT NULL,
+    event_id     text        NOT NULL,
+    request_id   text        NOT NULL,
     PRIMARY KEY (programme, version)
 );
 
@@ -39,7 +41,7 @@ CREATE TABLE qualifications (
 
 -- Points credited under a programme that is not known here yet: without its time zone they belong to no year.
 CREATE TABLE unplaced (
-    event_id     uuid        PRIMARY KEY,
+    event_id     text        PRIMARY KEY,
     wallet_id    uuid        NOT NULL REFERENCES standings,
     programme    text        NOT NULL,
     points       bigint      NOT NULL CHECK (points > 0),
@@ -47,7 +49,7 @@ CREATE TABLE unplaced (
     request_id   text        NOT NULL
 );
 
-CREATE INDEX unplaced_programme ON unplaced (programme);
+CREATE INDEX unplaced_programme ON unplaced (programme, wallet_id);
 
 -- Every change of a standing, append-only: what decided it (rule, programme version, numbers) and what caused it.
 -- `from_tier` equals `to_tier` where only `until` moved.
@@ -56,7 +58,7 @@ CREATE TABLE history (
     sequence          bigint      NOT NULL CHECK (sequence > 0),
     from_tier         text,
     to_tier           text        NOT NULL,
-    direction         text        NOT NULL CHECK (direction IN ('entry', 'up', 'kept', 'down')),
+    direction         text        NOT NULL CHECK (direction IN ('entry', 'up', 'kept', 'moved', 'down')),
     rule              jsonb       NOT NULL,
     programme         text        NOT NULL,
     programme_version integer     NOT NULL CHECK (programme_version > 0),

@@ -10,7 +10,10 @@ from shared.events.envelope import EventData
 
 
 class TierChanged(EventData, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """Subject: the wallet_id. `from_` (on the wire `from`) is null for the first tier."""
+    """Subject: the wallet_id. `from_` (on the wire `from`) is null for the first tier.
+
+    `direction` is entry, up, down, kept (only `until` moved) or moved (the old tier is no longer on the ladder).
+    """
 
     TYPE: ClassVar[str] = "tier.changed.v1"
     SOURCE: ClassVar[str] = "/tiers"
@@ -26,3 +29,4 @@ class TierChanged(EventData, frozen=True, kw_only=True, rename={"from_": "from"}
     numbers: dict[str, int]
     effective_at: datetime
     until: datetime | None
+    direction: str = "up"

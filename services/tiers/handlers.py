@@ -1,0 +1,279 @@
+"""What tiers does about what it hears."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from services.tiers import store
+from services.tiers.domain import QUALIFYING, Change, Earned, Programme, judge, moves, rejudge
+from services.tiers.store import Known, Learned, Locked, Noted, Opened, Unplaced
+from shared.events import MemberEnrolled, PointsCredited, ProgrammeActivated, TierChanged
+from shared.messaging import Done, FromJob, Handlers, Item, Outcome, Tx
+
+SETTLE_AT_ONCE = 500
+"""Wallets, or waiting facts, that one settling takes: it holds their locks for one short transaction."""
+
+
+class Settle(msgspec.Struct, frozen=True):
+    """Judge some of what a programme's latest version has not judged yet. Sent by the job until nothing is left."""
+
+    programme: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A wallet was opened (no points) or earned points that qualify; `item` is what told of it."""
+
+    wallet_id: UUID
+    member_id: UUID
+    programme: str
+    points: int
+    effective_at: datetime
+    item: Item[Any]
+
+
+async def learn_programmes(tx: Tx, items: Sequence[Item[ProgrammeActivated]]) -> list[Outcome]:
+    """Keeps each version; the job then settles what waited for it."""
+    await store.await_programmes(tx.db, {item.command.programme for item in items})
+    await store.learn_programmes(
+        tx.db,
+        [
+            Learned(
+                item.command.programme,
+                item.command.version,
+                item.command.document,
+                item.command.activated_at,
+                _cause(item),
+                item.request_id,
+            )
+            for item in items
+        ],
+    )
+    return [Done()] * len(items)
+
+
+async def count_points(tx: Tx, items: Sequence[Item[PointsCredited | MemberEnrolled]]) -> list[Outcome]:
+    """Adds what qualifies and moves the standings that it moves."""
+    facts = list(_facts(items))
+    if facts:
+        await _count(tx, facts, await _versions(tx, {fact.programme for fact in facts}))
+    return [Done()] * len(items)
+
+
+async def settle(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
+    """Places points that waited for their programme, then judges wallets by a version that has not judged them yet."""
+    outcomes: list[Outcome] = []
+    for item in items:
+        code, version = item.command.programme, item.command.version
+        waiting = await store.take_unplaced(tx.db, code, SETTLE_AT_ONCE)
+        if waiting:
+            await _count(tx, [_waited(code, one) for one in waiting], {code: version})
+        else:
+            await _rejudge(tx, await _programme(tx, code, version))
+        outcomes.append(Done())
+    return outcomes
+
+
+def _facts(items: Iterable[Item[PointsCredited | MemberEnrolled]]) -> Iterator[Fact]:
+    for item in items:
+        heard = item.command
+        if isinstance(heard, PointsCredited):
+            if heard.kind in QUALIFYING:
+                yield Fact(
+                    heard.wallet_id,
+                    heard.member_id,
+                    heard.programme,
+                    heard.credited.points,
+                    heard.effective_at,
+                    item,
+                )
+        else:
+            for wallet in heard.wallets:
+                yield Fact(
+                    wallet.wallet_id, heard.member_id, wallet.programme, 0, heard.enrolled_at, item
+                )
+
+
+async def _versions(tx: Tx, codes: set[str]) -> dict[str, int]:
+    """The version that judges, for each known programme; an unknown one is looked for again under the meeting's lock."""
+    versions = await store.latest_versions(tx.db, codes)
+    if unknown := codes - versions.keys():
+        await store.await_programmes(tx.db, unknown)
+        versions |= await store.latest_versions(tx.db, unknown)
+    return versions
+
+
+async def _programme(tx: Tx, code: str, version: int) -> Known:
+    key = (Known, code, version)
+    if key not in tx.cache:
+        tx.cache[key] = await store.known_programme(tx.db, code, version)
+    known = tx.cache[key]
+    assert isinstance(known, Known)
+    return known
+
+
+async def _count(tx: Tx, facts: Sequence[Fact], versions: Mapping[str, int]) -> None:
+    by_wallet: dict[UUID, list[Fact]] = {}
+    for fact in facts:
+        by_wallet.setdefault(fact.wallet_id, []).append(fact)
+    programmes = {code: (await _programme(tx, code, version)).programme for code, version in versions.items()}
+
+    wallet_ids = sorted(by_wallet)
+    first = [by_wallet[wallet_id][0] for wallet_id in wallet_ids]
+    await store.open_standings(
+        tx.db, [Opened(one.wallet_id, one.member_id, one.programme, versions.get(one.programme, 0)) for one in first]
+    )
+    locked = await store.lock_standings(tx.db, wallet_ids)
+    await _keep_unplaced(tx, [fact for fact in facts if fact.programme not in programmes])
+    sums = await _add_points(tx, [fact for fact in facts if fact.programme in programmes], programmes)
+
+    now = tx.now()
+    changes: list[tuple[UUID, Programme, Change, Item[Any]]] = []
+    moved: dict[UUID, Locked] = {}
+    for wallet_id, wallet in locked.items():
+        own = by_wallet[wallet_id]
+        programme = programmes.get(own[0].programme)
+        after = sums.get(wallet_id, {})
+        if programme is None or not moves(programme, wallet.standing, sums=after, now=now):
+            continue
+        earned = [Earned(programme.year_of(one.effective_at), one.points, one.effective_at) for one in own]
+        wallet.standing, found = judge(
+            programme, wallet.standing, earned, before=_before(after, earned), now=now
+        )
+        moved[wallet_id] = wallet
+        changes += [(wallet_id, programme, change, own[at].item) for change, at in found]
+    await _write(tx, moved, changes)
+
+
+def _before(after: Mapping[int, int], earned: Iterable[Earned]) -> dict[int, int]:
+    before = dict(after)
+    for one in earned:
+        before[one.year] = before.get(one.year, 0) - one.points
+    return before
+
+
+async def _keep_unplaced(tx: Tx, facts: Sequence[Fact]) -> None:
+    waiting = [fact for fact in facts if fact.points]
+    if waiting:
+        await store.keep_unplaced(
+            tx.db,
+            {_cause(fact.item): fact.programme for fact in waiting},
+            [
+                Unplaced(
+                    _cause(fact.item),
+                    fact.wallet_id,
+                    fact.member_id,
+                    fact.points,
+                    fact.effective_at,
+                    fact.item.request_id,
+                )
+                for fact in waiting
+            ],
+        )
+
+
+async def _add_points(
+    tx: Tx, facts: Sequence[Fact], programmes: Mapping[str, Programme]
+) -> dict[UUID, dict[int, int]]:
+    """The sums after adding: of the years that points went to, or of all years where a lifetime counts."""
+    added: dict[tuple[UUID, int], int] = {}
+    for fact in facts:
+        if fact.points:
+            key = (fact.wallet_id, programmes[fact.programme].year_of(fact.effective_at))
+            added[key] = added.get(key, 0) + fact.points
+    sums = await store.add_points(tx.db, added) if added else {}
+    lifetime = {fact.wallet_id for fact in facts if programmes[fact.programme].lifecycle == "lifetime"}
+    if lifetime:
+        sums |= await store.points_by_year(tx.db, sorted(lifetime))
+    return sums
+
+
+async def _rejudge(tx: Tx, known: Known) -> None:
+    """Judges by a version all years of some wallets that it has not judged."""
+    programme = known.programme
+    wallet_ids = await store.unjudged(tx.db, programme.code, programme.version, SETTLE_AT_ONCE)
+    locked = await store.lock_standings(tx.db, wallet_ids)
+    sums = await store.points_by_year(tx.db, wallet_ids)
+    now = tx.now()
+    item = _job_item(cause=known.event_id, request_id=known.request_id)
+    changes: list[tuple[UUID, Programme, Change, Item[Any]]] = []
+    for wallet_id, wallet in locked.items():
+        wallet.judged_version = max(wallet.judged_version, programme.version)
+        wallet.standing, found = rejudge(
+            programme, wallet.standing, by_year=sums.get(wallet_id, {}), at=known.activated_at, now=now
+        )
+        changes += [(wallet_id, programme, change, item) for change in found]
+    await _write(tx, locked, changes)
+
+
+async def _write(
+    tx: Tx, moved: Mapping[UUID, Locked], changes: Sequence[tuple[UUID, Programme, Change, Item[Any]]]
+) -> None:
+    if moved:
+        await store.move_standings(tx.db, moved)
+    if not changes:
+        return
+    await store.add_history(
+        tx.db, [Noted(wallet_id, programme, change, _cause(item)) for wallet_id, programme, change, item in changes]
+    )
+    for wallet_id, programme, change, item in changes:
+        tx.emit(
+            TierChanged(
+                wallet_id=wallet_id,
+                member_id=moved[wallet_id].member_id,
+                programme=programme.code,
+                programme_version=programme.version,
+                from_=change.from_tier,
+                to=change.to.code,
+                name=change.to.name,
+                benefits=change.to.benefits,
+                metric=programme.metric,
+                numbers=change.numbers,
+                effective_at=change.effective_at,
+                until=change.until,
+                direction=change.direction,
+            ),
+            subject=str(wallet_id),
+            sequence=change.sequence,
+            item=item,
+        )
+        tx.audit(
+            "tier.change",
+            f"wallet/{wallet_id}",
+            item=item,
+            before={"tier": change.from_tier},
+            after={"tier": change.to.code, "until": change.until, "numbers": change.numbers},
+        )
+
+
+def _waited(programme: str, one: Unplaced) -> Fact:
+    item = _job_item(cause=one.event_id, request_id=one.request_id)
+    return Fact(one.wallet_id, one.member_id, programme, one.points, one.effective_at, item)
+
+
+def _job_item(*, cause: str, request_id: str) -> Item[None]:
+    """Stands for the event that a settled change goes back to, so that the change names its real cause."""
+    return Item(None, FromJob("settle"), request_id=request_id, actor="tiers", causation_id=cause)
+
+
+def _cause(item: Item[Any]) -> str:
+    cause = item.event_id or item.causation_id
+    assert cause is not None, "tiers acts on events only"
+    return cause
+
+
+ON: Handlers = {
+    ProgrammeActivated: learn_programmes,
+    MemberEnrolled: count_points,
+    PointsCredited: count_points,
+    Settle: settle,
+}
+
+HEARS: tuple[str, ...] = ("members", "redeem")
