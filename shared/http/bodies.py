@@ -1,0 +1,129 @@
+"""Request bodies: read, decoded, looked over and validated, in this order, before a route sees anything."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from fastapi.requests import Request
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from shared.errors import FieldType, pointer_to
+from shared.http.call import call_of
+from shared.http.problems import MalformedJson
+from shared.http.validation import field_errors, summary
+from shared.identity import PaymentCardNumber, payment_card_number
+from shared.messaging.answers import refusal
+
+_JSON = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
+_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+# A payment card may stand here: article numbers (GTIN) are 13 and 14 digits with a check digit of the same kind.
+_UNSEARCHED = frozenset({"sku"})
+
+
+class Body(BaseModel):
+    """A request body: frozen, unknown fields refused, JSON types taken as they are (no "5" for 5, no 1 for true)."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+async def read_body(request: Request, shape: TypeAdapter[Any], *, optional: bool) -> Any:
+    """The validated body; leaves its canonical form with the call, for the request hash.
+
+    Refuses malformed_json, the shape codes and payment_card_number.
+    """
+    raw = await request.body()
+    if not raw and optional:
+        return None
+    if _JSON.fullmatch(request.headers.get("content-type", "")) is None:
+        raise MalformedJson("Send the body as JSON, with Content-Type: application/json.")
+    document = decode(raw)
+    try:
+        if b"null" in raw:
+            # Omitted and null mean the same: to validators, and to the hash of a repeated request.
+            document = _without_nulls(document)
+            raw = msgspec.json.encode(document)
+        refuse_unstorable(document, nul=b"\\u0000" in raw)
+        call_of(request.scope).canonical_body = msgspec.json.encode(document, order="deterministic")
+    except RecursionError as error:
+        raise MalformedJson("The body is nested too deeply.") from error
+    return validate(raw, shape, document)
+
+
+def decode(raw: bytes) -> Any:
+    """Any JSON document, or MalformedJson. NaN, lone surrogates and absurd nesting are not JSON."""
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise MalformedJson(f"The body can't be read as JSON: {said}.") from error
+
+
+def validate(raw: bytes, shape: TypeAdapter[Any], document: Any) -> Any:
+    """The body in its shape, or a refusal with all its mistakes and the code of the first."""
+    try:
+        return shape.validate_json(raw)
+    except ValidationError as error:
+        if (
+            error.errors(include_url=False, include_context=False, include_input=False)[0]["type"]
+            == "json_invalid"
+        ):
+            raise MalformedJson(
+                "The body is nested too deeply."
+            ) from error  # what else we had decoded before
+        errors = field_errors(error, document)
+        raise refusal(errors[0].code, summary(errors), tuple(errors)) from error
+
+
+def refuse_unstorable(document: Any, *, nul: bool = True) -> None:
+    """Refuses texts with a NUL, which PostgreSQL can't keep, and payment card numbers, which we must not.
+
+    `nul`: whether there may be one; looking is cheaper in the bytes.
+    """
+    searched = "\n".join(text for name, text in _texts(document) if name not in _UNSEARCHED)
+    if nul or payment_card_number(searched):
+        for path, text in _placed_texts(document, ()):
+            if "\0" in text:
+                raise FieldType("This text has a NUL character.", pointer=pointer_to(path))
+            if (
+                path[-1:]
+                and path[-1] not in _UNSEARCHED
+                and not _UUID.fullmatch(text)
+                and payment_card_number(text)
+            ):
+                raise PaymentCardNumber(
+                    "This looks like the number of a payment card; such numbers are never taken.",
+                    pointer=pointer_to(path),
+                )
+
+
+def _texts(document: Any) -> Iterator[tuple[str, str]]:
+    """Every text with the name it stands under; without a stack of calls, since bills have thousands."""
+    waiting: list[tuple[str, Any]] = [("", document)]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, str):
+            yield name, value
+        elif isinstance(value, dict):
+            waiting.extend(value.items())
+        elif isinstance(value, list):
+            waiting.extend((name, member) for member in value)
+
+
+def _placed_texts(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            yield from _placed_texts(member, (*path, name))
+    elif isinstance(value, list):
+        for place, member in enumerate(value):
+            yield from _placed_texts(member, (*path, place))
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(member) for name, member in value.items() if member is not None}
+    if isinstance(value, list):
+        return [_without_nulls(member) for member in value]
+    return value

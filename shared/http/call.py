@@ -1,0 +1,36 @@
+"""What is known about one HTTP call, from its first byte to its access log line."""
+
+from typing import TYPE_CHECKING
+
+from starlette.types import Scope
+
+if TYPE_CHECKING:
+    from shared.http.auth import Principal
+    from shared.http.runtime import TenantRuntime
+
+_KEY = "pointbank.call"
+
+
+class Call:
+    """The shell makes it, guards and routes fill it in."""
+
+    __slots__ = ("canonical_body", "code", "principal", "request_id", "tenant")
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        self.principal: Principal | None = None
+        self.tenant: TenantRuntime | None = None
+        self.canonical_body = b""
+        self.code = ""  # of the problem, when one was the answer
+
+
+def put_call(scope: Scope, call: Call) -> None:
+    """Keeps the call with its scope."""
+    scope[_KEY] = call
+
+
+def call_of(scope: Scope) -> Call:
+    """The call that this scope belongs to. Every app of create_app has one."""
+    call = scope[_KEY]
+    assert isinstance(call, Call)
+    return call

@@ -1,0 +1,43 @@
+"""What the HTTP shell asks of the service behind it; shared/service.py gives it."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from shared.messaging.commands import Item, Outcome
+
+
+class Check(NamedTuple):
+    """One named fact of /readyz. `fatal`: only a restart can mend it, so /livez fails too."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+    fatal: bool = False
+
+
+class Lane(Protocol):
+    """Takes a command and answers when it is written, refused or found to be a repeat."""
+
+    async def submit(self, item: Item[Any]) -> Outcome: ...
+
+
+class TenantRuntime(Protocol):
+    """One tenant as this process serves it."""
+
+    @property
+    def code(self) -> str: ...
+
+    @property
+    def lane(self) -> Lane: ...
+
+
+class Runtime(Protocol):
+    """A running service. It stands in `app.state.runtime` from the lifespan's start to its end."""
+
+    def tenant(self, code: str) -> TenantRuntime:
+        """The tenant, or the refusal tenant_forbidden, tenant_unavailable or tenant_migrating."""
+        ...
+
+    def checks(self) -> Sequence[Check]:
+        """Consumers, relay, databases: each with what is wrong with it."""
+        ...

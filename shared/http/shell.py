@@ -1,0 +1,105 @@
+"""What surrounds every call: its id, the limit of its body, its log line, its seconds, and the answer to a bug."""
+
+import re
+import time
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
+
+from shared.http.call import Call, put_call
+from shared.http.problems import BodyTooLarge, problem_response, refusal_response
+from shared.ids import uuid7
+from shared.metrics import Metrics
+
+MOST_BYTES = 1024 * 1024
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_QUIET = frozenset({"/livez", "/readyz", "/metrics"})
+_log = structlog.get_logger("pointbank.http")
+
+
+class Shell:
+    """ASGI middleware. Whatever happens inside, the caller gets an answer with X-Request-Id; a bug is a problem too."""
+
+    def __init__(self, app: ASGIApp, *, service: str, metrics: Metrics) -> None:
+        self._app = app
+        self._service = service
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid7())
+        call = Call(request_id)
+        put_call(scope, call)
+        started = time.perf_counter()
+        status = 0
+        read = 0
+
+        async def limited() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > MOST_BYTES:
+                raise BodyTooLarge(_TOO_LARGE)
+            return message
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                out = MutableHeaders(scope=message)
+                out["X-Request-Id"] = request_id
+                out["X-Content-Type-Options"] = "nosniff"
+                if "cache-control" not in out:
+                    out["Cache-Control"] = "no-store"
+            await send(message)
+
+        with bound_contextvars(service=self._service, request_id=request_id):
+            try:
+                if _announced(headers) > MOST_BYTES:
+                    call.code = BodyTooLarge.code
+                    refused = refusal_response(BodyTooLarge(_TOO_LARGE), request_id=request_id)
+                    await refused(scope, receive, answer)
+                else:
+                    await self._app(scope, limited, answer)
+            except Exception as error:  # the last stop: logged with its traceback, answered, never lost
+                call.code = "internal_error"
+                _log.exception("unhandled_exception", error=type(error).__name__)
+                if status:
+                    raise  # half an answer is out: the server must cut the connection
+                await problem_response(
+                    call.code,
+                    "This is our mistake. It is logged under the request id.",
+                    request_id=request_id,
+                )(scope, receive, answer)
+            finally:
+                self._account(scope, call, status, time.perf_counter() - started)
+
+    def _account(self, scope: Scope, call: Call, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        tenant = call.principal.tenant if call.principal is not None and call.tenant is not None else ""
+        self._metrics.http(tenant, route, status, seconds)
+        if route not in _QUIET:
+            _log.info(
+                "http",
+                method=scope["method"],
+                route=route,
+                status=status,
+                ms=round(seconds * 1000, 2),
+                subject=call.principal.subject if call.principal is not None else None,
+                **({"code": call.code} if call.code else {}),
+            )
+
+
+_TOO_LARGE = f"A body has at most {MOST_BYTES} bytes."
+
+
+def _announced(headers: Headers) -> int:
+    length = headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() else 0

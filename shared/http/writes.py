@@ -1,0 +1,134 @@
+"""Reads and writes as routes see them; a write goes to its tenant's lane under its idempotency key."""
+
+import hashlib
+import re
+from typing import Any
+
+import msgspec
+from fastapi import Depends
+from fastapi.requests import HTTPConnection
+from starlette.responses import Response
+
+from shared.errors import FieldError
+from shared.http.auth import Guard, Principal
+from shared.http.call import call_of
+from shared.http.problems import IdempotencyKeyMissing, RateLimited, refusal_response
+from shared.http.runtime import TenantRuntime
+from shared.messaging.commands import Done, FromHttp, Item, Refused
+
+MOST_WAITING = 2_000  # calls of one tenant in one process; more is refused while the lane catches up
+
+_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+class Read(msgspec.Struct, frozen=True):
+    """A call that changes nothing: who asks, of which tenant."""
+
+    principal: Principal
+    tenant: TenantRuntime
+    request_id: str
+
+
+class Write:
+    """A call that changes something: hand its command to `submit` and return the answer."""
+
+    def __init__(self, connection: HTTPConnection, principal: Principal, tenant: TenantRuntime) -> None:
+        self._connection = connection
+        self._call = call_of(connection.scope)
+        self.principal = principal
+        self.tenant = tenant
+        self.request_id = self._call.request_id
+        self.key = idempotency_key(connection)
+
+    async def submit(self, command: Any, *, terminal: str | None = None) -> Response:
+        """Writes the command once, however often it is sent under this key, and renders what came of it.
+
+        `terminal` goes to the audit beside the caller's address.
+        """
+        waiting: dict[str, int] = self._connection.app.state.waiting
+        tenant = self.principal.tenant
+        if waiting.get(tenant, 0) >= MOST_WAITING:
+            raise RateLimited(f"{MOST_WAITING} writes of this tenant are waiting. Try again in a second.")
+        waiting[tenant] = waiting.get(tenant, 0) + 1
+        try:
+            outcome = await self.tenant.lane.submit(self._item(command, terminal))
+        finally:
+            waiting[tenant] -= 1
+        match outcome:
+            case Done(status, body, replayed):
+                headers = {"Idempotent-Replayed": "true"} if replayed else None
+                return Response(body, status, headers=headers, media_type="application/json")
+            case Refused(refusal, replayed):
+                self._call.code = refusal.code
+                return refusal_response(refusal, request_id=self.request_id, replayed=replayed)
+
+    def _item(self, command: Any, terminal: str | None) -> Item[Any]:
+        route = route_of(self._connection)
+        return Item(
+            command=command,
+            origin=FromHttp(
+                principal=self.principal.subject,
+                route=route,
+                key=self.key,
+                request_hash=request_hash(self._connection, route, self._call.canonical_body),
+            ),
+            request_id=self.request_id,
+            actor=self.principal.subject,
+            place=_place(self._connection, terminal),
+        )
+
+
+class _Reads(Guard):
+    async def __call__(self, connection: HTTPConnection) -> Read:
+        principal, tenant = await self.admit(connection)
+        return Read(principal, tenant, call_of(connection.scope).request_id)
+
+
+class Writes(Guard):
+    """The guard of a write: it also wants an Idempotency-Key."""
+
+    async def __call__(self, connection: HTTPConnection) -> Write:
+        principal, tenant = await self.admit(connection)
+        return Write(connection, principal, tenant)
+
+
+def reads(*scopes: str) -> Any:
+    """For `Annotated[Read, reads("wallets:read")]`."""
+    return Depends(_Reads(*scopes))
+
+
+def writes(*scopes: str) -> Any:
+    """For `Annotated[Write, writes("bills:write")]`."""
+    return Depends(Writes(*scopes))
+
+
+def idempotency_key(connection: HTTPConnection) -> str:
+    """The call's Idempotency-Key: 1 to 255 printable ASCII characters, once; else idempotency_key_missing."""
+    given = connection.headers.getlist("idempotency-key")
+    if len(given) == 1 and _KEY.fullmatch(given[0]):
+        return given[0]
+    said = (
+        "This header is required."
+        if not given
+        else "Give one Idempotency-Key of 1 to 255 printable ASCII characters."
+    )
+    raise IdempotencyKeyMissing(
+        "A write needs the header Idempotency-Key: a value of your own, the same when you try again.",
+        errors=[FieldError("/Idempotency-Key", IdempotencyKeyMissing.code, said)],
+    )
+
+
+def route_of(connection: HTTPConnection) -> str:
+    """The route as idempotency keys are scoped: method and path template."""
+    return f"{connection.scope['method']} {connection.scope['route'].path}"
+
+
+def request_hash(connection: HTTPConnection, route: str, canonical_body: bytes) -> bytes:
+    """SHA-256 over route, path parameters, query and canonical body: equal for a repeat, whatever its spacing."""
+    said = (route, connection.path_params, sorted(connection.query_params.multi_items()), canonical_body)
+    return hashlib.sha256(msgspec.msgpack.encode(said, order="deterministic")).digest()
+
+
+def _place(connection: HTTPConnection, terminal: str | None) -> str | None:
+    address = connection.client.host if connection.client else None
+    return "/".join(part for part in (address, terminal) if part) or None

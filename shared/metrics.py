@@ -1,0 +1,163 @@
+"""What a service counts, under the names of the contract; each app has a registry of its own."""
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import Metric
+
+from shared.messaging.commands import Done, Outcome
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_OWN = ("service", "tenant")
+_ITEMS = (1, 2, 5, 10, 25, 50, 100, 200, 350, 500, 1000)
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+
+
+class Metrics:
+    """One service's metrics. Labels: service, tenant and what the contract names; never a member or free text."""
+
+    def __init__(self, registry: CollectorRegistry, service: str) -> None:
+        self.registry = registry
+        self.service = service
+
+        def counter(name: str, says: str, *labels: str) -> Counter:
+            return Counter(name, says, (*_OWN, *labels), namespace="pointbank", registry=registry)
+
+        def gauge(name: str, says: str, *labels: str) -> Gauge:
+            return Gauge(name, says, (*_OWN, *labels), namespace="pointbank", registry=registry)
+
+        def histogram(name: str, says: str, buckets: Sequence[float], *labels: str) -> Histogram:
+            return Histogram(
+                name, says, (*_OWN, *labels), namespace="pointbank", registry=registry, buckets=buckets
+            )
+
+        self._batch_items = histogram("lane_batch_items", "Items in a written batch", _ITEMS)
+        self._batch_seconds = histogram("lane_batch_seconds", "From begin to commit of a batch", _SECONDS)
+        self._items = counter("lane_items_total", "Items by what came of them", "outcome")
+        self._relay_lag_events = gauge("relay_lag_events", "Outbox events that are not published yet")
+        self._relay_lag_seconds = gauge(
+            "relay_lag_seconds", "Age of the oldest event that is not published yet"
+        )
+        self._published = counter("relay_published_total", "Events published")
+        self._refilled = counter("relay_refilled_total", "Events published again to rebuild a stream")
+        self._consumer_lag = gauge("consumer_lag_events", "Heard streams' events that are not applied yet")
+        self._consumer_pending = gauge("consumer_pending_events", "Entries delivered and not acknowledged")
+        self._reclaimed = counter("consumer_reclaimed_total", "Entries taken over from a silent consumer")
+        self._dead_letters = gauge("dead_letters", "Open dead letters", "code")
+        self._retries = counter("retries_total", "Batches tried again, by reason", "reason")
+        self._bills_waiting = gauge(
+            "bills_waiting", "Bills that wait for a member, merchant, terminal or programme"
+        )
+        self._ledger_points = counter("ledger_points_total", "Points posted, by kind of posting", "kind")
+        self._messages = counter(
+            "messages_total", "Messages, by what came of sending them", "channel", "outcome"
+        )
+        self._http_seconds = histogram("http_request_seconds", "HTTP calls", _SECONDS, "route", "status")
+        self._pool_in_use = gauge("db_pool_in_use", "Connections in use")
+        self._violations = gauge("invariant_violations", "Violations that the last check found", "invariant")
+        self._by_stream: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def wrote(self, tenant: str, items: int, seconds: float, outcomes: Iterable[Outcome]) -> None:
+        """A batch was committed after so many seconds."""
+        self._batch_items.labels(self.service, tenant).observe(items)
+        self._batch_seconds.labels(self.service, tenant).observe(seconds)
+        for outcome, count in Tally(map(_name_of, outcomes)).items():
+            self._items.labels(self.service, tenant, outcome).inc(count)
+
+    def retried(self, tenant: str, reason: str) -> None:
+        """A batch failed and is tried again."""
+        self._retries.labels(self.service, tenant, reason).inc()
+
+    def relay_lag(self, tenant: str, events: int, seconds: float) -> None:
+        """What the relay has still to publish, and since when."""
+        self._relay_lag_events.labels(self.service, tenant).set(events)
+        self._relay_lag_seconds.labels(self.service, tenant).set(seconds)
+
+    def published(self, tenant: str, events: int) -> None:
+        """Events went to the service's stream."""
+        self._published.labels(self.service, tenant).inc(events)
+
+    def refilled(self, tenant: str, events: int) -> None:
+        """Events went to a rebuilt stream again."""
+        self._refilled.labels(self.service, tenant).inc(events)
+
+    def consumer(self, tenant: str, stream: str, *, lag: int, pending: int) -> None:
+        """How far behind one stream's consumer is; the metrics show the sum over the streams."""
+        self._by_stream[tenant, stream] = (lag, pending)
+        known = [found for (whose, _), found in self._by_stream.items() if whose == tenant]
+        self._consumer_lag.labels(self.service, tenant).set(sum(lag for lag, _ in known))
+        self._consumer_pending.labels(self.service, tenant).set(sum(pending for _, pending in known))
+
+    def reclaimed(self, tenant: str, entries: int) -> None:
+        """Entries were taken over from a consumer that fell silent."""
+        self._reclaimed.labels(self.service, tenant).inc(entries)
+
+    def dead_letters(self, tenant: str, open_by_code: Mapping[str, int]) -> None:
+        """All open dead letters by code; codes that are not named have none."""
+        self._set_all(self._dead_letters, tenant, open_by_code)
+
+    def bills_waiting(self, tenant: str, bills: int) -> None:
+        """Bills that wait."""
+        self._bills_waiting.labels(self.service, tenant).set(bills)
+
+    def posted(self, tenant: str, kind: str, points: int) -> None:
+        """Points of one kind of posting were committed."""
+        self._ledger_points.labels(self.service, tenant, kind).inc(points)
+
+    def message(self, tenant: str, channel: str, outcome: str, count: int = 1) -> None:
+        """Messages were sent, or failed."""
+        self._messages.labels(self.service, tenant, channel, outcome).inc(count)
+
+    def http(self, tenant: str, route: str, status: int, seconds: float) -> None:
+        """A call was answered. `route` is the template, never the path; `tenant` is empty before it is verified."""
+        self._http_seconds.labels(self.service, tenant, route, str(status)).observe(seconds)
+
+    def pool_in_use(self, tenant: str, connections: int) -> None:
+        """Connections that are out of the pool now."""
+        self._pool_in_use.labels(self.service, tenant).set(connections)
+
+    def violations(self, tenant: str, found_by_invariant: Mapping[str, int]) -> None:
+        """What the last check found; invariants that are not named hold."""
+        self._set_all(self._violations, tenant, found_by_invariant)
+
+    def _set_all(self, gauge: Gauge, tenant: str, values: Mapping[str, int]) -> None:
+        for service, whose, label in [tuple(labels) for labels in gauge._metrics]:  # noqa: SLF001  # no public list
+            if (service, whose) == (self.service, tenant) and label not in values:
+                gauge.labels(service, whose, label).set(0)
+        for label, value in values.items():
+            gauge.labels(self.service, tenant, label).set(value)
+
+
+def _name_of(outcome: Outcome) -> str:
+    if outcome.replayed:
+        return "replayed"
+    return "done" if isinstance(outcome, Done) else "refused"
+
+
+def exposition(registries: Iterable[CollectorRegistry]) -> bytes:
+    """The metrics of several apps as one valid Prometheus text: each family once, with the samples of all."""
+    families: dict[str, list[Metric]] = {}
+    for registry in registries:
+        for family in registry.collect():
+            families.setdefault(family.name, []).append(family)
+    lines: list[str] = []
+    for name, parts in sorted(families.items()):
+        shown = f"{name}_total" if parts[0].type == "counter" else name
+        lines.append(f"# HELP {shown} {parts[0].documentation}")
+        lines.append(f"# TYPE {shown} {parts[0].type}")
+        for part in parts:
+            for sample in part.samples:
+                if not sample.name.endswith("_created"):  # a gauge per counter that nobody asked for
+                    labels = ",".join(f'{key}="{_escaped(value)}"' for key, value in sample.labels.items())
+                    lines.append(f"{sample.name}{{{labels}}} {_number(sample.value)}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _number(value: float) -> str:
+    return "+Inf" if value == float("inf") else repr(float(value))
