@@ -30,7 +30,10 @@ def servers() -> Iterator[embedded.Servers]:
 
 @pytest.fixture(scope="session")
 def settings(servers: embedded.Servers) -> Settings:
-    """An administrator's settings for these servers, with a root secret of this session."""
+    """An administrator's settings for these servers, with a root secret and a control database of this session."""
     return Settings(
-        postgres_dsn=servers.postgres_dsn, redis_url=servers.redis_url, secret=secrets.token_urlsafe(32)
+        postgres_dsn=servers.postgres_dsn,
+        redis_url=servers.redis_url,
+        secret=secrets.token_urlsafe(32),
+        control_database=f"pointbank_test_{secrets.token_hex(4)}",  # the servers may be somebody's own
     )

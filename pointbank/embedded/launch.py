@@ -6,6 +6,7 @@ this because a function run between fork and exec may deadlock in a parent with 
 
 import ctypes
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -44,6 +45,10 @@ def main(identity: str, death_signal: str, parent: str, *command: str) -> None:
         libc.prctl(PR_SET_PDEATHSIG, int(death_signal))
         if os.getppid() != int(parent):  # died before the line above: no signal will come
             sys.exit("the parent is gone")
+    # What a parent blocks or ignores is inherited; a server that ignores its death signal would be an orphan.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.execv(command[0], command)
 
 
