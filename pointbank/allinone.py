@@ -1,0 +1,137 @@
+"""All services in one process and on one port, as a gateway would show them; they share no object."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib import import_module
+
+import msgspec
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared.http.health import live_checks, ready_checks, report
+from shared.http.openapi import Document, merge
+from shared.http.runtime import Check
+from shared.metrics import CONTENT_TYPE, exposition
+
+SERVICES = ("members", "earn", "redeem", "tiers", "notifier")
+
+PLACES = {
+    "programmes": "members",
+    "merchants": "members",
+    "members": "members",
+    "bills": "earn",
+    "quotes": "earn",
+    "refunds": "earn",
+    "redemptions": "redeem",
+    "redemption-codes": "redeem",
+    "wallets": "redeem",
+    "tiers": "tiers",
+    "messages": "notifier",
+}
+"""The first part of a path after /v1 -> the service that answers it; `service_of` knows the one exception."""
+
+Apps = dict[str, FastAPI]
+
+
+def service_of(path: str) -> str | None:
+    """The service that answers this path; None for none. A gateway in front of separate processes routes alike."""
+    parts = path.split("/", 5)
+    if len(parts) < 3 or parts[0] or parts[1] != "v1":
+        return None
+    if parts[2] == "wallets" and len(parts) > 4 and parts[4] == "tier":
+        return "tiers"
+    return PLACES.get(parts[2])
+
+
+def create_apps() -> Apps:
+    """The five apps, each made by its own factory, configured from the environment."""
+    return {service: import_module(f"services.{service}.app").create() for service in SERVICES}
+
+
+def create() -> ASGIApp:
+    """The all-in-one app, for `uvicorn --factory pointbank.allinone:create`."""
+    return front(create_apps())
+
+
+def front(apps: Apps) -> ASGIApp:
+    """One app over several: calls go to their service untouched; health, metrics and OpenAPI are told for all."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with _all_running(list(apps.values())):
+            yield
+
+    async def livez(_: Request) -> Response:
+        return report(_named(apps, live_checks))
+
+    async def readyz(_: Request) -> Response:
+        return report(_named(apps, ready_checks))
+
+    async def metrics(_: Request) -> Response:
+        return Response(
+            exposition(app.state.metrics.registry for app in apps.values()), media_type=CONTENT_TYPE
+        )
+
+    async def openapi(_: Request) -> Response:
+        return Response(msgspec.json.encode(merged_openapi(apps)), media_type="application/json")
+
+    own = Starlette(
+        routes=[
+            Route("/livez", livez),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics),
+            Route("/openapi.json", openapi),
+        ],
+        lifespan=lifespan,
+    )
+    mine = {route.path for route in own.routes if isinstance(route, Route)}
+    anyone = next(iter(apps.values()))  # says 404 and 405 as every service does
+
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+        app: ASGIApp = own
+        if scope["type"] == "http" and not (scope["path"] in mine and scope["method"] in {"GET", "HEAD"}):
+            app = apps.get(service_of(scope["path"]) or "", anyone)
+        await app(scope, receive, send)
+
+    return dispatch
+
+
+def merged_openapi(apps: Apps | None = None) -> Document:
+    """The OpenAPI document of the whole interface; docs/openapi.json is this."""
+    found = apps if apps is not None else create_apps()
+    return merge("Pointbank", {service: app.openapi() for service, app in found.items()})
+
+
+def _named(apps: Apps, checks: Callable[[FastAPI], list[Check]]) -> list[Check]:
+    return [
+        check._replace(name=f"{service}.{check.name}")
+        for service, app in apps.items()
+        for check in checks(app)
+    ]
+
+
+@asynccontextmanager
+async def _all_running(apps: Sequence[FastAPI]) -> AsyncIterator[None]:
+    """Runs every lifespan, each in a task of its own: they start and stop together, in the time of the slowest."""
+    stop = asyncio.Event()
+    started = [asyncio.Event() for _ in apps]
+
+    async def run(app: FastAPI, ready: asyncio.Event) -> None:
+        async with app.router.lifespan_context(app):
+            ready.set()
+            await stop.wait()
+
+    async with asyncio.TaskGroup() as tasks:  # one that can't start cancels the others, and its error rises
+        for app, ready in zip(apps, started, strict=True):
+            tasks.create_task(run(app, ready))
+        try:
+            for ready in started:
+                await ready.wait()
+            yield
+        finally:
+            stop.set()
