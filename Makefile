@@ -1,0 +1,54 @@
+# Everything a newcomer needs: `make run` shows it working, `make test` proves it.
+PY ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
+UV := uv pip install -q --python $(BIN)/python
+COMPILE := uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml
+
+.PHONY: help run up test check lint bench soak lock
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.ok  ## a demo on real servers: bills, points, a tier, messages, and the proof that nothing is lost
+	@$(BIN)/pointbank demo
+
+up: $(VENV)/.ok  ## keep everything running; prints URLs, a token and a curl line
+	@$(BIN)/pointbank up
+
+test: $(VENV)/.ok  ## every test, on servers that the tests start themselves
+	@$(BIN)/python -m pytest -q
+
+check: lint test  ## what continuous integration runs: format, lint, types, import contracts, SQL, tests
+
+lint: $(VENV)/.ok  ## check without the tests
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
+	@$(BIN)/sqlfluff lint --disable-progress-bar --nocolor -p 0 services shared pointbank
+
+bench: $(VENV)/.ok  ## how fast: the bare rate, the pipe, redemptions; writes bench/latest.json
+	@$(BIN)/python -m bench
+
+soak: $(VENV)/.ok  ## the long fault tests
+	@$(BIN)/python -m pytest -q -m soak
+
+lock:  ## renew both locks (needs uv); no registry host is written
+	@command -v uv >/dev/null 2>&1 || { echo 'hint: $(PY) -m pip install uv'; exit 1; }
+	@$(COMPILE) -o requirements.lock
+	@$(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
+
+$(VENV)/.ok: requirements-dev.lock pyproject.toml
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; try: make PY=python3.12")'
+	@echo 'Installing into $(VENV) ...' >&2
+	@if command -v uv >/dev/null 2>&1 && uv venv -q --allow-existing --python "$(PY)" $(VENV) \
+	    && $(UV) --require-hashes -r requirements-dev.lock && $(UV) --no-build-isolation --no-deps -e .; then :; \
+	else \
+	  { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PY) -m venv --clear $(VENV); } \
+	    || { echo 'hint: sudo apt-get install python3-venv'; exit 1; }; \
+	  $(PIP) --require-hashes -r requirements-dev.lock && $(PIP) --no-build-isolation --no-deps -e .; \
+	fi
+	@touch $@
