@@ -56,7 +56,9 @@ def _parse(document: Document) -> tuple[Programme | None, list[FieldError]]:
     try:
         return Programme.model_validate(document), []
     except ValidationError as failure:
-        return None, [_field_error(document, error) for error in failure.errors(include_url=False)]
+        told = [_field_error(document, error) for error in failure.errors(include_url=False)]
+        # A union tells its mistake once for each branch: the first is enough.
+        return None, list({error.pointer: error for error in reversed(told)}.values())
 
 
 _CODES = {

@@ -1,0 +1,146 @@
+"""When points expire, with the published vectors by their ids (C1, C2, ...)."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.programme.compiled import CompiledProgramme, compile_programme, start_of_day
+from tests.support.programmes import SHOPS, document
+
+
+def programme(months: int, round_to: str = "day", zone: str = "UTC") -> CompiledProgramme:
+    made = document(expiry={"policy": "months_after_earning", "months": months, "round_to": round_to})
+    made["programme"]["time_zone"] = zone
+    return compile_programme(made, 1)
+
+
+def at(*when: int, zone: str = "UTC") -> datetime:
+    year, month, day, *clock = when
+    return datetime(year, month, day, *clock, tzinfo=ZoneInfo(zone))
+
+
+@pytest.mark.parametrize(
+    ("compiled", "earned", "expires"),
+    [
+        pytest.param(programme(1), at(2026, 1, 25, 15), at(2026, 2, 26), id="C1"),
+        pytest.param(programme(0), at(2026, 1, 1, 9), at(2026, 1, 2), id="C2"),
+        pytest.param(programme(1, "month_end"), at(2026, 1, 1), at(2026, 3, 1), id="C4-1 Jan"),
+        pytest.param(programme(1, "month_end"), at(2026, 1, 31, 23, 59), at(2026, 3, 1), id="C4-31 Jan"),
+        pytest.param(programme(12, "month_end"), at(2020, 7, 6), at(2021, 8, 1), id="C5"),
+        pytest.param(programme(1, "month_end"), at(2025, 2, 15), at(2025, 4, 1), id="C7-15 Feb 2025"),
+        pytest.param(programme(1, "month_end"), at(2024, 12, 10), at(2025, 2, 1), id="C7-10 Dec 2024"),
+        pytest.param(programme(1), at(2026, 1, 31), at(2026, 3, 1), id="clamped to February"),
+        pytest.param(programme(1), at(2028, 1, 30), at(2028, 3, 1), id="clamped to a leap February"),
+        pytest.param(programme(12), at(2028, 2, 29), at(2029, 3, 1), id="leap day"),
+        pytest.param(programme(0, "month_end"), at(2026, 11, 22), at(2026, 12, 1), id="end of this month"),
+    ],
+)
+def test_points_are_usable_to_the_end_of_their_last_day(
+    compiled: CompiledProgramme, earned: datetime, expires: datetime
+) -> None:
+    assert compiled.expires_at(earned) == expires
+
+
+def test_the_contracts_points_expire_at_the_end_of_november_in_riyadh() -> None:
+    compiled = compile_programme(SHOPS, 1)
+    expires = compiled.expires_at(datetime(2026, 11, 22, 8, 31, 4, tzinfo=UTC))
+    assert expires == datetime(2027, 11, 30, 21, tzinfo=UTC)
+    assert expires.tzinfo is UTC
+
+
+def test_the_day_of_earning_is_the_programmes_day() -> None:
+    compiled = programme(1, "day", "Asia/Riyadh")
+    assert compiled.expires_at(datetime(2026, 1, 31, 20, 59, 59, tzinfo=UTC)) == at(
+        2026, 3, 1, zone="Asia/Riyadh"
+    )
+    assert compiled.expires_at(datetime(2026, 1, 31, 21, 0, 0, tzinfo=UTC)) == at(
+        2026, 3, 2, zone="Asia/Riyadh"
+    )
+
+
+def test_local_midnight_is_kept_as_local_midnight_c22() -> None:
+    compiled = programme(1, "day", "Australia/Melbourne")
+    assert compiled.expires_at(at(2017, 12, 10, zone="Australia/Melbourne")) == datetime(
+        2018, 1, 10, 13, tzinfo=UTC
+    )
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "first_instant"),
+    [
+        pytest.param(
+            "Asia/Beirut", date(2026, 3, 29), datetime(2026, 3, 28, 22, tzinfo=UTC), id="midnight skipped"
+        ),
+        pytest.param(
+            "America/Havana", date(2026, 11, 1), datetime(2026, 11, 1, 4, tzinfo=UTC), id="midnight twice"
+        ),
+        pytest.param(
+            "Pacific/Apia", date(2011, 12, 30), datetime(2011, 12, 30, 10, tzinfo=UTC), id="day skipped"
+        ),
+        pytest.param(
+            "Asia/Riyadh", date(2026, 1, 1), datetime(2025, 12, 31, 21, tzinfo=UTC), id="no changes"
+        ),
+    ],
+)
+def test_a_day_starts_at_its_first_instant(zone: str, day: date, first_instant: datetime) -> None:
+    assert start_of_day(day, ZoneInfo(zone)) == first_instant
+
+
+def test_points_may_never_expire() -> None:
+    assert compile_programme(document(expiry={"policy": "never"}), 1).expires_at(at(2026, 1, 1)) is None
+    assert compile_programme(document(expiry=None), 1).expires_at(at(2026, 1, 1)) is None
+
+
+def test_years_and_days_are_those_of_the_programmes_zone() -> None:
+    compiled = compile_programme(SHOPS, 1)
+    new_year = datetime(2026, 12, 31, 21, tzinfo=UTC)
+    assert compiled.year_ends_at(2026) == new_year
+    assert [compiled.local_year(new_year - timedelta(microseconds=1)), compiled.local_year(new_year)] == [
+        2026,
+        2027,
+    ]
+    assert compiled.local_date(new_year) == date(2027, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("days", "backdating"), [(30, timedelta(days=30)), (0, timedelta(0)), ("unlimited", None)]
+)
+def test_the_backdating_window_is_a_span_or_unlimited(days: Any, backdating: timedelta | None) -> None:
+    given_days = document()
+    given_days["programme"]["backdating_days"] = days
+    assert compile_programme(given_days, 1).backdating == backdating
+
+
+zones = st.sampled_from(
+    ["UTC", "Asia/Riyadh", "America/Sao_Paulo", "Asia/Beirut", "Pacific/Kiritimati", "Europe/London"]
+)
+instants = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # hypothesis adds the zone
+
+
+@given(instants, st.integers(0, 60), st.sampled_from(["day", "month_end"]), zones)
+def test_points_expire_at_the_start_of_a_local_day_after_the_day_of_earning(
+    earned: datetime, months: int, round_to: str, zone: str
+) -> None:
+    compiled = programme(months, round_to, zone)
+    expires = compiled.expires_at(earned)
+    assert expires is not None
+    assert expires > earned
+    assert compiled.local_date(expires) > compiled.local_date(earned)
+    assert compiled.local_date(expires - timedelta(microseconds=1)) < compiled.local_date(expires)
+    if round_to == "month_end":
+        assert compiled.local_date(expires).day == 1
+
+
+@given(instants, st.timedeltas(timedelta(0), timedelta(days=90)), st.integers(0, 24), zones)
+def test_what_is_earned_later_never_expires_sooner(
+    earned: datetime, later: timedelta, months: int, zone: str
+) -> None:
+    compiled = programme(months, "day", zone)
+    first, second = compiled.expires_at(earned), compiled.expires_at(earned + later)
+    assert first is not None
+    assert second is not None
+    assert first <= second
