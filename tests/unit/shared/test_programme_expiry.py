@@ -18,9 +18,8 @@ def programme(months: int, round_to: str = "day", zone: str = "UTC") -> Compiled
     return compile_programme(made, 1)
 
 
-def at(*when: int, zone: str = "UTC") -> datetime:
-    year, month, day, *clock = when
-    return datetime(year, month, day, *clock, tzinfo=ZoneInfo(zone))
+def at(year: int, month: int, day: int, hour: int = 0, minute: int = 0, *, zone: str = "UTC") -> datetime:
+    return datetime(year, month, day, hour, minute, tzinfo=ZoneInfo(zone))
 
 
 @pytest.mark.parametrize(
