@@ -77,6 +77,11 @@ PROBLEMS: dict[str, Problem] = {
     "type_unknown": _stream("Unknown event type"),
     "tenant_mismatch": _stream("The entry names another tenant"),
     "id_reused": _stream("The event id was used for another event"),
+    # Dead letters of faults, not of content: an operator mends the cause and has them tried again.
+    "database_refused": _stream("PostgreSQL refuses the entry"),
+    "timed_out": _stream("The entry exceeds the statement's time limit"),
+    "handler_failed": _stream("The entry can't be handled"),
+    "delivery_limit": _stream("The entry's readers died"),
 }
 
 

@@ -2,11 +2,13 @@
 
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
 
-from shared.messaging.commands import Done, Outcome
+if TYPE_CHECKING:
+    from shared.messaging.commands import Outcome
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -59,7 +61,7 @@ class Metrics:
         self._violations = gauge("invariant_violations", "Violations that the last check found", "invariant")
         self._by_stream: dict[tuple[str, str], tuple[int, int]] = {}
 
-    def wrote(self, tenant: str, items: int, seconds: float, outcomes: Iterable[Outcome]) -> None:
+    def wrote(self, tenant: str, items: int, seconds: float, outcomes: "Iterable[Outcome]") -> None:
         """A batch was committed after so many seconds."""
         self._batch_items.labels(self.service, tenant).observe(items)
         self._batch_seconds.labels(self.service, tenant).observe(seconds)
@@ -130,10 +132,10 @@ class Metrics:
             gauge.labels(self.service, tenant, label).set(value)
 
 
-def _name_of(outcome: Outcome) -> str:
+def _name_of(outcome: "Outcome") -> str:
     if outcome.replayed:
         return "replayed"
-    return "done" if isinstance(outcome, Done) else "refused"
+    return "refused" if hasattr(outcome, "refusal") else "done"
 
 
 def exposition(registries: Iterable[CollectorRegistry]) -> bytes:

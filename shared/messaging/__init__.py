@@ -1,0 +1,42 @@
+"""Messaging: the lane that writes, the outbox and relay that tell, the inbox and consumers that hear.
+
+Services use the names of this module; the rest is wired by shared/service.py.
+"""
+
+from shared.messaging.answers import refusal
+from shared.messaging.commands import (
+    Done,
+    FromDeadLetter,
+    FromHttp,
+    FromJob,
+    FromPos,
+    FromStream,
+    Handler,
+    Handlers,
+    Item,
+    Outcome,
+    Refused,
+)
+from shared.messaging.entries import PosEntry
+from shared.messaging.keys import Keys, heard_by, till_of
+from shared.messaging.transaction import Tx
+
+__all__ = [
+    "Done",
+    "FromDeadLetter",
+    "FromHttp",
+    "FromJob",
+    "FromPos",
+    "FromStream",
+    "Handler",
+    "Handlers",
+    "Item",
+    "Keys",
+    "Outcome",
+    "PosEntry",
+    "Refused",
+    "Tx",
+    "heard_by",
+    "refusal",
+    "till_of",
+]

@@ -1,0 +1,233 @@
+"""The shell on FastStream: batch subscribers on Redis Streams, plain CloudEvents on the wire.
+
+FastStream 0.7.8's own read loop stops for good when a group is lost, spins on READONLY, waits five seconds after a dropped
+connection and starts groups at `$`. Two of its private hooks mend that, so its version is pinned exactly and
+tests/integration/messaging/test_bus.py holds what we rely on. Reclaiming is ours: see consumer.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from faststream import AckPolicy
+from faststream.redis import RedisBroker, StreamSub
+from faststream.redis.configs import RedisConnectionState
+from faststream.redis.message import RedisBatchStreamMessage
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+log = structlog.get_logger(__name__)
+
+POLL_MS = 1000
+"""Below redis-py's socket timeout of 5 s, or every empty poll would count as a lost connection."""
+
+Entry = tuple[bytes, dict[bytes, bytes]]
+OnEntries = Callable[[list[Entry]], Awaitable[None]]
+StartAt = Callable[[], Awaitable[str]]
+
+
+def redis_client(url: str, *, connections: int = 64) -> Redis:
+    """A client whose calls fail within seconds when Redis is away: redis-py 8 would try for fourteen."""
+    return Redis.from_url(
+        url,
+        max_connections=connections,
+        retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
+        health_check_interval=15,
+        socket_keepalive=True,
+        socket_connect_timeout=2,
+    )
+
+
+class StreamsRedis(Redis):
+    """A client whose XREADGROUP never raises what a later read can survive: it cools down and gives nothing."""
+
+    start_at: dict[str, StartAt]
+    read_at: dict[str, float]
+    failures: dict[str, int]
+
+    async def xgroup_create(
+        self, name: Any, groupname: Any, id: Any = "$", mkstream: bool = False, **more: Any
+    ) -> Any:
+        """`$` is never meant: a group starts where its service stands."""
+        if id == "$":
+            id = await self.start_at[_text(name)]()
+        return await super().xgroup_create(name, groupname, id=id, mkstream=mkstream, **more)
+
+    async def xreadgroup(self, groupname: Any, consumername: Any, streams: Any, **more: Any) -> Any:
+        """Entries, or nothing after a fault; a lost group is made again at its service's position."""
+        name = _text(next(iter(streams)))
+        try:
+            found = await super().xreadgroup(groupname, consumername, streams, **more)
+        except ResponseError as error:
+            if "NOGROUP" in str(error):
+                await self._restore(name, groupname)
+            return await self._cool_down(name, error)
+        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+            return await self._cool_down(name, error)
+        self.failures[name] = 0
+        self.read_at[name] = time.monotonic()
+        return found
+
+    async def _restore(self, name: str, group: Any) -> None:
+        try:
+            await self.xgroup_create(name, group, mkstream=True)
+            log.warning("made a lost consumer group again", stream=name, group=_text(group))
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                log.error("a consumer group can't be made", stream=name, error=str(error))
+        except Exception as error:
+            log.error("a consumer group can't be made yet", stream=name, error=repr(error)[:300])
+
+    async def _cool_down(self, name: str, error: Exception) -> list[Any]:
+        failures = self.failures[name] = self.failures.get(name, 0) + 1
+        if failures in (1, 10, 100) or failures % 1000 == 0:
+            log.error("stream can't be read", stream=name, failures=failures, error=str(error)[:300])
+        await asyncio.sleep(min(1.0, 0.02 * 2 ** min(failures, 6)) * random.uniform(0.5, 1.0))
+        return []
+
+
+class _State(RedisConnectionState):
+    __slots__ = ()
+
+    async def connect(self) -> Redis:
+        client = StreamsRedis.from_pool(ConnectionPool(**self._options))
+        client.start_at, client.read_at, client.failures = {}, {}, {}
+        self._client = client
+        self._connected = True
+        return client
+
+
+class _Broker(RedisBroker):
+    def _make_connection_state(self, options: dict[str, Any], kwargs: dict[str, Any]) -> _State:
+        return _State(options)
+
+
+class Bus:
+    """One service's subscriptions in this process. Streams come and go with tenants."""
+
+    def __init__(self, url: str, *, connections: int) -> None:
+        self._broker = _Broker(
+            url,
+            logger=None,
+            graceful_timeout=30,
+            max_connections=connections,
+            socket_keepalive=True,
+            socket_connect_timeout=2,
+            health_check_interval=15,
+            retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 1),
+        )
+        self._client: StreamsRedis | None = None
+
+    async def start(self) -> None:
+        """Makes the client; waits for nobody: a Redis that is away is met by the readers."""
+        client = await self._broker.connect()
+        assert isinstance(client, StreamsRedis)
+        self._client = client
+        await self._broker.start()
+
+    async def stop(self) -> None:
+        """Stops what still reads, letting it finish what it holds."""
+        await self._broker.stop()
+
+    @property
+    def client(self) -> StreamsRedis:
+        """The client of the subscriptions."""
+        assert self._client is not None, "the bus is not started"
+        return self._client
+
+    async def subscribe(
+        self, stream: str, *, group: str, consumer: str, count: int, start_at: StartAt, on_entries: OnEntries
+    ) -> Subscription:
+        """Reads a stream in batches until it is stopped; `on_entries` acknowledges what it has done."""
+        self.client.start_at[stream] = start_at
+        broker = self._broker
+
+        async def parse(raw: Any) -> RedisBatchStreamMessage:
+            # Never raises: an error here would be lost. Decoding is the consumer's, entry by entry.
+            first = raw["message_ids"][0].decode()
+            return RedisBatchStreamMessage(
+                raw_message=raw,
+                body=b"",
+                headers={},
+                batch_headers=[],
+                content_type=None,
+                reply_to="",
+                message_id=first,
+                correlation_id=first,
+                consumer=broker.config.broker_config.connection.client,
+                group=group,
+            )
+
+        async def rows(message: Any) -> list[Entry]:
+            raw = message.raw_message
+            return list(zip(raw["message_ids"], raw["data"], strict=True))
+
+        subscriber = broker.subscriber(
+            stream=StreamSub(
+                stream, group=group, consumer=consumer, batch=True, max_records=count, polling_interval=POLL_MS
+            ),
+            parser=parse,
+            decoder=rows,
+            ack_policy=AckPolicy.MANUAL,
+        )
+
+        async def handle(entries: Any) -> None:
+            await on_entries(entries)
+
+        subscriber(handle)
+        subscription = Subscription(self, stream, subscriber)
+        await subscription.start()
+        return subscription
+
+
+class Subscription:
+    """A stream that is being read."""
+
+    def __init__(self, bus: Bus, stream: str, subscriber: Any) -> None:
+        self._bus, self._stream, self._subscriber = bus, stream, subscriber
+        self._starter: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begins to read; where Redis is away, in the background until it is back."""
+        try:
+            await self._subscriber.start()
+        except (RedisError, OSError) as error:
+            log.error("a stream can't be subscribed to yet", stream=self._stream, error=str(error)[:300])
+            self._starter = asyncio.create_task(self._keep_starting())
+
+    async def _keep_starting(self) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            try:
+                await self._subscriber.start()
+                return
+            except (RedisError, OSError):
+                continue
+
+    @property
+    def seconds_since_read(self) -> float | None:
+        """How long ago the last read came back, empty ones too; None before the first."""
+        at = self._bus.client.read_at.get(self._stream)
+        return None if at is None else time.monotonic() - at
+
+    async def stop(self) -> None:
+        """Reads no more; what was read is finished first."""
+        if self._starter is not None:
+            self._starter.cancel()
+        await self._subscriber.stop()
+
+
+def _text(name: Any) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+__all__ = ["Bus", "Entry", "RedisError", "StreamsRedis", "Subscription", "redis_client"]

@@ -1,0 +1,179 @@
+"""One stream as one service hears it: entries become items, the lane writes them, then they are acknowledged.
+
+Reclaiming is a loop of our own: entries of dead consumers, and our own that a broken connection stranded, are claimed in
+batches and go the same way. A consumer is dead when it has not spoken to Redis for the lease; leases never decide
+correctness, the inbox does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from shared.messaging.bus import Bus, Entry, Subscription
+from shared.messaging.commands import Item, Refused
+from shared.messaging.lane import Lane
+from shared.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+Decode = Callable[[str, dict[bytes, bytes], int], Item[Any]]
+"""Entry id, fields, deliveries -> the item; never raises: what can't be read becomes an item that is refused."""
+
+CLAIM = 100
+
+
+class Consumer:
+    """Hears one stream for one tenant until it is stopped."""
+
+    def __init__(
+        self,
+        *,
+        stream: str,
+        label: str,
+        group: str,
+        name: str,
+        lane: Lane,
+        decode: Decode,
+        start_at: Callable[[], Any],
+        count: int,
+        lease_ms: int,
+        metrics: Metrics,
+        tenant: str,
+    ) -> None:
+        self.stream, self.label, self.group, self.name = stream, label, group, name
+        self._lane, self.decode, self._start_at = lane, decode, start_at
+        self._count, self._lease_ms = count, lease_ms
+        self._metrics, self._tenant = metrics, tenant
+        self._holding: set[bytes] = set()
+        self._subscription: Subscription | None = None
+        self._redis: Redis | None = None
+        self.entries = 0
+
+    async def start(self, bus: Bus) -> None:
+        """Begins to hear."""
+        self._redis = bus.client
+        self._subscription = await bus.subscribe(
+            self.stream,
+            group=self.group,
+            consumer=self.name,
+            count=self._count,
+            start_at=self._start_at,
+            on_entries=self._hear,
+        )
+
+    async def stop(self) -> None:
+        """Hears no more; what was read is finished first. What it may have left is for others to reclaim."""
+        if self._subscription is not None:
+            await self._subscription.stop()
+
+    def trouble(self, *, after_s: float) -> str | None:
+        """What is wrong with the reading, or None."""
+        silence = self._subscription.seconds_since_read if self._subscription else None
+        if silence is None:
+            return f"{self.label}: not read yet"
+        if silence > after_s and not self._holding:
+            return f"{self.label}: not read for {silence:.0f} s"
+        return None
+
+    async def _hear(self, entries: list[Entry]) -> None:
+        await self.handle([(entry_id, fields, 1) for entry_id, fields in entries])
+
+    async def handle(self, entries: Sequence[tuple[bytes, dict[bytes, bytes], int]]) -> None:
+        """Writes entries and acknowledges them; those that could not be written stay pending and come again."""
+        assert self._redis is not None
+        ids = [entry_id for entry_id, _, _ in entries]
+        self._holding.update(ids)
+        try:
+            items = [self.decode(entry_id.decode(), fields, n) for entry_id, fields, n in entries]
+            outcomes = await self._lane.submit_many(items)
+            unwanted = [
+                entry_id
+                for entry_id, outcome in zip(ids, outcomes, strict=True)
+                if isinstance(outcome, Refused) and outcome.refusal.code == "payment_card_number"
+            ]
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.xack(self.stream, self.group, *ids)
+                if unwanted:
+                    pipe.xdel(self.stream, *unwanted)
+                await pipe.execute()
+            self.entries += len(ids)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.warning("entries stay pending", stream=self.stream, entries=len(ids), error=repr(error)[:300])
+        finally:
+            self._holding.difference_update(ids)
+
+    async def reclaim(self) -> int:
+        """Takes over what dead consumers, or broken connections of ours, left pending; gives how many entries that was."""
+        assert self._redis is not None
+        redis = self._redis
+        alive = await self._alive(redis)
+        if alive is None:
+            return 0
+        found = await redis.xpending_range(
+            self.stream, self.group, "-", "+", CLAIM * 10, idle=min(self._lease_ms, 5_000)
+        )
+        ids, deliveries = [], {}
+        for row in found:
+            entry_id, owner = row["message_id"], _text(row["consumer"])
+            mine = owner == self.name
+            if entry_id in self._holding or (owner in alive and not mine):
+                continue
+            if not mine and row["time_since_delivered"] < self._lease_ms:
+                continue
+            ids.append(entry_id)
+            deliveries[entry_id] = int(row["times_delivered"]) + 1
+            if len(ids) == CLAIM:
+                break
+        if not ids:
+            return 0
+        claimed = await redis.xclaim(
+            self.stream, self.group, self.name, min_idle_time=min(self._lease_ms, 5_000), message_ids=ids
+        )
+        present = {entry_id for entry_id, fields in claimed if fields}
+        gone = [entry_id for entry_id in ids if entry_id not in present]
+        if gone:
+            # Claimed by another in between, or deleted from the stream: Redis drops the latter from the list on XCLAIM.
+            log.info("entries were not there to claim", stream=self.stream, entries=len(gone))
+        work = [(entry_id, fields, deliveries[entry_id]) for entry_id, fields in claimed if fields]
+        if work:
+            self._metrics.reclaimed(self._tenant, self.label, len(work))
+            await self.handle(work)
+        return len(work)
+
+    async def _alive(self, redis: Redis) -> set[str] | None:
+        """Consumers that have spoken within the lease; None where there is no group (its reader makes it again)."""
+        try:
+            consumers = await redis.xinfo_consumers(self.stream, self.group)
+        except ResponseError:
+            return None
+        alive = set()
+        for row in consumers:
+            name, idle = _text(row["name"]), int(row["idle"])
+            if idle < self._lease_ms:
+                alive.add(name)
+            elif int(row["pending"]) == 0 and idle > 10 * self._lease_ms and name != self.name:
+                await redis.xgroup_delconsumer(self.stream, self.group, name)
+        return alive
+
+    async def lag(self) -> tuple[int, int]:
+        """(entries not read yet, entries read and not acknowledged), for the metrics; no evidence of anything."""
+        assert self._redis is not None
+        try:
+            for row in await self._redis.xinfo_groups(self.stream):
+                if _text(row["name"]) == self.group:
+                    return int(row.get("lag") or 0), int(row["pending"])
+        except RedisError:
+            pass
+        return 0, 0
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,214 @@
+"""What keeps a tenant's messaging small and whole: positions forward, gaps asked for, streams trimmed, partitions made."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from shared.db import TRANSIENT, Pool
+from shared.messaging.commands import FromDeadLetter, FromPos, FromStream, Item
+from shared.messaging.consumer import Consumer
+from shared.messaging.entries import FIELD
+from shared.messaging.keys import HEARERS, Keys
+from shared.messaging.lane import Lane
+from shared.messaging.queries import queries
+from shared.messaging.sealer import Sealer
+from shared.messaging.writer import INBOX_AHEAD
+from shared.metrics import Metrics
+from shared.tenants.directory import Directory
+
+log = structlog.get_logger(__name__)
+
+TURN_S = 1.0
+TRIM_EVERY_S = 5.0
+PARTITIONS_EVERY_S = 600.0
+
+
+class Housekeeping:
+    """One tenant's, in one service's process. Every turn may run beside another process's: nothing here needs to be alone."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        redis: Redis,
+        keys: Keys,
+        service: str,
+        heard: Sequence[str],
+        consumers: Sequence[Consumer],
+        lane: Lane,
+        sealer: Sealer,
+        directory: Directory,
+        metrics: Metrics,
+    ) -> None:
+        self._pool, self._redis, self._keys, self._service = pool, redis, keys, service
+        self._heard, self._consumers, self._lane = heard, consumers, lane
+        self._sealer, self._directory, self._metrics = sealer, directory, metrics
+        self._room: dict[str, int] = {}
+        self._reported: dict[str, int] = {}
+        self._trimmed_at = self._partitions_at = float("-inf")
+
+    async def prepare(self) -> None:
+        """Before the first entry: partitions, and room in the inbox."""
+        async with self._pool.acquire() as db:
+            await queries.ensure_partitions(db)
+            for stream in self._heard:
+                position = await queries.position(db, stream=stream) or 0
+                await self._make_room(db, stream, int(position))
+        self._partitions_at = time.monotonic()
+
+    async def start_at(self, stream: str) -> str:
+        """Where this service's group on a stream begins: at what it has applied, never at the end."""
+        async with self._pool.acquire() as db:
+            position = await queries.position(db, stream=stream)
+        return f"{int(position or 0)}-0"
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            try:
+                await self.turn()
+            except (RedisError, *TRANSIENT) as error:
+                log.warning("housekeeping failed", service=self._service, tenant=self._keys.tenant, error=repr(error)[:300])
+            except Exception as error:
+                log.error("housekeeping is broken", service=self._service, error=repr(error)[:300], exc_info=error)
+            await asyncio.sleep(TURN_S)
+
+    async def turn(self) -> None:
+        """Everything that is due."""
+        for stream in self._heard:
+            await self._advance(stream)
+        await self._retry_dead_letters()
+        now = time.monotonic()
+        if now - self._trimmed_at >= TRIM_EVERY_S:
+            self._trimmed_at = now
+            await self._trim()
+            await self._count()
+        if now - self._partitions_at >= PARTITIONS_EVERY_S:
+            self._partitions_at = now
+            async with self._pool.acquire() as db:
+                await queries.ensure_partitions(db)
+
+    # ------------------------------------------------------------ what was heard
+
+    async def _advance(self, stream: str) -> None:
+        # The stream first, the position after: what was acknowledged and trimmed by then is applied by then.
+        first, top = await self._ends(self._keys.stream(stream))
+        async with self._pool.acquire() as db:
+            row = await queries.advance_position(db, stream=stream)
+            applied = int(row["applied_through"]) if row else 0
+            if applied + INBOX_AHEAD // 2 > self._room.get(stream, 0):
+                await self._make_room(db, stream, applied)
+        if top > applied and (first == 0 or first > applied + 1):
+            await self._ask_for(stream, applied + 1)
+        if self._reported.get(stream) != applied:
+            await self._directory.report(self._keys.tenant, {stream: applied})
+            self._reported[stream] = applied
+
+    async def _make_room(self, db: Any, stream: str, applied: int) -> None:
+        through = applied + 2 * INBOX_AHEAD
+        await queries.ensure_inbox(db, stream=stream, through=through)
+        self._room[stream] = through
+
+    async def _ends(self, stream: str) -> tuple[int, int]:
+        """(n of the first entry, n of the last id), 0 where there is none."""
+        try:
+            info = await self._redis.xinfo_stream(stream)
+        except ResponseError:
+            return 0, 0
+        first = info["first-entry"]
+        return (_n(first[0]) if first else 0), _n(info["last-generated-id"])
+
+    async def _ask_for(self, stream: str, n: int) -> None:
+        key = self._keys.refill(stream)
+        asked = await self._redis.get(key)
+        if asked is None or int(asked) > n:
+            log.warning("entries are missing, a refill is asked for", stream=stream, service=self._service, n=n)
+            await self._redis.set(key, n)
+
+    # ------------------------------------------------------------ what was told
+
+    async def _trim(self) -> None:
+        """Drops what every required group has acknowledged; while one of them is missing, nothing."""
+        await self._trim_stream(self._keys.stream(self._service), HEARERS[self._service])
+        if self._service == "earn":
+            await self._trim_stream(self._keys.pos, ("earn",))
+
+    async def _trim_stream(self, stream: str, required: Sequence[str]) -> None:
+        try:
+            groups = {_text(row["name"]): row for row in await self._redis.xinfo_groups(stream)}
+        except ResponseError:
+            return
+        if not required or any(group not in groups for group in required):
+            return
+        lowest: tuple[int, int] | None = None
+        for group in required:
+            waiting = await self._redis.xpending(stream, group)
+            if waiting["pending"]:
+                edge = _id(waiting["min"])
+            else:
+                ms, seq = _id(groups[group]["last-delivered-id"])
+                edge = (ms, seq + 1)
+            lowest = edge if lowest is None else min(lowest, edge)
+        assert lowest is not None
+        await self._redis.xtrim(stream, minid=f"{lowest[0]}-{lowest[1]}", approximate=False)
+
+    # ------------------------------------------------------------ dead letters, counts
+
+    async def _retry_dead_letters(self) -> None:
+        async with self._pool.acquire() as db:
+            rows = await queries.asked_retries(db)
+        if not rows:
+            return
+        decoders = {consumer.label: consumer.decode for consumer in self._consumers}
+        items: list[Item[Any]] = []
+        for row in rows:
+            decode = decoders.get(row["stream"])
+            if decode is None:
+                log.error("a dead letter's stream is not heard here", stream=row["stream"])
+                continue
+            item = decode(row["entry_id"], {FIELD: self._sealer.open(row["payload"])}, 1)
+            assert isinstance(item.origin, FromStream | FromPos)
+            item.origin = FromDeadLetter(str(row["dead_letter_id"]), item.origin)
+            items.append(item)
+        await self._lane.submit_many(items)
+
+    async def _count(self) -> None:
+        tenant = self._keys.tenant
+        for consumer in self._consumers:
+            lag, pending = await consumer.lag()
+            self._metrics.consumer(tenant, consumer.label, lag=lag, pending=pending)
+        async with self._pool.acquire() as db:
+            dead = {row["code"]: row["n"] for row in await queries.open_dead_letters(db)}
+            uncut = await queries.uncut(db)
+        self._metrics.dead_letters(tenant, dead)
+        self._metrics.relay_lag(tenant, int(uncut), 0.0 if not uncut else TRIM_EVERY_S)
+        self._metrics.pool_in_use(tenant, self._pool.get_size() - self._pool.get_idle_size())
+
+
+def consumer_name(service: str) -> str:
+    """Unique for each process and start: a restarted process is another consumer, and reclaims what the last one left."""
+    import os
+    import socket
+
+    return f"{service}-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _id(value: Any) -> tuple[int, int]:
+    ms, _, seq = _text(value).partition("-")
+    return int(ms), int(seq or 0)
+
+
+def _n(value: Any) -> int:
+    return _id(value)[0]

@@ -1,0 +1,268 @@
+"""The relay: from the outbox to the service's stream. PostgreSQL is the log; Redis is a copy that can be rebuilt.
+
+A cut takes exactly what became visible since the last cut (a snapshot difference: an id cursor loses rows, an xmin fence
+stalls), gives it dense ids and chains its event ids into a hash. It is committed before anything is published. Publishing
+compares and appends, so any number of relays may run, die and come back: the stream is the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from shared.db import TRANSIENT, Pool
+from shared.messaging.keys import Keys
+from shared.messaging.queries import queries
+from shared.messaging.scripts import HEAD, PUBLISH, RESET
+from shared.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+CHUNK = 500
+COMPARE_S = 5.0
+IDLE_MIN_S, IDLE_MAX_S = 0.02, 1.0
+GENESIS = hashlib.sha256(b"pointbank").digest()
+
+LowestPosition = Callable[[], Awaitable[int | None]]
+
+
+class Halted(Exception):
+    """The stream and PostgreSQL tell different stories: PostgreSQL lost commits. Only an operator may go on."""
+
+
+class Relay:
+    """Publishes one tenant's outbox of one service. `wake` tells it that something was committed here."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        redis: Redis,
+        keys: Keys,
+        service: str,
+        lowest_position: LowestPosition,
+        metrics: Metrics,
+    ) -> None:
+        self._pool, self._redis, self._keys, self._service = pool, redis, keys, service
+        self._stream, self._head = keys.stream(service), keys.head(service)
+        self._lowest_position = lowest_position
+        self._metrics = metrics
+        self._publish = redis.register_script(PUBLISH)
+        self._read_head = redis.register_script(HEAD)
+        self._reset = redis.register_script(RESET)
+        self._woken = asyncio.Event()
+        self._compared_at = float("-inf")
+        self._trouble: str | None = "not started"
+        self._stopping = False
+        self.turned_at = time.monotonic()
+
+    def wake(self) -> None:
+        """Something was committed in this process."""
+        self._woken.set()
+
+    def trouble(self, *, after_s: float) -> str | None:
+        """What is wrong, or None: halted, failing, or silent for too long."""
+        silence = time.monotonic() - self.turned_at
+        if self._trouble is None and silence > after_s:
+            return f"no turn for {silence:.0f} s"
+        return self._trouble
+
+    async def run(self) -> None:
+        """Until it is stopped; then one last turn, so that what was committed here is also told."""
+        pause = IDLE_MIN_S
+        while not self._stopping:
+            try:
+                told = await self.turn()
+                self._trouble = None
+                self.turned_at = time.monotonic()
+                pause = IDLE_MIN_S if told else min(pause * 1.5, IDLE_MAX_S)
+            except Halted as error:
+                self._halt(error)
+                pause = COMPARE_S
+            except (RedisError, *TRANSIENT) as error:
+                self._trouble = f"{type(error).__name__}: {error}"[:300]
+                self._compared_at = float("-inf")
+                log.warning("relay turn failed", service=self._service, tenant=self._keys.tenant, error=self._trouble)
+                pause = min(max(pause, 0.1) * 2, 2.0)
+                told = False
+            if not told:
+                await self._rest(pause)
+
+    async def stop(self) -> None:
+        """Ends `run` after a last turn."""
+        self._stopping = True
+        self.wake()
+
+    async def turn(self) -> int:
+        """Cuts and publishes what is new; compares with Redis when that is due. Gives how many events it told."""
+        self._woken.clear()
+        if time.monotonic() - self._compared_at >= COMPARE_S:
+            await self.compare()
+        return await self._cut_and_publish()
+
+    # ------------------------------------------------------------ the ordinary way
+
+    async def _cut_and_publish(self) -> int:
+        async with self._pool.acquire() as db:
+            rows = await queries.cut_outbox(db)
+        if not rows:
+            return 0
+        first = rows[0]
+        if first["payload"] is None:
+            # A large cut, after an outage: read it in pages.
+            await self._fill(first["base"])
+            return int(first["n"])
+        told = await self._append(first["base"], first["previous_hash"], [], rows)
+        self._metrics.published(self._keys.tenant, len(rows))
+        if not told:
+            # Another relay's cut is not published yet, or Redis is not what it was.
+            await self.compare()
+        return len(rows)
+
+    async def _append(self, first: int, before: bytes, taken: Sequence[bytes], rows: Sequence[Any]) -> bool:
+        """Publishes rows of one cut as `first`...; `taken` are the event ids of that cut before them. False: it differs."""
+        hasher = hashlib.sha256(before)
+        for event_id in taken:
+            hasher.update(event_id)
+        at = hasher.hexdigest() if taken else before.hex()
+        for k in range(0, len(rows), CHUNK):
+            chunk = rows[k : k + CHUNK]
+            for row in chunk:
+                hasher.update(row["event_id"].bytes)
+            after = hasher.hexdigest()
+            answer = await self._publish(
+                keys=[self._stream, self._head],
+                args=[first + k, at, after, *[row["payload"] for row in chunk]],
+            )
+            if answer[0] != 1:
+                return False
+            at = after
+        return True
+
+    # ------------------------------------------------------------ comparing and mending
+
+    async def compare(self) -> None:
+        """Holds Redis against PostgreSQL: fills what is missing, rebuilds what is lost, halts on a fork."""
+        # Redis first: a cut is committed before it is published, so PostgreSQL, read later, can only be further.
+        top, n, hash_, first = await self._heads()
+        asked = await self._redis.get(self._keys.refill(self._service))
+        async with self._pool.acquire() as db:
+            last = await queries.last_cut(db)
+        planned = last["base"] + last["n"] - 1
+        published = int(n or 0)
+        if published > planned:
+            raise Halted(f"the stream is at {published}, PostgreSQL has planned only {planned}: commits were lost")
+        if n and hash_ != await self._hash_at(published):
+            raise Halted(f"at {published} the stream's hash is not PostgreSQL's: they tell different stories")
+        if asked is not None and (first == 0 or first > int(asked)) and int(asked) <= planned:
+            await self._rebuild(top, n, hash_, lowest=int(asked), why="a consumer misses entries")
+        elif asked is not None:
+            await self._redis.delete(self._keys.refill(self._service))
+        if not n and planned == 0:
+            if top:
+                await self._rebuild(top, n, hash_, lowest=1, why="foreign entries stand in the stream")
+        elif top != published or not n:
+            lowest = await self._lowest_position()
+            await self._rebuild(top, n, hash_, lowest=(lowest or 0) + 1, why="the stream was lost or has foreign entries")
+        elif published < planned:
+            await self._fill(published + 1)
+        self._compared_at = time.monotonic()
+
+    async def _heads(self) -> tuple[int, str, str, int]:
+        top, n, hash_, first = await self._read_head(keys=[self._stream, self._head])
+        return int(top), n.decode(), hash_.decode(), int(first)
+
+    async def _hash_at(self, n: int) -> str:
+        """PostgreSQL's chained hash after dense id n, at any place within a cut."""
+        if n == 0:
+            return GENESIS.hex()
+        async with self._pool.acquire() as db:
+            cut = await queries.cut_of(db, n=n)
+            if cut is None:
+                return ""
+            if cut["base"] + cut["n"] - 1 == n:
+                return str(cut["hash"].hex())
+            hasher, left, after = hashlib.sha256(cut["previous_hash"]), n - cut["base"] + 1, 0
+            while left > 0:
+                page = await queries.cut_page(db, no=cut["no"], after=after)
+                if not page:
+                    return ""
+                for row in page[:left]:
+                    hasher.update(row["event_id"].bytes)
+                left -= len(page)
+                after = page[-1]["id"]
+        return hasher.hexdigest()
+
+    async def _rebuild(self, top: int, n: str, hash_: str, *, lowest: int, why: str) -> None:
+        """Empties the stream and fills it again from the cut that holds `lowest`."""
+        async with self._pool.acquire() as db:
+            cut = await queries.cut_of(db, n=lowest)
+            if cut is None:
+                cut = await queries.last_cut(db)
+                start, before = cut["base"] + cut["n"], cut["hash"]
+            else:
+                start, before = cut["base"], cut["previous_hash"]
+        if await self._reset(keys=[self._stream, self._head], args=[str(top), n, hash_, str(start - 1), before.hex()]):
+            log.warning("stream is rebuilt", stream=self._stream, start=start, why=why)
+        await self._fill(start)
+
+    async def _fill(self, start: int) -> None:
+        """Publishes what is planned from `start` on; stops where another relay is faster."""
+        async with self._pool.acquire() as db:
+            cut = await queries.cut_of(db, n=start)
+            number = None if cut is None else int(cut["no"])
+        filled = 0
+        while number is not None:
+            async with self._pool.acquire() as db:
+                cuts = await queries.cuts_from(db, no=number)
+            if not cuts:
+                break
+            for cut in cuts:
+                if not await self._fill_cut(cut, start):
+                    return
+                filled += cut["n"]
+            number = cuts[-1]["no"] + 1
+        if filled:
+            self._metrics.refilled(self._keys.tenant, filled)
+
+    async def _fill_cut(self, cut: Any, start: int) -> bool:
+        taken: list[bytes] = []
+        after, at = 0, int(cut["base"])
+        while at < cut["base"] + cut["n"]:
+            async with self._pool.acquire() as db:
+                page = await queries.cut_page(db, no=cut["no"], after=after)
+            if not page:
+                raise Halted(f"cut {cut['no']} lacks its rows: the outbox was changed")
+            skip = max(0, min(start - at, len(page)))
+            taken += [row["event_id"].bytes for row in page[:skip]]
+            todo = page[skip:]
+            if todo:
+                if not await self._append(at + skip, cut["previous_hash"], taken, todo):
+                    return False
+                taken += [row["event_id"].bytes for row in todo]
+            at += len(page)
+            after = page[-1]["id"]
+        return True
+
+    # ------------------------------------------------------------ waiting
+
+    async def _rest(self, pause: float) -> None:
+        if self._stopping:
+            return
+        try:
+            async with asyncio.timeout(pause):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+
+    def _halt(self, error: Halted) -> None:
+        if self._trouble != str(error):
+            log.critical("relay halted", service=self._service, tenant=self._keys.tenant, why=str(error))
+        self._trouble = str(error)

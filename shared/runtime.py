@@ -1,0 +1,242 @@
+"""One tenant as one service's process serves it: pool, lane, relay, consumers, jobs; started and stopped as one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from shared.clock import Clock, real_clock
+from shared.config import Settings
+from shared.db import TRANSIENT, Connection, Pool, open_pool, role_of
+from shared.ids import uuid7
+from shared.messaging.bus import Bus
+from shared.messaging.commands import FromJob, Handlers, Item, Outcome
+from shared.messaging.consumer import Consumer
+from shared.messaging.entries import StreamDecoder, Unreadable, decode_pos, refuse_unreadable
+from shared.messaging.housekeeping import Housekeeping, consumer_name
+from shared.messaging.keys import HEARERS, Keys
+from shared.messaging.lane import Lane
+from shared.messaging.relay import Relay
+from shared.messaging.sealer import Sealer
+from shared.messaging.writer import Buried, Writer
+from shared.metrics import Metrics
+from shared.tenants import Tenant
+from shared.tenants.directory import Directory
+
+log = structlog.get_logger(__name__)
+
+RECLAIM_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something a service does for a tenant every so often, beside other processes that do it too."""
+
+    name: str
+    every_s: float
+    run: Callable[[TenantRuntime], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """What a service is made of: see shared/service.py."""
+
+    name: str
+    handlers: Handlers
+    hears: tuple[str, ...]
+    jobs: tuple[Job, ...] = ()
+    buried: Buried | None = None
+
+
+class TenantRuntime:
+    """Serves one tenant until it is stopped. `lane` takes writes, `read()` gives a connection for reads."""
+
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        tenant: Tenant,
+        *,
+        settings: Settings,
+        pool: Pool,
+        redis: Redis,
+        relay_redis: Redis,
+        bus: Bus,
+        directory: Directory,
+        metrics: Metrics,
+        clock: Clock = real_clock,
+    ) -> None:
+        self.code = tenant.code
+        self.tenant = tenant
+        self.settings = settings
+        self.pool = pool
+        self.redis = redis
+        self.keys = Keys(tenant.cell, tenant.code)
+        self.metrics = metrics
+        self.clock = clock
+        self.cache: dict[Any, Any] = {}
+        self._blueprint, self._bus = blueprint, bus
+        self.sealer = Sealer(settings.secret_of(blueprint.name), tenant.code)
+        handlers: Handlers = {**blueprint.handlers, Unreadable: refuse_unreadable}
+
+        async def lowest() -> int | None:
+            return await directory.lowest_position(tenant.code, blueprint.name, HEARERS[blueprint.name])
+
+        self.relay = Relay(
+            pool=pool,
+            redis=relay_redis,
+            keys=self.keys,
+            service=blueprint.name,
+            lowest_position=lowest,
+            metrics=metrics,
+        )
+        self.lane = Lane(
+            Writer(pool, tenant, clock, redis, self.keys, self.sealer, self.cache, blueprint.buried),
+            handlers,
+            metrics=metrics,
+            tenant=tenant.code,
+            batch_items=settings.batch_items,
+            http_batch_items=settings.http_batch_items,
+            poison_attempts=settings.poison_attempts,
+            committed=self.relay.wake,
+        )
+        name = consumer_name(blueprint.name)
+        self.consumers = [self._consumer(stream, name, handlers) for stream in blueprint.hears]
+        self.housekeeping = Housekeeping(
+            pool=pool,
+            redis=redis,
+            keys=self.keys,
+            service=blueprint.name,
+            heard=[stream for stream in blueprint.hears if stream != "pos"],
+            consumers=self.consumers,
+            lane=self.lane,
+            sealer=self.sealer,
+            directory=directory,
+            metrics=metrics,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+        self._relaying: asyncio.Task[None] | None = None
+
+    def _consumer(self, stream: str, name: str, handlers: Handlers) -> Consumer:
+        pos = stream == "pos"
+
+        async def start_at() -> str:
+            return "0" if pos else await self.housekeeping.start_at(stream)
+
+        return Consumer(
+            stream=self.keys.pos if pos else self.keys.stream(stream),
+            label=stream,
+            group=self._blueprint.name,
+            name=name,
+            lane=self.lane,
+            decode=decode_pos if pos else StreamDecoder(stream, self.code, handlers),
+            start_at=start_at,
+            count=self.settings.batch_items,
+            lease_ms=self.settings.reclaim_idle_ms,
+            metrics=self.metrics,
+            tenant=self.code,
+        )
+
+    async def start(self) -> None:
+        """Prepares its tables and begins. Raises what keeps it from beginning; the caller tries again."""
+        await self.housekeeping.prepare()
+        self._relaying = asyncio.create_task(self.relay.run(), name=f"relay {self.code}")
+        for consumer in self.consumers:
+            await consumer.start(self._bus)
+        self._go(self.housekeeping.run(), "housekeeping")
+        self._go(self._reclaim(), "reclaim")
+        for job in self._blueprint.jobs:
+            self._go(self._repeat(job), job.name)
+
+    async def stop(self) -> None:
+        """Finishes what it holds: no new entries, the lane drained, the last events told."""
+        await asyncio.gather(*[consumer.stop() for consumer in self.consumers])
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.lane.drain()
+        await self.relay.stop()
+        if self._relaying is not None:
+            await asyncio.wait([self._relaying], timeout=10)
+        await self.pool.close()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Connection]:
+        """A connection with the service's own role, for reading outside the lane."""
+        async with self.pool.acquire() as db:
+            yield db
+
+    async def do(self, command: Any, *, job: str) -> Outcome:
+        """Hands a command of a job to the lane."""
+        return await self.lane.submit(
+            Item(command=command, origin=FromJob(job), request_id=str(uuid7()), actor=f"job:{job}")
+        )
+
+    def troubles(self) -> list[tuple[str, str]]:
+        """(check, what is wrong) for each part; an empty text where all is well."""
+        found = [(f"relay:{self.code}", self.relay.trouble(after_s=30.0) or "")]
+        for consumer in self.consumers:
+            found.append((f"consumer:{self.code}:{consumer.label}", consumer.trouble(after_s=15.0) or ""))
+        for task in self._tasks:
+            if task.done():
+                found.append((f"task:{self.code}:{task.get_name()}", "has ended"))
+        return found
+
+    def _go(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.append(asyncio.create_task(work, name=name))
+
+    async def _reclaim(self) -> None:
+        while True:
+            await asyncio.sleep(RECLAIM_EVERY_S)
+            for consumer in self.consumers:
+                try:
+                    while await consumer.reclaim():
+                        pass
+                except (RedisError, *TRANSIENT) as error:
+                    log.warning("reclaim failed", stream=consumer.stream, error=repr(error)[:300])
+                except Exception as error:
+                    log.error("reclaim is broken", stream=consumer.stream, exc_info=error)
+
+    async def _repeat(self, job: Job) -> None:
+        while True:
+            try:
+                await job.run(self)
+            except (RedisError, *TRANSIENT) as error:
+                log.warning("job failed", job=job.name, tenant=self.code, error=repr(error)[:300])
+            except Exception as error:
+                log.error("job is broken", job=job.name, tenant=self.code, exc_info=error)
+            await asyncio.sleep(job.every_s)
+
+
+async def open_tenant_pool(settings: Settings, tenant: Tenant, service: str) -> Pool:
+    """The pool of a service in a tenant's database, with that service's own role."""
+    role = role_of(tenant.code, service)
+    return await open_pool(
+        settings,
+        database=tenant.database,
+        user=role,
+        password=settings.password_of(service, role),
+        size=settings.pool_size,
+        application=f"pointbank-{service}",
+        host=tenant.host,
+        port=tenant.port,
+    )
+
+
+@dataclass(slots=True)
+class Served:
+    """A tenant in the directory, and its runtime where it is being served."""
+
+    state: str
+    runtime: TenantRuntime | None = None
+    trouble: str = ""
+    relisted: int = field(default=0)
+
+
+__all__ = ["Blueprint", "Job", "Served", "Sequence", "TenantRuntime", "open_tenant_pool"]

@@ -1,0 +1,168 @@
+"""A service: what it is called, hears, handles and serves; and its process, which follows the directory of tenants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import APIRouter, FastAPI
+from redis.exceptions import RedisError
+
+from shared.config import Settings
+from shared.db import TRANSIENT
+from shared.http.app import create_app
+from shared.http.runtime import Check
+from shared.messaging.answers import refusal
+from shared.messaging.bus import Bus, redis_client
+from shared.messaging.commands import Handlers
+from shared.messaging.writer import Buried
+from shared.metrics import Metrics
+from shared.runtime import Blueprint, Job, Served, TenantRuntime, open_tenant_pool
+from shared.tenants.directory import Directory, Listed
+
+log = structlog.get_logger(__name__)
+
+FOLLOW_EVERY_S = 1.0
+
+
+def create_service(
+    name: str,
+    title: str,
+    *,
+    handlers: Handlers,
+    hears: tuple[str, ...],
+    routers: Sequence[APIRouter],
+    jobs: tuple[Job, ...] = (),
+    buried: Buried | None = None,
+    settings: Settings | None = None,
+) -> FastAPI:
+    """The service's app: its routes, and behind them its process for as long as the app runs."""
+    chosen = settings or Settings()
+    blueprint = Blueprint(name=name, handlers=handlers, hears=hears, jobs=jobs, buried=buried)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service = Service(blueprint, chosen, app.state.metrics)
+        await service.start()
+        app.state.runtime = service
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    return create_app(title, routers, lifespan, service=name, settings=chosen)
+
+
+class Service:
+    """A service's process. It serves every tenant of the directory that its code can serve, new ones within a second."""
+
+    def __init__(self, blueprint: Blueprint, settings: Settings, metrics: Metrics) -> None:
+        self._blueprint, self._settings, self._metrics = blueprint, settings, metrics
+        self._directory = Directory(settings, blueprint.name)
+        self._redis = redis_client(settings.redis_url)
+        self._relay_redis = redis_client(settings.relay_redis_url)
+        self._bus = Bus(settings.redis_url, connections=2048)
+        self._served: dict[str, Served] = {}
+        self._following: asyncio.Task[None] | None = None
+        self._trouble = "the directory was not read yet"
+
+    async def start(self) -> None:
+        """Begins to follow the directory; neither PostgreSQL nor Redis need be there yet."""
+        await self._directory.open()
+        while True:
+            try:
+                await self._bus.start()
+                break
+            except (RedisError, OSError) as error:
+                log.warning("waiting for Redis", error=str(error)[:300])
+                await asyncio.sleep(1.0)
+        await self._follow_once()
+        self._following = asyncio.create_task(self._follow(), name="directory")
+
+    async def stop(self) -> None:
+        """Finishes what it holds, for every tenant at once."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+        runtimes = [served.runtime for served in self._served.values() if served.runtime is not None]
+        await asyncio.gather(*[runtime.stop() for runtime in runtimes])
+        await self._bus.stop()
+        await self._redis.aclose()
+        await self._relay_redis.aclose()
+        await self._directory.close()
+
+    def tenant(self, code: str) -> TenantRuntime:
+        """The tenant's runtime; refuses with tenant_forbidden, tenant_migrating or tenant_unavailable."""
+        served = self._served.get(code)
+        if served is None:
+            raise refusal("tenant_forbidden", "There is no such tenant here.")
+        if served.runtime is not None:
+            return served.runtime
+        if served.state == "migrating":
+            raise refusal("tenant_migrating", "The tenant's tables are being migrated. Try again in a minute.")
+        raise refusal("tenant_unavailable", f"The tenant is not served at present ({served.state}).")
+
+    def checks(self) -> Sequence[Check]:
+        """What /readyz tells: the directory, and each tenant's relay and consumers."""
+        found = [Check("directory", not self._trouble, self._trouble)]
+        for code, served in self._served.items():
+            if served.runtime is not None:
+                found += [Check(name, not wrong, wrong) for name, wrong in served.runtime.troubles()]
+            elif served.state == "active":
+                found.append(Check(f"tenant:{code}", False, served.trouble or "starting"))
+        return found
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(FOLLOW_EVERY_S)
+            await self._follow_once()
+
+    async def _follow_once(self) -> None:
+        try:
+            listed = await self._directory.tenants()
+            self._trouble = ""
+        except Exception as error:
+            self._trouble = f"{type(error).__name__}: {error}"[:300]
+            log.warning("the directory can't be read", error=self._trouble)
+            return
+        for one in listed:
+            try:
+                await self._keep(one)
+            except Exception as error:
+                served = self._served.setdefault(one.tenant.code, Served(one.state))
+                served.trouble = f"{type(error).__name__}: {error}"[:300]
+                level = log.warning if isinstance(error, (RedisError, *TRANSIENT)) else log.error
+                level("a tenant can't be served yet", tenant=one.tenant.code, error=served.trouble, exc_info=error)
+
+    async def _keep(self, one: Listed) -> None:
+        served = self._served.setdefault(one.tenant.code, Served(one.state))
+        served.state = one.state
+        if one.state == "active" and served.runtime is None:
+            served.runtime = await self._begin(one)
+            served.trouble = ""
+        elif one.state != "active" and served.runtime is not None:
+            runtime, served.runtime = served.runtime, None
+            await runtime.stop()
+
+    async def _begin(self, one: Listed) -> TenantRuntime:
+        pool = await open_tenant_pool(self._settings, one.tenant, self._blueprint.name)
+        runtime = TenantRuntime(
+            self._blueprint,
+            one.tenant,
+            settings=self._settings,
+            pool=pool,
+            redis=self._redis,
+            relay_redis=self._relay_redis,
+            bus=self._bus,
+            directory=self._directory,
+            metrics=self._metrics,
+        )
+        try:
+            await runtime.start()
+        except BaseException:
+            await runtime.stop()
+            raise
+        log.info("serving tenant", tenant=one.tenant.code)
+        return runtime
