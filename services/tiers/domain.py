@@ -121,7 +121,9 @@ def missing(condition: Condition, numbers: Mapping[str, int]) -> dict[str, int]:
     lacking: dict[str, int] = {}
     for name, asked in condition.items():
         if name == "any":
-            parts = [min((missing(part, numbers) for part in asked), key=lambda gap: sum(gap.values()), default={})]
+            parts = [
+                min((missing(part, numbers) for part in asked), key=lambda gap: sum(gap.values()), default={})
+            ]
         elif name == "all":
             parts = [missing(part, numbers) for part in asked]
         else:
@@ -166,7 +168,7 @@ class Change:
 
 
 def moves(programme: Programme, standing: Standing, *, sums: Mapping[int, int], now: datetime) -> bool:
-    """Whether these sums (points by year; all years for a lifetime) move the standing: the quick question before `judge`."""
+    """Whether these sums move the standing: the quick question before `judge`. For a lifetime, give every year."""
     if not programme.ladder:
         return False
     if standing.tier is None:
@@ -257,5 +259,3 @@ def rejudge(
         standing, found = judge(programme, standing, earned, before=before, now=now)
         changes += [change for change, _ in found]
     return standing, changes
-
-

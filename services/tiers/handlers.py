@@ -96,13 +96,11 @@ def _facts(items: Iterable[Item[PointsCredited | MemberEnrolled]]) -> Iterator[F
                 )
         else:
             for wallet in heard.wallets:
-                yield Fact(
-                    wallet.wallet_id, heard.member_id, wallet.programme, 0, heard.enrolled_at, item
-                )
+                yield Fact(wallet.wallet_id, heard.member_id, wallet.programme, 0, heard.enrolled_at, item)
 
 
 async def _versions(tx: Tx, codes: set[str]) -> dict[str, int]:
-    """The version that judges, for each known programme; an unknown one is looked for again under the meeting's lock."""
+    """The version that judges, by programme; an unknown one is looked for again under the lock of the meeting."""
     versions = await store.latest_versions(tx.db, codes)
     if unknown := codes - versions.keys():
         await store.await_programmes(tx.db, unknown)
@@ -128,7 +126,11 @@ async def _count(tx: Tx, facts: Sequence[Fact], versions: Mapping[str, int]) -> 
     wallet_ids = sorted(by_wallet)
     first = [by_wallet[wallet_id][0] for wallet_id in wallet_ids]
     await store.open_standings(
-        tx.db, [Opened(one.wallet_id, one.member_id, one.programme, versions.get(one.programme, 0)) for one in first]
+        tx.db,
+        [
+            Opened(one.wallet_id, one.member_id, one.programme, versions.get(one.programme, 0))
+            for one in first
+        ],
     )
     locked = await store.lock_standings(tx.db, wallet_ids)
     await _keep_unplaced(tx, [fact for fact in facts if fact.programme not in programmes])
@@ -221,7 +223,8 @@ async def _write(
     if not changes:
         return
     await store.add_history(
-        tx.db, [Noted(wallet_id, programme, change, _cause(item)) for wallet_id, programme, change, item in changes]
+        tx.db,
+        [Noted(wallet_id, programme, change, _cause(item)) for wallet_id, programme, change, item in changes],
     )
     for wallet_id, programme, change, item in changes:
         tx.emit(

@@ -1,0 +1,34 @@
+"""The fan-out: each subscriber is told on a stream of its own. So far these are the tills, and their replies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib import resources
+
+from redis.asyncio import Redis
+
+from shared.messaging.keys import Keys, till_of
+
+KEPT_MS = 7 * 24 * 3600 * 1000
+"""How long a till can come back and still find its replies."""
+
+
+async def reply(redis: Redis, keys: Keys, replies: Sequence[tuple[str | None, bytes]]) -> None:
+    """Appends each event, as heard, to the out stream of the till that its source names, in one call.
+
+    Done before the commit that remembers it, a reply is never lost; it may come twice, with the same event id.
+    """
+    numbers: dict[str, int] = {}
+    arguments: list[int | bytes] = [int(time.time() * 1000) - KEPT_MS]
+    for source, event in replies:
+        arguments.append(numbers.setdefault(keys.out(till_of(source)), len(numbers) + 1))
+        arguments.append(event)
+    append = redis.register_script(_script())
+    await append(keys=list(numbers), args=arguments)
+
+
+@lru_cache(maxsize=1)
+def _script() -> str:
+    return resources.files("services.notifier").joinpath("fan_out.lua").read_text(encoding="utf-8")

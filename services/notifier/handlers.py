@@ -1,0 +1,124 @@
+"""What notifier does about what it hears: keeps what is to be said, and hands tills their replies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from services.notifier import store
+from services.notifier.domain import goes_to_till, message_of
+from services.notifier.fan_out import reply
+from services.notifier.store import Caused, Settled
+from shared.events import (
+    BillRecorded,
+    BillRejected,
+    BillSettled,
+    MemberEnrolled,
+    MessageDelivered,
+    PointsCredited,
+    ProgrammeActivated,
+    TierChanged,
+)
+from shared.messaging import Done, FromJob, Handlers, Item, Outcome, Tx
+
+Bill = BillRecorded | BillSettled | BillRejected
+
+
+class Settle(msgspec.Struct, frozen=True):
+    """What came of a batch that a sender had claimed."""
+
+    settled: tuple[Settled, ...]
+
+
+async def tell(tx: Tx, items: Sequence[Item[PointsCredited | TierChanged | Bill]]) -> list[Outcome]:
+    """Makes a message of each event that has something to say, and passes tills' replies on before the commit."""
+    messages: list[Caused] = []
+    replies: list[tuple[str | None, bytes]] = []
+    for item in items:
+        event = item.command
+        if isinstance(event, Bill):
+            if goes_to_till(event):
+                replies.append((event.source, item.payload))
+        elif (told := message_of(event)) is not None:
+            assert item.event_id is not None, "messages tell of events"
+            messages.append(Caused(told, item.event_id, item.request_id))
+    if messages:
+        await store.tell(tx.db, messages, now=tx.now())
+        tx.after_commit(sender_wake(tx.cache).set)
+    if replies:
+        tx.before_commit(lambda: reply(tx.redis, tx.keys, replies))
+    return [Done()] * len(items)
+
+
+async def learn(tx: Tx, items: Sequence[Item[MemberEnrolled | ProgrammeActivated]]) -> list[Outcome]:
+    """Keeps what messages need of members and programmes; messages that waited for a member can go now."""
+    members = [item.command for item in items if isinstance(item.command, MemberEnrolled)]
+    names: dict[str, tuple[int, Mapping[str, str]]] = {}
+    for item in items:
+        event = item.command
+        if isinstance(event, ProgrammeActivated) and names.get(event.programme, (0, {}))[0] < event.version:
+            names[event.programme] = (event.version, event.document["programme"]["name"])
+    if members:
+        await store.learn_members(tx.db, members)
+        tx.after_commit(sender_wake(tx.cache).set)
+    if names:
+        await store.learn_programmes(tx.db, names)
+    return [Done()] * len(items)
+
+
+async def settle(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
+    """Marks messages as delivered, suppressed, failed or due again, and tells of each delivery once."""
+    settled = [one for item in items for one in item.command.settled]
+    now = tx.now()
+    due = await store.settle(tx.db, settled, now=now)
+    for one in settled:
+        message = one.claimed
+        if one.state != "delivered" or message.message_id not in due:
+            continue
+        due.discard(message.message_id)
+        tx.emit(
+            MessageDelivered(
+                message_id=message.message_id,
+                member_id=message.member_id,
+                wallet_id=message.wallet_id,
+                channel=message.channel,
+                template=message.template,
+                locale=one.locale,
+                cause=str(message.cause),
+                delivered_at=now,
+            ),
+            subject=str(message.message_id),
+            sequence=1,  # a message is delivered once
+            item=Item(
+                None,
+                FromJob("sender"),
+                request_id=message.request_id,
+                actor="notifier",
+                causation_id=str(message.cause),
+            ),
+        )
+    return [Done()] * len(items)
+
+
+def sender_wake(cache: dict[Any, Any]) -> asyncio.Event:
+    """Set when there may be something to send; the sender's poll is the second guard."""
+    wake = cache.setdefault("sender_wake", asyncio.Event())
+    assert isinstance(wake, asyncio.Event)
+    return wake
+
+
+ON: Handlers = {
+    ProgrammeActivated: learn,
+    MemberEnrolled: learn,
+    PointsCredited: tell,
+    TierChanged: tell,
+    BillRecorded: tell,
+    BillSettled: tell,
+    BillRejected: tell,
+    Settle: settle,
+}
+
+HEARS: tuple[str, ...] = ("members", "earn", "redeem", "tiers")

@@ -1,0 +1,85 @@
+"""Messages in words: a template for each language, plural forms and money by CLDR.
+
+Babel is slow and a programme says the same few things over and over: what was rendered once is kept.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from decimal import Decimal
+from functools import lru_cache
+
+import jinja2
+import msgspec
+from babel import Locale
+from babel.numbers import format_decimal
+
+from shared.money import exponent
+
+LANGUAGES = ("en", "ar")
+DEFAULT_LANGUAGE = "en"
+
+
+def language_of(locale: str) -> str:
+    """The language that a member with this locale is written to: theirs, or English where we don't have it."""
+    language = locale.replace("_", "-").partition("-")[0].lower()
+    return language if language in LANGUAGES else DEFAULT_LANGUAGE
+
+
+@lru_cache(maxsize=65_536)
+def render(template: str, language: str, programme: str, facts: str) -> str:
+    """The text of a message. `programme` is its names and `facts` what is told, both JSON as stored."""
+    told = msgspec.json.decode(facts)
+    words = {"programme": _name(msgspec.json.decode(programme), language), "points": told.get("points")}
+    if "amount_minor" in told:
+        words["money"] = money(told["amount_minor"], told["currency"], language)
+    if "tier" in told:
+        words["tier"] = _name(told["tier"], language)
+    return _template(language, template).render(words).strip()
+
+
+@lru_cache(maxsize=65_536)
+def number(value: int, language: str) -> str:
+    """A whole number as this language writes it."""
+    return str(format_decimal(value, locale=language))
+
+
+@lru_cache(maxsize=65_536)
+def money(amount_minor: int, currency: str, language: str) -> str:
+    """An amount as this language writes it, with the digits of ISO 4217: CLDR drops the fils of IQD."""
+    digits = exponent(currency)
+    pattern = copy(_locale(language).currency_formats["standard"])
+    pattern.frac_prec = (digits, digits)
+    amount = Decimal(amount_minor).scaleb(-digits)
+    return str(pattern.apply(amount, _locale(language), currency=currency, currency_digits=False))
+
+
+def plural(value: int, language: str, **forms: str) -> str:
+    """The form for this number; `other` where a category is not given. Arabic has six categories, English two."""
+    return forms.get(_locale(language).plural_form(value), forms["other"])
+
+
+def _name(names: dict[str, str], language: str) -> str:
+    return names.get(language) or names.get(DEFAULT_LANGUAGE) or next(iter(names.values()))
+
+
+@lru_cache(maxsize=len(LANGUAGES))
+def _locale(language: str) -> Locale:
+    return Locale.parse(language)
+
+
+@lru_cache(maxsize=64)
+def _template(language: str, name: str) -> jinja2.Template:
+    return _environment(language).get_template(f"{language}/{name}.txt")
+
+
+@lru_cache(maxsize=len(LANGUAGES))
+def _environment(language: str) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("services.notifier"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701  # plain text: escaping for HTML would spoil it
+    )
+    environment.filters["number"] = lambda value: number(value, language)
+    environment.filters["plural"] = lambda value, **forms: plural(value, language, **forms)
+    return environment
