@@ -1,0 +1,159 @@
+"""What is refused, in the words of the contract; through a small service, in-process."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.http import Served, assert_problem, served
+
+GOOD: dict[str, Any] = {"ref": "A-1", "lines": [{"sku": "x", "amount_minor": 5}]}
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Served]:
+    async with served(tmp_path) as made:
+        yield made
+
+
+def pointers(problem: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(error["pointer"], error["code"]) for error in problem["errors"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "code"),
+    [
+        ({"colour": "red"}, "/colour", "field_unknown"),
+        ({"ref": None}, "/ref", "field_missing"),
+        ({"ref": 5}, "/ref", "field_type"),
+        ({"ref": ""}, "/ref", "field_type"),
+        ({"channel": "fax"}, "/channel", "field_type"),
+        ({"occurred_at": "2026-11-22T11:31:04"}, "/occurred_at", "field_type"),
+        ({"occurred_at": 1795336380}, "/occurred_at", "field_type"),
+        ({"lines": {}}, "/lines", "field_type"),
+        ({"lines": [{"sku": "x"}]}, "/lines/0/amount_minor", "field_missing"),
+        ({"lines": [{"sku": "x", "amount_minor": 0}]}, "/lines/0/amount_minor", "amount_out_of_range"),
+        ({"lines": [{"sku": "x", "amount_minor": 10**30}]}, "/lines/0/amount_minor", "amount_out_of_range"),
+        ({"lines": [{"sku": "x", "amount_minor": "5"}]}, "/lines/0/amount_minor", "field_type"),
+        ({"lines": [{"sku": "x", "amount_minor": 5.0}]}, "/lines/0/amount_minor", "field_type"),
+        ({"lines": [{"sku": "x", "amount_minor": True}]}, "/lines/0/amount_minor", "field_type"),
+        ({"lines": [{"sku": "x", "amount_minor": 5, "a/b~c": 1}]}, "/lines/0/a~1b~0c", "field_unknown"),
+        ({"member": {}}, "/member", "identity_ambiguous"),
+        ({"member": {"card_number": "1", "email": "a@b.c"}}, "/member", "identity_ambiguous"),
+        ({"ref": "a\0b"}, "/ref", "field_type"),
+        ({"lines": [{"sku": "\0", "amount_minor": 5}]}, "/lines/0/sku", "field_type"),
+        ({"ref": "paid with 4111 1111 1111 1111"}, "/ref", "payment_card_number"),
+        ({"member": {"card_number": "4111111111111111"}}, "/member/card_number", "payment_card_number"),
+    ],
+)
+async def test_a_wrong_body_is_refused_where_it_is_wrong(
+    shop: Served, change: dict[str, Any], pointer: str, code: str
+) -> None:
+    found = assert_problem(await shop.post({**GOOD, **change}), 422, code)
+    assert pointers(found) == [(pointer, code)]
+    assert shop.shop.lanes["acme"].items == []
+
+
+async def test_all_mistakes_of_a_body_are_told_at_once(shop: Served) -> None:
+    found = assert_problem(await shop.post({"lines": [{"sku": 1}], "x": 1}), 422, "field_missing")
+    assert set(pointers(found)) == {
+        ("/ref", "field_missing"),
+        ("/lines/0/sku", "field_type"),
+        ("/lines/0/amount_minor", "field_missing"),
+        ("/x", "field_unknown"),
+    }
+    assert found["detail"] == "/ref: This field is required. And 3 more."
+
+
+async def test_of_a_thousand_wrong_lines_fifty_are_told(shop: Served) -> None:
+    found = assert_problem(
+        await shop.post({"ref": "A", "lines": [{"sku": "x"}] * 1000}), 422, "field_missing"
+    )
+    assert len(found["errors"]) == 50
+
+
+async def test_a_problem_never_quotes_a_value(shop: Served) -> None:
+    answer = await shop.post({**GOOD, "channel": "noor@example.com", "occurred_at": "noor@example.com"})
+    assert "noor" not in answer.text
+
+
+async def test_an_article_number_may_look_like_a_payment_card(shop: Served) -> None:
+    answer = await shop.post({**GOOD, "lines": [{"sku": "4111111111111111", "amount_minor": 5}]})
+    assert answer.status_code == 201
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe{}",
+        b'{"ref": NaN}',
+        b'{"ref": "\\ud800"}',
+        b"[" * 100_000,
+        b"[" * 300 + b"]" * 300,
+        b"{} {}",
+    ],
+    ids=["empty", "cut", "not utf-8", "nan", "lone surrogate", "bottomless", "deep", "two"],
+)
+async def test_what_is_not_json_is_malformed(shop: Served, content: bytes) -> None:
+    assert_problem(await shop.post(content), 400, "malformed_json")
+
+
+async def test_json_of_another_media_type_is_malformed(shop: Served) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    found = assert_problem(await shop.post(GOOD, headers=headers), 400, "malformed_json")
+    assert found["detail"] == "Send the body as JSON, with Content-Type: application/json."
+
+
+async def test_json_that_is_no_object_is_a_wrong_type_at_the_root(shop: Served) -> None:
+    assert pointers(assert_problem(await shop.post([1]), 422, "field_type")) == [("", "field_type")]
+
+
+async def test_an_unknown_address_is_not_found(shop: Served) -> None:
+    assert_problem(await shop.client.get("/v1/nothing"), 404, "not_found")
+    assert_problem(await shop.client.get("/v1/sales/", headers=shop.headers()), 404, "not_found")
+
+
+async def test_an_id_that_is_none_names_nothing(shop: Served) -> None:
+    assert_problem(await shop.client.get("/v1/sales/42", headers=shop.headers()), 404, "not_found")
+
+
+async def test_a_refusal_of_a_route_keeps_its_sentence(shop: Served) -> None:
+    answer = await shop.client.get("/v1/sales/00000000-0000-0000-0000-000000000000", headers=shop.headers())
+    assert assert_problem(answer, 404, "not_found")["detail"] == "There is no such sale."
+
+
+async def test_a_wrong_method_says_which_are_right(shop: Served) -> None:
+    answer = await shop.client.delete("/v1/bugs")
+    assert_problem(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"] == "GET"
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer", "code"),
+    [
+        ("limit=0", "/limit", "field_type"),
+        ("limit=201", "/limit", "field_type"),
+        ("limit=x", "/limit", "field_type"),
+        ("curosr=abc", "/curosr", "field_unknown"),
+        ("cursor=abc", "/cursor", "field_type"),
+    ],
+)
+async def test_a_wrong_query_is_refused_by_parameter(
+    shop: Served, query: str, pointer: str, code: str
+) -> None:
+    answer = await shop.client.get(f"/v1/sales?{query}", headers=shop.headers())
+    assert pointers(assert_problem(answer, 422, code)) == [(pointer, code)]
+
+
+async def test_a_bug_is_answered_without_its_words_and_logged_with_its_traceback(
+    shop: Served, log_lines: list[dict[str, Any]]
+) -> None:
+    answer = await shop.client.get("/v1/bugs", headers=shop.headers())
+    found = assert_problem(answer, 500, "internal_error")
+    assert "6270158304941178" not in answer.text
+    [line] = [line for line in log_lines if line["event"] == "unhandled_exception"]
+    assert line["request_id"] == found["request_id"]
+    assert line["exc_info"] is True
