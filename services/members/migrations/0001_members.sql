@@ -1,0 +1,124 @@
+-- What members keeps: programmes, merchants, members, contacts, consents, wallets, cards, identities (schema.sql
+-- says what each is for). Run by the tenant's owner role with search_path = members.
+
+-- A programme: the row that its versions and events are counted on. `currency` is that of the first activated version.
+CREATE TABLE programmes (
+    code           text    PRIMARY KEY,
+    latest_version integer NOT NULL DEFAULT 0 CHECK (latest_version >= 0),
+    active_version integer CHECK (active_version BETWEEN 1 AND latest_version),
+    currency       text    CHECK (currency ~ '^[A-Z]{3}$'),
+    event_sequence bigint  NOT NULL DEFAULT 0 CHECK (event_sequence >= 0),
+    CHECK ((active_version IS NULL) = (currency IS NULL))
+);
+
+-- Every version of a programme's document. None is ever edited: a change is a new version (keep_versions).
+CREATE TABLE programme_versions (
+    programme    text        NOT NULL REFERENCES programmes,
+    version      integer     NOT NULL CHECK (version > 0),
+    status       text        NOT NULL DEFAULT 'draft' CHECK (status IN ('draft', 'active', 'superseded')),
+    document     jsonb       NOT NULL CHECK (jsonb_typeof(document) = 'object'),
+    created_at   timestamptz NOT NULL,
+    activated_at timestamptz,
+    PRIMARY KEY (programme, version),
+    CHECK ((status = 'draft') = (activated_at IS NULL))
+);
+
+CREATE UNIQUE INDEX programme_versions_one_active ON programme_versions (programme) WHERE status = 'active';
+
+-- Where bills come from. `version` counts the changes, and so the merchant's events.
+CREATE TABLE merchants (
+    merchant  text    PRIMARY KEY,
+    brand     text,
+    name      jsonb   NOT NULL CHECK (jsonb_typeof(name) = 'object'),
+    terminals text[]  NOT NULL,
+    version   integer NOT NULL CHECK (version > 0)
+);
+
+-- A person who takes part, without a word about who that is. `event_sequence` counts the member's events.
+CREATE TABLE members (
+    member_id      uuid        PRIMARY KEY,
+    status         text        NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'blocked', 'closed')),
+    locale         text        NOT NULL,
+    channel        text        NOT NULL,
+    enrolled_at    timestamptz NOT NULL,
+    event_sequence bigint      NOT NULL CHECK (event_sequence >= 0)
+);
+
+-- Who that is: the only table of the system with names and addresses in the clear. A row can be deleted.
+CREATE TABLE contacts (
+    member_id   uuid PRIMARY KEY REFERENCES members,
+    name        text,
+    mobile      text,
+    email       text,
+    external_id text
+);
+
+-- What each member agreed to, append-only.
+CREATE TABLE consents (
+    member_id     uuid        NOT NULL REFERENCES members,
+    terms_version text        NOT NULL,
+    accepted_at   timestamptz NOT NULL,
+    channel       text        NOT NULL,
+    recorded_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (member_id, recorded_at)
+);
+
+-- A member's wallet in a programme is born here; what is in it is known to redeem alone.
+CREATE TABLE wallets (
+    wallet_id uuid PRIMARY KEY,
+    member_id uuid NOT NULL REFERENCES members,
+    programme text NOT NULL REFERENCES programmes,
+    UNIQUE (member_id, programme)
+);
+
+-- Cards: programme prefix, random digits, Luhn check digit. One active card for a wallet.
+CREATE TABLE cards (
+    card_id     uuid        PRIMARY KEY,
+    wallet_id   uuid        NOT NULL REFERENCES wallets,
+    card_number text        NOT NULL UNIQUE CHECK (card_number ~ '^[0-9]{8,19}$'),
+    status      text        NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'replaced', 'blocked')),
+    issued_at   timestamptz NOT NULL
+);
+
+CREATE UNIQUE INDEX cards_one_active ON cards (wallet_id) WHERE status = 'active';
+
+-- All the names that a member answers to, as keyed hashes (shared/identity). An identity is one member's.
+-- The reference is looked at when the transaction ends: an identity is claimed before its member is written.
+CREATE TABLE identities (
+    kind      text  NOT NULL CHECK (kind IN ('card_id', 'card_number', 'mobile', 'email', 'external_id')),
+    hash      bytea NOT NULL CHECK (octet_length(hash) = 16),
+    member_id uuid  NOT NULL REFERENCES members DEFERRABLE INITIALLY DEFERRED,
+    PRIMARY KEY (kind, hash)
+);
+
+CREATE INDEX identities_member ON identities (member_id);
+
+-- Documents are evidence: what was activated judged bills. A version moves only forward, and its text never changes.
+CREATE FUNCTION keep_versions() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog
+AS $$
+BEGIN
+    IF TG_OP = 'UPDATE'
+        AND (NEW.programme, NEW.version, NEW.document, NEW.created_at)
+            IS NOT DISTINCT FROM (OLD.programme, OLD.version, OLD.document, OLD.created_at)
+        AND ((OLD.status = 'draft' AND NEW.status = 'active')
+            OR (OLD.status = 'active' AND NEW.status = 'superseded' AND NEW.activated_at = OLD.activated_at))
+    THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION '% of version % of programme % is refused: versions are kept', TG_OP, OLD.version, OLD.programme
+        USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+
+CREATE TRIGGER keep_versions BEFORE UPDATE OR DELETE ON programme_versions
+FOR EACH ROW EXECUTE FUNCTION keep_versions();
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON programme_versions
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+SELECT make_append_only('consents');
+
+GRANT SELECT, INSERT, UPDATE ON programmes, merchants, members, cards TO {{service_role}};
+GRANT SELECT, INSERT, UPDATE (status, activated_at) ON programme_versions TO {{service_role}};
+GRANT SELECT, INSERT ON consents, wallets TO {{service_role}};
+GRANT SELECT, INSERT, UPDATE, DELETE ON contacts, identities TO {{service_role}};
