@@ -102,7 +102,7 @@ class Refusal(Exception):
     code: ClassVar[str]
     status: ClassVar[int]
     title: ClassVar[str]
-    frozen: ClassVar[bool]
+    frozen: bool
     detail: str
     errors: tuple[FieldError, ...]
 

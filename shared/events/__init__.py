@@ -21,7 +21,7 @@ from shared.events.members import (
     ProgrammeActivated,
 )
 from shared.events.messages import MessageDelivered
-from shared.events.points import Balance, Lot, PointsCredited, PointsRedeemed, TakenLot, Worth
+from shared.events.points import Balance, Lot, PointsCredited, PointsExpired, PointsRedeemed, TakenLot, Worth
 from shared.events.tiers import TierChanged
 
 EVENTS: dict[str, type[EventData]] = {
@@ -37,6 +37,7 @@ EVENTS: dict[str, type[EventData]] = {
         PointsAccrued,
         PointsCredited,
         PointsRedeemed,
+        PointsExpired,
         TierChanged,
         MessageDelivered,
     )
@@ -62,6 +63,7 @@ __all__ = [
     "MessageDelivered",
     "PointsAccrued",
     "PointsCredited",
+    "PointsExpired",
     "PointsRedeemed",
     "ProgrammeActivated",
     "TakenLot",

@@ -1,4 +1,4 @@
-"""What redeem says: points credited and redeemed. Points never come without their money."""
+"""What redeem says: points credited, redeemed and expired. Points never come without their money."""
 
 from __future__ import annotations
 
@@ -68,5 +68,22 @@ class PointsRedeemed(EventData, frozen=True, kw_only=True):
     effective_at: datetime
     posted_at: datetime
     redeemed: Worth
+    lots: tuple[TakenLot, ...]
+    balance: Balance
+
+
+class PointsExpired(EventData, frozen=True, kw_only=True):
+    """Subject: the wallet_id. Lots that reached their expiry; `effective_at` is the last one's."""
+
+    TYPE: ClassVar[str] = "points.expired.v1"
+    SOURCE: ClassVar[str] = "/redeem"
+    posting_id: UUID
+    kind: str
+    wallet_id: UUID
+    member_id: UUID
+    programme: str
+    effective_at: datetime
+    posted_at: datetime
+    expired: Worth
     lots: tuple[TakenLot, ...]
     balance: Balance

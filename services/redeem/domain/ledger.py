@@ -5,9 +5,9 @@ docs/ledger.md is the specification of the bytes; an independent verifier is wri
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Literal
 from uuid import UUID
 
@@ -83,18 +83,18 @@ GENESIS = bytes(32)
 
 _VERSION = 1
 _NIL = bytes(16)
-_CANONICAL = struct.Struct(">B32s16sQ16sBBBqq16s16sqqqqqq")
+_PACK = struct.Struct(">B32s16sQ16sBBBqq16s16sqqqqqq").pack
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STEP = timedelta(microseconds=1)
 _MOST_BEHIND = timedelta(seconds=5)
 
 
 class ClockBehind(Exception):
-    """PostgreSQL's clock stands more than five seconds behind a wallet's last line: a fault of the machine, never decided over."""
+    """PostgreSQL's clock stands more than five seconds behind a wallet's last line: a fault, never decided over."""
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
-    """One row of the ledger, hashed."""
+    """One row of the ledger, hashed; the fields stand in the order of the table's columns."""
 
     wallet_id: UUID
     seq: int
@@ -115,7 +115,7 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     hash: bytes
 
 
-class Lot(msgspec.Struct, kw_only=True):
+class Lot(msgspec.Struct):
     """Points earned together. `remaining` counts those held and reserved too; `expires_at` None: never."""
 
     lot_id: UUID
@@ -131,6 +131,7 @@ class Lot(msgspec.Struct, kw_only=True):
 
     @property
     def usable(self) -> int:
+        """What of it is in the wallet's `available`."""
         return self.remaining - self.held - self.reserved
 
     def expired_by(self, now: datetime) -> bool:
@@ -138,15 +139,17 @@ class Lot(msgspec.Struct, kw_only=True):
         return self.expires_at is not None and self.expires_at <= now
 
 
-class Wallet(msgspec.Struct, kw_only=True):
-    """A wallet under its lock: its row as it was read, then as the decisions of this batch leave it.
+class Wallet(msgspec.Struct):
+    """A wallet under its lock: its row as it was read, and then as the decisions of this batch leave it.
 
-    `clock` is PostgreSQL's, read after the lock. `lots` are those that were loaded or opened; `lines` what was posted.
+    `clock` is PostgreSQL's, read after the lock. `lots` are those that were loaded or opened; what was posted since stands in
+    `lines`, `opened` and `touched`.
     """
 
     wallet_id: UUID
     programme: str
     member_id: UUID
+    clock: datetime
     status: str = "active"
     issued: int = 0
     held: int = 0
@@ -162,22 +165,34 @@ class Wallet(msgspec.Struct, kw_only=True):
     event_sequence: int = 0
     head: bytes = GENESIS
     last_posted_at: datetime = datetime.min.replace(tzinfo=UTC)
-    clock: datetime
     lots: list[Lot] = []
     lines: list[Line] = []
+    opened: list[Lot] = []
+    touched: dict[UUID, Lot] = {}
 
     def next_event(self) -> int:
         """The count of the next event about this wallet, from 1."""
         self.event_sequence += 1
         return self.event_sequence
 
+    def open(self, lot: Lot) -> None:
+        """Takes in a new lot; its points come by the line that names it."""
+        self.lots.append(lot)
+        self.opened.append(lot)
+
+    def take(self, lot: Lot, points: int) -> None:
+        """Takes usable points out of a lot; they leave `available` by the line that names it."""
+        assert 0 < points <= lot.usable, (lot.lot_id, points, lot.usable)
+        lot.remaining -= points
+        self.touched[lot.lot_id] = lot
+
     def move(
         self,
-        points: int,
+        kind: Kind,
         from_bucket: Bucket,
         to_bucket: Bucket,
+        points: int,
         *,
-        kind: Kind,
         posting_id: UUID,
         money_minor: int,
         lot_id: UUID | None,
@@ -187,37 +202,11 @@ class Wallet(msgspec.Struct, kw_only=True):
         """Posts one line: the points leave one bucket, come into the other, and the chain grows by its hash."""
         setattr(self, from_bucket, getattr(self, from_bucket) - points)
         setattr(self, to_bucket, getattr(self, to_bucket) + points)
-        posted_at = self.clock
-        if posted_at <= self.last_posted_at:
-            if self.last_posted_at - posted_at > _MOST_BEHIND:
-                raise ClockBehind(
-                    f"wallet {self.wallet_id}: {posted_at} is before {self.last_posted_at}"
-                )
-            posted_at = self.last_posted_at + _STEP
-        self.last_posted_at = posted_at
-        self.seq += 1
-        self.head = chain(
-            self.head,
-            wallet_id=self.wallet_id,
-            seq=self.seq,
-            posting_id=posting_id,
-            kind=kind,
-            from_bucket=from_bucket,
-            to_bucket=to_bucket,
-            points=points,
-            money_minor=money_minor,
-            lot_id=lot_id,
-            source_id=source_id,
-            effective_at=effective_at,
-            posted_at=posted_at,
-            available_after=self.available,
-            held_after=self.held,
-            reserved_after=self.reserved,
-            debt_after=self.debt,
-        )
-        line = Line(
+        self.seq = seq = self.seq + 1
+        self.last_posted_at = posted_at = self._next_moment()
+        line = (
             self.wallet_id,
-            self.seq,
+            seq,
             posting_id,
             posted_at,
             effective_at,
@@ -232,10 +221,20 @@ class Wallet(msgspec.Struct, kw_only=True):
             kind,
             from_bucket,
             to_bucket,
-            self.head,
         )
-        self.lines.append(line)
-        return line
+        self.head = head = sha256(canonical(self.head, *line)).digest()
+        posted = Line(*line, head)
+        self.lines.append(posted)
+        return posted
+
+    def _next_moment(self) -> datetime:
+        if self.clock > self.last_posted_at:
+            return self.clock
+        if self.last_posted_at - self.clock > _MOST_BEHIND:
+            raise ClockBehind(
+                f"wallet {self.wallet_id}: {self.clock} is before its line of {self.last_posted_at}"
+            )
+        return self.last_posted_at + _STEP
 
 
 def micros(moment: datetime) -> int:
@@ -246,26 +245,25 @@ def micros(moment: datetime) -> int:
 
 def canonical(
     previous: bytes,
-    *,
     wallet_id: UUID,
     seq: int,
     posting_id: UUID,
-    kind: Kind,
-    from_bucket: Bucket,
-    to_bucket: Bucket,
+    posted_at: datetime,
+    effective_at: datetime,
     points: int,
     money_minor: int,
-    lot_id: UUID | None,
-    source_id: UUID | None,
-    effective_at: datetime,
-    posted_at: datetime,
     available_after: int,
     held_after: int,
     reserved_after: int,
     debt_after: int,
+    lot_id: UUID | None,
+    source_id: UUID | None,
+    kind: Kind,
+    from_bucket: Bucket,
+    to_bucket: Bucket,
 ) -> bytes:
-    """The 172 bytes of a line that are hashed, laid out as docs/ledger.md says."""
-    return _CANONICAL.pack(
+    """The 172 bytes of a line that are hashed, laid out as docs/ledger.md says; the arguments are a Line's fields."""
+    return _PACK(
         _VERSION,
         previous,
         wallet_id.bytes,
@@ -285,8 +283,3 @@ def canonical(
         reserved_after,
         debt_after,
     )
-
-
-def chain(previous: bytes, **line: object) -> bytes:
-    """The hash of a line on top of the hash of the wallet's line before it."""
-    return hashlib.sha256(canonical(previous, **line)).digest()  # type: ignore[arg-type]

@@ -1,0 +1,292 @@
+"""What is decided over a wallet: crediting what was earned, expiring what is due, spending points.
+
+A decision either posts to the wallet it is given, or raises its refusal before anything has moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+
+from services.redeem.domain.ledger import Bucket, Kind, Line, Lot, Wallet
+from shared.errors import AmountOutOfRange, CurrencyMismatch, FieldError, FieldType, Refusal
+from shared.events import PointsAccrued
+from shared.money import Money, money_of, points_for
+
+MOST_POINTS = 10**15
+"""No single act moves more: far above any bill, far below what the columns hold."""
+
+
+class InsufficientPoints(Refusal):
+    code = "insufficient_points"
+
+
+class WalletBlocked(Refusal):
+    code = "wallet_blocked"
+
+
+class AccrualMismatch(Refusal):
+    code = "total_mismatch"
+
+
+class Terms(Protocol):
+    """What a programme's version says about spending."""
+
+    @property
+    def code(self) -> str: ...
+    @property
+    def currency(self) -> str: ...
+    @property
+    def point_value(self) -> str: ...
+    @property
+    def consumption(self) -> str: ...
+    @property
+    def minimum_points(self) -> int: ...
+    @property
+    def step_points(self) -> int: ...
+
+
+class Before(msgspec.Struct, frozen=True):
+    """A wallet as a posting found it."""
+
+    seq: int
+    available: int
+    held: int
+    reserved: int
+
+    @classmethod
+    def of(cls, wallet: Wallet) -> Before:
+        return cls(wallet.seq, wallet.available, wallet.held, wallet.reserved)
+
+
+class Posting(msgspec.Struct, frozen=True):
+    """An atomic act that was posted, and the wallet's balance before and after it."""
+
+    posting_id: UUID
+    kind: Kind
+    points: int
+    effective_at: datetime
+    lines: tuple[Line, ...]
+    before: Before
+    available: int
+    held: int
+    reserved: int
+
+    @property
+    def posted_at(self) -> datetime:
+        """When all of it was written: the moment of its last line."""
+        return self.lines[-1].posted_at
+
+
+class Redeemed(msgspec.Struct, frozen=True):
+    """A redemption that was posted, and what had to be expired on touch before it."""
+
+    spent: Posting
+    expired: Posting | None
+
+
+_EARNED: dict[str, tuple[Kind, Bucket]] = {"earn": ("earn", "available"), "earn_held": ("earn_held", "held")}
+
+
+def objection(accrual: PointsAccrued) -> Refusal | None:
+    """What is wrong with an accrual whatever the wallet; None for one that can be credited."""
+    if accrual.kind not in _EARNED:
+        return FieldType("An accrual is of kind earn or earn_held.", pointer="/kind")
+    if not accrual.lots or any(not 0 < lot.points <= MOST_POINTS for lot in accrual.lots):
+        return AmountOutOfRange(f"An accrual has lots of 1 to {MOST_POINTS} points.", pointer="/lots")
+    total = sum(lot.points for lot in accrual.lots)
+    if total != accrual.points:
+        return AccrualMismatch(f"points is {accrual.points}, the lots add up to {total}.", pointer="/points")
+    return None
+
+
+def credit(wallet: Wallet, accrual: PointsAccrued) -> Posting:
+    """Posts an accrual without objection: one lot and one line for each of its lots. Whatever the wallet's status."""
+    kind, bucket = _EARNED[accrual.kind]
+    before, held, lines = Before.of(wallet), bucket == "held", []
+    for lot in accrual.lots:
+        points = lot.points
+        wallet.open(
+            Lot(
+                lot_id=lot.lot_id,
+                wallet_id=wallet.wallet_id,
+                accrual_id=accrual.accrual_id,
+                source_id=accrual.bill_id,
+                earned_at=accrual.effective_at,
+                expires_at=lot.expires_at,
+                points=points,
+                remaining=points,
+                held=points if held else 0,
+            )
+        )
+        lines.append(
+            wallet.move(
+                kind,
+                "issued",
+                bucket,
+                points,
+                posting_id=accrual.accrual_id,
+                money_minor=money_of(points, accrual.point_value, accrual.currency),
+                lot_id=lot.lot_id,
+                source_id=accrual.bill_id,
+                effective_at=accrual.effective_at,
+            )
+        )
+    return _posting(wallet, before, accrual.accrual_id, kind, accrual.points, accrual.effective_at, lines)
+
+
+def price(terms: Terms, *, points: int | None = None, money: Money | None = None) -> int:
+    """The points that a redemption takes: those asked for, or those that pay for `money`, rounded up.
+
+    Refuses currency_mismatch, and amount_out_of_range for less than the minimum or a part of a step.
+    """
+    pointer = "/points"
+    if points is None:
+        assert money is not None
+        if money.currency != terms.currency:
+            raise CurrencyMismatch(
+                f"The programme counts in {terms.currency}, not {money.currency}.", pointer="/money/currency"
+            )
+        points = points_for(money.amount_minor, terms.point_value, terms.currency)
+        pointer = "/money/amount_minor"
+    if points < terms.minimum_points:
+        raise AmountOutOfRange(
+            f"{points} points were asked; the least is {terms.minimum_points}.", pointer=pointer
+        )
+    if points > MOST_POINTS:
+        raise AmountOutOfRange(f"{points} points were asked; the most is {MOST_POINTS}.", pointer=pointer)
+    if points % terms.step_points:
+        below = points - points % terms.step_points
+        raise AmountOutOfRange(
+            f"{points} points were asked; they are spent in steps of {terms.step_points}: "
+            f"{f'{below} or ' if below >= terms.minimum_points else ''}{below + terms.step_points}.",
+            pointer=pointer,
+        )
+    return points
+
+
+def redeem(
+    wallet: Wallet,
+    *,
+    points: int,
+    pointer: str,
+    terms: Terms,
+    now: datetime,
+    redemption_id: UUID,
+    new_id: Callable[[], UUID],
+) -> Redeemed:
+    """Spends points now, lot by lot in the programme's order; lots past their expiry are expired first, never spent.
+
+    The wallet's lots must hold all that are past their expiry, and the first in order that make up `points`.
+    `pointer` is where the points were asked. Refuses wallet_blocked and insufficient_points.
+    """
+    if wallet.status != "active":
+        raise WalletBlocked(f"The wallet is {wallet.status}; nothing can be spent from it.")
+    spendable = wallet.available - sum(lot.usable for lot in wallet.lots if lot.expired_by(now))
+    if points > spendable:
+        raise InsufficientPoints(
+            f"The wallet has {spendable} available points; {points} were asked. "
+            + (f"Ask for {spendable} or fewer." if spendable else "There is nothing to spend."),
+            errors=[
+                FieldError(
+                    pointer, InsufficientPoints.code, f"{points} is more than the {spendable} available."
+                )
+            ],
+        )
+    expired = expire(wallet, terms=terms, now=now, new_id=new_id)
+    before, posting_id, lines = Before.of(wallet), new_id(), []
+    for lot, taken in _consume(wallet.lots, points, consumption_order(terms.consumption)):
+        wallet.take(lot, taken)
+        lines.append(
+            wallet.move(
+                "redeem",
+                "available",
+                "redeemed",
+                taken,
+                posting_id=posting_id,
+                money_minor=money_of(taken, terms.point_value, terms.currency),
+                lot_id=lot.lot_id,
+                source_id=redemption_id,
+                effective_at=now,
+            )
+        )
+    return Redeemed(_posting(wallet, before, posting_id, "redeem", points, now, lines), expired)
+
+
+def expire(wallet: Wallet, *, terms: Terms, now: datetime, new_id: Callable[[], UUID]) -> Posting | None:
+    """Expires what is usable of the loaded lots that are past their expiry, each at its own instant; None if nothing is due."""
+    due = sorted((lot for lot in wallet.lots if lot.expired_by(now) and lot.usable), key=_earliest_expiry)
+    if not due:
+        return None
+    before, posting_id, lines = Before.of(wallet), new_id(), []
+    for lot in due:
+        assert lot.expires_at is not None
+        points = lot.usable
+        wallet.take(lot, points)
+        lines.append(
+            wallet.move(
+                "expire",
+                "available",
+                "expired",
+                points,
+                posting_id=posting_id,
+                money_minor=money_of(points, terms.point_value, terms.currency),
+                lot_id=lot.lot_id,
+                source_id=lot.source_id,
+                effective_at=lot.expires_at,
+            )
+        )
+    points = sum(line.points for line in lines)
+    return _posting(wallet, before, posting_id, "expire", points, lines[-1].effective_at, lines)
+
+
+def consumption_order(consumption: str) -> Callable[[Lot], Any]:
+    """The sort key in which lots are spent: `oldest_earned`, or `earliest_expiry` (never-expiring last, ties by oldest)."""
+    return {"oldest_earned": _oldest_earned, "earliest_expiry": _earliest_expiry}[consumption]
+
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+def _oldest_earned(lot: Lot) -> tuple[datetime, UUID]:
+    return lot.earned_at, lot.lot_id
+
+
+def _earliest_expiry(lot: Lot) -> tuple[datetime, datetime, UUID]:
+    return lot.expires_at or _NEVER, lot.earned_at, lot.lot_id
+
+
+def _consume(lots: list[Lot], points: int, order: Callable[[Lot], Any]) -> Iterator[tuple[Lot, int]]:
+    for lot in sorted((lot for lot in lots if lot.usable), key=order):
+        taken = min(points, lot.usable)
+        yield lot, taken
+        points -= taken
+        if not points:
+            return
+    raise AssertionError(f"the loaded lots lack {points} points")
+
+
+def _posting(
+    wallet: Wallet,
+    before: Before,
+    posting_id: UUID,
+    kind: Kind,
+    points: int,
+    effective_at: datetime,
+    lines: list[Line],
+) -> Posting:
+    return Posting(
+        posting_id,
+        kind,
+        points,
+        effective_at,
+        tuple(lines),
+        before,
+        wallet.available,
+        wallet.held,
+        wallet.reserved,
+    )

@@ -1,0 +1,416 @@
+-- What redeem asks of its tables. The search path is its schema.
+
+-- name: claim_accruals
+-- The posting ids that were never used before, from now on taken; and wallets are born that were never named before.
+WITH born AS (
+    INSERT INTO wallets (wallet_id, programme, member_id)
+    SELECT DISTINCT ON (a.wallet_id)
+        a.wallet_id,
+        a.programme,
+        a.member_id
+    FROM unnest(:wallet_ids::uuid[], :programmes::text[], :member_ids::uuid[]) AS a (wallet_id, programme, member_id)
+    WHERE NOT EXISTS (SELECT FROM wallets AS w WHERE w.wallet_id = a.wallet_id)
+    ORDER BY a.wallet_id
+    ON CONFLICT DO NOTHING
+)
+
+INSERT INTO postings (posting_id, wallet_id, points, kind)
+SELECT
+    a.posting_id,
+    a.wallet_id,
+    a.points,
+    a.kind::posting_kind
+FROM unnest(:posting_ids::uuid[], :wallet_ids::uuid[], :points::bigint[], :kinds::text[])
+    AS a (posting_id, wallet_id, points, kind)
+ORDER BY a.posting_id
+ON CONFLICT (posting_id) DO NOTHING
+RETURNING posting_id;
+
+-- name: known_postings
+-- What was posted under these ids.
+SELECT
+    posting_id,
+    wallet_id,
+    points,
+    kind::text AS kind
+FROM postings
+WHERE posting_id = ANY(:posting_ids::uuid[]);
+
+-- name: lock_wallets
+-- Wallets, locked in the order of their ids; `clock` is read after each one's lock, for the inner query comes first.
+-- The columns are those of domain.ledger.Wallet, in its order.
+SELECT
+    w.wallet_id,
+    w.programme,
+    w.member_id,
+    clock_timestamp() AS clock,
+    w.status,
+    w.issued,
+    w.held,
+    w.available,
+    w.reserved,
+    w.redeemed,
+    w.expired,
+    w.reversed,
+    w.transferred,
+    w.adjusted,
+    w.debt,
+    w.seq,
+    w.event_sequence,
+    w.head,
+    w.last_posted_at
+FROM (
+    SELECT *
+    FROM wallets
+    WHERE wallet_id = ANY(:wallet_ids::uuid[])
+    ORDER BY wallet_id
+    FOR NO KEY UPDATE
+) AS w;
+
+-- name: spendable_lots
+-- Of each wallet: the open lots that are past their expiry, and the first in its consumption order that make up what is needed.
+-- The columns are those of domain.ledger.Lot, in its order.
+SELECT
+    s.lot_id,
+    s.wallet_id,
+    s.accrual_id,
+    s.source_id,
+    s.earned_at,
+    s.expires_at,
+    s.points,
+    s.remaining,
+    s.held,
+    s.reserved
+FROM unnest(:wallet_ids::uuid[], :needed::bigint[], :earliest_expiry::boolean[]) AS a (wallet_id, needed, earliest_expiry)
+CROSS JOIN LATERAL (
+    SELECT
+        l.*,
+        sum(CASE WHEN l.expires_at <= :now THEN 0 ELSE l.remaining - l.held - l.reserved END) OVER (
+            ORDER BY CASE WHEN a.earliest_expiry THEN l.expires_at END ASC NULLS LAST, l.earned_at ASC, l.lot_id ASC
+            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS before
+    FROM lots AS l
+    WHERE l.wallet_id = a.wallet_id AND l.open
+) AS s
+WHERE s.expires_at <= :now::timestamptz OR coalesce(s.before, 0) < a.needed;
+
+-- name: post^
+-- Writes what was decided: wallets as they are now, new lots, what is left of lots, lines, permanent keys, redemptions.
+-- Gives how many wallets and lots it found as they were read; the guard on seq is what makes the numbering gapless.
+WITH counted AS (
+    UPDATE wallets AS w
+    SET
+        issued = t.issued,
+        held = t.held,
+        available = t.available,
+        reserved = t.reserved,
+        redeemed = t.redeemed,
+        expired = t.expired,
+        reversed = t.reversed,
+        transferred = t.transferred,
+        adjusted = t.adjusted,
+        debt = t.debt,
+        seq = w.seq + t.lines,
+        event_sequence = t.event_sequence,
+        head = t.head,
+        last_posted_at = t.last_posted_at
+    FROM unnest(
+        :wallet_ids::uuid[], :issued::bigint[], :held::bigint[], :available::bigint[], :reserved::bigint[],
+        :redeemed::bigint[], :expired::bigint[], :reversed::bigint[], :transferred::bigint[], :adjusted::bigint[],
+        :debt::bigint[], :seqs::bigint[], :lines::bigint[], :event_sequences::bigint[], :heads::bytea[],
+        :last_posted_ats::timestamptz[]
+    ) AS t (
+        wallet_id, issued, held, available, reserved, redeemed, expired, reversed, transferred, adjusted, debt,
+        seq, lines, event_sequence, head, last_posted_at
+    )
+    WHERE w.wallet_id = t.wallet_id AND w.seq = t.seq - t.lines
+    RETURNING 1
+),
+
+taken AS (
+    UPDATE lots AS l
+    SET
+        remaining = t.remaining,
+        held = t.held,
+        reserved = t.reserved
+    FROM unnest(:taken_lots::uuid[], :taken_remaining::bigint[], :taken_held::bigint[], :taken_reserved::bigint[])
+        AS t (lot_id, remaining, held, reserved)
+    WHERE l.lot_id = t.lot_id
+    RETURNING 1
+),
+
+opened AS (
+    INSERT INTO lots (
+        lot_id, wallet_id, accrual_id, source_id, earned_at, expires_at, points, remaining, held, reserved
+    )
+    SELECT
+        t.lot_id,
+        t.wallet_id,
+        t.accrual_id,
+        t.source_id,
+        t.earned_at,
+        t.expires_at,
+        t.points,
+        t.remaining,
+        t.held,
+        t.reserved
+    FROM unnest(
+        :lot_ids::uuid[], :lot_wallets::uuid[], :lot_accruals::uuid[], :lot_sources::uuid[],
+        :lot_earned_ats::timestamptz[], :lot_expires_ats::timestamptz[], :lot_points::bigint[],
+        :lot_remaining::bigint[], :lot_held::bigint[], :lot_reserved::bigint[]
+    ) AS t (lot_id, wallet_id, accrual_id, source_id, earned_at, expires_at, points, remaining, held, reserved)
+),
+
+keyed AS (
+    INSERT INTO postings (posting_id, wallet_id, points, kind)
+    SELECT
+        t.posting_id,
+        t.wallet_id,
+        t.points,
+        t.kind::posting_kind
+    FROM unnest(:new_postings::uuid[], :new_posting_wallets::uuid[], :new_posting_points::bigint[], :new_posting_kinds::text[])
+        AS t (posting_id, wallet_id, points, kind)
+),
+
+redeemed AS (
+    INSERT INTO redemptions (
+        redemption_id, posting_id, wallet_id, programme, programme_version, status, points, money_minor, merchant,
+        terminal, cashier, channel, bill_ref, effective_at
+    )
+    SELECT
+        t.redemption_id,
+        t.posting_id,
+        t.wallet_id,
+        t.programme,
+        t.programme_version,
+        'captured',
+        t.points,
+        t.money_minor,
+        t.merchant,
+        t.terminal,
+        t.cashier,
+        t.channel,
+        t.bill_ref,
+        t.effective_at
+    FROM unnest(
+        :redemption_ids::uuid[], :redemption_postings::uuid[], :redemption_wallets::uuid[],
+        :redemption_programmes::text[], :redemption_versions::integer[], :redemption_points::bigint[],
+        :redemption_money::bigint[], :redemption_merchants::text[], :redemption_terminals::text[],
+        :redemption_cashiers::text[], :redemption_channels::text[], :redemption_bills::text[],
+        :redemption_ats::timestamptz[]
+    ) AS t (
+        redemption_id, posting_id, wallet_id, programme, programme_version, points, money_minor, merchant, terminal,
+        cashier, channel, bill_ref, effective_at
+    )
+),
+
+posted AS (
+    INSERT INTO ledger (
+        wallet_id, seq, posting_id, posted_at, effective_at, points, money_minor, available_after, held_after,
+        reserved_after, debt_after, lot_id, source_id, kind, from_bucket, to_bucket, hash
+    )
+    SELECT
+        t.wallet_id,
+        t.seq,
+        t.posting_id,
+        t.posted_at,
+        t.effective_at,
+        t.points,
+        t.money_minor,
+        t.available_after,
+        t.held_after,
+        t.reserved_after,
+        t.debt_after,
+        t.lot_id,
+        t.source_id,
+        t.kind::posting_kind,
+        t.from_bucket::bucket,
+        t.to_bucket::bucket,
+        t.hash
+    FROM unnest(
+        :line_wallets::uuid[], :line_seqs::bigint[], :line_postings::uuid[], :line_posted_ats::timestamptz[],
+        :line_effective_ats::timestamptz[], :line_points::bigint[], :line_money::bigint[], :line_available::bigint[],
+        :line_held::bigint[], :line_reserved::bigint[], :line_debt::bigint[], :line_lots::uuid[],
+        :line_sources::uuid[], :line_kinds::text[], :line_froms::text[], :line_tos::text[], :line_hashes::bytea[]
+    ) AS t (
+        wallet_id, seq, posting_id, posted_at, effective_at, points, money_minor, available_after, held_after,
+        reserved_after, debt_after, lot_id, source_id, kind, from_bucket, to_bucket, hash
+    )
+)
+
+SELECT
+    (SELECT count(*) FROM counted) AS wallets,
+    (SELECT count(*) FROM taken) AS lots;
+
+-- name: parties
+-- Who takes part in each redemption asked for, in the order asked: the member's wallet, the programme's version in force,
+-- the merchant and its terminal, as far as they are known here.
+SELECT
+    coalesce(a.member_id, i.member_id) IS NOT NULL AS member_named,
+    w.wallet_id,
+    (SELECT max(p.version) FROM programmes AS p WHERE p.programme = a.programme) AS version,
+    m.merchant IS NOT NULL AS merchant_known,
+    a.terminal IS NULL OR a.terminal = ANY(m.terminals) AS terminal_known
+FROM unnest(
+    :programmes::text[], :member_ids::uuid[], :identity_kinds::text[], :identity_hashes::bytea[], :merchants::text[],
+    :terminals::text[]
+) WITH ORDINALITY AS a (programme, member_id, kind, hash, merchant, terminal, k)
+LEFT JOIN identities AS i ON a.hash = i.hash AND a.kind = i.kind
+LEFT JOIN member_wallets AS w ON w.member_id = coalesce(a.member_id, i.member_id) AND a.programme = w.programme
+LEFT JOIN merchants AS m ON a.merchant = m.merchant
+ORDER BY a.k;
+
+-- name: programme$
+-- The document of a programme's version.
+SELECT document
+FROM programmes
+WHERE programme = :programme AND version = :version;
+
+-- name: version_in_force$
+-- The version of a programme that holds now.
+SELECT max(version)
+FROM programmes
+WHERE programme = :programme;
+
+-- name: learn_programmes!
+-- Versions of programmes; one never changes.
+INSERT INTO programmes (programme, version, document, activated_at)
+SELECT
+    p.programme,
+    p.version,
+    p.document::jsonb,
+    p.activated_at
+FROM unnest(:programmes::text[], :versions::integer[], :documents::text[], :activated_ats::timestamptz[])
+    AS p (programme, version, document, activated_at)
+ORDER BY p.programme, p.version
+ON CONFLICT DO NOTHING;
+
+-- name: learn_merchants!
+-- Merchants with their terminals; an older state never replaces a newer one. One row for each merchant.
+INSERT INTO merchants (merchant, version, terminals)
+SELECT
+    m.merchant,
+    m.version,
+    ARRAY(SELECT jsonb_array_elements_text(m.terminals::jsonb))
+FROM unnest(:merchants::text[], :versions::integer[], :terminals::text[]) AS m (merchant, version, terminals)
+ORDER BY m.merchant
+ON CONFLICT (merchant) DO UPDATE SET version = excluded.version, terminals = excluded.terminals
+WHERE merchants.version < excluded.version;
+
+-- name: learn_members!
+-- Members' wallets, one in each programme, and the identities that find them.
+WITH born AS (
+    INSERT INTO wallets (wallet_id, programme, member_id)
+    SELECT
+        w.wallet_id,
+        w.programme,
+        w.member_id
+    FROM unnest(:wallet_ids::uuid[], :programmes::text[], :wallet_members::uuid[]) AS w (wallet_id, programme, member_id)
+    ORDER BY w.wallet_id
+    ON CONFLICT DO NOTHING
+),
+
+joined AS (
+    INSERT INTO member_wallets (member_id, programme, wallet_id)
+    SELECT
+        w.member_id,
+        w.programme,
+        w.wallet_id
+    FROM unnest(:wallet_ids::uuid[], :programmes::text[], :wallet_members::uuid[]) AS w (wallet_id, programme, member_id)
+    ORDER BY w.member_id, w.programme
+    ON CONFLICT DO NOTHING
+)
+
+INSERT INTO identities (kind, hash, member_id)
+SELECT
+    i.kind,
+    i.hash,
+    i.member_id
+FROM unnest(:identity_kinds::text[], :identity_hashes::bytea[], :identity_members::uuid[]) AS i (kind, hash, member_id)
+ORDER BY i.hash, i.kind
+ON CONFLICT DO NOTHING;
+
+-- name: balance
+-- A wallet as it stands, with what is usable of its open lots by their expiry; one snapshot. No row: no such wallet.
+SELECT
+    w.programme,
+    w.available,
+    w.held,
+    w.reserved,
+    w.debt,
+    l.expires_at,
+    coalesce(sum(l.remaining - l.held - l.reserved), 0)::bigint AS usable
+FROM wallets AS w
+LEFT JOIN lots AS l ON w.wallet_id = l.wallet_id AND l.open
+WHERE w.wallet_id = :wallet_id
+GROUP BY w.wallet_id, l.expires_at
+ORDER BY l.expires_at;
+
+-- name: balance_at
+-- The same at a past moment, from the lines that were posted by the one and effective by the other ('infinity': any).
+WITH by_lot AS (
+    SELECT
+        e.lot_id,
+        sum(CASE 'available' WHEN e.to_bucket THEN e.points WHEN e.from_bucket THEN -e.points ELSE 0 END) AS available,
+        sum(CASE 'held' WHEN e.to_bucket THEN e.points WHEN e.from_bucket THEN -e.points ELSE 0 END) AS held,
+        sum(CASE 'reserved' WHEN e.to_bucket THEN e.points WHEN e.from_bucket THEN -e.points ELSE 0 END) AS reserved,
+        sum(CASE 'debt' WHEN e.to_bucket THEN e.points WHEN e.from_bucket THEN -e.points ELSE 0 END) AS debt
+    FROM ledger AS e
+    WHERE e.wallet_id = :wallet_id AND e.posted_at <= :posted_by AND e.effective_at <= :effective_by
+    GROUP BY e.lot_id
+),
+
+by_expiry AS (
+    SELECT
+        l.expires_at,
+        sum(b.available)::bigint AS available,
+        sum(b.held)::bigint AS held,
+        sum(b.reserved)::bigint AS reserved,
+        sum(b.debt)::bigint AS debt
+    FROM by_lot AS b
+    LEFT JOIN lots AS l ON b.lot_id = l.lot_id
+    GROUP BY l.expires_at
+)
+
+SELECT
+    w.programme,
+    coalesce(sum(b.available) OVER (), 0)::bigint AS available,
+    coalesce(sum(b.held) OVER (), 0)::bigint AS held,
+    coalesce(sum(b.reserved) OVER (), 0)::bigint AS reserved,
+    coalesce(sum(b.debt) OVER (), 0)::bigint AS debt,
+    b.expires_at,
+    coalesce(b.available, 0) AS usable
+FROM wallets AS w
+LEFT JOIN by_expiry AS b ON true
+WHERE w.wallet_id = :wallet_id
+ORDER BY b.expires_at;
+
+-- name: wallet_programme$
+-- The programme of a wallet; none: no such wallet.
+SELECT programme
+FROM wallets
+WHERE wallet_id = :wallet_id;
+
+-- name: ledger_page
+-- A wallet's lines before `seq`, the newest first.
+SELECT
+    seq,
+    posting_id,
+    kind::text AS kind,
+    from_bucket::text AS from_bucket,
+    to_bucket::text AS to_bucket,
+    points,
+    money_minor,
+    lot_id,
+    source_id,
+    effective_at,
+    posted_at,
+    available_after,
+    held_after,
+    reserved_after,
+    debt_after,
+    hash
+FROM ledger
+WHERE wallet_id = :wallet_id AND seq < :before
+ORDER BY seq DESC
+LIMIT :most;

@@ -1,0 +1,367 @@
+"""What redeem reads and writes, in the words of its domain. Each function is one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from services.redeem.domain.ledger import Line, Lot, Wallet
+from services.redeem.domain.spending import Posting
+from shared.db import Connection
+from shared.events import CardIssued, MemberEnrolled, MerchantChanged, PointsAccrued, ProgrammeActivated
+from shared.programme.compiled import CompiledProgramme, compile_programme
+from shared.sql import load
+
+queries = load("services.redeem")
+
+_astuple = msgspec.structs.astuple
+_json = msgspec.json.Encoder().encode
+
+
+class Party(NamedTuple):
+    """What is known here of a redemption's member, programme, merchant and terminal."""
+
+    member_named: bool
+    wallet_id: UUID | None
+    version: int | None
+    merchant_known: bool
+    terminal_known: bool
+
+
+class Redemption(NamedTuple):
+    """A row of `redemptions`, in the order of its columns without the status."""
+
+    redemption_id: UUID
+    posting_id: UUID
+    wallet_id: UUID
+    programme: str
+    programme_version: int
+    points: int
+    money_minor: int
+    merchant: str
+    terminal: str | None
+    cashier: str | None
+    channel: str
+    bill_ref: str | None
+    effective_at: datetime
+
+
+class NewPosting(NamedTuple):
+    """A permanent key that comes with this write; those of accruals were claimed before."""
+
+    posting_id: UUID
+    wallet_id: UUID
+    points: int
+    kind: str
+
+    @classmethod
+    def of(cls, wallet: Wallet, posting: Posting) -> NewPosting:
+        return cls(posting.posting_id, wallet.wallet_id, posting.points, posting.kind)
+
+
+class Known(NamedTuple):
+    """What was posted under an id."""
+
+    wallet_id: UUID
+    points: int
+    kind: str
+
+
+class Changed(Exception):
+    """A wallet or lot was not as it had been read under its lock: nothing may be written on top of it."""
+
+
+async def claim(db: Connection, accruals: Sequence[PointsAccrued]) -> set[UUID]:
+    """Takes the permanent keys of accruals, each id once, and gives those that were free. Their wallets exist after it."""
+    rows = await queries.claim_accruals(
+        db,
+        posting_ids=[accrual.accrual_id for accrual in accruals],
+        wallet_ids=[accrual.wallet_id for accrual in accruals],
+        points=[accrual.points for accrual in accruals],
+        kinds=[accrual.kind for accrual in accruals],
+        programmes=[accrual.programme for accrual in accruals],
+        member_ids=[accrual.member_id for accrual in accruals],
+    )
+    return {row[0] for row in rows}
+
+
+async def known_postings(db: Connection, posting_ids: Iterable[UUID]) -> dict[UUID, Known]:
+    """What was posted under these ids, whenever that was."""
+    rows = await queries.known_postings(db, posting_ids=list(posting_ids))
+    return {row[0]: Known(row[1], row[2], row[3]) for row in rows}
+
+
+async def lock(db: Connection, wallet_ids: Iterable[UUID]) -> dict[UUID, Wallet]:
+    """The wallets, locked until the end of the transaction."""
+    rows = await queries.lock_wallets(db, wallet_ids=list(wallet_ids))
+    return {row[0]: Wallet(*row) for row in rows}
+
+
+async def load_lots(
+    db: Connection, wallets: Mapping[UUID, Wallet], needs: Mapping[UUID, tuple[int, str]], now: datetime
+) -> None:
+    """Gives each locked wallet the lots that a spending of so many points, in that consumption order, can touch."""
+    rows = await queries.spendable_lots(
+        db,
+        wallet_ids=list(needs),
+        needed=[points for points, _ in needs.values()],
+        earliest_expiry=[consumption == "earliest_expiry" for _, consumption in needs.values()],
+        now=now,
+    )
+    for row in rows:
+        wallets[row[1]].lots.append(Lot(*row))
+
+
+async def write(
+    db: Connection,
+    wallets: Iterable[Wallet],
+    *,
+    postings: Sequence[NewPosting] = (),
+    redemptions: Sequence[Redemption] = (),
+) -> None:
+    """Writes what was posted to these locked wallets; raises Changed where one was not as it had been read."""
+    posted = [wallet for wallet in wallets if wallet.lines]
+    opened = [lot for wallet in posted for lot in wallet.opened]
+    fresh = {lot.lot_id for lot in opened}
+    taken = [lot for wallet in posted for lot in wallet.touched.values() if lot.lot_id not in fresh]
+    counted = await queries.post(
+        db,
+        **_wallet_columns(posted),
+        taken_lots=[lot.lot_id for lot in taken],
+        taken_remaining=[lot.remaining for lot in taken],
+        taken_held=[lot.held for lot in taken],
+        taken_reserved=[lot.reserved for lot in taken],
+        **_columns(_LOT_COLUMNS, [_astuple(lot) for lot in opened]),
+        **_columns(_POSTING_COLUMNS, postings),
+        **_columns(_REDEMPTION_COLUMNS, redemptions),
+        **_columns(_LINE_COLUMNS, [_astuple(line) for wallet in posted for line in wallet.lines]),
+    )
+    if counted["wallets"] != len(posted) or counted["lots"] != len(taken):
+        raise Changed(
+            f"{counted['wallets']} of {len(posted)} wallets, {counted['lots']} of {len(taken)} lots"
+        )
+
+
+_LOT_COLUMNS = (
+    "lot_ids",
+    "lot_wallets",
+    "lot_accruals",
+    "lot_sources",
+    "lot_earned_ats",
+    "lot_expires_ats",
+    "lot_points",
+    "lot_remaining",
+    "lot_held",
+    "lot_reserved",
+)
+_POSTING_COLUMNS = ("new_postings", "new_posting_wallets", "new_posting_points", "new_posting_kinds")
+_REDEMPTION_COLUMNS = (
+    "redemption_ids",
+    "redemption_postings",
+    "redemption_wallets",
+    "redemption_programmes",
+    "redemption_versions",
+    "redemption_points",
+    "redemption_money",
+    "redemption_merchants",
+    "redemption_terminals",
+    "redemption_cashiers",
+    "redemption_channels",
+    "redemption_bills",
+    "redemption_ats",
+)
+_LINE_COLUMNS = (
+    "line_wallets",
+    "line_seqs",
+    "line_postings",
+    "line_posted_ats",
+    "line_effective_ats",
+    "line_points",
+    "line_money",
+    "line_available",
+    "line_held",
+    "line_reserved",
+    "line_debt",
+    "line_lots",
+    "line_sources",
+    "line_kinds",
+    "line_froms",
+    "line_tos",
+    "line_hashes",
+)
+assert len(_LINE_COLUMNS) == len(Line.__struct_fields__)
+assert len(_LOT_COLUMNS) == len(Lot.__struct_fields__)
+assert len(_REDEMPTION_COLUMNS) == len(Redemption._fields)
+
+
+def _columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    if not rows:
+        return dict.fromkeys(names, ())
+    return dict(zip(names, zip(*rows, strict=True), strict=True))
+
+
+def _wallet_columns(wallets: Sequence[Wallet]) -> dict[str, list[Any]]:
+    return {
+        "wallet_ids": [wallet.wallet_id for wallet in wallets],
+        "issued": [wallet.issued for wallet in wallets],
+        "held": [wallet.held for wallet in wallets],
+        "available": [wallet.available for wallet in wallets],
+        "reserved": [wallet.reserved for wallet in wallets],
+        "redeemed": [wallet.redeemed for wallet in wallets],
+        "expired": [wallet.expired for wallet in wallets],
+        "reversed": [wallet.reversed for wallet in wallets],
+        "transferred": [wallet.transferred for wallet in wallets],
+        "adjusted": [wallet.adjusted for wallet in wallets],
+        "debt": [wallet.debt for wallet in wallets],
+        "seqs": [wallet.seq for wallet in wallets],
+        "lines": [len(wallet.lines) for wallet in wallets],
+        "event_sequences": [wallet.event_sequence for wallet in wallets],
+        "heads": [wallet.head for wallet in wallets],
+        "last_posted_ats": [wallet.last_posted_at for wallet in wallets],
+    }
+
+
+# ---- what was learnt from members ---------------------------------------------------------------
+
+
+class Asked(NamedTuple):
+    """The names in a redemption: the member by id, or by the kind and hash of another identity."""
+
+    programme: str
+    member_id: UUID | None
+    identity_kind: str | None
+    identity_hash: bytes | None
+    merchant: str
+    terminal: str | None
+
+
+async def parties(db: Connection, asked: Sequence[Asked]) -> list[Party]:
+    """What is known here of each one's parties, in order."""
+    names = (
+        "programmes",
+        "member_ids",
+        "identity_kinds",
+        "identity_hashes",
+        "merchants",
+        "terminals",
+    )
+    return [Party(*row) for row in await queries.parties(db, **_columns(names, asked))]
+
+
+async def programme(db: Connection, cache: dict[Any, Any], code: str, version: int) -> CompiledProgramme:
+    """A version that is known here; compiled once in a process, for it never changes."""
+    known = cache.get(("programme", code, version))
+    if known is None:
+        document = await queries.programme(db, programme=code, version=version)
+        known = cache["programme", code, version] = compile_programme(msgspec.json.decode(document), version)
+    assert isinstance(known, CompiledProgramme)
+    return known
+
+
+async def programme_in_force(db: Connection, cache: dict[Any, Any], code: str) -> CompiledProgramme | None:
+    """The newest version that is known here; None while no word of the programme has come."""
+    version = await queries.version_in_force(db, programme=code)
+    return None if version is None else await programme(db, cache, code, version)
+
+
+async def learn_programmes(db: Connection, told: Sequence[ProgrammeActivated]) -> None:
+    """Keeps versions of programmes."""
+    await queries.learn_programmes(
+        db,
+        programmes=[event.programme for event in told],
+        versions=[event.version for event in told],
+        documents=[_json(event.document).decode() for event in told],
+        activated_ats=[event.activated_at for event in told],
+    )
+
+
+async def learn_merchants(db: Connection, told: Sequence[MerchantChanged]) -> None:
+    """Keeps the newest state of each merchant."""
+    newest: dict[str, MerchantChanged] = {}
+    for event in told:
+        if event.merchant not in newest or newest[event.merchant].version < event.version:
+            newest[event.merchant] = event
+    await queries.learn_merchants(
+        db,
+        merchants=list(newest),
+        versions=[event.version for event in newest.values()],
+        terminals=[_json(event.terminals).decode() for event in newest.values()],
+    )
+
+
+async def learn_members(db: Connection, told: Sequence[MemberEnrolled | CardIssued]) -> None:
+    """Keeps members' wallets and identities; the wallets exist after it."""
+    wallets: dict[UUID, tuple[str, UUID]] = {}
+    identities: dict[tuple[str, bytes], UUID] = {}
+    for event in told:
+        if isinstance(event, MemberEnrolled):
+            for wallet in event.wallets:
+                wallets[wallet.wallet_id] = (wallet.programme, event.member_id)
+        else:
+            wallets[event.wallet_id] = (event.programme, event.member_id)
+        for identity in event.identities:
+            identities[identity.kind, bytes.fromhex(identity.hash)] = event.member_id
+    await queries.learn_members(
+        db,
+        wallet_ids=list(wallets),
+        programmes=[programme for programme, _ in wallets.values()],
+        wallet_members=[member for _, member in wallets.values()],
+        identity_kinds=[kind for kind, _ in identities],
+        identity_hashes=[digest for _, digest in identities],
+        identity_members=list(identities.values()),
+    )
+
+
+# ---- what is asked about wallets ----------------------------------------------------------------
+
+
+class Standing(NamedTuple):
+    """A wallet's balance, and what is usable of it by expiry (None: never), the earliest first."""
+
+    programme: str
+    available: int
+    held: int
+    reserved: int
+    debt: int
+    by_expiry: list[tuple[datetime | None, int]]
+
+
+async def standing(db: Connection, wallet_id: UUID) -> Standing | None:
+    """The wallet as it stands; None for one that is not known here."""
+    return _standing(await queries.balance(db, wallet_id=wallet_id))
+
+
+async def standing_at(
+    db: Connection, wallet_id: UUID, *, posted_by: datetime, effective_by: datetime
+) -> Standing | None:
+    """The wallet from its lines that were posted and effective by these moments; None for one that is not known here."""
+    return _standing(
+        await queries.balance_at(db, wallet_id=wallet_id, posted_by=posted_by, effective_by=effective_by)
+    )
+
+
+def _standing(rows: Sequence[Any]) -> Standing | None:
+    if not rows:
+        return None
+    first = rows[0]
+    by_expiry = [(row["expires_at"], row["usable"]) for row in rows if row["usable"]]
+    return Standing(
+        first["programme"], first["available"], first["held"], first["reserved"], first["debt"], by_expiry
+    )
+
+
+async def programme_of(db: Connection, wallet_id: UUID) -> str | None:
+    """The programme of a wallet; None for one that is not known here."""
+    found = await queries.wallet_programme(db, wallet_id=wallet_id)
+    assert found is None or isinstance(found, str)
+    return found
+
+
+async def ledger_page(db: Connection, wallet_id: UUID, *, before: int, most: int) -> Sequence[Any]:
+    """Lines with a smaller `seq`, the newest first."""
+    rows: Sequence[Any] = await queries.ledger_page(db, wallet_id=wallet_id, before=before, most=most)
+    return rows
