@@ -1,8 +1,11 @@
 """What the HTTP shell asks of the service behind it; shared/service.py gives it."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Protocol
 
+from shared.clock import Clock
+from shared.db import Connection
 from shared.messaging.commands import Item, Outcome
 
 
@@ -29,6 +32,13 @@ class TenantRuntime(Protocol):
 
     @property
     def lane(self) -> Lane: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    def read(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection with the service's own role, for reading outside the lane."""
+        ...
 
 
 class Runtime(Protocol):
