@@ -1,5 +1,5 @@
 import copy
-import importlib.util
+import importlib
 import re
 import shutil
 import subprocess
@@ -179,7 +179,7 @@ def test_commands_name_factories_that_exist(workloads: Workloads, services: list
             "--factory",
             f"services.{name}.app:create",
         ]
-        assert importlib.util.find_spec(f"services.{name}.app") is not None
+        assert callable(importlib.import_module(f"services.{name}.app").create)
     assert container(workloads["migrate"])["command"] == ["pointbank", "migrate"]
 
 

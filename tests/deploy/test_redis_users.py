@@ -1,0 +1,189 @@
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError
+from redis.exceptions import ConnectionError as NotThere
+from redis.retry import Retry
+
+from deploy.env import redis_password
+from pointbank.embedded import binaries
+from shared.messaging.keys import HEARERS, Keys, heard_by
+from shared.messaging.scripts import HEAD, PUBLISH, RESET
+
+As = Callable[..., Any]
+KEYS = Keys(cell="main", tenant="acme")
+TOP = {name: KEYS.stream(name) for name in HEARERS}
+
+
+def connect(socket: str, user: str | None, password: str | None) -> Any:
+    return Redis(unix_socket_path=socket, username=user, password=password, retry=Retry(NoBackoff(), 0))
+
+
+@pytest.fixture(scope="module")
+def socket(secrets_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server with the users of deploy/redis/users.acl and no other, listening on a socket."""
+    folder = tmp_path_factory.mktemp("valkey")
+    users = secrets_directory / "var" / "users.acl"
+    settings = ["--port", "0", "--unixsocket", "s", "--save", "", "--aclfile", str(users)]
+    process = subprocess.Popen(
+        [binaries.valkey().path, *settings],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                connect(str(folder / "s"), "health", "health").ping()
+                break
+            except NotThere:
+                assert process.poll() is None, process.stdout and process.stdout.read()
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        yield str(folder / "s")
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+@pytest.fixture
+def log_in(socket: str) -> Iterator[As]:
+    """A client as one of the users, on an empty server with the streams of tenant acme."""
+    clients: list[Any] = []
+
+    def as_user(user: str, password: str | None = None) -> Any:
+        known = password or redis_password("root of the tests", user)
+        clients.append(connect(socket, user, known))
+        return clients[-1]
+
+    admin = as_user("admin")
+    admin.flushall()
+    for service, stream in TOP.items():
+        admin.eval(PUBLISH, 2, stream, KEYS.head(service), "1", "", "aa", '{"n": 1}')
+    admin.xadd(KEYS.pos, {"event": "a bill"})
+    yield as_user
+    for client in clients:
+        client.close()
+
+
+def refused(call: Callable[..., object], *arguments: Any, **more: Any) -> bool:
+    try:
+        call(*arguments, **more)
+    except NoPermissionError:
+        return True
+    return False
+
+
+def test_nobody_gets_in_without_a_password_or_with_anothers(log_in: As, socket: str) -> None:
+    with pytest.raises(AuthenticationError, match="already authenticated"):
+        connect(socket, None, None).ping()
+    with pytest.raises(AuthenticationError):
+        log_in("earn", redis_password("root of the tests", "tiers")).ping()
+
+
+def test_the_file_holds_no_password(secrets_directory: Path) -> None:
+    users = (secrets_directory / "var" / "users.acl").read_text()
+    assert len(re.findall(r" #[0-9a-f]{64} ", users)) == 11
+    assert re.findall(r" >(\S+)", users) == ["health"]
+
+
+def test_who_answers_health_checks_can_do_nothing_else(log_in: As) -> None:
+    health = log_in("health", "health")
+    assert health.ping() is True
+    assert refused(health.xlen, KEYS.pos)
+    assert refused(health.get, "anything")
+
+
+@pytest.mark.parametrize("service", HEARERS)
+def test_a_service_hears_its_streams_and_no_other(log_in: As, service: str) -> None:
+    client = log_in(service)
+    heard = {
+        name
+        for name, stream in {**TOP, "pos": KEYS.pos}.items()
+        if not refused(client.xgroup_create, stream, service, id="0", mkstream=True)
+    }
+    assert heard == {*heard_by(service), *(["pos"] if service == "earn" else [])}
+    for name in heard:
+        stream = KEYS.pos if name == "pos" else TOP[name]
+        ((_, entries),) = client.xreadgroup(service, "one", {stream: ">"}, count=10)
+        ids = [entry_id for entry_id, _ in entries]
+        assert len(ids) == 1
+        assert client.xinfo_consumers(stream, service)[0]["pending"] == 1
+        assert client.xinfo_groups(stream)[0]["name"] == service.encode()
+        assert len(client.xpending_range(stream, service, "-", "+", 10, idle=0)) == 1
+        assert len(client.xclaim(stream, service, "two", min_idle_time=0, message_ids=ids)) == 1
+        assert client.xack(stream, service, *ids) == 1
+        assert client.xgroup_delconsumer(stream, service, "one") == 0
+    for name in heard_by(service):
+        assert client.get(KEYS.refill(name)) is None
+        assert client.set(KEYS.refill(name), 1) is True
+
+
+@pytest.mark.parametrize("service", HEARERS)
+def test_a_service_writes_no_service_stream_and_trims_only_its_own(log_in: As, service: str) -> None:
+    client = log_in(service)
+    for name, stream in TOP.items():
+        assert refused(client.xadd, stream, {"event": "forged"})
+        assert refused(client.xdel, stream, "1-0")
+        assert refused(client.xtrim, stream, minid="1-0") is (name != service)
+        assert refused(client.delete, stream)
+        assert refused(client.hset, KEYS.head(name), "n", 9)
+    assert refused(client.xadd, KEYS.pos, {"event": "forged"})
+
+
+@pytest.mark.parametrize("service", HEARERS)
+def test_a_relay_writes_its_own_stream_and_no_other(log_in: As, service: str) -> None:
+    relay = log_in(f"{service}-relay")
+    written = {
+        name
+        for name, stream in TOP.items()
+        if not refused(relay.eval, PUBLISH, 2, stream, KEYS.head(name), 2, "aa", "bb", "e")
+    }
+    assert written == {service}
+    own, head = TOP[service], KEYS.head(service)
+    assert relay.eval(HEAD, 2, own, head) == [b"2", b"2", b"bb", b"1"]
+    assert relay.eval(RESET, 2, own, head, "2", "2", "bb", "1", "aa") == 1
+    assert relay.get(KEYS.refill(service)) is None
+    assert relay.delete(KEYS.refill(service)) == 0
+    assert refused(relay.xadd, KEYS.pos, {"event": "forged"})
+
+
+def test_the_notifier_alone_tells_outsiders_and_earn_alone_forgets_what_they_offered(log_in: As) -> None:
+    telling = {name for name in HEARERS if not refused(log_in(name).xadd, KEYS.out("till"), {"event": "e"})}
+    assert telling == {"notifier"}
+    forgetting = {name for name in HEARERS if not refused(log_in(name).xdel, KEYS.pos, "1-0")}
+    assert forgetting == {"earn"}
+
+
+def test_nobody_but_the_administrator_can_empty_or_look_around(log_in: As) -> None:
+    for user in (*HEARERS, *(f"{service}-relay" for service in HEARERS)):
+        client = log_in(user)
+        for command in ("FLUSHALL", "KEYS *", "CONFIG GET *", "ACL LIST", "SCAN 0", "MONITOR", "SHUTDOWN"):
+            assert refused(client.execute_command, *command.split()), (user, command)
+
+
+def test_a_till_made_as_the_file_says_offers_bills_and_reads_its_own_replies(root: Path, log_in: As) -> None:
+    text = (root / "deploy" / "redis" / "users.acl").read_text()
+    (line,) = re.findall(r"^#   ACL SETUSER (.+)$", text, flags=re.MULTILINE)
+    name, *rest = re.findall(r"\([^)]*\)|\S+", line)
+    admin = log_in("admin")
+    admin.execute_command("ACL", "SETUSER", name, *rest)
+    for till in ("riyadh-mall.T03", "riyadh-mall.T04"):
+        admin.xadd(KEYS.out(till), {"event": "a reply"})
+
+    till = log_in(name, "password")
+    assert till.xadd(KEYS.pos, {"event": "a bill"})
+    assert len(till.xread({KEYS.out("riyadh-mall.T03"): "0"})) == 1
+    assert refused(till.xread, {KEYS.out("riyadh-mall.T04"): "0"})
+    assert refused(till.xrange, KEYS.pos)
+    assert refused(till.xadd, Keys(cell="main", tenant="other").pos, {"event": "a bill"})
+    assert [refused(till.xrange, key) for key in TOP.values()] == [True] * 5

@@ -1,0 +1,72 @@
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deploy import env
+from shared.config import Settings
+from shared.messaging.keys import SERVICES
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_the_script_knows_the_services_of_the_code(services: list[str]) -> None:
+    assert env.SERVICES == SERVICES == tuple(services)
+
+
+def test_a_service_derives_from_its_own_secret_what_the_administrator_derives_from_the_root(
+    compose_variables: dict[str, str],
+) -> None:
+    administrator = Settings(secret=compose_variables["POINTBANK_SECRET"])
+    for name in SERVICES:
+        own = Settings(
+            service_secret=compose_variables[f"{name.upper()}_SECRET"],
+            identity_secret=compose_variables["POINTBANK_IDENTITY_SECRET"],
+        )
+        role = f"pb_acme_{name}"
+        assert own.password_of(name, role) == administrator.password_of(name, role)
+        assert own.identity_root() == administrator.identity_root()
+
+
+def test_one_root_gives_the_same_secrets_again_and_another_root_gives_all_others() -> None:
+    assert env.compose("one") == env.compose("one")
+    assert env.redis_users("one") == env.redis_users("one")
+    same = {name for name, value in env.compose("one").items() if env.compose("two")[name] == value}
+    assert same == set()
+
+
+def test_no_two_secrets_of_a_deployment_are_equal() -> None:
+    known = env.compose("one")
+    assert len(set(known.values())) == len(known) == 19
+
+
+def test_kubernetes_is_given_the_secrets_that_compose_is_given(
+    compose_variables: dict[str, str], kubernetes_secrets: dict[str, dict[str, str]]
+) -> None:
+    assert kubernetes_secrets["pointbank-admin"]["secret"] == compose_variables["POINTBANK_SECRET"]
+    for name in SERVICES:
+        given = kubernetes_secrets[f"pointbank-{name}"]
+        assert given["service-secret"] == compose_variables[f"{name.upper()}_SECRET"]
+        assert given["identity-secret"] == compose_variables["POINTBANK_IDENTITY_SECRET"]
+        password = compose_variables[f"{name.upper()}_REDIS_PASSWORD"]
+        assert given["redis-url"] == f"redis://{name}:{password}@valkey:6379/0"
+
+
+def test_the_file_is_its_owners_and_is_never_overwritten(tmp_path: Path, run: Run) -> None:
+    first = run("python", "-m", "deploy.env", "--directory", tmp_path)
+    assert first.returncode == 0, first.stderr
+    written = (tmp_path / ".env").read_text()
+    assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
+    second = run("python", "-m", "deploy.env", "--directory", tmp_path)
+    assert second.returncode == 1
+    assert "is there already and is kept" in second.stderr
+    assert (tmp_path / ".env").read_text() == written
+
+
+@pytest.mark.parametrize("arguments", [["--kubernetes"], ["--no-such-option"]])
+def test_what_is_asked_wrongly_is_said_so(run: Run, arguments: list[str]) -> None:
+    done = run("python", "-m", "deploy.env", *arguments)
+    assert done.returncode == 2
+    assert "usage: deploy.env" in done.stderr
