@@ -24,11 +24,11 @@ test: $(VENV)/.ok  ## every test, on servers that the tests start themselves
 check: lint test  ## what continuous integration runs: format, lint, types, import contracts, SQL, tests
 
 lint: $(VENV)/.ok  ## check without the tests
-	@$(BIN)/ruff format --quiet --check .
-	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
-	@$(BIN)/sqlfluff lint --disable-progress-bar --nocolor -p 0 services shared pointbank
+	@$(BIN)/sqlfluff lint --disable-progress-bar --nocolor services shared pointbank
 
 bench: $(VENV)/.ok  ## how fast: the bare rate, the pipe, redemptions; writes bench/latest.json
 	@$(BIN)/python -m bench
