@@ -225,7 +225,7 @@ GRANT SELECT, INSERT ON rejections TO {{service_role}};
 -- How many rejections each subject has had: the row that is locked to count on.
 CREATE TABLE rejection_counts (
     subject text PRIMARY KEY,
-    sequence int NOT NULL CHECK (sequence >= 1)
+    sequence int NOT NULL DEFAULT 0 CHECK (sequence >= 0)
 );
 
 GRANT SELECT, INSERT, UPDATE ON rejection_counts TO {{service_role}};

@@ -1,0 +1,194 @@
+"""A bill as earn judges it, and its fast reader: what goes wrong here is explained by `body`."""
+
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from services.earn.domain.body import explain, not_a_bill
+from services.earn.domain.limits import MAX_LINES, MAX_MINOR, is_code, normal_quantity
+from shared.errors import FieldError, Refusal
+from shared.identity import KINDS, Identity, identify
+from shared.money import CURRENCIES
+
+Minor = Annotated[int, Meta(ge=0, le=MAX_MINOR)]
+Channel = Literal["store", "ecom", "app", "kiosk", "call_center", "partner"]
+
+
+class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """A line of a bill. `amount_minor` is what the member pays for it: after discounts, tax included."""
+
+    # Defaults are left out of the canonical bytes by identity: only None, 0 and () are safe here, never a text.
+
+    line_id: Annotated[str, Meta(min_length=1, max_length=64)]
+    amount_minor: Minor
+    sku: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    categories: Annotated[tuple[str, ...], Meta(max_length=50)] = ()
+    quantity: str | None = None
+    discount_minor: Minor = 0
+    tax_minor: Minor = 0
+
+
+class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    merchant: str
+    bill_ref: Annotated[str, Meta(min_length=1, max_length=128)]
+    occurred_at: Annotated[datetime, Meta(tz=True)]
+    currency: str
+    total_minor: Minor
+    lines: Annotated[tuple[Line, ...], Meta(max_length=MAX_LINES)]
+    terminal: str | None = None
+    cashier: str | None = None
+    channel: Channel | None = None
+    member: dict[str, str] | None = None
+    programmes: Annotated[tuple[str, ...], Meta(min_length=1, max_length=50)] | None = None
+
+
+class RecordBill(msgspec.Struct, frozen=True, kw_only=True):
+    """The command, by whatever way the bill came. `lines_json` are the lines' canonical bytes, as they are kept;
+    `content_hash` is over the whole content (README.md has the form): equal hashes, equal bills."""
+
+    merchant: str
+    terminal: str | None
+    cashier: str | None
+    bill_ref: str
+    channel: str | None
+    occurred_at: datetime
+    identity: Identity | None
+    currency: str
+    total_minor: int
+    programmes: tuple[str, ...] | None
+    lines: tuple[Line, ...]
+    lines_json: bytes
+    content_hash: bytes
+
+
+class TotalMismatch(Refusal):
+    code = "total_mismatch"
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+_decode_lines = msgspec.json.Decoder(tuple[Line, ...]).decode
+_encode = msgspec.json.Encoder().encode
+_KINDS = frozenset(KINDS)
+
+
+def read_bill(data: bytes | msgspec.Raw, identity_key: bytes) -> RecordBill:
+    """The bill that this JSON is; refuses the shape codes and those of identities, with every mistake found.
+
+    Does not look for payment card numbers: whoever holds the whole entry or body does.
+    """
+    raw = bytes(data)
+    if b"null" in raw or b"\\u0000" in raw:
+        raw = explain(raw)  # null means left out; it comes back without
+    try:
+        body = _decode(raw)
+    except (ValueError, RecursionError) as error:  # MsgspecError is a ValueError
+        explain(raw)
+        raise not_a_bill(str(error)) from error  # the explainer found nothing: its rules and these differ
+    return _command(raw, body, identity_key)
+
+
+def _command(raw: bytes, body: _Body, identity_key: bytes) -> RecordBill:
+    lines = body.lines
+    if not _codes_are_codes(body) or body.currency not in CURRENCIES:
+        explain(raw)
+        raise not_a_bill("a code or the currency is malformed")
+    if len({line.line_id for line in lines}) != len(lines):
+        explain(raw)
+        raise not_a_bill("two lines have the same line_id")
+    for line in lines:
+        if line.quantity is not None and normal_quantity(line.quantity) != line.quantity:
+            lines = _with_normal_quantities(raw, lines)
+            break
+    at = body.occurred_at
+    try:
+        at = at.astimezone(UTC)
+    except OverflowError:
+        explain(raw)
+        raise
+    identity = None if body.member is None else _identity(raw, body.member, identity_key)
+    programmes = body.programmes and tuple(sorted(set(body.programmes)))
+    lines_json = _encode(lines)
+    head = _encode(
+        (
+            body.merchant,
+            body.bill_ref,
+            body.terminal,
+            body.cashier,
+            body.channel,
+            at,
+            identity and identity.kind,
+            identity and identity.hash.hex(),
+            body.currency,
+            body.total_minor,
+            programmes,
+        )
+    )
+    return RecordBill(
+        merchant=body.merchant,
+        terminal=body.terminal,
+        cashier=body.cashier,
+        bill_ref=body.bill_ref,
+        channel=body.channel,
+        occurred_at=at,
+        identity=identity,
+        currency=body.currency,
+        total_minor=body.total_minor,
+        programmes=programmes,
+        lines=lines,
+        lines_json=lines_json,
+        content_hash=sha256(head + b"\n" + lines_json).digest(),
+    )
+
+
+def _codes_are_codes(body: _Body) -> bool:
+    if not is_code(body.merchant):
+        return False
+    if body.terminal is not None and not is_code(body.terminal):
+        return False
+    if body.cashier is not None and not is_code(body.cashier):
+        return False
+    for line in body.lines:
+        for category in line.categories:
+            if not is_code(category):
+                return False
+    return body.programmes is None or all(map(is_code, body.programmes))
+
+
+def _with_normal_quantities(raw: bytes, lines: tuple[Line, ...]) -> tuple[Line, ...]:
+    normal = []
+    for line in lines:
+        quantity = line.quantity and normal_quantity(line.quantity)
+        if quantity is None and line.quantity is not None:
+            explain(raw)
+            raise not_a_bill("a quantity is malformed")
+        normal.append(msgspec.structs.replace(line, quantity=quantity))
+    return tuple(normal)
+
+
+def _identity(raw: bytes, member: dict[str, str], identity_key: bytes) -> Identity:
+    if not member.keys() <= _KINDS:
+        explain(raw)
+        raise not_a_bill("an identity of an unknown kind")
+    return identify(identity_key, member)
+
+
+def check_total(bill: RecordBill) -> None:
+    """Refuses total_mismatch. A bill without lines counts as one line over its total."""
+    if not bill.lines:
+        return
+    total = 0
+    for line in bill.lines:
+        total += line.amount_minor
+    if total != bill.total_minor:
+        raise TotalMismatch(
+            f"total_minor is {bill.total_minor}, the lines add up to {total}.",
+            errors=[FieldError("/total_minor", "total_mismatch", f"{bill.total_minor} is not {total}.")],
+        )
+
+
+def stored_lines(text: str) -> tuple[Line, ...]:
+    """The lines that were kept as `lines_json`."""
+    return _decode_lines(text)

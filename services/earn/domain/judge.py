@@ -1,0 +1,219 @@
+"""What a bill waits for, whether it is taken, and what it is worth: pure, from the bill and the facts known of it."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from services.earn.domain.bill import RecordBill
+from services.earn.domain.decision import Accrual, Awaited, Decision, Judged
+from shared.errors import CurrencyMismatch, Refusal
+from shared.programme.compiled import CompiledProgramme, Earned
+
+FUTURE = timedelta(minutes=5)
+ANY_PROGRAMME = "*"
+
+Versions = Sequence[tuple[datetime, CompiledProgramme]]
+"""A programme's versions with when each was activated, in that order."""
+
+
+class OccurredInFuture(Refusal):
+    code = "occurred_in_future"
+
+
+class OccurredTooEarly(Refusal):
+    code = "occurred_too_early"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A tier as tiers told it: which event, and from when it holds."""
+
+    tier: str
+    event_id: UUID
+    sequence: int
+    effective_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """A member's wallet with its latest standing, None until tiers has spoken."""
+
+    wallet_id: UUID
+    programme: str
+    standing: Standing | None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Whom an identity names. Not `enrolled`: only a card was heard of so far, and not all wallets are known."""
+
+    member_id: UUID
+    enrolled: bool
+    wallets: tuple[Wallet, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What earn knows that concerns a batch of bills. `members` by identity hash; `history` has the standings, by
+    sequence, of wallets whose latest one came after a bill."""
+
+    merchants: Collection[str]
+    terminals: Collection[tuple[str, str]]
+    members: Mapping[bytes, Member]
+    programmes: Mapping[str, Versions]
+    history: Mapping[UUID, Sequence[Standing]] = field(default_factory=dict)
+
+
+def version_at(versions: Versions, at: datetime) -> CompiledProgramme:
+    """The version that was active then; the earliest for a time before all of them."""
+    active = versions[0][1]
+    for activated_at, version in versions:
+        if activated_at <= at:
+            active = version
+    return active
+
+
+def standing_at(wallet: Wallet, facts: Facts, at: datetime) -> Standing | None:
+    """The standing that held then, as far as it is known: the latest word among those about that time."""
+    latest = wallet.standing
+    if latest is None or latest.effective_at <= at:
+        return latest
+    earlier = [
+        standing for standing in facts.history.get(wallet.wallet_id, ()) if standing.effective_at <= at
+    ]
+    return earlier[-1] if earlier else None
+
+
+def waits_for(bill: RecordBill, facts: Facts) -> tuple[Awaited, ...]:
+    """What must be learned before the bill can be judged; nothing when it can be."""
+    waits: list[Awaited] = []
+    if bill.merchant not in facts.merchants:
+        waits.append(("merchant", bill.merchant))
+    if bill.terminal is not None and (bill.merchant, bill.terminal) not in facts.terminals:
+        waits.append(("terminal", f"{bill.merchant}/{bill.terminal}"))
+    member = None
+    if bill.identity is not None:
+        member = facts.members.get(bill.identity.hash)
+        if member is None:
+            waits.append(("identity", bill.identity.hash.hex()))
+        elif not member.enrolled:
+            waits.append(("member", str(member.member_id)))
+    if not facts.programmes:
+        waits.append(("programme", ANY_PROGRAMME))
+    concerned = _concerned(bill, member, facts)
+    waits.extend([("programme", programme) for programme in concerned if programme not in facts.programmes])
+    return tuple(waits)
+
+
+def admit(bill: RecordBill, facts: Facts, now: datetime) -> None:
+    """Refuses a bill that no programme concerned takes: occurred_in_future, currency_mismatch, occurred_too_early.
+
+    Programmes that are not known yet might: then it isn't refused.
+    """
+    if bill.occurred_at > now + FUTURE:
+        raise OccurredInFuture("The bill lies more than 5 minutes in the future.", pointer="/occurred_at")
+    member = None if bill.identity is None else facts.members.get(bill.identity.hash)
+    reasons = set()
+    for programme in _concerned(bill, member, facts):
+        versions = facts.programmes.get(programme)
+        reason = versions and _passed_over(bill, version_at(versions, bill.occurred_at), now)
+        if not reason:
+            return
+        reasons.add(reason)
+    if "occurred_too_early" in reasons:
+        raise OccurredTooEarly(
+            "The bill happened before the backdating window of its programme.", pointer="/occurred_at"
+        )
+    if reasons:
+        raise CurrencyMismatch(f"No programme of this bill counts in {bill.currency}.", pointer="/currency")
+
+
+def judge(bill: RecordBill, facts: Facts, now: datetime, new_id: Callable[[], UUID]) -> Decision:
+    """The worth of a bill that waits for nothing."""
+    if bill.identity is None:
+        return Decision(status="anonymous")
+    member = facts.members[bill.identity.hash]
+    judged: list[Judged] = []
+    passed_over: list[tuple[str, str]] = []
+    for wallet in member.wallets:
+        if bill.programmes is not None and wallet.programme not in bill.programmes:
+            continue
+        version = version_at(facts.programmes[wallet.programme], bill.occurred_at)
+        if reason := _passed_over(bill, version, now):
+            passed_over.append((wallet.programme, reason))
+        else:
+            judged.append(_judge(bill, version, wallet, standing_at(wallet, facts, bill.occurred_at), new_id))
+    return Decision(
+        status=_status(judged),
+        member_id=member.member_id,
+        programmes=tuple(judged),
+        passed_over=tuple(passed_over),
+    )
+
+
+def _concerned(bill: RecordBill, member: Member | None, facts: Facts) -> Collection[str]:
+    if bill.programmes is not None:
+        return bill.programmes
+    if member is not None:
+        return [wallet.programme for wallet in member.wallets]
+    return facts.programmes.keys()
+
+
+def _passed_over(bill: RecordBill, version: CompiledProgramme, now: datetime) -> str | None:
+    if version.currency != bill.currency:
+        return "currency_mismatch"
+    if version.backdating is not None and bill.occurred_at < now - version.backdating:
+        return "occurred_too_early"
+    return None
+
+
+def _judge(
+    bill: RecordBill,
+    version: CompiledProgramme,
+    wallet: Wallet,
+    standing: Standing | None,
+    new_id: Callable[[], UUID],
+) -> Judged:
+    tier = standing.tier if standing is not None else version.ladder[0].code if version.ladder else None
+    earned = version.earn(bill.lines, bill.total_minor, tier)
+    tried: tuple[str, ...] = ()
+    for line in earned.lines:
+        if len(line.tried) > len(tried):
+            tried = line.tried
+    return Judged(
+        programme=version.code,
+        version=version.version,
+        wallet_id=wallet.wallet_id,
+        currency=version.currency,
+        point_value=version.point_value,
+        tier=tier,
+        tier_event_id=standing.event_id if standing is not None else None,
+        tier_sequence=standing.sequence if standing is not None else None,
+        multiplier=earned.multiplier,
+        denominator=earned.denominator,
+        rules=tried,
+        lines=tuple([(line.rule, line.outcome, line.amount_minor, line.points) for line in earned.lines]),
+        by_rule=tuple([(r.rule, r.timing, r.amount_minor, r.units_minor, r.numerator) for r in earned.rules]),
+        points=earned.points,
+        available=earned.available,
+        held=earned.held,
+        accruals=_accruals(earned, version.expires_at(bill.occurred_at), new_id),
+    )
+
+
+def _accruals(earned: Earned, expires_at: datetime | None, new_id: Callable[[], UUID]) -> tuple[Accrual, ...]:
+    made = []
+    if earned.available:
+        made.append(Accrual(new_id(), "earn", earned.available, new_id(), expires_at))
+    if earned.held:
+        made.append(Accrual(new_id(), "earn_held", earned.held, new_id(), expires_at))
+    return tuple(made)
+
+
+def _status(judged: Sequence[Judged]) -> str:
+    available = any(one.available for one in judged)
+    held = any(one.held for one in judged)
+    if available:
+        return "mixed" if held else "earned"
+    return "held" if held else "nothing"

@@ -1,0 +1,194 @@
+"""What a till offers on the stream: one CloudEvent, read in two steps; what can't be taken is refused, never raised."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from services.earn.domain.bill import RecordBill, check_total, read_bill
+from services.earn.domain.limits import MAX_BYTES, is_code
+from shared.errors import FieldError, FieldMissing, FieldType, Refusal
+from shared.events import Envelope, decode_envelope
+from shared.identity import PaymentCardNumber, payment_card_number
+
+TYPE = "bill.completed.v1"
+
+
+class Offered(msgspec.Struct, frozen=True):
+    """A bill under the till's own id."""
+
+    bill: RecordBill
+    source: str
+    event_id: str
+    request_id: str
+
+
+class Spoiled(msgspec.Struct, frozen=True):
+    """An entry that can't be taken, and what of it could be read: null where it couldn't, or must not be kept."""
+
+    refusal: Refusal
+    source: str | None = None
+    event_id: str | None = None
+    merchant: str | None = None
+    bill_ref: str | None = None
+    request_id: str = ""
+
+
+class NotJson(Refusal):
+    code = "not_json"
+
+
+class NotUtf8(Refusal):
+    code = "not_utf8"
+
+
+class TypeUnknown(Refusal):
+    code = "type_unknown"
+
+
+class TenantMismatch(Refusal):
+    code = "tenant_mismatch"
+
+
+class BodyTooLarge(Refusal):
+    code = "body_too_large"
+
+
+def read_offer(event: bytes | None, *, tenant: str, identity_key: bytes) -> Offered | Spoiled:
+    """The bill that an entry offers to this tenant, its total checked; or why it is none."""
+    if event is None:
+        return Spoiled(FieldMissing("The entry has no field `event`.", pointer="/event"))
+    if len(event) > MAX_BYTES:
+        return Spoiled(BodyTooLarge(f"An event has at most {MAX_BYTES} bytes; this one has {len(event)}."))
+    try:
+        envelope = decode_envelope(event)
+        _check_envelope(envelope, event, tenant)
+        if _may_hold_card(event) and _holds_card(msgspec.json.decode(event)):
+            return _spoiled(event, _card_refused())
+        bill = read_bill(envelope.data, identity_key)
+        check_total(bill)
+    except Refusal as refusal:
+        return _spoiled(event, refusal)
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        return _spoiled(event, _unreadable(event, error))
+    return Offered(bill, envelope.source, envelope.id, envelope.requestid)
+
+
+def _check_envelope(envelope: Envelope, event: bytes, tenant: str) -> None:
+    if not 1 <= len(envelope.id) <= 255:
+        raise FieldType("An event id has 1 to 255 characters.", pointer="/id")
+    if not 1 <= len(envelope.source) <= 255:
+        raise FieldType("An event source has 1 to 255 characters.", pointer="/source")
+    if b"\\u0000" in event:
+        for name in ("id", "source", "requestid"):
+            if "\0" in getattr(envelope, name):
+                raise FieldType("This text has a NUL character.", pointer=f"/{name}")
+    if envelope.specversion != "1.0":
+        raise FieldType("CloudEvents 1.0 is read here.", pointer="/specversion")
+    if envelope.tenantid and envelope.tenantid != tenant:
+        raise TenantMismatch("The event names another tenant than the stream's.", pointer="/tenantid")
+    if envelope.type != TYPE:
+        raise TypeUnknown(f"Only {TYPE} is read here.", pointer="/type")
+
+
+def _unreadable(event: bytes, error: Exception) -> Refusal:
+    if isinstance(error, RecursionError):
+        return NotJson("The event is nested too deeply.")
+    try:
+        event.decode()
+    except UnicodeDecodeError as wrong:
+        return NotUtf8(f"Byte {wrong.start} is not UTF-8.")
+    try:
+        document = msgspec.json.decode(event)
+    except (ValueError, RecursionError) as wrong:
+        return NotJson(f"The event can't be read as JSON: {wrong}.")
+    if not isinstance(document, dict):
+        return FieldType("An event is a JSON object.", pointer="")
+    missing = [name for name in ("specversion", "id", "source", "type", "data") if document.get(name) is None]
+    if missing:
+        said = "This attribute is required."
+        errors = [FieldError(f"/{name}", FieldMissing.code, said) for name in missing]
+        return FieldMissing(f"The event lacks {', '.join(missing)}.", errors=errors)
+    return FieldType(f"The event's envelope can't be read: {error}.", pointer="")
+
+
+# ---- what is told about an entry that was refused ----------------------------------------------
+
+
+def _spoiled(event: bytes, refusal: Refusal) -> Spoiled:
+    try:
+        document = msgspec.json.decode(event)
+    except (ValueError, RecursionError):
+        # Nobody can say which of this text is an article number: any card number in it counts.
+        card = payment_card_number(event.decode("utf-8", "replace"))
+        return Spoiled(_card_refused() if card else refusal)
+    if isinstance(refusal, PaymentCardNumber) or _holds_card(document):
+        return Spoiled(_card_refused())
+    if not isinstance(document, dict):
+        return Spoiled(refusal)
+    source, event_id = _text(document, "source"), _text(document, "id")
+    data = document.get("data")
+    merchant, bill_ref = (
+        (_text(data, "merchant"), _text(data, "bill_ref")) if isinstance(data, dict) else (None, None)
+    )
+    if merchant is not None and not is_code(merchant):
+        merchant = None
+    return Spoiled(refusal, source, event_id, merchant, bill_ref, _text(document, "requestid") or "")
+
+
+def _text(document: dict[str, Any], name: str) -> str | None:
+    value = document.get(name)
+    return value if isinstance(value, str) and 1 <= len(value) <= 255 and "\0" not in value else None
+
+
+# ---- payment cards -----------------------------------------------------------------------------
+
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_RUN = b"0" * 13
+_GROUPS = tuple(s.join((b"0000", b"0000", b"0000", b"")) for s in (b" ", b"-", b".")) + tuple(
+    s.join((b"0000", b"000000", b"0000")) for s in (b" ", b"-", b".")
+)
+_SKU = re.compile(rb'"sku"\s*:\s*"[^"\\]*"')
+_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+# Article numbers (GTIN) have 13 and 14 digits and a check digit of the same kind; a trace is hexadecimal.
+_UNSEARCHED = frozenset({"sku", "traceparent"})
+
+
+def _card_refused() -> PaymentCardNumber:
+    return PaymentCardNumber("The number of a payment card stands in it; such numbers are never taken.")
+
+
+def _may_hold_card(event: bytes) -> bool:
+    """A quick look that is sometimes wrong about a card that isn't there, never about one that is."""
+    if not event.isascii() or b"\\" in event:
+        return True  # digits of other scripts, or written as escapes
+    return _digits_of_card(event) and _digits_of_card(_SKU.sub(b"", event))
+
+
+def _digits_of_card(event: bytes) -> bool:
+    zeros = event.translate(_ZEROS)
+    return _RUN in zeros or any(group in zeros for group in _GROUPS)
+
+
+def _holds_card(document: Any) -> bool:
+    return payment_card_number("\n".join(_searched(document)))
+
+
+def _searched(document: Any) -> Iterator[str]:
+    waiting: list[Any] = [document]
+    while waiting:
+        match waiting.pop():
+            case str(text) if _UUID.fullmatch(text) is None:
+                yield text
+            case bool():
+                pass
+            case int(number):
+                yield str(number)
+            case dict() as members:
+                waiting.extend(value for name, value in members.items() if name not in _UNSEARCHED)
+                waiting.extend(members)
+            case list() as members:
+                waiting.extend(members)
+            case _:
+                pass
