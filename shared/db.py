@@ -10,7 +10,9 @@ from shared.config import Settings
 
 if TYPE_CHECKING:
     # asyncpg's classes are generic in its stubs only.
-    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+    Connection: TypeAlias = (
+        asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+    )
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
 else:
     Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy

@@ -75,7 +75,9 @@ async def migrate(db: Connection, *, service: str, owner: str, service_role: str
             except asyncpg.PostgresError as error:
                 error.add_note(f"in {migration.name} for role {service_role}")
                 raise
-            await db.execute("INSERT INTO migrations (name, sha256) VALUES ($1, $2)", migration.name, migration.sha256)
+            await db.execute(
+                "INSERT INTO migrations (name, sha256) VALUES ($1, $2)", migration.name, migration.sha256
+            )
             ran.append(migration.name)
     async with db.transaction():
         await db.execute(f"SET LOCAL ROLE {quoted['owner_role']}")

@@ -101,7 +101,9 @@ class Service:
         if served.runtime is not None:
             return served.runtime
         if served.state == "migrating":
-            raise refusal("tenant_migrating", "The tenant's tables are being migrated. Try again in a minute.")
+            raise refusal(
+                "tenant_migrating", "The tenant's tables are being migrated. Try again in a minute."
+            )
         raise refusal("tenant_unavailable", f"The tenant is not served at present ({served.state}).")
 
     def checks(self) -> Sequence[Check]:
@@ -134,7 +136,12 @@ class Service:
                 served = self._served.setdefault(one.tenant.code, Served(one.state))
                 served.trouble = f"{type(error).__name__}: {error}"[:300]
                 level = log.warning if isinstance(error, (RedisError, *TRANSIENT)) else log.error
-                level("a tenant can't be served yet", tenant=one.tenant.code, error=served.trouble, exc_info=error)
+                level(
+                    "a tenant can't be served yet",
+                    tenant=one.tenant.code,
+                    error=served.trouble,
+                    exc_info=error,
+                )
 
     async def _keep(self, one: Listed) -> None:
         served = self._served.setdefault(one.tenant.code, Served(one.state))

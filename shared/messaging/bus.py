@@ -173,7 +173,12 @@ class Bus:
 
         subscriber = broker.subscriber(
             stream=StreamSub(
-                stream, group=group, consumer=consumer, batch=True, max_records=count, polling_interval=POLL_MS
+                stream,
+                group=group,
+                consumer=consumer,
+                batch=True,
+                max_records=count,
+                polling_interval=POLL_MS,
             ),
             parser=parse,
             decoder=rows,

@@ -62,7 +62,9 @@ class StreamDecoder:
         except msgspec.DecodeError as error:
             return self._unreadable(origin, payload, "not_json", str(error))
         if envelope.tenantid != self._tenant:
-            return self._unreadable(origin, payload, "tenant_mismatch", f"The entry names tenant {envelope.tenantid!r}.")
+            return self._unreadable(
+                origin, payload, "tenant_mismatch", f"The entry names tenant {envelope.tenantid!r}."
+            )
         return Item(
             command=command,
             origin=origin,

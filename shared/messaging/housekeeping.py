@@ -76,9 +76,16 @@ class Housekeeping:
             try:
                 await self.turn()
             except (RedisError, *TRANSIENT) as error:
-                log.warning("housekeeping failed", service=self._service, tenant=self._keys.tenant, error=repr(error)[:300])
+                log.warning(
+                    "housekeeping failed",
+                    service=self._service,
+                    tenant=self._keys.tenant,
+                    error=repr(error)[:300],
+                )
             except Exception as error:
-                log.error("housekeeping is broken", service=self._service, error=repr(error)[:300], exc_info=error)
+                log.error(
+                    "housekeeping is broken", service=self._service, error=repr(error)[:300], exc_info=error
+                )
             await asyncio.sleep(TURN_S)
 
     async def turn(self) -> None:
@@ -130,7 +137,9 @@ class Housekeeping:
         key = self._keys.refill(stream)
         asked = await self._redis.get(key)
         if asked is None or int(asked) > n:
-            log.warning("entries are missing, a refill is asked for", stream=stream, service=self._service, n=n)
+            log.warning(
+                "entries are missing, a refill is asked for", stream=stream, service=self._service, n=n
+            )
             await self._redis.set(key, n)
 
     # ------------------------------------------------------------ what was told

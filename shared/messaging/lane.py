@@ -108,7 +108,12 @@ class Lane:
         loop = asyncio.get_running_loop()
         one = Waiting(item, self._handlers.get(type(item.command)), loop.create_future())
         if self._closing or (one.by_http and len(self._queue) >= QUEUE_LIMIT):
-            one.fail(refusal("tenant_unavailable", "Too much is waiting to be written, or the service is stopping. Ask again."))
+            one.fail(
+                refusal(
+                    "tenant_unavailable",
+                    "Too much is waiting to be written, or the service is stopping. Ask again.",
+                )
+            )
             return one
         self._queue.append(one)
         if self._running is None:
@@ -179,7 +184,9 @@ class Lane:
                     self._outside.add(task)
                     task.add_done_callback(self._outside.discard)
                     return
-                log.warning("batch failed, trying again", fault=fault.value, items=len(batch), error=repr(error)[:300])
+                log.warning(
+                    "batch failed, trying again", fault=fault.value, items=len(batch), error=repr(error)[:300]
+                )
                 batch = self._impatient(batch, error, fault)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(pause * 2, 2.0)
@@ -201,7 +208,11 @@ class Lane:
             try:
                 tries = await self._writer.count_try(one.item)
                 if tries > self._poison_attempts or (last is not None and self._hopeless(last, tries)):
-                    code, detail = describe(last) if last else ("delivery_limit", "Its readers died each time they tried it alone.")
+                    code, detail = (
+                        describe(last)
+                        if last
+                        else ("delivery_limit", "Its readers died each time they tried it alone.")
+                    )
                     await self._writer.bury(one.item, one.handler, code, detail)
                     outcome: Outcome = Done(replayed=True)
                 else:
@@ -270,9 +281,19 @@ class Lane:
             if not one.by_http or now - one.since < HTTP_PATIENCE_S:
                 kept.append(one)
             elif fault is Fault.LOCKED and "idempotency" in str(getattr(error, "context", "")):
-                one.fail(refusal("idempotency_key_in_flight", "The first request with this key is still being written. Ask again."))
+                one.fail(
+                    refusal(
+                        "idempotency_key_in_flight",
+                        "The first request with this key is still being written. Ask again.",
+                    )
+                )
             else:
-                one.fail(refusal("tenant_unavailable", "The ledger can't be reached at present. Ask again with the same key."))
+                one.fail(
+                    refusal(
+                        "tenant_unavailable",
+                        "The ledger can't be reached at present. Ask again with the same key.",
+                    )
+                )
         return kept
 
     @staticmethod
@@ -286,4 +307,3 @@ class Lane:
             await action()
         except Exception as error:
             log.warning("help failed", error=repr(error)[:300])
-

@@ -89,7 +89,9 @@ class Relay:
             except (RedisError, *TRANSIENT) as error:
                 self._trouble = f"{type(error).__name__}: {error}"[:300]
                 self._compared_at = float("-inf")
-                log.warning("relay turn failed", service=self._service, tenant=self._keys.tenant, error=self._trouble)
+                log.warning(
+                    "relay turn failed", service=self._service, tenant=self._keys.tenant, error=self._trouble
+                )
                 pause = min(max(pause, 0.1) * 2, 2.0)
                 told = False
             if not told:
@@ -158,7 +160,9 @@ class Relay:
         planned = last["base"] + last["n"] - 1
         published = int(n or 0)
         if published > planned:
-            raise Halted(f"the stream is at {published}, PostgreSQL has planned only {planned}: commits were lost")
+            raise Halted(
+                f"the stream is at {published}, PostgreSQL has planned only {planned}: commits were lost"
+            )
         if n and hash_ != await self._hash_at(published):
             raise Halted(f"at {published} the stream's hash is not PostgreSQL's: they tell different stories")
         if asked is not None and (first == 0 or first > int(asked)) and int(asked) <= planned:
@@ -170,7 +174,9 @@ class Relay:
                 await self._rebuild(top, n, hash_, lowest=1, why="foreign entries stand in the stream")
         elif top != published or not n:
             lowest = await self._lowest_position()
-            await self._rebuild(top, n, hash_, lowest=(lowest or 0) + 1, why="the stream was lost or has foreign entries")
+            await self._rebuild(
+                top, n, hash_, lowest=(lowest or 0) + 1, why="the stream was lost or has foreign entries"
+            )
         elif published < planned:
             await self._fill(published + 1)
         self._compared_at = time.monotonic()
@@ -209,7 +215,9 @@ class Relay:
                 start, before = cut["base"] + cut["n"], cut["hash"]
             else:
                 start, before = cut["base"], cut["previous_hash"]
-        if await self._reset(keys=[self._stream, self._head], args=[str(top), n, hash_, str(start - 1), before.hex()]):
+        if await self._reset(
+            keys=[self._stream, self._head], args=[str(top), n, hash_, str(start - 1), before.hex()]
+        ):
             log.warning("stream is rebuilt", stream=self._stream, start=start, why=why)
         await self._fill(start)
 

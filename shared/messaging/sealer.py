@@ -15,7 +15,9 @@ class Sealer:
     """AES-256-GCM under a key derived for this tenant and service; opening needs the service's secret."""
 
     def __init__(self, secret: str, tenant: str) -> None:
-        self._cipher = AESGCM(hmac.new(secret.encode(), f"dead-letters:{tenant}".encode(), hashlib.sha256).digest())
+        self._cipher = AESGCM(
+            hmac.new(secret.encode(), f"dead-letters:{tenant}".encode(), hashlib.sha256).digest()
+        )
 
     def seal(self, plain: bytes) -> bytes:
         """Nonce and ciphertext."""

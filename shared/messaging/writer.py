@@ -63,7 +63,14 @@ class Writer:
         """The outcome of each item, in order, after the commit; raises when nothing was committed (or it is not known)."""
         async with self.pool.acquire() as db:
             async with db.transaction():
-                tx = Tx(db, tenant=self.tenant, clock=self.clock, cache=self.cache, redis=self.redis, keys=self.keys)
+                tx = Tx(
+                    db,
+                    tenant=self.tenant,
+                    clock=self.clock,
+                    cache=self.cache,
+                    redis=self.redis,
+                    keys=self.keys,
+                )
                 outcomes = await self._decide(tx, items, handler)
                 await self._flush(tx, items, outcomes)
                 await tx.run_before_commit()
@@ -74,7 +81,14 @@ class Writer:
         """Makes a dead letter of an entry that can't be written, in the transaction of its own inbox row."""
         async with self.pool.acquire() as db:
             async with db.transaction():
-                tx = Tx(db, tenant=self.tenant, clock=self.clock, cache=self.cache, redis=self.redis, keys=self.keys)
+                tx = Tx(
+                    db,
+                    tenant=self.tenant,
+                    clock=self.clock,
+                    cache=self.cache,
+                    redis=self.redis,
+                    keys=self.keys,
+                )
                 if (await self._recall(tx, [item]))[0] is None:
                     outcome = Refused(refusal(code, detail))
                     if self.buried is not None:
@@ -207,7 +221,9 @@ class Writer:
         for item, outcome in zip(items, outcomes, strict=True):
             origin = item.origin
             if isinstance(origin, FromHttp):
-                if outcome.replayed or (isinstance(outcome, Refused) and outcome.refusal.code == "idempotency_key_reused"):
+                if outcome.replayed or (
+                    isinstance(outcome, Refused) and outcome.refusal.code == "idempotency_key_reused"
+                ):
                     continue
                 if isinstance(outcome, Refused) and not outcome.refusal.frozen:
                     forgotten.append((origin.principal, origin.route, origin.key))
@@ -295,7 +311,10 @@ def _again(first: Outcome | None, item: Item[Any]) -> Outcome:
 
 
 def _reused() -> Any:
-    return refusal("idempotency_key_reused", "This Idempotency-Key was used with another request. Use a new key for a new request.")
+    return refusal(
+        "idempotency_key_reused",
+        "This Idempotency-Key was used with another request. Use a new key for a new request.",
+    )
 
 
 def _has_handler(item: Item[Any]) -> bool:

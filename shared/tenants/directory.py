@@ -73,7 +73,9 @@ class Directory:
 
     def _state(self, state: str, version: int | None, version_state: str | None) -> str:
         # A release runs on the schema it knows, the one before and the one after: expand, deploy, contract.
-        if state == "active" and (version is None or version_state == "migrating" or abs(version - self._known) > 1):
+        if state == "active" and (
+            version is None or version_state == "migrating" or abs(version - self._known) > 1
+        ):
             return "migrating"
         return state
 
@@ -89,7 +91,9 @@ class Directory:
 
     async def lowest_position(self, tenant: str, stream: str, services: Sequence[str]) -> int | None:
         """Where a rebuilt stream must start at the latest; None while a required hearer has never reported."""
-        found = await queries.lowest_position(self._opened, tenant=tenant, stream=stream, services=list(services))
+        found = await queries.lowest_position(
+            self._opened, tenant=tenant, stream=stream, services=list(services)
+        )
         return None if found is None else int(found)
 
     @property

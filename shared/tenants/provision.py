@@ -42,7 +42,9 @@ class Provisioned:
 async def prepare_control(settings: Settings) -> None:
     """Makes the control database and the services' logins there, where they are missing."""
     async with _connected(settings, None) as db:
-        if not await db.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", settings.control_database):
+        if not await db.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", settings.control_database
+        ):
             try:
                 await db.execute(f"CREATE DATABASE {_name(settings.control_database)}")
             except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
@@ -63,7 +65,12 @@ async def prepare_control(settings: Settings) -> None:
 
 
 async def create_tenant(
-    settings: Settings, code: str, *, cell: str | None = None, host: str | None = None, port: int | None = None
+    settings: Settings,
+    code: str,
+    *,
+    cell: str | None = None,
+    host: str | None = None,
+    port: int | None = None,
 ) -> None:
     """Makes a tenant: database, roles, schemas, tables. A second call completes what a first one left, or changes nothing."""
     if not CODE.fullmatch(code) or code == "control":
@@ -79,14 +86,18 @@ async def create_tenant(
             for part in (OWNER, AUDITOR, *SERVICES):
                 role = role_of(code, part)
                 login = (
-                    "NOLOGIN" if part == OWNER else f"LOGIN NOINHERIT PASSWORD '{settings.password_of(part, role)}'"
+                    "NOLOGIN"
+                    if part == OWNER
+                    else f"LOGIN NOINHERIT PASSWORD '{settings.password_of(part, role)}'"
                 )
                 await _run(db, "tenant_role.sql", name=role, role=_name(role), login=login)
         if not await db.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", database):
             await db.execute(f"CREATE DATABASE {_name(database)} OWNER {_name(role_of(code, OWNER))}")
     await migrate_tenant(settings, code, database=database)
     async with _connected(settings, settings.control_database) as db:
-        await db.execute("UPDATE control.tenants SET state = 'active' WHERE code = $1 AND state = 'creating'", code)
+        await db.execute(
+            "UPDATE control.tenants SET state = 'active' WHERE code = $1 AND state = 'creating'", code
+        )
 
 
 async def migrate_tenant(settings: Settings, code: str, *, database: str) -> list[str]:
@@ -117,7 +128,12 @@ async def migrate_tenant(settings: Settings, code: str, *, database: str) -> lis
                 )
                 raise
             await queries.set_version(
-                control, tenant=code, service=service, version=schema_version(service), state="ready", detail=None
+                control,
+                tenant=code,
+                service=service,
+                version=schema_version(service),
+                state="ready",
+                detail=None,
             )
     return ran
 

@@ -1,0 +1,108 @@
+"""Dead letters: what an operator can see and decide. `retry` hands an entry back to its service's lane; `drop` closes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from shared.config import Settings
+from shared.db import Connection, connect, database_of, role_of
+from shared.ids import uuid7
+from shared.messaging.keys import SERVICES
+from shared.messaging.sealer import Sealer
+from shared.sql import load
+
+queries = load("pointbank", "dead_letters.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A line of the list. `detail` says why it died; the entry itself is shown by `show`."""
+
+    service: str
+    dead_letter_id: UUID
+    stream: str
+    entry_id: str
+    source: str | None
+    event_id: str | None
+    code: str
+    detail: str
+    state: str
+    at: datetime
+
+
+async def list_dead_letters(
+    settings: Settings,
+    tenant: str,
+    *,
+    services: Sequence[str] = SERVICES,
+    code: str | None = None,
+    everything: bool = False,
+    most: int = 100,
+) -> list[DeadLetter]:
+    """A tenant's dead letters, newest first; those that still need somebody, or with `everything` all of them."""
+    states = ["open", "retry", "retried", "dropped"] if everything else ["open", "retry"]
+    found: list[DeadLetter] = []
+    for service in services:
+        async with _login(settings, tenant, service) as db:
+            rows = await queries.listed(db, states=states, code=code, most=most)
+        found += [DeadLetter(service, *row.values()) for row in rows]
+    return sorted(found, key=lambda letter: letter.at, reverse=True)[:most]
+
+
+async def show_dead_letter(settings: Settings, tenant: str, dead_letter_id: UUID) -> dict[str, Any] | None:
+    """One dead letter whole, its payload opened (text, or hex where it is none); None where there is no such one."""
+    for service in SERVICES:
+        async with _login(settings, tenant, service) as db:
+            row = await queries.shown(db, dead_letter_id=dead_letter_id)
+        if row is None:
+            continue
+        payload = Sealer(settings.secret_of(service), tenant).open(row["payload"])
+        shown = {"service": service, **dict(row), "errors": json.loads(row["errors"])}
+        try:
+            shown["payload"] = payload.decode()
+        except UnicodeDecodeError:
+            shown["payload"] = payload.hex()
+        return shown
+    return None
+
+
+async def move_dead_letters(
+    settings: Settings, tenant: str, dead_letter_ids: Sequence[UUID], *, state: str, actor: str, reason: str
+) -> list[UUID]:
+    """Asks for a new try (`retry`) or closes (`dropped`) open dead letters; gives those that were open. Audited."""
+    moved: list[UUID] = []
+    for service in SERVICES:
+        async with _login(settings, tenant, service) as db:
+            rows = await queries.moved(
+                db,
+                dead_letter_ids=list(dead_letter_ids),
+                state=state,
+                actor=actor,
+                reason=reason,
+                request_id=str(uuid7()),
+            )
+        moved += [row["dead_letter_id"] for row in rows]
+    return moved
+
+
+@asynccontextmanager
+async def _login(settings: Settings, tenant: str, service: str) -> AsyncIterator[Connection]:
+    role = role_of(tenant, service)
+    db = await connect(
+        "postgresql://",
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+        database=database_of(tenant),
+        user=role,
+        password=settings.password_of(service, role),
+    )
+    try:
+        yield db
+    finally:
+        await db.close()

@@ -1,0 +1,69 @@
+"""`pointbank up`: everything running until Ctrl-C, with what a newcomer needs to try it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+from rich.console import Console
+
+from pointbank.embedded import CannotStart
+from pointbank.running import Deployment, running
+from pointbank.tills import allow_tills, till_url
+from shared.messaging.keys import Keys
+from shared.tenants.provision import create_tenant
+
+LOOK_EVERY_S = 0.5
+
+
+def up(state: Path, *, port: int, tenant: str) -> int:
+    """Runs until SIGINT or SIGTERM; 0 after an orderly end, 1 when the services ended by themselves."""
+    console = Console()
+    stop = {signal.SIGINT, signal.SIGTERM}
+    with running(state, port=port) as deployment:
+        asyncio.run(_prepare(deployment, tenant))
+        _explain(console, deployment, tenant, state)
+        # Blocked only now: the servers and services were started with the usual signals.
+        signal.pthread_sigmask(signal.SIG_BLOCK, stop)
+        while True:
+            if signal.sigtimedwait(stop, LOOK_EVERY_S) is not None:
+                console.print("Stopping: what was taken is finished first.")
+                return 0
+            try:
+                deployment.child.must_run()
+            except CannotStart as error:
+                console.print(str(error), style="red", markup=False)
+                return 1
+
+
+async def _prepare(deployment: Deployment, tenant: str) -> None:
+    await create_tenant(deployment.settings, tenant)
+    await allow_tills(deployment.settings, tenant)
+
+
+def _explain(console: Console, deployment: Deployment, tenant: str, state: Path) -> None:
+    token = deployment.token(tenant)("support")
+    keys = Keys(deployment.settings.cell, tenant)
+    settings = deployment.settings
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    say(f"Pointbank is up ({deployment.how}). Ctrl-C stops it.\n")
+    say(f"  API           {deployment.base_url}/v1      openapi: {deployment.base_url}/openapi.json")
+    say(f"  health        {deployment.base_url}/readyz  metrics: {deployment.base_url}/metrics")
+    say(
+        f"  PostgreSQL    {settings.postgres_host}:{settings.postgres_port}  (administrator's DSN in {state}/)"
+    )
+    say(f"  tills' stream {keys.pos}")
+    say(f"  tills' Redis  {till_url(settings, tenant)}")
+    say(
+        f"\nA token of role support for tenant {tenant}, good for 12 hours (others: pointbank token --help):\n"
+    )
+    say(f"export TOKEN={token}\n")
+    say("Try:\n")
+    say(
+        f'curl -s {deployment.base_url}/v1/members/lookup -H "Authorization: Bearer $TOKEN" '
+        "-H 'Content-Type: application/json' -d '{\"external_id\": \"crm-889120\"}'\n"
+    )

@@ -1,0 +1,83 @@
+"""Tenants for tests: a database each, on the session's servers; and a service's process around handlers of the test."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+from prometheus_client import CollectorRegistry
+
+from shared.config import Settings
+from shared.db import role_of
+from shared.messaging.bus import Bus, redis_client
+from shared.messaging.commands import Handlers
+from shared.metrics import Metrics
+from shared.runtime import Blueprint, Job, TenantRuntime, open_tenant_pool
+from shared.tenants import Tenant
+from shared.tenants.directory import Directory
+from shared.tenants.provision import create_tenant
+
+
+async def new_tenant(settings: Settings) -> Tenant:
+    """A tenant with all its schemas, under a code of its own."""
+    code = f"t{secrets.token_hex(4)}"
+    await create_tenant(settings, code)
+    directory = Directory(settings, "earn")
+    await directory.open()
+    try:
+        [listed] = [one for one in await directory.tenants() if one.tenant.code == code]
+    finally:
+        await directory.close()
+    return listed.tenant
+
+
+async def connect_as(settings: Settings, tenant: Tenant, service: str) -> asyncpg.Connection[asyncpg.Record]:
+    """A connection with a service's own role, or the auditor's."""
+    role = role_of(tenant.code, service)
+    return await asyncpg.connect(
+        host=tenant.host,
+        port=tenant.port,
+        database=tenant.database,
+        user=role,
+        password=settings.password_of(service, role),
+    )
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings,
+    tenant: Tenant,
+    service: str,
+    handlers: Handlers,
+    *,
+    hears: tuple[str, ...] = (),
+    jobs: tuple[Job, ...] = (),
+) -> AsyncIterator[TenantRuntime]:
+    """One service's process for one tenant, with these handlers; stopped in order at the end."""
+    directory = Directory(settings, service)
+    await directory.open()
+    redis, relay_redis = redis_client(settings.redis_url), redis_client(settings.relay_redis_url)
+    bus = Bus(settings.redis_url, connections=64)
+    await bus.start()
+    runtime = TenantRuntime(
+        Blueprint(name=service, handlers=handlers, hears=hears, jobs=jobs),
+        tenant,
+        settings=settings,
+        pool=await open_tenant_pool(settings, tenant, service),
+        redis=redis,
+        relay_redis=relay_redis,
+        bus=bus,
+        directory=directory,
+        metrics=Metrics(CollectorRegistry(), service),
+    )
+    try:
+        await runtime.start()
+        yield runtime
+    finally:
+        await runtime.stop()
+        await bus.stop()
+        await redis.aclose()
+        await relay_redis.aclose()
+        await directory.close()
