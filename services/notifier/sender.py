@@ -7,6 +7,7 @@ counts it. A message that was sent and settled never goes out again.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -17,11 +18,14 @@ import structlog
 from services.notifier import store
 from services.notifier.channels import CHANNELS, Channel, Message
 from services.notifier.domain import GIVE_UP_AFTER, pause_after
+from services.notifier.handlers import Settle, sender_wake
 from services.notifier.store import Claimed, Settled
 from services.notifier.texts import language_of, render
-from shared.db import Pool
+from shared.runtime import TenantRuntime
 
 AT_ONCE = 500
+POLL_S = 1.0
+IDLE_POLL_S = 5.0
 LEASE = timedelta(seconds=60)
 SEND_TIMEOUT_S = 45.0
 """For a whole batch, and less than the lease: nobody may take over what is still on its way."""
@@ -31,10 +35,50 @@ IN_FLIGHT = 16
 _log = structlog.get_logger(__name__)
 
 
-async def claim(pool: Pool) -> list[Claimed]:
-    """The next batch that is due, leased to this sender."""
-    async with pool.acquire() as db:
-        return await store.claim(db, most=AT_ONCE, lease=LEASE)
+async def send_all(runtime: TenantRuntime) -> None:
+    """Sends whatever is due, then waits to be woken; looks by itself every second, less often while nothing comes."""
+    wake = sender_wake(runtime.cache)
+    pause = POLL_S
+    while True:
+        wake.clear()
+        while await _send_batch(runtime):
+            pause = POLL_S
+        try:
+            await asyncio.wait_for(wake.wait(), pause)
+            pause = POLL_S
+        except TimeoutError:
+            pause = min(2 * pause, IDLE_POLL_S)
+
+
+async def _send_batch(runtime: TenantRuntime) -> bool:
+    """Claims, sends and settles one batch, also when it is told to stop meanwhile; False when nothing was due."""
+    work = asyncio.create_task(send_due(runtime))
+    try:
+        return await asyncio.shield(work) > 0
+    except asyncio.CancelledError:
+        # What was claimed is finished: a message that left must be known to have left.
+        await asyncio.gather(work, return_exceptions=True)
+        raise
+
+
+async def send_due(runtime: TenantRuntime, channels: Mapping[str, Channel] = CHANNELS) -> int:
+    """Sends one batch of what is due; gives how many messages that was."""
+    async with runtime.read() as db:
+        claimed = await store.claim(db, most=AT_ONCE, lease=LEASE)
+    if claimed:
+        settled = await send(claimed, channels)
+        await runtime.do(Settle(settled), job="sender")
+        for (channel, outcome), count in Counter(map(_outcome, settled)).items():
+            runtime.metrics.message(runtime.code, channel, outcome, count)
+    return len(claimed)
+
+
+def _outcome(settled: Settled) -> tuple[str, str]:
+    """The labels of the metric. `repeated`: taken over from a sender that may have sent it before."""
+    outcome = "retry" if settled.state == "due" else settled.state
+    if outcome == "delivered" and settled.claimed.takeovers:
+        outcome = "repeated"
+    return settled.claimed.channel, outcome
 
 
 async def send(batch: Sequence[Claimed], channels: Mapping[str, Channel] = CHANNELS) -> tuple[Settled, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -56,6 +57,7 @@ async def learn_programmes(tx: Tx, items: Sequence[Item[ProgrammeActivated]]) ->
             for item in items
         ],
     )
+    tx.after_commit(settle_wake(tx.cache).set)
     return [Done()] * len(items)
 
 
@@ -264,6 +266,13 @@ def _waited(programme: str, one: Unplaced) -> Fact:
 def _job_item(*, cause: str, request_id: str) -> Item[None]:
     """Stands for the event that a settled change goes back to, so that the change names its real cause."""
     return Item(None, FromJob("settle"), request_id=request_id, actor="tiers", causation_id=cause)
+
+
+def settle_wake(cache: dict[Any, Any]) -> asyncio.Event:
+    """Set when a programme was learned; the job's poll is the second guard."""
+    wake = cache.setdefault("settle_wake", asyncio.Event())
+    assert isinstance(wake, asyncio.Event)
+    return wake
 
 
 def _cause(item: Item[Any]) -> str:

@@ -214,3 +214,45 @@ async def unjudged(db: Connection, programme: str, version: int, most: int) -> l
 async def unsettled(db: Connection) -> list[tuple[str, int]]:
     """Programmes, each with its latest version, that have something to settle."""
     return [(row["programme"], row["version"]) for row in await queries.unsettled(db)]
+
+
+class Found(NamedTuple):
+    """A wallet's standing as a reader sees it."""
+
+    member_id: UUID
+    programme: str
+    standing: Standing
+
+
+async def standing_of(db: Connection, wallet_id: UUID) -> Found | None:
+    """Where a wallet stands; None for one that nothing was heard of."""
+    row = await queries.standing_of(db, wallet_id=wallet_id)
+    if row is None:
+        return None
+    return Found(
+        row["member_id"],
+        row["programme"],
+        Standing(row["tier"], row["since"], row["until"], row["sequence"]),
+    )
+
+
+async def history_page(db: Connection, wallet_id: UUID, *, before: int, most: int) -> list[dict[str, Any]]:
+    """A wallet's changes before a sequence, newest first, as they are shown."""
+    rows = await queries.history_page(db, wallet_id=wallet_id, before=before, most=most)
+    return [
+        {
+            "sequence": row["sequence"],
+            "from": row["from_tier"],
+            "to": row["to_tier"],
+            "direction": row["direction"],
+            "rule": msgspec.Raw(row["rule"].encode()),
+            "numbers": msgspec.Raw(row["numbers"].encode()),
+            "programme": row["programme"],
+            "programme_version": row["programme_version"],
+            "effective_at": row["effective_at"],
+            "until": row["until"],
+            "cause": row["cause"],
+            "recorded_at": row["recorded_at"],
+        }
+        for row in rows
+    ]
