@@ -1,0 +1,104 @@
+"""Which events have something to say, and to whom a reply goes."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from services.notifier.domain import Told, goes_to_till, message_of, pause_after
+from shared.events import Balance, BillRecorded, BillRejected, PointsCredited, TierChanged
+from shared.money import worth
+
+MEMBER, WALLET, BILL = (UUID(int=n) for n in (1, 2, 3))
+AT = datetime(2026, 11, 22, 8, 31, tzinfo=UTC)
+
+
+def credited(kind: str = "earn", points: int = 108) -> PointsCredited:
+    nothing = worth(0, "0.10", "SAR")
+    return PointsCredited(
+        posting_id=UUID(int=4),
+        kind=kind,
+        wallet_id=WALLET,
+        member_id=MEMBER,
+        programme="shops",
+        bill_id=BILL,
+        effective_at=AT,
+        posted_at=AT,
+        credited=worth(points, "0.10", "SAR"),
+        lots=(),
+        balance=Balance(available=nothing, held=nothing, reserved=nothing),
+    )
+
+
+def changed(from_: str | None, to: str, direction: str) -> TierChanged:
+    return TierChanged(
+        wallet_id=WALLET,
+        member_id=MEMBER,
+        programme="shops",
+        programme_version=1,
+        from_=from_,
+        to=to,
+        name={"en": "Gold", "ar": "ذهبي"},
+        benefits=(),
+        metric="points",
+        numbers={"points": 1000},
+        effective_at=AT,
+        until=None,
+        direction=direction,
+    )
+
+
+@pytest.mark.parametrize(("kind", "template"), [("earn", "earned"), ("earn_held", "earned_held")])
+def test_earning_is_told_with_its_points_and_money(kind: str, template: str) -> None:
+    told = message_of(credited(kind))
+    assert told == Told(
+        template, MEMBER, WALLET, "shops", '{"points":108,"amount_minor":1080,"currency":"SAR"}'
+    )
+
+
+def test_other_postings_are_not_told() -> None:
+    assert message_of(credited("return")) is None
+
+
+def test_an_upgrade_is_told_with_the_tiers_names() -> None:
+    told = message_of(changed("silver", "gold", "up"))
+    assert told is not None
+    assert (told.template, msgspec.json.decode(told.facts)) == (
+        "reached",
+        {"tier": {"en": "Gold", "ar": "ذهبي"}},
+    )
+
+
+@pytest.mark.parametrize(
+    ("from_", "to", "direction"),
+    [
+        (None, "blue", "entry"),
+        ("gold", "gold", "kept"),
+        ("gold", "silver", "down"),
+        ("bronze", "blue", "moved"),
+    ],
+)
+def test_no_other_change_of_tier_is_told(from_: str | None, to: str, direction: str) -> None:
+    assert message_of(changed(from_, to, direction)) is None
+
+
+def test_a_bill_goes_to_its_till_unless_it_came_by_http() -> None:
+    by_http = BillRecorded(
+        bill_id=BILL, status="earned", merchant="m", bill_ref="r", occurred_at=AT, accruals=()
+    )
+    assert not goes_to_till(by_http)
+    assert goes_to_till(msgspec.structs.replace(by_http, stream_id="1-0", source="/pos/m/T1", event_id="r"))
+
+
+def test_an_entry_that_nobody_could_read_has_a_reply_too() -> None:
+    unreadable = BillRejected(
+        stream_id="1-0", source=None, event_id=None, merchant=None, bill_ref=None, code="not_json", detail="-"
+    )
+    assert goes_to_till(unreadable)
+
+
+def test_pauses_double_and_end_at_an_hour() -> None:
+    assert timedelta(seconds=0.5) <= pause_after(1) <= timedelta(seconds=1)
+    assert timedelta(seconds=4) <= pause_after(4) <= timedelta(seconds=8)
+    assert timedelta(minutes=30) <= pause_after(70) <= timedelta(hours=1)
