@@ -14,25 +14,28 @@ from pointbank.generate.points import expected_points
 
 __all__ = ["Bill", "Person", "expected_points", "generate", "json_lines", "people"]
 
+NOW = datetime.fromisoformat("2026-11-22T12:00:00+03:00")
+"""The end of the days that `json_lines` tells of: a fixed one, for equal arguments give equal lines."""
+
 
 def json_lines(
     bills: int,
     members: int,
     seed: int,
     *,
-    now: datetime,
+    now: datetime = NOW,
     days: float = 2,
     anonymous: Fraction = Fraction(1, 100),
     repeated: Fraction = Fraction(0),
-) -> Iterator[bytes]:
-    """The lines of `pointbank generate`: `{"member": ...}` for each member, then `{"bill": ...}`, newline included.
+) -> Iterator[str]:
+    """The lines of `pointbank generate`, without their ends: `{"member": ...}` each, then `{"bill": ...}` each.
 
-    Equal arguments give equal bytes. No card is known yet: who would show one is named by the external id.
+    No card is known yet: who would show one is named by the external id.
     """
     encode = msgspec.json.Encoder().encode
     known = people(members, seed)
     for person in known:
-        yield encode({"member": person}) + b"\n"
+        yield encode({"member": person}).decode()
     for bill in generate(bills, members, seed, now=now, days=days, anonymous=anonymous, repeated=repeated):
         who = known[bill.member] if bill.member is not None else None
-        yield encode({"bill": bill.body(who)}) + b"\n"
+        yield encode({"bill": bill.body(who)}).decode()

@@ -1,0 +1,89 @@
+"""What the demo shows at its end: the figures, new and total, and the ten invariants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from pointbank.demo.arithmetic import Expected
+from pointbank.figures import Figures
+
+LADDER = ("blue", "silver", "gold")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The books at one moment: by the generator's own arithmetic, and as the services keep them."""
+
+    expected: Expected
+    kept: Figures
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """`holds` None: not checked here, and `told` says where."""
+
+    number: int
+    name: str
+    holds: bool | None
+    told: str
+
+
+def show_figures(console: Console, *, before: Moment, after: Moment, bills: int, seconds: float) -> bool:
+    """Prints the figures; whether each expected one equals the ledger's, in total."""
+    rows = _compared(before, after)
+    table = Table(title="What came of it", title_justify="left")
+    table.add_column("")
+    for name in ("new: expected", "new: kept", "total: expected", "total: kept"):
+        table.add_column(name, justify="right")
+    for name, new_expected, new_kept, expected, kept in rows:
+        style = "" if (new_expected, expected) == (new_kept, kept) else "bold red"
+        table.add_row(
+            name, *(f"{value:,}" for value in (new_expected, new_kept, expected, kept)), style=style
+        )
+    for tier in LADDER:
+        now, then = after.kept.tiers.get(tier, 0), before.kept.tiers.get(tier, 0)
+        table.add_row(f"members in {tier}", "", f"{now - then:+,}", "", f"{now:,}")
+    for state, now in sorted(after.kept.messages.items()):
+        table.add_row(
+            f"messages {state}", "", f"{now - before.kept.messages.get(state, 0):,}", "", f"{now:,}"
+        )
+    table.add_row("bills/s, first offer to settled", "", f"{bills / seconds:,.0f}", "", "")
+    console.print(table)
+    return all(row[1] == row[2] and row[3] == row[4] for row in rows)
+
+
+def show_invariants(console: Console, invariants: list[Invariant]) -> bool:
+    """Prints the ten; whether none is broken."""
+    table = Table(title="What must never break", title_justify="left")
+    table.add_column("", justify="right")
+    table.add_column("invariant")
+    table.add_column("")
+    table.add_column("checked")
+    words = {True: "[green]holds[/]", False: "[bold red]BROKEN[/]", None: "[dim]elsewhere[/]"}
+    for one in invariants:
+        table.add_row(str(one.number), one.name, words[one.holds], one.told)
+    console.print(table)
+    return all(one.holds is not False for one in invariants)
+
+
+def _compared(before: Moment, after: Moment) -> list[tuple[str, int, int, int, int]]:
+    def row(name: str, was: tuple[int, int], now: tuple[int, int]) -> tuple[str, int, int, int, int]:
+        return name, now[0] - was[0], now[1] - was[1], now[0], now[1]
+
+    def pairs(moment: Moment) -> dict[str, tuple[int, int]]:
+        wanted, kept = moment.expected, moment.kept
+        return {
+            "bills": (wanted.bills, kept.bills),
+            "members": (len(wanted.members), kept.members),
+            "points earned": (wanted.points, kept.buckets["earned"]),
+            "points available": (wanted.available, kept.buckets["available"]),
+            "points held": (0, kept.buckets["held"]),
+            "points reserved": (0, kept.buckets["reserved"]),
+            "points redeemed": (wanted.redeemed, kept.buckets["redeemed"]),
+        }
+
+    then, now = pairs(before), pairs(after)
+    return [row(name, then[name], now[name]) for name in now]

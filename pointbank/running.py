@@ -1,0 +1,120 @@
+"""The whole of Pointbank, running: servers where none are configured, and the all-in-one process as a child."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from pathlib import Path
+from subprocess import DEVNULL, Popen
+
+from pointbank import embedded
+from pointbank.api import Token
+from pointbank.embedded.process import SELF, START_S, CannotStart, Child, free_port, launch_command
+from pointbank.tokens import DevKeys, dev_keys, issue
+from shared.config import Settings
+from shared.db import Connection, connect, database_of, role_of
+
+AUDITOR = "auditor"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Where it runs. `settings` are an administrator's; `child` is the process that serves `base_url`."""
+
+    settings: Settings
+    base_url: str
+    keys: DevKeys = field(repr=False)
+    how: str
+    child: Child
+
+    def token(self, tenant: str) -> Token:
+        """Issues tokens of this tenant, each with the scopes of the role asked for."""
+        return lambda role: issue(self.keys, role=role, tenant=tenant, subject=f"{role}@{tenant}")
+
+    async def auditor(self, tenant: str) -> Connection:
+        """A connection that may read everything of this tenant and change nothing."""
+        return await self.login(tenant, AUDITOR)
+
+    async def login(self, tenant: str, part: str) -> Connection:
+        """A connection to the tenant's database as the login role of a service, or as the auditor."""
+        role = role_of(tenant, part)
+        return await connect(
+            "postgresql://",
+            host=self.settings.postgres_host,
+            port=self.settings.postgres_port,
+            database=database_of(tenant),
+            user=role,
+            password=self.settings.password_of(part, role),
+        )
+
+
+@contextmanager
+def running(state: Path, *, port: int | None = None) -> Iterator[Deployment]:
+    """Everything up, data in `state`; CannotStart when that isn't possible. At the end all that was started stops.
+
+    Use it from the main thread: the child is bound to the life of the thread that starts it.
+    """
+    with embedded.servers(state) as servers:
+        state = state.resolve()
+        state.mkdir(parents=True, exist_ok=True)
+        keys = dev_keys(state / "keys")
+        settings = Settings(
+            postgres_dsn=servers.postgres_dsn,
+            redis_url=servers.redis_url,
+            secret=os.environ.get("POINTBANK_SECRET") or embedded.secret_file(state / "secret"),
+            jwt_keys=str(keys.jwks),
+        )
+        port = port or free_port()
+        child = _spawn(settings, port=port, log=state / "pointbank.log")
+        try:
+            _wait_until_it_answers(child, port)
+            yield Deployment(settings, f"http://127.0.0.1:{port}", keys, servers.how, child)
+        finally:
+            child.stop()
+
+
+def _spawn(settings: Settings, *, port: int, log: Path) -> Child:
+    assert settings.secret is not None
+    # No administrator's DSN: the services log in with their own roles, and find nothing else in their environment.
+    environment = {name: value for name, value in os.environ.items() if name != "POINTBANK_POSTGRES_DSN"} | {
+        "POINTBANK_POSTGRES_HOST": settings.postgres_host,
+        "POINTBANK_POSTGRES_PORT": str(settings.postgres_port),
+        "POINTBANK_REDIS_URL": settings.redis_url,
+        "POINTBANK_SECRET": settings.secret,
+        "POINTBANK_JWT_KEYS": settings.jwt_keys or "",
+    }
+    command = [sys.executable, "-m", "uvicorn", "--factory", "pointbank.allinone:create"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--log-level", "warning"]
+    with log.open("ab") as out:
+        process = Popen(
+            launch_command(SELF, signal.SIGTERM, command),
+            stdin=DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is ours: the services stop after what still needs them
+        )
+    return Child(process, log, signal.SIGTERM)
+
+
+def _wait_until_it_answers(child: Child, port: int) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        child.must_run()
+        connection = HTTPConnection("127.0.0.1", port, timeout=2)
+        try:
+            connection.request("GET", "/livez")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            pass  # not listening yet
+        finally:
+            connection.close()
+        time.sleep(0.05)
+    raise CannotStart(f"the services do not answer on port {port}; see {child.log}")

@@ -1,0 +1,105 @@
+"""The API's client against a server that answers as told: what is repeated, and what is journalled."""
+
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from pointbank.api import Api, Call, CallFailed
+from pointbank.journal import Acknowledged, Called, Journal, read
+
+Answers = list[tuple[int, Any] | None]  # None: the connection breaks
+
+
+class Server(ThreadingHTTPServer):
+    answers: Answers
+    seen: list[tuple[str, str | None, str | None]]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        assert isinstance(self.server, Server)
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.seen.append((self.path, self.headers["Idempotency-Key"], self.headers["Authorization"]))
+        answer = self.server.answers.pop(0) if self.server.answers else (201, {"path": self.path})
+        if answer is None:
+            self.close_connection = True
+            return
+        body = json.dumps(answer[1]).encode()
+        self.send_response(answer[0])
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(("127.0.0.1", 0), Handler) as running:
+        running.answers, running.seen = [], []
+        thread = Thread(target=running.serve_forever)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def api(server: Server, **more: Any) -> Api:
+    tokens = iter(f"token-{number}" for number in range(100))
+    return Api(f"http://127.0.0.1:{server.server_port}", lambda _: next(tokens), **more)
+
+
+async def test_a_broken_connection_and_a_passing_refusal_are_repeated_under_the_same_key(
+    server: Server,
+) -> None:
+    server.answers = [
+        None,
+        (503, {"code": "tenant_unavailable"}),
+        (409, {"code": "idempotency_key_in_flight"}),
+    ]
+    async with api(server) as client:
+        assert await client.call("POST", "/v1/bills", {"a": 1}, key="k1") == {"path": "/v1/bills"}
+    assert [seen[:2] for seen in server.seen] == [("/v1/bills", "k1")] * 4
+
+
+async def test_an_expired_token_is_renewed_once(server: Server) -> None:
+    server.answers = [(401, {"code": "token_expired"})]
+    async with api(server) as client:
+        await client.call("POST", "/v1/bills", {}, key="k1")
+    assert [seen[2] for seen in server.seen] == ["Bearer token-0", "Bearer token-1"]
+    server.answers = [(401, {"code": "token_invalid"})] * 2
+    async with api(server) as client:
+        with pytest.raises(CallFailed, match="token_invalid"):
+            await client.call("POST", "/v1/bills", {}, key="k2")
+
+
+async def test_a_decided_refusal_is_not_repeated(server: Server) -> None:
+    server.answers = [(409, {"code": "bill_conflict"})]
+    async with api(server) as client:
+        with pytest.raises(CallFailed, match="bill_conflict"):
+            await client.call("POST", "/v1/bills", {}, key="k1")
+    assert len(server.seen) == 1
+
+
+async def test_writes_are_journalled_before_and_after_and_answers_keep_their_order(
+    server: Server, tmp_path: Path
+) -> None:
+    with Journal(tmp_path / "till.jsonl", tenant="demo", cell="main") as journal:
+        async with api(server, journal=journal, connections=8) as client:
+            calls = [Call("POST", f"/v1/{number}", {"n": number}, key=str(number)) for number in range(450)]
+            calls.append(Call("POST", "/v1/members", {"name": "Noor"}, key="told", told=False))
+            found = [answer.json()["path"] async for _, answer in client.call_many(calls)]
+    assert found == [call.path for call in calls]
+    entries = list(read(tmp_path / "till.jsonl"))
+    called = [entry for entry in entries if isinstance(entry, Called)]
+    assert [entry.key for entry in called] == [call.key for call in calls]
+    assert [entry.key for entry in entries if isinstance(entry, Acknowledged)] == [call.key for call in calls]
+    assert b"Noor" not in (tmp_path / "till.jsonl").read_bytes()
