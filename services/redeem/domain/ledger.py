@@ -200,10 +200,11 @@ class Wallet(msgspec.Struct):
         effective_at: datetime,
     ) -> Line:
         """Posts one line: the points leave one bucket, come into the other, and the chain grows by its hash."""
+        posted_at = self._next_moment()
         setattr(self, from_bucket, getattr(self, from_bucket) - points)
         setattr(self, to_bucket, getattr(self, to_bucket) + points)
+        self.last_posted_at = posted_at
         self.seq = seq = self.seq + 1
-        self.last_posted_at = posted_at = self._next_moment()
         line = (
             self.wallet_id,
             seq,
