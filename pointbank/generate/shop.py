@@ -133,7 +133,7 @@ def _line(rng: Random, number: int, product: Product) -> dict[str, Any]:
         grams = rng.randrange(150, 2500, 5)
         quantity, full = f"{grams // 1000}.{grams % 1000:03d}", product.price_minor * grams // 1000
     else:
-        pieces = rng.choices((1, 2, 3, 6), weights=(70, 20, 7, 3))[0]
+        pieces = 1 if product is DELIVERY else rng.choices((1, 2, 3, 6), weights=(70, 20, 7, 3))[0]
         quantity, full = str(pieces), product.price_minor * pieces
     discount = full * rng.choice((5, 10, 20)) // 100 if product is not DELIVERY and rng.random() < 0.15 else 0
     paid = full - discount

@@ -49,7 +49,7 @@ def test_each_bill_is_worked_out_with_the_tier_that_its_answer_names() -> None:
 
 
 def test_an_answer_that_differs_is_named() -> None:
-    entries = [
+    entries: list[AnyEntry] = [
         offered("1", 9000),
         answered("1", "earned", points=91),
         offered("2", 100),
