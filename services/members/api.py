@@ -1,0 +1,261 @@
+"""The HTTP side of members: bodies in, commands to the lane, answers out."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import Body as FromBody
+from fastapi import Path
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
+from pydantic_core import PydanticCustomError
+from starlette.responses import Response
+
+from services.members import store
+from services.members.domain import Claim, Consent, Enrolment, Merchant, Programmes
+from services.members.handlers import ActivateProgramme, DraftProgramme, EnrolMember, PutMerchant
+from shared.errors import NotFound, Refusal
+from shared.http.bodies import Body
+from shared.http.cursors import answer
+from shared.http.openapi import problems
+from shared.http.routing import Router
+from shared.http.writes import Read, Write, reads, writes
+from shared.identity import IdentityKind, identify, normalise
+from shared.programme.model import Code, Locale, Localized, Text
+
+Channel = Literal["store", "ecom", "app", "kiosk", "call_center", "partner"]
+
+
+def _normal(kind: IdentityKind) -> AfterValidator:
+    def normal(value: str) -> str:
+        try:
+            return normalise(kind, value)
+        except Refusal as refusal:
+            raise PydanticCustomError(refusal.code, refusal.detail) from None
+
+    return AfterValidator(normal)
+
+
+Mobile = Annotated[str, _normal("mobile")]
+Email = Annotated[str, _normal("email")]
+ExternalId = Annotated[str, _normal("external_id")]
+
+
+class ConsentBody(Body):
+    """What the member agreed to."""
+
+    accepted: bool
+    terms_version: Annotated[str, Field(min_length=1, max_length=64)]
+    accepted_at: AwareDatetime
+
+
+class MemberBody(Body):
+    """Who wants to take part. Without `programmes`: in every active one."""
+
+    external_id: ExternalId | None = None
+    mobile: Mobile | None = None
+    email: Email | None = None
+    name: Text | None = None
+    locale: Locale = "en"
+    channel: Channel
+    programmes: Annotated[list[Code], Field(min_length=1, max_length=100)] | None = None
+    consent: ConsentBody
+
+
+class LookupBody(Body):
+    """Exactly one identity."""
+
+    member_id: str | None = None
+    card_id: str | None = None
+    card_number: str | None = None
+    mobile: str | None = None
+    email: str | None = None
+    external_id: str | None = None
+
+
+class MerchantBody(Body):
+    """A merchant as it shall be."""
+
+    brand: Text | None = None
+    name: Localized
+    terminals: Annotated[list[Code], Field(max_length=10_000)] = Field(default=[])
+
+
+class CardOut(BaseModel):
+    card_id: UUID
+    card_number: str
+
+
+class WalletOut(BaseModel):
+    programme: str
+    wallet_id: UUID
+    card: CardOut | None
+
+
+class MemberOut(BaseModel):
+    member_id: UUID
+    status: Literal["active", "blocked", "closed"]
+    locale: str
+    wallets: list[WalletOut]
+
+
+class MerchantOut(BaseModel):
+    merchant: str
+    brand: str | None
+    name: dict[str, str]
+    terminals: list[str]
+    version: int
+
+
+class VersionOut(BaseModel):
+    programme: str
+    version: int
+    status: Literal["draft", "active", "superseded"]
+    document: dict[str, Any]
+    created_at: AwareDatetime
+    activated_at: AwareDatetime | None
+
+
+class VersionSummaryOut(BaseModel):
+    version: int
+    status: Literal["draft", "active", "superseded"]
+    created_at: AwareDatetime
+    activated_at: AwareDatetime | None
+
+
+class ProgrammeOut(BaseModel):
+    programme: str
+    active_version: int | None
+    versions: list[VersionSummaryOut]
+
+
+class ProgrammeListedOut(BaseModel):
+    programme: str
+    active_version: int | None
+    latest_version: int
+
+
+class ProgrammesOut(BaseModel):
+    programmes: list[ProgrammeListedOut]
+
+
+VersionNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
+
+programmes = Router(prefix="/v1/programmes", tags=["programmes"])
+merchants = Router(prefix="/v1/merchants", tags=["merchants"])
+members = Router(prefix="/v1/members", tags=["members"])
+ROUTERS = (programmes, merchants, members)
+
+
+@programmes.post("", status_code=201, response_model=VersionOut, responses=problems("programme_invalid"))
+async def draft_programme(
+    document: Annotated[dict[str, Any], FromBody()], call: Annotated[Write, writes("programmes:write")]
+) -> Response:
+    """Keeps a programme document, version 1 of the format, as a new draft. All its mistakes are told at once."""
+    return await call.submit(DraftProgramme(document))
+
+
+@programmes.get("", response_model=ProgrammesOut)
+async def list_programmes(call: Annotated[Read, reads("programmes:read")]) -> Response:
+    """Every programme with its active and its latest version."""
+    async with call.tenant.read() as db:
+        return answer(Programmes(await store.all_programmes(db)))
+
+
+@programmes.get("/{programme}", response_model=ProgrammeOut)
+async def get_programme(programme: Code, call: Annotated[Read, reads("programmes:read")]) -> Response:
+    """A programme's versions, the latest first."""
+    async with call.tenant.read() as db:
+        found = await store.programme_summary(db, programme)
+    if found is None:
+        raise NotFound("There is no such programme.")
+    return answer(found)
+
+
+@programmes.get("/{programme}/versions/{version}", response_model=VersionOut)
+async def get_programme_version(
+    programme: Code, version: VersionNumber, call: Annotated[Read, reads("programmes:read")]
+) -> Response:
+    """One version with its document."""
+    async with call.tenant.read() as db:
+        found = await store.programme_version(db, programme, version)
+    if found is None:
+        raise NotFound("There is no such version of a programme.")
+    return answer(found)
+
+
+@programmes.post(
+    "/{programme}/versions/{version}/activate",
+    response_model=VersionOut,
+    responses=problems("not_found", "version_not_draft", "programme_invalid"),
+)
+async def activate_programme(
+    programme: Code, version: VersionNumber, call: Annotated[Write, writes("programmes:activate")]
+) -> Response:
+    """Makes a draft the version that judges from now on; the one before it is superseded."""
+    return await call.submit(ActivateProgramme(programme, version))
+
+
+@merchants.put("/{merchant}", response_model=MerchantOut)
+async def put_merchant(
+    merchant: Code, body: MerchantBody, call: Annotated[Write, writes("merchants:write")]
+) -> Response:
+    """Makes a merchant (201), or changes it to be so (200)."""
+    call.principal.at_merchant(merchant)
+    terminals = list(dict.fromkeys(body.terminals))
+    return await call.submit(PutMerchant(Merchant(merchant, body.brand, body.name, terminals, 0)))
+
+
+@members.post(
+    "",
+    status_code=201,
+    response_model=MemberOut,
+    responses=problems(
+        "identity_taken", "identity_malformed", "consent_required", "programme_unknown", "occurred_in_future"
+    ),
+)
+async def enrol_member(body: MemberBody, call: Annotated[Write, writes("members:write")]) -> Response:
+    """Enrols a member with a wallet and a card in each programme."""
+    consent = body.consent
+    return await call.submit(
+        EnrolMember(
+            Enrolment(
+                locale=body.locale,
+                channel=body.channel,
+                programmes=None if body.programmes is None else tuple(dict.fromkeys(body.programmes)),
+                consent=Consent(consent.accepted, consent.terms_version, consent.accepted_at),
+                name=body.name,
+                mobile=body.mobile,
+                email=body.email,
+                external_id=body.external_id,
+            )
+        )
+    )
+
+
+@members.post(
+    "/lookup",
+    response_model=MemberOut,
+    responses=problems("not_found", "identity_ambiguous", "identity_malformed", "card_check_digit"),
+)
+async def look_up_member(body: LookupBody, call: Annotated[Read, reads("members:read")]) -> Response:
+    """The member of an identity. A read: identities stand in a body because URLs end in logs."""
+    identity = identify(call.tenant.tenant.identity_key, body.model_dump(), pointer="")
+    async with call.tenant.read() as db:
+        if identity.kind == "member_id":
+            assert body.member_id is not None
+            member_id: UUID | None = UUID(body.member_id)
+        else:
+            member_id = await store.member_by_identity(db, Claim(identity.kind, identity.hash))
+        found = await store.member(db, member_id) if member_id is not None else None
+    if found is None:
+        raise NotFound("No member has this identity.")
+    return answer(found)
+
+
+@members.get("/{member_id}", response_model=MemberOut)
+async def get_member(member_id: UUID, call: Annotated[Read, reads("members:read")]) -> Response:
+    """A member with wallets and cards."""
+    async with call.tenant.read() as db:
+        found = await store.member(db, member_id)
+    if found is None:
+        raise NotFound("There is no such member.")
+    return answer(found)

@@ -1,0 +1,15 @@
+"""The process of members: `uvicorn --factory services.members.app:create`."""
+
+from fastapi import FastAPI
+
+from services.members.api import ROUTERS
+from services.members.handlers import HEARS, ON
+from shared.config import Settings
+from shared.service import create_service
+
+
+def create(settings: Settings | None = None) -> FastAPI:
+    """The app; settings come from the environment unless given."""
+    return create_service(
+        "members", "Pointbank members", handlers=ON, hears=HEARS, routers=ROUTERS, settings=settings
+    )
