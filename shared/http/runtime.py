@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from shared.clock import Clock
 from shared.db import Connection
 from shared.messaging.commands import Item, Outcome
+from shared.tenants import Tenant
 
 
 class Check(NamedTuple):
@@ -29,6 +30,9 @@ class TenantRuntime(Protocol):
 
     @property
     def code(self) -> str: ...
+
+    @property
+    def tenant(self) -> Tenant: ...
 
     @property
     def lane(self) -> Lane: ...
