@@ -49,6 +49,8 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # Asked on every call whether it is wanted, it costs more than finding the route.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         exception_handlers={
             Refusal: on_refusal,
             HTTPException: on_http_exception,
@@ -59,10 +61,10 @@ def create_app(
     app.state.waiting = {}
     app.state.metrics = Metrics(CollectorRegistry(), service)
     app.state.verifier = Verifier(keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
-    app.router.routes.extend(health_routes())
     for router in routers:
         # As they are, not by include_router: one flat list is matched in microseconds.
         app.router.routes.extend(router.routes)
+    app.router.routes.extend(health_routes())
     app.add_middleware(Shell, service=service, metrics=app.state.metrics)
 
     def document() -> Document:

@@ -169,20 +169,18 @@ class Guard:
         self.scopes = scopes
 
     async def admit(self, connection: HTTPConnection) -> tuple[Principal, TenantRuntime]:
-        """The caller and the tenant; who was let in once is not asked for the token again in the same call."""
+        """The caller and the tenant; both are noted with the call."""
+        app = connection.scope["app"]
         call = call_of(connection.scope)
-        if call.principal is None:
-            verifier: Verifier = connection.app.state.verifier
-            call.principal = await verifier.verify(_bearer(connection))
-        if missing := [scope for scope in self.scopes if scope not in call.principal.scopes]:
+        call.principal = principal = await app.state.verifier.verify(_bearer(connection))
+        if missing := [scope for scope in self.scopes if scope not in principal.scopes]:
             raise ScopeMissing(f"This needs the scope {' '.join(missing)}.")
-        if call.tenant is None:
-            runtime: Runtime | None = getattr(connection.app.state, "runtime", None)
-            if runtime is None:
-                raise TenantUnavailable("The service is starting or stopping.")
-            call.tenant = runtime.tenant(call.principal.tenant)
-            bind_contextvars(tenant=call.principal.tenant)
-        return call.principal, call.tenant
+        runtime: Runtime | None = app.state.runtime
+        if runtime is None:
+            raise TenantUnavailable("The service is starting or stopping.")
+        call.tenant = tenant = runtime.tenant(principal.tenant)
+        bind_contextvars(tenant=principal.tenant)
+        return principal, tenant
 
 
 class _Require(Guard):

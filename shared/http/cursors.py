@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Query
+from pydantic import BaseModel
 from starlette.responses import Response
 
 from shared.errors import FieldType
@@ -55,4 +56,13 @@ def page(items: Sequence[Any], next_position: msgspec.Struct | None) -> Response
 
 def answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Any msgspec-encodable content as a JSON answer."""
-    return Response(msgspec.json.encode(content), status, headers=headers, media_type="application/json")
+    return Response(_encode(content), status, headers=headers, media_type="application/json")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_plain).encode

@@ -1,10 +1,15 @@
-"""Routes of the shell: guard first, then the idempotency key, then the body; FastAPI does the rest."""
+"""Routes of the shell: declared to FastAPI as ever, which documents them; called by ourselves, in a fixed order.
 
-from collections.abc import Callable, Coroutine, Iterator
+FastAPI's own call solves dependencies that we don't have, decodes what pydantic can validate as it is, and judges the
+body before it asks who calls.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, cast
 
 from fastapi import APIRouter
-from fastapi.dependencies.models import Dependant
+from fastapi._compat import ModelField
+from fastapi.dependencies.utils import request_params_to_args
 from fastapi.exceptions import RequestValidationError
 from fastapi.requests import Request
 from fastapi.responses import Response
@@ -13,43 +18,57 @@ from pydantic import TypeAdapter
 
 from shared.http.auth import Guard
 from shared.http.bodies import read_body
-from shared.http.writes import Writes, idempotency_key
+from shared.http.cursors import answer
 
 
 class Route(APIRoute):
-    """A route that refuses in a fixed order: 401, 403, 503, 400 and 422. Unknown query parameters are refused too.
+    """A route that refuses in a fixed order: the guards (401, 403, 503, 400), the parameters (422), the body (400, 413, 422).
 
-    A body is validated here, from its JSON: strict types, our pointers. FastAPI sees the finished value.
+    Its dependencies are guards; its parameters stand in path, query and headers; its body is one value, validated from
+    the JSON as it is. What it returns is a Response, or anything that msgspec can encode.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-        dependants = list(_all(self.dependant))
-        guards = guards_of(self)
-        keyed = any(isinstance(guard, Writes) for guard in guards)
-        known = {field.alias for dependant in dependants for field in dependant.query_params}
-        shape, optional = None, False
+        dependant, endpoint = self.dependant, cast(Callable[..., Coroutine[Any, Any, Any]], self.endpoint)
+        guards = [(needed.name, needed.call) for needed in dependant.dependencies]
+        assert all(isinstance(guard, Guard) for _, guard in guards), "a dependency of a route is a guard"
+        assert not dependant.cookie_params, "there are no cookies"
+        assert len(dependant.body_params) <= 1, "a route has one body"
+        known = {field.alias for field in dependant.query_params}
+        body: tuple[str, TypeAdapter[Any], bool] | None = None
         if self.body_field is not None:
-            assert len(self.dependant.body_params) == 1, "a route has one body, a model"
-            shape = TypeAdapter[Any](cast(Any, self.body_field.field_info.annotation))
-            optional = not self.body_field.field_info.is_required()
+            field = dependant.body_params[0]
+            shape = TypeAdapter[Any](cast(Any, field.field_info.annotation))
+            body = field.name, shape, not field.field_info.is_required()
+        status = self.status_code or 200
 
         async def run(request: Request) -> Response:
-            for guard in guards:
-                await guard.admit(request)
-            if keyed:
-                idempotency_key(request)
-            if request.scope["query_string"] and (unknown := set(request.query_params) - known):
+            values: dict[str, Any] = {}
+            for name, guard in guards:
+                found = await cast(Any, guard)(request)
+                if name is not None:
+                    values[name] = found
+            if dependant.path_params:
+                _take(values, dependant.path_params, request.path_params)
+            if dependant.header_params:
+                _take(values, dependant.header_params, request.headers)
+            query = request.query_params if request.scope["query_string"] else {}
+            if unknown := query.keys() - known:
                 raise RequestValidationError(
                     [
                         {"type": "extra_forbidden", "loc": ("query", name), "msg": ""}
                         for name in sorted(unknown)
                     ]
                 )
-            if shape is not None:
-                # Where Request.json() keeps what it decoded: FastAPI asks it and finds our model, already valid.
-                request._json = await read_body(request, shape, optional=optional)  # noqa: SLF001
-            return await handle(request)
+            if known:
+                _take(values, dependant.query_params, request.query_params)
+            if dependant.request_param_name:
+                values[dependant.request_param_name] = request
+            if body is not None:
+                name, shape, optional = body
+                values[name] = await read_body(request, shape, optional=optional)
+            made = await endpoint(**values)
+            return made if isinstance(made, Response) else answer(made, status)
 
         return run
 
@@ -68,11 +87,12 @@ class Router(APIRouter):
 
 def guards_of(route: APIRoute) -> list[Guard]:
     """The guards among a route's dependencies, in order."""
-    needed: list[object] = [dependant.call for dependant in _all(route.dependant)]
+    needed: list[object] = [dependant.call for dependant in route.dependant.dependencies]
     return [call for call in needed if isinstance(call, Guard)]
 
 
-def _all(dependant: Dependant) -> Iterator[Dependant]:
-    yield dependant
-    for needed in dependant.dependencies:
-        yield from _all(needed)
+def _take(values: dict[str, Any], fields: Sequence[ModelField], given: Mapping[str, Any]) -> None:
+    found, errors = request_params_to_args(fields, cast(Any, given))
+    if errors:
+        raise RequestValidationError(errors)
+    values.update(found)

@@ -4,7 +4,7 @@ import re
 import time
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
@@ -53,11 +53,12 @@ class Shell:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                out = MutableHeaders(scope=message)
-                out["X-Request-Id"] = request_id
-                out["X-Content-Type-Options"] = "nosniff"
-                if "cache-control" not in out:
-                    out["Cache-Control"] = "no-store"
+                # Answers are somebody's balance: no cache keeps them, no browser guesses what they are.
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", request_id.encode()),
+                    *_ALWAYS,
+                ]
             await send(message)
 
         with bound_contextvars(service=self._service, request_id=request_id):
@@ -97,6 +98,7 @@ class Shell:
             )
 
 
+_ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 _TOO_LARGE = f"A body has at most {MOST_BYTES} bytes."
 
 

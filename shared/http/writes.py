@@ -125,7 +125,8 @@ def route_of(connection: HTTPConnection) -> str:
 
 def request_hash(connection: HTTPConnection, route: str, canonical_body: bytes) -> bytes:
     """SHA-256 over route, path parameters, query and canonical body: equal for a repeat, whatever its spacing."""
-    said = (route, connection.path_params, sorted(connection.query_params.multi_items()), canonical_body)
+    query = sorted(connection.query_params.multi_items()) if connection.scope["query_string"] else ()
+    said = (route, connection.path_params, query, canonical_body)
     return hashlib.sha256(msgspec.msgpack.encode(said, order="deterministic")).digest()
 
 
