@@ -29,16 +29,17 @@ def till_url(settings: Settings, tenant: str) -> str:
 async def allow_tills(settings: Settings, tenant: str) -> str:
     """Makes (or renews) the Redis user of a tenant's tills; gives its name. Needs an administrator's Redis URL."""
     user, keys = till_user(tenant), Keys(settings.cell, tenant)
+    rules = [
+        *("reset", "on", f">{settings.password_of(PART, user)}", "resetchannels"),
+        *("+ping", "+hello", "+auth", "+client|setinfo", "+client|setname", "+select"),
+        f"(+xadd ~{keys.pos})",
+        f"(+xread +xrange +xrevrange +xinfo|stream +exists %R~{keys.out('*')})",
+    ]
     redis = redis_client(settings.redis_url)
     try:
-        await redis.execute_command(
-            "ACL", "SETUSER", user, "reset", "on", f">{settings.password_of(PART, user)}", "resetchannels",
-            "+ping", "+hello", "+auth", "+client|setinfo", "+client|setname", "+select",
-            f"(+xadd ~{keys.pos})",
-            f"(+xread +xrange +xrevrange +xinfo|stream +exists %R~{keys.out('*')})",
-        )  # fmt: skip
+        await redis.execute_command("ACL", "SETUSER", user, *rules)  # type: ignore[no-untyped-call]
         try:
-            await redis.execute_command("ACL", "SAVE")
+            await redis.execute_command("ACL", "SAVE")  # type: ignore[no-untyped-call]
         except ResponseError as error:
             # A server configured without an aclfile keeps users in memory; its operator knows where they come from.
             if "aclfile" not in str(error).lower():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -181,11 +181,11 @@ class TenantRuntime:
     def troubles(self) -> list[tuple[str, str]]:
         """(check, what is wrong) for each part; an empty text where all is well."""
         found = [(f"relay:{self.code}", self.relay.trouble(after_s=30.0) or "")]
-        for consumer in self.consumers:
-            found.append((f"consumer:{self.code}:{consumer.label}", consumer.trouble(after_s=15.0) or ""))
-        for task in self._tasks:
-            if task.done():
-                found.append((f"task:{self.code}:{task.get_name()}", "has ended"))
+        found += [
+            (f"consumer:{self.code}:{consumer.label}", consumer.trouble(after_s=15.0) or "")
+            for consumer in self.consumers
+        ]
+        found += [(f"task:{self.code}:{task.get_name()}", "has ended") for task in self._tasks if task.done()]
         return found
 
     def _go(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -236,7 +236,3 @@ class Served:
     state: str
     runtime: TenantRuntime | None = None
     trouble: str = ""
-    relisted: int = field(default=0)
-
-
-__all__ = ["Blueprint", "Job", "Served", "Sequence", "TenantRuntime", "open_tenant_pool"]

@@ -50,9 +50,9 @@ class Queries:
 
     def _read(self) -> None:
         text = resources.files(self._package).joinpath(self._file).read_text(encoding="utf-8")
-        adapter = AsyncPGAdapter()
+        adapter = AsyncPGAdapter()  # type: ignore[no-untyped-call]
         # aiosql is generic in the adapter: given a callable it takes what it returns.
-        found = aiosql.from_str(text, lambda: adapter, mandatory_parameters=False)  # type: ignore[arg-type,return-value]
+        found = aiosql.from_str(text, lambda: adapter, mandatory_parameters=False)
         texts = {}
         for name in found.available_queries:
             function = getattr(found, name)

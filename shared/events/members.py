@@ -42,7 +42,7 @@ class MerchantChanged(EventData, frozen=True, kw_only=True):
     merchant: str
     version: int
     brand: str | None = None
-    name: dict[str, str] = {}
+    name: dict[str, str] = msgspec.field(default_factory=dict)
     terminals: tuple[str, ...] = ()
 
 

@@ -54,7 +54,7 @@ class StreamsRedis(Redis):
     read_at: dict[str, float]
     failures: dict[str, int]
 
-    async def xgroup_create(
+    async def xgroup_create(  # type: ignore[override]
         self, name: Any, groupname: Any, id: Any = "$", mkstream: bool = False, **more: Any
     ) -> Any:
         """`$` is never meant: a group starts where its service stands."""
@@ -62,7 +62,9 @@ class StreamsRedis(Redis):
             id = await self.start_at[_text(name)]()
         return await super().xgroup_create(name, groupname, id=id, mkstream=mkstream, **more)
 
-    async def xreadgroup(self, groupname: Any, consumername: Any, streams: Any, **more: Any) -> Any:
+    async def xreadgroup(  # type: ignore[override]
+        self, groupname: Any, consumername: Any, streams: Any, **more: Any
+    ) -> Any:
         """Entries, or nothing after a fault; a lost group is made again at its service's position."""
         name = _text(next(iter(streams)))
         try:
@@ -99,11 +101,11 @@ class _State(RedisConnectionState):
     __slots__ = ()
 
     async def connect(self) -> Redis:
-        client = StreamsRedis.from_pool(ConnectionPool(**self._options))
+        client: Any = StreamsRedis.from_pool(ConnectionPool(**self._options))
         client.start_at, client.read_at, client.failures = {}, {}, {}
         self._client = client
         self._connected = True
-        return client
+        return client  # type: ignore[no-any-return]
 
 
 class _Broker(RedisBroker):
@@ -117,7 +119,7 @@ class Bus:
     def __init__(self, url: str, *, connections: int) -> None:
         self._broker = _Broker(
             url,
-            logger=None,
+            logger=None,  # type: ignore[arg-type]  # FastStream's documented way to silence it
             graceful_timeout=30,
             max_connections=connections,
             socket_keepalive=True,
@@ -163,7 +165,7 @@ class Bus:
                 reply_to="",
                 message_id=first,
                 correlation_id=first,
-                consumer=broker.config.broker_config.connection.client,
+                consumer=broker.config.broker_config.connection.client,  # type: ignore[arg-type]
                 group=group,
             )
 

@@ -113,7 +113,7 @@ class Consumer:
     async def reclaim(self) -> int:
         """Takes over what dead consumers, or broken connections of ours, left pending; gives how many entries that was."""
         assert self._redis is not None
-        redis = self._redis
+        redis: Any = self._redis
         alive = await self._alive(redis)
         if alive is None:
             return 0
@@ -144,11 +144,11 @@ class Consumer:
             log.info("entries were not there to claim", stream=self.stream, entries=len(gone))
         work = [(entry_id, fields, deliveries[entry_id]) for entry_id, fields in claimed if fields]
         if work:
-            self._metrics.reclaimed(self._tenant, self.label, len(work))
+            self._metrics.reclaimed(self._tenant, len(work))
             await self.handle(work)
         return len(work)
 
-    async def _alive(self, redis: Redis) -> set[str] | None:
+    async def _alive(self, redis: Any) -> set[str] | None:
         """Consumers that have spoken within the lease; None where there is no group (its reader makes it again)."""
         try:
             consumers = await redis.xinfo_consumers(self.stream, self.group)

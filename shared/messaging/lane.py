@@ -170,7 +170,7 @@ class Lane:
                 fault = classify(error)
                 self._metrics.retried(self._tenant, fault.value)
                 if fault is Fault.PARTITION:
-                    await self._quietly(lambda: self._writer.make_room([one.item for one in batch]))
+                    await self._make_room(batch)
                 elif fault in (Fault.ITEM, Fault.SLOW, Fault.LOCKED) and len(batch) > 1:
                     middle = len(batch) // 2
                     await self._settle(batch[:middle])
@@ -226,7 +226,7 @@ class Lane:
                 else:
                     await self._quietly(lambda: self._writer.uncount_try(one.item))
                 if fault is Fault.PARTITION:
-                    await self._quietly(lambda: self._writer.make_room([one.item]))
+                    await self._make_room([one])
                 log.warning("item failed alone", fault=fault.value, error=repr(error)[:300])
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(pause * 2, 2.0)
@@ -265,6 +265,10 @@ class Lane:
             one.answer(outcome)
             self._committed()
             return
+
+    async def _make_room(self, batch: Sequence[Waiting]) -> None:
+        items = [one.item for one in batch]
+        await self._quietly(lambda: self._writer.make_room(items))
 
     @staticmethod
     def _hopeless(error: BaseException, tries: int) -> bool:

@@ -78,6 +78,7 @@ class Relay:
         """Until it is stopped; then one last turn, so that what was committed here is also told."""
         pause = IDLE_MIN_S
         while not self._stopping:
+            told = 0
             try:
                 told = await self.turn()
                 self._trouble = None
@@ -93,7 +94,6 @@ class Relay:
                     "relay turn failed", service=self._service, tenant=self._keys.tenant, error=self._trouble
                 )
                 pause = min(max(pause, 0.1) * 2, 2.0)
-                told = False
             if not told:
                 await self._rest(pause)
 

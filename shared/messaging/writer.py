@@ -32,9 +32,9 @@ from shared.messaging.commands import (
     Outcome,
     Refused,
 )
-from shared.messaging.sealer import Sealer
 from shared.messaging.keys import Keys
 from shared.messaging.queries import queries
+from shared.messaging.sealer import Sealer
 from shared.messaging.transaction import Tx
 from shared.tenants import Tenant
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -45,10 +45,9 @@ async def prepare_control(settings: Settings) -> None:
         if not await db.fetchval(
             "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", settings.control_database
         ):
-            try:
+            # Another administrator may be faster; the statements below find its database.
+            with suppress(asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
                 await db.execute(f"CREATE DATABASE {_name(settings.control_database)}")
-            except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
-                pass  # another administrator was faster; the statements below find it
     async with _connected(settings, settings.control_database) as db, _alone(db):
         await _run(db, "control.sql", database=_name(settings.control_database))
         for service in SERVICES:
@@ -166,7 +165,7 @@ async def migrate_all(settings: Settings) -> dict[str, list[str] | Exception]:
     for tenant in await list_tenants(settings):
         try:
             result[tenant.code] = await migrate_tenant(settings, tenant.code, database=tenant.database)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # one tenant's failure is its own
             result[tenant.code] = error
     return result
 
