@@ -14,7 +14,7 @@ from shared.http.auth import Guard, Principal
 from shared.http.call import call_of
 from shared.http.problems import IdempotencyKeyMissing, RateLimited, refusal_response
 from shared.http.runtime import TenantRuntime
-from shared.messaging.commands import Done, FromHttp, Item, Refused
+from shared.messaging.commands import Done, FromHttp, Item, Outcome, Refused
 
 MOST_WAITING = 2_000  # calls of one tenant in one process; more is refused while the lane catches up
 
@@ -45,15 +45,22 @@ class Write:
 
         `terminal` goes to the audit beside the caller's address.
         """
+        return self.answer(await self.outcome(command, terminal=terminal))
+
+    async def outcome(self, command: Any, *, terminal: str | None = None) -> Outcome:
+        """As `submit`, for a route that may ask again before it answers: a refusal that is not frozen frees the key."""
         waiting: dict[str, int] = self._connection.app.state.waiting
         tenant = self.principal.tenant
         if waiting.get(tenant, 0) >= MOST_WAITING:
             raise RateLimited(f"{MOST_WAITING} writes of this tenant are waiting. Try again in a second.")
         waiting[tenant] = waiting.get(tenant, 0) + 1
         try:
-            outcome = await self.tenant.lane.submit(self._item(command, terminal))
+            return await self.tenant.lane.submit(self._item(command, terminal))
         finally:
             waiting[tenant] -= 1
+
+    def answer(self, outcome: Outcome) -> Response:
+        """An outcome as the call's answer."""
         match outcome:
             case Done(status, body, replayed):
                 headers = {"Idempotent-Replayed": "true"} if replayed else None
