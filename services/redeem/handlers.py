@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import cast
 from uuid import UUID
 
@@ -25,11 +26,10 @@ from shared.events import (
     PointsRedeemed,
     ProgrammeActivated,
     TakenLot,
-    Worth,
 )
 from shared.ids import uuid7
 from shared.messaging import Done, Handlers, Item, Outcome, Refused, Tx
-from shared.money import Money, money_of, worth
+from shared.money import Money, Worth, money_of, worth
 from shared.programme.compiled import CompiledProgramme
 
 
@@ -48,7 +48,7 @@ class Redeem(msgspec.Struct, frozen=True, kw_only=True):
     merchant: str
     terminal: str | None
     cashier: str | None
-    channel: str
+    channel: str | None
     bill_ref: str | None
     patient: bool = False
 
@@ -60,7 +60,7 @@ class RedemptionAnswer(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     programme: str
     wallet_id: UUID
-    effective_at: object
+    effective_at: datetime
     redeemed: Worth
     balance: Balance
 
@@ -214,10 +214,8 @@ def _redemption(
     redemption_id: UUID, command: Redeem, one: _Asked, wallet: Wallet, posting: Posting
 ) -> store.Redemption:
     terms = one.terms
-    if command.money is not None:
-        paid = command.money.amount_minor
-    else:
-        paid = money_of(posting.points, terms.point_value, terms.currency)
+    asked = command.money
+    paid = asked.amount_minor if asked else money_of(posting.points, terms.point_value, terms.currency)
     return store.Redemption(
         redemption_id,
         posting.posting_id,

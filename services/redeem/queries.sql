@@ -266,12 +266,6 @@ SELECT document
 FROM programmes
 WHERE programme = :programme AND version = :version;
 
--- name: version_in_force$
--- The version of a programme that holds now.
-SELECT max(version)
-FROM programmes
-WHERE programme = :programme;
-
 -- name: learn_programmes!
 -- Versions of programmes; one never changes.
 INSERT INTO programmes (programme, version, document, activated_at)
@@ -333,7 +327,6 @@ ON CONFLICT DO NOTHING;
 -- name: balance
 -- A wallet as it stands, with what is usable of its open lots by their expiry; one snapshot. No row: no such wallet.
 SELECT
-    w.programme,
     w.available,
     w.held,
     w.reserved,
@@ -373,7 +366,6 @@ by_expiry AS (
 )
 
 SELECT
-    w.programme,
     coalesce(sum(b.available) OVER (), 0)::bigint AS available,
     coalesce(sum(b.held) OVER (), 0)::bigint AS held,
     coalesce(sum(b.reserved) OVER (), 0)::bigint AS reserved,
@@ -385,11 +377,23 @@ LEFT JOIN by_expiry AS b ON true
 WHERE w.wallet_id = :wallet_id
 ORDER BY b.expires_at;
 
--- name: wallet_programme$
--- The programme of a wallet; none: no such wallet.
-SELECT programme
-FROM wallets
-WHERE wallet_id = :wallet_id;
+-- name: wallet_value^
+-- What a wallet's points are worth now: of its programme's newest version, null while none is known. No row: no such wallet.
+SELECT
+    w.programme,
+    p.currency,
+    p.point_value
+FROM wallets AS w
+LEFT JOIN LATERAL (
+    SELECT
+        v.document #>> '{programme,currency}' AS currency,
+        v.document #>> '{programme,point_value}' AS point_value
+    FROM programmes AS v
+    WHERE v.programme = w.programme
+    ORDER BY v.version DESC
+    LIMIT 1
+) AS p ON true
+WHERE w.wallet_id = :wallet_id;
 
 -- name: ledger_page
 -- A wallet's lines before `seq`, the newest first.

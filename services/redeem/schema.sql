@@ -161,7 +161,7 @@ CREATE TABLE redemptions (
     merchant text NOT NULL,
     terminal text,
     cashier text,
-    channel text NOT NULL,
+    channel text,
     bill_ref text,
     effective_at timestamptz NOT NULL,
     CONSTRAINT redemptions_status_known CHECK (status IN ('authorised', 'captured', 'voided')),

@@ -12,7 +12,14 @@ import msgspec
 from services.redeem.domain.ledger import Line, Lot, Wallet
 from services.redeem.domain.spending import Posting
 from shared.db import Connection
-from shared.events import CardIssued, MemberEnrolled, MerchantChanged, PointsAccrued, ProgrammeActivated
+from shared.events import (
+    CardIssued,
+    MemberEnrolled,
+    MerchantChanged,
+    PointsAccrued,
+    ProgrammeActivated,
+)
+from shared.money import Worth, worth
 from shared.programme.compiled import CompiledProgramme, compile_programme
 from shared.sql import load
 
@@ -45,7 +52,7 @@ class Redemption(NamedTuple):
     merchant: str
     terminal: str | None
     cashier: str | None
-    channel: str
+    channel: str | None
     bill_ref: str | None
     effective_at: datetime
 
@@ -76,7 +83,7 @@ class Changed(Exception):
 
 
 async def claim(db: Connection, accruals: Sequence[PointsAccrued]) -> set[UUID]:
-    """Takes the permanent keys of accruals, each id once, and gives those that were free. Their wallets exist after it."""
+    """Takes the permanent keys of accruals, each id once; gives those that were free. Their wallets exist after it."""
     rows = await queries.claim_accruals(
         db,
         posting_ids=[accrual.accrual_id for accrual in accruals],
@@ -262,12 +269,6 @@ async def programme(db: Connection, cache: dict[Any, Any], code: str, version: i
     return known
 
 
-async def programme_in_force(db: Connection, cache: dict[Any, Any], code: str) -> CompiledProgramme | None:
-    """The newest version that is known here; None while no word of the programme has come."""
-    version = await queries.version_in_force(db, programme=code)
-    return None if version is None else await programme(db, cache, code, version)
-
-
 async def learn_programmes(db: Connection, told: Sequence[ProgrammeActivated]) -> None:
     """Keeps versions of programmes."""
     await queries.learn_programmes(
@@ -319,10 +320,33 @@ async def learn_members(db: Connection, told: Sequence[MemberEnrolled | CardIssu
 # ---- what is asked about wallets ----------------------------------------------------------------
 
 
+class Value(NamedTuple):
+    """What points of a programme are worth."""
+
+    programme: str
+    currency: str
+    point_value: str
+
+    def worth(self, points: int) -> Worth:
+        """Points with their money."""
+        return worth(points, self.point_value, self.currency)
+
+
+class Unvalued(Exception):
+    """No word of the wallet's programme has come here yet; the argument is its code."""
+
+
+async def value_of(db: Connection, wallet_id: UUID) -> Value | None:
+    """What a wallet's points are worth now; None for a wallet that is not known here, Unvalued for an unknown programme."""
+    found = await queries.wallet_value(db, wallet_id=wallet_id)
+    if found is not None and found["currency"] is None:
+        raise Unvalued(found["programme"])
+    return None if found is None else Value(*found)
+
+
 class Standing(NamedTuple):
     """A wallet's balance, and what is usable of it by expiry (None: never), the earliest first."""
 
-    programme: str
     available: int
     held: int
     reserved: int
@@ -330,35 +354,24 @@ class Standing(NamedTuple):
     by_expiry: list[tuple[datetime | None, int]]
 
 
-async def standing(db: Connection, wallet_id: UUID) -> Standing | None:
-    """The wallet as it stands; None for one that is not known here."""
+async def standing(db: Connection, wallet_id: UUID) -> Standing:
+    """A known wallet as it stands."""
     return _standing(await queries.balance(db, wallet_id=wallet_id))
 
 
 async def standing_at(
     db: Connection, wallet_id: UUID, *, posted_by: datetime, effective_by: datetime
-) -> Standing | None:
-    """The wallet from its lines that were posted and effective by these moments; None for one that is not known here."""
+) -> Standing:
+    """A known wallet from its lines that were posted and effective by these moments."""
     return _standing(
         await queries.balance_at(db, wallet_id=wallet_id, posted_by=posted_by, effective_by=effective_by)
     )
 
 
-def _standing(rows: Sequence[Any]) -> Standing | None:
-    if not rows:
-        return None
+def _standing(rows: Sequence[Any]) -> Standing:
     first = rows[0]
     by_expiry = [(row["expires_at"], row["usable"]) for row in rows if row["usable"]]
-    return Standing(
-        first["programme"], first["available"], first["held"], first["reserved"], first["debt"], by_expiry
-    )
-
-
-async def programme_of(db: Connection, wallet_id: UUID) -> str | None:
-    """The programme of a wallet; None for one that is not known here."""
-    found = await queries.wallet_programme(db, wallet_id=wallet_id)
-    assert found is None or isinstance(found, str)
-    return found
+    return Standing(first["available"], first["held"], first["reserved"], first["debt"], by_expiry)
 
 
 async def ledger_page(db: Connection, wallet_id: UUID, *, before: int, most: int) -> Sequence[Any]:

@@ -1,0 +1,15 @@
+"""The process of redeem: `uvicorn --factory services.redeem.app:create`."""
+
+from fastapi import FastAPI
+
+from services.redeem.api import ROUTERS
+from services.redeem.handlers import HEARS, ON
+from shared.config import Settings
+from shared.service import create_service
+
+
+def create(settings: Settings | None = None) -> FastAPI:
+    """The app; settings come from the environment unless given."""
+    return create_service(
+        "redeem", "Pointbank redeem", handlers=ON, hears=HEARS, routers=ROUTERS, settings=settings
+    )
