@@ -21,8 +21,9 @@ from shared.events.members import (
     ProgrammeActivated,
 )
 from shared.events.messages import MessageDelivered
-from shared.events.points import Balance, Lot, PointsCredited, PointsExpired, PointsRedeemed, TakenLot, Worth
+from shared.events.points import Balance, Lot, PointsCredited, PointsExpired, PointsRedeemed, TakenLot
 from shared.events.tiers import TierChanged
+from shared.money import Worth
 
 EVENTS: dict[str, type[EventData]] = {
     event.TYPE: event

@@ -1,0 +1,143 @@
+"""The lane: one transaction for a batch, an outcome for each item, whatever becomes of its neighbours."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from shared.config import Settings
+from shared.errors import Refusal
+from shared.messaging import Done, Refused
+from shared.tenants import Tenant
+from tests.support.speaking import Say, by_http, by_job, quick_settings, say
+from tests.support.tenants import connect_as, running
+
+
+async def told(settings: Settings, tenant: Tenant) -> int:
+    db = await connect_as(settings, tenant, "auditor")
+    try:
+        return int(await db.fetchval("SELECT count(*) FROM earn.outbox"))
+    finally:
+        await db.close()
+
+
+async def test_what_waits_while_a_batch_is_written_is_the_next_batch(settings: Settings, tenant: Tenant) -> None:
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        outcomes = await asyncio.gather(*[service.lane.submit(by_job(Say(str(k)))) for k in range(300)])
+        assert [outcome.body for outcome in outcomes if isinstance(outcome, Done)][7] == b'{"said":"7"}'
+        db = await connect_as(settings, tenant, "auditor")
+        transactions = await db.fetchval("SELECT count(DISTINCT xid) FROM earn.outbox")
+        await db.close()
+    assert len(outcomes) == 300
+    assert transactions <= 2
+
+
+async def test_a_repeated_call_gets_the_first_answer_and_writes_nothing(settings: Settings, tenant: Tenant) -> None:
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        first = await service.lane.submit(by_http(Say("a"), "key"))
+        again = await service.lane.submit(by_http(Say("a"), "key"))
+    assert first == Done(201, b'{"said":"a"}')
+    assert again == Done(201, b'{"said":"a"}', replayed=True)
+    assert await told(settings, tenant) == 1
+
+
+async def test_repeats_within_one_batch_get_the_same_answer(settings: Settings, tenant: Tenant) -> None:
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        outcomes = await service.lane.submit_many([by_http(Say("a"), "key") for _ in range(5)])
+    assert outcomes == [Done(201, b'{"said":"a"}')] + [Done(201, b'{"said":"a"}', replayed=True)] * 4
+    assert await told(settings, tenant) == 1
+
+
+async def test_concurrent_repeats_in_two_processes_write_once(settings: Settings, tenant: Tenant) -> None:
+    async with (
+        running(settings, tenant, "earn", {Say: say}) as one,
+        running(settings, tenant, "earn", {Say: say}) as other,
+    ):
+        outcomes = await asyncio.gather(
+            *[lane.submit(by_http(Say("a", sleep_s=0.2), "key")) for lane in (one.lane, other.lane)]
+        )
+    assert [outcome.body for outcome in outcomes if isinstance(outcome, Done)] == [b'{"said":"a"}'] * 2
+    assert sorted(outcome.replayed for outcome in outcomes) == [False, True]
+    assert await told(settings, tenant) == 1
+
+
+async def test_another_request_under_a_used_key_is_refused(settings: Settings, tenant: Tenant) -> None:
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        await service.lane.submit(by_http(Say("a"), "key"))
+        outcome = await service.lane.submit(by_http(Say("b"), "key", request=b"other"))
+        together = await service.lane.submit_many(
+            [by_http(Say("c"), "fresh"), by_http(Say("d"), "fresh", request=b"other")]
+        )
+    assert isinstance(outcome, Refused) and outcome.refusal.code == "idempotency_key_reused"
+    assert isinstance(together[1], Refused) and together[1].refusal.code == "idempotency_key_reused"
+    assert await told(settings, tenant) == 2
+
+
+async def test_a_decided_refusal_is_frozen_under_its_key(settings: Settings, tenant: Tenant) -> None:
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        first = await service.lane.submit(by_http(Say("a", refuse="insufficient_points"), "key"))
+        again = await service.lane.submit(by_http(Say("a"), "key"))
+    assert isinstance(first, Refused) and not first.replayed
+    assert isinstance(again, Refused) and again.replayed and again.refusal.code == "insufficient_points"
+    assert again.refusal.detail == first.refusal.detail
+    assert await told(settings, tenant) == 0
+
+
+async def test_a_refusal_of_shape_frees_its_key(settings: Settings, tenant: Tenant) -> None:
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        await service.lane.submit(by_http(Say("a", refuse="field_type"), "key"))
+        again = await service.lane.submit(by_http(Say("a"), "key"))
+    assert again == Done(201, b'{"said":"a"}')
+
+
+async def test_what_postgresql_refuses_fails_alone(settings: Settings, tenant: Tenant) -> None:
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        items = [by_http(Say(str(k), divide_by=0 if k == 137 else 1), str(k)) for k in range(250)]
+        outcomes = await asyncio.gather(*[service.lane.submit(item) for item in items], return_exceptions=True)
+    assert isinstance(outcomes[137], asyncpg.DivisionByZeroError)
+    assert sum(isinstance(outcome, Done) for outcome in outcomes) == 249
+    assert await told(settings, tenant) == 249
+
+
+async def test_a_call_that_exceeds_the_statement_limit_fails_alone(settings: Settings, tenant: Tenant) -> None:
+    async with running(quick_settings(settings), tenant, "earn", {Say: say}) as service:
+        items = [by_http(Say(str(k), sleep_s=2 if k == 3 else 0), str(k)) for k in range(8)]
+        outcomes = await asyncio.gather(*[service.lane.submit(item) for item in items], return_exceptions=True)
+    assert isinstance(outcomes[3], asyncpg.QueryCanceledError)
+    assert sum(isinstance(outcome, Done) for outcome in outcomes) == 7
+
+
+async def test_a_terminated_connection_is_survived_without_a_word(settings: Settings, tenant: Tenant) -> None:
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        asked = asyncio.create_task(service.lane.submit(by_http(Say("a", sleep_s=0.5), "key")))
+        await asyncio.sleep(0.2)
+        admin = await asyncpg.connect(settings.admin_dsn())
+        ended = await admin.fetchval(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = $1", tenant.database
+        )
+        await admin.close()
+        outcome = await asked
+    assert ended >= 1
+    assert outcome == Done(201, b'{"said":"a"}')
+    assert await told(settings, tenant) == 1
+
+
+async def test_a_lane_that_stops_finishes_what_it_took_and_takes_no_more(settings: Settings, tenant: Tenant) -> None:
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        taken = [asyncio.create_task(service.lane.submit(by_job(Say(str(k))))) for k in range(50)]
+        await asyncio.sleep(0)
+        await service.lane.drain()
+        assert all(task.done() for task in taken)
+        with pytest.raises(Refusal) as refused:
+            await service.lane.submit(by_job(Say("late")))
+    assert refused.value.code == "tenant_unavailable"
+    assert await told(settings, tenant) == 50
+
+
+async def test_who_did_what_stands_in_the_audit(settings: Settings, tenant: Tenant) -> None:
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        await service.lane.submit(by_http(Say("a"), "key"))
+    db = await connect_as(settings, tenant, "auditor")
+    rows = await db.fetch("SELECT actor, action, object, request_id FROM earn.audit")
+    await db.close()
+    assert [tuple(row) for row in rows] == [("tester", "said", "a", "request-key")]

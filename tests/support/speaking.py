@@ -1,0 +1,91 @@
+"""Commands and handlers that do as they are told, around the real lane, outbox, relay and inbox."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from shared.clock import real_clock
+from shared.config import Settings
+from shared.events import MessageDelivered
+from shared.ids import uuid7
+from shared.messaging import Done, FromHttp, FromJob, Item, Outcome, Refused, Tx, refusal
+
+
+class Say(msgspec.Struct, frozen=True):
+    """Tells one event about `subject`; the rest makes trouble where asked."""
+
+    subject: str
+    divide_by: int = 1
+    sleep_s: float = 0.0
+    refuse: str = ""
+
+
+def event() -> MessageDelivered:
+    """An event that every service may tell in these tests."""
+    return MessageDelivered(
+        message_id=uuid7(),
+        member_id=uuid7(),
+        wallet_id=uuid7(),
+        channel="log",
+        template="earned",
+        locale="en",
+        cause="cause",
+        delivered_at=real_clock(),
+    )
+
+
+async def say(tx: Tx, items: Sequence[Item[Say]]) -> list[Outcome]:
+    """One event and one audit row for each; PostgreSQL itself refuses a division by zero."""
+    outcomes: list[Outcome] = []
+    for item in items:
+        asked = item.command
+        if asked.divide_by != 1:
+            await tx.db.fetchval("SELECT 1 / $1::int", asked.divide_by)
+        if asked.sleep_s:
+            await tx.db.execute("SELECT pg_sleep($1)", asked.sleep_s)
+        if asked.refuse:
+            outcomes.append(Refused(refusal(asked.refuse, "As asked.")))
+            continue
+        tx.emit(event(), subject=asked.subject, sequence=1, item=item)
+        tx.audit("said", asked.subject, item=item)
+        outcomes.append(Done(201, msgspec.json.encode({"said": asked.subject})))
+    return outcomes
+
+
+def by_job(command: Any) -> Item[Any]:
+    """An item of a job: never a repeat."""
+    return Item(command=command, origin=FromJob("test"), request_id="request", actor="tester")
+
+
+def by_http(command: Any, key: str, *, request: bytes = b"request") -> Item[Any]:
+    """An item of an HTTP call under an idempotency key."""
+    return Item(
+        command=command,
+        origin=FromHttp("tester", "POST /say", key, request),
+        request_id=f"request-{key}",
+        actor="tester",
+    )
+
+
+class Ears:
+    """A handler that remembers the dense ids it was given, in order."""
+
+    def __init__(self) -> None:
+        self.heard: list[int] = []
+        self.batches: list[int] = []
+
+    async def hear(self, tx: Tx, items: Sequence[Item[MessageDelivered]]) -> list[Outcome]:
+        numbers = [item.origin.n for item in items]  # type: ignore[union-attr]
+        tx.after_commit(lambda: self.heard.extend(numbers))
+        self.batches.append(len(items))
+        return [Done()] * len(items)
+
+
+def quick_settings(settings: Settings) -> Settings:
+    """Settings whose leases and time-outs a test can wait for."""
+    return settings.model_copy(
+        update={"reclaim_idle_ms": 1000, "statement_timeout_ms": 400, "poison_attempts": 3}
+    )
