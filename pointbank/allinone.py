@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shared.config import Settings
 from shared.http.health import live_checks, ready_checks, report
 from shared.http.openapi import Document, merge
 from shared.http.runtime import Check
@@ -48,14 +49,14 @@ def service_of(path: str) -> str | None:
     return PLACES.get(parts[2])
 
 
-def create_apps() -> Apps:
-    """The five apps, each made by its own factory, configured from the environment."""
-    return {service: import_module(f"services.{service}.app").create() for service in SERVICES}
+def create_apps(settings: Settings | None = None) -> Apps:
+    """The five apps, each made by its own factory; settings come from the environment unless given."""
+    return {service: import_module(f"services.{service}.app").create(settings) for service in SERVICES}
 
 
-def create() -> ASGIApp:
+def create(settings: Settings | None = None) -> ASGIApp:
     """The all-in-one app, for `uvicorn --factory pointbank.allinone:create`."""
-    return front(create_apps())
+    return front(create_apps(settings))
 
 
 def front(apps: Apps) -> ASGIApp:

@@ -55,7 +55,7 @@ def configure(mode: Literal["json", "console", "auto"] = "auto") -> None:
         )
     )
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [other for other in root.handlers if not isinstance(other, _Handler)] + [handler]
     root.setLevel(logging.INFO)
     for name in _TAKEN_OVER:
         taken = logging.getLogger(name)

@@ -14,6 +14,7 @@ from shared.config import Settings
 from shared.db import TRANSIENT
 from shared.http.app import create_app
 from shared.http.runtime import Check
+from shared.log import configure as configure_logs
 from shared.messaging.answers import refusal
 from shared.messaging.bus import Bus, redis_client
 from shared.messaging.commands import Handlers
@@ -40,6 +41,7 @@ def create_service(
 ) -> FastAPI:
     """The service's app: its routes, and behind them its process for as long as the app runs."""
     chosen = settings or Settings()
+    configure_logs(chosen.log)
     blueprint = Blueprint(name=name, handlers=handlers, hears=hears, jobs=jobs, buried=buried)
 
     @asynccontextmanager

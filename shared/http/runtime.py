@@ -1,4 +1,4 @@
-"""What the HTTP shell asks of the service behind it; shared/service.py gives it."""
+"""What the HTTP shell asks of the service behind it; shared/service.py and shared/runtime.py give it."""
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -35,10 +35,10 @@ class TenantRuntime(Protocol):
     def tenant(self) -> Tenant: ...
 
     @property
-    def lane(self) -> Lane: ...
+    def clock(self) -> Clock: ...
 
     @property
-    def clock(self) -> Clock: ...
+    def lane(self) -> Lane: ...
 
     def read(self) -> AbstractAsyncContextManager[Connection]:
         """A connection with the service's own role, for reading outside the lane."""
