@@ -1,0 +1,61 @@
+"""The tenant's database as its auditor sees it: everything readable, nothing writable, all of it at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from pointbank.verify.sql import queries
+from shared.config import Settings
+from shared.db import Connection, connect, database_of, role_of
+
+AUDITOR = "auditor"
+PAGE = 5_000
+
+
+@asynccontextmanager
+async def auditor(settings: Settings, tenant: str) -> AsyncIterator[Connection]:
+    """A connection of the tenant's auditor role."""
+    role = role_of(tenant, AUDITOR)
+    db = await connect(
+        "postgresql://",
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+        database=database_of(tenant),
+        user=role,
+        password=settings.password_of(AUDITOR, role),
+        server_settings={"application_name": "pointbank-verify", "timezone": "UTC", "jit": "off"},
+    )
+    try:
+        yield db
+    finally:
+        await db.close()
+
+
+class Snapshot:
+    """One moment of the database, read in pages: however large a table is, only a page of it is held."""
+
+    def __init__(self, db: Connection) -> None:
+        self._db = db
+
+    async def rows(self, file: str, name: str, *arguments: Any) -> list[Any]:
+        """All rows of a query that gives few."""
+        return await self._db.fetch(queries(file)[name], *arguments)
+
+    async def value(self, file: str, name: str, *arguments: Any) -> Any:
+        """The one value of a query."""
+        return await self._db.fetchval(queries(file)[name], *arguments)
+
+    async def pages(self, file: str, name: str, *arguments: Any) -> AsyncIterator[Sequence[Any]]:
+        """The rows of a query that may give any number, page by page."""
+        cursor = await self._db.cursor(queries(file)[name], *arguments)
+        while page := await cursor.fetch(PAGE):
+            yield page
+
+
+@asynccontextmanager
+async def snapshot(db: Connection) -> AsyncIterator[Snapshot]:
+    """All that is read within is of one moment."""
+    async with db.transaction(isolation="repeatable_read", readonly=True):
+        yield Snapshot(db)

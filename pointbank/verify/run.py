@@ -1,0 +1,86 @@
+"""Running the checks, and saying what they found."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import asyncpg
+import msgspec
+from redis.exceptions import RedisError
+from rich.console import Console
+
+from pointbank.verify.database import auditor, snapshot
+from pointbank.verify.journal import JournalUnreadable
+from pointbank.verify.report import Check, Report
+from pointbank.verify.settled import NotSettled, check_settled, wait_until_settled
+from pointbank.verify.show import show
+from shared.config import NotConfigured, Settings
+
+Say = Callable[[str], None]
+
+COULD_NOT = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    RedisError,
+    OSError,
+    JournalUnreadable,
+    NotConfigured,
+)
+"""What keeps a check from being made; it says nothing about the books."""
+
+
+async def verify_tenant(
+    settings: Settings,
+    tenant: str,
+    *,
+    journal: Path | None = None,
+    wait_until_settled_s: float = 0,
+    say: Say | None = None,
+) -> Report:
+    """Checks everything that can be checked from outside; the report is true when nothing is broken."""
+    report = Report(tenant)
+    began = time.perf_counter()
+    if wait_until_settled_s > 0:
+        try:
+            await wait_until_settled(settings, tenant, journal=journal, timeout_s=wait_until_settled_s)
+        except NotSettled as late:
+            if say is not None:
+                say(str(late))
+    async with auditor(settings, tenant) as db, snapshot(db) as books:
+        await check_settled(report, books, journal)
+    report.seconds = time.perf_counter() - began
+    return report
+
+
+async def verify(settings: Settings, tenant: str, *, journal: Path | None = None) -> list[Check]:
+    """The checks of `verify_tenant`, in their order."""
+    return (await verify_tenant(settings, tenant, journal=journal)).checks
+
+
+def run_verify(
+    settings: Settings, tenant: str, *, journal: Path | None, wait_until_settled_s: float, as_json: bool
+) -> int:
+    """For the command line: 0 when everything holds, 1 when something is broken, 2 when it could not be checked."""
+    console = Console(stderr=True, highlight=False, markup=False)
+    try:
+        report = asyncio.run(
+            verify_tenant(
+                settings,
+                tenant,
+                journal=journal,
+                wait_until_settled_s=wait_until_settled_s,
+                say=console.print,
+            )
+        )
+    except COULD_NOT as error:
+        console.print(f"could not check {tenant}: {type(error).__name__}: {error}")
+        return 2
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(report.as_json()).decode() + "\n")
+    else:
+        show(report, Console(highlight=False, markup=False))
+    return 0 if report else 1

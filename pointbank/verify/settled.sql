@@ -1,0 +1,93 @@
+-- What is not settled yet. One statement, and so one moment: where it gives only zeros, everything was settled then.
+
+-- name: unsettled
+-- What still has to happen, by kind, and how many of each. Zeros are left out.
+WITH outboxes AS (
+    SELECT 'members' AS service, count(*) AS uncut FROM members.outbox AS o, (SELECT snapshot FROM members.cuts ORDER BY no DESC LIMIT 1) AS last
+    WHERE o.xid >= pg_snapshot_xmin(last.snapshot) AND NOT pg_visible_in_snapshot(o.xid, last.snapshot)
+    UNION ALL
+    SELECT 'earn', count(*) FROM earn.outbox AS o, (SELECT snapshot FROM earn.cuts ORDER BY no DESC LIMIT 1) AS last
+    WHERE o.xid >= pg_snapshot_xmin(last.snapshot) AND NOT pg_visible_in_snapshot(o.xid, last.snapshot)
+    UNION ALL
+    SELECT 'redeem', count(*) FROM redeem.outbox AS o, (SELECT snapshot FROM redeem.cuts ORDER BY no DESC LIMIT 1) AS last
+    WHERE o.xid >= pg_snapshot_xmin(last.snapshot) AND NOT pg_visible_in_snapshot(o.xid, last.snapshot)
+    UNION ALL
+    SELECT 'tiers', count(*) FROM tiers.outbox AS o, (SELECT snapshot FROM tiers.cuts ORDER BY no DESC LIMIT 1) AS last
+    WHERE o.xid >= pg_snapshot_xmin(last.snapshot) AND NOT pg_visible_in_snapshot(o.xid, last.snapshot)
+    UNION ALL
+    SELECT 'notifier', count(*) FROM notifier.outbox AS o, (SELECT snapshot FROM notifier.cuts ORDER BY no DESC LIMIT 1) AS last
+    WHERE o.xid >= pg_snapshot_xmin(last.snapshot) AND NOT pg_visible_in_snapshot(o.xid, last.snapshot)
+),
+planned AS (
+    (SELECT 'members' AS stream, base + n - 1 AS top FROM members.cuts ORDER BY no DESC LIMIT 1)
+    UNION ALL
+    (SELECT 'earn', base + n - 1 FROM earn.cuts ORDER BY no DESC LIMIT 1)
+    UNION ALL
+    (SELECT 'redeem', base + n - 1 FROM redeem.cuts ORDER BY no DESC LIMIT 1)
+    UNION ALL
+    (SELECT 'tiers', base + n - 1 FROM tiers.cuts ORDER BY no DESC LIMIT 1)
+    UNION ALL
+    (SELECT 'notifier', base + n - 1 FROM notifier.cuts ORDER BY no DESC LIMIT 1)
+),
+positions AS (
+    SELECT 'members' AS hearer, p.stream, p.applied_through,
+        (SELECT count(*) FROM members.inbox AS i WHERE i.stream = p.stream AND i.n > p.applied_through) AS above
+    FROM members.positions AS p
+    UNION ALL
+    SELECT 'earn', p.stream, p.applied_through,
+        (SELECT count(*) FROM earn.inbox AS i WHERE i.stream = p.stream AND i.n > p.applied_through)
+    FROM earn.positions AS p
+    UNION ALL
+    SELECT 'redeem', p.stream, p.applied_through,
+        (SELECT count(*) FROM redeem.inbox AS i WHERE i.stream = p.stream AND i.n > p.applied_through)
+    FROM redeem.positions AS p
+    UNION ALL
+    SELECT 'tiers', p.stream, p.applied_through,
+        (SELECT count(*) FROM tiers.inbox AS i WHERE i.stream = p.stream AND i.n > p.applied_through)
+    FROM tiers.positions AS p
+    UNION ALL
+    SELECT 'notifier', p.stream, p.applied_through,
+        (SELECT count(*) FROM notifier.inbox AS i WHERE i.stream = p.stream AND i.n > p.applied_through)
+    FROM notifier.positions AS p
+),
+retried AS (
+    SELECT 'members' AS service, count(*) AS n FROM members.dead_letters AS d WHERE d.state = 'retry'
+    UNION ALL
+    SELECT 'earn', count(*) FROM earn.dead_letters AS d WHERE d.state = 'retry'
+    UNION ALL
+    SELECT 'redeem', count(*) FROM redeem.dead_letters AS d WHERE d.state = 'retry'
+    UNION ALL
+    SELECT 'tiers', count(*) FROM tiers.dead_letters AS d WHERE d.state = 'retry'
+    UNION ALL
+    SELECT 'notifier', count(*) FROM notifier.dead_letters AS d WHERE d.state = 'retry'
+),
+found AS (
+    SELECT 'outbox rows of ' || o.service || ' not cut' AS what, o.uncut AS n FROM outboxes AS o
+    UNION ALL
+    SELECT 'events of ' || t.stream || ' not applied by ' || t.hearer,
+        t.top - coalesce(q.applied_through + q.above, 0)
+    FROM (
+        SELECT p.stream, p.top, h.hearer
+        FROM unnest($1::text[], $2::text[]) AS h (stream, hearer)
+        JOIN planned AS p ON p.stream = h.stream
+    ) AS t
+    LEFT JOIN positions AS q ON q.hearer = t.hearer AND q.stream = t.stream
+    UNION ALL
+    SELECT 'dead letters of ' || r.service || ' asked to be tried again', r.n FROM retried AS r
+    UNION ALL
+    SELECT 'bills waiting', count(*) FROM earn.waiting AS w WHERE w.ready OR NOT w.unclaimed
+    UNION ALL
+    SELECT 'points of no year yet', count(*) FROM tiers.unplaced
+    UNION ALL
+    SELECT 'standings not judged by the newest version', count(*)
+    FROM tiers.standings AS s
+    JOIN (SELECT p.programme, max(p.version) AS version FROM tiers.programmes AS p GROUP BY p.programme) AS newest
+        ON newest.programme = s.programme AND s.judged_version < newest.version
+    UNION ALL
+    SELECT 'deliveries due', count(*) FROM notifier.deliveries AS d WHERE d.state = 'due'
+)
+SELECT f.what, f.n FROM found AS f WHERE f.n <> 0 ORDER BY f.what;
+
+-- name: unclaimed
+-- How many bills wait that were told as unclaimed.
+SELECT count(*) FROM earn.waiting AS w WHERE w.unclaimed AND NOT w.ready;
