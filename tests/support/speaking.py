@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -89,3 +90,10 @@ def quick_settings(settings: Settings) -> Settings:
     return settings.model_copy(
         update={"reclaim_idle_ms": 1000, "statement_timeout_ms": 400, "poison_attempts": 3}
     )
+
+
+async def eventually(true: Callable[[], bool], *, within_s: float = 15.0) -> None:
+    """Returns when it is true; fails when it does not become true."""
+    async with asyncio.timeout(within_s):
+        while not true():
+            await asyncio.sleep(0.02)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 from prometheus_client import CollectorRegistry
 
+from shared.clock import Clock, real_clock
 from shared.config import Settings
 from shared.db import role_of
 from shared.messaging.bus import Bus, redis_client
@@ -54,6 +55,7 @@ async def running(
     *,
     hears: tuple[str, ...] = (),
     jobs: tuple[Job, ...] = (),
+    clock: Clock = real_clock,
 ) -> AsyncIterator[TenantRuntime]:
     """One service's process for one tenant, with these handlers; stopped in order at the end."""
     directory = Directory(settings, service)
@@ -71,6 +73,7 @@ async def running(
         bus=bus,
         directory=directory,
         metrics=Metrics(CollectorRegistry(), service),
+        clock=clock,
     )
     try:
         await runtime.start()

@@ -21,7 +21,9 @@ async def told(settings: Settings, tenant: Tenant) -> int:
         await db.close()
 
 
-async def test_what_waits_while_a_batch_is_written_is_the_next_batch(settings: Settings, tenant: Tenant) -> None:
+async def test_what_waits_while_a_batch_is_written_is_the_next_batch(
+    settings: Settings, tenant: Tenant
+) -> None:
     async with running(settings, tenant, "earn", {Say: say}) as service:
         outcomes = await asyncio.gather(*[service.lane.submit(by_job(Say(str(k)))) for k in range(300)])
         assert [outcome.body for outcome in outcomes if isinstance(outcome, Done)][7] == b'{"said":"7"}'
@@ -32,7 +34,9 @@ async def test_what_waits_while_a_batch_is_written_is_the_next_batch(settings: S
     assert transactions <= 2
 
 
-async def test_a_repeated_call_gets_the_first_answer_and_writes_nothing(settings: Settings, tenant: Tenant) -> None:
+async def test_a_repeated_call_gets_the_first_answer_and_writes_nothing(
+    settings: Settings, tenant: Tenant
+) -> None:
     async with running(settings, tenant, "earn", {Say: say}) as service:
         first = await service.lane.submit(by_http(Say("a"), "key"))
         again = await service.lane.submit(by_http(Say("a"), "key"))
@@ -68,8 +72,10 @@ async def test_another_request_under_a_used_key_is_refused(settings: Settings, t
         together = await service.lane.submit_many(
             [by_http(Say("c"), "fresh"), by_http(Say("d"), "fresh", request=b"other")]
         )
-    assert isinstance(outcome, Refused) and outcome.refusal.code == "idempotency_key_reused"
-    assert isinstance(together[1], Refused) and together[1].refusal.code == "idempotency_key_reused"
+    assert isinstance(outcome, Refused)
+    assert outcome.refusal.code == "idempotency_key_reused"
+    assert isinstance(together[1], Refused)
+    assert together[1].refusal.code == "idempotency_key_reused"
     assert await told(settings, tenant) == 2
 
 
@@ -77,8 +83,11 @@ async def test_a_decided_refusal_is_frozen_under_its_key(settings: Settings, ten
     async with running(settings, tenant, "earn", {Say: say}) as service:
         first = await service.lane.submit(by_http(Say("a", refuse="insufficient_points"), "key"))
         again = await service.lane.submit(by_http(Say("a"), "key"))
-    assert isinstance(first, Refused) and not first.replayed
-    assert isinstance(again, Refused) and again.replayed and again.refusal.code == "insufficient_points"
+    assert isinstance(first, Refused)
+    assert not first.replayed
+    assert isinstance(again, Refused)
+    assert again.replayed
+    assert again.refusal.code == "insufficient_points"
     assert again.refusal.detail == first.refusal.detail
     assert await told(settings, tenant) == 0
 
@@ -93,16 +102,22 @@ async def test_a_refusal_of_shape_frees_its_key(settings: Settings, tenant: Tena
 async def test_what_postgresql_refuses_fails_alone(settings: Settings, tenant: Tenant) -> None:
     async with running(settings, tenant, "earn", {Say: say}) as service:
         items = [by_http(Say(str(k), divide_by=0 if k == 137 else 1), str(k)) for k in range(250)]
-        outcomes = await asyncio.gather(*[service.lane.submit(item) for item in items], return_exceptions=True)
+        outcomes = await asyncio.gather(
+            *[service.lane.submit(item) for item in items], return_exceptions=True
+        )
     assert isinstance(outcomes[137], asyncpg.DivisionByZeroError)
     assert sum(isinstance(outcome, Done) for outcome in outcomes) == 249
     assert await told(settings, tenant) == 249
 
 
-async def test_a_call_that_exceeds_the_statement_limit_fails_alone(settings: Settings, tenant: Tenant) -> None:
+async def test_a_call_that_exceeds_the_statement_limit_fails_alone(
+    settings: Settings, tenant: Tenant
+) -> None:
     async with running(quick_settings(settings), tenant, "earn", {Say: say}) as service:
         items = [by_http(Say(str(k), sleep_s=2 if k == 3 else 0), str(k)) for k in range(8)]
-        outcomes = await asyncio.gather(*[service.lane.submit(item) for item in items], return_exceptions=True)
+        outcomes = await asyncio.gather(
+            *[service.lane.submit(item) for item in items], return_exceptions=True
+        )
     assert isinstance(outcomes[3], asyncpg.QueryCanceledError)
     assert sum(isinstance(outcome, Done) for outcome in outcomes) == 7
 
@@ -113,7 +128,8 @@ async def test_a_terminated_connection_is_survived_without_a_word(settings: Sett
         await asyncio.sleep(0.2)
         admin = await asyncpg.connect(settings.admin_dsn())
         ended = await admin.fetchval(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = $1", tenant.database
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = $1",
+            tenant.database,
         )
         await admin.close()
         outcome = await asked
@@ -122,7 +138,9 @@ async def test_a_terminated_connection_is_survived_without_a_word(settings: Sett
     assert await told(settings, tenant) == 1
 
 
-async def test_a_lane_that_stops_finishes_what_it_took_and_takes_no_more(settings: Settings, tenant: Tenant) -> None:
+async def test_a_lane_that_stops_finishes_what_it_took_and_takes_no_more(
+    settings: Settings, tenant: Tenant
+) -> None:
     async with running(settings, tenant, "earn", {Say: say}) as service:
         taken = [asyncio.create_task(service.lane.submit(by_job(Say(str(k))))) for k in range(50)]
         await asyncio.sleep(0)
