@@ -1,0 +1,135 @@
+"""The shell behind a real server: what only sockets show."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from joserfc.jwk import ECKey
+
+from pointbank.tokens import dev_keys
+from shared.http import keys as key_sets
+from shared.http.keys import Keys
+from tests.support.http import Served, Shop, assert_problem, shop_app
+
+CHUNK = b" " * 65_536
+
+
+@asynccontextmanager
+async def serving(app: object) -> AsyncIterator[int]:
+    """A uvicorn in this loop; gives its port."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on"))  # type: ignore[arg-type]
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Served]:
+    keys, running = dev_keys(tmp_path), Shop()
+    app = shop_app(keys, running)
+    async with serving(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        yield Served(app, running, client, keys)
+
+
+async def test_a_write_and_its_repeat_come_back_over_the_wire(shop: Served) -> None:
+    first, second = await shop.post({"ref": "A-1"}), await shop.post({"ref": "A-1"})
+    assert (first.status_code, second.status_code, second.headers["idempotent-replayed"]) == (
+        201,
+        201,
+        "true",
+    )
+    assert shop.shop.lanes["acme"].items[0].place == "127.0.0.1/T03"
+
+
+async def test_a_hundred_calls_at_once_keep_their_request_ids_apart(shop: Served) -> None:
+    headers = shop.headers()
+    answers = await asyncio.gather(
+        *(shop.client.get("/v1/sales", headers={**headers, "X-Request-Id": f"r-{n}"}) for n in range(100))
+    )
+    assert [answer.headers["x-request-id"] for answer in answers] == [f"r-{n}" for n in range(100)]
+
+
+async def test_a_chunked_body_without_a_length_is_cut_at_the_limit(shop: Served) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 64:
+            sent += 1
+            yield CHUNK
+
+    headers = {**shop.headers("k-1"), "Content-Type": "application/json"}
+    answer = await shop.client.post("/v1/sales", content=endless(), headers=headers)
+    assert_problem(answer, 413, "body_too_large")
+    assert (await shop.post({"ref": "A-1"})).status_code == 201
+
+
+async def test_a_chunked_body_below_the_limit_is_taken(shop: Served) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b'{"ref":'
+        yield b'"A-1"}'
+
+    headers = {**shop.headers("k-1"), "Content-Type": "application/json"}
+    answer = await shop.client.post("/v1/sales", content=parts(), headers=headers)
+    assert answer.status_code == 201
+
+
+async def test_a_bug_is_answered_and_the_connection_lives_on(shop: Served) -> None:
+    assert_problem(await shop.client.get("/v1/bugs", headers=shop.headers()), 500, "internal_error")
+    assert (await shop.client.get("/v1/sales", headers=shop.headers())).status_code == 200
+
+
+class KeyServer:
+    """An issuer's JWKS endpoint that counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.body = b""
+
+    async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        if scope["type"] == "lifespan":
+            while True:
+                kind = (await receive())["type"]
+                await send({"type": f"{kind}.complete"})
+                if kind == "lifespan.shutdown":
+                    return
+        self.asked += 1
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def key_set(*keys: ECKey) -> bytes:
+    return json.dumps({"keys": [key.as_dict(private=False) for key in keys]}).encode()
+
+
+async def test_keys_come_from_an_issuers_url_and_made_up_key_ids_dont_flood_it() -> None:
+    clock = [1000.0]
+    first, second = ECKey.generate_key("P-256", {"kid": "1"}), ECKey.generate_key("P-256", {"kid": "2"})
+    issuer = KeyServer()
+    issuer.body = key_set(first)
+    async with serving(issuer) as port:
+        keys = Keys(f"http://127.0.0.1:{port}/jwks.json", clock=lambda: clock[0])
+        found = await asyncio.gather(*(keys.find("1", "ES256") for _ in range(20)))
+        assert [key.kid for key in found if key is not None] == ["1"] * 20
+        assert issuer.asked == 1
+        issuer.body = key_set(first, second)
+        assert [await keys.find(f"made-up-{n}", "ES256") for n in range(20)] == [None] * 20
+        assert issuer.asked == 1
+        clock[0] += key_sets.RETRY_S + 1
+        found_later = await keys.find("2", "ES256")
+        assert found_later is not None
+        assert (found_later.kid, issuer.asked) == ("2", 2)
+    clock[0] += key_sets.MAX_AGE_S + 1
+    still = await keys.find("1", "ES256")
+    assert still is not None
+    assert keys.failure == "the key set can't be read: URLError"
