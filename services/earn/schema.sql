@@ -152,15 +152,14 @@ CREATE INDEX accruals_wallet ON accruals (wallet_id, bill_id);
 
 -- ---------------------------------------------------------------- bills that wait
 
--- A bill that was answered `waiting`: for what (as in `awaited`), and until when it is reported unclaimed. `ready` is
+-- A bill that was answered `waiting`: for what (as in `awaited`), and since when, read on waiting_clock. `ready` is
 -- set by whoever learned what it waits for. Gone once settled; `n` and `sequence` go on from the last decision.
 CREATE TABLE waiting (
     bill_id uuid PRIMARY KEY,
     recorded_at timestamptz NOT NULL,
     kind text NOT NULL CHECK (kind IN ('merchant', 'terminal', 'programme', 'identity', 'member')),
     key text NOT NULL,
-    since timestamptz NOT NULL,
-    due_ms bigint NOT NULL,
+    since_ms bigint NOT NULL,
     unclaimed boolean NOT NULL DEFAULT false,
     ready boolean NOT NULL DEFAULT false,
     n smallint NOT NULL CHECK (n >= 1),
@@ -170,9 +169,9 @@ CREATE TABLE waiting (
 
 CREATE INDEX waiting_for ON waiting (kind, key);
 CREATE INDEX waiting_ready ON waiting (bill_id) WHERE ready;
-CREATE INDEX waiting_due ON waiting (due_ms) WHERE NOT unclaimed;
+CREATE INDEX waiting_since ON waiting (since_ms) WHERE NOT unclaimed;
 
--- The clock of the deadlines: it runs only while what bills wait for is caught up. `waiting.due_ms` is read on it.
+-- The clock of the deadline: it runs only while earn has heard all that was told of what bills wait for.
 CREATE TABLE waiting_clock (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     running_ms bigint NOT NULL DEFAULT 0 CHECK (running_ms >= 0),
@@ -200,6 +199,6 @@ CREATE TABLE rejections (
 -- How many rejections each subject has had: the row that is locked to count on.
 CREATE TABLE rejection_counts (
     subject text PRIMARY KEY,
-    sequence int NOT NULL CHECK (sequence >= 1)
+    sequence int NOT NULL DEFAULT 0 CHECK (sequence >= 0)
 );
 

@@ -110,34 +110,66 @@ def _command(raw: bytes, body: _Body, identity_key: bytes) -> RecordBill:
         raise
     identity = None if body.member is None else _identity(raw, body.member, identity_key)
     programmes = body.programmes and tuple(sorted(set(body.programmes)))
-    lines_json = _encode(lines)
-    head = _encode(
-        (
-            body.merchant,
-            body.bill_ref,
-            body.terminal,
-            body.cashier,
-            body.channel,
-            at,
-            identity and identity.kind,
-            identity and identity.hash.hex(),
-            body.currency,
-            body.total_minor,
-            programmes,
-        )
-    )
-    return RecordBill(
+    return recorded_bill(
         merchant=body.merchant,
+        bill_ref=body.bill_ref,
         terminal=body.terminal,
         cashier=body.cashier,
-        bill_ref=body.bill_ref,
         channel=body.channel,
         occurred_at=at,
         identity=identity,
         currency=body.currency,
         total_minor=body.total_minor,
         programmes=programmes,
+        lines_json=_encode(lines),
         lines=lines,
+    )
+
+
+def recorded_bill(
+    *,
+    merchant: str,
+    bill_ref: str,
+    terminal: str | None,
+    cashier: str | None,
+    channel: str | None,
+    occurred_at: datetime,
+    identity: Identity | None,
+    currency: str,
+    total_minor: int,
+    programmes: tuple[str, ...] | None,
+    lines_json: bytes,
+    lines: tuple[Line, ...] | None = None,
+) -> RecordBill:
+    """A bill from its columns; `lines` are read from their bytes unless they are at hand. `occurred_at` in UTC."""
+    kind, identity_hash = (None, None) if identity is None else (identity.kind, identity.hash.hex())
+    head = _encode(
+        (
+            merchant,
+            bill_ref,
+            terminal,
+            cashier,
+            channel,
+            occurred_at,
+            kind,
+            identity_hash,
+            currency,
+            total_minor,
+            programmes,
+        )
+    )
+    return RecordBill(
+        merchant=merchant,
+        terminal=terminal,
+        cashier=cashier,
+        bill_ref=bill_ref,
+        channel=channel,
+        occurred_at=occurred_at,
+        identity=identity,
+        currency=currency,
+        total_minor=total_minor,
+        programmes=programmes,
+        lines=_decode_lines(lines_json) if lines is None else lines,
         lines_json=lines_json,
         content_hash=sha256(head + b"\n" + lines_json).digest(),
     )
@@ -187,8 +219,3 @@ def check_total(bill: RecordBill) -> None:
             f"total_minor is {bill.total_minor}, the lines add up to {total}.",
             errors=[FieldError("/total_minor", "total_mismatch", f"{bill.total_minor} is not {total}.")],
         )
-
-
-def stored_lines(text: str) -> tuple[Line, ...]:
-    """The lines that were kept as `lines_json`."""
-    return _decode_lines(text)

@@ -173,15 +173,14 @@ GRANT SELECT, INSERT ON accruals TO {{service_role}};
 
 -- ---------------------------------------------------------------- bills that wait
 
--- A bill that was answered `waiting`: for what (as in `awaited`), and until when it is reported unclaimed. `ready` is
+-- A bill that was answered `waiting`: for what (as in `awaited`), and since when, read on waiting_clock. `ready` is
 -- set by whoever learned what it waits for. Gone once settled; `n` and `sequence` go on from the last decision.
 CREATE TABLE waiting (
     bill_id uuid PRIMARY KEY,
     recorded_at timestamptz NOT NULL,
     kind text NOT NULL CHECK (kind IN ('merchant', 'terminal', 'programme', 'identity', 'member')),
     key text NOT NULL,
-    since timestamptz NOT NULL,
-    due_ms bigint NOT NULL,
+    since_ms bigint NOT NULL,
     unclaimed boolean NOT NULL DEFAULT false,
     ready boolean NOT NULL DEFAULT false,
     n smallint NOT NULL CHECK (n >= 1),
@@ -191,10 +190,10 @@ CREATE TABLE waiting (
 
 CREATE INDEX waiting_for ON waiting (kind, key);
 CREATE INDEX waiting_ready ON waiting (bill_id) WHERE ready;
-CREATE INDEX waiting_due ON waiting (due_ms) WHERE NOT unclaimed;
+CREATE INDEX waiting_since ON waiting (since_ms) WHERE NOT unclaimed;
 GRANT SELECT, INSERT, UPDATE, DELETE ON waiting TO {{service_role}};
 
--- The clock of the deadlines: it runs only while what bills wait for is caught up. `waiting.due_ms` is read on it.
+-- The clock of the deadline: it runs only while earn has heard all that was told of what bills wait for.
 CREATE TABLE waiting_clock (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     running_ms bigint NOT NULL DEFAULT 0 CHECK (running_ms >= 0),

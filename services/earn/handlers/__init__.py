@@ -1,0 +1,34 @@
+"""What earn does with what it hears and is asked. The table at the end names it all."""
+
+from services.earn.domain.bill import RecordBill
+from services.earn.handlers.learn import learn_members, learn_merchants, learn_programmes, learn_standings
+from services.earn.handlers.record import record_bills
+from services.earn.handlers.reject import buried
+from services.earn.handlers.settle import (
+    ReportUnclaimed,
+    Settle,
+    Tick,
+    report_unclaimed,
+    settle_bills,
+    settle_wake,
+    tick,
+)
+from shared.events import CardIssued, MemberEnrolled, MerchantChanged, ProgrammeActivated, TierChanged
+from shared.messaging import Handlers, PosEntry
+
+__all__ = ["HEARS", "ON", "ReportUnclaimed", "Settle", "Tick", "buried", "settle_wake"]
+
+HEARS: tuple[str, ...] = ("pos", "members", "tiers")
+
+ON: Handlers = {
+    PosEntry: record_bills,
+    RecordBill: record_bills,
+    Settle: settle_bills,
+    ReportUnclaimed: report_unclaimed,
+    Tick: tick,
+    ProgrammeActivated: learn_programmes,
+    MerchantChanged: learn_merchants,
+    MemberEnrolled: learn_members,
+    CardIssued: learn_members,
+    TierChanged: learn_standings,
+}

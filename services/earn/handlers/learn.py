@@ -1,0 +1,89 @@
+"""What earn learns from members and tiers, and the bills that waited for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from services.earn.domain.judge import ANY_PROGRAMME, Standing
+from services.earn.handlers.settle import settle_wake
+from services.earn.store import learned, waiting
+from shared.events import (
+    CardIssued,
+    HashedIdentity,
+    MemberEnrolled,
+    MerchantChanged,
+    ProgrammeActivated,
+    TierChanged,
+    decode_envelope,
+)
+from shared.identity import identity_hash
+from shared.messaging import Done, Item, Outcome, Tx
+
+_DONE = Done()
+
+
+async def learn_programmes(tx: Tx, items: Sequence[Item[ProgrammeActivated]]) -> list[Outcome]:
+    """Keeps every version of a programme."""
+    waits = {("programme", ANY_PROGRAMME)} | {("programme", item.command.programme) for item in items}
+    await waiting.lock_awaited(tx.db, waits)
+    await learned.learn_programmes(tx.db, [item.command for item in items])
+    await _make_ready(tx, waits)
+    return [_DONE] * len(items)
+
+
+async def learn_merchants(tx: Tx, items: Sequence[Item[MerchantChanged]]) -> list[Outcome]:
+    """Knows a merchant and its terminals from now on."""
+    waits = {("merchant", item.command.merchant) for item in items}
+    for item in items:
+        waits.update([("terminal", f"{item.command.merchant}/{name}") for name in item.command.terminals])
+    await waiting.lock_awaited(tx.db, waits)
+    await learned.learn_merchants(tx.db, [item.command for item in items])
+    await _make_ready(tx, waits)
+    return [_DONE] * len(items)
+
+
+async def learn_members(tx: Tx, items: Sequence[Item[MemberEnrolled | CardIssued]]) -> list[Outcome]:
+    """Knows whom an identity names, and which wallets a member has."""
+    enrolled: dict[UUID, datetime] = {}
+    identities: dict[bytes, tuple[str, UUID]] = {}
+    wallets: dict[UUID, tuple[UUID, str]] = {}
+
+    def name(found: Sequence[HashedIdentity], member_id: UUID) -> None:
+        identities.update({bytes.fromhex(one.hash): (one.kind, member_id) for one in found})
+
+    for item in items:
+        heard = item.command
+        name(heard.identities, heard.member_id)
+        if isinstance(heard, CardIssued):
+            wallets[heard.wallet_id] = heard.member_id, heard.programme
+            continue
+        enrolled[heard.member_id] = heard.enrolled_at
+        own = identity_hash(tx.tenant.identity_key, "member_id", str(heard.member_id))
+        identities[own] = "member_id", heard.member_id
+        wallets.update({one.wallet_id: (heard.member_id, one.programme) for one in heard.wallets})
+    waits = {("identity", identity.hex()) for identity in identities}
+    waits |= {("member", str(member_id)) for member_id in enrolled}
+    await waiting.lock_awaited(tx.db, waits)
+    await learned.learn_members(tx.db, enrolled=enrolled, identities=identities, wallets=wallets)
+    await _make_ready(tx, waits)
+    return [_DONE] * len(items)
+
+
+async def learn_standings(tx: Tx, items: Sequence[Item[TierChanged]]) -> list[Outcome]:
+    """Keeps each standing of a wallet; the highest sequence is its latest."""
+    heard = []
+    for item in items:
+        told = item.command
+        # The place among the events about this wallet stands in the envelope alone.
+        envelope = decode_envelope(item.payload)
+        standing = Standing(told.to, UUID(envelope.id), int(envelope.sequence), told.effective_at)
+        heard.append((told.wallet_id, told.member_id, told.programme, standing))
+    await learned.learn_standings(tx.db, heard)
+    return [_DONE] * len(items)
+
+
+async def _make_ready(tx: Tx, waits: set[tuple[str, str]]) -> None:
+    if await waiting.learned(tx.db, waits):
+        tx.after_commit(settle_wake(tx.cache).set)

@@ -1,0 +1,352 @@
+"""Bills are recorded: from the tills' stream and over HTTP, the same way, in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from services.earn.domain.bill import RecordBill, check_total
+from services.earn.domain.decision import Decision
+from services.earn.domain.judge import Facts, admit, judge, waits_for
+from services.earn.domain.offer import Spoiled, read_offer
+from services.earn.handlers.reject import Rejected, reject, rejected
+from services.earn.handlers.told import Replies, accrual_rows, answer, body, tell, tell_accruals
+from services.earn.store import bills as bills_store
+from services.earn.store import nets, waiting
+from services.earn.store.facts import facts_for
+from shared.clock import real_clock
+from shared.errors import Refusal
+from shared.events import BillRecorded
+from shared.ids import uuid7
+from shared.messaging import Done, Item, Outcome, PosEntry, Refused, Tx
+
+
+class BillConflict(Refusal):
+    code = "bill_conflict"
+
+
+class IdReused(Refusal):
+    code = "id_reused"
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """An item whose bill could be read. `pair`: the till's own source and id, None over HTTP."""
+
+    place: int
+    item: Item[Any]
+    bill: RecordBill
+    bill_id: UUID
+    pair: tuple[str, str] | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.bill.merchant, self.bill.bill_ref
+
+    @property
+    def entry(self) -> tuple[str | None, str | None, str | None]:
+        """Stream id, source and id of the till's event."""
+        return (self.item.command.entry_id, *self.pair) if self.pair is not None else (None, None, None)
+
+
+class Batch:
+    """The items of one call on their way to their outcomes."""
+
+    def __init__(self, tx: Tx, items: Sequence[Item[Any]]) -> None:
+        self.tx = tx
+        self.items = items
+        self.outcomes: list[Outcome | None] = [None] * len(items)
+        self.rejections: list[tuple[int, Rejected, Refusal]] = []
+        self.repeats: list[Asked] = []
+
+    def refuse(self, ask: Asked, refusal: Refusal) -> None:
+        """This bill is not taken."""
+        if ask.pair is None:
+            self.outcomes[ask.place] = Refused(refusal)
+            return
+        source, event_id = ask.pair
+        one = rejected(
+            ask.item,
+            code=refusal.code,
+            detail=refusal.detail,
+            errors=refusal.errors,
+            source=source,
+            event_id=event_id,
+            merchant=ask.bill.merchant,
+            bill_ref=ask.bill.bill_ref,
+            content=ask.bill.content_hash,
+        )
+        self.rejections.append((ask.place, one, refusal))
+
+    def spoiled(self, place: int, spoiled: Spoiled) -> None:
+        """This entry could not be read."""
+        refusal = spoiled.refusal
+        one = rejected(
+            self.items[place],
+            code=refusal.code,
+            detail=refusal.detail,
+            errors=refusal.errors,
+            source=spoiled.source,
+            event_id=spoiled.event_id,
+            merchant=spoiled.merchant,
+            bill_ref=spoiled.bill_ref,
+        )
+        self.rejections.append((place, one, refusal))
+
+
+async def record_bills(tx: Tx, items: Sequence[Item[PosEntry | RecordBill]]) -> list[Outcome]:
+    """Records bills, each once, and judges those that wait for nothing; refuses what no programme takes."""
+    batch = Batch(tx, items)
+    asked = _read(batch)
+    if asked:
+        facts = await facts_for(tx.db, [ask.bill for ask in asked], tx.cache)
+        now = tx.now()
+        admitted = await _admit(batch, asked, facts, now)
+        recorded_at = real_clock()
+        new = await _claim(batch, admitted, recorded_at) if admitted else []
+        if new:
+            await _record(batch, new, facts, now, recorded_at)
+        if batch.repeats:
+            await _answer_again(batch)
+    for (place, _, refusal), repeated in zip(
+        batch.rejections, await reject(tx, [one for _, one, _ in batch.rejections]), strict=True
+    ):
+        batch.outcomes[place] = Refused(refusal, replayed=repeated)
+    return [outcome for outcome in batch.outcomes if outcome is not None]
+
+
+# ---- what is asked -----------------------------------------------------------------------------
+
+
+def _read(batch: Batch) -> list[Asked]:
+    tenant = batch.tx.tenant
+    asked = []
+    for place, item in enumerate(batch.items):
+        command = item.command
+        if isinstance(command, RecordBill):
+            ask = Asked(place, item, command, uuid7(), None)
+            try:
+                check_total(command)
+            except Refusal as refusal:
+                batch.refuse(ask, refusal)
+            else:
+                asked.append(ask)
+            continue
+        offer = read_offer(command.event, tenant=tenant.code, identity_key=tenant.identity_key)
+        _name(item, offer.source, offer.event_id, offer.request_id)
+        if isinstance(offer, Spoiled):
+            batch.spoiled(place, offer)
+        else:
+            asked.append(Asked(place, item, offer.bill, uuid7(), (offer.source, offer.event_id)))
+    return asked
+
+
+def _name(item: Item[Any], source: str | None, event_id: str | None, request_id: str) -> None:
+    """What an entry says of itself, for the audit, its events and its dead letter."""
+    item.source, item.event_id = source, event_id
+    if source is not None:
+        item.actor = source
+    if 1 <= len(request_id) <= 255:
+        item.request_id = request_id
+
+
+async def _admit(batch: Batch, asked: Sequence[Asked], facts: Facts, now: datetime) -> list[Asked]:
+    """Those that are taken. A bill that was taken before is not refused for its age, but answered again."""
+    admitted = []
+    refused: list[tuple[Asked, Refusal]] = []
+    for ask in asked:
+        try:
+            admit(ask.bill, facts, now)
+        except Refusal as refusal:
+            refused.append((ask, refusal))
+        else:
+            admitted.append(ask)
+    if refused:
+        contents = await nets.bill_contents(batch.tx.db, {ask.key for ask, _ in refused})
+        for ask, refusal in refused:
+            if contents.get(ask.key) == ask.bill.content_hash:
+                batch.repeats.append(ask)
+            else:
+                batch.refuse(ask, refusal)
+    return admitted
+
+
+# ---- the two nets ------------------------------------------------------------------------------
+
+
+async def _claim(batch: Batch, asked: Sequence[Asked], recorded_at: datetime) -> list[Asked]:
+    """The bills that are new, from now on taken. Repeats and conflicts are put aside."""
+    unused, repeats = await _claim_pairs(batch, asked)
+    by_key: dict[tuple[str, str], Asked] = {}
+    others = repeats
+    for ask in unused:
+        if by_key.setdefault(ask.key, ask) is not ask:
+            others.append(ask)
+    taken: set[UUID] = set()
+    if by_key:
+        taken = await nets.claim_bill_keys(
+            batch.tx.db, [(ask.bill_id, ask.bill) for ask in by_key.values()], recorded_at
+        )
+    new = [ask for ask in by_key.values() if ask.bill_id in taken]
+    if len(new) < len(by_key):
+        others += [ask for ask in by_key.values() if ask.bill_id not in taken]
+    if others:
+        contents = await nets.bill_contents(batch.tx.db, {ask.key for ask in others})
+        for ask in others:
+            if contents.get(ask.key) == ask.bill.content_hash:
+                batch.repeats.append(ask)
+            else:
+                batch.refuse(ask, _conflict(ask.bill))
+    return new
+
+
+async def _claim_pairs(batch: Batch, asked: Sequence[Asked]) -> tuple[list[Asked], list[Asked]]:
+    """(those whose till's id was not used before, those whose id was used for the same content)."""
+    first: dict[tuple[str, str], Asked] = {}
+    for ask in asked:
+        if ask.pair is not None:
+            first.setdefault(ask.pair, ask)
+    if not first:
+        return list(asked), []
+    fresh = await nets.claim_pos_events(
+        batch.tx.db, [(*pair, ask.bill.content_hash) for pair, ask in first.items()]
+    )
+    contents: Mapping[tuple[str, str], bytes] = {}
+    if len(fresh) < len(first):
+        contents = await nets.pos_contents(batch.tx.db, [pair for pair in first if pair not in fresh])
+    unused, repeats = [], []
+    for ask in asked:
+        if ask.pair is None or (ask.pair in fresh and first[ask.pair] is ask):
+            unused.append(ask)
+        elif contents.get(ask.pair, first[ask.pair].bill.content_hash) == ask.bill.content_hash:
+            repeats.append(ask)
+        else:
+            said = "This event id was used by this source for another bill."
+            batch.refuse(ask, IdReused(said, pointer="/id"))
+    return unused, repeats
+
+
+def _conflict(bill: RecordBill) -> BillConflict:
+    return BillConflict(
+        f"{bill.merchant} has recorded another bill with this reference.", pointer="/bill_ref"
+    )
+
+
+# ---- new bills ---------------------------------------------------------------------------------
+
+
+async def _record(
+    batch: Batch, new: Sequence[Asked], facts: Facts, now: datetime, recorded_at: datetime
+) -> None:
+    tx = batch.tx
+    waits = {ask.bill_id: waits for ask in new if (waits := waits_for(ask.bill, facts))}
+    latest = facts
+    if waits:
+        # Whoever learns one of these meets us at its row; what was learned before we got there is seen from here on.
+        await waiting.lock_awaited(tx.db, {one for found in waits.values() for one in found})
+        patient = [ask for ask in new if ask.bill_id in waits]
+        latest = await facts_for(tx.db, [ask.bill for ask in patient], tx.cache)
+        waits = {ask.bill_id: found for ask in patient if (found := waits_for(ask.bill, latest))}
+        late = {ask.bill_id for ask in patient}
+    else:
+        late = set()
+    made: list[bills_store.Recording] = []
+    accruals: list[tuple[UUID, UUID, str, UUID, int]] = []
+    for ask in new:
+        bill_id, bill, item = ask.bill_id, ask.bill, ask.item
+        if bill_id in waits:
+            decision = Decision(status="waiting", waiting_for=waits[bill_id])
+        else:
+            decision = judge(bill, latest if bill_id in late else facts, now, uuid7)
+            accruals += accrual_rows(bill_id, decision)
+        told = decision.told()
+        recorded_event_id = tell(
+            tx,
+            item,
+            BillRecorded,
+            bill_id=bill_id,
+            bill=bill,
+            decision=decision,
+            accruals=told,
+            entry=ask.entry,
+            sequence=1,
+        )
+        following = tell_accruals(
+            tx, item, bill_id=bill_id, bill=bill, decision=decision, now=now, sequence=2
+        )
+        tx.audit("bill.record", f"bill/{bill_id}", item=item)
+        made.append(
+            bills_store.Recording(bill_id, bill, decision, following - 1, recorded_event_id, *ask.entry)
+        )
+        batch.outcomes[ask.place] = _done(ask, decision)
+    await bills_store.write_bills(tx.db, made, decided_at=now, recorded_at=recorded_at)
+    await bills_store.write_accruals(tx.db, accruals)
+    if waits:
+        rows = [
+            (ask.bill_id, *waits[ask.bill_id][0], ask.item.request_id) for ask in new if ask.bill_id in waits
+        ]
+        await waiting.begin_waiting(tx.db, rows, recorded_at)
+
+
+_TAKEN = Done()
+
+
+def _done(ask: Asked, decision: Decision) -> Done:
+    if ask.pair is not None:
+        return _TAKEN
+    bill = ask.bill
+    told = answer(
+        ask.bill_id,
+        merchant=bill.merchant,
+        bill_ref=bill.bill_ref,
+        occurred_at=bill.occurred_at,
+        decision=decision,
+    )
+    return Done(202 if decision.status == "waiting" else 201, body(told))
+
+
+# ---- repeats -----------------------------------------------------------------------------------
+
+
+async def _answer_again(batch: Batch) -> None:
+    """The first answer, once more: by HTTP with 200, to a till on its out stream under the first event's id."""
+    answers = await nets.first_answers(batch.tx.db, {ask.key for ask in batch.repeats})
+    replies = Replies(batch.tx)
+    for ask in batch.repeats:
+        first = answers[ask.key]
+        told = answer(
+            first.bill_id,
+            merchant=first.merchant,
+            bill_ref=first.bill_ref,
+            occurred_at=first.occurred_at,
+            decision=first.decision,
+        )
+        if ask.pair is None:
+            batch.outcomes[ask.place] = Done(200, body(told))
+            continue
+        # Under the id it was first offered with, the reply is the first one; under another it names that other.
+        same = ask.pair == (first.source, first.event_id)
+        stream_id, source, event_id = (first.entry_id, *ask.pair) if same else ask.entry
+        replies.add(
+            BillRecorded(
+                bill_id=told.bill_id,
+                status=told.status,
+                merchant=told.merchant,
+                bill_ref=told.bill_ref,
+                occurred_at=told.occurred_at,
+                accruals=told.accruals,
+                stream_id=stream_id,
+                source=source,
+                event_id=event_id,
+            ),
+            source=source,
+            event_id=first.recorded_event_id,
+            subject=str(first.bill_id),
+            sequence=1,
+            time=first.recorded_at,
+            request_id=ask.item.request_id,
+        )
+        batch.outcomes[ask.place] = Done(replayed=True)

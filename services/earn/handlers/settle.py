@@ -1,0 +1,137 @@
+"""Waiting bills are settled when what they wait for was learned, and reported when it does not come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from services.earn.domain.decision import Decision
+from services.earn.domain.judge import judge, waits_for
+from services.earn.handlers.told import accrual_rows, tell, tell_accruals
+from services.earn.store import bills as bills_store
+from services.earn.store import waiting
+from services.earn.store.facts import facts_for
+from shared.clock import real_clock
+from shared.events import BillSettled
+from shared.ids import uuid7
+from shared.messaging import Done, Item, Outcome, Tx
+
+GAP_MS = 30_000
+"""A longer pause between two ticks is no waiting: nobody could have settled anything in it."""
+
+
+class Settle(msgspec.Struct, frozen=True):
+    """Judge this bill, if what it waits for is known."""
+
+    bill_id: UUID
+
+
+class ReportUnclaimed(msgspec.Struct, frozen=True):
+    """Say that what this bill waits for did not come in time."""
+
+    bill_id: UUID
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """The clock of the deadline goes on; `runs` while earn has heard all that was told."""
+
+    runs: bool
+
+
+_DONE = Done()
+
+
+def settle_wake(cache: dict[Any, Any]) -> asyncio.Event:
+    """Set when bills became ready, for the job that settles them. Lossy: the job also looks by itself."""
+    wake: asyncio.Event = cache.setdefault("settle", asyncio.Event())
+    return wake
+
+
+async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
+    """Judges those bills that need wait no more, with what is known now; the others wait on."""
+    by_id = {item.command.bill_id: item for item in items}
+    locked = await waiting.lock_waiting(tx.db, by_id)
+    if not locked:
+        return [_DONE] * len(items)
+    facts = await facts_for(tx.db, [one.bill for one in locked], tx.cache)
+    waits = {one.bill_id: found for one in locked if (found := waits_for(one.bill, facts))}
+    if waits:
+        await waiting.lock_awaited(tx.db, {one for found in waits.values() for one in found})
+        facts = await facts_for(tx.db, [one.bill for one in locked], tx.cache)
+        waits = {one.bill_id: found for one in locked if (found := waits_for(one.bill, facts))}
+        await waiting.wait_on(tx.db, [(bill_id, *found[0]) for bill_id, found in waits.items()])
+    now = tx.now()
+    decisions: list[tuple[UUID, int, int, Decision]] = []
+    accruals: list[tuple[UUID, UUID, str, UUID, int]] = []
+    for one in locked:
+        if one.bill_id in waits:
+            continue
+        item = by_id[one.bill_id]
+        item.request_id = one.request_id
+        # It was taken when it was recorded: how long it had to wait does not count against it.
+        decision = judge(one.bill, facts, one.recorded_at, uuid7)
+        sequence = tell_accruals(
+            tx,
+            item,
+            bill_id=one.bill_id,
+            bill=one.bill,
+            decision=decision,
+            now=now,
+            sequence=one.sequence + 1,
+        )
+        _tell_settled(tx, item, one, decision, sequence)
+        decisions.append((one.bill_id, one.n + 1, sequence, decision))
+        accruals += accrual_rows(one.bill_id, decision)
+        tx.audit("bill.settle", f"bill/{one.bill_id}", item=item, after={"status": decision.status})
+    if decisions:
+        await bills_store.write_decisions(tx.db, decisions, decided_at=now, recorded_at=real_clock())
+        await bills_store.write_accruals(tx.db, accruals)
+        await waiting.end_waiting(tx.db, [bill_id for bill_id, _, _, _ in decisions])
+    return [_DONE] * len(items)
+
+
+async def report_unclaimed(tx: Tx, items: Sequence[Item[ReportUnclaimed]]) -> list[Outcome]:
+    """Reports bills that have waited too long, once. They wait on, and settle when what they wait for comes."""
+    by_id = {item.command.bill_id: item for item in items}
+    overdue = [one for one in await waiting.lock_waiting(tx.db, by_id) if not one.unclaimed and not one.ready]
+    if not overdue:
+        return [_DONE] * len(items)
+    now = tx.now()
+    decisions: list[tuple[UUID, int, int, Decision]] = []
+    for one in overdue:
+        item = by_id[one.bill_id]
+        item.request_id = one.request_id
+        decision = Decision(status="unclaimed", waiting_for=(one.waits_for,))
+        _tell_settled(tx, item, one, decision, one.sequence + 1)
+        decisions.append((one.bill_id, one.n + 1, one.sequence + 1, decision))
+        tx.audit("bill.report_unclaimed", f"bill/{one.bill_id}", item=item)
+    await bills_store.write_decisions(tx.db, decisions, decided_at=now, recorded_at=real_clock())
+    await waiting.mark_unclaimed(tx.db, [one.bill_id for one in overdue])
+    return [_DONE] * len(items)
+
+
+async def tick(tx: Tx, items: Sequence[Item[Tick]]) -> list[Outcome]:
+    """Lets the clock of the deadline go on."""
+    runs = all(item.command.runs for item in items)
+    await waiting.tick(tx.db, at=real_clock(), runs=runs, gap_ms=GAP_MS)
+    return [_DONE] * len(items)
+
+
+def _tell_settled(
+    tx: Tx, item: Item[Any], one: waiting.WaitingBill, decision: Decision, sequence: int
+) -> None:
+    tell(
+        tx,
+        item,
+        BillSettled,
+        bill_id=one.bill_id,
+        bill=one.bill,
+        decision=decision,
+        accruals=decision.told(),
+        entry=(one.entry_id, one.source, one.event_id),
+        sequence=sequence,
+    )

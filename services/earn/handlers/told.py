@@ -1,0 +1,174 @@
+"""What is said of a bill: its answer over HTTP, its events, and the till's reply to one that was offered again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from services.earn.domain.bill import RecordBill
+from services.earn.domain.decision import Decision
+from shared.events import AccruedLot, BillAccrual, BillRecorded, BillSettled, EventData, PointsAccrued
+from shared.events.envelope import encode_event
+from shared.ids import uuid7
+from shared.messaging import Item, Tx, till_of
+
+
+class BillAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a bill."""
+
+    bill_id: UUID
+    status: str
+    merchant: str
+    bill_ref: str
+    occurred_at: datetime
+    accruals: tuple[BillAccrual, ...]
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def answer(
+    bill_id: UUID, *, merchant: str, bill_ref: str, occurred_at: datetime, decision: Decision
+) -> BillAnswer:
+    """The answer that this decision gives."""
+    return BillAnswer(
+        bill_id=bill_id,
+        status=decision.status,
+        merchant=merchant,
+        bill_ref=bill_ref,
+        occurred_at=occurred_at,
+        accruals=decision.told(),
+    )
+
+
+def body(told: BillAnswer) -> bytes:
+    """The answer as JSON."""
+    return _encode(told)
+
+
+def tell(
+    tx: Tx,
+    item: Item[Any],
+    kind: type[BillRecorded] | type[BillSettled],
+    *,
+    bill_id: UUID,
+    bill: RecordBill,
+    decision: Decision,
+    accruals: Sequence[BillAccrual],
+    entry: tuple[str | None, str | None, str | None],
+    sequence: int,
+) -> UUID:
+    """Says what became of the bill; gives the event's id. `entry`: stream id, source and id of the till's event."""
+    stream_id, source, event_id = entry
+    return tx.emit(
+        kind(
+            bill_id=bill_id,
+            status=decision.status,
+            merchant=bill.merchant,
+            bill_ref=bill.bill_ref,
+            occurred_at=bill.occurred_at,
+            accruals=tuple(accruals),
+            stream_id=stream_id,
+            source=source,
+            event_id=event_id,
+        ),
+        subject=str(bill_id),
+        sequence=sequence,
+        item=item,
+    )
+
+
+def tell_accruals(
+    tx: Tx,
+    item: Item[Any],
+    *,
+    bill_id: UUID,
+    bill: RecordBill,
+    decision: Decision,
+    now: datetime,
+    sequence: int,
+) -> int:
+    """Says what the bill is worth, from this place in its events on; gives the next free place."""
+    assert decision.member_id is not None or not decision.programmes
+    for judged in decision.programmes:
+        for accrual in judged.accruals:
+            tx.emit(
+                PointsAccrued(
+                    accrual_id=accrual.accrual_id,
+                    kind=accrual.kind,
+                    bill_id=bill_id,
+                    member_id=decision.member_id,  # type: ignore[arg-type]  # asserted above
+                    wallet_id=judged.wallet_id,
+                    programme=judged.programme,
+                    programme_version=judged.version,
+                    currency=judged.currency,
+                    point_value=judged.point_value,
+                    effective_at=bill.occurred_at,
+                    decided_at=now,
+                    points=accrual.points,
+                    lots=(
+                        AccruedLot(
+                            lot_id=accrual.lot_id, points=accrual.points, expires_at=accrual.expires_at
+                        ),
+                    ),
+                ),
+                subject=str(bill_id),
+                sequence=sequence,
+                item=item,
+            )
+            sequence += 1
+    return sequence
+
+
+def accrual_rows(bill_id: UUID, decision: Decision) -> list[tuple[UUID, UUID, str, UUID, int]]:
+    """(bill, wallet, kind, accrual, points): one for each wallet at least, of no points where it earned none."""
+    rows = []
+    for judged in decision.programmes:
+        for accrual in judged.accruals:
+            rows.append((bill_id, judged.wallet_id, accrual.kind, accrual.accrual_id, accrual.points))
+        if not judged.accruals:
+            rows.append((bill_id, judged.wallet_id, "earn", uuid7(), 0))
+    return rows
+
+
+class Replies:
+    """Replies that are no new facts: they go to the tills' out streams alone, after the commit and before the ack."""
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+        self._made: list[tuple[str, bytes]] = []
+
+    def add(
+        self,
+        data: EventData,
+        *,
+        source: str | None,
+        event_id: UUID,
+        subject: str,
+        sequence: int,
+        time: datetime,
+        request_id: str,
+    ) -> None:
+        """The event, with the id of when it was said first, for the till that `source` names."""
+        if not self._made:
+            self._tx.after_commit(self._send)
+        event = encode_event(
+            data,
+            event_id=str(event_id),
+            subject=subject,
+            time=time,
+            tenant=self._tx.tenant.code,
+            request_id=request_id,
+            sequence=sequence,
+        )
+        self._made.append((self._tx.keys.out(till_of(source)), event))
+
+    async def _send(self) -> None:
+        async with self._tx.redis.pipeline(transaction=False) as pipe:
+            for stream, event in self._made:
+                pipe.xadd(stream, {"event": event})
+            await pipe.execute()

@@ -1,0 +1,392 @@
+-- The search path is earn's schema. Lists go in as arrays, one transaction's worth at a time.
+
+-- ---------------------------------------------------------------- what is known
+
+-- name: programme_versions
+-- Every version of every programme, in the order of activation.
+SELECT programme, version, activated_at
+FROM programmes
+ORDER BY programme, activated_at, version;
+
+-- name: programme_documents
+-- The documents of these versions.
+SELECT p.programme, p.version, p.document
+FROM unnest(:programmes::text[], :versions::int[]) AS wanted (programme, version)
+JOIN programmes AS p ON p.programme = wanted.programme AND p.version = wanted.version;
+
+-- name: known_merchants
+-- Those of the merchants that are known.
+SELECT merchant
+FROM merchants
+WHERE merchant = ANY(:merchants::text[]);
+
+-- name: known_terminals
+-- Those of the terminals that are known.
+SELECT t.merchant, t.terminal
+FROM unnest(:merchants::text[], :terminals::text[]) AS wanted (merchant, terminal)
+JOIN terminals AS t ON t.merchant = wanted.merchant AND t.terminal = wanted.terminal;
+
+-- name: members_of
+-- Whom these identities name: a row for each wallet, or one without a wallet.
+SELECT
+    i.identity, i.member_id, m.member_id IS NOT NULL AS enrolled, w.wallet_id, w.programme, w.tier, w.tier_event_id,
+    w.tier_sequence, w.tier_effective_at
+FROM identities AS i
+LEFT JOIN members AS m ON m.member_id = i.member_id
+LEFT JOIN wallets AS w ON w.member_id = i.member_id
+WHERE i.identity = ANY(:identities::bytea[])
+ORDER BY w.programme, w.wallet_id;
+
+-- name: standings_of
+-- All standings heard of these wallets, by sequence.
+SELECT wallet_id, sequence, tier, event_id, effective_at
+FROM tier_history
+WHERE wallet_id = ANY(:wallet_ids::uuid[])
+ORDER BY wallet_id, sequence;
+
+-- ---------------------------------------------------------------- a bill is recorded
+
+-- name: claim_pos_events
+-- Those of the tills' ids that nobody used before. One that is being used elsewhere is waited for.
+INSERT INTO pos_events (source, event_id, content_hash)
+SELECT e.source, e.event_id, e.content_hash
+FROM unnest(:sources::text[], :event_ids::text[], :content_hashes::bytea[]) AS e (source, event_id, content_hash)
+ORDER BY e.source COLLATE "C", e.event_id COLLATE "C"
+ON CONFLICT DO NOTHING
+RETURNING source, event_id;
+
+-- name: pos_contents
+-- What the tills' ids were used for.
+SELECT e.source, e.event_id, e.content_hash
+FROM unnest(:sources::text[], :event_ids::text[]) AS wanted (source, event_id)
+JOIN pos_events AS e ON e.source = wanted.source AND e.event_id = wanted.event_id;
+
+-- name: claim_bill_keys
+-- Those of the bills' references that nobody used before. One that is being used elsewhere is waited for.
+INSERT INTO bill_keys (merchant, bill_ref, content_hash, bill_id, recorded_at)
+SELECT k.merchant, k.bill_ref, k.content_hash, k.bill_id, :recorded_at::timestamptz
+FROM unnest(
+    :merchants::text[], :bill_refs::text[], :content_hashes::bytea[], :bill_ids::uuid[]
+) AS k (merchant, bill_ref, content_hash, bill_id)
+ORDER BY k.merchant COLLATE "C", k.bill_ref COLLATE "C"
+ON CONFLICT DO NOTHING
+RETURNING bill_id;
+
+-- name: bill_contents
+-- What these references were used for.
+SELECT k.merchant, k.bill_ref, k.content_hash
+FROM unnest(:merchants::text[], :bill_refs::text[]) AS wanted (merchant, bill_ref)
+JOIN bill_keys AS k ON k.merchant = wanted.merchant AND k.bill_ref = wanted.bill_ref;
+
+-- name: write_bills!
+-- New bills, with the first decision about each.
+WITH recorded AS (
+    INSERT INTO bills (
+        bill_id, recorded_at, merchant, bill_ref, terminal, cashier, channel, occurred_at, currency, total_minor,
+        identity_kind, identity, programmes, lines, recorded_event_id, stream_id, source, event_id)
+    SELECT
+        b.bill_id, :recorded_at, b.merchant, b.bill_ref, b.terminal, b.cashier, b.channel, b.occurred_at, b.currency,
+        b.total_minor, b.identity_kind, b.identity, string_to_array(b.programmes, ','), b.lines::json,
+        b.recorded_event_id, b.stream_id, b.source, b.event_id
+    FROM unnest(
+        :bill_ids::uuid[], :merchants::text[], :bill_refs::text[], :terminals::text[], :cashiers::text[],
+        :channels::text[], :occurred_ats::timestamptz[], :currencies::text[], :totals_minor::bigint[],
+        :identity_kinds::text[], :identities::bytea[], :programmes::text[], :lines::text[],
+        :recorded_event_ids::uuid[], :stream_ids::text[], :sources::text[], :event_ids::text[]
+    ) AS b (
+        bill_id, merchant, bill_ref, terminal, cashier, channel, occurred_at, currency, total_minor, identity_kind,
+        identity, programmes, lines, recorded_event_id, stream_id, source, event_id)
+)
+INSERT INTO decisions (bill_id, n, status, decided_at, recorded_at, sequence, decision)
+SELECT d.bill_id, 1, d.status, :decided_at::timestamptz, :recorded_at::timestamptz, d.sequence, d.decision::json
+FROM unnest(:bill_ids::uuid[], :statuses::text[], :sequences::int[], :decisions::text[]) AS d (
+    bill_id, status, sequence, decision);
+
+-- name: write_accruals!
+-- What bills are worth, by wallet.
+INSERT INTO accruals (bill_id, wallet_id, kind, accrual_id, points)
+SELECT a.bill_id, a.wallet_id, a.kind, a.accrual_id, a.points
+FROM unnest(
+    :bill_ids::uuid[], :wallet_ids::uuid[], :kinds::text[], :accrual_ids::uuid[], :points::bigint[]
+) AS a (bill_id, wallet_id, kind, accrual_id, points);
+
+-- name: first_answers
+-- How the bills with these references were answered first.
+SELECT
+    k.merchant, k.bill_ref, k.bill_id, k.recorded_at, b.occurred_at, b.recorded_event_id, b.stream_id, b.source,
+    b.event_id, d.decision
+FROM unnest(:merchants::text[], :bill_refs::text[]) AS wanted (merchant, bill_ref)
+JOIN bill_keys AS k ON k.merchant = wanted.merchant AND k.bill_ref = wanted.bill_ref
+JOIN bills AS b ON b.bill_id = k.bill_id AND b.recorded_at = k.recorded_at
+JOIN decisions AS d ON d.bill_id = k.bill_id AND d.n = 1 AND d.recorded_at = k.recorded_at;
+
+-- ---------------------------------------------------------------- a bill waits, and is settled
+
+-- name: lock_awaited!
+-- Where those who wait and those who learn meet: the row is made where it is missing, and locked either way.
+INSERT INTO awaited (kind, key)
+SELECT a.kind, a.key
+FROM unnest(:kinds::text[], :keys::text[]) AS a (kind, key)
+ORDER BY a.kind, a.key
+ON CONFLICT (kind, key) DO UPDATE SET kind = awaited.kind WHERE false;
+
+-- name: forget_awaited!
+-- What was learned is awaited no more. Whoever locks it next makes it anew, and finds what was learned.
+DELETE FROM awaited AS a
+USING unnest(:kinds::text[], :keys::text[]) AS learned (kind, key)
+WHERE a.kind = learned.kind AND a.key = learned.key;
+
+-- name: begin_waiting!
+-- Bills that wait from now on.
+INSERT INTO waiting (bill_id, recorded_at, kind, key, since_ms, n, sequence, request_id)
+SELECT w.bill_id, :recorded_at::timestamptz, w.kind, w.key, c.running_ms, 1, 1, w.request_id
+FROM unnest(:bill_ids::uuid[], :kinds::text[], :keys::text[], :request_ids::text[]) AS w (bill_id, kind, key, request_id)
+CROSS JOIN waiting_clock AS c;
+
+-- name: make_ready
+-- The bills that waited for this. One that is being settled is skipped: it takes the lock on what it awaits, and finds it.
+UPDATE waiting
+SET ready = true
+WHERE bill_id IN (
+    SELECT w.bill_id
+    FROM waiting AS w
+    JOIN unnest(:kinds::text[], :keys::text[]) AS learned (kind, key) ON learned.kind = w.kind AND learned.key = w.key
+    WHERE NOT w.ready
+    ORDER BY w.bill_id
+    FOR NO KEY UPDATE OF w SKIP LOCKED
+)
+RETURNING bill_id;
+
+-- name: lock_waiting
+-- These bills, as far as they still wait.
+SELECT bill_id, recorded_at, kind, key, ready, unclaimed, n, sequence, request_id
+FROM waiting
+WHERE bill_id = ANY(:bill_ids::uuid[])
+ORDER BY bill_id
+FOR NO KEY UPDATE;
+
+-- name: waiting_bills
+-- The content of bills that wait.
+SELECT
+    b.bill_id, b.merchant, b.bill_ref, b.terminal, b.cashier, b.channel, b.occurred_at, b.currency, b.total_minor,
+    b.identity_kind, b.identity, b.programmes, b.lines, b.stream_id, b.source, b.event_id
+FROM unnest(:bill_ids::uuid[], :recorded_ats::timestamptz[]) AS wanted (bill_id, recorded_at)
+JOIN bills AS b ON b.bill_id = wanted.bill_id AND b.recorded_at = wanted.recorded_at;
+
+-- name: wait_on!
+-- What these bills waited for has come, and they wait for something else.
+UPDATE waiting AS w
+SET kind = a.kind, key = a.key, ready = false
+FROM unnest(:bill_ids::uuid[], :kinds::text[], :keys::text[]) AS a (bill_id, kind, key)
+WHERE w.bill_id = a.bill_id;
+
+-- name: write_decisions!
+-- Further decisions about bills.
+INSERT INTO decisions (bill_id, n, status, decided_at, recorded_at, sequence, decision)
+SELECT d.bill_id, d.n, d.status, :decided_at::timestamptz, :recorded_at::timestamptz, d.sequence, d.decision::json
+FROM unnest(
+    :bill_ids::uuid[], :ns::smallint[], :statuses::text[], :sequences::int[], :decisions::text[]
+) AS d (bill_id, n, status, sequence, decision);
+
+-- name: end_waiting!
+-- These bills are settled.
+DELETE FROM waiting
+WHERE bill_id = ANY(:bill_ids::uuid[]);
+
+-- name: mark_unclaimed!
+-- These bills were reported unclaimed; they still wait.
+UPDATE waiting
+SET unclaimed = true, n = n + 1, sequence = sequence + 1
+WHERE bill_id = ANY(:bill_ids::uuid[]);
+
+-- name: tick!
+-- Lets the clock of the deadline run on to :at, where it may run. After a longer pause than :gap_ms nobody watched it.
+UPDATE waiting_clock
+SET running_ms = running_ms + CASE
+        WHEN :runs::boolean AND passed.ms BETWEEN 0 AND :gap_ms::bigint THEN passed.ms
+        ELSE 0
+    END,
+    ticked_at = :at
+FROM (
+    SELECT floor(extract(EPOCH FROM :at::timestamptz - c.ticked_at) * 1000)::bigint AS ms
+    FROM waiting_clock AS c
+) AS passed;
+
+-- name: ready_bills
+-- Bills whose waiting may be over.
+SELECT bill_id, request_id
+FROM waiting
+WHERE ready
+ORDER BY bill_id
+LIMIT 500;
+
+-- name: overdue_bills
+-- Bills that have waited longer than :deadline_ms on the clock of the deadline, and were not reported yet.
+SELECT w.bill_id, w.request_id
+FROM waiting AS w
+CROSS JOIN waiting_clock AS c
+WHERE NOT w.unclaimed AND w.since_ms <= c.running_ms - :deadline_ms
+ORDER BY w.since_ms
+LIMIT 500;
+
+-- name: bills_waiting$
+-- How many bills wait.
+SELECT count(*) FROM waiting;
+
+-- ---------------------------------------------------------------- what is learned
+
+-- name: learn_programmes!
+-- Versions that were activated.
+INSERT INTO programmes (programme, version, activated_at, document)
+SELECT p.programme, p.version, p.activated_at, p.document::json
+FROM unnest(:programmes::text[], :versions::int[], :activated_ats::timestamptz[], :documents::text[]) AS p (
+    programme, version, activated_at, document)
+ORDER BY p.programme, p.version
+ON CONFLICT DO NOTHING;
+
+-- name: learn_merchants!
+-- Merchants; the highest version heard stands.
+INSERT INTO merchants (merchant, version)
+SELECT m.merchant, m.version
+FROM unnest(:merchants::text[], :versions::int[]) AS m (merchant, version)
+ORDER BY m.merchant
+ON CONFLICT (merchant) DO UPDATE SET version = EXCLUDED.version
+WHERE merchants.version < EXCLUDED.version;
+
+-- name: learn_terminals!
+-- Terminals of known merchants.
+INSERT INTO terminals (merchant, terminal)
+SELECT t.merchant, t.terminal
+FROM unnest(:merchants::text[], :terminals::text[]) AS t (merchant, terminal)
+ORDER BY t.merchant, t.terminal
+ON CONFLICT DO NOTHING;
+
+-- name: learn_members!
+-- Members whose enrolment was heard.
+INSERT INTO members (member_id, enrolled_at)
+SELECT m.member_id, m.enrolled_at
+FROM unnest(:member_ids::uuid[], :enrolled_ats::timestamptz[]) AS m (member_id, enrolled_at)
+ORDER BY m.member_id
+ON CONFLICT DO NOTHING;
+
+-- name: learn_identities!
+-- Whom identities name.
+INSERT INTO identities (identity, kind, member_id)
+SELECT i.identity, i.kind, i.member_id
+FROM unnest(:identities::bytea[], :kinds::text[], :member_ids::uuid[]) AS i (identity, kind, member_id)
+ORDER BY i.identity
+ON CONFLICT DO NOTHING;
+
+-- name: learn_wallets!
+-- Wallets of members.
+INSERT INTO wallets (wallet_id, member_id, programme)
+SELECT w.wallet_id, w.member_id, w.programme
+FROM unnest(:wallet_ids::uuid[], :member_ids::uuid[], :programmes::text[]) AS w (wallet_id, member_id, programme)
+ORDER BY w.wallet_id
+ON CONFLICT DO NOTHING;
+
+-- name: learn_standings!
+-- The latest standing of each wallet: the highest sequence heard stands. A wallet may be heard of here first.
+INSERT INTO wallets (wallet_id, member_id, programme, tier, tier_event_id, tier_sequence, tier_effective_at)
+SELECT t.wallet_id, t.member_id, t.programme, t.tier, t.event_id, t.sequence, t.effective_at
+FROM unnest(
+    :wallet_ids::uuid[], :member_ids::uuid[], :programmes::text[], :tiers::text[], :event_ids::uuid[],
+    :sequences::bigint[], :effective_ats::timestamptz[]
+) AS t (wallet_id, member_id, programme, tier, event_id, sequence, effective_at)
+ORDER BY t.wallet_id
+ON CONFLICT (wallet_id) DO UPDATE
+SET tier = EXCLUDED.tier, tier_event_id = EXCLUDED.tier_event_id, tier_sequence = EXCLUDED.tier_sequence,
+    tier_effective_at = EXCLUDED.tier_effective_at
+WHERE wallets.tier_sequence IS NULL OR wallets.tier_sequence < EXCLUDED.tier_sequence;
+
+-- name: learn_history!
+-- Every standing that was heard.
+INSERT INTO tier_history (wallet_id, sequence, tier, event_id, effective_at)
+SELECT t.wallet_id, t.sequence, t.tier, t.event_id, t.effective_at
+FROM unnest(
+    :wallet_ids::uuid[], :sequences::bigint[], :tiers::text[], :event_ids::uuid[], :effective_ats::timestamptz[]
+) AS t (wallet_id, sequence, tier, event_id, effective_at)
+ON CONFLICT DO NOTHING;
+
+-- ---------------------------------------------------------------- entries that were rejected
+
+-- name: lock_rejections!
+-- The rows that rejections of these subjects are counted on.
+INSERT INTO rejection_counts (subject)
+SELECT s.subject
+FROM unnest(:subjects::text[]) AS s (subject)
+ORDER BY s.subject
+ON CONFLICT (subject) DO UPDATE SET subject = rejection_counts.subject WHERE false;
+
+-- name: rejection_counts
+-- How many rejections these subjects have had.
+SELECT subject, sequence
+FROM rejection_counts
+WHERE subject = ANY(:subjects::text[]);
+
+-- name: known_rejections
+-- Rejections that were said before, as they were said.
+SELECT key, subject, sequence, event_id, code, data, recorded_at
+FROM rejections
+WHERE key = ANY(:keys::bytea[]);
+
+-- name: write_rejections!
+-- New rejections, and the count of each subject.
+WITH said AS (
+    INSERT INTO rejections (key, subject, sequence, event_id, code, data, recorded_at)
+    SELECT r.key, r.subject, r.sequence, r.event_id, r.code, r.data, :recorded_at::timestamptz
+    FROM unnest(
+        :keys::bytea[], :subjects::text[], :sequences::int[], :event_ids::uuid[], :codes::text[], :data::bytea[]
+    ) AS r (key, subject, sequence, event_id, code, data)
+    RETURNING subject, sequence
+)
+UPDATE rejection_counts AS c
+SET sequence = s.sequence
+FROM (SELECT subject, max(sequence) AS sequence FROM said GROUP BY subject) AS s
+WHERE c.subject = s.subject;
+
+-- ---------------------------------------------------------------- reads
+
+-- name: bill_by_id^
+-- A bill; its id says when it was recorded, which finds its partition.
+SELECT
+    bill_id, recorded_at, merchant, bill_ref, occurred_at, currency, total_minor, lines
+FROM bills
+WHERE bill_id = :bill_id AND recorded_at >= :since AND recorded_at < :until;
+
+-- name: bill_by_ref^
+-- The id of the bill with this reference.
+SELECT bill_id, recorded_at
+FROM bill_keys
+WHERE merchant = :merchant AND bill_ref = :bill_ref;
+
+-- name: decisions_of
+-- Every decision about a bill, in their order.
+SELECT n, status, decided_at, decision
+FROM decisions
+WHERE bill_id = :bill_id AND recorded_at >= :since
+ORDER BY n;
+
+-- name: bills_of_wallet
+-- A page of the bills that were judged for a wallet, newest first, each with its latest decision.
+SELECT b.bill_id, b.merchant, b.bill_ref, b.occurred_at, d.decision
+FROM (
+    SELECT DISTINCT a.bill_id
+    FROM accruals AS a
+    WHERE a.wallet_id = :wallet_id AND (:before::uuid IS NULL OR a.bill_id < :before)
+    ORDER BY a.bill_id DESC
+    LIMIT :most
+) AS page
+JOIN LATERAL (
+    SELECT x.bill_id, x.merchant, x.bill_ref, x.occurred_at, x.recorded_at
+    FROM bills AS x
+    WHERE x.bill_id = page.bill_id
+) AS b ON true
+JOIN LATERAL (
+    SELECT y.decision
+    FROM decisions AS y
+    WHERE y.bill_id = b.bill_id AND y.recorded_at >= b.recorded_at
+    ORDER BY y.n DESC
+    LIMIT 1
+) AS d ON true
+ORDER BY b.bill_id DESC;

@@ -1,0 +1,131 @@
+"""Bills, decisions and accruals as they are written, and as they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from services.earn.domain.bill import RecordBill
+from services.earn.domain.decision import Decision, encode_decision
+from services.earn.store.sql import queries
+from shared.db import Connection
+
+CLOCK_SKEW = timedelta(hours=1)
+"""How far a bill's `recorded_at` may lie from the time in its id: it is read once for a whole batch."""
+
+
+class Recording(NamedTuple):
+    """A new bill with its decision, as it is to be written. `entry_id`, `source`, `event_id`: the till's, or None."""
+
+    bill_id: UUID
+    bill: RecordBill
+    decision: Decision
+    sequence: int
+    recorded_event_id: UUID
+    entry_id: str | None
+    source: str | None
+    event_id: str | None
+
+
+async def write_bills(
+    db: Connection, made: Sequence[Recording], *, decided_at: datetime, recorded_at: datetime
+) -> None:
+    """The bills, with their first decision."""
+    columns: tuple[list[Any], ...] = tuple([] for _ in range(20))
+    for bill_id, bill, decision, sequence, recorded_event_id, entry_id, source, event_id in made:
+        kind, identity = bill.identity if bill.identity is not None else (None, None)
+        row = (
+            bill_id,
+            bill.merchant,
+            bill.bill_ref,
+            bill.terminal,
+            bill.cashier,
+            bill.channel,
+            bill.occurred_at,
+            bill.currency,
+            bill.total_minor,
+            kind,
+            identity,
+            None if bill.programmes is None else ",".join(bill.programmes),
+            bill.lines_json.decode(),
+            recorded_event_id,
+            entry_id,
+            source,
+            event_id,
+            decision.status,
+            sequence,
+            encode_decision(decision).decode(),
+        )
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+    await queries.write_bills(
+        db,
+        decided_at=decided_at,
+        recorded_at=recorded_at,
+        **dict(zip(_BILL_COLUMNS, columns, strict=True)),
+    )
+
+
+_BILL_COLUMNS = (
+    "bill_ids",
+    "merchants",
+    "bill_refs",
+    "terminals",
+    "cashiers",
+    "channels",
+    "occurred_ats",
+    "currencies",
+    "totals_minor",
+    "identity_kinds",
+    "identities",
+    "programmes",
+    "lines",
+    "recorded_event_ids",
+    "stream_ids",
+    "sources",
+    "event_ids",
+    "statuses",
+    "sequences",
+    "decisions",
+)
+
+
+async def write_accruals(db: Connection, rows: Sequence[tuple[UUID, UUID, str, UUID, int]]) -> None:
+    """(bill, wallet, kind, accrual, points) of each accrual."""
+    if not rows:
+        return
+    bill_ids, wallet_ids, kinds, accrual_ids, points = zip(*rows, strict=True)
+    await queries.write_accruals(
+        db, bill_ids=bill_ids, wallet_ids=wallet_ids, kinds=kinds, accrual_ids=accrual_ids, points=points
+    )
+
+
+async def write_decisions(
+    db: Connection,
+    rows: Sequence[tuple[UUID, int, int, Decision]],
+    *,
+    decided_at: datetime,
+    recorded_at: datetime,
+) -> None:
+    """(bill, n, sequence, decision) of each further decision."""
+    await queries.write_decisions(
+        db,
+        bill_ids=[bill_id for bill_id, _, _, _ in rows],
+        ns=[n for _, n, _, _ in rows],
+        sequences=[sequence for _, _, sequence, _ in rows],
+        statuses=[decision.status for _, _, _, decision in rows],
+        decisions=[encode_decision(decision).decode() for _, _, _, decision in rows],
+        decided_at=decided_at,
+        recorded_at=recorded_at,
+    )
+
+
+def recorded_between(bill_id: UUID) -> tuple[datetime, datetime]:
+    """Between which times a bill with this id was recorded: the id is a UUIDv7."""
+    try:
+        made_at = datetime.fromtimestamp((bill_id.int >> 80) / 1000, tz=UTC)
+    except (OverflowError, ValueError, OSError):
+        made_at = datetime(1970, 1, 2, tzinfo=UTC)  # no id of ours: nothing was recorded then
+    return made_at - CLOCK_SKEW, made_at + CLOCK_SKEW

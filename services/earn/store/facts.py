@@ -1,0 +1,100 @@
+"""What is known that concerns a batch of bills."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from services.earn.domain.bill import RecordBill
+from services.earn.domain.judge import Facts, Member, Standing, Versions, Wallet
+from services.earn.store.sql import queries
+from shared.db import Connection
+from shared.programme.compiled import CompiledProgramme, compile_programme
+
+Cache = dict[Any, Any]
+
+
+async def facts_for(db: Connection, bills: Collection[RecordBill], cache: Cache) -> Facts:
+    """What is known now that concerns these bills."""
+    programmes = await _programmes(db, cache)
+    merchants = {bill.merchant for bill in bills}
+    terminals = {(bill.merchant, bill.terminal) for bill in bills if bill.terminal is not None}
+    known_merchants, known_terminals = await _places(db, merchants, terminals, cache)
+    identities = {bill.identity.hash for bill in bills if bill.identity is not None}
+    members = await _members(db, identities) if identities else {}
+    return Facts(
+        merchants=known_merchants,
+        terminals=known_terminals,
+        members=members,
+        programmes=programmes,
+        history=await _history(db, bills, members),
+    )
+
+
+async def _programmes(db: Connection, cache: Cache) -> dict[str, Versions]:
+    rows = await queries.programme_versions(db)
+    missing = [(row[0], row[1]) for row in rows if ("programme", row[0], row[1]) not in cache]
+    if missing:
+        found = await queries.programme_documents(
+            db, programmes=[code for code, _ in missing], versions=[version for _, version in missing]
+        )
+        for code, version, document in found:
+            # Immutable: an activated version never changes.
+            cache["programme", code, version] = compile_programme(msgspec.json.decode(document), version)
+    known: dict[str, list[tuple[datetime, CompiledProgramme]]] = {}
+    for code, version, activated_at in rows:
+        known.setdefault(code, []).append((activated_at, cache["programme", code, version]))
+    return dict(known)
+
+
+async def _places(
+    db: Connection, merchants: set[str], terminals: set[tuple[str, str]], cache: Cache
+) -> tuple[set[str], set[tuple[str, str]]]:
+    # What is known stays known: merchants and terminals are only added.
+    known_merchants: set[str] = cache.setdefault("merchants", set())
+    known_terminals: set[tuple[str, str]] = cache.setdefault("terminals", set())
+    if unknown := merchants - known_merchants:
+        known_merchants.update([row[0] for row in await queries.known_merchants(db, merchants=list(unknown))])
+    if unfamiliar := terminals - known_terminals:
+        rows = await queries.known_terminals(
+            db, merchants=[merchant for merchant, _ in unfamiliar], terminals=[name for _, name in unfamiliar]
+        )
+        known_terminals.update([(row[0], row[1]) for row in rows])
+    return known_merchants, known_terminals
+
+
+async def _members(db: Connection, identities: Collection[bytes]) -> dict[bytes, Member]:
+    named: dict[bytes, tuple[UUID, bool, list[Wallet]]] = {}
+    for row in await queries.members_of(db, identities=list(identities)):
+        identity, member_id, enrolled, wallet_id, programme, tier, tier_event_id, sequence, effective_at = row
+        _, _, wallets = named.setdefault(identity, (member_id, enrolled, []))
+        if wallet_id is not None:
+            standing = None if tier is None else Standing(tier, tier_event_id, sequence, effective_at)
+            wallets.append(Wallet(wallet_id, programme, standing))
+    return {
+        key: Member(member_id, enrolled, tuple(wallets))
+        for key, (member_id, enrolled, wallets) in named.items()
+    }
+
+
+async def _history(
+    db: Connection, bills: Iterable[RecordBill], members: dict[bytes, Member]
+) -> dict[UUID, Sequence[Standing]]:
+    """Only for bills that happened before the latest standing of their wallet: late ones."""
+    late = set()
+    for bill in bills:
+        if bill.identity is not None and (member := members.get(bill.identity.hash)) is not None:
+            for wallet in member.wallets:
+                if wallet.standing is not None and bill.occurred_at < wallet.standing.effective_at:
+                    late.add(wallet.wallet_id)
+    found: dict[UUID, list[Standing]] = {}
+    if late:
+        for wallet_id, sequence, tier, event_id, effective_at in await queries.standings_of(
+            db, wallet_ids=list(late)
+        ):
+            found.setdefault(wallet_id, []).append(Standing(tier, event_id, sequence, effective_at))
+    return dict(found)

@@ -1,0 +1,5 @@
+"""The queries of earn."""
+
+from shared.sql import load
+
+queries = load("services.earn")

@@ -1,0 +1,124 @@
+"""Bills that wait, and where they meet what they wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from services.earn.domain.bill import RecordBill, recorded_bill
+from services.earn.store.sql import queries
+from shared.db import Connection
+from shared.identity import Identity
+
+
+class WaitingBill(NamedTuple):
+    """A bill that waits, locked. `n` and `sequence` are those of its last decision."""
+
+    bill_id: UUID
+    recorded_at: datetime
+    waits_for: tuple[str, str]
+    ready: bool
+    bill: RecordBill
+    entry_id: str | None
+    source: str | None
+    event_id: str | None
+    unclaimed: bool
+    n: int
+    sequence: int
+    request_id: str
+
+
+async def lock_awaited(db: Connection, waits: Collection[tuple[str, str]]) -> None:
+    """Locks what is awaited, known or not. Look for it in a later statement."""
+    if waits:
+        await queries.lock_awaited(db, kinds=[kind for kind, _ in waits], keys=[key for _, key in waits])
+
+
+async def begin_waiting(
+    db: Connection, rows: Sequence[tuple[UUID, str, str, str]], recorded_at: datetime
+) -> None:
+    """(bill, kind, key, request id) of bills that wait from now on."""
+    bill_ids, kinds, keys, request_ids = zip(*rows, strict=True)
+    await queries.begin_waiting(
+        db, bill_ids=bill_ids, kinds=kinds, keys=keys, request_ids=request_ids, recorded_at=recorded_at
+    )
+
+
+async def learned(db: Connection, waits: Collection[tuple[str, str]]) -> int:
+    """Makes ready the bills that waited for what was just learned, under the locks on it; gives how many."""
+    if not waits:
+        return 0
+    kinds, keys = [kind for kind, _ in waits], [key for _, key in waits]
+    ready = await queries.make_ready(db, kinds=kinds, keys=keys)
+    await queries.forget_awaited(db, kinds=kinds, keys=keys)
+    return len(ready)
+
+
+async def lock_waiting(db: Connection, bill_ids: Collection[UUID]) -> list[WaitingBill]:
+    """Those of the bills that still wait, locked, in the order of their ids."""
+    locked = {row["bill_id"]: row for row in await queries.lock_waiting(db, bill_ids=list(bill_ids))}
+    if not locked:
+        return []
+    rows = await queries.waiting_bills(
+        db, bill_ids=list(locked), recorded_ats=[row["recorded_at"] for row in locked.values()]
+    )
+    bills = {row["bill_id"]: row for row in rows}
+    return [
+        WaitingBill(
+            bill_id=bill_id,
+            recorded_at=row["recorded_at"],
+            waits_for=(row["kind"], row["key"]),
+            ready=row["ready"],
+            bill=_bill(bills[bill_id]),
+            entry_id=bills[bill_id]["stream_id"],
+            source=bills[bill_id]["source"],
+            event_id=bills[bill_id]["event_id"],
+            unclaimed=row["unclaimed"],
+            n=row["n"],
+            sequence=row["sequence"],
+            request_id=row["request_id"],
+        )
+        for bill_id, row in locked.items()
+    ]
+
+
+def _bill(row: Any) -> RecordBill:
+    identity = None if row["identity"] is None else Identity(row["identity_kind"], row["identity"])
+    programmes = None if row["programmes"] is None else tuple(row["programmes"])
+    return recorded_bill(
+        merchant=row["merchant"],
+        bill_ref=row["bill_ref"],
+        terminal=row["terminal"],
+        cashier=row["cashier"],
+        channel=row["channel"],
+        occurred_at=row["occurred_at"],
+        identity=identity,
+        currency=row["currency"],
+        total_minor=row["total_minor"],
+        programmes=programmes,
+        lines_json=row["lines"].encode(),
+    )
+
+
+async def wait_on(db: Connection, rows: Sequence[tuple[UUID, str, str]]) -> None:
+    """(bill, kind, key): what these bills wait for instead."""
+    if rows:
+        bill_ids, kinds, keys = zip(*rows, strict=True)
+        await queries.wait_on(db, bill_ids=bill_ids, kinds=kinds, keys=keys)
+
+
+async def end_waiting(db: Connection, bill_ids: Sequence[UUID]) -> None:
+    """These bills are settled."""
+    await queries.end_waiting(db, bill_ids=bill_ids)
+
+
+async def mark_unclaimed(db: Connection, bill_ids: Sequence[UUID]) -> None:
+    """These bills were reported unclaimed."""
+    await queries.mark_unclaimed(db, bill_ids=bill_ids)
+
+
+async def tick(db: Connection, *, at: datetime, runs: bool, gap_ms: int) -> None:
+    """Lets the clock of the deadline run on, where it may run."""
+    await queries.tick(db, at=at, runs=runs, gap_ms=gap_ms)
