@@ -214,7 +214,7 @@ FROM (
 
 -- name: ready_bills
 -- Bills whose waiting may be over.
-SELECT bill_id, request_id
+SELECT bill_id
 FROM waiting
 WHERE ready
 ORDER BY bill_id
@@ -222,12 +222,18 @@ LIMIT 500;
 
 -- name: overdue_bills
 -- Bills that have waited longer than :deadline_ms on the clock of the deadline, and were not reported yet.
-SELECT w.bill_id, w.request_id
+SELECT w.bill_id
 FROM waiting AS w
 CROSS JOIN waiting_clock AS c
 WHERE NOT w.unclaimed AND w.since_ms <= c.running_ms - :deadline_ms
 ORDER BY w.since_ms
 LIMIT 500;
+
+-- name: applied_through$
+-- The end of the contiguous run of a heard stream that was applied.
+SELECT applied_through
+FROM positions
+WHERE stream = :stream;
 
 -- name: bills_waiting$
 -- How many bills wait.

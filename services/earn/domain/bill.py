@@ -219,3 +219,8 @@ def check_total(bill: RecordBill) -> None:
             f"total_minor is {bill.total_minor}, the lines add up to {total}.",
             errors=[FieldError("/total_minor", "total_mismatch", f"{bill.total_minor} is not {total}.")],
         )
+
+
+def stored_lines(text: str) -> tuple[Line, ...]:
+    """The lines that were kept as `lines_json`."""
+    return _decode_lines(text)

@@ -13,10 +13,21 @@ from services.earn.handlers.settle import (
     settle_wake,
     tick,
 )
+from services.earn.handlers.told import BillAnswer, answer_of
 from shared.events import CardIssued, MemberEnrolled, MerchantChanged, ProgrammeActivated, TierChanged
 from shared.messaging import Handlers, PosEntry
 
-__all__ = ["HEARS", "ON", "ReportUnclaimed", "Settle", "Tick", "buried", "settle_wake"]
+__all__ = [
+    "HEARS",
+    "ON",
+    "BillAnswer",
+    "ReportUnclaimed",
+    "Settle",
+    "Tick",
+    "answer_of",
+    "buried",
+    "settle_wake",
+]
 
 HEARS: tuple[str, ...] = ("pos", "members", "tiers")
 

@@ -13,7 +13,7 @@ from services.earn.domain.decision import Decision
 from services.earn.domain.judge import Facts, admit, judge, waits_for
 from services.earn.domain.offer import Spoiled, read_offer
 from services.earn.handlers.reject import Rejected, reject, rejected
-from services.earn.handlers.told import Replies, accrual_rows, answer, body, tell, tell_accruals
+from services.earn.handlers.told import Replies, accrual_rows, answer_of, body, tell, tell_accruals
 from services.earn.store import bills as bills_store
 from services.earn.store import nets, waiting
 from services.earn.store.facts import facts_for
@@ -166,11 +166,11 @@ async def _admit(batch: Batch, asked: Sequence[Asked], facts: Facts, now: dateti
             admitted.append(ask)
     if refused:
         contents = await nets.bill_contents(batch.tx.db, {ask.key for ask, _ in refused})
-        for ask, refusal in refused:
+        for ask, why in refused:
             if contents.get(ask.key) == ask.bill.content_hash:
                 batch.repeats.append(ask)
             else:
-                batch.refuse(ask, refusal)
+                batch.refuse(ask, why)
     return admitted
 
 
@@ -298,7 +298,7 @@ def _done(ask: Asked, decision: Decision) -> Done:
     if ask.pair is not None:
         return _TAKEN
     bill = ask.bill
-    told = answer(
+    told = answer_of(
         ask.bill_id,
         merchant=bill.merchant,
         bill_ref=bill.bill_ref,
@@ -317,7 +317,7 @@ async def _answer_again(batch: Batch) -> None:
     replies = Replies(batch.tx)
     for ask in batch.repeats:
         first = answers[ask.key]
-        told = answer(
+        told = answer_of(
             first.bill_id,
             merchant=first.merchant,
             bill_ref=first.bill_ref,

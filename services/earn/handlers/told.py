@@ -11,7 +11,8 @@ import msgspec
 
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Decision
-from shared.events import AccruedLot, BillAccrual, BillRecorded, BillSettled, EventData, PointsAccrued
+from shared.events import BillAccrual, BillRecorded, BillSettled, EventData, PointsAccrued
+from shared.events.bills import AccruedLot
 from shared.events.envelope import encode_event
 from shared.ids import uuid7
 from shared.messaging import Item, Tx, till_of
@@ -31,7 +32,7 @@ class BillAnswer(msgspec.Struct, frozen=True, kw_only=True):
 _encode = msgspec.json.Encoder().encode
 
 
-def answer(
+def answer_of(
     bill_id: UUID, *, merchant: str, bill_ref: str, occurred_at: datetime, decision: Decision
 ) -> BillAnswer:
     """The answer that this decision gives."""
@@ -128,8 +129,7 @@ def accrual_rows(bill_id: UUID, decision: Decision) -> list[tuple[UUID, UUID, st
     """(bill, wallet, kind, accrual, points): one for each wallet at least, of no points where it earned none."""
     rows = []
     for judged in decision.programmes:
-        for accrual in judged.accruals:
-            rows.append((bill_id, judged.wallet_id, accrual.kind, accrual.accrual_id, accrual.points))
+        rows += [(bill_id, judged.wallet_id, one.kind, one.accrual_id, one.points) for one in judged.accruals]
         if not judged.accruals:
             rows.append((bill_id, judged.wallet_id, "earn", uuid7(), 0))
     return rows

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.earn.domain.bill import RecordBill
-from services.earn.domain.decision import Decision, encode_decision
+from services.earn.domain.decision import Decision, decode_decision, encode_decision
 from services.earn.store.sql import queries
 from shared.db import Connection
 
@@ -27,6 +27,14 @@ class Recording(NamedTuple):
     entry_id: str | None
     source: str | None
     event_id: str | None
+
+
+class Judgement(NamedTuple):
+    """A decision about a bill as it was kept; `n` counts them from 1."""
+
+    n: int
+    decided_at: datetime
+    decision: Decision
 
 
 async def write_bills(
@@ -129,3 +137,29 @@ def recorded_between(bill_id: UUID) -> tuple[datetime, datetime]:
     except (OverflowError, ValueError, OSError):
         made_at = datetime(1970, 1, 2, tzinfo=UTC)  # no id of ours: nothing was recorded then
     return made_at - CLOCK_SKEW, made_at + CLOCK_SKEW
+
+
+async def bill_by_id(db: Connection, bill_id: UUID) -> Any:
+    """The bill's row, or None."""
+    since, until = recorded_between(bill_id)
+    return await queries.bill_by_id(db, bill_id=bill_id, since=since, until=until)
+
+
+async def bill_by_ref(db: Connection, merchant: str, bill_ref: str) -> Any:
+    """The row of the bill with this reference, or None."""
+    found = await queries.bill_by_ref(db, merchant=merchant, bill_ref=bill_ref)
+    return None if found is None else await bill_by_id(db, found["bill_id"])
+
+
+async def decisions_of(db: Connection, bill: Any) -> list[Judgement]:
+    """Every decision about the bill of this row, in their order."""
+    rows = await queries.decisions_of(db, bill_id=bill["bill_id"], since=bill["recorded_at"])
+    return [Judgement(row["n"], row["decided_at"], decode_decision(row["decision"])) for row in rows]
+
+
+async def bills_of_wallet(
+    db: Connection, wallet_id: UUID, *, before: UUID | None, most: int
+) -> list[tuple[Any, Decision]]:
+    """Rows of bills that were judged for the wallet with their latest decision, newest first, from before that id on."""
+    rows = await queries.bills_of_wallet(db, wallet_id=wallet_id, before=before, most=most)
+    return [(row, decode_decision(row["decision"])) for row in rows]

@@ -122,3 +122,23 @@ async def mark_unclaimed(db: Connection, bill_ids: Sequence[UUID]) -> None:
 async def tick(db: Connection, *, at: datetime, runs: bool, gap_ms: int) -> None:
     """Lets the clock of the deadline run on, where it may run."""
     await queries.tick(db, at=at, runs=runs, gap_ms=gap_ms)
+
+
+async def bills_waiting(db: Connection) -> int:
+    """How many bills wait."""
+    return int(await queries.bills_waiting(db))
+
+
+async def ready_bills(db: Connection) -> list[UUID]:
+    """Some of the bills whose waiting may be over."""
+    return [row["bill_id"] for row in await queries.ready_bills(db)]
+
+
+async def overdue_bills(db: Connection, *, deadline_ms: int) -> list[UUID]:
+    """Some of the bills that wait longer than that and were not reported yet."""
+    return [row["bill_id"] for row in await queries.overdue_bills(db, deadline_ms=deadline_ms)]
+
+
+async def applied_through(db: Connection, stream: str) -> int:
+    """Up to where this stream was applied without a gap."""
+    return int(await queries.applied_through(db, stream=stream) or 0)

@@ -1,0 +1,54 @@
+"""The job that settles waiting bills, reports those that wait too long, and keeps the clock of their deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+from services.earn.handlers import ReportUnclaimed, Settle, Tick, settle_wake
+from services.earn.store import waiting
+from shared.runtime import TenantRuntime
+
+POLL_S = 2.0
+PAUSE_S = 0.05
+HEARD = "members"  # all that bills wait for is told on this stream
+
+
+async def settle_waiting(runtime: TenantRuntime) -> None:
+    """Settles what is ready until nothing is left, then waits for something to be learned, or a moment."""
+    wake = settle_wake(runtime.cache)
+    while True:
+        wake.clear()
+        async with runtime.read() as db:
+            count = await waiting.bills_waiting(db)
+        runtime.metrics.bills_waiting(runtime.code, count)
+        worked = count > 0 and await _turn(runtime)
+        # Another process may hold what is left: ask again, but not in a spin.
+        try:
+            await asyncio.wait_for(wake.wait(), PAUSE_S if worked else POLL_S)
+        except TimeoutError:
+            continue
+
+
+async def _turn(runtime: TenantRuntime) -> bool:
+    await runtime.do(Tick(await caught_up(runtime)), job="settle")
+    async with runtime.read() as db:
+        ready = await waiting.ready_bills(db)
+        overdue = await waiting.overdue_bills(db, deadline_ms=runtime.settings.awaited_deadline_s * 1000)
+    await _each(runtime, Settle, ready)
+    await _each(runtime, ReportUnclaimed, overdue)
+    return bool(ready or overdue)
+
+
+async def _each(
+    runtime: TenantRuntime, command: type[Settle] | type[ReportUnclaimed], bill_ids: list[UUID]
+) -> None:
+    await asyncio.gather(*[runtime.do(command(bill_id), job="settle") for bill_id in bill_ids])
+
+
+async def caught_up(runtime: TenantRuntime) -> bool:
+    """Whether earn has applied all that members has published; the deadline of a waiting bill runs only then."""
+    published = await runtime.redis.hget(runtime.keys.head(HEARD), "n")
+    async with runtime.read() as db:
+        applied = await waiting.applied_through(db, HEARD)
+    return published is not None and applied >= int(published)
