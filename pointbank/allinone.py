@@ -1,6 +1,7 @@
 """All services in one process and on one port, as a gateway would show them; they share no object."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -100,6 +101,11 @@ def front(apps: Apps) -> ASGIApp:
         await app(scope, receive, send)
 
     return dispatch
+
+
+def openapi_text() -> str:
+    """`merged_openapi` of the five services as docs/openapi.json holds it."""
+    return json.dumps(merged_openapi(), indent=2, ensure_ascii=False) + "\n"
 
 
 def merged_openapi(apps: Apps | None = None) -> Document:

@@ -112,6 +112,14 @@ def serve(
 
 
 @app.command()
+def openapi() -> None:
+    """Prints the OpenAPI document of all services; docs/openapi.json is kept equal to it."""
+    from pointbank.allinone import openapi_text
+
+    typer.echo(openapi_text(), nl=False)
+
+
+@app.command()
 def migrate(as_json: AsJson = False) -> None:
     """Brings every tenant's tables up to this release. Safe to repeat; one tenant's failure is its own. Exit 1 if any."""
     from shared.tenants.provision import migrate_all

@@ -26,13 +26,13 @@ from shared.http.problems import (
     TokenMissing,
 )
 from shared.http.runtime import Runtime, TenantRuntime
+from shared.tenants import CODE as TENANT_CODE
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA", "Ed25519")  # RFC 9864 renames EdDSA; issuers say either
 LEEWAY_S = 5.0  # for "not before" only: an issuer's clock may run ahead of ours, an expired token is expired
 REMEMBERED = 10_000
 MAX_TOKEN_BYTES = 8 * 1024
 
-_TENANT = re.compile(r"[a-z0-9][a-z0-9_]{0,47}")
 _SUBJECT = re.compile(r"[\x21-\x7e]{1,255}")
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -127,7 +127,7 @@ class Verifier:
             raise TokenInvalid("The token is from another issuer or for another audience.")
         if claims.nbf is not None and claims.nbf > self._now() + LEEWAY_S:
             raise TokenInvalid("The token is not valid yet.")
-        if not _TENANT.fullmatch(claims.tenant) or not _SUBJECT.fullmatch(claims.sub):
+        if not TENANT_CODE.fullmatch(claims.tenant) or not _SUBJECT.fullmatch(claims.sub):
             raise TokenInvalid("The token's tenant or subject is malformed.")
         if claims.merchant is not None and not _CODE.fullmatch(claims.merchant):
             raise TokenInvalid("The token's merchant is malformed.")

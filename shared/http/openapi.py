@@ -19,13 +19,16 @@ Document = dict[str, Any]
 VERSION = "1"  # of the interface, as in /v1
 METHODS = ("get", "put", "post", "patch", "delete")
 
-_TOKEN = (
+# Of every route with a guard; any query parameter that it doesn't know is a field_unknown.
+_GUARDED = (
     "token_missing",
     "token_invalid",
     "token_expired",
     "scope_missing",
     "tenant_forbidden",
     "tenant_unavailable",
+    "tenant_migrating",
+    "field_unknown",
 )
 _WRITE = ("idempotency_key_missing", "idempotency_key_in_flight", "idempotency_key_reused", "rate_limited")
 _BODY = (
@@ -137,14 +140,14 @@ def _complete(operation: Document, route: APIRoute) -> None:
     codes: set[str] = {"internal_error"}
     if guards:
         operation["security"] = [{"bearer": sorted({scope for guard in guards for scope in guard.scopes})}]
-        codes.update(_TOKEN, ("tenant_migrating",))
+        codes.update(_GUARDED)
     if any(isinstance(guard, Writes) for guard in guards):
         operation["parameters"] = [_KEY_PARAMETER, *operation.get("parameters", ())]
         codes.update(_WRITE)
     if route.body_field is not None:
         codes.update(_BODY)
     if route.dependant.query_params:
-        codes.update(("field_unknown", "field_type"))
+        codes.add("field_type")
     if route.dependant.path_params:
         codes.add("not_found")
     responses = operation["responses"]

@@ -5,6 +5,7 @@ import time
 
 import structlog
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
@@ -14,6 +15,7 @@ from shared.ids import uuid7
 from shared.metrics import Metrics
 
 MOST_BYTES = 1024 * 1024
+GONE = 499  # in logs and metrics: no answer went out, because the caller left or the server stops
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _QUIET = frozenset({"/livez", "/readyz", "/metrics"})
@@ -69,6 +71,8 @@ class Shell:
                     await refused(scope, receive, answer)
                 else:
                     await self._app(scope, limited, answer)
+            except ClientDisconnect:
+                call.code = "caller_gone"  # before the body was here: there is nobody to answer
             except Exception as error:  # the last stop: logged with its traceback, answered, never lost
                 call.code = "internal_error"
                 _log.exception("unhandled_exception", error=type(error).__name__)
@@ -80,7 +84,7 @@ class Shell:
                     request_id=request_id,
                 )(scope, receive, answer)
             finally:
-                self._account(scope, call, status, time.perf_counter() - started)
+                self._account(scope, call, status or GONE, time.perf_counter() - started)
 
     def _account(self, scope: Scope, call: Call, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -87,6 +88,22 @@ async def test_a_chunked_body_below_the_limit_is_taken(shop: Served) -> None:
 async def test_a_bug_is_answered_and_the_connection_lives_on(shop: Served) -> None:
     assert_problem(await shop.client.get("/v1/bugs", headers=shop.headers()), 500, "internal_error")
     assert (await shop.client.get("/v1/sales", headers=shop.headers())).status_code == 200
+
+
+async def test_a_caller_who_leaves_amid_the_body_is_no_bug_and_leaves_nothing_behind(
+    shop: Served, log_lines: list[dict[str, Any]]
+) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", shop.client.base_url.port)
+    lines = ["POST /v1/sales HTTP/1.1", "Host: shop", "Content-Type: application/json", "Content-Length: 100"]
+    lines += [f"{name}: {value}" for name, value in shop.headers("k-1").items()]
+    writer.write("\r\n".join(lines).encode() + b'\r\n\r\n{"ref":')
+    await writer.drain()
+    await asyncio.sleep(0.1)
+    writer.close()
+    while not (told := [line for line in log_lines if line["event"] in {"http", "unhandled_exception"}]):
+        await asyncio.sleep(0.01)
+    assert [(line["event"], line["status"], line["code"]) for line in told] == [("http", 499, "caller_gone")]
+    assert shop.shop.lanes["acme"].items == []
 
 
 class KeyServer:
