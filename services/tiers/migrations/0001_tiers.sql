@@ -75,5 +75,5 @@ SELECT partition_by('history', 'month', TRUE);
 
 GRANT SELECT, INSERT ON programmes TO {{service_role}};
 GRANT SELECT, INSERT, UPDATE ON standings, qualifications TO {{service_role}};
-GRANT SELECT, INSERT, DELETE ON unplaced TO {{service_role}};
+GRANT SELECT, INSERT, UPDATE, DELETE ON unplaced TO {{service_role}};
 GRANT SELECT, INSERT ON history TO {{service_role}};
