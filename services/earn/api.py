@@ -12,11 +12,11 @@ from fastapi import Query
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from services.earn.domain.answer import BillAnswer, answer_of
 from services.earn.domain.bill import read_bill, stored_lines
 from services.earn.domain.body import BillBody
 from services.earn.domain.decision import Decision
 from services.earn.domain.words import words
-from services.earn.handlers import BillAnswer, answer_of
 from services.earn.store import bills
 from shared.errors import FieldMissing, NotFound
 from shared.http.cursors import Cursor, Limit, answer, decode_cursor, page

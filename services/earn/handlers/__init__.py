@@ -13,18 +13,15 @@ from services.earn.handlers.settle import (
     settle_wake,
     tick,
 )
-from services.earn.handlers.told import BillAnswer, answer_of
 from shared.events import CardIssued, MemberEnrolled, MerchantChanged, ProgrammeActivated, TierChanged
 from shared.messaging import Handlers, PosEntry
 
 __all__ = [
     "HEARS",
     "ON",
-    "BillAnswer",
     "ReportUnclaimed",
     "Settle",
     "Tick",
-    "answer_of",
     "buried",
     "settle_wake",
 ]

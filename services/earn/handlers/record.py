@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from services.earn.domain.answer import answer_of, body
 from services.earn.domain.bill import RecordBill, check_total
 from services.earn.domain.decision import Decision
 from services.earn.domain.judge import Facts, admit, judge, waits_for
 from services.earn.domain.offer import Spoiled, read_offer
 from services.earn.handlers.reject import Rejected, reject, rejected
-from services.earn.handlers.told import Replies, accrual_rows, answer_of, body, tell, tell_accruals
+from services.earn.handlers.told import Replies, accrual_rows, tell, tell_accruals
 from services.earn.store import bills as bills_store
 from services.earn.store import nets, waiting
 from services.earn.store.facts import facts_for

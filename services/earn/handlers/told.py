@@ -1,4 +1,4 @@
-"""What is said of a bill: its answer over HTTP, its events, and the till's reply to one that was offered again."""
+"""What is said of a bill: its events, and the till's reply to one that was offered again."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Decision
 from shared.events import BillAccrual, BillRecorded, BillSettled, EventData, PointsAccrued
@@ -16,39 +14,6 @@ from shared.events.bills import AccruedLot
 from shared.events.envelope import encode_event
 from shared.ids import uuid7
 from shared.messaging import Item, Tx, till_of
-
-
-class BillAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a bill."""
-
-    bill_id: UUID
-    status: str
-    merchant: str
-    bill_ref: str
-    occurred_at: datetime
-    accruals: tuple[BillAccrual, ...]
-
-
-_encode = msgspec.json.Encoder().encode
-
-
-def answer_of(
-    bill_id: UUID, *, merchant: str, bill_ref: str, occurred_at: datetime, decision: Decision
-) -> BillAnswer:
-    """The answer that this decision gives."""
-    return BillAnswer(
-        bill_id=bill_id,
-        status=decision.status,
-        merchant=merchant,
-        bill_ref=bill_ref,
-        occurred_at=occurred_at,
-        accruals=decision.told(),
-    )
-
-
-def body(told: BillAnswer) -> bytes:
-    """The answer as JSON."""
-    return _encode(told)
 
 
 def tell(
