@@ -56,7 +56,7 @@ def configure(mode: Literal["json", "console", "auto"] = "auto") -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [other for other in root.handlers if not isinstance(other, _Handler)] + [handler]
-    root.setLevel(logging.INFO)
+    root.setLevel(logging.WARNING)  # libraries tell too much of what they do
     for name in _TAKEN_OVER:
         taken = logging.getLogger(name)
         taken.handlers.clear()
