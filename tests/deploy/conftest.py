@@ -1,15 +1,19 @@
 """What the deployment tests look at: the compose file as Compose resolves it, the base as Kustomize renders it."""
 
 import json
+import os
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from pointbank.embedded import binaries
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "deploy" / "k8s" / "base"
@@ -129,3 +133,38 @@ def workloads(manifests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The Deployments and the Job, by the name of their container."""
     made = [document for document in manifests if document["kind"] in ("Deployment", "Job")]
     return {pod_of(document)["containers"][0]["name"]: document for document in made}
+
+
+Valkey = Callable[[Path], AbstractContextManager[Path]]
+
+
+@pytest.fixture(scope="session")
+def valkey(compose: dict[str, Any], compose_variables: dict[str, str]) -> Valkey:
+    """Runs Valkey by the very command of its container, with its data in a folder; gives the socket it listens on."""
+    shell, flags, script = compose["services"]["valkey"]["command"]
+    program = binaries.valkey().path
+    if program.name != "valkey-server":
+        pytest.skip(f"the container runs valkey-server, this machine has {program}")
+
+    @contextmanager
+    def running(data: Path) -> Iterator[Path]:
+        words = {
+            "$$": "$",
+            "/etc/valkey/users.acl": compose_variables["VALKEY_USERS_FILE"],
+            "/data": str(data),
+        }
+        said = script.rstrip() + " --port 0 --unixsocket s"
+        for word, value in words.items():
+            said = said.replace(word, value)
+        path = f"{program.parent}:{os.environ['PATH']}"
+        process = subprocess.Popen([shell, flags, said], cwd=data, env={"PATH": path}, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        try:
+            while b"Ready to accept connections" not in (line := process.stdout.readline()):
+                assert line, "Valkey has ended before it was ready"
+            yield data / "s"
+        finally:
+            process.terminate()
+            process.communicate(timeout=10)
+
+    return running

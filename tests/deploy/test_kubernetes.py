@@ -229,6 +229,25 @@ def test_only_the_migrate_job_is_given_the_root_secret_and_the_administrators_ds
     assert set(map(frozenset, given.values())) == {frozenset()}
 
 
+def test_the_job_that_makes_a_tenant_is_the_migrate_job_with_another_command(
+    root: Path, workloads: Workloads, kubernetes_secrets: dict[str, dict[str, str]]
+) -> None:
+    tenant = yaml.safe_load((root / "deploy" / "k8s" / "tenant.yaml").read_text())
+    kubernetes_validate.validate(tenant, KUBERNETES, strict=True)
+    own, migrates = container(tenant), container(workloads["migrate"])
+    assert own["command"] == ["pointbank", "tenant", "create", "acme"]
+    more = [variable for variable in own["env"] if variable not in migrates["env"]]
+    assert [variable["name"] for variable in more] == ["POINTBANK_REDIS_URL"]
+    assert more[0]["valueFrom"]["secretKeyRef"]["key"] in kubernetes_secrets["pointbank-admin"]
+    differing = {"name", "command", "env"}
+    assert {k: v for k, v in own.items() if k not in differing} == {
+        k: v for k, v in migrates.items() if k not in differing
+    }
+    assert {k: v for k, v in pod(tenant).items() if k != "containers"} == {
+        k: v for k, v in pod(workloads["migrate"]).items() if k != "containers"
+    }
+
+
 def test_no_secret_is_committed_with_the_base(manifests: list[Document]) -> None:
     assert by_kind(manifests, "Secret") == {}
 

@@ -1,7 +1,6 @@
 import re
-import subprocess
-import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -9,50 +8,28 @@ import pytest
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError
-from redis.exceptions import ConnectionError as NotThere
 from redis.retry import Retry
 
 from deploy.env import redis_password
-from pointbank.embedded import binaries
 from shared.messaging.keys import HEARERS, Keys, heard_by
 from shared.messaging.scripts import HEAD, PUBLISH, RESET
 
+Valkey = Callable[[Path], AbstractContextManager[Path]]
 As = Callable[..., Any]
 KEYS = Keys(cell="main", tenant="acme")
 TOP = {name: KEYS.stream(name) for name in HEARERS}
 
 
 def connect(socket: str, user: str | None, password: str | None) -> Any:
-    return Redis(unix_socket_path=socket, username=user, password=password, retry=Retry(NoBackoff(), 0))
+    retry = Retry(NoBackoff(), 0)
+    return Redis(unix_socket_path=socket, username=user, password=password, retry=retry)
 
 
 @pytest.fixture(scope="module")
-def socket(secrets_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with the users of deploy/redis/users.acl and no other, listening on a socket."""
-    folder = tmp_path_factory.mktemp("valkey")
-    users = secrets_directory / "var" / "users.acl"
-    settings = ["--port", "0", "--unixsocket", "s", "--save", "", "--aclfile", str(users)]
-    process = subprocess.Popen(
-        [binaries.valkey().path, *settings],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                connect(str(folder / "s"), "health", "health").ping()
-                break
-            except NotThere:
-                assert process.poll() is None, process.stdout and process.stdout.read()
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
-        yield str(folder / "s")
-    finally:
-        process.terminate()
-        process.communicate(timeout=10)
+def socket(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server as docker-compose.yml runs it, with the users of deploy/redis/users.acl and no other."""
+    with valkey(tmp_path_factory.mktemp("valkey")) as listening:
+        yield str(listening)
 
 
 @pytest.fixture
@@ -94,6 +71,25 @@ def test_the_file_holds_no_password(secrets_directory: Path) -> None:
     users = (secrets_directory / "var" / "users.acl").read_text()
     assert len(re.findall(r" #[0-9a-f]{64} ", users)) == 11
     assert re.findall(r" >(\S+)", users) == ["health"]
+
+
+def test_it_keeps_everything_it_is_told_and_evicts_nothing(log_in: As) -> None:
+    known = log_in("admin").config_get("append*", "maxmemory*", "save")
+    assert (known["appendonly"], known["appendfsync"], known["save"]) == ("yes", "everysec", "")
+    assert (known["maxmemory"], known["maxmemory-policy"]) == ("1073741824", "noeviction")
+
+
+def test_the_users_of_tills_outlive_it_and_ours_come_anew(valkey: Valkey, tmp_path: Path) -> None:
+    password = redis_password("root of the tests", "admin")
+    with valkey(tmp_path) as socket:
+        admin = connect(str(socket), "admin", password)
+        ours = set(admin.acl_users())
+        admin.acl_setuser("pb-acme-tills", enabled=True, passwords=["+secret"], commands=["+ping"])
+        admin.acl_setuser("stray", enabled=True, nopass=True, commands=["+ping"])
+        assert admin.acl_save() is True
+    with valkey(tmp_path) as socket:
+        assert set(connect(str(socket), "admin", password).acl_users()) == ours | {"pb-acme-tills"}
+        assert connect(str(socket), "pb-acme-tills", "secret").ping() is True
 
 
 def test_who_answers_health_checks_can_do_nothing_else(log_in: As) -> None:
