@@ -1,0 +1,70 @@
+"""The published interface document: kept equal to the code, and complete."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pointbank.allinone import merged_openapi, openapi_text, service_of
+from shared.errors import PROBLEMS
+
+PUBLISHED = Path(__file__).parents[3] / "docs" / "openapi.json"
+
+
+@pytest.fixture(scope="module")
+def operations() -> dict[str, dict[str, Any]]:
+    paths = merged_openapi()["paths"]
+    return {
+        f"{method.upper()} {path}": found
+        for path, methods in paths.items()
+        for method, found in methods.items()
+    }
+
+
+def test_the_published_document_is_the_codes_own() -> None:
+    assert PUBLISHED.read_text() == openapi_text(), "write it anew: pointbank openapi > docs/openapi.json"
+
+
+def test_every_operation_has_a_summary_a_scope_and_a_name_of_its_own(
+    operations: dict[str, dict[str, Any]],
+) -> None:
+    lacking = [
+        name
+        for name, found in operations.items()
+        if not found.get("description") or not found["security"][0]["bearer"]
+    ]
+    assert lacking == []
+    names = [found["operationId"] for found in operations.values()]
+    assert len(set(names)) == len(names)
+
+
+def test_every_answer_says_what_it_holds(operations: dict[str, dict[str, Any]]) -> None:
+    silent = [
+        (name, status)
+        for name, found in operations.items()
+        for status, answer in found["responses"].items()
+        if status not in {"204", "304"}
+        and not any(kind["schema"] for kind in answer.get("content", {}).values())
+    ]
+    assert silent == []
+
+
+def test_every_problem_that_http_can_answer_with_is_told_somewhere(
+    operations: dict[str, dict[str, Any]],
+) -> None:
+    told = {
+        code.strip("` ")
+        for found in operations.values()
+        for status, answer in found["responses"].items()
+        if status >= "400"
+        for code in answer["description"].split(",")
+    }
+    elsewhere = {
+        "method_not_allowed",  # of addresses, not of operations
+        "programme_closed",  # a programme can't be closed yet
+    }
+    assert {code for code, problem in PROBLEMS.items() if not problem.stream_only} - told == elsewhere
+
+
+def test_the_gateway_finds_a_service_for_every_path(operations: dict[str, dict[str, Any]]) -> None:
+    assert [name for name in operations if service_of(name.split()[1]) is None] == []
