@@ -157,9 +157,11 @@ class TenantRuntime:
     async def stop(self) -> None:
         """Finishes what it holds: no new entries, the lane drained, the last events told."""
         await asyncio.gather(*[consumer.stop() for consumer in self.consumers])
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Asked again until they end: a library that times out at that very moment can swallow a cancellation.
+        while pending := [task for task in self._tasks if not task.done()]:
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=1.0)
         await self.lane.drain()
         await self.relay.stop()
         if self._relaying is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -44,7 +45,8 @@ async def send_all(runtime: TenantRuntime) -> None:
         while await _send_batch(runtime):
             pause = POLL_S
         try:
-            await asyncio.wait_for(wake.wait(), pause)
+            async with asyncio.timeout(pause):
+                await wake.wait()
             pause = POLL_S
         except TimeoutError:
             pause = min(2 * pause, IDLE_POLL_S)
@@ -56,8 +58,10 @@ async def _send_batch(runtime: TenantRuntime) -> bool:
     try:
         return await asyncio.shield(work) > 0
     except asyncio.CancelledError:
-        # What was claimed is finished: a message that left must be known to have left.
-        await asyncio.gather(work, return_exceptions=True)
+        # What was claimed is finished, however often we are asked: a message that left must be known to have left.
+        while not work.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([work])
         raise
 
 

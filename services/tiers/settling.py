@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from services.tiers import store
 from services.tiers.handlers import Settle, settle_wake
@@ -23,7 +24,6 @@ async def settle_all(runtime: TenantRuntime) -> None:
             await runtime.do(Settle(programme, version), job="settle")
         # Another process may hold what is left: ask again, but not in a spin.
         pause = PAUSE_S if unsettled else POLL_S
-        try:
-            await asyncio.wait_for(wake.wait(), pause)
-        except TimeoutError:
-            continue
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await wake.wait()
