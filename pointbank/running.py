@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ from pointbank.embedded.process import SELF, START_S, CannotStart, Child, free_p
 from pointbank.tokens import DevKeys, dev_keys, issue
 from shared.config import Settings
 from shared.db import Connection, connect, database_of, role_of
+from shared.tenants.provision import migrate_all
 
 AUDITOR = "auditor"
 
@@ -70,6 +72,7 @@ def running(state: Path, *, port: int | None = None) -> Iterator[Deployment]:
             secret=os.environ.get("POINTBANK_SECRET") or embedded.secret_file(state / "secret"),
             jwt_keys=str(keys.jwks),
         )
+        asyncio.run(_migrate(settings))
         port = port or free_port()
         child = _spawn(settings, port=port, log=state / "pointbank.log")
         try:
@@ -77,6 +80,13 @@ def running(state: Path, *, port: int | None = None) -> Iterator[Deployment]:
             yield Deployment(settings, f"http://127.0.0.1:{port}", keys, servers.how, child)
         finally:
             child.stop()
+
+
+async def _migrate(settings: Settings) -> None:
+    # Tenants of an earlier release, and the control database that the services look for first.
+    for tenant, result in (await migrate_all(settings)).items():
+        if isinstance(result, Exception):
+            raise CannotStart(f"tenant {tenant} can't be migrated: {result}") from result
 
 
 def _spawn(settings: Settings, *, port: int, log: Path) -> Child:

@@ -16,5 +16,5 @@ def demo(state: Path) -> int:
 
     console = Console()
     with running(state) as deployment:
-        console.print(f"Running: {deployment.how}", highlight=False)
+        console.print(f"Running: {deployment.how}", highlight=False, soft_wrap=True)
         return 0 if asyncio.run(run(deployment, state=state, console=console)) else 1

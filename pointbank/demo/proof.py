@@ -33,7 +33,7 @@ async def prove(
     found.append(await _by_trying(deployment, tenant, neighbour))
     found.append(_by_oracle(8, checks))
     found.append(await _by_poison(deployment, tenant, poison, answered=answered))
-    found.append(Invariant(10, NAMES[10], None, "see tests/faults"))
+    found.append(Invariant(10, NAMES[10], "elsewhere", "see tests/faults"))
     return found
 
 
@@ -43,8 +43,9 @@ def _by_oracle(number: int, checks: list[Check]) -> Invariant:
     told = f"{broken:,} of {compared:,}"
     if broken:
         told += ": " + "; ".join(example for check in mine for example in check.examples[:1])
-    # A check that compared nothing has shown nothing.
-    return Invariant(number, NAMES[number], not broken and compared > 0, told)
+    if not compared:
+        return Invariant(number, NAMES[number], "not checked", "; ".join(check.why_not for check in mine))
+    return Invariant(number, NAMES[number], "broken" if broken else "holds", told)
 
 
 async def _by_trying(deployment: Deployment, tenant: str, neighbour: str) -> Invariant:
@@ -52,7 +53,7 @@ async def _by_trying(deployment: Deployment, tenant: str, neighbour: str) -> Inv
     told = f"{len(result.let_through):,} of {result.tried:,} tries were let through"
     if result.let_through:
         told += ": " + "; ".join(result.let_through[:3])
-    return Invariant(7, NAMES[7], result.tried > 0 and not result.let_through, told)
+    return Invariant(7, NAMES[7], "broken" if result.let_through else "holds", told)
 
 
 async def _by_poison(deployment: Deployment, tenant: str, poison: str, *, answered: bool) -> Invariant:
@@ -62,4 +63,4 @@ async def _by_poison(deployment: Deployment, tenant: str, poison: str, *, answer
     finally:
         await db.close()
     told = f"entry {poison} is {len(letters)} dead letter ({', '.join(letters)}), its neighbours are answered"
-    return Invariant(9, NAMES[9], letters == ["not_json"] and answered, told)
+    return Invariant(9, NAMES[9], "holds" if letters == ["not_json"] and answered else "broken", told)

@@ -60,13 +60,14 @@ async def run(deployment: Deployment, *, state: Path, console: Console) -> bool:
             ) as till,
             Api(deployment.base_url, deployment.token(TENANT), journal=till.journal) as api,
         ):
-            await open_programme(api, document)
-            await open_merchants(api, MERCHANTS)
-            cards = await _enrol(api, progress)
             # A run that was interrupted left bills unanswered: they belong to the past of this one.
             await till.wait(settled=True, timeout_s=_TIMEOUT_S)
             await wait_until_settled(settings, TENANT, journal=journal, timeout_s=_TIMEOUT_S)
             before = await _moment(deployment, journal, document)
+
+            await open_programme(api, document)
+            await open_merchants(api, MERCHANTS)
+            cards = await _enrol(api, progress)
 
             first, old_ones = till.counts.offered, _old_ones(till)
             bills = [_offer(bill, cards) for bill in _next_bills(first)] + old_ones

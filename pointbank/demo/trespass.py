@@ -57,6 +57,7 @@ async def _must_be_refused(result: Trespass, db: Connection, statement: str, who
     transaction = db.transaction()
     await transaction.start()
     try:
+        await queries.ask_to_write(db)
         await db.execute(statement)
     except asyncpg.InsufficientPrivilegeError:
         return

@@ -104,6 +104,12 @@ def test_the_table_tells_whether_the_ledger_is_what_was_expected() -> None:
 
 def test_one_broken_invariant_breaks_the_whole() -> None:
     console = Console(quiet=True)
-    holds, elsewhere = Invariant(1, "a", True, "0 of 5"), Invariant(10, "b", None, "see tests/faults")
+    holds, elsewhere = (
+        Invariant(1, "a", "holds", "0 of 5"),
+        Invariant(10, "b", "elsewhere", "see tests/faults"),
+    )
     assert show_invariants(console, [holds, elsewhere])
-    assert not show_invariants(console, [holds, Invariant(2, "c", False, "1 of 5"), elsewhere])
+    assert not show_invariants(console, [holds, Invariant(2, "c", "broken", "1 of 5"), elsewhere])
+    assert not show_invariants(
+        console, [holds, Invariant(2, "c", "not checked", "nothing to compare"), elsewhere]
+    )
