@@ -19,7 +19,7 @@ from shared.http.openapi import problems
 from shared.http.routing import Router
 from shared.http.writes import Read, Write, reads, writes
 from shared.identity import IdentityKind, identify, normalise
-from shared.programme.model import Code, Locale, Localized, Text
+from shared.programme.model import Code, Locale, Localized, Programme, Text
 
 Channel = Literal["store", "ecom", "app", "kiosk", "call_center", "partner"]
 
@@ -109,7 +109,7 @@ class VersionOut(BaseModel):
     programme: str
     version: int
     status: Literal["draft", "active", "superseded"]
-    document: dict[str, Any]
+    document: Programme
     created_at: AwareDatetime
     activated_at: AwareDatetime | None
 
@@ -145,7 +145,18 @@ members = Router(prefix="/v1/members", tags=["members"])
 ROUTERS = (programmes, merchants, members)
 
 
-@programmes.post("", status_code=201, response_model=VersionOut, responses=problems("programme_invalid"))
+# The body is taken as any object, because the lane's handler tells all of its mistakes; the interface document shows
+# what it should be.
+_PROGRAMME = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Programme"}}}}
+
+
+@programmes.post(
+    "",
+    status_code=201,
+    response_model=VersionOut,
+    responses=problems("programme_invalid"),
+    openapi_extra={"requestBody": _PROGRAMME},
+)
 async def draft_programme(
     document: Annotated[dict[str, Any], FromBody()], call: Annotated[Write, writes("programmes:write")]
 ) -> Response:

@@ -48,7 +48,7 @@ PositiveDecimal = Annotated[str, AfterValidator(_positive_decimal)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Header(_Section):
