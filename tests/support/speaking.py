@@ -12,7 +12,18 @@ from shared.clock import real_clock
 from shared.config import Settings
 from shared.events import MessageDelivered
 from shared.ids import uuid7
-from shared.messaging import Done, FromHttp, FromJob, Item, Outcome, Refused, Tx, refusal
+from shared.messaging import (
+    Done,
+    FromDeadLetter,
+    FromHttp,
+    FromJob,
+    FromStream,
+    Item,
+    Outcome,
+    Refused,
+    Tx,
+    refusal,
+)
 
 
 class Say(msgspec.Struct, frozen=True):
@@ -79,7 +90,10 @@ class Ears:
         self.batches: list[int] = []
 
     async def hear(self, tx: Tx, items: Sequence[Item[MessageDelivered]]) -> list[Outcome]:
-        numbers = [item.origin.n for item in items]  # type: ignore[union-attr]
+        origins = [
+            item.origin.of if isinstance(item.origin, FromDeadLetter) else item.origin for item in items
+        ]
+        numbers = [origin.n for origin in origins if isinstance(origin, FromStream)]
         tx.after_commit(lambda: self.heard.extend(numbers))
         self.batches.append(len(items))
         return [Done()] * len(items)

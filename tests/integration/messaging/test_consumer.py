@@ -1,0 +1,286 @@
+"""Consumers and their inbox: what is heard counts once, whoever dies; a bad entry stops nobody but itself."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from pointbank.dead_letters import list_dead_letters, move_dead_letters, show_dead_letter
+from shared.config import Settings
+from shared.events import MessageDelivered
+from shared.messaging import Item, Outcome, Tx
+from shared.tenants import Tenant
+from tests.support.speaking import Ears, Say, by_job, eventually, quick_settings, say
+from tests.support.tenants import connect_as, running
+
+POISON = "poison"
+EVENT = b'{"specversion":"1.0","id":"x","source":"/earn","tenantid":"other","data":{},"type":'
+MISSING = EVENT + b'"message.delivered.v1"}'
+FOREIGN = EVENT + b'"unheard.v1"}'
+
+
+class Trouble(Ears):
+    """Ears that can't bear one subject: PostgreSQL refuses it, or never ends with it, for as long as `bad`."""
+
+    def __init__(self, sql: str) -> None:
+        super().__init__()
+        self.sql = sql
+        self.bad = True
+        self.tries = 0
+
+    async def hear(self, tx: Tx, items: Sequence[Item[MessageDelivered]]) -> list[Outcome]:
+        if self.bad and any(b'"subject":"poison"' in item.payload for item in items):
+            self.tries += len(items) == 1
+            await tx.db.execute(self.sql)
+        return await super().hear(tx, items)
+
+
+def sayings(count: int, *, poison: int | None = None) -> list[Item[Any]]:
+    return [by_job(Say(POISON if k == poison else str(k))) for k in range(count)]
+
+
+async def test_what_was_told_before_a_consumer_first_came_is_heard(
+    settings: Settings, tenant: Tenant
+) -> None:
+    ears = Ears()
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        await service.lane.submit_many(sayings(50))
+        async with running(settings, tenant, "redeem", {MessageDelivered: ears.hear}, hears=("earn",)):
+            await eventually(lambda: len(ears.heard) == 50)
+    assert sorted(ears.heard) == list(range(1, 51))
+
+
+async def test_two_replicas_share_a_stream_and_count_each_entry_once(
+    settings: Settings, tenant: Tenant
+) -> None:
+    one, other = Ears(), Ears()
+    small = settings.model_copy(update={"batch_items": 20})
+    async with (
+        running(settings, tenant, "earn", {Say: say}) as service,
+        running(small, tenant, "redeem", {MessageDelivered: one.hear}, hears=("earn",)),
+        running(small, tenant, "redeem", {MessageDelivered: other.hear}, hears=("earn",)),
+    ):
+        await service.lane.submit_many(sayings(2000))
+        await eventually(lambda: len(one.heard) + len(other.heard) == 2000)
+    assert sorted(one.heard + other.heard) == list(range(1, 2001))
+    assert one.heard
+    assert other.heard
+
+
+async def test_a_stream_that_is_delivered_again_counts_once(settings: Settings, tenant: Tenant) -> None:
+    ears = Ears()
+    async with (
+        running(settings, tenant, "earn", {Say: say}) as service,
+        running(settings, tenant, "redeem", {MessageDelivered: ears.hear}, hears=("earn",)) as hearer,
+    ):
+        await service.lane.submit_many(sayings(100))
+        await eventually(lambda: len(ears.heard) == 100)
+        entries: Any = await service.redis.xrange(service.keys.stream("earn"))
+        await hearer.consumers[0].handle([(entry_id, fields, 1) for entry_id, fields in entries])
+        await service.redis.xgroup_destroy(service.keys.stream("earn"), "redeem")
+        await service.lane.submit_many(sayings(10))
+        await eventually(lambda: max(ears.heard) == 110)
+    assert sorted(ears.heard) == list(range(1, 111))
+
+
+async def test_a_dead_consumers_entries_are_taken_over(settings: Settings, tenant: Tenant) -> None:
+    ears = Ears()
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        stream = service.keys.stream("earn")
+        await service.redis.xgroup_create(stream, "redeem", id="0", mkstream=True)
+        await service.lane.submit_many(sayings(300))
+        await eventually(lambda: service.relay.trouble(after_s=30) is None)
+        async with asyncio.timeout(10):
+            while await service.redis.xlen(stream) < 300:
+                await asyncio.sleep(0.02)
+        stranded: Any = await service.redis.xreadgroup("redeem", "died", {stream: ">"}, count=120)
+        assert len(stranded[0][1]) == 120
+        async with running(
+            quick_settings(settings), tenant, "redeem", {MessageDelivered: ears.hear}, hears=("earn",)
+        ):
+            await eventually(lambda: len(ears.heard) == 300)
+            async with asyncio.timeout(10):
+                while (await service.redis.xpending(stream, "redeem"))["pending"]:
+                    await asyncio.sleep(0.05)
+    assert sorted(ears.heard) == list(range(1, 301))
+
+
+async def test_positions_move_to_the_end_of_the_contiguous_run(settings: Settings, tenant: Tenant) -> None:
+    db = await connect_as(settings, tenant, "redeem")
+    await db.execute("SELECT ensure_inbox('earn', 1000)")
+    await db.execute(
+        "INSERT INTO inbox (stream, n) SELECT 'earn', n FROM unnest($1::bigint[]) AS n", [1, 2, 3, 5, 6]
+    )
+    from shared.messaging.queries import queries
+
+    assert (await queries.advance_position(db, stream="earn"))["applied_through"] == 3
+    await db.execute("INSERT INTO inbox (stream, n) VALUES ('earn', 4)")
+    assert (await queries.advance_position(db, stream="earn"))["applied_through"] == 6
+    await db.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "code"),
+    [
+        ("SELECT 1 / 0", "database_refused"),
+        ("DO $$ BEGIN RAISE EXCEPTION 'no'; END $$", "database_refused"),
+        ("SELECT pg_sleep(5)", "timed_out"),
+    ],
+)
+async def test_an_entry_that_only_postgresql_refuses_dies_alone(
+    settings: Settings, tenant: Tenant, sql: str, code: str
+) -> None:
+    ears = Trouble(sql)
+    quick = quick_settings(settings)
+    async with (
+        running(settings, tenant, "earn", {Say: say}) as service,
+        running(quick, tenant, "redeem", {MessageDelivered: ears.hear}, hears=("earn",)),
+    ):
+        await service.lane.submit_many(sayings(40, poison=17))
+        await eventually(lambda: len(ears.heard) == 39, within_s=30)
+        async with asyncio.timeout(20):
+            while not (letters := await list_dead_letters(settings, tenant.code, services=["redeem"])):
+                await asyncio.sleep(0.1)
+        await service.lane.submit_many(sayings(5))
+        await eventually(lambda: len(ears.heard) == 44)
+    assert sorted(set(range(1, 46)) - set(ears.heard)) == [18]
+    assert [(letter.code, letter.stream, letter.entry_id) for letter in letters] == [(code, "earn", "18-0")]
+
+
+async def test_a_dead_letter_can_be_read_and_tried_again(settings: Settings, tenant: Tenant) -> None:
+    ears = Trouble("SELECT 1 / 0")
+    async with (
+        running(settings, tenant, "earn", {Say: say}) as service,
+        running(settings, tenant, "redeem", {MessageDelivered: ears.hear}, hears=("earn",)),
+    ):
+        await service.lane.submit_many(sayings(3, poison=1))
+        await eventually(lambda: len(ears.heard) == 2)
+        async with asyncio.timeout(10):
+            while not (letters := await list_dead_letters(settings, tenant.code, services=["redeem"])):
+                await asyncio.sleep(0.1)
+        [letter] = letters
+        shown = await show_dead_letter(settings, tenant.code, letter.dead_letter_id)
+        assert shown is not None
+        assert '"subject":"poison"' in shown["payload"]
+
+        again = await _move(settings, tenant, letter.dead_letter_id)
+        assert again == [letter.dead_letter_id]
+        tries = ears.tries
+        await eventually(lambda: ears.tries > tries)  # still bad: it dies again
+        async with asyncio.timeout(10):
+            while (await list_dead_letters(settings, tenant.code, services=["redeem"]))[0].state != "open":
+                await asyncio.sleep(0.1)
+        ears.bad = False
+        await _move(settings, tenant, letter.dead_letter_id)
+        async with asyncio.timeout(10):
+            while await list_dead_letters(settings, tenant.code, services=["redeem"]):
+                await asyncio.sleep(0.1)
+        assert await _move(settings, tenant, letter.dead_letter_id) == []
+    everything = await list_dead_letters(settings, tenant.code, everything=True)
+    assert [one.state for one in everything] == ["retried"]
+
+
+async def _move(settings: Settings, tenant: Tenant, dead_letter_id: UUID) -> list[UUID]:
+    return await move_dead_letters(
+        settings, tenant.code, [dead_letter_id], state="retry", actor="tester", reason="the cause is mended"
+    )
+
+
+async def test_an_entry_that_kills_its_readers_is_given_up_after_the_last_try(
+    settings: Settings, tenant: Tenant
+) -> None:
+    """Each reader dies with the entry unacknowledged: the tries are counted in PostgreSQL before they are made."""
+    quick = quick_settings(settings)
+
+    class Killer(Ears):
+        async def hear(self, tx: Tx, items: Sequence[Item[MessageDelivered]]) -> list[Outcome]:
+            if any(b'"subject":"poison"' in item.payload for item in items):
+                await (
+                    asyncio.Event().wait()
+                )  # until the test tears the reader down: as a process that dies in here
+            return await super().hear(tx, items)
+
+    heard: list[int] = []
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        await service.lane.submit_many(sayings(10, poison=4))
+        stream = service.keys.stream("earn")
+        async with asyncio.timeout(10):
+            while await service.redis.xlen(stream) < 10:
+                await asyncio.sleep(0.02)
+        await service.redis.xgroup_create(stream, "redeem", id="0")
+        await service.redis.xreadgroup("redeem", "died", {stream: ">"}, count=10)
+        db = await connect_as(settings, tenant, "redeem")
+        await db.execute("INSERT INTO attempts (stream, entry_id, tries) VALUES ('earn', '5-0', 3)")
+        await db.close()
+        for _ in range(3):  # delivered often enough to run alone
+            await service.redis.xclaim(
+                stream, "redeem", "died", min_idle_time=0, message_ids=[f"{n}-0" for n in range(1, 11)]
+            )
+        killer = Killer()
+        async with running(quick, tenant, "redeem", {MessageDelivered: killer.hear}, hears=("earn",)):
+            await eventually(lambda: len(killer.heard) == 9, within_s=30)
+            async with asyncio.timeout(10):
+                while not (letters := await list_dead_letters(settings, tenant.code, services=["redeem"])):
+                    await asyncio.sleep(0.1)
+        heard = killer.heard
+    assert sorted(heard) == [1, 2, 3, 4, 6, 7, 8, 9, 10]
+    assert [(letter.code, letter.entry_id) for letter in letters] == [("delivery_limit", "5-0")]
+
+
+async def test_an_entry_that_is_no_event_of_ours_is_a_dead_letter(settings: Settings, tenant: Tenant) -> None:
+    ears = Ears()
+    async with running(settings, tenant, "redeem", {MessageDelivered: ears.hear}, hears=("earn",)) as hearer:
+        await hearer.consumers[0].handle(
+            [
+                (b"1-0", {b"event": b"{"}, 1),
+                (b"2-0", {b"event": b'{"id":"\xff"}'}, 1),
+                (b"3-0", {b"event": MISSING}, 1),
+                (b"4-0", {b"event": FOREIGN}, 1),
+            ]
+        )
+        letters = await list_dead_letters(settings, tenant.code, services=["redeem"])
+    assert sorted((letter.entry_id, letter.code) for letter in letters) == [
+        ("1-0", "not_json"),
+        ("2-0", "not_utf8"),
+        ("3-0", "field_type"),
+        ("4-0", "tenant_mismatch"),
+    ]
+
+
+async def test_a_service_can_neither_read_nor_write_what_is_not_its_own(
+    settings: Settings, tenant: Tenant
+) -> None:
+    db = await connect_as(settings, tenant, "earn")
+    for statement in (
+        "SELECT * FROM redeem.ledger",
+        "INSERT INTO redeem.outbox (event_id, payload) VALUES (gen_random_uuid(), '')",
+        "CREATE TABLE earn.mine (n int)",
+        "CREATE TABLE public.mine (n int)",
+        "UPDATE outbox SET at = at",
+        "DELETE FROM audit",
+        "TRUNCATE cuts",
+        "SELECT make_append_only('outbox')",
+        "SET ROLE pb_" + tenant.code.replace("-", "_") + "_owner",
+    ):
+        with pytest.raises(asyncpg.PostgresError) as refused:
+            await db.execute(statement)
+        assert refused.value.sqlstate in {"42501", "22023"}, statement
+    await db.close()
+
+
+async def test_a_tenants_role_can_not_enter_another_tenants_database(
+    settings: Settings, tenant: Tenant
+) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await asyncpg.connect(
+            host=tenant.host,
+            port=tenant.port,
+            database="pointbank_control"
+            if settings.control_database == "pointbank_control"
+            else settings.control_database,
+            user=f"pb_{tenant.code}_earn",
+            password=settings.password_of("earn", f"pb_{tenant.code}_earn"),
+        )
