@@ -1,0 +1,118 @@
+"""Tills' replies: each on the stream of its till, as heard, before the batch that remembers them commits."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.notifier.handlers import tell
+from shared.events import BillRecorded, BillRejected, BillSettled, EventData, encode_event
+from shared.ids import uuid7
+from shared.messaging import Done, Item, Outcome, Tx
+from shared.runtime import TenantRuntime
+from tests.support.facts import AT, heard
+
+
+def answer(source: str | None, *, settled: bool = False) -> BillRecorded | BillSettled:
+    kind = BillSettled if settled else BillRecorded
+    return kind(
+        bill_id=uuid7(),
+        status="waiting" if not settled else "earned",
+        merchant="riyadh-mall",
+        bill_ref="r-1",
+        occurred_at=AT,
+        accruals=(),
+        stream_id=None if source is None else "1-0",
+        source=source,
+        event_id=None if source is None else "r-1",
+    )
+
+
+def rejected(source: str | None) -> BillRejected:
+    return BillRejected(
+        stream_id="1795336380000-0",
+        source=source,
+        event_id=None,
+        merchant=None,
+        bill_ref=None,
+        code="not_json",
+        detail="It is not JSON.",
+    )
+
+
+def as_heard(event: EventData) -> Item[Any]:
+    event_id = uuid7()
+    payload = encode_event(
+        event, event_id=str(event_id), subject="s", time=AT, tenant="acme", request_id="r", sequence=1
+    )
+    return heard(event, event_id=event_id, payload=payload)
+
+
+async def replies(runtime: TenantRuntime, till: str) -> list[bytes]:
+    entries: Any = await runtime.redis.xrange(runtime.keys.out(till))
+    return [fields[b"event"] for _, fields in entries]
+
+
+async def test_replies_go_to_their_tills_as_they_were_heard(notifier: TenantRuntime) -> None:
+    t3, t4 = "/pos/riyadh-mall/T03", "/pos/riyadh-mall/T04"
+    items = [as_heard(event) for event in (answer(t3), answer(t4), answer(t3, settled=True), rejected(t3))]
+    assert await notifier.lane.submit_many(items) == [Done()] * 4
+    assert await replies(notifier, "riyadh-mall.T03") == [
+        items[0].payload,
+        items[2].payload,
+        items[3].payload,
+    ]
+    assert await replies(notifier, "riyadh-mall.T04") == [items[1].payload]
+    first = msgspec.json.decode((await replies(notifier, "riyadh-mall.T03"))[0])
+    assert (first["type"], first["id"]) == ("bill.recorded.v1", items[0].event_id)
+
+
+async def test_what_nobody_could_read_is_answered_on_the_common_stream(notifier: TenantRuntime) -> None:
+    item = as_heard(rejected(None))
+    await notifier.lane.submit(item)
+    assert await replies(notifier, "pos") == [item.payload]
+
+
+async def test_a_bill_by_http_is_not_fanned_out(notifier: TenantRuntime) -> None:
+    await notifier.lane.submit(as_heard(answer(None)))
+    assert await notifier.redis.keys(notifier.keys.out("*")) == []
+
+
+async def test_a_reply_is_out_before_the_commit_and_comes_again_after_a_roll_back(
+    notifier: TenantRuntime,
+) -> None:
+    """The transaction fails once after the fan-out: the reply may repeat, with its event id, but is never lost."""
+    item = as_heard(answer("/pos/a/b"))
+    writer = notifier.lane._writer
+    failed: list[list[bytes]] = []
+
+    async def tell_and_fail_once(tx: Tx, items: Sequence[Item[Any]]) -> list[Outcome]:
+        outcomes = await tell(tx, items)
+
+        async def fail() -> None:
+            if not failed:
+                failed.append(await replies(notifier, "a.b"))
+                raise ConnectionError("PostgreSQL went away")
+
+        tx.before_commit(fail)
+        return outcomes
+
+    with pytest.raises(ConnectionError):
+        await writer.write([item], tell_and_fail_once)
+    await writer.write([item], tell_and_fail_once)
+    assert failed == [[item.payload]]
+    assert await replies(notifier, "a.b") == [item.payload, item.payload]
+
+
+async def test_old_replies_are_trimmed_when_new_ones_come(notifier: TenantRuntime) -> None:
+    stream = notifier.keys.out("a.b")
+    eight_days_ago = int(time.time() * 1000) - 8 * 24 * 3600 * 1000
+    async with notifier.redis.pipeline(transaction=False) as pipe:
+        for k in range(1000):
+            pipe.xadd(stream, {"event": b"old"}, id=f"{eight_days_ago + k}-0")
+        await pipe.execute()
+    await notifier.lane.submit(as_heard(answer("/pos/a/b")))
+    # Redis drops whole nodes (100 entries by default), so a rest of the oldest may stay a while.
+    assert await notifier.redis.xlen(stream) <= 101

@@ -1,0 +1,288 @@
+"""From events to messages that went out: once each, with consent, in the member's language, whatever comes first."""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import pytest
+
+from services.notifier.channels import Message
+from services.notifier.handlers import HEARS, ON
+from services.notifier.sender import send_all, send_due
+from shared.config import Settings
+from shared.events import EventData, TierChanged
+from shared.ids import uuid7
+from shared.messaging import Done
+from shared.runtime import Job, TenantRuntime
+from shared.tenants import Tenant
+from tests.support.facts import AT, activated, autumn_2026, credited, enrolled, heard, publish
+from tests.support.tenants import new_tenant, running
+
+
+class Outbox:
+    """A channel that keeps what it sent, and fails while it is told to."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.broken = False
+
+    async def send(self, message: Message) -> None:
+        if self.broken:
+            raise ConnectionError("no line")
+        self.sent.append(message)
+
+    @property
+    def texts(self) -> list[str]:
+        return sorted(message.text for message in self.sent)
+
+
+@pytest.fixture
+def channel() -> Outbox:
+    return Outbox()
+
+
+async def hear(runtime: TenantRuntime, *events: EventData) -> None:
+    outcomes = await runtime.lane.submit_many([heard(event) for event in events])
+    assert outcomes == [Done()] * len(events)
+
+
+async def send(runtime: TenantRuntime, channel: Outbox) -> int:
+    return await send_due(runtime, {"log": channel.send})
+
+
+async def states(runtime: TenantRuntime) -> dict[str, int]:
+    async with runtime.read() as db:
+        rows = await db.fetch("SELECT state, count(*) AS n FROM deliveries GROUP BY state")
+    return {row["state"]: row["n"] for row in rows}
+
+
+async def told(runtime: TenantRuntime) -> list[dict[str, Any]]:
+    """The events about the messages of this test."""
+    async with runtime.read() as db:
+        rows = await db.fetch("SELECT payload FROM outbox ORDER BY id")
+        messages = {str(row["message_id"]) for row in await db.fetch("SELECT message_id FROM messages")}
+    events: list[dict[str, Any]] = [msgspec.json.decode(row["payload"]) for row in rows]
+    return [event for event in events if event["subject"] in messages]
+
+
+def reached(
+    wallet_id: UUID, member_id: UUID, *, from_: str | None = "silver", direction: str = "up"
+) -> TierChanged:
+    return TierChanged(
+        wallet_id=wallet_id,
+        member_id=member_id,
+        programme="shops",
+        programme_version=1,
+        from_=from_,
+        to="gold",
+        name={"en": "Gold", "ar": "ذهبي"},
+        benefits=(),
+        metric="points",
+        numbers={"points": 1000},
+        effective_at=AT,
+        until=None,
+        direction=direction,
+    )
+
+
+async def test_earning_is_told_once_in_the_members_language(notifier: TenantRuntime, channel: Outbox) -> None:
+    noor, sam = uuid7(), uuid7()
+    wallets = uuid7(), uuid7()
+    await hear(notifier, activated(), enrolled(noor, wallets[0], locale="ar"), enrolled(sam, wallets[1]))
+    earned = heard(credited(wallets[0], 2, member_id=noor))
+    await notifier.lane.submit_many([earned, heard(credited(wallets[1], 108, member_id=sam))])
+    assert await send(notifier, channel) == 2
+    assert channel.texts == [
+        "You earned 108 points with Shops Rewards, worth SAR10.80.",
+        "كسبت نقطتين في مكافآت المتاجر، بقيمة \u200f0.20\xa0ر.س.\u200f.",
+    ]
+    assert await send(notifier, channel) == 0
+    assert await states(notifier) == {"delivered": 2}
+
+    about_noor = [event for event in await told(notifier) if event["data"]["member_id"] == str(noor)]
+    [delivered] = about_noor
+    message = next(one for one in channel.sent if one.member_id == noor)
+    assert (delivered["type"], delivered["source"]) == ("message.delivered.v1", "/notifier")
+    assert (delivered["subject"], delivered["sequence"]) == (str(message.message_id), "000000000001")
+    assert (delivered["requestid"], delivered["causationid"]) == (earned.request_id, earned.event_id)
+    assert delivered["data"] == {
+        "message_id": str(message.message_id),
+        "member_id": str(noor),
+        "wallet_id": str(wallets[0]),
+        "channel": "log",
+        "template": "earned",
+        "locale": "ar",
+        "cause": earned.event_id,
+        "delivered_at": "2026-11-22T12:00:00Z",
+    }
+
+
+async def test_the_same_event_makes_one_message_for_ever(notifier: TenantRuntime, channel: Outbox) -> None:
+    member, wallet = uuid7(), uuid7()
+    await hear(notifier, activated(), enrolled(member, wallet))
+    event, event_id = credited(wallet, 5, member_id=member), uuid7()
+    await notifier.lane.submit_many([heard(event, event_id=event_id) for _ in range(3)])
+    assert await send(notifier, channel) == 1
+    await notifier.lane.submit(heard(event, event_id=event_id))
+    assert await send(notifier, channel) == 0
+    assert len(channel.sent) == 1
+
+
+async def test_reaching_a_tier_is_told_and_entering_the_first_is_not(
+    notifier: TenantRuntime, channel: Outbox
+) -> None:
+    member, wallet = uuid7(), uuid7()
+    await hear(
+        notifier,
+        activated(),
+        enrolled(member, wallet),
+        reached(wallet, member, from_=None, direction="entry"),
+        reached(wallet, member, from_="gold", direction="kept"),
+        reached(wallet, member),
+    )
+    await send(notifier, channel)
+    assert channel.texts == ["You have reached Gold in Shops Rewards. Congratulations!"]
+
+
+async def test_who_did_not_consent_gets_nothing(notifier: TenantRuntime, channel: Outbox) -> None:
+    member, wallet = uuid7(), uuid7()
+    await hear(
+        notifier,
+        activated(),
+        enrolled(member, wallet, consented=False),
+        credited(wallet, 9, member_id=member),
+    )
+    await send(notifier, channel)
+    assert channel.sent == []
+    assert await states(notifier) == {"suppressed": 1}
+    assert await told(notifier) == []
+
+
+async def test_a_message_waits_until_its_member_is_known(notifier: TenantRuntime, channel: Outbox) -> None:
+    member, wallet = uuid7(), uuid7()
+    await hear(notifier, credited(wallet, 9, member_id=member))
+    assert await send(notifier, channel) == 0
+    assert await states(notifier) == {"due": 1}
+    await hear(notifier, activated(), enrolled(member, wallet, locale="ar"))
+    assert await send(notifier, channel) == 1
+    assert channel.sent[0].text.startswith("كسبت 9 نقاط في مكافآت المتاجر")
+
+
+async def delivery(runtime: TenantRuntime) -> tuple[str, int, int, datetime | None, str | None]:
+    async with runtime.read() as db:
+        row = await db.fetchrow("SELECT state, attempts, takeovers, claimed_until, error FROM deliveries")
+    assert row is not None
+    return tuple(row)
+
+
+async def test_a_failed_message_is_due_again_after_a_pause(notifier: TenantRuntime, channel: Outbox) -> None:
+    member, wallet = uuid7(), uuid7()
+    await hear(notifier, activated(), enrolled(member, wallet), credited(wallet, 9, member_id=member))
+    channel.broken = True
+    assert await send(notifier, channel) == 1
+    assert await delivery(notifier) == ("due", 1, 0, None, "ConnectionError")
+    channel.broken = False
+    assert await send(notifier, channel) == 0, "it is not tried again at once"
+    await due_now(notifier)
+    assert await send(notifier, channel) == 1
+    assert (await delivery(notifier))[:3] == ("delivered", 2, 0)
+    assert len(channel.sent) == 1
+
+
+async def due_now(runtime: TenantRuntime) -> None:
+    async with runtime.read() as db:
+        await db.execute(
+            "UPDATE deliveries SET due_at = clock_timestamp() - interval '1 second' WHERE state = 'due'"
+        )
+
+
+async def test_a_message_is_given_up_after_many_attempts(notifier: TenantRuntime, channel: Outbox) -> None:
+    member, wallet = uuid7(), uuid7()
+    await hear(notifier, activated(), enrolled(member, wallet), credited(wallet, 9, member_id=member))
+    async with notifier.read() as db:
+        await db.execute("UPDATE deliveries SET attempts = 79")
+    channel.broken = True
+    await send(notifier, channel)
+    assert (await delivery(notifier))[:2] == ("failed", 80)
+    assert await send(notifier, channel) == 0
+
+
+async def test_one_bad_message_does_not_stop_its_batch(notifier: TenantRuntime, channel: Outbox) -> None:
+    member, wallet = uuid7(), uuid7()
+    await hear(notifier, activated(), enrolled(member, wallet))
+    await hear(notifier, *[credited(wallet, points, member_id=member) for points in range(1, 21)])
+    async with notifier.read() as db:
+        victim = await db.fetchval("SELECT message_id FROM messages LIMIT 1")
+
+    async def picky(message: Message) -> None:
+        if message.message_id == victim:
+            raise ValueError("no such number")
+        await channel.send(message)
+
+    assert await send_due(notifier, {"log": picky}) == 20
+    assert len(channel.sent) == 19
+    assert await states(notifier) == {"delivered": 19, "due": 1}
+
+
+async def test_a_crash_after_sending_may_repeat_a_message_and_is_counted(
+    notifier: TenantRuntime, channel: Outbox
+) -> None:
+    member, wallet = uuid7(), uuid7()
+    await hear(notifier, activated(), enrolled(member, wallet), credited(wallet, 9, member_id=member))
+    async with notifier.read() as db:
+        await db.execute(
+            "UPDATE deliveries SET attempts = 1, claimed_until = clock_timestamp() + interval '1 hour'"
+        )
+        assert await send(notifier, channel) == 0, "another sender holds it"
+        await db.execute("UPDATE deliveries SET claimed_until = clock_timestamp() - interval '1 second'")
+    assert await send(notifier, channel) == 1
+    assert (await delivery(notifier))[:3] == ("delivered", 2, 1)
+    assert len(await told(notifier)) == 1
+
+
+async def test_two_senders_share_what_is_due_and_send_each_message_once(
+    settings: Settings, tenant: Tenant, notifier: TenantRuntime, channel: Outbox
+) -> None:
+    member, wallet = uuid7(), uuid7()
+    await hear(notifier, activated(), enrolled(member, wallet))
+    await hear(notifier, *[credited(wallet, 1 + k % 50, member_id=member) for k in range(1200)])
+    async with running(settings, tenant, "notifier", ON, clock=autumn_2026) as other:
+        counts = await asyncio.gather(*[send(runtime, channel) for runtime in (notifier, other, notifier)])
+        while await send(other, channel):
+            pass
+    assert sum(counts) <= 1200
+    assert min(counts) > 0
+    sent = [message.message_id for message in channel.sent]
+    assert (len(sent), len(set(sent))) == (1200, 1200)
+    assert await states(notifier) == {"delivered": 1200}
+    assert len(await told(notifier)) == 1200
+
+
+async def test_new_messages_wake_the_sender(settings: Settings) -> None:
+    """Through the streams, as the relays publish them; the entries come twice."""
+    tenant = await new_tenant(settings)
+    member, wallet = uuid7(), uuid7()
+    jobs = (Job("sender", every_s=1.0, run=send_all),)
+    async with running(settings, tenant, "notifier", ON, hears=HEARS, jobs=jobs) as runtime:
+        await publish(runtime.redis, runtime.keys, "members", [activated(), enrolled(member, wallet)])
+        events: list[EventData] = [credited(wallet, points, member_id=member) for points in (3, 4, 5)]
+        await publish(runtime.redis, runtime.keys, "redeem", events)
+        async with asyncio.timeout(10):
+            while await states(runtime) != {"delivered": 3}:
+                await asyncio.sleep(0.02)
+        await runtime.redis.delete(runtime.keys.stream("redeem"))
+        await publish(runtime.redis, runtime.keys, "redeem", [*events, credited(wallet, 6, member_id=member)])
+        async with asyncio.timeout(10):
+            while await states(runtime) != {"delivered": 4}:
+                await asyncio.sleep(0.02)
+        assert len(await told(runtime)) == 4
+
+
+async def test_a_service_can_not_change_what_was_said(notifier: TenantRuntime) -> None:
+    async with notifier.read() as db:
+        for statement in ("UPDATE messages SET facts = '{}'", "DELETE FROM messages", "TRUNCATE messages"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await db.execute(statement)
