@@ -13,6 +13,7 @@ from pointbank.till.wire import out_stream_of
 
 UNDECODABLE = "pos"  # the out stream of entries that name no till
 _UNFINISHED = frozenset({"waiting", "unclaimed"})
+_TOLD_AGAIN = "bill.settled.v1"
 
 Key = tuple[str, str]  # source and the till's own id
 
@@ -55,6 +56,9 @@ class Book:
     waiting: dict[Key, None] = field(
         default_factory=dict
     )  # answered `waiting` or `unclaimed`, not told again yet
+    repeated: dict[Key, int] = field(
+        default_factory=dict
+    )  # repetitions of this run, unanswered; a crash forgets them
     placed: set[str] = field(default_factory=set)  # entries that are no bill, unanswered
     skipped: set[Key] = field(default_factory=set)
     read_through: dict[str, str] = field(
@@ -93,8 +97,10 @@ class Book:
             body=msgspec.Raw(bill.body) if known is None or known.sha256 != sha256 else msgspec.UNSET,
         )
         self._note_offer(entry)
-        # A repetition of an answered bill is published once and not waited for: it has its answer.
-        self.offers[bill.source, bill.id].body = bill.body
+        key = (bill.source, bill.id)
+        self.offers[key].body = bill.body
+        if known is not None:
+            self.repeated[key] = self.repeated.get(key, 0) + 1
         return entry
 
     def offer_again(self, key: Key) -> Offered:
@@ -110,8 +116,12 @@ class Book:
         for key in keys:
             offer = self.offers[key]
             offer.offered_at = at
-            if key not in self.unanswered and key not in self.waiting:
-                offer.body = None
+            self._forget_body(key)
+
+    @property
+    def unfinished(self) -> list[Key]:
+        """Bills on their way: without an answer, or without one to their repetition."""
+        return list(self.unanswered | dict.fromkeys(self.repeated))
 
     def listen_to(self, out_stream: str) -> None:
         """From now on replies of this out stream are read, from its beginning."""
@@ -142,11 +152,25 @@ class Book:
             self.counts.answered += 1
             self.counts.rejected += entry.status == "rejected"
             offer.answer = entry
-        elif offer.answer.status in _UNFINISHED and entry.status not in {"waiting", "rejected"}:
-            offer.answer = entry  # told again: judged at last, or unclaimed
+        else:
+            if entry.event != _TOLD_AGAIN:
+                self._note_repetition(key)
+            if offer.answer.status in _UNFINISHED and entry.status not in {"waiting", "rejected"}:
+                offer.answer = entry  # judged at last, or unclaimed
         self.unanswered.pop(key, None)
         if offer.answer.status in _UNFINISHED:
             self.waiting[key] = None
         else:
             self.waiting.pop(key, None)
-            offer.body = None
+        self._forget_body(key)
+
+    def _note_repetition(self, key: Key) -> None:
+        left = self.repeated.get(key, 0) - 1
+        if left > 0:
+            self.repeated[key] = left
+        else:
+            self.repeated.pop(key, None)
+
+    def _forget_body(self, key: Key) -> None:
+        if not (key in self.unanswered or key in self.waiting or key in self.repeated):
+            self.offers[key].body = None

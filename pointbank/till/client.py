@@ -68,8 +68,8 @@ class Till:
 
     @property
     def unanswered(self) -> int:
-        """Bills and other entries without any answer yet."""
-        return len(self._book.unanswered) + len(self._book.placed)
+        """Bills, repetitions of this run and other entries that are still without an answer."""
+        return len(self._book.unfinished) + len(self._book.placed)
 
     @property
     def waiting(self) -> int:
@@ -91,7 +91,7 @@ class Till:
         deadline = monotonic() + timeout_s
         remaining = iter(bills)
         while chunk := list(islice(remaining, _CHUNK)):
-            await self._until(lambda: len(self._book.unanswered) < self._window, deadline=deadline)
+            await self._until(lambda: len(self._book.unfinished) < self._window, deadline=deadline)
             await self._publish([self._book.offer(bill) for bill in chunk], deadline=deadline)
 
     async def place(self, content: bytes, *, source: str | None = None) -> str:
@@ -154,7 +154,7 @@ class Till:
         silent = present - self._heard_at >= self._patience_s
         # While answers come, the queue is merely long; what is overtaken for long was lost all the same.
         limit = self._patience_s if silent else 6 * self._patience_s
-        unfinished = [*book.unanswered, *(book.waiting if settled else ())]
+        unfinished = [*book.unfinished, *(book.waiting if settled else ())]
         overdue = [key for key in unfinished if present - book.offers[key].offered_at >= limit]
         if not overdue:
             return

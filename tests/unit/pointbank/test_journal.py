@@ -107,6 +107,20 @@ def test_a_repetition_is_offered_without_its_body_and_changes_no_answer() -> Non
     assert (book.counts.offered, book.counts.answered, book.counts.answers) == (1, 1, 2)
 
 
+def test_each_repetition_is_waited_for_and_only_its_own_answer_ends_that() -> None:
+    book = Book()
+    book.offer(BILL)
+    book.offer(BILL)
+    book.note(answered("waiting"))
+    assert book.unfinished == [(SOURCE, "RM-1")]
+    book.note(answered("earned", event="bill.settled.v1"))
+    assert book.unfinished == [(SOURCE, "RM-1")]
+    assert book.offers[SOURCE, "RM-1"].body == BILL.body
+    book.note(answered("earned"))
+    assert book.unfinished == []
+    assert book.offers[SOURCE, "RM-1"].body is None
+
+
 def test_a_waiting_bill_is_answered_and_still_waits_to_be_settled() -> None:
     book = Book()
     book.offer(BILL)
