@@ -10,8 +10,9 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
 from services.members import store
-from services.members.domain import Claim, Consent, Enrolment, Merchant, Programmes
-from services.members.handlers import ActivateProgramme, DraftProgramme, EnrolMember, PutMerchant
+from services.members.domain.members import Claim, Consent, EnrolMember, Enrolment
+from services.members.domain.merchants import Merchant, PutMerchant
+from services.members.domain.programmes import ActivateProgramme, DraftProgramme, Programmes
 from shared.errors import NotFound, Refusal
 from shared.http.bodies import Body
 from shared.http.cursors import answer

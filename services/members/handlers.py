@@ -9,20 +9,18 @@ from uuid import UUID
 import msgspec
 
 from services.members import store
-from services.members.domain import (
+from services.members.domain.members import (
     Card,
     Claim,
-    Document,
+    EnrolMember,
     Enrolment,
     Member,
-    Merchant,
     Wallet,
-    activate,
     admit,
     card_number,
-    draft,
-    put,
 )
+from services.members.domain.merchants import PutMerchant, put
+from services.members.domain.programmes import ActivateProgramme, DraftProgramme, activate, draft
 from services.members.store import NewMember, NewWallet
 from shared.errors import Refusal
 from shared.events import (
@@ -38,32 +36,6 @@ from shared.ids import uuid7
 from shared.messaging import Done, Handlers, Item, Outcome, Refused, Tx
 from shared.programme.model import Programme
 from shared.programme.validation import validate, without_nulls
-
-
-class DraftProgramme(msgspec.Struct, frozen=True):
-    """Keep this document as a new version."""
-
-    document: Document
-
-
-class ActivateProgramme(msgspec.Struct, frozen=True):
-    """From now on this version judges."""
-
-    programme: str
-    version: int
-
-
-class PutMerchant(msgspec.Struct, frozen=True):
-    """The merchant is so from now on; its `version` counts for nothing."""
-
-    merchant: Merchant
-
-
-class EnrolMember(msgspec.Struct, frozen=True):
-    """Let this person take part."""
-
-    enrolment: Enrolment
-
 
 _encode = msgspec.json.Encoder().encode
 

@@ -8,18 +8,14 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from services.members.domain import (
-    Card,
-    Claim,
-    Enrolment,
-    Member,
-    Merchant,
+from services.members.domain.members import Card, Claim, Enrolment, Member, Wallet
+from services.members.domain.merchants import Merchant
+from services.members.domain.programmes import (
     ProgrammeListed,
     ProgrammeRow,
     ProgrammeSummary,
     Version,
     VersionSummary,
-    Wallet,
 )
 from shared.db import Connection
 from shared.sql import load

@@ -10,8 +10,8 @@ import asyncpg
 import msgspec
 import pytest
 
-from services.members.domain import Consent, Enrolment
-from services.members.handlers import ON, EnrolMember
+from services.members.domain.members import Consent, EnrolMember, Enrolment
+from services.members.handlers import ON
 from shared.config import Settings
 from shared.identity import identity_hash, luhn_valid
 from shared.messaging import Done, FromJob, Item, Refused

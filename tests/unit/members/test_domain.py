@@ -8,24 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.members.domain import (
+from services.members.domain.members import (
     AHEAD,
     Claim,
     Consent,
     ConsentRequired,
     Enrolment,
     IdentityTaken,
-    Merchant,
     OccurredInFuture,
-    ProgrammeRow,
-    Version,
-    VersionNotDraft,
-    activate,
     admit,
     card_number,
-    draft,
-    put,
 )
+from services.members.domain.merchants import Merchant, put
+from services.members.domain.programmes import ProgrammeRow, Version, VersionNotDraft, activate, draft
 from shared.errors import NotFound, ProgrammeUnknown
 from shared.identity import luhn_valid, normalise, payment_card_number
 from shared.programme.validation import ProgrammeInvalid, validate

@@ -1,0 +1,1 @@
+"""What members decides: programmes, merchants, members; and the commands that it is given."""

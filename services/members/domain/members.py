@@ -1,0 +1,148 @@
+"""Who takes part: whose identity is whose, and what number a card gets."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from shared.errors import FieldError, ProgrammeUnknown, Refusal
+from shared.identity import IdentityKind, with_check_digit
+
+AHEAD = timedelta(minutes=5)
+"""How far in the future a caller's clock may be."""
+
+CARD_DIGITS = 16
+
+
+class IdentityTaken(Refusal):
+    code = "identity_taken"
+
+
+class ConsentRequired(Refusal):
+    code = "consent_required"
+
+
+class OccurredInFuture(Refusal):
+    code = "occurred_in_future"
+
+
+class Card(msgspec.Struct, frozen=True):
+    """A card that names a wallet."""
+
+    card_id: UUID
+    card_number: str
+
+
+class Wallet(msgspec.Struct, frozen=True):
+    """A member's wallet in one programme, with its active card."""
+
+    programme: str
+    wallet_id: UUID
+    card: Card | None
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A member, as it is answered: no name, no address."""
+
+    member_id: UUID
+    status: str
+    locale: str
+    wallets: Sequence[Wallet]
+
+
+class Claim(NamedTuple):
+    """An identity that a member wants to have."""
+
+    kind: IdentityKind
+    hash: bytes
+
+
+class Consent(msgspec.Struct, frozen=True):
+    """What a member agreed to, and when."""
+
+    accepted: bool
+    terms_version: str
+    accepted_at: datetime
+
+
+class Enrolment(msgspec.Struct, frozen=True):
+    """Somebody who wants to take part; identities in their normal form. `programmes` None: in all active ones."""
+
+    locale: str
+    channel: str
+    programmes: tuple[str, ...] | None
+    consent: Consent
+    name: str | None = None
+    mobile: str | None = None
+    email: str | None = None
+    external_id: str | None = None
+
+    def identities(self) -> list[tuple[IdentityKind, str]]:
+        """The identities that were given."""
+        given: list[tuple[IdentityKind, str | None]] = [
+            ("mobile", self.mobile),
+            ("email", self.email),
+            ("external_id", self.external_id),
+        ]
+        return [(kind, value) for kind, value in given if value is not None]
+
+
+class EnrolMember(msgspec.Struct, frozen=True):
+    """Let this person take part."""
+
+    enrolment: Enrolment
+
+
+class Admitted(NamedTuple):
+    """An enrolment that is granted: the programmes to open wallets in."""
+
+    programmes: tuple[str, ...]
+
+
+def admit(
+    enrolment: Enrolment, claims: Iterable[Claim], *, free: set[Claim], active: Iterable[str], now: datetime
+) -> Admitted:
+    """Grants an enrolment and takes its claims out of `free`; or refuses it and leaves them there."""
+    if not enrolment.consent.accepted:
+        raise ConsentRequired("Nobody takes part without having agreed.", pointer="/consent/accepted")
+    if enrolment.consent.accepted_at > now + AHEAD:
+        raise OccurredInFuture(
+            "The consent is more than 5 minutes in the future.", pointer="/consent/accepted_at"
+        )
+    known = list(active)
+    wanted = tuple(known) if enrolment.programmes is None else enrolment.programmes
+    unknown = [place for place, code in enumerate(wanted) if code not in known]
+    if unknown or not wanted:
+        raise _programme_unknown(wanted, unknown)
+    wants = list(claims)
+    taken = [claim for claim in wants if claim not in free]
+    if taken:
+        raise IdentityTaken(
+            "Another member has this identity."
+            if len(taken) == 1
+            else "Other members have these identities.",
+            errors=[
+                FieldError(f"/{claim.kind}", "identity_taken", "Another member has this identity.")
+                for claim in taken
+            ],
+        )
+    free.difference_update(wants)
+    return Admitted(wanted)
+
+
+def _programme_unknown(wanted: Sequence[str], unknown: Sequence[int]) -> ProgrammeUnknown:
+    if not unknown:
+        return ProgrammeUnknown("No programme is active yet.", pointer="/programmes")
+    said = "There is no active programme of this code."
+    return ProgrammeUnknown(
+        f"No active programme: {', '.join(wanted[place] for place in unknown)}.",
+        errors=[FieldError(f"/programmes/{place}", "programme_unknown", said) for place in unknown],
+    )
+
+
+def card_number(prefix: str, randbelow: Callable[[int], int]) -> str:
+    """A card number of 16 digits: the prefix, digits from `randbelow` (a cryptographic source), the check digit."""
+    free = CARD_DIGITS - 1 - len(prefix)
+    return with_check_digit(f"{prefix}{randbelow(10**free):0{free}}")
