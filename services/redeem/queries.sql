@@ -1,30 +1,48 @@
 -- What redeem asks of its tables. The search path is its schema.
 
 -- name: claim_accruals
--- The posting ids that were never used before, from now on taken; and wallets are born that were never named before.
-WITH born AS (
+-- The posting ids that were never used before, from now on taken; their wallets are born if they were never named before.
+WITH asked AS (
+    SELECT
+        a.posting_id,
+        a.wallet_id,
+        a.points,
+        a.kind::posting_kind AS kind,
+        a.programme,
+        a.member_id
+    FROM unnest(
+        :posting_ids::uuid[], :wallet_ids::uuid[], :points::bigint[], :kinds::text[], :programmes::text[],
+        :member_ids::uuid[]
+    ) AS a (posting_id, wallet_id, points, kind, programme, member_id)
+),
+
+claimed AS (
+    INSERT INTO postings (posting_id, wallet_id, points, kind)
+    SELECT
+        a.posting_id,
+        a.wallet_id,
+        a.points,
+        a.kind
+    FROM asked AS a
+    ORDER BY a.posting_id
+    ON CONFLICT (posting_id) DO NOTHING
+    RETURNING posting_id
+),
+
+born AS (
     INSERT INTO wallets (wallet_id, programme, member_id)
     SELECT DISTINCT ON (a.wallet_id)
         a.wallet_id,
         a.programme,
         a.member_id
-    FROM unnest(:wallet_ids::uuid[], :programmes::text[], :member_ids::uuid[]) AS a (wallet_id, programme, member_id)
+    FROM claimed
+    JOIN asked AS a ON claimed.posting_id = a.posting_id
     WHERE NOT EXISTS (SELECT FROM wallets AS w WHERE w.wallet_id = a.wallet_id)
     ORDER BY a.wallet_id
     ON CONFLICT DO NOTHING
 )
 
-INSERT INTO postings (posting_id, wallet_id, points, kind)
-SELECT
-    a.posting_id,
-    a.wallet_id,
-    a.points,
-    a.kind::posting_kind
-FROM unnest(:posting_ids::uuid[], :wallet_ids::uuid[], :points::bigint[], :kinds::text[])
-    AS a (posting_id, wallet_id, points, kind)
-ORDER BY a.posting_id
-ON CONFLICT (posting_id) DO NOTHING
-RETURNING posting_id;
+SELECT posting_id FROM claimed;
 
 -- name: known_postings
 -- What was posted under these ids.
@@ -344,10 +362,10 @@ ORDER BY l.expires_at;
 WITH by_lot AS (
     SELECT
         e.lot_id,
-        sum(CASE 'available' WHEN e.to_bucket THEN e.points WHEN e.from_bucket THEN -e.points ELSE 0 END) AS available,
-        sum(CASE 'held' WHEN e.to_bucket THEN e.points WHEN e.from_bucket THEN -e.points ELSE 0 END) AS held,
-        sum(CASE 'reserved' WHEN e.to_bucket THEN e.points WHEN e.from_bucket THEN -e.points ELSE 0 END) AS reserved,
-        sum(CASE 'debt' WHEN e.to_bucket THEN e.points WHEN e.from_bucket THEN -e.points ELSE 0 END) AS debt
+        sum(CASE WHEN e.to_bucket = 'available' THEN e.points WHEN e.from_bucket = 'available' THEN -e.points ELSE 0 END) AS available,
+        sum(CASE WHEN e.to_bucket = 'held' THEN e.points WHEN e.from_bucket = 'held' THEN -e.points ELSE 0 END) AS held,
+        sum(CASE WHEN e.to_bucket = 'reserved' THEN e.points WHEN e.from_bucket = 'reserved' THEN -e.points ELSE 0 END) AS reserved,
+        sum(CASE WHEN e.to_bucket = 'debt' THEN e.points WHEN e.from_bucket = 'debt' THEN -e.points ELSE 0 END) AS debt
     FROM ledger AS e
     WHERE e.wallet_id = :wallet_id AND e.posted_at <= :posted_by AND e.effective_at <= :effective_by
     GROUP BY e.lot_id

@@ -31,7 +31,7 @@ CREATE TABLE wallets (
     seq bigint NOT NULL DEFAULT 0, -- of the last ledger line; lines count from 1 without a gap
     event_sequence bigint NOT NULL DEFAULT 0, -- of the last event about this wallet
     head bytea NOT NULL DEFAULT decode(repeat('00', 32), 'hex'), -- hash of the last ledger line
-    last_posted_at timestamptz NOT NULL DEFAULT '-infinity',
+    last_posted_at timestamptz NOT NULL DEFAULT '1970-01-01T00:00:00Z',
     CONSTRAINT wallets_issued_never_positive CHECK (issued <= 0),
     CONSTRAINT wallets_held_never_negative CHECK (held >= 0),
     CONSTRAINT wallets_available_never_negative CHECK (available >= 0),

@@ -164,7 +164,7 @@ class Wallet(msgspec.Struct):
     seq: int = 0
     event_sequence: int = 0
     head: bytes = GENESIS
-    last_posted_at: datetime = datetime.min.replace(tzinfo=UTC)
+    last_posted_at: datetime = _EPOCH
     lots: list[Lot] = []
     lines: list[Line] = []
     opened: list[Lot] = []

@@ -1,0 +1,140 @@
+"""Balances on both clocks, and the ledger by page."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from shared.ids import uuid7
+from tests.integration.redeem.conftest import Bank, accrued, asks
+from tests.support.facts import AT
+from tests.support.http import assert_problem
+
+NOTHING = {"points": 0, "money": {"amount_minor": 0, "currency": "SAR"}}
+DAY = timedelta(days=1)
+
+
+def worth(points: int) -> dict[str, Any]:
+    return {"points": points, "money": {"amount_minor": points * 10, "currency": "SAR"}}
+
+
+async def available(bank: Bank, wallet_id: UUID, **query: Any) -> int:
+    answer = await bank.get(f"/v1/wallets/{wallet_id}/balance", **query)
+    assert answer.status_code == 200, answer.text
+    points: int = answer.json()["available"]["points"]
+    return points
+
+
+async def test_a_balance_tells_what_may_be_spent_and_when_it_expires(bank: Bank) -> None:
+    member = await bank.member()
+    soon, later = datetime(2030, 11, 30, 21, tzinfo=UTC), datetime(2031, 11, 30, 21, tzinfo=UTC)
+    await bank.hear(
+        accrued(member.wallet_id, 5, expires_at=later),
+        accrued(member.wallet_id, 10, expires_at=soon),
+        accrued(member.wallet_id, 20, expires_at=soon),
+        accrued(member.wallet_id, 40),
+        accrued(member.wallet_id, 80, kind="earn_held", expires_at=soon),
+        accrued(member.wallet_id, 160, expires_at=datetime.now(UTC) - timedelta(seconds=1)),
+    )
+    answer = await bank.get(f"/v1/wallets/{member.wallet_id}/balance")
+    body = answer.json()
+    assert datetime.now(UTC) - datetime.fromisoformat(body.pop("at")) < timedelta(seconds=5)
+    assert body == {
+        "wallet_id": str(member.wallet_id),
+        "programme": "shops",
+        "clock": "effective",
+        "available": worth(75),
+        "held": worth(80),
+        "reserved": NOTHING,
+        "debt": NOTHING,
+        "expiring": [
+            {"expires_at": "2030-11-30T21:00:00Z", **worth(30)},
+            {"expires_at": "2031-11-30T21:00:00Z", **worth(5)},
+        ],
+    }
+
+
+async def test_a_past_balance_differs_by_the_clock(bank: Bank) -> None:
+    member = await bank.member()
+    await bank.hear(accrued(member.wallet_id, 100, at=AT))
+    between = (await bank.lines(member.wallet_id))[-1]["posted_at"]
+    await bank.hear(accrued(member.wallet_id, 20, at=AT + DAY), accrued(member.wallet_id, 3, at=AT + 2 * DAY))
+    assert [
+        await available(bank, member.wallet_id, clock="effective", at=at.isoformat())
+        for at in (AT - DAY, AT, AT + DAY, AT + 2 * DAY)
+    ] == [0, 100, 120, 123]
+    assert [
+        await available(bank, member.wallet_id, clock="posted", at=at.isoformat())
+        for at in (AT + 2 * DAY, between, datetime.now(UTC))
+    ] == [0, 100, 123]
+
+
+async def test_a_past_balance_counts_what_was_not_expired_then(bank: Bank) -> None:
+    member = await bank.member()
+    await bank.hear(
+        accrued(member.wallet_id, 100, expires_at=AT + 2 * DAY), accrued(member.wallet_id, 10, at=AT + DAY)
+    )
+
+    async def seen() -> list[int]:
+        return [
+            await available(bank, member.wallet_id, at=at.isoformat())
+            for at in (AT, AT + DAY, AT + 2 * DAY, AT + 3 * DAY)
+        ]
+
+    assert await seen() == [100, 110, 10, 10]
+    await bank.redeem(asks(member, points=1))  # sweeps the expired lot
+    assert [line["kind"] for line in await bank.lines(member.wallet_id)][2:] == ["expire", "redeem"]
+    assert await seen() == [100, 110, 10, 10]
+    assert await available(bank, member.wallet_id) == 9
+
+
+async def test_the_ledger_comes_by_page_newest_first(bank: Bank) -> None:
+    member = await bank.member(10, 20, 30)
+    redeemed = (await bank.redeem(asks(member, points=15))).json()
+    path = f"/v1/wallets/{member.wallet_id}/ledger"
+    first = (await bank.get(path, limit=2)).json()
+    rest = (await bank.get(path, limit=4, cursor=first["next_cursor"])).json()
+    assert rest["next_cursor"] is None
+    items = first["items"] + rest["items"]
+    assert [(line["seq"], line["kind"], line["points"]) for line in items] == [
+        (5, "redeem", 5),
+        (4, "redeem", 10),
+        (3, "earn", 30),
+        (2, "earn", 20),
+        (1, "earn", 10),
+    ]
+    lines = await bank.lines(member.wallet_id)
+    assert items[0] == {
+        "seq": 5,
+        "posting_id": str(lines[4]["posting_id"]),
+        "kind": "redeem",
+        "from": "available",
+        "to": "redeemed",
+        "points": 5,
+        "money": {"amount_minor": 50, "currency": "SAR"},
+        "lot_id": str(lines[1]["lot_id"]),
+        "source": {"redemption_id": redeemed["redemption_id"]},
+        "effective_at": redeemed["effective_at"],
+        "posted_at": lines[4]["posted_at"].isoformat().replace("+00:00", "Z"),
+        "balance": {"available": worth(45), "held": NOTHING, "reserved": NOTHING},
+        "hash": lines[4]["hash"].hex(),
+    }
+    assert items[4]["source"] == {"bill_id": str(lines[0]["source_id"])}
+
+
+@pytest.mark.parametrize("what", ["balance", "ledger"])
+async def test_an_unknown_wallet_is_not_found(bank: Bank, what: str) -> None:
+    assert_problem(await bank.get(f"/v1/wallets/{uuid7()}/{what}"), 404, "not_found")
+
+
+async def test_a_wallet_whose_programme_is_not_known_yet_is_not_yet_consistent(bank: Bank) -> None:
+    wallet_id = uuid7()
+    await bank.hear(accrued(wallet_id, 10, programme="unheard-of"))
+    assert_problem(await bank.get(f"/v1/wallets/{wallet_id}/balance"), 409, "not_yet_consistent")
+
+
+async def test_what_is_no_moment_is_refused(bank: Bank) -> None:
+    member = await bank.member()
+    answer = await bank.get(f"/v1/wallets/{member.wallet_id}/balance", at="yesterday")
+    assert_problem(answer, 422, "field_type")
