@@ -7,7 +7,7 @@ after a crash, and earn answers a repetition with its first answer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
@@ -89,6 +89,8 @@ class Till:
     async def offer(self, bills: Iterable[BillToOffer], *, timeout_s: float = 300) -> None:
         """Journals and publishes the bills in their order, reading replies while the window is full."""
         deadline = monotonic() + timeout_s
+        # Replies that an earlier till left unread are no answers to what is offered now.
+        await self._patiently(self._drain, deadline=deadline)
         remaining = iter(bills)
         while chunk := list(islice(remaining, _CHUNK)):
             await self._until(lambda: len(self._book.unfinished) < self._window, deadline=deadline)
@@ -129,11 +131,15 @@ class Till:
             except _UNREACHABLE:
                 await asyncio.sleep(0.2)  # the journal has it all: Redis may come back, empty or not
 
-    async def _read(self) -> None:
+    async def _drain(self) -> None:
+        while self._book.read_through and await self._read(block_ms=None):
+            pass
+
+    async def _read(self, *, block_ms: int | None = _BLOCK_MS) -> bool:
         streams: Mapping[Any, Any] = {
             f"{self._prefix}out:{name}": through for name, through in self._book.read_through.items()
         }
-        got = await self._redis.xread(dict(streams), count=1000, block=_BLOCK_MS)
+        got = await self._redis.xread(dict(streams), count=1000, block=block_ms)
         answers: list[Answered] = []
         ends: list[Read] = []
         for stream, entries in cast("list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]", got):
@@ -141,12 +147,13 @@ class Till:
             name = stream.decode().removeprefix(f"{self._prefix}out:")
             ends.append(Read(at=now(), stream=name, through=entries[-1][0].decode()))
         if not ends:
-            return
+            return False
         self._record(*answers, *ends)
         self._heard_at = monotonic()
         if self._on_answer is not None:
             for answer in answers:
                 self._on_answer(answer)
+        return True
 
     async def _offer_overdue_again(self, *, settled: bool, deadline: float) -> None:
         book = self._book
@@ -167,16 +174,18 @@ class Till:
     async def _publish(self, offered: list[Any], *, deadline: float) -> None:
         self.journal.append(offered)
         keys: list[Key] = [(entry.source, entry.id) for entry in offered]
+        # Some may arrive and the call fail all the same: a repetition does no harm.
+        await self._patiently(lambda: self._add(keys), deadline=deadline)
+        self._book.published(keys, at=monotonic())
+
+    async def _patiently(self, work: Callable[[], Awaitable[None]], *, deadline: float) -> None:
         while True:
             try:
-                await self._add(keys)
-                break
+                return await work()
             except _UNREACHABLE:
-                # Some may have arrived: a repetition does no harm.
                 if monotonic() > deadline:
                     raise
                 await asyncio.sleep(0.2)
-        self._book.published(keys, at=monotonic())
 
     async def _add(self, keys: list[Key]) -> None:
         stream = self._prefix + "pos"

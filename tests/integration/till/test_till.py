@@ -146,3 +146,22 @@ async def test_bytes_that_are_no_bill_are_placed_and_answered(
     entries = list(read(tmp_path / "till.jsonl"))
     assert [one.base64 for one in entries if isinstance(one, Placed)] == ["/yBub3QgYW4gZXZlbnQ="]
     assert [(one.entry, one.code) for one in entries if isinstance(one, Answered)] == [(entry, "not_utf8")]
+
+
+async def test_replies_left_by_an_earlier_till_do_not_answer_a_repetition(
+    servers: Servers, redis: Any, tmp_path: Path
+) -> None:
+    journal = tmp_path / "till.jsonl"
+    async with open_till(servers.redis_url, journal, tenant=TENANT) as till:
+        await till.offer(bills(2))
+        last = await answer(redis)
+        await till.wait(timeout_s=5)
+        await till.offer(bills(2))
+        last = await answer(redis, after=last)
+    async with open_till(servers.redis_url, journal, tenant=TENANT) as till:
+        await till.offer(bills(2))
+        with pytest.raises(Unanswered):
+            await till.wait(timeout_s=0.5)
+        await answer(redis, after=last)
+        await till.wait(timeout_s=5)
+        assert (till.counts.offered, till.counts.answers) == (2, 6)
