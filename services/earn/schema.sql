@@ -152,13 +152,14 @@ CREATE INDEX accruals_wallet ON accruals (wallet_id, bill_id);
 
 -- ---------------------------------------------------------------- bills that wait
 
--- A bill that was answered `waiting`: for what (as in `awaited`), and since when, read on waiting_clock. `ready` is
--- set by whoever learned what it waits for. Gone once settled; `n` and `sequence` go on from the last decision.
+-- A bill that was answered `waiting` at `taken_at`: for what (as in `awaited`), and since when, read on waiting_clock.
+-- `ready` is set by whoever learned what it waits for. Gone once settled; `n` and `sequence` are of the last decision.
 CREATE TABLE waiting (
     bill_id uuid PRIMARY KEY,
     recorded_at timestamptz NOT NULL,
     kind text NOT NULL CHECK (kind IN ('merchant', 'terminal', 'programme', 'identity', 'member')),
     key text NOT NULL,
+    taken_at timestamptz NOT NULL,
     since_ms bigint NOT NULL,
     unclaimed boolean NOT NULL DEFAULT false,
     ready boolean NOT NULL DEFAULT false,

@@ -289,7 +289,7 @@ async def _record(
         rows = [
             (ask.bill_id, *waits[ask.bill_id][0], ask.item.request_id) for ask in new if ask.bill_id in waits
         ]
-        await waiting.begin_waiting(tx.db, rows, recorded_at)
+        await waiting.begin_waiting(tx.db, rows, taken_at=now, recorded_at=recorded_at)
 
 
 _TAKEN = Done()

@@ -72,8 +72,8 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
             continue
         item = by_id[one.bill_id]
         item.request_id = one.request_id
-        # It was taken when it was recorded: how long it had to wait does not count against it.
-        decision = judge(one.bill, facts, one.recorded_at, uuid7)
+        # It was taken then: how long it had to wait does not count against it.
+        decision = judge(one.bill, facts, one.taken_at, uuid7)
         sequence = tell_accruals(
             tx,
             item,

@@ -17,7 +17,7 @@ class WaitingBill(NamedTuple):
     """A bill that waits, locked. `n` and `sequence` are those of its last decision."""
 
     bill_id: UUID
-    recorded_at: datetime
+    taken_at: datetime
     waits_for: tuple[str, str]
     ready: bool
     bill: RecordBill
@@ -37,12 +37,22 @@ async def lock_awaited(db: Connection, waits: Collection[tuple[str, str]]) -> No
 
 
 async def begin_waiting(
-    db: Connection, rows: Sequence[tuple[UUID, str, str, str]], recorded_at: datetime
+    db: Connection,
+    rows: Sequence[tuple[UUID, str, str, str]],
+    *,
+    taken_at: datetime,
+    recorded_at: datetime,
 ) -> None:
     """(bill, kind, key, request id) of bills that wait from now on."""
     bill_ids, kinds, keys, request_ids = zip(*rows, strict=True)
     await queries.begin_waiting(
-        db, bill_ids=bill_ids, kinds=kinds, keys=keys, request_ids=request_ids, recorded_at=recorded_at
+        db,
+        bill_ids=bill_ids,
+        kinds=kinds,
+        keys=keys,
+        request_ids=request_ids,
+        taken_at=taken_at,
+        recorded_at=recorded_at,
     )
 
 
@@ -68,7 +78,7 @@ async def lock_waiting(db: Connection, bill_ids: Collection[UUID]) -> list[Waiti
     return [
         WaitingBill(
             bill_id=bill_id,
-            recorded_at=row["recorded_at"],
+            taken_at=row["taken_at"],
             waits_for=(row["kind"], row["key"]),
             ready=row["ready"],
             bill=_bill(bills[bill_id]),

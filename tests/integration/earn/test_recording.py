@@ -1,0 +1,269 @@
+"""A bill is recorded and judged once, whatever way it comes and however often."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+
+from services.earn.domain.bill import read_bill
+from shared.messaging import Done
+from tests.integration.earn.conftest import Shop, bill
+from tests.support.facts import activated
+from tests.support.http import assert_problem
+
+NO_POINTS = {"points": 0, "money": {"amount_minor": 0, "currency": "SAR"}}
+
+
+async def test_the_contracts_bill_earns_108_points_at_gold(shop: Shop) -> None:
+    member = await shop.member()
+    event_id = await shop.standing(member, "gold", 1)
+    body = bill(member)
+    answered = await shop.post(body)
+    assert answered.status_code == 201
+    told = answered.json()
+    bill_id = told.pop("bill_id")
+    assert told == {
+        "status": "earned",
+        "merchant": "riyadh-mall",
+        "bill_ref": body["bill_ref"],
+        "occurred_at": "2026-11-22T08:31:04Z",
+        "accruals": [
+            {
+                "programme": "shops",
+                "programme_version": 1,
+                "wallet_id": str(member.wallet_id),
+                "tier": "gold",
+                "available": {"points": 108, "money": {"amount_minor": 1080, "currency": "SAR"}},
+                "held": NO_POINTS,
+            }
+        ],
+    }
+    recorded, accrued = await shop.told(bill_id)
+    assert (recorded["type"], recorded["sequence"]) == ("bill.recorded.v1", "000000000001")
+    assert recorded["data"] == {
+        "bill_id": bill_id,
+        **told,
+        "stream_id": None,
+        "source": None,
+        "event_id": None,
+    }
+    assert (accrued["type"], accrued["sequence"]) == ("points.accrued.v1", "000000000002")
+    data = accrued["data"]
+    assert data.pop("accrual_id") != data["lots"][0].pop("lot_id")
+    assert data == {
+        "kind": "earn",
+        "bill_id": bill_id,
+        "member_id": str(member.member_id),
+        "wallet_id": str(member.wallet_id),
+        "programme": "shops",
+        "programme_version": 1,
+        "currency": "SAR",
+        "point_value": "0.10",
+        "effective_at": "2026-11-22T08:31:04Z",
+        "decided_at": "2026-11-22T12:00:00Z",
+        "points": 108,
+        "lots": [{"points": 108, "expires_at": "2027-11-30T21:00:00Z"}],
+    }
+    why = (await shop.get(f"/v1/bills/{bill_id}/why")).json()
+    [judgement] = why["judgements"]
+    assert judgement["decision"]["programmes"][0]["tier_event_id"] == str(event_id)
+    assert judgement["decision"]["programmes"][0]["tier_sequence"] == 1
+    assert judgement["words"] == [
+        "The bill is over 105.00 SAR in 2 lines.",
+        f"In shops, version 1, at tier gold, as told by event {event_id}:",
+        "Line 1, 90.00 SAR: rule everything earns (not: service-fees).",
+        "Line 2, 15.00 SAR: rule service-fees earns nothing.",
+        "Rule everything: 90.00 SAR earn 90 points.",
+        "Times 1.2 and rounded: 108 points, 108 available and 0 held.",
+    ]
+
+
+async def test_a_bill_offered_by_a_till_is_answered_with_its_own_ids(shop: Shop) -> None:
+    member = await shop.member()
+    body = bill(member)
+    [outcome] = await shop.offer(shop.event(body, requestid="till-request-7"))
+    assert outcome == Done()
+    recorded, accrued = await shop.told(await shop.bill_id(body["bill_ref"]))
+    assert recorded["requestid"] == accrued["requestid"] == "till-request-7"
+    assert recorded["causationid"] == body["bill_ref"]
+    data = recorded["data"]
+    assert (data["source"], data["event_id"], data["status"]) == (
+        "/pos/riyadh-mall/T03",
+        body["bill_ref"],
+        "earned",
+    )
+    assert data["stream_id"] == shop.stream_id
+    assert accrued["data"]["points"] == 90
+
+
+async def test_a_repeated_bill_earns_once_and_the_till_gets_the_first_answer_again(shop: Shop) -> None:
+    member = await shop.member()
+    body = bill(member)
+    event = shop.event(body)
+    before = len(await shop.replies())
+    first, second = await shop.offer(event, event)
+    [third] = await shop.offer(event)
+    assert (first, second, third) == (Done(), Done(replayed=True), Done(replayed=True))
+    told = await shop.told(await shop.bill_id(body["bill_ref"]))
+    assert [one["type"] for one in told] == ["bill.recorded.v1", "points.accrued.v1"]
+    replies = (await shop.replies())[before:]
+    assert [reply["id"] for reply in replies] == [told[0]["id"]] * 2
+    assert [reply["data"] for reply in replies] == [told[0]["data"]] * 2
+
+
+async def test_the_same_bill_by_stream_and_by_http_is_one_bill(shop: Shop) -> None:
+    member = await shop.member()
+    body = bill(member)
+    posted = await shop.post(body)
+    before = len(await shop.replies())
+    assert await shop.offer(shop.event(body, event_id="another-id")) == [Done(replayed=True)]
+    again = await shop.post(body)
+    assert (posted.status_code, again.status_code) == (201, 200)
+    assert again.json() == posted.json()
+    [reply] = (await shop.replies())[before:]
+    assert (reply["data"]["event_id"], reply["data"]["bill_id"]) == ("another-id", posted.json()["bill_id"])
+    assert len(await shop.told(posted.json()["bill_id"])) == 2
+
+
+async def test_what_is_left_out_and_what_is_null_is_the_same_content(shop: Shop) -> None:
+    body = bill(cashier=None, programmes=None)
+    first = await shop.post(body)
+    del body["cashier"], body["programmes"]
+    assert (await shop.post(body)).json() == first.json()
+
+
+async def test_another_bill_under_the_same_reference_is_a_conflict(shop: Shop) -> None:
+    body = bill()
+    other = {**body, "cashier": "c118"}
+    await shop.post(body)
+    assert_problem(await shop.post(other), 409, "bill_conflict")
+    assert await shop.code_of(shop.event(other, event_id="by-stream")) == "bill_conflict"
+    assert await shop.code_of(shop.event(body, event_id="by-stream")) == "id_reused"
+
+
+async def test_an_id_used_for_another_bill_is_refused_also_within_a_batch(shop: Shop) -> None:
+    one, other = bill(), bill()
+    event_id = one["bill_ref"]
+    outcomes = await shop.offer(shop.event(one), shop.event(other, event_id=event_id))
+    assert outcomes[0] == Done()
+    assert outcomes[1].refusal.code == "id_reused"  # type: ignore[union-attr]
+    assert await shop.code_of(shop.event(bill(), event_id=event_id)) == "id_reused"
+
+
+async def test_a_repeat_is_answered_however_old_its_bill_is(shop: Shop) -> None:
+    body = bill(occurred_at="2026-10-24T12:00:00Z")
+    posted = await shop.post(body)
+    late = datetime(2027, 3, 1, tzinfo=UTC)
+    shop.runtime.lane._writer.clock = lambda: late
+    again = await shop.post(body)
+    assert (again.status_code, again.json()) == (200, posted.json())
+    assert_problem(await shop.post(bill(occurred_at="2026-10-24T12:00:00Z")), 422, "occurred_too_early")
+
+
+async def test_a_member_of_two_programmes_earns_in_both_or_in_those_named(shop: Shop) -> None:
+    await shop.hear(activated("second"))
+    member = await shop.member("shops", "second")
+    both = (await shop.post(bill(member))).json()
+    assert [one["programme"] for one in both["accruals"]] == ["second", "shops"]
+    assert [one["available"]["points"] for one in both["accruals"]] == [90, 90]
+    named = (await shop.post(bill(member, programmes=["second"]))).json()
+    assert [one["programme"] for one in named["accruals"]] == ["second"]
+
+
+async def test_a_bill_without_a_member_earns_nothing(shop: Shop) -> None:
+    told = (await shop.post(bill())).json()
+    assert (told["status"], told["accruals"]) == ("anonymous", [])
+    assert [one["type"] for one in await shop.told(told["bill_id"])] == ["bill.recorded.v1"]
+
+
+async def test_a_bill_worth_nothing_is_recorded_and_announces_no_points(shop: Shop) -> None:
+    member = await shop.member()
+    told = (await shop.post(bill(member, lines=[], total_minor=0))).json()
+    assert told["status"] == "nothing"
+    assert told["accruals"][0]["available"] == NO_POINTS
+    assert len(await shop.told(told["bill_id"])) == 1
+    listed = (await shop.get("/v1/bills", wallet_id=str(member.wallet_id))).json()
+    assert [one["bill_id"] for one in listed["items"]] == [told["bill_id"]]
+
+
+async def test_a_bill_without_lines_earns_on_its_total(shop: Shop) -> None:
+    member = await shop.member()
+    told = (await shop.post(bill(member, lines=[], total_minor=4200))).json()
+    assert told["accruals"][0]["available"]["points"] == 42
+
+
+async def test_a_late_bill_earns_at_the_tier_of_its_time(shop: Shop) -> None:
+    member = await shop.member()
+    await shop.standing(member, "silver", 1, datetime(2026, 11, 1, tzinfo=UTC))
+    await shop.standing(member, "gold", 2, datetime(2026, 11, 20, tzinfo=UTC))
+    at = datetime(2026, 10, 31, tzinfo=UTC)
+    earned = []
+    for days in (0, 10, 21):
+        occurred_at = (at + timedelta(days=days)).isoformat()
+        told = (await shop.post(bill(member, occurred_at=occurred_at))).json()
+        earned.append((told["accruals"][0]["tier"], told["accruals"][0]["available"]["points"]))
+    assert earned == [("blue", 90), ("silver", 99), ("gold", 108)]
+
+
+async def test_an_older_word_of_tiers_does_not_undo_a_newer_one(shop: Shop) -> None:
+    member = await shop.member()
+    await shop.standing(member, "gold", 2)
+    await shop.standing(member, "silver", 1)
+    told = (await shop.post(bill(member))).json()
+    assert told["accruals"][0]["tier"] == "gold"
+
+
+async def test_the_version_active_when_the_bill_happened_judges_it(shop: Shop) -> None:
+    double = {
+        "rules": [
+            {"code": "double", "match": {}, "action": "earn", "rate": {"points": "2", "per_minor": 100}}
+        ]
+    }
+    first = activated("doubling")
+    second = msgspec.structs.replace(
+        activated("doubling", 2, earning=double), activated_at=datetime(2026, 11, 20, tzinfo=UTC)
+    )
+    await shop.hear(first, second)
+    member = await shop.member("doubling")
+    before = (await shop.post(bill(member, occurred_at="2026-11-19T12:00:00Z"))).json()["accruals"][0]
+    after = (await shop.post(bill(member))).json()["accruals"][0]
+    assert (before["programme_version"], before["available"]["points"]) == (1, 90)
+    assert (after["programme_version"], after["available"]["points"]) == (2, 210)
+
+
+async def test_bills_are_found_by_id_by_reference_and_by_wallet_in_pages(shop: Shop) -> None:
+    member = await shop.member()
+    posted = [(await shop.post(bill(member))).json() for _ in range(3)]
+    assert (await shop.get(f"/v1/bills/{posted[0]['bill_id']}")).json() == posted[0]
+    found = await shop.get("/v1/bills", merchant="riyadh-mall", bill_ref=posted[1]["bill_ref"])
+    assert found.json() == posted[1]
+    first = (await shop.get("/v1/bills", wallet_id=str(member.wallet_id), limit=2)).json()
+    assert first["items"] == [posted[2], posted[1]]
+    second = (
+        await shop.get("/v1/bills", wallet_id=str(member.wallet_id), limit=2, cursor=first["next_cursor"])
+    ).json()
+    assert second == {"items": [posted[0]], "next_cursor": None}
+    assert_problem(await shop.get(f"/v1/bills/{UUID(int=0)}"), 404, "not_found")
+    assert_problem(await shop.get("/v1/bills", merchant="riyadh-mall"), 422, "field_missing")
+
+
+async def test_each_bill_leaves_an_audit_row_and_a_canonical_hash(shop: Shop) -> None:
+    member = await shop.member()
+    body = bill(member)
+    bill_id = (await shop.post(body)).json()["bill_id"]
+    audit = await shop.auditor.fetchrow("SELECT * FROM earn.audit WHERE object = $1", f"bill/{bill_id}")
+    assert audit is not None
+    assert (audit["actor"], audit["action"], audit["place"]) == (
+        "test-till",
+        "bill.record",
+        "203.0.113.7/T03",
+    )
+    kept = await shop.auditor.fetchval(
+        "SELECT content_hash FROM earn.bill_keys WHERE bill_id = $1", UUID(bill_id)
+    )
+    assert kept == read_bill(msgspec.json.encode(body), shop.runtime.tenant.identity_key).content_hash
+
+
+async def test_a_token_for_one_merchant_records_only_its_bills(shop: Shop) -> None:
+    assert_problem(await shop.post(bill(), merchant="elsewhere"), 403, "scope_missing")
+    assert (await shop.post(bill(), merchant="riyadh-mall")).status_code == 201

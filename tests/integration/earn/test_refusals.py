@@ -1,0 +1,222 @@
+"""What can't be taken gets its code, leaves nothing but a dead letter and a reply, and stops nobody else."""
+
+import secrets
+from typing import Any
+
+import msgspec
+import pytest
+
+from shared.messaging import Done, FromPos, Item, PosEntry, Refused
+from tests.integration.earn.conftest import Shop, bill
+from tests.support.http import assert_problem
+
+CARD = "4111111111111111"
+
+
+def line(**more: Any) -> dict[str, Any]:
+    return {"line_id": "1", "amount_minor": 10500, **more}
+
+
+BODIES: dict[str, tuple[dict[str, Any], str, str]] = {
+    "an unknown field": ({"colour": "red"}, "field_unknown", "/colour"),
+    "an unknown field of a line": ({"lines": [line(colour="red")]}, "field_unknown", "/lines/0/colour"),
+    "a missing field": ({"merchant": None}, "field_missing", "/merchant"),
+    "a missing amount": ({"lines": [{"line_id": "1"}]}, "field_missing", "/lines/0/amount_minor"),
+    "text for a number": ({"total_minor": "10500"}, "field_type", "/total_minor"),
+    "a fraction of a minor unit": ({"total_minor": 10500.5}, "field_type", "/total_minor"),
+    "a malformed code": ({"terminal": "T 03"}, "field_type", "/terminal"),
+    "a time without offset": ({"occurred_at": "2026-11-22T11:31:04"}, "field_type", "/occurred_at"),
+    "an unknown channel": ({"channel": "pigeon"}, "field_type", "/channel"),
+    "a NUL": ({"bill_ref": "a\0b"}, "field_type", "/bill_ref"),
+    "no currency of ISO 4217": ({"currency": "ABC"}, "field_type", "/currency"),
+    "a line id twice": ({"lines": [line(), line()]}, "field_type", "/lines"),
+    "a negative amount": ({"lines": [line(amount_minor=-1)]}, "amount_out_of_range", "/lines/0/amount_minor"),
+    "an absurd total": ({"total_minor": 10**13}, "amount_out_of_range", "/total_minor"),
+    "an amount beyond 64 bits": ({"total_minor": 10**30}, "amount_out_of_range", "/total_minor"),
+    "an absurd quantity": ({"lines": [line(quantity="1000001")]}, "amount_out_of_range", "/lines/0/quantity"),
+    "a wrong sum": ({"total_minor": 10400}, "total_mismatch", "/total_minor"),
+    "another currency": ({"currency": "EUR"}, "currency_mismatch", "/currency"),
+    "the future": ({"occurred_at": "2026-11-22T12:06:00Z"}, "occurred_in_future", "/occurred_at"),
+    "the far past": ({"occurred_at": "2026-10-01T12:00:00Z"}, "occurred_too_early", "/occurred_at"),
+    "a wrong check digit": (
+        {"member": {"card_number": "6270158304941179"}},
+        "card_check_digit",
+        "/member/card_number",
+    ),
+    "no identity": ({"member": {}}, "identity_ambiguous", "/member"),
+    "two identities": (
+        {"member": {"email": "a@example.com", "mobile": "+966501234567"}},
+        "identity_ambiguous",
+        "/member",
+    ),
+    "a malformed identity": ({"member": {"mobile": "0501234567"}}, "identity_malformed", "/member/mobile"),
+    "a payment card as member": (
+        {"member": {"card_number": CARD}},
+        "payment_card_number",
+        "/member/card_number",
+    ),
+    "a payment card as cashier": ({"cashier": CARD}, "payment_card_number", "/cashier"),
+}
+
+
+@pytest.mark.parametrize("what", BODIES)
+async def test_a_bill_is_refused_alike_by_http_and_by_stream(shop: Shop, what: str) -> None:
+    changes, code, pointer = BODIES[what]
+    body = bill(**changes)
+    keys, bills = await shop.count("bill_keys"), await shop.count("pos_events")
+    problem = assert_problem(await shop.post(body), 422, code)
+    assert (problem["errors"][0]["pointer"], problem["errors"][0]["code"]) == (pointer, code)
+    [outcome] = await shop.offer(shop.event(body, event_id=secrets.token_hex(8)))
+    assert isinstance(outcome, Refused)
+    assert outcome.refusal.code == code
+    if code != "payment_card_number":
+        assert outcome.refusal.errors[0].pointer == pointer
+    assert (await shop.count("bill_keys"), await shop.count("pos_events")) == (keys, bills)
+
+
+ENTRIES: dict[str, tuple[bytes, str]] = {
+    "not JSON": (b"{nonsense", "not_json"),
+    "empty": (b"", "not_json"),
+    "nested too deeply": (b'{"data":' + b"[" * 100_000, "not_json"),
+    "not UTF-8": (b'{"id":"\xff"}', "not_utf8"),
+    "a list": (b"[]", "field_type"),
+    "too large": (b'{"id":"' + b"x" * (1 << 20) + b'"}', "body_too_large"),
+}
+
+
+@pytest.mark.parametrize("what", ENTRIES)
+async def test_an_entry_that_is_no_event_is_a_dead_letter_under_its_stream_id(shop: Shop, what: str) -> None:
+    raw, code = ENTRIES[what]
+    assert await shop.code_of(raw) == code
+    [rejected] = await shop.told(shop.stream_id)
+    assert rejected["data"]["code"] == code
+    assert (rejected["data"]["merchant"], rejected["data"]["bill_ref"]) == (None, None)
+
+
+async def test_an_envelope_is_read_strictly_where_it_matters(shop: Shop) -> None:
+    assert await shop.code_of(shop.event(bill(), type="bill.imagined.v1")) == "type_unknown"
+    assert await shop.code_of(shop.event(bill(), tenantid="somebody-else")) == "tenant_mismatch"
+    assert await shop.code_of(shop.event(bill(), tenantid=shop.code)) == ""
+    assert await shop.code_of(shop.event(bill(), specversion="2.0")) == "field_type"
+    assert await shop.code_of(shop.event(bill(), event_id="x" * 256)) == "field_type"
+    assert await shop.code_of(shop.event(bill(), source=None)) == "field_missing"
+    assert await shop.code_of(shop.event(bill(), something="else", dataschema="x")) == ""
+
+
+async def test_a_rejection_says_what_is_wrong_and_counts_on_the_bills_reference(shop: Shop) -> None:
+    body = bill(total_minor=10400)
+    ref = body["bill_ref"]
+    await shop.offer(shop.event(body), shop.event({**body, "total_minor": 1}))
+    first, second = await shop.told(f"riyadh-mall/{ref}")
+    assert (first["type"], first["sequence"], second["sequence"]) == (
+        "bill.rejected.v1",
+        "000000000001",
+        "000000000002",
+    )
+    data = first["data"]
+    assert data.pop("stream_id").endswith("-0")
+    assert data == {
+        "source": "/pos/riyadh-mall/T03",
+        "event_id": ref,
+        "merchant": "riyadh-mall",
+        "bill_ref": ref,
+        "code": "total_mismatch",
+        "detail": "total_minor is 10400, the lines add up to 10500.",
+        "errors": [{"pointer": "/total_minor", "code": "total_mismatch", "detail": "10400 is not 10500."}],
+    }
+
+
+async def test_a_rejected_entry_offered_again_is_one_dead_letter_and_the_same_reply(shop: Shop) -> None:
+    event = shop.event(bill(total_minor=1))
+    dead, replies = await shop.count("dead_letters"), len(await shop.replies())
+    first, second = await shop.offer(event, event)
+    [third] = await shop.offer(event)
+    assert [one.replayed for one in (first, second, third)] == [False, True, True]
+    assert await shop.count("dead_letters") == dead + 1
+    [told] = [one for one in await shop.told() if one["data"].get("event_id") == first_id(event)]
+    again = (await shop.replies())[replies:]
+    assert [(reply["id"], reply["data"]) for reply in again] == [(told["id"], told["data"])] * 2
+
+
+async def test_a_rejected_id_is_not_used_up(shop: Shop) -> None:
+    wrong = bill(total_minor=1)
+    assert await shop.code_of(shop.event(wrong)) == "total_mismatch"
+    assert await shop.code_of(shop.event({**wrong, "total_minor": 10500})) == ""
+
+
+async def test_neighbours_of_a_rejected_entry_are_recorded(shop: Shop) -> None:
+    good, also_good = bill(), bill()
+    outcomes = await shop.offer(
+        shop.event(good), b"\xff", shop.event(bill(currency="EUR")), shop.event(also_good)
+    )
+    assert [isinstance(one, Done) for one in outcomes] == [True, False, False, True]
+    assert await shop.bill_id(good["bill_ref"]) != await shop.bill_id(also_good["bill_ref"])
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"event_id": CARD},
+        {"source": f"/pos/{CARD}"},
+        {"data": {"bill_ref": "4111 1111 1111 1111"}},
+        {"data": {"pan": CARD}},
+        {"data": {"pan": int(CARD)}},
+        {"data": {"member": {"external_id": "٤١١١١١١١١١١١١١١١"}}},
+        {"data": {"lines": [{"line_id": CARD, "amount_minor": 10500}]}},
+    ],
+)
+async def test_a_payment_cards_number_is_stored_nowhere(shop: Shop, where: dict[str, Any]) -> None:
+    data = bill(**where.pop("data", {}))
+    event = shop.event(data, **where)
+    assert await shop.code_of(event) == "payment_card_number"
+    [told] = await shop.told(shop.stream_id)
+    assert (told["data"]["source"], told["data"]["event_id"], told["data"]["bill_ref"]) == (None, None, None)
+    tables = await shop.auditor.fetch(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = 'earn'"
+    )
+    for table in tables:
+        rows = await shop.auditor.fetch(f"SELECT t::text AS row FROM earn.{table['table_name']} AS t")
+        assert not [row for row in rows if CARD in row["row"] or "4111 1111" in row["row"]], table[
+            "table_name"
+        ]
+
+
+async def test_an_article_number_may_look_like_a_payment_card(shop: Shop) -> None:
+    body = bill(lines=[{"line_id": "1", "sku": CARD, "amount_minor": 10500}])
+    assert await shop.code_of(shop.event(body)) == ""
+    assert (await shop.post(body)).status_code == 200
+
+
+async def test_an_entry_that_only_the_database_refuses_is_rejected_alone(shop: Shop) -> None:
+    """A constraint of this test stands for what no validation foresees."""
+    member = await shop.member()
+    poison, good = bill(member), bill(member)
+    async with shop.runtime.read() as db:
+        with pytest.raises(Exception, match="owner"):
+            await db.execute("ALTER TABLE bills ADD CHECK (true)")
+    item: Item[Any] = Item(
+        PosEntry("99-0", shop.event(poison)), FromPos("99-0"), "r", "pos", payload=shop.event(poison)
+    )
+    await shop.runtime.lane._writer.bury(item, None, "database_refused", "PostgreSQL refuses it.")
+    [rejected] = await shop.told(f"riyadh-mall/{poison['bill_ref']}")
+    assert (rejected["data"]["code"], rejected["data"]["stream_id"]) == ("database_refused", "99-0")
+    assert await shop.code_of(shop.event(good)) == ""
+
+
+async def test_decided_refusals_are_kept_under_the_idempotency_key_and_shape_errors_are_not(
+    shop: Shop,
+) -> None:
+    wrong = bill(total_minor=10400)
+    right = {**wrong, "total_minor": 10500}
+    assert_problem(await shop.post(wrong, key="decided"), 422, "total_mismatch")
+    again = await shop.post(wrong, key="decided")
+    assert_problem(again, 422, "total_mismatch")
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert_problem(await shop.post(right, key="decided"), 422, "idempotency_key_reused")
+    assert_problem(await shop.post({**right, "colour": "red"}, key="shape"), 422, "field_unknown")
+    assert (await shop.post(right, key="shape")).status_code == 201
+
+
+def first_id(event: bytes) -> str:
+    found: str = msgspec.json.decode(event)["id"]
+    return found

@@ -1,0 +1,172 @@
+"""A bill for what earn does not know yet waits, and settles when it comes: never lost, never rejected once answered."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from services.earn.handlers import Settle
+from shared.events import EventData, MerchantChanged
+from shared.runtime import TenantRuntime
+from tests.integration.earn.conftest import Shop, bill, somebody
+from tests.support.facts import activated
+
+MALL = MerchantChanged(merchant="riyadh-mall", version=1, terminals=("T01", "T03"))
+
+
+async def settled(shop: Shop, bill_id: str, status: str) -> dict[str, Any]:
+    """The bill once it has this status."""
+    for _ in range(400):
+        found: dict[str, Any] = (await shop.get(f"/v1/bills/{bill_id}")).json()
+        if found["status"] == status:
+            return found
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"still {found['status']}")
+
+
+async def caught_up(runtime: TenantRuntime) -> None:
+    """As if members had published nothing that earn has not applied."""
+    await runtime.redis.hset(runtime.keys.head("members"), mapping={"n": 0})
+
+
+async def test_a_bill_for_an_unknown_member_waits_and_settles_at_the_enrolment(shop: Shop) -> None:
+    member = somebody()
+    answered = await shop.post(bill(member))
+    assert (answered.status_code, answered.json()["status"], answered.json()["accruals"]) == (
+        202,
+        "waiting",
+        [],
+    )
+    bill_id = answered.json()["bill_id"]
+    await shop.hear(shop.enrolment(member))
+    told = await settled(shop, bill_id, "earned")
+    assert told["accruals"][0]["available"]["points"] == 90
+    events = [event for event in await shop.told(bill_id) if event["data"].get("status") != "unclaimed"]
+    assert [event["type"] for event in events] == ["bill.recorded.v1", "points.accrued.v1", "bill.settled.v1"]
+    assert events[-1]["data"]["status"] == "earned"
+    assert (
+        await shop.auditor.fetchval("SELECT count(*) FROM earn.waiting WHERE bill_id::text = $1", bill_id)
+        == 0
+    )
+
+
+async def test_the_events_of_a_bill_that_waited_are_counted_without_a_gap(shop: Shop) -> None:
+    member = somebody()
+    await caught_up(shop.runtime)
+    bill_id = (await shop.post(bill(member))).json()["bill_id"]
+    await settled(shop, bill_id, "unclaimed")
+    await shop.hear(shop.enrolment(member))
+    await settled(shop, bill_id, "earned")
+    events = await shop.told(bill_id)
+    assert [(event["type"], event["data"].get("status"), int(event["sequence"])) for event in events] == [
+        ("bill.recorded.v1", "waiting", 1),
+        ("bill.settled.v1", "unclaimed", 2),
+        ("points.accrued.v1", None, 3),
+        ("bill.settled.v1", "earned", 4),
+    ]
+    why = (await shop.get(f"/v1/bills/{bill_id}/why")).json()["judgements"]
+    assert [one["status"] for one in why] == ["waiting", "unclaimed", "earned"]
+
+
+async def test_the_deadline_does_not_run_while_members_has_told_what_earn_has_not_heard(shop: Shop) -> None:
+    await shop.runtime.redis.hset(shop.runtime.keys.head("members"), mapping={"n": 5})
+    before = await shop.auditor.fetchval("SELECT running_ms FROM earn.waiting_clock")
+    await shop.post(bill(somebody()))
+    await asyncio.sleep(2.2)
+    assert await shop.auditor.fetchval("SELECT running_ms FROM earn.waiting_clock") == before
+
+
+@pytest.fixture
+async def stranger(empty_shop: Shop) -> AsyncIterator[Shop]:
+    yield empty_shop
+
+
+async def test_a_bill_waits_for_one_thing_after_the_other_in_any_order(stranger: Shop) -> None:
+    shop, member = stranger, somebody()
+    facts: list[EventData] = [
+        shop.enrolment(member),
+        MerchantChanged(merchant="riyadh-mall", version=1, terminals=("T01",)),
+        activated("shops"),
+        MerchantChanged(merchant="riyadh-mall", version=2, terminals=("T01", "T03")),
+    ]
+    answered = await shop.post(bill(member))
+    assert answered.status_code == 202
+    bill_id = answered.json()["bill_id"]
+    for fact in facts[:-1]:
+        await shop.hear(fact)
+        await asyncio.sleep(0.1)
+        assert (await shop.get(f"/v1/bills/{bill_id}")).json()["status"] in ("waiting", "unclaimed")
+    await shop.hear(facts[-1])
+    assert (await settled(shop, bill_id, "earned"))["accruals"][0]["available"]["points"] == 90
+
+
+async def test_an_anonymous_bill_waits_for_its_merchant(stranger: Shop) -> None:
+    bill_id = (await stranger.post(bill())).json()["bill_id"]
+    await stranger.hear(activated("shops"), MALL)
+    assert (await settled(stranger, bill_id, "anonymous"))["accruals"] == []
+
+
+async def test_a_bill_for_a_programme_that_is_not_known_waits_for_it(shop: Shop) -> None:
+    member = await shop.member("shops", "tomorrow")
+    bill_id = (await shop.post(bill(member, programmes=["tomorrow"]))).json()["bill_id"]
+    await shop.hear(activated("tomorrow"))
+    assert (await settled(shop, bill_id, "earned"))["accruals"][0]["programme"] == "tomorrow"
+
+
+async def test_a_card_alone_does_not_make_a_member_known(shop: Shop) -> None:
+    member = somebody()
+    await shop.card(member, "6270158304941178")
+    answered = await shop.post(bill(member={"card_number": "6270158304941178"}))
+    assert answered.status_code == 202
+    await shop.hear(shop.enrolment(member))
+    await settled(shop, answered.json()["bill_id"], "earned")
+
+
+async def test_a_waiting_bill_is_never_rejected(shop: Shop) -> None:
+    member = somebody()
+    bill_id = (await shop.post(bill(member, currency="SAR", programmes=["later"]))).json()["bill_id"]
+    euro = dict(activated("later").document["programme"], code="later", currency="EUR")
+    later = activated("later")
+    later.document["programme"] = euro
+    await shop.hear(shop.enrolment(member, "later"), later)
+    assert (await settled(shop, bill_id, "nothing"))["accruals"] == []
+
+
+async def test_the_wait_of_a_bill_does_not_count_against_its_age(shop: Shop) -> None:
+    member = somebody()
+    answered = await shop.post(bill(member, occurred_at="2026-10-23T12:10:00Z"))
+    bill_id = answered.json()["bill_id"]
+    later = datetime(2027, 1, 1, tzinfo=UTC)
+    shop.runtime.lane._writer.clock = lambda: later
+    await shop.hear(shop.enrolment(member))
+    await settled(shop, bill_id, "earned")
+
+
+async def test_many_bills_meet_their_member_however_the_two_race(shop: Shop) -> None:
+    members = [somebody() for _ in range(30)]
+    answers = await asyncio.gather(
+        *[shop.post(bill(member)) for member in members],
+        *[shop.hear(shop.enrolment(member)) for member in members],
+    )
+    for answered in answers[: len(members)]:
+        assert answered is not None
+        told = await settled(shop, answered.json()["bill_id"], "earned")
+        assert told["accruals"][0]["available"]["points"] == 90
+    kept = await shop.auditor.fetchval("SELECT count(*) FROM earn.accruals WHERE points > 0")
+    announced = [event for event in await shop.told() if event["type"] == "points.accrued.v1"]
+    assert kept == len({event["data"]["accrual_id"] for event in announced}) == len(announced)
+
+
+async def test_settling_twice_settles_once(shop: Shop) -> None:
+    member = somebody()
+    answered = await shop.post(bill(member))
+    bill_id = answered.json()["bill_id"]
+    await shop.hear(shop.enrolment(member))
+    waiting = await shop.auditor.fetchval(
+        "SELECT bill_id FROM earn.bill_keys WHERE bill_id::text = $1", bill_id
+    )
+    await asyncio.gather(*[shop.runtime.do(Settle(waiting), job="test") for _ in range(5)])
+    await settled(shop, bill_id, "earned")
+    assert [event["type"] for event in await shop.told(bill_id)].count("points.accrued.v1") == 1
