@@ -135,25 +135,25 @@ def workloads(manifests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {pod_of(document)["containers"][0]["name"]: document for document in made}
 
 
-Valkey = Callable[[Path], AbstractContextManager[Path]]
+Valkey = Callable[..., AbstractContextManager[Path]]
 
 
 @pytest.fixture(scope="session")
 def valkey(compose: dict[str, Any], compose_variables: dict[str, str]) -> Valkey:
-    """Runs Valkey by the very command of its container, with its data in a folder; gives the socket it listens on."""
+    """Runs Valkey by the very command of its container, with its data in a folder; gives its socket."""
     shell, flags, script = compose["services"]["valkey"]["command"]
     program = binaries.valkey().path
     if program.name != "valkey-server":
         pytest.skip(f"the container runs valkey-server, this machine has {program}")
 
     @contextmanager
-    def running(data: Path) -> Iterator[Path]:
+    def running(data: Path, *, port: int = 0) -> Iterator[Path]:
         words = {
             "$$": "$",
             "/etc/valkey/users.acl": compose_variables["VALKEY_USERS_FILE"],
             "/data": str(data),
         }
-        said = script.rstrip() + " --port 0 --unixsocket s"
+        said = f"{script.rstrip()} --port {port} --unixsocket s"
         for word, value in words.items():
             said = said.replace(word, value)
         path = f"{program.parent}:{os.environ['PATH']}"
