@@ -15,9 +15,9 @@ from pydantic import AwareDatetime, BaseModel, Field, StringConstraints, model_v
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
-from services.redeem import store
+from services.redeem.domain.redemption import Redeem
 from services.redeem.domain.spending import MOST_POINTS
-from services.redeem.handlers import Redeem
+from services.redeem.store import reading
 from shared.db import Connection
 from shared.errors import NotFound, Refusal
 from shared.http.bodies import Body
@@ -231,11 +231,11 @@ async def get_balance(
     async with call.tenant.read() as db:
         value = await _value(db, wallet_id)
         if at is None:
-            standing = await store.standing(db, wallet_id)
+            standing = await reading.standing(db, wallet_id)
         elif clock == "posted":
-            standing = await store.standing_at(db, wallet_id, posted_by=moment, effective_by=_EVER)
+            standing = await reading.standing_at(db, wallet_id, posted_by=moment, effective_by=_EVER)
         else:
-            standing = await store.standing_at(db, wallet_id, posted_by=_EVER, effective_by=moment)
+            standing = await reading.standing_at(db, wallet_id, posted_by=_EVER, effective_by=moment)
     gone = sum(points for expires_at, points in standing.by_expiry if _past(expires_at, moment))
     return answer(
         {
@@ -267,15 +267,15 @@ async def get_ledger(
     before = position.seq if position is not None else _FIRST_PAGE
     async with call.tenant.read() as db:
         value = await _value(db, wallet_id)
-        rows = await store.ledger_page(db, wallet_id, before=before, most=limit + 1)
+        rows = await reading.ledger_page(db, wallet_id, before=before, most=limit + 1)
     shown = [_line(row, value) for row in rows[:limit]]
     return page(shown, Position(rows[limit - 1]["seq"]) if len(rows) > limit else None)
 
 
-async def _value(db: Connection, wallet_id: UUID) -> store.Value:
+async def _value(db: Connection, wallet_id: UUID) -> reading.Value:
     try:
-        value = await store.value_of(db, wallet_id)
-    except store.Unvalued as programme:
+        value = await reading.value_of(db, wallet_id)
+    except reading.Unvalued as programme:
         raise NotYetConsistent(
             f"No word of the programme {programme} has come here yet. Ask again."
         ) from None
@@ -288,7 +288,7 @@ def _past(expires_at: datetime | None, moment: datetime) -> bool:
     return expires_at is not None and expires_at <= moment
 
 
-def _line(row: Any, value: store.Value) -> dict[str, Any]:
+def _line(row: Any, value: reading.Value) -> dict[str, Any]:
     return {
         "seq": row["seq"],
         "posting_id": row["posting_id"],

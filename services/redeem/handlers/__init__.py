@@ -1,0 +1,18 @@
+"""What redeem does with what it hears and is asked."""
+
+from services.redeem.domain.redemption import Redeem
+from services.redeem.handlers.learn import learn_members, learn_merchants, learn_programmes
+from services.redeem.handlers.post import post
+from shared.events import CardIssued, MemberEnrolled, MerchantChanged, PointsAccrued, ProgrammeActivated
+from shared.messaging import Handlers
+
+ON: Handlers = {
+    PointsAccrued: post,
+    Redeem: post,
+    ProgrammeActivated: learn_programmes,
+    MerchantChanged: learn_merchants,
+    MemberEnrolled: learn_members,
+    CardIssued: learn_members,
+}
+
+HEARS: tuple[str, ...] = ("members", "earn")

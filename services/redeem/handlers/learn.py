@@ -1,0 +1,29 @@
+"""What redeem learns from members."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.redeem.store import learned
+from shared.events import CardIssued, MemberEnrolled, MerchantChanged, ProgrammeActivated
+from shared.messaging import Done, Item, Outcome, Tx
+
+_LEARNT = Done()
+
+
+async def learn_programmes(tx: Tx, items: Sequence[Item[ProgrammeActivated]]) -> list[Outcome]:
+    """Keeps the versions of programmes: redemptions go by the newest."""
+    await learned.learn_programmes(tx.db, [item.command for item in items])
+    return [_LEARNT] * len(items)
+
+
+async def learn_merchants(tx: Tx, items: Sequence[Item[MerchantChanged]]) -> list[Outcome]:
+    """Keeps merchants with their terminals: points are spent only at known ones."""
+    await learned.learn_merchants(tx.db, [item.command for item in items])
+    return [_LEARNT] * len(items)
+
+
+async def learn_members(tx: Tx, items: Sequence[Item[MemberEnrolled | CardIssued]]) -> list[Outcome]:
+    """Keeps which wallet a member has in a programme, and the hashed identities that find the member."""
+    await learned.learn_members(tx.db, [item.command for item in items])
+    return [_LEARNT] * len(items)

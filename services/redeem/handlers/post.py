@@ -1,0 +1,188 @@
+"""All that moves points: accruals credited, redemptions spent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+
+from services.redeem.domain import spending
+from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.redemption import Redeem
+from services.redeem.domain.spending import Posting
+from services.redeem.handlers.tell import tell_credited, tell_expired, tell_redeemed
+from services.redeem.store import learned, postings
+from shared.errors import MemberUnknown, MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
+from shared.events import PointsAccrued
+from shared.ids import uuid7
+from shared.messaging import Done, Item, Outcome, Refused, Tx
+from shared.money import money_of
+from shared.programme.compiled import CompiledProgramme
+
+
+class IdReused(Refusal):
+    code = "id_reused"
+
+
+_CREDITED = Done()
+
+
+class _Asked(msgspec.Struct):
+    """A redemption whose parties are known, and the points that it takes."""
+
+    wallet_id: UUID
+    terms: CompiledProgramme
+    points: int
+    pointer: str
+
+
+async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Outcome]:
+    """Credits accruals and spends points: all that moves points goes through here, in the order it came."""
+    outcomes: dict[int, Outcome] = {}
+    accruals = [(k, item.command) for k, item in enumerate(items) if isinstance(item.command, PointsAccrued)]
+    redemptions = [(k, item.command) for k, item in enumerate(items) if isinstance(item.command, Redeem)]
+    asked = await _agree(tx, redemptions, outcomes) if redemptions else {}
+    if accruals:
+        await _claim(tx, accruals, outcomes)
+
+    needed = {command.wallet_id for k, command in accruals if k not in outcomes}
+    needed.update(one.wallet_id for one in asked.values())
+    if not needed:
+        return [outcomes[k] for k in range(len(items))]
+    wallets = await postings.lock(tx.db, needed)
+    now = tx.now()
+    if asked:
+        needs: dict[UUID, tuple[int, str]] = {}
+        for one in asked.values():
+            points, _ = needs.get(one.wallet_id, (0, ""))
+            needs[one.wallet_id] = points + one.points, one.terms.consumption
+        await postings.load_lots(tx.db, wallets, needs, now)
+
+    keys: list[postings.NewPosting] = []
+    spent: list[postings.Redemption] = []
+    for k, item in enumerate(items):
+        if k in outcomes:
+            continue
+        command = item.command
+        if isinstance(command, PointsAccrued):
+            wallet = wallets[command.wallet_id]
+            tell_credited(tx, item, command, wallet, spending.credit(wallet, command))
+            outcomes[k] = _CREDITED
+            continue
+        one = asked[k]
+        wallet = wallets[one.wallet_id]
+        redemption_id = uuid7()
+        try:
+            redeemed = spending.redeem(
+                wallet,
+                points=one.points,
+                pointer=one.pointer,
+                terms=one.terms,
+                now=now,
+                redemption_id=redemption_id,
+                new_id=uuid7,
+            )
+        except Refusal as refusal:
+            outcomes[k] = Refused(refusal)
+            continue
+        if redeemed.expired is not None:
+            keys.append(postings.NewPosting.of(wallet, redeemed.expired))
+            tell_expired(tx, item, one.terms, wallet, redeemed.expired)
+        row = _redemption(redemption_id, command, one, wallet, redeemed.spent)
+        keys.append(postings.NewPosting.of(wallet, redeemed.spent))
+        spent.append(row)
+        outcomes[k] = tell_redeemed(tx, item, one.terms, wallet, redeemed.spent, row)
+    await postings.write(tx.db, wallets.values(), postings=keys, redemptions=spent)
+    return [outcomes[k] for k in range(len(items))]
+
+
+async def _claim(tx: Tx, accruals: Sequence[tuple[int, PointsAccrued]], outcomes: dict[int, Outcome]) -> None:
+    """Settles the accruals that post nothing: malformed ones, and those whose id was used before, whenever, by any road."""
+    first: dict[UUID, PointsAccrued] = {}
+    again: list[tuple[int, PointsAccrued]] = []
+    for k, accrual in accruals:
+        if (objection := spending.objection(accrual)) is not None:
+            outcomes[k] = Refused(objection)
+        elif first.setdefault(accrual.accrual_id, accrual) is not accrual:
+            again.append((k, accrual))
+    fresh = await postings.claim(tx.db, list(first.values())) if first else set()
+    if len(fresh) < len(first):
+        again += [(k, a) for k, a in accruals if a.accrual_id not in fresh and first.get(a.accrual_id) is a]
+    if not again:
+        return
+    known = await postings.known_postings(tx.db, {accrual.accrual_id for _, accrual in again})
+    for k, accrual in again:
+        same = known[accrual.accrual_id] == (accrual.wallet_id, accrual.points, accrual.kind)
+        outcomes[k] = Done(replayed=True) if same else Refused(_reused(accrual))
+
+
+def _reused(accrual: PointsAccrued) -> IdReused:
+    return IdReused(f"Another act was posted under the id {accrual.accrual_id}.", pointer="/accrual_id")
+
+
+async def _agree(
+    tx: Tx, redemptions: Sequence[tuple[int, Redeem]], outcomes: dict[int, Outcome]
+) -> dict[int, _Asked]:
+    """Settles the redemptions that no wallet need be asked about, and gives the others with their terms and points."""
+    parties = await learned.parties(
+        tx.db,
+        [
+            learned.Asked(c.programme, c.member_id, c.identity_kind, c.identity_hash, c.merchant, c.terminal)
+            for _, c in redemptions
+        ],
+    )
+    asked: dict[int, _Asked] = {}
+    for (k, command), party in zip(redemptions, parties, strict=True):
+        if (missing := _missing(command, party)) is not None:
+            missing.frozen = not command.patient
+            outcomes[k] = Refused(missing)
+            continue
+        assert party.version is not None
+        assert party.wallet_id is not None
+        terms = await learned.programme(tx.db, tx.cache, command.programme, party.version)
+        try:
+            points = spending.price(terms, points=command.points, money=command.money)
+        except Refusal as refusal:
+            outcomes[k] = Refused(refusal)
+            continue
+        pointer = "/points" if command.points is not None else "/money/amount_minor"
+        asked[k] = _Asked(party.wallet_id, terms, points, pointer)
+    return asked
+
+
+def _missing(command: Redeem, party: learned.Party) -> Refusal | None:
+    if party.version is None:
+        return ProgrammeUnknown(f"There is no programme {command.programme}.", pointer="/programme")
+    if not party.merchant_known:
+        return MerchantUnknown(f"There is no merchant {command.merchant}.", pointer="/merchant")
+    if not party.terminal_known:
+        return TerminalUnknown(f"{command.merchant} has no terminal {command.terminal}.", pointer="/terminal")
+    if party.wallet_id is None:
+        if party.member_named and command.member_id is None:
+            return MemberUnknown(f"The member is not in {command.programme}.", pointer="/member")
+        return MemberUnknown("No member has this identity.", pointer="/member")
+    return None
+
+
+def _redemption(
+    redemption_id: UUID, command: Redeem, one: _Asked, wallet: Wallet, posting: Posting
+) -> postings.Redemption:
+    terms = one.terms
+    asked = command.money
+    paid = asked.amount_minor if asked else money_of(posting.points, terms.point_value, terms.currency)
+    return postings.Redemption(
+        redemption_id,
+        posting.posting_id,
+        wallet.wallet_id,
+        terms.code,
+        terms.version,
+        posting.points,
+        paid,
+        command.merchant,
+        command.terminal,
+        command.cashier,
+        command.channel,
+        command.bill_ref,
+        posting.effective_at,
+    )

@@ -1,0 +1,147 @@
+"""What is told of each posting, and noted for the audit."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+from uuid import UUID
+
+import msgspec
+
+from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.redemption import RedemptionAnswer
+from services.redeem.domain.spending import Posting
+from services.redeem.store.postings import Redemption
+from shared.events import (
+    Balance,
+    Lot,
+    PointsAccrued,
+    PointsCredited,
+    PointsExpired,
+    PointsRedeemed,
+    TakenLot,
+)
+from shared.messaging import Done, Item, Tx
+from shared.money import Money, Worth, money_of, worth
+from shared.programme.compiled import CompiledProgramme
+
+_encode = msgspec.json.Encoder().encode
+
+
+def tell_credited(tx: Tx, item: Item[Any], accrual: PointsAccrued, wallet: Wallet, posting: Posting) -> None:
+    value, currency = accrual.point_value, accrual.currency
+    tx.emit(
+        PointsCredited(
+            posting_id=posting.posting_id,
+            kind=posting.kind,
+            wallet_id=wallet.wallet_id,
+            member_id=wallet.member_id,
+            programme=wallet.programme,
+            bill_id=accrual.bill_id,
+            effective_at=posting.effective_at,
+            posted_at=posting.posted_at,
+            credited=worth(posting.points, value, currency),
+            lots=tuple(
+                [
+                    Lot(
+                        lot_id=lot.lot_id,
+                        points=lot.points,
+                        money=Money(money_of(lot.points, value, currency), currency),
+                        expires_at=lot.expires_at,
+                    )
+                    for lot in accrual.lots
+                ]
+            ),
+            balance=_balance(posting, value, currency),
+        ),
+        subject=str(wallet.wallet_id),
+        sequence=wallet.next_event(),
+        item=item,
+    )
+    _note(tx, "points.credit", item, wallet, posting)
+
+
+def tell_expired(tx: Tx, item: Item[Any], terms: CompiledProgramme, wallet: Wallet, posting: Posting) -> None:
+    tx.emit(
+        PointsExpired(
+            posting_id=posting.posting_id,
+            kind=posting.kind,
+            wallet_id=wallet.wallet_id,
+            member_id=wallet.member_id,
+            programme=wallet.programme,
+            effective_at=posting.effective_at,
+            posted_at=posting.posted_at,
+            expired=terms.worth(posting.points),
+            lots=_taken(posting),
+            balance=_balance(posting, terms.point_value, terms.currency),
+        ),
+        subject=str(wallet.wallet_id),
+        sequence=wallet.next_event(),
+        item=item,
+    )
+    _note(tx, "points.expire", item, wallet, posting)
+
+
+def tell_redeemed(
+    tx: Tx,
+    item: Item[Any],
+    terms: CompiledProgramme,
+    wallet: Wallet,
+    posting: Posting,
+    row: Redemption,
+) -> Done:
+    redeemed = Worth(posting.points, Money(row.money_minor, terms.currency))
+    balance = _balance(posting, terms.point_value, terms.currency)
+    tx.emit(
+        PointsRedeemed(
+            posting_id=posting.posting_id,
+            redemption_id=row.redemption_id,
+            kind=posting.kind,
+            wallet_id=wallet.wallet_id,
+            member_id=wallet.member_id,
+            programme=wallet.programme,
+            merchant=row.merchant,
+            bill_ref=row.bill_ref,
+            effective_at=posting.effective_at,
+            posted_at=posting.posted_at,
+            redeemed=redeemed,
+            lots=_taken(posting),
+            balance=balance,
+        ),
+        subject=str(wallet.wallet_id),
+        sequence=wallet.next_event(),
+        item=item,
+    )
+    _note(tx, "points.redeem", item, wallet, posting)
+    answer = RedemptionAnswer(
+        redemption_id=row.redemption_id,
+        status="captured",
+        programme=wallet.programme,
+        wallet_id=wallet.wallet_id,
+        effective_at=posting.effective_at,
+        redeemed=redeemed,
+        balance=balance,
+    )
+    return Done(201, _encode(answer))
+
+
+def _note(tx: Tx, action: str, item: Item[Any], wallet: Wallet, posting: Posting) -> None:
+    after = {
+        "posting_id": posting.posting_id,
+        "seq": posting.lines[-1].seq,
+        "available": posting.available,
+        "held": posting.held,
+        "reserved": posting.reserved,
+    }
+    tx.audit(action, f"wallet/{wallet.wallet_id}", item=item, before=posting.before, after=after)
+
+
+def _taken(posting: Posting) -> tuple[TakenLot, ...]:
+    return tuple([TakenLot(lot_id=cast(UUID, line.lot_id), points=line.points) for line in posting.lines])
+
+
+def _balance(posting: Posting, point_value: str, currency: str) -> Balance:
+    return Balance(
+        available=worth(posting.available, point_value, currency),
+        held=worth(posting.held, point_value, currency),
+        reserved=worth(posting.reserved, point_value, currency),
+    )

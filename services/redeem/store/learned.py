@@ -1,0 +1,108 @@
+"""What redeem knows of programmes, merchants and members: look-up tables, learnt from members' events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from services.redeem.store.sql import columns, queries
+from shared.db import Connection
+from shared.events import CardIssued, MemberEnrolled, MerchantChanged, ProgrammeActivated
+from shared.programme.compiled import CompiledProgramme, compile_programme
+
+_json = msgspec.json.Encoder().encode
+
+
+class Party(NamedTuple):
+    """What is known here of a redemption's member, programme, merchant and terminal."""
+
+    member_named: bool
+    wallet_id: UUID | None
+    version: int | None
+    merchant_known: bool
+    terminal_known: bool
+
+
+class Asked(NamedTuple):
+    """The names in a redemption: the member by id, or by the kind and hash of another identity."""
+
+    programme: str
+    member_id: UUID | None
+    identity_kind: str | None
+    identity_hash: bytes | None
+    merchant: str
+    terminal: str | None
+
+
+async def parties(db: Connection, asked: Sequence[Asked]) -> list[Party]:
+    """What is known here of each one's parties, in order."""
+    names = (
+        "programmes",
+        "member_ids",
+        "identity_kinds",
+        "identity_hashes",
+        "merchants",
+        "terminals",
+    )
+    return [Party(*row) for row in await queries.parties(db, **columns(names, asked))]
+
+
+async def programme(db: Connection, cache: dict[Any, Any], code: str, version: int) -> CompiledProgramme:
+    """A version that is known here; compiled once in a process, for it never changes."""
+    known = cache.get(("programme", code, version))
+    if known is None:
+        document = await queries.programme(db, programme=code, version=version)
+        known = cache["programme", code, version] = compile_programme(msgspec.json.decode(document), version)
+    assert isinstance(known, CompiledProgramme)
+    return known
+
+
+async def learn_programmes(db: Connection, told: Sequence[ProgrammeActivated]) -> None:
+    """Keeps versions of programmes."""
+    await queries.learn_programmes(
+        db,
+        programmes=[event.programme for event in told],
+        versions=[event.version for event in told],
+        documents=[_json(event.document).decode() for event in told],
+        activated_ats=[event.activated_at for event in told],
+    )
+
+
+async def learn_merchants(db: Connection, told: Sequence[MerchantChanged]) -> None:
+    """Keeps the newest state of each merchant."""
+    newest: dict[str, MerchantChanged] = {}
+    for event in told:
+        if event.merchant not in newest or newest[event.merchant].version < event.version:
+            newest[event.merchant] = event
+    await queries.learn_merchants(
+        db,
+        merchants=list(newest),
+        versions=[event.version for event in newest.values()],
+        terminals=[_json(event.terminals).decode() for event in newest.values()],
+    )
+
+
+async def learn_members(db: Connection, told: Sequence[MemberEnrolled | CardIssued]) -> None:
+    """Keeps members' wallets and identities; the wallets exist after it."""
+    wallets: dict[UUID, tuple[str, UUID]] = {}
+    identities: dict[tuple[str, bytes], UUID] = {}
+    for event in told:
+        if isinstance(event, MemberEnrolled):
+            for wallet in event.wallets:
+                wallets[wallet.wallet_id] = (wallet.programme, event.member_id)
+        else:
+            wallets[event.wallet_id] = (event.programme, event.member_id)
+        for identity in event.identities:
+            identities[identity.kind, bytes.fromhex(identity.hash)] = event.member_id
+    await queries.learn_members(
+        db,
+        wallet_ids=list(wallets),
+        programmes=[programme for programme, _ in wallets.values()],
+        wallet_members=[member for _, member in wallets.values()],
+        identity_kinds=[kind for kind, _ in identities],
+        identity_hashes=[digest for _, digest in identities],
+        identity_members=list(identities.values()),
+    )

@@ -1,0 +1,15 @@
+"""The queries of redeem, for its store alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from shared.sql import load
+
+queries = load("services.redeem")
+
+
+def columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """Rows as the columns that `unnest` takes, each under its parameter's name."""
+    if not rows:
+        return dict.fromkeys(names, ())
+    return dict(zip(names, zip(*rows, strict=True), strict=True))
