@@ -175,7 +175,7 @@ class Shop:
 
     async def replies(self, till: str = "riyadh-mall.T03") -> list[dict[str, Any]]:
         """What went to the till's out stream by earn itself: replies to what was offered again."""
-        entries = await self.runtime.redis.xrange(self.runtime.keys.out(till))
+        entries: Any = await self.runtime.redis.xrange(self.runtime.keys.out(till))
         return [msgspec.json.decode(fields[b"event"]) for _, fields in entries]
 
     async def count(self, table: str) -> int:

@@ -1,11 +1,8 @@
 """A bill for what earn does not know yet waits, and settles when it comes: never lost, never rejected once answered."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
-
-import pytest
 
 from services.earn.handlers import Settle
 from shared.events import EventData, MerchantChanged
@@ -18,8 +15,9 @@ MALL = MerchantChanged(merchant="riyadh-mall", version=1, terminals=("T01", "T03
 
 async def settled(shop: Shop, bill_id: str, status: str) -> dict[str, Any]:
     """The bill once it has this status."""
+    found: dict[str, Any] = {}
     for _ in range(400):
-        found: dict[str, Any] = (await shop.get(f"/v1/bills/{bill_id}")).json()
+        found = (await shop.get(f"/v1/bills/{bill_id}")).json()
         if found["status"] == status:
             return found
         await asyncio.sleep(0.02)
@@ -78,13 +76,8 @@ async def test_the_deadline_does_not_run_while_members_has_told_what_earn_has_no
     assert await shop.auditor.fetchval("SELECT running_ms FROM earn.waiting_clock") == before
 
 
-@pytest.fixture
-async def stranger(empty_shop: Shop) -> AsyncIterator[Shop]:
-    yield empty_shop
-
-
-async def test_a_bill_waits_for_one_thing_after_the_other_in_any_order(stranger: Shop) -> None:
-    shop, member = stranger, somebody()
+async def test_a_bill_waits_for_one_thing_after_the_other_in_any_order(empty_shop: Shop) -> None:
+    shop, member = empty_shop, somebody()
     facts: list[EventData] = [
         shop.enrolment(member),
         MerchantChanged(merchant="riyadh-mall", version=1, terminals=("T01",)),
@@ -102,10 +95,10 @@ async def test_a_bill_waits_for_one_thing_after_the_other_in_any_order(stranger:
     assert (await settled(shop, bill_id, "earned"))["accruals"][0]["available"]["points"] == 90
 
 
-async def test_an_anonymous_bill_waits_for_its_merchant(stranger: Shop) -> None:
-    bill_id = (await stranger.post(bill())).json()["bill_id"]
-    await stranger.hear(activated("shops"), MALL)
-    assert (await settled(stranger, bill_id, "anonymous"))["accruals"] == []
+async def test_an_anonymous_bill_waits_for_its_merchant(empty_shop: Shop) -> None:
+    bill_id = (await empty_shop.post(bill())).json()["bill_id"]
+    await empty_shop.hear(activated("shops"), MALL)
+    assert (await settled(empty_shop, bill_id, "anonymous"))["accruals"] == []
 
 
 async def test_a_bill_for_a_programme_that_is_not_known_waits_for_it(shop: Shop) -> None:
