@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from pointbank.verify.sql import queries
+from pointbank.verify.topology import SERVICES
 from shared.config import Settings
 from shared.db import Connection, connect, database_of, role_of
 
@@ -25,7 +26,12 @@ async def auditor(settings: Settings, tenant: str) -> AsyncIterator[Connection]:
         database=database_of(tenant),
         user=role,
         password=settings.password_of(AUDITOR, role),
-        server_settings={"application_name": "pointbank-verify", "timezone": "UTC", "jit": "off"},
+        server_settings={
+            "application_name": "pointbank-verify",
+            "timezone": "UTC",
+            "jit": "off",
+            "work_mem": "64MB",
+        },
     )
     try:
         yield db
@@ -47,9 +53,22 @@ class Snapshot:
         """The one value of a query."""
         return await self._db.fetchval(queries(file)[name], *arguments)
 
-    async def pages(self, file: str, name: str, *arguments: Any) -> AsyncIterator[Sequence[Any]]:
+    def pages(self, file: str, name: str, *arguments: Any) -> AsyncIterator[Sequence[Any]]:
         """The rows of a query that may give any number, page by page."""
-        cursor = await self._db.cursor(queries(file)[name], *arguments)
+        return self._read(queries(file)[name], *arguments)
+
+    def service_pages(self, file: str, name: str, service: str) -> AsyncIterator[Sequence[Any]]:
+        """The same, of one service's schema: its name stands in the query as {schema}."""
+        assert service in SERVICES
+        return self._read(queries(file)[name].replace("{schema}", service))
+
+    async def service_rows(self, file: str, name: str, service: str) -> list[Any]:
+        """All rows of a query that gives few, of one service's schema."""
+        assert service in SERVICES
+        return await self._db.fetch(queries(file)[name].replace("{schema}", service))
+
+    async def _read(self, sql: str, *arguments: Any) -> AsyncIterator[Sequence[Any]]:
+        cursor = await self._db.cursor(sql, *arguments)
         while page := await cursor.fetch(PAGE):
             yield page
 

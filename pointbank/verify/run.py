@@ -10,14 +10,17 @@ from pathlib import Path
 
 import asyncpg
 import msgspec
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
 
 from pointbank.verify.database import auditor, snapshot
 from pointbank.verify.journal import JournalUnreadable
 from pointbank.verify.report import Check, Report
-from pointbank.verify.settled import NotSettled, check_settled, wait_until_settled
+from pointbank.verify.settled import NotSettled, wait_until_settled
 from pointbank.verify.show import show
+from pointbank.verify.streams import heads
+from pointbank.verify.walks import check_all
 from shared.config import NotConfigured, Settings
 
 Say = Callable[[str], None]
@@ -40,6 +43,7 @@ async def verify_tenant(
     journal: Path | None = None,
     wait_until_settled_s: float = 0,
     say: Say | None = None,
+    progress: Say | None = None,
 ) -> Report:
     """Checks everything that can be checked from outside; the report is true when nothing is broken."""
     report = Report(tenant)
@@ -50,8 +54,13 @@ async def verify_tenant(
         except NotSettled as late:
             if say is not None:
                 say(str(late))
-    async with auditor(settings, tenant) as db, snapshot(db) as books:
-        await check_settled(report, books, journal)
+    redis = Redis.from_url(settings.redis_url)
+    try:
+        copies = await heads(redis, settings.cell, tenant)
+        async with auditor(settings, tenant) as db, snapshot(db) as books:
+            await check_all(report, books, redis, copies, journal=journal, progress=progress or _quiet)
+    finally:
+        await redis.aclose()
     report.seconds = time.perf_counter() - began
     return report
 
@@ -59,6 +68,10 @@ async def verify_tenant(
 async def verify(settings: Settings, tenant: str, *, journal: Path | None = None) -> list[Check]:
     """The checks of `verify_tenant`, in their order."""
     return (await verify_tenant(settings, tenant, journal=journal)).checks
+
+
+def _quiet(_: str) -> None:
+    """Nobody watches."""
 
 
 def run_verify(

@@ -1,0 +1,278 @@
+"""Bills: each recorded once, judged as its decision says, told once; and what they earned, on its way to the bank."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from pointbank.verify.books import Books, Follower
+from pointbank.verify.decisions import (
+    OPEN,
+    Decision,
+    Standings,
+    countable,
+    decode_decision,
+    decode_lines,
+    objections,
+    told_accruals,
+)
+from pointbank.verify.events import BillAnswer, BillRejected, Envelope, PointsAccrued
+from pointbank.verify.report import Check
+
+_encode = msgspec.json.Encoder().encode
+
+_ANSWER = (
+    "bill",
+    "status",
+    "merchant",
+    "bill_ref",
+    "occurred_at",
+    "stream_id",
+    "source",
+    "event_id",
+    "place",
+    "accruals",
+)
+_ACCRUED = (
+    "kind", "bill", "member", "wallet", "programme", "version", "currency", "point_value", "effective_at", "decided_at",
+    "place", "points", "lots",
+)  # fmt: skip
+
+
+class Bills:
+    """The bills' side, and the side of earn's events."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._terms_of = books.terms.get
+        self._recorded = books.match(
+            "bills:told", 5, "each bill has one bill.recorded event, with what was decided first", _ANSWER,
+            ours="the bills", theirs="the events",
+        )  # fmt: skip
+        self._settled = books.match(
+            "bills:settled", 5, "each further decision has one bill.settled event", _ANSWER,
+            ours="the decisions", theirs="the events",
+        )  # fmt: skip
+        self._accrued = books.match(
+            "accruals:told", 5, "each accrual of a decision has one points.accrued event", _ACCRUED,
+            ours="the decisions", theirs="the events",
+        )  # fmt: skip
+        self._kept = books.match(
+            "accruals:kept", 8, "each wallet of a decision has its accruals in the table", ("bill", "wallet", "kind", "points"),
+            ours="the decisions", theirs="the table",
+        )  # fmt: skip
+        self._rejected = books.match(
+            "rejections:told", 9, "each rejection has one bill.rejected event", ("subject", "place", "code", "entry"),
+            ours="the rejections", theirs="the events",
+        )  # fmt: skip
+
+    # ---- the side of the tables
+
+    async def walk(self) -> None:
+        """Every bill with its decisions."""
+        books, snapshot = self._books, self._books.snapshot
+        keys = books.check(
+            "bills:keys", 1, "each bill has one key, with the hash of its content; each key has its bill"
+        )
+        made = books.check(
+            "bills:decisions", 8, "each decision comes out again from its bill, its lines and its inputs"
+        )
+        chain = books.check(
+            "bills:chain", 8, "decisions count from 1; a bill waits until one of them settles it"
+        )
+        decisions = Follower(snapshot, "bills.sql", "decisions")
+        async for page in snapshot.pages("bills.sql", "bills"):
+            books.progress("bills")
+            await decisions.fill(page[-1]["id"])
+            found = [(bill, self._decode(decisions.take(bill["id"]))) for bill in page]
+            standings = await self._standings(found)
+            for bill, judgements in found:
+                _check_keys(keys, bill)
+                if bill["has_bill"]:
+                    self._bill(bill, judgements, made, chain, standings)
+        for orphan in await decisions.rest():
+            chain.wrong(f"bill {orphan[0]} has a decision and is not there")
+        await self._others()
+
+    @staticmethod
+    def _decode(rows: list[Any]) -> list[tuple[Any, Decision]]:
+        return [(row, decode_decision(row["decision"])) for row in rows]
+
+    async def _standings(self, found: list[tuple[Any, list[tuple[Any, Decision]]]]) -> Standings:
+        used = {
+            (judged.wallet_id, judged.tier_sequence)
+            for _, judgements in found
+            for _, decision in judgements
+            for judged in decision.programmes
+            if judged.tier_sequence is not None
+        }
+        if not used:
+            return {}
+        rows = await self._books.snapshot.rows(
+            "bills.sql", "standings", [wallet for wallet, _ in used], [sequence for _, sequence in used]
+        )
+        return {(row[0], row[1]): (row[2], row[3], row[4]) for row in rows}
+
+    def _bill(
+        self,
+        bill: Any,
+        judgements: list[tuple[Any, Decision]],
+        made: Check,
+        chain: Check,
+        standings: Standings,
+    ) -> None:
+        bill_id = bill["id"]
+        lines = countable(decode_lines(bill["lines"]))
+        if lines and sum(line.amount_minor for line in lines) != bill["total_minor"]:
+            made.wrong(f"bill {bill_id}: the lines do not add up to {bill['total_minor']}")
+        chain.compared += 1
+        for problem in _chain_problems(bill, judgements):
+            chain.wrong(f"bill {bill_id}: {problem}")
+        place = 0
+        for row, decision in judgements:
+            made.compared += 1
+            if decision.status in OPEN:
+                if not decision.waiting_for or decision.programmes:
+                    made.wrong(f"bill {bill_id}: {decision.status} for nothing, or with a result")
+            else:
+                at = row["decided_at"] if row["n"] == 1 else bill["recorded_at"]
+                for problem in objections(bill, lines, decision, at, self._terms_of, standings):
+                    made.wrong(f"bill {bill_id}, decision {row['n']}: {problem}")
+            place = self._told(bill, row, decision, place)
+
+    def _told(self, bill: Any, row: Any, decision: Decision, place: int) -> int:
+        """Adds what this decision must have said; gives the place of its last event among those about the bill."""
+        bill_id, first = bill["id"], row["n"] == 1
+        place += first
+        recorded_at = place
+        for judged in decision.programmes:
+            for one in judged.accruals:
+                place += 1
+                self._accrued.ours(
+                    (
+                        one.accrual_id, one.kind, bill_id, decision.member_id, judged.wallet_id, judged.programme,
+                        judged.version, judged.currency, judged.point_value, bill["occurred_at"], row["decided_at"],
+                        place, one.points, ((one.lot_id, one.points, one.expires_at),),
+                    )
+                )  # fmt: skip
+                self._kept.ours((one.accrual_id, bill_id, judged.wallet_id, one.kind, one.points))
+            if not judged.accruals:
+                self._kept.ours(("no points", bill_id, judged.wallet_id, "earn", 0))
+        answer = (
+            bill_id, decision.status, bill["merchant"], bill["bill_ref"], bill["occurred_at"], bill["stream_id"],
+            bill["source"], bill["event_id"],
+        )  # fmt: skip
+        accruals = told_accruals(decision, self._terms_of)
+        if first:
+            self._recorded.ours((bill["recorded_event_id"], *answer, recorded_at, accruals))
+        else:
+            place += 1
+            self._settled.ours(((bill_id, place), *answer, place, accruals))
+        return place
+
+    async def _others(self) -> None:
+        books, snapshot = self._books, self._books.snapshot
+        async for page in snapshot.pages("bills.sql", "accruals"):
+            for accrual_id, bill_id, wallet_id, kind, points in page:
+                key = accrual_id if points else "no points"
+                self._kept.theirs((key, bill_id, wallet_id, kind, points))
+        async for page in snapshot.pages("bills.sql", "rejections"):
+            for row in page:
+                self._rejected.ours(tuple(row))
+        once = books.check("bills:once", 1, "no two bills were recorded under one id of a till")
+        once.compared = await snapshot.value("bills.sql", "from_tills")
+        for source, event_id, count in await snapshot.rows("bills.sql", "counted_twice"):
+            once.wrong(f"{count} bills under {source} {event_id}")
+
+    # ---- the side of the events
+
+    def on_answer(self, n: int | None, envelope: Envelope, told: BillAnswer) -> None:
+        """bill.recorded and bill.settled."""
+        place = int(envelope.sequence)
+        row = (
+            told.bill_id, told.status, told.merchant, told.bill_ref, told.occurred_at, told.stream_id, told.source,
+            told.event_id, place, tuple([accrual.row() for accrual in told.accruals]),
+        )  # fmt: skip
+        if envelope.type == "bill.recorded.v1":
+            self._recorded.theirs((envelope.id, *row))
+        else:
+            self._settled.theirs(((told.bill_id, place), *row))
+
+    def on_accrued(self, n: int | None, envelope: Envelope, told: PointsAccrued) -> None:
+        """points.accrued."""
+        self._accrued.theirs(
+            (
+                told.accrual_id, told.kind, told.bill_id, told.member_id, told.wallet_id, told.programme,
+                told.programme_version, told.currency, told.point_value, told.effective_at, told.decided_at,
+                int(envelope.sequence), told.points,
+                tuple([(lot.lot_id, lot.points, lot.expires_at) for lot in told.lots]),
+            )
+        )  # fmt: skip
+
+    def on_rejected(self, n: int | None, envelope: Envelope, told: BillRejected) -> None:
+        """bill.rejected."""
+        self._rejected.theirs(
+            (envelope.id, envelope.subject, int(envelope.sequence), told.code, told.stream_id)
+        )
+
+
+def content_hash(bill: Any) -> bytes:
+    """SHA-256 of a bill's canonical bytes (services/earn/README.md)."""
+    head = (
+        bill["merchant"], bill["bill_ref"], bill["terminal"], bill["cashier"], bill["channel"], bill["occurred_at"],
+        bill["identity_kind"], bill["identity"], bill["currency"], bill["total_minor"], bill["programmes"],
+    )  # fmt: skip
+    return sha256(_encode(head) + b"\n" + bill["lines"].encode()).digest()
+
+
+def _check_keys(check: Check, bill: Any) -> None:
+    check.compared += 1
+    if not bill["has_bill"]:
+        check.wrong(
+            f"key {bill['key_merchant']} {bill['key_ref']} names bill {bill['id']}, which is not there"
+        )
+    elif bill["content_hash"] is None:
+        check.wrong(f"bill {bill['id']} has no key")
+    elif (bill["merchant"], bill["bill_ref"], bill["recorded_at"]) != (
+        bill["key_merchant"],
+        bill["key_ref"],
+        bill["key_recorded_at"],
+    ):
+        check.wrong(f"bill {bill['id']}: its key is of {bill['key_merchant']} {bill['key_ref']}")
+    elif content_hash(bill) != bill["content_hash"]:
+        check.wrong(f"bill {bill['id']}: its content is not what its key was taken for")
+    elif bill["source"] is not None and bill["pos_hash"] != bill["content_hash"]:
+        check.wrong(f"bill {bill['id']}: {bill['source']} {bill['event_id']} was not taken for it")
+
+
+def _chain_problems(bill: Any, judgements: list[tuple[Any, Decision]]) -> list[str]:
+    if not judgements:
+        return ["it has no decision"]
+    problems, place = [], 0
+    for n, (row, decision) in enumerate(judgements, start=1):
+        if row["n"] != n:
+            problems.append(f"decision {row['n']} follows {n - 1}")
+        if row["status"] != decision.status:
+            problems.append(f"status {row['status']} beside a decision that says {decision.status}")
+        # The first says recorded, then the accruals; a later one the accruals, then settled.
+        place += 1 + sum(len(judged.accruals) for judged in decision.programmes)
+        if row["sequence"] != place:
+            problems.append(f"decision {n} ends at event {row['sequence']}, counted {place}")
+        if n < len(judgements) and decision.status not in OPEN:
+            problems.append(f"decision {n} is {decision.status}, and another follows")
+    if judgements[0][0]["recorded_at"] != bill["recorded_at"]:
+        problems.append("the first decision was not recorded with the bill")
+    last, decision = judgements[-1]
+    waits = (
+        None
+        if bill["waiting_n"] is None
+        else (bill["waiting_n"], bill["waiting_sequence"], bill["unclaimed"])
+    )
+    wanted = (
+        (last["n"], last["sequence"], decision.status == "unclaimed") if decision.status in OPEN else None
+    )
+    if waits != wanted:
+        problems.append(f"its last decision is {decision.status}, it waits as {waits}")
+    return problems

@@ -1,0 +1,53 @@
+-- What earn keeps of bills.
+
+-- name: bills
+-- Every bill with its key, the till's id that it came under, whether it waits, and whom its identity names.
+SELECT
+    coalesce(b.bill_id, k.bill_id)::text AS id, b.bill_id IS NOT NULL AS has_bill, b.recorded_at, b.merchant, b.bill_ref,
+    b.terminal, b.cashier, b.channel, b.occurred_at, b.currency, b.total_minor, b.identity_kind,
+    encode(b.identity, 'hex') AS identity, b.programmes, b.lines::text AS lines,
+    b.recorded_event_id::text AS recorded_event_id, b.stream_id, b.source, b.event_id, k.merchant AS key_merchant,
+    k.bill_ref AS key_ref, k.content_hash, k.recorded_at AS key_recorded_at, p.content_hash AS pos_hash,
+    w.n AS waiting_n, w.sequence AS waiting_sequence, w.unclaimed, i.member_id::text AS member_id
+FROM earn.bills AS b
+FULL JOIN earn.bill_keys AS k ON k.bill_id = b.bill_id
+LEFT JOIN earn.pos_events AS p ON p.source = b.source AND p.event_id = b.event_id
+LEFT JOIN earn.waiting AS w ON w.bill_id = b.bill_id
+LEFT JOIN earn.identities AS i ON i.identity = b.identity
+ORDER BY coalesce(b.bill_id, k.bill_id);
+
+-- name: decisions
+-- Every decision, in the order of their bills.
+SELECT d.bill_id::text AS id, d.n, d.status, d.decided_at, d.recorded_at, d.sequence, d.decision::text AS decision
+FROM earn.decisions AS d
+ORDER BY d.bill_id, d.n;
+
+-- name: accruals
+-- What earn keeps of each bill's worth.
+SELECT a.accrual_id::text AS accrual_id, a.bill_id::text AS bill_id, a.wallet_id::text AS wallet_id, a.kind, a.points
+FROM earn.accruals AS a;
+
+-- name: rejections
+-- What was told of entries that could not be taken.
+SELECT
+    r.event_id::text AS event_id, r.subject, r.sequence, r.code, convert_from(r.data, 'UTF8')::json ->> 'stream_id' AS stream_id
+FROM earn.rejections AS r;
+
+-- name: standings
+-- The standings that decisions say they used, as earn heard them.
+SELECT t.wallet_id::text AS wallet_id, t.sequence, t.tier, t.event_id::text AS event_id, t.effective_at
+FROM unnest($1::uuid[], $2::bigint[]) AS u (wallet_id, sequence)
+JOIN earn.tier_history AS t ON t.wallet_id = u.wallet_id AND t.sequence = u.sequence;
+
+-- name: counted_twice
+-- Ids of tills that more than one bill was recorded under.
+SELECT b.source, b.event_id, count(*) AS bills
+FROM earn.bills AS b
+WHERE b.source IS NOT NULL
+GROUP BY b.source, b.event_id
+HAVING count(*) > 1
+LIMIT 100;
+
+-- name: from_tills
+-- How many bills came from tills.
+SELECT count(*) FROM earn.bills AS b WHERE b.source IS NOT NULL;

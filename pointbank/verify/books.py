@@ -1,0 +1,140 @@
+"""What the checks share: the snapshot they read, the report they write, and who has heard what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from pointbank.verify.database import Snapshot
+from pointbank.verify.matching import Matching
+from pointbank.verify.programme import Terms, read_terms
+from pointbank.verify.report import Check, Report
+from pointbank.verify.topology import HEARERS
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Which events of a stream a service has applied: all up to `through`, and those above that its inbox names."""
+
+    through: int
+    above: frozenset[int]
+    dead: frozenset[int]
+
+    def applied(self, n: int | None) -> bool:
+        """Whether event n has been written there, and not as a dead letter."""
+        return n is not None and (n <= self.through or n in self.above) and n not in self.dead
+
+
+@dataclass
+class Books:
+    """One tenant's, at one moment."""
+
+    tenant: str
+    snapshot: Snapshot
+    report: Report
+    progress: Progress
+    terms: dict[tuple[str, int], Terms] = field(default_factory=dict)
+    heard: dict[tuple[str, str], Heard] = field(default_factory=dict)
+    """(stream, hearer) -> what was heard."""
+    matchings: dict[str, Matching] = field(default_factory=dict)
+    closed: bool = False
+    """Whether this is the second walk, which only names what differed in the first."""
+
+    def check(self, name: str, invariant: int, says: str) -> Check:
+        """A check of the report; the second walk reports nothing of its own."""
+        return Check(name, invariant, says) if self.closed else self.report.open(name, invariant, says)
+
+    def match(
+        self, name: str, invariant: int, says: str, fields: Sequence[str], *, ours: str, theirs: str
+    ) -> Matching:
+        """The matching of this name, with its check; the same one in both walks."""
+        if name not in self.matchings:
+            self.matchings[name] = Matching(
+                self.check(name, invariant, says), fields, ours=ours, theirs=theirs
+            )
+        return self.matchings[name]
+
+    async def load(self) -> None:
+        """Reads what every check needs: the versions of programmes, and what was heard."""
+        for row in await self.snapshot.rows("books.sql", "programmes"):
+            document = msgspec.json.decode(row["document"])
+            self.terms[row["programme"], row["version"]] = read_terms(
+                row["version"], row["activated_at"], document
+            )
+        positions = {
+            (row["stream"], row["hearer"]): int(row["applied_through"])
+            for row in await self.snapshot.rows("books.sql", "positions")
+        }
+        above = await self._sets("inbox_above")
+        dead = await self._sets("dead_entries")
+        for stream, hearers in HEARERS.items():
+            for hearer in hearers:
+                pair = (stream, hearer)
+                self.heard[pair] = Heard(
+                    positions.get(pair, 0), above.get(pair, frozenset()), dead.get(pair, frozenset())
+                )
+
+    async def _sets(self, query: str) -> dict[tuple[str, str], frozenset[int]]:
+        found: dict[tuple[str, str], set[int]] = {}
+        async for page in self.snapshot.pages("books.sql", query):
+            for stream, hearer, n in page:
+                found.setdefault((stream, hearer), set()).add(n)
+        return {pair: frozenset(ns) for pair, ns in found.items()}
+
+    def versions_of(self, programme: str) -> list[Terms]:
+        """The versions of a programme, by number."""
+        return [terms for (code, _), terms in sorted(self.terms.items()) if code == programme]
+
+
+class Follower:
+    """The rows of a query in the order of their first column, taken key by key beside another walk in that order."""
+
+    def __init__(self, snapshot: Snapshot, file: str, query: str, *arguments: Any) -> None:
+        self._pages = snapshot.pages(file, query, *arguments)
+        self._rows: list[Any] = []
+        self._at = 0
+        self._ended = False
+        self.orphans: list[Any] = []
+        """Rows that the other walk passed by."""
+
+    async def fill(self, through: Any) -> None:
+        """Reads on until every row up to this key can be taken."""
+        if self._at:
+            del self._rows[: self._at]
+            self._at = 0
+        while not self._ended and (not self._rows or self._rows[-1][0] <= through):
+            page = await anext(self._pages, None)
+            if page is None:
+                self._ended = True
+            else:
+                self._rows.extend(page)
+
+    def take(self, key: Any) -> list[Any]:
+        """The rows of this key; `fill` was called for it, or for a later one."""
+        rows, at = self._rows, self._at
+        end = len(rows)
+        while at < end and rows[at][0] < key:
+            self.orphans.append(rows[at])
+            at += 1
+        start = at
+        while at < end and rows[at][0] == key:
+            at += 1
+        self._at = at
+        return rows[start:at]
+
+    async def rest(self) -> list[Any]:
+        """The rows that nobody took, to the end."""
+        self.orphans += self._rows[self._at :]
+        self._rows, self._at = [], 0
+        while not self._ended:
+            page = await anext(self._pages, None)
+            if page is None:
+                self._ended = True
+            else:
+                self.orphans += page
+        return self.orphans

@@ -1,0 +1,40 @@
+-- What every check needs to know first.
+
+-- name: programmes
+-- Every activated version, as earn judged with it.
+SELECT p.programme, p.version, p.activated_at, p.document::text AS document
+FROM earn.programmes AS p
+ORDER BY p.programme, p.version;
+
+-- name: positions
+-- How far each service has applied what it hears without a gap.
+SELECT 'earn' AS hearer, p.stream, p.applied_through FROM earn.positions AS p
+UNION ALL
+SELECT 'redeem', p.stream, p.applied_through FROM redeem.positions AS p
+UNION ALL
+SELECT 'tiers', p.stream, p.applied_through FROM tiers.positions AS p
+UNION ALL
+SELECT 'notifier', p.stream, p.applied_through FROM notifier.positions AS p
+UNION ALL
+SELECT 'members', p.stream, p.applied_through FROM members.positions AS p;
+
+-- name: inbox_above
+-- What was applied beyond the first gap.
+SELECT i.stream, 'earn' AS hearer, i.n FROM earn.inbox AS i JOIN earn.positions AS p ON p.stream = i.stream WHERE i.n > p.applied_through
+UNION ALL
+SELECT i.stream, 'redeem', i.n FROM redeem.inbox AS i JOIN redeem.positions AS p ON p.stream = i.stream WHERE i.n > p.applied_through
+UNION ALL
+SELECT i.stream, 'tiers', i.n FROM tiers.inbox AS i JOIN tiers.positions AS p ON p.stream = i.stream WHERE i.n > p.applied_through
+UNION ALL
+SELECT i.stream, 'notifier', i.n FROM notifier.inbox AS i JOIN notifier.positions AS p ON p.stream = i.stream WHERE i.n > p.applied_through;
+
+-- name: dead_entries
+-- Events of our own streams that became dead letters and were not done since.
+SELECT d.stream, 'earn' AS hearer, split_part(d.entry_id, '-', 1)::bigint AS n
+FROM earn.dead_letters AS d WHERE d.state <> 'retried' AND d.stream <> 'pos'
+UNION ALL
+SELECT d.stream, 'redeem', split_part(d.entry_id, '-', 1)::bigint FROM redeem.dead_letters AS d WHERE d.state <> 'retried'
+UNION ALL
+SELECT d.stream, 'tiers', split_part(d.entry_id, '-', 1)::bigint FROM tiers.dead_letters AS d WHERE d.state <> 'retried'
+UNION ALL
+SELECT d.stream, 'notifier', split_part(d.entry_id, '-', 1)::bigint FROM notifier.dead_letters AS d WHERE d.state <> 'retried';

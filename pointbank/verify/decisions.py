@@ -1,0 +1,194 @@
+"""A decision as it was kept, and the same decision made again from the bill and the inputs that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+
+from pointbank.verify.numbers import money_of
+from pointbank.verify.programme import Line, Terms, Worth
+
+JUDGED = frozenset({"earned", "held", "mixed", "nothing", "anonymous"})
+OPEN = frozenset({"waiting", "unclaimed"})
+
+
+class KeptLine(msgspec.Struct, frozen=True, gc=False):
+    """A bill's line as it was kept."""
+
+    line_id: str
+    amount_minor: int
+    sku: str | None = None
+    categories: tuple[str, ...] = ()
+    quantity: str | None = None
+    discount_minor: int = 0
+    tax_minor: int = 0
+
+
+class Accrual(msgspec.Struct, frozen=True, gc=False):
+    accrual_id: str
+    kind: str
+    points: int
+    lot_id: str
+    expires_at: datetime | None = None
+
+
+class Judged(msgspec.Struct, frozen=True, gc=False):
+    """What was decided for one wallet."""
+
+    programme: str
+    version: int
+    wallet_id: str
+    currency: str
+    point_value: str
+    multiplier: tuple[int, int]
+    denominator: int
+    points: int
+    available: int
+    held: int
+    rules: tuple[str, ...] = ()
+    lines: tuple[tuple[str | None, str, int, int | None], ...] = ()
+    by_rule: tuple[tuple[str, str, int, int, int], ...] = ()
+    tier: str | None = None
+    tier_event_id: str | None = None
+    tier_sequence: int | None = None
+    accruals: tuple[Accrual, ...] = ()
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """services/earn/README.md, "A decision"."""
+
+    status: str
+    member_id: str | None = None
+    programmes: tuple[Judged, ...] = ()
+    passed_over: tuple[tuple[str, str], ...] = ()
+    waiting_for: tuple[tuple[str, str], ...] = ()
+
+
+decode_decision = msgspec.json.Decoder(Decision).decode
+decode_lines = msgspec.json.Decoder(tuple[KeptLine, ...]).decode
+
+TermsOf = Callable[[tuple[str, int]], Terms | None]
+Standings = dict[tuple[str, int], tuple[str, str, datetime]]
+
+
+def countable(lines: tuple[KeptLine, ...]) -> list[Line]:
+    """What rules look at."""
+    return [Line(line.categories, line.amount_minor, line.discount_minor) for line in lines]
+
+
+def objections(
+    bill: Any, lines: list[Line], decision: Decision, at: datetime, terms_of: TermsOf, standings: Standings
+) -> Iterator[str]:
+    """What of a judgement does not follow from its bill and its inputs; `at` is when it was judged."""
+    if decision.waiting_for:
+        yield f"{decision.status}, and still waiting for something"
+    if (bill["identity"] is None) != (decision.status == "anonymous"):
+        yield f"status {decision.status} for {'no identity' if bill['identity'] is None else 'an identity'}"
+    if bill["member_id"] is not None and decision.member_id != bill["member_id"]:
+        yield f"judged for member {decision.member_id}, the identity names {bill['member_id']}"
+    if decision.status == "anonymous" and decision.programmes:
+        yield "an anonymous bill earned"
+    made = []
+    for judged in decision.programmes:
+        terms = terms_of((judged.programme, judged.version))
+        if terms is None:
+            yield f"judged by {judged.programme} version {judged.version}, which earn does not know"
+            continue
+        worth = terms.worth(lines, bill["total_minor"], judged.tier)
+        made.append(worth)
+        yield from _numbers(judged, worth)
+        yield from _inputs(bill, judged, terms, at, standings)
+        yield from _accruals(bill, judged, worth, terms)
+    if decision.status != "anonymous" and decision.status != status_of(made):
+        yield f"status is {decision.status}, computed {status_of(made)}"
+    if bill["programmes"] is not None:
+        for code in [judged.programme for judged in decision.programmes] + [
+            code for code, _ in decision.passed_over
+        ]:
+            if code not in bill["programmes"]:
+                yield f"{code} is none of the bill's programmes"
+
+
+def status_of(made: list[Worth]) -> str:
+    """The status that these results give a bill."""
+    available, held = any(one.available for one in made), any(one.held for one in made)
+    if available:
+        return "mixed" if held else "earned"
+    return "held" if held else "nothing"
+
+
+def _numbers(judged: Judged, worth: Worth) -> Iterator[str]:
+    kept = (judged.points, judged.available, judged.held)
+    if kept != worth[:3]:
+        yield f"points, available, held are {kept}, computed {worth[:3]}"
+    if Fraction(*judged.multiplier) != worth.multiplier:
+        yield f"the multiplier is {judged.multiplier}, the tier's is {worth.multiplier}"
+    if judged.lines != worth.lines:
+        yield f"lines are {judged.lines}, computed {worth.lines}"
+    if judged.rules != worth.tried:
+        yield f"rules tried are {judged.rules}, computed {worth.tried}"
+    if len(judged.by_rule) != len(worth.by_rule) or any(
+        kept[:4] != computed[:4]
+        or kept[4] * computed[4].denominator != computed[4].numerator * judged.denominator
+        for kept, computed in zip(judged.by_rule, worth.by_rule, strict=False)
+    ):
+        yield f"by rule it is {judged.by_rule} over {judged.denominator}, computed {worth.by_rule}"
+
+
+def _inputs(bill: Any, judged: Judged, terms: Terms, at: datetime, standings: Standings) -> Iterator[str]:
+    if (judged.currency, judged.point_value) != (terms.currency, terms.point_value):
+        yield f"{judged.currency} and {judged.point_value} are not those of version {terms.version}"
+    if bill["currency"] != terms.currency:
+        yield f"a bill in {bill['currency']} earned in {terms.currency}"
+    if terms.backdating is not None and bill["occurred_at"] < at - terms.backdating:
+        yield "it happened before the backdating window"
+    if bill["occurred_at"] > at + timedelta(minutes=5):
+        yield "it happened in the future"
+    if judged.tier_sequence is None:
+        first = terms.ladder[0].code if terms.ladder else None
+        if judged.tier != first:
+            yield f"tier {judged.tier} without an event; the ladder begins with {first}"
+        return
+    heard = standings.get((judged.wallet_id, judged.tier_sequence))
+    if heard is None or heard[:2] != (judged.tier, judged.tier_event_id):
+        yield f"tier {judged.tier} by event {judged.tier_event_id}, earn heard {heard}"
+    elif heard[2] > bill["occurred_at"]:
+        yield f"tier {judged.tier} holds from {heard[2]}, later than the bill"
+
+
+def _accruals(bill: Any, judged: Judged, worth: Worth, terms: Terms) -> Iterator[str]:
+    wanted = [
+        (kind, points) for kind, points in (("earn", worth.available), ("earn_held", worth.held)) if points
+    ]
+    if [(one.kind, one.points) for one in judged.accruals] != wanted:
+        yield f"announced {[(one.kind, one.points) for one in judged.accruals]}, computed {wanted}"
+    for one in judged.accruals:
+        if not terms.expires_rightly(bill["occurred_at"], one.expires_at):
+            last = terms.last_usable_day(terms.local_day(bill["occurred_at"]))
+            yield f"lot {one.lot_id} expires at {one.expires_at}, its last usable day is {last}"
+
+
+def told_accruals(decision: Decision, terms_of: TermsOf) -> tuple[tuple[Any, ...], ...]:
+    """The accruals of the bill's answer, as an event's are compared."""
+    rows = []
+    for judged in decision.programmes:
+        terms = terms_of((judged.programme, judged.version))
+        if terms is not None:
+            per = terms.per_point
+            rows.append(
+                (
+                    judged.programme,
+                    judged.version,
+                    judged.wallet_id,
+                    judged.tier,
+                    judged.available,
+                    money_of(judged.available, per),
+                    judged.held,
+                    money_of(judged.held, per),
+                )
+            )
+    return tuple(rows)

@@ -1,0 +1,220 @@
+"""Our own events as the oracle reads them: what it compares of each, ids as they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+
+class Envelope(msgspec.Struct, frozen=True, gc=False):
+    id: str
+    source: str
+    type: str
+    subject: str
+    sequence: str
+    tenantid: str
+    data: msgspec.Raw
+    causationid: str | None = None
+
+
+class Money(msgspec.Struct, frozen=True, gc=False):
+    amount_minor: int
+    currency: str
+
+
+class Worth(msgspec.Struct, frozen=True, gc=False):
+    points: int
+    money: Money
+
+
+class BillAccrual(msgspec.Struct, frozen=True, gc=False):
+    programme: str
+    programme_version: int
+    wallet_id: str
+    tier: str | None
+    available: Worth
+    held: Worth
+
+    def row(self) -> tuple[Any, ...]:
+        """As it is compared."""
+        return (
+            self.programme,
+            self.programme_version,
+            self.wallet_id,
+            self.tier,
+            self.available.points,
+            self.available.money.amount_minor,
+            self.held.points,
+            self.held.money.amount_minor,
+        )
+
+
+class BillAnswer(msgspec.Struct, frozen=True, gc=False):
+    bill_id: str
+    status: str
+    merchant: str
+    bill_ref: str
+    occurred_at: datetime
+    accruals: tuple[BillAccrual, ...]
+    stream_id: str | None = None
+    source: str | None = None
+    event_id: str | None = None
+
+
+class BillRejected(msgspec.Struct, frozen=True, gc=False):
+    code: str
+    stream_id: str
+    source: str | None
+    event_id: str | None
+
+
+class AccruedLot(msgspec.Struct, frozen=True, gc=False):
+    lot_id: str
+    points: int
+    expires_at: datetime | None = None
+
+
+class PointsAccrued(msgspec.Struct, frozen=True, gc=False):
+    accrual_id: str
+    kind: str
+    bill_id: str
+    member_id: str
+    wallet_id: str
+    programme: str
+    programme_version: int
+    currency: str
+    point_value: str
+    effective_at: datetime
+    decided_at: datetime
+    points: int
+    lots: tuple[AccruedLot, ...]
+
+
+class Balance(msgspec.Struct, frozen=True, gc=False):
+    available: Worth
+    held: Worth
+    reserved: Worth
+
+
+class Moved(msgspec.Struct, frozen=True, gc=False):
+    lot_id: str
+    points: int
+
+
+class Posted(msgspec.Struct, frozen=True, gc=False):
+    """points.credited, points.redeemed and points.expired: what a posting moved, whatever it is called there."""
+
+    posting_id: str
+    kind: str
+    wallet_id: str
+    member_id: str
+    programme: str
+    effective_at: datetime
+    posted_at: datetime
+    lots: tuple[Moved, ...]
+    balance: Balance
+    credited: Worth | None = None
+    redeemed: Worth | None = None
+    expired: Worth | None = None
+    redemption_id: str | None = None
+
+
+class TierChanged(msgspec.Struct, frozen=True, gc=False, rename={"from_": "from"}):
+    wallet_id: str
+    member_id: str
+    programme: str
+    programme_version: int
+    from_: str | None
+    to: str
+    name: dict[str, str]
+    direction: str
+    numbers: dict[str, int]
+    effective_at: datetime
+    until: datetime | None
+
+
+class MessageDelivered(msgspec.Struct, frozen=True, gc=False):
+    message_id: str
+    member_id: str
+    wallet_id: str
+    channel: str
+    template: str
+    locale: str
+    cause: str
+    delivered_at: datetime
+
+
+class Wallet(msgspec.Struct, frozen=True, gc=False):
+    programme: str
+    wallet_id: str
+
+
+class Identity(msgspec.Struct, frozen=True, gc=False):
+    kind: str
+    hash: str
+
+
+class MemberEnrolled(msgspec.Struct, frozen=True, gc=False):
+    member_id: str
+    locale: str
+    channel: str
+    consented: bool
+    identities: tuple[Identity, ...]
+    wallets: tuple[Wallet, ...]
+    enrolled_at: datetime
+
+
+class CardIssued(msgspec.Struct, frozen=True, gc=False):
+    member_id: str
+    wallet_id: str
+    programme: str
+    card_id: str
+    issued_at: datetime
+
+
+class MerchantChanged(msgspec.Struct, frozen=True, gc=False):
+    merchant: str
+    version: int
+    terminals: tuple[str, ...]
+
+
+class ProgrammeActivated(msgspec.Struct, frozen=True, gc=False):
+    programme: str
+    version: int
+    document: dict[str, Any]
+    activated_at: datetime
+
+
+DATA: dict[str, type] = {
+    "bill.recorded.v1": BillAnswer,
+    "bill.settled.v1": BillAnswer,
+    "bill.rejected.v1": BillRejected,
+    "points.accrued.v1": PointsAccrued,
+    "points.credited.v1": Posted,
+    "points.redeemed.v1": Posted,
+    "points.expired.v1": Posted,
+    "tier.changed.v1": TierChanged,
+    "message.delivered.v1": MessageDelivered,
+    "member.enrolled.v1": MemberEnrolled,
+    "card.issued.v1": CardIssued,
+    "merchant.changed.v1": MerchantChanged,
+    "programme.activated.v1": ProgrammeActivated,
+}
+"""CloudEvents type -> what is read of its data."""
+
+SAID_BY = {
+    "members": ("programme.activated.v1", "merchant.changed.v1", "member.enrolled.v1", "card.issued.v1"),
+    "earn": ("bill.recorded.v1", "bill.settled.v1", "bill.rejected.v1", "points.accrued.v1"),
+    "redeem": ("points.credited.v1", "points.redeemed.v1", "points.expired.v1"),
+    "tiers": ("tier.changed.v1",),
+    "notifier": ("message.delivered.v1",),
+}
+"""Which service may say what."""
+
+decode_envelope = msgspec.json.Decoder(Envelope).decode
+decode_data: dict[str, Callable[[msgspec.Raw], Any]] = {
+    type_: msgspec.json.Decoder(struct).decode for type_, struct in DATA.items()
+}

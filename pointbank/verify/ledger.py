@@ -1,0 +1,186 @@
+"""The bank: every wallet replayed from its lines, and each posting against what asked for it and what was told of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pointbank.verify.books import Books, Follower
+from pointbank.verify.events import Envelope, PointsAccrued, Posted
+from pointbank.verify.matching import told
+from pointbank.verify.numbers import minor_per_point, money_of
+from pointbank.verify.wallet import Posting, WalletWalk
+
+TOLD = {
+    "earn": "points.credited.v1",
+    "earn_held": "points.credited.v1",
+    "redeem": "points.redeemed.v1",
+    "expire": "points.expired.v1",
+}
+"""Kinds of posting that are told, and how. Others come with their services."""
+EARNED = frozenset({"earn", "earn_held"})
+
+
+def binary(uuid: str) -> bytes:
+    """The 16 bytes of an id that stands in an event."""
+    return bytes.fromhex(uuid.replace("-", ""))
+
+
+class Bank:
+    """The ledger's side, and the side of the events about points."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._told = books.match(
+            "postings:told", 5, "each posting has one event, with the points, lots and balance of its lines",
+            ("type", "kind", "wallet", "member", "programme", "points", "effective_at", "posted_at", "balance", "lots"),
+            ours="the ledger", theirs="the events",
+        )  # fmt: skip
+        self._known = books.match(
+            "postings:once", 1, "each posting id is kept once, for the wallet, kind and points of its lines",
+            ("wallet", "kind", "points"), ours="the ledger", theirs="the posting ids",
+        )  # fmt: skip
+        self._posted = books.match(
+            "accruals:posted", 1, "each accrual that the bank heard is posted once, lot by lot",
+            ("kind", "wallet", "member", "programme", "bill", "effective_at", "points", "lots"),
+            ours="the events", theirs="the ledger",
+        )  # fmt: skip
+        self._redeemed = books.match(
+            "redemptions", 3, "each redemption has its posting, and each redeeming posting its redemption",
+            ("redemption", "wallet", "points", "effective_at"), ours="the redemptions", theirs="the ledger",
+        )  # fmt: skip
+        self._dead = 0
+
+    # ---- the side of the ledger
+
+    async def walk(self) -> None:
+        """Every wallet with its lines and lots."""
+        books, snapshot = self._books, self._books.snapshot
+        self._chain = books.check(
+            "ledger:chain", 4, "seq has no gap, posted_at rises, each hash is that of its bytes"
+        )
+        self._balances = books.check(
+            "ledger:balances", 2, "each wallet's buckets are the sums of its lines, and sum to zero"
+        )
+        self._lots = books.check(
+            "ledger:lots", 3, "each line names its lot; each lot holds what its lines left in it"
+        )
+        self._born = books.check("wallets:born", 5, "each wallet is its member's, as members gave it out")
+        self._wallets = Follower(snapshot, "ledger.sql", "wallets")
+        self._lot_rows = Follower(snapshot, "ledger.sql", "lots")
+        current: WalletWalk | None = None
+        async for page in snapshot.pages("ledger.sql", "lines"):
+            books.progress("ledger lines")
+            last = page[-1]["wallet_id"]
+            await self._wallets.fill(last)
+            await self._lot_rows.fill(last)
+            self._chain.compared += len(page)
+            for row in page:
+                wallet_id = row[0]
+                if current is None or current.wallet_id != wallet_id:
+                    if current is not None:
+                        self._finish(current)
+                    current = WalletWalk(wallet_id)
+                current.line(row)
+        if current is not None:
+            self._finish(current)
+        await self._without_lines()
+        async for page in snapshot.pages("ledger.sql", "postings"):
+            for row in page:
+                self._known.theirs(tuple(row))
+        async for page in snapshot.pages("ledger.sql", "redemptions"):
+            for redemption_id, posting_id, wallet_id, points, effective_at, *_ in page:
+                self._redeemed.ours((posting_id, redemption_id, wallet_id, points, effective_at))
+
+    def _finish(self, walk: WalletWalk) -> None:
+        wallet = f"wallet {told(walk.wallet_id)}"
+        checks = {"chain": self._chain, "balances": self._balances, "lots": self._lots}
+        for where, problem in walk.problems:
+            checks[where].wrong(f"{wallet}: {problem}")
+        self._balances.compared += 1
+        rows = self._wallets.take(walk.wallet_id)
+        lots = self._lot_rows.take(walk.wallet_id)
+        self._lots.compared += len(lots)
+        for problem in walk.against_lots(lots):
+            self._lots.wrong(f"{wallet}: {problem}")
+        if len(rows) != 1:
+            self._balances.wrong(f"{wallet} has lines and no row")
+            return
+        row = rows[0]
+        for where, problem in walk.against_row(row):
+            checks[where].wrong(f"{wallet}: {problem}")
+        self._check_born(wallet, row)
+        expiries = {lot["lot_id"]: lot["expires_at"] for lot in lots}
+        for posting in walk.postings:
+            self._posting(walk.wallet_id, row, posting, expiries)
+
+    def _check_born(self, wallet: str, row: Any) -> None:
+        self._born.compared += 1
+        if (row["member_id"], row["programme"]) != (row["born_member_id"], row["born_programme"]):
+            self._born.wrong(
+                f"{wallet} is {row['member_id']}'s in {row['programme']}; "
+                f"members gave it to {row['born_member_id']} in {row['born_programme']}"
+            )
+
+    def _posting(self, wallet_id: bytes, row: Any, posting: Posting, expiries: dict[bytes, Any]) -> None:
+        kind = posting.kind
+        self._known.ours((posting.posting_id, wallet_id, kind, posting.points))
+        if kind in TOLD:
+            self._told.ours(
+                (
+                    posting.posting_id, TOLD[kind], kind, wallet_id, row["member_id"], row["programme"], posting.points,
+                    posting.effective_at, posting.posted_at, posting.balance,
+                    tuple([(lot_id, points) for lot_id, points, _ in posting.lots]),
+                )
+            )  # fmt: skip
+        if kind in EARNED:
+            self._posted.theirs(
+                (
+                    posting.posting_id, kind, wallet_id, row["member_id"], row["programme"], posting.source_id,
+                    posting.effective_at, posting.points,
+                    tuple([(lot_id, points, money, expiries.get(lot_id)) for lot_id, points, money in posting.lots]),
+                )
+            )  # fmt: skip
+        elif kind == "redeem":
+            self._redeemed.theirs(
+                (posting.posting_id, posting.source_id, wallet_id, posting.points, posting.effective_at)
+            )
+
+    async def _without_lines(self) -> None:
+        for lot in await self._lot_rows.rest():
+            self._lots.wrong(f"wallet {told(lot['wallet_id'])} has a lot and no line")
+        for row in await self._wallets.rest():
+            self._balances.compared += 1
+            wallet = f"wallet {told(row['wallet_id'])}"
+            for _, problem in WalletWalk(row["wallet_id"]).against_row(row):
+                self._balances.wrong(f"{wallet} without lines: {problem}")
+            self._check_born(wallet, row)
+
+    # ---- the side of the events
+
+    def on_accrued(self, n: int | None, envelope: Envelope, event: PointsAccrued) -> None:
+        """points.accrued: the bank posts it once it has heard it."""
+        heard = self._books.heard["earn", "redeem"]
+        if not heard.applied(n):
+            self._posted.check.note("dead letters" if n in heard.dead else "not heard yet")
+            return
+        per = minor_per_point(event.point_value, event.currency)
+        self._posted.ours(
+            (
+                binary(event.accrual_id), event.kind, binary(event.wallet_id), event.member_id, event.programme,
+                binary(event.bill_id), event.effective_at, event.points,
+                tuple([(binary(lot.lot_id), lot.points, money_of(lot.points, per), lot.expires_at) for lot in event.lots]),
+            )
+        )  # fmt: skip
+
+    def on_posted(self, n: int | None, envelope: Envelope, event: Posted) -> None:
+        """points.credited, points.redeemed, points.expired."""
+        moved = event.credited or event.redeemed or event.expired
+        balance = event.balance
+        self._told.theirs(
+            (
+                binary(event.posting_id), envelope.type, event.kind, binary(event.wallet_id), event.member_id, event.programme,
+                None if moved is None else moved.points, event.effective_at, event.posted_at,
+                (balance.available.points, balance.held.points, balance.reserved.points),
+                tuple([(binary(lot.lot_id), lot.points) for lot in event.lots]),
+            )
+        )  # fmt: skip

@@ -1,0 +1,114 @@
+"""Every event of a service, read once: its envelope checked, its place among those about its subject, its content handed on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from pointbank.verify.bills import Bills
+from pointbank.verify.books import Books
+from pointbank.verify.events import SAID_BY, Envelope, decode_data, decode_envelope
+from pointbank.verify.ledger import Bank, binary
+from pointbank.verify.members import Members
+from pointbank.verify.messages import Messages
+from pointbank.verify.outbox import OutboxWalk, Told
+from pointbank.verify.places import AT_ONCE, Places
+from pointbank.verify.streams import Copy
+from pointbank.verify.tiers import Tiers
+
+Handler = Callable[[int | None, Envelope, Any], None]
+
+
+class Listener:
+    """The side of the events: hands each to who compares it."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._check = books.check(
+            "events", 5, "each event is well-formed, its service's to say, and of this tenant"
+        )
+        members, bills, bank, tiers, messages = (
+            Members(books),
+            Bills(books),
+            Bank(books),
+            Tiers(books),
+            Messages(books),
+        )
+        self._tables = (bills, bank, tiers, messages, members)
+        self._on: dict[str, tuple[Handler, ...]] = {
+            "programme.activated.v1": (members.on_programme,),
+            "merchant.changed.v1": (members.on_merchant,),
+            "member.enrolled.v1": (members.on_enrolled,),
+            "card.issued.v1": (members.on_card,),
+            "bill.recorded.v1": (bills.on_answer,),
+            "bill.settled.v1": (bills.on_answer,),
+            "bill.rejected.v1": (bills.on_rejected,),
+            "points.accrued.v1": (bills.on_accrued, bank.on_accrued),
+            "points.credited.v1": (bank.on_posted, messages.on_credited),
+            "points.redeemed.v1": (bank.on_posted,),
+            "points.expired.v1": (bank.on_posted,),
+            "tier.changed.v1": (tiers.on_changed, messages.on_tier),
+            "message.delivered.v1": (messages.on_delivered,),
+        }
+
+    async def listen(self, service: str, copy: Copy) -> OutboxWalk:
+        """All events of a service; `copy` learns what Redis must hold of them."""
+        walk = OutboxWalk(self._books, service, watched=copy.n)
+        planned = await walk.open()
+        # A second walk names what differed; the places were right or wrong in the first.
+        parts = 0 if self._books.closed else 1 + planned // AT_ONCE
+        places = Places(self._books, service, part=0, parts=parts) if parts else None
+        async for events in walk.events():
+            self._books.progress(f"events of {service}")
+            for event in events:
+                self._hear(service, event, places)
+                if event.n is not None:
+                    copy.watch(event.n, event.payload)
+        if places is not None:
+            await places.close()
+        for part in range(1, parts):
+            await self._places(service, part, parts)
+        return walk
+
+    async def walk(self) -> None:
+        """The side of the tables, after all events."""
+        for tables in self._tables:
+            await tables.walk()
+
+    def _hear(self, service: str, event: Told, places: Places | None) -> None:
+        self._check.compared += 1
+        try:
+            envelope = decode_envelope(event.payload)
+            data = decode_data[envelope.type](envelope.data) if envelope.type in SAID_BY[service] else None
+        except msgspec.MsgspecError as error:
+            self._check.wrong(f"event {event.n} of {service}: {error}")
+            return
+        said = (envelope.source, envelope.tenantid)
+        if (
+            data is None
+            or said != (f"/{service}", self._books.tenant)
+            or binary(envelope.id) != event.event_id
+        ):
+            self._check.wrong(
+                f"event {event.n} of {service} is {envelope.type} {envelope.id} of {envelope.source} of {envelope.tenantid}"
+            )
+            return
+        if places is not None:
+            places.next(envelope, event.n)
+        for handler in self._on[envelope.type]:
+            handler(event.n, envelope, data)
+
+    async def _places(self, service: str, part: int, parts: int) -> None:
+        """Another walk over the same events for the places of the subjects of one more part."""
+        places = Places(self._books, service, part=part, parts=parts)
+        walk = OutboxWalk(self._books, service, quiet=True)
+        await walk.open()
+        async for events in walk.events():
+            for event in events:
+                try:
+                    places.next(decode_envelope(event.payload), event.n)
+                except msgspec.MsgspecError:
+                    continue  # told by the first walk
+        await places.close()

@@ -1,0 +1,122 @@
+"""Members, wallets, cards, merchants and programmes: each told once, and learned by who must know it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pointbank.verify.books import Books
+from pointbank.verify.events import CardIssued, Envelope, MemberEnrolled, MerchantChanged, ProgrammeActivated
+
+_sorted = msgspec.json.Encoder(order="sorted").encode
+
+LEARN_WALLETS = ("earn", "redeem", "tiers", "notifier")
+LEARN_PROGRAMMES = ("earn", "redeem", "tiers")
+
+
+class Members:
+    """The side of members' tables, and of what others learned; and the side of its events."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._enrolled = books.match(
+            "members:told", 5, "each member was enrolled by one event, with the wallets it has",
+            ("locale", "channel", "enrolled_at", "wallets"), ours="the members", theirs="the events",
+        )  # fmt: skip
+        self._cards = books.match(
+            "cards:told", 5, "each card was issued by one event", ("member", "wallet", "programme", "issued_at"),
+            ours="the cards", theirs="the events",
+        )  # fmt: skip
+        self._programmes = books.match(
+            "programmes:told", 5, "each activated version was told by one event, with its document",
+            ("activated_at", "document"), ours="the versions", theirs="the events",
+        )  # fmt: skip
+        self._merchants = books.match(
+            "merchants:told", 5, "each merchant is what its last event says", ("terminals",),
+            ours="the merchants", theirs="the events",
+        )  # fmt: skip
+        self._wallets_learned = books.match(
+            "wallets:learned", 1, "each wallet that a service heard of is known there, as its member's", ("member", "programme"),
+            ours="the events", theirs="the hearers",
+        )  # fmt: skip
+        self._programmes_learned = books.match(
+            "programmes:learned", 8, "each version that a service heard of is kept there, word for word", ("document",),
+            ours="the events", theirs="the hearers",
+        )  # fmt: skip
+        self._last_of_merchant: dict[str, tuple[int, tuple[str, ...]]] = {}
+
+    # ---- the side of the tables
+
+    async def walk(self) -> None:
+        """Everything that members keeps, and that others keep of it. After the events of members."""
+        books, snapshot = self._books, self._books.snapshot
+        cards = books.check("cards:digits", 8, "each card number ends in its check digit")
+        for code, version, activated_at, document in await snapshot.rows("members.sql", "programmes"):
+            self._programmes.ours(((code, version), activated_at, _sorted(msgspec.json.decode(document))))
+        async for page in snapshot.pages("members.sql", "members"):
+            books.progress("members")
+            for member_id, locale, channel, enrolled_at, wallets in page:
+                self._enrolled.ours((member_id, locale, channel, enrolled_at, tuple(wallets or ())))
+        async for page in snapshot.pages("members.sql", "cards"):
+            for card_id, member_id, wallet_id, programme, issued_at, number in page:
+                self._cards.ours((card_id, member_id, wallet_id, programme, issued_at))
+                cards.compared += 1
+                if not ends_in_check_digit(number):
+                    cards.wrong(f"card {card_id} does not end in its check digit")
+        for merchant, version, terminals in await snapshot.rows("members.sql", "merchants"):
+            self._merchants.ours(((merchant, version), tuple(sorted(terminals))))
+        for merchant, (version, terminals) in self._last_of_merchant.items():
+            self._merchants.theirs(((merchant, version), terminals))
+        await self._learned()
+
+    async def _learned(self) -> None:
+        snapshot = self._books.snapshot
+        async for page in snapshot.pages("members.sql", "learned_members"):
+            for hearer, wallet_id, member_id, programme in page:
+                self._wallets_learned.theirs(((hearer, wallet_id), member_id, programme))
+        for hearer, code, version, document in await snapshot.rows("members.sql", "learned_programmes"):
+            self._programmes_learned.theirs(((hearer, code, version), _sorted(msgspec.json.decode(document))))
+
+    # ---- the side of the events
+
+    def on_enrolled(self, n: int | None, envelope: Envelope, event: MemberEnrolled) -> None:
+        """member.enrolled."""
+        wallets = sorted(f"{wallet.programme} {wallet.wallet_id}" for wallet in event.wallets)
+        wallets.sort(key=lambda told: told.rpartition(" ")[2])
+        self._enrolled.theirs(
+            (event.member_id, event.locale, event.channel, event.enrolled_at, tuple(wallets))
+        )
+        for hearer in LEARN_WALLETS:
+            if self._books.heard["members", hearer].applied(n):
+                for wallet in event.wallets:
+                    programme = "" if hearer == "notifier" else wallet.programme
+                    self._wallets_learned.ours(((hearer, wallet.wallet_id), event.member_id, programme))
+
+    def on_card(self, n: int | None, envelope: Envelope, event: CardIssued) -> None:
+        """card.issued."""
+        self._cards.theirs(
+            (event.card_id, event.member_id, event.wallet_id, event.programme, event.issued_at)
+        )
+
+    def on_merchant(self, n: int | None, envelope: Envelope, event: MerchantChanged) -> None:
+        """merchant.changed."""
+        if event.version > self._last_of_merchant.get(event.merchant, (0, ()))[0]:
+            self._last_of_merchant[event.merchant] = event.version, tuple(sorted(event.terminals))
+
+    def on_programme(self, n: int | None, envelope: Envelope, event: ProgrammeActivated) -> None:
+        """programme.activated."""
+        document = _sorted(event.document)
+        self._programmes.theirs(((event.programme, event.version), event.activated_at, document))
+        for hearer in LEARN_PROGRAMMES:
+            if self._books.heard["members", hearer].applied(n):
+                self._programmes_learned.ours(((hearer, event.programme, event.version), document))
+
+
+def ends_in_check_digit(number: str) -> bool:
+    """Whether the last digit is the Luhn check digit of the others (ISO/IEC 7812-1)."""
+    total = 0
+    for place, digit in enumerate(reversed(number)):
+        value = int(digit)
+        if place % 2:
+            value = value * 2 - 9 * (value > 4)
+        total += value
+    return total % 10 == 0

@@ -1,0 +1,53 @@
+-- What members keeps, and what the others learned of it.
+
+-- name: programmes
+-- Every version that was ever activated.
+SELECT v.programme, v.version, v.activated_at, v.document::text AS document
+FROM members.programme_versions AS v
+WHERE v.activated_at IS NOT NULL;
+
+-- name: members
+-- Every member with the wallets of each.
+SELECT
+    m.member_id::text AS member_id, m.locale, m.channel, m.enrolled_at,
+    (
+        SELECT array_agg(w.programme || ' ' || w.wallet_id::text ORDER BY w.wallet_id)
+        FROM members.wallets AS w
+        WHERE w.member_id = m.member_id
+    ) AS wallets
+FROM members.members AS m;
+
+-- name: cards
+-- Every card that was issued.
+SELECT
+    c.card_id::text AS card_id, w.member_id::text AS member_id, c.wallet_id::text AS wallet_id, w.programme, c.issued_at, c.card_number
+FROM members.cards AS c
+JOIN members.wallets AS w ON w.wallet_id = c.wallet_id;
+
+-- name: merchants
+-- Every merchant as it is now.
+SELECT m.merchant, m.version, m.terminals FROM members.merchants AS m;
+
+-- name: without_wallet
+-- Members and wallets that do not belong together.
+SELECT w.wallet_id::text AS wallet_id FROM members.wallets AS w
+LEFT JOIN members.programme_versions AS v ON v.programme = w.programme AND v.activated_at IS NOT NULL
+WHERE v.programme IS NULL;
+
+-- name: learned_members
+-- Whose each wallet is, as each hearer keeps it.
+SELECT 'earn' AS hearer, w.wallet_id::text AS wallet_id, w.member_id::text AS member_id, w.programme FROM earn.wallets AS w
+UNION ALL
+SELECT 'redeem', w.wallet_id::text, w.member_id::text, w.programme FROM redeem.member_wallets AS w
+UNION ALL
+SELECT 'tiers', s.wallet_id::text, s.member_id::text, s.programme FROM tiers.standings AS s
+UNION ALL
+SELECT 'notifier', w.wallet_id::text, w.member_id::text, '' FROM notifier.wallets AS w;
+
+-- name: learned_programmes
+-- Each version of a programme, as each hearer keeps it.
+SELECT 'earn' AS hearer, p.programme, p.version, p.document::text AS document FROM earn.programmes AS p
+UNION ALL
+SELECT 'redeem', p.programme, p.version, p.document::text FROM redeem.programmes AS p
+UNION ALL
+SELECT 'tiers', p.programme, p.version, p.document::text FROM tiers.programmes AS p;

@@ -1,0 +1,22 @@
+-- A service's outbox and its cuts. The search path is not ours: {schema} is put in by the reader, from its own list.
+
+-- name: cuts
+-- Every cut, in order. Number 0 stands for the beginning.
+SELECT c.no, c.base, c.n, c.previous::text AS previous, c.snapshot::text AS snapshot, c.hash
+FROM {schema}.cuts AS c
+ORDER BY c.no;
+
+-- name: rows
+-- Everything that was said, in the order of the ids.
+SELECT o.id, o.xid::text::bigint AS xid, uuid_send(o.event_id) AS event_id, o.payload
+FROM {schema}.outbox AS o
+ORDER BY o.id;
+
+-- name: inbox
+-- What is still named in the inbox, by stream: up to the position, and above.
+SELECT
+    p.stream, p.applied_through, coalesce(min(i.n), 0) AS lowest, count(i.n) AS rows, coalesce(max(i.n), 0) AS highest,
+    count(i.n) FILTER (WHERE i.n <= p.applied_through) AS below
+FROM {schema}.positions AS p
+LEFT JOIN {schema}.inbox AS i ON i.stream = p.stream
+GROUP BY p.stream, p.applied_through;

@@ -1,0 +1,25 @@
+-- How many events there should be about each subject, where its row counts them.
+
+-- name: members
+-- Members, merchants and programmes.
+SELECT m.member_id::text AS subject, m.event_sequence AS last FROM members.members AS m
+UNION ALL
+SELECT t.merchant, t.version FROM members.merchants AS t
+UNION ALL
+SELECT p.code, p.event_sequence FROM members.programmes AS p WHERE p.event_sequence > 0;
+
+-- name: earn
+-- What was rejected; bills count with their decisions.
+SELECT r.subject, r.sequence AS last FROM earn.rejection_counts AS r WHERE r.sequence > 0;
+
+-- name: redeem
+-- Wallets.
+SELECT w.wallet_id::text AS subject, w.event_sequence AS last FROM redeem.wallets AS w WHERE w.event_sequence > 0;
+
+-- name: tiers
+-- Standings.
+SELECT s.wallet_id::text AS subject, s.sequence AS last FROM tiers.standings AS s WHERE s.sequence > 0;
+
+-- name: notifier
+-- A message is told once.
+SELECT d.message_id::text AS subject, 1 AS last FROM notifier.deliveries AS d WHERE d.state = 'delivered';

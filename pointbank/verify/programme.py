@@ -1,0 +1,271 @@
+"""A programme document as the oracle reads it: what a bill is worth, when points expire, which tier numbers reach."""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from pointbank.verify.numbers import minor_per_point, rounded
+
+MOMENT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One earning rule. `rate` is points per minor unit, `step` the minor units that count together."""
+
+    code: str
+    categories: frozenset[str] | None
+    earns: bool
+    held: bool
+    on_discounted: bool
+    rate: Fraction
+    step: int
+
+    def is_for(self, categories: Sequence[str]) -> bool:
+        """Whether a line of these categories is this rule's."""
+        return self.categories is None or not self.categories.isdisjoint(categories)
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A step of the ladder; the first has no entry."""
+
+    code: str
+    name: Mapping[str, str]
+    multiplier: Fraction
+    entry: Mapping[str, Any]
+    benefits: tuple[str, ...]
+
+
+class Line(NamedTuple):
+    """What counts of a bill's line."""
+
+    categories: Sequence[str]
+    amount_minor: int
+    discount_minor: int
+
+
+class Worth(NamedTuple):
+    """What a bill is worth: by line (rule, outcome, amount, points), by rule (rule, timing, amount, counted, exact points)."""
+
+    points: int
+    available: int
+    held: int
+    multiplier: Fraction
+    tried: tuple[str, ...]
+    lines: tuple[tuple[str | None, str, int, int | None], ...]
+    by_rule: tuple[tuple[str, str, int, int, Fraction], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """One activated version of a programme."""
+
+    code: str
+    version: int
+    activated_at: datetime
+    currency: str
+    point_value: str
+    zone: ZoneInfo
+    backdating: timedelta | None
+    rules: tuple[Rule, ...]
+    mode: str
+    at: str
+    when: str
+    expiry: Mapping[str, Any]
+    lifecycle: str
+    extra_months: int
+    ladder: tuple[Tier, ...]
+    ranks: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def per_point(self) -> Fraction:
+        """Minor units per point."""
+        return minor_per_point(self.point_value, self.currency)
+
+    def multiplier(self, tier: str | None) -> Fraction:
+        """The rate of a tier; of the first where this ladder does not know it; 1 without a ladder."""
+        if not self.ladder:
+            return Fraction(1)
+        return self.ladder[self.ranks.get(tier or "", 0)].multiplier
+
+    def worth(self, lines: Sequence[Line], total_minor: int, tier: str | None) -> Worth:
+        """What these lines are worth to a member of that tier; without lines the total counts as one."""
+        multiplier = self.multiplier(tier)
+        by_line = self.at == "line"
+        tried, judged = 0, []
+        sums: dict[int, list[int]] = {}
+        points = [0, 0]
+        for line in lines or (Line((), total_minor, 0),):
+            number = next((k for k, rule in enumerate(self.rules) if rule.is_for(line.categories)), None)
+            outcome, own = self._outcome(number, line), 0
+            if outcome == "earned":
+                assert number is not None
+                rule = self.rules[number]
+                units = line.amount_minor - line.amount_minor % rule.step
+                kept = sums.setdefault(number, [0, 0])
+                kept[0] += line.amount_minor
+                kept[1] += units
+                if by_line:
+                    own = self._points(units * rule.rate, multiplier)
+                    points[rule.held] += own
+            tried = max(tried, len(self.rules) if number is None else number + 1)
+            code = None if number is None else self.rules[number].code
+            judged.append((code, outcome, line.amount_minor, own if by_line else None))
+        by_rule = []
+        exact = [Fraction(0), Fraction(0)]
+        for number in sorted(sums):
+            rule, (amount, units) = self.rules[number], sums[number]
+            if not by_line:
+                units = amount - amount % rule.step
+            earned = units * rule.rate
+            exact[rule.held] += earned
+            by_rule.append((rule.code, "hold" if rule.held else "now", amount, units, earned))
+        if by_line:
+            available, whole = points[False], sum(points)
+        else:
+            whole = self._points(exact[False] + exact[True], multiplier)
+            available = self._points(exact[False], multiplier) if exact[True] else whole
+        return Worth(
+            whole,
+            available,
+            whole - available,
+            multiplier,
+            tuple(rule.code for rule in self.rules[:tried]),
+            tuple(judged),
+            tuple(by_rule),
+        )
+
+    def _outcome(self, number: int | None, line: Line) -> str:
+        if number is None:
+            return "unmatched"
+        rule = self.rules[number]
+        if not rule.earns:
+            return "skipped"
+        return "discounted" if line.discount_minor and not rule.on_discounted else "earned"
+
+    def _points(self, exact: Fraction, multiplier: Fraction) -> int:
+        if self.when == "after_multiplier":
+            return rounded(self.mode, exact * multiplier)
+        return rounded(self.mode, rounded(self.mode, exact) * multiplier)
+
+    def local_day(self, at: datetime) -> date:
+        """The calendar day of a moment, where the programme lives."""
+        return at.astimezone(self.zone).date()
+
+    def expires_rightly(self, earned_at: datetime, expires_at: datetime | None) -> bool:
+        """Whether points earned then expire at that moment: the first one after their last usable day."""
+        return _expires_rightly(self, self.local_day(earned_at), expires_at)
+
+    def last_usable_day(self, earned_on: date) -> date | None:
+        """The last day on which points earned that day can be spent; None: any."""
+        if self.expiry["policy"] == "never":
+            return None
+        years, month = divmod(earned_on.month - 1 + self.expiry["months"], 12)
+        year, month = earned_on.year + years, month + 1
+        length = monthrange(year, month)[1]
+        to_end = self.expiry.get("round_to") == "month_end"
+        return date(year, month, length if to_end else min(earned_on.day, length))
+
+    def rank_reached(self, numbers: Mapping[str, int]) -> int:
+        """The highest tier that these numbers are enough for."""
+        return max((k for k, tier in enumerate(self.ladder) if meets(tier.entry, numbers)), default=0)
+
+    def status_until(self, rank: int, year: int) -> datetime | None:
+        """When a tier reached in that year is over: after the end of the next, and the extra months; None: never."""
+        if rank == 0 or self.lifecycle == "lifetime":
+            return None
+        years, month = divmod(self.extra_months, 12)
+        return datetime(year + 2 + years, month + 1, 1, tzinfo=self.zone).astimezone(UTC)
+
+
+@lru_cache(maxsize=65_536)
+def _expires_rightly(terms: Terms, earned_on: date, expires_at: datetime | None) -> bool:
+    last = terms.last_usable_day(earned_on)
+    if last is None or expires_at is None:
+        return last is None and expires_at is None
+    return terms.local_day(expires_at - MOMENT) <= last < terms.local_day(expires_at)
+
+
+def meets(condition: Mapping[str, Any], numbers: Mapping[str, int]) -> bool:
+    """Whether numbers meet a condition tree; an empty one is always met."""
+    for name, asked in condition.items():
+        if name == "all":
+            if not all(meets(part, numbers) for part in asked):
+                return False
+        elif name == "any":
+            if not any(meets(part, numbers) for part in asked):
+                return False
+        elif numbers.get(name, 0) < asked["gte"]:
+            return False
+    return True
+
+
+def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]) -> Terms:
+    """A version from its document; what is left out, or null, has the contract's default."""
+    head = document["programme"]
+    earning = document.get("earning") or {}
+    rounding = earning.get("rounding") or {}
+    tiers = document.get("tiers") or {}
+    ladder = tuple(_tier(tier) for tier in tiers.get("ladder") or ())
+    days = head.get("backdating_days")
+    return Terms(
+        code=head["code"],
+        version=version,
+        activated_at=activated_at,
+        currency=head["currency"],
+        point_value=head["point_value"],
+        zone=ZoneInfo(head["time_zone"]),
+        backdating=None if days == "unlimited" else timedelta(days=30 if days is None else days),
+        rules=tuple(
+            sorted_by_priority(
+                [_rule(rule) for rule in earning.get("rules") or ()], earning.get("rules") or ()
+            )
+        ),
+        mode=rounding.get("mode") or "floor",
+        at=rounding.get("at") or "bill",
+        when=rounding.get("when") or "after_multiplier",
+        expiry=document.get("expiry") or {"policy": "never"},
+        lifecycle=tiers.get("lifecycle") or "calendar_year",
+        extra_months=tiers.get("extra_months") or 0,
+        ladder=ladder,
+        ranks={tier.code: k for k, tier in enumerate(ladder)},
+    )
+
+
+def sorted_by_priority(rules: Sequence[Rule], written: Sequence[Mapping[str, Any]]) -> list[Rule]:
+    """The rules as they are tried: highest priority first, ties as written."""
+    order = sorted(range(len(rules)), key=lambda k: (-(written[k].get("priority") or 0), k))
+    return [rules[k] for k in order]
+
+
+def _rule(rule: Mapping[str, Any]) -> Rule:
+    rate = rule.get("rate")
+    categories = (rule.get("match") or {}).get("categories")
+    discounted = rule.get("on_discounted")
+    return Rule(
+        code=rule["code"],
+        categories=None if categories is None else frozenset(categories),
+        earns=rule["action"] == "earn",
+        held=rule.get("timing") == "hold",
+        on_discounted=discounted is None or discounted,
+        rate=Fraction(rate["points"]) / rate["per_minor"] if rate else Fraction(0),
+        step=rate["per_minor"] if rate and rate.get("whole_steps") else 1,
+    )
+
+
+def _tier(tier: Mapping[str, Any]) -> Tier:
+    return Tier(
+        tier["code"],
+        tier["name"],
+        Fraction(tier.get("multiplier") or "1"),
+        tier.get("entry") or {},
+        tuple(tier.get("benefits") or ()),
+    )

@@ -1,0 +1,63 @@
+"""All checks in their order, over one snapshot; and once more over what differed, to name it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from pointbank.verify.books import Books, Progress
+from pointbank.verify.database import Snapshot
+from pointbank.verify.hearing import check_hearing
+from pointbank.verify.listener import Listener
+from pointbank.verify.report import Report
+from pointbank.verify.settled import check_settled
+from pointbank.verify.streams import Copy, compare_entries, compare_head
+from pointbank.verify.topology import SERVICES
+
+
+async def check_all(
+    report: Report,
+    snapshot: Snapshot,
+    redis: Redis,
+    copies: dict[str, Copy],
+    *,
+    journal: Path | None,
+    progress: Progress,
+) -> None:
+    """Everything that can be held against everything else. `copies` were read before the snapshot."""
+    books = Books(report.tenant, snapshot, report, progress)
+    await books.load()
+    await check_settled(report, snapshot, journal)
+    listener = Listener(books)
+    planned = await _listen(books, listener, redis, copies)
+    await check_hearing(books, planned)
+    await listener.walk()
+    different = [matching for matching in books.matchings.values() if not matching.close()]
+    if different:
+        progress("what differs")
+        books.closed = True
+        again = Listener(books)
+        for service in SERVICES:
+            await again.listen(service, Copy.nothing())
+        await again.walk()
+        for matching in different:
+            matching.explain()
+
+
+async def _listen(books: Books, listener: Listener, redis: Redis, copies: dict[str, Copy]) -> dict[str, int]:
+    heads = books.check(
+        "streams:heads", 6, "each stream is published as far as its head says, under PostgreSQL's hash"
+    )
+    entries = books.check(
+        "streams:entries", 6, "each entry that a stream still holds is what PostgreSQL said, without holes"
+    )
+    planned = {}
+    for service in SERVICES:
+        copy = copies[service]
+        walk = await listener.listen(service, copy)
+        planned[service] = walk.planned
+        compare_head(heads, service, copy, walk.planned, walk.hash_at_watched)
+        await compare_entries(entries, redis, copy, walk.planned)
+        copy.digests.clear()
+    return planned
