@@ -78,38 +78,6 @@ SELECT k.merchant, k.bill_ref, k.content_hash
 FROM unnest(:merchants::text[], :bill_refs::text[]) AS wanted (merchant, bill_ref)
 JOIN bill_keys AS k ON k.merchant = wanted.merchant AND k.bill_ref = wanted.bill_ref;
 
--- name: write_bills!
--- New bills, with the first decision about each.
-WITH recorded AS (
-    INSERT INTO bills (
-        bill_id, recorded_at, merchant, bill_ref, terminal, cashier, channel, occurred_at, currency, total_minor,
-        identity_kind, identity, programmes, lines, recorded_event_id, stream_id, source, event_id)
-    SELECT
-        b.bill_id, :recorded_at, b.merchant, b.bill_ref, b.terminal, b.cashier, b.channel, b.occurred_at, b.currency,
-        b.total_minor, b.identity_kind, b.identity, string_to_array(b.programmes, ','), b.lines::json,
-        b.recorded_event_id, b.stream_id, b.source, b.event_id
-    FROM unnest(
-        :bill_ids::uuid[], :merchants::text[], :bill_refs::text[], :terminals::text[], :cashiers::text[],
-        :channels::text[], :occurred_ats::timestamptz[], :currencies::text[], :totals_minor::bigint[],
-        :identity_kinds::text[], :identities::bytea[], :programmes::text[], :lines::text[],
-        :recorded_event_ids::uuid[], :stream_ids::text[], :sources::text[], :event_ids::text[]
-    ) AS b (
-        bill_id, merchant, bill_ref, terminal, cashier, channel, occurred_at, currency, total_minor, identity_kind,
-        identity, programmes, lines, recorded_event_id, stream_id, source, event_id)
-)
-INSERT INTO decisions (bill_id, n, status, decided_at, recorded_at, sequence, decision)
-SELECT d.bill_id, 1, d.status, :decided_at::timestamptz, :recorded_at::timestamptz, d.sequence, d.decision::json
-FROM unnest(:bill_ids::uuid[], :statuses::text[], :sequences::int[], :decisions::text[]) AS d (
-    bill_id, status, sequence, decision);
-
--- name: write_accruals!
--- What bills are worth, by wallet.
-INSERT INTO accruals (bill_id, wallet_id, kind, accrual_id, points)
-SELECT a.bill_id, a.wallet_id, a.kind, a.accrual_id, a.points
-FROM unnest(
-    :bill_ids::uuid[], :wallet_ids::uuid[], :kinds::text[], :accrual_ids::uuid[], :points::bigint[]
-) AS a (bill_id, wallet_id, kind, accrual_id, points);
-
 -- name: first_answers
 -- How the bills with these references were answered first.
 SELECT
@@ -179,14 +147,6 @@ UPDATE waiting AS w
 SET kind = a.kind, key = a.key, ready = false
 FROM unnest(:bill_ids::uuid[], :kinds::text[], :keys::text[]) AS a (bill_id, kind, key)
 WHERE w.bill_id = a.bill_id;
-
--- name: write_decisions!
--- Further decisions about bills.
-INSERT INTO decisions (bill_id, n, status, decided_at, recorded_at, sequence, decision)
-SELECT d.bill_id, d.n, d.status, :decided_at::timestamptz, :recorded_at::timestamptz, d.sequence, d.decision::json
-FROM unnest(
-    :bill_ids::uuid[], :ns::smallint[], :statuses::text[], :sequences::int[], :decisions::text[]
-) AS d (bill_id, n, status, sequence, decision);
 
 -- name: end_waiting!
 -- These bills are settled.

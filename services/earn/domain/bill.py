@@ -10,7 +10,7 @@ from msgspec import Meta
 from services.earn.domain.body import explain, not_a_bill
 from services.earn.domain.limits import MAX_LINES, MAX_MINOR, is_code, normal_quantity
 from shared.errors import FieldError, Refusal
-from shared.identity import KINDS, Identity, identify
+from shared.identity import KINDS, Identity, hashed, identify
 from shared.money import CURRENCIES
 
 Minor = Annotated[int, Meta(ge=0, le=MAX_MINOR)]
@@ -31,7 +31,9 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     tax_minor: Minor = 0
 
 
-class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A bill as it stands in JSON, its texts not looked at yet."""
+
     merchant: str
     bill_ref: Annotated[str, Meta(min_length=1, max_length=128)]
     occurred_at: Annotated[datetime, Meta(tz=True)]
@@ -45,7 +47,7 @@ class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     programmes: Annotated[tuple[str, ...], Meta(min_length=1, max_length=50)] | None = None
 
 
-class RecordBill(msgspec.Struct, frozen=True, kw_only=True):
+class RecordBill(msgspec.Struct, frozen=True):
     """The command, by whatever way the bill came. `lines_json` are the lines' canonical bytes, as they are kept;
     `content_hash` is over the whole content (README.md has the form): equal hashes, equal bills."""
 
@@ -68,7 +70,7 @@ class TotalMismatch(Refusal):
     code = "total_mismatch"
 
 
-_decode = msgspec.json.Decoder(_Body).decode
+_decode = msgspec.json.Decoder(Body).decode
 _decode_lines = msgspec.json.Decoder(tuple[Line, ...]).decode
 _encode = msgspec.json.Encoder().encode
 _KINDS = frozenset(KINDS)
@@ -83,51 +85,45 @@ def read_bill(data: bytes | msgspec.Raw, identity_key: bytes) -> RecordBill:
     if b"null" in raw or b"\\u0000" in raw:
         raw = explain(raw)  # null means left out; it comes back without
     try:
-        body = _decode(raw)
+        bill = command(_decode(raw), identity_key)
     except (ValueError, RecursionError) as error:  # MsgspecError is a ValueError
         explain(raw)
         raise not_a_bill(str(error)) from error  # the explainer found nothing: its rules and these differ
-    return _command(raw, body, identity_key)
+    return bill
 
 
-def _command(raw: bytes, body: _Body, identity_key: bytes) -> RecordBill:
+def command(body: Body, identity_key: bytes) -> RecordBill:
+    """The bill in its canonical form. ValueError where a text is not as it must be; refuses a wrong identity."""
     lines = body.lines
     if not _codes_are_codes(body) or body.currency not in CURRENCIES:
-        explain(raw)
-        raise not_a_bill("a code or the currency is malformed")
-    if len({line.line_id for line in lines}) != len(lines):
-        explain(raw)
-        raise not_a_bill("two lines have the same line_id")
+        raise ValueError("a code or the currency is malformed")
+    if len(lines) > 1 and len({line.line_id for line in lines}) != len(lines):
+        raise ValueError("two lines have the same line_id")
     for line in lines:
         if line.quantity is not None and normal_quantity(line.quantity) != line.quantity:
-            lines = _with_normal_quantities(raw, lines)
+            lines = _with_normal_quantities(lines)
             break
-    at = body.occurred_at
     try:
-        at = at.astimezone(UTC)
-    except OverflowError:
-        explain(raw)
-        raise
-    identity = None if body.member is None else _identity(raw, body.member, identity_key)
-    programmes = body.programmes and tuple(sorted(set(body.programmes)))
+        at = body.occurred_at.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("the time lies outside the calendar") from error
     return recorded_bill(
-        merchant=body.merchant,
-        bill_ref=body.bill_ref,
-        terminal=body.terminal,
-        cashier=body.cashier,
-        channel=body.channel,
-        occurred_at=at,
-        identity=identity,
-        currency=body.currency,
-        total_minor=body.total_minor,
-        programmes=programmes,
-        lines_json=_encode(lines),
-        lines=lines,
+        body.merchant,
+        body.bill_ref,
+        body.terminal,
+        body.cashier,
+        body.channel,
+        at,
+        None if body.member is None else _identity(body.member, identity_key),
+        body.currency,
+        body.total_minor,
+        None if body.programmes is None else tuple(sorted(set(body.programmes))),
+        _encode(lines),
+        lines,
     )
 
 
 def recorded_bill(
-    *,
     merchant: str,
     bill_ref: str,
     terminal: str | None,
@@ -159,23 +155,23 @@ def recorded_bill(
         )
     )
     return RecordBill(
-        merchant=merchant,
-        terminal=terminal,
-        cashier=cashier,
-        bill_ref=bill_ref,
-        channel=channel,
-        occurred_at=occurred_at,
-        identity=identity,
-        currency=currency,
-        total_minor=total_minor,
-        programmes=programmes,
-        lines=_decode_lines(lines_json) if lines is None else lines,
-        lines_json=lines_json,
-        content_hash=sha256(head + b"\n" + lines_json).digest(),
+        merchant,
+        terminal,
+        cashier,
+        bill_ref,
+        channel,
+        occurred_at,
+        identity,
+        currency,
+        total_minor,
+        programmes,
+        _decode_lines(lines_json) if lines is None else lines,
+        lines_json,
+        sha256(head + b"\n" + lines_json).digest(),
     )
 
 
-def _codes_are_codes(body: _Body) -> bool:
+def _codes_are_codes(body: Body) -> bool:
     if not is_code(body.merchant):
         return False
     if body.terminal is not None and not is_code(body.terminal):
@@ -189,21 +185,25 @@ def _codes_are_codes(body: _Body) -> bool:
     return body.programmes is None or all(map(is_code, body.programmes))
 
 
-def _with_normal_quantities(raw: bytes, lines: tuple[Line, ...]) -> tuple[Line, ...]:
+def _with_normal_quantities(lines: tuple[Line, ...]) -> tuple[Line, ...]:
     normal = []
     for line in lines:
-        quantity = line.quantity and normal_quantity(line.quantity)
+        quantity = None if line.quantity is None else normal_quantity(line.quantity)
         if quantity is None and line.quantity is not None:
-            explain(raw)
-            raise not_a_bill("a quantity is malformed")
+            raise ValueError("a quantity is malformed")
         normal.append(msgspec.structs.replace(line, quantity=quantity))
     return tuple(normal)
 
 
-def _identity(raw: bytes, member: dict[str, str], identity_key: bytes) -> Identity:
+def _identity(member: dict[str, str], identity_key: bytes) -> Identity:
     if not member.keys() <= _KINDS:
-        explain(raw)
-        raise not_a_bill("an identity of an unknown kind")
+        raise ValueError("an identity of an unknown kind")
+    if len(member) == 1:
+        [(kind, value)] = member.items()
+        try:
+            return Identity(kind, hashed(identity_key, kind, value))  # type: ignore[arg-type]  # of the kinds, above
+        except Refusal:
+            pass  # said again below, with its pointer
     return identify(identity_key, member)
 
 

@@ -114,13 +114,15 @@ def admit(bill: RecordBill, facts: Facts, now: datetime) -> None:
     if bill.occurred_at > now + FUTURE:
         raise OccurredInFuture("The bill lies more than 5 minutes in the future.", pointer="/occurred_at")
     member = None if bill.identity is None else facts.members.get(bill.identity.hash)
-    reasons = set()
+    reasons: list[str] = []
     for programme in _concerned(bill, member, facts):
         versions = facts.programmes.get(programme)
-        reason = versions and _passed_over(bill, version_at(versions, bill.occurred_at), now)
-        if not reason:
+        if versions is None:
             return
-        reasons.add(reason)
+        reason = _passed_over(bill, version_at(versions, bill.occurred_at), now)
+        if reason is None:
+            return
+        reasons.append(reason)
     if "occurred_too_early" in reasons:
         raise OccurredTooEarly(
             "The bill happened before the backdating window of its programme.", pointer="/occurred_at"

@@ -255,6 +255,7 @@ async def _record(
     else:
         late = set()
     made: list[bills_store.Recording] = []
+    decisions: list[tuple[UUID, int, int, Decision]] = []
     accruals: list[tuple[UUID, UUID, str, UUID, int]] = []
     for ask in new:
         bill_id, bill, item = ask.bill_id, ask.bill, ask.item
@@ -263,27 +264,28 @@ async def _record(
         else:
             decision = judge(bill, latest if bill_id in late else facts, now, uuid7)
             accruals += accrual_rows(bill_id, decision)
-        told = decision.told()
+        subject = str(bill_id)
         recorded_event_id = tell(
             tx,
             item,
             BillRecorded,
             bill_id=bill_id,
+            subject=subject,
             bill=bill,
             decision=decision,
-            accruals=told,
+            accruals=decision.told(),
             entry=ask.entry,
             sequence=1,
         )
         following = tell_accruals(
-            tx, item, bill_id=bill_id, bill=bill, decision=decision, now=now, sequence=2
+            tx, item, bill_id=bill_id, subject=subject, bill=bill, decision=decision, now=now, sequence=2
         )
-        tx.audit("bill.record", f"bill/{bill_id}", item=item)
-        made.append(
-            bills_store.Recording(bill_id, bill, decision, following - 1, recorded_event_id, *ask.entry)
-        )
+        tx.audit("bill.record", f"bill/{subject}", item=item)
+        made.append(bills_store.Recording(bill_id, bill, recorded_event_id, *ask.entry))
+        decisions.append((bill_id, 1, following - 1, decision))
         batch.outcomes[ask.place] = _done(ask, decision)
-    await bills_store.write_bills(tx.db, made, decided_at=now, recorded_at=recorded_at)
+    await bills_store.write_bills(tx.db, made, recorded_at=recorded_at)
+    await bills_store.write_decisions(tx.db, decisions, decided_at=now, recorded_at=recorded_at)
     await bills_store.write_accruals(tx.db, accruals)
     if waits:
         rows = [

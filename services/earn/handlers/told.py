@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -22,13 +21,17 @@ def tell(
     kind: type[BillRecorded] | type[BillSettled],
     *,
     bill_id: UUID,
+    subject: str,
     bill: RecordBill,
     decision: Decision,
-    accruals: Sequence[BillAccrual],
+    accruals: tuple[BillAccrual, ...],
     entry: tuple[str | None, str | None, str | None],
     sequence: int,
 ) -> UUID:
-    """Says what became of the bill; gives the event's id. `entry`: stream id, source and id of the till's event."""
+    """Says what became of the bill; gives the event's id. `entry`: stream id, source and id of the till's event.
+
+    `subject` is the bill_id as text: writing one out costs as much as deciding a line.
+    """
     stream_id, source, event_id = entry
     return tx.emit(
         kind(
@@ -37,12 +40,12 @@ def tell(
             merchant=bill.merchant,
             bill_ref=bill.bill_ref,
             occurred_at=bill.occurred_at,
-            accruals=tuple(accruals),
+            accruals=accruals,
             stream_id=stream_id,
             source=source,
             event_id=event_id,
         ),
-        subject=str(bill_id),
+        subject=subject,
         sequence=sequence,
         item=item,
     )
@@ -53,6 +56,7 @@ def tell_accruals(
     item: Item[Any],
     *,
     bill_id: UUID,
+    subject: str,
     bill: RecordBill,
     decision: Decision,
     now: datetime,
@@ -82,7 +86,7 @@ def tell_accruals(
                         ),
                     ),
                 ),
-                subject=str(bill_id),
+                subject=subject,
                 sequence=sequence,
                 item=item,
             )

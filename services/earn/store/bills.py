@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -17,12 +17,10 @@ CLOCK_SKEW = timedelta(hours=1)
 
 
 class Recording(NamedTuple):
-    """A new bill with its decision, as it is to be written. `entry_id`, `source`, `event_id`: the till's, or None."""
+    """A new bill as it is to be written. `entry_id`, `source`, `event_id`: the till's, or None."""
 
     bill_id: UUID
     bill: RecordBill
-    decision: Decision
-    sequence: int
     recorded_event_id: UUID
     entry_id: str | None
     source: str | None
@@ -37,97 +35,81 @@ class Judgement(NamedTuple):
     decision: Decision
 
 
-async def write_bills(
-    db: Connection, made: Sequence[Recording], *, decided_at: datetime, recorded_at: datetime
-) -> None:
-    """The bills, with their first decision."""
-    columns: tuple[list[Any], ...] = tuple([] for _ in range(20))
-    for bill_id, bill, decision, sequence, recorded_event_id, entry_id, source, event_id in made:
-        kind, identity = bill.identity if bill.identity is not None else (None, None)
-        row = (
-            bill_id,
-            bill.merchant,
-            bill.bill_ref,
-            bill.terminal,
-            bill.cashier,
-            bill.channel,
-            bill.occurred_at,
-            bill.currency,
-            bill.total_minor,
-            kind,
-            identity,
-            None if bill.programmes is None else ",".join(bill.programmes),
-            bill.lines_json.decode(),
-            recorded_event_id,
-            entry_id,
-            source,
-            event_id,
-            decision.status,
-            sequence,
-            encode_decision(decision).decode(),
-        )
-        for column, value in zip(columns, row, strict=True):
-            column.append(value)
-    await queries.write_bills(
-        db,
-        decided_at=decided_at,
-        recorded_at=recorded_at,
-        **dict(zip(_BILL_COLUMNS, columns, strict=True)),
-    )
-
+# These go by COPY: half of a batch's work would be the encoding of arrays for one INSERT ... SELECT FROM unnest.
 
 _BILL_COLUMNS = (
-    "bill_ids",
-    "merchants",
-    "bill_refs",
-    "terminals",
-    "cashiers",
-    "channels",
-    "occurred_ats",
-    "currencies",
-    "totals_minor",
-    "identity_kinds",
-    "identities",
+    "bill_id",
+    "recorded_at",
+    "merchant",
+    "bill_ref",
+    "terminal",
+    "cashier",
+    "channel",
+    "occurred_at",
+    "currency",
+    "total_minor",
+    "identity_kind",
+    "identity",
     "programmes",
     "lines",
-    "recorded_event_ids",
-    "stream_ids",
-    "sources",
-    "event_ids",
-    "statuses",
-    "sequences",
-    "decisions",
+    "recorded_event_id",
+    "stream_id",
+    "source",
+    "event_id",
 )
+_DECISION_COLUMNS = ("bill_id", "n", "status", "decided_at", "recorded_at", "sequence", "decision")
+_ACCRUAL_COLUMNS = ("bill_id", "wallet_id", "kind", "accrual_id", "points")
 
 
-async def write_accruals(db: Connection, rows: Sequence[tuple[UUID, UUID, str, UUID, int]]) -> None:
-    """(bill, wallet, kind, accrual, points) of each accrual."""
-    if not rows:
-        return
-    bill_ids, wallet_ids, kinds, accrual_ids, points = zip(*rows, strict=True)
-    await queries.write_accruals(
-        db, bill_ids=bill_ids, wallet_ids=wallet_ids, kinds=kinds, accrual_ids=accrual_ids, points=points
-    )
+async def write_bills(db: Connection, made: Sequence[Recording], *, recorded_at: datetime) -> None:
+    """New bills."""
+    records = []
+    for bill_id, bill, recorded_event_id, entry_id, source, event_id in made:
+        kind, identity = bill.identity if bill.identity is not None else (None, None)
+        records.append(
+            (
+                bill_id,
+                recorded_at,
+                bill.merchant,
+                bill.bill_ref,
+                bill.terminal,
+                bill.cashier,
+                bill.channel,
+                bill.occurred_at,
+                bill.currency,
+                bill.total_minor,
+                kind,
+                identity,
+                bill.programmes,
+                bill.lines_json.decode(),
+                recorded_event_id,
+                entry_id,
+                source,
+                event_id,
+            )
+        )
+    await db.copy_records_to_table("bills", records=records, columns=_BILL_COLUMNS)
 
 
 async def write_decisions(
     db: Connection,
-    rows: Sequence[tuple[UUID, int, int, Decision]],
+    made: Iterable[tuple[UUID, int, int, Decision]],
     *,
     decided_at: datetime,
     recorded_at: datetime,
 ) -> None:
-    """(bill, n, sequence, decision) of each further decision."""
-    await queries.write_decisions(
-        db,
-        bill_ids=[bill_id for bill_id, _, _, _ in rows],
-        ns=[n for _, n, _, _ in rows],
-        sequences=[sequence for _, _, sequence, _ in rows],
-        statuses=[decision.status for _, _, _, decision in rows],
-        decisions=[encode_decision(decision).decode() for _, _, _, decision in rows],
-        decided_at=decided_at,
-        recorded_at=recorded_at,
-    )
+    """(bill, n, sequence of its last event, decision) of each."""
+    records = [
+        (bill_id, n, decision.status, decided_at, recorded_at, sequence, encode_decision(decision).decode())
+        for bill_id, n, sequence, decision in made
+    ]
+    await db.copy_records_to_table("decisions", records=records, columns=_DECISION_COLUMNS)
+
+
+async def write_accruals(db: Connection, rows: Sequence[tuple[UUID, UUID, str, UUID, int]]) -> None:
+    """(bill, wallet, kind, accrual, points) of each accrual."""
+    if rows:
+        await db.copy_records_to_table("accruals", records=rows, columns=_ACCRUAL_COLUMNS)
 
 
 def recorded_between(bill_id: UUID) -> tuple[datetime, datetime]:

@@ -98,17 +98,17 @@ def _bill(row: Any) -> RecordBill:
     identity = None if row["identity"] is None else Identity(row["identity_kind"], row["identity"])
     programmes = None if row["programmes"] is None else tuple(row["programmes"])
     return recorded_bill(
-        merchant=row["merchant"],
-        bill_ref=row["bill_ref"],
-        terminal=row["terminal"],
-        cashier=row["cashier"],
-        channel=row["channel"],
-        occurred_at=row["occurred_at"],
-        identity=identity,
-        currency=row["currency"],
-        total_minor=row["total_minor"],
-        programmes=programmes,
-        lines_json=row["lines"].encode(),
+        row["merchant"],
+        row["bill_ref"],
+        row["terminal"],
+        row["cashier"],
+        row["channel"],
+        row["occurred_at"],
+        identity,
+        row["currency"],
+        row["total_minor"],
+        programmes,
+        row["lines"].encode(),
     )
 
 
