@@ -125,6 +125,8 @@ def _check_envelope(envelope: _Envelope, tenant: str) -> None:
     for name in ("id", "source", "requestid"):
         if "\0" in (getattr(envelope, name) or ""):
             raise FieldType("This text has a NUL character.", pointer=f"/{name}")
+    if bytes(envelope.data) == b"null":
+        raise FieldMissing("This attribute is required.", pointer="/data")
     if envelope.specversion != "1.0":
         raise FieldType("CloudEvents 1.0 is read here.", pointer="/specversion")
     if envelope.tenantid and envelope.tenantid != tenant:

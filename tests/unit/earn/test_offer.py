@@ -1,0 +1,163 @@
+"""What a till offers is read whole or refused by name, and a payment card's number never comes through."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.earn.domain.offer import Offered, Spoiled, read_offer
+from shared.identity import with_check_digit
+from tests.unit.earn.test_bill import BILL
+
+KEY = b"k" * 32
+
+
+def event(data: Any = BILL, **more: Any) -> bytes:
+    return msgspec.json.encode(
+        {
+            "specversion": "1.0",
+            "id": "RM-T03-20261122-00841",
+            "source": "/pos/riyadh-mall/T03",
+            "type": "bill.completed.v1",
+            "data": data,
+            **more,
+        }
+    )
+
+
+def read(raw: bytes | None) -> Offered | Spoiled:
+    return read_offer(raw, tenant="acme", identity_key=KEY)
+
+
+def spoiled(raw: bytes | None) -> Spoiled:
+    found = read(raw)
+    assert isinstance(found, Spoiled)
+    return found
+
+
+def code_of(raw: bytes | None) -> str:
+    found = read(raw)
+    return found.refusal.code if isinstance(found, Spoiled) else ""
+
+
+def test_a_bill_is_offered_under_the_tills_own_id() -> None:
+    offered = read(event(requestid="r-1", time="not a time", somethingelse={"a": [1]}))
+    assert isinstance(offered, Offered)
+    assert (offered.source, offered.event_id, offered.request_id) == (
+        "/pos/riyadh-mall/T03",
+        "RM-T03-20261122-00841",
+        "r-1",
+    )
+    assert offered.bill.total_minor == 10500
+
+
+def test_null_attributes_are_left_out_ones() -> None:
+    assert code_of(event(tenantid=None, requestid=None, subject=None)) == ""
+    assert code_of(event(id=None)) == "field_missing"
+
+
+def test_a_refused_entry_is_told_with_what_could_be_read() -> None:
+    found = spoiled(event({**BILL, "total_minor": 1}, requestid="r-2"))
+    assert (found.refusal.code, found.merchant, found.bill_ref) == (
+        "total_mismatch",
+        "riyadh-mall",
+        "RM-T03-20261122-00841",
+    )
+    assert (found.source, found.event_id, found.request_id) == (
+        "/pos/riyadh-mall/T03",
+        "RM-T03-20261122-00841",
+        "r-2",
+    )
+    bare = spoiled(event([], id=7, source=""))
+    assert (bare.source, bare.event_id, bare.merchant, bare.bill_ref) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (None, "field_missing"),
+        (b"", "not_json"),
+        (b"{", "not_json"),
+        (b'{"id":"a","id2":"\\ud800"}', "not_json"),
+        (b'{"id":"\xff"}', "not_utf8"),
+        (b"7", "field_type"),
+        (event(type="bill.imagined.v1"), "type_unknown"),
+        (event(tenantid="other"), "tenant_mismatch"),
+        (event(specversion="0.3"), "field_type"),
+        (event(id=""), "field_type"),
+        (event(id=7), "field_type"),
+        (event(source="a\0b"), "field_type"),
+        (event("text"), "field_type"),
+        (event(None), "field_missing"),
+        (b" " * (1 << 20) + b"{}", "body_too_large"),
+    ],
+)
+def test_what_is_no_event_has_its_code(raw: bytes | None, code: str) -> None:
+    assert code_of(raw) == code
+
+
+CARDS = [
+    "4111111111111111",
+    "4111 1111 1111 1111",
+    "4111-1111-1111-1111",
+    "3782-822463-10005",
+    "378282246310005",
+]
+
+
+@pytest.mark.parametrize("card", CARDS)
+@pytest.mark.parametrize("escaped", [False, True])
+def test_a_card_is_found_however_it_is_written(card: str, escaped: bool) -> None:
+    raw = event({**BILL, "bill_ref": f"ref {card}"})
+    if escaped:
+        raw = raw.replace(card.encode(), "".join(f"\\u{ord(character):04x}" for character in card).encode())
+    found = spoiled(raw)
+    assert (found.refusal.code, found.source, found.bill_ref) == ("payment_card_number", None, None)
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_a_card_is_found_in_what_is_refused_for_another_reason(card: str) -> None:
+    digits = card.replace(" ", "").replace("-", "")
+    assert code_of(event({**BILL, "pan": card})) == "payment_card_number"
+    assert code_of(event({**BILL, "pan": int(digits)})) == "payment_card_number"
+    assert code_of(event({**BILL, card: 1})) == "payment_card_number"
+    assert code_of(event(BILL, type="card.seen.v1", note=card)) == "payment_card_number"
+    assert code_of(b'{"pan": "' + card.encode()) == "payment_card_number"
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_an_article_number_may_look_like_a_card(card: str) -> None:
+    lines = [{**BILL["lines"][0], "sku": card}, BILL["lines"][1]]
+    assert code_of(event({**BILL, "lines": lines})) == ""
+
+
+def test_ids_and_traces_are_no_cards() -> None:
+    uuid = "4111111e-1111-4111-8111-411111111111"
+    assert code_of(event({**BILL, "member": {"member_id": uuid}})) == ""
+    assert code_of(event(traceparent="00-4111111111111111411111111111111a-00f067aa0ba902b7-01")) == ""
+    assert code_of(event({**BILL, "bill_ref": "413-20261122-00841"})) == ""
+
+
+@given(st.text("0123456789", min_size=14, max_size=14), st.sampled_from(["cashier", "bill_ref", "terminal"]))
+def test_no_visa_number_gets_through(digits: str, field: str) -> None:
+    card = with_check_digit("4" + digits)
+    assert code_of(event({**BILL, field: card})) == "payment_card_number"
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_make_the_reader_fail(raw: bytes) -> None:
+    assert isinstance(read(raw), Spoiled)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(JSON)
+def test_no_json_makes_the_reader_fail(document: Any) -> None:
+    assert isinstance(read(msgspec.json.encode(document)), Spoiled)
+    assert isinstance(read(event(document)), Spoiled)
