@@ -85,6 +85,15 @@ FROM (
     FOR NO KEY UPDATE
 ) AS w;
 
+-- name: meet
+-- Who takes part in redemptions, with their wallets, locked, and open lots: see the function in migrations/0001_redeem.sql.
+-- The columns from wallet_id on are those of domain.ledger.Wallet, in its order.
+SELECT *
+FROM meet(
+    :programmes::text[], :member_ids::uuid[], :identity_kinds::text[], :identity_hashes::bytea[], :merchants::text[],
+    :terminals::text[], :credited::uuid[], :most_lots::int
+);
+
 -- name: spendable_lots
 -- Of each wallet: the open lots that are past their expiry, and the first in its consumption order that make up what is needed.
 -- The columns are those of domain.ledger.Lot, in its order.
@@ -259,24 +268,6 @@ posted AS (
 SELECT
     (SELECT count(*) FROM counted) AS wallets,
     (SELECT count(*) FROM taken) AS lots;
-
--- name: parties
--- Who takes part in each redemption asked for, in the order asked: the member's wallet, the programme's version in force,
--- the merchant and its terminal, as far as they are known here.
-SELECT
-    coalesce(a.member_id, i.member_id) IS NOT NULL AS member_named,
-    w.wallet_id,
-    (SELECT max(p.version) FROM programmes AS p WHERE p.programme = a.programme) AS version,
-    m.merchant IS NOT NULL AS merchant_known,
-    a.terminal IS NULL OR a.terminal = ANY(m.terminals) AS terminal_known
-FROM unnest(
-    :programmes::text[], :member_ids::uuid[], :identity_kinds::text[], :identity_hashes::bytea[], :merchants::text[],
-    :terminals::text[]
-) WITH ORDINALITY AS a (programme, member_id, kind, hash, merchant, terminal, k)
-LEFT JOIN identities AS i ON a.hash = i.hash AND a.kind = i.kind
-LEFT JOIN member_wallets AS w ON w.member_id = coalesce(a.member_id, i.member_id) AND a.programme = w.programme
-LEFT JOIN merchants AS m ON a.merchant = m.merchant
-ORDER BY a.k;
 
 -- name: programme$
 -- The document of a programme's version.

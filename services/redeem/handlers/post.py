@@ -42,22 +42,21 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
     outcomes: dict[int, Outcome] = {}
     accruals = [(k, item.command) for k, item in enumerate(items) if isinstance(item.command, PointsAccrued)]
     redemptions = [(k, item.command) for k, item in enumerate(items) if isinstance(item.command, Redeem)]
-    asked = await _agree(tx, redemptions, outcomes) if redemptions else {}
     if accruals:
         await _claim(tx, accruals, outcomes)
-
-    needed = {command.wallet_id for k, command in accruals if k not in outcomes}
-    needed.update(one.wallet_id for one in asked.values())
-    if not needed:
+    credited = {command.wallet_id for k, command in accruals if k not in outcomes}
+    asked: dict[int, _Asked] = {}
+    if redemptions:
+        names = [postings.Asked.of(command) for _, command in redemptions]
+        parties, wallets, truncated = await postings.meet(tx.db, names, credited)
+        asked = await _agree(tx, redemptions, parties, outcomes)
+        now = tx.now()
+        if truncated:
+            await postings.load_lots(tx.db, wallets, _needs(asked, truncated), now)
+    elif credited:
+        wallets, now = await postings.lock(tx.db, credited), tx.now()
+    else:
         return [outcomes[k] for k in range(len(items))]
-    wallets = await postings.lock(tx.db, needed)
-    now = tx.now()
-    if asked:
-        needs: dict[UUID, tuple[int, str]] = {}
-        for one in asked.values():
-            points, _ = needs.get(one.wallet_id, (0, ""))
-            needs[one.wallet_id] = points + one.points, one.terms.consumption
-        await postings.load_lots(tx.db, wallets, needs, now)
 
     keys: list[postings.NewPosting] = []
     spent: list[postings.Redemption] = []
@@ -122,16 +121,12 @@ def _reused(accrual: PointsAccrued) -> IdReused:
 
 
 async def _agree(
-    tx: Tx, redemptions: Sequence[tuple[int, Redeem]], outcomes: dict[int, Outcome]
+    tx: Tx,
+    redemptions: Sequence[tuple[int, Redeem]],
+    parties: Sequence[postings.Party],
+    outcomes: dict[int, Outcome],
 ) -> dict[int, _Asked]:
     """Settles the redemptions that no wallet need be asked about, and gives the others with their terms and points."""
-    parties = await learned.parties(
-        tx.db,
-        [
-            learned.Asked(c.programme, c.member_id, c.identity_kind, c.identity_hash, c.merchant, c.terminal)
-            for _, c in redemptions
-        ],
-    )
     asked: dict[int, _Asked] = {}
     for (k, command), party in zip(redemptions, parties, strict=True):
         if (missing := _missing(command, party)) is not None:
@@ -151,7 +146,17 @@ async def _agree(
     return asked
 
 
-def _missing(command: Redeem, party: learned.Party) -> Refusal | None:
+def _needs(asked: dict[int, _Asked], truncated: set[UUID]) -> dict[UUID, tuple[int, str]]:
+    """How many points this batch spends of each of these wallets at most, and in which order."""
+    needs: dict[UUID, tuple[int, str]] = {}
+    for one in asked.values():
+        if one.wallet_id in truncated:
+            points, _ = needs.get(one.wallet_id, (0, ""))
+            needs[one.wallet_id] = points + one.points, one.terms.consumption
+    return needs
+
+
+def _missing(command: Redeem, party: postings.Party) -> Refusal | None:
     if party.version is None:
         return ProgrammeUnknown(f"There is no programme {command.programme}.", pointer="/programme")
     if not party.merchant_known:

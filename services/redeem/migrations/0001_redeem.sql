@@ -197,6 +197,151 @@ CREATE TABLE identities (
     PRIMARY KEY (hash, kind)
 );
 
+-- ---------------------------------------------------------------- one round trip before a redemption
+
+-- Names of redemptions -> who takes part in each (as far as they are known here), with the wallet, locked, and its open lots.
+-- `credited` wallets are locked with them, in the one order of ids, and come without lots. First it finds, then it locks,
+-- then it reads: three statements, each with a snapshot of its own, so that what is read is what the lock protects.
+-- At most `most_lots` lots come, the oldest; `lots_open` says how many there are.
+CREATE FUNCTION meet(
+    programmes text[],
+    member_ids uuid[],
+    identity_kinds text[],
+    identity_hashes bytea[],
+    merchants text[],
+    terminals text[],
+    credited uuid[],
+    most_lots int
+) RETURNS TABLE (
+    k bigint,
+    member_named boolean,
+    version int,
+    merchant_known boolean,
+    terminal_known boolean,
+    lots_open bigint,
+    lot_ids uuid[],
+    lot_accruals uuid[],
+    lot_sources uuid[],
+    lot_earned_ats timestamptz[],
+    lot_expires_ats timestamptz[],
+    lot_points bigint[],
+    lot_remaining bigint[],
+    lot_held bigint[],
+    lot_reserved bigint[],
+    wallet_id uuid,
+    programme text,
+    member_id uuid,
+    clock timestamptz,
+    status text,
+    issued bigint,
+    held bigint,
+    available bigint,
+    reserved bigint,
+    redeemed bigint,
+    expired bigint,
+    reversed bigint,
+    transferred bigint,
+    adjusted bigint,
+    debt bigint,
+    seq bigint,
+    event_sequence bigint,
+    head bytea,
+    last_posted_at timestamptz
+)
+LANGUAGE plpgsql
+ROWS 10
+AS $$
+#variable_conflict use_column
+DECLARE
+    found_wallets uuid[];
+    named boolean[];
+    versions int[];
+    merchants_known boolean[];
+    terminals_known boolean[];
+BEGIN
+    SELECT
+        array_agg(w.wallet_id ORDER BY a.k),
+        array_agg(coalesce(a.member_id, i.member_id) IS NOT NULL ORDER BY a.k),
+        array_agg((SELECT max(p.version) FROM programmes AS p WHERE p.programme = a.programme) ORDER BY a.k),
+        array_agg(m.merchant IS NOT NULL ORDER BY a.k),
+        array_agg(a.terminal IS NULL OR coalesce(a.terminal = ANY(m.terminals), false) ORDER BY a.k)
+    INTO found_wallets, named, versions, merchants_known, terminals_known
+    FROM unnest(meet.programmes, meet.member_ids, meet.identity_kinds, meet.identity_hashes, meet.merchants, meet.terminals)
+        WITH ORDINALITY AS a (programme, member_id, kind, hash, merchant, terminal, k)
+    LEFT JOIN identities AS i ON a.hash = i.hash AND a.kind = i.kind
+    LEFT JOIN member_wallets AS w ON w.member_id = coalesce(a.member_id, i.member_id) AND a.programme = w.programme
+    LEFT JOIN merchants AS m ON a.merchant = m.merchant;
+
+    PERFORM
+    FROM wallets AS w
+    WHERE w.wallet_id = ANY(found_wallets || meet.credited)
+    ORDER BY w.wallet_id
+    FOR NO KEY UPDATE;
+
+    RETURN QUERY
+    SELECT
+        a.k,
+        a.member_named,
+        a.version,
+        a.merchant_known,
+        a.terminal_known,
+        l.lots_open,
+        l.lot_ids,
+        l.lot_accruals,
+        l.lot_sources,
+        l.lot_earned_ats,
+        l.lot_expires_ats,
+        l.lot_points,
+        l.lot_remaining,
+        l.lot_held,
+        l.lot_reserved,
+        w.wallet_id,
+        w.programme,
+        w.member_id,
+        clock_timestamp(),
+        w.status,
+        w.issued,
+        w.held,
+        w.available,
+        w.reserved,
+        w.redeemed,
+        w.expired,
+        w.reversed,
+        w.transferred,
+        w.adjusted,
+        w.debt,
+        w.seq,
+        w.event_sequence,
+        w.head,
+        w.last_posted_at
+    FROM unnest(found_wallets, named, versions, merchants_known, terminals_known)
+        WITH ORDINALITY AS a (wallet_id, member_named, version, merchant_known, terminal_known, k)
+    FULL JOIN (
+        SELECT * FROM wallets WHERE wallet_id = ANY(found_wallets || meet.credited)
+    ) AS w ON a.wallet_id = w.wallet_id
+    LEFT JOIN LATERAL (
+        SELECT
+            max(o.lots_open) AS lots_open,
+            array_agg(o.lot_id) AS lot_ids,
+            array_agg(o.accrual_id) AS lot_accruals,
+            array_agg(o.source_id) AS lot_sources,
+            array_agg(o.earned_at) AS lot_earned_ats,
+            array_agg(o.expires_at) AS lot_expires_ats,
+            array_agg(o.points) AS lot_points,
+            array_agg(o.remaining) AS lot_remaining,
+            array_agg(o.held) AS lot_held,
+            array_agg(o.reserved) AS lot_reserved
+        FROM (
+            SELECT o.*, count(*) OVER () AS lots_open
+            FROM lots AS o
+            WHERE o.wallet_id = a.wallet_id AND o.open
+            ORDER BY o.earned_at, o.lot_id
+            LIMIT meet.most_lots
+        ) AS o
+    ) AS l ON a.k IS NOT NULL;
+END
+$$;
+
 -- ---------------------------------------------------------------- what may never change
 
 SELECT make_append_only('ledger');
@@ -228,3 +373,5 @@ GRANT UPDATE (expires_at, remaining, held, reserved) ON lots TO {{service_role}}
 GRANT UPDATE (status) ON redemptions TO {{service_role}};
 GRANT SELECT, INSERT, UPDATE ON merchants, member_wallets TO {{service_role}};
 GRANT SELECT, INSERT, UPDATE, DELETE ON identities TO {{service_role}};
+REVOKE ALL ON FUNCTION meet(text[], uuid[], text[], bytea[], text[], text[], uuid[], int) FROM public;
+GRANT EXECUTE ON FUNCTION meet(text[], uuid[], text[], bytea[], text[], text[], uuid[], int) TO {{service_role}};

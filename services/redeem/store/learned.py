@@ -3,51 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from services.redeem.store.sql import columns, queries
+from services.redeem.store.sql import queries
 from shared.db import Connection
 from shared.events import CardIssued, MemberEnrolled, MerchantChanged, ProgrammeActivated
 from shared.programme.compiled import CompiledProgramme, compile_programme
 
 _json = msgspec.json.Encoder().encode
-
-
-class Party(NamedTuple):
-    """What is known here of a redemption's member, programme, merchant and terminal."""
-
-    member_named: bool
-    wallet_id: UUID | None
-    version: int | None
-    merchant_known: bool
-    terminal_known: bool
-
-
-class Asked(NamedTuple):
-    """The names in a redemption: the member by id, or by the kind and hash of another identity."""
-
-    programme: str
-    member_id: UUID | None
-    identity_kind: str | None
-    identity_hash: bytes | None
-    merchant: str
-    terminal: str | None
-
-
-async def parties(db: Connection, asked: Sequence[Asked]) -> list[Party]:
-    """What is known here of each one's parties, in order."""
-    names = (
-        "programmes",
-        "member_ids",
-        "identity_kinds",
-        "identity_hashes",
-        "merchants",
-        "terminals",
-    )
-    return [Party(*row) for row in await queries.parties(db, **columns(names, asked))]
 
 
 async def programme(db: Connection, cache: dict[Any, Any], code: str, version: int) -> CompiledProgramme:

@@ -10,12 +10,51 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain.ledger import Line, Lot, Wallet
+from services.redeem.domain.redemption import Redeem
 from services.redeem.domain.spending import Posting
 from services.redeem.store.sql import columns, queries
 from shared.db import Connection
 from shared.events import PointsAccrued
 
 _astuple = msgspec.structs.astuple
+
+MOST_LOTS = 100
+"""Open lots that come with a wallet at once. Most members have fewer; for the others the needed ones are asked for."""
+
+COPY_FROM = 64
+"""Lines from which new lots and lines go in by COPY: two round trips more, and a third of the time for each row."""
+
+
+class Party(NamedTuple):
+    """What is known here of a redemption's member, programme, merchant and terminal."""
+
+    member_named: bool
+    wallet_id: UUID | None
+    version: int | None
+    merchant_known: bool
+    terminal_known: bool
+
+
+class Asked(NamedTuple):
+    """The names in a redemption: the member by id, or by the kind and hash of another identity."""
+
+    programme: str
+    member_id: UUID | None
+    identity_kind: str | None
+    identity_hash: bytes | None
+    merchant: str
+    terminal: str | None
+
+    @classmethod
+    def of(cls, command: Redeem) -> Asked:
+        return cls(
+            command.programme,
+            command.member_id,
+            command.identity_kind,
+            command.identity_hash,
+            command.merchant,
+            command.terminal,
+        )
 
 
 class Redemption(NamedTuple):
@@ -87,10 +126,40 @@ async def lock(db: Connection, wallet_ids: Iterable[UUID]) -> dict[UUID, Wallet]
     return {row[0]: Wallet(*row) for row in rows}
 
 
+async def meet(
+    db: Connection, asked: Sequence[Asked], credited: Iterable[UUID]
+) -> tuple[list[Party], dict[UUID, Wallet], set[UUID]]:
+    """Who takes part in redemptions, in order; all their wallets and the `credited`, locked; and those of the wallets
+    that have more open lots than were loaded."""
+    rows = await queries.meet(
+        db, **columns(_ASKED_COLUMNS, asked), credited=list(credited), most_lots=MOST_LOTS
+    )
+    parties: dict[int, Party] = {}
+    wallets: dict[UUID, Wallet] = {}
+    truncated: set[UUID] = set()
+    for row in rows:
+        k, named, version, merchant_known, terminal_known, lots_open, lot_ids, *rest = row
+        wallet_id: UUID | None = row["wallet_id"]
+        if k is not None:
+            parties[k] = Party(named, wallet_id, version, merchant_known, terminal_known)
+        if wallet_id is None or wallet_id in wallets:
+            continue
+        wallet = wallets[wallet_id] = Wallet(*rest[8:])
+        if lot_ids:
+            accruals, sources, earned, *numbers = rest[:8]
+            wallet.lots = [
+                Lot(lot_id, wallet_id, *columns_of_it)
+                for lot_id, *columns_of_it in zip(lot_ids, accruals, sources, earned, *numbers, strict=True)
+            ]
+            if lots_open > len(lot_ids):
+                truncated.add(wallet_id)
+    return [parties[k] for k in range(1, len(asked) + 1)], wallets, truncated
+
+
 async def load_lots(
     db: Connection, wallets: Mapping[UUID, Wallet], needs: Mapping[UUID, tuple[int, str]], now: datetime
 ) -> None:
-    """Gives each locked wallet the lots that a spending of so many points, in that consumption order, can touch."""
+    """Gives each locked wallet just the lots that a spending of so many points, in that consumption order, can touch."""
     rows = await queries.spendable_lots(
         db,
         wallet_ids=list(needs),
@@ -98,6 +167,8 @@ async def load_lots(
         earliest_expiry=[consumption == "earliest_expiry" for _, consumption in needs.values()],
         now=now,
     )
+    for wallet_id in needs:
+        wallets[wallet_id].lots = []
     for row in rows:
         wallets[row[1]].lots.append(Lot(*row))
 
@@ -111,9 +182,14 @@ async def write(
 ) -> None:
     """Writes what was posted to these locked wallets; raises Changed where one was not as it had been read."""
     posted = [wallet for wallet in wallets if wallet.lines]
+    if not posted:
+        return
     opened = [lot for wallet in posted for lot in wallet.opened]
     fresh = {lot.lot_id for lot in opened}
     taken = [lot for wallet in posted for lot in wallet.touched.values() if lot.lot_id not in fresh]
+    new_lots = [_astuple(lot) for lot in opened]
+    new_lines = [_astuple(line) for wallet in posted for line in wallet.lines]
+    copied = len(new_lines) >= COPY_FROM
     counted = await queries.post(
         db,
         **_wallet_columns(posted),
@@ -121,17 +197,28 @@ async def write(
         taken_remaining=[lot.remaining for lot in taken],
         taken_held=[lot.held for lot in taken],
         taken_reserved=[lot.reserved for lot in taken],
-        **columns(_LOT_COLUMNS, [_astuple(lot) for lot in opened]),
+        **columns(_LOT_COLUMNS, () if copied else new_lots),
         **columns(_POSTING_COLUMNS, postings),
         **columns(_REDEMPTION_COLUMNS, redemptions),
-        **columns(_LINE_COLUMNS, [_astuple(line) for wallet in posted for line in wallet.lines]),
+        **columns(_LINE_COLUMNS, () if copied else new_lines),
     )
     if counted["wallets"] != len(posted) or counted["lots"] != len(taken):
         raise Changed(
             f"{counted['wallets']} of {len(posted)} wallets, {counted['lots']} of {len(taken)} lots"
         )
+    if copied:
+        await db.copy_records_to_table("lots", records=new_lots, columns=Lot.__struct_fields__)
+        await db.copy_records_to_table("ledger", records=new_lines, columns=Line.__struct_fields__)
 
 
+_ASKED_COLUMNS = (
+    "programmes",
+    "member_ids",
+    "identity_kinds",
+    "identity_hashes",
+    "merchants",
+    "terminals",
+)
 _LOT_COLUMNS = (
     "lot_ids",
     "lot_wallets",

@@ -10,10 +10,14 @@ from uuid import UUID
 import pytest
 
 from services.redeem import api
+from services.redeem.domain.redemption import Redeem
+from services.redeem.domain.spending import consumption_order
+from services.redeem.store import postings
 from shared.events import CardIssued, MerchantChanged
 from shared.ids import uuid7
+from shared.messaging import FromJob, Item
 from tests.integration.redeem.conftest import Bank, accrued, asks
-from tests.support.facts import AT, activated
+from tests.support.facts import AT, activated, heard
 from tests.support.http import assert_problem
 
 NOTHING = {"points": 0, "money": {"amount_minor": 0, "currency": "SAR"}}
@@ -320,3 +324,76 @@ async def test_a_token_of_a_merchant_spends_there_only(bank: Bank) -> None:
     answer = await bank.redeem(asks(member, points=1), merchant="other-mall")
     assert_problem(answer, 403, "scope_missing")
     assert (await bank.redeem(asks(member, points=1), merchant="riyadh-mall")).status_code == 201
+
+
+@pytest.mark.parametrize("consumption", ["oldest_earned", "earliest_expiry"])
+async def test_a_wallet_of_many_lots_is_spent_in_order(bank: Bank, consumption: str) -> None:
+    # More than come with the wallet at once: the others are asked for.
+    wallet_id, soon = uuid7(), datetime(2040, 1, 1, tzinfo=UTC)
+    count = postings.MOST_LOTS + 50
+    gone = datetime.now(UTC) - timedelta(seconds=1)
+    last = AT + timedelta(days=1)
+    await bank.hear(
+        *[accrued(wallet_id, 10, at=AT + timedelta(seconds=n)) for n in range(count)],
+        accrued(wallet_id, 7, at=last, expires_at=gone),
+        accrued(wallet_id, 5, at=last, expires_at=soon),
+    )
+    async with bank.runtime.read() as db, db.transaction():
+        asked = [postings.Asked("nowhere", uuid7(), None, None, "riyadh-mall", None)]
+        parties, wallets, truncated = await postings.meet(db, asked, [wallet_id])
+        assert (parties[0].wallet_id, wallets[wallet_id].lots, truncated) == (None, [], set())
+        await postings.load_lots(db, wallets, {wallet_id: (25, consumption)}, datetime.now(UTC))
+    order = consumption_order(consumption)
+    lots = sorted(wallets[wallet_id].lots, key=order)
+    expected = {"oldest_earned": [10, 10, 10, 7], "earliest_expiry": [7, 5, 10, 10]}
+    assert [lot.points for lot in lots] == expected[consumption]
+    assert [lot.earned_at for lot in lots if lot.points == 10] == [
+        AT + timedelta(seconds=n) for n in range(expected[consumption].count(10))
+    ]
+
+
+async def test_a_member_with_many_lots_spends_them_all(bank: Bank) -> None:
+    count = postings.MOST_LOTS + 20
+    member = await bank.member(*[3] * count)
+    assert_problem(await bank.redeem(asks(member, points=3 * count + 1)), 409, "insufficient_points")
+    first = await bank.redeem(asks(member, points=4))
+    rest = await bank.redeem(asks(member, points=3 * count - 4))
+    assert (first.status_code, rest.status_code) == (201, 201)
+    wallet = await bank.wallet(member.wallet_id)
+    assert (wallet["available"], wallet["redeemed"]) == (0, 3 * count)
+
+
+async def test_accruals_and_redemptions_of_one_batch_count_in_their_order(bank: Bank) -> None:
+    member = await bank.member(10)
+
+    def redemption(points: int) -> Item[Redeem]:
+        return Item(
+            Redeem(
+                programme="shops",
+                member_id=member.member_id,
+                identity_kind=None,
+                identity_hash=None,
+                points=points,
+                money=None,
+                merchant="riyadh-mall",
+                terminal=None,
+                cashier=None,
+                channel=None,
+                bill_ref=None,
+            ),
+            FromJob("test"),
+            request_id="r",
+            actor="test",
+        )
+
+    items: list[Item[Any]] = [
+        redemption(15),
+        heard(accrued(member.wallet_id, 20)),
+        redemption(15),
+        redemption(16),
+        redemption(15),
+    ]
+    outcomes = await bank.runtime.lane.submit_many(items)
+    assert [type(outcome).__name__ for outcome in outcomes] == ["Refused", "Done", "Done", "Refused", "Done"]
+    assert [line["points"] for line in await bank.lines(member.wallet_id)] == [10, 20, 10, 5, 15]
+    assert (await bank.wallet(member.wallet_id))["available"] == 0

@@ -1,0 +1,150 @@
+"""What the database itself refuses, whatever the code does; and how it finds its way."""
+
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+
+from services.redeem.domain import spending
+from services.redeem.store import postings
+from services.redeem.store.sql import queries
+from shared.config import Settings
+from shared.db import database_of
+from shared.ids import uuid7
+from shared.tenants import Tenant
+from tests.integration.redeem.conftest import Bank, accrued
+
+HISTORY = ("ledger", "postings")
+
+
+async def partitions(bank: Bank, table: str) -> list[str]:
+    rows = await bank.auditor.fetch(
+        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = $1::regclass", f"redeem.{table}"
+    )
+    return [f"redeem.{table}", *(row[0] for row in rows)]
+
+
+@pytest.mark.parametrize("table", HISTORY)
+async def test_history_refuses_changes_even_by_its_owner(
+    bank: Bank, settings: Settings, tenant: Tenant, table: str
+) -> None:
+    await bank.hear(accrued(uuid7(), 1))
+    tables = await partitions(bank, table)
+    assert len(tables) > 3
+    admin = await asyncpg.connect(settings.postgres_dsn, database=database_of(tenant.code))
+    try:
+        for name in tables:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
+                await admin.execute(f"TRUNCATE {name}")
+        for change in (f"UPDATE redeem.{table} SET points = 2", f"DELETE FROM redeem.{table}"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
+                await admin.execute(change)
+    finally:
+        await admin.close()
+
+
+@pytest.mark.parametrize("table", HISTORY)
+async def test_the_service_has_no_right_to_change_history(bank: Bank, table: str) -> None:
+    async with bank.runtime.read() as db:
+        for name in await partitions(bank, table):
+            for change in (f"UPDATE {name} SET points = 2", f"DELETE FROM {name}", f"TRUNCATE {name}"):
+                with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
+                    await db.execute(change)
+
+
+@pytest.mark.parametrize(
+    ("change", "constraint"),
+    [
+        ("available = -1, issued = 1", "wallets_available_never_negative"),
+        ("available = available + 1", "wallets_buckets_sum_to_zero"),
+        ("held = -1, available = available + 1", "wallets_held_never_negative"),
+        ("reserved = -1, available = available + 1", "wallets_reserved_never_negative"),
+        ("issued = 1, available = 9, adjusted = -10", "wallets_issued_never_positive"),
+        ("debt = 1, available = available - 1", "wallets_debt_never_positive"),
+    ],
+)
+async def test_a_wallet_that_breaks_a_law_is_refused(bank: Bank, change: str, constraint: str) -> None:
+    wallet_id = uuid7()
+    await bank.hear(accrued(wallet_id, 10))
+    async with bank.runtime.read() as db:
+        with pytest.raises(asyncpg.CheckViolationError) as refused:
+            await db.execute(f"UPDATE wallets SET {change} WHERE wallet_id = $1", wallet_id)
+    assert refused.value.constraint_name == constraint
+
+
+@pytest.mark.parametrize(
+    ("change", "constraint"),
+    [
+        ("held = -1", "lots_parts_within_remaining"),
+        ("remaining = 11", "lots_remaining_within_points"),
+        ("reserved = 6, held = 5", "lots_parts_within_remaining"),
+    ],
+)
+async def test_a_lot_that_breaks_a_law_is_refused(bank: Bank, change: str, constraint: str) -> None:
+    wallet_id = uuid7()
+    await bank.hear(accrued(wallet_id, 10))
+    async with bank.runtime.read() as db:
+        with pytest.raises(asyncpg.CheckViolationError) as refused:
+            await db.execute(f"UPDATE lots SET {change} WHERE wallet_id = $1", wallet_id)
+    assert refused.value.constraint_name == constraint
+
+
+async def test_a_move_that_its_kind_does_not_allow_is_refused(bank: Bank) -> None:
+    wallet_id = uuid7()
+    await bank.hear(accrued(wallet_id, 10))
+    async with bank.runtime.read() as db:
+        with pytest.raises(asyncpg.CheckViolationError) as refused:
+            await db.execute(
+                "INSERT INTO ledger SELECT wallet_id, 2, posting_id, posted_at, effective_at, points, money_minor,"
+                " available_after, held_after, reserved_after, debt_after, lot_id, source_id, 'earn', 'available',"
+                " 'redeemed', hash FROM ledger WHERE wallet_id = $1",
+                wallet_id,
+            )
+    assert refused.value.constraint_name == "ledger_move_is_of_its_kind"
+
+
+async def test_a_wallet_that_changed_since_it_was_read_is_never_written(bank: Bank) -> None:
+    wallet_id = uuid7()
+    accrual, other = accrued(wallet_id, 10), accrued(wallet_id, 20)
+    await bank.hear(accrual)
+    async with bank.runtime.read() as db:
+        # Read without the lock's protection: the lock is gone with its transaction.
+        async with db.transaction():
+            wallets = await postings.lock(db, [wallet_id])
+        await bank.hear(other)
+        spending.credit(wallets[wallet_id], accrued(wallet_id, 1))
+        with pytest.raises(postings.Changed, match="0 of 1 wallets"):
+            async with db.transaction():
+                await postings.write(db, wallets.values())
+    wallet = await bank.wallet(wallet_id)
+    assert (wallet["available"], wallet["seq"]) == (30, 2)
+
+
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(node for child in plan.get("Plans", ()) for node in nodes(child))]
+
+
+async def test_reading_a_page_of_the_ledger_is_by_index_in_every_partition(bank: Bank) -> None:
+    async with bank.runtime.read() as db, db.transaction():
+        await db.execute("SET LOCAL enable_seqscan = off")  # the tables of a test are small
+        text = queries.texts()["ledger_page"]
+        plan = msgspec.json.decode(await db.fetchval(f"EXPLAIN (FORMAT JSON) {text}", uuid7(), 10, 5))[0][
+            "Plan"
+        ]
+    scans = [node for node in nodes(plan) if node.get("Relation Name", "").startswith("ledger")]
+    assert len(scans) >= 4
+    assert {node["Node Type"] for node in scans} == {"Index Scan"}
+    assert "Sort" not in {node["Node Type"] for node in nodes(plan)}
+
+
+async def test_updates_of_wallets_and_lots_stay_on_their_page(bank: Bank) -> None:
+    indexed = await bank.auditor.fetch(
+        "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = 'redeem.wallets'::regclass"
+    )
+    assert [row[0] for row in indexed] == ["redeem.wallets_pkey"]
+    named = await bank.auditor.fetch(
+        "SELECT a.attname FROM pg_index AS x JOIN pg_attribute AS a ON a.attrelid = x.indexrelid"
+        " WHERE x.indrelid = 'redeem.lots'::regclass"
+    )
+    assert {row[0] for row in named} == {"lot_id", "wallet_id", "earned_at"}
