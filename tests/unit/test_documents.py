@@ -1,0 +1,58 @@
+"""Documents that name something in the code name something that is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "deploy" / "README.md"]
+
+
+def test_every_test_that_the_invariants_name_exists() -> None:
+    text = (ROOT / "docs" / "invariants.md").read_text()
+    named = re.findall(r"`(tests/\S+\.py)::(test_\w+)`", text)
+    assert len(named) > 40
+    missing = [f"{path}::{name}" for path, name in named if not defined(ROOT / path, name)]
+    assert missing == []
+
+
+def defined(path: Path, name: str) -> bool:
+    return path.exists() and re.search(rf"^(async )?def {name}\(", path.read_text(), re.MULTILINE) is not None
+
+
+def test_each_of_the_ten_invariants_names_tests() -> None:
+    text = (ROOT / "docs" / "invariants.md").read_text()
+    parts = re.split(r"^## (\d+)\.", text, flags=re.MULTILINE)[1:]
+    assert parts[::2] == [str(number) for number in range(1, 11)]
+    assert min(part.count("::test_") for part in parts[1::2]) >= 3
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
+def test_a_decision_has_its_four_parts_on_thirty_lines(page: Path) -> None:
+    lines = page.read_text().splitlines()
+    assert len(lines) <= 30
+    assert lines[0].startswith("# ")
+    text = "\n".join(lines)
+    parts = [word for word in ("Context", "Decision", "Consequences", "Revisit when") if word not in text]
+    assert parts == []
+
+
+def test_the_index_lists_every_decision_by_its_title() -> None:
+    index = (ROOT / "docs" / "decisions" / "README.md").read_text()
+    listed = re.findall(r"^- \[(.+)\]\((\d{4}-\S+\.md)\)$", index, re.MULTILINE)
+    there = [(page.read_text().splitlines()[0].removeprefix("# "), page.name) for page in DECISIONS]
+    assert listed == there
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_make_targets_that_the_readme_names_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert {"run", "test", "up", "help"} <= named <= targets
