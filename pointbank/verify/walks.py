@@ -6,7 +6,9 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
+from pointbank.verify.acknowledged import Acknowledged
 from pointbank.verify.books import Books, Progress
+from pointbank.verify.catalogue import check_catalogue
 from pointbank.verify.database import Snapshot
 from pointbank.verify.hearing import check_hearing
 from pointbank.verify.listener import Listener
@@ -33,6 +35,12 @@ async def check_all(
     planned = await _listen(books, listener, redis, copies)
     await check_hearing(books, planned)
     await listener.walk()
+    acknowledged = Acknowledged(books)
+    if journal is None:
+        acknowledged.without_journal()
+    else:
+        await acknowledged.walk(journal)
+    await check_catalogue(books)
     different = [matching for matching in books.matchings.values() if not matching.close()]
     if different:
         progress("what differs")

@@ -1,0 +1,314 @@
+"""The tills' journal against the books: whatever was seen acknowledged is there, the same, and once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pointbank.verify.books import Books
+from pointbank.verify.decisions import KeptLine, decode_decision, decode_lines
+from pointbank.verify.journal import Tail
+
+AT_ONCE = 2_000
+_time = msgspec.json.Decoder(datetime).decode
+_encode = msgspec.json.Encoder().encode
+
+Entry = dict[str, Any]
+
+
+class Acknowledged:
+    """One journal, read once; its entries are held against the database in pages."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._bills = books.check(
+            "journal:bills", 1, "each bill that was seen answered is there, with that answer"
+        )
+        self._content = books.check(
+            "journal:content", 1, "each bill that was answered holds what the till sent"
+        )
+        self._redemptions = books.check(
+            "journal:redemptions", 1, "each redemption that was seen acknowledged is posted, once"
+        )
+        self._members = books.check(
+            "journal:members", 1, "each enrolment that was seen acknowledged is there"
+        )
+        self._poison = books.check("journal:poison", 9, "each entry that was no bill died once")
+        self._first: dict[tuple[str, str], str] = {}
+        """(source, id) of a till, or ("", key) by HTTP, -> the bill that it was first answered with."""
+        self._refused: set[tuple[str, str]] = set()
+        self._effects: dict[str, str] = {}
+        """Idempotency key -> what it made."""
+
+    def without_journal(self) -> None:
+        """There is none."""
+        for check in (self._bills, self._content, self._redemptions, self._members, self._poison):
+            check.why_not = "no journal was given"
+
+    async def walk(self, path: Path) -> None:
+        """Answers first, then what they were answers to."""
+        for page in _pages(Tail(path).lines(), _is_answer):
+            self._books.progress("the journal's answers")
+            await self._answers([entry for entry in page if entry["kind"] == "answered"])
+            acknowledged = [
+                entry for entry in page if entry["kind"] == "acknowledged" and entry["http_status"] < 300
+            ]
+            await self._http(acknowledged)
+            await self._placed([entry["entry"] for entry in page if entry["kind"] == "placed"])
+        for page in _pages(Tail(path).lines(), _has_bill):
+            self._books.progress("the journal's bills")
+            await self._sent(page)
+
+    # ---- answers
+
+    async def _answers(self, entries: list[Entry]) -> None:
+        rejected = {entry["reply"]: entry for entry in entries if entry["status"] == "rejected"}
+        codes = {row[0]: row[1] for row in await self._rows("rejections", list(rejected))}
+        for entry in entries:
+            if entry["status"] != "rejected":
+                continue
+            self._bills.compared += 1
+            if entry.get("source") is not None:
+                self._refused.add((entry["source"], entry["id"]))
+            if codes.get(entry["reply"]) != entry["code"]:
+                self._bills.wrong(
+                    f"{_who(entry)} was rejected with {entry['code']}, earn keeps {codes.get(entry['reply'])}"
+                )
+        taken = [entry for entry in entries if entry["status"] != "rejected"]
+        decisions = await self._decisions([entry["bill_id"] for entry in taken])
+        for entry in taken:
+            self._answer(
+                _who(entry),
+                (entry["source"], entry["id"]),
+                entry["bill_id"],
+                entry["status"],
+                sum(one["points"] + one["held"] for one in entry.get("accruals", ())),
+                decisions,
+                first=entry["event"] == "bill.recorded.v1",
+            )
+
+    def _answer(
+        self,
+        who: str,
+        key: tuple[str, str],
+        bill_id: str,
+        status: str,
+        points: int,
+        decisions: dict[str, list[tuple[int, str, int]]],
+        *,
+        first: bool,
+    ) -> None:
+        self._bills.compared += 1
+        before = self._first.setdefault(key, bill_id)
+        if before != bill_id:
+            self._bills.wrong(f"{who} was answered with bill {before}, and with {bill_id}")
+        made = decisions.get(bill_id)
+        if made is None:
+            self._bills.wrong(f"{who} was answered with bill {bill_id}, which is not there")
+        elif not any((status, points) == (kept, sum_) and (n == 1) == first for n, kept, sum_ in made):
+            self._bills.wrong(f"{who} was answered {status} with {points} points, decided was {made}")
+
+    async def _decisions(self, bill_ids: list[str]) -> dict[str, list[tuple[int, str, int]]]:
+        found: dict[str, list[tuple[int, str, int]]] = {}
+        for row in await self._rows("decisions", sorted(set(bill_ids))):
+            points = sum(judged.points for judged in decode_decision(row["decision"]).programmes)
+            found.setdefault(row["bill_id"], []).append((row["n"], row["status"], points))
+        return found
+
+    # ---- by HTTP
+
+    async def _http(self, entries: list[Entry]) -> None:
+        bills = [entry for entry in entries if entry["path"] == "/v1/bills"]
+        decisions = await self._decisions([entry["answer"]["bill_id"] for entry in bills])
+        for entry in bills:
+            told = entry["answer"]
+            points = sum(one["available"]["points"] + one["held"]["points"] for one in told["accruals"])
+            self._answer(
+                f"key {entry['key']}",
+                ("", entry["key"]),
+                told["bill_id"],
+                told["status"],
+                points,
+                decisions,
+                first=True,
+            )
+        await self._spent([entry for entry in entries if entry["path"] == "/v1/redemptions"])
+        await self._enrolled([entry for entry in entries if entry["path"] == "/v1/members"])
+
+    async def _spent(self, entries: list[Entry]) -> None:
+        found = {
+            row["redemption_id"]: row
+            for row in await self._rows(
+                "redemptions", [entry["answer"]["redemption_id"] for entry in entries]
+            )
+        }
+        for entry in entries:
+            self._redemptions.compared += 1
+            told = entry["answer"]
+            wanted = (
+                told["wallet_id"],
+                told["status"],
+                told["redeemed"]["points"],
+                told["redeemed"]["money"]["amount_minor"],
+            )
+            row = found.get(told["redemption_id"])
+            if self._effects.setdefault(entry["key"], told["redemption_id"]) != told["redemption_id"]:
+                self._redemptions.wrong(f"key {entry['key']} redeemed twice")
+            if row is None:
+                self._redemptions.wrong(
+                    f"redemption {told['redemption_id']} was acknowledged and is not there"
+                )
+            elif (row["wallet_id"], row["status"], row["points"], row["money_minor"]) != wanted:
+                self._redemptions.wrong(
+                    f"redemption {told['redemption_id']} was acknowledged as {wanted}, kept is {tuple(row)}"
+                )
+            elif row["posted"] != row["points"]:
+                self._redemptions.wrong(
+                    f"redemption {told['redemption_id']} took {row['points']} points, posted are {row['posted']}"
+                )
+
+    async def _enrolled(self, entries: list[Entry]) -> None:
+        kept = {
+            (row["member_id"], row["programme"], row["wallet_id"], row["card_number"])
+            for row in await self._rows("members", [entry["answer"]["member_id"] for entry in entries])
+        }
+        known = {row[0] for row in kept}
+        for entry in entries:
+            self._members.compared += 1
+            told = entry["answer"]
+            member_id = told["member_id"]
+            if self._effects.setdefault(entry["key"], member_id) != member_id:
+                self._members.wrong(f"key {entry['key']} enrolled twice")
+            if member_id not in known:
+                self._members.wrong(f"member {member_id} was acknowledged and is not there")
+            for wallet in told["wallets"]:
+                if (
+                    member_id,
+                    wallet["programme"],
+                    wallet["wallet_id"],
+                    wallet["card"]["card_number"],
+                ) not in kept:
+                    self._members.wrong(
+                        f"member {member_id}: wallet {wallet['wallet_id']} or its card is not there"
+                    )
+
+    # ---- what was sent
+
+    async def _sent(self, entries: list[Entry]) -> None:
+        wanted = []
+        for entry in entries:
+            key = (entry["source"], entry["id"]) if entry["kind"] == "offered" else ("", entry["key"])
+            bill_id = self._first.get(key)
+            if bill_id is None:
+                continue  # not answered, or refused
+            if key in self._refused:
+                self._content.note("ids that were offered with other content too")
+            else:
+                wanted.append((key, bill_id, entry["body"]))
+        found = {
+            row["bill_id"]: row
+            for row in await self._rows("bills", sorted({bill_id for _, bill_id, _ in wanted}))
+        }
+        for key, bill_id, body in wanted:
+            row = found.get(bill_id)
+            if row is None:
+                continue  # told with the answers
+            self._content.compared += 1
+            for field, sent, kept in _differences(body, row):
+                self._content.wrong(
+                    f"{' '.join(key).strip()}: {field} was sent as {sent}, bill {bill_id} has {kept}"
+                )
+
+    async def _placed(self, entries: list[str]) -> None:
+        died = {row["entry_id"]: row["n"] for row in await self._rows("dead_letters", entries)}
+        for entry in entries:
+            self._poison.compared += 1
+            if died.get(entry) != 1:
+                self._poison.wrong(f"entry {entry} died {died.get(entry, 0)} times")
+
+    async def _rows(self, query: str, ids: list[str]) -> list[Any]:
+        return await self._books.snapshot.rows("journal.sql", query, ids) if ids else []
+
+
+def _pages(entries: Iterator[Entry], wanted: Callable[[Entry], bool]) -> Iterator[list[Entry]]:
+    page: list[Entry] = []
+    for entry in entries:
+        if wanted(entry):
+            page.append(entry)
+            if len(page) == AT_ONCE:
+                yield page
+                page = []
+    if page:
+        yield page
+
+
+def _is_answer(entry: Entry) -> bool:
+    return entry["kind"] in {"answered", "acknowledged", "placed"}
+
+
+def _has_bill(entry: Entry) -> bool:
+    return "body" in entry and (
+        entry["kind"] == "offered" or (entry["kind"] == "called" and entry["path"] == "/v1/bills")
+    )
+
+
+def _who(entry: Entry) -> str:
+    return (
+        f"{entry.get('source')} {entry.get('id')}"
+        if entry.get("source") is not None
+        else f"entry {entry.get('entry')}"
+    )
+
+
+def _differences(body: Entry, row: Any) -> Iterator[tuple[str, Any, Any]]:
+    sent = _as_kept(body)
+    for field, value in sent.items():
+        kept = row[field] if field != "lines" else decode_lines(row["lines"])
+        if field == "programmes" and kept is not None:
+            kept = list(kept)
+        if value != kept:
+            yield field, value, kept
+
+
+def _as_kept(body: Entry) -> dict[str, Any]:
+    """A bill's body as earn keeps it."""
+    member = {kind: value for kind, value in (body.get("member") or {}).items() if value is not None}
+    programmes = body.get("programmes")
+    lines = tuple(
+        KeptLine(
+            line["line_id"],
+            line["amount_minor"],
+            line.get("sku"),
+            tuple(line.get("categories") or ()),
+            _quantity(line.get("quantity")),
+            line.get("discount_minor") or 0,
+            line.get("tax_minor") or 0,
+        )
+        for line in body["lines"]
+    )
+    return {
+        "merchant": body["merchant"],
+        "bill_ref": body["bill_ref"],
+        "terminal": body.get("terminal"),
+        "cashier": body.get("cashier"),
+        "channel": body.get("channel"),
+        "occurred_at": _time(_encode(body["occurred_at"])).astimezone(UTC),
+        "currency": body["currency"],
+        "total_minor": body["total_minor"],
+        "identity_kind": next(iter(member), None),
+        "programmes": sorted(set(programmes)) if programmes else None,
+        "lines": lines,
+    }
+
+
+def _quantity(text: str | None) -> str | None:
+    """The shortest decimal of the same value."""
+    if text is None:
+        return None
+    shortest = f"{Decimal(text):f}"
+    return shortest.rstrip("0").rstrip(".") if "." in shortest else shortest

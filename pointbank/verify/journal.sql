@@ -1,0 +1,49 @@
+-- What a till's journal is held against.
+
+-- name: bills
+-- These bills.
+SELECT
+    b.bill_id::text AS bill_id, b.merchant, b.bill_ref, b.terminal, b.cashier, b.channel, b.occurred_at, b.currency,
+    b.total_minor, b.identity_kind, b.programmes, b.lines::text AS lines, b.recorded_event_id::text AS recorded_event_id
+FROM unnest($1::uuid[]) AS u (bill_id)
+JOIN earn.bills AS b ON b.bill_id = u.bill_id;
+
+-- name: decisions
+-- The decisions about these bills.
+SELECT d.bill_id::text AS bill_id, d.n, d.status, d.decision::text AS decision
+FROM unnest($1::uuid[]) AS u (bill_id)
+JOIN earn.decisions AS d ON d.bill_id = u.bill_id;
+
+-- name: rejections
+-- Rejections that were told under these event ids.
+SELECT r.event_id::text AS event_id, r.code
+FROM earn.rejections AS r
+WHERE r.event_id = ANY($1::uuid[]);
+
+-- name: redemptions
+-- These redemptions, with what the ledger says of each.
+SELECT
+    r.redemption_id::text AS redemption_id, r.wallet_id::text AS wallet_id, r.status, r.points, r.money_minor,
+    (
+        SELECT coalesce(sum(l.points), 0)::bigint
+        FROM redeem.ledger AS l
+        WHERE l.wallet_id = r.wallet_id AND l.kind = 'redeem' AND l.source_id = r.redemption_id
+    ) AS posted
+FROM redeem.redemptions AS r
+WHERE r.redemption_id = ANY($1::uuid[]);
+
+-- name: members
+-- These members, with their wallets and cards.
+SELECT
+    m.member_id::text AS member_id, w.programme, w.wallet_id::text AS wallet_id, c.card_number
+FROM members.members AS m
+LEFT JOIN members.wallets AS w ON w.member_id = m.member_id
+LEFT JOIN members.cards AS c ON c.wallet_id = w.wallet_id
+WHERE m.member_id = ANY($1::uuid[]);
+
+-- name: dead_letters
+-- Those of these entries that died, and how often.
+SELECT d.entry_id, count(*) AS n
+FROM earn.dead_letters AS d
+WHERE d.stream = 'pos' AND d.entry_id = ANY($1::text[])
+GROUP BY d.entry_id;
