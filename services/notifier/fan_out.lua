@@ -1,6 +1,8 @@
 -- Appends events to subscribers' out streams, in order. KEYS: the streams. ARGV: the oldest id that a stream still keeps,
--- then for each event the number of its stream in KEYS and its bytes.
-for i = 2, #ARGV, 2 do
-    redis.call('XADD', KEYS[tonumber(ARGV[i])], 'MINID', '~', ARGV[1], '*', 'event', ARGV[i + 1])
+-- and the events as MessagePack, [number of the stream in KEYS, the event's text] each: one argument is packed faster
+-- than a thousand.
+local events = cmsgpack.unpack(ARGV[2])
+for _, event in ipairs(events) do
+    redis.call('XADD', KEYS[event[1]], 'MINID', '~', ARGV[1], '*', 'event', event[2])
 end
-return (#ARGV - 1) / 2
+return #events

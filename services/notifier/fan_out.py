@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib import resources
 
+import msgspec
 from redis.asyncio import Redis
 
 from shared.messaging.keys import Keys, till_of
+
+_pack = msgspec.msgpack.Encoder().encode
 
 KEPT_MS = 7 * 24 * 3600 * 1000
 """How long a till can come back and still find its replies."""
@@ -21,12 +24,14 @@ async def reply(redis: Redis, keys: Keys, replies: Sequence[tuple[str | None, by
     Done before the commit that remembers it, a reply is never lost; it may come twice, with the same event id.
     """
     numbers: dict[str, int] = {}
-    arguments: list[int | bytes] = [int(time.time() * 1000) - KEPT_MS]
-    for source, event in replies:
-        arguments.append(numbers.setdefault(keys.out(till_of(source)), len(numbers) + 1))
-        arguments.append(event)
+    events = [
+        # Lua's MessagePack knows no binary; our own events are JSON, so they are text.
+        (numbers.setdefault(keys.out(till_of(source)), len(numbers) + 1), event.decode())
+        for source, event in replies
+    ]
+    oldest = int(time.time() * 1000) - KEPT_MS
     append = redis.register_script(_script())
-    await append(keys=list(numbers), args=arguments)
+    await append(keys=list(numbers), args=[oldest, _pack(events)])
 
 
 @lru_cache(maxsize=1)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 
 from services.notifier import store
 from services.notifier.domain import goes_to_till, message_of
 from services.notifier.fan_out import reply
-from services.notifier.store import Caused, Settled
+from services.notifier.outgoing import outgoing
+from services.notifier.store import Made, Settled
 from shared.events import (
     BillRecorded,
     BillRejected,
@@ -22,6 +22,7 @@ from shared.events import (
     ProgrammeActivated,
     TierChanged,
 )
+from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Handlers, Item, Outcome, Tx
 
 Bill = BillRecorded | BillSettled | BillRejected
@@ -35,7 +36,7 @@ class Settle(msgspec.Struct, frozen=True):
 
 async def tell(tx: Tx, items: Sequence[Item[PointsCredited | TierChanged | Bill]]) -> list[Outcome]:
     """Makes a message of each event that has something to say, and passes tills' replies on before the commit."""
-    messages: list[Caused] = []
+    messages: list[Made] = []
     replies: list[tuple[str | None, bytes]] = []
     for item in items:
         event = item.command
@@ -44,10 +45,11 @@ async def tell(tx: Tx, items: Sequence[Item[PointsCredited | TierChanged | Bill]
                 replies.append((event.source, item.payload))
         elif (told := message_of(event)) is not None:
             assert item.event_id is not None, "messages tell of events"
-            messages.append(Caused(told, item.event_id, item.request_id))
+            messages.append(Made(uuid7(), item.event_id, store.CHANNEL, item.request_id, told))
     if messages:
-        await store.tell(tx.db, messages, now=tx.now())
-        tx.after_commit(sender_wake(tx.cache).set)
+        sender, made_at = outgoing(tx.cache), time.monotonic()
+        claimed = await store.tell(tx.db, messages, now=tx.now(), lease=sender.lease)
+        tx.after_commit(lambda: sender.put(claimed, made_at))
     if replies:
         tx.before_commit(lambda: reply(tx.redis, tx.keys, replies))
     return [Done()] * len(items)
@@ -63,7 +65,7 @@ async def learn(tx: Tx, items: Sequence[Item[MemberEnrolled | ProgrammeActivated
             names[event.programme] = (event.version, event.document["programme"]["name"])
     if members:
         await store.learn_members(tx.db, members)
-        tx.after_commit(sender_wake(tx.cache).set)
+        tx.after_commit(outgoing(tx.cache).wake.set)
     if names:
         await store.learn_programmes(tx.db, names)
     return [Done()] * len(items)
@@ -75,19 +77,20 @@ async def settle(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
     now = tx.now()
     due = await store.settle(tx.db, settled, now=now)
     for one in settled:
-        message = one.claimed
+        message = one.claimed.made
         if one.state != "delivered" or message.message_id not in due:
             continue
+        assert one.locale is not None
         due.discard(message.message_id)
         tx.emit(
             MessageDelivered(
                 message_id=message.message_id,
-                member_id=message.member_id,
-                wallet_id=message.wallet_id,
+                member_id=message.told.member_id,
+                wallet_id=message.told.wallet_id,
                 channel=message.channel,
-                template=message.template,
+                template=message.told.template,
                 locale=one.locale,
-                cause=str(message.cause),
+                cause=message.cause,
                 delivered_at=now,
             ),
             subject=str(message.message_id),
@@ -97,17 +100,10 @@ async def settle(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
                 FromJob("sender"),
                 request_id=message.request_id,
                 actor="notifier",
-                causation_id=str(message.cause),
+                causation_id=message.cause,
             ),
         )
     return [Done()] * len(items)
-
-
-def sender_wake(cache: dict[Any, Any]) -> asyncio.Event:
-    """Set when there may be something to send; the sender's poll is the second guard."""
-    wake = cache.setdefault("sender_wake", asyncio.Event())
-    assert isinstance(wake, asyncio.Event)
-    return wake
 
 
 ON: Handlers = {

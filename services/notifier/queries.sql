@@ -26,8 +26,8 @@ ORDER BY n.programme
 ON CONFLICT (programme) DO UPDATE SET version = EXCLUDED.version, names = EXCLUDED.names
 WHERE p.version < EXCLUDED.version;
 
--- name: tell!
--- Makes messages that were not made before, each due at once.
+-- name: tell
+-- Makes messages that were not made before, each in the hands of this process for a while; gives those that are new.
 WITH told AS (
     INSERT INTO messages (
         message_id, cause, template, channel, member_id, wallet_id, programme, facts, request_id, created_at
@@ -41,14 +41,28 @@ WITH told AS (
     ON CONFLICT (cause, template, channel) DO NOTHING
     RETURNING message_id, member_id
 )
-INSERT INTO deliveries (message_id, member_id)
-SELECT message_id, member_id
-FROM told;
+INSERT INTO deliveries (message_id, member_id, attempts, claimed_until)
+SELECT
+    message_id, member_id, (:lease::interval IS NOT NULL)::integer, clock_timestamp() + :lease::interval
+FROM told
+RETURNING message_id;
+
+-- name: recipients
+-- Those of these members who are known: what to write to them in, and whether they want it.
+SELECT member_id, locale, consented
+FROM members
+WHERE member_id = ANY(:member_ids::uuid[]);
+
+-- name: programme_names
+-- The names of these programmes.
+SELECT programme, names::text AS names
+FROM programmes
+WHERE programme = ANY(:programmes::text[]);
 
 -- name: claim
 -- Some messages that are due to known members, leased to one sender; what expired in another's hands is taken over.
 WITH due AS MATERIALIZED (
-    SELECT d.message_id, b.locale, b.consented
+    SELECT d.message_id
     FROM deliveries AS d
     JOIN members AS b ON b.member_id = d.member_id
     WHERE d.state = 'due'
@@ -65,11 +79,10 @@ SET
     takeovers = d.takeovers + (d.claimed_until IS NOT NULL)::integer
 FROM due
 JOIN messages AS m ON m.message_id = due.message_id
-LEFT JOIN programmes AS p ON p.programme = m.programme
 WHERE d.message_id = due.message_id
 RETURNING
-    m.message_id, m.cause, m.template, m.channel, m.member_id, m.wallet_id, m.programme, m.facts::text AS facts,
-    m.request_id, due.locale, due.consented, p.names::text AS names, d.attempts, d.takeovers;
+    m.message_id, m.cause::text AS cause, m.channel, m.request_id, m.template, m.member_id, m.wallet_id, m.programme,
+    m.facts::text AS facts, d.attempts, d.takeovers;
 
 -- name: settle
 -- What came of sending; gives the messages that were still due, so that nothing is told twice.

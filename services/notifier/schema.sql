@@ -42,8 +42,9 @@ CREATE INDEX messages_member ON messages (member_id, message_id);
 -- How far each message is. `claimed_until` is the lease of the sender that holds it; `attempts` counts claims,
 -- `takeovers` the claims of an expired lease: such a message may have gone out twice.
 -- `due` leaves only once: `delivered`, `suppressed` (no consent) or `failed` (given up).
+-- No foreign key: both rows are made by one statement, and its check would lock and write each message a second time.
 CREATE TABLE deliveries (
-    message_id    uuid        PRIMARY KEY REFERENCES messages,
+    message_id    uuid        PRIMARY KEY,
     member_id     uuid        NOT NULL,
     state         text        NOT NULL DEFAULT 'due'
                               CHECK (state IN ('due', 'delivered', 'suppressed', 'failed')),

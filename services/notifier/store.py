@@ -12,7 +12,6 @@ import msgspec
 from services.notifier.domain import Told
 from shared.db import Connection
 from shared.events import MemberEnrolled
-from shared.ids import uuid7
 from shared.sql import load
 
 queries = load("services.notifier")
@@ -23,29 +22,27 @@ CHANNEL = "log"
 """The channel of every message, while members can't choose one."""
 
 
-class Caused(NamedTuple):
-    """A message to make, with the event it tells of."""
+class Made(NamedTuple):
+    """A message that is to be sent: `cause` is the event it tells of."""
 
-    told: Told
+    message_id: UUID
     cause: str
+    channel: str
     request_id: str
+    told: Told
+
+
+class Recipient(NamedTuple):
+    """A member as far as a message needs them."""
+
+    locale: str
+    consented: bool
 
 
 class Claimed(NamedTuple):
-    """A message in a sender's hands. `names` is JSON, None while its programme is not known."""
+    """A message in a sender's hands."""
 
-    message_id: UUID
-    cause: UUID
-    template: str
-    channel: str
-    member_id: UUID
-    wallet_id: UUID
-    programme: str
-    facts: str
-    request_id: str
-    locale: str
-    consented: bool
-    names: str | None
+    made: Made
     attempts: int
     takeovers: int
 
@@ -55,7 +52,7 @@ class Settled(NamedTuple):
 
     claimed: Claimed
     state: str
-    locale: str
+    locale: str | None
     error: str | None = None
     due_at: datetime | None = None
 
@@ -104,13 +101,16 @@ async def learn_programmes(db: Connection, names: Mapping[str, tuple[int, Mappin
     )
 
 
-async def tell(db: Connection, messages: Sequence[Caused], *, now: datetime) -> None:
-    """Makes the messages that were not made before."""
-    await queries.tell(
+async def tell(
+    db: Connection, messages: Sequence[Made], *, now: datetime, lease: timedelta | None
+) -> list[Claimed]:
+    """Makes the messages that were not made before; with a lease they are in this process's hands, and are given."""
+    rows = await queries.tell(
         db,
         channel=CHANNEL,
         now=now,
-        message_ids=[uuid7() for _ in messages],
+        lease=lease,
+        message_ids=[one.message_id for one in messages],
         causes=[one.cause for one in messages],
         templates=[one.told.template for one in messages],
         member_ids=[one.told.member_id for one in messages],
@@ -119,20 +119,57 @@ async def tell(db: Connection, messages: Sequence[Caused], *, now: datetime) -> 
         facts=[one.told.facts for one in messages],
         request_ids=[one.request_id for one in messages],
     )
+    if lease is None:
+        return []
+    new = {row[0] for row in rows}
+    return [Claimed(one, 1, 0) for one in messages if one.message_id in new]
 
 
 async def claim(db: Connection, *, most: int, lease: timedelta) -> list[Claimed]:
-    """Leases up to `most` messages that are due."""
-    return [Claimed(*row) for row in await queries.claim(db, most=most, lease=lease)]
+    """Leases up to `most` messages that are due to members who are known."""
+    return [
+        Claimed(
+            Made(
+                message_id, cause, channel, request_id, Told(template, member_id, wallet_id, programme, facts)
+            ),
+            attempts,
+            takeovers,
+        )
+        for (
+            message_id,
+            cause,
+            channel,
+            request_id,
+            template,
+            member_id,
+            wallet_id,
+            programme,
+            facts,
+            attempts,
+            takeovers,
+        ) in await queries.claim(db, most=most, lease=lease)
+    ]
+
+
+async def recipients(db: Connection, member_ids: Iterable[UUID]) -> dict[UUID, Recipient]:
+    """Those of these members who are known."""
+    rows = await queries.recipients(db, member_ids=list(member_ids))
+    return {member_id: Recipient(locale, consented) for member_id, locale, consented in rows}
+
+
+async def programme_names(db: Connection, programmes: Iterable[str]) -> dict[str, str]:
+    """The names of programmes, as JSON; of those that are known."""
+    rows = await queries.programme_names(db, programmes=list(programmes))
+    return {row["programme"]: row["names"] for row in rows}
 
 
 async def settle(db: Connection, settled: Iterable[Settled], *, now: datetime) -> set[UUID]:
     """Writes what came of sending; gives the messages that were still due."""
-    rows = sorted(settled, key=lambda one: one.claimed.message_id)
+    rows = sorted(settled, key=lambda one: one.claimed.made.message_id)
     found = await queries.settle(
         db,
         now=now,
-        message_ids=[one.claimed.message_id for one in rows],
+        message_ids=[one.claimed.made.message_id for one in rows],
         states=[one.state for one in rows],
         locales=[one.locale for one in rows],
         errors=[one.error for one in rows],

@@ -1,6 +1,5 @@
 """Messages as a caller sees them."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 
 from pointbank.tokens import DevKeys, dev_keys, issue
 from services.notifier.app import create
+from services.notifier.sender import send_due
 from shared.config import Settings
 from shared.ids import uuid7
 from shared.runtime import TenantRuntime
@@ -25,7 +25,7 @@ def keys(tmp_path: Path) -> DevKeys:
 
 @pytest.fixture
 async def client(settings: Settings, tenant: Tenant, keys: DevKeys) -> AsyncIterator[httpx.AsyncClient]:
-    """The whole service, with a sender that uses the channel `log`."""
+    """The whole service, beside the process of the fixture `notifier`."""
     app = create(settings.model_copy(update={"jwt_keys": str(keys.jwks)}))
     token = issue(keys, role="support", tenant=tenant.code, subject="somebody")
     async with (
@@ -54,9 +54,8 @@ async def test_a_members_messages_are_listed_with_how_far_they_are(
     for item in (heard(activated()), heard(enrolled(member, wallet, locale="ar")), earned):
         await notifier.lane.submit(item)
     await notifier.lane.submit(heard(credited(other, 20, member_id=member)))
-    async with asyncio.timeout(10):
-        while [one["state"] for one in await listed(client, member_id=member)] != ["delivered"] * 2:
-            await asyncio.sleep(0.02)
+    assert [one["state"] for one in await listed(client, member_id=member)] == ["due", "due"]
+    assert await send_due(notifier) == 2
 
     newest, oldest = await listed(client, member_id=member)
     assert (newest["wallet_id"], oldest["wallet_id"]) == (str(other), str(wallet))

@@ -11,6 +11,7 @@ import pytest
 
 from services.notifier.channels import Message
 from services.notifier.handlers import HEARS, ON
+from services.notifier.outgoing import outgoing
 from services.notifier.sender import send_all, send_due
 from shared.config import Settings
 from shared.events import EventData, TierChanged
@@ -51,6 +52,14 @@ async def hear(runtime: TenantRuntime, *events: EventData) -> None:
 
 async def send(runtime: TenantRuntime, channel: Outbox) -> int:
     return await send_due(runtime, {"log": channel.send})
+
+
+async def restart(runtime: TenantRuntime) -> None:
+    """As if the process that made the messages had died, and its leases were over."""
+    while outgoing(runtime.cache).take():
+        pass
+    async with runtime.read() as db:
+        await db.execute("UPDATE deliveries SET attempts = 0, claimed_until = NULL WHERE state = 'due'")
 
 
 async def states(runtime: TenantRuntime) -> dict[str, int]:
@@ -164,7 +173,9 @@ async def test_who_did_not_consent_gets_nothing(notifier: TenantRuntime, channel
 async def test_a_message_waits_until_its_member_is_known(notifier: TenantRuntime, channel: Outbox) -> None:
     member, wallet = uuid7(), uuid7()
     await hear(notifier, credited(wallet, 9, member_id=member))
-    assert await send(notifier, channel) == 0
+    while await send(notifier, channel):
+        pass
+    assert channel.sent == []
     assert await states(notifier) == {"due": 1}
     await hear(notifier, activated(), enrolled(member, wallet, locale="ar"))
     assert await send(notifier, channel) == 1
@@ -202,12 +213,40 @@ async def due_now(runtime: TenantRuntime) -> None:
 async def test_a_message_is_given_up_after_many_attempts(notifier: TenantRuntime, channel: Outbox) -> None:
     member, wallet = uuid7(), uuid7()
     await hear(notifier, activated(), enrolled(member, wallet), credited(wallet, 9, member_id=member))
+    await restart(notifier)
     async with notifier.read() as db:
         await db.execute("UPDATE deliveries SET attempts = 79")
     channel.broken = True
     await send(notifier, channel)
     assert (await delivery(notifier))[:2] == ("failed", 80)
     assert await send(notifier, channel) == 0
+
+
+async def test_what_its_maker_has_in_hand_is_nobody_elses_until_the_lease_is_over(
+    settings: Settings, tenant: Tenant, notifier: TenantRuntime, channel: Outbox
+) -> None:
+    member, wallet = uuid7(), uuid7()
+    await hear(notifier, activated(), enrolled(member, wallet), credited(wallet, 9, member_id=member))
+    async with running(settings, tenant, "notifier", ON, clock=autumn_2026) as other:
+        assert await send(other, channel) == 0
+        async with notifier.read() as db:
+            await db.execute("UPDATE deliveries SET claimed_until = clock_timestamp() - interval '1 second'")
+        assert await send(other, channel) == 1
+    assert (await delivery(notifier))[:3] == ("delivered", 2, 1)
+
+
+async def test_messages_beyond_what_a_process_can_hold_wait_to_be_claimed(
+    notifier: TenantRuntime, channel: Outbox
+) -> None:
+    member, wallet = uuid7(), uuid7()
+    await hear(notifier, activated(), enrolled(member, wallet))
+    for _ in range(6):
+        await hear(notifier, *[credited(wallet, 7, member_id=member) for _ in range(500)])
+    async with notifier.read() as db:
+        assert await db.fetchval("SELECT count(*) FROM deliveries WHERE claimed_until IS NULL") == 1000
+    while await send(notifier, channel):
+        pass
+    assert len({message.message_id for message in channel.sent}) == len(channel.sent) == 3000
 
 
 async def test_one_bad_message_does_not_stop_its_batch(notifier: TenantRuntime, channel: Outbox) -> None:
@@ -232,6 +271,7 @@ async def test_a_crash_after_sending_may_repeat_a_message_and_is_counted(
 ) -> None:
     member, wallet = uuid7(), uuid7()
     await hear(notifier, activated(), enrolled(member, wallet), credited(wallet, 9, member_id=member))
+    await restart(notifier)
     async with notifier.read() as db:
         await db.execute(
             "UPDATE deliveries SET attempts = 1, claimed_until = clock_timestamp() + interval '1 hour'"
@@ -249,6 +289,7 @@ async def test_two_senders_share_what_is_due_and_send_each_message_once(
     member, wallet = uuid7(), uuid7()
     await hear(notifier, activated(), enrolled(member, wallet))
     await hear(notifier, *[credited(wallet, 1 + k % 50, member_id=member) for k in range(1200)])
+    await restart(notifier)
     async with running(settings, tenant, "notifier", ON, clock=autumn_2026) as other:
         counts = await asyncio.gather(*[send(runtime, channel) for runtime in (notifier, other, notifier)])
         while await send(other, channel):
