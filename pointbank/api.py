@@ -99,10 +99,17 @@ class Api:
         accept: Sequence[int] = (200, 201, 202),
     ) -> Any:
         """The JSON of the answer; CallFailed when its status is not in `accept`."""
-        (answer,) = [found async for _, found in self.call_many([Call(method, path, body, key, role)])]
+        answer = await self.ask(method, path, body, key=key, role=role)
         if answer.status not in accept:
             raise CallFailed(f"{method} {path}: {answer.status} {answer.body.decode(errors='replace')}")
         return answer.json() if answer.body else None
+
+    async def ask(
+        self, method: str, path: str, body: Any = None, *, key: str | None = None, role: str = "admin"
+    ) -> Answer:
+        """The answer or problem, whichever it is."""
+        (answer,) = [found async for _, found in self.call_many([Call(method, path, body, key, role)])]
+        return answer
 
     async def call_many(self, calls: Iterable[Call]) -> AsyncIterator[tuple[Call, Answer]]:
         """Each call with its answer or problem, in order; up to `connections` run at once."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 from zoneinfo import ZoneInfo
 
-MERCHANT = "online-retail"
+MERCHANT = "uci-retailer"
 TERMINAL = "WEB"
 SOURCE = f"/pos/{MERCHANT}/{TERMINAL}"
 CURRENCY = "GBP"

@@ -20,9 +20,8 @@ from pointbank.online_retail import SOURCE, Invoice, external_id, invoices
 from pointbank.opening import enrol, open_merchants, open_programme, wallet_of
 from pointbank.running import Deployment, running
 from pointbank.till import BillToOffer, open_till
-from pointbank.tills import allow_tills, till_url
+from pointbank.tills import till_url
 from pointbank.verify import verify, wait_until_settled
-from shared.tenants.provision import create_tenant
 
 TENANT = "retail"
 PROGRAMME = "online-retail"
@@ -75,8 +74,7 @@ async def replay(
     found = list(invoices(file))
     sales = [one for one in found if one.bill is not None]
     settings = deployment.settings
-    await create_tenant(settings, tenant)
-    await allow_tills(settings, tenant)
+    await deployment.open_tenant(tenant)
     say(f"{len(found)} invoices, {len(found) - len(sales)} of them cancellations, which are skipped")
 
     token = deployment.token(tenant)
@@ -95,7 +93,9 @@ async def replay(
         await wait_until_settled(settings, tenant, journal=journal, timeout_s=timeout_s)
         checks = await verify(settings, tenant, journal=journal)
         for check in checks:
-            say(f"{check.name}: {check.broken:,} of {check.compared:,} broken")
+            say(f"{check.name}: {check.verdict}, {check.broken:,} of {check.compared:,}")
+            for example in check.examples:
+                say(f"    {example}")
         skipped, rejected = till.skipped, till.counts.rejected + _refused_by_http(till.journal)
 
     db = await deployment.auditor(tenant)

@@ -17,12 +17,23 @@ from subprocess import DEVNULL, Popen
 from pointbank import embedded
 from pointbank.api import Token
 from pointbank.embedded.process import SELF, START_S, CannotStart, Child, free_port, launch_command
+from pointbank.tills import allow_tills
 from pointbank.tokens import DevKeys, dev_keys, issue
 from shared.config import Settings
 from shared.db import Connection, connect, database_of, role_of
-from shared.tenants.provision import migrate_all
+from shared.tenants.provision import create_tenant, migrate_all
 
 AUDITOR = "auditor"
+NOBODY = "00000000-0000-7000-8000-000000000000"
+_FIRST_READS = (
+    "/v1/programmes",
+    f"/v1/bills/{NOBODY}",
+    f"/v1/wallets/{NOBODY}/balance",
+    f"/v1/tiers/{NOBODY}",
+    f"/v1/messages?member_id={NOBODY}",
+)
+"""A read of each service: who refuses one as forbidden or unavailable has not begun to serve the tenant."""
+_NOT_SERVED_YET = (403, 503)
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,19 @@ class Deployment:
     def token(self, tenant: str) -> Token:
         """Issues tokens of this tenant, each with the scopes of the role asked for."""
         return lambda role: issue(self.keys, role=role, tenant=tenant, subject=f"{role}@{tenant}")
+
+    async def open_tenant(self, tenant: str) -> None:
+        """Makes the tenant where it is missing, lets its tills in, and returns when its services answer for it."""
+        await create_tenant(self.settings, tenant)
+        await allow_tills(self.settings, tenant)
+        bearer = {"Authorization": f"Bearer {self.token(tenant)('support')}"}
+        address = self.base_url.removeprefix("http://")
+        deadline = time.monotonic() + START_S
+        for path in _FIRST_READS:
+            while await asyncio.to_thread(_status, address, path, bearer) in _NOT_SERVED_YET:
+                if time.monotonic() > deadline:
+                    raise CannotStart(f"the services do not serve {tenant}; see {self.child.log}")
+                await asyncio.sleep(0.1)
 
     async def auditor(self, tenant: str) -> Connection:
         """A connection that may read everything of this tenant and change nothing."""
@@ -89,6 +113,15 @@ async def _migrate(settings: Settings) -> None:
             raise CannotStart(f"tenant {tenant} can't be migrated: {result}") from result
 
 
+def _status(address: str, path: str, headers: dict[str, str]) -> int:
+    connection = HTTPConnection(address, timeout=10)
+    try:
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
 def _spawn(settings: Settings, *, port: int, log: Path) -> Child:
     assert settings.secret is not None
     # No administrator's DSN: the services log in with their own roles, and find nothing else in their environment.
@@ -103,7 +136,8 @@ def _spawn(settings: Settings, *, port: int, log: Path) -> Child:
     command += ["--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--log-level", "warning"]
     with log.open("ab") as out:
         process = Popen(
-            launch_command(SELF, signal.SIGTERM, command),
+            # Killed with us: its servers die in the same moment, and an orderly stop would wait for them.
+            launch_command(SELF, signal.SIGKILL, command),
             stdin=DEVNULL,
             stdout=out,
             stderr=out,

@@ -27,9 +27,8 @@ from pointbank.journal import Offered, read
 from pointbank.opening import enrol, open_merchants, open_programme, wallet_of
 from pointbank.running import Deployment
 from pointbank.till import BillToOffer, Till, open_till
-from pointbank.tills import allow_tills, till_url
+from pointbank.tills import till_url
 from pointbank.verify import wait_until_settled
-from shared.tenants.provision import create_tenant
 
 TENANT = "demo"
 NEIGHBOUR = "neighbour"
@@ -45,8 +44,7 @@ async def run(deployment: Deployment, *, state: Path, console: Console) -> bool:
     settings = deployment.settings
     journal = state / JOURNAL
     for tenant in (TENANT, NEIGHBOUR):
-        await create_tenant(settings, tenant)
-    await allow_tills(settings, TENANT)
+        await deployment.open_tenant(tenant)
     document = programme(PROGRAMME)
     with _progress(console) as progress:
         answered = progress.add_task("bills answered", total=None)
