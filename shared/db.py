@@ -40,6 +40,11 @@ async def _keep(_: asyncpg.Connection[asyncpg.Record]) -> None:
     """Our code leaves nothing behind in a session (no advisory locks, no LISTEN): the usual reset is a wasted round trip."""
 
 
+PINNED_PLANS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
+"""Every query of a service finds its rows by key. A plan that was cached while a tenant's tables were empty would read them
+whole, and be kept while they grow (docs/decisions/0003): so the planner is told to use the keys from the start."""
+
+
 def role_of(tenant: str, service: str) -> str:
     """The login role of a service in a tenant's database."""
     return f"pb_{tenant}_{service}"
@@ -79,6 +84,7 @@ async def open_pool(
             "lock_timeout": str(settings.lock_timeout_ms),
             "idle_in_transaction_session_timeout": "60000",
             "timezone": "UTC",
+            **PINNED_PLANS,
         },
     )
 

@@ -1,0 +1,120 @@
+"""`make bench`: one run, same servers and settings for all; prints a table and writes bench/latest.json.
+
+Durability is on: fsync, synchronous_commit, full_page_writes; AOF everysec. Ratios are against the bare rate of the same run,
+so that they mean something on any machine; seconds alone mean little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import shutil
+import tempfile
+from pathlib import Path
+from statistics import median
+
+import asyncpg
+from rich.console import Console
+from rich.table import Table
+
+from bench import bare
+from bench.pipe import Piped, open_tenant, run_pipe
+from bench.redemptions import run_redemptions
+from pointbank.running import Deployment, running
+
+LATEST = Path(__file__).with_name("latest.json")
+GOALS = {"pipe_ratio": 0.15, "pipe_bills_per_second": 5000, "redemption_p50_ratio_c1": 6}
+WARM_UP = 2000
+
+
+def main() -> None:
+    """Runs it all."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--bills", type=int, default=20_000, help="bills of each of the three runs of the pipe")
+    parser.add_argument("--members", type=int, default=2_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="only the numbers, one line")
+    asked = parser.parse_args()
+    console = Console(stderr=True)
+    state = Path(tempfile.mkdtemp(prefix="pointbank-bench-"))
+    state.chmod(0o711)
+    try:
+        with running(state) as deployment:
+            numbers = asyncio.run(_measure(deployment, asked, console))
+    finally:
+        shutil.rmtree(state)
+    LATEST.write_text(json.dumps(numbers, indent=1) + "\n")
+    if asked.json:
+        print(json.dumps(numbers))
+        return
+    table = Table("what", "measured", "to reach", title="Pointbank, measured in one run")
+    for name, value in numbers.items():
+        shown = f"{value:,.3f}" if isinstance(value, float) and value < 100 else f"{value:,.0f}" if isinstance(value, int | float) else str(value)
+        table.add_row(name, shown, str(GOALS.get(name, "")))
+    Console().print(table)
+
+
+async def _measure(deployment: Deployment, asked: argparse.Namespace, console: Console) -> dict[str, float | int | str]:
+    settings = deployment.settings
+    admin = await asyncpg.connect(settings.admin_dsn())
+    await admin.execute("CREATE DATABASE pointbank_bench_bare")
+    await admin.close()
+    db = await asyncpg.connect(settings.admin_dsn().rsplit("/", 1)[0] + "/pointbank_bench_bare")
+    wallets = await bare.prepare(db)
+
+    console.print("the bare rate, before")
+    await bare.postings_per_second(db, wallets, batches=10, seed=asked.seed)
+    before = await bare.postings_per_second(db, wallets, batches=60, seed=asked.seed)
+    console.print(f"  {before:,.0f} postings/s; opening {asked.members:,} members")
+    opened = await open_tenant(deployment, members=asked.members, seed=asked.seed)
+    first = 0
+    await run_pipe(deployment, opened, bills=WARM_UP, seed=asked.seed, first=first)
+    first += WARM_UP
+    runs: list[Piped] = []
+    for _ in range(3):
+        runs.append(await run_pipe(deployment, opened, bills=asked.bills, seed=asked.seed, first=first))
+        first += asked.bills
+        console.print(f"the pipe: {runs[-1].bills_per_second:,.0f} bills/s, {runs[-1].cpu_us:.0f} us CPU per bill")
+    after = await bare.postings_per_second(db, wallets, batches=60, seed=asked.seed + 1)
+    console.print(f"the bare rate, after: {after:,.0f} postings/s")
+
+    bare_rate, bare_p50 = await bare.redemptions(db, wallets, calls=2000, seed=asked.seed)
+    console.print(f"the bare redemption: {bare_rate:,.0f}/s, p50 {bare_p50:.2f} ms")
+    await run_redemptions(deployment, opened, concurrency=1, calls=200, seed=asked.seed)
+    over_http = {}
+    for concurrency, calls in ((1, 1500), (16, 4000), (64, 6400)):
+        found = await run_redemptions(deployment, opened, concurrency=concurrency, calls=calls, seed=asked.seed)
+        over_http[concurrency] = found
+        console.print(f"redemption at {concurrency}: {found.rate:,.0f}/s, p50 {found.p50_ms:.2f} ms, p99 {found.p99_ms:.2f} ms")
+    await db.close()
+
+    bare_postings = (before + after) / 2
+    pipe = median(run.bills_per_second for run in runs)
+    return {
+        "pipe_ratio": pipe / bare_postings,
+        "pipe_bills_per_second": pipe,
+        "bare_postings_per_second": bare_postings,
+        "bare_before": before,
+        "bare_after": after,
+        "redemption_p50_ratio_c1": over_http[1].p50_ms / bare_p50,
+        "redemption_rate_ratio_c64": over_http[64].rate / bare_rate,
+        "bare_redemptions_per_second": bare_rate,
+        "bare_redemption_p50_ms": bare_p50,
+        **{f"redemptions_per_second_c{c}": found.rate for c, found in over_http.items()},
+        **{f"redemption_p50_ms_c{c}": found.p50_ms for c, found in over_http.items()},
+        **{f"redemption_p99_ms_c{c}": found.p99_ms for c, found in over_http.items()},
+        "cpu_us_per_bill": median(run.cpu_us for run in runs),
+        "transactions_per_bill": median(run.round_trips for run in runs),
+        "wal_bytes_per_bill": int(median(run.wal_bytes for run in runs)),
+        "bills_per_run": asked.bills,
+        "cores": os.cpu_count() or 0,
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""The pipe: the tills' stream -> earn -> redeem -> tiers -> notifier, all in one process, to the last delivered message."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from redis.asyncio import Redis
+
+from pointbank.api import Api
+from pointbank.generate.bills import generate
+from pointbank.generate.people import people
+from pointbank.generate.sample import programme
+from pointbank.generate.shop import MERCHANTS
+from pointbank.opening import enrol, open_merchants, open_programme, wallet_of
+from pointbank.running import Deployment
+from pointbank.verify import unsettled
+from shared.messaging.keys import Keys
+
+TENANT = "bench"
+PROGRAMME = "shops"
+CHUNK = 500
+PATIENCE_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A tenant ready for bills. Wallet and card by member's number."""
+
+    cards: list[str]
+    wallets: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Piped:
+    """One run of the pipe. CPU in microseconds per bill, of the one process that is all services."""
+
+    bills: int
+    seconds: float
+    cpu_us: float
+    wal_bytes: int
+    round_trips: float
+
+    @property
+    def bills_per_second(self) -> float:
+        return self.bills / self.seconds
+
+
+async def open_tenant(deployment: Deployment, *, members: int, seed: int) -> Opened:
+    """Tenant, programme, merchants and members, by the product's own ways."""
+    await deployment.open_tenant(TENANT)
+    who = people(members, seed)
+    found: dict[str, Any] = {}
+    async with Api(deployment.base_url, deployment.token(TENANT)) as api:
+        await open_programme(api, programme(PROGRAMME))
+        await open_merchants(api, MERCHANTS)
+        accepted_at = datetime.now(UTC).isoformat()
+        bodies = [one.enrolment(programmes=[PROGRAMME], accepted_at=accepted_at) for one in who]
+        async for external_id, answer in enrol(api, bodies):
+            found[external_id] = wallet_of(answer, PROGRAMME)
+    mine = [found[one.external_id] for one in who]
+    return Opened([one["card"]["card_number"] for one in mine], [one["wallet_id"] for one in mine])
+
+
+async def run_pipe(deployment: Deployment, opened: Opened, *, bills: int, seed: int, first: int) -> Piped:
+    """Offers `bills` and waits until everything that they lead to has happened."""
+    made = generate(bills, len(opened.cards), seed, now=datetime.now(UTC), first=first)
+    who = people(len(opened.cards), seed)
+    entries = []
+    for bill in made:
+        body = bill.body(
+            None if bill.member is None else who[bill.member],
+            card_number=None if bill.member is None else opened.cards[bill.member],
+        )
+        event = {
+            "specversion": "1.0",
+            "id": bill.event_id,
+            "source": bill.source,
+            "type": "bill.completed.v1",
+            "time": body["occurred_at"],
+            "datacontenttype": "application/json",
+            "data": body,
+        }
+        entries.append(json.dumps(event, separators=(",", ":")).encode())
+    redis = Redis.from_url(deployment.settings.redis_url)
+    auditor = await deployment.auditor(TENANT)
+    admin = await asyncpg.connect(deployment.settings.admin_dsn())
+    pid = deployment.child.process.pid
+    try:
+        key = Keys(deployment.settings.cell, TENANT).pos
+        before, cpu = await _counters(admin, pid)
+        started = time.perf_counter()
+        for k in range(0, len(entries), CHUNK):
+            async with redis.pipeline(transaction=False) as pipe:
+                for entry in entries[k : k + CHUNK]:
+                    pipe.execute_command("XADD", key, "*", "event", entry)
+                await pipe.execute()
+        while True:
+            left = {"bills": first + bills - int(await auditor.fetchval("SELECT count(*) FROM earn.bill_keys"))}
+            left = {what: n for what, n in (left | await unsettled(auditor)).items() if n}
+            if not left:
+                break
+            if time.perf_counter() - started > PATIENCE_S:
+                raise TimeoutError(f"not settled: {left}")
+            await asyncio.sleep(0.1)
+        seconds = time.perf_counter() - started
+        after, cpu_after = await _counters(admin, pid)
+    finally:
+        await auditor.close()
+        await admin.close()
+        await redis.aclose()
+    return Piped(
+        bills=bills,
+        seconds=seconds,
+        cpu_us=(cpu_after - cpu) / bills * 1e6,
+        wal_bytes=int((after[0] - before[0]) / bills),
+        round_trips=(after[1] - before[1]) / bills,
+    )
+
+
+async def _counters(admin: asyncpg.Connection, pid: int) -> tuple[tuple[int, int], float]:
+    wal = int(await admin.fetchval("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint"))
+    commits = int(
+        await admin.fetchval(
+            "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = $1", f"pb_{TENANT}"
+        )
+    )
+    return (wal, commits), _cpu_seconds(pid)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """User and system time of a process and of its children, from the kernel."""
+    total = 0.0
+    for one in (pid, *_children(pid)):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
