@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,6 +13,7 @@ import asyncpg
 import httpx
 import msgspec
 import pytest
+import pytest_asyncio
 
 from pointbank.tokens import DevKeys, dev_keys, issue
 from services.earn.app import create
@@ -47,6 +49,10 @@ class Shop:
         self.client, self.keys, self.runtime, self.auditor = client, keys, runtime, auditor
         self.code = runtime.code
         self.stream_id = ""  # of the last entry that was offered
+
+    def at(self, now: datetime) -> None:
+        """Sets the tenant's clock."""
+        self.runtime.lane._writer.clock = lambda: now
 
     # ---- what others tell
 
@@ -236,20 +242,20 @@ async def _running(settings: Settings, tenant: Tenant, folder: Path) -> AsyncIte
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://earn") as client,
     ):
-        runtime = app.state.runtime.tenant(tenant.code)
-        runtime.clock = autumn_2026
-        runtime.lane._writer.clock = autumn_2026
         auditor = await connect_as(settings, tenant, "auditor")
         try:
-            yield Shop(client, keys, runtime, auditor)
+            made = Shop(client, keys, app.state.runtime.tenant(tenant.code), auditor)
+            made.at(autumn_2026())
+            yield made
         finally:
             await auditor.close()
 
 
-@pytest.fixture
-async def shop(settings: Settings, tenant: Tenant, tmp_path: Path) -> AsyncIterator[Shop]:
-    """A shop that knows its programme, merchant and terminals."""
-    async for made in _running(settings, tenant, tmp_path):
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running_shop(
+    settings: Settings, tenant: Tenant, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Shop]:
+    async for made in _running(settings, tenant, tmp_path_factory.mktemp("keys")):
         await made.hear(
             activated("shops"), MerchantChanged(merchant="riyadh-mall", version=1, terminals=("T01", "T03"))
         )
@@ -257,6 +263,13 @@ async def shop(settings: Settings, tenant: Tenant, tmp_path: Path) -> AsyncItera
 
 
 @pytest.fixture
+def shop(running_shop: Shop) -> Shop:
+    """A shop that knows its programme, merchant and terminals. One process serves a module's tests."""
+    running_shop.at(autumn_2026())
+    return running_shop
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def empty_shop(settings: Settings, tmp_path: Path) -> AsyncIterator[Shop]:
     """A shop of a new tenant, that knows nothing yet."""
     async for made in _running(settings, await new_tenant(settings), tmp_path):

@@ -4,12 +4,16 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import msgspec
+import pytest
 
 from services.earn.domain.bill import read_bill
 from shared.messaging import Done
 from tests.integration.earn.conftest import Shop, bill
 from tests.support.facts import activated
 from tests.support.http import assert_problem
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 NO_POINTS = {"points": 0, "money": {"amount_minor": 0, "currency": "SAR"}}
 
@@ -153,8 +157,7 @@ async def test_an_id_used_for_another_bill_is_refused_also_within_a_batch(shop: 
 async def test_a_repeat_is_answered_however_old_its_bill_is(shop: Shop) -> None:
     body = bill(occurred_at="2026-10-24T12:00:00Z")
     posted = await shop.post(body)
-    late = datetime(2027, 3, 1, tzinfo=UTC)
-    shop.runtime.lane._writer.clock = lambda: late
+    shop.at(datetime(2027, 3, 1, tzinfo=UTC))
     again = await shop.post(body)
     assert (again.status_code, again.json()) == (200, posted.json())
     assert_problem(await shop.post(bill(occurred_at="2026-10-24T12:00:00Z")), 422, "occurred_too_early")

@@ -10,6 +10,8 @@ from shared.messaging import Done, FromPos, Item, PosEntry, Refused
 from tests.integration.earn.conftest import Shop, bill
 from tests.support.http import assert_problem
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 CARD = "4111111111111111"
 
 

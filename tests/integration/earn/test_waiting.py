@@ -4,11 +4,16 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from services.earn.handlers import Settle
 from shared.events import EventData, MerchantChanged
 from shared.runtime import TenantRuntime
 from tests.integration.earn.conftest import Shop, bill, somebody
 from tests.support.facts import activated
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 MALL = MerchantChanged(merchant="riyadh-mall", version=1, terminals=("T01", "T03"))
 
@@ -131,8 +136,7 @@ async def test_the_wait_of_a_bill_does_not_count_against_its_age(shop: Shop) -> 
     member = somebody()
     answered = await shop.post(bill(member, occurred_at="2026-10-23T12:10:00Z"))
     bill_id = answered.json()["bill_id"]
-    later = datetime(2027, 1, 1, tzinfo=UTC)
-    shop.runtime.lane._writer.clock = lambda: later
+    shop.at(datetime(2027, 1, 1, tzinfo=UTC))
     await shop.hear(shop.enrolment(member))
     await settled(shop, bill_id, "earned")
 
