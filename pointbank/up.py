@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
 from pathlib import Path
 
@@ -10,9 +11,8 @@ from rich.console import Console
 
 from pointbank.embedded import CannotStart
 from pointbank.running import Deployment, running
-from pointbank.tills import allow_tills, till_url
+from pointbank.tills import till_url
 from shared.messaging.keys import Keys
-from shared.tenants.provision import create_tenant
 
 LOOK_EVERY_S = 0.5
 
@@ -38,8 +38,23 @@ def up(state: Path, *, port: int, tenant: str) -> int:
 
 
 async def _prepare(deployment: Deployment, tenant: str) -> None:
-    await create_tenant(deployment.settings, tenant)
-    await allow_tills(deployment.settings, tenant)
+    await deployment.open_tenant(tenant)
+
+
+def _environment(deployment: Deployment, state: Path) -> Path:
+    """A file that gives the other commands what they need; only its owner can read it."""
+    settings = deployment.settings
+    path = state / "pointbank.env"
+    path.touch(mode=0o600)
+    words = {
+        "POINTBANK_POSTGRES_DSN": settings.admin_dsn(),
+        "POINTBANK_REDIS_URL": settings.redis_url,
+        "POINTBANK_SECRET": settings.secret or "",
+        "POINTBANK_JWT_KEYS": settings.jwt_keys or "",
+        "POINTBANK_STATE": str(state.resolve()),
+    }
+    path.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in words.items()))
+    return path
 
 
 def _explain(console: Console, deployment: Deployment, tenant: str, state: Path) -> None:
