@@ -180,6 +180,21 @@ WHERE ready
 ORDER BY bill_id
 LIMIT 500;
 
+-- name: overlooked_bills
+-- Bills that wait, not marked ready, for what is known. There are none, unless something is wrong.
+SELECT w.bill_id
+FROM waiting AS w
+WHERE NOT w.ready AND CASE w.kind
+    WHEN 'merchant' THEN EXISTS (SELECT FROM merchants AS m WHERE m.merchant = w.key)
+    WHEN 'terminal' THEN EXISTS (
+        SELECT FROM terminals AS t
+        WHERE t.merchant = split_part(w.key, '/', 1) AND t.terminal = split_part(w.key, '/', 2))
+    WHEN 'programme' THEN EXISTS (SELECT FROM programmes AS p WHERE w.key IN (p.programme, '*'))
+    WHEN 'identity' THEN EXISTS (SELECT FROM identities AS i WHERE i.identity = decode(w.key, 'hex'))
+    WHEN 'member' THEN EXISTS (SELECT FROM members AS e WHERE e.member_id = w.key::uuid)
+END
+LIMIT 500;
+
 -- name: overdue_bills
 -- Bills that have waited longer than :deadline_ms on the clock of the deadline, and were not reported yet.
 SELECT w.bill_id

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from uuid import UUID
+
+import structlog
 
 from services.earn.handlers import ReportUnclaimed, Settle, Tick, settle_wake
 from services.earn.store import waiting
 from shared.runtime import TenantRuntime
 
+log = structlog.get_logger(__name__)
+
 POLL_S = 2.0
+SWEEP_EVERY = 15  # polls: the second guard looks at every bill that waits
 PAUSE_S = 0.05
 HEARD = "members"  # all that bills wait for is told on this stream
 
@@ -17,12 +23,12 @@ HEARD = "members"  # all that bills wait for is told on this stream
 async def settle_waiting(runtime: TenantRuntime) -> None:
     """Settles what is ready until nothing is left, then waits for something to be learned, or a moment."""
     wake = settle_wake(runtime.cache)
-    while True:
+    for turn in count():
         wake.clear()
         async with runtime.read() as db:
-            count = await waiting.bills_waiting(db)
-        runtime.metrics.bills_waiting(runtime.code, count)
-        worked = count > 0 and await _turn(runtime)
+            bills = await waiting.bills_waiting(db)
+        runtime.metrics.bills_waiting(runtime.code, bills)
+        worked = bills > 0 and await _turn(runtime, sweep=turn % SWEEP_EVERY == 0)
         # Another process may hold what is left: ask again, but not in a spin.
         try:
             await asyncio.wait_for(wake.wait(), PAUSE_S if worked else POLL_S)
@@ -30,10 +36,13 @@ async def settle_waiting(runtime: TenantRuntime) -> None:
             continue
 
 
-async def _turn(runtime: TenantRuntime) -> bool:
+async def _turn(runtime: TenantRuntime, *, sweep: bool) -> bool:
     await runtime.do(Tick(await caught_up(runtime)), job="settle")
     async with runtime.read() as db:
         ready = await waiting.ready_bills(db)
+        if sweep and (overlooked := await waiting.overlooked_bills(db)):
+            log.warning("bills waited for what is known", tenant=runtime.code, bills=len(overlooked))
+            ready += overlooked
         overdue = await waiting.overdue_bills(db, deadline_ms=runtime.settings.awaited_deadline_s * 1000)
     await _each(runtime, Settle, ready)
     await _each(runtime, ReportUnclaimed, overdue)

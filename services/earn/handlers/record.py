@@ -22,7 +22,7 @@ from shared.clock import real_clock
 from shared.errors import Refusal
 from shared.events import BillRecorded
 from shared.ids import uuid7
-from shared.messaging import Done, Item, Outcome, PosEntry, Refused, Tx
+from shared.messaging import Done, FromDeadLetter, Item, Outcome, PosEntry, Refused, Tx
 
 
 class BillConflict(Refusal):
@@ -115,7 +115,9 @@ async def record_bills(tx: Tx, items: Sequence[Item[PosEntry | RecordBill]]) -> 
     for (place, _, refusal), repeated in zip(
         batch.rejections, await reject(tx, [one for _, one, _ in batch.rejections]), strict=True
     ):
-        batch.outcomes[place] = Refused(refusal, replayed=repeated)
+        # A dead letter that was tried again and refused again is open again, not a repeat.
+        again = repeated and not isinstance(items[place].origin, FromDeadLetter)
+        batch.outcomes[place] = Refused(refusal, replayed=again)
     return [outcome for outcome in batch.outcomes if outcome is not None]
 
 

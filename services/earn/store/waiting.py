@@ -144,6 +144,11 @@ async def ready_bills(db: Connection) -> list[UUID]:
     return [row["bill_id"] for row in await queries.ready_bills(db)]
 
 
+async def overlooked_bills(db: Connection) -> list[UUID]:
+    """Some of the bills that wait for what is known, although nobody marked them ready."""
+    return [row["bill_id"] for row in await queries.overlooked_bills(db)]
+
+
 async def overdue_bills(db: Connection, *, deadline_ms: int) -> list[UUID]:
     """Some of the bills that wait longer than that and were not reported yet."""
     return [row["bill_id"] for row in await queries.overdue_bills(db, deadline_ms=deadline_ms)]

@@ -1,14 +1,18 @@
 """What can't be taken gets its code, leaves nothing but a dead letter and a reply, and stops nobody else."""
 
+import asyncio
 import secrets
 from typing import Any
 
 import msgspec
 import pytest
 
-from shared.messaging import Done, FromPos, Item, PosEntry, Refused
+from shared.events import ProgrammeActivated
+from shared.messaging import Done, FromDeadLetter, FromPos, Item, PosEntry, Refused
 from tests.integration.earn.conftest import Shop, bill
+from tests.support.facts import AT
 from tests.support.http import assert_problem
+from tests.support.programmes import SHOPS, document
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -222,3 +226,47 @@ async def test_decided_refusals_are_kept_under_the_idempotency_key_and_shape_err
 def first_id(event: bytes) -> str:
     found: str = msgspec.json.decode(event)["id"]
     return found
+
+
+async def dead_letter(shop: Shop, event: bytes) -> tuple[str, Item[Any]]:
+    """The dead letter of this entry, asked to be tried again, as the item of its retry."""
+    dead = await shop.auditor.fetchval(
+        "SELECT dead_letter_id::text FROM earn.dead_letters WHERE entry_id = $1", shop.stream_id
+    )
+    async with shop.runtime.read() as db:
+        await db.execute("UPDATE dead_letters SET state = 'retry' WHERE dead_letter_id::text = $1", dead)
+    origin = FromDeadLetter(dead, FromPos(shop.stream_id))
+    return dead, Item(PosEntry(shop.stream_id, event), origin, "r", "operator", payload=event)
+
+
+async def test_a_dead_letter_tried_again_is_judged_again(shop: Shop) -> None:
+    event = shop.event(bill(currency="USD"))
+    assert await shop.code_of(event) == "currency_mismatch"
+    dead, retry = await dead_letter(shop, event)
+    [again] = await shop.runtime.lane.submit_many([retry])
+    assert isinstance(again, Refused)
+    state = "SELECT state FROM earn.dead_letters WHERE dead_letter_id::text = $1"
+    assert await shop.auditor.fetchval(state, dead) == "open"
+    header = {**SHOPS["programme"], "code": "dollars", "currency": "USD"}
+    await shop.hear(
+        ProgrammeActivated(
+            programme="dollars", version=1, document=document(programme=header), activated_at=AT
+        )
+    )
+    _, retry = await dead_letter(shop, event)
+    assert await shop.runtime.lane.submit_many([retry]) == [Done()]
+    assert await shop.auditor.fetchval(state, dead) == "retried"
+
+
+async def test_entries_of_the_stream_are_acknowledged_and_a_payment_cards_is_deleted(shop: Shop) -> None:
+    redis, pos = shop.runtime.redis, shop.runtime.keys.pos
+    good = bill()
+    offered = [shop.event(good), shop.event(bill(cashier=CARD)), shop.event(bill(total_minor=1))]
+    ids: list[Any] = [await redis.xadd(pos, {"event": event}) for event in offered]
+    for _ in range(200):
+        groups: Any = await redis.xinfo_groups(pos)
+        if groups[0]["pending"] == 0 and groups[0]["last-delivered-id"] == ids[-1]:
+            break
+        await asyncio.sleep(0.02)
+    assert [bool(await redis.xrange(pos, one, one)) for one in ids] == [True, False, True]
+    assert await shop.bill_id(good["bill_ref"])

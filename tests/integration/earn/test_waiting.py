@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from services.earn.handlers import Settle
+from services.earn.store import waiting
 from shared.events import EventData, MerchantChanged
 from shared.runtime import TenantRuntime
 from tests.integration.earn.conftest import Shop, bill, somebody
@@ -167,3 +168,19 @@ async def test_settling_twice_settles_once(shop: Shop) -> None:
     await asyncio.gather(*[shop.runtime.do(Settle(waiting), job="test") for _ in range(5)])
     await settled(shop, bill_id, "earned")
     assert [event["type"] for event in await shop.told(bill_id)].count("points.accrued.v1") == 1
+
+
+async def test_a_bill_that_was_overlooked_is_found_by_the_sweep(shop: Shop) -> None:
+    """Facts that came without their mark stand for a mark that was lost."""
+    member = somebody()
+    bill_id = (await shop.post(bill(member))).json()["bill_id"]
+    enrolment = shop.enrolment(member)
+    async with shop.runtime.read() as db:
+        await db.execute("INSERT INTO members VALUES ($1, now())", member.member_id)
+        identity = bytes.fromhex(enrolment.identities[0].hash)
+        await db.execute("INSERT INTO identities VALUES ($1, 'mobile', $2)", identity, member.member_id)
+        await db.execute("INSERT INTO wallets VALUES ($1, $2, 'shops')", member.wallet_id, member.member_id)
+        [overlooked] = await waiting.overlooked_bills(db)
+    assert str(overlooked) == bill_id
+    await shop.runtime.do(Settle(overlooked), job="test")
+    assert (await settled(shop, bill_id, "earned"))["accruals"][0]["available"]["points"] == 90
