@@ -88,11 +88,45 @@ FROM (
 -- name: meet
 -- Who takes part in redemptions, with their wallets, locked, and open lots: see the function in migrations/0001_redeem.sql.
 -- The columns from wallet_id on are those of domain.ledger.Wallet, in its order.
-SELECT *
+SELECT
+    m.k,
+    m.member_named,
+    m.version,
+    m.merchant_known,
+    m.terminal_known,
+    m.lots_open,
+    m.lot_ids,
+    m.lot_accruals,
+    m.lot_sources,
+    m.lot_earned_ats,
+    m.lot_expires_ats,
+    m.lot_points,
+    m.lot_remaining,
+    m.lot_held,
+    m.lot_reserved,
+    m.wallet_id,
+    m.programme,
+    m.member_id,
+    m.clock,
+    m.status,
+    m.issued,
+    m.held,
+    m.available,
+    m.reserved,
+    m.redeemed,
+    m.expired,
+    m.reversed,
+    m.transferred,
+    m.adjusted,
+    m.debt,
+    m.seq,
+    m.event_sequence,
+    m.head,
+    m.last_posted_at
 FROM meet(
     :programmes::text[], :member_ids::uuid[], :identity_kinds::text[], :identity_hashes::bytea[], :merchants::text[],
     :terminals::text[], :credited::uuid[], :most_lots::int
-);
+) AS m;
 
 -- name: spendable_lots
 -- Of each wallet: the open lots that are past their expiry, and the first in its consumption order that make up what is needed.

@@ -29,6 +29,7 @@ _encode = msgspec.json.Encoder().encode
 
 def tell_credited(tx: Tx, item: Item[Any], accrual: PointsAccrued, wallet: Wallet, posting: Posting) -> None:
     value, currency = accrual.point_value, accrual.currency
+    subject = str(wallet.wallet_id)
     tx.emit(
         PointsCredited(
             posting_id=posting.posting_id,
@@ -53,14 +54,15 @@ def tell_credited(tx: Tx, item: Item[Any], accrual: PointsAccrued, wallet: Walle
             ),
             balance=_balance(posting, value, currency),
         ),
-        subject=str(wallet.wallet_id),
+        subject=subject,
         sequence=wallet.next_event(),
         item=item,
     )
-    _note(tx, "points.credit", item, wallet, posting)
+    _note(tx, "points.credit", item, subject, posting)
 
 
 def tell_expired(tx: Tx, item: Item[Any], terms: CompiledProgramme, wallet: Wallet, posting: Posting) -> None:
+    subject = str(wallet.wallet_id)
     tx.emit(
         PointsExpired(
             posting_id=posting.posting_id,
@@ -74,11 +76,11 @@ def tell_expired(tx: Tx, item: Item[Any], terms: CompiledProgramme, wallet: Wall
             lots=_taken(posting),
             balance=_balance(posting, terms.point_value, terms.currency),
         ),
-        subject=str(wallet.wallet_id),
+        subject=subject,
         sequence=wallet.next_event(),
         item=item,
     )
-    _note(tx, "points.expire", item, wallet, posting)
+    _note(tx, "points.expire", item, subject, posting)
 
 
 def tell_redeemed(
@@ -91,6 +93,7 @@ def tell_redeemed(
 ) -> Done:
     redeemed = Worth(posting.points, Money(row.money_minor, terms.currency))
     balance = _balance(posting, terms.point_value, terms.currency)
+    subject = str(wallet.wallet_id)
     tx.emit(
         PointsRedeemed(
             posting_id=posting.posting_id,
@@ -107,11 +110,11 @@ def tell_redeemed(
             lots=_taken(posting),
             balance=balance,
         ),
-        subject=str(wallet.wallet_id),
+        subject=subject,
         sequence=wallet.next_event(),
         item=item,
     )
-    _note(tx, "points.redeem", item, wallet, posting)
+    _note(tx, "points.redeem", item, subject, posting)
     answer = RedemptionAnswer(
         redemption_id=row.redemption_id,
         status="captured",
@@ -124,7 +127,7 @@ def tell_redeemed(
     return Done(201, _encode(answer))
 
 
-def _note(tx: Tx, action: str, item: Item[Any], wallet: Wallet, posting: Posting) -> None:
+def _note(tx: Tx, action: str, item: Item[Any], wallet_id: str, posting: Posting) -> None:
     after = {
         "posting_id": posting.posting_id,
         "seq": posting.lines[-1].seq,
@@ -132,7 +135,7 @@ def _note(tx: Tx, action: str, item: Item[Any], wallet: Wallet, posting: Posting
         "held": posting.held,
         "reserved": posting.reserved,
     }
-    tx.audit(action, f"wallet/{wallet.wallet_id}", item=item, before=posting.before, after=after)
+    tx.audit(action, f"wallet/{wallet_id}", item=item, before=posting.before, after=after)
 
 
 def _taken(posting: Posting) -> tuple[TakenLot, ...]:
@@ -140,8 +143,9 @@ def _taken(posting: Posting) -> tuple[TakenLot, ...]:
 
 
 def _balance(posting: Posting, point_value: str, currency: str) -> Balance:
+    nothing = worth(0, point_value, currency)
     return Balance(
         available=worth(posting.available, point_value, currency),
-        held=worth(posting.held, point_value, currency),
-        reserved=worth(posting.reserved, point_value, currency),
+        held=worth(posting.held, point_value, currency) if posting.held else nothing,
+        reserved=worth(posting.reserved, point_value, currency) if posting.reserved else nothing,
     )
