@@ -1,0 +1,76 @@
+"""A town whose books are whole, and a way to spoil them that leaves them whole."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from pointbank.verify import Report
+from pointbank.verify.database import Snapshot
+from pointbank.verify.streams import heads
+from pointbank.verify.walks import check_all
+from shared.config import Settings
+from shared.db import Connection, connect, database_of
+from shared.tenants.provision import prepare_control
+from tests.support.processes import ALL, Fleet
+from tests.support.town import Town, found_town
+
+
+async def _trade(fleet: Fleet) -> Town:
+    """Bills, also one of a stranger, redemptions, and an entry that is no bill."""
+    town = await found_town(fleet, "verified", members=20)
+    async with town.open() as trade:
+        await trade.till.offer([town.offer(bill) for bill in town.bills(200)])
+        await trade.till.place(b"not json")
+        await trade.till.wait(settled=True, timeout_s=60)
+        await town.settled()
+        for card in town.cards[:5]:
+            assert (await trade.call(town.redemption(card, 10))).status in {201, 409}
+    await town.verified()
+    return town
+
+
+@pytest.fixture(scope="package")
+def town(settings: Settings) -> Iterator[Town]:
+    """A tenant with bills, points, tiers and messages; nobody serves it any more."""
+    folder = Path(tempfile.mkdtemp(prefix="pointbank-verify-"))
+    try:
+        asyncio.run(prepare_control(settings))
+        with Fleet(settings, folder, services=(ALL,), replicas=1).running() as fleet:
+            made = asyncio.run(_trade(fleet))
+        yield made
+    finally:
+        shutil.rmtree(folder)
+
+
+@asynccontextmanager
+async def spoilt(town: Town) -> AsyncIterator[Connection]:
+    """A transaction in which everything can be changed, and that is rolled back."""
+    db = await connect(town.settings.admin_dsn(), database=database_of(town.tenant))
+    transaction = db.transaction()
+    await transaction.start()
+    try:
+        await db.execute("SET LOCAL session_replication_role = replica")  # no trigger, no foreign key
+        yield db
+    finally:
+        await transaction.rollback()
+        await db.close()
+
+
+async def report_of(town: Town, db: Connection) -> Report:
+    """What the oracle says of the books as this connection sees them."""
+    report = Report(town.tenant)
+    redis = Redis.from_url(town.settings.redis_url)
+    try:
+        copies = await heads(redis, town.settings.cell, town.tenant)
+        await check_all(report, Snapshot(db), redis, copies, journal=town.journal, progress=lambda _: None)
+    finally:
+        await redis.aclose()
+    return report

@@ -1,0 +1,181 @@
+"""Each check finds what it is there to find: the books of a town are spoilt in one place, and the oracle says where."""
+
+import pytest
+
+from pointbank.verify import verify_tenant
+from tests.integration.verify.conftest import report_of, spoilt
+from tests.support.town import Town
+
+SOME_LINE = (
+    "(wallet_id, seq) = (SELECT wallet_id, seq FROM redeem.ledger ORDER BY seq DESC, wallet_id LIMIT 1)"
+)
+SOME_BILL = "bill_id = (SELECT min(bill_id::text)::uuid FROM earn.accruals WHERE points > 0)"
+SOME_WALLET = "wallet_id = (SELECT wallet_id FROM redeem.redemptions LIMIT 1)"
+LAST_OF = "id = (SELECT max(id) FROM {0}.outbox)"
+
+SPOILT = {
+    "a line with other points": (
+        f"UPDATE redeem.ledger SET points = points + 1 WHERE {SOME_LINE}",
+        {"ledger:chain", "ledger:balances", "ledger:lots", "postings:once", "postings:told"},
+    ),
+    "a line that is gone": (
+        f"DELETE FROM redeem.ledger WHERE {SOME_LINE}",
+        {"ledger:chain", "ledger:balances", "ledger:lots", "postings:once", "postings:told"},
+    ),
+    "a balance that was put up": (
+        f"UPDATE redeem.wallets SET available = available + 5, issued = issued - 5 WHERE {SOME_WALLET}",
+        {"ledger:balances"},
+    ),
+    "a head that is another's": (
+        f"UPDATE redeem.wallets SET head = sha256('x') WHERE {SOME_WALLET}",
+        {"ledger:chain"},
+    ),
+    "a lot that lives longer": (
+        f"UPDATE redeem.lots SET expires_at = expires_at + interval '1 day' WHERE {SOME_WALLET}",
+        {"accruals:posted"},
+    ),
+    "a lot that holds more": (
+        f"UPDATE redeem.lots SET remaining = remaining + 1 WHERE {SOME_WALLET} AND remaining < points",
+        {"ledger:lots"},
+    ),
+    "a wallet that is another member's": (
+        f"UPDATE redeem.wallets SET member_id = gen_random_uuid() WHERE {SOME_WALLET}",
+        {"wallets:born", "accruals:posted", "postings:told"},
+    ),
+    "a redemption that is gone": (
+        "DELETE FROM redeem.redemptions WHERE redemption_id = (SELECT redemption_id FROM redeem.redemptions LIMIT 1)",
+        {"redemptions", "journal:redemptions"},
+    ),
+    "a posting id that is gone": (
+        "DELETE FROM redeem.postings WHERE posting_id = (SELECT posting_id FROM redeem.redemptions LIMIT 1)",
+        {"postings:once"},
+    ),
+    "a bill with another total": (
+        f"UPDATE earn.bills SET total_minor = total_minor + 1 WHERE {SOME_BILL}",
+        {"bills:keys", "bills:decisions", "journal:content"},
+    ),
+    "a bill that is gone": (
+        f"DELETE FROM earn.bills WHERE {SOME_BILL}",
+        {"bills:keys", "bills:chain", "bills:told", "accruals:told", "accruals:kept"},
+    ),
+    "a key that is gone": (f"DELETE FROM earn.bill_keys WHERE {SOME_BILL}", {"bills:keys"}),
+    "a decision with more points": (
+        f"""
+        UPDATE earn.decisions
+        SET decision = regexp_replace(decision::text, '"points":(\\d+),"available":(\\d+)', '"points":\\19,"available":\\29')::json
+        WHERE {SOME_BILL}
+        """,
+        {"bills:decisions", "bills:told", "journal:bills"},
+    ),
+    "a decision that was made twice": (
+        f"""
+        INSERT INTO earn.decisions
+        SELECT bill_id, 2, status, decided_at, recorded_at, sequence, decision FROM earn.decisions WHERE {SOME_BILL}
+        """,
+        {"bills:chain", "bills:settled", "accruals:told", "accruals:kept"},
+    ),
+    "a programme that was rewritten": (
+        """
+        UPDATE earn.programmes
+        SET document = replace(document::text, '"per_minor":100', '"per_minor":50')::json
+        """,
+        {"bills:decisions", "programmes:learned"},
+    ),
+    "an accrual that is gone": (f"DELETE FROM earn.accruals WHERE {SOME_BILL}", {"accruals:kept"}),
+    "qualifying points that count double": (
+        "UPDATE tiers.qualifications SET points = 2 * points",
+        {"tiers:points", "tiers:standings"},
+    ),
+    "a standing that nobody reached": (
+        """
+        UPDATE tiers.standings SET tier = 'gold'
+        WHERE wallet_id = (SELECT wallet_id FROM tiers.standings WHERE tier = 'blue' LIMIT 1)
+        """,
+        {"tiers:standings"},
+    ),
+    "numbers that do not reach the tier": (
+        "UPDATE tiers.history SET numbers = jsonb_set(numbers, '{points}', '1') WHERE to_tier <> 'blue'",
+        {"tiers:decisions", "tiers:told"},
+    ),
+    "a message that is gone": (
+        "DELETE FROM notifier.messages WHERE message_id = (SELECT min(message_id::text)::uuid FROM notifier.messages)",
+        {"messages:made", "messages:told"},
+    ),
+    "a message that was sent without consent": (
+        "UPDATE notifier.members SET consented = false",
+        {"messages:delivered"},
+    ),
+    "an event that is gone": (
+        f"DELETE FROM redeem.outbox WHERE {LAST_OF.format('redeem')}",
+        {"cuts:redeem", "postings:told", "sequence:redeem", "streams:heads"},
+    ),
+    "an event that says something else": (
+        f"""
+        UPDATE redeem.outbox SET payload = convert_to(replace(convert_from(payload, 'UTF8'), '"points":', '"points":1'), 'UTF8')
+        WHERE {LAST_OF.format("redeem")}
+        """,
+        {"postings:told"},
+    ),
+    "an event that nobody cut": (
+        "INSERT INTO tiers.outbox (event_id, payload) SELECT event_id, payload FROM tiers.outbox ORDER BY id LIMIT 1",
+        {"settled", "tiers:told", "sequence:tiers"},
+    ),
+    "a cut with another hash": (
+        "UPDATE earn.cuts SET hash = sha256('x') WHERE no = (SELECT max(no) FROM earn.cuts)",
+        {"cuts:earn", "streams:heads"},
+    ),
+    "a cut that is gone": (
+        "DELETE FROM earn.cuts WHERE no = (SELECT max(no) FROM earn.cuts)",
+        {"settled", "streams:heads", "inboxes"},
+    ),
+    "a position that was moved on": (
+        "UPDATE tiers.positions SET applied_through = applied_through + 10 WHERE stream = 'redeem'",
+        {"inboxes", "settled"},
+    ),
+    "an inbox with a hole": (
+        "DELETE FROM tiers.inbox WHERE stream = 'redeem' AND n = 3",
+        {"inboxes"},
+    ),
+    "an event that was never said, heard": (
+        "INSERT INTO tiers.inbox SELECT 'redeem', max(n) + 5 FROM tiers.inbox WHERE stream = 'redeem'",
+        {"inboxes", "settled"},
+    ),
+    "a member that nobody told of": (
+        """
+        INSERT INTO members.members
+        SELECT gen_random_uuid(), status, locale, channel, enrolled_at, 1 FROM members.members LIMIT 1
+        """,
+        {"members:told", "sequence:members"},
+    ),
+    "a wallet that a hearer forgot": (
+        f"DELETE FROM earn.wallets WHERE {SOME_WALLET}",
+        {"wallets:learned"},
+    ),
+    "a dead letter that is gone": (
+        "DELETE FROM earn.dead_letters",
+        {"journal:poison"},
+    ),
+    "a rejection that is gone": (
+        "DELETE FROM earn.rejections",
+        {"rejections:told", "journal:bills"},
+    ),
+}
+
+
+async def test_a_town_in_order_holds_and_every_check_of_it_compared_something(town: Town) -> None:
+    report = await verify_tenant(town.settings, town.tenant, journal=town.journal)
+    assert report.broken == []
+    idle = {check.name for check in report if check.verdict == "not checked"}
+    # Nobody waited, and everything that was heard is trimmed.
+    assert idle <= {"bills:settled", "streams:entries"}
+
+
+@pytest.mark.parametrize(("sql", "found"), SPOILT.values(), ids=SPOILT)
+async def test_what_is_spoilt_is_found(town: Town, sql: str, found: set[str]) -> None:
+    async with spoilt(town) as db:
+        done = await db.execute(sql)
+        assert not done.endswith(" 0"), done
+        report = await report_of(town, db)
+    broken = {check.name: check.examples for check in report.broken}
+    assert found <= broken.keys(), broken
+    assert all(broken.values())
