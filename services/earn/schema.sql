@@ -202,4 +202,3 @@ CREATE TABLE rejection_counts (
     subject text PRIMARY KEY,
     sequence int NOT NULL DEFAULT 0 CHECK (sequence >= 0)
 );
-
