@@ -87,10 +87,16 @@ _PACK = struct.Struct(">B32s16sQ16sBBBqq16s16sqqqqqq").pack
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STEP = timedelta(microseconds=1)
 _MOST_BEHIND = timedelta(seconds=5)
+_CATCHES_UP = timedelta(minutes=1)
 
 
 class ClockBehind(Exception):
     """PostgreSQL's clock stands more than five seconds behind a wallet's last line: a fault, never decided over."""
+
+
+class ClockCatchingUp(ClockBehind, OSError):
+    """It stands behind by less than a minute, as after a failover to a server whose clock is late. An OSError, for the
+    lane to try again until it has caught up; by more, only the wallet itself can be wrong, and others need not wait."""
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
@@ -231,10 +237,10 @@ class Wallet(msgspec.Struct):
     def _next_moment(self) -> datetime:
         if self.clock > self.last_posted_at:
             return self.clock
-        if self.last_posted_at - self.clock > _MOST_BEHIND:
-            raise ClockBehind(
-                f"wallet {self.wallet_id}: {self.clock} is before its line of {self.last_posted_at}"
-            )
+        behind = self.last_posted_at - self.clock
+        if behind > _MOST_BEHIND:
+            fault = ClockCatchingUp if behind < _CATCHES_UP else ClockBehind
+            raise fault(f"wallet {self.wallet_id}: {self.clock} is before its line of {self.last_posted_at}")
         return self.last_posted_at + _STEP
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from services.redeem.domain.ledger import BUCKETS, GENESIS, KINDS, ClockBehind, Wallet, canonical, micros
+from shared.messaging.faults import Fault, classify
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "ledger.md"
 WALLET = UUID("01a1f82f-1e80-7e8d-8405-0873dba865aa")
@@ -128,9 +129,16 @@ def test_lines_of_one_instant_are_a_microsecond_apart() -> None:
     ]
 
 
-@pytest.mark.parametrize(("behind", "fault"), [(timedelta(seconds=5), False), (timedelta(seconds=5.1), True)])
+@pytest.mark.parametrize(
+    ("behind", "fault"),
+    [
+        (timedelta(seconds=5), None),
+        (timedelta(seconds=5.1), Fault.TRANSIENT),
+        (timedelta(minutes=2), Fault.ITEM),
+    ],
+)
 def test_a_clock_more_than_five_seconds_behind_the_last_line_is_a_fault(
-    behind: timedelta, fault: bool
+    behind: timedelta, fault: Fault | None
 ) -> None:
     wallet = wallet_at(POSTED - behind)
     wallet.last_posted_at = POSTED
@@ -148,9 +156,10 @@ def test_a_clock_more_than_five_seconds_behind_the_last_line_is_a_fault(
             effective_at=POSTED,
         )
 
-    if fault:
-        with pytest.raises(ClockBehind):
+    if fault is not None:
+        with pytest.raises(ClockBehind) as raised:
             post()
+        assert classify(raised.value) is fault
         assert (wallet.lines, wallet.available, wallet.seq) == ([], 0, 0)
     else:
         post()
