@@ -1,8 +1,8 @@
 """Named queries from `.sql` files. aiosql reads the files; asyncpg runs what it found.
 
-A name ending in nothing gives all rows, `^` one row or None, `$` one value, `!` runs without a result, `#` is a script. Parameters are
-`:name`, given by keyword. aiosql's own asyncpg adapter looks every connection through with `dir()` and goes through an async
-generator at each call, which costs more than the rest of the call (docs/decisions/0002): so only its parser is used.
+A name ending in nothing gives all rows, `^` one row or None, `$` one value, `!` runs without a result, `#` is a script.
+Parameters are `:name`, given by keyword. aiosql's own asyncpg adapter inspects the connection at each call, which costs more
+than the rest of the call (docs/decisions/0002): so only its parser is used.
 """
 
 from __future__ import annotations

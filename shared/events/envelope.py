@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import ClassVar
+from uuid import UUID
 
 import msgspec
 
@@ -37,7 +38,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class _Out(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    id: str
+    id: UUID
     source: str
     type: str
     subject: str
@@ -60,7 +61,7 @@ decode_envelope = msgspec.json.Decoder(Envelope).decode
 def encode_event(
     data: EventData,
     *,
-    event_id: str,
+    event_id: UUID,
     subject: str,
     time: datetime,
     tenant: str,

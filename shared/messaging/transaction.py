@@ -63,7 +63,7 @@ class Tx:
         self._clock = clock
         self.told_ids: list[UUID] = []
         self.told_payloads: list[bytes] = []
-        self.audits: tuple[list[Any], ...] = ([], [], [], [], [], [], [], [])
+        self.audits: list[tuple[Any, ...]] = []
         self._before: list[Callable[[], Awaitable[None]]] = []
         self._after: list[Hook] = []
 
@@ -80,7 +80,7 @@ class Tx:
         self.told_payloads.append(
             encode_event(
                 data,
-                event_id=str(chosen),
+                event_id=chosen,
                 subject=subject,
                 time=self._clock(),
                 tenant=self.tenant.code,
@@ -95,15 +95,18 @@ class Tx:
         self, action: str, object: str, *, item: Item[Any], before: object = None, after: object = None
     ) -> None:
         """Notes who did what to which object. `before` and `after` are anything that JSON can hold."""
-        ats, actors, actions, objects, befores, afters, places, request_ids = self.audits
-        ats.append(self._clock())
-        actors.append(item.actor)
-        actions.append(action)
-        objects.append(object)
-        befores.append(None if before is None else _json(before).decode())
-        afters.append(None if after is None else _json(after).decode())
-        places.append(item.place or _place(item))
-        request_ids.append(item.request_id)
+        self.audits.append(
+            (
+                self._clock(),
+                item.actor,
+                action,
+                object,
+                None if before is None else _json(before).decode(),
+                None if after is None else _json(after).decode(),
+                item.place or _place(item),
+                item.request_id,
+            )
+        )
 
     def before_commit(self, hook: Callable[[], Awaitable[None]]) -> None:
         """Runs after all is written and before the commit; what it raises rolls the batch back."""

@@ -98,7 +98,7 @@ async def publish(
     redis: Redis, keys: Keys, stream: str, events: list[EventData], *, first: int = 1
 ) -> list[str]:
     """Appends events to a service's stream as its relay would; gives their ids."""
-    ids = [str(uuid7()) for _ in events]
+    ids = [uuid7() for _ in events]
     for n, (event, event_id) in enumerate(zip(events, ids, strict=True), start=first):
         payload = encode_event(
             event,
@@ -110,4 +110,4 @@ async def publish(
             sequence=n,
         )
         await redis.xadd(keys.stream(stream), {"event": payload}, id=f"{n}-0")
-    return ids
+    return [str(event_id) for event_id in ids]

@@ -127,7 +127,7 @@ class Replies:
             self._tx.after_commit(self._send)
         event = encode_event(
             data,
-            event_id=str(event_id),
+            event_id=event_id,
             subject=subject,
             time=time,
             tenant=self._tx.tenant.code,

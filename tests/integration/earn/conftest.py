@@ -113,7 +113,7 @@ class Shop:
         )
         payload = encode_event(
             told,
-            event_id=str(event_id),
+            event_id=event_id,
             subject=str(member.wallet_id),
             time=AT,
             tenant=self.code,

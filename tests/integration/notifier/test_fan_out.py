@@ -45,7 +45,7 @@ def rejected(source: str | None) -> BillRejected:
 def as_heard(event: EventData) -> Item[Any]:
     event_id = uuid7()
     payload = encode_event(
-        event, event_id=str(event_id), subject="s", time=AT, tenant="acme", request_id="r", sequence=1
+        event, event_id=event_id, subject="s", time=AT, tenant="acme", request_id="r", sequence=1
     )
     return heard(event, event_id=event_id, payload=payload)
 

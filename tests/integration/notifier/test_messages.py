@@ -56,7 +56,7 @@ async def send(runtime: TenantRuntime, channel: Outbox) -> int:
 
 async def restart(runtime: TenantRuntime) -> None:
     """As if the process that made the messages had died, and its leases were over."""
-    while outgoing(runtime.cache).take():
+    while any(outgoing(runtime.cache).take()):
         pass
     async with runtime.read() as db:
         await db.execute("UPDATE deliveries SET attempts = 0, claimed_until = NULL WHERE state = 'due'")
