@@ -32,7 +32,7 @@ def run() -> Run:
     ) -> subprocess.CompletedProcess[str]:
         command: list[str | Path] = [sys.executable if tool == "python" else SCRIPTS / tool, *arguments]
         return subprocess.run(
-            command, cwd=ROOT, env=dict(env or {}), capture_output=True, text=True, timeout=30, check=False
+            command, cwd=ROOT, env=dict(env or {}), capture_output=True, text=True, timeout=120, check=False
         )
 
     return run_tool

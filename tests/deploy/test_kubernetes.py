@@ -95,7 +95,7 @@ def test_kustomize_renders_the_same_as_the_loader_of_these_tests(
         pytest.skip("kubectl is not installed")
     base = str(root / "deploy" / "k8s" / "base")
     done = subprocess.run(
-        [kubectl, "kustomize", base], capture_output=True, text=True, timeout=30, check=True
+        [kubectl, "kustomize", base], capture_output=True, text=True, timeout=120, check=True
     )
 
     def named(documents: list[Document]) -> dict[tuple[str, str], Document]:

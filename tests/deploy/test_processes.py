@@ -28,7 +28,7 @@ from shared.config import Settings
 from shared.messaging.keys import Keys
 
 Valkey = Callable[..., AbstractContextManager[Path]]
-READY_S = 60
+READY_S = 180
 GRACE_S = 45  # stop_grace_period, terminationGracePeriodSeconds
 
 
@@ -66,7 +66,7 @@ class Machine:
         """A job with the environment of migrate, to its end."""
         environment = self.environment("migrate")
         done = subprocess.run(
-            command, env=environment, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
+            command, env=environment, cwd=self.folder, capture_output=True, text=True, timeout=180, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
