@@ -36,8 +36,8 @@ def show_figures(console: Console, *, before: Moment, after: Moment, bills: int,
     rows = _compared(before, after)
     table = Table(title="What came of it", title_justify="left")
     table.add_column("", no_wrap=True)
-    for name in ("new: expected", "new: kept", "total: expected", "total: kept"):
-        table.add_column(name, justify="right")
+    for name in ("new expected", "new kept", "total expected", "total kept"):
+        table.add_column(name, justify="right", no_wrap=True)
     for name, new_expected, new_kept, expected, kept in rows:
         style = "" if (new_expected, expected) == (new_kept, kept) else "bold red"
         table.add_row(
@@ -50,7 +50,7 @@ def show_figures(console: Console, *, before: Moment, after: Moment, bills: int,
         table.add_row(
             f"messages {state}", "", f"{now - before.kept.messages.get(state, 0):,}", "", f"{now:,}"
         )
-    table.add_row("bills/s until settled", "", f"{bills / seconds:,.0f}", "", "")
+    table.add_row("bills/s to settled", "", f"{bills / seconds:,.0f}", "", "")
     console.print(table)
     return all(row[1] == row[2] and row[3] == row[4] for row in rows)
 

@@ -59,7 +59,7 @@ def environment() -> dict[str, str]:
 def replay(file: Path, state: Path, *more: str) -> dict[str, object]:
     command = [*COMMAND, "--online-retail", str(file), "--state", str(state), *more]
     done = subprocess.run(
-        command, capture_output=True, text=True, env=environment(), timeout=120, check=False
+        command, capture_output=True, text=True, env=environment(), timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
@@ -76,7 +76,7 @@ def test_a_replay_that_was_killed_is_completed_and_repeats_add_nothing_by_either
         stderr=subprocess.DEVNULL,
         env=environment(),
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not (journal.exists() and any(isinstance(entry, Offered) for entry in read(journal))):
         assert first.poll() is None
         assert time.monotonic() < deadline
