@@ -6,21 +6,34 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from services.earn import app, handlers
+from services.earn.api import router
 from services.earn.domain.bill import RecordBill
-from shared.config import Settings
+from services.earn.handlers import HEARS, ON, buried
+from services.earn.handlers.record import record_bills
+from services.earn.settling import settle_waiting
 from shared.messaging import Item, Outcome, PosEntry, Tx
+from shared.runtime import Job
+from shared.service import create_service
+
+BILL = "DEADLY_BILL"
 
 
-def create(settings: Settings | None = None) -> FastAPI:
-    """For `uvicorn --factory`; DEADLY_BILL names the bill."""
-    deadly = os.environ["DEADLY_BILL"].encode()
+def create() -> FastAPI:
+    """For `uvicorn --factory`; the environment names the bill."""
+    deadly = os.environ[BILL].encode()
 
-    async def record_bills(tx: Tx, items: Sequence[Item[Any]]) -> list[Outcome]:
-        outcomes = await handlers.record_bills(tx, items)
+    async def record_or_die(tx: Tx, items: Sequence[Item[Any]]) -> list[Outcome]:
+        outcomes = await record_bills(tx, items)
         if any(deadly in item.payload for item in items):
             os._exit(70)
         return outcomes
 
-    app.ON = {**handlers.ON, PosEntry: record_bills, RecordBill: record_bills}
-    return app.create(settings)
+    return create_service(
+        "earn",
+        "Pointbank earn",
+        handlers={**ON, PosEntry: record_or_die, RecordBill: record_or_die},
+        hears=HEARS,
+        routers=[router],
+        jobs=(Job("settle", every_s=1.0, run=settle_waiting),),
+        buried=buried,
+    )

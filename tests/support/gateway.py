@@ -43,8 +43,8 @@ class Gateway:
             server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2**21)
             self.port = server.sockets[0].getsockname()[1]
             listening.set()
-            async with server:
-                await ended.wait()
+            await ended.wait()
+            server.close()
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
 

@@ -30,9 +30,6 @@ READY_S = 60.0
 STOP_S = 40.0
 ALL = "all"
 
-EARN_THAT_DIES = "tests.support.deadly:create"
-"""An earn whose process dies of the bill that POINTBANK_TEST_DEADLY names."""
-
 
 @dataclass
 class Replica:

@@ -1,0 +1,97 @@
+"""Servers and services that may be killed: sets of their own, so that nobody else's tests lose what they run on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pointbank import embedded
+from shared.config import Settings
+from shared.tenants.provision import prepare_control
+from tests.support.processes import Fleet
+from tests.support.telling import show, tell
+from tests.support.town import Town, found_town, leave
+
+__all__ = ["tell"]  # a fixture for this folder
+
+SEED = "POINTBANK_FAULT_SEED"
+QUICK = {"POINTBANK_RECLAIM_IDLE_MS": "1500", "POINTBANK_POISON_ATTEMPTS": "3"}
+"""Leases that a test can wait for."""
+
+
+@dataclass
+class World:
+    """Two replicas of each service, on servers of their own."""
+
+    postgres: embedded.Postgres
+    valkey: embedded.Valkey
+    fleet: Fleet
+
+    def mend(self) -> None:
+        """Starts what a test that failed has left dead."""
+        for server in (self.postgres, self.valkey):
+            if server.child is None or server.child.process.poll() is not None:
+                server.start()
+        for name, replica in list(self.fleet.replicas.items()):
+            if replica.process.poll() is not None:
+                self.fleet.start(name)
+
+
+@contextmanager
+def _world() -> Iterator[World]:
+    folder = Path(tempfile.mkdtemp(prefix="pointbank-faults-"))
+    folder.chmod(0o711)
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder)
+        servers = stack.enter_context(embedded.servers(folder / "var"))
+        if servers.postgres is None or servers.valkey is None:
+            pytest.skip("servers named by the environment are somebody's: they can't be killed")
+        settings = Settings(
+            postgres_dsn=servers.postgres_dsn, redis_url=servers.redis_url, secret=secrets.token_urlsafe(32)
+        )
+        asyncio.run(prepare_control(settings))
+        fleet = stack.enter_context(Fleet(settings, folder, environment=QUICK).running())
+        yield World(servers.postgres, servers.valkey, fleet)
+        crashes = [line for line in servers.postgres.log.read_text().splitlines() if "by signal 11" in line]
+        assert not crashes, crashes  # those we kill ourselves die of signal 9
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """What a module's tests break; each mends it."""
+    with _world() as made:
+        yield made
+
+
+@pytest.fixture
+def town(world: World) -> Iterator[Town]:
+    """A tenant of the test's own, so that its books are short."""
+    world.mend()
+    made = asyncio.run(found_town(world.fleet, f"t{secrets.token_hex(3)}", members=30))
+    yield made
+    world.mend()
+    asyncio.run(leave(made))
+
+
+@pytest.fixture
+def rng(tell: Callable[[str], None]) -> random.Random:
+    """The test's dice. Its seed is told; POINTBANK_FAULT_SEED throws them the same way again."""
+    seed = int(os.environ.get(SEED) or secrets.randbelow(10**6))
+    tell(f"{SEED}={seed}")
+    return random.Random(seed)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What each fault met."""
+    show(terminalreporter, "at the moment of the fault", "tests/faults")
