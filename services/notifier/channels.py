@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
 import structlog
 
 _log = structlog.get_logger(__name__)
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A message in its final words. No name, no contact: a channel that needs one asks for it when it sends."""
 
     message_id: UUID

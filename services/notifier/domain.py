@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
-from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -21,7 +20,7 @@ GIVE_UP_AFTER = 80
 """Attempts before a message is given up: about three days."""
 
 
-class Told(NamedTuple):
+class Told(msgspec.Struct, frozen=True, gc=False):
     """A message to make. `facts` is the JSON that its template is filled from: points and names of tiers, no person."""
 
     template: str

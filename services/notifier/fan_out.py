@@ -23,12 +23,10 @@ async def reply(redis: Redis, keys: Keys, replies: Sequence[tuple[str | None, by
 
     Done before the commit that remembers it, a reply is never lost; it may come twice, with the same event id.
     """
-    numbers: dict[str, int] = {}
-    events = [
-        # Lua's MessagePack knows no binary; our own events are JSON, so they are text.
-        (numbers.setdefault(keys.out(till_of(source)), len(numbers) + 1), event.decode())
-        for source, event in replies
-    ]
+    streams = {source: keys.out(till_of(source)) for source in {source for source, _ in replies}}
+    numbers = {stream: number for number, stream in enumerate(dict.fromkeys(streams.values()), start=1)}
+    # Lua's MessagePack knows no binary; our own events are JSON, so they are text.
+    events = [(numbers[streams[source]], event.decode()) for source, event in replies]
     oldest = int(time.time() * 1000) - KEPT_MS
     append = redis.register_script(_script())
     await append(keys=list(numbers), args=[oldest, _pack(events)])

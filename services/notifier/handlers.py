@@ -26,6 +26,7 @@ from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Handlers, Item, Outcome, Tx
 
 Bill = BillRecorded | BillSettled | BillRejected
+BILLS = (BillRecorded, BillSettled, BillRejected)
 
 
 class Settle(msgspec.Struct, frozen=True):
@@ -40,7 +41,7 @@ async def tell(tx: Tx, items: Sequence[Item[PointsCredited | TierChanged | Bill]
     replies: list[tuple[str | None, bytes]] = []
     for item in items:
         event = item.command
-        if isinstance(event, Bill):
+        if isinstance(event, BILLS):
             if goes_to_till(event):
                 replies.append((event.source, item.payload))
         elif (told := message_of(event)) is not None:
@@ -76,12 +77,16 @@ async def settle(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
     settled = [one for item in items for one in item.command.settled]
     now = tx.now()
     due = await store.settle(tx.db, settled, now=now)
+    all_due = len(due) == len(settled)
     for one in settled:
         message = one.claimed.made
-        if one.state != "delivered" or message.message_id not in due:
+        if one.state != "delivered":
             continue
+        if not all_due:
+            if message.message_id not in due:
+                continue
+            due.remove(message.message_id)
         assert one.locale is not None
-        due.discard(message.message_id)
         tx.emit(
             MessageDelivered(
                 message_id=message.message_id,

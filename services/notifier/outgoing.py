@@ -14,9 +14,10 @@ from typing import Any
 
 from services.notifier.store import Claimed
 
-LEASE = timedelta(seconds=15)
-SEND_WITHIN_S = 10.0
-"""A batch that is not on its way by then is left to whoever claims it: nobody sends what another may be sending."""
+LEASE = timedelta(seconds=20)
+START_WITHIN_S = 6.0
+SEND_WITHIN_S = 7.0
+"""Of a lease: a third to begin, a third to send, a third to settle. Nobody sends what another may be sending already."""
 AT_ONCE = 500
 MOST = 4 * AT_ONCE
 
@@ -41,15 +42,19 @@ class Outgoing:
             self._count += len(batch)
         self.wake.set()
 
-    def take(self) -> list[Claimed]:
-        """Up to about AT_ONCE messages whose lease lasts long enough to send them."""
+    def take(self) -> tuple[list[Claimed], list[Claimed]]:
+        """Up to about AT_ONCE messages to send now, and those to hand back: too late to begin, early enough to say so."""
         taken: list[Claimed] = []
-        while self._batches and len(taken) < AT_ONCE:
+        late: list[Claimed] = []
+        while self._batches and len(taken) + len(late) < AT_ONCE:
             made_at, batch = self._batches.popleft()
             self._count -= len(batch)
-            if time.monotonic() - made_at < LEASE.total_seconds() - SEND_WITHIN_S:
+            age = time.monotonic() - made_at
+            if age < START_WITHIN_S:
                 taken += batch
-        return taken
+            elif age < START_WITHIN_S + SEND_WITHIN_S:
+                late += batch
+        return taken, late
 
 
 def outgoing(cache: dict[Any, Any]) -> Outgoing:

@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import NamedTuple
-from uuid import UUID
 
 import msgspec
 import structlog
@@ -34,7 +32,7 @@ IN_FLIGHT = 16
 _log = structlog.get_logger(__name__)
 
 
-class Addressed(NamedTuple):
+class Addressed(msgspec.Struct, frozen=True, gc=False):
     """A message with whom it is for; `names` are its programme's, as JSON."""
 
     claimed: Claimed
@@ -73,21 +71,22 @@ async def _send_batch(runtime: TenantRuntime) -> bool:
 
 async def send_due(runtime: TenantRuntime, channels: Mapping[str, Channel] = CHANNELS) -> int:
     """Sends one batch of what is due, what this process has just made first; gives how many messages that was."""
-    taken = outgoing(runtime.cache).take()
+    taken, late = outgoing(runtime.cache).take()
     async with runtime.read() as db:
-        taken = taken or await store.claim(db, most=AT_ONCE, lease=LEASE)
-        if not taken:
-            return 0
+        if not taken and not late:
+            taken = await store.claim(db, most=AT_ONCE, lease=LEASE)
+            if not taken:
+                return 0
         recipients = await store.recipients(db, {one.made.told.member_id for one in taken})
         names = await store.programme_names(db, {one.made.told.programme for one in taken})
-    batch, settled = [], []
+    # What is handed back, or is for a member nobody knows yet, is found by `claim` as soon as it can go.
+    settled = [Settled(one, "due", None) for one in late]
+    batch: list[Addressed] = []
     for one in taken:
         told = one.made.told
         recipient = recipients.get(told.member_id)
         if recipient is None:
-            settled.append(
-                Settled(one, "due", None)
-            )  # nobody has it now; `claim` finds it when the member is known
+            settled.append(Settled(one, "due", None))
         elif not recipient.consented:
             settled.append(Settled(one, "suppressed", None))
         else:
@@ -97,28 +96,28 @@ async def send_due(runtime: TenantRuntime, channels: Mapping[str, Channel] = CHA
     await runtime.do(Settle(tuple(settled)), job="sender")
     for (channel, outcome), count in Counter(map(_outcome, settled)).items():
         runtime.metrics.message(runtime.code, channel, outcome, count)
-    return len(taken)
+    return len(settled)
 
 
 async def _send(batch: Sequence[Addressed], channels: Mapping[str, Channel]) -> list[Settled]:
     """Sends each message, and says what came of it. Never raises for a message's sake."""
-    settled: dict[UUID, Settled] = {}
-    queue = iter(batch)
+    settled: dict[int, Settled] = {}
+    queue = iter(enumerate(batch))
     try:
         async with asyncio.timeout(SEND_WITHIN_S), asyncio.TaskGroup() as group:
             for _ in range(min(IN_FLIGHT, len(batch))):
                 group.create_task(_send_each(queue, settled, channels))
     except TimeoutError as error:
-        for one in batch:
-            if one.claimed.made.message_id not in settled:
-                settled[one.claimed.made.message_id] = _failed(one.claimed, error)
+        for position, one in enumerate(batch):
+            if position not in settled:
+                settled[position] = _failed(one.claimed, error)
     return list(settled.values())
 
 
 async def _send_each(
-    queue: Iterator[Addressed], settled: dict[UUID, Settled], channels: Mapping[str, Channel]
+    queue: Iterator[tuple[int, Addressed]], settled: dict[int, Settled], channels: Mapping[str, Channel]
 ) -> None:
-    for one in queue:
+    for position, one in queue:
         made = one.claimed.made
         language = language_of(one.recipient.locale)
         try:
@@ -126,9 +125,9 @@ async def _send_each(
             message = Message(made.message_id, made.told.member_id, made.told.template, language, text)
             await channels[made.channel](message)
         except Exception as error:  # noqa: BLE001  # a channel fails in ways of its own: that message is due again
-            settled[made.message_id] = _failed(one.claimed, error)
+            settled[position] = _failed(one.claimed, error)
         else:
-            settled[made.message_id] = Settled(one.claimed, "delivered", language)
+            settled[position] = Settled(one.claimed, "delivered", language)
 
 
 def _failed(claimed: Claimed, error: Exception) -> Settled:

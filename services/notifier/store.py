@@ -22,7 +22,7 @@ CHANNEL = "log"
 """The channel of every message, while members can't choose one."""
 
 
-class Made(NamedTuple):
+class Made(msgspec.Struct, frozen=True, gc=False):
     """A message that is to be sent: `cause` is the event it tells of."""
 
     message_id: UUID
@@ -39,7 +39,7 @@ class Recipient(NamedTuple):
     consented: bool
 
 
-class Claimed(NamedTuple):
+class Claimed(msgspec.Struct, frozen=True, gc=False):
     """A message in a sender's hands."""
 
     made: Made
@@ -47,7 +47,7 @@ class Claimed(NamedTuple):
     takeovers: int
 
 
-class Settled(NamedTuple):
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """What came of sending one message. `state` due: it is tried again at `due_at`."""
 
     claimed: Claimed
@@ -121,6 +121,8 @@ async def tell(
     )
     if lease is None:
         return []
+    if len(rows) == len(messages):
+        return [Claimed(one, 1, 0) for one in messages]
     new = {row[0] for row in rows}
     return [Claimed(one, 1, 0) for one in messages if one.message_id in new]
 

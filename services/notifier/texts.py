@@ -20,6 +20,7 @@ LANGUAGES = ("en", "ar")
 DEFAULT_LANGUAGE = "en"
 
 
+@lru_cache(maxsize=1024)
 def language_of(locale: str) -> str:
     """The language that a member with this locale is written to: theirs, or English where we don't have it."""
     language = locale.replace("_", "-").partition("-")[0].lower()

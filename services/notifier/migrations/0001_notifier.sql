@@ -48,19 +48,21 @@ CREATE TABLE deliveries (
     member_id     uuid        NOT NULL,
     state         text        NOT NULL DEFAULT 'due'
                               CHECK (state IN ('due', 'delivered', 'suppressed', 'failed')),
-    due_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    due_at        timestamptz DEFAULT clock_timestamp(),
     claimed_until timestamptz,
     attempts      integer     NOT NULL DEFAULT 0 CHECK (attempts >= 0),
     takeovers     integer     NOT NULL DEFAULT 0 CHECK (takeovers >= 0),
     error         text,
     locale        text,
     delivered_at  timestamptz,
+    CHECK ((state = 'due') = (due_at IS NOT NULL)),
     CHECK ((state = 'delivered') = (delivered_at IS NOT NULL)),
     CHECK (state <> 'delivered' OR locale IS NOT NULL)
 ) WITH (fillfactor = 60);
 
--- What a sender looks for.
-CREATE INDEX deliveries_due ON deliveries (due_at, message_id) WHERE state = 'due';
+-- What a sender looks for. Its condition is not `state = 'due'`: a query that settles known messages would take it for
+-- the way to them, and walk through all that were ever due.
+CREATE INDEX deliveries_due ON deliveries (due_at, message_id) WHERE due_at IS NOT NULL;
 
 GRANT SELECT, INSERT ON members, wallets, messages TO {{service_role}};
 GRANT SELECT, INSERT, UPDATE ON programmes, deliveries TO {{service_role}};
