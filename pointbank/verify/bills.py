@@ -92,6 +92,8 @@ class Bills:
                 _check_keys(keys, bill)
                 if bill["has_bill"]:
                     self._bill(bill, judgements, made, chain, standings)
+                elif judgements:
+                    chain.wrong(f"bill {bill['id']} has a decision and is not there")
         for orphan in await decisions.rest():
             chain.wrong(f"bill {orphan[0]} has a decision and is not there")
         await self._others()

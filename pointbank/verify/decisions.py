@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from fractions import Fraction
 from typing import Any
 
 import msgspec
@@ -125,15 +124,15 @@ def _numbers(judged: Judged, worth: Worth) -> Iterator[str]:
     kept = (judged.points, judged.available, judged.held)
     if kept != worth[:3]:
         yield f"points, available, held are {kept}, computed {worth[:3]}"
-    if Fraction(*judged.multiplier) != worth.multiplier:
+    times, over = judged.multiplier
+    if times * worth.multiplier.denominator != over * worth.multiplier.numerator:
         yield f"the multiplier is {judged.multiplier}, the tier's is {worth.multiplier}"
     if judged.lines != worth.lines:
         yield f"lines are {judged.lines}, computed {worth.lines}"
     if judged.rules != worth.tried:
         yield f"rules tried are {judged.rules}, computed {worth.tried}"
     if len(judged.by_rule) != len(worth.by_rule) or any(
-        kept[:4] != computed[:4]
-        or kept[4] * computed[4].denominator != computed[4].numerator * judged.denominator
+        kept[:4] != computed[:4] or kept[4] * worth.unit != computed[4] * judged.denominator
         for kept, computed in zip(judged.by_rule, worth.by_rule, strict=False)
     ):
         yield f"by rule it is {judged.by_rule} over {judged.denominator}, computed {worth.by_rule}"

@@ -16,11 +16,12 @@ import msgspec
 
 from pointbank.verify.report import Check
 
-BUCKETS = 1 << 14
-MOST_SUSPECTS = 256
+BUCKETS = 1 << 12
+MOST_SUSPECTS = 64
 """Buckets looked into at most: enough for examples, and a bound on memory when everything is wrong."""
 
-_KEY = os.urandom(32)  # nobody who writes the rows can make two sets that sum up to the same
+# Nobody who writes the rows knows it, or could make two sets that sum up to the same.
+_SALT = os.urandom(blake2b.SALT_SIZE)
 _encode = msgspec.msgpack.Encoder(enc_hook=str).encode
 _from = int.from_bytes
 
@@ -53,7 +54,7 @@ class Matching:
     def _add(self, side: int, sums: list[int], row: Row) -> None:
         bucket = hash(row[0]) % BUCKETS
         if self._suspects is None:
-            sums[bucket] += _from(blake2b(_encode(row), digest_size=16, key=_KEY).digest(), "big")
+            sums[bucket] += _from(blake2b(_encode(row), digest_size=16, salt=_SALT).digest(), "big")
             self._counts[side] += 1
         elif bucket in self._suspects:
             self._found[side][row[0]].append(row)
@@ -63,7 +64,9 @@ class Matching:
         self.check.compared += max(self._counts)
         different = [k for k in range(BUCKETS) if self._left[k] != self._right[k]]
         if len(different) > MOST_SUSPECTS:
-            self.check.note("of 16,384 parts differ; 256 of them are listed", len(different))
+            self.check.note(
+                f"of {BUCKETS:,} parts differ; {MOST_SUSPECTS} of them are looked into", len(different)
+            )
         self._suspects = frozenset(different[:MOST_SUSPECTS])
         return not different
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import lru_cache
 
-HALF = Fraction(1, 2)
-
 # ISO 4217: the minor unit has two digits, but for these.
 _DIGITS = {
     **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI"), 0),
@@ -16,18 +14,18 @@ _DIGITS = {
 }
 
 
-def rounded(mode: str, exact: Fraction) -> int:
+def rounded(mode: str, numerator: int, denominator: int) -> int:
     """A fraction that is not negative as an integer, by a mode of the programme document."""
+    whole, rest = divmod(numerator, denominator)
     match mode:
         case "floor":
-            return exact.numerator // exact.denominator
+            return whole
         case "ceil":
-            return -(-exact.numerator // exact.denominator)
+            return whole + (rest > 0)
         case "half_up":
-            exact += HALF
-            return exact.numerator // exact.denominator
+            return whole + (2 * rest >= denominator)
         case "half_even":
-            return round(exact)
+            return whole + (2 * rest > denominator or (2 * rest == denominator and whole % 2))
     raise ValueError(f"no rounding mode: {mode}")
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from math import lcm
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -53,7 +54,8 @@ class Line(NamedTuple):
 
 
 class Worth(NamedTuple):
-    """What a bill is worth: by line (rule, outcome, amount, points), by rule (rule, timing, amount, counted, exact points)."""
+    """What a bill is worth: by line (rule, outcome, amount, points), by rule (rule, timing, amount, counted, exact points
+    over `unit`)."""
 
     points: int
     available: int
@@ -61,7 +63,8 @@ class Worth(NamedTuple):
     multiplier: Fraction
     tried: tuple[str, ...]
     lines: tuple[tuple[str | None, str, int, int | None], ...]
-    by_rule: tuple[tuple[str, str, int, int, Fraction], ...]
+    by_rule: tuple[tuple[str, str, int, int, int], ...]
+    unit: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +87,8 @@ class Terms:
     extra_months: int
     ladder: tuple[Tier, ...]
     ranks: Mapping[str, int] = field(default_factory=dict)
+    unit: int = 1
+    """The denominator that all rates share: points are counted in whole parts of it, and divided once."""
 
     @property
     def per_point(self) -> Fraction:
@@ -114,18 +119,18 @@ class Terms:
                 kept[0] += line.amount_minor
                 kept[1] += units
                 if by_line:
-                    own = self._points(units * rule.rate, multiplier)
+                    own = self._points(units * self._weights[number], multiplier)
                     points[rule.held] += own
             tried = max(tried, len(self.rules) if number is None else number + 1)
             code = None if number is None else self.rules[number].code
             judged.append((code, outcome, line.amount_minor, own if by_line else None))
         by_rule = []
-        exact = [Fraction(0), Fraction(0)]
+        exact = [0, 0]
         for number in sorted(sums):
             rule, (amount, units) = self.rules[number], sums[number]
             if not by_line:
                 units = amount - amount % rule.step
-            earned = units * rule.rate
+            earned = units * self._weights[number]
             exact[rule.held] += earned
             by_rule.append((rule.code, "hold" if rule.held else "now", amount, units, earned))
         if by_line:
@@ -141,6 +146,7 @@ class Terms:
             tuple(rule.code for rule in self.rules[:tried]),
             tuple(judged),
             tuple(by_rule),
+            self.unit,
         )
 
     def _outcome(self, number: int | None, line: Line) -> str:
@@ -151,10 +157,16 @@ class Terms:
             return "skipped"
         return "discounted" if line.discount_minor and not rule.on_discounted else "earned"
 
-    def _points(self, exact: Fraction, multiplier: Fraction) -> int:
+    def _points(self, exact: int, multiplier: Fraction) -> int:
+        times, over = multiplier.numerator, multiplier.denominator
         if self.when == "after_multiplier":
-            return rounded(self.mode, exact * multiplier)
-        return rounded(self.mode, rounded(self.mode, exact) * multiplier)
+            return rounded(self.mode, exact * times, self.unit * over)
+        return rounded(self.mode, rounded(self.mode, exact, self.unit) * times, over)
+
+    @cached_property
+    def _weights(self) -> tuple[int, ...]:
+        """Each rule's rate in parts of `unit`."""
+        return tuple([int(rule.rate * self.unit) for rule in self.rules])
 
     def local_day(self, at: datetime) -> date:
         """The calendar day of a moment, where the programme lives."""
@@ -216,6 +228,9 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
     tiers = document.get("tiers") or {}
     ladder = tuple(_tier(tier) for tier in tiers.get("ladder") or ())
     days = head.get("backdating_days")
+    rules = tuple(
+        sorted_by_priority([_rule(rule) for rule in earning.get("rules") or ()], earning.get("rules") or ())
+    )
     return Terms(
         code=head["code"],
         version=version,
@@ -224,11 +239,8 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
         point_value=head["point_value"],
         zone=ZoneInfo(head["time_zone"]),
         backdating=None if days == "unlimited" else timedelta(days=30 if days is None else days),
-        rules=tuple(
-            sorted_by_priority(
-                [_rule(rule) for rule in earning.get("rules") or ()], earning.get("rules") or ()
-            )
-        ),
+        rules=rules,
+        unit=lcm(*(rule.rate.denominator for rule in rules)),
         mode=rounding.get("mode") or "floor",
         at=rounding.get("at") or "bill",
         when=rounding.get("when") or "after_multiplier",

@@ -33,6 +33,7 @@ async def _trade(fleet: Fleet) -> Town:
         await town.settled()
         for card in town.cards[:5]:
             assert (await trade.call(town.redemption(card, 10))).status in {201, 409}
+        assert (await trade.call(town.enrolment())).status == 201
     await town.verified()
     return town
 

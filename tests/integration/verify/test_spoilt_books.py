@@ -122,7 +122,7 @@ SPOILT = {
     ),
     "a cut with another hash": (
         "UPDATE earn.cuts SET hash = sha256('x') WHERE no = (SELECT max(no) FROM earn.cuts)",
-        {"cuts:earn", "streams:heads"},
+        {"cuts:earn"},
     ),
     "a cut that is gone": (
         "DELETE FROM earn.cuts WHERE no = (SELECT max(no) FROM earn.cuts)",

@@ -32,8 +32,7 @@ def terms(**sections: Any) -> Terms:
     ],
 )
 def test_each_mode_rounds_as_it_says(mode: str, results: tuple[int, ...]) -> None:
-    exact = (Fraction(0), Fraction(1, 4), Fraction(1, 2), Fraction(1), Fraction(3, 2), Fraction(5, 2))
-    assert tuple(rounded(mode, one) for one in exact) == results
+    assert tuple(rounded(mode, quarters, 4) for quarters in (0, 1, 2, 4, 6, 10)) == results
 
 
 @pytest.mark.parametrize("currency", sorted(CURRENCIES))
@@ -50,7 +49,8 @@ def test_the_bill_of_the_contract_earns_108() -> None:
     assert worth[:3] == (108, 108, 0)
     assert worth.tried == ("service-fees", "everything")
     assert worth.lines == (("everything", "earned", 9000, None), ("service-fees", "skipped", 1500, None))
-    assert worth.by_rule == (("everything", "now", 9000, 9000, Fraction(90)),)
+    assert worth.by_rule == (("everything", "now", 9000, 9000, 9000),)
+    assert worth.unit == 100
 
 
 def test_a_bill_without_lines_counts_as_one() -> None:
@@ -120,7 +120,7 @@ def test_both_writings_come_to_the_same(
     theirs = compile_programme(written, 1).earn(lines, total, tier)
     assert ours[:3] == (theirs.points, theirs.available, theirs.held)
     assert [line[:2] for line in ours.lines] == [(line.rule, line.outcome) for line in theirs.lines]
-    assert [(one[0], one[3], one[4]) for one in ours.by_rule] == [
+    assert [(one[0], one[3], Fraction(one[4], ours.unit)) for one in ours.by_rule] == [
         (one.rule, one.units_minor, Fraction(one.numerator, theirs.denominator)) for one in theirs.rules
     ]
 
