@@ -11,7 +11,6 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -32,28 +31,63 @@ HTTP_PATIENCE_S = 10.0
 """An HTTP call that could not be written for so long is answered 503 (or 409 if its key is in use): its caller asks again."""
 
 
-@dataclass(slots=True, eq=False)
+class Group:
+    """Items that were submitted together, and the one future of their outcomes."""
+
+    __slots__ = ("_error", "_left", "future", "outcomes")
+
+    def __init__(self, size: int, future: asyncio.Future[list[Outcome]]) -> None:
+        self.outcomes: list[Outcome] = [_PENDING] * size
+        self.future = future
+        self._left = size
+        self._error: BaseException | None = None
+
+    def settle(self, position: int, outcome: Outcome | None, error: BaseException | None) -> None:
+        """One of them is done. The first error is the group's, once all are done."""
+        if outcome is not None:
+            self.outcomes[position] = outcome
+        self._error = self._error or error
+        self._left -= 1
+        if self._left == 0 and not self.future.done():
+            if self._error is None:
+                self.future.set_result(self.outcomes)
+            else:
+                self.future.set_exception(self._error)
+
+
 class Waiting:
-    item: Item[Any]
-    handler: Handler | None
-    future: asyncio.Future[Outcome]
-    since: float = field(default_factory=time.monotonic)
+    """An item in the queue, its handler, and whom to tell."""
+
+    __slots__ = ("_group", "_position", "by_http", "deliveries", "done", "handler", "item", "since")
+
+    def __init__(
+        self, item: Item[Any], handler: Handler | None, group: Group, position: int, since: float
+    ) -> None:
+        self.item, self.handler, self.since = item, handler, since
+        self._group, self._position = group, position
+        self.by_http = type(item.origin) is FromHttp
+        self.deliveries: int = getattr(item.origin, "deliveries", 1)
+        self.done = False
 
     @property
-    def by_http(self) -> bool:
-        return isinstance(self.item.origin, FromHttp)
-
-    @property
-    def deliveries(self) -> int:
-        return getattr(self.item.origin, "deliveries", 1)
+    def abandoned(self) -> bool:
+        """Nobody waits any more."""
+        return self.done or self._group.future.done()
 
     def answer(self, outcome: Outcome) -> None:
-        if not self.future.done():
-            self.future.set_result(outcome)
+        """Its outcome."""
+        if not self.done:
+            self.done = True
+            self._group.settle(self._position, outcome, None)
 
     def fail(self, error: BaseException) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
+        """It has none."""
+        if not self.done:
+            self.done = True
+            self._group.settle(self._position, None, error)
+
+
+_PENDING = Done()
 
 
 class Lane:
@@ -86,12 +120,22 @@ class Lane:
 
     async def submit(self, item: Item[Any]) -> Outcome:
         """The outcome of one item."""
-        return await self._enqueue(item).future
+        [outcome] = await self.submit_many((item,))
+        return outcome
 
     async def submit_many(self, items: Sequence[Item[Any]]) -> list[Outcome]:
-        """The outcomes of many, in order; they need not share a batch."""
-        waiting = [self._enqueue(item) for item in items]
-        return await asyncio.gather(*[one.future for one in waiting])
+        """The outcomes of many, in order; they need not share a batch. Raises the first error once all are done."""
+        if not items:
+            return []
+        loop = asyncio.get_running_loop()
+        group = Group(len(items), loop.create_future())
+        now = time.monotonic()
+        handlers = self._handlers
+        for position, item in enumerate(items):
+            self._enqueue(Waiting(item, handlers.get(type(item.command)), group, position, now))
+        if self._queue and self._running is None:
+            self._running = loop.create_task(self._run())
+        return await group.future
 
     async def drain(self) -> None:
         """Takes nothing new, and returns when all that was taken is done."""
@@ -104,21 +148,15 @@ class Lane:
         """How many items wait."""
         return len(self._queue)
 
-    def _enqueue(self, item: Item[Any]) -> Waiting:
-        loop = asyncio.get_running_loop()
-        one = Waiting(item, self._handlers.get(type(item.command)), loop.create_future())
+    def _enqueue(self, one: Waiting) -> None:
         if self._closing or (one.by_http and len(self._queue) >= QUEUE_LIMIT):
             one.fail(
                 refusal(
-                    "tenant_unavailable",
-                    "Too much is waiting to be written, or the service is stopping. Ask again.",
+                    "tenant_unavailable", "Too much waits to be written, or the service stops. Ask again."
                 )
             )
-            return one
-        self._queue.append(one)
-        if self._running is None:
-            self._running = loop.create_task(self._run())
-        return one
+        else:
+            self._queue.append(one)
 
     async def _run(self) -> None:
         try:
@@ -280,7 +318,7 @@ class Lane:
         kept: list[Waiting] = []
         now = time.monotonic()
         for one in batch:
-            if one.future.done():
+            if one.abandoned:
                 continue
             if not one.by_http or now - one.since < HTTP_PATIENCE_S:
                 kept.append(one)
