@@ -33,7 +33,9 @@ WARM_UP = 2000
 def main() -> None:
     """Runs it all."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--bills", type=int, default=20_000, help="bills of each of the three runs of the pipe")
+    parser.add_argument(
+        "--bills", type=int, default=20_000, help="bills of each of the three runs of the pipe"
+    )
     parser.add_argument("--members", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="only the numbers, one line")
@@ -52,12 +54,20 @@ def main() -> None:
         return
     table = Table("what", "measured", "to reach", title="Pointbank, measured in one run")
     for name, value in numbers.items():
-        shown = f"{value:,.3f}" if isinstance(value, float) and value < 100 else f"{value:,.0f}" if isinstance(value, int | float) else str(value)
+        shown = (
+            f"{value:,.3f}"
+            if isinstance(value, float) and value < 100
+            else f"{value:,.0f}"
+            if isinstance(value, int | float)
+            else str(value)
+        )
         table.add_row(name, shown, str(GOALS.get(name, "")))
     Console().print(table)
 
 
-async def _measure(deployment: Deployment, asked: argparse.Namespace, console: Console) -> dict[str, float | int | str]:
+async def _measure(
+    deployment: Deployment, asked: argparse.Namespace, console: Console
+) -> dict[str, float | int | str]:
     settings = deployment.settings
     admin = await asyncpg.connect(settings.admin_dsn())
     await admin.execute("CREATE DATABASE pointbank_bench_bare")
@@ -77,7 +87,9 @@ async def _measure(deployment: Deployment, asked: argparse.Namespace, console: C
     for _ in range(3):
         runs.append(await run_pipe(deployment, opened, bills=asked.bills, seed=asked.seed, first=first))
         first += asked.bills
-        console.print(f"the pipe: {runs[-1].bills_per_second:,.0f} bills/s, {runs[-1].cpu_us:.0f} us CPU per bill")
+        console.print(
+            f"the pipe: {runs[-1].bills_per_second:,.0f} bills/s, {runs[-1].cpu_us:.0f} us CPU per bill"
+        )
     after = await bare.postings_per_second(db, wallets, batches=60, seed=asked.seed + 1)
     console.print(f"the bare rate, after: {after:,.0f} postings/s")
 
@@ -86,9 +98,13 @@ async def _measure(deployment: Deployment, asked: argparse.Namespace, console: C
     await run_redemptions(deployment, opened, concurrency=1, calls=200, seed=asked.seed)
     over_http = {}
     for concurrency, calls in ((1, 1500), (16, 4000), (64, 6400)):
-        found = await run_redemptions(deployment, opened, concurrency=concurrency, calls=calls, seed=asked.seed)
+        found = await run_redemptions(
+            deployment, opened, concurrency=concurrency, calls=calls, seed=asked.seed
+        )
         over_http[concurrency] = found
-        console.print(f"redemption at {concurrency}: {found.rate:,.0f}/s, p50 {found.p50_ms:.2f} ms, p99 {found.p99_ms:.2f} ms")
+        console.print(
+            f"redemption at {concurrency}: {found.rate:,.0f}/s, p50 {found.p50_ms:.2f} ms, p99 {found.p99_ms:.2f} ms"
+        )
     await db.close()
 
     bare_postings = (before + after) / 2

@@ -30,7 +30,9 @@ async def prepare(db: asyncpg.Connection) -> list[UUID]:
     return wallets
 
 
-async def postings_per_second(db: asyncpg.Connection, wallets: list[UUID], *, batches: int, seed: int) -> float:
+async def postings_per_second(
+    db: asyncpg.Connection, wallets: list[UUID], *, batches: int, seed: int
+) -> float:
     """Bills per second by one connection, batches of 500, Zipf over the wallets as the generator's members are."""
     rng = random.Random(seed)
     pick = zipf(len(wallets))
@@ -55,12 +57,16 @@ async def postings_per_second(db: asyncpg.Connection, wallets: list[UUID], *, ba
     return batches * BATCH / (time.perf_counter() - started)
 
 
-async def redemptions(db: asyncpg.Connection, wallets: list[UUID], *, calls: int, seed: int) -> tuple[float, float]:
+async def redemptions(
+    db: asyncpg.Connection, wallets: list[UUID], *, calls: int, seed: int
+) -> tuple[float, float]:
     """(calls per second, p50 in ms) of the function on one connection, one call after the other."""
     rng = random.Random(seed)
     rich = [
         row["wallet_id"]
-        for row in await db.fetch("SELECT wallet_id FROM bare.wallet WHERE available >= 400 ORDER BY wallet_id")
+        for row in await db.fetch(
+            "SELECT wallet_id FROM bare.wallet WHERE available >= 400 ORDER BY wallet_id"
+        )
     ]
     seconds = []
     started = time.perf_counter()

@@ -103,7 +103,9 @@ async def run_pipe(deployment: Deployment, opened: Opened, *, bills: int, seed: 
                     pipe.execute_command("XADD", key, "*", "event", entry)
                 await pipe.execute()
         while True:
-            left = {"bills": first + bills - int(await auditor.fetchval("SELECT count(*) FROM earn.bill_keys"))}
+            left = {
+                "bills": first + bills - int(await auditor.fetchval("SELECT count(*) FROM earn.bill_keys"))
+            }
             left = {what: n for what, n in (left | await unsettled(auditor)).items() if n}
             if not left:
                 break
@@ -149,4 +151,3 @@ def _children(pid: int) -> list[int]:
         return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:
         return []
-
