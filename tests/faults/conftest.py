@@ -8,7 +8,7 @@ import random
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +49,10 @@ class World:
 
 
 @contextmanager
-def _world() -> Iterator[World]:
+def running_world(
+    *, environment: Mapping[str, str] = QUICK, apps: Mapping[str, str] | None = None
+) -> Iterator[World]:
+    """A world, whole at the beginning; nothing of it is left at the end."""
     folder = Path(tempfile.mkdtemp(prefix="pointbank-faults-"))
     folder.chmod(0o711)
     with ExitStack() as stack:
@@ -61,7 +64,7 @@ def _world() -> Iterator[World]:
             postgres_dsn=servers.postgres_dsn, redis_url=servers.redis_url, secret=secrets.token_urlsafe(32)
         )
         asyncio.run(prepare_control(settings))
-        fleet = stack.enter_context(Fleet(settings, folder, environment=QUICK).running())
+        fleet = stack.enter_context(Fleet(settings, folder, environment=environment, apps=apps).running())
         yield World(servers.postgres, servers.valkey, fleet)
         crashes = [line for line in servers.postgres.log.read_text().splitlines() if "by signal 11" in line]
         assert not crashes, crashes  # those we kill ourselves die of signal 9
@@ -70,7 +73,7 @@ def _world() -> Iterator[World]:
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
     """What a module's tests break; each mends it."""
-    with _world() as made:
+    with running_world() as made:
         yield made
 
 

@@ -1,4 +1,4 @@
-"""An earn whose process dies in the middle of the transaction that records one certain bill, as a bad library might do it."""
+"""An earn whose process dies in the middle of the transaction that records a certain bill, as a bad library might do it."""
 
 import os
 from collections.abc import Sequence
@@ -15,16 +15,15 @@ from shared.messaging import Item, Outcome, PosEntry, Tx
 from shared.runtime import Job
 from shared.service import create_service
 
-BILL = "DEADLY_BILL"
+CASHIER = "grim-reaper"
 
 
 def create() -> FastAPI:
-    """For `uvicorn --factory`; the environment names the bill."""
-    deadly = os.environ[BILL].encode()
+    """For `uvicorn --factory`; a bill is deadly by its cashier."""
 
     async def record_or_die(tx: Tx, items: Sequence[Item[Any]]) -> list[Outcome]:
         outcomes = await record_bills(tx, items)
-        if any(deadly in item.payload for item in items):
+        if any(CASHIER.encode() in item.payload for item in items):
             os._exit(70)
         return outcomes
 

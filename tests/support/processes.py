@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,6 @@ class Replica:
     port: int
     log: Path
     process: subprocess.Popen[bytes]
-    environment: dict[str, str] = field(repr=False)
     deaths: int = 0
 
     @property
@@ -96,13 +95,17 @@ class Fleet:
         services: Sequence[str] = SERVICES,
         replicas: int = 2,
         environment: Mapping[str, str] | None = None,
+        apps: Mapping[str, str] | None = None,
+        code: Path = ROOT,
     ) -> None:
         self.settings = settings
         self.folder = folder
+        self.code = code  # where the packages are that its processes run
         self.keys: DevKeys = dev_keys(folder / "keys")
         self.replicas: dict[str, Replica] = {}
         self._names = [(service, number) for service in services for number in range(1, replicas + 1)]
         self._more = dict(environment or {})
+        self._apps = dict(apps or {})
         # Linux ties "when my parent dies" to the thread that starts a child: this one lives as long as they do.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="fleet")
         self._supervised: set[str] = set()
@@ -124,23 +127,17 @@ class Fleet:
 
     # ---- life and death
 
-    def start(
-        self, name: str, *, environment: Mapping[str, str] | None = None, app: str | None = None
-    ) -> Replica:
-        """Starts a replica, at the same port as before; `environment` is added to its own from here on."""
+    def start(self, name: str) -> Replica:
+        """Starts a replica, at the same port as before."""
         before = self.replicas.get(name)
         service, _, number = name.rpartition("-")
-        given = {**(before.environment if before else self._environment(service)), **(environment or {})}
-        app = app or given.get("POINTBANK_TEST_APP") or _app_of(service)
-        given["POINTBANK_TEST_APP"] = app
         port = before.port if before else free_port()
         log = self.folder / f"{name}.log"
-        command = [sys.executable, "-m", "uvicorn", "--factory", app]
+        command = [sys.executable, "-m", "uvicorn", "--factory", self._apps.get(service) or _app_of(service)]
         command += ["--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--log-level", "warning"]
-        process = self._starter.submit(self._spawn, command, given, log).result()
+        process = self._starter.submit(self._spawn, command, self._environment(service), log).result()
         deaths = before.deaths if before else 0
-        replica = Replica(service, int(number), port, log, process, given, deaths)
-        self.replicas[name] = replica
+        self.replicas[name] = replica = Replica(service, int(number), port, log, process, deaths)
         return replica
 
     def kill(self, name: str) -> None:
@@ -155,14 +152,6 @@ class Fleet:
         process = self.replicas[name].process
         process.send_signal(signal.SIGTERM)
         return process.wait(STOP_S)
-
-    def restart(
-        self, name: str, *, environment: Mapping[str, str] | None = None, app: str | None = None
-    ) -> None:
-        """Stops it in order, and starts it again with these additions to its environment."""
-        if self.replicas[name].process.poll() is None:
-            self.stop(name)
-        self.start(name, environment=environment, app=app)
 
     @contextmanager
     def supervised(self, *names: str) -> Iterator[None]:
@@ -239,12 +228,11 @@ class Fleet:
     def _ports(self, service: str) -> list[int]:
         return [one.port for one in self.of(service)]
 
-    @staticmethod
-    def _spawn(command: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    def _spawn(self, command: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
         with log.open("ab") as out:
             return subprocess.Popen(
                 launch_command(SELF, signal.SIGKILL, command),
-                cwd=ROOT,
+                cwd=self.code,  # comes first on their path
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,

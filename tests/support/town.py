@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -176,11 +176,17 @@ def witness(journal: Path) -> Witness:
 
 
 async def found_town(
-    fleet: Fleet, tenant: str, *, settings: Settings | None = None, members: int = 40, seed: int = 7
+    fleet: Fleet,
+    tenant: str,
+    *,
+    settings: Settings | None = None,
+    members: int = 40,
+    seed: int = 7,
+    make: Callable[[Settings, str], Awaitable[None]] = create_tenant,
 ) -> Town:
     """A new tenant with a programme, merchants and members, while the fleet runs."""
     settings = settings or fleet.settings
-    await create_tenant(settings, tenant)
+    await make(settings, tenant)
     await allow_tills(settings, tenant)
     town = Town(
         settings,

@@ -1,0 +1,203 @@
+"""Bad input under load: repeated, shuffled, unreadable, refused by PostgreSQL, too slow, deadly. It stops nobody but itself."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from pointbank.dead_letters import list_dead_letters
+from pointbank.generate import Bill
+from shared.db import connect
+from shared.tenants.provision import dsn_for
+from tests.faults.conftest import World, running_world
+from tests.support import deadly
+from tests.support.moments import strike
+from tests.support.telling import Tell
+from tests.support.town import Load, Town, Trade
+
+SOURCE = "/pos/riyadh-mall/T01"
+ATTEMPTS = 3
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """As the others', but its time-outs and tries end within a test, and its earn can be killed by a bill."""
+    impatient = {
+        "POINTBANK_RECLAIM_IDLE_MS": "1000",
+        "POINTBANK_POISON_ATTEMPTS": str(ATTEMPTS),
+        "POINTBANK_STATEMENT_TIMEOUT_MS": "700",
+    }
+    with running_world(environment=impatient, apps={"earn": "tests.support.deadly:create"}) as made:
+        yield made
+
+
+def event(data: object, *, id: str, **changed: object) -> bytes:
+    """A till's event; `changed` are attributes of its envelope."""
+    envelope = {
+        "specversion": "1.0",
+        "id": id,
+        "source": SOURCE,
+        "type": "bill.completed.v1",
+        "time": "2026-11-22T08:31:04Z",
+        "data": data,
+    }
+    return json.dumps({**envelope, **changed}).encode()
+
+
+async def dead_letters(town: Town) -> list[tuple[str, str]]:
+    """(code, entry) of all that ever died in this town, in any service."""
+    letters = await list_dead_letters(town.settings, town.tenant, everything=True)
+    return sorted((letter.code, letter.entry_id) for letter in letters)
+
+
+async def test_a_fifth_of_the_input_repeated_and_all_of_it_shuffled_counts_once(
+    world: World, town: Town, rng: random.Random, tell: Tell
+) -> None:
+    bills = town.bills(600)
+    offers = [town.offer(bill) for bill in bills + rng.sample(bills, 120)]
+    rng.shuffle(offers)
+    by_http = rng.sample(bills, 60)  # and some come the other way as well
+
+    async def knock(trade: Trade) -> None:
+        for bill in by_http:
+            assert (await trade.call(town.post(bill))).status in {200, 201}
+
+    async with town.open() as trade, Load(trade, rng, most_bills=0).running():
+        calls = asyncio.create_task(knock(trade))
+        for start in range(0, len(offers), 60):
+            await trade.till.offer(offers[start : start + 60])
+        tell(f"in the middle of it: {await strike(world.fleet, town, lambda: None, rng=rng)}")
+        await calls
+        await trade.till.wait(settled=True)
+        assert trade.till.counts.rejected == 0
+        assert trade.till.counts.answers == len(offers)
+    await town.verified()
+    assert await dead_letters(town) == []
+
+
+async def test_poison_of_seven_kinds_dies_and_its_neighbours_do_not(
+    world: World, town: Town, rng: random.Random, tell: Tell
+) -> None:
+    good = town.body(town.bills(1)[0])
+
+    def bad(ref: str, **changed: object) -> dict[str, object]:
+        return {**good, "bill_ref": ref, **changed}
+
+    without_currency = {name: value for name, value in bad("P-4").items() if name != "currency"}
+    poison = {
+        "not_json": event(bad("P-1"), id="P-1")[:-9],
+        "not_utf8": event(bad("P-2", cashier="CASHIER"), id="P-2").replace(b"CASHIER", b"\xff\xfe"),
+        "type_unknown": event(bad("P-3"), id="P-3", type="bill.imagined.v1"),
+        "field_missing": event(without_currency, id="P-4"),
+        "field_type": event(bad("P-5", total_minor="10500"), id="P-5"),
+        "amount_out_of_range": event(bad("P-6", total_minor=10**40, lines=[]), id="P-6"),
+        "tenant_mismatch": event(bad("P-7"), id="P-7", tenantid="somebody-else"),
+    }
+    kinds = sorted(poison)
+    rng.shuffle(kinds)
+    placed: dict[str, str] = {}
+
+    async with town.open() as trade, Load(trade, rng).running() as load:
+
+        async def poison_all() -> None:
+            for kind in kinds:
+                entry = await trade.till.place(poison[kind], source=SOURCE)
+                placed[entry] = kind
+                await trade.till.offer([town.offer(bill) for bill in town.bills(3)])
+
+        tell(f"poisoned with {await strike(world.fleet, town, poison_all, rng=rng)}")
+        await asyncio.sleep(rng.uniform(0.0, 0.5))
+        load.end()
+    await town.verified()
+    assert await dead_letters(town) == sorted((kind, entry) for entry, kind in placed.items())
+    assert trade.till.unanswered == 0
+
+
+@asynccontextmanager
+async def hated(town: Town, bill: Bill, reaction: str) -> AsyncIterator[None]:
+    """Within, PostgreSQL reacts badly to one bill of this tenant: a trigger that an administrator made by mistake."""
+    db: asyncpg.Connection[asyncpg.Record] = await connect(dsn_for(town.settings, f"pb_{town.tenant}"))
+    try:
+        await db.execute(
+            f"""
+            CREATE FUNCTION earn.hate() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN IF NEW.bill_ref = '{bill.event_id}' THEN {reaction}; END IF; RETURN NEW; END $$;
+            GRANT EXECUTE ON FUNCTION earn.hate() TO PUBLIC;
+            CREATE TRIGGER hate BEFORE INSERT ON earn.bills FOR EACH ROW EXECUTE FUNCTION earn.hate();
+            """
+        )
+        yield
+        await db.execute("DROP TRIGGER hate ON earn.bills; DROP FUNCTION earn.hate();")
+    finally:
+        await db.close()
+
+
+async def offered_in_one_batch(trade: Trade, bills: Iterable[Bill]) -> None:
+    """One XADD after another without a pause: more than a full batch waits at once."""
+    await trade.till.offer([trade.town.offer(bill) for bill in bills])
+
+
+@pytest.mark.parametrize(
+    ("reaction", "code"),
+    [
+        ("RAISE EXCEPTION 'I do not like this bill'", "database_refused"),
+        ("PERFORM pg_sleep(30)", "timed_out"),
+    ],
+    ids=["it raises", "it sleeps"],
+)
+async def test_an_entry_that_postgresql_alone_can_refuse_dies_alone_in_a_full_batch(
+    world: World, town: Town, rng: random.Random, tell: Tell, reaction: str, code: str
+) -> None:
+    bills = town.bills(600)
+    culprit = bills[rng.randrange(200, 400)]
+    async with (
+        hated(town, culprit, reaction),
+        town.open(patience_s=30) as trade,
+        Load(trade, rng, most_bills=0).running() as load,
+    ):
+        moment = await strike(
+            world.fleet,
+            town,
+            lambda: offered_in_one_batch(trade, bills),
+            rng=rng,
+            needs=lambda moment: moment.open_calls["earn"],
+        )
+        tell(f"{len(bills)} bills with {culprit.event_id} among them placed, with {moment}")
+        await trade.till.wait(timeout_s=60)
+        load.end()
+        answer = trade.till.answer_to(culprit.source, culprit.event_id)
+        assert answer is not None
+        assert (answer.status, answer.code) == ("rejected", code)
+        assert trade.till.counts.rejected == 1
+        entry = answer.entry
+    await town.verified()
+    assert await dead_letters(town) == [(code, entry)]
+
+
+async def test_an_entry_that_kills_its_process_dies_after_some_processes_did(
+    world: World, town: Town, rng: random.Random, tell: Tell
+) -> None:
+    earn = world.fleet.of("earn")
+    bills = town.bills(300)
+    culprit = bills[rng.randrange(100, 200)]
+    culprit.content["cashier"] = deadly.CASHIER
+    before = sum(replica.deaths for replica in earn)
+    with world.fleet.supervised(*[replica.name for replica in earn]):
+        async with town.open(patience_s=60) as trade, Load(trade, rng, most_bills=0).running() as load:
+            moment = await strike(world.fleet, town, lambda: offered_in_one_batch(trade, bills), rng=rng)
+            tell(f"{culprit.event_id} placed among {len(bills)} bills, with {moment}")
+            await trade.till.wait(timeout_s=90)
+            load.end()
+            answer = trade.till.answer_to(culprit.source, culprit.event_id)
+            assert answer is not None
+            assert (answer.status, answer.code) == ("rejected", "delivery_limit")
+            assert trade.till.counts.rejected == 1
+        deaths = sum(replica.deaths for replica in world.fleet.of("earn")) - before
+        tell(f"{deaths} processes died of it")
+        assert deaths >= ATTEMPTS
+    await town.verified()
+    assert await dead_letters(town) == [("delivery_limit", answer.entry)]
