@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from shared.clock import Clock, real_clock
 from shared.config import Settings
 from shared.db import TRANSIENT, Connection, Pool, open_pool, role_of
+from shared.http.runtime import Check
 from shared.ids import uuid7
 from shared.messaging.bus import Bus
 from shared.messaging.commands import FromJob, Handlers, Item, Outcome
@@ -180,14 +181,17 @@ class TenantRuntime:
             Item(command=command, origin=FromJob(job), request_id=str(uuid7()), actor=f"job:{job}")
         )
 
-    def troubles(self) -> list[tuple[str, str]]:
-        """(check, what is wrong) for each part; an empty text where all is well."""
-        found = [(f"relay:{self.code}", self.relay.trouble(after_s=30.0) or "")]
+    def checks(self) -> list[Check]:
+        """Relay, consumers, and the tasks that must not end: those only a restart can bring back."""
+        wrongs = [(f"relay:{self.code}", self.relay.trouble(after_s=30.0))]
+        wrongs += [(f"consumer:{self.code}:{one.label}", one.trouble(after_s=15.0)) for one in self.consumers]
+        found = [Check(name, wrong is None, wrong or "") for name, wrong in wrongs]
+        tasks = [*self._tasks, *([self._relaying] if self._relaying is not None else [])]
         found += [
-            (f"consumer:{self.code}:{consumer.label}", consumer.trouble(after_s=15.0) or "")
-            for consumer in self.consumers
+            Check(f"task:{self.code}:{task.get_name()}", ok=False, detail="has ended", fatal=True)
+            for task in tasks
+            if task.done()
         ]
-        found += [(f"task:{self.code}:{task.get_name()}", "has ended") for task in self._tasks if task.done()]
         return found
 
     def _go(self, work: Coroutine[Any, Any, None], name: str) -> None:

@@ -77,19 +77,24 @@ class Service:
         self._served: dict[str, Served] = {}
         self._following: asyncio.Task[None] | None = None
         self._trouble = "the directory was not read yet"
+        self._reading = False
 
     async def start(self) -> None:
-        """Begins to follow the directory; neither PostgreSQL nor Redis need be there yet."""
+        """Begins to follow the directory. Neither PostgreSQL nor Redis need be there yet: /readyz says what is missing."""
         await self._directory.open()
-        while True:
-            try:
-                await self._bus.start()
-                break
-            except (RedisError, OSError) as error:
-                log.warning("waiting for Redis", error=str(error)[:300])
-                await asyncio.sleep(1.0)
+        await self._begin_reading()
         await self._follow_once()
         self._following = asyncio.create_task(self._follow(), name="directory")
+
+    async def _begin_reading(self) -> None:
+        if self._reading:
+            return
+        try:
+            await self._bus.start()
+            self._reading = True
+        except (RedisError, OSError) as error:
+            self._trouble = f"Redis can't be reached: {error}"[:300]
+            log.warning("waiting for Redis", error=str(error)[:300])
 
     async def stop(self) -> None:
         """Finishes what it holds, for every tenant at once."""
@@ -121,7 +126,7 @@ class Service:
         found = [Check("directory", not self._trouble, self._trouble)]
         for code, served in self._served.items():
             if served.runtime is not None:
-                found += [Check(name, not wrong, wrong) for name, wrong in served.runtime.troubles()]
+                found += served.runtime.checks()
             elif served.state == "active":
                 found.append(Check(f"tenant:{code}", False, served.trouble or "starting"))
         return found
@@ -129,9 +134,12 @@ class Service:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(FOLLOW_EVERY_S)
+            await self._begin_reading()
             await self._follow_once()
 
     async def _follow_once(self) -> None:
+        if not self._reading:
+            return
         try:
             listed = await self._directory.tenants()
             self._trouble = ""

@@ -120,7 +120,7 @@ class Bus:
         self._broker = _Broker(
             url,
             logger=None,  # type: ignore[arg-type]  # FastStream's documented way to silence it
-            graceful_timeout=30,
+            graceful_timeout=15,
             max_connections=connections,
             socket_keepalive=True,
             socket_connect_timeout=2,

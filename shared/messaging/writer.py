@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from shared.clock import Clock
 from shared.db import Pool
 from shared.errors import FieldError
+from shared.identity import payment_card_number
 from shared.ids import uuid7
 from shared.messaging.answers import keep, kept, refusal
 from shared.messaging.commands import (
@@ -307,11 +308,7 @@ class Writer:
             codes=[refused.refusal.code for _, refused in dead],
             details=[refused.refusal.detail for _, refused in dead],
             errors=[_json(refused.refusal.errors).decode() for _, refused in dead],
-            # What may hold a payment card's number is stored nowhere.
-            payloads=[
-                self.sealer.seal(b"" if refused.refusal.code == "payment_card_number" else item.payload)
-                for item, refused in dead
-            ],
+            payloads=[self.sealer.seal(_storable(item, refused)) for item, refused in dead],
             request_ids=[item.request_id for item, _ in dead],
         )
 
@@ -348,6 +345,15 @@ def _reused() -> Any:
 
 def _has_handler(item: Item[Any]) -> bool:
     return item.command is not None
+
+
+def _storable(item: Item[Any], refused: Refused) -> bytes:
+    """What may hold a payment card's number is stored nowhere, not even sealed."""
+    if refused.refusal.code == "payment_card_number":
+        return b""
+    if isinstance(item.origin, FromPos) and payment_card_number(item.payload.decode("utf-8", "replace")):
+        return b""
+    return item.payload
 
 
 def _entry(origin: Origin) -> tuple[str, str]:
