@@ -4,9 +4,9 @@
 -- Members, merchants and programmes.
 SELECT m.member_id::text AS subject, m.event_sequence AS last FROM members.members AS m
 UNION ALL
-SELECT t.merchant, t.version FROM members.merchants AS t
+SELECT 'merchant/' || t.merchant, t.version FROM members.merchants AS t
 UNION ALL
-SELECT p.code, p.event_sequence FROM members.programmes AS p WHERE p.event_sequence > 0;
+SELECT 'programme/' || p.code, p.event_sequence FROM members.programmes AS p WHERE p.event_sequence > 0;
 
 -- name: earn
 -- What was rejected; bills count with their decisions.

@@ -96,7 +96,7 @@ async def activate_programmes(tx: Tx, items: Sequence[Item[ActivateProgramme]]) 
         await store.activate_version(tx.db, row, now)
         tx.emit(
             ProgrammeActivated(programme=code, version=number, document=version.document, activated_at=now),
-            subject=code,
+            subject=f"programme/{code}",  # a merchant may have the same code, and counts for itself
             sequence=row.event_sequence,
             item=item,
         )
@@ -132,7 +132,7 @@ async def put_merchants(tx: Tx, items: Sequence[Item[PutMerchant]]) -> list[Outc
                 name=dict(after.name),
                 terminals=tuple(after.terminals),
             ),
-            subject=code,
+            subject=f"merchant/{code}",
             sequence=after.version,
             item=item,
         )

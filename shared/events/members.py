@@ -24,7 +24,7 @@ class EnrolledWallet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProgrammeActivated(EventData, frozen=True, kw_only=True):
-    """Subject: the programme's code. `document` is the whole version; it never changes."""
+    """Subject: `programme/<code>`. `document` is the whole version; it never changes."""
 
     TYPE: ClassVar[str] = "programme.activated.v1"
     SOURCE: ClassVar[str] = "/members"
@@ -35,7 +35,7 @@ class ProgrammeActivated(EventData, frozen=True, kw_only=True):
 
 
 class MerchantChanged(EventData, frozen=True, kw_only=True):
-    """Subject: the merchant's code. The whole state; `version` rises by one with each change."""
+    """Subject: `merchant/<code>`. The whole state; `version` rises by one with each change."""
 
     TYPE: ClassVar[str] = "merchant.changed.v1"
     SOURCE: ClassVar[str] = "/members"

@@ -27,6 +27,9 @@ ALONE_FROM = 3
 """An entry delivered this often runs alone: it may be what killed its readers."""
 
 QUEUE_LIMIT = 20_000
+DRAIN_S = 15.0
+"""A service that stops writes what it has taken for so long; Kubernetes' grace is longer than this and the relay's turn."""
+
 HTTP_PATIENCE_S = 10.0
 """An HTTP call that could not be written for so long is answered 503 (or 409 if its key is in use): its caller asks again."""
 
@@ -137,9 +140,24 @@ class Lane:
             self._running = loop.create_task(self._run())
         return await group.future
 
-    async def drain(self) -> None:
-        """Takes nothing new, and returns when all that was taken is done."""
+    async def drain(self, *, within_s: float = DRAIN_S) -> None:
+        """Takes nothing new, and returns when all that was taken is done.
+
+        What can't be written in time is given up: its callers get the error, its entries stay pending for others.
+        """
         self._closing = True
+        try:
+            async with asyncio.timeout(within_s):
+                await self._finish()
+        except TimeoutError:
+            log.error(
+                "stopping without having written everything", tenant=self._tenant, items=len(self._queue)
+            )
+            for task in (*self._outside, *([self._running] if self._running else [])):
+                task.cancel()
+            await self._finish()
+
+    async def _finish(self) -> None:
         while self._running is not None or self._outside:
             await asyncio.wait([*self._outside, *([self._running] if self._running else [])])
 
@@ -159,14 +177,21 @@ class Lane:
             self._queue.append(one)
 
     async def _run(self) -> None:
+        batch: list[Waiting] = []
         try:
             while self._queue:
-                await self._settle(self._gather())
+                batch = self._gather()
+                await self._settle(batch)
         except BaseException as error:
-            # Only cancellation, or a bug in the lane itself, comes here: nobody may wait for ever for it.
-            while self._queue:
-                self._queue.popleft().fail(error)
-            raise
+            # Only the end of patience at a stop, or a bug in the lane itself, comes here: nobody may wait for ever.
+            left = refusal(
+                "tenant_unavailable", "The service stops; it is not known what was written. Ask again."
+            )
+            for one in (*batch, *self._queue):
+                one.fail(left)
+            self._queue.clear()
+            if not isinstance(error, asyncio.CancelledError):
+                raise
         finally:
             self._running = None
 
@@ -286,6 +311,12 @@ class Lane:
 
     async def _wait_outside(self, one: Waiting) -> None:
         """An item whose lock is held elsewhere waits for it apart, so that the lane goes on."""
+        try:
+            await self._keep_asking(one)
+        except asyncio.CancelledError:
+            one.fail(refusal("tenant_unavailable", "The service stops. Ask again with the same key."))
+
+    async def _keep_asking(self, one: Waiting) -> None:
         pause = 0.02
         while True:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))

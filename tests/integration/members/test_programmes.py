@@ -75,7 +75,7 @@ async def test_all_mistakes_of_a_document_come_back_at_once_and_nothing_is_kept(
 
 async def test_an_activated_version_is_told_with_its_whole_document(api: Api, db: Db) -> None:
     await api.activated(programme("c"))
-    [event] = await told(db, "c")
+    [event] = await told(db, "programme/c")
     assert (event["type"], event["source"], event["sequence"]) == (
         "programme.activated.v1",
         "/members",
@@ -100,7 +100,7 @@ async def test_a_new_version_supersedes_the_one_before(api: Api, db: Db) -> None
         2,
         [(2, "active"), (1, "superseded")],
     )
-    assert [event["sequence"] for event in await told(db, "d")] == ["000000000001", "000000000002"]
+    assert [event["sequence"] for event in await told(db, "programme/d")] == ["000000000001", "000000000002"]
     listed = (await api.get("/v1/programmes")).json()["programmes"]
     assert {"programme": "d", "active_version": 2, "latest_version": 2} in listed
 
@@ -141,7 +141,7 @@ async def test_the_same_activation_under_the_same_key_is_one(api: Api, db: Db) -
     first = await api.post("/v1/programmes/h/versions/1/activate", key="go-h")
     again = await api.post("/v1/programmes/h/versions/1/activate", key="go-h")
     assert (first.status_code, again.status_code, again.json()) == (200, 200, first.json())
-    assert len(await told(db, "h")) == 1
+    assert len(await told(db, "programme/h")) == 1
 
 
 async def test_nobody_changes_a_version_that_was_kept(api: Api, settings: Settings, tenant: Tenant) -> None:
@@ -186,7 +186,7 @@ async def test_a_merchant_is_made_changed_and_told_each_time(api: Api, db: Db) -
     assert (changed.status_code, changed.json()["version"]) == (200, 2)
     same = await api.put("/v1/merchants/riyadh-mall", mall | {"terminals": ["T01", "T03", "T04"]})
     assert (same.status_code, same.json()) == (200, changed.json())
-    events = await told(db, "riyadh-mall")
+    events = await told(db, "merchant/riyadh-mall")
     assert [(event["type"], event["sequence"], event["data"]["version"]) for event in events] == [
         ("merchant.changed.v1", "000000000001", 1),
         ("merchant.changed.v1", "000000000002", 2),
