@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from pointbank.verify.books import Books
-from pointbank.verify.decisions import KeptLine, decode_decision, decode_lines
-from pointbank.verify.journal import Tail
+from pointbank.verify.decisions import decode_decision
+from pointbank.verify.journal import Journal
+from pointbank.verify.sent import differences
 
 AT_ONCE = 2_000
-_time = msgspec.json.Decoder(datetime).decode
-_encode = msgspec.json.Encoder().encode
 
 Entry = dict[str, Any]
 
@@ -50,9 +44,9 @@ class Acknowledged:
         for check in (self._bills, self._content, self._redemptions, self._members, self._poison):
             check.why_not = "no journal was given"
 
-    async def walk(self, path: Path) -> None:
+    async def walk(self, journal: Journal) -> None:
         """Answers first, then what they were answers to."""
-        for page in _pages(Tail(path).lines(), _is_answer):
+        for page in _pages(journal.lines(), _is_answer):
             self._books.progress("the journal's answers")
             await self._answers([entry for entry in page if entry["kind"] == "answered"])
             acknowledged = [
@@ -60,7 +54,7 @@ class Acknowledged:
             ]
             await self._http(acknowledged)
             await self._placed([entry["entry"] for entry in page if entry["kind"] == "placed"])
-        for page in _pages(Tail(path).lines(), _has_bill):
+        for page in _pages(journal.lines(), _has_bill):
             self._books.progress("the journal's bills")
             await self._sent(page)
 
@@ -219,7 +213,7 @@ class Acknowledged:
             if row is None:
                 continue  # told with the answers
             self._content.compared += 1
-            for field, sent, kept in _differences(body, row):
+            for field, sent, kept in differences(body, row):
                 self._content.wrong(
                     f"{' '.join(key).strip()}: {field} was sent as {sent}, bill {bill_id} has {kept}"
                 )
@@ -263,52 +257,3 @@ def _who(entry: Entry) -> str:
         if entry.get("source") is not None
         else f"entry {entry.get('entry')}"
     )
-
-
-def _differences(body: Entry, row: Any) -> Iterator[tuple[str, Any, Any]]:
-    sent = _as_kept(body)
-    for field, value in sent.items():
-        kept = row[field] if field != "lines" else decode_lines(row["lines"])
-        if field == "programmes" and kept is not None:
-            kept = list(kept)
-        if value != kept:
-            yield field, value, kept
-
-
-def _as_kept(body: Entry) -> dict[str, Any]:
-    """A bill's body as earn keeps it."""
-    member = {kind: value for kind, value in (body.get("member") or {}).items() if value is not None}
-    programmes = body.get("programmes")
-    lines = tuple(
-        KeptLine(
-            line["line_id"],
-            line["amount_minor"],
-            line.get("sku"),
-            tuple(line.get("categories") or ()),
-            _quantity(line.get("quantity")),
-            line.get("discount_minor") or 0,
-            line.get("tax_minor") or 0,
-        )
-        for line in body["lines"]
-    )
-    return {
-        "merchant": body["merchant"],
-        "bill_ref": body["bill_ref"],
-        "terminal": body.get("terminal"),
-        "cashier": body.get("cashier"),
-        "channel": body.get("channel"),
-        "occurred_at": _time(_encode(body["occurred_at"])).astimezone(UTC),
-        "currency": body["currency"],
-        "total_minor": body["total_minor"],
-        "identity_kind": next(iter(member), None),
-        "programmes": sorted(set(programmes)) if programmes else None,
-        "lines": lines,
-    }
-
-
-def _quantity(text: str | None) -> str | None:
-    """The shortest decimal of the same value."""
-    if text is None:
-        return None
-    shortest = f"{Decimal(text):f}"
-    return shortest.rstrip("0").rstrip(".") if "." in shortest else shortest

@@ -76,7 +76,7 @@ class Bills:
         keys = books.check(
             "bills:keys", 1, "each bill has one key, with the hash of its content; each key has its bill"
         )
-        made = books.check(
+        made = self._made = books.check(
             "bills:decisions", 8, "each decision comes out again from its bill, its lines and its inputs"
         )
         chain = books.check(
@@ -98,9 +98,16 @@ class Bills:
             chain.wrong(f"bill {orphan[0]} has a decision and is not there")
         await self._others()
 
-    @staticmethod
-    def _decode(rows: list[Any]) -> list[tuple[Any, Decision]]:
-        return [(row, decode_decision(row["decision"])) for row in rows]
+    def _decode(self, rows: list[Any]) -> list[tuple[Any, Decision]]:
+        found = []
+        for row in rows:
+            try:
+                decision = decode_decision(row["decision"])
+            except msgspec.ValidationError as error:
+                self._made.wrong(f"bill {row['id']}, decision {row['n']} can't be read: {error}")
+                decision = Decision("unreadable")
+            found.append((row, decision))
+        return found
 
     async def _standings(self, found: list[tuple[Any, list[tuple[Any, Decision]]]]) -> Standings:
         used = {
@@ -126,7 +133,11 @@ class Bills:
         standings: Standings,
     ) -> None:
         bill_id = bill["id"]
-        lines = countable(decode_lines(bill["lines"]))
+        try:
+            lines = countable(decode_lines(bill["lines"]))
+        except msgspec.ValidationError as error:
+            made.wrong(f"bill {bill_id}: its lines can't be read: {error}")
+            return
         if lines and sum(line.amount_minor for line in lines) != bill["total_minor"]:
             made.wrong(f"bill {bill_id}: the lines do not add up to {bill['total_minor']}")
         chain.compared += 1

@@ -110,7 +110,7 @@ class Posted(msgspec.Struct, frozen=True, gc=False):
     posting_id: str
     kind: str
     wallet_id: str
-    member_id: str
+    member_id: str | None
     programme: str
     effective_at: datetime
     posted_at: datetime
@@ -120,6 +120,8 @@ class Posted(msgspec.Struct, frozen=True, gc=False):
     redeemed: Worth | None = None
     expired: Worth | None = None
     redemption_id: str | None = None
+    merchant: str | None = None
+    bill_ref: str | None = None
 
 
 class TierChanged(msgspec.Struct, frozen=True, gc=False, rename={"from_": "from"}):

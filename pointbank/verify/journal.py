@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,29 @@ class JournalUnreadable(Exception):
     """A complete line of the journal is not what the format says; the message names it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """A journal as far as it was written at one moment: what came later is for another day."""
+
+    path: Path
+    size: int
+
+    @classmethod
+    def now(cls, path: Path) -> Journal:
+        """As it is now."""
+        return cls(path, path.stat().st_size)
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Its entries, oldest first."""
+        return Tail(self.path, self.size).lines()
+
+
 class Tail:
     """The complete lines of a file that may still grow: each call gives those that came since the last."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, size: int | None = None) -> None:
         self._path = path
+        self._size = sys.maxsize if size is None else size
         self._at = 0
         self._number = 0
 
@@ -33,7 +53,7 @@ class Tail:
         with self._path.open("rb") as file:
             file.seek(self._at)
             for line in file:
-                if not line.endswith(b"\n"):
+                if not line.endswith(b"\n") or self._at + len(line) > self._size:
                     return  # being written, or cut by a crash: it was never acted upon
                 self._number += 1
                 try:
@@ -47,8 +67,8 @@ class Tail:
 class Unanswered:
     """The bills of a journal that have no answer yet, followed while it grows."""
 
-    def __init__(self, path: Path) -> None:
-        self._tail = Tail(path)
+    def __init__(self, path: Path, size: int | None = None) -> None:
+        self._tail = Tail(path, size)
         self._offered: set[Key] = set()
         self._answered: set[Key] = set()
 

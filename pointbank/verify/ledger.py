@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 from pointbank.verify.books import Books, Follower
@@ -48,7 +49,16 @@ class Bank:
             "redemptions", 3, "each redemption has its posting, and each redeeming posting its redemption",
             ("redemption", "wallet", "points", "effective_at"), ours="the redemptions", theirs="the ledger",
         )  # fmt: skip
-        self._dead = 0
+        self._spent = books.match(
+            "redemptions:told", 5, "each redemption has one points.redeemed event, with what the points paid for",
+            ("posting", "points", "money", "merchant", "bill_ref"), ours="the redemptions", theirs="the events",
+        )  # fmt: skip
+        self._money = books.check(
+            "ledger:money", 8, "points are worth what a version of their programme says, in whole minor units"
+        )
+        self._rates: dict[str, set[Fraction]] = {}
+        for terms in books.terms.values():
+            self._rates.setdefault(terms.code, set()).add(terms.per_point)
 
     # ---- the side of the ledger
 
@@ -88,8 +98,18 @@ class Bank:
             for row in page:
                 self._known.theirs(tuple(row))
         async for page in snapshot.pages("ledger.sql", "redemptions"):
-            for redemption_id, posting_id, wallet_id, points, effective_at, *_ in page:
+            for (
+                redemption_id,
+                posting_id,
+                wallet_id,
+                points,
+                effective_at,
+                money_minor,
+                merchant,
+                bill_ref,
+            ) in page:
                 self._redeemed.ours((posting_id, redemption_id, wallet_id, points, effective_at))
+                self._spent.ours((redemption_id, posting_id, points, money_minor, merchant, bill_ref))
 
     def _finish(self, walk: WalletWalk) -> None:
         wallet = f"wallet {told(walk.wallet_id)}"
@@ -132,6 +152,8 @@ class Bank:
                     tuple([(lot_id, points) for lot_id, points, _ in posting.lots]),
                 )
             )  # fmt: skip
+        for _, points, money in posting.lots:
+            self._worth(row["programme"], points, money, posting.posting_id)
         if kind in EARNED:
             self._posted.theirs(
                 (
@@ -143,6 +165,13 @@ class Bank:
         elif kind == "redeem":
             self._redeemed.theirs(
                 (posting.posting_id, posting.source_id, wallet_id, posting.points, posting.effective_at)
+            )
+
+    def _worth(self, programme: str, points: int, money_minor: int, posting_id: bytes) -> None:
+        self._money.compared += 1
+        if not any(money_of(points, rate) == money_minor for rate in self._rates.get(programme, ())):
+            self._money.wrong(
+                f"posting {told(posting_id)}: {points} points of {programme} are not worth {money_minor}"
             )
 
     async def _without_lines(self) -> None:
@@ -175,6 +204,15 @@ class Bank:
     def on_posted(self, n: int | None, envelope: Envelope, event: Posted) -> None:
         """points.credited, points.redeemed, points.expired."""
         moved = event.credited or event.redeemed or event.expired
+        if event.redemption_id is not None and event.redeemed is not None:
+            self._spent.theirs(
+                (
+                    binary(event.redemption_id), binary(event.posting_id), event.redeemed.points,
+                    event.redeemed.money.amount_minor, event.merchant, event.bill_ref,
+                )
+            )  # fmt: skip
+        elif moved is not None:
+            self._worth(event.programme, moved.points, moved.money.amount_minor, binary(event.posting_id))
         balance = event.balance
         self._told.theirs(
             (

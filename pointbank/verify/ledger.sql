@@ -37,5 +37,5 @@ FROM redeem.postings AS p;
 -- Every redemption.
 SELECT
     uuid_send(r.redemption_id) AS redemption_id, uuid_send(r.posting_id) AS posting_id, uuid_send(r.wallet_id) AS wallet_id,
-    r.points, r.effective_at, r.programme, r.programme_version
+    r.points, r.effective_at, r.money_minor, r.merchant, r.bill_ref
 FROM redeem.redemptions AS r;

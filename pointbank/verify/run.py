@@ -15,10 +15,10 @@ from redis.exceptions import RedisError
 from rich.console import Console
 
 from pointbank.verify.database import auditor, snapshot
-from pointbank.verify.journal import JournalUnreadable
+from pointbank.verify.journal import Journal, JournalUnreadable
 from pointbank.verify.report import Check, Report
 from pointbank.verify.settled import NotSettled, wait_until_settled
-from pointbank.verify.show import show
+from pointbank.verify.show import show, watched
 from pointbank.verify.streams import heads
 from pointbank.verify.walks import check_all
 from shared.config import NotConfigured, Settings
@@ -56,9 +56,11 @@ async def verify_tenant(
                 say(str(late))
     redis = Redis.from_url(settings.redis_url)
     try:
+        # Before the snapshot: whatever they tell of was committed by then.
         copies = await heads(redis, settings.cell, tenant)
+        written = None if journal is None else Journal.now(journal)
         async with auditor(settings, tenant) as db, snapshot(db) as books:
-            await check_all(report, books, redis, copies, journal=journal, progress=progress or _quiet)
+            await check_all(report, books, redis, copies, journal=written, progress=progress or _quiet)
     finally:
         await redis.aclose()
     report.seconds = time.perf_counter() - began
@@ -80,15 +82,17 @@ def run_verify(
     """For the command line: 0 when everything holds, 1 when something is broken, 2 when it could not be checked."""
     console = Console(stderr=True, highlight=False, markup=False)
     try:
-        report = asyncio.run(
-            verify_tenant(
-                settings,
-                tenant,
-                journal=journal,
-                wait_until_settled_s=wait_until_settled_s,
-                say=console.print,
+        with watched(console) as progress:
+            report = asyncio.run(
+                verify_tenant(
+                    settings,
+                    tenant,
+                    journal=journal,
+                    wait_until_settled_s=wait_until_settled_s,
+                    say=console.print,
+                    progress=progress,
+                )
             )
-        )
     except COULD_NOT as error:
         console.print(f"could not check {tenant}: {type(error).__name__}: {error}")
         return 2

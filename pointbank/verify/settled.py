@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pointbank.verify.database import Snapshot, auditor
-from pointbank.verify.journal import Unanswered
+from pointbank.verify.journal import Journal, Unanswered
 from pointbank.verify.report import Report
 from pointbank.verify.sql import queries
 from pointbank.verify.topology import HEARERS
@@ -61,7 +61,7 @@ async def wait_until_settled(
             await asyncio.sleep(POLL_S)
 
 
-async def check_settled(report: Report, books: Snapshot, journal: Path | None) -> None:
+async def check_settled(report: Report, books: Snapshot, journal: Journal | None) -> None:
     """Whether, at the moment of the snapshot, anything still had to happen."""
     check = report.open("settled", 1, "whatever was accepted has happened: cut, applied, judged, delivered")
     rows = await books.rows(
@@ -77,7 +77,7 @@ async def check_settled(report: Report, books: Snapshot, journal: Path | None) -
     if journal is None:
         offered.why_not = "no journal was given"
         return
-    unanswered = Unanswered(journal)
+    unanswered = Unanswered(journal.path, journal.size)
     for what, n in unanswered.left().items():
         offered.broken += n
         offered.examples.append(f"{what}: {n:,}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -12,14 +15,14 @@ _STYLES = {"holds": "green", "broken": "bold red", "not checked": "dim"}
 
 
 def show(report: Report, console: Console) -> None:
-    """Prints the checks with what they compared, then examples of what is broken."""
+    """Prints the checks by invariant, with what they compared, then examples of what is broken."""
     table = Table(title=f"Tenant {report.tenant}", title_justify="left")
     table.add_column("", justify="right")
     table.add_column("check")
     table.add_column("")
     table.add_column("broken", justify="right")
     table.add_column("what must hold")
-    for check in report:
+    for check in sorted(report, key=lambda check: check.invariant):
         verdict = check.verdict
         counted = f"{check.broken:,} of {check.compared:,}" if verdict != "not checked" else check.why_not
         says = check.says + "".join(f"; {n:,} {what}" for what, n in check.notes.items())
@@ -32,3 +35,13 @@ def show(report: Report, console: Console) -> None:
             console.print(Text(f"{check.name}: and {check.broken - len(check.examples):,} more", "red"))
     word = Text("holds", "green") if report else Text("BROKEN", "bold red")
     console.print(word, f"in {report.seconds:.1f} s")
+
+
+@contextmanager
+def watched(console: Console) -> Iterator[Callable[[str], None] | None]:
+    """What is being read just now, on a terminal; elsewhere nobody watches."""
+    if not console.is_terminal:
+        yield None
+        return
+    with console.status("reading") as status:
+        yield lambda what: status.update(f"reading {what}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from redis.asyncio import Redis
 
 from pointbank.verify.acknowledged import Acknowledged
@@ -11,6 +9,7 @@ from pointbank.verify.books import Books, Progress
 from pointbank.verify.catalogue import check_catalogue
 from pointbank.verify.database import Snapshot
 from pointbank.verify.hearing import check_hearing
+from pointbank.verify.journal import Journal
 from pointbank.verify.listener import Listener
 from pointbank.verify.report import Report
 from pointbank.verify.settled import check_settled
@@ -24,10 +23,10 @@ async def check_all(
     redis: Redis,
     copies: dict[str, Copy],
     *,
-    journal: Path | None,
+    journal: Journal | None,
     progress: Progress,
 ) -> None:
-    """Everything that can be held against everything else. `copies` were read before the snapshot."""
+    """Everything that can be held against everything else. Copies and journal are as they were before the snapshot."""
     books = Books(report.tenant, snapshot, report, progress)
     await books.load()
     await check_settled(report, snapshot, journal)

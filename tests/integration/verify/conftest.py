@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
+from pointbank.verify.journal import Journal
 from pointbank.verify.streams import heads
 from pointbank.verify.walks import check_all
 from shared.config import Settings
@@ -65,13 +66,28 @@ async def spoilt(town: Town) -> AsyncIterator[Connection]:
         await db.close()
 
 
+def change(town: Town, sql: str) -> None:
+    """Changes the books for good."""
+
+    async def run() -> None:
+        db = await connect(town.settings.admin_dsn(), database=database_of(town.tenant))
+        try:
+            await db.execute(sql)
+        finally:
+            await db.close()
+
+    asyncio.run(run())
+
+
 async def report_of(town: Town, db: Connection) -> Report:
     """What the oracle says of the books as this connection sees them."""
     report = Report(town.tenant)
     redis = Redis.from_url(town.settings.redis_url)
     try:
         copies = await heads(redis, town.settings.cell, town.tenant)
-        await check_all(report, Snapshot(db), redis, copies, journal=town.journal, progress=lambda _: None)
+        await check_all(
+            report, Snapshot(db), redis, copies, journal=Journal.now(town.journal), progress=lambda _: None
+        )
     finally:
         await redis.aclose()
     return report

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pointbank.verify.acknowledged import _quantity
-from pointbank.verify.journal import JournalUnreadable, Tail, Unanswered
+from pointbank.verify.journal import Journal, JournalUnreadable, Tail, Unanswered
+from pointbank.verify.sent import quantity
 
 OFFERED = {
     "kind": "offered",
@@ -63,4 +63,12 @@ def test_a_line_that_is_no_entry_is_named(tmp_path: Path) -> None:
     [("2", "2"), ("02.50", "2.5"), ("1.000", "1"), ("100", "100"), ("0.0", "0"), (None, None)],
 )
 def test_a_quantity_is_kept_in_its_shortest_form(sent: str | None, kept: str | None) -> None:
-    assert _quantity(sent) == kept
+    assert quantity(sent) == kept
+
+
+def test_what_is_written_after_a_moment_is_not_of_that_moment(tmp_path: Path) -> None:
+    path = tmp_path / "till.jsonl"
+    write(path, OFFERED)
+    journal = Journal.now(path)
+    write(path, ANSWERED)
+    assert [entry["kind"] for entry in journal.lines()] == ["offered"]

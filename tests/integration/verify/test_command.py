@@ -1,0 +1,69 @@
+"""`pointbank verify` as an auditor runs it: what it prints, and what its exit code says."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pointbank.verify import run_verify
+from tests.integration.verify.conftest import change
+from tests.support.town import Town
+
+
+def verify(
+    town: Town, *, tenant: str | None = None, journal: Path | None = None, as_json: bool = False
+) -> int:
+    return run_verify(
+        town.settings,
+        tenant or town.tenant,
+        journal=journal or town.journal,
+        wait_until_settled_s=0,
+        as_json=as_json,
+    )
+
+
+def test_books_in_order_are_a_table_and_exit_0(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify(town) == 0
+    printed = capsys.readouterr().out
+    assert "ledger:chain" in printed
+    assert "BROKEN" not in printed
+    assert printed.splitlines()[-1].startswith("holds in ")
+
+
+def test_as_json_it_is_one_document_that_says_what_was_compared(
+    town: Town, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert verify(town, as_json=True) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["tenant"], document["holds"]) == (town.tenant, True)
+    checks = {check["name"]: check for check in document["checks"]}
+    assert len(checks) == len(document["checks"])
+    assert {check["invariant"] for check in document["checks"]} == {1, 2, 3, 4, 5, 6, 7, 8, 9}
+    assert checks["journal:bills"]["verdict"] == "holds"
+    assert checks["journal:bills"]["compared"] >= 200
+    assert checks["bills:settled"]["verdict"] == "not checked"
+    assert checks["bills:settled"]["why_not"] == "nothing to compare"
+
+
+def test_broken_books_are_exit_1_with_an_example(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
+    change(town, "UPDATE tiers.qualifications SET points = points + 1")
+    assert verify(town) == 1
+    change(town, "UPDATE tiers.qualifications SET points = points - 1")
+    printed = capsys.readouterr().out
+    assert "tiers:points: wallet " in printed
+    assert printed.splitlines()[-1].startswith("BROKEN in ")
+    assert verify(town) == 0
+
+
+@pytest.mark.parametrize("what", ["tenant", "journal", "line"])
+def test_what_cannot_be_checked_is_exit_2(
+    town: Town, tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    journal = tmp_path / "till.jsonl"
+    if what == "line":
+        journal.write_text("not json\n")
+    wrong = {"tenant": {"tenant": "nobody"}, "journal": {"journal": journal}, "line": {"journal": journal}}[
+        what
+    ]
+    assert verify(town, **wrong) == 2  # type: ignore[arg-type]  # one of the two
+    assert capsys.readouterr().err.startswith(f"could not check {wrong.get('tenant', town.tenant)}: ")
