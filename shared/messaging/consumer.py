@@ -68,9 +68,34 @@ class Consumer:
         )
 
     async def stop(self) -> None:
-        """Hears no more; what was read is finished first. What it may have left is for others to reclaim."""
+        """Hears no more, and finishes all that Redis has handed it."""
         if self._subscription is not None:
             await self._subscription.stop()
+            try:
+                while await self._finish():
+                    pass
+            except RedisError as error:
+                log.warning("entries are left to others", stream=self.stream, error=str(error)[:300])
+
+    async def _finish(self) -> bool:
+        """A read that was cut short may have brought entries that nobody saw: they are pending in our name. True when some
+        were done now."""
+        assert self._redis is not None
+        redis: Any = self._redis
+        try:
+            rows = await redis.xpending_range(
+                self.stream, self.group, "-", "+", self._count, consumername=self.name
+            )
+        except ResponseError:
+            return False  # no group, and so nothing in our name
+        left = {row["message_id"]: int(row["times_delivered"]) + 1 for row in rows}
+        ids = [entry_id for entry_id in left if entry_id not in self._holding]
+        if not ids:
+            return False
+        claimed = await redis.xclaim(self.stream, self.group, self.name, min_idle_time=0, message_ids=ids)
+        before = self.entries
+        await self.handle([(entry_id, fields, left[entry_id]) for entry_id, fields in claimed if fields])
+        return self.entries > before
 
     def trouble(self, *, after_s: float) -> str | None:
         """What is wrong with the reading, or None."""
