@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 from pointbank.verify.books import Books, Follower
@@ -56,9 +55,9 @@ class Bank:
         self._money = books.check(
             "ledger:money", 8, "points are worth what a version of their programme says, in whole minor units"
         )
-        self._rates: dict[str, set[Fraction]] = {}
+        self._rates: dict[str, set[tuple[int, int]]] = {}
         for terms in books.terms.values():
-            self._rates.setdefault(terms.code, set()).add(terms.per_point)
+            self._rates.setdefault(terms.code, set()).add(terms.per_point.as_integer_ratio())
 
     # ---- the side of the ledger
 
@@ -169,10 +168,12 @@ class Bank:
 
     def _worth(self, programme: str, points: int, money_minor: int, posting_id: bytes) -> None:
         self._money.compared += 1
-        if not any(money_of(points, rate) == money_minor for rate in self._rates.get(programme, ())):
-            self._money.wrong(
-                f"posting {told(posting_id)}: {points} points of {programme} are not worth {money_minor}"
-            )
+        for minor, per in self._rates.get(programme, ()):
+            if points * minor // per == money_minor:
+                return
+        self._money.wrong(
+            f"posting {told(posting_id)}: {points} points of {programme} are not worth {money_minor}"
+        )
 
     async def _without_lines(self) -> None:
         for lot in await self._lot_rows.rest():

@@ -1,6 +1,6 @@
 """Two sides that must be the same rows, each exactly once: facts and their events, what was sent and what came of it.
 
-However many rows there are, little is kept of them: each side's rows are summed as keyed hashes into buckets by their key.
+However many rows there are, little is kept of them: each side's rows are summed as keyed hashes, in buckets by their key.
 Equal sums, equal rows. Where a bucket differs, a second walk over both sides keeps that bucket's rows, and names them.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -20,10 +19,10 @@ BUCKETS = 1 << 12
 MOST_SUSPECTS = 64
 """Buckets looked into at most: enough for examples, and a bound on memory when everything is wrong."""
 
-# Nobody who writes the rows knows it, or could make two sets that sum up to the same.
-_SALT = os.urandom(blake2b.SALT_SIZE)
+# Python's own hash of bytes is a keyed one (SipHash, 64 bits), with a key of this process. The salt keeps it secret also
+# where somebody fixed PYTHONHASHSEED: nobody who writes the rows can make two sets that sum up to the same.
+_SALT = os.urandom(16)
 _encode = msgspec.msgpack.Encoder(enc_hook=str).encode
-_from = int.from_bytes
 
 Row = tuple[Any, ...]
 
@@ -54,7 +53,7 @@ class Matching:
     def _add(self, side: int, sums: list[int], row: Row) -> None:
         bucket = hash(row[0]) % BUCKETS
         if self._suspects is None:
-            sums[bucket] += _from(blake2b(_encode(row), digest_size=16, salt=_SALT).digest(), "big")
+            sums[bucket] += hash(_SALT + _encode(row))
             self._counts[side] += 1
         elif bucket in self._suspects:
             self._found[side][row[0]].append(row)
