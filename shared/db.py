@@ -36,6 +36,14 @@ TRANSIENT = (
 """Faults that a later try can survive: the server or the way to it, never the item. QueryCanceled is told apart first."""
 
 
+def _encode_arrays_quickly() -> None:
+    """asyncpg asks of each element of an array whether it is an array itself, by two abstract classes: a third of the cost
+    of a large batch. We nest lists and tuples only, so it may ask for those (docs/decisions/0007)."""
+    protocol: Any = asyncpg.protocol.protocol
+    if hasattr(protocol, "IterableABC") and hasattr(protocol, "SizedABC"):
+        protocol.IterableABC = protocol.SizedABC = (list, tuple)
+
+
 async def _keep(_: asyncpg.Connection[asyncpg.Record]) -> None:
     """Our code leaves nothing behind in a session (no advisory locks, no LISTEN): the usual reset is a wasted round trip."""
 
@@ -67,6 +75,7 @@ async def open_pool(
     port: int | None = None,
 ) -> Pool:
     """A pool that opens nothing until it is asked, and closes what stands idle for a minute."""
+    _encode_arrays_quickly()
     return await asyncpg.create_pool(
         host=host or settings.postgres_host,
         port=port or settings.postgres_port,

@@ -62,7 +62,7 @@ def create_service(
 def _settle_garbage_collector() -> None:
     """What is loaded by now stays: it is left out of every collection, and collections of short-lived batches are rarer."""
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(200_000, 50, 100)
 
 
 class Service:

@@ -16,6 +16,18 @@ from shared.messaging.transaction import Tx
 FIELD = b"event"
 
 
+class _Head(msgspec.Struct, frozen=True):
+    """What says whether an event is for us at all: most of the others are left after these four attributes."""
+
+    type: str
+    source: str
+    requestid: str
+    tenantid: str
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+
+
 @dataclass(frozen=True, slots=True)
 class PosEntry:
     """What a till offered, as it came; `event` is None where the entry has no such field."""
@@ -52,6 +64,9 @@ class StreamDecoder:
         payload = fields.get(FIELD, b"")
         origin = FromStream(self._stream, int(entry_id.partition("-")[0]), deliveries)
         try:
+            head = _decode_head(payload)
+            if head.type not in self._decoders and head.tenantid == self._tenant:
+                return Item(None, origin, head.requestid, head.source)
             envelope = decode_envelope(payload)
             decode = self._decoders.get(envelope.type)
             command: Any = None if decode is None else decode(envelope.data)
