@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,13 @@ class Machine:
         """A job with the environment of migrate, to its end."""
         environment = self.environment("migrate")
         done = subprocess.run(
-            command, env=environment, cwd=self.folder, capture_output=True, text=True, timeout=180, check=False
+            command,
+            env=environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -144,6 +151,42 @@ def test_a_bad_entry_comes_back_to_its_till_through_earn_and_notifier(machine: M
     assert (reply["type"], reply["source"], reply["tenantid"]) == ("bill.rejected.v1", "/earn", "acme")
     assert reply["data"]["stream_id"] == entry.decode()
     assert reply["data"]["code"] == "not_json"
+
+
+def test_a_bill_that_waits_and_is_offered_again_is_answered_twice(machine: Machine) -> None:
+    environment = machine.environment("migrate")
+    administrator = Settings(
+        secret=environment["POINTBANK_SECRET"], redis_url=environment["POINTBANK_REDIS_URL"]
+    )
+    till = Redis.from_url(till_url(administrator, "acme"))
+    keys = Keys("main", "acme")
+    bill = {
+        "merchant": "new-shop",
+        "bill_ref": "B-1",
+        "occurred_at": datetime.now(UTC).isoformat(),
+        "currency": "SAR",
+        "total_minor": 100,
+        "lines": [],
+    }
+    event = {
+        "specversion": "1.0",
+        "id": "B-1",
+        "source": "/pos/new-shop/T1",
+        "type": "bill.completed.v1",
+        "data": bill,
+    }
+    answers: list[dict[str, Any]] = []
+    for _ in range(2):
+        till.xadd(keys.pos, {"event": json.dumps(event)})
+        deadline = time.monotonic() + 20
+        before = len(answers)
+        while len(answers) == before:
+            assert time.monotonic() < deadline, "no reply within 20 s"
+            found: Any = till.xread({keys.out("new-shop.T1"): "0"}, block=500, count=10)
+            answers = [json.loads(fields[b"event"]) for _, entries in found for _, fields in entries]
+    first, again = answers
+    assert (first["type"], first["data"]["status"]) == ("bill.recorded.v1", "waiting")
+    assert (again["id"], again["data"]) == (first["id"], first["data"])
 
 
 def test_no_process_was_refused_anything_by_postgres_or_redis(machine: Machine, services: list[str]) -> None:

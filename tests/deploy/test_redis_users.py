@@ -153,11 +153,23 @@ def test_a_relay_writes_its_own_stream_and_no_other(log_in: As, service: str) ->
     assert refused(relay.xadd, KEYS.pos, {"event": "forged"})
 
 
-def test_the_notifier_alone_tells_outsiders_and_earn_alone_forgets_what_they_offered(log_in: As) -> None:
+def test_notifier_and_earn_tell_outsiders_and_earn_alone_forgets_what_they_offered(log_in: As) -> None:
+    # Earn's reply to a bill that is offered again is no new fact: it goes to the till's stream alone.
     telling = {name for name in HEARERS if not refused(log_in(name).xadd, KEYS.out("till"), {"event": "e"})}
-    assert telling == {"notifier"}
+    assert telling == {"notifier", "earn"}
     forgetting = {name for name in HEARERS if not refused(log_in(name).xdel, KEYS.pos, "1-0")}
     assert forgetting == {"earn"}
+
+
+def test_earn_sees_how_far_members_is_published_and_nobody_else_looks(log_in: As) -> None:
+    # The deadline of a waiting bill runs only while earn has heard all that members has said.
+    seen = {
+        (name, head)
+        for name in HEARERS
+        for head in HEARERS
+        if not refused(log_in(name).hget, KEYS.head(head), "n")
+    }
+    assert seen == {("earn", "members")}
 
 
 def test_nobody_but_the_administrator_can_empty_or_look_around(log_in: As) -> None:
