@@ -97,6 +97,10 @@ class _Judgement(msgspec.Struct):
     decision: Decision
 
 
+class _Answered(msgspec.Struct):
+    bill_id: UUID
+
+
 class _Why(msgspec.Struct):
     bill_id: UUID
     judgements: list[_Judgement]
@@ -108,7 +112,13 @@ class _Why(msgspec.Struct):
     response_model=BillOut,
     responses={
         200: {"model": BillOut, "description": "The same bill was recorded before: its first answer"},
-        202: {"model": BillOut, "description": "Recorded; it waits for what is not known yet"},
+        202: {
+            "model": BillOut,
+            "description": "Recorded; it waits for what is not known yet",
+            "headers": {
+                "Location": {"description": "Where the bill can be asked for.", "schema": {"type": "string"}}
+            },
+        },
         **problems(
             "bill_conflict",
             "amount_out_of_range",
@@ -129,7 +139,11 @@ async def record_bill(
     call.principal.at_merchant(bill.merchant)
     written = bill.model_dump_json(exclude_none=True).encode()
     command = read_bill(written, call.tenant.tenant.identity_key)
-    return await call.submit(command, terminal=bill.terminal)
+    response = await call.submit(command, terminal=bill.terminal)
+    if response.status_code == 202:
+        # RFC 9110 15.3.3: what becomes of it is seen there.
+        response.headers["Location"] = f"/v1/bills/{_bill_id(response.body)}"
+    return response
 
 
 @router.get("", response_model=BillOut | BillsOut, responses=problems("not_found"))
@@ -202,6 +216,10 @@ async def why(bill_id: UUID, call: Annotated[Read, reads("bills:read")]) -> Resp
             ],
         )
     )
+
+
+def _bill_id(body: bytes | memoryview) -> UUID:
+    return msgspec.json.decode(body, type=_Answered).bill_id
 
 
 async def _bill(call: Read, bill_id: UUID) -> tuple[Any, list[bills.Judgement]]:

@@ -44,6 +44,7 @@ async def test_a_bill_for_an_unknown_member_waits_and_settles_at_the_enrolment(s
         [],
     )
     bill_id = answered.json()["bill_id"]
+    assert answered.headers["location"] == f"/v1/bills/{bill_id}"
     await shop.hear(shop.enrolment(member))
     told = await settled(shop, bill_id, "earned")
     assert told["accruals"][0]["available"]["points"] == 90
