@@ -81,7 +81,8 @@ class TenantRuntime:
         self.keys = Keys(tenant.cell, tenant.code)
         self.metrics = metrics
         self.clock = clock
-        self.cache: dict[Any, Any] = {}
+        # What outlives a transaction; handlers find the metrics here too.
+        self.cache: dict[Any, Any] = {Metrics: metrics}
         self._blueprint, self._bus = blueprint, bus
         self.sealer = Sealer(settings.secret_of(blueprint.name), tenant.code)
         handlers: Handlers = {**blueprint.handlers, Unreadable: refuse_unreadable}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 import msgspec
@@ -17,6 +18,7 @@ from shared.errors import MemberUnknown, MerchantUnknown, ProgrammeUnknown, Refu
 from shared.events import PointsAccrued
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Refused, Tx
+from shared.metrics import Metrics
 from shared.money import money_of
 from shared.programme.compiled import CompiledProgramme
 
@@ -93,7 +95,18 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
         spent.append(row)
         outcomes[k] = tell_redeemed(tx, item, one.terms, wallet, redeemed.spent, row)
     await postings.write(tx.db, wallets.values(), postings=keys, redemptions=spent)
+    tx.after_commit(lambda: _count(tx, wallets.values()))
     return [outcomes[k] for k in range(len(items))]
+
+
+def _count(tx: Tx, wallets: Iterable[Wallet]) -> None:
+    metrics: Metrics = tx.cache[Metrics]
+    points: Counter[str] = Counter()
+    for wallet in wallets:
+        for line in wallet.lines:
+            points[line.kind] += line.points
+    for kind, moved in points.items():
+        metrics.posted(tx.tenant.code, kind, moved)
 
 
 async def _claim(tx: Tx, accruals: Sequence[tuple[int, PointsAccrued]], outcomes: dict[int, Outcome]) -> None:

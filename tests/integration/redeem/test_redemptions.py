@@ -397,3 +397,15 @@ async def test_accruals_and_redemptions_of_one_batch_count_in_their_order(bank: 
     assert [type(outcome).__name__ for outcome in outcomes] == ["Refused", "Done", "Done", "Refused", "Done"]
     assert [line["points"] for line in await bank.lines(member.wallet_id)] == [10, 20, 10, 5, 15]
     assert (await bank.wallet(member.wallet_id))["available"] == 0
+
+
+async def test_points_are_counted_by_kind_once_they_are_committed(bank: Bank) -> None:
+    member = await bank.member(100, 50)
+    assert (await bank.redeem(asks(member, points=120))).status_code == 201
+    assert (await bank.redeem(asks(member, points=120))).status_code == 409
+    shown = (await bank.client.get("/metrics")).text.splitlines()
+    label = f'service="redeem",tenant="{bank.code}"'
+    assert [line for line in shown if line.startswith("pointbank_ledger_points_total")] == [
+        f'pointbank_ledger_points_total{{{label},kind="earn"}} 150.0',
+        f'pointbank_ledger_points_total{{{label},kind="redeem"}} 120.0',
+    ]
