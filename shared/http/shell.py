@@ -87,7 +87,9 @@ class Shell:
                 self._account(scope, call, status or GONE, time.perf_counter() - started)
 
     def _account(self, scope: Scope, call: Call, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
+        # Only FastAPI's routes leave themselves in the scope; the probes are Starlette's own.
+        path = scope["path"]
+        route = path if path in _QUIET else getattr(scope.get("route"), "path", "unmatched")
         tenant = call.principal.tenant if call.principal is not None and call.tenant is not None else ""
         self._metrics.http(tenant, route, status, seconds)
         if route not in _QUIET:

@@ -61,6 +61,19 @@ async def test_a_refused_call_is_logged_with_its_code(shop: Served, log_lines: l
     ]
 
 
+async def test_probes_leave_no_line_and_are_counted_by_their_address(
+    shop: Served, log_lines: list[dict[str, Any]]
+) -> None:
+    for probe in ("/livez", "/readyz", "/metrics"):
+        assert (await shop.client.get(probe)).status_code == 200
+    assert [line for line in log_lines if line["event"] == "http"] == []
+    text = (await shop.client.get("/metrics")).text
+    assert (
+        'pointbank_http_request_seconds_count{service="earn",tenant="",route="/livez",status="200"} 1' in text
+    )
+    assert "unmatched" not in text
+
+
 async def test_metrics_count_calls_by_template_and_tenant_only(shop: Served) -> None:
     await shop.client.get(f"{SALES}/01a20261-6110-7623-a101-67553939c87e", headers=shop.headers())
     await shop.client.get("/v1/noor@example.com")
