@@ -66,7 +66,7 @@ def _settle_garbage_collector() -> None:
 
 
 class Service:
-    """A service's process. It serves every tenant of the directory that its code can serve, new ones within a second."""
+    """A service's process. It serves every tenant of its cell that its code can serve, new ones within a second."""
 
     def __init__(self, blueprint: Blueprint, settings: Settings, metrics: Metrics) -> None:
         self._blueprint, self._settings, self._metrics = blueprint, settings, metrics
@@ -148,6 +148,8 @@ class Service:
             log.warning("the directory can't be read", error=self._trouble)
             return
         for one in listed:
+            if one.tenant.cell != self._settings.cell:
+                continue  # its streams are in another Redis
             try:
                 await self._keep(one)
             except Exception as error:

@@ -1,0 +1,43 @@
+"""A service's process follows the directory: whom it serves, and what it says to the others."""
+
+import secrets
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from shared.config import Settings
+from shared.errors import Refusal
+from shared.metrics import Metrics
+from shared.runtime import Blueprint
+from shared.service import Service
+from shared.tenants.provision import create_tenant, prepare_control
+
+
+@pytest.fixture
+async def own(settings: Settings) -> Settings:
+    """A directory of this test's own."""
+    made = settings.model_copy(update={"control_database": f"pointbank_test_{secrets.token_hex(4)}"})
+    await prepare_control(made)
+    return made
+
+
+async def test_a_tenant_of_another_cell_is_served_by_that_cells_processes_alone(own: Settings) -> None:
+    here, elsewhere = f"t{secrets.token_hex(4)}", f"t{secrets.token_hex(4)}"
+    await create_tenant(own, here)
+    await create_tenant(own, elsewhere, cell="other")
+    for cell, served, refused in (("main", here, elsewhere), ("other", elsewhere, here)):
+        settings = own.model_copy(update={"cell": cell})
+        service = Service(Blueprint("members", {}, ()), settings, Metrics(CollectorRegistry(), "members"))
+        await service.start()
+        try:
+            assert service.tenant(served).code == served
+            assert code_of(service, refused) == "tenant_forbidden"
+        finally:
+            await service.stop()
+
+
+def code_of(service: Service, tenant: str) -> Any:
+    with pytest.raises(Refusal) as refused:
+        service.tenant(tenant)
+    return refused.value.code
