@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 TURN_S = 1.0
 TRIM_EVERY_S = 5.0
 PARTITIONS_EVERY_S = 600.0
+KEPT_UNHEARD = 10_000
 
 
 class Housekeeping:
@@ -155,7 +156,13 @@ class Housekeeping:
             groups = {_text(row["name"]): row for row in await self._redis.xinfo_groups(stream)}
         except ResponseError:
             return
-        if not required or any(group not in groups for group in required):
+        if not required:
+            # Nobody must hear it: the last entries stay for people to look at.
+            _, top = await self._ends(stream)
+            if top > KEPT_UNHEARD:
+                await self._redis.xtrim(stream, minid=f"{top - KEPT_UNHEARD}-0", approximate=True)
+            return
+        if any(group not in groups for group in required):
             return
         lowest: tuple[int, int] | None = None
         for group in required:

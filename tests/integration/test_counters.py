@@ -1,0 +1,207 @@
+"""What a batch costs, counted: round trips exactly, WAL bytes within a fifth. Seconds are never asserted.
+
+The counts stand in bench/baseline.json; RENEW_BASELINE=1 writes them anew, for a change that means to change them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from pointbank.generate.bills import generate
+from pointbank.generate.people import people
+from pointbank.generate.sample import programme
+from pointbank.generate.shop import MERCHANTS
+from services.earn.handlers import ON as EARN
+from services.notifier.handlers import ON as NOTIFIER
+from services.redeem.handlers import ON as REDEEM
+from services.tiers.handlers import ON as TIERS
+from shared.config import Settings
+from shared.events import (
+    EnrolledWallet,
+    EventData,
+    HashedIdentity,
+    MemberEnrolled,
+    MerchantChanged,
+    ProgrammeActivated,
+)
+from shared.identity import hashed
+from shared.ids import uuid7
+from shared.messaging import Item
+from shared.messaging.entries import StreamDecoder, decode_pos
+from shared.runtime import TenantRuntime
+from shared.tenants import Tenant
+from tests.support.facts import AT, heard
+from tests.support.tenants import connect_as, running
+
+BASELINE = Path(__file__).parents[2] / "bench" / "baseline.json"
+BATCH = 500
+MEMBERS = 200
+
+
+class Counted:
+    """Round trips of the lane's own task, whatever else uses the connections meanwhile."""
+
+    def __init__(self) -> None:
+        self.round_trips = 0
+
+
+@contextmanager
+def counted(monkeypatch: pytest.MonkeyPatch, service: TenantRuntime) -> Iterator[Counted]:
+    """Counts what asyncpg sends for the lane."""
+    found = Counted()
+
+    def counting(method: Any, *, bare_only: bool = False) -> Any:
+        async def send(self: Any, *args: Any, **more: Any) -> Any:
+            # `execute` with arguments goes on to `_do_execute`; without (BEGIN, COMMIT) it is a round trip of its own.
+            if asyncio.current_task() is service.lane._running and not (bare_only and len(args) > 1):
+                found.round_trips += 1
+            return await method(self, *args, **more)
+
+        return send
+
+    connection: Any = asyncpg.Connection
+    with monkeypatch.context() as patched:
+        patched.setattr(connection, "_do_execute", counting(connection._do_execute))
+        patched.setattr(connection, "copy_records_to_table", counting(connection.copy_records_to_table))
+        patched.setattr(connection, "execute", counting(connection.execute, bare_only=True))
+        yield found
+
+
+async def wal_bytes(settings: Settings) -> int:
+    admin = await asyncpg.connect(settings.admin_dsn())
+    try:
+        return int(await admin.fetchval("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"))
+    finally:
+        await admin.close()
+
+
+async def cost(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    service: TenantRuntime,
+    batches: Sequence[list[Item[Any]]],
+) -> dict[str, float]:
+    """The cheapest of these batches after the first: a checkpoint's full pages fall on one of them at most."""
+    await service.lane.submit_many(batches[0])
+    round_trips, written = [], []
+    for items in batches[1:]:
+        before = await wal_bytes(settings)
+        with counted(monkeypatch, service) as found:
+            await service.lane.submit_many(items)
+        written.append((await wal_bytes(settings) - before) / len(items))
+        round_trips.append(found.round_trips)
+    return {"round_trips_per_batch": min(round_trips), "wal_bytes_per_item": round(min(written))}
+
+
+async def told_by(settings: Settings, tenant: Tenant, service: str) -> list[bytes]:
+    db = await connect_as(settings, tenant, "auditor")
+    try:
+        return [row["payload"] for row in await db.fetch(f"SELECT payload FROM {service}.outbox ORDER BY id")]
+    finally:
+        await db.close()
+
+
+def entries(
+    stream: str, tenant: Tenant, handlers: Any, payloads: Sequence[bytes], wanted: bytes
+) -> list[list[Item[Any]]]:
+    """Batches of the events of one type, as a consumer of the stream makes them."""
+    decode = StreamDecoder(stream, tenant.code, handlers)
+    chosen = [payload for payload in payloads if wanted in payload]
+    items = [decode(f"{n}-0", {b"event": payload}, 1) for n, payload in enumerate(chosen, start=1)]
+    return [items[k : k + BATCH] for k in range(0, len(items) - BATCH + 1, BATCH)]
+
+
+def facts(tenant: Tenant) -> list[EventData]:
+    document = programme("shops")
+    found: list[EventData] = [
+        ProgrammeActivated(programme="shops", version=1, document=document, activated_at=AT)
+    ]
+    found += [
+        MerchantChanged(merchant=code, version=1, terminals=_terminals(body))
+        for code, body in MERCHANTS.items()
+    ]
+    found += [
+        MemberEnrolled(
+            member_id=uuid7(),
+            locale=one.locale,
+            channel="store",
+            consented=True,
+            identities=(
+                HashedIdentity(
+                    kind="external_id", hash=hashed(tenant.identity_key, "external_id", one.external_id).hex()
+                ),
+            ),
+            wallets=(EnrolledWallet(programme="shops", wallet_id=uuid7()),),
+            enrolled_at=AT,
+        )
+        for one in people(MEMBERS, 1)
+    ]
+    return found
+
+
+def _terminals(body: Any) -> tuple[str, ...]:
+    return tuple(body["terminals"])
+
+
+def bills() -> list[list[Item[Any]]]:
+    who = people(MEMBERS, 1)
+    offered = []
+    for bill in generate(4 * BATCH, MEMBERS, 1, now=datetime.now(UTC)):
+        body = (
+            bill.content
+            if bill.member is None
+            else {**bill.content, "member": {"external_id": who[bill.member].external_id}}
+        )
+        event = {
+            "specversion": "1.0",
+            "id": bill.event_id,
+            "source": bill.source,
+            "type": "bill.completed.v1",
+            "data": body,
+        }
+        offered.append(json.dumps(event, separators=(",", ":")).encode())
+    items = [decode_pos(f"{n}-0", {b"event": entry}, 1) for n, entry in enumerate(offered, start=1)]
+    return [items[k : k + BATCH] for k in range(0, len(items), BATCH)]
+
+
+async def test_a_batch_costs_what_the_baseline_says(
+    settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = [heard(event) for event in facts(tenant)]
+    found: dict[str, dict[str, float]] = {}
+
+    async with running(settings, tenant, "earn", EARN) as earn:
+        await earn.lane.submit_many([item for item in known if type(item.command) in EARN])
+        found["earn"] = await cost(settings, monkeypatch, earn, bills())
+    accrued = await told_by(settings, tenant, "earn")
+    async with running(settings, tenant, "redeem", REDEEM) as redeem:
+        await redeem.lane.submit_many([item for item in known if type(item.command) in REDEEM])
+        await redeem.pool.execute("SELECT ensure_inbox('earn', 100000)")
+        batches = entries("earn", tenant, REDEEM, accrued, b'"points.accrued.v1"')
+        found["redeem"] = await cost(settings, monkeypatch, redeem, batches)
+    credited = await told_by(settings, tenant, "redeem")
+    for name, handlers in (("tiers", TIERS), ("notifier", NOTIFIER)):
+        async with running(settings, tenant, name, handlers) as service:
+            await service.lane.submit_many([item for item in known if type(item.command) in handlers])
+            await service.pool.execute("SELECT ensure_inbox('redeem', 100000)")
+            batches = entries("redeem", tenant, handlers, credited, b'"points.credited.v1"')
+            found[name] = await cost(settings, monkeypatch, service, batches)
+
+    if os.environ.get("RENEW_BASELINE"):
+        BASELINE.write_text(json.dumps(found, indent=1) + "\n")
+    baseline = json.loads(BASELINE.read_text())
+    assert {name: one["round_trips_per_batch"] for name, one in found.items()} == {
+        name: one["round_trips_per_batch"] for name, one in baseline.items()
+    }
+    for name, one in found.items():
+        assert one["wal_bytes_per_item"] == pytest.approx(baseline[name]["wal_bytes_per_item"], rel=0.2), name
