@@ -52,14 +52,49 @@ Answer = TypeVar("Answer")
 
 def main() -> None:
     """The entry point: expected failures end in one line that says what to do, and exit code 2."""
-    from pointbank.embedded import CannotStart
-    from shared.tenants.provision import TenantCodeInvalid
-
     try:
         app()
-    except (NotConfigured, CannotStart, TenantCodeInvalid) as error:
-        err.print(f"pointbank: {error}", style="red", markup=False, highlight=False)
+    except Exception as error:
+        said = _expected(error)
+        if said is None:
+            raise
+        err.print(f"pointbank: {said}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
+
+
+def _expected(error: Exception) -> str | None:
+    """What to tell of a failure that is no bug: of a setting, a server that is away, input that is none."""
+    import asyncpg
+    from pydantic import ValidationError
+    from redis.exceptions import RedisError
+
+    from pointbank.api import CallFailed
+    from pointbank.dead_letters import UnknownTenant
+    from pointbank.embedded import CannotStart
+    from pointbank.journal import JournalBroken, JournalInUse
+    from pointbank.online_retail import NotOnlineRetail
+    from pointbank.till import Unanswered
+    from pointbank.verify import NotSettled
+    from shared.tenants.provision import TenantCodeInvalid
+
+    match error:
+        case ValidationError() if error.title == Settings.__name__:
+            wrong = error.errors(include_url=False, include_input=False)
+            return "; ".join(f"POINTBANK_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in wrong)
+        case asyncpg.InvalidCatalogNameError():
+            return f"{error}. Is the tenant made, and `pointbank migrate` run?"
+        case asyncpg.InvalidAuthorizationSpecificationError():
+            return f"PostgreSQL refuses the login: {error}. Is POINTBANK_SECRET the one the tenant was made with?"
+        case RedisError():
+            return f"Redis: {error}. Is POINTBANK_REDIS_URL right?"
+        case NotConfigured() | CannotStart() | TenantCodeInvalid() | UnknownTenant() | NotOnlineRetail():
+            return str(error)
+        case CallFailed() | JournalBroken() | JournalInUse() | Unanswered() | NotSettled():
+            return str(error)
+        case ConnectionError() | TimeoutError():
+            return f"PostgreSQL can't be reached: {error}. Is POINTBANK_POSTGRES_DSN (or _HOST, _PORT) right?"
+        case _:
+            return None
 
 
 def _run(work: Coroutine[Any, Any, Answer]) -> Answer:
@@ -142,18 +177,22 @@ def migrate(as_json: AsJson = False) -> None:
 @tenants.command("create")
 def tenant_create(
     code: Annotated[str, typer.Argument(help="Lower-case letters, digits, hyphens; starts with a letter.")],
-    cell: Annotated[str | None, typer.Option(help="The Redis cell that its streams live in.")] = None,
-    host: Annotated[str | None, typer.Option(help="A PostgreSQL server of its own.")] = None,
+    cell: Annotated[
+        str | None, typer.Option(help="The cell whose Redis POINTBANK_REDIS_URL is; else POINTBANK_CELL.")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="A PostgreSQL server of its own, with the same administrator.")
+    ] = None,
     port: Annotated[int | None, typer.Option(help="That server's port.")] = None,
 ) -> None:
     """Makes a tenant. Running services pick it up within a second; a second call changes nothing."""
     from pointbank.tills import allow_tills
     from shared.tenants.provision import create_tenant
 
-    settings = Settings()
+    settings = Settings() if cell is None else Settings(cell=cell)
 
     async def make() -> str:
-        await create_tenant(settings, code, cell=cell, host=host, port=port)
+        await create_tenant(settings, code, host=host, port=port)
         return await allow_tills(settings, code)
 
     user = _run(make())
@@ -172,7 +211,9 @@ def tenant_list(as_json: AsJson = False) -> None:
                 {
                     "code": t.code,
                     "cell": t.cell,
-                    "database": t.database,
+                    "database": t.place.database,
+                    "host": t.place.host,
+                    "port": t.place.port,
                     "state": t.state,
                     "version": t.version,
                     "failure": t.failure,
@@ -186,7 +227,7 @@ def tenant_list(as_json: AsJson = False) -> None:
         table.add_row(
             t.code,
             t.cell,
-            t.database,
+            t.place.database + (f" at {t.place.host}" if t.place.host else ""),
             t.failure or t.state,
             str(t.version or "-"),
             f"{t.created_at:%Y-%m-%d %H:%M}",

@@ -30,6 +30,10 @@ MERCHANT_BODY: dict[str, Any] = {
 _LONDON = ZoneInfo("Europe/London")
 
 
+class NotOnlineRetail(ValueError):
+    """The file is no Online Retail file; the message names the line that shows it."""
+
+
 @dataclass(frozen=True)
 class Invoice:
     """`bill` is the contract's body, None for a cancellation; `customer` None is an anonymous sale."""
@@ -41,7 +45,7 @@ class Invoice:
 
 
 def invoices(file: Path) -> Iterator[Invoice]:
-    """The invoices of a CSV file, gzipped or not, by their first lines; ValueError names a line that is none."""
+    """The invoices of a CSV file, gzipped or not, by their first lines; NotOnlineRetail names a line that is none."""
     with _text_of(file) as text:
         by_number: dict[str, list[dict[str, str]]] = {}
         for row in _numbered(csv.DictReader(text)):
@@ -69,7 +73,7 @@ def _text_of(file: Path) -> IO[str]:
 def _numbered(rows: csv.DictReader[str]) -> Iterator[dict[str, str]]:
     for row in rows:
         if not row.get("InvoiceNo") or row.get("CustomerID") is None:
-            raise ValueError(f"line {rows.line_num} is not a line of an Online Retail file")
+            raise NotOnlineRetail(f"line {rows.line_num} is not a line of an Online Retail file")
         yield {**row, "": str(rows.line_num)}
 
 
@@ -98,7 +102,7 @@ def _invoice(number: str, rows: list[dict[str, str]]) -> Invoice:
 def _line(position: int, row: dict[str, str]) -> dict[str, Any]:
     amount = int(row["Quantity"]) * Fraction(row["UnitPrice"]) * 100
     if amount.denominator != 1 or amount < 0:
-        raise ValueError(f"line {row['']}: {row['UnitPrice']} is not a price in whole pence")
+        raise NotOnlineRetail(f"line {row['']}: {row['UnitPrice']} is not a price in whole pence")
     return {
         "line_id": str(position),
         "sku": row["StockCode"],

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
@@ -27,12 +27,21 @@ class TenantCodeInvalid(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a tenant's database is: on the administrator's own server, unless the directory names another."""
+
+    database: str
+    host: str | None = None
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Provisioned:
     """A line of `pointbank tenant list`."""
 
     code: str
     cell: str
-    database: str
+    place: Place
     state: str
     version: int | None
     failure: str | None
@@ -41,14 +50,12 @@ class Provisioned:
 
 async def prepare_control(settings: Settings) -> None:
     """Makes the control database and the services' logins there, where they are missing."""
-    async with _connected(settings, None) as db:
-        if not await db.fetchval(
-            "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", settings.control_database
-        ):
+    async with _connected(settings, Place("")) as db:
+        if not await queries.database_exists(db, database=settings.control_database):
             # Another administrator may be faster; the statements below find its database.
             with suppress(asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
                 await db.execute(f"CREATE DATABASE {_name(settings.control_database)}")
-    async with _connected(settings, settings.control_database) as db, _alone(db):
+    async with _connected(settings, Place(settings.control_database)) as db, _alone(db):
         await _run(db, "control.sql", database=_name(settings.control_database))
         for service in SERVICES:
             role = control_role(service)
@@ -71,43 +78,46 @@ async def create_tenant(
     host: str | None = None,
     port: int | None = None,
 ) -> None:
-    """Makes a tenant: database, roles, schemas, tables. A second call completes what a first one left, or changes nothing."""
+    """Makes a tenant: database, roles, schemas, tables. A second call completes what a first one left, or changes nothing.
+
+    On a server of its own (`host`, `port`) the administrator's DSN must be good for that server too.
+    """
     if not CODE.fullmatch(code) or code == "control":
         raise TenantCodeInvalid(f"{code!r} is no tenant code. {TenantCodeInvalid.__doc__}")
     await prepare_control(settings)
-    database = database_of(code)
-    async with _connected(settings, settings.control_database) as db:
+    async with _connected(settings, Place(settings.control_database)) as control:
         await queries.add_tenant(
-            db, code=code, cell=cell or settings.cell, database=database, host=host, port=port
+            control, code=code, cell=cell or settings.cell, database=database_of(code), host=host, port=port
         )
-    async with _connected(settings, None) as db:
-        async with _alone(db):
-            for part in (OWNER, AUDITOR, *SERVICES):
-                role = role_of(code, part)
-                login = (
-                    "NOLOGIN"
-                    if part == OWNER
-                    else f"LOGIN NOINHERIT PASSWORD '{settings.password_of(part, role)}'"
+        place = Place(**await queries.place_of(control, code=code))
+        async with _connected(settings, Place("", place.host, place.port)) as db:
+            async with _alone(db):
+                for part in (OWNER, AUDITOR, *SERVICES):
+                    role = role_of(code, part)
+                    login = (
+                        "NOLOGIN"
+                        if part == OWNER
+                        else f"LOGIN NOINHERIT PASSWORD '{settings.password_of(part, role)}'"
+                    )
+                    await _run(db, "tenant_role.sql", name=role, role=_name(role), login=login)
+            if not await queries.database_exists(db, database=place.database):
+                await db.execute(
+                    f"CREATE DATABASE {_name(place.database)} OWNER {_name(role_of(code, OWNER))}"
                 )
-                await _run(db, "tenant_role.sql", name=role, role=_name(role), login=login)
-        if not await db.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", database):
-            await db.execute(f"CREATE DATABASE {_name(database)} OWNER {_name(role_of(code, OWNER))}")
-    await migrate_tenant(settings, code, database=database)
-    async with _connected(settings, settings.control_database) as db:
-        await db.execute(
-            "UPDATE control.tenants SET state = 'active' WHERE code = $1 AND state = 'creating'", code
-        )
+        await migrate_tenant(settings, code, place)
+        await queries.activate(control, code=code)
 
 
-async def migrate_tenant(settings: Settings, code: str, *, database: str) -> list[str]:
+async def migrate_tenant(settings: Settings, code: str, place: Place) -> list[str]:
     """Brings a tenant's schemas up to this code; gives the files that ran. A failure is recorded for that service alone."""
     ran: list[str] = []
     owner, auditor = role_of(code, OWNER), role_of(code, AUDITOR)
+    database = _name(place.database)
     async with (
-        _connected(settings, database) as db,
-        _connected(settings, settings.control_database) as control,
+        _connected(settings, place) as db,
+        _connected(settings, Place(settings.control_database)) as control,
     ):
-        await _run(db, "tenant_database.sql", database=_name(database), auditor=_name(auditor))
+        await _run(db, "tenant_database.sql", database=database, auditor=_name(auditor))
         for service in SERVICES:
             role = role_of(code, service)
             try:
@@ -118,7 +128,7 @@ async def migrate_tenant(settings: Settings, code: str, *, database: str) -> lis
                     owner=_name(owner),
                     role=_name(role),
                     auditor=_name(auditor),
-                    database=_name(database),
+                    database=database,
                 )
                 ran += await migrate(db, service=service, owner=owner, service_role=role)
             except Exception as error:
@@ -140,7 +150,7 @@ async def migrate_tenant(settings: Settings, code: str, *, database: str) -> lis
 async def list_tenants(settings: Settings) -> list[Provisioned]:
     """Every tenant; an empty list where there is no control database yet."""
     try:
-        async with _connected(settings, settings.control_database) as db:
+        async with _connected(settings, Place(settings.control_database)) as db:
             rows = await queries.all_tenants(db)
     except (asyncpg.InvalidCatalogNameError, asyncpg.UndefinedTableError):
         return []
@@ -148,7 +158,7 @@ async def list_tenants(settings: Settings) -> list[Provisioned]:
         Provisioned(
             code=row["code"],
             cell=row["cell"],
-            database=row["database"],
+            place=Place(row["database"], row["host"], row["port"]),
             state=row["state"],
             version=row["version"],
             failure=row["failure"],
@@ -164,24 +174,29 @@ async def migrate_all(settings: Settings) -> dict[str, list[str] | Exception]:
     result: dict[str, list[str] | Exception] = {}
     for tenant in await list_tenants(settings):
         try:
-            result[tenant.code] = await migrate_tenant(settings, tenant.code, database=tenant.database)
+            result[tenant.code] = await migrate_tenant(settings, tenant.code, tenant.place)
         except Exception as error:  # noqa: BLE001  # one tenant's failure is its own
             result[tenant.code] = error
     return result
 
 
-def dsn_for(settings: Settings, database: str | None) -> str:
-    """The administrator's DSN, at another database."""
-    dsn = settings.admin_dsn()
-    if database is None:
-        return dsn
-    parts = urlsplit(dsn)
-    return urlunsplit(parts._replace(path=f"/{database}"))
+def dsn_for(settings: Settings, database: str, host: str | None = None, port: int | None = None) -> str:
+    """The administrator's DSN, at another database (of an empty name: at its own), and perhaps on another server."""
+    parts = urlsplit(settings.admin_dsn())
+    if database:
+        parts = parts._replace(path=f"/{database}")
+    if host is not None or port is not None:
+        login, at, _ = parts.netloc.rpartition("@")
+        address = f"{host or settings.postgres_host}:{port or settings.postgres_port}"
+        # A host in the query would win over this one.
+        kept = [(name, value) for name, value in parse_qsl(parts.query) if name not in {"host", "port"}]
+        parts = parts._replace(netloc=f"{login}{at}{address}", query=urlencode(kept))
+    return urlunsplit(parts)
 
 
 @asynccontextmanager
-async def _connected(settings: Settings, database: str | None) -> AsyncIterator[Connection]:
-    db = await connect(dsn_for(settings, database))
+async def _connected(settings: Settings, place: Place) -> AsyncIterator[Connection]:
+    db = await connect(dsn_for(settings, place.database, place.host, place.port))
     try:
         yield db
     finally:

@@ -17,14 +17,24 @@ GROUP BY t.code
 ORDER BY t.code;
 
 -- name: add_tenant!
--- A tenant that is being made; a second call changes nothing.
-INSERT INTO control.tenants (code, cell, database, host, port, state)
+-- A tenant that is being made; one that is made already stays where it is.
+INSERT INTO control.tenants AS t (code, cell, database, host, port, state)
 VALUES (:code, :cell, :database, :host, :port, 'creating')
-ON CONFLICT (code) DO NOTHING;
+ON CONFLICT (code) DO UPDATE
+SET host = coalesce(EXCLUDED.host, t.host), port = coalesce(EXCLUDED.port, t.port)
+WHERE t.state = 'creating';
 
--- name: set_state!
--- The tenant's state.
-UPDATE control.tenants SET state = :state WHERE code = :code;
+-- name: place_of^
+-- Where a tenant's database is.
+SELECT database, host, port FROM control.tenants WHERE code = :code;
+
+-- name: activate!
+-- A tenant whose tables are made can be served.
+UPDATE control.tenants SET state = 'active' WHERE code = :code AND state = 'creating';
+
+-- name: database_exists$
+-- Whether this server has a database of this name.
+SELECT EXISTS (SELECT FROM pg_database WHERE datname = :database);
 
 -- name: set_version!
 -- How far a service's schema is.
