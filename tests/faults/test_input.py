@@ -1,7 +1,6 @@
 """Bad input under load: repeated, shuffled, unreadable, refused by PostgreSQL, too slow, deadly. It stops nobody but itself."""
 
 import asyncio
-import json
 import random
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -15,11 +14,11 @@ from shared.db import connect
 from shared.tenants.provision import dsn_for
 from tests.faults.conftest import World, running_world
 from tests.support import deadly
+from tests.support.desk import SOURCE, event
 from tests.support.moments import strike
 from tests.support.telling import Tell
 from tests.support.town import Load, Town, Trade
 
-SOURCE = "/pos/riyadh-mall/T01"
 ATTEMPTS = 3
 
 
@@ -33,19 +32,6 @@ def world() -> Iterator[World]:
     }
     with running_world(environment=impatient, apps={"earn": "tests.support.deadly:create"}) as made:
         yield made
-
-
-def event(data: object, *, id: str, **changed: object) -> bytes:
-    """A till's event; `changed` are attributes of its envelope."""
-    envelope = {
-        "specversion": "1.0",
-        "id": id,
-        "source": SOURCE,
-        "type": "bill.completed.v1",
-        "time": "2026-11-22T08:31:04Z",
-        "data": data,
-    }
-    return json.dumps({**envelope, **changed}).encode()
 
 
 async def dead_letters(town: Town) -> list[tuple[str, str]]:
