@@ -61,14 +61,17 @@ async def list_dead_letters(
 
 
 async def show_dead_letter(settings: Settings, tenant: str, dead_letter_id: UUID) -> dict[str, Any] | None:
-    """One dead letter whole, its payload opened (text, or hex where it is none); None where there is no such one."""
+    """One dead letter whole; None where there is no such one. Its payload is opened: text, hex where it is none, null once
+    it was forgotten."""
     for service in SERVICES:
         async with _login(settings, tenant, service) as db:
             row = await queries.shown(db, dead_letter_id=dead_letter_id)
         if row is None:
             continue
+        shown = {"service": service, **dict(row), "errors": json.loads(row["errors"]), "payload": None}
+        if not row["payload"]:
+            return shown
         payload = Sealer(settings.secret_of(service), tenant).open(row["payload"])
-        shown = {"service": service, **dict(row), "errors": json.loads(row["errors"])}
         try:
             shown["payload"] = payload.decode()
         except UnicodeDecodeError:

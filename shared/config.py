@@ -47,7 +47,9 @@ class Settings(BaseSettings):
     jwt_issuer: str = "pointbank-dev"
     jwt_audience: str = "pointbank"
 
-    environment: Literal["development", "production"] = "development"
+    environment: Literal["development", "production"] = (
+        "development"  # production: /readyz says what it lacks
+    )
     log: Literal["json", "console", "auto"] = "auto"
 
     # The lane. A batch is one transaction: large ones amortise the commit, small ones hold locks less long.
@@ -62,9 +64,7 @@ class Settings(BaseSettings):
     poison_attempts: int = Field(default=10, ge=1)
     awaited_deadline_s: int = Field(default=900, ge=0)
 
-    # Retention. Whatever stands here, a stream is trimmed only below what every consumer has applied.
-    stream_retention_s: int = Field(default=3_600, ge=0)
-    outbox_retention_days: int = Field(default=14, ge=1)
+    # A closed dead letter's bytes may hold personal data, and are forgotten after this. Open ones wait for somebody.
     dead_letter_retention_days: int = Field(default=90, ge=1)
 
     def secret_of(self, service: str) -> str:

@@ -30,6 +30,8 @@ from shared.messaging.writer import Buried, Writer
 from shared.metrics import Metrics
 from shared.tenants import Tenant
 from shared.tenants.directory import Directory
+from shared.upkeep import EVERY_S as UPKEEP_EVERY_S
+from shared.upkeep import Upkeep
 
 log = structlog.get_logger(__name__)
 
@@ -122,6 +124,7 @@ class TenantRuntime:
             directory=directory,
             metrics=metrics,
         )
+        self.upkeep = Upkeep(pool, settings, tenant.code)
         self._tasks: list[asyncio.Task[None]] = []
         self._relaying: asyncio.Task[None] | None = None
 
@@ -153,7 +156,7 @@ class TenantRuntime:
             await consumer.start(self._bus)
         self._go(self.housekeeping.run(), "housekeeping")
         self._go(self._reclaim(), "reclaim")
-        for job in self._blueprint.jobs:
+        for job in (*self._blueprint.jobs, Job("upkeep", UPKEEP_EVERY_S, lambda _: self.upkeep.turn())):
             self._go(self._repeat(job), job.name)
 
     async def stop(self) -> None:
@@ -183,10 +186,10 @@ class TenantRuntime:
         )
 
     def checks(self) -> list[Check]:
-        """Relay, consumers, and the tasks that must not end: those only a restart can bring back."""
+        """Relay, consumers, server, and the tasks that must not end: those only a restart can bring back."""
         wrongs = [(f"relay:{self.code}", self.relay.trouble(after_s=30.0))]
         wrongs += [(f"consumer:{self.code}:{one.label}", one.trouble(after_s=15.0)) for one in self.consumers]
-        found = [Check(name, wrong is None, wrong or "") for name, wrong in wrongs]
+        found = [Check(name, wrong is None, wrong or "") for name, wrong in wrongs] + self.upkeep.checks()
         tasks = [*self._tasks, *([self._relaying] if self._relaying is not None else [])]
         found += [
             Check(f"task:{self.code}:{task.get_name()}", ok=False, detail="has ended", fatal=True)

@@ -12,6 +12,7 @@ from shared.db import database_of
 from shared.messaging.queries import queries as messaging
 from shared.sql import Queries, load
 from shared.tenants import Tenant
+from shared.upkeep import queries as upkeep
 from tests.support.tenants import connect_as, new_tenant
 
 SERVICES = ("members", "earn", "redeem", "tiers", "notifier")
@@ -53,7 +54,7 @@ def queries_of(service: str) -> list[tuple[str, Queries]]:
         file.name for file in resources.files(f"services.{service}").iterdir() if file.name.endswith(".sql")
     ]
     own = [(file, load(f"services.{service}", file)) for file in sorted(files) if file != "schema.sql"]
-    return [("messaging", messaging), *own]
+    return [("messaging", messaging), ("upkeep", upkeep), *own]
 
 
 async def explain(db: Db, name: str, text: str) -> None:
@@ -81,7 +82,7 @@ async def test_every_query_can_be_run_by_the_role_that_runs_it(
     finally:
         await db.close()
     assert refused == {}
-    assert prepared > len(messaging.texts())
+    assert prepared > len(messaging.texts()) + len(upkeep.texts())
 
 
 async def described(db: Db, schema: str) -> dict[str, Any]:
