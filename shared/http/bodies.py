@@ -1,13 +1,13 @@
 """Request bodies: read, decoded, looked over and validated, in this order, before a route sees anything."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from fastapi.requests import Request
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from shared.cards import payment_card_at, placed_texts
 from shared.errors import FieldType, pointer_to
 from shared.http.call import call_of
 from shared.http.problems import MalformedJson
@@ -16,9 +16,6 @@ from shared.identity import PaymentCardNumber, payment_card_number
 from shared.messaging.answers import refusal
 
 _JSON = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
-_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
-# A payment card may stand here: article numbers (GTIN) are 13 and 14 digits with a check digit of the same kind.
-_UNSEARCHED = frozenset({"sku"})
 
 
 class Body(BaseModel):
@@ -75,27 +72,15 @@ def validate(raw: bytes, shape: TypeAdapter[Any], document: Any) -> Any:
 
 def refuse_unstorable(document: Any) -> None:
     """Refuses texts with a NUL, which PostgreSQL can't keep, and payment card numbers, which we must not."""
-    for path, text in _placed_texts(document, ()):
+    for path, text in placed_texts(document):
         if "\0" in text:
             raise FieldType("This text has a NUL character.", pointer=pointer_to(path))
-        if (path and path[-1] in _UNSEARCHED) or _UUID.fullmatch(text):
-            continue
-        if payment_card_number(text):
-            raise PaymentCardNumber(
-                "This looks like the number of a payment card; such numbers are never taken.",
-                pointer=pointer_to(path),
-            )
-
-
-def _placed_texts(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict):
-        for name, member in value.items():
-            yield from _placed_texts(member, (*path, name))
-    elif isinstance(value, list):
-        for place, member in enumerate(value):
-            yield from _placed_texts(member, (*path, place))
+    card = payment_card_at(document)
+    if card is not None:
+        raise PaymentCardNumber(
+            "This looks like the number of a payment card; such numbers are never taken.",
+            pointer=pointer_to(card),
+        )
 
 
 def _without_nulls(value: Any) -> Any:

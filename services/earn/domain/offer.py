@@ -1,7 +1,6 @@
 """What a till offers on the stream: one CloudEvent, read in two steps; what can't be taken is refused, never raised."""
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -9,6 +8,7 @@ import msgspec
 
 from services.earn.domain.bill import Body, RecordBill, check_total, command, read_bill
 from services.earn.domain.limits import MAX_BYTES, is_code
+from shared.cards import payment_card_at
 from shared.errors import FieldError, FieldMissing, FieldType, Refusal
 from shared.identity import PaymentCardNumber, payment_card_number
 
@@ -195,9 +195,6 @@ def _text(document: dict[str, Any], name: str) -> str | None:
 _SHAPES = bytes.maketrans(b"123456789 .", b"000000000--")
 # Article numbers are not looked at; the member's own card, which most bills name, is looked at by itself.
 _LOOKED_AT_APART = re.compile(rb'"(?:sku|card_number)"\s*:\s*"[^"\\]*"')
-_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
-# Article numbers (GTIN) have 13 and 14 digits and a check digit of the same kind; a trace is hexadecimal.
-_UNSEARCHED = frozenset({"sku", "traceparent"})
 
 
 def _card_refused() -> PaymentCardNumber:
@@ -225,23 +222,4 @@ def _digits_of_card(event: bytes) -> bool:
 
 
 def _holds_card(document: Any) -> bool:
-    return payment_card_number("\n".join(_searched(document)))
-
-
-def _searched(document: Any) -> Iterator[str]:
-    waiting: list[Any] = [document]
-    while waiting:
-        match waiting.pop():
-            case str(text) if _UUID.fullmatch(text) is None:
-                yield text
-            case bool():
-                pass
-            case int(number):
-                yield str(number)
-            case dict() as members:
-                waiting.extend(value for name, value in members.items() if name not in _UNSEARCHED)
-                waiting.extend(members)
-            case list() as members:
-                waiting.extend(members)
-            case _:
-                pass
+    return payment_card_at(document, numbers=True) is not None

@@ -1,0 +1,50 @@
+from typing import Any
+
+import pytest
+
+from shared.cards import payment_card_at, placed_texts
+
+CARD = "4111111111111111"
+
+
+def test_texts_come_in_their_order_with_the_path_to_each() -> None:
+    document = {"a": "one", "b": [{"c": "two"}, 3, True, None, "three"]}
+    assert list(placed_texts(document)) == [
+        ((), "a"),
+        ((), "b"),
+        (("a",), "one"),
+        (("b", 0), "c"),
+        (("b", 0, "c"), "two"),
+        (("b", 4), "three"),
+    ]
+    assert (("b", 1), "3") in list(placed_texts(document, numbers=True))
+    assert all(text != "True" for _, text in placed_texts(document, numbers=True))
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        (CARD, ()),
+        ({"cashier": CARD}, ("cashier",)),
+        ({"lines": [{"line_id": "1"}, {"line_id": f"card {CARD}"}]}, ("lines", 1, "line_id")),
+        ({"first": CARD, "second": CARD}, ("first",)),
+        ({"note": {CARD: "its name"}}, ("note",)),
+        ({"a": "4111", "b": "111111111111"}, None),
+        ({"sku": CARD, "lines": [{"sku": CARD}]}, None),
+        ({"member_id": "41111111-1111-4111-8111-111111111111"}, None),
+        ({"total_minor": int(CARD)}, None),
+    ],
+)
+def test_a_card_is_found_where_it_stands(document: Any, path: tuple[str | int, ...] | None) -> None:
+    assert payment_card_at(document) == path
+
+
+def test_a_card_may_stand_as_a_number_where_that_is_asked() -> None:
+    assert payment_card_at({"total_minor": int(CARD)}, numbers=True) == ("total_minor",)
+
+
+def test_no_nesting_is_too_deep() -> None:
+    document: Any = CARD
+    for _ in range(5_000):
+        document = [document]
+    assert payment_card_at(document) == (0,) * 5_000
