@@ -30,6 +30,9 @@ _SILENCED = ("uvicorn.access",)
 _TAKEN_OVER = ("uvicorn", "uvicorn.error", "faststream")
 
 
+_PROCESSORS: list[Processor] = []
+
+
 def configure(mode: Literal["json", "console", "auto"] = "auto") -> None:
     """Sets up logging for this process, the standard library's too. `auto`: console when stderr is a terminal."""
     console = mode == "console" or (mode == "auto" and sys.stderr.isatty())
@@ -41,8 +44,10 @@ def configure(mode: Literal["json", "console", "auto"] = "auto") -> None:
     # Without show_locals and such: what a frame holds is nobody's business. The console prints tracebacks itself.
     ending: list[Processor] = [structlog.processors.format_exc_info, leave_out]
     ending.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if console else _json)
+    # One list for ever: loggers that were used before keep it, and must see a later set-up (and a test's capture) too.
+    _PROCESSORS[:] = [*common, *ending]
     structlog.configure(
-        processors=[*common, *ending],
+        processors=_PROCESSORS,
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=_StderrFactory(),
         cache_logger_on_first_use=True,

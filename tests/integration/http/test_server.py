@@ -100,8 +100,9 @@ async def test_a_caller_who_leaves_amid_the_body_is_no_bug_and_leaves_nothing_be
     await writer.drain()
     await asyncio.sleep(0.1)
     writer.close()
-    while not (told := [line for line in log_lines if line["event"] in {"http", "unhandled_exception"}]):
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(10):
+        while not (told := [line for line in log_lines if line["event"] in {"http", "unhandled_exception"}]):
+            await asyncio.sleep(0.01)
     assert [(line["event"], line["status"], line["code"]) for line in told] == [("http", 499, "caller_gone")]
     assert shop.shop.lanes["acme"].items == []
 
