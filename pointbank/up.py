@@ -22,7 +22,7 @@ def up(state: Path, *, port: int, tenant: str) -> int:
     console = Console()
     stop = {signal.SIGINT, signal.SIGTERM}
     with running(state, port=port) as deployment:
-        asyncio.run(_prepare(deployment, tenant))
+        asyncio.run(deployment.open_tenant(tenant))
         _explain(console, deployment, tenant, state)
         # Blocked only now: the servers and services were started with the usual signals.
         signal.pthread_sigmask(signal.SIG_BLOCK, stop)
@@ -37,18 +37,16 @@ def up(state: Path, *, port: int, tenant: str) -> int:
                 return 1
 
 
-async def _prepare(deployment: Deployment, tenant: str) -> None:
-    await deployment.open_tenant(tenant)
-
-
 def _environment(deployment: Deployment, state: Path) -> Path:
-    """A file that gives the other commands what they need; only its owner can read it."""
+    """A file that gives the other commands what they need while this runs; only its owner can read it."""
     settings = deployment.settings
     path = state / "pointbank.env"
     path.touch(mode=0o600)
     words = {
         "POINTBANK_POSTGRES_DSN": settings.admin_dsn(),
+        "POINTBANK_CONTROL_DATABASE": settings.control_database,
         "POINTBANK_REDIS_URL": settings.redis_url,
+        "POINTBANK_CELL": settings.cell,
         "POINTBANK_SECRET": settings.secret or "",
         "POINTBANK_JWT_KEYS": settings.jwt_keys or "",
         "POINTBANK_STATE": str(state.resolve()),
@@ -68,17 +66,12 @@ def _explain(console: Console, deployment: Deployment, tenant: str, state: Path)
     say(f"Pointbank is up ({deployment.how}). Ctrl-C stops it.\n")
     say(f"  API           {deployment.base_url}/v1      openapi: {deployment.base_url}/openapi.json")
     say(f"  health        {deployment.base_url}/readyz  metrics: {deployment.base_url}/metrics")
-    say(
-        f"  PostgreSQL    {settings.postgres_host}:{settings.postgres_port}  (administrator's DSN in {state}/)"
-    )
+    say(f"  PostgreSQL    {settings.postgres_host}:{settings.postgres_port}")
     say(f"  tills' stream {keys.pos}")
     say(f"  tills' Redis  {till_url(settings, tenant)}")
-    say(
-        f"\nA token of role support for tenant {tenant}, good for 12 hours (others: pointbank token --help):\n"
-    )
+    say("\nFor the other commands (pointbank verify, pointbank dead-letters list, ...), while this runs:\n")
+    say(f". {_environment(deployment, state)}\n")
+    say(f"A token of role support for tenant {tenant}, good for 12 hours (others: pointbank token --help):\n")
     say(f"export TOKEN={token}\n")
     say("Try:\n")
-    say(
-        f'curl -s {deployment.base_url}/v1/members/lookup -H "Authorization: Bearer $TOKEN" '
-        "-H 'Content-Type: application/json' -d '{\"external_id\": \"crm-889120\"}'\n"
-    )
+    say(f'curl -s {deployment.base_url}/v1/programmes -H "Authorization: Bearer $TOKEN"\n')

@@ -1,0 +1,83 @@
+"""`pointbank up`: everything keeps running, and what it prints is true."""
+
+import json
+import os
+import re
+import secrets
+import shlex
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from pointbank.embedded.process import free_port
+from shared.config import Settings
+
+START_S = 90
+POINTBANK = (sys.executable, "-c", "from pointbank.cli import main; main()")
+
+
+@contextmanager
+def up(settings: Settings, state: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The running command, and all that it printed before it went quiet."""
+    given = {
+        "POINTBANK_POSTGRES_DSN": settings.postgres_dsn or "",
+        "POINTBANK_REDIS_URL": settings.redis_url,
+        "POINTBANK_SECRET": settings.secret or "",
+        "POINTBANK_CONTROL_DATABASE": f"pointbank_test_{secrets.token_hex(4)}",
+    }
+    command = [*POINTBANK, "up", "--state", str(state), "--port", str(free_port())]
+    command += ["--tenant", f"t{secrets.token_hex(4)}"]
+    process = subprocess.Popen(
+        command, env=os.environ | given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if line.startswith("curl "):
+                break
+        assert "curl " in said, said
+        yield process, said
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def call(line: str, environment: dict[str, str]) -> object:
+    """What the printed curl line asks for."""
+    words = shlex.split(re.sub(r"\$(\w+)", lambda name: environment[name[1]], line))
+    headers = dict(word.split(": ", 1) for word in words if re.match(r"[\w-]+: ", word))
+    [url] = [word for word in words if word.startswith("http://")]
+    answer = httpx.get(url, headers=headers, timeout=START_S)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_what_it_prints_works_and_it_stops_in_order(settings: Settings, tmp_path: Path) -> None:
+    with up(settings, tmp_path) as (process, said):
+        [token] = re.findall(r"^export TOKEN=(\S+)$", said, re.MULTILINE)
+        [curl] = re.findall(r"^curl .*$", said, re.MULTILINE)
+        assert call(curl, {"TOKEN": token}) == {"programmes": []}
+
+        # The file that it names gives the other commands what they need.
+        [file] = re.findall(r"^\. (\S+)$", said, re.MULTILINE)
+        assert stat.S_IMODE(Path(file).stat().st_mode) == 0o600
+        [tenant] = re.findall(r"for tenant (\w+),", said)
+        listed = subprocess.run(
+            ["sh", "-c", f". {file}; exec {shlex.join(POINTBANK)} tenant list --json"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path.cwd())},
+        )
+        assert [(one["code"], one["state"]) for one in json.loads(listed.stdout)] == [(tenant, "active")]
+
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=START_S) == 0
