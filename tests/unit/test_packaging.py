@@ -4,8 +4,10 @@ import re
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
 import pointbank
 import services
@@ -61,3 +63,18 @@ def test_every_declared_dependency_is_locked() -> None:
 
     assert names(project["project"]["dependencies"]) - _locked("requirements.lock").keys() == set()
     assert names(project["dependency-groups"]["dev"]) - _locked("requirements-dev.lock").keys() == set()
+
+
+def test_a_wheel_holds_every_file_of_our_packages(tmp_path: Path) -> None:
+    [wheel] = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    there = {
+        str(file.relative_to(ROOT))
+        for package in ("services", "shared", "pointbank")
+        for file in (ROOT / package).rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    assert held == there
+    kinds = {Path(name).suffix for name in held}
+    assert {".sql", ".json", ".lua", ".txt"} <= kinds
