@@ -330,6 +330,8 @@ def dead_list(
     from pointbank.dead_letters import list_dead_letters
     from shared.messaging.keys import SERVICES
 
+    if unknown := set(service or ()) - set(SERVICES):
+        raise typer.BadParameter(f"{', '.join(unknown)} is none of {', '.join(SERVICES)}")
     found = _run(
         list_dead_letters(
             Settings(), tenant, services=tuple(service or SERVICES), code=code, everything=everything
