@@ -102,27 +102,29 @@ FROM dead_letters
 WHERE state IN ('open', 'retry')
 GROUP BY code;
 
--- name: advance_position^
--- Moves applied_through to the end of the contiguous run of the inbox; gives it, and the highest n heard.
-WITH before AS (
+-- name: run_end^
+-- What is applied of a stream, and the end of the contiguous run of the inbox from there on.
+WITH place AS (
     SELECT applied_through
     FROM positions
     WHERE stream = :stream
-    FOR NO KEY UPDATE
 ),
 run AS (
     SELECT i.n, i.n - row_number() OVER (ORDER BY i.n) AS anchor
-    FROM inbox AS i, before
-    WHERE i.stream = :stream AND i.n > before.applied_through
+    FROM inbox AS i, place
+    WHERE i.stream = :stream AND i.n > place.applied_through
     ORDER BY i.n
     LIMIT 200000
 )
+SELECT place.applied_through,
+    coalesce((SELECT max(run.n) FROM run WHERE run.anchor = place.applied_through), place.applied_through) AS run_end
+FROM place;
+
+-- name: move_position!
+-- Moves applied_through forward, never back: what another process has moved further stays there.
 UPDATE positions
-SET applied_through = greatest(
-    positions.applied_through,
-    coalesce((SELECT max(run.n) FROM run, before WHERE run.anchor = before.applied_through), 0))
-WHERE stream = :stream
-RETURNING applied_through;
+SET applied_through = :through
+WHERE stream = :stream AND applied_through < :through;
 
 -- name: ensure_inbox!
 -- Partitions of the inbox for this stream up to n.

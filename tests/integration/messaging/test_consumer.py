@@ -108,20 +108,6 @@ async def test_a_dead_consumers_entries_are_taken_over(settings: Settings, tenan
     assert sorted(ears.heard) == list(range(1, 301))
 
 
-async def test_positions_move_to_the_end_of_the_contiguous_run(settings: Settings, tenant: Tenant) -> None:
-    db = await connect_as(settings, tenant, "redeem")
-    await db.execute("SELECT ensure_inbox('earn', 1000)")
-    await db.execute(
-        "INSERT INTO inbox (stream, n) SELECT 'earn', n FROM unnest($1::bigint[]) AS n", [1, 2, 3, 5, 6]
-    )
-    from shared.messaging.queries import queries
-
-    assert (await queries.advance_position(db, stream="earn"))["applied_through"] == 3
-    await db.execute("INSERT INTO inbox (stream, n) VALUES ('earn', 4)")
-    assert (await queries.advance_position(db, stream="earn"))["applied_through"] == 6
-    await db.close()
-
-
 @pytest.mark.parametrize(
     ("sql", "code"),
     [
