@@ -73,7 +73,9 @@ class StreamDecoder:
         except UnicodeDecodeError as error:
             return self._unreadable(origin, payload, "not_utf8", str(error))
         except msgspec.ValidationError as error:
-            return self._unreadable(origin, payload, "field_type", str(error))
+            # A reader that skips what it does not need has not looked at every byte.
+            code = "field_type" if _is_utf8(payload) else "not_utf8"
+            return self._unreadable(origin, payload, code, str(error))
         except msgspec.DecodeError as error:
             return self._unreadable(origin, payload, "not_json", str(error))
         if envelope.tenantid != self._tenant:
@@ -99,6 +101,14 @@ class StreamDecoder:
             actor=self._stream,
             payload=payload,
         )
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def decode_pos(entry_id: str, fields: dict[bytes, bytes], deliveries: int) -> Item[PosEntry]:
