@@ -21,8 +21,8 @@ class _Head(msgspec.Struct, frozen=True):
 
     type: str
     source: str
-    requestid: str
-    tenantid: str
+    requestid: str = ""
+    tenantid: str = ""
 
 
 _decode_head = msgspec.json.Decoder(_Head).decode
