@@ -38,14 +38,14 @@ def running_fleet(settings: Settings, how: str, **environment: str) -> Iterator[
         shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="module", params=[ALL_IN_ONE, REPLICAS])
+@pytest.fixture(scope="package", params=[ALL_IN_ONE, REPLICAS])
 def fleet(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Fleet]:
     """Running services, in both forms. Their batches are small, so that replicas have something to share."""
     with running_fleet(settings, request.param, POINTBANK_BATCH_ITEMS="40") as made:
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def town(fleet: Fleet) -> Iterator[Town]:
     """A tenant with a programme, merchants and members."""
     made = asyncio.run(found_town(fleet, f"t{secrets.token_hex(3)}", members=40))

@@ -15,7 +15,7 @@ from redis.exceptions import NoPermissionError
 from pointbank.tills import allow_tills, till_url
 from shared.db import Connection, connect
 from shared.messaging.keys import HEARERS, SERVICES, Keys
-from tests.flows.conftest import ALL_IN_ONE
+from tests.flows.conftest import REPLICAS
 from tests.support.processes import ALL, Fleet, Replica
 from tests.support.sockets import ports_to
 from tests.support.telling import Tell
@@ -31,15 +31,14 @@ LOGINS = """
 """
 
 
+@pytest.mark.parametrize("fleet", [REPLICAS], indirect=True)
 async def test_each_of_two_replicas_commits_entries_of_the_same_tenant(
     fleet: Fleet, town: Town, tell: Tell
 ) -> None:
-    if len(fleet.of("earn")) == 1:
-        pytest.skip(f"{ALL_IN_ONE}: there is one process")
     before = {name: replica.committed(town.tenant) for name, replica in fleet.replicas.items()}
     async with (
         town.open() as trade,
-        Load(trade, random.Random(1), most_bills=500, callers=8).running() as load,
+        Load(trade, random.Random(1), most_bills=500, callers=8, weights=(4, 3, 4)).running() as load,
     ):
         async with asyncio.timeout(60):
             while load.offered < 500 or load.called.total() < 100:

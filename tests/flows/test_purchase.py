@@ -2,8 +2,6 @@
 
 import asyncio
 import secrets
-import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from pointbank.verify import wait_until_settled
 from shared.tenants.provision import create_tenant
 from tests.support.processes import Fleet
 from tests.support.programmes import SHOPS
-from tests.support.town import Town, found_town, leave
+from tests.support.town import Town, leave
 
 SOURCE = "/pos/riyadh-mall/T03"
 
@@ -46,13 +44,6 @@ def bill(ref: str, member: dict[str, str] | None, *, amount_minor: int = 60_000)
 
 def offer(body: dict[str, Any]) -> BillToOffer:
     return BillToOffer(SOURCE, body["bill_ref"], msgspec.json.encode(body), "2026-11-22T08:31:04Z")
-
-
-async def until(true: Callable[[], Awaitable[bool]], *, within_s: float = 30.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not await true():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.05)
 
 
 def worth(points: int) -> dict[str, Any]:
@@ -143,7 +134,7 @@ async def test_a_purchase_becomes_points_a_tier_and_messages(town: Town, way: st
         assert told == [("earned", "ar", "delivered")] * 2 + [("reached", "ar", "delivered")]
 
 
-async def test_bills_before_their_member_merchant_and_programme_wait_and_are_settled_when_these_come(
+async def test_a_new_tenant_is_served_without_a_restart_and_its_early_bills_wait_for_what_they_lack(
     fleet: Fleet, tmp_path: Path
 ) -> None:
     before = [replica.pid for replica in fleet.replicas.values()]
@@ -197,25 +188,3 @@ async def test_bills_before_their_member_merchant_and_programme_wait_and_are_set
     assert (await town.books()).earned == 4 * 600
     await leave(town)
     assert [replica.pid for replica in fleet.replicas.values()] == before
-
-
-async def test_a_new_tenant_is_served_without_a_restart(fleet: Fleet) -> None:
-    before = [replica.pid for replica in fleet.replicas.values()]
-    town = await found_town(fleet, f"t{secrets.token_hex(3)}", members=2)
-    async with town.open() as trade:
-        bills = town.bills(5)
-        await trade.till.offer([town.offer(one) for one in bills])
-        await trade.till.wait(timeout_s=30)
-    await town.verified()
-    assert (await town.books()).bills == 5
-    assert [replica.pid for replica in fleet.replicas.values()] == before
-    await leave(town)
-
-    async def gone() -> bool:
-        async with Api(town.base_url, town.token, patience_s=0) as api:
-            [(_, answer)] = [
-                found async for found in api.call_many([Call("GET", f"/v1/tiers/{town.cards[0].wallet_id}")])
-            ]
-        return answer.status == 503
-
-    await until(gone)
