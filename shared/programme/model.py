@@ -12,6 +12,8 @@ from shared.identity import payment_card_prefix
 from shared.money import CURRENCIES, RoundingMode, decimal_ratio
 
 MAX_MINOR = 10**12
+MAX_POINTS = 10**15
+"""No single act moves more: the bank refuses it."""
 
 
 def _known_currency(code: str) -> str:

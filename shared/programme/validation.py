@@ -1,15 +1,19 @@
 """All mistakes of a programme document at once, each with its JSON pointer."""
 
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.errors import FieldError, Refusal, pointer_to
-from shared.programme.model import NOT_YET, Programme
+from shared.money import minor_per_point
+from shared.programme.model import MAX_MINOR, MAX_POINTS, NOT_YET, Programme
 
 Document = Mapping[str, Any]
+
+MAX_BIGINT = 2**63 - 1
 
 
 class ProgrammeInvalid(Refusal):
@@ -54,11 +58,30 @@ def _invalid(errors: list[FieldError]) -> ProgrammeInvalid:
 
 def _parse(document: Document) -> tuple[Programme | None, list[FieldError]]:
     try:
-        return Programme.model_validate(document), []
+        programme = Programme.model_validate(document)
+        return programme, list(_beyond_the_ledger(programme))
     except ValidationError as failure:
         told = [_field_error(document, error) for error in failure.errors(include_url=False)]
         # A union tells its mistake once for each branch: the first is enough.
         return None, list({error.pointer: error for error in reversed(told)}.values())
+
+
+def _beyond_the_ledger(programme: Programme) -> Iterator[FieldError]:
+    """Rules by which a bill could be worth more than an accrual, or its money, can hold: it would never be credited."""
+    header = programme.programme
+    ladder = programme.tiers.ladder if programme.tiers is not None else []
+    multiplier = max((Fraction(tier.multiplier) for tier in ladder), default=Fraction(1))
+    per_point = Fraction(*minor_per_point(header.point_value, header.currency))
+    for number, rule in enumerate(programme.earning.rules if programme.earning is not None else ()):
+        if rule.rate is None:
+            continue
+        points = MAX_MINOR * Fraction(rule.rate.points) / rule.rate.per_minor * multiplier
+        if points > MAX_POINTS or points * per_point > MAX_BIGINT:
+            yield _invalid_at(
+                f"/earning/rules/{number}/rate/points",
+                f"In the highest tier a bill over {MAX_MINOR} would earn more than the ledger holds: "
+                f"at most {MAX_POINTS} points, worth at most {MAX_BIGINT} in minor units.",
+            )
 
 
 _CODES = {

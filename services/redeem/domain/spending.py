@@ -16,8 +16,9 @@ from services.redeem.domain.ledger import Bucket, Kind, Line, Lot, Wallet
 from shared.errors import AmountOutOfRange, CurrencyMismatch, FieldError, FieldType, Refusal
 from shared.events import PointsAccrued
 from shared.money import Money, money_of, points_for
+from shared.programme.model import MAX_POINTS
 
-MOST_POINTS = 10**15
+MOST_POINTS = MAX_POINTS
 """No single act moves more: far above any bill, far below what the columns hold."""
 
 

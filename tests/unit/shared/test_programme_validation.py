@@ -153,6 +153,33 @@ def test_thresholds_must_rise_from_tier_to_tier() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("points", "multiplier", "point_value", "refused"),
+    [
+        ("1000", "1", "0.01", False),
+        ("1000.000001", "1", "0.01", True),
+        ("500", "2", "0.01", False),
+        ("500", "2.001", "0.01", True),
+        # A point may be worth much where a bill earns few: the money of 10^12 points must fit its column too.
+        ("1", "1", "92233.72", False),
+        ("1", "1", "92233.73", True),
+    ],
+)
+def test_no_bill_can_be_worth_more_than_the_ledger_holds(
+    points: str, multiplier: str, point_value: str, refused: bool
+) -> None:
+    given = document(tiers=ladder("1", multiplier))
+    given["programme"]["point_value"] = point_value
+    given["earning"]["rules"] = [
+        rule("small"),
+        rule("large") | {"rate": {"points": points, "per_minor": 1}},
+    ]
+    if refused:
+        assert mistakes(given) == [("/earning/rules/1/rate/points", "programme_invalid")]
+    else:
+        assert validate(given).programme.point_value == point_value
+
+
 def test_a_rule_that_earns_has_a_rate_and_one_that_skips_has_none() -> None:
     without = rule("a")
     del without["rate"]
