@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from services.earn.domain.bill import RecordBill
@@ -11,6 +11,8 @@ from shared.errors import CurrencyMismatch, Refusal
 from shared.programme.compiled import CompiledProgramme, Earned
 
 FUTURE = timedelta(minutes=5)
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+"""However far a programme looks back: no till rang up before, and local calendars have no day one of year one."""
 ANY_PROGRAMME = "*"
 
 Versions = Sequence[tuple[datetime, CompiledProgramme]]
@@ -113,6 +115,8 @@ def admit(bill: RecordBill, facts: Facts, now: datetime) -> None:
     """
     if bill.occurred_at > now + FUTURE:
         raise OccurredInFuture("The bill lies more than 5 minutes in the future.", pointer="/occurred_at")
+    if bill.occurred_at < EARLIEST:
+        raise OccurredTooEarly("The bill lies before 1970.", pointer="/occurred_at")
     member = None if bill.identity is None else facts.members.get(bill.identity.hash)
     reasons: list[str] = []
     for programme in _concerned(bill, member, facts):

@@ -125,10 +125,18 @@ def test_a_bill_is_taken_within_its_window(at: datetime, code: str) -> None:
     assert refused(bill(occurred_at=at.isoformat()), facts()) == code
 
 
-def test_an_unlimited_window_has_no_end() -> None:
+def test_an_unlimited_window_reaches_back_to_1970() -> None:
     unlimited = document(programme={**SHOPS["programme"], "backdating_days": "unlimited"})
     known = facts(programmes={"shops": versions(unlimited)})
     assert refused(bill(occurred_at="1970-01-01T00:00:00Z"), known) == ""
+
+
+@pytest.mark.parametrize("at", ["1969-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
+def test_no_window_reaches_behind_the_calendars_of_machines(at: str) -> None:
+    # In zones behind UTC the first day of the first year is no date at all.
+    unlimited = document(programme={**SHOPS["programme"], "backdating_days": "unlimited"})
+    for programmes in ({"shops": versions(unlimited)}, {}):
+        assert refused(bill(occurred_at=at), facts(programmes=programmes)) == "occurred_too_early"
 
 
 def test_a_currency_that_no_programme_concerned_counts_in_is_refused() -> None:
