@@ -14,7 +14,7 @@ from services.members.domain.members import Claim, Consent, EnrolMember, Enrolme
 from services.members.domain.merchants import Merchant, PutMerchant
 from services.members.domain.programmes import ActivateProgramme, DraftProgramme, Programmes
 from shared.errors import NotFound, Refusal
-from shared.http.bodies import Body
+from shared.http.bodies import Body, Moment
 from shared.http.cursors import answer
 from shared.http.openapi import problems
 from shared.http.routing import Router
@@ -45,7 +45,7 @@ class ConsentBody(Body):
 
     accepted: bool
     terms_version: Annotated[str, Field(min_length=1, max_length=64)]
-    accepted_at: AwareDatetime
+    accepted_at: Moment
 
 
 class MemberBody(Body):

@@ -20,7 +20,7 @@ from services.redeem.domain.spending import MOST_POINTS
 from services.redeem.store import reading
 from shared.db import Connection
 from shared.errors import NotFound, Refusal
-from shared.http.bodies import Body
+from shared.http.bodies import Body, Moment
 from shared.http.cursors import Cursor, Limit, answer, decode_cursor, page
 from shared.http.openapi import problems
 from shared.http.routing import Router
@@ -220,14 +220,14 @@ async def redeem(body: RedemptionBody, call: Annotated[Write, writes("redemption
 async def get_balance(
     wallet_id: UUID,
     call: Annotated[Read, reads("wallets:read")],
-    at: Annotated[AwareDatetime | None, Query(description="A past moment; without it: now.")] = None,
+    at: Annotated[Moment | None, Query(description="A past moment; without it: now.")] = None,
     clock: Annotated[
         Literal["effective", "posted"],
         Query(description="Whether `at` means when things happened or when they were written."),
     ] = "effective",
 ) -> Response:
     """What a wallet holds, and when its points expire. Without `at` it is what may be spent now, on either clock."""
-    moment = at.astimezone(UTC) if at is not None else call.tenant.clock()
+    moment = at if at is not None else call.tenant.clock()
     async with call.tenant.read() as db:
         value = await _value(db, wallet_id)
         if at is None:

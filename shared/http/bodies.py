@@ -1,11 +1,12 @@
 """Request bodies: read, decoded, looked over and validated, in this order, before a route sees anything."""
 
 import re
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import msgspec
 from fastapi.requests import Request
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from shared.cards import payment_card_at, placed_texts
 from shared.errors import FieldType, pointer_to
@@ -16,6 +17,17 @@ from shared.identity import PaymentCardNumber, payment_card_number
 from shared.messaging.answers import refusal
 
 _JSON = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
+
+
+def _utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("this time lies outside the calendar") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+"""A time with its offset, as UTC."""
 
 
 class Body(BaseModel):

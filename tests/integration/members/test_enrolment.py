@@ -224,6 +224,12 @@ async def test_a_repeat_under_the_same_key_gets_the_first_answer(shops: Api, db:
             "field_type",
             "/consent/accepted_at",
         ),
+        (
+            {"consent": CONSENT | {"accepted_at": "0001-01-01T00:00:00+03:00"}},
+            422,
+            "field_type",
+            "/consent/accepted_at",
+        ),
         ({"programmes": ["shops", "none"]}, 422, "programme_unknown", "/programmes/1"),
         ({"programmes": []}, 422, "field_type", "/programmes"),
         ({"mobile": "12345"}, 422, "identity_malformed", "/mobile"),
