@@ -164,7 +164,7 @@ class LedgerOut(BaseModel):
 class Position(msgspec.Struct):
     """The cursor of a ledger: the number of the last line shown."""
 
-    seq: int
+    seq: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 @redemptions.post(

@@ -77,7 +77,7 @@ class HistoryOut(BaseModel):
 class Position(msgspec.Struct):
     """The cursor of a history: the sequence of the last change shown."""
 
-    sequence: int
+    sequence: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 @router.get("/{wallet_id}", response_model=StandingOut, responses=problems("not_found"))

@@ -60,6 +60,14 @@ class Route(APIRoute):
                         for name in sorted(unknown)
                     ]
                 )
+            if nul := sorted(name for name, value in query.items() if "\0" in value):
+                # PostgreSQL keeps no such text, so nothing can be found by it.
+                raise RequestValidationError(
+                    [
+                        {"type": "nul", "loc": ("query", name), "msg": "There is a NUL character"}
+                        for name in nul
+                    ]
+                )
             if known:
                 _take(values, dependant.query_params, request.query_params)
             if dependant.request_param_name:

@@ -45,7 +45,7 @@ def _no_payment_prefix(prefix: str) -> str:
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Locale = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Localized = Annotated[dict[Locale, Text], Field(min_length=1)]
+Localized = Annotated[dict[Locale, Text], Field(min_length=1, max_length=100)]
 PositiveDecimal = Annotated[str, AfterValidator(_positive_decimal)]
 
 

@@ -248,6 +248,10 @@ async def test_bills_are_found_by_id_by_reference_and_by_wallet_in_pages(shop: S
     assert second == {"items": [posted[0]], "next_cursor": None}
     assert_problem(await shop.get(f"/v1/bills/{UUID(int=0)}"), 404, "not_found")
     assert_problem(await shop.get("/v1/bills", merchant="riyadh-mall"), 422, "field_missing")
+    problem = assert_problem(
+        await shop.get("/v1/bills", merchant="riyadh-mall", bill_ref="a\0b"), 422, "field_type"
+    )
+    assert [error["pointer"] for error in problem["errors"]] == ["/bill_ref"]
 
 
 async def test_each_bill_leaves_an_audit_row_and_a_canonical_hash(shop: Shop) -> None:

@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
+from shared.http.cursors import encode_cursor
 from shared.ids import uuid7
 from tests.integration.redeem.conftest import Bank, accrued, asks
 from tests.support.facts import AT
@@ -138,4 +140,13 @@ async def test_a_wallet_whose_programme_is_not_known_yet_is_not_yet_consistent(b
 async def test_what_is_no_moment_is_refused(bank: Bank, at: str) -> None:
     member = await bank.member()
     answer = await bank.get(f"/v1/wallets/{member.wallet_id}/balance", at=at)
+    assert_problem(answer, 422, "field_type")
+
+
+async def test_a_cursor_that_names_no_line_there_could_be_is_refused(bank: Bank) -> None:
+    class Forged(msgspec.Struct):
+        seq: int
+
+    member = await bank.member()
+    answer = await bank.get(f"/v1/wallets/{member.wallet_id}/ledger", cursor=encode_cursor(Forged(2**63)))
     assert_problem(answer, 422, "field_type")
