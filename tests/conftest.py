@@ -3,6 +3,7 @@
 Helpers that several folders share live in tests/support (import them as `tests.support.<module>`).
 """
 
+import asyncio
 import secrets
 import shutil
 import tempfile
@@ -13,6 +14,9 @@ import pytest
 
 from pointbank import embedded
 from shared.config import Settings
+from tests.support.tenants import suspend_all
+
+_SETTINGS: list[Settings] = []
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +35,19 @@ def servers() -> Iterator[embedded.Servers]:
 @pytest.fixture(scope="session")
 def settings(servers: embedded.Servers) -> Settings:
     """An administrator's settings for these servers, with a root secret and a control database of this session."""
-    return Settings(
+    made = Settings(
         postgres_dsn=servers.postgres_dsn,
         redis_url=servers.redis_url,
         secret=secrets.token_urlsafe(32),
         control_database=f"pointbank_test_{secrets.token_hex(4)}",  # the servers may be somebody's own
     )
+    _SETTINGS.append(made)
+    return made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leave_no_tenant_behind() -> Iterator[None]:
+    """A module's tenants are suspended after it: services of later modules would serve them all."""
+    yield
+    if _SETTINGS:
+        asyncio.run(suspend_all(_SETTINGS[0]))

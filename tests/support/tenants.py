@@ -18,7 +18,7 @@ from shared.metrics import Metrics
 from shared.runtime import Blueprint, Job, TenantRuntime, open_tenant_pool
 from shared.tenants import Tenant
 from shared.tenants.directory import Directory
-from shared.tenants.provision import create_tenant
+from shared.tenants.provision import create_tenant, dsn_for
 
 
 async def new_tenant(settings: Settings) -> Tenant:
@@ -32,6 +32,20 @@ async def new_tenant(settings: Settings) -> Tenant:
     finally:
         await directory.close()
     return listed.tenant
+
+
+async def suspend_all(settings: Settings) -> None:
+    """Every tenant of this directory is served no more; its data stay."""
+    try:
+        db = await asyncpg.connect(dsn_for(settings, settings.control_database))
+    except asyncpg.InvalidCatalogNameError:
+        return  # no tenant was made yet
+    try:
+        await db.execute("UPDATE control.tenants SET state = 'suspended' WHERE state = 'active'")
+    except asyncpg.UndefinedTableError:
+        pass
+    finally:
+        await db.close()
 
 
 async def connect_as(settings: Settings, tenant: Tenant, service: str) -> asyncpg.Connection[asyncpg.Record]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -43,9 +44,11 @@ async def _trade(fleet: Fleet) -> Town:
 def town(settings: Settings) -> Iterator[Town]:
     """A tenant with bills, points, tiers and messages; nobody serves it any more."""
     folder = Path(tempfile.mkdtemp(prefix="pointbank-verify-"))
+    # A directory of its own: the town's services have no business with the session's other tenants.
+    own = settings.model_copy(update={"control_database": f"pointbank_verify_{secrets.token_hex(4)}"})
     try:
-        asyncio.run(prepare_control(settings))
-        with Fleet(settings, folder, services=(ALL,), replicas=1).running() as fleet:
+        asyncio.run(prepare_control(own))
+        with Fleet(own, folder, services=(ALL,), replicas=1).running() as fleet:
             made = asyncio.run(_trade(fleet))
         yield made
     finally:
