@@ -14,7 +14,6 @@ from starlette.responses import Response
 from shared.errors import FieldType
 
 MOST = 200
-USUAL = 50
 
 Cursor = Annotated[str | None, Query(max_length=1024, description="Where the last page ended, as it said.")]
 Limit = Annotated[int, Query(ge=1, le=MOST, description="Entries on a page, at most.")]

@@ -17,7 +17,6 @@ from shared.http.writes import Writes
 Document = dict[str, Any]
 
 VERSION = "1"  # of the interface, as in /v1
-METHODS = ("get", "put", "post", "patch", "delete")
 
 # Of every route with a guard; any query parameter that it doesn't know is a field_unknown.
 _GUARDED = (

@@ -149,18 +149,6 @@ class CompiledProgramme:
         minor = points * numerator // denominator if points >= 0 else -(-points * numerator // denominator)
         return Worth(points, Money(minor, self.currency))
 
-    def local_date(self, at: datetime) -> date:
-        """The calendar day of an instant, where the programme lives."""
-        return at.astimezone(self.zone).date()
-
-    def local_year(self, at: datetime) -> int:
-        """The calendar year of an instant, where the programme lives."""
-        return at.astimezone(self.zone).year
-
-    def year_ends_at(self, year: int) -> datetime:
-        """The first instant after a calendar year, in UTC."""
-        return start_of_day(date(year + 1, 1, 1), self.zone)
-
     def expires_at(self, effective_at: datetime) -> datetime | None:
         """When points earned at that instant expire: the first instant, in UTC, after their last usable day.
         None: never."""
