@@ -7,7 +7,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "deploy" / "README.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "deploy" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "services").glob("*/README.md")),
+]
 
 
 def test_every_test_that_the_invariants_name_exists() -> None:
@@ -50,6 +56,18 @@ def test_the_index_lists_every_decision_by_its_title() -> None:
 def test_links_of_a_page_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_test_that_a_page_or_a_module_names_exists() -> None:
+    named = {
+        (str(file.relative_to(ROOT)), name)
+        for folder in ("services", "shared", "pointbank", "docs", "deploy", "bench")
+        for file in sorted((ROOT / folder).rglob("*"))
+        if file.suffix in {".py", ".md", ".sql"}
+        for name in re.findall(r"\btests/[\w/]+\.py\b", file.read_text())
+    }
+    assert len(named) > 10
+    assert [(file, name) for file, name in sorted(named) if not (ROOT / name).exists()] == []
 
 
 def test_the_make_targets_that_the_readme_names_exist() -> None:
