@@ -32,7 +32,7 @@ QUICK = {"POINTBANK_RECLAIM_IDLE_MS": "1500", "POINTBANK_POISON_ATTEMPTS": "3"}
 
 @dataclass
 class World:
-    """Two replicas of each service, on servers of their own."""
+    """Replicas of the services, on servers of their own."""
 
     postgres: embedded.Postgres
     valkey: embedded.Valkey
@@ -50,7 +50,10 @@ class World:
 
 @contextmanager
 def running_world(
-    *, environment: Mapping[str, str] = QUICK, apps: Mapping[str, str] | None = None
+    *,
+    environment: Mapping[str, str] = QUICK,
+    apps: Mapping[str, str] | None = None,
+    replicas: int | Mapping[str, int] = 2,
 ) -> Iterator[World]:
     """A world, whole at the beginning; nothing of it is left at the end."""
     folder = Path(tempfile.mkdtemp(prefix="pointbank-faults-"))
@@ -64,7 +67,9 @@ def running_world(
             postgres_dsn=servers.postgres_dsn, redis_url=servers.redis_url, secret=secrets.token_urlsafe(32)
         )
         asyncio.run(prepare_control(settings))
-        fleet = stack.enter_context(Fleet(settings, folder, environment=environment, apps=apps).running())
+        fleet = stack.enter_context(
+            Fleet(settings, folder, environment=environment, apps=apps, replicas=replicas).running()
+        )
         yield World(servers.postgres, servers.valkey, fleet)
         crashes = [line for line in servers.postgres.log.read_text().splitlines() if "by signal 11" in line]
         assert not crashes, crashes  # those we kill ourselves die of signal 9

@@ -11,6 +11,7 @@ import pytest
 from pointbank.dead_letters import list_dead_letters
 from pointbank.generate import Bill
 from shared.db import connect
+from shared.messaging.keys import SERVICES
 from shared.tenants.provision import dsn_for
 from tests.faults.conftest import World, running_world
 from tests.support import deadly
@@ -30,7 +31,9 @@ def world() -> Iterator[World]:
         "POINTBANK_POISON_ATTEMPTS": str(ATTEMPTS),
         "POINTBANK_STATEMENT_TIMEOUT_MS": "700",
     }
-    with running_world(environment=impatient, apps={"earn": "tests.support.deadly:create"}) as made:
+    replicas = {**dict.fromkeys(SERVICES, 1), "earn": 2}  # input is earn's business
+    apps = {"earn": "tests.support.deadly:create"}
+    with running_world(environment=impatient, apps=apps, replicas=replicas) as made:
         yield made
 
 

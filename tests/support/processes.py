@@ -93,7 +93,7 @@ class Fleet:
         folder: Path,
         *,
         services: Sequence[str] = SERVICES,
-        replicas: int = 2,
+        replicas: int | Mapping[str, int] = 2,
         environment: Mapping[str, str] | None = None,
         apps: Mapping[str, str] | None = None,
         code: Path = ROOT,
@@ -103,7 +103,8 @@ class Fleet:
         self.code = code  # where the packages are that its processes run
         self.keys: DevKeys = dev_keys(folder / "keys")
         self.replicas: dict[str, Replica] = {}
-        self._names = [(service, number) for service in services for number in range(1, replicas + 1)]
+        counts = replicas if isinstance(replicas, Mapping) else dict.fromkeys(services, replicas)
+        self._names = [(service, number) for service in services for number in range(1, counts[service] + 1)]
         self._more = dict(environment or {})
         self._apps = dict(apps or {})
         # Linux ties "when my parent dies" to the thread that starts a child: this one lives as long as they do.
