@@ -204,7 +204,7 @@ class Housekeeping:
             dead = {row["code"]: row["n"] for row in await queries.open_dead_letters(db)}
             uncut = await queries.uncut(db)
         self._metrics.dead_letters(tenant, dead)
-        self._metrics.relay_lag(tenant, int(uncut), 0.0 if not uncut else TRIM_EVERY_S)
+        self._metrics.relay_lag(tenant, int(uncut["n"]), float(uncut["seconds"]))
         self._metrics.pool_in_use(tenant, self._pool.get_size() - self._pool.get_idle_size())
 
 

@@ -206,9 +206,12 @@ WHERE c.no >= :no
 ORDER BY c.no
 LIMIT 1000;
 
--- name: uncut$
--- How many rows of the outbox no cut has taken yet.
-SELECT count(*)
-FROM outbox AS o, (SELECT snapshot FROM cuts ORDER BY no DESC LIMIT 1) AS last
-WHERE o.xid >= pg_snapshot_xmax(last.snapshot)
+-- name: uncut^
+-- How many rows of the outbox no cut has taken yet, and the age of the oldest in seconds.
+SELECT
+    count(o.id) AS n,
+    coalesce(extract(EPOCH FROM clock_timestamp() - min(o.at)), 0)::float8 AS seconds
+FROM (SELECT snapshot FROM cuts ORDER BY no DESC LIMIT 1) AS last
+LEFT JOIN outbox AS o
+    ON o.xid >= pg_snapshot_xmax(last.snapshot)
     OR o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(l.snapshot) FROM (SELECT snapshot FROM cuts ORDER BY no DESC LIMIT 1) AS l));
