@@ -229,7 +229,7 @@ def bill(of: Member | None = None, **more: Any) -> dict[str, Any]:
     return {**made, **more}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tenant(settings: Settings) -> Tenant:
     return asyncio.run(new_tenant(settings))
 

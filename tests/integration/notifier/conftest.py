@@ -15,7 +15,7 @@ from tests.support.facts import autumn_2026
 from tests.support.tenants import new_tenant, running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tenant(settings: Settings) -> Tenant:
     return asyncio.run(new_tenant(settings))
 

@@ -143,7 +143,7 @@ def asks(member: Member, **more: Any) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tenant(settings: Settings) -> Tenant:
     return asyncio.run(new_tenant(settings))
 
