@@ -54,20 +54,20 @@ END
 $$;
 
 -- One redemption, oldest lots first.
-CREATE FUNCTION bare.redeem(wallet uuid, posting uuid, amount bigint, told bytea) RETURNS bigint
+CREATE FUNCTION bare.redeem(whose uuid, posting uuid, amount bigint, told bytea) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
     has bigint;
     at_seq bigint;
     used int;
 BEGIN
-    SELECT w.available, w.seq INTO has, at_seq FROM bare.wallet AS w WHERE w.wallet_id = wallet FOR NO KEY UPDATE;
+    SELECT w.available, w.seq INTO has, at_seq FROM bare.wallet AS w WHERE w.wallet_id = whose FOR NO KEY UPDATE;
     IF has < amount THEN
         RETURN NULL;
     END IF;
     WITH opened AS (
         SELECT lot_id, remaining, sum(remaining) OVER (ORDER BY earned_at, lot_id) AS through
-        FROM bare.lot AS l WHERE l.wallet_id = wallet AND l.open
+        FROM bare.lot AS l WHERE l.wallet_id = whose AND l.open
     ),
     taken AS (
         SELECT lot_id, least(remaining, amount - (through - remaining)) AS points, row_number() OVER (ORDER BY through) AS n
@@ -77,10 +77,10 @@ BEGIN
         UPDATE bare.lot AS l SET remaining = l.remaining - t.points FROM taken AS t WHERE l.lot_id = t.lot_id
     )
     INSERT INTO bare.line
-    SELECT wallet, at_seq + n, posting, 2, points, lot_id, clock_timestamp(), clock_timestamp(), has - sum(points) OVER (ORDER BY n)
+    SELECT whose, at_seq + n, posting, 2, points, lot_id, clock_timestamp(), clock_timestamp(), has - sum(points) OVER (ORDER BY n)
     FROM taken;
     GET DIAGNOSTICS used = ROW_COUNT;
-    UPDATE bare.wallet SET available = has - amount, seq = at_seq + used WHERE bare.wallet.wallet_id = wallet;
+    UPDATE bare.wallet SET available = has - amount, seq = at_seq + used WHERE wallet_id = whose;
     INSERT INTO bare.outbox (payload) VALUES (told);
     RETURN has - amount;
 END
