@@ -19,14 +19,30 @@ UNION ALL
 SELECT 'members', p.stream, p.applied_through FROM members.positions AS p;
 
 -- name: inbox_above
--- What was applied beyond the first gap.
-SELECT i.stream, 'earn' AS hearer, i.n FROM earn.inbox AS i JOIN earn.positions AS p ON p.stream = i.stream WHERE i.n > p.applied_through
+-- What was applied beyond the first gap, entry by entry.
+SELECT i.stream, 'earn' AS hearer, g.n
+FROM earn.inbox AS i
+JOIN earn.positions AS p ON p.stream = i.stream
+CROSS JOIN generate_series(greatest(lower(i.entries), p.applied_through + 1), upper(i.entries) - 1) AS g (n)
+WHERE i.entries && int8range(p.applied_through + 1, NULL)
 UNION ALL
-SELECT i.stream, 'redeem', i.n FROM redeem.inbox AS i JOIN redeem.positions AS p ON p.stream = i.stream WHERE i.n > p.applied_through
+SELECT i.stream, 'redeem', g.n
+FROM redeem.inbox AS i
+JOIN redeem.positions AS p ON p.stream = i.stream
+CROSS JOIN generate_series(greatest(lower(i.entries), p.applied_through + 1), upper(i.entries) - 1) AS g (n)
+WHERE i.entries && int8range(p.applied_through + 1, NULL)
 UNION ALL
-SELECT i.stream, 'tiers', i.n FROM tiers.inbox AS i JOIN tiers.positions AS p ON p.stream = i.stream WHERE i.n > p.applied_through
+SELECT i.stream, 'tiers', g.n
+FROM tiers.inbox AS i
+JOIN tiers.positions AS p ON p.stream = i.stream
+CROSS JOIN generate_series(greatest(lower(i.entries), p.applied_through + 1), upper(i.entries) - 1) AS g (n)
+WHERE i.entries && int8range(p.applied_through + 1, NULL)
 UNION ALL
-SELECT i.stream, 'notifier', i.n FROM notifier.inbox AS i JOIN notifier.positions AS p ON p.stream = i.stream WHERE i.n > p.applied_through;
+SELECT i.stream, 'notifier', g.n
+FROM notifier.inbox AS i
+JOIN notifier.positions AS p ON p.stream = i.stream
+CROSS JOIN generate_series(greatest(lower(i.entries), p.applied_through + 1), upper(i.entries) - 1) AS g (n)
+WHERE i.entries && int8range(p.applied_through + 1, NULL);
 
 -- name: dead_entries
 -- Events of our own streams that became dead letters and were not done since.

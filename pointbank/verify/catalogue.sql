@@ -1,13 +1,14 @@
 -- What the database itself guarantees. $1 is the prefix of the tenant's roles, with its underscore; roles are told without it.
 
 -- name: constraints
--- Constraints of tables that are no partitions, as PostgreSQL writes them. NOT NULL is told by column.
+-- Constraints of tables that are no partitions, and exclusions wherever they stand, as PostgreSQL writes them. NOT NULL is
+-- told by column.
 SELECT n.nspname AS schema, c.relname AS "table", k.conname AS name,
     pg_get_constraintdef(k.oid) || CASE WHEN k.convalidated THEN '' ELSE ' (not validated)' END AS definition
 FROM pg_constraint AS k
 JOIN pg_class AS c ON c.oid = k.conrelid
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY($1::text[]) AND NOT c.relispartition AND k.contype <> 'n'
+WHERE n.nspname = ANY($1::text[]) AND (NOT c.relispartition OR k.contype = 'x') AND k.contype <> 'n'
 ORDER BY 1, 2, 3;
 
 -- name: indexes

@@ -13,10 +13,11 @@ FROM {schema}.outbox AS o
 ORDER BY o.id;
 
 -- name: inbox
--- What is still named in the inbox, by stream: up to the position, and above.
+-- What is still named in the inbox, by stream: how many entries up to the position, and above.
 SELECT
-    p.stream, p.applied_through, coalesce(min(i.n), 0) AS lowest, count(i.n) AS rows, coalesce(max(i.n), 0) AS highest,
-    count(i.n) FILTER (WHERE i.n <= p.applied_through) AS below
+    p.stream, p.applied_through, coalesce(min(lower(i.entries)), 0) AS lowest, coalesce(max(upper(i.entries)) - 1, 0) AS highest,
+    coalesce(sum(greatest(least(upper(i.entries), p.applied_through + 1) - lower(i.entries), 0)), 0)::bigint AS below,
+    coalesce(sum(greatest(upper(i.entries) - greatest(lower(i.entries), p.applied_through + 1), 0)), 0)::bigint AS above
 FROM {schema}.positions AS p
 LEFT JOIN {schema}.inbox AS i ON i.stream = p.stream
 GROUP BY p.stream, p.applied_through;

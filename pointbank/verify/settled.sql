@@ -31,23 +31,28 @@ planned AS (
 ),
 positions AS (
     SELECT 'members' AS hearer, p.stream, p.applied_through,
-        (SELECT count(*) FROM members.inbox AS i WHERE i.stream = p.stream AND i.n > p.applied_through) AS above
+        (SELECT coalesce(sum(upper(i.entries) - greatest(lower(i.entries), p.applied_through + 1)), 0)
+            FROM members.inbox AS i WHERE i.stream = p.stream AND i.entries && int8range(p.applied_through + 1, NULL)) AS above
     FROM members.positions AS p
     UNION ALL
     SELECT 'earn', p.stream, p.applied_through,
-        (SELECT count(*) FROM earn.inbox AS i WHERE i.stream = p.stream AND i.n > p.applied_through)
+        (SELECT coalesce(sum(upper(i.entries) - greatest(lower(i.entries), p.applied_through + 1)), 0)
+            FROM earn.inbox AS i WHERE i.stream = p.stream AND i.entries && int8range(p.applied_through + 1, NULL))
     FROM earn.positions AS p
     UNION ALL
     SELECT 'redeem', p.stream, p.applied_through,
-        (SELECT count(*) FROM redeem.inbox AS i WHERE i.stream = p.stream AND i.n > p.applied_through)
+        (SELECT coalesce(sum(upper(i.entries) - greatest(lower(i.entries), p.applied_through + 1)), 0)
+            FROM redeem.inbox AS i WHERE i.stream = p.stream AND i.entries && int8range(p.applied_through + 1, NULL))
     FROM redeem.positions AS p
     UNION ALL
     SELECT 'tiers', p.stream, p.applied_through,
-        (SELECT count(*) FROM tiers.inbox AS i WHERE i.stream = p.stream AND i.n > p.applied_through)
+        (SELECT coalesce(sum(upper(i.entries) - greatest(lower(i.entries), p.applied_through + 1)), 0)
+            FROM tiers.inbox AS i WHERE i.stream = p.stream AND i.entries && int8range(p.applied_through + 1, NULL))
     FROM tiers.positions AS p
     UNION ALL
     SELECT 'notifier', p.stream, p.applied_through,
-        (SELECT count(*) FROM notifier.inbox AS i WHERE i.stream = p.stream AND i.n > p.applied_through)
+        (SELECT coalesce(sum(upper(i.entries) - greatest(lower(i.entries), p.applied_through + 1)), 0)
+            FROM notifier.inbox AS i WHERE i.stream = p.stream AND i.entries && int8range(p.applied_through + 1, NULL))
     FROM notifier.positions AS p
 ),
 retried AS (

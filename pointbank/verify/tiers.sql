@@ -60,7 +60,11 @@ SELECT p.programme, p.version, p.activated_at, p.document::text AS document FROM
 SELECT
     (SELECT c.base + c.n - 1 FROM redeem.cuts AS c ORDER BY c.no DESC LIMIT 1)
     - coalesce((
-        SELECT p.applied_through + (SELECT count(*) FROM tiers.inbox AS i WHERE i.stream = 'redeem' AND i.n > p.applied_through)
+        SELECT p.applied_through + (
+            SELECT coalesce(sum(upper(i.entries) - greatest(lower(i.entries), p.applied_through + 1)), 0)::bigint
+            FROM tiers.inbox AS i
+            WHERE i.stream = 'redeem' AND i.entries && int8range(p.applied_through + 1, NULL)
+        )
         FROM tiers.positions AS p
         WHERE p.stream = 'redeem'
     ), 0)

@@ -38,13 +38,14 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class _Out(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    # These five in front: shared/messaging/entries.py reads them without reading the rest.
     id: UUID
     source: str
     type: str
-    subject: str
-    time: datetime
     tenantid: str
     requestid: str
+    subject: str
+    time: datetime
     sequence: str
     data: EventData
     causationid: str | None = None

@@ -20,7 +20,6 @@ from shared.messaging.keys import HEARERS, Keys
 from shared.messaging.lane import Lane
 from shared.messaging.queries import queries
 from shared.messaging.sealer import Sealer
-from shared.messaging.writer import INBOX_AHEAD
 from shared.metrics import Metrics
 from shared.tenants.directory import Directory
 
@@ -52,17 +51,13 @@ class Housekeeping:
         self._pool, self._redis, self._keys, self._service = pool, redis, keys, service
         self._heard, self._consumers, self._lane = heard, consumers, lane
         self._sealer, self._directory, self._metrics = sealer, directory, metrics
-        self._room: dict[str, int] = {}
         self._reported: dict[str, int] = {}
         self._trimmed_at = self._partitions_at = float("-inf")
 
     async def prepare(self) -> None:
-        """Before the first entry: partitions, and room in the inbox."""
+        """Before the first entry: the partitions by time."""
         async with self._pool.acquire() as db:
             await queries.ensure_partitions(db)
-            for stream in self._heard:
-                position = await queries.position(db, stream=stream) or 0
-                await self._make_room(db, stream, int(position))
         self._partitions_at = time.monotonic()
 
     async def start_at(self, stream: str) -> str:
@@ -103,6 +98,8 @@ class Housekeeping:
             self._partitions_at = now
             async with self._pool.acquire() as db:
                 await queries.ensure_partitions(db)
+                for stream in self._heard:
+                    await queries.forget_heard(db, stream=stream)
 
     # ------------------------------------------------------------ what was heard
 
@@ -111,18 +108,11 @@ class Housekeeping:
         first, top = await self._ends(self._keys.stream(stream))
         async with self._pool.acquire() as db:
             applied = await advance(db, stream)
-            if applied + INBOX_AHEAD // 2 > self._room.get(stream, 0):
-                await self._make_room(db, stream, applied)
         if top > applied and (first == 0 or first > applied + 1):
             await self._ask_for(stream, applied + 1)
         if self._reported.get(stream) != applied:
             await self._directory.report(self._keys.tenant, {stream: applied})
             self._reported[stream] = applied
-
-    async def _make_room(self, db: Any, stream: str, applied: int) -> None:
-        through = applied + 2 * INBOX_AHEAD
-        await queries.ensure_inbox(db, stream=stream, through=through)
-        self._room[stream] = through
 
     async def _ends(self, stream: str) -> tuple[int, int]:
         """(n of the first entry, n of the last id), 0 where there is none."""

@@ -233,7 +233,7 @@ class Lane:
                 fault = classify(error)
                 self._metrics.retried(self._tenant, fault.value)
                 if fault is Fault.PARTITION:
-                    await self._make_room(batch)
+                    await self._make_room()
                 elif fault in (Fault.ITEM, Fault.SLOW, Fault.LOCKED) and len(batch) > 1:
                     middle = len(batch) // 2
                     await self._settle(batch[:middle])
@@ -289,7 +289,7 @@ class Lane:
                 else:
                     await self._quietly(lambda: self._writer.uncount_try(one.item))
                 if fault is Fault.PARTITION:
-                    await self._make_room([one])
+                    await self._make_room()
                 log.warning("item failed alone", fault=fault.value, error=repr(error)[:300])
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(pause * 2, 2.0)
@@ -335,9 +335,8 @@ class Lane:
             self._committed()
             return
 
-    async def _make_room(self, batch: Sequence[Waiting]) -> None:
-        items = [one.item for one in batch]
-        await self._quietly(lambda: self._writer.make_room(items))
+    async def _make_room(self) -> None:
+        await self._quietly(self._writer.make_room)
 
     @staticmethod
     def _hopeless(error: BaseException, tries: int) -> bool:

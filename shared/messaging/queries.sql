@@ -1,15 +1,16 @@
 -- Messaging's own queries. The search path is the service's schema.
 
 -- name: hear
--- The entries of a batch that are new here: above what is applied, and not in the inbox yet.
-INSERT INTO inbox (stream, n)
-SELECT e.stream, e.n
-FROM unnest(:streams::text[], :ns::bigint[]) AS e (stream, n)
-JOIN positions AS p ON p.stream = e.stream
-WHERE e.n > p.applied_through
-ORDER BY e.stream, e.n
+-- The runs of a batch's entries that are new here, cut off at what is applied. A run of which any entry was heard before is
+-- left out whole: ask again for its entries one by one.
+INSERT INTO inbox (stream, entries)
+SELECT r.stream, int8range(greatest(r.first, p.applied_through + 1), r.last, '[]')
+FROM unnest(:streams::text[], :firsts::bigint[], :lasts::bigint[]) AS r (stream, first, last)
+JOIN positions AS p ON p.stream = r.stream
+WHERE r.last > p.applied_through
+ORDER BY r.stream, r.first
 ON CONFLICT DO NOTHING
-RETURNING stream, n;
+RETURNING stream, lower(entries), upper(entries) - 1;
 
 -- name: claim_keys
 -- The idempotency keys that nobody used before; a key that is being used elsewhere is waited for.
@@ -103,21 +104,27 @@ WHERE state IN ('open', 'retry')
 GROUP BY code;
 
 -- name: run_end^
--- What is applied of a stream, and the end of the contiguous run of the inbox from there on.
+-- What is applied of a stream, and the end of the inbox's runs that follow each other from there on.
 WITH place AS (
     SELECT applied_through
     FROM positions
     WHERE stream = :stream
 ),
 run AS (
-    SELECT i.n, i.n - row_number() OVER (ORDER BY i.n) AS anchor
+    SELECT
+        lower(i.entries) AS first,
+        upper(i.entries) - 1 AS last,
+        coalesce(lag(upper(i.entries)) OVER (ORDER BY i.entries), place.applied_through + 1) AS expected
     FROM inbox AS i, place
-    WHERE i.stream = :stream AND i.n > place.applied_through
-    ORDER BY i.n
-    LIMIT 200000
+    WHERE i.stream = :stream AND i.entries && int8range(place.applied_through + 1, NULL)
+),
+gap AS (
+    SELECT min(run.first) AS first
+    FROM run
+    WHERE run.first > run.expected
 )
 SELECT place.applied_through,
-    coalesce((SELECT max(run.n) FROM run WHERE run.anchor = place.applied_through), place.applied_through) AS run_end
+    coalesce((SELECT max(run.last) FROM run, gap WHERE gap.first IS NULL OR run.first < gap.first), place.applied_through) AS run_end
 FROM place;
 
 -- name: move_position!
@@ -126,9 +133,9 @@ UPDATE positions
 SET applied_through = :through
 WHERE stream = :stream AND applied_through < :through;
 
--- name: ensure_inbox!
--- Partitions of the inbox for this stream up to n.
-SELECT ensure_inbox(:stream, :through);
+-- name: forget_heard$
+-- Runs of the inbox that lie far below the position are forgotten; gives how many.
+SELECT forget_heard(:stream);
 
 -- name: ensure_partitions$
 -- The partitions by time that are missing; gives how many were made.

@@ -33,6 +33,7 @@ from shared.messaging.commands import (
     Outcome,
     Refused,
 )
+from shared.messaging.inbox import hear
 from shared.messaging.keys import Keys
 from shared.messaging.queries import queries
 from shared.messaging.sealer import Sealer
@@ -41,7 +42,6 @@ from shared.tenants import Tenant
 
 _json = msgspec.json.Encoder().encode
 _REPEATED = Done(replayed=True)
-INBOX_AHEAD = 200_000
 FEW = 16
 """Up to so many rows, one statement and its one round trip are the quickest."""
 OUTBOX = ("event_id", "payload")
@@ -120,15 +120,9 @@ class Writer:
         async with self.pool.acquire() as db:
             await queries.forget_tries(db, stream=stream, entry_id=entry_id)
 
-    async def make_room(self, items: Sequence[Item[Any]]) -> None:
-        """Makes the partitions that these items need."""
-        highest: dict[str, int] = {}
-        for item in items:
-            if isinstance(item.origin, FromStream):
-                highest[item.origin.stream] = max(item.origin.n, highest.get(item.origin.stream, 0))
+    async def make_room(self) -> None:
+        """Makes the partitions by time that are missing."""
         async with self.pool.acquire() as db:
-            for stream, n in highest.items():
-                await queries.ensure_inbox(db, stream=stream, through=n + INBOX_AHEAD)
             await queries.ensure_partitions(db)
 
     # ------------------------------------------------------------ inside the transaction
@@ -171,11 +165,8 @@ class Writer:
                 case FromPos() | FromJob():
                     pass
         if entries:
-            rows = await queries.hear(tx.db, streams=[s for s, _ in entries], ns=[n for _, n in entries])
-            new = {(row[0], row[1]) for row in rows}
-            for entry, k in entries.items():
-                if entry not in new:
-                    known[k] = _REPEATED
+            for entry in await hear(tx.db, entries):
+                known[entries[entry]] = _REPEATED
         if calls:
             await self._recall_calls(tx, items, calls, known)
         if retries:

@@ -186,14 +186,12 @@ async def test_a_batch_costs_what_the_baseline_says(
     accrued = await told_by(settings, tenant, "earn")
     async with running(settings, tenant, "redeem", REDEEM) as redeem:
         await redeem.lane.submit_many([item for item in known if type(item.command) in REDEEM])
-        await redeem.pool.execute("SELECT ensure_inbox('earn', 100000)")
         batches = entries("earn", tenant, REDEEM, accrued, b'"points.accrued.v1"')
         found["redeem"] = await cost(settings, monkeypatch, redeem, batches)
     credited = await told_by(settings, tenant, "redeem")
     for name, handlers in (("tiers", TIERS), ("notifier", NOTIFIER)):
         async with running(settings, tenant, name, handlers) as service:
             await service.lane.submit_many([item for item in known if type(item.command) in handlers])
-            await service.pool.execute("SELECT ensure_inbox('redeem', 100000)")
             batches = entries("redeem", tenant, handlers, credited, b'"points.credited.v1"')
             found[name] = await cost(settings, monkeypatch, service, batches)
 

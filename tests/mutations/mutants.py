@@ -68,23 +68,23 @@ CUT_BY_ID = (
 NO_INBOX = (
     Patch(
         "shared/messaging/queries.sql",
-        """INSERT INTO inbox (stream, n)
-SELECT e.stream, e.n
-FROM unnest(:streams::text[], :ns::bigint[]) AS e (stream, n)
-JOIN positions AS p ON p.stream = e.stream
-WHERE e.n > p.applied_through
-ORDER BY e.stream, e.n
+        """INSERT INTO inbox (stream, entries)
+SELECT r.stream, int8range(greatest(r.first, p.applied_through + 1), r.last, '[]')
+FROM unnest(:streams::text[], :firsts::bigint[], :lasts::bigint[]) AS r (stream, first, last)
+JOIN positions AS p ON p.stream = r.stream
+WHERE r.last > p.applied_through
+ORDER BY r.stream, r.first
 ON CONFLICT DO NOTHING
-RETURNING stream, n;
+RETURNING stream, lower(entries), upper(entries) - 1;
 """,
         """WITH noted AS (
-    INSERT INTO inbox (stream, n)
-    SELECT e.stream, e.n
-    FROM unnest(:streams::text[], :ns::bigint[]) AS e (stream, n)
+    INSERT INTO inbox (stream, entries)
+    SELECT r.stream, int8range(r.first, r.last, '[]')
+    FROM unnest(:streams::text[], :firsts::bigint[], :lasts::bigint[]) AS r (stream, first, last)
     ON CONFLICT DO NOTHING
 )
-SELECT e.stream, e.n
-FROM unnest(:streams::text[], :ns::bigint[]) AS e (stream, n);
+SELECT r.stream, r.first, r.last
+FROM unnest(:streams::text[], :firsts::bigint[], :lasts::bigint[]) AS r (stream, first, last);
 """,
     ),
 )

@@ -133,11 +133,18 @@ SPOILT = {
         {"inboxes", "settled"},
     ),
     "an inbox with a hole": (
-        "DELETE FROM tiers.inbox WHERE stream = 'redeem' AND n = 3",
+        """
+        WITH cut AS (DELETE FROM tiers.inbox WHERE stream = 'redeem' AND entries @> 3::bigint RETURNING entries)
+        INSERT INTO tiers.inbox
+        SELECT 'redeem', part FROM cut, unnest(entries::int8multirange - int8multirange(int8range(3, 4))) AS part
+        """,
         {"inboxes"},
     ),
     "an event that was never said, heard": (
-        "INSERT INTO tiers.inbox SELECT 'redeem', max(n) + 5 FROM tiers.inbox WHERE stream = 'redeem'",
+        """
+        INSERT INTO tiers.inbox
+        SELECT 'redeem', int8range(max(upper(entries)) + 5, max(upper(entries)) + 6) FROM tiers.inbox WHERE stream = 'redeem'
+        """,
         {"inboxes", "settled"},
     ),
     "a member that nobody told of": (
