@@ -286,11 +286,13 @@ class Lane:
             elif one.by_http and not calls:
                 later.append(one)
             else:
-                if len(one.items) > room:
-                    one, rest = one.split(room)
-                    later.append(rest)
-                room -= len(one.items)
-                calls -= one.by_http
+                # What nobody handles takes no room.
+                if one.handler is not None:
+                    if len(one.items) > room:
+                        one, rest = one.split(room)
+                        later.append(rest)
+                    room -= len(one.items)
+                    calls -= one.by_http
                 batch.append(one)
         self._queue.extendleft(reversed(later))
         return batch

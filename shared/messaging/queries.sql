@@ -147,8 +147,7 @@ SELECT applied_through FROM positions WHERE stream = :stream;
 
 -- name: cut_outbox^
 -- Cuts what is visible now and was not at the last cut, and records the cut, in one statement and so in one snapshot. No row:
--- there is nothing new. `ids` are the event ids one after the other, 16 bytes each; of a large cut (payloads NULL) both are
--- read in pages by cut_page.
+-- there is nothing new. `ids` are the event ids one after the other, 16 bytes each; NULL for a large cut.
 WITH last AS (
     SELECT no, base + n AS next, snapshot, hash
     FROM cuts
@@ -156,7 +155,7 @@ WITH last AS (
     LIMIT 1
 ),
 fresh AS MATERIALIZED (
-    SELECT o.id, o.event_id, o.payload
+    SELECT o.id, o.event_id
     FROM outbox AS o, last
     WHERE o.xid >= pg_snapshot_xmax(last.snapshot)
         OR o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(l.snapshot) FROM last AS l))
@@ -171,11 +170,10 @@ cut AS (
     FROM last, summed
     WHERE summed.n > 0
     ON CONFLICT (no) DO NOTHING
-    RETURNING base, n, hash
+    RETURNING no, base, n, hash
 )
-SELECT cut.base, cut.n, cut.hash, last.hash AS previous_hash,
-    CASE WHEN cut.n <= 2000 THEN summed.ids END AS ids,
-    CASE WHEN cut.n <= 2000 THEN (SELECT array_agg(fresh.payload ORDER BY fresh.id) FROM fresh) END AS payloads
+SELECT cut.no, cut.base, cut.n, cut.hash, last.hash AS previous_hash,
+    CASE WHEN cut.n <= 5000 THEN summed.ids END AS ids
 FROM cut, last, summed;
 
 -- name: cut_page^
