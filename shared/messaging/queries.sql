@@ -103,29 +103,15 @@ FROM dead_letters
 WHERE state IN ('open', 'retry')
 GROUP BY code;
 
--- name: run_end^
--- What is applied of a stream, and the end of the inbox's runs that follow each other from there on.
-WITH place AS (
-    SELECT applied_through
-    FROM positions
-    WHERE stream = :stream
-),
-run AS (
-    SELECT
-        lower(i.entries) AS first,
-        upper(i.entries) - 1 AS last,
-        coalesce(lag(upper(i.entries)) OVER (ORDER BY i.entries), place.applied_through + 1) AS expected
-    FROM inbox AS i, place
-    WHERE i.stream = :stream AND i.entries && int8range(place.applied_through + 1, NULL)
-),
-gap AS (
-    SELECT min(run.first) AS first
-    FROM run
-    WHERE run.first > run.expected
-)
-SELECT place.applied_through,
-    coalesce((SELECT max(run.last) FROM run, gap WHERE gap.first IS NULL OR run.first < gap.first), place.applied_through) AS run_end
-FROM place;
+-- name: runs_above
+-- What is applied of a stream, and beside it each of the inbox's runs that reach above, in order; a row without a run where none
+-- does.
+SELECT p.applied_through, lower(i.entries) AS first, upper(i.entries) - 1 AS last
+FROM positions AS p
+LEFT JOIN inbox AS i ON i.stream = :stream AND i.entries && int8range(p.applied_through + 1, NULL)
+WHERE p.stream = :stream
+ORDER BY i.entries
+LIMIT 20000;
 
 -- name: move_position!
 -- Moves applied_through forward, never back: what another process has moved further stays there.
