@@ -69,9 +69,9 @@ def _expected(error: Exception) -> str | None:
     from redis.exceptions import RedisError
 
     from pointbank.api import CallFailed
-    from pointbank.dead_letters import UnknownTenant
     from pointbank.embedded import CannotStart
     from pointbank.journal import JournalBroken, JournalInUse
+    from pointbank.logins import UnknownTenant
     from pointbank.online_retail import NotOnlineRetail
     from pointbank.till import Unanswered
     from pointbank.verify import NotSettled

@@ -10,19 +10,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from pointbank.logins import log_in
 from shared.config import Settings
-from shared.db import Connection, connect, role_of
+from shared.db import Connection
 from shared.ids import uuid7
 from shared.messaging.keys import SERVICES
 from shared.messaging.sealer import Sealer
 from shared.sql import load
-from shared.tenants.directory import Directory
 
 queries = load("pointbank", "dead_letters.sql")
-
-
-class UnknownTenant(Exception):
-    """Nobody made a tenant of this code; the message says how to see which there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +97,7 @@ async def move_dead_letters(
 
 @asynccontextmanager
 async def _login(settings: Settings, tenant: str, service: str) -> AsyncIterator[Connection]:
-    directory = Directory(settings, service)
-    await directory.open()
-    try:
-        listed = [one.tenant for one in await directory.tenants() if one.tenant.code == tenant]
-    finally:
-        await directory.close()
-    if not listed:
-        raise UnknownTenant(f"there is no tenant {tenant}; `pointbank tenant list` shows those there are")
-    role, place = role_of(tenant, service), listed[0]
-    db = await connect(
-        "postgresql://",
-        host=place.host,
-        port=place.port,
-        database=place.database,
-        user=role,
-        password=settings.password_of(service, role),
-    )
+    db = await log_in(settings, tenant, service)
     try:
         yield db
     finally:
