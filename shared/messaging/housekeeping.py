@@ -79,6 +79,7 @@ class Housekeeping:
                     error=repr(error)[:300],
                 )
             except Exception as error:
+                self._metrics.failed(self._keys.tenant, error)
                 log.error(
                     "housekeeping is broken", service=self._service, error=repr(error)[:300], exc_info=error
                 )

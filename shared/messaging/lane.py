@@ -232,6 +232,7 @@ class Lane:
             except Exception as error:
                 fault = classify(error)
                 self._metrics.retried(self._tenant, fault.value)
+                self._metrics.failed(self._tenant, error)
                 if fault is Fault.PARTITION:
                     await self._make_room()
                 elif fault in (Fault.ITEM, Fault.SLOW, Fault.LOCKED) and len(batch) > 1:
@@ -284,6 +285,7 @@ class Lane:
             except Exception as error:
                 fault = classify(error)
                 self._metrics.retried(self._tenant, fault.value)
+                self._metrics.failed(self._tenant, error)
                 if fault in (Fault.ITEM, Fault.SLOW):
                     last = error
                 else:
@@ -303,6 +305,7 @@ class Lane:
         try:
             [outcome] = await self._writer.write([one.item], one.handler)
         except Exception as error:
+            self._metrics.failed(self._tenant, error)
             log.error("call failed", error=repr(error)[:500], exc_info=error)
             one.fail(error)
             return

@@ -128,6 +128,8 @@ async def test_a_stream_that_tells_another_story_halts_the_relay(settings: Setti
         await tell(service, 1)
         await eventually(lambda: "different stories" in (service.relay.trouble(after_s=30) or ""))
         assert await published(service) == [1, 2, 3, 4, 5]
+        labels = {"service": "earn", "tenant": service.code, "invariant": "5"}
+        assert service.metrics.registry.get_sample_value("pointbank_invariant_violations", labels) == 1
 
 
 async def test_a_relay_killed_between_cut_and_publish_is_completed_by_another(
