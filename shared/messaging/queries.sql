@@ -213,12 +213,40 @@ WHERE c.no >= :no
 ORDER BY c.no
 LIMIT 1000;
 
--- name: uncut^
--- How many rows of the outbox no cut has taken yet, and the age of the oldest in seconds.
+-- name: unpublished^
+-- How many committed events are not in a stream that ends at dense id `published`, cut or not, and the age of the oldest in
+-- seconds. Of a cut that is not published it is the first by transaction id, which the index finds without reading the cut.
+WITH last AS (
+    SELECT base + n - 1 AS planned, snapshot
+    FROM cuts
+    ORDER BY no DESC
+    LIMIT 1
+),
+uncut AS (
+    SELECT count(*) AS n, min(o.at) AS oldest
+    FROM outbox AS o, last
+    WHERE o.xid >= pg_snapshot_xmax(last.snapshot)
+        OR o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(l.snapshot) FROM last AS l))
+),
+cut AS (
+    SELECT previous, snapshot
+    FROM cuts
+    WHERE base <= :published + 1 AND base + n > :published + 1
+    ORDER BY base DESC
+    LIMIT 1
+),
+planned AS (
+    SELECT o.at AS oldest
+    FROM cut
+    JOIN outbox AS o
+        ON o.xid >= pg_snapshot_xmin(cut.previous) AND o.xid < pg_snapshot_xmax(cut.snapshot)
+    WHERE NOT pg_visible_in_snapshot(o.xid, cut.previous) AND pg_visible_in_snapshot(o.xid, cut.snapshot)
+    ORDER BY o.xid
+    LIMIT 1
+)
 SELECT
-    count(o.id) AS n,
-    coalesce(extract(EPOCH FROM clock_timestamp() - min(o.at)), 0)::float8 AS seconds
-FROM (SELECT snapshot FROM cuts ORDER BY no DESC LIMIT 1) AS last
-LEFT JOIN outbox AS o
-    ON o.xid >= pg_snapshot_xmax(last.snapshot)
-    OR o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(l.snapshot) FROM (SELECT snapshot FROM cuts ORDER BY no DESC LIMIT 1) AS l));
+    uncut.n + greatest(last.planned - :published, 0) AS n,
+    coalesce(
+        extract(EPOCH FROM clock_timestamp() - least(uncut.oldest, (SELECT planned.oldest FROM planned))), 0
+    )::float8 AS seconds
+FROM uncut, last;
