@@ -84,6 +84,10 @@ RETURNING tries;
 -- The try failed for another reason than the entry.
 UPDATE attempts SET tries = greatest(tries - 1, 0) WHERE stream = :stream AND entry_id = :entry_id;
 
+-- name: canary!
+-- The least that can be written: it changes what nobody reads.
+UPDATE attempts SET at = clock_timestamp() WHERE stream = :stream AND entry_id = :entry_id;
+
 -- name: forget_tries!
 -- An entry that was dealt with needs no count.
 DELETE FROM attempts WHERE stream = :stream AND entry_id = :entry_id;

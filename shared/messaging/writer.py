@@ -114,6 +114,12 @@ class Writer:
         async with self.pool.acquire() as db:
             await queries.uncount_try(db, stream=stream, entry_id=entry_id)
 
+    async def canary(self, item: Item[Any]) -> None:
+        """A trivial write beside the entry's own: where it fails too, the entry need not be to blame."""
+        stream, entry_id = _entry(item.origin)
+        async with self.pool.acquire() as db:
+            await queries.canary(db, stream=stream, entry_id=entry_id)
+
     async def forget_tries(self, item: Item[Any]) -> None:
         """The entry is dealt with."""
         stream, entry_id = _entry(item.origin)

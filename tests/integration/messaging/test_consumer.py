@@ -136,6 +136,40 @@ async def test_an_entry_that_only_postgresql_refuses_dies_alone(
     assert [(letter.code, letter.stream, letter.entry_id) for letter in letters] == [(code, "earn", "18-0")]
 
 
+async def test_an_entry_that_times_out_dies_only_while_another_write_goes_through(
+    settings: Settings, tenant: Tenant
+) -> None:
+    """PostgreSQL is slow for everybody: the entry is tried until it is not, and no try counts against it."""
+    ears = Trouble("SELECT pg_sleep(5)")
+    quick = quick_settings(settings)
+    admin = await asyncpg.connect(settings.postgres_dsn, database=tenant.database)
+    await admin.execute(
+        """
+        CREATE FUNCTION redeem.be_slow() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_catalog.pg_sleep(5); RETURN NEW; END $$;
+        CREATE TRIGGER be_slow BEFORE UPDATE ON redeem.attempts
+            FOR EACH ROW WHEN (OLD.tries = NEW.tries) EXECUTE FUNCTION redeem.be_slow()
+        """
+    )
+    try:
+        async with (
+            running(settings, tenant, "earn", {Say: say}) as service,
+            running(quick, tenant, "redeem", {MessageDelivered: ears.hear}, hears=("earn",)),
+        ):
+            await service.lane.submit_many(sayings(8, poison=3))
+            await eventually(lambda: ears.tries > quick.poison_attempts + 3, within_s=40)
+            assert await list_dead_letters(settings, tenant.code, services=["redeem"]) == []
+            assert await admin.fetchval("SELECT tries FROM redeem.attempts") <= 1
+            await admin.execute("DROP TRIGGER be_slow ON redeem.attempts")
+            async with asyncio.timeout(30):
+                while not (letters := await list_dead_letters(settings, tenant.code, services=["redeem"])):
+                    await asyncio.sleep(0.1)
+    finally:
+        await admin.close()
+    assert [(letter.code, letter.entry_id) for letter in letters] == [("timed_out", "4-0")]
+    assert sorted(ears.heard) == [1, 2, 3, 5, 6, 7, 8]
+
+
 async def test_a_dead_letter_can_be_read_and_tried_again(settings: Settings, tenant: Tenant) -> None:
     ears = Trouble("SELECT 1 / 0")
     async with (
