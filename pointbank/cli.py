@@ -69,6 +69,7 @@ def _expected(error: Exception) -> str | None:
     from redis.exceptions import RedisError
 
     from pointbank.api import CallFailed
+    from pointbank.dead_letters import KeptInPart
     from pointbank.embedded import CannotStart
     from pointbank.journal import JournalBroken, JournalInUse
     from pointbank.logins import UnknownTenant
@@ -89,7 +90,7 @@ def _expected(error: Exception) -> str | None:
             return f"Redis: {error}. Is POINTBANK_REDIS_URL right?"
         case NotConfigured() | CannotStart() | TenantCodeInvalid() | UnknownTenant() | NotOnlineRetail():
             return str(error)
-        case CallFailed() | JournalBroken() | JournalInUse() | Unanswered() | NotSettled():
+        case KeptInPart() | CallFailed() | JournalBroken() | JournalInUse() | Unanswered() | NotSettled():
             return str(error)
         case ConnectionError() | TimeoutError():
             return f"PostgreSQL can't be reached: {error}. Is POINTBANK_POSTGRES_DSN (or _HOST, _PORT) right?"

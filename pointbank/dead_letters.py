@@ -21,6 +21,10 @@ from shared.sql import load
 queries = load("pointbank", "dead_letters.sql")
 
 
+class KeptInPart(Exception):
+    """A dead letter that can't be tried again, because not all of its entry is kept; nothing was moved."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A line of the list. `detail` says why it died; the entry itself is shown by `show`."""
@@ -79,8 +83,13 @@ async def show_dead_letter(settings: Settings, tenant: str, dead_letter_id: UUID
 async def move_dead_letters(
     settings: Settings, tenant: str, dead_letter_ids: Sequence[UUID], *, state: str, actor: str, reason: str
 ) -> list[UUID]:
-    """Asks for a new try (`retry`) or closes (`dropped`) open dead letters; gives those that were open. Audited."""
+    """Asks for a new try (`retry`) or closes (`dropped`) open dead letters; gives those that were open. Audited.
+
+    KeptInPart where one of them can't be tried again.
+    """
     moved: list[UUID] = []
+    if state == "retry":
+        await _refuse_parts(settings, tenant, dead_letter_ids)
     for service in SERVICES:
         async with _login(settings, tenant, service) as db:
             rows = await queries.moved(
@@ -93,6 +102,19 @@ async def move_dead_letters(
             )
         moved += [row["dead_letter_id"] for row in rows]
     return moved
+
+
+async def _refuse_parts(settings: Settings, tenant: str, dead_letter_ids: Sequence[UUID]) -> None:
+    parts: list[str] = []
+    for service in SERVICES:
+        async with _login(settings, tenant, service) as db:
+            rows = await queries.in_part(db, dead_letter_ids=list(dead_letter_ids))
+        parts += [str(row["dead_letter_id"]) for row in rows]
+    if parts:
+        raise KeptInPart(
+            f"nothing is tried again: of {', '.join(parts)} only a part was kept (`pointbank dead-letters show` says why). "
+            "Whoever sent it can send it again; close it with `pointbank dead-letters drop`"
+        )
 
 
 @asynccontextmanager

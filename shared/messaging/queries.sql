@@ -63,12 +63,12 @@ WHERE i.principal = k.principal AND i.route = k.route AND i.key = k.key;
 
 -- name: bury!
 -- Dead letters; an entry dies once.
-INSERT INTO dead_letters (dead_letter_id, stream, entry_id, source, event_id, type, code, detail, errors, payload, request_id)
-SELECT d.dead_letter_id, d.stream, d.entry_id, d.source, d.event_id, d.type, d.code, d.detail, d.errors::jsonb, d.payload, d.request_id
+INSERT INTO dead_letters (dead_letter_id, stream, entry_id, source, event_id, type, code, detail, errors, payload, whole, request_id)
+SELECT d.dead_letter_id, d.stream, d.entry_id, d.source, d.event_id, d.type, d.code, d.detail, d.errors::jsonb, d.payload, d.whole, d.request_id
 FROM unnest(
     :dead_letter_ids::uuid[], :streams::text[], :entry_ids::text[], :sources::text[], :event_ids::text[], :types::text[],
-    :codes::text[], :details::text[], :errors::text[], :payloads::bytea[], :request_ids::text[]
-) AS d (dead_letter_id, stream, entry_id, source, event_id, type, code, detail, errors, payload, request_id)
+    :codes::text[], :details::text[], :errors::text[], :payloads::bytea[], :wholes::boolean[], :request_ids::text[]
+) AS d (dead_letter_id, stream, entry_id, source, event_id, type, code, detail, errors, payload, whole, request_id)
 ON CONFLICT (stream, entry_id) DO UPDATE
 SET code = EXCLUDED.code, detail = EXCLUDED.detail, errors = EXCLUDED.errors, state = 'open', changed_at = clock_timestamp()
 WHERE dead_letters.state = 'retried';

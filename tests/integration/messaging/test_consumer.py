@@ -1,6 +1,7 @@
 """Consumers and their inbox: what is heard counts once, whoever dies; a bad entry stops nobody but itself."""
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -8,10 +9,11 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from pointbank.dead_letters import list_dead_letters, move_dead_letters, show_dead_letter
+from pointbank.dead_letters import KeptInPart, list_dead_letters, move_dead_letters, show_dead_letter
 from shared.config import Settings
 from shared.events import MessageDelivered
-from shared.messaging import Item, Outcome, Tx
+from shared.messaging import Item, Outcome, PosEntry, Refused, Tx, refusal
+from shared.messaging.entries import decode_pos
 from shared.tenants import Tenant
 from tests.support.speaking import Ears, Say, by_job, eventually, quick_settings, say
 from tests.support.tenants import connect_as, running
@@ -201,6 +203,46 @@ async def test_a_dead_letter_can_be_read_and_tried_again(settings: Settings, ten
         assert await _move(settings, tenant, letter.dead_letter_id) == []
     everything = await list_dead_letters(settings, tenant.code, everything=True)
     assert [one.state for one in everything] == ["retried"]
+
+
+async def test_of_an_entry_too_large_to_read_a_beginning_is_kept_and_it_is_not_tried_again(
+    settings: Settings, tenant: Tenant
+) -> None:
+    async def refuse(tx: Tx, items: Sequence[Item[PosEntry]]) -> list[Outcome]:
+        return [Refused(refusal("body_too_large", "Too large.")) for _ in items]
+
+    large, exact = b"x" * (3 << 20), b"y" * (1 << 20)
+    async with running(settings, tenant, "earn", {PosEntry: refuse}) as service:
+        items = [decode_pos(f"{n}-0", {b"event": entry}, 1) for n, entry in ((1, large), (2, exact))]
+        await service.lane.submit_many(items)
+        async with service.read() as db:
+            sizes = await db.fetch("SELECT octet_length(payload) FROM dead_letters ORDER BY entry_id")
+        whole, part = await list_dead_letters(settings, tenant.code, services=["earn"])
+        with pytest.raises(KeptInPart, match=f"of {part.dead_letter_id} only a part was kept"):
+            await move_dead_letters(
+                settings,
+                tenant.code,
+                [whole.dead_letter_id, part.dead_letter_id],
+                state="retry",
+                actor="tester",
+                reason="so that it is refused",
+            )
+        async with service.read() as db:
+            with pytest.raises(asyncpg.CheckViolationError, match="dead_letters_retried_whole"):
+                await db.execute("UPDATE dead_letters SET state = 'retry' WHERE NOT whole")
+    assert [row[0] for row in sizes] == [(1 << 16) + 28, (1 << 20) + 28]
+    assert (whole.entry_id, whole.detail, whole.state) == ("2-0", "Too large.", "open")
+    digest = hashlib.sha256(large).hexdigest()
+    assert part.detail == (
+        f"Too large. Of the entry (3,145,728 bytes, SHA-256 {digest}) the first 65,536 bytes are kept."
+    )
+    shown = await show_dead_letter(settings, tenant.code, part.dead_letter_id)
+    assert shown is not None
+    assert (shown["whole"], shown["payload"]) == (False, "x" * (1 << 16))
+    dropped = await move_dead_letters(
+        settings, tenant.code, [part.dead_letter_id], state="dropped", actor="tester", reason="sent again"
+    )
+    assert dropped == [part.dead_letter_id]
 
 
 async def _move(settings: Settings, tenant: Tenant, dead_letter_id: UUID) -> list[UUID]:
