@@ -101,14 +101,23 @@ class TenantRuntime:
             metrics=metrics,
         )
         self.lane = Lane(
-            Writer(pool, tenant, clock, redis, self.keys, self.sealer, self.cache, blueprint.buried),
+            Writer(
+                pool,
+                tenant,
+                clock,
+                redis,
+                self.keys,
+                self.sealer,
+                self.cache,
+                blueprint.buried,
+                self.relay.wake,
+            ),
             handlers,
             metrics=metrics,
             tenant=tenant.code,
             batch_items=settings.batch_items,
             http_batch_items=settings.http_batch_items,
             poison_attempts=settings.poison_attempts,
-            committed=self.relay.wake,
         )
         name = consumer_name(blueprint.name)
         self.consumers = [self._consumer(stream, name, handlers) for stream in blueprint.hears]

@@ -149,9 +149,10 @@ SELECT ensure_partitions();
 -- The end of the contiguous run that was applied.
 SELECT applied_through FROM positions WHERE stream = :stream;
 
--- name: cut_outbox
--- Cuts what is visible now and was not at the last cut, and records the cut, in one statement and so in one snapshot.
--- Rows of a small cut come along; of a large one (payload NULL, a single row) they are read in pages by cut_page.
+-- name: cut_outbox^
+-- Cuts what is visible now and was not at the last cut, and records the cut, in one statement and so in one snapshot. No row:
+-- there is nothing new. `ids` are the event ids one after the other, 16 bytes each; of a large cut (payloads NULL) both are
+-- read in pages by cut_page.
 WITH last AS (
     SELECT no, base + n AS next, snapshot, hash
     FROM cuts
@@ -174,26 +175,31 @@ cut AS (
     FROM last, summed
     WHERE summed.n > 0
     ON CONFLICT (no) DO NOTHING
-    RETURNING no, base, n, hash
+    RETURNING base, n, hash
 )
-SELECT cut.no, cut.base, cut.n, cut.hash, last.hash AS previous_hash, fresh.id, fresh.event_id, fresh.payload
-FROM cut
-CROSS JOIN last
-LEFT JOIN fresh ON cut.n <= 2000
-ORDER BY fresh.id;
+SELECT cut.base, cut.n, cut.hash, last.hash AS previous_hash,
+    CASE WHEN cut.n <= 2000 THEN summed.ids END AS ids,
+    CASE WHEN cut.n <= 2000 THEN (SELECT array_agg(fresh.payload ORDER BY fresh.id) FROM fresh) END AS payloads
+FROM cut, last, summed;
 
--- name: cut_page
--- Rows of a cut in their order, from after the row `after`: always the same answer.
-SELECT o.id, o.event_id, o.payload
-FROM cuts AS c
-JOIN outbox AS o
-    ON o.xid >= pg_snapshot_xmin(c.previous) AND o.xid < pg_snapshot_xmax(c.snapshot)
-WHERE c.no = :no
-    AND NOT pg_visible_in_snapshot(o.xid, c.previous)
-    AND pg_visible_in_snapshot(o.xid, c.snapshot)
-    AND o.id > :after
-ORDER BY o.id
-LIMIT 500;
+-- name: cut_page^
+-- The next rows of a cut in their order, from after the row `after`: always the same answer. NULLs after the last.
+SELECT
+    max(page.id) AS last,
+    string_agg(uuid_send(page.event_id), ''::bytea ORDER BY page.id) AS ids,
+    array_agg(page.payload ORDER BY page.id) AS payloads
+FROM (
+    SELECT o.id, o.event_id, o.payload
+    FROM cuts AS c
+    JOIN outbox AS o
+        ON o.xid >= pg_snapshot_xmin(c.previous) AND o.xid < pg_snapshot_xmax(c.snapshot)
+    WHERE c.no = :no
+        AND NOT pg_visible_in_snapshot(o.xid, c.previous)
+        AND pg_visible_in_snapshot(o.xid, c.snapshot)
+        AND o.id > :after
+    ORDER BY o.id
+    LIMIT 500
+) AS page;
 
 -- name: last_cut^
 -- The newest cut: dense ids up to base + n - 1 are planned.

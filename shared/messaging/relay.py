@@ -17,7 +17,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared.db import TRANSIENT, Pool
+from shared.db import TRANSIENT, Connection, Pool
 from shared.messaging.keys import Keys
 from shared.messaging.queries import queries
 from shared.messaging.scripts import HEAD, PUBLISH, RESET
@@ -26,10 +26,15 @@ from shared.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 CHUNK = 500
+ID_BYTES = 16
 COMPARE_S = 5.0
 IDLE_MIN_S, IDLE_MAX_S = 0.02, 1.0
+FEW, BREATH_S = 64, 0.01
+"""After a turn that told so few, the next begins so much later: a trickle becomes a few cuts, and a lone event waits for none."""
 GENESIS = hashlib.sha256(b"pointbank").digest()
 
+Hasher = Any
+"""hashlib's objects have no public type."""
 LowestPosition = Callable[[], Awaitable[int | None]]
 
 
@@ -79,7 +84,9 @@ class Relay:
     async def run(self) -> None:
         """Until it is stopped; then one last turn, so that what was committed here is also told."""
         pause = IDLE_MIN_S
-        while not self._stopping:
+        last = False
+        while not last:
+            last = self._stopping
             told = 0
             try:
                 told = await self.turn()
@@ -96,8 +103,9 @@ class Relay:
                     "relay turn failed", service=self._service, tenant=self._keys.tenant, error=self._trouble
                 )
                 pause = min(max(pause, 0.1) * 2, 2.0)
-            if not told:
-                await self._rest(pause)
+            if 0 < told < FEW and not self._stopping:
+                await asyncio.sleep(BREATH_S)
+            await self._rest(pause)
 
     async def stop(self) -> None:
         """Ends `run` after a last turn."""
@@ -115,40 +123,45 @@ class Relay:
 
     async def _cut_and_publish(self) -> int:
         async with self._pool.acquire() as db:
-            rows = await queries.cut_outbox(db)
-        if not rows:
+            cut = await queries.cut_outbox(db)
+        if cut is None:
             return 0
-        first = rows[0]
-        if first["payload"] is None:
+        n = int(cut["n"])
+        if cut["payloads"] is None:
             # A large cut, after an outage: read it in pages.
-            await self._fill(first["base"])
-            return int(first["n"])
-        told = await self._append(first["base"], first["previous_hash"], [], rows)
-        self._metrics.published(self._keys.tenant, len(rows))
+            await self._fill(cut["base"])
+            return n
+        if n <= CHUNK:
+            # PostgreSQL has chained the hash already.
+            before, after = cut["previous_hash"].hex(), cut["hash"].hex()
+            told = await self._publish_chunk(cut["base"], before, after, cut["payloads"])
+        else:
+            hasher = hashlib.sha256(cut["previous_hash"])
+            told = await self._append(
+                cut["base"], hasher, cut["previous_hash"].hex(), cut["ids"], cut["payloads"]
+            )
+        self._metrics.published(self._keys.tenant, n)
         if not told:
             # Another relay's cut is not published yet, or Redis is not what it was.
             await self.compare()
-        return len(rows)
+        return n
 
-    async def _append(self, first: int, before: bytes, taken: Sequence[bytes], rows: Sequence[Any]) -> bool:
-        """Publishes rows of one cut as `first`...; `taken` are the event ids of that cut before them. False: it differs."""
-        hasher = hashlib.sha256(before)
-        for event_id in taken:
-            hasher.update(event_id)
-        at = hasher.hexdigest() if taken else before.hex()
-        for k in range(0, len(rows), CHUNK):
-            chunk = rows[k : k + CHUNK]
-            for row in chunk:
-                hasher.update(row["event_id"].bytes)
+    async def _append(
+        self, first: int, hasher: Hasher, before: str, ids: bytes, payloads: Sequence[bytes]
+    ) -> bool:
+        """Publishes events of one cut as `first`... False: the stream differs. `hasher` has taken the cut's event ids before
+        them, `before` is the head hash there; afterwards it has taken `ids` too."""
+        for k in range(0, len(payloads), CHUNK):
+            hasher.update(ids[ID_BYTES * k : ID_BYTES * (k + CHUNK)])
             after = hasher.hexdigest()
-            answer = await self._publish(
-                keys=[self._stream, self._head],
-                args=[first + k, at, after, *[row["payload"] for row in chunk]],
-            )
-            if answer[0] != 1:
+            if not await self._publish_chunk(first + k, before, after, payloads[k : k + CHUNK]):
                 return False
-            at = after
+            before = after
         return True
+
+    async def _publish_chunk(self, first: int, before: str, after: str, payloads: Sequence[bytes]) -> bool:
+        answer = await self._publish(keys=[self._stream, self._head], args=[first, before, after, *payloads])
+        return bool(answer[0] == 1)
 
     # ------------------------------------------------------------ comparing and mending
 
@@ -199,13 +212,10 @@ class Relay:
                 return str(cut["hash"].hex())
             hasher, left, after = hashlib.sha256(cut["previous_hash"]), n - cut["base"] + 1, 0
             while left > 0:
-                page = await queries.cut_page(db, no=cut["no"], after=after)
-                if not page:
-                    return ""
-                for row in page[:left]:
-                    hasher.update(row["event_id"].bytes)
-                left -= len(page)
-                after = page[-1]["id"]
+                page = await self._page(db, cut, after)
+                hasher.update(page["ids"][: ID_BYTES * left])
+                left -= len(page["payloads"])
+                after = page["last"]
         return hasher.hexdigest()
 
     async def _rebuild(self, top: int, n: str, hash_: str, *, lowest: int, why: str) -> None:
@@ -243,23 +253,31 @@ class Relay:
             self._metrics.refilled(self._keys.tenant, filled)
 
     async def _fill_cut(self, cut: Any, start: int) -> bool:
-        taken: list[bytes] = []
+        """Publishes what of this cut is at `start` or after it. False: another relay was faster."""
+        hasher, before = hashlib.sha256(cut["previous_hash"]), cut["previous_hash"].hex()
         after, at = 0, int(cut["base"])
         while at < cut["base"] + cut["n"]:
             async with self._pool.acquire() as db:
-                page = await queries.cut_page(db, no=cut["no"], after=after)
-            if not page:
-                raise Halted(f"cut {cut['no']} lacks its rows: the outbox was changed")
-            skip = max(0, min(start - at, len(page)))
-            taken += [row["event_id"].bytes for row in page[:skip]]
-            todo = page[skip:]
-            if todo:
-                if not await self._append(at + skip, cut["previous_hash"], taken, todo):
+                page = await self._page(db, cut, after)
+            ids, payloads = page["ids"], page["payloads"]
+            skip = max(0, min(start - at, len(payloads)))
+            if skip:
+                hasher.update(ids[: ID_BYTES * skip])
+                before = hasher.hexdigest()
+            if skip < len(payloads):
+                if not await self._append(at + skip, hasher, before, ids[ID_BYTES * skip :], payloads[skip:]):
                     return False
-                taken += [row["event_id"].bytes for row in todo]
-            at += len(page)
-            after = page[-1]["id"]
+                before = hasher.hexdigest()
+            at += len(payloads)
+            after = page["last"]
         return True
+
+    @staticmethod
+    async def _page(db: Connection, cut: Any, after: int) -> Any:
+        page = await queries.cut_page(db, no=cut["no"], after=after)
+        if page["payloads"] is None:
+            raise Halted(f"cut {cut['no']} lacks its rows: the outbox was changed")
+        return page
 
     # ------------------------------------------------------------ waiting
 
