@@ -7,12 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import msgspec
 import pytest
 
 from pointbank.dead_letters import KeptInPart, list_dead_letters, move_dead_letters, show_dead_letter
 from shared.config import Settings
 from shared.events import MessageDelivered
-from shared.messaging import Item, Outcome, PosEntry, Refused, Tx, refusal
+from shared.messaging import Done, Item, Outcome, PosEntry, Refused, Tx, refusal
 from shared.messaging.entries import decode_pos
 from shared.tenants import Tenant
 from tests.support.speaking import Ears, Say, by_job, eventually, quick_settings, say
@@ -53,6 +54,27 @@ async def test_what_was_told_before_a_consumer_first_came_is_heard(
         async with running(settings, tenant, "redeem", {MessageDelivered: ears.hear}, hears=("earn",)):
             await eventually(lambda: len(ears.heard) == 50)
     assert sorted(ears.heard) == list(range(1, 51))
+
+
+async def test_a_trace_goes_on_from_service_to_service(settings: Settings, tenant: Tenant) -> None:
+    traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    passed: list[Any] = []
+
+    async def pass_on(tx: Tx, items: Sequence[Item[MessageDelivered]]) -> list[Outcome]:
+        for item in items:
+            tx.emit(item.command, subject="passed on", sequence=1, item=item)
+        passed.extend(msgspec.json.decode(payload) for payload in tx.told_payloads)
+        return [Done()] * len(items)
+
+    traced, untraced = by_job(Say("traced")), by_job(Say("untraced"))
+    traced.traceparent = traceparent
+    async with (
+        running(settings, tenant, "earn", {Say: say}) as service,
+        running(settings, tenant, "redeem", {MessageDelivered: pass_on}, hears=("earn",)),
+    ):
+        await service.lane.submit_many([traced, untraced])
+        await eventually(lambda: len(passed) == 2)
+    assert [event.get("traceparent") for event in passed] == [traceparent, None]
 
 
 async def test_two_replicas_share_a_stream_and_count_each_entry_once(
