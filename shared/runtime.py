@@ -151,7 +151,8 @@ class TenantRuntime:
             lane=self.lane,
             decode=decode_pos if pos else StreamDecoder(stream, self.code, handlers),
             start_at=start_at,
-            count=self.settings.batch_items,
+            # Half of what a service hears is for others; a batch is full with what it handles.
+            count=self.settings.batch_items * (1 if pos else 2),
             lease_ms=self.settings.reclaim_idle_ms,
             metrics=self.metrics,
             tenant=self.code,

@@ -66,7 +66,8 @@ class Group:
 class Waiting:
     """Items of one submission that wait in the queue for the same handler, and whom to tell. `places` are theirs in the group.
 
-    `deliveries` is above one only for an item that is alone in it.
+    Items that nobody handles stay among their neighbours: a batch's entries are to be few runs in the inbox. `deliveries` is
+    above one only for an item that is alone in it.
     """
 
     __slots__ = ("_group", "_places", "by_http", "deliveries", "done", "handler", "items", "since")
@@ -104,9 +105,13 @@ class Waiting:
         self.items.append(item)
         self._places.append(place)
 
-    def split(self, at: int) -> tuple[Waiting, Waiting]:
-        """The first `at` items and the others."""
-        return self._part(0, at), self._part(at, len(self.items))
+    def split(self, work: int) -> tuple[Waiting, Waiting | None]:
+        """The first items, as many as hold so much work, and the others."""
+        for at, item in enumerate(self.items):
+            work -= item.command is not None
+            if work < 0:
+                return self._part(0, at), self._part(at, len(self.items))
+        return self, None
 
     def singly(self) -> list[Waiting]:
         """Each item by itself, to find the one that is to blame."""
@@ -191,19 +196,27 @@ class Lane:
         """The items by their handlers, in order; what may have killed its readers, and each HTTP call, by itself."""
         handlers = self._handlers
         waiting: list[Waiting] = []
-        by_handler: dict[Handler | None, Waiting] = {}
+        by_handler: dict[Handler, Waiting] = {}
+        last: Waiting | None = None  # where what nobody handles joins in
         for place, item in enumerate(items):
-            handler = handlers.get(type(item.command))
+            handler = None if item.command is None else handlers.get(type(item.command))
             deliveries = getattr(item.origin, "deliveries", 1)
             if deliveries >= ALONE_FROM or type(item.origin) is FromHttp:
                 by_http = type(item.origin) is FromHttp
                 one = Waiting([item], handler, group, [place], since, by_http=by_http, deliveries=deliveries)
                 waiting.append(one)
-            elif (known := by_handler.get(handler)) is not None:
-                known.add(item, place)
-            else:
-                by_handler[handler] = one = Waiting([item], handler, group, [place], since)
-                waiting.append(one)
+                continue
+            known = last if handler is None else by_handler.get(handler)
+            if known is None and last is not None and last.handler is None:
+                known = last
+            if known is None:
+                known = Waiting([], handler, group, [], since)
+                waiting.append(known)
+            if handler is not None:
+                known.handler = handler
+                by_handler[handler] = known
+            known.add(item, place)
+            last = known
         return waiting
 
     def _begin(self) -> None:
@@ -286,10 +299,10 @@ class Lane:
             elif one.by_http and not calls:
                 later.append(one)
             else:
-                if len(one.items) > room:
-                    one, rest = one.split(room)
+                one, rest = one.split(room)
+                if rest is not None:
                     later.append(rest)
-                room -= len(one.items)
+                room = 0 if rest is not None else room - sum(item.command is not None for item in one.items)
                 calls -= one.by_http
                 batch.append(one)
         self._queue.extendleft(reversed(later))

@@ -107,29 +107,15 @@ FROM dead_letters
 WHERE state IN ('open', 'retry')
 GROUP BY code;
 
--- name: run_end^
--- What is applied of a stream, and the end of the inbox's runs that follow each other from there on.
-WITH place AS (
-    SELECT applied_through
-    FROM positions
-    WHERE stream = :stream
-),
-run AS (
-    SELECT
-        lower(i.entries) AS first,
-        upper(i.entries) - 1 AS last,
-        coalesce(lag(upper(i.entries)) OVER (ORDER BY i.entries), place.applied_through + 1) AS expected
-    FROM inbox AS i, place
-    WHERE i.stream = :stream AND i.entries && int8range(place.applied_through + 1, NULL)
-),
-gap AS (
-    SELECT min(run.first) AS first
-    FROM run
-    WHERE run.first > run.expected
-)
-SELECT place.applied_through,
-    coalesce((SELECT max(run.last) FROM run, gap WHERE gap.first IS NULL OR run.first < gap.first), place.applied_through) AS run_end
-FROM place;
+-- name: runs_above
+-- What is applied of a stream, and beside it each of the inbox's runs that reach above, in order; a row without a run where none
+-- does.
+SELECT p.applied_through, lower(i.entries) AS first, upper(i.entries) - 1 AS last
+FROM positions AS p
+LEFT JOIN inbox AS i ON i.stream = :stream AND i.entries && int8range(p.applied_through + 1, NULL)
+WHERE p.stream = :stream
+ORDER BY i.entries
+LIMIT 20000;
 
 -- name: move_position!
 -- Moves applied_through forward, never back: what another process has moved further stays there.
@@ -151,8 +137,7 @@ SELECT applied_through FROM positions WHERE stream = :stream;
 
 -- name: cut_outbox^
 -- Cuts what is visible now and was not at the last cut, and records the cut, in one statement and so in one snapshot. No row:
--- there is nothing new. `ids` are the event ids one after the other, 16 bytes each; of a large cut (payloads NULL) both are
--- read in pages by cut_page.
+-- there is nothing new. `ids` are the event ids one after the other, 16 bytes each; NULL for a large cut.
 WITH last AS (
     SELECT no, base + n AS next, snapshot, hash
     FROM cuts
@@ -160,7 +145,7 @@ WITH last AS (
     LIMIT 1
 ),
 fresh AS MATERIALIZED (
-    SELECT o.id, o.event_id, o.payload
+    SELECT o.id, o.event_id
     FROM outbox AS o, last
     WHERE o.xid >= pg_snapshot_xmax(last.snapshot)
         OR o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(l.snapshot) FROM last AS l))
@@ -175,11 +160,10 @@ cut AS (
     FROM last, summed
     WHERE summed.n > 0
     ON CONFLICT (no) DO NOTHING
-    RETURNING base, n, hash
+    RETURNING no, base, n, hash
 )
-SELECT cut.base, cut.n, cut.hash, last.hash AS previous_hash,
-    CASE WHEN cut.n <= 2000 THEN summed.ids END AS ids,
-    CASE WHEN cut.n <= 2000 THEN (SELECT array_agg(fresh.payload ORDER BY fresh.id) FROM fresh) END AS payloads
+SELECT cut.no, cut.base, cut.n, cut.hash, last.hash AS previous_hash,
+    CASE WHEN cut.n <= 5000 THEN summed.ids END AS ids
 FROM cut, last, summed;
 
 -- name: cut_page^

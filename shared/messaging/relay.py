@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, cast
+from uuid import UUID
 
 import structlog
 from redis.asyncio import Redis
@@ -27,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 CHUNK = 500
 ID_BYTES = 16
+MOST_TOLD = 5_000
+"""More events than this are not kept for the relay: while it can't cut, PostgreSQL keeps them anyway."""
 COMPARE_S = 5.0
 IDLE_MIN_S, IDLE_MAX_S = 0.02, 1.0
 FEW, BREATH_S = 64, 0.01
@@ -65,14 +68,23 @@ class Relay:
         self._read_head = redis.register_script(HEAD)
         self._reset = redis.register_script(RESET)
         self._woken = asyncio.Event()
+        self._told: dict[bytes, bytes] = {}
         self._compared_at = float("-inf")
         self._trouble: str | None = "not started"
         self._stopping = False
         self.turned_at = time.monotonic()
 
-    def wake(self) -> None:
-        """Something was committed in this process."""
+    def wake(self, told: Iterable[tuple[UUID, bytes]] = ()) -> None:
+        """These events (id, payload) were committed in this process: they need not be read back."""
+        if len(self._told) > MOST_TOLD:
+            self._told.clear()
+        self._told.update((event_id.bytes, payload) for event_id, payload in told)
         self._woken.set()
+
+    def _take(self, ids: bytes) -> list[bytes] | None:
+        """The payloads of these events, in order; None unless all of them were told by this process."""
+        taken = [self._told.pop(ids[k : k + ID_BYTES], None) for k in range(0, len(ids), ID_BYTES)]
+        return None if None in taken else cast(list[bytes], taken)
 
     def trouble(self, *, after_s: float) -> str | None:
         """What is wrong, or None: halted, failing, or silent for too long."""
@@ -126,20 +138,14 @@ class Relay:
             cut = await queries.cut_outbox(db)
         if cut is None:
             return 0
-        n = int(cut["n"])
-        if cut["payloads"] is None:
-            # A large cut, after an outage: read it in pages.
-            await self._fill(cut["base"])
-            return n
-        if n <= CHUNK:
-            # PostgreSQL has chained the hash already.
-            before, after = cut["previous_hash"].hex(), cut["hash"].hex()
-            told = await self._publish_chunk(cut["base"], before, after, cut["payloads"])
+        n, ids = int(cut["n"]), cut["ids"]
+        payloads = self._take(ids) if ids is not None else None
+        if payloads is None:
+            # Another process's, or after an outage: PostgreSQL has them.
+            told = await self._fill_cut(cut, cut["base"])
         else:
-            hasher = hashlib.sha256(cut["previous_hash"])
-            told = await self._append(
-                cut["base"], hasher, cut["previous_hash"].hex(), cut["ids"], cut["payloads"]
-            )
+            before, hasher = cut["previous_hash"].hex(), hashlib.sha256(cut["previous_hash"])
+            told = await self._append(cut["base"], hasher, before, ids, payloads)
         self._metrics.published(self._keys.tenant, n)
         if not told:
             # Another relay's cut is not published yet, or Redis is not what it was.

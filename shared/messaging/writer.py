@@ -7,7 +7,7 @@ here retries: that is the lane's.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -57,8 +57,8 @@ Buried = Callable[[Tx, Item[Any], str, str, Sequence[FieldError]], Awaitable[Non
 
 @dataclass(slots=True)
 class Writer:
-    """Writes batches for one tenant and service. `buried` may add facts to the transaction of a dead letter; `told` is called
-    after a commit that has something to tell."""
+    """Writes batches for one tenant and service. `buried` may add facts to the transaction of a dead letter; `told` gets
+    the events (id, payload) of each commit."""
 
     pool: Pool
     tenant: Tenant
@@ -68,7 +68,7 @@ class Writer:
     sealer: Sealer
     cache: dict[Any, Any]
     buried: Buried | None = None
-    told: Callable[[], None] = lambda: None
+    told: Callable[[Iterable[tuple[UUID, bytes]]], None] = lambda _: None
 
     async def write(self, items: Sequence[Item[Any]], handler: Handler | None) -> list[Outcome]:
         """The outcome of each item, in order, after the commit; raises when nothing was committed (or it is not known)."""
@@ -86,7 +86,7 @@ class Writer:
                 await self._flush(tx, items, outcomes)
                 await tx.run_before_commit()
             if tx.told_ids:
-                self.told()
+                self.told(zip(tx.told_ids, tx.told_payloads, strict=True))
             await tx.run_after_commit()
         return outcomes
 
@@ -109,7 +109,7 @@ class Writer:
                     await self._flush(tx, [item], [outcome])
                     await tx.run_before_commit()
             if tx.told_ids:
-                self.told()
+                self.told(zip(tx.told_ids, tx.told_payloads, strict=True))
             await tx.run_after_commit()
 
     async def count_try(self, item: Item[Any]) -> int:
