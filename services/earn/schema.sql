@@ -165,7 +165,8 @@ CREATE TABLE waiting (
     ready boolean NOT NULL DEFAULT false,
     n smallint NOT NULL CHECK (n >= 1),
     sequence int NOT NULL CHECK (sequence >= 1),
-    request_id text NOT NULL
+    request_id text NOT NULL,
+    traceparent text -- of the caller, for the events to come
 );
 
 CREATE INDEX waiting_for ON waiting (kind, key);

@@ -67,6 +67,7 @@ def _read(batch: Batch) -> list[Asked]:
             continue
         offer = read_offer(command.event, tenant=tenant.code, identity_key=tenant.identity_key)
         _name(item, offer.source, offer.event_id, offer.request_id)
+        item.traceparent = offer.traceparent
         if isinstance(offer, Spoiled):
             batch.spoiled(place, offer)
         else:
@@ -218,7 +219,9 @@ async def _record(
     await bills_store.write_accruals(tx.db, accruals)
     if waits:
         rows = [
-            (ask.bill_id, *waits[ask.bill_id][0], ask.item.request_id) for ask in new if ask.bill_id in waits
+            (ask.bill_id, *waits[ask.bill_id][0], ask.item.request_id, ask.item.traceparent)
+            for ask in new
+            if ask.bill_id in waits
         ]
         await waiting.begin_waiting(tx.db, rows, taken_at=now, recorded_at=recorded_at)
 
@@ -279,6 +282,6 @@ async def _answer_again(batch: Batch) -> None:
             subject=str(first.bill_id),
             sequence=1,
             time=first.recorded_at,
-            request_id=ask.item.request_id,
+            item=ask.item,
         )
         batch.outcomes[ask.place] = Done(replayed=True)

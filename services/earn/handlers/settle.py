@@ -71,7 +71,7 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
         if one.bill_id in waits:
             continue
         item = by_id[one.bill_id]
-        item.request_id = one.request_id
+        item.request_id, item.traceparent = one.request_id, one.traceparent
         # It was taken then: how long it had to wait does not count against it.
         decision = judge(one.bill, facts, one.taken_at, uuid7)
         sequence = tell_accruals(
@@ -105,7 +105,7 @@ async def report_unclaimed(tx: Tx, items: Sequence[Item[ReportUnclaimed]]) -> li
     decisions: list[tuple[UUID, int, int, Decision]] = []
     for one in overdue:
         item = by_id[one.bill_id]
-        item.request_id = one.request_id
+        item.request_id, item.traceparent = one.request_id, one.traceparent
         decision = Decision(status="unclaimed", waiting_for=(one.waits_for,))
         _tell_settled(tx, item, one, decision, one.sequence + 1)
         decisions.append((one.bill_id, one.n + 1, one.sequence + 1, decision))

@@ -120,7 +120,7 @@ class Replies:
         subject: str,
         sequence: int,
         time: datetime,
-        request_id: str,
+        item: Item[Any],
     ) -> None:
         """The event, with the id of when it was said first, for the till that `source` names."""
         if not self._made:
@@ -131,8 +131,9 @@ class Replies:
             subject=subject,
             time=time,
             tenant=self._tx.tenant.code,
-            request_id=request_id,
+            request_id=item.request_id,
             sequence=sequence,
+            traceparent=item.traceparent,
         )
         self._made.append((self._tx.keys.out(till_of(source)), event))
 
