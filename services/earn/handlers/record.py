@@ -183,11 +183,11 @@ async def _record(
         late = {ask.bill_id for ask in patient}
     else:
         late = set()
-    made: list[bills_store.Recording] = []
-    decisions: list[tuple[UUID, int, int, Decision]] = []
-    accruals: list[tuple[UUID, UUID, str, UUID, int]] = []
+    bill_rows: list[bills_store.Row] = []
+    decision_rows: list[bills_store.Row] = []
+    accruals: list[bills_store.Row] = []
     for ask in new:
-        bill_id, bill, item = ask.bill_id, ask.bill, ask.item
+        bill_id, bill, item, entry = ask.bill_id, ask.bill, ask.item, ask.entry
         if bill_id in waits:
             decision = Decision(status="waiting", waiting_for=waits[bill_id])
         else:
@@ -202,19 +202,26 @@ async def _record(
             subject=subject,
             bill=bill,
             decision=decision,
-            accruals=decision.told(),
-            entry=ask.entry,
+            entry=entry,
             sequence=1,
         )
         following = tell_accruals(
             tx, item, bill_id=bill_id, subject=subject, bill=bill, decision=decision, now=now, sequence=2
         )
         tx.audit("bill.record", f"bill/{subject}", item=item)
-        made.append(bills_store.Recording(bill_id, bill, recorded_event_id, *ask.entry))
-        decisions.append((bill_id, 1, following - 1, decision))
+        bill_rows.append(
+            bills_store.bill_row(
+                bill_id, bill, recorded_at=recorded_at, recorded_event_id=recorded_event_id, entry=entry
+            )
+        )
+        decision_rows.append(
+            bills_store.decision_row(
+                bill_id, decision, n=1, decided_at=now, recorded_at=recorded_at, sequence=following - 1
+            )
+        )
         batch.outcomes[ask.place] = _done(ask, decision)
-    await bills_store.write_bills(tx.db, made, recorded_at=recorded_at)
-    await bills_store.write_decisions(tx.db, decisions, decided_at=now, recorded_at=recorded_at)
+    await bills_store.write_bills(tx.db, bill_rows)
+    await bills_store.write_decisions(tx.db, decision_rows)
     await bills_store.write_accruals(tx.db, accruals)
     if waits:
         rows = [
