@@ -137,17 +137,16 @@ CREATE TABLE decisions (
 ) PARTITION BY RANGE (recorded_at);
 -- decisions: append-only, a partition for each month.
 
--- What a bill is worth in a wallet, once for ever. Zero points are kept and never announced.
+-- What a bill is worth in a wallet, once for ever; by wallet, whose bills are looked for. Zero points are kept and never
+-- announced.
 CREATE TABLE accruals (
     bill_id uuid NOT NULL,
     wallet_id uuid NOT NULL,
     kind text NOT NULL CHECK (kind IN ('earn', 'earn_held')),
     accrual_id uuid NOT NULL UNIQUE,
     points bigint NOT NULL CHECK (points >= 0),
-    PRIMARY KEY (bill_id, wallet_id, kind)
+    PRIMARY KEY (wallet_id, bill_id, kind)
 );
-
-CREATE INDEX accruals_wallet ON accruals (wallet_id, bill_id);
 -- accruals: append-only.
 
 -- ---------------------------------------------------------------- bills that wait
