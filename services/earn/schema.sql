@@ -86,7 +86,7 @@ CREATE TABLE bill_keys (
     bill_ref text COLLATE "C" NOT NULL,
     content_hash bytea NOT NULL CHECK (octet_length(content_hash) = 32),
     bill_id uuid NOT NULL,
-    recorded_at timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (merchant, bill_ref)
 );
 -- bill_keys: append-only.
@@ -98,7 +98,7 @@ CREATE TABLE bill_keys (
 -- stream_id, source, event_id name the till's entry, null where the bill came by HTTP.
 CREATE TABLE bills (
     bill_id uuid NOT NULL,
-    recorded_at timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
     merchant text NOT NULL,
     bill_ref text NOT NULL,
     terminal text,
@@ -130,7 +130,7 @@ CREATE TABLE decisions (
     status text NOT NULL
         CHECK (status IN ('earned', 'held', 'mixed', 'nothing', 'anonymous', 'waiting', 'unclaimed')),
     decided_at timestamptz NOT NULL,
-    recorded_at timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
     sequence int NOT NULL CHECK (sequence >= 1),
     decision json NOT NULL,
     PRIMARY KEY (bill_id, n, recorded_at)

@@ -18,7 +18,6 @@ from services.earn.handlers.told import Replies, accrual_rows, tell, tell_accrua
 from services.earn.store import bills as bills_store
 from services.earn.store import nets, waiting
 from services.earn.store.facts import facts_for
-from shared.clock import real_clock
 from shared.errors import Refusal
 from shared.events import BillRecorded
 from shared.ids import uuid7
@@ -33,10 +32,9 @@ async def record_bills(tx: Tx, items: Sequence[Item[PosEntry | RecordBill]]) -> 
         facts = await facts_for(tx.db, [ask.bill for ask in asked], tx.cache)
         now = tx.now()
         admitted = await _admit(batch, asked, facts, now)
-        recorded_at = real_clock()
-        new = await _claim(batch, admitted, recorded_at) if admitted else []
+        new = await _claim(batch, admitted) if admitted else []
         if new:
-            await _record(batch, new, facts, now, recorded_at)
+            await _record(batch, new, facts, now)
         if batch.repeats:
             await _answer_again(batch)
     for (place, _, refusal), repeated in zip(
@@ -112,21 +110,21 @@ FEW = 16
 _CAREFUL = "earn claims each bill by itself"
 
 
-async def _claim(batch: Batch, asked: Sequence[Asked], recorded_at: datetime) -> list[Asked]:
+async def _claim(batch: Batch, asked: Sequence[Asked]) -> list[Asked]:
     """The bills that are new, from now on taken. Repeats and conflicts are put aside."""
     # Where one bill is offered again, more are: until a batch is all new, each is asked for by itself.
     cache = batch.tx.cache
     if len(asked) > FEW and not cache.get(_CAREFUL):
         offers = [(*ask.pair, ask.bill.content_hash) for ask in asked if ask.pair is not None]
         bills = [(ask.bill_id, ask.bill) for ask in asked]
-        if await nets.claim_all(batch.tx.db, offers, bills, recorded_at):
+        if await nets.claim_all(batch.tx.db, offers, bills):
             return list(asked)
-    new = await _claim_each(batch, asked, recorded_at)
+    new = await _claim_each(batch, asked)
     cache[_CAREFUL] = len(new) < len(asked)
     return new
 
 
-async def _claim_each(batch: Batch, asked: Sequence[Asked], recorded_at: datetime) -> list[Asked]:
+async def _claim_each(batch: Batch, asked: Sequence[Asked]) -> list[Asked]:
     unused, repeats = await _claim_pairs(batch, asked)
     by_key: dict[tuple[str, str], Asked] = {}
     others = repeats
@@ -135,9 +133,7 @@ async def _claim_each(batch: Batch, asked: Sequence[Asked], recorded_at: datetim
             others.append(ask)
     taken: set[UUID] = set()
     if by_key:
-        taken = await nets.claim_bill_keys(
-            batch.tx.db, [(ask.bill_id, ask.bill) for ask in by_key.values()], recorded_at
-        )
+        taken = await nets.claim_bill_keys(batch.tx.db, [(ask.bill_id, ask.bill) for ask in by_key.values()])
     new = [ask for ask in by_key.values() if ask.bill_id in taken]
     if len(new) < len(by_key):
         others += [ask for ask in by_key.values() if ask.bill_id not in taken]
@@ -186,9 +182,7 @@ def _conflict(bill: RecordBill) -> BillConflict:
 # ---- new bills ---------------------------------------------------------------------------------
 
 
-async def _record(
-    batch: Batch, new: Sequence[Asked], facts: Facts, now: datetime, recorded_at: datetime
-) -> None:
+async def _record(batch: Batch, new: Sequence[Asked], facts: Facts, now: datetime) -> None:
     tx = batch.tx
     waits = {ask.bill_id: waits for ask in new if (waits := waits_for(ask.bill, facts))}
     latest = facts
@@ -228,14 +222,10 @@ async def _record(
         )
         tx.audit("bill.record", f"bill/{subject}", item=item)
         bill_rows.append(
-            bills_store.bill_row(
-                bill_id, bill, recorded_at=recorded_at, recorded_event_id=recorded_event_id, entry=entry
-            )
+            bills_store.bill_row(bill_id, bill, recorded_event_id=recorded_event_id, entry=entry)
         )
         decision_rows.append(
-            bills_store.decision_row(
-                bill_id, decision, n=1, decided_at=now, recorded_at=recorded_at, sequence=following - 1
-            )
+            bills_store.decision_row(bill_id, decision, n=1, decided_at=now, sequence=following - 1)
         )
         batch.outcomes[ask.place] = _done(ask, decision)
     await bills_store.write_bills(tx.db, bill_rows)
@@ -245,7 +235,7 @@ async def _record(
         rows = [
             (ask.bill_id, *waits[ask.bill_id][0], ask.item.request_id) for ask in new if ask.bill_id in waits
         ]
-        await waiting.begin_waiting(tx.db, rows, taken_at=now, recorded_at=recorded_at)
+        await waiting.begin_waiting(tx.db, rows, taken_at=now)
 
 
 _TAKEN = Done()

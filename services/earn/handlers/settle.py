@@ -65,7 +65,6 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
         waits = {one.bill_id: found for one in locked if (found := waits_for(one.bill, facts))}
         await waiting.wait_on(tx.db, [(bill_id, *found[0]) for bill_id, found in waits.items()])
     now = tx.now()
-    recorded_at = real_clock()
     decisions: list[bills_store.Row] = []
     accruals: list[bills_store.Row] = []
     for one in locked:
@@ -92,7 +91,6 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
                 decision,
                 n=one.n + 1,
                 decided_at=now,
-                recorded_at=recorded_at,
                 sequence=sequence,
             )
         )
@@ -112,7 +110,6 @@ async def report_unclaimed(tx: Tx, items: Sequence[Item[ReportUnclaimed]]) -> li
     if not overdue:
         return [_DONE] * len(items)
     now = tx.now()
-    recorded_at = real_clock()
     decisions: list[bills_store.Row] = []
     for one in overdue:
         item = by_id[one.bill_id]
@@ -125,7 +122,6 @@ async def report_unclaimed(tx: Tx, items: Sequence[Item[ReportUnclaimed]]) -> li
                 decision,
                 n=one.n + 1,
                 decided_at=now,
-                recorded_at=recorded_at,
                 sequence=one.sequence + 1,
             )
         )

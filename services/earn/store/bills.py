@@ -13,7 +13,7 @@ from services.earn.store.sql import queries
 from shared.db import Connection
 
 CLOCK_SKEW = timedelta(hours=1)
-"""How far a bill's `recorded_at` may lie from the time in its id: it is read once for a whole batch."""
+"""How far a bill's `recorded_at` may lie from the time in its id: PostgreSQL's clock, and ours."""
 
 
 class Judgement(NamedTuple):
@@ -26,11 +26,11 @@ class Judgement(NamedTuple):
 
 Row = tuple[Any, ...]
 
-# These go by COPY: half of a batch's work would be the encoding of arrays for one INSERT ... SELECT FROM unnest.
+# These go by COPY: half of a batch's work would be the encoding of arrays for one INSERT ... SELECT FROM unnest. When they
+# were recorded is the transaction's time, which PostgreSQL fills in: a tenth of the client's work for a bill was to encode it.
 
 _BILL_COLUMNS = (
     "bill_id",
-    "recorded_at",
     "merchant",
     "bill_ref",
     "terminal",
@@ -48,7 +48,7 @@ _BILL_COLUMNS = (
     "source",
     "event_id",
 )
-_DECISION_COLUMNS = ("bill_id", "n", "status", "decided_at", "recorded_at", "sequence", "decision")
+_DECISION_COLUMNS = ("bill_id", "n", "status", "decided_at", "sequence", "decision")
 _ACCRUAL_COLUMNS = ("bill_id", "wallet_id", "kind", "accrual_id", "points")
 
 
@@ -56,7 +56,6 @@ def bill_row(
     bill_id: UUID,
     bill: RecordBill,
     *,
-    recorded_at: datetime,
     recorded_event_id: UUID,
     entry: tuple[str | None, str | None, str | None],
 ) -> Row:
@@ -64,7 +63,6 @@ def bill_row(
     kind, identity = bill.identity if bill.identity is not None else (None, None)
     return (
         bill_id,
-        recorded_at,
         bill.merchant,
         bill.bill_ref,
         bill.terminal,
@@ -82,12 +80,10 @@ def bill_row(
     )
 
 
-def decision_row(
-    bill_id: UUID, decision: Decision, *, n: int, decided_at: datetime, recorded_at: datetime, sequence: int
-) -> Row:
+def decision_row(bill_id: UUID, decision: Decision, *, n: int, decided_at: datetime, sequence: int) -> Row:
     """A bill's decision number `n` as it is written; `sequence` is that of the last event that it said."""
     text = encode_decision(decision).decode()
-    return bill_id, n, decision.status, decided_at, recorded_at, sequence, text
+    return bill_id, n, decision.status, decided_at, sequence, text
 
 
 async def write_bills(db: Connection, rows: Sequence[Row]) -> None:

@@ -31,18 +31,17 @@ class FirstAnswer(NamedTuple):
 
 
 _POS_COLUMNS = ("source", "event_id", "content_hash")
-_KEY_COLUMNS = ("merchant", "bill_ref", "content_hash", "bill_id", "recorded_at")
+_KEY_COLUMNS = ("merchant", "bill_ref", "content_hash", "bill_id")
 
 
 async def claim_all(
     db: Connection,
     offers: Sequence[tuple[str, str, bytes]],
     bills: Iterable[tuple[UUID, RecordBill]],
-    at: datetime,
 ) -> bool:
     """Takes every (source, id) and every reference by COPY, at half the price of asking for each; or none of them, where
     one was used before or stands here twice: then each has to be asked for by itself."""
-    keys = [(bill.merchant, bill.bill_ref, bill.content_hash, bill_id, at) for bill_id, bill in bills]
+    keys = [(bill.merchant, bill.bill_ref, bill.content_hash, bill_id) for bill_id, bill in bills]
     try:
         async with db.transaction():
             # Sorted, as every claim is: code points and the collation "C" have the same order.
@@ -69,9 +68,7 @@ async def pos_contents(db: Connection, pairs: Collection[tuple[str, str]]) -> di
     return {(row[0], row[1]): row[2] for row in rows}
 
 
-async def claim_bill_keys(
-    db: Connection, bills: Sequence[tuple[UUID, RecordBill]], at: datetime
-) -> set[UUID]:
+async def claim_bill_keys(db: Connection, bills: Sequence[tuple[UUID, RecordBill]]) -> set[UUID]:
     """Those bills whose reference was not used before, and is from now on. Each reference only once."""
     rows = await queries.claim_bill_keys(
         db,
@@ -79,7 +76,6 @@ async def claim_bill_keys(
         bill_refs=[bill.bill_ref for _, bill in bills],
         content_hashes=[bill.content_hash for _, bill in bills],
         bill_ids=[bill_id for bill_id, _ in bills],
-        recorded_at=at,
     )
     return {row[0] for row in rows}
 

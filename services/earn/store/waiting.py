@@ -41,9 +41,8 @@ async def begin_waiting(
     rows: Sequence[tuple[UUID, str, str, str]],
     *,
     taken_at: datetime,
-    recorded_at: datetime,
 ) -> None:
-    """(bill, kind, key, request id) of bills that wait from now on."""
+    """(bill, kind, key, request id) of bills that wait from now on, recorded in this transaction."""
     bill_ids, kinds, keys, request_ids = zip(*rows, strict=True)
     await queries.begin_waiting(
         db,
@@ -52,7 +51,6 @@ async def begin_waiting(
         keys=keys,
         request_ids=request_ids,
         taken_at=taken_at,
-        recorded_at=recorded_at,
     )
 
 

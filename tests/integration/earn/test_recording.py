@@ -184,20 +184,19 @@ async def test_two_processes_that_are_offered_the_same_bills_take_each_once(
 ) -> None:
     bills = [(uuid7(), read_bill(msgspec.json.encode(bill()), b"k")) for _ in range(20)]
     offers = [("/pos/race", one.bill_ref, one.content_hash) for _, one in bills]
-    now = datetime.now(UTC)
     first, second = [await connect_as(settings, shop.runtime.tenant, "earn") for _ in range(2)]
     taking = first.transaction()
     await taking.start()
-    assert await nets.claim_all(first, offers[10:], bills[10:], now)
+    assert await nets.claim_all(first, offers[10:], bills[10:])
     others = [(uuid7(), one) for _, one in reversed(bills)]
     async with second.transaction():
-        waiting = asyncio.create_task(nets.claim_all(second, offers[::-1], others, now))
+        waiting = asyncio.create_task(nets.claim_all(second, offers[::-1], others))
         await asyncio.sleep(0.2)
         assert not waiting.done()
         await taking.commit()
         assert not await waiting
         fresh = await nets.claim_pos_events(second, offers)
-        taken = await nets.claim_bill_keys(second, bills, now)
+        taken = await nets.claim_bill_keys(second, bills)
     assert fresh == {(source, event_id) for source, event_id, _ in offers[:10]}
     assert taken == {bill_id for bill_id, _ in bills[:10]}
     await asyncio.gather(first.close(), second.close())
