@@ -101,14 +101,23 @@ class TenantRuntime:
             metrics=metrics,
         )
         self.lane = Lane(
-            Writer(pool, tenant, clock, redis, self.keys, self.sealer, self.cache, blueprint.buried),
+            Writer(
+                pool,
+                tenant,
+                clock,
+                redis,
+                self.keys,
+                self.sealer,
+                self.cache,
+                blueprint.buried,
+                self.relay.wake,
+            ),
             handlers,
             metrics=metrics,
             tenant=tenant.code,
             batch_items=settings.batch_items,
             http_batch_items=settings.http_batch_items,
             poison_attempts=settings.poison_attempts,
-            committed=self.relay.wake,
         )
         name = consumer_name(blueprint.name)
         self.consumers = [self._consumer(stream, name, handlers) for stream in blueprint.hears]
@@ -142,7 +151,8 @@ class TenantRuntime:
             lane=self.lane,
             decode=decode_pos if pos else StreamDecoder(stream, self.code, handlers),
             start_at=start_at,
-            count=self.settings.batch_items,
+            # Half of what a service hears is for others; a batch is full with what it handles.
+            count=self.settings.batch_items * (1 if pos else 2),
             lease_ms=self.settings.reclaim_idle_ms,
             metrics=self.metrics,
             tenant=self.code,

@@ -22,6 +22,7 @@ SETTINGS = {
     "appendonly": "yes",
     "appendfsync": "everysec",
     "save": "",
+    "auto-aof-rewrite-min-size": "512mb",  # what is trimmed is gone again in minutes: rewriting small files is work for nothing
     "maxmemory-policy": "noeviction",
 }
 

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import msgspec
+
 from shared.errors import Refusal
 
 if TYPE_CHECKING:
@@ -19,8 +21,7 @@ if TYPE_CHECKING:
 C_co = TypeVar("C_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class FromStream:
+class FromStream(msgspec.Struct, frozen=True, gc=False):
     """An entry of one of our own streams; `n` is its dense id, the key of the inbox."""
 
     stream: str
@@ -32,16 +33,14 @@ class FromStream:
         return f"{self.n}-0"
 
 
-@dataclass(frozen=True, slots=True)
-class FromPos:
+class FromPos(msgspec.Struct, frozen=True, gc=False):
     """An entry of the tills' stream. It has no dense id: its service keeps the key (source, event id) itself."""
 
     entry_id: str
     deliveries: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class FromHttp:
+class FromHttp(msgspec.Struct, frozen=True, gc=False):
     """An HTTP call under its idempotency key; the request hash tells a repeat from a reuse."""
 
     principal: str
@@ -50,16 +49,14 @@ class FromHttp:
     request_hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class FromDeadLetter:
+class FromDeadLetter(msgspec.Struct, frozen=True):
     """A dead letter that an operator asked to try again; `of` is where it came from first."""
 
     dead_letter_id: str
     of: FromStream | FromPos
 
 
-@dataclass(frozen=True, slots=True)
-class FromJob:
+class FromJob(msgspec.Struct, frozen=True, gc=False):
     """A job of the service itself (a sweep, a settlement): it recognises its own work, nothing is deduplicated."""
 
     name: str
@@ -68,8 +65,7 @@ class FromJob:
 Origin = FromStream | FromPos | FromHttp | FromDeadLetter | FromJob
 
 
-@dataclass(slots=True, eq=False)
-class Item(Generic[C_co]):
+class Item(msgspec.Struct, Generic[C_co], eq=False):
     """A command on its way. `actor` is who asked, for the audit; `payload` the bytes as they came, for a dead letter."""
 
     command: C_co

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -38,16 +37,14 @@ _BEGINS = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PosEntry:
+class PosEntry(msgspec.Struct, frozen=True, gc=False):
     """What a till offered, as it came; `event` is None where the entry has no such field."""
 
     entry_id: str
     event: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(msgspec.Struct, frozen=True, gc=False):
     """An entry of a service stream that is no event of ours."""
 
     code: str

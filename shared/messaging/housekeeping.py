@@ -204,10 +204,14 @@ async def advance(db: Connection, stream: str) -> int:
     Counting and moving are two statements on purpose. In one, with the row locked in a WITH, two processes made PostgreSQL
     18.6 check an UPDATE again over a plan that it could not evaluate: a segmentation fault, and every connection was lost.
     """
-    row = await queries.run_end(db, stream=stream)
-    if row is None:
+    rows = await queries.runs_above(db, stream=stream)
+    if not rows:
         return 0
-    applied, end = int(row["applied_through"]), int(row["run_end"])
+    applied = end = int(rows[0]["applied_through"])
+    for row in rows:
+        if row["first"] is None or row["first"] > end + 1:
+            break
+        end = max(end, row["last"])
     if end > applied:
         await queries.move_position(db, stream=stream, through=end)
     return end

@@ -30,6 +30,9 @@ QUEUE_LIMIT = 20_000
 DRAIN_S = 15.0
 """A service that stops writes what it has taken for so long; Kubernetes' grace is longer than this and the relay's turn."""
 
+LINGER_S = 0.05
+"""Entries that nobody handles wait so long for company: alone they are a transaction that decides nothing."""
+
 HTTP_PATIENCE_S = 10.0
 """An HTTP call that could not be written for so long is answered 503 (or 409 if its key is in use): its caller asks again."""
 
@@ -45,12 +48,14 @@ class Group:
         self._left = size
         self._error: BaseException | None = None
 
-    def settle(self, position: int, outcome: Outcome | None, error: BaseException | None) -> None:
-        """One of them is done. The first error is the group's, once all are done."""
-        if outcome is not None:
-            self.outcomes[position] = outcome
+    def settle(
+        self, places: Sequence[int], outcomes: Sequence[Outcome], error: BaseException | None = None
+    ) -> None:
+        """Some of them are done. The first error is the group's, once all are done."""
+        for place, outcome in zip(places, outcomes, strict=False):
+            self.outcomes[place] = outcome
         self._error = self._error or error
-        self._left -= 1
+        self._left -= len(places)
         if self._left == 0 and not self.future.done():
             if self._error is None:
                 self.future.set_result(self.outcomes)
@@ -59,35 +64,81 @@ class Group:
 
 
 class Waiting:
-    """An item in the queue, its handler, and whom to tell."""
+    """Items of one submission that wait in the queue for the same handler, and whom to tell. `places` are theirs in the group.
 
-    __slots__ = ("_group", "_position", "by_http", "deliveries", "done", "handler", "item", "since")
+    Items that nobody handles stay among their neighbours: a batch's entries are to be few runs in the inbox. `deliveries` is
+    above one only for an item that is alone in it.
+    """
+
+    __slots__ = ("_group", "_places", "by_http", "deliveries", "done", "handler", "items", "since")
 
     def __init__(
-        self, item: Item[Any], handler: Handler | None, group: Group, position: int, since: float
+        self,
+        items: list[Item[Any]],
+        handler: Handler | None,
+        group: Group,
+        places: list[int],
+        since: float,
+        *,
+        by_http: bool = False,
+        deliveries: int = 1,
     ) -> None:
-        self.item, self.handler, self.since = item, handler, since
-        self._group, self._position = group, position
-        self.by_http = type(item.origin) is FromHttp
-        self.deliveries: int = getattr(item.origin, "deliveries", 1)
+        self.items, self.handler, self.since = items, handler, since
+        self._group, self._places = group, places
+        self.by_http = by_http
+        self.deliveries = deliveries
         self.done = False
+
+    @property
+    def item(self) -> Item[Any]:
+        """The only one."""
+        [item] = self.items
+        return item
 
     @property
     def abandoned(self) -> bool:
         """Nobody waits any more."""
         return self.done or self._group.future.done()
 
-    def answer(self, outcome: Outcome) -> None:
-        """Its outcome."""
+    def add(self, item: Item[Any], place: int) -> None:
+        """One more, while it is being submitted."""
+        self.items.append(item)
+        self._places.append(place)
+
+    def split(self, work: int) -> tuple[Waiting, Waiting | None]:
+        """The first items, as many as hold so much work, and the others."""
+        for at, item in enumerate(self.items):
+            work -= item.command is not None
+            if work < 0:
+                return self._part(0, at), self._part(at, len(self.items))
+        return self, None
+
+    def singly(self) -> list[Waiting]:
+        """Each item by itself, to find the one that is to blame."""
+        return [self] if len(self.items) == 1 else [self._part(k, k + 1) for k in range(len(self.items))]
+
+    def _part(self, start: int, end: int) -> Waiting:
+        return Waiting(
+            self.items[start:end],
+            self.handler,
+            self._group,
+            self._places[start:end],
+            self.since,
+            by_http=self.by_http,
+            deliveries=self.deliveries,
+        )
+
+    def answer(self, outcomes: Sequence[Outcome]) -> None:
+        """Their outcomes."""
         if not self.done:
             self.done = True
-            self._group.settle(self._position, outcome, None)
+            self._group.settle(self._places, outcomes)
 
     def fail(self, error: BaseException) -> None:
-        """It has none."""
+        """They have none."""
         if not self.done:
             self.done = True
-            self._group.settle(self._position, None, error)
+            self._group.settle(self._places, (), error)
 
 
 _PENDING = Done()
@@ -106,7 +157,6 @@ class Lane:
         batch_items: int,
         http_batch_items: int,
         poison_attempts: int,
-        committed: Callable[[], None] = lambda: None,
     ) -> None:
         self._writer = writer
         self._handlers = handlers
@@ -115,9 +165,9 @@ class Lane:
         self._batch_items = batch_items
         self._http_batch_items = http_batch_items
         self._poison_attempts = poison_attempts
-        self._committed = committed
         self._queue: deque[Waiting] = deque()
         self._running: asyncio.Task[None] | None = None
+        self._lingering: asyncio.TimerHandle | None = None
         self._outside: set[asyncio.Task[None]] = set()
         self._closing = False
 
@@ -132,13 +182,49 @@ class Lane:
             return []
         loop = asyncio.get_running_loop()
         group = Group(len(items), loop.create_future())
-        now = time.monotonic()
-        handlers = self._handlers
-        for position, item in enumerate(items):
-            self._enqueue(Waiting(item, handlers.get(type(item.command)), group, position, now))
-        if self._queue and self._running is None:
-            self._running = loop.create_task(self._run())
+        urgent = False
+        for one in self._sorted(items, group, time.monotonic()):
+            urgent = urgent or one.handler is not None
+            self._enqueue(one)
+        if urgent or self._closing:
+            self._begin()
+        elif self._lingering is None:
+            self._lingering = loop.call_later(LINGER_S, self._begin)
         return await group.future
+
+    def _sorted(self, items: Sequence[Item[Any]], group: Group, since: float) -> list[Waiting]:
+        """The items by their handlers, in order; what may have killed its readers, and each HTTP call, by itself."""
+        handlers = self._handlers
+        waiting: list[Waiting] = []
+        by_handler: dict[Handler, Waiting] = {}
+        last: Waiting | None = None  # where what nobody handles joins in
+        for place, item in enumerate(items):
+            handler = None if item.command is None else handlers.get(type(item.command))
+            deliveries = getattr(item.origin, "deliveries", 1)
+            if deliveries >= ALONE_FROM or type(item.origin) is FromHttp:
+                by_http = type(item.origin) is FromHttp
+                one = Waiting([item], handler, group, [place], since, by_http=by_http, deliveries=deliveries)
+                waiting.append(one)
+                continue
+            known = last if handler is None else by_handler.get(handler)
+            if known is None and last is not None and last.handler is None:
+                known = last
+            if known is None:
+                known = Waiting([], handler, group, [], since)
+                waiting.append(known)
+            if handler is not None:
+                known.handler = handler
+                by_handler[handler] = known
+            known.add(item, place)
+            last = known
+        return waiting
+
+    def _begin(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+        if self._queue and self._running is None:
+            self._running = asyncio.get_running_loop().create_task(self._run())
 
     async def drain(self, *, within_s: float = DRAIN_S) -> None:
         """Takes nothing new, and returns when all that was taken is done.
@@ -146,13 +232,12 @@ class Lane:
         What can't be written in time is given up: its callers get the error, its entries stay pending for others.
         """
         self._closing = True
+        self._begin()
         try:
             async with asyncio.timeout(within_s):
                 await self._finish()
         except TimeoutError:
-            log.error(
-                "stopping without having written everything", tenant=self._tenant, items=len(self._queue)
-            )
+            log.error("stopping without having written everything", tenant=self._tenant, items=self.depth)
             for task in (*self._outside, *([self._running] if self._running else [])):
                 task.cancel()
             await self._finish()
@@ -164,7 +249,7 @@ class Lane:
     @property
     def depth(self) -> int:
         """How many items wait."""
-        return len(self._queue)
+        return sum(len(one.items) for one in self._queue)
 
     def _enqueue(self, one: Waiting) -> None:
         if self._closing or (one.by_http and len(self._queue) >= QUEUE_LIMIT):
@@ -200,8 +285,8 @@ class Lane:
         handler = next((one.handler for one in self._queue if one.handler is not None), None)
         batch: list[Waiting] = []
         later: list[Waiting] = []
-        http = 0
-        while self._queue and len(batch) < self._batch_items:
+        room, calls = self._batch_items, self._http_batch_items
+        while self._queue and room:
             one = self._queue.popleft()
             if one.handler is not None and one.handler is not handler:
                 later.append(one)
@@ -211,10 +296,14 @@ class Lane:
                     break
                 later.append(one)
                 break
-            elif one.by_http and http >= self._http_batch_items:
+            elif one.by_http and not calls:
                 later.append(one)
             else:
-                http += one.by_http
+                one, rest = one.split(room)
+                if rest is not None:
+                    later.append(rest)
+                room = 0 if rest is not None else room - sum(item.command is not None for item in one.items)
+                calls -= one.by_http
                 batch.append(one)
         self._queue.extendleft(reversed(later))
         return batch
@@ -226,12 +315,14 @@ class Lane:
             return
         pause = 0.02
         while batch:
+            items = [item for one in batch for item in one.items]
             started = time.perf_counter()
             try:
-                outcomes = await self._writer.write([one.item for one in batch], self._handler_of(batch))
+                outcomes = await self._writer.write(items, self._handler_of(batch))
             except Exception as error:
                 fault = classify(error)
                 self._metrics.retried(self._tenant, fault.value)
+                batch = [single for one in batch for single in one.singly()]
                 if fault is Fault.PARTITION:
                     await self._make_room()
                 elif fault in (Fault.ITEM, Fault.SLOW, Fault.LOCKED) and len(batch) > 1:
@@ -254,10 +345,12 @@ class Lane:
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(pause * 2, 2.0)
                 continue
-            self._metrics.wrote(self._tenant, len(batch), time.perf_counter() - started, outcomes)
-            for one, outcome in zip(batch, outcomes, strict=True):
-                one.answer(outcome)
-            self._committed()
+            self._metrics.wrote(self._tenant, len(items), time.perf_counter() - started, outcomes)
+            at = 0
+            for one in batch:
+                end = at + len(one.items)
+                one.answer(outcomes[at:end])
+                at = end
             return
 
     async def _try_alone(self, one: Waiting) -> None:
@@ -294,8 +387,7 @@ class Lane:
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(pause * 2, 2.0)
                 continue
-            one.answer(outcome)
-            self._committed()
+            one.answer([outcome])
             return
 
     async def _answer_alone(self, one: Waiting) -> None:
@@ -306,8 +398,7 @@ class Lane:
             log.error("call failed", error=repr(error)[:500], exc_info=error)
             one.fail(error)
             return
-        one.answer(outcome)
-        self._committed()
+        one.answer([outcome])
 
     async def _wait_outside(self, one: Waiting) -> None:
         """An item whose lock is held elsewhere waits for it apart, so that the lane goes on."""
@@ -331,8 +422,7 @@ class Lane:
                 if not self._impatient([one], error, fault):
                     return
                 continue
-            one.answer(outcome)
-            self._committed()
+            one.answer([outcome])
             return
 
     async def _make_room(self) -> None:

@@ -103,29 +103,15 @@ FROM dead_letters
 WHERE state IN ('open', 'retry')
 GROUP BY code;
 
--- name: run_end^
--- What is applied of a stream, and the end of the inbox's runs that follow each other from there on.
-WITH place AS (
-    SELECT applied_through
-    FROM positions
-    WHERE stream = :stream
-),
-run AS (
-    SELECT
-        lower(i.entries) AS first,
-        upper(i.entries) - 1 AS last,
-        coalesce(lag(upper(i.entries)) OVER (ORDER BY i.entries), place.applied_through + 1) AS expected
-    FROM inbox AS i, place
-    WHERE i.stream = :stream AND i.entries && int8range(place.applied_through + 1, NULL)
-),
-gap AS (
-    SELECT min(run.first) AS first
-    FROM run
-    WHERE run.first > run.expected
-)
-SELECT place.applied_through,
-    coalesce((SELECT max(run.last) FROM run, gap WHERE gap.first IS NULL OR run.first < gap.first), place.applied_through) AS run_end
-FROM place;
+-- name: runs_above
+-- What is applied of a stream, and beside it each of the inbox's runs that reach above, in order; a row without a run where none
+-- does.
+SELECT p.applied_through, lower(i.entries) AS first, upper(i.entries) - 1 AS last
+FROM positions AS p
+LEFT JOIN inbox AS i ON i.stream = :stream AND i.entries && int8range(p.applied_through + 1, NULL)
+WHERE p.stream = :stream
+ORDER BY i.entries
+LIMIT 20000;
 
 -- name: move_position!
 -- Moves applied_through forward, never back: what another process has moved further stays there.
@@ -145,9 +131,9 @@ SELECT ensure_partitions();
 -- The end of the contiguous run that was applied.
 SELECT applied_through FROM positions WHERE stream = :stream;
 
--- name: cut_outbox
--- Cuts what is visible now and was not at the last cut, and records the cut, in one statement and so in one snapshot.
--- Rows of a small cut come along; of a large one (payload NULL, a single row) they are read in pages by cut_page.
+-- name: cut_outbox^
+-- Cuts what is visible now and was not at the last cut, and records the cut, in one statement and so in one snapshot. No row:
+-- there is nothing new. `ids` are the event ids one after the other, 16 bytes each; NULL for a large cut.
 WITH last AS (
     SELECT no, base + n AS next, snapshot, hash
     FROM cuts
@@ -155,7 +141,7 @@ WITH last AS (
     LIMIT 1
 ),
 fresh AS MATERIALIZED (
-    SELECT o.id, o.event_id, o.payload
+    SELECT o.id, o.event_id
     FROM outbox AS o, last
     WHERE o.xid >= pg_snapshot_xmax(last.snapshot)
         OR o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(l.snapshot) FROM last AS l))
@@ -172,24 +158,28 @@ cut AS (
     ON CONFLICT (no) DO NOTHING
     RETURNING no, base, n, hash
 )
-SELECT cut.no, cut.base, cut.n, cut.hash, last.hash AS previous_hash, fresh.id, fresh.event_id, fresh.payload
-FROM cut
-CROSS JOIN last
-LEFT JOIN fresh ON cut.n <= 2000
-ORDER BY fresh.id;
+SELECT cut.no, cut.base, cut.n, cut.hash, last.hash AS previous_hash,
+    CASE WHEN cut.n <= 5000 THEN summed.ids END AS ids
+FROM cut, last, summed;
 
--- name: cut_page
--- Rows of a cut in their order, from after the row `after`: always the same answer.
-SELECT o.id, o.event_id, o.payload
-FROM cuts AS c
-JOIN outbox AS o
-    ON o.xid >= pg_snapshot_xmin(c.previous) AND o.xid < pg_snapshot_xmax(c.snapshot)
-WHERE c.no = :no
-    AND NOT pg_visible_in_snapshot(o.xid, c.previous)
-    AND pg_visible_in_snapshot(o.xid, c.snapshot)
-    AND o.id > :after
-ORDER BY o.id
-LIMIT 500;
+-- name: cut_page^
+-- The next rows of a cut in their order, from after the row `after`: always the same answer. NULLs after the last.
+SELECT
+    max(page.id) AS last,
+    string_agg(uuid_send(page.event_id), ''::bytea ORDER BY page.id) AS ids,
+    array_agg(page.payload ORDER BY page.id) AS payloads
+FROM (
+    SELECT o.id, o.event_id, o.payload
+    FROM cuts AS c
+    JOIN outbox AS o
+        ON o.xid >= pg_snapshot_xmin(c.previous) AND o.xid < pg_snapshot_xmax(c.snapshot)
+    WHERE c.no = :no
+        AND NOT pg_visible_in_snapshot(o.xid, c.previous)
+        AND pg_visible_in_snapshot(o.xid, c.snapshot)
+        AND o.id > :after
+    ORDER BY o.id
+    LIMIT 500
+) AS page;
 
 -- name: last_cut^
 -- The newest cut: dense ids up to base + n - 1 are planned.

@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, cast
+from uuid import UUID
 
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared.db import TRANSIENT, Pool
+from shared.db import TRANSIENT, Connection, Pool
 from shared.messaging.keys import Keys
 from shared.messaging.queries import queries
 from shared.messaging.scripts import HEAD, PUBLISH, RESET
@@ -26,10 +27,17 @@ from shared.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 CHUNK = 500
+ID_BYTES = 16
+MOST_TOLD = 5_000
+"""More events than this are not kept for the relay: while it can't cut, PostgreSQL keeps them anyway."""
 COMPARE_S = 5.0
 IDLE_MIN_S, IDLE_MAX_S = 0.02, 1.0
+FEW, BREATH_S = 64, 0.01
+"""After a turn that told so few, the next begins so much later: a trickle becomes a few cuts, and a lone event waits for none."""
 GENESIS = hashlib.sha256(b"pointbank").digest()
 
+Hasher = Any
+"""hashlib's objects have no public type."""
 LowestPosition = Callable[[], Awaitable[int | None]]
 
 
@@ -58,14 +66,23 @@ class Relay:
         self._read_head = redis.register_script(HEAD)
         self._reset = redis.register_script(RESET)
         self._woken = asyncio.Event()
+        self._told: dict[bytes, bytes] = {}
         self._compared_at = float("-inf")
         self._trouble: str | None = "not started"
         self._stopping = False
         self.turned_at = time.monotonic()
 
-    def wake(self) -> None:
-        """Something was committed in this process."""
+    def wake(self, told: Iterable[tuple[UUID, bytes]] = ()) -> None:
+        """These events (id, payload) were committed in this process: they need not be read back."""
+        if len(self._told) > MOST_TOLD:
+            self._told.clear()
+        self._told.update((event_id.bytes, payload) for event_id, payload in told)
         self._woken.set()
+
+    def _take(self, ids: bytes) -> list[bytes] | None:
+        """The payloads of these events, in order; None unless all of them were told by this process."""
+        taken = [self._told.pop(ids[k : k + ID_BYTES], None) for k in range(0, len(ids), ID_BYTES)]
+        return None if None in taken else cast(list[bytes], taken)
 
     def trouble(self, *, after_s: float) -> str | None:
         """What is wrong, or None: halted, failing, or silent for too long."""
@@ -77,7 +94,9 @@ class Relay:
     async def run(self) -> None:
         """Until it is stopped; then one last turn, so that what was committed here is also told."""
         pause = IDLE_MIN_S
-        while not self._stopping:
+        last = False
+        while not last:
+            last = self._stopping
             told = 0
             try:
                 told = await self.turn()
@@ -94,8 +113,9 @@ class Relay:
                     "relay turn failed", service=self._service, tenant=self._keys.tenant, error=self._trouble
                 )
                 pause = min(max(pause, 0.1) * 2, 2.0)
-            if not told:
-                await self._rest(pause)
+            if 0 < told < FEW and not self._stopping:
+                await asyncio.sleep(BREATH_S)
+            await self._rest(pause)
 
     async def stop(self) -> None:
         """Ends `run` after a last turn."""
@@ -113,40 +133,39 @@ class Relay:
 
     async def _cut_and_publish(self) -> int:
         async with self._pool.acquire() as db:
-            rows = await queries.cut_outbox(db)
-        if not rows:
+            cut = await queries.cut_outbox(db)
+        if cut is None:
             return 0
-        first = rows[0]
-        if first["payload"] is None:
-            # A large cut, after an outage: read it in pages.
-            await self._fill(first["base"])
-            return int(first["n"])
-        told = await self._append(first["base"], first["previous_hash"], [], rows)
-        self._metrics.published(self._keys.tenant, len(rows))
+        n, ids = int(cut["n"]), cut["ids"]
+        payloads = self._take(ids) if ids is not None else None
+        if payloads is None:
+            # Another process's, or after an outage: PostgreSQL has them.
+            told = await self._fill_cut(cut, cut["base"])
+        else:
+            before, hasher = cut["previous_hash"].hex(), hashlib.sha256(cut["previous_hash"])
+            told = await self._append(cut["base"], hasher, before, ids, payloads)
+        self._metrics.published(self._keys.tenant, n)
         if not told:
             # Another relay's cut is not published yet, or Redis is not what it was.
             await self.compare()
-        return len(rows)
+        return n
 
-    async def _append(self, first: int, before: bytes, taken: Sequence[bytes], rows: Sequence[Any]) -> bool:
-        """Publishes rows of one cut as `first`...; `taken` are the event ids of that cut before them. False: it differs."""
-        hasher = hashlib.sha256(before)
-        for event_id in taken:
-            hasher.update(event_id)
-        at = hasher.hexdigest() if taken else before.hex()
-        for k in range(0, len(rows), CHUNK):
-            chunk = rows[k : k + CHUNK]
-            for row in chunk:
-                hasher.update(row["event_id"].bytes)
+    async def _append(
+        self, first: int, hasher: Hasher, before: str, ids: bytes, payloads: Sequence[bytes]
+    ) -> bool:
+        """Publishes events of one cut as `first`... False: the stream differs. `hasher` has taken the cut's event ids before
+        them, `before` is the head hash there; afterwards it has taken `ids` too."""
+        for k in range(0, len(payloads), CHUNK):
+            hasher.update(ids[ID_BYTES * k : ID_BYTES * (k + CHUNK)])
             after = hasher.hexdigest()
-            answer = await self._publish(
-                keys=[self._stream, self._head],
-                args=[first + k, at, after, *[row["payload"] for row in chunk]],
-            )
-            if answer[0] != 1:
+            if not await self._publish_chunk(first + k, before, after, payloads[k : k + CHUNK]):
                 return False
-            at = after
+            before = after
         return True
+
+    async def _publish_chunk(self, first: int, before: str, after: str, payloads: Sequence[bytes]) -> bool:
+        answer = await self._publish(keys=[self._stream, self._head], args=[first, before, after, *payloads])
+        return bool(answer[0] == 1)
 
     # ------------------------------------------------------------ comparing and mending
 
@@ -197,13 +216,10 @@ class Relay:
                 return str(cut["hash"].hex())
             hasher, left, after = hashlib.sha256(cut["previous_hash"]), n - cut["base"] + 1, 0
             while left > 0:
-                page = await queries.cut_page(db, no=cut["no"], after=after)
-                if not page:
-                    return ""
-                for row in page[:left]:
-                    hasher.update(row["event_id"].bytes)
-                left -= len(page)
-                after = page[-1]["id"]
+                page = await self._page(db, cut, after)
+                hasher.update(page["ids"][: ID_BYTES * left])
+                left -= len(page["payloads"])
+                after = page["last"]
         return hasher.hexdigest()
 
     async def _rebuild(self, top: int, n: str, hash_: str, *, lowest: int, why: str) -> None:
@@ -241,23 +257,31 @@ class Relay:
             self._metrics.refilled(self._keys.tenant, filled)
 
     async def _fill_cut(self, cut: Any, start: int) -> bool:
-        taken: list[bytes] = []
+        """Publishes what of this cut is at `start` or after it. False: another relay was faster."""
+        hasher, before = hashlib.sha256(cut["previous_hash"]), cut["previous_hash"].hex()
         after, at = 0, int(cut["base"])
         while at < cut["base"] + cut["n"]:
             async with self._pool.acquire() as db:
-                page = await queries.cut_page(db, no=cut["no"], after=after)
-            if not page:
-                raise Halted(f"cut {cut['no']} lacks its rows: the outbox was changed")
-            skip = max(0, min(start - at, len(page)))
-            taken += [row["event_id"].bytes for row in page[:skip]]
-            todo = page[skip:]
-            if todo:
-                if not await self._append(at + skip, cut["previous_hash"], taken, todo):
+                page = await self._page(db, cut, after)
+            ids, payloads = page["ids"], page["payloads"]
+            skip = max(0, min(start - at, len(payloads)))
+            if skip:
+                hasher.update(ids[: ID_BYTES * skip])
+                before = hasher.hexdigest()
+            if skip < len(payloads):
+                if not await self._append(at + skip, hasher, before, ids[ID_BYTES * skip :], payloads[skip:]):
                     return False
-                taken += [row["event_id"].bytes for row in todo]
-            at += len(page)
-            after = page[-1]["id"]
+                before = hasher.hexdigest()
+            at += len(payloads)
+            after = page["last"]
         return True
+
+    @staticmethod
+    async def _page(db: Connection, cut: Any, after: int) -> Any:
+        page = await queries.cut_page(db, no=cut["no"], after=after)
+        if page["payloads"] is None:
+            raise Halted(f"cut {cut['no']} lacks its rows: the outbox was changed")
+        return page
 
     # ------------------------------------------------------------ waiting
 

@@ -6,7 +6,7 @@ here retries: that is the lane's.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -53,7 +53,8 @@ Buried = Callable[[Tx, Item[Any], str, str, Sequence[FieldError]], Awaitable[Non
 
 @dataclass(slots=True)
 class Writer:
-    """Writes batches for one tenant and service. `buried` may add facts to the transaction of a dead letter."""
+    """Writes batches for one tenant and service. `buried` may add facts to the transaction of a dead letter; `told` gets
+    the events (id, payload) of each commit."""
 
     pool: Pool
     tenant: Tenant
@@ -63,6 +64,7 @@ class Writer:
     sealer: Sealer
     cache: dict[Any, Any]
     buried: Buried | None = None
+    told: Callable[[Iterable[tuple[UUID, bytes]]], None] = lambda _: None
 
     async def write(self, items: Sequence[Item[Any]], handler: Handler | None) -> list[Outcome]:
         """The outcome of each item, in order, after the commit; raises when nothing was committed (or it is not known)."""
@@ -79,6 +81,8 @@ class Writer:
                 outcomes = await self._decide(tx, items, handler)
                 await self._flush(tx, items, outcomes)
                 await tx.run_before_commit()
+            if tx.told_ids:
+                self.told(zip(tx.told_ids, tx.told_payloads, strict=True))
             await tx.run_after_commit()
         return outcomes
 
@@ -100,6 +104,8 @@ class Writer:
                         await self.buried(tx, item, code, detail, ())
                     await self._flush(tx, [item], [outcome])
                     await tx.run_before_commit()
+            if tx.told_ids:
+                self.told(zip(tx.told_ids, tx.told_payloads, strict=True))
             await tx.run_after_commit()
 
     async def count_try(self, item: Item[Any]) -> int:
@@ -128,20 +134,17 @@ class Writer:
     # ------------------------------------------------------------ inside the transaction
 
     async def _decide(self, tx: Tx, items: Sequence[Item[Any]], handler: Handler | None) -> list[Outcome]:
-        recalled = await self._recall(tx, items)
-        fresh = [k for k, known in enumerate(recalled) if known is None]
-        heard = [k for k in fresh if handler is not None and _has_handler(items[k])]
-        outcomes: list[Outcome | None] = list(recalled)
-        if heard and handler is not None:
-            decided = await handler(tx, [items[k] for k in heard])
-            if len(decided) != len(heard):
-                raise AssertionError(f"{handler} gave {len(decided)} outcomes for {len(heard)} items")
-            for k, outcome in zip(heard, decided, strict=True):
-                outcomes[k] = outcome
+        outcomes = await self._recall(tx, items)
+        if handler is not None:
+            heard = [k for k, known in enumerate(outcomes) if known is None and items[k].command is not None]
+            if heard:
+                decided = await handler(tx, [items[k] for k in heard])
+                for k, outcome in zip(heard, decided, strict=True):
+                    outcomes[k] = outcome
         # A repeat inside the batch gets the answer that the first one just got.
-        for k, item in enumerate(items):
-            if isinstance(outcomes[k], _SameAs):
-                outcomes[k] = _again(outcomes[outcomes[k].position], item)  # type: ignore[union-attr]
+        for k, found in enumerate(outcomes):
+            if type(found) is _SameAs:
+                outcomes[k] = _again(outcomes[found.position], items[k])
         return [outcome if outcome is not None else _REPEATED for outcome in outcomes]
 
     async def _recall(self, tx: Tx, items: Sequence[Item[Any]]) -> list[Outcome | None]:
@@ -151,19 +154,17 @@ class Writer:
         calls: dict[tuple[str, str, str], int] = {}
         retries: dict[str, int] = {}
         for k, item in enumerate(items):
-            match item.origin:
-                case FromStream(stream, n):
-                    if entries.setdefault((stream, n), k) != k:
-                        known[k] = _REPEATED
-                case FromHttp(principal, route, key, request_hash):
-                    first = calls.setdefault((principal, route, key), k)
-                    if first != k:
-                        same = items[first].origin.request_hash == request_hash  # type: ignore[union-attr]
-                        known[k] = _SameAs(first) if same else Refused(_reused())
-                case FromDeadLetter(dead_letter_id):
-                    retries[dead_letter_id] = k
-                case FromPos() | FromJob():
-                    pass
+            origin = item.origin
+            if isinstance(origin, FromStream):
+                if entries.setdefault((origin.stream, origin.n), k) != k:
+                    known[k] = _REPEATED
+            elif isinstance(origin, FromHttp):
+                first = calls.setdefault((origin.principal, origin.route, origin.key), k)
+                if first != k:
+                    same = items[first].origin.request_hash == origin.request_hash  # type: ignore[union-attr]
+                    known[k] = _SameAs(first) if same else Refused(_reused())
+            elif isinstance(origin, FromDeadLetter):
+                retries[origin.dead_letter_id] = k
         if entries:
             for entry in await hear(tx.db, entries):
                 known[entries[entry]] = _REPEATED
@@ -332,10 +333,6 @@ def _reused() -> Any:
         "idempotency_key_reused",
         "This Idempotency-Key was used with another request. Use a new key for a new request.",
     )
-
-
-def _has_handler(item: Item[Any]) -> bool:
-    return item.command is not None
 
 
 def _storable(item: Item[Any], refused: Refused) -> bytes:

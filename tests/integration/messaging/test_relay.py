@@ -139,9 +139,9 @@ async def test_a_relay_killed_between_cut_and_publish_is_completed_by_another(
     )
     from shared.messaging.queries import queries
 
-    rows = await queries.cut_outbox(db)  # and no more: as if killed here
+    cut = await queries.cut_outbox(db)  # and no more: as if killed here
     await db.close()
-    assert rows[0]["n"] == 3000
+    assert cut["n"] == 3000
     async with running(settings, tenant, "earn", {Say: say}) as service:
         assert await until_published(service, 3000) == list(range(1, 3001))
 
