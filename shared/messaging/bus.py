@@ -49,6 +49,26 @@ def redis_client(url: str, *, connections: int = 64) -> Redis:
     )
 
 
+def _entries(answer: Any, **_: Any) -> list[Any]:
+    """XREADGROUP's answer (RESP3) as FastStream takes it: [[stream, [(id, {field: value}), ...]]]. Ours have one field; redis-py's
+    own parser makes each a dict through four calls."""
+    return [
+        [
+            stream,
+            [
+                (
+                    entry_id,
+                    {fields[0]: fields[1]}
+                    if len(fields) == 2
+                    else dict(zip(*[iter(fields)] * 2, strict=True)),
+                )
+                for entry_id, fields in found
+            ],
+        ]
+        for stream, found in (answer or {}).items()
+    ]
+
+
 class StreamsRedis(Redis):
     """A client whose XREADGROUP never raises what a later read can survive: it cools down and gives nothing."""
 
@@ -104,6 +124,7 @@ class _State(RedisConnectionState):
 
     async def connect(self) -> Redis:
         client: Any = StreamsRedis.from_pool(ConnectionPool(**self._options))
+        client.set_response_callback("XREADGROUP", _entries)
         client.start_at, client.read_at, client.failures = {}, {}, {}
         self._client = client
         self._connected = True

@@ -8,7 +8,7 @@ correctness, the inbox does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -26,6 +26,7 @@ Decode = Callable[[str, dict[bytes, bytes], int], Item[Any]]
 """Entry id, fields, deliveries -> the item; never raises: what can't be read becomes an item that is refused."""
 
 CLAIM = 100
+_FIRST: Mapping[bytes, int] = {}
 
 
 class Consumer:
@@ -64,7 +65,7 @@ class Consumer:
             consumer=self.name,
             count=self._count,
             start_at=self._start_at,
-            on_entries=self._hear,
+            on_entries=self.handle,
         )
 
     async def stop(self) -> None:
@@ -94,7 +95,7 @@ class Consumer:
             return False
         claimed = await redis.xclaim(self.stream, self.group, self.name, min_idle_time=0, message_ids=ids)
         before = self.entries
-        await self.handle([(entry_id, fields, left[entry_id]) for entry_id, fields in claimed if fields])
+        await self.handle([(entry_id, fields) for entry_id, fields in claimed if fields], left)
         return self.entries > before
 
     def trouble(self, *, after_s: float) -> str | None:
@@ -106,16 +107,19 @@ class Consumer:
             return f"{self.label}: not read for {silence:.0f} s"
         return None
 
-    async def _hear(self, entries: list[Entry]) -> None:
-        await self.handle([(entry_id, fields, 1) for entry_id, fields in entries])
+    async def handle(self, entries: Sequence[Entry], deliveries: Mapping[bytes, int] = _FIRST) -> None:
+        """Writes entries and acknowledges them; those that could not be written stay pending and come again.
 
-    async def handle(self, entries: Sequence[tuple[bytes, dict[bytes, bytes], int]]) -> None:
-        """Writes entries and acknowledges them; those that could not be written stay pending and come again."""
+        `deliveries` says how often an entry has been delivered, where that is not the first time.
+        """
         assert self._redis is not None
-        ids = [entry_id for entry_id, _, _ in entries]
+        ids = [entry_id for entry_id, _ in entries]
         self._holding.update(ids)
         try:
-            items = [self.decode(entry_id.decode(), fields, n) for entry_id, fields, n in entries]
+            decode = self.decode
+            items = [
+                decode(entry_id.decode(), fields, deliveries.get(entry_id, 1)) for entry_id, fields in entries
+            ]
             outcomes = await self._lane.submit_many(items)
             unwanted = [
                 entry_id
@@ -167,10 +171,10 @@ class Consumer:
         if gone:
             # Claimed by another in between, or deleted from the stream: Redis drops the latter from the list on XCLAIM.
             log.info("entries were not there to claim", stream=self.stream, entries=len(gone))
-        work = [(entry_id, fields, deliveries[entry_id]) for entry_id, fields in claimed if fields]
+        work = [(entry_id, fields) for entry_id, fields in claimed if fields]
         if work:
             self._metrics.reclaimed(self._tenant, len(work))
-            await self.handle(work)
+            await self.handle(work, deliveries)
         return len(work)
 
     async def _alive(self, redis: Any) -> set[str] | None:

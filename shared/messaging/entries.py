@@ -79,9 +79,9 @@ class StreamDecoder:
             if begins is None:
                 type_ = decode_envelope(payload).type.encode()
             else:
-                source, type_, tenant, request_id = begins.groups()
-                if type_ not in self._decoders and tenant == self._tenant_bytes:
-                    return Item(None, origin, request_id.decode(), source.decode())
+                type_ = begins[2]
+                if type_ not in self._decoders and begins[3] == self._tenant_bytes:
+                    return Item(None, origin, begins[4].decode(), begins[1].decode())
             decode = self._decoders.get(type_)
             event = decode_envelope(payload) if decode is None else decode(payload)
         except UnicodeDecodeError as error:
