@@ -57,7 +57,8 @@ PINNED_PLANS = {
     "plan_cache_mode": "force_generic_plan",
 }
 """Every query of a service finds its rows by key. A plan that was cached while a tenant's tables were empty would read them
-whole, and be kept while they grow (docs/decisions/0003): so the planner is told to use the keys from the start."""
+whole, and be kept while they grow (docs/decisions/0003): so the planner is told to use the keys from the start.
+And it plans once, not anew for each batch of arrays (docs/decisions/0008)."""
 
 
 def role_of(tenant: str, service: str) -> str:
