@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
@@ -102,10 +101,10 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
 
 def _count(tx: Tx, wallets: Iterable[Wallet]) -> None:
     metrics: Metrics = tx.cache[Metrics]
-    points: Counter[str] = Counter()
+    points: dict[str, int] = {}
     for wallet in wallets:
         for line in wallet.lines:
-            points[line.kind] += line.points
+            points[line.kind] = points.get(line.kind, 0) + line.points
     for kind, moved in points.items():
         metrics.posted(tx.tenant.code, kind, moved)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import repeat
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -145,11 +146,7 @@ async def meet(
             continue
         wallet = wallets[wallet_id] = Wallet(*rest[8:])
         if lot_ids:
-            accruals, sources, earned, *numbers = rest[:8]
-            wallet.lots = [
-                Lot(lot_id, wallet_id, *columns_of_it)
-                for lot_id, *columns_of_it in zip(lot_ids, accruals, sources, earned, *numbers, strict=True)
-            ]
+            wallet.lots = list(map(Lot, lot_ids, repeat(wallet_id), *rest[:8]))
             if lots_open > len(lot_ids):
                 truncated.add(wallet_id)
     return [parties[k] for k in range(1, len(asked) + 1)], wallets, truncated
