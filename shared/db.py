@@ -42,15 +42,23 @@ def _encode_arrays_quickly() -> None:
     protocol: Any = asyncpg.protocol.protocol
     if hasattr(protocol, "IterableABC") and hasattr(protocol, "SizedABC"):
         protocol.IterableABC = protocol.SizedABC = (list, tuple)
+        protocol.MappingABC = dict  # asked of each array, to refuse it
 
 
 async def _keep(_: asyncpg.Connection[asyncpg.Record]) -> None:
     """Our code leaves nothing behind in a session (no advisory locks, no LISTEN): the usual reset is a wasted round trip."""
 
 
-PINNED_PLANS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
+PINNED_PLANS = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
 """Every query of a service finds its rows by key. A plan that was cached while a tenant's tables were empty would read them
-whole, and be kept while they grow (docs/decisions/0003): so the planner is told to use the keys from the start."""
+whole, and be kept while they grow (docs/decisions/0003): so the planner is told to use the keys from the start.
+And it plans once, not anew for each batch of arrays (docs/decisions/0008)."""
 
 
 def role_of(tenant: str, service: str) -> str:

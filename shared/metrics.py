@@ -1,8 +1,9 @@
 """What a service counts, under the names of the contract; each app has a registry of its own."""
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
@@ -63,14 +64,16 @@ class Metrics:
         self._violations = gauge(
             "invariant_violations", "Writes that a guard refused since the start, by invariant", "invariant"
         )
+        # Every call and batch asks for the same few: the library's own look-up takes a lock and makes every label a text.
+        self._child: Callable[..., Any] = cache(lambda metric, *labels: metric.labels(service, *labels))
         self._by_stream: dict[tuple[str, str], tuple[int, int]] = {}
 
     def wrote(self, tenant: str, items: int, seconds: float, outcomes: "Iterable[Outcome]") -> None:
         """A batch was committed after so many seconds."""
-        self._batch_items.labels(self.service, tenant).observe(items)
-        self._batch_seconds.labels(self.service, tenant).observe(seconds)
+        self._child(self._batch_items, tenant).observe(items)
+        self._child(self._batch_seconds, tenant).observe(seconds)
         for outcome, count in Tally(map(_name_of, outcomes)).items():
-            self._items.labels(self.service, tenant, outcome).inc(count)
+            self._child(self._items, tenant, outcome).inc(count)
 
     def retried(self, tenant: str, reason: str) -> None:
         """A batch failed and is tried again."""
@@ -110,7 +113,7 @@ class Metrics:
 
     def posted(self, tenant: str, kind: str, points: int) -> None:
         """Points of one kind of posting were committed."""
-        self._ledger_points.labels(self.service, tenant, kind).inc(points)
+        self._child(self._ledger_points, tenant, kind).inc(points)
 
     def message(self, tenant: str, channel: str, outcome: str, count: int = 1) -> None:
         """Messages were sent, or failed."""
@@ -118,7 +121,7 @@ class Metrics:
 
     def http(self, tenant: str, route: str, status: int, seconds: float) -> None:
         """A call was answered. `route` is the template, never the path; `tenant` is empty before it is verified."""
-        self._http_seconds.labels(self.service, tenant, route, str(status)).observe(seconds)
+        self._child(self._http_seconds, tenant, route, status).observe(seconds)
 
     def pool_in_use(self, tenant: str, connections: int) -> None:
         """Connections that are out of the pool now."""

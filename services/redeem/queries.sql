@@ -86,7 +86,7 @@ FROM (
 ) AS w;
 
 -- name: meet
--- Who takes part in redemptions, with their wallets, locked, and open lots: see the function in migrations/0001_redeem.sql.
+-- Who takes part in redemptions, with their wallets, locked, and open lots: see the function in migrations/0002_one_statement.sql.
 -- The columns from wallet_id on are those of domain.ledger.Wallet, in its order.
 SELECT
     m.k,
@@ -124,6 +124,7 @@ SELECT
     m.head,
     m.last_posted_at
 FROM meet(
+    :principals::text[], :routes::text[], :keys::text[], :request_hashes::bytea[],
     :programmes::text[], :member_ids::uuid[], :identity_kinds::text[], :identity_hashes::bytea[], :merchants::text[],
     :terminals::text[], :credited::uuid[], :most_lots::int
 ) AS m;
@@ -155,153 +156,33 @@ CROSS JOIN LATERAL (
 ) AS s
 WHERE s.expires_at <= :now::timestamptz OR coalesce(s.before, 0) < a.needed;
 
--- name: post^
--- Writes what was decided: wallets as they are now, new lots, what is left of lots, lines, permanent keys, redemptions.
--- Gives how many wallets and lots it found as they were read; the guard on seq is what makes the numbering gapless.
-WITH counted AS (
-    UPDATE wallets AS w
-    SET
-        issued = t.issued,
-        held = t.held,
-        available = t.available,
-        reserved = t.reserved,
-        redeemed = t.redeemed,
-        expired = t.expired,
-        reversed = t.reversed,
-        transferred = t.transferred,
-        adjusted = t.adjusted,
-        debt = t.debt,
-        seq = w.seq + t.lines,
-        event_sequence = t.event_sequence,
-        head = t.head,
-        last_posted_at = t.last_posted_at
-    FROM unnest(
+-- name: post_and_flush!
+-- Writes what was decided (see the function post in migrations/0002_one_statement.sql), and what is told of it.
+SELECT
+    post(
         :wallet_ids::uuid[], :issued::bigint[], :held::bigint[], :available::bigint[], :reserved::bigint[],
         :redeemed::bigint[], :expired::bigint[], :reversed::bigint[], :transferred::bigint[], :adjusted::bigint[],
         :debt::bigint[], :seqs::bigint[], :lines::bigint[], :event_sequences::bigint[], :heads::bytea[],
-        :last_posted_ats::timestamptz[]
-    ) AS t (
-        wallet_id, issued, held, available, reserved, redeemed, expired, reversed, transferred, adjusted, debt,
-        seq, lines, event_sequence, head, last_posted_at
-    )
-    WHERE w.wallet_id = t.wallet_id AND w.seq = t.seq - t.lines
-    RETURNING 1
-),
-
-taken AS (
-    UPDATE lots AS l
-    SET
-        remaining = t.remaining,
-        held = t.held,
-        reserved = t.reserved
-    FROM unnest(:taken_lots::uuid[], :taken_remaining::bigint[], :taken_held::bigint[], :taken_reserved::bigint[])
-        AS t (lot_id, remaining, held, reserved)
-    WHERE l.lot_id = t.lot_id
-    RETURNING 1
-),
-
-opened AS (
-    INSERT INTO lots (
-        lot_id, wallet_id, accrual_id, source_id, earned_at, expires_at, points, remaining, held, reserved
-    )
-    SELECT
-        t.lot_id,
-        t.wallet_id,
-        t.accrual_id,
-        t.source_id,
-        t.earned_at,
-        t.expires_at,
-        t.points,
-        t.remaining,
-        t.held,
-        t.reserved
-    FROM unnest(
-        :lot_ids::uuid[], :lot_wallets::uuid[], :lot_accruals::uuid[], :lot_sources::uuid[],
-        :lot_earned_ats::timestamptz[], :lot_expires_ats::timestamptz[], :lot_points::bigint[],
-        :lot_remaining::bigint[], :lot_held::bigint[], :lot_reserved::bigint[]
-    ) AS t (lot_id, wallet_id, accrual_id, source_id, earned_at, expires_at, points, remaining, held, reserved)
-),
-
-keyed AS (
-    INSERT INTO postings (posting_id, wallet_id, points, kind)
-    SELECT
-        t.posting_id,
-        t.wallet_id,
-        t.points,
-        t.kind::posting_kind
-    FROM unnest(:new_postings::uuid[], :new_posting_wallets::uuid[], :new_posting_points::bigint[], :new_posting_kinds::text[])
-        AS t (posting_id, wallet_id, points, kind)
-),
-
-redeemed AS (
-    INSERT INTO redemptions (
-        redemption_id, posting_id, wallet_id, programme, programme_version, status, points, money_minor, merchant,
-        terminal, cashier, channel, bill_ref, effective_at
-    )
-    SELECT
-        t.redemption_id,
-        t.posting_id,
-        t.wallet_id,
-        t.programme,
-        t.programme_version,
-        'captured',
-        t.points,
-        t.money_minor,
-        t.merchant,
-        t.terminal,
-        t.cashier,
-        t.channel,
-        t.bill_ref,
-        t.effective_at
-    FROM unnest(
+        :last_posted_ats::timestamptz[], :taken_lots::uuid[], :taken_remaining::bigint[], :taken_held::bigint[],
+        :taken_reserved::bigint[], :lot_ids::uuid[], :lot_wallets::uuid[], :lot_accruals::uuid[],
+        :lot_sources::uuid[], :lot_earned_ats::timestamptz[], :lot_expires_ats::timestamptz[], :lot_points::bigint[],
+        :lot_remaining::bigint[], :lot_held::bigint[], :lot_reserved::bigint[], :new_postings::uuid[],
+        :new_posting_wallets::uuid[], :new_posting_points::bigint[], :new_posting_kinds::text[],
         :redemption_ids::uuid[], :redemption_postings::uuid[], :redemption_wallets::uuid[],
         :redemption_programmes::text[], :redemption_versions::integer[], :redemption_points::bigint[],
         :redemption_money::bigint[], :redemption_merchants::text[], :redemption_terminals::text[],
         :redemption_cashiers::text[], :redemption_channels::text[], :redemption_bills::text[],
-        :redemption_ats::timestamptz[]
-    ) AS t (
-        redemption_id, posting_id, wallet_id, programme, programme_version, points, money_minor, merchant, terminal,
-        cashier, channel, bill_ref, effective_at
-    )
-),
-
-posted AS (
-    INSERT INTO ledger (
-        wallet_id, seq, posting_id, posted_at, effective_at, points, money_minor, available_after, held_after,
-        reserved_after, debt_after, lot_id, source_id, kind, from_bucket, to_bucket, hash
-    )
-    SELECT
-        t.wallet_id,
-        t.seq,
-        t.posting_id,
-        t.posted_at,
-        t.effective_at,
-        t.points,
-        t.money_minor,
-        t.available_after,
-        t.held_after,
-        t.reserved_after,
-        t.debt_after,
-        t.lot_id,
-        t.source_id,
-        t.kind::posting_kind,
-        t.from_bucket::bucket,
-        t.to_bucket::bucket,
-        t.hash
-    FROM unnest(
-        :line_wallets::uuid[], :line_seqs::bigint[], :line_postings::uuid[], :line_posted_ats::timestamptz[],
-        :line_effective_ats::timestamptz[], :line_points::bigint[], :line_money::bigint[], :line_available::bigint[],
-        :line_held::bigint[], :line_reserved::bigint[], :line_debt::bigint[], :line_lots::uuid[],
-        :line_sources::uuid[], :line_kinds::text[], :line_froms::text[], :line_tos::text[], :line_hashes::bytea[]
-    ) AS t (
-        wallet_id, seq, posting_id, posted_at, effective_at, points, money_minor, available_after, held_after,
-        reserved_after, debt_after, lot_id, source_id, kind, from_bucket, to_bucket, hash
-    )
-)
-
-SELECT
-    (SELECT count(*) FROM counted) AS wallets,
-    (SELECT count(*) FROM taken) AS lots;
+        :redemption_ats::timestamptz[], :line_wallets::uuid[], :line_seqs::bigint[], :line_postings::uuid[],
+        :line_posted_ats::timestamptz[], :line_effective_ats::timestamptz[], :line_points::bigint[],
+        :line_money::bigint[], :line_available::bigint[], :line_held::bigint[], :line_reserved::bigint[],
+        :line_debt::bigint[], :line_lots::uuid[], :line_sources::uuid[], :line_kinds::text[], :line_froms::text[],
+        :line_tos::text[], :line_hashes::bytea[]
+    ),
+    flush(
+        :event_ids::uuid[], :payloads::bytea[], :ats::timestamptz[], :actors::text[], :actions::text[],
+        :objects::text[], :befores::text[], :afters::text[], :places::text[], :request_ids::text[],
+        :principals::text[], :routes::text[], :keys::text[], :statuses::smallint[], :bodies::bytea[]
+    );
 
 -- name: programme$
 -- The document of a programme's version.

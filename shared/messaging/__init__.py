@@ -19,7 +19,7 @@ from shared.messaging.commands import (
 )
 from shared.messaging.entries import PosEntry
 from shared.messaging.keys import Keys, heard_by, till_of
-from shared.messaging.transaction import Tx
+from shared.messaging.transaction import Tx, claims_keys
 
 __all__ = [
     "Done",
@@ -36,6 +36,7 @@ __all__ = [
     "PosEntry",
     "Refused",
     "Tx",
+    "claims_keys",
     "heard_by",
     "refusal",
     "till_of",

@@ -13,13 +13,9 @@ ON CONFLICT DO NOTHING
 RETURNING stream, lower(entries), upper(entries) - 1;
 
 -- name: claim_keys
--- The idempotency keys that nobody used before; a key that is being used elsewhere is waited for.
-INSERT INTO idempotency (principal, route, key, request_hash, status, body)
-SELECT k.principal, k.route, k.key, k.request_hash, 0, ''
-FROM unnest(:principals::text[], :routes::text[], :keys::text[], :request_hashes::bytea[]) AS k (principal, route, key, request_hash)
-ORDER BY k.principal, k.route, k.key
-ON CONFLICT DO NOTHING
-RETURNING principal, route, key;
+-- The idempotency keys that nobody used before, from now on taken; a key that is being used elsewhere is waited for.
+SELECT c.principal, c.route, c.key
+FROM claim_keys(:principals::text[], :routes::text[], :keys::text[], :request_hashes::bytea[]) AS c;
 
 -- name: stored_answers
 -- What was answered under keys that were used before.
@@ -36,24 +32,11 @@ RETURNING dead_letter_id;
 
 -- name: flush!
 -- What a batch says, in the order it was said; who did it; and the answers under their keys.
-WITH told AS (
-    INSERT INTO outbox (event_id, payload)
-    SELECT e.event_id, e.payload
-    FROM unnest(:event_ids::uuid[], :payloads::bytea[]) WITH ORDINALITY AS e (event_id, payload, k)
-    ORDER BY e.k
-),
-audited AS (
-    INSERT INTO audit (at, actor, action, object, before, after, place, request_id)
-    SELECT a.at, a.actor, a.action, a.object, a.before::jsonb, a.after::jsonb, a.place, a.request_id
-    FROM unnest(
-        :ats::timestamptz[], :actors::text[], :actions::text[], :objects::text[], :befores::text[], :afters::text[],
-        :places::text[], :request_ids::text[]
-    ) AS a (at, actor, action, object, before, after, place, request_id)
-)
-UPDATE idempotency AS i
-SET status = k.status, body = k.body
-FROM unnest(:principals::text[], :routes::text[], :keys::text[], :statuses::smallint[], :bodies::bytea[]) AS k (principal, route, key, status, body)
-WHERE i.principal = k.principal AND i.route = k.route AND i.key = k.key;
+SELECT flush(
+    :event_ids::uuid[], :payloads::bytea[], :ats::timestamptz[], :actors::text[], :actions::text[], :objects::text[],
+    :befores::text[], :afters::text[], :places::text[], :request_ids::text[], :principals::text[], :routes::text[],
+    :keys::text[], :statuses::smallint[], :bodies::bytea[]
+);
 
 -- name: forget_keys!
 -- Refusals that are not kept: the same key may be used again.

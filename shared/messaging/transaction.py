@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -12,7 +12,8 @@ import msgspec
 from shared.db import Connection
 from shared.events.envelope import EventData, encode_event
 from shared.ids import uuid7
-from shared.messaging.commands import FromHttp, FromJob, Item
+from shared.messaging.commands import FromHttp, FromJob, Handler, Item
+from shared.sql import Query
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
 _json = msgspec.json.Encoder().encode
 
 Hook = Callable[[], Awaitable[None] | None]
+Columns = Mapping[str, Sequence[Any]]
+
+NO_KEYS: Columns = {"principals": (), "routes": (), "keys": (), "request_hashes": ()}
+
+
+class KeysUsed(Exception):
+    """A handler that claims idempotency keys by itself did not get all of them: some were used before."""
+
+
+def claims_keys(handler: Handler) -> Handler:
+    """Marks a handler whose first statement takes the idempotency keys that `tx.claim()` gives, before it locks anything."""
+    handler.claims_keys = True  # type: ignore[attr-defined]
+    return handler
 
 
 class Tx:
@@ -35,10 +49,12 @@ class Tx:
         "_after",
         "_before",
         "_clock",
+        "_keys",
         "audits",
         "cache",
         "db",
         "keys",
+        "last_write",
         "redis",
         "tenant",
         "told_ids",
@@ -54,6 +70,7 @@ class Tx:
         cache: dict[Any, Any],
         redis: Redis,
         keys: Keys,
+        unclaimed: Columns = NO_KEYS,
     ) -> None:
         self.db = db
         self.tenant = tenant
@@ -66,6 +83,8 @@ class Tx:
         self.audits: list[tuple[Any, ...]] = []
         self._before: list[Callable[[], Awaitable[None]]] = []
         self._after: list[Hook] = []
+        self._keys = unclaimed
+        self.last_write: tuple[Query, dict[str, Any]] | None = None
 
     def now(self) -> datetime:
         """The tenant's clock, UTC. Ask after the locks are taken."""
@@ -108,6 +127,23 @@ class Tx:
                 item.request_id,
             )
         )
+
+    def claim(self) -> Columns:
+        """The idempotency keys that the handler's first statement must take; it raises KeysUsed unless it got them all.
+        None of them for most batches, whose keys are taken before."""
+        unclaimed, self._keys = self._keys, NO_KEYS
+        return unclaimed
+
+    @property
+    def unclaimed(self) -> bool:
+        """Whether keys are left that nobody took."""
+        return self._keys is not NO_KEYS
+
+    def write_last(self, query: Query, **parameters: Any) -> None:
+        """Leaves the handler's last write to the lane, which runs it in one statement with its own: `query` takes these
+        parameters and those of messaging's `flush`."""
+        assert self.last_write is None
+        self.last_write = query, parameters
 
     def before_commit(self, hook: Callable[[], Awaitable[None]]) -> None:
         """Runs after all is written and before the commit; what it raises rolls the batch back."""

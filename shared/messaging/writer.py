@@ -38,7 +38,7 @@ from shared.messaging.inbox import hear
 from shared.messaging.keys import Keys
 from shared.messaging.queries import queries
 from shared.messaging.sealer import Sealer
-from shared.messaging.transaction import Tx
+from shared.messaging.transaction import NO_KEYS, Columns, KeysUsed, Tx
 from shared.tenants import Tenant
 
 _json = msgspec.json.Encoder().encode
@@ -72,6 +72,17 @@ class Writer:
 
     async def write(self, items: Sequence[Item[Any]], handler: Handler | None) -> list[Outcome]:
         """The outcome of each item, in order, after the commit; raises when nothing was committed (or it is not known)."""
+        calls = _calls_to_claim(items, handler)
+        if calls is not None:
+            try:
+                return await self._write(items, handler, calls)
+            except KeysUsed:
+                pass  # a repeat: it takes the longer way, which gives each its stored answer
+        return await self._write(items, handler, NO_KEYS)
+
+    async def _write(
+        self, items: Sequence[Item[Any]], handler: Handler | None, unclaimed: Columns
+    ) -> list[Outcome]:
         async with self.pool.acquire() as db:
             async with db.transaction():
                 tx = Tx(
@@ -81,6 +92,7 @@ class Writer:
                     cache=self.cache,
                     redis=self.redis,
                     keys=self.keys,
+                    unclaimed=unclaimed,
                 )
                 outcomes = await self._decide(tx, items, handler)
                 await self._flush(tx, items, outcomes)
@@ -144,11 +156,14 @@ class Writer:
     # ------------------------------------------------------------ inside the transaction
 
     async def _decide(self, tx: Tx, items: Sequence[Item[Any]], handler: Handler | None) -> list[Outcome]:
-        outcomes = await self._recall(tx, items)
+        # Keys that the handler takes by itself are new, or its transaction comes to nothing.
+        outcomes = [None] * len(items) if tx.unclaimed else await self._recall(tx, items)
         if handler is not None:
             heard = [k for k, known in enumerate(outcomes) if known is None and items[k].command is not None]
             if heard:
                 decided = await handler(tx, [items[k] for k in heard])
+                if tx.unclaimed:
+                    raise AssertionError(f"{handler} took no idempotency keys")
                 for k, outcome in zip(heard, decided, strict=True):
                     outcomes[k] = outcome
         # A repeat inside the batch gets the answer that the first one just got.
@@ -274,12 +289,14 @@ class Writer:
         if len(audits) > FEW:
             await tx.db.copy_records_to_table("audit", records=audits, columns=AUDIT)
             audits = []
-        if not (told or audits or principals):
+        if not (told or audits or principals or tx.last_write):
             return
+        flush, more = tx.last_write or (queries.flush, {})
         columns = zip(*audits, strict=True) if audits else ((),) * len(AUDIT)
         ats, actors, actions, objects, befores, afters, places, request_ids = columns
-        await queries.flush(
+        await flush(
             tx.db,
+            **more,
             event_ids=[event_id for event_id, _ in told],
             payloads=[payload for _, payload in told],
             ats=ats,
@@ -340,6 +357,21 @@ def _again(first: Outcome | None, item: Item[Any]) -> Outcome:
             return Refused(refused, replayed=True)
         case None:
             raise AssertionError(f"the first of a repeat was not decided: {item.request_id}")
+
+
+def _calls_to_claim(items: Sequence[Item[Any]], handler: Handler | None) -> Columns | None:
+    """The keys of a batch of nothing but HTTP calls, each under a key of its own, if its handler takes them by itself."""
+    if not getattr(handler, "claims_keys", False):
+        return None
+    calls = [item.origin for item in items if isinstance(item.origin, FromHttp)]
+    if len({(call.principal, call.route, call.key) for call in calls}) < len(items):
+        return None
+    return {
+        "principals": [call.principal for call in calls],
+        "routes": [call.route for call in calls],
+        "keys": [call.key for call in calls],
+        "request_hashes": [call.request_hash for call in calls],
+    }
 
 
 def _reused() -> Any:

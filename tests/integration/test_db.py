@@ -21,8 +21,14 @@ async def test_a_service_finds_its_rows_by_key_whatever_the_planner_knows(
 ) -> None:
     async with await open_tenant_pool(settings, tenant, "redeem") as pool:
         shown = {
-            name: await pool.fetchval(f"SHOW {name}") for name in ("enable_seqscan", "enable_hashjoin", "jit")
+            name: await pool.fetchval(f"SHOW {name}")
+            for name in ("enable_seqscan", "enable_hashjoin", "jit", "plan_cache_mode")
         }
-        assert shown == {"enable_seqscan": "off", "enable_hashjoin": "off", "jit": "off"}
+        assert shown == {
+            "enable_seqscan": "off",
+            "enable_hashjoin": "off",
+            "jit": "off",
+            "plan_cache_mode": "force_generic_plan",
+        }
         assert await pool.fetchval("SELECT current_user") == f"pb_{tenant.code}_redeem"
         assert await pool.fetchval("SHOW search_path") == "redeem"

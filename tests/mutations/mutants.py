@@ -96,15 +96,15 @@ NO_WALLET_LOCK = (
         "    WHERE wallet_id = ANY(:wallet_ids::uuid[])\n    ORDER BY wallet_id\n) AS w;\n",
     ),
     Patch(
-        "services/redeem/migrations/0001_redeem.sql",
+        "services/redeem/migrations/0002_one_statement.sql",
         "    ORDER BY w.wallet_id\n    FOR NO KEY UPDATE;\n",
         "    ORDER BY w.wallet_id;\n",
     ),
     # The numbers of a wallet's lines are a second lock: whoever writes finds the wallet as it was read, or nothing.
     Patch(
-        "services/redeem/queries.sql",
-        "    WHERE w.wallet_id = t.wallet_id AND w.seq = t.seq - t.lines\n",
-        "    WHERE w.wallet_id = t.wallet_id\n",
+        "services/redeem/migrations/0002_one_statement.sql",
+        "    WHERE w.wallet_id = t.wallet_id AND w.seq = t.seq - t.lines;\n",
+        "    WHERE w.wallet_id = t.wallet_id;\n",
     ),
 )
 

@@ -22,8 +22,11 @@ from shared.messaging import (
     Outcome,
     Refused,
     Tx,
+    claims_keys,
     refusal,
 )
+from shared.messaging.queries import queries
+from shared.messaging.transaction import KeysUsed
 
 
 class Say(msgspec.Struct, frozen=True):
@@ -65,6 +68,15 @@ async def say(tx: Tx, items: Sequence[Item[Say]]) -> list[Outcome]:
         tx.audit("said", asked.subject, item=item)
         outcomes.append(Done(201, msgspec.json.encode({"said": asked.subject})))
     return outcomes
+
+
+@claims_keys
+async def claim_and_say(tx: Tx, items: Sequence[Item[Say]]) -> list[Outcome]:
+    """The same, by a handler that takes the idempotency keys of HTTP calls itself."""
+    claim = tx.claim()
+    if len(await queries.claim_keys(tx.db, **claim)) < len(claim["keys"]):
+        raise KeysUsed
+    return await say(tx, items)
 
 
 def by_job(command: Any) -> Item[Any]:

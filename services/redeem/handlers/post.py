@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
@@ -17,7 +16,7 @@ from services.redeem.store import learned, postings
 from shared.errors import MemberUnknown, MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
 from shared.events import PointsAccrued
 from shared.ids import uuid7
-from shared.messaging import Done, Item, Outcome, Refused, Tx
+from shared.messaging import Done, Item, Outcome, Refused, Tx, claims_keys
 from shared.metrics import Metrics
 from shared.money import money_of
 from shared.programme.compiled import CompiledProgramme
@@ -39,6 +38,7 @@ class _Asked(msgspec.Struct):
     pointer: str
 
 
+@claims_keys
 async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Outcome]:
     """Credits accruals and spends points: all that moves points goes through here, in the order it came."""
     outcomes: dict[int, Outcome] = {}
@@ -50,7 +50,7 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
     asked: dict[int, _Asked] = {}
     if redemptions:
         names = [postings.Asked.of(command) for _, command in redemptions]
-        parties, wallets, truncated = await postings.meet(tx.db, names, credited)
+        parties, wallets, truncated = await postings.meet(tx.db, names, credited, tx.claim())
         asked = await _agree(tx, redemptions, parties, outcomes)
         now = tx.now()
         if truncated:
@@ -94,17 +94,17 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
         keys.append(postings.NewPosting.of(wallet, redeemed.spent))
         spent.append(row)
         outcomes[k] = tell_redeemed(tx, item, one.terms, wallet, redeemed.spent, row)
-    await postings.write(tx.db, wallets.values(), postings=keys, redemptions=spent)
+    await postings.write(tx, wallets.values(), postings=keys, redemptions=spent)
     tx.after_commit(lambda: _count(tx, wallets.values()))
     return [outcomes[k] for k in range(len(items))]
 
 
 def _count(tx: Tx, wallets: Iterable[Wallet]) -> None:
     metrics: Metrics = tx.cache[Metrics]
-    points: Counter[str] = Counter()
+    points: dict[str, int] = {}
     for wallet in wallets:
         for line in wallet.lines:
-            points[line.kind] += line.points
+            points[line.kind] = points.get(line.kind, 0) + line.points
     for kind, moved in points.items():
         metrics.posted(tx.tenant.code, kind, moved)
 

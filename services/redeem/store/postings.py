@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import repeat
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from services.redeem.domain.spending import Posting
 from services.redeem.store.sql import columns, queries
 from shared.db import Connection
 from shared.events import PointsAccrued
+from shared.messaging.transaction import NO_KEYS, Columns, KeysUsed, Tx
 
 _astuple = msgspec.structs.astuple
 
@@ -96,12 +98,6 @@ class Known(NamedTuple):
     kind: str
 
 
-class Changed(Exception):
-    """A wallet or lot was not as it had been read under its lock: nothing may be written on top of it."""
-
-    guard = "changed_under_lock"
-
-
 async def claim(db: Connection, accruals: Sequence[PointsAccrued]) -> set[UUID]:
     """Takes the permanent keys of accruals, each id once; gives those that were free. Their wallets exist after it."""
     rows = await queries.claim_accruals(
@@ -129,13 +125,15 @@ async def lock(db: Connection, wallet_ids: Iterable[UUID]) -> dict[UUID, Wallet]
 
 
 async def meet(
-    db: Connection, asked: Sequence[Asked], credited: Iterable[UUID]
+    db: Connection, asked: Sequence[Asked], credited: Iterable[UUID], claim: Columns = NO_KEYS
 ) -> tuple[list[Party], dict[UUID, Wallet], set[UUID]]:
     """Who takes part in redemptions, in order; all their wallets and the `credited`, locked; and those of the wallets
-    that have more open lots than were loaded."""
+    that have more open lots than were loaded. Takes the idempotency keys of `claim` before all that, or raises KeysUsed."""
     rows = await queries.meet(
-        db, **columns(_ASKED_COLUMNS, asked), credited=list(credited), most_lots=MOST_LOTS
+        db, **claim, **columns(_ASKED_COLUMNS, asked), credited=list(credited), most_lots=MOST_LOTS
     )
+    if not rows:
+        raise KeysUsed
     parties: dict[int, Party] = {}
     wallets: dict[UUID, Wallet] = {}
     truncated: set[UUID] = set()
@@ -148,11 +146,7 @@ async def meet(
             continue
         wallet = wallets[wallet_id] = Wallet(*rest[8:])
         if lot_ids:
-            accruals, sources, earned, *numbers = rest[:8]
-            wallet.lots = [
-                Lot(lot_id, wallet_id, *columns_of_it)
-                for lot_id, *columns_of_it in zip(lot_ids, accruals, sources, earned, *numbers, strict=True)
-            ]
+            wallet.lots = list(map(Lot, lot_ids, repeat(wallet_id), *rest[:8]))
             if lots_open > len(lot_ids):
                 truncated.add(wallet_id)
     return [parties[k] for k in range(1, len(asked) + 1)], wallets, truncated
@@ -176,13 +170,14 @@ async def load_lots(
 
 
 async def write(
-    db: Connection,
+    tx: Tx,
     wallets: Iterable[Wallet],
     *,
     postings: Sequence[NewPosting] = (),
     redemptions: Sequence[Redemption] = (),
 ) -> None:
-    """Writes what was posted to these locked wallets; raises Changed where one was not as it had been read."""
+    """Writes what was posted to these locked wallets, the wallets themselves with what is told: the transaction fails where
+    one was not as it had been read."""
     posted = [wallet for wallet in wallets if wallet.lines]
     if not posted:
         return
@@ -191,26 +186,22 @@ async def write(
     taken = [lot for wallet in posted for lot in wallet.touched.values() if lot.lot_id not in fresh]
     new_lots = [_astuple(lot) for lot in opened]
     new_lines = [_astuple(line) for wallet in posted for line in wallet.lines]
-    copied = len(new_lines) >= COPY_FROM
-    counted = await queries.post(
-        db,
+    if len(new_lines) >= COPY_FROM:
+        await tx.db.copy_records_to_table("lots", records=new_lots, columns=Lot.__struct_fields__)
+        await tx.db.copy_records_to_table("ledger", records=new_lines, columns=Line.__struct_fields__)
+        new_lots, new_lines = [], []
+    tx.write_last(
+        queries.post_and_flush,
         **_wallet_columns(posted),
         taken_lots=[lot.lot_id for lot in taken],
         taken_remaining=[lot.remaining for lot in taken],
         taken_held=[lot.held for lot in taken],
         taken_reserved=[lot.reserved for lot in taken],
-        **columns(_LOT_COLUMNS, () if copied else new_lots),
+        **columns(_LOT_COLUMNS, new_lots),
         **columns(_POSTING_COLUMNS, postings),
         **columns(_REDEMPTION_COLUMNS, redemptions),
-        **columns(_LINE_COLUMNS, () if copied else new_lines),
+        **columns(_LINE_COLUMNS, new_lines),
     )
-    if counted["wallets"] != len(posted) or counted["lots"] != len(taken):
-        raise Changed(
-            f"{counted['wallets']} of {len(posted)} wallets, {counted['lots']} of {len(taken)} lots"
-        )
-    if copied:
-        await db.copy_records_to_table("lots", records=new_lots, columns=Lot.__struct_fields__)
-        await db.copy_records_to_table("ledger", records=new_lines, columns=Line.__struct_fields__)
 
 
 _ASKED_COLUMNS = (

@@ -1,16 +1,20 @@
 """The lane: one transaction for a batch, an outcome for each item, whatever becomes of its neighbours."""
 
 import asyncio
+from collections.abc import Sequence
 
 import asyncpg
 import pytest
 
 from shared.config import Settings
 from shared.errors import Refusal
-from shared.messaging import Done, Refused
+from shared.messaging import Done, Handler, Item, Outcome, Refused, Tx, claims_keys
 from shared.tenants import Tenant
-from tests.support.speaking import Say, by_http, by_job, quick_settings, say
+from tests.support.speaking import Say, by_http, by_job, claim_and_say, quick_settings, say
 from tests.support.tenants import connect_as, running
+
+CLAIMING = pytest.mark.parametrize("handler", [say, claim_and_say])
+"""Whether the lane takes the idempotency keys or its handler does, a caller sees no difference."""
 
 
 async def told(settings: Settings, tenant: Tenant) -> int:
@@ -34,10 +38,11 @@ async def test_what_waits_while_a_batch_is_written_is_the_next_batch(
     assert transactions <= 2
 
 
+@CLAIMING
 async def test_a_repeated_call_gets_the_first_answer_and_writes_nothing(
-    settings: Settings, tenant: Tenant
+    settings: Settings, tenant: Tenant, handler: Handler
 ) -> None:
-    async with running(settings, tenant, "earn", {Say: say}) as service:
+    async with running(settings, tenant, "earn", {Say: handler}) as service:
         first = await service.lane.submit(by_http(Say("a"), "key"))
         again = await service.lane.submit(by_http(Say("a"), "key"))
     assert first == Done(201, b'{"said":"a"}')
@@ -45,17 +50,23 @@ async def test_a_repeated_call_gets_the_first_answer_and_writes_nothing(
     assert await told(settings, tenant) == 1
 
 
-async def test_repeats_within_one_batch_get_the_same_answer(settings: Settings, tenant: Tenant) -> None:
-    async with running(settings, tenant, "earn", {Say: say}) as service:
+@CLAIMING
+async def test_repeats_within_one_batch_get_the_same_answer(
+    settings: Settings, tenant: Tenant, handler: Handler
+) -> None:
+    async with running(settings, tenant, "earn", {Say: handler}) as service:
         outcomes = await service.lane.submit_many([by_http(Say("a"), "key") for _ in range(5)])
     assert outcomes == [Done(201, b'{"said":"a"}')] + [Done(201, b'{"said":"a"}', replayed=True)] * 4
     assert await told(settings, tenant) == 1
 
 
-async def test_concurrent_repeats_in_two_processes_write_once(settings: Settings, tenant: Tenant) -> None:
+@CLAIMING
+async def test_concurrent_repeats_in_two_processes_write_once(
+    settings: Settings, tenant: Tenant, handler: Handler
+) -> None:
     async with (
-        running(settings, tenant, "earn", {Say: say}) as one,
-        running(settings, tenant, "earn", {Say: say}) as other,
+        running(settings, tenant, "earn", {Say: handler}) as one,
+        running(settings, tenant, "earn", {Say: handler}) as other,
     ):
         outcomes = await asyncio.gather(
             *[lane.submit(by_http(Say("a", sleep_s=0.2), "key")) for lane in (one.lane, other.lane)]
@@ -65,8 +76,11 @@ async def test_concurrent_repeats_in_two_processes_write_once(settings: Settings
     assert await told(settings, tenant) == 1
 
 
-async def test_another_request_under_a_used_key_is_refused(settings: Settings, tenant: Tenant) -> None:
-    async with running(settings, tenant, "earn", {Say: say}) as service:
+@CLAIMING
+async def test_another_request_under_a_used_key_is_refused(
+    settings: Settings, tenant: Tenant, handler: Handler
+) -> None:
+    async with running(settings, tenant, "earn", {Say: handler}) as service:
         await service.lane.submit(by_http(Say("a"), "key"))
         outcome = await service.lane.submit(by_http(Say("b"), "key", request=b"other"))
         together = await service.lane.submit_many(
@@ -79,8 +93,11 @@ async def test_another_request_under_a_used_key_is_refused(settings: Settings, t
     assert await told(settings, tenant) == 2
 
 
-async def test_a_decided_refusal_is_frozen_under_its_key(settings: Settings, tenant: Tenant) -> None:
-    async with running(settings, tenant, "earn", {Say: say}) as service:
+@CLAIMING
+async def test_a_decided_refusal_is_frozen_under_its_key(
+    settings: Settings, tenant: Tenant, handler: Handler
+) -> None:
+    async with running(settings, tenant, "earn", {Say: handler}) as service:
         first = await service.lane.submit(by_http(Say("a", refuse="insufficient_points"), "key"))
         again = await service.lane.submit(by_http(Say("a"), "key"))
     assert isinstance(first, Refused)
@@ -92,11 +109,25 @@ async def test_a_decided_refusal_is_frozen_under_its_key(settings: Settings, ten
     assert await told(settings, tenant) == 0
 
 
-async def test_a_refusal_of_shape_frees_its_key(settings: Settings, tenant: Tenant) -> None:
-    async with running(settings, tenant, "earn", {Say: say}) as service:
+@CLAIMING
+async def test_a_refusal_of_shape_frees_its_key(settings: Settings, tenant: Tenant, handler: Handler) -> None:
+    async with running(settings, tenant, "earn", {Say: handler}) as service:
         await service.lane.submit(by_http(Say("a", refuse="field_type"), "key"))
         again = await service.lane.submit(by_http(Say("a"), "key"))
     assert again == Done(201, b'{"said":"a"}')
+
+
+async def test_a_handler_that_forgets_to_take_the_keys_writes_nothing(
+    settings: Settings, tenant: Tenant
+) -> None:
+    @claims_keys
+    async def forgetful(tx: Tx, items: Sequence[Item[Say]]) -> list[Outcome]:
+        return await say(tx, items)
+
+    async with running(settings, tenant, "earn", {Say: forgetful}) as service:
+        with pytest.raises(AssertionError, match="took no idempotency keys"):
+            await service.lane.submit(by_http(Say("a"), "key"))
+    assert await told(settings, tenant) == 0
 
 
 async def test_what_postgresql_refuses_fails_alone(settings: Settings, tenant: Tenant) -> None:

@@ -1,5 +1,6 @@
 """What the database itself refuses, whatever the code does; and how it finds its way."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -12,7 +13,7 @@ from services.redeem.store.sql import queries
 from shared.config import Settings
 from shared.db import database_of
 from shared.ids import uuid7
-from shared.messaging import Done
+from shared.messaging import Done, FromJob, Item, Outcome, Tx
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, accrued
 
@@ -114,10 +115,14 @@ async def test_a_wallet_that_changed_since_it_was_read_is_never_written(bank: Ba
         async with db.transaction():
             wallets = await postings.lock(db, [wallet_id])
         await bank.hear(other)
-        spending.credit(wallets[wallet_id], accrued(wallet_id, 1))
-        with pytest.raises(postings.Changed, match="0 of 1 wallets"):
-            async with db.transaction():
-                await postings.write(db, wallets.values())
+    spending.credit(wallets[wallet_id], accrued(wallet_id, 1))
+
+    async def write_stale(tx: Tx, items: Sequence[Item[Any]]) -> list[Outcome]:
+        await postings.write(tx, wallets.values())
+        return [Done()] * len(items)
+
+    with pytest.raises(asyncpg.RaiseError, match="0 of 1 wallets"):
+        await bank.runtime.lane._writer.write([Item(other, FromJob("test"), "r", "a")], write_stale)
     wallet = await bank.wallet(wallet_id)
     assert (wallet["available"], wallet["seq"]) == (30, 2)
 

@@ -9,7 +9,6 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from services.redeem.domain.ledger import ClockBehind, ClockCatchingUp
-from services.redeem.store.postings import Changed
 from shared.guards import GUARDS, guarded
 from shared.messaging.relay import Halted
 from shared.metrics import Metrics
@@ -31,7 +30,7 @@ def broken(constraint: str) -> asyncpg.CheckViolationError:
         (broken("ledger_names_its_lot"), 3),
         (broken("ledger_202611_pkey"), 4),
         (broken("postings_7_pkey"), 1),
-        (Changed("1 of 2 wallets"), 4),
+        (broken("changed_under_lock"), 4),
         (ClockBehind("by an hour"), 4),
         (ClockCatchingUp("by ten seconds"), 4),
         (Halted("commits were lost"), 5),
