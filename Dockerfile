@@ -13,6 +13,7 @@ RUN python -m venv /opt/venv \
 COPY shared /app/shared
 COPY services /app/services
 COPY pointbank /app/pointbank
+COPY LICENSE /app/LICENSE
 RUN printf '%s\n' '#!/opt/venv/bin/python' 'from pointbank.cli import main' 'main()' > /opt/venv/bin/pointbank \
  && chmod 0755 /opt/venv/bin/pointbank \
  && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /app

@@ -10,19 +10,19 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from pointbank.logins import log_in
 from shared.config import Settings
-from shared.db import Connection, connect, role_of
+from shared.db import Connection
 from shared.ids import uuid7
 from shared.messaging.keys import SERVICES
 from shared.messaging.sealer import Sealer
 from shared.sql import load
-from shared.tenants.directory import Directory
 
 queries = load("pointbank", "dead_letters.sql")
 
 
-class UnknownTenant(Exception):
-    """Nobody made a tenant of this code; the message says how to see which there are."""
+class KeptInPart(Exception):
+    """A dead letter that can't be tried again, because not all of its entry is kept; nothing was moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,13 @@ async def show_dead_letter(settings: Settings, tenant: str, dead_letter_id: UUID
 async def move_dead_letters(
     settings: Settings, tenant: str, dead_letter_ids: Sequence[UUID], *, state: str, actor: str, reason: str
 ) -> list[UUID]:
-    """Asks for a new try (`retry`) or closes (`dropped`) open dead letters; gives those that were open. Audited."""
+    """Asks for a new try (`retry`) or closes (`dropped`) open dead letters; gives those that were open. Audited.
+
+    KeptInPart where one of them can't be tried again.
+    """
     moved: list[UUID] = []
+    if state == "retry":
+        await _refuse_parts(settings, tenant, dead_letter_ids)
     for service in SERVICES:
         async with _login(settings, tenant, service) as db:
             rows = await queries.moved(
@@ -99,25 +104,22 @@ async def move_dead_letters(
     return moved
 
 
+async def _refuse_parts(settings: Settings, tenant: str, dead_letter_ids: Sequence[UUID]) -> None:
+    parts: list[str] = []
+    for service in SERVICES:
+        async with _login(settings, tenant, service) as db:
+            rows = await queries.in_part(db, dead_letter_ids=list(dead_letter_ids))
+        parts += [str(row["dead_letter_id"]) for row in rows]
+    if parts:
+        raise KeptInPart(
+            f"nothing is tried again: of {', '.join(parts)} only a part was kept (`pointbank dead-letters show` says why). "
+            "Whoever sent it can send it again; close it with `pointbank dead-letters drop`"
+        )
+
+
 @asynccontextmanager
 async def _login(settings: Settings, tenant: str, service: str) -> AsyncIterator[Connection]:
-    directory = Directory(settings, service)
-    await directory.open()
-    try:
-        listed = [one.tenant for one in await directory.tenants() if one.tenant.code == tenant]
-    finally:
-        await directory.close()
-    if not listed:
-        raise UnknownTenant(f"there is no tenant {tenant}; `pointbank tenant list` shows those there are")
-    role, place = role_of(tenant, service), listed[0]
-    db = await connect(
-        "postgresql://",
-        host=place.host,
-        port=place.port,
-        database=place.database,
-        user=role,
-        password=settings.password_of(service, role),
-    )
+    db = await log_in(settings, tenant, service)
     try:
         yield db
     finally:

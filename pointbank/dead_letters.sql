@@ -10,9 +10,13 @@ LIMIT :most;
 
 -- name: shown^
 -- One dead letter whole; its payload is still sealed.
-SELECT dead_letter_id, stream, entry_id, source, event_id, type, code, detail, errors, payload, request_id, state, at, changed_at
+SELECT dead_letter_id, stream, entry_id, source, event_id, type, code, detail, errors, payload, whole, request_id, state, at, changed_at
 FROM dead_letters
 WHERE dead_letter_id = :dead_letter_id;
+
+-- name: in_part
+-- Which of these are kept in part only.
+SELECT dead_letter_id FROM dead_letters WHERE dead_letter_id = ANY(:dead_letter_ids::uuid[]) AND NOT whole;
 
 -- name: moved
 -- Dead letters that are open go to another state; gives those that were.

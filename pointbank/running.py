@@ -17,10 +17,11 @@ from subprocess import DEVNULL, Popen
 from pointbank import embedded
 from pointbank.api import Token
 from pointbank.embedded.process import SELF, START_S, CannotStart, Child, free_port, launch_command
+from pointbank.logins import log_in
 from pointbank.tills import allow_tills
 from pointbank.tokens import DevKeys, dev_keys, issue
 from shared.config import Settings
-from shared.db import Connection, connect, database_of, role_of
+from shared.db import Connection
 from shared.tenants.provision import create_tenant, migrate_all
 
 AUDITOR = "auditor"
@@ -69,15 +70,7 @@ class Deployment:
 
     async def login(self, tenant: str, part: str) -> Connection:
         """A connection to the tenant's database as the login role of a service, or as the auditor."""
-        role = role_of(tenant, part)
-        return await connect(
-            "postgresql://",
-            host=self.settings.postgres_host,
-            port=self.settings.postgres_port,
-            database=database_of(tenant),
-            user=role,
-            password=self.settings.password_of(part, role),
-        )
+        return await log_in(self.settings, tenant, part)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 import uuid_utils
-from asyncpg.pgproto.pgproto import UUID as _QuickUUID
+from asyncpg.pgproto import pgproto
 
 _version_7 = uuid_utils.uuid7
 
@@ -14,5 +14,5 @@ def uuid7() -> UUID:
     It is asyncpg's subclass of the standard UUID, equal to it and of the same hash: made in half the time, written out in a
     seventh, and what rows bring anyway.
     """
-    made: UUID = _QuickUUID(_version_7().bytes)
+    made: UUID = pgproto.UUID(_version_7().bytes)
     return made

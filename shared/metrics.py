@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
 
+from shared.guards import guarded
+
 if TYPE_CHECKING:
     from shared.messaging.commands import Outcome
 
@@ -58,7 +60,9 @@ class Metrics:
         )
         self._http_seconds = histogram("http_request_seconds", "HTTP calls", _SECONDS, "route", "status")
         self._pool_in_use = gauge("db_pool_in_use", "Connections in use")
-        self._violations = gauge("invariant_violations", "Violations that the last check found", "invariant")
+        self._violations = gauge(
+            "invariant_violations", "Writes that a guard refused since the start, by invariant", "invariant"
+        )
         self._by_stream: dict[tuple[str, str], tuple[int, int]] = {}
 
     def wrote(self, tenant: str, items: int, seconds: float, outcomes: "Iterable[Outcome]") -> None:
@@ -120,9 +124,10 @@ class Metrics:
         """Connections that are out of the pool now."""
         self._pool_in_use.labels(self.service, tenant).set(connections)
 
-    def violations(self, tenant: str, found_by_invariant: Mapping[str, int]) -> None:
-        """What the last check found; invariants that are not named hold."""
-        self._set_all(self._violations, tenant, found_by_invariant)
+    def failed(self, tenant: str, error: BaseException) -> None:
+        """Something failed: where a guard of an invariant refused it, it counts there; each try that is refused counts."""
+        if (invariant := guarded(error)) is not None:
+            self._violations.labels(self.service, tenant, str(invariant)).inc()
 
     def _set_all(self, gauge: Gauge, tenant: str, values: Mapping[str, int]) -> None:
         for service, whose, label in [tuple(labels) for labels in gauge._metrics]:  # noqa: SLF001  # no public list

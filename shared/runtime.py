@@ -230,6 +230,7 @@ class TenantRuntime:
             except (RedisError, *TRANSIENT) as error:
                 log.warning("job failed", job=job.name, tenant=self.code, error=repr(error)[:300])
             except Exception as error:
+                self.metrics.failed(self.code, error)
                 log.error("job is broken", job=job.name, tenant=self.code, exc_info=error)
             await asyncio.sleep(job.every_s)
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from pointbank.figures import queries
+from pointbank.logins import log_in
 from pointbank.running import AUDITOR, Deployment
-from shared.db import Connection, database_of, role_of
+from shared.db import Connection
 from shared.messaging.keys import SERVICES
 
 _LEDGER = {"redeem": ("ledger", "postings", "audit"), "earn": ("decisions", "bills", "audit")}
@@ -45,9 +46,7 @@ async def trespass(deployment: Deployment, tenant: str, *, neighbour: str) -> Tr
             await db.close()
     for part in (*SERVICES, AUDITOR):
         result.tried += 1
-        if await _can_enter(
-            deployment, role=role_of(tenant, part), part=part, database=database_of(neighbour)
-        ):
+        if await _can_enter(deployment, tenant, part, neighbour=neighbour):
             result.let_through.append(f"{part} enters {neighbour}")
     return result
 
@@ -66,17 +65,10 @@ async def _must_be_refused(result: Trespass, db: Connection, statement: str, who
     result.let_through.append(f"{who}: {statement}")
 
 
-async def _can_enter(deployment: Deployment, *, role: str, part: str, database: str) -> bool:
-    settings = deployment.settings
+async def _can_enter(deployment: Deployment, tenant: str, part: str, *, neighbour: str) -> bool:
     try:
-        db = await asyncpg.connect(
-            host=settings.postgres_host,
-            port=settings.postgres_port,
-            user=role,
-            password=settings.password_of(part, role),
-            database=database,
-        )
-    except asyncpg.InsufficientPrivilegeError:  # permission denied for database
-        return False
+        db = await log_in(deployment.settings, tenant, part, enter=neighbour)
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidAuthorizationSpecificationError):
+        return False  # permission denied for database, or on its own server nobody of that name
     await db.close()
     return True

@@ -9,21 +9,54 @@ from typing import Any
 from pointbank.verify.sql import queries
 from pointbank.verify.topology import SERVICES
 from shared.config import Settings
-from shared.db import Connection, connect, database_of, role_of
+from shared.db import Connection, connect, role_of
 
 AUDITOR = "auditor"
+CONTROL = "control"
+"""No tenant can have this code: the auditor's role at the control database is named as if one had."""
 PAGE = 5_000
+
+
+class UnknownTenant(Exception):
+    """The directory has no tenant of this code: nothing can be checked."""
 
 
 @asynccontextmanager
 async def auditor(settings: Settings, tenant: str) -> AsyncIterator[Connection]:
-    """A connection of the tenant's auditor role."""
-    role = role_of(tenant, AUDITOR)
-    db = await connect(
-        "postgresql://",
+    """A connection of the tenant's auditor role, to where the directory says that the tenant is."""
+    control = await _connect(
+        settings,
+        CONTROL,
+        database=settings.control_database,
         host=settings.postgres_host,
         port=settings.postgres_port,
-        database=database_of(tenant),
+    )
+    try:
+        place = await control.fetchrow(queries("directory.sql")["place"], tenant)
+    finally:
+        await control.close()
+    if place is None:
+        raise UnknownTenant(f"there is no tenant {tenant}; `pointbank tenant list` shows those there are")
+    db = await _connect(
+        settings,
+        tenant,
+        database=place["database"],
+        host=place["host"] or settings.postgres_host,
+        port=place["port"] or settings.postgres_port,
+    )
+    try:
+        yield db
+    finally:
+        await db.close()
+
+
+async def _connect(settings: Settings, whose: str, *, database: str, host: str, port: int) -> Connection:
+    role = role_of(whose, AUDITOR)
+    return await connect(
+        "postgresql://",
+        host=host,
+        port=port,
+        database=database,
         user=role,
         password=settings.password_of(AUDITOR, role),
         server_settings={
@@ -33,10 +66,6 @@ async def auditor(settings: Settings, tenant: str) -> AsyncIterator[Connection]:
             "work_mem": "64MB",
         },
     )
-    try:
-        yield db
-    finally:
-        await db.close()
 
 
 class Snapshot:

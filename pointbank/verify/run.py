@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
 
-from pointbank.verify.database import auditor, snapshot
+from pointbank.verify.database import UnknownTenant, auditor, snapshot
 from pointbank.verify.journal import Journal, JournalUnreadable
 from pointbank.verify.report import Check, Report
 from pointbank.verify.settled import NotSettled, wait_until_settled
@@ -32,6 +32,7 @@ COULD_NOT = (
     OSError,
     JournalUnreadable,
     NotConfigured,
+    UnknownTenant,
 )
 """What keeps a check from being made; it says nothing about the books."""
 

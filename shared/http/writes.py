@@ -15,6 +15,7 @@ from shared.http.call import call_of
 from shared.http.problems import IdempotencyKeyMissing, RateLimited, refusal_response
 from shared.http.runtime import TenantRuntime
 from shared.messaging.commands import Done, FromHttp, Item, Outcome, Refused
+from shared.tracing import traceparent_of
 
 MOST_WAITING = 2_000  # calls of one tenant in one process; more is refused while the lane catches up
 
@@ -82,6 +83,7 @@ class Write:
             request_id=self.request_id,
             actor=self.principal.subject,
             place=_place(self._connection, terminal),
+            traceparent=_traceparent(self._connection),
         )
 
 
@@ -135,6 +137,11 @@ def request_hash(connection: HTTPConnection, route: str, canonical_body: bytes) 
     query = sorted(connection.query_params.multi_items()) if connection.scope["query_string"] else ()
     said = (route, connection.path_params, query, canonical_body)
     return hashlib.sha256(msgspec.msgpack.encode(said, order="deterministic")).digest()
+
+
+def _traceparent(connection: HTTPConnection) -> str | None:
+    given = connection.headers.getlist("traceparent")
+    return traceparent_of(given[0]) if len(given) == 1 else None
 
 
 def _place(connection: HTTPConnection, terminal: str | None) -> str | None:

@@ -77,6 +77,7 @@ class Item(msgspec.Struct, Generic[C_co], eq=False):
     event_id: str | None = None
     place: str | None = None
     payload: bytes = b""
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ class _Heard(msgspec.Struct, Generic[_T], frozen=True, gc=False):
     tenantid: str = ""
     requestid: str = ""
     causationid: str | None = None
+    traceparent: str | None = None
 
 
 # How our own encoder begins an event. Most entries of a stream are for others: their type is found without reading on.
@@ -104,6 +105,7 @@ class StreamDecoder:
             source=event.source,
             event_id=event.id,
             payload=payload,
+            traceparent=event.traceparent,
         )
 
     def _unreadable(self, origin: FromStream, payload: bytes, code: str, detail: str) -> Item[Any]:

@@ -45,7 +45,10 @@ def classify(error: BaseException) -> Fault:
 def describe(error: BaseException) -> tuple[str, str]:
     """The code and the sentence of a dead letter for an item that can't be written."""
     if isinstance(error, asyncpg.QueryCanceledError):
-        return "timed_out", "PostgreSQL cancelled it each time it was tried alone (statement_timeout)."
+        return (
+            "timed_out",
+            "PostgreSQL cancelled it each time it was tried alone (statement_timeout), and wrote another row right after.",
+        )
     if isinstance(error, asyncpg.PostgresError):
         return "database_refused", f"PostgreSQL refuses it: {error.sqlstate} {error}"[:1000]
     return "handler_failed", f"{type(error).__name__}: {error}"[:1000]

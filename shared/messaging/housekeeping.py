@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -52,7 +53,8 @@ class Housekeeping:
         self._heard, self._consumers, self._lane = heard, consumers, lane
         self._sealer, self._directory, self._metrics = sealer, directory, metrics
         self._reported: dict[str, int] = {}
-        self._trimmed_at = self._partitions_at = float("-inf")
+        self._in_redis = 0
+        self._lag_at = self._trimmed_at = self._partitions_at = float("-inf")
 
     async def prepare(self) -> None:
         """Before the first entry: the partitions by time."""
@@ -79,6 +81,7 @@ class Housekeeping:
                     error=repr(error)[:300],
                 )
             except Exception as error:
+                self._metrics.failed(self._keys.tenant, error)
                 log.error(
                     "housekeeping is broken", service=self._service, error=repr(error)[:300], exc_info=error
                 )
@@ -86,6 +89,9 @@ class Housekeeping:
 
     async def turn(self) -> None:
         """Everything that is due."""
+        if time.monotonic() - self._lag_at >= TRIM_EVERY_S:
+            self._lag_at = time.monotonic()
+            await self._count_lag()
         for stream in self._heard:
             await self._advance(stream)
         await self._retry_dead_letters()
@@ -185,6 +191,14 @@ class Housekeeping:
             items.append(item)
         await self._lane.submit_many(items)
 
+    async def _count_lag(self) -> None:
+        """What is committed and not in Redis. First in its turn: while Redis is away it is what an operator asks for."""
+        with suppress(RedisError):  # it has at most what it had; what is wrong is told by whoever needs it
+            _, self._in_redis = await self._ends(self._keys.stream(self._service))
+        async with self._pool.acquire() as db:
+            lag = await queries.unpublished(db, published=self._in_redis)
+        self._metrics.relay_lag(self._keys.tenant, int(lag["n"]), float(lag["seconds"]))
+
     async def _count(self) -> None:
         tenant = self._keys.tenant
         for consumer in self._consumers:
@@ -192,9 +206,7 @@ class Housekeeping:
             self._metrics.consumer(tenant, consumer.label, lag=lag, pending=pending)
         async with self._pool.acquire() as db:
             dead = {row["code"]: row["n"] for row in await queries.open_dead_letters(db)}
-            uncut = await queries.uncut(db)
         self._metrics.dead_letters(tenant, dead)
-        self._metrics.relay_lag(tenant, int(uncut["n"]), float(uncut["seconds"]))
         self._metrics.pool_in_use(tenant, self._pool.get_size() - self._pool.get_idle_size())
 
 

@@ -322,6 +322,7 @@ class Lane:
             except Exception as error:
                 fault = classify(error)
                 self._metrics.retried(self._tenant, fault.value)
+                self._metrics.failed(self._tenant, error)
                 batch = [single for one in batch for single in one.singly()]
                 if fault is Fault.PARTITION:
                     await self._make_room()
@@ -354,15 +355,21 @@ class Lane:
             return
 
     async def _try_alone(self, one: Waiting) -> None:
-        """A suspect, alone. Each try is counted before it is made; after the last one it is a dead letter."""
+        """A suspect, alone. Each try is counted before it is made; after the last one it is a dead letter. A count is taken
+        back when the try failed by no fault of its own: where a time-out is followed by a canary's, the server is slow."""
         if one.by_http:
             await self._answer_alone(one)
             return
         pause = 0.02
         last: BaseException | None = None
+        to_take_back = False
         while True:
             try:
+                if to_take_back:
+                    await self._writer.uncount_try(one.item)
+                    to_take_back = False
                 tries = await self._writer.count_try(one.item)
+                to_take_back = True
                 if tries > self._poison_attempts or (last is not None and self._hopeless(last, tries)):
                     code, detail = (
                         describe(last)
@@ -377,10 +384,9 @@ class Lane:
             except Exception as error:
                 fault = classify(error)
                 self._metrics.retried(self._tenant, fault.value)
-                if fault in (Fault.ITEM, Fault.SLOW):
-                    last = error
-                else:
-                    await self._quietly(lambda: self._writer.uncount_try(one.item))
+                self._metrics.failed(self._tenant, error)
+                if fault is Fault.ITEM or (fault is Fault.SLOW and await self._canary_lives(one)):
+                    last, to_take_back = error, False
                 if fault is Fault.PARTITION:
                     await self._make_room()
                 log.warning("item failed alone", fault=fault.value, error=repr(error)[:300])
@@ -390,11 +396,20 @@ class Lane:
             one.answer([outcome])
             return
 
+    async def _canary_lives(self, one: Waiting) -> bool:
+        try:
+            await self._writer.canary(one.item)
+        except Exception as error:
+            log.warning("canary failed too", error=repr(error)[:300])
+            return False
+        return True
+
     async def _answer_alone(self, one: Waiting) -> None:
         """An HTTP call, alone: tried once more, then its caller gets the error; nothing of it is written."""
         try:
             [outcome] = await self._writer.write([one.item], one.handler)
         except Exception as error:
+            self._metrics.failed(self._tenant, error)
             log.error("call failed", error=repr(error)[:500], exc_info=error)
             one.fail(error)
             return

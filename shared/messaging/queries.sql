@@ -63,12 +63,12 @@ WHERE i.principal = k.principal AND i.route = k.route AND i.key = k.key;
 
 -- name: bury!
 -- Dead letters; an entry dies once.
-INSERT INTO dead_letters (dead_letter_id, stream, entry_id, source, event_id, type, code, detail, errors, payload, request_id)
-SELECT d.dead_letter_id, d.stream, d.entry_id, d.source, d.event_id, d.type, d.code, d.detail, d.errors::jsonb, d.payload, d.request_id
+INSERT INTO dead_letters (dead_letter_id, stream, entry_id, source, event_id, type, code, detail, errors, payload, whole, request_id)
+SELECT d.dead_letter_id, d.stream, d.entry_id, d.source, d.event_id, d.type, d.code, d.detail, d.errors::jsonb, d.payload, d.whole, d.request_id
 FROM unnest(
     :dead_letter_ids::uuid[], :streams::text[], :entry_ids::text[], :sources::text[], :event_ids::text[], :types::text[],
-    :codes::text[], :details::text[], :errors::text[], :payloads::bytea[], :request_ids::text[]
-) AS d (dead_letter_id, stream, entry_id, source, event_id, type, code, detail, errors, payload, request_id)
+    :codes::text[], :details::text[], :errors::text[], :payloads::bytea[], :wholes::boolean[], :request_ids::text[]
+) AS d (dead_letter_id, stream, entry_id, source, event_id, type, code, detail, errors, payload, whole, request_id)
 ON CONFLICT (stream, entry_id) DO UPDATE
 SET code = EXCLUDED.code, detail = EXCLUDED.detail, errors = EXCLUDED.errors, state = 'open', changed_at = clock_timestamp()
 WHERE dead_letters.state = 'retried';
@@ -83,6 +83,10 @@ RETURNING tries;
 -- name: uncount_try!
 -- The try failed for another reason than the entry.
 UPDATE attempts SET tries = greatest(tries - 1, 0) WHERE stream = :stream AND entry_id = :entry_id;
+
+-- name: canary!
+-- The least that can be written: it changes what nobody reads.
+UPDATE attempts SET at = clock_timestamp() WHERE stream = :stream AND entry_id = :entry_id;
 
 -- name: forget_tries!
 -- An entry that was dealt with needs no count.
@@ -203,12 +207,40 @@ WHERE c.no >= :no
 ORDER BY c.no
 LIMIT 1000;
 
--- name: uncut^
--- How many rows of the outbox no cut has taken yet, and the age of the oldest in seconds.
+-- name: unpublished^
+-- How many committed events are not in a stream that ends at dense id `published`, cut or not, and the age of the oldest in
+-- seconds. Of a cut that is not published it is the first by transaction id, which the index finds without reading the cut.
+WITH last AS (
+    SELECT base + n - 1 AS planned, snapshot
+    FROM cuts
+    ORDER BY no DESC
+    LIMIT 1
+),
+uncut AS (
+    SELECT count(*) AS n, min(o.at) AS oldest
+    FROM outbox AS o, last
+    WHERE o.xid >= pg_snapshot_xmax(last.snapshot)
+        OR o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(l.snapshot) FROM last AS l))
+),
+cut AS (
+    SELECT previous, snapshot
+    FROM cuts
+    WHERE base <= :published + 1 AND base + n > :published + 1
+    ORDER BY base DESC
+    LIMIT 1
+),
+planned AS (
+    SELECT o.at AS oldest
+    FROM cut
+    JOIN outbox AS o
+        ON o.xid >= pg_snapshot_xmin(cut.previous) AND o.xid < pg_snapshot_xmax(cut.snapshot)
+    WHERE NOT pg_visible_in_snapshot(o.xid, cut.previous) AND pg_visible_in_snapshot(o.xid, cut.snapshot)
+    ORDER BY o.xid
+    LIMIT 1
+)
 SELECT
-    count(o.id) AS n,
-    coalesce(extract(EPOCH FROM clock_timestamp() - min(o.at)), 0)::float8 AS seconds
-FROM (SELECT snapshot FROM cuts ORDER BY no DESC LIMIT 1) AS last
-LEFT JOIN outbox AS o
-    ON o.xid >= pg_snapshot_xmax(last.snapshot)
-    OR o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(l.snapshot) FROM (SELECT snapshot FROM cuts ORDER BY no DESC LIMIT 1) AS l));
+    uncut.n + greatest(last.planned - :published, 0) AS n,
+    coalesce(
+        extract(EPOCH FROM clock_timestamp() - least(uncut.oldest, (SELECT planned.oldest FROM planned))), 0
+    )::float8 AS seconds
+FROM uncut, last;

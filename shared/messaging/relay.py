@@ -44,6 +44,8 @@ LowestPosition = Callable[[], Awaitable[int | None]]
 class Halted(Exception):
     """The stream and PostgreSQL tell different stories: PostgreSQL lost commits. Only an operator may go on."""
 
+    guard = "relay_halted"
+
 
 class Relay:
     """Publishes one tenant's outbox of one service. `wake` tells it that something was committed here."""
@@ -296,5 +298,6 @@ class Relay:
 
     def _halt(self, error: Halted) -> None:
         if self._trouble != str(error):
+            self._metrics.failed(self._keys.tenant, error)
             log.critical("relay halted", service=self._service, tenant=self._keys.tenant, why=str(error))
         self._trouble = str(error)

@@ -87,6 +87,7 @@ class Tx:
                 request_id=item.request_id,
                 sequence=sequence,
                 causation_id=item.event_id or item.causation_id,
+                traceparent=item.traceparent,
             )
         )
         return chosen

@@ -6,6 +6,7 @@ here retries: that is the lane's.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,9 @@ _json = msgspec.json.Encoder().encode
 _REPEATED = Done(replayed=True)
 FEW = 16
 """Up to so many rows, one statement and its one round trip are the quickest."""
+KEPT_WHOLE = 1 << 20
+BEGINNING = 1 << 16
+"""Of an entry that is larger than may be read, a dead letter keeps only so much: one entry can't fill the table."""
 OUTBOX = ("event_id", "payload")
 AUDIT = ("at", "actor", "action", "object", "before", "after", "place", "request_id")
 
@@ -119,6 +123,12 @@ class Writer:
         stream, entry_id = _entry(item.origin)
         async with self.pool.acquire() as db:
             await queries.uncount_try(db, stream=stream, entry_id=entry_id)
+
+    async def canary(self, item: Item[Any]) -> None:
+        """A trivial write beside the entry's own: where it fails too, the entry need not be to blame."""
+        stream, entry_id = _entry(item.origin)
+        async with self.pool.acquire() as db:
+            await queries.canary(db, stream=stream, entry_id=entry_id)
 
     async def forget_tries(self, item: Item[Any]) -> None:
         """The entry is dealt with."""
@@ -289,6 +299,7 @@ class Writer:
 
     async def _bury_all(self, tx: Tx, dead: Sequence[tuple[Item[Any], Refused]]) -> None:
         entries = [_entry(item.origin) for item, _ in dead]
+        stored = [_storable(item, refused) for item, refused in dead]
         await queries.bury(
             tx.db,
             dead_letter_ids=[uuid7() for _ in dead],
@@ -298,9 +309,12 @@ class Writer:
             event_ids=[item.event_id for item, _ in dead],
             types=[type(item.command).__name__ for item, _ in dead],
             codes=[refused.refusal.code for _, refused in dead],
-            details=[refused.refusal.detail for _, refused in dead],
+            details=[
+                refused.refusal.detail + said for (_, refused), (_, said) in zip(dead, stored, strict=True)
+            ],
             errors=[_json(refused.refusal.errors).decode() for _, refused in dead],
-            payloads=[self.sealer.seal(_storable(item, refused)) for item, refused in dead],
+            payloads=[self.sealer.seal(kept) for kept, _ in stored],
+            wholes=[kept == item.payload for (item, _), (kept, _) in zip(dead, stored, strict=True)],
             request_ids=[item.request_id for item, _ in dead],
         )
 
@@ -335,13 +349,20 @@ def _reused() -> Any:
     )
 
 
-def _storable(item: Item[Any], refused: Refused) -> bytes:
-    """What may hold a payment card's number is stored nowhere, not even sealed."""
+def _storable(item: Item[Any], refused: Refused) -> tuple[bytes, str]:
+    """What is kept of an entry, and what to say where that is only its beginning.
+
+    What may hold a payment card's number is stored nowhere, not even sealed.
+    """
+    payload = item.payload
     if refused.refusal.code == "payment_card_number":
-        return b""
-    if isinstance(item.origin, FromPos) and payment_card_number(item.payload.decode("utf-8", "replace")):
-        return b""
-    return item.payload
+        return b"", ""
+    if isinstance(item.origin, FromPos) and payment_card_number(payload.decode("utf-8", "replace")):
+        return b"", ""
+    if len(payload) <= KEPT_WHOLE:
+        return payload, ""
+    whole = f"{len(payload):,} bytes, SHA-256 {hashlib.sha256(payload).hexdigest()}"
+    return payload[:BEGINNING], f" Of the entry ({whole}) the first {BEGINNING:,} bytes are kept."
 
 
 def _entry(origin: Origin) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.config import Settings
-from shared.db import Pool, open_pool
+from shared.db import Pool, connect, open_pool
 from shared.migrate import schema_version
 from shared.sql import load
 from shared.tenants import Tenant, identity_key
@@ -14,9 +14,40 @@ from shared.tenants import Tenant, identity_key
 queries = load("shared.tenants")
 
 
-def control_role(service: str) -> str:
-    """The role that a service logs in with at the control database."""
-    return f"pb_control_{service}"
+def control_role(part: str) -> str:
+    """The role that a service, or the auditor, logs in with at the control database."""
+    return f"pb_control_{part}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a tenant's database is: on the administrator's own server, unless the directory names another."""
+
+    database: str
+    host: str | None = None
+    port: int | None = None
+
+
+async def find_place(settings: Settings, tenant: str, *, part: str) -> Place | None:
+    """A tenant's database with host and port, asked by a service or the auditor; None where nobody made the tenant."""
+    role = control_role(part)
+    db = await connect(
+        "postgresql://",
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+        database=settings.control_database,
+        user=role,
+        password=settings.password_of(part, role),
+    )
+    try:
+        row = await queries.place_of(db, code=tenant)
+    finally:
+        await db.close()
+    if row is None:
+        return None
+    return Place(
+        row["database"], row["host"] or settings.postgres_host, row["port"] or settings.postgres_port
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from shared.db import Connection, connect, database_of, role_of
 from shared.messaging.keys import SERVICES
 from shared.migrate import migrate, schema_version
 from shared.tenants import CODE
-from shared.tenants.directory import control_role, queries
+from shared.tenants.directory import Place, control_role, queries
 
 AUDITOR = "auditor"
 OWNER = "owner"
@@ -24,15 +24,6 @@ OWNER = "owner"
 
 class TenantCodeInvalid(ValueError):
     """A tenant's code is lower-case letters, digits and hyphens, at most 40, starting with a letter; not "control"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a tenant's database is: on the administrator's own server, unless the directory names another."""
-
-    database: str
-    host: str | None = None
-    port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +40,7 @@ class Provisioned:
 
 
 async def prepare_control(settings: Settings) -> None:
-    """Makes the control database and the services' logins there, where they are missing."""
+    """Makes the control database and the logins of services and auditor there, where they are missing."""
     async with _connected(settings, Place("")) as db:
         if not await queries.database_exists(db, database=settings.control_database):
             # Another administrator may be faster; the statements below find its database.
@@ -68,6 +59,15 @@ async def prepare_control(settings: Settings) -> None:
                 database=_name(settings.control_database),
                 password=settings.password_of(service, role),
             )
+        role = control_role(AUDITOR)
+        await _run(
+            db,
+            "control_auditor.sql",
+            name=role,
+            role=_name(role),
+            database=_name(settings.control_database),
+            password=settings.password_of(AUDITOR, role),
+        )
 
 
 async def create_tenant(

@@ -58,7 +58,7 @@ def test_what_is_copied_is_not_kept_from_the_builder(root: Path, instructions: l
     lines = (root / ".dockerignore").read_text().splitlines()
     assert "*" in lines
     assert {line[1:].rstrip("/") for line in lines if line.startswith("!")} == copied
-    assert copied == {"requirements.lock", *PACKAGES}
+    assert copied == {"LICENSE", "requirements.lock", *PACKAGES}
 
 
 def test_every_package_that_the_code_imports_is_in_the_runtime_lock(root: Path) -> None:

@@ -1,16 +1,22 @@
 """Tenants are made where they are to be: on the administrator's server, or on one of their own."""
 
 import secrets
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from pointbank.dead_letters import UnknownTenant, list_dead_letters
+from pointbank.dead_letters import list_dead_letters
+from pointbank.logins import UnknownTenant, log_in
+from pointbank.running import AUDITOR, Deployment
+from pointbank.verify.database import UnknownTenant as NobodyToVerify
+from pointbank.verify.database import auditor
 from shared.config import Settings
 from shared.db import database_of
-from shared.tenants.directory import Directory
+from shared.tenants.directory import Directory, control_role
 from shared.tenants.provision import create_tenant, dsn_for, list_tenants, migrate_all, prepare_control
+from tests.support.door import door_to
 
 
 @pytest.fixture
@@ -62,3 +68,57 @@ async def test_a_tenant_with_a_server_of_its_own_is_made_there_and_nowhere_else(
 async def test_dead_letters_of_nobody_are_asked_for_in_vain(own: Settings) -> None:
     with pytest.raises(UnknownTenant, match="there is no tenant nobody; `pointbank tenant list` shows"):
         await list_dead_letters(own, "nobody")
+
+
+async def test_whoever_logs_in_to_a_tenant_goes_where_the_directory_says(own: Settings) -> None:
+    code, neighbour = f"t{secrets.token_hex(4)}", f"t{secrets.token_hex(4)}"
+    await create_tenant(own, neighbour)
+    async with door_to(own.postgres_host, own.postgres_port) as door:
+        await create_tenant(own, code, host=door.host, port=door.port)
+        deployment = Deployment(own, "", cast(Any, None), "", cast(Any, None))
+        for part in ("earn", AUDITOR):
+            before = door.entered
+            db = await deployment.login(code, part)
+            try:
+                assert await db.fetchval("SELECT current_database()") == database_of(code)
+            finally:
+                await db.close()
+            assert door.entered == before + 1, part
+        before = door.entered
+        async with auditor(own, code) as db:
+            assert await db.fetchval("SELECT current_database()") == database_of(code)
+        assert door.entered == before + 1, "verify"
+        await list_dead_letters(own, code, services=("earn",))
+        assert door.entered == before + 2, "dead letters"
+        # A neighbour's door is tried where the neighbour lives.
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await log_in(own, neighbour, "earn", enter=code)
+        assert door.entered == before + 3
+
+
+async def test_of_the_directory_the_auditor_sees_where_tenants_are_and_nothing_else(own: Settings) -> None:
+    role = control_role(AUDITOR)
+    db = await asyncpg.connect(
+        host=own.postgres_host,
+        port=own.postgres_port,
+        database=own.control_database,
+        user=role,
+        password=own.password_of(AUDITOR, role),
+    )
+    try:
+        assert await db.fetchval("SELECT count(*) FROM control.tenants") == 0
+        for refused in (
+            "SELECT * FROM control.positions",
+            "DELETE FROM control.tenants",
+            "CREATE TABLE public.t ()",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await db.execute(refused)
+    finally:
+        await db.close()
+
+
+async def test_a_tenant_that_nobody_made_can_not_be_verified(own: Settings) -> None:
+    with pytest.raises(NobodyToVerify, match="there is no tenant nobody"):
+        async with auditor(own, "nobody"):
+            pass

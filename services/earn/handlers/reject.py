@@ -94,7 +94,7 @@ async def reject(tx: Tx, all_rejected: Sequence[Rejected]) -> list[bool]:
                 subject=before.subject,
                 sequence=before.sequence,
                 time=said_at,
-                request_id=one.item.request_id,
+                item=one.item,
             )
             continue
         counts[one.subject] += 1

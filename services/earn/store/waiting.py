@@ -28,6 +28,7 @@ class WaitingBill(NamedTuple):
     n: int
     sequence: int
     request_id: str
+    traceparent: str | None
 
 
 async def lock_awaited(db: Connection, waits: Collection[tuple[str, str]]) -> None:
@@ -38,21 +39,20 @@ async def lock_awaited(db: Connection, waits: Collection[tuple[str, str]]) -> No
 
 async def begin_waiting(
     db: Connection,
-    rows: Sequence[tuple[UUID, str, str, str]],
+    rows: Sequence[tuple[UUID, str, str, str, str | None]],
     *,
     taken_at: datetime,
-    recorded_at: datetime,
 ) -> None:
-    """(bill, kind, key, request id) of bills that wait from now on."""
-    bill_ids, kinds, keys, request_ids = zip(*rows, strict=True)
+    """(bill, kind, key, request id, traceparent) of bills that wait from now on, recorded in this transaction."""
+    bill_ids, kinds, keys, request_ids, traceparents = zip(*rows, strict=True)
     await queries.begin_waiting(
         db,
         bill_ids=bill_ids,
         kinds=kinds,
         keys=keys,
         request_ids=request_ids,
+        traceparents=traceparents,
         taken_at=taken_at,
-        recorded_at=recorded_at,
     )
 
 
@@ -89,6 +89,7 @@ async def lock_waiting(db: Connection, bill_ids: Collection[UUID]) -> list[Waiti
             n=row["n"],
             sequence=row["sequence"],
             request_id=row["request_id"],
+            traceparent=row["traceparent"],
         )
         for bill_id, row in locked.items()
     ]

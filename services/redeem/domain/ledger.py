@@ -93,6 +93,8 @@ _CATCHES_UP = timedelta(minutes=1)
 class ClockBehind(Exception):
     """PostgreSQL's clock stands more than five seconds behind a wallet's last line: a fault, never decided over."""
 
+    guard = "clock_behind"
+
 
 class ClockCatchingUp(ClockBehind, OSError):
     """It stands behind by less than a minute, as after a failover to a server whose clock is late. An OSError, for the

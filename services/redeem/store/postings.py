@@ -99,6 +99,8 @@ class Known(NamedTuple):
 class Changed(Exception):
     """A wallet or lot was not as it had been read under its lock: nothing may be written on top of it."""
 
+    guard = "changed_under_lock"
+
 
 async def claim(db: Connection, accruals: Sequence[PointsAccrued]) -> set[UUID]:
     """Takes the permanent keys of accruals, each id once; gives those that were free. Their wallets exist after it."""

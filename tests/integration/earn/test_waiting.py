@@ -9,6 +9,7 @@ import pytest
 from services.earn.handlers import Settle
 from services.earn.store import waiting
 from shared.events import EventData, MerchantChanged
+from shared.messaging import Refused
 from shared.runtime import TenantRuntime
 from tests.integration.earn.conftest import Shop, bill, somebody
 from tests.support.facts import activated
@@ -55,6 +56,37 @@ async def test_a_bill_for_an_unknown_member_waits_and_settles_at_the_enrolment(s
         await shop.auditor.fetchval("SELECT count(*) FROM earn.waiting WHERE bill_id::text = $1", bill_id)
         == 0
     )
+
+
+async def test_a_callers_trace_goes_on_in_every_event_of_its_bill_also_after_a_wait(shop: Shop) -> None:
+    header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    attribute = "00-00000000000000004111111111111111-4111111111111111-00"  # a trace, and no payment card
+    by_http, by_stream, untraced = somebody(), somebody(), somebody()
+    answered = await shop.client.post(
+        "/v1/bills", json=bill(by_http), headers={**shop.headers("till"), "traceparent": header}
+    )
+    ids = [answered.json()["bill_id"]]
+    offered = [bill(by_stream), bill(untraced)]
+    await shop.offer(
+        shop.event(offered[0], traceparent=attribute), shop.event(offered[1], traceparent="nonsense")
+    )
+    for body in offered:
+        found = await shop.get("/v1/bills", merchant=body["merchant"], bill_ref=body["bill_ref"])
+        ids.append(found.json()["bill_id"])
+    await shop.hear(*[shop.enrolment(member) for member in (by_http, by_stream, untraced)])
+    for bill_id, traceparent in zip(ids, (header, attribute, None), strict=True):
+        await settled(shop, bill_id, "earned")
+        events = await shop.told(bill_id)
+        assert [event["type"] for event in events] == [
+            "bill.recorded.v1",
+            "points.accrued.v1",
+            "bill.settled.v1",
+        ]
+        assert [event.get("traceparent") for event in events] == [traceparent] * 3
+    [rejected] = [await shop.offer(shop.event({**offered[0], "total_minor": 1}, traceparent=attribute))]
+    assert isinstance(rejected[0], Refused)
+    [told] = await shop.told(f"riyadh-mall/{offered[0]['bill_ref']}")
+    assert (told["type"], told["traceparent"]) == ("bill.rejected.v1", attribute)
 
 
 async def test_the_events_of_a_bill_that_waited_are_counted_without_a_gap(shop: Shop) -> None:

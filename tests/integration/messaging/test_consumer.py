@@ -1,17 +1,20 @@
 """Consumers and their inbox: what is heard counts once, whoever dies; a bad entry stops nobody but itself."""
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import asyncpg
+import msgspec
 import pytest
 
-from pointbank.dead_letters import list_dead_letters, move_dead_letters, show_dead_letter
+from pointbank.dead_letters import KeptInPart, list_dead_letters, move_dead_letters, show_dead_letter
 from shared.config import Settings
 from shared.events import MessageDelivered
-from shared.messaging import Item, Outcome, Tx
+from shared.messaging import Done, Item, Outcome, PosEntry, Refused, Tx, refusal
+from shared.messaging.entries import decode_pos
 from shared.tenants import Tenant
 from tests.support.speaking import Ears, Say, by_job, eventually, quick_settings, say
 from tests.support.tenants import connect_as, running
@@ -51,6 +54,27 @@ async def test_what_was_told_before_a_consumer_first_came_is_heard(
         async with running(settings, tenant, "redeem", {MessageDelivered: ears.hear}, hears=("earn",)):
             await eventually(lambda: len(ears.heard) == 50)
     assert sorted(ears.heard) == list(range(1, 51))
+
+
+async def test_a_trace_goes_on_from_service_to_service(settings: Settings, tenant: Tenant) -> None:
+    traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    passed: list[Any] = []
+
+    async def pass_on(tx: Tx, items: Sequence[Item[MessageDelivered]]) -> list[Outcome]:
+        for item in items:
+            tx.emit(item.command, subject="passed on", sequence=1, item=item)
+        passed.extend(msgspec.json.decode(payload) for payload in tx.told_payloads)
+        return [Done()] * len(items)
+
+    traced, untraced = by_job(Say("traced")), by_job(Say("untraced"))
+    traced.traceparent = traceparent
+    async with (
+        running(settings, tenant, "earn", {Say: say}) as service,
+        running(settings, tenant, "redeem", {MessageDelivered: pass_on}, hears=("earn",)),
+    ):
+        await service.lane.submit_many([traced, untraced])
+        await eventually(lambda: len(passed) == 2)
+    assert [event.get("traceparent") for event in passed] == [traceparent, None]
 
 
 async def test_two_replicas_share_a_stream_and_count_each_entry_once(
@@ -136,6 +160,40 @@ async def test_an_entry_that_only_postgresql_refuses_dies_alone(
     assert [(letter.code, letter.stream, letter.entry_id) for letter in letters] == [(code, "earn", "18-0")]
 
 
+async def test_an_entry_that_times_out_dies_only_while_another_write_goes_through(
+    settings: Settings, tenant: Tenant
+) -> None:
+    """PostgreSQL is slow for everybody: the entry is tried until it is not, and no try counts against it."""
+    ears = Trouble("SELECT pg_sleep(5)")
+    quick = quick_settings(settings)
+    admin = await asyncpg.connect(settings.postgres_dsn, database=tenant.database)
+    await admin.execute(
+        """
+        CREATE FUNCTION redeem.be_slow() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_catalog.pg_sleep(5); RETURN NEW; END $$;
+        CREATE TRIGGER be_slow BEFORE UPDATE ON redeem.attempts
+            FOR EACH ROW WHEN (OLD.tries = NEW.tries) EXECUTE FUNCTION redeem.be_slow()
+        """
+    )
+    try:
+        async with (
+            running(settings, tenant, "earn", {Say: say}) as service,
+            running(quick, tenant, "redeem", {MessageDelivered: ears.hear}, hears=("earn",)),
+        ):
+            await service.lane.submit_many(sayings(8, poison=3))
+            await eventually(lambda: ears.tries > quick.poison_attempts + 3, within_s=40)
+            assert await list_dead_letters(settings, tenant.code, services=["redeem"]) == []
+            assert await admin.fetchval("SELECT tries FROM redeem.attempts") <= 1
+            await admin.execute("DROP TRIGGER be_slow ON redeem.attempts")
+            async with asyncio.timeout(30):
+                while not (letters := await list_dead_letters(settings, tenant.code, services=["redeem"])):
+                    await asyncio.sleep(0.1)
+    finally:
+        await admin.close()
+    assert [(letter.code, letter.entry_id) for letter in letters] == [("timed_out", "4-0")]
+    assert sorted(ears.heard) == [1, 2, 3, 5, 6, 7, 8]
+
+
 async def test_a_dead_letter_can_be_read_and_tried_again(settings: Settings, tenant: Tenant) -> None:
     ears = Trouble("SELECT 1 / 0")
     async with (
@@ -167,6 +225,46 @@ async def test_a_dead_letter_can_be_read_and_tried_again(settings: Settings, ten
         assert await _move(settings, tenant, letter.dead_letter_id) == []
     everything = await list_dead_letters(settings, tenant.code, everything=True)
     assert [one.state for one in everything] == ["retried"]
+
+
+async def test_of_an_entry_too_large_to_read_a_beginning_is_kept_and_it_is_not_tried_again(
+    settings: Settings, tenant: Tenant
+) -> None:
+    async def refuse(tx: Tx, items: Sequence[Item[PosEntry]]) -> list[Outcome]:
+        return [Refused(refusal("body_too_large", "Too large.")) for _ in items]
+
+    large, exact = b"x" * (3 << 20), b"y" * (1 << 20)
+    async with running(settings, tenant, "earn", {PosEntry: refuse}) as service:
+        items = [decode_pos(f"{n}-0", {b"event": entry}, 1) for n, entry in ((1, large), (2, exact))]
+        await service.lane.submit_many(items)
+        async with service.read() as db:
+            sizes = await db.fetch("SELECT octet_length(payload) FROM dead_letters ORDER BY entry_id")
+        whole, part = await list_dead_letters(settings, tenant.code, services=["earn"])
+        with pytest.raises(KeptInPart, match=f"of {part.dead_letter_id} only a part was kept"):
+            await move_dead_letters(
+                settings,
+                tenant.code,
+                [whole.dead_letter_id, part.dead_letter_id],
+                state="retry",
+                actor="tester",
+                reason="so that it is refused",
+            )
+        async with service.read() as db:
+            with pytest.raises(asyncpg.CheckViolationError, match="dead_letters_retried_whole"):
+                await db.execute("UPDATE dead_letters SET state = 'retry' WHERE NOT whole")
+    assert [row[0] for row in sizes] == [(1 << 16) + 28, (1 << 20) + 28]
+    assert (whole.entry_id, whole.detail, whole.state) == ("2-0", "Too large.", "open")
+    digest = hashlib.sha256(large).hexdigest()
+    assert part.detail == (
+        f"Too large. Of the entry (3,145,728 bytes, SHA-256 {digest}) the first 65,536 bytes are kept."
+    )
+    shown = await show_dead_letter(settings, tenant.code, part.dead_letter_id)
+    assert shown is not None
+    assert (shown["whole"], shown["payload"]) == (False, "x" * (1 << 16))
+    dropped = await move_dead_letters(
+        settings, tenant.code, [part.dead_letter_id], state="dropped", actor="tester", reason="sent again"
+    )
+    assert dropped == [part.dead_letter_id]
 
 
 async def _move(settings: Settings, tenant: Tenant, dead_letter_id: UUID) -> list[UUID]:

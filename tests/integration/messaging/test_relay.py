@@ -9,6 +9,8 @@ import pytest
 from shared.config import Settings
 from shared.events import MessageDelivered
 from shared.ids import uuid7
+from shared.messaging.bus import redis_client
+from shared.messaging.queries import queries
 from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
 from tests.support.speaking import Ears, Say, by_job, eventually, say
@@ -128,6 +130,8 @@ async def test_a_stream_that_tells_another_story_halts_the_relay(settings: Setti
         await tell(service, 1)
         await eventually(lambda: "different stories" in (service.relay.trouble(after_s=30) or ""))
         assert await published(service) == [1, 2, 3, 4, 5]
+        labels = {"service": "earn", "tenant": service.code, "invariant": "5"}
+        assert service.metrics.registry.get_sample_value("pointbank_invariant_violations", labels) == 1
 
 
 async def test_a_relay_killed_between_cut_and_publish_is_completed_by_another(
@@ -137,8 +141,6 @@ async def test_a_relay_killed_between_cut_and_publish_is_completed_by_another(
     await db.executemany(
         "INSERT INTO outbox (event_id, payload) VALUES ($1, $2)", [(uuid7(), b"{}") for _ in range(3000)]
     )
-    from shared.messaging.queries import queries
-
     cut = await queries.cut_outbox(db)  # and no more: as if killed here
     await db.close()
     assert cut["n"] == 3000
@@ -190,3 +192,39 @@ async def test_outbox_and_cuts_can_only_grow(settings: Settings, tenant: Tenant)
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await admin.execute(statement)
     await admin.close()
+
+
+async def test_the_lag_is_all_that_is_committed_and_not_in_redis(settings: Settings, tenant: Tenant) -> None:
+    def lag(name: str) -> float:
+        labels = {"service": "earn", "tenant": tenant.code}
+        value = service.metrics.registry.get_sample_value(f"pointbank_relay_lag_{name}", labels)
+        assert value is not None
+        return value
+
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        await tell(service, 5)
+        await until_published(service, 5)
+        assert service._relaying is not None
+        await service.relay.stop()
+        await service._relaying
+        await service.housekeeping._count_lag()
+        assert (lag("events"), lag("seconds")) == (0, 0)
+        # Cut and not published, as by a relay that died in between; and not cut at all.
+        await tell(service, 30)
+        await asyncio.sleep(0.2)
+        async with service.read() as db:
+            await queries.cut_outbox(db)
+        await tell(service, 7)
+        await service.housekeeping._count_lag()
+        assert lag("events") == 37
+        assert 0.2 <= lag("seconds") < 20
+        # While Redis is away, the last that was seen there counts.
+        service.housekeeping._redis = redis_client("redis://127.0.0.1:1/0")
+        await tell(service, 3)
+        await service.housekeeping._count_lag()
+        assert lag("events") == 40
+        service.housekeeping._redis = service.redis
+        await service.relay.compare()
+        await service.relay.turn()
+        await service.housekeeping._count_lag()
+        assert (lag("events"), lag("seconds")) == (0, 0)

@@ -12,6 +12,7 @@ from services.redeem.store.sql import queries
 from shared.config import Settings
 from shared.db import database_of
 from shared.ids import uuid7
+from shared.messaging import Done
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, accrued
 
@@ -119,6 +120,21 @@ async def test_a_wallet_that_changed_since_it_was_read_is_never_written(bank: Ba
                 await postings.write(db, wallets.values())
     wallet = await bank.wallet(wallet_id)
     assert (wallet["available"], wallet["seq"]) == (30, 2)
+
+
+async def test_a_write_that_a_guard_refuses_is_counted_under_its_invariant(bank: Bank) -> None:
+    def counted(invariant: int) -> float:
+        labels = {"service": "redeem", "tenant": bank.code, "invariant": str(invariant)}
+        return bank.runtime.metrics.registry.get_sample_value("pointbank_invariant_violations", labels) or 0
+
+    first = accrued(uuid7(), 10)
+    await bank.hear(first)
+    assert counted(1) == 0
+    # Another accrual that would open the same lot again: PostgreSQL refuses it, alone and for good.
+    [outcome] = await bank.outcomes(msgspec.structs.replace(accrued(uuid7(), 10), lots=first.lots))
+    assert outcome == Done(replayed=True)
+    assert counted(1) >= 1
+    assert counted(2) == counted(4) == 0
 
 
 def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,15 +7,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from services.redeem import api
 from services.redeem.domain.redemption import Redeem
 from services.redeem.domain.spending import consumption_order
 from services.redeem.store import postings
+from shared.config import Settings
 from shared.events import CardIssued, MerchantChanged
 from shared.ids import uuid7
 from shared.messaging import FromJob, Item
+from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, accrued, asks
 from tests.support.facts import AT, activated, heard
 from tests.support.http import assert_problem
@@ -279,10 +282,14 @@ async def test_an_older_state_of_a_merchant_never_replaces_a_newer_one(bank: Ban
     assert answer.status_code == 201
 
 
-async def test_a_blocked_wallet_earns_but_does_not_spend(bank: Bank) -> None:
+async def test_a_blocked_wallet_earns_but_does_not_spend(
+    bank: Bank, settings: Settings, tenant: Tenant
+) -> None:
     member = await bank.member(100)
-    async with bank.runtime.read() as db:
-        await db.execute("UPDATE wallets SET status = 'blocked' WHERE wallet_id = $1", member.wallet_id)
+    # Nothing of redeem's blocks a wallet yet, and so it has no right to.
+    owner = await asyncpg.connect(settings.postgres_dsn, database=tenant.database)
+    await owner.execute("UPDATE redeem.wallets SET status = 'blocked' WHERE wallet_id = $1", member.wallet_id)
+    await owner.close()
     assert_problem(await bank.redeem(asks(member, points=1)), 409, "wallet_blocked")
     await bank.hear(accrued(member.wallet_id, 5))
     assert (await bank.wallet(member.wallet_id))["available"] == 105

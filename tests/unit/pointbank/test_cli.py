@@ -1,11 +1,19 @@
 """The command line: what is expected to go wrong ends in one line that says what to do, and exit code 2."""
 
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 
 from pointbank.cli import main
+from pointbank.cli.app import app
 from shared.config import Settings
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +84,52 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr("sys.argv", ["pointbank", "generate", "--out", str(tmp_path / "bills.jsonl")])
     with pytest.raises(KeyError, match="a bug"):
         main()
+
+
+def in_a_process(code: str) -> str:
+    """What a new interpreter prints: nothing that other tests imported is there."""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT
+    ).stdout
+
+
+HEAVY = {"asyncpg", "fastapi", "pydantic", "redis", "rich.table", "shared.config", "structlog", "uvicorn"}
+
+
+def test_importing_it_imports_nothing_of_ours_or_others() -> None:
+    loaded = set(
+        in_a_process("import sys, pointbank.cli; print(*sys.modules, sep='\\n')").splitlines()
+    ) - set(in_a_process("import sys; print(*sys.modules, sep='\\n')").splitlines())
+    assert loaded == {"pointbank", "pointbank.cli"}
+
+
+def test_help_is_quick_because_commands_import_what_they_need_when_they_run() -> None:
+    told = in_a_process(
+        "import sys; from pointbank.cli import main\nsys.argv = ['pointbank', '--help']\n"
+        "try:\n    main()\nfinally:\n    print('loaded:', *sys.modules)"
+    )
+    help_, _, loaded = told.partition("loaded:")
+    assert HEAVY.isdisjoint(loaded.split())
+    assert "Start with `pointbank up`, or see it" in help_
+    commands = [line.split()[0] for line in help_.partition("Commands:")[2].splitlines() if line.strip()]
+    assert commands == [
+        "demo", "up", "serve", "openapi", "migrate", "token", "generate", "replay", "verify", "tenant", "dead-letters",
+    ]  # fmt: skip
+
+
+def every_command(command: Any, *path: str) -> Iterator[tuple[str, Any]]:
+    yield " ".join(path), command
+    for name, child in getattr(command, "commands", {}).items():
+        yield from every_command(child, *path, name)
+
+
+def test_each_command_says_what_it_does_and_what_its_options_mean() -> None:
+    commands = dict(every_command(typer.main.get_command(app), "pointbank"))
+    assert len(commands) == 18
+    assert sum(len(command.params) for command in commands.values()) > 40
+    for path, command in commands.items():
+        assert command.help, path
+        assert command.help.rstrip()[-1] in ".`", path
+        options = [one for one in command.params if one.param_type_name == "option"]
+        silent = [one.name for one in options if not (one.help or one.hidden)]
+        assert silent == [], path

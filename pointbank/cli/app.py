@@ -1,0 +1,30 @@
+"""All commands, in the order in which help tells them."""
+
+from __future__ import annotations
+
+import typer
+
+from pointbank.cli import dead_letters, running, samples, tenants, verifying
+
+app = typer.Typer(
+    name="pointbank",
+    help="A loyalty engine built like a bank. Start with `pointbank up`, or see it work with `pointbank demo`.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+for command in (
+    running.demo,
+    running.up,
+    running.serve,
+    running.openapi,
+    tenants.migrate,
+    tenants.token,
+    samples.generate,
+    samples.replay,
+    verifying.verify,
+):
+    app.command()(command)
+app.add_typer(tenants.group, name="tenant")
+app.add_typer(dead_letters.group, name="dead-letters")

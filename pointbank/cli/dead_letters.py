@@ -1,0 +1,136 @@
+"""What died, and what an operator decides about it."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from pointbank.cli.options import AsJson, TenantOption
+from pointbank.cli.say import err, out, print_json
+
+group = typer.Typer(
+    help="Dead letters: entries that could not be handled. Nothing else waited for them.",
+    no_args_is_help=True,
+)
+
+
+@group.command("list")
+def dead_list(
+    tenant: TenantOption = "demo",
+    service: Annotated[
+        list[str] | None, typer.Option(help="Only this service's; may be given again.")
+    ] = None,
+    code: Annotated[str | None, typer.Option(help="Only those with this code.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also those that were retried or dropped.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What died and still needs somebody."""
+    import asyncio
+
+    from rich.table import Table
+
+    from pointbank.dead_letters import list_dead_letters
+    from shared.config import Settings
+    from shared.messaging.keys import SERVICES
+
+    if unknown := set(service or ()) - set(SERVICES):
+        raise typer.BadParameter(f"{', '.join(unknown)} is none of {', '.join(SERVICES)}")
+    found = asyncio.run(
+        list_dead_letters(
+            Settings(), tenant, services=tuple(service or SERVICES), code=code, everything=everything
+        )
+    )
+    if as_json:
+        print_json(
+            [
+                {
+                    "dead_letter_id": str(one.dead_letter_id),
+                    "service": one.service,
+                    "stream": one.stream,
+                    "entry_id": one.entry_id,
+                    "source": one.source,
+                    "event_id": one.event_id,
+                    "code": one.code,
+                    "detail": one.detail,
+                    "state": one.state,
+                    "at": one.at.isoformat(),
+                }
+                for one in found
+            ]
+        )
+        return
+    if not found:
+        out.print("No dead letters.")
+        return
+    table = Table("id", "service", "stream", "entry", "code", "detail", "state", "at")
+    for one in found:
+        table.add_row(
+            str(one.dead_letter_id),
+            one.service,
+            one.stream,
+            one.entry_id,
+            one.code,
+            one.detail[:80],
+            one.state,
+            f"{one.at:%Y-%m-%d %H:%M:%S}",
+        )
+    out.print(table)
+
+
+@group.command("show")
+def dead_show(dead_letter_id: UUID, tenant: TenantOption = "demo") -> None:
+    """One dead letter whole, with its payload opened. It may hold personal data."""
+    import asyncio
+
+    from pointbank.dead_letters import show_dead_letter
+    from shared.config import Settings
+
+    found = asyncio.run(show_dead_letter(Settings(), tenant, dead_letter_id))
+    if found is None:
+        err.print(f"There is no dead letter {dead_letter_id} in {tenant}.")
+        raise typer.Exit(1)
+    print_json(found)
+
+
+@group.command("retry")
+def dead_retry(
+    dead_letter_ids: list[UUID],
+    tenant: TenantOption = "demo",
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit.")] = "retry",
+) -> None:
+    """Hands dead letters back to their service, once; what still can't be handled is open again."""
+    _move(dead_letter_ids, tenant, "retry", reason)
+
+
+@group.command("drop")
+def dead_drop(
+    dead_letter_ids: list[UUID],
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit.")],
+    tenant: TenantOption = "demo",
+) -> None:
+    """Closes dead letters for good; they stay in the list under --all."""
+    _move(dead_letter_ids, tenant, "dropped", reason)
+
+
+def _move(dead_letter_ids: list[UUID], tenant: str, state: str, reason: str) -> None:
+    import asyncio
+
+    from pointbank.dead_letters import move_dead_letters
+    from shared.config import Settings
+
+    actor = os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"
+    moved = asyncio.run(
+        move_dead_letters(
+            Settings(), tenant, dead_letter_ids, state=state, actor=f"cli:{actor}", reason=reason
+        )
+    )
+    out.print(f"{len(moved)} of {len(dead_letter_ids)} dead letters: {state}.", highlight=False)
+    missing = [str(one) for one in dead_letter_ids if one not in moved]
+    if missing:
+        err.print(f"Not open (or not there): {', '.join(missing)}", highlight=False)
+        raise typer.Exit(1)

@@ -1,0 +1,40 @@
+"""Failures that are no bugs: of a setting, a server that is away, input that is none."""
+
+from __future__ import annotations
+
+
+def expected(error: Exception) -> str | None:
+    """What to tell of it, in one line; None of what is a bug."""
+    import asyncpg
+    from pydantic import ValidationError
+    from redis.exceptions import RedisError
+
+    from pointbank.api import CallFailed
+    from pointbank.dead_letters import KeptInPart
+    from pointbank.embedded import CannotStart
+    from pointbank.journal import JournalBroken, JournalInUse
+    from pointbank.logins import UnknownTenant
+    from pointbank.online_retail import NotOnlineRetail
+    from pointbank.till import Unanswered
+    from pointbank.verify import NotSettled
+    from shared.config import NotConfigured, Settings
+    from shared.tenants.provision import TenantCodeInvalid
+
+    match error:
+        case ValidationError() if error.title == Settings.__name__:
+            wrong = error.errors(include_url=False, include_input=False)
+            return "; ".join(f"POINTBANK_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in wrong)
+        case asyncpg.InvalidCatalogNameError():
+            return f"{error}. Is the tenant made, and `pointbank migrate` run?"
+        case asyncpg.InvalidAuthorizationSpecificationError():
+            return f"PostgreSQL refuses the login: {error}. Is POINTBANK_SECRET the one the tenant was made with?"
+        case RedisError():
+            return f"Redis: {error}. Is POINTBANK_REDIS_URL right?"
+        case NotConfigured() | CannotStart() | TenantCodeInvalid() | UnknownTenant() | NotOnlineRetail():
+            return str(error)
+        case KeptInPart() | CallFailed() | JournalBroken() | JournalInUse() | Unanswered() | NotSettled():
+            return str(error)
+        case ConnectionError() | TimeoutError():
+            return f"PostgreSQL can't be reached: {error}. Is POINTBANK_POSTGRES_DSN (or _HOST, _PORT) right?"
+        case _:
+            return None

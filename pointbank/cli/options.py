@@ -1,0 +1,18 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+State = Annotated[
+    Path,
+    typer.Option(
+        "--state", envvar="POINTBANK_STATE", help="Folder for the servers' data, keys and journals."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, for machines.")]
+TenantOption = Annotated[str, typer.Option("--tenant", envvar="POINTBANK_TENANT", help="The tenant's code.")]
+VAR = Path("var")

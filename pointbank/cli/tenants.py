@@ -1,0 +1,134 @@
+"""Making tenants, migrating them, and tokens to call them with."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from pointbank.cli.options import VAR, AsJson, State, TenantOption
+from pointbank.cli.say import err, out, print_json
+
+group = typer.Typer(
+    help="Tenants: each has a database, and in it a schema and a login role per service.",
+    no_args_is_help=True,
+)
+
+
+def migrate(as_json: AsJson = False) -> None:
+    """Brings every tenant's tables up to this release. Safe to repeat; one tenant's failure is its own. Exit 1 if any."""
+    import asyncio
+
+    from shared.config import Settings
+    from shared.tenants.provision import migrate_all
+
+    results = asyncio.run(migrate_all(Settings()))
+    failed = {tenant: str(found) for tenant, found in results.items() if isinstance(found, Exception)}
+    ran = {tenant: found for tenant, found in results.items() if not isinstance(found, Exception)}
+    if as_json:
+        print_json({"migrated": ran, "failed": failed})
+    else:
+        for tenant, files in ran.items():
+            out.print(f"{tenant}: {', '.join(files) or 'up to date'}", highlight=False)
+        for tenant, why in failed.items():
+            err.print(f"{tenant}: failed: {why}", style="red", markup=False)
+        if not results:
+            out.print("No tenants yet. Make one with: pointbank tenant create CODE")
+    raise typer.Exit(1 if failed else 0)
+
+
+@group.command("create")
+def tenant_create(
+    code: Annotated[str, typer.Argument(help="Lower-case letters, digits, hyphens; starts with a letter.")],
+    cell: Annotated[
+        str | None, typer.Option(help="The cell whose Redis POINTBANK_REDIS_URL is; else POINTBANK_CELL.")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="A PostgreSQL server of its own, with the same administrator.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="That server's port.")] = None,
+) -> None:
+    """Makes a tenant. Running services pick it up within a second; a second call changes nothing."""
+    import asyncio
+
+    from pointbank.tills import allow_tills
+    from shared.config import Settings
+    from shared.tenants.provision import create_tenant
+
+    settings = Settings() if cell is None else Settings(cell=cell)
+
+    async def make() -> str:
+        await create_tenant(settings, code, host=host, port=port)
+        return await allow_tills(settings, code)
+
+    user = asyncio.run(make())
+    out.print(f"Tenant {code} is ready. Its tills log in to Redis as {user}.", highlight=False)
+
+
+@group.command("list")
+def tenant_list(as_json: AsJson = False) -> None:
+    """Every tenant: where it is, and whether it can be served."""
+    import asyncio
+
+    from rich.table import Table
+
+    from shared.config import Settings
+    from shared.tenants.provision import list_tenants
+
+    found = asyncio.run(list_tenants(Settings()))
+    if as_json:
+        print_json(
+            [
+                {
+                    "code": t.code,
+                    "cell": t.cell,
+                    "database": t.place.database,
+                    "host": t.place.host,
+                    "port": t.place.port,
+                    "state": t.state,
+                    "version": t.version,
+                    "failure": t.failure,
+                }
+                for t in found
+            ]
+        )
+        return
+    table = Table("tenant", "cell", "database", "state", "schema", "since")
+    for t in found:
+        table.add_row(
+            t.code,
+            t.cell,
+            t.place.database + (f" at {t.place.host}" if t.place.host else ""),
+            t.failure or t.state,
+            str(t.version or "-"),
+            f"{t.created_at:%Y-%m-%d %H:%M}",
+        )
+    out.print(table if found else "No tenants yet. Make one with: pointbank tenant create CODE")
+
+
+def token(
+    role: Annotated[
+        str, typer.Option(help="till, ecommerce, crm, marketer, support, finance, auditor, operator, admin.")
+    ],
+    tenant: TenantOption = "demo",
+    subject: Annotated[str | None, typer.Option(help="Who it is for; in the audit.")] = None,
+    hours: Annotated[float, typer.Option(help="How long it is good for.")] = 12,
+    merchant: Annotated[str | None, typer.Option(help="Narrows it to one merchant.")] = None,
+    state: State = VAR,
+) -> None:
+    """Prints a token for development, signed with the key pair of the state folder."""
+    from pointbank.tokens import ROLES, dev_keys, issue
+
+    if role not in ROLES:
+        raise typer.BadParameter(f"one of {', '.join(ROLES)}")
+    typer.echo(
+        issue(
+            dev_keys(state / "keys"),
+            role=role,
+            tenant=tenant,
+            subject=subject or f"{role}@{tenant}",
+            ttl=timedelta(hours=hours),
+            merchant=merchant,
+        )
+    )

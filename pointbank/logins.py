@@ -1,0 +1,32 @@
+"""Logging in to a tenant's database as one of its own roles, wherever the directory says that it is."""
+
+from __future__ import annotations
+
+from shared.config import Settings
+from shared.db import Connection, connect, role_of
+from shared.tenants.directory import find_place
+
+
+class UnknownTenant(Exception):
+    """Nobody made a tenant of this code; the message says how to see which there are."""
+
+
+async def log_in(settings: Settings, tenant: str, part: str, *, enter: str | None = None) -> Connection:
+    """A connection with the role that `part` (a service, or the auditor) has in `tenant`, to that tenant's database.
+
+    `enter` names another tenant, whose database is tried with this one's role: it must be refused.
+    """
+    place = await find_place(settings, enter or tenant, part=part)
+    if place is None:
+        raise UnknownTenant(
+            f"there is no tenant {enter or tenant}; `pointbank tenant list` shows those there are"
+        )
+    role = role_of(tenant, part)
+    return await connect(
+        "postgresql://",
+        host=place.host,
+        port=place.port,
+        database=place.database,
+        user=role,
+        password=settings.password_of(part, role),
+    )

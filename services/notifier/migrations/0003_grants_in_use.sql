@@ -1,0 +1,3 @@
+-- Only what some statement needs (tests/integration/test_grants.py). What a later feature needs, its migration grants.
+
+REVOKE ALL ON awaited FROM {{service_role}};
