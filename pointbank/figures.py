@@ -15,7 +15,7 @@ BUCKETS = ("earned", "available", "held", "reserved", "redeemed")
 
 @dataclass(frozen=True)
 class Figures:
-    """`buckets` are points; `earned` counts what ever left `issued`. `tiers` counts wallets, `messages` deliveries."""
+    """`buckets` are points; `earned` counts what ever left `issued`. `tiers` counts wallets, `messages` each in its state."""
 
     bills: int
     anonymous: int

@@ -55,10 +55,12 @@ GROUP BY s.tier;
 -- name: messages
 -- How many messages there are in each state.
 SELECT
-    d.state,
+    coalesce(d.state, CASE WHEN s.settled_at IS NULL THEN 'due' ELSE 'delivered' END) AS state,
     count(*) AS messages
-FROM notifier.deliveries AS d
-GROUP BY d.state;
+FROM notifier.messages AS m
+LEFT JOIN notifier.dispatches AS s ON s.dispatch_id = m.dispatch_id
+LEFT JOIN notifier.deliveries AS d ON d.message_id = m.message_id
+GROUP BY 1;
 
 -- name: dead_letters
 -- The dead letters of the pos stream that are not dropped.

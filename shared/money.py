@@ -119,6 +119,7 @@ def points_for(amount_minor: int, point_value: str, currency: str) -> int:
     return -(-amount_minor * denominator // numerator)
 
 
+@lru_cache(maxsize=16_384)
 def worth(points: int, point_value: str, currency: str) -> Worth:
     """Points with their money, ready for the wire."""
     return Worth(points, Money(money_of(points, point_value, currency), currency))

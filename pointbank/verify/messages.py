@@ -27,17 +27,17 @@ class Messages:
         self._told = books.match(
             "messages:told", 5, "each delivered message has one message.delivered event",
             ("member", "wallet", "channel", "template", "locale", "cause", "delivered_at"),
-            ours="the deliveries", theirs="the events",
+            ours="the delivered messages", theirs="the events",
         )  # fmt: skip
 
     # ---- the side of the tables
 
     async def walk(self) -> None:
-        """Every message and its delivery."""
+        """Every message and what became of it."""
         check = self._books.check(
             "messages:delivered",
             6,
-            "each message has one delivery: sent to who consented, suppressed for others",
+            "each message has a delivery or a dispatch: sent to who consented, suppressed for others",
         )
         async for page in self._books.snapshot.pages("messages.sql", "messages"):
             self._books.progress("messages")
@@ -123,8 +123,10 @@ class Messages:
 def _problem(row: Any) -> str | None:
     state = row["state"]
     if state is None:
-        return "it has no delivery"
-    if row["delivered_to"] != row["member_id"]:
+        return "it has no delivery, and no dispatch"
+    if row["left_early"]:
+        return "it has a delivery of its own, and its dispatch is not settled"
+    if row["delivered_to"] not in (None, row["member_id"]):
         return f"it is {row['member_id']}'s, its delivery {row['delivered_to']}'s"
     if state == "delivered" and row["consented"] is not True:
         return "it was sent to a member who had not consented"

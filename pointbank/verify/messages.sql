@@ -1,11 +1,15 @@
 -- Messages and what became of them.
 
 -- name: messages
--- Every message with its delivery.
+-- Every message with its own delivery, or else its dispatch.
 SELECT
     m.message_id::text AS message_id, m.cause::text AS cause, m.template, m.channel, m.member_id::text AS member_id,
-    m.wallet_id::text AS wallet_id, m.programme, m.facts::text AS facts, d.state, d.locale, d.delivered_at,
-    d.member_id::text AS delivered_to, d.takeovers, b.consented
+    m.wallet_id::text AS wallet_id, m.programme, m.facts::text AS facts, coalesce(d.locale, m.locale) AS locale,
+    coalesce(d.state, CASE WHEN s.settled_at IS NOT NULL THEN 'delivered' WHEN s.dispatch_id IS NOT NULL THEN 'due' END) AS state,
+    CASE WHEN d.message_id IS NULL THEN s.settled_at ELSE d.delivered_at END AS delivered_at,
+    coalesce(d.takeovers, s.takeovers) AS takeovers, d.member_id::text AS delivered_to,
+    d.message_id IS NOT NULL AND m.dispatch_id IS NOT NULL AND s.settled_at IS NULL AS left_early, b.consented
 FROM notifier.messages AS m
+LEFT JOIN notifier.dispatches AS s ON s.dispatch_id = m.dispatch_id
 LEFT JOIN notifier.deliveries AS d ON d.message_id = m.message_id
 LEFT JOIN notifier.members AS b ON b.member_id = m.member_id;

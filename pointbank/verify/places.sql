@@ -22,4 +22,8 @@ SELECT s.wallet_id::text AS subject, s.sequence AS last FROM tiers.standings AS 
 
 -- name: notifier
 -- A message is told once.
-SELECT d.message_id::text AS subject, 1 AS last FROM notifier.deliveries AS d WHERE d.state = 'delivered';
+SELECT m.message_id::text AS subject, 1 AS last
+FROM notifier.messages AS m
+LEFT JOIN notifier.dispatches AS s ON s.dispatch_id = m.dispatch_id
+LEFT JOIN notifier.deliveries AS d ON d.message_id = m.message_id
+WHERE d.state = 'delivered' OR (d.message_id IS NULL AND s.settled_at IS NOT NULL);

@@ -48,7 +48,7 @@ class Tier:
 class Line(NamedTuple):
     """What counts of a bill's line."""
 
-    categories: Sequence[str]
+    categories: tuple[str, ...]
     amount_minor: int
     discount_minor: int
 

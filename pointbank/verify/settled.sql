@@ -89,6 +89,8 @@ found AS (
     JOIN (SELECT p.programme, max(p.version) AS version FROM tiers.programmes AS p GROUP BY p.programme) AS newest
         ON newest.programme = s.programme AND s.judged_version < newest.version
     UNION ALL
+    SELECT 'dispatches not settled', count(*) FROM notifier.dispatches AS s WHERE s.settled_at IS NULL
+    UNION ALL
     SELECT 'deliveries due', count(*) FROM notifier.deliveries AS d WHERE d.state = 'due'
 )
 SELECT f.what, f.n FROM found AS f WHERE f.n <> 0 ORDER BY f.what;

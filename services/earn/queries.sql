@@ -63,8 +63,8 @@ JOIN pos_events AS e ON e.source = wanted.source AND e.event_id = wanted.event_i
 
 -- name: claim_bill_keys
 -- Those of the bills' references that nobody used before. One that is being used elsewhere is waited for.
-INSERT INTO bill_keys (merchant, bill_ref, content_hash, bill_id, recorded_at)
-SELECT k.merchant, k.bill_ref, k.content_hash, k.bill_id, :recorded_at::timestamptz
+INSERT INTO bill_keys (merchant, bill_ref, content_hash, bill_id)
+SELECT k.merchant, k.bill_ref, k.content_hash, k.bill_id
 FROM unnest(
     :merchants::text[], :bill_refs::text[], :content_hashes::bytea[], :bill_ids::uuid[]
 ) AS k (merchant, bill_ref, content_hash, bill_id)
@@ -105,9 +105,9 @@ USING unnest(:kinds::text[], :keys::text[]) AS learned (kind, key)
 WHERE a.kind = learned.kind AND a.key = learned.key;
 
 -- name: begin_waiting!
--- Bills that wait from now on.
+-- Bills that wait from now on, recorded in this transaction.
 INSERT INTO waiting (bill_id, recorded_at, kind, key, taken_at, since_ms, n, sequence, request_id, traceparent)
-SELECT w.bill_id, :recorded_at::timestamptz, w.kind, w.key, :taken_at::timestamptz, c.running_ms, 1, 1, w.request_id, w.traceparent
+SELECT w.bill_id, now(), w.kind, w.key, :taken_at::timestamptz, c.running_ms, 1, 1, w.request_id, w.traceparent
 FROM unnest(:bill_ids::uuid[], :kinds::text[], :keys::text[], :request_ids::text[], :traceparents::text[])
     AS w (bill_id, kind, key, request_id, traceparent)
 CROSS JOIN waiting_clock AS c;

@@ -86,7 +86,7 @@ CREATE TABLE bill_keys (
     bill_ref text COLLATE "C" NOT NULL,
     content_hash bytea NOT NULL CHECK (octet_length(content_hash) = 32),
     bill_id uuid NOT NULL,
-    recorded_at timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (merchant, bill_ref)
 );
 -- bill_keys: append-only.
@@ -98,7 +98,7 @@ CREATE TABLE bill_keys (
 -- stream_id, source, event_id name the till's entry, null where the bill came by HTTP.
 CREATE TABLE bills (
     bill_id uuid NOT NULL,
-    recorded_at timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
     merchant text NOT NULL,
     bill_ref text NOT NULL,
     terminal text,
@@ -130,24 +130,23 @@ CREATE TABLE decisions (
     status text NOT NULL
         CHECK (status IN ('earned', 'held', 'mixed', 'nothing', 'anonymous', 'waiting', 'unclaimed')),
     decided_at timestamptz NOT NULL,
-    recorded_at timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
     sequence int NOT NULL CHECK (sequence >= 1),
     decision json NOT NULL,
     PRIMARY KEY (bill_id, n, recorded_at)
 ) PARTITION BY RANGE (recorded_at);
 -- decisions: append-only, a partition for each month.
 
--- What a bill is worth in a wallet, once for ever. Zero points are kept and never announced.
+-- What a bill is worth in a wallet, once for ever; by wallet, whose bills are looked for. Zero points are kept and never
+-- announced.
 CREATE TABLE accruals (
     bill_id uuid NOT NULL,
     wallet_id uuid NOT NULL,
     kind text NOT NULL CHECK (kind IN ('earn', 'earn_held')),
     accrual_id uuid NOT NULL UNIQUE,
     points bigint NOT NULL CHECK (points >= 0),
-    PRIMARY KEY (bill_id, wallet_id, kind)
+    PRIMARY KEY (wallet_id, bill_id, kind)
 );
-
-CREATE INDEX accruals_wallet ON accruals (wallet_id, bill_id);
 -- accruals: append-only.
 
 -- ---------------------------------------------------------------- bills that wait

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from datetime import timedelta
-from uuid import UUID
+from functools import cache
 
 import msgspec
 
@@ -20,29 +21,32 @@ GIVE_UP_AFTER = 80
 """Attempts before a message is given up: about three days."""
 
 
-class Told(msgspec.Struct, frozen=True, gc=False):
-    """A message to make. `facts` is the JSON that its template is filled from: points and names of tiers, no person."""
-
-    template: str
-    member_id: UUID
-    wallet_id: UUID
-    programme: str
-    facts: str
-
-
-def message_of(event: PointsCredited | TierChanged) -> Told | None:
-    """What an event has to say to its member, if anything. The tier that everybody starts in is no news."""
+def news_of(event: PointsCredited | TierChanged) -> tuple[str, str] | None:
+    """What an event has to say to its member, if anything: the template and the JSON that it is filled from, which is points
+    and names of tiers, no person. The tier that everybody starts in is no news."""
     if isinstance(event, PointsCredited):
         template = EARNED.get(event.kind)
         if template is None:
             return None
         points, money = event.credited.points, event.credited.money
-        facts = f'{{"points":{points},"amount_minor":{money.amount_minor},"currency":"{money.currency}"}}'
-        return Told(template, event.member_id, event.wallet_id, event.programme, facts)
+        return (
+            template,
+            f'{{"points":{points},"amount_minor":{money.amount_minor},"currency":"{money.currency}"}}',
+        )
     if event.direction != "up" or event.from_ is None:
         return None
-    facts = _encode({"tier": event.name}).decode()
-    return Told("reached", event.member_id, event.wallet_id, event.programme, facts)
+    return "reached", _encode({"tier": event.name}).decode()
+
+
+def message_id_of(cause: str, template: str, channel: str) -> str:
+    """The one id under which an event, by its id, is told by a template on a channel: the event's own with these two folded
+    into its random bits. So it says nothing twice, and sorts as the events do."""
+    return f"{cause[:24]}{int(cause[24:], 16) ^ _folded(template, channel):012x}"
+
+
+@cache
+def _folded(template: str, channel: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{template}\0{channel}".encode()).digest()[:6], "big")
 
 
 def goes_to_till(event: BillRecorded | BillSettled | BillRejected) -> bool:

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from services.notifier import store
-from services.notifier.domain import goes_to_till, message_of
+from services.notifier.domain import goes_to_till, message_id_of, news_of
 from services.notifier.fan_out import reply
 from services.notifier.outgoing import outgoing
-from services.notifier.store import Made, Settled
+from services.notifier.store import Made, Unsent
+from services.notifier.texts import language_of
 from shared.events import (
     BillRecorded,
     BillRejected,
@@ -24,36 +25,83 @@ from shared.events import (
 )
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Handlers, Item, Outcome, Tx
+from shared.metrics import Metrics
 
 Bill = BillRecorded | BillSettled | BillRejected
-BILLS = (BillRecorded, BillSettled, BillRejected)
+News = PointsCredited | TierChanged
 
 
 class Settle(msgspec.Struct, frozen=True):
-    """What came of a batch that a sender had claimed."""
+    """What came of what a sender had in hand: all of a dispatch, in one or the other. `late`: dispatches not begun."""
 
-    settled: tuple[Settled, ...]
+    delivered: Sequence[Made]
+    unsent: Sequence[Unsent]
+    late: Sequence[Made] = ()
 
 
-async def tell(tx: Tx, items: Sequence[Item[PointsCredited | TierChanged | Bill]]) -> list[Outcome]:
-    """Makes a message of each event that has something to say, and passes tills' replies on before the commit."""
-    messages: list[Made] = []
+async def tell(tx: Tx, items: Sequence[Item[News | Bill | Settle]]) -> list[Outcome]:
+    """Makes messages of events that have something to say, settles those that were sent, passes tills' replies on.
+
+    One handler, so that under load all three share their transactions.
+    """
+    news: list[tuple[Item[News], tuple[str, str]]] = []
     replies: list[tuple[str | None, bytes]] = []
     for item in items:
-        event = item.command
-        if isinstance(event, BILLS):
-            if goes_to_till(event):
-                replies.append((event.source, item.payload))
-        elif (told := message_of(event)) is not None:
-            assert item.event_id is not None, "messages tell of events"
-            messages.append(Made(uuid7(), item.event_id, store.CHANNEL, item.request_id, told))
-    if messages:
-        sender, made_at = outgoing(tx.cache), time.monotonic()
-        claimed = await store.tell(tx.db, messages, now=tx.now(), lease=sender.lease)
-        tx.after_commit(lambda: sender.put(claimed, made_at))
+        command = item.command
+        if isinstance(command, Settle):
+            await _settle(tx, command)
+        elif isinstance(command, News):
+            if (told := news_of(command)) is not None:
+                news.append((item, told))  # type: ignore[arg-type]
+        elif goes_to_till(command):
+            replies.append((command.source, item.payload))
+    if news:
+        await _make(tx, news)
     if replies:
         tx.before_commit(lambda: reply(tx.redis, tx.keys, replies))
     return [Done()] * len(items)
+
+
+async def _make(tx: Tx, news: Sequence[tuple[Item[News], tuple[str, str]]]) -> None:
+    """Makes messages: those that can go now are a dispatch, the others wait or are suppressed, each for itself."""
+    recipients = await store.recipients(tx.db, {item.command.member_id for item, _ in news})
+    dispatch = uuid7()
+    wanted: dict[str, Made] = {}
+    for item, (template, facts) in news:
+        event, cause = item.command, item.event_id
+        assert cause is not None, "messages tell of events"
+        recipient = recipients.get(event.member_id)
+        goes = recipient is not None and recipient.consented
+        message_id = message_id_of(cause, template, store.CHANNEL)
+        wanted[message_id] = Made(
+            message_id,
+            cause,
+            template,
+            store.CHANNEL,
+            event.member_id,
+            event.wallet_id,
+            event.programme,
+            facts,
+            item.request_id,
+            dispatch if goes else None,
+            language_of(recipient.locale) if recipient is not None else None,
+            attempts=int(goes),
+        )
+    made = await store.make(tx.db, list(wanted.values()), now=tx.now())
+    apart = [
+        Unsent(one, "due" if one.locale is None else "suppressed") for one in made if one.dispatch is None
+    ]
+    if apart:
+        await store.set_apart(tx.db, apart)
+        suppressed = sum(one.state == "suppressed" for one in apart)
+        count = tx.cache[Metrics].message
+        tx.after_commit(lambda: count(tx.tenant.code, store.CHANNEL, "suppressed", suppressed))
+    if len(apart) < len(made):
+        sender, made_at = outgoing(tx.cache), time.monotonic()
+        lease = sender.lease
+        await store.open_dispatch(tx.db, dispatch, lease=lease)
+        ready = [one for one in made if one.dispatch is not None] if lease is not None else []
+        tx.after_commit(lambda: sender.put(ready, made_at))
 
 
 async def learn(tx: Tx, items: Sequence[Item[MemberEnrolled | ProgrammeActivated]]) -> list[Outcome]:
@@ -72,44 +120,48 @@ async def learn(tx: Tx, items: Sequence[Item[MemberEnrolled | ProgrammeActivated
     return [Done()] * len(items)
 
 
-async def settle(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
-    """Marks messages as delivered, suppressed, failed or due again, and tells of each delivery once."""
-    settled = [one for item in items for one in item.command.settled]
+async def _settle(tx: Tx, settle: Settle) -> None:
+    """Writes what came of messages, and tells of each delivery once: what another sender has taken over is left to it."""
+    sent = {one.dispatch: one.attempts for one in settle.delivered}
+    sent |= {one.made.dispatch: one.made.attempts for one in settle.unsent}
+    late = {one.dispatch: one.attempts for one in settle.late}
+    delivered_alone = [one for one in settle.delivered if one.dispatch is None]
+    unsent_alone = [one for one in settle.unsent if one.made.dispatch is None]
     now = tx.now()
-    due = await store.settle(tx.db, settled, now=now)
-    all_due = len(due) == len(settled)
-    for one in settled:
-        message = one.claimed.made
-        if one.state != "delivered":
-            continue
-        if not all_due:
-            if message.message_id not in due:
-                continue
-            due.remove(message.message_id)
-        assert one.locale is not None
-        tx.emit(
-            MessageDelivered(
-                message_id=message.message_id,
-                member_id=message.told.member_id,
-                wallet_id=message.told.wallet_id,
-                channel=message.channel,
-                template=message.told.template,
-                locale=one.locale,
-                cause=message.cause,
-                delivered_at=now,
-            ),
-            subject=str(message.message_id),
-            sequence=1,  # a message is delivered once
-            item=Item(
-                None,
-                FromJob("sender"),
-                request_id=message.request_id,
-                actor="notifier",
-                causation_id=message.cause,
-            ),
-        )
-    return [Done()] * len(items)
+    ours: set[object] = set()
+    ours |= await store.settle_dispatches(tx.db, sent, late, now=now)
+    if delivered_alone or unsent_alone:
+        ours |= await store.settle(tx.db, delivered_alone, unsent_alone, now=now)
+    leaving = [one for one in settle.unsent if one.made.dispatch in ours]
+    if leaving:
+        await store.set_apart(tx.db, leaving)
+    for one in settle.delivered:
+        if (one.dispatch or one.message_id) in ours:
+            assert one.locale is not None
+            tx.emit(
+                MessageDelivered(
+                    message_id=one.message_id,
+                    member_id=one.member_id,
+                    wallet_id=one.wallet_id,
+                    channel=one.channel,
+                    template=one.template,
+                    locale=one.locale,
+                    cause=one.cause,
+                    delivered_at=now,
+                ),
+                subject=one.message_id,
+                sequence=1,  # a message is delivered once
+                item=Item(
+                    None,
+                    FROM_SENDER,
+                    request_id=one.request_id,
+                    actor="notifier",
+                    causation_id=one.cause,
+                ),
+            )
 
+
+FROM_SENDER = FromJob("sender")
 
 ON: Handlers = {
     ProgrammeActivated: learn,
@@ -119,7 +171,7 @@ ON: Handlers = {
     BillRecorded: tell,
     BillSettled: tell,
     BillRejected: tell,
-    Settle: settle,
+    Settle: tell,
 }
 
 HEARS: tuple[str, ...] = ("members", "earn", "redeem", "tiers")

@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from services.notifier.store import Claimed
+from services.notifier.store import Made
 
 LEASE = timedelta(seconds=20)
 START_WITHIN_S = 6.0
 SEND_WITHIN_S = 7.0
 """Of a lease: a third to begin, a third to send, a third to settle. Nobody sends what another may be sending already."""
-AT_ONCE = 500
-MOST = 4 * AT_ONCE
+AT_ONCE = 1000
+"""Twice what a batch of the lane makes: a sender waits for the batch after the one that runs to have its own settled."""
+MOST = 2 * AT_ONCE
 
 
 class Outgoing:
@@ -27,7 +28,7 @@ class Outgoing:
 
     def __init__(self) -> None:
         self.wake = asyncio.Event()
-        self._batches: deque[tuple[float, Sequence[Claimed]]] = deque()
+        self._dispatches: deque[tuple[float, Sequence[Made]]] = deque()
         self._count = 0
 
     @property
@@ -35,25 +36,22 @@ class Outgoing:
         """The lease for messages that are being made; None when there is enough to do: they wait to be claimed."""
         return LEASE if self._count < MOST else None
 
-    def put(self, batch: Sequence[Claimed], made_at: float) -> None:
-        """Takes a committed batch, leased at `made_at` (time.monotonic)."""
-        if batch:
-            self._batches.append((made_at, batch))
-            self._count += len(batch)
+    def put(self, dispatch: Sequence[Made], made_at: float) -> None:
+        """Takes a committed dispatch, leased at `made_at` (time.monotonic)."""
+        if dispatch:
+            self._dispatches.append((made_at, dispatch))
+            self._count += len(dispatch)
         self.wake.set()
 
-    def take(self) -> tuple[list[Claimed], list[Claimed]]:
-        """Up to about AT_ONCE messages to send now, and those to hand back: too late to begin, early enough to say so."""
-        taken: list[Claimed] = []
-        late: list[Claimed] = []
-        while self._batches and len(taken) + len(late) < AT_ONCE:
-            made_at, batch = self._batches.popleft()
-            self._count -= len(batch)
-            age = time.monotonic() - made_at
-            if age < START_WITHIN_S:
-                taken += batch
-            elif age < START_WITHIN_S + SEND_WITHIN_S:
-                late += batch
+    def take(self) -> tuple[list[Made], list[Made]]:
+        """Up to about AT_ONCE messages to send now, and those to hand back because it is too late to begin."""
+        taken: list[Made] = []
+        late: list[Made] = []
+        while self._dispatches and len(taken) + len(late) < AT_ONCE:
+            made_at, dispatch = self._dispatches.popleft()
+            self._count -= len(dispatch)
+            in_time = time.monotonic() - made_at < START_WITHIN_S
+            (taken if in_time else late).extend(dispatch)
         return taken, late
 
 

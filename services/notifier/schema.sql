@@ -21,28 +21,46 @@ CREATE TABLE programmes (
     names     jsonb   NOT NULL
 );
 
--- What is to be said, never changed. One event is told once by one template on one channel, for ever.
-CREATE TABLE messages (
-    message_id uuid        PRIMARY KEY,
-    cause      uuid        NOT NULL,
-    template   text        NOT NULL,
-    channel    text        NOT NULL,
-    member_id  uuid        NOT NULL,
-    wallet_id  uuid        NOT NULL,
-    programme  text        NOT NULL,
-    facts      jsonb       NOT NULL,
-    request_id text        NOT NULL,
-    created_at timestamptz NOT NULL,
-    CONSTRAINT messages_once UNIQUE (cause, template, channel)
+-- Messages that were made together and go out together, under one lease. `claimed_until` is the lease of the sender that
+-- holds it; `attempts` counts claims, `takeovers` the claims of an expired lease: such messages may have gone out twice.
+-- Once it is settled, its messages are delivered, but for those with a delivery of their own.
+CREATE TABLE dispatches (
+    dispatch_id   uuid        PRIMARY KEY,
+    claimed_until timestamptz,
+    attempts      integer     NOT NULL CHECK (attempts >= 0),
+    takeovers     integer     NOT NULL DEFAULT 0 CHECK (takeovers >= 0),
+    settled_at    timestamptz
 );
 
--- A member's messages, newest last.
-CREATE INDEX messages_member ON messages (member_id, message_id);
+-- What a sender looks for.
+CREATE INDEX dispatches_open ON dispatches (dispatch_id) WHERE settled_at IS NULL;
 
--- How far each message is. `claimed_until` is the lease of the sender that holds it; `attempts` counts claims,
--- `takeovers` the claims of an expired lease: such a message may have gone out twice.
+-- What is to be said, never changed. The id is made of cause, template and channel (domain.py): one event is told once by
+-- one template on one channel, for ever. `locale` is the language, where the member was known when the message was made.
+-- The key is a member's page too: newest last.
+CREATE TABLE messages (
+    message_id  uuid        NOT NULL,
+    cause       uuid        NOT NULL,
+    template    text        NOT NULL,
+    channel     text        NOT NULL,
+    member_id   uuid        NOT NULL,
+    wallet_id   uuid        NOT NULL,
+    programme   text        NOT NULL,
+    facts       json        NOT NULL,
+    request_id  text        NOT NULL,
+    created_at  timestamptz NOT NULL,
+    dispatch_id uuid,
+    locale      text,
+    PRIMARY KEY (member_id, message_id),
+    CONSTRAINT messages_dispatched_known CHECK (dispatch_id IS NULL OR locale IS NOT NULL)
+);
+
+CREATE INDEX messages_dispatch ON messages (dispatch_id) WHERE dispatch_id IS NOT NULL;
+
+-- How far each message is that goes its own way: its member was not known or had not consented when it was made, or its
+-- dispatch went without it. Lease and counts as above.
 -- `due` leaves only once: `delivered`, `suppressed` (no consent) or `failed` (given up).
--- No foreign key: both rows are made by one statement, and its check would lock and write each message a second time.
+-- No foreign key: its check would lock and write each message a second time.
 CREATE TABLE deliveries (
     message_id    uuid        PRIMARY KEY,
     member_id     uuid        NOT NULL,

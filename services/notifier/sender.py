@@ -1,6 +1,6 @@
 """The sender: takes what is due, sends it, and has the lane write what came of it.
 
-What it takes is leased. A sender that dies loses the lease, another takes over, and such a message may go out twice:
+What it takes is leased. A sender that dies loses the lease, another takes over, and such messages may go out twice:
 `takeovers` counts it. A message that was sent and settled never goes out again.
 """
 
@@ -20,24 +20,18 @@ from services.notifier.channels import CHANNELS, Channel, Message
 from services.notifier.domain import GIVE_UP_AFTER, pause_after
 from services.notifier.handlers import Settle
 from services.notifier.outgoing import AT_ONCE, LEASE, SEND_WITHIN_S, outgoing
-from services.notifier.store import Claimed, Recipient, Settled
-from services.notifier.texts import language_of, render
+from services.notifier.store import Made, Unsent
+from services.notifier.texts import render
 from shared.runtime import TenantRuntime
 
 POLL_S = 1.0
 IDLE_POLL_S = 5.0
-IN_FLIGHT = 16
-"""Messages of a batch that are on their way at the same time: a slow provider is waited for in parallel."""
 
 _log = structlog.get_logger(__name__)
 
 
-class Addressed(msgspec.Struct, frozen=True, gc=False):
-    """A message with whom it is for; `names` are its programme's, as JSON."""
-
-    claimed: Claimed
-    recipient: Recipient
-    names: str
+class NoAnswer(Exception):
+    """A channel came to its end without a word about a message."""
 
 
 async def send_all(runtime: TenantRuntime) -> None:
@@ -70,84 +64,84 @@ async def _send_batch(runtime: TenantRuntime) -> bool:
 
 
 async def send_due(runtime: TenantRuntime, channels: Mapping[str, Channel] = CHANNELS) -> int:
-    """Sends one batch of what is due, what this process has just made first; gives how many messages that was."""
+    """Sends one batch of what is due, what this process has just made first; gives how many messages that was.
+
+    Consent was read when they were made or claimed: no message goes by what was known more than START_WITHIN_S +
+    SEND_WITHIN_S before.
+    """
     taken, late = outgoing(runtime.cache).take()
     async with runtime.read() as db:
         if not taken and not late:
             taken = await store.claim(db, most=AT_ONCE, lease=LEASE)
             if not taken:
                 return 0
-        recipients = await store.recipients(db, {one.made.told.member_id for one in taken})
-        names = await store.programme_names(db, {one.made.told.programme for one in taken})
-    # What is handed back, or is for a member nobody knows yet, is found by `claim` as soon as it can go.
-    settled = [Settled(one, "due", None) for one in late]
-    batch: list[Addressed] = []
-    for one in taken:
-        told = one.made.told
-        recipient = recipients.get(told.member_id)
-        if recipient is None:
-            settled.append(Settled(one, "due", None))
-        elif not recipient.consented:
-            settled.append(Settled(one, "suppressed", None))
-        else:
-            code = names.get(told.programme) or msgspec.json.encode({"en": told.programme}).decode()
-            batch.append(Addressed(one, recipient, code))
-    settled += await _send(batch, channels)
-    await runtime.do(Settle(tuple(settled)), job="sender")
-    for (channel, outcome), count in Counter(map(_outcome, settled)).items():
-        runtime.metrics.message(runtime.code, channel, outcome, count)
-    return len(settled)
-
-
-async def _send(batch: Sequence[Addressed], channels: Mapping[str, Channel]) -> list[Settled]:
-    """Sends each message, and says what came of it. Never raises for a message's sake."""
-    settled: dict[int, Settled] = {}
-    queue = iter(enumerate(batch))
-    try:
-        async with asyncio.timeout(SEND_WITHIN_S), asyncio.TaskGroup() as group:
-            for _ in range(min(IN_FLIGHT, len(batch))):
-                group.create_task(_send_each(queue, settled, channels))
-    except TimeoutError as error:
-        for position, one in enumerate(batch):
-            if position not in settled:
-                settled[position] = _failed(one.claimed, error)
-    return list(settled.values())
-
-
-async def _send_each(
-    queue: Iterator[tuple[int, Addressed]], settled: dict[int, Settled], channels: Mapping[str, Channel]
-) -> None:
-    for position, one in queue:
-        made = one.claimed.made
-        language = language_of(one.recipient.locale)
+        names = await store.programme_names(db, {one.programme for one in taken})
+    unsent = [Unsent(one, "suppressed") for one in taken if not one.consented]
+    wanted = [one for one in taken if one.consented]
+    letters: dict[str, list[Message]] = {}
+    failures: dict[str, Exception] = {}
+    for one in wanted:
         try:
-            text = render(made.told.template, language, one.names, made.told.facts)
-            message = Message(made.message_id, made.told.member_id, made.told.template, language, text)
-            await channels[made.channel](message)
-        except Exception as error:  # noqa: BLE001  # a channel fails in ways of its own: that message is due again
-            settled[position] = _failed(one.claimed, error)
-        else:
-            settled[position] = Settled(one.claimed, "delivered", language)
+            letters.setdefault(one.channel, []).append(_written(one, names))
+        except Exception as error:  # noqa: BLE001  # what can't be said by this release is due again
+            failures[one.message_id] = error
+    for failed in await asyncio.gather(*[_send(channels, name, each) for name, each in letters.items()]):
+        failures |= failed
+    delivered = [one for one in wanted if one.message_id not in failures]
+    unsent += [_failed(one, failures[one.message_id]) for one in wanted if one.message_id in failures]
+    await runtime.do(Settle(delivered, unsent, late), job="sender")
+    for (channel, outcome), count in Counter(_outcomes(delivered, unsent, late)).items():
+        runtime.metrics.message(runtime.code, channel, outcome, count)
+    return len(delivered) + len(unsent) + len(late)
 
 
-def _failed(claimed: Claimed, error: Exception) -> Settled:
-    gives_up = claimed.attempts >= GIVE_UP_AFTER
+def _written(made: Made, names: Mapping[str, str]) -> Message:
+    assert made.locale is not None, "its member is known"
+    programme = names.get(made.programme) or msgspec.json.encode({"en": made.programme}).decode()
+    text = render(made.template, made.locale, programme, made.facts)
+    return Message(made.message_id, made.member_id, made.template, made.locale, text)
+
+
+async def _send(
+    channels: Mapping[str, Channel], name: str, messages: Sequence[Message]
+) -> dict[str, Exception]:
+    """Why messages were not sent, by id: those that were are left out. Never raises for a channel's sake."""
+    unanswered = {one.message_id for one in messages}
+    failures: dict[str, Exception] = {}
+    why: Exception = NoAnswer()
+    try:
+        async with asyncio.timeout(SEND_WITHIN_S):
+            async for message, error in channels[name](messages):
+                unanswered.discard(message.message_id)
+                if error is not None:
+                    failures[message.message_id] = error
+    except Exception as error:  # noqa: BLE001  # a channel fails in ways of its own: what it did not answer is due again
+        why = error
+    return failures | dict.fromkeys(unanswered, why)
+
+
+def _failed(made: Made, error: Exception) -> Unsent:
+    gives_up = made.attempts >= GIVE_UP_AFTER
     _log.warning(
         "message not sent",
-        message_id=str(claimed.made.message_id),
-        attempts=claimed.attempts,
+        message_id=made.message_id,
+        attempts=made.attempts,
         error=repr(error)[:300],
         gives_up=gives_up,
     )
     reason = type(error).__name__
     if gives_up:
-        return Settled(claimed, "failed", None, reason)
-    return Settled(claimed, "due", None, reason, datetime.now(UTC) + pause_after(claimed.attempts))
+        return Unsent(made, "failed", reason)
+    return Unsent(made, "due", reason, datetime.now(UTC) + pause_after(made.attempts))
 
 
-def _outcome(settled: Settled) -> tuple[str, str]:
+def _outcomes(
+    delivered: Sequence[Made], unsent: Sequence[Unsent], late: Sequence[Made]
+) -> Iterator[tuple[str, str]]:
     """The labels of the metric. `repeated`: taken over from a sender that may have sent it before."""
-    outcome = "retry" if settled.state == "due" else settled.state
-    if outcome == "delivered" and settled.claimed.takeovers:
-        outcome = "repeated"
-    return settled.claimed.made.channel, outcome
+    for one in delivered:
+        yield one.channel, "repeated" if one.takeovers else "delivered"
+    for other in unsent:
+        yield other.made.channel, "retry" if other.state == "due" else other.state
+    for one in late:
+        yield one.channel, "retry"

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
-from services.notifier.domain import Told
+from services.notifier.texts import language_of
 from shared.db import Connection
 from shared.events import MemberEnrolled
 from shared.sql import load
@@ -21,15 +22,8 @@ _encode = msgspec.json.Encoder().encode
 CHANNEL = "log"
 """The channel of every message, while members can't choose one."""
 
-
-class Made(msgspec.Struct, frozen=True, gc=False):
-    """A message that is to be sent: `cause` is the event it tells of."""
-
-    message_id: UUID
-    cause: str
-    channel: str
-    request_id: str
-    told: Told
+FEW = 128
+"""Up to so many messages, one statement is quicker than COPY and what goes around it."""
 
 
 class Recipient(NamedTuple):
@@ -39,20 +33,34 @@ class Recipient(NamedTuple):
     consented: bool
 
 
-class Claimed(msgspec.Struct, frozen=True, gc=False):
-    """A message in a sender's hands."""
+class Made(msgspec.Struct, frozen=True, gc=False):
+    """A message that was made: `cause` is the event it tells of, `facts` the JSON that its template is filled from.
+
+    The `dispatch` it goes with is None for one that goes its own way, the locale for a member who is not known. `attempts`
+    and `takeovers` are those of its claim.
+    """
+
+    message_id: str
+    cause: str
+    template: str
+    channel: str
+    member_id: UUID
+    wallet_id: UUID
+    programme: str
+    facts: str
+    request_id: str
+    dispatch: UUID | None
+    locale: str | None
+    consented: bool = True
+    attempts: int = 1
+    takeovers: int = 0
+
+
+class Unsent(msgspec.Struct, frozen=True, gc=False):
+    """A message that is not delivered now: suppressed, failed, or due again at `due_at` (None: as soon as it can go)."""
 
     made: Made
-    attempts: int
-    takeovers: int
-
-
-class Settled(msgspec.Struct, frozen=True, gc=False):
-    """What came of sending one message. `state` due: it is tried again at `due_at`."""
-
-    claimed: Claimed
     state: str
-    locale: str | None
     error: str | None = None
     due_at: datetime | None = None
 
@@ -101,58 +109,6 @@ async def learn_programmes(db: Connection, names: Mapping[str, tuple[int, Mappin
     )
 
 
-async def tell(
-    db: Connection, messages: Sequence[Made], *, now: datetime, lease: timedelta | None
-) -> list[Claimed]:
-    """Makes the messages that were not made before; with a lease they are in this process's hands, and are given."""
-    rows = await queries.tell(
-        db,
-        channel=CHANNEL,
-        now=now,
-        lease=lease,
-        message_ids=[one.message_id for one in messages],
-        causes=[one.cause for one in messages],
-        templates=[one.told.template for one in messages],
-        member_ids=[one.told.member_id for one in messages],
-        wallet_ids=[one.told.wallet_id for one in messages],
-        programmes=[one.told.programme for one in messages],
-        facts=[one.told.facts for one in messages],
-        request_ids=[one.request_id for one in messages],
-    )
-    if lease is None:
-        return []
-    if len(rows) == len(messages):
-        return [Claimed(one, 1, 0) for one in messages]
-    new = {row[0] for row in rows}
-    return [Claimed(one, 1, 0) for one in messages if one.message_id in new]
-
-
-async def claim(db: Connection, *, most: int, lease: timedelta) -> list[Claimed]:
-    """Leases up to `most` messages that are due to members who are known."""
-    return [
-        Claimed(
-            Made(
-                message_id, cause, channel, request_id, Told(template, member_id, wallet_id, programme, facts)
-            ),
-            attempts,
-            takeovers,
-        )
-        for (
-            message_id,
-            cause,
-            channel,
-            request_id,
-            template,
-            member_id,
-            wallet_id,
-            programme,
-            facts,
-            attempts,
-            takeovers,
-        ) in await queries.claim(db, most=most, lease=lease)
-    ]
-
-
 async def recipients(db: Connection, member_ids: Iterable[UUID]) -> dict[UUID, Recipient]:
     """Those of these members who are known."""
     rows = await queries.recipients(db, member_ids=list(member_ids))
@@ -165,19 +121,119 @@ async def programme_names(db: Connection, programmes: Iterable[str]) -> dict[str
     return {row["programme"]: row["names"] for row in rows}
 
 
-async def settle(db: Connection, settled: Iterable[Settled], *, now: datetime) -> set[UUID]:
-    """Writes what came of sending; gives the messages that were still due."""
-    rows = sorted(settled, key=lambda one: one.claimed.made.message_id)
-    found = await queries.settle(
+_MESSAGE = (
+    "message_id", "cause", "template", "channel", "member_id", "wallet_id", "programme", "facts", "request_id",
+    "dispatch_id", "locale", "created_at",
+)  # fmt: skip
+
+
+async def make(db: Connection, messages: Sequence[Made], *, now: datetime) -> Sequence[Made]:
+    """Keeps the messages that were not made before, and gives those. Each may be named once."""
+    records = [
+        (
+            one.message_id, one.cause, one.template, one.channel, one.member_id, one.wallet_id, one.programme, one.facts,
+            one.request_id, one.dispatch, one.locale, now,
+        )
+        for one in messages
+    ]  # fmt: skip
+    if len(records) > FEW:
+        try:
+            async with db.transaction():
+                await db.copy_records_to_table("messages", records=records, columns=_MESSAGE)
+        except asyncpg.UniqueViolationError:
+            pass  # COPY can't leave out what is there already
+        else:
+            return messages
+    columns = list(zip(*records, strict=True))
+    rows = await queries.make(
         db,
         now=now,
-        message_ids=[one.claimed.made.message_id for one in rows],
-        states=[one.state for one in rows],
-        locales=[one.locale for one in rows],
-        errors=[one.error for one in rows],
-        due_ats=[one.due_at for one in rows],
+        message_ids=columns[0],
+        causes=columns[1],
+        templates=columns[2],
+        channels=columns[3],
+        member_ids=columns[4],
+        wallet_ids=columns[5],
+        programmes=columns[6],
+        facts=columns[7],
+        request_ids=columns[8],
+        dispatch_ids=columns[9],
+        locales=columns[10],
     )
-    return {row["message_id"] for row in found}
+    new = {row["message_id"] for row in rows}
+    return [one for one in messages if one.message_id in new]
+
+
+async def open_dispatch(db: Connection, dispatch: UUID, *, lease: timedelta | None) -> None:
+    """Begins a dispatch; with a lease it is in this process's hands."""
+    await queries.open_dispatch(db, dispatch_id=dispatch, lease=lease)
+
+
+async def set_apart(db: Connection, unsent: Sequence[Unsent]) -> None:
+    """Lets these go their own way."""
+    await queries.set_apart(
+        db,
+        message_ids=[one.made.message_id for one in unsent],
+        member_ids=[one.made.member_id for one in unsent],
+        states=[one.state for one in unsent],
+        due_ats=[one.due_at for one in unsent],
+        attempts=[one.made.attempts for one in unsent],
+        takeovers=[one.made.takeovers for one in unsent],
+        errors=[one.error for one in unsent],
+    )
+
+
+async def claim(db: Connection, *, most: int, lease: timedelta) -> list[Made]:
+    """Leases a dispatch that nobody holds, or else up to `most` messages of their own that are due to known members."""
+    rows = await queries.claim_dispatch(db, lease=lease)
+    if rows:
+        return [Made(*row) for row in rows]
+    rows = await queries.claim(db, most=most, lease=lease)
+    return [msgspec.structs.replace(Made(*row), locale=language_of(row["locale"])) for row in rows]
+
+
+async def settle_dispatches(
+    db: Connection, sent: Mapping[UUID | None, int], late: Mapping[UUID | None, int], *, now: datetime
+) -> set[UUID]:
+    """Settles dispatches that were sent and hands back those that are late; gives those of them that were still ours.
+
+    Each with the attempts of its claim; messages of no dispatch are left out.
+    """
+    keys = sorted(
+        (dispatch, attempts, outcomes is sent)
+        for outcomes in (sent, late)
+        for dispatch, attempts in outcomes.items()
+        if dispatch is not None
+    )
+    if not keys:
+        return set()
+    rows = await queries.settle_dispatches(
+        db,
+        now=now,
+        dispatch_ids=[dispatch for dispatch, _, _ in keys],
+        attempts=[attempts for _, attempts, _ in keys],
+        sent=[sent for _, _, sent in keys],
+    )
+    return {row["dispatch_id"] for row in rows}
+
+
+async def settle(
+    db: Connection, delivered: Iterable[Made], unsent: Iterable[Unsent], *, now: datetime
+) -> set[str]:
+    """Writes what came of messages on their own way; gives those that were still due, and ours."""
+    outcomes = [Unsent(one, "delivered") for one in delivered] + list(unsent)
+    outcomes.sort(key=lambda one: one.made.message_id)
+    rows = await queries.settle(
+        db,
+        now=now,
+        message_ids=[one.made.message_id for one in outcomes],
+        attempts=[one.made.attempts for one in outcomes],
+        states=[one.state for one in outcomes],
+        locales=[one.made.locale if one.state == "delivered" else None for one in outcomes],
+        errors=[one.error for one in outcomes],
+        due_ats=[one.due_at for one in outcomes],
+    )
+    return {row["message_id"] for row in rows}
 
 
 async def messages_page(

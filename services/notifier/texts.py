@@ -1,13 +1,14 @@
 """Messages in words: a template for each language, plural forms and money by CLDR.
 
-Babel is slow and a programme says the same few things over and over: what was rendered once is kept.
+Babel is slow: what it says of a language and a currency is asked once. A programme says the same few things over and over:
+what was rendered once is kept.
 """
 
 from __future__ import annotations
 
 from copy import copy
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import jinja2
 import msgspec
@@ -39,20 +40,38 @@ def render(template: str, language: str, programme: str, facts: str) -> str:
     return _template(language, template).render(words).strip()
 
 
-@lru_cache(maxsize=65_536)
 def number(value: int, language: str) -> str:
     """A whole number as this language writes it."""
-    return str(format_decimal(value, locale=language))
+    return f"{value:,}".replace(",", _between_thousands(language))
 
 
-@lru_cache(maxsize=65_536)
 def money(amount_minor: int, currency: str, language: str) -> str:
-    """An amount as this language writes it, with the digits of ISO 4217: CLDR drops the fils of IQD."""
+    """An amount that is not negative as this language writes it, with the digits of ISO 4217: CLDR drops the fils of IQD."""
+    assert amount_minor >= 0, "messages tell of what was earned"
+    before, point, after = _around_amounts(currency, language)
+    major, minor = divmod(amount_minor, 10 ** (digits := exponent(currency)))
+    decimals = f"{point}{minor:0{digits}d}" if digits else ""
+    return f"{before}{number(major, language)}{decimals}{after}"
+
+
+@cache
+def _between_thousands(language: str) -> str:
+    million = str(format_decimal(1_000_000, locale=language))
+    assert million == "1,000,000".replace(",", million[1]), (
+        "a language that does not group by three needs more than this"
+    )
+    return million[1]
+
+
+@cache
+def _around_amounts(currency: str, language: str) -> tuple[str, str, str]:
+    """What stands before an amount, before its decimals, and behind it: CLDR's words for one, taken apart."""
     digits = exponent(currency)
     pattern = copy(_locale(language).currency_formats["standard"])
     pattern.frac_prec = (digits, digits)
-    amount = Decimal(amount_minor).scaleb(-digits)
-    return str(pattern.apply(amount, _locale(language), currency=currency, currency_digits=False))
+    one = str(pattern.apply(Decimal(1), _locale(language), currency=currency, currency_digits=False))
+    before, _, rest = one.partition("1")
+    return (before, rest[0], rest[1 + digits :]) if digits else (before, "", rest)
 
 
 def plural(value: int, language: str, **forms: str) -> str:

@@ -14,7 +14,7 @@ class MessageDelivered(EventData, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "message.delivered.v1"
     SOURCE: ClassVar[str] = "/notifier"
-    message_id: UUID
+    message_id: str
     member_id: UUID
     wallet_id: UUID
     channel: str

@@ -33,13 +33,14 @@ from shared.programme.model import Expiry, MonthsAfterEarning, Programme, Rule
 from shared.programme.validation import validate
 
 Outcome = Literal["earned", "skipped", "discounted", "unmatched"]
+Timing = Literal["now", "hold"]
 
 
 class Line(Protocol):
     """What a rule looks at in a bill's line."""
 
     @property
-    def categories(self) -> Sequence[str]: ...
+    def categories(self) -> tuple[str, ...]: ...
     @property
     def amount_minor(self) -> int: ...
     @property
@@ -53,39 +54,26 @@ class _WholeBill:
     discount_minor: int = 0
 
 
-class JudgedLine(msgspec.Struct, frozen=True, gc=False):
-    """What became of a line. `tried` names the rules looked at in order: all but the last weren't for this line,
-    and the last is `rule`. `points` are the line's own, where rounding is by line."""
+JudgedLine = tuple[str | None, Outcome, int, int | None]
+"""What became of a line: its rule (None: none was for it), outcome, amount_minor, and its own points where rounding is by
+line. Plain tuples: a bill has several, and a decision keeps them as they are."""
 
-    rule: str | None
-    outcome: Outcome
-    tried: tuple[str, ...]
-    amount_minor: int
-    points: int | None = None
+EarnedByRule = tuple[str, Timing, int, int, int]
+"""What a rule's lines come to: rule, timing, the amount_minor that counted, the same cut to whole steps where the rule says
+so (units_minor), and the exact points before the multiplier, a numerator over the programme's denominator."""
 
 
-class EarnedByRule(msgspec.Struct, frozen=True, gc=False):
-    """What a rule's lines come to: the amount that counted (`units_minor`, cut to whole steps where the rule says
-    so) and the exact points before the multiplier, `numerator` over the bill's `denominator`."""
-
-    rule: str
-    timing: Literal["now", "hold"]
-    amount_minor: int
-    units_minor: int
-    numerator: int
-
-
-class Earned(msgspec.Struct, frozen=True):
-    """The worth of a bill with every number on the way."""
+class Earned(msgspec.Struct, frozen=True, gc=False):
+    """The worth of a bill with every number on the way. `tried` are the rules in the order in which lines tried them: a
+    line tried all up to its own, and all where none was for it."""
 
     points: int
     available: int
     held: int
-    tier: str | None
     multiplier: Ratio
-    denominator: int
-    rules: tuple[EarnedByRule, ...]
+    tried: tuple[str, ...]
     lines: tuple[JudgedLine, ...]
+    rules: tuple[EarnedByRule, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +83,7 @@ class CompiledRule:
     categories: frozenset[str] | None
     """None: for every line."""
     earns: bool
-    held: bool
+    timing: Timing
     on_discounted: bool
     weight: int
     """Points per minor unit, over the programme's denominator."""
@@ -137,11 +125,14 @@ class CompiledProgramme:
     lifecycle: Literal["calendar_year", "lifetime"] | None
     ladder: tuple[CompiledTier, ...]
     _round: Callable[[int, int], int]
-    _rule_of: Mapping[str, int]
-    _rule_of_any: int
+    _rule_for: Callable[[tuple[str, ...]], int]
+    """The number of the rule that is for a line of these categories; that after the last where none is."""
+    _rulings: tuple[tuple[str | None, Outcome, Outcome], ...]
+    """By that number: the rule, and the outcome of a line at full price and of one with a discount."""
     _tried: tuple[tuple[str, ...], ...]
+    """By that number: the rules that such a line tried."""
     _multipliers: Mapping[str | None, Ratio]
-    _expires: Callable[[date], datetime] | None
+    _expires: Callable[[datetime], datetime] | None
 
     def worth(self, points: int) -> Worth:
         """Points with their money, ready for the wire."""
@@ -152,33 +143,13 @@ class CompiledProgramme:
     def expires_at(self, effective_at: datetime) -> datetime | None:
         """When points earned at that instant expire: the first instant, in UTC, after their last usable day.
         None: never."""
-        if self._expires is None:
-            return None
-        return self._expires(effective_at.astimezone(self.zone).date())
+        return None if self._expires is None else self._expires(effective_at)
 
     def earn(self, lines: Sequence[Line], total_minor: int, tier: str | None) -> Earned:
         """What the lines of a bill are worth to a member of that tier, as the head of this module says."""
         multiplier = self._multipliers.get(tier) or self._multipliers[None]
         judge = self._by_line if self.rounding_at == "line" else self._by_bill
-        return judge(lines or (_WholeBill(total_minor),), tier, multiplier)
-
-    def _rule_for(self, line: Line) -> int:
-        found = self._rule_of_any
-        for category in line.categories:
-            rule = self._rule_of.get(category, found)
-            found = min(found, rule)
-        return found
-
-    def _judge(self, line: Line) -> tuple[int, Outcome]:
-        found = self._rule_for(line)
-        if found == len(self.rules):
-            return found, "unmatched"
-        rule = self.rules[found]
-        if not rule.earns:
-            return found, "skipped"
-        if line.discount_minor and not rule.on_discounted:
-            return found, "discounted"
-        return found, "earned"
+        return judge(lines or (_WholeBill(total_minor),), multiplier)
 
     def _points(self, numerator: int, multiplier: Ratio) -> int:
         times, over = multiplier
@@ -186,77 +157,79 @@ class CompiledProgramme:
             return self._round(numerator * times, self.denominator * over)
         return self._round(self._round(numerator, self.denominator) * times, over)
 
-    def _by_bill(self, lines: Sequence[Line], tier: str | None, multiplier: Ratio) -> Earned:
+    def _by_bill(self, lines: Sequence[Line], multiplier: Ratio) -> Earned:
+        rule_for, rulings = self._rule_for, self._rulings
         amounts: dict[int, int] = {}
-        judged = []
+        judged: list[JudgedLine] = []
+        last = 0
         for line in lines:
-            found, outcome = self._judge(line)
+            number = rule_for(line.categories)
+            last = max(last, number)
+            code, outcome, with_discount = rulings[number]
+            if line.discount_minor:
+                outcome = with_discount
             amount = line.amount_minor
             if outcome == "earned":
-                amounts[found] = amounts.get(found, 0) + amount
-            tried = self._tried[found]
-            judged.append(JudgedLine(tried[-1] if outcome != "unmatched" else None, outcome, tried, amount))
+                amounts[number] = amounts.get(number, 0) + amount
+            judged.append((code, outcome, amount, None))
         now = held = 0
-        by_rule = []
-        for found in sorted(amounts) if len(amounts) > 1 else amounts:
-            rule, amount = self.rules[found], amounts[found]
+        by_rule: list[EarnedByRule] = []
+        for number in sorted(amounts) if len(amounts) > 1 else amounts:
+            rule, amount = self.rules[number], amounts[number]
             units = amount - amount % rule.step
             numerator = units * rule.weight
-            if rule.held:
+            if rule.timing == "hold":
                 held += numerator
             else:
                 now += numerator
-            by_rule.append(EarnedByRule(rule.code, "hold" if rule.held else "now", amount, units, numerator))
+            by_rule.append((rule.code, rule.timing, amount, units, numerator))
         points = self._points(now + held, multiplier)
         available = self._points(now, multiplier) if held else points
         return Earned(
             points,
             available,
             points - available,
-            tier,
             multiplier,
-            self.denominator,
-            tuple(by_rule),
+            self._tried[last],
             tuple(judged),
+            tuple(by_rule),
         )
 
-    def _by_line(self, lines: Sequence[Line], tier: str | None, multiplier: Ratio) -> Earned:
+    def _by_line(self, lines: Sequence[Line], multiplier: Ratio) -> Earned:
         sums: dict[int, tuple[int, int]] = {}
-        judged = []
-        available = held = 0
+        judged: list[JudgedLine] = []
+        last = available = held = 0
         for line in lines:
-            found, outcome = self._judge(line)
+            number = self._rule_for(line.categories)
+            last = max(last, number)
+            code, outcome, with_discount = self._rulings[number]
+            if line.discount_minor:
+                outcome = with_discount
             amount, points = line.amount_minor, 0
             if outcome == "earned":
-                rule = self.rules[found]
+                rule = self.rules[number]
                 units = amount - amount % rule.step
                 points = self._points(units * rule.weight, multiplier)
-                if rule.held:
+                if rule.timing == "hold":
                     held += points
                 else:
                     available += points
-                amounts, counted = sums.get(found, (0, 0))
-                sums[found] = amounts + amount, counted + units
-            tried = self._tried[found]
-            judged.append(
-                JudgedLine(tried[-1] if outcome != "unmatched" else None, outcome, tried, amount, points)
-            )
-        by_rule = []
-        for found in sorted(sums):
-            rule = self.rules[found]
-            amount, units = sums[found]
-            by_rule.append(
-                EarnedByRule(rule.code, "hold" if rule.held else "now", amount, units, units * rule.weight)
-            )
+                amounts, counted = sums.get(number, (0, 0))
+                sums[number] = amounts + amount, counted + units
+            judged.append((code, outcome, amount, points))
+        by_rule: list[EarnedByRule] = []
+        for number in sorted(sums):
+            rule = self.rules[number]
+            amount, units = sums[number]
+            by_rule.append((rule.code, rule.timing, amount, units, units * rule.weight))
         return Earned(
             available + held,
             available,
             held,
-            tier,
             multiplier,
-            self.denominator,
-            tuple(by_rule),
+            self._tried[last],
             tuple(judged),
+            tuple(by_rule),
         )
 
 
@@ -274,7 +247,6 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
     ordered = sorted(written, key=lambda rule: -rule.priority)  # stable: ties stay in the document's order
     denominator = lcm(*(_rate(rule)[1] for rule in ordered))
     rules = tuple(_compile_rule(rule, denominator) for rule in ordered)
-    rule_of, rule_of_any = _rule_index(rules)
     codes = tuple(rule.code for rule in rules)
     ladder = _ladder(programme)
     rounding = earning.rounding if earning is not None else None
@@ -300,8 +272,8 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
         lifecycle=programme.tiers.lifecycle if programme.tiers is not None else None,
         ladder=ladder,
         _round=ROUNDINGS[mode],
-        _rule_of=rule_of,
-        _rule_of_any=rule_of_any,
+        _rule_for=_matcher(rules),
+        _rulings=(*map(_ruling, rules), (None, "unmatched", "unmatched")),
         _tried=(*(codes[: number + 1] for number in range(len(codes))), codes),
         _multipliers={None: ladder[0].multiplier if ladder else (1, 1)}
         | {t.code: t.multiplier for t in ladder},
@@ -323,22 +295,34 @@ def _compile_rule(rule: Rule, denominator: int) -> CompiledRule:
         priority=rule.priority,
         categories=None if rule.match.categories is None else frozenset(rule.match.categories),
         earns=rule.action == "earn",
-        held=rule.timing == "hold",
+        timing=rule.timing,
         on_discounted=rule.on_discounted,
         weight=numerator * (denominator // own),
         step=rule.rate.per_minor if rule.rate is not None and rule.rate.whole_steps else 1,
     )
 
 
-def _rule_index(rules: tuple[CompiledRule, ...]) -> tuple[dict[str, int], int]:
-    """The first rule that names each category, and the first that is for every line."""
+def _ruling(rule: CompiledRule) -> tuple[str, Outcome, Outcome]:
+    if not rule.earns:
+        return rule.code, "skipped", "skipped"
+    return rule.code, "earned", "earned" if rule.on_discounted else "discounted"
+
+
+def _matcher(rules: tuple[CompiledRule, ...]) -> Callable[[tuple[str, ...]], int]:
     first: dict[str, int] = {}
+    for_any = len(rules)
     for number, rule in enumerate(rules):
         if rule.categories is None:
-            return first, number
+            for_any = number
+            break
         for category in rule.categories:
             first.setdefault(category, number)
-    return first, len(rules)
+
+    @lru_cache(maxsize=4096)  # a shop has few combinations of categories, and rings them up all day
+    def rule_for(categories: tuple[str, ...]) -> int:
+        return min([first.get(category, for_any) for category in categories], default=for_any)
+
+    return rule_for
 
 
 def _ladder(programme: Programme) -> tuple[CompiledTier, ...]:
@@ -355,7 +339,7 @@ def _ladder(programme: Programme) -> tuple[CompiledTier, ...]:
     )
 
 
-def _expiry(expiry: Expiry, zone: ZoneInfo) -> Callable[[date], datetime] | None:
+def _expiry(expiry: Expiry, zone: ZoneInfo) -> Callable[[datetime], datetime] | None:
     if not isinstance(expiry, MonthsAfterEarning):
         return None
     to_month_end = expiry.round_to == "month_end"
@@ -365,7 +349,19 @@ def _expiry(expiry: Expiry, zone: ZoneInfo) -> Callable[[date], datetime] | None
     )
 
     @lru_cache(maxsize=4096)
-    def expires(earned_on: date) -> datetime:
-        return start_of_day(earned_on + later + timedelta(days=1), zone)
+    def day(earned_on: date) -> tuple[datetime, datetime, datetime]:
+        since, until = start_of_day(earned_on, zone), start_of_day(earned_on + timedelta(days=1), zone)
+        if until - since != timedelta(days=1):
+            until = since  # clocks that are put back at midnight may come to the day before a second time
+        return since, until, start_of_day(earned_on + later + timedelta(days=1), zone)
 
-    return expires
+    # Bills come as they happen, most on one day; to find the day of an instant costs more than the rest.
+    since, until, expires = day(date(1970, 1, 1))
+
+    def expires_at(effective_at: datetime) -> datetime:
+        nonlocal since, until, expires
+        if not since <= effective_at < until:
+            since, until, expires = day(effective_at.astimezone(zone).date())
+        return expires
+
+    return expires_at

@@ -38,7 +38,7 @@ class Say(msgspec.Struct, frozen=True):
 def event() -> MessageDelivered:
     """An event that every service may tell in these tests."""
     return MessageDelivered(
-        message_id=uuid7(),
+        message_id=str(uuid7()),
         member_id=uuid7(),
         wallet_id=uuid7(),
         channel="log",

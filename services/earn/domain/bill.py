@@ -94,15 +94,9 @@ def read_bill(data: bytes | msgspec.Raw, identity_key: bytes) -> RecordBill:
 
 def command(body: Body, identity_key: bytes) -> RecordBill:
     """The bill in its canonical form. ValueError where a text is not as it must be; refuses a wrong identity."""
-    lines = body.lines
     if not _codes_are_codes(body) or body.currency not in CURRENCIES:
         raise ValueError("a code or the currency is malformed")
-    if len(lines) > 1 and len({line.line_id for line in lines}) != len(lines):
-        raise ValueError("two lines have the same line_id")
-    for line in lines:
-        if line.quantity is not None and normal_quantity(line.quantity) != line.quantity:
-            lines = _with_normal_quantities(lines)
-            break
+    lines = _normal(body.lines)
     try:
         at = body.occurred_at.astimezone(UTC)
     except OverflowError as error:
@@ -178,25 +172,34 @@ def _codes_are_codes(body: Body) -> bool:
         return False
     if body.cashier is not None and not is_code(body.cashier):
         return False
-    for line in body.lines:
-        for category in line.categories:
-            if not is_code(category):
-                return False
     return body.programmes is None or all(map(is_code, body.programmes))
 
 
-def _with_normal_quantities(lines: tuple[Line, ...]) -> tuple[Line, ...]:
-    normal = []
+def _normal(lines: tuple[Line, ...]) -> tuple[Line, ...]:
+    """The lines with their quantities in the shortest form: most are written so, and stay as they are."""
+    if len(lines) > 1 and len({line.line_id for line in lines}) != len(lines):
+        raise ValueError("two lines have the same line_id")
+    shortest = True
     for line in lines:
-        quantity = None if line.quantity is None else normal_quantity(line.quantity)
-        if quantity is None and line.quantity is not None:
-            raise ValueError("a quantity is malformed")
-        normal.append(msgspec.structs.replace(line, quantity=quantity))
-    return tuple(normal)
+        for category in line.categories:
+            if not is_code(category):
+                raise ValueError("a category is malformed")
+        if line.quantity is not None and normal_quantity(line.quantity) != line.quantity:
+            shortest = False
+    return lines if shortest else tuple([_with_normal_quantity(line) for line in lines])
+
+
+def _with_normal_quantity(line: Line) -> Line:
+    if line.quantity is None:
+        return line
+    quantity = normal_quantity(line.quantity)
+    if quantity is None:
+        raise ValueError("a quantity is malformed")
+    return msgspec.structs.replace(line, quantity=quantity)
 
 
 def _identity(member: dict[str, str], identity_key: bytes) -> Identity:
-    if not member.keys() <= _KINDS:
+    if not _KINDS.issuperset(member):
         raise ValueError("an identity of an unknown kind")
     if len(member) == 1:
         [(kind, value)] = member.items()

@@ -7,20 +7,13 @@ import msgspec
 
 from shared.events import BillAccrual
 from shared.money import worth
+from shared.programme.compiled import EarnedByRule, JudgedLine
 
 Awaited = tuple[str, str]
 """Kind and key, as in the table `awaited`."""
 
-JudgedLine = tuple[str | None, str, int, int | None]
-"""Rule (null: none matched), outcome (earned, skipped, discounted, unmatched), amount_minor, points (null unless
-rounding is by line). In the order of the bill's lines."""
 
-EarnedByRule = tuple[str, str, int, int, int]
-"""Rule, timing (now, hold), amount_minor, units_minor that counted, exact points before the multiplier as a numerator
-over `denominator`."""
-
-
-class Accrual(msgspec.Struct, frozen=True, omit_defaults=True):
+class Accrual(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One points.accrued.v1 and its one lot. `expires_at` null: never."""
 
     accrual_id: UUID
@@ -76,7 +69,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def told(self) -> tuple[BillAccrual, ...]:
         """The accruals of the answer."""
-        return tuple(judged.told() for judged in self.programmes)
+        return tuple([judged.told() for judged in self.programmes])
 
 
 encode_decision = msgspec.json.Encoder().encode

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import msgspec
+
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Accrual, Awaited, Decision, Judged
 from shared.errors import CurrencyMismatch, Refusal
@@ -27,8 +29,7 @@ class OccurredTooEarly(Refusal):
     code = "occurred_too_early"
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """A tier as tiers told it: which event, and from when it holds."""
 
     tier: str
@@ -37,8 +38,7 @@ class Standing:
     effective_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Wallet:
+class Wallet(msgspec.Struct, frozen=True, gc=False):
     """A member's wallet with its latest standing, None until tiers has spoken."""
 
     wallet_id: UUID
@@ -46,8 +46,7 @@ class Wallet:
     standing: Standing | None
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(msgspec.Struct, frozen=True, gc=False):
     """Whom an identity names. Not `enrolled`: only a card was heard of so far, and not all wallets are known."""
 
     member_id: UUID
@@ -90,21 +89,22 @@ def standing_at(wallet: Wallet, facts: Facts, at: datetime) -> Standing | None:
 def waits_for(bill: RecordBill, facts: Facts) -> tuple[Awaited, ...]:
     """What must be learned before the bill can be judged; nothing when it can be."""
     waits: list[Awaited] = []
-    if bill.merchant not in facts.merchants:
-        waits.append(("merchant", bill.merchant))
-    if bill.terminal is not None and (bill.merchant, bill.terminal) not in facts.terminals:
-        waits.append(("terminal", f"{bill.merchant}/{bill.terminal}"))
+    merchant, terminal, identity = bill.merchant, bill.terminal, bill.identity
+    if merchant not in facts.merchants:
+        waits.append(("merchant", merchant))
+    if terminal is not None and (merchant, terminal) not in facts.terminals:
+        waits.append(("terminal", f"{merchant}/{terminal}"))
     member = None
-    if bill.identity is not None:
-        member = facts.members.get(bill.identity.hash)
+    if identity is not None:
+        member = facts.members.get(identity.hash)
         if member is None:
-            waits.append(("identity", bill.identity.hash.hex()))
+            waits.append(("identity", identity.hash.hex()))
         elif not member.enrolled:
             waits.append(("member", str(member.member_id)))
-    if not facts.programmes:
+    programmes = facts.programmes
+    if not programmes:
         waits.append(("programme", ANY_PROGRAMME))
-    concerned = _concerned(bill, member, facts)
-    waits.extend([("programme", programme) for programme in concerned if programme not in facts.programmes])
+    waits += [("programme", one) for one in _concerned(bill, member, facts) if one not in programmes]
     return tuple(waits)
 
 
@@ -183,10 +183,6 @@ def _judge(
 ) -> Judged:
     tier = standing.tier if standing is not None else version.ladder[0].code if version.ladder else None
     earned = version.earn(bill.lines, bill.total_minor, tier)
-    tried: tuple[str, ...] = ()
-    for line in earned.lines:
-        if len(line.tried) > len(tried):
-            tried = line.tried
     return Judged(
         programme=version.code,
         version=version.version,
@@ -197,10 +193,10 @@ def _judge(
         tier_event_id=standing.event_id if standing is not None else None,
         tier_sequence=standing.sequence if standing is not None else None,
         multiplier=earned.multiplier,
-        denominator=earned.denominator,
-        rules=tried,
-        lines=tuple([(line.rule, line.outcome, line.amount_minor, line.points) for line in earned.lines]),
-        by_rule=tuple([(r.rule, r.timing, r.amount_minor, r.units_minor, r.numerator) for r in earned.rules]),
+        denominator=version.denominator,
+        rules=earned.tried,
+        lines=earned.lines,
+        by_rule=earned.rules,
         points=earned.points,
         available=earned.available,
         held=earned.held,
@@ -209,17 +205,16 @@ def _judge(
 
 
 def _accruals(earned: Earned, expires_at: datetime | None, new_id: Callable[[], UUID]) -> tuple[Accrual, ...]:
-    made = []
-    if earned.available:
-        made.append(Accrual(new_id(), "earn", earned.available, new_id(), expires_at))
-    if earned.held:
-        made.append(Accrual(new_id(), "earn_held", earned.held, new_id(), expires_at))
-    return tuple(made)
+    available, held = earned.available, earned.held
+    made = (Accrual(new_id(), "earn", available, new_id(), expires_at),) if available else ()
+    return (*made, Accrual(new_id(), "earn_held", held, new_id(), expires_at)) if held else made
 
 
 def _status(judged: Sequence[Judged]) -> str:
-    available = any(one.available for one in judged)
-    held = any(one.held for one in judged)
+    available = held = False
+    for one in judged:
+        available = available or one.available > 0
+        held = held or one.held > 0
     if available:
         return "mixed" if held else "earned"
     return "held" if held else "nothing"

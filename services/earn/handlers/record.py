@@ -18,7 +18,6 @@ from services.earn.handlers.told import Replies, accrual_rows, tell, tell_accrua
 from services.earn.store import bills as bills_store
 from services.earn.store import nets, waiting
 from services.earn.store.facts import facts_for
-from shared.clock import real_clock
 from shared.errors import Refusal
 from shared.events import BillRecorded
 from shared.ids import uuid7
@@ -33,10 +32,9 @@ async def record_bills(tx: Tx, items: Sequence[Item[PosEntry | RecordBill]]) -> 
         facts = await facts_for(tx.db, [ask.bill for ask in asked], tx.cache)
         now = tx.now()
         admitted = await _admit(batch, asked, facts, now)
-        recorded_at = real_clock()
-        new = await _claim(batch, admitted, recorded_at) if admitted else []
+        new = await _claim(batch, admitted) if admitted else []
         if new:
-            await _record(batch, new, facts, now, recorded_at)
+            await _record(batch, new, facts, now)
         if batch.repeats:
             await _answer_again(batch)
     for (place, _, refusal), repeated in zip(
@@ -108,8 +106,26 @@ async def _admit(batch: Batch, asked: Sequence[Asked], facts: Facts, now: dateti
 # ---- the two nets ------------------------------------------------------------------------------
 
 
-async def _claim(batch: Batch, asked: Sequence[Asked], recorded_at: datetime) -> list[Asked]:
+FEW = 16
+"""Up to so many bills, the round trips of COPY in a savepoint of its own cost more than they save."""
+_CAREFUL = "earn claims each bill by itself"
+
+
+async def _claim(batch: Batch, asked: Sequence[Asked]) -> list[Asked]:
     """The bills that are new, from now on taken. Repeats and conflicts are put aside."""
+    # Where one bill is offered again, more are: until a batch is all new, each is asked for by itself.
+    cache = batch.tx.cache
+    if len(asked) > FEW and not cache.get(_CAREFUL):
+        offers = [(*ask.pair, ask.bill.content_hash) for ask in asked if ask.pair is not None]
+        bills = [(ask.bill_id, ask.bill) for ask in asked]
+        if await nets.claim_all(batch.tx.db, offers, bills):
+            return list(asked)
+    new = await _claim_each(batch, asked)
+    cache[_CAREFUL] = len(new) < len(asked)
+    return new
+
+
+async def _claim_each(batch: Batch, asked: Sequence[Asked]) -> list[Asked]:
     unused, repeats = await _claim_pairs(batch, asked)
     by_key: dict[tuple[str, str], Asked] = {}
     others = repeats
@@ -118,9 +134,7 @@ async def _claim(batch: Batch, asked: Sequence[Asked], recorded_at: datetime) ->
             others.append(ask)
     taken: set[UUID] = set()
     if by_key:
-        taken = await nets.claim_bill_keys(
-            batch.tx.db, [(ask.bill_id, ask.bill) for ask in by_key.values()], recorded_at
-        )
+        taken = await nets.claim_bill_keys(batch.tx.db, [(ask.bill_id, ask.bill) for ask in by_key.values()])
     new = [ask for ask in by_key.values() if ask.bill_id in taken]
     if len(new) < len(by_key):
         others += [ask for ask in by_key.values() if ask.bill_id not in taken]
@@ -169,9 +183,7 @@ def _conflict(bill: RecordBill) -> BillConflict:
 # ---- new bills ---------------------------------------------------------------------------------
 
 
-async def _record(
-    batch: Batch, new: Sequence[Asked], facts: Facts, now: datetime, recorded_at: datetime
-) -> None:
+async def _record(batch: Batch, new: Sequence[Asked], facts: Facts, now: datetime) -> None:
     tx = batch.tx
     waits = {ask.bill_id: waits for ask in new if (waits := waits_for(ask.bill, facts))}
     latest = facts
@@ -184,11 +196,11 @@ async def _record(
         late = {ask.bill_id for ask in patient}
     else:
         late = set()
-    made: list[bills_store.Recording] = []
-    decisions: list[tuple[UUID, int, int, Decision]] = []
-    accruals: list[tuple[UUID, UUID, str, UUID, int]] = []
+    bill_rows: list[bills_store.Row] = []
+    decision_rows: list[bills_store.Row] = []
+    accruals: list[bills_store.Row] = []
     for ask in new:
-        bill_id, bill, item = ask.bill_id, ask.bill, ask.item
+        bill_id, bill, item, entry = ask.bill_id, ask.bill, ask.item, ask.entry
         if bill_id in waits:
             decision = Decision(status="waiting", waiting_for=waits[bill_id])
         else:
@@ -203,19 +215,22 @@ async def _record(
             subject=subject,
             bill=bill,
             decision=decision,
-            accruals=decision.told(),
-            entry=ask.entry,
+            entry=entry,
             sequence=1,
         )
         following = tell_accruals(
             tx, item, bill_id=bill_id, subject=subject, bill=bill, decision=decision, now=now, sequence=2
         )
         tx.audit("bill.record", f"bill/{subject}", item=item)
-        made.append(bills_store.Recording(bill_id, bill, recorded_event_id, *ask.entry))
-        decisions.append((bill_id, 1, following - 1, decision))
+        bill_rows.append(
+            bills_store.bill_row(bill_id, bill, recorded_event_id=recorded_event_id, entry=entry)
+        )
+        decision_rows.append(
+            bills_store.decision_row(bill_id, decision, n=1, decided_at=now, sequence=following - 1)
+        )
         batch.outcomes[ask.place] = _done(ask, decision)
-    await bills_store.write_bills(tx.db, made, recorded_at=recorded_at)
-    await bills_store.write_decisions(tx.db, decisions, decided_at=now, recorded_at=recorded_at)
+    await bills_store.write_bills(tx.db, bill_rows)
+    await bills_store.write_decisions(tx.db, decision_rows)
     await bills_store.write_accruals(tx.db, accruals)
     if waits:
         rows = [
@@ -223,7 +238,7 @@ async def _record(
             for ask in new
             if ask.bill_id in waits
         ]
-        await waiting.begin_waiting(tx.db, rows, taken_at=now, recorded_at=recorded_at)
+        await waiting.begin_waiting(tx.db, rows, taken_at=now)
 
 
 _TAKEN = Done()

@@ -65,8 +65,8 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
         waits = {one.bill_id: found for one in locked if (found := waits_for(one.bill, facts))}
         await waiting.wait_on(tx.db, [(bill_id, *found[0]) for bill_id, found in waits.items()])
     now = tx.now()
-    decisions: list[tuple[UUID, int, int, Decision]] = []
-    accruals: list[tuple[UUID, UUID, str, UUID, int]] = []
+    decisions: list[bills_store.Row] = []
+    accruals: list[bills_store.Row] = []
     for one in locked:
         if one.bill_id in waits:
             continue
@@ -85,13 +85,21 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
             sequence=one.sequence + 1,
         )
         _tell_settled(tx, item, one, decision, sequence)
-        decisions.append((one.bill_id, one.n + 1, sequence, decision))
+        decisions.append(
+            bills_store.decision_row(
+                one.bill_id,
+                decision,
+                n=one.n + 1,
+                decided_at=now,
+                sequence=sequence,
+            )
+        )
         accruals += accrual_rows(one.bill_id, decision)
         tx.audit("bill.settle", f"bill/{one.bill_id}", item=item, after={"status": decision.status})
     if decisions:
-        await bills_store.write_decisions(tx.db, decisions, decided_at=now, recorded_at=real_clock())
+        await bills_store.write_decisions(tx.db, decisions)
         await bills_store.write_accruals(tx.db, accruals)
-        await waiting.end_waiting(tx.db, [bill_id for bill_id, _, _, _ in decisions])
+        await waiting.end_waiting(tx.db, [one.bill_id for one in locked if one.bill_id not in waits])
     return [_DONE] * len(items)
 
 
@@ -102,15 +110,23 @@ async def report_unclaimed(tx: Tx, items: Sequence[Item[ReportUnclaimed]]) -> li
     if not overdue:
         return [_DONE] * len(items)
     now = tx.now()
-    decisions: list[tuple[UUID, int, int, Decision]] = []
+    decisions: list[bills_store.Row] = []
     for one in overdue:
         item = by_id[one.bill_id]
         item.request_id, item.traceparent = one.request_id, one.traceparent
         decision = Decision(status="unclaimed", waiting_for=(one.waits_for,))
         _tell_settled(tx, item, one, decision, one.sequence + 1)
-        decisions.append((one.bill_id, one.n + 1, one.sequence + 1, decision))
+        decisions.append(
+            bills_store.decision_row(
+                one.bill_id,
+                decision,
+                n=one.n + 1,
+                decided_at=now,
+                sequence=one.sequence + 1,
+            )
+        )
         tx.audit("bill.report_unclaimed", f"bill/{one.bill_id}", item=item)
-    await bills_store.write_decisions(tx.db, decisions, decided_at=now, recorded_at=real_clock())
+    await bills_store.write_decisions(tx.db, decisions)
     await waiting.mark_unclaimed(tx.db, [one.bill_id for one in overdue])
     return [_DONE] * len(items)
 
@@ -133,7 +149,6 @@ def _tell_settled(
         subject=str(one.bill_id),
         bill=one.bill,
         decision=decision,
-        accruals=decision.told(),
         entry=(one.entry_id, one.source, one.event_id),
         sequence=sequence,
     )

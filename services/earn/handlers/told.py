@@ -8,7 +8,8 @@ from uuid import UUID
 
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Decision
-from shared.events import BillAccrual, BillRecorded, BillSettled, EventData, PointsAccrued
+from services.earn.store.bills import Row
+from shared.events import BillRecorded, BillSettled, EventData, PointsAccrued
 from shared.events.bills import AccruedLot
 from shared.events.envelope import encode_event
 from shared.ids import uuid7
@@ -24,7 +25,6 @@ def tell(
     subject: str,
     bill: RecordBill,
     decision: Decision,
-    accruals: tuple[BillAccrual, ...],
     entry: tuple[str | None, str | None, str | None],
     sequence: int,
 ) -> UUID:
@@ -40,7 +40,7 @@ def tell(
             merchant=bill.merchant,
             bill_ref=bill.bill_ref,
             occurred_at=bill.occurred_at,
-            accruals=accruals,
+            accruals=decision.told(),
             stream_id=stream_id,
             source=source,
             event_id=event_id,
@@ -94,9 +94,9 @@ def tell_accruals(
     return sequence
 
 
-def accrual_rows(bill_id: UUID, decision: Decision) -> list[tuple[UUID, UUID, str, UUID, int]]:
+def accrual_rows(bill_id: UUID, decision: Decision) -> list[Row]:
     """(bill, wallet, kind, accrual, points): one for each wallet at least, of no points where it earned none."""
-    rows = []
+    rows: list[Row] = []
     for judged in decision.programmes:
         rows += [(bill_id, judged.wallet_id, one.kind, one.accrual_id, one.points) for one in judged.accruals]
         if not judged.accruals:

@@ -42,9 +42,8 @@ async def begin_waiting(
     rows: Sequence[tuple[UUID, str, str, str, str | None]],
     *,
     taken_at: datetime,
-    recorded_at: datetime,
 ) -> None:
-    """(bill, kind, key, request id, traceparent) of bills that wait from now on."""
+    """(bill, kind, key, request id, traceparent) of bills that wait from now on, recorded in this transaction."""
     bill_ids, kinds, keys, request_ids, traceparents = zip(*rows, strict=True)
     await queries.begin_waiting(
         db,
@@ -54,7 +53,6 @@ async def begin_waiting(
         request_ids=request_ids,
         traceparents=traceparents,
         taken_at=taken_at,
-        recorded_at=recorded_at,
     )
 
 

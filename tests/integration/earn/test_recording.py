@@ -1,5 +1,6 @@
 """A bill is recorded and judged once, whatever way it comes and however often."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -7,10 +8,15 @@ import msgspec
 import pytest
 
 from services.earn.domain.bill import read_bill
+from services.earn.handlers.record import FEW
+from services.earn.store import nets
+from shared.config import Settings
+from shared.ids import uuid7
 from shared.messaging import Done
 from tests.integration.earn.conftest import Shop, bill
 from tests.support.facts import activated
 from tests.support.http import assert_problem
+from tests.support.tenants import connect_as
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -152,6 +158,48 @@ async def test_an_id_used_for_another_bill_is_refused_also_within_a_batch(shop: 
     assert outcomes[0] == Done()
     assert outcomes[1].refusal.code == "id_reused"  # type: ignore[union-attr]
     assert await shop.code_of(shop.event(bill(), event_id=event_id)) == "id_reused"
+
+
+async def test_what_is_offered_again_in_a_large_batch_is_told_from_what_is_new(shop: Shop) -> None:
+    many = [bill() for _ in range(3 * FEW)]
+    known, new, later = many[:20], many[20:40], many[40:]
+    assert await shop.offer(*[shop.event(one) for one in known]) == [Done()] * 20
+    repeat, twice, used = shop.event(known[0]), shop.event(new[0]), known[1]["bill_ref"]
+    conflict = shop.event({**known[2], "cashier": "c118"}, event_id="conflict-in-a-large-batch")
+    reused = shop.event(bill(), event_id=used)
+    before = await shop.count("bills")
+    offered = [repeat, *[shop.event(one) for one in new], twice, conflict, reused]
+    outcomes = await shop.offer(*offered)
+    assert outcomes[:22] == [Done(replayed=True), *[Done()] * 20, Done(replayed=True)]
+    assert [one.refusal.code for one in outcomes[22:]] == ["bill_conflict", "id_reused"]  # type: ignore[union-attr]
+    assert await shop.count("bills") == before + 20
+    # However they were told apart, they stay so.
+    assert await shop.offer(*[shop.event(one) for one in later]) == [Done()] * 8
+    assert await shop.offer(*[shop.event(one) for one in many]) == [Done(replayed=True)] * 48
+    assert await shop.count("bills") == before + 28
+
+
+async def test_two_processes_that_are_offered_the_same_bills_take_each_once(
+    settings: Settings, shop: Shop
+) -> None:
+    bills = [(uuid7(), read_bill(msgspec.json.encode(bill()), b"k")) for _ in range(20)]
+    offers = [("/pos/race", one.bill_ref, one.content_hash) for _, one in bills]
+    first, second = [await connect_as(settings, shop.runtime.tenant, "earn") for _ in range(2)]
+    taking = first.transaction()
+    await taking.start()
+    assert await nets.claim_all(first, offers[10:], bills[10:])
+    others = [(uuid7(), one) for _, one in reversed(bills)]
+    async with second.transaction():
+        waiting = asyncio.create_task(nets.claim_all(second, offers[::-1], others))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        await taking.commit()
+        assert not await waiting
+        fresh = await nets.claim_pos_events(second, offers)
+        taken = await nets.claim_bill_keys(second, bills)
+    assert fresh == {(source, event_id) for source, event_id, _ in offers[:10]}
+    assert taken == {bill_id for bill_id, _ in bills[:10]}
+    await asyncio.gather(first.close(), second.close())
 
 
 async def test_a_repeat_is_answered_however_old_its_bill_is(shop: Shop) -> None:

@@ -24,7 +24,9 @@ def tenant(settings: Settings) -> Tenant:
 async def notifier(settings: Settings, tenant: Tenant) -> AsyncIterator[TenantRuntime]:
     # What is due is due to every sender, so a test starts with nothing; only an administrator can take it away.
     admin = await connect(dsn_for(settings, tenant.database))
-    await admin.execute("TRUNCATE notifier.deliveries, notifier.messages, notifier.wallets, notifier.members")
+    await admin.execute(
+        "TRUNCATE notifier.deliveries, notifier.dispatches, notifier.messages, notifier.wallets, notifier.members"
+    )
     await admin.close()
     async with running(settings, tenant, "notifier", ON, clock=autumn_2026) as runtime:
         if old := await runtime.redis.keys(runtime.keys.out("*")):

@@ -1,6 +1,8 @@
 """From events to messages that went out: once each, with consent, in the member's language, whatever comes first."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,10 +11,12 @@ import asyncpg
 import msgspec
 import pytest
 
-from services.notifier.channels import Message
-from services.notifier.handlers import HEARS, ON
+from services.notifier.api import NEWEST
+from services.notifier.channels import Answers, Message
+from services.notifier.handlers import HEARS, ON, Settle
 from services.notifier.outgoing import outgoing
 from services.notifier.sender import send_all, send_due
+from services.notifier.store import messages_page
 from shared.config import Settings
 from shared.events import EventData, TierChanged
 from shared.ids import uuid7
@@ -30,10 +34,12 @@ class Outbox:
         self.sent: list[Message] = []
         self.broken = False
 
-    async def send(self, message: Message) -> None:
+    async def send(self, messages: Sequence[Message]) -> Answers:
         if self.broken:
             raise ConnectionError("no line")
-        self.sent.append(message)
+        for message in messages:
+            self.sent.append(message)
+            yield message, None
 
     @property
     def texts(self) -> list[str]:
@@ -59,13 +65,20 @@ async def restart(runtime: TenantRuntime) -> None:
     while any(outgoing(runtime.cache).take()):
         pass
     async with runtime.read() as db:
-        await db.execute("UPDATE deliveries SET attempts = 0, claimed_until = NULL WHERE state = 'due'")
+        await db.execute("UPDATE dispatches SET attempts = 0, claimed_until = NULL WHERE settled_at IS NULL")
 
 
 async def states(runtime: TenantRuntime) -> dict[str, int]:
     async with runtime.read() as db:
-        rows = await db.fetch("SELECT state, count(*) AS n FROM deliveries GROUP BY state")
-    return {row["state"]: row["n"] for row in rows}
+        members = await db.fetch("SELECT DISTINCT member_id FROM messages")
+        found = [
+            one.state
+            for row in members
+            for one in await messages_page(
+                db, member_id=row["member_id"], wallet_id=None, before=NEWEST, most=10_000
+            )
+        ]
+    return dict(Counter(found))
 
 
 async def told(runtime: TenantRuntime) -> list[dict[str, Any]]:
@@ -189,6 +202,20 @@ async def delivery(runtime: TenantRuntime) -> tuple[str, int, int, datetime | No
     return tuple(row)
 
 
+async def dispatched(runtime: TenantRuntime) -> tuple[bool, int, int]:
+    """The only dispatch: whether it is settled, attempts, takeovers."""
+    async with runtime.read() as db:
+        row = await db.fetchrow("SELECT settled_at IS NOT NULL, attempts, takeovers FROM dispatches")
+        assert await db.fetchval("SELECT count(*) FROM dispatches") == 1
+    assert row is not None
+    return tuple(row)
+
+
+async def let_the_lease_end(runtime: TenantRuntime) -> None:
+    async with runtime.read() as db:
+        await db.execute("UPDATE dispatches SET claimed_until = clock_timestamp() - interval '1 second'")
+
+
 async def test_a_failed_message_is_due_again_after_a_pause(notifier: TenantRuntime, channel: Outbox) -> None:
     member, wallet = uuid7(), uuid7()
     await hear(notifier, activated(), enrolled(member, wallet), credited(wallet, 9, member_id=member))
@@ -213,10 +240,11 @@ async def due_now(runtime: TenantRuntime) -> None:
 async def test_a_message_is_given_up_after_many_attempts(notifier: TenantRuntime, channel: Outbox) -> None:
     member, wallet = uuid7(), uuid7()
     await hear(notifier, activated(), enrolled(member, wallet), credited(wallet, 9, member_id=member))
-    await restart(notifier)
+    channel.broken = True
+    await send(notifier, channel)
+    await due_now(notifier)
     async with notifier.read() as db:
         await db.execute("UPDATE deliveries SET attempts = 79")
-    channel.broken = True
     await send(notifier, channel)
     assert (await delivery(notifier))[:2] == ("failed", 80)
     assert await send(notifier, channel) == 0
@@ -229,10 +257,9 @@ async def test_what_its_maker_has_in_hand_is_nobody_elses_until_the_lease_is_ove
     await hear(notifier, activated(), enrolled(member, wallet), credited(wallet, 9, member_id=member))
     async with running(settings, tenant, "notifier", ON, clock=autumn_2026) as other:
         assert await send(other, channel) == 0
-        async with notifier.read() as db:
-            await db.execute("UPDATE deliveries SET claimed_until = clock_timestamp() - interval '1 second'")
+        await let_the_lease_end(notifier)
         assert await send(other, channel) == 1
-    assert (await delivery(notifier))[:3] == ("delivered", 2, 1)
+    assert await dispatched(notifier) == (True, 2, 1)
 
 
 async def test_messages_beyond_what_a_process_can_hold_wait_to_be_claimed(
@@ -243,7 +270,7 @@ async def test_messages_beyond_what_a_process_can_hold_wait_to_be_claimed(
     for _ in range(6):
         await hear(notifier, *[credited(wallet, 7, member_id=member) for _ in range(500)])
     async with notifier.read() as db:
-        assert await db.fetchval("SELECT count(*) FROM deliveries WHERE claimed_until IS NULL") == 1000
+        assert await db.fetchval("SELECT count(*) FROM dispatches WHERE claimed_until IS NULL") == 2
     while await send(notifier, channel):
         pass
     assert len({message.message_id for message in channel.sent}) == len(channel.sent) == 3000
@@ -254,12 +281,15 @@ async def test_one_bad_message_does_not_stop_its_batch(notifier: TenantRuntime, 
     await hear(notifier, activated(), enrolled(member, wallet))
     await hear(notifier, *[credited(wallet, points, member_id=member) for points in range(1, 21)])
     async with notifier.read() as db:
-        victim = await db.fetchval("SELECT message_id FROM messages LIMIT 1")
+        victim = await db.fetchval("SELECT message_id::text FROM messages LIMIT 1")
 
-    async def picky(message: Message) -> None:
-        if message.message_id == victim:
-            raise ValueError("no such number")
-        await channel.send(message)
+    async def picky(messages: Sequence[Message]) -> Answers:
+        for message in messages:
+            if message.message_id == victim:
+                yield message, ValueError("no such number")
+            else:
+                channel.sent.append(message)
+                yield message, None
 
     assert await send_due(notifier, {"log": picky}) == 20
     assert len(channel.sent) == 19
@@ -274,12 +304,13 @@ async def test_a_crash_after_sending_may_repeat_a_message_and_is_counted(
     await restart(notifier)
     async with notifier.read() as db:
         await db.execute(
-            "UPDATE deliveries SET attempts = 1, claimed_until = clock_timestamp() + interval '1 hour'"
+            "UPDATE dispatches SET attempts = 1, claimed_until = clock_timestamp() + interval '1 hour'"
         )
-        assert await send(notifier, channel) == 0, "another sender holds it"
-        await db.execute("UPDATE deliveries SET claimed_until = clock_timestamp() - interval '1 second'")
+    assert await send(notifier, channel) == 0, "another sender holds it"
+    await let_the_lease_end(notifier)
     assert await send(notifier, channel) == 1
-    assert (await delivery(notifier))[:3] == ("delivered", 2, 1)
+    assert await dispatched(notifier) == (True, 2, 1)
+    assert await states(notifier) == {"delivered": 1}
     assert len(await told(notifier)) == 1
 
 
@@ -288,7 +319,8 @@ async def test_two_senders_share_what_is_due_and_send_each_message_once(
 ) -> None:
     member, wallet = uuid7(), uuid7()
     await hear(notifier, activated(), enrolled(member, wallet))
-    await hear(notifier, *[credited(wallet, 1 + k % 50, member_id=member) for k in range(1200)])
+    for _ in range(6):
+        await hear(notifier, *[credited(wallet, 1 + k % 50, member_id=member) for k in range(200)])
     await restart(notifier)
     async with running(settings, tenant, "notifier", ON, clock=autumn_2026) as other:
         counts = await asyncio.gather(*[send(runtime, channel) for runtime in (notifier, other, notifier)])
@@ -300,6 +332,78 @@ async def test_two_senders_share_what_is_due_and_send_each_message_once(
     assert (len(sent), len(set(sent))) == (1200, 1200)
     assert await states(notifier) == {"delivered": 1200}
     assert len(await told(notifier)) == 1200
+
+
+async def test_a_sender_that_lost_its_lease_has_no_say(
+    settings: Settings, tenant: Tenant, notifier: TenantRuntime, channel: Outbox
+) -> None:
+    """It comes back from a long silence, while another has taken over: neither can it settle nor hand back."""
+    member, wallet = uuid7(), uuid7()
+    await hear(notifier, activated(), enrolled(member, wallet), credited(wallet, 9, member_id=member))
+    silent, _ = outgoing(notifier.cache).take()
+    await let_the_lease_end(notifier)
+    async with running(settings, tenant, "notifier", ON, clock=autumn_2026) as other:
+
+        async def slow(messages: Sequence[Message]) -> Answers:
+            await notifier.do(Settle(silent, ()), job="sender")
+            await notifier.do(Settle((), (), silent), job="sender")
+            assert await send(notifier, channel) == 0
+            async for answer in channel.send(messages):
+                yield answer
+
+        assert await send_due(other, {"log": slow}) == 1
+    assert await dispatched(notifier) == (True, 2, 1)
+    assert (len(channel.sent), len(await told(notifier))) == (1, 1)
+
+
+async def test_what_begins_too_late_is_handed_back(
+    notifier: TenantRuntime, channel: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member, wallet = uuid7(), uuid7()
+    await hear(notifier, activated(), enrolled(member, wallet), credited(wallet, 9, member_id=member))
+    with monkeypatch.context() as patched:
+        patched.setattr("services.notifier.outgoing.START_WITHIN_S", -1.0)
+        assert await send(notifier, channel) == 1
+    assert (channel.sent, await dispatched(notifier)) == ([], (False, 1, 0))
+    assert await send(notifier, channel) == 1
+    assert await dispatched(notifier) == (True, 2, 0)
+
+
+async def test_a_channel_that_stops_half_way_is_asked_again_for_the_rest_only(
+    notifier: TenantRuntime, channel: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.notifier.sender.SEND_WITHIN_S", 0.05)
+    member, wallet = uuid7(), uuid7()
+    await hear(notifier, activated(), enrolled(member, wallet))
+    await hear(notifier, *[credited(wallet, points, member_id=member) for points in range(1, 21)])
+
+    async def stuck(messages: Sequence[Message]) -> Answers:
+        async for answer in channel.send(messages[:5]):
+            yield answer
+        await asyncio.sleep(60)
+
+    assert await send_due(notifier, {"log": stuck}) == 20
+    assert await states(notifier) == {"delivered": 5, "due": 15}
+    await due_now(notifier)
+    assert await send(notifier, channel) == 15
+    assert await states(notifier) == {"delivered": 20}
+    assert len({message.message_id for message in channel.sent}) == len(channel.sent) == 20
+
+
+async def test_a_repeated_event_is_left_out_of_a_large_batch(
+    notifier: TenantRuntime, channel: Outbox
+) -> None:
+    """COPY can't leave out what is there already."""
+    member, wallet = uuid7(), uuid7()
+    await hear(notifier, activated(), enrolled(member, wallet))
+    events = [heard(credited(wallet, 1 + k, member_id=member)) for k in range(200)]
+    await notifier.lane.submit_many(events[:3])
+    await notifier.lane.submit_many([*events, *events])
+    while await send(notifier, channel):
+        pass
+    assert await states(notifier) == {"delivered": 200}
+    assert len({message.message_id for message in channel.sent}) == len(channel.sent) == 200
+    assert len(await told(notifier)) == 200
 
 
 async def test_new_messages_wake_the_sender(settings: Settings) -> None:

@@ -101,6 +101,10 @@ SPOILT = {
         "DELETE FROM notifier.messages WHERE message_id = (SELECT min(message_id::text)::uuid FROM notifier.messages)",
         {"messages:made", "messages:told"},
     ),
+    "a dispatch that is gone": (
+        "DELETE FROM notifier.dispatches",
+        {"messages:delivered", "messages:told"},
+    ),
     "a message that was sent without consent": (
         "UPDATE notifier.members SET consented = false",
         {"messages:delivered"},

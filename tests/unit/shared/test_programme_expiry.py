@@ -5,6 +5,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from dateutil.relativedelta import relativedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -135,3 +136,18 @@ def test_what_is_earned_later_never_expires_sooner(
     assert first is not None
     assert second is not None
     assert first <= second
+
+
+@pytest.mark.parametrize(
+    "zone", ["Asia/Riyadh", "America/Havana", "Pacific/Apia", "America/St_Johns", "Asia/Kathmandu"]
+)
+def test_the_day_of_a_bill_is_found_whatever_bill_came_before(zone: str) -> None:
+    # Apia left out 30 December 2011; in St. John's the clocks of 2010 went back over midnight to the day before.
+    kept = programme(12, "day", zone)
+    for around in (datetime(2010, 11, 6, tzinfo=UTC), datetime(2011, 12, 29, tzinfo=UTC)):
+        for step in (7, -13, 29):
+            for minutes in range(0, 3 * 1440 * step, 10 * step):
+                earned = around + timedelta(minutes=minutes % (3 * 1440))
+                earned_on = earned.astimezone(kept.zone).date()
+                last_day = earned_on + relativedelta(months=12)
+                assert kept.expires_at(earned) == start_of_day(last_day + timedelta(days=1), kept.zone)
