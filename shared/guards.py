@@ -32,7 +32,7 @@ GUARDS: dict[int, tuple[str, ...]] = {
     ),
     # PostgreSQL and a stream tell different stories; or an event's number about its subject would have come twice.
     5: ("decisions_sequence_check", "history_pkey", "rejections_subject_sequence_key", "relay_halted"),
-    6: ("deliveries_pkey", "messages_pkey"),
+    6: ("deliveries_pkey", "dispatches_pkey", "messages_pkey"),
     # A service asked for what is not granted to it: another's table, or a change of what only grows.
     7: ("permission_denied",),
     8: ("decisions_n_check", "decisions_pkey", "decisions_status_check"),

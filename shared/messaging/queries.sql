@@ -201,8 +201,9 @@ WITH last AS (
 ),
 uncut AS (
     SELECT count(*) AS n, min(o.at) AS oldest
-    FROM outbox AS o, last
-    WHERE o.xid >= pg_snapshot_xmax(last.snapshot)
+    FROM last
+    JOIN outbox AS o
+        ON o.xid >= pg_snapshot_xmax(last.snapshot)
         OR o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(l.snapshot) FROM last AS l))
 ),
 cut AS (

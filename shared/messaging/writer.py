@@ -157,7 +157,9 @@ class Writer:
 
     async def _decide(self, tx: Tx, items: Sequence[Item[Any]], handler: Handler | None) -> list[Outcome]:
         # Keys that the handler takes by itself are new, or its transaction comes to nothing.
-        outcomes = [None] * len(items) if tx.unclaimed else await self._recall(tx, items)
+        outcomes: list[Outcome | None] = (
+            [None] * len(items) if tx.unclaimed else await self._recall(tx, items)
+        )
         if handler is not None:
             heard = [k for k, known in enumerate(outcomes) if known is None and items[k].command is not None]
             if heard:
