@@ -10,6 +10,8 @@ from pointbank.verify.events import CardIssued, Envelope, MemberEnrolled, Mercha
 _sorted = msgspec.json.Encoder(order="sorted").encode
 
 LEARN_WALLETS = ("earn", "redeem", "tiers", "notifier")
+ALSO_BY_OTHERS = frozenset({"earn", "tiers"})
+"""They may hear of a wallet before its enrolment: earn from tiers, tiers from the bank. Streams promise no order between them."""
 LEARN_PROGRAMMES = ("earn", "redeem", "tiers")
 
 
@@ -43,6 +45,8 @@ class Members:
             ours="the events", theirs="the hearers",
         )  # fmt: skip
         self._last_of_merchant: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self._not_heard_yet: dict[tuple[str, str], tuple[tuple[str, str], str, str]] = {}
+        """(hearer, wallet) -> what it must know of a wallet, should it know it already."""
 
     # ---- the side of the tables
 
@@ -72,6 +76,8 @@ class Members:
         snapshot = self._books.snapshot
         async for page in snapshot.pages("members.sql", "learned_members"):
             for hearer, wallet_id, member_id, programme in page:
+                if told := self._not_heard_yet.get((hearer, wallet_id)):
+                    self._wallets_learned.ours(told)
                 self._wallets_learned.theirs(((hearer, wallet_id), member_id, programme))
         for hearer, code, version, document in await snapshot.rows("members.sql", "learned_programmes"):
             self._programmes_learned.theirs(((hearer, code, version), _sorted(msgspec.json.decode(document))))
@@ -86,10 +92,14 @@ class Members:
             (event.member_id, event.locale, event.channel, event.enrolled_at, tuple(wallets))
         )
         for hearer in LEARN_WALLETS:
-            if self._books.heard["members", hearer].applied(n):
-                for wallet in event.wallets:
-                    programme = "" if hearer == "notifier" else wallet.programme
-                    self._wallets_learned.ours(((hearer, wallet.wallet_id), event.member_id, programme))
+            applied = self._books.heard["members", hearer].applied(n)
+            for wallet in event.wallets:
+                programme = "" if hearer == "notifier" else wallet.programme
+                row = ((hearer, wallet.wallet_id), event.member_id, programme)
+                if applied:
+                    self._wallets_learned.ours(row)
+                elif hearer in ALSO_BY_OTHERS:
+                    self._not_heard_yet[row[0]] = row
 
     def on_card(self, n: int | None, envelope: Envelope, event: CardIssued) -> None:
         """card.issued."""

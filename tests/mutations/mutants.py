@@ -67,24 +67,12 @@ CUT_BY_ID = (
 
 NO_INBOX = (
     Patch(
-        "shared/messaging/queries.sql",
-        """INSERT INTO inbox (stream, entries)
-SELECT r.stream, int8range(greatest(r.first, p.applied_through + 1), r.last, '[]')
-FROM unnest(:streams::text[], :firsts::bigint[], :lasts::bigint[]) AS r (stream, first, last)
-JOIN positions AS p ON p.stream = r.stream
-WHERE r.last > p.applied_through
-ORDER BY r.stream, r.first
-ON CONFLICT DO NOTHING
-RETURNING stream, lower(entries), upper(entries) - 1;
+        "shared/messaging/inbox.py",
+        """ not in fresh]
+    return heard
 """,
-        """WITH noted AS (
-    INSERT INTO inbox (stream, entries)
-    SELECT r.stream, int8range(r.first, r.last, '[]')
-    FROM unnest(:streams::text[], :firsts::bigint[], :lasts::bigint[]) AS r (stream, first, last)
-    ON CONFLICT DO NOTHING
-)
-SELECT r.stream, r.first, r.last
-FROM unnest(:streams::text[], :firsts::bigint[], :lasts::bigint[]) AS r (stream, first, last);
+        """ not in fresh]
+    return []
 """,
     ),
 )
