@@ -29,15 +29,25 @@ claimed AS (
     RETURNING posting_id
 ),
 
+-- Almost always none: looked for first, for there is no key between what was asked and what was claimed.
+unborn AS MATERIALIZED (
+    SELECT
+        a.posting_id,
+        a.wallet_id,
+        a.programme,
+        a.member_id
+    FROM asked AS a
+    WHERE NOT EXISTS (SELECT FROM wallets AS w WHERE w.wallet_id = a.wallet_id)
+),
+
 born AS (
     INSERT INTO wallets (wallet_id, programme, member_id)
     SELECT DISTINCT ON (a.wallet_id)
         a.wallet_id,
         a.programme,
         a.member_id
-    FROM claimed
-    JOIN asked AS a ON claimed.posting_id = a.posting_id
-    WHERE NOT EXISTS (SELECT FROM wallets AS w WHERE w.wallet_id = a.wallet_id)
+    FROM unborn AS a
+    JOIN claimed ON a.posting_id = claimed.posting_id
     ORDER BY a.wallet_id
     ON CONFLICT DO NOTHING
 )
