@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -33,7 +33,7 @@ POLL_MS = 1000
 FEW, BREATH_S = 8, 0.015
 
 Entry = tuple[bytes, dict[bytes, bytes]]
-OnEntries = Callable[[list[Entry]], Awaitable[None]]
+OnEntries = Callable[[list[Entry]], Coroutine[Any, Any, None]]
 StartAt = Callable[[], Awaitable[str]]
 
 
@@ -211,7 +211,8 @@ class Bus:
         )
 
         async def handle(entries: Any) -> None:
-            await on_entries(entries)
+            # While a full batch is being written the next is read and decoded; never more than that one.
+            await subscription.take(on_entries(entries), ahead=len(entries) >= count)
             # A stream that moves, but by little at a time: a short breath makes one transaction of several.
             if FEW <= len(entries) < count // 2:
                 await asyncio.sleep(BREATH_S)
@@ -228,6 +229,16 @@ class Subscription:
     def __init__(self, bus: Bus, stream: str, subscriber: Any) -> None:
         self._bus, self._stream, self._subscriber = bus, stream, subscriber
         self._starter: asyncio.Task[None] | None = None
+        self._ahead: asyncio.Task[None] | None = None
+
+    async def take(self, work: Coroutine[Any, Any, None], *, ahead: bool) -> None:
+        """Begins this work and returns when what was begun before is done; unless `ahead`, this too."""
+        begun = asyncio.create_task(work)
+        before, self._ahead = self._ahead, begun
+        if before is not None:
+            await asyncio.shield(before)
+        if not ahead:
+            await asyncio.shield(begun)
 
     async def start(self) -> None:
         """Begins to read; where Redis is away, in the background until it is back."""
@@ -257,6 +268,8 @@ class Subscription:
         if self._starter is not None:
             self._starter.cancel()
         await self._subscriber.stop()
+        if self._ahead is not None:
+            await self._ahead
 
 
 def _text(name: Any) -> str:

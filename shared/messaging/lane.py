@@ -30,7 +30,7 @@ QUEUE_LIMIT = 20_000
 DRAIN_S = 15.0
 """A service that stops writes what it has taken for so long; Kubernetes' grace is longer than this and the relay's turn."""
 
-LINGER_S = 0.05
+LINGER_S = 0.1
 """Entries that nobody handles wait so long for company: alone they are a transaction that decides nothing."""
 
 HTTP_PATIENCE_S = 10.0

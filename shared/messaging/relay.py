@@ -33,7 +33,7 @@ MOST_TOLD = 5_000
 COMPARE_S = 5.0
 IDLE_MIN_S, IDLE_MAX_S = 0.2, 1.0
 """Who commits wakes its own relay: looking without being woken is for what a process left that died in between."""
-FEW, BREATH_S = 64, 0.01
+FEW, BREATH_S = 64, 0.02
 """After a turn that told so few, the next begins so much later: a trickle becomes a few cuts, and a lone event waits for none."""
 GENESIS = hashlib.sha256(b"pointbank").digest()
 
