@@ -38,6 +38,16 @@ class Say(msgspec.Struct, frozen=True):
     refuse: str = ""
 
 
+def unheard(n: int) -> Item[None]:
+    """Entry n of earn's stream, of a type that has no handler."""
+    return Item(None, FromStream("earn", n), request_id=f"earn-{n}", actor="/earn")
+
+
+def heard_by_stream(n: int, command: Say) -> Item[Say]:
+    """Entry n of earn's stream, with something to do."""
+    return Item(command, FromStream("earn", n), request_id=f"earn-{n}", actor="/earn")
+
+
 def event() -> MessageDelivered:
     """An event that every service may tell in these tests."""
     return MessageDelivered(

@@ -10,7 +10,16 @@ from shared.config import Settings
 from shared.errors import Refusal
 from shared.messaging import Done, Handler, Item, Outcome, Refused, Tx, claims_keys
 from shared.tenants import Tenant
-from tests.support.speaking import Say, by_http, by_job, claim_and_say, quick_settings, say
+from tests.support.speaking import (
+    Say,
+    by_http,
+    by_job,
+    claim_and_say,
+    heard_by_stream,
+    quick_settings,
+    say,
+    unheard,
+)
 from tests.support.tenants import connect_as, running
 
 CLAIMING = pytest.mark.parametrize("handler", [say, claim_and_say])
@@ -36,6 +45,48 @@ async def test_what_waits_while_a_batch_is_written_is_the_next_batch(
         await db.close()
     assert len(outcomes) == 300
     assert transactions <= 2
+
+
+async def test_entries_that_nobody_handles_wait_for_company_and_no_longer_than_a_moment(
+    settings: Settings, tenant: Tenant
+) -> None:
+    db = await connect_as(settings, tenant, "auditor")
+    async with running(settings, tenant, "redeem", {Say: say}) as service:
+        alone = asyncio.create_task(service.lane.submit_many([unheard(1), unheard(2)]))
+        await asyncio.sleep(0)
+        assert service.lane.depth == 2
+        await service.lane.submit(by_job(Say("a")))  # company: one transaction for all three
+        assert alone.done()
+        assert await db.fetchval("SELECT count(*) FROM redeem.inbox") == 1
+        assert await service.lane.submit(unheard(3)) == Done(replayed=True)  # alone, after that moment
+    assert await db.fetch("SELECT entries::text FROM redeem.inbox ORDER BY entries") == [
+        ("[1,3)",),
+        ("[3,4)",),
+    ]
+    await db.close()
+
+
+async def test_what_is_handled_and_what_is_not_are_noted_as_the_neighbours_that_they_are(
+    settings: Settings, tenant: Tenant
+) -> None:
+    mixed = [heard_by_stream(n, Say(str(n))) if n % 2 else unheard(n) for n in range(1, 1401)]
+    async with running(settings, tenant, "redeem", {Say: say}) as service:
+        await service.lane.submit_many(mixed)
+        db = await connect_as(settings, tenant, "auditor")
+        runs = await db.fetch("SELECT entries::text FROM redeem.inbox ORDER BY entries")
+        said = await db.fetch("SELECT xid, count(*) FROM redeem.outbox GROUP BY xid ORDER BY xid")
+        await db.close()
+    # 500 that are handled fill a batch; what nobody handles takes no room.
+    assert [row["count"] for row in said] == [500, 200]
+    assert [row["entries"] for row in runs] == ["[1,1001)", "[1001,1401)"]
+
+
+async def test_a_lane_that_stops_does_not_wait_for_company(settings: Settings, tenant: Tenant) -> None:
+    async with running(settings, tenant, "redeem", {Say: say}) as service:
+        alone = asyncio.create_task(service.lane.submit(unheard(1)))
+        await asyncio.sleep(0)
+        await service.lane.drain()
+        assert alone.done()
 
 
 @CLAIMING

@@ -70,6 +70,35 @@ async def test_events_of_one_transaction_keep_their_order(settings: Settings, te
     assert [json.loads(fields[b"event"])["subject"] for _, fields in entries] == [str(k) for k in range(300)]
 
 
+async def test_what_is_published_is_what_the_outbox_keeps_whoever_told_it(
+    settings: Settings, tenant: Tenant
+) -> None:
+    """A relay need not read back what its own process told; what another told, or a mixture, it does."""
+    db = await connect_as(settings, tenant, "earn")
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        for k in range(4):
+            await db.execute(
+                "INSERT INTO outbox (event_id, payload) VALUES ($1, $2)", uuid7(), b'{"k": %d}' % k
+            )
+            await tell(service, 300, start=300 * k)
+        await until_published(service, 1204)
+        entries: Any = await service.redis.xrange(service.keys.stream("earn"))
+    kept = await db.fetch("SELECT payload FROM outbox")
+    await db.close()
+    assert sorted(fields[b"event"] for _, fields in entries) == sorted(row["payload"] for row in kept)
+
+
+async def test_what_was_told_just_before_a_stop_is_published_before_it(
+    settings: Settings, tenant: Tenant
+) -> None:
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        for k in range(3):  # the last of them falls into the breath after the first
+            await tell(service, 1, start=k)
+        redis, stream = redis_client(settings.redis_url), service.keys.stream("earn")
+    assert await redis.xlen(stream) == 3
+    await redis.aclose()
+
+
 async def test_many_relays_make_one_stream(settings: Settings, tenant: Tenant) -> None:
     async with (
         running(settings, tenant, "earn", {Say: say}) as one,
