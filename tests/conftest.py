@@ -10,11 +10,18 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from pointbank import embedded
 from shared.config import Settings
 from tests.support.tenants import suspend_all
+
+# How long an example takes says something about the machine, nothing about the code.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 _SETTINGS: list[Settings] = []
 
