@@ -35,7 +35,7 @@ class Money(msgspec.Struct, frozen=True, gc=False):
     currency: str
 
 
-class Worth(msgspec.Struct, frozen=True):
+class Worth(msgspec.Struct, frozen=True, gc=False):
     """Points with what they are worth, as they stand on the wire."""
 
     points: int

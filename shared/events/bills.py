@@ -12,7 +12,7 @@ from shared.events.envelope import EventData
 from shared.money import Worth
 
 
-class BillAccrual(msgspec.Struct, frozen=True, kw_only=True):
+class BillAccrual(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a bill is worth in one programme."""
 
     programme: str
@@ -51,7 +51,7 @@ class BillSettled(BillAnswer, frozen=True, kw_only=True):
     SOURCE: ClassVar[str] = "/earn"
 
 
-class RejectedField(msgspec.Struct, frozen=True, kw_only=True):
+class RejectedField(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     pointer: str
     code: str
     detail: str
@@ -72,7 +72,7 @@ class BillRejected(EventData, frozen=True, kw_only=True):
     errors: tuple[RejectedField, ...] = ()
 
 
-class AccruedLot(msgspec.Struct, frozen=True, kw_only=True):
+class AccruedLot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """`expires_at` null: never."""
 
     lot_id: UUID

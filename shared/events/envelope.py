@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 
-class EventData(msgspec.Struct, frozen=True, kw_only=True):
+class EventData(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The `data` of one event type. `TYPE` is its CloudEvents type, `SOURCE` the service that says it."""
 
     TYPE: ClassVar[str]
@@ -37,7 +37,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sequence: str = ""
 
 
-class _Out(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class _Out(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     # These five in front: shared/messaging/entries.py reads them without reading the rest.
     id: UUID
     source: str

@@ -12,13 +12,13 @@ from shared.events.envelope import EventData
 from shared.money import Money, Worth
 
 
-class Balance(msgspec.Struct, frozen=True, kw_only=True):
+class Balance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     available: Worth
     held: Worth
     reserved: Worth
 
 
-class Lot(msgspec.Struct, frozen=True, kw_only=True):
+class Lot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Points earned together. `expires_at` null: never."""
 
     lot_id: UUID
@@ -27,7 +27,7 @@ class Lot(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
 
 
-class TakenLot(msgspec.Struct, frozen=True, kw_only=True):
+class TakenLot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Points taken from a lot."""
 
     lot_id: UUID

@@ -143,6 +143,7 @@ class Bus:
         self._broker = _Broker(
             url,
             logger=None,  # type: ignore[arg-type]  # FastStream's documented way to silence it
+            apply_types=False,  # a handler takes the rows as they are: nothing to inject, nothing to validate
             graceful_timeout=15,
             max_connections=connections,
             socket_keepalive=True,

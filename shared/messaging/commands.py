@@ -65,7 +65,7 @@ class FromJob(msgspec.Struct, frozen=True, gc=False):
 Origin = FromStream | FromPos | FromHttp | FromDeadLetter | FromJob
 
 
-class Item(msgspec.Struct, Generic[C_co], eq=False):
+class Item(msgspec.Struct, Generic[C_co], eq=False, gc=False):
     """A command on its way. `actor` is who asked, for the audit; `payload` the bytes as they came, for a dead letter."""
 
     command: C_co

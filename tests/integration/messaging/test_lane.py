@@ -59,10 +59,8 @@ async def test_entries_that_nobody_handles_wait_for_company_and_no_longer_than_a
         assert alone.done()
         assert await db.fetchval("SELECT count(*) FROM redeem.inbox") == 1
         assert await service.lane.submit(unheard(3)) == Done(replayed=True)  # alone, after that moment
-    assert await db.fetch("SELECT entries::text FROM redeem.inbox ORDER BY entries") == [
-        ("[1,3)",),
-        ("[3,4)",),
-    ]
+    runs = await db.fetch("SELECT entries::text FROM redeem.inbox ORDER BY entries")
+    assert [row["entries"] for row in runs] == ["[1,3)", "[3,4)"]
     await db.close()
 
 
