@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import bare
-from bench.pipe import Piped, open_tenant, run_pipe
+from bench.pipe import Piped, one_by_one, open_tenant, run_pipe
 from bench.redemptions import run_redemptions
 from pointbank.running import Deployment, running
 
@@ -80,13 +80,11 @@ async def _measure(
     before = await bare.postings_per_second(db, wallets, batches=60, seed=asked.seed)
     console.print(f"  {before:,.0f} postings/s; opening {asked.members:,} members")
     opened = await open_tenant(deployment, members=asked.members, seed=asked.seed)
-    first = 0
-    await run_pipe(deployment, opened, bills=WARM_UP, seed=asked.seed, first=first)
-    first += WARM_UP
+    offered = one_by_one(opened, bills=WARM_UP + 3 * asked.bills, seed=asked.seed)
+    await run_pipe(deployment, offered[:WARM_UP], before=0)
     runs: list[Piped] = []
-    for _ in range(3):
-        runs.append(await run_pipe(deployment, opened, bills=asked.bills, seed=asked.seed, first=first))
-        first += asked.bills
+    for first in range(WARM_UP, len(offered), asked.bills):
+        runs.append(await run_pipe(deployment, offered[first : first + asked.bills], before=first))
         console.print(
             f"the pipe: {runs[-1].bills_per_second:,.0f} bills/s, {runs[-1].cpu_us:.0f} us CPU per bill"
         )

@@ -71,12 +71,11 @@ async def open_tenant(deployment: Deployment, *, members: int, seed: int) -> Ope
     return Opened([one["card"]["card_number"] for one in mine], [one["wallet_id"] for one in mine])
 
 
-async def run_pipe(deployment: Deployment, opened: Opened, *, bills: int, seed: int, first: int) -> Piped:
-    """Offers `bills` and waits until everything that they lead to has happened."""
-    made = generate(bills, len(opened.cards), seed, now=datetime.now(UTC), first=first)
+def one_by_one(opened: Opened, *, bills: int, seed: int) -> list[bytes]:
+    """The tills' events of so many bills in the order of their time, as a shop's day brings them."""
     who = people(len(opened.cards), seed)
     entries = []
-    for bill in made:
+    for bill in generate(bills, len(opened.cards), seed, now=datetime.now(UTC)):
         body = bill.body(
             None if bill.member is None else who[bill.member],
             card_number=None if bill.member is None else opened.cards[bill.member],
@@ -91,6 +90,12 @@ async def run_pipe(deployment: Deployment, opened: Opened, *, bills: int, seed: 
             "data": body,
         }
         entries.append(json.dumps(event, separators=(",", ":")).encode())
+    return entries
+
+
+async def run_pipe(deployment: Deployment, entries: list[bytes], *, before: int) -> Piped:
+    """Offers these and waits until everything that they lead to has happened. So many bills were offered `before`."""
+    bills = len(entries)
     redis = Redis.from_url(deployment.settings.redis_url)
     # Packed before the clock starts: tills are other machines, and this process shares two cores with what it measures.
     key = Keys(deployment.settings.cell, TENANT).pos
@@ -102,11 +107,11 @@ async def run_pipe(deployment: Deployment, opened: Opened, *, bills: int, seed: 
     admin = await asyncpg.connect(deployment.settings.admin_dsn())
     pid = deployment.child.process.pid
     try:
-        before, cpu = await _counters(admin, pid)
+        counted, cpu = await _counters(admin, pid)
         started = time.perf_counter()
         for count, commands in offered:
             await _send(redis, commands, count)
-        while left := await _left(auditor, first + bills):
+        while left := await _left(auditor, before + bills):
             if time.perf_counter() - started > PATIENCE_S:
                 raise TimeoutError(f"not settled: {left}")
             await asyncio.sleep(POLL_S)
@@ -120,8 +125,8 @@ async def run_pipe(deployment: Deployment, opened: Opened, *, bills: int, seed: 
         bills=bills,
         seconds=seconds,
         cpu_us=(cpu_after - cpu) / bills * 1e6,
-        wal_bytes=int((after[0] - before[0]) / bills),
-        round_trips=(after[1] - before[1]) / bills,
+        wal_bytes=int((after[0] - counted[0]) / bills),
+        round_trips=(after[1] - counted[1]) / bills,
     )
 
 
