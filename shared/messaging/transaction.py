@@ -155,12 +155,15 @@ class Tx:
 
     async def run_before_commit(self) -> None:
         """For the lane."""
-        for hook in self._before:
+        before, self._before = self._before, []
+        for hook in before:
             await hook()
 
     async def run_after_commit(self) -> None:
         """For the lane."""
-        for hook in self._after:
+        # Given up before they run: a hook that holds this transaction would keep the whole batch until a collection.
+        after, self._after = self._after, []
+        for hook in after:
             waiting = hook()
             if waiting is not None:
                 await waiting
