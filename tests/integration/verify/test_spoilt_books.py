@@ -190,3 +190,25 @@ async def test_what_is_spoilt_is_found(town: Town, sql: str, found: set[str]) ->
     broken = {check.name: check.examples for check in report.broken}
     assert found <= broken.keys(), broken
     assert all(broken.values())
+
+
+async def test_a_wallet_heard_of_before_its_enrolment_is_no_fault(town: Town) -> None:
+    """earn knows a wallet from tiers while the enrolment is still on its way: streams promise no order between them."""
+    async with spoilt(town) as db:
+        n = await db.fetchval("""
+            SELECT max(n)
+            FROM (
+                SELECT row_number() OVER (ORDER BY id) AS n, convert_from(payload, 'UTF8')::json ->> 'type' AS type
+                FROM members.outbox
+            ) AS said
+            WHERE type = 'member.enrolled.v1'
+            """)
+        for sql in (
+            "UPDATE earn.positions SET applied_through = $1 - 1 WHERE stream = 'members'",
+            "DELETE FROM earn.inbox WHERE stream = 'members' AND $1 = $1::bigint",
+            "INSERT INTO earn.inbox VALUES ('members', int8range(1, $1))",
+        ):
+            await db.execute(sql, n)
+        report = await report_of(town, db)
+    assert {check.name for check in report.broken} == {"settled"}
+    assert report["wallets:learned"].compared > 0
