@@ -133,12 +133,21 @@ SPOILT = {
         {"settled", "streams:heads", "inboxes"},
     ),
     "a position that was moved on": (
-        "UPDATE tiers.positions SET applied_through = applied_through + 10 WHERE stream = 'redeem'",
+        """
+        UPDATE tiers.positions
+        SET applied_through = (SELECT max(upper(entries)) + 9 FROM tiers.inbox WHERE stream = 'redeem')
+        WHERE stream = 'redeem'
+        """,
         {"inboxes", "settled"},
     ),
     "an inbox with a hole": (
         """
-        WITH cut AS (DELETE FROM tiers.inbox WHERE stream = 'redeem' AND entries @> 3::bigint RETURNING entries)
+        WITH moved AS (
+            UPDATE tiers.positions
+            SET applied_through = (SELECT max(upper(entries)) - 1 FROM tiers.inbox WHERE stream = 'redeem')
+            WHERE stream = 'redeem'
+        ),
+        cut AS (DELETE FROM tiers.inbox WHERE stream = 'redeem' AND entries @> 3::bigint RETURNING entries)
         INSERT INTO tiers.inbox
         SELECT 'redeem', part FROM cut, unnest(entries::int8multirange - int8multirange(int8range(3, 4))) AS part
         """,
