@@ -23,7 +23,7 @@ from shared.messaging.consumer import Consumer
 from shared.messaging.entries import StreamDecoder, Unreadable, decode_pos, refuse_unreadable
 from shared.messaging.housekeeping import Housekeeping, consumer_name
 from shared.messaging.keys import HEARERS, Keys
-from shared.messaging.lane import Lane
+from shared.messaging.lane import DRAIN_S, Lane
 from shared.messaging.relay import Relay
 from shared.messaging.sealer import Sealer
 from shared.messaging.writer import Buried, Writer
@@ -36,6 +36,8 @@ from shared.upkeep import Upkeep
 log = structlog.get_logger(__name__)
 
 RECLAIM_EVERY_S = 1.0
+END_S = 10.0
+"""So long a stop waits for what consumers and jobs hold before the lane gives it up; with DRAIN_S below Kubernetes' grace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,18 +172,27 @@ class TenantRuntime:
             self._go(self._repeat(job), job.name)
 
     async def stop(self) -> None:
-        """Finishes what it holds: no new entries, the lane drained, the last events told."""
+        """Finishes what it holds: no new entries, the lane drained, the last events told.
+
+        While PostgreSQL is away nothing can be finished: after a while the lane gives up what it holds, and so all who wait
+        for it; entries stay pending for others.
+        """
+        ending = asyncio.create_task(self._end())
+        await asyncio.wait([ending], timeout=END_S)
+        await self.lane.drain(within_s=DRAIN_S)
+        await ending
+        await self.relay.stop()
+        if self._relaying is not None:
+            await asyncio.wait([self._relaying], timeout=10)
+        await self.pool.close()
+
+    async def _end(self) -> None:
         await asyncio.gather(*[consumer.stop() for consumer in self.consumers])
         # Asked again until they end: a library that times out at that very moment can swallow a cancellation.
         while pending := [task for task in self._tasks if not task.done()]:
             for task in pending:
                 task.cancel()
             await asyncio.wait(pending, timeout=1.0)
-        await self.lane.drain()
-        await self.relay.stop()
-        if self._relaying is not None:
-            await asyncio.wait([self._relaying], timeout=10)
-        await self.pool.close()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:

@@ -76,6 +76,7 @@ class Service:
         self._bus = Bus(settings.redis_url, connections=2048)
         self._served: dict[str, Served] = {}
         self._following: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self._trouble = "the directory was not read yet"
         self._reading = False
 
@@ -102,7 +103,7 @@ class Service:
             self._following.cancel()
             await asyncio.gather(self._following, return_exceptions=True)
         runtimes = [served.runtime for served in self._served.values() if served.runtime is not None]
-        await asyncio.gather(*[runtime.stop() for runtime in runtimes])
+        await asyncio.gather(*[runtime.stop() for runtime in runtimes], *self._ending)
         await self._bus.stop()
         await self._redis.aclose()
         await self._relay_redis.aclose()
@@ -171,7 +172,15 @@ class Service:
             served.trouble = ""
         elif one.state != "active" and served.runtime is not None:
             runtime, served.runtime = served.runtime, None
-            await runtime.stop()
+            # By itself: a tenant whose server is away stops slowly, and others need not wait for it.
+            ending = asyncio.create_task(runtime.stop())
+            self._ending.add(ending)
+            ending.add_done_callback(self._ended)
+
+    def _ended(self, ending: asyncio.Task[None]) -> None:
+        self._ending.discard(ending)
+        if not ending.cancelled() and (error := ending.exception()) is not None:
+            log.error("a tenant did not stop in order", error=repr(error)[:300], exc_info=error)
 
     async def _begin(self, one: Listed) -> TenantRuntime:
         pool = await open_tenant_pool(self._settings, one.tenant, self._blueprint.name)

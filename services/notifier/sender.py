@@ -69,8 +69,9 @@ async def send_due(runtime: TenantRuntime, channels: Mapping[str, Channel] = CHA
     Consent was read when they were made or claimed: no message goes by what was known more than START_WITHIN_S +
     SEND_WITHIN_S before.
     """
-    taken, late = outgoing(runtime.cache).take()
     async with runtime.read() as db:
+        # Taken with the connection in hand: what waits for one too long is handed back as late.
+        taken, late = outgoing(runtime.cache).take()
         if not taken and not late:
             taken = await store.claim(db, most=AT_ONCE, lease=LEASE)
             if not taken:

@@ -231,10 +231,13 @@ class Subscription:
         self._bus, self._stream, self._subscriber = bus, stream, subscriber
         self._starter: asyncio.Task[None] | None = None
         self._ahead: asyncio.Task[None] | None = None
+        self._begun: set[asyncio.Task[None]] = set()
 
     async def take(self, work: Coroutine[Any, Any, None], *, ahead: bool) -> None:
         """Begins this work and returns when what was begun before is done; unless `ahead`, this too."""
         begun = asyncio.create_task(work)
+        self._begun.add(begun)
+        begun.add_done_callback(self._begun.discard)
         before, self._ahead = self._ahead, begun
         if before is not None:
             await asyncio.shield(before)
@@ -269,8 +272,8 @@ class Subscription:
         if self._starter is not None:
             self._starter.cancel()
         await self._subscriber.stop()
-        if self._ahead is not None:
-            await self._ahead
+        while self._begun:
+            await asyncio.wait(self._begun)
 
 
 def _text(name: Any) -> str:

@@ -16,8 +16,9 @@ from typing import Any
 import structlog
 
 from shared.messaging.answers import refusal
-from shared.messaging.commands import Done, FromHttp, Handler, Handlers, Item, Outcome
+from shared.messaging.commands import Done, FromHttp, FromJob, Handler, Handlers, Item, Outcome
 from shared.messaging.faults import Fault, classify, describe
+from shared.messaging.submission import Group, Waiting
 from shared.messaging.writer import Writer
 from shared.metrics import Metrics
 
@@ -35,113 +36,6 @@ LINGER_S = 0.1
 
 HTTP_PATIENCE_S = 10.0
 """An HTTP call that could not be written for so long is answered 503 (or 409 if its key is in use): its caller asks again."""
-
-
-class Group:
-    """Items that were submitted together, and the one future of their outcomes."""
-
-    __slots__ = ("_error", "_left", "future", "outcomes")
-
-    def __init__(self, size: int, future: asyncio.Future[list[Outcome]]) -> None:
-        self.outcomes: list[Outcome] = [_PENDING] * size
-        self.future = future
-        self._left = size
-        self._error: BaseException | None = None
-
-    def settle(
-        self, places: Sequence[int], outcomes: Sequence[Outcome], error: BaseException | None = None
-    ) -> None:
-        """Some of them are done. The first error is the group's, once all are done."""
-        for place, outcome in zip(places, outcomes, strict=False):
-            self.outcomes[place] = outcome
-        self._error = self._error or error
-        self._left -= len(places)
-        if self._left == 0 and not self.future.done():
-            if self._error is None:
-                self.future.set_result(self.outcomes)
-            else:
-                self.future.set_exception(self._error)
-
-
-class Waiting:
-    """Items of one submission that wait in the queue for the same handler, and whom to tell. `places` are theirs in the group.
-
-    Items that nobody handles stay among their neighbours: a batch's entries are to be few runs in the inbox. `deliveries` is
-    above one only for an item that is alone in it.
-    """
-
-    __slots__ = ("_group", "_places", "by_http", "deliveries", "done", "handler", "items", "since")
-
-    def __init__(
-        self,
-        items: list[Item[Any]],
-        handler: Handler | None,
-        group: Group,
-        places: list[int],
-        since: float,
-        *,
-        by_http: bool = False,
-        deliveries: int = 1,
-    ) -> None:
-        self.items, self.handler, self.since = items, handler, since
-        self._group, self._places = group, places
-        self.by_http = by_http
-        self.deliveries = deliveries
-        self.done = False
-
-    @property
-    def item(self) -> Item[Any]:
-        """The only one."""
-        [item] = self.items
-        return item
-
-    @property
-    def abandoned(self) -> bool:
-        """Nobody waits any more."""
-        return self.done or self._group.future.done()
-
-    def add(self, item: Item[Any], place: int) -> None:
-        """One more, while it is being submitted."""
-        self.items.append(item)
-        self._places.append(place)
-
-    def split(self, work: int) -> tuple[Waiting, Waiting | None]:
-        """The first items, as many as hold so much work, and the others."""
-        for at, item in enumerate(self.items):
-            work -= item.command is not None
-            if work < 0:
-                return self._part(0, at), self._part(at, len(self.items))
-        return self, None
-
-    def singly(self) -> list[Waiting]:
-        """Each item by itself, to find the one that is to blame."""
-        return [self] if len(self.items) == 1 else [self._part(k, k + 1) for k in range(len(self.items))]
-
-    def _part(self, start: int, end: int) -> Waiting:
-        return Waiting(
-            self.items[start:end],
-            self.handler,
-            self._group,
-            self._places[start:end],
-            self.since,
-            by_http=self.by_http,
-            deliveries=self.deliveries,
-        )
-
-    def answer(self, outcomes: Sequence[Outcome]) -> None:
-        """Their outcomes."""
-        if not self.done:
-            self.done = True
-            self._group.settle(self._places, outcomes)
-
-    def fail(self, error: BaseException) -> None:
-        """They have none."""
-        if not self.done:
-            self.done = True
-            self._group.settle(self._places, (), error)
-
-
-_PENDING = Done()
 
 
 class Lane:
@@ -357,7 +251,7 @@ class Lane:
     async def _try_alone(self, one: Waiting) -> None:
         """A suspect, alone. Each try is counted before it is made; after the last one it is a dead letter. A count is taken
         back when the try failed by no fault of its own: where a time-out is followed by a canary's, the server is slow."""
-        if one.by_http:
+        if one.by_http or isinstance(one.item.origin, FromJob):
             await self._answer_alone(one)
             return
         pause = 0.02
@@ -405,7 +299,7 @@ class Lane:
         return True
 
     async def _answer_alone(self, one: Waiting) -> None:
-        """An HTTP call, alone: tried once more, then its caller gets the error; nothing of it is written."""
+        """An HTTP call or a job's command, alone: tried once more, then its caller gets the error; nothing of it is written."""
         try:
             [outcome] = await self._writer.write([one.item], one.handler)
         except Exception as error:

@@ -7,8 +7,10 @@ import asyncpg
 import pytest
 
 from shared.config import Settings
+from shared.db import role_of
 from shared.errors import Refusal
 from shared.messaging import Done, Handler, Item, Outcome, Refused, Tx, claims_keys
+from shared.messaging.submission import Group, Waiting
 from shared.tenants import Tenant
 from tests.support.speaking import (
     Say,
@@ -230,6 +232,40 @@ async def test_a_lane_that_stops_finishes_what_it_took_and_takes_no_more(
             await service.lane.submit(by_job(Say("late")))
     assert refused.value.code == "tenant_unavailable"
     assert await told(settings, tenant) == 50
+
+
+async def test_a_stop_ends_while_postgresql_is_away_and_its_callers_know(
+    settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.runtime.END_S", 0.2)
+    monkeypatch.setattr("shared.runtime.DRAIN_S", 0.5)
+    role = role_of(tenant.code, "earn")
+    admin = await asyncpg.connect(settings.admin_dsn())
+    service = running(settings, tenant, "earn", {Say: say})
+    lane = (await service.__aenter__()).lane
+    await admin.execute(f"ALTER ROLE {role} NOLOGIN")
+    await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role)
+    waiting = asyncio.create_task(lane.submit_many([by_job(Say(str(k))) for k in range(7)]))
+    await asyncio.sleep(0.2)
+    async with asyncio.timeout(20):
+        await service.__aexit__(None, None, None)
+    with pytest.raises(Refusal, match="not known what was written"):
+        await waiting
+    await admin.execute(f"ALTER ROLE {role} LOGIN")
+    await admin.close()
+    assert await told(settings, tenant) == 0
+
+
+async def test_what_is_given_up_after_it_was_halved_is_told_once() -> None:
+    future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+    group = Group(4, future)
+    whole = Waiting([by_job(Say(str(k))) for k in range(4)], None, group, [0, 1, 2, 3], 0.0)
+    first, *_ = whole.singly()
+    first.answer([Done(201)])
+    whole.fail(RuntimeError("given up"))
+    assert (group.outcomes[0], future.done()) == (Done(201), True)
+    with pytest.raises(RuntimeError, match="given up"):
+        await future
 
 
 async def test_who_did_what_stands_in_the_audit(settings: Settings, tenant: Tenant) -> None:
