@@ -116,6 +116,12 @@ class Relay:
                     "relay turn failed", service=self._service, tenant=self._keys.tenant, error=self._trouble
                 )
                 pause = min(max(pause, 0.1) * 2, 2.0)
+            except Exception as error:
+                # Not one that we know; yet events that are committed must be told, so the next turn tries again.
+                self._trouble = f"{type(error).__name__}: {error}"[:300]
+                self._compared_at = float("-inf")
+                log.error("relay is broken", service=self._service, tenant=self._keys.tenant, exc_info=error)
+                pause = min(max(pause, 0.1) * 2, 2.0)
             if 0 < told < FEW and not self._stopping:
                 await asyncio.sleep(BREATH_S)
             await self._rest(pause)
