@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from shared.config import Settings
+from shared.db import role_of
 from shared.events import MessageDelivered
 from shared.ids import uuid7
 from shared.messaging.bus import redis_client
@@ -97,6 +98,19 @@ async def test_what_was_told_just_before_a_stop_is_published_before_it(
         redis, stream = redis_client(settings.redis_url), service.keys.stream("earn")
     assert await redis.xlen(stream) == 3
     await redis.aclose()
+
+
+async def test_a_fault_that_nobody_foresaw_does_not_end_the_relay(settings: Settings, tenant: Tenant) -> None:
+    role = role_of(tenant.code, "earn")
+    admin = await asyncpg.connect(settings.admin_dsn(), database=tenant.database)
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        await admin.execute(f"REVOKE SELECT ON earn.cuts FROM {role}")
+        await tell(service, 3)
+        await eventually(lambda: "permission denied" in (service.relay.trouble(after_s=30) or ""))
+        await admin.execute(f"GRANT SELECT ON earn.cuts TO {role}")
+        assert await until_published(service, 3) == [1, 2, 3]
+        assert service.relay.trouble(after_s=30) is None
+    await admin.close()
 
 
 async def test_many_relays_make_one_stream(settings: Settings, tenant: Tenant) -> None:
