@@ -1,7 +1,7 @@
 """The lane: one queue per tenant and process, through which every write of a service goes.
 
-Natural batching: whatever waits when a transaction ends is the next batch; a lone item never waits for a timer. A batch is
-the waiting items of one handler, so that a transaction takes its locks in one handler's order.
+Natural batching: whatever waits when a transaction ends is the next batch; an item with something to do never waits for a
+timer. A batch is the waiting items of one handler, so that a transaction takes its locks in one handler's order.
 """
 
 from __future__ import annotations
