@@ -3,6 +3,7 @@
 Fields are only added, with defaults; a change of meaning is a new type (`.v2`). Readers ignore what they don't know.
 """
 
+from shared.events.asking import ReleaseRequested, ReturnRequested, ReversalRequested
 from shared.events.bills import (
     BillAccrual,
     BillAnswer,
@@ -21,7 +22,18 @@ from shared.events.members import (
     ProgrammeActivated,
 )
 from shared.events.messages import MessageDelivered
-from shared.events.points import Balance, Lot, PointsCredited, PointsExpired, PointsRedeemed, TakenLot
+from shared.events.points import (
+    Balance,
+    Lot,
+    PointsCredited,
+    PointsExpired,
+    PointsRedeemed,
+    PointsReleased,
+    PointsReturned,
+    PointsReversed,
+    ReversalRefused,
+    TakenLot,
+)
 from shared.events.tiers import TierChanged
 from shared.money import Worth
 
@@ -39,6 +51,13 @@ EVENTS: dict[str, type[EventData]] = {
         PointsCredited,
         PointsRedeemed,
         PointsExpired,
+        ReleaseRequested,
+        ReversalRequested,
+        ReturnRequested,
+        PointsReleased,
+        PointsReversed,
+        ReversalRefused,
+        PointsReturned,
         TierChanged,
         MessageDelivered,
     )
@@ -66,7 +85,14 @@ __all__ = [
     "PointsCredited",
     "PointsExpired",
     "PointsRedeemed",
+    "PointsReleased",
+    "PointsReturned",
+    "PointsReversed",
     "ProgrammeActivated",
+    "ReleaseRequested",
+    "ReturnRequested",
+    "ReversalRefused",
+    "ReversalRequested",
     "TakenLot",
     "TierChanged",
     "Worth",

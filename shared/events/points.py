@@ -1,4 +1,4 @@
-"""What redeem says: points credited, redeemed and expired. Points never come without their money."""
+"""What redeem says: each move of points, and its answers to what earn asks. Points never come without their money."""
 
 from __future__ import annotations
 
@@ -87,3 +87,87 @@ class PointsExpired(EventData, frozen=True, kw_only=True):
     expired: Worth
     lots: tuple[TakenLot, ...]
     balance: Balance
+
+
+class PointsReleased(EventData, frozen=True, kw_only=True):
+    """Subject: the wallet_id. Answers a ReleaseRequested; `released` may be 0, then nothing was posted and `posting_id` is
+    null. `released_through`: all that was ever released of the accrual."""
+
+    TYPE: ClassVar[str] = "points.released.v1"
+    SOURCE: ClassVar[str] = "/redeem"
+    posting_id: UUID | None
+    request_id: UUID
+    accrual_id: UUID
+    wallet_id: UUID
+    member_id: UUID
+    programme: str
+    effective_at: datetime
+    posted_at: datetime | None
+    released: Worth
+    released_through: int
+    lots: tuple[TakenLot, ...]
+    balance: Balance
+
+
+class PointsReversed(EventData, frozen=True, kw_only=True):
+    """Subject: the wallet_id. Answers a ReversalRequested: what it took from the available (`reversed`) and from the held
+    (`hold_cancelled`), what became debt (`owed`), and what was spent and stays so (`shortfall`). All may be 0, then nothing
+    was posted. `reversed_through`: all that was ever taken back of the accrual, debt included."""
+
+    TYPE: ClassVar[str] = "points.reversed.v1"
+    SOURCE: ClassVar[str] = "/redeem"
+    posting_id: UUID | None
+    request_id: UUID
+    refund_id: UUID | None
+    bill_id: UUID | None
+    accrual_id: UUID
+    wallet_id: UUID
+    member_id: UUID
+    programme: str
+    effective_at: datetime
+    posted_at: datetime | None
+    reversed: Worth
+    hold_cancelled: Worth
+    owed: Worth
+    shortfall: Worth
+    reversed_through: int
+    lots: tuple[TakenLot, ...]
+    balance: Balance
+
+
+class ReversalRefused(EventData, frozen=True, kw_only=True):
+    """Subject: the wallet_id. A ReversalRequested under `block` met points that were spent: nothing moved. `shortfall` is
+    what was missing."""
+
+    TYPE: ClassVar[str] = "points.reversal_refused.v1"
+    SOURCE: ClassVar[str] = "/redeem"
+    request_id: UUID
+    refund_id: UUID | None
+    bill_id: UUID | None
+    accrual_id: UUID
+    wallet_id: UUID
+    member_id: UUID
+    programme: str
+    code: str
+    detail: str
+    shortfall: Worth
+
+
+class PointsReturned(EventData, frozen=True, kw_only=True):
+    """Subject: the wallet_id, or the bill_id of a request that found no redemption. Points of a redemption that came back,
+    asked over HTTP (`request_id` null) or by a refund; `returned` may be 0, then nothing was posted."""
+
+    TYPE: ClassVar[str] = "points.returned.v1"
+    SOURCE: ClassVar[str] = "/redeem"
+    posting_id: UUID | None
+    request_id: UUID | None
+    refund_id: UUID | None
+    redemption_id: UUID | None
+    wallet_id: UUID | None
+    member_id: UUID | None
+    programme: str | None
+    effective_at: datetime
+    posted_at: datetime | None
+    returned: Worth | None
+    lots: tuple[TakenLot, ...]
+    balance: Balance | None
