@@ -1,5 +1,6 @@
 # Everything a newcomer needs: `make run` shows it working, `make test` proves it.
 PY ?= python3
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
@@ -18,8 +19,8 @@ run: $(VENV)/.ok  ## a demo on real servers: bills, points, a tier, messages, an
 up: $(VENV)/.ok  ## keep everything running; prints URLs, a token and a curl line
 	@$(BIN)/pointbank up
 
-test: $(VENV)/.ok  ## every test, on servers that the tests start themselves
-	@$(BIN)/python -m pytest -q
+test: $(VENV)/.ok  ## every test, on servers that the tests start themselves; WORKERS=1 for one after the other
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 check: lint test  ## what continuous integration runs: format, lint, types, import contracts, SQL, tests
 

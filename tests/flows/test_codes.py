@@ -25,6 +25,7 @@ from shared.tenants.provision import dsn_for
 from tests.flows.conftest import ALL_IN_ONE, running_fleet
 from tests.support.desk import SOURCE, Ask, Desk, altered, event
 from tests.support.http import assert_problem
+from tests.support.patience import PATIENCE_S
 from tests.support.processes import Fleet
 from tests.support.programmes import SHOPS
 from tests.support.town import Town, found_town, leave
@@ -220,7 +221,7 @@ async def tenant_migrating(desk: Desk) -> None:
 
 async def _until_answered_with(desk: Desk, status: int) -> None:
     asked = f"/v1/bills?wallet_id={desk.town.cards[0].wallet_id}"
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         while (await desk.call(Ask("GET", asked, role="support"))).status_code != status:
             await asyncio.sleep(0.05)
 

@@ -16,6 +16,7 @@ from pointbank.tills import allow_tills, till_url
 from shared.db import Connection, connect
 from shared.messaging.keys import HEARERS, SERVICES, Keys
 from tests.flows.conftest import REPLICAS
+from tests.support.patience import PATIENCE_S
 from tests.support.processes import ALL, Fleet, Replica
 from tests.support.sockets import ports_to
 from tests.support.telling import Tell
@@ -40,7 +41,7 @@ async def test_each_of_two_replicas_commits_entries_of_the_same_tenant(
         town.open() as trade,
         Load(trade, random.Random(1), most_bills=500, callers=8, weights=(4, 3, 4)).running() as load,
     ):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while load.offered < 500 or load.called.total() < 100:
                 await asyncio.sleep(0.05)
     await town.verified()
@@ -105,7 +106,7 @@ async def test_a_till_reads_its_replies_under_its_tenants_user_and_nothing_else(
     till: Any = Redis.from_url(till_url(settings, town.tenant))
     stranger: Any = Redis.from_url(till_url(settings, other))
     entry = await till.xadd(keys.pos, {"event": b"not an event"})
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             found = await till.xread({keys.out("pos"): "0"}, block=500)
             replies = [json.loads(fields[b"event"]) for _, got in found for _, fields in got]
@@ -145,7 +146,7 @@ async def test_a_process_that_is_told_to_stop_finishes_what_it_holds(
 ) -> None:
     leaving = [replica for replica in fleet.replicas.values() if replica.number == 1]
     async with town.open() as trade, Load(trade, random.Random(3), most_bills=500).running() as load:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while load.offered < 100:
                 await asyncio.sleep(0.01)
         codes = await asyncio.gather(*[asyncio.to_thread(fleet.stop, replica.name) for replica in leaving])

@@ -15,7 +15,7 @@ from shared.messaging.keys import Keys
 from tests.support.processes import Fleet
 from tests.support.town import Town, Trade
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from pointbank.verify.database import auditor
 from shared.db import Connection
 from shared.messaging.keys import HEARERS, SERVICES, Keys
+from tests.support.patience import PATIENCE_S
 from tests.support.processes import Fleet
 from tests.support.town import Town
 
@@ -70,7 +71,7 @@ async def strike(
     *,
     rng: random.Random,
     needs: Needs = lambda _: True,
-    within_s: float = 20.0,
+    within_s: float = PATIENCE_S,
 ) -> Moment:
     """Waits for a busy moment that also has what is needed, holds the fleet still in it, and does the fault.
 

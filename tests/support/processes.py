@@ -26,7 +26,7 @@ from shared.messaging.keys import SERVICES
 from tests.support.gateway import Gateway
 
 ROOT = Path(__file__).parents[2]
-READY_S = 60.0
+READY_S = 120.0
 STOP_S = 40.0
 ALL = "all"
 

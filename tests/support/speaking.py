@@ -27,6 +27,7 @@ from shared.messaging import (
 )
 from shared.messaging.queries import queries
 from shared.messaging.transaction import KeysUsed
+from tests.support.patience import PATIENCE_S
 
 
 class Say(msgspec.Struct, frozen=True):
@@ -128,7 +129,7 @@ def quick_settings(settings: Settings) -> Settings:
     )
 
 
-async def eventually(true: Callable[[], bool], *, within_s: float = 15.0) -> None:
+async def eventually(true: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
     """Returns when it is true; fails when it does not become true."""
     async with asyncio.timeout(within_s):
         while not true():

@@ -32,7 +32,7 @@ from tests.support.processes import Fleet
 from tests.support.programmes import SHOPS
 
 PROGRAMME = "shops"
-SETTLED_S = 60.0
+SETTLED_S = 120.0
 
 
 @dataclass(frozen=True)

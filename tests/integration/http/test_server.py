@@ -16,6 +16,7 @@ from pointbank.tokens import dev_keys
 from shared.http import keys as key_sets
 from shared.http.keys import Keys
 from tests.support.http import Served, Shop, assert_problem, shop_app
+from tests.support.patience import PATIENCE_S
 
 CHUNK = b" " * 65_536
 
@@ -100,7 +101,7 @@ async def test_a_caller_who_leaves_amid_the_body_is_no_bug_and_leaves_nothing_be
     await writer.drain()
     await asyncio.sleep(0.1)
     writer.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not (told := [line for line in log_lines if line["event"] in {"http", "unhandled_exception"}]):
             await asyncio.sleep(0.01)
     assert [(line["event"], line["status"], line["code"]) for line in told] == [("http", 499, "caller_gone")]

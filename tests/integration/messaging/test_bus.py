@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from shared.config import Settings
 from shared.messaging.bus import Bus, Entry, Subscription, redis_client
+from tests.support.patience import PATIENCE_S
 
 GROUP = "hearer"
 
@@ -58,7 +59,7 @@ async def hearing(
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not holds():
             await asyncio.sleep(0.02)
 

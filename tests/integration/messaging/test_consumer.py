@@ -16,6 +16,7 @@ from shared.events import MessageDelivered
 from shared.messaging import Done, Item, Outcome, PosEntry, Refused, Tx, refusal
 from shared.messaging.entries import decode_pos
 from shared.tenants import Tenant
+from tests.support.patience import PATIENCE_S
 from tests.support.speaking import Ears, Say, by_job, eventually, quick_settings, say
 from tests.support.tenants import connect_as, running
 
@@ -117,7 +118,7 @@ async def test_a_dead_consumers_entries_are_taken_over(settings: Settings, tenan
         await service.redis.xgroup_create(stream, "redeem", id="0", mkstream=True)
         await service.lane.submit_many(sayings(300))
         await eventually(lambda: service.relay.trouble(after_s=30) is None)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while await service.redis.xlen(stream) < 300:
                 await asyncio.sleep(0.02)
         stranded: Any = await service.redis.xreadgroup("redeem", "died", {stream: ">"}, count=120)
@@ -126,7 +127,7 @@ async def test_a_dead_consumers_entries_are_taken_over(settings: Settings, tenan
             quick_settings(settings), tenant, "redeem", {MessageDelivered: ears.hear}, hears=("earn",)
         ):
             await eventually(lambda: len(ears.heard) == 300)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while (await service.redis.xpending(stream, "redeem"))["pending"]:
                     await asyncio.sleep(0.05)
     assert sorted(ears.heard) == list(range(1, 301))
@@ -150,8 +151,8 @@ async def test_an_entry_that_only_postgresql_refuses_dies_alone(
         running(quick, tenant, "redeem", {MessageDelivered: ears.hear}, hears=("earn",)),
     ):
         await service.lane.submit_many(sayings(40, poison=17))
-        await eventually(lambda: len(ears.heard) == 39, within_s=30)
-        async with asyncio.timeout(20):
+        await eventually(lambda: len(ears.heard) == 39)
+        async with asyncio.timeout(PATIENCE_S):
             while not (letters := await list_dead_letters(settings, tenant.code, services=["redeem"])):
                 await asyncio.sleep(0.1)
         await service.lane.submit_many(sayings(5))
@@ -181,11 +182,11 @@ async def test_an_entry_that_times_out_dies_only_while_another_write_goes_throug
             running(quick, tenant, "redeem", {MessageDelivered: ears.hear}, hears=("earn",)),
         ):
             await service.lane.submit_many(sayings(8, poison=3))
-            await eventually(lambda: ears.tries > quick.poison_attempts + 3, within_s=40)
+            await eventually(lambda: ears.tries > quick.poison_attempts + 3)
             assert await list_dead_letters(settings, tenant.code, services=["redeem"]) == []
             assert await admin.fetchval("SELECT tries FROM redeem.attempts") <= 1
             await admin.execute("DROP TRIGGER be_slow ON redeem.attempts")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 while not (letters := await list_dead_letters(settings, tenant.code, services=["redeem"])):
                     await asyncio.sleep(0.1)
     finally:
@@ -202,7 +203,7 @@ async def test_a_dead_letter_can_be_read_and_tried_again(settings: Settings, ten
     ):
         await service.lane.submit_many(sayings(3, poison=1))
         await eventually(lambda: len(ears.heard) == 2)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not (letters := await list_dead_letters(settings, tenant.code, services=["redeem"])):
                 await asyncio.sleep(0.1)
         [letter] = letters
@@ -210,16 +211,16 @@ async def test_a_dead_letter_can_be_read_and_tried_again(settings: Settings, ten
         assert shown is not None
         assert '"subject":"poison"' in shown["payload"]
 
+        tries = ears.tries
         again = await _move(settings, tenant, letter.dead_letter_id)
         assert again == [letter.dead_letter_id]
-        tries = ears.tries
         await eventually(lambda: ears.tries > tries)  # still bad: it dies again
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (await list_dead_letters(settings, tenant.code, services=["redeem"]))[0].state != "open":
                 await asyncio.sleep(0.1)
         ears.bad = False
         await _move(settings, tenant, letter.dead_letter_id)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while await list_dead_letters(settings, tenant.code, services=["redeem"]):
                 await asyncio.sleep(0.1)
         assert await _move(settings, tenant, letter.dead_letter_id) == []
@@ -291,7 +292,7 @@ async def test_an_entry_that_kills_its_readers_is_given_up_after_the_last_try(
     async with running(settings, tenant, "earn", {Say: say}) as service:
         await service.lane.submit_many(sayings(10, poison=4))
         stream = service.keys.stream("earn")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while await service.redis.xlen(stream) < 10:
                 await asyncio.sleep(0.02)
         await service.redis.xgroup_create(stream, "redeem", id="0")
@@ -305,8 +306,8 @@ async def test_an_entry_that_kills_its_readers_is_given_up_after_the_last_try(
             )
         killer = Killer()
         async with running(quick, tenant, "redeem", {MessageDelivered: killer.hear}, hears=("earn",)):
-            await eventually(lambda: len(killer.heard) == 9, within_s=30)
-            async with asyncio.timeout(10):
+            await eventually(lambda: len(killer.heard) == 9)
+            async with asyncio.timeout(PATIENCE_S):
                 while not (letters := await list_dead_letters(settings, tenant.code, services=["redeem"])):
                     await asyncio.sleep(0.1)
         heard = killer.heard

@@ -12,6 +12,7 @@ from shared.errors import Refusal
 from shared.messaging import Done, Handler, Item, Outcome, Refused, Tx, claims_keys
 from shared.messaging.submission import Group, Waiting
 from shared.tenants import Tenant
+from tests.support.patience import PATIENCE_S
 from tests.support.speaking import (
     Say,
     by_http,
@@ -247,7 +248,7 @@ async def test_a_stop_ends_while_postgresql_is_away_and_its_callers_know(
     await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role)
     waiting = asyncio.create_task(lane.submit_many([by_job(Say(str(k))) for k in range(7)]))
     await asyncio.sleep(0.2)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         await service.__aexit__(None, None, None)
     with pytest.raises(Refusal, match="not known what was written"):
         await waiting

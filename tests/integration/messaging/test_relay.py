@@ -14,6 +14,7 @@ from shared.messaging.bus import redis_client
 from shared.messaging.queries import queries
 from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
+from tests.support.patience import PATIENCE_S
 from tests.support.speaking import Ears, Say, by_job, eventually, say
 from tests.support.tenants import connect_as, running
 
@@ -28,7 +29,7 @@ async def published(service: TenantRuntime) -> list[int]:
 
 
 async def until_published(service: TenantRuntime, n: int) -> list[int]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not (found := await published(service)) or found[-1] != n:
             await asyncio.sleep(0.02)
     return found
@@ -217,7 +218,7 @@ async def test_nothing_is_trimmed_while_a_required_group_is_missing(
         others = Ears()
         async with running(settings, tenant, "notifier", {MessageDelivered: others.hear}, hears=("earn",)):
             await eventually(lambda: len(others.heard) == 100)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while await published(service):
                     await service.housekeeping._trim()
                     await asyncio.sleep(0.05)

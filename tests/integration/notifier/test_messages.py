@@ -24,6 +24,7 @@ from shared.messaging import Done
 from shared.runtime import Job, TenantRuntime
 from shared.tenants import Tenant
 from tests.support.facts import AT, activated, autumn_2026, credited, enrolled, heard, publish
+from tests.support.patience import PATIENCE_S
 from tests.support.tenants import new_tenant, running
 
 
@@ -415,12 +416,12 @@ async def test_new_messages_wake_the_sender(settings: Settings) -> None:
         await publish(runtime.redis, runtime.keys, "members", [activated(), enrolled(member, wallet)])
         events: list[EventData] = [credited(wallet, points, member_id=member) for points in (3, 4, 5)]
         await publish(runtime.redis, runtime.keys, "redeem", events)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while await states(runtime) != {"delivered": 3}:
                 await asyncio.sleep(0.02)
         await runtime.redis.delete(runtime.keys.stream("redeem"))
         await publish(runtime.redis, runtime.keys, "redeem", [*events, credited(wallet, 6, member_id=member)])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while await states(runtime) != {"delivered": 4}:
                 await asyncio.sleep(0.02)
         assert len(await told(runtime)) == 4

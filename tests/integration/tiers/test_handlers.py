@@ -21,6 +21,7 @@ from shared.messaging import Done
 from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
 from tests.support.facts import AT, activated, autumn_2026, credited, enrolled, heard, publish
+from tests.support.patience import PATIENCE_S
 from tests.support.programmes import SHOPS
 from tests.support.tenants import new_tenant, running
 
@@ -62,7 +63,7 @@ async def history(runtime: TenantRuntime, wallet_id: UUID) -> list[tuple[Any, ..
     return [tuple(row) for row in rows]
 
 
-async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = PATIENCE_S) -> None:
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.02)

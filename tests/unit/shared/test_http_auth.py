@@ -97,7 +97,7 @@ async def test_a_header_that_holds_no_token_is_invalid(shop: Served, header: str
         {"tenant": "a" * 41},
         {"tenant": "acme; drop"},
         {"tenant": ["acme"]},
-        {"nbf": int(time.time()) + 3600},
+        {"nbf": 32_503_680_000},  # the year 3000
         {"typ": "robot"},
         {"merchant": "a/b"},
     ],
