@@ -34,7 +34,7 @@ lint: $(VENV)/.ok  ## check without the tests
 bench: $(VENV)/.ok  ## how fast: the bare rate, the pipe, redemptions; writes bench/latest.json
 	@$(BIN)/python -m bench
 
-soak: $(VENV)/.ok  ## the long fault tests
+soak: $(VENV)/.ok  ## hours of faults: POINTBANK_SOAK_RUNS=200 runs, POINTBANK_SOAK_SEED=7 replays one
 	@$(BIN)/python -m pytest -q -m soak
 
 lock:  ## renew both locks (needs uv); no registry host is written

@@ -52,7 +52,7 @@ class World:
 @contextmanager
 def running_world(
     *,
-    environment: Mapping[str, str] = QUICK,
+    environment: Mapping[str, str] | Callable[[embedded.Servers], Mapping[str, str]] = QUICK,
     apps: Mapping[str, str] | None = None,
     replicas: int | Mapping[str, int] = 2,
 ) -> Iterator[World]:
@@ -68,8 +68,9 @@ def running_world(
             postgres_dsn=servers.postgres_dsn, redis_url=servers.redis_url, secret=secrets.token_urlsafe(32)
         )
         asyncio.run(prepare_control(settings))
+        given = environment(servers) if callable(environment) else environment
         fleet = stack.enter_context(
-            Fleet(settings, folder, environment=environment, apps=apps, replicas=replicas).running()
+            Fleet(settings, folder, environment=given, apps=apps, replicas=replicas).running()
         )
         yield World(servers.postgres, servers.valkey, fleet)
         crashes = [line for line in servers.postgres.log.read_text().splitlines() if "by signal 11" in line]

@@ -1,0 +1,96 @@
+"""Services that die at named points of their own code, once for each time somebody asks for it.
+
+A point is armed by a file `<service>.<point>` in the folder that POINTBANK_SOAK_POINTS names. The first process of the service
+that comes by takes the file and kills itself there, with SIGKILL: nothing is flushed, nobody is told.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from shared.http.writes import Write
+from shared.messaging.lane import Lane
+from shared.messaging.relay import Relay
+from shared.messaging.transaction import Tx
+
+FOLDER = "POINTBANK_SOAK_POINTS"
+
+POINTS: dict[str, tuple[type, str, bool]] = {
+    # The point: where it stands in the code, and whether it is after that step (else before it).
+    "before-commit": (Tx, "run_before_commit", True),
+    "after-commit": (Tx, "run_after_commit", False),
+    "after-cut-before-publish": (Relay, "_append", False),
+    "mid-publish": (Relay, "_publish_chunk", True),
+    "after-effects-before-ack": (Lane, "submit_many", True),  # what a consumer does next is to acknowledge
+    "before-answering": (Write, "submit", True),
+}
+
+Step = Callable[..., Awaitable[Any]]
+
+
+def arm(folder: Path, service: str, point: str) -> Path:
+    """Asks the first process of a service that comes by a point to die there; the file is gone when one did."""
+    asked = folder / f"{service}.{point}"
+    asked.touch()
+    return asked
+
+
+def _deadly(step: Step, asked: Path, *, after: bool) -> Step:
+    def die() -> None:
+        try:
+            asked.unlink()
+        except FileNotFoundError:
+            return  # nobody asked, or another was faster
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @functools.wraps(step)
+    async def taken(*args: Any, **kwargs: Any) -> Any:
+        if not after:
+            die()
+        answer = await step(*args, **kwargs)
+        if after:
+            die()
+        return answer
+
+    return taken
+
+
+def _create(service: str) -> FastAPI:
+    folder = Path(os.environ[FOLDER])
+    for point, (owner, name, after) in POINTS.items():
+        setattr(owner, name, _deadly(getattr(owner, name), folder / f"{service}.{point}", after=after))
+    app: FastAPI = import_module(f"services.{service}.app").create()
+    return app
+
+
+def members() -> FastAPI:
+    """For `uvicorn --factory`."""
+    return _create("members")
+
+
+def earn() -> FastAPI:
+    """For `uvicorn --factory`."""
+    return _create("earn")
+
+
+def redeem() -> FastAPI:
+    """For `uvicorn --factory`."""
+    return _create("redeem")
+
+
+def tiers() -> FastAPI:
+    """For `uvicorn --factory`."""
+    return _create("tiers")
+
+
+def notifier() -> FastAPI:
+    """For `uvicorn --factory`."""
+    return _create("notifier")
