@@ -8,6 +8,7 @@ from pointbank.verify.books import Books, Follower
 from pointbank.verify.events import Envelope, PointsAccrued, Posted
 from pointbank.verify.matching import told
 from pointbank.verify.numbers import minor_per_point, money_of
+from pointbank.verify.snapshots import MonthsWalk, orphan, read_closings
 from pointbank.verify.wallet import Posting, WalletWalk
 
 TOLD = {
@@ -74,21 +75,31 @@ class Bank:
             "ledger:lots", 3, "each line names its lot; each lot holds what its lines left in it"
         )
         self._born = books.check("wallets:born", 5, "each wallet is its member's, as members gave it out")
+        self._past = books.check(
+            "ledger:snapshots", 8, "what past balances begin from is what the lines of closed months come to"
+        )
+        closings, problems = read_closings(await snapshot.rows("ledger.sql", "closings"))
+        for problem in problems:
+            self._past.wrong(problem)
         self._wallets = Follower(snapshot, "ledger.sql", "wallets")
         self._lot_rows = Follower(snapshot, "ledger.sql", "lots")
-        current: WalletWalk | None = None
+        self._snapshots = Follower(snapshot, "ledger.sql", "snapshots")
+        self._strays = Follower(snapshot, "ledger.sql", "strays")
+        current: MonthsWalk | None = None
         async for page in snapshot.pages("ledger.sql", "lines"):
             books.progress("ledger lines")
             last = page[-1]["wallet_id"]
             await self._wallets.fill(last)
             await self._lot_rows.fill(last)
+            await self._snapshots.fill(last)
+            await self._strays.fill(last)
             self._chain.compared += len(page)
             for row in page:
                 wallet_id = row[0]
-                if current is None or current.wallet_id != wallet_id:
+                if current is None or current.walk.wallet_id != wallet_id:
                     if current is not None:
                         self._finish(current)
-                    current = WalletWalk(wallet_id)
+                    current = MonthsWalk(closings, wallet_id)
                 current.line(row)
         if current is not None:
             self._finish(current)
@@ -110,7 +121,8 @@ class Bank:
                 self._redeemed.ours((posting_id, redemption_id, wallet_id, points, effective_at))
                 self._spent.ours((redemption_id, posting_id, points, money_minor, merchant, bill_ref))
 
-    def _finish(self, walk: WalletWalk) -> None:
+    def _finish(self, months: MonthsWalk) -> None:
+        walk = months.walk
         wallet = f"wallet {told(walk.wallet_id)}"
         checks = {"chain": self._chain, "balances": self._balances, "lots": self._lots}
         for where, problem in walk.problems:
@@ -121,6 +133,10 @@ class Bank:
         self._lots.compared += len(lots)
         for problem in walk.against_lots(lots):
             self._lots.wrong(f"{wallet}: {problem}")
+        snapshots, strays = self._snapshots.take(walk.wallet_id), self._strays.take(walk.wallet_id)
+        self._past.compared += len(snapshots) + len(strays)
+        for problem in months.against(snapshots, strays):
+            self._past.wrong(f"{wallet}: {problem}")
         if len(rows) != 1:
             self._balances.wrong(f"{wallet} has lines and no row")
             return
@@ -176,6 +192,9 @@ class Bank:
         )
 
     async def _without_lines(self) -> None:
+        for follower, what in ((self._snapshots, "snapshot"), (self._strays, "stray")):
+            for row in await follower.rest():
+                self._past.wrong(orphan(row, what))
         for lot in await self._lot_rows.rest():
             self._lots.wrong(f"wallet {told(lot['wallet_id'])} has a lot and no line")
         for row in await self._wallets.rest():

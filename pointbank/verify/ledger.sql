@@ -39,3 +39,25 @@ SELECT
     uuid_send(r.redemption_id) AS redemption_id, uuid_send(r.posting_id) AS posting_id, uuid_send(r.wallet_id) AS wallet_id,
     r.points, r.effective_at, r.money_minor, r.merchant, r.bill_ref
 FROM redeem.redemptions AS r;
+
+-- name: closings
+-- Which months are closed, or being closed, in their order.
+SELECT c.as_of, uuid_send(c.through) AS through, c.closed
+FROM redeem.closings AS c
+ORDER BY c.as_of;
+
+-- name: snapshots
+-- What each wallet's lots held at the end of a month.
+SELECT
+    uuid_send(s.wallet_id) AS wallet_id, s.as_of, s.seq, s.debt, ARRAY(SELECT uuid_send(u) FROM unnest(s.lot_ids) AS u) AS lot_ids,
+    s.lot_available, s.lot_held, s.lot_reserved
+FROM redeem.snapshots AS s
+ORDER BY s.wallet_id, s.as_of;
+
+-- name: strays
+-- The lines that happened in another month than they were written in, of closed months.
+SELECT
+    uuid_send(t.wallet_id) AS wallet_id, t.span, t.starts_at, t.seq, t.ends_at, t.late, t.points, uuid_send(t.lot_id) AS lot_id,
+    t.from_bucket::text AS from_bucket, t.to_bucket::text AS to_bucket
+FROM redeem.strays AS t
+ORDER BY t.wallet_id;

@@ -1,6 +1,7 @@
 """What redeem does with what it hears and is asked."""
 
 from services.redeem.domain.redemption import Redeem
+from services.redeem.handlers.close import CloseMonth, close_month
 from services.redeem.handlers.learn import learn_members, learn_merchants, learn_programmes
 from services.redeem.handlers.post import post
 from shared.events import CardIssued, MemberEnrolled, MerchantChanged, PointsAccrued, ProgrammeActivated
@@ -13,6 +14,7 @@ ON: Handlers = {
     MerchantChanged: learn_merchants,
     MemberEnrolled: learn_members,
     CardIssued: learn_members,
+    CloseMonth: close_month,
 }
 
 HEARS: tuple[str, ...] = ("members", "earn")

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from services.redeem.store.sql import queries
+from services.redeem.domain.months import EPOCH, base_of
 from shared.db import Connection
 from shared.money import Worth, worth
+from shared.sql import load
+
+queries = load("services.redeem", "reading.sql")
+
+EVER = datetime.max.replace(tzinfo=UTC)
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Value(NamedTuple):
@@ -52,12 +58,25 @@ async def standing(db: Connection, wallet_id: UUID) -> Standing:
 
 
 async def standing_at(
-    db: Connection, wallet_id: UUID, *, posted_by: datetime, effective_by: datetime
+    db: Connection, wallet_id: UUID, *, posted_by: datetime = EVER, effective_by: datetime = EVER
 ) -> Standing:
-    """A known wallet from its lines that were posted and effective by these moments."""
-    return _standing(
-        await queries.balance_at(db, wallet_id=wallet_id, posted_by=posted_by, effective_by=effective_by)
+    """A known wallet from its lines that were posted, or effective, by a moment; one of the two is given.
+
+    What it costs does not grow with the ledger (docs/ledger.md, "A past moment"). A month that is closed between the two
+    statements changes nothing: what was closed before is enough.
+    """
+    closed = await queries.closed_through(db) or EPOCH
+    base = base_of(min(posted_by, effective_by), closed)
+    rows = await queries.balance_at(
+        db,
+        wallet_id=wallet_id,
+        posted_by=posted_by,
+        effective_by=effective_by,
+        base=base.begins,
+        base_end=base.ends,
+        closed=closed,
     )
+    return _standing(rows)
 
 
 def _standing(rows: Sequence[Any]) -> Standing:
@@ -66,7 +85,69 @@ def _standing(rows: Sequence[Any]) -> Standing:
     return Standing(first["available"], first["held"], first["reserved"], first["debt"], by_expiry)
 
 
-async def ledger_page(db: Connection, wallet_id: UUID, *, before: int, most: int) -> Sequence[Any]:
-    """Lines with a smaller `seq`, the newest first."""
-    rows: Sequence[Any] = await queries.ledger_page(db, wallet_id=wallet_id, before=before, most=most)
+class Span(NamedTuple):
+    """A span of time on one clock: from `since` on, before `until`."""
+
+    since: datetime = NEVER
+    until: datetime = EVER
+
+
+ALWAYS = Span()
+
+
+async def ledger_page(
+    db: Connection,
+    wallet_id: UUID,
+    *,
+    before: int | None,
+    most: int,
+    kinds: Sequence[str] = (),
+    posted: Span = ALWAYS,
+    effective: Span = ALWAYS,
+) -> Sequence[Any]:
+    """Lines with a smaller `seq` (None: the last ones), the newest first, of these kinds (none: any) and spans."""
+    last: int = await queries.last_seq(db, wallet_id=wallet_id)
+    top = last + 1 if before is None else min(before, last + 1)
+    filtered = kinds or posted != ALWAYS or effective != ALWAYS
+    rows: Sequence[Any] = await queries.ledger_page(
+        db,
+        wallet_id=wallet_id,
+        before=top,
+        reach=top if filtered else most,
+        posted_since=posted.since,
+        posted_until=posted.until,
+        effective_since=effective.since,
+        effective_until=effective.until,
+        kinds=list(kinds) or None,
+        most=most,
+    )
+    return rows
+
+
+async def line(db: Connection, wallet_id: UUID, seq: int) -> Any | None:
+    """One line; None where there is none of this number."""
+    rows = await ledger_page(db, wallet_id, before=seq + 1, most=1)
+    return rows[0] if rows and rows[0]["seq"] == seq else None
+
+
+async def open_lots(
+    db: Connection, wallet_id: UUID, *, after: tuple[datetime, UUID] | None, most: int
+) -> Sequence[Any]:
+    """Lots that hold something, by when they were earned, after this one."""
+    earned_at, lot_id = after or (NEVER, UUID(int=0))
+    rows: Sequence[Any] = await queries.open_lots(
+        db, wallet_id=wallet_id, earned_at=earned_at, lot_id=lot_id, most=most
+    )
+    return rows
+
+
+async def all_lots(db: Connection, wallet_id: UUID, *, before: int, most: int) -> Sequence[Any]:
+    """All lots that were opened by a line with a smaller `seq`, the last opened first. Reads all of the wallet's lines."""
+    rows: Sequence[Any] = await queries.all_lots(db, wallet_id=wallet_id, before=before, most=most)
+    return rows
+
+
+async def lineage(db: Connection, lot_id: UUID) -> Sequence[Any]:
+    """A lot, the one that it came from, and so on to the one that was earned."""
+    rows: Sequence[Any] = await queries.lineage(db, lot_id=lot_id)
     return rows

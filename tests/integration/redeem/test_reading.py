@@ -7,8 +7,11 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from shared.config import Settings
+from shared.db import connect
 from shared.http.cursors import encode_cursor
 from shared.ids import uuid7
+from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, accrued, asks
 from tests.support.facts import AT
 from tests.support.http import assert_problem
@@ -125,7 +128,118 @@ async def test_the_ledger_comes_by_page_newest_first(bank: Bank) -> None:
     assert items[4]["source"] == {"bill_id": str(lines[0]["source_id"])}
 
 
-@pytest.mark.parametrize("what", ["balance", "ledger"])
+async def test_the_ledger_is_filtered_by_kind_and_by_time_on_either_clock(bank: Bank) -> None:
+    member = await bank.member(1, at=AT)
+    await bank.hear(*[accrued(member.wallet_id, 2**k, at=AT + k * DAY) for k in (1, 2, 3)])
+    await bank.hear(accrued(member.wallet_id, 100, at=AT, kind="earn_held"))
+    await bank.redeem(asks(member, points=3))
+    path = f"/v1/wallets/{member.wallet_id}/ledger"
+
+    async def seen(**query: Any) -> list[tuple[str, int]]:
+        answer = await bank.get(path, **query)
+        assert answer.status_code == 200, answer.text
+        return [(line["kind"], line["points"]) for line in answer.json()["items"]]
+
+    assert await seen(kind=["earn_held", "redeem"]) == [("redeem", 2), ("redeem", 1), ("earn_held", 100)]
+    assert await seen(kind="earn", since=(AT + DAY).isoformat(), until=(AT + 3 * DAY).isoformat()) == [
+        ("earn", 4),
+        ("earn", 2),
+    ]
+    lines = await bank.lines(member.wallet_id)
+    assert await seen(
+        clock="posted", since=lines[1]["posted_at"].isoformat(), until=lines[3]["posted_at"].isoformat()
+    ) == [("earn", 4), ("earn", 2)]
+    first = (await bank.get(path, kind="earn", limit=3)).json()
+    assert [line["points"] for line in first["items"]] == [8, 4, 2]
+    assert await seen(kind="earn", cursor=first["next_cursor"]) == [("earn", 1)]
+    assert_problem(await bank.get(path, kind="stolen"), 422, "field_type")
+
+
+async def test_lots_are_told_with_what_is_left_of_them_and_where_they_came_from(bank: Bank) -> None:
+    member = await bank.member(10, at=AT + DAY)
+    await bank.hear(
+        accrued(member.wallet_id, 5, at=AT, expires_at=datetime(2031, 1, 1, tzinfo=UTC)),
+        accrued(member.wallet_id, 40, 50, at=AT + 2 * DAY, kind="earn_held"),
+    )
+    await bank.redeem(asks(member, points=8))
+    path = f"/v1/wallets/{member.wallet_id}/lots"
+    lines = await bank.lines(member.wallet_id)
+    first = (await bank.get(path, limit=2)).json()
+    rest = (await bank.get(path, cursor=first["next_cursor"])).json()
+    assert rest["next_cursor"] is None
+    opened = first["items"] + rest["items"]
+    assert [(lot["remaining"], lot["held"]) for lot in opened] == [
+        (worth(7), NOTHING),
+        (worth(40), worth(40)),
+        (worth(50), worth(50)),
+    ]
+    assert opened[0] == {
+        "lot_id": str(lines[0]["lot_id"]),
+        "accrual_id": str(lines[0]["posting_id"]),
+        "kind": "earn",
+        "source": {"bill_id": str(lines[0]["source_id"])},
+        "parent_lot": None,
+        "earned_at": "2026-06-02T09:00:00Z",
+        "expires_at": None,
+        "points": worth(10),
+        "remaining": worth(7),
+        "held": NOTHING,
+        "reserved": NOTHING,
+    }
+    newest = (await bank.get(path, which="all", limit=3)).json()
+    oldest = (await bank.get(path, which="all", cursor=newest["next_cursor"])).json()
+    assert oldest["next_cursor"] is None
+    everything = newest["items"] + oldest["items"]
+    assert [lot["points"]["points"] for lot in everything] == [50, 40, 5, 10]
+    assert (everything[2]["remaining"], everything[2]["expires_at"]) == (NOTHING, "2031-01-01T00:00:00Z")
+    # A cursor of the one list is none of the other.
+    assert_problem(await bank.get(path, cursor=newest["next_cursor"]), 422, "field_type")
+
+
+async def test_a_point_that_was_spent_is_traced_to_the_bill_that_earned_it_through_a_gift(
+    bank: Bank, settings: Settings, tenant: Tenant
+) -> None:
+    giver, member = await bank.member(30), await bank.member(7)
+    [earned], [own] = await bank.lines(giver.wallet_id), await bank.lines(member.wallet_id)
+    # What a transfer leaves behind, written by hand: the receiver's lot names the giver's.
+    given = uuid7()
+    db = await connect(settings.admin_dsn(), database=tenant.database)
+    await db.execute(
+        "INSERT INTO redeem.postings (posting_id, wallet_id, points, kind) VALUES ($1, $2, 30, 'transfer')",
+        given,
+        member.wallet_id,
+    )
+    await db.execute(
+        """
+        INSERT INTO redeem.lots (lot_id, wallet_id, accrual_id, parent_lot, earned_at, points, remaining)
+        VALUES ($1, $2, $1, $3, $4, 30, 30)
+        """,
+        given,
+        member.wallet_id,
+        earned["lot_id"],
+        AT - DAY,
+    )
+    await db.execute(
+        "UPDATE redeem.wallets SET available = 37, transferred = -30 WHERE wallet_id = $1", member.wallet_id
+    )
+    await db.close()
+    await bank.redeem(asks(member, points=35))
+    path = f"/v1/wallets/{member.wallet_id}/ledger"
+
+    through_a_gift = (await bank.get(f"{path}/2/trace")).json()
+    assert (through_a_gift["line"]["kind"], through_a_gift["line"]["points"]) == ("redeem", 30)
+    assert [(lot["wallet_id"], lot["lot_id"], lot["kind"], lot["parent_lot"]) for lot in through_a_gift["lots"]] == [
+        (str(member.wallet_id), str(given), "transfer", str(earned["lot_id"])),
+        (str(giver.wallet_id), str(earned["lot_id"]), "earn", None),
+    ]  # fmt: skip
+    assert through_a_gift["earned_by"] == {"bill_id": str(earned["source_id"])}
+    straight = (await bank.get(f"{path}/3/trace")).json()
+    assert (straight["line"]["points"], straight["earned_by"]) == (5, {"bill_id": str(own["source_id"])})
+    for seq in (0, 4, 2**63):
+        assert_problem(await bank.get(f"{path}/{seq}/trace"), 404, "not_found")
+
+
+@pytest.mark.parametrize("what", ["balance", "ledger", "ledger/1/trace", "lots"])
 async def test_an_unknown_wallet_is_not_found(bank: Bank, what: str) -> None:
     assert_problem(await bank.get(f"/v1/wallets/{uuid7()}/{what}"), 404, "not_found")
 

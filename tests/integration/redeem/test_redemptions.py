@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from services.redeem import api
+from services.redeem.api import redemptions as api
 from services.redeem.domain.redemption import Redeem
 from services.redeem.domain.spending import consumption_order
 from services.redeem.store import postings

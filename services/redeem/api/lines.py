@@ -1,0 +1,136 @@
+"""Lines and lots as they go out: with what asked for them, and what they are worth."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, Field
+
+from services.redeem.api.shapes import BucketsOut, MoneyOut, WorthOut
+from services.redeem.store.reading import Value
+from shared.money import Money
+
+_SOURCES = {
+    "earn": "bill_id",
+    "earn_held": "bill_id",
+    "expire": "bill_id",  # the bill that opened the lot
+    "redeem": "redemption_id",
+}
+"""What a line's source is, by its kind; of a kind that is not here it is told without a type."""
+
+EARNED = frozenset({"earn", "earn_held"})
+
+
+class SourceOut(BaseModel):
+    """What asked for a line, or opened a lot: one of these."""
+
+    bill_id: UUID | None = None
+    redemption_id: UUID | None = None
+    source_id: UUID | None = None
+
+
+class LineOut(BaseModel):
+    """One line of the ledger; `hash` chains it to the line before it (docs/ledger.md)."""
+
+    seq: int
+    posting_id: UUID
+    kind: str
+    from_: str = Field(alias="from")
+    to: str
+    points: int
+    money: MoneyOut
+    lot_id: UUID | None
+    source: SourceOut | None
+    effective_at: AwareDatetime
+    posted_at: AwareDatetime
+    balance: BucketsOut
+    hash: str
+
+
+class LedgerOut(BaseModel):
+    items: list[LineOut]
+    next_cursor: str | None
+
+
+class LotOut(BaseModel):
+    """Points earned together. `remaining` counts those held and reserved too; `kind` is that of the posting that opened it."""
+
+    lot_id: UUID
+    accrual_id: UUID
+    kind: str | None
+    source: SourceOut | None
+    parent_lot: UUID | None
+    earned_at: AwareDatetime
+    expires_at: AwareDatetime | None
+    points: WorthOut
+    remaining: WorthOut
+    held: WorthOut
+    reserved: WorthOut
+
+
+class LotsOut(BaseModel):
+    items: list[LotOut]
+    next_cursor: str | None
+
+
+class AncestorOut(LotOut):
+    wallet_id: UUID
+
+
+class BillRef(BaseModel):
+    bill_id: UUID
+
+
+class TraceOut(BaseModel):
+    """A line's points back to what earned them: the lot that it names, the one that this was moved from, and so on. `earned_by`
+    is the bill of the last; null where no bill earned them, or the line names no lot."""
+
+    wallet_id: UUID
+    line: LineOut
+    lots: list[AncestorOut]
+    earned_by: BillRef | None
+
+
+def line_out(row: Any, value: Value) -> dict[str, Any]:
+    """A LineOut."""
+    return {
+        "seq": row["seq"],
+        "posting_id": row["posting_id"],
+        "kind": row["kind"],
+        "from": row["from_bucket"],
+        "to": row["to_bucket"],
+        "points": row["points"],
+        "money": Money(row["money_minor"], value.currency),
+        "lot_id": row["lot_id"],
+        "source": _source(row["kind"], row["source_id"]),
+        "effective_at": row["effective_at"],
+        "posted_at": row["posted_at"],
+        "balance": {
+            "available": value.worth(row["available_after"]),
+            "held": value.worth(row["held_after"]),
+            "reserved": value.worth(row["reserved_after"]),
+        },
+        "hash": row["hash"].hex(),
+    }
+
+
+def lot_out(row: Any, value: Value) -> dict[str, Any]:
+    """A LotOut."""
+    return {
+        "lot_id": row["lot_id"],
+        "accrual_id": row["accrual_id"],
+        "kind": row["kind"],
+        "source": _source(row["kind"], row["source_id"]),
+        "parent_lot": row["parent_lot"],
+        "earned_at": row["earned_at"],
+        "expires_at": row["expires_at"],
+        "points": value.worth(row["points"]),
+        "remaining": value.worth(row["remaining"]),
+        "held": value.worth(row["held"]),
+        "reserved": value.worth(row["reserved"]),
+    }
+
+
+def _source(kind: str | None, source_id: UUID | None) -> dict[str, UUID] | None:
+    return None if source_id is None else {_SOURCES.get(kind or "", "source_id"): source_id}
