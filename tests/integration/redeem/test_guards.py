@@ -9,7 +9,6 @@ import pytest
 
 from services.redeem.domain import spending
 from services.redeem.store import postings
-from services.redeem.store.sql import queries
 from shared.config import Settings
 from shared.db import database_of
 from shared.ids import uuid7
@@ -140,23 +139,6 @@ async def test_a_write_that_a_guard_refuses_is_counted_under_its_invariant(bank:
         await bank.hear(msgspec.structs.replace(accrued(uuid7(), 10), lots=first.lots))
     assert counted(1) >= 1
     assert counted(2) == counted(4) == 0
-
-
-def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    return [plan, *(node for child in plan.get("Plans", ()) for node in nodes(child))]
-
-
-async def test_reading_a_page_of_the_ledger_is_by_index_in_every_partition(bank: Bank) -> None:
-    async with bank.runtime.read() as db, db.transaction():
-        await db.execute("SET LOCAL enable_seqscan = off")  # the tables of a test are small
-        text = queries.texts()["ledger_page"]
-        plan = msgspec.json.decode(await db.fetchval(f"EXPLAIN (FORMAT JSON) {text}", uuid7(), 10, 5))[0][
-            "Plan"
-        ]
-    scans = [node for node in nodes(plan) if node.get("Relation Name", "").startswith("ledger")]
-    assert len(scans) >= 4
-    assert {node["Node Type"] for node in scans} == {"Index Scan"}
-    assert "Sort" not in {node["Node Type"] for node in nodes(plan)}
 
 
 async def test_updates_of_wallets_and_lots_stay_on_their_page(bank: Bank) -> None:
