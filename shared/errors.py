@@ -44,6 +44,8 @@ PROBLEMS: dict[str, Problem] = {
     "identity_taken": Problem(409, "The identity belongs to another member"),
     "insufficient_points": Problem(409, "Not enough points"),
     "wallet_blocked": Problem(409, "The wallet is blocked"),
+    "transfer_to_oneself": Problem(422, "A transfer to oneself"),
+    "transfer_across_programmes": Problem(422, "A transfer across programmes"),
     "programme_closed": Problem(409, "The programme is closed"),
     "version_not_draft": Problem(409, "The version is not a draft"),
     "not_yet_consistent": _shape(409, "Not consistent yet"),

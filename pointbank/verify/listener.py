@@ -9,8 +9,8 @@ import msgspec
 
 from pointbank.verify.bills import Bills
 from pointbank.verify.books import Books
-from pointbank.verify.events import SAID_BY, Envelope, decode_data, decode_envelope
-from pointbank.verify.ledger import Bank, binary
+from pointbank.verify.events import SAID_BY, Envelope, binary, decode_data, decode_envelope
+from pointbank.verify.ledger import Bank
 from pointbank.verify.members import Members
 from pointbank.verify.messages import Messages
 from pointbank.verify.outbox import OutboxWalk, Told
@@ -49,6 +49,16 @@ class Listener:
             "points.credited.v1": (bank.on_posted, messages.on_credited),
             "points.redeemed.v1": (bank.on_posted,),
             "points.expired.v1": (bank.on_posted,),
+            "points.repaid.v1": (bank.on_posted,),
+            "points.transferred.v1": (bank.on_posted,),
+            "points.adjusted.v1": (bank.on_posted,),
+            "points.reinstated.v1": (bank.on_posted,),
+            "points.release_requested.v1": (bank.on_asked,),
+            "points.reversal_requested.v1": (bank.on_asked,),
+            "points.released.v1": (bank.on_released,),
+            "points.reversed.v1": (bank.on_reversed,),
+            "points.reversal_refused.v1": (bank.on_refused,),
+            "points.expiring.v1": (bank.on_expiring,),
             "tier.changed.v1": (tiers.on_changed, messages.on_tier),
             "message.delivered.v1": (messages.on_delivered,),
         }

@@ -2,14 +2,26 @@
 
 from services.redeem.domain.redemption import Redeem
 from services.redeem.handlers.close import CloseMonth, close_month
+from services.redeem.handlers.asked import SettleAsked, do_asked
 from services.redeem.handlers.learn import learn_members, learn_merchants, learn_programmes
 from services.redeem.handlers.post import post
-from shared.events import CardIssued, MemberEnrolled, MerchantChanged, PointsAccrued, ProgrammeActivated
+from shared.events import (
+    CardIssued,
+    MemberEnrolled,
+    MerchantChanged,
+    PointsAccrued,
+    ProgrammeActivated,
+    ReleaseRequested,
+    ReversalRequested,
+)
 from shared.messaging import Handlers
 
 ON: Handlers = {
     PointsAccrued: post,
     Redeem: post,
+    ReleaseRequested: do_asked,
+    ReversalRequested: do_asked,
+    SettleAsked: do_asked,
     ProgrammeActivated: learn_programmes,
     MerchantChanged: learn_merchants,
     MemberEnrolled: learn_members,

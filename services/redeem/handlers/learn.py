@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from services.redeem.handlers.idle import forget_policies
 from services.redeem.store import learned
 from shared.events import CardIssued, MemberEnrolled, MerchantChanged, ProgrammeActivated
 from shared.messaging import Done, Item, Outcome, Tx
@@ -14,6 +15,7 @@ _LEARNT = Done()
 async def learn_programmes(tx: Tx, items: Sequence[Item[ProgrammeActivated]]) -> list[Outcome]:
     """Keeps the versions of programmes: redemptions go by the newest."""
     await learned.learn_programmes(tx.db, [item.command for item in items])
+    tx.after_commit(lambda: forget_policies(tx.cache))
     return [_LEARNT] * len(items)
 
 

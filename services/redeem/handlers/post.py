@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
 from services.redeem.domain import spending
+from services.redeem.domain.debts import came_by, repay
 from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import Redeem
-from services.redeem.domain.spending import Posting
+from services.redeem.handlers.idle import gone_before, note_idle
 from services.redeem.handlers.tell import tell_credited, tell_expired, tell_redeemed
+from services.redeem.handlers.tell_moves import tell_repaid
+from services.redeem.handlers.waking import asked_wait
 from services.redeem.store import learned, postings
 from shared.errors import MemberUnknown, MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
 from shared.events import PointsAccrued
@@ -60,6 +65,7 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
     else:
         return [outcomes[k] for k in range(len(items))]
 
+    await note_idle(tx, wallets.values(), now)
     keys: list[postings.NewPosting] = []
     spent: list[postings.Redemption] = []
     for k, item in enumerate(items):
@@ -68,7 +74,14 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
         command = item.command
         if isinstance(command, PointsAccrued):
             wallet = wallets[command.wallet_id]
-            tell_credited(tx, item, command, wallet, spending.credit(wallet, command))
+            if wallet.idle_at is not None and (late := gone_before(wallet, command)) is not None:
+                keys.append(postings.NewPosting.of(wallet, late))
+                tell_expired(tx, item, command, wallet, late)
+            credited_now = spending.credit(wallet, command)
+            tell_credited(tx, item, command, wallet, credited_now)
+            if wallet.debt and (repaid := _repay(wallet, command, credited_now, now)) is not None:
+                keys.append(postings.NewPosting.of(wallet, repaid))
+                tell_repaid(tx, item, wallet, repaid, command)
             outcomes[k] = _CREDITED
             continue
         one = asked[k]
@@ -95,11 +108,14 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
         spent.append(row)
         outcomes[k] = tell_redeemed(tx, item, one.terms, wallet, redeemed.spent, row)
     await postings.write(tx, wallets.values(), postings=keys, redemptions=spent)
-    tx.after_commit(lambda: _count(tx, wallets.values()))
+    tx.after_commit(lambda: count_points(tx, wallets.values()))
+    if credited and (waits := asked_wait(tx.cache)).any:
+        tx.after_commit(waits.wake.set)
     return [outcomes[k] for k in range(len(items))]
 
 
-def _count(tx: Tx, wallets: Iterable[Wallet]) -> None:
+def count_points(tx: Tx, wallets: Iterable[Wallet]) -> None:
+    """Counts what was moved, by kind; after the commit."""
     metrics: Metrics = tx.cache[Metrics]
     points: dict[str, int] = {}
     for wallet in wallets:
@@ -107,6 +123,18 @@ def _count(tx: Tx, wallets: Iterable[Wallet]) -> None:
             points[line.kind] = points.get(line.kind, 0) + line.points
     for kind, moved in points.items():
         metrics.posted(tx.tenant.code, kind, moved)
+
+
+def _repay(wallet: Wallet, accrual: PointsAccrued, credited: Posting, now: datetime) -> Posting | None:
+    return repay(
+        wallet,
+        came_by(credited.lines, wallet.opened),
+        value=accrual,
+        effective_at=accrual.effective_at,
+        now=now,
+        source_id=accrual.bill_id,
+        new_id=uuid7,
+    )
 
 
 async def _claim(tx: Tx, accruals: Sequence[tuple[int, PointsAccrued]], outcomes: dict[int, Outcome]) -> None:

@@ -9,7 +9,8 @@ from dateutil.relativedelta import relativedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.programme.compiled import CompiledProgramme, compile_programme, start_of_day
+from shared.programme.compiled import CompiledProgramme, compile_programme
+from shared.programme.expiry import start_of_day
 from tests.support.programmes import SHOPS, document
 
 
