@@ -20,8 +20,8 @@ from pointbank.verify.events import (
 )
 from pointbank.verify.matching import told
 from pointbank.verify.numbers import minor_per_point, money_of
-from pointbank.verify.snapshots import MonthsWalk, orphan, read_closings
 from pointbank.verify.requests import Requests
+from pointbank.verify.snapshots import MonthsWalk, orphan, read_closings
 from pointbank.verify.wallet import Posting, WalletWalk
 
 TOLD = {

@@ -5,7 +5,7 @@ from fastapi import FastAPI
 from services.redeem.api import ROUTERS
 from services.redeem.closing import EVERY_S, close_months
 from services.redeem.handlers import HEARS, ON
-from services.redeem.sweeping import do_waiting
+from services.redeem.sweeping import care_for_idle, do_waiting, expire_lots
 from shared.config import Settings
 from shared.runtime import Job
 from shared.service import create_service
@@ -16,6 +16,8 @@ def create(settings: Settings | None = None) -> FastAPI:
     jobs = (
         Job("close", every_s=EVERY_S, run=close_months),
         Job("asked", every_s=1.0, run=do_waiting),
+        Job("expire", every_s=300.0, run=expire_lots),
+        Job("idle", every_s=3600.0, run=care_for_idle),
     )
     return create_service(
         "redeem",

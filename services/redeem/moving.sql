@@ -286,6 +286,54 @@ FROM lots
 WHERE wallet_id = ANY(:wallet_ids::uuid[]) AND open AND expires_at > :now AND expires_at <= :until
 ORDER BY wallet_id, earned_at, lot_id;
 
+-- name: lots_by_id
+-- These lots, with what became of them. The columns are the first ones of domain.ledger.Lot, in its order.
+SELECT
+    lot_id,
+    wallet_id,
+    accrual_id,
+    source_id,
+    earned_at,
+    expires_at,
+    points,
+    remaining,
+    held,
+    reserved,
+    parent_lot,
+    given,
+    expired,
+    reversed,
+    owed
+FROM lots
+WHERE lot_id = ANY(:lot_ids::uuid[]);
+
+-- name: see_wallets
+-- Wallets without a lock. The columns are those of domain.ledger.Wallet, in its order.
+SELECT
+    wallet_id,
+    programme,
+    member_id,
+    clock_timestamp() AS clock,
+    status,
+    issued,
+    held,
+    available,
+    reserved,
+    redeemed,
+    expired,
+    reversed,
+    transferred,
+    adjusted,
+    debt,
+    seq,
+    event_sequence,
+    head,
+    last_posted_at,
+    last_active_at
+FROM wallets
+WHERE wallet_id = ANY(:wallet_ids::uuid[])
+ORDER BY wallet_id;
+
 -- name: due_page
 -- Lots that are past their expiry, in its order, from after a place in it (nulls: from the beginning).
 SELECT

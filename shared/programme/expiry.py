@@ -111,9 +111,10 @@ def start_of_day(day: date, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC)
 
 
-def days_before(instant: datetime, days: int, zone: ZoneInfo) -> datetime:
-    """The first instant of the calendar day that lies so many days before that of an instant."""
-    return start_of_day(instant.astimezone(zone).date() - timedelta(days=days), zone)
+def horizon(now: datetime, days: int, zone: ZoneInfo) -> datetime:
+    """The last instant that lies at most so many calendar days ahead: what expires by then is told of so many days before."""
+    today = now.astimezone(zone).date()
+    return start_of_day(today + timedelta(days=days + 1), zone) - timedelta(microseconds=1)
 
 
 def _last_usable_day(expiry: MonthsAfterEarning | FixedDate | Inactivity) -> Callable[[date], date]:

@@ -6,9 +6,13 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
 
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.posting import Act, Posting, Value
+from shared.programme.expiry import horizon
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -77,18 +81,44 @@ def reinstate(
 
 
 def mark_idle(wallet: Wallet, idle_at: datetime | None) -> None:
-    """Notes when the whole balance expires, on each lot that was loaded; None: it does not, for its member was active."""
+    """Notes when the whole balance expires, on each lot that was loaded or opened; None: not for its member's silence."""
     wallet.idle_at = idle_at
     for lot in wallet.lots:
         lot.idle_at = idle_at
 
 
-def expiring(lots: Iterable[Lot], now: datetime) -> dict[datetime, int]:
-    """What of these lots will expire, and when."""
-    found: dict[datetime, int] = {}
+def wake(wallet: Wallet, *, at: datetime, value: Value, new_id: Callable[[], UUID]) -> Posting | None:
+    """Its member did something at that moment: what had expired of a wallet before it, for it was left alone. An act that
+    happened before the end, and is only told late, moves the end: then nothing expires yet."""
+    if wallet.idle_at is None or wallet.idles is None:
+        return None
+    expired = expire(wallet, terms=value, now=at, new_id=new_id) if at >= wallet.idle_at else None
+    mark_idle(wallet, wallet.idles(max(at, wallet.last_active_at or at)))
+    return expired
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """That points expire then; it is told on the notice of so many days before."""
+
+    expires_at: datetime
+    days: int
+    points: int
+
+
+def notices(lots: Iterable[Lot], now: datetime, notice_days: tuple[int, ...], zone: ZoneInfo) -> list[Notice]:
+    """What is to be told now of these lots: for each instant at which some expire, the nearest notice that has come.
+
+    `notice_days` ascend. A notice of n days comes with the first instant of the day that lies n days before, in this zone.
+    """
+    expiring: dict[datetime, int] = {}
     for lot in lots:
         if lot.dies_at is not None and lot.dies_at > now and lot.usable:
-            found[lot.dies_at] = found.get(lot.dies_at, 0) + lot.usable
+            expiring[lot.dies_at] = expiring.get(lot.dies_at, 0) + lot.usable
+    found = []
+    for expires_at, points in sorted(expiring.items()):
+        days = next((days for days in notice_days if expires_at <= horizon(now, days, zone)), None)
+        if days is not None:
+            found.append(Notice(expires_at, days, points))
     return found
 
 

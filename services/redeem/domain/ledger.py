@@ -6,6 +6,7 @@ docs/ledger.md is the specification of the bytes; an independent verifier is wri
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Literal
@@ -179,9 +180,9 @@ class Wallet(msgspec.Struct):
     """A wallet under its lock: its row as it was read, and then as the decisions of this batch leave it.
 
     `clock` is PostgreSQL's, read after the lock. `last_active_at` is known where a decision needs it, and grows with each line
-    of the member's own acts; `idle_at` is when the balance ended, where it was left alone for too long. `told` counts the
-    events of this batch. `lots` are those that were loaded or opened; what was posted since stands in `lines`, `opened` and
-    `touched`.
+    of the member's own acts. `idle_at` is when the balance ended, where it was left alone for too long, and `idles` tells it
+    from the last activity. `told` counts the events of this batch. `lots` are those that were loaded or opened; what was
+    posted since stands in `lines`, `opened` and `touched`.
     """
 
     wallet_id: UUID
@@ -205,6 +206,7 @@ class Wallet(msgspec.Struct):
     last_posted_at: datetime = _EPOCH
     last_active_at: datetime | None = None
     idle_at: datetime | None = None
+    idles: Callable[[datetime], datetime] | None = None
     told: int = 0
     lots: list[Lot] = []
     lines: list[Line] = []

@@ -68,7 +68,7 @@ def transfer(
             f"The giver has {there} available points; {points} were to be given.", pointer="/points"
         )
     expired = expire(giver, terms=terms, now=now, new_id=new_id)
-    out = Act(giver, new_id(), terms, now, transfer_id)
+    out = Act(giver, transfer_id, terms, now, transfer_id)
     into = Act(receiver, new_id(), terms, now, transfer_id)
     for lot, part in consume(giver.lots, points, consumption_order(terms.consumption)):
         out.move("transfer", "available", "transferred", part, lot)

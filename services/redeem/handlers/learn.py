@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.redeem.handlers.idle import forget_policies
 from services.redeem.store import learned
+from services.redeem.store.idle import forget_policies
 from shared.events import CardIssued, MemberEnrolled, MerchantChanged, ProgrammeActivated
 from shared.messaging import Done, Item, Outcome, Tx
 

@@ -10,14 +10,15 @@ import msgspec
 
 from services.redeem.domain import spending
 from services.redeem.domain.debts import came_by, repay
+from services.redeem.domain.expiring import mark_idle, wake
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import Redeem
-from services.redeem.handlers.idle import gone_before, note_idle
 from services.redeem.handlers.tell import tell_credited, tell_expired, tell_redeemed
 from services.redeem.handlers.tell_moves import tell_repaid
 from services.redeem.handlers.waking import asked_wait
 from services.redeem.store import learned, postings
+from services.redeem.store.idle import note_idle
 from shared.errors import MemberUnknown, MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
 from shared.events import PointsAccrued
 from shared.ids import uuid7
@@ -65,7 +66,7 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
     else:
         return [outcomes[k] for k in range(len(items))]
 
-    await note_idle(tx, wallets.values(), now)
+    await note_idle(tx.db, tx.cache, wallets.values(), now)
     keys: list[postings.NewPosting] = []
     spent: list[postings.Redemption] = []
     for k, item in enumerate(items):
@@ -74,10 +75,12 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
         command = item.command
         if isinstance(command, PointsAccrued):
             wallet = wallets[command.wallet_id]
-            if wallet.idle_at is not None and (late := gone_before(wallet, command)) is not None:
+            if wallet.idle_at is not None and (late := _gone_before(wallet, command)) is not None:
                 keys.append(postings.NewPosting.of(wallet, late))
                 tell_expired(tx, item, command, wallet, late)
             credited_now = spending.credit(wallet, command)
+            if wallet.idle_at is not None:
+                mark_idle(wallet, wallet.idle_at)
             tell_credited(tx, item, command, wallet, credited_now)
             if wallet.debt and (repaid := _repay(wallet, command, credited_now, now)) is not None:
                 keys.append(postings.NewPosting.of(wallet, repaid))
@@ -123,6 +126,10 @@ def count_points(tx: Tx, wallets: Iterable[Wallet]) -> None:
             points[line.kind] = points.get(line.kind, 0) + line.points
     for kind, moved in points.items():
         metrics.posted(tx.tenant.code, kind, moved)
+
+
+def _gone_before(wallet: Wallet, accrual: PointsAccrued) -> Posting | None:
+    return wake(wallet, at=accrual.effective_at, value=accrual, new_id=uuid7)
 
 
 def _repay(wallet: Wallet, accrual: PointsAccrued, credited: Posting, now: datetime) -> Posting | None:

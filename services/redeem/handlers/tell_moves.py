@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import Any, Literal, cast
 from uuid import UUID
 
+from services.redeem.domain.acts import Adjust
+from services.redeem.domain.expiring import Notice
 from services.redeem.domain.ledger import Line, Lot, Wallet
 from services.redeem.domain.posting import Posting, Value
 from services.redeem.domain.reversing import BLOCKED, Blocked, Reversal
 from shared.events import (
     Balance,
+    PointsAdjusted,
+    PointsCredited,
+    PointsExpiring,
+    PointsReinstated,
     PointsReleased,
     PointsRepaid,
     PointsReversed,
+    PointsTransferred,
     ReleaseRequested,
     ReversalRefused,
     ReversalRequested,
@@ -140,6 +148,134 @@ def tell_repaid(tx: Tx, item: Item[Any], wallet: Wallet, posting: Posting, rate:
     note(tx, "points.repay", item, wallet, posting)
 
 
+def tell_transferred(
+    tx: Tx,
+    item: Item[Any],
+    rate: Value,
+    wallet: Wallet,
+    other: Wallet,
+    posting: Posting,
+    direction: Literal["given", "received"],
+) -> None:
+    """One side of a transfer."""
+    tx.emit(
+        PointsTransferred(
+            posting_id=posting.posting_id,
+            transfer_id=cast(UUID, posting.lines[0].source_id),
+            kind=posting.kind,
+            direction=direction,
+            wallet_id=wallet.wallet_id,
+            other_wallet_id=other.wallet_id,
+            member_id=wallet.member_id,
+            programme=wallet.programme,
+            effective_at=posting.effective_at,
+            posted_at=posting.posted_at,
+            transferred=worth_of(posting.points, rate),
+            lots=named(posting, wallet.lots, rate),
+            balance=balance(posting, rate),
+        ),
+        subject=str(wallet.wallet_id),
+        sequence=wallet.next_event(),
+        item=item,
+    )
+    note(tx, "points.transfer", item, wallet, posting, direction=direction, other=other.wallet_id)
+
+
+def tell_adjusted(
+    tx: Tx, item: Item[Any], rate: Value, wallet: Wallet, posting: Posting, asked: Adjust
+) -> None:
+    """What a person put right, and why."""
+    direction: Literal["given", "taken"] = "given" if asked.points > 0 else "taken"
+    tx.emit(
+        PointsAdjusted(
+            posting_id=posting.posting_id,
+            adjustment_id=asked.adjustment_id,
+            kind=posting.kind,
+            direction=direction,
+            reason=asked.reason,
+            wallet_id=wallet.wallet_id,
+            member_id=wallet.member_id,
+            programme=wallet.programme,
+            effective_at=posting.effective_at,
+            posted_at=posting.posted_at,
+            adjusted=worth_of(posting.points, rate),
+            lots=named(posting, wallet.lots, rate),
+            balance=balance(posting, rate),
+        ),
+        subject=str(wallet.wallet_id),
+        sequence=wallet.next_event(),
+        item=item,
+    )
+    note(tx, "points.adjust", item, wallet, posting, reason=asked.reason, evidence=asked.evidence)
+
+
+def tell_reinstated(
+    tx: Tx, item: Item[Any], rate: Value, wallet: Wallet, posting: Posting, lot: Lot, reason: str
+) -> None:
+    """What a person brought back, and why."""
+    tx.emit(
+        PointsReinstated(
+            posting_id=posting.posting_id,
+            kind=posting.kind,
+            reason=reason,
+            wallet_id=wallet.wallet_id,
+            member_id=wallet.member_id,
+            programme=wallet.programme,
+            effective_at=posting.effective_at,
+            posted_at=posting.posted_at,
+            reinstated=worth_of(posting.points, rate),
+            lots=named(posting, (lot,), rate),
+            balance=balance(posting, rate),
+        ),
+        subject=str(wallet.wallet_id),
+        sequence=wallet.next_event(),
+        item=item,
+    )
+    note(tx, "points.reinstate", item, wallet, posting, reason=reason)
+
+
+def tell_opened(tx: Tx, item: Item[Any], rate: Value, wallet: Wallet, posting: Posting) -> None:
+    """What a member brought along."""
+    tx.emit(
+        PointsCredited(
+            posting_id=posting.posting_id,
+            kind=posting.kind,
+            wallet_id=wallet.wallet_id,
+            member_id=wallet.member_id,
+            programme=wallet.programme,
+            bill_id=None,
+            effective_at=posting.effective_at,
+            posted_at=posting.posted_at,
+            credited=worth_of(posting.points, rate),
+            lots=named(posting, wallet.lots, rate),
+            balance=balance(posting, rate),
+        ),
+        subject=str(wallet.wallet_id),
+        sequence=wallet.next_event(),
+        item=item,
+    )
+    note(tx, "points.open", item, wallet, posting)
+
+
+def tell_expiring(tx: Tx, item: Item[Any], rate: Value, wallet: Wallet, notice: Notice) -> None:
+    """What will expire, unless it is spent."""
+    tx.emit(
+        PointsExpiring(
+            wallet_id=wallet.wallet_id,
+            member_id=wallet.member_id,
+            programme=wallet.programme,
+            expires_at=notice.expires_at,
+            days=notice.days,
+            expiring=worth_of(notice.points, rate),
+            balance=balance(wallet, rate),
+        ),
+        subject=str(wallet.wallet_id),
+        sequence=wallet.next_event(),
+        item=item,
+    )
+    note(tx, "points.notice", item, wallet, None, expires_at=notice.expires_at, days=notice.days)
+
+
 def note(
     tx: Tx, action: str, item: Item[Any], wallet: Wallet, posting: Posting | None, **more: object
 ) -> None:
@@ -168,15 +304,16 @@ def taken(posting: Posting | None) -> tuple[TakenLot, ...]:
     return tuple([TakenLot(lot_id=cast(UUID, line.lot_id), points=line.points) for line in lines])
 
 
-def named(posting: Posting, lots: dict[UUID, Lot], rate: Value) -> tuple[ToldLot, ...]:
+def named(posting: Posting, lots: Iterable[Lot], rate: Value) -> tuple[ToldLot, ...]:
     """The same with the expiry of each lot."""
+    expiries = {lot.lot_id: lot.expires_at for lot in lots}
     return tuple(
         [
             ToldLot(
                 lot_id=cast(UUID, line.lot_id),
                 points=line.points,
                 money=Money(money_of(line.points, rate.point_value, rate.currency), rate.currency),
-                expires_at=lots[cast(UUID, line.lot_id)].expires_at,
+                expires_at=expiries[cast(UUID, line.lot_id)],
             )
             for line in posting.lines
         ]

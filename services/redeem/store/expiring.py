@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from services.redeem.domain.ledger import Lot
+from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.store.sql import columns, moving
 from shared.db import Connection
 
@@ -63,6 +63,18 @@ async def expiring_lots(
     return [
         Lot(*row) for row in await moving.expiring_lots(db, wallet_ids=list(wallet_ids), now=now, until=until)
     ]
+
+
+async def lots_by_id(db: Connection, lot_ids: Collection[UUID]) -> dict[UUID, Lot]:
+    """Lots with what became of them; their wallets are locked. None asked, nothing asked for."""
+    if not lot_ids:
+        return {}
+    return {row[0]: Lot(*row) for row in await moving.lots_by_id(db, lot_ids=list(lot_ids))}
+
+
+async def see_wallets(db: Connection, wallet_ids: Collection[UUID]) -> list[Wallet]:
+    """The wallets as they are, not locked: for a look at what would be decided."""
+    return [Wallet(*row) for row in await moving.see_wallets(db, wallet_ids=list(wallet_ids))]
 
 
 async def due_page(

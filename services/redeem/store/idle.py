@@ -10,14 +10,12 @@ import time
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from services.redeem.domain.expiring import expire, mark_idle
+from services.redeem.domain.expiring import mark_idle
 from services.redeem.domain.ledger import Wallet
-from services.redeem.domain.posting import Posting
 from services.redeem.store import expiring, learned
-from shared.events import PointsAccrued
-from shared.ids import uuid7
-from shared.messaging import Tx
+from shared.db import Connection
 from shared.programme.compiled import CompiledProgramme
 
 KNOWN_S = 60.0
@@ -26,13 +24,8 @@ KNOWN_S = 60.0
 _KEY = "idle policies"
 
 
-async def idle_policies(tx: Tx) -> dict[str, CompiledProgramme]:
-    """The programmes whose newest version ends balances that were left alone."""
-    return await policies(tx.db, tx.cache)
-
-
-async def policies(db: Any, cache: dict[Any, Any]) -> dict[str, CompiledProgramme]:
-    """The same beside the lane."""
+async def policies(db: Connection, cache: dict[Any, Any]) -> dict[str, CompiledProgramme]:
+    """The programmes whose newest version ends balances that were left alone; asked once a minute."""
     known = cache.get(_KEY)
     if known is None or time.monotonic() - known[0] > KNOWN_S:
         found = {
@@ -49,15 +42,15 @@ def forget_policies(cache: dict[Any, Any]) -> None:
     cache.pop(_KEY, None)
 
 
-async def note_idle(tx: Tx, wallets: Iterable[Wallet], now: datetime) -> None:
-    """Gives the locked wallets that were left alone for too long all their lots, each with the instant of its end."""
-    terms = await idle_policies(tx)
+async def note_idle(db: Connection, cache: dict[Any, Any], wallets: Iterable[Wallet], now: datetime) -> None:
+    """Gives the wallets that were left alone for too long all their lots, each with the instant of its end."""
+    terms = await policies(db, cache)
     if not terms:
         return
     concerned = {w.wallet_id: w for w in wallets if w.programme in terms and (w.available or w.held)}
     if not concerned:
         return
-    for wallet_id, last_active_at in await expiring.last_activity(tx.db, concerned):
+    for wallet_id, last_active_at in await expiring.last_activity(db, concerned):
         concerned[wallet_id].last_active_at = last_active_at
     idle = {}
     for wallet in concerned.values():
@@ -68,10 +61,12 @@ async def note_idle(tx: Tx, wallets: Iterable[Wallet], now: datetime) -> None:
         return
     for wallet_id in idle:
         concerned[wallet_id].lots = []
-    for lot in await expiring.open_lots(tx.db, idle):
+    for lot in await expiring.open_lots(db, idle):
         concerned[lot.wallet_id].lots.append(lot)
     for wallet_id, ends in idle.items():
-        mark_idle(concerned[wallet_id], ends)
+        wallet = concerned[wallet_id]
+        wallet.idles = terms[wallet.programme].expiry.idles
+        mark_idle(wallet, ends)
 
 
 def idle_at(wallet: Wallet, terms: CompiledProgramme) -> datetime | None:
@@ -79,14 +74,10 @@ def idle_at(wallet: Wallet, terms: CompiledProgramme) -> datetime | None:
     return terms.idle_at(wallet.last_active_at) if wallet.last_active_at is not None else None
 
 
-def gone_before(wallet: Wallet, accrual: PointsAccrued) -> Posting | None:
-    """What had expired of a wallet before this accrual happened, for it was left alone. One that happened before its end,
-    and is only late, wakes it: then nothing expires."""
-    if wallet.idle_at is None:
+async def ends_at(db: Connection, cache: dict[Any, Any], wallet_id: UUID, programme: str) -> datetime | None:
+    """When this wallet's whole balance ends if its member does nothing; None: not by that."""
+    terms = (await policies(db, cache)).get(programme)
+    if terms is None:
         return None
-    if accrual.effective_at < wallet.idle_at:
-        mark_idle(wallet, None)
-        return None
-    expired = expire(wallet, terms=accrual, now=accrual.effective_at, new_id=uuid7)
-    mark_idle(wallet, None)
-    return expired
+    [(_, last_active_at)] = await expiring.last_activity(db, [wallet_id])
+    return terms.idle_at(last_active_at) if last_active_at is not None else None
