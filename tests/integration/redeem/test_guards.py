@@ -156,6 +156,10 @@ async def test_updates_of_wallets_and_lots_stay_on_their_page(bank: Bank) -> Non
     assert {row[0] for row in named} == {"lot_id", "wallet_id", "earned_at", "expires_at", "parent_lot"}
 
 
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(node for child in plan.get("Plans", ()) for node in nodes(child))]
+
+
 async def test_what_is_due_is_found_by_index(bank: Bank) -> None:
     async with bank.runtime.read() as db, db.transaction():
         await db.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
