@@ -6,6 +6,8 @@ from uuid import UUID
 
 import pytest
 
+from pointbank.expiring import open_desk
+from shared.config import Settings
 from shared.events import PointsAccrued, ReleaseRequested, ReversalRequested
 from shared.events.asking import OnSpent
 from shared.ids import uuid7
@@ -180,7 +182,10 @@ async def test_released_points_repay_a_debt_too(bank: Bank) -> None:
 
 
 @pytest.mark.parametrize("order", ["apart", "together"])
-async def test_a_request_about_an_accrual_that_did_not_come_is_kept_and_done(bank: Bank, order: str) -> None:
+async def test_a_request_about_an_accrual_that_did_not_come_is_kept_and_done(
+    bank: Bank, settings: Settings, order: str
+) -> None:
+    """Apart, in one process; or together from two, where either may commit last."""
     accrual = accrued(uuid7(), 100, kind="earn_held")
     takes_back = reversal(accrual, 30)
     early = (takes_back, release(accrual, 100))
@@ -192,7 +197,8 @@ async def test_a_request_about_an_accrual_that_did_not_come_is_kept_and_done(ban
         ] * 2
         await bank.hear(accrual)
     else:
-        await asyncio.gather(bank.hear(*early), bank.hear(accrual))
+        async with open_desk(settings, bank.code) as desk:
+            await asyncio.gather(*[desk.do(one, job="test") for one in early], bank.hear(accrual))
     for _ in range(100):
         if len(await bank.told(accrual.wallet_id)) == 3:
             break
@@ -216,10 +222,15 @@ async def test_another_request_under_a_used_id_is_a_dead_letter(bank: Bank) -> N
     assert (await bank.wallet(accrual.wallet_id))["reversed"] == 10
 
 
-async def test_the_same_requests_at_once_in_any_order_post_once(bank: Bank) -> None:
+async def test_the_same_requests_at_once_in_any_order_post_once(bank: Bank, settings: Settings) -> None:
     accrual = accrued(uuid7(), 100)
     await bank.hear(accrual)
     asked = [reversal(accrual, through) for through in (10, 30, 20)]
-    await asyncio.gather(*[bank.outcomes(*order) for order in (asked, asked[::-1], asked)])
+    async with open_desk(settings, bank.code) as desk:
+        await asyncio.gather(
+            bank.outcomes(*asked),
+            *[desk.do(one, job="test") for one in asked[::-1]],
+            bank.outcomes(*asked[::-1]),
+        )
     wallet = await bank.wallet(accrual.wallet_id)
     assert (wallet["reversed"], len(await bank.told(accrual.wallet_id))) == (30, 4)
