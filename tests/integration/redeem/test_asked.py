@@ -4,10 +4,14 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from pointbank.expiring import open_desk
+from services.redeem.domain.acts import Transfer
+from services.redeem.store.sql import moving
 from shared.config import Settings
+from shared.db import connect, database_of
 from shared.events import PointsAccrued, ReleaseRequested, ReversalRequested
 from shared.events.asking import OnSpent
 from shared.ids import uuid7
@@ -234,3 +238,56 @@ async def test_the_same_requests_at_once_in_any_order_post_once(bank: Bank, sett
         )
     wallet = await bank.wallet(accrual.wallet_id)
     assert (wallet["reversed"], len(await bank.told(accrual.wallet_id))) == (30, 4)
+
+
+async def test_a_reversal_follows_what_a_merge_moved_and_not_what_was_given(
+    bank: Bank, settings: Settings
+) -> None:
+    """Nothing merges wallets yet: what a merge leaves behind is made of a transfer, by hand."""
+    giver, heir = await bank.member(), await bank.member()
+    accrual = accrued(giver.wallet_id, 100, member_id=giver.member_id)
+    await bank.hear(accrual)
+    transfer = Transfer(transfer_id=uuid7(), giver=giver.wallet_id, receiver=heir.wallet_id, points=100)
+    await bank.runtime.do(transfer, job="test")
+    await bank.hear(reversal(accrual, 10))
+    [refused] = await answers(bank, giver.wallet_id, "points.reversal_refused.v1")
+    assert refused["shortfall"]["points"] == 10  # given away is spent
+
+    db = await connect(settings.admin_dsn(), database=database_of(bank.code))
+    try:
+        await db.execute(
+            "UPDATE redeem.wallets SET status = 'merged', merged_into = $2 WHERE wallet_id = $1",
+            giver.wallet_id,
+            heir.wallet_id,
+        )
+        await db.execute("UPDATE redeem.lots SET given = false WHERE wallet_id = $1", heir.wallet_id)
+    finally:
+        await db.close()
+    await bank.hear(reversal(accrual, 60))
+    assert await moved(bank, heir.wallet_id) == [
+        ("transfer", "transferred", "available", 100),
+        ("reverse", "available", "reversed", 60),
+    ]
+    [told] = await answers(bank, heir.wallet_id, "points.reversed.v1")
+    assert (told["accrual_id"], told["reversed"]["points"]) == (str(accrual.accrual_id), 60)
+
+
+async def test_the_lots_of_an_accrual_are_found_by_keys_in_the_month_in_which_it_was_posted(
+    bank: Bank,
+) -> None:
+    async with bank.runtime.read() as db, db.transaction():
+        await db.execute("SET LOCAL enable_bitmapscan = off")
+        text = moving.texts()["accrual_lots"]
+        accrual = accrued(uuid7(), 10)
+        await bank.hear(accrual)
+        [found] = msgspec.json.decode(
+            await db.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", [accrual.accrual_id])
+        )
+
+    def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+        return [plan, *(node for child in plan.get("Plans", ()) for node in nodes(child))]
+
+    scans = [node for node in nodes(found["Plan"]) if "Relation Name" in node]
+    assert {node["Node Type"] for node in scans} <= {"Index Scan", "Index Only Scan"}
+    read = [node for node in scans if node["Relation Name"].startswith("ledger_") and node["Actual Loops"]]
+    assert len(read) <= 2  # the others were pruned: a day around the posting lies in two months at most

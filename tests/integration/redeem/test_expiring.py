@@ -1,11 +1,14 @@
 """Points at the end of their life: swept once, told of before, ended by silence where a programme says so."""
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from pointbank.expiring import expire_tenant
+import pytest
+
+from pointbank.expiring import expire_tenant, open_desk, run_expire
 from services.redeem.domain.acts import Reinstate
 from services.redeem.domain.sweep import Swept
 from services.redeem.sweeping import dry_run, tell_of_expiry, walk
@@ -16,6 +19,7 @@ from tests.integration.redeem.conftest import Bank, Member, accrued, asks
 from tests.integration.redeem.test_asked import answers, moved, release
 from tests.support.facts import activated
 from tests.support.http import assert_problem
+from tests.support.tenants import new_tenant
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 GONE, LATER = NOW - timedelta(days=1), NOW + timedelta(days=100)
@@ -217,3 +221,27 @@ async def test_expired_points_come_back_to_their_lot_and_no_more_than_expired(ba
     [told] = await answers(bank, member.wallet_id, "points.reinstated.v1")
     assert (told["lots"][0]["points"], told["lots"][0]["expires_at"][:10]) == (60, f"{LATER:%Y-%m-%d}")
     assert (await walk(bank.runtime)) == {}
+
+
+def test_the_command_says_what_would_expire_and_then_that_it_did(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tenant = asyncio.run(new_tenant(settings))
+
+    async def earn() -> None:
+        async with open_desk(settings, tenant.code) as desk:
+            await desk.do(activated("shops"), job="test")
+            await desk.do(accrued(uuid7(), 1234, expires_at=GONE), job="test")
+
+    def ran(**how: bool) -> str:
+        run_expire(settings, tenant.code, **{"only_look": False, "as_json": False, **how})
+        return capsys.readouterr().out
+
+    asyncio.run(earn())
+    for looked in (ran(only_look=True, as_json=True), ran(as_json=True)):
+        found = json.loads(looked)
+        assert (found["swept"][0]["points"], found["swept"][0]["amount_minor"]) == (1234, 12340)
+    assert ran(only_look=True) == "Nothing is due.\n"
+    asyncio.run(earn())
+    printed = ran()
+    assert ("1,234" in printed, printed.splitlines()[-1]) == (True, "0 notices.")
