@@ -32,7 +32,7 @@ CREATE TABLE wallets (
     event_sequence bigint NOT NULL DEFAULT 0, -- of the last event about this wallet
     head bytea NOT NULL DEFAULT decode(repeat('00', 32), 'hex'), -- hash of the last ledger line
     last_posted_at timestamptz NOT NULL DEFAULT '1970-01-01T00:00:00Z',
-    last_active_at timestamptz, -- when the member last earned, spent or gave points
+    last_active_at timestamptz, -- when points last came, or were spent or given
     CONSTRAINT wallets_issued_never_positive CHECK (issued <= 0),
     CONSTRAINT wallets_held_never_negative CHECK (held >= 0),
     CONSTRAINT wallets_available_never_negative CHECK (available >= 0),
