@@ -32,6 +32,7 @@ PLACES = {
     "redemptions": "redeem",
     "redemption-codes": "redeem",
     "wallets": "redeem",
+    "ledger": "redeem",
     "tiers": "tiers",
     "messages": "notifier",
 }

@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from services.redeem.api import ROUTERS
 from services.redeem.closing import EVERY_S, close_months
 from services.redeem.handlers import HEARS, ON
+from services.redeem.sealing import seal
 from shared.config import Settings
 from shared.runtime import Job
 from shared.service import create_service
@@ -12,7 +13,16 @@ from shared.service import create_service
 
 def create(settings: Settings | None = None) -> FastAPI:
     """The app; settings come from the environment unless given."""
-    jobs = (Job("close", every_s=EVERY_S, run=close_months),)
+    chosen = settings or Settings()
+    jobs = [Job("close", every_s=EVERY_S, run=close_months)]
+    if chosen.seal_every_s:
+        jobs.append(Job("seal", every_s=chosen.seal_every_s, run=seal))
     return create_service(
-        "redeem", "Pointbank redeem", handlers=ON, hears=HEARS, routers=ROUTERS, jobs=jobs, settings=settings
+        "redeem",
+        "Pointbank redeem",
+        handlers=ON,
+        hears=HEARS,
+        routers=ROUTERS,
+        jobs=tuple(jobs),
+        settings=chosen,
     )

@@ -34,6 +34,7 @@ from shared.events.points import (
     ReversalRefused,
     TakenLot,
 )
+from shared.events.seals import LedgerSealed
 from shared.events.tiers import TierChanged
 from shared.money import Worth
 
@@ -58,6 +59,7 @@ EVENTS: dict[str, type[EventData]] = {
         PointsReversed,
         ReversalRefused,
         PointsReturned,
+        LedgerSealed,
         TierChanged,
         MessageDelivered,
     )
@@ -77,6 +79,7 @@ __all__ = [
     "Envelope",
     "EventData",
     "HashedIdentity",
+    "LedgerSealed",
     "Lot",
     "MemberEnrolled",
     "MerchantChanged",
