@@ -190,6 +190,17 @@ class ProgrammeActivated(msgspec.Struct, frozen=True, gc=False):
     activated_at: datetime
 
 
+class LedgerSealed(msgspec.Struct, frozen=True, gc=False):
+    no: int
+    sealed_at: datetime
+    leaves: int
+    root: str
+    previous: str
+    hash: str
+    public_key: str
+    signature: str
+
+
 DATA: dict[str, type] = {
     "bill.recorded.v1": BillAnswer,
     "bill.settled.v1": BillAnswer,
@@ -198,6 +209,7 @@ DATA: dict[str, type] = {
     "points.credited.v1": Posted,
     "points.redeemed.v1": Posted,
     "points.expired.v1": Posted,
+    "ledger.sealed.v1": LedgerSealed,
     "tier.changed.v1": TierChanged,
     "message.delivered.v1": MessageDelivered,
     "member.enrolled.v1": MemberEnrolled,
@@ -210,7 +222,7 @@ DATA: dict[str, type] = {
 SAID_BY = {
     "members": ("programme.activated.v1", "merchant.changed.v1", "member.enrolled.v1", "card.issued.v1"),
     "earn": ("bill.recorded.v1", "bill.settled.v1", "bill.rejected.v1", "points.accrued.v1"),
-    "redeem": ("points.credited.v1", "points.redeemed.v1", "points.expired.v1"),
+    "redeem": ("points.credited.v1", "points.redeemed.v1", "points.expired.v1", "ledger.sealed.v1"),
     "tiers": ("tier.changed.v1",),
     "notifier": ("message.delivered.v1",),
 }
