@@ -12,6 +12,7 @@ from fastapi import Path
 from pydantic import AwareDatetime, BaseModel
 from starlette.responses import Response
 
+from services.redeem.api.wallets import NotYetConsistent
 from services.redeem.domain.seal import SealAsked, written
 from services.redeem.proving import proof_of
 from services.redeem.sealing import SealBusy, export, job_item, signer_of, take_seal, would_seal
@@ -37,10 +38,6 @@ Seq = Annotated[int, Path(ge=1, le=2**63 - 1, description="The line's number in 
 
 class NotSealedYet(Refusal):
     code = "not_sealed_yet"
-
-
-class SealingStill(Refusal):
-    code = "not_yet_consistent"
 
 
 class SealBody(Body):
@@ -136,7 +133,7 @@ async def seal(body: SealBody, call: Annotated[Write, writes("ops:write")]) -> R
             break
         except SealBusy as busy:
             if time.monotonic() > deadline:
-                raise SealingStill("Another process is sealing this tenant. Ask again.") from busy
+                raise NotYetConsistent("Another process is sealing this tenant. Ask again.") from busy
             await asyncio.sleep(0.1)
     exported, foreign = 0, 0
     if runtime.settings.seal_folder is not None and not body.dry_run:

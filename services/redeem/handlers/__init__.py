@@ -1,9 +1,9 @@
 """What redeem does with what it hears and is asked."""
 
 from services.redeem.domain.redemption import Redeem
-from services.redeem.handlers.close import CloseMonth, close_month
 from services.redeem.domain.seal import SealAsked
 from services.redeem.handlers.answer import answer
+from services.redeem.handlers.close import CloseMonth, close_month
 from services.redeem.handlers.learn import learn_members, learn_merchants, learn_programmes
 from services.redeem.handlers.post import post
 from shared.events import CardIssued, MemberEnrolled, MerchantChanged, PointsAccrued, ProgrammeActivated
