@@ -63,7 +63,7 @@ async def seal_tenant(
 ) -> dict[str, Any]:
     """Seals what is new and exports what the folder lacks: `seal` (null where nothing is new), `exported`, `foreign`."""
     signer = Signer(settings.seal_root(), tenant)
-    done = Exported(0, [])
+    done = Exported(0, [], None)
     async with writer_of(settings, tenant) as writer:
         if dry_run:
             made = await would_seal(writer.pool, signer, whole=whole)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -53,10 +53,12 @@ class SealsForked(Exception):
 
 
 class Exported(NamedTuple):
-    """What an export did: how many seals it wrote, and the files of seals that the database does not have."""
+    """What an export did: how many seals it wrote, the files of seals that the database does not have, and the newest seal
+    that is there now."""
 
     written: int
     foreign: list[str]
+    newest: Seal | None
 
 
 def job_item(actor: str = "job:seal") -> Item[None]:
@@ -160,20 +162,31 @@ async def export(pool: Pool, tenant: str, folder: Path) -> Exported:
     place = folder / tenant
     there = await asyncio.to_thread(_files, place)
     no, count = 1, 0
+    newest: Seal | None = None
     while True:
         async with pool.acquire() as db:
             page = await seals.seals_from(db, no)
         if not page:
             break
-        missing = [seal for seal in page if file_of(seal) not in there]
-        await asyncio.to_thread(
-            _write_all, place, [(file_of(seal), written(tenant, seal)) for seal in missing]
-        )
-        count += len(missing)
+        count += await asyncio.to_thread(_write_missing, place, tenant, page, there)
         there.difference_update(map(file_of, page))
-        no = page[-1].no + 1
+        newest, no = page[-1], page[-1].no + 1
     # The folder was read first, and a seal is committed before it is exported: what is left over was never committed here.
-    return Exported(count, sorted(there))
+    return Exported(count, sorted(there), newest)
+
+
+async def export_new(pool: Pool, tenant: str, folder: Path, last: Seal) -> Exported:
+    """The same for the seals after the last one that is known to be there; of all, where that one is not as it was."""
+    newest, count = last, 0
+    while True:
+        async with pool.acquire() as db:
+            page = await seals.seals_from(db, newest.no)
+        if not page or page[0].hash != newest.hash:
+            return await export(pool, tenant, folder)
+        if len(page) == 1:
+            return Exported(count, [], newest)
+        count += await asyncio.to_thread(_write_missing, folder / tenant, tenant, page[1:], frozenset[str]())
+        newest = page[-1]
 
 
 def _files(place: Path) -> set[str]:
@@ -183,10 +196,16 @@ def _files(place: Path) -> set[str]:
         return set()
 
 
-def _write_all(place: Path, contents: Iterable[tuple[str, Any]]) -> None:
-    for name, content in contents:
+def _write_missing(place: Path, tenant: str, page: Sequence[Seal], there: Set[str]) -> int:
+    count = 0
+    for seal in page:
+        name = file_of(seal)
+        if name in there or (place / name).exists():
+            continue
         place.mkdir(parents=True, exist_ok=True)
-        write_whole(place / name, msgspec.json.encode(content) + b"\n")
+        write_whole(place / name, msgspec.json.encode(written(tenant, seal)) + b"\n")
+        count += 1
+    return count
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -211,32 +230,49 @@ def write_whole(path: Path, content: bytes) -> None:
 # ---- the job of the service
 
 
+class Standing(msgspec.Struct):
+    """How far a process has come with a tenant: when all wallets, and all files, are looked at next; what is exported."""
+
+    whole_at: float
+    all_files_at: float = 0.0
+    exported: Seal | None = None
+
+
 async def seal(runtime: TenantRuntime) -> None:
-    """One turn: seals what is new, exports what the folder lacks."""
-    signer = signer_of(runtime)
-    due = runtime.cache.setdefault("seal:whole", asyncio.get_running_loop().time() + WHOLE_EVERY_S)
-    whole = asyncio.get_running_loop().time() >= due
-    try:
-        made = await take_seal(runtime.writer, signer, item=job_item(), whole=whole)
-        if whole:
-            runtime.cache["seal:whole"] = asyncio.get_running_loop().time() + WHOLE_EVERY_S
-        if made is not None:
-            log.info("sealed", tenant=runtime.code, no=made.no, leaves=made.leaves)
-    except SealBusy:
-        pass  # its seal is as good as ours
-    await export_of(runtime)
+    """One turn: seals what is new, unless another process has just done so; exports what is new, and once a day, and at
+    first, whatever the folder lacks."""
+    now = asyncio.get_running_loop().time()
+    standing: Standing = runtime.cache.setdefault(Standing, Standing(now + WHOLE_EVERY_S))
+    whole = now >= standing.whole_at
+    async with runtime.read() as db:
+        lately = await seals.sealed_within(db, runtime.settings.seal_every_s / 2)
+    if whole or not lately:
+        try:
+            made = await take_seal(runtime.writer, signer_of(runtime), item=job_item(), whole=whole)
+            if whole:
+                standing.whole_at = now + WHOLE_EVERY_S
+            if made is not None:
+                log.info("sealed", tenant=runtime.code, no=made.no, leaves=made.leaves)
+        except SealBusy:
+            pass  # its seal is as good as ours
+    await _export(runtime, standing, now)
 
 
-async def export_of(runtime: TenantRuntime) -> Exported:
-    """Exports to the folder of this process, if it has one. SealsForked where seals stand there that the database lacks."""
+async def _export(runtime: TenantRuntime, standing: Standing, now: float) -> None:
     folder = runtime.settings.seal_folder
     if folder is None:
-        return Exported(0, [])
-    done = await export(runtime.pool, runtime.code, folder)
+        return
+    if standing.exported is None or now >= standing.all_files_at:
+        done = await export(runtime.pool, runtime.code, folder)
+    else:
+        done = await export_new(runtime.pool, runtime.code, folder, standing.exported)
     if done.foreign:
+        standing.exported = None  # looked at whole again at each turn, until somebody has dealt with it
         said = f"{len(done.foreign)} exported seals are not in the database, the first is {done.foreign[0]}"
         raise SealsForked(f"tenant {runtime.code}: {said}")
-    return done
+    if standing.exported is None:
+        standing.all_files_at = now + WHOLE_EVERY_S
+    standing.exported = done.newest
 
 
 def signer_of(runtime: TenantRuntime) -> Signer:

@@ -14,6 +14,10 @@ SELECT
 -- The newest seal.
 SELECT no, sealed_at, hash FROM seals ORDER BY no DESC LIMIT 1;
 
+-- name: sealed_within$
+-- Whether the last seal is younger than so many seconds.
+SELECT sealed_at > clock_timestamp() - make_interval(secs => :seconds) FROM seals ORDER BY no DESC LIMIT 1;
+
 -- name: covered_until$
 -- Every line that was posted before this moment was seen by the last seal. What that one did not see has an id at or above the
 -- oldest of its snapshot; a seal with a smaller id took it after it began, and so before all of those took theirs, and they

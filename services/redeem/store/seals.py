@@ -45,6 +45,11 @@ async def last_seal(db: Connection) -> Any:
     return await queries.last_seal(db)
 
 
+async def sealed_within(db: Connection, seconds: float) -> bool:
+    """Whether the last seal was taken so short a time ago."""
+    return bool(await queries.sealed_within(db, seconds=seconds))
+
+
 async def covered_until(db: Connection) -> datetime | None:
     """Every line posted before was seen by the last seal; None where that can't be told."""
     found: datetime | None = await queries.covered_until(db)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,9 @@ from services.redeem.domain.ledger import Line, Wallet
 from services.redeem.domain.merkle import leaf_hash, root_of
 from services.redeem.domain.seal import Seal, Signer
 from services.redeem.sealing import SealBusy, SealsForked, export, file_of, job_item, take_seal
+from services.redeem.store import seals
 from shared.config import Settings
+from shared.db import PINNED_PLANS, connect
 from shared.ids import uuid7
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, accrued, asks
@@ -179,11 +182,17 @@ async def test_a_seal_that_died_before_its_export_or_was_lost_is_exported_again(
     assert file_of(made) in whole
     [first, *_] = sorted(whole)
     (place / first).unlink()
-    assert await export(bank.runtime.pool, bank.code, folder) == (1, [])
+    (place / file_of(made)).unlink()
+    await sealing.seal(bank.runtime)  # looks at what is new since its last turn
+    assert not (place / first).exists()
+    bank.runtime.cache[sealing.Standing].all_files_at = 0.0  # a day later
+    await sealing.seal(bank.runtime)
     assert {file.name: file.read_bytes() for file in place.glob("0*.json")} == whole
 
+    assert await export(bank.runtime.pool, bank.code, folder) == (0, [], made)
     other = place / f"{made.no + 7:012d}-{'ab' * 8}.json"
     other.write_text("{}")  # the database was set back to before this seal
+    bank.runtime.cache[sealing.Standing].exported = msgspec.structs.replace(made, hash=bytes(32))
     with pytest.raises(SealsForked, match=other.name):
         await sealing.seal(bank.runtime)
     assert other.read_text() == "{}"
@@ -233,6 +242,39 @@ async def test_a_line_is_proved_to_somebody_who_has_only_the_public_key(
     assert (code, "InvalidSignature" in text) == (1, True)
     assert said(proofs[0], Signer("another's", bank.code).public_key.hex())[0] == 1
     assert len(VERIFIER.read_text().splitlines()) <= 60
+
+
+async def test_new_lines_are_found_by_their_block_range_and_not_by_reading_the_ledger(
+    bank: Bank, settings: Settings, tenant: Tenant
+) -> None:
+    admin = await connect(settings.admin_dsn(), database=tenant.database)
+    try:
+        # 40,000 lines since the month began, without wallets: nothing of them is ever sealed.
+        await admin.execute(
+            """
+            INSERT INTO redeem.ledger
+            SELECT
+                gen_random_uuid(), 1, gen_random_uuid(),
+                date_trunc('month', now()) + (now() - date_trunc('month', now())) * (n / 40000.0), now(), 5, 5, 5, 0, 0, 0,
+                gen_random_uuid(), NULL, 'earn', 'issued', 'available', sha256('x')
+            FROM generate_series(1, 40000) AS n
+            """
+        )
+        await admin.execute("VACUUM ANALYZE redeem.ledger")
+    finally:
+        await admin.close()
+    db = await connect_as(settings, tenant, "redeem")
+    try:
+        for name, value in PINNED_PLANS.items():
+            await db.execute(f"SET {name} = {value}")
+        async with db.transaction(isolation="repeatable_read", readonly=True):
+            await seals.take_turn(db)
+            rows = await db.fetch(f"EXPLAIN {seals.queries.texts()['heads_since']}", datetime.now(UTC))
+    finally:
+        await db.close()
+    plan = "\n".join(row[0] for row in rows)
+    assert re.search(r"Bitmap Index Scan on ledger_\d+_posted_at_idx", plan), plan
+    assert "Seq Scan" not in plan
 
 
 async def test_another_tenants_seal_is_signed_with_another_key(settings: Settings) -> None:
