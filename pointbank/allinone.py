@@ -33,6 +33,7 @@ PLACES = {
     "redemption-codes": "redeem",
     "wallets": "redeem",
     "ledger": "redeem",
+    "reconciliation": "redeem",
     "tiers": "tiers",
     "messages": "notifier",
 }

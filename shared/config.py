@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     seal_folder: Path | None = None
     seal_secret: str | None = Field(default=None, repr=False)
 
+    # How often wallets that were sealed meanwhile are held against their lines and lots (0: never).
+    reconcile_every_s: float = Field(default=86_400.0, ge=0)
+
     def seal_root(self) -> str:
         """The secret from which each tenant's signing key derives; NotConfigured in a process that has none."""
         return self.seal_secret if self.seal_secret is not None else self.secret_of("redeem")

@@ -24,6 +24,7 @@ for command in (
     samples.generate,
     samples.replay,
     verifying.verify,
+    sealing.reconcile,
 ):
     app.command()(command)
 app.add_typer(tenants.group, name="tenant")

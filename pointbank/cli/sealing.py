@@ -1,4 +1,4 @@
-"""Sealing the ledger: a signed root over its heads, exported outside of the database."""
+"""Sealing the ledger, and reconciling it: jobs of redeem that an operator runs."""
 
 from __future__ import annotations
 
@@ -73,3 +73,44 @@ def seal_public_key(tenant: TenantOption = "demo") -> None:
     from shared.config import Settings
 
     typer.echo(public_key(Settings(), tenant))
+
+
+def reconcile(
+    tenant: TenantOption = "demo",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Says what would be found, and writes nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Seals, then holds every wallet that changed since the last run against its lines and lots. Exit 1: differences."""
+    import asyncio
+
+    from pointbank.sealing import reconcile_tenant
+    from shared.config import Settings
+
+    actor = os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"
+    with err.status("reconciling") as status:
+        done = asyncio.run(
+            reconcile_tenant(
+                Settings(),
+                tenant,
+                actor=f"cli:{actor}",
+                dry_run=dry_run,
+                progress=lambda wallets: status.update(f"reconciling: {wallets:,} wallets"),
+            )
+        )
+    if as_json:
+        print_json(done)
+    else:
+        would = "would be " if dry_run else ""
+        out.print(
+            f"{done['wallets']:,} wallets {would}compared, {done['differences']:,} differences.",
+            highlight=False,
+        )
+        for one in done["found"]:
+            out.print(
+                f"{one['kind']} of {one['subject']}: {one['found']}, expected {one['expected']}",
+                highlight=False,
+            )
+    if done["differences"]:
+        raise typer.Exit(1)

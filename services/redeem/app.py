@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from services.redeem.api import ROUTERS
 from services.redeem.closing import EVERY_S, close_months
 from services.redeem.handlers import HEARS, ON
+from services.redeem.reconciling import job as reconcile
 from services.redeem.sealing import seal
 from shared.config import Settings
 from shared.runtime import Job
@@ -17,6 +18,8 @@ def create(settings: Settings | None = None) -> FastAPI:
     jobs = [Job("close", every_s=EVERY_S, run=close_months)]
     if chosen.seal_every_s:
         jobs.append(Job("seal", every_s=chosen.seal_every_s, run=seal))
+    if chosen.reconcile_every_s:
+        jobs.append(Job("reconcile", every_s=chosen.reconcile_every_s, run=reconcile))
     return create_service(
         "redeem",
         "Pointbank redeem",

@@ -256,6 +256,41 @@ CREATE TABLE seal_leaves (
     CONSTRAINT seal_leaves_head_is_sha256 CHECK (octet_length(head) = 32)
 );
 
+-- A walk over the wallets that were sealed since the last one: their heads in seals after `from_seal`, up to `to_seal`.
+-- The row is the lock of whoever goes on with it.
+CREATE TABLE reconciliations (
+    no bigint PRIMARY KEY,
+    from_seal bigint NOT NULL,
+    to_seal bigint NOT NULL,
+    at_seal bigint NOT NULL, -- how far it has come: this seal,
+    at_position bigint NOT NULL, -- and this leaf of it
+    wallets bigint NOT NULL DEFAULT 0,
+    differences bigint NOT NULL DEFAULT 0,
+    begun_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at timestamptz,
+    CONSTRAINT reconciliations_go_forward CHECK (to_seal >= from_seal AND at_seal >= from_seal AND at_seal <= to_seal)
+);
+
+-- What did not agree, until somebody has explained and closed it. Never repaired by itself.
+CREATE TABLE reconciliation_differences (
+    difference_id uuid PRIMARY KEY,
+    kind text NOT NULL,
+    subject text NOT NULL,
+    expected text NOT NULL,
+    found text NOT NULL,
+    first_seen timestamptz NOT NULL,
+    last_seen timestamptz NOT NULL,
+    owner text,
+    state text NOT NULL DEFAULT 'open',
+    reason text,
+    CONSTRAINT reconciliation_differences_kind_known CHECK (kind IN ('lines', 'buckets', 'lots')),
+    CONSTRAINT reconciliation_differences_state_known CHECK (state IN ('open', 'explained', 'closed')),
+    CONSTRAINT reconciliation_differences_have_a_reason CHECK (state = 'open' OR reason IS NOT NULL)
+);
+
+CREATE UNIQUE INDEX reconciliation_differences_once
+ON reconciliation_differences (kind, subject) WHERE state <> 'closed';
+
 -- What redeem learns from members. Identities are keyed hashes: deletable look-up rows, no personal data.
 
 CREATE TABLE programmes (

@@ -1,5 +1,5 @@
 """The HTTP side of redeem."""
 
-from services.redeem.api import evidence, redemptions, wallets
+from services.redeem.api import evidence, reconciliation, redemptions, wallets
 
-ROUTERS = (redemptions.router, wallets.router, *evidence.ROUTERS)
+ROUTERS = (redemptions.router, wallets.router, *evidence.ROUTERS, reconciliation.router)

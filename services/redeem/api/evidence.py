@@ -13,7 +13,8 @@ from pydantic import AwareDatetime, BaseModel
 from starlette.responses import Response
 
 from services.redeem.api.wallets import NotYetConsistent
-from services.redeem.domain.seal import SealAsked, written
+from services.redeem.domain.jobs import JobDone
+from services.redeem.domain.seal import written
 from services.redeem.proving import proof_of
 from services.redeem.sealing import SealBusy, export, job_item, signer_of, take_seal, would_seal
 from services.redeem.store import seals
@@ -146,7 +147,7 @@ async def seal(body: SealBody, call: Annotated[Write, writes("ops:write")]) -> R
         "foreign": foreign,
     }
     status = 201 if made is not None and not body.dry_run else 200
-    return await call.submit(SealAsked(status, msgspec.json.encode(content)))
+    return await call.submit(JobDone(status, msgspec.json.encode(content)))
 
 
 @ledger.get("/seals", response_model=SealsOut)

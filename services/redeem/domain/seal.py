@@ -78,10 +78,3 @@ def written(tenant: str, seal: Seal) -> dict[str, str | int]:
         "public_key": seal.public_key.hex(),
         "signature": seal.signature.hex(),
     }
-
-
-class SealAsked(msgspec.Struct, frozen=True):
-    """What a call for a seal came to: the answer that is kept under its key."""
-
-    status: int
-    body: bytes

@@ -1,11 +1,13 @@
 """What redeem does with what it hears and is asked."""
 
+from services.redeem.domain.jobs import JobDone
+from services.redeem.domain.reconciliation import DecideDifference, ReconcilePage
 from services.redeem.domain.redemption import Redeem
-from services.redeem.domain.seal import SealAsked
 from services.redeem.handlers.answer import answer
 from services.redeem.handlers.close import CloseMonth, close_month
 from services.redeem.handlers.learn import learn_members, learn_merchants, learn_programmes
 from services.redeem.handlers.post import post
+from services.redeem.handlers.reconcile import decide_difference, reconcile_page
 from shared.events import CardIssued, MemberEnrolled, MerchantChanged, PointsAccrued, ProgrammeActivated
 from shared.messaging import Handlers
 
@@ -17,7 +19,9 @@ ON: Handlers = {
     MemberEnrolled: learn_members,
     CardIssued: learn_members,
     CloseMonth: close_month,
-    SealAsked: answer,
+    JobDone: answer,
+    ReconcilePage: reconcile_page,
+    DecideDifference: decide_difference,
 }
 
 HEARS: tuple[str, ...] = ("members", "earn")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.redeem.domain.seal import SealAsked
+from services.redeem.domain.jobs import JobDone
 from shared.messaging import Done, Item, Outcome, Tx
 
 
-async def answer(tx: Tx, items: Sequence[Item[SealAsked]]) -> list[Outcome]:
+async def answer(tx: Tx, items: Sequence[Item[JobDone]]) -> list[Outcome]:
     """What each call came to."""
     return [Done(item.command.status, item.command.body) for item in items]
