@@ -31,6 +31,7 @@ Say = Callable[[str], None]
 COULD_NOT = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     RedisError,
     OSError,
     JournalUnreadable,
