@@ -33,6 +33,8 @@ PLACES = {
     "expiry-runs": "redeem",
     "redemption-codes": "redeem",
     "wallets": "redeem",
+    "ledger": "redeem",
+    "reconciliation": "redeem",
     "tiers": "tiers",
     "messages": "notifier",
 }

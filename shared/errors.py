@@ -49,6 +49,7 @@ PROBLEMS: dict[str, Problem] = {
     "programme_closed": Problem(409, "The programme is closed"),
     "version_not_draft": Problem(409, "The version is not a draft"),
     "not_yet_consistent": _shape(409, "Not consistent yet"),
+    "not_sealed_yet": _shape(409, "No seal covers it yet"),
     "body_too_large": _shape(413, "The body is too large"),
     "idempotency_key_reused": _shape(422, "The key was used with another request"),
     "field_unknown": _shape(422, "Unknown field"),

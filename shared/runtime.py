@@ -102,18 +102,19 @@ class TenantRuntime:
             lowest_position=lowest,
             metrics=metrics,
         )
+        self.writer = Writer(
+            pool,
+            tenant,
+            clock,
+            redis,
+            self.keys,
+            self.sealer,
+            self.cache,
+            blueprint.buried,
+            self.relay.wake,
+        )
         self.lane = Lane(
-            Writer(
-                pool,
-                tenant,
-                clock,
-                redis,
-                self.keys,
-                self.sealer,
-                self.cache,
-                blueprint.buried,
-                self.relay.wake,
-            ),
+            self.writer,
             handlers,
             metrics=metrics,
             tenant=tenant.code,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from pointbank.cli import dead_letters, expiring, running, samples, tenants, verifying
+from pointbank.cli import dead_letters, expiring, running, samples, sealing, tenants, verifying
 
 app = typer.Typer(
     name="pointbank",
@@ -25,7 +25,9 @@ for command in (
     samples.replay,
     verifying.verify,
     expiring.expire,
+    sealing.reconcile,
 ):
     app.command()(command)
 app.add_typer(tenants.group, name="tenant")
+app.add_typer(sealing.group, name="seal")
 app.add_typer(dead_letters.group, name="dead-letters")

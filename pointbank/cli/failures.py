@@ -18,6 +18,7 @@ def expected(error: Exception) -> str | None:
     from pointbank.online_retail import NotOnlineRetail
     from pointbank.till import Unanswered
     from pointbank.verify import NotSettled
+    from services.redeem.sealing import SealBusy
     from shared.config import NotConfigured, Settings
     from shared.tenants.provision import TenantCodeInvalid
 
@@ -33,6 +34,8 @@ def expected(error: Exception) -> str | None:
             return f"Redis: {error}. Is POINTBANK_REDIS_URL right?"
         case NotConfigured() | CannotStart() | TenantCodeInvalid() | UnknownTenant() | NotOnlineRetail():
             return str(error)
+        case SealBusy():
+            return f"{error}; there will be one seal, and it is that one's"
         case (
             KeptInPart()
             | NotServed()

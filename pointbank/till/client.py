@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from pointbank.journal import Answered, Entry, Journal, Read, Skipped, now, placed
@@ -26,7 +27,8 @@ from pointbank.till.wire import answer_in, event_of, out_stream_of
 
 _CHUNK = 500
 _BLOCK_MS = 200
-_UNREACHABLE = (RedisConnectionError, RedisTimeoutError)
+_UNREACHABLE = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
+"""What passes: a till keeps its bills and offers them again. A server that is full, or not the master, is as good as away."""
 
 
 class Unanswered(Exception):

@@ -15,8 +15,10 @@ from pointbank.verify.members import Members
 from pointbank.verify.messages import Messages
 from pointbank.verify.outbox import OutboxWalk, Told
 from pointbank.verify.places import AT_ONCE, Places
+from pointbank.verify.seals import Seals
 from pointbank.verify.streams import Copy
 from pointbank.verify.tiers import Tiers
+from pointbank.verify.trust import Trust
 
 Handler = Callable[[int | None, Envelope, Any], None]
 
@@ -24,7 +26,7 @@ Handler = Callable[[int | None, Envelope, Any], None]
 class Listener:
     """The side of the events: hands each to who compares it."""
 
-    def __init__(self, books: Books) -> None:
+    def __init__(self, books: Books, trust: Trust) -> None:
         self._books = books
         self._check = books.check(
             "events", 5, "each event is well-formed, its service's to say, and of this tenant"
@@ -36,7 +38,8 @@ class Listener:
             Tiers(books),
             Messages(books),
         )
-        self._tables = (bills, bank, tiers, messages, members)
+        seals = Seals(books, trust)
+        self._tables = (bills, bank, seals, tiers, messages, members)
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
             "merchant.changed.v1": (members.on_merchant,),
@@ -59,6 +62,7 @@ class Listener:
             "points.reversed.v1": (bank.on_reversed,),
             "points.reversal_refused.v1": (bank.on_refused,),
             "points.expiring.v1": (bank.on_expiring,),
+            "ledger.sealed.v1": (seals.on_sealed,),
             "tier.changed.v1": (tiers.on_changed, messages.on_tier),
             "message.delivered.v1": (messages.on_delivered,),
         }

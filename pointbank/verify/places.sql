@@ -13,8 +13,10 @@ SELECT 'programme/' || p.code, p.event_sequence FROM members.programmes AS p WHE
 SELECT r.subject, r.sequence AS last FROM earn.rejection_counts AS r WHERE r.sequence > 0;
 
 -- name: redeem
--- Wallets.
-SELECT w.wallet_id::text AS subject, w.event_sequence AS last FROM redeem.wallets AS w WHERE w.event_sequence > 0;
+-- Wallets, and the ledger as a whole.
+SELECT w.wallet_id::text AS subject, w.event_sequence AS last FROM redeem.wallets AS w WHERE w.event_sequence > 0
+UNION ALL
+SELECT 'ledger', max(s.no) FROM redeem.seals AS s HAVING max(s.no) > 0;
 
 -- name: tiers
 -- Standings.

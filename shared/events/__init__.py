@@ -41,6 +41,7 @@ from shared.events.points import (
     ReversalRefused,
     TakenLot,
 )
+from shared.events.seals import LedgerSealed
 from shared.events.tiers import TierChanged
 from shared.money import Worth
 
@@ -70,6 +71,7 @@ EVENTS: dict[str, type[EventData]] = {
         PointsAdjusted,
         PointsReinstated,
         PointsExpiring,
+        LedgerSealed,
         TierChanged,
         MessageDelivered,
     )
@@ -89,6 +91,7 @@ __all__ = [
     "Envelope",
     "EventData",
     "HashedIdentity",
+    "LedgerSealed",
     "Lot",
     "MemberEnrolled",
     "MerchantChanged",

@@ -22,8 +22,9 @@ from shared.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-Decode = Callable[[str, dict[bytes, bytes], int], Item[Any]]
-"""Entry id, fields, deliveries -> the item; never raises: what can't be read becomes an item that is refused."""
+Decode = Callable[[str, dict[bytes, bytes], int], Item[Any] | None]
+"""Entry id, fields, deliveries -> the item; never raises: what can't be read becomes an item that is refused. None: it is
+no entry of ours."""
 
 CLAIM = 100
 _FIRST: Mapping[bytes, int] = {}
@@ -117,13 +118,21 @@ class Consumer:
         self._holding.update(ids)
         try:
             decode = self.decode
-            items = [
+            decoded = [
                 decode(entry_id.decode(), fields, deliveries.get(entry_id, 1)) for entry_id, fields in entries
             ]
+            items = [item for item in decoded if item is not None]
+            if len(items) < len(decoded):
+                log.error(
+                    "foreign entries are passed over", stream=self.stream, entries=len(decoded) - len(items)
+                )
+                ours = [entry_id for entry_id, item in zip(ids, decoded, strict=True) if item is not None]
+            else:
+                ours = ids
             outcomes = await self._lane.submit_many(items)
             unwanted = [
                 entry_id
-                for entry_id, outcome in zip(ids, outcomes, strict=True)
+                for entry_id, outcome in zip(ours, outcomes, strict=True)
                 if isinstance(outcome, Refused) and outcome.refusal.code == "payment_card_number"
             ]
             async with self._redis.pipeline(transaction=False) as pipe:

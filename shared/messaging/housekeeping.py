@@ -186,6 +186,7 @@ class Housekeeping:
                 log.error("a dead letter's stream is not heard here", stream=row["stream"])
                 continue
             item = decode(row["entry_id"], {FIELD: self._sealer.open(row["payload"])}, 1)
+            assert item is not None  # only entries of ours become dead letters
             assert isinstance(item.origin, FromStream | FromPos)
             item.origin = FromDeadLetter(str(row["dead_letter_id"]), item.origin)
             items.append(item)

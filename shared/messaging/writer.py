@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -50,6 +50,8 @@ BEGINNING = 1 << 16
 """Of an entry that is larger than may be read, a dead letter keeps only so much: one entry can't fill the table."""
 OUTBOX = ("event_id", "payload")
 AUDIT = ("at", "actor", "action", "object", "before", "after", "place", "request_id")
+
+T = TypeVar("T")
 
 Buried = Callable[[Tx, Item[Any], str, str, Sequence[FieldError]], Awaitable[None]]
 """What a service adds when one of its entries becomes a dead letter: earn answers the till."""
@@ -101,6 +103,27 @@ class Writer:
                 self.told(zip(tx.told_ids, tx.told_payloads, strict=True))
             await tx.run_after_commit()
         return outcomes
+
+    async def write_apart(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """A transaction of its own, REPEATABLE READ, beside the lane and its queue: for a job that reads one moment of many
+        rows. What `work` told and audited is written with it; what it raises leaves nothing."""
+        async with self.pool.acquire() as db:
+            async with db.transaction(isolation="repeatable_read"):
+                tx = Tx(
+                    db,
+                    tenant=self.tenant,
+                    clock=self.clock,
+                    cache=self.cache,
+                    redis=self.redis,
+                    keys=self.keys,
+                )
+                made = await work(tx)
+                await self._flush(tx, (), ())
+                await tx.run_before_commit()
+            if tx.told_ids:
+                self.told(zip(tx.told_ids, tx.told_payloads, strict=True))
+            await tx.run_after_commit()
+        return made
 
     async def bury(self, item: Item[Any], handler: Handler | None, code: str, detail: str) -> None:
         """Makes a dead letter of an entry that can't be written, in the transaction of its own inbox row."""

@@ -117,7 +117,8 @@ def entries(
     """Batches of the events of one type, as a consumer of the stream makes them."""
     decode = StreamDecoder(stream, tenant.code, handlers)
     chosen = [payload for payload in payloads if wanted in payload]
-    items = [decode(f"{n}-0", {b"event": payload}, 1) for n, payload in enumerate(chosen, start=1)]
+    decoded = [decode(f"{n}-0", {b"event": payload}, 1) for n, payload in enumerate(chosen, start=1)]
+    items = [item for item in decoded if item is not None]
     return [items[k : k + BATCH] for k in range(0, len(items) - BATCH + 1, BATCH)]
 
 

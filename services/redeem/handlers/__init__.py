@@ -1,14 +1,18 @@
 """What redeem does with what it hears and is asked."""
 
 from services.redeem.domain.acts import Adjust, Open, Reinstate, Transfer
+from services.redeem.domain.jobs import JobDone
+from services.redeem.domain.reconciliation import DecideDifference, ReconcilePage
 from services.redeem.domain.redemption import Redeem
 from services.redeem.domain.sweep import Expire, Notify
+from services.redeem.handlers.answer import answer
 from services.redeem.handlers.asked import SettleAsked, do_asked
 from services.redeem.handlers.close import CloseMonth, close_month
 from services.redeem.handlers.expire import expire_due, notify
 from services.redeem.handlers.learn import learn_members, learn_merchants, learn_programmes
 from services.redeem.handlers.move import move_points
 from services.redeem.handlers.post import post
+from services.redeem.handlers.reconcile import decide_difference, reconcile_page
 from shared.events import (
     CardIssued,
     MemberEnrolled,
@@ -37,6 +41,9 @@ ON: Handlers = {
     MemberEnrolled: learn_members,
     CardIssued: learn_members,
     CloseMonth: close_month,
+    JobDone: answer,
+    ReconcilePage: reconcile_page,
+    DecideDifference: decide_difference,
 }
 
 HEARS: tuple[str, ...] = ("members", "earn")

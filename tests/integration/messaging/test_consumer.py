@@ -57,6 +57,27 @@ async def test_what_was_told_before_a_consumer_first_came_is_heard(
     assert sorted(ears.heard) == list(range(1, 51))
 
 
+async def test_an_entry_that_somebody_added_by_hand_counts_for_nothing(
+    settings: Settings, tenant: Tenant
+) -> None:
+    ears = Ears()
+    async with (
+        running(settings, tenant, "earn", {Say: say}) as service,
+        running(settings, tenant, "redeem", {MessageDelivered: ears.hear}, hears=("earn",)) as hearer,
+    ):
+        await service.lane.submit_many(sayings(5))
+        await eventually(lambda: len(ears.heard) == 5)
+        consumed = sum(consumer.entries for consumer in hearer.consumers)
+        await service.redis.xadd(service.keys.stream("earn"), {"event": "stray"})
+        await eventually(lambda: sum(consumer.entries for consumer in hearer.consumers) == consumed + 1)
+        await service.lane.submit_many(sayings(5))
+        await eventually(lambda: len(ears.heard) == 10)
+        async with hearer.read() as db:
+            assert await db.fetchval("SELECT max(upper(entries)) FROM inbox") in (None, 11)
+        assert await list_dead_letters(settings, tenant.code, services=["redeem"]) == []
+    assert sorted(ears.heard) == list(range(1, 11))
+
+
 async def test_a_trace_goes_on_from_service_to_service(settings: Settings, tenant: Tenant) -> None:
     traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     passed: list[Any] = []

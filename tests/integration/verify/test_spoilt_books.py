@@ -43,6 +43,21 @@ SPOILT = {
         f"UPDATE redeem.wallets SET member_id = gen_random_uuid() WHERE {SOME_WALLET}",
         {"wallets:born", "accruals:posted", "postings:told"},
     ),
+    "a seal that is gone": (
+        "DELETE FROM redeem.seals WHERE no = 2",
+        {"seals", "seals:exported", "seals:told", "sequence:redeem"},
+    ),
+    "a head that is sealed as another": (
+        "UPDATE redeem.seal_leaves SET head = sha256('x') WHERE no = 2 AND position = 0",
+        {"seals", "seals:heads"},
+    ),
+    "a wallet that was left out of the seals for long": (
+        f"""
+        WITH later AS (UPDATE redeem.seals SET sealed_at = sealed_at + interval '2 hours' WHERE no = 2)
+        DELETE FROM redeem.seal_leaves WHERE {SOME_WALLET}
+        """,
+        {"seals", "seals:cover"},
+    ),
     "a redemption that is gone": (
         "DELETE FROM redeem.redemptions WHERE redemption_id = (SELECT redemption_id FROM redeem.redemptions LIMIT 1)",
         {"redemptions", "journal:redemptions"},
