@@ -11,8 +11,8 @@ from shared.db import TRANSIENT
 
 
 class Fault(Enum):
-    """TRANSIENT: the way to the servers; retried for ever. SLOW: perhaps the item, perhaps the load or the connection. ITEM: something in
-    the batch can't be written, whenever it is tried. PARTITION: a partition is missing and can be made."""
+    """TRANSIENT: the way to the servers; retried for ever. SLOW: perhaps the item, perhaps the load or the connection.
+    ITEM: something in the batch can't be written, whenever it is tried. PARTITION: one is missing and can be made."""
 
     TRANSIENT = "transient"
     LOCKED = "locked"

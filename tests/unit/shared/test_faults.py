@@ -34,12 +34,8 @@ def test_what_the_server_or_the_way_to_it_says_is_no_items_fault() -> None:
 
 def test_a_code_that_the_driver_does_not_know_is_judged_by_its_class() -> None:
     for sqlstate in OF_THE_SERVER:
-        error = asyncpg.UnknownPostgresError("said")
-        error.sqlstate = f"{sqlstate}Z99"
-        assert classify(error) is Fault.TRANSIENT, sqlstate
-    unknown = asyncpg.UnknownPostgresError("said")
-    unknown.sqlstate = "22Z99"
-    assert classify(unknown) is Fault.ITEM
+        assert classify(asyncpg.PostgresError.new({"C": f"{sqlstate}Z99", "M": "said"})) is Fault.TRANSIENT
+    assert classify(asyncpg.PostgresError.new({"C": "22Z99", "M": "said"})) is Fault.ITEM
 
 
 @pytest.mark.parametrize(
