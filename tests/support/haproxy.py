@@ -94,7 +94,15 @@ class Edge:
             request.extensions["target"] = path.encode()
             return client.send(request)
 
-    def told(self) -> list[dict[str, Any]]:
-        """Its log lines that are calls."""
-        lines = (self.folder / "haproxy.log").read_bytes().splitlines()
-        return [msgspec.json.decode(line) for line in lines if line.startswith(b"{")]
+    def told(self, answer: httpx.Response) -> dict[str, Any]:
+        """Its log line about a call: it is written when the call has ended, a moment after its answer."""
+        request_id = answer.headers["x-request-id"]
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            for line in (self.folder / "haproxy.log").read_bytes().splitlines(keepends=True):
+                if line.startswith(b"{") and line.endswith(b"\n"):
+                    found: dict[str, Any] = msgspec.json.decode(line)
+                    if found["request_id"] == request_id:
+                        return found
+            time.sleep(0.01)
+        raise AssertionError(f"no line about {request_id}")

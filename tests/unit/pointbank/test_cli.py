@@ -113,7 +113,8 @@ def test_help_is_quick_because_commands_import_what_they_need_when_they_run() ->
     assert "Start with `pointbank up`, or see it" in help_
     commands = [line.split()[0] for line in help_.partition("Commands:")[2].splitlines() if line.strip()]
     assert commands == [
-        "demo", "up", "serve", "openapi", "migrate", "token", "generate", "replay", "verify", "tenant", "dead-letters",
+        "demo", "up", "serve", "openapi", "gateway", "migrate", "token", "generate", "replay", "verify", "tenant",
+        "dead-letters",
     ]  # fmt: skip
 
 
