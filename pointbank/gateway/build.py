@@ -94,7 +94,7 @@ def files(choices: Choices, jwks: bytes, document: Mapping[str, Any] | None = No
     for path in (choices.folder, choices.tls or "none"):
         if not _PATH.fullmatch(path):
             raise CannotBuild(f"{path!r}: only letters, digits, dots, dashes and slashes are possible here")
-    template = Environment(  # noqa: S701  # this is no HTML
+    template = Environment(  # noqa: S701  # this is no HTML  # nosec B701
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, keep_trailing_newline=True
     ).get_template("haproxy.cfg")
     text = template.render(
