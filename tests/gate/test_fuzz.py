@@ -25,6 +25,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from joserfc import jwt
 
 from pointbank.allinone import service_of
+from pointbank.verify import verify_tenant
 from tests.support.processes import Fleet
 from tests.support.town import Town
 
@@ -163,4 +164,6 @@ async def test_much_is_sent_one_after_the_other_and_the_books_are_whole(fuzz: Fu
     await asyncio.to_thread(fuzz.run_in_sequences, examples=EXAMPLES, seed=seed)
     assert max(fuzz.statuses) < 500, fuzz.statuses
     sys.stderr.write(f"{fuzz.statuses}\n")
-    await town.verified()
+    await town.settled()
+    report = await verify_tenant(town.settings, town.tenant)
+    assert report, [(check.name, check.broken, check.examples) for check in report.broken]
