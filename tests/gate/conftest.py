@@ -1,4 +1,4 @@
-"""The five services as processes of their own, and HAProxy before them, with keys of three kinds."""
+"""The services in one process, as one backend or as five, and HAProxy before them, with keys of three kinds."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from joserfc.jwk import OKPKey, RSAKey
 
+from pointbank.allinone import SERVICES
 from pointbank.tokens import dev_keys
 from shared.config import Settings
 from shared.tenants.provision import prepare_control
 from tests.support.haproxy import Edge
-from tests.support.processes import Fleet
+from tests.support.processes import ALL, Fleet
 from tests.support.town import Town, found_town, leave
 
 
@@ -47,10 +48,11 @@ def jwks(folder: Path, rsa: RSAKey) -> Path:
 
 @pytest.fixture(scope="package")
 def fleet(settings: Settings, folder: Path, jwks: Path) -> Iterator[Fleet]:
-    """One process of each service, on a directory of tenants of their own."""
+    """The services on a directory of tenants of their own. What is asked here does not depend on their form."""
     own = settings.model_copy(update={"control_database": f"pointbank_gate_{secrets.token_hex(4)}"})
     asyncio.run(prepare_control(own))
-    with Fleet(own, folder, replicas=1, environment={"POINTBANK_JWT_KEYS": str(jwks)}).running() as made:
+    environment = {"POINTBANK_JWT_KEYS": str(jwks)}
+    with Fleet(own, folder, services=(ALL,), replicas=1, environment=environment).running() as made:
         yield made
 
 
@@ -65,6 +67,6 @@ def town(fleet: Fleet) -> Iterator[Town]:
 @pytest.fixture(scope="package")
 def edge(fleet: Fleet, folder: Path, jwks: Path) -> Iterator[Edge]:
     """HAProxy, as `pointbank gateway` tells it."""
-    backends = {one.service: [f"127.0.0.1:{one.port}"] for one in fleet.replicas.values()}
+    backends = {name: [f"127.0.0.1:{one.port}" for one in fleet.of(name)] for name in SERVICES}
     with Edge(folder / "edge", jwks, backends).running() as made:
         yield made
