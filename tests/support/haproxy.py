@@ -23,7 +23,6 @@ from typer.testing import CliRunner
 from pointbank.cli.app import app
 from pointbank.embedded.process import SELF, free_port, launch_command
 
-
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """A client without it loads every authority there is, for calls that are in the clear."""
 
