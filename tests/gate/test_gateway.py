@@ -9,15 +9,22 @@ import hmac
 import json
 import secrets
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
@@ -335,6 +342,49 @@ def test_the_audit_has_the_callers_address_and_not_the_one_it_claims(
         return {row["place"].partition("/")[0] for row in rows}
 
     assert asyncio.run(places()) == {"127.0.0.1"}
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for localhost that nobody has signed but itself: (with its key, alone)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    alone = made.public_bytes(Encoding.PEM)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    both, trusted = folder / "tls.pem", folder / "trusted.pem"
+    both.write_bytes(alone + private)
+    trusted.write_bytes(alone)
+    return both, trusted
+
+
+def test_behind_a_balancer_it_speaks_tls_and_knows_from_where_the_caller_is(
+    folder: Path, jwks: Path, rsa: RSAKey, town: Town, edge: Edge
+) -> None:
+    both, trusted = certificate(folder)
+    own = Edge(folder / "tls", jwks, edge.backends, options=[f"--tls={both}", "--proxy-protocol"])
+    own.folder.mkdir()
+    (own.folder / "allow.lst").write_text("192.0.2.0/24\n")
+    head = f"GET {balance(town)} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer "
+    call = f"{head}{by_rsa(rsa, town)}\r\n\r\n".encode()
+    context = ssl.create_default_context(cafile=str(trusted))
+    answers = {}
+    with own.running():
+        for caller in ("192.0.2.9", "198.51.100.9"):
+            with socket.create_connection(("127.0.0.1", own.port), timeout=10) as plain:
+                plain.sendall(f"PROXY TCP4 {caller} 127.0.0.1 5000 443\r\n".encode())
+                with context.wrap_socket(plain, server_hostname="localhost") as there:
+                    there.sendall(call)
+                    answers[caller] = b"".join(iter(lambda: there.recv(65536), b""))
+    assert answers["192.0.2.9"].startswith(b"HTTP/1.1 200 ")
+    assert b"strict-transport-security: max-age=31536000" in answers["192.0.2.9"]
+    assert answers["198.51.100.9"].startswith(b"HTTP/1.1 403 ")
 
 
 # ---------------------------------------------------------------- what is replaced
