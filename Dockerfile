@@ -1,7 +1,8 @@
 # One image for all: the command chooses the service.
 #   uvicorn --factory services.earn.app:create      (members, earn, redeem, tiers, notifier)
 #   pointbank migrate
-# It runs as 10001, needs no writable file but /tmp, and stops on SIGTERM when it has finished what it holds.
+#   pointbank gateway /gateway
+# It runs as 10001, needs no writable file but /tmp (and /gateway for that command), and stops on SIGTERM when it has finished what it holds.
 
 FROM python:3.13-slim-bookworm AS build
 WORKDIR /build
@@ -20,7 +21,8 @@ RUN printf '%s\n' '#!/opt/venv/bin/python' 'from pointbank.cli import main' 'mai
 
 FROM python:3.13-slim-bookworm
 RUN groupadd --gid 10001 pointbank \
- && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin pointbank
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin pointbank \
+ && mkdir /gateway && chown 10001:10001 /gateway
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 ENV PATH=/opt/venv/bin:$PATH \

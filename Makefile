@@ -27,6 +27,7 @@ check: lint test  ## what continuous integration runs: format, lint, types, impo
 lint: $(VENV)/.ok  ## check without the tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/bandit -q -ll -r services shared pointbank
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
 	@$(BIN)/sqlfluff lint --disable-progress-bar --nocolor services shared pointbank

@@ -19,6 +19,7 @@ for command in (
     running.up,
     running.serve,
     running.openapi,
+    running.gateway,
     tenants.migrate,
     tenants.token,
     samples.generate,

@@ -12,6 +12,7 @@ def expected(error: Exception) -> str | None:
     from pointbank.api import CallFailed
     from pointbank.dead_letters import KeptInPart
     from pointbank.embedded import CannotStart
+    from pointbank.gateway.errors import CannotBuild
     from pointbank.journal import JournalBroken, JournalInUse
     from pointbank.logins import UnknownTenant
     from pointbank.online_retail import NotOnlineRetail
@@ -35,7 +36,15 @@ def expected(error: Exception) -> str | None:
             return str(error)
         case SealBusy():
             return f"{error}; there will be one seal, and it is that one's"
-        case KeptInPart() | CallFailed() | JournalBroken() | JournalInUse() | Unanswered() | NotSettled():
+        case (
+            CannotBuild()
+            | KeptInPart()
+            | CallFailed()
+            | JournalBroken()
+            | JournalInUse()
+            | Unanswered()
+            | NotSettled()
+        ):
             return str(error)
         case ConnectionError() | TimeoutError():
             return f"PostgreSQL can't be reached: {error}. Is POINTBANK_POSTGRES_DSN (or _HOST, _PORT) right?"

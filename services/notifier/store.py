@@ -183,11 +183,13 @@ async def set_apart(db: Connection, unsent: Sequence[Unsent]) -> None:
     )
 
 
+async def claim_dispatch(db: Connection, *, lease: timedelta) -> list[Made]:
+    """Leases the oldest dispatch that nobody holds."""
+    return [Made(*row) for row in await queries.claim_dispatch(db, lease=lease)]
+
+
 async def claim(db: Connection, *, most: int, lease: timedelta) -> list[Made]:
-    """Leases a dispatch that nobody holds, or else up to `most` messages of their own that are due to known members."""
-    rows = await queries.claim_dispatch(db, lease=lease)
-    if rows:
-        return [Made(*row) for row in rows]
+    """Leases up to `most` messages on their own way that are due to known members."""
     rows = await queries.claim(db, most=most, lease=lease)
     return [msgspec.structs.replace(Made(*row), locale=language_of(row["locale"])) for row in rows]
 
