@@ -56,6 +56,7 @@ def compose(root: str) -> dict[str, str]:
         "POINTBANK_IDENTITY_SECRET": credentials.service_secret(root, "identity"),
         "POSTGRES_PASSWORD": credentials.role_password(credentials.service_secret(root, "admin"), "postgres"),
         "ADMIN_REDIS_PASSWORD": redis_password(root, "admin"),
+        "GRAFANA_PASSWORD": credentials.role_password(credentials.service_secret(root, "admin"), "grafana"),
     }
     for service in SERVICES:
         name = service.upper()
