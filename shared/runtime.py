@@ -94,12 +94,16 @@ class TenantRuntime:
         async def lowest() -> int | None:
             return await directory.lowest_position(tenant.code, blueprint.name, HEARERS[blueprint.name])
 
+        async def highest() -> int | None:
+            return await directory.highest_position(tenant.code, blueprint.name)
+
         self.relay = Relay(
             pool=pool,
             redis=relay_redis,
             keys=self.keys,
             service=blueprint.name,
             lowest_position=lowest,
+            highest_position=highest,
             metrics=metrics,
         )
         self.writer = Writer(
