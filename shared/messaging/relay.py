@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import structlog
@@ -23,6 +23,9 @@ from shared.messaging.keys import Keys
 from shared.messaging.queries import queries
 from shared.messaging.scripts import HEAD, PUBLISH, RESET
 from shared.metrics import Metrics
+
+if TYPE_CHECKING:
+    from shared.traces import Traces
 
 log = structlog.get_logger(__name__)
 
@@ -62,11 +65,12 @@ class Relay:
         lowest_position: Position,
         highest_position: Position,
         metrics: Metrics,
+        traces: Traces | None = None,
     ) -> None:
         self._pool, self._redis, self._keys, self._service = pool, redis, keys, service
         self._stream, self._head = keys.stream(service), keys.head(service)
         self._lowest_position, self._highest_position = lowest_position, highest_position
-        self._metrics = metrics
+        self._metrics, self._traces = metrics, traces
         self._publish = redis.register_script(PUBLISH)
         self._read_head = redis.register_script(HEAD)
         self._reset = redis.register_script(RESET)
@@ -156,7 +160,10 @@ class Relay:
             told = await self._fill_cut(cut, cut["base"])
         else:
             before, hasher = cut["previous_hash"].hex(), hashlib.sha256(cut["previous_hash"])
+            started_ns = 0 if self._traces is None else time.time_ns()
             told = await self._append(cut["base"], hasher, before, ids, payloads)
+            if self._traces is not None and told:
+                self._traces.published(payloads, started_ns=started_ns)
         self._metrics.published(self._keys.tenant, n)
         if not told:
             # Another relay's cut is not published yet, or Redis is not what it was.
