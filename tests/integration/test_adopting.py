@@ -24,7 +24,7 @@ from shared.tenants.provision import create_tenant, dsn_for
 from tests.support.speaking import Say, by_job, eventually, say
 from tests.support.tenants import running
 
-HELD = ("cuts:earn", "streams:heads", "streams:entries", "inboxes", "adoptions")
+HELD = ("cuts:earn", "streams:heads", "inboxes", "adoptions")
 
 
 class Listening:
@@ -164,9 +164,8 @@ async def test_a_restored_tenant_goes_on_where_its_copy_ended_and_hears_nothing_
             (22, "restored from last night"),
         ]
         report = await verify_tenant(settings, tenant.code, wait_until_settled_s=10)
-        assert {name: report[name].verdict for name in HELD} == dict.fromkeys(HELD, "holds"), [
-            report[name].examples for name in HELD
-        ]
+        assert {name: report[name].verdict for name in HELD} == dict.fromkeys(HELD, "holds")
+        assert report["streams:entries"].examples == []  # what all have read is trimmed, and not compared
 
 
 async def test_what_hearers_applied_and_the_producer_lost_is_named_and_its_ids_are_not_used_again(
