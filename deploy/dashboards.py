@@ -122,6 +122,17 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
                 says="docs/invariants.md: the ten sentences. 5 is a relay that halted. Stays until the process is restarted.",
             ),
             Panel(
+                "Wallets that do not agree with their lines or lots",
+                [
+                    (
+                        "{{tenant}}: {{kind}}",
+                        'max by (tenant, kind) (pointbank_reconciliation_differences{service="redeem", tenant=~"$tenant"})',
+                    )
+                ],
+                stat=True,
+                says="Found by reconciliation, and not closed by anybody.",
+            ),
+            Panel(
                 "Open dead letters",
                 [
                     (

@@ -16,8 +16,8 @@ from pointbank.verify.members import Members
 from pointbank.verify.messages import Messages
 from pointbank.verify.outbox import OutboxWalk, Told
 from pointbank.verify.places import AT_ONCE, Places
-from pointbank.verify.seals import Seals
 from pointbank.verify.report import Check
+from pointbank.verify.seals import Seals
 from pointbank.verify.streams import Copy
 from pointbank.verify.tiers import Tiers
 from pointbank.verify.trust import Trust
