@@ -5,10 +5,12 @@
 # It runs as 10001, needs no writable file but /tmp (and /gateway for that command), and stops on SIGTERM when it has finished what it holds.
 
 FROM python:3.13-slim-bookworm AS build
+# requirements-otel.lock instead: the same, and what traces need.
+ARG REQUIREMENTS=requirements.lock
 WORKDIR /build
-COPY requirements.lock ./
+COPY requirements.lock requirements-otel.lock ./
 RUN python -m venv /opt/venv \
- && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock \
+ && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r "$REQUIREMENTS" \
  && /opt/venv/bin/pip uninstall --yes pip
 # The packages are copied, not installed: a build backend would be one more thing to lock. So the command is made by hand.
 COPY shared /app/shared

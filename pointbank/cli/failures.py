@@ -16,10 +16,12 @@ def expected(error: Exception) -> str | None:
     from pointbank.journal import JournalBroken, JournalInUse
     from pointbank.logins import UnknownTenant
     from pointbank.online_retail import NotOnlineRetail
+    from pointbank.streams import ForkUnknown, NotDrained, NothingToAdopt
     from pointbank.till import Unanswered
     from pointbank.verify import NotSettled
     from services.redeem.sealing import SealBusy
     from shared.config import NotConfigured, Settings
+    from shared.messaging.relay import Halted
     from shared.tenants.provision import TenantCodeInvalid
 
     match error:
@@ -46,6 +48,10 @@ def expected(error: Exception) -> str | None:
             | NotSettled()
         ):
             return str(error)
+        case NothingToAdopt() | NotDrained() | ForkUnknown():
+            return f"nothing was changed: {error}"
+        case Halted():
+            return f"the stream is halted: {error}. `pointbank stream adopt --dry-run` tells what is to be decided"
         case ConnectionError() | TimeoutError():
             return f"PostgreSQL can't be reached: {error}. Is POINTBANK_POSTGRES_DSN (or _HOST, _PORT) right?"
         case _:

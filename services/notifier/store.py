@@ -54,6 +54,7 @@ class Made(msgspec.Struct, frozen=True, gc=False):
     consented: bool = True
     attempts: int = 1
     takeovers: int = 0
+    traceparent: str | None = None
 
 
 class Unsent(msgspec.Struct, frozen=True, gc=False):
@@ -123,7 +124,7 @@ async def programme_names(db: Connection, programmes: Iterable[str]) -> dict[str
 
 _MESSAGE = (
     "message_id", "cause", "template", "channel", "member_id", "wallet_id", "programme", "facts", "request_id",
-    "dispatch_id", "locale", "created_at",
+    "dispatch_id", "locale", "traceparent", "created_at",
 )  # fmt: skip
 
 
@@ -132,7 +133,7 @@ async def make(db: Connection, messages: Sequence[Made], *, now: datetime) -> Se
     records = [
         (
             one.message_id, one.cause, one.template, one.channel, one.member_id, one.wallet_id, one.programme, one.facts,
-            one.request_id, one.dispatch, one.locale, now,
+            one.request_id, one.dispatch, one.locale, one.traceparent, now,
         )
         for one in messages
     ]  # fmt: skip
@@ -159,6 +160,7 @@ async def make(db: Connection, messages: Sequence[Made], *, now: datetime) -> Se
         request_ids=columns[8],
         dispatch_ids=columns[9],
         locales=columns[10],
+        traceparents=columns[11],
     )
     new = {row["message_id"] for row in rows}
     return [one for one in messages if one.message_id in new]

@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -5,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from shared.config import Settings
 
@@ -33,7 +35,7 @@ def test_a_missing_variable_is_named_with_what_to_do(
     root: Path, run: Run, compose_variables: dict[str, str]
 ) -> None:
     required = sorted(set(re.findall(r"\$\{([A-Z_]+):\?", (root / "docker-compose.yml").read_text())))
-    assert len(required) == 21
+    assert len(required) == 22
     assert set(required) < set(compose_variables)
     for name in required:
         left = {key: value for key, value in compose_variables.items() if key != name}
@@ -145,3 +147,30 @@ def test_postgres_is_18_and_gives_up_no_durability(compose: dict[str, Any]) -> N
     assert postgres["image"] == "postgres:18"
     command = " ".join(postgres["command"])
     assert [word for word in ("fsync", "synchronous_commit", "full_page_writes") if word in command] == []
+
+
+def test_prometheus_and_grafana_come_only_when_asked_for_and_read_what_is_committed(
+    root: Path, run: Run, compose_variables: dict[str, str]
+) -> None:
+    arguments = ("--env-file", "/dev/null", "--profile", "observe", "config", "--format", "json")
+    done = run("docker-compose", *arguments, env=compose_variables)
+    assert done.returncode == 0, done.stderr
+    observed = json.loads(done.stdout)["services"]
+    more = {
+        name: observed[name] for name in observed if not name.startswith(("postgres", "valkey", "migrate"))
+    }
+    assert {"prometheus", "grafana"} <= set(more)
+    for name in ("prometheus", "grafana"):
+        assert re.fullmatch(r"[a-z/]+:v?\d+\.\d+\.\d+", observed[name]["image"]), name
+        bound = [volume for volume in observed[name]["volumes"] if volume["type"] == "bind"]
+        assert bound, name
+        assert all(volume["read_only"] and Path(volume["source"]).exists() for volume in bound)
+        assert [port["host_ip"] for port in observed[name]["ports"]] == ["127.0.0.1"]
+        assert observed[name]["restart"] == "unless-stopped"
+        assert "healthcheck" in observed[name]
+    scraped = yaml.safe_load((root / "deploy" / "prometheus" / "prometheus.yml").read_text())[
+        "scrape_configs"
+    ]
+    targets = {target for job in scraped for config in job["static_configs"] for target in config["targets"]}
+    assert targets == {f"{name}:8000" for name in ("members", "earn", "redeem", "tiers", "notifier")}
+    assert [job["honor_labels"] for job in scraped] == [True]
