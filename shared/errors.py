@@ -124,8 +124,9 @@ class Refusal(Exception):
 
 
 def pointer_to(path: Sequence[str | int]) -> str:
-    """The JSON pointer (RFC 6901) of a path of keys and positions."""
-    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
+    """The JSON pointer (RFC 6901) of a path of keys and positions; a NUL in a key, which PostgreSQL can't keep, as U+FFFD."""
+    steps = [str(step).replace("~", "~0").replace("/", "~1").replace("\0", "\ufffd") for step in path]
+    return "".join(f"/{step}" for step in steps)
 
 
 class NotFound(Refusal):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from pointbank.cli import dead_letters, expiring, running, samples, sealing, tenants, verifying
+from pointbank.cli import dead_letters, expiring, running, samples, sealing, streams, tenants, verifying
 
 app = typer.Typer(
     name="pointbank",
@@ -19,6 +19,7 @@ for command in (
     running.up,
     running.serve,
     running.openapi,
+    running.gateway,
     tenants.migrate,
     tenants.token,
     samples.generate,
@@ -31,3 +32,4 @@ for command in (
 app.add_typer(tenants.group, name="tenant")
 app.add_typer(sealing.group, name="seal")
 app.add_typer(dead_letters.group, name="dead-letters")
+app.add_typer(streams.group, name="stream")

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from pointbank.verify.adoptions import ORPHANED, Adoptions
 from pointbank.verify.bills import Bills
 from pointbank.verify.books import Books
 from pointbank.verify.events import SAID_BY, Envelope, binary, decode_data, decode_envelope
@@ -15,6 +16,7 @@ from pointbank.verify.members import Members
 from pointbank.verify.messages import Messages
 from pointbank.verify.outbox import OutboxWalk, Told
 from pointbank.verify.places import AT_ONCE, Places
+from pointbank.verify.report import Check
 from pointbank.verify.seals import Seals
 from pointbank.verify.streams import Copy
 from pointbank.verify.tiers import Tiers
@@ -30,6 +32,9 @@ class Listener:
         self._books = books
         self._check = books.check(
             "events", 5, "each event is well-formed, its service's to say, and of this tenant"
+        )
+        self._adopted = books.check(
+            "adoptions", 5, "each orphan of an adopted stream is told of, and what was voided is told again"
         )
         members, bills, bank, tiers, messages = (
             Members(books),
@@ -71,15 +76,18 @@ class Listener:
         """All events of a service; `copy` learns what Redis must hold of them."""
         walk = OutboxWalk(self._books, service, watched=copy.n)
         planned = await walk.open()
+        adoptions = Adoptions(self._books, service, self._adopted)
+        await adoptions.load()
         # A second walk names what differed; the places were right or wrong in the first.
         parts = 0 if self._books.closed else 1 + planned // AT_ONCE
         places = Places(self._books, service, part=0, parts=parts) if parts else None
         async for events in walk.events():
             self._books.progress(f"events of {service}")
             for event in events:
-                self._hear(service, event, places)
+                self._hear(service, event, places, adoptions)
                 if event.n is not None:
                     copy.watch(event.n, event.payload)
+        adoptions.close()
         if places is not None:
             await places.close()
         for part in range(1, parts):
@@ -91,10 +99,15 @@ class Listener:
         for tables in self._tables:
             await tables.walk()
 
-    def _hear(self, service: str, event: Told, places: Places | None) -> None:
+    def _hear(self, service: str, event: Told, places: Places | None, adoptions: Adoptions) -> None:
         self._check.compared += 1
+        if adoptions.void(event):
+            return
         try:
             envelope = decode_envelope(event.payload)
+            if envelope.type == ORPHANED:
+                adoptions.on_orphaned(event, envelope.data)
+                return
             data = decode_data[envelope.type](envelope.data) if envelope.type in SAID_BY[service] else None
         except msgspec.MsgspecError as error:
             self._check.wrong(f"event {event.n} of {service}: {error}")
@@ -119,10 +132,16 @@ class Listener:
         places = Places(self._books, service, part=part, parts=parts)
         walk = OutboxWalk(self._books, service, quiet=True)
         await walk.open()
+        adoptions = Adoptions(self._books, service, Check("", 5, ""))
+        await adoptions.load()
         async for events in walk.events():
             for event in events:
+                if adoptions.void(event):
+                    continue
                 try:
-                    places.next(decode_envelope(event.payload), event.n)
+                    envelope = decode_envelope(event.payload)
+                    if envelope.type != ORPHANED:
+                        places.next(envelope, event.n)
                 except msgspec.MsgspecError:
                     continue  # told by the first walk
         await places.close()

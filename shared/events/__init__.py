@@ -42,6 +42,7 @@ from shared.events.points import (
     TakenLot,
 )
 from shared.events.seals import LedgerSealed
+from shared.events.streams import StreamOrphaned
 from shared.events.tiers import TierChanged
 from shared.money import Worth
 
@@ -74,6 +75,7 @@ EVENTS: dict[str, type[EventData]] = {
         LedgerSealed,
         TierChanged,
         MessageDelivered,
+        StreamOrphaned,
     )
 }
 """CloudEvents type -> the struct of its data."""
@@ -113,6 +115,7 @@ __all__ = [
     "ReturnRequested",
     "ReversalRefused",
     "ReversalRequested",
+    "StreamOrphaned",
     "TakenLot",
     "TierChanged",
     "Worth",
