@@ -158,7 +158,11 @@ def test_policies_name_our_pods_and_services_never_one_another(
     prod: list[Document], pods: dict[str, Document]
 ) -> None:
     names = {labels["app.kubernetes.io/name"] for labels in pods.values()}
-    for policy in by_kind(prod, "NetworkPolicy").values():
+    policies = by_kind(prod, "NetworkPolicy")
+    assert (
+        policies.pop("gateway")["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "gateway"
+    )
+    for policy in policies.values():
         for one in policy["spec"]["podSelector"].get("matchExpressions", []):
             assert set(one["values"]) <= names
         spoken_to = [rule for kind in ("ingress", "egress") for rule in policy["spec"].get(kind, [])]

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
@@ -135,11 +136,20 @@ async def test_a_consumer_that_a_lock_holds_up_a_pool_that_is_empty_and_a_relay_
         assert earn._relaying is not None
         await earn._relaying
         healthy = scrape(earn)
-        db = await connect_as(settings, tenant, "earn")
-        await db.execute(
-            "INSERT INTO outbox (event_id, payload, at) VALUES (gen_random_uuid(), '{}', clock_timestamp() - interval '6 minutes')"
-        )
-        await db.close()
+        # Six minutes ago may have been yesterday, and then it has no partition.
+        today = datetime.now(UTC).date()
+        db = await asyncpg.connect(dsn_for(settings, tenant.database))
+        try:
+            await db.execute(
+                "CREATE TABLE earn.outbox_before PARTITION OF earn.outbox "
+                f"FOR VALUES FROM ('{today - timedelta(days=1)} 00:00Z') TO ('{today} 00:00Z')"
+            )
+            await db.execute(
+                "INSERT INTO earn.outbox (event_id, payload, at) "
+                "VALUES (gen_random_uuid(), '{}', clock_timestamp() - interval '6 minutes')"
+            )
+        finally:
+            await db.close()
         await earn.housekeeping._count_lag()
         assert firing(healthy, scrape(earn), minutes=5, folder=tmp_path) == {
             "PointbankRelayLagging",
