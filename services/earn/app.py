@@ -2,8 +2,9 @@
 
 from fastapi import FastAPI
 
-from services.earn.api import router
+from services.earn.api import ROUTERS
 from services.earn.handlers import HEARS, ON, buried
+from services.earn.refunding import POLL_S, keep_refunds_going
 from services.earn.settling import settle_waiting
 from shared.config import Settings
 from shared.runtime import Job
@@ -17,8 +18,11 @@ def create(settings: Settings | None = None) -> FastAPI:
         "Pointbank earn",
         handlers=ON,
         hears=HEARS,
-        routers=[router],
-        jobs=(Job("settle", every_s=1.0, run=settle_waiting),),
+        routers=ROUTERS,
+        jobs=(
+            Job("settle", every_s=1.0, run=settle_waiting),
+            Job("refunds", every_s=POLL_S, run=keep_refunds_going),
+        ),
         buried=buried,
         settings=settings,
     )

@@ -41,6 +41,7 @@ from shared.events.points import (
     ReversalRefused,
     TakenLot,
 )
+from shared.events.refunds import RefundAnswer, RefundRecorded, RefundReversal, RefundSettled
 from shared.events.tiers import TierChanged
 from shared.money import Worth
 
@@ -70,6 +71,8 @@ EVENTS: dict[str, type[EventData]] = {
         PointsAdjusted,
         PointsReinstated,
         PointsExpiring,
+        RefundRecorded,
+        RefundSettled,
         TierChanged,
         MessageDelivered,
     )
@@ -106,6 +109,10 @@ __all__ = [
     "PointsReversed",
     "PointsTransferred",
     "ProgrammeActivated",
+    "RefundAnswer",
+    "RefundRecorded",
+    "RefundReversal",
+    "RefundSettled",
     "ReleaseRequested",
     "ReturnRequested",
     "ReversalRefused",

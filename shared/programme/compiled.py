@@ -125,6 +125,8 @@ class CompiledProgramme:
     step_points: int
     on_spent: OnSpent
     expiry: CompiledExpiry
+    refund_window_days: int | None
+    """Until the end of which day after the bill its refund still moves points; None: for ever."""
     lifecycle: Literal["calendar_year", "lifetime"] | None
     ladder: tuple[CompiledTier, ...]
     _round: Callable[[int, int], int]
@@ -151,6 +153,13 @@ class CompiledProgramme:
     def idle_at(self, last_active_at: datetime) -> datetime | None:
         """When the whole balance of a wallet expires whose last activity was then. None: not by inactivity."""
         return None if self.expiry.idles is None else self.expiry.idles(last_active_at)
+
+    def refund_closes_at(self, occurred_at: datetime) -> datetime | None:
+        """The first instant, in UTC, at which a refund of a bill of that time moves no points any more. None: never."""
+        if self.refund_window_days is None:
+            return None
+        day = occurred_at.astimezone(self.zone).date()
+        return start_of_day(day + timedelta(days=self.refund_window_days + 1), self.zone)
 
     def earn(self, lines: Sequence[Line], total_minor: int, tier: str | None) -> Earned:
         """What the lines of a bill are worth to a member of that tier, as the head of this module says."""
@@ -272,6 +281,9 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
         minimum_points=redemption.minimum_points if redemption is not None else 1,
         step_points=redemption.step_points if redemption is not None else 1,
         on_spent=redemption.on_spent if redemption is not None else "block",
+        refund_window_days=None
+        if earning is None or earning.refund_window_days == "unlimited"
+        else earning.refund_window_days,
         lifecycle=programme.tiers.lifecycle if programme.tiers is not None else None,
         ladder=ladder,
         _round=ROUNDINGS[mode],

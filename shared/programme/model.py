@@ -107,6 +107,8 @@ class Earning(_Section):
     base: Literal["amount"] = "amount"
     rounding: Rounding = Rounding()
     rules: Annotated[list[Rule], Field(max_length=10_000)] = []
+    refund_window_days: Annotated[int, Field(ge=0, le=36_500)] | Literal["unlimited"] = "unlimited"
+    """Until the end of which day after the bill its refund still moves points, those that paid for it too."""
 
 
 class Redemption(_Section):
