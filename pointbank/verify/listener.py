@@ -15,6 +15,7 @@ from pointbank.verify.members import Members
 from pointbank.verify.messages import Messages
 from pointbank.verify.outbox import OutboxWalk, Told
 from pointbank.verify.places import AT_ONCE, Places
+from pointbank.verify.refunds import Refunds
 from pointbank.verify.streams import Copy
 from pointbank.verify.tiers import Tiers
 
@@ -36,7 +37,8 @@ class Listener:
             Tiers(books),
             Messages(books),
         )
-        self._tables = (bills, bank, tiers, messages, members)
+        refunds = Refunds(books)
+        self._tables = (bills, refunds, bank, tiers, messages, members)
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
             "merchant.changed.v1": (members.on_merchant,),
@@ -46,6 +48,9 @@ class Listener:
             "bill.settled.v1": (bills.on_answer,),
             "bill.rejected.v1": (bills.on_rejected,),
             "points.accrued.v1": (bills.on_accrued, bank.on_accrued),
+            "refund.recorded.v1": (refunds.on_refund,),
+            "refund.settled.v1": (refunds.on_refund,),
+            "points.return_requested.v1": (refunds.on_asked,),
             "points.credited.v1": (bank.on_posted, messages.on_credited),
             "points.redeemed.v1": (bank.on_posted,),
             "points.expired.v1": (bank.on_posted,),
@@ -54,10 +59,10 @@ class Listener:
             "points.adjusted.v1": (bank.on_posted,),
             "points.reinstated.v1": (bank.on_posted,),
             "points.release_requested.v1": (bank.on_asked,),
-            "points.reversal_requested.v1": (bank.on_asked,),
+            "points.reversal_requested.v1": (bank.on_asked, refunds.on_asked),
             "points.released.v1": (bank.on_released,),
-            "points.reversed.v1": (bank.on_reversed,),
-            "points.reversal_refused.v1": (bank.on_refused,),
+            "points.reversed.v1": (bank.on_reversed, refunds.on_reversed),
+            "points.reversal_refused.v1": (bank.on_refused, refunds.on_refused),
             "points.expiring.v1": (bank.on_expiring,),
             "tier.changed.v1": (tiers.on_changed, messages.on_tier),
             "message.delivered.v1": (messages.on_delivered,),

@@ -120,7 +120,7 @@ ORDER BY refund_id, request_id;
 -- What was answered to these refunds' requests.
 SELECT
     q.refund_id, a.request_id, a.kind, a.redemption_id, a.wallet_id, a.programme, a.reversed, a.hold_cancelled, a.owed,
-    a.shortfall, a.returned, a.money_minor, a.currency, a.code, a.detail
+    a.lapsed, a.shortfall, a.returned, a.money_minor, a.currency, a.code, a.detail
 FROM refund_requests AS q
 JOIN refund_answers AS a ON a.request_id = q.request_id
 WHERE q.refund_id = ANY(:refund_ids::uuid[])
@@ -135,19 +135,19 @@ WHERE request_id = ANY(:request_ids::uuid[]);
 -- name: write_answers!
 -- Answers, each once.
 INSERT INTO refund_answers (
-    request_id, part, answer_event_id, kind, redemption_id, wallet_id, programme, reversed, hold_cancelled, owed, shortfall,
+    request_id, part, answer_event_id, kind, redemption_id, wallet_id, programme, reversed, hold_cancelled, owed, lapsed, shortfall,
     returned, money_minor, currency, code, detail
 )
 SELECT
     a.request_id, a.part, a.answer_event_id, a.kind, a.redemption_id, a.wallet_id, a.programme, a.reversed,
-    a.hold_cancelled, a.owed, a.shortfall, a.returned, a.money_minor, a.currency, a.code, a.detail
+    a.hold_cancelled, a.owed, a.lapsed, a.shortfall, a.returned, a.money_minor, a.currency, a.code, a.detail
 FROM unnest(
     :request_ids::uuid[], :parts::uuid[], :answer_event_ids::uuid[], :kinds::text[], :redemption_ids::uuid[],
     :wallet_ids::uuid[], :programmes::text[], :reverseds::bigint[], :hold_cancelleds::bigint[], :oweds::bigint[],
-    :shortfalls::bigint[], :returneds::bigint[], :money_minors::bigint[], :currencies::text[], :codes::text[],
+    :lapseds::bigint[], :shortfalls::bigint[], :returneds::bigint[], :money_minors::bigint[], :currencies::text[], :codes::text[],
     :details::text[]
 ) AS a (
-    request_id, part, answer_event_id, kind, redemption_id, wallet_id, programme, reversed, hold_cancelled, owed, shortfall,
+    request_id, part, answer_event_id, kind, redemption_id, wallet_id, programme, reversed, hold_cancelled, owed, lapsed, shortfall,
     returned, money_minor, currency, code, detail
 )
 ORDER BY a.request_id, a.part

@@ -13,7 +13,7 @@ from shared.money import Worth
 
 class RefundReversal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a refund did to one wallet: taken from the available, from the held; given back of the points that paid; what
-    was spent and stays so; what became debt."""
+    was spent and stays so; what became debt; what had expired before it could be taken back."""
 
     programme: str
     wallet_id: UUID
@@ -22,6 +22,7 @@ class RefundReversal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     returned: Worth
     shortfall: Worth
     owed: Worth
+    lapsed: Worth
 
 
 class RefundAnswer(EventData, frozen=True, kw_only=True):

@@ -28,7 +28,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from shared.money import ROUNDINGS, Money, Ratio, Worth, decimal_ratio, minor_per_point
-from shared.programme.expiry import CompiledExpiry, compile_expiry
+from shared.programme.expiry import CompiledExpiry, compile_expiry, start_of_day
 from shared.programme.model import Programme, Rule
 from shared.programme.validation import validate
 

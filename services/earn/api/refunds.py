@@ -29,7 +29,7 @@ router = Router(prefix="/v1", tags=["refunds"])
 
 class ReversalOut(BaseModel):
     """What the refund did to one wallet: taken from the available, from the held; given back of what had paid; what was
-    spent and stays so; what became debt."""
+    spent and stays so; what became debt; what had expired by then."""
 
     programme: str
     wallet_id: UUID
@@ -38,6 +38,7 @@ class ReversalOut(BaseModel):
     returned: WorthOut
     shortfall: WorthOut
     owed: WorthOut
+    lapsed: WorthOut
 
 
 class RefundOut(BaseModel):

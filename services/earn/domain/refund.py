@@ -120,6 +120,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     reversed: int = 0
     hold_cancelled: int = 0
     owed: int = 0
+    lapsed: int = 0
     shortfall: int = 0
     returned: int = 0
     money_minor: int = 0

@@ -33,6 +33,7 @@ class _Sums(NamedTuple):
     returned: Worth
     shortfall: Worth
     owed: Worth
+    lapsed: Worth
 
 
 def told(kind: type[_T], refund: Refund) -> _T:
@@ -90,7 +91,7 @@ def reversals_of(refund: Refund) -> tuple[RefundReversal, ...]:
         if wallet_id is None or programme is None:
             continue  # nothing had paid for the bill
         nothing = Worth(0, Money(0, refund.currency))
-        sums = by_wallet.get(wallet_id) or _Sums(programme, *(nothing,) * 5)
+        sums = by_wallet.get(wallet_id) or _Sums(programme, *(nothing,) * 6)
         by_wallet[wallet_id] = _with(sums, request, answer, refund.currency)
     return tuple(
         RefundReversal(
@@ -101,6 +102,7 @@ def reversals_of(refund: Refund) -> tuple[RefundReversal, ...]:
             returned=sums.returned,
             shortfall=sums.shortfall,
             owed=sums.owed,
+            lapsed=sums.lapsed,
         )
         for wallet_id, sums in by_wallet.items()
     )
@@ -125,6 +127,7 @@ def _with(sums: _Sums, request: Request, answer: Answer, currency: str) -> _Sums
         hold_cancelled=more(sums.hold_cancelled, answer.hold_cancelled),
         shortfall=more(sums.shortfall, answer.shortfall),
         owed=more(sums.owed, answer.owed),
+        lapsed=more(sums.lapsed, answer.lapsed),
     )
 
 

@@ -93,6 +93,7 @@ def _answer(told: Answered) -> Answer:
                 reversed=told.reversed.points,
                 hold_cancelled=told.hold_cancelled.points,
                 owed=told.owed.points,
+                lapsed=0 if told.lapsed is None else told.lapsed.points,
                 shortfall=told.shortfall.points,
             )
         case ReversalRefused():

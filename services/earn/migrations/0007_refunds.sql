@@ -127,6 +127,7 @@ CREATE TABLE refund_answers (
     reversed bigint NOT NULL CHECK (reversed >= 0),
     hold_cancelled bigint NOT NULL CHECK (hold_cancelled >= 0),
     owed bigint NOT NULL CHECK (owed >= 0),
+    lapsed bigint NOT NULL CHECK (lapsed >= 0),
     shortfall bigint NOT NULL CHECK (shortfall >= 0),
     returned bigint NOT NULL CHECK (returned >= 0),
     money_minor bigint NOT NULL CHECK (money_minor >= 0),

@@ -260,6 +260,7 @@ async def write_answers(db: Connection, answers: Sequence[tuple[Answer, UUID]]) 
         reverseds=[one.reversed for one in only],
         hold_cancelleds=[one.hold_cancelled for one in only],
         oweds=[one.owed for one in only],
+        lapseds=[one.lapsed for one in only],
         shortfalls=[one.shortfall for one in only],
         returneds=[one.returned for one in only],
         money_minors=[one.money_minor for one in only],
@@ -352,8 +353,8 @@ async def _complete(db: Connection, refunds: Sequence[Refund]) -> None:
 
 
 _ANSWER_FIELDS = (
-    "request_id", "kind", "redemption_id", "wallet_id", "programme", "reversed", "hold_cancelled", "owed", "shortfall",
-    "returned", "money_minor", "currency", "code", "detail",
+    "request_id", "kind", "redemption_id", "wallet_id", "programme", "reversed", "hold_cancelled", "owed", "lapsed",
+    "shortfall", "returned", "money_minor", "currency", "code", "detail",
 )  # fmt: skip
 
 
