@@ -47,13 +47,12 @@ ORDER BY 1, q.request_id;
 -- name: answers
 -- What was answered to each refund, in the order of the refunds.
 SELECT
-    (r.bill_id::text || '/' || lpad(r.n::text, 9, '0')) COLLATE "C" AS place, a.request_id::text AS request_id, a.part::text AS part,
-    a.kind, a.redemption_id::text AS redemption_id, a.wallet_id::text AS wallet_id, a.programme, a.reversed, a.hold_cancelled,
+    (r.bill_id::text || '/' || lpad(r.n::text, 9, '0')) COLLATE "C" AS place, a.request_id::text AS request_id,  a.kind, a.redemption_id::text AS redemption_id, a.wallet_id::text AS wallet_id, a.programme, a.reversed, a.hold_cancelled,
     a.owed, a.lapsed, a.shortfall, a.returned, a.money_minor, a.currency, a.code, a.detail, a.answer_event_id::text AS event_id
 FROM earn.refund_answers AS a
 JOIN earn.refund_requests AS q ON q.request_id = a.request_id
 JOIN earn.refunds AS r ON r.refund_id = q.refund_id
-ORDER BY 1, a.request_id, a.part;
+ORDER BY 1, a.request_id, a.answer_event_id;
 
 -- name: sagas
 -- Sagas whose count is not the last decision's and what was asked since.

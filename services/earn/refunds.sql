@@ -119,12 +119,12 @@ ORDER BY refund_id, request_id;
 -- name: answers_of
 -- What was answered to these refunds' requests.
 SELECT
-    q.refund_id, a.request_id, a.kind, a.redemption_id, a.wallet_id, a.programme, a.reversed, a.hold_cancelled, a.owed,
+    q.refund_id, a.request_id, a.answer_event_id, a.kind, a.redemption_id, a.wallet_id, a.programme, a.reversed, a.hold_cancelled, a.owed,
     a.lapsed, a.shortfall, a.returned, a.money_minor, a.currency, a.code, a.detail
 FROM refund_requests AS q
 JOIN refund_answers AS a ON a.request_id = q.request_id
 WHERE q.refund_id = ANY(:refund_ids::uuid[])
-ORDER BY q.refund_id, a.request_id, a.part;
+ORDER BY q.refund_id, a.request_id, a.answer_event_id;
 
 -- name: requested_bills
 -- The bills and refunds that these requests are about; what is not ours is left out.
@@ -135,22 +135,22 @@ WHERE request_id = ANY(:request_ids::uuid[]);
 -- name: write_answers!
 -- Answers, each once.
 INSERT INTO refund_answers (
-    request_id, part, answer_event_id, kind, redemption_id, wallet_id, programme, reversed, hold_cancelled, owed, lapsed, shortfall,
+    request_id, answer_event_id, kind, redemption_id, wallet_id, programme, reversed, hold_cancelled, owed, lapsed, shortfall,
     returned, money_minor, currency, code, detail
 )
 SELECT
-    a.request_id, a.part, a.answer_event_id, a.kind, a.redemption_id, a.wallet_id, a.programme, a.reversed,
+    a.request_id, a.answer_event_id, a.kind, a.redemption_id, a.wallet_id, a.programme, a.reversed,
     a.hold_cancelled, a.owed, a.lapsed, a.shortfall, a.returned, a.money_minor, a.currency, a.code, a.detail
 FROM unnest(
-    :request_ids::uuid[], :parts::uuid[], :answer_event_ids::uuid[], :kinds::text[], :redemption_ids::uuid[],
+    :request_ids::uuid[], :answer_event_ids::uuid[], :kinds::text[], :redemption_ids::uuid[],
     :wallet_ids::uuid[], :programmes::text[], :reverseds::bigint[], :hold_cancelleds::bigint[], :oweds::bigint[],
     :lapseds::bigint[], :shortfalls::bigint[], :returneds::bigint[], :money_minors::bigint[], :currencies::text[], :codes::text[],
     :details::text[]
 ) AS a (
-    request_id, part, answer_event_id, kind, redemption_id, wallet_id, programme, reversed, hold_cancelled, owed, lapsed, shortfall,
+    request_id, answer_event_id, kind, redemption_id, wallet_id, programme, reversed, hold_cancelled, owed, lapsed, shortfall,
     returned, money_minor, currency, code, detail
 )
-ORDER BY a.request_id, a.part
+ORDER BY a.request_id, a.answer_event_id
 ON CONFLICT DO NOTHING;
 
 -- name: overdue_refunds

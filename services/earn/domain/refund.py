@@ -110,9 +110,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the bank said to a request; one that gave points back says so for each redemption (`redemption_id`)."""
+    """What the bank said to a request, by which event; to one that gives points back for each redemption that had paid."""
 
     request_id: UUID
+    event_id: UUID
     kind: Literal["reversed", "refused", "returned"]
     redemption_id: UUID | None = None
     wallet_id: UUID | None = None

@@ -109,7 +109,7 @@ def reversals_of(refund: Refund) -> tuple[RefundReversal, ...]:
 
 
 def _order(answer: Answer) -> tuple[bool, str, str]:
-    return answer.kind == "returned", str(answer.request_id), str(answer.redemption_id)
+    return answer.kind == "returned", str(answer.request_id), str(answer.event_id)
 
 
 def _with(sums: _Sums, request: Request, answer: Answer, currency: str) -> _Sums:

@@ -47,7 +47,7 @@ async def hear_answers(tx: Tx, items: Sequence[Item[Answered]]) -> list[Outcome]
     if not ours:
         return [_DONE] * len(items)
     courses = await follow_again(tx, {bill_id for _, bill_id in ours.values()})
-    new: list[tuple[Answer, UUID]] = []
+    new: list[Answer] = []
     reversed_: list[PointsReversed] = []
     item_of: dict[UUID, Item[Any]] = {}
     by_bill: dict[UUID, Item[Any]] = {}
@@ -56,13 +56,12 @@ async def hear_answers(tx: Tx, items: Sequence[Item[Answered]]) -> list[Outcome]
             continue
         refund_id, bill_id = ours[item.command.request_id]
         refund = next(one for one in courses.of(bill_id).refunds if one.refund_id == refund_id)
-        answer = _answer(item.command)
-        known = {(one.request_id, one.redemption_id) for one in refund.answers}
-        if (answer.request_id, answer.redemption_id) in known:
+        assert item.event_id is not None
+        answer = _answer(item.command, UUID(item.event_id))
+        if answer.event_id in {one.event_id for one in refund.answers}:
             continue
         refund.answers.append(answer)
-        assert item.event_id is not None
-        new.append((answer, UUID(item.event_id)))
+        new.append(answer)
         if isinstance(item.command, PointsReversed):
             reversed_.append(item.command)
         item_of[refund_id] = by_bill[bill_id] = item
@@ -81,12 +80,13 @@ async def hear_answers(tx: Tx, items: Sequence[Item[Answered]]) -> list[Outcome]
     return [_DONE] * len(items)
 
 
-def _answer(told: Answered) -> Answer:
+def _answer(told: Answered, event_id: UUID) -> Answer:
     assert told.request_id is not None
     match told:
         case PointsReversed():
             return Answer(
                 request_id=told.request_id,
+                event_id=event_id,
                 kind="reversed",
                 wallet_id=told.wallet_id,
                 programme=told.programme,
@@ -99,6 +99,7 @@ def _answer(told: Answered) -> Answer:
         case ReversalRefused():
             return Answer(
                 request_id=told.request_id,
+                event_id=event_id,
                 kind="refused",
                 wallet_id=told.wallet_id,
                 programme=told.programme,
@@ -110,6 +111,7 @@ def _answer(told: Answered) -> Answer:
             returned = told.returned
             return Answer(
                 request_id=told.request_id,
+                event_id=event_id,
                 kind="returned",
                 redemption_id=told.redemption_id,
                 wallet_id=told.wallet_id,

@@ -115,10 +115,10 @@ CREATE TABLE refund_asks (
 SELECT make_append_only('refund_asks');
 GRANT SELECT, INSERT ON refund_asks TO {{service_role}};
 
--- What the bank answered, once: `part` is the request, or each redemption of which points came back.
+-- What the bank answered, each answer once: one to a reversal; to a return one for each redemption that had paid, and again
+-- when it was asked again.
 CREATE TABLE refund_answers (
     request_id uuid NOT NULL REFERENCES refund_requests,
-    part uuid NOT NULL,
     answer_event_id uuid NOT NULL,
     kind text NOT NULL CHECK (kind IN ('reversed', 'refused', 'returned')),
     redemption_id uuid,
@@ -135,7 +135,7 @@ CREATE TABLE refund_answers (
     code text,
     detail text,
     recorded_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (request_id, part)
+    PRIMARY KEY (request_id, answer_event_id)
 );
 
 SELECT make_append_only('refund_answers');

@@ -245,14 +245,12 @@ async def requested_bills(db: Connection, request_ids: Collection[UUID]) -> dict
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
-async def write_answers(db: Connection, answers: Sequence[tuple[Answer, UUID]]) -> None:
-    """Answers, with the events that brought them; one that is known stays as it is."""
-    only = [answer for answer, _ in answers]
+async def write_answers(db: Connection, only: Sequence[Answer]) -> None:
+    """Answers; one that is known stays as it is."""
     await queries.write_answers(
         db,
         request_ids=[one.request_id for one in only],
-        parts=[one.redemption_id or one.request_id for one in only],
-        answer_event_ids=[event_id for _, event_id in answers],
+        answer_event_ids=[one.event_id for one in only],
         kinds=[one.kind for one in only],
         redemption_ids=[one.redemption_id for one in only],
         wallet_ids=[one.wallet_id for one in only],
@@ -353,7 +351,7 @@ async def _complete(db: Connection, refunds: Sequence[Refund]) -> None:
 
 
 _ANSWER_FIELDS = (
-    "request_id", "kind", "redemption_id", "wallet_id", "programme", "reversed", "hold_cancelled", "owed", "lapsed",
+    "request_id", "event_id", "kind", "redemption_id", "wallet_id", "programme", "reversed", "hold_cancelled", "owed", "lapsed",
     "shortfall", "returned", "money_minor", "currency", "code", "detail",
 )  # fmt: skip
 

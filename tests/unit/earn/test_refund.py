@@ -98,14 +98,18 @@ class Till:
         for request in one.requests:
             if request.accrual_id is None:
                 self.given_back = request.through_minor
-                one.answers.append(Answer(request_id=request.request_id, kind="returned"))
+                one.answers.append(Answer(request_id=request.request_id, event_id=new_id(), kind="returned"))
                 continue
             assert request.target is not None
             had = self.taken.get(request.accrual_id, 0)
             if refused:
                 one.answers.append(
                     Answer(
-                        request_id=request.request_id, kind="refused", code="points_spent", detail="Spent."
+                        request_id=request.request_id,
+                        event_id=new_id(),
+                        kind="refused",
+                        code="points_spent",
+                        detail="Spent.",
                     )
                 )
                 continue
@@ -113,7 +117,12 @@ class Till:
             self.taken[request.accrual_id] = request.target
             taken += request.target - had
             one.answers.append(
-                Answer(request_id=request.request_id, kind="reversed", reversed=request.target - had)
+                Answer(
+                    request_id=request.request_id,
+                    event_id=new_id(),
+                    kind="reversed",
+                    reversed=request.target - had,
+                )
             )
         conclude(one)
         return taken
