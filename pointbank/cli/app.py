@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from pointbank.cli import dead_letters, expiring, running, samples, tenants, verifying
+from pointbank.cli import dead_letters, expiring, holds, running, samples, tenants, verifying
 
 app = typer.Typer(
     name="pointbank",
@@ -29,3 +29,4 @@ for command in (
     app.command()(command)
 app.add_typer(tenants.group, name="tenant")
 app.add_typer(dead_letters.group, name="dead-letters")
+app.add_typer(holds.group, name="holds")

@@ -10,6 +10,7 @@ import msgspec
 from pointbank.verify.bills import Bills
 from pointbank.verify.books import Books
 from pointbank.verify.events import SAID_BY, Envelope, binary, decode_data, decode_envelope
+from pointbank.verify.holds import Holds
 from pointbank.verify.ledger import Bank
 from pointbank.verify.members import Members
 from pointbank.verify.messages import Messages
@@ -37,8 +38,8 @@ class Listener:
             Tiers(books),
             Messages(books),
         )
-        refunds = Refunds(books)
-        self._tables = (bills, refunds, bank, tiers, messages, members)
+        refunds, holds = Refunds(books), Holds(books)
+        self._tables = (bills, refunds, holds, bank, tiers, messages, members)
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
             "merchant.changed.v1": (members.on_merchant,),
@@ -58,7 +59,7 @@ class Listener:
             "points.transferred.v1": (bank.on_posted,),
             "points.adjusted.v1": (bank.on_posted,),
             "points.reinstated.v1": (bank.on_posted,),
-            "points.release_requested.v1": (bank.on_asked,),
+            "points.release_requested.v1": (bank.on_asked, holds.on_asked),
             "points.reversal_requested.v1": (bank.on_asked, refunds.on_asked),
             "points.released.v1": (bank.on_released,),
             "points.reversed.v1": (bank.on_reversed, refunds.on_reversed),

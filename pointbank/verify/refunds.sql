@@ -62,10 +62,13 @@ LEFT JOIN LATERAL (
     SELECT x.sequence FROM earn.decisions AS x WHERE x.bill_id = s.bill_id ORDER BY x.n DESC LIMIT 1
 ) AS d ON true
 LEFT JOIN LATERAL (
-    SELECT count(*) AS asks
-    FROM earn.refund_requests AS x
-    JOIN earn.refund_asks AS a ON a.request_id = x.request_id
-    WHERE x.bill_id = s.bill_id
+    SELECT
+        (
+            SELECT count(*)
+            FROM earn.refund_requests AS x
+            JOIN earn.refund_asks AS a ON a.request_id = x.request_id
+            WHERE x.bill_id = s.bill_id
+        ) + (SELECT count(*) FROM earn.hold_releases AS h WHERE h.bill_id = s.bill_id) AS asks
 ) AS q ON true
 LEFT JOIN LATERAL (
     SELECT count(*) AS refunds FROM earn.refunds AS x WHERE x.bill_id = s.bill_id AND x.n IS NOT NULL

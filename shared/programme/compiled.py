@@ -29,6 +29,7 @@ import msgspec
 
 from shared.money import ROUNDINGS, Money, Ratio, Worth, decimal_ratio, minor_per_point
 from shared.programme.expiry import CompiledExpiry, compile_expiry, start_of_day
+from shared.programme.holds import UNTIL_ACTIVATION, CompiledHold, compile_hold
 from shared.programme.model import Programme, Rule
 from shared.programme.validation import validate
 
@@ -90,6 +91,8 @@ class CompiledRule:
     """Points per minor unit, over the programme's denominator."""
     step: int
     """The minor units of a whole step; 1 where parts of a step count."""
+    hold: CompiledHold = UNTIL_ACTIVATION
+    """Until when what it holds is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +318,7 @@ def _compile_rule(rule: Rule, denominator: int) -> CompiledRule:
         on_discounted=rule.on_discounted,
         weight=numerator * (denominator // own),
         step=rule.rate.per_minor if rule.rate is not None and rule.rate.whole_steps else 1,
+        hold=compile_hold(rule.hold),
     )
 
 

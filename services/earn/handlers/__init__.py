@@ -1,8 +1,10 @@
 """What earn does with what it hears and is asked. The table at the end names it all."""
 
 from services.earn.domain.bill import RecordBill
+from services.earn.domain.hold import Activate, ReleaseDue
 from services.earn.domain.refund_body import RecordRefund
 from services.earn.handlers.answered import AskAgain, TakeUp, ask_again, hear_answers, take_up_refunds
+from services.earn.handlers.hold import activate_bills, release_due
 from services.earn.handlers.learn import learn_members, learn_merchants, learn_programmes, learn_standings
 from services.earn.handlers.record import record_bills
 from services.earn.handlers.refunds import record_refunds
@@ -32,6 +34,7 @@ __all__ = [
     "HEARS",
     "ON",
     "AskAgain",
+    "ReleaseDue",
     "ReportUnclaimed",
     "Settle",
     "TakeUp",
@@ -49,6 +52,8 @@ ON: Handlers = {
     RecordRefund: record_refunds,
     TakeUp: take_up_refunds,
     AskAgain: ask_again,
+    ReleaseDue: release_due,
+    Activate: activate_bills,
     Settle: settle_bills,
     ReportUnclaimed: report_unclaimed,
     Tick: tick,

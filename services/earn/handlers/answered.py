@@ -11,6 +11,7 @@ import msgspec
 
 from services.earn.domain.refund import Answer
 from services.earn.handlers.courses import follow, follow_again, on_behalf_of, tell_request
+from services.earn.store import holds
 from services.earn.store import refunds as store
 from services.earn.store.refunds import Reference
 from shared.events import PointsReturned, PointsReversed, ReversalRefused
@@ -74,6 +75,21 @@ async def hear_answers(tx: Tx, items: Sequence[Item[Answered]]) -> list[Outcome]
             item_of.setdefault(refund_id, item)
     await store.write_answers(tx.db, new)
     await courses.write(new=(), item_of=item_of)
+    # What a refund took back whole is not released any more.
+    whole = {one.request_id for one in new if one.kind == "reversed"}
+    await holds.cancel_plans(
+        tx.db,
+        [
+            request.accrual_id
+            for refund_id, bill_id in set(ours.values())
+            for refund in courses.of(bill_id).refunds
+            if refund.refund_id == refund_id
+            for request in refund.requests
+            if request.request_id in whole
+            and request.through_minor == request.of_minor
+            and request.accrual_id
+        ],
+    )
     for give_back in GIVE_BACK:
         await give_back(tx, reversed_)
     tx.after_commit(store.refund_wake(tx.cache).set)

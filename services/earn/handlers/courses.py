@@ -156,7 +156,7 @@ async def follow(tx: Tx, bills: Iterable[RefundedBill]) -> Courses:
     by_id = {bill.bill_id: bill for bill in bills}
     if not by_id:
         return Courses(tx, {})
-    sagas = await store.lock_sagas(tx.db, by_id.values())
+    sagas = await store.lock_sagas(tx.db, {bill.bill_id: bill.sequence for bill in by_id.values()})
     refunds = await store.refunds_of_bills(tx.db, by_id)
     versions = await known_programmes(tx.db, tx.cache)
     return Courses(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -113,9 +113,9 @@ async def bills_by_reference(db: Connection, keys: Collection[Reference]) -> dic
     return found
 
 
-async def lock_sagas(db: Connection, bills: Iterable[RefundedBill]) -> dict[UUID, Saga]:
-    """The sagas of these settled bills, locked; made where they are missing. Read what depends on them later."""
-    sequences = {bill.bill_id: bill.sequence for bill in bills}
+async def lock_sagas(db: Connection, sequences: Mapping[UUID, int]) -> dict[UUID, Saga]:
+    """The sagas of settled bills, locked; made where they are missing, from the place of their decisions' last event on.
+    Read what depends on them later."""
     await queries.open_sagas(db, bill_ids=list(sequences), sequences=list(sequences.values()))
     return await lock_known_sagas(db, sequences)
 
