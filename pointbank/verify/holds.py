@@ -89,5 +89,5 @@ def _allowed(plan: Any) -> int:
         return int(plan["points"])
     if plan["until"] == "date":
         return 0
-    each = int(plan["points"]) // int(plan["days"])
-    return each * max((day - plan["billed_on"]).days, 0)
+    passed: int = (day - plan["billed_on"]).days
+    return int(plan["points"]) // int(plan["days"]) * max(passed, 0)
