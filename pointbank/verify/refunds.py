@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -223,8 +224,14 @@ class Refunds:
     ) -> None:
         if bill.in_flight and refund["status"] != "queued":
             check.wrong(f"refund {refund['id']} is {refund['status']} while one before it is in flight")
-        known = {answer["request_id"] for answer in answers}
-        left = [one["request_id"] for one in requests if one["request_id"] not in known]
+        parts = {answer["request_id"]: answer["parts"] for answer in answers}
+        heard = {(answer["request_id"], answer["redemption_id"]) for answer in answers}
+        counted = Counter(request_id for request_id, _ in heard)
+        left = [
+            one["request_id"]
+            for one in requests
+            if counted[one["request_id"]] < parts.get(one["request_id"], 1)
+        ]
         refused = [answer for answer in answers if answer["kind"] == "refused"]
         if refund["status"] == "pending":
             bill.in_flight = True

@@ -16,17 +16,21 @@ log = structlog.get_logger(__name__)
 
 POLL_S = 0.5
 """A refund whose bill comes later is found by looking (decision 85): so long it may wait on after its bill."""
+IDLE_S = 1.0
 
 OPEN = ("waiting_for_bill", "queued", "pending", "overdue")
 
 
 async def keep_refunds_going(runtime: TenantRuntime) -> None:
-    """One turn; more of it at once while there is work."""
-    while await _turn(runtime):
-        pass
+    """One turn; more of it at once while there is work, and a pause longer where no refund is open."""
+    found, some_are_open = await _turn(runtime)
+    while found:
+        found, some_are_open = await _turn(runtime)
+    if not some_are_open:
+        await asyncio.sleep(IDLE_S)
 
 
-async def _turn(runtime: TenantRuntime) -> bool:
+async def _turn(runtime: TenantRuntime) -> tuple[bool, bool]:
     before = real_clock() - timedelta(seconds=runtime.settings.ask_again_s)
     async with runtime.read() as db:
         by_status = await store.open_refunds(db)
@@ -50,4 +54,4 @@ async def _turn(runtime: TenantRuntime) -> bool:
             for refund_id, bill_id in (*overdue, *stranded)
         ],
     )
-    return bool(arrived)
+    return bool(arrived), bool(by_status)

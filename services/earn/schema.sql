@@ -314,13 +314,14 @@ CREATE TABLE refund_asks (
 
 -- refund_asks: append-only.
 
--- What the bank answered, each answer once: one to a reversal; to a return one for each redemption that had paid, and again
--- when it was asked again.
+-- What the bank answered, each answer once: one to a reversal; to a return one for each of the `parts` redemptions that had
+-- paid, and again when it was asked again.
 CREATE TABLE refund_answers (
     request_id uuid NOT NULL REFERENCES refund_requests,
     answer_event_id uuid NOT NULL,
     kind text NOT NULL CHECK (kind IN ('reversed', 'refused', 'returned')),
     redemption_id uuid,
+    parts int NOT NULL CHECK (parts >= 1),
     wallet_id uuid,
     programme text,
     reversed bigint NOT NULL CHECK (reversed >= 0),

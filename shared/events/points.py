@@ -159,7 +159,8 @@ class ReversalRefused(EventData, frozen=True, kw_only=True):
 
 class PointsReturned(EventData, frozen=True, kw_only=True):
     """Subject: the wallet_id, or the bill_id of a request that found no redemption. Points of a redemption that came back,
-    asked over HTTP (`request_id` null) or by a refund; `returned` may be 0, then nothing was posted."""
+    asked over HTTP (`request_id` null) or by a refund; `returned` may be 0, then nothing was posted. `parts`: how many
+    redemptions had paid, and so how many of these events answer the request."""
 
     TYPE: ClassVar[str] = "points.returned.v1"
     SOURCE: ClassVar[str] = "/redeem"
@@ -175,3 +176,4 @@ class PointsReturned(EventData, frozen=True, kw_only=True):
     returned: Worth | None
     lots: tuple[TakenLot, ...]
     balance: Balance | None
+    parts: int = 1

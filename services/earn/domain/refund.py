@@ -116,6 +116,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     event_id: UUID
     kind: Literal["reversed", "refused", "returned"]
     redemption_id: UUID | None = None
+    parts: int = 1
     wallet_id: UUID | None = None
     programme: str | None = None
     reversed: int = 0
@@ -161,9 +162,17 @@ class Refund:
 
     @property
     def unanswered(self) -> list[Request]:
-        """The requests that the bank has not answered."""
-        known = {answer.request_id for answer in self.answers}
-        return [request for request in self.requests if request.request_id not in known]
+        """The requests that the bank has not answered, or only in part: of several redemptions each answers for itself."""
+        heard: dict[UUID, set[UUID | None]] = {}
+        parts: dict[UUID, int] = {}
+        for answer in self.answers:
+            heard.setdefault(answer.request_id, set()).add(answer.redemption_id)
+            parts[answer.request_id] = answer.parts
+        return [
+            request
+            for request in self.requests
+            if len(heard.get(request.request_id, ())) < parts.get(request.request_id, 1)
+        ]
 
     def refuse(self, code: str, detail: str) -> None:
         """It is recorded, and moves nothing."""

@@ -130,6 +130,7 @@ def _answer(told: Answered, event_id: UUID) -> Answer:
                 event_id=event_id,
                 kind="returned",
                 redemption_id=told.redemption_id,
+                parts=max(told.parts, 1),
                 wallet_id=told.wallet_id,
                 programme=told.programme,
                 returned=0 if returned is None else returned.points,

@@ -115,13 +115,14 @@ CREATE TABLE refund_asks (
 SELECT make_append_only('refund_asks');
 GRANT SELECT, INSERT ON refund_asks TO {{service_role}};
 
--- What the bank answered, each answer once: one to a reversal; to a return one for each redemption that had paid, and again
--- when it was asked again.
+-- What the bank answered, each answer once: one to a reversal; to a return one for each of the `parts` redemptions that had
+-- paid, and again when it was asked again.
 CREATE TABLE refund_answers (
     request_id uuid NOT NULL REFERENCES refund_requests,
     answer_event_id uuid NOT NULL,
     kind text NOT NULL CHECK (kind IN ('reversed', 'refused', 'returned')),
     redemption_id uuid,
+    parts int NOT NULL CHECK (parts >= 1),
     wallet_id uuid,
     programme text,
     reversed bigint NOT NULL CHECK (reversed >= 0),

@@ -253,6 +253,7 @@ async def write_answers(db: Connection, only: Sequence[Answer]) -> None:
         answer_event_ids=[one.event_id for one in only],
         kinds=[one.kind for one in only],
         redemption_ids=[one.redemption_id for one in only],
+        parts=[one.parts for one in only],
         wallet_ids=[one.wallet_id for one in only],
         programmes=[one.programme for one in only],
         reverseds=[one.reversed for one in only],
@@ -351,8 +352,8 @@ async def _complete(db: Connection, refunds: Sequence[Refund]) -> None:
 
 
 _ANSWER_FIELDS = (
-    "request_id", "event_id", "kind", "redemption_id", "wallet_id", "programme", "reversed", "hold_cancelled", "owed", "lapsed",
-    "shortfall", "returned", "money_minor", "currency", "code", "detail",
+    "request_id", "event_id", "kind", "redemption_id", "parts", "wallet_id", "programme", "reversed", "hold_cancelled",
+    "owed", "lapsed", "shortfall", "returned", "money_minor", "currency", "code", "detail",
 )  # fmt: skip
 
 

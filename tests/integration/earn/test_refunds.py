@@ -324,6 +324,30 @@ async def test_what_the_bank_does_not_answer_is_asked_again_under_the_same_id_an
     assert refund_id not in [one["refund_id"] for one in listed]
 
 
+async def test_a_bill_that_two_redemptions_paid_is_answered_when_both_are_heard(shop: Shop) -> None:
+    body, bill_id, member = await sale(shop)
+    refund_id = (await post(shop, refund(body, all=True))).json()["refund_id"]
+    bank = Bank(shop)
+    reversal, back = await bank.asked(bill_id)
+    await shop.hear(bank.answer(reversal))
+
+    def returned(number: int) -> PointsReturned:
+        return PointsReturned(
+            posting_id=uuid7(), request_id=UUID(back["request_id"]), refund_id=UUID(refund_id), redemption_id=uuid7(),
+            wallet_id=member.wallet_id, member_id=member.member_id, programme="shops", effective_at=AT, posted_at=AT,
+            returned=points(number), lots=(), balance=NOTHING, parts=2,
+        )  # fmt: skip
+
+    await shop.hear(returned(30))
+    assert (await stands(shop, refund_id))["status"] == "pending"
+    await shop.hear(returned(12))
+    closed = await stands(shop, refund_id)
+    assert (closed["status"], closed["reversals"][0]["returned"]) == (
+        "completed",
+        {"points": 42, "money": {"amount_minor": 420, "currency": "SAR"}},
+    )
+
+
 async def test_an_anonymous_bill_asks_only_for_what_had_paid_and_many_at_once_never_exceed_the_bill(
     shop: Shop,
 ) -> None:
