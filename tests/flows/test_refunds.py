@@ -99,6 +99,9 @@ async def test_a_refund_takes_points_and_tier_back_and_a_spent_point_blocks_only
 async def test_refunds_settle_exactly_when_a_service_dies_between_request_and_answer(
     fleet: Fleet, town: Town, victim: str
 ) -> None:
+    names = [name for name in fleet.replicas if name.startswith((victim, "all"))]
+    if victim == "earn" and any(name.startswith("all") for name in names):
+        pytest.skip("one process is all of them: it dies as redeem")
     async with town.open() as trade:
         bills = town.bills(30)
         await trade.till.offer([town.offer(one) for one in bills])
@@ -109,7 +112,6 @@ async def test_refunds_settle_exactly_when_a_service_dies_between_request_and_an
             BillToOffer(SOURCE, one["refund_ref"], msgspec.json.encode(one), "2026-11-22T08:31:04Z", REFUND)
             for one in refunds
         ]
-        names = [name for name in fleet.replicas if name.startswith((victim, "all"))]
         await trade.till.offer(offers)
         for name in names:
             fleet.kill(name)
