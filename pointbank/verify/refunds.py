@@ -181,7 +181,7 @@ class Refunds:
             bill.refunded[place] += amount
             if bill.refunded[place] > bill.amounts[place]:
                 check.wrong(f"{name}: more of line {place + 1} was refunded than it came to")
-        within = self._open(bill, refund["occurred_at"])
+        within = self._open(bill, refund)
         if refund["status"] == "queued" or within is None:
             wanted: list[tuple[Any, ...]] = []
             if (
@@ -205,17 +205,21 @@ class Refunds:
             elif one["request_id"] not in refused:
                 bill.counted[one["accrual_id"]] = bill.counted.get(one["accrual_id"], 0) + one["part_minor"]
 
-    def _open(self, bill: _Bill, at: datetime) -> frozenset[str] | None:
+    def _open(self, bill: _Bill, refund: Any) -> frozenset[str] | None:
         earned = [
             (one.programme, self._books.terms.get((one.programme, one.version)))
             for one in bill.decision.programmes
         ]
+        if not earned and refund["code"] == "window_closed":
+            return None  # it followed the programmes that earn knew then; more may have come since
         if not earned:
             codes = {code for code, _ in self._books.terms}
             active = [(code, _active(self._books.versions_of(code), bill.occurred_at)) for code in codes]
             earned = [(code, terms) for code, terms in active if terms.currency == bill.currency]
         found = frozenset(
-            code for code, terms in earned if terms is not None and terms.refunds_until(bill.occurred_at, at)
+            code
+            for code, terms in earned
+            if terms is not None and terms.refunds_until(bill.occurred_at, refund["occurred_at"])
         )
         return found if found or not earned else None
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from services.earn.domain.hold import ReleaseDue
-from tests.integration.earn.conftest import Shop, bill
+from tests.integration.earn.conftest import Shop, bill, somebody
 from tests.integration.earn.test_refunds import Bank, post, refund
 from tests.support.facts import activated
 from tests.support.programmes import earning, rule
@@ -80,6 +80,21 @@ async def test_an_activation_releases_what_waits_for_it_once_beside_what_a_day_r
     assert await asked(shop, bill_id) == [100, 200]  # one accrual: its targets are of both
     unknown = await shop.client.post(f"/v1/bills/{UUID(int=5)}/activate", headers=shop.headers("till"))
     assert unknown.status_code == 404
+
+
+async def test_an_activation_before_the_bill_is_judged_counts_once_it_is(shop: Shop) -> None:
+    await sale(shop, "")  # the programme is known from here on
+    member = somebody()
+    lines = [{"line_id": "1", "amount_minor": 10_000, "categories": ["phone"]}]
+    bill_id = (await shop.post(bill(member, lines=lines, total_minor=10_000))).json()["bill_id"]
+    told = await shop.client.post(f"/v1/bills/{bill_id}/activate", headers=shop.headers("till"))
+    assert (told.status_code, told.json()["released"]) == (200, [])
+    await shop.hear(shop.enrolment(member, "holding"))
+    async with asyncio.timeout(30):
+        while not await asked(shop, bill_id):
+            await turn(shop, timedelta())
+            await asyncio.sleep(0.05)
+    assert await asked(shop, bill_id) == [100]
 
 
 async def test_what_a_refund_took_back_whole_is_not_released_any_more(shop: Shop) -> None:
