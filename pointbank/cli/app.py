@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from pointbank.cli import dead_letters, expiring, running, samples, sealing, streams, tenants, verifying
+from pointbank.cli import (
+    dead_letters,
+    expiring,
+    holds,
+    running,
+    samples,
+    sealing,
+    streams,
+    tenants,
+    verifying,
+)
 
 app = typer.Typer(
     name="pointbank",
@@ -33,3 +43,4 @@ app.add_typer(tenants.group, name="tenant")
 app.add_typer(sealing.group, name="seal")
 app.add_typer(dead_letters.group, name="dead-letters")
 app.add_typer(streams.group, name="stream")
+app.add_typer(holds.group, name="holds")

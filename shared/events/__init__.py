@@ -41,6 +41,7 @@ from shared.events.points import (
     ReversalRefused,
     TakenLot,
 )
+from shared.events.refunds import RefundAnswer, RefundRecorded, RefundReversal, RefundSettled
 from shared.events.seals import LedgerSealed
 from shared.events.streams import StreamOrphaned
 from shared.events.tiers import TierChanged
@@ -73,6 +74,8 @@ EVENTS: dict[str, type[EventData]] = {
         PointsReinstated,
         PointsExpiring,
         LedgerSealed,
+        RefundRecorded,
+        RefundSettled,
         TierChanged,
         MessageDelivered,
         StreamOrphaned,
@@ -111,6 +114,10 @@ __all__ = [
     "PointsReversed",
     "PointsTransferred",
     "ProgrammeActivated",
+    "RefundAnswer",
+    "RefundRecorded",
+    "RefundReversal",
+    "RefundSettled",
     "ReleaseRequested",
     "ReturnRequested",
     "ReversalRefused",

@@ -113,7 +113,8 @@ class PointsReversed(EventData, frozen=True, kw_only=True):
     """Subject: the wallet_id. Answers a ReversalRequested: what it took from the available (`reversed`) and from the held
     (`hold_cancelled`), what became debt (`owed`), and what was spent and stays so (`shortfall`). All may be 0, then nothing
     was posted. `lapsed` had expired before it could be taken back: nobody has it, nobody owes it. `reversed_through`: all that
-    was ever taken back of the accrual, debt included."""
+    was ever taken back of the accrual, debt included. `earned_at`: when the accrual was earned, in whose year these points no
+    longer qualify."""
 
     TYPE: ClassVar[str] = "points.reversed.v1"
     SOURCE: ClassVar[str] = "/redeem"
@@ -135,6 +136,7 @@ class PointsReversed(EventData, frozen=True, kw_only=True):
     lots: tuple[TakenLot, ...]
     balance: Balance
     lapsed: Worth | None = None
+    earned_at: datetime | None = None
 
 
 class ReversalRefused(EventData, frozen=True, kw_only=True):
@@ -157,7 +159,8 @@ class ReversalRefused(EventData, frozen=True, kw_only=True):
 
 class PointsReturned(EventData, frozen=True, kw_only=True):
     """Subject: the wallet_id, or the bill_id of a request that found no redemption. Points of a redemption that came back,
-    asked over HTTP (`request_id` null) or by a refund; `returned` may be 0, then nothing was posted."""
+    asked over HTTP (`request_id` null) or by a refund; `returned` may be 0, then nothing was posted. `parts`: how many
+    redemptions had paid, and so how many of these events answer the request."""
 
     TYPE: ClassVar[str] = "points.returned.v1"
     SOURCE: ClassVar[str] = "/redeem"
@@ -173,3 +176,4 @@ class PointsReturned(EventData, frozen=True, kw_only=True):
     returned: Worth | None
     lots: tuple[TakenLot, ...]
     balance: Balance | None
+    parts: int = 1

@@ -19,8 +19,10 @@ from pointbank.verify.database import Snapshot
 from pointbank.verify.journal import Journal
 from pointbank.verify.streams import heads
 from pointbank.verify.walks import check_all
+from services.redeem.handlers import ON
 from shared.config import Settings
 from shared.db import Connection, connect, database_of
+from shared.events import ReturnRequested
 from shared.tenants.provision import prepare_control
 from tests.support.processes import ALL, Fleet
 from tests.support.town import Town, Trade, found_town
@@ -38,6 +40,12 @@ async def _trade(fleet: Fleet) -> Town:
         for card in town.cards[:5]:
             assert (await trade.call(town.redemption(card, 10))).status in {201, 409}
         assert (await trade.call(town.enrolment())).status == 201
+        if ReturnRequested in ON:
+            for bill in town.bills(200)[:4]:
+                await trade.till.offer([town.offer(bill)])
+                await trade.till.wait(settled=True, timeout_s=60)
+                assert (await trade.call(town.refund(bill, amount_minor=100))).status == 202
+                assert (await trade.call(town.refund(bill, all=True))).status == 202
         await town.settled()
         await _seal(trade, 2)
         # What was posted last is younger than the last seal.
