@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import sha256
 from typing import Any
 
@@ -233,10 +234,12 @@ class Bills:
 
 def content_hash(bill: Any) -> bytes:
     """SHA-256 of a bill's canonical bytes (services/earn/README.md)."""
-    head = (
+    head: tuple[Any, ...] = (
         bill["merchant"], bill["bill_ref"], bill["terminal"], bill["cashier"], bill["channel"], bill["occurred_at"],
         bill["identity_kind"], bill["identity"], bill["currency"], bill["total_minor"], bill["programmes"],
     )  # fmt: skip
+    if bill["tenders"] is not None:
+        head += (json.loads(bill["tenders"]),)
     return sha256(_encode(head) + b"\n" + bill["lines"].encode()).digest()
 
 

@@ -17,7 +17,8 @@ CREATE TABLE programmes (
 
 CREATE TABLE merchants (
     merchant text COLLATE "C" PRIMARY KEY,
-    version int NOT NULL CHECK (version >= 1)
+    version int NOT NULL CHECK (version >= 1),
+    brand text
 );
 
 -- Terminals are only added: what a terminal rang up before it was taken away still earns.
@@ -115,6 +116,7 @@ CREATE TABLE bills (
     stream_id text,
     source text,
     event_id text,
+    tenders json, -- [[tender, amount_minor]] by tender; null where the till did not say
     CHECK (num_nulls(identity_kind, identity) IN (0, 2)),
     CHECK (num_nulls(stream_id, source, event_id) IN (0, 3)),
     PRIMARY KEY (bill_id, recorded_at)

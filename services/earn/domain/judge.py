@@ -11,6 +11,7 @@ from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Accrual, Awaited, Decision, Judged
 from shared.errors import CurrencyMismatch, Refusal
 from shared.programme.compiled import CompiledProgramme, Earned
+from shared.programme.subject import Activity, Subject
 
 FUTURE = timedelta(minutes=5)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,13 +58,15 @@ class Member(msgspec.Struct, frozen=True, gc=False):
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What earn knows that concerns a batch of bills. `members` by identity hash; `history` has the standings, by
-    sequence, of wallets whose latest one came after a bill."""
+    sequence, of wallets whose latest one came after a bill; `brands` by merchant are known where a
+    programme asks for them."""
 
     merchants: Collection[str]
     terminals: Collection[tuple[str, str]]
     members: Mapping[bytes, Member]
     programmes: Mapping[str, Versions]
     history: Mapping[UUID, Sequence[Standing]] = field(default_factory=dict)
+    brands: Mapping[str, str] = field(default_factory=dict)
 
 
 def version_at(versions: Versions, at: datetime) -> CompiledProgramme:
@@ -135,8 +138,15 @@ def admit(bill: RecordBill, facts: Facts, now: datetime) -> None:
         raise CurrencyMismatch(f"No programme of this bill counts in {bill.currency}.", pointer="/currency")
 
 
-def judge(bill: RecordBill, facts: Facts, now: datetime, new_id: Callable[[], UUID]) -> Decision:
-    """The worth of a bill that waits for nothing."""
+def judge(
+    bill: RecordBill,
+    facts: Facts,
+    now: datetime,
+    new_id: Callable[[], UUID],
+    activity: Mapping[UUID, Activity] | None = None,
+) -> Decision:
+    """The worth of a bill that waits for nothing. `activity`, by wallet, is known where a programme asks for it, and goes
+    on with this bill: the next one of the same member finds it there."""
     if bill.identity is None:
         return Decision(status="anonymous")
     member = facts.members[bill.identity.hash]
@@ -149,7 +159,9 @@ def judge(bill: RecordBill, facts: Facts, now: datetime, new_id: Callable[[], UU
         if reason := _passed_over(bill, version, now):
             passed_over.append((wallet.programme, reason))
         else:
-            judged.append(_judge(bill, version, wallet, standing_at(wallet, facts, bill.occurred_at), new_id))
+            judged.append(_judge(bill, version, wallet, facts, activity, new_id))
+            if activity is not None:
+                activity[wallet.wallet_id].goes_on(bill.occurred_at)
     return Decision(
         status=_status(judged),
         member_id=member.member_id,
@@ -178,11 +190,18 @@ def _judge(
     bill: RecordBill,
     version: CompiledProgramme,
     wallet: Wallet,
-    standing: Standing | None,
+    facts: Facts,
+    activity: Mapping[UUID, Activity] | None,
     new_id: Callable[[], UUID],
 ) -> Judged:
+    standing = standing_at(wallet, facts, bill.occurred_at)
     tier = standing.tier if standing is not None else version.ladder[0].code if version.ladder else None
-    earned = version.earn(bill.lines, bill.total_minor, tier)
+    subject: Subject | None = None
+    if not version.book.plain or bill.tenders:
+        subject = _subject(
+            bill, version, tier, facts.brands, None if activity is None else activity[wallet.wallet_id]
+        )
+    earned = version.book.earn(bill.lines, bill.total_minor, tier, subject)
     return Judged(
         programme=version.code,
         version=version.version,
@@ -200,7 +219,31 @@ def _judge(
         points=earned.points,
         available=earned.available,
         held=earned.held,
+        details=earned.details,
         accruals=_accruals(earned, version.expires_at(bill.occurred_at), new_id),
+    )
+
+
+def _subject(
+    bill: RecordBill,
+    version: CompiledProgramme,
+    tier: str | None,
+    brands: Mapping[str, str],
+    activity: Activity | None,
+) -> Subject:
+    """The bill as conditions ask about it."""
+    return Subject(
+        occurred_at=bill.occurred_at,
+        zone=version.zone,
+        total_minor=bill.total_minor,
+        lines=bill.lines,
+        merchant=bill.merchant,
+        brand=brands.get(bill.merchant),
+        terminal=bill.terminal,
+        channel=bill.channel,
+        tenders=dict(bill.tenders),
+        tier=tier,
+        activity=activity,
     )
 
 

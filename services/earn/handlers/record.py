@@ -17,7 +17,7 @@ from services.earn.handlers.reject import reject
 from services.earn.handlers.told import Replies, accrual_rows, tell, tell_accruals
 from services.earn.store import bills as bills_store
 from services.earn.store import nets, waiting
-from services.earn.store.facts import facts_for
+from services.earn.store.facts import activity_for, facts_for
 from shared.errors import Refusal
 from shared.events import BillRecorded
 from shared.ids import uuid7
@@ -200,6 +200,10 @@ async def _record(batch: Batch, new: Sequence[Asked], facts: Facts, now: datetim
         late = {ask.bill_id for ask in patient}
     else:
         late = set()
+    known = {ask.bill_id: latest if ask.bill_id in late else facts for ask in new if ask.bill_id not in waits}
+    activity = await activity_for(
+        tx.db, [(ask.bill, known[ask.bill_id]) for ask in new if ask.bill_id in known]
+    )
     bill_rows: list[bills_store.Row] = []
     decision_rows: list[bills_store.Row] = []
     accruals: list[bills_store.Row] = []
@@ -208,7 +212,7 @@ async def _record(batch: Batch, new: Sequence[Asked], facts: Facts, now: datetim
         if bill_id in waits:
             decision = Decision(status="waiting", waiting_for=waits[bill_id])
         else:
-            decision = judge(bill, latest if bill_id in late else facts, now, uuid7)
+            decision = judge(bill, known[bill_id], now, uuid7, activity)
             accruals += accrual_rows(bill_id, decision)
         subject = str(bill_id)
         recorded_event_id = tell(

@@ -122,7 +122,6 @@ def test_each_mistake_has_its_place_and_code(path: str, value: Any, code: str) -
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("/earning/base", "visit"),
         ("/redemption/consumption", "earliest_expiry"),
         ("/expiry", {"policy": "fixed_date"}),
         ("/expiry", {"policy": "birth_month_end", "years": 2}),
@@ -201,3 +200,52 @@ def test_of_very_many_mistakes_the_first_are_told_and_all_are_counted() -> None:
     with pytest.raises(ProgrammeInvalid, match=r"has 5000 mistakes; the first 50 are told\.") as refused:
         validate({**SHOPS, **{f"k{number:04d}": 1 for number in range(5000)}})
     assert [error.pointer for error in refused.value.errors] == [f"/k{number:04d}" for number in range(50)]
+
+
+def test_each_mistake_of_a_rule_has_its_place() -> None:
+    wrong = [
+        {**rule("a"), "base": "item"},
+        {**rule("b"), "base": "visit", "rate": {"points": "1", "whole_steps": True}},
+        {**rule("c"), "rate": {"points": "1"}, "tier_multipliers": {"platinum": "2"}},
+        {"code": "d", "action": "skip", "base": "item", "tier_multipliers": {"gold": "2"}},
+        {**rule("e"), "when": {"any": [{"bill.totl": {"eq": 1}}]}},
+        {**rule("f"), "match": {"channels": ["shop"], "tenders": []}},
+        {**rule("g"), "when": {"member.segments": {"any_of": ["vip"]}}},
+    ]
+    assert mistakes(changed("/earning/rules", wrong)) == [
+        ("/earning/rules/0/rate/per_minor", "programme_invalid"),
+        ("/earning/rules/1/rate/whole_steps", "programme_invalid"),
+        ("/earning/rules/2/rate/per_minor", "field_missing"),
+        ("/earning/rules/3/base", "programme_invalid"),
+        ("/earning/rules/3/tier_multipliers", "programme_invalid"),
+        ("/earning/rules/4/when/any/0/bill.totl", "field_unknown"),
+        ("/earning/rules/5/match/channels/0", "programme_invalid"),
+        ("/earning/rules/5/match/tenders", "programme_invalid"),
+        ("/earning/rules/6/when/member.segments", "programme_invalid"),
+    ]
+    unknown = {**rule("c"), "tier_multipliers": {"platinum": "2"}}
+    assert mistakes(changed("/earning/rules/1", unknown)) == [
+        ("/earning/rules/1/tier_multipliers/platinum", "programme_invalid")
+    ]
+
+
+def test_a_rule_that_can_never_match_is_not_activated() -> None:
+    rules = [
+        rule("coffee", category="coffee"),
+        {**rule("evening", priority=5), "when": {"time.time": {"gte": "18:00"}}},
+        rule("all", priority=4),
+        {**rule("never", priority=9), "when": {"bill.lines": {"lt": 1}, "all": [{"bill.lines": {"gt": 3}}]}},
+    ]
+    given = changed("/earning/rules", rules)
+    assert validate(given).earning is not None  # a draft may be unfinished
+    assert mistakes(given, active=True) == [
+        ("/earning/rules/0", "programme_invalid"),
+        ("/earning/rules/3/when/all/0/bill.lines/gt", "programme_invalid"),
+    ]
+    narrower = [rule("both", priority=1), rule("tea", category="tea")]
+    narrower[0]["match"] = {"categories": ["tea", "coffee"]}
+    assert mistakes(changed("/earning/rules", narrower), active=True) == [
+        ("/earning/rules/1", "programme_invalid")
+    ]
+    narrower[0]["match"]["channels"] = ["ecom"]
+    assert validate_for_activation(changed("/earning/rules", narrower)).earning is not None
