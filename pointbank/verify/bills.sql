@@ -39,6 +39,18 @@ SELECT t.wallet_id::text AS wallet_id, t.sequence, t.tier, t.event_id::text AS e
 FROM unnest($1::uuid[], $2::bigint[]) AS u (wallet_id, sequence)
 JOIN earn.tier_history AS t ON t.wallet_id = u.wallet_id AND t.sequence = u.sequence;
 
+-- name: budgets
+-- What earn counted of each campaign's budget.
+SELECT b.programme, b.campaign, b.decided
+FROM earn.budgets AS b
+WHERE b.decided > 0;
+
+-- name: caps
+-- What earn counted of each member's caps.
+SELECT c.wallet_id::text AS wallet_id, c.campaign, c.period, c.since, c.decided
+FROM earn.caps AS c
+WHERE c.decided > 0;
+
 -- name: counted_twice
 -- Ids of tills that more than one bill was recorded under.
 SELECT b.source, b.event_id, count(*) AS bills

@@ -32,6 +32,9 @@ class Asked:
     bills: int | None = None
     last_bill_at: datetime | None = None
     enrolled_at: datetime | None = None
+    member_id: str | None = None
+    given_before: tuple[Any, Any] = ((), ())
+    """Campaigns and caps of the decision: they say what had been given."""
 
     def value(self, field: str, line: Line | None) -> Any:
         """What a condition finds in a field; None where nothing is there."""

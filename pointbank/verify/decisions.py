@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from pointbank.verify.campaigns import Rooms, Tried
 from pointbank.verify.conditions import Asked
 from pointbank.verify.numbers import money_of
 from pointbank.verify.programme import Line, Terms, Worth
@@ -55,6 +56,9 @@ class KeptDetails(msgspec.Struct, frozen=True, gc=False):
     line_conditions: tuple[tuple[str, str], ...] = ()
     multipliers: tuple[tuple[str, tuple[int, int]], ...] = ()
     bases: tuple[tuple[str, str], ...] = ()
+    campaigns: tuple[Tried, ...] = ()
+    base: tuple[int, int] | None = None
+    caps: Rooms = ()
     cut: int = 0
 
 
@@ -124,7 +128,9 @@ def objections(
         if terms is None:
             yield f"judged by {judged.programme} version {judged.version}, which earn does not know"
             continue
-        worth = terms.worth(lines, bill["total_minor"], judged.tier, _asked(bill, lines, judged, terms))
+        worth = terms.worth(
+            lines, bill["total_minor"], judged.tier, _asked(bill, lines, decision.member_id, judged, terms)
+        )
         made.append(worth)
         yield from _numbers(judged, worth)
         yield from _inputs(bill, judged, terms, at, standings)
@@ -139,9 +145,9 @@ def objections(
                 yield f"{code} is none of the bill's programmes"
 
 
-def _asked(bill: Any, lines: list[Line], judged: Judged, terms: Terms) -> Asked | None:
+def _asked(bill: Any, lines: list[Line], member_id: str | None, judged: Judged, terms: Terms) -> Asked | None:
     tenders = json.loads(bill["tenders"]) if bill["tenders"] is not None else []
-    if terms.plain and not tenders:
+    if terms.plain and not terms.bounded and not tenders:
         return None
     known = judged.details.inputs
     return Asked(
@@ -158,6 +164,8 @@ def _asked(bill: Any, lines: list[Line], judged: Judged, terms: Terms) -> Asked 
         bills=known.bills,
         last_bill_at=known.last_bill_at,
         enrolled_at=known.enrolled_at,
+        member_id=member_id,
+        given_before=(judged.details.campaigns, judged.details.caps),
     )
 
 

@@ -25,6 +25,9 @@ class Details(NamedTuple):
     line_conditions: tuple[tuple[str, str], ...] = ()
     multipliers: tuple[tuple[str, tuple[int, int]], ...] = ()
     bases: tuple[tuple[str, str], ...] = ()
+    campaigns: tuple[Any, ...] = ()
+    base: tuple[int, int] | None = None
+    caps: tuple[Any, ...] = ()
     cut: int = 0
 
 

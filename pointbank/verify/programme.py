@@ -12,6 +12,7 @@ from math import lcm
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from pointbank.verify.campaigns import given
 from pointbank.verify.conditions import Asked
 from pointbank.verify.earning import Details, Rule, is_for, judge, read_rule
 from pointbank.verify.numbers import minor_per_point, rounded
@@ -80,6 +81,8 @@ class Terms:
     without_tax: bool = False
     points_earn: bool = False
     maximum: int | None = None
+    member_caps: Mapping[str, int] = field(default_factory=dict)
+    campaigns: Sequence[Mapping[str, Any]] = ()
     unit: int = 1
     """The denominator that all rates share: points are counted in whole parts of it, and divided once."""
 
@@ -97,14 +100,19 @@ class Terms:
     @cached_property
     def plain(self) -> bool:
         """Whether categories and amounts decide about a bill without tenders."""
-        return not self.without_tax and self.maximum is None and all(rule.plain for rule in self.rules)
+        return not self.without_tax and not self.campaigns and all(rule.plain for rule in self.rules)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether something adds to what the rules give, or bounds it."""
+        return bool(self.campaigns or self.member_caps or self.maximum is not None)
 
     def worth(
         self, lines: Sequence[Line], total_minor: int, tier: str | None, bill: Asked | None = None
     ) -> Worth:
         """What these lines are worth to a member of that tier; without lines the total counts as one. Rules that are not
         plain are given the bill."""
-        if bill is not None and (bill.tenders or not self.plain):
+        if bill is not None and (bill.tenders or self.bounded or not self.plain):
             return self._worth_of(list(lines) or [Line((), total_minor, 0)], bill)
         multiplier = self.multiplier(tier)
         by_line = self.at == "line"
@@ -153,13 +161,18 @@ class Terms:
         )
 
     def _worth_of(self, lines: Sequence[Line], bill: Asked) -> Worth:
-        outcomes, tried, sums, details, _ = judge(self, lines, bill)
-        most = sums.points if self.maximum is None else min(sums.points, self.maximum)
-        available = min(sums.available, most)
+        outcomes, tried, sums, details, earning = judge(self, lines, bill)
+        points, available = sums.points, sums.available
+        if self.bounded:
+            found = given(self, lines, bill, bill.member_id, sums, earning, *bill.given_before)
+            points, available = found.points, found.available
+            details = details._replace(
+                campaigns=found.campaigns, base=(sums.points, sums.available), caps=found.caps, cut=found.cut
+            )
         return Worth(
-            most,
+            points,
             available,
-            most - available,
+            points - available,
             self.multiplier(bill.tier),
             tuple(rule.code for rule in self.rules[:tried]),
             tuple(
@@ -182,7 +195,7 @@ class Terms:
                 for rule, amount, units, exact in sums.by_rule
             ),
             1,
-            details._replace(cut=sums.points - most),
+            details,
         )
 
     def _outcome(self, number: int | None, line: Line) -> str:
@@ -281,6 +294,8 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
         without_tax=earning.get("tax") == "excluded",
         points_earn=earning.get("paid_with_points") == "earns",
         maximum=(earning.get("maximum") or {}).get("bill"),
+        member_caps=earning.get("member_caps") or {},
+        campaigns=earning.get("campaigns") or (),
         unit=lcm(*(rule.rate.denominator for rule in rules)),
         mode=rounding.get("mode") or "floor",
         at=rounding.get("at") or "bill",

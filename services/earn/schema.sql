@@ -151,6 +151,30 @@ CREATE TABLE accruals (
 );
 -- accruals: append-only.
 
+-- ---------------------------------------------------------------- caps and budgets
+
+-- What a campaign has given; spent = decided - given back, and both only rise. The limit stands in the programme's versions.
+CREATE TABLE budgets (
+    programme text COLLATE "C" NOT NULL,
+    campaign text COLLATE "C" NOT NULL,
+    decided bigint NOT NULL DEFAULT 0 CONSTRAINT budgets_decided_never_negative CHECK (decided >= 0),
+    given_back bigint NOT NULL DEFAULT 0
+        CONSTRAINT budgets_given_back_at_most_decided CHECK (given_back BETWEEN 0 AND decided),
+    PRIMARY KEY (programme, campaign)
+) WITH (fillfactor = 50);
+
+-- What a member was given in a period, `since` its first day; `campaign` is empty for all that the programme gives.
+CREATE TABLE caps (
+    wallet_id uuid NOT NULL,
+    campaign text COLLATE "C" NOT NULL,
+    period text COLLATE "C" NOT NULL CHECK (period IN ('day', 'week', 'month', 'year')),
+    since date NOT NULL,
+    decided bigint NOT NULL DEFAULT 0 CONSTRAINT caps_decided_never_negative CHECK (decided >= 0),
+    given_back bigint NOT NULL DEFAULT 0
+        CONSTRAINT caps_given_back_at_most_decided CHECK (given_back BETWEEN 0 AND decided),
+    PRIMARY KEY (wallet_id, campaign, period, since)
+) WITH (fillfactor = 80);
+
 -- ---------------------------------------------------------------- bills that wait
 
 -- A bill that was answered `waiting` at `taken_at`: for what (as in `awaited`), and since when, read on waiting_clock.

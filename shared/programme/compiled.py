@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from dateutil.relativedelta import relativedelta
 
 from shared.money import Money, Ratio, Worth, decimal_ratio, minor_per_point
+from shared.programme.campaigns import CompiledCampaign, Limits, caps_of, compile_campaign
 from shared.programme.earning import Earning
 from shared.programme.model import Expiry, MonthsAfterEarning, Programme
 from shared.programme.rules import Earned, EarnedByRule, JudgedLine, Rulebook, compile_rules
@@ -54,6 +55,8 @@ class CompiledProgramme:
     backdating: timedelta | None
     """How long ago a bill may have happened; None: however long."""
     book: Rulebook
+    limits: Limits | None
+    """What bounds its points besides the rules; None: nothing does."""
     consumption: str
     minimum_points: int
     step_points: int
@@ -98,24 +101,37 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
     ladder = _ladder(programme)
     multipliers: dict[str | None, Ratio] = {None: ladder[0].multiplier if ladder else (1, 1)}
     multipliers |= {tier.code: tier.multiplier for tier in ladder}
+    zone, per_point = ZoneInfo(header.time_zone), minor_per_point(header.point_value, header.currency)
+    earning = earning or Earning()
+    campaigns = [compile_campaign(one, zone, per_point) for one in earning.campaigns]
     return CompiledProgramme(
         code=header.code,
         version=version,
         name=header.name,
         currency=header.currency,
         point_value=header.point_value,
-        minor_per_point=minor_per_point(header.point_value, header.currency),
-        zone=ZoneInfo(header.time_zone),
+        minor_per_point=per_point,
+        zone=zone,
         card_prefix=header.card_prefix,
         backdating=None if header.backdating_days == "unlimited" else timedelta(days=header.backdating_days),
-        book=compile_rules(earning or Earning(), multipliers),
+        book=compile_rules(earning, multipliers, campaigns),
+        limits=_limits(header.code, zone, earning, campaigns),
         consumption=redemption.consumption if redemption is not None else "oldest_earned",
         minimum_points=redemption.minimum_points if redemption is not None else 1,
         step_points=redemption.step_points if redemption is not None else 1,
         lifecycle=programme.tiers.lifecycle if programme.tiers is not None else None,
         ladder=ladder,
-        _expires=_expiry(programme.expiry, ZoneInfo(header.time_zone)),
+        _expires=_expiry(programme.expiry, zone),
     )
+
+
+def _limits(
+    programme: str, zone: ZoneInfo, earning: Earning, campaigns: Sequence[CompiledCampaign]
+) -> Limits | None:
+    caps = caps_of(earning.member_caps)
+    if not campaigns and not caps and earning.maximum.bill is None:
+        return None
+    return Limits(programme, zone, {one.code: one for one in campaigns}, earning.maximum.bill, caps)
 
 
 def _ladder(programme: Programme) -> tuple[CompiledTier, ...]:

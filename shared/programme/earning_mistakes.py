@@ -6,9 +6,11 @@ from typing import Any
 
 from shared.errors import FieldError, pointer_to
 from shared.programme.base import MAX_MINOR
+from shared.programme.campaign_mistakes import most_of_campaigns
 from shared.programme.conditions import contradiction, mistakes
 from shared.programme.earning import Earning, Rule
-from shared.programme.rules import base_of, matcher_of
+from shared.programme.matching import matcher_of
+from shared.programme.rules import base_of
 from shared.programme.subject import FIELDS, NOT_YET
 
 Document = Mapping[str, Any]
@@ -76,7 +78,6 @@ def beyond_the_ledger(
     if earning.maximum.bill is not None and earning.maximum.bill <= most_points:
         return
     highest = max(multipliers, default=Fraction(1))
-    total = Fraction(0)
     by_base: dict[str, Fraction] = {}
     for number, rule in enumerate(earning.rules):
         if rule.rate is None:
@@ -96,10 +97,9 @@ def beyond_the_ledger(
             most + by_base.get(kind, Fraction(0)) if kind == "visit" else max(most, by_base.get(kind, most))
         )
     total = sum(by_base.values(), Fraction(0))
-    if total > most_points:
-        yield _invalid(
-            "/earning/rules", "Together the rules could earn more than the ledger holds; set a maximum."
-        )
+    if total + most_of_campaigns(earning, total) > most_points:
+        place = "campaigns" if total <= most_points else "rules"
+        yield _invalid(f"/earning/{place}", "A bill could earn more than the ledger holds; set a maximum.")
 
 
 def _most(rule: Rule, earning: Earning) -> Fraction:

@@ -26,19 +26,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from math import lcm
+from math import gcd, lcm
 from typing import Literal
 
 import msgspec
 
 from shared.money import ROUNDINGS, Ratio, decimal_ratio
+from shared.programme.campaigns import CompiledCampaign, Entry, Room, Tried
 from shared.programme.conditions import MILLION, Condition, compile_condition
-from shared.programme.earning import Base, Earning, Match, Rule
+from shared.programme.earning import Base, Earning, Rule
+from shared.programme.matching import Matcher, NotFor, matcher_of
 from shared.programme.subject import FIELDS, POINTS_TENDER, Line, Subject, items_of
 
 Outcome = Literal["earned", "skipped", "discounted", "unmatched"]
 Timing = Literal["now", "hold"]
-NotFor = Literal["merchants", "brands", "channels", "tenders", "when"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,14 @@ class Details(msgspec.Struct, frozen=True, omit_defaults=True):
     """Rules that had a rate of their own in this tier."""
     bases: tuple[tuple[str, Base], ...] = ()
     """Rules that counted something else than money."""
+    campaigns: tuple[Tried, ...] = ()
+    """Those that last at that time."""
+    base: tuple[int, int] | None = None
+    """What the rules give by themselves, points and those of them that are available, where something bounds or adds to it."""
+    caps: tuple[Room, ...] = ()
+    """The member's caps of the whole programme."""
     cut: int = 0
-    """Points beyond the maximum of a bill; they are in none of the other numbers."""
+    """Points beyond the maximum of a bill, or the member's caps; they are in none of the other numbers."""
 
 
 class Earned(msgspec.Struct, frozen=True, gc=False):
@@ -104,53 +111,6 @@ class Earned(msgspec.Struct, frozen=True, gc=False):
     rules: tuple[EarnedByRule, ...]
     details: Details | None = None
     """Where rules ask for more than categories and amounts."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Matcher:
-    """Which lines of which bills; None: any."""
-
-    categories: frozenset[str] | None = None
-    skus: frozenset[str] | None = None
-    merchants: frozenset[str] | None = None
-    brands: frozenset[str] | None = None
-    channels: frozenset[str] | None = None
-    tenders: frozenset[str] | None = None
-
-    @property
-    def by_bill(self) -> bool:
-        """Whether it asks for more than lines."""
-        return not (self.merchants is self.brands is self.channels is self.tenders is None)
-
-    def not_for(self, subject: Subject) -> NotFor | None:
-        """What of the bill it is not for."""
-        if self.merchants is not None and subject.merchant not in self.merchants:
-            return "merchants"
-        if self.brands is not None and subject.brand not in self.brands:
-            return "brands"
-        if self.channels is not None and subject.channel not in self.channels:
-            return "channels"
-        if self.tenders is not None and self.tenders.isdisjoint(subject.tenders):
-            return "tenders"
-        return None
-
-    def is_for(self, categories: Sequence[str], sku: str | None) -> bool:
-        """Whether it is for such a line."""
-        if self.categories is not None and self.categories.isdisjoint(categories):
-            return False
-        return self.skus is None or sku in self.skus
-
-    def covers(self, other: "Matcher") -> bool:
-        """Whether it is for whatever the other is for."""
-        pairs = (
-            (self.categories, other.categories),
-            (self.skus, other.skus),
-            (self.merchants, other.merchants),
-            (self.brands, other.brands),
-            (self.channels, other.channels),
-            (self.tenders, other.tenders),
-        )
-        return all(mine is None or (theirs is not None and theirs <= mine) for mine, theirs in pairs)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -195,11 +155,11 @@ class Rulebook:
     rounding_when: Literal["before_multiplier", "after_multiplier"]
     without_tax: bool
     points_earn: bool
-    maximum: int | None
+    campaigns: tuple[CompiledCampaign, ...]
     plain: bool
     asks: frozenset[str]
     """What is looked up for it alone: `brand`, `activity`."""
-    _round: Callable[[int, int], int]
+    round: Callable[[int, int], int]
     _rule_for: Callable[[tuple[str, ...]], int]
     """The number of the rule that is for a line of these categories; that after the last where none is."""
     _candidates: Callable[[tuple[int, ...]], Callable[[tuple[str, ...], str | None], tuple[int, ...]]]
@@ -226,8 +186,8 @@ class Rulebook:
     def _points(self, numerator: int, multiplier: Ratio) -> int:
         times, over = multiplier
         if self.rounding_when == "after_multiplier":
-            return self._round(numerator * times, self.denominator * over)
-        return self._round(self._round(numerator, self.denominator) * times, over)
+            return self.round(numerator * times, self.denominator * over)
+        return self.round(self.round(numerator, self.denominator) * times, over)
 
     # ---- plain rules: categories and amounts
 
@@ -341,15 +301,17 @@ class Rulebook:
                 (code, outcome, amount, tally.by_line.get(place, 0))
                 for place, (code, outcome, amount, _) in enumerate(judged)
             ]
-        points, available, cut = tally.points, tally.available, 0
-        if self.maximum is not None and points > self.maximum:
-            cut = points - self.maximum
-            points -= cut
-            available = min(available, points)  # what is held goes first
+        campaigns = []
+        for campaign in self.campaigns:
+            found = campaign.tried(
+                subject, lines, entries, tally, lambda some: self._tally(some, multiplier, subject), self
+            )
+            if found is not None:
+                campaigns.append(found)
         return Earned(
-            points,
-            available,
-            points - available,
+            tally.points,
+            tally.available,
+            tally.points - tally.available,
             multiplier,
             self._tried[last],
             tuple(judged),
@@ -367,7 +329,7 @@ class Rulebook:
                 tuple([(rules[number].code, " ".join(traces[number])) for number in sorted(traces)]),
                 tally.multipliers,
                 tuple([(rules[number].code, rules[number].base) for number in tally.others]),
-                cut,
+                tuple(campaigns),
             ),
         )
 
@@ -448,22 +410,30 @@ class Rulebook:
         if by_line:
             points, available = sum(lines), lines[0]
         else:
-            points = self._together(_added(now, held))
-            available = self._together(now) if held else points
+            points = self.together(_added(now, held))
+            available = self.together(now) if held else points
         return Tally(points, available, own, tuple(by_rule), tuple(others), tuple(multipliers), now, held)
 
-    def _together(self, groups: Mapping[Ratio, int]) -> int:
+    @property
+    def rounds_first(self) -> bool:
+        """Whether base points are rounded before they are multiplied."""
+        return self.rounding_when == "before_multiplier"
+
+    def exactly(self, groups: Mapping[Ratio, int]) -> Ratio:
+        """The exact points of numerators by their multiplier."""
+        over = lcm(*[over for _, over in groups])
+        total = sum([numerator * times * (over // own) for (times, own), numerator in groups.items()])
+        shared = gcd(total, self.denominator * over)
+        return total // shared, self.denominator * over // shared
+
+    def together(self, groups: Mapping[Ratio, int]) -> int:
         """The points of exact numerators by their multiplier."""
         if len(groups) == 1:
             [(multiplier, numerator)] = groups.items()
             return self._points(numerator, multiplier)
         if self.rounding_when == "before_multiplier":
             return sum([self._points(numerator, multiplier) for multiplier, numerator in groups.items()])
-        over = lcm(*[over for _, over in groups])
-        return self._round(
-            sum([numerator * times * (over // own) for (times, own), numerator in groups.items()]),
-            self.denominator * over,
-        )
+        return self.round(*self.exactly(groups))
 
     def _part(self, rule: CompiledRule, subject: Subject) -> Ratio | None:
         """What part of the bill counts for the rule; None: all of it."""
@@ -479,10 +449,6 @@ class Rulebook:
         return None if paid == subject.total_minor else (paid, subject.total_minor)
 
 
-Entry = tuple[int, int, int, int]
-"""A line that earns: its place, its rule's number, the amount that counts, its items in millionths."""
-
-
 class Tally(msgspec.Struct, frozen=True, gc=False):
     """What some lines come to: their points, those available now, each line's own where rounding is by line, the sums of
     each rule, and the exact points before the multiplier, by multiplier."""
@@ -496,6 +462,17 @@ class Tally(msgspec.Struct, frozen=True, gc=False):
     multipliers: tuple[tuple[str, Ratio], ...]
     now: dict[Ratio, int]
     held: dict[Ratio, int]
+
+    @property
+    def amounts(self) -> tuple[int, int]:
+        """What counts of lines that earn now, and of those that are held."""
+        now = held = 0
+        for _, timing, amount, _, _ in self.by_rule:
+            if timing == "hold":
+                held += amount
+            else:
+                now += amount
+        return now, held
 
 
 def _added(some: Mapping[Ratio, int], more: Mapping[Ratio, int]) -> dict[Ratio, int]:
@@ -526,7 +503,11 @@ def _units(rule: CompiledRule, amount: int, items: int, times: int, part: Ratio 
 # ---- compiling ---------------------------------------------------------------------------------
 
 
-def compile_rules(earning: Earning, multipliers: Mapping[str | None, Ratio]) -> Rulebook:
+def compile_rules(
+    earning: Earning,
+    multipliers: Mapping[str | None, Ratio],
+    campaigns: Sequence[CompiledCampaign] = (),
+) -> Rulebook:
     """The rules of a valid section, with the multipliers of the ladder's tiers (None: without a tier)."""
     ordered = sorted(
         earning.rules, key=lambda rule: -rule.priority
@@ -541,12 +522,10 @@ def compile_rules(earning: Earning, multipliers: Mapping[str | None, Ratio]) -> 
         rounding_when=earning.rounding.when,
         without_tax=earning.tax == "excluded",
         points_earn=earning.paid_with_points == "earns",
-        maximum=earning.maximum.bill,
-        plain=all(rule.plain for rule in rules)
-        and earning.tax == "included"
-        and earning.maximum.bill is None,
-        asks=frozenset(_asks(rules)),
-        _round=ROUNDINGS[earning.rounding.mode],
+        campaigns=tuple(campaigns),
+        plain=all(rule.plain for rule in rules) and earning.tax == "included" and not campaigns,
+        asks=frozenset([*_asks(rules), *_asks(campaigns)]),
+        round=ROUNDINGS[earning.rounding.mode],
         _rule_for=_matcher(rules),
         _candidates=_candidates(rules),
         _by_sku=any(rule.match.skus is not None for rule in rules),
@@ -556,7 +535,7 @@ def compile_rules(earning: Earning, multipliers: Mapping[str | None, Ratio]) -> 
     )
 
 
-def _asks(rules: Sequence[CompiledRule]) -> Iterator[str]:
+def _asks(rules: Sequence[CompiledRule | CompiledCampaign]) -> Iterator[str]:
     for rule in rules:
         if rule.match.brands is not None:
             yield "brand"
@@ -622,17 +601,6 @@ def _compile_rule(rule: Rule, earning: Earning, denominator: int) -> CompiledRul
         multipliers={
             tier: decimal_ratio(multiplier) for tier, multiplier in (rule.tier_multipliers or {}).items()
         },
-    )
-
-
-def matcher_of(match: Match) -> Matcher:
-    """What is written in a `match`, as it is asked."""
-    return Matcher(
-        **{
-            name: None if named is None else frozenset(named)
-            for name in Matcher.__slots__
-            for named in (getattr(match, name),)
-        }
     )
 
 

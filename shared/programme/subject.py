@@ -65,6 +65,7 @@ class Subject:
         tenders: Mapping[str, int] | None = None,
         tier: str | None = None,
         activity: Activity | None = None,
+        member_id: object = None,
     ) -> None:
         self.occurred_at, self.zone = occurred_at, zone
         self.total_minor, self.lines = total_minor, lines
@@ -72,6 +73,7 @@ class Subject:
         self.tenders: Mapping[str, int] = tenders or {}
         self.tier = tier
         self.activity = activity
+        self.member_id = member_id
 
     @cached_property
     def local(self) -> datetime:

@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from shared.errors import FieldError, Refusal, pointer_to
 from shared.money import minor_per_point
+from shared.programme.campaign_mistakes import campaign_mistakes, never_taking_effect
 from shared.programme.earning_mistakes import (
     beyond_the_ledger,
     never_matching,
@@ -46,6 +47,7 @@ def validate_for_activation(document: Document) -> Programme:
     errors += _missing_for_activation(given)
     if programme is not None and not errors and programme.earning is not None:
         errors += never_matching(programme.earning)
+        errors += never_taking_effect(programme.earning)
     if programme is None or errors:
         raise _invalid(errors)
     return programme
@@ -137,6 +139,11 @@ def _mistakes(document: Document) -> list[FieldError]:
     for number, rule in _objects(document, "earning", "rules"):
         found += rule_mistakes(number, rule, document["earning"])
     found += _repeated("/earning/rules", _objects(document, "earning", "rules"))
+    header = document.get("programme")
+    zone = header.get("time_zone") if isinstance(header, Mapping) else None
+    for number, campaign in _objects(document, "earning", "campaigns"):
+        found += campaign_mistakes(number, campaign, zone)
+    found += _repeated("/earning/campaigns", _objects(document, "earning", "campaigns"))
     ladder = list(_objects(document, "tiers", "ladder"))
     found += _repeated("/tiers/ladder", ladder)
     found += _ladder_mistakes(ladder)

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 from services.earn.domain.decision import Decision, Judged
 from shared.money import exponent
+from shared.programme.campaigns import Tried
 from shared.programme.rules import Details
 
 _PASSED_OVER = {
@@ -18,6 +19,14 @@ _NOT_FOR = {
     "tenders": "it is for what is paid by other means",
     "when": "its condition does not hold",
 }
+_RESULTS = {
+    "window": "is not open at that time",
+    "no_lines": "counts none of its lines",
+    "nothing": "comes to no whole point",
+    "not_best": "gives nothing: another one gives more",
+    "excluded": "gives nothing: another one excludes it",
+    "used_up": "gives nothing: its budget, or the member's cap, is used up",
+}
 _OUTCOMES = {
     "earned": "rule {rule} earns",
     "skipped": "rule {rule} earns nothing",
@@ -27,7 +36,7 @@ _OUTCOMES = {
 
 
 Told = Mapping[tuple[str, int, str], Sequence[str]]
-"""By programme, version, and rule: what its condition compares, each in words."""
+"""By programme, version, and rule or "campaign" and its code: what its condition compares, each in words."""
 
 
 def words(
@@ -96,12 +105,38 @@ def _judged(judged: Judged, line_ids: Sequence[str], told: Told) -> Iterator[str
         yield f"Rule {rule}: {money(amount_minor, judged.currency)}{counted} earn {base} points{held}."
     for rule, own in details.multipliers:
         yield f"Rule {rule} has its own multiplier at {tier}: {decimal(Fraction(*own))}."
-    if details.cut:
-        yield f"{details.cut} points are beyond the most that a bill may earn."
+    points, available = details.base or (judged.points, judged.available)
     multiplier = decimal(Fraction(*judged.multiplier))
-    yield (
-        f"Times {multiplier} and rounded: {judged.points} points, {judged.available} available and {judged.held} held."
+    yield f"Times {multiplier} and rounded: {points} points, {available} available and {points - available} held."
+    for one in details.campaigns:
+        yield f"Campaign {one.campaign} {_campaign(judged, one, told)}."
+    for room in details.caps:
+        yield f"Of the member's {room.limit} points a {room.period}, {room.spent} had been given since {room.since}."
+    if details.cut:
+        yield f"{details.cut} points are beyond the most that may be earned."
+    if details.base is not None:
+        yield f"Together: {judged.points} points, {judged.available} available and {judged.held} held."
+
+
+def _campaign(judged: Judged, one: Tried, told: Told) -> str:
+    compared = (
+        "" if " " in one.condition else _comparisons(judged, f"campaign {one.campaign}", one.condition, told)
     )
+    arm = f", in its arm {one.arm}" if one.arm is not None else ""
+    match one.result:
+        case "applied":
+            said = f"gives {one.points} points{arm}{compared}"
+        case "control":
+            said = f"gives nothing: the member is in its arm {one.arm}. It would have given {one.wanted} points{compared}"
+        case result if result in _NOT_FOR:
+            return f"is not for this bill: {_NOT_FOR[result]}{compared}"
+        case result:
+            said = f"{_RESULTS[result]}{compared}"
+    if one.budget is not None:
+        said += f"; {one.budget[0]} points of its {one.budget[1]} had been given"
+    for room in one.caps:
+        said += f"; {room.spent} of the member's {room.limit} points a {room.period} had been given"
+    return said
 
 
 def _comparisons(judged: Judged, code: str, trace: str, told: Told) -> str:

@@ -10,14 +10,15 @@ from uuid import UUID
 from services.earn.domain.answer import answer_of, body
 from services.earn.domain.bill import RecordBill, check_total
 from services.earn.domain.decision import Decision
-from services.earn.domain.judge import Facts, admit, judge, waits_for
+from services.earn.domain.judge import Facts, admit, waits_for
 from services.earn.domain.offer import Spoiled, read_offer
 from services.earn.handlers.batch import Asked, Batch, BillConflict, IdReused
+from services.earn.handlers.judging import judge_all
 from services.earn.handlers.reject import reject
 from services.earn.handlers.told import Replies, accrual_rows, tell, tell_accruals
 from services.earn.store import bills as bills_store
 from services.earn.store import nets, waiting
-from services.earn.store.facts import activity_for, facts_for
+from services.earn.store.facts import facts_for
 from shared.errors import Refusal
 from shared.events import BillRecorded
 from shared.ids import uuid7
@@ -201,8 +202,8 @@ async def _record(batch: Batch, new: Sequence[Asked], facts: Facts, now: datetim
     else:
         late = set()
     known = {ask.bill_id: latest if ask.bill_id in late else facts for ask in new if ask.bill_id not in waits}
-    activity = await activity_for(
-        tx.db, [(ask.bill, known[ask.bill_id]) for ask in new if ask.bill_id in known]
+    decisions = await judge_all(
+        tx, [(ask.bill_id, ask.bill, known[ask.bill_id], now) for ask in new if ask.bill_id in known]
     )
     bill_rows: list[bills_store.Row] = []
     decision_rows: list[bills_store.Row] = []
@@ -212,7 +213,7 @@ async def _record(batch: Batch, new: Sequence[Asked], facts: Facts, now: datetim
         if bill_id in waits:
             decision = Decision(status="waiting", waiting_for=waits[bill_id])
         else:
-            decision = judge(bill, known[bill_id], now, uuid7, activity)
+            decision = decisions[bill_id]
             accruals += accrual_rows(bill_id, decision)
         subject = str(bill_id)
         recorded_event_id = tell(

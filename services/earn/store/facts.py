@@ -68,14 +68,17 @@ async def conditions_of(
         (one.programme, one.version) for decision in decisions for one in decision.programmes if one.details
     }
     known = await _programmes(db, cache) if used else {}
-    return {
-        (code, version.version, rule.code): [one.words for one in rule.when.comparisons]
-        for code, versions in known.items()
-        for _, version in versions
-        if (code, version.version) in used
-        for rule in version.book.rules
-        if rule.when is not None
-    }
+    found = {}
+    for code, versions in known.items():
+        for _, version in versions:
+            if (code, version.version) in used:
+                book = version.book
+                written = {rule.code: rule.when for rule in book.rules}
+                written |= {f"campaign {campaign.code}": campaign.when for campaign in book.campaigns}
+                for name, condition in written.items():
+                    if condition is not None:
+                        found[code, version.version, name] = [one.words for one in condition.comparisons]
+    return found
 
 
 def _asked(programmes: Mapping[str, Versions]) -> set[str]:

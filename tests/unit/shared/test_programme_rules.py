@@ -1,16 +1,20 @@
 """Rules that ask for more than categories and amounts, with the published vectors by their ids; and the oracle's reading."""
 
+import dataclasses
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pointbank.verify.campaigns import Rooms
+from pointbank.verify.campaigns import Tried as TheirTried
 from pointbank.verify.programme import read_terms
-from shared.programme.compiled import CompiledProgramme, Earned, compile_programme
+from shared.programme.compiled import CompiledProgramme, compile_programme
 from shared.programme.rules import Details
 from shared.programme.subject import Activity
 from tests.support.bills import AT, asked, earn, line, subject, their_line
@@ -20,10 +24,6 @@ from tests.support.programmes import Document, document, earning, ladder, rule
 def programme(*rules: Any, section: Document | None = None, **rounding: Any) -> CompiledProgramme:
     made = {**earning(*rules, **rounding), **(section or {})}
     return compile_programme(document(earning=made, tiers=ladder("1", "1.2")), 1)
-
-
-def cut(result: Earned) -> int:
-    return result.details.cut if result.details is not None else 0
 
 
 def counting(base: str, points: str = "1", **more: Any) -> Document:
@@ -86,15 +86,6 @@ def test_tax_may_earn_nothing() -> None:
     result = earn(excluded, line(11500, tax_minor=1500), line(100, tax_minor=200))
     assert (result.points, result.rules[0][2]) == (100, 10000)
     assert earn(excluded, total_minor=11500).points == 115  # a bill without lines says no tax
-
-
-def test_no_bill_earns_beyond_the_maximum_and_what_is_held_goes_first() -> None:
-    held = rule("phones", category="phone", timing="hold", priority=1)
-    compiled = programme(held, rule(), section={"maximum": {"bill": 100}})
-    result = earn(compiled, line(9000), line(5000, "phone"))
-    assert (result.points, result.available, result.held, cut(result)) == (100, 90, 10, 40)
-    assert cut(earn(compiled, line(10000))) == 0
-    assert earn(compiled, line(20000)).available == 100
 
 
 def test_rules_match_sku_merchant_brand_channel_and_condition() -> None:
@@ -241,6 +232,73 @@ lines = st.builds(
 )
 
 
+effects = st.sampled_from(
+    [{"multiplier": "1.5"}, {"multiplier": "3"}, {"bonus": 25}, {"steps": {"points": 3, "per_minor": 700}}]
+)
+campaigns = st.builds(
+    lambda effect, match, exclude, when, on, stacking, caps, budget, arms, recurring, starts: {
+        "starts_at": starts,
+        "ends_at": "2026-12-01T00:00:00Z",
+        "effect": effect,
+        "match": match,
+        "exclude": exclude,
+        "when": when,
+        "on": on,
+        "stacking": stacking,
+        "member_caps": caps,
+        "budget": budget,
+        "arms": arms,
+        "recurring": recurring,
+    },
+    effects,
+    matches,
+    st.none() | matches,
+    conditions,
+    st.sampled_from(["base", "with_tier"]),
+    st.sampled_from(["best_only", "all", "exclusive"]),
+    st.sampled_from([None, {"day": 40}, {"month": 50, "week": 45}]),
+    st.sampled_from([None, {"points": 70}, {"money_minor": 555}]),
+    st.sampled_from(
+        [
+            None,
+            [
+                {"code": "c", "share": 4000, "control": True},
+                {"code": "t", "share": 6000, "effect": {"bonus": 9}},
+            ],
+        ]
+    ),
+    st.sampled_from(
+        [
+            None,
+            {"rrule": "FREQ=WEEKLY;BYDAY=SU,MO", "at": "11:00", "minutes": 45},
+            {"rrule": "FREQ=MONTHLY;BYDAY=-2SU;UNTIL=20261122", "minutes": 600},
+            {"rrule": "FREQ=DAILY;INTERVAL=2", "at": "20:00", "minutes": 1000},
+        ]
+    ),
+    st.sampled_from(["2026-11-21T21:00:00Z", "2026-01-01T00:00:00+03:00", "2026-11-22T08:31:05Z"]),
+)
+MEMBER, WALLET = UUID(int=5), UUID(int=6)
+
+
+class Had(dict[Any, int]):
+    """So much had been given by every counter."""
+
+    def __init__(self, had: int) -> None:
+        super().__init__()
+        self._had = had
+
+    def get(self, key: Any, default: Any = None) -> int:
+        return self._had
+
+
+def read_back(tried: Any, caps: Any) -> tuple[Any, Any]:
+    """The same as the oracle reads it in a decision."""
+    return (
+        msgspec.convert(msgspec.to_builtins(tried), tuple[TheirTried, ...]),
+        msgspec.convert(msgspec.to_builtins(caps), Rooms),
+    )
+
+
 @given(
     made=st.lists(rules, min_size=1, max_size=5),
     bill=st.lists(lines, max_size=5),
@@ -250,6 +308,7 @@ lines = st.builds(
             "tax": st.just("excluded"),
             "paid_with_points": st.just("earns"),
             "maximum": st.just({"bill": 500}),
+            "member_caps": st.just({"week": 300, "year": 9000}),
         },
     ),
     rounding=st.fixed_dictionaries(
@@ -265,6 +324,8 @@ lines = st.builds(
     tier=st.sampled_from([None, "t0", "t1", "gone"]),
     brand=st.sampled_from([None, "Beans"]),
     bills=st.integers(0, 1),
+    offers=st.lists(campaigns, max_size=4),
+    had=st.integers(0, 60),
 )
 def test_both_writings_of_rules_come_to_the_same(
     made: list[Document],
@@ -275,11 +336,14 @@ def test_both_writings_of_rules_come_to_the_same(
     tier: str | None,
     brand: str | None,
     bills: int,
+    offers: list[Document],
+    had: int,
 ) -> None:
     written = document(
         earning={
             **earning(*[{"code": f"r{k}", **one} for k, one in enumerate(made)], **rounding),
             **section,
+            "campaigns": [{"code": f"c{k}", **one} for k, one in enumerate(offers)],
         },
         tiers=ladder("1", "1.15"),
     )
@@ -297,28 +361,39 @@ def test_both_writings_of_rules_come_to_the_same(
         tenders=tenders,
         tier=tier,
         brand=brand,
+        member_id=MEMBER,
         activity=Activity(bills, AT if bills else None, datetime(2026, 1, 1, tzinfo=UTC)),
     )
-    ours = compiled.earn(bill, total, tier, one)
+    ours = compiled.book.earn(bill, total, tier, one)
+    details = ours.details
+    assert details is not None
+    points, available = ours.points, ours.available
+    if compiled.limits is not None:
+        found = compiled.limits.allot(
+            details.campaigns, points, available, wallet_id=WALLET, occurred_at=AT, spent=Had(had)
+        )
+        details = msgspec.structs.replace(
+            details, campaigns=found.campaigns, base=(points, available), caps=found.caps, cut=found.cut
+        )
+        points, available = found.points, found.available
+        assert sum(one.points for one in found.campaigns) + ours.points >= points
+        assert 0 <= available <= points
     terms = read_terms(1, AT, written)
-    theirs = terms.worth([their_line(each) for each in bill], total, tier, asked(one))
-    assert theirs[:3] == (ours.points, ours.available, ours.held)
+    asks = dataclasses.replace(
+        asked(one), member_id=str(MEMBER), given_before=read_back(details.campaigns, details.caps)
+    )
+    theirs = terms.worth([their_line(each) for each in bill], total, tier, asks)
+    assert theirs[:3] == (points, available, points - available)
     assert (theirs.lines, theirs.tried) == (ours.lines, ours.tried)
     assert [(*each[:4], Fraction(each[4]) / theirs.unit) for each in theirs.by_rule] == [
         (*each[:4], Fraction(each[4], compiled.denominator)) for each in ours.rules
     ]
-    if terms.plain and not tenders:
+    if compiled.book.plain and not tenders:
         assert compiled.earn(bill, total, tier) == msgspec.structs.replace(
             ours, details=None
         )  # the shorter way
+    if terms.plain and not terms.bounded and not tenders:
         return
-    kept = ours.details
-    assert kept is not None
-    assert theirs.details == (
-        kept.not_for,
-        kept.conditions,
-        kept.line_conditions,
-        kept.multipliers,
-        kept.bases,
-        kept.cut,
-    )
+    assert (theirs.details.campaigns, theirs.details.caps) == asks.given_before
+    for name in ("not_for", "conditions", "line_conditions", "multipliers", "bases", "base", "cut"):
+        assert getattr(theirs.details, name) == getattr(details, name), name

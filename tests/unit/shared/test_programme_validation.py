@@ -249,3 +249,85 @@ def test_a_rule_that_can_never_match_is_not_activated() -> None:
     ]
     narrower[0]["match"]["channels"] = ["ecom"]
     assert validate_for_activation(changed("/earning/rules", narrower)).earning is not None
+
+
+def test_each_mistake_of_a_campaign_has_its_place() -> None:
+    usual = {
+        "starts_at": "2026-11-01T00:00:00Z",
+        "ends_at": "2026-12-01T00:00:00Z",
+        "effect": {"multiplier": "2"},
+    }
+    wrong: list[Document] = [
+        {**usual, "code": "a", "ends_at": "2026-10-31T23:59:59Z", "effect": {}},
+        {**usual, "code": "b", "starts_at": "2026-11-01T00:00:00", "budget": {"points": -1}},
+        {
+            **usual,
+            "code": "c",
+            "effect": {"multiplier": "1", "bonus": 5},
+            "budget": {"points": 1, "money_minor": 1},
+        },
+        {
+            **usual,
+            "code": "d",
+            "arms": [{"code": "x", "share": 5000}, {"code": "y", "share": 4000, "control": True}],
+        },
+        {**usual, "code": "e", "when": {"bill.total": {"gte": 1}}, "member_caps": {"decade": 1, "day": 0}},
+        {**usual, "code": "f", "recurring": {"rrule": "FREQ=HOURLY", "minutes": 60}},
+        {**usual, "code": "f", "recurring": {"rrule": "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "minutes": 60}},
+        {
+            **usual,
+            "code": "h",
+            "recurring": {"rrule": "FREQ=DAILY;BYMONTHDAY=31", "at": "24:00", "minutes": 60},
+        },
+        {**usual, "code": "i", "stacking": "worst", "effect": {"steps": {"points": 1}}},
+    ]
+    assert mistakes(changed("/earning/campaigns", wrong)) == [
+        ("/earning/campaigns/0/effect", "programme_invalid"),
+        ("/earning/campaigns/0/ends_at", "programme_invalid"),
+        ("/earning/campaigns/1/budget/points", "programme_invalid"),
+        ("/earning/campaigns/1/starts_at", "programme_invalid"),
+        ("/earning/campaigns/2/budget", "programme_invalid"),
+        ("/earning/campaigns/2/effect", "programme_invalid"),
+        ("/earning/campaigns/2/effect/multiplier", "programme_invalid"),
+        ("/earning/campaigns/3/arms", "programme_invalid"),
+        ("/earning/campaigns/4/member_caps/day", "programme_invalid"),
+        ("/earning/campaigns/4/member_caps/decade", "field_unknown"),
+        ("/earning/campaigns/4/when/bill.total", "field_unknown"),
+        ("/earning/campaigns/5/recurring/rrule", "programme_invalid"),
+        ("/earning/campaigns/6/code", "programme_invalid"),
+        ("/earning/campaigns/6/recurring/rrule", "programme_invalid"),
+        ("/earning/campaigns/7/recurring/at", "programme_invalid"),
+        ("/earning/campaigns/7/recurring/rrule", "programme_invalid"),
+        ("/earning/campaigns/8/effect/steps/per_minor", "field_missing"),
+        ("/earning/campaigns/8/stacking", "programme_invalid"),
+    ]
+
+
+def test_exclusive_campaigns_that_overlap_and_impossible_ones_are_not_activated() -> None:
+    def exclusive(code: str, starts: str, ends: str, **more: Any) -> Document:
+        times = {"starts_at": f"{starts}T00:00:00+03:00", "ends_at": f"{ends}T00:00:00+03:00"}
+        return {"code": code, **times, "effect": {"bonus": 5}, "stacking": "exclusive", **more}
+
+    given = changed(
+        "/earning/campaigns",
+        [
+            exclusive("may", "2026-05-01", "2026-06-01"),
+            exclusive("june", "2026-06-01", "2026-07-01"),
+            exclusive("late", "2026-06-30", "2026-08-01"),
+            exclusive("never", "2027-01-01", "2027-02-01", when={"tier": {"eq": "gold", "in": ["blue"]}}),
+        ],
+    )
+    assert validate(given).earning is not None
+    assert mistakes(given, active=True) == [
+        ("/earning/campaigns/2/stacking", "programme_invalid"),
+        ("/earning/campaigns/3/when/tier/in", "programme_invalid"),
+    ]
+
+
+def test_campaigns_cannot_make_a_bill_worth_more_than_the_ledger_holds() -> None:
+    usual = {"starts_at": "2026-11-01T00:00:00Z", "ends_at": "2026-12-01T00:00:00Z", "stacking": "all"}
+    huge = {**usual, "code": "huge", "effect": {"multiplier": "100000"}}
+    given = changed("/earning/campaigns", [huge])
+    assert mistakes(given) == [("/earning/campaigns", "programme_invalid")]
+    given["earning"]["maximum"] = {"bill": 1_000_000}
+    assert validate(given).earning is not None
