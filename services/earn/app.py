@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from services.earn.api import router
 from services.earn.handlers import HEARS, ON, buried
+from services.earn.quotes import router as quotes
 from services.earn.settling import settle_waiting
 from shared.config import Settings
 from shared.runtime import Job
@@ -17,7 +18,7 @@ def create(settings: Settings | None = None) -> FastAPI:
         "Pointbank earn",
         handlers=ON,
         hears=HEARS,
-        routers=[router],
+        routers=[router, quotes],
         jobs=(Job("settle", every_s=1.0, run=settle_waiting),),
         buried=buried,
         settings=settings,

@@ -118,6 +118,26 @@ class BillBody(_Part):
     """How it was paid; the amounts add up to the total. Left out: not said, and all of it earns."""
 
 
+class QuoteBody(_Part):
+    """A basket before it is paid: a bill without a reference. Without `occurred_at` it is now."""
+
+    merchant: Code
+    terminal: Code | None = None
+    channel: Literal["store", "ecom", "app", "kiosk", "call_center", "partner"] | None = None
+    occurred_at: (
+        Annotated[str, AfterValidator(_time), Field(json_schema_extra={"format": "date-time"})] | None
+    ) = None
+    member: MemberBody | None = None
+    currency: Annotated[str, AfterValidator(_currency)]
+    total_minor: Minor
+    lines: Annotated[list[LineBody], Field(max_length=MAX_LINES), AfterValidator(_line_ids_differ)]
+    programmes: Annotated[list[Code], Field(min_length=1, max_length=50)] | None = None
+    tenders: (
+        Annotated[list[TenderBody], Field(min_length=1, max_length=50), AfterValidator(_tenders_differ)]
+        | None
+    ) = None
+
+
 class ShapeRefused(Refusal):
     """A bill of the wrong shape: its code is that of the first mistake."""
 

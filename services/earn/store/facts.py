@@ -39,10 +39,10 @@ async def facts_for(db: Connection, bills: Collection[RecordBill], cache: Cache)
 
 
 async def activity_for(
-    db: Connection, judged: Sequence[tuple[RecordBill, Facts]]
+    db: Connection, judged: Sequence[tuple[RecordBill, Facts]], *, lock: bool = True
 ) -> dict[UUID, Activity] | None:
     """What the members of these bills did before, by wallet, under a lock on their wallets: another bill of theirs is judged
-    after this transaction. None where no programme asks for it."""
+    after this transaction. A quote, which is no judgement, takes no `lock`. None where no programme asks for it."""
     if not any(
         "activity" in _asked(programmes) for programmes in {id(f): f.programmes for _, f in judged}.values()
     ):
@@ -53,7 +53,8 @@ async def activity_for(
         if bill.identity is not None
         for wallet in facts.members[bill.identity.hash].wallets
     }
-    await queries.lock_wallets(db, wallet_ids=list(wallets))
+    if lock:
+        await queries.lock_wallets(db, wallet_ids=list(wallets))
     rows = await queries.activity_of(
         db, wallet_ids=list(wallets)
     )  # a later statement: it sees who was before us

@@ -52,7 +52,7 @@ class Shop:
 
     def at(self, now: datetime) -> None:
         """Sets the tenant's clock."""
-        self.runtime.lane._writer.clock = lambda: now
+        self.runtime.clock = self.runtime.lane._writer.clock = lambda: now
 
     # ---- what others tell
 

@@ -20,7 +20,7 @@ from shared.events import MerchantChanged
 from shared.messaging import Done, FromJob, Item, Tx
 from shared.programme.campaigns import bucket
 from shared.tenants import Tenant
-from tests.integration.earn.conftest import Member, Shop, bill, running_earn
+from tests.integration.earn.conftest import Member, Shop, bill, running_earn, somebody
 from tests.support.facts import activated, autumn_2026
 from tests.support.programmes import earning, rule
 from tests.support.tenants import running
@@ -173,3 +173,48 @@ def _arm_in_words(member: Member) -> str:
     if bucket("test", str(member.member_id)) < 5000:
         return "Campaign test gives nothing: the member is in its arm control. It would have given 2 points."
     return "Campaign test gives 2 points, in its arm given."
+
+
+async def test_a_quote_says_what_the_bill_then_earns_and_writes_nothing(offers: Shop) -> None:
+    member = await offers.member()
+    body = bill(member)
+    basket = {name: value for name, value in body.items() if name not in {"bill_ref", "cashier"}}
+    tables = ("bills", "decisions", "accruals", "caps", "budgets", "outbox", "audit", "idempotency")
+    before = [await offers.count(table) for table in tables], await counters(offers)
+    asked = await offers.client.post("/v1/quotes", json=basket, headers=offers.headers("till"))
+    assert asked.status_code == 200, asked.text
+    assert ([await offers.count(table) for table in tables], await counters(offers)) == before
+    [quoted] = asked.json()["accruals"]
+    assert [(one["campaign"], one["result"], one["points"]["points"]) for one in quoted["campaigns"]] == [
+        ("seven", "used_up", 0),
+        ("daily", "applied", 5),
+        ("first", "applied", 100),
+        ("test", "channels", 0),
+    ]
+    assert quoted["balance"] == f"/v1/wallets/{member.wallet_id}/balance"
+    assert asked.json()["words"][-1] == "Together: 210 points, 210 available and 0 held."
+    recorded = (await offers.post(body)).json()["accruals"][0]
+    assert {name: quoted[name] for name in recorded} == recorded
+    now = {name: value for name, value in basket.items() if name != "occurred_at"}
+    again = await offers.client.post("/v1/quotes", json=now, headers=offers.headers("till"))
+    assert again.json()["accruals"][0]["available"]["points"] == 110
+
+
+async def test_a_quote_waits_for_nobody(offers: Shop) -> None:
+    async def code(**changes: Any) -> str:
+        basket = {
+            name: value for name, value in bill(somebody()).items() if name not in {"bill_ref", "cashier"}
+        }
+        answered = await offers.client.post(
+            "/v1/quotes", json={**basket, **changes}, headers=offers.headers("till")
+        )
+        return str(answered.json().get("code", answered.status_code))
+
+    assert await code() == "member_unknown"
+    assert await code(merchant="nowhere") == "merchant_unknown"
+    assert await code(terminal="T99") == "terminal_unknown"
+    assert await code(total_minor=1) == "total_mismatch"
+    assert await code(currency="EUR") == "member_unknown"
+    assert await code(member=None, currency="EUR") == "currency_mismatch"
+    assert await code(member=None) == "200"
+    assert await code(bill_ref="x") == "field_unknown"
