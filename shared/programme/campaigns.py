@@ -39,6 +39,7 @@ from shared.programme.subject import FIELDS, Line, Subject
 from shared.programme.windows import compile_window
 
 Period = Literal["day", "week", "month", "year"]
+MOST_ENDS = 64
 PERIODS: tuple[Period, ...] = ("day", "week", "month", "year")
 Cap = tuple[Period, int]
 
@@ -83,6 +84,23 @@ class Tried(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     points: int = 0
     held: int = 0
 
+    def ends(self, result: str, points: int, offer: _Offer) -> Tried:
+        """The same with what came of it; of fewer points than it wanted, what is held goes first."""
+        return Tried(
+            self.campaign,
+            result,
+            self.condition,
+            self.arm,
+            self.base,
+            self.amount_minor,
+            self.wanted,
+            self.wanted_held,
+            offer.budget,
+            offer.caps,
+            points,
+            points - min(self.wanted - self.wanted_held, points),
+        )
+
 
 class Worked(Protocol):
     """The sums of some lines; see `rules.Tally`."""
@@ -105,6 +123,7 @@ class Rounder(Protocol):
     def round(self, numerator: int, denominator: int, /) -> int: ...
     def together(self, groups: Mapping[Ratio, int], /) -> int: ...
     def exactly(self, groups: Mapping[Ratio, int], /) -> Ratio: ...
+    def is_held(self, number: int, /) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +162,11 @@ class CompiledCampaign:
     caps: tuple[Cap, ...]
     budget: int | None
     """In points."""
+    by_bill: bool
+    """Whether `match` asks for more than lines."""
+    all_lines: bool
+    """Whether every line that earns counts."""
+    _ended: dict[tuple[str, str], Tried]
 
     def tried(
         self,
@@ -156,28 +180,44 @@ class CompiledCampaign:
         """How far it comes with this bill, whatever was given before. None: it does not last at that time."""
         if not self.starts_at <= subject.occurred_at < self.ends_at:
             return None
-        code = self.code
         if self.is_open is not None and not self.is_open(subject.local):
-            return Tried(code, "window")
-        if self.match.by_bill and (reason := self.match.not_for(subject)) is not None:
-            return Tried(code, reason)
+            return self._end("window")
+        if self.by_bill and (reason := self.match.not_for(subject)) is not None:
+            return self._end(reason)
         trace = ""
         if self.when is not None:
             holds, trace = self.when.test(subject)
             if not holds:
-                return Tried(code, "when", trace)
-        counted, line_trace = self._lines(subject, lines, entries)
-        trace = line_trace or trace
+                return self._end("when", trace)
+        counted = entries
+        if not self.all_lines:
+            counted, line_trace = self._lines(subject, lines, entries)
+            trace = line_trace or trace
         if not counted:
-            return Tried(code, "no_lines", trace)
+            return self._end("no_lines", trace)
         effect, arm = self.effect, None
         if self.arms:
             arm = self._arm(str(subject.member_id))
             effect = arm.effect
-        sums = whole if len(counted) == len(entries) else tally(counted)
-        wanted, held, base, amount = _worth(effect, self.with_tier, sums, book)
+        base: Ratio | None = None
+        amount: int | None = None
+        if effect.bonus is not None:
+            wanted = effect.bonus
+            held = 0 if any([not book.is_held(entry[1]) for entry in counted]) else wanted  # noqa: C419
+        else:
+            sums = whole if len(counted) == len(entries) else tally(counted)
+            wanted, held, base, amount = _worth(effect, self.with_tier, sums, book)
         result = "nothing" if wanted == 0 else "control" if arm is not None and arm.control else "able"
-        return Tried(code, result, trace, None if arm is None else arm.code, base, amount, wanted, held)
+        return Tried(self.code, result, trace, None if arm is None else arm.code, base, amount, wanted, held)
+
+    def _end(self, result: str, trace: str = "") -> Tried:
+        """Most bills end a campaign in the same few ways."""
+        found = self._ended.get((result, trace))
+        if found is None:
+            found = Tried(self.code, result, trace)
+            if len(self._ended) < MOST_ENDS:
+                self._ended[result, trace] = found
+        return found
 
     def _lines(
         self, subject: Subject, lines: Sequence[Line], entries: Sequence[Entry]
@@ -185,8 +225,6 @@ class CompiledCampaign:
         match, exclude, condition = self.match, self.exclude, self.line_when
         if exclude is not None and exclude.by_bill and exclude.not_for(subject) is not None:
             exclude = None
-        if match.categories is None and match.skus is None and exclude is None and condition is None:
-            return entries, ""
         traces = ["-"] * len(lines) if condition is not None else []
         counted = []
         for entry in entries:
@@ -218,8 +256,6 @@ def _worth(
     effect: CompiledEffect, with_tier: bool, sums: Worked, book: Rounder
 ) -> tuple[int, int, Ratio | None, int | None]:
     """(points, those of them held, exact base points, amount that steps were counted of)."""
-    if effect.bonus is not None:
-        return effect.bonus, 0 if sums.now else effect.bonus, None, None
     if effect.steps is not None:
         points, per_minor = effect.steps
         now, held = sums.amounts
@@ -310,78 +346,94 @@ class Limits:
     ) -> Allotted:
         """What of this is given, after what was given before."""
         today = occurred_at.astimezone(self.zone).date()
-        decided = [self._room(one, wallet_id, today, spent) if one.result == "able" else one for one in tried]
-        applied = self._among_others(decided)
+        decided = list(tried)
+        offers = [
+            self._offer(place, one, wallet_id, today, spent)
+            for place, one in enumerate(tried)
+            if one.result == "able"
+        ]
+        applied = self._chosen(offers)
         rooms = _rooms(self.caps, wallet_id, "", today, spent) if self.caps and (points or applied) else ()
         most = [room.limit - room.spent for room in rooms]
         if self.maximum is not None:
             most.append(self.maximum)
-        total = points + sum([decided[place].points for place in applied])
+        total = points + sum([offer.granted for offer in applied])
         cut = max(total - max(min(most), 0), 0) if most else 0
         beyond = cut
-        for place in reversed(applied):
-            less = min(beyond, decided[place].points)
+        gives = {}
+        for offer in reversed(applied):
+            less = min(beyond, offer.granted)
             beyond -= less
-            decided[place] = _shortened(decided[place], decided[place].points - less)
+            gives[offer.place] = offer.granted - less
         points -= beyond
         available = min(available, points)
         given: dict[CapKey | BudgetKey, int] = {}
-        for place in applied:
-            one = decided[place]
-            campaign = self.campaigns[one.campaign]
-            points += one.points
-            available += one.points - one.held
-            if one.points:
-                for room in one.caps:
-                    given[wallet_id, one.campaign, room.period, room.since] = one.points
-                if campaign.budget is not None:
-                    given[self.programme, one.campaign] = one.points
+        left_out = "excluded" if any(offer.exclusive for offer in applied) else "not_best"
+        for offer in offers:
+            one = tried[offer.place]
+            mine = gives.get(offer.place)
+            if mine is None:
+                result = left_out if offer.granted else "used_up"
+                decided[offer.place] = one.ends(result, 0, offer)
+                continue
+            decided[offer.place] = one = one.ends("applied", mine, offer)
+            points += mine
+            available += mine - one.held
+            if mine:
+                for room in offer.caps:
+                    given[wallet_id, one.campaign, room.period, room.since] = mine
+                if offer.budget is not None:
+                    given[self.programme, one.campaign] = mine
         if points:
             for room in rooms:
                 given[wallet_id, "", room.period, room.since] = points
         return Allotted(points, available, tuple(decided), rooms, cut, given)
 
-    def _room(self, one: Tried, wallet_id: UUID, today: date, spent: Spent) -> Tried:
+    def _offer(self, place: int, one: Tried, wallet_id: UUID, today: date, spent: Spent) -> _Offer:
         campaign = self.campaigns[one.campaign]
-        rooms = _rooms(campaign.caps, wallet_id, campaign.code, today, spent) if campaign.caps else ()
-        left = [room.limit - room.spent for room in rooms]
+        granted = one.wanted
+        rooms: tuple[Room, ...] = ()
         budget = None
+        if campaign.caps:
+            rooms = _rooms(campaign.caps, wallet_id, campaign.code, today, spent)
+            granted = min(granted, *[room.limit - room.spent for room in rooms])
         if campaign.budget is not None:
             budget = spent.get((self.programme, campaign.code), 0), campaign.budget
-            left.append(budget[1] - budget[0])
-        granted = max(min(one.wanted, *left), 0) if left else one.wanted
-        found = msgspec.structs.replace(one, budget=budget, caps=rooms) if left else one
-        return _shortened(found, granted) if granted else msgspec.structs.replace(found, result="used_up")
+            granted = min(granted, budget[1] - budget[0])
+        return _Offer(place, max(granted, 0), campaign.stacking, budget, rooms)
 
-    def _among_others(self, decided: list[Tried]) -> list[int]:
-        """Marks those that can give; gives the places of those that do."""
-        able = [place for place, one in enumerate(decided) if one.result == "able"]
-        if not able:
-            return able
-        stacking = {place: self.campaigns[decided[place].campaign].stacking for place in able}
-        alone = next((place for place in able if stacking[place] == "exclusive"), None)
-        if alone is not None:
-            chosen, refused = [alone], "excluded"
-        else:
-            rivals = [place for place in able if stacking[place] == "best_only"]
-            best = max(rivals, key=lambda place: (decided[place].points, -place), default=None)
-            chosen, refused = (
-                [place for place in able if stacking[place] == "all" or place == best],
-                "not_best",
-            )
-        for place in able:
-            one = decided[place]
-            if place in chosen:
-                decided[place] = msgspec.structs.replace(one, result="applied")
-            else:
-                decided[place] = msgspec.structs.replace(one, result=refused, points=0, held=0)
-        return chosen
+    @staticmethod
+    def _chosen(offers: Sequence[_Offer]) -> list[_Offer]:
+        """Those that give, in their order."""
+        best: _Offer | None = None
+        every: list[_Offer] = []
+        for offer in offers:
+            if not offer.granted:
+                continue
+            if offer.exclusive:
+                return [offer]
+            if offer.stacking == "all":
+                every.append(offer)
+            elif best is None or offer.granted > best.granted:
+                best = offer
+        if best is None:
+            return every
+        return sorted([*every, best], key=lambda offer: offer.place)
 
 
-def _shortened(one: Tried, points: int) -> Tried:
-    """With so many points of those that it wanted; what is held goes first."""
-    available = min(one.wanted - one.wanted_held, points)
-    return msgspec.structs.replace(one, points=points, held=points - available)
+class _Offer(msgspec.Struct, frozen=True, gc=False):
+    """What a campaign could give here, of what is left."""
+
+    place: int
+    granted: int
+    stacking: str
+    budget: tuple[int, int] | None
+    caps: tuple[Room, ...]
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether it leaves no room for others."""
+        return self.stacking == "exclusive"
 
 
 def _rooms(
@@ -419,7 +471,7 @@ def compile_campaign(campaign: Campaign, zone: ZoneInfo, minor_per_point: Ratio)
         budget = campaign.budget.points
         if campaign.budget.money_minor is not None:
             budget = campaign.budget.money_minor * minor_per_point[1] // minor_per_point[0]
-    effect = _effect(campaign.effect)
+    effect, match = _effect(campaign.effect), matcher_of(campaign.match)
     return CompiledCampaign(
         code=campaign.code,
         starts_at=starts_at,
@@ -429,7 +481,7 @@ def compile_campaign(campaign: Campaign, zone: ZoneInfo, minor_per_point: Ratio)
         else compile_window(
             recurring.rrule, recurring.at, recurring.minutes, starts_at.astimezone(zone).date()
         ),
-        match=matcher_of(campaign.match),
+        match=match,
         exclude=None if campaign.exclude is None else matcher_of(campaign.exclude),
         when=when if when is not None and not when.by_line else None,
         line_when=when if when is not None and when.by_line else None,
@@ -439,6 +491,12 @@ def compile_campaign(campaign: Campaign, zone: ZoneInfo, minor_per_point: Ratio)
         stacking=campaign.stacking,
         caps=caps_of(campaign.member_caps),
         budget=budget,
+        by_bill=match.by_bill,
+        all_lines=match.categories is None
+        and match.skus is None
+        and campaign.exclude is None
+        and (when is None or not when.by_line),
+        _ended={},
     )
 
 

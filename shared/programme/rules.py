@@ -301,13 +301,20 @@ class Rulebook:
                 (code, outcome, amount, tally.by_line.get(place, 0))
                 for place, (code, outcome, amount, _) in enumerate(judged)
             ]
-        campaigns = []
-        for campaign in self.campaigns:
-            found = campaign.tried(
-                subject, lines, entries, tally, lambda some: self._tally(some, multiplier, subject), self
-            )
-            if found is not None:
-                campaigns.append(found)
+        campaigns: list[Tried] = []
+        if self.campaigns:
+            tallied: dict[tuple[int, ...], Tally] = {}
+
+            def of_some(some: Sequence[Entry]) -> Tally:
+                places = tuple([entry[0] for entry in some])  # many campaigns are for the same lines
+                if places not in tallied:
+                    tallied[places] = self._tally(some, multiplier, subject)
+                return tallied[places]
+
+            for campaign in self.campaigns:
+                found = campaign.tried(subject, lines, entries, tally, of_some, self)
+                if found is not None:
+                    campaigns.append(found)
         return Earned(
             tally.points,
             tally.available,
@@ -418,6 +425,10 @@ class Rulebook:
     def rounds_first(self) -> bool:
         """Whether base points are rounded before they are multiplied."""
         return self.rounding_when == "before_multiplier"
+
+    def is_held(self, number: int) -> bool:
+        """Whether the rule of this number holds its points."""
+        return self.rules[number].timing == "hold"
 
     def exactly(self, groups: Mapping[Ratio, int]) -> Ratio:
         """The exact points of numerators by their multiplier."""

@@ -1,9 +1,9 @@
 """What rules and campaigns look at: a bill, its lines, and what is known of its member at that moment."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
-from functools import cached_property, lru_cache
-from typing import Protocol
+from functools import lru_cache
+from typing import Any, Generic, Protocol, TypeVar, overload
 from zoneinfo import ZoneInfo
 
 from shared.programme.conditions import Field, Fields, millionths
@@ -29,6 +29,27 @@ class Line(Protocol):
     def sku(self) -> str | None: ...
     @property
     def quantity(self) -> str | None: ...
+
+
+T = TypeVar("T")
+
+
+class _kept(Generic[T]):  # noqa: N801  # a decorator
+    """An attribute that is worked out when it is first asked for; functools' own takes a lock."""
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make, self._name = make, make.__name__
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> "_kept[T]": ...
+    @overload
+    def __get__(self, owner: object, kind: type) -> T: ...
+    def __get__(self, owner: object | None, kind: type) -> "T | _kept[T]":
+        if owner is None:
+            return self
+        value = self._make(owner)
+        owner.__dict__[self._name] = value
+        return value
 
 
 class Activity:
@@ -75,33 +96,33 @@ class Subject:
         self.activity = activity
         self.member_id = member_id
 
-    @cached_property
+    @_kept
     def local(self) -> datetime:
         """When it happened on the programme's clocks."""
         return self.occurred_at.astimezone(self.zone)
 
-    @cached_property
+    @_kept
     def categories(self) -> frozenset[str]:
         """Those of all lines."""
         return frozenset([category for line in self.lines for category in line.categories])
 
-    @cached_property
+    @_kept
     def skus(self) -> frozenset[str]:
         """Those of all lines."""
         return frozenset([line.sku for line in self.lines if line.sku is not None])
 
-    @cached_property
+    @_kept
     def items(self) -> int:
         """The quantity of all lines, in millionths; a line without one counts as one."""
         return sum([items_of(line) for line in self.lines])
 
-    @cached_property
+    @_kept
     def days_since_last_bill(self) -> int | None:
         """Calendar days of the programme; None: there was no bill before. A bill that is told late may be before it."""
         before = self.activity.last_bill_at if self.activity is not None else None
         return None if before is None else (self.local.date() - self._day(before)).days
 
-    @cached_property
+    @_kept
     def enrolled_days(self) -> int | None:
         """Calendar days of the programme since the member joined."""
         since = self.activity.enrolled_at if self.activity is not None else None

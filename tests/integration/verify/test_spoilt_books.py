@@ -114,6 +114,17 @@ SPOILT = {
         """,
         {"bills:decisions", "programmes:learned"},
     ),
+    "a budget that counted what no decision gave": (
+        "INSERT INTO earn.budgets (programme, campaign, decided) VALUES ('shops', 'ghost', 5)",
+        {"budgets:counted"},
+    ),
+    "a cap that counted what no decision gave": (
+        """
+        INSERT INTO earn.caps (wallet_id, campaign, period, since, decided)
+        SELECT wallet_id, '', 'day', '2026-01-01', 1 FROM earn.wallets LIMIT 1
+        """,
+        {"caps:counted"},
+    ),
     "an accrual that is gone": (f"DELETE FROM earn.accruals WHERE {SOME_BILL}", {"accruals:kept"}),
     "qualifying points that count double": (
         "UPDATE tiers.qualifications SET points = 2 * points",
