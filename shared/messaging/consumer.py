@@ -27,6 +27,7 @@ Decode = Callable[[str, dict[bytes, bytes], int], Item[Any] | None]
 no entry of ours."""
 
 CLAIM = 100
+UNNOTICED_S = 0.05
 _FIRST: Mapping[bytes, int] = {}
 
 
@@ -74,6 +75,10 @@ class Consumer:
         if self._subscription is not None:
             await self._subscription.stop()
             try:
+                while await self._finish():
+                    pass
+                # The read that was given up may be served once more before Redis notices that nobody is there.
+                await asyncio.sleep(UNNOTICED_S)
                 while await self._finish():
                     pass
             except RedisError as error:

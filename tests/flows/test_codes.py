@@ -47,7 +47,9 @@ NOT_YET = {
 @pytest.fixture(scope="module")
 def fleet(settings: Settings) -> Iterator[Fleet]:
     """One process: the codes do not depend on the form."""
-    with running_fleet(settings, ALL_IN_ONE) as made:
+    # Nothing may be written but what a call writes: no job seals or reconciles meanwhile.
+    quiet = {"POINTBANK_SEAL_EVERY_S": "0", "POINTBANK_RECONCILE_EVERY_S": "0"}
+    with running_fleet(settings, ALL_IN_ONE, **quiet) as made:
         yield made
 
 

@@ -127,9 +127,8 @@ class Desk:
         again = await self.call(ask)
         assert {**again.json(), "request_id": ""} == {**first, "request_id": ""}
         assert again.headers.get("idempotent-replayed") == (None if ask.kept_by is None else "true")
-        assert await self.written_since(before) == (
-            {} if ask.kept_by is None else {f"{ask.kept_by}.idempotency": 1}
-        )
+        written = await self.written_since(before)
+        assert written == ({} if ask.kept_by is None else {f"{ask.kept_by}.idempotency": 1}), written
 
     async def rows(self) -> dict[str, int]:
         """How many rows each table of the tenant holds."""
