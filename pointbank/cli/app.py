@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from pointbank.cli import dead_letters, running, samples, tenants, verifying
+from pointbank.cli import dead_letters, releasing, running, samples, tenants, verifying
 
 app = typer.Typer(
     name="pointbank",
@@ -24,6 +24,7 @@ for command in (
     samples.generate,
     samples.replay,
     verifying.verify,
+    releasing.release_reservations,
 ):
     app.command()(command)
 app.add_typer(tenants.group, name="tenant")

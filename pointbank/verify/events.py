@@ -105,7 +105,7 @@ class Moved(msgspec.Struct, frozen=True, gc=False):
 
 
 class Posted(msgspec.Struct, frozen=True, gc=False):
-    """points.credited, points.redeemed and points.expired: what a posting moved, whatever it is called there."""
+    """points.credited, redeemed, expired, reserved and voided: what a posting moved, whatever it is called there."""
 
     posting_id: str
     kind: str
@@ -119,9 +119,30 @@ class Posted(msgspec.Struct, frozen=True, gc=False):
     credited: Worth | None = None
     redeemed: Worth | None = None
     expired: Worth | None = None
+    reserved: Worth | None = None
+    voided: Worth | None = None
+    expires_at: datetime | None = None
     redemption_id: str | None = None
     merchant: str | None = None
     bill_ref: str | None = None
+
+
+class Returned(msgspec.Struct, frozen=True, gc=False):
+    """points.returned: `posting_id` is null where nothing moved, `return_id` where nothing came back at all."""
+
+    posting_id: str | None
+    request_id: str | None
+    redemption_id: str | None
+    wallet_id: str | None
+    member_id: str | None
+    programme: str | None
+    effective_at: datetime
+    posted_at: datetime | None
+    returned: Worth | None
+    lots: tuple[Moved, ...]
+    balance: Balance | None
+    return_id: str | None = None
+    kind: str = "return"
 
 
 class TierChanged(msgspec.Struct, frozen=True, gc=False, rename={"from_": "from"}):
@@ -198,6 +219,9 @@ DATA: dict[str, type] = {
     "points.credited.v1": Posted,
     "points.redeemed.v1": Posted,
     "points.expired.v1": Posted,
+    "points.reserved.v1": Posted,
+    "points.voided.v1": Posted,
+    "points.returned.v1": Returned,
     "tier.changed.v1": TierChanged,
     "message.delivered.v1": MessageDelivered,
     "member.enrolled.v1": MemberEnrolled,
@@ -210,7 +234,14 @@ DATA: dict[str, type] = {
 SAID_BY = {
     "members": ("programme.activated.v1", "merchant.changed.v1", "member.enrolled.v1", "card.issued.v1"),
     "earn": ("bill.recorded.v1", "bill.settled.v1", "bill.rejected.v1", "points.accrued.v1"),
-    "redeem": ("points.credited.v1", "points.redeemed.v1", "points.expired.v1"),
+    "redeem": (
+        "points.credited.v1",
+        "points.redeemed.v1",
+        "points.expired.v1",
+        "points.reserved.v1",
+        "points.voided.v1",
+        "points.returned.v1",
+    ),
     "tiers": ("tier.changed.v1",),
     "notifier": ("message.delivered.v1",),
 }

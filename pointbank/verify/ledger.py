@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from pointbank.verify.books import Books, Follower
-from pointbank.verify.events import Envelope, PointsAccrued, Posted
+from pointbank.verify.events import Envelope, PointsAccrued, Posted, Returned
 from pointbank.verify.matching import told
-from pointbank.verify.numbers import minor_per_point, money_of
+from pointbank.verify.numbers import binary, minor_per_point, money_of
+from pointbank.verify.redemptions import Redemptions
 from pointbank.verify.snapshots import MonthsWalk, orphan, read_closings
 from pointbank.verify.wallet import Posting, WalletWalk
 
@@ -16,14 +17,12 @@ TOLD = {
     "earn_held": "points.credited.v1",
     "redeem": "points.redeemed.v1",
     "expire": "points.expired.v1",
+    "reserve": "points.reserved.v1",
+    "void": "points.voided.v1",
+    "return": "points.returned.v1",
 }
 """Kinds of posting that are told, and how. Others come with their services."""
 EARNED = frozenset({"earn", "earn_held"})
-
-
-def binary(uuid: str) -> bytes:
-    """The 16 bytes of an id that stands in an event."""
-    return bytes.fromhex(uuid.replace("-", ""))
 
 
 class Bank:
@@ -45,14 +44,7 @@ class Bank:
             ("kind", "wallet", "member", "programme", "bill", "effective_at", "points", "lots"),
             ours="the events", theirs="the ledger",
         )  # fmt: skip
-        self._redeemed = books.match(
-            "redemptions", 3, "each redemption has its posting, and each redeeming posting its redemption",
-            ("redemption", "wallet", "points", "effective_at"), ours="the redemptions", theirs="the ledger",
-        )  # fmt: skip
-        self._spent = books.match(
-            "redemptions:told", 5, "each redemption has one points.redeemed event, with what the points paid for",
-            ("posting", "points", "money", "merchant", "bill_ref"), ours="the redemptions", theirs="the events",
-        )  # fmt: skip
+        self._redemptions = Redemptions(books)
         self._money = books.check(
             "ledger:money", 8, "points are worth what a version of their programme says, in whole minor units"
         )
@@ -85,6 +77,7 @@ class Bank:
         self._lot_rows = Follower(snapshot, "ledger.sql", "lots")
         self._snapshots = Follower(snapshot, "ledger.sql", "snapshots")
         self._strays = Follower(snapshot, "ledger.sql", "strays")
+        self._redemptions.begin()
         current: MonthsWalk | None = None
         async for page in snapshot.pages("ledger.sql", "lines"):
             books.progress("ledger lines")
@@ -93,6 +86,7 @@ class Bank:
             await self._lot_rows.fill(last)
             await self._snapshots.fill(last)
             await self._strays.fill(last)
+            await self._redemptions.fill(last)
             self._chain.compared += len(page)
             for row in page:
                 wallet_id = row[0]
@@ -107,19 +101,7 @@ class Bank:
         async for page in snapshot.pages("ledger.sql", "postings"):
             for row in page:
                 self._known.theirs(tuple(row))
-        async for page in snapshot.pages("ledger.sql", "redemptions"):
-            for (
-                redemption_id,
-                posting_id,
-                wallet_id,
-                points,
-                effective_at,
-                money_minor,
-                merchant,
-                bill_ref,
-            ) in page:
-                self._redeemed.ours((posting_id, redemption_id, wallet_id, points, effective_at))
-                self._spent.ours((redemption_id, posting_id, points, money_minor, merchant, bill_ref))
+        await self._redemptions.walk()
 
     def _finish(self, months: MonthsWalk) -> None:
         walk = months.walk
@@ -145,6 +127,7 @@ class Bank:
             checks[where].wrong(f"{wallet}: {problem}")
         self._check_born(wallet, row)
         expiries = {lot["lot_id"]: lot["expires_at"] for lot in lots}
+        self._redemptions.wallet(walk, lots, row["reserved"])
         for posting in walk.postings:
             self._posting(walk.wallet_id, row, posting, expiries)
 
@@ -177,10 +160,6 @@ class Bank:
                     tuple([(lot_id, points, money, expiries.get(lot_id)) for lot_id, points, money in posting.lots]),
                 )
             )  # fmt: skip
-        elif kind == "redeem":
-            self._redeemed.theirs(
-                (posting.posting_id, posting.source_id, wallet_id, posting.points, posting.effective_at)
-            )
 
     def _worth(self, programme: str, points: int, money_minor: int, posting_id: bytes) -> None:
         self._money.compared += 1
@@ -222,15 +201,10 @@ class Bank:
         )  # fmt: skip
 
     def on_posted(self, n: int | None, envelope: Envelope, event: Posted) -> None:
-        """points.credited, points.redeemed, points.expired."""
-        moved = event.credited or event.redeemed or event.expired
-        if event.redemption_id is not None and event.redeemed is not None:
-            self._spent.theirs(
-                (
-                    binary(event.redemption_id), binary(event.posting_id), event.redeemed.points,
-                    event.redeemed.money.amount_minor, event.merchant, event.bill_ref,
-                )
-            )  # fmt: skip
+        """points.credited, points.redeemed, points.expired, points.reserved, points.voided."""
+        moved = event.credited or event.redeemed or event.expired or event.reserved or event.voided
+        if event.redemption_id is not None and (event.redeemed or event.reserved) is not None:
+            self._redemptions.on_told(event)
         elif moved is not None:
             self._worth(event.programme, moved.points, moved.money.amount_minor, binary(event.posting_id))
         balance = event.balance
@@ -238,6 +212,26 @@ class Bank:
             (
                 binary(event.posting_id), envelope.type, event.kind, binary(event.wallet_id), event.member_id, event.programme,
                 None if moved is None else moved.points, event.effective_at, event.posted_at,
+                (balance.available.points, balance.held.points, balance.reserved.points),
+                tuple([(binary(lot.lot_id), lot.points) for lot in event.lots]),
+            )
+        )  # fmt: skip
+
+    def on_returned(self, n: int | None, envelope: Envelope, event: Returned) -> None:
+        """points.returned: a return, or the answer that nothing came back."""
+        self._redemptions.on_returned(event)
+        if (
+            event.posting_id is None
+            or event.wallet_id is None
+            or event.returned is None
+            or event.balance is None
+        ):
+            return
+        balance = event.balance
+        self._told.theirs(
+            (
+                binary(event.posting_id), envelope.type, event.kind, binary(event.wallet_id), event.member_id, event.programme,
+                event.returned.points, event.effective_at, event.posted_at,
                 (balance.available.points, balance.held.points, balance.reserved.points),
                 tuple([(binary(lot.lot_id), lot.points) for lot in event.lots]),
             )

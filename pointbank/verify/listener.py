@@ -10,9 +10,10 @@ import msgspec
 from pointbank.verify.bills import Bills
 from pointbank.verify.books import Books
 from pointbank.verify.events import SAID_BY, Envelope, decode_data, decode_envelope
-from pointbank.verify.ledger import Bank, binary
+from pointbank.verify.ledger import Bank
 from pointbank.verify.members import Members
 from pointbank.verify.messages import Messages
+from pointbank.verify.numbers import binary
 from pointbank.verify.outbox import OutboxWalk, Told
 from pointbank.verify.places import AT_ONCE, Places
 from pointbank.verify.streams import Copy
@@ -49,6 +50,9 @@ class Listener:
             "points.credited.v1": (bank.on_posted, messages.on_credited),
             "points.redeemed.v1": (bank.on_posted,),
             "points.expired.v1": (bank.on_posted,),
+            "points.reserved.v1": (bank.on_posted,),
+            "points.voided.v1": (bank.on_posted,),
+            "points.returned.v1": (bank.on_returned,),
             "tier.changed.v1": (tiers.on_changed, messages.on_tier),
             "message.delivered.v1": (messages.on_delivered,),
         }

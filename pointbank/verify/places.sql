@@ -14,7 +14,9 @@ SELECT r.subject, r.sequence AS last FROM earn.rejection_counts AS r WHERE r.seq
 
 -- name: redeem
 -- Wallets.
-SELECT w.wallet_id::text AS subject, w.event_sequence AS last FROM redeem.wallets AS w WHERE w.event_sequence > 0;
+SELECT w.wallet_id::text AS subject, w.event_sequence AS last FROM redeem.wallets AS w WHERE w.event_sequence > 0
+UNION ALL
+SELECT b.bill_id::text, b.event_sequence FROM redeem.bill_events AS b;
 
 -- name: tiers
 -- Standings.

@@ -2,8 +2,8 @@
 
 from fastapi import FastAPI
 
+from services.redeem import closing, releasing
 from services.redeem.api import ROUTERS
-from services.redeem.closing import EVERY_S, close_months
 from services.redeem.handlers import HEARS, ON
 from shared.config import Settings
 from shared.runtime import Job
@@ -12,7 +12,10 @@ from shared.service import create_service
 
 def create(settings: Settings | None = None) -> FastAPI:
     """The app; settings come from the environment unless given."""
-    jobs = (Job("close", every_s=EVERY_S, run=close_months),)
+    jobs = (
+        Job("close", every_s=closing.EVERY_S, run=closing.close_months),
+        Job(releasing.JOB, every_s=releasing.EVERY_S, run=releasing.release_now_and_then),
+    )
     return create_service(
         "redeem", "Pointbank redeem", handlers=ON, hears=HEARS, routers=ROUTERS, jobs=jobs, settings=settings
     )

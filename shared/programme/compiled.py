@@ -30,6 +30,7 @@ from dateutil.relativedelta import relativedelta
 
 from shared.money import ROUNDINGS, Money, Ratio, Worth, decimal_ratio, minor_per_point
 from shared.programme.model import Expiry, MonthsAfterEarning, Programme, Rule
+from shared.programme.redeeming import Redeeming, compile_redeeming
 from shared.programme.validation import validate
 
 Outcome = Literal["earned", "skipped", "discounted", "unmatched"]
@@ -122,6 +123,7 @@ class CompiledProgramme:
     consumption: str
     minimum_points: int
     step_points: int
+    redeeming: Redeeming
     lifecycle: Literal["calendar_year", "lifetime"] | None
     ladder: tuple[CompiledTier, ...]
     _round: Callable[[int, int], int]
@@ -269,6 +271,7 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
         consumption=redemption.consumption if redemption is not None else "oldest_earned",
         minimum_points=redemption.minimum_points if redemption is not None else 1,
         step_points=redemption.step_points if redemption is not None else 1,
+        redeeming=compile_redeeming(redemption),
         lifecycle=programme.tiers.lifecycle if programme.tiers is not None else None,
         ladder=ladder,
         _round=ROUNDINGS[mode],

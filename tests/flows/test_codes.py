@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from pointbank.dead_letters import list_dead_letters
 from pointbank.till import BillToOffer
 from pointbank.verify import verify_tenant
+from services.redeem.domain.codes import new_code
 from shared.config import Settings
 from shared.db import connect
 from shared.errors import PROBLEMS
@@ -34,6 +35,7 @@ CARD = "4111111111111111"  # a test number of a payment card
 
 NOT_YET = {
     "programme_closed": "no call closes a programme yet",
+    "authorisation_expired": "takes a minute to pass: tests/integration/redeem/test_authorisations.py",
     "rate_limited": "takes 2,000 waiting writes of one tenant: tests/unit/shared/test_http_writes.py",
     "handler_failed": "what no handler can handle is a bug of ours, and none is known",
     "delivery_limit": "takes processes that die of it: tests/faults/test_input.py",
@@ -112,6 +114,12 @@ SIMPLE: dict[str, Callable[[Desk], Ask]] = {
     "card_check_digit": lambda desk: desk.post(member={"card_number": "6270158304941179"}),
     "identity_ambiguous": lambda desk: desk.post(member={"email": "a@b.example", "mobile": "+966501234567"}),
     "identity_malformed": lambda desk: desk.post(member={"mobile": "0501234567"}),
+    "code_malformed": lambda desk: Ask(
+        "POST", "/v1/redemption-codes/use", {"code": "AAAA", "merchant": "riyadh-mall"}
+    ),
+    "code_unknown": lambda desk: Ask(
+        "POST", "/v1/redemption-codes/use", {"code": new_code(), "merchant": "riyadh-mall"}, kept_by="redeem"
+    ),
     "consent_required": lambda desk: desk.enrol(accepted=False),
     "member_unknown": lambda desk: desk.redeem(member={"email": "nobody@example.com"}),
     "merchant_unknown": lambda desk: desk.redeem(merchant="nowhere"),
@@ -178,6 +186,61 @@ async def wallet_blocked(desk: Desk) -> None:
         await desk.refused(ask, "wallet_blocked")
 
 
+async def redemption_captured(desk: Desk) -> None:
+    captured = await redeemed(desk, capture="later")
+    assert (await desk.call(Ask("POST", f"{captured}/capture"))).status_code == 200
+    await desk.town.settled()
+    await desk.refused(Ask("POST", f"{captured}/void", kept_by="redeem"), "redemption_captured")
+
+
+async def redemption_voided(desk: Desk) -> None:
+    voided = await redeemed(desk, capture="later")
+    assert (await desk.call(Ask("POST", f"{voided}/void"))).status_code == 200
+    await desk.town.settled()
+    await desk.refused(Ask("POST", f"{voided}/capture", kept_by="redeem"), "redemption_voided")
+
+
+async def redemption_not_captured(desk: Desk) -> None:
+    await desk.refused(back(await redeemed(desk, capture="later")), "redemption_not_captured")
+
+
+async def return_too_much(desk: Desk) -> None:
+    await desk.refused(back(await redeemed(desk), points=11), "return_too_much")
+
+
+async def return_conflict(desk: Desk) -> None:
+    redemption = await redeemed(desk)
+    first = back(redemption, points=4)
+    assert (await desk.call(first)).status_code == 201
+    await desk.town.settled()
+    again = back(redemption, points=5, return_ref=first.body["return_ref"])
+    await desk.refused(again, "return_conflict")
+
+
+async def return_window_closed(desk: Desk) -> None:
+    redemption = await redeemed(desk)
+    change = "UPDATE redeem.redemptions SET effective_at = effective_at {} interval '31 days' WHERE redemption_id = '{}'"
+    redemption_id = redemption.rpartition("/")[2]
+    async with altered(desk, change.format("-", redemption_id), change.format("+", redemption_id)):
+        await desk.refused(back(redemption, points=4), "return_window_closed")
+
+
+async def redeemed(desk: Desk, **asked: Any) -> str:
+    """The path of a redemption of 10 points, by somebody who has just earned them."""
+    assert (await desk.call(desk.post())).status_code == 201
+    await desk.town.settled()
+    answer = await desk.call(desk.redeem(**asked))
+    assert answer.status_code == 201, answer.text
+    await desk.town.settled()
+    return f"/v1/redemptions/{answer.json()['redemption_id']}"
+
+
+def back(redemption: str, **asked: Any) -> Ask:
+    """A return of that redemption, or of so much of it."""
+    body = {"return_ref": secrets.token_hex(8), **(asked or {"all": True})}
+    return Ask("POST", f"{redemption}/returns", body, kept_by="redeem")
+
+
 async def not_yet_consistent(desk: Desk) -> None:
     wallet_id = desk.town.cards[3].wallet_id
     change = f"UPDATE redeem.wallets SET programme = '{{}}' WHERE wallet_id = '{wallet_id}'"
@@ -233,6 +296,12 @@ SPECIAL: dict[str, Callable[[Desk], Awaitable[None]]] = {
         idempotency_key_reused,
         idempotency_key_in_flight,
         wallet_blocked,
+        redemption_captured,
+        redemption_voided,
+        redemption_not_captured,
+        return_too_much,
+        return_conflict,
+        return_window_closed,
         not_yet_consistent,
         internal_error,
         tenant_unavailable,

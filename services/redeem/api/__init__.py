@@ -1,5 +1,5 @@
-"""The HTTP side of redeem."""
+"""The HTTP side of redeem, by what it is about."""
 
-from services.redeem.api import redemptions, wallets
+from services.redeem.api import codes, jobs, redemptions, wallets
 
-ROUTERS = (redemptions.router, wallets.router)
+ROUTERS = (redemptions.router, jobs.router, codes.router, wallets.router)

@@ -137,7 +137,7 @@ def credit(wallet: Wallet, accrual: PointsAccrued) -> Posting:
                 effective_at=accrual.effective_at,
             )
         )
-    return _posting(wallet, before, accrual.accrual_id, kind, accrual.points, accrual.effective_at, lines)
+    return posting_of(wallet, before, accrual.accrual_id, kind, accrual.points, accrual.effective_at, lines)
 
 
 def price(terms: Terms, *, points: int | None = None, money: Money | None = None) -> int:
@@ -185,22 +185,10 @@ def redeem(
     The wallet's lots must hold all that are past their expiry, and the first in order that make up `points`.
     `pointer` is where the points were asked. Refuses wallet_blocked and insufficient_points.
     """
-    if wallet.status != "active":
-        raise WalletBlocked(f"The wallet is {wallet.status}; nothing can be spent from it.")
-    spendable = wallet.available - sum(lot.usable for lot in wallet.lots if lot.expired_by(now))
-    if points > spendable:
-        raise InsufficientPoints(
-            f"The wallet has {spendable} available points; {points} were asked. "
-            + (f"Ask for {spendable} or fewer." if spendable else "There is nothing to spend."),
-            errors=[
-                FieldError(
-                    pointer, InsufficientPoints.code, f"{points} is more than the {spendable} available."
-                )
-            ],
-        )
+    check_spendable(wallet, points=points, pointer=pointer, now=now)
     expired = expire(wallet, terms=terms, now=now, new_id=new_id)
     before, posting_id, lines = Before.of(wallet), new_id(), []
-    for lot, taken in _consume(wallet.lots, points, consumption_order(terms.consumption)):
+    for lot, taken in consume(wallet.lots, points, consumption_order(terms.consumption)):
         wallet.take(lot, taken)
         lines.append(
             wallet.move(
@@ -215,7 +203,24 @@ def redeem(
                 effective_at=now,
             )
         )
-    return Redeemed(_posting(wallet, before, posting_id, "redeem", points, now, lines), expired)
+    return Redeemed(posting_of(wallet, before, posting_id, "redeem", points, now, lines), expired)
+
+
+def check_spendable(wallet: Wallet, *, points: int, pointer: str, now: datetime) -> None:
+    """Refuses wallet_blocked and insufficient_points for so many points now; lots past their expiry count for nothing."""
+    if wallet.status != "active":
+        raise WalletBlocked(f"The wallet is {wallet.status}; nothing can be spent from it.")
+    spendable = wallet.available - sum(lot.usable for lot in wallet.lots if lot.expired_by(now))
+    if points > spendable:
+        raise InsufficientPoints(
+            f"The wallet has {spendable} available points; {points} were asked. "
+            + (f"Ask for {spendable} or fewer." if spendable else "There is nothing to spend."),
+            errors=[
+                FieldError(
+                    pointer, InsufficientPoints.code, f"{points} is more than the {spendable} available."
+                )
+            ],
+        )
 
 
 def expire(wallet: Wallet, *, terms: Terms, now: datetime, new_id: Callable[[], UUID]) -> Posting | None:
@@ -242,7 +247,7 @@ def expire(wallet: Wallet, *, terms: Terms, now: datetime, new_id: Callable[[], 
             )
         )
     points = sum(line.points for line in lines)
-    return _posting(wallet, before, posting_id, "expire", points, lines[-1].effective_at, lines)
+    return posting_of(wallet, before, posting_id, "expire", points, lines[-1].effective_at, lines)
 
 
 def consumption_order(consumption: str) -> Callable[[Lot], Any]:
@@ -261,7 +266,8 @@ def _earliest_expiry(lot: Lot) -> tuple[datetime, datetime, UUID]:
     return lot.expires_at or _NEVER, lot.earned_at, lot.lot_id
 
 
-def _consume(lots: list[Lot], points: int, order: Callable[[Lot], Any]) -> Iterator[tuple[Lot, int]]:
+def consume(lots: list[Lot], points: int, order: Callable[[Lot], Any]) -> Iterator[tuple[Lot, int]]:
+    """So many points, lot by lot in this order; what has expired was expired before."""
     for lot in sorted((lot for lot in lots if lot.usable), key=order):
         taken = min(points, lot.usable)
         yield lot, taken
@@ -271,7 +277,7 @@ def _consume(lots: list[Lot], points: int, order: Callable[[Lot], Any]) -> Itera
     raise AssertionError(f"the loaded lots lack {points} points")
 
 
-def _posting(
+def posting_of(
     wallet: Wallet,
     before: Before,
     posting_id: UUID,
@@ -280,6 +286,7 @@ def _posting(
     effective_at: datetime,
     lines: list[Line],
 ) -> Posting:
+    """A posting of these lines, which just were moved."""
     return Posting(
         posting_id,
         kind,

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
 
-from services.redeem.domain import spending
+from services.redeem.domain import reserving, spending
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.redemption import Redeem
 from services.redeem.domain.spending import Posting
+from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.tell import tell_credited, tell_expired, tell_redeemed
+from services.redeem.handlers.tell_settled import tell_reserved
 from services.redeem.store import learned, postings
+from services.redeem.store.redemptions import Authorised, authorise
 from shared.errors import MemberUnknown, MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
 from shared.events import PointsAccrued
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Refused, Tx, claims_keys
-from shared.metrics import Metrics
 from shared.money import money_of
 from shared.programme.compiled import CompiledProgramme
 
@@ -62,6 +64,7 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
 
     keys: list[postings.NewPosting] = []
     spent: list[postings.Redemption] = []
+    authorised: list[Authorised] = []
     for k, item in enumerate(items):
         if k in outcomes:
             continue
@@ -74,8 +77,9 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
         one = asked[k]
         wallet = wallets[one.wallet_id]
         redemption_id = uuid7()
+        decide = spending.redeem if command.code is None else reserving.reserve
         try:
-            redeemed = spending.redeem(
+            decided = decide(
                 wallet,
                 points=one.points,
                 pointer=one.pointer,
@@ -87,26 +91,24 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
         except Refusal as refusal:
             outcomes[k] = Refused(refusal)
             continue
-        if redeemed.expired is not None:
-            keys.append(postings.NewPosting.of(wallet, redeemed.expired))
-            tell_expired(tx, item, one.terms, wallet, redeemed.expired)
-        row = _redemption(redemption_id, command, one, wallet, redeemed.spent)
-        keys.append(postings.NewPosting.of(wallet, redeemed.spent))
-        spent.append(row)
-        outcomes[k] = tell_redeemed(tx, item, one.terms, wallet, redeemed.spent, row)
+        if decided.expired is not None:
+            keys.append(postings.NewPosting.of(wallet, decided.expired))
+            tell_expired(tx, item, one.terms, wallet, decided.expired)
+        posting = decided.spent if isinstance(decided, spending.Redeemed) else decided.set_aside
+        row = _redemption(redemption_id, command, one, wallet, posting)
+        keys.append(postings.NewPosting.of(wallet, posting))
+        if isinstance(decided, spending.Redeemed):
+            spent.append(row)
+            outcomes[k] = tell_redeemed(tx, item, one.terms, wallet, posting, row)
+        else:
+            assert command.code is not None
+            made = Authorised(row, command.code.hash, now + one.terms.redeeming.authorisation, decided.lots)
+            authorised.append(made)
+            outcomes[k] = tell_reserved(tx, item, one.terms, wallet, posting, made, command.code.sealed)
+    await authorise(tx.db, authorised)
     await postings.write(tx, wallets.values(), postings=keys, redemptions=spent)
-    tx.after_commit(lambda: _count(tx, wallets.values()))
+    tx.after_commit(lambda: count_points(tx, wallets.values()))
     return [outcomes[k] for k in range(len(items))]
-
-
-def _count(tx: Tx, wallets: Iterable[Wallet]) -> None:
-    metrics: Metrics = tx.cache[Metrics]
-    points: dict[str, int] = {}
-    for wallet in wallets:
-        for line in wallet.lines:
-            points[line.kind] = points.get(line.kind, 0) + line.points
-    for kind, moved in points.items():
-        metrics.posted(tx.tenant.code, kind, moved)
 
 
 async def _claim(tx: Tx, accruals: Sequence[tuple[int, PointsAccrued]], outcomes: dict[int, Outcome]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -175,10 +175,11 @@ async def write(
     *,
     postings: Sequence[NewPosting] = (),
     redemptions: Sequence[Redemption] = (),
+    told: Collection[UUID] = (),
 ) -> None:
     """Writes what was posted to these locked wallets, the wallets themselves with what is told: the transaction fails where
-    one was not as it had been read."""
-    posted = [wallet for wallet in wallets if wallet.lines]
+    one was not as it had been read. `told`: wallets that count an event, and may have nothing posted."""
+    posted = [wallet for wallet in wallets if wallet.lines or wallet.wallet_id in told]
     if not posted:
         return
     opened = [lot for wallet in posted for lot in wallet.opened]
@@ -199,7 +200,7 @@ async def write(
         taken_reserved=[lot.reserved for lot in taken],
         **columns(_LOT_COLUMNS, new_lots),
         **columns(_POSTING_COLUMNS, postings),
-        **columns(_REDEMPTION_COLUMNS, redemptions),
+        **columns(REDEMPTION_COLUMNS, redemptions),
         **columns(_LINE_COLUMNS, new_lines),
     )
 
@@ -225,7 +226,7 @@ _LOT_COLUMNS = (
     "lot_reserved",
 )
 _POSTING_COLUMNS = ("new_postings", "new_posting_wallets", "new_posting_points", "new_posting_kinds")
-_REDEMPTION_COLUMNS = (
+REDEMPTION_COLUMNS = (
     "redemption_ids",
     "redemption_postings",
     "redemption_wallets",
@@ -261,7 +262,7 @@ _LINE_COLUMNS = (
 )
 assert len(_LINE_COLUMNS) == len(Line.__struct_fields__)
 assert len(_LOT_COLUMNS) == len(Lot.__struct_fields__)
-assert len(_REDEMPTION_COLUMNS) == len(Redemption._fields)
+assert len(REDEMPTION_COLUMNS) == len(Redemption._fields)
 
 
 def _wallet_columns(wallets: Sequence[Wallet]) -> dict[str, list[Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 from shared.sql import load
 
 queries = load("services.redeem")
+redemptions = load("services.redeem", "redemptions.sql")
 
 
 def columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:

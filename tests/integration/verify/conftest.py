@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
+from pointbank.api import Call
 from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
 from pointbank.verify.journal import Journal
@@ -22,7 +25,7 @@ from shared.config import Settings
 from shared.db import Connection, connect, database_of
 from shared.tenants.provision import prepare_control
 from tests.support.processes import ALL, Fleet
-from tests.support.town import Town, found_town
+from tests.support.town import Town, Trade, found_town
 
 
 async def _trade(fleet: Fleet) -> Town:
@@ -36,8 +39,28 @@ async def _trade(fleet: Fleet) -> Town:
         for card in town.cards[:5]:
             assert (await trade.call(town.redemption(card, 10))).status in {201, 409}
         assert (await trade.call(town.enrolment())).status == 201
+        await _redeem_later(town, trade)
     await town.verified()
     return town
+
+
+async def _redeem_later(town: Town, trade: Trade) -> None:
+    """Authorisations that are captured in part, voided and left standing; returns of both kinds of redemption."""
+    numbers = itertools.count(1)
+
+    async def call(path: str, body: Any = None) -> Any:
+        path = f"/v1/redemptions{path}"
+        answer = await trade.call(Call("POST", path, body, key=f"later-{next(numbers)}", role="till"))
+        assert answer.status in {200, 201}, answer.body
+        return answer.json()["redemption_id"]
+
+    asked = [town.redemption(town.cards[k], 12).body for k in range(4)]
+    captured, _, voided, _ = [await call("", {**body, "capture": "later"}) for body in asked]
+    at_once = await call("", asked[3])
+    await call(f"/{captured}/capture", {"points": 9})
+    await call(f"/{voided}/void")
+    for redemption_id in (captured, at_once):
+        await call(f"/{redemption_id}/returns", {"return_ref": f"R-{redemption_id}", "points": 4})
 
 
 @pytest.fixture(scope="package")
