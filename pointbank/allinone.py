@@ -31,6 +31,7 @@ PLACES = {
     "refunds": "earn",
     "redemptions": "redeem",
     "redemption-codes": "redeem",
+    "redemption-quotes": "redeem",
     "wallets": "redeem",
     "tiers": "tiers",
     "messages": "notifier",

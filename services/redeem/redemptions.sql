@@ -308,6 +308,13 @@ SELECT
 FROM unnest(:back_returns::uuid[], :back_lots::uuid[], :back_tos::uuid[], :back_points::bigint[])
     AS t (return_id, lot_id, to_lot, points);
 
+-- name: name_parents!
+-- Where lots came from that were opened for points that are to live longer. After the lots are written.
+UPDATE lots AS l
+SET parent_lot = t.parent_lot
+FROM unnest(:lot_ids::uuid[], :parent_lots::uuid[]) AS t (lot_id, parent_lot)
+WHERE l.lot_id = t.lot_id;
+
 -- name: keep_requests!
 -- What earn asked, each the first time.
 INSERT INTO return_requests (
@@ -382,3 +389,49 @@ LEFT JOIN redemptions AS r ON a.wallet_id = r.wallet_id AND a.since <= r.effecti
 LEFT JOIN reservations AS s ON r.redemption_id = s.redemption_id
 GROUP BY a.k
 ORDER BY a.k;
+
+-- name: party^
+-- Who would take part in a redemption, as far as they are known here; locks nothing.
+SELECT
+    coalesce(a.member_id, i.member_id) IS NOT NULL AS member_named,
+    w.wallet_id,
+    (SELECT max(p.version) FROM programmes AS p WHERE p.programme = a.programme) AS version,
+    m.merchant IS NOT NULL AS merchant_known,
+    a.terminal IS NULL OR coalesce(a.terminal = ANY(m.terminals), false) AS terminal_known
+FROM (
+    SELECT
+        :programme::text AS programme,
+        :member_id::uuid AS member_id,
+        :identity_kind::text AS kind,
+        :identity_hash::bytea AS hash,
+        :merchant::text AS merchant,
+        :terminal::text AS terminal
+) AS a
+LEFT JOIN identities AS i ON a.hash = i.hash AND a.kind = i.kind
+LEFT JOIN member_wallets AS w ON w.member_id = coalesce(a.member_id, i.member_id) AND a.programme = w.programme
+LEFT JOIN merchants AS m ON a.merchant = m.merchant;
+
+-- name: wallet_as_it_is^
+-- A wallet, not locked: for looking. The columns are those of domain.ledger.Wallet, in its order.
+SELECT
+    w.wallet_id,
+    w.programme,
+    w.member_id,
+    w.last_posted_at AS clock,
+    w.status,
+    w.issued,
+    w.held,
+    w.available,
+    w.reserved,
+    w.redeemed,
+    w.expired,
+    w.reversed,
+    w.transferred,
+    w.adjusted,
+    w.debt,
+    w.seq,
+    w.event_sequence,
+    w.head,
+    w.last_posted_at
+FROM wallets AS w
+WHERE w.wallet_id = :wallet_id::uuid;

@@ -40,6 +40,11 @@ class TenantRuntime(Protocol):
     @property
     def lane(self) -> Lane: ...
 
+    @property
+    def cache(self) -> dict[Any, Any]:
+        """What outlives a transaction: handlers and reads share it."""
+        ...
+
     def read(self) -> AbstractAsyncContextManager[Connection]:
         """A connection with the service's own role, for reading outside the lane."""
         ...

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from shared.money import Ratio, decimal_ratio
 from shared.programme.model import Redemption
@@ -31,6 +32,11 @@ class Redeeming:
     tiers: frozenset[str] | None = None
     """The tiers that may spend; None: all."""
 
+    @property
+    def counts(self) -> bool:
+        """Whether it must be known what a member spent before."""
+        return bool(self.member_limits or self.velocity)
+
 
 def compile_redeeming(section: Redemption | None) -> Redeeming:
     """The section as it was written; without one, what it says when nothing is said."""
@@ -45,3 +51,15 @@ def compile_redeeming(section: Redemption | None) -> Redeeming:
         velocity=tuple((timedelta(minutes=cap.minutes), cap.redemptions) for cap in section.velocity),
         tiers=None if section.tiers is None else frozenset(section.tiers),
     )
+
+
+def period_start(per: Per, now: datetime, zone: ZoneInfo) -> datetime:
+    """The first instant, in UTC, of the day, week or month that it is now in that zone; weeks begin on Monday."""
+    today = now.astimezone(zone).date()
+    first: dict[Per, date] = {
+        "day": today,
+        "week": today - timedelta(days=today.weekday()),
+        "month": today.replace(day=1),
+    }
+    # fold=0 of a midnight that the clocks jump over is the jump itself: the day's first instant.
+    return datetime.combine(first[per], time.min, tzinfo=zone).astimezone(UTC)

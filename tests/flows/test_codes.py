@@ -186,6 +186,58 @@ async def wallet_blocked(desk: Desk) -> None:
         await desk.refused(ask, "wallet_blocked")
 
 
+async def limited(desk: Desk, code: str, first: int = 0, **asked: Any) -> None:
+    """A member of a programme with every limit, refused by one of them; a first redemption may have used it up."""
+    rules = {
+        "max_bill_share": "0.5",
+        "member_limits": [{"points": 20, "per": "day"}],
+        "velocity": [{"redemptions": 1, "minutes": 9}],
+    }
+    if code == "tier_not_eligible":
+        rules = {"tiers": ["gold"]}
+    if code == "period_limit_exceeded":
+        rules.pop("velocity")
+    name = f"limits-{code.replace('_', '-')}"
+    document = {**SHOPS, "programme": {**SHOPS["programme"], "code": name}, "redemption": rules}
+    made = await desk.call(Ask("POST", "/v1/programmes", document, role="admin"))
+    assert made.status_code == 201, made.text
+    activate = Ask("POST", f"/v1/programmes/{name}/versions/1/activate", role="admin")
+    assert (await desk.call(activate)).status_code == 200
+    enrolled = await desk.call(desk.enrol(programmes=[name]))
+    assert enrolled.status_code == 201, enrolled.text
+    member = {"member_id": enrolled.json()["member_id"]}
+    await desk.town.settled()
+    assert (await desk.call(desk.post(member=member, programmes=[name]))).status_code == 201
+    await desk.town.settled()
+    ask = {"programme": name, "member": member, "bill_total_minor": 400, **asked}
+    if first:
+        assert (await desk.call(desk.redeem(**{**ask, "points": first}))).status_code == 201
+        await desk.town.settled()
+    refused = desk.redeem(**ask)
+    refused.body = {name: value for name, value in refused.body.items() if value is not None}
+    await desk.refused(refused, code)
+
+
+async def tier_not_eligible(desk: Desk) -> None:
+    await limited(desk, "tier_not_eligible")
+
+
+async def velocity_exceeded(desk: Desk) -> None:
+    await limited(desk, "velocity_exceeded", first=1)
+
+
+async def bill_share_exceeded(desk: Desk) -> None:
+    await limited(desk, "bill_share_exceeded", points=21)
+
+
+async def bill_total_required(desk: Desk) -> None:
+    await limited(desk, "bill_total_required", bill_total_minor=None)
+
+
+async def period_limit_exceeded(desk: Desk) -> None:
+    await limited(desk, "period_limit_exceeded", first=11)
+
+
 async def redemption_captured(desk: Desk) -> None:
     captured = await redeemed(desk, capture="later")
     assert (await desk.call(Ask("POST", f"{captured}/capture"))).status_code == 200
@@ -296,6 +348,11 @@ SPECIAL: dict[str, Callable[[Desk], Awaitable[None]]] = {
         idempotency_key_reused,
         idempotency_key_in_flight,
         wallet_blocked,
+        tier_not_eligible,
+        velocity_exceeded,
+        bill_share_exceeded,
+        bill_total_required,
+        period_limit_exceeded,
         redemption_captured,
         redemption_voided,
         redemption_not_captured,

@@ -65,7 +65,7 @@ async def validate(body: ValidateBody, call: Annotated[Read, reads("redemptions:
         found = await by_code(db, hashed)
         if found is None or found["merchant"] != body.merchant:
             raise CodeUnknown("No redemption at this merchant has this code.", pointer="/code")
-        terms = await learned.programme(db, {}, found["programme"], found["programme_version"])
+        terms = await learned.programme(db, call.tenant.cache, found["programme"], found["programme_version"])
     refusal = _refusal(found, call.tenant.clock())
     return answer(
         {

@@ -138,6 +138,11 @@ class SettledOut(BaseModel):
         "currency_mismatch",
         "insufficient_points",
         "wallet_blocked",
+        "tier_not_eligible",
+        "velocity_exceeded",
+        "bill_total_required",
+        "bill_share_exceeded",
+        "period_limit_exceeded",
     ),
 )
 async def redeem(body: RedemptionBody, call: Annotated[Write, writes("redemptions:write")]) -> Response:

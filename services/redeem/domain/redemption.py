@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
 
+from shared.errors import MemberUnknown, MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
 from shared.events import Balance
 from shared.money import Money, Worth
 
@@ -39,6 +41,36 @@ class Redeem(msgspec.Struct, frozen=True, kw_only=True):
     patient: bool = False
     code: Code | None = None
     bill_total_minor: int | None = None
+
+
+class Parties(Protocol):
+    """What is known here of a redemption's member, programme, merchant and terminal."""
+
+    @property
+    def member_named(self) -> bool: ...
+    @property
+    def wallet_id(self) -> UUID | None: ...
+    @property
+    def version(self) -> int | None: ...
+    @property
+    def merchant_known(self) -> bool: ...
+    @property
+    def terminal_known(self) -> bool: ...
+
+
+def missing(command: Redeem, party: Parties) -> Refusal | None:
+    """What is not known of those who take part; None where all are."""
+    if party.version is None:
+        return ProgrammeUnknown(f"There is no programme {command.programme}.", pointer="/programme")
+    if not party.merchant_known:
+        return MerchantUnknown(f"There is no merchant {command.merchant}.", pointer="/merchant")
+    if not party.terminal_known:
+        return TerminalUnknown(f"{command.merchant} has no terminal {command.terminal}.", pointer="/terminal")
+    if party.wallet_id is None:
+        if party.member_named and command.member_id is None:
+            return MemberUnknown(f"The member is not in {command.programme}.", pointer="/member")
+        return MemberUnknown("No member has this identity.", pointer="/member")
+    return None
 
 
 class Capture(msgspec.Struct, frozen=True, kw_only=True):

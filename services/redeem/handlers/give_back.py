@@ -213,6 +213,10 @@ class _Batch:
             for item in self.alone:
                 answer_nothing_found(self.tx, item, counts[item.command.bill_id].pop(0))
         await postings.write(self.tx, self.wallets.values(), postings=self.keys, told=self.told)
+        renewed = [back for _, back in self.lots if back.to_lot != back.lot_id]
+        if renewed:
+            # After the last write, which opens these lots: a trace follows them to the bill.
+            self.tx.before_commit(lambda: returns.name_parents(db, renewed))
         self.tx.after_commit(lambda: count_points(self.tx, self.wallets.values()))
 
 

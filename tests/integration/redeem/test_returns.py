@@ -157,6 +157,9 @@ async def test_points_of_a_lot_that_expired_meanwhile_expire_at_once_unless_they
         assert (wallet["available"], wallet["expired"]) == (20, 30)
     else:
         assert (done["expired"], lots["same"], lots["remaining"]) == (worth(0), False, 30)
+        last = (await bank.lines(member.wallet_id))[-1]["seq"]
+        trace = await bank.get(f"/v1/wallets/{member.wallet_id}/ledger/{last}/trace")
+        assert trace.json()["lots"][-1]["kind"] == "earn", trace.text
         assert lots["expires_at"] > datetime.now(UTC) + timedelta(days=360)
         assert (wallet["available"], wallet["expired"]) == (50, 0)
         assert (await redeemed(bank, member, points=30, programme=code)) != one
