@@ -372,13 +372,13 @@ FROM standings AS s
 WHERE s.wallet_id = ANY(:wallet_ids::uuid[]);
 
 -- name: spent_since
--- What a wallet spent or has set aside since each of these moments, less what was returned of it; and how many redemptions it made
+-- What a wallet spent, or has set aside and can still capture, since each of these moments, less what was returned; and how many redemptions it made
 -- since then, voided ones too. The moments count on the tenant's clock, without an end: what is written under the lock is all there is.
 SELECT
     a.k,
     coalesce(sum(
         CASE
-            WHEN r.status = 'voided' THEN 0
+            WHEN r.status = 'voided' OR (s.ended IS NULL AND s.expires_at <= :now::timestamptz) THEN 0
             WHEN s.ended = 'captured' THEN s.captured_points
             ELSE r.points
         END - r.returned_points

@@ -138,7 +138,7 @@ async def get_quote(body: QuoteBody, call: Annotated[Read, reads("redemptions:wr
                 refused = refusal
         tiered = {party.wallet_id} if terms.redeeming.tiers is not None else set()
         moments = {party.wallet_id: limits.moments(terms, now)}
-        facts = (await limiting.facts(db, moments, tiered))[party.wallet_id]
+        facts = (await limiting.facts(db, moments, tiered, now=now))[party.wallet_id]
         wallet = await quoting.wallet(
             db, party.wallet_id, points=points or 0, consumption=terms.consumption, now=now
         )

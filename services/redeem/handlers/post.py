@@ -172,7 +172,7 @@ async def _facts(tx: Tx, asked: Sequence[_Asked], now: datetime) -> dict[UUID, l
     """What the limits of these redemptions are counted from, by wallet; nothing is asked where there are none."""
     moments = {one.wallet_id: limits.moments(one.terms, now) for one in asked if one.terms.redeeming.counts}
     tiered = {one.wallet_id for one in asked if one.terms.redeeming.tiers is not None}
-    return await limiting.facts(tx.db, moments, tiered) if moments or tiered else {}
+    return await limiting.facts(tx.db, moments, tiered, now=now) if moments or tiered else {}
 
 
 def _check_limits(one: _Asked, facts: limits.Facts | None, command: Redeem, now: datetime) -> None:

@@ -12,14 +12,14 @@ from shared.db import Connection
 
 
 async def facts(
-    db: Connection, moments: Mapping[UUID, list[datetime]], tiered: set[UUID]
+    db: Connection, moments: Mapping[UUID, list[datetime]], tiered: set[UUID], *, now: datetime
 ) -> dict[UUID, Facts]:
     """Of each wallet what it spent since each of its moments; of the `tiered` also their standings. Exact under their locks."""
     found = {wallet_id: Facts() for wallet_id in (*moments, *tiered)}
     asked = [(wallet_id, moment) for wallet_id, ones in moments.items() for moment in ones]
     if asked:
         rows = await redemptions.spent_since(
-            db, wallet_ids=[one for one, _ in asked], sinces=[moment for _, moment in asked]
+            db, wallet_ids=[one for one, _ in asked], sinces=[moment for _, moment in asked], now=now
         )
         for (wallet_id, _), (_, points, made) in zip(asked, rows, strict=True):
             found[wallet_id].spent.append(Spent(points, made))

@@ -324,3 +324,32 @@ async def test_the_job_releases_what_is_past_its_time_and_a_dry_run_says_the_sam
         f"wallet/{member.wallet_id}",
     )
     assert audit == 4
+
+
+async def test_bad_amounts_have_their_codes_and_move_nothing(bank: Bank) -> None:
+    member = await bank.member(100)
+    one = await authorised(bank, member, points=60)
+    at_once = (await bank.redeem(asks(member, points=10))).json()
+    before = await bank.wallet(member.wallet_id)
+    amounts: list[tuple[Any, str]] = [
+        ({"points": 0}, "amount_out_of_range"),
+        ({"points": -5}, "amount_out_of_range"),
+        ({"points": 10**30}, "amount_out_of_range"),
+        ({"points": 1.5}, "field_type"),
+        ({"points": "5"}, "field_type"),
+        ({"money": {"amount_minor": 0, "currency": "SAR"}}, "amount_out_of_range"),
+        ({"money": {"amount_minor": 5, "currency": "sar"}}, "field_type"),
+        ({"points": 5, "money": {"amount_minor": 5, "currency": "SAR"}}, "field_unknown"),
+        ({"tip": 1}, "field_unknown"),
+    ]
+    code = {"code": one["code"], "merchant": "riyadh-mall"}
+    for amount, said in amounts:
+        for answer in (
+            await capture(bank, one, amount),
+            await post(bank, "redemption-codes/use", {**code, **amount}),
+            await post(
+                bank, f"redemptions/{at_once['redemption_id']}/returns", {"return_ref": "x", **amount}
+            ),
+        ):
+            assert_problem(answer, 422, said)
+    assert await bank.wallet(member.wallet_id) == before

@@ -132,6 +132,20 @@ async def test_a_members_limit_is_exact_when_many_spend_at_once(bank: Bank) -> N
     assert (await bank.redeem(asks(member, points=room, programme=code))).status_code == 201
 
 
+async def test_what_can_not_be_captured_any_more_counts_no_more(bank: Bank) -> None:
+    code = await programme(bank, member_limits=[{"points": 10, "per": "week"}])
+    member = await bank.member(100, programme=code)
+    held = (await bank.redeem(asks(member, points=10, programme=code, capture="later"))).json()
+    await refused(bank, member, "period_limit_exceeded", points=1, programme=code)
+    db = await bank.administrator()
+    await db.execute(
+        "UPDATE redeem.reservations SET expires_at = now() WHERE redemption_id = $1",
+        UUID(held["redemption_id"]),
+    )
+    await db.close()
+    assert (await bank.redeem(asks(member, points=10, programme=code))).status_code == 201
+
+
 async def test_velocity_counts_every_redemption_of_the_last_minutes(bank: Bank) -> None:
     code = await programme(bank, velocity=[{"redemptions": 2, "minutes": 10}])
     member = await bank.member(100, programme=code)
