@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pointbank.cli.options import AsJson, TenantOption
 from pointbank.cli.say import err, out, print_json
+
+if TYPE_CHECKING:
+    from shared.money import Worth
 
 
 def release_reservations(
@@ -35,7 +38,14 @@ def release_reservations(
         print_json(msgspec.to_builtins(found))
         return
     done = "would be released" if dry_run else "released"
-    out.print(
-        f"{found.reservations} reservations {done}: {found.points} points, {found.expired} of them expire at once.",
-        highlight=False,
-    )
+    out.print(f"{found.reservations} reservations {done}.", highlight=False)
+    for one in found.programmes:
+        out.print(
+            f"{one.programme}: {one.released.points} points ({_money(one.released)}) of {one.reservations} reservations; "
+            f"{one.expired.points} of them ({_money(one.expired)}) expire at once.",
+            highlight=False,
+        )
+
+
+def _money(worth: Worth) -> str:
+    return f"{worth.money.amount_minor} minor units of {worth.money.currency}"

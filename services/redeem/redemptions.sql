@@ -176,9 +176,12 @@ SELECT
     s.redemption_id,
     s.wallet_id,
     s.expires_at,
+    r.programme,
+    r.programme_version,
     s.points,
     l.dead
 FROM reservations AS s
+JOIN redemptions AS r ON s.redemption_id = r.redemption_id
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(p.lent) FILTER (WHERE o.expires_at <= :now::timestamptz), 0)::bigint AS dead
     FROM redemption_lots AS p

@@ -14,10 +14,12 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain.redemption import Release, SettledAnswer
+from services.redeem.store import learned
 from services.redeem.store.redemptions import Overdue, past_their_time
 from shared.http.runtime import TenantRuntime
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item, Refused
+from shared.money import Money, Worth
 from shared.runtime import TenantRuntime as Running
 
 JOB = "release-reservations"
@@ -28,13 +30,32 @@ _FIRST = datetime.min.replace(tzinfo=UTC), UUID(int=0)
 _settled = msgspec.json.Decoder(SettledAnswer).decode
 
 
+class OfProgramme(msgspec.Struct):
+    """What is released of one programme: reservations, their points, and those of them that expire as they come back."""
+
+    programme: str
+    reservations: int
+    released: Worth
+    expired: Worth
+
+
 class Released(msgspec.Struct):
-    """What a run released, or a dry run would: reservations, their points, and how many of these expired as they came back."""
+    """What a run released, or a dry run would."""
 
     dry_run: bool
     reservations: int = 0
-    points: int = 0
-    expired: int = 0
+    programmes: list[OfProgramme] = []
+
+    def add(self, programme: str, released: Worth, expired: Worth) -> None:
+        """One more reservation."""
+        self.reservations += 1
+        for one in self.programmes:
+            if one.programme == programme:
+                one.reservations += 1
+                one.released = _sum(one.released, released)
+                one.expired = _sum(one.expired, expired)
+                return
+        self.programmes.append(OfProgramme(programme, 1, released, expired))
 
 
 Progress = Callable[[Released], None]
@@ -48,18 +69,15 @@ async def release_reservations(
     while True:
         async with runtime.read() as db:
             page = await past_their_time(db, now=now, after=after, most=PAGE)
+            for one in page if dry_run else ():
+                terms = await learned.programme(db, runtime.cache, one.programme, one.programme_version)
+                total.add(one.programme, terms.worth(one.points), terms.worth(one.dead))
         if not page:
             return total
-        if dry_run:
-            total.reservations += len(page)
-            total.points += sum(one.points for one in page)
-            total.expired += sum(one.dead for one in page)
-        else:
+        if not dry_run:
             for answer in await asyncio.gather(*[_release(runtime, one) for one in page]):
                 if answer is not None:
-                    total.reservations += 1
-                    total.points += answer.voided.points
-                    total.expired += answer.expired.points
+                    total.add(answer.programme, answer.voided, answer.expired)
         if progress is not None:
             progress(total)
         after = page[-1].expires_at, page[-1].redemption_id
@@ -78,3 +96,8 @@ async def _release(runtime: TenantRuntime, one: Overdue) -> SettledAnswer | None
             return _settled(body) if body else None
         case Refused(refusal):
             raise refusal
+
+
+def _sum(one: Worth, other: Worth) -> Worth:
+    money = Money(one.money.amount_minor + other.money.amount_minor, one.money.currency)
+    return Worth(one.points + other.points, money)

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from services.redeem.api.shapes import WorthOut
 from services.redeem.releasing import release_reservations
 from shared.http.bodies import Body
 from shared.http.cursors import answer
@@ -23,13 +24,21 @@ class ReleaseBody(Body):
     dry_run: bool = False
 
 
+class OfProgrammeOut(BaseModel):
+    """What was released of one programme; `expired` is the part whose lots had expired."""
+
+    programme: str
+    reservations: int
+    released: WorthOut
+    expired: WorthOut
+
+
 class ReleasedOut(BaseModel):
-    """How many reservations past their time were released, with their points; `expired` of these had lots that had expired."""
+    """How many reservations past their time were released, or would be."""
 
     dry_run: bool
     reservations: int
-    points: int
-    expired: int
+    programmes: list[OfProgrammeOut]
 
 
 @router.post("/overdue/release", response_model=ReleasedOut, responses=problems())

@@ -48,6 +48,8 @@ class Overdue(NamedTuple):
     redemption_id: UUID
     wallet_id: UUID
     expires_at: datetime
+    programme: str
+    programme_version: int
     points: int
     dead: int
 
