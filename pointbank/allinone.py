@@ -30,6 +30,7 @@ PLACES = {
     "quotes": "earn",
     "refunds": "earn",
     "redemptions": "redeem",
+    "expiry-runs": "redeem",
     "redemption-codes": "redeem",
     "redemption-quotes": "redeem",
     "wallets": "redeem",

@@ -55,6 +55,8 @@ PROBLEMS: dict[str, Problem] = {
     "return_too_much": Problem(409, "More than is left to return"),
     "return_conflict": Problem(409, "Another return has this reference"),
     "authorisation_expired": Problem(409, "The authorisation has expired"),
+    "transfer_to_oneself": Problem(422, "A transfer to oneself"),
+    "transfer_across_programmes": Problem(422, "A transfer across programmes"),
     "programme_closed": Problem(409, "The programme is closed"),
     "version_not_draft": Problem(409, "The version is not a draft"),
     "not_yet_consistent": _shape(409, "Not consistent yet"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from pointbank.cli import dead_letters, releasing, running, samples, tenants, verifying
+from pointbank.cli import dead_letters, expiring, releasing, running, samples, tenants, verifying
 
 app = typer.Typer(
     name="pointbank",
@@ -25,6 +25,7 @@ for command in (
     samples.replay,
     verifying.verify,
     releasing.release_reservations,
+    expiring.expire,
 ):
     app.command()(command)
 app.add_typer(tenants.group, name="tenant")

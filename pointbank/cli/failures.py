@@ -12,6 +12,7 @@ def expected(error: Exception) -> str | None:
     from pointbank.api import CallFailed
     from pointbank.dead_letters import KeptInPart
     from pointbank.embedded import CannotStart
+    from pointbank.expiring import NotServed
     from pointbank.journal import JournalBroken, JournalInUse
     from pointbank.logins import UnknownTenant
     from pointbank.online_retail import NotOnlineRetail
@@ -32,7 +33,15 @@ def expected(error: Exception) -> str | None:
             return f"Redis: {error}. Is POINTBANK_REDIS_URL right?"
         case NotConfigured() | CannotStart() | TenantCodeInvalid() | UnknownTenant() | NotOnlineRetail():
             return str(error)
-        case KeptInPart() | CallFailed() | JournalBroken() | JournalInUse() | Unanswered() | NotSettled():
+        case (
+            KeptInPart()
+            | NotServed()
+            | CallFailed()
+            | JournalBroken()
+            | JournalInUse()
+            | Unanswered()
+            | NotSettled()
+        ):
             return str(error)
         case ConnectionError() | TimeoutError():
             return f"PostgreSQL can't be reached: {error}. Is POINTBANK_POSTGRES_DSN (or _HOST, _PORT) right?"

@@ -52,6 +52,17 @@ MOVES = {
 }
 """domain.md, "The ledger": kind -> (from, to)."""
 
+OPENING = frozenset({"issued", "transferred", "adjusted"})
+"""What comes from these buckets opens a lot."""
+TOGETHER = {
+    "cancel_hold": frozenset({"cancel_hold", "reverse", "owe"}),
+    "reverse": frozenset({"reverse", "owe"}),
+}
+"""A posting has one kind, that of its first line; one that takes an accrual back may go on to these."""
+ACTIVE = frozenset({"earn", "earn_held", "reserve", "redeem"})
+"""By these a member is active, and by giving points away."""
+RENEWING = frozenset({"release", "return", "reinstate"})
+"""After these a lot may have another expiry."""
 NAMES_NO_LOT = frozenset({"overdraw"})
 IN_LOTS = ("available", "held", "reserved")
 NEVER_NEGATIVE = ("held", "available", "reserved", "redeemed", "expired", "reversed")

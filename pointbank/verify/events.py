@@ -105,7 +105,8 @@ class Moved(msgspec.Struct, frozen=True, gc=False):
 
 
 class Posted(msgspec.Struct, frozen=True, gc=False):
-    """points.credited, redeemed, expired, reserved and voided: what a posting moved, whatever it is called there."""
+    """points.credited, .redeemed, .expired, .repaid, .transferred, .adjusted, .reinstated, .reserved and .voided: what a posting
+    moved, whatever it is called there."""
 
     posting_id: str
     kind: str
@@ -122,6 +123,13 @@ class Posted(msgspec.Struct, frozen=True, gc=False):
     reserved: Worth | None = None
     voided: Worth | None = None
     expires_at: datetime | None = None
+    repaid: Worth | None = None
+    transferred: Worth | None = None
+    adjusted: Worth | None = None
+    reinstated: Worth | None = None
+    debt: Worth | None = None
+    direction: str | None = None
+    transfer_id: str | None = None
     redemption_id: str | None = None
     merchant: str | None = None
     bill_ref: str | None = None
@@ -143,6 +151,65 @@ class Returned(msgspec.Struct, frozen=True, gc=False):
     balance: Balance | None
     return_id: str | None = None
     kind: str = "return"
+
+
+class Asked(msgspec.Struct, frozen=True, gc=False):
+    """points.release_requested and points.reversal_requested."""
+
+    request_id: str
+    accrual_id: str
+    release_through: int | None = None
+    reverse_through: int | None = None
+
+
+class Released(msgspec.Struct, frozen=True, gc=False):
+    posting_id: str | None
+    request_id: str
+    accrual_id: str
+    wallet_id: str
+    member_id: str
+    programme: str
+    effective_at: datetime
+    posted_at: datetime | None
+    released: Worth
+    released_through: int
+    lots: tuple[Moved, ...]
+    balance: Balance
+
+
+class Reversed(msgspec.Struct, frozen=True, gc=False):
+    posting_id: str | None
+    request_id: str
+    accrual_id: str
+    wallet_id: str
+    member_id: str
+    programme: str
+    effective_at: datetime
+    posted_at: datetime | None
+    reversed: Worth
+    hold_cancelled: Worth
+    owed: Worth
+    shortfall: Worth
+    reversed_through: int
+    lots: tuple[Moved, ...]
+    balance: Balance
+    lapsed: Worth | None = None
+
+
+class ReversalRefused(msgspec.Struct, frozen=True, gc=False):
+    request_id: str
+    accrual_id: str
+    wallet_id: str
+    shortfall: Worth
+
+
+class PointsExpiring(msgspec.Struct, frozen=True, gc=False):
+    wallet_id: str
+    member_id: str
+    programme: str
+    expires_at: datetime
+    days: int
+    expiring: Worth
 
 
 class TierChanged(msgspec.Struct, frozen=True, gc=False, rename={"from_": "from"}):
@@ -222,6 +289,16 @@ DATA: dict[str, type] = {
     "points.reserved.v1": Posted,
     "points.voided.v1": Posted,
     "points.returned.v1": Returned,
+    "points.repaid.v1": Posted,
+    "points.transferred.v1": Posted,
+    "points.adjusted.v1": Posted,
+    "points.reinstated.v1": Posted,
+    "points.release_requested.v1": Asked,
+    "points.reversal_requested.v1": Asked,
+    "points.released.v1": Released,
+    "points.reversed.v1": Reversed,
+    "points.reversal_refused.v1": ReversalRefused,
+    "points.expiring.v1": PointsExpiring,
     "tier.changed.v1": TierChanged,
     "message.delivered.v1": MessageDelivered,
     "member.enrolled.v1": MemberEnrolled,
@@ -233,7 +310,14 @@ DATA: dict[str, type] = {
 
 SAID_BY = {
     "members": ("programme.activated.v1", "merchant.changed.v1", "member.enrolled.v1", "card.issued.v1"),
-    "earn": ("bill.recorded.v1", "bill.settled.v1", "bill.rejected.v1", "points.accrued.v1"),
+    "earn": (
+        "bill.recorded.v1",
+        "bill.settled.v1",
+        "bill.rejected.v1",
+        "points.accrued.v1",
+        "points.release_requested.v1",
+        "points.reversal_requested.v1",
+    ),
     "redeem": (
         "points.credited.v1",
         "points.redeemed.v1",
@@ -241,6 +325,14 @@ SAID_BY = {
         "points.reserved.v1",
         "points.voided.v1",
         "points.returned.v1",
+        "points.repaid.v1",
+        "points.transferred.v1",
+        "points.adjusted.v1",
+        "points.reinstated.v1",
+        "points.released.v1",
+        "points.reversed.v1",
+        "points.reversal_refused.v1",
+        "points.expiring.v1",
     ),
     "tiers": ("tier.changed.v1",),
     "notifier": ("message.delivered.v1",),
@@ -251,3 +343,8 @@ decode_envelope = msgspec.json.Decoder(Envelope).decode
 decode_data: dict[str, Callable[[msgspec.Raw], Any]] = {
     type_: msgspec.json.Decoder(struct).decode for type_, struct in DATA.items()
 }
+
+
+def binary(uuid: str) -> bytes:
+    """The 16 bytes of an id that stands in an event."""
+    return bytes.fromhex(uuid.replace("-", ""))

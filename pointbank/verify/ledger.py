@@ -5,10 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from pointbank.verify.books import Books, Follower
-from pointbank.verify.events import Envelope, PointsAccrued, Posted, Returned
+from pointbank.verify.events import (
+    Asked,
+    Balance,
+    Envelope,
+    PointsAccrued,
+    PointsExpiring,
+    Posted,
+    Released,
+    Returned,
+    ReversalRefused,
+    Reversed,
+    Worth,
+    binary,
+)
 from pointbank.verify.matching import told
-from pointbank.verify.numbers import binary, minor_per_point, money_of
+from pointbank.verify.numbers import minor_per_point, money_of
 from pointbank.verify.redemptions import Redemptions
+from pointbank.verify.requests import Requests
 from pointbank.verify.snapshots import MonthsWalk, orphan, read_closings
 from pointbank.verify.wallet import Posting, WalletWalk
 
@@ -20,6 +34,15 @@ TOLD = {
     "reserve": "points.reserved.v1",
     "void": "points.voided.v1",
     "return": "points.returned.v1",
+    "opening": "points.credited.v1",
+    "release": "points.released.v1",
+    "cancel_hold": "points.reversed.v1",
+    "reverse": "points.reversed.v1",
+    "owe": "points.reversed.v1",
+    "repay": "points.repaid.v1",
+    "transfer": "points.transferred.v1",
+    "adjust": "points.adjusted.v1",
+    "reinstate": "points.reinstated.v1",
 }
 """Kinds of posting that are told, and how. Others come with their services."""
 EARNED = frozenset({"earn", "earn_held"})
@@ -48,6 +71,18 @@ class Bank:
         self._money = books.check(
             "ledger:money", 8, "points are worth what a version of their programme says, in whole minor units"
         )
+        self._requests = Requests(books)
+        self._idle = {
+            terms.code for terms in books.terms.values() if terms.expiry.get("policy") == "inactivity"
+        }
+        self._transfers = books.match(
+            "transfers", 2, "what one wallet gave another received, lot by lot",
+            ("programme", "points", "lots"), ours="the givers", theirs="the receivers",
+        )  # fmt: skip
+        self._notices = books.match(
+            "notices:told", 6, "members are told once of points that expire, and so many days before",
+            ("points",), ours="the notices", theirs="the events",
+        )  # fmt: skip
         self._rates: dict[str, set[tuple[int, int]]] = {}
         for terms in books.terms.values():
             self._rates.setdefault(terms.code, set()).add(terms.per_point.as_integer_ratio())
@@ -102,6 +137,10 @@ class Bank:
             for row in page:
                 self._known.theirs(tuple(row))
         await self._redemptions.walk()
+        await self._requests.walk()
+        async for page in snapshot.pages("ledger.sql", "notices"):
+            for row in page:
+                self._notices.ours((tuple(row[:3]), row["points"]))
 
     def _finish(self, months: MonthsWalk) -> None:
         walk = months.walk
@@ -113,7 +152,8 @@ class Bank:
         rows = self._wallets.take(walk.wallet_id)
         lots = self._lot_rows.take(walk.wallet_id)
         self._lots.compared += len(lots)
-        for problem in walk.against_lots(lots):
+        may_idle = len(rows) == 1 and rows[0]["programme"] in self._idle
+        for problem in walk.against_lots(lots, may_idle=may_idle):
             self._lots.wrong(f"{wallet}: {problem}")
         snapshots, strays = self._snapshots.take(walk.wallet_id), self._strays.take(walk.wallet_id)
         self._past.compared += len(snapshots) + len(strays)
@@ -126,10 +166,21 @@ class Bank:
         for where, problem in walk.against_row(row):
             checks[where].wrong(f"{wallet}: {problem}")
         self._check_born(wallet, row)
-        expiries = {lot["lot_id"]: lot["expires_at"] for lot in lots}
         self._redemptions.wallet(walk, lots, row["reserved"])
+        expiries = {lot["lot_id"]: lot["first_expires_at"] for lot in lots}
+        parents = {lot["lot_id"]: lot["parent_lot"] for lot in lots}
         for posting in walk.postings:
             self._posting(walk.wallet_id, row, posting, expiries)
+            if posting.kind == "transfer":
+                self._transfer(row, posting, parents)
+
+    def _transfer(self, row: Any, posting: Posting, parents: dict[bytes, Any]) -> None:
+        if posting.incoming:
+            lots = tuple([(parents.get(lot_id) or b"", points) for lot_id, points, _ in posting.lots])
+            self._transfers.theirs((posting.source_id, row["programme"], posting.points, lots))
+        else:
+            lots = tuple([(lot_id, points) for lot_id, points, _ in posting.lots])
+            self._transfers.ours((posting.source_id, row["programme"], posting.points, lots))
 
     def _check_born(self, wallet: str, row: Any) -> None:
         self._born.compared += 1
@@ -143,10 +194,13 @@ class Bank:
         kind = posting.kind
         self._known.ours((posting.posting_id, wallet_id, kind, posting.points))
         if kind in TOLD:
+            balance: tuple[int, ...] = posting.balance
+            if kind == "repay":
+                balance = (*balance, -posting.debt)
             self._told.ours(
                 (
                     posting.posting_id, TOLD[kind], kind, wallet_id, row["member_id"], row["programme"], posting.points,
-                    posting.effective_at, posting.posted_at, posting.balance,
+                    posting.effective_at, posting.posted_at, balance,
                     tuple([(lot_id, points) for lot_id, points, _ in posting.lots]),
                 )
             )  # fmt: skip
@@ -201,18 +255,70 @@ class Bank:
         )  # fmt: skip
 
     def on_posted(self, n: int | None, envelope: Envelope, event: Posted) -> None:
-        """points.credited, points.redeemed, points.expired, points.reserved, points.voided."""
-        moved = event.credited or event.redeemed or event.expired or event.reserved or event.voided
+        """Whatever moved points and is told with its posting's kind."""
+        moved = (
+            event.credited
+            or event.redeemed
+            or event.expired
+            or event.repaid
+            or event.reserved
+            or event.voided
+        )
+        moved = moved or event.transferred or event.adjusted or event.reinstated
         if event.redemption_id is not None and (event.redeemed or event.reserved) is not None:
             self._redemptions.on_told(event)
         elif moved is not None:
             self._worth(event.programme, moved.points, moved.money.amount_minor, binary(event.posting_id))
-        balance = event.balance
+        balance = _balance(event.balance)
+        if event.debt is not None:
+            balance = (*balance, event.debt.points)
         self._told.theirs(
             (
                 binary(event.posting_id), envelope.type, event.kind, binary(event.wallet_id), event.member_id, event.programme,
                 None if moved is None else moved.points, event.effective_at, event.posted_at,
-                (balance.available.points, balance.held.points, balance.reserved.points),
+                balance, tuple([(binary(lot.lot_id), lot.points) for lot in event.lots]),
+            )
+        )  # fmt: skip
+
+    def on_asked(self, n: int | None, envelope: Envelope, event: Asked) -> None:
+        """points.release_requested, points.reversal_requested."""
+        self._requests.on_asked(n, event)
+
+    def on_released(self, n: int | None, envelope: Envelope, event: Released) -> None:
+        """points.released."""
+        self._requests.on_released(event)
+        self._answered(envelope, "release", event, event.released.points)
+        self._worth_of(event.programme, event.request_id, event.released)
+
+    def on_reversed(self, n: int | None, envelope: Envelope, event: Reversed) -> None:
+        """points.reversed."""
+        self._requests.on_reversed(event)
+        kind = "cancel_hold" if event.hold_cancelled.points else "reverse" if event.reversed.points else "owe"
+        points = event.hold_cancelled.points + event.reversed.points + event.owed.points
+        self._answered(envelope, kind, event, points)
+        self._worth_of(event.programme, event.request_id, event.hold_cancelled, event.reversed, event.owed)
+
+    def on_refused(self, n: int | None, envelope: Envelope, event: ReversalRefused) -> None:
+        """points.reversal_refused."""
+        self._requests.on_refused(event)
+
+    def on_expiring(self, n: int | None, envelope: Envelope, event: PointsExpiring) -> None:
+        """points.expiring."""
+        key = (binary(event.wallet_id), event.expires_at, event.days)
+        self._notices.theirs((key, event.expiring.points))
+        self._worth_of(event.programme, event.wallet_id, event.expiring)
+
+    def _worth_of(self, programme: str, about: str, *moved: Worth) -> None:
+        for one in moved:
+            self._worth(programme, one.points, one.money.amount_minor, binary(about))
+
+    def _answered(self, envelope: Envelope, kind: str, event: Released | Reversed, points: int) -> None:
+        if event.posting_id is None:
+            return
+        self._told.theirs(
+            (
+                binary(event.posting_id), envelope.type, kind, binary(event.wallet_id), event.member_id, event.programme,
+                points, event.effective_at, event.posted_at, _balance(event.balance),
                 tuple([(binary(lot.lot_id), lot.points) for lot in event.lots]),
             )
         )  # fmt: skip
@@ -236,3 +342,7 @@ class Bank:
                 tuple([(binary(lot.lot_id), lot.points) for lot in event.lots]),
             )
         )  # fmt: skip
+
+
+def _balance(balance: Balance) -> tuple[int, ...]:
+    return (balance.available.points, balance.held.points, balance.reserved.points)

@@ -14,18 +14,22 @@ ORDER BY l.wallet_id, l.seq, l.posted_at;
 -- Every wallet, with whose it is where it was born.
 SELECT
     uuid_send(w.wallet_id) AS wallet_id, w.issued, w.held, w.available, w.reserved, w.redeemed, w.expired, w.reversed,
-    w.transferred, w.adjusted, w.debt, w.seq, w.event_sequence, w.head, w.last_posted_at, w.member_id::text AS member_id,
+    w.transferred, w.adjusted, w.debt, w.seq, w.event_sequence, w.head, w.last_posted_at, w.last_active_at, w.member_id::text AS member_id,
     w.programme, b.member_id::text AS born_member_id, b.programme AS born_programme
 FROM redeem.wallets AS w
 LEFT JOIN members.wallets AS b ON b.wallet_id = w.wallet_id
 ORDER BY w.wallet_id;
 
 -- name: lots
--- Every lot, in the order of its wallet.
+-- Every lot, in the order of its wallet; with when it was to expire at first, and the lot that it was made of.
 SELECT
     uuid_send(t.wallet_id) AS wallet_id, uuid_send(t.lot_id) AS lot_id, uuid_send(t.accrual_id) AS accrual_id,
-    uuid_send(t.source_id) AS source_id, t.earned_at, t.expires_at, t.points, t.remaining, t.held, t.reserved
+    uuid_send(t.source_id) AS source_id, t.earned_at, t.expires_at, t.points, t.remaining, t.held, t.reserved, t.expired,
+    t.reversed, t.owed, t.given, uuid_send(t.parent_lot) AS parent_lot,
+    CASE WHEN t.opened_expires_at IS NULL THEN t.expires_at ELSE nullif(t.opened_expires_at, 'infinity') END AS first_expires_at,
+    uuid_send(p.wallet_id) AS parent_wallet, p.expires_at AS parent_expires_at, p.opened_expires_at IS NOT NULL AS parent_changed
 FROM redeem.lots AS t
+LEFT JOIN redeem.lots AS p ON p.lot_id = t.parent_lot
 ORDER BY t.wallet_id;
 
 -- name: postings
@@ -54,3 +58,37 @@ SELECT
     t.from_bucket::text AS from_bucket, t.to_bucket::text AS to_bucket
 FROM redeem.strays AS t
 ORDER BY t.wallet_id;
+
+-- name: asked
+-- What earn asked, and what it came to.
+SELECT
+    a.request_id::text AS request_id, a.kind, a.state, uuid_send(a.accrual_id) AS accrual_id, a.through,
+    uuid_send(a.wallet_id) AS wallet_id, uuid_send(a.posting_id) AS posting_id, a.released, a.cancelled, a.reversed, a.owed,
+    a.lapsed, a.shortfall
+FROM redeem.asked AS a
+ORDER BY a.accrual_id;
+
+-- name: asked_against_lots
+-- Accruals whose requests did not come to what their lots say.
+SELECT
+    uuid_send(coalesce(a.accrual_id, t.accrual_id)) AS accrual_id, coalesce(a.reversed, 0) AS asked_reversed,
+    coalesce(a.owed, 0) AS asked_owed, coalesce(t.reversed, 0) AS lots_reversed, coalesce(t.owed, 0) AS lots_owed
+FROM (
+    SELECT q.accrual_id, sum(q.cancelled + q.reversed) AS reversed, sum(q.owed) AS owed
+    FROM redeem.asked AS q
+    WHERE q.state = 'done'
+    GROUP BY q.accrual_id
+) AS a
+FULL JOIN (
+    SELECT l.accrual_id, sum(l.reversed) AS reversed, sum(l.owed) AS owed
+    FROM redeem.lots AS l
+    WHERE l.reversed > 0 OR l.owed > 0
+    GROUP BY l.accrual_id
+) AS t ON t.accrual_id = a.accrual_id
+WHERE (coalesce(a.reversed, 0), coalesce(a.owed, 0)) IS DISTINCT FROM (coalesce(t.reversed, 0), coalesce(t.owed, 0))
+ORDER BY 1;
+
+-- name: notices
+-- What members were told of points that were to expire.
+SELECT uuid_send(n.wallet_id) AS wallet_id, n.expires_at, n.days, n.points
+FROM redeem.notices AS n;

@@ -9,11 +9,10 @@ import msgspec
 
 from pointbank.verify.bills import Bills
 from pointbank.verify.books import Books
-from pointbank.verify.events import SAID_BY, Envelope, decode_data, decode_envelope
+from pointbank.verify.events import SAID_BY, Envelope, binary, decode_data, decode_envelope
 from pointbank.verify.ledger import Bank
 from pointbank.verify.members import Members
 from pointbank.verify.messages import Messages
-from pointbank.verify.numbers import binary
 from pointbank.verify.outbox import OutboxWalk, Told
 from pointbank.verify.places import AT_ONCE, Places
 from pointbank.verify.streams import Copy
@@ -53,6 +52,16 @@ class Listener:
             "points.reserved.v1": (bank.on_posted,),
             "points.voided.v1": (bank.on_posted,),
             "points.returned.v1": (bank.on_returned,),
+            "points.repaid.v1": (bank.on_posted,),
+            "points.transferred.v1": (bank.on_posted,),
+            "points.adjusted.v1": (bank.on_posted,),
+            "points.reinstated.v1": (bank.on_posted,),
+            "points.release_requested.v1": (bank.on_asked,),
+            "points.reversal_requested.v1": (bank.on_asked,),
+            "points.released.v1": (bank.on_released,),
+            "points.reversed.v1": (bank.on_reversed,),
+            "points.reversal_refused.v1": (bank.on_refused,),
+            "points.expiring.v1": (bank.on_expiring,),
             "tier.changed.v1": (tiers.on_changed, messages.on_tier),
             "message.delivered.v1": (messages.on_delivered,),
         }

@@ -1,4 +1,4 @@
-"""Rounding, money and ids, written a second time: exact fractions, integers and bytes out."""
+"""Rounding and money, written a second time: exact fractions, integers out."""
 
 from __future__ import annotations
 
@@ -12,11 +12,6 @@ _DIGITS = {
     **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
     **dict.fromkeys(("CLF", "UYW"), 4),
 }
-
-
-def binary(uuid: str) -> bytes:
-    """The 16 bytes of an id that stands in an event."""
-    return bytes.fromhex(uuid.replace("-", ""))
 
 
 def rounded(mode: str, numerator: int, denominator: int) -> int:

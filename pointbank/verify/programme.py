@@ -178,11 +178,16 @@ class Terms:
 
     def last_usable_day(self, earned_on: date) -> date | None:
         """The last day on which points earned that day can be spent; None: any."""
-        if self.expiry["policy"] == "never":
+        if self.expiry["policy"] in {"never", "inactivity"}:
             return None
-        years, month = divmod(earned_on.month - 1 + self.expiry["months"], 12)
+        years, month = divmod(earned_on.month - 1 + (self.expiry.get("months") or 0), 12)
         year, month = earned_on.year + years, month + 1
         length = monthrange(year, month)[1]
+        if self.expiry["policy"] == "fixed_date":
+            least = date(year, month, min(earned_on.day, length))
+            return min(
+                day for day in (_in_year(self.expiry["date"], y) for y in (year, year + 1)) if day >= least
+            )
         to_end = self.expiry.get("round_to") == "month_end"
         return date(year, month, length if to_end else min(earned_on.day, length))
 
@@ -196,6 +201,11 @@ class Terms:
             return None
         years, month = divmod(self.extra_months, 12)
         return datetime(year + 2 + years, month + 1, 1, tzinfo=self.zone).astimezone(UTC)
+
+
+def _in_year(day: str, year: int) -> date:
+    month = int(day[:2])
+    return date(year, month, min(int(day[3:]), monthrange(year, month)[1]))
 
 
 @lru_cache(maxsize=65_536)

@@ -6,9 +6,8 @@ from collections import defaultdict
 from typing import Any
 
 from pointbank.verify.books import Books, Follower
-from pointbank.verify.events import Posted, Returned
+from pointbank.verify.events import Posted, Returned, binary
 from pointbank.verify.matching import told
-from pointbank.verify.numbers import binary
 from pointbank.verify.wallet import Posting, WalletWalk
 
 ACTS = ("reserve", "redeem", "void", "return")

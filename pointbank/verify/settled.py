@@ -17,8 +17,8 @@ from shared.db import Connection
 
 _PAIRS = [(stream, hearer) for stream, hearers in HEARERS.items() for hearer in hearers]
 POLL_S = 0.1
-KINDS = 2 * len(HEARERS) + len(_PAIRS) + 4
-"""How many kinds of unsettled things are looked for: cuts and retries of each service, each pair, and four of their own."""
+KINDS = 2 * len(HEARERS) + len(_PAIRS) + 5
+"""How many kinds of unsettled things are looked for: cuts and retries of each service, each pair, and five of their own."""
 
 
 class NotSettled(Exception):

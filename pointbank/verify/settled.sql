@@ -82,6 +82,11 @@ found AS (
     UNION ALL
     SELECT 'bills waiting', count(*) FROM earn.waiting AS w WHERE w.ready OR NOT w.unclaimed
     UNION ALL
+    SELECT 'requests that wait for what is there', count(*)
+    FROM redeem.asked AS q
+    WHERE q.state = 'waiting' AND EXISTS (SELECT FROM redeem.postings AS p WHERE p.posting_id = q.accrual_id)
+        AND (q.kind = 'reverse' OR EXISTS (SELECT FROM redeem.programmes AS v WHERE v.programme = q.said ->> 'programme'))
+    UNION ALL
     SELECT 'points of no year yet', count(*) FROM tiers.unplaced
     UNION ALL
     SELECT 'standings not judged by the newest version', count(*)

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from pointbank.verify.canonical import (
+    ACTIVE,
     BEGINNING,
     BUCKETS,
     IN_LOTS,
@@ -18,6 +19,9 @@ from pointbank.verify.canonical import (
     NEVER_NEGATIVE,
     NEVER_POSITIVE,
     NOTHING,
+    OPENING,
+    RENEWING,
+    TOGETHER,
     VERSION,
     micros,
 )
@@ -40,23 +44,52 @@ class LotLine(NamedTuple):
 class LotWalk:
     """What the lines that name a lot did to it."""
 
-    __slots__ = ("available", "held", "latest_spent", "opened", "reserved", "source_id")
+    __slots__ = (
+        "available",
+        "expired",
+        "held",
+        "latest_spent",
+        "opened",
+        "owed",
+        "renewed",
+        "reserved",
+        "reversed",
+        "source_id",
+        "went_at",
+    )
 
     def __init__(self, opened: LotLine | None, source_id: bytes) -> None:
         self.opened = opened
         self.source_id = source_id
         self.available = self.held = self.reserved = 0
+        self.expired = self.reversed = self.owed = 0
+        self.renewed = False
+        self.went_at: datetime | None = None
         self.latest_spent: datetime | None = None
 
 
 class Posting:
     """The lines of one posting, as far as they have come."""
 
-    __slots__ = ("balance", "effective_at", "kind", "lots", "points", "posted_at", "posting_id", "source_id")
+    __slots__ = (
+        "balance",
+        "debt",
+        "effective_at",
+        "incoming",
+        "kind",
+        "kinds",
+        "lots",
+        "points",
+        "posted_at",
+        "posting_id",
+        "source_id",
+    )
 
     def __init__(self, posting_id: bytes, kind: str, source_id: bytes) -> None:
         self.posting_id, self.kind, self.source_id = posting_id, kind, source_id
-        self.points = 0
+        self.points = self.debt = 0
+        self.incoming = False
+        self.kinds: dict[str, int] = {}
         self.lots: list[tuple[bytes, int, int]] = []
         self.effective_at = self.posted_at = _BEFORE_ALL
         self.balance = (0, 0, 0)
@@ -70,6 +103,7 @@ class WalletWalk:
         self.seq = 0
         self.head = BEGINNING
         self.posted_at = _BEFORE_ALL
+        self.last_active_at: datetime | None = None
         self.buckets = dict.fromkeys(BUCKETS, 0)
         self.lots: dict[bytes, LotWalk] = {}
         self.postings: list[Posting] = []
@@ -112,6 +146,10 @@ class WalletWalk:
             problem(("balances", f"line {seq} leaves a bucket on the wrong side of zero"))
         if (source, target) not in MOVES[kind]:
             problem(("balances", f"line {seq}: {kind} does not move {source} to {target}"))
+        if (kind in ACTIVE or target == "transferred") and (
+            self.last_active_at is None or effective_at > self.last_active_at
+        ):
+            self.last_active_at = effective_at
         self._to_lot(seq, posting_id, kind, source, target, points, lot_id, source_id, effective_at)
         self._to_posting(
             posting_id,
@@ -125,6 +163,8 @@ class WalletWalk:
             available,
             held,
             reserved,
+            debt,
+            target,
         )
 
     def _to_lot(
@@ -146,14 +186,14 @@ class WalletWalk:
         lot = self.lots.get(lot_id)
         if lot is None:
             # A return opens one for points that are to live longer: what it says of that is compared elsewhere.
-            opens = source in {"issued", "transferred", "adjusted"} or kind == "return"
+            opens = source in OPENING or kind == "return"
             if not opens:
                 self.problems.append(
                     ("lots", f"line {seq} takes from lot {told(lot_id)}, which nothing opened")
                 )
             opened = LotLine(seq, kind, points, posting_id, effective_at) if opens else None
             lot = self.lots[lot_id] = LotWalk(opened, source_id or NOTHING)
-        elif source == "issued":
+        elif source in OPENING:
             self.problems.append(("lots", f"line {seq} opens lot {told(lot_id)} once more"))
         if source in IN_LOTS:
             setattr(lot, source, getattr(lot, source) - points)
@@ -161,6 +201,16 @@ class WalletWalk:
                 self.problems.append(("lots", f"line {seq} takes more than lot {told(lot_id)} has there"))
         if target in IN_LOTS:
             setattr(lot, target, getattr(lot, target) + points)
+        lot.renewed = lot.renewed or kind in RENEWING
+        if kind == "expire":
+            lot.went_at = effective_at
+        lot.expired += points * ((target == "expired") - (source == "expired"))
+        if lot.expired < 0:
+            self.problems.append(("lots", f"line {seq} reinstates more than expired of lot {told(lot_id)}"))
+        if source == "debt" and kind == "owe":
+            lot.owed += points
+        elif target == "reversed":
+            lot.reversed += points
         if (
             source == "available"
             and kind in {"redeem", "reserve"}
@@ -181,11 +231,20 @@ class WalletWalk:
         available: int,
         held: int,
         reserved: int,
+        debt: int,
+        target: str,
     ) -> None:
         if not self.postings or self.postings[-1].posting_id != posting_id:
             self.postings.append(Posting(posting_id, kind, source_id or NOTHING))
         posting = self.postings[-1]
+        if kind not in TOGETHER.get(posting.kind, {posting.kind}):
+            self.problems.append(
+                ("balances", f"posting {told(posting_id)} is {posting.kind} and {kind} at once")
+            )
+        posting.incoming = target == "available"
         posting.points += points
+        posting.kinds[kind] = posting.kinds.get(kind, 0) + points
+        posting.debt = debt
         posting.lots.append((lot_id or NOTHING, points, money_minor))
         posting.effective_at, posting.posted_at = effective_at, posted_at
         posting.balance = (available, held, reserved)
@@ -203,6 +262,11 @@ class WalletWalk:
             yield "balances", "its buckets do not sum to zero"
         if row["seq"] != self.seq:
             yield "chain", f"it counts {row['seq']} lines, the last is {self.seq}"
+        if row["last_active_at"] != self.last_active_at:
+            yield (
+                "balances",
+                f"its member was last active at {row['last_active_at']}, its lines say {self.last_active_at}",
+            )
         if row["head"] != self.head:
             yield "chain", "its head is not the hash of its last line"
         if self.seq and row["last_posted_at"] != self.posted_at:
@@ -211,8 +275,9 @@ class WalletWalk:
                 f"it was last posted to at {row['last_posted_at']}, its last line says {self.posted_at}",
             )
 
-    def against_lots(self, rows: list[Any]) -> Iterator[str]:
-        """What of the wallet's lots is not what the lines that name them come to."""
+    def against_lots(self, rows: list[Any], *, may_idle: bool = True) -> Iterator[str]:
+        """What of the wallet's lots is not what the lines that name them come to. `may_idle`: a balance of this programme may
+        expire before its lots do, when its member is not active."""
         kept = {row["lot_id"]: row for row in rows}
         if len(kept) != len(rows):
             yield "a lot stands there twice"
@@ -233,6 +298,23 @@ class WalletWalk:
                 yield f"lot {told(lot_id)} is not what line {line.seq} opened"
             if (row["held"], row["reserved"]) != (lot.held, lot.reserved):
                 yield f"lot {told(lot_id)}: held and reserved are not what its lines come to"
+            if (row["expired"], row["reversed"], row["owed"]) != (lot.expired, lot.reversed, lot.owed):
+                yield (
+                    f"lot {told(lot_id)}: {row['expired']} expired, {row['reversed']} reversed, {row['owed']} owed; "
+                    f"its lines say {lot.expired}, {lot.reversed}, {lot.owed}"
+                )
+            if lot.owed > row["points"]:
+                yield f"lot {told(lot_id)}: {lot.owed} are owed of {row['points']} points"
+            if row["expires_at"] != row["first_expires_at"] and not lot.renewed:
+                yield f"lot {told(lot_id)} expires at {row['expires_at']}, and nothing renewed it since {row['first_expires_at']}"
+            if (
+                lot.went_at is not None
+                and not lot.renewed
+                and lot.went_at != row["expires_at"]
+                and not may_idle
+            ):
+                yield f"lot {told(lot_id)} went at {lot.went_at}, it was to expire at {row['expires_at']}"
+            yield from _descends(lot_id, row, line)
             remaining = lot.available + lot.held + lot.reserved
             if row["remaining"] != remaining or not 0 <= remaining <= row["points"]:
                 yield f"lot {told(lot_id)}: {row['remaining']} remain, its lines leave {remaining}"
@@ -246,3 +328,17 @@ class WalletWalk:
         remaining = sum(row["remaining"] for row in rows)
         if usable != remaining:
             yield f"available, held and reserved are {usable}, its lots hold {remaining}"
+
+
+def _descends(lot_id: bytes, row: Any, opened: LotLine) -> Iterator[str]:
+    """Whether a lot that came from another wallet says so, and lives no longer than what it was made of."""
+    given = opened.kind == "transfer" and row["given"]
+    if given and row["parent_lot"] is None:
+        yield f"lot {told(lot_id)} was given and names no lot that it was made of"
+    if row["given"] and opened.kind != "transfer":
+        yield f"lot {told(lot_id)} was given, and opened by {opened.kind}"
+    if given and row["parent_lot"] is not None:
+        if row["parent_wallet"] is None or row["parent_wallet"] == row["wallet_id"]:
+            yield f"lot {told(lot_id)} was made of a lot that is not another wallet's"
+        elif row["first_expires_at"] != row["parent_expires_at"] and not row["parent_changed"]:
+            yield f"lot {told(lot_id)} expires at {row['first_expires_at']}, what it was made of at {row['parent_expires_at']}"

@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from services.redeem import closing, releasing
 from services.redeem.api import ROUTERS
 from services.redeem.handlers import HEARS, ON
+from services.redeem.sweeping import care_for_idle, do_waiting, expire_lots
 from shared.config import Settings
 from shared.runtime import Job
 from shared.service import create_service
@@ -14,8 +15,17 @@ def create(settings: Settings | None = None) -> FastAPI:
     """The app; settings come from the environment unless given."""
     jobs = (
         Job("close", every_s=closing.EVERY_S, run=closing.close_months),
+        Job("asked", every_s=1.0, run=do_waiting),
+        Job("expire", every_s=300.0, run=expire_lots),
+        Job("idle", every_s=3600.0, run=care_for_idle),
         Job(releasing.JOB, every_s=releasing.EVERY_S, run=releasing.release_now_and_then),
     )
     return create_service(
-        "redeem", "Pointbank redeem", handlers=ON, hears=HEARS, routers=ROUTERS, jobs=jobs, settings=settings
+        "redeem",
+        "Pointbank redeem",
+        handlers=ON,
+        hears=HEARS,
+        routers=ROUTERS,
+        jobs=jobs,
+        settings=settings,
     )

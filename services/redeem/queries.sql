@@ -86,7 +86,8 @@ SELECT
     w.seq,
     w.event_sequence,
     w.head,
-    w.last_posted_at
+    w.last_posted_at,
+    w.last_active_at
 FROM (
     SELECT *
     FROM wallets
@@ -167,16 +168,18 @@ CROSS JOIN LATERAL (
 WHERE s.expires_at <= :now::timestamptz OR coalesce(s.before, 0) < a.needed;
 
 -- name: post_and_flush!
--- Writes what was decided (see the function post in migrations/0002_one_statement.sql), and what is told of it.
+-- Writes what was decided (see the function post_batch in migrations/0004_kinds.sql), and what is told of it.
 SELECT
-    post(
+    post_batch(
         :wallet_ids::uuid[], :issued::bigint[], :held::bigint[], :available::bigint[], :reserved::bigint[],
         :redeemed::bigint[], :expired::bigint[], :reversed::bigint[], :transferred::bigint[], :adjusted::bigint[],
         :debt::bigint[], :seqs::bigint[], :lines::bigint[], :event_sequences::bigint[], :heads::bytea[],
-        :last_posted_ats::timestamptz[], :taken_lots::uuid[], :taken_remaining::bigint[], :taken_held::bigint[],
-        :taken_reserved::bigint[], :lot_ids::uuid[], :lot_wallets::uuid[], :lot_accruals::uuid[],
+        :last_posted_ats::timestamptz[], :last_active_ats::timestamptz[], :taken_lots::uuid[],
+        :taken_remaining::bigint[], :taken_held::bigint[], :taken_reserved::bigint[], :taken_expires_ats::timestamptz[],
+        :taken_expired::bigint[], :taken_reversed::bigint[], :taken_owed::bigint[], :lot_ids::uuid[], :lot_wallets::uuid[], :lot_accruals::uuid[],
         :lot_sources::uuid[], :lot_earned_ats::timestamptz[], :lot_expires_ats::timestamptz[], :lot_points::bigint[],
-        :lot_remaining::bigint[], :lot_held::bigint[], :lot_reserved::bigint[], :new_postings::uuid[],
+        :lot_remaining::bigint[], :lot_held::bigint[], :lot_reserved::bigint[], :lot_parents::uuid[],
+        :lot_given::boolean[], :lot_expired::bigint[], :lot_reversed::bigint[], :lot_owed::bigint[], :new_postings::uuid[],
         :new_posting_wallets::uuid[], :new_posting_points::bigint[], :new_posting_kinds::text[],
         :redemption_ids::uuid[], :redemption_postings::uuid[], :redemption_wallets::uuid[],
         :redemption_programmes::text[], :redemption_versions::integer[], :redemption_points::bigint[],

@@ -311,13 +311,6 @@ SELECT
 FROM unnest(:back_returns::uuid[], :back_lots::uuid[], :back_tos::uuid[], :back_points::bigint[])
     AS t (return_id, lot_id, to_lot, points);
 
--- name: name_parents!
--- Where lots came from that were opened for points that are to live longer. After the lots are written.
-UPDATE lots AS l
-SET parent_lot = t.parent_lot
-FROM unnest(:lot_ids::uuid[], :parent_lots::uuid[]) AS t (lot_id, parent_lot)
-WHERE l.lot_id = t.lot_id;
-
 -- name: keep_requests!
 -- What earn asked, each the first time.
 INSERT INTO return_requests (

@@ -32,6 +32,7 @@ CREATE TABLE wallets (
     event_sequence bigint NOT NULL DEFAULT 0, -- of the last event about this wallet
     head bytea NOT NULL DEFAULT decode(repeat('00', 32), 'hex'), -- hash of the last ledger line
     last_posted_at timestamptz NOT NULL DEFAULT '1970-01-01T00:00:00Z',
+    last_active_at timestamptz, -- when the member last earned, spent or gave points
     CONSTRAINT wallets_issued_never_positive CHECK (issued <= 0),
     CONSTRAINT wallets_held_never_negative CHECK (held >= 0),
     CONSTRAINT wallets_available_never_negative CHECK (available >= 0),
@@ -64,14 +65,28 @@ CREATE TABLE lots (
     held bigint NOT NULL DEFAULT 0,
     reserved bigint NOT NULL DEFAULT 0,
     open boolean GENERATED ALWAYS AS (remaining > 0) STORED,
+    given boolean NOT NULL DEFAULT false, -- by another wallet: no reversal of what that one earned follows it
+    expired bigint NOT NULL DEFAULT 0, -- of it, and not reinstated
+    reversed bigint NOT NULL DEFAULT 0, -- of it, held points that were cancelled too
+    owed bigint NOT NULL DEFAULT 0, -- reversed after it was spent
+    opened_expires_at timestamptz, -- what expires_at was at first, where it was changed since; infinity: never
     CONSTRAINT lots_points_positive CHECK (points > 0),
     CONSTRAINT lots_remaining_within_points CHECK (remaining BETWEEN 0 AND points),
-    CONSTRAINT lots_parts_within_remaining CHECK (held >= 0 AND reserved >= 0 AND held + reserved <= remaining)
+    CONSTRAINT lots_parts_within_remaining CHECK (held >= 0 AND reserved >= 0 AND held + reserved <= remaining),
+    CONSTRAINT lots_what_left_within_points CHECK (expired >= 0 AND reversed >= 0 AND remaining + expired + reversed <= points),
+    CONSTRAINT lots_owed_within_points CHECK (owed BETWEEN 0 AND points)
 ) WITH (fillfactor = 80);
 
 -- Both consumption orders read a wallet's open lots through this one. The predicate is the generated column because an
 -- update of a column that an index names is never HOT: `open` changes once in a lot's life, `remaining` with every use.
 CREATE INDEX lots_open ON lots (wallet_id, earned_at, lot_id) WHERE open;
+
+-- What is due, or soon will be: the sweep goes along it. An update leaves it alone but for the one that closes the lot or changes
+-- its expiry.
+CREATE INDEX lots_expiring ON lots (expires_at, lot_id) WHERE open AND expires_at IS NOT NULL;
+
+-- The lots that were made of another one.
+CREATE INDEX lots_parent ON lots (parent_lot) WHERE parent_lot IS NOT NULL;
 
 -- One move of points from one bucket of a wallet to another; never changed, never deleted.
 CREATE TABLE ledger (
@@ -332,6 +347,52 @@ CREATE TABLE closings (
     through uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000', -- wallets up to this one are done
     wallets bigint NOT NULL DEFAULT 0,
     closed boolean NOT NULL DEFAULT false
+);
+
+-- What earn asked about an accrual, each request once for ever. One about an accrual that did not come yet waits here.
+-- Cumulative targets, and beside them what each request came to: their sums are where the accrual stands.
+CREATE TABLE asked (
+    request_id uuid PRIMARY KEY,
+    kind text NOT NULL,
+    accrual_id uuid NOT NULL,
+    through bigint NOT NULL, -- how many points in all are to be released, or taken back, by now
+    state text NOT NULL DEFAULT 'waiting',
+    said jsonb NOT NULL, -- the request, as it came
+    cause text, -- the event that brought it
+    trace text NOT NULL, -- the request_id of the call that it goes back to
+    traceparent text,
+    asked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    wallet_id uuid, -- where it was done
+    posting_id uuid, -- null: nothing moved
+    released bigint NOT NULL DEFAULT 0,
+    cancelled bigint NOT NULL DEFAULT 0,
+    reversed bigint NOT NULL DEFAULT 0,
+    owed bigint NOT NULL DEFAULT 0,
+    lapsed bigint NOT NULL DEFAULT 0, -- had expired before it was to be taken back
+    shortfall bigint NOT NULL DEFAULT 0,
+    CONSTRAINT asked_kind_known CHECK (kind IN ('release', 'reverse')),
+    CONSTRAINT asked_state_known CHECK (state IN ('waiting', 'done', 'refused')),
+    CONSTRAINT asked_through_never_negative CHECK (through >= 0),
+    CONSTRAINT asked_parts_never_negative CHECK (
+        released >= 0 AND cancelled >= 0 AND reversed >= 0 AND owed >= 0 AND lapsed >= 0 AND shortfall >= 0
+    ),
+    CONSTRAINT asked_moves_when_done CHECK (posting_id IS NULL OR state = 'done')
+);
+
+CREATE INDEX asked_accrual ON asked (accrual_id);
+CREATE INDEX asked_waiting ON asked (request_id) WHERE state = 'waiting';
+
+-- That a member was told, so many days before, that points of a wallet expire at that instant. Its key is written under the wallet's
+-- lock.
+CREATE TABLE notices (
+    wallet_id uuid NOT NULL,
+    expires_at timestamptz NOT NULL,
+    days integer NOT NULL,
+    points bigint NOT NULL,
+    told_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (wallet_id, expires_at, days),
+    CONSTRAINT notices_points_positive CHECK (points > 0),
+    CONSTRAINT notices_days_positive CHECK (days > 0)
 );
 
 -- What redeem learns from members. Identities are keyed hashes: deletable look-up rows, no personal data.

@@ -22,6 +22,13 @@ from shared.events.members import (
     ProgrammeActivated,
 )
 from shared.events.messages import MessageDelivered
+from shared.events.moves import (
+    PointsAdjusted,
+    PointsExpiring,
+    PointsReinstated,
+    PointsRepaid,
+    PointsTransferred,
+)
 from shared.events.points import (
     Balance,
     Lot,
@@ -62,6 +69,11 @@ EVENTS: dict[str, type[EventData]] = {
         PointsReversed,
         ReversalRefused,
         PointsReturned,
+        PointsRepaid,
+        PointsTransferred,
+        PointsAdjusted,
+        PointsReinstated,
+        PointsExpiring,
         TierChanged,
         MessageDelivered,
     )
@@ -86,13 +98,18 @@ __all__ = [
     "MerchantChanged",
     "MessageDelivered",
     "PointsAccrued",
+    "PointsAdjusted",
     "PointsCredited",
     "PointsExpired",
+    "PointsExpiring",
     "PointsRedeemed",
+    "PointsReinstated",
     "PointsReleased",
+    "PointsRepaid",
     "PointsReserved",
     "PointsReturned",
     "PointsReversed",
+    "PointsTransferred",
     "PointsVoided",
     "ProgrammeActivated",
     "ReleaseRequested",

@@ -155,7 +155,8 @@ class PointsReleased(EventData, frozen=True, kw_only=True):
 class PointsReversed(EventData, frozen=True, kw_only=True):
     """Subject: the wallet_id. Answers a ReversalRequested: what it took from the available (`reversed`) and from the held
     (`hold_cancelled`), what became debt (`owed`), and what was spent and stays so (`shortfall`). All may be 0, then nothing
-    was posted. `reversed_through`: all that was ever taken back of the accrual, debt included."""
+    was posted. `lapsed` had expired before it could be taken back: nobody has it, nobody owes it. `reversed_through`: all that
+    was ever taken back of the accrual, debt included."""
 
     TYPE: ClassVar[str] = "points.reversed.v1"
     SOURCE: ClassVar[str] = "/redeem"
@@ -176,6 +177,7 @@ class PointsReversed(EventData, frozen=True, kw_only=True):
     reversed_through: int
     lots: tuple[TakenLot, ...]
     balance: Balance
+    lapsed: Worth | None = None
 
 
 class ReversalRefused(EventData, frozen=True, kw_only=True):

@@ -42,7 +42,7 @@ class TenantRuntime(Protocol):
 
     @property
     def cache(self) -> dict[Any, Any]:
-        """What outlives a transaction: handlers and reads share it."""
+        """What outlives a call in this process: versions of programmes, and the like."""
         ...
 
     def read(self) -> AbstractAsyncContextManager[Connection]:

@@ -19,22 +19,23 @@ How a bill's lines become points, exactly (`pointbank verify` computes the same 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from math import lcm
 from typing import Any, Literal, Protocol
 from zoneinfo import ZoneInfo
 
 import msgspec
-from dateutil.relativedelta import relativedelta
 
 from shared.money import ROUNDINGS, Money, Ratio, Worth, decimal_ratio, minor_per_point
-from shared.programme.model import Expiry, MonthsAfterEarning, Programme, Rule
+from shared.programme.expiry import CompiledExpiry, compile_expiry
+from shared.programme.model import Programme, Rule
 from shared.programme.redeeming import Redeeming, compile_redeeming
 from shared.programme.validation import validate
 
 Outcome = Literal["earned", "skipped", "discounted", "unmatched"]
 Timing = Literal["now", "hold"]
+OnSpent = Literal["block", "partial", "debt"]
 
 
 class Line(Protocol):
@@ -124,6 +125,8 @@ class CompiledProgramme:
     minimum_points: int
     step_points: int
     redeeming: Redeeming
+    on_spent: OnSpent
+    expiry: CompiledExpiry
     lifecycle: Literal["calendar_year", "lifetime"] | None
     ladder: tuple[CompiledTier, ...]
     _round: Callable[[int, int], int]
@@ -146,6 +149,10 @@ class CompiledProgramme:
         """When points earned at that instant expire: the first instant, in UTC, after their last usable day.
         None: never."""
         return None if self._expires is None else self._expires(effective_at)
+
+    def idle_at(self, last_active_at: datetime) -> datetime | None:
+        """When the whole balance of a wallet expires whose last activity was then. None: not by inactivity."""
+        return None if self.expiry.idles is None else self.expiry.idles(last_active_at)
 
     def earn(self, lines: Sequence[Line], total_minor: int, tier: str | None) -> Earned:
         """What the lines of a bill are worth to a member of that tier, as the head of this module says."""
@@ -235,12 +242,6 @@ class CompiledProgramme:
         )
 
 
-def start_of_day(day: date, zone: ZoneInfo) -> datetime:
-    """The first instant of a calendar day in UTC, also where clocks change at midnight."""
-    # fold=0 of a midnight that the clocks jump over is the jump itself: the day's first instant.
-    return datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC)
-
-
 def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProgramme:
     """A version of a programme, ready to judge with; refuses programme_invalid like `validate`."""
     programme = validate(document)
@@ -253,6 +254,7 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
     ladder = _ladder(programme)
     rounding = earning.rounding if earning is not None else None
     mode = rounding.mode if rounding is not None else "floor"
+    expiry = compile_expiry(programme.expiry, ZoneInfo(header.time_zone))
     return CompiledProgramme(
         code=header.code,
         version=version,
@@ -272,6 +274,7 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
         minimum_points=redemption.minimum_points if redemption is not None else 1,
         step_points=redemption.step_points if redemption is not None else 1,
         redeeming=compile_redeeming(redemption),
+        on_spent=redemption.on_spent if redemption is not None else "block",
         lifecycle=programme.tiers.lifecycle if programme.tiers is not None else None,
         ladder=ladder,
         _round=ROUNDINGS[mode],
@@ -280,7 +283,8 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
         _tried=(*(codes[: number + 1] for number in range(len(codes))), codes),
         _multipliers={None: ladder[0].multiplier if ladder else (1, 1)}
         | {t.code: t.multiplier for t in ladder},
-        _expires=_expiry(programme.expiry, ZoneInfo(header.time_zone)),
+        expiry=expiry,
+        _expires=expiry.expires,
     )
 
 
@@ -340,31 +344,3 @@ def _ladder(programme: Programme) -> tuple[CompiledTier, ...]:
         )
         for tier in programme.tiers.ladder
     )
-
-
-def _expiry(expiry: Expiry, zone: ZoneInfo) -> Callable[[datetime], datetime] | None:
-    if not isinstance(expiry, MonthsAfterEarning):
-        return None
-    to_month_end = expiry.round_to == "month_end"
-    # relativedelta clamps to the month's length; day=31 is any month's last day.
-    later = (
-        relativedelta(months=expiry.months, day=31) if to_month_end else relativedelta(months=expiry.months)
-    )
-
-    @lru_cache(maxsize=4096)
-    def day(earned_on: date) -> tuple[datetime, datetime, datetime]:
-        since, until = start_of_day(earned_on, zone), start_of_day(earned_on + timedelta(days=1), zone)
-        if until - since != timedelta(days=1):
-            until = since  # clocks that are put back at midnight may come to the day before a second time
-        return since, until, start_of_day(earned_on + later + timedelta(days=1), zone)
-
-    # Bills come as they happen, most on one day; to find the day of an instant costs more than the rest.
-    since, until, expires = day(date(1970, 1, 1))
-
-    def expires_at(effective_at: datetime) -> datetime:
-        nonlocal since, until, expires
-        if not since <= effective_at < until:
-            since, until, expires = day(effective_at.astimezone(zone).date())
-        return expires
-
-    return expires_at

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from shared.identity import payment_card_prefix
 from shared.money import CURRENCIES, RoundingMode, decimal_ratio
+from shared.programme.expiry import Expiry, Never
 
 MAX_MINOR = 10**12
 MAX_POINTS = 10**15
@@ -130,7 +131,8 @@ class Velocity(_Section):
 
 
 class Redemption(_Section):
-    consumption: Literal["oldest_earned"] = "oldest_earned"
+    consumption: Literal["oldest_earned", "earliest_expiry"] = "oldest_earned"
+    """In which order lots are spent; with `earliest_expiry` those that never expire come last."""
     minimum_points: Annotated[int, Field(ge=1, le=MAX_MINOR)] = 1
     step_points: Annotated[int, Field(ge=1, le=MAX_MINOR)] = 1
     max_bill_share: Annotated[str, AfterValidator(_share)] | None = None
@@ -145,21 +147,8 @@ class Redemption(_Section):
     """How long after its capture a redemption can be returned: so many times 24 hours."""
     restore: Literal["original", "renewed"] = "original"
     """Whether returned points keep the expiry of their lots, or get one as if they were earned anew."""
-
-
-class Never(_Section):
-    policy: Literal["never"]
-
-
-class MonthsAfterEarning(_Section):
-    """Usable up to and including the same day `months` later, or the end of that month."""
-
-    policy: Literal["months_after_earning"]
-    months: Annotated[int, Field(ge=0, le=1200)]
-    round_to: Literal["day", "month_end"] = "day"
-
-
-Expiry = Annotated[Never | MonthsAfterEarning, Field(discriminator="policy")]
+    on_spent: Literal["block", "partial", "debt"] = "block"
+    """When points that a refund takes back are spent: nothing moves, what is left is taken, or the rest becomes debt."""
 
 
 class AtLeast(_Section):
@@ -200,8 +189,7 @@ class Programme(_Section):
 
 NOT_YET: dict[str, frozenset[Any]] = {
     "base": frozenset({"item", "visit", "fixed"}),
-    "consumption": frozenset({"earliest_expiry"}),
-    "policy": frozenset({"fixed_date", "inactivity", "birth_month_end"}),
+    "policy": frozenset({"birth_month_end"}),
     "lifecycle": frozenset({"rolling", "fixed_period"}),
     "metric": frozenset({"spend", "visits", "custom"}),
 }

@@ -1,5 +1,12 @@
 """The HTTP side of redeem, by what it is about."""
 
-from services.redeem.api import codes, jobs, quotes, redemptions, wallets
+from services.redeem.api import codes, expiry, jobs, quotes, redemptions, wallets
 
-ROUTERS = (redemptions.router, jobs.router, codes.router, quotes.router, wallets.router)
+ROUTERS = (
+    redemptions.router,
+    jobs.router,
+    codes.router,
+    quotes.router,
+    wallets.router,
+    expiry.router,
+)

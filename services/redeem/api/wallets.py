@@ -14,7 +14,7 @@ from starlette.responses import Response
 from services.redeem.api.lines import EARNED, LedgerOut, LotsOut, TraceOut, line_out, lot_out
 from services.redeem.api.shapes import BucketsOut, WorthOut
 from services.redeem.domain.ledger import Kind
-from services.redeem.store import reading
+from services.redeem.store import idle, reading
 from services.redeem.store.reading import ALWAYS, EVER, NEVER, Span
 from shared.db import Connection
 from shared.errors import NotFound, Refusal
@@ -79,7 +79,8 @@ async def get_balance(
     async with call.tenant.read() as db:
         value = await _value(db, wallet_id)
         if at is None:
-            standing = await reading.standing(db, wallet_id)
+            ends = await idle.ends_at(db, call.tenant.cache, wallet_id, value.programme)
+            standing = (await reading.standing(db, wallet_id)).ending(ends)
         elif clock == "posted":
             standing = await reading.standing_at(db, wallet_id, posted_by=moment)
         else:

@@ -6,6 +6,7 @@ docs/ledger.md is the specification of the bytes; an independent verifier is wri
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Literal
@@ -78,6 +79,12 @@ KINDS: dict[Kind, int] = {
     "opening": 17,
 }
 
+IN_LOTS = frozenset({"available", "held", "reserved"})
+"""The buckets whose points lie in lots."""
+
+ACTIVE = frozenset({"earn", "earn_held", "reserve", "redeem"})
+"""Kinds by which a member is active, beside giving points away; what is done to a wallet is no act of its member."""
+
 GENESIS = bytes(32)
 """The hash before a wallet's first line."""
 
@@ -124,7 +131,12 @@ class Line(msgspec.Struct, frozen=True, gc=False):
 
 
 class Lot(msgspec.Struct):
-    """Points earned together. `remaining` counts those held and reserved too; `expires_at` None: never."""
+    """Points earned together. `remaining` counts those held and reserved too; `expires_at` None: never.
+
+    `idle_at`: when the whole balance of its wallet expires, where the wallet was left alone for so long. `expired`, `reversed`
+    and `owed` are what became of points that left it; they are known only where a decision needs them, so that what is
+    written of them is the difference that this batch makes (`more_expired` and so on).
+    """
 
     lot_id: UUID
     wallet_id: UUID
@@ -136,6 +148,15 @@ class Lot(msgspec.Struct):
     remaining: int
     held: int = 0
     reserved: int = 0
+    parent_lot: UUID | None = None
+    given: bool = False
+    expired: int = 0
+    reversed: int = 0
+    owed: int = 0
+    idle_at: datetime | None = None
+    more_expired: int = 0
+    more_reversed: int = 0
+    more_owed: int = 0
 
     @property
     def usable(self) -> int:
@@ -144,14 +165,24 @@ class Lot(msgspec.Struct):
 
     def expired_by(self, now: datetime) -> bool:
         """Whether none of it may be spent at `now`: at the very instant of `expires_at` it has expired."""
-        return self.expires_at is not None and self.expires_at <= now
+        expires_at, idle_at = self.expires_at, self.idle_at
+        return (expires_at is not None and expires_at <= now) or (idle_at is not None and idle_at <= now)
+
+    @property
+    def dies_at(self) -> datetime | None:
+        """The instant from which none of it may be spent; None: never."""
+        if self.expires_at is None or self.idle_at is None:
+            return self.expires_at or self.idle_at
+        return min(self.expires_at, self.idle_at)
 
 
 class Wallet(msgspec.Struct):
     """A wallet under its lock: its row as it was read, and then as the decisions of this batch leave it.
 
-    `clock` is PostgreSQL's, read after the lock. `lots` are those that were loaded or opened; what was posted since stands in
-    `lines`, `opened` and `touched`.
+    `clock` is PostgreSQL's, read after the lock. `last_active_at` is known where a decision needs it, and grows with each line
+    of the member's own acts. `idle_at` is when the balance ended, where it was left alone for too long, and `idles` tells it
+    from the last activity. `told` counts the events of this batch. `lots` are those that were loaded or opened; what was
+    posted since stands in `lines`, `opened` and `touched`.
     """
 
     wallet_id: UUID
@@ -173,6 +204,10 @@ class Wallet(msgspec.Struct):
     event_sequence: int = 0
     head: bytes = GENESIS
     last_posted_at: datetime = _EPOCH
+    last_active_at: datetime | None = None
+    idle_at: datetime | None = None
+    idles: Callable[[datetime], datetime] | None = None
+    told: int = 0
     lots: list[Lot] = []
     lines: list[Line] = []
     opened: list[Lot] = []
@@ -181,6 +216,7 @@ class Wallet(msgspec.Struct):
     def next_event(self) -> int:
         """The count of the next event about this wallet, from 1."""
         self.event_sequence += 1
+        self.told += 1
         return self.event_sequence
 
     def open(self, lot: Lot) -> None:
@@ -192,6 +228,30 @@ class Wallet(msgspec.Struct):
         """Takes usable points out of a lot; they leave `available` by the line that names it."""
         assert 0 < points <= lot.usable, (lot.lot_id, points, lot.usable)
         lot.remaining -= points
+        self.touched[lot.lot_id] = lot
+
+    def shift(self, lot: Lot, from_bucket: Bucket, to_bucket: Bucket, points: int) -> None:
+        """Moves points of a lot as the line that names it moves those of the wallet."""
+        assert points > 0, (lot.lot_id, points)
+        if from_bucket in IN_LOTS:
+            assert points <= _part(lot, from_bucket), (lot.lot_id, from_bucket, points)
+            lot.remaining -= points
+        if to_bucket in IN_LOTS:
+            lot.remaining += points
+        for bucket, change in ((from_bucket, -points), (to_bucket, points)):
+            if bucket == "held":
+                lot.held += change
+            elif bucket == "reserved":
+                lot.reserved += change
+            elif bucket == "expired":
+                lot.expired += change
+                lot.more_expired += change
+            elif bucket == "reversed" and from_bucket != "debt":
+                lot.reversed += change
+                lot.more_reversed += change
+        if from_bucket == "debt" and to_bucket == "reversed":
+            lot.owed += points
+            lot.more_owed += points
         self.touched[lot.lot_id] = lot
 
     def move(
@@ -209,6 +269,8 @@ class Wallet(msgspec.Struct):
     ) -> Line:
         """Posts one line: the points leave one bucket, come into the other, and the chain grows by its hash."""
         posted_at = self._next_moment()
+        if kind in ACTIVE or to_bucket == "transferred":
+            self.last_active_at = max(self.last_active_at or effective_at, effective_at)
         setattr(self, from_bucket, getattr(self, from_bucket) - points)
         setattr(self, to_bucket, getattr(self, to_bucket) + points)
         self.last_posted_at = posted_at
@@ -244,6 +306,12 @@ class Wallet(msgspec.Struct):
             fault = ClockCatchingUp if behind < _CATCHES_UP else ClockBehind
             raise fault(f"wallet {self.wallet_id}: {self.clock} is before its line of {self.last_posted_at}")
         return self.last_posted_at + _STEP
+
+
+def _part(lot: Lot, bucket: Bucket) -> int:
+    if bucket == "held":
+        return lot.held
+    return lot.reserved if bucket == "reserved" else lot.usable
 
 
 def micros(moment: datetime) -> int:

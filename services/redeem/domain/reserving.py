@@ -12,18 +12,10 @@ from uuid import UUID
 
 import msgspec
 
+from services.redeem.domain.expiring import consumption_order, expire
 from services.redeem.domain.ledger import Line, Lot, Wallet
-from services.redeem.domain.spending import (
-    Before,
-    Posting,
-    Terms,
-    WalletBlocked,
-    check_spendable,
-    consume,
-    consumption_order,
-    expire,
-    posting_of,
-)
+from services.redeem.domain.posting import Before, Posting
+from services.redeem.domain.spending import Terms, WalletBlocked, check_spendable, consume, posting_of
 from shared.errors import AmountOutOfRange, CurrencyMismatch, Refusal
 from shared.money import Money, money_of, points_for
 
@@ -130,8 +122,7 @@ def reserve(
     expired = expire(wallet, terms=terms, now=now, new_id=new_id)
     before, posting_id, lines, parts = Before.of(wallet), new_id(), [], []
     for lot, taken in consume(wallet.lots, points, consumption_order(terms.consumption)):
-        lot.reserved += taken
-        wallet.touched[lot.lot_id] = lot
+        wallet.shift(lot, "available", "reserved", taken)
         parts.append(LotPart(lot.lot_id, taken))
         lines.append(
             wallet.move(
@@ -186,9 +177,7 @@ def capture(
         left -= spent
         part.captured = spent
         lot = lots[part.lot_id]
-        lot.reserved -= spent
-        lot.remaining -= spent
-        wallet.touched[lot.lot_id] = lot
+        wallet.shift(lot, "reserved", "redeemed", spent)
         lines.append(_line(wallet, redemption, "redeem", part.lot_id, spent, posting_id, terms, now))
     assert not left, (redemption.redemption_id, left)
     posting = posting_of(wallet, before, posting_id, "redeem", taken, now, lines)
@@ -227,9 +216,10 @@ def expire_at_once(
     back, if that is later, for before it was not there to expire."""
     before, posting_id, lines = Before.of(wallet), new_id(), []
     for lot, points in came_back:
-        if lot.expires_at is None or lot.expires_at > now:
+        dies_at = lot.dies_at
+        if dies_at is None or dies_at > now:
             continue
-        wallet.take(lot, points)
+        wallet.shift(lot, "available", "expired", points)
         lines.append(
             wallet.move(
                 "expire",
@@ -240,7 +230,7 @@ def expire_at_once(
                 money_minor=money_of(points, terms.point_value, terms.currency),
                 lot_id=lot.lot_id,
                 source_id=lot.source_id,
-                effective_at=max(lot.expires_at, since),
+                effective_at=max(dies_at, since),
             )
         )
     if not lines:
@@ -297,8 +287,7 @@ def _give_back(
             continue
         part.voided = points
         lot = lots[part.lot_id]
-        lot.reserved -= points
-        wallet.touched[lot.lot_id] = lot
+        wallet.shift(lot, "reserved", "available", points)
         came_back.append((lot, points))
         lines.append(_line(wallet, redemption, "void", part.lot_id, points, posting_id, terms, now))
     if not lines:

@@ -14,8 +14,9 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain.ledger import Lot, Wallet
+from services.redeem.domain.posting import Before, Posting
 from services.redeem.domain.reserving import LotPart, Redemption, expire_at_once, lots_of
-from services.redeem.domain.spending import Before, Posting, Terms, posting_of
+from services.redeem.domain.spending import Terms, posting_of
 from shared.errors import CurrencyMismatch, Refusal
 from shared.money import Money, money_of
 
@@ -195,8 +196,7 @@ def _home(
     expires_at = terms.expires_at(effective_at) if renewed else None
     longer = renewed and lot.expires_at is not None and (expires_at is None or expires_at > lot.expires_at)
     if not longer:
-        lot.remaining += points
-        wallet.touched[lot.lot_id] = lot
+        wallet.shift(lot, "redeemed", "available", points)
         return lot
     home = Lot(
         lot_id=new_id(),
@@ -207,6 +207,7 @@ def _home(
         expires_at=expires_at,
         points=points,
         remaining=points,
+        parent_lot=lot.lot_id,
     )
     wallet.open(home)
     return home

@@ -1,4 +1,4 @@
-"""What is decided over a wallet: crediting what was earned, expiring what is due, spending points.
+"""What is decided over a wallet when points are earned, and when they are spent.
 
 A decision either posts to the wallet it is given, or raises its refusal before anything has moved.
 """
@@ -6,13 +6,15 @@ A decision either posts to the wallet it is given, or raises its refusal before 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
 
+from services.redeem.domain.expiring import consumption_order, expire
 from services.redeem.domain.ledger import Bucket, Kind, Line, Lot, Wallet
+from services.redeem.domain.posting import Before, Posting
 from shared.errors import AmountOutOfRange, CurrencyMismatch, FieldError, FieldType, Refusal
 from shared.events import PointsAccrued
 from shared.money import Money, money_of, points_for
@@ -49,38 +51,6 @@ class Terms(Protocol):
     def minimum_points(self) -> int: ...
     @property
     def step_points(self) -> int: ...
-
-
-class Before(msgspec.Struct, frozen=True):
-    """A wallet as a posting found it."""
-
-    seq: int
-    available: int
-    held: int
-    reserved: int
-
-    @classmethod
-    def of(cls, wallet: Wallet) -> Before:
-        return cls(wallet.seq, wallet.available, wallet.held, wallet.reserved)
-
-
-class Posting(msgspec.Struct, frozen=True):
-    """An atomic act that was posted, and the wallet's balance before and after it."""
-
-    posting_id: UUID
-    kind: Kind
-    points: int
-    effective_at: datetime
-    lines: tuple[Line, ...]
-    before: Before
-    available: int
-    held: int
-    reserved: int
-
-    @property
-    def posted_at(self) -> datetime:
-        """When all of it was written: the moment of its last line."""
-        return self.lines[-1].posted_at
 
 
 class Redeemed(msgspec.Struct, frozen=True):
@@ -210,64 +180,24 @@ def check_spendable(wallet: Wallet, *, points: int, pointer: str, now: datetime)
     """Refuses wallet_blocked and insufficient_points for so many points now; lots past their expiry count for nothing."""
     if wallet.status != "active":
         raise WalletBlocked(f"The wallet is {wallet.status}; nothing can be spent from it.")
-    spendable = wallet.available - sum(lot.usable for lot in wallet.lots if lot.expired_by(now))
-    if points > spendable:
+    there = spendable(wallet, now)
+    if points > there:
         raise InsufficientPoints(
-            f"The wallet has {spendable} available points; {points} were asked. "
-            + (f"Ask for {spendable} or fewer." if spendable else "There is nothing to spend."),
+            f"The wallet has {there} available points; {points} were asked. "
+            + (f"Ask for {there} or fewer." if there else "There is nothing to spend."),
             errors=[
-                FieldError(
-                    pointer, InsufficientPoints.code, f"{points} is more than the {spendable} available."
-                )
+                FieldError(pointer, InsufficientPoints.code, f"{points} is more than the {there} available.")
             ],
         )
 
 
-def expire(wallet: Wallet, *, terms: Terms, now: datetime, new_id: Callable[[], UUID]) -> Posting | None:
-    """Expires what is usable of the loaded lots that are past their expiry, each at its own instant; None if nothing is due."""
-    due = sorted((lot for lot in wallet.lots if lot.expired_by(now) and lot.usable), key=_earliest_expiry)
-    if not due:
-        return None
-    before, posting_id, lines = Before.of(wallet), new_id(), []
-    for lot in due:
-        assert lot.expires_at is not None
-        points = lot.usable
-        wallet.take(lot, points)
-        lines.append(
-            wallet.move(
-                "expire",
-                "available",
-                "expired",
-                points,
-                posting_id=posting_id,
-                money_minor=money_of(points, terms.point_value, terms.currency),
-                lot_id=lot.lot_id,
-                source_id=lot.source_id,
-                effective_at=lot.expires_at,
-            )
-        )
-    points = sum(line.points for line in lines)
-    return posting_of(wallet, before, posting_id, "expire", points, lines[-1].effective_at, lines)
-
-
-def consumption_order(consumption: str) -> Callable[[Lot], Any]:
-    """The sort key in which lots are spent: `oldest_earned`, or `earliest_expiry` (never-expiring last, ties by oldest)."""
-    return {"oldest_earned": _oldest_earned, "earliest_expiry": _earliest_expiry}[consumption]
-
-
-_NEVER = datetime.max.replace(tzinfo=UTC)
-
-
-def _oldest_earned(lot: Lot) -> tuple[datetime, UUID]:
-    return lot.earned_at, lot.lot_id
-
-
-def _earliest_expiry(lot: Lot) -> tuple[datetime, datetime, UUID]:
-    return lot.expires_at or _NEVER, lot.earned_at, lot.lot_id
+def spendable(wallet: Wallet, now: datetime) -> int:
+    """What may be spent now: `available`, less what has expired and was not swept yet."""
+    return wallet.available - sum(lot.usable for lot in wallet.lots if lot.expired_by(now))
 
 
 def consume(lots: list[Lot], points: int, order: Callable[[Lot], Any]) -> Iterator[tuple[Lot, int]]:
-    """So many points, lot by lot in this order; what has expired was expired before."""
+    """How so many points are taken from usable lots, in this order; take each part before the next is asked for."""
     for lot in sorted((lot for lot in lots if lot.usable), key=order):
         taken = min(points, lot.usable)
         yield lot, taken

@@ -1,9 +1,14 @@
 """What redeem does with what it hears and is asked."""
 
+from services.redeem.domain.acts import Adjust, Open, Reinstate, Transfer
 from services.redeem.domain.redemption import Capture, Redeem, Release, Return, Void
+from services.redeem.domain.sweep import Expire, Notify
+from services.redeem.handlers.asked import SettleAsked, do_asked
 from services.redeem.handlers.close import CloseMonth, close_month
+from services.redeem.handlers.expire import expire_due, notify
 from services.redeem.handlers.give_back import give_back
 from services.redeem.handlers.learn import learn_members, learn_merchants, learn_programmes, learn_standings
+from services.redeem.handlers.move import move_points
 from services.redeem.handlers.post import post
 from services.redeem.handlers.settle import settle
 from shared.events import (
@@ -12,7 +17,9 @@ from shared.events import (
     MerchantChanged,
     PointsAccrued,
     ProgrammeActivated,
+    ReleaseRequested,
     ReturnRequested,
+    ReversalRequested,
     TierChanged,
 )
 from shared.messaging import Handlers
@@ -25,6 +32,15 @@ ON: Handlers = {
     Release: settle,
     Return: give_back,
     ReturnRequested: give_back,
+    ReleaseRequested: do_asked,
+    ReversalRequested: do_asked,
+    SettleAsked: do_asked,
+    Transfer: move_points,
+    Adjust: move_points,
+    Reinstate: move_points,
+    Open: move_points,
+    Expire: expire_due,
+    Notify: notify,
     ProgrammeActivated: learn_programmes,
     MerchantChanged: learn_merchants,
     MemberEnrolled: learn_members,

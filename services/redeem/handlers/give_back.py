@@ -15,6 +15,7 @@ from services.redeem.domain.redemption import Return
 from services.redeem.domain.reserving import Redemption
 from services.redeem.domain.returning import BackTo, ReturnConflict, Returned
 from services.redeem.handlers.counting import count_points
+from services.redeem.handlers.idle import idle_too
 from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_returned import answer_nothing_found, return_answer, tell_returned
 from services.redeem.store import learned, postings, redemptions, returns
@@ -71,7 +72,6 @@ class _Batch:
         self.lots: list[tuple[UUID, BackTo]] = []
         self.asked: list[tuple[ReturnRequested, int]] = []
         self.alone: list[Item[ReturnRequested]] = []
-        self.told: set[UUID] = set()
 
     async def find(
         self,
@@ -107,6 +107,7 @@ class _Batch:
         if refs:
             self.known = await returns.known(db, refs)
         self.now = self.tx.now()
+        await idle_too(self.tx, self.wallets, self.now)
 
     async def decide(self, k: int, item: Item[Return | ReturnRequested]) -> Outcome:
         """Posts what an item brings back, and tells it."""
@@ -186,7 +187,6 @@ class _Batch:
         tell_returned(
             self.tx, item, terms, wallet, redemption, returned, at, return_id if moved else None, request
         )
-        self.told.add(wallet.wallet_id)
         self.lots += [(return_id, back) for back in returned.lots]
         if returned.posting is not None:
             self.keys.append(NewPosting.of(wallet, returned.posting))
@@ -212,11 +212,7 @@ class _Batch:
             counts = await returns.next_bill_events(db, [item.command.bill_id for item in self.alone])
             for item in self.alone:
                 answer_nothing_found(self.tx, item, counts[item.command.bill_id].pop(0))
-        await postings.write(self.tx, self.wallets.values(), postings=self.keys, told=self.told)
-        renewed = [back for _, back in self.lots if back.to_lot != back.lot_id]
-        if renewed:
-            # After the last write, which opens these lots: a trace follows them to the bill.
-            self.tx.before_commit(lambda: returns.name_parents(db, renewed))
+        await postings.write(self.tx, self.wallets.values(), postings=self.keys)
         self.tx.after_commit(lambda: count_points(self.tx, self.wallets.values()))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.redeem.store import learned
+from services.redeem.store.idle import forget_policies
 from shared.events import (
     CardIssued,
     MemberEnrolled,
@@ -21,6 +22,7 @@ _LEARNT = Done()
 async def learn_programmes(tx: Tx, items: Sequence[Item[ProgrammeActivated]]) -> list[Outcome]:
     """Keeps the versions of programmes: redemptions go by the newest."""
     await learned.learn_programmes(tx.db, [item.command for item in items])
+    tx.after_commit(lambda: forget_policies(tx.cache))
     return [_LEARNT] * len(items)
 
 

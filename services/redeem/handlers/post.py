@@ -9,13 +9,18 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain import limits, reserving, spending
+from services.redeem.domain.debts import came_by, repay
+from services.redeem.domain.expiring import mark_idle, wake
 from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import Redeem, missing
-from services.redeem.domain.spending import Posting
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.tell import tell_credited, tell_expired, tell_redeemed
+from services.redeem.handlers.tell_moves import tell_repaid
 from services.redeem.handlers.tell_settled import tell_reserved
+from services.redeem.handlers.waking import asked_wait
 from services.redeem.store import learned, limiting, postings
+from services.redeem.store.idle import note_idle
 from services.redeem.store.redemptions import Authorised, authorise
 from shared.errors import Refusal
 from shared.events import PointsAccrued
@@ -65,6 +70,7 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
     else:
         return [outcomes[k] for k in range(len(items))]
 
+    await note_idle(tx.db, tx.cache, wallets.values(), now)
     keys: list[postings.NewPosting] = []
     spent: list[postings.Redemption] = []
     authorised: list[Authorised] = []
@@ -74,7 +80,16 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
         command = item.command
         if isinstance(command, PointsAccrued):
             wallet = wallets[command.wallet_id]
-            tell_credited(tx, item, command, wallet, spending.credit(wallet, command))
+            if wallet.idle_at is not None and (late := _gone_before(wallet, command)) is not None:
+                keys.append(postings.NewPosting.of(wallet, late))
+                tell_expired(tx, item, command, wallet, late)
+            credited_now = spending.credit(wallet, command)
+            if wallet.idle_at is not None:
+                mark_idle(wallet, wallet.idle_at)
+            tell_credited(tx, item, command, wallet, credited_now)
+            if wallet.debt and (repaid := _repay(wallet, command, credited_now, now)) is not None:
+                keys.append(postings.NewPosting.of(wallet, repaid))
+                tell_repaid(tx, item, wallet, repaid, command)
             outcomes[k] = _CREDITED
             continue
         one = asked[k]
@@ -115,7 +130,25 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
     await authorise(tx.db, authorised)
     await postings.write(tx, wallets.values(), postings=keys, redemptions=spent)
     tx.after_commit(lambda: count_points(tx, wallets.values()))
+    if credited and (waits := asked_wait(tx.cache)).any:
+        tx.after_commit(waits.wake.set)
     return [outcomes[k] for k in range(len(items))]
+
+
+def _gone_before(wallet: Wallet, accrual: PointsAccrued) -> Posting | None:
+    return wake(wallet, at=accrual.effective_at, value=accrual, new_id=uuid7)
+
+
+def _repay(wallet: Wallet, accrual: PointsAccrued, credited: Posting, now: datetime) -> Posting | None:
+    return repay(
+        wallet,
+        came_by(credited.lines, wallet.opened),
+        value=accrual,
+        effective_at=accrual.effective_at,
+        now=now,
+        source_id=accrual.bill_id,
+        new_id=uuid7,
+    )
 
 
 async def _claim(tx: Tx, accruals: Sequence[tuple[int, PointsAccrued]], outcomes: dict[int, Outcome]) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from services.redeem.domain import reserving
 from services.redeem.domain.codes import CodeUnknown
 from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import Capture, Release, Void
 from services.redeem.domain.reserving import Captured, Redemption, Voided
-from services.redeem.domain.spending import Posting
 from services.redeem.handlers.counting import count_points
+from services.redeem.handlers.idle import idle_too
 from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_settled import settled_answer, tell_captured, tell_voided
 from services.redeem.store import learned, postings, redemptions
@@ -38,6 +39,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
     wallets = await postings.lock(tx.db, {one.wallet_id for one in ours.values()})
     whole = await redemptions.load(tx.db, {one.redemption_id for one in ours.values()}, wallets)
     now, keys = tx.now(), list[NewPosting]()
+    await idle_too(tx, wallets, now)
     for k, item in enumerate(items):
         if k in outcomes:
             continue

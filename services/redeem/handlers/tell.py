@@ -8,8 +8,8 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.posting import Posting, Value
 from services.redeem.domain.redemption import RedemptionAnswer
-from services.redeem.domain.spending import Posting
 from services.redeem.store.postings import Redemption
 from shared.events import (
     Balance,
@@ -61,7 +61,7 @@ def tell_credited(tx: Tx, item: Item[Any], accrual: PointsAccrued, wallet: Walle
     note(tx, "points.credit", item, subject, posting)
 
 
-def tell_expired(tx: Tx, item: Item[Any], terms: CompiledProgramme, wallet: Wallet, posting: Posting) -> None:
+def tell_expired(tx: Tx, item: Item[Any], terms: Value, wallet: Wallet, posting: Posting) -> None:
     subject = str(wallet.wallet_id)
     tx.emit(
         PointsExpired(
@@ -72,7 +72,7 @@ def tell_expired(tx: Tx, item: Item[Any], terms: CompiledProgramme, wallet: Wall
             programme=wallet.programme,
             effective_at=posting.effective_at,
             posted_at=posting.posted_at,
-            expired=terms.worth(posting.points),
+            expired=worth(posting.points, terms.point_value, terms.currency),
             lots=taken_lots(posting),
             balance=balance_after(posting, terms.point_value, terms.currency),
         ),

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import AuthorisationAnswer, SettledAnswer
 from services.redeem.domain.reserving import Redemption, Voided
-from services.redeem.domain.spending import Posting
 from services.redeem.handlers.tell import balance_after, note, taken_lots
 from services.redeem.store.redemptions import Authorised
 from shared.events import PointsRedeemed, PointsReserved, PointsVoided

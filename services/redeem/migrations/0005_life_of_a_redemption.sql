@@ -130,7 +130,6 @@ GRANT SELECT, INSERT ON reservations, redemption_lots, returns TO {{service_role
 GRANT INSERT ON returned_lots, return_requests TO {{service_role}};
 GRANT SELECT, INSERT ON bill_events, standings TO {{service_role}};
 GRANT SELECT, UPDATE (status, terminal, cashier, bill_ref, returned_points, returned_minor) ON redemptions TO {{service_role}};
-GRANT UPDATE (parent_lot) ON lots TO {{service_role}};
 GRANT UPDATE (captured_points, captured_minor, capture_posting, void_posting, ended, ended_at) ON reservations TO {{service_role}};
 GRANT UPDATE (captured, voided, returned) ON redemption_lots TO {{service_role}};
 GRANT UPDATE (event_sequence) ON bill_events TO {{service_role}};

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -11,8 +11,8 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain.ledger import Line, Lot, Wallet
+from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import Redeem
-from services.redeem.domain.spending import Posting
 from services.redeem.store.sql import columns, queries
 from shared.db import Connection
 from shared.events import PointsAccrued
@@ -175,20 +175,19 @@ async def write(
     *,
     postings: Sequence[NewPosting] = (),
     redemptions: Sequence[Redemption] = (),
-    told: Collection[UUID] = (),
 ) -> None:
     """Writes what was posted to these locked wallets, the wallets themselves with what is told: the transaction fails where
-    one was not as it had been read. `told`: wallets that count an event, and may have nothing posted."""
-    posted = [wallet for wallet in wallets if wallet.lines or wallet.wallet_id in told]
+    one was not as it had been read."""
+    posted = [wallet for wallet in wallets if wallet.lines or wallet.told]
     if not posted:
         return
     opened = [lot for wallet in posted for lot in wallet.opened]
     fresh = {lot.lot_id for lot in opened}
     taken = [lot for wallet in posted for lot in wallet.touched.values() if lot.lot_id not in fresh]
-    new_lots = [_astuple(lot) for lot in opened]
+    new_lots = [_lot_row(lot) for lot in opened]
     new_lines = [_astuple(line) for wallet in posted for line in wallet.lines]
     if len(new_lines) >= COPY_FROM:
-        await tx.db.copy_records_to_table("lots", records=new_lots, columns=Lot.__struct_fields__)
+        await tx.db.copy_records_to_table("lots", records=new_lots, columns=LOT_COLUMNS)
         await tx.db.copy_records_to_table("ledger", records=new_lines, columns=Line.__struct_fields__)
         new_lots, new_lines = [], []
     tx.write_last(
@@ -198,6 +197,10 @@ async def write(
         taken_remaining=[lot.remaining for lot in taken],
         taken_held=[lot.held for lot in taken],
         taken_reserved=[lot.reserved for lot in taken],
+        taken_expires_ats=[lot.expires_at for lot in taken],
+        taken_expired=[lot.more_expired for lot in taken],
+        taken_reversed=[lot.more_reversed for lot in taken],
+        taken_owed=[lot.more_owed for lot in taken],
         **columns(_LOT_COLUMNS, new_lots),
         **columns(_POSTING_COLUMNS, postings),
         **columns(REDEMPTION_COLUMNS, redemptions),
@@ -224,7 +227,30 @@ _LOT_COLUMNS = (
     "lot_remaining",
     "lot_held",
     "lot_reserved",
+    "lot_parents",
+    "lot_given",
+    "lot_expired",
+    "lot_reversed",
+    "lot_owed",
 )
+LOT_COLUMNS = (
+    "lot_id",
+    "wallet_id",
+    "accrual_id",
+    "source_id",
+    "earned_at",
+    "expires_at",
+    "points",
+    "remaining",
+    "held",
+    "reserved",
+    "parent_lot",
+    "given",
+    "expired",
+    "reversed",
+    "owed",
+)
+"""Of the table, in the order of the first fields of Lot; what left a lot that is new left it in this batch."""
 _POSTING_COLUMNS = ("new_postings", "new_posting_wallets", "new_posting_points", "new_posting_kinds")
 REDEMPTION_COLUMNS = (
     "redemption_ids",
@@ -261,8 +287,13 @@ _LINE_COLUMNS = (
     "line_hashes",
 )
 assert len(_LINE_COLUMNS) == len(Line.__struct_fields__)
-assert len(_LOT_COLUMNS) == len(Lot.__struct_fields__)
 assert len(REDEMPTION_COLUMNS) == len(Redemption._fields)
+assert len(_LOT_COLUMNS) == len(LOT_COLUMNS)
+assert Lot.__struct_fields__[: len(LOT_COLUMNS)] == LOT_COLUMNS
+
+
+def _lot_row(lot: Lot) -> tuple[Any, ...]:
+    return _astuple(lot)[: len(LOT_COLUMNS)]
 
 
 def _wallet_columns(wallets: Sequence[Wallet]) -> dict[str, list[Any]]:
@@ -283,4 +314,5 @@ def _wallet_columns(wallets: Sequence[Wallet]) -> dict[str, list[Any]]:
         "event_sequences": [wallet.event_sequence for wallet in wallets],
         "heads": [wallet.head for wallet in wallets],
         "last_posted_ats": [wallet.last_posted_at for wallet in wallets],
+        "last_active_ats": [wallet.last_active_at for wallet in wallets],
     }

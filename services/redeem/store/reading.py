@@ -51,6 +51,16 @@ class Standing(NamedTuple):
     debt: int
     by_expiry: list[tuple[datetime | None, int]]
 
+    def ending(self, at: datetime | None) -> Standing:
+        """The same where the whole balance ends at that moment, unless its lots do before."""
+        if at is None:
+            return self
+        sums: dict[datetime, int] = {}
+        for expires_at, points in self.by_expiry:
+            ends = at if expires_at is None else min(at, expires_at)
+            sums[ends] = sums.get(ends, 0) + points
+        return self._replace(by_expiry=sorted(sums.items()))
+
 
 async def standing(db: Connection, wallet_id: UUID) -> Standing:
     """A known wallet as it stands."""

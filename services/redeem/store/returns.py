@@ -109,13 +109,6 @@ async def give_back(
     )
 
 
-async def name_parents(db: Connection, lots: Sequence[BackTo]) -> None:
-    """Says of new lots, once they are written, which lots their points were taken from."""
-    await redemptions.name_parents(
-        db, lot_ids=[back.to_lot for back in lots], parent_lots=[back.lot_id for back in lots]
-    )
-
-
 async def keep_requests(db: Connection, asked: Sequence[tuple[ReturnRequested, int]]) -> None:
     """Keeps what earn asked, with how many redemptions were found for it."""
     once = {request.request_id: (request, found) for request, found in reversed(asked)}.values()

@@ -7,6 +7,7 @@ from shared.sql import load
 
 queries = load("services.redeem")
 redemptions = load("services.redeem", "redemptions.sql")
+moving = load("services.redeem", "moving.sql")
 
 
 def columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:

@@ -9,12 +9,14 @@ import pytest
 
 from services.redeem.domain import spending
 from services.redeem.store import postings
+from services.redeem.store.sql import moving
 from shared.config import Settings
 from shared.db import database_of
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item, Outcome, Tx
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, accrued
+from tests.support.facts import AT
 
 HISTORY = ("ledger", "postings")
 
@@ -150,4 +152,19 @@ async def test_updates_of_wallets_and_lots_stay_on_their_page(bank: Bank) -> Non
         "SELECT a.attname FROM pg_index AS x JOIN pg_attribute AS a ON a.attrelid = x.indexrelid"
         " WHERE x.indrelid = 'redeem.lots'::regclass"
     )
-    assert {row[0] for row in named} == {"lot_id", "wallet_id", "earned_at"}
+    # None of them changes when points are spent; `expires_at` changes with a release, a return or a reinstatement.
+    assert {row[0] for row in named} == {"lot_id", "wallet_id", "earned_at", "expires_at", "parent_lot"}
+
+
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(node for child in plan.get("Plans", ()) for node in nodes(child))]
+
+
+async def test_what_is_due_is_found_by_index(bank: Bank) -> None:
+    async with bank.runtime.read() as db, db.transaction():
+        await db.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        text = moving.texts()["due_page"]
+        [found] = msgspec.json.decode(await db.fetchval(f"EXPLAIN (FORMAT JSON) {text}", AT, None, None, 500))
+    scans = [node for node in nodes(found["Plan"]) if node.get("Relation Name") == "lots"]
+    assert [(node["Node Type"], node["Index Name"]) for node in scans] == [("Index Scan", "lots_expiring")]
+    assert "Sort" not in {node["Node Type"] for node in nodes(found["Plan"])}

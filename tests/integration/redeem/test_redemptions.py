@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 
 from services.redeem.api import redemptions as api
+from services.redeem.domain.expiring import consumption_order
 from services.redeem.domain.redemption import Redeem
-from services.redeem.domain.spending import consumption_order
 from services.redeem.store import postings
 from shared.config import Settings
 from shared.events import CardIssued, MerchantChanged

@@ -11,6 +11,7 @@ SOME_LINE = (
 )
 SOME_BILL = "bill_id = (SELECT min(bill_id::text)::uuid FROM earn.accruals WHERE points > 0)"
 SOME_WALLET = "wallet_id = (SELECT wallet_id FROM redeem.redemptions LIMIT 1)"
+UNUSED = {"requests:kept", "requests:told", "requests:targets", "transfers", "notices:told"}
 LAST_OF = "id = (SELECT max(id) FROM {0}.outbox)"
 
 SPOILT = {
@@ -237,8 +238,19 @@ async def test_a_town_in_order_holds_and_every_check_of_it_compared_something(to
     report = await verify_tenant(town.settings, town.tenant, journal=town.journal)
     assert report.broken == []
     idle = {check.name for check in report if check.verdict == "not checked"}
-    # Nobody waited, everything that was heard is trimmed, no month is over yet, and no refund asked for points.
-    assert idle <= {"bills:settled", "streams:entries", "ledger:snapshots", "returns:refunds"}
+    # Nobody waited, everything that was heard is trimmed, no month is over yet; nobody asked for anything back, nobody gave
+    # points away, and none expire soon.
+    assert idle <= {
+        "bills:settled",
+        "streams:entries",
+        "ledger:snapshots",
+        "returns:refunds",
+        "requests:kept",
+        "requests:told",
+        "requests:targets",
+        "transfers",
+        "notices:told",
+    }
 
 
 @pytest.mark.parametrize(("sql", "found"), SPOILT.values(), ids=SPOILT)

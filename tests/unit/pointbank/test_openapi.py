@@ -62,6 +62,8 @@ def test_every_problem_that_http_can_answer_with_is_told_somewhere(
     elsewhere = {
         "method_not_allowed",  # of addresses, not of operations
         "programme_closed",  # a programme can't be closed yet
+        "transfer_across_programmes",  # no call transfers yet
+        "transfer_to_oneself",
     }
     assert {code for code, problem in PROBLEMS.items() if not problem.stream_only} - told == elsewhere
 

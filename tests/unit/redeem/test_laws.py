@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.redeem.domain.expiring import consumption_order
 from services.redeem.domain.ledger import BUCKETS, GENESIS, Line, Wallet, canonical
-from services.redeem.domain.spending import InsufficientPoints, consumption_order, credit, redeem
+from services.redeem.domain.spending import InsufficientPoints, credit, redeem
 from shared.events import PointsAccrued
 from shared.events.bills import AccruedLot
 

@@ -6,13 +6,13 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
+from services.redeem.domain.expiring import expire
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.spending import (
     InsufficientPoints,
     Redeemed,
     WalletBlocked,
     credit,
-    expire,
     objection,
     price,
     redeem,

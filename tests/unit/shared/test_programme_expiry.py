@@ -1,6 +1,6 @@
 """When points expire, with the published vectors by their ids (C1, C2, ...)."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -9,7 +9,9 @@ from dateutil.relativedelta import relativedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.programme.compiled import CompiledProgramme, compile_programme, start_of_day
+from shared.programme.compiled import CompiledProgramme, compile_programme
+from shared.programme.expiry import horizon, start_of_day
+from shared.programme.validation import ProgrammeInvalid
 from tests.support.programmes import SHOPS, document
 
 
@@ -151,3 +153,64 @@ def test_the_day_of_a_bill_is_found_whatever_bill_came_before(zone: str) -> None
                 earned_on = earned.astimezone(kept.zone).date()
                 last_day = earned_on + relativedelta(months=12)
                 assert kept.expires_at(earned) == start_of_day(last_day + timedelta(days=1), kept.zone)
+
+
+def policy(zone: str = "UTC", **expiry: Any) -> CompiledProgramme:
+    made = document(expiry=expiry)
+    made["programme"]["time_zone"] = zone
+    return compile_programme(made, 1)
+
+
+@pytest.mark.parametrize(
+    ("day", "months", "earned", "expires"),
+    [
+        pytest.param("12-31", 0, at(2026, 3, 1), at(2027, 1, 1), id="this year's"),
+        pytest.param("12-31", 0, at(2026, 12, 31, 23, 59), at(2027, 1, 1), id="on the day itself"),
+        pytest.param("12-31", 12, at(2026, 3, 1), at(2028, 1, 1), id="at least a year: the next one's"),
+        pytest.param("12-31", 12, at(2025, 12, 31), at(2027, 1, 1), id="at least a year, on the day"),
+        pytest.param("06-30", 6, at(2026, 12, 30), at(2027, 7, 1), id="six months to the day"),
+        pytest.param("06-30", 6, at(2026, 12, 31), at(2027, 7, 1), id="clamped to a shorter month"),
+        pytest.param("02-29", 0, at(2026, 2, 1), at(2026, 3, 1), id="the last of February"),
+        pytest.param("02-29", 0, at(2028, 2, 29), at(2028, 3, 1), id="a leap day"),
+        pytest.param("02-29", 0, at(2026, 3, 1), at(2027, 3, 1), id="past February"),
+    ],
+)
+def test_a_fixed_date_is_the_first_that_lies_far_enough_ahead(
+    day: str, months: int, earned: datetime, expires: datetime
+) -> None:
+    compiled = policy(policy="fixed_date", date=day, months=months)
+    assert compiled.expires_at(earned) == expires
+    assert compiled.idle_at(earned) is None
+
+
+@given(day=st.dates(date(2000, 1, 1), date(2060, 1, 1)), months=st.integers(0, 60))
+def test_a_fixed_date_lies_at_least_so_many_months_ahead_and_no_year_more(day: date, months: int) -> None:
+    earned = datetime.combine(day, time(12), tzinfo=UTC)
+    expires = policy(policy="fixed_date", date="12-31", months=months).expires_at(earned)
+    assert expires is not None
+    last = expires.date() - timedelta(days=1)
+    assert (last.month, last.day) == (12, 31)
+    least = earned.date() + relativedelta(months=months)
+    assert least <= last < least + relativedelta(years=1)
+
+
+def test_silence_ends_a_balance_and_no_lot() -> None:
+    compiled = policy("Asia/Riyadh", policy="inactivity", months=1)
+    last_active_at = datetime(2026, 1, 31, 20, 59, 59, tzinfo=UTC)
+    assert compiled.expires_at(last_active_at) is None
+    assert compiled.idle_at(last_active_at) == at(2026, 3, 1, zone="Asia/Riyadh")
+
+
+def test_a_notice_of_so_many_days_comes_with_the_day_that_lies_so_many_before() -> None:
+    riyadh = ZoneInfo("Asia/Riyadh")
+    now = datetime(2026, 11, 22, 20, 59, tzinfo=UTC)  # a minute before midnight in Riyadh
+    assert horizon(now, 7, riyadh) == datetime(2026, 11, 29, 20, 59, 59, 999_999, tzinfo=UTC)
+    assert horizon(now + timedelta(minutes=1), 7, riyadh) == datetime(
+        2026, 11, 30, 20, 59, 59, 999_999, tzinfo=UTC
+    )
+
+
+@pytest.mark.parametrize("day", ["13-01", "02-30", "00-10", "31-12", "1-1"])
+def test_a_date_that_no_year_has_is_refused(day: str) -> None:
+    with pytest.raises(ProgrammeInvalid):
+        policy(policy="fixed_date", date=day)

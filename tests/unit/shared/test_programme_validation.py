@@ -50,7 +50,7 @@ def test_all_mistakes_are_told_at_once_with_their_places() -> None:
     given = document(
         document=2,
         redemption=None,
-        expiry={"policy": "inactivity", "months": 3},
+        expiry={"policy": "birth_month_end", "years": 3},
         surprise=1,
     )
     given["programme"] |= {
@@ -109,6 +109,8 @@ def test_all_mistakes_are_told_at_once_with_their_places() -> None:
         ("/redemption/minimum_points", 0, "programme_invalid"),
         ("/expiry/months", -1, "programme_invalid"),
         ("/expiry/policy", ..., "field_missing"),
+        ("/expiry/notice_days", [7, 7], "programme_invalid"),
+        ("/redemption/on_spent", "forgive", "programme_invalid"),
         ("/tiers/ladder", [], "programme_invalid"),
         ("/tiers/ladder/1/entry", ..., "field_missing"),
         ("/tiers/ladder/2/code", "silver", "programme_invalid"),
@@ -123,8 +125,6 @@ def test_each_mistake_has_its_place_and_code(path: str, value: Any, code: str) -
     ("path", "value"),
     [
         ("/earning/base", "visit"),
-        ("/redemption/consumption", "earliest_expiry"),
-        ("/expiry", {"policy": "fixed_date"}),
         ("/expiry", {"policy": "birth_month_end", "years": 2}),
         ("/tiers/lifecycle", "rolling"),
         ("/tiers/metric", "spend"),

@@ -1,6 +1,6 @@
 """The second writing of what a bill is worth, by value, and against the first."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
@@ -152,6 +152,24 @@ def test_points_expire_after_their_last_usable_day(
     assert one.expires_rightly(earned, expires)
     for wrong in (expires - timedelta(microseconds=1), expires + timedelta(days=1), None):
         assert not one.expires_rightly(earned, wrong)
+
+
+@given(
+    earned=st.integers(946_684_800, 2_840_140_800).map(lambda one: datetime.fromtimestamp(one, UTC)),
+    day=st.dates(date(2024, 1, 1), date(2024, 12, 31)).map(lambda one: f"{one:%m-%d}"),
+    months=st.integers(0, 40),
+    zone=st.sampled_from(["Asia/Riyadh", "America/Havana", "Pacific/Apia"]),
+)
+def test_a_fixed_date_is_the_same_in_both_writings(
+    earned: datetime, day: str, months: int, zone: str
+) -> None:
+    made = document(expiry={"policy": "fixed_date", "date": day, "months": months})
+    made["programme"]["time_zone"] = zone
+    expires = compile_programme(made, 1).expires_at(earned)
+    assert expires is not None
+    one = read_terms(1, AT, made)
+    assert one.expires_rightly(earned, expires)
+    assert not one.expires_rightly(earned, expires + timedelta(days=1))
 
 
 def test_points_that_never_expire_have_no_expiry() -> None:

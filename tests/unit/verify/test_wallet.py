@@ -86,16 +86,14 @@ def chained(made: list[Line]) -> list[Line]:
 
 def row(**more: Any) -> dict[str, Any]:
     made = dict.fromkeys(BUCKETS, 0) | {"issued": -108, "available": 8, "redeemed": 100}
-    return made | {"seq": 2, "head": SECOND, "last_posted_at": SPENT} | more
+    return made | {"seq": 2, "head": SECOND, "last_posted_at": SPENT, "last_active_at": SPENT} | more
 
 
 def lot(**more: Any) -> dict[str, Any]:
     made = {"lot_id": LOT, "accrual_id": ACCRUAL, "source_id": BILL, "earned_at": EARNED, "points": 108}
-    return (
-        made
-        | {"expires_at": datetime(2027, 11, 30, 21, tzinfo=UTC), "remaining": 8, "held": 0, "reserved": 0}
-        | more
-    )
+    made |= {"remaining": 8, "held": 0, "reserved": 0, "expired": 0, "reversed": 0, "owed": 0, "given": False}
+    made |= {"parent_lot": None, "expires_at": datetime(2027, 11, 30, 21, tzinfo=UTC)} | more
+    return {"first_expires_at": made["expires_at"]} | made
 
 
 def replayed(made: list[Line]) -> WalletWalk:
@@ -189,7 +187,19 @@ def test_a_lot_that_was_spent_after_its_expiry_is_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    "more", [{"remaining": 7}, {"held": 1}, {"points": 107}, {"accrual_id": BILL}, {"earned_at": SPENT}]
+    "more",
+    [
+        {"remaining": 7},
+        {"held": 1},
+        {"points": 107},
+        {"accrual_id": BILL},
+        {"earned_at": SPENT},
+        {"expired": 1},
+        {"reversed": 1},
+        {"owed": 1},
+        {"given": True},
+        {"first_expires_at": None},
+    ],
 )
 def test_a_lot_that_is_not_what_its_lines_made_is_seen(more: dict[str, Any]) -> None:
     assert list(replayed(lines()).against_lots([lot(**more)]))
@@ -197,7 +207,14 @@ def test_a_lot_that_is_not_what_its_lines_made_is_seen(more: dict[str, Any]) -> 
 
 @pytest.mark.parametrize(
     "more",
-    [{"available": 9, "issued": -109}, {"seq": 3}, {"head": FIRST}, {"last_posted_at": POSTED}, {"debt": 8}],
+    [
+        {"available": 9, "issued": -109},
+        {"seq": 3},
+        {"head": FIRST},
+        {"last_posted_at": POSTED},
+        {"debt": 8},
+        {"last_active_at": EARNED},
+    ],
 )
 def test_a_wallet_that_is_not_what_its_lines_made_is_seen(more: dict[str, Any]) -> None:
     assert list(replayed(lines()).against_row(row(**more)))

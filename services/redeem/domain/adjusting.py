@@ -1,0 +1,87 @@
+"""Points that a person puts right, and those that a wallet brings along from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from services.redeem.domain.expiring import consumption_order, expire
+from services.redeem.domain.ledger import Bucket, Kind, Lot, Wallet
+from services.redeem.domain.posting import Act, Posting, Value
+from services.redeem.domain.spending import InsufficientPoints, consume, spendable
+
+
+def opening(
+    wallet: Wallet,
+    *,
+    points: int,
+    earned_at: datetime,
+    expires_at: datetime | None,
+    value: Value,
+    source_id: UUID | None,
+    posting_id: UUID,
+    new_id: Callable[[], UUID],
+) -> Posting:
+    """Points that a member had before this ledger: a lot of their own, backdated to when they were earned."""
+    return _opened(
+        wallet, "opening", "issued", points, earned_at, expires_at, value, source_id, posting_id, new_id
+    )
+
+
+def adjust(
+    wallet: Wallet,
+    *,
+    points: int,
+    expires_at: datetime | None,
+    consumption: str,
+    value: Value,
+    now: datetime,
+    source_id: UUID,
+    posting_id: UUID,
+    new_id: Callable[[], UUID],
+) -> tuple[Posting, Posting | None]:
+    """Gives points (a lot of their own), or takes as many as `points` is below zero, in the order in which they would be
+    spent; gives also what had to be expired before. Refuses insufficient_points: no adjustment takes what is not there."""
+    assert points
+    if points > 0:
+        given = _opened(
+            wallet, "adjust", "adjusted", points, now, expires_at, value, source_id, posting_id, new_id
+        )
+        return given, None
+    there = spendable(wallet, now)
+    if -points > there:
+        raise InsufficientPoints(
+            f"The wallet has {there} available points; {-points} were to be taken.", pointer="/points"
+        )
+    expired = expire(wallet, terms=value, now=now, new_id=new_id)
+    act = Act(wallet, posting_id, value, now, source_id)
+    for lot, taken in consume(wallet.lots, -points, consumption_order(consumption)):
+        act.move("adjust", "available", "adjusted", taken, lot)
+    taken_back = act.done()
+    assert taken_back is not None
+    return taken_back, expired
+
+
+def _opened(
+    wallet: Wallet,
+    kind: Kind,
+    from_bucket: Bucket,
+    points: int,
+    at: datetime,
+    expires_at: datetime | None,
+    value: Value,
+    source_id: UUID | None,
+    posting_id: UUID,
+    new_id: Callable[[], UUID],
+) -> Posting:
+    act = Act(wallet, posting_id, value, at, source_id)
+    act.open(
+        kind,
+        from_bucket,
+        "available",
+        Lot(new_id(), wallet.wallet_id, posting_id, source_id, at, expires_at, points, points),
+    )
+    posting = act.done()
+    assert posting is not None
+    return posting

@@ -1,0 +1,137 @@
+"""Points at the end of their life: expired lot by lot, each at its own instant; told of before; brought back by a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from services.redeem.domain.ledger import Lot, Wallet
+from services.redeem.domain.posting import Act, Posting, Value
+from shared.programme.expiry import horizon
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+def expire(
+    wallet: Wallet,
+    *,
+    terms: Value,
+    now: datetime,
+    new_id: Callable[[], UUID],
+    holds_expire: bool = False,
+) -> Posting | None:
+    """Expires what is usable of the loaded lots that are past their expiry, each at its own instant; None if nothing is due.
+
+    With `holds_expire` what is held dies with its lot, else it lives on until it is released or cancelled. What is reserved
+    waits for its capture or void.
+    """
+    due = sorted((lot for lot in wallet.lots if due_of(lot, now, holds_expire)), key=earliest_expiry)
+    if not due:
+        return None
+    act = Act(wallet, new_id(), terms, now)
+    for lot in due:
+        if lot.usable:
+            act.move(
+                "expire",
+                "available",
+                "expired",
+                lot.usable,
+                lot,
+                effective_at=lot.dies_at,
+                source_id=lot.source_id,
+            )
+        if holds_expire and lot.held:
+            act.move(
+                "expire", "held", "expired", lot.held, lot, effective_at=lot.dies_at, source_id=lot.source_id
+            )
+    return act.done()
+
+
+def due_of(lot: Lot, now: datetime, holds_expire: bool = False) -> int:
+    """How many points of the lot expire by now, if it is gone through."""
+    if not lot.expired_by(now):
+        return 0
+    return lot.usable + (lot.held if holds_expire else 0)
+
+
+def reinstate(
+    wallet: Wallet,
+    lot: Lot,
+    *,
+    points: int,
+    expires_at: datetime | None,
+    value: Value,
+    effective_at: datetime,
+    source_id: UUID,
+    posting_id: UUID,
+) -> Posting:
+    """Brings expired points of a lot back, with a new expiry of the lot. `points` of it must have expired."""
+    assert points <= lot.expired, (lot.lot_id, points, lot.expired)
+    act = Act(wallet, posting_id, value, effective_at, source_id)
+    lot.expires_at = expires_at
+    act.move("reinstate", "expired", "available", points, lot)
+    posting = act.done()
+    assert posting is not None
+    return posting
+
+
+def mark_idle(wallet: Wallet, idle_at: datetime | None) -> None:
+    """Notes when the whole balance expires, on each lot that was loaded or opened; None: not for its member's silence."""
+    wallet.idle_at = idle_at
+    for lot in wallet.lots:
+        lot.idle_at = idle_at
+
+
+def wake(wallet: Wallet, *, at: datetime, value: Value, new_id: Callable[[], UUID]) -> Posting | None:
+    """Its member did something at that moment: what had expired of a wallet before it, for it was left alone. An act that
+    happened before the end, and is only told late, moves the end: then nothing expires yet."""
+    if wallet.idle_at is None or wallet.idles is None:
+        return None
+    expired = expire(wallet, terms=value, now=at, new_id=new_id) if at >= wallet.idle_at else None
+    mark_idle(wallet, wallet.idles(max(at, wallet.last_active_at or at)))
+    return expired
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """That points expire then; it is told on the notice of so many days before."""
+
+    expires_at: datetime
+    days: int
+    points: int
+
+
+def notices(lots: Iterable[Lot], now: datetime, notice_days: tuple[int, ...], zone: ZoneInfo) -> list[Notice]:
+    """What is to be told now of these lots: for each instant at which some expire, the nearest notice that has come.
+
+    `notice_days` ascend. A notice of n days comes with the first instant of the day that lies n days before, in this zone.
+    """
+    expiring: dict[datetime, int] = {}
+    for lot in lots:
+        if lot.dies_at is not None and lot.dies_at > now and lot.usable:
+            expiring[lot.dies_at] = expiring.get(lot.dies_at, 0) + lot.usable
+    found = []
+    for expires_at, points in sorted(expiring.items()):
+        days = next((days for days in notice_days if expires_at <= horizon(now, days, zone)), None)
+        if days is not None:
+            found.append(Notice(expires_at, days, points))
+    return found
+
+
+def earliest_expiry(lot: Lot) -> tuple[datetime, datetime, UUID]:
+    """The sort key of lots by their end: never-expiring last, ties by oldest."""
+    return lot.dies_at or _NEVER, lot.earned_at, lot.lot_id
+
+
+def oldest_earned(lot: Lot) -> tuple[datetime, UUID]:
+    """The sort key of lots by their age."""
+    return lot.earned_at, lot.lot_id
+
+
+def consumption_order(consumption: str) -> Callable[[Lot], Any]:
+    """The sort key in which lots are spent: `oldest_earned`, or `earliest_expiry` (never-expiring last, ties by oldest)."""
+    return {"oldest_earned": oldest_earned, "earliest_expiry": earliest_expiry}[consumption]

@@ -1,0 +1,45 @@
+"""Held points: set free in parts, or ended by a reversal (see reversing.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from uuid import UUID
+
+from services.redeem.domain.ledger import Lot, Wallet
+from services.redeem.domain.posting import Act, Posting, Value
+
+
+def release(
+    wallet: Wallet,
+    lots: Iterable[Lot],
+    *,
+    released: int,
+    release_through: int,
+    value: Value,
+    effective_at: datetime,
+    source_id: UUID | None,
+    posting_id: UUID,
+    renewed: Callable[[datetime], datetime | None] | None = None,
+) -> Posting | None:
+    """Sets free what of an accrual's lots is to be available by now and is held still; None where nothing is.
+
+    `release_through` is cumulative and `released` what was released before: a lower target moves nothing, and what a
+    reversal ended is released no more. With `renewed`, a lot's expiry counts from its last release.
+    """
+    points = release_through - released
+    act = Act(wallet, posting_id, value, effective_at, source_id)
+    for lot in in_order(lots):
+        part = min(points, lot.held)
+        if part <= 0:
+            continue
+        if renewed is not None:
+            lot.expires_at = renewed(effective_at)
+        act.move("release", "held", "available", part, lot)
+        points -= part
+    return act.done()
+
+
+def in_order(lots: Iterable[Lot]) -> list[Lot]:
+    """The lots of an accrual as they are gone through: the oldest first, ties by id."""
+    return sorted(lots, key=lambda lot: (lot.earned_at, lot.lot_id))

@@ -1,0 +1,92 @@
+"""What a sweep is asked and what it answers; the sweep and its dry run decide by the same `due_in`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from services.redeem.domain.expiring import Notice, expire, notices
+from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.posting import Posting
+from shared.programme.compiled import CompiledProgramme
+
+
+class Place(msgspec.Struct, frozen=True):
+    """How far a walk over what is due has come: first along the expiries of lots, then along the wallets that may be left alone."""
+
+    phase: Literal["lots", "idle"] = "lots"
+    at: datetime | None = None
+    id: UUID | None = None
+
+
+class Swept(msgspec.Struct):
+    """What expired of a programme: how many wallets, lots and points, and what these were worth."""
+
+    programme: str
+    currency: str
+    wallets: int = 0
+    lots: int = 0
+    points: int = 0
+    amount_minor: int = 0
+
+
+class Expire(msgspec.Struct, frozen=True):
+    """Expire what is due in these wallets. `next_cursor` is told again with the answer, for who walks over all of them."""
+
+    wallet_ids: tuple[UUID, ...]
+    next_cursor: str | None = None
+
+
+class Notify(msgspec.Struct, frozen=True):
+    """Tell the members of these wallets what will soon expire, as far as they were not told."""
+
+    wallet_ids: tuple[UUID, ...]
+
+
+class ExpireAnswer(msgspec.Struct, frozen=True):
+    """What a step expired, and where the next goes on; `next_cursor` null: it was the last."""
+
+    dry_run: bool
+    swept: tuple[Swept, ...]
+    next_cursor: str | None
+
+
+class Told(msgspec.Struct, frozen=True):
+    """How many notices a step gave."""
+
+    notices: int
+
+
+def due_in(
+    wallet: Wallet, terms: CompiledProgramme, now: datetime, new_id: Callable[[], UUID]
+) -> Posting | None:
+    """What expires of a wallet whose due lots are loaded, posted to it."""
+    return expire(wallet, terms=terms, now=now, new_id=new_id, holds_expire=terms.expiry.holds_expire)
+
+
+def count(swept: dict[str, Swept], terms: CompiledProgramme, posting: Posting) -> None:
+    """Counts what a posting expired, by programme."""
+    one = swept.setdefault(terms.code, Swept(terms.code, terms.currency))
+    one.wallets += 1
+    one.lots += len({line.lot_id for line in posting.lines})
+    one.points += posting.points
+    one.amount_minor += sum(line.money_minor for line in posting.lines)
+
+
+def together(swept: dict[str, Swept], more: tuple[Swept, ...]) -> None:
+    """Adds the counts of one more step."""
+    for found in more:
+        one = swept.setdefault(found.programme, Swept(found.programme, found.currency))
+        one.wallets += found.wallets
+        one.lots += found.lots
+        one.points += found.points
+        one.amount_minor += found.amount_minor
+
+
+def due_notices(wallet: Wallet, terms: CompiledProgramme, now: datetime) -> list[Notice]:
+    """What a member is to be told now of a wallet whose expiring lots are loaded."""
+    return notices(wallet.lots, now, terms.expiry.notice_days, terms.zone)

@@ -1,0 +1,129 @@
+"""The sweep: what is due expires, members are told of what soon will. Twice, or on two machines at once, it does nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from services.redeem.domain.expiring import mark_idle
+from services.redeem.domain.ledger import Lot, Wallet
+from services.redeem.domain.sweep import (
+    Expire,
+    ExpireAnswer,
+    Notify,
+    Swept,
+    Told,
+    count,
+    due_in,
+    due_notices,
+)
+from services.redeem.handlers.counting import count_points
+from services.redeem.handlers.tell import tell_expired
+from services.redeem.handlers.tell_moves import tell_expiring
+from services.redeem.store import asked, expiring, learned, postings
+from services.redeem.store.idle import idle_at, note_idle
+from shared.ids import uuid7
+from shared.messaging import Done, Item, Outcome, Tx
+from shared.programme.compiled import CompiledProgramme
+from shared.programme.expiry import horizon
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def expire_due(tx: Tx, items: Sequence[Item[Expire]]) -> list[Outcome]:
+    """Expires what is due now in the wallets that are named, each wallet's with a posting of its own."""
+    first = _first(items)
+    swept: dict[int, dict[str, Swept]] = {id(item): {} for item in items}
+    if first:
+        wallets = await postings.lock(tx.db, first)
+        terms = await _terms(tx, wallets.values())
+        now = tx.now()
+        for lot in await expiring.due_lots(tx.db, wallets, now):
+            wallets[lot.wallet_id].lots.append(lot)
+        await note_idle(tx.db, tx.cache, wallets.values(), now)
+        keys: list[postings.NewPosting] = []
+        for wallet in wallets.values():
+            value = terms.get(wallet.programme)
+            if value is None or (posting := due_in(wallet, value, now, uuid7)) is None:
+                continue
+            item = first[wallet.wallet_id]
+            keys.append(postings.NewPosting.of(wallet, posting))
+            tell_expired(tx, item, value, wallet, posting)
+            count(swept[id(item)], value, posting)
+        await postings.write(tx, wallets.values(), postings=keys)
+        tx.after_commit(lambda: count_points(tx, wallets.values()))
+    return [_answer(item, swept[id(item)]) for item in items]
+
+
+def _answer(item: Item[Expire], swept: dict[str, Swept]) -> Done:
+    by_programme = tuple(found for _, found in sorted(swept.items()))
+    return Done(200, _encode(ExpireAnswer(False, by_programme, item.command.next_cursor)))
+
+
+async def notify(tx: Tx, items: Sequence[Item[Notify]]) -> list[Outcome]:
+    """Tells once of each expiry that is near: for a wallet, an instant, and the nearest of the programme's notice days."""
+    first = _first(items)
+    told = 0
+    if first:
+        wallets = await postings.lock(tx.db, first)
+        terms = await _terms(tx, wallets.values())
+        now = tx.now()
+        await _load_expiring(tx, wallets, terms, now)
+        known = await expiring.told(tx.db, wallets, now)
+        rows: list[expiring.Told] = []
+        for wallet in wallets.values():
+            value = terms.get(wallet.programme)
+            if value is None:
+                continue
+            for notice in due_notices(wallet, value, now):
+                row = expiring.Told(wallet.wallet_id, notice.expires_at, notice.days, notice.points)
+                if row[:3] not in known:
+                    rows.append(row)
+                    tell_expiring(tx, first[wallet.wallet_id], value, wallet, notice)
+        told = len(rows)
+        await expiring.keep_told(tx.db, rows)
+        await postings.write(tx, wallets.values())
+    return [Done(200, _encode(Told(told if k == 0 else 0))) for k in range(len(items))]
+
+
+async def _load_expiring(
+    tx: Tx, wallets: dict[UUID, Wallet], terms: Mapping[str, CompiledProgramme], now: datetime
+) -> None:
+    until = max(
+        (horizon(now, days, one.zone) for one in terms.values() for days in one.expiry.notice_days),
+        default=None,
+    )
+    if until is None:
+        return
+    lots: list[Lot] = await expiring.expiring_lots(tx.db, wallets, now, until)
+    idle = {
+        wallet.wallet_id: ends
+        for wallet in wallets.values()
+        if (value := terms.get(wallet.programme)) is not None
+        and (ends := idle_at(wallet, value)) is not None
+        and now < ends <= until
+    }
+    if idle:
+        lots = [lot for lot in lots if lot.wallet_id not in idle] + await expiring.open_lots(tx.db, idle)
+    for lot in lots:
+        wallets[lot.wallet_id].lots.append(lot)
+    for wallet_id, ends in idle.items():
+        mark_idle(wallets[wallet_id], ends)
+
+
+def _first(items: Sequence[Item[Any]]) -> dict[UUID, Item[Any]]:
+    """Each wallet with the first item that names it."""
+    first: dict[UUID, Item[Any]] = {}
+    for item in items:
+        for wallet_id in item.command.wallet_ids:
+            first.setdefault(wallet_id, item)
+    return first
+
+
+async def _terms(tx: Tx, wallets: Iterable[Wallet]) -> dict[str, CompiledProgramme]:
+    versions = await asked.newest_versions(tx.db, {wallet.programme for wallet in wallets})
+    return {code: await learned.programme(tx.db, tx.cache, code, n) for code, n in versions.items()}

@@ -1,0 +1,124 @@
+"""The walk over what is due, page by page: which wallets a step is for, and what it would do."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from services.redeem.domain.sweep import Place, Swept, count, due_in
+from services.redeem.store import asked, expiring, learned
+from services.redeem.store.idle import note_idle, policies
+from shared.db import Connection
+from shared.ids import uuid7
+from shared.programme.compiled import CompiledProgramme
+from shared.programme.expiry import horizon
+
+STEP = 500
+"""Lots, or wallets, that a step looks at: it holds their locks for one short transaction."""
+
+_MONTHS_DIFFER = timedelta(days=35)
+
+
+async def next_due(
+    db: Connection, cache: dict[Any, Any], place: Place, now: datetime, *, most: int = STEP
+) -> tuple[list[UUID], Place | None]:
+    """Wallets in which something may be due, and where to go on; None after the last."""
+    if place.phase == "lots":
+        after = (place.at, place.id) if place.at is not None and place.id is not None else None
+        page = await expiring.due_page(db, after=after, now=now, most=most)
+        wallet_ids = sorted({due.wallet_id for due in page})
+        if len(page) == most:
+            return wallet_ids, Place("lots", page[-1].expires_at, page[-1].lot_id)
+        return wallet_ids, Place("idle") if await policies(db, cache) else None
+    terms = await policies(db, cache)
+    before = max((_left_alone_since(one, now) for one in terms.values()), default=now)
+    found, last = await expiring.wallets_page(db, terms, after=place.id, before=before, most=most)
+    return found, None if last is None else Place("idle", None, last)
+
+
+def _left_alone_since(terms: CompiledProgramme, now: datetime) -> datetime:
+    """Whoever was active after this moment is not idle now; of the others some are."""
+    ends = terms.idle_at(now)
+    assert ends is not None
+    return now - (ends - now) + _MONTHS_DIFFER
+
+
+async def would_expire(
+    db: Connection, cache: dict[Any, Any], place: Place, now: datetime, *, most: int = STEP
+) -> tuple[dict[str, Swept], Place | None]:
+    """What a step would expire that went on from here, and where the next would go on. Nothing is locked or written.
+
+    A step expires all that is due in its wallets, so that later steps do not meet them again: a wallet is counted where its
+    first lot is met.
+    """
+    wallet_ids, following = await next_due(db, cache, place, now, most=most)
+    wallets = {wallet.wallet_id: wallet for wallet in await expiring.see_wallets(db, wallet_ids)}
+    first: dict[UUID, tuple[datetime, UUID]] = {}
+    for lot in await expiring.due_lots(db, wallets, now):
+        assert lot.expires_at is not None
+        wallets[lot.wallet_id].lots.append(lot)
+        here = (lot.expires_at, lot.lot_id)
+        first[lot.wallet_id] = min(first.get(lot.wallet_id, here), here)
+    await note_idle(db, cache, wallets.values(), now)
+    versions = await asked.newest_versions(db, {wallet.programme for wallet in wallets.values()})
+    terms = {code: await learned.programme(db, cache, code, n) for code, n in versions.items()}
+    swept: dict[str, Swept] = {}
+    for wallet in wallets.values():
+        met = first.get(wallet.wallet_id)
+        before = (place.at, place.id) if place.at is not None and place.id is not None else None
+        again = (
+            met is not None
+            if place.phase == "idle"
+            else before is not None and met is not None and met <= before
+        )
+        value = terms.get(wallet.programme)
+        if not again and value is not None and (posting := due_in(wallet, value, now, uuid7)) is not None:
+            count(swept, value, posting)
+    return swept, following
+
+
+async def next_untold(
+    db: Connection,
+    terms: CompiledProgramme,
+    days: int,
+    after: tuple[datetime, UUID] | None,
+    now: datetime,
+    *,
+    most: int = STEP,
+) -> tuple[list[UUID], tuple[datetime, UUID] | None]:
+    """Wallets with lots of a programme whose notice of so many days has come, and no nearer one; and where to go on."""
+    nearer = max((one for one in terms.expiry.notice_days if one < days), default=None)
+    since = now if nearer is None else max(now, horizon(now, nearer, terms.zone))
+    page = await expiring.untold_page(
+        db,
+        terms.code,
+        days=days,
+        after=after,
+        now=since,
+        until=horizon(now, days, terms.zone),
+        most=most,
+    )
+    return (
+        sorted({due.wallet_id for due in page}),
+        (page[-1].expires_at, page[-1].lot_id) if len(page) == most else None,
+    )
+
+
+async def next_idle(
+    db: Connection, terms: CompiledProgramme, after: UUID | None, now: datetime, *, most: int = STEP
+) -> tuple[list[UUID], UUID | None]:
+    """Wallets of a programme whose balance may end within its longest notice; and where to go on."""
+    days = timedelta(days=max(terms.expiry.notice_days))
+    return await expiring.wallets_page(
+        db, [terms.code], after=after, before=_left_alone_since(terms, now + days), most=most
+    )
+
+
+async def noticed(db: Connection, cache: dict[Any, Any]) -> list[CompiledProgramme]:
+    """The newest versions of the programmes that tell members before points expire."""
+    found = [
+        await learned.programme(db, cache, code, version)
+        for code, version in await expiring.newest_versions(db)
+    ]
+    return [terms for terms in found if terms.expiry.notice_days]

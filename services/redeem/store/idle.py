@@ -1,0 +1,83 @@
+"""Wallets that their members left alone, where the programme lets a balance die of it.
+
+Whether a balance has died is decided under the wallet's lock, from its last activity: by the sweep, and on touch, before an
+accrual or a redemption would wake it. Programmes without such a rule are asked nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from services.redeem.domain.expiring import mark_idle
+from services.redeem.domain.ledger import Wallet
+from services.redeem.store import expiring, learned
+from shared.db import Connection
+from shared.programme.compiled import CompiledProgramme
+
+KNOWN_S = 60.0
+"""A version that another process learned is heeded here at the latest after so long."""
+
+_KEY = "idle policies"
+
+
+async def policies(db: Connection, cache: dict[Any, Any]) -> dict[str, CompiledProgramme]:
+    """The programmes whose newest version ends balances that were left alone; asked once a minute."""
+    known = cache.get(_KEY)
+    if known is None or time.monotonic() - known[0] > KNOWN_S:
+        found = {
+            code: await learned.programme(db, cache, code, version)
+            for code, version in await expiring.idle_versions(db)
+        }
+        known = cache[_KEY] = (time.monotonic(), found)
+    active: dict[str, CompiledProgramme] = known[1]
+    return active
+
+
+def forget_policies(cache: dict[Any, Any]) -> None:
+    """A version was learned: look again."""
+    cache.pop(_KEY, None)
+
+
+async def note_idle(db: Connection, cache: dict[Any, Any], wallets: Iterable[Wallet], now: datetime) -> None:
+    """Gives the wallets that were left alone for too long all their lots, each with the instant of its end."""
+    terms = await policies(db, cache)
+    if not terms:
+        return
+    concerned = {w.wallet_id: w for w in wallets if w.programme in terms and (w.available or w.held)}
+    if not concerned:
+        return
+    for wallet_id, last_active_at in await expiring.last_activity(db, concerned):
+        concerned[wallet_id].last_active_at = last_active_at
+    idle = {}
+    for wallet in concerned.values():
+        ends = idle_at(wallet, terms[wallet.programme])
+        if ends is not None and ends <= now:
+            idle[wallet.wallet_id] = ends
+    if not idle:
+        return
+    for wallet_id in idle:
+        concerned[wallet_id].lots = []
+    for lot in await expiring.open_lots(db, idle):
+        concerned[lot.wallet_id].lots.append(lot)
+    for wallet_id, ends in idle.items():
+        wallet = concerned[wallet_id]
+        wallet.idles = terms[wallet.programme].expiry.idles
+        mark_idle(wallet, ends)
+
+
+def idle_at(wallet: Wallet, terms: CompiledProgramme) -> datetime | None:
+    """When the balance of a wallet ends that is left alone from now on."""
+    return terms.idle_at(wallet.last_active_at) if wallet.last_active_at is not None else None
+
+
+async def ends_at(db: Connection, cache: dict[Any, Any], wallet_id: UUID, programme: str) -> datetime | None:
+    """When this wallet's whole balance ends if its member does nothing; None: not by that."""
+    terms = (await policies(db, cache)).get(programme)
+    if terms is None:
+        return None
+    [(_, last_active_at)] = await expiring.last_activity(db, [wallet_id])
+    return terms.idle_at(last_active_at) if last_active_at is not None else None

@@ -1,0 +1,247 @@
+"""Points at the end of their life: swept once, told of before, ended by silence where a programme says so."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from pointbank.expiring import expire_tenant, open_desk, run_expire
+from services.redeem.domain.acts import Reinstate
+from services.redeem.domain.sweep import Swept
+from services.redeem.sweeping import dry_run, tell_of_expiry, walk
+from shared.config import Settings
+from shared.ids import uuid7
+from shared.messaging import Done, FromJob, Item, Refused
+from tests.integration.redeem.conftest import Bank, Member, accrued, asks
+from tests.integration.redeem.test_asked import answers, moved, release
+from tests.support.facts import activated
+from tests.support.http import assert_problem
+from tests.support.tenants import new_tenant
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+GONE, LATER = NOW - timedelta(days=1), NOW + timedelta(days=100)
+
+
+async def do(bank: Bank, *commands: Any) -> list[Any]:
+    items = [Item(one, FromJob("test"), request_id=str(uuid7()), actor="test") for one in commands]
+    return await bank.runtime.lane.submit_many(items)
+
+
+async def owner(bank: Bank, programme: str, *points: int, **accrual: Any) -> Member:
+    """Somebody with points in a programme, each number an accrual."""
+    return await bank.member(*points, programme=programme, **accrual)
+
+
+async def programme(bank: Bank, code: str, **expiry: Any) -> None:
+    await bank.hear(activated(code, expiry=expiry))
+
+
+async def expired(bank: Bank, wallet_id: UUID) -> list[tuple[int, datetime]]:
+    return [
+        (line["points"], line["effective_at"])
+        for line in await bank.lines(wallet_id)
+        if line["kind"] == "expire"
+    ]
+
+
+async def test_a_sweep_expires_each_lot_at_its_own_instant_as_its_dry_run_said_and_once(
+    bank: Bank, settings: Settings
+) -> None:
+    """Vectors C12, C13, C16, C18 and C20, on the real ledger."""
+    await programme(bank, "swept", policy="never")
+    earlier = NOW - timedelta(days=2)
+    c13 = await owner(bank, "swept", 100, expires_at=GONE)
+    await bank.hear(accrued(c13.wallet_id, 50, member_id=c13.member_id, programme="swept", expires_at=LATER))
+    c16 = await owner(bank, "swept", 100, expires_at=earlier)
+    await bank.hear(accrued(c16.wallet_id, 60, member_id=c16.member_id, programme="swept", expires_at=GONE))
+    c18 = await owner(bank, "swept", 150)
+    others = [await owner(bank, "swept", 7, expires_at=GONE) for _ in range(6)]
+
+    foreseen = await dry_run(bank.runtime, step=2)
+    looked, _ = await expire_tenant(settings, bank.code, only_look=True)
+    assert looked == [foreseen["swept"]]
+    # The service and the command line at once, each with a lane and connections of its own.
+    ours, (theirs, _) = await asyncio.gather(
+        walk(bank.runtime, step=2), expire_tenant(settings, bank.code, only_look=False)
+    )
+    done = [*ours.values(), *theirs]
+    assert foreseen["swept"] == Swept("swept", "SAR", wallets=8, lots=9, points=302, amount_minor=3020)
+    assert [sum(getattr(one, name) for one in done) for name in ("wallets", "lots", "points")] == [8, 9, 302]
+    assert await walk(bank.runtime) == await dry_run(bank.runtime) == {}
+
+    assert await expired(bank, c13.wallet_id) == [(100, GONE)]
+    assert await expired(bank, c16.wallet_id) == [(100, earlier), (60, GONE)]
+    assert await expired(bank, c18.wallet_id) == []
+    assert [await expired(bank, one.wallet_id) for one in others] == [[(7, GONE)]] * 6
+    [told] = await answers(bank, c16.wallet_id, "points.expired.v1")
+    assert (told["expired"]["points"], [lot["points"] for lot in told["lots"]]) == (160, [100, 60])
+    balance = (await bank.get(f"/v1/wallets/{c13.wallet_id}/balance")).json()
+    assert balance["available"]["points"] == 50
+
+
+async def test_a_run_over_http_goes_on_where_it_was_and_a_repeat_gets_the_same_answer(bank: Bank) -> None:
+    await programme(bank, "stepped", policy="never")
+    members = [await owner(bank, "stepped", 10, expires_at=GONE) for _ in range(3)]
+
+    async def step(key: str, **body: Any) -> Any:
+        headers = bank.headers("operator", key)
+        return await bank.client.post("/v1/expiry-runs", json=body, headers=headers)
+
+    dry = (await step("dry", dry_run=True)).json()
+    assert dry["swept"][0] | {"programme": ""} == {
+        "programme": "",
+        "currency": "SAR",
+        "wallets": 3,
+        "lots": 3,
+        "points": 30,
+        "amount_minor": 300,
+    }
+    first = await step("first", step=2)
+    assert (first.status_code, first.json()["swept"][0]["points"]) == (200, 20)
+    again = await step("first", step=2)
+    assert (again.json(), again.headers["idempotent-replayed"]) == (first.json(), "true")
+    second = (await step("second", step=2, cursor=first.json()["next_cursor"])).json()
+    assert (second["swept"][0]["points"], second["next_cursor"]) == (10, None)
+    assert [await expired(bank, one.wallet_id) for one in members] == [[(10, GONE)]] * 3
+    forbidden = await bank.client.post("/v1/expiry-runs", json={}, headers=bank.headers("till"))
+    assert_problem(forbidden, 403, "scope_missing")
+    assert_problem(await step("odd", cursor="nonsense"), 422, "field_type")
+
+
+async def test_held_points_die_only_where_the_programme_says_so(bank: Bank) -> None:
+    kept, dying = "kept", "dying"
+    await programme(bank, kept, policy="months_after_earning", months=1)
+    await programme(bank, dying, policy="months_after_earning", months=1, holds="expire")
+    wallets = {}
+    for code in (kept, dying):
+        member = await owner(bank, code, 40, expires_at=GONE, kind="earn_held")
+        wallets[code] = member.wallet_id
+    assert (await dry_run(bank.runtime)).keys() == {dying}
+    await walk(bank.runtime)
+    assert [(await bank.wallet(wallets[code]))["held"] for code in (kept, dying)] == [40, 0]
+    assert await moved(bank, wallets[dying]) == [
+        ("earn_held", "issued", "held", 40),
+        ("expire", "held", "expired", 40),
+    ]
+
+
+async def test_the_time_of_held_points_may_run_from_their_release(bank: Bank) -> None:
+    await programme(bank, "held", policy="months_after_earning", months=1, counts_from="release")
+    accrual = accrued(uuid7(), 40, kind="earn_held", programme="held", expires_at=GONE)
+    await bank.hear(accrual, release(accrual, 10, effective_at=NOW))
+    [row] = await bank.auditor.fetch("SELECT * FROM redeem.lots WHERE wallet_id = $1", accrual.wallet_id)
+    assert row["expires_at"] > NOW + timedelta(days=28)
+    assert (row["opened_expires_at"], row["held"]) == (GONE, 30)
+    assert await walk(bank.runtime) == {}
+
+
+async def test_a_balance_that_was_left_alone_expires_whole_and_an_act_before_its_end_wakes_it(
+    bank: Bank,
+) -> None:
+    await programme(bank, "idle", policy="inactivity", months=3)
+    long_ago, a_while_ago = NOW - timedelta(days=200), NOW - timedelta(days=150)
+    swept, touched, woken, active = [await owner(bank, "idle", 100, at=long_ago) for _ in range(4)]
+    for one in (touched, woken, active):
+        assert (await bank.get(f"/v1/wallets/{one.wallet_id}/balance")).json()["available"]["points"] == 0
+    asked = asks(touched, points=10) | {"programme": "idle"}
+    assert_problem(await bank.redeem(asked), 409, "insufficient_points")
+    assert await expired(bank, touched.wallet_id) == []  # a refusal leaves nothing behind
+
+    def bill(member: Member, at: datetime) -> Any:
+        return accrued(member.wallet_id, 5, member_id=member.member_id, programme="idle", at=at)
+
+    # Told late, but it happened before the end; then one after the end that was moved by it.
+    await bank.hear(bill(woken, a_while_ago), bill(active, NOW))
+    ended = (await expired(bank, active.wallet_id))[0][1]
+    assert ended - long_ago < timedelta(days=94)
+    assert [line[0] for line in await moved(bank, active.wallet_id)] == ["earn", "expire", "earn"]
+    assert await expired(bank, woken.wallet_id) == []
+    assert (await walk(bank.runtime))["idle"].wallets == 3
+    assert await expired(bank, swept.wallet_id) == [(100, ended)]
+    assert [points for points, _ in await expired(bank, woken.wallet_id)] == [100, 5]
+    assert (await bank.wallet(active.wallet_id))["available"] == 5
+    assert (await bank.redeem(asks(active, points=5) | {"programme": "idle"})).status_code == 201
+
+
+async def test_members_are_told_once_for_each_notice_day(bank: Bank) -> None:
+    await programme(bank, "noticed", policy="months_after_earning", months=1, notice_days=[30, 7])
+    soon, far = NOW + timedelta(days=6), NOW + timedelta(days=20)
+    member = await owner(bank, "noticed", 10, 5, expires_at=soon)
+    await bank.hear(accrued(member.wallet_id, 100, programme="noticed", expires_at=far))
+    await bank.hear(accrued(member.wallet_id, 1000, programme="noticed", expires_at=LATER))
+    told = await asyncio.gather(tell_of_expiry(bank.runtime, step=1), tell_of_expiry(bank.runtime, step=2))
+    assert (sum(told), await tell_of_expiry(bank.runtime)) == (2, 0)
+    events = await answers(bank, member.wallet_id, "points.expiring.v1")
+    assert sorted((one["days"], one["expiring"]["points"]) for one in events) == [(7, 15), (30, 100)]
+    wallet = await bank.wallet(member.wallet_id)
+    assert (wallet["seq"], wallet["event_sequence"]) == (4, 6)
+
+
+async def test_a_balance_that_will_end_by_silence_is_told_of_too(bank: Bank) -> None:
+    await programme(bank, "silent", policy="inactivity", months=1, notice_days=[10])
+    member = await owner(bank, "silent", 10, 5, at=NOW - timedelta(days=25))
+    await owner(bank, "silent", 10, at=NOW)
+    assert await tell_of_expiry(bank.runtime) == 1
+    [told] = await answers(bank, member.wallet_id, "points.expiring.v1")
+    assert (told["days"], told["expiring"]["points"]) == (10, 15)
+
+
+async def test_expired_points_come_back_to_their_lot_and_no_more_than_expired(bank: Bank) -> None:
+    await programme(bank, "back", policy="never")
+    member = await owner(bank, "back", 100, expires_at=GONE)
+    await walk(bank.runtime)
+    [lot] = await bank.auditor.fetch("SELECT lot_id FROM redeem.lots WHERE wallet_id = $1", member.wallet_id)
+
+    def reinstated(points: int, **more: Any) -> Reinstate:
+        return Reinstate(
+            **{
+                "reinstatement_id": uuid7(),
+                "wallet_id": member.wallet_id,
+                "lot_id": lot["lot_id"],
+                "points": points,
+                "expires_at": LATER,
+                "reason": "goodwill",
+                **more,
+            }
+        )
+
+    first = reinstated(60)
+    done, replayed, too_many, at_once = await do(
+        bank, first, first, reinstated(41), reinstated(1, expires_at=GONE)
+    )
+    assert (done.status, replayed) == (201, Done(replayed=True))
+    assert isinstance(too_many, Refused)
+    assert isinstance(at_once, Refused)
+    assert (too_many.refusal.code, at_once.refusal.code) == ("amount_out_of_range", "amount_out_of_range")
+    wallet = await bank.wallet(member.wallet_id)
+    assert (wallet["available"], wallet["expired"]) == (60, 40)
+    [told] = await answers(bank, member.wallet_id, "points.reinstated.v1")
+    assert (told["lots"][0]["points"], told["lots"][0]["expires_at"][:10]) == (60, f"{LATER:%Y-%m-%d}")
+    assert (await walk(bank.runtime)) == {}
+
+
+def test_the_command_says_what_would_expire_and_then_that_it_did(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tenant = asyncio.run(new_tenant(settings))
+
+    async def earn() -> None:
+        async with open_desk(settings, tenant.code) as desk:
+            await desk.do(activated("shops"), job="test")
+            await desk.do(accrued(uuid7(), 1234, expires_at=GONE), job="test")
+
+    def ran(**how: bool) -> str:
+        run_expire(settings, tenant.code, **{"only_look": False, "as_json": False, **how})
+        return capsys.readouterr().out
+
+    asyncio.run(earn())
+    for looked in (ran(only_look=True, as_json=True), ran(as_json=True)):
+        found = json.loads(looked)
+        assert (found["swept"][0]["points"], found["swept"][0]["amount_minor"]) == (1234, 12340)
+    assert ran(only_look=True) == "Nothing is due.\n"
+    asyncio.run(earn())
+    printed = ran()
+    assert ("1,234" in printed, printed.splitlines()[-1]) == (True, "0 notices.")
