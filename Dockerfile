@@ -1,13 +1,16 @@
 # One image for all: the command chooses the service.
 #   uvicorn --factory services.earn.app:create      (members, earn, redeem, tiers, notifier)
 #   pointbank migrate
-# It runs as 10001, needs no writable file but /tmp, and stops on SIGTERM when it has finished what it holds.
+#   pointbank gateway /gateway
+# It runs as 10001, needs no writable file but /tmp (and /gateway for that command), and stops on SIGTERM when it has finished what it holds.
 
 FROM python:3.13-slim-bookworm AS build
+# requirements-otel.lock instead: the same, and what traces need.
+ARG REQUIREMENTS=requirements.lock
 WORKDIR /build
-COPY requirements.lock ./
+COPY requirements.lock requirements-otel.lock ./
 RUN python -m venv /opt/venv \
- && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock \
+ && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r "$REQUIREMENTS" \
  && /opt/venv/bin/pip uninstall --yes pip
 # The packages are copied, not installed: a build backend would be one more thing to lock. So the command is made by hand.
 COPY shared /app/shared
@@ -20,7 +23,8 @@ RUN printf '%s\n' '#!/opt/venv/bin/python' 'from pointbank.cli import main' 'mai
 
 FROM python:3.13-slim-bookworm
 RUN groupadd --gid 10001 pointbank \
- && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin pointbank
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin pointbank \
+ && mkdir /gateway && chown 10001:10001 /gateway
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 ENV PATH=/opt/venv/bin:$PATH \

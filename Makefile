@@ -27,6 +27,7 @@ check: lint test  ## what continuous integration runs: format, lint, types, impo
 lint: $(VENV)/.ok  ## check without the tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/bandit -q -ll -r services shared pointbank
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
 	@$(BIN)/sqlfluff lint --disable-progress-bar --nocolor services shared pointbank
@@ -37,10 +38,11 @@ bench: $(VENV)/.ok  ## how fast: the bare rate, the pipe, redemptions; writes be
 soak: $(VENV)/.ok  ## hours of faults: POINTBANK_SOAK_RUNS=200 runs, POINTBANK_SOAK_SEED=7 replays one
 	@$(BIN)/python -m pytest -q -m soak
 
-lock:  ## renew both locks (needs uv); no registry host is written
+lock:  ## renew the locks (needs uv); no registry host is written
 	@command -v uv >/dev/null 2>&1 || { echo 'hint: $(PY) -m pip install uv'; exit 1; }
 	@$(COMPILE) -o requirements.lock
-	@$(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
+	@$(COMPILE) --extra otel -c requirements.lock -o requirements-otel.lock
+	@$(COMPILE) --extra otel --group dev -c requirements-otel.lock -o requirements-dev.lock
 
 $(VENV)/.ok: requirements-dev.lock pyproject.toml
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; try: make PY=python3.12")'

@@ -20,6 +20,7 @@ from pathlib import Path
 from shared import credentials
 
 SERVICES = ("members", "earn", "redeem", "tiers", "notifier")
+AUDITOR = "auditor"
 USERS = Path(__file__).parent / "redis" / "users.acl"
 
 
@@ -56,6 +57,7 @@ def compose(root: str) -> dict[str, str]:
         "POINTBANK_IDENTITY_SECRET": credentials.service_secret(root, "identity"),
         "POSTGRES_PASSWORD": credentials.role_password(credentials.service_secret(root, "admin"), "postgres"),
         "ADMIN_REDIS_PASSWORD": redis_password(root, "admin"),
+        "GRAFANA_PASSWORD": credentials.role_password(credentials.service_secret(root, "admin"), "grafana"),
     }
     for service in SERVICES:
         name = service.upper()
@@ -66,7 +68,7 @@ def compose(root: str) -> dict[str, str]:
 
 
 def kubernetes(root: str, *, postgres_dsn: str, redis: str) -> list[dict[str, object]]:
-    """One Secret per service and the administrator's, under the names and keys that deploy/k8s/base refers to."""
+    """One Secret per service, the administrator's and the auditor's, under the names and keys that deploy/k8s/base refers to."""
 
     def secret(name: str, values: Mapping[str, str]) -> dict[str, object]:
         labels = {"app.kubernetes.io/part-of": "pointbank"}
@@ -93,7 +95,11 @@ def kubernetes(root: str, *, postgres_dsn: str, redis: str) -> list[dict[str, ob
             "relay-redis-url": redis_url(root, f"{service}-relay", redis),
         }
         made.append(secret(service, values))
-    return made
+    reads = {
+        "service-secret": credentials.service_secret(root, AUDITOR),
+        "redis-url": redis_url(root, AUDITOR, redis),
+    }
+    return [*made, secret(AUDITOR, reads)]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -34,6 +34,8 @@ PLACES = {
     "redemption-codes": "redeem",
     "redemption-quotes": "redeem",
     "wallets": "redeem",
+    "ledger": "redeem",
+    "reconciliation": "redeem",
     "tiers": "tiers",
     "messages": "notifier",
 }

@@ -1,5 +1,6 @@
 """Settings: everything a process is told from outside, read from POINTBANK_* when `Settings()` is called."""
 
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
@@ -66,6 +67,19 @@ class Settings(BaseSettings):
 
     # A closed dead letter's bytes may hold personal data, and are forgotten after this. Open ones wait for somebody.
     dead_letter_retention_days: int = Field(default=90, ge=1)
+
+    # Seals of the ledger: how often one is taken (0: never), the folder outside the database that they are exported to, and
+    # what the keys that sign them derive from; without it, redeem's own secret.
+    seal_every_s: float = Field(default=300.0, ge=0)
+    seal_folder: Path | None = None
+    seal_secret: str | None = Field(default=None, repr=False)
+
+    # How often wallets that were sealed meanwhile are held against their lines and lots (0: never).
+    reconcile_every_s: float = Field(default=86_400.0, ge=0)
+
+    def seal_root(self) -> str:
+        """The secret from which each tenant's signing key derives; NotConfigured in a process that has none."""
+        return self.seal_secret if self.seal_secret is not None else self.secret_of("redeem")
 
     def secret_of(self, service: str) -> str:
         """The secret from which this service's passwords derive; NotConfigured when none was given."""

@@ -29,7 +29,16 @@ TRANSIENT = (
     asyncpg.OperatorInterventionError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,  # the database is being moved
+    asyncpg.PostgresSystemError,
+    asyncpg.ObjectInUseError,
+    asyncpg.StatementCompletionUnknownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,  # it ended the connection
+    asyncpg.InvalidCachedStatementError,  # a migration changed a table under a plan
+    asyncpg.OutdatedSchemaCacheError,
+    asyncpg.TargetServerAttributeNotMatched,
     ConnectionError,
+    EOFError,
     TimeoutError,
     OSError,
 )

@@ -60,6 +60,7 @@ PROBLEMS: dict[str, Problem] = {
     "programme_closed": Problem(409, "The programme is closed"),
     "version_not_draft": Problem(409, "The version is not a draft"),
     "not_yet_consistent": _shape(409, "Not consistent yet"),
+    "not_sealed_yet": _shape(409, "No seal covers it yet"),
     "body_too_large": _shape(413, "The body is too large"),
     "idempotency_key_reused": _shape(422, "The key was used with another request"),
     "field_unknown": _shape(422, "Unknown field"),
@@ -137,8 +138,9 @@ class Refusal(Exception):
 
 
 def pointer_to(path: Sequence[str | int]) -> str:
-    """The JSON pointer (RFC 6901) of a path of keys and positions."""
-    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
+    """The JSON pointer (RFC 6901) of a path of keys and positions; a NUL in a key, which PostgreSQL can't keep, as U+FFFD."""
+    steps = [str(step).replace("~", "~0").replace("/", "~1").replace("\0", "\ufffd") for step in path]
+    return "".join(f"/{step}" for step in steps)
 
 
 class NotFound(Refusal):

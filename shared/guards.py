@@ -29,10 +29,11 @@ GUARDS: dict[int, tuple[str, ...]] = {
         "wallets_redeemed_never_negative", "wallets_reserved_never_negative", "wallets_reversed_never_negative",
     ),
     3: ("ledger_names_its_lot",),
-    # A wallet or lot was not as it was read under its lock (redeem), or PostgreSQL's clock ran back behind its last line.
+    # A wallet or lot was not as it was read under its lock (redeem), PostgreSQL's clock ran back behind its last line,
+    # or seals were exported that the database does not know.
     4: (
         "changed_under_lock", "clock_behind", "ledger_hash_is_sha256", "ledger_pkey", "ledger_seq_positive",
-        "wallets_counters_never_negative", "wallets_head_is_sha256",
+        "seal_forked", "wallets_counters_never_negative", "wallets_head_is_sha256",
     ),
     # PostgreSQL and a stream tell different stories; or an event's number about its subject would have come twice.
     5: ("decisions_sequence_check", "history_pkey", "rejections_subject_sequence_key", "relay_halted"),

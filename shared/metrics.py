@@ -64,6 +64,9 @@ class Metrics:
         self._violations = gauge(
             "invariant_violations", "Writes that a guard refused since the start, by invariant", "invariant"
         )
+        self._differences = gauge(
+            "reconciliation_differences", "Differences that nobody has closed, by kind", "kind"
+        )
         # Every call and batch asks for the same few: the library's own look-up takes a lock and makes every label a text.
         self._child: Callable[..., Any] = cache(lambda metric, *labels: metric.labels(service, *labels))
         self._by_stream: dict[tuple[str, str], tuple[int, int]] = {}
@@ -106,6 +109,10 @@ class Metrics:
     def dead_letters(self, tenant: str, open_by_code: Mapping[str, int]) -> None:
         """All open dead letters by code; codes that are not named have none."""
         self._set_all(self._dead_letters, tenant, open_by_code)
+
+    def differences(self, tenant: str, open_by_kind: Mapping[str, int]) -> None:
+        """All differences that are not closed by kind; kinds that are not named have none."""
+        self._set_all(self._differences, tenant, open_by_kind)
 
     def bills_waiting(self, tenant: str, bills: int) -> None:
         """Bills that wait."""

@@ -26,10 +26,12 @@ from shared.messaging.keys import HEARERS, Keys
 from shared.messaging.lane import DRAIN_S, Lane
 from shared.messaging.relay import Relay
 from shared.messaging.sealer import Sealer
+from shared.messaging.traced import TracedLane
 from shared.messaging.writer import Buried, Writer
 from shared.metrics import Metrics
 from shared.tenants import Tenant
 from shared.tenants.directory import Directory
+from shared.traces import Traces
 from shared.upkeep import EVERY_S as UPKEEP_EVERY_S
 from shared.upkeep import Upkeep
 
@@ -76,6 +78,7 @@ class TenantRuntime:
         directory: Directory,
         metrics: Metrics,
         clock: Clock = real_clock,
+        traces: Traces | None = None,
     ) -> None:
         self.code = tenant.code
         self.tenant = tenant
@@ -87,6 +90,8 @@ class TenantRuntime:
         self.clock = clock
         # What outlives a transaction; handlers find the metrics here too.
         self.cache: dict[Any, Any] = {Metrics: metrics}
+        if traces is not None:
+            self.cache[Traces] = traces
         self._blueprint, self._bus = blueprint, bus
         self.sealer = Sealer(settings.secret_of(blueprint.name), tenant.code)
         handlers: Handlers = {**blueprint.handlers, Unreadable: refuse_unreadable}
@@ -94,26 +99,32 @@ class TenantRuntime:
         async def lowest() -> int | None:
             return await directory.lowest_position(tenant.code, blueprint.name, HEARERS[blueprint.name])
 
+        async def highest() -> int | None:
+            return await directory.highest_position(tenant.code, blueprint.name)
+
         self.relay = Relay(
             pool=pool,
             redis=relay_redis,
             keys=self.keys,
             service=blueprint.name,
             lowest_position=lowest,
+            highest_position=highest,
             metrics=metrics,
+            traces=traces,
         )
-        self.lane = Lane(
-            Writer(
-                pool,
-                tenant,
-                clock,
-                redis,
-                self.keys,
-                self.sealer,
-                self.cache,
-                blueprint.buried,
-                self.relay.wake,
-            ),
+        self.writer = Writer(
+            pool,
+            tenant,
+            clock,
+            redis,
+            self.keys,
+            self.sealer,
+            self.cache,
+            blueprint.buried,
+            self.relay.wake,
+        )
+        self.lane = (Lane if traces is None else TracedLane)(
+            self.writer,
             handlers,
             metrics=metrics,
             tenant=tenant.code,
@@ -121,6 +132,8 @@ class TenantRuntime:
             http_batch_items=settings.http_batch_items,
             poison_attempts=settings.poison_attempts,
         )
+        if traces is not None and isinstance(self.lane, TracedLane):
+            self.lane.traces, self.lane.of = traces, tenant.code
         name = consumer_name(blueprint.name)
         self.consumers = [self._consumer(stream, name, handlers) for stream in blueprint.hears]
         self.housekeeping = Housekeeping(

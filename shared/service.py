@@ -23,6 +23,7 @@ from shared.messaging.writer import Buried
 from shared.metrics import Metrics
 from shared.runtime import Blueprint, Job, Served, TenantRuntime, open_tenant_pool
 from shared.tenants.directory import Directory, Listed
+from shared.traces import Traces, open_traces
 
 log = structlog.get_logger(__name__)
 
@@ -43,11 +44,12 @@ def create_service(
     """The service's app: its routes, and behind them its process for as long as the app runs."""
     chosen = settings or Settings()
     configure_logs(chosen.log)
+    traces = open_traces(name)
     blueprint = Blueprint(name=name, handlers=handlers, hears=hears, jobs=jobs, buried=buried)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service = Service(blueprint, chosen, app.state.metrics)
+        service = Service(blueprint, chosen, app.state.metrics, traces)
         await service.start()
         app.state.runtime = service
         _settle_garbage_collector()
@@ -55,8 +57,10 @@ def create_service(
             yield
         finally:
             await service.stop()
+            if traces is not None:
+                await asyncio.to_thread(traces.close)
 
-    return create_app(title, routers, lifespan, service=name, settings=chosen)
+    return create_app(title, routers, lifespan, service=name, settings=chosen, traces=traces)
 
 
 def _settle_garbage_collector() -> None:
@@ -68,8 +72,11 @@ def _settle_garbage_collector() -> None:
 class Service:
     """A service's process. It serves every tenant of its cell that its code can serve, new ones within a second."""
 
-    def __init__(self, blueprint: Blueprint, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, blueprint: Blueprint, settings: Settings, metrics: Metrics, traces: Traces | None = None
+    ) -> None:
         self._blueprint, self._settings, self._metrics = blueprint, settings, metrics
+        self._traces = traces
         self._directory = Directory(settings, blueprint.name)
         self._redis = redis_client(settings.redis_url)
         self._relay_redis = redis_client(settings.relay_redis_url)
@@ -194,6 +201,7 @@ class Service:
             bus=self._bus,
             directory=self._directory,
             metrics=self._metrics,
+            traces=self._traces,
         )
         try:
             await runtime.start()

@@ -6,8 +6,18 @@ https://www.w3.org/TR/trace-context/#traceparent-header
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.datastructures import Headers
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def given_traceparent(headers: Headers) -> str | None:
+    """The traceparent that a call came with; None unless there is one, and a valid one."""
+    given = headers.getlist("traceparent")
+    return traceparent_of(given[0]) if len(given) == 1 else None
 
 
 def traceparent_of(given: object) -> str | None:

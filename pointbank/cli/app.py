@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from pointbank.cli import dead_letters, expiring, releasing, running, samples, tenants, verifying
+from pointbank.cli import (
+    dead_letters,
+    expiring,
+    releasing,
+    running,
+    samples,
+    sealing,
+    streams,
+    tenants,
+    verifying,
+)
 
 app = typer.Typer(
     name="pointbank",
@@ -19,6 +29,7 @@ for command in (
     running.up,
     running.serve,
     running.openapi,
+    running.gateway,
     tenants.migrate,
     tenants.token,
     samples.generate,
@@ -26,7 +37,10 @@ for command in (
     verifying.verify,
     releasing.release_reservations,
     expiring.expire,
+    sealing.reconcile,
 ):
     app.command()(command)
 app.add_typer(tenants.group, name="tenant")
+app.add_typer(sealing.group, name="seal")
 app.add_typer(dead_letters.group, name="dead-letters")
+app.add_typer(streams.group, name="stream")

@@ -13,12 +13,16 @@ def expected(error: Exception) -> str | None:
     from pointbank.dead_letters import KeptInPart
     from pointbank.embedded import CannotStart
     from pointbank.expiring import NotServed
+    from pointbank.gateway.errors import CannotBuild
     from pointbank.journal import JournalBroken, JournalInUse
     from pointbank.logins import UnknownTenant
     from pointbank.online_retail import NotOnlineRetail
+    from pointbank.streams import ForkUnknown, NotDrained, NothingToAdopt
     from pointbank.till import Unanswered
     from pointbank.verify import NotSettled
+    from services.redeem.sealing import SealBusy
     from shared.config import NotConfigured, Settings
+    from shared.messaging.relay import Halted
     from shared.tenants.provision import TenantCodeInvalid
 
     match error:
@@ -33,8 +37,11 @@ def expected(error: Exception) -> str | None:
             return f"Redis: {error}. Is POINTBANK_REDIS_URL right?"
         case NotConfigured() | CannotStart() | TenantCodeInvalid() | UnknownTenant() | NotOnlineRetail():
             return str(error)
+        case SealBusy():
+            return f"{error}; there will be one seal, and it is that one's"
         case (
-            KeptInPart()
+            CannotBuild()
+            | KeptInPart()
             | NotServed()
             | CallFailed()
             | JournalBroken()
@@ -43,6 +50,10 @@ def expected(error: Exception) -> str | None:
             | NotSettled()
         ):
             return str(error)
+        case NothingToAdopt() | NotDrained() | ForkUnknown():
+            return f"nothing was changed: {error}"
+        case Halted():
+            return f"the stream is halted: {error}. `pointbank stream adopt --dry-run` tells what is to be decided"
         case ConnectionError() | TimeoutError():
             return f"PostgreSQL can't be reached: {error}. Is POINTBANK_POSTGRES_DSN (or _HOST, _PORT) right?"
         case _:

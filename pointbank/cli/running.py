@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -56,3 +57,48 @@ def openapi() -> None:
     from pointbank.allinone import openapi_text
 
     typer.echo(openapi_text(), nl=False)
+
+
+def gateway(
+    out: Annotated[Path, typer.Argument(help="Folder for haproxy.cfg and the files beside it.")],
+    backend: Annotated[
+        list[str] | None, typer.Option(help="service=host:port, as often as wanted; else service:8000.")
+    ] = None,
+    folder: Annotated[
+        str | None, typer.Option(help="Where HAProxy will find that folder, if elsewhere.")
+    ] = None,
+    bind: Annotated[str, typer.Option(help="Address that callers come to.")] = ":8080",
+    metrics: Annotated[str, typer.Option(help="Address of /metrics.")] = ":8405",
+    dns: Annotated[
+        list[str] | None, typer.Option(help="Nameserver host:port: a name may have many addresses.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="Calls of a tenant in 10 s, unless limits.map says.")] = 1000,
+    tls: Annotated[
+        str | None, typer.Option(help="PEM with certificate and key, as HAProxy finds it.")
+    ] = None,
+    proxy_protocol: Annotated[
+        bool, typer.Option(help="Callers come through a balancer that speaks the PROXY protocol.")
+    ] = False,
+) -> None:
+    """Writes the files of the gateway (HAProxy) from the routes, POINTBANK_JWT_KEYS, _ISSUER and _AUDIENCE."""
+    from pointbank.gateway.build import Choices, files, servers_of, write
+    from shared.config import NotConfigured, Settings
+    from shared.http.keys import read_jwks
+
+    settings = Settings()
+    if settings.jwt_keys is None:
+        raise NotConfigured("set POINTBANK_JWT_KEYS to the JWKS that tokens are checked with")
+    choices = Choices(
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        folder=folder or str(out.resolve()),
+        backends=servers_of(backend or ()),
+        bind=bind,
+        metrics=metrics,
+        dns=dns or (),
+        limit=limit,
+        tls=tls,
+        proxy_protocol=proxy_protocol,
+    )
+    for name in write(out, files(choices, read_jwks(settings.jwt_keys))):
+        typer.echo(str(out / name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
@@ -14,12 +15,44 @@ def verify(
     tenant: TenantOption = "demo",
     journal: Annotated[Path | None, typer.Option(help="What tills sent and saw acknowledged.")] = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait until all is settled.")] = 0,
+    chain: Annotated[
+        bool,
+        typer.Option("--chain", help="Only the ledger's chains and the seals over them: the quick check."),
+    ] = False,
+    wallet: Annotated[UUID | None, typer.Option(help="Only this wallet's chain.")] = None,
+    after: Annotated[
+        UUID | None, typer.Option("--from", help="Only the chains of wallets after this one, and the seals.")
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            "--state-file", help="Where a check of the chains keeps how far it came, to go on from there."
+        ),
+    ] = None,
+    seals: Annotated[
+        Path | None, typer.Option(help="Folder of exported seals; else POINTBANK_SEAL_FOLDER.")
+    ] = None,
+    public_key: Annotated[
+        list[str] | None,
+        typer.Option(help="Key that seals may be signed with, in hexadecimal; may be given again."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Proves the invariants from PostgreSQL, the streams and the tills' journal. Exit 0 holds, 1 broken, 2 could not check."""
-    from pointbank.verify import run_verify
+    from pointbank.verify import Trust, run_chains, run_verify
     from shared.config import Settings
 
+    settings = Settings()
+    try:
+        trust = Trust.of(settings, tenant, folder=seals, keys=public_key or ())
+    except ValueError as error:
+        raise typer.BadParameter(f"a public key is 64 hexadecimal digits: {error}") from error
+    if chain or wallet or after or state:
+        raise typer.Exit(
+            run_chains(
+                settings, tenant, wallet=wallet, after=after, state=state, trust=trust, as_json=as_json
+            )
+        )
     raise typer.Exit(
-        run_verify(Settings(), tenant, journal=journal, wait_until_settled_s=wait, as_json=as_json)
+        run_verify(settings, tenant, journal=journal, wait_until_settled_s=wait, as_json=as_json, trust=trust)
     )

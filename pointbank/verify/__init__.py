@@ -4,17 +4,22 @@ It reads PostgreSQL as the auditor, the streams in Redis, and the tills' journal
 configuration, connections and logs: rounding, rules, canonical bytes and hashes are written here a second time.
 """
 
+from pointbank.verify.chains import verify_chains
 from pointbank.verify.report import Check, Report
-from pointbank.verify.run import run_verify, verify, verify_tenant
+from pointbank.verify.run import run_chains, run_verify, verify, verify_tenant
 from pointbank.verify.settled import NotSettled, unsettled, wait_until_settled
+from pointbank.verify.trust import Trust
 
 __all__ = [
     "Check",
     "NotSettled",
     "Report",
+    "Trust",
+    "run_chains",
     "run_verify",
     "unsettled",
     "verify",
+    "verify_chains",
     "verify_tenant",
     "wait_until_settled",
 ]

@@ -59,8 +59,8 @@ TOGETHER = {
     "reverse": frozenset({"reverse", "owe"}),
 }
 """A posting has one kind, that of its first line; one that takes an accrual back may go on to these."""
-ACTIVE = frozenset({"earn", "earn_held", "reserve", "redeem"})
-"""By these a member is active, and by giving points away."""
+ACTIVE = frozenset({"available", "held", "reserved", "redeemed", "transferred"})
+"""A wallet is active with each line into one of these, but for a void."""
 RENEWING = frozenset({"release", "return", "reinstate"})
 """After these a lot may have another expiry."""
 NAMES_NO_LOT = frozenset({"overdraw"})

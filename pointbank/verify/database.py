@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -95,6 +95,22 @@ class Snapshot:
         """All rows of a query that gives few, of one service's schema."""
         assert service in SERVICES
         return await self._db.fetch(queries(file)[name].replace("{schema}", service))
+
+    async def copy(self, sql: str, take: Callable[[bytes], None], *arguments: Any) -> None:
+        """The rows of a query in PostgreSQL's binary form of COPY, in pieces of any size."""
+        failed: list[Exception] = []
+
+        async def sink(piece: bytes) -> None:
+            # What it raised inside would leave the connection in the middle of the COPY: it rises when that has ended.
+            if not failed:
+                try:
+                    take(piece)
+                except Exception as error:  # noqa: BLE001  # raised below
+                    failed.append(error)
+
+        await self._db.copy_from_query(sql, *arguments, output=sink, format="binary")
+        if failed:
+            raise failed[0]
 
     async def _read(self, sql: str, *arguments: Any) -> AsyncIterator[Sequence[Any]]:
         cursor = await self._db.cursor(sql, *arguments)

@@ -278,6 +278,17 @@ class ProgrammeActivated(msgspec.Struct, frozen=True, gc=False):
     activated_at: datetime
 
 
+class LedgerSealed(msgspec.Struct, frozen=True, gc=False):
+    no: int
+    sealed_at: datetime
+    leaves: int
+    root: str
+    previous: str
+    hash: str
+    public_key: str
+    signature: str
+
+
 DATA: dict[str, type] = {
     "bill.recorded.v1": BillAnswer,
     "bill.settled.v1": BillAnswer,
@@ -299,6 +310,7 @@ DATA: dict[str, type] = {
     "points.reversed.v1": Reversed,
     "points.reversal_refused.v1": ReversalRefused,
     "points.expiring.v1": PointsExpiring,
+    "ledger.sealed.v1": LedgerSealed,
     "tier.changed.v1": TierChanged,
     "message.delivered.v1": MessageDelivered,
     "member.enrolled.v1": MemberEnrolled,
@@ -333,6 +345,7 @@ SAID_BY = {
         "points.reversed.v1",
         "points.reversal_refused.v1",
         "points.expiring.v1",
+        "ledger.sealed.v1",
     ),
     "tiers": ("tier.changed.v1",),
     "notifier": ("message.delivered.v1",),

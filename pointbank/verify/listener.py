@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from pointbank.verify.adoptions import ORPHANED, Adoptions
 from pointbank.verify.bills import Bills
 from pointbank.verify.books import Books
 from pointbank.verify.events import SAID_BY, Envelope, binary, decode_data, decode_envelope
@@ -15,8 +16,11 @@ from pointbank.verify.members import Members
 from pointbank.verify.messages import Messages
 from pointbank.verify.outbox import OutboxWalk, Told
 from pointbank.verify.places import AT_ONCE, Places
+from pointbank.verify.report import Check
+from pointbank.verify.seals import Seals
 from pointbank.verify.streams import Copy
 from pointbank.verify.tiers import Tiers
+from pointbank.verify.trust import Trust
 
 Handler = Callable[[int | None, Envelope, Any], None]
 
@@ -24,10 +28,13 @@ Handler = Callable[[int | None, Envelope, Any], None]
 class Listener:
     """The side of the events: hands each to who compares it."""
 
-    def __init__(self, books: Books) -> None:
+    def __init__(self, books: Books, trust: Trust) -> None:
         self._books = books
         self._check = books.check(
             "events", 5, "each event is well-formed, its service's to say, and of this tenant"
+        )
+        self._adopted = books.check(
+            "adoptions", 5, "each orphan of an adopted stream is told of, and what was voided is told again"
         )
         members, bills, bank, tiers, messages = (
             Members(books),
@@ -36,7 +43,8 @@ class Listener:
             Tiers(books),
             Messages(books),
         )
-        self._tables = (bills, bank, tiers, messages, members)
+        seals = Seals(books, trust)
+        self._tables = (bills, bank, seals, tiers, messages, members)
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
             "merchant.changed.v1": (members.on_merchant,),
@@ -62,6 +70,7 @@ class Listener:
             "points.reversed.v1": (bank.on_reversed,),
             "points.reversal_refused.v1": (bank.on_refused,),
             "points.expiring.v1": (bank.on_expiring,),
+            "ledger.sealed.v1": (seals.on_sealed,),
             "tier.changed.v1": (tiers.on_changed, messages.on_tier),
             "message.delivered.v1": (messages.on_delivered,),
         }
@@ -70,15 +79,18 @@ class Listener:
         """All events of a service; `copy` learns what Redis must hold of them."""
         walk = OutboxWalk(self._books, service, watched=copy.n)
         planned = await walk.open()
+        adoptions = Adoptions(self._books, service, self._adopted)
+        await adoptions.load()
         # A second walk names what differed; the places were right or wrong in the first.
         parts = 0 if self._books.closed else 1 + planned // AT_ONCE
         places = Places(self._books, service, part=0, parts=parts) if parts else None
         async for events in walk.events():
             self._books.progress(f"events of {service}")
             for event in events:
-                self._hear(service, event, places)
+                self._hear(service, event, places, adoptions)
                 if event.n is not None:
                     copy.watch(event.n, event.payload)
+        adoptions.close()
         if places is not None:
             await places.close()
         for part in range(1, parts):
@@ -90,10 +102,15 @@ class Listener:
         for tables in self._tables:
             await tables.walk()
 
-    def _hear(self, service: str, event: Told, places: Places | None) -> None:
+    def _hear(self, service: str, event: Told, places: Places | None, adoptions: Adoptions) -> None:
         self._check.compared += 1
+        if adoptions.void(event):
+            return
         try:
             envelope = decode_envelope(event.payload)
+            if envelope.type == ORPHANED:
+                adoptions.on_orphaned(event, envelope.data)
+                return
             data = decode_data[envelope.type](envelope.data) if envelope.type in SAID_BY[service] else None
         except msgspec.MsgspecError as error:
             self._check.wrong(f"event {event.n} of {service}: {error}")
@@ -118,10 +135,16 @@ class Listener:
         places = Places(self._books, service, part=part, parts=parts)
         walk = OutboxWalk(self._books, service, quiet=True)
         await walk.open()
+        adoptions = Adoptions(self._books, service, Check("", 5, ""))
+        await adoptions.load()
         async for events in walk.events():
             for event in events:
+                if adoptions.void(event):
+                    continue
                 try:
-                    places.next(decode_envelope(event.payload), event.n)
+                    envelope = decode_envelope(event.payload)
+                    if envelope.type != ORPHANED:
+                        places.next(envelope, event.n)
                 except msgspec.MsgspecError:
                     continue  # told by the first walk
         await places.close()

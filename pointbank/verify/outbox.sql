@@ -21,3 +21,17 @@ SELECT
 FROM {schema}.positions AS p
 LEFT JOIN {schema}.inbox AS i ON i.stream = p.stream
 GROUP BY p.stream, p.applied_through;
+
+-- name: adoptions
+-- Where PostgreSQL and the stream had parted, and how many orphans were named then.
+SELECT
+    a.epoch, a.head_n, a.agreed_through, a.voided_through,
+    (SELECT count(*) FROM {schema}.orphans AS o WHERE o.epoch = a.epoch) AS orphans
+FROM {schema}.adoptions AS a
+ORDER BY a.epoch;
+
+-- name: orphans
+-- The events that had left without a fact.
+SELECT o.n, o.event_id, o.heard_by
+FROM {schema}.orphans AS o
+ORDER BY o.epoch, o.n;

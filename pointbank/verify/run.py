@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -14,12 +15,14 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
 
+from pointbank.verify.chains import Bar, StateBroken, bar, verify_chains
 from pointbank.verify.database import UnknownTenant, auditor, snapshot
 from pointbank.verify.journal import Journal, JournalUnreadable
 from pointbank.verify.report import Check, Report
 from pointbank.verify.settled import NotSettled, wait_until_settled
 from pointbank.verify.show import show, watched
 from pointbank.verify.streams import heads
+from pointbank.verify.trust import Trust
 from pointbank.verify.walks import check_all
 from shared.config import NotConfigured, Settings
 
@@ -28,11 +31,13 @@ Say = Callable[[str], None]
 COULD_NOT = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     RedisError,
     OSError,
     JournalUnreadable,
     NotConfigured,
     UnknownTenant,
+    StateBroken,
 )
 """What keeps a check from being made; it says nothing about the books."""
 
@@ -45,6 +50,7 @@ async def verify_tenant(
     wait_until_settled_s: float = 0,
     say: Say | None = None,
     progress: Say | None = None,
+    trust: Trust | None = None,
 ) -> Report:
     """Checks everything that can be checked from outside; the report is true when nothing is broken."""
     report = Report(tenant)
@@ -61,7 +67,10 @@ async def verify_tenant(
         copies = await heads(redis, settings.cell, tenant)
         written = None if journal is None else Journal.now(journal)
         async with auditor(settings, tenant) as db, snapshot(db) as books:
-            await check_all(report, books, redis, copies, journal=written, progress=progress or _quiet)
+            await check_all(
+                report, books, redis, copies, journal=written, progress=progress or _quiet,
+                trust=trust or Trust.of(settings, tenant),
+            )  # fmt: skip
     finally:
         await redis.aclose()
     report.seconds = time.perf_counter() - began
@@ -78,7 +87,13 @@ def _quiet(_: str) -> None:
 
 
 def run_verify(
-    settings: Settings, tenant: str, *, journal: Path | None, wait_until_settled_s: float, as_json: bool
+    settings: Settings,
+    tenant: str,
+    *,
+    journal: Path | None,
+    wait_until_settled_s: float,
+    as_json: bool,
+    trust: Trust | None = None,
 ) -> int:
     """For the command line: 0 when everything holds, 1 when something is broken, 2 when it could not be checked."""
     console = Console(stderr=True, highlight=False, markup=False)
@@ -92,11 +107,42 @@ def run_verify(
                     wait_until_settled_s=wait_until_settled_s,
                     say=console.print,
                     progress=progress,
+                    trust=trust,
                 )
             )
     except COULD_NOT as error:
         console.print(f"could not check {tenant}: {type(error).__name__}: {error}")
         return 2
+    return _told(report, as_json=as_json)
+
+
+def run_chains(
+    settings: Settings,
+    tenant: str,
+    *,
+    wallet: UUID | None,
+    after: UUID | None,
+    state: Path | None,
+    trust: Trust,
+    as_json: bool,
+) -> int:
+    """The same of the chains and seals alone, with a progress bar. Ctrl-C stops it; a state file lets it go on."""
+    console = Console(stderr=True, highlight=False, markup=False)
+    try:
+        with bar(console) as progress:
+            watch = None if progress is None else Bar(progress)
+            report = asyncio.run(
+                verify_chains(
+                    settings, tenant, wallet=wallet, after=after, state=state, trust=trust, watch=watch
+                )
+            )
+    except COULD_NOT as error:
+        console.print(f"could not check {tenant}: {type(error).__name__}: {error}")
+        return 2
+    return _told(report, as_json=as_json)
+
+
+def _told(report: Report, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(msgspec.json.encode(report.as_json()).decode() + "\n")
     else:

@@ -15,6 +15,7 @@ from pointbank.verify.report import Report
 from pointbank.verify.settled import check_settled
 from pointbank.verify.streams import Copy, compare_entries, compare_head
 from pointbank.verify.topology import SERVICES
+from pointbank.verify.trust import Trust
 
 
 async def check_all(
@@ -25,12 +26,13 @@ async def check_all(
     *,
     journal: Journal | None,
     progress: Progress,
+    trust: Trust | None = None,
 ) -> None:
     """Everything that can be held against everything else. Copies and journal are as they were before the snapshot."""
     books = Books(report.tenant, snapshot, report, progress)
     await books.load()
     await check_settled(report, snapshot, journal)
-    listener = Listener(books)
+    listener = Listener(books, trust or Trust())
     planned = await _listen(books, listener, redis, copies)
     await check_hearing(books, planned)
     await listener.walk()
@@ -44,7 +46,7 @@ async def check_all(
     if different:
         progress("what differs")
         books.closed = True
-        again = Listener(books)
+        again = Listener(books, trust or Trust())
         for service in SERVICES:
             await again.listen(service, Copy.nothing())
         await again.walk()

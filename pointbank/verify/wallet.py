@@ -146,7 +146,7 @@ class WalletWalk:
             problem(("balances", f"line {seq} leaves a bucket on the wrong side of zero"))
         if (source, target) not in MOVES[kind]:
             problem(("balances", f"line {seq}: {kind} does not move {source} to {target}"))
-        if (kind in ACTIVE or target == "transferred") and (
+        if (target in ACTIVE and kind != "void") and (
             self.last_active_at is None or effective_at > self.last_active_at
         ):
             self.last_active_at = effective_at

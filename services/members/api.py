@@ -206,7 +206,11 @@ async def activate_programme(
     return await call.submit(ActivateProgramme(programme, version))
 
 
-@merchants.put("/{merchant}", response_model=MerchantOut)
+@merchants.put(
+    "/{merchant}",
+    response_model=MerchantOut,
+    responses={201: {"model": MerchantOut, "description": "Successful Response"}},
+)
 async def put_merchant(
     merchant: Code, body: MerchantBody, call: Annotated[Write, writes("merchants:write")]
 ) -> Response:

@@ -86,6 +86,7 @@ async def _make(tx: Tx, news: Sequence[tuple[Item[News], tuple[str, str]]]) -> N
             dispatch if goes else None,
             language_of(recipient.locale) if recipient is not None else None,
             attempts=int(goes),
+            traceparent=item.traceparent,
         )
     made = await store.make(tx.db, list(wanted.values()), now=tx.now())
     apart = [
@@ -157,6 +158,7 @@ async def _settle(tx: Tx, settle: Settle) -> None:
                     request_id=one.request_id,
                     actor="notifier",
                     causation_id=one.cause,
+                    traceparent=one.traceparent,
                 ),
             )
 

@@ -35,16 +35,18 @@ WHERE member_id = ANY(:member_ids::uuid[]);
 -- name: make
 -- Makes the messages that were not made before; gives those.
 INSERT INTO messages (
-    message_id, cause, template, channel, member_id, wallet_id, programme, facts, request_id, created_at, dispatch_id, locale
+    message_id, cause, template, channel, member_id, wallet_id, programme, facts, request_id, created_at, dispatch_id, locale,
+    traceparent
 )
 SELECT
     t.message_id, t.cause, t.template, t.channel, t.member_id, t.wallet_id, t.programme, t.facts::json, t.request_id, :now,
-    t.dispatch_id, t.locale
+    t.dispatch_id, t.locale, t.traceparent
 FROM unnest(
     :message_ids::uuid[], :causes::uuid[], :templates::text[], :channels::text[], :member_ids::uuid[], :wallet_ids::uuid[],
-    :programmes::text[], :facts::text[], :request_ids::text[], :dispatch_ids::uuid[], :locales::text[]
+    :programmes::text[], :facts::text[], :request_ids::text[], :dispatch_ids::uuid[], :locales::text[],
+    :traceparents::text[]
 ) AS t (
-    message_id, cause, template, channel, member_id, wallet_id, programme, facts, request_id, dispatch_id, locale
+    message_id, cause, template, channel, member_id, wallet_id, programme, facts, request_id, dispatch_id, locale, traceparent
 )
 ORDER BY t.member_id, t.message_id
 ON CONFLICT (member_id, message_id) DO NOTHING
@@ -97,7 +99,8 @@ claimed AS (
 )
 SELECT
     m.message_id::text AS message_id, m.cause::text AS cause, m.template, m.channel, m.member_id, m.wallet_id, m.programme,
-    m.facts::text AS facts, m.request_id, m.dispatch_id, m.locale, b.consented, c.attempts, c.takeovers
+    m.facts::text AS facts, m.request_id, m.dispatch_id, m.locale, b.consented, c.attempts, c.takeovers,
+    m.traceparent
 FROM claimed AS c
 JOIN messages AS m ON m.dispatch_id = c.dispatch_id
 JOIN members AS b ON b.member_id = m.member_id;
@@ -128,7 +131,7 @@ claimed AS (
 SELECT
     m.message_id::text AS message_id, m.cause::text AS cause, m.template, m.channel, m.member_id, m.wallet_id, m.programme,
     m.facts::text AS facts, m.request_id, NULL::uuid AS dispatch_id, coalesce(m.locale, c.locale) AS locale, c.consented,
-    c.attempts, c.takeovers
+    c.attempts, c.takeovers, m.traceparent
 FROM claimed AS c
 JOIN messages AS m ON (m.member_id, m.message_id) = (c.member_id, c.message_id);
 

@@ -51,6 +51,7 @@ CREATE TABLE messages (
     created_at  timestamptz NOT NULL,
     dispatch_id uuid,
     locale      text,
+    traceparent text, -- of the event, for what is told once it is delivered
     PRIMARY KEY (member_id, message_id),
     CONSTRAINT messages_dispatched_known CHECK (dispatch_id IS NULL OR locale IS NOT NULL)
 );

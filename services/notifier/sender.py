@@ -7,6 +7,7 @@ What it takes is leased. A sender that dies loses the lease, another takes over,
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,9 +20,10 @@ from services.notifier import store
 from services.notifier.channels import CHANNELS, Channel, Message
 from services.notifier.domain import GIVE_UP_AFTER, pause_after
 from services.notifier.handlers import Settle
-from services.notifier.outgoing import AT_ONCE, LEASE, SEND_WITHIN_S, outgoing
+from services.notifier.outgoing import AT_ONCE, LEASE, SEND_WITHIN_S, Outgoing, outgoing
 from services.notifier.store import Made, Unsent
 from services.notifier.texts import render
+from shared.db import Connection
 from shared.runtime import TenantRuntime
 
 POLL_S = 1.0
@@ -32,6 +34,10 @@ _log = structlog.get_logger(__name__)
 
 class NoAnswer(Exception):
     """A channel came to its end without a word about a message."""
+
+
+class SendersDied(Exception):
+    """It was claimed so often, and nothing came of it, that it may be what its senders died of."""
 
 
 async def send_all(runtime: TenantRuntime) -> None:
@@ -69,16 +75,19 @@ async def send_due(runtime: TenantRuntime, channels: Mapping[str, Channel] = CHA
     Consent was read when they were made or claimed: no message goes by what was known more than START_WITHIN_S +
     SEND_WITHIN_S before.
     """
+    mine = outgoing(runtime.cache)
     async with runtime.read() as db:
-        # Taken with the connection in hand: what waits for one too long is handed back as late.
-        taken, late = outgoing(runtime.cache).take()
-        if not taken and not late:
-            taken = await store.claim(db, most=AT_ONCE, lease=LEASE)
-            if not taken:
+        with mine.reading():
+            # Taken with the connection in hand: what waits for one too long is handed back as late.
+            taken, late = await _next(db, mine)
+            if not taken and not late:
                 return 0
-        names = await store.programme_names(db, {one.programme for one in taken})
-    unsent = [Unsent(one, "suppressed") for one in taken if not one.consented]
-    wanted = [one for one in taken if one.consented]
+            names = await store.programme_names(db, {one.programme for one in taken})
+    hopeless = [one for one in taken if one.attempts > GIVE_UP_AFTER]
+    alive = taken if not hopeless else [one for one in taken if one.attempts <= GIVE_UP_AFTER]
+    unsent = [_failed(one, SendersDied()) for one in hopeless]
+    unsent += [Unsent(one, "suppressed") for one in alive if not one.consented]
+    wanted = [one for one in alive if one.consented]
     letters: dict[str, list[Message]] = {}
     failures: dict[str, Exception] = {}
     for one in wanted:
@@ -94,6 +103,28 @@ async def send_due(runtime: TenantRuntime, channels: Mapping[str, Channel] = CHA
     for (channel, outcome), count in Counter(_outcomes(delivered, unsent, late)).items():
         runtime.metrics.message(runtime.code, channel, outcome, count)
     return len(delivered) + len(unsent) + len(late)
+
+
+async def _next(db: Connection, mine: Outgoing) -> tuple[list[Made], list[Made]]:
+    """What to send now, and what to hand back. What nobody holds has its turn at least every POLL_S, dispatches and messages
+    on their own way in turn: a process that always has work of its own must not leave them to the idle."""
+    if time.monotonic() - mine.claimed_at > POLL_S and (claimed := await _claim(db, mine)):
+        return claimed, []
+    taken, late = mine.take()
+    if taken or late:
+        return taken, late
+    return await _claim(db, mine) or await _claim(db, mine), []
+
+
+async def _claim(db: Connection, mine: Outgoing) -> list[Made]:
+    at = mine.claimed_at = time.monotonic()
+    mine.turn += 1
+    if mine.turn % 2:
+        claimed = await store.claim_dispatch(db, lease=LEASE)
+    else:
+        claimed = await store.claim(db, most=AT_ONCE, lease=LEASE)
+    mine.claimed(claimed, at)
+    return claimed
 
 
 def _written(made: Made, names: Mapping[str, str]) -> Message:

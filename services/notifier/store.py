@@ -54,6 +54,7 @@ class Made(msgspec.Struct, frozen=True, gc=False):
     consented: bool = True
     attempts: int = 1
     takeovers: int = 0
+    traceparent: str | None = None
 
 
 class Unsent(msgspec.Struct, frozen=True, gc=False):
@@ -123,7 +124,7 @@ async def programme_names(db: Connection, programmes: Iterable[str]) -> dict[str
 
 _MESSAGE = (
     "message_id", "cause", "template", "channel", "member_id", "wallet_id", "programme", "facts", "request_id",
-    "dispatch_id", "locale", "created_at",
+    "dispatch_id", "locale", "traceparent", "created_at",
 )  # fmt: skip
 
 
@@ -132,7 +133,7 @@ async def make(db: Connection, messages: Sequence[Made], *, now: datetime) -> Se
     records = [
         (
             one.message_id, one.cause, one.template, one.channel, one.member_id, one.wallet_id, one.programme, one.facts,
-            one.request_id, one.dispatch, one.locale, now,
+            one.request_id, one.dispatch, one.locale, one.traceparent, now,
         )
         for one in messages
     ]  # fmt: skip
@@ -159,6 +160,7 @@ async def make(db: Connection, messages: Sequence[Made], *, now: datetime) -> Se
         request_ids=columns[8],
         dispatch_ids=columns[9],
         locales=columns[10],
+        traceparents=columns[11],
     )
     new = {row["message_id"] for row in rows}
     return [one for one in messages if one.message_id in new]
@@ -183,11 +185,13 @@ async def set_apart(db: Connection, unsent: Sequence[Unsent]) -> None:
     )
 
 
+async def claim_dispatch(db: Connection, *, lease: timedelta) -> list[Made]:
+    """Leases the oldest dispatch that nobody holds."""
+    return [Made(*row) for row in await queries.claim_dispatch(db, lease=lease)]
+
+
 async def claim(db: Connection, *, most: int, lease: timedelta) -> list[Made]:
-    """Leases a dispatch that nobody holds, or else up to `most` messages of their own that are due to known members."""
-    rows = await queries.claim_dispatch(db, lease=lease)
-    if rows:
-        return [Made(*row) for row in rows]
+    """Leases up to `most` messages on their own way that are due to known members."""
     rows = await queries.claim(db, most=most, lease=lease)
     return [msgspec.structs.replace(Made(*row), locale=language_of(row["locale"])) for row in rows]
 

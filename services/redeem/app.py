@@ -5,6 +5,8 @@ from fastapi import FastAPI
 from services.redeem import closing, releasing
 from services.redeem.api import ROUTERS
 from services.redeem.handlers import HEARS, ON
+from services.redeem.reconciling import job as reconcile
+from services.redeem.sealing import seal
 from services.redeem.sweeping import care_for_idle, do_waiting, expire_lots
 from shared.config import Settings
 from shared.runtime import Job
@@ -13,19 +15,24 @@ from shared.service import create_service
 
 def create(settings: Settings | None = None) -> FastAPI:
     """The app; settings come from the environment unless given."""
-    jobs = (
+    chosen = settings or Settings()
+    jobs = [
         Job("close", every_s=closing.EVERY_S, run=closing.close_months),
         Job("asked", every_s=1.0, run=do_waiting),
         Job("expire", every_s=300.0, run=expire_lots),
         Job("idle", every_s=3600.0, run=care_for_idle),
         Job(releasing.JOB, every_s=releasing.EVERY_S, run=releasing.release_now_and_then),
-    )
+    ]
+    if chosen.seal_every_s:
+        jobs.append(Job("seal", every_s=chosen.seal_every_s, run=seal))
+    if chosen.reconcile_every_s:
+        jobs.append(Job("reconcile", every_s=chosen.reconcile_every_s, run=reconcile))
     return create_service(
         "redeem",
         "Pointbank redeem",
         handlers=ON,
         hears=HEARS,
         routers=ROUTERS,
-        jobs=jobs,
-        settings=settings,
+        jobs=tuple(jobs),
+        settings=chosen,
     )

@@ -32,7 +32,7 @@ CREATE TABLE wallets (
     event_sequence bigint NOT NULL DEFAULT 0, -- of the last event about this wallet
     head bytea NOT NULL DEFAULT decode(repeat('00', 32), 'hex'), -- hash of the last ledger line
     last_posted_at timestamptz NOT NULL DEFAULT '1970-01-01T00:00:00Z',
-    last_active_at timestamptz, -- when the member last earned, spent or gave points
+    last_active_at timestamptz, -- when points last came, or were spent or given
     CONSTRAINT wallets_issued_never_positive CHECK (issued <= 0),
     CONSTRAINT wallets_held_never_negative CHECK (held >= 0),
     CONSTRAINT wallets_available_never_negative CHECK (available >= 0),
@@ -142,6 +142,9 @@ CREATE TABLE ledger (
         END
     )
 ) PARTITION BY RANGE (posted_at);
+
+-- Finds the lines that are newer than a moment (for seals) without reading a month of them, and costs a posting next to nothing.
+CREATE INDEX ledger_posted_at ON ledger USING brin (posted_at) WITH (pages_per_range = 32, autosummarize = on);
 
 -- Every posting id that was ever used: what makes a second posting of the same act harmless at any age, by any road.
 -- Partitioned by hash and never by time, for a key that is unique only within a month is no key.
@@ -394,6 +397,78 @@ CREATE TABLE notices (
     CONSTRAINT notices_points_positive CHECK (points > 0),
     CONSTRAINT notices_days_positive CHECK (days > 0)
 );
+
+-- A signed root over the heads of the wallets that were posted to since the last one; never changed, never deleted.
+-- `hash` is the SHA-256 of the bytes that are signed (docs/ledger.md), `previous` that of the seal before.
+CREATE TABLE seals (
+    no bigint PRIMARY KEY, -- 1, 2, 3, ... without a gap
+    sealed_at timestamptz NOT NULL, -- when the transaction began: before its snapshot
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id(), -- taken after sealed_at
+    snapshot pg_snapshot NOT NULL, -- what it saw
+    leaves bigint NOT NULL,
+    root bytea NOT NULL,
+    pages bytea NOT NULL, -- the roots of each 1,024 leaves, one after the other: what a proof is built from
+    previous bytea NOT NULL,
+    hash bytea NOT NULL,
+    public_key bytea NOT NULL,
+    signature bytea NOT NULL,
+    CONSTRAINT seals_no_positive CHECK (no > 0),
+    CONSTRAINT seals_leaves_positive CHECK (leaves > 0),
+    CONSTRAINT seals_hashes_are_sha256 CHECK (
+        octet_length(root) = 32 AND octet_length(previous) = 32 AND octet_length(hash) = 32
+    ),
+    CONSTRAINT seals_have_a_root_for_each_page CHECK (octet_length(pages) = 32 * ((leaves + 1023) / 1024)),
+    CONSTRAINT seals_are_signed CHECK (octet_length(public_key) = 32 AND octet_length(signature) = 64)
+);
+
+-- The heads under each root, by wallet. A head is sealed once: what stands here need not be sealed again.
+CREATE TABLE seal_leaves (
+    no bigint NOT NULL,
+    position bigint NOT NULL, -- from 0, in the order of wallet_id
+    wallet_id uuid NOT NULL,
+    seq bigint NOT NULL, -- of the wallet's last line then
+    head bytea NOT NULL, -- that line's hash
+    CONSTRAINT seal_leaves_pkey PRIMARY KEY (no, position),
+    CONSTRAINT seal_leaves_head_once UNIQUE (wallet_id, seq),
+    CONSTRAINT seal_leaves_position_never_negative CHECK (position >= 0),
+    CONSTRAINT seal_leaves_seq_positive CHECK (seq > 0),
+    CONSTRAINT seal_leaves_head_is_sha256 CHECK (octet_length(head) = 32)
+);
+
+-- A walk over the wallets that were sealed since the last one: their heads in seals after `from_seal`, up to `to_seal`.
+-- The row is the lock of whoever goes on with it.
+CREATE TABLE reconciliations (
+    no bigint PRIMARY KEY,
+    from_seal bigint NOT NULL,
+    to_seal bigint NOT NULL,
+    at_seal bigint NOT NULL, -- how far it has come: this seal,
+    at_position bigint NOT NULL, -- and this leaf of it
+    wallets bigint NOT NULL DEFAULT 0,
+    differences bigint NOT NULL DEFAULT 0,
+    begun_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at timestamptz,
+    CONSTRAINT reconciliations_go_forward CHECK (to_seal >= from_seal AND at_seal >= from_seal AND at_seal <= to_seal)
+);
+
+-- What did not agree, until somebody has explained and closed it. Never repaired by itself.
+CREATE TABLE reconciliation_differences (
+    difference_id uuid PRIMARY KEY,
+    kind text NOT NULL,
+    subject text NOT NULL,
+    expected text NOT NULL,
+    found text NOT NULL,
+    first_seen timestamptz NOT NULL,
+    last_seen timestamptz NOT NULL,
+    owner text,
+    state text NOT NULL DEFAULT 'open',
+    reason text,
+    CONSTRAINT reconciliation_differences_kind_known CHECK (kind IN ('lines', 'buckets', 'lots')),
+    CONSTRAINT reconciliation_differences_state_known CHECK (state IN ('open', 'explained', 'closed')),
+    CONSTRAINT reconciliation_differences_have_a_reason CHECK (state = 'open' OR reason IS NOT NULL)
+);
+
+CREATE UNIQUE INDEX reconciliation_differences_once
+ON reconciliation_differences (kind, subject) WHERE state <> 'closed';
 
 -- What redeem learns from members. Identities are keyed hashes: deletable look-up rows, no personal data.
 

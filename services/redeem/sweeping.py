@@ -44,8 +44,8 @@ async def do_waiting(runtime: TenantRuntime) -> None:
     while True:
         waits.wake.clear()
         async with runtime.read() as db:
-            ready = await asked.ready(db)
-            waits.any = bool(ready) or await asked.any_waits(db)
+            waits.any = await asked.any_waits(db)
+            ready = await asked.ready(db) if waits.any else []
         await asyncio.gather(*[runtime.do(SettleAsked(request_id), job="asked") for request_id in ready])
         try:
             await asyncio.wait_for(waits.wake.wait(), PAUSE_S if ready else POLL_S)

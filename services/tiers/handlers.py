@@ -177,6 +177,7 @@ async def _keep_unplaced(tx: Tx, facts: Sequence[Fact]) -> None:
                     fact.points,
                     fact.effective_at,
                     fact.item.request_id,
+                    fact.item.traceparent,
                 )
                 for fact in waiting
             ],
@@ -259,13 +260,20 @@ async def _write(
 
 
 def _waited(programme: str, one: Unplaced) -> Fact:
-    item = _job_item(cause=one.event_id, request_id=one.request_id)
+    item = _job_item(cause=one.event_id, request_id=one.request_id, traceparent=one.traceparent)
     return Fact(one.wallet_id, one.member_id, programme, one.points, one.effective_at, item)
 
 
-def _job_item(*, cause: str, request_id: str) -> Item[None]:
+def _job_item(*, cause: str, request_id: str, traceparent: str | None = None) -> Item[None]:
     """Stands for the event that a settled change goes back to, so that the change names its real cause."""
-    return Item(None, FromJob("settle"), request_id=request_id, actor="tiers", causation_id=cause)
+    return Item(
+        None,
+        FromJob("settle"),
+        request_id=request_id,
+        actor="tiers",
+        causation_id=cause,
+        traceparent=traceparent,
+    )
 
 
 def settle_wake(cache: dict[Any, Any]) -> asyncio.Event:

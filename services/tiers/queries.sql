@@ -90,12 +90,12 @@ FROM unnest(
 
 -- name: keep_unplaced!
 -- Keeps points that belong to no year before their programme is known.
-INSERT INTO unplaced (event_id, wallet_id, programme, points, effective_at, request_id)
-SELECT u.event_id, u.wallet_id, u.programme, u.points, u.effective_at, u.request_id
+INSERT INTO unplaced (event_id, wallet_id, programme, points, effective_at, request_id, traceparent)
+SELECT u.event_id, u.wallet_id, u.programme, u.points, u.effective_at, u.request_id, u.traceparent
 FROM unnest(
     :event_ids::text[], :wallet_ids::uuid[], :programmes::text[], :points::bigint[], :effective_ats::timestamptz[],
-    :request_ids::text[]
-) AS u (event_id, wallet_id, programme, points, effective_at, request_id);
+    :request_ids::text[], :traceparents::text[]
+) AS u (event_id, wallet_id, programme, points, effective_at, request_id, traceparent);
 
 -- name: unsettled
 -- Known programmes with wallets that their latest version has not judged, or points that belong to no year yet.
@@ -117,9 +117,9 @@ WITH taken AS (
         LIMIT :most
         FOR UPDATE SKIP LOCKED
     )
-    RETURNING event_id, wallet_id, points, effective_at, request_id
+    RETURNING event_id, wallet_id, points, effective_at, request_id, traceparent
 )
-SELECT t.event_id, t.wallet_id, s.member_id, t.points, t.effective_at, t.request_id
+SELECT t.event_id, t.wallet_id, s.member_id, t.points, t.effective_at, t.request_id, t.traceparent
 FROM taken AS t
 JOIN standings AS s ON s.wallet_id = t.wallet_id
 ORDER BY t.wallet_id, t.event_id;

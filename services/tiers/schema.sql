@@ -46,7 +46,8 @@ CREATE TABLE unplaced (
     programme    text        NOT NULL,
     points       bigint      NOT NULL CHECK (points > 0),
     effective_at timestamptz NOT NULL,
-    request_id   text        NOT NULL
+    request_id   text        NOT NULL,
+    traceparent  text -- of what told of them
 );
 
 CREATE INDEX unplaced_programme ON unplaced (programme, wallet_id);

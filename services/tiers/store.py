@@ -66,6 +66,7 @@ class Unplaced(NamedTuple):
     points: int
     effective_at: datetime
     request_id: str
+    traceparent: str | None
 
 
 class Noted(NamedTuple):
@@ -197,6 +198,7 @@ async def keep_unplaced(db: Connection, programme_of: Mapping[str, str], waiting
         points=[one.points for one in waiting],
         effective_ats=[one.effective_at for one in waiting],
         request_ids=[one.request_id for one in waiting],
+        traceparents=[one.traceparent for one in waiting],
     )
 
 

@@ -43,6 +43,8 @@ from shared.events.points import (
     ReversalRefused,
     TakenLot,
 )
+from shared.events.seals import LedgerSealed
+from shared.events.streams import StreamOrphaned
 from shared.events.tiers import TierChanged
 from shared.money import Worth
 
@@ -74,8 +76,10 @@ EVENTS: dict[str, type[EventData]] = {
         PointsAdjusted,
         PointsReinstated,
         PointsExpiring,
+        LedgerSealed,
         TierChanged,
         MessageDelivered,
+        StreamOrphaned,
     )
 }
 """CloudEvents type -> the struct of its data."""
@@ -93,6 +97,7 @@ __all__ = [
     "Envelope",
     "EventData",
     "HashedIdentity",
+    "LedgerSealed",
     "Lot",
     "MemberEnrolled",
     "MerchantChanged",
@@ -116,6 +121,7 @@ __all__ = [
     "ReturnRequested",
     "ReversalRefused",
     "ReversalRequested",
+    "StreamOrphaned",
     "TakenLot",
     "TierChanged",
     "Worth",

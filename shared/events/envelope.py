@@ -70,12 +70,14 @@ def encode_event(
     sequence: int,
     causation_id: str | None = None,
     traceparent: str | None = None,
+    source: str | None = None,
 ) -> bytes:
-    """The CloudEvent as JSON bytes, ready to be published as it is. `time` must be aware, UTC."""
+    """The CloudEvent as JSON bytes, ready to be published as it is. `time` must be aware, UTC; `source` is for what every
+    service may say."""
     return _encode(
         _Out(
             id=event_id,
-            source=data.SOURCE,
+            source=source or data.SOURCE,
             type=data.TYPE,
             subject=subject,
             time=time,

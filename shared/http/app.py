@@ -18,12 +18,19 @@ from shared.http.openapi import Document, openapi
 from shared.http.problems import on_http_exception, on_parameters, on_refusal
 from shared.http.shell import Shell
 from shared.metrics import Metrics
+from shared.traces import Traces
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def create_app(
-    title: str, routers: Sequence[APIRouter], lifespan: Lifespan, *, service: str, settings: Settings
+    title: str,
+    routers: Sequence[APIRouter],
+    lifespan: Lifespan,
+    *,
+    service: str,
+    settings: Settings,
+    traces: Traces | None = None,
 ) -> FastAPI:
     """An app with the shell around its routes: problems, tokens, idempotency, request ids, health, metrics, OpenAPI.
 
@@ -65,7 +72,7 @@ def create_app(
         # As they are, not by include_router: one flat list is matched in microseconds.
         app.router.routes.extend(router.routes)
     app.router.routes.extend(health_routes())
-    app.add_middleware(Shell, service=service, metrics=app.state.metrics)
+    app.add_middleware(Shell, service=service, metrics=app.state.metrics, traces=traces)
 
     def document() -> Document:
         if app.openapi_schema is None:

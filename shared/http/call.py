@@ -14,7 +14,7 @@ _KEY = "pointbank.call"
 class Call:
     """The shell makes it, guards and routes fill it in."""
 
-    __slots__ = ("canonical_body", "code", "principal", "request_id", "tenant")
+    __slots__ = ("canonical_body", "code", "principal", "request_id", "tenant", "traceparent")
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
@@ -22,6 +22,7 @@ class Call:
         self.tenant: TenantRuntime | None = None
         self.canonical_body = b""
         self.code = ""  # of the problem, when one was the answer
+        self.traceparent: str | None = None  # of the call's own span, where there are traces
 
 
 def put_call(scope: Scope, call: Call) -> None:

@@ -48,6 +48,12 @@ def _import_key(member: dict[str, object]) -> Key | None:
         return None
 
 
+def import_keys(jwks: bytes) -> list[Key]:
+    """The signature keys of a JWKS; ValueError where it is none."""
+    members = msgspec.json.decode(jwks, type=_KeySet).keys
+    return [key for member in members if (key := _import_key(member)) is not None]
+
+
 def fits(key: Key, alg: str) -> bool:
     """Whether this key may verify this algorithm: type, curve, size and its own `alg`, if it names one."""
     if key.alg is not None and key.alg != alg and {key.alg, alg} != {"EdDSA", "Ed25519"}:
@@ -105,8 +111,8 @@ class Keys:
             if self._tried_at != tried:
                 return
             try:
-                raw = await asyncio.to_thread(self._read)
-                members = msgspec.json.decode(raw, type=_KeySet).keys
+                raw = await asyncio.to_thread(read_jwks, self._location)
+                keys = import_keys(raw)
             except (OSError, HTTPException, ValueError, msgspec.MsgspecError) as error:
                 self.failure = f"the key set can't be read: {type(error).__name__}"
                 _log.warning("jwks_unreadable", error=error)
@@ -114,7 +120,7 @@ class Keys:
                 self.failure = None
                 self._read_at = self._clock()
                 if raw != self._raw:
-                    self._keys = [key for member in members if (key := _import_key(member)) is not None]
+                    self._keys = keys
                     self._raw = raw
                     self.generation += 1
             finally:
@@ -124,13 +130,15 @@ class Keys:
         usable = [key for key in self._keys if fits(key, alg) and (kid is None or key.kid == kid)]
         return usable[0] if len(usable) == 1 else None
 
-    def _read(self) -> bytes:
-        if self._location is None:
-            raise ValueError("POINTBANK_JWT_KEYS is not set")
-        if not self._location.startswith(("http://", "https://")):
-            return Path(self._location).read_bytes()
-        with urlopen(self._location, timeout=FETCH_TIMEOUT_S) as answer:  # noqa: S310  # scheme checked above
-            body: bytes = answer.read(MAX_BYTES + 1)
-        if len(body) > MAX_BYTES:
-            raise ValueError(f"a key set of more than {MAX_BYTES} bytes")
-        return body
+
+def read_jwks(location: str | None) -> bytes:
+    """The bytes of a JWKS at a path or URL; OSError, HTTPException or ValueError where it can't be read."""
+    if location is None:
+        raise ValueError("POINTBANK_JWT_KEYS is not set")
+    if not location.startswith(("http://", "https://")):
+        return Path(location).read_bytes()
+    with urlopen(location, timeout=FETCH_TIMEOUT_S) as answer:  # noqa: S310  # scheme checked above  # nosec B310
+        body: bytes = answer.read(MAX_BYTES + 1)
+    if len(body) > MAX_BYTES:
+        raise ValueError(f"a key set of more than {MAX_BYTES} bytes")
+    return body

@@ -1,7 +1,10 @@
 """What surrounds every call: its id, the limit of its body, its log line, its seconds, and the answer to a bug."""
 
+from __future__ import annotations
+
 import re
 import time
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.datastructures import Headers
@@ -13,6 +16,12 @@ from shared.http.call import Call, put_call
 from shared.http.problems import BodyTooLarge, problem_response, refusal_response
 from shared.ids import uuid7
 from shared.metrics import Metrics
+from shared.tracing import given_traceparent
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from shared.traces import Traces
 
 MOST_BYTES = 1024 * 1024
 GONE = 499  # in logs and metrics: no answer went out, because the caller left or the server stops
@@ -25,8 +34,9 @@ _log = structlog.get_logger("pointbank.http")
 class Shell:
     """ASGI middleware. Whatever happens inside, the caller gets an answer with X-Request-Id; a bug is a problem too."""
 
-    def __init__(self, app: ASGIApp, *, service: str, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, service: str, metrics: Metrics, traces: Traces | None = None) -> None:
         self._app = app
+        self._traces = traces
         self._service = service
         self._metrics = metrics
 
@@ -39,6 +49,11 @@ class Shell:
         request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid7())
         call = Call(request_id)
         put_call(scope, call)
+        span: Span | None = None
+        if self._traces is not None and scope["path"] not in _QUIET:
+            said = f"{self._service} {scope['method']}"
+            span = self._traces.start(said, given_traceparent(headers), "SERVER")
+            call.traceparent = self._traces.traceparent(span)
         started = time.perf_counter()
         status = 0
         read = 0
@@ -84,9 +99,12 @@ class Shell:
                     request_id=request_id,
                 )(scope, receive, answer)
             finally:
-                self._account(scope, call, status or GONE, time.perf_counter() - started)
+                route = self._account(scope, call, status or GONE, time.perf_counter() - started)
+                if self._traces is not None and span is not None:
+                    self._traces.called(span, route=route, status=status or GONE, code=call.code)
 
-    def _account(self, scope: Scope, call: Call, status: int, seconds: float) -> None:
+    def _account(self, scope: Scope, call: Call, status: int, seconds: float) -> str:
+        """Counts and logs the call; gives its route."""
         # Only FastAPI's routes leave themselves in the scope; the probes are Starlette's own.
         path = scope["path"]
         route = path if path in _QUIET else getattr(scope.get("route"), "path", "unmatched")
@@ -102,6 +120,7 @@ class Shell:
                 subject=call.principal.subject if call.principal is not None else None,
                 **({"code": call.code} if call.code else {}),
             )
+        return route
 
 
 _ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))

@@ -15,7 +15,7 @@ from shared.http.call import call_of
 from shared.http.problems import IdempotencyKeyMissing, RateLimited, refusal_response
 from shared.http.runtime import TenantRuntime
 from shared.messaging.commands import Done, FromHttp, Item, Outcome, Refused
-from shared.tracing import traceparent_of
+from shared.tracing import given_traceparent
 
 MOST_WAITING = 2_000  # calls of one tenant in one process; more is refused while the lane catches up
 
@@ -83,7 +83,7 @@ class Write:
             request_id=self.request_id,
             actor=self.principal.subject,
             place=_place(self._connection, terminal),
-            traceparent=_traceparent(self._connection),
+            traceparent=self._call.traceparent or _traceparent(self._connection),
         )
 
 
@@ -140,8 +140,7 @@ def request_hash(connection: HTTPConnection, route: str, canonical_body: bytes) 
 
 
 def _traceparent(connection: HTTPConnection) -> str | None:
-    given = connection.headers.getlist("traceparent")
-    return traceparent_of(given[0]) if len(given) == 1 else None
+    return given_traceparent(connection.headers)
 
 
 def _place(connection: HTTPConnection, terminal: str | None) -> str | None:

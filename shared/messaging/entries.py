@@ -99,6 +99,13 @@ class StreamDecoder:
             return self._unreadable(origin, payload, code, str(error))
         except msgspec.DecodeError as error:
             return self._unreadable(origin, payload, "not_json", str(error))
+        except RecursionError:
+            return self._unreadable(origin, payload, "not_json", "It is nested too deeply.")
+        if b"\\u0000" in payload and any(
+            "\0" in (name or "") for name in (event.id, event.source, event.requestid, event.causationid)
+        ):
+            # PostgreSQL can't keep it, and so no dead letter could be made of it either.
+            return self._unreadable(origin, payload, "field_type", "A name of the event has a NUL character.")
         if event.tenantid != self._tenant:
             return self._unreadable(
                 origin, payload, "tenant_mismatch", f"The entry names tenant {event.tenantid!r}."

@@ -11,8 +11,8 @@ from shared.db import TRANSIENT
 
 
 class Fault(Enum):
-    """TRANSIENT: the way to the servers; retried for ever. SLOW: perhaps the item, perhaps the load. ITEM: something in
-    the batch can't be written, whenever it is tried. PARTITION: a partition is missing and can be made."""
+    """TRANSIENT: the way to the servers; retried for ever. SLOW: perhaps the item, perhaps the load or the connection.
+    ITEM: something in the batch can't be written, whenever it is tried. PARTITION: one is missing and can be made."""
 
     TRANSIENT = "transient"
     LOCKED = "locked"
@@ -20,6 +20,10 @@ class Fault(Enum):
     PARTITION = "partition"
     SCHEMA = "schema"
     ITEM = "item"
+
+
+OF_THE_SERVER = ("08", "28", "3D", "53", "57", "58")
+"""Classes of SQLSTATE that blame no item (PostgreSQL, appendix A), for codes that the driver has no name for."""
 
 
 def classify(error: BaseException) -> Fault:
@@ -38,6 +42,10 @@ def classify(error: BaseException) -> Fault:
             return Fault.TRANSIENT
         case _ if isinstance(error, TRANSIENT):
             return Fault.TRANSIENT
+        case asyncpg.UnknownPostgresError() if (error.sqlstate or "").startswith(OF_THE_SERVER):
+            return Fault.TRANSIENT
+        case asyncpg.InternalClientError():
+            return Fault.SLOW  # it can't read what came: an item's bytes, or a broken connection's
         case _:
             return Fault.ITEM
 

@@ -89,6 +89,9 @@ class Housekeeping:
 
     async def turn(self) -> None:
         """Everything that is due."""
+        # Before it asks for a connection itself: where there is none left, that is what is to be seen.
+        in_use = self._pool.get_size() - self._pool.get_idle_size()
+        self._metrics.pool_in_use(self._keys.tenant, in_use)
         if time.monotonic() - self._lag_at >= TRIM_EVERY_S:
             self._lag_at = time.monotonic()
             await self._count_lag()
@@ -208,7 +211,6 @@ class Housekeeping:
         async with self._pool.acquire() as db:
             dead = {row["code"]: row["n"] for row in await queries.open_dead_letters(db)}
         self._metrics.dead_letters(tenant, dead)
-        self._metrics.pool_in_use(tenant, self._pool.get_size() - self._pool.get_idle_size())
 
 
 async def advance(db: Connection, stream: str) -> int:

@@ -13,11 +13,20 @@ Run = tuple[str, int, int]
 """A stream, and the first and last of neighbouring entries."""
 
 
-async def hear(db: Connection, entries: Collection[Entry]) -> list[Entry]:
+class HeardInPart(Exception):
+    """Entries must be noted one by one, and later ones are noted already: begin again, in a new transaction, `singly`."""
+
+
+async def hear(db: Connection, entries: Collection[Entry], *, singly: bool = False) -> list[Entry]:
     """Notes entries as heard, with this transaction; gives those that were heard before. Each only once in `entries`.
 
-    Who notes an entry that another transaction is noting waits for it.
+    Who notes an entry that another transaction is noting waits for it, and so holds only what comes before it: everybody
+    notes in order. HeardInPart where that can't be kept in this transaction.
     """
+    if singly:
+        every = [(stream, n, n) for stream, n in sorted(entries)]
+        fresh = set(await _note(db, every))
+        return [run[:2] for run in every if run not in fresh]
     runs = runs_of(entries)
     new = await _note(db, runs)
     if len(new) == len(runs) and all(first == run[1] for (_, first, _), run in zip(new, runs, strict=True)):
@@ -28,7 +37,11 @@ async def hear(db: Connection, entries: Collection[Entry]) -> list[Entry]:
     heard: list[Entry] = []
     for stream, first, last in runs:
         begins = noted.get((stream, last))
-        if begins is None:
+        if begins is not None and doubtful:
+            raise HeardInPart
+        if begins is None and first == last:
+            heard.append((stream, last))
+        elif begins is None:
             doubtful += [(stream, n, n) for n in range(first, last + 1)]
         else:
             heard += [(stream, n) for n in range(first, begins)]

@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -229,14 +229,13 @@ class Lane:
                     await self._try_alone(batch[0])
                     return
                 elif fault is Fault.LOCKED:
-                    task = asyncio.create_task(self._wait_outside(batch[0]))
-                    self._outside.add(task)
-                    task.add_done_callback(self._outside.discard)
+                    self._leave_outside(batch[0], self._keep_asking(batch[0]))
                     return
                 log.warning(
                     "batch failed, trying again", fault=fault.value, items=len(batch), error=repr(error)[:300]
                 )
                 batch = self._impatient(batch, error, fault)
+                self._relieve_queue(error)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(pause * 2, 2.0)
                 continue
@@ -248,15 +247,23 @@ class Lane:
                 at = end
             return
 
-    async def _try_alone(self, one: Waiting) -> None:
+    async def _try_alone(
+        self,
+        one: Waiting,
+        *,
+        outside: bool = False,
+        last: BaseException | None = None,
+        to_take_back: bool = False,
+    ) -> None:
         """A suspect, alone. Each try is counted before it is made; after the last one it is a dead letter. A count is taken
-        back when the try failed by no fault of its own: where a time-out is followed by a canary's, the server is slow."""
+        back when the try failed by no fault of its own: where a time-out is followed by a canary's, the server is slow.
+
+        Where a lock that it needs is held elsewhere it goes on `outside` of the lane, as it got: `last` and `to_take_back`.
+        """
         if one.by_http or isinstance(one.item.origin, FromJob):
             await self._answer_alone(one)
             return
         pause = 0.02
-        last: BaseException | None = None
-        to_take_back = False
         while True:
             try:
                 if to_take_back:
@@ -284,6 +291,13 @@ class Lane:
                 if fault is Fault.PARTITION:
                     await self._make_room()
                 log.warning("item failed alone", fault=fault.value, error=repr(error)[:300])
+                if fault is Fault.LOCKED and not outside:
+                    self._leave_outside(
+                        one, self._try_alone(one, outside=True, last=last, to_take_back=to_take_back)
+                    )
+                    return
+                if not outside:
+                    self._relieve_queue(error)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(pause * 2, 2.0)
                 continue
@@ -299,22 +313,33 @@ class Lane:
         return True
 
     async def _answer_alone(self, one: Waiting) -> None:
-        """An HTTP call or a job's command, alone: tried once more, then its caller gets the error; nothing of it is written."""
+        """An HTTP call or a job's command, alone: tried once more, then its caller gets the error; nothing of it is written.
+        A lock held elsewhere, or PostgreSQL away, is not its error: that is waited for outside."""
         try:
             [outcome] = await self._writer.write([one.item], one.handler)
         except Exception as error:
             self._metrics.failed(self._tenant, error)
+            if classify(error) in (Fault.LOCKED, Fault.TRANSIENT):
+                self._leave_outside(one, self._keep_asking(one))
+                return
             log.error("call failed", error=repr(error)[:500], exc_info=error)
             one.fail(error)
             return
         one.answer([outcome])
 
-    async def _wait_outside(self, one: Waiting) -> None:
+    def _leave_outside(self, one: Waiting, work: Coroutine[Any, Any, None]) -> None:
         """An item whose lock is held elsewhere waits for it apart, so that the lane goes on."""
-        try:
-            await self._keep_asking(one)
-        except asyncio.CancelledError:
-            one.fail(refusal("tenant_unavailable", "The service stops. Ask again with the same key."))
+
+        def end(task: asyncio.Task[None]) -> None:
+            self._outside.discard(task)
+            if task.cancelled():
+                one.fail(refusal("tenant_unavailable", "The service stops. Ask again with the same key."))
+            elif (bug := task.exception()) is not None:
+                one.fail(bug)
+
+        task = asyncio.create_task(work)
+        self._outside.add(task)
+        task.add_done_callback(end)
 
     async def _keep_asking(self, one: Waiting) -> None:
         pause = 0.02
@@ -342,7 +367,11 @@ class Lane:
         # PostgreSQL's or our own "no" does not change with time: the second identical no is believed. A time-out may.
         return classify(error) is Fault.ITEM and tries > 2
 
-    def _impatient(self, batch: list[Waiting], error: BaseException, fault: Fault) -> list[Waiting]:
+    def _relieve_queue(self, error: BaseException) -> None:
+        """HTTP calls behind what is tried again and again are told in time too: they wait for the batch, not for their keys."""
+        self._queue = deque(self._impatient(self._queue, error, Fault.TRANSIENT))
+
+    def _impatient(self, batch: Iterable[Waiting], error: BaseException, fault: Fault) -> list[Waiting]:
         """Answers the HTTP calls that have waited long enough, gives the rest. Their keys were not used."""
         kept: list[Waiting] = []
         now = time.monotonic()

@@ -120,10 +120,12 @@ SELECT applied_through FROM positions WHERE stream = :stream;
 
 -- name: cut_outbox^
 -- Cuts what is visible now and was not at the last cut, and records the cut, in one statement and so in one snapshot. No row:
--- there is nothing new. `ids` are the event ids one after the other, 16 bytes each; NULL for a large cut.
+-- there is nothing new, or PostgreSQL is not the one that was compared with Redis: restored, moved, or only restarted.
+-- `ids` are the event ids one after the other, 16 bytes each; NULL for a large cut.
 WITH last AS (
     SELECT no, base + n AS next, snapshot, hash
     FROM cuts
+    WHERE (pg_postmaster_start_time(), 'outbox'::regclass::oid::bigint) = (:started_at::timestamptz, :outbox::bigint)
     ORDER BY no DESC
     LIMIT 1
 ),
@@ -169,8 +171,12 @@ FROM (
 ) AS page;
 
 -- name: last_cut^
--- The newest cut: dense ids up to base + n - 1 are planned.
-SELECT no, base, n, hash FROM cuts ORDER BY no DESC LIMIT 1;
+-- The newest cut: dense ids up to base + n - 1 are planned. Beside it which PostgreSQL says so: since when it runs, and which
+-- outbox it has (that of a restored copy is another one).
+SELECT no, base, n, hash, pg_postmaster_start_time() AS started_at, 'outbox'::regclass::oid::bigint AS outbox
+FROM cuts
+ORDER BY no DESC
+LIMIT 1;
 
 -- name: cut_of^
 -- The cut that holds dense id n, with the head hash before it.

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import structlog
@@ -23,6 +23,9 @@ from shared.messaging.keys import Keys
 from shared.messaging.queries import queries
 from shared.messaging.scripts import HEAD, PUBLISH, RESET
 from shared.metrics import Metrics
+
+if TYPE_CHECKING:
+    from shared.traces import Traces
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +42,8 @@ GENESIS = hashlib.sha256(b"pointbank").digest()
 
 Hasher = Any
 """hashlib's objects have no public type."""
-LowestPosition = Callable[[], Awaitable[int | None]]
+Position = Callable[[], Awaitable[int | None]]
+Heads = tuple[int, str, str, int]
 
 
 class Halted(Exception):
@@ -58,19 +62,22 @@ class Relay:
         redis: Redis,
         keys: Keys,
         service: str,
-        lowest_position: LowestPosition,
+        lowest_position: Position,
+        highest_position: Position,
         metrics: Metrics,
+        traces: Traces | None = None,
     ) -> None:
         self._pool, self._redis, self._keys, self._service = pool, redis, keys, service
         self._stream, self._head = keys.stream(service), keys.head(service)
-        self._lowest_position = lowest_position
-        self._metrics = metrics
+        self._lowest_position, self._highest_position = lowest_position, highest_position
+        self._metrics, self._traces = metrics, traces
         self._publish = redis.register_script(PUBLISH)
         self._read_head = redis.register_script(HEAD)
         self._reset = redis.register_script(RESET)
         self._woken = asyncio.Event()
         self._told: dict[bytes, bytes] = {}
         self._compared_at = float("-inf")
+        self._incarnation: tuple[Any, Any] = (None, None)
         self._trouble: str | None = "not started"
         self._stopping = False
         self.turned_at = time.monotonic()
@@ -142,7 +149,8 @@ class Relay:
 
     async def _cut_and_publish(self) -> int:
         async with self._pool.acquire() as db:
-            cut = await queries.cut_outbox(db)
+            started_at, outbox = self._incarnation
+            cut = await queries.cut_outbox(db, started_at=started_at, outbox=outbox)
         if cut is None:
             return 0
         n, ids = int(cut["n"]), cut["ids"]
@@ -152,7 +160,10 @@ class Relay:
             told = await self._fill_cut(cut, cut["base"])
         else:
             before, hasher = cut["previous_hash"].hex(), hashlib.sha256(cut["previous_hash"])
+            started_ns = 0 if self._traces is None else time.time_ns()
             told = await self._append(cut["base"], hasher, before, ids, payloads)
+            if self._traces is not None and told:
+                self._traces.published(payloads, started_ns=started_ns)
         self._metrics.published(self._keys.tenant, n)
         if not told:
             # Another relay's cut is not published yet, or Redis is not what it was.
@@ -181,17 +192,19 @@ class Relay:
     async def compare(self) -> None:
         """Holds Redis against PostgreSQL: fills what is missing, rebuilds what is lost, halts on a fork."""
         # Redis first: a cut is committed before it is published, so PostgreSQL, read later, can only be further.
-        top, n, hash_, first = await self._heads()
+        top, n, hash_, first = await self.heads()
         asked = await self._redis.get(self._keys.refill(self._service))
         async with self._pool.acquire() as db:
             last = await queries.last_cut(db)
         planned = last["base"] + last["n"] - 1
         published = int(n or 0)
+        if not n and (planned or self._compared_at == float("-inf")):
+            await self._halt_where_more_was_heard(planned)
         if published > planned:
             raise Halted(
                 f"the stream is at {published}, PostgreSQL has planned only {planned}: commits were lost"
             )
-        if n and hash_ != await self._hash_at(published):
+        if n and hash_ != await self.hash_at(published):
             raise Halted(f"at {published} the stream's hash is not PostgreSQL's: they tell different stories")
         if asked is not None and (first == 0 or first > int(asked)) and int(asked) <= planned:
             await self._rebuild(top, n, hash_, lowest=int(asked), why="a consumer misses entries")
@@ -207,13 +220,26 @@ class Relay:
             )
         elif published < planned:
             await self._fill(published + 1)
+        self._incarnation = last["started_at"], last["outbox"]
         self._compared_at = time.monotonic()
 
-    async def _heads(self) -> tuple[int, str, str, int]:
+    async def _halt_where_more_was_heard(self, planned: int) -> None:
+        """Redis has lost the stream; who heard it has told the directory how far."""
+        heard = await self._highest_position()
+        if heard is not None and heard > planned:
+            raise Halted(f"{heard} was heard, PostgreSQL has planned only {planned}: commits were lost")
+
+    async def rebuild(self, seen: Heads, *, lowest: int, why: str) -> None:
+        """Empties the stream, if it still stands as it was seen, and fills it again from the cut that holds `lowest`."""
+        top, n, hash_, _ = seen
+        await self._rebuild(top, n, hash_, lowest=lowest, why=why)
+
+    async def heads(self) -> Heads:
+        """The stream's last id; how far it is published and the hash there, '' where Redis has no head; its first entry or 0."""
         top, n, hash_, first = await self._read_head(keys=[self._stream, self._head])
         return int(top), n.decode(), hash_.decode(), int(first)
 
-    async def _hash_at(self, n: int) -> str:
+    async def hash_at(self, n: int) -> str:
         """PostgreSQL's chained hash after dense id n, at any place within a cut."""
         if n == 0:
             return GENESIS.hex()
@@ -304,6 +330,7 @@ class Relay:
             pass
 
     def _halt(self, error: Halted) -> None:
+        self._compared_at = float("-inf")  # or something new to tell would be cut before the next comparison
         if self._trouble != str(error):
             self._metrics.failed(self._keys.tenant, error)
             log.critical("relay halted", service=self._service, tenant=self._keys.tenant, why=str(error))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -34,7 +34,7 @@ from shared.messaging.commands import (
     Outcome,
     Refused,
 )
-from shared.messaging.inbox import hear
+from shared.messaging.inbox import HeardInPart, hear
 from shared.messaging.keys import Keys
 from shared.messaging.queries import queries
 from shared.messaging.sealer import Sealer
@@ -50,6 +50,8 @@ BEGINNING = 1 << 16
 """Of an entry that is larger than may be read, a dead letter keeps only so much: one entry can't fill the table."""
 OUTBOX = ("event_id", "payload")
 AUDIT = ("at", "actor", "action", "object", "before", "after", "place", "request_id")
+
+T = TypeVar("T")
 
 Buried = Callable[[Tx, Item[Any], str, str, Sequence[FieldError]], Awaitable[None]]
 """What a service adds when one of its entries becomes a dead letter: earn answers the till."""
@@ -78,10 +80,18 @@ class Writer:
                 return await self._write(items, handler, calls)
             except KeysUsed:
                 pass  # a repeat: it takes the longer way, which gives each its stored answer
-        return await self._write(items, handler, NO_KEYS)
+        try:
+            return await self._write(items, handler, NO_KEYS)
+        except HeardInPart:
+            return await self._write(items, handler, NO_KEYS, singly=True)
 
     async def _write(
-        self, items: Sequence[Item[Any]], handler: Handler | None, unclaimed: Columns
+        self,
+        items: Sequence[Item[Any]],
+        handler: Handler | None,
+        unclaimed: Columns,
+        *,
+        singly: bool = False,
     ) -> list[Outcome]:
         async with self.pool.acquire() as db:
             async with db.transaction():
@@ -94,13 +104,34 @@ class Writer:
                     keys=self.keys,
                     unclaimed=unclaimed,
                 )
-                outcomes = await self._decide(tx, items, handler)
+                outcomes = await self._decide(tx, items, handler, singly=singly)
                 await self._flush(tx, items, outcomes)
                 await tx.run_before_commit()
             if tx.told_ids:
                 self.told(zip(tx.told_ids, tx.told_payloads, strict=True))
             await tx.run_after_commit()
         return outcomes
+
+    async def write_apart(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """A transaction of its own, REPEATABLE READ, beside the lane and its queue: for a job that reads one moment of many
+        rows. What `work` told and audited is written with it; what it raises leaves nothing."""
+        async with self.pool.acquire() as db:
+            async with db.transaction(isolation="repeatable_read"):
+                tx = Tx(
+                    db,
+                    tenant=self.tenant,
+                    clock=self.clock,
+                    cache=self.cache,
+                    redis=self.redis,
+                    keys=self.keys,
+                )
+                made = await work(tx)
+                await self._flush(tx, (), ())
+                await tx.run_before_commit()
+            if tx.told_ids:
+                self.told(zip(tx.told_ids, tx.told_payloads, strict=True))
+            await tx.run_after_commit()
+        return made
 
     async def bury(self, item: Item[Any], handler: Handler | None, code: str, detail: str) -> None:
         """Makes a dead letter of an entry that can't be written, in the transaction of its own inbox row."""
@@ -155,10 +186,12 @@ class Writer:
 
     # ------------------------------------------------------------ inside the transaction
 
-    async def _decide(self, tx: Tx, items: Sequence[Item[Any]], handler: Handler | None) -> list[Outcome]:
+    async def _decide(
+        self, tx: Tx, items: Sequence[Item[Any]], handler: Handler | None, *, singly: bool
+    ) -> list[Outcome]:
         # Keys that the handler takes by itself are new, or its transaction comes to nothing.
         outcomes: list[Outcome | None] = (
-            [None] * len(items) if tx.unclaimed else await self._recall(tx, items)
+            [None] * len(items) if tx.unclaimed else await self._recall(tx, items, singly=singly)
         )
         if handler is not None:
             heard = [k for k, known in enumerate(outcomes) if known is None and items[k].command is not None]
@@ -174,8 +207,10 @@ class Writer:
                 outcomes[k] = _again(outcomes[found.position], items[k])
         return [outcome if outcome is not None else _REPEATED for outcome in outcomes]
 
-    async def _recall(self, tx: Tx, items: Sequence[Item[Any]]) -> list[Outcome | None]:
-        """What is known already of each item: None where it is new, and from now on it is taken."""
+    async def _recall(
+        self, tx: Tx, items: Sequence[Item[Any]], *, singly: bool = False
+    ) -> list[Outcome | None]:
+        """What is known already of each item: None where it is new, and from now on it is taken. `singly`: as to `hear`."""
         known: list[Outcome | None] = [None] * len(items)
         entries: dict[tuple[str, int], int] = {}
         calls: dict[tuple[str, str, str], int] = {}
@@ -193,7 +228,7 @@ class Writer:
             elif isinstance(origin, FromDeadLetter):
                 retries[origin.dead_letter_id] = k
         if entries:
-            for entry in await hear(tx.db, entries):
+            for entry in await hear(tx.db, entries, singly=singly):
                 known[entries[entry]] = _REPEATED
         if calls:
             await self._recall_calls(tx, items, calls, known)

@@ -14,6 +14,8 @@ from shared.programme.model import MAX_MINOR, MAX_POINTS, NOT_YET, Programme
 Document = Mapping[str, Any]
 
 MAX_BIGINT = 2**63 - 1
+MOST = 50
+"""So many mistakes are told: the refusal is kept under its key, and a document can have very many."""
 
 
 class ProgrammeInvalid(Refusal):
@@ -53,7 +55,8 @@ def without_nulls(value: Any) -> Any:
 def _invalid(errors: list[FieldError]) -> ProgrammeInvalid:
     errors = sorted(set(errors), key=lambda error: (error.pointer, error.code))
     count = "1 mistake" if len(errors) == 1 else f"{len(errors)} mistakes"
-    return ProgrammeInvalid(f"The programme document has {count}.", errors=errors)
+    more = f"; the first {MOST} are told" if len(errors) > MOST else ""
+    return ProgrammeInvalid(f"The programme document has {count}{more}.", errors=errors[:MOST])
 
 
 def _parse(document: Document) -> tuple[Programme | None, list[FieldError]]:

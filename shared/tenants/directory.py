@@ -127,6 +127,11 @@ class Directory:
         )
         return None if found is None else int(found)
 
+    async def highest_position(self, tenant: str, stream: str) -> int | None:
+        """How far the furthest hearer has reported; None where none has."""
+        found = await queries.highest_position(self._opened, tenant=tenant, stream=stream)
+        return None if found is None else int(found)
+
     @property
     def _opened(self) -> Pool:
         assert self._pool is not None, "the directory is not open"

@@ -58,3 +58,14 @@ WHERE p.applied_through IS DISTINCT FROM EXCLUDED.applied_through;
 SELECT CASE WHEN count(*) = cardinality(:services::text[]) THEN min(applied_through) END
 FROM control.positions
 WHERE tenant = :tenant AND stream = :stream AND service = ANY(:services::text[]);
+
+-- name: highest_position$
+-- The highest position that any hearer of a stream has reported; NULL where none has.
+SELECT max(applied_through) FROM control.positions WHERE tenant = :tenant AND stream = :stream;
+
+-- name: correct_positions!
+-- What the hearers of a stream have really applied, after their tables were restored to less.
+UPDATE control.positions AS p
+SET applied_through = c.applied_through, reported_at = clock_timestamp()
+FROM unnest(:services::text[], :positions::bigint[]) AS c (service, applied_through)
+WHERE p.tenant = :tenant AND p.stream = :stream AND p.service = c.service AND p.applied_through > c.applied_through;

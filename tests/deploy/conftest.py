@@ -111,7 +111,8 @@ def render(folder: Path) -> list[dict[str, Any]]:
     ]
     tags = {image["name"]: f"{image['name']}:{image['newTag']}" for image in asked["images"]}
     for document in rendered:
-        for container in pod_of(document).get("containers", []):
+        pod = pod_of(document)
+        for container in [*pod.get("containers", []), *pod.get("initContainers", [])]:
             container["image"] = tags.get(container["image"], container["image"])
     return rendered
 

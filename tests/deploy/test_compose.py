@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -5,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from shared.config import Settings
 
@@ -21,18 +23,19 @@ def ours(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_the_file_is_valid_and_has_the_servers_the_services_and_one_job(
+def test_the_file_is_valid_and_has_the_servers_the_services_and_two_jobs(
     compose: dict[str, Any], services: list[str]
 ) -> None:
-    assert set(compose["services"]) == {"postgres", "valkey", "migrate", *services}
-    assert set(ours(compose)) == {"migrate", *services}
+    jobs = {"migrate", "gateway-files"}
+    assert set(compose["services"]) == {"postgres", "valkey", "gateway", *jobs, *services}
+    assert set(ours(compose)) == {*jobs, *services}
 
 
 def test_a_missing_variable_is_named_with_what_to_do(
     root: Path, run: Run, compose_variables: dict[str, str]
 ) -> None:
     required = sorted(set(re.findall(r"\$\{([A-Z_]+):\?", (root / "docker-compose.yml").read_text())))
-    assert len(required) == 21
+    assert len(required) == 22
     assert set(required) < set(compose_variables)
     for name in required:
         left = {key: value for key, value in compose_variables.items() if key != name}
@@ -49,7 +52,7 @@ def test_the_example_names_every_variable_of_the_file_and_no_other(root: Path) -
 
 def test_every_variable_that_a_process_is_given_is_a_setting(compose: dict[str, Any]) -> None:
     for name, service in ours(compose).items():
-        assert {key for key in service["environment"] if key not in SETTINGS} == set(), name
+        assert {key for key in service["environment"] if key not in SETTINGS} <= {"FORWARDED_ALLOW_IPS"}, name
 
 
 def test_each_service_is_started_by_its_own_factory(compose: dict[str, Any], services: list[str]) -> None:
@@ -98,7 +101,7 @@ def test_nothing_is_published_beyond_this_machine_and_no_port_twice(compose: dic
     ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
     assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
     published = [port["published"] for port in ports]
-    assert sorted(published) == ["5432", "6379", "8001", "8002", "8003", "8004", "8005"]
+    assert sorted(published) == ["5432", "6379", "8001", "8002", "8003", "8004", "8005", "8080"]
 
 
 def test_our_processes_can_write_nothing_but_tmp(compose: dict[str, Any]) -> None:
@@ -106,15 +109,16 @@ def test_our_processes_can_write_nothing_but_tmp(compose: dict[str, Any]) -> Non
         assert (service["user"], service["read_only"]) == ("10001:10001", True), name
         assert service["tmpfs"] == ["/tmp"], name  # noqa: S108 - a path of the container
         assert (service["cap_drop"], service["security_opt"]) == (["ALL"], ["no-new-privileges:true"]), name
-        assert all(volume["read_only"] for volume in service.get("volumes", [])), name
+        writable = [v["target"] for v in service.get("volumes", []) if not v.get("read_only")]
+        assert writable == (["/gateway"] if name == "gateway-files" else []), name
 
 
 def test_everything_but_the_job_is_restarted_and_has_time_to_stop(compose: dict[str, Any]) -> None:
     policies = {name: service["restart"] for name, service in compose["services"].items()}
-    assert policies.pop("migrate") == "no"
+    assert policies.pop("migrate") == policies.pop("gateway-files") == "no"
     assert set(policies.values()) == {"unless-stopped"}
     graces = {name: service.get("stop_grace_period") for name, service in compose["services"].items()}
-    assert graces.pop("migrate") is None
+    assert graces.pop("migrate") is graces.pop("gateway-files") is None
     assert set(graces.values()) == {"45s", "30s", "1m0s"}
 
 
@@ -122,7 +126,8 @@ def test_each_long_running_container_has_a_healthcheck(compose: dict[str, Any], 
     checks = {
         name: service.get("healthcheck", {}).get("test", []) for name, service in compose["services"].items()
     }
-    assert checks.pop("migrate") == []
+    assert checks.pop("migrate") == checks.pop("gateway-files") == []
+    assert "GET /healthz" in checks["gateway"][-1]
     assert all("http://127.0.0.1:8000/readyz" in checks[name][-1] for name in services)
     assert checks["postgres"][1] == "pg_isready"
     assert "ping" in checks["valkey"][-1]
@@ -142,3 +147,30 @@ def test_postgres_is_18_and_gives_up_no_durability(compose: dict[str, Any]) -> N
     assert postgres["image"] == "postgres:18"
     command = " ".join(postgres["command"])
     assert [word for word in ("fsync", "synchronous_commit", "full_page_writes") if word in command] == []
+
+
+def test_prometheus_and_grafana_come_only_when_asked_for_and_read_what_is_committed(
+    root: Path, run: Run, compose_variables: dict[str, str]
+) -> None:
+    arguments = ("--env-file", "/dev/null", "--profile", "observe", "config", "--format", "json")
+    done = run("docker-compose", *arguments, env=compose_variables)
+    assert done.returncode == 0, done.stderr
+    observed = json.loads(done.stdout)["services"]
+    more = {
+        name: observed[name] for name in observed if not name.startswith(("postgres", "valkey", "migrate"))
+    }
+    assert {"prometheus", "grafana"} <= set(more)
+    for name in ("prometheus", "grafana"):
+        assert re.fullmatch(r"[a-z/]+:v?\d+\.\d+\.\d+", observed[name]["image"]), name
+        bound = [volume for volume in observed[name]["volumes"] if volume["type"] == "bind"]
+        assert bound, name
+        assert all(volume["read_only"] and Path(volume["source"]).exists() for volume in bound)
+        assert [port["host_ip"] for port in observed[name]["ports"]] == ["127.0.0.1"]
+        assert observed[name]["restart"] == "unless-stopped"
+        assert "healthcheck" in observed[name]
+    scraped = yaml.safe_load((root / "deploy" / "prometheus" / "prometheus.yml").read_text())[
+        "scrape_configs"
+    ]
+    targets = {target for job in scraped for config in job["static_configs"] for target in config["targets"]}
+    assert targets == {f"{name}:8000" for name in ("members", "earn", "redeem", "tiers", "notifier")}
+    assert [job["honor_labels"] for job in scraped] == [True]

@@ -44,7 +44,10 @@ def test_the_last_stage_runs_as_a_number_that_is_not_root(instructions: list[str
 def test_only_the_runtime_lock_is_installed_and_only_by_its_hashes(instructions: list[str]) -> None:
     installing = [line for line in instructions if "install" in line]
     assert len(installing) == 1
-    assert "--require-hashes -r requirements.lock" in installing[0]
+    assert '--require-hashes -r "$REQUIREMENTS"' in installing[0]
+    assert [line for line in instructions if line.startswith("ARG ")] == [
+        "ARG REQUIREMENTS=requirements.lock"
+    ]
 
 
 def test_the_runtime_lock_has_no_embedded_server(root: Path) -> None:
@@ -54,11 +57,12 @@ def test_the_runtime_lock_has_no_embedded_server(root: Path) -> None:
 
 
 def test_what_is_copied_is_not_kept_from_the_builder(root: Path, instructions: list[str]) -> None:
-    copied = {line.split()[1] for line in instructions if line.startswith("COPY ") and "--from" not in line}
+    copies = [line.split() for line in instructions if line.startswith("COPY ") and "--from" not in line]
+    copied = {name for words in copies for name in words[1:-1]}
     lines = (root / ".dockerignore").read_text().splitlines()
     assert "*" in lines
     assert {line[1:].rstrip("/") for line in lines if line.startswith("!")} == copied
-    assert copied == {"LICENSE", "requirements.lock", *PACKAGES}
+    assert copied == {"LICENSE", "requirements.lock", "requirements-otel.lock", *PACKAGES}
 
 
 def test_every_package_that_the_code_imports_is_in_the_runtime_lock(root: Path) -> None:

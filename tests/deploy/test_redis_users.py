@@ -69,7 +69,7 @@ def test_nobody_gets_in_without_a_password_or_with_anothers(log_in: As, socket: 
 
 def test_the_file_holds_no_password(secrets_directory: Path) -> None:
     users = (secrets_directory / "var" / "users.acl").read_text()
-    assert len(re.findall(r" #[0-9a-f]{64} ", users)) == 11
+    assert len(re.findall(r" #[0-9a-f]{64} ", users)) == 12
     assert re.findall(r" >(\S+)", users) == ["health"]
 
 
@@ -195,3 +195,16 @@ def test_a_till_made_as_the_file_says_offers_bills_and_reads_its_own_replies(roo
     assert refused(till.xrange, KEYS.pos)
     assert refused(till.xadd, Keys(cell="main", tenant="other").pos, {"event": "a bill"})
     assert [refused(till.xrange, key) for key in TOP.values()] == [True] * 5
+
+
+def test_the_auditor_reads_what_the_oracle_compares_and_changes_nothing(log_in: As) -> None:
+    auditor = log_in("auditor")
+    for service, stream in TOP.items():
+        with auditor.pipeline(transaction=True) as pipe:
+            pipe.hmget(KEYS.head(service), "n", "hash")
+            pipe.xinfo_stream(stream)
+            assert pipe.execute()[0] == [b"1", b"aa"]
+        assert len(auditor.xrange(stream)) == 1
+        assert refused(auditor.xadd, stream, {"event": "x"})
+        assert refused(auditor.delete, stream)
+    assert refused(auditor.xadd, KEYS.pos, {"event": "x"})

@@ -39,7 +39,7 @@ def test_one_root_gives_the_same_secrets_again_and_another_root_gives_all_others
 
 def test_no_two_secrets_of_a_deployment_are_equal() -> None:
     known = env.compose("one")
-    assert len(set(known.values())) == len(known) == 19
+    assert len(set(known.values())) == len(known) == 20
 
 
 def test_kubernetes_is_given_the_secrets_that_compose_is_given(

@@ -302,6 +302,17 @@ async def not_yet_consistent(desk: Desk) -> None:
         await desk.refused(Ask("GET", f"/v1/wallets/{wallet_id}/balance", key=None), "not_yet_consistent")
 
 
+async def not_sealed_yet(desk: Desk) -> None:
+    """The line is younger than the last seal, if there is one."""
+    card = desk.town.cards[1]
+    body = desk.bill(member={"card_number": card.card_number})
+    assert (await desk.call(Ask("POST", "/v1/bills", body))).status_code == 201
+    await desk.town.settled()
+    path = f"/v1/wallets/{card.wallet_id}/ledger"
+    [line] = (await desk.call(Ask("GET", f"{path}?limit=1"))).json()["items"]
+    await desk.refused(Ask("GET", f"{path}/{line['seq']}/proof", role="auditor", key=None), "not_sealed_yet")
+
+
 async def internal_error(desk: Desk) -> None:
     """PostgreSQL refuses what we thought it would take: our mistake, told as such, and nothing of it is written."""
     ask = desk.post(cashier="c-hated")
@@ -362,6 +373,7 @@ SPECIAL: dict[str, Callable[[Desk], Awaitable[None]]] = {
         return_conflict,
         return_window_closed,
         not_yet_consistent,
+        not_sealed_yet,
         internal_error,
         tenant_unavailable,
         tenant_migrating,

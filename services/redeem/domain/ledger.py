@@ -82,8 +82,8 @@ KINDS: dict[Kind, int] = {
 IN_LOTS = frozenset({"available", "held", "reserved"})
 """The buckets whose points lie in lots."""
 
-ACTIVE = frozenset({"earn", "earn_held", "reserve", "redeem"})
-"""Kinds by which a member is active, beside giving points away; what is done to a wallet is no act of its member."""
+ACTIVE = frozenset({"available", "held", "reserved", "redeemed", "transferred"})
+"""A wallet is active when points come to it, or are spent or given: with each line into one of these, but for a void."""
 
 GENESIS = bytes(32)
 """The hash before a wallet's first line."""
@@ -180,9 +180,9 @@ class Wallet(msgspec.Struct):
     """A wallet under its lock: its row as it was read, and then as the decisions of this batch leave it.
 
     `clock` is PostgreSQL's, read after the lock. `last_active_at` is known where a decision needs it, and grows with each line
-    of the member's own acts. `idle_at` is when the balance ended, where it was left alone for too long, and `idles` tells it
-    from the last activity. `told` counts the events of this batch. `lots` are those that were loaded or opened; what was
-    posted since stands in `lines`, `opened` and `touched`.
+    that brings points or spends them. `idle_at` is when the balance ended, where it was left alone for too long, and `idles`
+    tells it from the last activity. `told` counts the events of this batch. `lots` are those that were loaded or opened; what
+    was posted since stands in `lines`, `opened` and `touched`.
     """
 
     wallet_id: UUID
@@ -269,7 +269,7 @@ class Wallet(msgspec.Struct):
     ) -> Line:
         """Posts one line: the points leave one bucket, come into the other, and the chain grows by its hash."""
         posted_at = self._next_moment()
-        if kind in ACTIVE or to_bucket == "transferred":
+        if to_bucket in ACTIVE and kind != "void":
             self.last_active_at = max(self.last_active_at or effective_at, effective_at)
         setattr(self, from_bucket, getattr(self, from_bucket) - points)
         setattr(self, to_bucket, getattr(self, to_bucket) + points)

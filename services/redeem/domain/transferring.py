@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.redeem.domain.expiring import consumption_order, expire
+from services.redeem.domain.expiring import consumption_order, expire, wake
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.posting import Act, Posting
 from services.redeem.domain.spending import (
@@ -31,11 +31,12 @@ class TransferAcrossProgrammes(Refusal):
 
 
 class Transferred(msgspec.Struct, frozen=True):
-    """What a transfer posted to both wallets, and what had to be expired of the giver's before it."""
+    """What a transfer posted to both wallets, and what had to be expired of each before it."""
 
     given: Posting
     received: Posting
     expired: Posting | None
+    woken: Posting | None
 
 
 def transfer(
@@ -68,6 +69,7 @@ def transfer(
             f"The giver has {there} available points; {points} were to be given.", pointer="/points"
         )
     expired = expire(giver, terms=terms, now=now, new_id=new_id)
+    woken = wake(receiver, at=now, value=terms, new_id=new_id)
     out = Act(giver, transfer_id, terms, now, transfer_id)
     into = Act(receiver, new_id(), terms, now, transfer_id)
     for lot, part in consume(giver.lots, points, consumption_order(terms.consumption)):
@@ -92,4 +94,4 @@ def transfer(
     given, received = out.done(), into.done()
     assert given is not None
     assert received is not None
-    return Transferred(given, received, expired)
+    return Transferred(given, received, expired, woken)

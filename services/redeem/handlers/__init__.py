@@ -1,8 +1,11 @@
 """What redeem does with what it hears and is asked."""
 
 from services.redeem.domain.acts import Adjust, Open, Reinstate, Transfer
+from services.redeem.domain.jobs import JobDone
+from services.redeem.domain.reconciliation import DecideDifference, ReconcilePage
 from services.redeem.domain.redemption import Capture, Redeem, Release, Return, Void
 from services.redeem.domain.sweep import Expire, Notify
+from services.redeem.handlers.answer import answer
 from services.redeem.handlers.asked import SettleAsked, do_asked
 from services.redeem.handlers.close import CloseMonth, close_month
 from services.redeem.handlers.expire import expire_due, notify
@@ -10,6 +13,7 @@ from services.redeem.handlers.give_back import give_back
 from services.redeem.handlers.learn import learn_members, learn_merchants, learn_programmes, learn_standings
 from services.redeem.handlers.move import move_points
 from services.redeem.handlers.post import post
+from services.redeem.handlers.reconcile import decide_difference, reconcile_page
 from services.redeem.handlers.settle import settle
 from shared.events import (
     CardIssued,
@@ -47,6 +51,9 @@ ON: Handlers = {
     CardIssued: learn_members,
     CloseMonth: close_month,
     TierChanged: learn_standings,
+    JobDone: answer,
+    ReconcilePage: reconcile_page,
+    DecideDifference: decide_difference,
 }
 
 HEARS: tuple[str, ...] = ("members", "earn", "tiers")

@@ -14,16 +14,19 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain.debts import came_by, repay
+from services.redeem.domain.expiring import mark_idle, wake
 from services.redeem.domain.holds import release
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.reversing import Blocked, reverse
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.post import IdReused
+from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_moves import tell_refused, tell_released, tell_repaid, tell_reversed
 from services.redeem.handlers.waking import asked_wait
 from services.redeem.store import asked as store
 from services.redeem.store import learned, postings
 from services.redeem.store.asked import Known, Request, Row, Settled, Waiting
+from services.redeem.store.idle import note_idle
 from shared.errors import AmountOutOfRange, CurrencyMismatch, Refusal
 from shared.events import ReleaseRequested, ReversalRequested
 from shared.ids import uuid7
@@ -146,6 +149,8 @@ async def _move(
     lots, stands = await store.lots(tx.db, ids), await store.settled(tx.db, ids)
     versions = await store.newest_versions(tx.db, {wallet.programme for wallet in wallets.values()})
     now = tx.now()
+    await note_idle(tx.db, tx.cache, wallets.values(), now)
+    _join(wallets, lots)
     keys: list[postings.NewPosting] = []
     rows: list[Row] = []
     for request, item in found:
@@ -174,6 +179,15 @@ async def _move(
     tx.after_commit(lambda: count_points(tx, wallets.values()))
 
 
+def _join(wallets: dict[UUID, Wallet], lots: dict[UUID, list[Lot]]) -> None:
+    """A lot that was loaded twice, with its accrual and with a wallet that was left alone, is one."""
+    by_id = {lot.lot_id: lot for own in lots.values() for lot in own}
+    for wallet in wallets.values():
+        if wallet.idle_at is not None:
+            wallet.lots = [by_id.get(lot.lot_id, lot) for lot in wallet.lots]
+            mark_idle(wallet, wallet.idle_at)
+
+
 def _release(
     tx: Tx,
     item: Item[Any],
@@ -186,6 +200,9 @@ def _release(
     terms: CompiledProgramme,
     now: datetime,
 ) -> Row:
+    if (late := wake(wallet, at=request.effective_at, value=terms, new_id=uuid7)) is not None:
+        keys.append(postings.NewPosting.of(wallet, late))
+        tell_expired(tx, item, terms, wallet, late)
     posting = release(
         wallet,
         lots,

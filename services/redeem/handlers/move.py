@@ -10,7 +10,7 @@ import msgspec
 
 from services.redeem.domain.acts import Adjust, Asked, Open, Reinstate, Transfer
 from services.redeem.domain.adjusting import adjust, opening
-from services.redeem.domain.expiring import reinstate
+from services.redeem.domain.expiring import reinstate, wake
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.posting import Posting
 from services.redeem.domain.spending import MOST_POINTS
@@ -53,7 +53,7 @@ async def move_points(tx: Tx, items: Sequence[Item[Asked]]) -> list[Outcome]:
     now = tx.now()
     if needs := _needs(commands, wallets, terms):
         await postings.load_lots(tx.db, wallets, needs, now)
-    await note_idle(tx.db, tx.cache, [wallets[wallet_id] for wallet_id in needs], now)
+    await note_idle(tx.db, tx.cache, wallets.values(), now)
     lots = await expiring.lots_by_id(tx.db, [one.lot_id for one in commands if isinstance(one, Reinstate)])
     keys: list[postings.NewPosting] = []
     outcomes: list[Outcome] = []
@@ -103,6 +103,10 @@ def _move(
         keys.append(postings.NewPosting.of(of, posting))
         return posting
 
+    def awake(at: datetime) -> None:
+        if (late := wake(wallet, at=at, value=value, new_id=uuid7)) is not None:
+            tell_expired(tx, item, value, wallet, keep(wallet, late))
+
     match command:
         case Transfer():
             receiver = wallets[command.receiver]
@@ -117,10 +121,14 @@ def _move(
             )
             if done.expired is not None:
                 tell_expired(tx, item, value, wallet, keep(wallet, done.expired))
+            if done.woken is not None:
+                tell_expired(tx, item, value, receiver, keep(receiver, done.woken))
             tell_transferred(tx, item, value, wallet, receiver, keep(wallet, done.given), "given")
             tell_transferred(tx, item, value, receiver, wallet, keep(receiver, done.received), "received")
             return done.given, wallet
         case Adjust():
+            if command.points > 0:
+                awake(now)
             adjusted, expired = adjust(
                 wallet,
                 points=command.points,
@@ -144,6 +152,7 @@ def _move(
                 raise AmountOutOfRange(f"{lot.expired} points of the lot have expired.", pointer="/points")
             if command.expires_at is not None and command.expires_at <= now:
                 raise AmountOutOfRange("It would expire at once. Name a later moment.", pointer="/expires_at")
+            awake(now)
             back = reinstate(
                 wallet,
                 lot,
@@ -157,6 +166,7 @@ def _move(
             tell_reinstated(tx, item, value, wallet, keep(wallet, back), lot, command.reason)
             return back, wallet
         case Open():
+            awake(command.earned_at)
             opened = opening(
                 wallet,
                 points=command.points,

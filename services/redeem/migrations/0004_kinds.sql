@@ -1,7 +1,7 @@
 -- The posting kinds that are no redemptions: what became of points that left a lot, what earn asks of the bank and how that came
 -- out, what members were told of their points' end. `post` of 0002 stays for the release before.
 
--- When the member last earned, spent or gave points: what `inactivity` counts from. Named by no index: an update stays HOT.
+-- When points last came, or were spent or given: what `inactivity` counts from. Named by no index: an update stays HOT.
 ALTER TABLE wallets ADD COLUMN last_active_at timestamptz;
 
 UPDATE wallets AS w
@@ -9,7 +9,7 @@ SET last_active_at = a.at
 FROM (
     SELECT l.wallet_id, max(l.effective_at) AS at
     FROM ledger AS l
-    WHERE l.kind IN ('earn', 'earn_held', 'reserve', 'redeem')
+    WHERE l.to_bucket IN ('available', 'held', 'reserved', 'redeemed', 'transferred') AND l.kind <> 'void'
     GROUP BY l.wallet_id
 ) AS a
 WHERE w.wallet_id = a.wallet_id;

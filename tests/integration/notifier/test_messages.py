@@ -432,3 +432,23 @@ async def test_a_service_can_not_change_what_was_said(notifier: TenantRuntime) -
         for statement in ("UPDATE messages SET facts = '{}'", "DELETE FROM messages", "TRUNCATE messages"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await db.execute(statement)
+
+
+async def test_what_is_delivered_is_told_under_the_trace_of_what_it_tells_of(
+    notifier: TenantRuntime, channel: Outbox
+) -> None:
+    """Whoever sends it: who made it, another that claims the dispatch, or one that finds it on its own way."""
+    traces = {f"00-{k:032x}-00f067aa0ba902b7-01" for k in (1, 2, 3)}
+    member, wallet, stranger = uuid7(), uuid7(), uuid7()
+    await hear(notifier, enrolled(member, wallet, locale="en"))
+    for trace in sorted(traces):
+        item = heard(credited(wallet, 10, member_id=stranger if "3-" in trace[:36] else member))
+        item.traceparent = trace
+        await notifier.lane.submit(item)
+        if trace == min(traces):
+            await send(notifier, channel)
+    await restart(notifier)
+    await hear(notifier, enrolled(stranger, uuid7(), locale="en"))
+    while await send(notifier, channel):
+        pass
+    assert sorted(event["traceparent"] for event in await told(notifier)) == sorted(traces)

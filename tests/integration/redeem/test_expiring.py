@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from pointbank.expiring import expire_tenant, open_desk, run_expire
-from services.redeem.domain.acts import Reinstate
+from services.redeem.domain.acts import Adjust, Reinstate, Transfer
 from services.redeem.domain.sweep import Swept
 from services.redeem.sweeping import dry_run, tell_of_expiry, walk
 from shared.config import Settings
@@ -164,6 +164,33 @@ async def test_a_balance_that_was_left_alone_expires_whole_and_an_act_before_its
     assert [points for points, _ in await expired(bank, woken.wallet_id)] == [100, 5]
     assert (await bank.wallet(active.wallet_id))["available"] == 5
     assert (await bank.redeem(asks(active, points=5) | {"programme": "idle"})).status_code == 201
+
+
+async def test_what_comes_to_a_balance_that_has_ended_does_not_wake_it_and_does_not_end_with_it(
+    bank: Bank,
+) -> None:
+    await programme(bank, "quiet", policy="inactivity", months=3)
+    long_ago = NOW - timedelta(days=200)
+    given, released, adjusted = [await owner(bank, "quiet", 100, at=long_ago) for _ in range(3)]
+    giver = await owner(bank, "quiet", 50, at=NOW)
+    held = accrued(released.wallet_id, 40, kind="earn_held", programme="quiet", at=long_ago)
+    await bank.hear(held, release(held, 10, effective_at=long_ago))
+    transfer = Transfer(transfer_id=uuid7(), giver=giver.wallet_id, receiver=given.wallet_id, points=7)
+    adjust = Adjust(
+        adjustment_id=uuid7(),
+        wallet_id=adjusted.wallet_id,
+        points=7,
+        expires_at=None,
+        reason="goodwill",
+        evidence="none",
+    )
+    assert [one.status for one in await do(bank, transfer, adjust)] == [201, 201]
+    await bank.hear(release(held, 17, effective_at=NOW))
+    assert await walk(bank.runtime) == {}
+    for member, gone in ((given, [100]), (adjusted, [100]), (released, [100, 10])):
+        assert (await bank.wallet(member.wallet_id))["available"] == 7
+        assert [points for points, _ in await expired(bank, member.wallet_id)] == gone
+    assert (await bank.wallet(released.wallet_id))["held"] == 23
 
 
 async def test_members_are_told_once_for_each_notice_day(bank: Bank) -> None:

@@ -289,3 +289,21 @@ async def test_history_can_only_grow(tiers: TenantRuntime, code: str) -> None:
         for statement in ("UPDATE history SET to_tier = 'gold'", "DELETE FROM history", "TRUNCATE history"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await db.execute(statement)
+
+
+async def test_a_change_is_told_under_the_trace_of_its_points_also_when_they_waited_for_their_programme(
+    tiers: TenantRuntime, code: str
+) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    wallet = uuid7()
+    points = heard(credited(wallet, 600, programme=code))
+    points.traceparent = trace
+    await tiers.lane.submit(points)
+    assert await told(tiers, wallet) == []
+    await hear(tiers, activated(code))
+
+    async def changed() -> bool:
+        return bool(await told(tiers, wallet))
+
+    await until(changed)
+    assert {event["traceparent"] for event in await told(tiers, wallet)} == {trace}

@@ -16,7 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from pointbank.api import Call
-from pointbank.verify import Report
+from pointbank.verify import Report, Trust
 from pointbank.verify.database import Snapshot
 from pointbank.verify.journal import Journal
 from pointbank.verify.streams import heads
@@ -36,10 +36,16 @@ async def _trade(fleet: Fleet) -> Town:
         await trade.till.place(b"not json")
         await trade.till.wait(settled=True, timeout_s=60)
         await town.settled()
+        await _seal(trade, 1)
         for card in town.cards[:5]:
             assert (await trade.call(town.redemption(card, 10))).status in {201, 409}
         assert (await trade.call(town.enrolment())).status == 201
         await _redeem_later(town, trade)
+        await town.settled()
+        await _seal(trade, 2)
+        # What was posted last is younger than the last seal.
+        statuses = [(await trade.call(town.redemption(card, 1))).status for card in town.cards[5:10]]
+        assert statuses[-1] == 201, statuses
     await town.verified()
     return town
 
@@ -63,15 +69,26 @@ async def _redeem_later(town: Town, trade: Trade) -> None:
         await call(f"/{redemption_id}/returns", {"return_ref": f"R-{redemption_id}", "points": 4})
 
 
+async def _seal(trade: Trade, no: int) -> None:
+    answer = await trade.call(Call("POST", "/v1/ledger/seals", {}, f"seal-{no}", "operator", told=False))
+    assert (answer.status, answer.json()["seal"]["no"]) == (201, no)
+
+
 @pytest.fixture(scope="package")
 def town(settings: Settings) -> Iterator[Town]:
     """A tenant with bills, points, tiers and messages; nobody serves it any more."""
     folder = Path(tempfile.mkdtemp(prefix="pointbank-verify-"))
     # A directory of its own: the town's services have no business with the session's other tenants.
-    own = settings.model_copy(update={"control_database": f"pointbank_verify_{secrets.token_hex(4)}"})
+    own = settings.model_copy(
+        update={
+            "control_database": f"pointbank_verify_{secrets.token_hex(4)}",
+            "seal_folder": folder / "seals",
+        }
+    )
+    exported = {"POINTBANK_SEAL_FOLDER": str(folder / "seals")}
     try:
         asyncio.run(prepare_control(own))
-        with Fleet(own, folder, services=(ALL,), replicas=1).running() as fleet:
+        with Fleet(own, folder, services=(ALL,), replicas=1, environment=exported).running() as fleet:
             made = asyncio.run(_trade(fleet))
         yield made
     finally:
@@ -112,7 +129,13 @@ async def report_of(town: Town, db: Connection) -> Report:
     try:
         copies = await heads(redis, town.settings.cell, town.tenant)
         await check_all(
-            report, Snapshot(db), redis, copies, journal=Journal.now(town.journal), progress=lambda _: None
+            report,
+            Snapshot(db),
+            redis,
+            copies,
+            journal=Journal.now(town.journal),
+            progress=lambda _: None,
+            trust=Trust.of(town.settings, town.tenant),
         )
     finally:
         await redis.aclose()

@@ -14,7 +14,7 @@ from shared.messaging.relay import Halted
 from shared.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]
-OURS = {"changed_under_lock", "clock_behind", "permission_denied", "relay_halted"}
+OURS = {"changed_under_lock", "clock_behind", "permission_denied", "relay_halted", "seal_forked"}
 
 
 def broken(constraint: str) -> asyncpg.CheckViolationError:

@@ -195,3 +195,9 @@ def test_a_rule_that_earns_has_a_rate_and_one_that_skips_has_none() -> None:
 def test_any_json_object_is_refused_and_never_an_error(given: Document) -> None:
     assert ("/document", "field_missing") in mistakes(given, active=True)
     assert json.loads(json.dumps(given)) == given
+
+
+def test_of_very_many_mistakes_the_first_are_told_and_all_are_counted() -> None:
+    with pytest.raises(ProgrammeInvalid, match=r"has 5000 mistakes; the first 50 are told\.") as refused:
+        validate({**SHOPS, **{f"k{number:04d}": 1 for number in range(5000)}})
+    assert [error.pointer for error in refused.value.errors] == [f"/k{number:04d}" for number in range(50)]

@@ -1,0 +1,418 @@
+"""Writes Grafana's dashboards from the few lines that differ between panels.
+
+    python3 -m deploy.dashboards                 writes deploy/grafana/dashboards/*.json
+
+It needs nothing but Python. A test holds the files equal to what is written here, and checks every expression.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FOLDER = Path(__file__).parent / "grafana" / "dashboards"
+SOURCE = {"type": "prometheus", "uid": "pointbank-prometheus"}
+CHOSEN = 'service=~"$service", tenant=~"$tenant"'
+CALLS = f'route!~"/livez|/readyz|/metrics", {CHOSEN}'
+
+
+class Panel(NamedTuple):
+    """A graph, or with `stat` a number that is red above zero. `lines`: (legend, expression)."""
+
+    title: str
+    lines: Sequence[tuple[str, str]]
+    unit: str = "short"
+    stat: bool = False
+    says: str = ""
+
+
+DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
+    "pipe": (
+        "Pointbank: the pipe",
+        (
+            Panel(
+                "Items written a second",
+                [
+                    (
+                        "{{service}}",
+                        f"sum by (service) (rate(pointbank_lane_items_total{{{CHOSEN}}}[$__rate_interval]))",
+                    )
+                ],
+            ),
+            Panel(
+                "Items by what came of them",
+                [
+                    (
+                        "{{outcome}}",
+                        f"sum by (outcome) (rate(pointbank_lane_items_total{{{CHOSEN}}}[$__rate_interval]))",
+                    )
+                ],
+            ),
+            Panel(
+                "Items in a batch, middle and 99 %",
+                [
+                    (
+                        f"{{{{service}}}} {quantile}",
+                        (
+                            f"histogram_quantile({quantile}, sum by (service, le) "
+                            f"(rate(pointbank_lane_batch_items_bucket{{{CHOSEN}}}[$__rate_interval])))"
+                        ),
+                    )
+                    for quantile in ("0.5", "0.99")
+                ],
+            ),
+            Panel(
+                "A batch from begin to commit, middle and 99 %",
+                [
+                    (
+                        f"{{{{service}}}} {quantile}",
+                        (
+                            f"histogram_quantile({quantile}, sum by (service, le) "
+                            f"(rate(pointbank_lane_batch_seconds_bucket{{{CHOSEN}}}[$__rate_interval])))"
+                        ),
+                    )
+                    for quantile in ("0.5", "0.99")
+                ],
+                "s",
+            ),
+            Panel(
+                "Events published a second",
+                [
+                    (
+                        "{{service}}",
+                        f"sum by (service) (rate(pointbank_relay_published_total{{{CHOSEN}}}[$__rate_interval]))",
+                    )
+                ],
+            ),
+            Panel(
+                "Age of the oldest event that is not published",
+                [
+                    (
+                        "{{service}} {{tenant}}",
+                        f"max by (service, tenant) (pointbank_relay_lag_seconds{{{CHOSEN}}})",
+                    )
+                ],
+                "s",
+            ),
+            Panel(
+                "Connections in use, of a pool for each tenant and process",
+                [
+                    (
+                        "{{service}} {{tenant}}",
+                        f"max by (service, tenant) (pointbank_db_pool_in_use{{{CHOSEN}}})",
+                    )
+                ],
+            ),
+            Panel("Processes that give metrics", [("{{instance}}", 'up{job="pointbank"}')]),
+        ),
+    ),
+    "money": (
+        "Pointbank: money at risk",
+        (
+            Panel(
+                "Writes that a guard refused, by invariant",
+                [
+                    (
+                        "{{service}} {{tenant}}: {{invariant}}",
+                        f"max by (service, tenant, invariant) (pointbank_invariant_violations{{{CHOSEN}}})",
+                    )
+                ],
+                stat=True,
+                says="docs/invariants.md: the ten sentences. 5 is a relay that halted. Stays until the process is restarted.",
+            ),
+            Panel(
+                "Wallets that do not agree with their lines or lots",
+                [
+                    (
+                        "{{tenant}}: {{kind}}",
+                        'max by (tenant, kind) (pointbank_reconciliation_differences{service="redeem", tenant=~"$tenant"})',
+                    )
+                ],
+                stat=True,
+                says="Found by reconciliation, and not closed by anybody.",
+            ),
+            Panel(
+                "Open dead letters",
+                [
+                    (
+                        "{{service}} {{tenant}}: {{code}}",
+                        f"max by (service, tenant, code) (pointbank_dead_letters{{{CHOSEN}}}) > 0",
+                    )
+                ],
+                stat=True,
+                says="`pointbank dead-letters list` shows them.",
+            ),
+            Panel(
+                "Bills that wait",
+                [
+                    (
+                        "{{tenant}}",
+                        'max by (tenant) (pointbank_bills_waiting{service="earn", tenant=~"$tenant"})',
+                    )
+                ],
+            ),
+            Panel(
+                "Events committed and not published",
+                [
+                    (
+                        "{{service}} {{tenant}}",
+                        f"max by (service, tenant) (pointbank_relay_lag_events{{{CHOSEN}}})",
+                    )
+                ],
+            ),
+            Panel(
+                "Events published again: Redis had lost them",
+                [
+                    (
+                        "{{service}} {{tenant}}",
+                        f"sum by (service, tenant) (pointbank_relay_refilled_total{{{CHOSEN}}})",
+                    )
+                ],
+            ),
+            Panel(
+                "Points posted a minute, by kind",
+                [
+                    (
+                        "{{kind}}",
+                        'sum by (kind) (rate(pointbank_ledger_points_total{tenant=~"$tenant"}[$__rate_interval])) * 60',
+                    )
+                ],
+            ),
+        ),
+    ),
+    "tenants": (
+        "Pointbank: tenants",
+        (
+            Panel(
+                "Items written a second",
+                [
+                    (
+                        "{{tenant}}",
+                        f"sum by (tenant) (rate(pointbank_lane_items_total{{{CHOSEN}}}[$__rate_interval]))",
+                    )
+                ],
+            ),
+            Panel(
+                "Calls a second",
+                [
+                    (
+                        "{{tenant}}",
+                        f"sum by (tenant) (rate(pointbank_http_request_seconds_count{{{CALLS}}}[$__rate_interval]))",
+                    )
+                ],
+            ),
+            Panel(
+                "99 % of calls are answered within",
+                [
+                    (
+                        "{{tenant}}",
+                        (
+                            "histogram_quantile(0.99, sum by (tenant, le) "
+                            f"(rate(pointbank_http_request_seconds_bucket{{{CALLS}}}[$__rate_interval])))"
+                        ),
+                    )
+                ],
+                "s",
+            ),
+            Panel(
+                "Points posted a minute",
+                [
+                    (
+                        "{{tenant}}: {{kind}}",
+                        'sum by (tenant, kind) (rate(pointbank_ledger_points_total{tenant=~"$tenant"}[$__rate_interval])) * 60',
+                    )
+                ],
+            ),
+            Panel(
+                "Open dead letters",
+                [
+                    (
+                        "{{tenant}}",
+                        f"sum by (tenant) (max by (service, tenant, code) (pointbank_dead_letters{{{CHOSEN}}}))",
+                    )
+                ],
+            ),
+            Panel(
+                "Events behind, all services",
+                [
+                    (
+                        "{{tenant}}",
+                        f"sum by (tenant) (max by (service, tenant) (pointbank_consumer_lag_events{{{CHOSEN}}}))",
+                    )
+                ],
+            ),
+        ),
+    ),
+    "consumers": (
+        "Pointbank: consumers and messages",
+        (
+            Panel(
+                "Events heard late: not applied yet",
+                [
+                    (
+                        "{{service}} {{tenant}}",
+                        f"max by (service, tenant) (pointbank_consumer_lag_events{{{CHOSEN}}})",
+                    )
+                ],
+            ),
+            Panel(
+                "Entries read and not acknowledged",
+                [
+                    (
+                        "{{service}} {{tenant}}",
+                        f"max by (service, tenant) (pointbank_consumer_pending_events{{{CHOSEN}}})",
+                    )
+                ],
+            ),
+            Panel(
+                "Entries taken over from silent consumers, a minute",
+                [
+                    (
+                        "{{service}} {{tenant}}",
+                        (
+                            "sum by (service, tenant) "
+                            f"(rate(pointbank_consumer_reclaimed_total{{{CHOSEN}}}[$__rate_interval])) * 60"
+                        ),
+                    )
+                ],
+            ),
+            Panel(
+                "Messages a minute, by what came of them",
+                [
+                    (
+                        "{{channel}} {{outcome}}",
+                        (
+                            "sum by (channel, outcome) "
+                            '(rate(pointbank_messages_total{tenant=~"$tenant"}[$__rate_interval])) * 60'
+                        ),
+                    )
+                ],
+            ),
+        ),
+    ),
+    "errors": (
+        "Pointbank: errors",
+        (
+            Panel(
+                "Calls that failed by our mistake",
+                [("{{service}}", 'service:http_errors:ratio_rate5m{service=~"$service"}')],
+                "percentunit",
+            ),
+            Panel(
+                "Calls slower than half a second",
+                [("{{service}}", 'service:http_slow:ratio_rate5m{service=~"$service"}')],
+                "percentunit",
+            ),
+            Panel(
+                "Calls a second, by status",
+                [
+                    (
+                        "{{status}}",
+                        f"sum by (status) (rate(pointbank_http_request_seconds_count{{{CALLS}}}[$__rate_interval]))",
+                    )
+                ],
+            ),
+            Panel(
+                "Failing calls a second, by route",
+                [
+                    (
+                        "{{service}} {{route}} {{status}}",
+                        (
+                            "sum by (service, route, status) "
+                            f'(rate(pointbank_http_request_seconds_count{{status=~"5..|499", {CALLS}}}[$__rate_interval]))'
+                        ),
+                    )
+                ],
+            ),
+            Panel(
+                "Batches tried again a second, by reason",
+                [
+                    (
+                        "{{service}} {{reason}}",
+                        f"sum by (service, reason) (rate(pointbank_retries_total{{{CHOSEN}}}[$__rate_interval]))",
+                    )
+                ],
+            ),
+            Panel(
+                "Open dead letters, by code",
+                [
+                    (
+                        "{{code}}",
+                        f"sum by (code) (max by (service, tenant, code) (pointbank_dead_letters{{{CHOSEN}}}))",
+                    )
+                ],
+            ),
+        ),
+    ),
+}
+
+
+def dashboard(name: str) -> dict[str, Any]:
+    """One dashboard as Grafana reads it."""
+    title, panels = DASHBOARDS[name]
+    return {
+        "uid": f"pointbank-{name}",
+        "title": title,
+        "tags": ["pointbank"],
+        "timezone": "browser",
+        "editable": False,
+        "schemaVersion": 39,
+        "version": 1,
+        "refresh": "30s",
+        "time": {"from": "now-3h", "to": "now"},
+        "templating": {"list": [_variable("service"), _variable("tenant")]},
+        "panels": list(_panels(panels)),
+    }
+
+
+def _panels(panels: Sequence[Panel]) -> Iterator[dict[str, Any]]:
+    for k, panel in enumerate(panels):
+        defaults: dict[str, Any] = {"unit": panel.unit, "min": 0}
+        if panel.stat:
+            steps = [{"color": "green", "value": None}, {"color": "red", "value": 1}]
+            defaults["thresholds"] = {"mode": "absolute", "steps": steps}
+            defaults["noValue"] = "none"
+        yield {
+            "id": k + 1,
+            "type": "stat" if panel.stat else "timeseries",
+            "title": panel.title,
+            "description": panel.says,
+            "datasource": SOURCE,
+            "gridPos": {"x": 12 * (k % 2), "y": 8 * (k // 2), "w": 12, "h": 8},
+            "fieldConfig": {"defaults": defaults, "overrides": []},
+            "targets": [
+                {"refId": chr(65 + at), "datasource": SOURCE, "expr": expression, "legendFormat": legend}
+                for at, (legend, expression) in enumerate(panel.lines)
+            ],
+        }
+
+
+def _variable(label: str) -> dict[str, Any]:
+    return {
+        "name": label,
+        "type": "query",
+        "datasource": SOURCE,
+        "query": {"query": f"label_values(pointbank_lane_items_total, {label})", "refId": label},
+        "refresh": 2,
+        "includeAll": True,
+        "allValue": ".*",
+        "multi": True,
+        "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+    }
+
+
+def text(name: str) -> str:
+    """The file of a dashboard."""
+    return json.dumps(dashboard(name), indent=1) + "\n"
+
+
+def main() -> int:
+    """Writes them all."""
+    for name in DASHBOARDS:
+        (FOLDER / f"{name}.json").write_text(text(name))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""Sealing and reconciling a tenant's ledger from the command line: the service's own jobs, run with its own role."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from pointbank.logins import UnknownTenant
+from services.redeem.domain.reconciliation import ReconcilePage
+from services.redeem.domain.seal import Signer, written
+from services.redeem.handlers.reconcile import reconcile_page
+from services.redeem.reconciling import reconcile, would_reconcile
+from services.redeem.sealing import Exported, SealBusy, export, job_item, take_seal, would_seal
+from shared.clock import real_clock
+from shared.config import Settings
+from shared.ids import uuid7
+from shared.messaging.bus import redis_client
+from shared.messaging.commands import FromJob, Item, Outcome
+from shared.messaging.keys import Keys
+from shared.messaging.sealer import Sealer
+from shared.messaging.writer import Writer
+from shared.runtime import open_tenant_pool
+from shared.tenants.directory import Directory
+
+SERVICE = "redeem"
+
+
+@asynccontextmanager
+async def writer_of(settings: Settings, tenant: str) -> AsyncIterator[Writer]:
+    """Writes as redeem does, beside its processes; what is told goes out with their next look at the outbox.
+
+    UnknownTenant where nobody made the tenant.
+    """
+    directory = Directory(settings, SERVICE)
+    await directory.open()
+    try:
+        found = [one.tenant for one in await directory.tenants() if one.tenant.code == tenant]
+    finally:
+        await directory.close()
+    if not found:
+        raise UnknownTenant(f"there is no tenant {tenant}; `pointbank tenant list` shows those there are")
+    pool = await open_tenant_pool(settings, found[0], SERVICE)
+    redis = redis_client(settings.redis_url)
+    try:
+        yield Writer(
+            pool,
+            found[0],
+            real_clock,
+            redis,
+            Keys(found[0].cell, tenant),
+            Sealer(settings.secret_of(SERVICE), tenant),
+            {},
+        )
+    finally:
+        await redis.aclose()
+        await pool.close()
+
+
+async def seal_tenant(
+    settings: Settings,
+    tenant: str,
+    *,
+    actor: str,
+    dry_run: bool = False,
+    whole: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Seals what is new and exports what the folder lacks: `seal` (null where nothing is new), `exported`, `foreign`."""
+    signer = Signer(settings.seal_root(), tenant)
+    done = Exported(0, [], None)
+    async with writer_of(settings, tenant) as writer:
+        if dry_run:
+            made = await would_seal(writer.pool, signer, whole=whole)
+        else:
+            made = await take_seal(writer, signer, item=job_item(actor), whole=whole, progress=progress)
+            if settings.seal_folder is not None:
+                done = await export(writer.pool, tenant, settings.seal_folder)
+    return {
+        "dry_run": dry_run,
+        "seal": None if made is None else written(tenant, made),
+        "exported": done.written,
+        "foreign": done.foreign,
+    }
+
+
+def public_key(settings: Settings, tenant: str) -> str:
+    """The Ed25519 key that the tenant's seals are signed with, in hexadecimal."""
+    return Signer(settings.seal_root(), tenant).public_key.hex()
+
+
+async def reconcile_tenant(
+    settings: Settings,
+    tenant: str,
+    *,
+    actor: str,
+    dry_run: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Seals what is new and reconciles all that was sealed since the last run: `wallets`, `differences`, and of a dry run
+    the first of what was `found`."""
+    found: list[Any] = []
+    async with writer_of(settings, tenant) as writer:
+
+        async def step(page: ReconcilePage) -> Outcome:
+            [outcome] = await writer.write(
+                [Item(page, FromJob("reconcile"), str(uuid7()), actor)], reconcile_page
+            )
+            return outcome
+
+        if dry_run:
+            done, told = await would_reconcile(writer.pool, progress)
+            found = [one._asdict() for one in told]
+        else:
+            with suppress(SealBusy):  # what is being sealed at this moment is the next run's
+                await take_seal(writer, Signer(settings.seal_root(), tenant), item=job_item(actor))
+            done = await reconcile(step, progress)
+    return {"dry_run": dry_run, "wallets": done.wallets, "differences": done.differences, "found": found}

@@ -1,0 +1,192 @@
+"""The HTTP side of what proves the ledger: seals, and proofs that a line is under one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from fastapi import Path
+from pydantic import AwareDatetime, BaseModel
+from starlette.responses import Response
+
+from services.redeem.api.wallets import NotYetConsistent
+from services.redeem.domain.jobs import JobDone
+from services.redeem.domain.seal import written
+from services.redeem.proving import proof_of
+from services.redeem.sealing import SealBusy, export, job_item, signer_of, take_seal, would_seal
+from services.redeem.store import seals
+from shared.errors import NotFound, Refusal
+from shared.http.bodies import Body
+from shared.http.cursors import Cursor, Limit, answer, decode_cursor, page
+from shared.http.openapi import problems
+from shared.http.routing import Router
+from shared.http.writes import Read, Write, reads, writes
+from shared.runtime import TenantRuntime
+
+PATIENCE_S = 10.0
+"""So long a call for a seal waits for another's."""
+_FIRST_PAGE = 2**63 - 1
+
+ledger = Router(prefix="/v1/ledger", tags=["evidence"])
+proofs = Router(prefix="/v1/wallets", tags=["evidence"])
+ROUTERS = (ledger, proofs)
+
+Seq = Annotated[int, Path(ge=1, le=2**63 - 1, description="The line's number in its wallet.")]
+
+
+class NotSealedYet(Refusal):
+    code = "not_sealed_yet"
+
+
+class SealBody(Body):
+    """`dry_run` tells what would be sealed; `whole` looks at every wallet, not only at those posted to since the last seal."""
+
+    dry_run: bool = False
+    whole: bool = False
+
+
+class SealOut(BaseModel):
+    """A seal, as docs/ledger.md says; bytes in hexadecimal."""
+
+    tenant: str
+    no: int
+    sealed_at: AwareDatetime
+    leaves: int
+    root: str
+    previous: str
+    hash: str
+    public_key: str
+    signature: str
+
+
+class SealedOut(BaseModel):
+    """`seal` is null where nothing was new. `exported`: seals written to this process's folder; `foreign`: files there of
+    seals that the database does not have."""
+
+    dry_run: bool
+    seal: SealOut | None
+    exported: int
+    foreign: int
+
+
+class SealsOut(BaseModel):
+    items: list[SealOut]
+    next_cursor: str | None
+
+
+class PublicKeyOut(BaseModel):
+    """Ed25519, in hexadecimal."""
+
+    tenant: str
+    public_key: str
+
+
+class ProvenLine(BaseModel):
+    seq: int
+    bytes: str
+
+
+class ProvenHead(BaseModel):
+    seq: int
+    hash: str
+
+
+class ProofOut(BaseModel):
+    """docs/verify_proof.py checks it: each of `lines` holds the hash of the one before, the last one's is `head`, `path`
+    leads from the head to the seal's root."""
+
+    wallet_id: UUID
+    seq: int
+    lines: list[ProvenLine]
+    head: ProvenHead
+    position: int
+    path: list[str]
+    seal: SealOut
+
+
+class SealPosition(msgspec.Struct):
+    """The cursor of the seals: the number of the last one shown."""
+
+    no: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+@ledger.post(
+    "/seals",
+    status_code=201,
+    response_model=SealedOut,
+    responses={200: {"model": SealedOut}, **problems("not_yet_consistent")},
+)
+async def seal(body: SealBody, call: Annotated[Write, writes("ops:write")]) -> Response:
+    """Seals the heads that are new and exports what is missing outside; 200 where nothing is new, or for a dry run."""
+    runtime = _runtime(call)
+    signer, made = signer_of(runtime), None
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            if body.dry_run:
+                made = await would_seal(runtime.pool, signer, whole=body.whole)
+            else:
+                item = msgspec.structs.replace(job_item(call.principal.subject), request_id=call.request_id)
+                made = await take_seal(runtime.writer, signer, item=item, whole=body.whole)
+            break
+        except SealBusy as busy:
+            if time.monotonic() > deadline:
+                raise NotYetConsistent("Another process is sealing this tenant. Ask again.") from busy
+            await asyncio.sleep(0.1)
+    exported, foreign = 0, 0
+    if runtime.settings.seal_folder is not None and not body.dry_run:
+        done = await export(runtime.pool, runtime.code, runtime.settings.seal_folder)
+        exported, foreign = done.written, len(done.foreign)
+    content = {
+        "dry_run": body.dry_run,
+        "seal": None if made is None else written(runtime.code, made),
+        "exported": exported,
+        "foreign": foreign,
+    }
+    status = 201 if made is not None and not body.dry_run else 200
+    return await call.submit(JobDone(status, msgspec.json.encode(content)))
+
+
+@ledger.get("/seals", response_model=SealsOut)
+async def list_seals(
+    call: Annotated[Read, reads("audit:read")], cursor: Cursor = None, limit: Limit = 50
+) -> Response:
+    """The seals, the newest first."""
+    position = decode_cursor(cursor, SealPosition)
+    before = position.no if position is not None else _FIRST_PAGE
+    async with call.tenant.read() as db:
+        found = await seals.seal_page(db, before=before, most=limit + 1)
+    shown = [written(call.tenant.code, one) for one in found[:limit]]
+    return page(shown, SealPosition(found[limit - 1].no) if len(found) > limit else None)
+
+
+@ledger.get("/public-key", response_model=PublicKeyOut)
+async def public_key(call: Annotated[Read, reads("audit:read")]) -> Response:
+    """The key that this tenant's seals are signed with now. Keep a copy where nobody who runs the bank can change it."""
+    signer = signer_of(_runtime(call))
+    return answer({"tenant": call.tenant.code, "public_key": signer.public_key.hex()})
+
+
+@proofs.get(
+    "/{wallet_id}/ledger/{seq}/proof",
+    response_model=ProofOut,
+    responses=problems("not_found", "not_sealed_yet"),
+)
+async def get_proof(wallet_id: UUID, seq: Seq, call: Annotated[Read, reads("audit:read")]) -> Response:
+    """Proves that a line stood in its wallet's ledger when its first seal was taken, to who has nothing but the public key."""
+    async with call.tenant.read() as db:
+        proof = await proof_of(db, call.tenant.code, wallet_id, seq)
+        if proof is None:
+            if await seals.canonical_lines(db, wallet_id, first=seq, last=seq):
+                raise NotSealedYet("No seal covers this line yet. Ask again in a few minutes.")
+            raise NotFound("There is no such line.")
+    return answer(proof)
+
+
+def _runtime(call: Read | Write) -> TenantRuntime:
+    runtime: Any = call.tenant
+    assert isinstance(runtime, TenantRuntime)
+    return runtime

@@ -1,0 +1,140 @@
+"""The HTTP side of reconciliation: running it, seeing what does not agree, and deciding about it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+import msgspec
+from fastapi import Query
+from pydantic import AwareDatetime, BaseModel, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+from starlette.responses import Response
+
+from services.redeem.domain.jobs import JobDone
+from services.redeem.domain.reconciliation import DecideDifference
+from services.redeem.reconciling import run, would_reconcile
+from services.redeem.sealing import SealBusy, job_item, signer_of, take_seal
+from services.redeem.store import reconciliation
+from shared.http.bodies import Body
+from shared.http.cursors import Cursor, Limit, decode_cursor, page
+from shared.http.openapi import problems
+from shared.http.routing import Router
+from shared.http.writes import Read, Write, reads, writes
+from shared.runtime import TenantRuntime
+
+router = Router(prefix="/v1/reconciliation", tags=["evidence"])
+
+State = Literal["open", "explained", "closed"]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+_NEWEST = UUID(int=2**128 - 1)
+_UNDECIDED: tuple[State, ...] = ("open", "explained")
+
+
+class RunBody(Body):
+    """`dry_run` tells what would be found."""
+
+    dry_run: bool = False
+
+
+class FoundOut(BaseModel):
+    kind: str
+    subject: str
+    expected: str
+    found: str
+
+
+class RunOut(BaseModel):
+    """`found`: the first of what does not agree, of a dry run only; afterwards the differences have it."""
+
+    dry_run: bool
+    wallets: int
+    differences: int
+    found: list[FoundOut]
+
+
+class DifferenceOut(FoundOut):
+    """`expected` is what the finer books come to: lines before buckets, buckets before lots."""
+
+    difference_id: UUID
+    first_seen: AwareDatetime
+    last_seen: AwareDatetime
+    owner: str | None
+    state: State
+    reason: str | None
+
+
+class DifferencesOut(BaseModel):
+    items: list[DifferenceOut]
+    next_cursor: str | None
+
+
+class DecisionBody(Body):
+    """Gives a difference to somebody (`owner`), or says what became of it (`state`, with a `reason`)."""
+
+    owner: Text | None = None
+    state: State | None = None
+    reason: Text | None = None
+
+    @model_validator(mode="after")
+    def _with_a_reason(self) -> Self:
+        if self.owner is None and self.state is None:
+            raise PydanticCustomError("field_missing", "One of owner, state is wanted.")
+        if self.state not in {None, "open"} and self.reason is None:
+            raise PydanticCustomError("field_missing", "A reason is wanted.")
+        return self
+
+
+class DifferencePosition(msgspec.Struct):
+    """The cursor of differences: the last one shown."""
+
+    difference_id: UUID
+
+
+@router.post("/runs", response_model=RunOut)
+async def reconcile(body: RunBody, call: Annotated[Write, writes("ops:write")]) -> Response:
+    """Seals what is new, then compares every wallet that was sealed since the last run with its lines and lots."""
+    runtime: Any = call.tenant
+    assert isinstance(runtime, TenantRuntime)
+    found: list[Any] = []
+    if body.dry_run:
+        done, told = await would_reconcile(runtime.pool)
+        found = [one._asdict() for one in told]
+    else:
+        with suppress(SealBusy):  # what is being sealed at this moment is the next run's
+            await take_seal(runtime.writer, signer_of(runtime), item=job_item(call.principal.subject))
+        done = await run(runtime)
+    content = {
+        "dry_run": body.dry_run,
+        "wallets": done.wallets,
+        "differences": done.differences,
+        "found": found,
+    }
+    return await call.submit(JobDone(200, msgspec.json.encode(content)))
+
+
+@router.get("/differences", response_model=DifferencesOut)
+async def list_differences(
+    call: Annotated[Read, reads("audit:read")],
+    state: Annotated[State | None, Query(description="Without it: open and explained.")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Response:
+    """What does not agree, the newest first. Nothing here is ever repaired by itself."""
+    position = decode_cursor(cursor, DifferencePosition)
+    before = position.difference_id if position is not None else _NEWEST
+    async with call.tenant.read() as db:
+        rows = await reconciliation.differences(
+            db, states=_UNDECIDED if state is None else (state,), before=before, most=limit + 1
+        )
+    shown = [row._asdict() for row in rows[:limit]]
+    return page(shown, DifferencePosition(rows[limit - 1].difference_id) if len(rows) > limit else None)
+
+
+@router.post("/differences/{difference_id}", response_model=DifferenceOut, responses=problems("not_found"))
+async def decide(
+    difference_id: UUID, body: DecisionBody, call: Annotated[Write, writes("adjustments:approve")]
+) -> Response:
+    """Gives a difference to somebody, explains or closes it; audited. The ledger is not changed by it."""
+    return await call.submit(DecideDifference(difference_id, body.owner, body.state, body.reason))

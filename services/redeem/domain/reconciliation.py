@@ -1,0 +1,35 @@
+"""What is asked of reconciliation, and what it says of itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+LEAVES = 200
+"""Compared in one transaction."""
+
+
+class ReconcilePage(msgspec.Struct, frozen=True):
+    """Go on with the run that is under way, or begin one."""
+
+
+class Reconciled(msgspec.Struct, frozen=True):
+    """How far a run has come; `no` 0: nothing was sealed since the last."""
+
+    no: int
+    from_seal: int
+    to_seal: int
+    wallets: int
+    differences: int
+    more: bool
+
+
+class DecideDifference(msgspec.Struct, frozen=True):
+    """Gives a difference to somebody, or says what became of it. What is None stays."""
+
+    difference_id: UUID
+    owner: str | None
+    state: Literal["open", "explained", "closed"] | None
+    reason: str | None

@@ -1,0 +1,63 @@
+"""Reconciling: wallets against their lines and lots, a page in a transaction; and what people decide about differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from services.redeem.domain.reconciliation import LEAVES, DecideDifference, Reconciled, ReconcilePage
+from services.redeem.store import reconciliation
+from services.redeem.store.reconciliation import Difference
+from shared.errors import NotFound
+from shared.messaging import Done, Item, Outcome, Refused, Tx
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def reconcile_page(tx: Tx, items: Sequence[Item[ReconcilePage]]) -> list[Outcome]:
+    """Compares the next wallets. The answer's body is a Reconciled."""
+    outcomes: list[Outcome] = []
+    for item in items:
+        run = await reconciliation.lock_run(tx.db)
+        if run is None:
+            outcomes.append(Done(200, _encode(Reconciled(0, 0, 0, 0, 0, False))))
+            continue
+        page = await reconciliation.next_page(tx.db, run, most=LEAVES)
+        found = await reconciliation.compare(tx.db, page.wallet_ids) if page.wallet_ids else []
+        run = await reconciliation.keep(tx.db, run, page, found, tx.now())
+        said = Reconciled(run.no, run.from_seal, run.to_seal, run.wallets, run.differences, page.more)
+        if not page.more:
+            tx.audit("ledger.reconcile", f"reconciliation/{run.no}", item=item, after=said)
+        outcomes.append(Done(200, _encode(said)))
+    return outcomes
+
+
+async def decide_difference(tx: Tx, items: Sequence[Item[DecideDifference]]) -> list[Outcome]:
+    """Keeps what somebody decided about a difference; nothing of the ledger is changed by it."""
+    outcomes: list[Outcome] = []
+    for item in items:
+        asked = item.command
+        before = await reconciliation.lock_difference(tx.db, asked.difference_id)
+        if before is None:
+            outcomes.append(Refused(NotFound("There is no such difference.")))
+            continue
+        after = before._replace(
+            owner=asked.owner or before.owner,
+            state=asked.state or before.state,
+            reason=asked.reason or before.reason,
+        )
+        await reconciliation.decide(tx.db, after)
+        tx.audit(
+            "reconciliation.decide",
+            f"difference/{before.difference_id}",
+            item=item,
+            before=_decided(before),
+            after=_decided(after),
+        )
+        outcomes.append(Done(200, _encode(after._asdict())))
+    return outcomes
+
+
+def _decided(difference: Difference) -> dict[str, str | None]:
+    return {"owner": difference.owner, "state": difference.state, "reason": difference.reason}

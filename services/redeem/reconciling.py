@@ -1,0 +1,86 @@
+"""The job that reconciles: every wallet that was sealed since the last run, against its lines and lots.
+
+Seals name each wallet whose head changed, all of them and no others: so a run touches what changed, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import structlog
+
+from services.redeem.domain.reconciliation import LEAVES, Reconciled, ReconcilePage
+from services.redeem.store import reconciliation
+from services.redeem.store.reconciliation import Found
+from shared.db import Pool
+from shared.messaging import Done, Outcome
+from shared.runtime import TenantRuntime
+
+log = structlog.get_logger(__name__)
+
+MOST_TOLD = 100
+Step = Callable[[ReconcilePage], Awaitable[Outcome]]
+"""Writes one page."""
+Progress = Callable[[int], None]
+"""Told how many wallets were compared so far."""
+
+_decode = msgspec.json.Decoder(Reconciled).decode
+
+
+class Total(msgspec.Struct, frozen=True):
+    """What was compared, and how much of it does not agree (a wallet in three ways at most)."""
+
+    wallets: int = 0
+    differences: int = 0
+
+
+async def reconcile(step: Step, progress: Progress | None = None) -> Total:
+    """Compares all that was sealed since the last run, and what another process left of its own; may run beside others."""
+    done, running = Total(), Reconciled(0, 0, 0, 0, 0, False)
+    while True:
+        outcome = await step(ReconcilePage())
+        assert isinstance(outcome, Done), outcome
+        said = _decode(outcome.body)
+        if not said.no:
+            return done
+        # Of a run that was under way already, what others did of it is counted too.
+        same = said.no == running.no
+        done = Total(
+            done.wallets + said.wallets - (running.wallets if same else 0),
+            done.differences + said.differences - (running.differences if same else 0),
+        )
+        running = said
+        if progress is not None:
+            progress(done.wallets)
+
+
+async def would_reconcile(pool: Pool, progress: Progress | None = None) -> tuple[Total, list[Found]]:
+    """What a run would compare and find now, and the first of it; nothing is written."""
+    told: list[Found] = []
+    async with pool.acquire() as db, db.transaction(readonly=True):
+        run = await reconciliation.next_run(db)
+        more = run is not None
+        while run is not None and more:
+            page = await reconciliation.next_page(db, run, most=LEAVES)
+            found = await reconciliation.compare(db, page.wallet_ids)
+            run, more = reconciliation.advanced(run, page, found), page.more
+            told += found[: MOST_TOLD - len(told)]
+            if progress is not None:
+                progress(run.wallets)
+    return Total() if run is None else Total(run.wallets, run.differences), told
+
+
+async def run(runtime: TenantRuntime) -> Total:
+    """Reconciles a tenant in its service's process, and shows what is open."""
+    done = await reconcile(lambda page: runtime.do(page, job="reconcile"))
+    async with runtime.read() as db:
+        runtime.metrics.differences(runtime.code, await reconciliation.open_by_kind(db))
+    if done.wallets:
+        log.info("reconciled", tenant=runtime.code, wallets=done.wallets, differences=done.differences)
+    return done
+
+
+async def job(runtime: TenantRuntime) -> None:
+    """One night's run."""
+    await run(runtime)

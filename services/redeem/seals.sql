@@ -1,0 +1,97 @@
+-- Sealing, and what is proved with seals. All of a seal is read in one snapshot.
+
+-- name: take_turn^
+-- Whether nobody else is sealing, for as long as this transaction runs; when it began, and what it sees.
+SELECT
+    pg_try_advisory_xact_lock(x'7365616c'::bigint) AS mine, transaction_timestamp() AS began,
+    pg_current_snapshot()::text AS snapshot,
+    set_config('statement_timeout', '300000', true) AS patient,
+    -- The moment asked for tells how many lines are newer; a plan for any moment would read the whole key instead.
+    set_config('plan_cache_mode', 'force_custom_plan', true) AS plans,
+    set_config('enable_indexonlyscan', 'off', true) AS index_only;
+
+-- name: last_seal^
+-- The newest seal.
+SELECT no, sealed_at, hash FROM seals ORDER BY no DESC LIMIT 1;
+
+-- name: sealed_within$
+-- Whether the last seal is younger than so many seconds.
+SELECT sealed_at > clock_timestamp() - make_interval(secs => :seconds) FROM seals ORDER BY no DESC LIMIT 1;
+
+-- name: covered_until$
+-- Every line that was posted before this moment was seen by the last seal. What that one did not see has an id at or above the
+-- oldest of its snapshot; a seal with a smaller id took it after it began, and so before all of those took theirs, and they
+-- read the clock after that. (A snapshot's own end says nothing: ids above it may be taken already.)
+-- NULL where none can tell: then every wallet has to be looked at.
+WITH last AS (
+    SELECT snapshot FROM seals ORDER BY no DESC LIMIT 1
+)
+SELECT s.sealed_at
+FROM seals AS s
+WHERE s.xid < (SELECT pg_snapshot_xmin(last.snapshot) FROM last)
+ORDER BY s.no DESC
+LIMIT 1;
+
+-- name: heads_since
+-- The heads of wallets that were posted to since a moment and that no seal has, by wallet.
+SELECT w.wallet_id, w.seq, w.head
+FROM (SELECT DISTINCT l.wallet_id FROM ledger AS l WHERE l.posted_at >= :since) AS t
+JOIN wallets AS w ON w.wallet_id = t.wallet_id
+WHERE NOT EXISTS (SELECT FROM seal_leaves AS k WHERE k.wallet_id = w.wallet_id AND k.seq = w.seq)
+ORDER BY w.wallet_id;
+
+-- name: heads
+-- The heads of all wallets with lines that no seal has, by wallet.
+SELECT w.wallet_id, w.seq, w.head
+FROM wallets AS w
+WHERE w.seq > 0 AND NOT EXISTS (SELECT FROM seal_leaves AS k WHERE k.wallet_id = w.wallet_id AND k.seq = w.seq)
+ORDER BY w.wallet_id;
+
+-- name: add_seal!
+-- A seal, in the snapshot that its leaves were read in.
+INSERT INTO seals (no, sealed_at, snapshot, leaves, root, pages, previous, hash, public_key, signature)
+VALUES (
+    :no, :sealed_at, :snapshot::text::pg_snapshot, :leaves, :root, :pages, :previous, :hash, :public_key, :signature
+);
+
+-- name: seals_from
+-- Seals from a number on, in their order.
+SELECT no, sealed_at, leaves, root, previous, hash, public_key, signature
+FROM seals
+WHERE no >= :no
+ORDER BY no
+LIMIT 1000;
+
+-- name: seal_page
+-- Seals before a number, the newest first.
+SELECT no, sealed_at, leaves, root, previous, hash, public_key, signature
+FROM seals
+WHERE no < :before
+ORDER BY no DESC
+LIMIT :most;
+
+-- name: covering^
+-- The first seal that covers a line of a wallet: which head it has there, at which place.
+SELECT
+    k.no, k.position, k.seq, k.head, s.sealed_at, s.leaves, s.root, s.pages, s.previous, s.hash, s.public_key, s.signature
+FROM seal_leaves AS k
+JOIN seals AS s ON s.no = k.no
+WHERE k.wallet_id = :wallet_id AND k.seq >= :seq
+ORDER BY k.seq
+LIMIT 1;
+
+-- name: leaves_of_page
+-- The leaves of a seal from one place to before another.
+SELECT wallet_id, seq, head
+FROM seal_leaves
+WHERE no = :no AND position >= :first AND position < :end
+ORDER BY position;
+
+-- name: lines_between
+-- A wallet's lines from one number to another, as they are hashed.
+SELECT
+    l.wallet_id, l.seq, l.posting_id, l.posted_at, l.effective_at, l.points, l.money_minor, l.available_after, l.held_after,
+    l.reserved_after, l.debt_after, l.lot_id, l.source_id, l.kind, l.from_bucket, l.to_bucket, l.hash
+FROM ledger AS l
+WHERE l.wallet_id = :wallet_id AND l.seq >= :first AND l.seq <= :last
+ORDER BY l.seq;

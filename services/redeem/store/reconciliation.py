@@ -1,0 +1,154 @@
+"""Reconciliation: how far a run has come, what does not agree, and what somebody decided about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from shared.db import Connection
+from shared.ids import uuid7
+from shared.sql import load
+
+queries = load("services.redeem", "reconciliation.sql")
+
+
+class Run(NamedTuple):
+    """A walk over the leaves of the seals after `from_seal` up to `to_seal`, as far as leaf `at_position` of `at_seal`."""
+
+    no: int
+    from_seal: int
+    to_seal: int
+    at_seal: int
+    at_position: int
+    wallets: int
+    differences: int
+
+
+class Found(NamedTuple):
+    """Something that does not agree: `expected` is what the finer books come to."""
+
+    kind: str
+    subject: str
+    expected: str
+    found: str
+
+
+class Difference(NamedTuple):
+    """A difference as it is kept."""
+
+    difference_id: UUID
+    kind: str
+    subject: str
+    expected: str
+    found: str
+    first_seen: datetime
+    last_seen: datetime
+    owner: str | None
+    state: str
+    reason: str | None
+
+
+class Page(NamedTuple):
+    """The next leaves of a run: where it has come with them, the wallets to compare, and whether more may follow."""
+
+    at_seal: int
+    at_position: int
+    wallet_ids: list[UUID]
+    more: bool
+
+
+async def lock_run(db: Connection) -> Run | None:
+    """The run that is under way, locked, or a new one; None where nothing was sealed since the last."""
+    row = await queries.unfinished(db) or await queries.begin_run(db) or await queries.unfinished(db)
+    return None if row is None else Run(*row)
+
+
+async def next_run(db: Connection) -> Run | None:
+    """What a real run would go over, as one; nothing is written."""
+    row = await queries.next_range(db)
+    if row is None:
+        return None
+    return Run(row["no"], row["from_seal"], row["to_seal"], row["at_seal"], row["at_position"], 0, 0)
+
+
+async def next_page(db: Connection, run: Run, *, most: int) -> Page:
+    """The next leaves."""
+    rows = await queries.next_leaves(
+        db, at_seal=run.at_seal, at_position=run.at_position, to_seal=run.to_seal, most=most
+    )
+    if not rows:
+        return Page(run.at_seal, run.at_position, [], False)
+    last = rows[-1]
+    wallet_ids = [row["wallet_id"] for row in rows if row["newest"]]
+    return Page(last["no"], last["position"], wallet_ids, len(rows) == most)
+
+
+async def compare(db: Connection, wallet_ids: Sequence[UUID]) -> list[Found]:
+    """What of these wallets does not agree, as one moment has it."""
+    return [Found(*row) for row in await queries.compare(db, wallet_ids=wallet_ids)]
+
+
+async def keep(db: Connection, run: Run, page: Page, found: Sequence[Found], at: datetime) -> Run:
+    """Keeps what was found on a page, and how far the run has come."""
+    if found:
+        kinds, subjects, expected, there = zip(*found, strict=True)
+        await queries.keep_differences(
+            db,
+            difference_ids=[uuid7() for _ in found],
+            kinds=kinds,
+            subjects=subjects,
+            expected=expected,
+            found=there,
+            seen=at,
+        )
+    moved = advanced(run, page, found)
+    await queries.move_run(
+        db,
+        no=run.no,
+        at_seal=moved.at_seal,
+        at_position=moved.at_position,
+        wallets=moved.wallets,
+        differences=moved.differences,
+        finished=not page.more,
+    )
+    return moved
+
+
+def advanced(run: Run, page: Page, found: Sequence[Found]) -> Run:
+    """The run after a page."""
+    return run._replace(
+        at_seal=page.at_seal,
+        at_position=page.at_position,
+        wallets=run.wallets + len(page.wallet_ids),
+        differences=run.differences + len(found),
+    )
+
+
+async def differences(db: Connection, *, states: Sequence[str], before: UUID, most: int) -> list[Difference]:
+    """Differences in these states that are older than one of them, the newest first."""
+    rows: Sequence[Any] = await queries.differences(db, states=states, before=before, most=most)
+    return [Difference(*row) for row in rows]
+
+
+async def lock_difference(db: Connection, difference_id: UUID) -> Difference | None:
+    """One difference, locked."""
+    row = await queries.lock_difference(db, difference_id=difference_id)
+    return None if row is None else Difference(*row)
+
+
+async def decide(db: Connection, difference: Difference) -> None:
+    """Keeps who has it, and what became of it."""
+    await queries.decide(
+        db,
+        difference_id=difference.difference_id,
+        owner=difference.owner,
+        state=difference.state,
+        reason=difference.reason,
+    )
+
+
+async def open_by_kind(db: Connection) -> dict[str, int]:
+    """How many are not closed, by kind."""
+    return {row["kind"]: row["n"] for row in await queries.open_differences(db)}

@@ -1,0 +1,104 @@
+"""The gateway as it is deployed: the same image makes its files, and HAProxy may do nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+from typer.testing import CliRunner
+
+from pointbank.cli.app import app
+from pointbank.tokens import dev_keys
+from tests.deploy.conftest import pod_of, render
+
+Document = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def objects(root: Path) -> list[Document]:
+    return render(root / "deploy" / "k8s" / "gateway")
+
+
+@pytest.fixture(scope="module")
+def pod(objects: list[Document]) -> Document:
+    return next(pod_of(one) for one in objects if one["kind"] == "Deployment")
+
+
+def made(command: list[str], folder: Path) -> dict[str, str]:
+    """The files that a container's command writes, its own folder being this one."""
+    assert command[:3] == ["pointbank", "gateway", "/gateway"]
+    jwks = dev_keys(folder / "keys").jwks
+    out = folder / "out"
+    arguments = ["gateway", str(out), *command[3:], "--folder=/gateway"]
+    done = CliRunner().invoke(app, arguments, env={"POINTBANK_JWT_KEYS": str(jwks)})
+    assert done.exit_code == 0, done.output
+    return {path.name: path.read_text() for path in out.iterdir()}
+
+
+def test_the_objects_are_valid_and_find_one_another(
+    objects: list[Document], pod: Document, manifests: list[Document]
+) -> None:
+    for one in objects:
+        kubernetes_validate.validate(one, "1.37", strict=True)
+    deployment, service = (
+        next(o for o in objects if o["kind"] == kind) for kind in ("Deployment", "Service")
+    )
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert deployment["spec"]["selector"]["matchLabels"] == labels == service["spec"]["selector"]
+    ports = {port["name"]: port["containerPort"] for port in pod["containers"][0]["ports"]}
+    assert service["spec"]["ports"][0]["targetPort"] in ports
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    for container in (*pod["containers"], *pod["initContainers"]):
+        assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+    theirs = {one["metadata"]["name"]: one for one in manifests if one["kind"] == "Service"}
+    backends = [word.split("=", 2)[1:] for word in pod["initContainers"][0]["command"][3:]]
+    for name, address in backends:
+        assert address == f"{name}:{theirs[name]['spec']['ports'][0]['port']}"
+    assert set(dict(backends)) == {"members", "earn", "redeem", "tiers", "notifier"}
+    images = {container["image"] for container in pod["initContainers"]}
+    assert images <= {pod_of(one)["containers"][0]["image"] for one in manifests if pod_of(one)}
+
+
+def test_what_kubernetes_and_compose_run_finds_its_files_and_its_ports(
+    pod: Document, compose: Document, tmp_path: Path
+) -> None:
+    gateway = compose["services"]["gateway"]
+    forms = {
+        "kubernetes": (pod["initContainers"][0]["command"], pod["containers"][0]["command"]),
+        "compose": (compose["services"]["gateway-files"]["command"], gateway["command"]),
+    }
+    for name, (makes, runs) in forms.items():
+        (tmp_path / name).mkdir()
+        files = made(makes, tmp_path / name)
+        assert runs[-1] == "/gateway/haproxy.cfg"
+        text = files["haproxy.cfg"]
+        named = set(re.findall(r"/gateway/([a-z0-9.-]+)", text))
+        assert named == files.keys() - {"haproxy.cfg"}, name
+        assert ("server-template earn1- 10 earn:8000" in text) == (name == "compose")
+        assert re.findall(r"^    bind (\S+)", text, re.MULTILINE) == [":8080", ":8405"]
+    assert [port["target"] for port in gateway["ports"]] == [8080]
+
+
+def test_services_believe_the_address_of_a_caller_from_the_gateway_alone(compose: Document) -> None:
+    address = compose["services"]["gateway"]["networks"]["default"]["ipv4_address"]
+    for name in ("members", "earn", "redeem", "tiers", "notifier"):
+        assert compose["services"][name]["environment"]["FORWARDED_ALLOW_IPS"] == address
+    [pool] = compose["networks"]["default"]["ipam"]["config"]
+    assert address.rsplit(".", 1)[0] == pool["subnet"].rsplit(".", 1)[0]
+
+
+def test_haproxy_is_given_no_secret_and_can_write_nothing(compose: Document) -> None:
+    gateway, makes = compose["services"]["gateway"], compose["services"]["gateway-files"]
+    assert "environment" not in gateway
+    assert set(makes["environment"]) == {"POINTBANK_JWT_KEYS", "POINTBANK_JWT_ISSUER"}
+    assert (gateway["read_only"], gateway["cap_drop"]) == (True, ["ALL"])
+    assert [volume.get("read_only") for volume in gateway["volumes"]] == [True]
+    assert {one["target"] for one in gateway["configs"]} == {"/gateway/allow.lst", "/gateway/limits.map"}

@@ -1,0 +1,336 @@
+"""What an overlay adds, as far as it can be told without a cluster: nothing of it was applied anywhere."""
+
+import re
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+from typer.main import get_command
+
+from deploy import rules
+from pointbank.cli.app import app
+from shared.config import Settings
+from shared.messaging.keys import HEARERS, heard_by
+from tests.deploy.promql import named
+from tests.deploy.test_kubernetes import KUBERNETES, SETTINGS, by_kind, container, pod, walk
+
+Document = dict[str, Any]
+K8S = Path(__file__).parents[2] / "deploy" / "k8s"
+CRDS = {"ScaledObject", "ServiceMonitor", "PrometheusRule", "Cluster"}
+"""Kinds that come with an operator: there is no schema of them here."""
+
+
+def documents(file: str) -> list[Document]:
+    return list(yaml.safe_load_all((K8S / file).read_text()))
+
+
+@pytest.fixture(scope="module")
+def prod() -> list[Document]:
+    """Every object that the overlay adds."""
+    asked = yaml.safe_load((K8S / "prod" / "kustomization.yaml").read_text())["resources"]
+    assert sorted(asked) == sorted(
+        [
+            "../base",
+            *(file.name for file in (K8S / "prod").glob("*.yaml") if file.name != "kustomization.yaml"),
+        ]
+    )
+    return [one for file in asked if file.endswith(".yaml") for one in documents(f"prod/{file}")]
+
+
+def selects(selector: Document, labels: Document) -> bool:
+    """A label selector, as Kubernetes reads it."""
+    if not selector.get("matchLabels", {}).items() <= labels.items():
+        return False
+    for one in selector.get("matchExpressions", []):
+        assert one["operator"] == "In"
+        if labels.get(one["key"]) not in one["values"]:
+            return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def pods(workloads: dict[str, Document]) -> dict[str, Document]:
+    """The labels of every pod of ours, by name: services, migrate, and the jobs that are asked for."""
+    found = {name: one["spec"]["template"]["metadata"]["labels"] for name, one in workloads.items()}
+    [tenant] = documents("tenant.yaml")
+    _, verify = documents("verify.yaml")
+    found["tenant"] = tenant["spec"]["template"]["metadata"]["labels"]
+    found["verify"] = verify["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
+    return found
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["prod/disruption.yaml", "prod/network.yaml", "verify.yaml", "examples/valkey.yaml"],
+)
+def test_what_kubernetes_itself_knows_fits_the_strict_schema(file: str) -> None:
+    for document in documents(file):
+        assert kubernetes_validate.validate(document, KUBERNETES, strict=True) == KUBERNETES
+
+
+@pytest.mark.parametrize(
+    ("overlay", "replicas", "environment"), [("dev", 1, "development"), ("prod", 2, "production")]
+)
+def test_an_overlay_renders_and_still_fits(overlay: str, replicas: int, environment: str) -> None:
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not installed")
+    command = [kubectl, "kustomize", str(K8S / overlay)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    rendered = list(yaml.safe_load_all(done.stdout))
+    for document in rendered:
+        if document["kind"] not in CRDS:
+            assert kubernetes_validate.validate(document, KUBERNETES, strict=True) == KUBERNETES
+    data = by_kind(rendered, "ConfigMap")["pointbank"]["data"]
+    assert set(data) <= SETTINGS
+    assert data["POINTBANK_ENVIRONMENT"] == environment
+    deployments = by_kind(rendered, "Deployment")
+    assert set(deployments) == set(HEARERS)
+    scaled = set(by_kind(rendered, "ScaledObject"))
+    counts = {name: one["spec"].get("replicas") for name, one in deployments.items()}
+    assert counts == {name: None if name in scaled else replicas for name in HEARERS}
+    assert len({one["metadata"]["namespace"] for one in rendered}) == 1
+
+
+def test_each_service_keeps_a_replica_while_a_node_is_drained(
+    prod: list[Document], pods: dict[str, Document]
+) -> None:
+    budgets = by_kind(prod, "PodDisruptionBudget")
+    assert set(budgets) == set(HEARERS)
+    for name, budget in budgets.items():
+        assert budget["spec"]["maxUnavailable"] == 1
+        assert [pod for pod, labels in pods.items() if selects(budget["spec"]["selector"], labels)] == [name]
+
+
+def test_who_hears_streams_is_scaled_by_what_waits_there(
+    prod: list[Document], workloads: dict[str, Document]
+) -> None:
+    scaled = by_kind(prod, "ScaledObject")
+    assert set(scaled) == {name for name in HEARERS if heard_by(name)}
+    for name, one in scaled.items():
+        spec = one["spec"]
+        assert set(spec) == {
+            "scaleTargetRef", "minReplicaCount", "maxReplicaCount", "pollingInterval", "cooldownPeriod", "fallback",
+            "advanced", "triggers",
+        }  # fmt: skip
+        target = workloads[spec["scaleTargetRef"]["name"]]
+        assert (spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"]) == (target["kind"], name)
+        # No fewer than survive a node, no more than PostgreSQL has connections for.
+        assert 2 == spec["minReplicaCount"] <= spec["fallback"]["replicas"] <= spec["maxReplicaCount"]
+        assert spec["maxReplicaCount"] * len(HEARERS) * Settings().pool_size <= 120
+        [trigger] = spec["triggers"]
+        [asked] = named(trigger["metadata"]["query"]).series
+        assert (asked.name, asked.labels) == ("pointbank_consumer_lag_events", (("service", "=", name),))
+        assert int(trigger["metadata"]["threshold"]) >= 2 * Settings().batch_items
+        assert all(isinstance(value, str) for value in trigger["metadata"].values())
+
+
+def test_nobody_may_speak_to_anybody_unless_a_policy_says_so(
+    prod: list[Document], pods: dict[str, Document]
+) -> None:
+    policies = by_kind(prod, "NetworkPolicy")
+    nobody = policies.pop("nobody")["spec"]
+    assert nobody == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    ports: dict[str, dict[str, set[int]]] = {name: {"Ingress": set(), "Egress": set()} for name in pods}
+    for policy in policies.values():
+        spec = policy["spec"]
+        assert [kind for kind in ("Ingress", "Egress") if kind.lower() in spec] == spec["policyTypes"]
+        for name, labels in pods.items():
+            if selects(spec["podSelector"], labels):
+                for kind in spec["policyTypes"]:
+                    for rule in spec[kind.lower()]:
+                        assert rule["from" if kind == "Ingress" else "to"], "an empty list is everybody"
+                        ports[name][kind] |= {port["port"] for port in rule["ports"]}
+    calls, data, traces = {8000}, {53, 5432, 6379}, {4318}
+    assert ports == {
+        **{name: {"Ingress": calls, "Egress": data | traces} for name in HEARERS},
+        **{name: {"Ingress": set(), "Egress": data} for name in ("migrate", "tenant", "verify")},
+    }
+
+
+def test_policies_name_our_pods_and_services_never_one_another(
+    prod: list[Document], pods: dict[str, Document]
+) -> None:
+    names = {labels["app.kubernetes.io/name"] for labels in pods.values()}
+    policies = by_kind(prod, "NetworkPolicy")
+    assert (
+        policies.pop("gateway")["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "gateway"
+    )
+    for policy in policies.values():
+        for one in policy["spec"]["podSelector"].get("matchExpressions", []):
+            assert set(one["values"]) <= names
+        spoken_to = [rule for kind in ("ingress", "egress") for rule in policy["spec"].get(kind, [])]
+        for peer in (peer for rule in spoken_to for peer in [*rule.get("from", []), *rule.get("to", [])]):
+            assert peer["podSelector"]["matchLabels"].get("app.kubernetes.io/name") not in names
+
+
+def test_policies_let_ports_through_that_somebody_listens_on(
+    prod: list[Document], manifests: list[Document]
+) -> None:
+    listened = {
+        node["containerPort"] for document in manifests for node in walk(document) if "containerPort" in node
+    }
+    [calls] = by_kind(prod, "NetworkPolicy")["calls-and-metrics"]["spec"]["ingress"]
+    assert {port["port"] for port in calls["ports"]} == listened
+    known = documents("examples/valkey.yaml")
+    primary = by_kind(known, "Deployment")["valkey-primary"]["spec"]["template"]["metadata"]["labels"]
+    [cluster] = documents("examples/postgres.yaml")
+    to = [rule["to"][0] for rule in by_kind(prod, "NetworkPolicy")["data"]["spec"]["egress"]]
+    assert to[0]["podSelector"]["matchLabels"] == {"cnpg.io/cluster": cluster["metadata"]["name"]}
+    assert selects(to[1]["podSelector"], primary)
+    assert {one["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for one in to[:2]} == {
+        cluster["metadata"]["namespace"]
+    }
+
+
+def test_the_monitor_asks_the_port_and_path_of_metrics_and_keeps_our_own_labels(
+    prod: list[Document], manifests: list[Document]
+) -> None:
+    [monitor] = by_kind(prod, "ServiceMonitor").values()
+    chosen = [
+        service
+        for service in by_kind(manifests, "Service").values()
+        if selects(monitor["spec"]["selector"], service["metadata"]["labels"])
+    ]
+    assert {service["metadata"]["name"] for service in chosen} == set(HEARERS)
+    [endpoint] = monitor["spec"]["endpoints"]
+    assert all(endpoint["port"] in {port["name"] for port in service["spec"]["ports"]} for service in chosen)
+    assert (endpoint["path"], endpoint["honorLabels"]) == ("/metrics", True)
+    # The label gives the name of the job that alerts know.
+    assert {service["metadata"]["labels"][monitor["spec"]["jobLabel"]] for service in chosen} == {"pointbank"}
+
+
+def test_the_rules_of_the_operator_are_those_of_prometheus(prod: list[Document]) -> None:
+    assert (K8S / "prod" / "rules.yaml").read_text() == rules.text(), "python3 -m deploy.rules"
+    [rule] = by_kind(prod, "PrometheusRule").values()
+    folder = K8S.parent / "prometheus" / "rules"
+    files = [yaml.safe_load((folder / name).read_text()) for name in ("recording.yml", "alerts.yml")]
+    assert rule["spec"]["groups"] == [group for file in files for group in file["groups"]]
+
+
+FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+
+
+def cron(text: str) -> list[set[int]]:
+    """The values of each field of a schedule: numbers, ranges, steps and lists, as Kubernetes reads them."""
+    fields = text.split()
+    assert len(fields) == 5, text
+    found = []
+    for field, (low, high) in zip(fields, FIELDS, strict=True):
+        values: set[int] = set()
+        for part in field.split(","):
+            said = re.fullmatch(r"(?:(\*)|(\d+)(?:-(\d+))?)(?:/(\d+))?", part)
+            assert said, f"{part!r} of {text!r}"
+            first = low if said[1] else int(said[2])
+            last = high if said[1] else int(said[3] or (high if said[4] else said[2]))
+            assert low <= first <= last <= high, f"{part!r} of {text!r}"
+            values |= set(range(first, last + 1, int(said[4] or 1)))
+        found.append(values)
+    return found
+
+
+@pytest.mark.parametrize("wrong", ["60 3 * * *", "0 3 * *", "0 3 0 * *", "x 3 * * *", "5-2 3 * * *"])
+def test_a_wrong_schedule_would_be_found(wrong: str) -> None:
+    with pytest.raises(AssertionError):
+        cron(wrong)
+
+
+def jobs() -> list[Document]:
+    return [one for file in K8S.glob("*.yaml") for one in documents(file.name) if one["kind"] == "CronJob"]
+
+
+def test_each_job_has_a_schedule_a_time_zone_and_an_end_and_never_runs_beside_itself() -> None:
+    assert {one["metadata"]["name"] for one in jobs()} == {"pointbank-verify-acme"}
+    for job in jobs():
+        spec = job["spec"]
+        minute, hour, *_ = cron(spec["schedule"])
+        assert (len(minute), len(hour)) == (1, 1)
+        assert datetime.now(UTC).astimezone(ZoneInfo(spec["timeZone"])).tzinfo is not None
+        assert spec["concurrencyPolicy"] == "Forbid"
+        assert spec["jobTemplate"]["spec"]["activeDeadlineSeconds"] < 24 * 3600
+        assert spec["startingDeadlineSeconds"] > 60
+
+
+def test_each_job_is_a_command_that_there_is_and_is_given_only_what_it_needs(
+    workloads: dict[str, Document], kubernetes_secrets: dict[str, dict[str, str]]
+) -> None:
+    for job in jobs():
+        inner = job["spec"]["jobTemplate"]
+        own = container(inner)
+        program, *words = own["command"]
+        assert program == "pointbank"
+        command: Any = get_command(app)
+        while hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+        options = {name for parameter in command.params for name in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= options
+        variables = {variable["name"] for variable in own["env"]}
+        assert variables == {"POINTBANK_SERVICE_SECRET", "POINTBANK_REDIS_URL"} <= SETTINGS
+        for variable in own["env"]:
+            reference = variable["valueFrom"]["secretKeyRef"]
+            assert reference["key"] in kubernetes_secrets[reference["name"]]
+        # Else it is the migrate job, with another command and an account of its own.
+        migrates = workloads["migrate"]
+        for part in ("resources", "securityContext", "volumeMounts", "envFrom", "image"):
+            assert own[part] == container(migrates)[part]
+        assert pod(inner)["securityContext"] == pod(migrates)["securityContext"]
+        assert pod(inner)["automountServiceAccountToken"] is False
+
+
+def test_the_auditors_secret_opens_the_auditors_login_and_no_other(
+    kubernetes_secrets: dict[str, dict[str, str]],
+) -> None:
+    administrator = Settings(secret="root of the tests")
+    auditor = Settings(service_secret=kubernetes_secrets["pointbank-auditor"]["service-secret"])
+    same = {
+        part
+        for part in ("auditor", *HEARERS)
+        if auditor.password_of(part, f"pb_acme_{part}") == administrator.password_of(part, f"pb_acme_{part}")
+    }
+    assert same == {"auditor"}
+    assert kubernetes_secrets["pointbank-auditor"]["redis-url"].startswith("redis://auditor:")
+
+
+def test_the_example_of_postgresql_acknowledges_nothing_that_one_server_alone_has() -> None:
+    [cluster] = documents("examples/postgres.yaml")
+    spec = cluster["spec"]
+    assert spec["instances"] >= 3
+    assert spec["postgresql"]["synchronous"] == {"method": "any", "number": 1, "dataDurability": "required"}
+    least = 2 * 6 * len(HEARERS) * Settings().pool_size  # two tenants, at the most replicas
+    assert int(spec["postgresql"]["parameters"]["max_connections"]) >= least
+    host = next(
+        patch["patch"]
+        for patch in yaml.safe_load((K8S / "prod" / "kustomization.yaml").read_text())["patches"]
+        if "POSTGRES_HOST" in patch["patch"]
+    )
+    assert f"value: {cluster['metadata']['name']}-rw.{cluster['metadata']['namespace']}" in host
+
+
+def test_the_example_of_valkey_keeps_everything_and_has_a_majority_of_sentinels() -> None:
+    made = documents("examples/valkey.yaml")
+    data = by_kind(made, "ConfigMap")["valkey"]["data"]
+    for line in ("appendonly yes", "maxmemory-policy noeviction", "min-replicas-to-write 1"):
+        assert line in data["valkey.conf"].splitlines()
+    servers = by_kind(made, "StatefulSet")["valkey"]["spec"]
+    [quorum] = re.findall(r"^sentinel monitor \S+ \S+ 6379 (\d+)$", data["sentinel.conf"], re.MULTILINE)
+    assert servers["replicas"] // 2 < int(quorum) <= servers["replicas"]
+    assert len(re.findall(r"^\s+server valkey-\d", data["haproxy.cfg"], re.MULTILINE)) == servers["replicas"]
+
+
+def test_the_proxy_of_the_example_is_one_that_haproxy_takes(tmp_path: Path) -> None:
+    haproxy = shutil.which("haproxy")
+    if haproxy is None:
+        pytest.skip("haproxy is not installed")
+    data = by_kind(documents("examples/valkey.yaml"), "ConfigMap")["valkey"]["data"]
+    file = tmp_path / "haproxy.cfg"
+    file.write_text(data["haproxy.cfg"])
+    environment = {"REPLICATION_PASSWORD": "secret"}
+    command = [haproxy, "-c", "-f", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert "Configuration file is valid" in done.stdout + done.stderr

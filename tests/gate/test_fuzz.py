@@ -1,0 +1,169 @@
+"""The interface under fuzz: whatever is sent, the answer is one that the interface's own document tells of.
+
+Calls are made from the document (schemathesis), good ones and bad ones, to the services themselves. The short form is the
+same at every run; `make soak` makes more of them, from a seed that is told, and lets calls follow from answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import os
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import HealthCheck, Phase
+from hypothesis.stateful import run_state_machine_as_test
+from joserfc import jwt
+
+from pointbank.allinone import service_of
+from pointbank.verify import verify_tenant
+from tests.support.processes import Fleet
+from tests.support.town import Town
+
+schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: make .venv/.ok")
+positive_data_acceptance = importlib.import_module(
+    "schemathesis.specs.openapi.checks"
+).positive_data_acceptance
+
+EXAMPLES = int(os.environ.get("POINTBANK_FUZZ_EXAMPLES", "60"))
+
+PUBLISHED = Path(__file__).parents[2] / "docs" / "openapi.json"
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(PUBLISHED.read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def token(fleet: Fleet, town: Town, document: dict[str, Any]) -> str:
+    """May do everything: what is refused is refused for what it says."""
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    scopes = {scope for operation in operations for scope in operation["security"][0]["bearer"]}
+    claims = {
+        "iss": "pointbank-dev",
+        "aud": "pointbank",
+        "sub": "fuzz",
+        "tenant": town.tenant,
+        "scope": " ".join(sorted(scopes)),
+        "typ": "person",
+        "exp": int(time.time()) + 7200,
+    }
+    key = fleet.keys.private
+    return jwt.encode({"alg": "ES256", "kid": key.kid}, claims, key, algorithms=["ES256"])
+
+
+def settings(examples: int) -> hypothesis.settings:
+    return hypothesis.settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+    )
+
+
+class Fuzz:
+    """Calls made from the document, and what became of them."""
+
+    def __init__(self, document: dict[str, Any], fleet: Fleet, town: Town, token: str) -> None:
+        self._fleet, self._headers = fleet, {"Authorization": f"Bearer {token}"}
+        self.schema = schemathesis.openapi.from_dict(document)
+        self.statuses: Counter[int] = Counter()
+        self.asked: Counter[str] = Counter()
+        # What there is: a call about it comes further than one about anything.
+        self._known: dict[str, list[Any]] = {
+            "wallet_id": [card.wallet_id for card in town.cards],
+            "programme": ["shops"],
+            "merchant": ["riyadh-mall"],
+            "version": [1, 2],
+        }
+
+    def run(self, *, examples: int, seed: int) -> None:
+        """So many good and so many bad calls of each operation; half of the good ones are about what there is."""
+        rng = random.Random(seed)
+        for result in self.schema.get_all_operations():
+            operation = result.ok()
+            for mode in schemathesis.GenerationMode:
+                ask = self._asking(rng if mode.is_positive else None)
+                made = operation.as_strategy(generation_mode=mode)
+                hypothesis.seed(seed)(settings(examples)(hypothesis.given(case=made)(ask)))()
+
+    def _asking(self, rng: random.Random | None) -> Callable[..., None]:
+        def ask(case: Any) -> None:
+            if rng is not None and rng.random() < 0.5:
+                for name, values in self._known.items():
+                    for given in (case.path_parameters, case.query):
+                        if given and name in given:
+                            given[name] = rng.choice(values)
+            self.ask(case)
+
+        return ask
+
+    def run_in_sequences(self, *, examples: int, seed: int) -> None:
+        """Sequences of calls, where what one answers is asked of by the next."""
+        fuzz = self
+
+        class Sequences(self.schema.as_state_machine()):  # type: ignore[misc]
+            def get_call_kwargs(self, case: Any) -> dict[str, Any]:
+                return {"base_url": fuzz.address(case), "headers": fuzz._headers}
+
+            def validate_response(self, response: Any, case: Any, **_: Any) -> None:
+                fuzz.judge(case, response)
+
+        hypothesis.seed(seed)(Sequences)
+        run_state_machine_as_test(Sequences, settings=settings(examples))
+
+    def address(self, case: Any) -> str:
+        """Where the service is that answers it; addresses that no service has are as good as any."""
+        service = service_of(case.path) or "members"
+        return f"http://127.0.0.1:{self._fleet.of(service)[0].port}"
+
+    def ask(self, case: Any) -> None:
+        """One call, judged."""
+        self.judge(case, case.call(base_url=self.address(case), headers=self._headers))
+
+    def judge(self, case: Any, response: Any) -> None:
+        """By every check that schemathesis has but one: no schema can say all that makes a bill or a programme right, so what
+        follows the schema may be refused."""
+        self.statuses[response.status_code] += 1
+        self.asked[case.operation.label] += 1
+        case.validate_response(response, excluded_checks=[positive_data_acceptance])
+
+
+@pytest.fixture
+def fuzz(document: dict[str, Any], fleet: Fleet, town: Town, token: str) -> Fuzz:
+    return Fuzz(document, fleet, town, token)
+
+
+def test_whatever_is_sent_the_answer_is_one_of_the_documents(fuzz: Fuzz, document: dict[str, Any]) -> None:
+    fuzz.run(examples=2, seed=20261122)
+    assert fuzz.asked.keys() == {
+        f"{method.upper()} {path}" for path, operations in document["paths"].items() for method in operations
+    }
+    assert {200, 404, 422} <= fuzz.statuses.keys(), fuzz.statuses
+    assert max(fuzz.statuses) < 500, fuzz.statuses
+
+
+@pytest.mark.soak
+async def test_much_is_sent_one_after_the_other_and_the_books_are_whole(fuzz: Fuzz, town: Town) -> None:
+    seed = int(os.environ.get("POINTBANK_FUZZ_SEED", random.SystemRandom().randrange(2**32)))
+    sys.stderr.write(f"POINTBANK_FUZZ_SEED={seed}\n")
+    await asyncio.to_thread(fuzz.run, examples=EXAMPLES, seed=seed)
+    await asyncio.to_thread(fuzz.run_in_sequences, examples=EXAMPLES, seed=seed)
+    assert max(fuzz.statuses) < 500, fuzz.statuses
+    sys.stderr.write(f"{fuzz.statuses}\n")
+    await town.settled()
+    report = await verify_tenant(town.settings, town.tenant)
+    assert report, [(check.name, check.broken, check.examples) for check in report.broken]

@@ -1,0 +1,536 @@
+"""The gateway before the real services: who comes through, who does not and how they are told, and what is replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from joserfc import jwt
+from joserfc.jwk import ECKey, RSAKey
+
+from pointbank.allinone import SERVICES
+from pointbank.embedded.process import free_port
+from pointbank.verify.database import auditor
+from shared.http.shell import MOST_BYTES
+from tests.support.haproxy import Edge
+from tests.support.http import assert_problem
+from tests.support.processes import Fleet
+from tests.support.town import Town
+
+
+def claims(town: Town, **changes: Any) -> dict[str, Any]:
+    good = {
+        "iss": "pointbank-dev",
+        "aud": "pointbank",
+        "sub": "till-7",
+        "tenant": town.tenant,
+        "scope": "bills:read bills:write wallets:read tiers:read messages:read programmes:read merchants:write",
+        "exp": int(time.time()) + 60,
+    }
+    return {name: value for name, value in {**good, **changes}.items() if value is not None}
+
+
+def by_rsa(rsa: RSAKey, town: Town, **changes: Any) -> str:
+    return jwt.encode({"alg": "RS256", "kid": "rsa-1"}, claims(town, **changes), rsa, algorithms=["RS256"])
+
+
+def segment(value: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def balance(town: Town) -> str:
+    return f"/v1/wallets/{town.cards[0].wallet_id}/balance"
+
+
+# ---------------------------------------------------------------- who comes through
+
+
+def test_each_address_reaches_its_own_service_and_the_answer_is_the_services(
+    edge: Edge, town: Town, rsa: RSAKey
+) -> None:
+    token = by_rsa(rsa, town)
+    wallet = town.cards[0].wallet_id
+    for path, service in {
+        "/v1/programmes": "members",
+        f"/v1/bills?wallet_id={wallet}": "earn",
+        balance(town): "redeem",
+        f"/v1/tiers/{wallet}": "tiers",
+        f"/v1/messages?wallet_id={wallet}": "notifier",
+    }.items():
+        answer = edge.ask("GET", path, token=token)
+        assert (answer.status_code, edge.told(answer)["backend"]) == (200, service), (path, answer.text)
+
+
+def test_a_write_goes_through_whole_and_a_repeat_gets_the_first_answer(
+    edge: Edge, town: Town, rsa: RSAKey
+) -> None:
+    bill = town.bills(1)[0]
+    headers = {"Idempotency-Key": secrets.token_hex(8), "X-Request-Id": "till-7:0815"}
+    first, again = [
+        edge.ask("POST", "/v1/bills", token=by_rsa(rsa, town), headers=headers, json=town.body(bill))
+        for _ in range(2)
+    ]
+    assert first.status_code == 201
+    assert (again.status_code, again.content) == (201, first.content)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert first.headers["x-request-id"] == "till-7:0815", "the caller's own"
+    assert first.headers.get_list("x-request-id") == ["till-7:0815"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"aud": ["other", "pointbank"]}, {"nbf": 1}, {"exp": time.time() + 60.5}],
+    ids=["one audience of several", "valid since long", "a fraction of a second"],
+)
+def test_a_token_may_say_it_in_other_words(
+    edge: Edge, town: Town, rsa: RSAKey, changes: dict[str, Any]
+) -> None:
+    assert edge.ask("GET", balance(town), token=by_rsa(rsa, town, **changes)).status_code == 200
+
+
+def test_a_token_of_the_other_key_is_as_good(edge: Edge, fleet: Fleet, town: Town) -> None:
+    assert edge.ask("GET", balance(town), token=fleet.token("till", town.tenant)).status_code == 200
+
+
+# ---------------------------------------------------------------- who does not
+
+
+def forged(rsa: RSAKey, town: Town, how: str) -> str:
+    """A token that is wrong in one way."""
+    good = by_rsa(rsa, town)
+    head, body, signature = good.split(".")
+    public = rsa.as_pem(private=False)
+    match how:
+        case "wrong key":
+            return by_rsa(RSAKey.generate_key(2048), town)
+        case "alg none":
+            return f"{segment({'alg': 'none', 'kid': 'rsa-1'})}.{body}."
+        case "alg none with a signature":
+            return f"{segment({'alg': 'none', 'kid': 'rsa-1'})}.{body}.{signature}"
+        case "HS256 with the public key":
+            signed = f"{segment({'alg': 'HS256', 'kid': 'rsa-1'})}.{body}"
+            made = hmac.new(public, signed.encode(), hashlib.sha256).digest()
+            return f"{signed}.{base64.urlsafe_b64encode(made).rstrip(b'=').decode()}"
+        case "HS256 with the name of the key's file":
+            signed = f"{segment({'alg': 'HS256', 'kid': 'rsa-1'})}.{body}"
+            made = hmac.new(b"key-2.pem", signed.encode(), hashlib.sha256).digest()
+            return f"{signed}.{base64.urlsafe_b64encode(made).rstrip(b'=').decode()}"
+        case "tampered":
+            return f"{head}.{segment(claims(town, tenant='another'))}.{signature}"
+        case "another key's id":
+            named = {"alg": "RS256", "kid": "rsa-2"}
+            return jwt.encode(named, claims(town), rsa, algorithms=["RS256"])
+        case "another kind of key":
+            other = ECKey.generate_key("P-256")
+            return jwt.encode({"alg": "ES256", "kid": "rsa-1"}, claims(town), other, algorithms=["ES256"])
+        case "a kid that is a path":
+            named = {"alg": "RS256", "kid": "../../dev/null"}
+            return jwt.encode(named, claims(town), rsa, algorithms=["RS256"])
+        case "no signature":
+            return f"{head}.{body}."
+        case _:
+            return how
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "wrong key",
+        "alg none",
+        "alg none with a signature",
+        "HS256 with the public key",
+        "HS256 with the name of the key's file",
+        "tampered",
+        "another key's id",
+        "another kind of key",
+        "a kid that is a path",
+        "no signature",
+        "not.a.token",
+        "a.b",
+        "x" * 9000,
+    ],
+)
+def test_a_forged_token_is_invalid(edge: Edge, town: Town, rsa: RSAKey, how: str) -> None:
+    answer = edge.ask("GET", balance(town), token=forged(rsa, town, how))
+    assert_problem(answer, 401, "token_invalid")
+    assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+    assert edge.told(answer)["backend"] == "edge", "no service was asked"
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code"),
+    [
+        ({"iss": "https://evil.example"}, 401, "token_invalid"),
+        ({"iss": None}, 401, "token_invalid"),
+        ({"aud": "other"}, 401, "token_invalid"),
+        ({"aud": ["other", "pointbank-2"]}, 401, "token_invalid"),
+        ({"aud": None}, 401, "token_invalid"),
+        ({"exp": None}, 401, "token_invalid"),
+        ({"exp": 10**400}, 401, "token_invalid"),
+        ({"exp": "soon"}, 401, "token_invalid"),
+        ({"exp": int(time.time()) - 5}, 401, "token_expired"),
+        ({"nbf": int(time.time()) + 3600}, 401, "token_invalid"),
+        ({"sub": None}, 401, "token_invalid"),
+        ({"sub": "a\r\nX-Tenant-Id: evil"}, 401, "token_invalid"),
+        ({"tenant": None}, 403, "tenant_forbidden"),
+        ({"tenant": "ACME"}, 403, "tenant_forbidden"),
+        ({"tenant": "acme\nevil"}, 403, "tenant_forbidden"),
+    ],
+    ids=lambda value: json.dumps(value)[:40] if isinstance(value, dict) else str(value),
+)
+def test_a_token_with_a_wrong_claim_is_refused(
+    edge: Edge, town: Town, rsa: RSAKey, changes: dict[str, Any], status: int, code: str
+) -> None:
+    answer = edge.ask("GET", balance(town), token=by_rsa(rsa, town, **changes))
+    assert_problem(answer, status, code)
+    assert edge.told(answer)["backend"] == "edge"
+
+
+def test_without_a_token_the_answer_asks_for_one_and_two_are_too_many(
+    edge: Edge, town: Town, rsa: RSAKey
+) -> None:
+    answer = edge.ask("GET", balance(town))
+    assert_problem(answer, 401, "token_missing")
+    assert answer.headers["www-authenticate"] == "Bearer"
+    good = f"Bearer {by_rsa(rsa, town)}"
+    for headers in ([("Authorization", good)] * 2, [("Authorization", "Basic dTpw")]):
+        assert_problem(edge.ask("GET", balance(town), headers=headers), 401, "token_invalid")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/metrics",
+        "/readyz",
+        "/openapi.json",
+        "/docs",
+        "/v1",
+        "/v1/bills/",
+        "/v1/bills/../bills",
+        "/v1/bills/%2e%2e/why",
+        "/v1//bills",
+        "/v1/wallets/a/b/balance",
+        "/v1/wallets/a%2Fledger",
+        "/V1/bills",
+        "/v1/bills;x=1",
+    ],
+)
+def test_only_addresses_of_the_interface_are_passed_on(
+    edge: Edge, town: Town, rsa: RSAKey, path: str
+) -> None:
+    answer = edge.ask("GET", path, token=by_rsa(rsa, town))
+    assert_problem(answer, 404, "not_found")
+    assert edge.told(answer)["backend"] == "edge"
+
+
+def test_an_address_has_its_methods_only(edge: Edge, town: Town, rsa: RSAKey) -> None:
+    for method in ("DELETE", "PUT", "OPTIONS", "TRACE", "PATCH"):
+        answer = edge.ask(method, "/v1/bills", token=by_rsa(rsa, town))
+        assert_problem(answer, 405, "method_not_allowed")
+        assert answer.headers["allow"] == "GET,POST"
+    assert edge.ask("HEAD", "/v1/bills", token=by_rsa(rsa, town)).status_code == 405
+
+
+def test_a_large_body_is_refused_where_it_is_announced_and_where_it_is_not(
+    edge: Edge, town: Town, rsa: RSAKey
+) -> None:
+    headers = {"Idempotency-Key": secrets.token_hex(8), "Content-Type": "application/json"}
+    token, much = by_rsa(rsa, town), b" " * (MOST_BYTES + 1)
+    answer = edge.ask("POST", "/v1/bills", token=token, headers=headers, content=much)
+    assert_problem(answer, 413, "body_too_large")
+    assert edge.told(answer)["backend"] == "edge"
+
+    def piecemeal() -> Iterator[bytes]:
+        for at in range(0, len(much), 65536):
+            yield much[at : at + 65536]
+
+    answer = edge.ask("POST", "/v1/bills", token=token, headers=headers, content=piecemeal())
+    assert_problem(answer, 413, "body_too_large")
+
+
+# ---------------------------------------------------------------- how often
+
+
+def test_a_tenant_has_its_limit_and_another_is_not_held_up(
+    fleet: Fleet, folder: Path, jwks: Path, rsa: RSAKey, town: Town, edge: Edge
+) -> None:
+    own = Edge(folder / "limited", jwks, edge.backends, options=["--limit=20"])
+    own.folder.mkdir()
+    (own.folder / "limits.map").write_text(f"{town.tenant} 5\n")
+    with own.running():
+        answers = [own.ask("GET", balance(town), token=by_rsa(rsa, town)) for _ in range(12)]
+        other = [own.ask("GET", balance(town), token=by_rsa(rsa, town, tenant="quiet")) for _ in range(12)]
+    assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 7
+    assert [answer.headers["ratelimit"] for answer in answers[:6]] == [
+        f'"tenant";r={left};t=10' for left in (4, 3, 2, 1, 0, 0)
+    ]
+    assert {answer.headers["ratelimit-policy"] for answer in answers} == {'"tenant";q=5;w=10'}
+    assert_problem(answers[-1], 429, "rate_limited")
+    assert answers[-1].headers["retry-after"] == "10"
+    assert {answer.status_code for answer in other} == {403}, (
+        "its service knows no such tenant, and was asked"
+    )
+    assert other[0].headers["ratelimit"] == '"tenant";r=19;t=10'
+
+
+def test_a_forged_token_takes_nothing_from_the_tenant_that_it_names(
+    folder: Path, jwks: Path, rsa: RSAKey, town: Town, edge: Edge
+) -> None:
+    own = Edge(folder / "forgers", jwks, edge.backends, options=["--limit=3"])
+    bad = forged(rsa, town, "wrong key")
+    with own.running():
+        for _ in range(10):
+            own.ask("GET", balance(town), token=bad)
+        answers = [own.ask("GET", balance(town), token=by_rsa(rsa, town)) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+
+
+# ---------------------------------------------------------------- from where
+
+
+def test_only_listed_networks_may_call(folder: Path, jwks: Path, rsa: RSAKey, town: Town, edge: Edge) -> None:
+    own = Edge(folder / "elsewhere", jwks, edge.backends)
+    own.folder.mkdir()
+    (own.folder / "allow.lst").write_text("192.0.2.0/24\n")
+    with own.running():
+        refused = own.ask("GET", balance(town), token=by_rsa(rsa, town))
+        forwarded = {"X-Forwarded-For": "192.0.2.7"}
+        lying = own.ask("GET", balance(town), token=by_rsa(rsa, town), headers=forwarded)
+    for answer in (refused, lying):
+        assert_problem(answer, 403, "tenant_forbidden")
+
+
+def test_the_audit_has_the_callers_address_and_not_the_one_it_claims(
+    edge: Edge, town: Town, rsa: RSAKey
+) -> None:
+    bill = town.bills(1)[0]
+    request_id = secrets.token_hex(8)
+    headers = {
+        "Idempotency-Key": secrets.token_hex(8),
+        "X-Request-Id": request_id,
+        "X-Forwarded-For": "203.0.113.66",
+        "Forwarded": "for=203.0.113.66",
+        "X-Real-Ip": "203.0.113.66",
+    }
+    answer = edge.ask("POST", "/v1/bills", token=by_rsa(rsa, town), headers=headers, json=town.body(bill))
+    assert answer.status_code == 201
+
+    async def places() -> set[str]:
+        async with auditor(town.settings, town.tenant) as db:
+            rows = await db.fetch("SELECT place FROM earn.audit WHERE request_id = $1", request_id)
+        return {row["place"].partition("/")[0] for row in rows}
+
+    assert asyncio.run(places()) == {"127.0.0.1"}
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for localhost that nobody has signed but itself: (with its key, alone)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    alone = made.public_bytes(Encoding.PEM)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    both, trusted = folder / "tls.pem", folder / "trusted.pem"
+    both.write_bytes(alone + private)
+    trusted.write_bytes(alone)
+    return both, trusted
+
+
+def test_behind_a_balancer_it_speaks_tls_and_knows_from_where_the_caller_is(
+    folder: Path, jwks: Path, rsa: RSAKey, town: Town, edge: Edge
+) -> None:
+    both, trusted = certificate(folder)
+    own = Edge(folder / "tls", jwks, edge.backends, options=[f"--tls={both}", "--proxy-protocol"])
+    own.folder.mkdir()
+    (own.folder / "allow.lst").write_text("192.0.2.0/24\n")
+    head = f"GET {balance(town)} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer "
+    call = f"{head}{by_rsa(rsa, town)}\r\n\r\n".encode()
+    context = ssl.create_default_context(cafile=str(trusted))
+    answers = {}
+    with own.running():
+        for caller in ("192.0.2.9", "198.51.100.9"):
+            with socket.create_connection(("127.0.0.1", own.port), timeout=10) as plain:
+                plain.sendall(f"PROXY TCP4 {caller} 127.0.0.1 5000 443\r\n".encode())
+                with context.wrap_socket(plain, server_hostname="localhost") as there:
+                    there.sendall(call)
+                    answers[caller] = b"".join(iter(lambda: there.recv(65536), b""))
+    assert answers["192.0.2.9"].startswith(b"HTTP/1.1 200 ")
+    assert b"strict-transport-security: max-age=31536000" in answers["192.0.2.9"]
+    assert answers["198.51.100.9"].startswith(b"HTTP/1.1 403 ")
+
+
+# ---------------------------------------------------------------- what is replaced
+
+
+class Echo:
+    """A server that keeps the heads of what it is asked, and answers 200."""
+
+    def __init__(self) -> None:
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.listening.settimeout(10)
+        self.port = self.listening.getsockname()[1]
+
+    def hear(self) -> dict[str, list[str]]:
+        """The headers of the next call that is no health check."""
+        while True:
+            there, _ = self.listening.accept()
+            with there:
+                head = b""
+                while b"\r\n\r\n" not in head:
+                    head += there.recv(65536)
+                there.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nServer: secret/1.0\r\n\r\n{}")
+            if b"/readyz" not in head:
+                found: dict[str, list[str]] = {}
+                for line in head.decode().split("\r\n")[1:-2]:
+                    name, _, value = line.partition(": ")
+                    found.setdefault(name.lower(), []).append(value)
+                return found
+
+
+def test_headers_that_only_the_gateway_may_set_are_its_own(
+    folder: Path, jwks: Path, rsa: RSAKey, town: Town
+) -> None:
+    echo = Echo()
+    backends = {name: [f"127.0.0.1:{echo.port}"] for name in SERVICES}
+    own = Edge(folder / "echo", jwks, backends)
+    spoofed = [
+        ("X-Tenant-Id", "evil"),
+        ("x-tenant-id", "evil-2"),
+        ("X-Tenant", "evil"),
+        ("X-Subject", "root"),
+        ("X-Forwarded-For", "203.0.113.66"),
+        ("X-Forwarded-Host", "evil"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Original-URL", "/v1/members"),
+        ("X-HTTP-Method-Override", "DELETE"),
+        ("Forwarded", "for=203.0.113.66"),
+        ("Proxy", "evil"),
+        ("X-Request-Id", 'a"b'),
+        ("X-Request-Id", "second"),
+        ("Prefer", "wait=3"),
+    ]
+    with own.running(), ThreadPoolExecutor(1) as pool, echo.listening:
+        heard = pool.submit(echo.hear)
+        answer = own.ask("GET", balance(town), token=by_rsa(rsa, town), headers=spoofed)
+        headers = heard.result(10)
+    assert headers["x-tenant-id"] == [town.tenant]
+    assert headers["x-subject"] == ["till-7"]
+    assert headers["x-forwarded-for"] == ["127.0.0.1"]
+    assert headers["x-forwarded-proto"] == ["http"]
+    assert headers["prefer"] == ["wait=3"], "what is the caller's to say is handed on"
+    unwanted = {
+        "x-tenant",
+        "x-forwarded-host",
+        "x-original-url",
+        "x-http-method-override",
+        "forwarded",
+        "proxy",
+    }
+    assert unwanted & headers.keys() == set()
+    [request_id] = headers["x-request-id"]
+    assert len(request_id) == 36, "made here: what came was none, and twice"
+    assert answer.headers["x-request-id"] == request_id
+    assert "server" not in answer.headers
+
+
+# ---------------------------------------------------------------- when services are away
+
+
+def test_a_service_that_is_away_is_told_as_the_services_would_and_the_others_go_on(
+    folder: Path, jwks: Path, rsa: RSAKey, town: Town, edge: Edge
+) -> None:
+    own = Edge(folder / "away", jwks, {**edge.backends, "tiers": [f"127.0.0.1:{free_port()}"]})
+    with own.running():
+        answer = own.ask("GET", f"/v1/tiers/{town.cards[0].wallet_id}", token=by_rsa(rsa, town))
+        assert_problem(answer, 503, "tenant_unavailable")
+        assert answer.headers["retry-after"] == "5"
+        assert own.ask("GET", balance(town), token=by_rsa(rsa, town)).status_code == 200
+
+
+def test_a_replica_that_went_away_is_nothing_that_a_caller_sees(
+    folder: Path, jwks: Path, rsa: RSAKey, town: Town, edge: Edge
+) -> None:
+    servers = [f"127.0.0.1:{free_port()}", *edge.backends["redeem"]]
+    own = Edge(folder / "replica", jwks, {**edge.backends, "redeem": servers})
+    with own.running():
+        answers = [own.ask("GET", balance(town), token=by_rsa(rsa, town)) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200] * 4
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+        b"POST /v1/bills HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"GET http://elsewhere/v1/bills HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /v1/bills HTTP/1.1\r\nHost: a\r\nX y: z\r\n\r\n",
+    ],
+)
+def test_what_two_readers_could_read_in_two_ways_is_not_passed_on(edge: Edge, said: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", edge.port), timeout=5) as there:
+        there.sendall(said)
+        answer = b"".join(iter(lambda: there.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_its_log_is_one_json_object_a_call_and_holds_no_token(edge: Edge, town: Town, rsa: RSAKey) -> None:
+    token = by_rsa(rsa, town)
+    odd = edge.told(edge.ask("GET", '/v1/bi"lls\\n{', token=token, headers={"X-Request-Id": "log-1"}))
+    assert (odd["path"], odd["status"]) == ('/v1/bi"lls\\n{', 404)
+    good = edge.told(edge.ask("GET", balance(town) + "?card=6270158304941178", token=token))
+    assert (good["tenant"], good["path"]) == (town.tenant, balance(town))
+    text = (edge.folder / "haproxy.log").read_text()
+    assert token not in text
+    assert "6270158304941178" not in text
+
+
+def test_its_counts_are_on_an_address_of_their_own(edge: Edge) -> None:
+    with httpx.Client(trust_env=False) as client:
+        text = client.get(f"http://127.0.0.1:{edge.metrics_port}/metrics").text
+    assert 'haproxy_backend_http_responses_total{proxy="redeem",code="2xx"}' in text
+
+
+# ---------------------------------------------------------------- and without it
+
+
+def test_the_services_refuse_the_same_without_the_gateway(fleet: Fleet, town: Town, rsa: RSAKey) -> None:
+    port = fleet.of("redeem")[0].port
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        for how in ("wrong key", "alg none", "HS256 with the public key", "tampered", "another key's id"):
+            headers = {"Authorization": f"Bearer {forged(rsa, town, how)}", "X-Tenant-Id": town.tenant}
+            assert_problem(client.get(balance(town), headers=headers), 401, "token_invalid")
+        spoofed = {
+            "Authorization": f"Bearer {by_rsa(rsa, town, tenant='another')}",
+            "X-Tenant-Id": town.tenant,
+        }
+        assert_problem(client.get(balance(town), headers=spoofed), 403, "tenant_forbidden")
+        unknown = {"Authorization": f"Bearer {by_rsa(rsa, town)}"}
+        assert client.get(f"/v1/wallets/{uuid4()}/balance", headers=unknown).status_code == 404

@@ -1,0 +1,184 @@
+"""Reconciliation: what changed is compared once, what does not agree is a row until somebody has closed it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from pointbank.sealing import reconcile_tenant, writer_of
+from services.redeem import reconciling
+from services.redeem.domain.reconciliation import ReconcilePage
+from services.redeem.handlers import reconcile as handler
+from services.redeem.handlers.reconcile import reconcile_page
+from services.redeem.reconciling import Total
+from shared.config import Settings
+from shared.db import Connection, connect
+from shared.ids import uuid7
+from shared.messaging.commands import FromJob, Item, Outcome
+from shared.tenants import Tenant
+from tests.integration.redeem.conftest import Bank, accrued, asks
+from tests.support.http import assert_problem
+
+
+@pytest.fixture(scope="module")
+def settings(settings: Settings) -> Settings:
+    """Nothing is sealed or reconciled but when a test asks for it."""
+    return settings.model_copy(update={"seal_every_s": 0.0, "reconcile_every_s": 0.0})
+
+
+@pytest.fixture
+async def books(settings: Settings, tenant: Tenant) -> AsyncIterator[Connection]:
+    """An administrator, who can change anything."""
+    db = await connect(settings.admin_dsn(), database=tenant.database)
+    await db.execute("SET session_replication_role = replica; SET search_path = redeem")
+    try:
+        yield db
+    finally:
+        await db.close()
+
+
+async def run(bank: Bank, **body: Any) -> dict[str, Any]:
+    answer = await bank.client.post("/v1/reconciliation/runs", json=body, headers=bank.headers("operator"))
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def listed(bank: Bank, **query: Any) -> list[dict[str, Any]]:
+    answer = await bank.client.get(
+        "/v1/reconciliation/differences", params=query, headers=bank.headers("auditor")
+    )
+    found: list[dict[str, Any]] = answer.json()["items"]
+    return found
+
+
+async def test_only_what_changed_is_compared_and_what_agrees_says_nothing(bank: Bank) -> None:
+    await run(bank)
+    members = [await bank.member(10, 5) for _ in range(3)]
+    assert await run(bank) == {"dry_run": False, "wallets": 3, "differences": 0, "found": []}
+    assert (await run(bank))["wallets"] == 0
+    for _ in range(2):  # twice between two runs, under two seals
+        await bank.redeem(asks(members[1], points=4))
+        await bank.client.post("/v1/ledger/seals", json={}, headers=bank.headers("operator"))
+    assert (await run(bank, dry_run=True))["wallets"] == 1
+    assert (await run(bank))["wallets"] == 1
+    assert await listed(bank) == []
+
+
+async def test_what_does_not_agree_is_a_row_until_somebody_closed_it(bank: Bank, books: Connection) -> None:
+    await run(bank)
+    rich, lost, short = [(await bank.member(10)).wallet_id for _ in range(3)]
+    await bank.client.post("/v1/ledger/seals", json={}, headers=bank.headers("operator"))
+    await books.execute(
+        "UPDATE wallets SET available = available + 7, issued = issued - 7 WHERE wallet_id = $1", rich
+    )
+    await books.execute("DELETE FROM ledger WHERE wallet_id = $1", lost)
+    await books.execute("UPDATE lots SET remaining = 4 WHERE wallet_id = $1", short)
+    would = await run(bank, dry_run=True)
+    assert await listed(bank) == []
+    done = await run(bank)
+    assert (done["wallets"], done["differences"]) == (would["wallets"], would["differences"]) == (3, 5)
+
+    rows = await listed(bank)
+    held = {(row["kind"], row["subject"]): (row["expected"], row["found"]) for row in rows}
+    assert held == {(row["kind"], row["subject"]): (row["expected"], row["found"]) for row in would["found"]}
+    assert held.keys() == {
+        ("buckets", f"wallet/{rich}"),
+        ("lots", f"wallet/{rich}"),
+        ("lines", f"wallet/{lost}"),
+        ("buckets", f"wallet/{lost}"),
+        ("lots", f"wallet/{short}"),
+    }
+    assert held["lines", f"wallet/{lost}"] == ("0", "1")
+    assert held["lots", f"wallet/{short}"] == (
+        "available 10 held 0 reserved 0",
+        "available 4 held 0 reserved 0",
+    )
+    assert {row["state"] for row in rows} == {"open"}
+    shown = bank.runtime.metrics.registry.get_sample_value(
+        "pointbank_reconciliation_differences", {"service": "redeem", "tenant": bank.code, "kind": "lots"}
+    )
+    assert shown == 2
+    assert (await bank.wallet(short))["available"] == 10  # nothing was repaired
+
+    [row] = [row for row in rows if row["subject"] == f"wallet/{short}"]
+    path = f"/v1/reconciliation/differences/{row['difference_id']}"
+    finance = bank.headers("finance")
+    given = await bank.client.post(path, json={"owner": "noor@example.com"}, headers=finance)
+    assert (given.json()["owner"], given.json()["state"]) == ("noor@example.com", "open")
+    unreasoned = await bank.client.post(path, json={"state": "closed"}, headers=bank.headers("finance"))
+    assert_problem(unreasoned, 422, "field_missing")
+    closing = {"state": "closed", "reason": "Corrected by hand, ticket 42."}
+    assert_problem(
+        await bank.client.post(path, json=closing, headers=bank.headers("support")), 403, "scope_missing"
+    )
+    closed = await bank.client.post(path, json=closing, headers=bank.headers("finance"))
+    assert {name: closed.json()[name] for name in ("owner", "state", "reason")} == {
+        "owner": "noor@example.com",
+        **closing,
+    }
+    assert row["difference_id"] not in {one["difference_id"] for one in await listed(bank)}
+    assert [one["difference_id"] for one in await listed(bank, state="closed")] == [row["difference_id"]]
+    audit = await bank.auditor.fetchrow(
+        "SELECT actor, before, after FROM redeem.audit WHERE action = 'reconciliation.decide' ORDER BY id DESC LIMIT 1"
+    )
+    assert audit is not None
+    assert audit["actor"] == "test-finance"
+    assert (json.loads(audit["before"])["state"], json.loads(audit["after"])["state"]) == ("open", "closed")
+    missing = f"/v1/reconciliation/differences/{uuid7()}"
+    assert_problem(
+        await bank.client.post(missing, json=closing, headers=bank.headers("finance")), 404, "not_found"
+    )
+
+    # Seen again: an open one stays the same row, a closed one is a new one.
+    for wallet_id in (rich, short):
+        await bank.hear(accrued(wallet_id, 1))
+    await run(bank)
+    again = await listed(bank)
+    kept = {one["difference_id"] for one in again} & {one["difference_id"] for one in rows}
+    assert len(kept) == 4
+    [new] = [one for one in again if one["difference_id"] not in kept]
+    assert (new["subject"], new["state"], new["owner"]) == (f"wallet/{short}", "open", None)
+
+
+async def test_two_that_reconcile_share_the_work_and_what_was_left_is_gone_on_with(
+    bank: Bank, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await run(bank)
+    monkeypatch.setattr(handler, "LEAVES", 2)
+    for _ in range(9):
+        await bank.member(3)
+    await bank.client.post("/v1/ledger/seals", json={}, headers=bank.headers("operator"))
+    await bank.runtime.do(ReconcilePage(), job="reconcile")  # and dies
+    async with writer_of(settings, bank.code) as other:
+
+        async def step(page: ReconcilePage) -> Outcome:
+            [outcome] = await other.write([Item(page, FromJob("x"), str(uuid7()), "x")], reconcile_page)
+            return outcome
+
+        await asyncio.gather(reconciling.run(bank.runtime), reconciling.reconcile(step))
+    runs = await bank.auditor.fetch(
+        "SELECT no, from_seal, to_seal, wallets, differences, finished_at FROM redeem.reconciliations ORDER BY no"
+    )
+    assert (runs[-1]["wallets"], runs[-1]["differences"]) == (9, 0)
+    assert all(row["finished_at"] for row in runs)
+    assert [row["from_seal"] for row in runs] == [0, *(row["to_seal"] for row in runs[:-1])]
+    assert await reconciling.run(bank.runtime) == Total(0, 0)
+
+
+async def test_the_command_does_the_same(bank: Bank, settings: Settings, books: Connection) -> None:
+    await run(bank)
+    wallet_id: UUID = (await bank.member(5)).wallet_id
+    await bank.client.post("/v1/ledger/seals", json={}, headers=bank.headers("operator"))
+    await books.execute("UPDATE lots SET remaining = 1 WHERE wallet_id = $1", wallet_id)
+    would = await reconcile_tenant(settings, bank.code, actor="test", dry_run=True)
+    assert (would["wallets"], [one["subject"] for one in would["found"]]) == (1, [f"wallet/{wallet_id}"])
+    assert await reconcile_tenant(settings, bank.code, actor="test") == {
+        "dry_run": False,
+        "wallets": 1,
+        "differences": 1,
+        "found": [],
+    }

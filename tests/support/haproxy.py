@@ -1,0 +1,109 @@
+"""HAProxy as a process, on the files that `pointbank gateway` writes."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from pointbank.cli.app import app
+from pointbank.embedded.process import SELF, free_port, launch_command
+
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""A client without it loads every authority there is, for calls that are in the clear."""
+
+
+@dataclass
+class Edge:
+    """A gateway in a folder of its own. Files that are an operator's may be written before it runs."""
+
+    folder: Path
+    jwks: Path
+    backends: Mapping[str, Sequence[str]]
+    options: Sequence[str] = ()
+    port: int = field(default_factory=free_port)
+    metrics_port: int = field(default_factory=free_port)
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def write(self, *, issuer: str = "pointbank-dev") -> None:
+        """Its files, by the command."""
+        given = [f"--backend={name}={one}" for name, servers in self.backends.items() for one in servers]
+        given += [f"--bind=127.0.0.1:{self.port}", f"--metrics=127.0.0.1:{self.metrics_port}", *self.options]
+        environment = {"POINTBANK_JWT_KEYS": str(self.jwks), "POINTBANK_JWT_ISSUER": issuer}
+        done = CliRunner().invoke(app, ["gateway", str(self.folder), *given], env=environment)
+        assert done.exit_code == 0, (done.output, done.exception)
+
+    @contextmanager
+    def running(self) -> Iterator[Edge]:
+        """Within, it listens. The test is skipped where HAProxy is not installed."""
+        program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+        if program is None:
+            pytest.skip("HAProxy is not installed: sudo apt-get install haproxy")
+        self.write()
+        config = self.folder / "haproxy.cfg"
+        checked = subprocess.run([program, "-c", "-f", config], capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stderr
+        command = launch_command(SELF, signal.SIGKILL, [program, "-db", "-f", str(config)])
+        starter = ThreadPoolExecutor(1)  # lives as long as its child: see Fleet
+        with (self.folder / "haproxy.log").open("wb") as out:
+            process = starter.submit(
+                subprocess.Popen, command, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            ).result()
+        try:
+            deadline = time.monotonic() + 10
+            while not self._listens():
+                assert process.poll() is None, (self.folder / "haproxy.log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            yield self
+        finally:
+            process.terminate()
+            process.wait(10)
+            starter.shutdown()
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=2).close()
+        except OSError:
+            return False
+        return True
+
+    def ask(self, method: str, path: str, *, token: str | None = None, **more: Any) -> httpx.Response:
+        """One call; the path goes out as it is written."""
+        headers = httpx.Headers(more.pop("headers", {}))
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        with httpx.Client(timeout=20, trust_env=False, verify=NO_TLS) as client:
+            request = client.build_request(method, self.base_url + "/", headers=headers, **more)
+            request.extensions["target"] = path.encode()
+            return client.send(request)
+
+    def told(self, answer: httpx.Response) -> dict[str, Any]:
+        """Its log line about a call: it is written when the call has ended, a moment after its answer."""
+        request_id = answer.headers["x-request-id"]
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            for line in (self.folder / "haproxy.log").read_bytes().splitlines(keepends=True):
+                if line.startswith(b"{") and line.endswith(b"\n"):
+                    found: dict[str, Any] = msgspec.json.decode(line)
+                    if found["request_id"] == request_id:
+                        return found
+            time.sleep(0.01)
+        raise AssertionError(f"no line about {request_id}")

@@ -1,0 +1,72 @@
+"""Whatever stands in a service stream, its decoder gives an item: one to handle, one for others, or one that is refused."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.errors import PROBLEMS
+from shared.events import PointsCredited, encode_event
+from shared.ids import uuid7
+from shared.messaging import FromStream
+from shared.messaging.entries import FIELD, StreamDecoder, Unreadable, decode_pos
+from tests.support.facts import AT, credited
+from tests.support.odd import BOMBS, altered, bombs, spoilt, storable
+
+DECODER = StreamDecoder("redeem", "acme", {PointsCredited: None})
+GOOD = encode_event(
+    credited(uuid7(), 7),
+    event_id=uuid7(),
+    subject="wallet",
+    time=AT,
+    tenant="acme",
+    request_id="r-1",
+    sequence=1,
+    traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+)
+EVENT = msgspec.json.decode(GOOD)
+
+
+def heard(raw: bytes) -> None:
+    item = DECODER("7-0", {FIELD: raw}, 1)
+    assert item is not None
+    assert item.origin == FromStream("redeem", 7)
+    if isinstance(item.command, Unreadable):
+        assert item.command.code in PROBLEMS
+        assert item.payload == raw, "its dead letter holds it"
+        told: tuple[str | None, ...] = (item.command.detail,)
+    elif item.command is None:
+        return  # nothing of it is kept but that it was heard
+    else:
+        assert isinstance(item.command, PointsCredited)
+        told = (item.event_id, item.source, item.causation_id)
+    assert all(map(storable, (*told, item.request_id, item.actor))), told
+
+
+@settings(max_examples=300)
+@given(st.one_of(altered(EVENT), spoilt(GOOD), st.binary(max_size=100)))
+def test_an_entry_is_heard_left_to_others_or_refused_by_one_of_the_codes(raw: bytes) -> None:
+    heard(raw)
+
+
+@pytest.mark.parametrize("place", ["", "data", "subject", "requestid", "more"])
+def test_bombs_stop_nobody(place: str) -> None:
+    for raw in bombs(EVENT, place) if place else BOMBS:
+        heard(raw)
+
+
+@pytest.mark.parametrize("name", ["id", "source", "requestid", "causationid"])
+def test_a_name_that_postgresql_can_not_keep_is_refused(name: str) -> None:
+    item = DECODER("7-0", {FIELD: msgspec.json.encode({**EVENT, name: "a\0b"})}, 1)
+    assert item is not None
+    assert item.command == Unreadable("field_type", "A name of the event has a NUL character.")
+    heard(msgspec.json.encode({**EVENT, name: "a\0b"}))
+
+
+def test_an_entry_without_our_field_is_refused_and_a_tills_is_left_to_earn() -> None:
+    item = DECODER("7-0", {b"something": b"else"}, 1)
+    assert item is not None
+    assert (item.command.code, item.payload) == ("not_json", b"")
+    assert decode_pos("1-1", {b"something": b"else"}, 1).command.event is None
