@@ -29,6 +29,7 @@ PLACES = {
     "bills": "earn",
     "quotes": "earn",
     "refunds": "earn",
+    "holds": "earn",
     "redemptions": "redeem",
     "expiry-runs": "redeem",
     "redemption-codes": "redeem",

@@ -24,6 +24,7 @@ SELECT
     coalesce(
         sum(CASE WHEN l.to_bucket = 'reserved' THEN l.points WHEN l.from_bucket = 'reserved' THEN -l.points END), 0
     )::bigint AS reserved,
+    coalesce(sum(l.points) FILTER (WHERE l.to_bucket = 'reversed'), 0)::bigint AS reversed,
     coalesce(
         sum(CASE WHEN l.to_bucket = 'redeemed' THEN l.points WHEN l.from_bucket = 'redeemed' THEN -l.points END), 0
     )::bigint AS redeemed

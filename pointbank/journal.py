@@ -18,6 +18,8 @@ from typing import Self
 import msgspec
 
 FORMAT = 1
+BILL = "bill.completed.v1"
+REFUND = "bill.refunded.v1"
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
@@ -33,13 +35,15 @@ class Opened(Entry, frozen=True, kw_only=True, tag="opened"):
 
 
 class Offered(Entry, frozen=True, kw_only=True, tag="offered"):
-    """A bill is about to be added to the pos stream. `body` stands only where this id has not had it before."""
+    """A bill, or by its `type` a refund, is about to be added to the pos stream. `body` stands only where this id has not had
+    it before."""
 
     source: str
     id: str
     sha256: str
     time: str
     attempt: int = 1
+    type: str = BILL
     body: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -64,6 +68,7 @@ class Answered(Entry, frozen=True, kw_only=True, tag="answered"):
     reply: str
     status: str
     bill_id: str | None = None
+    refund_id: str | None = None
     points: int = 0
     code: str | None = None
     accruals: tuple[JournalAccrual, ...] = ()

@@ -36,12 +36,19 @@ class NotOnlineRetail(ValueError):
 
 @dataclass(frozen=True)
 class Invoice:
-    """`bill` is the contract's body, None for a cancellation; `customer` None is an anonymous sale."""
+    """`bill` is the contract's body, None for a cancellation; `customer` None is an anonymous sale. `cancelled`: product and
+    amount in minor units of each line of a cancellation."""
 
     number: str
     customer: str | None
     occurred_at: datetime
     bill: dict[str, Any] | None
+    cancelled: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def told_at(self) -> str:
+        """When it happened, as the contract writes it."""
+        return self.occurred_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def invoices(file: Path) -> Iterator[Invoice]:
@@ -82,7 +89,8 @@ def _invoice(number: str, rows: list[dict[str, str]]) -> Invoice:
     occurred_at = datetime.fromisoformat(first["InvoiceDate"]).replace(tzinfo=_LONDON)
     customer = first["CustomerID"] or None
     if number.startswith("C"):
-        return Invoice(number, customer, occurred_at, None)
+        cancelled = tuple([(row["StockCode"], _minor(row, -int(row["Quantity"]))) for row in rows])
+        return Invoice(number, customer, occurred_at, None, cancelled)
     lines = [_line(position, row) for position, row in enumerate(rows, start=1) if int(row["Quantity"]) > 0]
     bill: dict[str, Any] = {
         "merchant": MERCHANT,
@@ -100,15 +108,21 @@ def _invoice(number: str, rows: list[dict[str, str]]) -> Invoice:
 
 
 def _line(position: int, row: dict[str, str]) -> dict[str, Any]:
-    amount = int(row["Quantity"]) * Fraction(row["UnitPrice"]) * 100
-    if amount.denominator != 1 or amount < 0:
-        raise NotOnlineRetail(f"line {row['']}: {row['UnitPrice']} is not a price in whole pence")
+    amount_minor = _minor(row, int(row["Quantity"]))
     return {
         "line_id": str(position),
         "sku": row["StockCode"],
         "categories": [],
         "quantity": row["Quantity"],
-        "amount_minor": amount.numerator,
+        "amount_minor": amount_minor,
         "discount_minor": 0,
         "tax_minor": 0,
     }
+
+
+def _minor(row: dict[str, str], quantity: int) -> int:
+    """What a line comes to, in whole pence."""
+    amount = quantity * Fraction(row["UnitPrice"]) * 100
+    if amount.denominator != 1 or amount < 0:
+        raise NotOnlineRetail(f"line {row['']}: {row['UnitPrice']} is not a price in whole pence")
+    return amount.numerator

@@ -12,10 +12,11 @@ import typer
 from rich.console import Console
 
 from pointbank import online_retail
-from pointbank.api import Api, Call
+from pointbank.api import Api, Call, CallFailed
+from pointbank.cancellations import Matched, match
 from pointbank.figures import figures, most_earned
 from pointbank.generate.sample import programme
-from pointbank.journal import Acknowledged, Journal, read
+from pointbank.journal import REFUND, Acknowledged, Journal, read
 from pointbank.online_retail import SOURCE, Invoice, external_id, invoices
 from pointbank.opening import enrol, open_merchants, open_programme, wallet_of
 from pointbank.running import Deployment, running
@@ -44,13 +45,32 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     verified: bool
 
 
-def run_replay(file: Path, *, state: Path, via: Literal["stream", "http"], as_json: bool) -> int:
+class RefundSummary(Summary, frozen=True, kw_only=True):
+    """The same with the cancellations sent as refunds: how many of them have earlier bills wholly, in part or not at all, the
+    same of their lines, and what was taken back. `points` stays what was earned."""
+
+    refunds: int
+    matched: int
+    matched_in_part: int
+    unmatched: int
+    cancelled_lines: int
+    lines_matched: int
+    lines_matched_in_part: int
+    lines_unmatched: int
+    refunded_minor: int
+    unmatched_minor: int
+    reversed: int
+
+
+def run_replay(
+    file: Path, *, state: Path, via: Literal["stream", "http"], as_json: bool, refunds: bool = False
+) -> int:
     """Replays with everything running in `state`; 0 when it verifies, else 1. With `as_json` stdout has one line."""
     say = Console(stderr=True, highlight=False, markup=False).print
     with running(state) as deployment:
         say(f"Running: {deployment.how}")
         journal = state / f"till-{TENANT}.jsonl"
-        summary = asyncio.run(replay(deployment, file, journal=journal, via=via, say=say))
+        summary = asyncio.run(replay(deployment, file, journal=journal, via=via, say=say, refunds=refunds))
     told = msgspec.to_builtins(summary)
     if as_json:
         typer.echo(msgspec.json.encode(told).decode())
@@ -69,13 +89,17 @@ async def replay(
     tenant: str = TENANT,
     say: Say,
     timeout_s: float = 600,
+    refunds: bool = False,
 ) -> Summary:
-    """Publishes the file as a till would, waits until settled, verifies. What was rung up before adds nothing."""
+    """Publishes the file as a till would, waits until settled, verifies. What was rung up before adds nothing. With `refunds`
+    the cancellations are sent too, each to the bills that it gives money back for."""
     found = list(invoices(file))
     sales = [one for one in found if one.bill is not None]
     settings = deployment.settings
     await deployment.open_tenant(tenant)
-    say(f"{len(found)} invoices, {len(found) - len(sales)} of them cancellations, which are skipped")
+    matched = match(found) if refunds else Matched()
+    given_back = "become refunds" if refunds else "are skipped"
+    say(f"{len(found)} invoices, {len(found) - len(sales)} of them cancellations, which {given_back}")
 
     token = deployment.token(tenant)
     async with open_till(till_url(settings, tenant), journal, tenant=tenant, cell=settings.cell) as till:
@@ -88,6 +112,12 @@ async def replay(
             else:
                 await till.offer(map(_offer, sales), timeout_s=timeout_s)
                 say(f"{len(sales)} bills are offered")
+            if matched.refunds:
+                if via == "http":
+                    await _refund_by_http(api, matched)
+                else:
+                    await till.offer(map(_offer_refund, matched.refunds), timeout_s=timeout_s)
+                say(f"{len(matched.refunds)} refunds are sent")
             await till.wait(settled=True, timeout_s=timeout_s)
         say("every bill has its answer; waiting for the books, then verifying")
         await wait_until_settled(settings, tenant, journal=journal, timeout_s=timeout_s)
@@ -104,7 +134,7 @@ async def replay(
         best = await most_earned(db, programme=PROGRAMME, most=TOP)
     finally:
         await db.close()
-    return Summary(
+    summary = Summary(
         invoices=totals.bills + rejected + skipped,
         cancellations=skipped,
         bills=totals.bills,
@@ -114,6 +144,22 @@ async def replay(
         top={customers[str(wallet_id)]: points for wallet_id, points in best},
         rejected=rejected,
         verified=all(not check.broken for check in checks),
+    )
+    if not refunds:
+        return summary
+    return RefundSummary(
+        **msgspec.structs.asdict(summary),
+        refunds=len(matched.refunds),
+        matched=matched.whole,
+        matched_in_part=matched.partly,
+        unmatched=matched.unmatched,
+        cancelled_lines=matched.lines,
+        lines_matched=matched.lines_whole,
+        lines_matched_in_part=matched.lines_partly,
+        lines_unmatched=matched.lines_unmatched,
+        refunded_minor=matched.refunded_minor,
+        unmatched_minor=matched.unmatched_minor,
+        reversed=totals.buckets["reversed"],
     )
 
 
@@ -142,6 +188,22 @@ def _enrolment(customer: str) -> dict[str, Any]:
 def _offer(sale: Invoice) -> BillToOffer:
     assert sale.bill is not None
     return BillToOffer(SOURCE, sale.number, msgspec.json.encode(sale.bill), sale.bill["occurred_at"])
+
+
+def _offer_refund(refund: dict[str, Any]) -> BillToOffer:
+    return BillToOffer(
+        SOURCE, refund["refund_ref"], msgspec.json.encode(refund), refund["occurred_at"], REFUND
+    )
+
+
+async def _refund_by_http(api: Api, matched: Matched) -> None:
+    calls = (
+        Call("POST", "/v1/refunds", refund, key=f"{SOURCE}/{refund['refund_ref']}", role="till")
+        for refund in matched.refunds
+    )
+    async for call, answer in api.call_many(calls):
+        if answer.status >= 400:
+            raise CallFailed(f"{call.key}: {answer.status} {answer.body.decode(errors='replace')}")
 
 
 async def _ring_up_by_http(api: Api, sales: Iterable[Invoice]) -> None:

@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     reclaim_idle_ms: int = Field(default=15_000, ge=1)
     poison_attempts: int = Field(default=10, ge=1)
     awaited_deadline_s: int = Field(default=900, ge=0)
+    ask_again_s: float = Field(default=60, gt=0)  # what the bank has not answered for so long is asked again
 
     # A closed dead letter's bytes may hold personal data, and are forgotten after this. Open ones wait for somebody.
     dead_letter_retention_days: int = Field(default=90, ge=1)

@@ -14,7 +14,8 @@ GUARDS: dict[int, tuple[str, ...]] = {
     # A permanent key would have been used a second time, past the ON CONFLICT that makes a repeat harmless.
     1: (
         "accruals_accrual_id_key", "accruals_pkey", "bill_keys_pkey", "idempotency_pkey", "lots_pkey",
-        "notices_pkey", "pos_events_pkey", "postings_pkey", "redemptions_pkey", "reservations_pkey", "returns_pkey",
+        "notices_pkey", "pos_events_pkey", "postings_pkey", "redemptions_pkey", "refund_keys_pkey", "refund_requests_pkey",
+        "reservations_pkey", "returns_pkey",
     ),
     2: (
         "ledger_balances_never_negative", "ledger_money_never_negative", "ledger_move_is_of_its_kind", "ledger_points_positive",
@@ -36,7 +37,7 @@ GUARDS: dict[int, tuple[str, ...]] = {
         "seal_forked", "wallets_counters_never_negative", "wallets_head_is_sha256",
     ),
     # PostgreSQL and a stream tell different stories; or an event's number about its subject would have come twice.
-    5: ("decisions_sequence_check", "history_pkey", "rejections_subject_sequence_key", "relay_halted"),
+    5: ("decisions_sequence_check", "history_pkey", "refund_asks_pkey", "rejections_subject_sequence_key", "relay_halted"),
     6: ("deliveries_pkey", "dispatches_pkey", "messages_pkey"),
     # A service asked for what is not granted to it: another's table, or a change of what only grows.
     7: ("permission_denied",),

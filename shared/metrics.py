@@ -55,6 +55,9 @@ class Metrics:
         self._bills_waiting = gauge(
             "bills_waiting", "Bills that wait for a member, merchant, terminal or programme"
         )
+        self._refunds_open = gauge(
+            "refunds_open", "Refunds that are not closed: waiting_for_bill, queued, pending, overdue", "state"
+        )
         self._ledger_points = counter("ledger_points_total", "Points posted, by kind of posting", "kind")
         self._messages = counter(
             "messages_total", "Messages, by what came of sending them", "channel", "outcome"
@@ -117,6 +120,10 @@ class Metrics:
     def bills_waiting(self, tenant: str, bills: int) -> None:
         """Bills that wait."""
         self._bills_waiting.labels(self.service, tenant).set(bills)
+
+    def refunds_open(self, tenant: str, by_state: Mapping[str, int]) -> None:
+        """All refunds that are not closed, by state; `overdue` are those of `pending` that the bank owes an answer."""
+        self._set_all(self._refunds_open, tenant, by_state)
 
     def posted(self, tenant: str, kind: str, points: int) -> None:
         """Points of one kind of posting were committed."""

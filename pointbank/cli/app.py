@@ -7,6 +7,7 @@ import typer
 from pointbank.cli import (
     dead_letters,
     expiring,
+    holds,
     releasing,
     running,
     samples,
@@ -44,3 +45,4 @@ app.add_typer(tenants.group, name="tenant")
 app.add_typer(sealing.group, name="seal")
 app.add_typer(dead_letters.group, name="dead-letters")
 app.add_typer(streams.group, name="stream")
+app.add_typer(holds.group, name="holds")

@@ -37,9 +37,12 @@ def replay(
     ],
     state: State = VAR,
     via: Annotated[Literal["stream", "http"], typer.Option(help="How the bills are sent.")] = "stream",
+    refunds: Annotated[
+        bool, typer.Option("--refunds", help="Send the cancellations too, as refunds of earlier bills.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Rings up a file of real sales as a till would, waits until all is settled, verifies. Exit 1 if verify does not hold."""
     from pointbank.replay import run_replay
 
-    raise typer.Exit(run_replay(online_retail, state=state, via=via, as_json=as_json))
+    raise typer.Exit(run_replay(online_retail, state=state, via=via, as_json=as_json, refunds=refunds))

@@ -8,23 +8,25 @@ from typing import NamedTuple
 
 import msgspec
 
-from pointbank.journal import Answered, Entry, Offered, Placed, Read, Skipped, digest, now
+from pointbank.journal import BILL, Answered, Entry, Offered, Placed, Read, Skipped, digest, now
 from pointbank.till.wire import out_stream_of
 
 UNDECODABLE = "pos"  # the out stream of entries that name no till
-_UNFINISHED = frozenset({"waiting", "unclaimed"})
-_TOLD_AGAIN = "bill.settled.v1"
+_UNFINISHED = frozenset({"waiting", "unclaimed", "pending", "waiting_for_bill"})
+_TOLD_AGAIN = frozenset({"bill.settled.v1", "refund.settled.v1"})
 
 Key = tuple[str, str]  # source and the till's own id
 
 
 class BillToOffer(NamedTuple):
-    """`body` is the bill as JSON; `time` (RFC 3339, UTC) when it was rung up. The same id is always the same body."""
+    """`body` is the bill as JSON; `time` (RFC 3339, UTC) when it was rung up. The same id is always the same body. A refund is
+    offered alike, under its own `type`."""
 
     source: str
     id: str
     body: bytes
     time: str
+    type: str = BILL
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class Offer:
     sha256: str
     time: str
     body: bytes | None = None  # kept while it may have to be offered again
+    type: str = BILL
     attempts: int = 0
     offered_at: float = 0.0
     answer: Answered | None = None
@@ -94,6 +97,7 @@ class Book:
             sha256=sha256,
             time=bill.time,
             attempt=known.attempts + 1 if known else 1,
+            type=bill.type,
             body=msgspec.Raw(bill.body) if known is None or known.sha256 != sha256 else msgspec.UNSET,
         )
         self._note_offer(entry)
@@ -108,7 +112,13 @@ class Book:
         offer = self.offers[key]
         offer.attempts += 1
         return Offered(
-            at=now(), source=key[0], id=key[1], sha256=offer.sha256, time=offer.time, attempt=offer.attempts
+            at=now(),
+            source=key[0],
+            id=key[1],
+            sha256=offer.sha256,
+            time=offer.time,
+            attempt=offer.attempts,
+            type=offer.type,
         )
 
     def published(self, keys: Iterable[Key], *, at: float) -> None:
@@ -131,7 +141,7 @@ class Book:
         key = (entry.source, entry.id)
         offer = self.offers.get(key)
         if offer is None:
-            offer = self.offers[key] = Offer(entry.sha256, entry.time)
+            offer = self.offers[key] = Offer(entry.sha256, entry.time, type=entry.type)
             self.counts.offered += 1
             self.unanswered[key] = None
             self.listen_to(out_stream_of(entry.source))
@@ -153,7 +163,7 @@ class Book:
             self.counts.rejected += entry.status == "rejected"
             offer.answer = entry
         else:
-            if entry.event != _TOLD_AGAIN:
+            if entry.event not in _TOLD_AGAIN or offer.answer.status not in _UNFINISHED:
                 self._note_repetition(key)
             if offer.answer.status in _UNFINISHED and entry.status not in {"waiting", "rejected"}:
                 offer.answer = entry  # judged at last, or unclaimed

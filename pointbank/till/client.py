@@ -195,7 +195,7 @@ class Till:
             for source, event_id in keys:
                 offer = self._book.offers[source, event_id]
                 assert offer.body is not None
-                event = event_of(source, event_id, time=offer.time, body=offer.body)
+                event = event_of(source, event_id, time=offer.time, body=offer.body, type=offer.type)
                 pipe.execute_command("XADD", stream, "*", "event", event)
             await pipe.execute()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from pointbank.journal import Answered, JournalAccrual, now
+from pointbank.journal import BILL, Answered, JournalAccrual, now
 
 
 class _Event(msgspec.Struct):
@@ -36,6 +36,7 @@ class _ReplyData(msgspec.Struct):
     stream_id: str | None = None
     status: str = "rejected"  # bill.rejected.v1 has no status of its own
     bill_id: str | None = None
+    refund_id: str | None = None
     code: str | None = None
     accruals: tuple[_Accrual, ...] = ()
 
@@ -50,11 +51,9 @@ _encode = msgspec.json.Encoder().encode
 _decode_reply = msgspec.json.Decoder(_Reply).decode
 
 
-def event_of(source: str, event_id: str, *, time: str, body: bytes) -> bytes:
-    """The CloudEvent of a bill, as one line of JSON; equal arguments give equal bytes."""
-    return _encode(
-        _Event("1.0", event_id, source, "bill.completed.v1", time, "application/json", msgspec.Raw(body))
-    )
+def event_of(source: str, event_id: str, *, time: str, body: bytes, type: str = BILL) -> bytes:
+    """The CloudEvent of a bill, or of a refund, as one line of JSON; equal arguments give equal bytes."""
+    return _encode(_Event("1.0", event_id, source, type, time, "application/json", msgspec.Raw(body)))
 
 
 def answer_in(event: bytes) -> Answered:
@@ -80,7 +79,8 @@ def answer_in(event: bytes) -> Answered:
         event=reply.type,
         reply=reply.id,
         status=data.status,
-        bill_id=data.bill_id,
+        bill_id=data.bill_id if data.refund_id is None else None,
+        refund_id=data.refund_id,
         points=sum(one.points + one.held for one in accruals),
         code=data.code,
         accruals=accruals,

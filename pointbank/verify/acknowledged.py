@@ -26,6 +26,9 @@ class Acknowledged:
         self._content = books.check(
             "journal:content", 1, "each bill that was answered holds what the till sent"
         )
+        self._refunded = books.check(
+            "journal:refunds", 1, "each refund that was seen answered is there, with that answer"
+        )
         self._redemptions = books.check(
             "journal:redemptions", 1, "each redemption that was seen acknowledged is posted, once"
         )
@@ -41,7 +44,14 @@ class Acknowledged:
 
     def without_journal(self) -> None:
         """There is none."""
-        for check in (self._bills, self._content, self._redemptions, self._members, self._poison):
+        for check in (
+            self._bills,
+            self._content,
+            self._refunded,
+            self._redemptions,
+            self._members,
+            self._poison,
+        ):
             check.why_not = "no journal was given"
 
     async def walk(self, journal: Journal) -> None:
@@ -73,7 +83,12 @@ class Acknowledged:
                 self._bills.wrong(
                     f"{_who(entry)} was rejected with {entry['code']}, earn keeps {codes.get(entry['reply'])}"
                 )
-        taken = [entry for entry in entries if entry["status"] != "rejected"]
+        await self._refunds([entry for entry in entries if entry["event"].startswith("refund.")])
+        taken = [
+            entry
+            for entry in entries
+            if entry["status"] != "rejected" and not entry["event"].startswith("refund.")
+        ]
         decisions = await self._decisions([entry["bill_id"] for entry in taken])
         for entry in taken:
             self._answer(
@@ -85,6 +100,28 @@ class Acknowledged:
                 decisions,
                 first=entry["event"] == "bill.recorded.v1",
             )
+
+    async def _refunds(self, entries: list[Entry]) -> None:
+        """Each refund that a till saw answered is there, answered so."""
+        kept = {
+            row["refund_id"]: row
+            for row in await self._rows("refunds", [entry["refund_id"] for entry in entries])
+        }
+        for entry in entries:
+            self._refunded.compared += 1
+            row = kept.get(entry["refund_id"])
+            if row is None:
+                self._refunded.wrong(
+                    f"{_who(entry)} was answered with refund {entry['refund_id']}, which is not there"
+                )
+            elif (row["source"], row["event_id"]) != (entry["source"], entry["id"]):
+                self._refunded.wrong(
+                    f"{_who(entry)} was answered with refund {entry['refund_id']} of {row['event_id']}"
+                )
+            elif (
+                entry["status"] != row["told_status" if entry["event"] == "refund.recorded.v1" else "status"]
+            ):
+                self._refunded.wrong(f"{_who(entry)} was answered {entry['status']}, kept is {tuple(row)}")
 
     def _answer(
         self,

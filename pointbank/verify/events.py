@@ -71,6 +71,42 @@ class BillRejected(msgspec.Struct, frozen=True, gc=False):
     event_id: str | None
 
 
+class RefundReversal(msgspec.Struct, frozen=True, gc=False):
+    programme: str
+    wallet_id: str
+    reversed: Worth
+    hold_cancelled: Worth
+    returned: Worth
+    shortfall: Worth
+    owed: Worth
+    lapsed: Worth
+
+    def row(self) -> tuple[Any, ...]:
+        """As it is compared."""
+        sums = (self.reversed, self.hold_cancelled, self.returned, self.shortfall, self.owed, self.lapsed)
+        return (
+            self.programme,
+            self.wallet_id,
+            *[number for one in sums for number in (one.points, one.money.amount_minor)],
+        )
+
+
+class RefundAnswer(msgspec.Struct, frozen=True, gc=False):
+    refund_id: str
+    merchant: str
+    refund_ref: str
+    status: str
+    currency: str
+    reversals: tuple[RefundReversal, ...]
+    bill_id: str | None = None
+    refunded_minor: int | None = None
+    code: str | None = None
+    detail: str | None = None
+    stream_id: str | None = None
+    source: str | None = None
+    event_id: str | None = None
+
+
 class AccruedLot(msgspec.Struct, frozen=True, gc=False):
     lot_id: str
     points: int
@@ -150,16 +186,27 @@ class Returned(msgspec.Struct, frozen=True, gc=False):
     lots: tuple[Moved, ...]
     balance: Balance | None
     return_id: str | None = None
+    refund_id: str | None = None
     kind: str = "return"
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
-    """points.release_requested and points.reversal_requested."""
+    """points.release_requested, points.reversal_requested and points.return_requested."""
 
     request_id: str
-    accrual_id: str
+    effective_at: datetime
+    decided_at: datetime
+    bill_id: str | None = None
+    refund_id: str | None = None
+    accrual_id: str = ""
+    wallet_id: str | None = None
+    programme: str | None = None
+    point_value: str | None = None
+    on_spent: str | None = None
     release_through: int | None = None
     reverse_through: int | None = None
+    returned_minor: int | None = None
+    total_minor: int | None = None
 
 
 class Released(msgspec.Struct, frozen=True, gc=False):
@@ -194,6 +241,7 @@ class Reversed(msgspec.Struct, frozen=True, gc=False):
     lots: tuple[Moved, ...]
     balance: Balance
     lapsed: Worth | None = None
+    refund_id: str | None = None
 
 
 class ReversalRefused(msgspec.Struct, frozen=True, gc=False):
@@ -201,6 +249,9 @@ class ReversalRefused(msgspec.Struct, frozen=True, gc=False):
     accrual_id: str
     wallet_id: str
     shortfall: Worth
+    programme: str = ""
+    code: str = ""
+    refund_id: str | None = None
 
 
 class PointsExpiring(msgspec.Struct, frozen=True, gc=False):
@@ -294,6 +345,9 @@ DATA: dict[str, type] = {
     "bill.settled.v1": BillAnswer,
     "bill.rejected.v1": BillRejected,
     "points.accrued.v1": PointsAccrued,
+    "refund.recorded.v1": RefundAnswer,
+    "refund.settled.v1": RefundAnswer,
+    "points.return_requested.v1": Asked,
     "points.credited.v1": Posted,
     "points.redeemed.v1": Posted,
     "points.expired.v1": Posted,
@@ -327,6 +381,9 @@ SAID_BY = {
         "bill.settled.v1",
         "bill.rejected.v1",
         "points.accrued.v1",
+        "refund.recorded.v1",
+        "refund.settled.v1",
+        "points.return_requested.v1",
         "points.release_requested.v1",
         "points.reversal_requested.v1",
     ),

@@ -20,6 +20,12 @@ SELECT r.event_id::text AS event_id, r.code
 FROM earn.rejections AS r
 WHERE r.event_id = ANY($1::uuid[]);
 
+-- name: refunds
+-- These refunds.
+SELECT r.refund_id::text AS refund_id, r.source, r.event_id, r.told_status, r.status
+FROM earn.refunds AS r
+WHERE r.refund_id = ANY($1::uuid[]);
+
 -- name: redemptions
 -- These redemptions, with what the ledger says of each.
 SELECT

@@ -11,11 +11,13 @@ from pointbank.verify.adoptions import ORPHANED, Adoptions
 from pointbank.verify.bills import Bills
 from pointbank.verify.books import Books
 from pointbank.verify.events import SAID_BY, Envelope, binary, decode_data, decode_envelope
+from pointbank.verify.holds import Holds
 from pointbank.verify.ledger import Bank
 from pointbank.verify.members import Members
 from pointbank.verify.messages import Messages
 from pointbank.verify.outbox import OutboxWalk, Told
 from pointbank.verify.places import AT_ONCE, Places
+from pointbank.verify.refunds import Refunds
 from pointbank.verify.report import Check
 from pointbank.verify.seals import Seals
 from pointbank.verify.streams import Copy
@@ -43,8 +45,8 @@ class Listener:
             Tiers(books),
             Messages(books),
         )
-        seals = Seals(books, trust)
-        self._tables = (bills, bank, seals, tiers, messages, members)
+        refunds, holds, seals = Refunds(books), Holds(books), Seals(books, trust)
+        self._tables = (bills, refunds, holds, bank, seals, tiers, messages, members)
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
             "merchant.changed.v1": (members.on_merchant,),
@@ -54,21 +56,24 @@ class Listener:
             "bill.settled.v1": (bills.on_answer,),
             "bill.rejected.v1": (bills.on_rejected,),
             "points.accrued.v1": (bills.on_accrued, bank.on_accrued),
+            "refund.recorded.v1": (refunds.on_refund,),
+            "refund.settled.v1": (refunds.on_refund,),
+            "points.return_requested.v1": (refunds.on_asked,),
             "points.credited.v1": (bank.on_posted, messages.on_credited),
             "points.redeemed.v1": (bank.on_posted,),
             "points.expired.v1": (bank.on_posted,),
             "points.reserved.v1": (bank.on_posted,),
             "points.voided.v1": (bank.on_posted,),
-            "points.returned.v1": (bank.on_returned,),
+            "points.returned.v1": (bank.on_returned, refunds.on_returned),
             "points.repaid.v1": (bank.on_posted,),
             "points.transferred.v1": (bank.on_posted,),
             "points.adjusted.v1": (bank.on_posted,),
             "points.reinstated.v1": (bank.on_posted,),
-            "points.release_requested.v1": (bank.on_asked,),
-            "points.reversal_requested.v1": (bank.on_asked,),
+            "points.release_requested.v1": (bank.on_asked, holds.on_asked),
+            "points.reversal_requested.v1": (bank.on_asked, refunds.on_asked),
             "points.released.v1": (bank.on_released,),
-            "points.reversed.v1": (bank.on_reversed,),
-            "points.reversal_refused.v1": (bank.on_refused,),
+            "points.reversed.v1": (bank.on_reversed, refunds.on_reversed),
+            "points.reversal_refused.v1": (bank.on_refused, refunds.on_refused),
             "points.expiring.v1": (bank.on_expiring,),
             "ledger.sealed.v1": (seals.on_sealed,),
             "tier.changed.v1": (tiers.on_changed, messages.on_tier),

@@ -87,6 +87,8 @@ class Terms:
     extra_months: int
     ladder: tuple[Tier, ...]
     ranks: Mapping[str, int] = field(default_factory=dict)
+    on_spent: str = "block"
+    refund_window_days: int | None = None
     unit: int = 1
     """The denominator that all rates share: points are counted in whole parts of it, and divided once."""
 
@@ -176,6 +178,13 @@ class Terms:
         """Whether points earned then expire at that moment: the first one after their last usable day."""
         return _expires_rightly(self, self.local_day(earned_at), expires_at)
 
+    def refunds_until(self, occurred_at: datetime, refunded_at: datetime) -> bool:
+        """Whether a refund at that time is within the window of a bill of that time, by the programme's own days."""
+        if self.refund_window_days is None:
+            return True
+        last = self.local_day(occurred_at) + timedelta(days=self.refund_window_days)
+        return self.local_day(refunded_at) <= last
+
     def last_usable_day(self, earned_on: date) -> date | None:
         """The last day on which points earned that day can be spent; None: any."""
         if self.expiry["policy"] in {"never", "inactivity"}:
@@ -238,6 +247,7 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
     tiers = document.get("tiers") or {}
     ladder = tuple(_tier(tier) for tier in tiers.get("ladder") or ())
     days = head.get("backdating_days")
+    window = earning.get("refund_window_days")
     rules = tuple(
         sorted_by_priority([_rule(rule) for rule in earning.get("rules") or ()], earning.get("rules") or ())
     )
@@ -259,6 +269,8 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
         extra_months=tiers.get("extra_months") or 0,
         ladder=ladder,
         ranks={tier.code: k for k, tier in enumerate(ladder)},
+        on_spent=(document.get("redemption") or {}).get("on_spent") or "block",
+        refund_window_days=None if window in (None, "unlimited") else window,
     )
 
 

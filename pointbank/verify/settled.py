@@ -17,8 +17,8 @@ from shared.db import Connection
 
 _PAIRS = [(stream, hearer) for stream, hearers in HEARERS.items() for hearer in hearers]
 POLL_S = 0.1
-KINDS = 2 * len(HEARERS) + len(_PAIRS) + 5
-"""How many kinds of unsettled things are looked for: cuts and retries of each service, each pair, and five of their own."""
+KINDS = 2 * len(HEARERS) + len(_PAIRS) + 7
+"""How many kinds of unsettled things are looked for: cuts and retries of each service, each pair, and seven of their own."""
 
 
 class NotSettled(Exception):
@@ -72,6 +72,8 @@ async def check_settled(report: Report, books: Snapshot, journal: Journal | None
         check.wrong(f"{row['what']}: {row['n']:,}")
     if waiting := await books.value("settled.sql", "unclaimed"):
         check.note("bills told as unclaimed", waiting)
+    if waiting := await books.value("settled.sql", "refunds_waiting"):
+        check.note("refunds that wait for their bill", waiting)
 
     offered = report.open("offered-answered", 1, "each bill that a till offered has its answer")
     if journal is None:

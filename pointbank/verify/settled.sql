@@ -87,6 +87,14 @@ found AS (
     WHERE q.state = 'waiting' AND EXISTS (SELECT FROM redeem.postings AS p WHERE p.posting_id = q.accrual_id)
         AND (q.kind = 'reverse' OR EXISTS (SELECT FROM redeem.programmes AS v WHERE v.programme = q.said ->> 'programme'))
     UNION ALL
+    SELECT 'refunds open', count(*) FROM earn.refunds AS r WHERE r.status IN ('queued', 'pending')
+    UNION ALL
+    SELECT 'refunds whose bill has come', count(*)
+    FROM earn.refunds AS r
+    JOIN earn.bill_keys AS k ON k.merchant = r.merchant AND k.bill_ref = r.bill_ref
+    LEFT JOIN earn.waiting AS w ON w.bill_id = k.bill_id
+    WHERE r.status = 'waiting_for_bill' AND w.bill_id IS NULL
+    UNION ALL
     SELECT 'points of no year yet', count(*) FROM tiers.unplaced
     UNION ALL
     SELECT 'standings not judged by the newest version', count(*)
@@ -99,6 +107,14 @@ found AS (
     SELECT 'deliveries due', count(*) FROM notifier.deliveries AS d WHERE d.state = 'due'
 )
 SELECT f.what, f.n FROM found AS f WHERE f.n <> 0 ORDER BY f.what;
+
+-- name: refunds_waiting
+-- How many refunds wait for a bill that has not come, or is not judged.
+SELECT count(*)
+FROM earn.refunds AS r
+LEFT JOIN earn.bill_keys AS k ON k.merchant = r.merchant AND k.bill_ref = r.bill_ref
+LEFT JOIN earn.waiting AS w ON w.bill_id = k.bill_id
+WHERE r.status = 'waiting_for_bill' AND (k.bill_id IS NULL OR w.bill_id IS NOT NULL);
 
 -- name: unclaimed
 -- How many bills wait that were told as unclaimed.

@@ -7,13 +7,23 @@ WITH zones AS (
     FROM tiers.programmes AS p
     ORDER BY p.programme, p.version DESC
 ),
-earned AS (
-    SELECT l.wallet_id, extract(YEAR FROM l.effective_at AT TIME ZONE z.zone)::int AS year, sum(l.points)::bigint AS points
+counted AS (
+    SELECT l.wallet_id, l.effective_at AS counts_at, l.points
     FROM redeem.ledger AS l
-    JOIN redeem.wallets AS w ON w.wallet_id = l.wallet_id
-    JOIN zones AS z ON z.programme = w.programme
     WHERE l.kind IN ('earn', 'earn_held')
-    GROUP BY l.wallet_id, 2
+    UNION ALL
+    -- What was taken back qualifies no more, where it was earned.
+    SELECT l.wallet_id, t.earned_at, -l.points
+    FROM redeem.ledger AS l
+    JOIN redeem.lots AS t ON t.lot_id = l.lot_id
+    WHERE l.kind IN ('reverse', 'cancel_hold', 'owe')
+),
+earned AS (
+    SELECT c.wallet_id, extract(YEAR FROM c.counts_at AT TIME ZONE z.zone)::int AS year, sum(c.points)::bigint AS points
+    FROM counted AS c
+    JOIN redeem.wallets AS w ON w.wallet_id = c.wallet_id
+    JOIN zones AS z ON z.programme = w.programme
+    GROUP BY c.wallet_id, 2
 )
 SELECT
     coalesce(e.wallet_id, q.wallet_id)::text AS wallet_id, coalesce(e.year, q.year) AS year, e.points AS earned, q.points AS counted

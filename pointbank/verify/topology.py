@@ -5,7 +5,7 @@ from __future__ import annotations
 HEARERS: dict[str, tuple[str, ...]] = {
     "members": ("earn", "redeem", "tiers", "notifier"),
     "earn": ("redeem", "notifier"),
-    "redeem": ("tiers", "notifier"),
+    "redeem": ("earn", "tiers", "notifier"),
     "tiers": ("earn", "redeem", "notifier"),
     "notifier": (),
 }

@@ -2,8 +2,11 @@
 
 from fastapi import FastAPI
 
-from services.earn.api import router
+from services.earn.api import ROUTERS
 from services.earn.handlers import HEARS, ON, buried
+from services.earn.holding import POLL_S as HOLDS_POLL_S
+from services.earn.holding import release_held_points
+from services.earn.refunding import POLL_S, keep_refunds_going
 from services.earn.settling import settle_waiting
 from shared.config import Settings
 from shared.runtime import Job
@@ -17,8 +20,12 @@ def create(settings: Settings | None = None) -> FastAPI:
         "Pointbank earn",
         handlers=ON,
         hears=HEARS,
-        routers=[router],
-        jobs=(Job("settle", every_s=1.0, run=settle_waiting),),
+        routers=ROUTERS,
+        jobs=(
+            Job("settle", every_s=1.0, run=settle_waiting),
+            Job("holds", every_s=HOLDS_POLL_S, run=release_held_points),
+            Job("refunds", every_s=POLL_S, run=keep_refunds_going),
+        ),
         buried=buried,
         settings=settings,
     )

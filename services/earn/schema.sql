@@ -202,3 +202,194 @@ CREATE TABLE rejection_counts (
     subject text PRIMARY KEY,
     sequence int NOT NULL DEFAULT 0 CHECK (sequence >= 0)
 );
+
+-- ---------------------------------------------------------------- refunds
+
+-- Sagas between earn and the bank. What was asked and what was answered is append-only; where a refund stands is the one row
+-- that changes, under the lock of its bill's saga.
+
+-- The row that is locked before anything more is said about a settled bill. `sequence` is that of the last event about it,
+-- `refunds` how many refunds it has had.
+CREATE TABLE sagas (
+    bill_id uuid PRIMARY KEY,
+    sequence int NOT NULL CHECK (sequence >= 1),
+    refunds int NOT NULL DEFAULT 0 CHECK (refunds >= 0)
+) WITH (fillfactor = 80);
+
+-- Second net: one refund per (merchant, refund_ref), by whatever way it came. `content_hash` is SHA-256 of the refund's
+-- canonical bytes, which stand in README.md.
+CREATE TABLE refund_keys (
+    merchant text COLLATE "C" NOT NULL,
+    refund_ref text COLLATE "C" NOT NULL,
+    content_hash bytea NOT NULL CHECK (octet_length(content_hash) = 32),
+    refund_id uuid NOT NULL UNIQUE,
+    PRIMARY KEY (merchant, refund_ref)
+);
+
+-- refund_keys: append-only.
+
+-- A refund: what was asked (never changed), and where it stands. `n` counts the refunds of the bill in the order in which
+-- they were taken; null while the bill has not come, and for one that could not be taken when it came. `amounts`: of each
+-- line of the bill, how much; of a bill without lines, the one total. `told_status` is what it was answered first,
+-- `sequence` that of the last event about the refund.
+CREATE TABLE refunds (
+    refund_id uuid PRIMARY KEY,
+    merchant text COLLATE "C" NOT NULL,
+    refund_ref text NOT NULL,
+    bill_ref text COLLATE "C" NOT NULL,
+    terminal text,
+    cashier text,
+    channel text,
+    occurred_at timestamptz NOT NULL,
+    currency text NOT NULL CHECK (char_length(currency) = 3),
+    asked json NOT NULL,
+    told_status text NOT NULL CHECK (told_status IN ('waiting_for_bill', 'pending', 'completed', 'refused')),
+    recorded_event_id uuid NOT NULL,
+    stream_id text,
+    source text,
+    event_id text,
+    request_id text NOT NULL,
+    traceparent text,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    status text NOT NULL CHECK (status IN ('waiting_for_bill', 'queued', 'pending', 'completed', 'refused')),
+    bill_id uuid,
+    n int CHECK (n >= 1),
+    amounts bigint [],
+    refunded_minor bigint CHECK (refunded_minor >= 0),
+    code text,
+    detail text,
+    sequence int NOT NULL CHECK (sequence >= 1),
+    settled_event_id uuid,
+    settled_at timestamptz,
+    CHECK (num_nulls(stream_id, source, event_id) IN (0, 3)),
+    CHECK (num_nulls(n, amounts, refunded_minor) IN (0, 3)),
+    CHECK (n IS NULL OR bill_id IS NOT NULL),
+    CHECK (n IS NOT NULL OR status IN ('waiting_for_bill', 'refused')),
+    CHECK (num_nulls(code, detail) = CASE WHEN status = 'refused' THEN 0 ELSE 2 END),
+    UNIQUE (bill_id, n)
+) WITH (fillfactor = 80);
+
+CREATE INDEX refunds_open ON refunds (refund_id) WHERE status IN ('waiting_for_bill', 'queued', 'pending');
+-- One refund of a bill is in flight.
+CREATE UNIQUE INDEX refunds_in_flight ON refunds (bill_id) WHERE status = 'pending';
+
+-- What the bank was asked for a refund. By now `through_minor` of `of_minor` are refunded: of the lines that earned the
+-- accrual, or of the bill's total where what paid is given back; `part_minor` by this refund. `target`: how many points of
+-- the accrual are to be taken back in all.
+CREATE TABLE refund_requests (
+    request_id uuid PRIMARY KEY,
+    refund_id uuid NOT NULL REFERENCES refunds,
+    bill_id uuid NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('reversal', 'return')),
+    accrual_id uuid,
+    wallet_id uuid,
+    programme text,
+    point_value text,
+    on_spent text CHECK (on_spent IN ('block', 'partial', 'debt')),
+    part_minor bigint NOT NULL CHECK (part_minor >= 1),
+    through_minor bigint NOT NULL,
+    of_minor bigint NOT NULL,
+    target bigint CHECK (target >= 0),
+    effective_at timestamptz NOT NULL,
+    decided_at timestamptz NOT NULL,
+    CHECK (part_minor <= through_minor AND through_minor <= of_minor),
+    CHECK (
+        num_nulls(accrual_id, wallet_id, programme, point_value, on_spent, target)
+        = CASE kind WHEN 'reversal' THEN 0 ELSE 6 END
+    ),
+    UNIQUE (refund_id, accrual_id)
+);
+
+CREATE INDEX refund_requests_bill ON refund_requests (bill_id);
+-- refund_requests: append-only.
+
+-- Each time that a request was told to the bank, under the same request_id; `sequence` is the place among the events about
+-- the bill.
+CREATE TABLE refund_asks (
+    request_id uuid NOT NULL REFERENCES refund_requests,
+    sequence int NOT NULL CHECK (sequence >= 1),
+    asked_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (request_id, sequence)
+);
+
+-- refund_asks: append-only.
+
+-- What the bank answered, each answer once: one to a reversal; to a return one for each of the `parts` redemptions that had
+-- paid, and again when it was asked again.
+CREATE TABLE refund_answers (
+    request_id uuid NOT NULL REFERENCES refund_requests,
+    answer_event_id uuid NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('reversed', 'refused', 'returned')),
+    redemption_id uuid,
+    parts int NOT NULL CHECK (parts >= 1),
+    wallet_id uuid,
+    programme text,
+    reversed bigint NOT NULL CHECK (reversed >= 0),
+    hold_cancelled bigint NOT NULL CHECK (hold_cancelled >= 0),
+    owed bigint NOT NULL CHECK (owed >= 0),
+    lapsed bigint NOT NULL CHECK (lapsed >= 0),
+    shortfall bigint NOT NULL CHECK (shortfall >= 0),
+    returned bigint NOT NULL CHECK (returned >= 0),
+    money_minor bigint NOT NULL CHECK (money_minor >= 0),
+    currency text,
+    code text,
+    detail text,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (request_id, answer_event_id)
+);
+
+-- refund_answers: append-only.
+
+-- ---------------------------------------------------------------- points that are held
+
+-- Written with the decision. `points` of the accrual are this rule's; `released` of them are by now. `next_at`: when more of
+-- them are due; null where no day releases them, where all are released, and where a refund took them back (`cancelled`).
+CREATE TABLE hold_plans (
+    accrual_id uuid NOT NULL,
+    rule text NOT NULL,
+    bill_id uuid NOT NULL,
+    wallet_id uuid NOT NULL,
+    programme text NOT NULL,
+    currency text NOT NULL,
+    point_value text NOT NULL,
+    points bigint NOT NULL CHECK (points >= 1),
+    until text NOT NULL CHECK (until IN ('activation', 'date', 'day_by_day')),
+    billed_on date NOT NULL,
+    days int NOT NULL CHECK (days >= 0),
+    last_on date,
+    zone text NOT NULL,
+    released bigint NOT NULL DEFAULT 0,
+    next_at timestamptz,
+    cancelled boolean NOT NULL DEFAULT false,
+    CONSTRAINT hold_plans_release_what_they_hold CHECK (released BETWEEN 0 AND points),
+    CHECK ((until = 'activation') = (last_on IS NULL)),
+    PRIMARY KEY (accrual_id, rule)
+) WITH (fillfactor = 80);
+
+CREATE INDEX hold_plans_bill ON hold_plans (bill_id);
+CREATE INDEX hold_plans_due ON hold_plans (next_at) WHERE next_at IS NOT NULL;
+
+-- What was bought with this bill is activated, or delivered: said once. Not `applied` while the bill is not judged.
+CREATE TABLE activations (
+    bill_id uuid PRIMARY KEY,
+    activated_at timestamptz NOT NULL,
+    applied boolean NOT NULL DEFAULT false
+);
+
+CREATE INDEX activations_waiting ON activations (bill_id) WHERE NOT applied;
+
+-- Each points.release_requested: `release_through` of the accrual in all; `sequence` is its place among the events about the
+-- bill.
+CREATE TABLE hold_releases (
+    request_id uuid PRIMARY KEY,
+    bill_id uuid NOT NULL,
+    accrual_id uuid NOT NULL,
+    release_through bigint NOT NULL CHECK (release_through >= 1),
+    sequence int NOT NULL CHECK (sequence >= 1),
+    effective_at timestamptz NOT NULL,
+    decided_at timestamptz NOT NULL,
+    UNIQUE (accrual_id, release_through),
+    UNIQUE (bill_id, sequence)
+);
+
+-- hold_releases: append-only.

@@ -9,7 +9,15 @@ from functools import cache
 
 import msgspec
 
-from shared.events import BillRecorded, BillRejected, BillSettled, PointsCredited, TierChanged
+from shared.events import (
+    BillRecorded,
+    BillRejected,
+    BillSettled,
+    PointsCredited,
+    RefundRecorded,
+    RefundSettled,
+    TierChanged,
+)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -49,8 +57,11 @@ def _folded(template: str, channel: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{template}\0{channel}".encode()).digest()[:6], "big")
 
 
-def goes_to_till(event: BillRecorded | BillSettled | BillRejected) -> bool:
-    """Whether a till waits for this: a bill that came by HTTP was answered there."""
+Reply = BillRecorded | BillSettled | BillRejected | RefundRecorded | RefundSettled
+
+
+def goes_to_till(event: Reply) -> bool:
+    """Whether a till waits for this: a bill or refund that came by HTTP was answered there."""
     return event.stream_id is not None
 
 

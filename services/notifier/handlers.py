@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from services.notifier import store
-from services.notifier.domain import goes_to_till, message_id_of, news_of
+from services.notifier.domain import Reply, goes_to_till, message_id_of, news_of
 from services.notifier.fan_out import reply
 from services.notifier.outgoing import outgoing
 from services.notifier.store import Made, Unsent
@@ -21,13 +21,14 @@ from shared.events import (
     MessageDelivered,
     PointsCredited,
     ProgrammeActivated,
+    RefundRecorded,
+    RefundSettled,
     TierChanged,
 )
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Handlers, Item, Outcome, Tx
 from shared.metrics import Metrics
 
-Bill = BillRecorded | BillSettled | BillRejected
 News = PointsCredited | TierChanged
 
 
@@ -39,7 +40,7 @@ class Settle(msgspec.Struct, frozen=True):
     late: Sequence[Made] = ()
 
 
-async def tell(tx: Tx, items: Sequence[Item[News | Bill | Settle]]) -> list[Outcome]:
+async def tell(tx: Tx, items: Sequence[Item[News | Reply | Settle]]) -> list[Outcome]:
     """Makes messages of events that have something to say, settles those that were sent, passes tills' replies on.
 
     One handler, so that under load all three share their transactions.
@@ -173,6 +174,8 @@ ON: Handlers = {
     BillRecorded: tell,
     BillSettled: tell,
     BillRejected: tell,
+    RefundRecorded: tell,
+    RefundSettled: tell,
     Settle: tell,
 }
 

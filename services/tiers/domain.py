@@ -1,7 +1,8 @@
 """Which tier a wallet is in, and why. Pure: time, rows and the programme's document come as arguments.
 
 Facts commute: whatever the order and the batches in which points arrive, the standing ends the same, because it is the
-highest (tier, until) that any year of the wallet earns, and a sum of points never falls.
+highest (tier, until) that any year of the wallet earns. Points that are taken back lower the sum of the year in which they
+were earned, and a standing that rested on them with it.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Earned:
-    """Points that a wallet earned in a year; none at all when it was merely opened."""
+    """Points that a wallet earned in a year; none at all when it was merely opened, below zero what was taken back."""
 
     year: int
     points: int
@@ -192,13 +193,21 @@ def judge(
     """Counts what was earned one by one onto `before` (points by year) and moves the standing where a tier is reached.
 
     Gives the standing after, and each change with the position in `earned` of what caused it. A tier whose status is
-    already over at `now` is not given any more.
+    already over at `now` is not given any more. Where something was taken back, `before` has every year.
     """
     sums = dict(before)
     changes: list[tuple[Change, int]] = []
     if not programme.ladder:
         return standing, changes
     for position, one in enumerate(earned):
+        if one.points < 0 and standing.tier is not None:
+            rested = _best(programme, sums, now=now)
+            sums[one.year] = sums.get(one.year, 0) + one.points
+            if fallen := _fall(programme, standing, rested, sums, one=one, now=now):
+                since = standing.since if fallen.direction == "kept" else one.effective_at
+                standing = Standing(fallen.to.code, since, fallen.until, fallen.sequence)
+                changes.append((fallen, position))
+            continue
         sums[one.year] = sums.get(one.year, 0) + one.points
         points = sum(sums.values()) if programme.lifecycle == "lifetime" else sums[one.year]
         rank = programme.earned_rank(points, one.year)
@@ -221,6 +230,50 @@ def _is_better(
         return False
     held = programme.rank_of(standing.tier)
     return rank > held or (rank == held and (until or FOREVER) > (standing.until or FOREVER))
+
+
+def _best(
+    programme: Programme, sums: Mapping[int, int], *, now: datetime
+) -> tuple[int, datetime | None, int]:
+    """The highest tier that these sums earn, until when, and the year that earns it; the first tier where none does."""
+    found: tuple[int, datetime | None, int] = (0, None, 0)
+    lifetime = programme.lifecycle == "lifetime"
+    for year in sorted(sums):
+        rank = programme.earned_rank(sum(sums.values()) if lifetime else sums[year], year)
+        until = programme.until(rank, year)
+        if until is not None and until <= now:
+            continue
+        if rank and (not found[0] or (rank, until or FOREVER) > (found[0], found[1] or FOREVER)):
+            found = rank, until, year
+    return found
+
+
+def _fall(
+    programme: Programme,
+    standing: Standing,
+    rested: tuple[int, datetime | None, int],
+    sums: Mapping[int, int],
+    *,
+    one: Earned,
+    now: datetime,
+) -> Change | None:
+    """How a standing falls that rested on points which were taken back. One that was given by other rules, or is over,
+    rests on something else."""
+    rank, until, year = _best(programme, sums, now=now)
+    if (rank, until) == rested[:2] or (programme.rank_of(standing.tier), standing.until) != rested[:2]:
+        return None
+    year = year or one.year
+    points = sum(sums.values()) if programme.lifecycle == "lifetime" else sums.get(year, 0)
+    to = programme.ladder[rank]
+    return Change(
+        from_tier=standing.tier,
+        to=to,
+        direction="kept" if to.code == standing.tier else "down",
+        numbers=programme.numbers(points, year),
+        effective_at=one.effective_at,
+        until=until,
+        sequence=standing.sequence + 1,
+    )
 
 
 def _change(

@@ -14,7 +14,7 @@ import msgspec
 from services.tiers import store
 from services.tiers.domain import QUALIFYING, Change, Earned, Programme, judge, moves, rejudge
 from services.tiers.store import Known, Learned, Locked, Noted, Opened, Unplaced
-from shared.events import MemberEnrolled, PointsCredited, ProgrammeActivated, TierChanged
+from shared.events import MemberEnrolled, PointsCredited, PointsReversed, ProgrammeActivated, TierChanged
 from shared.messaging import Done, FromJob, Handlers, Item, Outcome, Tx
 
 SETTLE_AT_ONCE = 500
@@ -30,7 +30,8 @@ class Settle(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A wallet was opened (no points) or earned points that qualify; `item` is what told of it."""
+    """A wallet was opened (no points), earned points that qualify, or had some taken back (below zero). They count where
+    they were earned (`counts_at`); `item` is what told of it."""
 
     wallet_id: UUID
     member_id: UUID
@@ -38,6 +39,11 @@ class Fact:
     points: int
     effective_at: datetime
     item: Item[Any]
+    earned_at: datetime | None = None
+
+    @property
+    def counts_at(self) -> datetime:
+        return self.earned_at or self.effective_at
 
 
 async def learn_programmes(tx: Tx, items: Sequence[Item[ProgrammeActivated]]) -> list[Outcome]:
@@ -61,8 +67,10 @@ async def learn_programmes(tx: Tx, items: Sequence[Item[ProgrammeActivated]]) ->
     return [Done()] * len(items)
 
 
-async def count_points(tx: Tx, items: Sequence[Item[PointsCredited | MemberEnrolled]]) -> list[Outcome]:
-    """Adds what qualifies and moves the standings that it moves."""
+async def count_points(
+    tx: Tx, items: Sequence[Item[PointsCredited | PointsReversed | MemberEnrolled]]
+) -> list[Outcome]:
+    """Adds what qualifies, takes off what was taken back, and moves the standings that it moves."""
     facts = list(_facts(items))
     if facts:
         await _count(tx, facts, await _versions(tx, {fact.programme for fact in facts}))
@@ -83,7 +91,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
     return outcomes
 
 
-def _facts(items: Iterable[Item[PointsCredited | MemberEnrolled]]) -> Iterator[Fact]:
+def _facts(items: Iterable[Item[PointsCredited | PointsReversed | MemberEnrolled]]) -> Iterator[Fact]:
     for item in items:
         heard = item.command
         if isinstance(heard, PointsCredited):
@@ -95,6 +103,18 @@ def _facts(items: Iterable[Item[PointsCredited | MemberEnrolled]]) -> Iterator[F
                     heard.credited.points,
                     heard.effective_at,
                     item,
+                )
+        elif isinstance(heard, PointsReversed):
+            taken = heard.reversed.points + heard.hold_cancelled.points + heard.owed.points
+            if taken:
+                yield Fact(
+                    heard.wallet_id,
+                    heard.member_id,
+                    heard.programme,
+                    -taken,
+                    heard.effective_at,
+                    item,
+                    heard.earned_at,
                 )
         else:
             for wallet in heard.wallets:
@@ -145,9 +165,13 @@ async def _count(tx: Tx, facts: Sequence[Fact], versions: Mapping[str, int]) -> 
         own = by_wallet[wallet_id]
         programme = programmes.get(own[0].programme)
         after = sums.get(wallet_id, {})
-        if programme is None or not moves(programme, wallet.standing, sums=after, now=now):
+        if programme is None:
             continue
-        earned = [Earned(programme.year_of(one.effective_at), one.points, one.effective_at) for one in own]
+        if not any(one.points < 0 for one in own) and not moves(
+            programme, wallet.standing, sums=after, now=now
+        ):
+            continue
+        earned = [Earned(programme.year_of(one.counts_at), one.points, one.effective_at) for one in own]
         wallet.standing, found = judge(
             programme, wallet.standing, earned, before=_before(after, earned), now=now
         )
@@ -175,7 +199,7 @@ async def _keep_unplaced(tx: Tx, facts: Sequence[Fact]) -> None:
                     fact.wallet_id,
                     fact.member_id,
                     fact.points,
-                    fact.effective_at,
+                    fact.counts_at,
                     fact.item.request_id,
                     fact.item.traceparent,
                 )
@@ -187,16 +211,21 @@ async def _keep_unplaced(tx: Tx, facts: Sequence[Fact]) -> None:
 async def _add_points(
     tx: Tx, facts: Sequence[Fact], programmes: Mapping[str, Programme]
 ) -> dict[UUID, dict[int, int]]:
-    """The sums after adding: of the years that points went to, or of all years where a lifetime counts."""
+    """The sums after adding: of the years that points went to, or of all years where a lifetime counts or something was
+    taken back."""
     added: dict[tuple[UUID, int], int] = {}
     for fact in facts:
         if fact.points:
-            key = (fact.wallet_id, programmes[fact.programme].year_of(fact.effective_at))
+            key = (fact.wallet_id, programmes[fact.programme].year_of(fact.counts_at))
             added[key] = added.get(key, 0) + fact.points
     sums = await store.add_points(tx.db, added) if added else {}
-    lifetime = {fact.wallet_id for fact in facts if programmes[fact.programme].lifecycle == "lifetime"}
-    if lifetime:
-        sums |= await store.points_by_year(tx.db, sorted(lifetime))
+    whole = {
+        fact.wallet_id
+        for fact in facts
+        if fact.points < 0 or programmes[fact.programme].lifecycle == "lifetime"
+    }
+    if whole:
+        sums |= await store.points_by_year(tx.db, sorted(whole))
     return sums
 
 
@@ -293,6 +322,7 @@ ON: Handlers = {
     ProgrammeActivated: learn_programmes,
     MemberEnrolled: count_points,
     PointsCredited: count_points,
+    PointsReversed: count_points,
     Settle: settle,
 }
 

@@ -31,11 +31,12 @@ CREATE TABLE standings (
 -- Which wallets a new version has still to judge.
 CREATE INDEX standings_judged ON standings (programme, judged_version, wallet_id);
 
--- Qualifying points of a wallet by calendar year, in the programme's time zone. A lifetime is the sum of the years.
+-- Qualifying points of a wallet by calendar year, in the programme's time zone. A lifetime is the sum of the years. Below
+-- zero only while points that were taken back are heard of before they were earned.
 CREATE TABLE qualifications (
     wallet_id uuid     NOT NULL REFERENCES standings,
     year      smallint NOT NULL CHECK (year BETWEEN 1 AND 9999),
-    points    bigint   NOT NULL CHECK (points >= 0),
+    points    bigint   NOT NULL,
     PRIMARY KEY (wallet_id, year)
 ) WITH (fillfactor = 80);
 
@@ -44,7 +45,7 @@ CREATE TABLE unplaced (
     event_id     text        PRIMARY KEY,
     wallet_id    uuid        NOT NULL REFERENCES standings,
     programme    text        NOT NULL,
-    points       bigint      NOT NULL CHECK (points > 0),
+    points       bigint      NOT NULL CHECK (points <> 0),
     effective_at timestamptz NOT NULL,
     request_id   text        NOT NULL,
     traceparent  text -- of what told of them

@@ -43,6 +43,7 @@ from shared.events.points import (
     ReversalRefused,
     TakenLot,
 )
+from shared.events.refunds import RefundAnswer, RefundRecorded, RefundReversal, RefundSettled
 from shared.events.seals import LedgerSealed
 from shared.events.streams import StreamOrphaned
 from shared.events.tiers import TierChanged
@@ -77,6 +78,8 @@ EVENTS: dict[str, type[EventData]] = {
         PointsReinstated,
         PointsExpiring,
         LedgerSealed,
+        RefundRecorded,
+        RefundSettled,
         TierChanged,
         MessageDelivered,
         StreamOrphaned,
@@ -117,6 +120,10 @@ __all__ = [
     "PointsTransferred",
     "PointsVoided",
     "ProgrammeActivated",
+    "RefundAnswer",
+    "RefundRecorded",
+    "RefundReversal",
+    "RefundSettled",
     "ReleaseRequested",
     "ReturnRequested",
     "ReversalRefused",

@@ -17,7 +17,7 @@ from shared.messaging.commands import (
     Outcome,
     Refused,
 )
-from shared.messaging.entries import PosEntry
+from shared.messaging.entries import PosEntry, PosRefund
 from shared.messaging.keys import Keys, heard_by, till_of
 from shared.messaging.transaction import Tx, claims_keys
 
@@ -34,6 +34,7 @@ __all__ = [
     "Keys",
     "Outcome",
     "PosEntry",
+    "PosRefund",
     "Refused",
     "Tx",
     "claims_keys",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 HEARERS: dict[str, tuple[str, ...]] = {
     "members": ("earn", "redeem", "tiers", "notifier"),
     "earn": ("redeem", "notifier"),
-    "redeem": ("tiers", "notifier"),
+    "redeem": ("earn", "tiers", "notifier"),
     "tiers": ("earn", "redeem", "notifier"),
     "notifier": (),
 }

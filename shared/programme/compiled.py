@@ -28,7 +28,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from shared.money import ROUNDINGS, Money, Ratio, Worth, decimal_ratio, minor_per_point
-from shared.programme.expiry import CompiledExpiry, compile_expiry
+from shared.programme.expiry import CompiledExpiry, compile_expiry, start_of_day
+from shared.programme.holds import UNTIL_ACTIVATION, CompiledHold, compile_hold
 from shared.programme.model import Programme, Rule
 from shared.programme.redeeming import Redeeming, compile_redeeming
 from shared.programme.validation import validate
@@ -91,6 +92,8 @@ class CompiledRule:
     """Points per minor unit, over the programme's denominator."""
     step: int
     """The minor units of a whole step; 1 where parts of a step count."""
+    hold: CompiledHold = UNTIL_ACTIVATION
+    """Until when what it holds is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,8 @@ class CompiledProgramme:
     redeeming: Redeeming
     on_spent: OnSpent
     expiry: CompiledExpiry
+    refund_window_days: int | None
+    """Until the end of which day after the bill its refund still moves points; None: for ever."""
     lifecycle: Literal["calendar_year", "lifetime"] | None
     ladder: tuple[CompiledTier, ...]
     _round: Callable[[int, int], int]
@@ -153,6 +158,13 @@ class CompiledProgramme:
     def idle_at(self, last_active_at: datetime) -> datetime | None:
         """When the whole balance of a wallet expires whose last activity was then. None: not by inactivity."""
         return None if self.expiry.idles is None else self.expiry.idles(last_active_at)
+
+    def refund_closes_at(self, occurred_at: datetime) -> datetime | None:
+        """The first instant, in UTC, at which a refund of a bill of that time moves no points any more. None: never."""
+        if self.refund_window_days is None:
+            return None
+        day = occurred_at.astimezone(self.zone).date()
+        return start_of_day(day + timedelta(days=self.refund_window_days + 1), self.zone)
 
     def earn(self, lines: Sequence[Line], total_minor: int, tier: str | None) -> Earned:
         """What the lines of a bill are worth to a member of that tier, as the head of this module says."""
@@ -275,6 +287,9 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
         step_points=redemption.step_points if redemption is not None else 1,
         redeeming=compile_redeeming(redemption),
         on_spent=redemption.on_spent if redemption is not None else "block",
+        refund_window_days=None
+        if earning is None or earning.refund_window_days == "unlimited"
+        else earning.refund_window_days,
         lifecycle=programme.tiers.lifecycle if programme.tiers is not None else None,
         ladder=ladder,
         _round=ROUNDINGS[mode],
@@ -306,6 +321,7 @@ def _compile_rule(rule: Rule, denominator: int) -> CompiledRule:
         on_discounted=rule.on_discounted,
         weight=numerator * (denominator // own),
         step=rule.rate.per_minor if rule.rate is not None and rule.rate.whole_steps else 1,
+        hold=compile_hold(rule.hold),
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from shared.identity import payment_card_prefix
 from shared.money import CURRENCIES, RoundingMode, decimal_ratio
 from shared.programme.expiry import Expiry, Never
+from shared.programme.holds import Hold
 
 MAX_MINOR = 10**12
 MAX_POINTS = 10**15
@@ -99,6 +100,8 @@ class Rule(_Section):
     match: Match = Match()
     action: Literal["earn", "skip"]
     timing: Literal["now", "hold"] = "now"
+    hold: Hold | None = None
+    """Until when the points of `timing: hold` are held; left out: until activation."""
     on_discounted: bool = True
     rate: Rate | None = None
 
@@ -107,6 +110,8 @@ class Earning(_Section):
     base: Literal["amount"] = "amount"
     rounding: Rounding = Rounding()
     rules: Annotated[list[Rule], Field(max_length=10_000)] = []
+    refund_window_days: Annotated[int, Field(ge=0, le=36_500)] | Literal["unlimited"] = "unlimited"
+    """Until the end of which day after the bill its refund still moves points, those that paid for it too."""
 
 
 def _share(text: str) -> str:

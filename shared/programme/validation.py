@@ -154,6 +154,11 @@ def _invalid_at(pointer: str, detail: str) -> FieldError:
 def _rule_mistakes(pointer: str, rule: Document) -> Iterator[FieldError]:
     if rule.get("action") == "earn" and "rate" not in rule:
         yield FieldError(f"{pointer}/rate", "field_missing", "A rule that earns has a rate.")
+    if "hold" in rule and (rule.get("action") != "earn" or rule.get("timing") != "hold"):
+        yield _invalid_at(f"{pointer}/hold", "Only a rule that earns with timing hold says until when.")
+    hold = rule.get("hold")
+    if isinstance(hold, Mapping) and hold.get("until") == "date" and ("on" in hold) == ("days" in hold):
+        yield _invalid_at(f"{pointer}/hold", "It says either on which day, or after how many days.")
     if rule.get("action") == "skip" and "rate" in rule:
         yield _invalid_at(f"{pointer}/rate", "A rule that skips has no rate.")
 

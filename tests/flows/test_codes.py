@@ -143,6 +143,35 @@ async def bill_conflict(desk: Desk) -> None:
     )
 
 
+async def refund_conflict(desk: Desk) -> None:
+    nothing = desk.post(total_minor=0, lines=[])  # there is nothing to ask the bank for
+    assert (await desk.call(nothing)).status_code == 201
+    first = desk.refund(nothing.body, all=True)
+    assert (await desk.call(first)).json()["status"] == "completed"
+    await desk.town.settled()
+    other = {**first.body, "cashier": "c999"}
+    await desk.refused(Ask("POST", "/v1/refunds", other, kept_by="earn"), "refund_conflict")
+
+
+async def refund_exceeds_bill(desk: Desk) -> None:
+    await _refund_refused(desk, "refund_exceeds_bill", amount_minor=10_501)
+
+
+async def line_unknown(desk: Desk) -> None:
+    await _refund_refused(desk, "line_unknown", lines=[{"line_id": "9", "amount_minor": 1}])
+
+
+async def merchant_mismatch(desk: Desk) -> None:
+    await _refund_refused(desk, "merchant_mismatch", merchant="jeddah-port", amount_minor=1)
+
+
+async def _refund_refused(desk: Desk, code: str, **asked: Any) -> None:
+    bill = desk.post()
+    assert (await desk.call(bill)).status_code == 201
+    await desk.town.settled()
+    await desk.refused(desk.refund(bill.body, **asked), code)
+
+
 async def idempotency_key_reused(desk: Desk) -> None:
     first = desk.post()
     assert (await desk.call(first)).status_code == 201
@@ -358,6 +387,10 @@ SPECIAL: dict[str, Callable[[Desk], Awaitable[None]]] = {
     made.__name__: made
     for made in (
         bill_conflict,
+        refund_conflict,
+        refund_exceeds_bill,
+        line_unknown,
+        merchant_mismatch,
         idempotency_key_reused,
         idempotency_key_in_flight,
         wallet_blocked,

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from services.earn.api import router
+from services.earn.api import ROUTERS
 from services.earn.domain.bill import RecordBill
 from services.earn.handlers import HEARS, ON, buried
 from services.earn.handlers.record import record_bills
@@ -32,7 +32,7 @@ def create() -> FastAPI:
         "Pointbank earn",
         handlers={**ON, PosEntry: record_or_die, RecordBill: record_or_die},
         hears=HEARS,
-        routers=[router],
+        routers=ROUTERS,
         jobs=(Job("settle", every_s=1.0, run=settle_waiting),),
         buried=buried,
     )

@@ -91,6 +91,17 @@ class Desk:
         good = {"programme": "shops", "member": self.member, "points": 10, "merchant": "riyadh-mall"}
         return Ask("POST", "/v1/redemptions", {**good, **changes}, kept_by="redeem")
 
+    def refund(self, bill: dict[str, Any], **asked: Any) -> Ask:
+        """A refund of a bill, by its reference."""
+        good = {
+            "bill": {"merchant": bill["merchant"], "bill_ref": bill["bill_ref"]},
+            "refund_ref": f"CODE-R-{next(_numbers)}",
+            "merchant": bill["merchant"],
+            "occurred_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "currency": "SAR",
+        }
+        return Ask("POST", "/v1/refunds", {**good, **asked}, kept_by="earn")
+
     def enrol(self, *, accepted: bool = True, **changes: Any) -> Ask:
         """An enrolment, likewise."""
         consent = {"accepted": accepted, "terms_version": "2026-01", "accepted_at": "2026-11-20T09:00:00Z"}

@@ -12,6 +12,7 @@ from shared.events import (
     EventData,
     MemberEnrolled,
     PointsCredited,
+    PointsReversed,
     ProgrammeActivated,
     encode_event,
 )
@@ -51,6 +52,41 @@ def credited(
         credited=worth(points, "0.10", "SAR"),
         lots=(),
         balance=Balance(available=nothing, held=nothing, reserved=nothing),
+    )
+
+
+def taken_back(
+    wallet_id: UUID,
+    points: int,
+    *,
+    member_id: UUID | None = None,
+    programme: str = "shops",
+    at: datetime = AT,
+    earned_at: datetime = AT,
+    held: int = 0,
+    owed: int = 0,
+) -> PointsReversed:
+    """Points that a refund took back, of what was earned at `earned_at`."""
+    nothing = worth(0, "0.10", "SAR")
+    return PointsReversed(
+        posting_id=uuid7(),
+        request_id=uuid7(),
+        refund_id=uuid7(),
+        bill_id=uuid7(),
+        accrual_id=uuid7(),
+        wallet_id=wallet_id,
+        member_id=member_id or uuid7(),
+        programme=programme,
+        effective_at=at,
+        posted_at=at,
+        reversed=worth(points, "0.10", "SAR"),
+        hold_cancelled=worth(held, "0.10", "SAR"),
+        owed=worth(owed, "0.10", "SAR"),
+        shortfall=nothing,
+        reversed_through=points + held + owed,
+        lots=(),
+        balance=Balance(available=nothing, held=nothing, reserved=nothing),
+        earned_at=earned_at,
     )
 
 

@@ -96,6 +96,19 @@ class Town:
         }
         return Call("POST", "/v1/redemptions", body, key=f"redemption-{number}", role="till")
 
+    def refund(self, bill: Bill, **asked: Any) -> Call:
+        """A refund of a bill: `lines`, `amount_minor` or `all`."""
+        body = self.body(bill)
+        ref = f"REFUND-{next(self._keys):06d}"
+        made = {
+            "bill": {"merchant": body["merchant"], "bill_ref": body["bill_ref"]},
+            "refund_ref": ref,
+            "merchant": body["merchant"],
+            "occurred_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "currency": body["currency"],
+        }
+        return Call("POST", "/v1/refunds", {**made, **asked}, key=ref, role="till")
+
     def enrolment(self) -> Call:
         """Somebody new joins."""
         person = next(self.newcomers)

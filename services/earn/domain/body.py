@@ -22,7 +22,7 @@ def _no_nul(text: str) -> str:
     return text
 
 
-def _time(text: str) -> str:
+def known_time(text: str) -> str:
     try:
         _parse_time(msgspec.json.encode(text)).astimezone(UTC)
     except (msgspec.MsgspecError, OverflowError):
@@ -32,7 +32,7 @@ def _time(text: str) -> str:
     return text
 
 
-def _currency(text: str) -> str:
+def known_currency(text: str) -> str:
     if text not in CURRENCIES:
         raise ValueError("it is not an ISO 4217 currency")
     return text
@@ -92,9 +92,9 @@ class BillBody(_Part):
     cashier: Code | None = None
     bill_ref: Reference
     channel: Literal["store", "ecom", "app", "kiosk", "call_center", "partner"] | None = None
-    occurred_at: Annotated[str, AfterValidator(_time), Field(json_schema_extra={"format": "date-time"})]
+    occurred_at: Annotated[str, AfterValidator(known_time), Field(json_schema_extra={"format": "date-time"})]
     member: MemberBody | None = None
-    currency: Annotated[str, AfterValidator(_currency)]
+    currency: Annotated[str, AfterValidator(known_currency)]
     total_minor: Minor
     lines: Annotated[list[LineBody], Field(max_length=MAX_LINES), AfterValidator(_line_ids_differ)]
     programmes: Annotated[list[Code], Field(min_length=1, max_length=50)] | None = None

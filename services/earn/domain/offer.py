@@ -1,8 +1,9 @@
 """What a till offers on the stream: one CloudEvent, read in two steps; what can't be taken is refused, never raised."""
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -14,6 +15,9 @@ from shared.identity import PaymentCardNumber, payment_card_number
 from shared.tracing import traceparent_of
 
 TYPE = "bill.completed.v1"
+REFUND_TYPE = "bill.refunded.v1"
+
+_T = TypeVar("_T")
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 
@@ -26,6 +30,15 @@ class Offered(msgspec.Struct, frozen=True):
     event_id: str
     request_id: str
     traceparent: str | None = None
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What an entry says of itself."""
+
+    source: str
+    event_id: str
+    request_id: str
+    traceparent: str | None
 
 
 class Spoiled(msgspec.Struct, frozen=True):
@@ -112,22 +125,40 @@ def read_offer(event: bytes | None, *, tenant: str, identity_key: bytes) -> Offe
 
 def _read_slowly(event: bytes, tenant: str, identity_key: bytes) -> Offered | Spoiled:
     """The same in two steps, so that each mistake gets its name."""
+
+    def read(data: msgspec.Raw) -> RecordBill:
+        bill = read_bill(data, identity_key)
+        check_total(bill)
+        return bill
+
+    found = read_entry(event, tenant=tenant, type_=TYPE, read=read)
+    if isinstance(found, Spoiled):
+        return found
+    entry, bill = found
+    return Offered(bill, entry.source, entry.event_id, entry.request_id, entry.traceparent)
+
+
+def read_entry(
+    event: bytes, *, tenant: str, type_: str, read: Callable[[msgspec.Raw], _T]
+) -> tuple[Entry, _T] | Spoiled:
+    """An entry of this type in two steps, envelope and data, so that each mistake gets its name."""
     try:
+        if len(event) > MAX_BYTES:
+            raise BodyTooLarge(f"An event has at most {MAX_BYTES} bytes; this one has {len(event)}.")
         envelope = _decode_envelope(event)
-        _check_envelope(envelope, tenant)
+        _check_envelope(envelope, tenant, type_)
         if (_unusual(event) or _digits_of_card(event)) and _holds_card(msgspec.json.decode(event)):
             return _spoiled(event, _card_refused())
-        bill = read_bill(envelope.data, identity_key)
-        check_total(bill)
+        data = read(envelope.data)
     except Refusal as refusal:
         return _spoiled(event, refusal)
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         return _spoiled(event, _unreadable(event, error))
     traceparent = traceparent_of(envelope.traceparent)
-    return Offered(bill, envelope.source, envelope.id, envelope.requestid or "", traceparent)
+    return Entry(envelope.source, envelope.id, envelope.requestid or "", traceparent), data
 
 
-def _check_envelope(envelope: _Envelope, tenant: str) -> None:
+def _check_envelope(envelope: _Envelope, tenant: str, type_: str) -> None:
     if not 1 <= len(envelope.id) <= 255:
         raise FieldType("An event id has 1 to 255 characters.", pointer="/id")
     if not 1 <= len(envelope.source) <= 255:
@@ -141,8 +172,8 @@ def _check_envelope(envelope: _Envelope, tenant: str) -> None:
         raise FieldType("CloudEvents 1.0 is read here.", pointer="/specversion")
     if envelope.tenantid and envelope.tenantid != tenant:
         raise TenantMismatch("The event names another tenant than the stream's.", pointer="/tenantid")
-    if envelope.type != TYPE:
-        raise TypeUnknown(f"Only {TYPE} is read here.", pointer="/type")
+    if envelope.type != type_:
+        raise TypeUnknown(f"{TYPE} and {REFUND_TYPE} are read here.", pointer="/type")
 
 
 def _unreadable(event: bytes, error: Exception) -> Refusal:
@@ -182,8 +213,9 @@ def _spoiled(event: bytes, refusal: Refusal) -> Spoiled:
         return Spoiled(refusal)
     source, event_id = _text(document, "source"), _text(document, "id")
     data = document.get("data")
+    named = data.get("bill", data) if isinstance(data, dict) else None  # a refund names its bill apart
     merchant, bill_ref = (
-        (_text(data, "merchant"), _text(data, "bill_ref")) if isinstance(data, dict) else (None, None)
+        (_text(named, "merchant"), _text(named, "bill_ref")) if isinstance(named, dict) else (None, None)
     )
     if merchant is not None and not is_code(merchant):
         merchant = None

@@ -1,8 +1,13 @@
 """What earn does with what it hears and is asked. The table at the end names it all."""
 
 from services.earn.domain.bill import RecordBill
+from services.earn.domain.hold import Activate, ReleaseDue
+from services.earn.domain.refund_body import RecordRefund
+from services.earn.handlers.answered import AskAgain, TakeUp, ask_again, hear_answers, take_up_refunds
+from services.earn.handlers.hold import activate_bills, release_due
 from services.earn.handlers.learn import learn_members, learn_merchants, learn_programmes, learn_standings
 from services.earn.handlers.record import record_bills
+from services.earn.handlers.refunds import record_refunds
 from services.earn.handlers.reject import buried
 from services.earn.handlers.settle import (
     ReportUnclaimed,
@@ -13,24 +18,42 @@ from services.earn.handlers.settle import (
     settle_wake,
     tick,
 )
-from shared.events import CardIssued, MemberEnrolled, MerchantChanged, ProgrammeActivated, TierChanged
-from shared.messaging import Handlers, PosEntry
+from shared.events import (
+    CardIssued,
+    MemberEnrolled,
+    MerchantChanged,
+    PointsReturned,
+    PointsReversed,
+    ProgrammeActivated,
+    ReversalRefused,
+    TierChanged,
+)
+from shared.messaging import Handlers, PosEntry, PosRefund
 
 __all__ = [
     "HEARS",
     "ON",
+    "AskAgain",
+    "ReleaseDue",
     "ReportUnclaimed",
     "Settle",
+    "TakeUp",
     "Tick",
     "buried",
     "settle_wake",
 ]
 
-HEARS: tuple[str, ...] = ("pos", "members", "tiers")
+HEARS: tuple[str, ...] = ("pos", "members", "tiers", "redeem")
 
 ON: Handlers = {
     PosEntry: record_bills,
     RecordBill: record_bills,
+    PosRefund: record_refunds,
+    RecordRefund: record_refunds,
+    TakeUp: take_up_refunds,
+    AskAgain: ask_again,
+    ReleaseDue: release_due,
+    Activate: activate_bills,
     Settle: settle_bills,
     ReportUnclaimed: report_unclaimed,
     Tick: tick,
@@ -39,4 +62,7 @@ ON: Handlers = {
     MemberEnrolled: learn_members,
     CardIssued: learn_members,
     TierChanged: learn_standings,
+    PointsReversed: hear_answers,
+    ReversalRefused: hear_answers,
+    PointsReturned: hear_answers,
 }

@@ -13,6 +13,7 @@ from services.earn.domain.decision import Decision
 from services.earn.domain.judge import Facts, admit, judge, waits_for
 from services.earn.domain.offer import Spoiled, read_offer
 from services.earn.handlers.batch import Asked, Batch, BillConflict, IdReused
+from services.earn.handlers.hold import HOLDING, plan_holds
 from services.earn.handlers.reject import reject
 from services.earn.handlers.told import Replies, accrual_rows, tell, tell_accruals
 from services.earn.store import bills as bills_store
@@ -203,6 +204,7 @@ async def _record(batch: Batch, new: Sequence[Asked], facts: Facts, now: datetim
     bill_rows: list[bills_store.Row] = []
     decision_rows: list[bills_store.Row] = []
     accruals: list[bills_store.Row] = []
+    held: list[tuple[UUID, datetime, Decision]] = []
     for ask in new:
         bill_id, bill, item, entry = ask.bill_id, ask.bill, ask.item, ask.entry
         if bill_id in waits:
@@ -210,6 +212,8 @@ async def _record(batch: Batch, new: Sequence[Asked], facts: Facts, now: datetim
         else:
             decision = judge(bill, latest if bill_id in late else facts, now, uuid7)
             accruals += accrual_rows(bill_id, decision)
+            if decision.status in HOLDING:
+                held.append((bill_id, bill.occurred_at, decision))
         subject = str(bill_id)
         recorded_event_id = tell(
             tx,
@@ -236,6 +240,8 @@ async def _record(batch: Batch, new: Sequence[Asked], facts: Facts, now: datetim
     await bills_store.write_bills(tx.db, bill_rows)
     await bills_store.write_decisions(tx.db, decision_rows)
     await bills_store.write_accruals(tx.db, accruals)
+    if held:
+        await plan_holds(tx, held, latest.programmes)
     if waits:
         rows = [
             (ask.bill_id, *waits[ask.bill_id][0], ask.item.request_id, ask.item.traceparent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ import msgspec
 
 from services.earn.domain.decision import Decision
 from services.earn.domain.judge import judge, waits_for
+from services.earn.handlers.hold import HOLDING, plan_holds
 from services.earn.handlers.told import accrual_rows, tell, tell_accruals
 from services.earn.store import bills as bills_store
 from services.earn.store import waiting
@@ -67,6 +69,7 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
     now = tx.now()
     decisions: list[bills_store.Row] = []
     accruals: list[bills_store.Row] = []
+    held: list[tuple[UUID, datetime, Decision]] = []
     for one in locked:
         if one.bill_id in waits:
             continue
@@ -95,10 +98,13 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
             )
         )
         accruals += accrual_rows(one.bill_id, decision)
+        if decision.status in HOLDING:
+            held.append((one.bill_id, one.bill.occurred_at, decision))
         tx.audit("bill.settle", f"bill/{one.bill_id}", item=item, after={"status": decision.status})
     if decisions:
         await bills_store.write_decisions(tx.db, decisions)
         await bills_store.write_accruals(tx.db, accruals)
+        await plan_holds(tx, held, facts.programmes)
         await waiting.end_waiting(tx.db, [one.bill_id for one in locked if one.bill_id not in waits])
     return [_DONE] * len(items)
 

@@ -20,7 +20,7 @@ Cache = dict[Any, Any]
 
 async def facts_for(db: Connection, bills: Collection[RecordBill], cache: Cache) -> Facts:
     """What is known now that concerns these bills."""
-    programmes = await _programmes(db, cache)
+    programmes = await known_programmes(db, cache)
     merchants = {bill.merchant for bill in bills}
     terminals = {(bill.merchant, bill.terminal) for bill in bills if bill.terminal is not None}
     known_merchants, known_terminals = await _places(db, merchants, terminals, cache)
@@ -35,7 +35,8 @@ async def facts_for(db: Connection, bills: Collection[RecordBill], cache: Cache)
     )
 
 
-async def _programmes(db: Connection, cache: Cache) -> dict[str, Versions]:
+async def known_programmes(db: Connection, cache: Cache) -> dict[str, Versions]:
+    """Every activated version of every programme, compiled once."""
     rows = await queries.programme_versions(db)
     missing = [(row[0], row[1]) for row in rows if ("programme", row[0], row[1]) not in cache]
     if missing:

@@ -266,6 +266,7 @@ def _reverse(
         wallet,
         came,
         reversed_through=before.taken + came.cancelled + came.reversed + came.owed,
+        earned_at=min((lot.earned_at for lot in lots), default=None),
     )
     if came.posting is not None:
         keys.append(postings.NewPosting.of(wallet, came.posting))

@@ -155,7 +155,7 @@ class _Batch:
             assert redemption.captured_at is not None
             at = max(min(request.effective_at, self.now), redemption.captured_at)
             return_id = uuid7()
-            returned = self._post(item, redemption, total, terms, at, return_id, request)
+            returned = self._post(item, redemption, total, terms, at, return_id, request, len(captured))
             if returned.points or returned.money_minor:
                 self.rows.append(
                     _row(return_id, redemption, returned, at, None, None, None, request.request_id)
@@ -171,6 +171,7 @@ class _Batch:
         at: datetime,
         return_id: UUID,
         request: ReturnRequested | None,
+        parts: int = 1,
     ) -> Returned:
         wallet = self.wallets[redemption.wallet_id]
         returned = returning.give_back(
@@ -185,7 +186,16 @@ class _Batch:
         )
         moved = bool(returned.points or returned.money_minor)
         tell_returned(
-            self.tx, item, terms, wallet, redemption, returned, at, return_id if moved else None, request
+            self.tx,
+            item,
+            terms,
+            wallet,
+            redemption,
+            returned,
+            at,
+            return_id if moved else None,
+            request,
+            parts,
         )
         self.lots += [(return_id, back) for back in returned.lots]
         if returned.posting is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Literal, cast
 from uuid import UUID
 
@@ -72,6 +73,7 @@ def tell_reversed(
     came: Reversal,
     *,
     reversed_through: int,
+    earned_at: datetime | None,
 ) -> None:
     """The answer to a reversal, also where nothing had to move."""
     posting = came.posting
@@ -95,6 +97,7 @@ def tell_reversed(
             reversed_through=reversed_through,
             lots=taken(posting),
             balance=balance(posting or wallet, asked),
+            earned_at=earned_at,
         ),
         subject=str(wallet.wallet_id),
         sequence=wallet.next_event(),

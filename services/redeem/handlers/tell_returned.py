@@ -31,8 +31,9 @@ def tell_returned(
     at: datetime,
     return_id: UUID | None,
     request: ReturnRequested | None,
+    parts: int = 1,
 ) -> None:
-    """What came back, also where that is nothing: who asked has an answer."""
+    """What came back, also where that is nothing: who asked has an answer, in so many `parts`."""
     posting, subject = returned.posting, str(wallet.wallet_id)
     tx.emit(
         PointsReturned(
@@ -55,6 +56,7 @@ def tell_returned(
                 reserved=terms.worth(posting.reserved),
             ),
             return_id=return_id,
+            parts=parts,
         ),
         subject=subject,
         sequence=wallet.next_event(),

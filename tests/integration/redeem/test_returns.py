@@ -187,6 +187,7 @@ async def test_a_refund_brings_back_its_share_of_each_redemption_that_paid_for_t
         first = points * 6_667 // 10_000
         assert [one["returned"]["points"] for one in told] == [first, 0, 0, points - first, 0, 0]
         assert told[1]["posting_id"] is None
+        assert {one["parts"] for one in told} == {2}
     assert [(await bank.wallet(member.wallet_id))["available"] for member in members] == [95, 100]
     wallet = await bank.wallet(members[0].wallet_id)
     assert wallet["event_sequence"] == len(await bank.told(members[0].wallet_id))

@@ -20,7 +20,7 @@ from shared.ids import uuid7
 from shared.messaging import Done
 from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
-from tests.support.facts import AT, activated, autumn_2026, credited, enrolled, heard, publish
+from tests.support.facts import AT, activated, autumn_2026, credited, enrolled, heard, publish, taken_back
 from tests.support.patience import PATIENCE_S
 from tests.support.programmes import SHOPS
 from tests.support.tenants import new_tenant, running
@@ -138,6 +138,47 @@ async def test_only_what_is_earned_qualifies(tiers: TenantRuntime, code: str) ->
         credited(wallet, 5000, programme=code, kind="release"),
     )
     assert await standing(tiers, wallet) == ("silver", END_OF_2027, 2, 1)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["programme first", "programme last"])
+async def test_points_taken_back_qualify_no_more_in_whatever_order_they_are_heard(
+    tiers: TenantRuntime, code: str, known: bool
+) -> None:
+    first, last = uuid7(), uuid7()
+    if known:
+        await hear(tiers, activated(code))
+    new_year = datetime(
+        2026, 12, 31, 23, 30, tzinfo=UTC
+    )  # the refund is of another year than what it takes back
+    facts = [
+        [
+            credited(one, 700, programme=code),
+            taken_back(one, 150, held=50, owed=50, programme=code, at=new_year),
+        ]
+        for one in (first, last)
+    ]
+    for fact in facts[0] + facts[1][::-1]:
+        await hear(tiers, fact)
+    if not known:
+        await hear(tiers, activated(code))
+
+    async def counted() -> bool:
+        found = [await standing(tiers, one) for one in (first, last)]
+        return all(one is not None and one[0] == "blue" and one[3] == 1 for one in found)
+
+    await until(counted)
+    async with tiers.read() as db:
+        rows = await db.fetch(
+            "SELECT year, points FROM qualifications WHERE wallet_id = ANY($1)", [first, last]
+        )
+    assert [tuple(row) for row in rows] == [(2026, 450)] * 2
+    if known:
+        assert [row[1:3] for row in await history(tiers, first)] == [
+            (None, "blue"),
+            ("blue", "silver"),
+            ("silver", "blue"),
+        ]
+        assert (await told(tiers, first))[-1]["data"]["direction"] == "down"
 
 
 async def test_points_before_their_programme_are_kept_and_judged_when_it_comes(

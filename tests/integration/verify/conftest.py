@@ -41,6 +41,11 @@ async def _trade(fleet: Fleet) -> Town:
             assert (await trade.call(town.redemption(card, 10))).status in {201, 409}
         assert (await trade.call(town.enrolment())).status == 201
         await _redeem_later(town, trade)
+        for bill in town.bills(200)[:4]:
+            await trade.till.offer([town.offer(bill)])
+            await trade.till.wait(settled=True, timeout_s=60)
+            assert (await trade.call(town.refund(bill, amount_minor=100))).status == 202
+            assert (await trade.call(town.refund(bill, all=True))).status == 202
         await town.settled()
         await _seal(trade, 2)
         # What was posted last is younger than the last seal.

@@ -11,7 +11,24 @@ SOME_LINE = (
 )
 SOME_BILL = "bill_id = (SELECT min(bill_id::text)::uuid FROM earn.accruals WHERE points > 0)"
 SOME_WALLET = "wallet_id = (SELECT wallet_id FROM redeem.redemptions LIMIT 1)"
-UNUSED = {"requests:kept", "requests:told", "requests:targets", "transfers", "notices:told"}
+UNUSED = {
+    "requests:kept",
+    "requests:told",
+    "requests:targets",
+    "transfers",
+    "notices:told",
+    "holds:planned",
+    "holds:asked",
+}
+# tests/integration/verify/test_spoilt_refunds.py looks at these, where the bank answers all that a refund asks.
+UNUSED |= {
+    "refunds:told",
+    "refunds:asked",
+    "refunds:answered",
+    "refunds:keys",
+    "refunds:computed",
+    "journal:refunds",
+}
 LAST_OF = "id = (SELECT max(id) FROM {0}.outbox)"
 
 ORPHAN = "INSERT INTO earn.orphans (epoch, n, event_id, heard_by) VALUES (1, {0}, 'x', '{{}}')"

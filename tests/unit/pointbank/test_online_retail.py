@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pointbank.cancellations import match
 from pointbank.online_retail import expected_points, invoices
 
 FILE = Path(__file__).parents[4] / "shared" / "data" / "online-retail-2010-12.csv.gz"
@@ -68,3 +69,35 @@ def test_the_known_answer_of_december_2010() -> None:
         points[one.customer] += expected_points(one)
     assert points.total() == 572_051
     assert points.most_common(3) == [("18102", 27_833), ("15061", 19_946), ("16029", 13_110)]
+
+
+def test_a_cancelled_line_gives_back_of_the_latest_earlier_bill_of_its_customer_first(tmp_path: Path) -> None:
+    file = tmp_path / "sales.csv"
+    file.write_text(
+        HEAD
+        + "1,A,,2,2010-12-01T08:00:00,5,77\n"
+        + "2,A,,3,2010-12-01T09:00:00,5,77\n"
+        + "3,A,,9,2010-12-01T09:30:00,5,88\n"
+        + "C4,A,,-4,2010-12-01T10:00:00,5,77\n"
+        + "C4,B,,-1,2010-12-01T10:00:00,5,77\n"
+        + "C5,A,,-2,2010-12-01T11:00:00,5,77\n"
+        + "C6,A,,-1,2010-12-01T11:00:00,5,\n"
+        + "7,A,,1,2010-12-01T12:00:00,5,77\n"
+    )
+    told = match(invoices(file))
+    given_back = [
+        (one["refund_ref"], [(line["line_id"], line["amount_minor"]) for line in one["lines"]])
+        for one in told.refunds
+    ]
+    assert given_back == [("C4/2", [("1", 1500)]), ("C4/1", [("1", 500)]), ("C5/1", [("1", 500)])]
+    assert (told.whole, told.partly, told.unmatched) == (0, 2, 1)
+    assert (told.lines, told.lines_whole, told.lines_partly, told.lines_unmatched) == (4, 1, 1, 2)
+    assert (told.refunded_minor, told.unmatched_minor) == (2500, 1500)
+
+
+@pytest.mark.skipif(not FILE.exists(), reason="the Online Retail file is not part of the project")
+def test_the_cancellations_of_december_2010_are_matched_as_the_documents_say() -> None:
+    told = match(invoices(FILE))
+    assert (told.whole, told.partly, told.unmatched, len(told.refunds)) == (130, 19, 177, 163)
+    assert (told.lines, told.lines_whole, told.lines_partly, told.lines_unmatched) == (728, 297, 2, 429)
+    assert (told.refunded_minor, told.unmatched_minor) == (816_883, 6_662_029)

@@ -249,3 +249,45 @@ def test_facts_commute_in_any_order_and_any_batches(
     assert end_standing(rules, batches)[:2] == one_by_one[:2]
     # In one order, what is told does not depend on how the facts were cut into batches either.
     assert end_standing(rules, [found]) == one_by_one
+
+
+def test_points_taken_back_lower_the_standing_that_rested_on_them() -> None:
+    gold, _ = judge(programme(), Standing(), [earned(1100)], before={}, now=NOW)
+    silver, changes = judge(programme(), gold, [earned(-200)], before={2026: 1100}, now=NOW)
+    assert path(changes) == [("gold", "silver", "down", 0)]
+    assert (changes[0][0].numbers, silver.tier, silver.until) == (
+        {"points": 900, "year": 2026},
+        "silver",
+        gold.until,
+    )
+    blue, changes = judge(programme(), silver, [earned(-900)], before={2026: 900}, now=NOW)
+    assert path(changes) == [("silver", "blue", "down", 0)]
+    assert (blue.tier, blue.until, changes[0][0].numbers["points"]) == ("blue", None, 0)
+
+
+def test_another_year_keeps_the_tier_and_only_its_end_moves() -> None:
+    last = earned(600, datetime(2025, 5, 1, tzinfo=UTC), 2025)
+    silver, _ = judge(programme(), Standing(), [last, earned(600)], before={}, now=NOW)
+    kept, changes = judge(programme(), silver, [earned(-300)], before={2025: 600, 2026: 600}, now=NOW)
+    assert path(changes) == [("silver", "silver", "kept", 0)]
+    assert kept.until == datetime(2026, 12, 31, 21, tzinfo=UTC)
+    assert kept.since == silver.since
+
+
+def test_a_standing_that_other_rules_gave_does_not_fall() -> None:
+    given = Standing("gold", NOW, datetime(2027, 12, 31, 21, tzinfo=UTC), 3)
+    standing, changes = judge(programme(), given, [earned(-100)], before={2026: 600}, now=NOW)
+    assert (standing, changes) == (given, [])
+
+
+@given(
+    st.permutations(
+        [(2025, 700), (2026, 600), (2026, 500), (2026, -300), (2025, -250), (2026, -150), (2026, 40)]
+    )
+)
+def test_facts_commute_also_where_points_are_taken_back(order: list[tuple[int, int]]) -> None:
+    rules, standing, sums = programme(), Standing(), dict[int, int]()
+    for year, points in order:
+        standing, _ = judge(rules, standing, [earned(points, NOW, year)], before=sums, now=NOW)
+        sums[year] = sums.get(year, 0) + points
+    assert (standing.tier, standing.until) == ("silver", datetime(2027, 12, 31, 21, tzinfo=UTC))

@@ -1,0 +1,7 @@
+"""The HTTP side of earn: bills, their refunds, and points that are held."""
+
+from services.earn.api.bills import router as bills
+from services.earn.api.holds import router as holds
+from services.earn.api.refunds import router as refunds
+
+ROUTERS = (bills, refunds, holds)

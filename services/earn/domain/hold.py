@@ -1,0 +1,151 @@
+"""How held points are divided among the rules that held them, and what of them is to be released by now: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from services.earn.domain.decision import Decision, Judged
+from services.earn.domain.judge import Versions
+from shared.money import Worth
+from shared.programme.compiled import CompiledProgramme
+from shared.programme.holds import UNTIL_ACTIVATION, Until, last_day, released_by
+
+
+@dataclass(slots=True, eq=False)
+class HoldPlan:
+    """One rule's share of a held accrual."""
+
+    accrual_id: UUID
+    rule: str
+    bill_id: UUID
+    wallet_id: UUID
+    programme: str
+    currency: str
+    point_value: str
+    points: int
+    until: Until
+    billed_on: date
+    days: int
+    last_on: date | None
+    zone: str
+    released: int = 0
+    next_at: datetime | None = None
+    cancelled: bool = False
+
+    def release(self, now: datetime, *, activated: bool) -> int:
+        """Moves it on to now; gives how many points more are to be released."""
+        if self.cancelled:
+            return 0
+        before = self.released
+        if self.until == "activation":
+            through, self.next_at = (self.points if activated else 0), None
+        else:
+            through, self.next_at = released_by(
+                self.until,
+                self.points,
+                billed_on=self.billed_on,
+                days=self.days,
+                last_on=self.last_on,
+                zone=ZoneInfo(self.zone),
+                now=now,
+            )
+        self.released = max(before, through)
+        return self.released - before
+
+
+def plans_of(
+    bill_id: UUID, occurred_at: datetime, decision: Decision, programmes: Mapping[str, Versions]
+) -> Iterator[HoldPlan]:
+    """The plans of what a decision held, as the judging versions say."""
+    for judged in decision.programmes:
+        if judged.held:
+            version = next(one for _, one in programmes[judged.programme] if one.version == judged.version)
+            yield from _plans(bill_id, occurred_at, judged, version)
+
+
+def _plans(
+    bill_id: UUID, occurred_at: datetime, judged: Judged, version: CompiledProgramme
+) -> Iterator[HoldPlan]:
+    holds = {rule.code: rule.hold for rule in version.rules}
+    billed_on = occurred_at.astimezone(version.zone).date()
+    for accrual in judged.accruals:
+        if accrual.kind != "earn_held":
+            continue
+        for rule, points in shares(judged, accrual.points):
+            hold = holds.get(rule, UNTIL_ACTIVATION)
+            plan = HoldPlan(
+                accrual.accrual_id,
+                rule,
+                bill_id,
+                judged.wallet_id,
+                judged.programme,
+                judged.currency,
+                judged.point_value,
+                points,
+                hold.until,
+                billed_on,
+                hold.days,
+                last_day(hold, billed_on),
+                str(version.zone),
+            )
+            plan.release(occurred_at, activated=False)
+            if plan.released:  # a day that was over when the bill happened: due at once
+                plan.released, plan.next_at = 0, occurred_at
+            yield plan
+
+
+def shares(judged: Judged, points: int) -> Iterator[tuple[str, int]]:
+    """The held points by the rules that held them, in proportion to what each earned exactly; together they are all."""
+    held = [(rule, numerator) for rule, timing, _, _, numerator in judged.by_rule if timing == "hold"]
+    whole, reached, before = sum(numerator for _, numerator in held), 0, 0
+    for place, (rule, numerator) in enumerate(held, start=1):
+        reached += numerator
+        through = points if place == len(held) else points * reached // whole if whole else 0
+        if through > before:
+            yield rule, through - before
+        before = through
+
+
+# ---- what is asked, and answered ---------------------------------------------------------------
+
+
+class ReleaseDue(msgspec.Struct, frozen=True):
+    """Release what is due of some bills. `dry_run`: only say how much that is."""
+
+    dry_run: bool = False
+
+
+class Activate(msgspec.Struct, frozen=True):
+    """What was bought with this bill is activated, or delivered. `merchant` None: whoever's bill it is."""
+
+    bill_id: UUID
+    merchant: str | None
+
+
+class Released(msgspec.Struct, frozen=True):
+    """What a turn came to. `left`: bills that are due still."""
+
+    bills: int
+    points: int
+    left: int
+    dry_run: bool = False
+
+
+class ReleasedPoints(msgspec.Struct, frozen=True):
+    programme: str
+    wallet_id: UUID
+    released: Worth
+
+
+class Activated(msgspec.Struct, frozen=True):
+    """The answer to an activation. Nothing is `released` where the bill is not judged yet: it is then."""
+
+    bill_id: UUID
+    activated_at: datetime
+    released: tuple[ReleasedPoints, ...]

@@ -1,0 +1,188 @@
+"""What the bank answers, refunds whose bill has come, and what is asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from services.earn.domain.refund import Answer
+from services.earn.handlers.courses import follow, follow_again, on_behalf_of, tell_request
+from services.earn.store import holds
+from services.earn.store import refunds as store
+from services.earn.store.refunds import Reference
+from shared.events import PointsReturned, PointsReversed, ReversalRefused
+from shared.messaging import Done, Item, Outcome, Tx
+
+Answered = PointsReversed | ReversalRefused | PointsReturned
+
+GIVE_BACK: tuple[Callable[[Tx, Sequence[PointsReversed]], Awaitable[None]], ...] = ()
+"""What is owed to budgets and caps when points were taken back: each gets the answers of a batch that were not heard before,
+once, in their transaction and under the locks of their bills' sagas."""
+
+_DONE = Done()
+
+
+class TakeUp(msgspec.Struct, frozen=True):
+    """The bill of this refund is there: begin."""
+
+    refund_id: UUID
+    reference: Reference
+
+
+class AskAgain(msgspec.Struct, frozen=True):
+    """Ask the bank again for what it was asked last before that time and has not answered; the next one, if none is asked."""
+
+    refund_id: UUID
+    bill_id: UUID
+    asked_before: datetime
+
+
+async def hear_answers(tx: Tx, items: Sequence[Item[Answered]]) -> list[Outcome]:
+    """Keeps each answer once, settles refunds that have all of theirs, and begins the next of their bills."""
+    asked = {item.command.request_id for item in items if item.command.request_id is not None}
+    ours = await store.requested_bills(tx.db, asked) if asked else {}
+    if not ours:
+        return [_DONE] * len(items)
+    courses = await follow_again(tx, {bill_id for _, bill_id in ours.values()})
+    new: list[Answer] = []
+    reversed_: list[PointsReversed] = []
+    item_of: dict[UUID, Item[Any]] = {}
+    by_bill: dict[UUID, Item[Any]] = {}
+    for item in items:
+        if item.command.request_id not in ours:
+            continue
+        refund_id, bill_id = ours[item.command.request_id]
+        refund = next(one for one in courses.of(bill_id).refunds if one.refund_id == refund_id)
+        assert item.event_id is not None
+        answer = _answer(item.command, UUID(item.event_id))
+        if answer.event_id in {one.event_id for one in refund.answers}:
+            continue
+        refund.answers.append(answer)
+        new.append(answer)
+        if isinstance(item.command, PointsReversed):
+            reversed_.append(item.command)
+        item_of[refund_id] = by_bill[bill_id] = item
+    if not new:
+        return [_DONE] * len(items)
+    for bill_id, item in by_bill.items():
+        course = courses.of(bill_id)
+        course.answered()
+        for refund_id in course.moved:
+            item_of.setdefault(refund_id, item)
+    await store.write_answers(tx.db, new)
+    await courses.write(new=(), item_of=item_of)
+    # What a refund took back whole is not released any more.
+    whole = {one.request_id for one in new if one.kind == "reversed"}
+    await holds.cancel_plans(
+        tx.db,
+        [
+            request.accrual_id
+            for refund_id, bill_id in set(ours.values())
+            for refund in courses.of(bill_id).refunds
+            if refund.refund_id == refund_id
+            for request in refund.requests
+            if request.request_id in whole
+            and request.through_minor == request.of_minor
+            and request.accrual_id
+        ],
+    )
+    for give_back in GIVE_BACK:
+        await give_back(tx, reversed_)
+    tx.after_commit(store.refund_wake(tx.cache).set)
+    return [_DONE] * len(items)
+
+
+def _answer(told: Answered, event_id: UUID) -> Answer:
+    assert told.request_id is not None
+    match told:
+        case PointsReversed():
+            return Answer(
+                request_id=told.request_id,
+                event_id=event_id,
+                kind="reversed",
+                wallet_id=told.wallet_id,
+                programme=told.programme,
+                reversed=told.reversed.points,
+                hold_cancelled=told.hold_cancelled.points,
+                owed=told.owed.points,
+                lapsed=0 if told.lapsed is None else told.lapsed.points,
+                shortfall=told.shortfall.points,
+            )
+        case ReversalRefused():
+            return Answer(
+                request_id=told.request_id,
+                event_id=event_id,
+                kind="refused",
+                wallet_id=told.wallet_id,
+                programme=told.programme,
+                shortfall=told.shortfall.points,
+                code=told.code,
+                detail=told.detail,
+            )
+        case PointsReturned():
+            returned = told.returned
+            return Answer(
+                request_id=told.request_id,
+                event_id=event_id,
+                kind="returned",
+                redemption_id=told.redemption_id,
+                parts=max(told.parts, 1),
+                wallet_id=told.wallet_id,
+                programme=told.programme,
+                returned=0 if returned is None else returned.points,
+                money_minor=0 if returned is None else returned.money.amount_minor,
+                currency=None if returned is None else returned.money.currency,
+            )
+
+
+async def take_up_refunds(tx: Tx, items: Sequence[Item[TakeUp]]) -> list[Outcome]:
+    """Begins refunds that waited for their bill."""
+    bills = await store.bills_by_reference(tx.db, {item.command.reference for item in items})
+    courses = await follow(tx, [bill for bill in bills.values() if not bill.waits])
+    # Read under the locks: another process may have begun them.
+    known = await store.refunds_by_id(tx.db, {item.command.refund_id for item in items})
+    item_of: dict[UUID, Item[Any]] = {}
+    for item in items:
+        bill = bills.get(item.command.reference)
+        one = known[item.command.refund_id]
+        if bill is None or bill.waits or one.refund.status != "waiting_for_bill":
+            continue
+        item_of[one.refund.refund_id] = item
+        courses.of(bill.bill_id).take(one.refund)
+    await courses.write(new=(), item_of=item_of)
+    if item_of:
+        tx.after_commit(store.refund_wake(tx.cache).set)
+    return [_DONE] * len(items)
+
+
+async def ask_again(tx: Tx, items: Sequence[Item[AskAgain]]) -> list[Outcome]:
+    """Tells the bank once more what it owes an answer to, under the same request ids."""
+    courses = await follow_again(tx, {item.command.bill_id for item in items})
+    asked_last = await store.asked_last(tx.db, {item.command.refund_id for item in items})
+    item_of: dict[UUID, Item[Any]] = {}
+    asks: list[tuple[UUID, int]] = []
+    for item in items:
+        course = courses.of(item.command.bill_id)
+        course.answered()
+        for refund_id in course.moved:
+            item_of.setdefault(refund_id, item)
+        refund = next(one for one in course.refunds if one.refund_id == item.command.refund_id)
+        if refund.status != "pending":
+            continue
+        for request in refund.unanswered:
+            last = asked_last.get(request.request_id)
+            if last is None or last >= item.command.asked_before:
+                continue
+            place = course.next_place()
+            cause = on_behalf_of(refund, item)
+            tell_request(tx, cause, course.bill, refund, request, place)
+            tx.audit("refund.ask_again", f"refund/{refund.refund_id}", item=cause)
+            asks.append((request.request_id, place))
+    if asks:
+        await store.write_asks(tx.db, asks)
+    await courses.write(new=(), item_of=item_of)
+    return [_DONE] * len(items)

@@ -1,0 +1,241 @@
+"""The course of a bill's refunds, one at a time, under the lock of its saga."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from services.earn.domain.judge import Versions
+from services.earn.domain.refund import (
+    WINDOW_CLOSED,
+    Refund,
+    RefundedBill,
+    Request,
+    check,
+    conclude,
+    open_programmes,
+    requests_for,
+)
+from services.earn.domain.refund_answer import told
+from services.earn.store import refunds as store
+from services.earn.store.facts import known_programmes
+from services.earn.store.refunds import Saga
+from shared.errors import Refusal
+from shared.events import EventData, RefundSettled, ReturnRequested, ReversalRequested
+from shared.ids import uuid7
+from shared.messaging import Item, Tx
+
+
+class Course:
+    """The refunds of one bill, in the order in which they were taken."""
+
+    def __init__(
+        self, bill: RefundedBill, saga: Saga, refunds: list[Refund], versions: Mapping[str, Versions], tx: Tx
+    ) -> None:
+        self.bill, self.saga, self.refunds = bill, saga, refunds
+        self.moved: dict[UUID, Refund] = {}
+        self.asked: list[tuple[Refund, Request]] = []
+        self._versions, self._tx = versions, tx
+
+    @property
+    def refunded(self) -> tuple[int, ...]:
+        """How much of each line was refunded."""
+        taken = [refund.amounts for refund in self.refunds if refund.amounts is not None]
+        return tuple([sum(column) for column in zip(*taken, strict=True)]) or (0,) * len(self.bill.amounts)
+
+    def take(self, refund: Refund) -> None:
+        """A refund of this bill is next: refused, done with, begun, or put in the queue behind one that is in flight."""
+        refund.bill_id = self.bill.bill_id
+        self.moved[refund.refund_id] = refund
+        try:
+            refund.amounts = check(refund.asked, self.bill, self.refunded, currency=refund.currency)
+        except Refusal as refusal:
+            # It was answered before that could be known, or another was quicker.
+            refund.refuse(refusal.code, refusal.detail)
+            return
+        refund.refunded_minor = sum(refund.amounts)
+        self.saga = self.saga._replace(refunds=self.saga.refunds + 1)
+        refund.n = self.saga.refunds
+        self.refunds.append(refund)
+        refund.status = "queued"
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Begins the next refund, unless one is in flight, until one is or none is left."""
+        while not any(refund.status == "pending" for refund in self.refunds):
+            following = next((refund for refund in self.refunds if refund.status == "queued"), None)
+            if following is None:
+                return
+            self.moved[following.refund_id] = following
+            self._begin(following)
+
+    def _begin(self, refund: Refund) -> None:
+        within = open_programmes(self.bill, self._versions, refund.occurred_at)
+        if within is None:
+            refund.refuse(
+                WINDOW_CLOSED, "The window for refunds of this bill is closed: no points are moved."
+            )
+            return
+        refund.requests = requests_for(
+            refund,
+            self.bill,
+            self.refunds[: self.refunds.index(refund)],
+            within=within,
+            versions=self._versions,
+            now=self._tx.now(),
+            new_id=uuid7,
+        )
+        refund.status = "pending" if refund.requests else "completed"
+        self.asked += [(refund, request) for request in refund.requests]
+
+    def answered(self) -> None:
+        """Answers have come: what is in flight is concluded where they are all there, and the next one begun."""
+        for refund in self.refunds:
+            if refund.status == "pending" and not refund.unanswered:
+                conclude(refund)
+                self.moved[refund.refund_id] = refund
+        self.go_on()
+
+    def next_place(self) -> int:
+        """The next place among the events about the bill, from now on taken."""
+        self.saga = self.saga._replace(sequence=self.saga.sequence + 1)
+        return self.saga.sequence
+
+
+class Courses:
+    """Those of a batch's bills; `write` says and writes what was decided."""
+
+    def __init__(self, tx: Tx, by_bill: dict[UUID, Course]) -> None:
+        self._tx = tx
+        self._by_bill = by_bill
+        self.events: dict[UUID, UUID] = {}
+
+    def of(self, bill_id: UUID) -> Course:
+        """The course of this bill."""
+        return self._by_bill[bill_id]
+
+    async def write(self, *, new: Collection[UUID], item_of: Mapping[UUID, Item[Any]]) -> None:
+        """Tells requests, and refunds that are settled but for those that are `new`, and writes where all stand.
+
+        `item_of`: by refund, what moved it.
+        """
+        tx, asked = self._tx, []
+        for course in self._by_bill.values():
+            for refund, request in course.asked:
+                place = course.next_place()
+                cause = on_behalf_of(refund, item_of.get(refund.refund_id))
+                tell_request(tx, cause, course.bill, refund, request, place)
+                asked.append((refund, request, place))
+        moved = [refund for course in self._by_bill.values() for refund in course.moved.values()]
+        known = [refund for refund in moved if refund.refund_id not in new]
+        for refund in known:
+            if refund.closed:
+                self._settle(refund, on_behalf_of(refund, item_of.get(refund.refund_id)))
+        if known:
+            await store.move_refunds(tx.db, known, events=self.events, settled_at=tx.now())
+        await store.write_requests(tx.db, asked)
+        if self._by_bill:
+            await store.move_sagas(tx.db, {bill: course.saga for bill, course in self._by_bill.items()})
+
+    def _settle(self, refund: Refund, item: Item[Any]) -> None:
+        refund.sequence += 1
+        self.events[refund.refund_id] = self._tx.emit(
+            told(RefundSettled, refund), subject=str(refund.refund_id), sequence=refund.sequence, item=item
+        )
+        self._tx.audit(
+            "refund.settle",
+            f"refund/{refund.refund_id}",
+            item=item,
+            after={"status": refund.status, "code": refund.code},
+        )
+
+
+async def follow(tx: Tx, bills: Iterable[RefundedBill]) -> Courses:
+    """Locks the sagas of these settled bills, and reads how far their refunds are."""
+    by_id = {bill.bill_id: bill for bill in bills}
+    if not by_id:
+        return Courses(tx, {})
+    sagas = await store.lock_sagas(tx.db, {bill.bill_id: bill.sequence for bill in by_id.values()})
+    refunds = await store.refunds_of_bills(tx.db, by_id)
+    versions = await known_programmes(tx.db, tx.cache)
+    return Courses(
+        tx,
+        {
+            bill_id: Course(bill, sagas[bill_id], refunds.get(bill_id, []), versions, tx)
+            for bill_id, bill in by_id.items()
+        },
+    )
+
+
+async def follow_again(tx: Tx, bill_ids: Iterable[UUID]) -> Courses:
+    """The same for bills that have a saga."""
+    sagas = await store.lock_known_sagas(tx.db, set(bill_ids))
+    refunds = await store.refunds_of_bills(tx.db, sagas)
+    keys = {(found[0].merchant, found[0].bill_ref) for found in refunds.values()}
+    bills = {bill.bill_id: bill for bill in (await store.bills_by_reference(tx.db, keys)).values()}
+    versions = await known_programmes(tx.db, tx.cache)
+    return Courses(
+        tx,
+        {
+            bill_id: Course(bills[bill_id], sagas[bill_id], found, versions, tx)
+            for bill_id, found in refunds.items()
+        },
+    )
+
+
+def on_behalf_of(refund: Refund, item: Item[Any] | None) -> Item[Any]:
+    """What is said of a refund belongs to the call that asked for it, whatever moved it now."""
+    assert item is not None, "a refund is moved by something"
+    return Item(
+        None,
+        item.origin,
+        request_id=refund.request_id,
+        actor=item.actor,
+        causation_id=item.event_id or item.causation_id,
+        source=item.source,
+        event_id=item.event_id,
+        place=item.place,
+        traceparent=refund.traceparent,
+    )
+
+
+def tell_request(
+    tx: Tx, item: Item[Any], bill: RefundedBill, refund: Refund, request: Request, place: int
+) -> None:
+    """Asks the bank, for the first time or again: always the same."""
+    asked: EventData
+    if request.kind == "return":
+        asked = ReturnRequested(
+            request_id=request.request_id,
+            refund_id=refund.refund_id,
+            bill_id=bill.bill_id,
+            merchant=bill.merchant,
+            bill_ref=bill.bill_ref,
+            returned_minor=request.through_minor,
+            total_minor=request.of_minor,
+            effective_at=refund.occurred_at,
+            decided_at=request.decided_at,
+        )
+    else:
+        assert request.accrual_id is not None
+        assert request.wallet_id is not None
+        assert request.programme is not None
+        assert request.point_value is not None
+        assert request.on_spent is not None
+        assert request.target is not None
+        asked = ReversalRequested(
+            request_id=request.request_id,
+            refund_id=refund.refund_id,
+            bill_id=bill.bill_id,
+            accrual_id=request.accrual_id,
+            wallet_id=request.wallet_id,
+            programme=request.programme,
+            currency=bill.currency,
+            point_value=request.point_value,
+            reverse_through=request.target,
+            on_spent=request.on_spent,
+            effective_at=refund.occurred_at,
+            decided_at=request.decided_at,
+        )
+    tx.emit(asked, subject=str(bill.bill_id), sequence=place, item=item)

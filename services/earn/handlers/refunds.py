@@ -1,0 +1,344 @@
+"""Refunds are recorded, from the tills' stream and over HTTP the same way, and followed until the bank has answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from services.earn.domain.judge import FUTURE, OccurredInFuture
+from services.earn.domain.offer import REFUND_TYPE, Spoiled, read_entry
+from services.earn.domain.refund import (
+    MerchantMismatch,
+    Refund,
+    RefundConflict,
+    RefundedBill,
+    check,
+)
+from services.earn.domain.refund_answer import body_of, status_of, told
+from services.earn.domain.refund_body import RecordRefund, read_refund
+from services.earn.handlers.batch import IdReused
+from services.earn.handlers.courses import follow
+from services.earn.handlers.record import record_bills
+from services.earn.handlers.reject import Rejected, reject, rejected
+from services.earn.handlers.told import Replies
+from services.earn.store import nets
+from services.earn.store import refunds as store
+from services.earn.store.refunds import Reference, Told
+from shared.errors import NotFound, Refusal
+from shared.events import RefundRecorded, RefundSettled
+from shared.ids import uuid7
+from shared.messaging import Done, FromDeadLetter, Item, Outcome, PosRefund, Refused, Tx
+
+
+@dataclass(slots=True, eq=False)
+class Asking:
+    """An item whose refund could be read. `pair`: the till's own source and id, None over HTTP."""
+
+    place: int
+    item: Item[Any]
+    command: RecordRefund
+    pair: tuple[str, str] | None
+    refund_id: UUID
+    reference: Reference = ("", "")
+    content_hash: bytes = b""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.command.merchant, self.command.refund_ref
+
+    @property
+    def entry(self) -> tuple[str | None, str | None, str | None]:
+        return (self.item.command.entry_id, *self.pair) if self.pair is not None else (None, None, None)
+
+
+class _Batch:
+    def __init__(self, tx: Tx, items: Sequence[Item[Any]]) -> None:
+        self.tx, self.items = tx, items
+        self.outcomes: list[Outcome | None] = [None] * len(items)
+        self.rejections: list[tuple[int, Rejected, Refusal]] = []
+        self.repeats: list[Asking] = []
+        self.later: list[int] = []
+
+    def refuse(self, ask: Asking, refusal: Refusal) -> None:
+        if ask.pair is None:
+            self.outcomes[ask.place] = Refused(refusal)
+            return
+        merchant, bill_ref = (
+            ask.reference if ask.reference[0] else (ask.command.bill_merchant, ask.command.bill_ref)
+        )
+        one = rejected(
+            ask.item,
+            code=refusal.code,
+            detail=refusal.detail,
+            errors=refusal.errors,
+            source=ask.pair[0],
+            event_id=ask.pair[1],
+            merchant=merchant,
+            bill_ref=bill_ref,
+            content=ask.content_hash or sha256(ask.item.payload).digest(),
+        )
+        self.rejections.append((ask.place, one, refusal))
+
+    def spoiled(self, place: int, spoiled: Spoiled) -> None:
+        refusal = spoiled.refusal
+        one = rejected(
+            self.items[place],
+            code=refusal.code,
+            detail=refusal.detail,
+            errors=refusal.errors,
+            source=spoiled.source,
+            event_id=spoiled.event_id,
+            merchant=spoiled.merchant,
+            bill_ref=spoiled.bill_ref,
+        )
+        self.rejections.append((place, one, refusal))
+
+
+async def record_refunds(tx: Tx, items: Sequence[Item[PosRefund | RecordRefund]]) -> list[Outcome]:
+    """Records refunds, each once, and begins those whose bills are there; refuses what its bill does not have."""
+    batch = _Batch(tx, items)
+    asked, strays = _read(batch)
+    if strays:
+        # Bills that happen to have the words in them.
+        offered: list[Item[Any]] = [items[place] for place in strays]
+        told_of = await record_bills(tx, offered)
+        for place, outcome in zip(strays, told_of, strict=True):
+            batch.outcomes[place] = outcome
+    asked = await _name_bills(batch, asked)
+    bills = await store.bills_by_reference(tx.db, {ask.reference for ask in asked}) if asked else {}
+    asked = await _known_apart(batch, asked)
+    asked = await _admit(batch, asked, bills, tx.now())
+    new = await _claim(batch, asked) if asked else []
+    if new:
+        await _record(batch, new, bills)
+    if batch.repeats:
+        await _answer_again(batch)
+    for (place, _, refusal), repeated in zip(
+        batch.rejections, await reject(tx, [one for _, one, _ in batch.rejections]), strict=True
+    ):
+        again = repeated and not isinstance(items[place].origin, FromDeadLetter)
+        batch.outcomes[place] = Refused(refusal, replayed=again)
+    if batch.later:
+        told_again = await record_refunds(tx, [items[place] for place in batch.later])
+        for place, outcome in zip(batch.later, told_again, strict=True):
+            batch.outcomes[place] = outcome
+    return [outcome for outcome in batch.outcomes if outcome is not None]
+
+
+def _read(batch: _Batch) -> tuple[list[Asking], list[int]]:
+    """(what could be read, the places of what is no refund)."""
+    asked: list[Asking] = []
+    strays: list[int] = []
+    for place, item in enumerate(batch.items):
+        if isinstance(item.command, RecordRefund):
+            asked.append(Asking(place, item, item.command, None, uuid7()))
+            continue
+        found = read_entry(
+            item.command.event or b"", tenant=batch.tx.tenant.code, type_=REFUND_TYPE, read=read_refund
+        )
+        if isinstance(found, Spoiled):
+            if found.refusal.code == "type_unknown":
+                strays.append(place)
+                continue
+            item.source, item.event_id = found.source, found.event_id
+            item.actor = found.source or item.actor
+            batch.spoiled(place, found)
+            continue
+        entry, command = found
+        item.source, item.event_id, item.actor = entry.source, entry.event_id, entry.source
+        item.traceparent = entry.traceparent
+        if 1 <= len(entry.request_id) <= 255:
+            item.request_id = entry.request_id
+        asked.append(Asking(place, item, command, (entry.source, entry.event_id), uuid7()))
+    return asked, strays
+
+
+async def _name_bills(batch: _Batch, asked: Sequence[Asking]) -> list[Asking]:
+    """Those that name a bill of their own merchant, or one that has not come; each by its reference."""
+    by_id = {ask.command.bill_id for ask in asked if ask.command.bill_id is not None}
+    references = await store.bill_references(batch.tx.db, by_id) if by_id else {}
+    found = []
+    for ask in asked:
+        command = ask.command
+        if command.bill_id is not None:
+            if command.bill_id not in references:
+                batch.refuse(ask, NotFound("There is no such bill."))
+                continue
+            ask.reference = references[command.bill_id]
+        else:
+            assert command.bill_merchant is not None
+            assert command.bill_ref is not None
+            ask.reference = (command.bill_merchant, command.bill_ref)
+        ask.content_hash = command.content_hash(*ask.reference)
+        if ask.reference[0] != command.merchant:
+            said = (
+                f"The bill is not {command.merchant}'s: a bill is refunded by the merchant that recorded it."
+            )
+            batch.refuse(ask, MerchantMismatch(said, pointer="/merchant"))
+        else:
+            found.append(ask)
+    return found
+
+
+async def _known_apart(batch: _Batch, asked: Sequence[Asking]) -> list[Asking]:
+    """Those whose reference was not used before: a refund that was taken once is answered again, whatever has changed."""
+    if not asked:
+        return []
+    contents = await store.refund_contents(batch.tx.db, {ask.key for ask in asked})
+    found: dict[tuple[str, str], Asking] = {}
+    for ask in asked:
+        known = contents.get(ask.key)
+        if known is not None:
+            _repeat(batch, ask, known)
+        elif found.setdefault(ask.key, ask) is not ask:
+            batch.later.append(ask.place)  # what it is depends on what becomes of the first
+    return list(found.values())
+
+
+def _repeat(batch: _Batch, ask: Asking, known: tuple[bytes, UUID]) -> None:
+    if known[0] == ask.content_hash:
+        batch.repeats.append(replace(ask, refund_id=known[1]))
+    else:
+        said = f"{ask.command.merchant} has recorded another refund with this reference."
+        batch.refuse(ask, RefundConflict(said, pointer="/refund_ref"))
+
+
+async def _admit(
+    batch: _Batch, asked: Sequence[Asking], bills: Mapping[Reference, RefundedBill], now: datetime
+) -> list[Asking]:
+    """Those that their bills have room for, as far as can be seen before the bills are locked."""
+    settled = {bills[ask.reference].bill_id for ask in asked if ask.reference in bills}
+    refunded = await store.refunded_by_line(batch.tx.db, settled) if settled else {}
+    admitted = []
+    for ask in asked:
+        try:
+            if ask.command.occurred_at > now + FUTURE:
+                said = "The refund lies more than 5 minutes in the future."
+                raise OccurredInFuture(said, pointer="/occurred_at")
+            bill = bills.get(ask.reference)
+            if bill is not None:
+                before = refunded.setdefault(bill.bill_id, [])
+                columns = [sum(column) for column in zip(*before, strict=True)] or [0] * len(bill.amounts)
+                before.append(check(ask.command.asked, bill, columns, currency=ask.command.currency))
+        except Refusal as refusal:
+            batch.refuse(ask, refusal)
+        else:
+            admitted.append(ask)
+    return admitted
+
+
+async def _claim(batch: _Batch, asked: Sequence[Asking]) -> list[Asking]:
+    """The refunds that are new, from now on taken."""
+    tx = batch.tx
+    offers = {ask.pair: ask for ask in asked if ask.pair is not None}
+    if offers:
+        fresh = await nets.claim_pos_events(
+            tx.db, [(*pair, ask.content_hash) for pair, ask in offers.items()]
+        )
+        contents = await nets.pos_contents(tx.db, [pair for pair in offers if pair not in fresh])
+        free = []
+        for ask in asked:
+            used = None if ask.pair is None else contents.get(ask.pair)
+            twice = ask.pair is not None and offers[ask.pair] is not ask
+            if twice or (used is not None and used != ask.content_hash):
+                said = "This event id was used by this source for something else."
+                batch.refuse(ask, IdReused(said, pointer="/id"))
+            else:
+                free.append(ask)
+        asked = free
+    if not asked:
+        return []
+    taken = await store.claim_refund_keys(
+        tx.db, [(*ask.key, ask.content_hash, ask.refund_id) for ask in asked]
+    )
+    late = [ask for ask in asked if ask.refund_id not in taken]
+    if late:
+        known = await store.refund_contents(tx.db, {ask.key for ask in late})
+        for ask in late:
+            _repeat(batch, ask, known[ask.key])
+    return [ask for ask in asked if ask.refund_id in taken]
+
+
+async def _record(batch: _Batch, new: Sequence[Asking], bills: Mapping[Reference, RefundedBill]) -> None:
+    tx = batch.tx
+    named = {ask.reference for ask in new}
+    courses = await follow(tx, [bill for key, bill in bills.items() if key in named and not bill.waits])
+    made: list[tuple[Asking, Refund]] = []
+    for ask in new:
+        refund = _refund(ask)
+        bill = bills.get(ask.reference)
+        if bill is not None and not bill.waits:
+            courses.of(bill.bill_id).take(refund)
+        made.append((ask, refund))
+    rows = []
+    for ask, refund in made:
+        refund.sequence = 1
+        event_id = tx.emit(
+            told(RefundRecorded, refund), subject=str(refund.refund_id), sequence=1, item=ask.item
+        )
+        status = status_of(refund)
+        rows.append(store.refund_row(refund, ask.command, recorded_event_id=event_id, told_status=status))
+        tx.audit("refund.record", f"refund/{refund.refund_id}", item=ask.item, after={"status": status})
+        if ask.pair is not None:
+            batch.outcomes[ask.place] = Done()
+        else:
+            batch.outcomes[ask.place] = Done(201 if refund.closed else 202, body_of(refund))
+    await store.write_refunds(tx.db, rows)
+    items = {refund.refund_id: ask.item for ask, refund in made}
+    await courses.write(new=items.keys(), item_of=items)
+
+
+def _refund(ask: Asking) -> Refund:
+    command = ask.command
+    return Refund(
+        refund_id=ask.refund_id,
+        merchant=command.merchant,
+        refund_ref=command.refund_ref,
+        bill_ref=ask.reference[1],
+        occurred_at=command.occurred_at,
+        currency=command.currency,
+        asked=command.asked,
+        status="waiting_for_bill",
+        request_id=ask.item.request_id,
+        traceparent=ask.item.traceparent,
+        entry=ask.entry,
+    )
+
+
+async def _answer_again(batch: _Batch) -> None:
+    """By HTTP the refund as it stands; to a till what it was told last, under that event's id."""
+    known = await store.refunds_by_id(batch.tx.db, {ask.refund_id for ask in batch.repeats})
+    replies = Replies(batch.tx)
+    for ask in batch.repeats:
+        one = known[ask.refund_id]
+        if ask.pair is None:
+            batch.outcomes[ask.place] = Done(200, body_of(one.refund))
+            continue
+        _reply_again(replies, ask, one)
+        batch.outcomes[ask.place] = Done(replayed=True)
+
+
+def _reply_again(replies: Replies, ask: Asking, one: Told) -> None:
+    refund = one.refund
+    same = ask.pair == refund.entry[1:]
+    kind: type[RefundRecorded] | type[RefundSettled] = RefundRecorded
+    event_id, sequence, at = one.recorded_event_id, 1, one.recorded_at
+    if one.settled_event_id is not None and one.settled_at is not None:
+        kind, event_id, sequence, at = RefundSettled, one.settled_event_id, refund.sequence, one.settled_at
+    elif not refund.closed:
+        refund = replace(refund, status=one.told_status)
+        if one.told_status == "waiting_for_bill":
+            refund = replace(refund, bill_id=None, refunded_minor=None)
+    replies.add(
+        told(kind, refund if same else replace(refund, entry=ask.entry)),
+        source=ask.entry[1],
+        event_id=event_id,
+        subject=str(refund.refund_id),
+        sequence=sequence,
+        time=at,
+        item=ask.item,
+    )

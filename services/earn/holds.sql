@@ -1,0 +1,74 @@
+-- Points that are held. The search path is earn's schema. Lists go in as arrays, one transaction's worth at a time.
+
+-- name: due_bills
+-- Bills with held points that a day releases by :now, or that were activated, oldest first.
+SELECT p.bill_id
+FROM (
+    SELECT DISTINCT x.bill_id FROM hold_plans AS x WHERE x.next_at <= :now
+    UNION
+    SELECT a.bill_id
+    FROM activations AS a
+    LEFT JOIN waiting AS w ON w.bill_id = a.bill_id
+    WHERE NOT a.applied AND w.bill_id IS NULL
+) AS p
+ORDER BY p.bill_id
+LIMIT :most;
+
+-- name: settled_through
+-- The place of the last event that each of these settled bills' decisions said; one that still waits is left out.
+SELECT b.bill_id, d.sequence
+FROM unnest(:bill_ids::uuid[], :sinces::timestamptz[]) AS b (bill_id, since)
+JOIN LATERAL (
+    SELECT x.sequence
+    FROM decisions AS x
+    WHERE x.bill_id = b.bill_id AND x.recorded_at >= b.since
+    ORDER BY x.n DESC
+    LIMIT 1
+) AS d ON true
+LEFT JOIN waiting AS w ON w.bill_id = b.bill_id
+WHERE w.bill_id IS NULL;
+
+-- name: plans_of
+-- The plans of these bills, whose sagas are locked.
+SELECT
+    accrual_id, rule, bill_id, wallet_id, programme, currency, point_value, points, until, billed_on, days, last_on, zone, released,
+    next_at, cancelled
+FROM hold_plans
+WHERE bill_id = ANY(:bill_ids::uuid[])
+ORDER BY bill_id, accrual_id, rule;
+
+-- name: activated
+-- Which of these bills were activated, and when.
+SELECT bill_id, activated_at
+FROM activations
+WHERE bill_id = ANY(:bill_ids::uuid[]);
+
+-- name: activate!
+-- Bills that are activated from now on, said once.
+INSERT INTO activations (bill_id, activated_at)
+SELECT a.bill_id, a.activated_at
+FROM unnest(:bill_ids::uuid[], :activated_ats::timestamptz[]) AS a (bill_id, activated_at)
+ORDER BY a.bill_id
+ON CONFLICT (bill_id) DO NOTHING;
+
+-- name: applied!
+-- What these activations release is asked for.
+UPDATE activations SET applied = true WHERE bill_id = ANY(:bill_ids::uuid[]) AND NOT applied;
+
+-- name: move_plans!
+-- How far plans of locked bills are now.
+UPDATE hold_plans AS p
+SET released = m.released, next_at = m.next_at
+FROM unnest(:accrual_ids::uuid[], :rules::text[], :released::bigint[], :next_ats::timestamptz[])
+    AS m (accrual_id, rule, released, next_at)
+WHERE p.accrual_id = m.accrual_id AND p.rule = m.rule;
+
+-- name: cancel_plans!
+-- A refund took back all of these accruals: nothing of them is released any more.
+UPDATE hold_plans SET cancelled = true, next_at = NULL WHERE accrual_id = ANY(:accrual_ids::uuid[]) AND NOT cancelled;
+
+-- name: due_summary^
+-- How many bills, and points at most, are due by :now.
+SELECT count(DISTINCT p.bill_id) AS bills, coalesce(sum(p.points - p.released), 0)::bigint AS points
+FROM hold_plans AS p
+WHERE p.next_at <= :now;

@@ -1,0 +1,120 @@
+"""Held points are asked to be released: on their days, by activation, once, and not after a refund took them back."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from services.earn.domain.hold import ReleaseDue
+from tests.integration.earn.conftest import Shop, bill, somebody
+from tests.integration.earn.test_refunds import Bank, post, refund
+from tests.support.facts import activated
+from tests.support.programmes import earning, rule
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+HOLDING = earning(
+    rule("cups", category="cup", timing="hold", priority=9, hold={"until": "day_by_day", "days": 30}),
+    rule("phones", category="phone", timing="hold", priority=9, hold={"until": "activation"}),
+    rule("late", category="late", timing="hold", priority=9, hold={"until": "date", "days": 14}),
+    rule("everything"),
+)
+
+
+async def sale(shop: Shop, *categories: str) -> tuple[dict[str, Any], str]:
+    """A bill of a line of 100.00 for each category; gives its id too."""
+    if await shop.auditor.fetchval("SELECT count(*) FROM earn.programmes WHERE programme = 'holding'") == 0:
+        await shop.hear(activated("holding", earning=HOLDING))
+    member = await shop.member("holding")
+    lines = [
+        {"line_id": str(n), "amount_minor": 10_000, "categories": [one] if one else []}
+        for n, one in enumerate(categories, start=1)
+    ]
+    body = bill(member, lines=lines, total_minor=10_000 * len(lines))
+    answer = await shop.post(body)
+    assert answer.status_code == 201
+    return body, answer.json()["bill_id"]
+
+
+async def asked(shop: Shop, bill_id: str) -> list[int]:
+    """The targets of the releases that were asked for, in order; the events about the bill are counted without a gap."""
+    events = await shop.told(bill_id)
+    assert [int(one["sequence"]) for one in events] == list(range(1, len(events) + 1))
+    return [one["data"]["release_through"] for one in events if one["type"] == "points.release_requested.v1"]
+
+
+async def turn(shop: Shop, after: timedelta) -> None:
+    shop.at(NOON + after)
+    await shop.runtime.do(ReleaseDue(), job="test")
+
+
+async def test_day_by_day_whole_points_are_released_and_the_rest_on_the_last_day(shop: Shop) -> None:
+    _, bill_id = await sale(shop, "cup", "")
+    await turn(shop, timedelta())
+    assert await asked(shop, bill_id) == []
+    await turn(shop, timedelta(days=1))
+    await asyncio.gather(
+        *[turn(shop, timedelta(days=1)) for _ in range(3)]
+    )  # twice, and at once: nothing more
+    assert await asked(shop, bill_id) == [3]
+    await turn(shop, timedelta(days=29))
+    await turn(shop, timedelta(days=30))
+    await turn(shop, timedelta(days=31))
+    assert await asked(shop, bill_id) == [3, 87, 100]
+
+
+async def test_an_activation_releases_what_waits_for_it_once_beside_what_a_day_releases(shop: Shop) -> None:
+    _, bill_id = await sale(shop, "phone", "late")
+    first, again = [
+        await shop.client.post(f"/v1/bills/{bill_id}/activate", headers=shop.headers("till"))
+        for _ in range(2)
+    ]
+    assert [one["released"]["points"] for one in first.json()["released"]] == [100]
+    assert again.json()["released"] == []
+    assert again.json()["activated_at"] == first.json()["activated_at"]
+    await turn(shop, timedelta(days=13))
+    await turn(shop, timedelta(days=14))
+    assert await asked(shop, bill_id) == [100, 200]  # one accrual: its targets are of both
+    unknown = await shop.client.post(f"/v1/bills/{UUID(int=5)}/activate", headers=shop.headers("till"))
+    assert unknown.status_code == 404
+
+
+async def test_an_activation_before_the_bill_is_judged_counts_once_it_is(shop: Shop) -> None:
+    await sale(shop, "")  # the programme is known from here on
+    member = somebody()
+    lines = [{"line_id": "1", "amount_minor": 10_000, "categories": ["phone"]}]
+    bill_id = (await shop.post(bill(member, lines=lines, total_minor=10_000))).json()["bill_id"]
+    told = await shop.client.post(f"/v1/bills/{bill_id}/activate", headers=shop.headers("till"))
+    assert (told.status_code, told.json()["released"]) == (200, [])
+    await shop.hear(shop.enrolment(member, "holding"))
+    async with asyncio.timeout(30):
+        while not await asked(shop, bill_id):
+            await turn(shop, timedelta())
+            await asyncio.sleep(0.05)
+    assert await asked(shop, bill_id) == [100]
+
+
+async def test_what_a_refund_took_back_whole_is_not_released_any_more(shop: Shop) -> None:
+    body, bill_id = await sale(shop, "cup")
+    await post(shop, refund(body, all=True))
+    assert [one["reverse_through"] for one in await Bank(shop).serve(bill_id) if "accrual_id" in one] == [100]
+    await turn(shop, timedelta(days=30))
+    assert await asked(shop, bill_id) == []
+
+
+async def test_an_operator_sees_what_is_due_and_releases_it(shop: Shop) -> None:
+    _, bill_id = await sale(shop, "late")
+    shop.at(NOON + timedelta(days=40))
+    headers = shop.headers("operator")
+    dry = (await shop.client.post("/v1/holds/release", json={"dry_run": True}, headers=headers)).json()
+    assert (dry["bills"], dry["points"], dry["dry_run"]) == (1, 100, True)
+    assert await asked(shop, bill_id) == []
+    headers = shop.headers("operator")
+    done = (await shop.client.post("/v1/holds/release", json={}, headers=headers)).json()
+    assert (done["bills"], done["points"], done["left"]) == (1, 100, 0)
+    assert await asked(shop, bill_id) == [100]
+    forbidden = await shop.client.post("/v1/holds/release", json={}, headers=shop.headers("till"))
+    assert forbidden.status_code == 403
