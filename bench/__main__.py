@@ -23,10 +23,16 @@ from rich.table import Table
 from bench import bare
 from bench.pipe import Piped, one_by_one, open_tenant, run_pipe
 from bench.redemptions import run_redemptions
+from bench.rules import GOAL_US, LINES, all_evaluations
 from pointbank.running import Deployment, running
 
 LATEST = Path(__file__).with_name("latest.json")
-GOALS = {"pipe_ratio": 0.15, "pipe_bills_per_second": 5000, "redemption_p50_ratio_c1": 6}
+GOALS = {
+    "pipe_ratio": 0.15,
+    "pipe_bills_per_second": 5000,
+    "redemption_p50_ratio_c1": 6,
+    f"rules_us_20x{LINES}": GOAL_US,
+}
 WARM_UP = 2000
 
 
@@ -68,6 +74,8 @@ def main() -> None:
 async def _measure(
     deployment: Deployment, asked: argparse.Namespace, console: Console
 ) -> dict[str, float | int | str]:
+    evaluated = all_evaluations()
+    console.print(", ".join(f"{name} {found:.0f}" for name, found in evaluated.items()))
     settings = deployment.settings
     admin = await asyncpg.connect(settings.admin_dsn())
     await admin.execute("CREATE DATABASE pointbank_bench_bare")
@@ -123,6 +131,7 @@ async def _measure(
         "cpu_us_per_bill": median(run.cpu_us for run in runs),
         "transactions_per_bill": median(run.round_trips for run in runs),
         "wal_bytes_per_bill": int(median(run.wal_bytes for run in runs)),
+        **evaluated,
         "bills_per_run": asked.bills,
         "cores": os.cpu_count() or 0,
         "machine": platform.machine(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from hashlib import sha256
 from typing import Any
 
@@ -11,6 +13,7 @@ from pointbank.verify.books import Books, Follower
 from pointbank.verify.decisions import (
     OPEN,
     Decision,
+    Judged,
     Standings,
     countable,
     decode_decision,
@@ -63,6 +66,8 @@ class Bills:
             "accruals:kept", 8, "each wallet of a decision has its accruals in the table", ("bill", "wallet", "kind", "points"),
             ours="the decisions", theirs="the table",
         )  # fmt: skip
+        self._budgets: Counter[tuple[Any, ...]] = Counter()
+        self._caps: Counter[tuple[Any, ...]] = Counter()
         self._rejected = books.match(
             "rejections:told", 9, "each rejection has one bill.rejected event", ("subject", "place", "code", "entry"),
             ours="the rejections", theirs="the events",
@@ -161,6 +166,7 @@ class Bills:
         place += first
         recorded_at = place
         for judged in decision.programmes:
+            self._count(judged)
             for one in judged.accruals:
                 place += 1
                 self._accrued.ours(
@@ -185,8 +191,36 @@ class Bills:
             self._settled.ours(((bill_id, place), *answer, place, accruals))
         return place
 
+    def _count(self, judged: Judged) -> None:
+        """Adds what a decision must have counted."""
+        for one in judged.details.campaigns:
+            if one.points:
+                for period, since, _, _ in one.caps:
+                    self._caps[judged.wallet_id, one.campaign, period, since] += one.points
+                if one.budget is not None:
+                    self._budgets[judged.programme, one.campaign] += one.points
+        if judged.points:
+            for period, since, _, _ in judged.details.caps:
+                self._caps[judged.wallet_id, "", period, since] += judged.points
+
+    async def _counters(self) -> None:
+        books, snapshot = self._books, self._books.snapshot
+        budgets = books.check(
+            "budgets:counted", 8, "each campaign's budget has counted what the decisions gave of it"
+        )
+        caps = books.check("caps:counted", 8, "each member's caps have counted what the decisions gave")
+        kept: dict[tuple[Any, ...], int] = {}
+        for programme, campaign, decided in await snapshot.rows("bills.sql", "budgets"):
+            kept[programme, campaign] = decided
+        _compare(budgets, kept, self._budgets)
+        kept = {}
+        async for page in snapshot.pages("bills.sql", "caps"):
+            kept |= {(row[0], row[1], row[2], row[3]): row[4] for row in page}
+        _compare(caps, kept, self._caps)
+
     async def _others(self) -> None:
         books, snapshot = self._books, self._books.snapshot
+        await self._counters()
         async for page in snapshot.pages("bills.sql", "accruals"):
             for accrual_id, bill_id, wallet_id, kind, points in page:
                 key = accrual_id if points else "no points"
@@ -231,12 +265,21 @@ class Bills:
         )
 
 
+def _compare(check: Check, kept: dict[tuple[Any, ...], int], given: Counter[tuple[Any, ...]]) -> None:
+    for key in kept.keys() | given.keys():
+        check.compared += 1
+        if kept.get(key, 0) != given[key]:
+            check.wrong(f"{' '.join(map(str, key))}: {kept.get(key, 0)} are counted, {given[key]} were given")
+
+
 def content_hash(bill: Any) -> bytes:
     """SHA-256 of a bill's canonical bytes (services/earn/README.md)."""
-    head = (
+    head: tuple[Any, ...] = (
         bill["merchant"], bill["bill_ref"], bill["terminal"], bill["cashier"], bill["channel"], bill["occurred_at"],
         bill["identity_kind"], bill["identity"], bill["currency"], bill["total_minor"], bill["programmes"],
     )  # fmt: skip
+    if bill["tenders"] is not None:
+        head += (json.loads(bill["tenders"]),)
     return sha256(_encode(head) + b"\n" + bill["lines"].encode()).digest()
 
 

@@ -6,7 +6,7 @@ SELECT
     coalesce(b.bill_id, k.bill_id)::text AS id, b.bill_id IS NOT NULL AS has_bill, b.recorded_at, b.merchant, b.bill_ref,
     b.terminal, b.cashier, b.channel, b.occurred_at, b.currency, b.total_minor, b.identity_kind,
     encode(b.identity, 'hex') AS identity, b.programmes, b.lines::text AS lines,
-    b.recorded_event_id::text AS recorded_event_id, b.stream_id, b.source, b.event_id, k.merchant AS key_merchant,
+    b.tenders::text AS tenders, b.recorded_event_id::text AS recorded_event_id, b.stream_id, b.source, b.event_id, k.merchant AS key_merchant,
     k.bill_ref AS key_ref, k.content_hash, k.recorded_at AS key_recorded_at, p.content_hash AS pos_hash,
     w.n AS waiting_n, w.sequence AS waiting_sequence, w.unclaimed, i.member_id::text AS member_id
 FROM earn.bills AS b
@@ -38,6 +38,18 @@ FROM earn.rejections AS r;
 SELECT t.wallet_id::text AS wallet_id, t.sequence, t.tier, t.event_id::text AS event_id, t.effective_at
 FROM unnest($1::uuid[], $2::bigint[]) AS u (wallet_id, sequence)
 JOIN earn.tier_history AS t ON t.wallet_id = u.wallet_id AND t.sequence = u.sequence;
+
+-- name: budgets
+-- What earn counted of each campaign's budget.
+SELECT b.programme, b.campaign, b.decided
+FROM earn.budgets AS b
+WHERE b.decided > 0;
+
+-- name: caps
+-- What earn counted of each member's caps.
+SELECT c.wallet_id::text AS wallet_id, c.campaign, c.period, c.since, c.decided
+FROM earn.caps AS c
+WHERE c.decided > 0;
 
 -- name: counted_twice
 -- Ids of tills that more than one bill was recorded under.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from pointbank.verify.campaigns import Rooms, Tried
+from pointbank.verify.conditions import Asked
 from pointbank.verify.numbers import money_of
 from pointbank.verify.programme import Line, Terms, Worth
 
@@ -35,6 +38,30 @@ class Accrual(msgspec.Struct, frozen=True, gc=False):
     expires_at: datetime | None = None
 
 
+class Inputs(msgspec.Struct, frozen=True, gc=False):
+    """What was known of merchant and member."""
+
+    brand: str | None = None
+    bills: int | None = None
+    last_bill_at: datetime | None = None
+    enrolled_at: datetime | None = None
+
+
+class KeptDetails(msgspec.Struct, frozen=True, gc=False):
+    """What was tried where rules ask for more than categories and amounts."""
+
+    inputs: Inputs = Inputs()
+    not_for: tuple[tuple[str, str], ...] = ()
+    conditions: tuple[tuple[str, bool, str], ...] = ()
+    line_conditions: tuple[tuple[str, str], ...] = ()
+    multipliers: tuple[tuple[str, tuple[int, int]], ...] = ()
+    bases: tuple[tuple[str, str], ...] = ()
+    campaigns: tuple[Tried, ...] = ()
+    base: tuple[int, int] | None = None
+    caps: Rooms = ()
+    cut: int = 0
+
+
 class Judged(msgspec.Struct, frozen=True, gc=False):
     """What was decided for one wallet."""
 
@@ -54,6 +81,7 @@ class Judged(msgspec.Struct, frozen=True, gc=False):
     tier: str | None = None
     tier_event_id: str | None = None
     tier_sequence: int | None = None
+    details: KeptDetails = KeptDetails()
     accruals: tuple[Accrual, ...] = ()
 
 
@@ -76,7 +104,10 @@ Standings = dict[tuple[str, int], tuple[str, str, datetime]]
 
 def countable(lines: tuple[KeptLine, ...]) -> list[Line]:
     """What rules look at."""
-    return [Line(line.categories, line.amount_minor, line.discount_minor) for line in lines]
+    return [
+        Line(line.categories, line.amount_minor, line.discount_minor, line.tax_minor, line.sku, line.quantity)
+        for line in lines
+    ]
 
 
 def objections(
@@ -97,7 +128,9 @@ def objections(
         if terms is None:
             yield f"judged by {judged.programme} version {judged.version}, which earn does not know"
             continue
-        worth = terms.worth(lines, bill["total_minor"], judged.tier)
+        worth = terms.worth(
+            lines, bill["total_minor"], judged.tier, _asked(bill, lines, decision.member_id, judged, terms)
+        )
         made.append(worth)
         yield from _numbers(judged, worth)
         yield from _inputs(bill, judged, terms, at, standings)
@@ -110,6 +143,30 @@ def objections(
         ]:
             if code not in bill["programmes"]:
                 yield f"{code} is none of the bill's programmes"
+
+
+def _asked(bill: Any, lines: list[Line], member_id: str | None, judged: Judged, terms: Terms) -> Asked | None:
+    tenders = json.loads(bill["tenders"]) if bill["tenders"] is not None else []
+    if terms.plain and not terms.bounded and not tenders:
+        return None
+    known = judged.details.inputs
+    return Asked(
+        occurred_at=bill["occurred_at"],
+        zone=terms.zone,
+        total_minor=bill["total_minor"],
+        lines=tuple(lines),
+        merchant=bill["merchant"],
+        channel=bill["channel"],
+        terminal=bill["terminal"],
+        tenders=dict(tenders),
+        tier=judged.tier,
+        brand=known.brand,
+        bills=known.bills,
+        last_bill_at=known.last_bill_at,
+        enrolled_at=known.enrolled_at,
+        member_id=member_id,
+        given_before=(judged.details.campaigns, judged.details.caps),
+    )
 
 
 def status_of(made: list[Worth]) -> str:
@@ -131,6 +188,9 @@ def _numbers(judged: Judged, worth: Worth) -> Iterator[str]:
         yield f"lines are {judged.lines}, computed {worth.lines}"
     if judged.rules != worth.tried:
         yield f"rules tried are {judged.rules}, computed {worth.tried}"
+    for name, computed in worth.details._asdict().items():
+        if getattr(judged.details, name) != computed:
+            yield f"{name} is {getattr(judged.details, name)}, computed {computed}"
     if len(judged.by_rule) != len(worth.by_rule) or any(
         kept[:4] != computed[:4] or kept[4] * worth.unit != computed[4] * judged.denominator
         for kept, computed in zip(judged.by_rule, worth.by_rule, strict=False)

@@ -12,26 +12,13 @@ from math import lcm
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from pointbank.verify.campaigns import given
+from pointbank.verify.conditions import Asked
+from pointbank.verify.earning import Details, Rule, is_for, judge, read_rule
 from pointbank.verify.numbers import minor_per_point, rounded
 
+MILLION = 1_000_000
 MOMENT = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One earning rule. `rate` is points per minor unit, `step` the minor units that count together."""
-
-    code: str
-    categories: frozenset[str] | None
-    earns: bool
-    held: bool
-    on_discounted: bool
-    rate: Fraction
-    step: int
-
-    def is_for(self, categories: Sequence[str]) -> bool:
-        """Whether a line of these categories is this rule's."""
-        return self.categories is None or not self.categories.isdisjoint(categories)
 
 
 @dataclass(frozen=True)
@@ -51,11 +38,14 @@ class Line(NamedTuple):
     categories: tuple[str, ...]
     amount_minor: int
     discount_minor: int
+    tax_minor: int = 0
+    sku: str | None = None
+    quantity: str | None = None
 
 
 class Worth(NamedTuple):
     """What a bill is worth: by line (rule, outcome, amount, points), by rule (rule, timing, amount, counted, exact points
-    over `unit`)."""
+    over `unit`), and what is kept besides where rules ask for more."""
 
     points: int
     available: int
@@ -63,8 +53,9 @@ class Worth(NamedTuple):
     multiplier: Fraction
     tried: tuple[str, ...]
     lines: tuple[tuple[str | None, str, int, int | None], ...]
-    by_rule: tuple[tuple[str, str, int, int, int], ...]
+    by_rule: tuple[tuple[str, str, int, int, Any], ...]
     unit: int
+    details: Details = Details()
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +80,11 @@ class Terms:
     ranks: Mapping[str, int] = field(default_factory=dict)
     on_spent: str = "block"
     refund_window_days: int | None = None
+    without_tax: bool = False
+    points_earn: bool = False
+    maximum: int | None = None
+    member_caps: Mapping[str, int] = field(default_factory=dict)
+    campaigns: Sequence[Mapping[str, Any]] = ()
     unit: int = 1
     """The denominator that all rates share: points are counted in whole parts of it, and divided once."""
 
@@ -103,15 +99,30 @@ class Terms:
             return Fraction(1)
         return self.ladder[self.ranks.get(tier or "", 0)].multiplier
 
-    def worth(self, lines: Sequence[Line], total_minor: int, tier: str | None) -> Worth:
-        """What these lines are worth to a member of that tier; without lines the total counts as one."""
+    @cached_property
+    def plain(self) -> bool:
+        """Whether categories and amounts decide about a bill without tenders."""
+        return not self.without_tax and not self.campaigns and all(rule.plain for rule in self.rules)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether something adds to what the rules give, or bounds it."""
+        return bool(self.campaigns or self.member_caps or self.maximum is not None)
+
+    def worth(
+        self, lines: Sequence[Line], total_minor: int, tier: str | None, bill: Asked | None = None
+    ) -> Worth:
+        """What these lines are worth to a member of that tier; without lines the total counts as one. Rules that are not
+        plain are given the bill."""
+        if bill is not None and (bill.tenders or self.bounded or not self.plain):
+            return self._worth_of(list(lines) or [Line((), total_minor, 0)], bill)
         multiplier = self.multiplier(tier)
         by_line = self.at == "line"
         tried, judged = 0, []
         sums: dict[int, list[int]] = {}
         points = [0, 0]
         for line in lines or (Line((), total_minor, 0),):
-            number = next((k for k, rule in enumerate(self.rules) if rule.is_for(line.categories)), None)
+            number = next((k for k, rule in enumerate(self.rules) if is_for(rule, line)), None)
             outcome, own = self._outcome(number, line), 0
             if outcome == "earned":
                 assert number is not None
@@ -149,6 +160,44 @@ class Terms:
             tuple(judged),
             tuple(by_rule),
             self.unit,
+        )
+
+    def _worth_of(self, lines: Sequence[Line], bill: Asked) -> Worth:
+        outcomes, tried, sums, details, earning = judge(self, lines, bill)
+        points, available = sums.points, sums.available
+        if self.bounded:
+            found = given(self, lines, bill, bill.member_id, sums, earning, *bill.given_before)
+            points, available = found.points, found.available
+            details = details._replace(
+                campaigns=found.campaigns, base=(sums.points, sums.available), caps=found.caps, cut=found.cut
+            )
+        return Worth(
+            points,
+            available,
+            points - available,
+            self.multiplier(bill.tier),
+            tuple(rule.code for rule in self.rules[:tried]),
+            tuple(
+                (
+                    None if rule is None else rule.code,
+                    outcome,
+                    line.amount_minor,
+                    sums.by_line.get(place, 0) if self.at == "line" else None,
+                )
+                for place, (line, (rule, outcome)) in enumerate(zip(lines, outcomes, strict=True))
+            ),
+            tuple(
+                (
+                    rule.code,
+                    "hold" if rule.held else "now",
+                    amount,
+                    int(units * MILLION if rule.base == "item" else units),
+                    exact,
+                )
+                for rule, amount, units, exact in sums.by_rule
+            ),
+            1,
+            details,
         )
 
     def _outcome(self, number: int | None, line: Line) -> str:
@@ -249,7 +298,9 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
     days = head.get("backdating_days")
     window = earning.get("refund_window_days")
     rules = tuple(
-        sorted_by_priority([_rule(rule) for rule in earning.get("rules") or ()], earning.get("rules") or ())
+        sorted_by_priority(
+            [read_rule(rule, earning) for rule in earning.get("rules") or ()], earning.get("rules") or ()
+        )
     )
     return Terms(
         code=head["code"],
@@ -260,6 +311,11 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
         zone=ZoneInfo(head["time_zone"]),
         backdating=None if days == "unlimited" else timedelta(days=30 if days is None else days),
         rules=rules,
+        without_tax=earning.get("tax") == "excluded",
+        points_earn=earning.get("paid_with_points") == "earns",
+        maximum=(earning.get("maximum") or {}).get("bill"),
+        member_caps=earning.get("member_caps") or {},
+        campaigns=earning.get("campaigns") or (),
         unit=lcm(*(rule.rate.denominator for rule in rules)),
         mode=rounding.get("mode") or "floor",
         at=rounding.get("at") or "bill",
@@ -278,21 +334,6 @@ def sorted_by_priority(rules: Sequence[Rule], written: Sequence[Mapping[str, Any
     """The rules as they are tried: highest priority first, ties as written."""
     order = sorted(range(len(rules)), key=lambda k: (-(written[k].get("priority") or 0), k))
     return [rules[k] for k in order]
-
-
-def _rule(rule: Mapping[str, Any]) -> Rule:
-    rate = rule.get("rate")
-    categories = (rule.get("match") or {}).get("categories")
-    discounted = rule.get("on_discounted")
-    return Rule(
-        code=rule["code"],
-        categories=None if categories is None else frozenset(categories),
-        earns=rule["action"] == "earn",
-        held=rule.get("timing") == "hold",
-        on_discounted=discounted is None or discounted,
-        rate=Fraction(rate["points"]) / rate["per_minor"] if rate else Fraction(0),
-        step=rate["per_minor"] if rate and rate.get("whole_steps") else 1,
-    )
 
 
 def _tier(tier: Mapping[str, Any]) -> Tier:

@@ -20,6 +20,12 @@ SELECT merchant
 FROM merchants
 WHERE merchant = ANY(:merchants::text[]);
 
+-- name: brands_of
+-- The brands of those of the merchants that have one.
+SELECT merchant, brand
+FROM merchants
+WHERE merchant = ANY(:merchants::text[]) AND brand IS NOT NULL;
+
 -- name: known_terminals
 -- Those of the terminals that are known.
 SELECT t.merchant, t.terminal
@@ -43,6 +49,37 @@ SELECT wallet_id, sequence, tier, event_id, effective_at
 FROM tier_history
 WHERE wallet_id = ANY(:wallet_ids::uuid[])
 ORDER BY wallet_id, sequence;
+
+-- name: lock_wallets!
+-- The wallets whose earlier bills are counted: who judges another bill of one of them waits.
+SELECT wallet_id
+FROM wallets
+WHERE wallet_id = ANY(:wallet_ids::uuid[])
+ORDER BY wallet_id
+FOR NO KEY UPDATE;
+
+-- name: activity_of
+-- How many bills were judged for each wallet, when that happened which was judged last, and since when its member takes part.
+SELECT w.wallet_id, coalesce(past.bills, 0) AS bills, latest.occurred_at AS last_bill_at, m.enrolled_at
+FROM wallets AS w
+LEFT JOIN members AS m ON m.member_id = w.member_id
+LEFT JOIN LATERAL (
+    SELECT count(DISTINCT a.bill_id) AS bills
+    FROM accruals AS a
+    WHERE a.wallet_id = w.wallet_id
+) AS past ON true
+LEFT JOIN LATERAL (
+    SELECT b.occurred_at
+    FROM (
+        SELECT a.bill_id
+        FROM accruals AS a
+        WHERE a.wallet_id = w.wallet_id
+        ORDER BY a.bill_id DESC
+        LIMIT 1
+    ) AS newest
+    JOIN bills AS b ON b.bill_id = newest.bill_id
+) AS latest ON true
+WHERE w.wallet_id = ANY(:wallet_ids::uuid[]);
 
 -- ---------------------------------------------------------------- a bill is recorded
 
@@ -138,7 +175,7 @@ FOR NO KEY UPDATE;
 -- The content of bills that wait.
 SELECT
     b.bill_id, b.merchant, b.bill_ref, b.terminal, b.cashier, b.channel, b.occurred_at, b.currency, b.total_minor,
-    b.identity_kind, b.identity, b.programmes, b.lines, b.stream_id, b.source, b.event_id
+    b.identity_kind, b.identity, b.programmes, b.lines, b.stream_id, b.source, b.event_id, b.tenders
 FROM unnest(:bill_ids::uuid[], :recorded_ats::timestamptz[]) AS wanted (bill_id, recorded_at)
 JOIN bills AS b ON b.bill_id = wanted.bill_id AND b.recorded_at = wanted.recorded_at;
 
@@ -228,11 +265,11 @@ ON CONFLICT DO NOTHING;
 
 -- name: learn_merchants!
 -- Merchants; the highest version heard stands.
-INSERT INTO merchants (merchant, version)
-SELECT m.merchant, m.version
-FROM unnest(:merchants::text[], :versions::int[]) AS m (merchant, version)
+INSERT INTO merchants (merchant, version, brand)
+SELECT m.merchant, m.version, m.brand
+FROM unnest(:merchants::text[], :versions::int[], :brands::text[]) AS m (merchant, version, brand)
 ORDER BY m.merchant
-ON CONFLICT (merchant) DO UPDATE SET version = EXCLUDED.version
+ON CONFLICT (merchant) DO UPDATE SET version = EXCLUDED.version, brand = EXCLUDED.brand
 WHERE merchants.version < EXCLUDED.version;
 
 -- name: learn_terminals!

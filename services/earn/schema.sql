@@ -17,7 +17,8 @@ CREATE TABLE programmes (
 
 CREATE TABLE merchants (
     merchant text COLLATE "C" PRIMARY KEY,
-    version int NOT NULL CHECK (version >= 1)
+    version int NOT NULL CHECK (version >= 1),
+    brand text
 );
 
 -- Terminals are only added: what a terminal rang up before it was taken away still earns.
@@ -115,6 +116,7 @@ CREATE TABLE bills (
     stream_id text,
     source text,
     event_id text,
+    tenders json, -- [[tender, amount_minor]] by tender; null where the till did not say
     CHECK (num_nulls(identity_kind, identity) IN (0, 2)),
     CHECK (num_nulls(stream_id, source, event_id) IN (0, 3)),
     PRIMARY KEY (bill_id, recorded_at)
@@ -148,6 +150,30 @@ CREATE TABLE accruals (
     PRIMARY KEY (wallet_id, bill_id, kind)
 );
 -- accruals: append-only.
+
+-- ---------------------------------------------------------------- caps and budgets
+
+-- What a campaign has given; spent = decided - given back, and both only rise. The limit stands in the programme's versions.
+CREATE TABLE budgets (
+    programme text COLLATE "C" NOT NULL,
+    campaign text COLLATE "C" NOT NULL,
+    decided bigint NOT NULL DEFAULT 0 CONSTRAINT budgets_decided_never_negative CHECK (decided >= 0),
+    given_back bigint NOT NULL DEFAULT 0
+        CONSTRAINT budgets_given_back_at_most_decided CHECK (given_back BETWEEN 0 AND decided),
+    PRIMARY KEY (programme, campaign)
+) WITH (fillfactor = 50);
+
+-- What a member was given in a period, `since` its first day; `campaign` is empty for all that the programme gives.
+CREATE TABLE caps (
+    wallet_id uuid NOT NULL,
+    campaign text COLLATE "C" NOT NULL,
+    period text COLLATE "C" NOT NULL CHECK (period IN ('day', 'week', 'month', 'year')),
+    since date NOT NULL,
+    decided bigint NOT NULL DEFAULT 0 CONSTRAINT caps_decided_never_negative CHECK (decided >= 0),
+    given_back bigint NOT NULL DEFAULT 0
+        CONSTRAINT caps_given_back_at_most_decided CHECK (given_back BETWEEN 0 AND decided),
+    PRIMARY KEY (wallet_id, campaign, period, since)
+) WITH (fillfactor = 80);
 
 -- ---------------------------------------------------------------- bills that wait
 

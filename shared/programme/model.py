@@ -4,55 +4,27 @@ Each section checks its own fields here; what needs several fields at once is in
 """
 
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, Field
 
-from shared.identity import payment_card_prefix
-from shared.money import CURRENCIES, RoundingMode, decimal_ratio
+from shared.money import decimal_ratio
+from shared.programme.base import (
+    MAX_MINOR,
+    MAX_POINTS,
+    CardPrefix,
+    Code,
+    Currency,
+    Locale,
+    Localized,
+    PositiveDecimal,
+    Text,
+    TimeZone,
+)
+from shared.programme.base import Section as _Section
+from shared.programme.earning import Earning, Rule
 from shared.programme.expiry import Expiry, Never
-from shared.programme.holds import Hold
 
-MAX_MINOR = 10**12
-MAX_POINTS = 10**15
-"""No single act moves more: the bank refuses it."""
-
-
-def _known_currency(code: str) -> str:
-    if code not in CURRENCIES:
-        raise ValueError("it is not an ISO 4217 currency")
-    return code
-
-
-def _known_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ValueError("it is not an IANA time zone") from None
-    return name
-
-
-def _positive_decimal(text: str) -> str:
-    if decimal_ratio(text)[0] == 0:
-        raise ValueError("it must be above zero")
-    return text
-
-
-def _no_payment_prefix(prefix: str) -> str:
-    if payment_card_prefix(prefix):
-        raise ValueError("it lies in a payment card issuer's range, whose numbers are refused everywhere")
-    return prefix
-
-
-Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Locale = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Localized = Annotated[dict[Locale, Text], Field(min_length=1, max_length=100)]
-PositiveDecimal = Annotated[str, AfterValidator(_positive_decimal)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
+__all__ = ["MAX_MINOR", "MAX_POINTS", "Code", "Locale", "Localized", "Rule", "Text"]
 
 
 class Header(_Section):
@@ -60,58 +32,14 @@ class Header(_Section):
 
     code: Code
     name: Localized
-    currency: Annotated[str, AfterValidator(_known_currency)]
+    currency: Currency
     point_value: PositiveDecimal
     """Money per point, in major units."""
-    time_zone: Annotated[str, AfterValidator(_known_zone)]
+    time_zone: TimeZone
     """Every calendar decision (a day, a month end, a year) is taken in this zone."""
-    card_prefix: Annotated[
-        str, StringConstraints(pattern=r"^[0-9]{4,8}$"), AfterValidator(_no_payment_prefix)
-    ]
+    card_prefix: CardPrefix
     backdating_days: Annotated[int, Field(ge=0, le=36_500)] | Literal["unlimited"] = 30
     """How long ago a bill may have happened."""
-
-
-class Rounding(_Section):
-    mode: RoundingMode = "floor"
-    at: Literal["line", "bill"] = "bill"
-    when: Literal["before_multiplier", "after_multiplier"] = "after_multiplier"
-
-
-class Match(_Section):
-    """Which lines a rule is for: any of the categories, or every line when none are named."""
-
-    categories: Annotated[list[Code], Field(min_length=1, max_length=1000)] | None = None
-
-
-class Rate(_Section):
-    """`points` per `per_minor` of money; with `whole_steps` only full steps count."""
-
-    points: PositiveDecimal
-    per_minor: Annotated[int, Field(ge=1, le=MAX_MINOR)]
-    whole_steps: bool = False
-
-
-class Rule(_Section):
-    """One earning rule. The highest priority that matches a line decides it, ties by order in the document."""
-
-    code: Code
-    priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
-    match: Match = Match()
-    action: Literal["earn", "skip"]
-    timing: Literal["now", "hold"] = "now"
-    hold: Hold | None = None
-    """Until when the points of `timing: hold` are held; left out: until activation."""
-    on_discounted: bool = True
-    rate: Rate | None = None
-
-
-class Earning(_Section):
-    base: Literal["amount"] = "amount"
-    rounding: Rounding = Rounding()
-    rules: Annotated[list[Rule], Field(max_length=10_000)] = []
-    refund_window_days: Annotated[int, Field(ge=0, le=36_500)] | Literal["unlimited"] = "unlimited"
-    """Until the end of which day after the bill its refund still moves points, those that paid for it too."""
 
 
 def _share(text: str) -> str:
@@ -142,8 +70,8 @@ class Redemption(_Section):
     step_points: Annotated[int, Field(ge=1, le=MAX_MINOR)] = 1
     max_bill_share: Annotated[str, AfterValidator(_share)] | None = None
     """The most of a bill that points may pay for, as a decimal up to "1"; every redemption then says its bill's total."""
-    member_limits: Annotated[list[MemberLimit], Field(max_length=3)] = []
-    velocity: Annotated[list[Velocity], Field(max_length=5)] = []
+    member_limits: Annotated[list[MemberLimit], Field(max_length=3, default_factory=list)]
+    velocity: Annotated[list[Velocity], Field(max_length=5, default_factory=list)]
     tiers: Annotated[list[Code], Field(min_length=1, max_length=100)] | None = None
     """The tiers that may spend; without it all may."""
     authorisation_minutes: Annotated[int, Field(ge=1, le=44_640)] = 15
@@ -193,7 +121,6 @@ class Programme(_Section):
 
 
 NOT_YET: dict[str, frozenset[Any]] = {
-    "base": frozenset({"item", "visit", "fixed"}),
     "policy": frozenset({"birth_month_end"}),
     "lifecycle": frozenset({"rolling", "fixed_period"}),
     "metric": frozenset({"spend", "visits", "custom"}),

@@ -9,7 +9,14 @@ from pydantic_core import ErrorDetails
 
 from shared.errors import FieldError, Refusal, pointer_to
 from shared.money import minor_per_point
-from shared.programme.model import MAX_MINOR, MAX_POINTS, NOT_YET, Programme
+from shared.programme.campaign_mistakes import campaign_mistakes, never_taking_effect
+from shared.programme.earning_mistakes import (
+    beyond_the_ledger,
+    never_matching,
+    rule_mistakes,
+    unknown_tiers,
+)
+from shared.programme.model import MAX_POINTS, NOT_YET, Programme
 
 Document = Mapping[str, Any]
 
@@ -38,6 +45,9 @@ def validate_for_activation(document: Document) -> Programme:
     programme, errors = _parse(given)
     errors += _mistakes(given)
     errors += _missing_for_activation(given)
+    if programme is not None and not errors and programme.earning is not None:
+        errors += never_matching(programme.earning)
+        errors += never_taking_effect(programme.earning)
     if programme is None or errors:
         raise _invalid(errors)
     return programme
@@ -62,29 +72,26 @@ def _invalid(errors: list[FieldError]) -> ProgrammeInvalid:
 def _parse(document: Document) -> tuple[Programme | None, list[FieldError]]:
     try:
         programme = Programme.model_validate(document)
-        return programme, list(_beyond_the_ledger(programme))
+        return programme, list(_beyond(programme))
     except ValidationError as failure:
         told = [_field_error(document, error) for error in failure.errors(include_url=False)]
         # A union tells its mistake once for each branch: the first is enough.
         return None, list({error.pointer: error for error in reversed(told)}.values())
 
 
-def _beyond_the_ledger(programme: Programme) -> Iterator[FieldError]:
-    """Rules by which a bill could be worth more than an accrual, or its money, can hold: it would never be credited."""
-    header = programme.programme
+def _beyond(programme: Programme) -> Iterator[FieldError]:
+    """What is wrong with a section in the light of another."""
+    header, earning = programme.programme, programme.earning
+    if earning is None:
+        return
     ladder = programme.tiers.ladder if programme.tiers is not None else []
-    multiplier = max((Fraction(tier.multiplier) for tier in ladder), default=Fraction(1))
     per_point = Fraction(*minor_per_point(header.point_value, header.currency))
-    for number, rule in enumerate(programme.earning.rules if programme.earning is not None else ()):
-        if rule.rate is None:
-            continue
-        points = MAX_MINOR * Fraction(rule.rate.points) / rule.rate.per_minor * multiplier
-        if points > MAX_POINTS or points * per_point > MAX_BIGINT:
-            yield _invalid_at(
-                f"/earning/rules/{number}/rate/points",
-                f"In the highest tier a bill over {MAX_MINOR} would earn more than the ledger holds: "
-                f"at most {MAX_POINTS} points, worth at most {MAX_BIGINT} in minor units.",
-            )
+    yield from unknown_tiers(earning, [tier.code for tier in ladder])
+    yield from beyond_the_ledger(
+        earning,
+        multipliers=[Fraction(tier.multiplier) for tier in ladder],
+        most_points=min(Fraction(MAX_POINTS), MAX_BIGINT / per_point),
+    )
 
 
 _CODES = {
@@ -130,8 +137,13 @@ def _json_path(document: Any, loc: tuple[str | int, ...]) -> Iterator[str | int]
 def _mistakes(document: Document) -> list[FieldError]:
     found: list[FieldError] = []
     for number, rule in _objects(document, "earning", "rules"):
-        found += _rule_mistakes(f"/earning/rules/{number}", rule)
+        found += rule_mistakes(number, rule, document["earning"])
     found += _repeated("/earning/rules", _objects(document, "earning", "rules"))
+    header = document.get("programme")
+    zone = header.get("time_zone") if isinstance(header, Mapping) else None
+    for number, campaign in _objects(document, "earning", "campaigns"):
+        found += campaign_mistakes(number, campaign, zone)
+    found += _repeated("/earning/campaigns", _objects(document, "earning", "campaigns"))
     ladder = list(_objects(document, "tiers", "ladder"))
     found += _repeated("/tiers/ladder", ladder)
     found += _ladder_mistakes(ladder)
@@ -149,18 +161,6 @@ def _objects(document: Document, section: str, field: str) -> Iterator[tuple[int
 
 def _invalid_at(pointer: str, detail: str) -> FieldError:
     return FieldError(pointer, "programme_invalid", detail)
-
-
-def _rule_mistakes(pointer: str, rule: Document) -> Iterator[FieldError]:
-    if rule.get("action") == "earn" and "rate" not in rule:
-        yield FieldError(f"{pointer}/rate", "field_missing", "A rule that earns has a rate.")
-    if "hold" in rule and (rule.get("action") != "earn" or rule.get("timing") != "hold"):
-        yield _invalid_at(f"{pointer}/hold", "Only a rule that earns with timing hold says until when.")
-    hold = rule.get("hold")
-    if isinstance(hold, Mapping) and hold.get("until") == "date" and ("on" in hold) == ("days" in hold):
-        yield _invalid_at(f"{pointer}/hold", "It says either on which day, or after how many days.")
-    if rule.get("action") == "skip" and "rate" in rule:
-        yield _invalid_at(f"{pointer}/rate", "A rule that skips has no rate.")
 
 
 def _repeated(

@@ -18,6 +18,7 @@ from services.earn.domain.body import BillBody
 from services.earn.domain.decision import Decision
 from services.earn.domain.words import words
 from services.earn.store import bills
+from services.earn.store.facts import conditions_of
 from shared.errors import FieldMissing, NotFound
 from shared.http.cursors import Cursor, Limit, answer, decode_cursor, page
 from shared.http.openapi import problems
@@ -195,6 +196,8 @@ async def get_bill(bill_id: UUID, call: Annotated[Read, reads("bills:read")]) ->
 async def why(bill_id: UUID, call: Annotated[Read, reads("bills:read")]) -> Response:
     """Why the bill earned what it earned: the rules and inputs as they were, whatever has changed since."""
     row, decided = await _bill(call, bill_id)
+    async with call.tenant.read() as db:
+        told = await conditions_of(db, [one.decision for one in decided], call.tenant.cache)
     line_ids = [line.line_id for line in stored_lines(row["lines"])]
     return answer(
         _Why(
@@ -209,6 +212,7 @@ async def why(bill_id: UUID, call: Annotated[Read, reads("bills:read")]) -> Resp
                         line_ids=line_ids,
                         total_minor=row["total_minor"],
                         currency=row["currency"],
+                        told=told,
                     ),
                     one.decision,
                 )

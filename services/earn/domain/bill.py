@@ -31,6 +31,13 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     tax_minor: Minor = 0
 
 
+class Tender(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """What was paid with one means of payment; `points` is what was paid with points."""
+
+    tender: str
+    amount_minor: Annotated[int, Meta(ge=1, le=MAX_MINOR)]
+
+
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A bill as it stands in JSON, its texts not looked at yet."""
 
@@ -45,6 +52,11 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     channel: Channel | None = None
     member: dict[str, str] | None = None
     programmes: Annotated[tuple[str, ...], Meta(min_length=1, max_length=50)] | None = None
+    tenders: Annotated[tuple[Tender, ...], Meta(min_length=1, max_length=50)] | None = None
+
+
+Tenders = tuple[tuple[str, int], ...]
+"""(tender, amount_minor), by tender; empty where the till did not say."""
 
 
 class RecordBill(msgspec.Struct, frozen=True):
@@ -64,6 +76,7 @@ class RecordBill(msgspec.Struct, frozen=True):
     lines: tuple[Line, ...]
     lines_json: bytes
     content_hash: bytes
+    tenders: Tenders = ()
 
 
 class TotalMismatch(Refusal):
@@ -72,6 +85,7 @@ class TotalMismatch(Refusal):
 
 _decode = msgspec.json.Decoder(Body).decode
 _decode_lines = msgspec.json.Decoder(tuple[Line, ...]).decode
+_decode_tenders = msgspec.json.Decoder(tuple[tuple[str, int], ...]).decode
 _encode = msgspec.json.Encoder().encode
 _KINDS = frozenset(KINDS)
 
@@ -114,6 +128,7 @@ def command(body: Body, identity_key: bytes) -> RecordBill:
         None if body.programmes is None else tuple(sorted(set(body.programmes))),
         _encode(lines),
         lines,
+        () if body.tenders is None else _tenders(body.tenders),
     )
 
 
@@ -130,24 +145,24 @@ def recorded_bill(
     programmes: tuple[str, ...] | None,
     lines_json: bytes,
     lines: tuple[Line, ...] | None = None,
+    tenders: Tenders = (),
 ) -> RecordBill:
     """A bill from its columns; `lines` are read from their bytes unless they are at hand. `occurred_at` in UTC."""
     kind, identity_hash = (None, None) if identity is None else (identity.kind, identity.hash.hex())
-    head = _encode(
-        (
-            merchant,
-            bill_ref,
-            terminal,
-            cashier,
-            channel,
-            occurred_at,
-            kind,
-            identity_hash,
-            currency,
-            total_minor,
-            programmes,
-        )
+    content = (
+        merchant,
+        bill_ref,
+        terminal,
+        cashier,
+        channel,
+        occurred_at,
+        kind,
+        identity_hash,
+        currency,
+        total_minor,
+        programmes,
     )
+    head = _encode((*content, tenders) if tenders else content)
     return RecordBill(
         merchant,
         terminal,
@@ -162,7 +177,15 @@ def recorded_bill(
         _decode_lines(lines_json) if lines is None else lines,
         lines_json,
         sha256(head + b"\n" + lines_json).digest(),
+        tenders,
     )
+
+
+def _tenders(given: tuple[Tender, ...]) -> Tenders:
+    made = tuple(sorted([(one.tender, one.amount_minor) for one in given]))
+    if len({tender for tender, _ in made}) != len(made) or not all(is_code(tender) for tender, _ in made):
+        raise ValueError("a tender is malformed, or stands twice")
+    return made
 
 
 def _codes_are_codes(body: Body) -> bool:
@@ -211,7 +234,12 @@ def _identity(member: dict[str, str], identity_key: bytes) -> Identity:
 
 
 def check_total(bill: RecordBill) -> None:
-    """Refuses total_mismatch. A bill without lines counts as one line over its total."""
+    """Refuses total_mismatch. A bill without lines counts as one line over its total; one without tenders was paid."""
+    if bill.tenders and (paid := sum([amount for _, amount in bill.tenders])) != bill.total_minor:
+        raise TotalMismatch(
+            f"total_minor is {bill.total_minor}, the tenders add up to {paid}.",
+            errors=[FieldError("/tenders", "total_mismatch", f"{paid} is not {bill.total_minor}.")],
+        )
     if not bill.lines:
         return
     total = 0
@@ -227,3 +255,13 @@ def check_total(bill: RecordBill) -> None:
 def stored_lines(text: str) -> tuple[Line, ...]:
     """The lines that were kept as `lines_json`."""
     return _decode_lines(text)
+
+
+def stored_tenders(text: str | None) -> Tenders:
+    """The tenders that were kept as JSON."""
+    return () if text is None else _decode_tenders(text)
+
+
+def tenders_json(tenders: Tenders) -> str | None:
+    """The tenders as they are kept: null where the till did not say."""
+    return _encode(tenders).decode() if tenders else None

@@ -73,6 +73,19 @@ class LineBody(_Part):
     tax_minor: Minor | None = None
 
 
+class TenderBody(_Part):
+    """What was paid with one means of payment; `points` is what was paid with points."""
+
+    tender: Code
+    amount_minor: Annotated[int, Field(ge=1, le=MAX_MINOR)]
+
+
+def _tenders_differ(tenders: list[TenderBody]) -> list[TenderBody]:
+    if len({one.tender for one in tenders}) != len(tenders):
+        raise ValueError("a tender stands here twice")
+    return tenders
+
+
 class MemberBody(_Part):
     """Exactly one of these."""
 
@@ -98,6 +111,31 @@ class BillBody(_Part):
     total_minor: Minor
     lines: Annotated[list[LineBody], Field(max_length=MAX_LINES), AfterValidator(_line_ids_differ)]
     programmes: Annotated[list[Code], Field(min_length=1, max_length=50)] | None = None
+    tenders: (
+        Annotated[list[TenderBody], Field(min_length=1, max_length=50), AfterValidator(_tenders_differ)]
+        | None
+    ) = None
+    """How it was paid; the amounts add up to the total. Left out: not said, and all of it earns."""
+
+
+class QuoteBody(_Part):
+    """A basket before it is paid: a bill without a reference. Without `occurred_at` it is now."""
+
+    merchant: Code
+    terminal: Code | None = None
+    channel: Literal["store", "ecom", "app", "kiosk", "call_center", "partner"] | None = None
+    occurred_at: (
+        Annotated[str, AfterValidator(known_time), Field(json_schema_extra={"format": "date-time"})] | None
+    ) = None
+    member: MemberBody | None = None
+    currency: Annotated[str, AfterValidator(known_currency)]
+    total_minor: Minor
+    lines: Annotated[list[LineBody], Field(max_length=MAX_LINES), AfterValidator(_line_ids_differ)]
+    programmes: Annotated[list[Code], Field(min_length=1, max_length=50)] | None = None
+    tenders: (
+        Annotated[list[TenderBody], Field(min_length=1, max_length=50), AfterValidator(_tenders_differ)]
+        | None
+    ) = None
 
 
 class ShapeRefused(Refusal):

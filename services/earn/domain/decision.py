@@ -7,7 +7,7 @@ import msgspec
 
 from shared.events import BillAccrual
 from shared.money import worth
-from shared.programme.compiled import EarnedByRule, JudgedLine
+from shared.programme.rules import Details, EarnedByRule, JudgedLine
 
 Awaited = tuple[str, str]
 """Kind and key, as in the table `awaited`."""
@@ -43,6 +43,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     points: int
     available: int
     held: int
+    details: Details | None = None
     accruals: tuple[Accrual, ...] = ()
 
     def told(self) -> BillAccrual:

@@ -72,7 +72,7 @@ def plans_of(
 def _plans(
     bill_id: UUID, occurred_at: datetime, judged: Judged, version: CompiledProgramme
 ) -> Iterator[HoldPlan]:
-    holds = {rule.code: rule.hold for rule in version.rules}
+    holds = {rule.code: rule.hold for rule in version.book.rules}
     billed_on = occurred_at.astimezone(version.zone).date()
     for accrual in judged.accruals:
         if accrual.kind != "earn_held":

@@ -10,7 +10,31 @@ import msgspec
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Accrual, Awaited, Decision, Judged
 from shared.errors import CurrencyMismatch, Refusal
+from shared.programme.campaigns import BudgetKey, CapKey, Limits
 from shared.programme.compiled import CompiledProgramme, Earned
+from shared.programme.rules import Details
+from shared.programme.subject import Activity, Subject
+
+__all__ = [
+    "ANY_PROGRAMME",
+    "BudgetKey",
+    "CapKey",
+    "Facts",
+    "Member",
+    "OccurredInFuture",
+    "OccurredTooEarly",
+    "Standing",
+    "Versions",
+    "Wallet",
+    "Weighed",
+    "admit",
+    "decide",
+    "judge",
+    "standing_at",
+    "version_at",
+    "waits_for",
+    "weigh",
+]
 
 FUTURE = timedelta(minutes=5)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,13 +81,15 @@ class Member(msgspec.Struct, frozen=True, gc=False):
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What earn knows that concerns a batch of bills. `members` by identity hash; `history` has the standings, by
-    sequence, of wallets whose latest one came after a bill."""
+    sequence, of wallets whose latest one came after a bill; `brands` by merchant are known where a
+    programme asks for them."""
 
     merchants: Collection[str]
     terminals: Collection[tuple[str, str]]
     members: Mapping[bytes, Member]
     programmes: Mapping[str, Versions]
     history: Mapping[UUID, Sequence[Standing]] = field(default_factory=dict)
+    brands: Mapping[str, str] = field(default_factory=dict)
 
 
 def version_at(versions: Versions, at: datetime) -> CompiledProgramme:
@@ -135,12 +161,50 @@ def admit(bill: RecordBill, facts: Facts, now: datetime) -> None:
         raise CurrencyMismatch(f"No programme of this bill counts in {bill.currency}.", pointer="/currency")
 
 
-def judge(bill: RecordBill, facts: Facts, now: datetime, new_id: Callable[[], UUID]) -> Decision:
-    """The worth of a bill that waits for nothing."""
+class Weighed(msgspec.Struct, frozen=True, gc=False):
+    """A bill on its way to its decision: what rules and campaigns make of it in each wallet, before it is looked at what was
+    given before."""
+
+    bill: RecordBill
+    member_id: UUID | None
+    programmes: list[tuple[CompiledProgramme, Wallet, str | None, Standing | None, Earned]]
+    passed_over: list[tuple[str, str]]
+
+    def counters(self) -> set[CapKey | BudgetKey]:
+        """The counters that have to be known, and held, before it is decided."""
+        return {
+            key
+            for version, wallet, _, _, earned in self.programmes
+            if version.limits is not None
+            for key in version.limits.counters(
+                () if earned.details is None else earned.details.campaigns,
+                earned.points,
+                wallet.wallet_id,
+                self.bill.occurred_at,
+            )
+        }
+
+
+def judge(
+    bill: RecordBill,
+    facts: Facts,
+    now: datetime,
+    new_id: Callable[[], UUID],
+    activity: Mapping[UUID, Activity] | None = None,
+) -> Decision:
+    """The worth of a bill that waits for nothing, where nothing was given before."""
+    return decide(weigh(bill, facts, now, activity), new_id, {})
+
+
+def weigh(
+    bill: RecordBill, facts: Facts, now: datetime, activity: Mapping[UUID, Activity] | None = None
+) -> Weighed:
+    """What rules and campaigns make of a bill that waits for nothing. `activity`, by wallet, is known where a programme asks
+    for it, and goes on with this bill: the next one of the same member finds it there."""
     if bill.identity is None:
-        return Decision(status="anonymous")
+        return Weighed(bill, None, [], [])
     member = facts.members[bill.identity.hash]
-    judged: list[Judged] = []
+    weighed = []
     passed_over: list[tuple[str, str]] = []
     for wallet in member.wallets:
         if bill.programmes is not None and wallet.programme not in bill.programmes:
@@ -148,13 +212,34 @@ def judge(bill: RecordBill, facts: Facts, now: datetime, new_id: Callable[[], UU
         version = version_at(facts.programmes[wallet.programme], bill.occurred_at)
         if reason := _passed_over(bill, version, now):
             passed_over.append((wallet.programme, reason))
-        else:
-            judged.append(_judge(bill, version, wallet, standing_at(wallet, facts, bill.occurred_at), new_id))
+            continue
+        standing = standing_at(wallet, facts, bill.occurred_at)
+        tier = standing.tier if standing is not None else version.ladder[0].code if version.ladder else None
+        subject: Subject | None = None
+        if not version.book.plain or bill.tenders:
+            known = None if activity is None else activity[wallet.wallet_id]
+            subject = _subject(bill, version, member.member_id, tier, facts.brands, known)
+        earned = version.book.earn(bill.lines, bill.total_minor, tier, subject)
+        weighed.append((version, wallet, tier, standing, earned))
+        if activity is not None:
+            activity[wallet.wallet_id].goes_on(bill.occurred_at)
+    return Weighed(bill, member.member_id, weighed, passed_over)
+
+
+def decide(weighed: Weighed, new_id: Callable[[], UUID], spent: dict[CapKey | BudgetKey, int]) -> Decision:
+    """The decision, after what was `spent` by counter. What this one gives is added there."""
+    if weighed.member_id is None:
+        return Decision(status="anonymous")
+    bill = weighed.bill
+    judged = [
+        _judged(bill, version, wallet, tier, standing, earned, spent, new_id)
+        for version, wallet, tier, standing, earned in weighed.programmes
+    ]
     return Decision(
         status=_status(judged),
-        member_id=member.member_id,
+        member_id=weighed.member_id,
         programmes=tuple(judged),
-        passed_over=tuple(passed_over),
+        passed_over=tuple(weighed.passed_over),
     )
 
 
@@ -174,15 +259,18 @@ def _passed_over(bill: RecordBill, version: CompiledProgramme, now: datetime) ->
     return None
 
 
-def _judge(
+def _judged(
     bill: RecordBill,
     version: CompiledProgramme,
     wallet: Wallet,
+    tier: str | None,
     standing: Standing | None,
+    earned: Earned,
+    spent: dict[CapKey | BudgetKey, int],
     new_id: Callable[[], UUID],
 ) -> Judged:
-    tier = standing.tier if standing is not None else version.ladder[0].code if version.ladder else None
-    earned = version.earn(bill.lines, bill.total_minor, tier)
+    if version.limits is not None:
+        earned = _allotted(bill, version.limits, wallet.wallet_id, earned, spent)
     return Judged(
         programme=version.code,
         version=version.version,
@@ -193,14 +281,70 @@ def _judge(
         tier_event_id=standing.event_id if standing is not None else None,
         tier_sequence=standing.sequence if standing is not None else None,
         multiplier=earned.multiplier,
-        denominator=version.denominator,
+        denominator=version.book.denominator,
         rules=earned.tried,
         lines=earned.lines,
         by_rule=earned.rules,
         points=earned.points,
         available=earned.available,
         held=earned.held,
+        details=earned.details,
         accruals=_accruals(earned, version.expires_at(bill.occurred_at), new_id),
+    )
+
+
+def _allotted(
+    bill: RecordBill, limits: Limits, wallet_id: UUID, earned: Earned, spent: dict[CapKey | BudgetKey, int]
+) -> Earned:
+    """What of it is given, after what was given before; adds to that."""
+    details = earned.details or Details()
+    found = limits.allot(
+        details.campaigns,
+        earned.points,
+        earned.available,
+        wallet_id=wallet_id,
+        occurred_at=bill.occurred_at,
+        spent=spent,
+    )
+    for key, points in found.given.items():
+        spent[key] = spent.get(key, 0) + points
+    return msgspec.structs.replace(
+        earned,
+        points=found.points,
+        available=found.available,
+        held=found.points - found.available,
+        details=msgspec.structs.replace(
+            details,
+            campaigns=found.campaigns,
+            base=(earned.points, earned.available),
+            caps=found.caps,
+            cut=found.cut,
+        ),
+    )
+
+
+def _subject(
+    bill: RecordBill,
+    version: CompiledProgramme,
+    member_id: UUID,
+    tier: str | None,
+    brands: Mapping[str, str],
+    activity: Activity | None,
+) -> Subject:
+    """The bill as conditions ask about it."""
+    return Subject(
+        occurred_at=bill.occurred_at,
+        zone=version.zone,
+        total_minor=bill.total_minor,
+        lines=bill.lines,
+        merchant=bill.merchant,
+        brand=brands.get(bill.merchant),
+        terminal=bill.terminal,
+        channel=bill.channel,
+        tenders=dict(bill.tenders),
+        tier=tier,
+        activity=activity,
+        member_id=member_id,
     )
 
 

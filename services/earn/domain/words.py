@@ -1,14 +1,31 @@
 """A decision in English sentences, for whoever asks why."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from services.earn.domain.decision import Decision, Judged
 from shared.money import exponent
+from shared.programme.campaigns import Tried
+from shared.programme.rules import Details
 
 _PASSED_OVER = {
     "currency_mismatch": "it counts in another currency",
     "occurred_too_early": "the bill happened before its backdating window",
+}
+_NOT_FOR = {
+    "merchants": "it is for other merchants",
+    "brands": "it is for other brands",
+    "channels": "it is for other channels",
+    "tenders": "it is for what is paid by other means",
+    "when": "its condition does not hold",
+}
+_RESULTS = {
+    "window": "is not open at that time",
+    "no_lines": "counts none of its lines",
+    "nothing": "comes to no whole point",
+    "not_best": "gives nothing: another one gives more",
+    "excluded": "gives nothing: another one excludes it",
+    "used_up": "gives nothing: its budget, or the member's cap, is used up",
 }
 _OUTCOMES = {
     "earned": "rule {rule} earns",
@@ -18,12 +35,25 @@ _OUTCOMES = {
 }
 
 
-def words(decision: Decision, *, line_ids: Sequence[str], total_minor: int, currency: str) -> list[str]:
+Told = Mapping[tuple[str, int, str], Sequence[str]]
+"""By programme, version, and rule or "campaign" and its code: what its condition compares, each in words."""
+
+
+def words(
+    decision: Decision,
+    *,
+    line_ids: Sequence[str],
+    total_minor: int,
+    currency: str,
+    told: Told | None = None,
+) -> list[str]:
     """What was decided and on what grounds, in the order in which it was worked out."""
-    return list(_sentences(decision, line_ids, total_minor, currency))
+    return list(_sentences(decision, line_ids, total_minor, currency, told or {}))
 
 
-def _sentences(decision: Decision, line_ids: Sequence[str], total_minor: int, currency: str) -> Iterator[str]:
+def _sentences(
+    decision: Decision, line_ids: Sequence[str], total_minor: int, currency: str, told: Told
+) -> Iterator[str]:
     yield f"The bill is over {money(total_minor, currency)} in {len(line_ids)} line{'' if len(line_ids) == 1 else 's'}."
     match decision.status:
         case "anonymous":
@@ -38,13 +68,22 @@ def _sentences(decision: Decision, line_ids: Sequence[str], total_minor: int, cu
     for programme, reason in decision.passed_over:
         yield f"It earns nothing in {programme}: {_PASSED_OVER[reason]}."
     for judged in decision.programmes:
-        yield from _judged(judged, line_ids)
+        yield from _judged(judged, line_ids, told)
 
 
-def _judged(judged: Judged, line_ids: Sequence[str]) -> Iterator[str]:
+def _judged(judged: Judged, line_ids: Sequence[str], told: Told) -> Iterator[str]:
     tier = f"tier {judged.tier}" if judged.tier else "no tier"
     known = f", as told by event {judged.tier_event_id}" if judged.tier_event_id else ""
     yield f"In {judged.programme}, version {judged.version}, at {tier}{known}:"
+    details = judged.details or Details()
+    if details.inputs is not None and details.inputs.bills is not None:
+        count = details.inputs.bills
+        yield f"{count} bill{'' if count == 1 else 's'} of the member had been judged before."
+    for code, reason in details.not_for:
+        yield f"Rule {code} is not for this bill: {_NOT_FOR[reason]}."
+    for code, holds, trace in details.conditions:
+        yield f"The condition of {code} {'holds' if holds else 'does not hold'}{_comparisons(judged, code, trace, told)}."
+    bases = dict(details.bases)
     names = [f"Line {line_id}" for line_id in line_ids] or ["The whole bill"]
     for name, (rule, outcome, amount_minor, points) in zip(names, judged.lines, strict=True):
         tried = judged.rules[: judged.rules.index(rule)] if rule is not None else judged.rules
@@ -53,15 +92,57 @@ def _judged(judged: Judged, line_ids: Sequence[str]) -> Iterator[str]:
         said = _OUTCOMES[outcome].format(rule=rule)
         yield f"{name}, {money(amount_minor, judged.currency)}: {said}{worth}{after}."
     for rule, timing, amount_minor, units_minor, numerator in judged.by_rule:
-        steps = f", of which {money(units_minor, judged.currency)} in whole steps"
-        counted = "" if units_minor == amount_minor else steps
+        match bases.get(rule):
+            case None:
+                steps = f", of which {money(units_minor, judged.currency)} in whole steps"
+                counted = "" if units_minor == amount_minor else steps
+            case "item":
+                counted = f", {decimal(Fraction(units_minor, 1_000_000))} items counted,"
+            case _:
+                counted = f", counted {units_minor} times,"
         base = decimal(Fraction(numerator, judged.denominator))
         held = ", held" if timing == "hold" else ""
         yield f"Rule {rule}: {money(amount_minor, judged.currency)}{counted} earn {base} points{held}."
+    for rule, own in details.multipliers:
+        yield f"Rule {rule} has its own multiplier at {tier}: {decimal(Fraction(*own))}."
+    points, available = details.base or (judged.points, judged.available)
     multiplier = decimal(Fraction(*judged.multiplier))
-    yield (
-        f"Times {multiplier} and rounded: {judged.points} points, {judged.available} available and {judged.held} held."
+    yield f"Times {multiplier} and rounded: {points} points, {available} available and {points - available} held."
+    for one in details.campaigns:
+        yield f"Campaign {one.campaign} {_campaign(judged, one, told)}."
+    for room in details.caps:
+        yield f"Of the member's {room.limit} points a {room.period}, {room.spent} had been given since {room.since}."
+    if details.cut:
+        yield f"{details.cut} points are beyond the most that may be earned."
+    if details.base is not None:
+        yield f"Together: {judged.points} points, {judged.available} available and {judged.held} held."
+
+
+def _campaign(judged: Judged, one: Tried, told: Told) -> str:
+    compared = (
+        "" if " " in one.condition else _comparisons(judged, f"campaign {one.campaign}", one.condition, told)
     )
+    arm = f", in its arm {one.arm}" if one.arm is not None else ""
+    match one.result:
+        case "applied":
+            said = f"gives {one.points} points{arm}{compared}"
+        case "control":
+            said = f"gives nothing: the member is in its arm {one.arm}. It would have given {one.wanted} points{compared}"
+        case result if result in _NOT_FOR:
+            return f"is not for this bill: {_NOT_FOR[result]}{compared}"
+        case result:
+            said = f"{_RESULTS[result]}{compared}"
+    if one.budget is not None:
+        said += f"; {one.budget[0]} points of its {one.budget[1]} had been given"
+    for room in one.caps:
+        said += f"; {room.spent} of the member's {room.limit} points a {room.period} had been given"
+    return said
+
+
+def _comparisons(judged: Judged, code: str, trace: str, told: Told) -> str:
+    asked = told.get((judged.programme, judged.version, code), ())
+    said = [f"{text}: {'yes' if result == 't' else 'no'}" for text, result in zip(asked, trace, strict=False)]
+    return f" ({'; '.join(said)})" if said else ""
 
 
 def money(amount_minor: int, currency: str) -> str:

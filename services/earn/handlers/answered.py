@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from services.earn.domain.decision import Decision, Judged
 from services.earn.domain.refund import Answer
 from services.earn.handlers.courses import follow, follow_again, on_behalf_of, tell_request
+from services.earn.handlers.judging import give_back
 from services.earn.store import holds
 from services.earn.store import refunds as store
 from services.earn.store.refunds import Reference
@@ -18,10 +20,6 @@ from shared.events import PointsReturned, PointsReversed, ReversalRefused
 from shared.messaging import Done, Item, Outcome, Tx
 
 Answered = PointsReversed | ReversalRefused | PointsReturned
-
-GIVE_BACK: tuple[Callable[[Tx, Sequence[PointsReversed]], Awaitable[None]], ...] = ()
-"""What is owed to budgets and caps when points were taken back: each gets the answers of a batch that were not heard before,
-once, in their transaction and under the locks of their bills' sagas."""
 
 _DONE = Done()
 
@@ -90,10 +88,20 @@ async def hear_answers(tx: Tx, items: Sequence[Item[Answered]]) -> list[Outcome]
             and request.accrual_id
         ],
     )
-    for give_back in GIVE_BACK:
-        await give_back(tx, reversed_)
+    await give_back(
+        tx, [_taken(courses.of(ours[told.request_id][1]).bill.decision, told) for told in reversed_]
+    )
     tx.after_commit(store.refund_wake(tx.cache).set)
     return [_DONE] * len(items)
+
+
+def _taken(decision: Decision, told: PointsReversed) -> tuple[Judged, UUID, int, int]:
+    """Whose budgets and caps get back what: (decision for a wallet, accrual, points taken back before, and by now)."""
+    [judged] = [
+        one for one in decision.programmes if any(of.accrual_id == told.accrual_id for of in one.accruals)
+    ]
+    now = told.reversed.points + told.hold_cancelled.points + told.owed.points
+    return judged, told.accrual_id, told.reversed_through - now, told.reversed_through
 
 
 def _answer(told: Answered, event_id: UUID) -> Answer:

@@ -10,10 +10,11 @@ from uuid import UUID
 from services.earn.domain.answer import answer_of, body
 from services.earn.domain.bill import RecordBill, check_total
 from services.earn.domain.decision import Decision
-from services.earn.domain.judge import Facts, admit, judge, waits_for
+from services.earn.domain.judge import Facts, admit, waits_for
 from services.earn.domain.offer import Spoiled, read_offer
 from services.earn.handlers.batch import Asked, Batch, BillConflict, IdReused
 from services.earn.handlers.hold import HOLDING, plan_holds
+from services.earn.handlers.judging import judge_all
 from services.earn.handlers.reject import reject
 from services.earn.handlers.told import Replies, accrual_rows, tell, tell_accruals
 from services.earn.store import bills as bills_store
@@ -201,6 +202,10 @@ async def _record(batch: Batch, new: Sequence[Asked], facts: Facts, now: datetim
         late = {ask.bill_id for ask in patient}
     else:
         late = set()
+    known = {ask.bill_id: latest if ask.bill_id in late else facts for ask in new if ask.bill_id not in waits}
+    decisions = await judge_all(
+        tx, [(ask.bill_id, ask.bill, known[ask.bill_id], now) for ask in new if ask.bill_id in known]
+    )
     bill_rows: list[bills_store.Row] = []
     decision_rows: list[bills_store.Row] = []
     accruals: list[bills_store.Row] = []
@@ -210,7 +215,7 @@ async def _record(batch: Batch, new: Sequence[Asked], facts: Facts, now: datetim
         if bill_id in waits:
             decision = Decision(status="waiting", waiting_for=waits[bill_id])
         else:
-            decision = judge(bill, latest if bill_id in late else facts, now, uuid7)
+            decision = decisions[bill_id]
             accruals += accrual_rows(bill_id, decision)
             if decision.status in HOLDING:
                 held.append((bill_id, bill.occurred_at, decision))

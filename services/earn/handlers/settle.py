@@ -11,15 +11,15 @@ from uuid import UUID
 import msgspec
 
 from services.earn.domain.decision import Decision
-from services.earn.domain.judge import judge, waits_for
+from services.earn.domain.judge import waits_for
 from services.earn.handlers.hold import HOLDING, plan_holds
+from services.earn.handlers.judging import judge_all
 from services.earn.handlers.told import accrual_rows, tell, tell_accruals
 from services.earn.store import bills as bills_store
 from services.earn.store import waiting
 from services.earn.store.facts import facts_for
 from shared.clock import real_clock
 from shared.events import BillSettled
-from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Tx
 
 GAP_MS = 30_000
@@ -66,6 +66,10 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
         facts = await facts_for(tx.db, [one.bill for one in locked], tx.cache)
         waits = {one.bill_id: found for one in locked if (found := waits_for(one.bill, facts))}
         await waiting.wait_on(tx.db, [(bill_id, *found[0]) for bill_id, found in waits.items()])
+    # They were taken then: how long they had to wait does not count against them.
+    made = await judge_all(
+        tx, [(one.bill_id, one.bill, facts, one.taken_at) for one in locked if one.bill_id not in waits]
+    )
     now = tx.now()
     decisions: list[bills_store.Row] = []
     accruals: list[bills_store.Row] = []
@@ -75,8 +79,7 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
             continue
         item = by_id[one.bill_id]
         item.request_id, item.traceparent = one.request_id, one.traceparent
-        # It was taken then: how long it had to wait does not count against it.
-        decision = judge(one.bill, facts, one.taken_at, uuid7)
+        decision = made[one.bill_id]
         sequence = tell_accruals(
             tx,
             item,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,10 +10,12 @@ from uuid import UUID
 import msgspec
 
 from services.earn.domain.bill import RecordBill
+from services.earn.domain.decision import Decision
 from services.earn.domain.judge import Facts, Member, Standing, Versions, Wallet
 from services.earn.store.sql import queries
 from shared.db import Connection
 from shared.programme.compiled import CompiledProgramme, compile_programme
+from shared.programme.subject import Activity
 
 Cache = dict[Any, Any]
 
@@ -32,7 +34,60 @@ async def facts_for(db: Connection, bills: Collection[RecordBill], cache: Cache)
         members=members,
         programmes=programmes,
         history=await _history(db, bills, members),
+        brands=await _brands(db, merchants) if "brand" in _asked(programmes) else {},
     )
+
+
+async def activity_for(
+    db: Connection, judged: Sequence[tuple[RecordBill, Facts]], *, lock: bool = True
+) -> dict[UUID, Activity] | None:
+    """What the members of these bills did before, by wallet, under a lock on their wallets: another bill of theirs is judged
+    after this transaction. A quote, which is no judgement, takes no `lock`. None where no programme asks for it."""
+    if not any(
+        "activity" in _asked(programmes) for programmes in {id(f): f.programmes for _, f in judged}.values()
+    ):
+        return None
+    wallets = {
+        wallet.wallet_id
+        for bill, facts in judged
+        if bill.identity is not None
+        for wallet in facts.members[bill.identity.hash].wallets
+    }
+    if lock:
+        await queries.lock_wallets(db, wallet_ids=list(wallets))
+    rows = await queries.activity_of(
+        db, wallet_ids=list(wallets)
+    )  # a later statement: it sees who was before us
+    return {row[0]: Activity(row[1], row[2], row[3]) for row in rows}
+
+
+async def conditions_of(
+    db: Connection, decisions: Iterable[Decision], cache: Cache
+) -> dict[tuple[str, int, str], list[str]]:
+    """What the conditions compare that these decisions tested, in words, by programme, version and rule."""
+    used = {
+        (one.programme, one.version) for decision in decisions for one in decision.programmes if one.details
+    }
+    known = await known_programmes(db, cache) if used else {}
+    found = {}
+    for code, versions in known.items():
+        for _, version in versions:
+            if (code, version.version) in used:
+                book = version.book
+                written = {rule.code: rule.when for rule in book.rules}
+                written |= {f"campaign {campaign.code}": campaign.when for campaign in book.campaigns}
+                for name, condition in written.items():
+                    if condition is not None:
+                        found[code, version.version, name] = [one.words for one in condition.comparisons]
+    return found
+
+
+def _asked(programmes: Mapping[str, Versions]) -> set[str]:
+    return {what for versions in programmes.values() for _, version in versions for what in version.book.asks}
+
+
+async def _brands(db: Connection, merchants: set[str]) -> dict[str, str]:
+    return {row[0]: row[1] for row in await queries.brands_of(db, merchants=list(merchants))}
 
 
 async def known_programmes(db: Connection, cache: Cache) -> dict[str, Versions]:

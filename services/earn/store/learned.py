@@ -27,12 +27,19 @@ async def learn_programmes(db: Connection, versions: Sequence[ProgrammeActivated
 
 async def learn_merchants(db: Connection, changes: Iterable[MerchantChanged]) -> None:
     """Merchants and their terminals."""
-    highest: dict[str, int] = {}
+    highest: dict[str, MerchantChanged] = {}
     terminals: set[tuple[str, str]] = set()
     for change in changes:
-        highest[change.merchant] = max(change.version, highest.get(change.merchant, 0))
+        known = highest.setdefault(change.merchant, change)
+        if change.version > known.version:
+            highest[change.merchant] = change
         terminals.update([(change.merchant, terminal) for terminal in change.terminals])
-    await queries.learn_merchants(db, merchants=list(highest), versions=list(highest.values()))
+    await queries.learn_merchants(
+        db,
+        merchants=list(highest),
+        versions=[change.version for change in highest.values()],
+        brands=[change.brand for change in highest.values()],
+    )
     if terminals:
         await queries.learn_terminals(
             db, merchants=[merchant for merchant, _ in terminals], terminals=[name for _, name in terminals]

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from services.earn.domain.bill import RecordBill, recorded_bill
+from services.earn.domain.bill import RecordBill, recorded_bill, stored_tenders
 from services.earn.store.sql import queries
 from shared.db import Connection
 from shared.identity import Identity
@@ -110,6 +110,7 @@ def _bill(row: Any) -> RecordBill:
         row["total_minor"],
         programmes,
         row["lines"].encode(),
+        tenders=stored_tenders(row["tenders"]),
     )
 
 

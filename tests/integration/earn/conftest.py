@@ -52,7 +52,7 @@ class Shop:
 
     def at(self, now: datetime) -> None:
         """Sets the tenant's clock."""
-        self.runtime.lane._writer.clock = lambda: now
+        self.runtime.clock = self.runtime.lane._writer.clock = lambda: now
 
     # ---- what others tell
 
@@ -234,7 +234,8 @@ def tenant(settings: Settings) -> Tenant:
     return asyncio.run(new_tenant(settings))
 
 
-async def _running(settings: Settings, tenant: Tenant, folder: Path) -> AsyncIterator[Shop]:
+async def running_earn(settings: Settings, tenant: Tenant, folder: Path) -> AsyncIterator[Shop]:
+    """The service on this tenant, until the caller has done."""
     keys = dev_keys(folder)
     app = create(settings.model_copy(update={"jwt_keys": str(keys.jwks), "awaited_deadline_s": 0}))
     transport = httpx.ASGITransport(app, client=("203.0.113.7", 5050))
@@ -255,7 +256,7 @@ async def _running(settings: Settings, tenant: Tenant, folder: Path) -> AsyncIte
 async def running_shop(
     settings: Settings, tenant: Tenant, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Shop]:
-    async for made in _running(settings, tenant, tmp_path_factory.mktemp("keys")):
+    async for made in running_earn(settings, tenant, tmp_path_factory.mktemp("keys")):
         await made.hear(
             activated("shops"), MerchantChanged(merchant="riyadh-mall", version=1, terminals=("T01", "T03"))
         )
@@ -272,5 +273,5 @@ def shop(running_shop: Shop) -> Shop:
 @pytest_asyncio.fixture(loop_scope="module")
 async def empty_shop(settings: Settings, tmp_path: Path) -> AsyncIterator[Shop]:
     """A shop of a new tenant, that knows nothing yet."""
-    async for made in _running(settings, await new_tenant(settings), tmp_path):
+    async for made in running_earn(settings, await new_tenant(settings), tmp_path):
         yield made

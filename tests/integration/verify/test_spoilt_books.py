@@ -179,6 +179,17 @@ SPOILT = {
         """,
         {"bills:decisions", "programmes:learned"},
     ),
+    "a budget that counted what no decision gave": (
+        "INSERT INTO earn.budgets (programme, campaign, decided) VALUES ('shops', 'ghost', 5)",
+        {"budgets:counted"},
+    ),
+    "a cap that counted what no decision gave": (
+        """
+        INSERT INTO earn.caps (wallet_id, campaign, period, since, decided)
+        SELECT wallet_id, '', 'day', '2026-01-01', 1 FROM earn.wallets LIMIT 1
+        """,
+        {"caps:counted"},
+    ),
     "an accrual that is gone": (f"DELETE FROM earn.accruals WHERE {SOME_BILL}", {"accruals:kept"}),
     "qualifying points that count double": (
         "UPDATE tiers.qualifications SET points = 2 * points",
@@ -284,14 +295,16 @@ async def test_a_town_in_order_holds_and_every_check_of_it_compared_something(to
     report = await verify_tenant(town.settings, town.tenant, journal=town.journal)
     assert report.broken == []
     idle = {check.name for check in report if check.verdict == "not checked"}
-    # Nobody waited, everything that was heard is trimmed, no month is over yet, no stream was adopted, and nothing was refunded,
-    # given away or told of: tests/integration/redeem/test_oracle.py has a bank in which that happened.
+    # Nobody waited, everything that was heard is trimmed, no month is over yet, no stream was adopted, there are no campaigns, and
+    # nothing was given away or told of: tests/integration/redeem/test_oracle.py has a bank in which that happened.
     assert idle <= {
         "bills:settled",
         "streams:entries",
         "ledger:snapshots",
         "adoptions",
         "returns:refunds",
+        "budgets:counted",
+        "caps:counted",
         *UNUSED,
     }
 

@@ -18,6 +18,9 @@ class Line:
     amount_minor: int
     categories: tuple[str, ...] = ()
     discount_minor: int = 0
+    tax_minor: int = 0
+    sku: str | None = None
+    quantity: str | None = None
 
 
 def programme(*rules: Any, multipliers: tuple[str, ...] = ("1",), **rounding: Any) -> CompiledProgramme:

@@ -59,7 +59,7 @@ def test_a_rule_says_until_when_it_holds_and_holds_until_activation_otherwise() 
         ),
         1,
     )
-    assert [one.hold for one in programme.rules] == [
+    assert [one.hold for one in programme.book.rules] == [
         CompiledHold("day_by_day", 30),
         CompiledHold("date", on=date(2026, 12, 24)),
         CompiledHold("activation"),

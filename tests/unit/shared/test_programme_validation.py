@@ -124,7 +124,6 @@ def test_each_mistake_has_its_place_and_code(path: str, value: Any, code: str) -
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("/earning/base", "visit"),
         ("/expiry", {"policy": "birth_month_end", "years": 2}),
         ("/tiers/lifecycle", "rolling"),
         ("/tiers/metric", "spend"),
@@ -201,3 +200,134 @@ def test_of_very_many_mistakes_the_first_are_told_and_all_are_counted() -> None:
     with pytest.raises(ProgrammeInvalid, match=r"has 5000 mistakes; the first 50 are told\.") as refused:
         validate({**SHOPS, **{f"k{number:04d}": 1 for number in range(5000)}})
     assert [error.pointer for error in refused.value.errors] == [f"/k{number:04d}" for number in range(50)]
+
+
+def test_each_mistake_of_a_rule_has_its_place() -> None:
+    wrong = [
+        {**rule("a"), "base": "item"},
+        {**rule("b"), "base": "visit", "rate": {"points": "1", "whole_steps": True}},
+        {**rule("c"), "rate": {"points": "1"}, "tier_multipliers": {"platinum": "2"}},
+        {"code": "d", "action": "skip", "base": "item", "tier_multipliers": {"gold": "2"}},
+        {**rule("e"), "when": {"any": [{"bill.totl": {"eq": 1}}]}},
+        {**rule("f"), "match": {"channels": ["shop"], "tenders": []}},
+        {**rule("g"), "when": {"member.segments": {"any_of": ["vip"]}}},
+    ]
+    assert mistakes(changed("/earning/rules", wrong)) == [
+        ("/earning/rules/0/rate/per_minor", "programme_invalid"),
+        ("/earning/rules/1/rate/whole_steps", "programme_invalid"),
+        ("/earning/rules/2/rate/per_minor", "field_missing"),
+        ("/earning/rules/3/base", "programme_invalid"),
+        ("/earning/rules/3/tier_multipliers", "programme_invalid"),
+        ("/earning/rules/4/when/any/0/bill.totl", "field_unknown"),
+        ("/earning/rules/5/match/channels/0", "programme_invalid"),
+        ("/earning/rules/5/match/tenders", "programme_invalid"),
+        ("/earning/rules/6/when/member.segments", "programme_invalid"),
+    ]
+    unknown = {**rule("c"), "tier_multipliers": {"platinum": "2"}}
+    assert mistakes(changed("/earning/rules/1", unknown)) == [
+        ("/earning/rules/1/tier_multipliers/platinum", "programme_invalid")
+    ]
+
+
+def test_a_rule_that_can_never_match_is_not_activated() -> None:
+    rules = [
+        rule("coffee", category="coffee"),
+        {**rule("evening", priority=5), "when": {"time.time": {"gte": "18:00"}}},
+        rule("all", priority=4),
+        {**rule("never", priority=9), "when": {"bill.lines": {"lt": 1}, "all": [{"bill.lines": {"gt": 3}}]}},
+    ]
+    given = changed("/earning/rules", rules)
+    assert validate(given).earning is not None  # a draft may be unfinished
+    assert mistakes(given, active=True) == [
+        ("/earning/rules/0", "programme_invalid"),
+        ("/earning/rules/3/when/all/0/bill.lines/gt", "programme_invalid"),
+    ]
+    narrower = [rule("both", priority=1), rule("tea", category="tea")]
+    narrower[0]["match"] = {"categories": ["tea", "coffee"]}
+    assert mistakes(changed("/earning/rules", narrower), active=True) == [
+        ("/earning/rules/1", "programme_invalid")
+    ]
+    narrower[0]["match"]["channels"] = ["ecom"]
+    assert validate_for_activation(changed("/earning/rules", narrower)).earning is not None
+
+
+def test_each_mistake_of_a_campaign_has_its_place() -> None:
+    usual = {
+        "starts_at": "2026-11-01T00:00:00Z",
+        "ends_at": "2026-12-01T00:00:00Z",
+        "effect": {"multiplier": "2"},
+    }
+    wrong: list[Document] = [
+        {**usual, "code": "a", "ends_at": "2026-10-31T23:59:59Z", "effect": {}},
+        {**usual, "code": "b", "starts_at": "2026-11-01T00:00:00", "budget": {"points": -1}},
+        {
+            **usual,
+            "code": "c",
+            "effect": {"multiplier": "1", "bonus": 5},
+            "budget": {"points": 1, "money_minor": 1},
+        },
+        {
+            **usual,
+            "code": "d",
+            "arms": [{"code": "x", "share": 5000}, {"code": "y", "share": 4000, "control": True}],
+        },
+        {**usual, "code": "e", "when": {"bill.total": {"gte": 1}}, "member_caps": {"decade": 1, "day": 0}},
+        {**usual, "code": "f", "recurring": {"rrule": "FREQ=HOURLY", "minutes": 60}},
+        {**usual, "code": "f", "recurring": {"rrule": "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "minutes": 60}},
+        {
+            **usual,
+            "code": "h",
+            "recurring": {"rrule": "FREQ=DAILY;BYMONTHDAY=31", "at": "24:00", "minutes": 60},
+        },
+        {**usual, "code": "i", "stacking": "worst", "effect": {"steps": {"points": 1}}},
+    ]
+    assert mistakes(changed("/earning/campaigns", wrong)) == [
+        ("/earning/campaigns/0/effect", "programme_invalid"),
+        ("/earning/campaigns/0/ends_at", "programme_invalid"),
+        ("/earning/campaigns/1/budget/points", "programme_invalid"),
+        ("/earning/campaigns/1/starts_at", "programme_invalid"),
+        ("/earning/campaigns/2/budget", "programme_invalid"),
+        ("/earning/campaigns/2/effect", "programme_invalid"),
+        ("/earning/campaigns/2/effect/multiplier", "programme_invalid"),
+        ("/earning/campaigns/3/arms", "programme_invalid"),
+        ("/earning/campaigns/4/member_caps/day", "programme_invalid"),
+        ("/earning/campaigns/4/member_caps/decade", "field_unknown"),
+        ("/earning/campaigns/4/when/bill.total", "field_unknown"),
+        ("/earning/campaigns/5/recurring/rrule", "programme_invalid"),
+        ("/earning/campaigns/6/code", "programme_invalid"),
+        ("/earning/campaigns/6/recurring/rrule", "programme_invalid"),
+        ("/earning/campaigns/7/recurring/at", "programme_invalid"),
+        ("/earning/campaigns/7/recurring/rrule", "programme_invalid"),
+        ("/earning/campaigns/8/effect/steps/per_minor", "field_missing"),
+        ("/earning/campaigns/8/stacking", "programme_invalid"),
+    ]
+
+
+def test_exclusive_campaigns_that_overlap_and_impossible_ones_are_not_activated() -> None:
+    def exclusive(code: str, starts: str, ends: str, **more: Any) -> Document:
+        times = {"starts_at": f"{starts}T00:00:00+03:00", "ends_at": f"{ends}T00:00:00+03:00"}
+        return {"code": code, **times, "effect": {"bonus": 5}, "stacking": "exclusive", **more}
+
+    given = changed(
+        "/earning/campaigns",
+        [
+            exclusive("may", "2026-05-01", "2026-06-01"),
+            exclusive("june", "2026-06-01", "2026-07-01"),
+            exclusive("late", "2026-06-30", "2026-08-01"),
+            exclusive("never", "2027-01-01", "2027-02-01", when={"tier": {"eq": "gold", "in": ["blue"]}}),
+        ],
+    )
+    assert validate(given).earning is not None
+    assert mistakes(given, active=True) == [
+        ("/earning/campaigns/2/stacking", "programme_invalid"),
+        ("/earning/campaigns/3/when/tier/in", "programme_invalid"),
+    ]
+
+
+def test_campaigns_cannot_make_a_bill_worth_more_than_the_ledger_holds() -> None:
+    usual = {"starts_at": "2026-11-01T00:00:00Z", "ends_at": "2026-12-01T00:00:00Z", "stacking": "all"}
+    huge = {**usual, "code": "huge", "effect": {"multiplier": "100000"}}
+    given = changed("/earning/campaigns", [huge])
+    assert mistakes(given) == [("/earning/campaigns", "programme_invalid")]
+    given["earning"]["maximum"] = {"bill": 1_000_000}
+    assert validate(given).earning is not None

@@ -1,0 +1,163 @@
+"""What a basket would earn, before it is paid: judged like a bill, and written nowhere."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from fastapi import Body as FromBody
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from services.earn.api.bills import AccrualOut, WorthOut
+from services.earn.domain.bill import RecordBill, check_total, read_bill
+from services.earn.domain.body import QuoteBody
+from services.earn.domain.decision import Decision, Judged
+from services.earn.domain.judge import Facts, admit, decide, waits_for, weigh
+from services.earn.domain.words import words
+from services.earn.store import counters
+from services.earn.store.facts import activity_for, conditions_of, facts_for
+from shared.db import Connection
+from shared.errors import MemberUnknown, MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
+from shared.events import BillAccrual
+from shared.http.cursors import answer
+from shared.http.openapi import problems
+from shared.http.routing import Router
+from shared.http.writes import Read, reads
+from shared.ids import uuid7
+from shared.money import Worth, worth
+
+router = Router(prefix="/v1/quotes", tags=["bills"])
+
+NO_REFERENCE = "quote"
+
+
+class OfferOut(BaseModel):
+    """A campaign that was tried: what it would give, and how it fared (docs/programme.md has the results)."""
+
+    campaign: str
+    result: str
+    arm: str | None
+    points: WorthOut
+
+
+class QuotedOut(AccrualOut):
+    """What the basket would earn in one programme. `balance` is where to ask what the member can spend: that is the bank's."""
+
+    campaigns: list[OfferOut]
+    balance: str
+
+
+class QuoteOut(BaseModel):
+    """What the basket would earn now. Nothing is promised: budgets go on, and the bill is judged when it is recorded."""
+
+    quoted_at: datetime
+    accruals: list[QuotedOut]
+    words: list[str]
+
+
+class _Offer(msgspec.Struct, frozen=True):
+    campaign: str
+    result: str
+    arm: str | None
+    points: Worth
+
+
+class _Quoted(BillAccrual, frozen=True, kw_only=True):
+    campaigns: list[_Offer]
+    balance: str
+
+
+class _Quote(msgspec.Struct, frozen=True):
+    quoted_at: datetime
+    accruals: list[_Quoted]
+    words: list[str]
+
+
+@router.post(
+    "",
+    response_model=QuoteOut,
+    responses=problems(
+        "amount_out_of_range",
+        "total_mismatch",
+        "currency_mismatch",
+        "occurred_in_future",
+        "occurred_too_early",
+        "card_check_digit",
+        "identity_ambiguous",
+        "identity_malformed",
+        "member_unknown",
+        "merchant_unknown",
+        "terminal_unknown",
+        "programme_unknown",
+    ),
+)
+async def quote(
+    basket: Annotated[QuoteBody, FromBody()], call: Annotated[Read, reads("bills:write")]
+) -> Response:
+    """What this basket would earn if it were paid now, which campaigns apply, and why. Writes nothing."""
+    call.principal.at_merchant(basket.merchant)
+    now = call.tenant.clock()
+    given = {"occurred_at": _written(now), **basket.model_dump(exclude_none=True), "bill_ref": NO_REFERENCE}
+    bill = read_bill(msgspec.json.encode(given), call.tenant.tenant.identity_key)
+    check_total(bill)
+    async with call.tenant.read() as db:
+        decision = await _decide(db, bill, call, now)
+        told = await conditions_of(db, [decision], call.tenant.cache)
+    said = words(
+        decision,
+        line_ids=[line.line_id for line in bill.lines],
+        total_minor=bill.total_minor,
+        currency=bill.currency,
+        told=told,
+    )
+    return answer(_Quote(now, [_quoted(judged) for judged in decision.programmes], said))
+
+
+async def _decide(db: Connection, bill: RecordBill, call: Read, now: datetime) -> Decision:
+    facts = await facts_for(db, [bill], call.tenant.cache)
+    _known(bill, facts)
+    admit(bill, facts, now)
+    activity = await activity_for(db, [(bill, facts)], lock=False)
+    weighed = weigh(bill, facts, now, activity)
+    keys = weighed.counters()
+    return decide(weighed, uuid7, await counters.read(db, keys) if keys else {})
+
+
+_UNKNOWN: dict[str, tuple[type[Refusal], str]] = {
+    "merchant": (MerchantUnknown, "/merchant"),
+    "terminal": (TerminalUnknown, "/terminal"),
+    "identity": (MemberUnknown, "/member"),
+    "member": (MemberUnknown, "/member"),
+    "programme": (ProgrammeUnknown, "/programmes"),
+}
+
+
+def _known(bill: RecordBill, facts: Facts) -> None:
+    """A bill waits for what is not known; a quote says so."""
+    for kind, _ in waits_for(bill, facts):
+        refusal, pointer = _UNKNOWN[kind]
+        raise refusal(f"This {pointer[1:]} is not known here yet. A bill would wait for it.", pointer=pointer)
+
+
+def _quoted(judged: Judged) -> _Quoted:
+    told = judged.told()
+    tried = judged.details.campaigns if judged.details is not None else ()
+    return _Quoted(
+        **{name: getattr(told, name) for name in BillAccrual.__struct_fields__},
+        campaigns=[
+            _Offer(one.campaign, one.result, one.arm, worth(one.points, judged.point_value, judged.currency))
+            for one in tried
+        ],
+        balance=_balance(judged.wallet_id),
+    )
+
+
+def _balance(wallet_id: UUID) -> str:
+    return f"/v1/wallets/{wallet_id}/balance"
+
+
+def _written(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat()

@@ -1,0 +1,52 @@
+"""Bills that wait for nothing become decisions, and what they are given is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from services.earn.domain.bill import RecordBill
+from services.earn.domain.decision import Decision, Judged
+from services.earn.domain.giving_back import given_back
+from services.earn.domain.judge import Facts, decide, weigh
+from services.earn.store import counters
+from services.earn.store.facts import activity_for
+from shared.ids import uuid7
+from shared.messaging import Tx
+
+
+async def judge_all(
+    tx: Tx, bills: Sequence[tuple[UUID, RecordBill, Facts, datetime]]
+) -> dict[UUID, Decision]:
+    """The decisions about (bill_id, bill, what is known, when it was taken), by bill_id, in this order: of two that want
+    the last points of a budget the first has them.
+
+    Takes the wallets whose earlier bills are asked for, then caps and budgets: nothing is locked after that. Whoever else
+    wants of the same budget waits until the commit; bills that no campaign with a cap or budget is for lock nothing.
+    """
+    activity = await activity_for(tx.db, [(bill, facts) for _, bill, facts, _ in bills])
+    weighed = {bill_id: weigh(bill, facts, at, activity) for bill_id, bill, facts, at in bills}
+    keys = {key for one in weighed.values() for key in one.counters()}
+    spent = await counters.hold(tx.db, keys) if keys else {}
+    before = dict(spent)
+    decisions = {bill_id: decide(one, uuid7, spent) for bill_id, one in weighed.items()}
+    decided = {
+        key: points - before.get(key, 0) for key, points in spent.items() if points != before.get(key, 0)
+    }
+    if decided:
+        await counters.count(tx.db, decided=decided)
+    return decisions
+
+
+async def give_back(tx: Tx, taken: Sequence[tuple[Judged, UUID, int, int]]) -> None:
+    """Gives back to budgets and caps what was taken of (decision for a wallet, accrual, points before, points through):
+    cumulative, as the bank's replies are. A repeat with the same `through` gives nothing back; the caller keeps `before`
+    in this transaction. Takes the last locks."""
+    back: dict[counters.Key, int] = {}
+    for judged, accrual_id, before, through in taken:
+        for key, points in given_back(judged, accrual_id, before=before, through=through).items():
+            back[key] = back.get(key, 0) + points
+    if back:
+        await counters.hold(tx.db, back)
+        await counters.count(tx.db, given_back=back)

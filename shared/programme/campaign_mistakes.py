@@ -1,0 +1,137 @@
+"""Mistakes of campaigns that need several fields at once."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from shared.errors import FieldError, pointer_to
+from shared.programme.base import MAX_MINOR
+from shared.programme.conditions import contradiction, mistakes
+from shared.programme.earning import Campaign, Earning, Effect, instant
+from shared.programme.subject import FIELDS, NOT_YET
+from shared.programme.windows import rule_mistake
+
+Document = Mapping[str, Any]
+
+
+def _invalid(pointer: str, detail: str) -> FieldError:
+    return FieldError(pointer, "programme_invalid", detail)
+
+
+# ---- in any document, as it came: what has not the right shape is told elsewhere
+
+
+def campaign_mistakes(number: int, campaign: Document, zone: Any) -> Iterator[FieldError]:
+    """What is wrong with a campaign by itself; `zone` is the document's time zone, whatever stands there."""
+    pointer = f"/earning/campaigns/{number}"
+    if "when" in campaign:
+        yield from mistakes(
+            campaign["when"], FIELDS, ("earning", "campaigns", number, "when"), not_yet=NOT_YET
+        )
+    yield from _effect_mistakes(f"{pointer}/effect", campaign.get("effect"))
+    yield from _arm_mistakes(f"{pointer}/arms", campaign.get("arms"))
+    budget = campaign.get("budget")
+    if isinstance(budget, Mapping) and len(budget.keys() & {"points", "money_minor"}) != 1:
+        yield _invalid(f"{pointer}/budget", "A budget is in points or in money.")
+    times = [_instant(campaign.get(name)) for name in ("starts_at", "ends_at")]
+    if times[0] is None or times[1] is None:
+        return
+    if times[1] <= times[0]:
+        yield _invalid(f"{pointer}/ends_at", "It ends before it starts.")
+        return
+    recurring, known = campaign.get("recurring"), _zone(zone)
+    rrule = recurring.get("rrule") if isinstance(recurring, Mapping) else None
+    if isinstance(rrule, str) and known is not None:
+        first, last = (at.astimezone(known).date() for at in times if at is not None)
+        if said := rule_mistake(rrule, first, last):
+            yield _invalid(f"{pointer}/recurring/rrule", said)
+
+
+def _effect_mistakes(pointer: str, effect: Any) -> Iterator[FieldError]:
+    if not isinstance(effect, Mapping):
+        return
+    if len(effect.keys() & {"multiplier", "bonus", "steps"}) != 1:
+        yield _invalid(pointer, "It is a multiplier, a bonus, or steps.")
+    multiplier = effect.get("multiplier")
+    try:
+        if isinstance(multiplier, str) and Fraction(multiplier) <= 1:
+            yield _invalid(f"{pointer}/multiplier", "It must be above 1.")
+    except (ValueError, ZeroDivisionError):
+        return  # told with its shape
+
+
+def _arm_mistakes(pointer: str, arms: Any) -> Iterator[FieldError]:
+    if not isinstance(arms, list) or not all(isinstance(arm, Mapping) for arm in arms):
+        return
+    shares = [arm.get("share") for arm in arms]
+    if all(isinstance(share, int) for share in shares) and sum(shares) != 10_000:
+        yield _invalid(pointer, f"The shares of all arms are 10000 together; these are {sum(shares)}.")
+    if len({str(arm.get("code")) for arm in arms}) != len(arms):
+        yield _invalid(pointer, "Each arm has a code of its own.")
+    for number, arm in enumerate(arms):
+        if arm.get("control") is True and "effect" in arm:
+            yield _invalid(f"{pointer}/{number}/effect", "The control arm gets nothing.")
+        yield from _effect_mistakes(f"{pointer}/{number}/effect", arm.get("effect"))
+
+
+def _instant(text: Any) -> datetime | None:
+    try:
+        return instant(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _zone(name: Any) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(name) if isinstance(name, str) else None
+    except (KeyError, ValueError, OSError):
+        return None
+
+
+# ---- in a document whose shape is right
+
+
+def most_of_campaigns(earning: Earning, base: Fraction) -> Fraction:
+    """The most that all campaigns together could add to a bill whose rules give so many points at most."""
+    return sum((_most(campaign, base) for campaign in earning.campaigns), Fraction(0))
+
+
+def _most(campaign: Campaign, base: Fraction) -> Fraction:
+    effects = [campaign.effect, *[arm.effect for arm in campaign.arms or () if arm.effect is not None]]
+    return max(_most_of(effect, base) for effect in effects)
+
+
+def _most_of(effect: Effect, base: Fraction) -> Fraction:
+    if effect.multiplier is not None:
+        return base * (Fraction(effect.multiplier) - 1)
+    if effect.steps is not None:
+        return Fraction(MAX_MINOR * effect.steps.points, effect.steps.per_minor)
+    return Fraction(effect.bonus or 0)
+
+
+# ---- before a document is activated
+
+
+def never_taking_effect(earning: Earning) -> Iterator[FieldError]:
+    """Campaigns whose condition contradicts itself, and exclusive ones at the same time."""
+    exclusive: list[tuple[int, Campaign]] = []
+    for number, campaign in enumerate(earning.campaigns):
+        if campaign.when is not None and (at := contradiction(campaign.when, FIELDS)) is not None:
+            pointer = pointer_to(("earning", "campaigns", number, "when", *at))
+            yield _invalid(pointer, "This can never hold together with what stands before it.")
+        if campaign.stacking == "exclusive":
+            other = _at_the_same_time(campaign, exclusive)
+            if other is not None:
+                said = f"{other.code} is exclusive at the same time; only one can be."
+                yield _invalid(f"/earning/campaigns/{number}/stacking", said)
+            exclusive.append((number, campaign))
+
+
+def _at_the_same_time(campaign: Campaign, others: Sequence[tuple[int, Campaign]]) -> Campaign | None:
+    starts, ends = instant(campaign.starts_at), instant(campaign.ends_at)
+    for _, other in others:
+        if instant(other.starts_at) < ends and starts < instant(other.ends_at):
+            return other
+    return None

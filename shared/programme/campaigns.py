@@ -1,0 +1,524 @@
+"""What campaigns add to the points of the rules (`pointbank verify` computes the same a second time):
+
+- A campaign is tried while it lasts (`starts_at <= occurred_at < ends_at`). It is for a bill within its recurring windows,
+  that its `match` and `when` are for, and counts the lines that *earn* by a rule, match, and are not excluded. Its result
+  says where it ended: `window`, `merchants` (brands, channels, tenders), `when`, `no_lines`, `nothing` (no whole point),
+  `control` (the member is in the control arm), or how it fared among the others.
+- A multiplier gives the exact base points of those lines x (multiplier - 1); `with_tier` multiplies by the tier's rate too.
+  A bonus gives its points once. Steps give points for each full `per_minor` of what those lines count. Each is rounded
+  by itself, in the mode of the programme; `before_multiplier` rounds the base points first. What comes of lines that are
+  held is held: the whole is rounded, then what is available now, and the rest is held. A bonus is held when all its
+  lines are.
+- A member's arm: the first 8 bytes of SHA-256(campaign, 0x00, member_id as text) mod 10,000, against the shares in order.
+- A campaign can give what is left of its budget and of the member's caps; one that can give nothing is `used_up`.
+  Of those that can: the first `exclusive` one alone, where there is one (the others are `excluded`); else every `all`, and
+  of the `best_only` the one that gives most, the first of equals (the others are `not_best`). They are `applied`.
+- Together rules and campaigns give at most the maximum of a bill and what is left of the member's caps of the
+  programme. What is beyond is taken from the last campaign first, then from the rules; of each, what is held first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from hashlib import sha256
+from math import gcd
+from typing import Literal, Protocol
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from shared.money import Ratio, decimal_ratio
+from shared.programme.conditions import Condition, compile_condition
+from shared.programme.earning import Campaign, Effect, MemberCaps, instant
+from shared.programme.matching import Matcher, matcher_of
+from shared.programme.subject import FIELDS, Line, Subject
+from shared.programme.windows import compile_window
+
+Period = Literal["day", "week", "month", "year"]
+MOST_ENDS = 64
+PERIODS: tuple[Period, ...] = ("day", "week", "month", "year")
+Cap = tuple[Period, int]
+
+CapKey = tuple[UUID, str, Period, date]
+"""Wallet, campaign ("" for all that the programme gives), period, and the first day of it."""
+BudgetKey = tuple[str, str]
+"""Programme, campaign."""
+Spent = Mapping[CapKey | BudgetKey, int]
+"""What was given before, less what was given back."""
+
+Entry = tuple[int, int, int, int]
+"""A line that earns: its place, its rule's number, the amount that counts, its items in millionths."""
+
+
+class Room(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A cap as it was found: what of its limit had been given in the period that began on that day."""
+
+    period: Period
+    since: date
+    spent: int
+    limit: int
+
+
+class Tried(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A campaign that was tried, as a decision keeps it. `wanted` is what it would give but for caps, budget and the other
+    campaigns; `points`, and `held` of them, what it gave."""
+
+    campaign: str
+    result: str
+    condition: str = ""
+    """The result of each comparison, `t` or `f`; of a condition on lines, by line."""
+    arm: str | None = None
+    base: Ratio | None = None
+    """The exact points that a multiplier multiplied."""
+    amount_minor: int | None = None
+    """What steps were counted of."""
+    wanted: int = 0
+    wanted_held: int = 0
+    budget: tuple[int, int] | None = None
+    """What of the limit had been given, and the limit, in points."""
+    caps: tuple[Room, ...] = ()
+    points: int = 0
+    held: int = 0
+
+    def ends(self, result: str, points: int, offer: _Offer) -> Tried:
+        """The same with what came of it; of fewer points than it wanted, what is held goes first."""
+        return Tried(
+            self.campaign,
+            result,
+            self.condition,
+            self.arm,
+            self.base,
+            self.amount_minor,
+            self.wanted,
+            self.wanted_held,
+            offer.budget,
+            offer.caps,
+            points,
+            points - min(self.wanted - self.wanted_held, points),
+        )
+
+
+class Worked(Protocol):
+    """The sums of some lines; see `rules.Tally`."""
+
+    @property
+    def amounts(self) -> tuple[int, int]: ...
+    @property
+    def now(self) -> dict[Ratio, int]: ...
+    @property
+    def held(self) -> dict[Ratio, int]: ...
+
+
+class Rounder(Protocol):
+    """How the programme rounds; see `rules.Rulebook`."""
+
+    @property
+    def denominator(self) -> int: ...
+    @property
+    def rounds_first(self) -> bool: ...
+    def round(self, numerator: int, denominator: int, /) -> int: ...
+    def together(self, groups: Mapping[Ratio, int], /) -> int: ...
+    def exactly(self, groups: Mapping[Ratio, int], /) -> Ratio: ...
+    def is_held(self, number: int, /) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledArm:
+    code: str
+    below: int
+    control: bool
+    effect: CompiledEffect
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledEffect:
+    """Exactly one of these."""
+
+    times: Ratio | None
+    """The multiplier less 1."""
+    bonus: int | None
+    steps: tuple[int, int] | None
+    """Points, and the minor units of a step."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledCampaign:
+    code: str
+    starts_at: datetime
+    ends_at: datetime
+    is_open: Callable[[datetime], bool] | None
+    match: Matcher
+    exclude: Matcher | None
+    when: Condition | None
+    line_when: Condition | None
+    effect: CompiledEffect
+    with_tier: bool
+    arms: tuple[CompiledArm, ...]
+    stacking: Literal["best_only", "all", "exclusive"]
+    caps: tuple[Cap, ...]
+    budget: int | None
+    """In points."""
+    by_bill: bool
+    """Whether `match` asks for more than lines."""
+    all_lines: bool
+    """Whether every line that earns counts."""
+    _ended: dict[tuple[str, str], Tried]
+
+    def tried(
+        self,
+        subject: Subject,
+        lines: Sequence[Line],
+        entries: Sequence[Entry],
+        whole: Worked,
+        tally: Callable[[Sequence[Entry]], Worked],
+        book: Rounder,
+    ) -> Tried | None:
+        """How far it comes with this bill, whatever was given before. None: it does not last at that time."""
+        if not self.starts_at <= subject.occurred_at < self.ends_at:
+            return None
+        if self.is_open is not None and not self.is_open(subject.local):
+            return self._end("window")
+        if self.by_bill and (reason := self.match.not_for(subject)) is not None:
+            return self._end(reason)
+        trace = ""
+        if self.when is not None:
+            holds, trace = self.when.test(subject)
+            if not holds:
+                return self._end("when", trace)
+        counted = entries
+        if not self.all_lines:
+            counted, line_trace = self._lines(subject, lines, entries)
+            trace = line_trace or trace
+        if not counted:
+            return self._end("no_lines", trace)
+        effect, arm = self.effect, None
+        if self.arms:
+            arm = self._arm(str(subject.member_id))
+            effect = arm.effect
+        base: Ratio | None = None
+        amount: int | None = None
+        if effect.bonus is not None:
+            wanted = effect.bonus
+            held = 0 if any([not book.is_held(entry[1]) for entry in counted]) else wanted  # noqa: C419
+        else:
+            sums = whole if len(counted) == len(entries) else tally(counted)
+            wanted, held, base, amount = _worth(effect, self.with_tier, sums, book)
+        result = "nothing" if wanted == 0 else "control" if arm is not None and arm.control else "able"
+        return Tried(self.code, result, trace, None if arm is None else arm.code, base, amount, wanted, held)
+
+    def _end(self, result: str, trace: str = "") -> Tried:
+        """Most bills end a campaign in the same few ways."""
+        found = self._ended.get((result, trace))
+        if found is None:
+            found = Tried(self.code, result, trace)
+            if len(self._ended) < MOST_ENDS:
+                self._ended[result, trace] = found
+        return found
+
+    def _lines(
+        self, subject: Subject, lines: Sequence[Line], entries: Sequence[Entry]
+    ) -> tuple[Sequence[Entry], str]:
+        match, exclude, condition = self.match, self.exclude, self.line_when
+        if exclude is not None and exclude.by_bill and exclude.not_for(subject) is not None:
+            exclude = None
+        traces = ["-"] * len(lines) if condition is not None else []
+        counted = []
+        for entry in entries:
+            line = lines[entry[0]]
+            if not match.is_for(line.categories, line.sku):
+                continue
+            if exclude is not None and exclude.is_for(line.categories, line.sku):
+                continue
+            if condition is not None:
+                holds, traces[entry[0]] = condition.test(subject, line)
+                if not holds:
+                    continue
+            counted.append(entry)
+        return counted, " ".join(traces)
+
+    def _arm(self, member_id: str) -> CompiledArm:
+        place = bucket(self.code, member_id)
+        return next(arm for arm in self.arms if place < arm.below)
+
+
+@lru_cache(maxsize=16_384)
+def bucket(campaign: str, member_id: str) -> int:
+    """Where a member stands in a campaign, from 0 to 9,999, for ever."""
+    digest = sha256(campaign.encode() + b"\0" + member_id.encode()).digest()
+    return int.from_bytes(digest[:8]) % 10_000
+
+
+def _worth(
+    effect: CompiledEffect, with_tier: bool, sums: Worked, book: Rounder
+) -> tuple[int, int, Ratio | None, int | None]:
+    """(points, those of them held, exact base points, amount that steps were counted of)."""
+    if effect.steps is not None:
+        points, per_minor = effect.steps
+        now, held = sums.amounts
+        whole = (now + held) // per_minor * points
+        return whole, whole - now // per_minor * points, None, now + held
+    assert effect.times is not None
+    now_groups = sums.now
+    all_groups = {key: now_groups.get(key, 0) + sums.held.get(key, 0) for key in (now_groups | sums.held)}
+    base = _base(all_groups, with_tier, book)
+    whole = _times(base, effect.times, book)
+    available = _times(_base(now_groups, with_tier, book), effect.times, book) if sums.held else whole
+    return whole, whole - available, base, None
+
+
+def _base(groups: Mapping[Ratio, int], with_tier: bool, book: Rounder) -> Ratio:
+    if with_tier:
+        return (book.together(groups), 1) if book.rounds_first else book.exactly(groups)
+    total = sum(groups.values())
+    return (
+        (book.round(total, book.denominator), 1) if book.rounds_first else _reduced(total, book.denominator)
+    )
+
+
+def _reduced(numerator: int, denominator: int) -> Ratio:
+    shared = gcd(numerator, denominator)
+    return numerator // shared, denominator // shared
+
+
+def _times(base: Ratio, times: Ratio, book: Rounder) -> int:
+    return book.round(base[0] * times[0], base[1] * times[1])
+
+
+# ---- among others, and within what is left -----------------------------------------------------
+
+
+class Allotted(msgspec.Struct, frozen=True, gc=False):
+    """What a bill gets of rules and campaigns together. `given` by counter: what has to be added there."""
+
+    points: int
+    available: int
+    campaigns: tuple[Tried, ...]
+    caps: tuple[Room, ...]
+    cut: int
+    given: dict[CapKey | BudgetKey, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Limits:
+    """What bounds a version's points: its campaigns by code, the maximum of a bill, and the caps of a member."""
+
+    programme: str
+    zone: ZoneInfo
+    campaigns: Mapping[str, CompiledCampaign]
+    maximum: int | None
+    caps: tuple[Cap, ...]
+
+    def counters(
+        self, tried: Sequence[Tried], points: int, wallet_id: UUID, occurred_at: datetime
+    ) -> Iterator[CapKey | BudgetKey]:
+        """The counters that have to be known, and held, before this is allotted."""
+        wanted = points
+        today: date | None = None
+        for one in tried:
+            if one.result != "able":
+                continue
+            wanted += one.wanted
+            campaign = self.campaigns[one.campaign]
+            if campaign.caps:
+                today = today or occurred_at.astimezone(self.zone).date()
+                for period, _ in campaign.caps:
+                    yield wallet_id, campaign.code, period, since(period, today)
+            if campaign.budget is not None:
+                yield self.programme, campaign.code
+        if self.caps and wanted:
+            today = today or occurred_at.astimezone(self.zone).date()
+            for period, _ in self.caps:
+                yield wallet_id, "", period, since(period, today)
+
+    def allot(
+        self,
+        tried: Sequence[Tried],
+        points: int,
+        available: int,
+        *,
+        wallet_id: UUID,
+        occurred_at: datetime,
+        spent: Spent,
+    ) -> Allotted:
+        """What of this is given, after what was given before."""
+        today = occurred_at.astimezone(self.zone).date()
+        decided = list(tried)
+        offers = [
+            self._offer(place, one, wallet_id, today, spent)
+            for place, one in enumerate(tried)
+            if one.result == "able"
+        ]
+        applied = self._chosen(offers)
+        rooms = _rooms(self.caps, wallet_id, "", today, spent) if self.caps and (points or applied) else ()
+        most = [room.limit - room.spent for room in rooms]
+        if self.maximum is not None:
+            most.append(self.maximum)
+        total = points + sum([offer.granted for offer in applied])
+        cut = max(total - max(min(most), 0), 0) if most else 0
+        beyond = cut
+        gives = {}
+        for offer in reversed(applied):
+            less = min(beyond, offer.granted)
+            beyond -= less
+            gives[offer.place] = offer.granted - less
+        points -= beyond
+        available = min(available, points)
+        given: dict[CapKey | BudgetKey, int] = {}
+        left_out = "excluded" if any(offer.exclusive for offer in applied) else "not_best"
+        for offer in offers:
+            one = tried[offer.place]
+            mine = gives.get(offer.place)
+            if mine is None:
+                result = left_out if offer.granted else "used_up"
+                decided[offer.place] = one.ends(result, 0, offer)
+                continue
+            decided[offer.place] = one = one.ends("applied", mine, offer)
+            points += mine
+            available += mine - one.held
+            if mine:
+                for room in offer.caps:
+                    given[wallet_id, one.campaign, room.period, room.since] = mine
+                if offer.budget is not None:
+                    given[self.programme, one.campaign] = mine
+        if points:
+            for room in rooms:
+                given[wallet_id, "", room.period, room.since] = points
+        return Allotted(points, available, tuple(decided), rooms, cut, given)
+
+    def _offer(self, place: int, one: Tried, wallet_id: UUID, today: date, spent: Spent) -> _Offer:
+        campaign = self.campaigns[one.campaign]
+        granted = one.wanted
+        rooms: tuple[Room, ...] = ()
+        budget = None
+        if campaign.caps:
+            rooms = _rooms(campaign.caps, wallet_id, campaign.code, today, spent)
+            granted = min(granted, *[room.limit - room.spent for room in rooms])
+        if campaign.budget is not None:
+            budget = spent.get((self.programme, campaign.code), 0), campaign.budget
+            granted = min(granted, budget[1] - budget[0])
+        return _Offer(place, max(granted, 0), campaign.stacking, budget, rooms)
+
+    @staticmethod
+    def _chosen(offers: Sequence[_Offer]) -> list[_Offer]:
+        """Those that give, in their order."""
+        best: _Offer | None = None
+        every: list[_Offer] = []
+        for offer in offers:
+            if not offer.granted:
+                continue
+            if offer.exclusive:
+                return [offer]
+            if offer.stacking == "all":
+                every.append(offer)
+            elif best is None or offer.granted > best.granted:
+                best = offer
+        if best is None:
+            return every
+        return sorted([*every, best], key=lambda offer: offer.place)
+
+
+class _Offer(msgspec.Struct, frozen=True, gc=False):
+    """What a campaign could give here, of what is left."""
+
+    place: int
+    granted: int
+    stacking: str
+    budget: tuple[int, int] | None
+    caps: tuple[Room, ...]
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether it leaves no room for others."""
+        return self.stacking == "exclusive"
+
+
+def _rooms(
+    caps: Sequence[Cap], wallet_id: UUID, campaign: str, today: date, spent: Spent
+) -> tuple[Room, ...]:
+    made = []
+    for period, limit in caps:
+        begins = since(period, today)
+        made.append(Room(period, begins, spent.get((wallet_id, campaign, period, begins), 0), limit))
+    return tuple(made)
+
+
+def since(period: Period, day: date) -> date:
+    """The first day of the period that the day lies in; weeks begin on Monday."""
+    match period:
+        case "day":
+            return day
+        case "week":
+            return day - timedelta(days=day.weekday())
+        case "month":
+            return day.replace(day=1)
+        case "year":
+            return day.replace(month=1, day=1)
+
+
+# ---- compiling ---------------------------------------------------------------------------------
+
+
+def compile_campaign(campaign: Campaign, zone: ZoneInfo, minor_per_point: Ratio) -> CompiledCampaign:
+    """A valid campaign. A budget in money is as many points as it is worth, floored."""
+    when = None if campaign.when is None else compile_condition(campaign.when, FIELDS)
+    starts_at = instant(campaign.starts_at)
+    recurring, budget = campaign.recurring, None
+    if campaign.budget is not None:
+        budget = campaign.budget.points
+        if campaign.budget.money_minor is not None:
+            budget = campaign.budget.money_minor * minor_per_point[1] // minor_per_point[0]
+    effect, match = _effect(campaign.effect), matcher_of(campaign.match)
+    return CompiledCampaign(
+        code=campaign.code,
+        starts_at=starts_at,
+        ends_at=instant(campaign.ends_at),
+        is_open=None
+        if recurring is None
+        else compile_window(
+            recurring.rrule, recurring.at, recurring.minutes, starts_at.astimezone(zone).date()
+        ),
+        match=match,
+        exclude=None if campaign.exclude is None else matcher_of(campaign.exclude),
+        when=when if when is not None and not when.by_line else None,
+        line_when=when if when is not None and when.by_line else None,
+        effect=effect,
+        with_tier=campaign.on == "with_tier",
+        arms=tuple(_arms(campaign, effect)),
+        stacking=campaign.stacking,
+        caps=caps_of(campaign.member_caps),
+        budget=budget,
+        by_bill=match.by_bill,
+        all_lines=match.categories is None
+        and match.skus is None
+        and campaign.exclude is None
+        and (when is None or not when.by_line),
+        _ended={},
+    )
+
+
+def _arms(campaign: Campaign, usual: CompiledEffect) -> Iterator[CompiledArm]:
+    below = 0
+    for arm in campaign.arms or ():
+        below += arm.share
+        effect = usual if arm.effect is None else _effect(arm.effect)
+        yield CompiledArm(arm.code, below, arm.control, effect)
+
+
+def _effect(effect: Effect) -> CompiledEffect:
+    times = None
+    if effect.multiplier is not None:
+        numerator, denominator = decimal_ratio(effect.multiplier)
+        times = numerator - denominator, denominator
+    steps = None if effect.steps is None else (effect.steps.points, effect.steps.per_minor)
+    return CompiledEffect(times, effect.bonus, steps)
+
+
+def caps_of(caps: MemberCaps | None) -> tuple[Cap, ...]:
+    """Each period with its limit."""
+    if caps is None:
+        return ()
+    return tuple([(period, limit) for period in PERIODS if (limit := getattr(caps, period)) is not None])

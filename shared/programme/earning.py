@@ -1,0 +1,185 @@
+"""The earning section as people write it: rules, how their points are counted, and the most that a bill may earn.
+
+docs/programme.md tells it to people; how rules become points is at the head of `rules`.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from shared.money import RoundingMode
+from shared.programme.base import MAX_MINOR, MAX_POINTS, Code, Localized, PositiveDecimal, Section, Tree
+from shared.programme.holds import Hold
+
+Base = Literal["amount", "item", "visit", "fixed"]
+Channel = Literal["store", "ecom", "app", "kiosk", "call_center", "partner"]
+Sku = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Brand = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Codes = Annotated[list[Code], Field(min_length=1, max_length=1000)]
+
+
+Points = Annotated[int, Field(ge=1, le=MAX_POINTS)]
+
+
+def _moment(text: str) -> str:
+    instant(text)
+    return text
+
+
+def instant(text: str) -> datetime:
+    """A time with its offset, in UTC. ValueError for anything else."""
+    try:
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is not None:
+            return at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("it must be a time with its offset, as in 2026-11-22T11:31:04+03:00, or Z")
+
+
+Moment = Annotated[str, StringConstraints(max_length=40), AfterValidator(_moment)]
+
+
+class Rounding(Section):
+    mode: RoundingMode = "floor"
+    at: Literal["line", "bill"] = "bill"
+    when: Literal["before_multiplier", "after_multiplier"] = "after_multiplier"
+
+
+class Match(Section):
+    """Which lines of which bills: in each field any of those named, in all fields that are named. Nothing named: all."""
+
+    categories: Codes | None = None
+    skus: Annotated[list[Sku], Field(min_length=1, max_length=10_000)] | None = None
+    merchants: Codes | None = None
+    brands: Annotated[list[Brand], Field(min_length=1, max_length=1000)] | None = None
+    channels: Annotated[list[Channel], Field(min_length=1)] | None = None
+    tenders: Codes | None = None
+    """Bills that were paid, in any part, with one of these; only that part of the amount counts."""
+
+
+class Rate(Section):
+    """`points` per `per_minor` of money (base amount), per `per_items` items (base item), per bill (visit) or per line
+    (fixed); with `whole_steps` only full steps count."""
+
+    points: PositiveDecimal
+    per_minor: Annotated[int, Field(ge=1, le=MAX_MINOR)] | None = None
+    per_items: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    whole_steps: bool = False
+
+
+class Rule(Section):
+    """One earning rule. The highest priority that matches a line decides it, ties by order in the document."""
+
+    code: Code
+    priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
+    match: Match = Match()
+    when: Tree | None = None
+    """A condition that must hold besides."""
+    action: Literal["earn", "skip"]
+    timing: Literal["now", "hold"] = "now"
+    hold: Hold | None = None
+    """Until when the points of `timing: hold` are held; left out: until activation."""
+    on_discounted: bool = True
+    base: Base | None = None
+    """What is counted; the section's `base` unless given."""
+    rate: Rate | None = None
+    tier_multipliers: Annotated[dict[Code, PositiveDecimal], Field(min_length=1, max_length=100)] | None = (
+        None
+    )
+    """Multipliers of this rule, by tier, in place of the ladder's."""
+
+
+class Maximum(Section):
+    """The most points that one act may earn, by the kind of act."""
+
+    bill: Points | None = None
+
+
+class MemberCaps(Section):
+    """The most points in a calendar day, week (from Monday), month or year of the programme, by when bills happened."""
+
+    day: Points | None = None
+    week: Points | None = None
+    month: Points | None = None
+    year: Points | None = None
+
+
+class Steps(Section):
+    """`points` for each full `per_minor` of what the lines of the campaign count."""
+
+    points: Points
+    per_minor: Annotated[int, Field(ge=1, le=MAX_MINOR)]
+
+
+class Effect(Section):
+    """What a campaign gives: exactly one of these."""
+
+    multiplier: PositiveDecimal | None = None
+    """Above 1: "2" doubles."""
+    bonus: Points | None = None
+    """So many points, once a bill."""
+    steps: Steps | None = None
+
+
+class Arm(Section):
+    """A part of the members, in ten-thousandths. The control arm gets nothing; another arm may have its own effect."""
+
+    code: Code
+    share: Annotated[int, Field(ge=1, le=10_000)]
+    control: bool = False
+    effect: Effect | None = None
+
+
+class Recurring(Section):
+    """Windows that come again: RFC 5545 days from `starts_at` on, each from `at` (local time) for so many minutes."""
+
+    rrule: Annotated[str, StringConstraints(max_length=200)]
+    at: Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")] = "00:00"
+    minutes: Annotated[int, Field(ge=1, le=44_640)]
+
+
+class Budget(Section):
+    """The most that a campaign gives in all: exactly one of these."""
+
+    points: Annotated[int, Field(ge=0, le=MAX_POINTS)] | None = None
+    money_minor: Annotated[int, Field(ge=0, le=MAX_POINTS)] | None = None
+
+
+class Campaign(Section):
+    """Points besides those of the rules, for a time."""
+
+    code: Code
+    name: Localized | None = None
+    starts_at: Moment
+    ends_at: Moment
+    """The first instant at which it is over."""
+    recurring: Recurring | None = None
+    match: Match = Match()
+    exclude: Match | None = None
+    """Lines that it does not count, although they match."""
+    when: Tree | None = None
+    effect: Effect
+    on: Literal["base", "with_tier"] = "base"
+    """Whether a multiplier multiplies the points before or after the tier's rate."""
+    arms: Annotated[list[Arm], Field(min_length=2, max_length=10)] | None = None
+    stacking: Literal["best_only", "all", "exclusive"] = "best_only"
+    member_caps: MemberCaps | None = None
+    budget: Budget | None = None
+
+
+class Earning(Section):
+    base: Base = "amount"
+    rounding: Rounding = Rounding()
+    tax: Literal["included", "excluded"] = "included"
+    """Whether the tax in a line's amount earns."""
+    paid_with_points: Literal["nothing", "earns"] = "nothing"
+    """Whether what was paid with points (tender `points`) earns."""
+    maximum: Maximum = Maximum()
+    member_caps: MemberCaps | None = None
+    """The most points that a member earns of rules and campaigns together."""
+    rules: Annotated[list[Rule], Field(max_length=10_000)] = Field(default=[])
+    campaigns: Annotated[list[Campaign], Field(max_length=1000)] = Field(default=[])
+    refund_window_days: Annotated[int, Field(ge=0, le=36_500)] | Literal["unlimited"] = "unlimited"
+    """Until the end of which day after the bill its refund still moves points, those that paid for it too."""

@@ -1,0 +1,664 @@
+"""How a bill's lines become points, exactly (`pointbank verify` computes the same a second time):
+
+- A line is decided by the first rule, by falling priority and then by order in the document, that is for its bill (its
+  merchant, brand, channel, tenders, and `when`) and for the line itself (its categories, sku, and `when`). Outcome `earned`;
+  `skipped` when the rule skips; `discounted` when the rule passes over discounted lines and this one is; `unmatched` when
+  no rule is for it. Only `earned` lines count. A bill without lines counts as one line over its total, without
+  category, sku, tax and discount.
+- What counts of a line is its amount, without its tax where tax is `excluded`. Of a bill that says its tenders only the
+  part counts that was not paid with points, or that was paid with the tenders that the rule names: the sum of a rule's
+  lines (`at: bill`) or each line (`at: line`) x that part / total, floored to a minor unit.
+- A rule's lines earn an exact fraction: `points / per_minor` for each minor unit, `points / per_items` for each item (a
+  line without a quantity is one), `points` once (visit) or for each line (fixed). With `whole_steps` what is counted is
+  first cut to full steps: of each line when rounding is `at: line`, of the sum of that rule's lines when `at: bill`. Where
+  nothing of a bill was paid in what counts, no base earns.
+- `at: bill` rounds once, the sum over all rules; `at: line` rounds each line, then sums.
+  `after_multiplier` multiplies first and rounds the product. `before_multiplier` rounds, multiplies by the tier's
+  rate, and rounds that product in the same mode. Rules with `tier_multipliers` have their own rate in those tiers:
+  then `before_multiplier` does so for all that has the same rate, and sums.
+- What rules with `timing: hold` earn is held. With `at: bill` the whole is rounded once, then the part that is
+  available now by itself, and the rest is held: the two always add up to the whole.
+- A tier that this version's ladder doesn't know, or none, has the multiplier of the ladder's first tier; without a
+  ladder it is 1.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from math import gcd, lcm
+from typing import Literal
+
+import msgspec
+
+from shared.money import ROUNDINGS, Ratio, decimal_ratio
+from shared.programme.campaigns import CompiledCampaign, Entry, Room, Tried
+from shared.programme.conditions import MILLION, Condition, compile_condition
+from shared.programme.earning import Base, Earning, Rule
+from shared.programme.holds import UNTIL_ACTIVATION, CompiledHold, compile_hold
+from shared.programme.matching import Matcher, NotFor, matcher_of
+from shared.programme.subject import FIELDS, POINTS_TENDER, Line, Subject, items_of
+
+Outcome = Literal["earned", "skipped", "discounted", "unmatched"]
+Timing = Literal["now", "hold"]
+
+
+@dataclass(frozen=True, slots=True)
+class _WholeBill:
+    amount_minor: int
+    categories: tuple[str, ...] = ()
+    discount_minor: int = 0
+    tax_minor: int = 0
+    sku: str | None = None
+    quantity: str | None = None
+
+
+JudgedLine = tuple[str | None, Outcome, int, int | None]
+"""What became of a line: its rule (None: none was for it), outcome, amount_minor, and its own points where rounding is by
+line. Plain tuples: a bill has several, and a decision keeps them as they are."""
+
+EarnedByRule = tuple[str, Timing, int, int, int]
+"""What a rule's lines come to: rule, timing, the amount_minor that counted, what of it was counted (units: minor units,
+millionths of an item, or times, after whole steps), and the exact points before the multiplier, a numerator over the
+programme's denominator."""
+
+TriedCondition = tuple[str, bool, str]
+"""Of a rule or campaign: whether its condition held, and the result of each comparison."""
+
+
+class Inputs(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What was known of merchant and member where a rule asked for it. `bills`: how many were judged before, and when that
+    happened which was judged last."""
+
+    brand: str | None = None
+    bills: int | None = None
+    last_bill_at: datetime | None = None
+    enrolled_at: datetime | None = None
+
+
+class Details(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was tried of rules that ask for more than categories and amounts, as a decision keeps it."""
+
+    inputs: Inputs | None = None
+    not_for: tuple[tuple[str, NotFor], ...] = ()
+    """Rules that were not for this bill, and by what."""
+    conditions: tuple[TriedCondition, ...] = ()
+    line_conditions: tuple[tuple[str, str], ...] = ()
+    """By rule whose condition asks for lines: the results for each line, `-` where the line did not try it."""
+    multipliers: tuple[tuple[str, Ratio], ...] = ()
+    """Rules that had a rate of their own in this tier."""
+    bases: tuple[tuple[str, Base], ...] = ()
+    """Rules that counted something else than money."""
+    campaigns: tuple[Tried, ...] = ()
+    """Those that last at that time."""
+    base: tuple[int, int] | None = None
+    """What the rules give by themselves, points and those of them that are available, where something bounds or adds to it."""
+    caps: tuple[Room, ...] = ()
+    """The member's caps of the whole programme."""
+    cut: int = 0
+    """Points beyond the maximum of a bill, or the member's caps; they are in none of the other numbers."""
+
+
+class Earned(msgspec.Struct, frozen=True, gc=False):
+    """The worth of a bill with every number on the way. `tried` are the rules in the order in which lines tried them: a
+    line tried all up to its own, and all where none was for it."""
+
+    points: int
+    available: int
+    held: int
+    multiplier: Ratio
+    tried: tuple[str, ...]
+    lines: tuple[JudgedLine, ...]
+    rules: tuple[EarnedByRule, ...]
+    details: Details | None = None
+    """Where rules ask for more than categories and amounts."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledRule:
+    code: str
+    priority: int
+    match: Matcher
+    when: Condition | None
+    """For the whole bill."""
+    line_when: Condition | None
+    earns: bool
+    timing: Timing
+    on_discounted: bool
+    base: Base
+    weight: int
+    """Points per unit, over the programme's denominator."""
+    step: int
+    """The units of a whole step; 1 where parts of a step count."""
+    multipliers: Mapping[str, Ratio]
+    hold: CompiledHold = UNTIL_ACTIVATION
+    """Until when what it holds is held."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether categories and amounts alone decide."""
+        return (
+            not self.match.by_bill
+            and self.match.skus is None
+            and self.when is None
+            and self.line_when is None
+            and self.base == "amount"
+            and not self.multipliers
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rulebook:
+    """The earning rules of a version. `plain`: amounts and categories alone decide, so that bills without tenders need no
+    subject; they are most of what is rung up, and take the shorter way."""
+
+    rules: tuple[CompiledRule, ...]
+    denominator: int
+    rounding_at: Literal["line", "bill"]
+    rounding_when: Literal["before_multiplier", "after_multiplier"]
+    without_tax: bool
+    points_earn: bool
+    campaigns: tuple[CompiledCampaign, ...]
+    plain: bool
+    asks: frozenset[str]
+    """What is looked up for it alone: `brand`, `activity`."""
+    round: Callable[[int, int], int]
+    _rule_for: Callable[[tuple[str, ...]], int]
+    """The number of the rule that is for a line of these categories; that after the last where none is."""
+    _candidates: Callable[[tuple[int, ...]], Callable[[tuple[str, ...], str | None], tuple[int, ...]]]
+    """Of these rules, those that may be for such a line: the last of them is, whatever its line is."""
+    _by_sku: bool
+    _rulings: tuple[tuple[str | None, Outcome, Outcome], ...]
+    """By that number: the rule, and the outcome of a line at full price and of one with a discount."""
+    _tried: tuple[tuple[str, ...], ...]
+    """By that number: the rules that such a line tried."""
+    _multipliers: Mapping[str | None, Ratio]
+
+    def earn(
+        self, lines: Sequence[Line], total_minor: int, tier: str | None, subject: Subject | None = None
+    ) -> Earned:
+        """What the lines of a bill are worth to a member of that tier. Only a plain book needs no subject."""
+        multiplier = self._multipliers.get(tier) or self._multipliers[None]
+        counted = lines or (_WholeBill(total_minor),)
+        if subject is None:
+            assert self.plain, "rules that ask for the bill are given it"
+            judge = self._by_line if self.rounding_at == "line" else self._by_bill
+            return judge(counted, multiplier)
+        return self._of_subject(counted, multiplier, subject)
+
+    def _points(self, numerator: int, multiplier: Ratio) -> int:
+        times, over = multiplier
+        if self.rounding_when == "after_multiplier":
+            return self.round(numerator * times, self.denominator * over)
+        return self.round(self.round(numerator, self.denominator) * times, over)
+
+    # ---- plain rules: categories and amounts
+
+    def _by_bill(self, lines: Sequence[Line], multiplier: Ratio) -> Earned:
+        rule_for, rulings = self._rule_for, self._rulings
+        amounts: dict[int, int] = {}
+        judged: list[JudgedLine] = []
+        last = 0
+        for line in lines:
+            number = rule_for(line.categories)
+            last = max(last, number)
+            code, outcome, with_discount = rulings[number]
+            if line.discount_minor:
+                outcome = with_discount
+            amount = line.amount_minor
+            if outcome == "earned":
+                amounts[number] = amounts.get(number, 0) + amount
+            judged.append((code, outcome, amount, None))
+        now = held = 0
+        by_rule: list[EarnedByRule] = []
+        for number in sorted(amounts) if len(amounts) > 1 else amounts:
+            rule, amount = self.rules[number], amounts[number]
+            units = amount - amount % rule.step
+            numerator = units * rule.weight
+            if rule.timing == "hold":
+                held += numerator
+            else:
+                now += numerator
+            by_rule.append((rule.code, rule.timing, amount, units, numerator))
+        points = self._points(now + held, multiplier)
+        available = self._points(now, multiplier) if held else points
+        return Earned(
+            points,
+            available,
+            points - available,
+            multiplier,
+            self._tried[last],
+            tuple(judged),
+            tuple(by_rule),
+        )
+
+    def _by_line(self, lines: Sequence[Line], multiplier: Ratio) -> Earned:
+        sums: dict[int, tuple[int, int]] = {}
+        judged: list[JudgedLine] = []
+        last = available = held = 0
+        for line in lines:
+            number = self._rule_for(line.categories)
+            last = max(last, number)
+            code, outcome, with_discount = self._rulings[number]
+            if line.discount_minor:
+                outcome = with_discount
+            amount, points = line.amount_minor, 0
+            if outcome == "earned":
+                rule = self.rules[number]
+                units = amount - amount % rule.step
+                points = self._points(units * rule.weight, multiplier)
+                if rule.timing == "hold":
+                    held += points
+                else:
+                    available += points
+                amounts, counted = sums.get(number, (0, 0))
+                sums[number] = amounts + amount, counted + units
+            judged.append((code, outcome, amount, points))
+        by_rule: list[EarnedByRule] = []
+        for number in sorted(sums):
+            rule = self.rules[number]
+            amount, units = sums[number]
+            by_rule.append((rule.code, rule.timing, amount, units, units * rule.weight))
+        return Earned(
+            available + held,
+            available,
+            held,
+            multiplier,
+            self._tried[last],
+            tuple(judged),
+            tuple(by_rule),
+        )
+
+    # ---- rules that ask for more
+
+    def _of_subject(self, lines: Sequence[Line], multiplier: Ratio, subject: Subject) -> Earned:
+        eligible, refused, conditions = self._for_bill(subject)
+        candidates, rulings, rules = self._candidates(eligible), self._rulings, self.rules
+        by_sku, none = self._by_sku, len(rules)
+        judged: list[JudgedLine] = []
+        entries: list[Entry] = []
+        traces: dict[int, list[str]] = {}
+        last = 0
+        for place, line in enumerate(lines):
+            for number in candidates(line.categories, line.sku if by_sku else None):
+                condition = rules[number].line_when if number < none else None
+                if condition is None:
+                    break
+                holds, trace = condition.test(subject, line)
+                traces.setdefault(number, ["-"] * len(lines))[place] = trace
+                if holds:
+                    break
+            last = max(last, number)
+            code, outcome, with_discount = rulings[number]
+            if line.discount_minor:
+                outcome = with_discount
+            if outcome == "earned":
+                amount = line.amount_minor
+                if self.without_tax:
+                    amount = max(amount - line.tax_minor, 0)
+                entries.append((place, number, amount, items_of(line)))
+            judged.append((code, outcome, line.amount_minor, None))
+        tally = self._tally(entries, multiplier, subject)
+        if self.rounding_at == "line":
+            judged = [
+                (code, outcome, amount, tally.by_line.get(place, 0))
+                for place, (code, outcome, amount, _) in enumerate(judged)
+            ]
+        campaigns: list[Tried] = []
+        if self.campaigns:
+            tallied: dict[tuple[int, ...], Tally] = {}
+
+            def of_some(some: Sequence[Entry]) -> Tally:
+                places = tuple([entry[0] for entry in some])  # many campaigns are for the same lines
+                if places not in tallied:
+                    tallied[places] = self._tally(some, multiplier, subject)
+                return tallied[places]
+
+            for campaign in self.campaigns:
+                found = campaign.tried(subject, lines, entries, tally, of_some, self)
+                if found is not None:
+                    campaigns.append(found)
+        return Earned(
+            tally.points,
+            tally.available,
+            tally.points - tally.available,
+            multiplier,
+            self._tried[last],
+            tuple(judged),
+            tally.by_rule,
+            Details(
+                self._inputs(subject),
+                tuple([(rules[number].code, reason) for number, reason in refused if number <= last]),
+                tuple(
+                    [
+                        (rules[number].code, holds, trace)
+                        for number, holds, trace in conditions
+                        if number <= last
+                    ]
+                ),
+                tuple([(rules[number].code, " ".join(traces[number])) for number in sorted(traces)]),
+                tally.multipliers,
+                tuple([(rules[number].code, rules[number].base) for number in tally.others]),
+                tuple(campaigns),
+            ),
+        )
+
+    def _inputs(self, subject: Subject) -> Inputs | None:
+        brand = subject.brand if "brand" in self.asks else None
+        activity = subject.activity if "activity" in self.asks else None
+        if activity is not None:
+            return Inputs(brand, activity.bills, activity.last_bill_at, activity.enrolled_at)
+        return None if brand is None else Inputs(brand)
+
+    def _for_bill(
+        self, subject: Subject
+    ) -> tuple[tuple[int, ...], list[tuple[int, NotFor]], list[tuple[int, bool, str]]]:
+        eligible: list[int] = []
+        refused: list[tuple[int, NotFor]] = []
+        conditions: list[tuple[int, bool, str]] = []
+        for number, rule in enumerate(self.rules):
+            reason = rule.match.not_for(subject) if rule.match.by_bill else None
+            if reason is None and rule.when is not None:
+                holds, trace = rule.when.test(subject)
+                conditions.append((number, holds, trace))
+                if not holds:
+                    reason = "when"
+            if reason is None:
+                eligible.append(number)
+            else:
+                refused.append((number, reason))
+        return tuple(eligible), refused, conditions
+
+    def _tally(self, entries: Sequence["Entry"], multiplier: Ratio, subject: Subject) -> "Tally":
+        by_line = self.rounding_at == "line"
+        sums: dict[int, list[int]] = {}
+        parts = {number: self._part(self.rules[number], subject) for _, number, _, _ in entries}
+        own: dict[int, int] = {}
+        exact: list[dict[Ratio, int]] = [{}, {}]
+        lines = [0, 0]
+        for place, number, amount, items in entries:
+            rule, part = self.rules[number], parts[number]
+            found = sums.get(number)
+            if not by_line:
+                if found is None:
+                    sums[number] = [amount, items, 1]
+                else:
+                    found[0] += amount
+                    found[1] += items
+                    found[2] += 1
+                continue
+            counts = _part_of(amount, part)
+            times = 0 if found is not None and rule.base == "visit" else 1
+            units = _units(rule, counts, items, times, part)
+            rate = rule.multipliers.get(subject.tier or "", multiplier)
+            own[place] = self._points(units * rule.weight, rate)
+            lines[rule.timing == "hold"] += own[place]
+            kept = sums.setdefault(number, [0, 0, 0])
+            kept[0] += counts
+            kept[1] += units
+        by_rule: list[EarnedByRule] = []
+        others: list[int] = []
+        multipliers: list[tuple[str, Ratio]] = []
+        for number in sorted(sums):
+            rule = self.rules[number]
+            if by_line:
+                amount, units, _ = sums[number]
+            else:
+                amount, items, times = sums[number]
+                amount = _part_of(amount, parts[number])
+                units = _units(rule, amount, items, times, parts[number])
+            numerator = units * rule.weight
+            rate = rule.multipliers.get(subject.tier or "", multiplier)
+            if rule.base != "amount":
+                others.append(number)
+            if rate is not multiplier:
+                multipliers.append((rule.code, rate))
+            group = exact[rule.timing == "hold"]
+            group[rate] = group.get(rate, 0) + numerator
+            by_rule.append((rule.code, rule.timing, amount, units, numerator))
+        now, held = exact
+        if by_line:
+            points, available = sum(lines), lines[0]
+        else:
+            points = self.together(_added(now, held))
+            available = self.together(now) if held else points
+        return Tally(points, available, own, tuple(by_rule), tuple(others), tuple(multipliers), now, held)
+
+    @property
+    def rounds_first(self) -> bool:
+        """Whether base points are rounded before they are multiplied."""
+        return self.rounding_when == "before_multiplier"
+
+    def is_held(self, number: int) -> bool:
+        """Whether the rule of this number holds its points."""
+        return self.rules[number].timing == "hold"
+
+    def exactly(self, groups: Mapping[Ratio, int]) -> Ratio:
+        """The exact points of numerators by their multiplier."""
+        over = lcm(*[over for _, over in groups])
+        total = sum([numerator * times * (over // own) for (times, own), numerator in groups.items()])
+        shared = gcd(total, self.denominator * over)
+        return total // shared, self.denominator * over // shared
+
+    def together(self, groups: Mapping[Ratio, int]) -> int:
+        """The points of exact numerators by their multiplier."""
+        if len(groups) == 1:
+            [(multiplier, numerator)] = groups.items()
+            return self._points(numerator, multiplier)
+        if self.rounding_when == "before_multiplier":
+            return sum([self._points(numerator, multiplier) for multiplier, numerator in groups.items()])
+        return self.round(*self.exactly(groups))
+
+    def _part(self, rule: CompiledRule, subject: Subject) -> Ratio | None:
+        """What part of the bill counts for the rule; None: all of it."""
+        tenders = subject.tenders
+        if not tenders:
+            return None
+        if rule.match.tenders is not None:
+            paid = sum([amount for tender, amount in tenders.items() if tender in rule.match.tenders])
+        elif self.points_earn or POINTS_TENDER not in tenders:
+            return None
+        else:
+            paid = subject.total_minor - tenders[POINTS_TENDER]
+        return None if paid == subject.total_minor else (paid, subject.total_minor)
+
+
+class Tally(msgspec.Struct, frozen=True, gc=False):
+    """What some lines come to: their points, those available now, each line's own where rounding is by line, the sums of
+    each rule, and the exact points before the multiplier, by multiplier."""
+
+    points: int
+    available: int
+    by_line: dict[int, int]
+    by_rule: tuple[EarnedByRule, ...]
+    others: tuple[int, ...]
+    """Rules that count something else than money."""
+    multipliers: tuple[tuple[str, Ratio], ...]
+    now: dict[Ratio, int]
+    held: dict[Ratio, int]
+
+    @property
+    def amounts(self) -> tuple[int, int]:
+        """What counts of lines that earn now, and of those that are held."""
+        now = held = 0
+        for _, timing, amount, _, _ in self.by_rule:
+            if timing == "hold":
+                held += amount
+            else:
+                now += amount
+        return now, held
+
+
+def _added(some: Mapping[Ratio, int], more: Mapping[Ratio, int]) -> dict[Ratio, int]:
+    return {
+        key: some.get(key, 0) + more.get(key, 0) for key in (*some, *[one for one in more if one not in some])
+    }
+
+
+def _part_of(amount: int, part: Ratio | None) -> int:
+    return amount if part is None else amount * part[0] // part[1]
+
+
+def _units(rule: CompiledRule, amount: int, items: int, times: int, part: Ratio | None) -> int:
+    match rule.base:
+        case "amount":
+            units = amount
+        case "item":
+            units = items
+        case "visit":
+            units = min(times, 1)
+        case _:  # fixed
+            units = times
+    if part is not None and part[0] == 0:
+        return 0
+    return units - units % rule.step
+
+
+# ---- compiling ---------------------------------------------------------------------------------
+
+
+def compile_rules(
+    earning: Earning,
+    multipliers: Mapping[str | None, Ratio],
+    campaigns: Sequence[CompiledCampaign] = (),
+) -> Rulebook:
+    """The rules of a valid section, with the multipliers of the ladder's tiers (None: without a tier)."""
+    ordered = sorted(
+        earning.rules, key=lambda rule: -rule.priority
+    )  # stable: ties stay in the document's order
+    denominator = lcm(*(_rate(rule, earning)[1] for rule in ordered))
+    rules = tuple(_compile_rule(rule, earning, denominator) for rule in ordered)
+    codes = tuple(rule.code for rule in rules)
+    return Rulebook(
+        rules=rules,
+        denominator=denominator,
+        rounding_at=earning.rounding.at,
+        rounding_when=earning.rounding.when,
+        without_tax=earning.tax == "excluded",
+        points_earn=earning.paid_with_points == "earns",
+        campaigns=tuple(campaigns),
+        plain=all(rule.plain for rule in rules) and earning.tax == "included" and not campaigns,
+        asks=frozenset([*_asks(rules), *_asks(campaigns)]),
+        round=ROUNDINGS[earning.rounding.mode],
+        _rule_for=_matcher(rules),
+        _candidates=_candidates(rules),
+        _by_sku=any(rule.match.skus is not None for rule in rules),
+        _rulings=(*map(_ruling, rules), (None, "unmatched", "unmatched")),
+        _tried=(*(codes[: number + 1] for number in range(len(codes))), codes),
+        _multipliers=multipliers,
+    )
+
+
+def _asks(rules: Sequence[CompiledRule | CompiledCampaign]) -> Iterator[str]:
+    for rule in rules:
+        if rule.match.brands is not None:
+            yield "brand"
+        for condition in (rule.when, rule.line_when):
+            yield from asked_by(condition)
+
+
+def asked_by(condition: Condition | None) -> Iterator[str]:
+    """What a condition needs that is looked up for it alone."""
+    for one in condition.comparisons if condition is not None else ():
+        if one.field == "bill.brand":
+            yield "brand"
+        if one.field.startswith("member."):
+            yield "activity"
+
+
+def base_of(rule: Rule, earning: Earning) -> Base:
+    """What the rule counts."""
+    return rule.base or earning.base
+
+
+def _rate(rule: Rule, earning: Earning) -> Ratio:
+    if rule.rate is None:
+        return 0, 1
+    numerator, denominator = decimal_ratio(rule.rate.points)
+    match base_of(rule, earning):
+        case "amount":
+            return numerator, denominator * (rule.rate.per_minor or 1)
+        case "item":
+            return numerator, denominator * (rule.rate.per_items or 1) * MILLION
+        case _:
+            return numerator, denominator
+
+
+def _step(rule: Rule, base: Base) -> int:
+    if rule.rate is None or not rule.rate.whole_steps:
+        return 1
+    match base:
+        case "amount":
+            return rule.rate.per_minor or 1
+        case "item":
+            return (rule.rate.per_items or 1) * MILLION
+        case _:
+            return 1
+
+
+def _compile_rule(rule: Rule, earning: Earning, denominator: int) -> CompiledRule:
+    numerator, own = _rate(rule, earning)
+    base = base_of(rule, earning)
+    when = None if rule.when is None else compile_condition(rule.when, FIELDS)
+    return CompiledRule(
+        code=rule.code,
+        priority=rule.priority,
+        match=matcher_of(rule.match),
+        when=when if when is not None and not when.by_line else None,
+        line_when=when if when is not None and when.by_line else None,
+        earns=rule.action == "earn",
+        timing=rule.timing,
+        on_discounted=rule.on_discounted,
+        base=base,
+        weight=numerator * (denominator // own),
+        step=_step(rule, base),
+        multipliers={
+            tier: decimal_ratio(multiplier) for tier, multiplier in (rule.tier_multipliers or {}).items()
+        },
+        hold=compile_hold(rule.hold),
+    )
+
+
+def _ruling(rule: CompiledRule) -> tuple[str, Outcome, Outcome]:
+    if not rule.earns:
+        return rule.code, "skipped", "skipped"
+    return rule.code, "earned", "earned" if rule.on_discounted else "discounted"
+
+
+def _matcher(rules: tuple[CompiledRule, ...]) -> Callable[[tuple[str, ...]], int]:
+    first: dict[str, int] = {}
+    for_any = len(rules)
+    for number, rule in enumerate(rules):
+        if rule.match.categories is None:
+            for_any = number
+            break
+        for category in rule.match.categories:
+            first.setdefault(category, number)
+
+    @lru_cache(maxsize=4096)  # a shop has few combinations of categories, and rings them up all day
+    def rule_for(categories: tuple[str, ...]) -> int:
+        return min([first.get(category, for_any) for category in categories], default=for_any)
+
+    return rule_for
+
+
+def _candidates(
+    rules: tuple[CompiledRule, ...],
+) -> Callable[[tuple[int, ...]], Callable[[tuple[str, ...], str | None], tuple[int, ...]]]:
+    none = len(rules)
+
+    @lru_cache(maxsize=256)  # by the kinds of bills that rules tell apart
+    def of_bill(eligible: tuple[int, ...]) -> Callable[[tuple[str, ...], str | None], tuple[int, ...]]:
+        @lru_cache(maxsize=4096)
+        def of_line(categories: tuple[str, ...], sku: str | None) -> tuple[int, ...]:
+            found: list[int] = []
+            for number in eligible:
+                if rules[number].match.is_for(categories, sku):
+                    found.append(number)
+                    if rules[number].line_when is None:
+                        return tuple(found)
+            return (*found, none)
+
+        return of_line
+
+    return of_bill

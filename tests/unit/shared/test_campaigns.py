@@ -1,0 +1,270 @@
+"""What campaigns add, with the published vectors by their ids: which apply, what they give, and what bounds it."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from shared.programme.campaigns import Allotted, Tried, bucket
+from shared.programme.compiled import CompiledProgramme, compile_programme
+from tests.support.bills import AT, line, subject
+from tests.support.programmes import Document, document, earning, ladder, rule
+
+WALLET, MEMBER = UUID(int=7), UUID(int=9)
+
+
+def campaign(code: str = "double", **more: Any) -> Document:
+    usual: Document = {"starts_at": "2026-11-01T00:00:00+03:00", "ends_at": "2026-12-01T00:00:00+03:00"}
+    return {"code": code, "effect": {"multiplier": "2"}, **usual, **more}
+
+
+def bonus(code: str, points: int, **more: Any) -> Document:
+    return campaign(code, effect={"bonus": points}, **more)
+
+
+def programme(
+    *campaigns: Document, rules: Any = (), section: Document | None = None, **rounding: Any
+) -> CompiledProgramme:
+    made = {**earning(*(rules or [rule()]), **rounding), "campaigns": list(campaigns), **(section or {})}
+    return compile_programme(document(earning=made, tiers=ladder("1", "1.2")), 1)
+
+
+def allot(version: CompiledProgramme, *lines: Any, spent: Any = None, **about: Any) -> Allotted:
+    bill = subject(version, lines, **{"member_id": MEMBER, **about})
+    earned = version.book.earn(lines, bill.total_minor, bill.tier, bill)
+    assert earned.details is not None
+    assert version.limits is not None
+    tried = earned.details.campaigns
+    return version.limits.allot(
+        tried,
+        earned.points,
+        earned.available,
+        wallet_id=WALLET,
+        occurred_at=bill.occurred_at,
+        spent=spent or {},
+    )
+
+
+def results(allotted: Allotted) -> dict[str, str]:
+    return {one.campaign: one.result for one in allotted.campaigns}
+
+
+@pytest.mark.parametrize(
+    ("version", "amount", "points"),
+    [
+        pytest.param(programme(campaign(effect={"multiplier": "3"})), 500, 15, id="A3"),
+        pytest.param(programme(bonus("three", 3)), 500, 8, id="A5"),
+        pytest.param(
+            programme(campaign(effect={"multiplier": "1.5"}), mode="half_up", when="before_multiplier"),
+            238,
+            3,
+            id="A7-2.38",
+        ),
+        pytest.param(
+            programme(campaign(effect={"multiplier": "1.5"}), mode="half_up", when="before_multiplier"),
+            576,
+            9,
+            id="A7-5.76",
+        ),
+        pytest.param(
+            programme(campaign(effect={"steps": {"points": 10, "per_minor": 10000}})),
+            29999,
+            299 + 20,
+            id="steps",
+        ),
+        pytest.param(programme(campaign(effect={"multiplier": "1.5"})), 190, 1, id="0.95 more is none"),
+    ],
+)
+def test_a_campaign_gives_what_was_published(version: CompiledProgramme, amount: int, points: int) -> None:
+    assert allot(version, line(amount)).points == points
+
+
+def test_a_multiplier_multiplies_the_base_or_the_tiers_points() -> None:
+    assert allot(programme(campaign()), line(1000), tier="t1").points == 22  # 10 x 1.2 + 10
+    assert allot(programme(campaign(on="with_tier")), line(1000), tier="t1").points == 24
+    assert (
+        allot(programme(campaign(on="with_tier"), when="before_multiplier"), line(1050), tier="t1").points
+        == 24
+    )
+
+
+def test_only_lines_that_earn_match_and_are_not_excluded_count() -> None:
+    version = programme(
+        campaign(match={"categories": ["coffee"]}, exclude={"skus": ["GIFT"]}),
+        rules=[rule(), {"code": "fee", "action": "skip", "priority": 1, "match": {"categories": ["fee"]}}],
+    )
+    lines = [line(1000, "coffee"), line(2000), line(3000, "coffee", sku="GIFT"), line(500, "coffee", "fee")]
+    assert allot(version, *lines).points == 60 + 10
+    assert results(allot(version, line(100))) == {"double": "no_lines"}
+
+
+def test_what_comes_of_held_lines_is_held() -> None:
+    held = rule("phones", category="phone", timing="hold", priority=1)
+    lines = (line(150), line(250, "phone"))
+    for effect, parts in (
+        ({"multiplier": "2"}, (8, 2)),
+        ({"bonus": 5}, (9, 6)),
+        ({"steps": {"points": 1, "per_minor": 100}}, (8, 2)),
+    ):
+        result = allot(programme(campaign(effect=effect), rules=[held, rule()]), *lines)
+        assert (result.points, result.available) == parts
+    only = allot(programme(bonus("b", 5), rules=[held, rule()]), line(250, "phone"))
+    assert (only.points, only.available) == (7, 0)
+
+
+def test_a_campaign_is_for_its_time_its_windows_and_its_bills() -> None:
+    fridays = {"rrule": "FREQ=WEEKLY;BYDAY=FR", "at": "22:00", "minutes": 240}
+    version = programme(
+        bonus("over", 1, ends_at="2026-11-22T11:31:04+03:00"),
+        bonus("begins", 2, starts_at="2026-11-22T11:31:04+03:00"),
+        bonus("friday", 3, recurring=fridays),
+        bonus("web", 4, match={"channels": ["ecom"]}),
+        bonus("big", 5, when={"bill.total_minor": {"gte": 5000}}),
+        bonus("small", 6, when={"line.amount_minor": {"lt": 500}}),
+    )
+    found = allot(version, line(1000))
+    assert results(found) == {
+        "begins": "applied",
+        "friday": "window",
+        "web": "channels",
+        "big": "when",
+        "small": "no_lines",
+    }
+    assert [one.condition for one in found.campaigns if one.campaign == "big"] == ["f"]
+
+
+@pytest.mark.parametrize(
+    ("at", "is_open"),
+    [
+        ("2026-11-27T21:59:59+03:00", False),
+        ("2026-11-27T22:00:00+03:00", True),
+        ("2026-11-28T01:59:59.999999+03:00", True),
+        ("2026-11-28T02:00:00+03:00", False),
+        ("2026-11-28T22:00:00+03:00", False),
+    ],
+)
+def test_windows_come_again_on_the_programmes_clocks(at: str, is_open: bool) -> None:
+    recurring = {"rrule": "FREQ=WEEKLY;INTERVAL=1;BYDAY=FR", "at": "22:00", "minutes": 240}
+    found = allot(
+        programme(bonus("night", 1, recurring=recurring)), line(100), occurred_at=datetime.fromisoformat(at)
+    )
+    assert results(found) == {"night": "applied" if is_open else "window"}
+
+
+def test_the_last_day_of_a_month_comes_again() -> None:
+    recurring = {"rrule": "FREQ=MONTHLY;BYMONTHDAY=-1", "minutes": 1440}
+    made = programme(bonus("payday", 1, recurring=recurring, starts_at="2026-02-01T00:00:00Z"))
+    days = [datetime(2026, month, day, 9, tzinfo=UTC) for month, day in ((2, 28), (4, 30), (4, 29), (11, 30))]
+    assert [allot(made, line(100), occurred_at=day).points for day in days] == [2, 2, 1, 2]
+
+
+def test_of_best_only_the_one_that_gives_most_applies_beside_all_others() -> None:
+    version = programme(
+        bonus("five", 5), bonus("nine", 9), bonus("also", 2, stacking="all"), bonus("nine-too", 9)
+    )
+    found = allot(version, line(1000))
+    assert (found.points, results(found)) == (
+        21,
+        {"five": "not_best", "nine": "applied", "also": "applied", "nine-too": "not_best"},
+    )
+
+
+def test_an_exclusive_campaign_leaves_no_room_for_others_unless_it_is_used_up() -> None:
+    version = programme(
+        bonus("all", 50, stacking="all"), bonus("alone", 3, stacking="exclusive", budget={"points": 4})
+    )
+    found = allot(version, line(1000))
+    assert (found.points, results(found)) == (13, {"all": "excluded", "alone": "applied"})
+    assert found.given == {("shops", "alone"): 3}
+    later = allot(version, line(1000), spent={("shops", "alone"): 4})
+    assert (later.points, results(later)) == (60, {"all": "applied", "alone": "used_up"})
+
+
+def test_a_budget_gives_its_last_points_and_the_best_is_what_is_really_given() -> None:
+    version = programme(bonus("rich", 5), bonus("poor", 9, budget={"money_minor": 100}))  # 10 points at 0.10
+    spent = {("shops", "poor"): 4}
+    first = allot(version, line(100), spent=spent)
+    assert [(one.points, one.budget) for one in first.campaigns] == [(0, None), (6, (4, 10))]
+    second = allot(version, line(100), spent={("shops", "poor"): 7})
+    assert results(second) == {"rich": "applied", "poor": "not_best"}
+    assert second.given == {}
+
+
+def test_a_members_caps_count_in_the_programmes_calendar() -> None:
+    version = programme(campaign(member_caps={"day": 8, "month": 20, "year": 500}))
+    found = allot(
+        version, line(1000), occurred_at=datetime(2026, 11, 29, 22, tzinfo=UTC)
+    )  # Monday the 30th there
+    keys = {(WALLET, "double", "day", date(2026, 11, 30)): 8}
+    keys |= {
+        (WALLET, "double", period, date(2026, month, 1)): 8 for period, month in (("month", 11), ("year", 1))
+    }
+    assert (found.points, found.given) == (18, keys)
+    spent = {(WALLET, "double", "month", date(2026, 11, 1)): 15}
+    assert allot(version, line(1000), spent=spent).points == 15
+    weekly = programme(campaign(member_caps={"week": 3}))
+    assert list(allot(weekly, line(1000)).given) == [(WALLET, "double", "week", date(2026, 11, 16))]
+
+
+def test_what_is_beyond_the_maximum_is_taken_from_the_last_campaign_first() -> None:
+    version = programme(
+        bonus("a", 20, stacking="all", budget={"points": 1000}),
+        bonus("b", 30, stacking="all", budget={"points": 1000}),
+        section={"maximum": {"bill": 25}, "member_caps": {"day": 100}},
+    )
+    found = allot(version, line(1000))
+    assert (found.points, found.cut, [one.points for one in found.campaigns]) == (25, 35, [15, 0])
+    day = (WALLET, "", "day", date(2026, 11, 22))
+    assert found.given == {("shops", "a"): 15, day: 25}
+    late = allot(version, line(1000), spent={day: 95})
+    assert (late.points, late.cut, late.given) == (5, 55, {day: 5})
+    assert allot(version, line(1000), spent={day: 120}).points == 0  # a lower limit than before
+
+
+def test_a_control_arm_gets_nothing_and_is_recorded() -> None:
+    arms = [
+        {"code": "control", "share": 5000, "control": True},
+        {"code": "triple", "share": 5000, "effect": {"multiplier": "3"}},
+    ]
+    version = programme(campaign(arms=arms, budget={"points": 100}))
+    seen = {}
+    for number in range(40):
+        found = allot(version, line(1000), member_id=UUID(int=number))
+        [tried] = found.campaigns
+        seen[tried.arm] = (tried.result, tried.wanted, found.points)
+        assert (bucket("double", str(UUID(int=number))) < 5000) == (tried.arm == "control")
+    assert seen == {"control": ("control", 10, 10), "triple": ("applied", 20, 30)}
+
+
+def test_a_members_place_in_a_campaign_is_the_published_hash() -> None:
+    # sha256(b"double\0" b"00000000-0000-0000-0000-000000000009")[:8], as a number, mod 10,000
+    assert bucket("double", str(MEMBER)) == 7896
+
+
+def test_a_window_of_clocks_that_are_put_back_is_open_twice() -> None:
+    made = document(
+        earning={
+            **earning(rule()),
+            "campaigns": [
+                bonus(
+                    "night",
+                    1,
+                    starts_at="2026-10-01T00:00:00Z",
+                    recurring={"rrule": "FREQ=DAILY", "at": "01:00", "minutes": 60},
+                )
+            ],
+        }
+    )
+    made["programme"]["time_zone"] = "Europe/London"
+    version = compile_programme(made, 1)
+    ends = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # half past one, British Summer Time
+    opened = [allot(version, line(100), occurred_at=ends + timedelta(hours=k)).points for k in (-1, 0, 1, 2)]
+    assert opened == [1, 2, 2, 1]
+
+
+def test_nothing_lasts_and_nothing_is_tried() -> None:
+    version = programme(bonus("old", 1, starts_at="2020-01-01T00:00:00Z", ends_at="2020-02-01T00:00:00Z"))
+    assert allot(version, line(100)) == Allotted(1, 1, (), (), 0, {})
+    assert Tried("x", "when") == Tried("x", "when", "")
+    assert AT.tzinfo is UTC
