@@ -33,6 +33,7 @@ PLACES = {
     "redemptions": "redeem",
     "expiry-runs": "redeem",
     "redemption-codes": "redeem",
+    "redemption-quotes": "redeem",
     "wallets": "redeem",
     "ledger": "redeem",
     "reconciliation": "redeem",

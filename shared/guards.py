@@ -15,12 +15,16 @@ GUARDS: dict[int, tuple[str, ...]] = {
     1: (
         "accruals_accrual_id_key", "accruals_pkey", "bill_keys_pkey", "idempotency_pkey", "lots_pkey",
         "notices_pkey", "pos_events_pkey", "postings_pkey", "redemptions_pkey", "refund_keys_pkey", "refund_requests_pkey",
+        "reservations_pkey", "returns_pkey",
     ),
     2: (
         "ledger_balances_never_negative", "ledger_money_never_negative", "ledger_move_is_of_its_kind", "ledger_points_positive",
         "lots_owed_within_points", "lots_parts_within_remaining", "lots_points_positive", "lots_remaining_within_points",
         "lots_what_left_within_points", "postings_points_positive",
-        "redemptions_money_never_negative", "redemptions_points_positive",
+        "redemption_lots_lent_positive", "redemption_lots_parts_within_lent", "redemption_lots_returned_within_captured",
+        "redemptions_money_never_negative", "redemptions_points_positive", "redemptions_returned_within_points",
+        "reservations_captured_within_points", "reservations_end_is_whole", "reservations_points_positive",
+        "returned_lots_points_positive", "returns_points_never_negative", "returns_posting_has_points",
         "wallets_available_never_negative", "wallets_buckets_sum_to_zero", "wallets_debt_never_positive",
         "wallets_expired_never_negative", "wallets_held_never_negative", "wallets_issued_never_positive",
         "wallets_redeemed_never_negative", "wallets_reserved_never_negative", "wallets_reversed_never_negative",

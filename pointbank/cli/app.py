@@ -8,6 +8,7 @@ from pointbank.cli import (
     dead_letters,
     expiring,
     holds,
+    releasing,
     running,
     samples,
     sealing,
@@ -35,6 +36,7 @@ for command in (
     samples.generate,
     samples.replay,
     verifying.verify,
+    releasing.release_reservations,
     expiring.expire,
     sealing.reconcile,
 ):

@@ -141,8 +141,8 @@ class Moved(msgspec.Struct, frozen=True, gc=False):
 
 
 class Posted(msgspec.Struct, frozen=True, gc=False):
-    """points.credited, .redeemed, .expired, .repaid, .transferred, .adjusted and .reinstated: what a posting moved, whatever it
-    is called there."""
+    """points.credited, .redeemed, .expired, .repaid, .transferred, .adjusted, .reinstated, .reserved and .voided: what a posting
+    moved, whatever it is called there."""
 
     posting_id: str
     kind: str
@@ -156,6 +156,9 @@ class Posted(msgspec.Struct, frozen=True, gc=False):
     credited: Worth | None = None
     redeemed: Worth | None = None
     expired: Worth | None = None
+    reserved: Worth | None = None
+    voided: Worth | None = None
+    expires_at: datetime | None = None
     repaid: Worth | None = None
     transferred: Worth | None = None
     adjusted: Worth | None = None
@@ -166,6 +169,25 @@ class Posted(msgspec.Struct, frozen=True, gc=False):
     redemption_id: str | None = None
     merchant: str | None = None
     bill_ref: str | None = None
+
+
+class Returned(msgspec.Struct, frozen=True, gc=False):
+    """points.returned: `posting_id` is null where nothing moved, `return_id` where nothing came back at all."""
+
+    posting_id: str | None
+    request_id: str | None
+    redemption_id: str | None
+    wallet_id: str | None
+    member_id: str | None
+    programme: str | None
+    effective_at: datetime
+    posted_at: datetime | None
+    returned: Worth | None
+    lots: tuple[Moved, ...]
+    balance: Balance | None
+    return_id: str | None = None
+    refund_id: str | None = None
+    kind: str = "return"
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
@@ -230,16 +252,6 @@ class ReversalRefused(msgspec.Struct, frozen=True, gc=False):
     programme: str = ""
     code: str = ""
     refund_id: str | None = None
-
-
-class Returned(msgspec.Struct, frozen=True, gc=False):
-    """points.returned: asked by a refund, or over HTTP."""
-
-    request_id: str | None = None
-    refund_id: str | None = None
-    wallet_id: str | None = None
-    programme: str | None = None
-    returned: Worth | None = None
 
 
 class PointsExpiring(msgspec.Struct, frozen=True, gc=False):
@@ -339,6 +351,9 @@ DATA: dict[str, type] = {
     "points.credited.v1": Posted,
     "points.redeemed.v1": Posted,
     "points.expired.v1": Posted,
+    "points.reserved.v1": Posted,
+    "points.voided.v1": Posted,
+    "points.returned.v1": Returned,
     "points.repaid.v1": Posted,
     "points.transferred.v1": Posted,
     "points.adjusted.v1": Posted,
@@ -376,6 +391,9 @@ SAID_BY = {
         "points.credited.v1",
         "points.redeemed.v1",
         "points.expired.v1",
+        "points.reserved.v1",
+        "points.voided.v1",
+        "points.returned.v1",
         "points.repaid.v1",
         "points.transferred.v1",
         "points.adjusted.v1",

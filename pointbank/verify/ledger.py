@@ -13,6 +13,7 @@ from pointbank.verify.events import (
     PointsExpiring,
     Posted,
     Released,
+    Returned,
     ReversalRefused,
     Reversed,
     Worth,
@@ -20,6 +21,7 @@ from pointbank.verify.events import (
 )
 from pointbank.verify.matching import told
 from pointbank.verify.numbers import minor_per_point, money_of
+from pointbank.verify.redemptions import Redemptions
 from pointbank.verify.requests import Requests
 from pointbank.verify.snapshots import MonthsWalk, orphan, read_closings
 from pointbank.verify.wallet import Posting, WalletWalk
@@ -29,6 +31,9 @@ TOLD = {
     "earn_held": "points.credited.v1",
     "redeem": "points.redeemed.v1",
     "expire": "points.expired.v1",
+    "reserve": "points.reserved.v1",
+    "void": "points.voided.v1",
+    "return": "points.returned.v1",
     "opening": "points.credited.v1",
     "release": "points.released.v1",
     "cancel_hold": "points.reversed.v1",
@@ -62,14 +67,7 @@ class Bank:
             ("kind", "wallet", "member", "programme", "bill", "effective_at", "points", "lots"),
             ours="the events", theirs="the ledger",
         )  # fmt: skip
-        self._redeemed = books.match(
-            "redemptions", 3, "each redemption has its posting, and each redeeming posting its redemption",
-            ("redemption", "wallet", "points", "effective_at"), ours="the redemptions", theirs="the ledger",
-        )  # fmt: skip
-        self._spent = books.match(
-            "redemptions:told", 5, "each redemption has one points.redeemed event, with what the points paid for",
-            ("posting", "points", "money", "merchant", "bill_ref"), ours="the redemptions", theirs="the events",
-        )  # fmt: skip
+        self._redemptions = Redemptions(books)
         self._money = books.check(
             "ledger:money", 8, "points are worth what a version of their programme says, in whole minor units"
         )
@@ -114,6 +112,7 @@ class Bank:
         self._lot_rows = Follower(snapshot, "ledger.sql", "lots")
         self._snapshots = Follower(snapshot, "ledger.sql", "snapshots")
         self._strays = Follower(snapshot, "ledger.sql", "strays")
+        self._redemptions.begin()
         current: MonthsWalk | None = None
         async for page in snapshot.pages("ledger.sql", "lines"):
             books.progress("ledger lines")
@@ -122,6 +121,7 @@ class Bank:
             await self._lot_rows.fill(last)
             await self._snapshots.fill(last)
             await self._strays.fill(last)
+            await self._redemptions.fill(last)
             self._chain.compared += len(page)
             for row in page:
                 wallet_id = row[0]
@@ -136,19 +136,7 @@ class Bank:
         async for page in snapshot.pages("ledger.sql", "postings"):
             for row in page:
                 self._known.theirs(tuple(row))
-        async for page in snapshot.pages("ledger.sql", "redemptions"):
-            for (
-                redemption_id,
-                posting_id,
-                wallet_id,
-                points,
-                effective_at,
-                money_minor,
-                merchant,
-                bill_ref,
-            ) in page:
-                self._redeemed.ours((posting_id, redemption_id, wallet_id, points, effective_at))
-                self._spent.ours((redemption_id, posting_id, points, money_minor, merchant, bill_ref))
+        await self._redemptions.walk()
         await self._requests.walk()
         async for page in snapshot.pages("ledger.sql", "notices"):
             for row in page:
@@ -178,6 +166,7 @@ class Bank:
         for where, problem in walk.against_row(row):
             checks[where].wrong(f"{wallet}: {problem}")
         self._check_born(wallet, row)
+        self._redemptions.wallet(walk, lots, row["reserved"])
         expiries = {lot["lot_id"]: lot["first_expires_at"] for lot in lots}
         parents = {lot["lot_id"]: lot["parent_lot"] for lot in lots}
         for posting in walk.postings:
@@ -225,10 +214,6 @@ class Bank:
                     tuple([(lot_id, points, money, expiries.get(lot_id)) for lot_id, points, money in posting.lots]),
                 )
             )  # fmt: skip
-        elif kind == "redeem":
-            self._redeemed.theirs(
-                (posting.posting_id, posting.source_id, wallet_id, posting.points, posting.effective_at)
-            )
 
     def _worth(self, programme: str, points: int, money_minor: int, posting_id: bytes) -> None:
         self._money.compared += 1
@@ -270,16 +255,18 @@ class Bank:
         )  # fmt: skip
 
     def on_posted(self, n: int | None, envelope: Envelope, event: Posted) -> None:
-        """points.credited, .redeemed, .expired, .repaid, .transferred, .adjusted and .reinstated."""
-        moved = event.credited or event.redeemed or event.expired or event.repaid
+        """Whatever moved points and is told with its posting's kind."""
+        moved = (
+            event.credited
+            or event.redeemed
+            or event.expired
+            or event.repaid
+            or event.reserved
+            or event.voided
+        )
         moved = moved or event.transferred or event.adjusted or event.reinstated
-        if event.redemption_id is not None and event.redeemed is not None:
-            self._spent.theirs(
-                (
-                    binary(event.redemption_id), binary(event.posting_id), event.redeemed.points,
-                    event.redeemed.money.amount_minor, event.merchant, event.bill_ref,
-                )
-            )  # fmt: skip
+        if event.redemption_id is not None and (event.redeemed or event.reserved) is not None:
+            self._redemptions.on_told(event)
         elif moved is not None:
             self._worth(event.programme, moved.points, moved.money.amount_minor, binary(event.posting_id))
         balance = _balance(event.balance)
@@ -332,6 +319,26 @@ class Bank:
             (
                 binary(event.posting_id), envelope.type, kind, binary(event.wallet_id), event.member_id, event.programme,
                 points, event.effective_at, event.posted_at, _balance(event.balance),
+                tuple([(binary(lot.lot_id), lot.points) for lot in event.lots]),
+            )
+        )  # fmt: skip
+
+    def on_returned(self, n: int | None, envelope: Envelope, event: Returned) -> None:
+        """points.returned: a return, or the answer that nothing came back."""
+        self._redemptions.on_returned(event)
+        if (
+            event.posting_id is None
+            or event.wallet_id is None
+            or event.returned is None
+            or event.balance is None
+        ):
+            return
+        balance = event.balance
+        self._told.theirs(
+            (
+                binary(event.posting_id), envelope.type, event.kind, binary(event.wallet_id), event.member_id, event.programme,
+                event.returned.points, event.effective_at, event.posted_at,
+                (balance.available.points, balance.held.points, balance.reserved.points),
                 tuple([(binary(lot.lot_id), lot.points) for lot in event.lots]),
             )
         )  # fmt: skip

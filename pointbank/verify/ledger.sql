@@ -37,13 +37,6 @@ ORDER BY t.wallet_id;
 SELECT uuid_send(p.posting_id) AS posting_id, uuid_send(p.wallet_id) AS wallet_id, p.kind::text AS kind, p.points
 FROM redeem.postings AS p;
 
--- name: redemptions
--- Every redemption.
-SELECT
-    uuid_send(r.redemption_id) AS redemption_id, uuid_send(r.posting_id) AS posting_id, uuid_send(r.wallet_id) AS wallet_id,
-    r.points, r.effective_at, r.money_minor, r.merchant, r.bill_ref
-FROM redeem.redemptions AS r;
-
 -- name: closings
 -- Which months are closed, or being closed, in their order.
 SELECT c.as_of, uuid_send(c.through) AS through, c.closed

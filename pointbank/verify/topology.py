@@ -6,7 +6,7 @@ HEARERS: dict[str, tuple[str, ...]] = {
     "members": ("earn", "redeem", "tiers", "notifier"),
     "earn": ("redeem", "notifier"),
     "redeem": ("earn", "tiers", "notifier"),
-    "tiers": ("earn", "notifier"),
+    "tiers": ("earn", "redeem", "notifier"),
     "notifier": (),
 }
 SERVICES = tuple(HEARERS)

@@ -2,8 +2,8 @@
 
 from fastapi import FastAPI
 
+from services.redeem import closing, releasing
 from services.redeem.api import ROUTERS
-from services.redeem.closing import EVERY_S, close_months
 from services.redeem.handlers import HEARS, ON
 from services.redeem.reconciling import job as reconcile
 from services.redeem.sealing import seal
@@ -17,10 +17,11 @@ def create(settings: Settings | None = None) -> FastAPI:
     """The app; settings come from the environment unless given."""
     chosen = settings or Settings()
     jobs = [
-        Job("close", every_s=EVERY_S, run=close_months),
+        Job("close", every_s=closing.EVERY_S, run=closing.close_months),
         Job("asked", every_s=1.0, run=do_waiting),
         Job("expire", every_s=300.0, run=expire_lots),
         Job("idle", every_s=3600.0, run=care_for_idle),
+        Job(releasing.JOB, every_s=releasing.EVERY_S, run=releasing.release_now_and_then),
     ]
     if chosen.seal_every_s:
         jobs.append(Job("seal", every_s=chosen.seal_every_s, run=seal))

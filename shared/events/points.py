@@ -72,6 +72,49 @@ class PointsRedeemed(EventData, frozen=True, kw_only=True):
     balance: Balance
 
 
+class PointsReserved(EventData, frozen=True, kw_only=True):
+    """Subject: the wallet_id. Points set aside for a redemption that is captured or voided by `expires_at`."""
+
+    TYPE: ClassVar[str] = "points.reserved.v1"
+    SOURCE: ClassVar[str] = "/redeem"
+    posting_id: UUID
+    redemption_id: UUID
+    kind: str
+    wallet_id: UUID
+    member_id: UUID
+    programme: str
+    merchant: str
+    bill_ref: str | None
+    effective_at: datetime
+    posted_at: datetime
+    expires_at: datetime
+    reserved: Worth
+    lots: tuple[TakenLot, ...]
+    balance: Balance
+
+
+class PointsVoided(EventData, frozen=True, kw_only=True):
+    """Subject: the wallet_id. Points set aside that went back to their lots. `reason`: `voided` by who asked, `expired` at the
+    end of the authorisation, `captured`: what a partial capture left over."""
+
+    TYPE: ClassVar[str] = "points.voided.v1"
+    SOURCE: ClassVar[str] = "/redeem"
+    posting_id: UUID
+    redemption_id: UUID
+    kind: str
+    wallet_id: UUID
+    member_id: UUID
+    programme: str
+    merchant: str
+    bill_ref: str | None
+    effective_at: datetime
+    posted_at: datetime
+    reason: str
+    voided: Worth
+    lots: tuple[TakenLot, ...]
+    balance: Balance
+
+
 class PointsExpired(EventData, frozen=True, kw_only=True):
     """Subject: the wallet_id. Lots that reached their expiry; `effective_at` is the last one's."""
 
@@ -159,8 +202,8 @@ class ReversalRefused(EventData, frozen=True, kw_only=True):
 
 class PointsReturned(EventData, frozen=True, kw_only=True):
     """Subject: the wallet_id, or the bill_id of a request that found no redemption. Points of a redemption that came back,
-    asked over HTTP (`request_id` null) or by a refund; `returned` may be 0, then nothing was posted. `parts`: how many
-    redemptions had paid, and so how many of these events answer the request."""
+    asked over HTTP (`request_id` null) or by a refund; `returned` may be 0, then nothing was posted. A request that found
+    several redemptions is answered by one event for each; `parts` says how many. `lots` are those that got the points."""
 
     TYPE: ClassVar[str] = "points.returned.v1"
     SOURCE: ClassVar[str] = "/redeem"
@@ -176,4 +219,6 @@ class PointsReturned(EventData, frozen=True, kw_only=True):
     returned: Worth | None
     lots: tuple[TakenLot, ...]
     balance: Balance | None
+    return_id: UUID | None = None
+    kind: str = "return"
     parts: int = 1

@@ -8,7 +8,7 @@ HEARERS: dict[str, tuple[str, ...]] = {
     "members": ("earn", "redeem", "tiers", "notifier"),
     "earn": ("redeem", "notifier"),
     "redeem": ("earn", "tiers", "notifier"),
-    "tiers": ("earn", "notifier"),
+    "tiers": ("earn", "redeem", "notifier"),
     "notifier": (),
 }
 """Who must hear each service's stream. Declared, not discovered: while one of these groups is missing nothing is trimmed."""

@@ -14,6 +14,7 @@ from shared.programme.campaigns import CompiledCampaign, Limits, caps_of, compil
 from shared.programme.earning import Earning
 from shared.programme.expiry import CompiledExpiry, compile_expiry, start_of_day
 from shared.programme.model import Programme
+from shared.programme.redeeming import Redeeming, compile_redeeming
 from shared.programme.rules import Earned, EarnedByRule, JudgedLine, Rulebook, compile_rules
 from shared.programme.subject import Line, Subject
 from shared.programme.validation import validate
@@ -60,6 +61,7 @@ class CompiledProgramme:
     consumption: str
     minimum_points: int
     step_points: int
+    redeeming: Redeeming
     on_spent: OnSpent
     expiry: CompiledExpiry
     refund_window_days: int | None
@@ -129,6 +131,7 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
         consumption=redemption.consumption if redemption is not None else "oldest_earned",
         minimum_points=redemption.minimum_points if redemption is not None else 1,
         step_points=redemption.step_points if redemption is not None else 1,
+        redeeming=compile_redeeming(redemption),
         on_spent=redemption.on_spent if redemption is not None else "block",
         refund_window_days=None if earning.refund_window_days == "unlimited" else earning.refund_window_days,
         lifecycle=programme.tiers.lifecycle if programme.tiers is not None else None,

@@ -5,8 +5,9 @@ Each section checks its own fields here; what needs several fields at once is in
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from shared.money import decimal_ratio
 from shared.programme.base import (
     MAX_MINOR,
     MAX_POINTS,
@@ -41,11 +42,44 @@ class Header(_Section):
     """How long ago a bill may have happened."""
 
 
+def _share(text: str) -> str:
+    numerator, denominator = decimal_ratio(text)
+    if not 0 < numerator <= denominator:
+        raise ValueError("it must be above zero and at most 1")
+    return text
+
+
+class MemberLimit(_Section):
+    """The most points that a member may spend in each day, week (from Monday) or month of the programme's time zone."""
+
+    points: Annotated[int, Field(ge=1, le=MAX_POINTS)]
+    per: Literal["day", "week", "month"]
+
+
+class Velocity(_Section):
+    """At most so many redemptions of a member within so many minutes, voided ones too."""
+
+    redemptions: Annotated[int, Field(ge=1, le=10_000)]
+    minutes: Annotated[int, Field(ge=1, le=44_640)]
+
+
 class Redemption(_Section):
     consumption: Literal["oldest_earned", "earliest_expiry"] = "oldest_earned"
     """In which order lots are spent; with `earliest_expiry` those that never expire come last."""
     minimum_points: Annotated[int, Field(ge=1, le=MAX_MINOR)] = 1
     step_points: Annotated[int, Field(ge=1, le=MAX_MINOR)] = 1
+    max_bill_share: Annotated[str, AfterValidator(_share)] | None = None
+    """The most of a bill that points may pay for, as a decimal up to "1"; every redemption then says its bill's total."""
+    member_limits: Annotated[list[MemberLimit], Field(max_length=3, default_factory=list)]
+    velocity: Annotated[list[Velocity], Field(max_length=5, default_factory=list)]
+    tiers: Annotated[list[Code], Field(min_length=1, max_length=100)] | None = None
+    """The tiers that may spend; without it all may."""
+    authorisation_minutes: Annotated[int, Field(ge=1, le=44_640)] = 15
+    """How long points stay set aside for a redemption that is captured later."""
+    return_days: Annotated[int, Field(ge=0, le=36_500)] | Literal["unlimited"] = 30
+    """How long after its capture a redemption can be returned: so many times 24 hours."""
+    restore: Literal["original", "renewed"] = "original"
+    """Whether returned points keep the expiry of their lots, or get one as if they were earned anew."""
     on_spent: Literal["block", "partial", "debt"] = "block"
     """When points that a refund takes back are spent: nothing moves, what is left is taken, or the rest becomes debt."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -147,6 +147,7 @@ def _mistakes(document: Document) -> list[FieldError]:
     ladder = list(_objects(document, "tiers", "ladder"))
     found += _repeated("/tiers/ladder", ladder)
     found += _ladder_mistakes(ladder)
+    found += _redemption_mistakes(document, [tier.get("code") for _, tier in ladder])
     return found
 
 
@@ -194,14 +195,50 @@ def _ladder_mistakes(ladder: list[tuple[int, Document]]) -> Iterator[FieldError]
         highest = max(highest, threshold)
 
 
+def _redemption_mistakes(document: Document, ladder: list[Any]) -> Iterator[FieldError]:
+    for field, name in (("member_limits", "per"), ("velocity", "minutes")):
+        seen: list[Any] = []
+        for number, value in _objects(document, "redemption", field):
+            if name not in value:
+                continue
+            if value[name] in seen:
+                yield _invalid_at(
+                    f"/redemption/{field}/{number}/{name}", f"{value[name]} stands here a second time."
+                )
+            seen.append(value[name])
+    section = document.get("redemption")
+    if not isinstance(section, Mapping):
+        return
+    least = _least(section)
+    for number, limit in _objects(document, "redemption", "member_limits"):
+        points = limit.get("points")
+        if _is_count(points) and points < least:
+            yield _invalid_at(
+                f"/redemption/member_limits/{number}/points",
+                f"Nothing could ever be spent: the least is {least} points.",
+            )
+    tiers = section.get("tiers")
+    for number, tier in enumerate(tiers if isinstance(tiers, list) else ()):
+        if isinstance(tier, str) and tier not in ladder:
+            yield _invalid_at(f"/redemption/tiers/{number}", f"{tier} is not on the ladder.")
+        elif isinstance(tiers, list) and tier in tiers[:number]:
+            yield _invalid_at(f"/redemption/tiers/{number}", f"{tier} stands here a second time.")
+
+
+def _least(section: Document) -> int:
+    """The smallest number of points that can be asked for: the minimum, rounded up to a whole step."""
+    minimum, step = (section.get(name, 1) for name in ("minimum_points", "step_points"))
+    return -(-minimum // step) * step if _is_count(minimum) and _is_count(step) else 0
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
 def _threshold(entry: Any) -> int | None:
     points = entry.get("points") if isinstance(entry, Mapping) else None
     threshold = points.get("gte") if isinstance(points, Mapping) else None
-    return (
-        threshold
-        if isinstance(threshold, int) and not isinstance(threshold, bool) and threshold > 0
-        else None
-    )
+    return threshold if _is_count(threshold) else None
 
 
 def _missing_for_activation(document: Document) -> Iterator[FieldError]:

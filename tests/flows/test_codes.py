@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from pointbank.dead_letters import list_dead_letters
 from pointbank.till import BillToOffer
 from pointbank.verify import verify_tenant
+from services.redeem.domain.codes import new_code
 from shared.config import Settings
 from shared.db import connect
 from shared.errors import PROBLEMS
@@ -34,6 +35,7 @@ CARD = "4111111111111111"  # a test number of a payment card
 
 NOT_YET = {
     "programme_closed": "no call closes a programme yet",
+    "authorisation_expired": "takes a minute to pass: tests/integration/redeem/test_authorisations.py",
     "transfer_to_oneself": "no call transfers yet: tests/unit/redeem/test_kinds.py",
     "transfer_across_programmes": "no call transfers yet: tests/unit/redeem/test_kinds.py",
     "rate_limited": "takes 2,000 waiting writes of one tenant: tests/unit/shared/test_http_writes.py",
@@ -116,6 +118,12 @@ SIMPLE: dict[str, Callable[[Desk], Ask]] = {
     "card_check_digit": lambda desk: desk.post(member={"card_number": "6270158304941179"}),
     "identity_ambiguous": lambda desk: desk.post(member={"email": "a@b.example", "mobile": "+966501234567"}),
     "identity_malformed": lambda desk: desk.post(member={"mobile": "0501234567"}),
+    "code_malformed": lambda desk: Ask(
+        "POST", "/v1/redemption-codes/use", {"code": "AAAA", "merchant": "riyadh-mall"}
+    ),
+    "code_unknown": lambda desk: Ask(
+        "POST", "/v1/redemption-codes/use", {"code": new_code(), "merchant": "riyadh-mall"}, kept_by="redeem"
+    ),
     "consent_required": lambda desk: desk.enrol(accepted=False),
     "member_unknown": lambda desk: desk.redeem(member={"email": "nobody@example.com"}),
     "merchant_unknown": lambda desk: desk.redeem(merchant="nowhere"),
@@ -211,6 +219,113 @@ async def wallet_blocked(desk: Desk) -> None:
         await desk.refused(ask, "wallet_blocked")
 
 
+async def limited(desk: Desk, code: str, first: int = 0, **asked: Any) -> None:
+    """A member of a programme with every limit, refused by one of them; a first redemption may have used it up."""
+    rules = {
+        "max_bill_share": "0.5",
+        "member_limits": [{"points": 20, "per": "day"}],
+        "velocity": [{"redemptions": 1, "minutes": 9}],
+    }
+    if code == "tier_not_eligible":
+        rules = {"tiers": ["gold"]}
+    if code == "period_limit_exceeded":
+        rules.pop("velocity")
+    name = f"limits-{code.replace('_', '-')}"
+    document = {**SHOPS, "programme": {**SHOPS["programme"], "code": name}, "redemption": rules}
+    made = await desk.call(Ask("POST", "/v1/programmes", document, role="admin"))
+    assert made.status_code == 201, made.text
+    activate = Ask("POST", f"/v1/programmes/{name}/versions/1/activate", role="admin")
+    assert (await desk.call(activate)).status_code == 200
+    enrolled = await desk.call(desk.enrol(programmes=[name]))
+    assert enrolled.status_code == 201, enrolled.text
+    member = {"member_id": enrolled.json()["member_id"]}
+    await desk.town.settled()
+    assert (await desk.call(desk.post(member=member, programmes=[name]))).status_code == 201
+    await desk.town.settled()
+    ask = {"programme": name, "member": member, "bill_total_minor": 400, **asked}
+    if first:
+        assert (await desk.call(desk.redeem(**{**ask, "points": first}))).status_code == 201
+        await desk.town.settled()
+    refused = desk.redeem(**ask)
+    refused.body = {name: value for name, value in refused.body.items() if value is not None}
+    await desk.refused(refused, code)
+
+
+async def tier_not_eligible(desk: Desk) -> None:
+    await limited(desk, "tier_not_eligible")
+
+
+async def velocity_exceeded(desk: Desk) -> None:
+    await limited(desk, "velocity_exceeded", first=1)
+
+
+async def bill_share_exceeded(desk: Desk) -> None:
+    await limited(desk, "bill_share_exceeded", points=21)
+
+
+async def bill_total_required(desk: Desk) -> None:
+    await limited(desk, "bill_total_required", bill_total_minor=None)
+
+
+async def period_limit_exceeded(desk: Desk) -> None:
+    await limited(desk, "period_limit_exceeded", first=11)
+
+
+async def redemption_captured(desk: Desk) -> None:
+    captured = await redeemed(desk, capture="later")
+    assert (await desk.call(Ask("POST", f"{captured}/capture"))).status_code == 200
+    await desk.town.settled()
+    await desk.refused(Ask("POST", f"{captured}/void", kept_by="redeem"), "redemption_captured")
+
+
+async def redemption_voided(desk: Desk) -> None:
+    voided = await redeemed(desk, capture="later")
+    assert (await desk.call(Ask("POST", f"{voided}/void"))).status_code == 200
+    await desk.town.settled()
+    await desk.refused(Ask("POST", f"{voided}/capture", kept_by="redeem"), "redemption_voided")
+
+
+async def redemption_not_captured(desk: Desk) -> None:
+    await desk.refused(back(await redeemed(desk, capture="later")), "redemption_not_captured")
+
+
+async def return_too_much(desk: Desk) -> None:
+    await desk.refused(back(await redeemed(desk), points=11), "return_too_much")
+
+
+async def return_conflict(desk: Desk) -> None:
+    redemption = await redeemed(desk)
+    first = back(redemption, points=4)
+    assert (await desk.call(first)).status_code == 201
+    await desk.town.settled()
+    again = back(redemption, points=5, return_ref=first.body["return_ref"])
+    await desk.refused(again, "return_conflict")
+
+
+async def return_window_closed(desk: Desk) -> None:
+    redemption = await redeemed(desk)
+    change = "UPDATE redeem.redemptions SET effective_at = effective_at {} interval '31 days' WHERE redemption_id = '{}'"
+    redemption_id = redemption.rpartition("/")[2]
+    async with altered(desk, change.format("-", redemption_id), change.format("+", redemption_id)):
+        await desk.refused(back(redemption, points=4), "return_window_closed")
+
+
+async def redeemed(desk: Desk, **asked: Any) -> str:
+    """The path of a redemption of 10 points, by somebody who has just earned them."""
+    assert (await desk.call(desk.post())).status_code == 201
+    await desk.town.settled()
+    answer = await desk.call(desk.redeem(**asked))
+    assert answer.status_code == 201, answer.text
+    await desk.town.settled()
+    return f"/v1/redemptions/{answer.json()['redemption_id']}"
+
+
+def back(redemption: str, **asked: Any) -> Ask:
+    """A return of that redemption, or of so much of it."""
+    body = {"return_ref": secrets.token_hex(8), **(asked or {"all": True})}
+    return Ask("POST", f"{redemption}/returns", body, kept_by="redeem")
+
+
 async def not_yet_consistent(desk: Desk) -> None:
     wallet_id = desk.town.cards[3].wallet_id
     change = f"UPDATE redeem.wallets SET programme = '{{}}' WHERE wallet_id = '{wallet_id}'"
@@ -281,6 +396,17 @@ SPECIAL: dict[str, Callable[[Desk], Awaitable[None]]] = {
         idempotency_key_reused,
         idempotency_key_in_flight,
         wallet_blocked,
+        tier_not_eligible,
+        velocity_exceeded,
+        bill_share_exceeded,
+        bill_total_required,
+        period_limit_exceeded,
+        redemption_captured,
+        redemption_voided,
+        redemption_not_captured,
+        return_too_much,
+        return_conflict,
+        return_window_closed,
         not_yet_consistent,
         not_sealed_yet,
         internal_error,

@@ -182,6 +182,10 @@ def witness(journal: Path) -> Witness:
                 assert points.setdefault(answer["bill_id"], earned) == earned, answer
             case Acknowledged(path="/v1/redemptions", http_status=201):
                 answer = msgspec.json.decode(entry.answer)
+                if answer["status"] == "captured":
+                    redeemed[answer["redemption_id"]] = answer["redeemed"]["points"]
+            case Acknowledged(path=path, http_status=200) if path.endswith("/capture"):
+                answer = msgspec.json.decode(entry.answer)
                 redeemed[answer["redemption_id"]] = answer["redeemed"]["points"]
             case _:
                 pass

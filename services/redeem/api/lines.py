@@ -16,6 +16,9 @@ _SOURCES = {
     "earn_held": "bill_id",
     "expire": "bill_id",  # the bill that opened the lot
     "redeem": "redemption_id",
+    "reserve": "redemption_id",
+    "void": "redemption_id",
+    "return": "redemption_id",
 }
 """What a line's source is, by its kind; of a kind that is not here it is told without a type."""
 

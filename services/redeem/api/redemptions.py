@@ -1,27 +1,32 @@
-"""Spending points over HTTP."""
+"""Spending points at a merchant, at once or later."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import time
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
 import msgspec
-from pydantic import AwareDatetime, BaseModel, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
+from services.redeem.api.bodies import Channel, MemberBody, MoneyBody, Reference
+from services.redeem.api.sealing import open_code, seal_code
 from services.redeem.api.shapes import BucketsOut, WorthOut
-from services.redeem.domain.redemption import Redeem
+from services.redeem.domain.codes import code_hash, new_code
+from services.redeem.domain.redemption import Capture, Redeem, Return, Void
+from services.redeem.domain.redemption import Code as FreshCode
 from services.redeem.domain.spending import MOST_POINTS
 from shared.http.bodies import Body
 from shared.http.openapi import problems
 from shared.http.routing import Router
 from shared.http.writes import Write, writes
 from shared.identity import identify
-from shared.messaging import Refused
+from shared.messaging import Done, Refused
 from shared.money import Money
 from shared.programme.model import Code
 
@@ -30,28 +35,7 @@ PATIENCE_S = 1.0
 
 _PAUSES_S = (0.02, 0.05, 0.1, 0.2)
 
-Reference = Annotated[str, StringConstraints(min_length=1, max_length=255)]
-Channel = Literal["store", "ecom", "app", "kiosk", "call_center", "partner"]
-
 router = Router(prefix="/v1/redemptions", tags=["redemptions"])
-
-
-class MoneyBody(Body):
-    """An amount that is paid with points."""
-
-    amount_minor: Annotated[int, Field(ge=1, le=10**12)]
-    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-
-
-class MemberBody(Body):
-    """Exactly one identity."""
-
-    member_id: str | None = None
-    card_id: str | None = None
-    card_number: str | None = None
-    mobile: str | None = None
-    email: str | None = None
-    external_id: str | None = None
 
 
 class RedemptionBody(Body):
@@ -66,7 +50,10 @@ class RedemptionBody(Body):
     cashier: Code | None = None
     channel: Channel | None = None
     bill_ref: Reference | None = None
-    capture: Literal["now"] = "now"
+    capture: Literal["now", "later"] = "now"
+    bill_total_minor: Annotated[int, Field(ge=0, le=10**12)] | None = Field(
+        None, description="What the whole bill comes to: wanted where points may pay for a share of it only."
+    )
 
     @model_validator(mode="after")
     def _points_or_money(self) -> Self:
@@ -89,10 +76,56 @@ class RedemptionOut(BaseModel):
     balance: BucketsOut
 
 
+class AuthorisationOut(BaseModel):
+    """Points set aside until `expires_at`; at that instant they can't be captured any more. `code` names the redemption at a
+    till of this merchant: show it to the member alone."""
+
+    redemption_id: UUID
+    status: Literal["authorised"]
+    programme: str
+    wallet_id: UUID
+    effective_at: AwareDatetime
+    expires_at: AwareDatetime
+    code: str
+    reserved: WorthOut
+    balance: BucketsOut
+
+
+class CaptureBody(Body):
+    """At most one of `points` and `money`; without either all that is set aside. The rest goes back to its lots."""
+
+    points: Annotated[int, Field(ge=1, le=MOST_POINTS)] | None = None
+    money: MoneyBody | None = None
+    terminal: Code | None = None
+    cashier: Code | None = None
+    bill_ref: Reference | None = None
+
+    @model_validator(mode="after")
+    def _points_or_money(self) -> Self:
+        if self.points is not None and self.money is not None:
+            raise PydanticCustomError("field_unknown", "Only one of points, money is wanted.")
+        return self
+
+
+class SettledOut(BaseModel):
+    """What was spent of what was set aside, and what went back. `expired`: what of that expired as it went back, for the expiry of
+    its lot had passed meanwhile."""
+
+    redemption_id: UUID
+    status: Literal["captured", "voided"]
+    programme: str
+    wallet_id: UUID
+    effective_at: AwareDatetime
+    redeemed: WorthOut
+    voided: WorthOut
+    expired: WorthOut
+    balance: BucketsOut
+
+
 @router.post(
     "",
     status_code=201,
-    response_model=RedemptionOut,
+    response_model=RedemptionOut | AuthorisationOut,
     responses=problems(
         "programme_unknown",
         "merchant_unknown",
@@ -105,10 +138,16 @@ class RedemptionOut(BaseModel):
         "currency_mismatch",
         "insufficient_points",
         "wallet_blocked",
+        "tier_not_eligible",
+        "velocity_exceeded",
+        "bill_total_required",
+        "bill_share_exceeded",
+        "period_limit_exceeded",
     ),
 )
 async def redeem(body: RedemptionBody, call: Annotated[Write, writes("redemptions:write")]) -> Response:
-    """Spends points at a merchant, at once: in the programme's order of lots, never more than there are."""
+    """Spends points at a merchant, or sets them aside for a capture later: in the programme's order of lots, never more than there
+    are."""
     call.principal.at_merchant(body.merchant)
     identity = identify(call.tenant.tenant.identity_key, body.member.model_dump())
     command = Redeem(
@@ -124,6 +163,8 @@ async def redeem(body: RedemptionBody, call: Annotated[Write, writes("redemption
         channel=body.channel,
         bill_ref=body.bill_ref,
         patient=True,
+        code=_fresh_code(call.tenant.tenant.identity_key) if body.capture == "later" else None,
+        bill_total_minor=body.bill_total_minor,
     )
     # What is unknown here may be on its way: a card issued a moment ago must be good at the till. The last word is frozen.
     deadline = time.monotonic() + PATIENCE_S
@@ -133,4 +174,132 @@ async def redeem(body: RedemptionBody, call: Annotated[Write, writes("redemption
         await asyncio.sleep(next(pauses))
         command = msgspec.structs.replace(command, patient=time.monotonic() < deadline)
         outcome = await call.outcome(command, terminal=body.terminal)
+    if command.code is not None and isinstance(outcome, Done):
+        outcome = dataclasses.replace(outcome, body=open_code(call.tenant.tenant.identity_key, outcome.body))
     return call.answer(outcome)
+
+
+CAPTURE_REFUSALS = (
+    "redemption_captured",
+    "redemption_voided",
+    "authorisation_expired",
+    "wallet_blocked",
+    "amount_out_of_range",
+    "currency_mismatch",
+    "terminal_unknown",
+)
+
+
+class ReturnBody(Body):
+    """Exactly one of `points`, `money` and `all`. `return_ref` is your own: the same return under it again is answered again."""
+
+    return_ref: Reference
+    points: Annotated[int, Field(ge=1, le=MOST_POINTS)] | None = None
+    money: MoneyBody | None = None
+    all: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _one_amount(self) -> Self:
+        given = [one for one in (self.points, self.money, self.all) if one is not None]
+        if not given:
+            raise PydanticCustomError("field_missing", "One of points, money, all is wanted.")
+        if len(given) > 1:
+            raise PydanticCustomError("field_unknown", "Only one of points, money, all is wanted.")
+        return self
+
+
+class ReturnOut(BaseModel):
+    """What came back, to the very lots it was taken from, and in all by now. `expired`: what of it expired at once, for its lot
+    had. A return of less than a point's worth counts towards the next one."""
+
+    return_id: UUID
+    redemption_id: UUID
+    return_ref: str
+    programme: str
+    wallet_id: UUID
+    effective_at: AwareDatetime
+    returned: WorthOut
+    returned_in_all: WorthOut
+    expired: WorthOut
+    balance: BucketsOut
+
+
+@router.post(
+    "/{redemption_id}/capture",
+    response_model=SettledOut,
+    responses=problems("not_found", *CAPTURE_REFUSALS),
+)
+async def capture(
+    redemption_id: UUID,
+    call: Annotated[Write, writes("redemptions:write")],
+    body: CaptureBody | None = None,
+) -> Response:
+    """Spends points that were set aside, once and before their time is over: all of them, or so many."""
+    return await call.submit(
+        captured(body or CaptureBody(), redemption_id=redemption_id, merchant=call.principal.merchant),
+        terminal=body.terminal if body is not None else None,
+    )
+
+
+@router.post(
+    "/{redemption_id}/void",
+    response_model=SettledOut,
+    responses=problems("not_found", "redemption_captured", "redemption_voided", "authorisation_expired"),
+)
+async def void(redemption_id: UUID, call: Annotated[Write, writes("redemptions:write")]) -> Response:
+    """Gives each lot back what was set aside of it, with its own expiry."""
+    return await call.submit(Void(redemption_id=redemption_id, merchant=call.principal.merchant))
+
+
+@router.post(
+    "/{redemption_id}/returns",
+    status_code=201,
+    response_model=ReturnOut,
+    responses=problems(
+        "not_found",
+        "redemption_not_captured",
+        "return_window_closed",
+        "return_too_much",
+        "return_conflict",
+        "currency_mismatch",
+    ),
+)
+async def give_back(
+    redemption_id: UUID, body: ReturnBody, call: Annotated[Write, writes("redemptions:write")]
+) -> Response:
+    """Returns points of a captured redemption, whole or in part, within the programme's window. A return whose reference is
+    known is answered with 200 and the first answer."""
+    command = Return(
+        redemption_id=redemption_id,
+        return_ref=body.return_ref,
+        points=body.points,
+        money=Money(body.money.amount_minor, body.money.currency) if body.money is not None else None,
+        whole=body.all is not None,
+        merchant=call.principal.merchant,
+    )
+    return await call.submit(command)
+
+
+def captured(
+    body: CaptureBody,
+    *,
+    redemption_id: UUID | None = None,
+    code_hash: bytes | None = None,
+    merchant: str | None,
+) -> Capture:
+    """A capture as it was asked, of a redemption named by its id or its code; at that merchant, if one is given."""
+    return Capture(
+        redemption_id=redemption_id,
+        code_hash=code_hash,
+        merchant=merchant,
+        points=body.points,
+        money=Money(body.money.amount_minor, body.money.currency) if body.money is not None else None,
+        terminal=body.terminal,
+        cashier=body.cashier,
+        bill_ref=body.bill_ref,
+    )
+
+
+def _fresh_code(key: bytes) -> FreshCode:
+    code = new_code()
+    return FreshCode(code_hash(key, code), seal_code(key, code))

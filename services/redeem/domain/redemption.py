@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
 
+from shared.errors import MemberUnknown, MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
 from shared.events import Balance
 from shared.money import Money, Worth
+
+
+class Code(msgspec.Struct, frozen=True):
+    """A fresh redemption code: what is kept of it, and itself sealed, for the answer that is kept under the idempotency key."""
+
+    hash: bytes
+    sealed: str
 
 
 class Redeem(msgspec.Struct, frozen=True, kw_only=True):
     """Spend points at a merchant, now. Exactly one of `points` and `money`; the member by id or by another identity's hash.
 
     `patient`: an unknown party may be told of in a moment, so the refusal is not kept, and the caller asks again.
+    `code`: set them aside instead, to be captured later; the code that names the redemption at a till.
     """
 
     programme: str
@@ -29,6 +39,79 @@ class Redeem(msgspec.Struct, frozen=True, kw_only=True):
     channel: str | None
     bill_ref: str | None
     patient: bool = False
+    code: Code | None = None
+    bill_total_minor: int | None = None
+
+
+class Parties(Protocol):
+    """What is known here of a redemption's member, programme, merchant and terminal."""
+
+    @property
+    def member_named(self) -> bool: ...
+    @property
+    def wallet_id(self) -> UUID | None: ...
+    @property
+    def version(self) -> int | None: ...
+    @property
+    def merchant_known(self) -> bool: ...
+    @property
+    def terminal_known(self) -> bool: ...
+
+
+def missing(command: Redeem, party: Parties) -> Refusal | None:
+    """What is not known of those who take part; None where all are."""
+    if party.version is None:
+        return ProgrammeUnknown(f"There is no programme {command.programme}.", pointer="/programme")
+    if not party.merchant_known:
+        return MerchantUnknown(f"There is no merchant {command.merchant}.", pointer="/merchant")
+    if not party.terminal_known:
+        return TerminalUnknown(f"{command.merchant} has no terminal {command.terminal}.", pointer="/terminal")
+    if party.wallet_id is None:
+        if party.member_named and command.member_id is None:
+            return MemberUnknown(f"The member is not in {command.programme}.", pointer="/member")
+        return MemberUnknown("No member has this identity.", pointer="/member")
+    return None
+
+
+class Capture(msgspec.Struct, frozen=True, kw_only=True):
+    """Spend what an authorisation set aside, named by its id or by its code: all of it, or so much of it.
+
+    `merchant`: only where it is this one's. What is given of terminal, cashier and bill takes the place of what was said before.
+    """
+
+    redemption_id: UUID | None = None
+    code_hash: bytes | None = None
+    merchant: str | None = None
+    points: int | None = None
+    money: Money | None = None
+    terminal: str | None = None
+    cashier: str | None = None
+    bill_ref: str | None = None
+
+
+class Void(msgspec.Struct, frozen=True, kw_only=True):
+    """Give back what an authorisation set aside. `merchant`: only where it is this one's."""
+
+    redemption_id: UUID
+    merchant: str | None = None
+
+
+class Release(msgspec.Struct, frozen=True):
+    """Give back what an authorisation set aside, if its time is over; nothing if it is not, or was settled meanwhile."""
+
+    redemption_id: UUID
+
+
+class Return(msgspec.Struct, frozen=True, kw_only=True):
+    """Give points of a captured redemption back. Exactly one of `points`, `money`, `whole`; without `whole` false. `merchant`: only
+    where it is this one's. `return_ref` is the merchant's own: the same one again is the same return."""
+
+    redemption_id: UUID
+    return_ref: str
+    points: int | None = None
+    money: Money | None = None
+    whole: bool = False
+    merchant: str | None = None
 
 
 class RedemptionAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,4 +123,48 @@ class RedemptionAnswer(msgspec.Struct, frozen=True, kw_only=True):
     wallet_id: UUID
     effective_at: datetime
     redeemed: Worth
+    balance: Balance
+
+
+class AuthorisationAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a redemption that is captured later. `code` is sealed in what is kept, and opened for who asked."""
+
+    redemption_id: UUID
+    status: str
+    programme: str
+    wallet_id: UUID
+    effective_at: datetime
+    expires_at: datetime
+    code: str
+    reserved: Worth
+    balance: Balance
+
+
+class SettledAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a capture or a void: what was spent of what was set aside, what went back, and what of that expired at
+    once, for its lot had."""
+
+    redemption_id: UUID
+    status: str
+    programme: str
+    wallet_id: UUID
+    effective_at: datetime
+    redeemed: Worth
+    voided: Worth
+    expired: Worth
+    balance: Balance
+
+
+class ReturnAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a return: what came back by it, and in all by now; and what of it expired at once, for its lot had."""
+
+    return_id: UUID
+    redemption_id: UUID
+    return_ref: str
+    programme: str
+    wallet_id: UUID
+    effective_at: datetime
+    returned: Worth
+    returned_in_all: Worth
+    expired: Worth
     balance: Balance

@@ -107,7 +107,7 @@ def credit(wallet: Wallet, accrual: PointsAccrued) -> Posting:
                 effective_at=accrual.effective_at,
             )
         )
-    return _posting(wallet, before, accrual.accrual_id, kind, accrual.points, accrual.effective_at, lines)
+    return posting_of(wallet, before, accrual.accrual_id, kind, accrual.points, accrual.effective_at, lines)
 
 
 def price(terms: Terms, *, points: int | None = None, money: Money | None = None) -> int:
@@ -155,17 +155,7 @@ def redeem(
     The wallet's lots must hold all that are past their expiry, and the first in order that make up `points`.
     `pointer` is where the points were asked. Refuses wallet_blocked and insufficient_points.
     """
-    if wallet.status != "active":
-        raise WalletBlocked(f"The wallet is {wallet.status}; nothing can be spent from it.")
-    there = spendable(wallet, now)
-    if points > there:
-        raise InsufficientPoints(
-            f"The wallet has {there} available points; {points} were asked. "
-            + (f"Ask for {there} or fewer." if there else "There is nothing to spend."),
-            errors=[
-                FieldError(pointer, InsufficientPoints.code, f"{points} is more than the {there} available.")
-            ],
-        )
+    check_spendable(wallet, points=points, pointer=pointer, now=now)
     expired = expire(wallet, terms=terms, now=now, new_id=new_id)
     before, posting_id, lines = Before.of(wallet), new_id(), []
     for lot, taken in consume(wallet.lots, points, consumption_order(terms.consumption)):
@@ -183,7 +173,22 @@ def redeem(
                 effective_at=now,
             )
         )
-    return Redeemed(_posting(wallet, before, posting_id, "redeem", points, now, lines), expired)
+    return Redeemed(posting_of(wallet, before, posting_id, "redeem", points, now, lines), expired)
+
+
+def check_spendable(wallet: Wallet, *, points: int, pointer: str, now: datetime) -> None:
+    """Refuses wallet_blocked and insufficient_points for so many points now; lots past their expiry count for nothing."""
+    if wallet.status != "active":
+        raise WalletBlocked(f"The wallet is {wallet.status}; nothing can be spent from it.")
+    there = spendable(wallet, now)
+    if points > there:
+        raise InsufficientPoints(
+            f"The wallet has {there} available points; {points} were asked. "
+            + (f"Ask for {there} or fewer." if there else "There is nothing to spend."),
+            errors=[
+                FieldError(pointer, InsufficientPoints.code, f"{points} is more than the {there} available.")
+            ],
+        )
 
 
 def spendable(wallet: Wallet, now: datetime) -> int:
@@ -202,7 +207,7 @@ def consume(lots: list[Lot], points: int, order: Callable[[Lot], Any]) -> Iterat
     raise AssertionError(f"the loaded lots lack {points} points")
 
 
-def _posting(
+def posting_of(
     wallet: Wallet,
     before: Before,
     posting_id: UUID,
@@ -211,6 +216,7 @@ def _posting(
     effective_at: datetime,
     lines: list[Line],
 ) -> Posting:
+    """A posting of these lines, which just were moved."""
     return Posting(
         posting_id,
         kind,

@@ -3,16 +3,18 @@
 from services.redeem.domain.acts import Adjust, Open, Reinstate, Transfer
 from services.redeem.domain.jobs import JobDone
 from services.redeem.domain.reconciliation import DecideDifference, ReconcilePage
-from services.redeem.domain.redemption import Redeem
+from services.redeem.domain.redemption import Capture, Redeem, Release, Return, Void
 from services.redeem.domain.sweep import Expire, Notify
 from services.redeem.handlers.answer import answer
 from services.redeem.handlers.asked import SettleAsked, do_asked
 from services.redeem.handlers.close import CloseMonth, close_month
 from services.redeem.handlers.expire import expire_due, notify
-from services.redeem.handlers.learn import learn_members, learn_merchants, learn_programmes
+from services.redeem.handlers.give_back import give_back
+from services.redeem.handlers.learn import learn_members, learn_merchants, learn_programmes, learn_standings
 from services.redeem.handlers.move import move_points
 from services.redeem.handlers.post import post
 from services.redeem.handlers.reconcile import decide_difference, reconcile_page
+from services.redeem.handlers.settle import settle
 from shared.events import (
     CardIssued,
     MemberEnrolled,
@@ -20,13 +22,20 @@ from shared.events import (
     PointsAccrued,
     ProgrammeActivated,
     ReleaseRequested,
+    ReturnRequested,
     ReversalRequested,
+    TierChanged,
 )
 from shared.messaging import Handlers
 
 ON: Handlers = {
     PointsAccrued: post,
     Redeem: post,
+    Capture: settle,
+    Void: settle,
+    Release: settle,
+    Return: give_back,
+    ReturnRequested: give_back,
     ReleaseRequested: do_asked,
     ReversalRequested: do_asked,
     SettleAsked: do_asked,
@@ -41,9 +50,10 @@ ON: Handlers = {
     MemberEnrolled: learn_members,
     CardIssued: learn_members,
     CloseMonth: close_month,
+    TierChanged: learn_standings,
     JobDone: answer,
     ReconcilePage: reconcile_page,
     DecideDifference: decide_difference,
 }
 
-HEARS: tuple[str, ...] = ("members", "earn")
+HEARS: tuple[str, ...] = ("members", "earn", "tiers")

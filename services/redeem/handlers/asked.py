@@ -18,7 +18,8 @@ from services.redeem.domain.expiring import mark_idle, wake
 from services.redeem.domain.holds import release
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.reversing import Blocked, reverse
-from services.redeem.handlers.post import IdReused, count_points
+from services.redeem.handlers.counting import count_points
+from services.redeem.handlers.post import IdReused
 from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_moves import tell_refused, tell_released, tell_repaid, tell_reversed
 from services.redeem.handlers.waking import asked_wait

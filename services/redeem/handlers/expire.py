@@ -21,7 +21,7 @@ from services.redeem.domain.sweep import (
     due_in,
     due_notices,
 )
-from services.redeem.handlers.post import count_points
+from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_moves import tell_expiring
 from services.redeem.store import asked, expiring, learned, postings

@@ -1,4 +1,4 @@
-"""What redeem learns from members."""
+"""What redeem learns from members and tiers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 from services.redeem.store import learned
 from services.redeem.store.idle import forget_policies
-from shared.events import CardIssued, MemberEnrolled, MerchantChanged, ProgrammeActivated
+from shared.events import (
+    CardIssued,
+    MemberEnrolled,
+    MerchantChanged,
+    ProgrammeActivated,
+    TierChanged,
+    decode_envelope,
+)
 from shared.messaging import Done, Item, Outcome, Tx
 
 _LEARNT = Done()
@@ -28,4 +35,12 @@ async def learn_merchants(tx: Tx, items: Sequence[Item[MerchantChanged]]) -> lis
 async def learn_members(tx: Tx, items: Sequence[Item[MemberEnrolled | CardIssued]]) -> list[Outcome]:
     """Keeps which wallet a member has in a programme, and the hashed identities that find the member."""
     await learned.learn_members(tx.db, [item.command for item in items])
+    return [_LEARNT] * len(items)
+
+
+async def learn_standings(tx: Tx, items: Sequence[Item[TierChanged]]) -> list[Outcome]:
+    """Keeps the standing of each wallet, for programmes that let only some tiers spend."""
+    # The place among the events about this wallet stands in the envelope alone.
+    told = [(int(decode_envelope(item.payload).sequence), item.command) for item in items]
+    await learned.learn_standings(tx.db, told)
     return [_LEARNT] * len(items)

@@ -15,7 +15,8 @@ from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.posting import Posting
 from services.redeem.domain.spending import MOST_POINTS
 from services.redeem.domain.transferring import TransferToOneself, transfer
-from services.redeem.handlers.post import IdReused, count_points
+from services.redeem.handlers.counting import count_points
+from services.redeem.handlers.post import IdReused
 from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_moves import (
     tell_adjusted,

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
-from services.redeem.domain import spending
+from services.redeem.domain import limits, reserving, spending
 from services.redeem.domain.debts import came_by, repay
 from services.redeem.domain.expiring import mark_idle, wake
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.posting import Posting
-from services.redeem.domain.redemption import Redeem
+from services.redeem.domain.redemption import Redeem, missing
+from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.tell import tell_credited, tell_expired, tell_redeemed
 from services.redeem.handlers.tell_moves import tell_repaid
+from services.redeem.handlers.tell_settled import tell_reserved
 from services.redeem.handlers.waking import asked_wait
-from services.redeem.store import learned, postings
+from services.redeem.store import learned, limiting, postings
 from services.redeem.store.idle import note_idle
-from shared.errors import MemberUnknown, MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
+from services.redeem.store.redemptions import Authorised, authorise
+from shared.errors import Refusal
 from shared.events import PointsAccrued
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Refused, Tx, claims_keys
-from shared.metrics import Metrics
 from shared.money import money_of
 from shared.programme.compiled import CompiledProgramme
 
@@ -54,11 +56,13 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
         await _claim(tx, accruals, outcomes)
     credited = {command.wallet_id for k, command in accruals if k not in outcomes}
     asked: dict[int, _Asked] = {}
+    counted: dict[UUID, limits.Facts] = {}
     if redemptions:
         names = [postings.Asked.of(command) for _, command in redemptions]
         parties, wallets, truncated = await postings.meet(tx.db, names, credited, tx.claim())
         asked = await _agree(tx, redemptions, parties, outcomes)
         now = tx.now()
+        counted = await _facts(tx, list(asked.values()), now)
         if truncated:
             await postings.load_lots(tx.db, wallets, _needs(asked, truncated), now)
     elif credited:
@@ -69,6 +73,7 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
     await note_idle(tx.db, tx.cache, wallets.values(), now)
     keys: list[postings.NewPosting] = []
     spent: list[postings.Redemption] = []
+    authorised: list[Authorised] = []
     for k, item in enumerate(items):
         if k in outcomes:
             continue
@@ -90,8 +95,11 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
         one = asked[k]
         wallet = wallets[one.wallet_id]
         redemption_id = uuid7()
+        decide = spending.redeem if command.code is None else reserving.reserve
         try:
-            redeemed = spending.redeem(
+            if wallet.status == "active":
+                _check_limits(one, counted.get(wallet.wallet_id), command, now)
+            decided = decide(
                 wallet,
                 points=one.points,
                 pointer=one.pointer,
@@ -103,29 +111,28 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
         except Refusal as refusal:
             outcomes[k] = Refused(refusal)
             continue
-        if redeemed.expired is not None:
-            keys.append(postings.NewPosting.of(wallet, redeemed.expired))
-            tell_expired(tx, item, one.terms, wallet, redeemed.expired)
-        row = _redemption(redemption_id, command, one, wallet, redeemed.spent)
-        keys.append(postings.NewPosting.of(wallet, redeemed.spent))
-        spent.append(row)
-        outcomes[k] = tell_redeemed(tx, item, one.terms, wallet, redeemed.spent, row)
+        if decided.expired is not None:
+            keys.append(postings.NewPosting.of(wallet, decided.expired))
+            tell_expired(tx, item, one.terms, wallet, decided.expired)
+        if wallet.wallet_id in counted:
+            counted[wallet.wallet_id].count(one.points)
+        posting = decided.spent if isinstance(decided, spending.Redeemed) else decided.set_aside
+        row = _redemption(redemption_id, command, one, wallet, posting)
+        keys.append(postings.NewPosting.of(wallet, posting))
+        if isinstance(decided, spending.Redeemed):
+            spent.append(row)
+            outcomes[k] = tell_redeemed(tx, item, one.terms, wallet, posting, row)
+        else:
+            assert command.code is not None
+            made = Authorised(row, command.code.hash, now + one.terms.redeeming.authorisation, decided.lots)
+            authorised.append(made)
+            outcomes[k] = tell_reserved(tx, item, one.terms, wallet, posting, made, command.code.sealed)
+    await authorise(tx.db, authorised)
     await postings.write(tx, wallets.values(), postings=keys, redemptions=spent)
     tx.after_commit(lambda: count_points(tx, wallets.values()))
     if credited and (waits := asked_wait(tx.cache)).any:
         tx.after_commit(waits.wake.set)
     return [outcomes[k] for k in range(len(items))]
-
-
-def count_points(tx: Tx, wallets: Iterable[Wallet]) -> None:
-    """Counts what was moved, by kind; after the commit."""
-    metrics: Metrics = tx.cache[Metrics]
-    points: dict[str, int] = {}
-    for wallet in wallets:
-        for line in wallet.lines:
-            points[line.kind] = points.get(line.kind, 0) + line.points
-    for kind, moved in points.items():
-        metrics.posted(tx.tenant.code, kind, moved)
 
 
 def _gone_before(wallet: Wallet, accrual: PointsAccrued) -> Posting | None:
@@ -177,9 +184,9 @@ async def _agree(
     """Settles the redemptions that no wallet need be asked about, and gives the others with their terms and points."""
     asked: dict[int, _Asked] = {}
     for (k, command), party in zip(redemptions, parties, strict=True):
-        if (missing := _missing(command, party)) is not None:
-            missing.frozen = not command.patient
-            outcomes[k] = Refused(missing)
+        if (unknown := missing(command, party)) is not None:
+            unknown.frozen = not command.patient
+            outcomes[k] = Refused(unknown)
             continue
         assert party.version is not None
         assert party.wallet_id is not None
@@ -194,6 +201,25 @@ async def _agree(
     return asked
 
 
+async def _facts(tx: Tx, asked: Sequence[_Asked], now: datetime) -> dict[UUID, limits.Facts]:
+    """What the limits of these redemptions are counted from, by wallet; nothing is asked where there are none."""
+    moments = {one.wallet_id: limits.moments(one.terms, now) for one in asked if one.terms.redeeming.counts}
+    tiered = {one.wallet_id for one in asked if one.terms.redeeming.tiers is not None}
+    return await limiting.facts(tx.db, moments, tiered, now=now) if moments or tiered else {}
+
+
+def _check_limits(one: _Asked, facts: limits.Facts | None, command: Redeem, now: datetime) -> None:
+    money = command.money
+    limits.check_limits(
+        limits.limits(one.terms, facts or limits.Facts(), bill_total_minor=command.bill_total_minor, now=now),
+        points=one.points,
+        money_minor=money.amount_minor
+        if money is not None
+        else one.terms.worth(one.points).money.amount_minor,
+        pointer=one.pointer,
+    )
+
+
 def _needs(asked: dict[int, _Asked], truncated: set[UUID]) -> dict[UUID, tuple[int, str]]:
     """How many points this batch spends of each of these wallets at most, and in which order."""
     needs: dict[UUID, tuple[int, str]] = {}
@@ -202,20 +228,6 @@ def _needs(asked: dict[int, _Asked], truncated: set[UUID]) -> dict[UUID, tuple[i
             points, _ = needs.get(one.wallet_id, (0, ""))
             needs[one.wallet_id] = points + one.points, one.terms.consumption
     return needs
-
-
-def _missing(command: Redeem, party: postings.Party) -> Refusal | None:
-    if party.version is None:
-        return ProgrammeUnknown(f"There is no programme {command.programme}.", pointer="/programme")
-    if not party.merchant_known:
-        return MerchantUnknown(f"There is no merchant {command.merchant}.", pointer="/merchant")
-    if not party.terminal_known:
-        return TerminalUnknown(f"{command.merchant} has no terminal {command.terminal}.", pointer="/terminal")
-    if party.wallet_id is None:
-        if party.member_named and command.member_id is None:
-            return MemberUnknown(f"The member is not in {command.programme}.", pointer="/member")
-        return MemberUnknown("No member has this identity.", pointer="/member")
-    return None
 
 
 def _redemption(

@@ -52,13 +52,13 @@ def tell_credited(tx: Tx, item: Item[Any], accrual: PointsAccrued, wallet: Walle
                     for lot in accrual.lots
                 ]
             ),
-            balance=_balance(posting, value, currency),
+            balance=balance_after(posting, value, currency),
         ),
         subject=subject,
         sequence=wallet.next_event(),
         item=item,
     )
-    _note(tx, "points.credit", item, subject, posting)
+    note(tx, "points.credit", item, subject, posting)
 
 
 def tell_expired(tx: Tx, item: Item[Any], terms: Value, wallet: Wallet, posting: Posting) -> None:
@@ -73,14 +73,14 @@ def tell_expired(tx: Tx, item: Item[Any], terms: Value, wallet: Wallet, posting:
             effective_at=posting.effective_at,
             posted_at=posting.posted_at,
             expired=worth(posting.points, terms.point_value, terms.currency),
-            lots=_taken(posting),
-            balance=_balance(posting, terms.point_value, terms.currency),
+            lots=taken_lots(posting),
+            balance=balance_after(posting, terms.point_value, terms.currency),
         ),
         subject=subject,
         sequence=wallet.next_event(),
         item=item,
     )
-    _note(tx, "points.expire", item, subject, posting)
+    note(tx, "points.expire", item, subject, posting)
 
 
 def tell_redeemed(
@@ -92,7 +92,7 @@ def tell_redeemed(
     row: Redemption,
 ) -> Done:
     redeemed = Worth(posting.points, Money(row.money_minor, terms.currency))
-    balance = _balance(posting, terms.point_value, terms.currency)
+    balance = balance_after(posting, terms.point_value, terms.currency)
     subject = str(wallet.wallet_id)
     tx.emit(
         PointsRedeemed(
@@ -107,14 +107,14 @@ def tell_redeemed(
             effective_at=posting.effective_at,
             posted_at=posting.posted_at,
             redeemed=redeemed,
-            lots=_taken(posting),
+            lots=taken_lots(posting),
             balance=balance,
         ),
         subject=subject,
         sequence=wallet.next_event(),
         item=item,
     )
-    _note(tx, "points.redeem", item, subject, posting)
+    note(tx, "points.redeem", item, subject, posting)
     answer = RedemptionAnswer(
         redemption_id=row.redemption_id,
         status="captured",
@@ -127,7 +127,8 @@ def tell_redeemed(
     return Done(201, _encode(answer))
 
 
-def _note(tx: Tx, action: str, item: Item[Any], wallet_id: str, posting: Posting) -> None:
+def note(tx: Tx, action: str, item: Item[Any], wallet_id: str, posting: Posting) -> None:
+    """The audit row of a posting."""
     after = {
         "posting_id": posting.posting_id,
         "seq": posting.lines[-1].seq,
@@ -138,11 +139,13 @@ def _note(tx: Tx, action: str, item: Item[Any], wallet_id: str, posting: Posting
     tx.audit(action, f"wallet/{wallet_id}", item=item, before=posting.before, after=after)
 
 
-def _taken(posting: Posting) -> tuple[TakenLot, ...]:
+def taken_lots(posting: Posting) -> tuple[TakenLot, ...]:
+    """Which lots a posting moved points of."""
     return tuple([TakenLot(lot_id=cast(UUID, line.lot_id), points=line.points) for line in posting.lines])
 
 
-def _balance(posting: Posting, point_value: str, currency: str) -> Balance:
+def balance_after(posting: Posting, point_value: str, currency: str) -> Balance:
+    """The wallet's balance after a posting, with its money."""
     nothing = worth(0, point_value, currency)
     return Balance(
         available=worth(posting.available, point_value, currency),

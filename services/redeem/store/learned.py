@@ -8,9 +8,9 @@ from uuid import UUID
 
 import msgspec
 
-from services.redeem.store.sql import queries
+from services.redeem.store.sql import queries, redemptions
 from shared.db import Connection
-from shared.events import CardIssued, MemberEnrolled, MerchantChanged, ProgrammeActivated
+from shared.events import CardIssued, MemberEnrolled, MerchantChanged, ProgrammeActivated, TierChanged
 from shared.programme.compiled import CompiledProgramme, compile_programme
 
 _json = msgspec.json.Encoder().encode
@@ -71,4 +71,19 @@ async def learn_members(db: Connection, told: Sequence[MemberEnrolled | CardIssu
         identity_kinds=[kind for kind, _ in identities],
         identity_hashes=[digest for _, digest in identities],
         identity_members=list(identities.values()),
+    )
+
+
+async def learn_standings(db: Connection, told: Sequence[tuple[int, TierChanged]]) -> None:
+    """Keeps the latest standing of each wallet; each comes with its sequence among the events about the wallet."""
+    latest: dict[UUID, tuple[int, TierChanged]] = {}
+    for sequence, event in told:
+        if event.wallet_id not in latest or latest[event.wallet_id][0] < sequence:
+            latest[event.wallet_id] = sequence, event
+    await redemptions.learn_standings(
+        db,
+        wallet_ids=list(latest),
+        tiers=[event.to for _, event in latest.values()],
+        untils=[event.until for _, event in latest.values()],
+        sequences=[sequence for sequence, _ in latest.values()],
     )

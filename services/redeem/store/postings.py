@@ -203,7 +203,7 @@ async def write(
         taken_owed=[lot.more_owed for lot in taken],
         **columns(_LOT_COLUMNS, new_lots),
         **columns(_POSTING_COLUMNS, postings),
-        **columns(_REDEMPTION_COLUMNS, redemptions),
+        **columns(REDEMPTION_COLUMNS, redemptions),
         **columns(_LINE_COLUMNS, new_lines),
     )
 
@@ -252,7 +252,7 @@ LOT_COLUMNS = (
 )
 """Of the table, in the order of the first fields of Lot; what left a lot that is new left it in this batch."""
 _POSTING_COLUMNS = ("new_postings", "new_posting_wallets", "new_posting_points", "new_posting_kinds")
-_REDEMPTION_COLUMNS = (
+REDEMPTION_COLUMNS = (
     "redemption_ids",
     "redemption_postings",
     "redemption_wallets",
@@ -287,9 +287,9 @@ _LINE_COLUMNS = (
     "line_hashes",
 )
 assert len(_LINE_COLUMNS) == len(Line.__struct_fields__)
+assert len(REDEMPTION_COLUMNS) == len(Redemption._fields)
 assert len(_LOT_COLUMNS) == len(LOT_COLUMNS)
 assert Lot.__struct_fields__[: len(LOT_COLUMNS)] == LOT_COLUMNS
-assert len(_REDEMPTION_COLUMNS) == len(Redemption._fields)
 
 
 def _lot_row(lot: Lot) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 from shared.sql import load
 
 queries = load("services.redeem")
+redemptions = load("services.redeem", "redemptions.sql")
 moving = load("services.redeem", "moving.sql")
 
 

@@ -67,9 +67,21 @@ def accrued(
 class Bank:
     """A running redeem, and the ways in and out."""
 
-    def __init__(self, client: httpx.AsyncClient, keys: DevKeys, runtime: TenantRuntime, auditor: Db) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        keys: DevKeys,
+        runtime: TenantRuntime,
+        auditor: Db,
+        settings: Settings,
+    ) -> None:
         self.client, self.keys, self.runtime, self.auditor = client, keys, runtime, auditor
+        self.settings = settings
         self.code = runtime.code
+
+    async def administrator(self) -> Db:
+        """Somebody with all rights, who does what nobody should."""
+        return await asyncpg.connect(self.settings.admin_dsn(), database=self.runtime.tenant.database)
 
     async def outcomes(self, *events: EventData) -> list[Outcome]:
         return await self.runtime.lane.submit_many([heard(event) for event in events])
@@ -159,7 +171,7 @@ async def bank(settings: Settings, tenant: Tenant, tmp_path: Path) -> AsyncItera
     ):
         auditor = await connect_as(settings, tenant, "auditor")
         try:
-            made = Bank(client, keys, app.state.runtime.tenant(tenant.code), auditor)
+            made = Bank(client, keys, app.state.runtime.tenant(tenant.code), auditor, settings)
             await made.hear(
                 activated("shops"),
                 MerchantChanged(merchant="riyadh-mall", version=1, terminals=("T01", "T03")),

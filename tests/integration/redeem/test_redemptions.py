@@ -240,7 +240,7 @@ def with_luhn(digits: str) -> str:
             "currency_mismatch",
             "/money/currency",
         ),
-        ({"capture": "later"}, 422, "field_type", "/capture"),
+        ({"capture": "never"}, 422, "field_type", "/capture"),
         ({"tip": 1}, 422, "field_unknown", "/tip"),
     ],
 )

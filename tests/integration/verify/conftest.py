@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -19,10 +21,8 @@ from pointbank.verify.database import Snapshot
 from pointbank.verify.journal import Journal
 from pointbank.verify.streams import heads
 from pointbank.verify.walks import check_all
-from services.redeem.handlers import ON
 from shared.config import Settings
 from shared.db import Connection, connect, database_of
-from shared.events import ReturnRequested
 from shared.tenants.provision import prepare_control
 from tests.support.processes import ALL, Fleet
 from tests.support.town import Town, Trade, found_town
@@ -40,12 +40,12 @@ async def _trade(fleet: Fleet) -> Town:
         for card in town.cards[:5]:
             assert (await trade.call(town.redemption(card, 10))).status in {201, 409}
         assert (await trade.call(town.enrolment())).status == 201
-        if ReturnRequested in ON:
-            for bill in town.bills(200)[:4]:
-                await trade.till.offer([town.offer(bill)])
-                await trade.till.wait(settled=True, timeout_s=60)
-                assert (await trade.call(town.refund(bill, amount_minor=100))).status == 202
-                assert (await trade.call(town.refund(bill, all=True))).status == 202
+        await _redeem_later(town, trade)
+        for bill in town.bills(200)[:4]:
+            await trade.till.offer([town.offer(bill)])
+            await trade.till.wait(settled=True, timeout_s=60)
+            assert (await trade.call(town.refund(bill, amount_minor=100))).status == 202
+            assert (await trade.call(town.refund(bill, all=True))).status == 202
         await town.settled()
         await _seal(trade, 2)
         # What was posted last is younger than the last seal.
@@ -53,6 +53,25 @@ async def _trade(fleet: Fleet) -> Town:
         assert statuses[-1] == 201, statuses
     await town.verified()
     return town
+
+
+async def _redeem_later(town: Town, trade: Trade) -> None:
+    """Authorisations that are captured in part, voided and left standing; returns of both kinds of redemption."""
+    numbers = itertools.count(1)
+
+    async def call(path: str, body: Any = None) -> Any:
+        path = f"/v1/redemptions{path}"
+        answer = await trade.call(Call("POST", path, body, key=f"later-{next(numbers)}", role="till"))
+        assert answer.status in {200, 201}, answer.body
+        return answer.json()["redemption_id"]
+
+    asked = [town.redemption(town.cards[k], 12).body for k in range(4)]
+    captured, _, voided, _ = [await call("", {**body, "capture": "later"}) for body in asked]
+    at_once = await call("", asked[3])
+    await call(f"/{captured}/capture", {"points": 9})
+    await call(f"/{voided}/void")
+    for redemption_id in (captured, at_once):
+        await call(f"/{redemption_id}/returns", {"return_ref": f"R-{redemption_id}", "points": 4})
 
 
 async def _seal(trade: Trade, no: int) -> None:

@@ -101,6 +101,53 @@ SPOILT = {
         "INSERT INTO redeem.closings (as_of, closed) VALUES (date_trunc('month', now(), 'UTC') + interval '1 month', true)",
         {"ledger:snapshots"},
     ),
+    "a capture of more": (
+        "UPDATE redeem.reservations SET captured_points = captured_points + 1 WHERE ended = 'captured'",
+        {"redemptions", "redemptions:told"},
+    ),
+    "a capture that was late": (
+        "UPDATE redeem.reservations SET expires_at = ended_at WHERE ended = 'captured'",
+        {"redemptions:kept", "reservations:told"},
+    ),
+    "a void that is told as a capture": (
+        "UPDATE redeem.redemptions SET status = 'captured' WHERE status = 'voided'",
+        {"redemptions:kept"},
+    ),
+    "a lot that lent less": (
+        "UPDATE redeem.redemption_lots SET lent = lent - 1 WHERE lent - captured - voided > 0",
+        {"redemptions:lots", "reservations"},
+    ),
+    "a reservation that stands for nothing": (
+        "DELETE FROM redeem.redemption_lots WHERE lent - captured - voided > 0",
+        {"redemptions:lots", "reservations"},
+    ),
+    "a return that is gone": (
+        "DELETE FROM redeem.returns",
+        {"returns", "returns:told", "redemptions:kept"},
+    ),
+    "a return that counts double": (
+        "UPDATE redeem.redemptions SET returned_points = 2 * returned_points WHERE returned_points > 0",
+        {"redemptions:kept"},
+    ),
+    "a return to another lot": (
+        "UPDATE redeem.returned_lots SET to_lot = gen_random_uuid()",
+        {"returns"},
+    ),
+    "a code that names two redemptions": (
+        """
+        ALTER TABLE redeem.reservations DROP CONSTRAINT reservations_code_once;
+        UPDATE redeem.reservations SET code_hash = sha256('x')
+        """,
+        {"reservations:codes", "catalogue:constraints"},
+    ),
+    "a refund that brought back too little": (
+        """
+        INSERT INTO redeem.return_requests
+        SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), merchant, bill_ref, 1, 1, 1, now()
+        FROM redeem.redemptions WHERE returned_points BETWEEN 1 AND points - 1 LIMIT 1
+        """,
+        {"returns:refunds"},
+    ),
     "a bill with another total": (
         f"UPDATE earn.bills SET total_minor = total_minor + 1 WHERE {SOME_BILL}",
         {"bills:keys", "bills:decisions", "journal:content"},
@@ -255,6 +302,7 @@ async def test_a_town_in_order_holds_and_every_check_of_it_compared_something(to
         "streams:entries",
         "ledger:snapshots",
         "adoptions",
+        "returns:refunds",
         "budgets:counted",
         "caps:counted",
         *UNUSED,

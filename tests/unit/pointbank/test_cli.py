@@ -123,6 +123,7 @@ def test_help_is_quick_because_commands_import_what_they_need_when_they_run() ->
         "generate",
         "replay",
         "verify",
+        "release-reservations",
         "expire",
         "reconcile",
         "tenant",

@@ -1,0 +1,265 @@
+"""Redemptions from their first instant to their last return: each act against its posting, lot by lot, and what was told of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from pointbank.verify.books import Books, Follower
+from pointbank.verify.events import Posted, Returned, binary
+from pointbank.verify.matching import told
+from pointbank.verify.wallet import Posting, WalletWalk
+
+ACTS = ("reserve", "redeem", "void", "return")
+SETTLED = {None: "authorised", "captured": "captured", "voided": "voided", "expired": "voided"}
+"""What became of a reservation -> the status of its redemption."""
+
+
+class Redemptions:
+    """What the bank's tables say of redemptions, against the ledger and the events."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._acts = books.match(
+            "redemptions", 3, "each redemption has its postings, and each such posting its redemption", ("wallet", "acts"),
+            ours="the redemptions", theirs="the ledger",
+        )  # fmt: skip
+        self._spent = books.match(
+            "redemptions:told", 5, "each redemption has one points.redeemed event, with what the points paid for",
+            ("posting", "points", "money", "merchant", "bill_ref"), ours="the redemptions", theirs="the events",
+        )  # fmt: skip
+        self._set_aside = books.match(
+            "reservations:told", 5, "each authorisation has one points.reserved event, with its end",
+            ("posting", "points", "money", "merchant", "expires_at"), ours="the reservations", theirs="the events",
+        )  # fmt: skip
+        self._returned = books.match(
+            "returns:told", 5, "each return has one points.returned event",
+            ("redemption", "posting", "points", "money", "effective_at", "request"), ours="the returns", theirs="the events",
+        )  # fmt: skip
+        self._returns = books.match(
+            "returns", 3, "each return has its posting, to the lots that it names, and each such posting its return",
+            ("redemption", "points", "effective_at", "lots"), ours="the returns", theirs="the ledger",
+        )  # fmt: skip
+        self._parts = books.match(
+            "redemptions:lots", 3, "what was lent, captured, voided and returned of each lot is what its lines say", ("lots",),
+            ours="the redemptions", theirs="the ledger",
+        )  # fmt: skip
+        self._standing = books.match(
+            "reservations", 2, "what stands set aside is what the wallets, and each of their lots, have reserved",
+            ("reserved",), ours="the reservations", theirs="the wallets and lots",
+        )  # fmt: skip
+        self._kept = books.check(
+            "redemptions:kept",
+            3,
+            "a redemption's status, times and returned sums fit its reservation and returns",
+        )
+        self._codes = books.check("reservations:codes", 1, "a code names one redemption")
+        self._refunds = books.check(
+            "returns:refunds", 8, "of each redemption as much came back as its bill's refund says"
+        )
+
+    # ---- beside the walk over wallets
+
+    def begin(self) -> None:
+        """Opens the rows that go by in the order of their wallets."""
+        self._lot_rows = Follower(self._books.snapshot, "redemptions.sql", "lots")
+        self._back_rows = Follower(self._books.snapshot, "redemptions.sql", "returned_lots")
+
+    async def fill(self, through: bytes) -> None:
+        """Reads on to this wallet."""
+        await self._lot_rows.fill(through)
+        await self._back_rows.fill(through)
+
+    def wallet(self, walk: WalletWalk, lots: list[Any], reserved: int) -> None:
+        """One wallet, with its lots and its row's reserved points."""
+        wallet_id = walk.wallet_id
+        back = self._back_rows.take(wallet_id)
+        moved_from = {
+            row["to_lot"]: row["lot_id"] for row in back if row["to_lot"] not in {None, row["lot_id"]}
+        }
+        by_redemption: dict[bytes, list[Posting]] = defaultdict(list)
+        for posting in walk.postings:
+            if posting.kind in ACTS:
+                by_redemption[posting.source_id].append(posting)
+        for redemption_id, postings in by_redemption.items():
+            acts = [one for one in postings if one.kind != "return"]
+            self._acts.theirs(
+                (
+                    redemption_id,
+                    wallet_id,
+                    tuple([(one.kind, one.posting_id, one.points, one.effective_at) for one in acts]),
+                )
+            )
+            for one in postings:
+                if one.kind == "return":
+                    lots_of = tuple(sorted((lot_id, points) for lot_id, points, _ in one.lots))
+                    self._returns.theirs(
+                        (one.posting_id, redemption_id, one.points, one.effective_at, lots_of)
+                    )
+            if any(one.kind in {"reserve", "return"} for one in postings):
+                self._parts.theirs((redemption_id, _parts(postings, moved_from)))
+        self._of_tables(wallet_id, back)
+        for lot_id, lot in walk.lots.items():
+            if lot.opened is not None and lot.opened.kind == "return" and lot_id not in moved_from:
+                self._kept.wrong(f"lot {told(lot_id)} was opened by a return that names no lot it came from")
+        if reserved:
+            self._standing.theirs((wallet_id, reserved))
+        for row in lots:
+            if row["reserved"]:
+                self._standing.theirs((row["lot_id"], row["reserved"]))
+
+    def _of_tables(self, wallet_id: bytes, back: list[Any]) -> None:
+        parts: dict[bytes, list[tuple[Any, ...]]] = defaultdict(list)
+        standing: dict[bytes, int] = defaultdict(int)
+        for row in self._lot_rows.take(wallet_id):
+            parts[row["redemption_id"]].append(
+                (row["lot_id"], row["lent"], row["captured"], row["voided"], row["returned"])
+            )
+            if open_points := row["lent"] - row["captured"] - row["voided"]:
+                standing[row["lot_id"]] += open_points
+                standing[wallet_id] += open_points
+        for redemption_id, lots_of in parts.items():
+            self._parts.ours((redemption_id, tuple(lots_of)))
+        for key, points in standing.items():
+            self._standing.ours((key, points))
+        returns: dict[bytes, list[Any]] = defaultdict(list)
+        for row in back:
+            if row["posting_id"] is not None:
+                returns[row["posting_id"]].append(row)
+        for posting_id, rows in returns.items():
+            first = rows[0]
+            lots = tuple(sorted((row["to_lot"], row["lot_points"]) for row in rows))
+            self._returns.ours(
+                (posting_id, first["redemption_id"], first["points"], first["effective_at"], lots)
+            )
+
+    # ---- the tables by themselves
+
+    async def walk(self) -> None:
+        """Every redemption, after all wallets."""
+        snapshot = self._books.snapshot
+        for orphan in (await self._lot_rows.rest())[:5]:
+            self._kept.wrong(
+                f"redemption {told(orphan['redemption_id'])} took of a lot of a wallet without lines"
+            )
+        async for page in snapshot.pages("redemptions.sql", "redemptions"):
+            for row in page:
+                self._redemption(row)
+        async for page in snapshot.pages("redemptions.sql", "returns"):
+            for return_id, redemption_id, posting_id, points, money_minor, effective_at, request_id in page:
+                self._returned.ours(
+                    (return_id, redemption_id, posting_id, points, money_minor, effective_at, request_id)
+                )
+        for row in await snapshot.rows("redemptions.sql", "codes_twice"):
+            self._codes.wrong(f"the code of hash {told(row['code_hash'])} names several redemptions")
+        for row in await snapshot.rows("redemptions.sql", "short_refunds"):
+            self._refunds.wrong(
+                f"redemption {row['redemption_id']}: request {row['request_id']} asked for {row['due']} points in all, "
+                f"{row['returned_points']} came back"
+            )
+        [counts] = await snapshot.rows("redemptions.sql", "counts")
+        self._codes.compared += counts["reservations"]
+        self._refunds.compared += counts["requests"]
+
+    def _redemption(self, row: Any) -> None:
+        redemption_id, spent = row["redemption_id"], None
+        if row["authorised"]:
+            acts = [("reserve", row["posting_id"], row["points"], row["effective_at"])]
+            if row["capture_posting"] is not None:
+                acts.append(("redeem", row["capture_posting"], row["captured_points"], row["ended_at"]))
+                spent = row["capture_posting"], row["captured_points"], row["captured_minor"]
+            if row["void_posting"] is not None:
+                acts.append(
+                    ("void", row["void_posting"], row["points"] - row["captured_points"], row["ended_at"])
+                )
+            self._set_aside.ours(
+                (
+                    redemption_id,
+                    row["posting_id"],
+                    row["points"],
+                    row["money_minor"],
+                    row["merchant"],
+                    row["expires_at"],
+                )
+            )
+        else:
+            acts = [("redeem", row["posting_id"], row["points"], row["effective_at"])]
+            spent = row["posting_id"], row["points"], row["money_minor"]
+        self._acts.ours((redemption_id, row["wallet_id"], tuple(acts)))
+        if spent is not None:
+            self._spent.ours((redemption_id, *spent, row["merchant"], row["bill_ref"]))
+        self._fits(row, spent)
+
+    def _fits(self, row: Any, spent: tuple[Any, ...] | None) -> None:
+        self._kept.compared += 1
+        wrong = self._kept.wrong
+        redemption = f"redemption {told(row['redemption_id'])}"
+        ended = row["ended"] if row["authorised"] else "captured"
+        if SETTLED.get(ended) != row["status"]:
+            wrong(f"{redemption} is {row['status']}, its reservation says {ended}")
+        if row["authorised"] and row["set_aside"] != row["points"]:
+            wrong(f"{redemption} is of {row['points']} points, {row['set_aside']} were set aside")
+        if row["authorised"] and row["ended"] is not None:
+            late = row["ended_at"] >= row["expires_at"]
+            if late != (row["ended"] == "expired"):
+                wrong(
+                    f"{redemption} was {row['ended']} at {row['ended_at']}, its time ended at {row['expires_at']}"
+                )
+        back = row["returned_points"], row["returned_minor"]
+        if back != (row["back_points"], row["back_minor"]):
+            wrong(
+                f"{redemption}: {back} came back, its returns add up to {row['back_points']}, {row['back_minor']}"
+            )
+        of = (0, 0) if spent is None else spent[1:]
+        if back[0] > of[0] or back[1] > of[1] or (back[0] == of[0] and back[1] != of[1]):
+            wrong(f"{redemption}: {back} came back of {of} that were spent")
+
+    # ---- the side of the events
+
+    def on_told(self, event: Posted) -> None:
+        """points.redeemed, points.reserved."""
+        assert event.redemption_id is not None
+        if event.redeemed is not None:
+            self._spent.theirs(
+                (
+                    binary(event.redemption_id), binary(event.posting_id), event.redeemed.points,
+                    event.redeemed.money.amount_minor, event.merchant, event.bill_ref,
+                )
+            )  # fmt: skip
+        elif event.reserved is not None:
+            self._set_aside.theirs(
+                (
+                    binary(event.redemption_id), binary(event.posting_id), event.reserved.points,
+                    event.reserved.money.amount_minor, event.merchant, event.expires_at,
+                )
+            )  # fmt: skip
+
+    def on_returned(self, event: Returned) -> None:
+        """points.returned, where something came back."""
+        if event.return_id is None or event.redemption_id is None or event.returned is None:
+            return
+        self._returned.theirs(
+            (
+                binary(event.return_id), binary(event.redemption_id),
+                None if event.posting_id is None else binary(event.posting_id), event.returned.points,
+                event.returned.money.amount_minor, event.effective_at,
+                None if event.request_id is None else binary(event.request_id),
+            )
+        )  # fmt: skip
+
+
+def _parts(postings: list[Posting], moved_from: dict[bytes, bytes]) -> tuple[tuple[Any, ...], ...]:
+    """(lot, lent, captured, voided, returned), in the order in which they were taken."""
+    lent: dict[bytes, int] = {}
+    did: dict[str, dict[bytes, int]] = {kind: defaultdict(int) for kind in ACTS}
+    authorised = any(one.kind == "reserve" for one in postings)
+    for one in postings:
+        for lot_id, points, _ in one.lots:
+            lot = moved_from.get(lot_id, lot_id) if one.kind == "return" else lot_id
+            did[one.kind][lot] += points
+            if one.kind == ("reserve" if authorised else "redeem"):
+                lent[lot] = lent.get(lot, 0) + points
+    lots = [*lent, *sorted({lot for by_lot in did.values() for lot in by_lot} - lent.keys())]
+    return tuple(
+        (lot, lent.get(lot, 0), did["redeem"][lot], did["void"][lot], did["return"][lot]) for lot in lots
+    )

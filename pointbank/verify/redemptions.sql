@@ -1,0 +1,66 @@
+-- The life of redemptions.
+
+-- name: redemptions
+-- Every redemption, with its reservation and the sums of its returns.
+SELECT
+    uuid_send(r.redemption_id) AS redemption_id, uuid_send(r.posting_id) AS posting_id, uuid_send(r.wallet_id) AS wallet_id,
+    r.status, r.points, r.effective_at, r.money_minor, r.merchant, r.bill_ref, r.returned_points, r.returned_minor,
+    s.redemption_id IS NOT NULL AS authorised, s.points AS set_aside, s.expires_at, s.captured_points, s.captured_minor,
+    uuid_send(s.capture_posting) AS capture_posting, uuid_send(s.void_posting) AS void_posting, s.ended, s.ended_at,
+    coalesce(b.points, 0)::bigint AS back_points, coalesce(b.money_minor, 0)::bigint AS back_minor
+FROM redeem.redemptions AS r
+LEFT JOIN redeem.reservations AS s ON s.redemption_id = r.redemption_id
+LEFT JOIN (
+    SELECT o.redemption_id, sum(o.points) AS points, sum(o.money_minor) AS money_minor FROM redeem.returns AS o GROUP BY o.redemption_id
+) AS b ON b.redemption_id = r.redemption_id;
+
+-- name: lots
+-- What redemptions took of lots and what became of it, in the order of their wallets.
+SELECT
+    uuid_send(r.wallet_id) AS wallet_id, uuid_send(p.redemption_id) AS redemption_id, p.place, uuid_send(p.lot_id) AS lot_id,
+    p.lent, p.captured, p.voided, p.returned
+FROM redeem.redemption_lots AS p
+JOIN redeem.redemptions AS r ON r.redemption_id = p.redemption_id
+ORDER BY r.wallet_id, p.redemption_id, p.place;
+
+-- name: returned_lots
+-- Where returned points went, in the order of their wallets.
+SELECT
+    uuid_send(r.wallet_id) AS wallet_id, uuid_send(o.return_id) AS return_id, uuid_send(o.redemption_id) AS redemption_id,
+    uuid_send(o.posting_id) AS posting_id, o.points, o.money_minor, o.effective_at, uuid_send(b.lot_id) AS lot_id,
+    uuid_send(b.to_lot) AS to_lot, b.points AS lot_points
+FROM redeem.returns AS o
+JOIN redeem.redemptions AS r ON r.redemption_id = o.redemption_id
+LEFT JOIN redeem.returned_lots AS b ON b.return_id = o.return_id
+ORDER BY r.wallet_id, o.return_id;
+
+-- name: codes_twice
+-- Codes that name more than one redemption.
+SELECT s.code_hash FROM redeem.reservations AS s GROUP BY s.code_hash HAVING count(*) > 1;
+
+-- name: short_refunds
+-- Redemptions of which less came back than was asked with the refund of their bill; where a later redemption paid for it too, it is
+-- not known which were meant.
+SELECT q.request_id::text AS request_id, p.redemption_id::text AS redemption_id, p.due, p.returned_points
+FROM redeem.return_requests AS q
+JOIN LATERAL (
+    SELECT
+        r.redemption_id, r.returned_points, count(*) OVER () AS redemptions,
+        coalesce(s.captured_points, r.points) * least(q.returned_minor, q.total_minor) / q.total_minor AS due
+    FROM redeem.redemptions AS r
+    LEFT JOIN redeem.reservations AS s ON s.redemption_id = r.redemption_id
+    WHERE r.merchant = q.merchant AND r.bill_ref = q.bill_ref AND r.status = 'captured'
+) AS p ON p.redemptions = q.redemptions AND p.returned_points < p.due;
+
+-- name: returns
+-- Every return.
+SELECT
+    uuid_send(o.return_id) AS return_id, uuid_send(o.redemption_id) AS redemption_id, uuid_send(o.posting_id) AS posting_id,
+    o.points, o.money_minor, o.effective_at, uuid_send(o.request_id) AS request_id
+FROM redeem.returns AS o;
+
+-- name: counts
+-- How many there are to look at.
+SELECT
+    (SELECT count(*) FROM redeem.reservations) AS reservations,
+    (SELECT count(*) FROM redeem.return_requests) AS requests;

@@ -1,0 +1,167 @@
+"""What a programme lets a member spend now: tiers, velocity, a share of the bill, so much in a day, week or month.
+
+A limit says the most that it leaves. What was spent is counted under the wallet's lock, so limits are exact: of two
+redemptions at once the second counts the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from services.redeem.domain.spending import MOST_POINTS, Terms
+from shared.errors import FieldError, Refusal
+from shared.programme.redeeming import Redeeming, period_start
+
+
+class TierNotEligible(Refusal):
+    code = "tier_not_eligible"
+
+
+class VelocityExceeded(Refusal):
+    code = "velocity_exceeded"
+
+
+class BillTotalRequired(Refusal):
+    code = "bill_total_required"
+
+
+class BillShareExceeded(Refusal):
+    code = "bill_share_exceeded"
+
+
+class PeriodLimitExceeded(Refusal):
+    code = "period_limit_exceeded"
+
+
+class Step(Protocol):
+    """A tier of the ladder."""
+
+    @property
+    def code(self) -> str: ...
+
+
+class LimitedTerms(Terms, Protocol):
+    """What a programme's version says about who may spend how much."""
+
+    @property
+    def redeeming(self) -> Redeeming: ...
+    @property
+    def zone(self) -> ZoneInfo: ...
+    @property
+    def ladder(self) -> Sequence[Step]: ...
+    @property
+    def minor_per_point(self) -> tuple[int, int]: ...
+
+
+class Spent(msgspec.Struct):
+    """What a wallet spent or has set aside since some moment, less what was returned; and how many redemptions it made."""
+
+    points: int = 0
+    redemptions: int = 0
+
+
+class Facts(msgspec.Struct):
+    """What limits are counted from: `spent` since each of `moments`, and the standing that tiers told last."""
+
+    spent: list[Spent] = []
+    tier: str | None = None
+    until: datetime | None = None
+
+    def count(self, points: int) -> None:
+        """One more redemption, now."""
+        for one in self.spent:
+            one.points += points
+            one.redemptions += 1
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """The most points that this limit leaves, what is refused beyond them, and why. `most_minor`: the most money, where it is
+    money that is limited."""
+
+    refusal: type[Refusal]
+    most: int
+    detail: str
+    most_minor: int | None = None
+    field: str | None = None
+    """The field that is to blame whatever the amount."""
+
+
+def moments(terms: LimitedTerms, now: datetime) -> list[datetime]:
+    """Since when it must be known what was spent: of each limit by period, then of each cap on velocity."""
+    redeeming = terms.redeeming
+    return [
+        *(period_start(per, now, terms.zone) for per, _ in redeeming.member_limits),
+        *(now - within + timedelta(microseconds=1) for within, _ in redeeming.velocity),
+    ]
+
+
+def limits(
+    terms: LimitedTerms, facts: Facts, *, bill_total_minor: int | None, now: datetime
+) -> Iterator[Limit]:
+    """Every limit that the programme sets, in the order in which they refuse."""
+    redeeming = terms.redeeming
+    if redeeming.tiers is not None:
+        tier = _tier(terms, facts, now)
+        eligible = tier in redeeming.tiers
+        who = "every tier" if not redeeming.tiers else ", ".join(sorted(redeeming.tiers))
+        detail = f"Points are spent in {who}; the member is in {tier or 'none'}."
+        yield Limit(TierNotEligible, MOST_POINTS if eligible else 0, detail)
+    counted = iter(facts.spent)
+    by_period = [next(counted) for _ in redeeming.member_limits]
+    for (within, most), spent in zip(redeeming.velocity, counted, strict=True):
+        minutes = int(within.total_seconds()) // 60
+        detail = (
+            f"A member makes at most {most} redemptions in {minutes} minutes; {spent.redemptions} were made."
+        )
+        yield Limit(VelocityExceeded, MOST_POINTS if spent.redemptions < most else 0, detail)
+    yield from _share(terms, bill_total_minor)
+    for (per, most), spent in zip(redeeming.member_limits, by_period, strict=True):
+        left = max(most - spent.points, 0)
+        detail = (
+            f"A member spends at most {most} points in a {per}; {spent.points} are spent, {left} are left."
+        )
+        yield Limit(PeriodLimitExceeded, left, detail)
+
+
+def check_limits(found: Iterator[Limit], *, points: int, money_minor: int, pointer: str) -> None:
+    """Raises the refusal of the first limit that is exceeded by these points, which pay for so much money."""
+    for limit in found:
+        over = points > limit.most if limit.most_minor is None else money_minor > limit.most_minor
+        if over:
+            where = limit.field or pointer
+            raise limit.refusal(limit.detail, errors=[FieldError(where, limit.refusal.code, limit.detail)])
+
+
+def largest(terms: Terms, most: int) -> int:
+    """The largest number of points that can be asked for, up to `most`: whole steps, and 0 below the least."""
+    whole = most - most % terms.step_points
+    return whole if whole >= terms.minimum_points else 0
+
+
+def _share(terms: LimitedTerms, bill_total_minor: int | None) -> Iterator[Limit]:
+    share = terms.redeeming.bill_share
+    if bill_total_minor is None:
+        if share is not None:
+            detail = "Points pay for a share of a bill only: say what the bill comes to, in bill_total_minor."
+            yield Limit(BillTotalRequired, 0, detail, field="/bill_total_minor")
+        return
+    numerator, denominator = share or (1, 1)
+    cap = bill_total_minor * numerator // denominator
+    per, over = terms.minor_per_point
+    # The most points that are worth no more than the cap, a part of a minor unit dropped.
+    most = min(((cap + 1) * over - 1) // per, MOST_POINTS)
+    detail = f"Points pay for at most {cap} of this bill of {bill_total_minor}."
+    yield Limit(BillShareExceeded, most, detail, most_minor=cap)
+
+
+def _tier(terms: LimitedTerms, facts: Facts, now: datetime) -> str | None:
+    """The tier that counts now: everybody is in the first one until told otherwise, and again when a status is over."""
+    ladder = [step.code for step in terms.ladder]
+    if facts.tier in ladder and (facts.until is None or now < facts.until):
+        return facts.tier
+    return ladder[0] if ladder else None

@@ -1,0 +1,256 @@
+"""Points of captured redemptions that come back: asked by a till, or by earn when the bill they paid for is refunded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from services.redeem.domain import returning
+from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.redemption import Return
+from services.redeem.domain.reserving import Redemption
+from services.redeem.domain.returning import BackTo, ReturnConflict, Returned
+from services.redeem.handlers.counting import count_points
+from services.redeem.handlers.idle import idle_too
+from services.redeem.handlers.tell import tell_expired
+from services.redeem.handlers.tell_returned import answer_nothing_found, return_answer, tell_returned
+from services.redeem.store import learned, postings, redemptions, returns
+from services.redeem.store.postings import NewPosting
+from services.redeem.store.redemptions import Named
+from services.redeem.store.returns import Known, Paid
+from shared.errors import AmountOutOfRange, NotFound, Refusal
+from shared.events import ReturnRequested
+from shared.ids import uuid7
+from shared.messaging import Done, Item, Outcome, Refused, Tx
+from shared.programme.compiled import CompiledProgramme
+
+_ANSWERED = Done()
+
+
+async def give_back(tx: Tx, items: Sequence[Item[Return | ReturnRequested]]) -> list[Outcome]:
+    """Returns points, each to the lot that it came from. What earn asks is a total: a repeat or a lower one moves nothing,
+    and is answered all the same."""
+    batch = _Batch(tx)
+    calls = [(k, item.command) for k, item in enumerate(items) if isinstance(item.command, Return)]
+    requests = [
+        (k, item.command) for k, item in enumerate(items) if isinstance(item.command, ReturnRequested)
+    ]
+    outcomes: dict[int, Outcome] = {}
+    for k, request in requests:
+        if request.total_minor <= 0 or request.returned_minor < 0:
+            outcomes[k] = Refused(
+                AmountOutOfRange("A refund returns a part of a bill above zero.", pointer="/total_minor")
+            )
+    await batch.find(calls, [(k, request) for k, request in requests if k not in outcomes], outcomes)
+    for k, item in enumerate(items):
+        if k not in outcomes:
+            try:
+                outcomes[k] = await batch.decide(k, item)
+            except Refusal as refused:
+                outcomes[k] = Refused(refused)
+    await batch.write()
+    return [outcomes[k] for k in range(len(items))]
+
+
+class _Batch:
+    """What a batch found, and what it decided."""
+
+    def __init__(self, tx: Tx) -> None:
+        self.tx = tx
+        self.named: dict[int, Paid] = {}
+        self.paid: dict[int, list[Paid]] = {}
+        self.wallets: dict[UUID, Wallet] = {}
+        self.whole: dict[UUID, Redemption] = {}
+        self.known: dict[tuple[str, str], Known] = {}
+        self.now: datetime = tx.now()
+        self.keys: list[NewPosting] = []
+        self.rows: list[returns.Return] = []
+        self.lots: list[tuple[UUID, BackTo]] = []
+        self.asked: list[tuple[ReturnRequested, int]] = []
+        self.alone: list[Item[ReturnRequested]] = []
+
+    async def find(
+        self,
+        calls: Sequence[tuple[int, Return]],
+        requests: Sequence[tuple[int, ReturnRequested]],
+        outcomes: dict[int, Outcome],
+    ) -> None:
+        """Finds all redemptions that are meant, locks their wallets, then reads what the locks protect."""
+        db = self.tx.db
+        if calls:
+            found = await redemptions.find(db, [Named(one.redemption_id, None, None) for _, one in calls])
+            for place, (k, command) in enumerate(calls):
+                one = found.get(place)
+                if one is None or (command.merchant is not None and one.merchant != command.merchant):
+                    outcomes[k] = Refused(NotFound("There is no such redemption."))
+                else:
+                    self.named[k] = Paid(one.redemption_id, one.wallet_id)
+        if requests:
+            paid = await returns.of_bills(db, [request for _, request in requests])
+            self.paid = {k: ones for (k, _), ones in zip(requests, paid, strict=True)}
+        meant = [*self.named.values(), *(one for ones in self.paid.values() for one in ones)]
+        if meant:
+            self.wallets = await postings.lock(db, {one.wallet_id for one in meant})
+            self.whole = await redemptions.load(db, {one.redemption_id for one in meant}, self.wallets)
+            await returns.load_taken(
+                db, [one for one in self.whole.values() if one.status == "captured"], self.wallets
+            )
+        refs = [
+            (self.whole[self.named[k].redemption_id].merchant, command.return_ref)
+            for k, command in calls
+            if k in self.named
+        ]
+        if refs:
+            self.known = await returns.known(db, refs)
+        self.now = self.tx.now()
+        await idle_too(self.tx, self.wallets, self.now)
+
+    async def decide(self, k: int, item: Item[Return | ReturnRequested]) -> Outcome:
+        """Posts what an item brings back, and tells it."""
+        command = item.command
+        if isinstance(command, ReturnRequested):
+            return await self._refunded(item, command, self.paid[k])
+        redemption = self.whole[self.named[k].redemption_id]
+        ref, asked = (redemption.merchant, command.return_ref), _hash(command)
+        if (before := self.known.get(ref)) is not None:
+            if before.request_hash != asked:
+                raise ReturnConflict(
+                    f"Another return of {ref[0]} has the reference {ref[1]}.", pointer="/return_ref"
+                )
+            return Done(200, before.answer)
+        terms = await self._terms(redemption)
+        total = returning.asked(
+            redemption,
+            points=command.points,
+            money=command.money,
+            terms=terms,
+            window=terms.redeeming.return_window,
+            now=self.now,
+        )
+        return_id = uuid7()
+        returned = self._post(item, redemption, total, terms, self.now, return_id, None)
+        wallet = self.wallets[redemption.wallet_id]
+        body = return_answer(terms, wallet, redemption, returned, return_id, command.return_ref, self.now)
+        self.rows.append(_row(return_id, redemption, returned, self.now, ref[1], asked, body, None))
+        self.known[ref] = Known(asked, body)
+        return Done(201, body)
+
+    async def _refunded(
+        self, item: Item[Return | ReturnRequested], request: ReturnRequested, paid: Sequence[Paid]
+    ) -> Outcome:
+        captured = [one for one in (self.whole[p.redemption_id] for p in paid) if one.status == "captured"]
+        self.asked.append((request, len(captured)))
+        if not captured:
+            self.alone.append(item)  # type: ignore[arg-type]
+        for redemption in captured:
+            terms = await self._terms(redemption)
+            total = returning.refunded(
+                redemption, returned_minor=request.returned_minor, total_minor=request.total_minor
+            )
+            # On the clock of what happened it came back with the refund, and never before it was spent.
+            assert redemption.captured_at is not None
+            at = max(min(request.effective_at, self.now), redemption.captured_at)
+            return_id = uuid7()
+            returned = self._post(item, redemption, total, terms, at, return_id, request, len(captured))
+            if returned.points or returned.money_minor:
+                self.rows.append(
+                    _row(return_id, redemption, returned, at, None, None, None, request.request_id)
+                )
+        return _ANSWERED
+
+    def _post(
+        self,
+        item: Item[Return | ReturnRequested],
+        redemption: Redemption,
+        total: returning.Total,
+        terms: CompiledProgramme,
+        at: datetime,
+        return_id: UUID,
+        request: ReturnRequested | None,
+        parts: int = 1,
+    ) -> Returned:
+        wallet = self.wallets[redemption.wallet_id]
+        returned = returning.give_back(
+            wallet,
+            redemption,
+            total,
+            renewed=terms.redeeming.restore == "renewed",
+            terms=terms,
+            effective_at=at,
+            now=self.now,
+            new_id=uuid7,
+        )
+        moved = bool(returned.points or returned.money_minor)
+        tell_returned(
+            self.tx,
+            item,
+            terms,
+            wallet,
+            redemption,
+            returned,
+            at,
+            return_id if moved else None,
+            request,
+            parts,
+        )
+        self.lots += [(return_id, back) for back in returned.lots]
+        if returned.posting is not None:
+            self.keys.append(NewPosting.of(wallet, returned.posting))
+        if returned.expired is not None:
+            self.keys.append(NewPosting.of(wallet, returned.expired))
+            tell_expired(self.tx, item, terms, wallet, returned.expired)
+        return returned
+
+    async def _terms(self, redemption: Redemption) -> CompiledProgramme:
+        """The version that it was sold under: what was promised then holds."""
+        return await learned.programme(
+            self.tx.db, self.tx.cache, redemption.programme, redemption.programme_version
+        )
+
+    async def write(self) -> None:
+        """Writes all that was decided."""
+        db = self.tx.db
+        touched = {row.redemption_id for row in self.rows}
+        await returns.give_back(db, [self.whole[one] for one in touched], self.rows, self.lots)
+        if self.asked:
+            await returns.keep_requests(db, self.asked)
+        if self.alone:
+            counts = await returns.next_bill_events(db, [item.command.bill_id for item in self.alone])
+            for item in self.alone:
+                answer_nothing_found(self.tx, item, counts[item.command.bill_id].pop(0))
+        await postings.write(self.tx, self.wallets.values(), postings=self.keys)
+        self.tx.after_commit(lambda: count_points(self.tx, self.wallets.values()))
+
+
+def _hash(command: Return) -> bytes:
+    said = command.redemption_id, command.points, command.money, command.whole
+    return hashlib.sha256(msgspec.msgpack.encode(said)).digest()
+
+
+def _row(
+    return_id: UUID,
+    redemption: Redemption,
+    returned: Returned,
+    at: datetime,
+    return_ref: str | None,
+    request_hash: bytes | None,
+    answer: bytes | None,
+    request_id: UUID | None,
+) -> returns.Return:
+    return returns.Return(
+        return_id,
+        redemption.redemption_id,
+        returned.posting.posting_id if returned.posting is not None else None,
+        returned.points,
+        returned.money_minor,
+        redemption.merchant,
+        return_ref,
+        request_hash,
+        answer,
+        request_id,
+        at,
+    )

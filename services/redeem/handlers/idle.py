@@ -1,0 +1,22 @@
+"""Balances that were left alone, where points come back to them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from services.redeem.domain.expiring import mark_idle
+from services.redeem.domain.ledger import Wallet
+from services.redeem.store.idle import note_idle
+from shared.messaging import Tx
+
+
+async def idle_too(tx: Tx, wallets: dict[UUID, Wallet], now: datetime) -> None:
+    """Marks the loaded lots of wallets whose whole balance has ended: what comes back to them expires with it."""
+    loaded = {wallet_id: list(wallet.lots) for wallet_id, wallet in wallets.items()}
+    await note_idle(tx.db, tx.cache, wallets.values(), now)
+    for wallet_id, wallet in wallets.items():
+        known = {lot.lot_id for lot in loaded[wallet_id]}
+        wallet.lots = loaded[wallet_id] + [lot for lot in wallet.lots if lot.lot_id not in known]
+        if wallet.idle_at is not None:
+            mark_idle(wallet, wallet.idle_at)

@@ -1,0 +1,158 @@
+"""What becomes of an authorised redemption: captured, voided, or released at the end of its time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.redeem.domain import reserving
+from services.redeem.domain.codes import CodeUnknown
+from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.posting import Posting
+from services.redeem.domain.redemption import Capture, Release, Void
+from services.redeem.domain.reserving import Captured, Redemption, Voided
+from services.redeem.handlers.counting import count_points
+from services.redeem.handlers.idle import idle_too
+from services.redeem.handlers.tell import tell_expired
+from services.redeem.handlers.tell_settled import settled_answer, tell_captured, tell_voided
+from services.redeem.store import learned, postings, redemptions
+from services.redeem.store.postings import NewPosting
+from services.redeem.store.redemptions import Found, Named
+from shared.errors import NotFound, Refusal, TerminalUnknown
+from shared.ids import uuid7
+from shared.messaging import Done, Item, Outcome, Refused, Tx
+from shared.programme.compiled import CompiledProgramme
+
+Settling = Capture | Void | Release
+_NOTHING = Done()
+
+
+async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
+    """Settles authorised redemptions, each once: which of several calls comes first is decided by the wallet's lock."""
+    outcomes: dict[int, Outcome] = {}
+    found = await redemptions.find(tx.db, [_name(item.command) for item in items])
+    for k, item in enumerate(items):
+        if (refusal := _missing(item.command, found.get(k))) is not None:
+            outcomes[k] = Refused(refusal)
+    ours = {k: one for k, one in found.items() if k not in outcomes}
+    if not ours:
+        return [outcomes[k] for k in range(len(items))]
+    wallets = await postings.lock(tx.db, {one.wallet_id for one in ours.values()})
+    whole = await redemptions.load(tx.db, {one.redemption_id for one in ours.values()}, wallets)
+    now, keys = tx.now(), list[NewPosting]()
+    await idle_too(tx, wallets, now)
+    for k, item in enumerate(items):
+        if k in outcomes:
+            continue
+        redemption = whole[ours[k].redemption_id]
+        wallet = wallets[redemption.wallet_id]
+        terms = await learned.programme(tx.db, tx.cache, redemption.programme, redemption.programme_version)
+        command = item.command
+        try:
+            match command:
+                case Capture():
+                    captured = reserving.capture(
+                        wallet,
+                        redemption,
+                        points=command.points,
+                        money=command.money,
+                        terms=terms,
+                        now=now,
+                        new_id=uuid7,
+                    )
+                    _note_place(redemption, command)
+                    outcomes[k] = _captured(tx, item, terms, wallet, redemption, captured, keys)
+                case Void():
+                    voided = reserving.void(wallet, redemption, terms=terms, now=now, new_id=uuid7)
+                    outcomes[k] = _voided(tx, item, terms, wallet, redemption, voided, keys)
+                case Release():
+                    outcomes[k] = _NOTHING
+                    if (
+                        redemption.ended is None
+                        and redemption.expires_at is not None
+                        and redemption.expires_at <= now
+                    ):
+                        voided = reserving.void(wallet, redemption, terms=terms, now=now, new_id=uuid7)
+                        outcomes[k] = _voided(tx, item, terms, wallet, redemption, voided, keys)
+        except Refusal as refused:
+            outcomes[k] = Refused(refused)
+    await redemptions.settle(tx.db, [one for one in whole.values() if one.changed])
+    await postings.write(tx, wallets.values(), postings=keys)
+    tx.after_commit(lambda: count_points(tx, wallets.values()))
+    return [outcomes[k] for k in range(len(items))]
+
+
+def _captured(
+    tx: Tx,
+    item: Item[Settling],
+    terms: CompiledProgramme,
+    wallet: Wallet,
+    redemption: Redemption,
+    captured: Captured,
+    keys: list[NewPosting],
+) -> Done:
+    keys.append(NewPosting.of(wallet, captured.spent))
+    tell_captured(tx, item, terms, wallet, redemption, captured.spent)
+    if captured.rest is not None:
+        _went_back(tx, item, terms, wallet, redemption, captured.rest, keys)
+    return settled_answer(terms, wallet, redemption, _last(captured), captured.rest)
+
+
+def _voided(
+    tx: Tx,
+    item: Item[Settling],
+    terms: CompiledProgramme,
+    wallet: Wallet,
+    redemption: Redemption,
+    voided: Voided,
+    keys: list[NewPosting],
+) -> Done:
+    _went_back(tx, item, terms, wallet, redemption, voided, keys)
+    return settled_answer(terms, wallet, redemption, voided.expired or voided.given_back, voided)
+
+
+def _went_back(
+    tx: Tx,
+    item: Item[Settling],
+    terms: CompiledProgramme,
+    wallet: Wallet,
+    redemption: Redemption,
+    voided: Voided,
+    keys: list[NewPosting],
+) -> None:
+    keys.append(NewPosting.of(wallet, voided.given_back))
+    tell_voided(tx, item, terms, wallet, redemption, voided.given_back)
+    if voided.expired is not None:
+        keys.append(NewPosting.of(wallet, voided.expired))
+        tell_expired(tx, item, terms, wallet, voided.expired)
+
+
+def _last(captured: Captured) -> Posting:
+    rest = captured.rest
+    return captured.spent if rest is None else rest.expired or rest.given_back
+
+
+def _name(command: Settling) -> Named:
+    match command:
+        case Capture():
+            return Named(command.redemption_id, command.code_hash, command.terminal)
+        case Void() | Release():
+            return Named(command.redemption_id, None, None)
+
+
+def _missing(command: Settling, found: Found | None) -> Refusal | None:
+    by_code = isinstance(command, Capture) and command.code_hash is not None
+    own = None if isinstance(command, Release) else command.merchant
+    if found is None or (own is not None and found.merchant != own):
+        if by_code:
+            return CodeUnknown("No redemption at this merchant has this code.", pointer="/code")
+        return NotFound("There is no such redemption.")
+    if isinstance(command, Capture) and not found.terminal_known:
+        return TerminalUnknown(f"{found.merchant} has no terminal {command.terminal}.", pointer="/terminal")
+    return None
+
+
+def _note_place(redemption: Redemption, command: Capture) -> None:
+    """Where it was captured, as far as that was said."""
+    redemption.terminal = command.terminal or redemption.terminal
+    redemption.cashier = command.cashier or redemption.cashier
+    redemption.bill_ref = command.bill_ref or redemption.bill_ref

@@ -1,0 +1,433 @@
+-- The life of a redemption after its first instant. The search path is the service's schema.
+
+-- name: authorise!
+-- Redemptions that are to be captured later, what is set aside for them, and of which lots. Under their wallets' locks.
+WITH made AS (
+    INSERT INTO redemptions (
+        redemption_id, posting_id, wallet_id, programme, programme_version, status, points, money_minor, merchant, terminal,
+        cashier, channel, bill_ref, effective_at
+    )
+    SELECT
+        t.redemption_id,
+        t.posting_id,
+        t.wallet_id,
+        t.programme,
+        t.programme_version,
+        'authorised',
+        t.points,
+        t.money_minor,
+        t.merchant,
+        t.terminal,
+        t.cashier,
+        t.channel,
+        t.bill_ref,
+        t.effective_at
+    FROM unnest(
+        :redemption_ids::uuid[], :redemption_postings::uuid[], :redemption_wallets::uuid[],
+        :redemption_programmes::text[], :redemption_versions::integer[], :redemption_points::bigint[],
+        :redemption_money::bigint[], :redemption_merchants::text[], :redemption_terminals::text[],
+        :redemption_cashiers::text[], :redemption_channels::text[], :redemption_bills::text[],
+        :redemption_ats::timestamptz[]
+    ) AS t (
+        redemption_id, posting_id, wallet_id, programme, programme_version, points, money_minor, merchant, terminal,
+        cashier, channel, bill_ref, effective_at
+    )
+),
+
+set_aside AS (
+    INSERT INTO reservations (redemption_id, wallet_id, code_hash, points, expires_at)
+    SELECT
+        t.redemption_id,
+        t.wallet_id,
+        t.code_hash,
+        t.points,
+        t.expires_at
+    FROM unnest(
+        :redemption_ids::uuid[], :redemption_wallets::uuid[], :code_hashes::bytea[], :redemption_points::bigint[],
+        :expires_ats::timestamptz[]
+    ) AS t (redemption_id, wallet_id, code_hash, points, expires_at)
+)
+
+INSERT INTO redemption_lots (redemption_id, place, lot_id, lent, captured, voided, returned)
+SELECT
+    t.redemption_id,
+    t.place,
+    t.lot_id,
+    t.lent,
+    0,
+    0,
+    0
+FROM unnest(:lot_redemptions::uuid[], :lot_places::integer[], :lot_ids::uuid[], :lot_lents::bigint[])
+    AS t (redemption_id, place, lot_id, lent);
+
+-- name: named_redemptions
+-- The redemptions that are named by id or by the hash of their code (k says by which question), with their wallets and merchants:
+-- these never change.
+SELECT
+    a.k,
+    r.redemption_id,
+    r.wallet_id,
+    r.merchant,
+    a.terminal IS NULL OR coalesce(a.terminal = ANY(m.terminals), false) AS terminal_known
+FROM unnest(:redemption_ids::uuid[], :code_hashes::bytea[], :terminals::text[])
+    WITH ORDINALITY AS a (redemption_id, code_hash, terminal, k)
+LEFT JOIN reservations AS s ON a.code_hash = s.code_hash
+JOIN redemptions AS r ON r.redemption_id = coalesce(a.redemption_id, s.redemption_id)
+LEFT JOIN merchants AS m ON r.merchant = m.merchant
+ORDER BY a.k;
+
+-- name: whole_redemptions
+-- Redemptions whose wallets are locked, with what they took of lots. The columns are those of domain.reserving.Redemption, in its
+-- order, up to the lots; these as arrays.
+SELECT
+    r.redemption_id,
+    r.posting_id,
+    r.wallet_id,
+    r.programme,
+    r.programme_version,
+    r.status,
+    r.points,
+    r.money_minor,
+    r.merchant,
+    r.terminal,
+    r.cashier,
+    r.channel,
+    r.bill_ref,
+    r.effective_at,
+    r.returned_points,
+    r.returned_minor,
+    s.expires_at,
+    CASE WHEN s.redemption_id IS NULL THEN r.points ELSE s.captured_points END AS captured_points,
+    CASE WHEN s.redemption_id IS NULL THEN r.money_minor ELSE s.captured_minor END AS captured_minor,
+    s.ended,
+    s.ended_at,
+    l.lot_ids,
+    l.lents,
+    l.captureds,
+    l.voideds,
+    l.returneds
+FROM redemptions AS r
+LEFT JOIN reservations AS s ON r.redemption_id = s.redemption_id
+LEFT JOIN LATERAL (
+    SELECT
+        array_agg(p.lot_id ORDER BY p.place) AS lot_ids,
+        array_agg(p.lent ORDER BY p.place) AS lents,
+        array_agg(p.captured ORDER BY p.place) AS captureds,
+        array_agg(p.voided ORDER BY p.place) AS voideds,
+        array_agg(p.returned ORDER BY p.place) AS returneds
+    FROM redemption_lots AS p
+    WHERE p.redemption_id = r.redemption_id
+) AS l ON true
+WHERE r.redemption_id = ANY(:redemption_ids::uuid[]);
+
+-- name: lots_by_id
+-- Lots, open or not, of locked wallets. The columns are those of domain.ledger.Lot, in its order.
+SELECT
+    l.lot_id,
+    l.wallet_id,
+    l.accrual_id,
+    l.source_id,
+    l.earned_at,
+    l.expires_at,
+    l.points,
+    l.remaining,
+    l.held,
+    l.reserved
+FROM lots AS l
+WHERE l.lot_id = ANY(:lot_ids::uuid[]);
+
+-- name: settle!
+-- What became of authorised redemptions, and of what they had of lots. Under their wallets' locks.
+WITH settled AS (
+    UPDATE redemptions AS r
+    SET status = t.status, terminal = t.terminal, cashier = t.cashier, bill_ref = t.bill_ref
+    FROM unnest(
+        :redemption_ids::uuid[], :statuses::text[], :terminals::text[], :cashiers::text[], :bill_refs::text[]
+    ) AS t (redemption_id, status, terminal, cashier, bill_ref)
+    WHERE r.redemption_id = t.redemption_id
+),
+
+ended AS (
+    UPDATE reservations AS s
+    SET
+        captured_points = t.captured_points,
+        captured_minor = t.captured_minor,
+        capture_posting = t.capture_posting,
+        void_posting = t.void_posting,
+        ended = t.ended,
+        ended_at = t.ended_at
+    FROM unnest(
+        :redemption_ids::uuid[], :captured_points::bigint[], :captured_minors::bigint[], :capture_postings::uuid[],
+        :void_postings::uuid[], :endeds::text[], :ended_ats::timestamptz[]
+    ) AS t (redemption_id, captured_points, captured_minor, capture_posting, void_posting, ended, ended_at)
+    WHERE s.redemption_id = t.redemption_id
+)
+
+UPDATE redemption_lots AS p
+SET captured = t.captured, voided = t.voided
+FROM unnest(:lot_redemptions::uuid[], :lot_ids::uuid[], :lot_captureds::bigint[], :lot_voideds::bigint[])
+    AS t (redemption_id, lot_id, captured, voided)
+WHERE p.redemption_id = t.redemption_id AND p.lot_id = t.lot_id;
+
+-- name: past_their_time
+-- Authorisations that stand and whose time is over, the longest over first, from one on; with the part of their points whose lots
+-- have expired, which expire as they come back.
+SELECT
+    s.redemption_id,
+    s.wallet_id,
+    s.expires_at,
+    r.programme,
+    r.programme_version,
+    s.points,
+    l.dead
+FROM reservations AS s
+JOIN redemptions AS r ON s.redemption_id = r.redemption_id
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(p.lent) FILTER (WHERE o.expires_at <= :now::timestamptz), 0)::bigint AS dead
+    FROM redemption_lots AS p
+    JOIN lots AS o ON p.lot_id = o.lot_id
+    WHERE p.redemption_id = s.redemption_id
+) AS l
+WHERE
+    s.ended IS NULL AND s.expires_at <= :now::timestamptz
+    AND (s.expires_at, s.redemption_id) > (:after_at::timestamptz, :after_id::uuid)
+ORDER BY s.expires_at, s.redemption_id
+LIMIT :most::int;
+
+-- name: redemption_by_code^
+-- An authorisation by the hash of its code, as it stands now.
+SELECT
+    r.redemption_id,
+    r.status,
+    s.ended,
+    r.programme,
+    r.programme_version,
+    r.wallet_id,
+    r.merchant,
+    r.terminal,
+    r.bill_ref,
+    r.points,
+    r.money_minor,
+    s.expires_at
+FROM reservations AS s
+JOIN redemptions AS r ON s.redemption_id = r.redemption_id
+WHERE s.code_hash = :code_hash::bytea;
+
+-- name: redemptions_of_bills
+-- The redemptions that paid for bills (k says for which), with their wallets.
+SELECT
+    a.k,
+    r.redemption_id,
+    r.wallet_id
+FROM unnest(:merchants::text[], :bill_refs::text[]) WITH ORDINALITY AS a (merchant, bill_ref, k)
+JOIN redemptions AS r ON a.merchant = r.merchant AND a.bill_ref = r.bill_ref
+ORDER BY a.k, r.redemption_id;
+
+-- name: lines_of_redemptions
+-- What plain redemptions took of lots, in that order, from the ledger. Their lines were posted about when their posting id was
+-- kept, by the same clock: that names the partition.
+SELECT
+    a.redemption_id,
+    e.lot_id,
+    e.points
+FROM unnest(:redemption_ids::uuid[], :wallet_ids::uuid[], :posting_ids::uuid[]) AS a (redemption_id, wallet_id, posting_id)
+JOIN postings AS p ON a.posting_id = p.posting_id
+JOIN ledger AS e
+    ON a.wallet_id = e.wallet_id AND a.posting_id = e.posting_id
+    AND e.posted_at BETWEEN p.recorded_at - interval '1 day' AND p.recorded_at + interval '1 day'
+ORDER BY a.redemption_id, e.seq;
+
+-- name: known_returns
+-- Returns under these references of their merchants: of which redemption, what was asked, and the answer.
+SELECT
+    r.merchant,
+    r.return_ref,
+    r.request_hash,
+    r.answer
+FROM unnest(:merchants::text[], :return_refs::text[]) AS a (merchant, return_ref)
+JOIN returns AS r ON a.merchant = r.merchant AND a.return_ref = r.return_ref;
+
+-- name: give_back!
+-- What came back, to which lots, and what that leaves of the redemptions. Under their wallets' locks.
+WITH known AS (
+    UPDATE redemptions AS r
+    SET returned_points = t.returned_points, returned_minor = t.returned_minor
+    FROM unnest(:redemption_ids::uuid[], :returned_points::bigint[], :returned_minors::bigint[])
+        AS t (redemption_id, returned_points, returned_minor)
+    WHERE r.redemption_id = t.redemption_id
+),
+
+parts AS (
+    INSERT INTO redemption_lots (redemption_id, place, lot_id, lent, captured, voided, returned)
+    SELECT
+        t.redemption_id,
+        t.place,
+        t.lot_id,
+        t.lent,
+        t.captured,
+        t.voided,
+        t.returned
+    FROM unnest(
+        :lot_redemptions::uuid[], :lot_places::integer[], :lot_ids::uuid[], :lot_lents::bigint[], :lot_captureds::bigint[],
+        :lot_voideds::bigint[], :lot_returneds::bigint[]
+    ) AS t (redemption_id, place, lot_id, lent, captured, voided, returned)
+    ON CONFLICT (redemption_id, place) DO UPDATE SET returned = excluded.returned
+),
+
+kept AS (
+    INSERT INTO returns (
+        return_id, redemption_id, posting_id, points, money_minor, merchant, return_ref, request_hash, answer, request_id,
+        effective_at
+    )
+    SELECT
+        t.return_id,
+        t.redemption_id,
+        t.posting_id,
+        t.points,
+        t.money_minor,
+        t.merchant,
+        t.return_ref,
+        t.request_hash,
+        t.answer,
+        t.request_id,
+        t.effective_at
+    FROM unnest(
+        :return_ids::uuid[], :return_redemptions::uuid[], :return_postings::uuid[], :return_points::bigint[],
+        :return_minors::bigint[], :return_merchants::text[], :return_refs::text[], :return_hashes::bytea[],
+        :return_answers::bytea[], :return_requests::uuid[], :return_ats::timestamptz[]
+    ) AS t (
+        return_id, redemption_id, posting_id, points, money_minor, merchant, return_ref, request_hash, answer, request_id,
+        effective_at
+    )
+    ORDER BY t.merchant, t.return_ref
+)
+
+INSERT INTO returned_lots (return_id, lot_id, to_lot, points)
+SELECT
+    t.return_id,
+    t.lot_id,
+    t.to_lot,
+    t.points
+FROM unnest(:back_returns::uuid[], :back_lots::uuid[], :back_tos::uuid[], :back_points::bigint[])
+    AS t (return_id, lot_id, to_lot, points);
+
+-- name: keep_requests!
+-- What earn asked, each the first time.
+INSERT INTO return_requests (
+    request_id, refund_id, bill_id, merchant, bill_ref, returned_minor, total_minor, redemptions, decided_at
+)
+SELECT
+    t.request_id,
+    t.refund_id,
+    t.bill_id,
+    t.merchant,
+    t.bill_ref,
+    t.returned_minor,
+    t.total_minor,
+    t.redemptions,
+    t.decided_at
+FROM unnest(
+    :request_ids::uuid[], :refund_ids::uuid[], :bill_ids::uuid[], :merchants::text[], :bill_refs::text[],
+    :returned_minors::bigint[], :total_minors::bigint[], :founds::integer[], :decided_ats::timestamptz[]
+) AS t (request_id, refund_id, bill_id, merchant, bill_ref, returned_minor, total_minor, redemptions, decided_at)
+ORDER BY t.request_id
+ON CONFLICT DO NOTHING;
+
+-- name: count_bill_events
+-- So many more events about each of these bills; gives the count of the last. A bill once.
+INSERT INTO bill_events (bill_id, event_sequence)
+SELECT
+    t.bill_id,
+    t.events
+FROM unnest(:bill_ids::uuid[], :events::bigint[]) AS t (bill_id, events)
+ORDER BY t.bill_id
+ON CONFLICT (bill_id) DO UPDATE SET event_sequence = bill_events.event_sequence + excluded.event_sequence
+RETURNING bill_id, event_sequence;
+
+-- name: learn_standings!
+-- The latest standing of each wallet: the highest sequence heard stands. A wallet once.
+INSERT INTO standings (wallet_id, tier, until, sequence)
+SELECT
+    t.wallet_id,
+    t.tier,
+    t.until,
+    t.sequence
+FROM unnest(:wallet_ids::uuid[], :tiers::text[], :untils::timestamptz[], :sequences::bigint[])
+    AS t (wallet_id, tier, until, sequence)
+ORDER BY t.wallet_id
+ON CONFLICT (wallet_id) DO UPDATE SET tier = excluded.tier, until = excluded.until, sequence = excluded.sequence
+WHERE standings.sequence < excluded.sequence;
+
+-- name: standings_of
+-- What tiers told last of these wallets.
+SELECT
+    s.wallet_id,
+    s.tier,
+    s.until
+FROM standings AS s
+WHERE s.wallet_id = ANY(:wallet_ids::uuid[]);
+
+-- name: spent_since
+-- What a wallet spent, or has set aside and can still capture, since each of these moments, less what was returned; and how many redemptions it made
+-- since then, voided ones too. The moments count on the tenant's clock, without an end: what is written under the lock is all there is.
+SELECT
+    a.k,
+    coalesce(sum(
+        CASE
+            WHEN r.status = 'voided' OR (s.ended IS NULL AND s.expires_at <= :now::timestamptz) THEN 0
+            WHEN s.ended = 'captured' THEN s.captured_points
+            ELSE r.points
+        END - r.returned_points
+    ), 0)::bigint AS points,
+    count(r.redemption_id) AS redemptions
+FROM unnest(:wallet_ids::uuid[], :sinces::timestamptz[]) WITH ORDINALITY AS a (wallet_id, since, k)
+LEFT JOIN redemptions AS r ON a.wallet_id = r.wallet_id AND a.since <= r.effective_at
+LEFT JOIN reservations AS s ON r.redemption_id = s.redemption_id
+GROUP BY a.k
+ORDER BY a.k;
+
+-- name: party^
+-- Who would take part in a redemption, as far as they are known here; locks nothing.
+SELECT
+    coalesce(a.member_id, i.member_id) IS NOT NULL AS member_named,
+    w.wallet_id,
+    (SELECT max(p.version) FROM programmes AS p WHERE p.programme = a.programme) AS version,
+    m.merchant IS NOT NULL AS merchant_known,
+    a.terminal IS NULL OR coalesce(a.terminal = ANY(m.terminals), false) AS terminal_known
+FROM (
+    SELECT
+        :programme::text AS programme,
+        :member_id::uuid AS member_id,
+        :identity_kind::text AS kind,
+        :identity_hash::bytea AS hash,
+        :merchant::text AS merchant,
+        :terminal::text AS terminal
+) AS a
+LEFT JOIN identities AS i ON a.hash = i.hash AND a.kind = i.kind
+LEFT JOIN member_wallets AS w ON w.member_id = coalesce(a.member_id, i.member_id) AND a.programme = w.programme
+LEFT JOIN merchants AS m ON a.merchant = m.merchant;
+
+-- name: wallet_as_it_is^
+-- A wallet, not locked: for looking. The columns are those of domain.ledger.Wallet, in its order.
+SELECT
+    w.wallet_id,
+    w.programme,
+    w.member_id,
+    w.last_posted_at AS clock,
+    w.status,
+    w.issued,
+    w.held,
+    w.available,
+    w.reserved,
+    w.redeemed,
+    w.expired,
+    w.reversed,
+    w.transferred,
+    w.adjusted,
+    w.debt,
+    w.seq,
+    w.event_sequence,
+    w.head,
+    w.last_posted_at
+FROM wallets AS w
+WHERE w.wallet_id = :wallet_id::uuid;

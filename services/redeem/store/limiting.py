@@ -1,0 +1,29 @@
+"""What limits are counted from: what wallets spent since some moments, and where they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+from services.redeem.domain.limits import Facts, Spent
+from services.redeem.store.sql import redemptions
+from shared.db import Connection
+
+
+async def facts(
+    db: Connection, moments: Mapping[UUID, list[datetime]], tiered: set[UUID], *, now: datetime
+) -> dict[UUID, Facts]:
+    """Of each wallet what it spent since each of its moments; of the `tiered` also their standings. Exact under their locks."""
+    found = {wallet_id: Facts() for wallet_id in (*moments, *tiered)}
+    asked = [(wallet_id, moment) for wallet_id, ones in moments.items() for moment in ones]
+    if asked:
+        rows = await redemptions.spent_since(
+            db, wallet_ids=[one for one, _ in asked], sinces=[moment for _, moment in asked], now=now
+        )
+        for (wallet_id, _), (_, points, made) in zip(asked, rows, strict=True):
+            found[wallet_id].spent.append(Spent(points, made))
+    if tiered:
+        for wallet_id, tier, until in await redemptions.standings_of(db, wallet_ids=list(tiered)):
+            found[wallet_id].tier, found[wallet_id].until = tier, until
+    return found

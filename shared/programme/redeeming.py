@@ -1,0 +1,65 @@
+"""A programme's redemption section, ready to decide with: how long an authorisation stands, what may be spent, what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from shared.money import Ratio, decimal_ratio
+from shared.programme.model import Redemption
+
+Per = Literal["day", "week", "month"]
+
+
+@dataclass(frozen=True, slots=True)
+class Redeeming:
+    """What a version says about spending, beside price and order."""
+
+    authorisation: timedelta = timedelta(minutes=15)
+    """How long points stay set aside for a redemption that is captured later."""
+    return_window: timedelta | None = timedelta(days=30)
+    """How long after its capture a redemption can be returned; None: for ever."""
+    restore: Literal["original", "renewed"] = "original"
+    """Whether returned points keep the expiry of their lots or get one as if they were earned anew."""
+    bill_share: Ratio | None = None
+    """The most of a bill that points may pay for; None: nothing is said, and no bill's total is wanted."""
+    member_limits: tuple[tuple[Per, int], ...] = ()
+    """The most points that a member may spend in a day, week (from Monday) or month of the programme's time zone."""
+    velocity: tuple[tuple[timedelta, int], ...] = ()
+    """How many redemptions a member may make within so long a time."""
+    tiers: frozenset[str] | None = None
+    """The tiers that may spend; None: all."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it must be known what a member spent before."""
+        return bool(self.member_limits or self.velocity)
+
+
+def compile_redeeming(section: Redemption | None) -> Redeeming:
+    """The section as it was written; without one, what it says when nothing is said."""
+    if section is None:
+        return Redeeming()
+    return Redeeming(
+        authorisation=timedelta(minutes=section.authorisation_minutes),
+        return_window=None if section.return_days == "unlimited" else timedelta(days=section.return_days),
+        restore=section.restore,
+        bill_share=None if section.max_bill_share is None else decimal_ratio(section.max_bill_share),
+        member_limits=tuple((limit.per, limit.points) for limit in section.member_limits),
+        velocity=tuple((timedelta(minutes=cap.minutes), cap.redemptions) for cap in section.velocity),
+        tiers=None if section.tiers is None else frozenset(section.tiers),
+    )
+
+
+def period_start(per: Per, now: datetime, zone: ZoneInfo) -> datetime:
+    """The first instant, in UTC, of the day, week or month that it is now in that zone; weeks begin on Monday."""
+    today = now.astimezone(zone).date()
+    first: dict[Per, date] = {
+        "day": today,
+        "week": today - timedelta(days=today.weekday()),
+        "month": today.replace(day=1),
+    }
+    # fold=0 of a midnight that the clocks jump over is the jump itself: the day's first instant.
+    return datetime.combine(first[per], time.min, tzinfo=zone).astimezone(UTC)
