@@ -34,6 +34,8 @@ PLACES = {
     "expiry-runs": "redeem",
     "redemption-codes": "redeem",
     "redemption-quotes": "redeem",
+    "rewards": "redeem",
+    "benefits": "redeem",
     "wallets": "redeem",
     "ledger": "redeem",
     "reconciliation": "redeem",

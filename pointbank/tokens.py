@@ -38,22 +38,23 @@ def _role(kind: Kind, scopes: str) -> Role:
 # money sees no contacts, and nobody has everything: an administrator sets up and cannot book.
 ROLES: dict[str, Role] = {
     "till": _role(
-        "service", "bills:write refunds:write redemptions:write wallets:read members:read tiers:read"
+        "service",
+        "bills:write refunds:write redemptions:write wallets:read members:read tiers:read rewards:read",
     ),
     "ecommerce": _role(
         "service",
         "programmes:read members:read members:write bills:read bills:write refunds:write wallets:read "
-        "redemptions:read redemptions:write tiers:read",
+        "redemptions:read redemptions:write tiers:read rewards:read",
     ),
     "crm": _role(
         "service",
-        "programmes:read members:read members:write contacts:read wallets:read tiers:read messages:read",
+        "programmes:read members:read members:write contacts:read wallets:read tiers:read messages:read rewards:read",
     ),
-    "marketer": _role("person", "programmes:read programmes:write tiers:read"),
+    "marketer": _role("person", "programmes:read programmes:write rewards:read rewards:write tiers:read"),
     "support": _role(
         "person",
         "programmes:read members:read members:write contacts:read bills:read wallets:read redemptions:read tiers:read "
-        "messages:read adjustments:request",
+        "messages:read rewards:read adjustments:request",
     ),
     "finance": _role(
         "person",
@@ -62,7 +63,7 @@ ROLES: dict[str, Role] = {
     ),
     "auditor": _role(
         "person",
-        "programmes:read bills:read wallets:read redemptions:read tiers:read messages:read audit:read",
+        "programmes:read bills:read wallets:read redemptions:read rewards:read tiers:read messages:read audit:read",
     ),
     "operator": _role("person", "programmes:read ops:read ops:write"),
     "admin": _role(

@@ -13,11 +13,13 @@ import asyncpg
 GUARDS: dict[int, tuple[str, ...]] = {
     # A permanent key would have been used a second time, past the ON CONFLICT that makes a repeat harmless.
     1: (
-        "accruals_accrual_id_key", "accruals_pkey", "bill_keys_pkey", "idempotency_pkey", "lots_pkey",
+        "accruals_accrual_id_key", "accruals_pkey", "benefits_code_once", "benefits_pkey", "benefits_redemption_once",
+        "bill_keys_pkey", "idempotency_pkey", "lots_pkey",
         "notices_pkey", "pos_events_pkey", "postings_pkey", "redemptions_pkey", "refund_keys_pkey", "refund_requests_pkey",
         "reservations_pkey", "returns_pkey",
     ),
     2: (
+        "benefits_cost_never_negative", "benefits_points_positive", "rewards_issued_within_supplied",
         "ledger_balances_never_negative", "ledger_money_never_negative", "ledger_move_is_of_its_kind", "ledger_points_positive",
         "lots_owed_within_points", "lots_parts_within_remaining", "lots_points_positive", "lots_remaining_within_points",
         "lots_what_left_within_points", "postings_points_positive",

@@ -263,6 +263,31 @@ class PointsExpiring(msgspec.Struct, frozen=True, gc=False):
     expiring: Worth
 
 
+class RewardIssued(msgspec.Struct, frozen=True, gc=False):
+    benefit_id: str
+    redemption_id: str
+    wallet_id: str
+    programme: str
+    reward: str
+    version: int
+    tier: str | None
+    redeemed: Worth
+    unit_cost: Money
+    expires_at: datetime | None
+
+
+class BenefitConsumed(msgspec.Struct, frozen=True, gc=False):
+    benefit_id: str
+    wallet_id: str
+    programme: str
+    reward: str
+    version: int
+    merchant: str
+    bill_ref: str | None
+    unit_cost: Money
+    consumed_at: datetime
+
+
 class TierChanged(msgspec.Struct, frozen=True, gc=False, rename={"from_": "from"}):
     wallet_id: str
     member_id: str
@@ -365,6 +390,8 @@ DATA: dict[str, type] = {
     "points.reversal_refused.v1": ReversalRefused,
     "points.expiring.v1": PointsExpiring,
     "ledger.sealed.v1": LedgerSealed,
+    "reward.issued.v1": RewardIssued,
+    "benefit.consumed.v1": BenefitConsumed,
     "tier.changed.v1": TierChanged,
     "message.delivered.v1": MessageDelivered,
     "member.enrolled.v1": MemberEnrolled,
@@ -403,6 +430,8 @@ SAID_BY = {
         "points.reversal_refused.v1",
         "points.expiring.v1",
         "ledger.sealed.v1",
+        "reward.issued.v1",
+        "benefit.consumed.v1",
     ),
     "tiers": ("tier.changed.v1",),
     "notifier": ("message.delivered.v1",),

@@ -19,6 +19,7 @@ from pointbank.verify.outbox import OutboxWalk, Told
 from pointbank.verify.places import AT_ONCE, Places
 from pointbank.verify.refunds import Refunds
 from pointbank.verify.report import Check
+from pointbank.verify.rewards import Rewards
 from pointbank.verify.seals import Seals
 from pointbank.verify.streams import Copy
 from pointbank.verify.tiers import Tiers
@@ -38,15 +39,16 @@ class Listener:
         self._adopted = books.check(
             "adoptions", 5, "each orphan of an adopted stream is told of, and what was voided is told again"
         )
-        members, bills, bank, tiers, messages = (
+        members, bills, bank, rewards, tiers, messages = (
             Members(books),
             Bills(books),
             Bank(books),
+            Rewards(books),
             Tiers(books),
             Messages(books),
         )
         refunds, holds, seals = Refunds(books), Holds(books), Seals(books, trust)
-        self._tables = (bills, refunds, holds, bank, seals, tiers, messages, members)
+        self._tables = (bills, refunds, holds, bank, rewards, seals, tiers, messages, members)
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
             "merchant.changed.v1": (members.on_merchant,),
@@ -76,6 +78,8 @@ class Listener:
             "points.reversal_refused.v1": (bank.on_refused, refunds.on_refused),
             "points.expiring.v1": (bank.on_expiring,),
             "ledger.sealed.v1": (seals.on_sealed,),
+            "reward.issued.v1": (rewards.on_issued,),
+            "benefit.consumed.v1": (rewards.on_consumed,),
             "tier.changed.v1": (tiers.on_changed, messages.on_tier),
             "message.delivered.v1": (messages.on_delivered,),
         }

@@ -214,13 +214,14 @@ JOIN redemptions AS r ON s.redemption_id = r.redemption_id
 WHERE s.code_hash = :code_hash::bytea;
 
 -- name: redemptions_of_bills
--- The redemptions that paid for bills (k says for which), with their wallets.
+-- The redemptions that paid for bills (k says for which), with their wallets. One that bought a reward paid for no bill.
 SELECT
     a.k,
     r.redemption_id,
     r.wallet_id
 FROM unnest(:merchants::text[], :bill_refs::text[]) WITH ORDINALITY AS a (merchant, bill_ref, k)
 JOIN redemptions AS r ON a.merchant = r.merchant AND a.bill_ref = r.bill_ref
+WHERE NOT EXISTS (SELECT FROM benefits AS b WHERE b.redemption_id = r.redemption_id)
 ORDER BY a.k, r.redemption_id;
 
 -- name: lines_of_redemptions

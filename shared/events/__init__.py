@@ -44,6 +44,7 @@ from shared.events.points import (
     TakenLot,
 )
 from shared.events.refunds import RefundAnswer, RefundRecorded, RefundReversal, RefundSettled
+from shared.events.rewards import BenefitConsumed, RewardIssued
 from shared.events.seals import LedgerSealed
 from shared.events.streams import StreamOrphaned
 from shared.events.tiers import TierChanged
@@ -80,6 +81,8 @@ EVENTS: dict[str, type[EventData]] = {
         LedgerSealed,
         RefundRecorded,
         RefundSettled,
+        RewardIssued,
+        BenefitConsumed,
         TierChanged,
         MessageDelivered,
         StreamOrphaned,
@@ -90,6 +93,7 @@ EVENTS: dict[str, type[EventData]] = {
 __all__ = [
     "EVENTS",
     "Balance",
+    "BenefitConsumed",
     "BillAccrual",
     "BillAnswer",
     "BillRecorded",
@@ -128,6 +132,7 @@ __all__ = [
     "ReturnRequested",
     "ReversalRefused",
     "ReversalRequested",
+    "RewardIssued",
     "StreamOrphaned",
     "TakenLot",
     "TierChanged",

@@ -124,6 +124,8 @@ SIMPLE: dict[str, Callable[[Desk], Ask]] = {
     "code_unknown": lambda desk: Ask(
         "POST", "/v1/redemption-codes/use", {"code": new_code(), "merchant": "riyadh-mall"}, kept_by="redeem"
     ),
+    "reward_unknown": lambda desk: desk.redeem(points=None, reward="nothing"),
+    "benefit_unknown": lambda desk: use(new_code()),
     "consent_required": lambda desk: desk.enrol(accepted=False),
     "member_unknown": lambda desk: desk.redeem(member={"email": "nobody@example.com"}),
     "merchant_unknown": lambda desk: desk.redeem(merchant="nowhere"),
@@ -310,6 +312,61 @@ async def return_window_closed(desk: Desk) -> None:
         await desk.refused(back(redemption, points=4), "return_window_closed")
 
 
+async def reward_unavailable(desk: Desk) -> None:
+    await desk.refused(await reward(desk, "off", active=False), "reward_unavailable")
+
+
+async def reward_sold_out(desk: Desk) -> None:
+    await desk.refused(await reward(desk, "none", stock=0), "reward_sold_out")
+
+
+async def reward_limit_reached(desk: Desk) -> None:
+    asked = await reward(desk, "one", limit={"most": 1, "per": "ever"})
+    await bought(desk, asked)
+    await desk.refused(desk.redeem(points=None, reward="one"), "reward_limit_reached")
+
+
+async def reward_not_returnable(desk: Desk) -> None:
+    answer = await bought(desk, await reward(desk, "kept"))
+    await desk.refused(back(f"/v1/redemptions/{answer['redemption_id']}"), "reward_not_returnable")
+
+
+async def benefit_consumed(desk: Desk) -> None:
+    answer = await bought(desk, await reward(desk, "used"))
+    assert (await desk.call(use(answer["benefit"]["code"]))).status_code == 200
+    await desk.town.settled()
+    await desk.refused(use(answer["benefit"]["code"]), "benefit_consumed")
+
+
+async def benefit_expired(desk: Desk) -> None:
+    benefit = (await bought(desk, await reward(desk, "late", valid_days=1)))["benefit"]
+    change = f"UPDATE redeem.benefits SET expires_at = {{}} WHERE benefit_id = '{benefit['benefit_id']}'"
+    async with altered(desk, change.format("issued_at"), change.format(f"'{benefit['expires_at']}'")):
+        await desk.refused(use(benefit["code"]), "benefit_expired")
+
+
+async def reward(desk: Desk, code: str, **changes: Any) -> Ask:
+    """A reward that there is, and the call that buys it."""
+    body = {"programme": "shops", "kind": "product", "name": {"en": code}, "price": {"points": 1}, **changes}
+    assert (await desk.call(Ask("PUT", f"/v1/rewards/{code}", body, role="marketer"))).status_code == 201
+    return desk.redeem(points=None, reward=code)
+
+
+async def bought(desk: Desk, ask: Ask) -> Any:
+    """What somebody who has just earned points is answered."""
+    assert (await desk.call(desk.post())).status_code == 201
+    await desk.town.settled()
+    answer = await desk.call(ask)
+    assert answer.status_code == 201, answer.text
+    await desk.town.settled()
+    return answer.json()
+
+
+def use(code: str) -> Ask:
+    """The use of a benefit."""
+    return Ask("POST", "/v1/benefits/use", {"code": code, "merchant": "riyadh-mall"}, kept_by="redeem")
+
+
 async def redeemed(desk: Desk, **asked: Any) -> str:
     """The path of a redemption of 10 points, by somebody who has just earned them."""
     assert (await desk.call(desk.post())).status_code == 201
@@ -407,6 +464,12 @@ SPECIAL: dict[str, Callable[[Desk], Awaitable[None]]] = {
         return_too_much,
         return_conflict,
         return_window_closed,
+        reward_unavailable,
+        reward_sold_out,
+        reward_limit_reached,
+        reward_not_returnable,
+        benefit_consumed,
+        benefit_expired,
         not_yet_consistent,
         not_sealed_yet,
         internal_error,

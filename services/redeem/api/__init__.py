@@ -1,6 +1,17 @@
 """The HTTP side of redeem, by what it is about."""
 
-from services.redeem.api import codes, evidence, expiry, jobs, quotes, reconciliation, redemptions, wallets
+from services.redeem.api import (
+    benefits,
+    codes,
+    evidence,
+    expiry,
+    jobs,
+    quotes,
+    reconciliation,
+    redemptions,
+    rewards,
+    wallets,
+)
 
 ROUTERS = (
     redemptions.router,
@@ -11,4 +22,6 @@ ROUTERS = (
     expiry.router,
     *evidence.ROUTERS,
     reconciliation.router,
+    rewards.router,
+    benefits.router,
 )

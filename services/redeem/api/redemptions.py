@@ -15,18 +15,19 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
 from services.redeem.api.bodies import Channel, MemberBody, MoneyBody, Reference
-from services.redeem.api.sealing import open_code, seal_code
+from services.redeem.api.sealing import open_code, seal_code, with_benefit_code
 from services.redeem.api.shapes import BucketsOut, WorthOut
 from services.redeem.domain.codes import code_hash, new_code
 from services.redeem.domain.redemption import Capture, Redeem, Return, Void
 from services.redeem.domain.redemption import Code as FreshCode
+from services.redeem.domain.rewards import RedeemReward
 from services.redeem.domain.spending import MOST_POINTS
 from shared.http.bodies import Body
 from shared.http.openapi import problems
 from shared.http.routing import Router
 from shared.http.writes import Write, writes
 from shared.identity import identify
-from shared.messaging import Done, Refused
+from shared.messaging import Done, Outcome, Refused
 from shared.money import Money
 from shared.programme.model import Code
 
@@ -39,12 +40,14 @@ router = Router(prefix="/v1/redemptions", tags=["redemptions"])
 
 
 class RedemptionBody(Body):
-    """Exactly one of `points` and `money`. Money takes the points that are worth it, rounded up."""
+    """Exactly one of `points`, `money` and `reward`. Money takes the points that are worth it, rounded up; a reward takes its
+    price at the member's tier, at once."""
 
     programme: Code
     member: MemberBody
     points: Annotated[int, Field(ge=1, le=MOST_POINTS)] | None = None
     money: MoneyBody | None = None
+    reward: Code | None = None
     merchant: Code
     terminal: Code | None = None
     cashier: Code | None = None
@@ -56,16 +59,31 @@ class RedemptionBody(Body):
     )
 
     @model_validator(mode="after")
-    def _points_or_money(self) -> Self:
-        if self.points is None and self.money is None:
-            raise PydanticCustomError("field_missing", "One of points, money is wanted.")
-        if self.points is not None and self.money is not None:
-            raise PydanticCustomError("field_unknown", "Only one of points, money is wanted.")
+    def _one_of_three(self) -> Self:
+        given = [one for one in (self.points, self.money, self.reward) if one is not None]
+        if not given:
+            raise PydanticCustomError("field_missing", "One of points, money, reward is wanted.")
+        if len(given) > 1:
+            raise PydanticCustomError("field_unknown", "Only one of points, money, reward is wanted.")
+        if self.reward is not None and self.capture == "later":
+            raise PydanticCustomError("field_type", "A reward is captured now.")
         return self
 
 
+class IssuedOut(BaseModel):
+    """What a reward gave: used once, by its `code`. Show that to the member alone; it is told here and nowhere else."""
+
+    benefit_id: UUID
+    reward: str
+    version: int
+    kind: str
+    name: dict[str, str]
+    expires_at: AwareDatetime | None
+    code: str
+
+
 class RedemptionOut(BaseModel):
-    """`redeemed.money` is what the points paid for: the amount asked for, if it was an amount."""
+    """`redeemed.money` is what the points paid for: the amount asked for, if it was an amount. `benefit`: what a reward gave."""
 
     redemption_id: UUID
     status: Literal["captured"]
@@ -74,6 +92,7 @@ class RedemptionOut(BaseModel):
     effective_at: AwareDatetime
     redeemed: WorthOut
     balance: BucketsOut
+    benefit: IssuedOut | None = None
 
 
 class AuthorisationOut(BaseModel):
@@ -143,6 +162,10 @@ class SettledOut(BaseModel):
         "bill_total_required",
         "bill_share_exceeded",
         "period_limit_exceeded",
+        "reward_unknown",
+        "reward_unavailable",
+        "reward_sold_out",
+        "reward_limit_reached",
     ),
 )
 async def redeem(body: RedemptionBody, call: Annotated[Write, writes("redemptions:write")]) -> Response:
@@ -150,9 +173,27 @@ async def redeem(body: RedemptionBody, call: Annotated[Write, writes("redemption
     are."""
     call.principal.at_merchant(body.merchant)
     identity = identify(call.tenant.tenant.identity_key, body.member.model_dump())
+    key = call.tenant.tenant.identity_key
+    member_id = UUID(body.member.member_id) if body.member.member_id is not None else None
+    command: Redeem | RedeemReward
+    if body.reward is not None:
+        command = RedeemReward(
+            programme=body.programme,
+            member_id=member_id,
+            identity_kind=identity.kind,
+            identity_hash=identity.hash,
+            reward=body.reward,
+            merchant=body.merchant,
+            terminal=body.terminal,
+            cashier=body.cashier,
+            channel=body.channel,
+            bill_ref=body.bill_ref,
+            patient=True,
+        )
+        return call.answer(with_benefit_code(key, await _patiently(call, command, body.terminal)))
     command = Redeem(
         programme=body.programme,
-        member_id=UUID(body.member.member_id) if body.member.member_id is not None else None,
+        member_id=member_id,
         identity_kind=identity.kind,
         identity_hash=identity.hash,
         points=body.points,
@@ -163,20 +204,25 @@ async def redeem(body: RedemptionBody, call: Annotated[Write, writes("redemption
         channel=body.channel,
         bill_ref=body.bill_ref,
         patient=True,
-        code=_fresh_code(call.tenant.tenant.identity_key) if body.capture == "later" else None,
+        code=_fresh_code(key) if body.capture == "later" else None,
         bill_total_minor=body.bill_total_minor,
     )
-    # What is unknown here may be on its way: a card issued a moment ago must be good at the till. The last word is frozen.
+    outcome = await _patiently(call, command, body.terminal)
+    if command.code is not None and isinstance(outcome, Done):
+        outcome = dataclasses.replace(outcome, body=open_code(key, outcome.body))
+    return call.answer(outcome)
+
+
+async def _patiently(call: Write, command: Redeem | RedeemReward, terminal: str | None) -> Outcome:
+    """What is unknown here may be on its way: a card issued a moment ago must be good at the till. The last word is frozen."""
     deadline = time.monotonic() + PATIENCE_S
     pauses = itertools.chain(_PAUSES_S, itertools.repeat(_PAUSES_S[-1]))
-    outcome = await call.outcome(command, terminal=body.terminal)
+    outcome = await call.outcome(command, terminal=terminal)
     while isinstance(outcome, Refused) and not outcome.refusal.frozen and command.patient:
         await asyncio.sleep(next(pauses))
         command = msgspec.structs.replace(command, patient=time.monotonic() < deadline)
-        outcome = await call.outcome(command, terminal=body.terminal)
-    if command.code is not None and isinstance(outcome, Done):
-        outcome = dataclasses.replace(outcome, body=open_code(call.tenant.tenant.identity_key, outcome.body))
-    return call.answer(outcome)
+        outcome = await call.outcome(command, terminal=terminal)
+    return outcome
 
 
 CAPTURE_REFUSALS = (
@@ -260,6 +306,7 @@ async def void(redemption_id: UUID, call: Annotated[Write, writes("redemptions:w
         "redemption_not_captured",
         "return_window_closed",
         "return_too_much",
+        "reward_not_returnable",
         "return_conflict",
         "currency_mismatch",
     ),

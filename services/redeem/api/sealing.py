@@ -6,12 +6,17 @@ The table of kept answers is read by whoever looks after the database; a code is
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hmac
 import os
 from functools import lru_cache
+from uuid import UUID
 
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from services.redeem.domain.codes import benefit_code
+from shared.messaging import Done, Outcome
 
 _NONCE_BYTES = 12
 _encode = msgspec.json.Encoder().encode
@@ -29,6 +34,15 @@ def open_code(key: bytes, body: bytes) -> bytes:
     sealed = base64.b64decode(answer["code"])
     answer["code"] = _cipher(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None).decode()
     return _encode(answer)
+
+
+def with_benefit_code(key: bytes, outcome: Outcome) -> Outcome:
+    """An outcome whose answer has a benefit, with the benefit's code in it: what is kept has none, for it follows from the id."""
+    if not isinstance(outcome, Done):
+        return outcome
+    answer = msgspec.json.decode(outcome.body)
+    answer["benefit"]["code"] = benefit_code(key, UUID(answer["benefit"]["benefit_id"]))
+    return dataclasses.replace(outcome, body=_encode(answer))
 
 
 @lru_cache(maxsize=256)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from itertools import count
+from uuid import UUID
 
 from shared.errors import Refusal
 from shared.identity import payment_card_number
@@ -39,6 +41,22 @@ def new_code() -> str:
             return code
 
 
+def benefit_code(key: bytes, benefit_id: UUID) -> str:
+    """The code of a benefit: what its id comes to under the tenant's key, so that it need be kept nowhere. As hard to guess."""
+    for tried in count():
+        drawn, number = (
+            "",
+            int.from_bytes(hmac.digest(key, b"benefit\0%d" % tried + benefit_id.bytes, "sha256")),
+        )
+        for _ in range(LETTERS - 1):
+            number, letter = divmod(number, len(ALPHABET))
+            drawn += ALPHABET[letter]
+        code = drawn + _check_letter(drawn)
+        if not payment_card_number(code):
+            return code
+    raise AssertionError("there is always a next one")
+
+
 def read_code(text: str) -> str:
     """A code as it was scanned or typed, in its one form; refuses code_malformed before anybody is asked."""
     code = text.translate(_BETWEEN).upper()
@@ -52,6 +70,11 @@ def read_code(text: str) -> str:
 def code_hash(key: bytes, code: str) -> bytes:
     """What is kept of a code: HMAC-SHA256 under the tenant's key."""
     return hmac.digest(key, b"redemption-code\0" + code.encode(), "sha256")
+
+
+def benefit_hash(key: bytes, code: str) -> bytes:
+    """What is kept of a benefit's code; no code of a redemption has the same."""
+    return hmac.digest(key, b"benefit-code\0" + code.encode(), "sha256")
 
 
 def _check_letter(letters: str) -> str:

@@ -4,6 +4,7 @@ from services.redeem.domain.acts import Adjust, Open, Reinstate, Transfer
 from services.redeem.domain.jobs import JobDone
 from services.redeem.domain.reconciliation import DecideDifference, ReconcilePage
 from services.redeem.domain.redemption import Capture, Redeem, Release, Return, Void
+from services.redeem.domain.rewards import PutReward, RedeemReward, UseBenefit
 from services.redeem.domain.sweep import Expire, Notify
 from services.redeem.handlers.answer import answer
 from services.redeem.handlers.asked import SettleAsked, do_asked
@@ -14,6 +15,7 @@ from services.redeem.handlers.learn import learn_members, learn_merchants, learn
 from services.redeem.handlers.move import move_points
 from services.redeem.handlers.post import post
 from services.redeem.handlers.reconcile import decide_difference, reconcile_page
+from services.redeem.handlers.rewards import put_reward, redeem_reward, use_benefit
 from services.redeem.handlers.settle import settle
 from shared.events import (
     CardIssued,
@@ -54,6 +56,9 @@ ON: Handlers = {
     JobDone: answer,
     ReconcilePage: reconcile_page,
     DecideDifference: decide_difference,
+    PutReward: put_reward,
+    RedeemReward: redeem_reward,
+    UseBenefit: use_benefit,
 }
 
 HEARS: tuple[str, ...] = ("members", "earn", "tiers")

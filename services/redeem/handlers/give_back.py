@@ -14,11 +14,12 @@ from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.redemption import Return
 from services.redeem.domain.reserving import Redemption
 from services.redeem.domain.returning import BackTo, ReturnConflict, Returned
+from services.redeem.domain.rewards import RewardNotReturnable
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.idle import idle_too
 from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_returned import answer_nothing_found, return_answer, tell_returned
-from services.redeem.store import learned, postings, redemptions, returns
+from services.redeem.store import learned, postings, redemptions, returns, rewards
 from services.redeem.store.postings import NewPosting
 from services.redeem.store.redemptions import Named
 from services.redeem.store.returns import Known, Paid
@@ -83,9 +84,14 @@ class _Batch:
         db = self.tx.db
         if calls:
             found = await redemptions.find(db, [Named(one.redemption_id, None, None) for _, one in calls])
+            bought = await rewards.bought(db, [one.redemption_id for one in found.values()])
             for place, (k, command) in enumerate(calls):
                 one = found.get(place)
-                if one is None or (command.merchant is not None and one.merchant != command.merchant):
+                if one is not None and one.redemption_id in bought:
+                    outcomes[k] = Refused(
+                        RewardNotReturnable("These points bought a reward: it is used, not returned.")
+                    )
+                elif one is None or (command.merchant is not None and one.merchant != command.merchant):
                     outcomes[k] = Refused(NotFound("There is no such redemption."))
                 else:
                     self.named[k] = Paid(one.redemption_id, one.wallet_id)

@@ -13,6 +13,7 @@ import msgspec
 from services.redeem.domain.ledger import Line, Lot, Wallet
 from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import Redeem
+from services.redeem.domain.rewards import RedeemReward
 from services.redeem.store.sql import columns, queries
 from shared.db import Connection
 from shared.events import PointsAccrued
@@ -48,7 +49,7 @@ class Asked(NamedTuple):
     terminal: str | None
 
     @classmethod
-    def of(cls, command: Redeem) -> Asked:
+    def of(cls, command: Redeem | RedeemReward) -> Asked:
         return cls(
             command.programme,
             command.member_id,

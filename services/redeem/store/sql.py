@@ -8,6 +8,7 @@ from shared.sql import load
 queries = load("services.redeem")
 redemptions = load("services.redeem", "redemptions.sql")
 moving = load("services.redeem", "moving.sql")
+rewards = load("services.redeem", "rewards.sql")
 
 
 def columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:

@@ -40,6 +40,7 @@ async def _trade(fleet: Fleet) -> Town:
         for card in town.cards[:5]:
             assert (await trade.call(town.redemption(card, 10))).status in {201, 409}
         assert (await trade.call(town.enrolment())).status == 201
+        await _buy_rewards(town, trade)
         await _redeem_later(town, trade)
         for bill in town.bills(200)[:4]:
             await trade.till.offer([town.offer(bill)])
@@ -77,6 +78,33 @@ async def _redeem_later(town: Town, trade: Trade) -> None:
 async def _seal(trade: Trade, no: int) -> None:
     answer = await trade.call(Call("POST", "/v1/ledger/seals", {}, f"seal-{no}", "operator", told=False))
     assert (answer.status, answer.json()["seal"]["no"]) == (201, no)
+
+
+async def _buy_rewards(town: Town, trade: Trade) -> None:
+    """A reward with a stock, bought three times and used once."""
+    reward = {
+        "programme": "shops",
+        "kind": "voucher",
+        "name": {"en": "A coffee"},
+        "price": {"money": {"amount_minor": 35, "currency": "SAR"}},
+        "unit_cost_minor": 20,
+        "valid_days": 30,
+        "limit": {"most": 2, "per": "ever"},
+        "stock": 5,
+    }
+    made = await trade.call(Call("PUT", "/v1/rewards/coffee", reward, key="reward-1", role="marketer"))
+    assert made.status == 201, made.body
+    codes = []
+    for k in range(3):
+        body = {**town.redemption(town.cards[k], 1).body, "reward": "coffee"}
+        del body["points"]
+        bought = await trade.call(Call("POST", "/v1/redemptions", body, key=f"coffee-{k}", role="till"))
+        assert bought.status == 201, bought.body
+        codes.append(bought.json()["benefit"]["code"])
+    merchant = town.redemption(town.cards[0], 1).body["merchant"]
+    use = {"code": codes[0], "merchant": merchant, "bill_ref": "B-used"}
+    used = await trade.call(Call("POST", "/v1/benefits/use", use, key="coffee-use", role="till"))
+    assert used.status == 200, used.body
 
 
 @pytest.fixture(scope="package")

@@ -148,6 +148,30 @@ SPOILT = {
         """,
         {"returns:refunds"},
     ),
+    "a stock that sold more": (
+        "UPDATE redeem.rewards SET issued = issued + 1",
+        {"rewards:stock"},
+    ),
+    "a benefit that is gone": (
+        "DELETE FROM redeem.benefits WHERE consumed_at IS NOT NULL",
+        {"rewards:stock", "benefits:told"},
+    ),
+    "a benefit at another price": (
+        "UPDATE redeem.benefits SET points = points + 1 WHERE consumed_at IS NULL",
+        {"benefits", "benefits:told"},
+    ),
+    "a benefit of no redemption": (
+        "UPDATE redeem.benefits SET redemption_id = gen_random_uuid() WHERE consumed_at IS NOT NULL",
+        {"benefits", "benefits:told"},
+    ),
+    "a benefit that was used in silence": (
+        "UPDATE redeem.benefits SET consumed_at = issued_at, merchant = 'somewhere' WHERE consumed_at IS NULL",
+        {"benefits:told"},
+    ),
+    "a reward that was rewritten": (
+        "UPDATE redeem.reward_versions SET document = replace(document::text, '20', '10')::json",
+        {"benefits"},
+    ),
     "a bill with another total": (
         f"UPDATE earn.bills SET total_minor = total_minor + 1 WHERE {SOME_BILL}",
         {"bills:keys", "bills:decisions", "journal:content"},

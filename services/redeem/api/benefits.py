@@ -1,0 +1,122 @@
+"""Benefits: looked at, and used once by their codes. A code stands in bodies alone, never in an address."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel
+from starlette.responses import Response
+
+from services.redeem.api.bodies import Reference
+from services.redeem.api.codes import CodeText
+from services.redeem.api.shapes import MoneyOut
+from services.redeem.domain.codes import benefit_hash, read_code
+from services.redeem.domain.rewards import BenefitUnknown, UseBenefit, objection
+from services.redeem.domain.shown import benefit_out
+from services.redeem.store import rewards as store
+from shared.errors import NotFound
+from shared.http.bodies import Body
+from shared.http.cursors import answer
+from shared.http.openapi import problems
+from shared.http.routing import Router
+from shared.http.writes import Read, Write, reads, writes
+from shared.programme.model import Code
+
+router = Router(prefix="/v1/benefits", tags=["rewards"])
+
+
+class BenefitCodeBody(Body):
+    """A code as it was scanned or typed; groups and small letters are allowed."""
+
+    code: CodeText
+
+
+class UseBenefitBody(BenefitCodeBody):
+    """A code, and where it is used."""
+
+    merchant: Code
+    terminal: Code | None = None
+    cashier: Code | None = None
+    bill_ref: Reference | None = None
+
+
+class BenefitOut(BaseModel):
+    """What points bought. `unit_cost`: what its use costs; from `consumed_at` on the liability is closed."""
+
+    benefit_id: UUID
+    redemption_id: UUID
+    wallet_id: UUID
+    programme: str
+    reward: str
+    version: int
+    kind: str
+    name: dict[str, str]
+    status: Literal["issued", "consumed", "expired"]
+    unit_cost: MoneyOut
+    issued_at: AwareDatetime
+    expires_at: AwareDatetime | None
+    consumed_at: AwareDatetime | None
+    merchant: str | None
+    terminal: str | None
+    bill_ref: str | None
+
+
+class ValidatedOut(BenefitOut):
+    """`refusal`: the code that using it would be refused with; null where it can be used."""
+
+    usable: bool
+    refusal: str | None
+
+
+@router.get("/{benefit_id}", response_model=BenefitOut, responses=problems("not_found"))
+async def get_benefit(benefit_id: UUID, call: Annotated[Read, reads("redemptions:read")]) -> Response:
+    """One benefit, without its code."""
+    async with call.tenant.read() as db:
+        row = await store.benefit(db, benefit_id)
+    if row is None:
+        raise NotFound("There is no such benefit.")
+    return answer(benefit_out(row, store.reward_of(row), call.tenant.clock()))
+
+
+@router.post(
+    "/validate", response_model=ValidatedOut, responses=problems("code_malformed", "benefit_unknown")
+)
+async def validate_benefit(
+    body: BenefitCodeBody, call: Annotated[Read, reads("redemptions:write")]
+) -> Response:
+    """Says what a code is good for, and changes nothing."""
+    hashed = benefit_hash(call.tenant.tenant.identity_key, read_code(body.code))
+    async with call.tenant.read() as db:
+        row = await store.benefit_of_code(db, hashed)
+    if row is None:
+        raise BenefitUnknown("No benefit has this code.", pointer="/code")
+    now = call.tenant.clock()
+    refusal = objection(row["expires_at"], row["consumed_at"], now)
+    shown = benefit_out(row, store.reward_of(row), now)
+    return answer({**shown, "usable": refusal is None, "refusal": None if refusal is None else refusal.code})
+
+
+@router.post(
+    "/use",
+    response_model=BenefitOut,
+    responses=problems(
+        "code_malformed",
+        "benefit_unknown",
+        "benefit_consumed",
+        "benefit_expired",
+        "merchant_unknown",
+        "terminal_unknown",
+    ),
+)
+async def use_benefit(body: UseBenefitBody, call: Annotated[Write, writes("redemptions:write")]) -> Response:
+    """Consumes the benefit that a code names, once and for good."""
+    call.principal.at_merchant(body.merchant)
+    command = UseBenefit(
+        code_hash=benefit_hash(call.tenant.tenant.identity_key, read_code(body.code)),
+        merchant=body.merchant,
+        terminal=body.terminal,
+        cashier=body.cashier,
+        bill_ref=body.bill_ref,
+    )
+    return await call.submit(command, terminal=body.terminal)

@@ -1,0 +1,299 @@
+"""The catalogue of rewards: put, read, and what a member can afford."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+import msgspec
+from fastapi import Query
+from pydantic import AwareDatetime, BaseModel, Field, model_validator
+from pydantic_core import PydanticCustomError
+from starlette.responses import Response
+
+from services.redeem.api.bodies import MemberBody, MoneyBody
+from services.redeem.api.shapes import MoneyOut, WorthOut
+from services.redeem.domain import rewards as domain
+from services.redeem.domain.rewards import PutReward, RewardUnknown, Stock, standing_of
+from services.redeem.domain.shown import reward_out
+from services.redeem.domain.spending import MOST_POINTS
+from services.redeem.store import learned, reading
+from services.redeem.store import rewards as store
+from shared.db import Connection
+from shared.errors import MemberUnknown, ProgrammeUnknown
+from shared.http.bodies import Body, Moment
+from shared.http.cursors import Cursor, Limit, answer, decode_cursor, page
+from shared.http.openapi import problems
+from shared.http.routing import Router
+from shared.http.writes import Read, Write, reads, writes
+from shared.identity import identify
+from shared.money import Money
+from shared.programme.compiled import CompiledProgramme
+from shared.programme.model import Code, Localized
+
+router = Router(prefix="/v1/rewards", tags=["rewards"])
+
+
+class PriceBody(Body):
+    """Exactly one of the two. Money takes the points that are worth it, rounded up."""
+
+    points: Annotated[int, Field(ge=1, le=MOST_POINTS)] | None = None
+    money: MoneyBody | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.points is None) == (self.money is None):
+            code = "field_missing" if self.points is None else "field_unknown"
+            raise PydanticCustomError(code, "Exactly one of points, money is wanted.")
+        return self
+
+    def price(self) -> domain.Price:
+        """As it is decided with."""
+        money = Money(self.money.amount_minor, self.money.currency) if self.money is not None else None
+        return domain.Price(self.points, money)
+
+
+class WindowBody(Body):
+    """When the reward can be had; `until` is exclusive. With `tiers` by their members only: early access is a window of its own."""
+
+    since: Moment | None = None
+    until: Moment | None = None
+    tiers: Annotated[list[Code], Field(min_length=1, max_length=100)] | None = None
+
+
+class LimitBody(Body):
+    """How many a member can have: ever, or within a calendar day, month or year of the programme's time zone."""
+
+    most: Annotated[int, Field(ge=1, le=1_000_000)]
+    per: Literal["ever", "day", "month", "year"]
+
+
+class RewardBody(Body):
+    """A reward as it is to be. `unit_cost_minor`: what a use costs, in the programme's currency. `valid_days`: the last day on
+    which it can be used, so many after it was issued; null: it never expires. `stock`: how many were ever supplied."""
+
+    programme: Code
+    kind: domain.Kind
+    name: Localized
+    active: bool = True
+    price: PriceBody
+    tier_prices: Annotated[dict[Code, PriceBody], Field(max_length=100)] | None = None
+    unit_cost_minor: Annotated[int, Field(ge=0, le=10**12)] = 0
+    valid_days: Annotated[int, Field(ge=0, le=36_500)] | None = None
+    windows: Annotated[list[WindowBody], Field(max_length=100)] | None = None
+    limit: LimitBody | None = None
+    stock: Annotated[int, Field(ge=0, le=10**12)] | Literal["unlimited"] = "unlimited"
+
+
+class WindowOut(BaseModel):
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    tiers: list[str] | None = None
+
+
+class StockOut(BaseModel):
+    supplied: int
+    issued: int
+    left: int
+
+
+class RewardOut(BaseModel):
+    """A reward as it is. `stock` null: unlimited. `version` counts its changes but for those of the stock."""
+
+    programme: str
+    reward: str
+    version: int
+    kind: str
+    name: dict[str, str]
+    active: bool
+    price: WorthOut
+    tier_prices: dict[str, WorthOut]
+    unit_cost: MoneyOut
+    valid_days: int | None
+    windows: list[WindowOut]
+    limit: LimitBody | None
+    stock: StockOut | None
+
+
+class RewardsOut(BaseModel):
+    items: list[RewardOut]
+    next_cursor: str | None
+
+
+class OwnerBody(Body):
+    """Whose rewards: the member stands in the body, for addresses end in logs."""
+
+    programme: Code
+    member: MemberBody
+
+
+class AffordableOut(BaseModel):
+    """A reward at this member's price. `refusal`: what buying it would be refused with now; null where it can be bought.
+    `short_of`: how many points are missing."""
+
+    reward: str
+    version: int
+    kind: str
+    name: dict[str, str]
+    price: WorthOut
+    affordable: bool
+    short_of: int
+    refusal: str | None
+
+
+class AffordablesOut(BaseModel):
+    programme: str
+    wallet_id: UUID
+    tier: str | None
+    available: WorthOut
+    items: list[AffordableOut]
+
+
+class Position(msgspec.Struct):
+    """The cursor of a catalogue: the code of the last reward shown."""
+
+    reward: str
+
+
+@router.put(
+    "/{reward}",
+    response_model=RewardOut,
+    responses=problems("programme_unknown", "currency_mismatch", "amount_out_of_range", "field_type"),
+)
+async def put_reward(
+    reward: Code, body: RewardBody, call: Annotated[Write, writes("rewards:write")]
+) -> Response:
+    """Makes a reward (201), or changes it to be so (200): what was issued before stays as it was."""
+    made = domain.Reward(
+        kind=body.kind,
+        name=dict(body.name),
+        active=body.active,
+        price=body.price.price(),
+        tier_prices={tier: price.price() for tier, price in (body.tier_prices or {}).items()},
+        unit_cost_minor=body.unit_cost_minor,
+        valid_days=body.valid_days,
+        windows=tuple(
+            domain.Window(one.since, one.until, tuple(one.tiers) if one.tiers is not None else None)
+            for one in body.windows or ()
+        ),
+        limit=domain.Limit(body.limit.most, body.limit.per) if body.limit is not None else None,
+    )
+    stock = None if body.stock == "unlimited" else body.stock
+    return await call.submit(PutReward(programme=body.programme, code=reward, reward=made, stock=stock))
+
+
+@router.get("", response_model=RewardsOut, responses=problems("programme_unknown"))
+async def get_rewards(
+    call: Annotated[Read, reads("rewards:read")],
+    programme: Annotated[Code, Query(description="Of which programme.")],
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Response:
+    """A programme's rewards, by their codes; those that can't be had now too."""
+    position = decode_cursor(cursor, Position)
+    async with call.tenant.read() as db:
+        terms = await _terms(call, db, programme)
+        after = position.reward if position is not None else ""
+        found = await store.page(db, programme, after=after, most=limit + 1)
+    shown = [reward_out(stock, terms) for stock in found[:limit]]
+    return page(shown, Position(found[limit - 1].code) if len(found) > limit else None)
+
+
+@router.get("/{reward}", response_model=RewardOut, responses=problems("programme_unknown", "reward_unknown"))
+async def get_reward(
+    reward: Code,
+    call: Annotated[Read, reads("rewards:read")],
+    programme: Annotated[Code, Query(description="Of which programme.")],
+) -> Response:
+    """One reward."""
+    async with call.tenant.read() as db:
+        terms = await _terms(call, db, programme)
+        found = await store.named(db, [(programme, reward)])
+    if not found:
+        raise RewardUnknown(f"{programme} has no reward {reward}.")
+    return answer(reward_out(found[programme, reward], terms))
+
+
+@router.post(
+    "/affordable",
+    response_model=AffordablesOut,
+    responses=problems(
+        "programme_unknown", "member_unknown", "identity_ambiguous", "identity_malformed", "card_check_digit"
+    ),
+)
+async def get_affordable(body: OwnerBody, call: Annotated[Read, reads("rewards:read")]) -> Response:
+    """What a member can have now, at which price, and what of it the points are enough for: the cheapest first. A read."""
+    identity = identify(call.tenant.tenant.identity_key, body.member.model_dump())
+    now = call.tenant.clock()
+    async with call.tenant.read() as db:
+        terms = await _terms(call, db, body.programme)
+        owner = await store.owner(
+            db,
+            body.programme,
+            member_id=UUID(body.member.member_id) if body.member.member_id is not None else None,
+            identity_kind=identity.kind,
+            identity_hash=identity.hash,
+        )
+        if owner is None:
+            raise MemberUnknown(f"No member of {body.programme} has this identity.", pointer="/member")
+        standing = await reading.standing(db, owner.wallet_id)
+        tier = standing_of(owner.standing, [one.code for one in terms.ladder], now)
+        offered = [one for one in await _everything(db, body.programme) if one.reward.open_at(now, tier)]
+        sinces = [(one, one.reward.counted_since(now, terms.zone)) for one in offered]
+        counted = [(one, since) for one, since in sinces if since is not None]
+        asked = [(owner.wallet_id, one.programme, one.code, since) for one, since in counted]
+        counts = await store.had(db, asked) if asked else []
+    had = {one.code: count for (one, _), count in zip(counted, counts, strict=True)}
+    spendable = standing.available - sum(
+        points for expires_at, points in standing.by_expiry if expires_at is not None and expires_at <= now
+    )
+    items = [_offer(one, terms, tier, spendable, had.get(one.code, 0)) for one in offered]
+    return answer(
+        {
+            "programme": body.programme,
+            "wallet_id": owner.wallet_id,
+            "tier": tier,
+            "available": terms.worth(spendable),
+            "items": sorted(items, key=lambda item: (item["price"].points, item["reward"])),
+        }
+    )
+
+
+def _offer(
+    stock: Stock, terms: CompiledProgramme, tier: str | None, spendable: int, had: int
+) -> dict[str, object]:
+    reward = stock.reward
+    points = reward.price_for(terms, tier)
+    short_of = max(0, points - spendable)
+    if stock.left == 0:
+        refusal: str | None = "reward_sold_out"
+    elif reward.limit is not None and had >= reward.limit.most:
+        refusal = "reward_limit_reached"
+    else:
+        refusal = "insufficient_points" if short_of else None
+    return {
+        "reward": stock.code,
+        "version": stock.version,
+        "kind": reward.kind,
+        "name": reward.name,
+        "price": terms.worth(points),
+        "affordable": refusal is None,
+        "short_of": short_of,
+        "refusal": refusal,
+    }
+
+
+async def _everything(db: Connection, programme: str) -> list[Stock]:
+    found: list[Stock] = []
+    while True:
+        more = await store.page(db, programme, after=found[-1].code if found else "", most=500)
+        found += more
+        if len(more) < 500:
+            return found
+
+
+async def _terms(call: Read, db: Connection, programme: str) -> CompiledProgramme:
+    version = await store.newest_version(db, programme)
+    if version is None:
+        raise ProgrammeUnknown(f"There is no programme {programme}.")
+    return await learned.programme(db, {}, programme, version)

@@ -1,0 +1,250 @@
+"""What points buy: a reward's terms, its price for a tier, and the benefit that is issued of it.
+
+A decision is made of what it is given; it raises its refusal before anything has moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
+from typing import Literal
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from shared.errors import CurrencyMismatch, FieldType, Refusal
+from shared.money import Money, points_for
+from shared.programme.compiled import CompiledProgramme
+
+Kind = Literal["discount", "voucher", "product", "experience", "gift_card"]
+Period = Literal["ever", "day", "month", "year"]
+
+
+class RewardUnknown(Refusal):
+    code = "reward_unknown"
+
+
+class RewardUnavailable(Refusal):
+    code = "reward_unavailable"
+
+
+class RewardSoldOut(Refusal):
+    code = "reward_sold_out"
+
+
+class RewardLimitReached(Refusal):
+    code = "reward_limit_reached"
+
+
+class RewardNotReturnable(Refusal):
+    code = "reward_not_returnable"
+
+
+class BenefitUnknown(Refusal):
+    code = "benefit_unknown"
+
+
+class BenefitConsumed(Refusal):
+    code = "benefit_consumed"
+
+
+class BenefitExpired(Refusal):
+    code = "benefit_expired"
+
+
+class Price(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Exactly one of the two. Money takes the points that are worth it, rounded up."""
+
+    points: int | None = None
+    money: Money | None = None
+
+    def points_of(self, terms: CompiledProgramme) -> int:
+        """What it takes under these terms."""
+        if self.points is not None:
+            return self.points
+        assert self.money is not None
+        return points_for(self.money.amount_minor, terms.point_value, terms.currency)
+
+
+class Window(msgspec.Struct, frozen=True, omit_defaults=True):
+    """When a reward can be had, by members of these tiers (None: of any). `until` is exclusive."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    tiers: tuple[str, ...] | None = None
+
+    def holds(self, now: datetime, tier: str | None) -> bool:
+        """Whether a member of that tier can have it at that instant."""
+        return (
+            (self.since is None or self.since <= now)
+            and (self.until is None or now < self.until)
+            and (self.tiers is None or tier in self.tiers)
+        )
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """How many a member can have, ever or within a calendar period of the programme's time zone."""
+
+    most: int
+    per: Period
+
+
+class Reward(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A version of a reward. Without windows it can be had at any time, by everybody."""
+
+    kind: Kind
+    name: dict[str, str]
+    active: bool = True
+    price: Price
+    tier_prices: dict[str, Price] = {}
+    unit_cost_minor: int = 0
+    valid_days: int | None = None
+    windows: tuple[Window, ...] = ()
+    limit: Limit | None = None
+
+    def price_for(self, terms: CompiledProgramme, tier: str | None) -> int:
+        """In points."""
+        return self.tier_prices.get(tier or "", self.price).points_of(terms)
+
+    def open_at(self, now: datetime, tier: str | None) -> bool:
+        """Whether a member of that tier can have it now, as far as stock and limits allow."""
+        return self.active and (not self.windows or any(one.holds(now, tier) for one in self.windows))
+
+    def expires_at(self, now: datetime, zone: ZoneInfo) -> datetime | None:
+        """When a benefit that is issued now can't be used any more: at the end of its last day in the programme's zone."""
+        if self.valid_days is None:
+            return None
+        last = now.astimezone(zone).date() + timedelta(days=self.valid_days)
+        return datetime.combine(last + timedelta(days=1), time(), zone).astimezone(UTC)
+
+    def counted_since(self, now: datetime, zone: ZoneInfo) -> datetime | None:
+        """From which instant on the limit counts; None where there is none to count."""
+        if self.limit is None:
+            return None
+        if self.limit.per == "ever":
+            return datetime.min.replace(tzinfo=UTC)
+        day = now.astimezone(zone).date()
+        first = {"day": day, "month": day.replace(day=1), "year": day.replace(month=1, day=1)}[self.limit.per]
+        return datetime.combine(first, time(), zone).astimezone(UTC)
+
+
+def check(reward: Reward, terms: CompiledProgramme) -> None:
+    """Refuses a reward that its programme could not sell: prices in another currency, tiers that are not on its ladder."""
+    for where, price in (
+        ("/price", reward.price),
+        *((f"/tier_prices/{t}", p) for t, p in reward.tier_prices.items()),
+    ):
+        if price.money is not None and price.money.currency != terms.currency:
+            raise CurrencyMismatch(
+                f"The programme counts in {terms.currency}, not {price.money.currency}.",
+                pointer=f"{where}/money/currency",
+            )
+    ladder = {tier.code for tier in terms.ladder}
+    for k, window in enumerate(reward.windows):
+        if strange := set(window.tiers or ()) - ladder:
+            raise FieldType(f"The programme has no tier {min(strange)}.", pointer=f"/windows/{k}/tiers")
+    if strange := reward.tier_prices.keys() - ladder:
+        raise FieldType(f"The programme has no tier {min(strange)}.", pointer="/tier_prices")
+
+
+class PutReward(msgspec.Struct, frozen=True, kw_only=True):
+    """The reward is so from now on. `stock`: how many were ever supplied; None: as many as are asked."""
+
+    programme: str
+    code: str
+    reward: Reward
+    stock: int | None
+
+
+class RedeemReward(msgspec.Struct, frozen=True, kw_only=True):
+    """Spend points on a reward, now. The fields that it shares with `Redeem` mean the same."""
+
+    programme: str
+    member_id: UUID | None
+    identity_kind: str | None
+    identity_hash: bytes | None
+    reward: str
+    merchant: str
+    terminal: str | None
+    cashier: str | None
+    channel: str | None
+    bill_ref: str | None
+    patient: bool = False
+
+
+class UseBenefit(msgspec.Struct, frozen=True, kw_only=True):
+    """Consume a benefit at a merchant, by its code's hash."""
+
+    code_hash: bytes
+    merchant: str
+    terminal: str | None
+    cashier: str | None
+    bill_ref: str | None
+
+
+class Stock(msgspec.Struct):
+    """A reward as it is, and its stock under its lock while a batch takes from it."""
+
+    programme: str
+    code: str
+    version: int
+    reward: Reward
+    supplied: int | None
+    issued: int
+    taken: int = 0
+
+    @property
+    def left(self) -> int | None:
+        """None: as many as are asked."""
+        return None if self.supplied is None else self.supplied - self.issued - self.taken
+
+    def offer(self, *, tier: str | None, now: datetime, had: int) -> None:
+        """Refuses what a member of that tier, who has had so many within the limit's period, can't have now."""
+        if not self.reward.open_at(now, tier):
+            raise RewardUnavailable(
+                f"{self.code} can't be had now{f' in the tier {tier}' if tier else ''}. GET /v1/rewards/{self.code} says when.",
+                pointer="/reward",
+            )
+        if self.left is not None and self.left <= 0:
+            raise RewardSoldOut(f"None is left of {self.code}.", pointer="/reward")
+        limit = self.reward.limit
+        if limit is not None and had >= limit.most:
+            period = "" if limit.per == "ever" else f" a {limit.per}"
+            raise RewardLimitReached(
+                f"A member can have {limit.most} of {self.code}{period}.", pointer="/reward"
+            )
+
+
+class Benefit(msgspec.Struct, frozen=True):
+    """A benefit as it is kept; the fields stand in the order of the table's columns, to `expires_at`."""
+
+    benefit_id: UUID
+    redemption_id: UUID
+    wallet_id: UUID
+    member_id: UUID
+    programme: str
+    reward: str
+    version: int
+    tier: str | None
+    points: int
+    unit_cost_minor: int
+    code_hash: bytes
+    issued_at: datetime
+    expires_at: datetime | None
+
+
+def standing_of(told: tuple[str, datetime | None] | None, ladder: Sequence[str], now: datetime) -> str | None:
+    """The tier that counts: what tiers told last, while it lasts; else the first of the ladder; None without a ladder."""
+    if told is not None and (told[1] is None or now < told[1]):
+        return told[0]
+    return ladder[0] if ladder else None
+
+
+def objection(expires_at: datetime | None, consumed_at: datetime | None, now: datetime) -> Refusal | None:
+    """Why a benefit can't be used at that instant; None if it can."""
+    if consumed_at is not None:
+        return BenefitConsumed(f"The benefit was used at {consumed_at:%Y-%m-%dT%H:%M:%SZ}.", pointer="/code")
+    if expires_at is not None and expires_at <= now:
+        return BenefitExpired(f"The benefit expired at {expires_at:%Y-%m-%dT%H:%M:%SZ}.", pointer="/code")
+    return None

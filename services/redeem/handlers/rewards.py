@@ -1,0 +1,319 @@
+"""Rewards: put into the catalogue, bought with points, and used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from services.redeem.domain import limits, rewards, spending
+from services.redeem.domain.codes import benefit_code, benefit_hash
+from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.posting import Posting
+from services.redeem.domain.redemption import missing
+from services.redeem.domain.rewards import (
+    Benefit,
+    BenefitConsumed,
+    BenefitUnknown,
+    PutReward,
+    RedeemReward,
+    RewardUnknown,
+    Stock,
+    UseBenefit,
+)
+from services.redeem.handlers.counting import count_points
+from services.redeem.handlers.tell import tell_expired, tell_redeemed
+from services.redeem.handlers.tell_rewards import benefit_answer, reward_answer, tell_consumed, tell_issued
+from services.redeem.store import learned, limiting, postings
+from services.redeem.store import rewards as store
+from services.redeem.store.idle import note_idle
+from shared.errors import AmountOutOfRange, MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
+from shared.ids import uuid7
+from shared.messaging import Done, Item, Outcome, Refused, Tx
+from shared.money import money_of
+from shared.programme.compiled import CompiledProgramme
+
+
+async def put_reward(tx: Tx, items: Sequence[Item[PutReward]]) -> list[Outcome]:
+    """Makes rewards, or changes them to be so: another content is another version, and the stock is set beside it."""
+    outcomes: dict[int, Outcome] = {}
+    asked: dict[int, CompiledProgramme] = {}
+    for k, item in enumerate(items):
+        command = item.command
+        version = await store.newest_version(tx.db, command.programme)
+        if version is None:
+            outcomes[k] = Refused(
+                ProgrammeUnknown(f"There is no programme {command.programme}.", pointer="/programme")
+            )
+            continue
+        terms = await learned.programme(tx.db, tx.cache, command.programme, version)
+        try:
+            rewards.check(command.reward, terms)
+            asked[k] = terms
+        except Refusal as refusal:
+            outcomes[k] = Refused(refusal)
+    names = {(items[k].command.programme, items[k].command.code) for k in asked}
+    if names:
+        await store.begin(tx.db, names)
+    known = await store.lock(tx.db, names) if names else {}
+    for k, terms in asked.items():
+        command = items[k].command
+        name = command.programme, command.code
+        before = known[name]
+        if before is not None and command.stock is not None and command.stock < before.issued:
+            outcomes[k] = Refused(
+                AmountOutOfRange(
+                    f"{before.issued} of {command.code} are issued; the stock can't have been less.",
+                    pointer="/stock",
+                )
+            )
+            continue
+        changed = before is None or before.reward != command.reward
+        version = (before.version if before else 0) + changed
+        issued = before.issued if before else 0
+        after = Stock(command.programme, command.code, version, command.reward, command.stock, issued)
+        if changed or before is None or before.supplied != after.supplied:
+            await store.put(tx.db, after, changed=changed, now=tx.now())
+            tx.audit(
+                "reward.put",
+                f"reward/{command.programme}/{command.code}",
+                item=items[k],
+                before=before,
+                after=after,
+            )
+        known[name] = after
+        outcomes[k] = Done(201 if before is None else 200, reward_answer(after, terms))
+    return [outcomes[k] for k in range(len(items))]
+
+
+class _Asked(msgspec.Struct):
+    """A redemption whose parties and reward are known."""
+
+    wallet_id: UUID
+    terms: CompiledProgramme
+    stock: Stock
+    tier: str | None
+    points: int
+    facts: limits.Facts
+    had: int = 0
+
+    def check_limits(self, now: datetime) -> None:
+        """Refuses what the programme lets nobody spend; a reward pays for no bill, so its share of one is not asked."""
+        all_of_them = limits.limits(self.terms, self.facts, bill_total_minor=None, now=now)
+        limits.check_limits(
+            (one for one in all_of_them if one.refusal not in _OF_BILLS),
+            points=self.points,
+            money_minor=0,
+            pointer="/reward",
+        )
+
+
+_OF_BILLS = (limits.BillTotalRequired, limits.BillShareExceeded)
+
+
+async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Outcome]:
+    """Spends points on rewards: what each costs at its buyer's tier, one benefit each, never more than there are on stock."""
+    outcomes: dict[int, Outcome] = {}
+    commands = [item.command for item in items]
+    names = [postings.Asked.of(command) for command in commands]
+    parties, wallets, truncated = await postings.meet(tx.db, names, ())
+    now = tx.now()
+    agreed: dict[int, tuple[UUID, CompiledProgramme]] = {}
+    for k, (command, party) in enumerate(zip(commands, parties, strict=True)):
+        if (unknown := missing(command, party)) is not None:
+            unknown.frozen = not command.patient
+            outcomes[k] = Refused(unknown)
+            continue
+        assert party.version is not None
+        assert party.wallet_id is not None
+        terms = await learned.programme(tx.db, tx.cache, command.programme, party.version)
+        agreed[k] = party.wallet_id, terms
+    asked = await _stocked(tx, commands, agreed, now, outcomes)
+    if truncated:
+        await postings.load_lots(tx.db, wallets, _needs(asked, truncated), now)
+    await note_idle(tx.db, tx.cache, wallets.values(), now)
+
+    keys: list[postings.NewPosting] = []
+    spent: list[postings.Redemption] = []
+    issued: list[Benefit] = []
+    taken: dict[store.Name, int] = {}
+    since_then: dict[tuple[UUID, str, str], int] = {}
+    for k, one in asked.items():
+        item, command, wallet = items[k], commands[k], wallets[one.wallet_id]
+        name = command.programme, command.reward
+        bought = since_then.get((one.wallet_id, *name), 0)
+        benefit_id, redemption_id = uuid7(), uuid7()
+        try:
+            one.stock.offer(tier=one.tier, now=now, had=one.had + bought)
+            if wallet.status == "active":
+                one.check_limits(now)
+            redeemed = spending.redeem(
+                wallet,
+                points=one.points,
+                pointer="/reward",
+                terms=one.terms,
+                now=now,
+                redemption_id=redemption_id,
+                new_id=uuid7,
+            )
+        except Refusal as refusal:
+            outcomes[k] = Refused(refusal)
+            continue
+        one.facts.count(one.points)
+        one.stock.taken += 1
+        taken[name] = one.stock.taken
+        since_then[one.wallet_id, *name] = bought + 1
+        if redeemed.expired is not None:
+            keys.append(postings.NewPosting.of(wallet, redeemed.expired))
+            tell_expired(tx, item, one.terms, wallet, redeemed.expired)
+        keys.append(postings.NewPosting.of(wallet, redeemed.spent))
+        row = _redemption(redemption_id, command, one, wallet, redeemed.spent)
+        spent.append(row)
+        benefit = _benefit(tx, benefit_id, row, one, wallet, now)
+        issued.append(benefit)
+        done = tell_redeemed(tx, item, one.terms, wallet, redeemed.spent, row)
+        outcomes[k] = tell_issued(tx, item, one.terms, one.stock.reward, benefit, row, done)
+    if issued:
+        await store.issue(tx.db, issued, taken)
+    await postings.write(tx, wallets.values(), postings=keys, redemptions=spent)
+    tx.after_commit(lambda: count_points(tx, wallets.values()))
+    return [outcomes[k] for k in range(len(items))]
+
+
+async def use_benefit(tx: Tx, items: Sequence[Item[UseBenefit]]) -> list[Outcome]:
+    """Consumes benefits by their codes, each once: which of several calls comes first is decided by the benefit's lock."""
+    outcomes: dict[int, Outcome] = {}
+    known = await store.terminals_of(tx.db, {item.command.merchant for item in items})
+    held = await store.lock_benefits(tx.db, {item.command.code_hash for item in items})
+    now = tx.now()
+    uses: list[store.Use] = []
+    used: set[UUID] = set()
+    for k, item in enumerate(items):
+        command = item.command
+        one = held.get(command.code_hash)
+        refusal = _unusable(command, known, one, now)
+        if refusal is None and one is not None and one.benefit_id in used:
+            refusal = BenefitConsumed("The benefit was used a moment ago.", pointer="/code")
+        if refusal is not None:
+            outcomes[k] = Refused(refusal)
+            continue
+        assert one is not None
+        used.add(one.benefit_id)
+        uses.append(
+            store.Use(one.benefit_id, command.merchant, command.terminal, command.cashier, command.bill_ref)
+        )
+    if uses:
+        await store.consume(tx.db, uses, now)
+    for k, item in enumerate(items):
+        if k not in outcomes:
+            row = await store.benefit(tx.db, held[item.command.code_hash].benefit_id)
+            assert row is not None
+            tell_consumed(tx, item, row)
+            outcomes[k] = Done(200, benefit_answer(row, now))
+    return [outcomes[k] for k in range(len(items))]
+
+
+async def _stocked(
+    tx: Tx,
+    commands: Sequence[RedeemReward],
+    agreed: Mapping[int, tuple[UUID, CompiledProgramme]],
+    now: datetime,
+    outcomes: dict[int, Outcome],
+) -> dict[int, _Asked]:
+    """The rewards that are asked for, their stock locked after the wallets; and what each buyer has had of them."""
+    wanted = {(commands[k].programme, commands[k].reward) for k in agreed}
+    stocks = await store.lock(tx.db, wanted) if wanted else {}
+    moments = {
+        wallet_id: limits.moments(terms, now) if terms.redeeming.counts else []
+        for wallet_id, terms in agreed.values()
+    }
+    facts = await limiting.facts(tx.db, moments, set(moments), now=now)
+    asked: dict[int, _Asked] = {}
+    counted: list[tuple[int, tuple[UUID, str, str, datetime]]] = []
+    for k, (wallet_id, terms) in agreed.items():
+        name = commands[k].programme, commands[k].reward
+        stock = stocks.get(name)
+        if stock is None:
+            outcomes[k] = Refused(
+                RewardUnknown(
+                    f"{commands[k].programme} has no reward {commands[k].reward}.", pointer="/reward"
+                )
+            )
+            continue
+        told = facts[wallet_id]
+        standing = (told.tier, told.until) if told.tier is not None else None
+        tier = rewards.standing_of(standing, [one.code for one in terms.ladder], now)
+        points = stock.reward.price_for(terms, tier)
+        asked[k] = _Asked(wallet_id, terms, stock, tier, points, told)
+        since = stock.reward.counted_since(now, terms.zone)
+        if since is not None:
+            counted.append((k, (wallet_id, *name, since)))
+    if counted:
+        for (k, _), had in zip(counted, await store.had(tx.db, [one for _, one in counted]), strict=True):
+            asked[k].had = had
+    return asked
+
+
+def _needs(asked: Mapping[int, _Asked], truncated: set[UUID]) -> dict[UUID, tuple[int, str]]:
+    needs: dict[UUID, tuple[int, str]] = {}
+    for one in asked.values():
+        if one.wallet_id in truncated:
+            points, _ = needs.get(one.wallet_id, (0, ""))
+            needs[one.wallet_id] = points + one.points, one.terms.consumption
+    return needs
+
+
+def _redemption(
+    redemption_id: UUID, command: RedeemReward, one: _Asked, wallet: Wallet, posting: Posting
+) -> postings.Redemption:
+    terms = one.terms
+    return postings.Redemption(
+        redemption_id,
+        posting.posting_id,
+        wallet.wallet_id,
+        terms.code,
+        terms.version,
+        posting.points,
+        money_of(posting.points, terms.point_value, terms.currency),
+        command.merchant,
+        command.terminal,
+        command.cashier,
+        command.channel,
+        command.bill_ref,
+        posting.effective_at,
+    )
+
+
+def _benefit(
+    tx: Tx, benefit_id: UUID, row: postings.Redemption, one: _Asked, wallet: Wallet, now: datetime
+) -> Benefit:
+    key = tx.tenant.identity_key
+    return Benefit(
+        benefit_id,
+        row.redemption_id,
+        wallet.wallet_id,
+        wallet.member_id,
+        one.stock.programme,
+        one.stock.code,
+        one.stock.version,
+        one.tier,
+        row.points,
+        one.stock.reward.unit_cost_minor,
+        benefit_hash(key, benefit_code(key, benefit_id)),
+        now,
+        one.stock.reward.expires_at(now, one.terms.zone),
+    )
+
+
+def _unusable(
+    command: UseBenefit, known: Mapping[str, Sequence[str]], one: store.Held | None, now: datetime
+) -> Refusal | None:
+    if command.merchant not in known:
+        return MerchantUnknown(f"There is no merchant {command.merchant}.", pointer="/merchant")
+    if command.terminal is not None and command.terminal not in known[command.merchant]:
+        return TerminalUnknown(f"{command.merchant} has no terminal {command.terminal}.", pointer="/terminal")
+    if one is None:
+        return BenefitUnknown("No benefit has this code.", pointer="/code")
+    return rewards.objection(one.expires_at, one.consumed_at, now)

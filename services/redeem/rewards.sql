@@ -1,0 +1,218 @@
+-- Rewards and benefits. The search path is redeem's schema.
+
+-- name: newest_version$
+-- The number of the newest version of a programme; null for one that is not known.
+SELECT max(version)
+FROM programmes
+WHERE programme = :programme;
+
+-- name: begin_rewards!
+-- Rewards that are put for the first time; without a version yet.
+INSERT INTO rewards (programme, reward, version)
+SELECT
+    t.programme,
+    t.reward,
+    0
+FROM unnest(:programmes::text[], :rewards::text[]) AS t (programme, reward)
+ORDER BY t.programme, t.reward
+ON CONFLICT DO NOTHING;
+
+-- name: lock_rewards
+-- Rewards as they are, with the document of their version, locked in the order of their names.
+SELECT
+    r.programme,
+    r.reward,
+    r.version,
+    v.document,
+    r.supplied,
+    r.issued
+FROM (
+    SELECT *
+    FROM rewards
+    WHERE (programme, reward) IN (SELECT * FROM unnest(:programmes::text[], :rewards::text[]))
+    ORDER BY programme, reward
+    FOR NO KEY UPDATE
+) AS r
+LEFT JOIN reward_versions AS v ON r.programme = v.programme AND r.reward = v.reward AND r.version = v.version;
+
+-- name: rewards_named
+-- Rewards as they are, unlocked.
+SELECT
+    r.programme,
+    r.reward,
+    r.version,
+    v.document,
+    r.supplied,
+    r.issued
+FROM unnest(:programmes::text[], :rewards::text[]) AS t (programme, reward)
+JOIN rewards AS r ON t.programme = r.programme AND t.reward = r.reward
+JOIN reward_versions AS v ON r.programme = v.programme AND r.reward = v.reward AND r.version = v.version;
+
+-- name: rewards_page
+-- The rewards of a programme by name, after this one.
+SELECT
+    r.programme,
+    r.reward,
+    r.version,
+    v.document,
+    r.supplied,
+    r.issued
+FROM rewards AS r
+JOIN reward_versions AS v ON r.programme = v.programme AND r.reward = v.reward AND r.version = v.version
+WHERE r.programme = :programme AND r.reward > :after
+ORDER BY r.reward
+LIMIT :most;
+
+-- name: keep_version!
+-- A reward's next version.
+INSERT INTO reward_versions (programme, reward, version, document, recorded_at)
+VALUES (:programme, :reward, :version, :document::text::json, :now);
+
+-- name: set_reward!
+-- Which version counts, and how many were ever supplied.
+UPDATE rewards
+SET version = :version, supplied = :supplied
+WHERE programme = :programme AND reward = :reward;
+
+-- name: had
+-- How many of a reward each wallet was issued since a moment.
+SELECT
+    t.k,
+    count(b.benefit_id) AS had
+FROM unnest(:wallet_ids::uuid[], :programmes::text[], :rewards::text[], :sinces::timestamptz[])
+    WITH ORDINALITY AS t (wallet_id, programme, reward, since, k)
+LEFT JOIN benefits AS b
+    ON t.wallet_id = b.wallet_id AND b.issued_at >= t.since AND t.programme = b.programme AND t.reward = b.reward
+GROUP BY t.k;
+
+-- name: issue!
+-- Benefits, and what they take of the stock.
+WITH taken AS (
+    UPDATE rewards AS r
+    SET issued = r.issued + t.taken
+    FROM unnest(:programmes::text[], :rewards::text[], :taken::bigint[]) AS t (programme, reward, taken)
+    WHERE r.programme = t.programme AND r.reward = t.reward
+)
+
+INSERT INTO benefits (
+    benefit_id, redemption_id, wallet_id, member_id, programme, reward, version, tier, points, unit_cost_minor, code_hash,
+    issued_at, expires_at
+)
+SELECT
+    b.benefit_id,
+    b.redemption_id,
+    b.wallet_id,
+    b.member_id,
+    b.programme,
+    b.reward,
+    b.version,
+    b.tier,
+    b.points,
+    b.unit_cost_minor,
+    b.code_hash,
+    b.issued_at,
+    b.expires_at
+FROM unnest(
+    :benefit_ids::uuid[], :redemption_ids::uuid[], :benefit_wallets::uuid[], :benefit_members::uuid[],
+    :benefit_programmes::text[], :benefit_rewards::text[], :benefit_versions::integer[], :benefit_tiers::text[],
+    :benefit_points::bigint[], :benefit_costs::bigint[], :code_hashes::bytea[], :issued_ats::timestamptz[],
+    :expires_ats::timestamptz[]
+) AS b (
+    benefit_id, redemption_id, wallet_id, member_id, programme, reward, version, tier, points, unit_cost_minor,
+    code_hash, issued_at, expires_at
+);
+
+-- name: benefit_by_id^
+-- A benefit, with what its reward was when it was issued, and its programme's currency.
+SELECT
+    b.benefit_id,
+    b.redemption_id,
+    b.wallet_id,
+    b.member_id,
+    b.programme,
+    b.reward,
+    b.version,
+    b.unit_cost_minor,
+    b.issued_at,
+    b.expires_at,
+    b.consumed_at,
+    b.merchant,
+    b.terminal,
+    b.cashier,
+    b.bill_ref,
+    b.event_sequence,
+    v.document,
+    (
+        SELECT p.document #>> '{programme,currency}'
+        FROM programmes AS p
+        WHERE p.programme = b.programme
+        ORDER BY p.version DESC
+        LIMIT 1
+    ) AS currency
+FROM benefits AS b
+JOIN reward_versions AS v ON b.programme = v.programme AND b.reward = v.reward AND b.version = v.version
+WHERE b.benefit_id = :benefit_id;
+
+-- name: benefit_id_of$
+-- The benefit that a code names.
+SELECT benefit_id
+FROM benefits
+WHERE code_hash = :code_hash;
+
+-- name: lock_benefits
+-- Benefits by their codes, locked in the order of their ids.
+SELECT
+    b.benefit_id,
+    b.code_hash,
+    b.expires_at,
+    b.consumed_at,
+    b.merchant
+FROM benefits AS b
+WHERE b.code_hash = ANY(:code_hashes::bytea[])
+ORDER BY b.benefit_id
+FOR NO KEY UPDATE;
+
+-- name: consume!
+-- Benefits that are used.
+UPDATE benefits AS b
+SET
+    consumed_at = :now::timestamptz,
+    merchant = t.merchant,
+    terminal = t.terminal,
+    cashier = t.cashier,
+    bill_ref = t.bill_ref,
+    event_sequence = b.event_sequence + 1
+FROM unnest(:benefit_ids::uuid[], :merchants::text[], :terminals::text[], :cashiers::text[], :bill_refs::text[])
+    AS t (benefit_id, merchant, terminal, cashier, bill_ref)
+WHERE b.benefit_id = t.benefit_id AND b.consumed_at IS NULL;
+
+-- name: merchants_of
+-- Merchants that are known, with their terminals.
+SELECT
+    m.merchant,
+    m.terminals
+FROM merchants AS m
+WHERE m.merchant = ANY(:merchants::text[]);
+
+-- name: wallet_of_member^
+-- The wallet of a member in a programme, found by any identity, with its balance and standing.
+SELECT
+    w.wallet_id,
+    w.available,
+    s.tier,
+    s.until
+FROM member_wallets AS m
+JOIN wallets AS w ON m.wallet_id = w.wallet_id
+LEFT JOIN standings AS s ON w.wallet_id = s.wallet_id
+WHERE
+    m.programme = :programme
+    AND m.member_id = coalesce(
+        :member_id::uuid,
+        (SELECT i.member_id FROM identities AS i WHERE i.hash = :identity_hash AND i.kind = :identity_kind)
+    );
+
+-- name: bought
+-- Which of these redemptions bought a reward; that never changes.
+SELECT b.redemption_id
+FROM benefits AS b
+WHERE b.redemption_id = ANY(:redemption_ids::uuid[]);
