@@ -153,6 +153,16 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
                 ],
             ),
             Panel(
+                "Refunds that are not closed",
+                [
+                    (
+                        "{{tenant}}: {{state}}",
+                        'max by (tenant, state) (pointbank_refunds_open{service="earn", tenant=~"$tenant"})',
+                    )
+                ],
+                says="overdue: the bank was asked, and has not answered in time.",
+            ),
+            Panel(
                 "Events committed and not published",
                 [
                     (

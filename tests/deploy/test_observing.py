@@ -74,6 +74,7 @@ def exported() -> dict[str, set[str]]:
     metrics.dead_letters("acme", {"not_json": 1})
     metrics.bills_waiting("acme", 1)
     metrics.differences("acme", {"lots": 1})
+    metrics.refunds_open("acme", {"overdue": 1, "pending": 1, "queued": 1, "waiting_for_bill": 1})
     metrics.posted("acme", "earn", 1)
     metrics.message("acme", "log", "delivered")
     metrics.http("acme", "/v1/bills", 201, 0.01)

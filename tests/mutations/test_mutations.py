@@ -65,7 +65,8 @@ def served_by(
     with Fleet(
         settings, folder, services=(ALL,), replicas=replicas, environment=QUICK, code=code
     ).running() as fleet:
-        town = asyncio.run(found_town(fleet, f"m{secrets.token_hex(4)}", members=6, make=make))
+        # One call after the other: what lacks a guard must stand until it is provoked.
+        town = asyncio.run(found_town(fleet, f"m{secrets.token_hex(4)}", members=6, make=make, at_once=1))
         yield Mutated(fleet, town)
 
 

@@ -196,6 +196,7 @@ async def found_town(
     fleet: Fleet,
     tenant: str,
     *,
+    at_once: int = 16,
     settings: Settings | None = None,
     members: int = 40,
     seed: int = 7,
@@ -216,7 +217,7 @@ async def found_town(
     await asyncio.to_thread(fleet.wait_ready, tenant)
     known = people(members + 5_000, seed)
     town.newcomers = iter(known[members:])
-    async with Api(town.base_url, town.token) as api:
+    async with Api(town.base_url, town.token, connections=at_once) as api:
         await open_programme(api, SHOPS)
         await open_merchants(api, MERCHANTS)
         bodies = [
