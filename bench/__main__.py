@@ -30,7 +30,7 @@ LATEST = Path(__file__).with_name("latest.json")
 GOALS = {
     "pipe_ratio": 0.15,
     "pipe_bills_per_second": 5000,
-    "redemption_p50_ratio_c1": 6,
+    "redemption_p50_ratio_c1": 5,
     f"rules_us_20x{LINES}": GOAL_US,
 }
 WARM_UP = 2000
