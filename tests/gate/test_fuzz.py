@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import itertools
 import json
 import os
 import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,16 @@ def settings(examples: int) -> hypothesis.settings:
     )
 
 
+def _objects(body: object) -> Iterator[dict[str, Any]]:
+    """Every object of a body; none, where the body is no JSON."""
+    if isinstance(body, dict):
+        yield body
+        body = list(body.values())
+    if isinstance(body, list):
+        for part in body:
+            yield from _objects(part)
+
+
 class Fuzz:
     """Calls made from the document, and what became of them."""
 
@@ -88,6 +99,11 @@ class Fuzz:
             "programme": ["shops"],
             "merchant": ["riyadh-mall"],
             "version": [1, 2],
+            "currency": ["SAR"],
+            "price": [{"points": 100}],
+            "tier_prices": [None],
+            "windows": [None],
+            "name": [{"en": "Fuzz"}],
         }
 
     def run(self, *, examples: int, seed: int) -> None:
@@ -101,11 +117,15 @@ class Fuzz:
                 hypothesis.seed(seed)(settings(examples)(hypothesis.given(case=made)(ask)))()
 
     def _asking(self, rng: random.Random | None) -> Callable[..., None]:
+        turns = itertools.cycle((True, False))
+
         def ask(case: Any) -> None:
-            if rng is not None and rng.random() < 0.5:
+            # The first is the plainest, and so the likeliest to be done.
+            if rng is not None and next(turns):
                 for name, values in self._known.items():
-                    for given in (case.path_parameters, case.query):
-                        if given and name in given:
+                    for given in (case.path_parameters, case.query, *_objects(case.body)):
+                        # Some names are said of texts here and of objects there.
+                        if given and name in given and not (name == "name" and isinstance(given[name], str)):
                             given[name] = rng.choice(values)
             self.ask(case)
 

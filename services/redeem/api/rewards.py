@@ -158,7 +158,10 @@ class Position(msgspec.Struct):
 @router.put(
     "/{reward}",
     response_model=RewardOut,
-    responses=problems("programme_unknown", "currency_mismatch", "amount_out_of_range", "field_type"),
+    responses={
+        201: {"model": RewardOut, "description": "Successful Response"},
+        **problems("programme_unknown", "currency_mismatch", "amount_out_of_range", "field_type"),
+    },
 )
 async def put_reward(
     reward: Code, body: RewardBody, call: Annotated[Write, writes("rewards:write")]
