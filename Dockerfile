@@ -2,7 +2,8 @@
 #   uvicorn --factory services.earn.app:create      (members, earn, redeem, tiers, notifier)
 #   pointbank migrate
 #   pointbank gateway /gateway
-# It runs as 10001, needs no writable file but /tmp (and /gateway for that command), and stops on SIGTERM when it has finished what it holds.
+# It runs as 10001, needs no writable file but /tmp (and /gateway for that command, and redeem its folder of seals), and
+# stops on SIGTERM when it has finished what it holds.
 
 FROM python:3.13-slim-bookworm AS build
 # requirements-otel.lock instead: the same, and what traces need.
@@ -24,7 +25,7 @@ RUN printf '%s\n' '#!/opt/venv/bin/python' 'from pointbank.cli import main' 'mai
 FROM python:3.13-slim-bookworm
 RUN groupadd --gid 10001 pointbank \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin pointbank \
- && mkdir /gateway && chown 10001:10001 /gateway
+ && mkdir -p /gateway /var/lib/pointbank/seals && chown 10001:10001 /gateway /var/lib/pointbank/seals
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 ENV PATH=/opt/venv/bin:$PATH \

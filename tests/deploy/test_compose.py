@@ -110,7 +110,25 @@ def test_our_processes_can_write_nothing_but_tmp(compose: dict[str, Any]) -> Non
         assert service["tmpfs"] == ["/tmp"], name  # noqa: S108 - a path of the container
         assert (service["cap_drop"], service["security_opt"]) == (["ALL"], ["no-new-privileges:true"]), name
         writable = [v["target"] for v in service.get("volumes", []) if not v.get("read_only")]
-        assert writable == (["/gateway"] if name == "gateway-files" else []), name
+        own = {"gateway-files": ["/gateway"], "redeem": ["/var/lib/pointbank/seals"]}
+        assert writable == own.get(name, []), name
+
+
+def test_redeem_exports_its_seals_to_a_volume_that_the_image_gives_to_its_user(
+    compose: dict[str, Any], root: Path
+) -> None:
+    redeem = compose["services"]["redeem"]
+    [seals] = [volume for volume in redeem["volumes"] if volume["type"] == "volume"]
+    assert redeem["environment"]["POINTBANK_SEAL_FOLDER"] == seals["target"]
+    assert seals["source"] == "seals"
+    assert "seals" in compose["volumes"]
+    assert re.search(
+        rf"chown 10001:10001 .*{seals['target']}$", (root / "Dockerfile").read_text(), re.MULTILINE
+    )
+    given = {name for name, one in ours(compose).items() if "POINTBANK_SEAL_FOLDER" in one["environment"]}
+    assert given == {"redeem"}
+    keys = compose["services"]["earn"]["volumes"]
+    assert [volume for volume in redeem["volumes"] if volume != seals] == keys
 
 
 def test_everything_but_the_job_is_restarted_and_has_time_to_stop(compose: dict[str, Any]) -> None:

@@ -67,7 +67,7 @@ def pods(workloads: dict[str, Document]) -> dict[str, Document]:
 
 @pytest.mark.parametrize(
     "file",
-    ["prod/disruption.yaml", "prod/network.yaml", "verify.yaml", "examples/valkey.yaml"],
+    ["prod/disruption.yaml", "prod/network.yaml", "prod/seals.yaml", "verify.yaml", "examples/valkey.yaml"],
 )
 def test_what_kubernetes_itself_knows_fits_the_strict_schema(file: str) -> None:
     for document in documents(file):
@@ -96,6 +96,42 @@ def test_an_overlay_renders_and_still_fits(overlay: str, replicas: int, environm
     counts = {name: one["spec"].get("replicas") for name, one in deployments.items()}
     assert counts == {name: None if name in scaled else replicas for name in HEARERS}
     assert len({one["metadata"]["namespace"] for one in rendered}) == 1
+    own = container(deployments["redeem"])
+    folders = [one["value"] for one in own["env"] if one["name"] == "POINTBANK_SEAL_FOLDER"]
+    claims = {
+        mount["mountPath"]: volume["persistentVolumeClaim"]["claimName"]
+        for mount in own["volumeMounts"]
+        for volume in pod(deployments["redeem"])["volumes"]
+        if volume["name"] == mount["name"] and "persistentVolumeClaim" in volume
+    }
+    assert (folders, set(claims.values())) == (list(claims), set(by_kind(rendered, "PersistentVolumeClaim")))
+    assert len(claims) == (overlay == "prod")
+
+
+def test_all_replicas_of_redeem_may_write_into_the_claim_of_the_seals(prod: list[Document]) -> None:
+    [claim] = by_kind(prod, "PersistentVolumeClaim").values()
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+def test_the_oracle_reads_the_exported_seals_unless_its_marked_lines_are_left_out(
+    prod: list[Document], workloads: dict[str, Document]
+) -> None:
+    [claim] = by_kind(prod, "PersistentVolumeClaim")
+    text = (K8S / "verify.yaml").read_text()
+    with_seals, without = (
+        next(one for one in yaml.safe_load_all(said) if one["kind"] == "CronJob")["spec"]["jobTemplate"]
+        for said in (text, re.sub(r".*# seals\n", "", text))
+    )
+    words = container(with_seals)["command"]
+    folder = words[words.index("--seals") + 1]
+    assert words[words.index("--public-key") + 1] == "PUBLIC_KEY"
+    [mount] = [one for one in container(with_seals)["volumeMounts"] if one["name"] == "seals"]
+    assert mount == {"name": "seals", "mountPath": folder, "readOnly": True}
+    [volume] = [one for one in pod(with_seals)["volumes"] if one["name"] == "seals"]
+    assert volume["persistentVolumeClaim"] == {"claimName": claim, "readOnly": True}
+    assert container(without)["command"] == words[: words.index("--seals")]
+    assert container(without)["volumeMounts"] == container(workloads["migrate"])["volumeMounts"]
+    assert pod(without)["volumes"] == pod(workloads["migrate"])["volumes"]
 
 
 def test_each_service_keeps_a_replica_while_a_node_is_drained(
@@ -277,7 +313,7 @@ def test_each_job_is_a_command_that_there_is_and_is_given_only_what_it_needs(
             assert reference["key"] in kubernetes_secrets[reference["name"]]
         # Else it is the migrate job, with another command and an account of its own.
         migrates = workloads["migrate"]
-        for part in ("resources", "securityContext", "volumeMounts", "envFrom", "image"):
+        for part in ("resources", "securityContext", "envFrom", "image"):
             assert own[part] == container(migrates)[part]
         assert pod(inner)["securityContext"] == pod(migrates)["securityContext"]
         assert pod(inner)["automountServiceAccountToken"] is False
