@@ -153,6 +153,17 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
                 ],
             ),
             Panel(
+                "Since the ledger was last sealed and exported",
+                [
+                    (
+                        "{{tenant}}",
+                        'time() - min by (tenant) (pointbank_seal_turn_timestamp_seconds{service="redeem", tenant=~"$tenant"})',
+                    )
+                ],
+                "s",
+                says="Of the replica that is latest; a turn that found nothing new counts.",
+            ),
+            Panel(
                 "Refunds that are not closed",
                 [
                     (

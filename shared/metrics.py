@@ -70,6 +70,10 @@ class Metrics:
         self._differences = gauge(
             "reconciliation_differences", "Differences that nobody has closed, by kind", "kind"
         )
+        self._seal_turn = gauge(
+            "seal_turn_timestamp_seconds",
+            "When sealing and exporting last came to an end, in seconds since 1970; until then, when they began",
+        )
         # Every call and batch asks for the same few: the library's own look-up takes a lock and makes every label a text.
         self._child: Callable[..., Any] = cache(lambda metric, *labels: metric.labels(service, *labels))
         self._by_stream: dict[tuple[str, str], tuple[int, int]] = {}
@@ -116,6 +120,14 @@ class Metrics:
     def differences(self, tenant: str, open_by_kind: Mapping[str, int]) -> None:
         """All differences that are not closed by kind; kinds that are not named have none."""
         self._set_all(self._differences, tenant, open_by_kind)
+
+    def seal_turn(self, tenant: str, at: float) -> None:
+        """A turn of sealing came to its end, or the first one began: seconds since 1970."""
+        self._seal_turn.labels(self.service, tenant).set(at)
+
+    def stopped(self, tenant: str) -> None:
+        """The tenant is served here no more: nothing is late."""
+        self._seal_turn.remove(self.service, tenant)
 
     def bills_waiting(self, tenant: str, bills: int) -> None:
         """Bills that wait."""

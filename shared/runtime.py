@@ -194,6 +194,7 @@ class TenantRuntime:
         await asyncio.wait([ending], timeout=END_S)
         await self.lane.drain(within_s=DRAIN_S)
         await ending
+        self.metrics.stopped(self.code)
         await self.relay.stop()
         if self._relaying is not None:
             await asyncio.wait([self._relaying], timeout=10)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import time
 from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -242,6 +243,8 @@ async def seal(runtime: TenantRuntime) -> None:
     """One turn: seals what is new, unless another process has just done so; exports what is new, and once a day, and at
     first, whatever the folder lacks."""
     now = asyncio.get_running_loop().time()
+    if Standing not in runtime.cache:
+        runtime.metrics.seal_turn(runtime.code, time.time())  # it is late from here on
     standing: Standing = runtime.cache.setdefault(Standing, Standing(now + WHOLE_EVERY_S))
     whole = now >= standing.whole_at
     async with runtime.read() as db:
@@ -256,6 +259,7 @@ async def seal(runtime: TenantRuntime) -> None:
         except SealBusy:
             pass  # its seal is as good as ours
     await _export(runtime, standing, now)
+    runtime.metrics.seal_turn(runtime.code, time.time())
 
 
 async def _export(runtime: TenantRuntime, standing: Standing, now: float) -> None:

@@ -75,6 +75,7 @@ def exported() -> dict[str, set[str]]:
     metrics.bills_waiting("acme", 1)
     metrics.differences("acme", {"lots": 1})
     metrics.refunds_open("acme", {"overdue": 1, "pending": 1, "queued": 1, "waiting_for_bill": 1})
+    metrics.seal_turn("acme", 1.0)
     metrics.posted("acme", "earn", 1)
     metrics.message("acme", "log", "delivered")
     metrics.http("acme", "/v1/bills", 201, 0.01)
@@ -259,7 +260,7 @@ def test_the_commands_of_the_runbook_exist_with_their_options() -> None:
         for word in line.split():
             if not hasattr(command, "commands"):
                 break
-            if word in {"...", "-h"}:
+            if word in {"...", "-h"} or word.startswith("--"):
                 break
             assert word in command.commands, line
             command = command.commands[word]
@@ -275,6 +276,10 @@ def test_the_settings_that_the_runbook_names_exist() -> None:
 
 def test_the_pool_that_counts_as_exhausted_is_the_default_one() -> None:
     assert f">= {Settings().pool_size}" in alerts()["PointbankPoolExhausted"]["expr"]
+
+
+def test_seals_are_late_after_three_turns_of_the_default() -> None:
+    assert alerts()["PointbankSealLate"]["expr"].endswith(f"> {3 * Settings().seal_every_s:.0f}")
 
 
 def test_the_ratio_of_slow_calls_asks_for_a_bucket_that_there_is() -> None:

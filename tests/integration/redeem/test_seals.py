@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,14 @@ async def sealed(bank: Bank, **body: Any) -> dict[str, Any]:
     answer = await bank.client.post("/v1/ledger/seals", json=body, headers=bank.headers("operator"))
     assert answer.status_code in {200, 201}, answer.text
     found: dict[str, Any] = answer.json()
+    return found
+
+
+def turn_of(bank: Bank) -> float:
+    """When this process says that sealing came to an end last."""
+    labels = {"service": "redeem", "tenant": bank.code}
+    found = bank.runtime.metrics.registry.get_sample_value("pointbank_seal_turn_timestamp_seconds", labels)
+    assert found is not None
     return found
 
 
@@ -177,7 +186,10 @@ async def test_a_seal_that_died_before_its_export_or_was_lost_is_exported_again(
     place = folder / bank.code
     assert not (place / file_of(made)).exists()  # the process died here
     (place / ".000000000001-half.json.7.x").write_bytes(b"{")  # and there another one, while it wrote
+    began = time.time()
     await sealing.seal(bank.runtime)
+    ended = turn_of(bank)
+    assert ended >= began
     whole = {file.name: file.read_bytes() for file in place.glob("0*.json")}
     assert file_of(made) in whole
     [first, *_] = sorted(whole)
@@ -193,8 +205,10 @@ async def test_a_seal_that_died_before_its_export_or_was_lost_is_exported_again(
     other = place / f"{made.no + 7:012d}-{'ab' * 8}.json"
     other.write_text("{}")  # the database was set back to before this seal
     bank.runtime.cache[sealing.Standing].exported = msgspec.structs.replace(made, hash=bytes(32))
+    ended = turn_of(bank)
     with pytest.raises(SealsForked, match=other.name):
         await sealing.seal(bank.runtime)
+    assert turn_of(bank) == ended  # that turn has not come to its end: the alert sees it
     assert other.read_text() == "{}"
     other.unlink()
 

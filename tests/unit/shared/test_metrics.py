@@ -12,7 +12,7 @@ LISTED = """
 lane_batch_items lane_batch_seconds lane_items_total relay_lag_events relay_lag_seconds relay_published_total
 relay_refilled_total consumer_lag_events consumer_pending_events consumer_reclaimed_total dead_letters retries_total
 bills_waiting refunds_open ledger_points_total messages_total http_request_seconds db_pool_in_use invariant_violations
-reconciliation_differences
+reconciliation_differences seal_turn_timestamp_seconds
 """
 NAMES = LISTED.split()
 
@@ -68,6 +68,16 @@ def test_a_code_without_open_dead_letters_goes_back_to_none() -> None:
     assert found["dead_letters", "earn", "acme", "not_json"] == 0
     assert found["dead_letters", "earn", "acme", "type_unknown"] == 3
     assert found["dead_letters", "earn", "other", "not_json"] == 7
+
+
+def test_a_tenant_that_is_served_no_more_is_not_late_with_its_seals() -> None:
+    metrics = fresh("redeem")
+    metrics.seal_turn("acme", 1_790_000_000.25)
+    metrics.seal_turn("other", 1_790_000_300.0)
+    assert samples(metrics)["seal_turn_timestamp_seconds", "redeem", "acme"] == 1_790_000_000.25
+    metrics.stopped("acme")
+    metrics.stopped("acme")
+    assert samples(metrics) == {("seal_turn_timestamp_seconds", "redeem", "other"): 1_790_000_300.0}
 
 
 def test_several_apps_make_one_text_with_each_family_once() -> None:
