@@ -27,11 +27,13 @@ from services.redeem.store import seals
 from shared.config import Settings
 from shared.db import PINNED_PLANS, connect
 from shared.ids import uuid7
+from shared.metrics import exposition
+from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, accrued, asks
 from tests.support.facts import AT
 from tests.support.http import assert_problem
-from tests.support.tenants import connect_as
+from tests.support.tenants import connect_as, running
 
 VERIFIER = Path(__file__).parents[3] / "docs" / "verify_proof.py"
 
@@ -211,6 +213,17 @@ async def test_a_seal_that_died_before_its_export_or_was_lost_is_exported_again(
     assert turn_of(bank) == ended  # that turn has not come to its end: the alert sees it
     assert other.read_text() == "{}"
     other.unlink()
+
+
+async def test_a_process_that_serves_the_tenant_no_more_is_not_late(bank: Bank, settings: Settings) -> None:
+    def shown(runtime: TenantRuntime) -> bool:
+        text = exposition([runtime.metrics.registry]).decode()
+        return f'pointbank_seal_turn_timestamp_seconds{{service="redeem",tenant="{bank.code}"}}' in text
+
+    async with running(settings, bank.runtime.tenant, "redeem", {}) as other:
+        await sealing.seal(other)
+        assert shown(other)
+    assert not shown(other)
 
 
 async def test_a_line_is_proved_to_somebody_who_has_only_the_public_key(
