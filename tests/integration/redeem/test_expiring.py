@@ -274,6 +274,56 @@ async def test_expired_points_come_back_to_their_lot_and_no_more_than_expired(ba
     assert (await walk(bank.runtime)) == {}
 
 
+async def test_a_lot_that_is_brought_back_is_the_one_that_expires_and_is_taken_from_in_the_same_batch(
+    bank: Bank,
+) -> None:
+    await programme(bank, "twice", policy="inactivity", months=3)
+    idle, busy, emptied = [await owner(bank, "twice", 100, expires_at=GONE) for _ in range(3)]
+    await walk(bank.runtime)
+    lots = await bank.auditor.fetch("SELECT wallet_id, lot_id FROM redeem.lots")
+    lot_ids = {lot["wallet_id"]: lot["lot_id"] for lot in lots}
+
+    def back(member: Member, points: int) -> Reinstate:
+        return Reinstate(
+            reinstatement_id=uuid7(),
+            wallet_id=member.wallet_id,
+            lot_id=lot_ids[member.wallet_id],
+            points=points,
+            expires_at=LATER,
+            reason="goodwill",
+        )
+
+    def less(member: Member, points: int) -> Adjust:
+        return Adjust(
+            adjustment_id=uuid7(),
+            wallet_id=member.wallet_id,
+            points=-points,
+            expires_at=None,
+            reason="a mistake",
+            evidence="none",
+        )
+
+    async def all_done(*commands: Any) -> None:
+        assert [getattr(one, "status", one) for one in await do(bank, *commands)] == [201] * len(commands)
+
+    await all_done(back(idle, 60), back(busy, 60))
+    db = await bank.administrator()
+    long_ago = NOW - timedelta(days=200)
+    await db.execute(
+        "UPDATE redeem.wallets SET last_active_at = $2 WHERE wallet_id = $1", idle.wallet_id, long_ago
+    )
+    await db.close()
+    await all_done(back(idle, 30))
+    await all_done(less(busy, 20), back(busy, 30))
+    await all_done(back(emptied, 50), less(emptied, 20))
+    kept = "SELECT remaining, expired FROM redeem.lots WHERE wallet_id = $1"
+    for member, left in ((idle, (30, 70)), (busy, (70, 10)), (emptied, (30, 50))):
+        [lot] = await bank.auditor.fetch(kept, member.wallet_id)
+        assert tuple(lot) == left
+        wallet = await bank.wallet(member.wallet_id)
+        assert (wallet["available"], wallet["expired"]) == left
+
+
 def test_the_command_says_what_would_expire_and_then_that_it_did(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
