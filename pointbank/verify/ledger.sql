@@ -69,7 +69,18 @@ FROM redeem.asked AS a
 ORDER BY a.accrual_id;
 
 -- name: asked_against_lots
--- Accruals whose requests did not come to what their lots say.
+-- Accruals whose requests did not come to what their lots say: those that they opened, and those that a merge or a renewing return
+-- made of them; never those that were given away.
+WITH RECURSIVE up AS (
+    SELECT l.lot_id, l.accrual_id, l.parent_lot, l.given, l.reversed, l.owed
+    FROM redeem.lots AS l
+    WHERE l.reversed > 0 OR l.owed > 0
+    UNION
+    SELECT u.lot_id, p.accrual_id, p.parent_lot, p.given, u.reversed, u.owed
+    FROM up AS u
+    JOIN redeem.lots AS p ON p.lot_id = u.parent_lot AND NOT u.given
+)
+
 SELECT
     uuid_send(coalesce(a.accrual_id, t.accrual_id)) AS accrual_id, coalesce(a.reversed, 0) AS asked_reversed,
     coalesce(a.owed, 0) AS asked_owed, coalesce(t.reversed, 0) AS lots_reversed, coalesce(t.owed, 0) AS lots_owed
@@ -80,10 +91,10 @@ FROM (
     GROUP BY q.accrual_id
 ) AS a
 FULL JOIN (
-    SELECT l.accrual_id, sum(l.reversed) AS reversed, sum(l.owed) AS owed
-    FROM redeem.lots AS l
-    WHERE l.reversed > 0 OR l.owed > 0
-    GROUP BY l.accrual_id
+    SELECT u.accrual_id, sum(u.reversed) AS reversed, sum(u.owed) AS owed
+    FROM up AS u
+    WHERE u.given OR NOT EXISTS (SELECT FROM redeem.lots AS p WHERE p.lot_id = u.parent_lot)
+    GROUP BY u.accrual_id
 ) AS t ON t.accrual_id = a.accrual_id
 WHERE (coalesce(a.reversed, 0), coalesce(a.owed, 0)) IS DISTINCT FROM (coalesce(t.reversed, 0), coalesce(t.owed, 0))
 ORDER BY 1;

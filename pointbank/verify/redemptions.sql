@@ -38,9 +38,9 @@ ORDER BY r.wallet_id, o.return_id;
 -- Codes that name more than one redemption.
 SELECT s.code_hash FROM redeem.reservations AS s GROUP BY s.code_hash HAVING count(*) > 1;
 
--- name: short_refunds
--- Redemptions of which less came back than was asked with the refund of their bill; where a later redemption paid for it too, it is
--- not known which were meant.
+-- name: refunds
+-- Redemptions that paid for refunded bills: how many points were to come back, and how many did. One that bought a reward paid for
+-- no bill. Where a later redemption paid for it too, it is not known which were meant.
 SELECT q.request_id::text AS request_id, p.redemption_id::text AS redemption_id, p.due, p.returned_points
 FROM redeem.return_requests AS q
 JOIN LATERAL (
@@ -50,7 +50,8 @@ JOIN LATERAL (
     FROM redeem.redemptions AS r
     LEFT JOIN redeem.reservations AS s ON s.redemption_id = r.redemption_id
     WHERE r.merchant = q.merchant AND r.bill_ref = q.bill_ref AND r.status = 'captured'
-) AS p ON p.redemptions = q.redemptions AND p.returned_points < p.due;
+        AND NOT EXISTS (SELECT FROM redeem.benefits AS n WHERE n.redemption_id = r.redemption_id)
+) AS p ON p.redemptions = q.redemptions;
 
 -- name: returns
 -- Every return.
@@ -61,6 +62,4 @@ FROM redeem.returns AS o;
 
 -- name: counts
 -- How many there are to look at.
-SELECT
-    (SELECT count(*) FROM redeem.reservations) AS reservations,
-    (SELECT count(*) FROM redeem.return_requests) AS requests;
+SELECT count(*) AS reservations FROM redeem.reservations;

@@ -93,7 +93,7 @@ FROM heirs AS h
 WHERE h.merged_into IS NULL;
 
 -- name: accrual_lots
--- The lots of accruals, and those that a merge made of them; never those that were given away. The lines of a posting are looked for
+-- The lots of accruals, and those that a merge or a renewing return made of them; never those that were given away. The lines of a posting are looked for
 -- where they were written: in its wallet, on the day on which its id was taken.
 WITH RECURSIVE own AS (
     SELECT

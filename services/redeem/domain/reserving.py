@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.redeem.domain.expiring import consumption_order, expire
+from services.redeem.domain.expiring import consumption_order, expire, wake
 from services.redeem.domain.ledger import Line, Lot, Wallet
 from services.redeem.domain.posting import Before, Posting
 from services.redeem.domain.spending import Terms, WalletBlocked, check_spendable, consume, posting_of
@@ -101,10 +101,11 @@ class Voided(msgspec.Struct, frozen=True):
 
 
 class Captured(msgspec.Struct, frozen=True):
-    """A capture that was posted, with what it left over."""
+    """A capture that was posted, with what it left over. `woken`: what of the balance had ended before it by silence."""
 
     spent: Posting
     rest: Voided | None
+    woken: Posting | None = None
 
 
 def reserve(
@@ -151,6 +152,7 @@ def capture(
     new_id: Callable[[], UUID],
 ) -> Captured:
     """Spends reserved points, all of them or as many as are asked for; the rest goes back. The wallet has the redemption's lots.
+    Who captures is active: what had ended by silence ends first, and the rest lives under the new end.
 
     Refuses redemption_captured, redemption_voided, authorisation_expired, wallet_blocked, currency_mismatch and
     amount_out_of_range, and then nothing has moved.
@@ -168,6 +170,7 @@ def capture(
         paid = money.amount_minor
     else:
         paid = redemption.money_minor if taken == redemption.points else min(redemption.money_minor, worth)
+    woken = wake(wallet, at=now, value=terms, new_id=new_id)
     lots, before, posting_id, lines = lots_of(wallet), Before.of(wallet), new_id(), []
     left = taken
     for part in redemption.lots:
@@ -186,7 +189,7 @@ def capture(
     redemption.captured_points, redemption.captured_minor = taken, paid
     redemption.changed = True
     rest = _give_back(wallet, redemption, terms=terms, now=now, new_id=new_id)
-    return Captured(posting, rest)
+    return Captured(posting, rest, woken)
 
 
 def void(

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from services.redeem.domain.expiring import wake
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.posting import Before, Posting
 from services.redeem.domain.reserving import LotPart, Redemption, expire_at_once, lots_of
@@ -54,13 +55,15 @@ class BackTo(msgspec.Struct, frozen=True):
 
 
 class Returned(msgspec.Struct, frozen=True):
-    """A return. `posting` is None where less than a point came back; `money_minor` is what it paid for."""
+    """A return. `posting` is None where less than a point came back; `money_minor` is what it paid for. `woken`: what of the
+    balance had ended before it by silence; `expired`: what of the return itself expired at once."""
 
     points: int
     money_minor: int
     posting: Posting | None
     lots: list[BackTo]
     expired: Posting | None
+    woken: Posting | None = None
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -133,7 +136,8 @@ def give_back(
     now: datetime,
     new_id: Callable[[], UUID],
 ) -> Returned:
-    """Posts what is missing to `total`, whatever the wallet's status. The wallet has the redemption's lots.
+    """Posts what is missing to `total`, whatever the wallet's status. The wallet has the redemption's lots, and all its lots
+    where it was left alone: what had ended by silence ends first, and what comes back lives under the new end.
 
     `renewed`: points that would live longer as if they were earned anew come into a new lot; others always into their own.
     """
@@ -144,6 +148,7 @@ def give_back(
     redemption.returned_points, redemption.returned_minor = total.points, total.money_minor
     if not points:
         return Returned(0, money_minor, None, [], None)
+    woken = wake(wallet, at=effective_at, value=terms, new_id=new_id)
     lots, before, posting_id = lots_of(wallet), Before.of(wallet), new_id()
     lines, back, came_back = [], [], []
     left = points
@@ -174,7 +179,7 @@ def give_back(
     assert not left, (redemption.redemption_id, left)
     posting = posting_of(wallet, before, posting_id, "return", points, effective_at, lines)
     expired = expire_at_once(wallet, came_back, terms=terms, since=effective_at, now=now, new_id=new_id)
-    return Returned(points, money_minor, posting, back, expired)
+    return Returned(points, money_minor, posting, back, expired, woken)
 
 
 def taken(lines: list[tuple[UUID, int]]) -> list[LotPart]:
@@ -208,6 +213,7 @@ def _home(
         points=points,
         remaining=points,
         parent_lot=lot.lot_id,
+        idle_at=wallet.idle_at,
     )
     wallet.open(home)
     return home

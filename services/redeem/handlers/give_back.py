@@ -190,6 +190,9 @@ class _Batch:
             now=self.now,
             new_id=uuid7,
         )
+        if returned.woken is not None:
+            self.keys.append(NewPosting.of(wallet, returned.woken))
+            tell_expired(self.tx, item, terms, wallet, returned.woken)
         moved = bool(returned.points or returned.money_minor)
         tell_returned(
             self.tx,

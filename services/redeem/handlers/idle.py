@@ -12,9 +12,10 @@ from shared.messaging import Tx
 
 
 async def idle_too(tx: Tx, wallets: dict[UUID, Wallet], now: datetime) -> None:
-    """Marks the loaded lots of wallets whose whole balance has ended: what comes back to them expires with it."""
+    """Marks the loaded lots of wallets whose whole balance has ended, also where nothing was left of it: what comes back to
+    them expires with it, unless it wakes them."""
     loaded = {wallet_id: list(wallet.lots) for wallet_id, wallet in wallets.items()}
-    await note_idle(tx.db, tx.cache, wallets.values(), now)
+    await note_idle(tx.db, tx.cache, wallets.values(), now, empty_too=True)
     for wallet_id, wallet in wallets.items():
         known = {lot.lot_id for lot in loaded[wallet_id]}
         wallet.lots = loaded[wallet_id] + [lot for lot in wallet.lots if lot.lot_id not in known]

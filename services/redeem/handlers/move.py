@@ -54,7 +54,8 @@ async def move_points(tx: Tx, items: Sequence[Item[Asked]]) -> list[Outcome]:
     if needs := _needs(commands, wallets, terms):
         await postings.load_lots(tx.db, wallets, needs, now)
     await note_idle(tx.db, tx.cache, wallets.values(), now)
-    lots = await expiring.lots_by_id(tx.db, [one.lot_id for one in commands if isinstance(one, Reinstate)])
+    named = [one.lot_id for one in commands if isinstance(one, Reinstate)]
+    lots = await expiring.load_by_id(tx.db, named, wallets)
     keys: list[postings.NewPosting] = []
     outcomes: list[Outcome] = []
     for item, command in zip(items, commands, strict=True):

@@ -90,6 +90,9 @@ def _captured(
     captured: Captured,
     keys: list[NewPosting],
 ) -> Done:
+    if captured.woken is not None:
+        keys.append(NewPosting.of(wallet, captured.woken))
+        tell_expired(tx, item, terms, wallet, captured.woken)
     keys.append(NewPosting.of(wallet, captured.spent))
     tell_captured(tx, item, terms, wallet, redemption, captured.spent)
     if captured.rest is not None:

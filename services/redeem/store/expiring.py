@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from services.redeem.domain.expiring import mark_idle
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.store.sql import columns, moving
 from shared.db import Connection
@@ -65,11 +66,20 @@ async def expiring_lots(
     ]
 
 
-async def lots_by_id(db: Connection, lot_ids: Collection[UUID]) -> dict[UUID, Lot]:
-    """Lots with what became of them; their wallets are locked. None asked, nothing asked for."""
+async def load_by_id(
+    db: Connection, lot_ids: Collection[UUID], wallets: Mapping[UUID, Wallet]
+) -> dict[UUID, Lot]:
+    """Lots with what became of them, put into those of the locked wallets that are theirs. One that was loaded before stands
+    there no more: two copies of a lot would overwrite each other. None asked, nothing asked for."""
     if not lot_ids:
         return {}
-    return {row[0]: Lot(*row) for row in await moving.lots_by_id(db, lot_ids=list(lot_ids))}
+    found = {row[0]: Lot(*row) for row in await moving.lots_by_id(db, lot_ids=list(lot_ids))}
+    for wallet in wallets.values():
+        own = [lot for lot in found.values() if lot.wallet_id == wallet.wallet_id]
+        if own:
+            wallet.lots = [lot for lot in wallet.lots if lot.lot_id not in found] + own
+            mark_idle(wallet, wallet.idle_at)
+    return found
 
 
 async def see_wallets(db: Connection, wallet_ids: Collection[UUID]) -> list[Wallet]:

@@ -42,12 +42,22 @@ def forget_policies(cache: dict[Any, Any]) -> None:
     cache.pop(_KEY, None)
 
 
-async def note_idle(db: Connection, cache: dict[Any, Any], wallets: Iterable[Wallet], now: datetime) -> None:
-    """Gives the wallets that were left alone for too long all their lots, each with the instant of its end."""
+async def note_idle(
+    db: Connection,
+    cache: dict[Any, Any],
+    wallets: Iterable[Wallet],
+    now: datetime,
+    *,
+    empty_too: bool = False,
+) -> None:
+    """Gives the wallets that were left alone for too long all their lots, each with the instant of its end; `empty_too`: also
+    those with nothing left to expire, to which points come back."""
     terms = await policies(db, cache)
     if not terms:
         return
-    concerned = {w.wallet_id: w for w in wallets if w.programme in terms and (w.available or w.held)}
+    concerned = {
+        w.wallet_id: w for w in wallets if w.programme in terms and (empty_too or w.available or w.held)
+    }
     if not concerned:
         return
     for wallet_id, last_active_at in await expiring.last_activity(db, concerned):

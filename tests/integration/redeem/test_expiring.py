@@ -166,6 +166,21 @@ async def test_a_balance_that_was_left_alone_expires_whole_and_an_act_before_its
     assert (await bank.redeem(asks(active, points=5) | {"programme": "idle"})).status_code == 201
 
 
+async def spent_long_ago(bank: Bank, programme: str, *, at: datetime) -> dict[str, tuple[Member, str]]:
+    """Members who spent points of 100, the last ones with an authorisation: an administrator's hand makes it long ago."""
+    made, db = {}, await bank.administrator()
+    for act, points, capture in (("returns", 40, "now"), ("capture", 40, "later"), ("void", 100, "later")):
+        member = await owner(bank, programme, 100, at=NOW)
+        answer = await bank.redeem(asks(member, points=points, programme=programme, capture=capture))
+        assert answer.status_code == 201, answer.text
+        await db.execute(
+            "UPDATE redeem.wallets SET last_active_at = $2 WHERE wallet_id = $1", member.wallet_id, at
+        )
+        made[act] = member, answer.json()["redemption_id"]
+    await db.close()
+    return made
+
+
 async def test_what_comes_to_a_balance_that_has_ended_does_not_wake_it_and_does_not_end_with_it(
     bank: Bank,
 ) -> None:
@@ -173,6 +188,7 @@ async def test_what_comes_to_a_balance_that_has_ended_does_not_wake_it_and_does_
     long_ago = NOW - timedelta(days=200)
     given, released, adjusted = [await owner(bank, "quiet", 100, at=long_ago) for _ in range(3)]
     giver = await owner(bank, "quiet", 50, at=NOW)
+    spent = await spent_long_ago(bank, "quiet", at=long_ago)
     held = accrued(released.wallet_id, 40, kind="earn_held", programme="quiet", at=long_ago)
     await bank.hear(held, release(held, 10, effective_at=long_ago))
     transfer = Transfer(transfer_id=uuid7(), giver=giver.wallet_id, receiver=given.wallet_id, points=7)
@@ -186,8 +202,16 @@ async def test_what_comes_to_a_balance_that_has_ended_does_not_wake_it_and_does_
     )
     assert [one.status for one in await do(bank, transfer, adjust)] == [201, 201]
     await bank.hear(release(held, 17, effective_at=NOW))
+    back = {"return_ref": "R-quiet", "points": 7}
+    for act, body in (("returns", back), ("capture", {"points": 33}), ("void", None)):
+        path = f"/v1/redemptions/{spent[act][1]}/{act}"
+        answer = await bank.client.post(path, json=body, headers=bank.headers("till"))
+        assert answer.status_code in {200, 201}, answer.text
     assert await walk(bank.runtime) == {}
-    for member, gone in ((given, [100]), (adjusted, [100]), (released, [100, 10])):
+    voided, _ = spent.pop("void")
+    assert [points for points, _ in await expired(bank, voided.wallet_id)] == [100]
+    spenders = [(member, [60]) for member, _ in spent.values()]
+    for member, gone in ((given, [100]), (adjusted, [100]), (released, [100, 10]), *spenders):
         assert (await bank.wallet(member.wallet_id))["available"] == 7
         assert [points for points, _ in await expired(bank, member.wallet_id)] == gone
     assert (await bank.wallet(released.wallet_id))["held"] == 23
@@ -248,6 +272,56 @@ async def test_expired_points_come_back_to_their_lot_and_no_more_than_expired(ba
     [told] = await answers(bank, member.wallet_id, "points.reinstated.v1")
     assert (told["lots"][0]["points"], told["lots"][0]["expires_at"][:10]) == (60, f"{LATER:%Y-%m-%d}")
     assert (await walk(bank.runtime)) == {}
+
+
+async def test_a_lot_that_is_brought_back_is_the_one_that_expires_and_is_taken_from_in_the_same_batch(
+    bank: Bank,
+) -> None:
+    await programme(bank, "twice", policy="inactivity", months=3)
+    idle, busy, emptied = [await owner(bank, "twice", 100, expires_at=GONE) for _ in range(3)]
+    await walk(bank.runtime)
+    lots = await bank.auditor.fetch("SELECT wallet_id, lot_id FROM redeem.lots")
+    lot_ids = {lot["wallet_id"]: lot["lot_id"] for lot in lots}
+
+    def back(member: Member, points: int) -> Reinstate:
+        return Reinstate(
+            reinstatement_id=uuid7(),
+            wallet_id=member.wallet_id,
+            lot_id=lot_ids[member.wallet_id],
+            points=points,
+            expires_at=LATER,
+            reason="goodwill",
+        )
+
+    def less(member: Member, points: int) -> Adjust:
+        return Adjust(
+            adjustment_id=uuid7(),
+            wallet_id=member.wallet_id,
+            points=-points,
+            expires_at=None,
+            reason="a mistake",
+            evidence="none",
+        )
+
+    async def all_done(*commands: Any) -> None:
+        assert [getattr(one, "status", one) for one in await do(bank, *commands)] == [201] * len(commands)
+
+    await all_done(back(idle, 60), back(busy, 60))
+    db = await bank.administrator()
+    long_ago = NOW - timedelta(days=200)
+    await db.execute(
+        "UPDATE redeem.wallets SET last_active_at = $2 WHERE wallet_id = $1", idle.wallet_id, long_ago
+    )
+    await db.close()
+    await all_done(back(idle, 30))
+    await all_done(less(busy, 20), back(busy, 30))
+    await all_done(back(emptied, 50), less(emptied, 20))
+    kept = "SELECT remaining, expired FROM redeem.lots WHERE wallet_id = $1"
+    for member, left in ((idle, (30, 70)), (busy, (70, 10)), (emptied, (30, 50))):
+        [lot] = await bank.auditor.fetch(kept, member.wallet_id)
+        assert tuple(lot) == left
+        wallet = await bank.wallet(member.wallet_id)
+        assert (wallet["available"], wallet["expired"]) == left
 
 
 def test_the_command_says_what_would_expire_and_then_that_it_did(

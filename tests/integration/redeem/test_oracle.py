@@ -28,6 +28,7 @@ from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item, Outcome
 from tests.integration.redeem.conftest import Bank, Member, accrued
 from tests.integration.redeem.test_asked import release, reversal
+from tests.integration.redeem.test_returns import RULES, give_back, redeemed
 from tests.support.bank_model import WALLET, ModelAccrual, ModelBank, ModelWallet
 from tests.support.facts import activated
 
@@ -234,6 +235,7 @@ async def test_the_bank_does_what_the_model_does_and_the_oracle_finds_nothing_bu
     } - unposted  # fmt: skip
     await town.bank.hear(accrued(town.members[0].wallet_id, 5, programme=PROGRAMME, expires_at=ENDS[2]))
     assert await tell_of_expiry(town.bank.runtime) > 0
+    await renewed_and_taken_back(town.bank)
 
     db = await connect(settings.admin_dsn(), database=database_of(town.bank.code))
     outer = db.transaction()
@@ -258,6 +260,24 @@ async def test_the_bank_does_what_the_model_does_and_the_oracle_finds_nothing_bu
         await db.close()
 
 
+async def renewed_and_taken_back(bank: Bank) -> None:
+    """80 of 100 points are spent, 30 of these come back to a lot of their own, and the bill that earned them is refunded."""
+    await bank.hear(activated("renewing", redemption={**RULES, "restore": "renewed"}))
+    member = await bank.member(programme="renewing")
+    accrual = accrued(
+        member.wallet_id, 100, member_id=member.member_id, programme="renewing", expires_at=ENDS[2]
+    )
+    await bank.hear(accrual)
+    spent = await redeemed(bank, member, points=80, programme="renewing")
+    assert (await give_back(bank, spent, points=30)).status_code == 201
+    await bank.hear(reversal(accrual, 100, on_spent="partial"))
+    taken = await bank.auditor.fetch(
+        "SELECT points, reversed FROM redeem.lots WHERE wallet_id = $1 ORDER BY earned_at, lot_id",
+        member.wallet_id,
+    )
+    assert [tuple(lot) for lot in taken] == [(100, 20), (30, 30)]
+
+
 async def town_report(settings: Settings, tenant: str, db: "asyncpg.Connection[asyncpg.Record]") -> set[str]:
     """The names of the bank's own checks that are broken; each of them compared something."""
     report = Report(tenant)
@@ -279,6 +299,10 @@ SPOILT = {
     "a reversal past its target": (
         "UPDATE redeem.asked SET through = 0 WHERE reversed > 0",
         {"requests:targets"},
+    ),
+    "a renewed lot that forgot what was taken back": (
+        "UPDATE redeem.lots SET reversed = 0 WHERE reversed > 0 AND parent_lot IS NOT NULL AND NOT given",
+        {"requests:targets", "ledger:lots"},
     ),
     "a debt that no lot knows": (
         "UPDATE redeem.lots SET owed = 0 WHERE owed > 0",

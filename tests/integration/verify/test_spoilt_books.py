@@ -148,6 +148,19 @@ SPOILT = {
         """,
         {"returns:refunds"},
     ),
+    "a refund that brought back too little of a bill beside which a reward was bought": (
+        """
+        WITH paid AS (
+            SELECT merchant, bill_ref FROM redeem.redemptions WHERE returned_points BETWEEN 1 AND points - 1 LIMIT 1
+        ), bought AS (
+            UPDATE redeem.redemptions AS r SET merchant = paid.merchant, bill_ref = paid.bill_ref FROM paid
+            WHERE r.redemption_id = (SELECT redemption_id FROM redeem.benefits LIMIT 1)
+        )
+        INSERT INTO redeem.return_requests
+        SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), merchant, bill_ref, 1, 1, 1, now() FROM paid
+        """,
+        {"returns:refunds"},
+    ),
     "a stock that sold more": (
         "UPDATE redeem.rewards SET issued = issued + 1",
         {"rewards:stock"},
@@ -326,11 +339,13 @@ async def test_a_town_in_order_holds_and_every_check_of_it_compared_something(to
         "streams:entries",
         "ledger:snapshots",
         "adoptions",
-        "returns:refunds",
         "budgets:counted",
         "caps:counted",
+        "returns:refunds",
         *UNUSED,
     }
+    # Refunds were asked about, but no points had paid for their bills.
+    assert "returns:refunds" in idle
 
 
 @pytest.mark.parametrize(("sql", "found"), SPOILT.values(), ids=SPOILT)
