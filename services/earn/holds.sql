@@ -64,11 +64,15 @@ FROM unnest(:accrual_ids::uuid[], :rules::text[], :released::bigint[], :next_ats
 WHERE p.accrual_id = m.accrual_id AND p.rule = m.rule;
 
 -- name: cancel_plans!
--- A refund took back all of these accruals: nothing of them is released any more.
-UPDATE hold_plans SET cancelled = true, next_at = NULL WHERE accrual_id = ANY(:accrual_ids::uuid[]) AND NOT cancelled;
+-- How much of plans of locked bills refunds took back by now.
+UPDATE hold_plans AS p
+SET cancelled = m.cancelled, next_at = m.next_at
+FROM unnest(:accrual_ids::uuid[], :rules::text[], :cancelleds::bigint[], :next_ats::timestamptz[])
+    AS m (accrual_id, rule, cancelled, next_at)
+WHERE p.accrual_id = m.accrual_id AND p.rule = m.rule;
 
 -- name: due_summary^
 -- How many bills, and points at most, are due by :now.
-SELECT count(DISTINCT p.bill_id) AS bills, coalesce(sum(p.points - p.released), 0)::bigint AS points
+SELECT count(DISTINCT p.bill_id) AS bills, coalesce(sum(p.points - p.released - p.cancelled), 0)::bigint AS points
 FROM hold_plans AS p
 WHERE p.next_at <= :now;

@@ -368,8 +368,9 @@ CREATE TABLE refund_answers (
 
 -- ---------------------------------------------------------------- points that are held
 
--- Written with the decision. `points` of the accrual are this rule's; `released` of them are by now. `next_at`: when more of
--- them are due; null where no day releases them, where all are released, and where a refund took them back (`cancelled`).
+-- Written with the decision. `points` of the accrual are this rule's; `released` of them are by now, and `cancelled` were taken
+-- back by refunds while they were held. `next_at`: when more of them are due; null where no day releases them, and where none
+-- is held any more.
 CREATE TABLE hold_plans (
     accrual_id uuid NOT NULL,
     rule text NOT NULL,
@@ -386,8 +387,8 @@ CREATE TABLE hold_plans (
     zone text NOT NULL,
     released bigint NOT NULL DEFAULT 0,
     next_at timestamptz,
-    cancelled boolean NOT NULL DEFAULT false,
-    CONSTRAINT hold_plans_release_what_they_hold CHECK (released BETWEEN 0 AND points),
+    cancelled bigint NOT NULL DEFAULT 0,
+    CONSTRAINT hold_plans_release_what_they_hold CHECK (released >= 0 AND cancelled >= 0 AND released + cancelled <= points),
     CHECK ((until = 'activation') = (last_on IS NULL)),
     PRIMARY KEY (accrual_id, rule)
 ) WITH (fillfactor = 80);

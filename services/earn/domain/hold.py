@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
@@ -19,7 +19,8 @@ from shared.programme.holds import UNTIL_ACTIVATION, Until, last_day, released_b
 
 @dataclass(slots=True, eq=False)
 class HoldPlan:
-    """One rule's share of a held accrual."""
+    """One rule's share of a held accrual. Of its `points` so many are `released` by now, and so many `cancelled`: refunds took
+    them back while they were held. What is left is held at the bank."""
 
     accrual_id: UUID
     rule: str
@@ -36,19 +37,25 @@ class HoldPlan:
     zone: str
     released: int = 0
     next_at: datetime | None = None
-    cancelled: bool = False
+    cancelled: int = 0
+
+    @property
+    def left(self) -> int:
+        """The points that are held still."""
+        return self.points - self.released - self.cancelled
 
     def release(self, now: datetime, *, activated: bool) -> int:
         """Moves it on to now; gives how many points more are to be released."""
-        if self.cancelled:
+        if not self.left:
+            self.next_at = None
             return 0
-        before = self.released
+        before, ours = self.released, self.points - self.cancelled
         if self.until == "activation":
-            through, self.next_at = (self.points if activated else 0), None
+            through, self.next_at = (ours if activated else 0), None
         else:
             through, self.next_at = released_by(
                 self.until,
-                self.points,
+                ours,
                 billed_on=self.billed_on,
                 days=self.days,
                 last_on=self.last_on,
@@ -57,6 +64,24 @@ class HoldPlan:
             )
         self.released = max(before, through)
         return self.released - before
+
+
+def cancel(plans: Sequence[HoldPlan], points: int) -> None:
+    """Takes held points that a refund took back off an accrual's plans, in proportion to what each still holds.
+
+    Rounded cumulatively, so that what the plans hold is together what the bank holds. More than they hold is not taken: that
+    was asked to be released and was taken back before.
+    """
+    lefts = [plan.left for plan in plans]
+    whole = sum(lefts)
+    points, reached, before = min(points, whole), 0, 0
+    for plan, left in zip(plans, lefts, strict=True):
+        reached += left
+        through = points * reached // whole if whole else 0
+        plan.cancelled += through - before
+        before = through
+        if not plan.left:
+            plan.next_at = None
 
 
 def plans_of(

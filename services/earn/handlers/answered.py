@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from services.earn.domain.decision import Decision, Judged
+from services.earn.domain.hold import HoldPlan, cancel
 from services.earn.domain.refund import Answer
 from services.earn.handlers.courses import follow, follow_again, on_behalf_of, tell_request
 from services.earn.handlers.judging import give_back
@@ -73,26 +74,28 @@ async def hear_answers(tx: Tx, items: Sequence[Item[Answered]]) -> list[Outcome]
             item_of.setdefault(refund_id, item)
     await store.write_answers(tx.db, new)
     await courses.write(new=(), item_of=item_of)
-    # What a refund took back whole is not released any more.
-    whole = {one.request_id for one in new if one.kind == "reversed"}
-    await holds.cancel_plans(
-        tx.db,
-        [
-            request.accrual_id
-            for refund_id, bill_id in set(ours.values())
-            for refund in courses.of(bill_id).refunds
-            if refund.refund_id == refund_id
-            for request in refund.requests
-            if request.request_id in whole
-            and request.through_minor == request.of_minor
-            and request.accrual_id
-        ],
-    )
+    await _cancel_holds(tx, {told.request_id: ours[told.request_id][1] for told in reversed_}, reversed_)
     await give_back(
         tx, [_taken(courses.of(ours[told.request_id][1]).bill.decision, told) for told in reversed_]
     )
     tx.after_commit(store.refund_wake(tx.cache).set)
     return [_DONE] * len(items)
+
+
+async def _cancel_holds(tx: Tx, bill_of: Mapping[UUID, UUID], reversed_: Sequence[PointsReversed]) -> None:
+    """What was taken back while it was held is not released any more. The bills' sagas are locked."""
+    held = [told for told in reversed_ if told.hold_cancelled.points]
+    if not held:
+        return
+    plans = await holds.plans_of_bills(tx.db, {bill_of[told.request_id] for told in held})
+    touched: dict[UUID, list[HoldPlan]] = {}
+    for told in held:
+        of_bill = plans.get(bill_of[told.request_id], [])
+        own = touched.setdefault(
+            told.accrual_id, [plan for plan in of_bill if plan.accrual_id == told.accrual_id]
+        )
+        cancel(own, told.hold_cancelled.points)
+    await holds.cancel_plans(tx.db, [plan for own in touched.values() for plan in own])
 
 
 def _taken(decision: Decision, told: PointsReversed) -> tuple[Judged, UUID, int, int]:

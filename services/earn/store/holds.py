@@ -106,10 +106,16 @@ async def move_plans(db: Connection, plans: Sequence[HoldPlan]) -> None:
         )
 
 
-async def cancel_plans(db: Connection, accrual_ids: Collection[UUID]) -> None:
-    """Nothing of these accruals is released any more."""
-    if accrual_ids:
-        await queries.cancel_plans(db, accrual_ids=list(accrual_ids))
+async def cancel_plans(db: Connection, plans: Sequence[HoldPlan]) -> None:
+    """How much of these was taken back."""
+    if plans:
+        await queries.cancel_plans(
+            db,
+            accrual_ids=[one.accrual_id for one in plans],
+            rules=[one.rule for one in plans],
+            cancelleds=[one.cancelled for one in plans],
+            next_ats=[one.next_at for one in plans],
+        )
 
 
 async def write_releases(db: Connection, releases: Sequence[Release]) -> None:

@@ -100,9 +100,27 @@ async def test_an_activation_before_the_bill_is_judged_counts_once_it_is(shop: S
 async def test_what_a_refund_took_back_whole_is_not_released_any_more(shop: Shop) -> None:
     body, bill_id = await sale(shop, "cup")
     await post(shop, refund(body, all=True))
-    assert [one["reverse_through"] for one in await Bank(shop).serve(bill_id) if "accrual_id" in one] == [100]
+    assert [
+        one["reverse_through"] for one in await Bank(shop, held=True).serve(bill_id) if "accrual_id" in one
+    ] == [100]
     await turn(shop, timedelta(days=30))
     assert await asked(shop, bill_id) == []
+
+
+async def test_after_a_part_was_taken_back_no_rule_frees_what_another_holds(shop: Shop) -> None:
+    body, bill_id = await sale(shop, "phone", "late", "cup")
+    await post(shop, refund(body, lines=[{"line_id": "1"}]))
+    bank = Bank(shop, held=True)
+    assert [one["reverse_through"] for one in await bank.serve(bill_id) if "accrual_id" in one] == [100]
+    plans = "SELECT rule, points, released, cancelled FROM earn.hold_plans WHERE bill_id = $1 ORDER BY rule"
+    held = [tuple(row) for row in await shop.auditor.fetch(plans, UUID(bill_id))]
+    assert held == [("cups", 100, 0, 33), ("late", 100, 0, 33), ("phones", 100, 0, 34)]
+    await shop.client.post(f"/v1/bills/{bill_id}/activate", headers=shop.headers("till"))
+    assert await asked(shop, bill_id) == [66]  # of the phones alone
+    await turn(shop, timedelta(days=13))  # cups: 67 over 30 days
+    await turn(shop, timedelta(days=14))
+    await turn(shop, timedelta(days=30))
+    assert await asked(shop, bill_id) == [66, 66 + 26, 66 + 28 + 67, 200]
 
 
 async def test_an_operator_sees_what_is_due_and_releases_it(shop: Shop) -> None:

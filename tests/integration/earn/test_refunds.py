@@ -47,10 +47,10 @@ def refund(of: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 class Bank:
-    """Answers what earn asks, as the bank would: `spent` of each accrual is not there any more."""
+    """Answers what earn asks, as the bank would: `spent` of each accrual is not there any more; or all of it is `held`."""
 
-    def __init__(self, shop: Shop, spent: int = 0) -> None:
-        self.shop, self.spent = shop, spent
+    def __init__(self, shop: Shop, spent: int = 0, *, held: bool = False) -> None:
+        self.shop, self.spent, self.held = shop, spent, held
         self.taken: dict[str, int] = {}
         self.points: dict[str, int] = {}
         self.seen: set[str] = set()
@@ -89,7 +89,8 @@ class Bank:
         moved = min(wanted, left)
         self.taken[accrual] = had + moved
         return PointsReversed(
-            posting_id=uuid7(), effective_at=AT, posted_at=AT, reversed=points(moved), hold_cancelled=points(0),
+            posting_id=uuid7(), effective_at=AT, posted_at=AT, reversed=points(0 if self.held else moved),
+            hold_cancelled=points(moved if self.held else 0),
             owed=points(0), shortfall=points(wanted - moved), reversed_through=had + moved, lots=(), balance=NOTHING,
             **common,
         )  # fmt: skip
