@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Sequence
+from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,9 @@ from pointbank.verify.events import Asked, Envelope
 from pointbank.verify.report import Check
 
 _ASKED = ("bill", "accrual", "through", "effective_at", "decided_at")
+
+_SKEW = timedelta(minutes=1)
+"""A refund's answer and a release that are nearer to each other may have come in either order: two clocks."""
 
 
 class Holds:
@@ -28,17 +32,17 @@ class Holds:
         check = self._books.check(
             "holds:planned",
             8,
-            "held points have plans that add up to them, released as far as their days allow",
+            "held points have plans that add up to them, without what refunds took, released as far as their days allow",
         )
         plans: list[Any] = []
         async for page in self._books.snapshot.pages("holds.sql", "plans"):
             for plan in page:
                 if plans and plans[0]["accrual_id"] != plan["accrual_id"]:
-                    _check(check, plans)
+                    check_plans(check, plans)
                     plans = []
                 plans.append(plan)
         if plans:
-            _check(check, plans)
+            check_plans(check, plans)
         for row in await self._books.snapshot.rows("holds.sql", "unplanned"):
             check.wrong(f"accrual {row['accrual_id']} is held and has no plan")
         async for page in self._books.snapshot.pages("holds.sql", "releases"):
@@ -60,34 +64,57 @@ class Holds:
         )  # fmt: skip
 
 
-def _check(check: Check, plans: list[Any]) -> None:
-    """The plans of one accrual."""
-    accrual = f"accrual {plans[0]['accrual_id']}"
+def check_plans(check: Check, plans: Sequence[Any]) -> None:
+    """The plans of one accrual, as `plans` of holds.sql gives them."""
+    first = plans[0]
+    accrual = f"accrual {first['accrual_id']}"
     check.compared += 1
-    if sum(plan["points"] for plan in plans) != plans[0]["earned"]:
-        check.wrong(
-            f"{accrual} of {plans[0]['earned']} points has plans for {[plan['points'] for plan in plans]}"
-        )
+    points = [plan["points"] for plan in plans]
+    if sum(points) != first["earned"]:
+        check.wrong(f"{accrual} of {first['earned']} points has plans for {points}")
     released = sum(plan["released"] for plan in plans)
-    if (plans[0]["through"] or 0) != released:
-        check.wrong(f"{accrual} was asked through {plans[0]['through']}; its plans have released {released}")
-    for plan in plans:
-        if plan["released"] > (allowed := _allowed(plan)):
+    if (first["through"] or 0) != released:
+        check.wrong(f"{accrual} was asked through {first['through']}; its plans have released {released}")
+    taken = list(zip(first["taken"] or (), first["taken_at"] or (), strict=True))
+    # What was asked to be released may have been taken back before the bank heard of it.
+    cancelled, lost = sum(plan["cancelled"] for plan in plans), sum(part for part, _ in taken)
+    if cancelled != min(lost, sum(points) - released):
+        check.wrong(f"{accrual}: refunds took {lost} of its held points; its plans count {cancelled}")
+    early = [part for part, at in taken if first["first_at"] is None or at < first["first_at"] - _SKEW]
+    for plan, own in zip(plans, _shares(points, early), strict=True):
+        name = f"{accrual}, rule {plan['rule']}"
+        if plan["cancelled"] < own or (first["first_at"] is None and plan["cancelled"] != own):
+            check.wrong(f"{name}: {plan['cancelled']} are cancelled, {own} are its share")
+        if plan["released"] + plan["cancelled"] > plan["points"]:
             check.wrong(
-                f"{accrual}, rule {plan['rule']}: {plan['released']} are released, {allowed} were due"
+                f"{name}: {plan['released']} released, {plan['cancelled']} cancelled of {plan['points']}"
             )
+        if plan["released"] > (allowed := _allowed(plan, plan["points"] - own)):
+            check.wrong(f"{name}: {plan['released']} are released, {allowed} were due")
 
 
-def _allowed(plan: Any) -> int:
-    """How many points of a plan were due when it was asked last."""
+def _shares(points: Sequence[int], taken: Sequence[int]) -> list[int]:
+    """How much of each plan is taken, one refund after the other, by what each holds, while none has released any."""
+    held = list(points)
+    for part in taken:
+        whole, reached, gone = sum(held), 0, 0
+        for k, own in enumerate(held):
+            reached += own
+            due = min(part, whole) * reached // max(whole, 1)
+            held[k], gone = own - (due - gone), due
+    return [had - has for had, has in zip(points, held, strict=True)]
+
+
+def _allowed(plan: Any, points: int) -> int:
+    """How many of these points of a plan were due when it was asked last."""
     if plan["last_at"] is None:
         return 0
     if plan["until"] == "activation":
-        return int(plan["points"]) if plan["activated_at"] is not None else 0
+        return points if plan["activated_at"] is not None else 0
     day: date = plan["last_at"].astimezone(ZoneInfo(plan["zone"])).date()
     if day >= plan["last_on"]:
-        return int(plan["points"])
+        return points
     if plan["until"] == "date":
         return 0
     passed: int = (day - plan["billed_on"]).days
-    return int(plan["points"]) // int(plan["days"]) * max(passed, 0)
+    return points // int(plan["days"]) * max(passed, 0)

@@ -1,16 +1,26 @@
 -- Points that are held: plans, and what was asked to be released.
 
 -- name: plans
--- Each held accrual's plans, with what was asked of it last, when that was, and when its bill was activated.
+-- Each held accrual's plans, with what was asked of it, when that was first and last, when its bill was activated, and what each
+-- refund took of it while it was held.
 SELECT
     p.accrual_id::text AS accrual_id, p.bill_id::text AS bill_id, p.programme, p.rule, p.points, p.until, p.billed_on, p.days, p.last_on,
-    p.zone, p.released, p.cancelled, a.activated_at, r.through, r.last_at, c.points AS earned
+    p.zone, p.released, p.cancelled, a.activated_at, r.through, r.first_at, r.last_at, c.points AS earned, t.taken, t.taken_at
 FROM earn.hold_plans AS p
 LEFT JOIN earn.activations AS a ON a.bill_id = p.bill_id
 LEFT JOIN earn.accruals AS c ON c.accrual_id = p.accrual_id
 LEFT JOIN LATERAL (
-    SELECT max(h.release_through) AS through, max(h.decided_at) AS last_at FROM earn.hold_releases AS h WHERE h.accrual_id = p.accrual_id
+    SELECT max(h.release_through) AS through, min(h.decided_at) AS first_at, max(h.decided_at) AS last_at
+    FROM earn.hold_releases AS h
+    WHERE h.accrual_id = p.accrual_id
 ) AS r ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(x.hold_cancelled ORDER BY f.n) AS taken, array_agg(x.recorded_at ORDER BY f.n) AS taken_at
+    FROM earn.refund_requests AS q
+    JOIN earn.refunds AS f ON f.refund_id = q.refund_id
+    JOIN earn.refund_answers AS x ON x.request_id = q.request_id
+    WHERE q.bill_id = p.bill_id AND q.accrual_id = p.accrual_id AND x.hold_cancelled > 0
+) AS t ON true
 ORDER BY p.accrual_id, p.rule;
 
 -- name: releases

@@ -1,13 +1,20 @@
 """Held points are asked to be released: on their days, by activation, once, and not after a refund took them back."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from services.earn.domain import hold
 from services.earn.domain.hold import ReleaseDue
+from shared.config import Settings
+from shared.db import Connection, connect, database_of
+from shared.tenants import Tenant
 from tests.integration.earn.conftest import Shop, bill, somebody
 from tests.integration.earn.test_refunds import Bank, post, refund
 from tests.support.facts import activated
@@ -15,6 +22,7 @@ from tests.support.programmes import earning, rule
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+MIGRATION = Path(hold.__file__).parents[1] / "migrations" / "0021_cancelled_points.sql"
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HOLDING = earning(
     rule("cups", category="cup", timing="hold", priority=9, hold={"until": "day_by_day", "days": 30}),
@@ -37,6 +45,18 @@ async def sale(shop: Shop, *categories: str) -> tuple[dict[str, Any], str]:
     answer = await shop.post(body)
     assert answer.status_code == 201
     return body, answer.json()["bill_id"]
+
+
+@asynccontextmanager
+async def undone(db: Connection) -> AsyncIterator[None]:
+    """A transaction of which nothing stays."""
+    transaction = db.transaction()
+    await transaction.start()
+    try:
+        yield
+    finally:
+        await transaction.rollback()
+        await db.close()
 
 
 async def asked(shop: Shop, bill_id: str) -> list[int]:
@@ -121,6 +141,33 @@ async def test_after_a_part_was_taken_back_no_rule_frees_what_another_holds(shop
     await turn(shop, timedelta(days=14))
     await turn(shop, timedelta(days=30))
     assert await asked(shop, bill_id) == [66, 66 + 26, 66 + 28 + 67, 200]
+
+
+async def test_plans_of_before_count_what_refunds_had_taken_once_they_are_migrated(
+    shop: Shop, settings: Settings, tenant: Tenant
+) -> None:
+    body, bill_id = await sale(shop, "phone", "late", "cup")
+    await post(shop, refund(body, lines=[{"line_id": "1"}]))
+    await Bank(shop, held=True).serve(bill_id)
+    db = await connect(settings.admin_dsn(), database=database_of(tenant.code))
+    async with undone(db):
+        await db.execute(
+            """
+            SET LOCAL search_path TO earn;
+            ALTER TABLE hold_plans
+                DROP CONSTRAINT hold_plans_release_what_they_hold,
+                ALTER COLUMN cancelled DROP DEFAULT,
+                ALTER COLUMN cancelled TYPE boolean USING false,
+                ALTER COLUMN cancelled SET DEFAULT false,
+                ADD CONSTRAINT hold_plans_release_what_they_hold CHECK (released BETWEEN 0 AND points);
+            """
+        )
+        await db.execute(MIGRATION.read_text())
+        cancelled = await db.fetch(
+            "SELECT cancelled FROM hold_plans WHERE bill_id = $1 ORDER BY rule", UUID(bill_id)
+        )
+        assert [row[0] for row in cancelled] == [33, 33, 34]
+    await turn(shop, timedelta(days=30))
 
 
 async def test_an_operator_sees_what_is_due_and_releases_it(shop: Shop) -> None:

@@ -58,6 +58,18 @@ HOLDS = {
         """,
         {"holds:planned"},
     ),
+    "held points that a refund took and no plan counts": (
+        f"""
+        UPDATE earn.refund_answers SET hold_cancelled = hold_cancelled + 1
+        WHERE request_id IN (SELECT request_id FROM earn.refund_requests WHERE {SOME_REQUEST});
+        INSERT INTO earn.hold_plans (
+            accrual_id, rule, bill_id, wallet_id, programme, currency, point_value, points, until, billed_on, days, zone)
+        SELECT a.accrual_id, 'r', a.bill_id, a.wallet_id, 'shops', 'SAR', '0.10', a.points, 'activation', now(), 0, 'UTC'
+        FROM earn.accruals AS a
+        WHERE a.accrual_id IN (SELECT accrual_id FROM earn.refund_requests WHERE {SOME_REQUEST})
+        """,
+        {"holds:planned"},
+    ),
     "a release that nobody asked for": (
         """
         INSERT INTO earn.hold_releases
