@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from hashlib import sha256
 from typing import Any
 
 import msgspec
 
 from pointbank.verify.books import Books, Follower
+from pointbank.verify.counters import Counters
 from pointbank.verify.decisions import (
     OPEN,
     Decision,
-    Judged,
     Standings,
     countable,
     decode_decision,
@@ -66,8 +65,8 @@ class Bills:
             "accruals:kept", 8, "each wallet of a decision has its accruals in the table", ("bill", "wallet", "kind", "points"),
             ours="the decisions", theirs="the table",
         )  # fmt: skip
-        self._budgets: Counter[tuple[Any, ...]] = Counter()
-        self._caps: Counter[tuple[Any, ...]] = Counter()
+        self._counters = Counters()
+        self._taken: dict[str, int] = {}  # of the bill that is looked at, by accrual
         self._rejected = books.match(
             "rejections:told", 9, "each rejection has one bill.rejected event", ("subject", "place", "code", "entry"),
             ours="the rejections", theirs="the events",
@@ -88,13 +87,16 @@ class Bills:
             "bills:chain", 8, "decisions count from 1; a bill waits until one of them settles it"
         )
         decisions = Follower(snapshot, "bills.sql", "decisions")
+        taken = Follower(snapshot, "bills.sql", "taken")
         async for page in snapshot.pages("bills.sql", "bills"):
             books.progress("bills")
             await decisions.fill(page[-1]["id"])
+            await taken.fill(page[-1]["id"])
             found = [(bill, self._decode(decisions.take(bill["id"]))) for bill in page]
             standings = await self._standings(found)
             for bill, judgements in found:
                 _check_keys(keys, bill)
+                self._taken = {row["accrual_id"]: row["points"] for row in taken.take(bill["id"])}
                 if bill["has_bill"]:
                     self._bill(bill, judgements, made, chain, standings)
                 elif judgements:
@@ -166,7 +168,7 @@ class Bills:
         place += first
         recorded_at = place
         for judged in decision.programmes:
-            self._count(judged)
+            self._counters.count(judged, self._taken)
             for one in judged.accruals:
                 place += 1
                 self._accrued.ours(
@@ -191,36 +193,9 @@ class Bills:
             self._settled.ours(((bill_id, place), *answer, place, accruals))
         return place
 
-    def _count(self, judged: Judged) -> None:
-        """Adds what a decision must have counted."""
-        for one in judged.details.campaigns:
-            if one.points:
-                for period, since, _, _ in one.caps:
-                    self._caps[judged.wallet_id, one.campaign, period, since] += one.points
-                if one.budget is not None:
-                    self._budgets[judged.programme, one.campaign] += one.points
-        if judged.points:
-            for period, since, _, _ in judged.details.caps:
-                self._caps[judged.wallet_id, "", period, since] += judged.points
-
-    async def _counters(self) -> None:
-        books, snapshot = self._books, self._books.snapshot
-        budgets = books.check(
-            "budgets:counted", 8, "each campaign's budget has counted what the decisions gave of it"
-        )
-        caps = books.check("caps:counted", 8, "each member's caps have counted what the decisions gave")
-        kept: dict[tuple[Any, ...], int] = {}
-        for programme, campaign, decided in await snapshot.rows("bills.sql", "budgets"):
-            kept[programme, campaign] = decided
-        _compare(budgets, kept, self._budgets)
-        kept = {}
-        async for page in snapshot.pages("bills.sql", "caps"):
-            kept |= {(row[0], row[1], row[2], row[3]): row[4] for row in page}
-        _compare(caps, kept, self._caps)
-
     async def _others(self) -> None:
         books, snapshot = self._books, self._books.snapshot
-        await self._counters()
+        await self._counters.compare(books)
         async for page in snapshot.pages("bills.sql", "accruals"):
             for accrual_id, bill_id, wallet_id, kind, points in page:
                 key = accrual_id if points else "no points"
@@ -263,13 +238,6 @@ class Bills:
         self._rejected.theirs(
             (envelope.id, envelope.subject, int(envelope.sequence), told.code, told.stream_id)
         )
-
-
-def _compare(check: Check, kept: dict[tuple[Any, ...], int], given: Counter[tuple[Any, ...]]) -> None:
-    for key in kept.keys() | given.keys():
-        check.compared += 1
-        if kept.get(key, 0) != given[key]:
-            check.wrong(f"{' '.join(map(str, key))}: {kept.get(key, 0)} are counted, {given[key]} were given")
 
 
 def content_hash(bill: Any) -> bytes:

@@ -22,6 +22,15 @@ SELECT d.bill_id::text AS id, d.n, d.status, d.decided_at, d.recorded_at, d.sequ
 FROM earn.decisions AS d
 ORDER BY d.bill_id, d.n;
 
+-- name: taken
+-- What the bank answered that it took back of each accrual, debt included, in the order of their bills.
+SELECT q.bill_id::text AS id, q.accrual_id::text AS accrual_id, sum(a.reversed + a.hold_cancelled + a.owed)::bigint AS points
+FROM earn.refund_answers AS a
+JOIN earn.refund_requests AS q ON q.request_id = a.request_id
+WHERE a.kind = 'reversed'
+GROUP BY q.bill_id, q.accrual_id
+ORDER BY q.bill_id, q.accrual_id;
+
 -- name: accruals
 -- What earn keeps of each bill's worth.
 SELECT a.accrual_id::text AS accrual_id, a.bill_id::text AS bill_id, a.wallet_id::text AS wallet_id, a.kind, a.points
@@ -41,15 +50,15 @@ JOIN earn.tier_history AS t ON t.wallet_id = u.wallet_id AND t.sequence = u.sequ
 
 -- name: budgets
 -- What earn counted of each campaign's budget.
-SELECT b.programme, b.campaign, b.decided
+SELECT b.programme, b.campaign, b.decided, b.given_back
 FROM earn.budgets AS b
-WHERE b.decided > 0;
+WHERE b.decided > 0 OR b.given_back > 0;
 
 -- name: caps
 -- What earn counted of each member's caps.
-SELECT c.wallet_id::text AS wallet_id, c.campaign, c.period, c.since, c.decided
+SELECT c.wallet_id::text AS wallet_id, c.campaign, c.period, c.since, c.decided, c.given_back
 FROM earn.caps AS c
-WHERE c.decided > 0;
+WHERE c.decided > 0 OR c.given_back > 0;
 
 -- name: counted_twice
 -- Ids of tills that more than one bill was recorded under.

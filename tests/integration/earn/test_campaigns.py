@@ -12,15 +12,15 @@ import pytest_asyncio
 
 from pointbank.verify import verify_tenant
 from services.earn.domain.bill import read_bill
-from services.earn.domain.decision import Judged, decode_decision
+from services.earn.domain.decision import decode_decision
 from services.earn.handlers import ON
-from services.earn.handlers.judging import give_back
 from shared.config import Settings
 from shared.events import MerchantChanged
-from shared.messaging import Done, FromJob, Item, Tx
+from shared.messaging import Done, FromJob, Item
 from shared.programme.campaigns import bucket
 from shared.tenants import Tenant
 from tests.integration.earn.conftest import Member, Shop, bill, running_earn, somebody
+from tests.integration.earn.test_refunds import Bank, post, refund
 from tests.support.facts import activated, autumn_2026
 from tests.support.programmes import earning, rule
 from tests.support.tenants import running
@@ -69,14 +69,6 @@ async def counters(shop: Shop) -> dict[str, tuple[int, int]]:
     return {row["campaign"]: (row["decided"], row["given_back"]) for row in rows}
 
 
-async def judged(shop: Shop, bill_ref: str) -> Judged:
-    bill_id = await shop.bill_id(bill_ref)
-    text = await shop.auditor.fetchval(
-        "SELECT decision FROM earn.decisions WHERE bill_id = $1::uuid", bill_id
-    )
-    return decode_decision(text).programmes[0]
-
-
 async def test_64_writers_get_the_last_100_points_never_more_and_never_fewer(
     offers: Shop, settings: Settings
 ) -> None:
@@ -121,18 +113,12 @@ async def test_what_is_taken_back_is_given_back_and_can_be_given_again(
     member = await offers.member()
     body = bill(member, lines=[], total_minor=10000)
     assert (await offers.post(body)).json()["accruals"][0]["available"]["points"] == 100 + 5 + 100
-    made = await judged(offers, body["bill_ref"])
-    [accrual] = made.accruals
-    before = (await counters(offers))["first"]
-
-    async def take_back(tx: Tx, items: Any) -> list[Any]:
-        await give_back(
-            tx, [(made, accrual.accrual_id, first, then) for first, then in ((0, 100), (100, 205))]
-        )
-        return [Done()] * len(items)
-
-    await _in_a_lane(offers, settings, take_back)
-    assert (await counters(offers))["first"] == (before[0], before[1] + 100)
+    before, bank = (await counters(offers))["first"], Bank(offers)
+    for asked, back in (({"amount_minor": 5000}, 49), ({"all": True}, 100)):
+        bill_id = (await post(offers, refund(body, **asked))).json()["bill_id"]
+        await bank.serve(bill_id)
+        assert (await counters(offers))["first"] == (before[0], before[1] + back)
+        await holds(offers, settings)
     day = await offers.auditor.fetchrow(
         "SELECT since, decided, given_back FROM earn.caps WHERE wallet_id = $1 AND campaign = 'daily'",
         member.wallet_id,
@@ -145,16 +131,6 @@ async def test_what_is_taken_back_is_given_back_and_can_be_given_again(
     third = await offers.post(bill(member, lines=[], total_minor=10000))
     assert third.json()["accruals"][0]["available"]["points"] == 102
     await holds(offers, settings)
-
-
-class _TakeBack(msgspec.Struct, frozen=True):
-    pass
-
-
-async def _in_a_lane(shop: Shop, settings: Settings, handler: Any) -> None:
-    async with running(settings, shop.runtime.tenant, "earn", {_TakeBack: handler}) as lane:
-        item: Item[Any] = Item(_TakeBack(), FromJob("test"), request_id="r", actor="test")
-        assert isinstance(await lane.lane.submit(item), Done)
 
 
 async def test_a_bill_says_why_each_campaign_gave_what_it_gave(offers: Shop) -> None:

@@ -39,6 +39,21 @@ REFUNDS = {
         "UPDATE earn.sagas SET sequence = sequence + 1 WHERE bill_id = (SELECT bill_id FROM earn.sagas LIMIT 1)",
         {"refunds:computed"},
     ),
+    "a budget that was given back what no refund took": (
+        """
+        ALTER TABLE earn.budgets DROP CONSTRAINT budgets_given_back_at_most_decided;
+        INSERT INTO earn.budgets (programme, campaign, given_back) VALUES ('shops', 'ghost', 1)
+        """,
+        {"budgets:counted"},
+    ),
+    "a cap that was given back what no refund took": (
+        """
+        ALTER TABLE earn.caps DROP CONSTRAINT caps_given_back_at_most_decided;
+        INSERT INTO earn.caps (wallet_id, campaign, period, since, given_back)
+        SELECT wallet_id, '', 'day', '2026-01-01', 1 FROM earn.wallets LIMIT 1
+        """,
+        {"caps:counted"},
+    ),
     "points that qualify though they were taken back": (
         """
         UPDATE tiers.qualifications SET points = points + 1
