@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from pointbank.verify import verify_tenant
 from services.earn.domain import hold
 from services.earn.domain.hold import ReleaseDue
 from shared.config import Settings
@@ -127,7 +128,9 @@ async def test_what_a_refund_took_back_whole_is_not_released_any_more(shop: Shop
     assert await asked(shop, bill_id) == []
 
 
-async def test_after_a_part_was_taken_back_no_rule_frees_what_another_holds(shop: Shop) -> None:
+async def test_after_a_part_was_taken_back_no_rule_frees_what_another_holds(
+    shop: Shop, settings: Settings
+) -> None:
     body, bill_id = await sale(shop, "phone", "late", "cup")
     await post(shop, refund(body, lines=[{"line_id": "1"}]))
     bank = Bank(shop, held=True)
@@ -141,6 +144,8 @@ async def test_after_a_part_was_taken_back_no_rule_frees_what_another_holds(shop
     await turn(shop, timedelta(days=14))
     await turn(shop, timedelta(days=30))
     assert await asked(shop, bill_id) == [66, 66 + 26, 66 + 28 + 67, 200]
+    planned = (await verify_tenant(settings, shop.code))["holds:planned"]
+    assert planned.verdict == "holds", planned.examples
 
 
 async def test_plans_of_before_count_what_refunds_had_taken_once_they_are_migrated(
