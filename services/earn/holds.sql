@@ -1,7 +1,8 @@
 -- Points that are held. The search path is earn's schema. Lists go in as arrays, one transaction's worth at a time.
 
 -- name: due_bills
--- Bills with held points that a day releases by :now, or that were activated, oldest first.
+-- Bills with held points that a day releases by :now, or that were activated, oldest first; those with a refund in flight wait
+-- for what the bank says that it took.
 SELECT p.bill_id
 FROM (
     SELECT DISTINCT x.bill_id FROM hold_plans AS x WHERE x.next_at <= :now
@@ -11,6 +12,7 @@ FROM (
     LEFT JOIN waiting AS w ON w.bill_id = a.bill_id
     WHERE NOT a.applied AND w.bill_id IS NULL
 ) AS p
+WHERE NOT EXISTS (SELECT FROM refunds AS r WHERE r.bill_id = p.bill_id AND r.status = 'pending')
 ORDER BY p.bill_id
 LIMIT :most;
 
@@ -36,6 +38,12 @@ SELECT
 FROM hold_plans
 WHERE bill_id = ANY(:bill_ids::uuid[])
 ORDER BY bill_id, accrual_id, rule;
+
+-- name: in_flight
+-- Those of these bills, whose sagas are locked, of whose refund the bank has not said what it took.
+SELECT bill_id
+FROM refunds
+WHERE bill_id = ANY(:bill_ids::uuid[]) AND status = 'pending';
 
 -- name: activated
 -- Which of these bills were activated, and when.
@@ -75,4 +83,4 @@ WHERE p.accrual_id = m.accrual_id AND p.rule = m.rule;
 -- How many bills, and points at most, are due by :now.
 SELECT count(DISTINCT p.bill_id) AS bills, coalesce(sum(p.points - p.released - p.cancelled), 0)::bigint AS points
 FROM hold_plans AS p
-WHERE p.next_at <= :now;
+WHERE p.next_at <= :now AND NOT EXISTS (SELECT FROM refunds AS r WHERE r.bill_id = p.bill_id AND r.status = 'pending');

@@ -169,7 +169,8 @@ class ReleasedPoints(msgspec.Struct, frozen=True):
 
 
 class Activated(msgspec.Struct, frozen=True):
-    """The answer to an activation. Nothing is `released` where the bill is not judged yet: it is then."""
+    """The answer to an activation. Nothing is `released` where the bill is not judged yet, or a
+    refund of it is in flight: it is then."""
 
     bill_id: UUID
     activated_at: datetime

@@ -117,6 +117,11 @@ async def _release(
     if not settled:
         return {}
     sagas = await refunds.lock_sagas(tx.db, settled)
+    # The bank may have taken held points already: what its answer leaves is released after it.
+    for bill_id in await store.in_flight(tx.db, settled):
+        del settled[bill_id]
+    if not settled:
+        return {}
     plans = await store.plans_of_bills(tx.db, settled)
     activated = await store.activated(tx.db, settled)
     moved: dict[UUID, list[tuple[HoldPlan, int]]] = {}

@@ -76,6 +76,11 @@ async def plans_of_bills(db: Connection, bill_ids: Collection[UUID]) -> dict[UUI
     return found
 
 
+async def in_flight(db: Connection, bill_ids: Collection[UUID]) -> set[UUID]:
+    """Those of these bills that have a refund which the bank has not answered."""
+    return {row[0] for row in await queries.in_flight(db, bill_ids=list(bill_ids))}
+
+
 async def activate(db: Connection, bills: Sequence[tuple[UUID, datetime]]) -> None:
     """(bill, when) of what is activated; what was before stays as it was."""
     await queries.activate(

@@ -148,6 +148,19 @@ async def test_after_a_part_was_taken_back_no_rule_frees_what_another_holds(
     assert planned.verdict == "holds", planned.examples
 
 
+async def test_nothing_is_released_while_the_bank_has_not_said_what_a_refund_took(shop: Shop) -> None:
+    body, bill_id = await sale(shop, "phone", "late")
+    await post(shop, refund(body, lines=[{"line_id": "1"}]))
+    told = await shop.client.post(f"/v1/bills/{bill_id}/activate", headers=shop.headers("till"))
+    assert (told.status_code, told.json()["released"]) == (200, [])
+    await turn(shop, timedelta(days=14))
+    assert await asked(shop, bill_id) == []
+    await Bank(shop, held=True).serve(bill_id)
+    await turn(shop, timedelta())
+    await turn(shop, timedelta(days=14))
+    assert await asked(shop, bill_id) == [50, 100]
+
+
 async def test_plans_of_before_count_what_refunds_had_taken_once_they_are_migrated(
     shop: Shop, settings: Settings, tenant: Tenant
 ) -> None:
