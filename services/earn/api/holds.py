@@ -27,7 +27,7 @@ class ReleasedOut(BaseModel):
 
 
 class ActivatedOut(BaseModel):
-    """What an activation released, by wallet: nothing where it was activated before, or is not judged yet."""
+    """What an activation released, by wallet: nothing where it was activated before, is not judged, or has a refund in flight."""
 
     bill_id: UUID
     activated_at: datetime
