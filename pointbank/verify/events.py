@@ -188,6 +188,7 @@ class Returned(msgspec.Struct, frozen=True, gc=False):
     return_id: str | None = None
     refund_id: str | None = None
     kind: str = "return"
+    late: bool = False
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
@@ -242,6 +243,7 @@ class Reversed(msgspec.Struct, frozen=True, gc=False):
     balance: Balance
     lapsed: Worth | None = None
     refund_id: str | None = None
+    late: bool = False
 
 
 class ReversalRefused(msgspec.Struct, frozen=True, gc=False):

@@ -334,6 +334,32 @@ FROM unnest(
 ORDER BY t.request_id
 ON CONFLICT DO NOTHING;
 
+-- name: refunded_bills
+-- The highest refund that was asked of each of these bills (k says of which), where points that pay for it are captured later.
+SELECT
+    a.k,
+    q.request_id,
+    q.refund_id,
+    q.bill_id,
+    q.returned_minor,
+    q.total_minor,
+    q.decided_at
+FROM unnest(:merchants::text[], :bill_refs::text[]) WITH ORDINALITY AS a (merchant, bill_ref, k)
+CROSS JOIN LATERAL (
+    SELECT
+        r.request_id,
+        r.refund_id,
+        r.bill_id,
+        r.returned_minor,
+        r.total_minor,
+        r.decided_at
+    FROM return_requests AS r
+    WHERE a.merchant = r.merchant AND a.bill_ref = r.bill_ref
+    ORDER BY r.returned_minor DESC, r.request_id
+    LIMIT 1
+) AS q
+ORDER BY a.k;
+
 -- name: count_bill_events
 -- So many more events about each of these bills; gives the count of the last. A bill once.
 INSERT INTO bill_events (bill_id, event_sequence)

@@ -290,6 +290,9 @@ CREATE TABLE return_requests (
     decided_at timestamptz NOT NULL
 );
 
+-- Which refunds a bill has had, where points are captured for it later.
+CREATE INDEX return_requests_of_bill ON return_requests (merchant, bill_ref);
+
 -- The events about bills that nobody had redeemed points for: they count from 1 for each bill.
 CREATE TABLE bill_events (
     bill_id uuid PRIMARY KEY,
@@ -381,6 +384,20 @@ CREATE TABLE asked (
     ),
     CONSTRAINT asked_moves_when_done CHECK (posting_id IS NULL OR state = 'done')
 );
+
+-- What a reversal was short of and took back later, when points came back to the lots of its accrual. `shortfall` less these is
+-- short still.
+CREATE TABLE recoveries (
+    posting_id uuid PRIMARY KEY,
+    request_id uuid NOT NULL REFERENCES asked, -- the last that was short
+    accrual_id uuid NOT NULL,
+    wallet_id uuid NOT NULL,
+    points bigint NOT NULL,
+    CONSTRAINT recoveries_points_positive CHECK (points > 0)
+);
+-- recoveries: append-only.
+
+CREATE INDEX recoveries_of_accrual ON recoveries (accrual_id);
 
 CREATE INDEX asked_accrual ON asked (accrual_id);
 CREATE INDEX asked_waiting ON asked (request_id) WHERE state = 'waiting';

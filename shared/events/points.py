@@ -157,7 +157,7 @@ class PointsReversed(EventData, frozen=True, kw_only=True):
     (`hold_cancelled`), what became debt (`owed`), and what was spent and stays so (`shortfall`). All may be 0, then nothing
     was posted. `lapsed` had expired before it could be taken back: nobody has it, nobody owes it. `reversed_through`: all that
     was ever taken back of the accrual, debt included. `earned_at`: when the accrual was earned, in whose year these points no
-    longer qualify."""
+    longer qualify. `late`: the request was answered before, and was short; these points came back since, and were taken."""
 
     TYPE: ClassVar[str] = "points.reversed.v1"
     SOURCE: ClassVar[str] = "/redeem"
@@ -180,6 +180,7 @@ class PointsReversed(EventData, frozen=True, kw_only=True):
     balance: Balance
     lapsed: Worth | None = None
     earned_at: datetime | None = None
+    late: bool = False
 
 
 class ReversalRefused(EventData, frozen=True, kw_only=True):
@@ -203,7 +204,8 @@ class ReversalRefused(EventData, frozen=True, kw_only=True):
 class PointsReturned(EventData, frozen=True, kw_only=True):
     """Subject: the wallet_id, or the bill_id of a request that found no redemption. Points of a redemption that came back,
     asked over HTTP (`request_id` null) or by a refund; `returned` may be 0, then nothing was posted. A request that found
-    several redemptions is answered by one event for each; `parts` says how many. `lots` are those that got the points."""
+    several redemptions is answered by one event for each; `parts` says how many. `lots` are those that got the points. `late`:
+    the request was answered before, and this redemption was captured since."""
 
     TYPE: ClassVar[str] = "points.returned.v1"
     SOURCE: ClassVar[str] = "/redeem"
@@ -222,3 +224,4 @@ class PointsReturned(EventData, frozen=True, kw_only=True):
     return_id: UUID | None = None
     kind: str = "return"
     parts: int = 1
+    late: bool = False

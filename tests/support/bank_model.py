@@ -124,9 +124,15 @@ class ModelBank:
         self._repay(accrual.wallet, accrual.lot, points, now)
         return points
 
-    def reverse(self, accrual: ModelAccrual, through: int, *, on_spent: str) -> tuple[int, ...] | None:
+    def reverse(
+        self, accrual: ModelAccrual, through: int, *, on_spent: str, now: datetime
+    ) -> tuple[int, ...] | None:
         """What was cancelled, reversed, owed, had lapsed, and is missing; None where it was refused."""
         wallet, lot = accrual.wallet, accrual.lot
+        if lot.gone(now):
+            self._move(wallet, lot, "available", "expired", lot.available)
+            if self.holds_expire:
+                self._move(wallet, lot, "held", "expired", lot.held)
         left = due = max(min(through, lot.points) - accrual.settled, 0)
         cancelled = min(left, lot.held)
         left -= cancelled

@@ -15,6 +15,7 @@ UNUSED = {
     "requests:kept",
     "requests:told",
     "requests:targets",
+    "requests:recovered",
     "transfers",
     "notices:told",
     "holds:planned",
@@ -231,6 +232,10 @@ SPOILT = {
     "qualifying points that count double": (
         "UPDATE tiers.qualifications SET points = 2 * points",
         {"tiers:points", "tiers:standings"},
+    ),
+    "a standing that earn ends sooner than it was told": (
+        "UPDATE earn.tier_history SET until = effective_at",
+        {"tiers:heard"},
     ),
     "a standing that nobody reached": (
         """

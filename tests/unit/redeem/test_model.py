@@ -156,6 +156,14 @@ class Bank(RuleBasedStateMachine):
         self._reverse(self.accruals[-1], part_of(points, part), on_spent)
 
     def _reverse(self, one: Accrual, through: int, on_spent: str) -> None:
+        expire(
+            one.wallet,
+            terms=SAR,
+            now=self.now,
+            new_id=self.new_id,
+            holds_expire=self.holds,
+            lots=[one.lot],
+        )
         came = reverse(
             one.wallet,
             [one.lot],
@@ -169,7 +177,7 @@ class Bank(RuleBasedStateMachine):
             source_id=None,
             posting_id=self.new_id(),
         )
-        expected = self.model.reverse(one.model, through, on_spent=on_spent)
+        expected = self.model.reverse(one.model, through, on_spent=on_spent, now=self.now)
         if isinstance(came, Blocked):
             assert expected is None
             return
