@@ -32,6 +32,8 @@ PLACES = {
     "holds": "earn",
     "redemptions": "redeem",
     "expiry-runs": "redeem",
+    "offline-redemptions": "redeem",
+    "redemption-allowances": "redeem",
     "redemption-codes": "redeem",
     "redemption-quotes": "redeem",
     "rewards": "redeem",

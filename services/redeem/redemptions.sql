@@ -225,11 +225,12 @@ WHERE NOT EXISTS (SELECT FROM benefits AS b WHERE b.redemption_id = r.redemption
 ORDER BY a.k, r.redemption_id;
 
 -- name: lines_of_redemptions
--- What plain redemptions took of lots, in that order, from the ledger. Their lines were posted about when their posting id was
+-- What plain redemptions took of lots, in that order, from the ledger; what was overdrawn, of no lot, stands under the
+-- redemption's own id. Their lines were posted about when their posting id was
 -- kept, by the same clock: that names the partition.
 SELECT
     a.redemption_id,
-    e.lot_id,
+    coalesce(e.lot_id, a.redemption_id) AS lot_id,
     e.points
 FROM unnest(:redemption_ids::uuid[], :wallet_ids::uuid[], :posting_ids::uuid[]) AS a (redemption_id, wallet_id, posting_id)
 JOIN postings AS p ON a.posting_id = p.posting_id

@@ -32,6 +32,7 @@ from shared.events.moves import (
 from shared.events.points import (
     Balance,
     Lot,
+    OfflineRedeemed,
     PointsCredited,
     PointsExpired,
     PointsRedeemed,
@@ -109,6 +110,7 @@ __all__ = [
     "MemberEnrolled",
     "MerchantChanged",
     "MessageDelivered",
+    "OfflineRedeemed",
     "PointsAccrued",
     "PointsAdjusted",
     "PointsCredited",

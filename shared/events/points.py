@@ -72,6 +72,14 @@ class PointsRedeemed(EventData, frozen=True, kw_only=True):
     balance: Balance
 
 
+class OfflineRedeemed(PointsRedeemed, frozen=True, kw_only=True):
+    """As PointsRedeemed, of points that a till let a member spend while it could not ask. `overdrawn`: the part that was more than
+    the balance had, and is owed now; `lots` are of the rest."""
+
+    overdrawn: Worth
+    offline: bool = True
+
+
 class PointsReserved(EventData, frozen=True, kw_only=True):
     """Subject: the wallet_id. Points set aside for a redemption that is captured or voided by `expires_at`."""
 

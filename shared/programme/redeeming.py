@@ -14,6 +14,15 @@ Per = Literal["day", "week", "month"]
 
 
 @dataclass(frozen=True, slots=True)
+class OfflineTerms:
+    """What an allowance is good for: so many points, for so long, reported until so long after its end."""
+
+    points: int
+    lasts: timedelta
+    reported_within: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Redeeming:
     """What a version says about spending, beside price and order."""
 
@@ -31,6 +40,8 @@ class Redeeming:
     """How many redemptions a member may make within so long a time."""
     tiers: frozenset[str] | None = None
     """The tiers that may spend; None: all."""
+    offline: OfflineTerms | None = None
+    """What a till may let a member spend while it can't ask; None: nothing."""
 
     @property
     def counts(self) -> bool:
@@ -50,6 +61,13 @@ def compile_redeeming(section: Redemption | None) -> Redeeming:
         member_limits=tuple((limit.per, limit.points) for limit in section.member_limits),
         velocity=tuple((timedelta(minutes=cap.minutes), cap.redemptions) for cap in section.velocity),
         tiers=None if section.tiers is None else frozenset(section.tiers),
+        offline=None
+        if section.offline is None
+        else OfflineTerms(
+            section.offline.points,
+            timedelta(hours=section.offline.hours),
+            timedelta(days=section.offline.report_days),
+        ),
     )
 
 

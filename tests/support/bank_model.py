@@ -183,6 +183,19 @@ class ModelBank:
     def redeem(self, wallet: ModelWallet, points: int, *, now: datetime) -> bool:
         return self._take(wallet, points, "redeemed", now) is not None
 
+    def overdraw(self, wallet: ModelWallet, points: int, *, now: datetime) -> int:
+        """What a till let somebody spend; gives what was not there."""
+        there = min(points, self._spendable(wallet, now))
+        taken = self._take(wallet, there, "redeemed", now)
+        assert taken is not None
+        self._move_owed(wallet, points - there)
+        return points - there
+
+    @staticmethod
+    def _move_owed(wallet: ModelWallet, points: int) -> None:
+        wallet.buckets["debt"] -= points
+        wallet.buckets["redeemed"] += points
+
     def adjust(self, wallet: ModelWallet, points: int, *, until: datetime | None, now: datetime) -> bool:
         if points > 0:
             self._move(wallet, self._lot(wallet, points, now, until), "adjusted", "available", points)

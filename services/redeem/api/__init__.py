@@ -6,6 +6,7 @@ from services.redeem.api import (
     evidence,
     expiry,
     jobs,
+    offline,
     quotes,
     reconciliation,
     redemptions,
@@ -24,4 +25,5 @@ ROUTERS = (
     reconciliation.router,
     rewards.router,
     benefits.router,
+    *offline.ROUTERS,
 )

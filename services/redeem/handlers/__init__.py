@@ -2,6 +2,7 @@
 
 from services.redeem.domain.acts import Adjust, Open, Reinstate, Transfer
 from services.redeem.domain.jobs import JobDone
+from services.redeem.domain.offline import AskAllowance, ReportUses
 from services.redeem.domain.reconciliation import DecideDifference, ReconcilePage
 from services.redeem.domain.redemption import Capture, Redeem, Release, Return, Void
 from services.redeem.domain.rewards import PutReward, RedeemReward, UseBenefit
@@ -13,6 +14,7 @@ from services.redeem.handlers.expire import expire_due, notify
 from services.redeem.handlers.give_back import give_back
 from services.redeem.handlers.learn import learn_members, learn_merchants, learn_programmes, learn_standings
 from services.redeem.handlers.move import move_points
+from services.redeem.handlers.offline import give_allowance, report_uses
 from services.redeem.handlers.post import post
 from services.redeem.handlers.reconcile import decide_difference, reconcile_page
 from services.redeem.handlers.rewards import put_reward, redeem_reward, use_benefit
@@ -59,6 +61,8 @@ ON: Handlers = {
     PutReward: put_reward,
     RedeemReward: redeem_reward,
     UseBenefit: use_benefit,
+    AskAllowance: give_allowance,
+    ReportUses: report_uses,
 }
 
 HEARS: tuple[str, ...] = ("members", "earn", "tiers")
