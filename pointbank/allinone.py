@@ -36,6 +36,7 @@ PLACES = {
     "redemption-quotes": "redeem",
     "rewards": "redeem",
     "benefits": "redeem",
+    "gift-cards": "redeem",
     "wallets": "redeem",
     "ledger": "redeem",
     "reconciliation": "redeem",

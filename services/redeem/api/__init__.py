@@ -5,6 +5,8 @@ from services.redeem.api import (
     codes,
     evidence,
     expiry,
+    gift_card_desk,
+    gift_cards,
     jobs,
     quotes,
     reconciliation,
@@ -24,4 +26,6 @@ ROUTERS = (
     reconciliation.router,
     rewards.router,
     benefits.router,
+    gift_cards.router,
+    gift_card_desk.router,
 )
