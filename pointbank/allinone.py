@@ -38,6 +38,7 @@ PLACES = {
     "redemption-quotes": "redeem",
     "rewards": "redeem",
     "benefits": "redeem",
+    "gift-cards": "redeem",
     "wallets": "redeem",
     "ledger": "redeem",
     "reconciliation": "redeem",

@@ -7,6 +7,7 @@ import typer
 from pointbank.cli import (
     dead_letters,
     expiring,
+    gift_cards,
     holds,
     releasing,
     running,
@@ -38,6 +39,7 @@ for command in (
     verifying.verify,
     releasing.release_reservations,
     expiring.expire,
+    gift_cards.expire_gift_cards,
     sealing.reconcile,
 ):
     app.command()(command)

@@ -290,6 +290,26 @@ class BenefitConsumed(msgspec.Struct, frozen=True, gc=False):
     consumed_at: datetime
 
 
+class GiftCardMoved(msgspec.Struct, frozen=True, gc=False):
+    posting_id: str
+    kind: str
+    card_id: str
+    programme: str
+    moved: Money
+    balance: Money
+    effective_at: datetime
+    posted_at: datetime
+    use_id: str | None = None
+    merchant: str | None = None
+    bill_ref: str | None = None
+
+
+class GiftCardChanged(msgspec.Struct, frozen=True, gc=False):
+    card_id: str
+    programme: str
+    amount: Money
+
+
 class TierChanged(msgspec.Struct, frozen=True, gc=False, rename={"from_": "from"}):
     wallet_id: str
     member_id: str
@@ -394,6 +414,16 @@ DATA: dict[str, type] = {
     "ledger.sealed.v1": LedgerSealed,
     "reward.issued.v1": RewardIssued,
     "benefit.consumed.v1": BenefitConsumed,
+    "gift_card.activated.v1": GiftCardMoved,
+    "gift_card.reloaded.v1": GiftCardMoved,
+    "gift_card.used.v1": GiftCardMoved,
+    "gift_card.refunded.v1": GiftCardMoved,
+    "gift_card.expired.v1": GiftCardMoved,
+    "gift_card.issued.v1": GiftCardChanged,
+    "gift_card.voided.v1": GiftCardChanged,
+    "gift_card.blocked.v1": GiftCardChanged,
+    "gift_card.unblocked.v1": GiftCardChanged,
+    "gift_card.locked.v1": GiftCardChanged,
     "tier.changed.v1": TierChanged,
     "message.delivered.v1": MessageDelivered,
     "member.enrolled.v1": MemberEnrolled,
@@ -434,6 +464,16 @@ SAID_BY = {
         "ledger.sealed.v1",
         "reward.issued.v1",
         "benefit.consumed.v1",
+        "gift_card.activated.v1",
+        "gift_card.reloaded.v1",
+        "gift_card.used.v1",
+        "gift_card.refunded.v1",
+        "gift_card.expired.v1",
+        "gift_card.issued.v1",
+        "gift_card.voided.v1",
+        "gift_card.blocked.v1",
+        "gift_card.unblocked.v1",
+        "gift_card.locked.v1",
     ),
     "tiers": ("tier.changed.v1",),
     "notifier": ("message.delivered.v1",),

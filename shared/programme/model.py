@@ -23,6 +23,7 @@ from shared.programme.base import (
 from shared.programme.base import Section as _Section
 from shared.programme.earning import Earning, Rule
 from shared.programme.expiry import Expiry, Never
+from shared.programme.gift_cards import GiftCards
 
 __all__ = ["MAX_MINOR", "MAX_POINTS", "Code", "Locale", "Localized", "Rule", "Text"]
 
@@ -131,6 +132,7 @@ class Programme(_Section):
     redemption: Redemption | None = None
     expiry: Expiry = Never(policy="never")
     tiers: Tiers | None = None
+    gift_cards: GiftCards | None = None
 
 
 NOT_YET: dict[str, frozenset[Any]] = {

@@ -5,6 +5,8 @@ from services.redeem.api import (
     codes,
     evidence,
     expiry,
+    gift_card_desk,
+    gift_cards,
     jobs,
     offline,
     quotes,
@@ -26,4 +28,6 @@ ROUTERS = (
     rewards.router,
     benefits.router,
     *offline.ROUTERS,
+    gift_cards.router,
+    gift_card_desk.router,
 )

@@ -270,7 +270,7 @@ class Wallet(msgspec.Struct):
         effective_at: datetime,
     ) -> Line:
         """Posts one line: the points leave one bucket, come into the other, and the chain grows by its hash."""
-        posted_at = self._next_moment()
+        posted_at = next_moment(self.clock, self.last_posted_at, f"wallet {self.wallet_id}")
         if to_bucket in ACTIVE and kind != "void":
             self.last_active_at = max(self.last_active_at or effective_at, effective_at)
         setattr(self, from_bucket, getattr(self, from_bucket) - points)
@@ -300,14 +300,16 @@ class Wallet(msgspec.Struct):
         self.lines.append(posted)
         return posted
 
-    def _next_moment(self) -> datetime:
-        if self.clock > self.last_posted_at:
-            return self.clock
-        behind = self.last_posted_at - self.clock
-        if behind > _MOST_BEHIND:
-            fault = ClockCatchingUp if behind < _CATCHES_UP else ClockBehind
-            raise fault(f"wallet {self.wallet_id}: {self.clock} is before its line of {self.last_posted_at}")
-        return self.last_posted_at + _STEP
+
+def next_moment(clock: datetime, last_posted_at: datetime, whose: str) -> datetime:
+    """When the next line is posted: by PostgreSQL's clock, and always after the line before it."""
+    if clock > last_posted_at:
+        return clock
+    behind = last_posted_at - clock
+    if behind > _MOST_BEHIND:
+        fault = ClockCatchingUp if behind < _CATCHES_UP else ClockBehind
+        raise fault(f"{whose}: {clock} is before its line of {last_posted_at}")
+    return last_posted_at + _STEP
 
 
 def _part(lot: Lot, bucket: Bucket) -> int:

@@ -1,6 +1,17 @@
 """What redeem does with what it hears and is asked."""
 
 from services.redeem.domain.acts import Adjust, Open, Reinstate, Transfer
+from services.redeem.domain.giftcards.acts import (
+    Activate,
+    ExpireCards,
+    Issue,
+    Look,
+    Manage,
+    RefundUse,
+    Reload,
+    RenewPin,
+    Use,
+)
 from services.redeem.domain.jobs import JobDone
 from services.redeem.domain.offline import AskAllowance, ReportUses
 from services.redeem.domain.reconciliation import DecideDifference, ReconcilePage
@@ -11,6 +22,7 @@ from services.redeem.handlers.answer import answer
 from services.redeem.handlers.asked import SettleAsked, do_asked
 from services.redeem.handlers.close import CloseMonth, close_month
 from services.redeem.handlers.expire import expire_due, notify
+from services.redeem.handlers.gift_cards import issue_cards, move_gift_cards
 from services.redeem.handlers.give_back import give_back
 from services.redeem.handlers.learn import learn_members, learn_merchants, learn_programmes, learn_standings
 from services.redeem.handlers.move import move_points
@@ -63,6 +75,15 @@ ON: Handlers = {
     UseBenefit: use_benefit,
     AskAllowance: give_allowance,
     ReportUses: report_uses,
+    Issue: issue_cards,
+    Activate: move_gift_cards,
+    Reload: move_gift_cards,
+    Look: move_gift_cards,
+    Use: move_gift_cards,
+    RefundUse: move_gift_cards,
+    Manage: move_gift_cards,
+    RenewPin: move_gift_cards,
+    ExpireCards: move_gift_cards,
 }
 
 HEARS: tuple[str, ...] = ("members", "earn", "tiers")

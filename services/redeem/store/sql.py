@@ -10,6 +10,7 @@ redemptions = load("services.redeem", "redemptions.sql")
 moving = load("services.redeem", "moving.sql")
 rewards = load("services.redeem", "rewards.sql")
 offline = load("services.redeem", "offline.sql")
+gift_cards = load("services.redeem", "gift_cards.sql")
 
 
 def columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:
