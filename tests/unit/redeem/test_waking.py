@@ -108,4 +108,7 @@ def test_what_is_held_ends_by_silence_too_where_holds_expire() -> None:
         wallet.lots[1].held, wallet.held, wallet.available = 1000, 1000, 10
         wallet.idle_holds = holds
         wake(wallet, at=NOW, value=Terms(), new_id=uuid4)
-        assert (moved(wallet), wallet.held) == (lines or [("expire", 10, ENDED)], 0 if holds else 1000)
+        assert sorted(moved(wallet)) == (lines or [("expire", 10, ENDED)]), (
+            "lots that end together end in any order"
+        )
+        assert wallet.held == (0 if holds else 1000)
