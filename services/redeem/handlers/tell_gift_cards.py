@@ -73,7 +73,7 @@ def tell_moved(
     _emit(tx, item, card.card_id, event, card.next_event())
     after = {"posting_id": line.posting_id, "amount_minor": line.amount_minor, "balance": line.balance_after}
     if place is not None:
-        after |= {"merchant": place.merchant, "cashier": place.cashier}
+        after |= {"merchant": place.merchant, "cashier": place.cashier, "bill_ref": place.bill_ref}
     _note(tx, item, card.card_id, line.kind, after)
 
 

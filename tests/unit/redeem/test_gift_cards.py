@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -19,6 +21,7 @@ from services.redeem.domain.giftcards.pins import (
     new_pin,
     new_serial,
     pin_is_right,
+    pin_of_nobody,
     read_serial,
 )
 from shared.errors import Refusal
@@ -186,6 +189,25 @@ def test_between_two_right_pins_at_most_three_wrong_ones_are_answered_in_half_an
         )  # three, and two more around the end of a lock
         assert card.wrong_pins <= 3
         assert (card.locked_until is not None) == (card.wrong_pins == 3)
+
+
+def test_a_serial_that_nobody_has_costs_what_a_wrong_pin_costs() -> None:
+    card_id = uuid7()
+    kept = hash_pin(b"key", card_id, "123456")
+    wrong, nobodys = (
+        min(_cpu(work) for _ in range(3))
+        for work in (
+            lambda: pin_is_right(b"key", card_id, "123457", kept),
+            lambda: pin_of_nobody(b"key", "123457"),
+        )
+    )
+    assert 0.5 < nobodys / wrong < 2
+
+
+def _cpu(work: Callable[[], object]) -> float:
+    began = time.thread_time()
+    work()
+    return time.thread_time() - began
 
 
 def test_serials_and_pins_are_read_as_they_are_typed_and_hashes_fit_one_card() -> None:
