@@ -209,5 +209,14 @@ class ProgrammeUnknown(Refusal):
     code = "programme_unknown"
 
 
+class ProgrammeClosed(Refusal):
+    code = "programme_closed"
+
+    @classmethod
+    def named(cls, programme: str, *, pointer: str | None = None) -> "ProgrammeClosed":
+        """The refusal of whatever a closed programme takes no more."""
+        return cls(f"The programme {programme} is closed.", pointer=pointer)
+
+
 class CurrencyMismatch(Refusal):
     code = "currency_mismatch"

@@ -203,6 +203,8 @@ def _inputs(bill: Any, judged: Judged, terms: Terms, at: datetime, standings: St
         yield f"{judged.currency} and {judged.point_value} are not those of version {terms.version}"
     if bill["currency"] != terms.currency:
         yield f"a bill in {bill['currency']} earned in {terms.currency}"
+    if terms.closed:
+        yield f"{judged.programme} was closed by version {terms.version}"
     if terms.backdating is not None and bill["occurred_at"] < at - terms.backdating:
         yield "it happened before the backdating window"
     if bill["occurred_at"] > at + timedelta(minutes=5):

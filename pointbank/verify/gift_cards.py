@@ -238,11 +238,13 @@ class GiftCards:
             self._told.ours((walk.card_id, ("gift_card.voided.v1", row["programme"], row["amount_minor"])))
 
     def _against_terms(self, walk: CardWalk, row: Any) -> list[str]:
-        found = []
+        found: list[str] = []
         terms = self._books.terms.get((row["programme"], row["programme_version"]))
         rules = terms.gift_cards if terms is not None else None
         if terms is None or rules is None:
             return [f"version {row['programme_version']} of {row['programme']} has no gift cards"]
+        if terms.closed:
+            found.append(f"version {row['programme_version']} had closed its programme")
         if not row["serial"].startswith(rules["serial_prefix"]) or not _luhn(row["serial"]):
             found.append("its serial is not of its programme, or has another check digit")
         if not _loads(rules, row["amount_minor"]):

@@ -86,6 +86,7 @@ class Terms:
     member_caps: Mapping[str, int] = field(default_factory=dict)
     campaigns: Sequence[Mapping[str, Any]] = ()
     gift_cards: Mapping[str, Any] | None = None
+    closed: bool = False
     unit: int = 1
     """The denominator that all rates share: points are counted in whole parts of it, and divided once."""
 
@@ -318,6 +319,7 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
         member_caps=earning.get("member_caps") or {},
         campaigns=earning.get("campaigns") or (),
         gift_cards=document.get("gift_cards"),
+        closed=bool(head.get("closed")),
         unit=lcm(*(rule.rate.denominator for rule in rules)),
         mode=rounding.get("mode") or "floor",
         at=rounding.get("at") or "bill",

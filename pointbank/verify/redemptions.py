@@ -201,6 +201,11 @@ class Redemptions:
 
     def _redemption(self, row: Any) -> None:
         redemption_id, spent = row["redemption_id"], None
+        terms = self._books.terms.get((row["programme"], row["programme_version"]))
+        if terms is not None and terms.closed:
+            self._kept.wrong(
+                f"redemption {told(redemption_id)}: version {terms.version} had closed its programme"
+            )
         if row["authorised"]:
             acts = [("reserve", row["posting_id"], row["points"], row["effective_at"])]
             if row["capture_posting"] is not None:

@@ -4,7 +4,8 @@
 -- Every redemption, with its reservation and the sums of its returns.
 SELECT
     uuid_send(r.redemption_id) AS redemption_id, uuid_send(r.posting_id) AS posting_id, uuid_send(r.wallet_id) AS wallet_id,
-    r.status, r.points, r.effective_at, r.money_minor, r.merchant, r.bill_ref, r.returned_points, r.returned_minor,
+    r.programme, r.programme_version, r.status, r.points, r.effective_at, r.money_minor, r.merchant, r.bill_ref, r.returned_points,
+    r.returned_minor,
     s.redemption_id IS NOT NULL AS authorised, s.points AS set_aside, s.expires_at, s.captured_points, s.captured_minor,
     uuid_send(s.capture_posting) AS capture_posting, uuid_send(s.void_posting) AS void_posting, s.ended, s.ended_at,
     coalesce(b.points, 0)::bigint AS back_points, coalesce(b.money_minor, 0)::bigint AS back_minor

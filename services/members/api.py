@@ -12,7 +12,12 @@ from starlette.responses import Response
 from services.members import store
 from services.members.domain.members import Claim, Consent, EnrolMember, Enrolment
 from services.members.domain.merchants import Merchant, PutMerchant
-from services.members.domain.programmes import ActivateProgramme, DraftProgramme, Programmes
+from services.members.domain.programmes import (
+    ActivateProgramme,
+    CloseProgramme,
+    DraftProgramme,
+    Programmes,
+)
 from shared.errors import NotFound, Refusal
 from shared.http.bodies import Body, Moment
 from shared.http.cursors import answer
@@ -204,6 +209,23 @@ async def activate_programme(
 ) -> Response:
     """Makes a draft the version that judges from now on; the one before it is superseded."""
     return await call.submit(ActivateProgramme(programme, version))
+
+
+class CloseBody(Body):
+    """Why; it stands in the audit."""
+
+    reason: Text
+
+
+@programmes.post(
+    "/{programme}/close", response_model=VersionOut, responses=problems("not_found", "programme_closed")
+)
+async def close_programme(
+    programme: Code, body: CloseBody, call: Annotated[Write, writes("programmes:activate")]
+) -> Response:
+    """From now on nobody joins it, nothing is earned or redeemed in it, and no gift card of it is sold or loaded. What was set
+    aside can be captured, refunds and returns go on, and gift cards pay. A later version that is activated opens it again."""
+    return await call.submit(CloseProgramme(programme, body.reason))
 
 
 @merchants.put(

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -20,7 +20,16 @@ from services.members.domain.members import (
     card_number,
 )
 from services.members.domain.merchants import PutMerchant, put
-from services.members.domain.programmes import ActivateProgramme, DraftProgramme, activate, draft
+from services.members.domain.programmes import (
+    ActivateProgramme,
+    CloseProgramme,
+    DraftProgramme,
+    ProgrammeRow,
+    Version,
+    activate,
+    close,
+    draft,
+)
 from services.members.store import NewMember, NewWallet
 from shared.errors import Refusal
 from shared.events import (
@@ -90,16 +99,7 @@ async def activate_programmes(tx: Tx, items: Sequence[Item[ActivateProgramme]]) 
             continue
         assert row is not None, "a programme without a row is refused"
         before = row.active_version
-        row.active_version = number
-        row.currency = version.document["programme"]["currency"]
-        row.event_sequence += 1
-        await store.activate_version(tx.db, row, now)
-        tx.emit(
-            ProgrammeActivated(programme=code, version=number, document=version.document, activated_at=now),
-            subject=f"programme/{code}",  # a merchant may have the same code, and counts for itself
-            sequence=row.event_sequence,
-            item=item,
-        )
+        await _activate(tx, item, row, version, now)
         tx.audit(
             "programme.activate",
             f"programme/{code}",
@@ -109,6 +109,54 @@ async def activate_programmes(tx: Tx, items: Sequence[Item[ActivateProgramme]]) 
         )
         outcomes.append(Done(200, _encode(version)))
     return outcomes
+
+
+async def close_programmes(tx: Tx, items: Sequence[Item[CloseProgramme]]) -> list[Outcome]:
+    """Closes programmes: for each a further version that says so, told like any other. A later version opens it again."""
+    rows = await store.lock_programmes(tx.db, {item.command.programme for item in items})
+    now = tx.now()
+    outcomes: list[Outcome] = []
+    for item in items:
+        code = item.command.programme
+        row = rows.get(code)
+        active = None
+        if row is not None and row.active_version is not None:
+            active = await store.programme_version(tx.db, code, row.active_version)
+        try:
+            version = close(row, active, now)
+        except Refusal as refusal:
+            outcomes.append(Refused(refusal))
+            continue
+        assert row is not None, "a programme without a row is refused"
+        await store.add_version(tx.db, version)
+        row.latest_version = version.version
+        before = row.active_version
+        await _activate(tx, item, row, version, now)
+        tx.audit(
+            "programme.close",
+            f"programme/{code}",
+            item=item,
+            before={"active_version": before},
+            after={"active_version": version.version, "reason": item.command.reason},
+        )
+        outcomes.append(Done(200, _encode(version)))
+    return outcomes
+
+
+async def _activate(tx: Tx, item: Item[Any], row: ProgrammeRow, version: Version, now: datetime) -> None:
+    """The version judges from now on, and that is told."""
+    row.active_version = version.version
+    row.currency = version.document["programme"]["currency"]
+    row.event_sequence += 1
+    await store.activate_version(tx.db, row, now)
+    tx.emit(
+        ProgrammeActivated(
+            programme=row.code, version=version.version, document=version.document, activated_at=now
+        ),
+        subject=f"programme/{row.code}",  # a merchant may have the same code, and counts for itself
+        sequence=row.event_sequence,
+        item=item,
+    )
 
 
 async def put_merchants(tx: Tx, items: Sequence[Item[PutMerchant]]) -> list[Outcome]:
@@ -158,13 +206,15 @@ async def enrol_members(tx: Tx, items: Sequence[Item[EnrolMember]]) -> list[Outc
             first.setdefault(claim, member_id)
     won = await store.claim_identities(tx.db, first)
     free = set(won)
-    prefixes = await store.card_prefixes(tx.db)
+    prefixes, closed = await store.card_prefixes(tx.db)
     now = tx.now()
 
     decided: list[_Enrolled | Refused] = []
     for item, (member_id, claims) in zip(items, wanted, strict=True):
         try:
-            admitted = admit(item.command.enrolment, claims, free=free, active=prefixes, now=now)
+            admitted = admit(
+                item.command.enrolment, claims, free=free, active=prefixes, closed=closed, now=now
+            )
         except Refusal as refusal:
             decided.append(Refused(refusal))
             continue
@@ -282,6 +332,7 @@ def _member(one: _Enrolled, cards: dict[UUID, Card]) -> Member:
 ON: Handlers = {
     DraftProgramme: draft_programmes,
     ActivateProgramme: activate_programmes,
+    CloseProgramme: close_programmes,
     PutMerchant: put_merchants,
     EnrolMember: enrol_members,
 }

@@ -63,8 +63,11 @@ WHERE latest_version > 0
 ORDER BY code;
 
 -- name: active_programmes
--- What a new wallet needs to know of each active programme: the prefix of its cards.
-SELECT p.code, v.document -> 'programme' ->> 'card_prefix' AS card_prefix
+-- What a new wallet needs to know of each active programme: the prefix of its cards, and whether it is closed to newcomers.
+SELECT
+    p.code,
+    v.document -> 'programme' ->> 'card_prefix' AS card_prefix,
+    coalesce((v.document -> 'programme' ->> 'closed')::boolean, false) AS closed
 FROM programmes AS p
 JOIN programme_versions AS v ON v.programme = p.code AND v.version = p.active_version
 ORDER BY p.code;

@@ -118,9 +118,11 @@ async def all_programmes(db: Connection) -> list[ProgrammeListed]:
     return [ProgrammeListed(*row) for row in await queries.all_programmes(db)]
 
 
-async def card_prefixes(db: Connection) -> dict[str, str]:
-    """The card prefix of each active programme."""
-    return {row["code"]: row["card_prefix"] for row in await queries.active_programmes(db)}
+async def card_prefixes(db: Connection) -> tuple[dict[str, str], set[str]]:
+    """The card prefix of each active programme, and which of them are closed."""
+    rows = await queries.active_programmes(db)
+    closed = {row["code"] for row in rows if row["closed"]}
+    return {row["code"]: row["card_prefix"] for row in rows}, closed
 
 
 # ---- merchants -----------------------------------------------------------------------------------

@@ -54,6 +54,8 @@ class CompiledProgramme:
     minor_per_point: Ratio
     zone: ZoneInfo
     card_prefix: str
+    closed: bool
+    """Whether nothing is earned, redeemed, joined or loaded under it."""
     backdating: timedelta | None
     """How long ago a bill may have happened; None: however long."""
     book: Rulebook
@@ -128,6 +130,7 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
         minor_per_point=per_point,
         zone=zone,
         card_prefix=header.card_prefix,
+        closed=header.closed,
         backdating=None if header.backdating_days == "unlimited" else timedelta(days=header.backdating_days),
         book=compile_rules(earning, multipliers, campaigns),
         limits=_limits(header.code, zone, earning, campaigns),

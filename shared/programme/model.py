@@ -41,6 +41,8 @@ class Header(_Section):
     card_prefix: CardPrefix
     backdating_days: Annotated[int, Field(ge=0, le=36_500)] | Literal["unlimited"] = 30
     """How long ago a bill may have happened."""
+    closed: bool = False
+    """Nothing is earned, redeemed, joined or loaded while the newest version says so. Closing a programme drafts that version."""
 
 
 def _share(text: str) -> str:

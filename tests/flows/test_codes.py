@@ -36,7 +36,6 @@ from tests.support.town import Town, found_town, leave
 CARD = "4111111111111111"  # a test number of a payment card
 
 NOT_YET = {
-    "programme_closed": "no call closes a programme yet",
     "authorisation_expired": "takes a minute to pass: tests/integration/redeem/test_authorisations.py",
     "allowance_expired": "said of one use within an answer: tests/integration/redeem/test_offline.py",
     "allowance_exceeded": "said of one use within an answer: tests/integration/redeem/test_offline.py",
@@ -81,6 +80,7 @@ async def desk(fleet: Fleet, town: Town) -> AsyncIterator[Desk]:
 NOBODYS = with_check_digit("987012000000000000")
 GIFT: dict[str, Any] = {"programme": "gifts", "amount": sar(1_000)}
 LONG_AGO = (datetime.now(UTC) - timedelta(days=90)).isoformat(timespec="seconds")
+HOURS_AGO = (datetime.now(UTC) - timedelta(hours=3)).isoformat(timespec="seconds")
 SOON = (datetime.now(UTC) + timedelta(hours=6)).isoformat(timespec="seconds")
 
 SIMPLE: dict[str, Callable[[Desk], Ask]] = {
@@ -509,6 +509,45 @@ def back(redemption: str, **asked: Any) -> Ask:
     return Ask("POST", f"{redemption}/returns", body, kept_by="redeem")
 
 
+async def programme_closed(desk: Desk) -> None:
+    """It takes nobody, sells and spends nothing, and earns nothing on what happens from then on."""
+    header = SHOPS["programme"] | {"code": "closing"}
+    draft = Ask("POST", "/v1/programmes", SHOPS | {"programme": header, "gift_cards": GIFTS}, role="admin")
+    assert (await desk.call(draft)).status_code == 201
+    activate = Ask("POST", "/v1/programmes/closing/versions/1/activate", role="admin")
+    assert (await desk.call(activate)).status_code == 200
+    await desk.town.settled()
+    joins = desk.enrol(programmes=["closing"])
+    assert (await desk.call(joins)).status_code == 201
+    member = {"email": joins.body["email"]}
+
+    def close() -> Ask:
+        body = {"reason": "it is over"}
+        return Ask("POST", "/v1/programmes/closing/close", body, role="finance", kept_by="members")
+
+    closed = await desk.call(close())
+    assert (closed.status_code, closed.json()["version"], closed.json()["status"]) == (200, 2, "active")
+    await desk.town.settled()
+    # What happened before still earns, however late it comes.
+    early = desk.bill(member=member, programmes=["closing"], occurred_at=HOURS_AGO)
+    assert (await desk.call(Ask("POST", "/v1/bills", early))).json()["status"] == "earned"
+    await desk.town.settled()
+    later = datetime.now(UTC) + timedelta(seconds=5)
+    changes: dict[str, Any] = {
+        "member": member,
+        "programmes": ["closing"],
+        "occurred_at": later.isoformat(timespec="seconds"),
+    }
+    for ask in (
+        close(),
+        desk.enrol(programmes=["closing"]),
+        desk.post(kept_by="earn", **changes),
+        desk.redeem(programme="closing", member=member),
+        gift_card("", GIFT | {"programme": "closing"}, role="ecommerce"),
+    ):
+        await desk.refused(ask, "programme_closed")
+
+
 async def not_yet_consistent(desk: Desk) -> None:
     wallet_id = desk.town.cards[3].wallet_id
     change = f"UPDATE redeem.wallets SET programme = '{{}}' WHERE wallet_id = '{wallet_id}'"
@@ -606,6 +645,7 @@ SPECIAL: dict[str, Callable[[Desk], Awaitable[None]]] = {
         gift_card_not_refundable,
         gift_card_expired,
         gift_card_locked,
+        programme_closed,
         not_yet_consistent,
         not_sealed_yet,
         internal_error,

@@ -85,6 +85,7 @@ class _Quote(msgspec.Struct, frozen=True):
         "currency_mismatch",
         "occurred_in_future",
         "occurred_too_early",
+        "programme_closed",
         "card_check_digit",
         "identity_ambiguous",
         "identity_malformed",

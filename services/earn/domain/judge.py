@@ -9,7 +9,7 @@ import msgspec
 
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Accrual, Awaited, Decision, Judged
-from shared.errors import CurrencyMismatch, Refusal
+from shared.errors import CurrencyMismatch, ProgrammeClosed, Refusal
 from shared.programme.campaigns import BudgetKey, CapKey, Limits
 from shared.programme.compiled import CompiledProgramme, Earned
 from shared.programme.rules import Details
@@ -135,7 +135,8 @@ def waits_for(bill: RecordBill, facts: Facts) -> tuple[Awaited, ...]:
 
 
 def admit(bill: RecordBill, facts: Facts, now: datetime) -> None:
-    """Refuses a bill that no programme concerned takes: occurred_in_future, currency_mismatch, occurred_too_early.
+    """Refuses a bill that no programme concerned takes: occurred_in_future, programme_closed, currency_mismatch,
+    occurred_too_early.
 
     Programmes that are not known yet might: then it isn't refused.
     """
@@ -153,6 +154,10 @@ def admit(bill: RecordBill, facts: Facts, now: datetime) -> None:
         if reason is None:
             return
         reasons.append(reason)
+    if "programme_closed" in reasons:
+        raise ProgrammeClosed(
+            "The programme of this bill was closed before it happened.", pointer="/occurred_at"
+        )
     if "occurred_too_early" in reasons:
         raise OccurredTooEarly(
             "The bill happened before the backdating window of its programme.", pointer="/occurred_at"
@@ -252,6 +257,8 @@ def _concerned(bill: RecordBill, member: Member | None, facts: Facts) -> Collect
 
 
 def _passed_over(bill: RecordBill, version: CompiledProgramme, now: datetime) -> str | None:
+    if version.closed:
+        return "programme_closed"
     if version.currency != bill.currency:
         return "currency_mismatch"
     if version.backdating is not None and bill.occurred_at < now - version.backdating:

@@ -10,6 +10,7 @@ from shared.programme.rules import Details
 
 _PASSED_OVER = {
     "currency_mismatch": "it counts in another currency",
+    "programme_closed": "it was closed before the bill happened",
     "occurred_too_early": "the bill happened before its backdating window",
 }
 _NOT_FOR = {

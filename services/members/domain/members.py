@@ -1,13 +1,13 @@
 """Who takes part: whose identity is whose, and what number a card gets."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from shared.errors import FieldError, ProgrammeUnknown, Refusal
+from shared.errors import FieldError, ProgrammeClosed, ProgrammeUnknown, Refusal
 from shared.identity import IdentityKind, with_check_digit
 
 AHEAD = timedelta(minutes=5)
@@ -102,7 +102,13 @@ class Admitted(NamedTuple):
 
 
 def admit(
-    enrolment: Enrolment, claims: Iterable[Claim], *, free: set[Claim], active: Iterable[str], now: datetime
+    enrolment: Enrolment,
+    claims: Iterable[Claim],
+    *,
+    free: set[Claim],
+    active: Iterable[str],
+    closed: Collection[str] = (),
+    now: datetime,
 ) -> Admitted:
     """Grants an enrolment and takes its claims out of `free`; or refuses it and leaves them there."""
     if not enrolment.consent.accepted:
@@ -112,10 +118,14 @@ def admit(
             "The consent is more than 5 minutes in the future.", pointer="/consent/accepted_at"
         )
     known = list(active)
-    wanted = tuple(known) if enrolment.programmes is None else enrolment.programmes
+    # Who names none joins those that are open.
+    wanted = enrolment.programmes or tuple(code for code in known if code not in closed)
     unknown = [place for place, code in enumerate(wanted) if code not in known]
     if unknown or not wanted:
         raise _programme_unknown(wanted, unknown)
+    for place, code in enumerate(wanted):
+        if code in closed:
+            raise ProgrammeClosed.named(code, pointer=f"/programmes/{place}")
     wants = list(claims)
     taken = [claim for claim in wants if claim not in free]
     if taken:

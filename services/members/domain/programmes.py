@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from shared.errors import AmountOutOfRange, NotFound, Refusal
+from shared.errors import AmountOutOfRange, NotFound, ProgrammeClosed, Refusal
 from shared.programme.model import Programme
 from shared.programme.validation import ProgrammeInvalid, validate_for_activation
 
@@ -33,6 +33,13 @@ class ActivateProgramme(msgspec.Struct, frozen=True):
 
     programme: str
     version: int
+
+
+class CloseProgramme(msgspec.Struct, frozen=True):
+    """From now on the programme takes nothing. `reason` stands in the audit."""
+
+    programme: str
+    reason: str
 
 
 class ProgrammeRow(msgspec.Struct):
@@ -110,6 +117,19 @@ def activate(row: ProgrammeRow | None, version: Version | None, now: datetime) -
     # Again, and not only when it was drafted: rules get stricter, and a draft may be years old.
     _keep_currency(row, validate_for_activation(version.document))
     return msgspec.structs.replace(version, status="active", activated_at=now)
+
+
+def close(row: ProgrammeRow | None, active: Version | None, now: datetime) -> Version:
+    """The version that closes a programme: its active one, and closed. Refuses not_found, programme_closed."""
+    if row is None or active is None:
+        raise NotFound("There is no such active programme.")
+    header = active.document["programme"]
+    if header.get("closed"):
+        raise ProgrammeClosed(f"The programme {row.code} is closed already.")
+    if row.latest_version >= MOST_VERSIONS:
+        raise AmountOutOfRange(f"A programme has at most {MOST_VERSIONS} versions.")
+    document = {**active.document, "programme": {**header, "closed": True}}
+    return Version(row.code, row.latest_version + 1, "active", document, now, now)
 
 
 def _keep_currency(row: ProgrammeRow, programme: Programme) -> None:

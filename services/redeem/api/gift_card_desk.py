@@ -89,7 +89,11 @@ class Position(msgspec.Struct):
     status_code=201,
     response_model=IssuedGiftCardsOut,
     responses=problems(
-        "programme_unknown", "gift_card_not_offered", "amount_out_of_range", "currency_mismatch"
+        "programme_unknown",
+        "programme_closed",
+        "gift_card_not_offered",
+        "amount_out_of_range",
+        "currency_mismatch",
     ),
 )
 async def issue_gift_cards(

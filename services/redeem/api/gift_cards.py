@@ -80,7 +80,7 @@ class RefundGiftCardBody(Body):
 @router.post(
     "/activate",
     response_model=GiftCardOut,
-    responses=problems("gift_card_unknown", "gift_card_active", *_AT_A_TILL),
+    responses=problems("gift_card_unknown", "gift_card_active", "programme_closed", *_AT_A_TILL),
 )
 async def activate_gift_card(
     body: PlacedGiftCardBody, call: Annotated[Write, writes("giftcards:write")]
@@ -97,6 +97,7 @@ async def activate_gift_card(
     responses=problems(
         "gift_card_unknown",
         "gift_card_not_reloadable",
+        "programme_closed",
         "amount_out_of_range",
         "currency_mismatch",
         *_AT_A_TILL,

@@ -16,7 +16,7 @@ from services.redeem.domain.quoting import quote
 from services.redeem.domain.redemption import Redeem, missing
 from services.redeem.domain.spending import MOST_POINTS
 from services.redeem.store import learned, limiting, quoting
-from shared.errors import Refusal
+from shared.errors import ProgrammeClosed, Refusal
 from shared.http.bodies import Body
 from shared.http.cursors import answer
 from shared.http.openapi import problems
@@ -100,6 +100,7 @@ class QuoteOut(BaseModel):
         "identity_malformed",
         "card_check_digit",
         "amount_out_of_range",
+        "programme_closed",
     ),
 )
 async def get_quote(body: QuoteBody, call: Annotated[Read, reads("redemptions:write")]) -> Response:
@@ -131,6 +132,8 @@ async def get_quote(body: QuoteBody, call: Annotated[Read, reads("redemptions:wr
         assert party.wallet_id is not None
         terms = await learned.programme(db, call.tenant.cache, command.programme, party.version)
         points, refused = None, None
+        if terms.closed:
+            raise ProgrammeClosed.named(terms.code, pointer="/programme")
         if command.points is not None or command.money is not None:
             try:
                 points = spending.price(terms, points=command.points, money=command.money)

@@ -156,6 +156,7 @@ class SettledOut(BaseModel):
         "amount_out_of_range",
         "currency_mismatch",
         "insufficient_points",
+        "programme_closed",
         "wallet_blocked",
         "tier_not_eligible",
         "velocity_exceeded",

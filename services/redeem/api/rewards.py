@@ -241,7 +241,8 @@ async def get_affordable(body: OwnerBody, call: Annotated[Read, reads("rewards:r
             raise MemberUnknown(f"No member of {body.programme} has this identity.", pointer="/member")
         standing = await reading.standing(db, owner.wallet_id)
         tier = standing_of(owner.standing, [one.code for one in terms.ladder], now)
-        offered = [one for one in await _everything(db, body.programme) if one.reward.open_at(now, tier)]
+        everything = [] if terms.closed else await _everything(db, body.programme)
+        offered = [one for one in everything if one.reward.open_at(now, tier)]
         sinces = [(one, one.reward.counted_since(now, terms.zone)) for one in offered]
         counted = [(one, since) for one, since in sinces if since is not None]
         asked = [(owner.wallet_id, one.programme, one.code, since) for one, since in counted]

@@ -35,6 +35,7 @@ from services.redeem.store.rewards import terminals_of
 from shared.errors import (
     MerchantUnknown,
     NotFound,
+    ProgrammeClosed,
     Refusal,
     TerminalUnknown,
 )
@@ -127,11 +128,13 @@ class _Batch(NamedTuple):
         """Of the card's programme; a version never changes it."""
         return self.terms[card.programme].currency
 
-    def of_serial(self, serial: str) -> Card:
-        """The card of a serial."""
+    def to_load(self, serial: str) -> Card:
+        """The card of a serial; a closed programme loads none."""
         found = self.cards.get(self.ids.get(serial, UUID(int=0)))
         if found is None:
             raise GiftCardUnknown("No gift card has this serial.", pointer="/serial")
+        if self.terms[found.programme].closed:
+            raise ProgrammeClosed.named(found.programme)
         return found
 
     def checked(self, place: Place) -> None:
@@ -226,7 +229,7 @@ def _decided(batch: _Batch, item: Item[Moves]) -> Outcome:
 
 def _activated(batch: _Batch, item: Item[Moves], command: Activate) -> Outcome:
     batch.checked(command.place)
-    card = batch.of_serial(command.serial)
+    card = batch.to_load(command.serial)
     line = decide.activate(card, batch.rules(card), batch.now, uuid7())
     currency = batch.currency(card)
     tell_moved(batch.tx, item, card, line, currency, now=batch.now, place=command.place)
@@ -235,7 +238,7 @@ def _activated(batch: _Batch, item: Item[Moves], command: Activate) -> Outcome:
 
 def _reloaded(batch: _Batch, item: Item[Moves], command: Reload) -> Outcome:
     batch.checked(command.place)
-    card = batch.of_serial(command.serial)
+    card = batch.to_load(command.serial)
     decide.same_currency(batch.terms[card.programme], command.amount)
     line = decide.reload(card, batch.rules(card), command.amount.amount_minor, batch.now, uuid7())
     currency = batch.currency(card)

@@ -22,7 +22,7 @@ from services.redeem.handlers.waking import asked_wait
 from services.redeem.store import learned, limiting, postings
 from services.redeem.store.idle import note_idle
 from services.redeem.store.redemptions import Authorised, authorise
-from shared.errors import Refusal
+from shared.errors import ProgrammeClosed, Refusal
 from shared.events import PointsAccrued
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Refused, Tx, claims_keys
@@ -192,6 +192,8 @@ async def _agree(
         assert party.wallet_id is not None
         terms = await learned.programme(tx.db, tx.cache, command.programme, party.version)
         try:
+            if terms.closed:
+                raise ProgrammeClosed.named(terms.code, pointer="/programme")
             points = spending.price(terms, points=command.points, money=command.money)
         except Refusal as refusal:
             outcomes[k] = Refused(refusal)

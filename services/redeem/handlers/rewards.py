@@ -29,7 +29,14 @@ from services.redeem.handlers.tell_rewards import benefit_answer, reward_answer,
 from services.redeem.store import learned, limiting, postings
 from services.redeem.store import rewards as store
 from services.redeem.store.idle import note_idle
-from shared.errors import AmountOutOfRange, MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
+from shared.errors import (
+    AmountOutOfRange,
+    MerchantUnknown,
+    ProgrammeClosed,
+    ProgrammeUnknown,
+    Refusal,
+    TerminalUnknown,
+)
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Refused, Tx
 from shared.money import money_of
@@ -129,6 +136,9 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
         assert party.version is not None
         assert party.wallet_id is not None
         terms = await learned.programme(tx.db, tx.cache, command.programme, party.version)
+        if terms.closed:
+            outcomes[k] = Refused(ProgrammeClosed.named(terms.code, pointer="/programme"))
+            continue
         agreed[k] = party.wallet_id, terms
     asked = await _stocked(tx, commands, agreed, now, outcomes)
     if truncated:

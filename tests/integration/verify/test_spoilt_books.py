@@ -219,6 +219,13 @@ SPOILT = {
         """,
         {"bills:decisions", "programmes:learned"},
     ),
+    "a programme that was closed before it was earned and spent in": (
+        """
+        UPDATE earn.programmes
+        SET document = jsonb_set(document::jsonb, '{programme,closed}', 'true')::json WHERE programme = 'shops'
+        """,
+        {"bills:decisions", "redemptions:kept"},
+    ),
     "a budget that counted what no decision gave": (
         "INSERT INTO earn.budgets (programme, campaign, decided) VALUES ('shops', 'ghost', 5)",
         {"budgets:counted"},

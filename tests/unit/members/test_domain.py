@@ -20,8 +20,8 @@ from services.members.domain.members import (
     card_number,
 )
 from services.members.domain.merchants import Merchant, put
-from services.members.domain.programmes import ProgrammeRow, Version, VersionNotDraft, activate, draft
-from shared.errors import NotFound, ProgrammeUnknown
+from services.members.domain.programmes import ProgrammeRow, Version, VersionNotDraft, activate, close, draft
+from shared.errors import NotFound, ProgrammeClosed, ProgrammeUnknown
 from shared.identity import luhn_valid, normalise, payment_card_number
 from shared.programme.validation import ProgrammeInvalid, validate
 from tests.support.programmes import SHOPS, changed, document
@@ -91,6 +91,29 @@ def test_a_draft_is_activated_and_says_when() -> None:
 def test_a_version_that_can_not_judge_is_not_activated(on: Any, which: Any, refusal: type[Exception]) -> None:
     with pytest.raises(refusal):
         activate(on, which, NOW)
+
+
+def test_a_programme_is_closed_by_a_version_of_its_own_and_only_once() -> None:
+    made = close(row(), version(2, "active"), NOW)
+    assert (made.version, made.status, made.activated_at) == (4, "active", NOW)
+    assert made.document == changed("/programme/closed", True)
+    assert validate(made.document).programme.closed
+    with pytest.raises(ProgrammeClosed):
+        close(row(), made, NOW)
+    for on, active in ((None, None), (row(active_version=None), None)):
+        with pytest.raises(NotFound):
+            close(on, active, NOW)
+
+
+def test_nobody_joins_what_is_closed_and_who_names_nothing_joins_the_rest() -> None:
+    def joins(programmes: Any) -> tuple[str, ...]:
+        asked = enrolment(programmes=programmes)
+        return admit(asked, [], free=set(), active=["shops", "over"], closed={"over"}, now=NOW).programmes
+
+    assert joins(None) == joins(("shops",)) == ("shops",)
+    with pytest.raises(ProgrammeClosed) as refused:
+        joins(("shops", "over"))
+    assert [error.pointer for error in refused.value.errors] == ["/programmes/1"]
 
 
 def test_a_merchant_gets_a_new_version_only_when_something_differs() -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from services.redeem.domain.giftcards.acts import Tried
 from services.redeem.domain.giftcards.ledger import Card, Line
-from shared.errors import AmountOutOfRange, CurrencyMismatch, ProgrammeUnknown, Refusal
+from shared.errors import AmountOutOfRange, CurrencyMismatch, ProgrammeClosed, ProgrammeUnknown, Refusal
 from shared.money import Money
 from shared.programme.compiled import CompiledProgramme
 from shared.programme.gift_cards import CompiledGiftCards
@@ -229,6 +229,8 @@ def checked_to_issue(programme: str, terms: CompiledProgramme | None, amount: Mo
     """What the programme says of its gift cards; refuses what none of them is issued with."""
     if terms is None:
         raise ProgrammeUnknown(f"There is no programme {programme}.", pointer="/programme")
+    if terms.closed:
+        raise ProgrammeClosed.named(programme, pointer="/programme")
     if terms.gift_cards is None:
         raise GiftCardNotOffered(f"The programme {programme} has no gift cards.", pointer="/programme")
     same_currency(terms, amount)
