@@ -543,6 +543,13 @@ async def programme_closed(desk: Desk) -> None:
         desk.enrol(programmes=["closing"]),
         desk.post(kept_by="earn", **changes),
         desk.redeem(programme="closing", member=member),
+        desk.redeem(programme="closing", member=member, points=None, reward="anything"),
+        Ask(
+            "POST",
+            "/v1/redemption-allowances",
+            {"programme": "closing", "member": member, "merchant": "riyadh-mall", "terminal": "T03"},
+            kept_by="redeem",
+        ),
         gift_card("", GIFT | {"programme": "closing"}, role="ecommerce"),
     ):
         await desk.refused(ask, "programme_closed")

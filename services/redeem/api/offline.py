@@ -125,6 +125,7 @@ class ReportOut(BaseModel):
         "identity_ambiguous",
         "identity_malformed",
         "card_check_digit",
+        "programme_closed",
         "offline_not_allowed",
         "wallet_blocked",
         "tier_not_eligible",

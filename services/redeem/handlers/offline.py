@@ -25,7 +25,7 @@ from services.redeem.handlers.tell import tell_expired, tell_redeemed_offline
 from services.redeem.store import learned, limiting, postings
 from services.redeem.store import offline as store
 from services.redeem.store.idle import note_idle
-from shared.errors import NotFound, Refusal
+from shared.errors import NotFound, ProgrammeClosed, Refusal
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Refused, Tx
 from shared.money import money_of
@@ -48,6 +48,9 @@ async def give_allowance(tx: Tx, items: Sequence[Item[AskAllowance]]) -> list[Ou
         assert party.version is not None
         assert party.wallet_id is not None
         terms = await learned.programme(tx.db, tx.cache, command.programme, party.version)
+        if terms.closed:
+            outcomes[k] = Refused(ProgrammeClosed.named(terms.code, pointer="/programme"))
+            continue
         meant[k] = party.wallet_id, terms, party.version
     tiered = {wallet_id for wallet_id, terms, _ in meant.values() if terms.redeeming.tiers is not None}
     facts = await limiting.facts(tx.db, {}, tiered, now=now) if tiered else {}
