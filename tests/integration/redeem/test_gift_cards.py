@@ -16,7 +16,10 @@ from redis.asyncio import Redis
 
 from pointbank.gift_cards import expire_tenant
 from pointbank.verify import Report
+from pointbank.verify.books import Books
 from pointbank.verify.database import Snapshot
+from pointbank.verify.events import decode_data, decode_envelope
+from pointbank.verify.gift_cards import CHANGED, TOLD, GiftCards
 from pointbank.verify.streams import heads
 from pointbank.verify.walks import check_all
 from services.redeem.domain.giftcards.acts import ExpireCards, Look, Place, RefundUse, Tried, Use
@@ -485,7 +488,7 @@ SPOILT = {
         SELECT gen_random_uuid(), 'x' || serial, programme, programme_version, amount_minor, pin_hash, issued_at, 1
         FROM redeem.gift_cards WHERE seq = 0 LIMIT 1
         """,
-        {"gift_cards:told", "sequence:redeem"},
+        {"gift_cards:told"},
     ),
     "a void that nobody was told of": (
         "UPDATE redeem.gift_cards SET status = 'voided' WHERE status = 'issued'",
@@ -531,8 +534,7 @@ async def test_the_oracle_replays_every_card_and_finds_each_spoilt_book(
             await db.execute("SET LOCAL session_replication_role = replica")
             done = await db.execute(sql)
             assert not done.endswith(" 0"), name
-            broken = {check.name for check in (await report_on(settings, cards.bank.code, db)).broken}
-            assert found <= broken & OURS, name
+            assert found <= await differing(cards.bank.code, db), name
             await transaction.rollback()
     finally:
         await outer.rollback()
@@ -556,3 +558,21 @@ async def report_on(settings: Settings, tenant: str, db: Any) -> Report:
     finally:
         await redis.aclose()
     return report
+
+
+async def differing(tenant: str, db: Any) -> set[str]:
+    """The checks of gift cards alone, over the books as they are now: those that are broken."""
+    report = Report(tenant)
+    books = Books(tenant, Snapshot(db), report, lambda _: None)
+    await books.load()
+    gifts = GiftCards(books)
+    for [payload] in await db.fetch("SELECT payload FROM redeem.outbox"):
+        envelope = decode_envelope(payload)
+        if envelope.type in CHANGED:
+            gifts.on_changed(None, envelope, decode_data[envelope.type](envelope.data))
+        elif envelope.type in TOLD.values():
+            gifts.on_moved(None, envelope, decode_data[envelope.type](envelope.data))
+    await gifts.walk()
+    return {check.name for check in report.broken} | {
+        name for name, matching in books.matchings.items() if not matching.close()
+    }
