@@ -114,6 +114,10 @@ def _allowed(plan: Any, points: int) -> int:
     """How many of these points of a plan were due when it was asked last."""
     if plan["last_at"] is None:
         return 0
+    if plan["review"] not in (None, "released"):
+        return 0
+    if plan["until"] == "review":
+        return points
     if plan["until"] == "activation":
         return points if plan["activated_at"] is not None else 0
     day: date = plan["last_at"].astimezone(ZoneInfo(plan["zone"])).date()
