@@ -5,7 +5,7 @@
 -- refund took of it while it was held.
 SELECT
     p.accrual_id::text AS accrual_id, p.bill_id::text AS bill_id, p.programme, p.rule, p.points, p.until, p.billed_on, p.days, p.last_on,
-    p.zone, p.released, p.cancelled, a.activated_at, w.state AS review, r.through, r.first_at, r.last_at, c.points AS earned, t.taken, t.taken_at
+    p.zone, p.released, p.cancelled, a.activated_at, w.state AS review, w.answer_event_id IS NOT NULL AS ended, r.through, r.first_at, r.last_at, c.points AS earned, t.taken, t.taken_at
 FROM earn.hold_plans AS p
 LEFT JOIN earn.activations AS a ON a.bill_id = p.bill_id
 LEFT JOIN earn.accruals AS c ON c.accrual_id = p.accrual_id

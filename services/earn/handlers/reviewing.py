@@ -9,7 +9,6 @@ from uuid import UUID
 import msgspec
 
 from services.earn.domain.decision import Judged
-from services.earn.domain.hold import cancel
 from services.earn.domain.refund import MerchantMismatch
 from services.earn.domain.review import Decide, Review, ReviewDecided, told
 from services.earn.handlers.hold import release_bills
@@ -127,7 +126,8 @@ async def hear_cancelled(
     for item in new:
         answer, review = item.command, fresh[item.command.request_id]
         own = [plan for plan in plans.get(review.bill_id, ()) if plan.accrual_id == review.accrual_id]
-        cancel(own, answer.hold_cancelled.points)
+        for plan in own:  # also what had died with its lot meanwhile: nothing is left that could be released
+            plan.cancelled, plan.next_at = plan.points - plan.released, None
         touched += own
         took = answer.reversed.points + answer.hold_cancelled.points + answer.owed.points
         answers.append((review.review_id, UUID(item.event_id), took))
