@@ -30,6 +30,8 @@ PLACES = {
     "quotes": "earn",
     "refunds": "earn",
     "holds": "earn",
+    "reviews": "earn",
+    "settlements": "earn",
     "redemptions": "redeem",
     "expiry-runs": "redeem",
     "offline-redemptions": "redeem",

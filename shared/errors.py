@@ -42,6 +42,8 @@ PROBLEMS: dict[str, Problem] = {
     "idempotency_key_in_flight": _shape(409, "The first request with this key is still running"),
     "bill_conflict": Problem(409, "Another bill has this reference"),
     "refund_conflict": Problem(409, "Another refund has this reference"),
+    "settlement_conflict": Problem(409, "Something else was imported under this key"),
+    "review_decided": Problem(409, "The review is decided"),
     "refund_exceeds_bill": Problem(409, "More than what is left of the bill"),
     "identity_taken": Problem(409, "The identity belongs to another member"),
     "insufficient_points": Problem(409, "Not enough points"),

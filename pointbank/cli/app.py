@@ -9,10 +9,13 @@ from pointbank.cli import (
     expiring,
     gift_cards,
     holds,
+    programmes,
     releasing,
+    reviews,
     running,
     samples,
     sealing,
+    settlement,
     streams,
     tenants,
     verifying,
@@ -48,3 +51,6 @@ app.add_typer(sealing.group, name="seal")
 app.add_typer(dead_letters.group, name="dead-letters")
 app.add_typer(streams.group, name="stream")
 app.add_typer(holds.group, name="holds")
+app.add_typer(programmes.group, name="programme")
+app.add_typer(reviews.group, name="reviews")
+app.add_typer(settlement.group, name="settlement")

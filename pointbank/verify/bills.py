@@ -22,6 +22,7 @@ from pointbank.verify.decisions import (
 )
 from pointbank.verify.events import BillAnswer, BillRejected, Envelope, PointsAccrued
 from pointbank.verify.report import Check
+from pointbank.verify.reviews import Reviews
 
 _encode = msgspec.json.Encoder().encode
 
@@ -46,8 +47,8 @@ _ACCRUED = (
 class Bills:
     """The bills' side, and the side of earn's events."""
 
-    def __init__(self, books: Books) -> None:
-        self._books = books
+    def __init__(self, books: Books, reviews: Reviews) -> None:
+        self._books, self._reviews = books, reviews
         self._terms_of = books.terms.get
         self._recorded = books.match(
             "bills:told", 5, "each bill has one bill.recorded event, with what was decided first", _ANSWER,
@@ -169,6 +170,7 @@ class Bills:
         recorded_at = place
         for judged in decision.programmes:
             self._counters.count(judged, self._taken)
+            self._reviews.on_decided(bill, decision.member_id, judged)
             for one in judged.accruals:
                 place += 1
                 self._accrued.ours(

@@ -24,12 +24,19 @@ ORDER BY d.bill_id, d.n;
 
 -- name: taken
 -- What the bank answered that it took back of each accrual, debt included, in the order of their bills.
-SELECT q.bill_id::text AS id, q.accrual_id::text AS accrual_id, sum(a.reversed + a.hold_cancelled + a.owed)::bigint AS points
-FROM earn.refund_answers AS a
-JOIN earn.refund_requests AS q ON q.request_id = a.request_id
-WHERE a.kind = 'reversed'
-GROUP BY q.bill_id, q.accrual_id
-ORDER BY q.bill_id, q.accrual_id;
+SELECT t.bill_id::text AS id, t.accrual_id::text AS accrual_id, sum(t.points)::bigint AS points
+FROM (
+    SELECT q.bill_id, q.accrual_id, a.reversed + a.hold_cancelled + a.owed AS points
+    FROM earn.refund_answers AS a
+    JOIN earn.refund_requests AS q ON q.request_id = a.request_id
+    WHERE a.kind = 'reversed'
+    UNION ALL
+    SELECT v.bill_id, v.accrual_id, v.taken AS points
+    FROM earn.reviews AS v
+    WHERE v.taken IS NOT NULL
+) AS t
+GROUP BY t.bill_id, t.accrual_id
+ORDER BY t.bill_id, t.accrual_id;
 
 -- name: accruals
 -- What earn keeps of each bill's worth.

@@ -29,7 +29,8 @@ class Counters:
             if one.points:
                 back = 0
                 for accrual in judged.accruals:
-                    own = one.held if accrual.kind == "earn_held" else one.points - one.held
+                    held = one.points if judged.flagged else one.held
+                    own = held if accrual.kind == "earn_held" else one.points - held
                     back += own * taken.get(accrual.accrual_id, 0) // accrual.points
                 for period, since, _, _ in one.caps:
                     self._add(self.caps, (judged.wallet_id, one.campaign, period, since), one.points, back)

@@ -83,6 +83,13 @@ class Judged(msgspec.Struct, frozen=True, gc=False):
     tier_sequence: int | None = None
     details: KeptDetails = KeptDetails()
     accruals: tuple[Accrual, ...] = ()
+    seen: tuple[tuple[str, int, int], ...] = ()
+    reviewed: int = 0
+
+    @property
+    def flagged(self) -> tuple[str, ...]:
+        """The patterns that were found more often than they may be, each once."""
+        return tuple(dict.fromkeys(pattern for pattern, found, most in self.seen if found > most))
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -131,6 +138,9 @@ def objections(
         worth = terms.worth(
             lines, bill["total_minor"], judged.tier, _asked(bill, lines, decision.member_id, judged, terms)
         )
+        yield from _guards(judged, worth, terms)
+        if judged.flagged:
+            worth = worth._replace(available=0, held=worth.points)
         made.append(worth)
         yield from _numbers(judged, worth)
         yield from _inputs(bill, judged, terms, at, standings)
@@ -175,6 +185,15 @@ def status_of(made: list[Worth]) -> str:
     if available:
         return "mixed" if held else "earned"
     return "held" if held else "nothing"
+
+
+def _guards(judged: Judged, worth: Worth, terms: Terms) -> Iterator[str]:
+    limits = [(pattern, most) for pattern, _, most in judged.seen]
+    if limits != list(terms.guards):
+        yield f"guards looked for {limits}, the programme for {list(terms.guards)}"
+    reviewed = worth.available if judged.flagged else 0
+    if judged.reviewed != reviewed:
+        yield f"{judged.reviewed} points are held for a review, computed {reviewed}"
 
 
 def _numbers(judged: Judged, worth: Worth) -> Iterator[str]:

@@ -367,6 +367,7 @@ class MerchantChanged(msgspec.Struct, frozen=True, gc=False):
     merchant: str
     version: int
     terminals: tuple[str, ...]
+    cashiers: dict[str, str] = {}
 
 
 class ProgrammeActivated(msgspec.Struct, frozen=True, gc=False):

@@ -83,12 +83,16 @@ def check_plans(check: Check, plans: Sequence[Any]) -> None:
     taken = list(zip(first["taken"] or (), first["taken_at"] or (), strict=True))
     # What was asked to be released may have been taken back before the bank heard of it.
     cancelled, lost = sum(plan["cancelled"] for plan in plans), sum(part for part, _ in taken)
+    if first["ended"]:
+        lost = sum(points)  # a cancelled review leaves nothing to be released, whatever had died with its lot
     if cancelled != min(lost, sum(points) - released):
         check.wrong(f"{accrual}: refunds took {lost} of its held points; its plans count {cancelled}")
     early = [part for part, at in taken if first["first_at"] is None or at < first["first_at"] - _SKEW]
     for plan, own in zip(plans, _shares(points, early), strict=True):
         name = f"{accrual}, rule {plan['rule']}"
-        if plan["cancelled"] < own or (first["first_at"] is None and plan["cancelled"] != own):
+        if plan["cancelled"] < own or (
+            first["first_at"] is None and not first["ended"] and plan["cancelled"] != own
+        ):
             check.wrong(f"{name}: {plan['cancelled']} are cancelled, {own} are its share")
         if plan["released"] + plan["cancelled"] > plan["points"]:
             check.wrong(
@@ -114,6 +118,10 @@ def _allowed(plan: Any, points: int) -> int:
     """How many of these points of a plan were due when it was asked last."""
     if plan["last_at"] is None:
         return 0
+    if plan["review"] not in (None, "released"):
+        return 0
+    if plan["until"] == "review":
+        return points
     if plan["until"] == "activation":
         return points if plan["activated_at"] is not None else 0
     day: date = plan["last_at"].astimezone(ZoneInfo(plan["zone"])).date()

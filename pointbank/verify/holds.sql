@@ -5,21 +5,29 @@
 -- refund took of it while it was held.
 SELECT
     p.accrual_id::text AS accrual_id, p.bill_id::text AS bill_id, p.programme, p.rule, p.points, p.until, p.billed_on, p.days, p.last_on,
-    p.zone, p.released, p.cancelled, a.activated_at, r.through, r.first_at, r.last_at, c.points AS earned, t.taken, t.taken_at
+    p.zone, p.released, p.cancelled, a.activated_at, w.state AS review, w.answer_event_id IS NOT NULL AS ended, r.through, r.first_at, r.last_at, c.points AS earned, t.taken, t.taken_at
 FROM earn.hold_plans AS p
 LEFT JOIN earn.activations AS a ON a.bill_id = p.bill_id
 LEFT JOIN earn.accruals AS c ON c.accrual_id = p.accrual_id
+LEFT JOIN earn.reviews AS w ON w.accrual_id = p.accrual_id
 LEFT JOIN LATERAL (
     SELECT max(h.release_through) AS through, min(h.decided_at) AS first_at, max(h.decided_at) AS last_at
     FROM earn.hold_releases AS h
     WHERE h.accrual_id = p.accrual_id
 ) AS r ON true
 LEFT JOIN LATERAL (
-    SELECT array_agg(x.hold_cancelled ORDER BY f.n) AS taken, array_agg(x.recorded_at ORDER BY f.n) AS taken_at
-    FROM earn.refund_requests AS q
-    JOIN earn.refunds AS f ON f.refund_id = q.refund_id
-    JOIN earn.refund_answers AS x ON x.request_id = q.request_id
-    WHERE q.bill_id = p.bill_id AND q.accrual_id = p.accrual_id AND x.hold_cancelled > 0
+    SELECT array_agg(y.points ORDER BY y.n) AS taken, array_agg(y.at ORDER BY y.n) AS taken_at
+    FROM (
+        SELECT x.hold_cancelled AS points, x.recorded_at AS at, f.n
+        FROM earn.refund_requests AS q
+        JOIN earn.refunds AS f ON f.refund_id = q.refund_id
+        JOIN earn.refund_answers AS x ON x.request_id = q.request_id
+        WHERE q.bill_id = p.bill_id AND q.accrual_id = p.accrual_id AND x.hold_cancelled > 0
+        UNION ALL
+        SELECT v.taken AS points, v.decided_at AS at, 1000000 AS n
+        FROM earn.reviews AS v
+        WHERE v.accrual_id = p.accrual_id AND v.taken > 0
+    ) AS y
 ) AS t ON true
 ORDER BY p.accrual_id, p.rule;
 
@@ -44,6 +52,10 @@ LEFT JOIN earn.activations AS a ON a.bill_id = p.bill_id
 WHERE p.released + p.cancelled < p.points
     AND (
         p.next_at < transaction_timestamp() - interval '1 hour'
-        OR (p.next_at IS NULL AND (p.until <> 'activation' OR a.activated_at < transaction_timestamp() - interval '1 hour'))
+        OR (p.next_at IS NULL AND (p.until NOT IN ('activation', 'review') OR a.activated_at < transaction_timestamp() - interval '1 hour'))
     )
-    AND NOT EXISTS (SELECT FROM earn.refunds AS r WHERE r.bill_id = p.bill_id AND r.status = 'pending');
+    AND NOT EXISTS (SELECT FROM earn.refunds AS r WHERE r.bill_id = p.bill_id AND r.status = 'pending')
+    AND NOT EXISTS (
+        SELECT FROM earn.reviews AS v
+        WHERE v.bill_id = p.bill_id AND (v.state = 'open' OR (v.state = 'cancelled' AND v.answer_event_id IS NULL))
+    );

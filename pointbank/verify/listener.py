@@ -21,8 +21,10 @@ from pointbank.verify.outbox import OutboxWalk, Told
 from pointbank.verify.places import AT_ONCE, Places
 from pointbank.verify.refunds import Refunds
 from pointbank.verify.report import Check
+from pointbank.verify.reviews import Reviews
 from pointbank.verify.rewards import Rewards
 from pointbank.verify.seals import Seals
+from pointbank.verify.settlements import Settlements
 from pointbank.verify.streams import Copy
 from pointbank.verify.tiers import Tiers
 from pointbank.verify.trust import Trust
@@ -41,9 +43,10 @@ class Listener:
         self._adopted = books.check(
             "adoptions", 5, "each orphan of an adopted stream is told of, and what was voided is told again"
         )
+        reviews = Reviews(books)
         members, bills, bank, rewards, tiers, messages = (
             Members(books),
-            Bills(books),
+            Bills(books, reviews),
             Bank(books),
             Rewards(books),
             Tiers(books),
@@ -51,7 +54,20 @@ class Listener:
         )
         refunds, holds, seals = Refunds(books), Holds(books), Seals(books, trust)
         gift_cards = GiftCards(books)
-        self._tables = (bills, refunds, holds, bank, rewards, gift_cards, seals, tiers, messages, members)
+        self._tables = (
+            bills,
+            reviews,
+            Settlements(books),
+            refunds,
+            holds,
+            bank,
+            rewards,
+            gift_cards,
+            seals,
+            tiers,
+            messages,
+            members,
+        )
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
             "merchant.changed.v1": (members.on_merchant,),
@@ -75,7 +91,7 @@ class Listener:
             "points.adjusted.v1": (bank.on_posted,),
             "points.reinstated.v1": (bank.on_posted,),
             "points.release_requested.v1": (bank.on_asked, holds.on_asked),
-            "points.reversal_requested.v1": (bank.on_asked, refunds.on_asked),
+            "points.reversal_requested.v1": (bank.on_asked, refunds.on_asked, reviews.on_asked),
             "points.released.v1": (bank.on_released,),
             "points.reversed.v1": (bank.on_reversed, refunds.on_reversed),
             "points.reversal_refused.v1": (bank.on_refused, refunds.on_refused),

@@ -33,7 +33,7 @@ class Members:
             ("activated_at", "document"), ours="the versions", theirs="the events",
         )  # fmt: skip
         self._merchants = books.match(
-            "merchants:told", 5, "each merchant is what its last event says", ("terminals",),
+            "merchants:told", 5, "each merchant is what its last event says", ("terminals", "cashiers"),
             ours="the merchants", theirs="the events",
         )  # fmt: skip
         self._wallets_learned = books.match(
@@ -44,7 +44,7 @@ class Members:
             "programmes:learned", 8, "each version that a service heard of is kept there, word for word", ("document",),
             ours="the events", theirs="the hearers",
         )  # fmt: skip
-        self._last_of_merchant: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self._last_of_merchant: dict[str, tuple[int, tuple[str, ...], bytes]] = {}
         self._not_heard_yet: dict[tuple[str, str], tuple[tuple[str, str], str, str]] = {}
         """(hearer, wallet) -> what it must know of a wallet, should it know it already."""
 
@@ -66,10 +66,12 @@ class Members:
                 cards.compared += 1
                 if not ends_in_check_digit(number):
                     cards.wrong(f"card {card_id} does not end in its check digit")
-        for merchant, version, terminals in await snapshot.rows("members.sql", "merchants"):
-            self._merchants.ours(((merchant, version), tuple(sorted(terminals))))
-        for merchant, (version, terminals) in self._last_of_merchant.items():
-            self._merchants.theirs(((merchant, version), terminals))
+        for merchant, version, terminals, cashiers in await snapshot.rows("members.sql", "merchants"):
+            self._merchants.ours(
+                ((merchant, version), tuple(sorted(terminals)), _sorted(msgspec.json.decode(cashiers)))
+            )
+        for merchant, (version, *rest) in self._last_of_merchant.items():
+            self._merchants.theirs(((merchant, version), *rest))
         await self._learned()
 
     async def _learned(self) -> None:
@@ -109,8 +111,12 @@ class Members:
 
     def on_merchant(self, n: int | None, envelope: Envelope, event: MerchantChanged) -> None:
         """merchant.changed."""
-        if event.version > self._last_of_merchant.get(event.merchant, (0, ()))[0]:
-            self._last_of_merchant[event.merchant] = event.version, tuple(sorted(event.terminals))
+        if event.version > self._last_of_merchant.get(event.merchant, (0, (), b""))[0]:
+            self._last_of_merchant[event.merchant] = (
+                event.version,
+                tuple(sorted(event.terminals)),
+                _sorted(event.cashiers),
+            )
 
     def on_programme(self, n: int | None, envelope: Envelope, event: ProgrammeActivated) -> None:
         """programme.activated."""

@@ -26,7 +26,7 @@ JOIN members.wallets AS w ON w.wallet_id = c.wallet_id;
 
 -- name: merchants
 -- Every merchant as it is now.
-SELECT m.merchant, m.version, m.terminals FROM members.merchants AS m;
+SELECT m.merchant, m.version, m.terminals, m.cashiers::text AS cashiers FROM members.merchants AS m;
 
 -- name: without_wallet
 -- Members and wallets that do not belong together.

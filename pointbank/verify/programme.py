@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -87,6 +87,8 @@ class Terms:
     campaigns: Sequence[Mapping[str, Any]] = ()
     gift_cards: Mapping[str, Any] | None = None
     closed: bool = False
+    guards: Sequence[tuple[str, int]] = ()
+    """Pattern and the most of it that is let pass, in the order in which they are looked for."""
     unit: int = 1
     """The denominator that all rates share: points are counted in whole parts of it, and divided once."""
 
@@ -290,6 +292,20 @@ def meets(condition: Mapping[str, Any], numbers: Mapping[str, int]) -> bool:
     return True
 
 
+def _guards(section: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    for name in ("member_rate", "terminal_rate"):
+        for one in section.get(name) or ():
+            yield name, one["bills"]
+    if section.get("duplicates"):
+        yield "duplicate", 1
+    if section.get("own_card"):
+        yield "own_card", 0
+    if section.get("many_cards"):
+        yield "many_cards", section["many_cards"]["cards"]
+    if section.get("refund_loop"):
+        yield "refund_loop", section["refund_loop"]["refunds"]
+
+
 def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]) -> Terms:
     """A version from its document; what is left out, or null, has the contract's default."""
     head = document["programme"]
@@ -320,6 +336,7 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
         campaigns=earning.get("campaigns") or (),
         gift_cards=document.get("gift_cards"),
         closed=bool(head.get("closed")),
+        guards=tuple(_guards(earning.get("guards") or {})),
         unit=lcm(*(rule.rate.denominator for rule in rules)),
         mode=rounding.get("mode") or "floor",
         at=rounding.get("at") or "bill",

@@ -427,8 +427,13 @@ def _wanted(
 
 
 def _places(judged: Judged, kind: str, bill: _Bill) -> list[int]:
-    """The lines that earned an accrual: those of rules with its timing; all, where they came to nothing."""
-    rules = {rule for rule, timing, *_ in judged.by_rule if (timing == "hold") == (kind == "earn_held")}
+    """The lines that earned an accrual: those of rules with its timing, or of any under review; all, where they came to
+    nothing."""
+    rules = {
+        rule
+        for rule, timing, *_ in judged.by_rule
+        if judged.flagged or (timing == "hold") == (kind == "earn_held")
+    }
     found = [k for k, line in enumerate(judged.lines) if line[1] == "earned" and line[0] in rules]
     return found if sum(bill.amounts[k] for k in found) else list(range(len(bill.amounts)))
 

@@ -68,7 +68,8 @@ LEFT JOIN LATERAL (
             FROM earn.refund_requests AS x
             JOIN earn.refund_asks AS a ON a.request_id = x.request_id
             WHERE x.bill_id = s.bill_id
-        ) + (SELECT count(*) FROM earn.hold_releases AS h WHERE h.bill_id = s.bill_id) AS asks
+        ) + (SELECT count(*) FROM earn.hold_releases AS h WHERE h.bill_id = s.bill_id)
+        + (SELECT count(*) FROM earn.reviews AS v WHERE v.bill_id = s.bill_id AND v.sequence IS NOT NULL) AS asks
 ) AS q ON true
 LEFT JOIN LATERAL (
     SELECT count(*) AS refunds FROM earn.refunds AS x WHERE x.bill_id = s.bill_id AND x.n IS NOT NULL

@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from services.earn.api import ROUTERS
+from services.earn.checking import EVERY_S, check_days
 from services.earn.handlers import HEARS, ON, buried
 from services.earn.holding import POLL_S as HOLDS_POLL_S
 from services.earn.holding import release_held_points
@@ -24,6 +25,7 @@ def create(settings: Settings | None = None) -> FastAPI:
         jobs=(
             Job("settle", every_s=1.0, run=settle_waiting),
             Job("holds", every_s=HOLDS_POLL_S, run=release_held_points),
+            Job("settlement", every_s=EVERY_S, run=check_days),
             Job("refunds", every_s=POLL_S, run=keep_refunds_going),
         ),
         buried=buried,

@@ -2,7 +2,7 @@
 
 -- name: due_bills
 -- Bills with held points that a day releases by :now, or that were activated, oldest first; those with a refund in flight wait
--- for what the bank says that it took.
+-- for what the bank says that it took, those under review for somebody.
 SELECT p.bill_id
 FROM (
     SELECT DISTINCT x.bill_id FROM hold_plans AS x WHERE x.next_at <= :now
@@ -13,6 +13,7 @@ FROM (
     WHERE NOT a.applied AND w.bill_id IS NULL
 ) AS p
 WHERE NOT EXISTS (SELECT FROM refunds AS r WHERE r.bill_id = p.bill_id AND r.status = 'pending')
+    AND NOT EXISTS (SELECT FROM reviews AS v WHERE v.bill_id = p.bill_id AND (v.state = 'open' OR (v.state = 'cancelled' AND v.answer_event_id IS NULL)))
 ORDER BY p.bill_id
 LIMIT :most;
 
@@ -40,10 +41,14 @@ WHERE bill_id = ANY(:bill_ids::uuid[])
 ORDER BY bill_id, accrual_id, rule;
 
 -- name: in_flight
--- Those of these bills, whose sagas are locked, of whose refund the bank has not said what it took.
+-- Those of these bills, whose sagas are locked, of whose refund the bank has not said what it took, or which nobody has let pass.
 SELECT bill_id
 FROM refunds
-WHERE bill_id = ANY(:bill_ids::uuid[]) AND status = 'pending';
+WHERE bill_id = ANY(:bill_ids::uuid[]) AND status = 'pending'
+UNION
+SELECT bill_id
+FROM reviews
+WHERE bill_id = ANY(:bill_ids::uuid[]) AND (state = 'open' OR (state = 'cancelled' AND answer_event_id IS NULL));
 
 -- name: activated
 -- Which of these bills were activated, and when.
@@ -83,4 +88,6 @@ WHERE p.accrual_id = m.accrual_id AND p.rule = m.rule;
 -- How many bills, and points at most, are due by :now.
 SELECT count(DISTINCT p.bill_id) AS bills, coalesce(sum(p.points - p.released - p.cancelled), 0)::bigint AS points
 FROM hold_plans AS p
-WHERE p.next_at <= :now AND NOT EXISTS (SELECT FROM refunds AS r WHERE r.bill_id = p.bill_id AND r.status = 'pending');
+WHERE p.next_at <= :now
+    AND NOT EXISTS (SELECT FROM refunds AS r WHERE r.bill_id = p.bill_id AND r.status = 'pending')
+    AND NOT EXISTS (SELECT FROM reviews AS v WHERE v.bill_id = p.bill_id AND (v.state = 'open' OR (v.state = 'cancelled' AND v.answer_event_id IS NULL)));

@@ -265,11 +265,11 @@ ON CONFLICT DO NOTHING;
 
 -- name: learn_merchants!
 -- Merchants; the highest version heard stands.
-INSERT INTO merchants (merchant, version, brand)
-SELECT m.merchant, m.version, m.brand
-FROM unnest(:merchants::text[], :versions::int[], :brands::text[]) AS m (merchant, version, brand)
+INSERT INTO merchants (merchant, version, brand, cashiers)
+SELECT m.merchant, m.version, m.brand, m.cashiers::json
+FROM unnest(:merchants::text[], :versions::int[], :brands::text[], :cashiers::text[]) AS m (merchant, version, brand, cashiers)
 ORDER BY m.merchant
-ON CONFLICT (merchant) DO UPDATE SET version = EXCLUDED.version, brand = EXCLUDED.brand
+ON CONFLICT (merchant) DO UPDATE SET version = EXCLUDED.version, brand = EXCLUDED.brand, cashiers = EXCLUDED.cashiers
 WHERE merchants.version < EXCLUDED.version;
 
 -- name: learn_terminals!

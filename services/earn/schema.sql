@@ -18,7 +18,8 @@ CREATE TABLE programmes (
 CREATE TABLE merchants (
     merchant text COLLATE "C" PRIMARY KEY,
     version int NOT NULL CHECK (version >= 1),
-    brand text
+    brand text,
+    cashiers json -- {cashier: member_id} of those who are members; null: none is known
 );
 
 -- Terminals are only added: what a terminal rang up before it was taken away still earns.
@@ -329,6 +330,7 @@ CREATE TABLE refund_requests (
 );
 
 CREATE INDEX refund_requests_bill ON refund_requests (bill_id);
+CREATE INDEX refund_requests_wallet ON refund_requests (wallet_id, effective_at) WHERE kind = 'reversal';
 -- refund_requests: append-only.
 
 -- Each time that a request was told to the bank, under the same request_id; `sequence` is the place among the events about
@@ -383,7 +385,7 @@ CREATE TABLE hold_plans (
     currency text NOT NULL,
     point_value text NOT NULL,
     points bigint NOT NULL CHECK (points >= 1),
-    until text NOT NULL CHECK (until IN ('activation', 'date', 'day_by_day')),
+    until text NOT NULL CHECK (until IN ('activation', 'date', 'day_by_day', 'review')),
     billed_on date NOT NULL,
     days int NOT NULL CHECK (days >= 0),
     last_on date,
@@ -392,7 +394,7 @@ CREATE TABLE hold_plans (
     next_at timestamptz,
     cancelled bigint NOT NULL DEFAULT 0,
     CONSTRAINT hold_plans_release_what_they_hold CHECK (released >= 0 AND cancelled >= 0 AND released + cancelled <= points),
-    CHECK ((until = 'activation') = (last_on IS NULL)),
+    CHECK ((until IN ('activation', 'review')) = (last_on IS NULL)),
     PRIMARY KEY (accrual_id, rule)
 ) WITH (fillfactor = 80);
 
@@ -423,3 +425,102 @@ CREATE TABLE hold_releases (
 );
 
 -- hold_releases: append-only.
+
+-- ---------------------------------------------------------------- fraud guards
+
+-- The bills of members in programmes that have guards, as these count them.
+CREATE TABLE sightings (
+    bill_id uuid NOT NULL,
+    wallet_id uuid NOT NULL,
+    programme text COLLATE "C" NOT NULL,
+    merchant text COLLATE "C" NOT NULL,
+    terminal text COLLATE "C",
+    currency text NOT NULL,
+    total_minor bigint NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    PRIMARY KEY (wallet_id, bill_id)
+);
+
+CREATE INDEX sightings_of_wallet ON sightings (wallet_id, occurred_at);
+CREATE INDEX sightings_at_terminal ON sightings (programme, merchant, terminal, occurred_at) WHERE terminal IS NOT NULL;
+-- sightings: append-only.
+
+-- A bill that a guard flagged, in a wallet: all that it earned there is held until somebody releases or cancels it. `request_id`
+-- and `sequence`: what the bank is asked for a cancelled one, and its place among the events about the bill; `taken`: what the bank
+-- took, debt included.
+CREATE TABLE reviews (
+    review_id uuid PRIMARY KEY,
+    bill_id uuid NOT NULL,
+    merchant text COLLATE "C" NOT NULL,
+    bill_ref text COLLATE "C" NOT NULL,
+    terminal text,
+    cashier text,
+    occurred_at timestamptz NOT NULL,
+    total_minor bigint NOT NULL,
+    member_id uuid NOT NULL,
+    wallet_id uuid NOT NULL,
+    programme text NOT NULL,
+    accrual_id uuid NOT NULL UNIQUE,
+    points bigint NOT NULL CHECK (points >= 1),
+    currency text NOT NULL,
+    point_value text NOT NULL,
+    patterns text [] NOT NULL CHECK (cardinality(patterns) >= 1),
+    flagged_at timestamptz NOT NULL,
+    state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'released', 'cancelled')),
+    decided_at timestamptz,
+    decided_by text,
+    reason text,
+    request_id uuid UNIQUE,
+    sequence int CHECK (sequence >= 1),
+    answer_event_id uuid,
+    taken bigint CHECK (taken >= 0),
+    CHECK (num_nulls(decided_at, decided_by, reason) = CASE state WHEN 'open' THEN 3 ELSE 0 END),
+    CHECK (num_nulls(request_id, sequence) = CASE state WHEN 'cancelled' THEN 0 ELSE 2 END),
+    CHECK (num_nulls(answer_event_id, taken) IN (0, 2)),
+    CHECK (answer_event_id IS NULL OR state = 'cancelled')
+) WITH (fillfactor = 80);
+
+CREATE INDEX reviews_bill ON reviews (bill_id);
+CREATE INDEX reviews_open ON reviews (review_id) WHERE state = 'open';
+
+-- ---------------------------------------------------------------- settlement
+
+-- What a merchant (`total`) or its bank (`deposit`) says that a day came to; it may be finer than the minor unit. Several of a kind add
+-- up: a correction has a reference of its own.
+CREATE TABLE settlement_lines (
+    merchant text COLLATE "C" NOT NULL,
+    day date NOT NULL,
+    kind text COLLATE "C" NOT NULL CHECK (kind IN ('total', 'deposit')),
+    reference text COLLATE "C" NOT NULL CHECK (char_length(reference) <= 128),
+    currency text NOT NULL,
+    amount_minor numeric NOT NULL,
+    zone text NOT NULL,
+    file_hash bytea NOT NULL CHECK (octet_length(file_hash) = 32),
+    imported_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (merchant, day, kind, reference)
+);
+-- settlement_lines: append-only.
+
+CREATE INDEX settlement_lines_day ON settlement_lines (day);
+
+-- Where that is off by more than half a minor unit from the bills less the refunds of that day; `owner`: who looks after it.
+CREATE TABLE settlement_variances (
+    variance_id uuid PRIMARY KEY,
+    merchant text COLLATE "C" NOT NULL,
+    day date NOT NULL,
+    kind text COLLATE "C" NOT NULL CHECK (kind IN ('total', 'deposit')),
+    currency text NOT NULL,
+    zone text NOT NULL,
+    expected_minor bigint NOT NULL,
+    found_minor numeric NOT NULL,
+    first_seen timestamptz NOT NULL,
+    last_seen timestamptz NOT NULL,
+    checked_at timestamptz NOT NULL DEFAULT clock_timestamp(), -- on PostgreSQL's clock, as what it was computed from
+    owner text,
+    state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'explained', 'closed')),
+    reason text,
+    CHECK (abs(found_minor - expected_minor) > 0.5),
+    CHECK (state = 'open' OR reason IS NOT NULL)
+) WITH (fillfactor = 80);
+
+CREATE UNIQUE INDEX settlement_variances_once ON settlement_variances (merchant, day, kind) WHERE state <> 'closed';

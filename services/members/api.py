@@ -83,6 +83,8 @@ class MerchantBody(Body):
     brand: Text | None = None
     name: Localized
     terminals: Annotated[list[Code], Field(max_length=10_000)] = Field(default=[])
+    cashiers: Annotated[dict[Code, UUID], Field(max_length=10_000)] = Field(default={})
+    """Which member a cashier is, for those who are one: a programme may look for cashiers who ring up their own card."""
 
 
 class CardOut(BaseModel):
@@ -109,6 +111,7 @@ class MerchantOut(BaseModel):
     name: dict[str, str]
     terminals: list[str]
     version: int
+    cashiers: dict[str, UUID]
 
 
 class VersionOut(BaseModel):
@@ -239,7 +242,9 @@ async def put_merchant(
     """Makes a merchant (201), or changes it to be so (200)."""
     call.principal.at_merchant(merchant)
     terminals = list(dict.fromkeys(body.terminals))
-    return await call.submit(PutMerchant(Merchant(merchant, body.brand, body.name, terminals, 0)))
+    return await call.submit(
+        PutMerchant(Merchant(merchant, body.brand, body.name, terminals, 0, body.cashiers))
+    )
 
 
 @members.post(

@@ -179,6 +179,7 @@ async def put_merchants(tx: Tx, items: Sequence[Item[PutMerchant]]) -> list[Outc
                 brand=after.brand,
                 name=dict(after.name),
                 terminals=tuple(after.terminals),
+                cashiers=dict(after.cashiers),
             ),
             subject=f"merchant/{code}",
             sequence=after.version,

@@ -74,7 +74,7 @@ ORDER BY p.code;
 
 -- name: lock_merchants
 -- These merchants, locked in their order until the transaction ends; those that don't exist are left out.
-SELECT merchant, brand, name::text AS name, terminals, version
+SELECT merchant, brand, name::text AS name, terminals, version, cashiers::text AS cashiers
 FROM merchants
 WHERE merchant = ANY(:merchants::text[])
 ORDER BY merchant
@@ -82,13 +82,16 @@ FOR NO KEY UPDATE;
 
 -- name: put_merchants
 -- Writes merchants as they are now, where the version is the next one; gives those that it wrote.
-INSERT INTO merchants AS m (merchant, brand, name, terminals, version)
-SELECT n.merchant, n.brand, n.name::jsonb, ARRAY(SELECT jsonb_array_elements_text(n.terminals::jsonb)), n.version
-FROM unnest(:merchants::text[], :brands::text[], :names::text[], :terminals::text[], :versions::integer[])
-    AS n (merchant, brand, name, terminals, version)
+INSERT INTO merchants AS m (merchant, brand, name, terminals, version, cashiers)
+SELECT
+    n.merchant, n.brand, n.name::jsonb, ARRAY(SELECT jsonb_array_elements_text(n.terminals::jsonb)), n.version, n.cashiers::jsonb
+FROM unnest(
+    :merchants::text[], :brands::text[], :names::text[], :terminals::text[], :versions::integer[], :cashiers::text[]
+) AS n (merchant, brand, name, terminals, version, cashiers)
 ORDER BY n.merchant
 ON CONFLICT (merchant) DO UPDATE
-SET brand = EXCLUDED.brand, name = EXCLUDED.name, terminals = EXCLUDED.terminals, version = EXCLUDED.version
+SET brand = EXCLUDED.brand, name = EXCLUDED.name, terminals = EXCLUDED.terminals, version = EXCLUDED.version,
+    cashiers = EXCLUDED.cashiers
 WHERE m.version = EXCLUDED.version - 1
 RETURNING m.merchant;
 

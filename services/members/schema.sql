@@ -30,7 +30,8 @@ CREATE TABLE merchants (
     brand     text,
     name      jsonb   NOT NULL CHECK (jsonb_typeof(name) = 'object'),
     terminals text[]  NOT NULL,
-    version   integer NOT NULL CHECK (version > 0)
+    version   integer NOT NULL CHECK (version > 0),
+    cashiers  jsonb   NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(cashiers) = 'object') -- {cashier: member_id}, of those who are members
 );
 
 -- A person who takes part, without a word about who that is. `event_sequence` counts the member's events.

@@ -25,6 +25,7 @@ queries = load("services.members")
 _encode = msgspec.json.Encoder().encode
 _document = msgspec.json.Decoder(dict[str, Any]).decode
 _name = msgspec.json.Decoder(dict[str, str]).decode
+_cashiers = msgspec.json.Decoder(dict[str, UUID]).decode
 
 DRAWS = 100
 """Draws of a card number before it is believed that a prefix has no free numbers left."""
@@ -133,7 +134,12 @@ async def lock_merchants(db: Connection, merchants: Iterable[str]) -> dict[str, 
     rows = await queries.lock_merchants(db, merchants=sorted(merchants))
     return {
         row["merchant"]: Merchant(
-            row["merchant"], row["brand"], _name(row["name"]), row["terminals"], row["version"]
+            row["merchant"],
+            row["brand"],
+            _name(row["name"]),
+            row["terminals"],
+            row["version"],
+            _cashiers(row["cashiers"]),
         )
         for row in rows
     }
@@ -148,6 +154,7 @@ async def put_merchants(db: Connection, merchants: Sequence[Merchant]) -> None:
         names=[_encode(one.name).decode() for one in merchants],
         terminals=[_encode(one.terminals).decode() for one in merchants],
         versions=[one.version for one in merchants],
+        cashiers=[_encode(one.cashiers).decode() for one in merchants],
     )
     if len(written) != len(merchants):
         # Somebody made the same new merchant at this moment. There was no row to lock; now there is: once more.

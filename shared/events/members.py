@@ -35,7 +35,7 @@ class ProgrammeActivated(EventData, frozen=True, kw_only=True):
 
 
 class MerchantChanged(EventData, frozen=True, kw_only=True):
-    """Subject: `merchant/<code>`. The whole state; `version` rises by one with each change."""
+    """Subject: `merchant/<code>`. The whole state; `version` rises by one with each change. `cashiers`: who they are as members."""
 
     TYPE: ClassVar[str] = "merchant.changed.v1"
     SOURCE: ClassVar[str] = "/members"
@@ -44,6 +44,7 @@ class MerchantChanged(EventData, frozen=True, kw_only=True):
     brand: str | None = None
     name: dict[str, str] = msgspec.field(default_factory=dict)
     terminals: tuple[str, ...] = ()
+    cashiers: dict[str, UUID] = msgspec.field(default_factory=dict)
 
 
 class MemberEnrolled(EventData, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from shared.programme.campaigns import CompiledCampaign, Limits, caps_of, compil
 from shared.programme.earning import Earning
 from shared.programme.expiry import CompiledExpiry, compile_expiry, start_of_day
 from shared.programme.gift_cards import CompiledGiftCards, compile_gift_cards
+from shared.programme.guards import Guard, compile_guards
 from shared.programme.model import Programme
 from shared.programme.redeeming import Redeeming, compile_redeeming
 from shared.programme.rules import Earned, EarnedByRule, JudgedLine, Rulebook, compile_rules
@@ -61,6 +62,8 @@ class CompiledProgramme:
     book: Rulebook
     limits: Limits | None
     """What bounds its points besides the rules; None: nothing does."""
+    guards: tuple[Guard, ...]
+    """What makes a bill odd; none: it is not looked for."""
     consumption: str
     minimum_points: int
     step_points: int
@@ -134,6 +137,7 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
         backdating=None if header.backdating_days == "unlimited" else timedelta(days=header.backdating_days),
         book=compile_rules(earning, multipliers, campaigns),
         limits=_limits(header.code, zone, earning, campaigns),
+        guards=compile_guards(earning.guards),
         consumption=redemption.consumption if redemption is not None else "oldest_earned",
         minimum_points=redemption.minimum_points if redemption is not None else 1,
         step_points=redemption.step_points if redemption is not None else 1,

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from shared.money import RoundingMode
 from shared.programme.base import MAX_MINOR, MAX_POINTS, Code, Localized, PositiveDecimal, Section, Tree
+from shared.programme.guards import Guards
 from shared.programme.holds import Hold
 
 Base = Literal["amount", "item", "visit", "fixed"]
@@ -181,5 +182,7 @@ class Earning(Section):
     """The most points that a member earns of rules and campaigns together."""
     rules: Annotated[list[Rule], Field(max_length=10_000)] = Field(default=[])
     campaigns: Annotated[list[Campaign], Field(max_length=1000)] = Field(default=[])
+    guards: Guards | None = None
+    """What is odd about a bill; without it nothing is looked for."""
     refund_window_days: Annotated[int, Field(ge=0, le=36_500)] | Literal["unlimited"] = "unlimited"
     """Until the end of which day after the bill its refund still moves points, those that paid for it too."""

@@ -22,6 +22,7 @@ from shared.config import Settings
 from shared.db import connect
 from shared.errors import PROBLEMS
 from shared.identity import with_check_digit
+from shared.ids import uuid7
 from shared.messaging.keys import Keys
 from shared.tenants.provision import dsn_for
 from tests.flows.conftest import ALL_IN_ONE, running_fleet
@@ -180,6 +181,32 @@ async def refund_conflict(desk: Desk) -> None:
 
 async def refund_exceeds_bill(desk: Desk) -> None:
     await _refund_refused(desk, "refund_exceeds_bill", amount_minor=10_501)
+
+
+async def settlement_conflict(desk: Desk) -> None:
+    line = {"merchant": "riyadh-mall", "day": "2026-11-01", "kind": "total", "amount": "1"}
+
+    def said(amount: str) -> Ask:
+        body = {"programme": "shops", "file_hash": "0" * 64, "lines": [{**line, "amount": amount}]}
+        return Ask("POST", "/v1/settlements", body, role="operator", kept_by="earn")
+
+    assert (await desk.call(said("1"))).status_code == 200
+    await desk.refused(said("2"), "settlement_conflict")
+
+
+async def review_decided(desk: Desk) -> None:
+    review = uuid7()
+    there = f"""
+        INSERT INTO earn.reviews (review_id, bill_id, merchant, bill_ref, occurred_at, total_minor, member_id, wallet_id, programme,
+            accrual_id, points, currency, point_value, patterns, flagged_at, state, decided_at, decided_by, reason)
+        VALUES ('{review}', '{review}', 'riyadh-mall', 'R', now(), 1, '{review}', '{review}', 'shops', '{review}', 1, 'SAR', '0.10',
+            '{{own_card}}', now(), 'released', now(), 'somebody', 'none')
+    """
+    async with altered(desk, there, f"DELETE FROM earn.reviews WHERE review_id = '{review}'"):
+        path = f"/v1/reviews/{review}/cancel"
+        await desk.refused(
+            Ask("POST", path, {"reason": "odd"}, role="finance", kept_by="earn"), "review_decided"
+        )
 
 
 async def line_unknown(desk: Desk) -> None:
@@ -620,6 +647,8 @@ SPECIAL: dict[str, Callable[[Desk], Awaitable[None]]] = {
         bill_conflict,
         refund_conflict,
         refund_exceeds_bill,
+        review_decided,
+        settlement_conflict,
         line_unknown,
         merchant_mismatch,
         idempotency_key_reused,

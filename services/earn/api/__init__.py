@@ -1,8 +1,10 @@
-"""The HTTP side of earn: baskets, bills, their refunds, and points that are held."""
+"""The HTTP side of earn: baskets, bills, their refunds, points that are held, and bills under review."""
 
 from services.earn.api.bills import router as bills
 from services.earn.api.holds import router as holds
 from services.earn.api.quotes import router as quotes
 from services.earn.api.refunds import router as refunds
+from services.earn.api.reviews import router as reviews
+from services.earn.api.settlements import router as settlements
 
-ROUTERS = (bills, refunds, holds, quotes)
+ROUTERS = (bills, refunds, holds, reviews, settlements, quotes)

@@ -23,9 +23,21 @@ class Accrual(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     expires_at: datetime | None = None
 
 
+class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a guard counted of a bill, with it; more than `most` flag it."""
+
+    pattern: str
+    found: int
+    most: int
+
+    @property
+    def flagged(self) -> bool:
+        return self.found > self.most
+
+
 class Judged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the bill is worth in one wallet. `rules` are the rules in the order in which lines tried them: a line tried
-    all up to its own."""
+    all up to its own. `seen` by guards; `reviewed`: of points that are held for a review those that would be available else."""
 
     programme: str
     version: int
@@ -45,6 +57,13 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     held: int
     details: Details | None = None
     accruals: tuple[Accrual, ...] = ()
+    seen: tuple[Seen, ...] = ()
+    reviewed: int = 0
+
+    @property
+    def flagged(self) -> bool:
+        """Whether a guard flagged it: all its points are held, in one accrual, until somebody looked at it."""
+        return any(one.flagged for one in self.seen)
 
     def told(self) -> BillAccrual:
         """The same as the answer to the bill says it."""

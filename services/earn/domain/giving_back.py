@@ -20,7 +20,8 @@ def given_back(
     details = judged.details or Details()
     back: dict[CapKey | BudgetKey, int] = {}
     for one in details.campaigns:
-        share = one.held if accrual.kind == "earn_held" else one.points - one.held
+        held = one.points if judged.flagged else one.held
+        share = held if accrual.kind == "earn_held" else one.points - held
         points = share * through // accrual.points - share * before // accrual.points
         if not points:
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -14,7 +15,14 @@ from services.earn.domain.decision import Decision, Judged
 from services.earn.domain.judge import Versions
 from shared.money import Worth
 from shared.programme.compiled import CompiledProgramme
-from shared.programme.holds import UNTIL_ACTIVATION, Until, last_day, released_by
+from shared.programme.holds import UNTIL_ACTIVATION, last_day, released_by
+from shared.programme.holds import Until as OfRule
+
+Until = OfRule | Literal["review"]
+"""`review`: until somebody has looked at the bill and released it (`next_at` says when)."""
+
+REVIEW = "(review)"
+"""In a plan's `rule`, which no code is: what would be available but for a review."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +58,10 @@ class HoldPlan:
             self.next_at = None
             return 0
         before, ours = self.released, self.points - self.cancelled
-        if self.until == "activation":
+        if self.until == "review":
+            through = ours if self.next_at is not None and self.next_at <= now else 0
+            self.next_at = None if through else self.next_at
+        elif self.until == "activation":
             through, self.next_at = (ours if activated else 0), None
         else:
             through, self.next_at = released_by(
@@ -102,7 +113,23 @@ def _plans(
     for accrual in judged.accruals:
         if accrual.kind != "earn_held":
             continue
-        for rule, points in shares(judged, accrual.points):
+        if judged.reviewed:
+            yield HoldPlan(
+                accrual.accrual_id,
+                REVIEW,
+                bill_id,
+                judged.wallet_id,
+                judged.programme,
+                judged.currency,
+                judged.point_value,
+                judged.reviewed,
+                "review",
+                billed_on,
+                0,
+                None,
+                str(version.zone),
+            )
+        for rule, points in shares(judged, accrual.points - judged.reviewed):
             hold = holds.get(rule, UNTIL_ACTIVATION)
             plan = HoldPlan(
                 accrual.accrual_id,

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from services.earn.domain.bill import RecordBill
-from services.earn.domain.decision import Accrual, Awaited, Decision, Judged
+from services.earn.domain.decision import Accrual, Awaited, Decision, Judged, Seen
 from shared.errors import CurrencyMismatch, ProgrammeClosed, Refusal
 from shared.programme.campaigns import BudgetKey, CapKey, Limits
 from shared.programme.compiled import CompiledProgramme, Earned
@@ -231,13 +231,28 @@ def weigh(
     return Weighed(bill, member.member_id, weighed, passed_over)
 
 
-def decide(weighed: Weighed, new_id: Callable[[], UUID], spent: dict[CapKey | BudgetKey, int]) -> Decision:
-    """The decision, after what was `spent` by counter. What this one gives is added there."""
+def decide(
+    weighed: Weighed,
+    new_id: Callable[[], UUID],
+    spent: dict[CapKey | BudgetKey, int],
+    seen: Mapping[UUID, tuple[Seen, ...]] | None = None,
+) -> Decision:
+    """The decision, after what was `spent` by counter; what this one gives is added there. `seen`: by wallet, by guards."""
     if weighed.member_id is None:
         return Decision(status="anonymous")
     bill = weighed.bill
     judged = [
-        _judged(bill, version, wallet, tier, standing, earned, spent, new_id)
+        _judged(
+            bill,
+            version,
+            wallet,
+            tier,
+            standing,
+            earned,
+            spent,
+            new_id,
+            (seen or {}).get(wallet.wallet_id, ()),
+        )
         for version, wallet, tier, standing, earned in weighed.programmes
     ]
     return Decision(
@@ -275,9 +290,14 @@ def _judged(
     earned: Earned,
     spent: dict[CapKey | BudgetKey, int],
     new_id: Callable[[], UUID],
+    seen: tuple[Seen, ...],
 ) -> Judged:
     if version.limits is not None:
         earned = _allotted(bill, version.limits, wallet.wallet_id, earned, spent)
+    reviewed = 0
+    if any(one.flagged for one in seen):
+        reviewed = earned.available
+        earned = msgspec.structs.replace(earned, available=0, held=earned.points)
     return Judged(
         programme=version.code,
         version=version.version,
@@ -297,6 +317,8 @@ def _judged(
         held=earned.held,
         details=earned.details,
         accruals=_accruals(earned, version.expires_at(bill.occurred_at), new_id),
+        seen=seen,
+        reviewed=reviewed,
     )
 
 

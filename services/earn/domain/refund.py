@@ -3,7 +3,8 @@
 - Each line of the bill remembers how much of it was refunded. `lines` names amounts of lines (none: what is left of the
   line), `all` takes what is left of every line, an amount is spread over what is left of the lines in proportion: of the
   first k lines together the floor, so that no line is refunded more than it was, and the parts add up to the amount.
-- An accrual was earned by some of the lines: those whose rule earned it (where they came to nothing, all of them).
+- An accrual was earned by some of the lines: those whose rule earned it, of one that is held for a review all that earned
+  (where they came to nothing, all of them).
   After a refund, floor(points x refunded of these lines / what these lines came to) of it is to be taken back in all. So
   the whole takes back exactly what was earned, whatever the steps. A refund whose reversal was refused is not counted.
 - The points that paid come back in the proportion of all that was refunded to the bill's total.
@@ -195,7 +196,9 @@ def _earned(bill: RefundedBill, judged: Judged) -> Iterator[Earned]:
         lines = frozenset(
             place
             for place, line in enumerate(judged.lines)
-            if line[1] == "earned" and line[0] is not None and timings.get(line[0]) == timing
+            if line[1] == "earned"
+            and line[0] is not None
+            and (judged.flagged or timings.get(line[0]) == timing)
         )
         of_minor = sum(bill.amounts[place] for place in lines)
         if not of_minor:

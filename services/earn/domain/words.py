@@ -40,6 +40,16 @@ Told = Mapping[tuple[str, int, str], Sequence[str]]
 """By programme, version, and rule or "campaign" and its code: what its condition compares, each in words."""
 
 
+_GUARDS = {
+    "member_rate": "{found} bills of the member lie close together, more than {most}",
+    "terminal_rate": "{found} bills of members at this terminal lie close together, more than {most}",
+    "duplicate": "{found} bills of the member over this amount at this terminal lie close together",
+    "own_card": "The cashier is the member",
+    "many_cards": "{found} members at this terminal lie close together, more than {most}",
+    "refund_loop": "{found} refunds of the member's bills came in the days before, more than {most}",
+}
+
+
 def words(
     decision: Decision,
     *,
@@ -106,7 +116,7 @@ def _judged(judged: Judged, line_ids: Sequence[str], told: Told) -> Iterator[str
         yield f"Rule {rule}: {money(amount_minor, judged.currency)}{counted} earn {base} points{held}."
     for rule, own in details.multipliers:
         yield f"Rule {rule} has its own multiplier at {tier}: {decimal(Fraction(*own))}."
-    points, available = details.base or (judged.points, judged.available)
+    points, available = details.base or (judged.points, judged.available + judged.reviewed)
     multiplier = decimal(Fraction(*judged.multiplier))
     yield f"Times {multiplier} and rounded: {points} points, {available} available and {points - available} held."
     for one in details.campaigns:
@@ -116,7 +126,12 @@ def _judged(judged: Judged, line_ids: Sequence[str], told: Told) -> Iterator[str
     if details.cut:
         yield f"{details.cut} points are beyond the most that may be earned."
     if details.base is not None:
-        yield f"Together: {judged.points} points, {judged.available} available and {judged.held} held."
+        free = judged.available + judged.reviewed
+        yield f"Together: {judged.points} points, {free} available and {judged.points - free} held."
+    for pattern, found, most in ((one.pattern, one.found, one.most) for one in judged.seen if one.flagged):
+        yield f"{_GUARDS[pattern].format(found=found, most=most)}: flagged."
+    if judged.flagged and judged.points:
+        yield "All its points are held until somebody has looked at it."
 
 
 def _campaign(judged: Judged, one: Tried, told: Told) -> str:

@@ -3,12 +3,15 @@
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.hold import Activate, ReleaseDue
 from services.earn.domain.refund_body import RecordRefund
+from services.earn.domain.review import Decide
+from services.earn.domain.settlement import CheckDone, DecideVariance, Import, Keep
 from services.earn.handlers.answered import AskAgain, TakeUp, ask_again, hear_answers, take_up_refunds
 from services.earn.handlers.hold import activate_bills, release_due
 from services.earn.handlers.learn import learn_members, learn_merchants, learn_programmes, learn_standings
 from services.earn.handlers.record import record_bills
 from services.earn.handlers.refunds import record_refunds
 from services.earn.handlers.reject import buried
+from services.earn.handlers.reviewing import decide_reviews
 from services.earn.handlers.settle import (
     ReportUnclaimed,
     Settle,
@@ -18,6 +21,7 @@ from services.earn.handlers.settle import (
     settle_wake,
     tick,
 )
+from services.earn.handlers.settling_days import answer_checks, decide_variances, import_lines, keep_variances
 from shared.events import (
     CardIssued,
     MemberEnrolled,
@@ -54,6 +58,11 @@ ON: Handlers = {
     AskAgain: ask_again,
     ReleaseDue: release_due,
     Activate: activate_bills,
+    Decide: decide_reviews,
+    Import: import_lines,
+    Keep: keep_variances,
+    CheckDone: answer_checks,
+    DecideVariance: decide_variances,
     Settle: settle_bills,
     ReportUnclaimed: report_unclaimed,
     Tick: tick,

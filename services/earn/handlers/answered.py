@@ -14,6 +14,7 @@ from services.earn.domain.hold import HoldPlan, cancel
 from services.earn.domain.refund import Answer
 from services.earn.handlers.courses import follow, follow_again, on_behalf_of, tell_request
 from services.earn.handlers.judging import give_back
+from services.earn.handlers.reviewing import cancelled, hear_cancelled
 from services.earn.store import holds
 from services.earn.store import refunds as store
 from services.earn.store.refunds import Reference
@@ -44,8 +45,23 @@ async def hear_answers(tx: Tx, items: Sequence[Item[Answered]]) -> list[Outcome]
     """Keeps each answer once, settles refunds that have all of theirs, and begins the next of their bills."""
     asked = {item.command.request_id for item in items if item.command.request_id is not None}
     ours = await store.requested_bills(tx.db, asked) if asked else {}
-    if not ours:
-        return [_DONE] * len(items)
+    reviews = await cancelled(tx, items)
+    back: list[tuple[Judged, UUID, int, int]] = []
+    if reviews:
+        # All sagas at once, in their order; those of refunds are taken again below.
+        of_reviews = {one.bill_id for one in reviews.values()}
+        await store.lock_known_sagas(tx.db, of_reviews | {bill_id for _, bill_id in ours.values()})
+        back = await hear_cancelled(tx, items, reviews)
+    if ours:
+        back += await _hear(tx, items, ours)
+    await give_back(tx, back)
+    return [_DONE] * len(items)
+
+
+async def _hear(
+    tx: Tx, items: Sequence[Item[Answered]], ours: Mapping[UUID, tuple[UUID, UUID]]
+) -> list[tuple[Judged, UUID, int, int]]:
+    """Those to refunds; gives what budgets and caps get back."""
     courses = await follow_again(tx, {bill_id for _, bill_id in ours.values()})
     new: list[Answer] = []
     reversed_: list[PointsReversed] = []
@@ -54,6 +70,7 @@ async def hear_answers(tx: Tx, items: Sequence[Item[Answered]]) -> list[Outcome]
     for item in items:
         if item.command.request_id not in ours:
             continue
+        assert item.command.request_id is not None
         refund_id, bill_id = ours[item.command.request_id]
         refund = next(one for one in courses.of(bill_id).refunds if one.refund_id == refund_id)
         assert item.event_id is not None
@@ -66,7 +83,7 @@ async def hear_answers(tx: Tx, items: Sequence[Item[Answered]]) -> list[Outcome]
             reversed_.append(item.command)
         item_of[refund_id] = by_bill[bill_id] = item
     if not new:
-        return [_DONE] * len(items)
+        return []
     for bill_id, item in by_bill.items():
         course = courses.of(bill_id)
         course.answered()
@@ -75,11 +92,8 @@ async def hear_answers(tx: Tx, items: Sequence[Item[Answered]]) -> list[Outcome]
     await store.write_answers(tx.db, new)
     await courses.write(new=(), item_of=item_of)
     await _cancel_holds(tx, {told.request_id: ours[told.request_id][1] for told in reversed_}, reversed_)
-    await give_back(
-        tx, [_taken(courses.of(ours[told.request_id][1]).bill.decision, told) for told in reversed_]
-    )
     tx.after_commit(store.refund_wake(tx.cache).set)
-    return [_DONE] * len(items)
+    return [_taken(courses.of(ours[told.request_id][1]).bill.decision, told) for told in reversed_]
 
 
 async def _cancel_holds(tx: Tx, bill_of: Mapping[UUID, UUID], reversed_: Sequence[PointsReversed]) -> None:

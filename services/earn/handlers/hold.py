@@ -58,7 +58,7 @@ async def release_due(tx: Tx, items: Sequence[Item[ReleaseDue]]) -> list[Outcome
             outcomes.append(Done(200, _encode(Released(due.bills, due.points, due.bills, dry_run=True))))
             continue
         bills = await store.due_bills(tx.db, now, most=AT_ONCE)
-        moved = await _release(tx, dict.fromkeys(bills, item), now)
+        moved = await release_bills(tx, dict.fromkeys(bills, item), now)
         left = await store.due_summary(tx.db, now) if len(bills) == AT_ONCE else store.Due(0, 0)
         points = sum(points for plans in moved.values() for _, points in plans)
         outcomes.append(Done(200, _encode(Released(len(moved), points, left.bills))))
@@ -83,7 +83,7 @@ async def activate_bills(tx: Tx, items: Sequence[Item[Activate]]) -> list[Outcom
             tx.audit("bill.activate", f"bill/{bill_id}", item=item)
     if item_of:
         await store.activate(tx.db, [(bill_id, now) for bill_id in sorted(item_of)])
-        moved = await _release(tx, item_of, now)
+        moved = await release_bills(tx, item_of, now)
         at = await store.activated(tx.db, item_of)
         for k, item in enumerate(items):
             bill_id = item.command.bill_id
@@ -109,7 +109,7 @@ def _answer(bill_id: UUID, at: datetime, moved: Sequence[tuple[HoldPlan, int]]) 
     )
 
 
-async def _release(
+async def release_bills(
     tx: Tx, item_of: Mapping[UUID, Item[Any]], now: datetime
 ) -> dict[UUID, list[tuple[HoldPlan, int]]]:
     """By bill the plans that moved, and by how many points; under the locks of the bills' sagas."""
@@ -117,7 +117,7 @@ async def _release(
     if not settled:
         return {}
     sagas = await refunds.lock_sagas(tx.db, settled)
-    # The bank may have taken held points already: what its answer leaves is released after it.
+    # The bank may have taken held points already: what its answer leaves is released after it; and what is under review waits.
     for bill_id in await store.in_flight(tx.db, settled):
         del settled[bill_id]
     if not settled:

@@ -39,6 +39,10 @@ async def learn_merchants(db: Connection, changes: Iterable[MerchantChanged]) ->
         merchants=list(highest),
         versions=[change.version for change in highest.values()],
         brands=[change.brand for change in highest.values()],
+        cashiers=[
+            msgspec.json.encode(change.cashiers).decode() if change.cashiers else None
+            for change in highest.values()
+        ],
     )
     if terminals:
         await queries.learn_terminals(

@@ -1,18 +1,20 @@
 """Where bills come from."""
 
 from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 import msgspec
 
 
 class Merchant(msgspec.Struct, frozen=True):
-    """A merchant as it is now. `version` counts its changes."""
+    """A merchant as it is now. `version` counts its changes; `cashiers` are those of whom it says which member they are."""
 
     merchant: str
     brand: str | None
     name: Mapping[str, str]
     terminals: Sequence[str]
     version: int
+    cashiers: Mapping[str, UUID] = {}
 
 
 def put(known: Merchant | None, wanted: Merchant) -> Merchant:

@@ -69,7 +69,7 @@ class Bank:
         self.seen.add(asked["request_id"])
         common: dict[str, Any] = {
             "request_id": UUID(asked["request_id"]),
-            "refund_id": UUID(asked["refund_id"]),
+            "refund_id": UUID(asked["refund_id"]) if asked["refund_id"] else None,
         }
         if "returned_minor" in asked:
             return PointsReturned(
@@ -77,7 +77,10 @@ class Bank:
                 effective_at=AT, posted_at=None, returned=None, lots=(), balance=None, **common,
             )  # fmt: skip
         accrual, had = asked["accrual_id"], self.taken.get(asked["accrual_id"], 0)
-        wanted, left = asked["reverse_through"] - had, self.points[asked["accrual_id"]] - self.spent - had
+        wanted, left = (
+            max(asked["reverse_through"] - had, 0),
+            self.points[asked["accrual_id"]] - self.spent - had,
+        )
         common |= {
             "bill_id": UUID(asked["bill_id"]), "accrual_id": UUID(accrual), "wallet_id": UUID(asked["wallet_id"]),
             "member_id": uuid7(), "programme": asked["programme"],

@@ -181,16 +181,21 @@ async def test_a_merchant_is_made_changed_and_told_each_time(api: Api, db: Db) -
     }
     made = await api.put("/v1/merchants/riyadh-mall", mall)
     assert made.status_code == 201
-    assert made.json() == {"merchant": "riyadh-mall", **mall, "version": 1}
+    assert made.json() == {"merchant": "riyadh-mall", **mall, "version": 1, "cashiers": {}}
     changed = await api.put("/v1/merchants/riyadh-mall", mall | {"terminals": ["T01", "T03", "T04", "T03"]})
     assert (changed.status_code, changed.json()["version"]) == (200, 2)
     same = await api.put("/v1/merchants/riyadh-mall", mall | {"terminals": ["T01", "T03", "T04"]})
     assert (same.status_code, same.json()) == (200, changed.json())
+    own = {"c117": "01a1f82f-1e80-7e31-ab64-3c44f7a0ec82"}
+    third = await api.put("/v1/merchants/riyadh-mall", mall | {"cashiers": own})
+    assert (third.json()["version"], third.json()["cashiers"]) == (3, own)
     events = await told(db, "merchant/riyadh-mall")
     assert [(event["type"], event["sequence"], event["data"]["version"]) for event in events] == [
         ("merchant.changed.v1", "000000000001", 1),
         ("merchant.changed.v1", "000000000002", 2),
+        ("merchant.changed.v1", "000000000003", 3),
     ]
+    assert events[2]["data"]["cashiers"] == own
     assert events[1]["data"]["terminals"] == ["T01", "T03", "T04"]
     assert events[1]["data"]["name"] == mall["name"]
 

@@ -18,7 +18,8 @@ def plans(
     at = None if through is None else BILLED + timedelta(days=after)
     common = {
         "accrual_id": "a", "earned": 100, "billed_on": BILLED.date(), "zone": "UTC", "through": through, "first_at": at,
-        "last_at": at, "activated_at": BILLED, "taken": list(taken), "taken_at": [BILLED] * len(taken), "released": 0,
+        "last_at": at, "activated_at": BILLED, "review": None, "ended": False,
+        "taken": list(taken), "taken_at": [BILLED] * len(taken), "released": 0,
     }  # fmt: skip
     phones = {
         "rule": "phones",

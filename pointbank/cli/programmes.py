@@ -1,0 +1,106 @@
+"""Programmes: what a draft would have given."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import typer
+
+from pointbank.cli.options import AsJson, TenantOption
+from pointbank.cli.say import err, out, print_json
+
+group = typer.Typer(help="Programmes.", no_args_is_help=True)
+
+
+@group.command("simulate")
+def simulate(
+    draft: Annotated[str, typer.Argument(help="A JSON file of a programme document, or code@version.")],
+    from_: Annotated[
+        str, typer.Option("--from", help="Bills from then on: a day of the programme's zone, or a time.")
+    ],
+    to: Annotated[str, typer.Option("--to", help="Until then, not included.")],
+    tenant: TenantOption = "demo",
+    as_json: AsJson = False,
+) -> None:
+    """Runs a draft's earning over bills that were, and tells what it would have given. Read by the auditor; nothing is written."""
+    import asyncio
+
+    from rich.progress import Progress
+
+    from pointbank.logins import UnknownTenant, log_in
+    from pointbank.simulation import NoSuchVersion, read_draft, simulate
+    from shared.config import Settings
+    from shared.errors import Refusal
+
+    written = json.loads(Path(draft).read_text(encoding="utf-8")) if Path(draft).is_file() else None
+
+    async def run() -> Any:
+        db = await log_in(Settings(), tenant, "auditor")
+        try:
+            document = written or await read_draft(db, *_version(draft))
+            zone = str(document.get("programme", {}).get("time_zone", "UTC"))
+            from_at, to_at = _moment(from_, zone), _moment(to, zone)
+            with Progress(console=err, transient=True) as progress:
+                bar = progress.add_task("bills", total=None)
+                return await simulate(
+                    db,
+                    document,
+                    from_at=from_at,
+                    to_at=to_at,
+                    said=lambda done, of: progress.update(bar, completed=done, total=of),
+                )
+        finally:
+            await db.close()
+
+    try:
+        found = asyncio.run(run())
+    except (UnknownTenant, NoSuchVersion, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    except Refusal as refusal:
+        for mistake in refusal.errors:
+            err.print(f"{mistake.pointer}: {mistake.detail}")
+        raise typer.Exit(1) from refusal
+    if as_json:
+        print_json(found.shown())
+    else:
+        _show(found.shown())
+
+
+def _moment(text: str, zone: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+        return at if at.tzinfo is not None else at.replace(tzinfo=ZoneInfo(zone))
+    except (ValueError, ZoneInfoNotFoundError) as error:
+        raise typer.BadParameter(f"{text} is no day and no time") from error
+
+
+def _version(draft: str) -> tuple[str, int]:
+    programme, at, version = draft.partition("@")
+    if not at or not version.isdigit():
+        raise typer.BadParameter(f"{draft} is no file, and no version as in shops@3")
+    return programme, int(version)
+
+
+def _show(found: Any) -> None:
+    from rich.table import Table
+
+    table = Table("", "happened", "draft", "difference")
+
+    def row(name: str, one: Any) -> None:
+        table.add_row(name, f"{one['happened']:,}", f"{one['draft']:,}", f"{one['difference']:+,}")
+
+    for name in ("points", "available", "held"):
+        row(name, found[name])
+    row(f"cost, {found['currency']} minor", found["cost_minor"])
+    for kind in ("campaigns", "tiers"):
+        for name, one in found[kind].items():
+            row(f"{kind[:-1]} {name or 'none'}", one)
+    out.print(table)
+    out.print(
+        f"{found['judged']:,} of {found['bills']:,} bills of members: {found['more']:,} would have earned more, "
+        f"{found['less']:,} less, {found['same']:,} the same; {found['passed_over']:,} would be passed over."
+    )

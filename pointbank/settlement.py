@@ -1,0 +1,55 @@
+"""`pointbank settlement`: a file of daily totals and deposits, read exactly and sent in pieces."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pointbank.api import Api
+
+AT_ONCE = 1_000
+"""Lines of one call."""
+COLUMNS = ("merchant", "day", "total", "deposit", "reference")
+
+
+class BadFile(Exception):
+    """The file is not one of ours; the message says what is wrong, and where."""
+
+
+def read_lines(file: Path) -> Iterator[dict[str, str]]:
+    """The lines of a CSV with a header: `merchant, day`, and `total`, `deposit` or both; `reference` where there are several."""
+    with file.open(newline="", encoding="utf-8-sig") as opened:
+        rows = csv.DictReader(opened)
+        names = set(rows.fieldnames or ())
+        if not {"merchant", "day"} <= names or not names & {"total", "deposit"} or names - {*COLUMNS}:
+            raise BadFile(
+                f"the columns are {', '.join(COLUMNS)}: merchant, day, and one of total and deposit at least"
+            )
+        for row in rows:
+            if None in row or None in row.values():
+                raise BadFile(f"line {rows.line_num} has another number of columns than the header")
+            for kind in ("total", "deposit"):
+                if amount := (row.get(kind) or "").strip():
+                    yield {
+                        "merchant": row["merchant"].strip(),
+                        "day": row["day"].strip(),
+                        "kind": kind,
+                        "amount": amount,
+                        "reference": (row.get("reference") or "").strip(),
+                    }
+
+
+async def import_file(api: Api, file: Path, *, programme: str, said: Callable[[int], None]) -> dict[str, int]:
+    """Sends all lines; how many were new and how many known. The same file again does nothing."""
+    file_hash = hashlib.sha256(file.read_bytes()).hexdigest()  # noqa: ASYNC240  # one small file, before anything else
+    lines, done = list(read_lines(file)), {"imported": 0, "known": 0}
+    for k in range(0, len(lines), AT_ONCE):
+        body = {"programme": programme, "file_hash": file_hash, "lines": lines[k : k + AT_ONCE]}
+        key = f"settlement-{programme}-{file_hash}-{k}"
+        answer: dict[str, Any] = await api.call("POST", "/v1/settlements", body, key=key, role="operator")
+        done = {name: done[name] + answer[name] for name in done}
+        said(min(k + AT_ONCE, len(lines)))
+    return done

@@ -1,0 +1,236 @@
+"""What a draft would have given for bills that were: judged by earn's own rules from the inputs that their decisions kept.
+
+Bills go by in the order in which they happened, in one snapshot of the database, read by the auditor; a page of them is held at a
+time. Each is judged in the wallets in which it was judged, at the tier of then; caps and budgets of the draft begin at zero with
+the first bill. Where the draft asks what a member did before and the version of then did not, it is counted along the way. Nothing
+is written, and refunds are left out on both sides: points are those that were decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from services.earn.domain.bill import RecordBill, stored_lines, stored_tenders
+from services.earn.domain.decision import Decision, Judged, decode_decision
+from services.earn.domain.judge import BudgetKey, CapKey, Facts, Member, Standing, Wallet, decide, weigh
+from shared.db import Connection
+from shared.identity import Identity
+from shared.programme.campaigns import since
+from shared.programme.compiled import CompiledProgramme, compile_programme
+from shared.programme.subject import Activity
+from shared.sql import load
+
+queries = load("pointbank", "simulation.sql")
+
+PAGE = 1_000
+"""Bills that are held at a time."""
+
+_NOBODY = UUID(int=0)
+
+
+class NoSuchVersion(Exception):
+    """The programme has no such version; the message says which was asked for."""
+
+
+@dataclass(slots=True)
+class Side:
+    """What one version gives: points, those of them that are available at once, and what all are worth in minor units."""
+
+    points: int = 0
+    available: int = 0
+    cost_minor: int = 0
+    campaigns: dict[str, int] = field(default_factory=dict)
+    tiers: dict[str, int] = field(default_factory=dict)
+
+    def add(self, judged: Judged, cost_minor: int, tier: str | None) -> None:
+        """One more bill in a wallet."""
+        self.points += judged.points
+        self.available += judged.available + judged.reviewed
+        self.cost_minor += cost_minor
+        name = tier or ""
+        self.tiers[name] = self.tiers.get(name, 0) + judged.points
+        for one in () if judged.details is None else judged.details.campaigns:
+            if one.points:
+                self.campaigns[one.campaign] = self.campaigns.get(one.campaign, 0) + one.points
+
+
+@dataclass(slots=True)
+class Simulated:
+    """What happened, beside what the draft would have made of it. `more`, `less`, `same`: bills in a wallet, by their points."""
+
+    programme: str
+    currency: str
+    from_at: datetime
+    to_at: datetime
+    bills: int = 0
+    judged: int = 0
+    passed_over: int = 0
+    more: int = 0
+    less: int = 0
+    same: int = 0
+    happened: Side = field(default_factory=Side)
+    draft: Side = field(default_factory=Side)
+
+    def shown(self) -> dict[str, Any]:
+        """As one JSON object: each number as it was, as it would be, and the difference."""
+        was, would = self.happened, self.draft
+        return {
+            "programme": self.programme,
+            "currency": self.currency,
+            "from": self.from_at.isoformat(),
+            "to": self.to_at.isoformat(),
+            "bills": self.bills,
+            "judged": self.judged,
+            "passed_over": self.passed_over,
+            "more": self.more,
+            "less": self.less,
+            "same": self.same,
+            "points": _both(was.points, would.points),
+            "available": _both(was.available, would.available),
+            "held": _both(was.points - was.available, would.points - would.available),
+            "cost_minor": _both(was.cost_minor, would.cost_minor),
+            "campaigns": _each(was.campaigns, would.campaigns),
+            "tiers": _each(was.tiers, would.tiers),
+        }
+
+
+def _both(was: int, would: int) -> dict[str, int]:
+    return {"happened": was, "draft": would, "difference": would - was}
+
+
+def _each(was: Mapping[str, int], would: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    return {name: _both(was.get(name, 0), would.get(name, 0)) for name in sorted({*was, *would})}
+
+
+async def simulate(
+    db: Connection,
+    document: Mapping[str, Any],
+    *,
+    from_at: datetime,
+    to_at: datetime,
+    said: Callable[[int, int], None] = lambda done, of: None,
+) -> Simulated:
+    """Runs a draft over the bills of a time, `to_at` not included. `said`: bills so far, of how many. Refuses programme_invalid."""
+    draft = compile_programme(document, 0)
+    async with db.transaction(isolation="repeatable_read", readonly=True):
+        of = await queries.bills_between(db, from_at=from_at, to_at=to_at)
+        run = _Run(db, draft, Simulated(draft.code, draft.currency, from_at, to_at))
+        said(0, of)
+        cursor = await db.cursor(queries.texts()["bills"], from_at, to_at)
+        while page := await cursor.fetch(PAGE):
+            await run.judge(page)
+            said(run.found.bills, of)
+        assert await queries.wrote(db) is None, "a simulation has written something"
+    return run.found
+
+
+async def read_draft(db: Connection, programme: str, version: int) -> dict[str, Any]:
+    """The document of a version that members keeps."""
+    text = await queries.draft(db, programme=programme, version=version)
+    if text is None:
+        raise NoSuchVersion(f"there is no version {version} of {programme}")
+    document: dict[str, Any] = msgspec.json.decode(text)
+    return document
+
+
+class _Run:
+    def __init__(self, db: Connection, draft: CompiledProgramme, found: Simulated) -> None:
+        self._db, self._draft, self.found = db, draft, found
+        self._spent: dict[CapKey | BudgetKey, int] = {}
+        self._activity: dict[UUID, Activity] = {}
+        self._asks = "activity" in draft.book.asks
+
+    async def judge(self, page: Sequence[Any]) -> None:
+        """The next bills."""
+        read = [(row, decode_decision(row["decision"])) for row in page]
+        if self._asks:
+            await self._meet(read)
+        for row, decision in read:
+            self.found.bills += 1
+            for was in decision.programmes:
+                if was.programme == self._draft.code:
+                    self._one(row, decision, was)
+        self._forget(page[-1]["occurred_at"])
+
+    async def _meet(self, read: Sequence[tuple[Any, Decision]]) -> None:
+        """What members did before the first of their bills that goes by."""
+        first: dict[UUID, UUID] = {}
+        for row, decision in read:
+            for was in decision.programmes:
+                if was.programme == self._draft.code and was.wallet_id not in self._activity:
+                    first.setdefault(was.wallet_id, row["bill_id"])
+        if first:
+            rows = await queries.activity(self._db, wallet_ids=list(first), before=list(first.values()))
+            self._activity |= {row[0]: Activity(row[1], row[2], row[3]) for row in rows}
+
+    def _one(self, row: Any, decision: Decision, was: Judged) -> None:
+        found, bill = self.found, _bill(row)
+        assert bill.identity is not None
+        assert decision.member_id is not None
+        standing = None
+        if was.tier is not None and was.tier_event_id is not None and was.tier_sequence is not None:
+            standing = Standing(was.tier, was.tier_event_id, was.tier_sequence, bill.occurred_at)
+        wallet = Wallet(was.wallet_id, was.programme, standing)
+        brand = row["brand"]
+        if was.details is not None and (inputs := was.details.inputs) is not None:
+            brand = inputs.brand or brand
+            if inputs.bills is not None:
+                self._activity[was.wallet_id] = Activity(
+                    inputs.bills, inputs.last_bill_at, inputs.enrolled_at
+                )
+        facts = Facts(
+            merchants=(),
+            terminals=(),
+            members={bill.identity.hash: Member(decision.member_id, True, (wallet,))},
+            programmes={self._draft.code: [(bill.occurred_at, self._draft)]},
+            brands={} if brand is None else {bill.merchant: brand},
+        )
+        weighed = weigh(bill, facts, bill.occurred_at, self._activity if self._asks else None)
+        made = decide(weighed, lambda: _NOBODY, self._spent).programmes
+        found.happened.add(was, _cost(was), was.tier)
+        if not made:
+            found.passed_over += 1  # in another currency than the draft's
+            return
+        [would] = made
+        found.judged += 1
+        found.draft.add(would, _cost(would), would.tier)
+        found.more += would.points > was.points
+        found.less += would.points < was.points
+        found.same += would.points == was.points
+
+    def _forget(self, at: datetime) -> None:
+        """Counts of periods that are over: bills go by in the order in which they happened."""
+        today = at.astimezone(self._draft.zone).date()
+        for key in [key for key in self._spent if len(key) == 4 and key[3] < since(key[2], today)]:
+            del self._spent[key]
+
+
+def _bill(row: Any) -> RecordBill:
+    return RecordBill(
+        merchant=row["merchant"],
+        terminal=row["terminal"],
+        cashier=row["cashier"],
+        bill_ref=row["bill_ref"],
+        channel=row["channel"],
+        occurred_at=row["occurred_at"],
+        identity=Identity(row["identity_kind"], row["identity"]),
+        currency=row["currency"],
+        total_minor=row["total_minor"],
+        programmes=None,
+        lines=stored_lines(row["lines"]),
+        lines_json=b"",
+        content_hash=b"",
+        tenders=stored_tenders(row["tenders"]),
+    )
+
+
+def _cost(judged: Judged) -> int:
+    """What the points are worth, in minor units, bill by bill as they are told."""
+    told = judged.told()
+    return told.available.money.amount_minor + told.held.money.amount_minor

@@ -1,0 +1,46 @@
+-- What a simulation reads, as the tenant's auditor: bills with what was decided about them, and nothing else.
+
+-- name: draft$
+-- A version of a programme, draft or not.
+SELECT v.document::text FROM members.programme_versions AS v WHERE v.programme = :programme AND v.version = :version;
+
+-- name: bills_between$
+-- How many bills of members happened in a time.
+SELECT count(*)
+FROM earn.bills AS b
+WHERE b.identity IS NOT NULL AND b.occurred_at >= :from_at AND b.occurred_at < :to_at;
+
+-- name: bills
+-- The bills of members that happened in a time, in that order, with the last decision about each and the brand of its merchant.
+SELECT
+    b.bill_id, b.merchant, b.bill_ref, b.terminal, b.cashier, b.channel, b.occurred_at, b.currency, b.total_minor, b.identity_kind,
+    b.identity, b.lines::text AS lines, b.tenders::text AS tenders, d.decision::text AS decision, m.brand
+FROM earn.bills AS b
+JOIN LATERAL (
+    SELECT x.decision
+    FROM earn.decisions AS x
+    WHERE x.bill_id = b.bill_id AND x.recorded_at >= b.recorded_at
+    ORDER BY x.n DESC
+    LIMIT 1
+) AS d ON true
+LEFT JOIN earn.merchants AS m ON m.merchant = b.merchant
+WHERE b.identity IS NOT NULL AND b.occurred_at >= :from_at AND b.occurred_at < :to_at
+ORDER BY b.occurred_at, b.bill_id;
+
+-- name: activity
+-- What the members of these wallets had done before these bills were recorded: bills judged, when the last of them happened, and since
+-- when they take part.
+SELECT w.wallet_id, past.bills, latest.occurred_at AS last_bill_at, m.enrolled_at
+FROM unnest(:wallet_ids::uuid[], :before::uuid[]) AS a (wallet_id, bill_id)
+JOIN earn.wallets AS w ON w.wallet_id = a.wallet_id
+LEFT JOIN earn.members AS m ON m.member_id = w.member_id
+CROSS JOIN LATERAL (
+    SELECT count(DISTINCT x.bill_id) AS bills, max(x.bill_id::text) AS last_bill
+    FROM earn.accruals AS x
+    WHERE x.wallet_id = a.wallet_id AND x.bill_id < a.bill_id
+) AS past
+LEFT JOIN earn.bills AS latest ON latest.bill_id = past.last_bill::uuid;
+
+-- name: wrote$
+-- The transaction's id: one that wrote nothing has none.
+SELECT pg_current_xact_id_if_assigned()::text;

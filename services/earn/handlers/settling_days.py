@@ -1,0 +1,115 @@
+"""Settlement: lines are imported, each once; what a check found is kept; people decide about variances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from services.earn.domain.refund import MerchantMismatch
+from services.earn.domain.settlement import (
+    CheckDone,
+    Checked,
+    DecideVariance,
+    Import,
+    Imported,
+    Keep,
+    SettlementConflict,
+    Variance,
+)
+from services.earn.store import settlements as store
+from shared.errors import FieldError, NotFound
+from shared.messaging import Done, Item, Outcome, Refused, Tx
+
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+
+
+async def import_lines(tx: Tx, items: Sequence[Item[Import]]) -> list[Outcome]:
+    """Takes what was not said before. The same again is known; another amount under a key refuses the whole call: what was
+    said stands, and a correction is a line with a reference of its own."""
+    outcomes: list[Outcome] = []
+    for item in items:
+        known = await store.known_lines(tx.db, [item.command])
+        if (refusal := _conflict(item.command, known)) is not None:
+            outcomes.append(Refused(refusal))
+            continue
+        written = await store.import_lines(tx.db, [item.command])
+        # Somebody else may have said it between the two statements.
+        known = await store.known_lines(tx.db, [item.command])
+        if (refusal := _conflict(item.command, known)) is not None:
+            raise ConflictMeanwhile(str(refusal))
+        distinct = len({line.key for line in item.command.lines})
+        done = Imported(len(written), len(item.command.lines) - len(written))
+        tx.audit(
+            "settlement.import",
+            f"file/{item.command.file_hash.hex()}",
+            item=item,
+            after={"imported": done.imported, "lines": distinct},
+        )
+        outcomes.append(Done(200, _encode(done)))
+    return outcomes
+
+
+class ConflictMeanwhile(OSError):
+    """Another call has said something else under the same key in this moment. An OSError, for the lane to try again."""
+
+
+def _conflict(asked: Import, known: dict[Any, Any]) -> SettlementConflict | None:
+    said: dict[Any, tuple[Any, int]] = {}
+    errors = []
+    for place, line in enumerate(asked.lines):
+        amount = (line.currency, line.amount_minor)
+        before = known.get(line.key) or said.setdefault(line.key, (amount, place))[0]
+        if before != amount:
+            detail = f"{before[1]} minor units of {before[0]} were imported under this key."
+            errors.append(FieldError(f"/lines/{place}", SettlementConflict.code, detail))
+    if not errors:
+        return None
+    detail = f"{len(errors)} lines say something else than was imported before. A correction has a reference of its own."
+    return SettlementConflict(detail, errors=errors[:50])
+
+
+async def keep_variances(tx: Tx, items: Sequence[Item[Keep]]) -> list[Outcome]:
+    """Keeps what a check found."""
+    outcomes: list[Outcome] = []
+    for item in items:
+        kept, closed = await store.keep(tx.db, item.command.compared, tx.now())
+        done = Checked(len(item.command.compared), kept, closed)
+        if kept or closed:
+            tx.audit("settlement.check", "settlement", item=item, after=done)
+        outcomes.append(Done(200, _encode(done)))
+    return outcomes
+
+
+async def answer_checks(tx: Tx, items: Sequence[Item[CheckDone]]) -> list[Outcome]:
+    """What each check came to."""
+    return [Done(200, _encode(item.command.done)) for item in items]
+
+
+async def decide_variances(tx: Tx, items: Sequence[Item[DecideVariance]]) -> list[Outcome]:
+    """Keeps what somebody decided; no bill is changed by it."""
+    outcomes: list[Outcome] = []
+    for item in items:
+        asked = item.command
+        one = await store.lock(tx.db, asked.variance_id)
+        if one is None:
+            outcomes.append(Refused(NotFound("There is no such variance.")))
+            continue
+        if asked.merchant is not None and asked.merchant != one.merchant:
+            outcomes.append(Refused(MerchantMismatch(f"It is not {asked.merchant}'s.", pointer="/merchant")))
+            continue
+        before = _decided(one)
+        one.owner = asked.owner or one.owner
+        one.state = asked.state or one.state
+        one.reason = asked.reason or one.reason
+        await store.decide(tx.db, one)
+        tx.audit(
+            "settlement.decide", f"variance/{one.variance_id}", item=item, before=before, after=_decided(one)
+        )
+        outcomes.append(Done(200, _encode(one)))
+    return outcomes
+
+
+def _decided(one: Variance) -> dict[str, str | None]:
+    return {"owner": one.owner, "state": one.state, "reason": one.reason}

@@ -1,0 +1,97 @@
+-- Fraud guards: what they count, and the reviews of what they flag. The search path is earn's schema. Lists go in as arrays.
+
+-- name: lock_terminals!
+-- The terminals whose bills are counted: who judges another bill of one of them waits.
+SELECT t.terminal
+FROM unnest(:merchants::text[], :terminals::text[]) AS wanted (merchant, terminal)
+JOIN terminals AS t ON t.merchant = wanted.merchant AND t.terminal = wanted.terminal
+ORDER BY t.merchant, t.terminal
+FOR NO KEY UPDATE OF t;
+
+-- name: seen_of_wallets
+-- The bills of wallets that guards count, from and to those moments.
+SELECT s.bill_id, s.wallet_id, s.programme, s.merchant, s.terminal, s.currency, s.total_minor, s.occurred_at
+FROM unnest(:wallet_ids::uuid[], :froms::timestamptz[], :tos::timestamptz[]) AS w (wallet_id, from_at, to_at)
+JOIN sightings AS s ON s.wallet_id = w.wallet_id AND s.occurred_at BETWEEN w.from_at AND w.to_at;
+
+-- name: seen_at_terminals
+-- The bills at terminals that guards of a programme count, from and to those moments.
+SELECT s.bill_id, s.wallet_id, s.programme, s.merchant, s.terminal, s.currency, s.total_minor, s.occurred_at
+FROM unnest(
+    :programmes::text[], :merchants::text[], :terminals::text[], :froms::timestamptz[], :tos::timestamptz[]
+) AS w (programme, merchant, terminal, from_at, to_at)
+JOIN sightings AS s
+    ON s.programme = w.programme AND s.merchant = w.merchant AND s.terminal = w.terminal
+    AND s.occurred_at BETWEEN w.from_at AND w.to_at;
+
+-- name: refunds_of_wallets
+-- When bills of these wallets were refunded, each refund once, since and until those moments.
+SELECT DISTINCT q.wallet_id, q.refund_id, q.effective_at
+FROM unnest(:wallet_ids::uuid[], :froms::timestamptz[], :tos::timestamptz[]) AS w (wallet_id, from_at, to_at)
+JOIN refund_requests AS q
+    ON q.wallet_id = w.wallet_id AND q.kind = 'reversal' AND q.effective_at BETWEEN w.from_at AND w.to_at;
+
+-- name: cashiers
+-- Who these cashiers are as members, as far as their merchants say.
+SELECT w.merchant, w.cashier, (m.cashiers ->> w.cashier)::uuid AS member_id
+FROM unnest(:merchants::text[], :cashiers::text[]) AS w (merchant, cashier)
+JOIN merchants AS m ON m.merchant = w.merchant
+WHERE m.cashiers ->> w.cashier IS NOT NULL;
+
+-- name: reviewed
+-- Reviews, as they are now; under the locks of their bills' sagas nobody decides them meanwhile.
+SELECT
+    review_id, bill_id, merchant, bill_ref, terminal, cashier, occurred_at, total_minor, member_id, wallet_id, programme, accrual_id,
+    points, currency, point_value, patterns, flagged_at, state, decided_at, decided_by, reason, request_id, sequence,
+    answer_event_id, taken
+FROM reviews
+WHERE review_id = ANY(:review_ids::uuid[]);
+
+-- name: cancelled_by
+-- The reviews that asked the bank under these ids.
+SELECT
+    review_id, bill_id, merchant, bill_ref, terminal, cashier, occurred_at, total_minor, member_id, wallet_id, programme, accrual_id,
+    points, currency, point_value, patterns, flagged_at, state, decided_at, decided_by, reason, request_id, sequence,
+    answer_event_id, taken
+FROM reviews
+WHERE request_id = ANY(:request_ids::uuid[]);
+
+-- name: review_page
+-- Reviews in these states, with a pattern and of a merchant where those are asked for, the newest first.
+SELECT
+    review_id, bill_id, merchant, bill_ref, terminal, cashier, occurred_at, total_minor, member_id, wallet_id, programme, accrual_id,
+    points, currency, point_value, patterns, flagged_at, state, decided_at, decided_by, reason, request_id, sequence,
+    answer_event_id, taken
+FROM reviews
+WHERE state = ANY(:states::text[])
+    AND (:pattern::text IS NULL OR :pattern = ANY(patterns))
+    AND (:merchant::text IS NULL OR merchant = :merchant)
+    AND review_id < :before
+ORDER BY review_id DESC
+LIMIT :most;
+
+-- name: decide_reviews!
+-- What was decided about open reviews of locked bills.
+UPDATE reviews AS r
+SET state = d.state, decided_at = :decided_at, decided_by = d.decided_by, reason = d.reason, request_id = d.request_id, sequence = d.sequence
+FROM unnest(
+    :review_ids::uuid[], :states::text[], :decided_bys::text[], :reasons::text[], :request_ids::uuid[], :sequences::int[]
+) AS d (review_id, state, decided_by, reason, request_id, sequence)
+WHERE r.review_id = d.review_id AND r.state = 'open';
+
+-- name: answer_reviews!
+-- What the bank took of cancelled reviews, said once.
+UPDATE reviews AS r
+SET answer_event_id = a.answer_event_id, taken = a.taken
+FROM unnest(:review_ids::uuid[], :answer_event_ids::uuid[], :takens::bigint[]) AS a (review_id, answer_event_id, taken)
+WHERE r.review_id = a.review_id AND r.answer_event_id IS NULL;
+
+-- name: due_reviews!
+-- The plans of released reviews are due.
+UPDATE hold_plans
+SET next_at = :now
+WHERE accrual_id = ANY(:accrual_ids::uuid[]) AND until = 'review' AND released + cancelled < points;
+
+-- name: open_reviews$
+-- How many wait for somebody.
+SELECT count(*) FROM reviews WHERE state = 'open';

@@ -1,0 +1,239 @@
+"""Fraud guards: what they flag is held for somebody, who releases or cancels it; once, under any race, and the oracle agrees."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from pointbank.verify import Report
+from pointbank.verify.database import Snapshot
+from pointbank.verify.streams import heads
+from pointbank.verify.walks import check_all
+from services.earn.domain.hold import ReleaseDue
+from shared.config import Settings
+from shared.db import connect, database_of
+from shared.events import MerchantChanged
+from shared.tenants import Tenant
+from tests.integration.earn.conftest import Member, Shop, bill, running_earn
+from tests.integration.earn.test_refunds import Bank, post, refund
+from tests.support.facts import activated
+from tests.support.programmes import earning, rule
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+GUARDS = {
+    "member_rate": [{"bills": 3, "minutes": 60}],
+    "duplicates": {"minutes": 5},
+    "own_card": True,
+    "many_cards": {"cards": 4, "minutes": 10},
+    "refund_loop": {"refunds": 1, "days": 30},
+}
+RULES = (
+    rule("phones", category="phone", timing="hold", priority=9, hold={"until": "date", "days": 14}),
+    rule("everything"),
+)
+CHECKS = {
+    "bills:decisions",
+    "guards:counted",
+    "reviews:kept",
+    "reviews:asked",
+    "holds:planned",
+    "caps:counted",
+    "refunds:computed",
+}
+
+
+async def till(shop: Shop, name: str, **cashiers: UUID) -> None:
+    """A merchant of its own, with one terminal; the programme is known."""
+    if await shop.auditor.fetchval("SELECT count(*) FROM earn.programmes WHERE programme = 'guarded'") == 0:
+        section = earning(*RULES) | {"guards": GUARDS, "member_caps": {"day": 10_000}}
+        await shop.hear(activated("guarded", earning=section))
+    await shop.hear(MerchantChanged(merchant=name, version=1, terminals=("T1",), cashiers=cashiers))
+
+
+async def sale(
+    shop: Shop, merchant: str, member: Member, total_minor: int = 10_000, **more: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A bill, and how it was answered."""
+    lines = more.pop("lines", [{"line_id": "1", "amount_minor": total_minor}])
+    total = sum(line["amount_minor"] for line in lines)
+    body = bill(member, merchant=merchant, terminal="T1", lines=lines, total_minor=total, **more)
+    answer = await shop.post(body)
+    assert answer.status_code == 201, answer.text
+    return body, answer.json()
+
+
+def held(answer: dict[str, Any]) -> tuple[int, int]:
+    [one] = answer["accruals"]
+    return one["available"]["points"], one["held"]["points"]
+
+
+async def queue(shop: Shop, **query: Any) -> list[dict[str, Any]]:
+    found = await shop.client.get(
+        "/v1/reviews", params={"limit": 200, **query}, headers=shop.headers("finance")
+    )
+    assert found.status_code == 200
+    items: list[dict[str, Any]] = found.json()["items"]
+    return items
+
+
+async def decide(shop: Shop, review: dict[str, Any], verdict: str, **token: Any) -> httpx.Response:
+    headers = shop.headers(token.pop("role", "finance"), **token)
+    return await shop.client.post(
+        f"/v1/reviews/{review['review_id']}/{verdict}", json={"reason": "looked at it"}, headers=headers
+    )
+
+
+async def targets(shop: Shop, bill_id: str) -> list[int]:
+    told = await shop.told(bill_id)
+    assert [int(one["sequence"]) for one in told] == list(range(1, len(told) + 1))
+    return [one["data"]["release_through"] for one in told if one["type"] == "points.release_requested.v1"]
+
+
+async def test_a_flagged_bill_is_held_whole_and_released_as_its_rules_say(shop: Shop) -> None:
+    member = await shop.member("guarded")
+    await till(shop, "own", c7=member.member_id)
+    phone = [
+        {"line_id": "1", "amount_minor": 5_000},
+        {"line_id": "2", "amount_minor": 3_000, "categories": ["phone"]},
+    ]
+    _, answer = await sale(shop, "own", member, lines=phone, cashier="c7")
+    assert (answer["status"], held(answer)) == ("held", (0, 80))
+    [review] = [one for one in await queue(shop, pattern="own_card") if one["merchant"] == "own"]
+    assert (review["patterns"], review["held"]["points"], review["state"]) == (["own_card"], 80, "open")
+    why = (await shop.get(f"/v1/bills/{answer['bill_id']}/why")).json()["judgements"][0]["words"]
+    assert why[-2:] == [
+        "The cashier is the member: flagged.",
+        "All its points are held until somebody has looked at it.",
+    ]
+    await shop.runtime.do(ReleaseDue(), job="test")
+    assert await targets(shop, answer["bill_id"]) == []
+
+    refused = [
+        await decide(shop, review, "release", role="operator"),
+        await decide(shop, review, "release", kind="service"),
+        await decide(shop, review, "release", merchant="other"),
+    ]
+    assert [one.json()["code"] for one in refused] == ["scope_missing", "scope_missing", "merchant_mismatch"]
+    several = await asyncio.gather(*[decide(shop, review, "release") for _ in range(5)])
+    assert {one.status_code for one in several} == {200}
+    assert several[0].json()["decided_by"] == "test-finance"
+    assert await targets(shop, answer["bill_id"]) == [50], "what a rule holds is held on"
+    assert (await decide(shop, review, "cancel")).json()["code"] == "review_decided"
+    shop.at(shop.runtime.clock() + timedelta(days=14))
+    await shop.runtime.do(ReleaseDue(), job="test")
+    assert await targets(shop, answer["bill_id"]) == [50, 80]
+
+
+async def test_what_is_cancelled_is_taken_back_and_given_back_to_caps_once(shop: Shop) -> None:
+    member = await shop.member("guarded")
+    await till(shop, "twice")
+    body, _ = await sale(shop, "twice", member)
+    _, again = await sale(shop, "twice", member)
+    assert held(again) == (0, 100)
+    [review] = [one for one in await queue(shop, pattern="duplicate") if one["merchant"] == "twice"]
+    # A refund of half of it is in flight when it is cancelled: the bank takes all of it in the end, whatever it hears first.
+    await post(shop, refund({**body, "bill_ref": review["bill_ref"]}, amount_minor=5_000))
+    assert (await decide(shop, review, "cancel")).status_code == 200
+    bank = Bank(shop, held=True)
+    asked = await bank.asked(again["bill_id"])
+    assert [one.get("reverse_through") for one in asked] == [50, None, 100]
+    await shop.hear(*[bank.answer(one) for one in reversed(asked)])
+    caps = "SELECT decided, given_back FROM earn.caps WHERE wallet_id = $1"
+    assert [tuple(row) for row in await shop.auditor.fetch(caps, member.wallet_id)] == [(200, 100)]
+    plans = await shop.auditor.fetch(
+        "SELECT rule, released, cancelled FROM earn.hold_plans WHERE bill_id = $1", UUID(again["bill_id"])
+    )
+    assert [tuple(plan) for plan in plans] == [("(review)", 0, 100)]
+    assert [one["state"] for one in await queue(shop, state="cancelled") if one["merchant"] == "twice"] == [
+        "cancelled"
+    ]
+
+
+async def test_many_members_at_a_terminal_and_refunds_one_after_the_other_are_flagged(shop: Shop) -> None:
+    await till(shop, "crowd")
+    members = [await shop.member("guarded") for _ in range(5)]
+    answers = [(await sale(shop, "crowd", one, 1_000 + n))[1] for n, one in enumerate(members)]
+    assert [held(one) for one in answers] == [(10, 0)] * 4 + [(0, 10)]
+    await till(shop, "loop")
+    for n in range(2):
+        body, answer = await sale(shop, "loop", members[0], 2_000 + n)
+        await post(shop, refund(body, all=True, occurred_at="2026-11-22T11:32:00+03:00"))
+        await Bank(shop).serve(answer["bill_id"])
+    _, answer = await sale(shop, "loop", members[0], 3_000, occurred_at="2026-11-22T14:00:00+03:00")
+    assert held(answer) == (0, 30)
+    [review] = [one for one in await queue(shop, pattern="refund_loop") if one["merchant"] == "loop"]
+    assert review["patterns"] == ["refund_loop"]
+
+
+async def test_of_bills_at_once_in_two_processes_exactly_those_beyond_the_limit_are_flagged(
+    shop: Shop, settings: Settings, tenant: Tenant, tmp_path: Path
+) -> None:
+    member = await shop.member("guarded")
+    await till(shop, "burst")
+    async for other in running_earn(settings, tenant, tmp_path):
+        sold = [sale(shop if n % 2 else other, "burst", member, 1_000 + 100 * n) for n in range(12)]
+        answers = [answer for _, answer in await asyncio.gather(*sold)]
+        assert sorted(held(one)[0] > 0 for one in answers) == [False] * 9 + [True] * 3
+    flagged = [one for one in await queue(shop, pattern="member_rate") if one["merchant"] == "burst"]
+    assert len(flagged) == 9
+    first = await shop.client.get(
+        "/v1/reviews", params={"limit": 4}, headers=shop.headers("finance", merchant="burst")
+    )
+    assert {one["merchant"] for one in first.json()["items"]} == {"burst"}
+    assert first.json()["next_cursor"] is not None
+
+
+SPOILT = {
+    "a bill that guards forgot": ("DELETE FROM earn.sightings WHERE merchant = 'own'", {"guards:counted"}),
+    "a review that is gone": ("DELETE FROM earn.reviews WHERE merchant = 'own'", {"reviews:kept"}),
+    "a review for another pattern": (
+        "UPDATE earn.reviews SET patterns = '{many_cards}' WHERE merchant = 'own'",
+        {"reviews:kept"},
+    ),
+    "a cancellation that was never asked for": (
+        "UPDATE earn.reviews SET request_id = gen_random_uuid() WHERE merchant = 'twice'",
+        {"reviews:asked"},
+    ),
+    "a flag that was taken off": (
+        """
+        UPDATE earn.decisions SET decision = replace(decision::text, '["own_card",1,0]', '["own_card",0,0]')::json
+        WHERE decision::text LIKE '%["own_card",1,0]%'
+        """,
+        {"bills:decisions", "reviews:kept"},
+    ),
+}
+
+
+async def test_the_oracle_agrees_and_finds_what_is_spoilt(shop: Shop, settings: Settings) -> None:
+    """After the others: over the books that they left."""
+    db = await connect(settings.admin_dsn(), database=database_of(shop.code))
+    redis = Redis.from_url(settings.redis_url)
+
+    async def broken() -> dict[str, list[str]]:
+        report = Report(shop.code)
+        copies = await heads(redis, settings.cell, shop.code)
+        await check_all(report, Snapshot(db), redis, copies, journal=None, progress=lambda _: None)
+        assert {check.name for check in report if check.name in CHECKS and not check.compared} == set()
+        return {check.name: check.examples for check in report.broken if check.name in CHECKS}
+
+    outer = db.transaction()
+    await outer.start()
+    try:
+        assert await broken() == {}
+        for name, (sql, wanted) in SPOILT.items():
+            inner = db.transaction()
+            await inner.start()
+            await db.execute("SET LOCAL session_replication_role = replica")
+            assert not (await db.execute(sql)).endswith(" 0"), name
+            assert wanted <= (await broken()).keys(), name
+            await inner.rollback()
+    finally:
+        await outer.rollback()
+        await db.close()
+        await redis.aclose()

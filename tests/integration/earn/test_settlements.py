@@ -1,0 +1,201 @@
+"""Settlement: what merchants and banks say of days is held against the bills, to half a minor unit, in the programme's zone."""
+
+import hashlib
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from pointbank.settlement import BadFile, read_lines
+from pointbank.verify import Report
+from pointbank.verify.database import Snapshot
+from pointbank.verify.streams import heads
+from pointbank.verify.walks import check_all
+from services.earn.checking import check, check_days
+from services.earn.domain.settlement import Compared, minor
+from shared.config import Settings
+from shared.db import connect, database_of
+from shared.events import MerchantChanged
+from tests.integration.earn.conftest import Shop, bill
+from tests.integration.earn.test_refunds import Bank, post, refund
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+DAY = date(2026, 11, 22)
+
+
+def line(merchant: str, amount: str, kind: str = "total", **more: Any) -> dict[str, Any]:
+    return {"merchant": merchant, "day": DAY.isoformat(), "kind": kind, "amount": amount, **more}
+
+
+async def imported(
+    shop: Shop, *lines: dict[str, Any], role: str = "operator", **token: Any
+) -> httpx.Response:
+    body = {
+        "programme": "shops",
+        "file_hash": hashlib.sha256(repr(lines).encode()).hexdigest(),
+        "lines": list(lines),
+    }
+    return await shop.client.post("/v1/settlements", json=body, headers=shop.headers(role, **token))
+
+
+async def variances(shop: Shop, merchant: str, **query: Any) -> list[dict[str, Any]]:
+    headers = shop.headers("finance", merchant=merchant)
+    found = await shop.client.get("/v1/settlements/variances", params=query, headers=headers)
+    assert found.status_code == 200
+    items: list[dict[str, Any]] = found.json()["items"]
+    return items
+
+
+async def day_of(shop: Shop, merchant: str, *sold: tuple[int, str]) -> None:
+    await shop.hear(MerchantChanged(merchant=merchant, version=1, terminals=("T03",)))
+    for total, at in sold:
+        lines = [{"line_id": "1", "amount_minor": total}]
+        answer = await shop.post(
+            bill(None, merchant=merchant, lines=lines, total_minor=total, occurred_at=at)
+        )
+        assert answer.status_code == 201, answer.text
+
+
+async def test_a_day_is_held_against_its_bills_in_the_zone_and_only_more_than_half_a_unit_varies(
+    shop: Shop,
+) -> None:
+    # Riyadh is three hours ahead: the first is of the day, the last of the day before.
+    await day_of(
+        shop,
+        "exact",
+        (1_000, "2026-11-21T21:00:00Z"),
+        (234, "2026-11-22T11:00:00Z"),
+        (7, "2026-11-21T20:59:59Z"),
+    )
+    lines = line("exact", "12.345"), line("exact", "12.3350", "deposit", reference="a")
+    assert (await imported(shop, *lines)).json() == {"imported": 2, "known": 0}
+    assert (await imported(shop, *lines, *lines)).json() == {"imported": 0, "known": 4}
+    asked = {"from_day": "2026-11-01", "to_day": "2026-11-22"}
+    done = await shop.client.post("/v1/settlements/check", json=asked, headers=shop.headers("operator"))
+    assert done.json() == {"compared": 2, "variances": 0, "closed": 0}
+    assert (await imported(shop, line("exact", "0.000001", reference="more"))).status_code == 200
+    await check_days(shop.runtime)
+    [one] = await variances(shop, "exact")
+    assert (one["kind"], one["expected_minor"], one["found_minor"], one["state"]) == (
+        "total",
+        1_234,
+        "1234.5001",
+        "open",
+    )
+    # A bill comes late, and the day agrees.
+    await day_of(shop, "exact", (1, "2026-11-22T11:59:00Z"))
+    await check_days(shop.runtime)
+    assert [one["kind"] for one in await variances(shop, "exact")] == ["deposit"]
+    [one] = await variances(shop, "exact", state="closed")
+    assert one["reason"] == "It agrees by now."
+
+
+async def computed(shop: Shop, settings: Settings, change: str) -> list[str]:
+    """What the oracle says of the variances, changed by hand, an hour after they were seen."""
+    db = await connect(settings.admin_dsn(), database=database_of(shop.code))
+    redis = Redis.from_url(settings.redis_url)
+    transaction = db.transaction()
+    await transaction.start()
+    try:
+        await db.execute(
+            "UPDATE earn.settlement_variances SET checked_at = clock_timestamp() + interval '1 hour', "
+            f"{change} WHERE merchant = 'owned'"
+        )
+        report = Report(shop.code)
+        copies = await heads(redis, settings.cell, shop.code)
+        await check_all(report, Snapshot(db), redis, copies, journal=None, progress=lambda _: None)
+        found = report["settlements:computed"]
+        assert found.compared
+        return found.examples
+    finally:
+        await transaction.rollback()
+        await db.close()
+        await redis.aclose()
+
+
+async def test_a_variance_has_an_owner_and_a_state_and_what_was_closed_is_not_raised_again(
+    shop: Shop, settings: Settings
+) -> None:
+    member = await shop.member()
+    await day_of(shop, "owned")
+    body = bill(member, merchant="owned", terminal="T03")
+    answer = await shop.post(body)
+    await post(shop, refund(body, merchant="owned", terminal="T03", amount_minor=4_500))
+    await Bank(shop).serve(answer.json()["bill_id"])
+    assert (await imported(shop, line("owned", "105.00"))).status_code == 200
+    for _ in range(2):
+        await check(shop.runtime, first=DAY, last=DAY)
+    [one] = await variances(shop, "owned")
+    assert (one["expected_minor"], one["found_minor"]) == (6_000, "10500")
+    assert await computed(shop, settings, "found_minor = found_minor") == []
+    assert len(await computed(shop, settings, "found_minor = found_minor + 1")) == 1
+
+    async def decided(role: str = "finance", merchant: str | None = None, **said: Any) -> httpx.Response:
+        path = f"/v1/settlements/variances/{one['variance_id']}"
+        return await shop.client.post(path, json=said, headers=shop.headers(role, merchant=merchant))
+
+    assert (await decided("operator", owner="noor")).json()["code"] == "scope_missing"
+    assert (await decided(merchant="exact", owner="noor")).json()["code"] == "merchant_mismatch"
+    assert (await decided(state="closed")).json()["code"] == "field_missing"
+    assert (await decided(owner="noor")).json()["owner"] == "noor"
+    closed = (await decided(state="closed", reason="gross, not net")).json()
+    assert (closed["state"], closed["owner"], closed["reason"]) == ("closed", "noor", "gross, not net")
+    await check(shop.runtime, first=DAY, last=DAY)
+    assert await variances(shop, "owned") == []
+    assert (await imported(shop, line("owned", "-1", reference="late"))).status_code == 200
+    await check(shop.runtime, first=DAY, last=DAY)
+    [again] = await variances(shop, "owned")
+    assert (again["found_minor"], again["owner"]) == ("10400", None)
+    audited = await shop.auditor.fetch(
+        "SELECT action FROM earn.audit WHERE action LIKE 'settlement.%' ORDER BY 1"
+    )
+    assert {row[0] for row in audited} == {"settlement.import", "settlement.check", "settlement.decide"}
+
+
+async def test_another_amount_under_a_key_another_merchants_day_and_an_unknown_programme_are_refused(
+    shop: Shop,
+) -> None:
+    assert (await imported(shop, line("kept", "5"))).status_code == 200
+    other = await imported(shop, line("kept", "5.0"), line("new", "1"), line("kept", "6"))
+    assert (other.json()["code"], other.json()["errors"][0]["pointer"]) == ("settlement_conflict", "/lines/2")
+    assert (await imported(shop, line("new", "1"), line("new", "2"))).json()["code"] == "settlement_conflict"
+    assert (await imported(shop, line("new", "1"))).json() == {"imported": 1, "known": 0}, (
+        "nothing of the others was kept"
+    )
+    assert (await imported(shop, line("kept", "1"), merchant="new")).json()["code"] == "scope_missing"
+    assert (await imported(shop, line("kept", "1"), role="till")).json()["code"] == "scope_missing"
+    body = {"programme": "nowhere", "file_hash": "0" * 64, "lines": [line("kept", "1")]}
+    refused = await shop.client.post("/v1/settlements", json=body, headers=shop.headers("operator"))
+    assert refused.json()["code"] == "programme_unknown"
+
+
+async def test_a_file_is_read_exactly(tmp_path: Path) -> None:
+    file = tmp_path / "days.csv"
+    file.write_text("merchant,day,total,deposit\nmall,2026-11-22,10.0051,\nport,2026-11-22,1,0.99\n")
+    assert [(one["merchant"], one["kind"], one["amount"]) for one in read_lines(file)] == [
+        ("mall", "total", "10.0051"),
+        ("port", "total", "1"),
+        ("port", "deposit", "0.99"),
+    ]
+    for wrong in (
+        "merchant,total\nmall,1\n",
+        "merchant,day,total,note\nm,2026-11-22,1,x\n",
+        "merchant,day,total\nm,2026-11-22\n",
+    ):
+        file.write_text(wrong)
+        with pytest.raises(BadFile):
+            list(read_lines(file))
+    assert (minor("10.0051", "SAR"), minor("-1", "KWD"), minor("7.25", "JPY")) == (
+        Decimal("1000.51"), Decimal(-1000), Decimal("7.25"),
+    )  # fmt: skip
+    for found, varies in (
+        (Decimal("100.5"), False),
+        (Decimal("100.500000001"), True),
+        (Decimal("99.5"), False),
+    ):
+        assert Compared("m", DAY + timedelta(), "total", "SAR", "UTC", 100, found).varies is varies

@@ -1,0 +1,156 @@
+"""What a draft would have given: the version of then comes out again to the point, another with its differences; nothing is
+written."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+from typer.testing import CliRunner
+
+from pointbank import simulation
+from pointbank.cli.app import app
+from pointbank.simulation import simulate
+from shared.config import Settings
+from shared.errors import Refusal
+from tests.integration.earn.conftest import Shop, bill
+from tests.support.facts import activated
+from tests.support.programmes import document, earning, rule
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FROM, TO = datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 11, 22, 12, tzinfo=UTC)
+WEEK = {"starts_at": "2026-11-01T00:00:00Z", "ends_at": "2027-11-01T00:00:00Z"}
+
+
+def draft(points: str = "1", **section: Any) -> dict[str, Any]:
+    campaigns = [
+        {
+            "code": "welcome",
+            **WEEK,
+            "when": {"member.bills": {"eq": 0}},
+            "effect": {"bonus": 50},
+            "stacking": "all",
+        },
+        {
+            "code": "double",
+            **WEEK,
+            "effect": {"multiplier": "2"},
+            "budget": {"points": 700},
+            "stacking": "all",
+        },
+    ]
+    rules = (rule("phones", points, category="phone", timing="hold", priority=9), rule("everything", points))
+    made = earning(*rules) | {"member_caps": {"day": 400}, "campaigns": campaigns} | section
+    code = {
+        "code": "past",
+        "name": {"en": "Past"},
+        "currency": "SAR",
+        "point_value": "0.10",
+        "time_zone": "Asia/Riyadh",
+    }
+    return document(programme={**code, "card_prefix": "627015"}, earning=made)
+
+
+async def rows(shop: Shop) -> dict[str, int]:
+    tables = await shop.auditor.fetch(
+        "SELECT format('%s.%s', schemaname, tablename) AS name FROM pg_tables WHERE schemaname IN ('earn', 'redeem', 'members')"
+    )
+    return {one["name"]: await shop.auditor.fetchval(f"SELECT count(*) FROM {one['name']}") for one in tables}
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def past(shop: Shop) -> Shop:
+    """Twelve bills of three members in two days, in the order in which they happened."""
+    if await shop.auditor.fetchval("SELECT count(*) FROM earn.programmes WHERE programme = 'past'"):
+        return shop
+    before = draft()
+    await shop.hear(activated("past", earning=before["earning"]))
+    members = [await shop.member("past") for _ in range(3)]
+    for n in range(12):
+        at = FROM + timedelta(hours=4 * n)
+        lines = [
+            {"line_id": "1", "amount_minor": 5_000},
+            {"line_id": "2", "amount_minor": 3_000, "categories": ["phone"]},
+        ]
+        body = bill(members[n % 3], lines=lines, total_minor=8_000, occurred_at=at.isoformat())
+        answer = await shop.post(body)
+        assert answer.status_code == 201, answer.text
+    return shop
+
+
+async def test_the_version_of_then_comes_out_again_to_the_point_and_nothing_is_written(
+    past: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulation, "PAGE", 5)
+    before, said = await rows(past), []
+    found = await simulate(past.auditor, draft(), from_at=FROM, to_at=TO, said=lambda *one: said.append(one))
+    shown = found.shown()
+    assert (found.bills, found.judged, found.same, found.more, found.less) == (12, 12, 12, 0, 0)
+    assert shown["points"] == {"happened": 12 * 80 + 700 + 150, "draft": 12 * 80 + 700 + 150, "difference": 0}
+    assert {name: one["draft"] for name, one in shown["campaigns"].items()} == {"double": 700, "welcome": 150}
+    assert {one["difference"] for part in ("campaigns", "tiers") for one in shown[part].values()} == {0}
+    assert found.happened == found.draft
+    assert said == [(0, 12), (5, 12), (10, 12), (12, 12)]
+    assert await rows(past) == before
+
+
+async def test_another_version_shows_its_points_cost_campaigns_and_tiers(past: Shop) -> None:
+    dearer = draft(
+        "2",
+        campaigns=[{"code": "big", **WEEK, "effect": {"bonus": 7}}],
+        member_caps=None,
+        maximum={"bill": 165},
+    )
+    dearer["programme"]["point_value"] = "0.05"
+    shown = (await simulate(past.auditor, dearer, from_at=FROM, to_at=TO)).shown()
+    assert shown["points"] == {"happened": 1_810, "draft": 12 * 165, "difference": 170}
+    assert shown["cost_minor"] == {"happened": 18_100, "draft": 12 * 165 * 5, "difference": 9_900 - 18_100}
+    assert shown["held"]["draft"] == 12 * (165 - 105)
+    assert {name: one["draft"] for name, one in shown["campaigns"].items()} == {
+        "big": 60,
+        "double": 0,
+        "welcome": 0,
+    }
+    assert shown["tiers"]["blue"] == {"happened": 1_810, "draft": 1_980, "difference": 170}
+    half = await simulate(past.auditor, dearer, from_at=FROM + timedelta(hours=24), to_at=TO)
+    assert (half.bills, half.draft.points) == (6, 6 * 165)
+    foreign = draft()
+    foreign["programme"]["currency"] = "KWD"
+    assert (await simulate(past.auditor, foreign, from_at=FROM, to_at=TO)).passed_over == 12
+    with pytest.raises(Refusal, match="programme_invalid"):
+        await simulate(past.auditor, draft("0"), from_at=FROM, to_at=TO)
+
+
+async def test_the_command_tells_it_as_a_table_and_as_json(
+    past: Shop, settings: Settings, tmp_path: Path
+) -> None:
+    file = tmp_path / "draft.json"
+    file.write_bytes(msgspec.json.encode(draft("2")))
+    names = ("secret", "postgres_host", "postgres_port", "control_database")
+    environment = {f"POINTBANK_{name.upper()}": str(getattr(settings, name)) for name in names}
+    arguments = [
+        "programme",
+        "simulate",
+        str(file),
+        "--from",
+        "2026-11-20",
+        "--to",
+        "2026-11-23",
+        "--tenant",
+        past.code,
+    ]
+    told = await asyncio.to_thread(CliRunner().invoke, app, [*arguments, "--json"], env=environment)
+    assert told.exit_code == 0, told.output
+    assert json.loads(told.stdout)["judged"] == 12
+    table = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environment)
+    assert "12 of 12 bills of members" in " ".join(table.output.split())
+    for wrong in (
+        ["programme", "simulate", "nothing@9", *arguments[3:]],
+        [*arguments[:4], "soon", *arguments[5:]],
+    ):
+        assert (await asyncio.to_thread(CliRunner().invoke, app, wrong, env=environment)).exit_code == 2
