@@ -65,6 +65,7 @@ PROBLEMS: dict[str, Problem] = {
     "reward_not_returnable": Problem(409, "A reward is not returned"),
     "benefit_consumed": Problem(409, "The benefit was used"),
     "benefit_expired": Problem(409, "The benefit has expired"),
+    "benefit_withdrawn": Problem(409, "The benefit was taken back"),
     "programme_closed": Problem(409, "The programme is closed"),
     "version_not_draft": Problem(409, "The version is not a draft"),
     "not_yet_consistent": _shape(409, "Not consistent yet"),

@@ -11,6 +11,7 @@ from pointbank.verify.adoptions import ORPHANED, Adoptions
 from pointbank.verify.bills import Bills
 from pointbank.verify.books import Books
 from pointbank.verify.events import SAID_BY, Envelope, binary, decode_data, decode_envelope
+from pointbank.verify.given import Given
 from pointbank.verify.holds import Holds
 from pointbank.verify.ledger import Bank
 from pointbank.verify.members import Members
@@ -48,7 +49,8 @@ class Listener:
             Messages(books),
         )
         refunds, holds, seals = Refunds(books), Holds(books), Seals(books, trust)
-        self._tables = (bills, refunds, holds, bank, rewards, seals, tiers, messages, members)
+        given = Given(books)
+        self._tables = (bills, refunds, holds, bank, rewards, given, seals, tiers, messages, members)
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
             "merchant.changed.v1": (members.on_merchant,),
@@ -80,6 +82,12 @@ class Listener:
             "ledger.sealed.v1": (seals.on_sealed,),
             "reward.issued.v1": (rewards.on_issued,),
             "benefit.consumed.v1": (rewards.on_consumed,),
+            "benefit.issued.v1": (rewards.on_given,),
+            "benefit.withdrawn.v1": (rewards.on_ended,),
+            "benefit.expired.v1": (rewards.on_ended,),
+            "benefit.asked.v1": (given.on_asked,),
+            "benefit.withdrawal_asked.v1": (given.on_asked,),
+            "benefit.answered.v1": (given.on_answered,),
             "tier.changed.v1": (tiers.on_changed, messages.on_tier),
             "message.delivered.v1": (messages.on_delivered,),
         }

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from services.redeem import closing, releasing
+from services.redeem import benefits_due, closing, releasing
 from services.redeem.api import ROUTERS
 from services.redeem.handlers import HEARS, ON
 from services.redeem.reconciling import job as reconcile
@@ -21,6 +21,7 @@ def create(settings: Settings | None = None) -> FastAPI:
         Job("asked", every_s=1.0, run=do_waiting),
         Job("expire", every_s=300.0, run=expire_lots),
         Job("idle", every_s=3600.0, run=care_for_idle),
+        Job(benefits_due.JOB, every_s=benefits_due.EVERY_S, run=benefits_due.job),
         Job(releasing.JOB, every_s=releasing.EVERY_S, run=releasing.release_now_and_then),
     ]
     if chosen.seal_every_s:

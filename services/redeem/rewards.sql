@@ -75,14 +75,16 @@ SET version = :version, supplied = :supplied
 WHERE programme = :programme AND reward = :reward;
 
 -- name: had
--- How many of a reward each wallet was issued since a moment.
+-- How many of a reward each wallet bought since a moment and kept: what it was given counts for no limit.
 SELECT
     t.k,
     count(b.benefit_id) AS had
 FROM unnest(:wallet_ids::uuid[], :programmes::text[], :rewards::text[], :sinces::timestamptz[])
     WITH ORDINALITY AS t (wallet_id, programme, reward, since, k)
 LEFT JOIN benefits AS b
-    ON t.wallet_id = b.wallet_id AND b.issued_at >= t.since AND t.programme = b.programme AND t.reward = b.reward
+    ON
+        t.wallet_id = b.wallet_id AND b.issued_at >= t.since AND t.programme = b.programme AND t.reward = b.reward
+        AND b.origin = 'redemption' AND b.withdrawn_at IS NULL
 GROUP BY t.k;
 
 -- name: issue!
@@ -96,7 +98,7 @@ WITH taken AS (
 
 INSERT INTO benefits (
     benefit_id, redemption_id, wallet_id, member_id, programme, reward, version, tier, points, unit_cost_minor, code_hash,
-    issued_at, expires_at
+    issued_at, expires_at, origin, asked_by
 )
 SELECT
     b.benefit_id,
@@ -111,15 +113,17 @@ SELECT
     b.unit_cost_minor,
     b.code_hash,
     b.issued_at,
-    b.expires_at
+    b.expires_at,
+    b.origin,
+    b.asked_by
 FROM unnest(
     :benefit_ids::uuid[], :redemption_ids::uuid[], :benefit_wallets::uuid[], :benefit_members::uuid[],
     :benefit_programmes::text[], :benefit_rewards::text[], :benefit_versions::integer[], :benefit_tiers::text[],
     :benefit_points::bigint[], :benefit_costs::bigint[], :code_hashes::bytea[], :issued_ats::timestamptz[],
-    :expires_ats::timestamptz[]
+    :expires_ats::timestamptz[], :origins::text[], :asked_bys::uuid[]
 ) AS b (
     benefit_id, redemption_id, wallet_id, member_id, programme, reward, version, tier, points, unit_cost_minor,
-    code_hash, issued_at, expires_at
+    code_hash, issued_at, expires_at, origin, asked_by
 );
 
 -- name: benefit_by_id^
@@ -141,6 +145,10 @@ SELECT
     b.cashier,
     b.bill_ref,
     b.event_sequence,
+    b.origin,
+    b.withdrawn_at,
+    b.restocked,
+    b.lapsed_at,
     v.document,
     (
         SELECT p.document #>> '{programme,currency}'
@@ -166,6 +174,8 @@ SELECT
     b.code_hash,
     b.expires_at,
     b.consumed_at,
+    b.withdrawn_at,
+    b.lapsed_at,
     b.merchant
 FROM benefits AS b
 WHERE b.code_hash = ANY(:code_hashes::bytea[])

@@ -491,10 +491,10 @@ CREATE TABLE rewards (
     CONSTRAINT rewards_issued_within_supplied CHECK (issued >= 0 AND (supplied IS NULL OR issued <= supplied))
 );
 
--- What a member got for points: issued once by a redemption, consumed once.
+-- What a member got, for points or as a gift: issued once, and used, withdrawn or expired once.
 CREATE TABLE benefits (
     benefit_id uuid PRIMARY KEY,
-    redemption_id uuid NOT NULL,
+    redemption_id uuid, -- that bought it; null: nobody did
     wallet_id uuid NOT NULL,
     member_id uuid NOT NULL,
     programme text NOT NULL,
@@ -512,17 +512,79 @@ CREATE TABLE benefits (
     cashier text,
     bill_ref text,
     event_sequence bigint NOT NULL DEFAULT 1,
+    origin text NOT NULL DEFAULT 'redemption',
+    asked_by uuid, -- the effect_id of earn's request
+    withdrawn_at timestamptz, -- taken back unused
+    restocked boolean NOT NULL DEFAULT false, -- and on stock again
+    lapsed_at timestamptz, -- when the job saw that it had expired unused
     CONSTRAINT benefits_redemption_once UNIQUE (redemption_id),
     CONSTRAINT benefits_code_once UNIQUE (code_hash),
     CONSTRAINT benefits_code_is_sha256 CHECK (octet_length(code_hash) = 32),
-    CONSTRAINT benefits_points_positive CHECK (points > 0),
     CONSTRAINT benefits_cost_never_negative CHECK (unit_cost_minor >= 0),
     CONSTRAINT benefits_used_somewhere CHECK ((consumed_at IS NULL) = (merchant IS NULL)),
-    CONSTRAINT benefits_used_in_time CHECK (consumed_at IS NULL OR expires_at IS NULL OR consumed_at < expires_at)
+    CONSTRAINT benefits_origin_known CHECK (
+        CASE origin
+            WHEN 'redemption' THEN redemption_id IS NOT NULL AND asked_by IS NULL AND points > 0
+            WHEN 'asked' THEN redemption_id IS NULL AND asked_by IS NOT NULL AND points = 0
+            WHEN 'threshold' THEN redemption_id IS NULL AND asked_by IS NULL AND points = 0
+            ELSE false
+        END
+    ),
+    CONSTRAINT benefits_end_once CHECK (num_nonnulls(consumed_at, withdrawn_at, lapsed_at) <= 1),
+    CONSTRAINT benefits_used_in_time CHECK (
+        expires_at IS NULL OR (coalesce(consumed_at < expires_at, true) AND coalesce(lapsed_at >= expires_at, true))
+    ),
+    CONSTRAINT benefits_lapse_has_an_end CHECK (lapsed_at IS NULL OR expires_at IS NOT NULL),
+    CONSTRAINT benefits_restocked_when_withdrawn CHECK (withdrawn_at IS NOT NULL OR NOT restocked)
 );
 
 -- How many a member has had, and which.
 CREATE INDEX benefits_of_wallet ON benefits (wallet_id, issued_at);
+
+-- A reward issues itself once to a member; what was asked under an id is issued once.
+CREATE UNIQUE INDEX benefits_threshold_once ON benefits (wallet_id, programme, reward) WHERE origin = 'threshold';
+CREATE UNIQUE INDEX benefits_asked_once ON benefits (asked_by) WHERE asked_by IS NOT NULL;
+
+-- What the job looks for: those that can still expire.
+CREATE INDEX benefits_lapsing ON benefits (expires_at, benefit_id)
+WHERE consumed_at IS NULL AND withdrawn_at IS NULL AND lapsed_at IS NULL AND expires_at IS NOT NULL;
+
+-- What earn asked to be issued, each id once for ever. Also a row for one that was withdrawn before it came: to be locked by both.
+CREATE TABLE benefit_asks (
+    effect_id uuid PRIMARY KEY,
+    wallet_id uuid,
+    member_id uuid,
+    programme text,
+    reward text,
+    source_kind text,
+    source_code text,
+    bill_id uuid,
+    effective_at timestamptz,
+    outcome text, -- null: it did not come yet
+    benefit_id uuid,
+    code text, -- why it was refused
+    withdrawn_first boolean NOT NULL DEFAULT false,
+    CONSTRAINT benefit_asks_outcome_known CHECK (outcome IN ('issued', 'refused')),
+    CONSTRAINT benefit_asks_outcome_is_whole CHECK (
+        coalesce(outcome = 'issued', false) = (benefit_id IS NOT NULL)
+        AND coalesce(outcome = 'refused', false) = (code IS NOT NULL)
+        AND (outcome IS NULL) = (wallet_id IS NULL)
+    ),
+    CONSTRAINT benefit_asks_withdrawn_first_is_refused CHECK (NOT withdrawn_first OR coalesce(outcome = 'refused', true))
+);
+
+-- What earn asked to be taken back, each id once for ever.
+CREATE TABLE benefit_withdrawals (
+    effect_id uuid PRIMARY KEY,
+    issued_by uuid NOT NULL REFERENCES benefit_asks,
+    outcome text NOT NULL,
+    benefit_id uuid,
+    CONSTRAINT benefit_withdrawals_outcome_known CHECK (outcome IN ('withdrawn', 'used_already', 'nothing')),
+    CONSTRAINT benefit_withdrawals_name_what_was_issued CHECK (outcome = 'nothing' OR benefit_id IS NOT NULL)
+);
+
+-- A benefit is withdrawn by one request.
+CREATE UNIQUE INDEX benefit_withdrawals_once ON benefit_withdrawals (issued_by) WHERE outcome = 'withdrawn';
 
 -- What redeem learns from members. Identities are keyed hashes: deletable look-up rows, no personal data.
 

@@ -13,6 +13,12 @@ from shared.events.bills import (
     PointsAccrued,
 )
 from shared.events.envelope import Envelope, EventData, decode_envelope, encode_event
+from shared.events.giving import (
+    BenefitAnswered,
+    BenefitAsked,
+    BenefitSource,
+    BenefitWithdrawalAsked,
+)
 from shared.events.members import (
     CardIssued,
     EnrolledWallet,
@@ -44,7 +50,13 @@ from shared.events.points import (
     TakenLot,
 )
 from shared.events.refunds import RefundAnswer, RefundRecorded, RefundReversal, RefundSettled
-from shared.events.rewards import BenefitConsumed, RewardIssued
+from shared.events.rewards import (
+    BenefitConsumed,
+    BenefitExpired,
+    BenefitIssued,
+    BenefitWithdrawn,
+    RewardIssued,
+)
 from shared.events.seals import LedgerSealed
 from shared.events.streams import StreamOrphaned
 from shared.events.tiers import TierChanged
@@ -83,6 +95,12 @@ EVENTS: dict[str, type[EventData]] = {
         RefundSettled,
         RewardIssued,
         BenefitConsumed,
+        BenefitAsked,
+        BenefitWithdrawalAsked,
+        BenefitAnswered,
+        BenefitIssued,
+        BenefitWithdrawn,
+        BenefitExpired,
         TierChanged,
         MessageDelivered,
         StreamOrphaned,
@@ -93,7 +111,14 @@ EVENTS: dict[str, type[EventData]] = {
 __all__ = [
     "EVENTS",
     "Balance",
+    "BenefitAnswered",
+    "BenefitAsked",
     "BenefitConsumed",
+    "BenefitExpired",
+    "BenefitIssued",
+    "BenefitSource",
+    "BenefitWithdrawalAsked",
+    "BenefitWithdrawn",
     "BillAccrual",
     "BillAnswer",
     "BillRecorded",

@@ -345,6 +345,13 @@ async def benefit_expired(desk: Desk) -> None:
         await desk.refused(use(benefit["code"]), "benefit_expired")
 
 
+async def benefit_withdrawn(desk: Desk) -> None:
+    benefit = (await bought(desk, await reward(desk, "taken")))["benefit"]
+    change = f"UPDATE redeem.benefits SET withdrawn_at = {{}} WHERE benefit_id = '{benefit['benefit_id']}'"
+    async with altered(desk, change.format("issued_at"), change.format("NULL")):
+        await desk.refused(use(benefit["code"]), "benefit_withdrawn")
+
+
 async def reward(desk: Desk, code: str, **changes: Any) -> Ask:
     """A reward that there is, and the call that buys it."""
     body = {"programme": "shops", "kind": "product", "name": {"en": code}, "price": {"points": 1}, **changes}
@@ -470,6 +477,7 @@ SPECIAL: dict[str, Callable[[Desk], Awaitable[None]]] = {
         reward_not_returnable,
         benefit_consumed,
         benefit_expired,
+        benefit_withdrawn,
         not_yet_consistent,
         not_sealed_yet,
         internal_error,

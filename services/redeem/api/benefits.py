@@ -42,21 +42,24 @@ class UseBenefitBody(BenefitCodeBody):
 
 
 class BenefitOut(BaseModel):
-    """What points bought. `unit_cost`: what its use costs; from `consumed_at` on the liability is closed."""
+    """What points bought, or what was given (`origin` says by what). `unit_cost`: what its use costs; it is owed while the status
+    is `issued`."""
 
     benefit_id: UUID
-    redemption_id: UUID
+    redemption_id: UUID | None
+    origin: Literal["redemption", "asked", "threshold"]
     wallet_id: UUID
     programme: str
     reward: str
     version: int
     kind: str
     name: dict[str, str]
-    status: Literal["issued", "consumed", "expired"]
+    status: Literal["issued", "consumed", "expired", "withdrawn"]
     unit_cost: MoneyOut
     issued_at: AwareDatetime
     expires_at: AwareDatetime | None
     consumed_at: AwareDatetime | None
+    withdrawn_at: AwareDatetime | None
     merchant: str | None
     terminal: str | None
     bill_ref: str | None
@@ -92,7 +95,8 @@ async def validate_benefit(
     if row is None:
         raise BenefitUnknown("No benefit has this code.", pointer="/code")
     now = call.tenant.clock()
-    refusal = objection(row["expires_at"], row["consumed_at"], now)
+    ends = {name: row[name] for name in ("expires_at", "consumed_at", "withdrawn_at", "lapsed_at")}
+    refusal = objection(**ends, now=now)
     shown = benefit_out(row, store.reward_of(row), now)
     return answer({**shown, "usable": refusal is None, "refusal": None if refusal is None else refusal.code})
 
@@ -105,6 +109,7 @@ async def validate_benefit(
         "benefit_unknown",
         "benefit_consumed",
         "benefit_expired",
+        "benefit_withdrawn",
         "merchant_unknown",
         "terminal_unknown",
     ),

@@ -82,6 +82,7 @@ class RewardBody(Body):
     valid_days: Annotated[int, Field(ge=0, le=36_500)] | None = None
     windows: Annotated[list[WindowBody], Field(max_length=100)] | None = None
     limit: LimitBody | None = None
+    restock: bool = Field(False, description="Whether what comes back unused is on stock again.")
     stock: Annotated[int, Field(ge=0, le=10**12)] | Literal["unlimited"] = "unlimited"
 
 
@@ -112,6 +113,7 @@ class RewardOut(BaseModel):
     valid_days: int | None
     windows: list[WindowOut]
     limit: LimitBody | None
+    restock: bool
     stock: StockOut | None
 
 
@@ -180,6 +182,7 @@ async def put_reward(
             for one in body.windows or ()
         ),
         limit=domain.Limit(body.limit.most, body.limit.per) if body.limit is not None else None,
+        restock=body.restock,
     )
     stock = None if body.stock == "unlimited" else body.stock
     return await call.submit(PutReward(programme=body.programme, code=reward, reward=made, stock=stock))

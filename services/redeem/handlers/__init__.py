@@ -1,6 +1,7 @@
 """What redeem does with what it hears and is asked."""
 
 from services.redeem.domain.acts import Adjust, Open, Reinstate, Transfer
+from services.redeem.domain.giving import LapseBenefits
 from services.redeem.domain.jobs import JobDone
 from services.redeem.domain.reconciliation import DecideDifference, ReconcilePage
 from services.redeem.domain.redemption import Capture, Redeem, Release, Return, Void
@@ -10,7 +11,9 @@ from services.redeem.handlers.answer import answer
 from services.redeem.handlers.asked import SettleAsked, do_asked
 from services.redeem.handlers.close import CloseMonth, close_month
 from services.redeem.handlers.expire import expire_due, notify
+from services.redeem.handlers.give import give_benefits
 from services.redeem.handlers.give_back import give_back
+from services.redeem.handlers.lapse import lapse_benefits
 from services.redeem.handlers.learn import learn_members, learn_merchants, learn_programmes, learn_standings
 from services.redeem.handlers.move import move_points
 from services.redeem.handlers.post import post
@@ -18,6 +21,8 @@ from services.redeem.handlers.reconcile import decide_difference, reconcile_page
 from services.redeem.handlers.rewards import put_reward, redeem_reward, use_benefit
 from services.redeem.handlers.settle import settle
 from shared.events import (
+    BenefitAsked,
+    BenefitWithdrawalAsked,
     CardIssued,
     MemberEnrolled,
     MerchantChanged,
@@ -59,6 +64,9 @@ ON: Handlers = {
     PutReward: put_reward,
     RedeemReward: redeem_reward,
     UseBenefit: use_benefit,
+    BenefitAsked: give_benefits,
+    BenefitWithdrawalAsked: give_benefits,
+    LapseBenefits: lapse_benefits,
 }
 
 HEARS: tuple[str, ...] = ("members", "earn", "tiers")

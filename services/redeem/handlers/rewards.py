@@ -316,4 +316,10 @@ def _unusable(
         return TerminalUnknown(f"{command.merchant} has no terminal {command.terminal}.", pointer="/terminal")
     if one is None:
         return BenefitUnknown("No benefit has this code.", pointer="/code")
-    return rewards.objection(one.expires_at, one.consumed_at, now)
+    return rewards.objection(
+        expires_at=one.expires_at,
+        consumed_at=one.consumed_at,
+        withdrawn_at=one.withdrawn_at,
+        lapsed_at=one.lapsed_at,
+        now=now,
+    )

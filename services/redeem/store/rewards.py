@@ -37,6 +37,8 @@ class Held(NamedTuple):
     code_hash: bytes
     expires_at: datetime | None
     consumed_at: datetime | None
+    withdrawn_at: datetime | None
+    lapsed_at: datetime | None
     merchant: str | None
 
 
@@ -86,7 +88,7 @@ async def put(db: Connection, stock: Stock, *, changed: bool, now: datetime) -> 
 
 
 async def had(db: Connection, asked: Sequence[tuple[UUID, str, str, datetime]]) -> list[int]:
-    """How many of each (wallet, programme, reward) were issued since that instant."""
+    """How many of each (wallet, programme, reward) were bought since that instant, and not taken back."""
     rows = await rewards.had(db, **columns(("wallet_ids", "programmes", "rewards", "sinces"), asked))
     counts = {row["k"]: row["had"] for row in rows}
     return [counts[k] for k in range(1, len(asked) + 1)]
@@ -180,6 +182,8 @@ _BENEFIT_COLUMNS = (
     "code_hashes",
     "issued_ats",
     "expires_ats",
+    "origins",
+    "asked_bys",
 )
 assert len(_BENEFIT_COLUMNS) == len(Benefit.__struct_fields__)
 

@@ -9,6 +9,7 @@ queries = load("services.redeem")
 redemptions = load("services.redeem", "redemptions.sql")
 moving = load("services.redeem", "moving.sql")
 rewards = load("services.redeem", "rewards.sql")
+giving = load("services.redeem", "giving.sql")
 
 
 def columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:

@@ -19,6 +19,10 @@ UNUSED = {
     "notices:told",
     "holds:planned",
     "holds:asked",
+    # tests/integration/redeem/test_giving.py
+    "benefits:asked",
+    "benefits:answered",
+    "benefits:requests",
 }
 # tests/integration/verify/test_spoilt_refunds.py looks at these, where the bank answers all that a refund asks.
 UNUSED |= {
