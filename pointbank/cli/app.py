@@ -12,6 +12,7 @@ from pointbank.cli import (
     running,
     samples,
     sealing,
+    statements,
     streams,
     tenants,
     verifying,
@@ -39,6 +40,7 @@ for command in (
     releasing.release_reservations,
     expiring.expire,
     sealing.reconcile,
+    statements.statement,
 ):
     app.command()(command)
 app.add_typer(tenants.group, name="tenant")

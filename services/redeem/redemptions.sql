@@ -155,7 +155,8 @@ ended AS (
         capture_posting = t.capture_posting,
         void_posting = t.void_posting,
         ended = t.ended,
-        ended_at = t.ended_at
+        ended_at = t.ended_at,
+        settled_at = CASE WHEN t.ended IS NOT NULL THEN clock_timestamp() END
     FROM unnest(
         :redemption_ids::uuid[], :captured_points::bigint[], :captured_minors::bigint[], :capture_postings::uuid[],
         :void_postings::uuid[], :endeds::text[], :ended_ats::timestamptz[]

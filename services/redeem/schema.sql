@@ -184,6 +184,7 @@ CREATE TABLE redemptions (
     effective_at timestamptz NOT NULL,
     returned_points bigint NOT NULL DEFAULT 0,
     returned_minor bigint NOT NULL DEFAULT 0,
+    recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(), -- when we wrote it
     CONSTRAINT redemptions_status_known CHECK (status IN ('authorised', 'captured', 'voided')),
     CONSTRAINT redemptions_points_positive CHECK (points > 0),
     CONSTRAINT redemptions_money_never_negative CHECK (money_minor >= 0),
@@ -195,6 +196,9 @@ CREATE TABLE redemptions (
 -- What paid for a bill; and what a wallet spent since some moment, for the limits of its programme.
 CREATE INDEX redemptions_by_bill ON redemptions (merchant, bill_ref) WHERE bill_ref IS NOT NULL;
 CREATE INDEX redemptions_by_wallet ON redemptions (wallet_id, effective_at);
+
+-- Rows are written in the order of these times: a day is found without reading the years, and a redemption pays next to nothing.
+CREATE INDEX redemptions_recorded ON redemptions USING brin (recorded_at) WITH (pages_per_range = 32, autosummarize = on);
 
 -- Points set aside for a redemption that is captured, voided or past its time later. One for each redemption that was authorised;
 -- it stands while `ended` is null. Written under the wallet's lock, like all that is below.
@@ -210,11 +214,13 @@ CREATE TABLE reservations (
     void_posting uuid, -- of the points that went back
     ended text,
     ended_at timestamptz,
+    settled_at timestamptz, -- when we wrote its end; `ended_at` is when it ended
     CONSTRAINT reservations_code_once UNIQUE (code_hash),
     CONSTRAINT reservations_code_is_sha256 CHECK (octet_length(code_hash) = 32),
     CONSTRAINT reservations_points_positive CHECK (points > 0),
     CONSTRAINT reservations_captured_within_points CHECK (captured_points BETWEEN 0 AND points AND captured_minor >= 0),
     CONSTRAINT reservations_ended_known CHECK (ended IN ('captured', 'voided', 'expired')),
+    CONSTRAINT reservations_settled_when_ended CHECK ((ended IS NULL) = (settled_at IS NULL)),
     CONSTRAINT reservations_end_is_whole CHECK (
         (ended IS NULL) = (ended_at IS NULL)
         AND coalesce(ended = 'captured', false) = (capture_posting IS NOT NULL)
@@ -225,6 +231,7 @@ CREATE TABLE reservations (
 
 -- What the job looks for: those that still stand, by the end of their time.
 CREATE INDEX reservations_standing ON reservations (expires_at, redemption_id) WHERE ended IS NULL;
+CREATE INDEX reservations_settled ON reservations USING brin (settled_at) WITH (pages_per_range = 32, autosummarize = on);
 
 -- What a redemption took of each lot, in the order in which it took it, and what became of it. A plain redemption has rows
 -- from its first return on; before it, the ledger says the same.
@@ -256,6 +263,7 @@ CREATE TABLE returns (
     answer bytea, -- what it was answered
     request_id uuid, -- what earn asked
     effective_at timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(), -- when we wrote it
     CONSTRAINT returns_ref_once UNIQUE (merchant, return_ref),
     CONSTRAINT returns_points_never_negative CHECK (points >= 0 AND money_minor >= 0),
     CONSTRAINT returns_posting_has_points CHECK ((points > 0) = (posting_id IS NOT NULL)),
@@ -266,6 +274,7 @@ CREATE TABLE returns (
 );
 
 CREATE INDEX returns_of ON returns (redemption_id);
+CREATE INDEX returns_recorded ON returns USING brin (recorded_at) WITH (pages_per_range = 32, autosummarize = on);
 
 -- Which lot got how many points back: the very lot, or under `restore: renewed` a new one in its place.
 CREATE TABLE returned_lots (

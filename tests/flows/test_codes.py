@@ -230,6 +230,10 @@ async def limited(desk: Desk, code: str, first: int = 0, **asked: Any) -> None:
     }
     if code == "tier_not_eligible":
         rules = {"tiers": ["gold"]}
+    if code == "points_not_accepted":
+        rules = {"acceptance": [{"merchant": "elsewhere"}]}
+    if code == "bill_categories_required":
+        rules = {"acceptance": [{"merchant": "riyadh-mall", "categories": ["coffee"]}]}
     if code == "period_limit_exceeded":
         rules.pop("velocity")
     name = f"limits-{code.replace('_', '-')}"
@@ -251,6 +255,14 @@ async def limited(desk: Desk, code: str, first: int = 0, **asked: Any) -> None:
     refused = desk.redeem(**ask)
     refused.body = {name: value for name, value in refused.body.items() if value is not None}
     await desk.refused(refused, code)
+
+
+async def points_not_accepted(desk: Desk) -> None:
+    await limited(desk, "points_not_accepted")
+
+
+async def bill_categories_required(desk: Desk) -> None:
+    await limited(desk, "bill_categories_required")
 
 
 async def tier_not_eligible(desk: Desk) -> None:
@@ -460,6 +472,8 @@ SPECIAL: dict[str, Callable[[Desk], Awaitable[None]]] = {
         idempotency_key_reused,
         idempotency_key_in_flight,
         wallet_blocked,
+        points_not_accepted,
+        bill_categories_required,
         tier_not_eligible,
         velocity_exceeded,
         bill_share_exceeded,

@@ -10,6 +10,7 @@ from services.redeem.api import (
     reconciliation,
     redemptions,
     rewards,
+    statements,
     wallets,
 )
 
@@ -24,4 +25,5 @@ ROUTERS = (
     reconciliation.router,
     rewards.router,
     benefits.router,
+    statements.router,
 )

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
-from services.redeem.api.bodies import Channel, MemberBody, MoneyBody, Reference
+from services.redeem.api.bodies import BillCategories, Channel, MemberBody, MoneyBody, Reference
 from services.redeem.api.shapes import BucketsOut, WorthOut
 from services.redeem.domain import limits, spending
 from services.redeem.domain.quoting import quote
@@ -42,6 +42,7 @@ class QuoteBody(Body):
     channel: Channel | None = None
     bill_ref: Reference | None = None
     bill_total_minor: Annotated[int, Field(ge=0, le=10**12)] | None = None
+    bill_categories: BillCategories | None = None
 
     @model_validator(mode="after")
     def _points_or_money(self) -> Self:
@@ -119,6 +120,7 @@ async def get_quote(body: QuoteBody, call: Annotated[Read, reads("redemptions:wr
         channel=body.channel,
         bill_ref=body.bill_ref,
         bill_total_minor=body.bill_total_minor,
+        bill_categories=tuple(body.bill_categories.items()) if body.bill_categories is not None else None,
     )
     async with (
         call.tenant.read() as db,
@@ -157,6 +159,7 @@ async def get_quote(body: QuoteBody, call: Annotated[Read, reads("redemptions:wr
         refused=refused,
         bill_total_minor=body.bill_total_minor,
         now=now,
+        place=command.place,
         new_id=uuid7,
     )
     return answer(

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
-from services.redeem.api.bodies import Channel, MemberBody, MoneyBody, Reference
+from services.redeem.api.bodies import BillCategories, Channel, MemberBody, MoneyBody, Reference
 from services.redeem.api.sealing import open_code, seal_code, with_benefit_code
 from services.redeem.api.shapes import BucketsOut, WorthOut
 from services.redeem.domain.codes import code_hash, new_code
@@ -57,6 +57,7 @@ class RedemptionBody(Body):
     bill_total_minor: Annotated[int, Field(ge=0, le=10**12)] | None = Field(
         None, description="What the whole bill comes to: wanted where points may pay for a share of it only."
     )
+    bill_categories: BillCategories | None = None
 
     @model_validator(mode="after")
     def _one_of_three(self) -> Self:
@@ -159,6 +160,8 @@ class SettledOut(BaseModel):
         "wallet_blocked",
         "tier_not_eligible",
         "velocity_exceeded",
+        "points_not_accepted",
+        "bill_categories_required",
         "bill_total_required",
         "bill_share_exceeded",
         "period_limit_exceeded",
@@ -206,6 +209,7 @@ async def redeem(body: RedemptionBody, call: Annotated[Write, writes("redemption
         patient=True,
         code=_fresh_code(key) if body.capture == "later" else None,
         bill_total_minor=body.bill_total_minor,
+        bill_categories=tuple(body.bill_categories.items()) if body.bill_categories is not None else None,
     )
     outcome = await _patiently(call, command, body.terminal)
     if command.code is not None and isinstance(outcome, Done):
@@ -230,6 +234,7 @@ CAPTURE_REFUSALS = (
     "redemption_voided",
     "authorisation_expired",
     "wallet_blocked",
+    "points_not_accepted",
     "amount_out_of_range",
     "currency_mismatch",
     "terminal_unknown",

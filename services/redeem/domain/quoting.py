@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from services.redeem.domain.acceptance import Place
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.limits import Facts, Limit, LimitedTerms, check_limits, largest, limits
 from services.redeem.domain.spending import (
@@ -51,13 +52,14 @@ def quote(
     refused: Refusal | None,
     bill_total_minor: int | None,
     now: datetime,
+    place: Place | None = None,
     new_id: Callable[[], UUID],
 ) -> Quote:
     """Decides as a redemption would. `points` is its price, None where none was asked or it has none: then `refused` says why.
 
     The wallet is a copy, and is spent from; it has the lots that a redemption needs.
     """
-    found = list(_all_limits(wallet, terms, facts, bill_total_minor=bill_total_minor, now=now))
+    found = list(_all_limits(wallet, terms, facts, bill_total_minor=bill_total_minor, now=now, place=place))
     most = largest(terms, min(limit.most for limit in found))
     bound = min(limit.most for limit in found)
     shown = [(limit, limit.most == bound) for limit in found]
@@ -67,7 +69,7 @@ def quote(
         paid = money_of(points, terms.point_value, terms.currency) if money is None else money.amount_minor
         try:
             if wallet.status == "active":
-                ruled = limits(terms, facts, bill_total_minor=bill_total_minor, now=now)
+                ruled = limits(terms, facts, bill_total_minor=bill_total_minor, now=now, place=place)
                 check_limits(ruled, points=points, money_minor=paid, pointer=pointer)
             expiries = {lot.lot_id: lot.expires_at for lot in wallet.lots}
             spent = redeem(
@@ -90,11 +92,17 @@ def quote(
 
 
 def _all_limits(
-    wallet: Wallet, terms: LimitedTerms, facts: Facts, *, bill_total_minor: int | None, now: datetime
+    wallet: Wallet,
+    terms: LimitedTerms,
+    facts: Facts,
+    *,
+    bill_total_minor: int | None,
+    now: datetime,
+    place: Place | None,
 ) -> list[Limit]:
     """The programme's, the wallet's own, and what one act may move at most."""
     spendable = wallet.available - sum(lot.usable for lot in wallet.lots if lot.expired_by(now))
-    found = list(limits(terms, facts, bill_total_minor=bill_total_minor, now=now))
+    found = list(limits(terms, facts, bill_total_minor=bill_total_minor, now=now, place=place))
     if wallet.status != "active":
         found.insert(
             0, Limit(WalletBlocked, 0, f"The wallet is {wallet.status}; nothing can be spent from it.")

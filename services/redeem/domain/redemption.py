@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from services.redeem.domain.acceptance import Place
 from services.redeem.domain.rewards import RedeemReward
 from shared.errors import MemberUnknown, MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
 from shared.events import Balance
@@ -42,6 +43,12 @@ class Redeem(msgspec.Struct, frozen=True, kw_only=True):
     patient: bool = False
     code: Code | None = None
     bill_total_minor: int | None = None
+    bill_categories: tuple[tuple[str, int], ...] | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where it is, and for what."""
+        return Place(self.merchant, self.terminal, self.bill_categories)
 
 
 class Parties(Protocol):

@@ -211,7 +211,13 @@ async def _facts(tx: Tx, asked: Sequence[_Asked], now: datetime) -> dict[UUID, l
 def _check_limits(one: _Asked, facts: limits.Facts | None, command: Redeem, now: datetime) -> None:
     money = command.money
     limits.check_limits(
-        limits.limits(one.terms, facts or limits.Facts(), bill_total_minor=command.bill_total_minor, now=now),
+        limits.limits(
+            one.terms,
+            facts or limits.Facts(),
+            bill_total_minor=command.bill_total_minor,
+            now=now,
+            place=command.place,
+        ),
         points=one.points,
         money_minor=money.amount_minor
         if money is not None

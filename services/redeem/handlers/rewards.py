@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain import limits, rewards, spending
+from services.redeem.domain.acceptance import BillCategoriesRequired, Place
 from services.redeem.domain.codes import benefit_code, benefit_hash
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.posting import Posting
@@ -99,9 +100,9 @@ class _Asked(msgspec.Struct):
     facts: limits.Facts
     had: int = 0
 
-    def check_limits(self, now: datetime) -> None:
+    def check_limits(self, now: datetime, place: Place) -> None:
         """Refuses what the programme lets nobody spend; a reward pays for no bill, so its share of one is not asked."""
-        all_of_them = limits.limits(self.terms, self.facts, bill_total_minor=None, now=now)
+        all_of_them = limits.limits(self.terms, self.facts, bill_total_minor=None, now=now, place=place)
         limits.check_limits(
             (one for one in all_of_them if one.refusal not in _OF_BILLS),
             points=self.points,
@@ -110,7 +111,7 @@ class _Asked(msgspec.Struct):
         )
 
 
-_OF_BILLS = (limits.BillTotalRequired, limits.BillShareExceeded)
+_OF_BILLS = (limits.BillTotalRequired, limits.BillShareExceeded, BillCategoriesRequired)
 
 
 async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Outcome]:
@@ -148,7 +149,7 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
         try:
             one.stock.offer(tier=one.tier, now=now, had=one.had + bought)
             if wallet.status == "active":
-                one.check_limits(now)
+                one.check_limits(now, Place(command.merchant, command.terminal))
             redeemed = spending.redeem(
                 wallet,
                 points=one.points,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.redeem.domain import reserving
+from services.redeem.domain.acceptance import objection
 from services.redeem.domain.codes import CodeUnknown
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.posting import Posting
@@ -50,6 +51,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
         try:
             match command:
                 case Capture():
+                    _check_place(terms, redemption, command)
                     captured = reserving.capture(
                         wallet,
                         redemption,
@@ -152,6 +154,14 @@ def _missing(command: Settling, found: Found | None) -> Refusal | None:
     if isinstance(command, Capture) and not found.terminal_known:
         return TerminalUnknown(f"{found.merchant} has no terminal {command.terminal}.", pointer="/terminal")
     return None
+
+
+def _check_place(terms: CompiledProgramme, redemption: Redemption, command: Capture) -> None:
+    """The merchant took points when they were set aside; another terminal than was named then must take them too."""
+    if redemption.ended is not None or command.terminal is None:
+        return  # what it ended by is the first to be said
+    if (no := objection(terms.redeeming, redemption.merchant, command.terminal)) is not None:
+        raise no
 
 
 def _note_place(redemption: Redemption, command: Capture) -> None:

@@ -19,6 +19,7 @@ UNUSED = {
     "notices:told",
     "holds:planned",
     "holds:asked",
+    "redemptions:accepted",  # tests/integration/redeem/test_acceptance.py
     # tests/integration/redeem/test_giving.py
     "benefits:asked",
     "benefits:answered",
