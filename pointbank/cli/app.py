@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from pointbank.cli import (
+    benefits,
     dead_letters,
     expiring,
     holds,
@@ -41,6 +42,7 @@ for command in (
     expiring.expire,
     sealing.reconcile,
     statements.statement,
+    benefits.benefits,
 ):
     app.command()(command)
 app.add_typer(tenants.group, name="tenant")

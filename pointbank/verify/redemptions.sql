@@ -65,19 +65,22 @@ FROM redeem.returns AS o;
 SELECT count(*) AS reservations FROM redeem.reservations;
 
 -- name: recorded
--- What stands on another day of a statement than its points were posted on: more than a minute apart, or never settled.
-SELECT 'redemption ' || r.redemption_id AS what, r.recorded_at, p.recorded_at AS posted_at
-FROM redeem.redemptions AS r
-LEFT JOIN redeem.postings AS p ON p.posting_id = r.posting_id
-WHERE abs(extract(epoch FROM r.recorded_at - p.recorded_at)) < 60 IS NOT TRUE
-UNION ALL
-SELECT 'capture of redemption ' || s.redemption_id, s.settled_at, p.recorded_at
-FROM redeem.reservations AS s
-LEFT JOIN redeem.postings AS p ON p.posting_id = s.capture_posting
-WHERE s.ended = 'captured' AND abs(extract(epoch FROM s.settled_at - p.recorded_at)) < 60 IS NOT TRUE
-UNION ALL
-SELECT 'return ' || o.return_id, o.recorded_at, p.recorded_at
-FROM redeem.returns AS o
-LEFT JOIN redeem.postings AS p ON p.posting_id = o.posting_id
-WHERE o.posting_id IS NOT NULL AND abs(extract(epoch FROM o.recorded_at - p.recorded_at)) < 60 IS NOT TRUE
+-- What stands on another day of a statement than its points were posted on: more than a minute apart, or without a posting.
+SELECT q.what, q.recorded_at, q.posted_at
+FROM (
+    SELECT 'redemption ' || r.redemption_id AS what, r.recorded_at, p.recorded_at AS posted_at
+    FROM redeem.redemptions AS r
+    LEFT JOIN redeem.postings AS p ON p.posting_id = r.posting_id
+    UNION ALL
+    SELECT 'capture of redemption ' || s.redemption_id, s.settled_at, p.recorded_at AS posted_at
+    FROM redeem.reservations AS s
+    LEFT JOIN redeem.postings AS p ON p.posting_id = s.capture_posting
+    WHERE s.ended = 'captured'
+    UNION ALL
+    SELECT 'return ' || o.return_id, o.recorded_at, p.recorded_at AS posted_at
+    FROM redeem.returns AS o
+    LEFT JOIN redeem.postings AS p ON p.posting_id = o.posting_id
+    WHERE o.posting_id IS NOT NULL
+) AS q
+WHERE coalesce(abs(extract(EPOCH FROM q.recorded_at - q.posted_at)) >= 60, true)
 LIMIT 5;

@@ -152,6 +152,14 @@ class Rewards:
             found += _ends(row, document, versions[-1])
         if not document.get("active", True):
             found.append("its reward was not active")
+        if row["origin"] == "threshold":
+            threshold = document.get("issues_at") or {}
+            if threshold.get("points") is None or (row["most"] or 0) < threshold["points"]:
+                found.append(
+                    f"its wallet never had more than {row['most']} points, its reward says {threshold}"
+                )
+            if row["thresholds"] > 1:
+                found.append(f"its wallet was issued it {row['thresholds']} times")
         return found
 
     # ---- the side of the events

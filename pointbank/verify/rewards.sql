@@ -14,7 +14,7 @@ ORDER BY r.programme, r.reward;
 
 -- name: benefits
 -- Every benefit with its redemption and the version of its reward; `place`: which one it is of its wallet's of that version and
--- origin, of those that were not taken back.
+-- origin, of those that were not taken back; `most`: the most points that its wallet ever had, as its threshold counts them.
 SELECT
     uuid_send(b.benefit_id) AS benefit_id, uuid_send(b.redemption_id) AS redemption_id, uuid_send(b.wallet_id) AS wallet_id,
     b.programme, b.reward, b.version, b.tier, b.points, b.unit_cost_minor, b.issued_at, b.expires_at, b.consumed_at, b.merchant,
@@ -22,6 +22,21 @@ SELECT
     r.redemption_id IS NOT NULL AS redeemed, uuid_send(r.wallet_id) AS redemption_wallet,
     r.programme AS redemption_programme, r.points AS redemption_points, r.effective_at AS redemption_at, r.programme_version,
     v.document::text AS document,
+    CASE WHEN b.origin = 'threshold' THEN (
+        SELECT max(CASE v.document #>> '{issues_at,of}' WHEN 'balance' THEN t.available_after ELSE t.earned END)
+        FROM (
+            SELECT
+                l.available_after,
+                sum(
+                    CASE WHEN l.from_bucket IN ('issued', 'held', 'reversed') THEN l.points ELSE 0 END
+                    - CASE WHEN l.to_bucket IN ('issued', 'held', 'reversed') THEN l.points ELSE 0 END
+                ) OVER (ORDER BY l.seq) AS earned
+            FROM redeem.ledger AS l
+            WHERE l.wallet_id = b.wallet_id
+        ) AS t
+    ) END AS most,
+    count(*) FILTER (WHERE b.origin = 'threshold')
+        OVER (PARTITION BY b.wallet_id, b.programme, b.reward) AS thresholds,
     row_number() OVER (
         PARTITION BY b.wallet_id, b.programme, b.reward, b.version, b.origin, b.withdrawn_at IS NULL
         ORDER BY b.issued_at, b.benefit_id

@@ -21,7 +21,9 @@ def create(settings: Settings | None = None) -> FastAPI:
         Job("asked", every_s=1.0, run=do_waiting),
         Job("expire", every_s=300.0, run=expire_lots),
         Job("idle", every_s=3600.0, run=care_for_idle),
-        Job(benefits_due.JOB, every_s=benefits_due.EVERY_S, run=benefits_due.job),
+        Job("thresholds", every_s=benefits_due.LEARN_EVERY_S, run=benefits_due.learn_job),
+        Job("lapse-benefits", every_s=benefits_due.LAPSE_EVERY_S, run=benefits_due.lapse_job),
+        Job("issue-benefits", every_s=benefits_due.ISSUE_EVERY_S, run=benefits_due.issue_job),
         Job(releasing.JOB, every_s=releasing.EVERY_S, run=releasing.release_now_and_then),
     ]
     if chosen.seal_every_s:

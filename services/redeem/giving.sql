@@ -165,3 +165,40 @@ WHERE
     b.benefit_id = ANY(:benefit_ids::uuid[])
     AND b.consumed_at IS NULL AND b.withdrawn_at IS NULL AND b.lapsed_at IS NULL AND b.expires_at <= :now::timestamptz
 RETURNING b.benefit_id;
+
+-- name: liability
+-- What became of the benefits of each reward, and what the open ones would cost.
+SELECT
+    b.programme,
+    b.reward,
+    (
+        SELECT p.document #>> '{programme,currency}'
+        FROM programmes AS p
+        WHERE p.programme = b.programme
+        ORDER BY p.version DESC
+        LIMIT 1
+    ) AS currency,
+    count(*) AS issued,
+    count(b.consumed_at) AS consumed,
+    coalesce(sum(b.unit_cost_minor) FILTER (WHERE b.consumed_at IS NOT NULL), 0)::bigint AS consumed_minor,
+    count(b.withdrawn_at) AS withdrawn,
+    count(b.lapsed_at) AS written_off,
+    count(*) FILTER (WHERE num_nonnulls(b.consumed_at, b.withdrawn_at, b.lapsed_at) = 0) AS open,
+    coalesce(
+        sum(b.unit_cost_minor) FILTER (WHERE num_nonnulls(b.consumed_at, b.withdrawn_at, b.lapsed_at) = 0), 0
+    )::bigint AS open_minor,
+    count(*) FILTER (
+        WHERE num_nonnulls(b.consumed_at, b.withdrawn_at, b.lapsed_at) = 0 AND b.expires_at <= :now::timestamptz
+    ) AS expired
+FROM benefits AS b
+WHERE :programme::text IS NULL OR b.programme = :programme
+GROUP BY b.programme, b.reward
+ORDER BY b.programme, b.reward;
+
+-- name: benefit_ids_of_wallet
+-- A wallet's benefits, the newest first, from before one of them.
+SELECT b.benefit_id
+FROM benefits AS b
+WHERE b.wallet_id = :wallet_id AND (b.issued_at, b.benefit_id) < (:before_at::timestamptz, :before_id::uuid)
+ORDER BY b.issued_at DESC, b.benefit_id DESC
+LIMIT :most::int;

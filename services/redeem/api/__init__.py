@@ -2,6 +2,7 @@
 
 from services.redeem.api import (
     benefits,
+    benefits_due,
     codes,
     evidence,
     expiry,
@@ -24,6 +25,7 @@ ROUTERS = (
     *evidence.ROUTERS,
     reconciliation.router,
     rewards.router,
+    benefits_due.router,
     benefits.router,
     statements.router,
 )

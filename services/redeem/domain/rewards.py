@@ -95,6 +95,14 @@ class Limit(msgspec.Struct, frozen=True):
     per: Period
 
 
+class Threshold(msgspec.Struct, frozen=True):
+    """A reward issues itself, once to a member, when a wallet has so many points: available ones (`balance`), or `earned` in all,
+    held ones left out and less what was taken back."""
+
+    points: int
+    of: Literal["balance", "earned"]
+
+
 class Reward(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A version of a reward. Without windows it can be had at any time, by everybody."""
 
@@ -109,6 +117,7 @@ class Reward(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     limit: Limit | None = None
     restock: bool = False
     """Whether what comes back unused is on stock again."""
+    issues_at: Threshold | None = None
 
     def price_for(self, terms: CompiledProgramme, tier: str | None) -> int:
         """In points."""

@@ -28,6 +28,7 @@ def reward_out(stock: Stock, terms: CompiledProgramme) -> dict[str, Any]:
         "windows": reward.windows,
         "limit": reward.limit,
         "restock": reward.restock,
+        "issues_at": reward.issues_at,
         "stock": None
         if stock.supplied is None
         else {"supplied": stock.supplied, "issued": stock.issued, "left": stock.left},

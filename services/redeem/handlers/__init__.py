@@ -7,6 +7,7 @@ from services.redeem.domain.reconciliation import DecideDifference, ReconcilePag
 from services.redeem.domain.redemption import Capture, Redeem, Release, Return, Void
 from services.redeem.domain.rewards import PutReward, RedeemReward, UseBenefit
 from services.redeem.domain.sweep import Expire, Notify
+from services.redeem.domain.thresholds import IssueReached
 from services.redeem.handlers.answer import answer
 from services.redeem.handlers.asked import SettleAsked, do_asked
 from services.redeem.handlers.close import CloseMonth, close_month
@@ -19,6 +20,7 @@ from services.redeem.handlers.move import move_points
 from services.redeem.handlers.post import post
 from services.redeem.handlers.reconcile import decide_difference, reconcile_page
 from services.redeem.handlers.rewards import put_reward, redeem_reward, use_benefit
+from services.redeem.handlers.self_issue import issue_reached
 from services.redeem.handlers.settle import settle
 from shared.events import (
     BenefitAsked,
@@ -67,6 +69,7 @@ ON: Handlers = {
     BenefitAsked: give_benefits,
     BenefitWithdrawalAsked: give_benefits,
     LapseBenefits: lapse_benefits,
+    IssueReached: issue_reached,
 }
 
 HEARS: tuple[str, ...] = ("members", "earn", "tiers")

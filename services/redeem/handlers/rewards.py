@@ -30,6 +30,7 @@ from services.redeem.handlers.tell_rewards import benefit_answer, reward_answer,
 from services.redeem.store import learned, limiting, postings
 from services.redeem.store import rewards as store
 from services.redeem.store.idle import note_idle
+from services.redeem.store.thresholds import learn as learn_thresholds
 from shared.errors import AmountOutOfRange, MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Refused, Tx
@@ -59,6 +60,7 @@ async def put_reward(tx: Tx, items: Sequence[Item[PutReward]]) -> list[Outcome]:
     if names:
         await store.begin(tx.db, names)
     known = await store.lock(tx.db, names) if names else {}
+    thresholds = False
     for k, terms in asked.items():
         command = items[k].command
         name = command.programme, command.code
@@ -85,7 +87,15 @@ async def put_reward(tx: Tx, items: Sequence[Item[PutReward]]) -> list[Outcome]:
                 after=after,
             )
         known[name] = after
+        old = before.reward if before is not None else None
+        thresholds = (
+            thresholds
+            or (old.issues_at if old is not None else None) != after.reward.issues_at
+            or (old is not None and old.active != after.reward.active)
+        )
         outcomes[k] = Done(201 if before is None else 200, reward_answer(after, terms))
+    if thresholds:
+        await learn_thresholds(tx.db, tx.cache)
     return [outcomes[k] for k in range(len(items))]
 
 

@@ -69,6 +69,22 @@ class OfReward(NamedTuple):
     cost_minor: int
 
 
+class Liability(NamedTuple):
+    """What became of a reward's benefits, and what the open ones would cost, in minor units."""
+
+    programme: str
+    reward: str
+    currency: str
+    issued: int
+    consumed: int
+    consumed_minor: int
+    withdrawn: int
+    written_off: int
+    open: int
+    open_minor: int
+    expired: int
+
+
 class Standing(NamedTuple):
     """A benefit under its lock."""
 
@@ -143,6 +159,25 @@ async def lapse(db: Connection, benefit_ids: Sequence[UUID], now: datetime) -> l
 async def lapsing_by_reward(db: Connection, now: datetime) -> list[OfReward]:
     """What is due to be written off."""
     return [OfReward(*row) for row in await giving.lapsing_by_reward(db, now=now)]
+
+
+async def liability(db: Connection, programme: str | None, now: datetime) -> list[Liability]:
+    """Of each reward that was ever issued, of one programme or of all."""
+    return [Liability(*row) for row in await giving.liability(db, programme=programme, now=now)]
+
+
+async def of_wallet(
+    db: Connection, wallet_id: UUID, *, before: tuple[datetime, UUID], most: int
+) -> list[Any]:
+    """A wallet's benefits as `benefits` gives them, the newest first, from before one of them."""
+    ids = [
+        row[0]
+        for row in await giving.benefit_ids_of_wallet(
+            db, wallet_id=wallet_id, before_at=before[0], before_id=before[1], most=most
+        )
+    ]
+    found = await benefits(db, ids)
+    return [found[one] for one in ids]
 
 
 _ASK_COLUMNS = (

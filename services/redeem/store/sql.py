@@ -10,6 +10,7 @@ redemptions = load("services.redeem", "redemptions.sql")
 moving = load("services.redeem", "moving.sql")
 rewards = load("services.redeem", "rewards.sql")
 giving = load("services.redeem", "giving.sql")
+thresholds = load("services.redeem", "thresholds.sql")
 statements = load("services.redeem", "statements.sql")
 
 
