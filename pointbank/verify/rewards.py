@@ -22,7 +22,7 @@ class Rewards:
         self._stock = books.check(
             "rewards:stock",
             2,
-            "each reward's stock is what was supplied less what was issued; versions count from 1",
+            "each reward's stock is what was supplied less what was issued and is set aside; versions count from 1",
         )
         self._sold = books.check(
             "benefits",
@@ -34,6 +34,9 @@ class Rewards:
             "benefits:told", 5, "each benefit has one event when it was issued, and one when it was used, taken back or expired",
             ("what",), ours="the benefits", theirs="the events",
         )  # fmt: skip
+        self._held = books.check(
+            "rewards:held", 2, "each authorised reward is held, issued or given back as its reservation ended"
+        )
         self._owed = books.check(
             "benefits:liability",
             5,
@@ -51,10 +54,19 @@ class Rewards:
                 self._stock.wrong(
                     f"{name} counts {row['issued']} issued; there are {row['benefits']} benefits"
                 )
-            if row["supplied"] is not None and row["benefits"] > row["supplied"]:
-                self._stock.wrong(f"{name}: {row['benefits']} were issued of {row['supplied']}")
+            if row["held"] != row["holds"]:
+                self._stock.wrong(
+                    f"{name} counts {row['held']} set aside; {row['holds']} authorisations hold one"
+                )
+            if row["supplied"] is not None and row["benefits"] + row["holds"] > row["supplied"]:
+                self._stock.wrong(
+                    f"{name}: {row['benefits']} were issued and {row['holds']} set aside of {row['supplied']}"
+                )
             if row["versions"] != list(range(1, row["version"] + 1)):
                 self._stock.wrong(f"{name} is at version {row['version']}; there are {row['versions']}")
+        async for page in self._books.snapshot.pages("rewards.sql", "holds"):
+            for row in page:
+                self._hold(row)
         async for page in self._books.snapshot.pages("rewards.sql", "benefits"):
             for row in page:
                 self._sold.compared += 1
@@ -72,6 +84,18 @@ class Rewards:
                 self._owed.wrong(
                     f"{'/'.join(which)}: the open benefits cost {open_[which]}, the events come to {said[which]}"
                 )
+
+    def _hold(self, row: Any) -> None:
+        self._held.compared += 1
+        expected = {None: "held", "captured": "issued"}.get(row["ended"], "given_back")
+        if row["state"] != expected:
+            self._held.wrong(
+                f"redemption {row['redemption_id']} ended {row['ended']}, its reward is {row['state']}"
+            )
+        if row["issued"] != (row["state"] == "issued") or (row["issued"] and not row["fits"]):
+            self._held.wrong(
+                f"redemption {row['redemption_id']}: its reward is {row['state']}, its benefit another"
+            )
 
     def _ours(self, row: Any) -> None:
         common = (row["wallet_id"], row["programme"], row["reward"], row["version"])
@@ -126,7 +150,7 @@ class Rewards:
         if document.get("unit_cost_minor", 0) != row["unit_cost_minor"]:
             found.append("its cost is not that of its version")
         found += _ends(row, document, terms)
-        if not _open(document, row["issued_at"], row["tier"]):
+        if not _open(document, row["sold_at"], row["tier"]):
             found.append("it could not be had then")
         limit = document.get("limit")
         kept = row["withdrawn_at"] is None

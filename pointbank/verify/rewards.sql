@@ -3,7 +3,10 @@
 -- name: rewards
 -- Every reward, with its versions and how many benefits there are of it that are not on stock again.
 SELECT
-    r.programme, r.reward, r.version, r.supplied, r.issued,
+    r.programme, r.reward, r.version, r.supplied, r.issued, r.held,
+    (
+        SELECT count(*) FROM redeem.reward_holds AS h WHERE h.programme = r.programme AND h.reward = r.reward AND h.state = 'held'
+    ) AS holds,
     ARRAY(SELECT v.version FROM redeem.reward_versions AS v WHERE v.programme = r.programme AND v.reward = r.reward ORDER BY v.version)
         AS versions,
     (
@@ -20,7 +23,7 @@ SELECT
     b.programme, b.reward, b.version, b.tier, b.points, b.unit_cost_minor, b.issued_at, b.expires_at, b.consumed_at, b.merchant,
     b.bill_ref, b.origin, uuid_send(b.asked_by) AS asked_by, b.withdrawn_at, b.restocked, b.lapsed_at,
     r.redemption_id IS NOT NULL AS redeemed, uuid_send(r.wallet_id) AS redemption_wallet,
-    r.programme AS redemption_programme, r.points AS redemption_points, r.effective_at AS redemption_at, r.programme_version,
+    r.programme AS redemption_programme, r.points AS redemption_points, r.effective_at AS sold_at, coalesce(s.ended_at, r.effective_at) AS redemption_at, r.programme_version,
     v.document::text AS document,
     CASE WHEN b.origin = 'threshold' THEN (
         SELECT max(CASE v.document #>> '{issues_at,of}' WHEN 'balance' THEN t.available_after ELSE t.earned END)
@@ -43,6 +46,7 @@ SELECT
     ) AS place
 FROM redeem.benefits AS b
 LEFT JOIN redeem.redemptions AS r ON r.redemption_id = b.redemption_id
+LEFT JOIN redeem.reservations AS s ON s.redemption_id = b.redemption_id
 LEFT JOIN redeem.reward_versions AS v ON v.programme = b.programme AND v.reward = b.reward AND v.version = b.version;
 
 -- name: asks
@@ -74,3 +78,12 @@ WHERE (b.asked_by IS NOT NULL AND NOT EXISTS (SELECT FROM redeem.benefit_asks AS
         AND NOT EXISTS (SELECT FROM redeem.benefit_withdrawals AS w WHERE w.benefit_id = b.benefit_id AND w.outcome = 'withdrawn')
     )
 LIMIT 5;
+
+-- name: holds
+-- What authorisations hold of rewards, and what became of them.
+SELECT
+    h.redemption_id::text AS redemption_id, h.state, s.ended, b.benefit_id IS NOT NULL AS issued,
+    (b.programme, b.reward, b.version, coalesce(b.tier, '')) = (h.programme, h.reward, h.version, coalesce(h.tier, '')) AS fits
+FROM redeem.reward_holds AS h
+LEFT JOIN redeem.reservations AS s ON s.redemption_id = h.redemption_id
+LEFT JOIN redeem.benefits AS b ON b.redemption_id = h.redemption_id;

@@ -25,7 +25,8 @@ SELECT
     r.version,
     v.document,
     r.supplied,
-    r.issued
+    r.issued,
+    r.held
 FROM (
     SELECT *
     FROM rewards
@@ -43,7 +44,8 @@ SELECT
     r.version,
     v.document,
     r.supplied,
-    r.issued
+    r.issued,
+    r.held
 FROM unnest(:programmes::text[], :rewards::text[]) AS t (programme, reward)
 JOIN rewards AS r ON t.programme = r.programme AND t.reward = r.reward
 JOIN reward_versions AS v ON r.programme = v.programme AND r.reward = v.reward AND r.version = v.version;
@@ -56,7 +58,8 @@ SELECT
     r.version,
     v.document,
     r.supplied,
-    r.issued
+    r.issued,
+    r.held
 FROM rewards AS r
 JOIN reward_versions AS v ON r.programme = v.programme AND r.reward = v.reward AND r.version = v.version
 WHERE r.programme = :programme AND r.reward > :after
@@ -75,17 +78,24 @@ SET version = :version, supplied = :supplied
 WHERE programme = :programme AND reward = :reward;
 
 -- name: had
--- How many of a reward each wallet bought since a moment and kept: what it was given counts for no limit.
+-- How many of a reward each wallet bought since a moment and kept, or has set aside: what it was given counts for no limit.
 SELECT
     t.k,
-    count(b.benefit_id) AS had
+    count(b.benefit_id) + (
+        SELECT count(*)
+        FROM redemptions AS r
+        JOIN reward_holds AS h ON r.redemption_id = h.redemption_id AND h.state = 'held'
+        WHERE
+            r.wallet_id = t.wallet_id AND r.effective_at >= t.since AND h.programme = t.programme
+            AND h.reward = t.reward
+    ) AS had
 FROM unnest(:wallet_ids::uuid[], :programmes::text[], :rewards::text[], :sinces::timestamptz[])
     WITH ORDINALITY AS t (wallet_id, programme, reward, since, k)
 LEFT JOIN benefits AS b
     ON
         t.wallet_id = b.wallet_id AND b.issued_at >= t.since AND t.programme = b.programme AND t.reward = b.reward
         AND b.origin = 'redemption' AND b.withdrawn_at IS NULL
-GROUP BY t.k;
+GROUP BY t.k, t.wallet_id, t.programme, t.reward, t.since;
 
 -- name: issue!
 -- Benefits, and what they take of the stock.
@@ -220,9 +230,3 @@ WHERE
         :member_id::uuid,
         (SELECT i.member_id FROM identities AS i WHERE i.hash = :identity_hash AND i.kind = :identity_kind)
     );
-
--- name: bought
--- Which of these redemptions bought a reward; that never changes.
-SELECT b.redemption_id
-FROM benefits AS b
-WHERE b.redemption_id = ANY(:redemption_ids::uuid[]);

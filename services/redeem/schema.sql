@@ -496,8 +496,22 @@ CREATE TABLE rewards (
     version integer NOT NULL,
     supplied bigint, -- ever put on stock; null: as many as are asked
     issued bigint NOT NULL DEFAULT 0,
+    held bigint NOT NULL DEFAULT 0, -- set aside by authorisations
     CONSTRAINT rewards_pkey PRIMARY KEY (programme, reward),
-    CONSTRAINT rewards_issued_within_supplied CHECK (issued >= 0 AND (supplied IS NULL OR issued <= supplied))
+    CONSTRAINT rewards_issued_within_supplied CHECK (
+        issued >= 0 AND held >= 0 AND (supplied IS NULL OR issued + held <= supplied)
+    )
+);
+
+-- What an authorisation holds of a reward, at the price and version of its sale. Written under the wallet's lock, after the stock's.
+CREATE TABLE reward_holds (
+    redemption_id uuid PRIMARY KEY REFERENCES redemptions,
+    programme text NOT NULL,
+    reward text NOT NULL,
+    version integer NOT NULL,
+    tier text, -- that it was priced for
+    state text NOT NULL DEFAULT 'held',
+    CONSTRAINT reward_holds_state_known CHECK (state IN ('held', 'issued', 'given_back'))
 );
 
 -- What a member got, for points or as a gift: issued once, and used, withdrawn or expired once.

@@ -340,7 +340,8 @@ async def reward_limit_reached(desk: Desk) -> None:
 
 async def reward_not_returnable(desk: Desk) -> None:
     answer = await bought(desk, await reward(desk, "kept"))
-    await desk.refused(back(f"/v1/redemptions/{answer['redemption_id']}"), "reward_not_returnable")
+    part = back(f"/v1/redemptions/{answer['redemption_id']}", points=1)
+    await desk.refused(part, "reward_not_returnable")
 
 
 async def benefit_consumed(desk: Desk) -> None:

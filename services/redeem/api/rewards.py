@@ -104,6 +104,7 @@ class WindowOut(BaseModel):
 class StockOut(BaseModel):
     supplied: int
     issued: int
+    held: int
     left: int
 
 

@@ -40,6 +40,10 @@ class PeriodLimitExceeded(Refusal):
     code = "period_limit_exceeded"
 
 
+OF_BILLS = (BillTotalRequired, BillShareExceeded, BillCategoriesRequired)
+"""What is asked of who pays for a bill; a reward pays for none."""
+
+
 class Step(Protocol):
     """A tier of the ladder."""
 

@@ -9,17 +9,10 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain.acceptance import Place
-from services.redeem.domain.rewards import RedeemReward
+from services.redeem.domain.rewards import Code, RedeemReward
 from shared.errors import MemberUnknown, MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
 from shared.events import Balance
 from shared.money import Money, Worth
-
-
-class Code(msgspec.Struct, frozen=True):
-    """A fresh redemption code: what is kept of it, and itself sealed, for the answer that is kept under the idempotency key."""
-
-    hash: bytes
-    sealed: str
 
 
 class Redeem(msgspec.Struct, frozen=True, kw_only=True):

@@ -173,8 +173,15 @@ class PutReward(msgspec.Struct, frozen=True, kw_only=True):
     stock: int | None
 
 
+class Code(msgspec.Struct, frozen=True):
+    """A fresh redemption code: what is kept of it, and itself sealed, for the answer that is kept under the idempotency key."""
+
+    hash: bytes
+    sealed: str
+
+
 class RedeemReward(msgspec.Struct, frozen=True, kw_only=True):
-    """Spend points on a reward, now. The fields that it shares with `Redeem` mean the same."""
+    """Spend points on a reward, now, or with `code` set one aside. The fields that it shares with `Redeem` mean the same."""
 
     programme: str
     member_id: UUID | None
@@ -187,6 +194,7 @@ class RedeemReward(msgspec.Struct, frozen=True, kw_only=True):
     channel: str | None
     bill_ref: str | None
     patient: bool = False
+    code: Code | None = None
 
 
 class UseBenefit(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,12 +216,14 @@ class Stock(msgspec.Struct):
     reward: Reward
     supplied: int | None
     issued: int
+    held: int = 0
     taken: int = 0
+    """By this batch: issued, or set aside."""
 
     @property
     def left(self) -> int | None:
         """None: as many as are asked."""
-        return None if self.supplied is None else self.supplied - self.issued - self.taken
+        return None if self.supplied is None else self.supplied - self.issued - self.held - self.taken
 
     def give(self) -> None:
         """Refuses what can't be given away now. Its windows and limits say who may buy it; what was promised is given."""

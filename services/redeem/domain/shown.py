@@ -31,7 +31,7 @@ def reward_out(stock: Stock, terms: CompiledProgramme) -> dict[str, Any]:
         "issues_at": reward.issues_at,
         "stock": None
         if stock.supplied is None
-        else {"supplied": stock.supplied, "issued": stock.issued, "left": stock.left},
+        else {"supplied": stock.supplied, "issued": stock.issued, "held": stock.held, "left": stock.left},
     }
 
 

@@ -12,6 +12,7 @@ from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import Capture, Release, Void
 from services.redeem.domain.reserving import Captured, Redemption, Voided
 from services.redeem.handlers.counting import count_points
+from services.redeem.handlers.held_rewards import HeldRewards
 from services.redeem.handlers.idle import idle_too
 from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_settled import settled_answer, tell_captured, tell_voided
@@ -39,6 +40,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
         return [outcomes[k] for k in range(len(items))]
     wallets = await postings.lock(tx.db, {one.wallet_id for one in ours.values()})
     whole = await redemptions.load(tx.db, {one.redemption_id for one in ours.values()}, wallets)
+    held = await HeldRewards.of(tx, [one.redemption_id for one in whole.values() if one.reward is not None])
     now, keys = tx.now(), list[NewPosting]()
     await idle_too(tx, wallets, now)
     for k, item in enumerate(items):
@@ -52,6 +54,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
             match command:
                 case Capture():
                     _check_place(terms, redemption, command)
+                    held.check(redemption, command)
                     captured = reserving.capture(
                         wallet,
                         redemption,
@@ -62,7 +65,8 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
                         new_id=uuid7,
                     )
                     _note_place(redemption, command)
-                    outcomes[k] = _captured(tx, item, terms, wallet, redemption, captured, keys)
+                    done = _captured(tx, item, terms, wallet, redemption, captured, keys)
+                    outcomes[k] = held.captured(item, terms, wallet, redemption, captured.spent, now, done)
                 case Void():
                     voided = reserving.void(wallet, redemption, terms=terms, now=now, new_id=uuid7)
                     outcomes[k] = _voided(tx, item, terms, wallet, redemption, voided, keys)
@@ -77,6 +81,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
                         outcomes[k] = _voided(tx, item, terms, wallet, redemption, voided, keys)
         except Refusal as refused:
             outcomes[k] = Refused(refused)
+    await held.write(whole)
     await redemptions.settle(tx.db, [one for one in whole.values() if one.changed])
     await postings.write(tx, wallets.values(), postings=keys)
     tx.after_commit(lambda: count_points(tx, wallets.values()))

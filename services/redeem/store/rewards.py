@@ -116,12 +116,6 @@ async def benefit_of_code(db: Connection, code_hash: bytes) -> Any | None:
     return None if benefit_id is None else await benefit(db, benefit_id)
 
 
-async def bought(db: Connection, redemption_ids: Iterable[UUID]) -> set[UUID]:
-    """Which of these redemptions bought a reward."""
-    rows = await rewards.bought(db, redemption_ids=list(redemption_ids))
-    return {row["redemption_id"] for row in rows}
-
-
 async def lock_benefits(db: Connection, code_hashes: Iterable[bytes]) -> dict[bytes, Held]:
     """Benefits by their codes' hashes, locked until the end of the transaction."""
     rows = await rewards.lock_benefits(db, code_hashes=list(code_hashes))
@@ -203,4 +197,5 @@ def _stock(row: Any) -> Stock | None:
         _decode(row["document"]),
         row["supplied"],
         row["issued"],
+        row["held"],
     )

@@ -11,6 +11,7 @@ moving = load("services.redeem", "moving.sql")
 rewards = load("services.redeem", "rewards.sql")
 giving = load("services.redeem", "giving.sql")
 thresholds = load("services.redeem", "thresholds.sql")
+holding = load("services.redeem", "holding.sql")
 statements = load("services.redeem", "statements.sql")
 
 

@@ -20,6 +20,7 @@ UNUSED = {
     "holds:planned",
     "holds:asked",
     "redemptions:accepted",  # tests/integration/redeem/test_acceptance.py
+    "rewards:held",  # tests/integration/redeem/test_rewards_later.py
     # tests/integration/redeem/test_giving.py
     "benefits:asked",
     "benefits:answered",
