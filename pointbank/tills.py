@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from shared.config import Settings
@@ -29,14 +30,15 @@ def till_url(settings: Settings, tenant: str) -> str:
 async def allow_tills(settings: Settings, tenant: str) -> str:
     """Makes (or renews) the Redis user of a tenant's tills; gives its name. Needs an administrator's Redis URL."""
     user, keys = till_user(tenant), Keys(settings.cell, tenant)
-    rules = [
-        *("reset", "on", f">{settings.password_of(PART, user)}", "resetchannels"),
-        *("+ping", "+hello", "+auth", "+client|setinfo", "+client|setname", "+select"),
-        f"(+xadd ~{keys.pos})",
-        f"(+xread +xrange +xrevrange +xinfo|stream +exists %R~{keys.out('*')})",
-    ]
     redis = redis_client(settings.redis_url)
     try:
+        rules = [
+            *("reset", "on", f">{settings.password_of(PART, user)}", "resetchannels"),
+            *("+ping", "+hello", "+auth", "+client|setname", "+select"),
+            *(("+client|setinfo",) if await _knows_setinfo(redis) else ()),
+            f"(+xadd ~{keys.pos})",
+            f"(+xread +xrange +xrevrange +xinfo|stream +exists %R~{keys.out('*')})",
+        ]
         await redis.execute_command("ACL", "SETUSER", user, *rules)  # type: ignore[no-untyped-call]
         try:
             await redis.execute_command("ACL", "SAVE")  # type: ignore[no-untyped-call]
@@ -47,3 +49,9 @@ async def allow_tills(settings: Settings, tenant: str) -> str:
     finally:
         await redis.aclose()
     return user
+
+
+async def _knows_setinfo(redis: Redis) -> bool:
+    """Redis 7.0 refuses a rule about a command that it does not have; CLIENT SETINFO came with 7.2."""
+    server = await redis.info("server")
+    return tuple(int(part) for part in str(server["redis_version"]).split(".")[:2]) >= (7, 2)

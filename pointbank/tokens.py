@@ -39,31 +39,34 @@ def _role(kind: Kind, scopes: str) -> Role:
 ROLES: dict[str, Role] = {
     "till": _role(
         "service",
-        "bills:write refunds:write redemptions:write wallets:read members:read tiers:read rewards:read",
+        "bills:write refunds:write redemptions:write wallets:read members:read tiers:read rewards:read giftcards:write",
     ),
     "ecommerce": _role(
         "service",
         "programmes:read members:read members:write bills:read bills:write refunds:write wallets:read "
-        "redemptions:read redemptions:write tiers:read rewards:read",
+        "redemptions:read redemptions:write tiers:read rewards:read giftcards:read giftcards:write giftcards:issue",
     ),
     "crm": _role(
         "service",
         "programmes:read members:read members:write contacts:read wallets:read tiers:read messages:read rewards:read",
     ),
-    "marketer": _role("person", "programmes:read programmes:write rewards:read rewards:write tiers:read"),
+    "marketer": _role(
+        "person",
+        "programmes:read programmes:write rewards:read rewards:write tiers:read giftcards:read giftcards:issue",
+    ),
     "support": _role(
         "person",
         "programmes:read members:read members:write contacts:read bills:read wallets:read redemptions:read tiers:read "
-        "messages:read rewards:read adjustments:request",
+        "messages:read rewards:read giftcards:read giftcards:block adjustments:request",
     ),
     "finance": _role(
         "person",
         "programmes:read programmes:activate bills:read wallets:read redemptions:read tiers:read "
-        "adjustments:approve audit:read",
+        "giftcards:read adjustments:approve audit:read",
     ),
     "auditor": _role(
         "person",
-        "programmes:read bills:read wallets:read redemptions:read rewards:read tiers:read messages:read audit:read",
+        "programmes:read bills:read wallets:read redemptions:read rewards:read giftcards:read tiers:read messages:read audit:read",
     ),
     "operator": _role("person", "programmes:read ops:read ops:write"),
     "admin": _role(

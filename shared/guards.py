@@ -14,12 +14,16 @@ GUARDS: dict[int, tuple[str, ...]] = {
     # A permanent key would have been used a second time, past the ON CONFLICT that makes a repeat harmless.
     1: (
         "accruals_accrual_id_key", "accruals_pkey", "benefits_code_once", "benefits_pkey", "benefits_redemption_once",
-        "bill_keys_pkey", "idempotency_pkey", "lots_pkey",
+        "bill_keys_pkey", "gift_card_postings_pkey", "gift_card_uses_pkey", "gift_cards_pkey", "idempotency_pkey", "lots_pkey",
         "notices_pkey", "pos_events_pkey", "postings_pkey", "redemptions_pkey", "refund_keys_pkey", "refund_requests_pkey",
         "reservations_pkey", "returns_pkey",
     ),
     2: (
-        "benefits_cost_never_negative", "benefits_points_positive", "rewards_issued_within_supplied",
+        "gift_card_lines_amount_positive", "gift_card_lines_balances_hold", "gift_card_lines_move_is_of_its_kind",
+        "gift_card_uses_applied_within_asked", "gift_card_uses_refunded_within_applied", "gift_cards_balance_never_negative",
+        "gift_cards_buckets_sum_to_zero", "gift_cards_expired_never_negative", "gift_cards_issued_never_positive",
+        "gift_cards_used_never_negative",
+        "benefits_cost_never_negative", "benefits_origin_known", "rewards_issued_within_supplied",
         "ledger_balances_never_negative", "ledger_money_never_negative", "ledger_move_is_of_its_kind", "ledger_points_positive",
         "lots_owed_within_points", "lots_parts_within_remaining", "lots_points_positive", "lots_remaining_within_points",
         "lots_what_left_within_points", "postings_points_positive",
@@ -31,11 +35,13 @@ GUARDS: dict[int, tuple[str, ...]] = {
         "wallets_expired_never_negative", "wallets_held_never_negative", "wallets_issued_never_positive",
         "wallets_redeemed_never_negative", "wallets_reserved_never_negative", "wallets_reversed_never_negative",
     ),
-    3: ("ledger_names_its_lot",),
+    3: ("gift_card_lines_name_their_use", "ledger_names_its_lot"),
     # A wallet or lot was not as it was read under its lock (redeem), PostgreSQL's clock ran back behind its last line,
     # or seals were exported that the database does not know.
     4: (
-        "changed_under_lock", "clock_behind", "ledger_hash_is_sha256", "ledger_pkey", "ledger_seq_positive",
+        "changed_under_lock", "clock_behind", "gift_card_lines_hash_is_sha256", "gift_card_lines_pkey",
+        "gift_card_lines_seq_positive", "gift_cards_counters_never_negative", "gift_cards_head_is_sha256",
+        "ledger_hash_is_sha256", "ledger_pkey", "ledger_seq_positive",
         "seal_forked", "wallets_counters_never_negative", "wallets_head_is_sha256",
     ),
     # PostgreSQL and a stream tell different stories; or an event's number about its subject would have come twice.

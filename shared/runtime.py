@@ -10,17 +10,17 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from shared.clock import Clock, real_clock
 from shared.config import Settings
-from shared.db import TRANSIENT, Connection, Pool, open_pool, role_of
+from shared.db import Connection, Pool, open_pool, role_of
 from shared.http.runtime import Check
 from shared.ids import uuid7
 from shared.messaging.bus import Bus
 from shared.messaging.commands import FromJob, Handlers, Item, Outcome
 from shared.messaging.consumer import Consumer
 from shared.messaging.entries import StreamDecoder, Unreadable, decode_pos, refuse_unreadable
+from shared.messaging.faults import passing
 from shared.messaging.housekeeping import Housekeeping, consumer_name
 from shared.messaging.keys import HEARERS, Keys
 from shared.messaging.lane import DRAIN_S, Lane
@@ -243,20 +243,22 @@ class TenantRuntime:
                 try:
                     while await consumer.reclaim():
                         pass
-                except (RedisError, *TRANSIENT) as error:
-                    log.warning("reclaim failed", stream=consumer.stream, error=repr(error)[:300])
                 except Exception as error:
-                    log.error("reclaim is broken", stream=consumer.stream, exc_info=error)
+                    if passing(error):
+                        log.warning("reclaim failed", stream=consumer.stream, error=repr(error)[:300])
+                    else:
+                        log.error("reclaim is broken", stream=consumer.stream, exc_info=error)
 
     async def _repeat(self, job: Job) -> None:
         while True:
             try:
                 await job.run(self)
-            except (RedisError, *TRANSIENT) as error:
-                log.warning("job failed", job=job.name, tenant=self.code, error=repr(error)[:300])
             except Exception as error:
-                self.metrics.failed(self.code, error)
-                log.error("job is broken", job=job.name, tenant=self.code, exc_info=error)
+                if passing(error):
+                    log.warning("job failed", job=job.name, tenant=self.code, error=repr(error)[:300])
+                else:
+                    self.metrics.failed(self.code, error)
+                    log.error("job is broken", job=job.name, tenant=self.code, exc_info=error)
             await asyncio.sleep(job.every_s)
 
 

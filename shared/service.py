@@ -12,13 +12,13 @@ from fastapi import APIRouter, FastAPI
 from redis.exceptions import RedisError
 
 from shared.config import Settings
-from shared.db import TRANSIENT
 from shared.http.app import create_app
 from shared.http.runtime import Check
 from shared.log import configure as configure_logs
 from shared.messaging.answers import refusal
 from shared.messaging.bus import Bus, redis_client
 from shared.messaging.commands import Handlers
+from shared.messaging.faults import passing
 from shared.messaging.writer import Buried
 from shared.metrics import Metrics
 from shared.runtime import Blueprint, Job, Served, TenantRuntime, open_tenant_pool
@@ -163,7 +163,7 @@ class Service:
             except Exception as error:
                 served = self._served.setdefault(one.tenant.code, Served(one.state))
                 served.trouble = f"{type(error).__name__}: {error}"[:300]
-                level = log.warning if isinstance(error, (RedisError, *TRANSIENT)) else log.error
+                level = log.warning if passing(error) else log.error
                 level(
                     "a tenant can't be served yet",
                     tenant=one.tenant.code,

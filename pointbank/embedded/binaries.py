@@ -59,7 +59,8 @@ def _first(
     for path in candidates:
         version = _version(path, pattern)
         if version and version[1] >= least[version[0]]:
-            return Program(path.resolve(), *version)
+            # Not resolved: Debian's redis-server is a link to a program that asks for the name it was called by.
+            return Program(path.absolute(), *version)
     where = {"wheel": " among the installed wheels", "system": " on this system"}.get(backing, "")
     raise CannotStart(f"no {what} found{where}. {HINT}")
 

@@ -129,7 +129,7 @@ class Bills:
         rows = await self._books.snapshot.rows(
             "bills.sql", "standings", [wallet for wallet, _ in used], [sequence for _, sequence in used]
         )
-        return {(row[0], row[1]): (row[2], row[3], row[4]) for row in rows}
+        return {(row[0], row[1]): (row[2], row[3], row[4], row[5]) for row in rows}
 
     def _bill(
         self,

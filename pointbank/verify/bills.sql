@@ -44,7 +44,7 @@ FROM earn.rejections AS r;
 
 -- name: standings
 -- The standings that decisions say they used, as earn heard them.
-SELECT t.wallet_id::text AS wallet_id, t.sequence, t.tier, t.event_id::text AS event_id, t.effective_at
+SELECT t.wallet_id::text AS wallet_id, t.sequence, t.tier, t.event_id::text AS event_id, t.effective_at, t.until
 FROM unnest($1::uuid[], $2::bigint[]) AS u (wallet_id, sequence)
 JOIN earn.tier_history AS t ON t.wallet_id = u.wallet_id AND t.sequence = u.sequence;
 

@@ -57,8 +57,10 @@ OPENING = frozenset({"issued", "transferred", "adjusted"})
 TOGETHER = {
     "cancel_hold": frozenset({"cancel_hold", "reverse", "owe"}),
     "reverse": frozenset({"reverse", "owe"}),
+    "redeem": frozenset({"redeem", "overdraw"}),
 }
-"""A posting has one kind, that of its first line; one that takes an accrual back may go on to these."""
+"""A posting has one kind, that of its first line; one that takes an accrual back may go on to these, and one that spends more
+than there is."""
 ACTIVE = frozenset({"available", "held", "reserved", "redeemed", "transferred"})
 """A wallet is active with each line into one of these, but for a void."""
 RENEWING = frozenset({"release", "return", "reinstate"})

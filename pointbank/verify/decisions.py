@@ -99,7 +99,7 @@ decode_decision = msgspec.json.Decoder(Decision).decode
 decode_lines = msgspec.json.Decoder(tuple[KeptLine, ...]).decode
 
 TermsOf = Callable[[tuple[str, int]], Terms | None]
-Standings = dict[tuple[str, int], tuple[str, str, datetime]]
+Standings = dict[tuple[str, int], tuple[str, str, datetime, datetime | None]]
 
 
 def countable(lines: tuple[KeptLine, ...]) -> list[Line]:
@@ -217,6 +217,8 @@ def _inputs(bill: Any, judged: Judged, terms: Terms, at: datetime, standings: St
         yield f"tier {judged.tier} by event {judged.tier_event_id}, earn heard {heard}"
     elif heard[2] > bill["occurred_at"]:
         yield f"tier {judged.tier} holds from {heard[2]}, later than the bill"
+    elif heard[3] is not None and heard[3] <= bill["occurred_at"]:
+        yield f"tier {judged.tier} was over at {heard[3]}, before the bill"
 
 
 def _accruals(bill: Any, judged: Judged, worth: Worth, terms: Terms) -> Iterator[str]:

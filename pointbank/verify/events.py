@@ -188,6 +188,7 @@ class Returned(msgspec.Struct, frozen=True, gc=False):
     return_id: str | None = None
     refund_id: str | None = None
     kind: str = "return"
+    late: bool = False
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
@@ -242,6 +243,7 @@ class Reversed(msgspec.Struct, frozen=True, gc=False):
     balance: Balance
     lapsed: Worth | None = None
     refund_id: str | None = None
+    late: bool = False
 
 
 class ReversalRefused(msgspec.Struct, frozen=True, gc=False):
@@ -338,6 +340,26 @@ class BenefitAnswered(msgspec.Struct, frozen=True, gc=False):
     outcome: str
     benefit_id: str | None
     code: str | None
+
+
+class GiftCardMoved(msgspec.Struct, frozen=True, gc=False):
+    posting_id: str
+    kind: str
+    card_id: str
+    programme: str
+    moved: Money
+    balance: Money
+    effective_at: datetime
+    posted_at: datetime
+    use_id: str | None = None
+    merchant: str | None = None
+    bill_ref: str | None = None
+
+
+class GiftCardChanged(msgspec.Struct, frozen=True, gc=False):
+    card_id: str
+    programme: str
+    amount: Money
 
 
 class TierChanged(msgspec.Struct, frozen=True, gc=False, rename={"from_": "from"}):
@@ -450,6 +472,16 @@ DATA: dict[str, type] = {
     "benefit.asked.v1": BenefitAsked,
     "benefit.withdrawal_asked.v1": BenefitAsked,
     "benefit.answered.v1": BenefitAnswered,
+    "gift_card.activated.v1": GiftCardMoved,
+    "gift_card.reloaded.v1": GiftCardMoved,
+    "gift_card.used.v1": GiftCardMoved,
+    "gift_card.refunded.v1": GiftCardMoved,
+    "gift_card.expired.v1": GiftCardMoved,
+    "gift_card.issued.v1": GiftCardChanged,
+    "gift_card.voided.v1": GiftCardChanged,
+    "gift_card.blocked.v1": GiftCardChanged,
+    "gift_card.unblocked.v1": GiftCardChanged,
+    "gift_card.locked.v1": GiftCardChanged,
     "tier.changed.v1": TierChanged,
     "message.delivered.v1": MessageDelivered,
     "member.enrolled.v1": MemberEnrolled,
@@ -496,6 +528,16 @@ SAID_BY = {
         "benefit.withdrawn.v1",
         "benefit.expired.v1",
         "benefit.answered.v1",
+        "gift_card.activated.v1",
+        "gift_card.reloaded.v1",
+        "gift_card.used.v1",
+        "gift_card.refunded.v1",
+        "gift_card.expired.v1",
+        "gift_card.issued.v1",
+        "gift_card.voided.v1",
+        "gift_card.blocked.v1",
+        "gift_card.unblocked.v1",
+        "gift_card.locked.v1",
     ),
     "tiers": ("tier.changed.v1",),
     "notifier": ("message.delivered.v1",),

@@ -32,7 +32,7 @@ class Holds:
         check = self._books.check(
             "holds:planned",
             8,
-            "held points have plans that add up to them, without what refunds took, released as far as their days allow",
+            "held points have plans that add up to them, without what refunds took, released when their days come and no sooner",
         )
         plans: list[Any] = []
         async for page in self._books.snapshot.pages("holds.sql", "plans"):
@@ -45,6 +45,11 @@ class Holds:
             check_plans(check, plans)
         for row in await self._books.snapshot.rows("holds.sql", "unplanned"):
             check.wrong(f"accrual {row['accrual_id']} is held and has no plan")
+        for row in await self._books.snapshot.rows("holds.sql", "stuck"):
+            due = "never due" if row["next_at"] is None else f"due since {row['next_at']}"
+            check.wrong(
+                f"accrual {row['accrual_id']}, rule {row['rule']}: {row['points']} points are held and {due}"
+            )
         async for page in self._books.snapshot.pages("holds.sql", "releases"):
             for row in page:
                 self._asked.ours(

@@ -35,3 +35,15 @@ FROM earn.hold_releases AS h;
 SELECT c.accrual_id::text AS accrual_id
 FROM earn.accruals AS c
 WHERE c.kind = 'earn_held' AND c.points > 0 AND NOT EXISTS (SELECT FROM earn.hold_plans AS p WHERE p.accrual_id = c.accrual_id);
+
+-- name: stuck
+-- Plans whose points were due an hour ago and are held still, or never will be due, although no refund of their bill is in flight.
+SELECT p.accrual_id::text AS accrual_id, p.rule, p.points - p.released - p.cancelled AS points, p.next_at
+FROM earn.hold_plans AS p
+LEFT JOIN earn.activations AS a ON a.bill_id = p.bill_id
+WHERE p.released + p.cancelled < p.points
+    AND (
+        p.next_at < transaction_timestamp() - interval '1 hour'
+        OR (p.next_at IS NULL AND (p.until <> 'activation' OR a.activated_at < transaction_timestamp() - interval '1 hour'))
+    )
+    AND NOT EXISTS (SELECT FROM earn.refunds AS r WHERE r.bill_id = p.bill_id AND r.status = 'pending');

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pointbank.verify.books import Books, Follower
+from pointbank.verify.canonical import NOTHING
 from pointbank.verify.events import (
     Asked,
     Balance,
@@ -30,6 +31,7 @@ TOLD = {
     "earn": "points.credited.v1",
     "earn_held": "points.credited.v1",
     "redeem": "points.redeemed.v1",
+    "overdraw": "points.redeemed.v1",
     "expire": "points.expired.v1",
     "reserve": "points.reserved.v1",
     "void": "points.voided.v1",
@@ -201,7 +203,7 @@ class Bank:
                 (
                     posting.posting_id, TOLD[kind], kind, wallet_id, row["member_id"], row["programme"], posting.points,
                     posting.effective_at, posting.posted_at, balance,
-                    tuple([(lot_id, points) for lot_id, points, _ in posting.lots]),
+                    tuple([(lot_id, points) for lot_id, points, _ in posting.lots if lot_id != NOTHING]),
                 )
             )  # fmt: skip
         for _, points, money in posting.lots:

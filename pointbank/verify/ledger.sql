@@ -68,6 +68,23 @@ SELECT
 FROM redeem.asked AS a
 ORDER BY a.accrual_id;
 
+-- name: recoveries
+-- What reversals were short of and took later.
+SELECT
+    uuid_send(r.posting_id) AS posting_id, uuid_send(r.request_id) AS request_id, uuid_send(r.accrual_id) AS accrual_id,
+    uuid_send(r.wallet_id) AS wallet_id, r.points
+FROM redeem.recoveries AS r;
+
+-- name: recovered_too_much
+-- Accruals of which more was taken later than their reversals were short of.
+SELECT uuid_send(r.accrual_id) AS accrual_id, sum(r.points)::bigint AS points, coalesce(max(a.shortfall), 0)::bigint AS shortfall
+FROM redeem.recoveries AS r
+LEFT JOIN (
+    SELECT q.accrual_id, sum(q.shortfall) AS shortfall FROM redeem.asked AS q WHERE q.state = 'done' GROUP BY q.accrual_id
+) AS a ON a.accrual_id = r.accrual_id
+GROUP BY r.accrual_id
+HAVING sum(r.points) > coalesce(max(a.shortfall), 0);
+
 -- name: asked_against_lots
 -- Accruals whose requests did not come to what their lots say: those that they opened, and those that a merge or a renewing return
 -- made of them; never those that were given away.
@@ -85,10 +102,13 @@ SELECT
     uuid_send(coalesce(a.accrual_id, t.accrual_id)) AS accrual_id, coalesce(a.reversed, 0) AS asked_reversed,
     coalesce(a.owed, 0) AS asked_owed, coalesce(t.reversed, 0) AS lots_reversed, coalesce(t.owed, 0) AS lots_owed
 FROM (
-    SELECT q.accrual_id, sum(q.cancelled + q.reversed) AS reversed, sum(q.owed) AS owed
-    FROM redeem.asked AS q
-    WHERE q.state = 'done'
-    GROUP BY q.accrual_id
+    SELECT x.accrual_id, sum(x.reversed) AS reversed, sum(x.owed) AS owed
+    FROM (
+        SELECT q.accrual_id, q.cancelled + q.reversed AS reversed, q.owed FROM redeem.asked AS q WHERE q.state = 'done'
+        UNION ALL
+        SELECT r.accrual_id, r.points, 0 FROM redeem.recoveries AS r
+    ) AS x
+    GROUP BY x.accrual_id
 ) AS a
 FULL JOIN (
     SELECT u.accrual_id, sum(u.reversed) AS reversed, sum(u.owed) AS owed

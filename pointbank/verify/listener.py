@@ -11,6 +11,8 @@ from pointbank.verify.adoptions import ORPHANED, Adoptions
 from pointbank.verify.bills import Bills
 from pointbank.verify.books import Books
 from pointbank.verify.events import SAID_BY, Envelope, binary, decode_data, decode_envelope
+from pointbank.verify.gift_cards import CHANGED, GiftCards
+from pointbank.verify.gift_cards import TOLD as MOVED
 from pointbank.verify.given import Given
 from pointbank.verify.holds import Holds
 from pointbank.verify.ledger import Bank
@@ -49,8 +51,10 @@ class Listener:
             Messages(books),
         )
         refunds, holds, seals = Refunds(books), Holds(books), Seals(books, trust)
-        given = Given(books)
-        self._tables = (bills, refunds, holds, bank, rewards, given, seals, tiers, messages, members)
+        given, gift_cards = Given(books), GiftCards(books)
+        self._tables = (
+            bills, refunds, holds, bank, rewards, given, gift_cards, seals, tiers, messages, members,
+        )  # fmt: skip
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
             "merchant.changed.v1": (members.on_merchant,),
@@ -88,6 +92,8 @@ class Listener:
             "benefit.asked.v1": (given.on_asked,),
             "benefit.withdrawal_asked.v1": (given.on_asked,),
             "benefit.answered.v1": (given.on_answered,),
+            **dict.fromkeys(MOVED.values(), (gift_cards.on_moved,)),
+            **dict.fromkeys(CHANGED, (gift_cards.on_changed,)),
             "tier.changed.v1": (tiers.on_changed, messages.on_tier),
             "message.delivered.v1": (messages.on_delivered,),
         }

@@ -87,6 +87,7 @@ class Terms:
     maximum: int | None = None
     member_caps: Mapping[str, int] = field(default_factory=dict)
     campaigns: Sequence[Mapping[str, Any]] = ()
+    gift_cards: Mapping[str, Any] | None = None
     unit: int = 1
     """The denominator that all rates share: points are counted in whole parts of it, and divided once."""
 
@@ -318,6 +319,7 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
         maximum=(earning.get("maximum") or {}).get("bill"),
         member_caps=earning.get("member_caps") or {},
         campaigns=earning.get("campaigns") or (),
+        gift_cards=document.get("gift_cards"),
         unit=lcm(*(rule.rate.denominator for rule in rules)),
         mode=rounding.get("mode") or "floor",
         at=rounding.get("at") or "bill",

@@ -6,11 +6,14 @@ from collections import defaultdict
 from typing import Any
 
 from pointbank.verify.books import Books, Follower
+from pointbank.verify.canonical import NOTHING
 from pointbank.verify.events import Posted, Returned, binary
 from pointbank.verify.matching import told
 from pointbank.verify.wallet import Posting, WalletWalk
 
 ACTS = ("reserve", "redeem", "void", "return")
+OF_THE_LEDGER = {"overdraw": "redeem", **{act: act for act in ACTS}}
+"""A posting's kind -> the act that it is of: one that had nothing to take is a redemption too."""
 SETTLED = {None: "authorised", "captured": "captured", "voided": "voided", "expired": "voided"}
 """What became of a reservation -> the status of its redemption."""
 
@@ -61,6 +64,13 @@ class Redemptions:
             3,
             "each redemption, capture and return stands on the day of its posting in a statement",
         )
+        self._overdrawn = books.match(
+            "redemptions:overdrawn", 2, "only a till that could not ask overdrew, by what it reported", ("points",),
+            ours="the offline redemptions", theirs="the ledger",
+        )  # fmt: skip
+        self._allowances = books.check(
+            "allowances", 2, "what was spent on an allowance is within its points, place and time"
+        )
         self._codes = books.check("reservations:codes", 1, "a code names one redemption")
         self._refunds = books.check(
             "returns:refunds", 8, "of each redemption as much came back as its bill's refund says"
@@ -87,7 +97,7 @@ class Redemptions:
         }
         by_redemption: dict[bytes, list[Posting]] = defaultdict(list)
         for posting in walk.postings:
-            if posting.kind in ACTS:
+            if posting.kind in OF_THE_LEDGER:
                 by_redemption[posting.source_id].append(posting)
         for redemption_id, postings in by_redemption.items():
             acts = [one for one in postings if one.kind != "return"]
@@ -95,9 +105,17 @@ class Redemptions:
                 (
                     redemption_id,
                     wallet_id,
-                    tuple([(one.kind, one.posting_id, one.points, one.effective_at) for one in acts]),
+                    tuple(
+                        [
+                            (OF_THE_LEDGER[one.kind], one.posting_id, one.points, one.effective_at)
+                            for one in acts
+                        ]
+                    ),
                 )
             )
+            owed = sum(points for one in acts for lot_id, points, _ in one.lots if lot_id == NOTHING)
+            if owed:
+                self._overdrawn.theirs((redemption_id, owed))
             for one in postings:
                 if one.kind == "return":
                     lots_of = tuple(sorted((lot_id, points) for lot_id, points, _ in one.lots))
@@ -105,7 +123,7 @@ class Redemptions:
                         (one.posting_id, redemption_id, one.points, one.effective_at, lots_of)
                     )
             if any(one.kind in {"reserve", "return"} for one in postings):
-                self._parts.theirs((redemption_id, _parts(postings, moved_from)))
+                self._parts.theirs((redemption_id, _parts(redemption_id, postings, moved_from)))
         self._of_tables(wallet_id, back)
         for lot_id, lot in walk.lots.items():
             if lot.opened is not None and lot.opened.kind == "return" and lot_id not in moved_from:
@@ -162,6 +180,12 @@ class Redemptions:
             self._days.wrong(
                 f"{row['what']} was recorded at {row['recorded_at']}, posted at {row['posted_at']}"
             )
+        async for page in snapshot.pages("offline.sql", "overdrawn"):
+            for redemption_id, points in page:
+                self._overdrawn.ours((redemption_id, points))
+        async for page in snapshot.pages("offline.sql", "allowances"):
+            for row in page:
+                self._allowance(row)
         for row in await snapshot.rows("redemptions.sql", "codes_twice"):
             self._codes.wrong(f"the code of hash {told(row['code_hash'])} names several redemptions")
         async for page in snapshot.pages("redemptions.sql", "refunds"):
@@ -174,6 +198,18 @@ class Redemptions:
                     )
         [counts] = await snapshot.rows("redemptions.sql", "counts")
         self._codes.compared += counts["reservations"]
+
+    def _allowance(self, row: Any) -> None:
+        self._allowances.compared += 1
+        said = f"allowance {row['allowance_id']}"
+        if row["used_points"] != row["spent"]:
+            self._allowances.wrong(
+                f"{said}: {row['used_points']} are used, its redemptions are of {row['spent']}"
+            )
+        if row["spent"] > row["points"]:
+            self._allowances.wrong(f"{said} is of {row['points']} points, {row['spent']} were spent on it")
+        if row["elsewhere"]:
+            self._allowances.wrong(f"{said}: {row['elsewhere']} uses are not of its member, terminal or time")
 
     def _redemption(self, row: Any) -> None:
         redemption_id, spent = row["redemption_id"], None
@@ -275,16 +311,21 @@ class Redemptions:
         )  # fmt: skip
 
 
-def _parts(postings: list[Posting], moved_from: dict[bytes, bytes]) -> tuple[tuple[Any, ...], ...]:
-    """(lot, lent, captured, voided, returned), in the order in which they were taken."""
+def _parts(
+    redemption_id: bytes, postings: list[Posting], moved_from: dict[bytes, bytes]
+) -> tuple[tuple[Any, ...], ...]:
+    """(lot, lent, captured, voided, returned), in the order in which they were taken; what was overdrawn, of no lot, stands under
+    the redemption's own id."""
     lent: dict[bytes, int] = {}
     did: dict[str, dict[bytes, int]] = {kind: defaultdict(int) for kind in ACTS}
     authorised = any(one.kind == "reserve" for one in postings)
     for one in postings:
         for lot_id, points, _ in one.lots:
-            lot = moved_from.get(lot_id, lot_id) if one.kind == "return" else lot_id
-            did[one.kind][lot] += points
-            if one.kind == ("reserve" if authorised else "redeem"):
+            kind = OF_THE_LEDGER[one.kind]
+            lot = moved_from.get(lot_id, lot_id) if kind == "return" else lot_id
+            lot = redemption_id if lot == NOTHING else lot
+            did[kind][lot] += points
+            if kind == ("reserve" if authorised else "redeem"):
                 lent[lot] = lent.get(lot, 0) + points
     lots = [*lent, *sorted({lot for by_lot in did.values() for lot in by_lot} - lent.keys())]
     return tuple(

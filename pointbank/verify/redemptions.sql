@@ -40,18 +40,18 @@ SELECT s.code_hash FROM redeem.reservations AS s GROUP BY s.code_hash HAVING cou
 
 -- name: refunds
 -- Redemptions that paid for refunded bills: how many points were to come back, and how many did. One that bought a reward paid for
--- no bill. Where a later redemption paid for it too, it is not known which were meant.
+-- no bill. Where a later redemption paid for it too, it is not known which were meant; one that was authorised is always.
 SELECT q.request_id::text AS request_id, p.redemption_id::text AS redemption_id, p.due, p.returned_points
 FROM redeem.return_requests AS q
 JOIN LATERAL (
     SELECT
-        r.redemption_id, r.returned_points, count(*) OVER () AS redemptions,
+        r.redemption_id, r.returned_points, s.redemption_id IS NOT NULL AS authorised, count(*) OVER () AS redemptions,
         coalesce(s.captured_points, r.points) * least(q.returned_minor, q.total_minor) / q.total_minor AS due
     FROM redeem.redemptions AS r
     LEFT JOIN redeem.reservations AS s ON s.redemption_id = r.redemption_id
     WHERE r.merchant = q.merchant AND r.bill_ref = q.bill_ref AND r.status = 'captured'
         AND NOT EXISTS (SELECT FROM redeem.benefits AS n WHERE n.redemption_id = r.redemption_id)
-) AS p ON p.redemptions = q.redemptions;
+) AS p ON p.redemptions = q.redemptions OR p.authorised;
 
 -- name: returns
 -- Every return.

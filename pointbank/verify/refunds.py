@@ -29,7 +29,7 @@ _ASKED = (
     "decided_at",
 )  # fmt: skip
 _ANSWERED = (
-    "kind", "wallet", "programme", "reversed", "hold_cancelled", "owed", "lapsed", "shortfall", "returned", "money", "code",
+    "kind", "wallet", "programme", "reversed", "hold_cancelled", "owed", "lapsed", "shortfall", "returned", "money", "code", "late",
 )  # fmt: skip
 
 
@@ -228,6 +228,7 @@ class Refunds:
     ) -> None:
         if bill.in_flight and refund["status"] != "queued":
             check.wrong(f"refund {refund['id']} is {refund['status']} while one before it is in flight")
+        answers = [answer for answer in answers if not answer["late"]]
         parts = {answer["request_id"]: answer["parts"] for answer in answers}
         heard = {(answer["request_id"], answer["redemption_id"]) for answer in answers}
         counted = Counter(request_id for request_id, _ in heard)
@@ -295,7 +296,7 @@ class Refunds:
                 (
                     answer["event_id"], answer["kind"], answer["wallet_id"], answer["programme"], answer["reversed"],
                     answer["hold_cancelled"], answer["owed"], answer["lapsed"], answer["shortfall"], answer["returned"],
-                    answer["money_minor"], answer["code"],
+                    answer["money_minor"], answer["code"], answer["late"],
                 )
             )  # fmt: skip
 
@@ -333,13 +334,17 @@ class Refunds:
         if told.refund_id is not None:
             sums = (told.reversed, told.hold_cancelled, told.owed, told.lapsed, told.shortfall)
             parts = tuple(0 if one is None else one.points for one in sums)
-            self._heard(n, envelope, "reversed", told.wallet_id, told.programme, *parts, 0, 0, None)
+            self._heard(
+                n, envelope, "reversed", told.wallet_id, told.programme, *parts, 0, 0, None, told.late
+            )
 
     def on_refused(self, n: int | None, envelope: Envelope, told: ReversalRefused) -> None:
         """points.reversal_refused, of a refund."""
         if told.refund_id is not None:
             parts = (0, 0, 0, 0, told.shortfall.points)
-            self._heard(n, envelope, "refused", told.wallet_id, told.programme, *parts, 0, 0, told.code)
+            self._heard(
+                n, envelope, "refused", told.wallet_id, told.programme, *parts, 0, 0, told.code, False
+            )
 
     def on_returned(self, n: int | None, envelope: Envelope, told: Returned) -> None:
         """points.returned, as a refund asked."""
@@ -348,7 +353,19 @@ class Refunds:
                 (0, 0) if told.returned is None else (told.returned.points, told.returned.money.amount_minor)
             )
             self._heard(
-                n, envelope, "returned", told.wallet_id, told.programme, 0, 0, 0, 0, 0, *returned, None
+                n,
+                envelope,
+                "returned",
+                told.wallet_id,
+                told.programme,
+                0,
+                0,
+                0,
+                0,
+                0,
+                *returned,
+                None,
+                told.late,
             )
 
     def _heard(self, n: int | None, envelope: Envelope, *row: Any) -> None:
@@ -424,7 +441,7 @@ def _request(one: Any) -> tuple[Any, ...]:
 
 
 def _reversals(refund: Any, requests: Sequence[Any], answers: Sequence[Any]) -> tuple[tuple[Any, ...], ...]:
-    """By wallet what was moved: (programme, wallet, points and money of each of reversed .. owed)."""
+    """By wallet what was moved when it was settled: (programme, wallet, points and money of each of reversed .. owed)."""
     if refund["status"] not in ("completed", "refused"):
         return ()
     point_values = {one["request_id"]: one["point_value"] for one in requests}
@@ -432,7 +449,7 @@ def _reversals(refund: Any, requests: Sequence[Any], answers: Sequence[Any]) -> 
     values: dict[str, str] = {}
     for answer in answers:
         wallet = answer["wallet_id"]
-        if wallet is None:
+        if wallet is None or answer["late"]:
             continue
         row = sums.setdefault(wallet, [answer["programme"], *(0,) * 7])
         if answer["kind"] == "returned":

@@ -48,7 +48,7 @@ ORDER BY 1, q.request_id;
 -- What was answered to each refund, in the order of the refunds.
 SELECT
     (r.bill_id::text || '/' || lpad(r.n::text, 9, '0')) COLLATE "C" AS place, a.request_id::text AS request_id,  a.kind, a.redemption_id::text AS redemption_id, a.parts, a.wallet_id::text AS wallet_id, a.programme, a.reversed, a.hold_cancelled,
-    a.owed, a.lapsed, a.shortfall, a.returned, a.money_minor, a.currency, a.code, a.detail, a.answer_event_id::text AS event_id
+    a.owed, a.lapsed, a.shortfall, a.returned, a.money_minor, a.currency, a.code, a.detail, a.answer_event_id::text AS event_id, a.late
 FROM earn.refund_answers AS a
 JOIN earn.refund_requests AS q ON q.request_id = a.request_id
 JOIN earn.refunds AS r ON r.refund_id = q.refund_id

@@ -33,6 +33,10 @@ class Requests:
             2,
             "an accrual's requests come to no more than their target, and to what its lots say",
         )
+        self._recovered = books.match(
+            "requests:recovered", 5, "what came back after a reversal that was short was taken once, and told",
+            ("request", "accrual", "wallet", "points"), ours="the recoveries", theirs="the late answers",
+        )  # fmt: skip
         self._seen: set[bytes] = set()
 
     async def walk(self) -> None:
@@ -49,6 +53,15 @@ class Requests:
                     accrual, reached = row["accrual_id"], {"release": [0, 0], "reverse": [0, 0]}
                 self._row(row, request_id, reached)
         self._within(accrual, reached)
+        async for page in self._books.snapshot.pages("ledger.sql", "recoveries"):
+            for row in page:
+                self._recovered.ours(
+                    (row["posting_id"], row["request_id"], row["accrual_id"], row["wallet_id"], row["points"])
+                )
+        for row in await self._books.snapshot.rows("ledger.sql", "recovered_too_much"):
+            self._targets.wrong(
+                f"accrual {told(row['accrual_id'])} was {row['shortfall']} short; {row['points']} were taken later"
+            )
         async for page in self._books.snapshot.pages("ledger.sql", "asked_against_lots"):
             for row in page:
                 self._targets.wrong(
@@ -106,6 +119,11 @@ class Requests:
 
     def on_reversed(self, event: Reversed) -> None:
         """An answer."""
+        if event.late:
+            assert event.posting_id is not None
+            ids = (event.posting_id, event.request_id, event.accrual_id, event.wallet_id)
+            self._recovered.theirs((*map(binary, ids), event.reversed.points))
+            return
         parts = (
             event.hold_cancelled.points,
             event.reversed.points,

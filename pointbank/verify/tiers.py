@@ -29,7 +29,7 @@ class Tiers:
         )  # fmt: skip
         self._heard = books.match(
             "tiers:heard", 8, "each standing that earn heard is kept there, to judge bills by",
-            ("tier", "event", "effective_at"), ours="the events", theirs="earn",
+            ("tier", "event", "effective_at", "until"), ours="the events", theirs="earn",
         )  # fmt: skip
         self._terms: dict[tuple[str, int], Terms] = {}
 
@@ -145,7 +145,7 @@ class Tiers:
             )
         )  # fmt: skip
         if self._books.heard["tiers", "earn"].applied(n):
-            self._heard.ours((key, event.to, envelope.id, event.effective_at))
+            self._heard.ours((key, event.to, envelope.id, event.effective_at, event.until))
 
 
 def _problems(change: Any, terms: Terms) -> Iterator[str]:

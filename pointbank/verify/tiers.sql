@@ -54,7 +54,7 @@ ORDER BY h.wallet_id, h.sequence;
 
 -- name: heard
 -- The standings that earn heard.
-SELECT t.wallet_id::text AS wallet_id, t.sequence, t.tier, t.event_id::text AS event_id, t.effective_at
+SELECT t.wallet_id::text AS wallet_id, t.sequence, t.tier, t.event_id::text AS event_id, t.effective_at, t.until
 FROM earn.tier_history AS t;
 
 -- name: now

@@ -36,7 +36,7 @@ JOIN terminals AS t ON t.merchant = wanted.merchant AND t.terminal = wanted.term
 -- Whom these identities name: a row for each wallet, or one without a wallet.
 SELECT
     i.identity, i.member_id, m.member_id IS NOT NULL AS enrolled, w.wallet_id, w.programme, w.tier, w.tier_event_id,
-    w.tier_sequence, w.tier_effective_at
+    w.tier_sequence, w.tier_effective_at, w.tier_until
 FROM identities AS i
 LEFT JOIN members AS m ON m.member_id = i.member_id
 LEFT JOIN wallets AS w ON w.member_id = i.member_id
@@ -45,7 +45,7 @@ ORDER BY w.programme, w.wallet_id;
 
 -- name: standings_of
 -- All standings heard of these wallets, by sequence.
-SELECT wallet_id, sequence, tier, event_id, effective_at
+SELECT wallet_id, sequence, tier, event_id, effective_at, until
 FROM tier_history
 WHERE wallet_id = ANY(:wallet_ids::uuid[])
 ORDER BY wallet_id, sequence;
@@ -306,25 +306,26 @@ ON CONFLICT DO NOTHING;
 
 -- name: learn_standings!
 -- The latest standing of each wallet: the highest sequence heard stands. A wallet may be heard of here first.
-INSERT INTO wallets (wallet_id, member_id, programme, tier, tier_event_id, tier_sequence, tier_effective_at)
-SELECT t.wallet_id, t.member_id, t.programme, t.tier, t.event_id, t.sequence, t.effective_at
+INSERT INTO wallets (wallet_id, member_id, programme, tier, tier_event_id, tier_sequence, tier_effective_at, tier_until)
+SELECT t.wallet_id, t.member_id, t.programme, t.tier, t.event_id, t.sequence, t.effective_at, t.until
 FROM unnest(
     :wallet_ids::uuid[], :member_ids::uuid[], :programmes::text[], :tiers::text[], :event_ids::uuid[],
-    :sequences::bigint[], :effective_ats::timestamptz[]
-) AS t (wallet_id, member_id, programme, tier, event_id, sequence, effective_at)
+    :sequences::bigint[], :effective_ats::timestamptz[], :untils::timestamptz[]
+) AS t (wallet_id, member_id, programme, tier, event_id, sequence, effective_at, until)
 ORDER BY t.wallet_id
 ON CONFLICT (wallet_id) DO UPDATE
 SET tier = EXCLUDED.tier, tier_event_id = EXCLUDED.tier_event_id, tier_sequence = EXCLUDED.tier_sequence,
-    tier_effective_at = EXCLUDED.tier_effective_at
+    tier_effective_at = EXCLUDED.tier_effective_at, tier_until = EXCLUDED.tier_until
 WHERE wallets.tier_sequence IS NULL OR wallets.tier_sequence < EXCLUDED.tier_sequence;
 
 -- name: learn_history!
 -- Every standing that was heard.
-INSERT INTO tier_history (wallet_id, sequence, tier, event_id, effective_at)
-SELECT t.wallet_id, t.sequence, t.tier, t.event_id, t.effective_at
+INSERT INTO tier_history (wallet_id, sequence, tier, event_id, effective_at, until)
+SELECT t.wallet_id, t.sequence, t.tier, t.event_id, t.effective_at, t.until
 FROM unnest(
-    :wallet_ids::uuid[], :sequences::bigint[], :tiers::text[], :event_ids::uuid[], :effective_ats::timestamptz[]
-) AS t (wallet_id, sequence, tier, event_id, effective_at)
+    :wallet_ids::uuid[], :sequences::bigint[], :tiers::text[], :event_ids::uuid[], :effective_ats::timestamptz[],
+    :untils::timestamptz[]
+) AS t (wallet_id, sequence, tier, event_id, effective_at, until)
 ON CONFLICT DO NOTHING;
 
 -- ---------------------------------------------------------------- entries that were rejected

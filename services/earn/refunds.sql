@@ -120,7 +120,7 @@ ORDER BY refund_id, request_id;
 -- What was answered to these refunds' requests.
 SELECT
     q.refund_id, a.request_id, a.answer_event_id, a.kind, a.redemption_id, a.parts, a.wallet_id, a.programme, a.reversed, a.hold_cancelled, a.owed,
-    a.lapsed, a.shortfall, a.returned, a.money_minor, a.currency, a.code, a.detail
+    a.lapsed, a.shortfall, a.returned, a.money_minor, a.currency, a.code, a.detail, a.late
 FROM refund_requests AS q
 JOIN refund_answers AS a ON a.request_id = q.request_id
 WHERE q.refund_id = ANY(:refund_ids::uuid[])
@@ -136,19 +136,19 @@ WHERE request_id = ANY(:request_ids::uuid[]);
 -- Answers, each once.
 INSERT INTO refund_answers (
     request_id, answer_event_id, kind, redemption_id, parts, wallet_id, programme, reversed, hold_cancelled, owed, lapsed, shortfall,
-    returned, money_minor, currency, code, detail
+    returned, money_minor, currency, code, detail, late
 )
 SELECT
     a.request_id, a.answer_event_id, a.kind, a.redemption_id, a.parts, a.wallet_id, a.programme, a.reversed,
-    a.hold_cancelled, a.owed, a.lapsed, a.shortfall, a.returned, a.money_minor, a.currency, a.code, a.detail
+    a.hold_cancelled, a.owed, a.lapsed, a.shortfall, a.returned, a.money_minor, a.currency, a.code, a.detail, a.late
 FROM unnest(
     :request_ids::uuid[], :answer_event_ids::uuid[], :kinds::text[], :redemption_ids::uuid[], :parts::int[],
     :wallet_ids::uuid[], :programmes::text[], :reverseds::bigint[], :hold_cancelleds::bigint[], :oweds::bigint[],
     :lapseds::bigint[], :shortfalls::bigint[], :returneds::bigint[], :money_minors::bigint[], :currencies::text[], :codes::text[],
-    :details::text[]
+    :details::text[], :lates::boolean[]
 ) AS a (
     request_id, answer_event_id, kind, redemption_id, parts, wallet_id, programme, reversed, hold_cancelled, owed, lapsed, shortfall,
-    returned, money_minor, currency, code, detail
+    returned, money_minor, currency, code, detail, late
 )
 ORDER BY a.request_id, a.answer_event_id
 ON CONFLICT DO NOTHING;
@@ -159,8 +159,8 @@ SELECT DISTINCT r.refund_id, r.bill_id
 FROM refunds AS r
 JOIN refund_requests AS q ON q.refund_id = r.refund_id
 WHERE r.status = 'pending'
-    AND (SELECT count(DISTINCT coalesce(a.redemption_id, a.request_id)) FROM refund_answers AS a WHERE a.request_id = q.request_id)
-    < coalesce((SELECT max(a.parts) FROM refund_answers AS a WHERE a.request_id = q.request_id), 1)
+    AND (SELECT count(DISTINCT coalesce(a.redemption_id, a.request_id)) FROM refund_answers AS a WHERE a.request_id = q.request_id AND NOT a.late)
+    < coalesce((SELECT max(a.parts) FROM refund_answers AS a WHERE a.request_id = q.request_id AND NOT a.late), 1)
     AND (SELECT max(k.asked_at) FROM refund_asks AS k WHERE k.request_id = q.request_id) < :asked_before
 ORDER BY r.refund_id
 LIMIT 500;

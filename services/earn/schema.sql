@@ -53,6 +53,7 @@ CREATE TABLE wallets (
     tier_event_id uuid,
     tier_sequence bigint CHECK (tier_sequence >= 1),
     tier_effective_at timestamptz,
+    tier_until timestamptz, -- from then on the first tier counts again; null: it does not end
     CHECK (num_nulls(tier, tier_event_id, tier_sequence, tier_effective_at) IN (0, 4))
 ) WITH (fillfactor = 80);
 
@@ -65,6 +66,7 @@ CREATE TABLE tier_history (
     tier text NOT NULL,
     event_id uuid NOT NULL,
     effective_at timestamptz NOT NULL,
+    until timestamptz,
     PRIMARY KEY (wallet_id, sequence)
 );
 -- tier_history: append-only.
@@ -361,6 +363,7 @@ CREATE TABLE refund_answers (
     code text,
     detail text,
     recorded_at timestamptz NOT NULL DEFAULT now(),
+    late boolean NOT NULL DEFAULT false, -- the request was answered before: these points came back since
     PRIMARY KEY (request_id, answer_event_id)
 );
 

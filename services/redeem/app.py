@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from services.redeem import benefits_due, closing, releasing
+from services.redeem import benefits_due, closing, gift_card_sweeping, releasing
 from services.redeem.api import ROUTERS
 from services.redeem.handlers import HEARS, ON
 from services.redeem.reconciling import job as reconcile
@@ -24,6 +24,11 @@ def create(settings: Settings | None = None) -> FastAPI:
         Job("thresholds", every_s=benefits_due.LEARN_EVERY_S, run=benefits_due.learn_job),
         Job("lapse-benefits", every_s=benefits_due.LAPSE_EVERY_S, run=benefits_due.lapse_job),
         Job("issue-benefits", every_s=benefits_due.ISSUE_EVERY_S, run=benefits_due.issue_job),
+        Job(
+            gift_card_sweeping.JOB,
+            every_s=gift_card_sweeping.EVERY_S,
+            run=gift_card_sweeping.expire_now_and_then,
+        ),
         Job(releasing.JOB, every_s=releasing.EVERY_S, run=releasing.release_now_and_then),
     ]
     if chosen.seal_every_s:

@@ -168,10 +168,65 @@ SELECT
     sum(released)::bigint AS released,
     sum(cancelled + reversed + owed + lapsed + shortfall)::bigint AS settled,
     sum(lapsed)::bigint AS lapsed,
-    sum(shortfall)::bigint AS shortfall
+    (
+        sum(shortfall) - coalesce((SELECT sum(r.points) FROM recoveries AS r WHERE r.accrual_id = asked.accrual_id), 0)
+    )::bigint AS shortfall
 FROM asked
 WHERE accrual_id = ANY(:accrual_ids::uuid[]) AND state = 'done'
 GROUP BY accrual_id;
+
+-- name: short_lots
+-- Of the accruals that these lots come from, and whose lots they still are, those of which a reversal was short: how many points
+-- are short still, what was ever taken back, and the last request that was short. Under their wallets' locks.
+WITH RECURSIVE up AS (
+    SELECT
+        l.lot_id AS of_lot,
+        l.accrual_id,
+        l.parent_lot,
+        l.given
+    FROM lots AS l
+    WHERE l.lot_id = ANY(:lot_ids::uuid[])
+    UNION ALL
+    SELECT
+        u.of_lot,
+        l.accrual_id,
+        l.parent_lot,
+        l.given
+    FROM up AS u
+    JOIN lots AS l ON u.parent_lot = l.lot_id
+    WHERE NOT u.given
+)
+
+SELECT
+    u.of_lot,
+    u.accrual_id,
+    s.short - s.recovered AS points,
+    s.taken + s.recovered AS taken,
+    s.said
+FROM up AS u
+CROSS JOIN LATERAL (
+    SELECT
+        sum(a.shortfall)::bigint AS short,
+        sum(a.cancelled + a.reversed + a.owed)::bigint AS taken,
+        (SELECT coalesce(sum(r.points), 0)::bigint FROM recoveries AS r WHERE r.accrual_id = u.accrual_id) AS recovered,
+        (array_agg(a.said ORDER BY a.through DESC, a.request_id) FILTER (WHERE a.shortfall > 0))[1] AS said
+    FROM asked AS a
+    WHERE a.accrual_id = u.accrual_id AND a.kind = 'reverse' AND a.state = 'done'
+) AS s
+WHERE s.short > s.recovered;
+
+-- name: write_recoveries!
+-- What was taken back of points that came back, and for which request that had been short.
+INSERT INTO recoveries (posting_id, request_id, accrual_id, wallet_id, points)
+SELECT
+    t.posting_id,
+    t.request_id,
+    t.accrual_id,
+    t.wallet_id,
+    t.points
+FROM unnest(:posting_ids::uuid[], :request_ids::uuid[], :accrual_ids::uuid[], :wallet_ids::uuid[], :points::bigint[])
+    AS t (posting_id, request_id, accrual_id, wallet_id, points)
+ORDER BY t.posting_id;
 
 -- name: settle_asked!
 -- What these requests came to.

@@ -228,11 +228,12 @@ WHERE NOT EXISTS (SELECT FROM benefits AS b WHERE b.redemption_id = r.redemption
 ORDER BY a.k, r.redemption_id;
 
 -- name: lines_of_redemptions
--- What plain redemptions took of lots, in that order, from the ledger. Their lines were posted about when their posting id was
+-- What plain redemptions took of lots, in that order, from the ledger; what was overdrawn, of no lot, stands under the
+-- redemption's own id. Their lines were posted about when their posting id was
 -- kept, by the same clock: that names the partition.
 SELECT
     a.redemption_id,
-    e.lot_id,
+    coalesce(e.lot_id, a.redemption_id) AS lot_id,
     e.points
 FROM unnest(:redemption_ids::uuid[], :wallet_ids::uuid[], :posting_ids::uuid[]) AS a (redemption_id, wallet_id, posting_id)
 JOIN postings AS p ON a.posting_id = p.posting_id
@@ -336,6 +337,32 @@ FROM unnest(
 ) AS t (request_id, refund_id, bill_id, merchant, bill_ref, returned_minor, total_minor, redemptions, decided_at)
 ORDER BY t.request_id
 ON CONFLICT DO NOTHING;
+
+-- name: refunded_bills
+-- The highest refund that was asked of each of these bills (k says of which), where points that pay for it are captured later.
+SELECT
+    a.k,
+    q.request_id,
+    q.refund_id,
+    q.bill_id,
+    q.returned_minor,
+    q.total_minor,
+    q.decided_at
+FROM unnest(:merchants::text[], :bill_refs::text[]) WITH ORDINALITY AS a (merchant, bill_ref, k)
+CROSS JOIN LATERAL (
+    SELECT
+        r.request_id,
+        r.refund_id,
+        r.bill_id,
+        r.returned_minor,
+        r.total_minor,
+        r.decided_at
+    FROM return_requests AS r
+    WHERE a.merchant = r.merchant AND a.bill_ref = r.bill_ref
+    ORDER BY r.returned_minor DESC, r.request_id
+    LIMIT 1
+) AS q
+ORDER BY a.k;
 
 -- name: count_bill_events
 -- So many more events about each of these bills; gives the count of the last. A bill once.

@@ -72,6 +72,14 @@ class PointsRedeemed(EventData, frozen=True, kw_only=True):
     balance: Balance
 
 
+class OfflineRedeemed(PointsRedeemed, frozen=True, kw_only=True):
+    """As PointsRedeemed, of points that a till let a member spend while it could not ask. `overdrawn`: the part that was more than
+    the balance had, and is owed now; `lots` are of the rest."""
+
+    overdrawn: Worth
+    offline: bool = True
+
+
 class PointsReserved(EventData, frozen=True, kw_only=True):
     """Subject: the wallet_id. Points set aside for a redemption that is captured or voided by `expires_at`."""
 
@@ -157,7 +165,7 @@ class PointsReversed(EventData, frozen=True, kw_only=True):
     (`hold_cancelled`), what became debt (`owed`), and what was spent and stays so (`shortfall`). All may be 0, then nothing
     was posted. `lapsed` had expired before it could be taken back: nobody has it, nobody owes it. `reversed_through`: all that
     was ever taken back of the accrual, debt included. `earned_at`: when the accrual was earned, in whose year these points no
-    longer qualify."""
+    longer qualify. `late`: the request was answered before, and was short; these points came back since, and were taken."""
 
     TYPE: ClassVar[str] = "points.reversed.v1"
     SOURCE: ClassVar[str] = "/redeem"
@@ -180,6 +188,7 @@ class PointsReversed(EventData, frozen=True, kw_only=True):
     balance: Balance
     lapsed: Worth | None = None
     earned_at: datetime | None = None
+    late: bool = False
 
 
 class ReversalRefused(EventData, frozen=True, kw_only=True):
@@ -203,7 +212,8 @@ class ReversalRefused(EventData, frozen=True, kw_only=True):
 class PointsReturned(EventData, frozen=True, kw_only=True):
     """Subject: the wallet_id, or the bill_id of a request that found no redemption. Points of a redemption that came back,
     asked over HTTP (`request_id` null) or by a refund; `returned` may be 0, then nothing was posted. A request that found
-    several redemptions is answered by one event for each; `parts` says how many. `lots` are those that got the points."""
+    several redemptions is answered by one event for each; `parts` says how many. `lots` are those that got the points. `late`:
+    the request was answered before, and this redemption was captured since."""
 
     TYPE: ClassVar[str] = "points.returned.v1"
     SOURCE: ClassVar[str] = "/redeem"
@@ -222,3 +232,4 @@ class PointsReturned(EventData, frozen=True, kw_only=True):
     return_id: UUID | None = None
     kind: str = "return"
     parts: int = 1
+    late: bool = False

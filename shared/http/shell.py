@@ -15,6 +15,7 @@ from structlog.contextvars import bound_contextvars
 from shared.http.call import Call, put_call
 from shared.http.problems import BodyTooLarge, problem_response, refusal_response
 from shared.ids import uuid7
+from shared.messaging.faults import Fault, classify
 from shared.metrics import Metrics
 from shared.tracing import given_traceparent
 
@@ -88,16 +89,18 @@ class Shell:
                     await self._app(scope, limited, answer)
             except ClientDisconnect:
                 call.code = "caller_gone"  # before the body was here: there is nobody to answer
-            except Exception as error:  # the last stop: logged with its traceback, answered, never lost
-                call.code = "internal_error"
-                _log.exception("unhandled_exception", error=type(error).__name__)
+            except Exception as error:  # the last stop: logged, answered, never lost
+                if classify(error) in _NOT_OURS:
+                    call.code = "tenant_unavailable"
+                    detail = "What the answer needs is away, or took too long. Ask again, a write with the same key."
+                    _log.warning("servers_away", error=repr(error)[:300])
+                else:
+                    call.code = "internal_error"
+                    detail = "This is our mistake. It is logged under the request id."
+                    _log.exception("unhandled_exception", error=type(error).__name__)
                 if status:
                     raise  # half an answer is out: the server must cut the connection
-                await problem_response(
-                    call.code,
-                    "This is our mistake. It is logged under the request id.",
-                    request_id=request_id,
-                )(scope, receive, answer)
+                await problem_response(call.code, detail, request_id=request_id)(scope, receive, answer)
             finally:
                 route = self._account(scope, call, status or GONE, time.perf_counter() - started)
                 if self._traces is not None and span is not None:
@@ -122,6 +125,9 @@ class Shell:
             )
         return route
 
+
+_NOT_OURS = frozenset({Fault.TRANSIENT, Fault.LOCKED, Fault.SLOW})
+"""What the servers, or the way to them, did to a read outside the lane, or to a write that its lane gave up."""
 
 _ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 _TOO_LARGE = f"A body has at most {MOST_BYTES} bytes."

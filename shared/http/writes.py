@@ -1,6 +1,7 @@
 """Reads and writes as routes see them; a write goes to its tenant's lane under its idempotency key."""
 
 import hashlib
+import hmac
 import re
 from typing import Any
 
@@ -28,6 +29,8 @@ class Read(msgspec.Struct, frozen=True):
     principal: Principal
     tenant: TenantRuntime
     request_id: str
+    place: str | None = None
+    """Where it is asked from, for the audit of what is noted of a read."""
 
 
 class Write:
@@ -40,6 +43,11 @@ class Write:
         self.tenant = tenant
         self.request_id = self._call.request_id
         self.key = idempotency_key(connection)
+
+    def hide_body(self, key: bytes) -> None:
+        """For a body that holds a secret so short that a plain hash of it is soon turned back: what tells a repeat from a reuse
+        is made of it under this key. Before the command is handed over."""
+        self._call.canonical_body = hmac.digest(key, b"request-body\0" + self._call.canonical_body, "sha256")
 
     async def submit(self, command: Any, *, terminal: str | None = None) -> Response:
         """Writes the command once, however often it is sent under this key, and renders what came of it.
@@ -90,7 +98,7 @@ class Write:
 class _Reads(Guard):
     async def __call__(self, connection: HTTPConnection) -> Read:
         principal, tenant = await self.admit(connection)
-        return Read(principal, tenant, call_of(connection.scope).request_id)
+        return Read(principal, tenant, call_of(connection.scope).request_id, _place(connection, None))
 
 
 class Writes(Guard):

@@ -26,6 +26,15 @@ OF_THE_SERVER = ("08", "28", "3D", "53", "57", "58")
 """Classes of SQLSTATE that blame no item (PostgreSQL, appendix A), for codes that the driver has no name for."""
 
 
+OF_A_BROKEN_CONNECTION = ("cannot switch to ", "not connected")
+"""How asyncpg says that a connection ended under it before it saw the end: the next user of the pool meets it."""
+
+
+def passing(error: BaseException) -> bool:
+    """Whether a later try can survive it: the server, or the way to it; neither an item nor our code."""
+    return classify(error) in (Fault.TRANSIENT, Fault.LOCKED)
+
+
 def classify(error: BaseException) -> Fault:
     """What kind of fault this is."""
     match error:
@@ -43,6 +52,8 @@ def classify(error: BaseException) -> Fault:
         case _ if isinstance(error, TRANSIENT):
             return Fault.TRANSIENT
         case asyncpg.UnknownPostgresError() if (error.sqlstate or "").startswith(OF_THE_SERVER):
+            return Fault.TRANSIENT
+        case asyncpg.InternalClientError() if str(error).startswith(OF_A_BROKEN_CONNECTION):
             return Fault.TRANSIENT
         case asyncpg.InternalClientError():
             return Fault.SLOW  # it can't read what came: an item's bytes, or a broken connection's

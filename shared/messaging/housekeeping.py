@@ -13,10 +13,11 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from shared.db import TRANSIENT, Connection, Pool
+from shared.db import Connection, Pool
 from shared.messaging.commands import FromDeadLetter, FromPos, FromStream, Item
 from shared.messaging.consumer import Consumer
 from shared.messaging.entries import FIELD
+from shared.messaging.faults import passing
 from shared.messaging.keys import HEARERS, Keys
 from shared.messaging.lane import Lane
 from shared.messaging.queries import queries
@@ -73,18 +74,13 @@ class Housekeeping:
         while True:
             try:
                 await self.turn()
-            except (RedisError, *TRANSIENT) as error:
-                log.warning(
-                    "housekeeping failed",
-                    service=self._service,
-                    tenant=self._keys.tenant,
-                    error=repr(error)[:300],
-                )
             except Exception as error:
-                self._metrics.failed(self._keys.tenant, error)
-                log.error(
-                    "housekeeping is broken", service=self._service, error=repr(error)[:300], exc_info=error
-                )
+                where = {"service": self._service, "tenant": self._keys.tenant, "error": repr(error)[:300]}
+                if passing(error):
+                    log.warning("housekeeping failed", **where)
+                else:
+                    self._metrics.failed(self._keys.tenant, error)
+                    log.error("housekeeping is broken", **where, exc_info=error)
             await asyncio.sleep(TURN_S)
 
     async def turn(self) -> None:

@@ -16,9 +16,9 @@ from uuid import UUID
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from shared.db import TRANSIENT, Connection, Pool
+from shared.db import Connection, Pool
+from shared.messaging.faults import passing
 from shared.messaging.keys import Keys
 from shared.messaging.queries import queries
 from shared.messaging.scripts import HEAD, PUBLISH, RESET
@@ -116,18 +116,15 @@ class Relay:
             except Halted as error:
                 self._halt(error)
                 pause = COMPARE_S
-            except (RedisError, *TRANSIENT) as error:
-                self._trouble = f"{type(error).__name__}: {error}"[:300]
-                self._compared_at = float("-inf")
-                log.warning(
-                    "relay turn failed", service=self._service, tenant=self._keys.tenant, error=self._trouble
-                )
-                pause = min(max(pause, 0.1) * 2, 2.0)
             except Exception as error:
-                # Not one that we know; yet events that are committed must be told, so the next turn tries again.
+                # Known or not: events that are committed must be told, so the next turn tries again.
                 self._trouble = f"{type(error).__name__}: {error}"[:300]
                 self._compared_at = float("-inf")
-                log.error("relay is broken", service=self._service, tenant=self._keys.tenant, exc_info=error)
+                where = {"service": self._service, "tenant": self._keys.tenant, "error": self._trouble}
+                if passing(error):
+                    log.warning("relay turn failed", **where)
+                else:
+                    log.error("relay is broken", **where, exc_info=error)
                 pause = min(max(pause, 0.1) * 2, 2.0)
             if 0 < told < FEW and not self._stopping:
                 await asyncio.sleep(BREATH_S)

@@ -13,6 +13,7 @@ from shared.money import Money, Ratio, Worth, decimal_ratio, minor_per_point
 from shared.programme.campaigns import CompiledCampaign, Limits, caps_of, compile_campaign
 from shared.programme.earning import Earning
 from shared.programme.expiry import CompiledExpiry, compile_expiry, start_of_day
+from shared.programme.gift_cards import CompiledGiftCards, compile_gift_cards
 from shared.programme.model import Programme
 from shared.programme.redeeming import Redeeming, compile_redeeming
 from shared.programme.rules import Earned, EarnedByRule, JudgedLine, Rulebook, compile_rules
@@ -68,6 +69,8 @@ class CompiledProgramme:
     """Until the end of which day after the bill its refund still moves points; None: for ever."""
     lifecycle: Literal["calendar_year", "lifetime"] | None
     ladder: tuple[CompiledTier, ...]
+    gift_cards: CompiledGiftCards | None
+    """None: the programme has none."""
     _expires: Callable[[datetime], datetime] | None
 
     def worth(self, points: int) -> Worth:
@@ -136,6 +139,7 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
         refund_window_days=None if earning.refund_window_days == "unlimited" else earning.refund_window_days,
         lifecycle=programme.tiers.lifecycle if programme.tiers is not None else None,
         ladder=ladder,
+        gift_cards=compile_gift_cards(programme.gift_cards, zone),
         expiry=expiry,
         _expires=expiry.expires,
     )

@@ -105,6 +105,12 @@ def compile_expiry(expiry: Expiry, zone: ZoneInfo) -> CompiledExpiry:
     )
 
 
+def instant_after_months(months: int, zone: ZoneInfo) -> Instant:
+    """What is good up to and including the same day so many months later: when it has ended."""
+    later = relativedelta(months=months)
+    return _first_instant_after(lambda day: day + later, zone)
+
+
 def start_of_day(day: date, zone: ZoneInfo) -> datetime:
     """The first instant of a calendar day in UTC, also where clocks change at midnight."""
     # fold=0 of a midnight that the clocks jump over is the jump itself: the day's first instant.

@@ -23,6 +23,7 @@ from shared.programme.base import (
 from shared.programme.base import Section as _Section
 from shared.programme.earning import Earning, Rule
 from shared.programme.expiry import Expiry, Never
+from shared.programme.gift_cards import GiftCards
 
 __all__ = ["MAX_MINOR", "MAX_POINTS", "Code", "Locale", "Localized", "Rule", "Text"]
 
@@ -75,6 +76,17 @@ class Acceptance(_Section):
     """The most that points may pay of the bill, or of what it has of these categories."""
 
 
+class Offline(_Section):
+    """What a till may let a member spend while it can't ask: see docs/offline.md."""
+
+    points: Annotated[int, Field(ge=1, le=MAX_POINTS)]
+    """The most that one allowance, of one member at one terminal, is good for."""
+    hours: Annotated[int, Field(ge=1, le=720)] = 24
+    """How long points may be spent on it, from when it was given."""
+    report_days: Annotated[int, Field(ge=0, le=366)] = 7
+    """How long after its end what was spent may still be reported: so many times 24 hours."""
+
+
 class Redemption(_Section):
     consumption: Literal["oldest_earned", "earliest_expiry"] = "oldest_earned"
     """In which order lots are spent; with `earliest_expiry` those that never expire come last."""
@@ -96,6 +108,8 @@ class Redemption(_Section):
     """Whether returned points keep the expiry of their lots, or get one as if they were earned anew."""
     on_spent: Literal["block", "partial", "debt"] = "block"
     """When points that a refund takes back are spent: nothing moves, what is left is taken, or the rest becomes debt."""
+    offline: Offline | None = None
+    """Without it no till spends points that it can't ask for."""
 
 
 class AtLeast(_Section):
@@ -132,6 +146,7 @@ class Programme(_Section):
     redemption: Redemption | None = None
     expiry: Expiry = Never(policy="never")
     tiers: Tiers | None = None
+    gift_cards: GiftCards | None = None
 
 
 NOT_YET: dict[str, frozenset[Any]] = {

@@ -24,6 +24,15 @@ class Accepting:
 
 
 @dataclass(frozen=True, slots=True)
+class OfflineTerms:
+    """What an allowance is good for: so many points, for so long, reported until so long after its end."""
+
+    points: int
+    lasts: timedelta
+    reported_within: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Redeeming:
     """What a version says about spending, beside price and order."""
 
@@ -43,6 +52,8 @@ class Redeeming:
     """The tiers that may spend; None: all."""
     acceptance: Mapping[str, Accepting] | None = None
     """The merchants that take points, and what of each; None: all do."""
+    offline: OfflineTerms | None = None
+    """What a till may let a member spend while it can't ask; None: nothing."""
 
     @property
     def counts(self) -> bool:
@@ -65,6 +76,13 @@ def compile_redeeming(section: Redemption | None) -> Redeeming:
         acceptance=None
         if section.acceptance is None
         else {one.merchant: _accepting(one) for one in section.acceptance},
+        offline=None
+        if section.offline is None
+        else OfflineTerms(
+            section.offline.points,
+            timedelta(hours=section.offline.hours),
+            timedelta(days=section.offline.report_days),
+        ),
     )
 
 

@@ -81,7 +81,14 @@ def _parse(document: Document) -> tuple[Programme | None, list[FieldError]]:
 
 def _beyond(programme: Programme) -> Iterator[FieldError]:
     """What is wrong with a section in the light of another."""
-    header, earning = programme.programme, programme.earning
+    header, earning, gift_cards = programme.programme, programme.earning, programme.gift_cards
+    if gift_cards is not None:
+        one, other = header.card_prefix, gift_cards.serial_prefix
+        if one.startswith(other) or other.startswith(one):
+            yield _invalid_at(
+                "/gift_cards/serial_prefix",
+                f"Members' cards begin with {one}: a serial must look like no such number.",
+            )
     if earning is None:
         return
     ladder = programme.tiers.ladder if programme.tiers is not None else []

@@ -17,11 +17,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from pointbank import embedded
 from pointbank.verify.database import auditor
+from shared.messaging.faults import passing
 from shared.messaging.keys import SERVICES
 from tests.faults.conftest import QUICK, World, running_world
 from tests.soak.conftest import AWAY
@@ -90,8 +90,10 @@ async def felt(trade: Trade) -> tuple[float, float]:
             async with auditor(town.settings, town.tenant) as db:
                 if await db.fetchval("SELECT count(*) FROM redeem.ledger WHERE source_id = $1", bill_id):
                     return answered, time.monotonic() - began
-        except (OSError, asyncpg.PostgresError):
-            pass  # PostgreSQL is away, or has no connection left: that is what is measured
+        except Exception as error:
+            if not passing(error):
+                raise
+            # PostgreSQL is away, or has no connection left: that is what is measured
         await asyncio.sleep(0.05)
     pytest.fail(f"bill {bill_id} was answered after {answered:.1f} s and not booked within {FELT_S:.0f} s")
 

@@ -124,9 +124,15 @@ class ModelBank:
         self._repay(accrual.wallet, accrual.lot, points, now)
         return points
 
-    def reverse(self, accrual: ModelAccrual, through: int, *, on_spent: str) -> tuple[int, ...] | None:
+    def reverse(
+        self, accrual: ModelAccrual, through: int, *, on_spent: str, now: datetime
+    ) -> tuple[int, ...] | None:
         """What was cancelled, reversed, owed, had lapsed, and is missing; None where it was refused."""
         wallet, lot = accrual.wallet, accrual.lot
+        if lot.gone(now):
+            self._move(wallet, lot, "available", "expired", lot.available)
+            if self.holds_expire:
+                self._move(wallet, lot, "held", "expired", lot.held)
         left = due = max(min(through, lot.points) - accrual.settled, 0)
         cancelled = min(left, lot.held)
         left -= cancelled
@@ -176,6 +182,19 @@ class ModelBank:
 
     def redeem(self, wallet: ModelWallet, points: int, *, now: datetime) -> bool:
         return self._take(wallet, points, "redeemed", now) is not None
+
+    def overdraw(self, wallet: ModelWallet, points: int, *, now: datetime) -> int:
+        """What a till let somebody spend; gives what was not there."""
+        there = min(points, self._spendable(wallet, now))
+        taken = self._take(wallet, there, "redeemed", now)
+        assert taken is not None
+        self._move_owed(wallet, points - there)
+        return points - there
+
+    @staticmethod
+    def _move_owed(wallet: ModelWallet, points: int) -> None:
+        wallet.buckets["debt"] -= points
+        wallet.buckets["redeemed"] += points
 
     def adjust(self, wallet: ModelWallet, points: int, *, until: datetime | None, now: datetime) -> bool:
         if points > 0:

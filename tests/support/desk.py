@@ -120,15 +120,17 @@ class Desk:
         content = ask.body if isinstance(ask.body, bytes | None) else msgspec.json.encode(ask.body)
         return await self.client.request(ask.method, ask.path, content=content, headers=headers)
 
-    async def refused(self, ask: Ask, code: str) -> None:
-        """That the call gets the code, twice, and that nothing but its frozen refusal is written."""
+    async def refused(self, ask: Ask, code: str, **also: int) -> None:
+        """That the call gets the code, twice, and that nothing but its frozen refusal is written; `also`: rows of other tables of
+        the service that keeps it."""
         before = await self.rows()
         first = assert_problem(await self.call(ask), PROBLEMS[code].status, code)
         again = await self.call(ask)
         assert {**again.json(), "request_id": ""} == {**first, "request_id": ""}
         assert again.headers.get("idempotent-replayed") == (None if ask.kept_by is None else "true")
         written = await self.written_since(before)
-        assert written == ({} if ask.kept_by is None else {f"{ask.kept_by}.idempotency": 1}), written
+        kept = {} if ask.kept_by is None else {f"{ask.kept_by}.idempotency": 1}
+        assert written == kept | {f"{ask.kept_by}.{table}": n for table, n in also.items()}, written
 
     async def rows(self) -> dict[str, int]:
         """How many rows each table of the tenant holds."""

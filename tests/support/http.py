@@ -11,6 +11,7 @@ import msgspec
 from fastapi import FastAPI
 from pydantic import AwareDatetime, BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
+from starlette.requests import Request
 from starlette.responses import Response
 
 from pointbank.tokens import DevKeys, dev_keys, issue
@@ -102,6 +103,7 @@ class Shop:
 
     def __init__(self) -> None:
         self.lanes = {"acme": ListLane()}
+        self.broken: Exception = RuntimeError("the card 6270158304941178 was in here")
         self.extra: list[Check] = []
 
     def tenant(self, code: str) -> "ShopTenant":
@@ -150,8 +152,8 @@ def router() -> Router:
         return answer({"sale_id": sale_id, "status": who.subject})
 
     @made.get("/bugs")
-    async def bug(who: Annotated[Principal, require()]) -> Response:
-        raise RuntimeError("the card 6270158304941178 was in here")
+    async def bug(request: Request, who: Annotated[Principal, require()]) -> Response:
+        raise request.app.state.runtime.broken
 
     return made
 

@@ -54,12 +54,13 @@ class OccurredTooEarly(Refusal):
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):
-    """A tier as tiers told it: which event, and from when it holds."""
+    """A tier as tiers told it: which event, from when it holds, and until when; None: without end."""
 
     tier: str
     event_id: UUID
     sequence: int
     effective_at: datetime
+    until: datetime | None = None
 
 
 class Wallet(msgspec.Struct, frozen=True, gc=False):
@@ -102,14 +103,13 @@ def version_at(versions: Versions, at: datetime) -> CompiledProgramme:
 
 
 def standing_at(wallet: Wallet, facts: Facts, at: datetime) -> Standing | None:
-    """The standing that held then, as far as it is known: the latest word among those about that time."""
-    latest = wallet.standing
-    if latest is None or latest.effective_at <= at:
-        return latest
-    earlier = [
-        standing for standing in facts.history.get(wallet.wallet_id, ()) if standing.effective_at <= at
-    ]
-    return earlier[-1] if earlier else None
+    """The standing that held then, as far as it is known: the latest word among those about that time. None where there is none,
+    or that one was over: everybody is in the first tier until told otherwise, and again when a status has ended."""
+    found = wallet.standing
+    if found is not None and found.effective_at > at:
+        earlier = [one for one in facts.history.get(wallet.wallet_id, ()) if one.effective_at <= at]
+        found = earlier[-1] if earlier else None
+    return found if found is None or found.until is None or at < found.until else None
 
 
 def waits_for(bill: RecordBill, facts: Facts) -> tuple[Awaited, ...]:

@@ -110,7 +110,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the bank said to a request, by which event; to one that gives points back for each redemption that had paid."""
+    """What the bank said to a request, by which event; to one that gives points back for each redemption that had paid. `late`:
+    it was answered before, and these points came back since."""
 
     request_id: UUID
     event_id: UUID
@@ -129,6 +130,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     currency: str | None = None
     code: str | None = None
     detail: str | None = None
+    late: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -166,6 +168,8 @@ class Refund:
         heard: dict[UUID, set[UUID | None]] = {}
         parts: dict[UUID, int] = {}
         for answer in self.answers:
+            if answer.late:
+                continue
             heard.setdefault(answer.request_id, set()).add(answer.redemption_id)
             parts[answer.request_id] = answer.parts
         return [

@@ -37,7 +37,7 @@ class _Sums(NamedTuple):
 
 
 def told(kind: type[_T], refund: Refund) -> _T:
-    """What an event says of the refund as it stands."""
+    """What an event says of the refund as it stands; what comes late is no part of that."""
     stream_id, source, event_id = refund.entry
     return kind(
         refund_id=refund.refund_id,
@@ -47,7 +47,7 @@ def told(kind: type[_T], refund: Refund) -> _T:
         status=status_of(refund),
         refunded_minor=refund.refunded_minor,
         currency=refund.currency,
-        reversals=reversals_of(refund),
+        reversals=reversals_of(refund, late=False),
         code=refund.code,
         detail=refund.detail,
         stream_id=stream_id,
@@ -78,13 +78,15 @@ def status_of(refund: Refund) -> str:
     return "pending" if refund.status == "queued" else refund.status
 
 
-def reversals_of(refund: Refund) -> tuple[RefundReversal, ...]:
-    """What was moved, by wallet, once all is answered."""
+def reversals_of(refund: Refund, *, late: bool = True) -> tuple[RefundReversal, ...]:
+    """What was moved, by wallet, once all is answered; and, but for `late`, since."""
     if not refund.closed:
         return ()
     asked = {request.request_id: request for request in refund.requests}
     by_wallet: dict[object, _Sums] = {}
     for answer in sorted(refund.answers, key=_order):
+        if answer.late and not late:
+            continue
         request = asked[answer.request_id]
         wallet_id = answer.wallet_id or request.wallet_id
         programme = answer.programme or request.programme
@@ -108,8 +110,8 @@ def reversals_of(refund: Refund) -> tuple[RefundReversal, ...]:
     )
 
 
-def _order(answer: Answer) -> tuple[bool, str, str]:
-    return answer.kind == "returned", str(answer.request_id), str(answer.event_id)
+def _order(answer: Answer) -> tuple[bool, bool, str, str]:
+    return answer.late, answer.kind == "returned", str(answer.request_id), str(answer.event_id)
 
 
 def _with(sums: _Sums, request: Request, answer: Answer, currency: str) -> _Sums:
@@ -125,7 +127,7 @@ def _with(sums: _Sums, request: Request, answer: Answer, currency: str) -> _Sums
     return sums._replace(
         reversed=more(sums.reversed, answer.reversed),
         hold_cancelled=more(sums.hold_cancelled, answer.hold_cancelled),
-        shortfall=more(sums.shortfall, answer.shortfall),
+        shortfall=more(sums.shortfall, answer.shortfall - (answer.reversed if answer.late else 0)),
         owed=more(sums.owed, answer.owed),
         lapsed=more(sums.lapsed, answer.lapsed),
     )

@@ -122,6 +122,7 @@ def _answer(told: Answered, event_id: UUID) -> Answer:
                 owed=told.owed.points,
                 lapsed=0 if told.lapsed is None else told.lapsed.points,
                 shortfall=told.shortfall.points,
+                late=told.late,
             )
         case ReversalRefused():
             return Answer(
@@ -147,6 +148,7 @@ def _answer(told: Answered, event_id: UUID) -> Answer:
                 returned=0 if returned is None else returned.points,
                 money_minor=0 if returned is None else returned.money.amount_minor,
                 currency=None if returned is None else returned.money.currency,
+                late=told.late,
             )
 
 

@@ -78,7 +78,7 @@ async def learn_standings(tx: Tx, items: Sequence[Item[TierChanged]]) -> list[Ou
         told = item.command
         # The place among the events about this wallet stands in the envelope alone.
         envelope = decode_envelope(item.payload)
-        standing = Standing(told.to, UUID(envelope.id), int(envelope.sequence), told.effective_at)
+        standing = Standing(told.to, UUID(envelope.id), int(envelope.sequence), told.effective_at, told.until)
         heard.append((told.wallet_id, told.member_id, told.programme, standing))
     await learned.learn_standings(tx.db, heard)
     return [_DONE] * len(items)

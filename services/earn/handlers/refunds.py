@@ -22,7 +22,6 @@ from services.earn.domain.refund_answer import body_of, status_of, told
 from services.earn.domain.refund_body import RecordRefund, read_refund
 from services.earn.handlers.batch import IdReused
 from services.earn.handlers.courses import follow
-from services.earn.handlers.record import record_bills
 from services.earn.handlers.reject import Rejected, reject, rejected
 from services.earn.handlers.told import Replies
 from services.earn.store import nets
@@ -101,14 +100,7 @@ class _Batch:
 async def record_refunds(tx: Tx, items: Sequence[Item[PosRefund | RecordRefund]]) -> list[Outcome]:
     """Records refunds, each once, and begins those whose bills are there; refuses what its bill does not have."""
     batch = _Batch(tx, items)
-    asked, strays = _read(batch)
-    if strays:
-        # Bills that happen to have the words in them.
-        offered: list[Item[Any]] = [items[place] for place in strays]
-        told_of = await record_bills(tx, offered)
-        for place, outcome in zip(strays, told_of, strict=True):
-            batch.outcomes[place] = outcome
-    asked = await _name_bills(batch, asked)
+    asked = await _name_bills(batch, _read(batch))
     bills = await store.bills_by_reference(tx.db, {ask.reference for ask in asked}) if asked else {}
     asked = await _known_apart(batch, asked)
     asked = await _admit(batch, asked, bills, tx.now())
@@ -129,10 +121,9 @@ async def record_refunds(tx: Tx, items: Sequence[Item[PosRefund | RecordRefund]]
     return [outcome for outcome in batch.outcomes if outcome is not None]
 
 
-def _read(batch: _Batch) -> tuple[list[Asking], list[int]]:
-    """(what could be read, the places of what is no refund)."""
+def _read(batch: _Batch) -> list[Asking]:
+    """What could be read."""
     asked: list[Asking] = []
-    strays: list[int] = []
     for place, item in enumerate(batch.items):
         if isinstance(item.command, RecordRefund):
             asked.append(Asking(place, item, item.command, None, uuid7()))
@@ -141,9 +132,6 @@ def _read(batch: _Batch) -> tuple[list[Asking], list[int]]:
             item.command.event or b"", tenant=batch.tx.tenant.code, type_=REFUND_TYPE, read=read_refund
         )
         if isinstance(found, Spoiled):
-            if found.refusal.code == "type_unknown":
-                strays.append(place)
-                continue
             item.source, item.event_id = found.source, found.event_id
             item.actor = found.source or item.actor
             batch.spoiled(place, found)
@@ -154,7 +142,7 @@ def _read(batch: _Batch) -> tuple[list[Asking], list[int]]:
         if 1 <= len(entry.request_id) <= 255:
             item.request_id = entry.request_id
         asked.append(Asking(place, item, command, (entry.source, entry.event_id), uuid7()))
-    return asked, strays
+    return asked
 
 
 async def _name_bills(batch: _Batch, asked: Sequence[Asking]) -> list[Asking]:

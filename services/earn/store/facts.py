@@ -126,10 +126,10 @@ async def _places(
 async def _members(db: Connection, identities: Collection[bytes]) -> dict[bytes, Member]:
     named: dict[bytes, tuple[UUID, bool, list[Wallet]]] = {}
     for row in await queries.members_of(db, identities=list(identities)):
-        identity, member_id, enrolled, wallet_id, programme, tier, tier_event_id, sequence, effective_at = row
+        identity, member_id, enrolled, wallet_id, programme, tier, *event = row
         _, _, wallets = named.setdefault(identity, (member_id, enrolled, []))
         if wallet_id is not None:
-            standing = None if tier is None else Standing(tier, tier_event_id, sequence, effective_at)
+            standing = None if tier is None else Standing(tier, *event)
             wallets.append(Wallet(wallet_id, programme, standing))
     return {
         key: Member(member_id, enrolled, tuple(wallets))
@@ -149,8 +149,8 @@ async def _history(
                     late.add(wallet.wallet_id)
     found: dict[UUID, list[Standing]] = {}
     if late:
-        for wallet_id, sequence, tier, event_id, effective_at in await queries.standings_of(
+        for wallet_id, sequence, tier, event_id, effective_at, until in await queries.standings_of(
             db, wallet_ids=list(late)
         ):
-            found.setdefault(wallet_id, []).append(Standing(tier, event_id, sequence, effective_at))
+            found.setdefault(wallet_id, []).append(Standing(tier, event_id, sequence, effective_at, until))
     return dict(found)

@@ -81,6 +81,7 @@ async def learn_standings(db: Connection, heard: Sequence[tuple[UUID, UUID, str,
         tiers=[standing.tier for _, _, _, standing in heard],
         event_ids=[standing.event_id for _, _, _, standing in heard],
         effective_ats=[standing.effective_at for _, _, _, standing in heard],
+        untils=[standing.until for _, _, _, standing in heard],
     )
     # One row for each wallet: a statement can't touch a row twice.
     latest: dict[UUID, tuple[UUID, UUID, str, Standing]] = {}
@@ -96,4 +97,5 @@ async def learn_standings(db: Connection, heard: Sequence[tuple[UUID, UUID, str,
         event_ids=[standing.event_id for _, _, _, standing in rows],
         sequences=[standing.sequence for _, _, _, standing in rows],
         effective_ats=[standing.effective_at for _, _, _, standing in rows],
+        untils=[standing.until for _, _, _, standing in rows],
     )

@@ -266,6 +266,7 @@ async def write_answers(db: Connection, only: Sequence[Answer]) -> None:
         currencies=[one.currency for one in only],
         codes=[one.code for one in only],
         details=[one.detail for one in only],
+        lates=[one.late for one in only],
     )
 
 
@@ -353,7 +354,7 @@ async def _complete(db: Connection, refunds: Sequence[Refund]) -> None:
 
 _ANSWER_FIELDS = (
     "request_id", "event_id", "kind", "redemption_id", "parts", "wallet_id", "programme", "reversed", "hold_cancelled",
-    "owed", "lapsed", "shortfall", "returned", "money_minor", "currency", "code", "detail",
+    "owed", "lapsed", "shortfall", "returned", "money_minor", "currency", "code", "detail", "late",
 )  # fmt: skip
 
 

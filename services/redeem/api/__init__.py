@@ -6,7 +6,10 @@ from services.redeem.api import (
     codes,
     evidence,
     expiry,
+    gift_card_desk,
+    gift_cards,
     jobs,
+    offline,
     quotes,
     reconciliation,
     redemptions,
@@ -28,4 +31,7 @@ ROUTERS = (
     benefits_due.router,
     benefits.router,
     statements.router,
+    *offline.ROUTERS,
+    gift_cards.router,
+    gift_card_desk.router,
 )

@@ -24,13 +24,16 @@ def expire(
     now: datetime,
     new_id: Callable[[], UUID],
     holds_expire: bool = False,
+    lots: Iterable[Lot] | None = None,
 ) -> Posting | None:
-    """Expires what is usable of the loaded lots that are past their expiry, each at its own instant; None if nothing is due.
+    """Expires what is usable of the loaded lots, or of these `lots` alone, that are past their expiry, each at its own instant;
+    None if nothing is due.
 
     With `holds_expire` what is held dies with its lot, else it lives on until it is released or cancelled. What is reserved
     waits for its capture or void.
     """
-    due = sorted((lot for lot in wallet.lots if due_of(lot, now, holds_expire)), key=earliest_expiry)
+    among = wallet.lots if lots is None else lots
+    due = sorted((lot for lot in among if due_of(lot, now, holds_expire)), key=earliest_expiry)
     if not due:
         return None
     act = Act(wallet, new_id(), terms, now)
@@ -92,7 +95,9 @@ def wake(wallet: Wallet, *, at: datetime, value: Value, new_id: Callable[[], UUI
     happened before the end, and is only told late, moves the end: then nothing expires yet."""
     if wallet.idle_at is None or wallet.idles is None:
         return None
-    expired = expire(wallet, terms=value, now=at, new_id=new_id) if at >= wallet.idle_at else None
+    expired = None
+    if at >= wallet.idle_at:
+        expired = expire(wallet, terms=value, now=at, new_id=new_id, holds_expire=wallet.idle_holds)
     mark_idle(wallet, wallet.idles(max(at, wallet.last_active_at or at)))
     return expired
 

@@ -181,7 +181,8 @@ class Wallet(msgspec.Struct):
 
     `clock` is PostgreSQL's, read after the lock. `last_active_at` is known where a decision needs it, and grows with each line
     that brings points or spends them. `idle_at` is when the balance ended, where it was left alone for too long, and `idles`
-    tells it from the last activity. `told` counts the events of this batch. `lots` are those that were loaded or opened; what
+    tells it from the last activity; what is held ends with it where `idle_holds`. `told` counts the events of this batch. `lots`
+    are those that were loaded or opened; what
     was posted since stands in `lines`, `opened` and `touched`.
     """
 
@@ -207,6 +208,7 @@ class Wallet(msgspec.Struct):
     last_active_at: datetime | None = None
     idle_at: datetime | None = None
     idles: Callable[[datetime], datetime] | None = None
+    idle_holds: bool = False
     told: int = 0
     lots: list[Lot] = []
     lines: list[Line] = []
@@ -268,7 +270,7 @@ class Wallet(msgspec.Struct):
         effective_at: datetime,
     ) -> Line:
         """Posts one line: the points leave one bucket, come into the other, and the chain grows by its hash."""
-        posted_at = self._next_moment()
+        posted_at = next_moment(self.clock, self.last_posted_at, f"wallet {self.wallet_id}")
         if to_bucket in ACTIVE and kind != "void":
             self.last_active_at = max(self.last_active_at or effective_at, effective_at)
         setattr(self, from_bucket, getattr(self, from_bucket) - points)
@@ -298,14 +300,16 @@ class Wallet(msgspec.Struct):
         self.lines.append(posted)
         return posted
 
-    def _next_moment(self) -> datetime:
-        if self.clock > self.last_posted_at:
-            return self.clock
-        behind = self.last_posted_at - self.clock
-        if behind > _MOST_BEHIND:
-            fault = ClockCatchingUp if behind < _CATCHES_UP else ClockBehind
-            raise fault(f"wallet {self.wallet_id}: {self.clock} is before its line of {self.last_posted_at}")
-        return self.last_posted_at + _STEP
+
+def next_moment(clock: datetime, last_posted_at: datetime, whose: str) -> datetime:
+    """When the next line is posted: by PostgreSQL's clock, and always after the line before it."""
+    if clock > last_posted_at:
+        return clock
+    behind = last_posted_at - clock
+    if behind > _MOST_BEHIND:
+        fault = ClockCatchingUp if behind < _CATCHES_UP else ClockBehind
+        raise fault(f"{whose}: {clock} is before its line of {last_posted_at}")
+    return last_posted_at + _STEP
 
 
 def _part(lot: Lot, bucket: Bucket) -> int:

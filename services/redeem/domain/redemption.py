@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain.acceptance import Place
+from services.redeem.domain.offline import AskAllowance
 from services.redeem.domain.rewards import Code, RedeemReward
 from shared.errors import MemberUnknown, MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
 from shared.events import Balance
@@ -59,7 +60,7 @@ class Parties(Protocol):
     def terminal_known(self) -> bool: ...
 
 
-def missing(command: Redeem | RedeemReward, party: Parties) -> Refusal | None:
+def missing(command: Redeem | RedeemReward | AskAllowance, party: Parties) -> Refusal | None:
     """What is not known of those who take part; None where all are."""
     if party.version is None:
         return ProgrammeUnknown(f"There is no programme {command.programme}.", pointer="/programme")

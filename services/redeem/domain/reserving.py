@@ -33,7 +33,8 @@ class AuthorisationExpired(Refusal):
 
 
 class LotPart(msgspec.Struct):
-    """What a redemption took of one lot, and what became of it: points."""
+    """What a redemption took of one lot, and what became of it: points. Under the redemption's own id stands what was overdrawn:
+    that was in no lot."""
 
     lot_id: UUID
     lent: int

@@ -159,7 +159,7 @@ def give_back(
         left -= some
         part.returned += some
         lot = _home(
-            wallet, lots[part.lot_id], some, redemption, posting_id, renewed, terms, effective_at, new_id
+            wallet, lots.get(part.lot_id), some, redemption, posting_id, renewed, terms, effective_at, new_id
         )
         came_back.append((lot, some))
         back.append(BackTo(part.lot_id, lot.lot_id, some))
@@ -189,7 +189,7 @@ def taken(lines: list[tuple[UUID, int]]) -> list[LotPart]:
 
 def _home(
     wallet: Wallet,
-    lot: Lot,
+    lot: Lot | None,
     points: int,
     redemption: Redemption,
     posting_id: UUID,
@@ -198,9 +198,11 @@ def _home(
     effective_at: datetime,
     new_id: Callable[[], UUID],
 ) -> Lot:
-    expires_at = terms.expires_at(effective_at) if renewed else None
-    longer = renewed and lot.expires_at is not None and (expires_at is None or expires_at > lot.expires_at)
-    if not longer:
+    """Where points come back to: their lot; a new one if they are to live longer, or were in no lot (overdrawn: None)."""
+    expires_at = terms.expires_at(effective_at) if renewed or lot is None else None
+    if lot is not None and not (
+        renewed and lot.expires_at is not None and (expires_at is None or expires_at > lot.expires_at)
+    ):
         wallet.shift(lot, "redeemed", "available", points)
         return lot
     home = Lot(
@@ -212,7 +214,7 @@ def _home(
         expires_at=expires_at,
         points=points,
         remaining=points,
-        parent_lot=lot.lot_id,
+        parent_lot=None if lot is None else lot.lot_id,
         idle_at=wallet.idle_at,
     )
     wallet.open(home)

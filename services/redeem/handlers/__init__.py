@@ -1,8 +1,20 @@
 """What redeem does with what it hears and is asked."""
 
 from services.redeem.domain.acts import Adjust, Open, Reinstate, Transfer
+from services.redeem.domain.giftcards.acts import (
+    Activate,
+    ExpireCards,
+    Issue,
+    Look,
+    Manage,
+    RefundUse,
+    Reload,
+    RenewPin,
+    Use,
+)
 from services.redeem.domain.giving import LapseBenefits
 from services.redeem.domain.jobs import JobDone
+from services.redeem.domain.offline import AskAllowance, ReportUses
 from services.redeem.domain.reconciliation import DecideDifference, ReconcilePage
 from services.redeem.domain.redemption import Capture, Redeem, Release, Return, Void
 from services.redeem.domain.rewards import PutReward, RedeemReward, UseBenefit
@@ -12,11 +24,13 @@ from services.redeem.handlers.answer import answer
 from services.redeem.handlers.asked import SettleAsked, do_asked
 from services.redeem.handlers.close import CloseMonth, close_month
 from services.redeem.handlers.expire import expire_due, notify
+from services.redeem.handlers.gift_cards import issue_cards, move_gift_cards
 from services.redeem.handlers.give import give_benefits
 from services.redeem.handlers.give_back import give_back
 from services.redeem.handlers.lapse import lapse_benefits
 from services.redeem.handlers.learn import learn_members, learn_merchants, learn_programmes, learn_standings
 from services.redeem.handlers.move import move_points
+from services.redeem.handlers.offline import give_allowance, report_uses
 from services.redeem.handlers.post import post
 from services.redeem.handlers.reconcile import decide_difference, reconcile_page
 from services.redeem.handlers.rewards import put_reward, redeem_reward, use_benefit
@@ -70,6 +84,17 @@ ON: Handlers = {
     BenefitWithdrawalAsked: give_benefits,
     LapseBenefits: lapse_benefits,
     IssueReached: issue_reached,
+    AskAllowance: give_allowance,
+    ReportUses: report_uses,
+    Issue: issue_cards,
+    Activate: move_gift_cards,
+    Reload: move_gift_cards,
+    Look: move_gift_cards,
+    Use: move_gift_cards,
+    RefundUse: move_gift_cards,
+    Manage: move_gift_cards,
+    RenewPin: move_gift_cards,
+    ExpireCards: move_gift_cards,
 }
 
 HEARS: tuple[str, ...] = ("members", "earn", "tiers")

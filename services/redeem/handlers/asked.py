@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain.debts import came_by, repay
-from services.redeem.domain.expiring import mark_idle, wake
+from services.redeem.domain.expiring import expire, mark_idle, wake
 from services.redeem.domain.holds import release
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.reversing import Blocked, reverse
@@ -161,7 +161,10 @@ async def _move(
             raise MovedMeanwhile
         before = stands.get(accrual_id, Settled())
         if isinstance(request, ReversalRequested):
-            row = _reverse(tx, item, request, wallet, own, before, keys)
+            version = versions.get(wallet.programme)
+            known = await learned.programme(tx.db, tx.cache, wallet.programme, version) if version else None
+            holds = known is not None and known.expiry.holds_expire
+            row = _reverse(tx, item, request, wallet, own, before, keys, now=now, holds_expire=holds)
         elif (version := versions.get(wallet.programme)) is None:
             continue  # what points are worth is not known here yet: it waits on
         else:
@@ -245,7 +248,15 @@ def _reverse(
     lots: list[Lot],
     before: Settled,
     keys: list[postings.NewPosting],
+    *,
+    now: datetime,
+    holds_expire: bool,
 ) -> Row:
+    # What has expired is nobody's to give back, whether a sweep came by or not.
+    late = expire(wallet, terms=request, now=now, new_id=uuid7, holds_expire=holds_expire, lots=lots)
+    if late is not None:
+        keys.append(postings.NewPosting.of(wallet, late))
+        tell_expired(tx, item, request, wallet, late)
     came = reverse(
         wallet,
         lots,

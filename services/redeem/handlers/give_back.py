@@ -13,12 +13,12 @@ from services.redeem.domain import returning
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.redemption import Return
 from services.redeem.domain.reserving import Redemption
-from services.redeem.domain.returning import BackTo, ReturnConflict, Returned
+from services.redeem.domain.returning import ReturnConflict
 from services.redeem.handlers.bought_rewards import BoughtRewards
+from services.redeem.handlers.came_back import ComingBack, return_row
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.idle import idle_too
-from services.redeem.handlers.tell import tell_expired
-from services.redeem.handlers.tell_returned import answer_nothing_found, return_answer, tell_returned
+from services.redeem.handlers.tell_returned import answer_nothing_found, return_answer
 from services.redeem.store import learned, postings, redemptions, returns
 from services.redeem.store.postings import NewPosting
 from services.redeem.store.redemptions import Named
@@ -69,8 +69,7 @@ class _Batch:
         self.known: dict[tuple[str, str], Known] = {}
         self.now: datetime = tx.now()
         self.keys: list[NewPosting] = []
-        self.rows: list[returns.Return] = []
-        self.lots: list[tuple[UUID, BackTo]] = []
+        self.back = ComingBack(tx, {}, self.now, self.keys)
         self.asked: list[tuple[ReturnRequested, int]] = []
         self.bought = BoughtRewards(tx, {}, {})
         self.alone: list[Item[ReturnRequested]] = []
@@ -111,6 +110,7 @@ class _Batch:
             self.known = await returns.known(db, refs)
         self.now = self.tx.now()
         await idle_too(self.tx, self.wallets, self.now)
+        self.back = await ComingBack.of(self.tx, self.whole.values(), self.now, self.keys)
 
     async def decide(self, k: int, item: Item[Return | ReturnRequested]) -> Outcome:
         """Posts what an item brings back, and tells it."""
@@ -136,10 +136,14 @@ class _Batch:
             now=self.now,
         )
         return_id = uuid7()
-        returned = self._post(item, redemption, total, terms, self.now, return_id, None)
         wallet = self.wallets[redemption.wallet_id]
+        returned = self.back.give_back(
+            item, wallet, redemption, total, terms, self.now, return_id=return_id, request=None
+        )
         body = return_answer(terms, wallet, redemption, returned, return_id, command.return_ref, self.now)
-        self.rows.append(_row(return_id, redemption, returned, self.now, ref[1], asked, body, None))
+        self.back.keep(
+            redemption, return_row(return_id, redemption, returned, self.now, ref[1], asked, body, None)
+        )
         self.known[ref] = Known(asked, body)
         self.bought.take_back(redemption, item)
         return Done(201, body)
@@ -160,58 +164,23 @@ class _Batch:
             assert redemption.captured_at is not None
             at = max(min(request.effective_at, self.now), redemption.captured_at)
             return_id = uuid7()
-            returned = self._post(item, redemption, total, terms, at, return_id, request, len(captured))
+            returned = self.back.give_back(
+                item,
+                self.wallets[redemption.wallet_id],
+                redemption,
+                total,
+                terms,
+                at,
+                return_id=return_id,
+                request=request,
+                parts=len(captured),
+            )
             if returned.points or returned.money_minor:
-                self.rows.append(
-                    _row(return_id, redemption, returned, at, None, None, None, request.request_id)
+                self.back.keep(
+                    redemption,
+                    return_row(return_id, redemption, returned, at, None, None, None, request.request_id),
                 )
         return _ANSWERED
-
-    def _post(
-        self,
-        item: Item[Return | ReturnRequested],
-        redemption: Redemption,
-        total: returning.Total,
-        terms: CompiledProgramme,
-        at: datetime,
-        return_id: UUID,
-        request: ReturnRequested | None,
-        parts: int = 1,
-    ) -> Returned:
-        wallet = self.wallets[redemption.wallet_id]
-        returned = returning.give_back(
-            wallet,
-            redemption,
-            total,
-            renewed=terms.redeeming.restore == "renewed",
-            terms=terms,
-            effective_at=at,
-            now=self.now,
-            new_id=uuid7,
-        )
-        if returned.woken is not None:
-            self.keys.append(NewPosting.of(wallet, returned.woken))
-            tell_expired(self.tx, item, terms, wallet, returned.woken)
-        moved = bool(returned.points or returned.money_minor)
-        tell_returned(
-            self.tx,
-            item,
-            terms,
-            wallet,
-            redemption,
-            returned,
-            at,
-            return_id if moved else None,
-            request,
-            parts,
-        )
-        self.lots += [(return_id, back) for back in returned.lots]
-        if returned.posting is not None:
-            self.keys.append(NewPosting.of(wallet, returned.posting))
-        if returned.expired is not None:
-            self.keys.append(NewPosting.of(wallet, returned.expired))
-            tell_expired(self.tx, item, terms, wallet, returned.expired)
-        return returned
 
     async def _terms(self, redemption: Redemption) -> CompiledProgramme:
         """The version that it was sold under: what was promised then holds."""
@@ -223,8 +192,7 @@ class _Batch:
         """Writes all that was decided."""
         db = self.tx.db
         await self.bought.write(self.now)
-        touched = {row.redemption_id for row in self.rows}
-        await returns.give_back(db, [self.whole[one] for one in touched], self.rows, self.lots)
+        await self.back.write()
         if self.asked:
             await returns.keep_requests(db, self.asked)
         if self.alone:
@@ -238,28 +206,3 @@ class _Batch:
 def _hash(command: Return) -> bytes:
     said = command.redemption_id, command.points, command.money, command.whole
     return hashlib.sha256(msgspec.msgpack.encode(said)).digest()
-
-
-def _row(
-    return_id: UUID,
-    redemption: Redemption,
-    returned: Returned,
-    at: datetime,
-    return_ref: str | None,
-    request_hash: bytes | None,
-    answer: bytes | None,
-    request_id: UUID | None,
-) -> returns.Return:
-    return returns.Return(
-        return_id,
-        redemption.redemption_id,
-        returned.posting.posting_id if returned.posting is not None else None,
-        returned.points,
-        returned.money_minor,
-        redemption.merchant,
-        return_ref,
-        request_hash,
-        answer,
-        request_id,
-        at,
-    )

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from services.redeem.domain import reserving
+from services.redeem.domain import reserving, returning
 from services.redeem.domain.acceptance import objection
 from services.redeem.domain.codes import CodeUnknown
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import Capture, Release, Void
 from services.redeem.domain.reserving import Captured, Redemption, Voided
+from services.redeem.handlers.came_back import ComingBack, return_row
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.held_rewards import HeldRewards
 from services.redeem.handlers.idle import idle_too
 from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_settled import settled_answer, tell_captured, tell_voided
-from services.redeem.store import learned, postings, redemptions
+from services.redeem.store import learned, postings, redemptions, returns
 from services.redeem.store.postings import NewPosting
 from services.redeem.store.redemptions import Found, Named
 from shared.errors import NotFound, Refusal, TerminalUnknown
+from shared.events import ReturnRequested
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Refused, Tx
 from shared.programme.compiled import CompiledProgramme
@@ -40,9 +43,11 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
         return [outcomes[k] for k in range(len(items))]
     wallets = await postings.lock(tx.db, {one.wallet_id for one in ours.values()})
     whole = await redemptions.load(tx.db, {one.redemption_id for one in ours.values()}, wallets)
-    held = await HeldRewards.of(tx, [one.redemption_id for one in whole.values() if one.reward is not None])
     now, keys = tx.now(), list[NewPosting]()
     await idle_too(tx, wallets, now)
+    back = await ComingBack.of(tx, whole.values(), now, keys)
+    refunded = await _refunded(tx, {k: whole[one.redemption_id] for k, one in ours.items()}, items)
+    held = await HeldRewards.of(tx, [one.redemption_id for one in whole.values() if one.reward is not None])
     for k, item in enumerate(items):
         if k in outcomes:
             continue
@@ -65,11 +70,14 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
                         new_id=uuid7,
                     )
                     _note_place(redemption, command)
-                    done = _captured(tx, item, terms, wallet, redemption, captured, keys)
+                    done = _captured(tx, item, terms, wallet, redemption, captured, keys, back)
                     outcomes[k] = held.captured(item, terms, wallet, redemption, captured.spent, now, done)
+                    # What bought a reward paid for no bill.
+                    if (request := refunded.get(k)) is not None and redemption.reward is None:
+                        _give_back(back, item, wallet, redemption, request, terms, now)
                 case Void():
                     voided = reserving.void(wallet, redemption, terms=terms, now=now, new_id=uuid7)
-                    outcomes[k] = _voided(tx, item, terms, wallet, redemption, voided, keys)
+                    outcomes[k] = _voided(tx, item, terms, wallet, redemption, voided, keys, back)
                 case Release():
                     outcomes[k] = _NOTHING
                     if (
@@ -78,11 +86,12 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
                         and redemption.expires_at <= now
                     ):
                         voided = reserving.void(wallet, redemption, terms=terms, now=now, new_id=uuid7)
-                        outcomes[k] = _voided(tx, item, terms, wallet, redemption, voided, keys)
+                        outcomes[k] = _voided(tx, item, terms, wallet, redemption, voided, keys, back)
         except Refusal as refused:
             outcomes[k] = Refused(refused)
     await held.write(whole)
     await redemptions.settle(tx.db, [one for one in whole.values() if one.changed])
+    await back.write()
     await postings.write(tx, wallets.values(), postings=keys)
     tx.after_commit(lambda: count_points(tx, wallets.values()))
     return [outcomes[k] for k in range(len(items))]
@@ -96,6 +105,7 @@ def _captured(
     redemption: Redemption,
     captured: Captured,
     keys: list[NewPosting],
+    back: ComingBack,
 ) -> Done:
     if captured.woken is not None:
         keys.append(NewPosting.of(wallet, captured.woken))
@@ -103,7 +113,7 @@ def _captured(
     keys.append(NewPosting.of(wallet, captured.spent))
     tell_captured(tx, item, terms, wallet, redemption, captured.spent)
     if captured.rest is not None:
-        _went_back(tx, item, terms, wallet, redemption, captured.rest, keys)
+        _went_back(tx, item, terms, wallet, redemption, captured.rest, keys, back)
     return settled_answer(terms, wallet, redemption, _last(captured), captured.rest)
 
 
@@ -115,8 +125,9 @@ def _voided(
     redemption: Redemption,
     voided: Voided,
     keys: list[NewPosting],
+    back: ComingBack,
 ) -> Done:
-    _went_back(tx, item, terms, wallet, redemption, voided, keys)
+    _went_back(tx, item, terms, wallet, redemption, voided, keys, back)
     return settled_answer(terms, wallet, redemption, voided.expired or voided.given_back, voided)
 
 
@@ -128,12 +139,59 @@ def _went_back(
     redemption: Redemption,
     voided: Voided,
     keys: list[NewPosting],
+    back: ComingBack,
 ) -> None:
     keys.append(NewPosting.of(wallet, voided.given_back))
     tell_voided(tx, item, terms, wallet, redemption, voided.given_back)
     if voided.expired is not None:
         keys.append(NewPosting.of(wallet, voided.expired))
         tell_expired(tx, item, terms, wallet, voided.expired)
+    assert redemption.ended_at is not None
+    back.meets(
+        item,
+        wallet,
+        voided.given_back,
+        voided.expired,
+        terms,
+        redemption.redemption_id,
+        redemption.ended_at,
+    )
+
+
+async def _refunded(
+    tx: Tx, whole: dict[int, Redemption], items: Sequence[Item[Settling]]
+) -> dict[int, ReturnRequested]:
+    """Of captures those whose bill was refunded before, with the highest refund. Under the wallets' locks: a refund that came
+    first is seen here, one that comes later finds what was captured."""
+    names = {
+        k: (one.merchant, bill_ref)
+        for k, one in whole.items()
+        if isinstance(command := items[k].command, Capture)
+        and (bill_ref := command.bill_ref or one.bill_ref) is not None
+    }
+    return await returns.refunds_of_bills(tx.db, names) if names else {}
+
+
+def _give_back(
+    back: ComingBack,
+    item: Item[Settling],
+    wallet: Wallet,
+    redemption: Redemption,
+    request: ReturnRequested,
+    terms: CompiledProgramme,
+    now: datetime,
+) -> None:
+    """The bill that it pays for was refunded before it was captured: its share comes back at once."""
+    total = returning.refunded(
+        redemption, returned_minor=request.returned_minor, total_minor=request.total_minor
+    )
+    return_id = uuid7()
+    returned = back.give_back(
+        item, wallet, redemption, total, terms, now, return_id=return_id, request=request, late=True
+    )
+    if returned.points or returned.money_minor:
+        row = return_row(return_id, redemption, returned, now, None, None, None, request.request_id)
+        back.keep(redemption, row)
 
 
 def _last(captured: Captured) -> Posting:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-from uuid import UUID
+from typing import Any
 
 import msgspec
 
 from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.offline import Overdrawn
 from services.redeem.domain.posting import Posting, Value
 from services.redeem.domain.redemption import RedemptionAnswer
 from services.redeem.store.postings import Redemption
 from shared.events import (
     Balance,
     Lot,
+    OfflineRedeemed,
     PointsAccrued,
     PointsCredited,
     PointsExpired,
@@ -127,6 +128,35 @@ def tell_redeemed(
     return Done(201, _encode(answer))
 
 
+def tell_redeemed_offline(
+    tx: Tx, item: Item[Any], terms: CompiledProgramme, wallet: Wallet, decided: Overdrawn, row: Redemption
+) -> None:
+    """What a till let a member spend while it could not ask."""
+    posting, subject = decided.spent, str(wallet.wallet_id)
+    tx.emit(
+        OfflineRedeemed(
+            posting_id=posting.posting_id,
+            redemption_id=row.redemption_id,
+            kind=posting.kind,
+            wallet_id=wallet.wallet_id,
+            member_id=wallet.member_id,
+            programme=wallet.programme,
+            merchant=row.merchant,
+            bill_ref=row.bill_ref,
+            effective_at=posting.effective_at,
+            posted_at=posting.posted_at,
+            redeemed=Worth(posting.points, Money(row.money_minor, terms.currency)),
+            lots=taken_lots(posting),
+            balance=balance_after(posting, terms.point_value, terms.currency),
+            overdrawn=worth(decided.owed, terms.point_value, terms.currency),
+        ),
+        subject=subject,
+        sequence=wallet.next_event(),
+        item=item,
+    )
+    note(tx, "points.redeem", item, subject, posting)
+
+
 def note(tx: Tx, action: str, item: Item[Any], wallet_id: str, posting: Posting) -> None:
     """The audit row of a posting."""
     after = {
@@ -140,8 +170,14 @@ def note(tx: Tx, action: str, item: Item[Any], wallet_id: str, posting: Posting)
 
 
 def taken_lots(posting: Posting) -> tuple[TakenLot, ...]:
-    """Which lots a posting moved points of."""
-    return tuple([TakenLot(lot_id=cast(UUID, line.lot_id), points=line.points) for line in posting.lines])
+    """Which lots a posting moved points of; what was overdrawn is of none."""
+    return tuple(
+        [
+            TakenLot(lot_id=line.lot_id, points=line.points)
+            for line in posting.lines
+            if line.lot_id is not None
+        ]
+    )
 
 
 def balance_after(posting: Posting, point_value: str, currency: str) -> Balance:

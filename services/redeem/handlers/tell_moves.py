@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 from uuid import UUID
 
 from services.redeem.domain.acts import Adjust
+from services.redeem.domain.coming_back import Recovered
 from services.redeem.domain.expiring import Notice
 from services.redeem.domain.ledger import Line, Lot, Wallet
 from services.redeem.domain.posting import Posting, Value
@@ -104,6 +105,39 @@ def tell_reversed(
         item=item,
     )
     note(tx, "points.reverse", item, wallet, posting, asked=asked.request_id, shortfall=came.shortfall)
+
+
+def tell_recovered(tx: Tx, item: Item[Any], wallet: Wallet, one: Recovered) -> None:
+    """What a reversal had been short of, and took when it came back: a late answer to the request."""
+    asked, nothing = one.short.asked, worth_of(0, one.short.asked)
+    tx.emit(
+        PointsReversed(
+            posting_id=one.posting.posting_id,
+            request_id=asked.request_id,
+            refund_id=asked.refund_id,
+            bill_id=asked.bill_id,
+            accrual_id=asked.accrual_id,
+            wallet_id=wallet.wallet_id,
+            member_id=wallet.member_id,
+            programme=wallet.programme,
+            effective_at=one.posting.effective_at,
+            posted_at=one.posting.posted_at,
+            reversed=worth_of(one.posting.points, asked),
+            hold_cancelled=nothing,
+            owed=nothing,
+            shortfall=nothing,
+            lapsed=nothing,
+            reversed_through=one.through,
+            lots=taken(one.posting),
+            balance=balance(one.posting, asked),
+            earned_at=one.earned_at,
+            late=True,
+        ),
+        subject=str(wallet.wallet_id),
+        sequence=wallet.next_event(),
+        item=item,
+    )
+    note(tx, "points.recover", item, wallet, one.posting, asked=asked.request_id)
 
 
 def tell_refused(tx: Tx, item: Item[Any], asked: ReversalRequested, wallet: Wallet, blocked: Blocked) -> None:

@@ -32,6 +32,8 @@ def tell_returned(
     return_id: UUID | None,
     request: ReturnRequested | None,
     parts: int = 1,
+    *,
+    late: bool = False,
 ) -> None:
     """What came back, also where that is nothing: who asked has an answer, in so many `parts`."""
     posting, subject = returned.posting, str(wallet.wallet_id)
@@ -57,6 +59,7 @@ def tell_returned(
             ),
             return_id=return_id,
             parts=parts,
+            late=late,
         ),
         subject=subject,
         sequence=wallet.next_event(),

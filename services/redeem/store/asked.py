@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from services.redeem.domain.coming_back import Short
 from services.redeem.domain.ledger import Lot
 from services.redeem.store.sql import columns, moving
 from shared.db import Connection
@@ -52,7 +53,8 @@ class Posted(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """What earlier requests about an accrual came to; `settled` and `lapsed` of those to take back."""
+    """What earlier requests about an accrual came to; `settled` and `lapsed` of those to take back, `shortfall` what of it is
+    short still."""
 
     released: int = 0
     settled: int = 0
@@ -78,6 +80,16 @@ class Row(NamedTuple):
     owed: int = 0
     lapsed: int = 0
     shortfall: int = 0
+
+
+class Recovery(NamedTuple):
+    """A row of `recoveries`, in the order of its columns."""
+
+    posting_id: UUID
+    request_id: UUID
+    accrual_id: UUID
+    wallet_id: UUID
+    points: int
 
 
 async def claim(db: Connection, asked: Sequence[Waiting]) -> set[UUID]:
@@ -153,6 +165,23 @@ async def write(db: Connection, rows: Sequence[Row]) -> None:
         await moving.settle_asked(db, **columns(_COLUMNS, rows))
 
 
+async def short_lots(db: Connection, lot_ids: Collection[UUID]) -> dict[UUID, Short]:
+    """By lot the accruals that these come from, of which a reversal was short; the lots of one accrual share one."""
+    found: dict[UUID, Short] = {}
+    by_accrual: dict[UUID, Short] = {}
+    for lot_id, accrual_id, points, taken, said in await moving.short_lots(db, lot_ids=list(lot_ids)):
+        short = by_accrual.setdefault(
+            accrual_id, Short(accrual_id, points, taken, msgspec.json.decode(said, type=ReversalRequested))
+        )
+        found[lot_id] = short
+    return found
+
+
+async def write_recoveries(db: Connection, rows: Sequence[Recovery]) -> None:
+    """What was taken of points that came back."""
+    await moving.write_recoveries(db, **columns(_RECOVERIES, rows))
+
+
 async def newest_versions(db: Connection, programmes: Collection[str]) -> dict[str, int]:
     """The newest version of each of these programmes that is known here."""
     rows: Sequence[Any] = await moving.newest_versions(db, programmes=list(programmes))
@@ -171,4 +200,5 @@ _COLUMNS = (
     "lapseds",
     "shortfalls",
 )
+_RECOVERIES = ("posting_ids", "request_ids", "accrual_ids", "wallet_ids", "points")
 assert len(_COLUMNS) == len(Row._fields)

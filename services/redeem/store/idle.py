@@ -75,7 +75,8 @@ async def note_idle(
         concerned[lot.wallet_id].lots.append(lot)
     for wallet_id, ends in idle.items():
         wallet = concerned[wallet_id]
-        wallet.idles = terms[wallet.programme].expiry.idles
+        expiry = terms[wallet.programme].expiry
+        wallet.idles, wallet.idle_holds = expiry.idles, expiry.holds_expire
         mark_idle(wallet, ends)
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain.ledger import Line, Lot, Wallet
+from services.redeem.domain.offline import AskAllowance
 from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import Redeem
 from services.redeem.domain.rewards import RedeemReward
@@ -49,7 +50,7 @@ class Asked(NamedTuple):
     terminal: str | None
 
     @classmethod
-    def of(cls, command: Redeem | RedeemReward) -> Asked:
+    def of(cls, command: Redeem | RedeemReward | AskAllowance) -> Asked:
         return cls(
             command.programme,
             command.member_id,

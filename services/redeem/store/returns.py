@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -56,6 +56,30 @@ async def of_bills(db: Connection, requests: Sequence[ReturnRequested]) -> list[
     for k, redemption_id, wallet_id in rows:
         found[k - 1].append(Paid(redemption_id, wallet_id))
     return found
+
+
+async def refunds_of_bills(
+    db: Connection, names: Mapping[int, tuple[str, str]]
+) -> dict[int, ReturnRequested]:
+    """The highest refund that was asked of each of these bills (merchant, bill_ref); those that had none are left out."""
+    places = list(names)
+    rows = await redemptions.refunded_bills(
+        db, merchants=[names[k][0] for k in places], bill_refs=[names[k][1] for k in places]
+    )
+    return {
+        places[row["k"] - 1]: ReturnRequested(
+            request_id=row["request_id"],
+            refund_id=row["refund_id"],
+            bill_id=row["bill_id"],
+            merchant=names[places[row["k"] - 1]][0],
+            bill_ref=names[places[row["k"] - 1]][1],
+            returned_minor=row["returned_minor"],
+            total_minor=row["total_minor"],
+            effective_at=row["decided_at"],
+            decided_at=row["decided_at"],
+        )
+        for row in rows
+    }
 
 
 async def load_taken(db: Connection, found: Iterable[Redemption], wallets: dict[UUID, Wallet]) -> None:

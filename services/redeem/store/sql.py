@@ -13,6 +13,8 @@ giving = load("services.redeem", "giving.sql")
 thresholds = load("services.redeem", "thresholds.sql")
 holding = load("services.redeem", "holding.sql")
 statements = load("services.redeem", "statements.sql")
+offline = load("services.redeem", "offline.sql")
+gift_cards = load("services.redeem", "gift_cards.sql")
 
 
 def columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:

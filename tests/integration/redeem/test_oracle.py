@@ -28,7 +28,8 @@ from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item, Outcome
 from tests.integration.redeem.conftest import Bank, Member, accrued
 from tests.integration.redeem.test_asked import release, reversal
-from tests.integration.redeem.test_returns import RULES, give_back, redeemed
+from tests.integration.redeem.test_authorisations import authorised, capture, void
+from tests.integration.redeem.test_returns import RULES, give_back, redeemed, requested
 from tests.support.bank_model import WALLET, ModelAccrual, ModelBank, ModelWallet
 from tests.support.facts import activated
 
@@ -40,7 +41,7 @@ SEED, GROUPS = 11, 150
 
 OURS = {
     "ledger:chain", "ledger:balances", "ledger:lots", "ledger:money", "postings:once", "postings:told", "requests:told",
-    "requests:targets", "transfers", "notices:told", "sequence:redeem", "cuts:redeem",
+    "requests:targets", "requests:recovered", "returns:refunds", "transfers", "notices:told", "sequence:redeem", "cuts:redeem",
 }  # fmt: skip
 """What the bank answers for by itself; the other checks want the services that it hears."""
 
@@ -122,7 +123,7 @@ class Town:
             self.model.release(model, through, now=NOW)
             return release(accrual, through), True
         on_spent = self.rng.choice(("block", "partial", "debt"))
-        came = self.model.reverse(model, through, on_spent=on_spent)
+        came = self.model.reverse(model, through, on_spent=on_spent, now=NOW)
         parts = ("cancelled", "reversed", "owed", "lapsed", "missing") if came else ()
         self.met.update(name for name, points in zip(parts, came or (), strict=True) if points)
         self.met["blocked"] += came is None
@@ -236,6 +237,7 @@ async def test_the_bank_does_what_the_model_does_and_the_oracle_finds_nothing_bu
     await town.bank.hear(accrued(town.members[0].wallet_id, 5, programme=PROGRAMME, expires_at=ENDS[2]))
     assert await tell_of_expiry(town.bank.runtime) > 0
     await renewed_and_taken_back(town.bank)
+    await came_back_late(town.bank)
 
     db = await connect(settings.admin_dsn(), database=database_of(town.bank.code))
     outer = db.transaction()
@@ -278,6 +280,21 @@ async def renewed_and_taken_back(bank: Bank) -> None:
     assert [tuple(lot) for lot in taken] == [(100, 20), (30, 30)]
 
 
+async def came_back_late(bank: Bank) -> None:
+    """A bill is refunded while its points are set aside, and these come back; another while what pays for it is set aside."""
+    member = await bank.member(programme="renewing")
+    accrual = accrued(member.wallet_id, 60, member_id=member.member_id, programme="renewing")
+    await bank.hear(accrual)
+    one = await authorised(bank, member, points=60, programme="renewing")
+    await bank.hear(reversal(accrual, 60, on_spent="partial"))
+    assert (await void(bank, one)).status_code == 200
+    await bank.hear(accrued(member.wallet_id, 60, member_id=member.member_id, programme="renewing"))
+    paid = await authorised(bank, member, points=50, programme="renewing", bill_ref="LATE")
+    await bank.hear(requested("LATE", 10_000))
+    assert (await capture(bank, paid)).status_code == 200
+    assert (await bank.wallet(member.wallet_id))["available"] == 60
+
+
 async def town_report(settings: Settings, tenant: str, db: "asyncpg.Connection[asyncpg.Record]") -> set[str]:
     """The names of the bank's own checks that are broken; each of them compared something."""
     report = Report(tenant)
@@ -292,6 +309,14 @@ async def town_report(settings: Settings, tenant: str, db: "asyncpg.Connection[a
 
 
 SPOILT = {
+    "a shortfall that was made good twice": (
+        "UPDATE redeem.recoveries SET points = points + 1",
+        {"requests:recovered", "requests:targets"},
+    ),
+    "points captured for a refunded bill that stayed away": (
+        "UPDATE redeem.redemptions SET returned_points = 0 WHERE bill_ref = 'LATE'",
+        {"returns:refunds"},
+    ),
     "a release that was more": (
         "UPDATE redeem.asked SET released = released + 1 WHERE kind = 'release' AND posting_id IS NOT NULL",
         {"requests:told"},

@@ -15,6 +15,7 @@ UNUSED = {
     "requests:kept",
     "requests:told",
     "requests:targets",
+    "requests:recovered",
     "transfers",
     "notices:told",
     "holds:planned",
@@ -35,6 +36,8 @@ UNUSED |= {
     "refunds:computed",
     "journal:refunds",
 }
+# tests/integration/redeem/test_gift_cards.py has cards, and spoils them.
+UNUSED |= {f"gift_cards:{what}" for what in ("chain", "balances", "uses", "terms", "once", "refunds", "told")}
 LAST_OF = "id = (SELECT max(id) FROM {0}.outbox)"
 
 ORPHAN = "INSERT INTO earn.orphans (epoch, n, event_id, heard_by) VALUES (1, {0}, 'x', '{{}}')"
@@ -237,6 +240,10 @@ SPOILT = {
     "qualifying points that count double": (
         "UPDATE tiers.qualifications SET points = 2 * points",
         {"tiers:points", "tiers:standings"},
+    ),
+    "a standing that earn ends sooner than it was told": (
+        "UPDATE earn.tier_history SET until = effective_at",
+        {"tiers:heard"},
     ),
     "a standing that nobody reached": (
         """

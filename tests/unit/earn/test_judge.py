@@ -208,6 +208,15 @@ def test_no_points_are_no_accrual() -> None:
     assert judge(bill(programmes=["unknown"]), facts(), NOW, ids()).programmes == ()
 
 
+def test_a_standing_that_has_ended_counts_no_more() -> None:
+    gold = msgspec.structs.replace(standing("gold", 7, 0), until=bill().occurred_at)
+    [judged] = judge(bill(), facts(Wallet(WALLET, "shops", gold)), NOW, ids()).programmes
+    assert (judged.tier, judged.tier_event_id, judged.points) == ("blue", None, 90)
+    later = msgspec.structs.replace(gold, until=bill().occurred_at + timedelta(microseconds=1))
+    [judged] = judge(bill(), facts(Wallet(WALLET, "shops", later)), NOW, ids()).programmes
+    assert (judged.tier, judged.points) == ("gold", 108)
+
+
 def test_the_standing_of_the_bills_time_counts() -> None:
     wallet = Wallet(WALLET, "shops", standing("gold", 3, 20))
     history = {WALLET: [standing("silver", 1, 5), standing("blue", 2, 10), standing("gold", 3, 20)]}

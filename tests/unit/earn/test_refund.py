@@ -273,6 +273,22 @@ def test_the_answer_sums_what_was_moved_by_wallet() -> None:
     )
 
 
+def test_what_comes_back_late_is_shown_and_is_no_part_of_what_was_told() -> None:
+    till = Till(bill(9_000))
+    till.refund(Asked(all=True))
+    one = till.refunds[0]
+    reversal = next(request for request in one.requests if request.accrual_id is not None)
+    one.answers = [answer for answer in one.answers if answer.request_id != reversal.request_id]
+    assert one.unanswered == [reversal]
+    late = Answer(request_id=reversal.request_id, event_id=new_id(), kind="reversed", reversed=20, late=True)
+    one.answers.append(late)
+    assert one.unanswered == [reversal], "a late answer answers nothing"
+    one.answers.append(msgspec.structs.replace(late, reversed=30, shortfall=60, late=False))
+    [shown], [told] = reversals_of(one), reversals_of(one, late=False)
+    assert (shown.reversed.points, shown.shortfall.points) == (50, 40)
+    assert (told.reversed.points, told.shortfall.points) == (30, 60)
+
+
 REFUND: dict[str, Any] = {
     "bill": {"merchant": "riyadh-mall", "bill_ref": "RM-T03-20261122-00841"},
     "refund_ref": "RM-T01-20261123-00007",

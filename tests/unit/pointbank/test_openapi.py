@@ -62,6 +62,10 @@ def test_every_problem_that_http_can_answer_with_is_told_somewhere(
     elsewhere = {
         "method_not_allowed",  # of addresses, not of operations
         "programme_closed",  # a programme can't be closed yet
+        "allowance_exceeded",  # of one use within an answer, and so the next three
+        "allowance_expired",
+        "redemption_conflict",
+        "report_too_late",
         "transfer_across_programmes",  # no call transfers yet
         "transfer_to_oneself",
     }

@@ -12,11 +12,12 @@ from shared.http.auth import Principal, Verifier
 from shared.http.keys import Keys
 from shared.http.problems import TokenExpired
 
-# contract.md, "Scopes and roles"; and those for the catalogue of rewards
+# contract.md, "Scopes and roles"; and those for the catalogue of rewards and for gift cards
 LISTED = """
 programmes:read programmes:write programmes:activate merchants:write members:read members:write contacts:read bills:read
 bills:write refunds:write wallets:read redemptions:read redemptions:write tiers:read tiers:override messages:read
-rewards:read rewards:write adjustments:request adjustments:approve audit:read ops:read ops:write tenants:admin
+rewards:read rewards:write giftcards:read giftcards:write giftcards:issue giftcards:block
+adjustments:request adjustments:approve audit:read ops:read ops:write tenants:admin
 """
 SCOPES = set(LISTED.split())
 
@@ -42,6 +43,7 @@ def test_the_roles_are_the_contracts_and_share_out_all_its_scopes() -> None:
         {"programmes:write", "adjustments:approve"},
         {"adjustments:request", "adjustments:approve"},
         {"contacts:read", "audit:read"},
+        {"giftcards:issue", "giftcards:block"},
         {"tenants:admin", "bills:write"},
         {"tenants:admin", "adjustments:approve"},
     ],

@@ -15,6 +15,7 @@ from services.redeem.domain.debts import came_by, repay
 from services.redeem.domain.expiring import expire, reinstate
 from services.redeem.domain.holds import release
 from services.redeem.domain.ledger import Lot, Wallet
+from services.redeem.domain.offline import overdraw
 from services.redeem.domain.posting import Rate
 from services.redeem.domain.reversing import Blocked, reverse
 from services.redeem.domain.spending import InsufficientPoints, credit, redeem, spendable
@@ -156,6 +157,14 @@ class Bank(RuleBasedStateMachine):
         self._reverse(self.accruals[-1], part_of(points, part), on_spent)
 
     def _reverse(self, one: Accrual, through: int, on_spent: str) -> None:
+        expire(
+            one.wallet,
+            terms=SAR,
+            now=self.now,
+            new_id=self.new_id,
+            holds_expire=self.holds,
+            lots=[one.lot],
+        )
         came = reverse(
             one.wallet,
             [one.lot],
@@ -169,7 +178,7 @@ class Bank(RuleBasedStateMachine):
             source_id=None,
             posting_id=self.new_id(),
         )
-        expected = self.model.reverse(one.model, through, on_spent=on_spent)
+        expected = self.model.reverse(one.model, through, on_spent=on_spent, now=self.now)
         if isinstance(came, Blocked):
             assert expected is None
             return
@@ -199,6 +208,20 @@ class Bank(RuleBasedStateMachine):
         except InsufficientPoints:
             done = False
         assert done == self.model.redeem(self.models[who], points, now=self.now)
+
+    @rule(who=WHO, part=PARTS)
+    def a_till_that_could_not_ask_reports(self, who: int, part: str) -> None:
+        points = part_of(spendable(self.wallets[who], self.now), part)
+        decided = overdraw(
+            self.wallets[who],
+            points=points,
+            terms=self.terms,
+            at=self.now,
+            redemption_id=self.new_id(),
+            new_id=self.new_id,
+        )
+        assert decided.spent.points == points
+        assert decided.owed == self.model.overdraw(self.models[who], points, now=self.now)
 
     @precondition(lambda self: any(lot.expired_by(self.now) for one in self.wallets for lot in one.lots))
     @rule(who=WHO)

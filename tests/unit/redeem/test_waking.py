@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from services.redeem.domain.expiring import mark_idle
+from services.redeem.domain.expiring import mark_idle, wake
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.reserving import LotPart, Redemption, capture
 from services.redeem.domain.returning import Returned, Total, give_back
@@ -100,3 +100,15 @@ def test_a_capture_does_not_wake_what_had_ended_and_its_rest_lives_on() -> None:
     assert done.rest is not None
     assert (done.woken.points, done.rest.expired) == (1000, None)
     assert (wallet.available, wallet.expired, wallet.idle_at) == (10, 1000, NOW + SILENT)
+
+
+def test_what_is_held_ends_by_silence_too_where_holds_expire() -> None:
+    for holds, lines in ((True, [("expire", 10, ENDED), ("expire", 1000, ENDED)]), (False, [])):
+        wallet = left_alone((10, 10, 0), (1000, 1000, 0))
+        wallet.lots[1].held, wallet.held, wallet.available = 1000, 1000, 10
+        wallet.idle_holds = holds
+        wake(wallet, at=NOW, value=Terms(), new_id=uuid4)
+        assert sorted(moved(wallet)) == (lines or [("expire", 10, ENDED)]), (
+            "lots that end together end in any order"
+        )
+        assert wallet.held == (0 if holds else 1000)

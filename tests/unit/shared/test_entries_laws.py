@@ -11,7 +11,7 @@ from shared.errors import PROBLEMS
 from shared.events import PointsCredited, encode_event
 from shared.ids import uuid7
 from shared.messaging import FromStream
-from shared.messaging.entries import FIELD, StreamDecoder, Unreadable, decode_pos
+from shared.messaging.entries import FIELD, PosEntry, PosRefund, StreamDecoder, Unreadable, decode_pos
 from tests.support.facts import AT, credited
 from tests.support.odd import BOMBS, altered, bombs, spoilt, storable
 
@@ -70,3 +70,18 @@ def test_an_entry_without_our_field_is_refused_and_a_tills_is_left_to_earn() -> 
     assert item is not None
     assert (item.command.code, item.payload) == ("not_json", b"")
     assert decode_pos("1-1", {b"something": b"else"}, 1).command.event is None
+
+
+def test_a_bill_with_the_words_of_a_refund_is_no_refund() -> None:
+    def kind(raw: bytes) -> type:
+        return type(decode_pos("7-0", {FIELD: raw}, 1).command)
+
+    words = '"bill.refunded.v1"'
+    assert kind(f'{{"type":{words}, "data":{{}}}}'.encode()) is PosRefund
+    for raw in (
+        f'{{"type":"bill.completed.v1","data":{{"sku":{words}}}}}',
+        f'{{"type":7,"data":{words}}}',
+        f'{{"data":[{words}',
+        f'{{"type":{words},"type":"bill.completed.v1"}}',
+    ):
+        assert kind(raw.encode()) is PosEntry, raw

@@ -48,6 +48,8 @@ def test_a_code_that_the_driver_does_not_know_is_judged_by_its_class() -> None:
         asyncpg.exceptions.StatementCompletionUnknownError("said"),
         asyncpg.ObjectInUseError("said"),
         asyncpg.InterfaceError("connection is closed"),
+        asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"),
+        asyncpg.InternalClientError("not connected"),
         EOFError("the stream ended"),
         ConnectionResetError(),
         TimeoutError(),
@@ -60,7 +62,10 @@ def test_what_a_new_connection_survives_is_tried_again(error: BaseException) -> 
 
 def test_a_confused_driver_is_believed_only_when_a_canary_lives() -> None:
     """It may have been the bytes of this item, or those of a broken connection."""
-    for error in (asyncpg.InternalClientError("not connected"), asyncpg.exceptions.ProtocolError("length")):
+    for error in (
+        asyncpg.InternalClientError("no decoder for OID 0"),
+        asyncpg.exceptions.ProtocolError("length"),
+    ):
         assert classify(error) is Fault.SLOW
         assert describe(error)[0] == "handler_failed"
 

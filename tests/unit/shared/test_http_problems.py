@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.support.http import Served, assert_problem, served
 
@@ -157,3 +159,27 @@ async def test_a_bug_is_answered_without_its_words_and_logged_with_its_traceback
     [line] = [line for line in log_lines if line["event"] == "unhandled_exception"]
     assert line["request_id"] == found["request_id"]
     assert line["exc_info"] is True
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
+        asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"),
+        asyncpg.TooManyConnectionsError("sorry, too many clients already"),
+        asyncpg.QueryCanceledError("canceling statement due to statement timeout"),
+        RedisConnectionError("Connection refused"),
+        TimeoutError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_servers_that_are_away_are_no_mistake_of_ours(
+    shop: Served, error: Exception, log_lines: list[dict[str, Any]]
+) -> None:
+    shop.shop.broken = error
+    answer = await shop.client.get("/v1/bugs", headers=shop.headers())
+    found = assert_problem(answer, 503, "tenant_unavailable")
+    assert answer.headers["retry-after"] == "5"
+    assert str(error) not in answer.text or not str(error)
+    [line] = [line for line in log_lines if line["event"] == "servers_away"]
+    assert line["request_id"] == found["request_id"]

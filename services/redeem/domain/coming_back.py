@@ -1,0 +1,58 @@
+"""What becomes of points that come back to the wallet that had lent or spent them: a refund that was short takes them first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from services.redeem.domain.ledger import Lot, Wallet
+from services.redeem.domain.posting import Act, Posting
+from shared.events import ReversalRequested
+
+
+class Short(msgspec.Struct):
+    """An accrual that was to be taken back, and of which `points` were spent then: `asked` was short of them. `taken`: what was
+    ever taken back of it, debt included."""
+
+    accrual_id: UUID
+    points: int
+    taken: int
+    asked: ReversalRequested
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """Points that came back and were taken. `through`: what was ever taken back of the accrual by now; `earned_at`: when its
+    lot was earned."""
+
+    short: Short
+    posting: Posting
+    through: int
+    earned_at: datetime
+
+
+def recover(
+    wallet: Wallet,
+    came: Iterable[tuple[Lot, int]],
+    short: dict[UUID, Short],
+    *,
+    effective_at: datetime,
+    new_id: Callable[[], UUID],
+) -> list[Recovered]:
+    """Takes back what reversals were short of, no more than so many of each lot; `short` is by lot, and counted down."""
+    found = []
+    for lot, points in came:
+        one = short.get(lot.lot_id) or (short.get(lot.parent_lot) if lot.parent_lot is not None else None)
+        part = 0 if one is None else min(one.points, points, lot.usable)
+        if one is None or not part:
+            continue
+        act = Act(wallet, new_id(), one.asked, effective_at, one.asked.refund_id or one.asked.bill_id)
+        act.move("reverse", "available", "reversed", part, lot)
+        one.points -= part
+        one.taken += part
+        posting = act.done()
+        assert posting is not None
+        found.append(Recovered(one, posting, one.taken, lot.earned_at))
+    return found

@@ -1,0 +1,1 @@
+"""Gift cards: money on a card, in a ledger of its own."""

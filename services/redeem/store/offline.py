@@ -1,0 +1,109 @@
+"""Allowances of tills that can't ask, and what was spent on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from services.redeem.domain.offline import Allowance
+from services.redeem.store.postings import REDEMPTION_COLUMNS
+from services.redeem.store.postings import Redemption as Row
+from services.redeem.store.sql import columns, offline
+from shared.db import Connection
+
+Place = tuple[UUID, str, str]
+"""A wallet, and a terminal of a merchant."""
+
+
+class Known(NamedTuple):
+    """A use that was posted before, under its allowance and reference."""
+
+    allowance_id: UUID
+    redemption_ref: str
+    content_hash: bytes
+    redemption_id: UUID
+    points: int
+    overdrawn_points: int
+    wallet_blocked: bool
+
+
+class Used(NamedTuple):
+    """A use to be written, with its redemption."""
+
+    row: Row
+    allowance_id: UUID
+    redemption_ref: str
+    content_hash: bytes
+    overdrawn_points: int
+    wallet_blocked: bool
+
+
+async def standing(db: Connection, places: Iterable[Place], now: datetime) -> dict[Place, Allowance]:
+    """The allowances that stand for these wallets, which are locked, at these terminals."""
+    rows = await offline.standing_allowances(
+        db, **columns(("wallet_ids", "merchants", "terminals"), list(places)), now=now
+    )
+    found = [Allowance(*row) for row in rows]
+    return {(one.wallet_id, one.merchant, one.terminal): one for one in found}
+
+
+async def by_id(db: Connection, allowance_ids: Iterable[UUID]) -> dict[UUID, Allowance]:
+    """Allowances as they stand; read again under their wallets' locks what was used of them."""
+    rows = await offline.allowances_by_id(db, allowance_ids=list(allowance_ids))
+    return {row[0]: Allowance(*row) for row in rows}
+
+
+async def known(db: Connection, named: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], Known]:
+    """Of these (allowance, reference) those that were posted before."""
+    rows = await offline.uses_of(db, **columns(("allowance_ids", "redemption_refs"), named))
+    return {(row[0], row[1]): Known(*row) for row in rows}
+
+
+async def give(db: Connection, made: Sequence[Allowance]) -> None:
+    """Writes new allowances."""
+    if made:
+        await offline.give_allowances(
+            db, **columns(_ALLOWANCE, [msgspec.structs.astuple(one) for one in made])
+        )
+
+
+async def keep(
+    db: Connection, used: Sequence[Used], allowances: Iterable[Allowance], reported_at: datetime
+) -> None:
+    """Writes what was spent on allowances, and what is used of them by now."""
+    if not used:
+        return
+    touched = {one.allowance_id for one in used}
+    changed = [one for one in allowances if one.allowance_id in touched]
+    await offline.keep_uses(
+        db,
+        **columns(REDEMPTION_COLUMNS, [one.row for one in used]),
+        use_allowances=[one.allowance_id for one in used],
+        use_refs=[one.redemption_ref for one in used],
+        use_hashes=[one.content_hash for one in used],
+        use_overdrawn=[one.overdrawn_points for one in used],
+        use_blocked=[one.wallet_blocked for one in used],
+        used_allowances=[one.allowance_id for one in changed],
+        used_points=[one.used_points for one in changed],
+        reported_at=reported_at,
+    )
+
+
+_ALLOWANCE = (
+    "allowance_ids",
+    "wallet_ids",
+    "programmes",
+    "programme_versions",
+    "merchants",
+    "terminals",
+    "points",
+    "used_points",
+    "issued_ats",
+    "expires_ats",
+    "report_untils",
+)
+assert len(_ALLOWANCE) == len(Allowance.__struct_fields__)

@@ -1,0 +1,115 @@
+"""Points that come back after a refund of what earned them, or of what they paid for, meet that refund."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from tests.integration.redeem.conftest import Bank, accrued
+from tests.integration.redeem.test_asked import answers, moved, reversal
+from tests.integration.redeem.test_authorisations import authorised, capture, void
+from tests.integration.redeem.test_returns import give_back, redeemed, requested
+from tests.support.facts import AT
+
+
+async def balance(bank: Bank, wallet_id: UUID) -> tuple[int, int, int, int]:
+    wallet = await bank.wallet(wallet_id)
+    return wallet["available"], wallet["reserved"], wallet["reversed"], wallet["debt"]
+
+
+async def taken(bank: Bank, wallet_id: UUID) -> list[tuple[Any, ...]]:
+    told = await answers(bank, wallet_id, "points.reversed.v1")
+    return [
+        (
+            one["request_id"],
+            one["reversed"]["points"],
+            one["shortfall"]["points"],
+            one["reversed_through"],
+            one.get("late", False),
+        )
+        for one in told
+    ]
+
+
+async def test_what_a_refund_was_short_of_is_taken_when_a_void_or_a_return_brings_it_back(bank: Bank) -> None:
+    member = await bank.member()
+    accrual = accrued(member.wallet_id, 100, member_id=member.member_id)
+    await bank.hear(accrual)
+    spent = await redeemed(bank, member, points=30)
+    one = await authorised(bank, member, points=60)
+    half, whole = reversal(accrual, 50, on_spent="partial"), reversal(accrual, 100, on_spent="partial")
+    await bank.hear(half, whole)
+    assert await balance(bank, member.wallet_id) == (0, 60, 10, 0)
+    assert (await void(bank, one)).status_code == 200
+    assert await balance(bank, member.wallet_id) == (0, 0, 70, 0)
+    await give_back(bank, spent, points=30)
+    assert await balance(bank, member.wallet_id) == (0, 0, 100, 0)
+    last = str(whole.request_id)
+    assert await taken(bank, member.wallet_id) == [
+        (str(half.request_id), 10, 40, 10, False),
+        (last, 0, 50, 10, False),
+        (last, 60, 0, 70, True),
+        (last, 30, 0, 100, True),
+    ]
+    # What is short no more is not taken again: the next points are the member's.
+    later = accrued(member.wallet_id, 20, member_id=member.member_id)
+    await bank.hear(later)
+    await void(bank, await authorised(bank, member, points=20))
+    assert await balance(bank, member.wallet_id) == (20, 0, 100, 0)
+
+
+async def test_a_debt_is_repaid_by_points_that_come_back(bank: Bank) -> None:
+    member = await bank.member()
+    accrual = accrued(member.wallet_id, 100, member_id=member.member_id)
+    await bank.hear(accrual)
+    one = await authorised(bank, member, points=90)
+    await bank.hear(reversal(accrual, 80, on_spent="debt"))
+    assert await balance(bank, member.wallet_id) == (0, 90, 80, -70)
+    assert (await capture(bank, one, {"points": 40})).status_code == 200
+    assert await balance(bank, member.wallet_id) == (0, 0, 80, -20)
+    assert (await give_back(bank, one["redemption_id"], points=40)).status_code == 201
+    assert await balance(bank, member.wallet_id) == (20, 0, 80, 0)
+    assert [move for move in await moved(bank, member.wallet_id) if move[0] == "repay"] == [
+        ("repay", "available", "debt", 50),
+        ("repay", "available", "debt", 20),
+    ]
+
+
+async def test_points_captured_for_a_bill_that_was_refunded_come_back_at_once(bank: Bank) -> None:
+    member = await bank.member(100)
+    whole, part = [await authorised(bank, member, points=40, bill_ref=ref) for ref in ("WHOLE", "PART")]
+    asked = requested("WHOLE", 10_000)
+    await bank.hear(asked, requested("PART", 2_500), requested("PART", 5_000))
+    assert (await capture(bank, whole)).status_code == 200
+    assert (await capture(bank, part, {"points": 30})).status_code == 200
+    wallet = await bank.wallet(member.wallet_id)
+    assert (wallet["available"], wallet["redeemed"]) == (100 - 15, 15)
+    back = await answers(bank, member.wallet_id, "points.returned.v1")
+    assert [(one["returned"]["points"], one["late"]) for one in back] == [(40, True), (15, True)]
+    assert back[0]["request_id"] == str(asked.request_id)
+    # The refund is asked about again, and there is nothing more to bring.
+    await bank.hear(requested("WHOLE", 10_000))
+    assert (await bank.wallet(member.wallet_id))["available"] == 85
+
+
+async def test_a_capture_and_the_refund_of_its_bill_at_once_leave_nothing_spent(bank: Bank) -> None:
+    member = await bank.member(100)
+    for n in range(10):
+        one = await authorised(bank, member, points=10, bill_ref=f"RACE-{n}")
+        await asyncio.gather(capture(bank, one), bank.hear(requested(f"RACE-{n}", 10_000)))
+    wallet = await bank.wallet(member.wallet_id)
+    assert (wallet["available"], wallet["reserved"], wallet["redeemed"]) == (100, 0, 0)
+
+
+async def test_a_reversal_expires_first_what_no_sweep_has_come_by(bank: Bank) -> None:
+    member = await bank.member()
+    accrual = accrued(
+        member.wallet_id, 100, member_id=member.member_id, at=AT, expires_at=AT + timedelta(days=1)
+    )
+    await bank.hear(accrual, reversal(accrual, 100))
+    assert await moved(bank, member.wallet_id) == [
+        ("earn", "issued", "available", 100),
+        ("expire", "available", "expired", 100),
+    ]
+    [told] = await answers(bank, member.wallet_id, "points.reversed.v1")
+    assert (told["reversed"]["points"], told["lapsed"]["points"], told["shortfall"]["points"]) == (0, 100, 0)
