@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from typing import Any
 from uuid import UUID
 
 from pointbank.statements import read_statements
 from services.redeem.domain.statement import Statement
+from services.redeem.store.sql import statements
 from shared.config import Settings
 from shared.events import MerchantChanged
 from tests.integration.redeem.conftest import Bank, asks
@@ -159,6 +161,25 @@ async def test_points_are_taken_where_the_programme_says_and_a_day_adds_up_to_it
             ),
         },
     )
+
+
+async def test_a_day_is_found_by_when_its_rows_were_written_and_not_by_reading_the_years(bank: Bank) -> None:
+    query = statements.texts()["statement"]
+    async with bank.runtime.pool.acquire() as db, db.transaction(readonly=True):
+        await db.execute("SET LOCAL enable_seqscan = off")
+        day = datetime(2026, 3, 1, tzinfo=UTC)
+        # Of the parameters two are texts, two are moments: each by its place in the query.
+        given = {"merchant": None, "programme": "shops", "since": day, "until": day + timedelta(days=1)}
+        names = sorted(given, key=_first)
+        rows = await db.fetch(f"EXPLAIN {query}", *[given[name] for name in names])
+    plan = "\n".join(row[0] for row in rows)
+    for index in ("redemptions_recorded", "reservations_settled", "returns_recorded"):
+        assert f"Bitmap Index Scan on {index}" in plan, plan
+
+
+def _first(name: str) -> int:
+    text = resources.files("services.redeem").joinpath("statements.sql").read_text(encoding="utf-8")
+    return text[text.index("-- name: statement\n") :].index(f":{name}")
 
 
 def _accepted(one: Statement) -> tuple[str, int, int]:

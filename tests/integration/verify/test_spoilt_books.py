@@ -20,6 +20,8 @@ UNUSED = {
     "notices:told",
     "holds:planned",
     "holds:asked",
+    "allowances",  # tests/integration/redeem/test_offline.py
+    "redemptions:overdrawn",
     "redemptions:accepted",  # tests/integration/redeem/test_acceptance.py
     "rewards:held",  # tests/integration/redeem/test_rewards_later.py
     # tests/integration/redeem/test_giving.py
