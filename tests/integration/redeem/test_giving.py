@@ -132,6 +132,28 @@ async def test_a_withdrawal_that_comes_first_ends_the_same(
     assert await stock(bank, "early") == 0
 
 
+async def test_a_gift_is_used_or_taken_back_and_never_both(
+    bank: Bank, settings: Settings, tenant: Tenant
+) -> None:
+    await put(bank, "both", stock=20, restock=True)
+    member = await bank.member()
+    gifts = [asked(member, "both") for _ in range(20)]
+    await bank.hear(*gifts)
+    key = bank.runtime.tenant.identity_key
+    codes = [benefit_code(key, (await benefit_of(bank, one))["benefit_id"]) for one in gifts]
+    backs = [back(one) for one in gifts]
+    async with running(settings, tenant, "redeem", ON) as other:
+        used, _ = await asyncio.gather(
+            asyncio.gather(*[use(bank, code) for code in codes]),
+            asyncio.gather(*[other.lane.submit(heard(one)) for one in backs]),
+        )
+    met = Counter(
+        (one.status_code, answer[0]) for one, answer in zip(used, await answers(bank, *backs), strict=True)
+    )
+    assert met.keys() <= {(200, "used_already"), (409, "withdrawn")}
+    assert await stock(bank, "both") == met[200, "used_already"]
+
+
 async def test_what_expires_unused_is_written_off_once_and_owed_no_more(
     bank: Bank, settings: Settings, tenant: Tenant
 ) -> None:

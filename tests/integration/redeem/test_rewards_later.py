@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable
 from typing import Any
 from uuid import UUID
 
+from services.redeem.handlers import ON
 from services.redeem.releasing import release_reservations
 from shared.config import Settings
+from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, asks
 from tests.integration.redeem.test_authorisations import authorised, buckets, capture, overdue, post, void
 from tests.integration.redeem.test_returns import give_back
 from tests.integration.redeem.test_rewards import put, use
 from tests.support.bank_books import assert_whole_until_spoilt
 from tests.support.http import assert_problem
+from tests.support.tenants import running
+
+NAMES = frozenset(
+    {"rewards:held", "rewards:stock", "benefits", "benefits:told", "benefits:liability", "redemptions"}
+)
 
 
 async def stock(bank: Bank, reward: str) -> tuple[int, int]:
@@ -23,7 +31,9 @@ async def stock(bank: Bank, reward: str) -> tuple[int, int]:
     return row["issued"], row["held"]
 
 
-async def test_a_reward_is_set_aside_with_its_points_and_ends_with_them(bank: Bank) -> None:
+async def test_a_reward_is_set_aside_with_its_points_and_ends_with_them(
+    bank: Bank, settings: Settings
+) -> None:
     await put(bank, "seat", stock=2, limit={"most": 2, "per": "ever"})
     member = await bank.member(200)
     said = (await post(bank, "redemption-quotes", _quote(member, "seat"))).json()
@@ -75,6 +85,32 @@ async def test_a_reward_is_set_aside_with_its_points_and_ends_with_them(bank: Ba
     await release_reservations(bank.runtime)
     assert (await stock(bank, "seat"), await buckets(bank, member)) == ((1, 0), (160, 0, 40, 0))
 
+    kept = await authorised(bank, member, reward="seat")
+    some = UUID(kept["redemption_id"])
+    spoilt: dict[str, tuple[str, set[str]]] = {
+        "a stock that forgot what is set aside": (
+            "UPDATE redeem.rewards SET held = 0 WHERE held > 0",
+            {"rewards:stock"},
+        ),
+        "a hold that ended by itself": (
+            f"UPDATE redeem.reward_holds SET state = 'given_back' WHERE redemption_id = '{some}'",
+            {"rewards:held", "rewards:stock"},
+        ),
+        "a hold that was issued to nobody": (
+            f"UPDATE redeem.reward_holds SET state = 'issued' WHERE redemption_id = '{some}'",
+            {"rewards:held"},
+        ),
+        "a benefit of another version than was held": (
+            "UPDATE redeem.reward_holds SET version = version + 1 WHERE state = 'issued'",
+            {"rewards:held"},
+        ),
+        "a use that was none": (
+            "UPDATE redeem.benefits SET withdrawn_at = consumed_at, consumed_at = NULL, merchant = NULL WHERE reward = 'seat'",
+            {"benefits:told"},
+        ),
+    }
+    await assert_whole_until_spoilt(settings, bank.code, NAMES, spoilt)
+
 
 async def test_a_reward_is_returned_whole_unless_it_was_used(bank: Bank) -> None:
     await put(bank, "cup", stock=3, restock=True, limit={"most": 1, "per": "ever"})
@@ -117,6 +153,28 @@ async def _raced(bank: Bank) -> bool:
     return (await put(bank, "raced")).status_code in {200, 201}
 
 
+async def test_capture_void_and_release_race_in_two_processes_and_the_stock_follows(
+    bank: Bank, settings: Settings, tenant: Tenant
+) -> None:
+    await put(bank, "race", stock=24)
+    members = await asyncio.gather(*[bank.member(40) for _ in range(24)])
+    held = [await authorised(bank, member, reward="race") for member in members]
+    async with running(settings, tenant, "redeem", ON) as other:
+        acts: list[Awaitable[Any]] = []
+        for k, one in enumerate(held):
+            if k % 4 == 0:
+                await overdue(bank, one)
+            acts += [capture(bank, one), void(bank, one), release_reservations(other)]
+        await asyncio.gather(*acts)
+    captured = await bank.auditor.fetchval(
+        "SELECT count(*) FROM redeem.reservations WHERE ended = 'captured' AND redemption_id = ANY($1::text[]::uuid[])",
+        [one["redemption_id"] for one in held],
+    )
+    benefits = await bank.auditor.fetchval("SELECT count(*) FROM redeem.benefits WHERE reward = 'race'")
+    assert (await stock(bank, "race"), benefits) == ((captured, 0), captured)
+    assert captured <= 18
+
+
 async def test_ten_on_stock_are_sold_to_ten_of_two_hundred_at_once_or_later(
     bank: Bank, settings: Settings
 ) -> None:
@@ -146,39 +204,7 @@ async def test_ten_on_stock_are_sold_to_ten_of_two_hundred_at_once_or_later(
     assert await bank.auditor.fetchval("SELECT count(*) FROM redeem.benefits WHERE reward = 'ten'") == 10
     assert_problem(await put(bank, "ten", stock=9), 422, "amount_out_of_range")
 
-    kept = await authorised(bank, await bank.member(40), reward=(await _another(bank)))
-    some = UUID(kept["redemption_id"])
-    spoilt: dict[str, tuple[str, set[str]]] = {
-        "a stock that forgot what is set aside": (
-            "UPDATE redeem.rewards SET held = 0 WHERE held > 0",
-            {"rewards:stock"},
-        ),
-        "a hold that ended by itself": (
-            f"UPDATE redeem.reward_holds SET state = 'given_back' WHERE redemption_id = '{some}'",
-            {"rewards:held", "rewards:stock"},
-        ),
-        "a hold that was issued to nobody": (
-            f"UPDATE redeem.reward_holds SET state = 'issued' WHERE redemption_id = '{some}'",
-            {"rewards:held"},
-        ),
-        "a benefit of another version than was held": (
-            "UPDATE redeem.reward_holds SET version = version + 1 WHERE state = 'issued'",
-            {"rewards:held"},
-        ),
-        "a purchase that was taken back in silence": (
-            "UPDATE redeem.benefits SET withdrawn_at = issued_at WHERE reward = 'ten'",
-            {"benefits:told", "benefits:liability"},
-        ),
-    }
-    names = frozenset(
-        {"rewards:held", "rewards:stock", "benefits", "benefits:told", "benefits:liability", "redemptions"}
-    )
-    await assert_whole_until_spoilt(settings, bank.code, names, spoilt)
-
-
-async def _another(bank: Bank) -> str:
-    await put(bank, "kept", stock=5)
-    return "kept"
+    await assert_whole_until_spoilt(settings, bank.code, NAMES, {})
 
 
 def _quote(member: Any, reward: str) -> dict[str, Any]:
