@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 from urllib.parse import urlsplit
@@ -28,9 +29,16 @@ class Redeemed:
 
 
 async def run_redemptions(
-    deployment: Deployment, opened: Opened, *, concurrency: int, calls: int, seed: int
+    deployment: Deployment,
+    opened: Opened,
+    *,
+    concurrency: int,
+    calls: int,
+    seed: int,
+    pick: Callable[[random.Random, int], list[int]] | None = None,
 ) -> Redeemed:
-    """`calls` redemptions, `concurrency` at a time, each of a member with points. A refused one fails the run."""
+    """`calls` redemptions, `concurrency` at a time, each of a member with points: any of them as often, or as `pick` draws. A
+    refused one fails the run."""
     auditor = await deployment.auditor(TENANT)
     try:
         rich = {
@@ -48,13 +56,16 @@ async def run_redemptions(
     rng = random.Random(seed)
     seconds: list[float] = []
 
+    def card() -> str:
+        return rng.choice(cards) if pick is None else cards[pick(rng, 1)[0] % len(cards)]
+
     async def worker(share: int) -> None:
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
         for _ in range(share):
             body = json.dumps(
                 {
                     "programme": PROGRAMME,
-                    "member": {"card_number": rng.choice(cards)},
+                    "member": {"card_number": card()},
                     "points": POINTS,
                     "merchant": "riyadh-mall",
                     "terminal": "T03",

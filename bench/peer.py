@@ -1,0 +1,229 @@
+"""`python -m bench.peer --pgledger FOLDER`: the bank beside pgledger and beside bare SQL, in one run on the same server.
+
+pgledger (public SQL, https://github.com/pgr0ss/pgledger) is not part of this project: FOLDER is a copy of it. It is installed as
+its README says, into a database of its own. What is compared is not the same work: pgledger moves an amount between two accounts;
+the bank also takes a permanent key, a lot, a hashed line, a row in its inbox, an event and an audit row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from rich.console import Console
+from rich.table import Table
+
+from bench import bare
+from bench.pipe import PROGRAMME, TENANT, Opened, open_tenant
+from bench.redemptions import run_redemptions
+from bench.zipf import zipf
+from pointbank.releasing import bank
+from pointbank.running import Deployment, running
+from shared.events import PointsAccrued
+from shared.events.bills import AccruedLot
+from shared.ids import uuid7
+from shared.messaging import Item
+from shared.messaging.commands import FromStream
+
+BATCHES = (1, 100, 500)
+CONCURRENCIES = (1, 16, 64)
+POSTINGS = {1: 1_000, 100: 10_000, 500: 30_000}
+"""How many of each batch size."""
+FAR = 1_000_000_000
+"""Dense ids that no stream of the bench comes to."""
+GOALS = {
+    "accruals_500_over_pgledger": 2.0,
+    "redemptions_c64_over_pgledger": 2.0,
+    "redemption_p50_c1_over_bare": 5.0,
+}
+"""The last is at most so much, the others at least."""
+
+Pick = Callable[[random.Random, int], list[int]]
+Numbers = dict[str, float]
+
+
+def uniform(count: int) -> Pick:
+    """Draws positions 0..count-1, each as often."""
+    return lambda rng, n: rng.choices(range(count), k=n)
+
+
+async def rate(batches: list[Any], post: Callable[[Any], Awaitable[Any]]) -> float:
+    """Postings per second, one batch after the other."""
+    started = time.perf_counter()
+    for batch in batches:
+        await post(batch)
+    return sum(len(batch) for batch in batches) / (time.perf_counter() - started)
+
+
+class Peer:
+    """pgledger with two accounts for each member, what was issued and what it has."""
+
+    def __init__(self, db: asyncpg.Connection[Any], accounts: list[tuple[str, str]]) -> None:
+        self._db, self._accounts = db, accounts
+
+    @classmethod
+    async def install(cls, db: asyncpg.Connection[Any], folder: Path, members: int) -> Peer:
+        """Into an empty database, its helpers first."""
+        helpers = folder / "vendor" / "scoville-pgsql-ulid"
+        for path in (helpers / "uuid-to-ulid.sql", helpers / "ulid-to-uuid.sql", folder / "pgledger.sql"):
+            await db.execute(path.read_text(encoding="utf-8"))
+        accounts = []
+        for k in range(members):
+            issued = await db.fetchval("SELECT id FROM pgledger_create_account($1, 'PTS')", f"issued {k}")
+            has = await db.fetchval(
+                "SELECT id FROM pgledger_create_account($1, 'PTS', allow_negative_balance => false)",
+                f"available {k}",
+            )
+            accounts.append((issued, has))
+        return cls(db, accounts)
+
+    async def accrue(self, batch: list[int]) -> None:
+        """Its array form, one call."""
+        asked = [(*self._accounts[k], Decimal(100)) for k in batch]
+        await self._db.fetch("SELECT id FROM pgledger_create_transfers($1::transfer_request[])", asked)
+
+    async def redeem(self, batch: list[int]) -> None:
+        """Its single call."""
+        for k in batch:
+            issued, has = self._accounts[k]
+            await self._db.fetchval(
+                "SELECT id FROM pgledger_create_transfer($1, $2, $3)", has, issued, Decimal(1)
+            )
+
+
+async def accruals_of_bank(
+    deployment: Deployment, opened: Opened, picks: dict[str, Pick], seed: int
+) -> Numbers:
+    """The bank's lane with all that it writes, the inbox too, in this process."""
+    now, found = datetime.now(UTC), Numbers()
+    numbers = iter(range(FAR, 2 * FAR))
+    wallets = [UUID(one) for one in opened.wallets]
+    member_id = uuid7()
+
+    def items(batch: list[int]) -> list[Item[Any]]:
+        return [
+            Item(
+                command=PointsAccrued(
+                    accrual_id=uuid7(), kind="earn", bill_id=uuid7(), member_id=member_id, wallet_id=wallets[k],
+                    programme=PROGRAMME, programme_version=1, currency="SAR", point_value="0.10", effective_at=now,
+                    decided_at=now, points=100, lots=(AccruedLot(lot_id=uuid7(), points=100, expires_at=None),),
+                ),
+                origin=FromStream("earn", next(numbers)),
+                request_id=str(uuid7()),
+                actor="/earn",
+                source="/earn",
+                event_id=str(uuid7()),
+            )
+            for k in batch
+        ]  # fmt: skip
+
+    async with bank(deployment.settings, TENANT) as runtime:
+        for name, pick in picks.items():
+            rng = random.Random(seed)
+            for size in BATCHES:
+                batches = [items(pick(rng, size)) for _ in range(POSTINGS[size] // size)]
+                found[f"accruals_{size}_{name}"] = await rate(batches, runtime.lane.submit_many)
+    return found
+
+
+async def measure(
+    deployment: Deployment, folder: Path, *, members: int, seed: int, console: Console
+) -> Numbers:
+    """All of it, one after the other."""
+    picks = {"uniform": uniform(members), "zipf": zipf(members)}
+    found = Numbers()
+    admin = await asyncpg.connect(deployment.settings.admin_dsn())
+    for name in ("pgledger", "bare"):
+        await admin.execute(f"CREATE DATABASE bench_{name}")
+    await admin.close()
+    base = deployment.settings.admin_dsn().rsplit("/", 1)[0]
+    peer_db, bare_db = (
+        await asyncpg.connect(f"{base}/bench_pgledger"),
+        await asyncpg.connect(f"{base}/bench_bare"),
+    )
+    try:
+        console.print("installing pgledger, opening members")
+        peer = await Peer.install(peer_db, folder, members)
+        wallets = await bare.prepare(bare_db)
+        opened = await open_tenant(deployment, members=members, seed=seed)
+        for name, pick in picks.items():
+            rng = random.Random(seed)
+            for size in BATCHES:
+                batches = [pick(rng, size) for _ in range(POSTINGS[size] // size)]
+                found[f"pgledger_{size}_{name}"] = await rate(batches, peer.accrue)
+            found[f"pgledger_single_{name}"] = await rate([pick(rng, 1) for _ in range(2_000)], peer.redeem)
+        for name, value in (await accruals_of_bank(deployment, opened, picks, seed)).items():
+            found[name] = value
+        found["bare_500_zipf"] = await bare.postings_per_second(bare_db, wallets, batches=60, seed=seed)
+        found["bare_redemptions"], found["bare_redemption_p50_ms"] = await bare.redemptions(
+            bare_db, wallets, calls=2_000, seed=seed
+        )
+        await run_redemptions(deployment, opened, concurrency=1, calls=200, seed=seed)
+        for name, pick in picks.items():
+            for concurrency in CONCURRENCIES:
+                run = await run_redemptions(
+                    deployment,
+                    opened,
+                    concurrency=concurrency,
+                    calls=1_000 * (1 + concurrency // 16),
+                    seed=seed,
+                    pick=pick,
+                )
+                found[f"redemptions_{concurrency}_{name}"] = run.rate
+                found[f"redemption_p50_ms_{concurrency}_{name}"] = run.p50_ms
+    finally:
+        await peer_db.close()
+        await bare_db.close()
+    found["accruals_500_over_pgledger"] = found["accruals_500_zipf"] / found["pgledger_500_zipf"]
+    found["redemptions_c64_over_pgledger"] = (
+        found["redemptions_64_uniform"] / found["pgledger_single_uniform"]
+    )
+    found["redemption_p50_c1_over_bare"] = (
+        found["redemption_p50_ms_1_uniform"] / found["bare_redemption_p50_ms"]
+    )
+    return found
+
+
+def main() -> None:
+    """Runs it and prints a table."""
+    parser = argparse.ArgumentParser(prog="python -m bench.peer", description=__doc__)
+    parser.add_argument("--pgledger", type=Path, required=True, help="a copy of the repository")
+    parser.add_argument("--members", type=int, default=2_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="only the numbers, one line")
+    asked = parser.parse_args()
+    if not (asked.pgledger / "pgledger.sql").is_file():
+        parser.error(f"there is no pgledger.sql in {asked.pgledger}: give the folder of a copy of pgledger")
+    console = Console(stderr=True)
+    state = Path(tempfile.mkdtemp(prefix="pointbank-peer-"))
+    state.chmod(0o711)
+    try:
+        with running(state) as deployment:
+            numbers = asyncio.run(
+                measure(deployment, asked.pgledger, members=asked.members, seed=asked.seed, console=console)
+            )
+    finally:
+        shutil.rmtree(state)
+    if asked.json:
+        print(json.dumps(numbers))
+        return
+    table = Table("what", "measured", "to reach", title="The bank beside pgledger, in one run")
+    for name, value in numbers.items():
+        table.add_row(name, f"{value:,.2f}" if value < 100 else f"{value:,.0f}", str(GOALS.get(name, "")))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
