@@ -59,6 +59,8 @@ def service_of(path: str) -> str | None:
         return None
     if parts[2] == "wallets" and len(parts) > 4 and parts[4] == "tier":
         return "tiers"
+    if parts[2] == "merchants" and len(parts) > 4 and parts[4] == "statements":
+        return "redeem"
     return PLACES.get(parts[2])
 
 

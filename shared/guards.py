@@ -23,7 +23,7 @@ GUARDS: dict[int, tuple[str, ...]] = {
         "gift_card_uses_applied_within_asked", "gift_card_uses_refunded_within_applied", "gift_cards_balance_never_negative",
         "gift_cards_buckets_sum_to_zero", "gift_cards_expired_never_negative", "gift_cards_issued_never_positive",
         "gift_cards_used_never_negative",
-        "benefits_cost_never_negative", "benefits_points_positive", "rewards_issued_within_supplied",
+        "benefits_cost_never_negative", "benefits_origin_known", "rewards_issued_within_supplied",
         "ledger_balances_never_negative", "ledger_money_never_negative", "ledger_move_is_of_its_kind", "ledger_points_positive",
         "lots_owed_within_points", "lots_parts_within_remaining", "lots_points_positive", "lots_remaining_within_points",
         "lots_what_left_within_points", "postings_points_positive",

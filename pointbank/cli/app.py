@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from pointbank.cli import (
+    benefits,
     dead_letters,
     expiring,
     gift_cards,
@@ -16,6 +17,7 @@ from pointbank.cli import (
     samples,
     sealing,
     settlement,
+    statements,
     streams,
     tenants,
     verifying,
@@ -44,6 +46,8 @@ for command in (
     expiring.expire,
     gift_cards.expire_gift_cards,
     sealing.reconcile,
+    statements.statement,
+    benefits.benefits,
 ):
     app.command()(command)
 app.add_typer(tenants.group, name="tenant")

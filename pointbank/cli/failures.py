@@ -22,6 +22,7 @@ def expected(error: Exception) -> str | None:
     from pointbank.verify import NotSettled
     from services.redeem.sealing import SealBusy
     from shared.config import NotConfigured, Settings
+    from shared.errors import Refusal
     from shared.messaging.relay import Halted
     from shared.tenants.provision import TenantCodeInvalid
 
@@ -37,6 +38,8 @@ def expected(error: Exception) -> str | None:
             return f"Redis: {error}. Is POINTBANK_REDIS_URL right?"
         case NotConfigured() | CannotStart() | TenantCodeInvalid() | UnknownTenant() | NotOnlineRetail():
             return str(error)
+        case Refusal():
+            return error.detail
         case SealBusy():
             return f"{error}; there will be one seal, and it is that one's"
         case (

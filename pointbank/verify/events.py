@@ -290,6 +290,58 @@ class BenefitConsumed(msgspec.Struct, frozen=True, gc=False):
     consumed_at: datetime
 
 
+class BenefitIssued(msgspec.Struct, frozen=True, gc=False):
+    benefit_id: str
+    wallet_id: str
+    programme: str
+    reward: str
+    version: int
+    origin: str
+    effect_id: str | None
+    unit_cost: Money
+    expires_at: datetime | None
+
+
+class BenefitEnded(msgspec.Struct, frozen=True, gc=False):
+    """benefit.withdrawn and benefit.expired."""
+
+    benefit_id: str
+    wallet_id: str
+    programme: str
+    reward: str
+    version: int
+    unit_cost: Money
+    withdrawn_at: datetime | None = None
+    restocked: bool | None = None
+    expires_at: datetime | None = None
+
+
+class BenefitSource(msgspec.Struct, frozen=True, gc=False):
+    kind: str
+    code: str
+    bill_id: str | None = None
+
+
+class BenefitAsked(msgspec.Struct, frozen=True, gc=False):
+    """benefit.asked and benefit.withdrawal_asked."""
+
+    effect_id: str
+    issued_by: str | None = None
+    wallet_id: str | None = None
+    member_id: str | None = None
+    programme: str | None = None
+    reward: str | None = None
+    source: BenefitSource | None = None
+    effective_at: datetime | None = None
+
+
+class BenefitAnswered(msgspec.Struct, frozen=True, gc=False):
+    effect_id: str
+    outcome: str
+    benefit_id: str | None
+    code: str | None
+
+
 class GiftCardMoved(msgspec.Struct, frozen=True, gc=False):
     posting_id: str
     kind: str
@@ -415,6 +467,12 @@ DATA: dict[str, type] = {
     "ledger.sealed.v1": LedgerSealed,
     "reward.issued.v1": RewardIssued,
     "benefit.consumed.v1": BenefitConsumed,
+    "benefit.issued.v1": BenefitIssued,
+    "benefit.withdrawn.v1": BenefitEnded,
+    "benefit.expired.v1": BenefitEnded,
+    "benefit.asked.v1": BenefitAsked,
+    "benefit.withdrawal_asked.v1": BenefitAsked,
+    "benefit.answered.v1": BenefitAnswered,
     "gift_card.activated.v1": GiftCardMoved,
     "gift_card.reloaded.v1": GiftCardMoved,
     "gift_card.used.v1": GiftCardMoved,
@@ -446,6 +504,8 @@ SAID_BY = {
         "points.return_requested.v1",
         "points.release_requested.v1",
         "points.reversal_requested.v1",
+        "benefit.asked.v1",
+        "benefit.withdrawal_asked.v1",
     ),
     "redeem": (
         "points.credited.v1",
@@ -465,6 +525,10 @@ SAID_BY = {
         "ledger.sealed.v1",
         "reward.issued.v1",
         "benefit.consumed.v1",
+        "benefit.issued.v1",
+        "benefit.withdrawn.v1",
+        "benefit.expired.v1",
+        "benefit.answered.v1",
         "gift_card.activated.v1",
         "gift_card.reloaded.v1",
         "gift_card.used.v1",

@@ -13,6 +13,7 @@ from pointbank.verify.books import Books
 from pointbank.verify.events import SAID_BY, Envelope, binary, decode_data, decode_envelope
 from pointbank.verify.gift_cards import CHANGED, GiftCards
 from pointbank.verify.gift_cards import TOLD as MOVED
+from pointbank.verify.given import Given
 from pointbank.verify.holds import Holds
 from pointbank.verify.ledger import Bank
 from pointbank.verify.members import Members
@@ -53,7 +54,7 @@ class Listener:
             Messages(books),
         )
         refunds, holds, seals = Refunds(books), Holds(books), Seals(books, trust)
-        gift_cards = GiftCards(books)
+        given, gift_cards = Given(books), GiftCards(books)
         self._tables = (
             bills,
             reviews,
@@ -62,6 +63,7 @@ class Listener:
             holds,
             bank,
             rewards,
+            given,
             gift_cards,
             seals,
             tiers,
@@ -99,6 +101,12 @@ class Listener:
             "ledger.sealed.v1": (seals.on_sealed,),
             "reward.issued.v1": (rewards.on_issued,),
             "benefit.consumed.v1": (rewards.on_consumed,),
+            "benefit.issued.v1": (rewards.on_given,),
+            "benefit.withdrawn.v1": (rewards.on_ended,),
+            "benefit.expired.v1": (rewards.on_ended,),
+            "benefit.asked.v1": (given.on_asked,),
+            "benefit.withdrawal_asked.v1": (given.on_asked,),
+            "benefit.answered.v1": (given.on_answered,),
             **dict.fromkeys(MOVED.values(), (gift_cards.on_moved,)),
             **dict.fromkeys(CHANGED, (gift_cards.on_changed,)),
             "tier.changed.v1": (tiers.on_changed, messages.on_tier),

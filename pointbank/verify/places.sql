@@ -13,12 +13,16 @@ SELECT 'programme/' || p.code, p.event_sequence FROM members.programmes AS p WHE
 SELECT r.subject, r.sequence AS last FROM earn.rejection_counts AS r WHERE r.sequence > 0;
 
 -- name: redeem
--- Wallets, the ledger as a whole, benefits, gift cards, and bills that no redemption paid for.
+-- Wallets, the ledger as a whole, benefits, what was asked about them, gift cards, and bills that no redemption paid for.
 SELECT w.wallet_id::text AS subject, w.event_sequence AS last FROM redeem.wallets AS w WHERE w.event_sequence > 0
 UNION ALL
 SELECT 'ledger', max(s.no) FROM redeem.seals AS s HAVING max(s.no) > 0
 UNION ALL
 SELECT b.benefit_id::text, b.event_sequence FROM redeem.benefits AS b
+UNION ALL
+SELECT a.effect_id::text, 1 FROM redeem.benefit_asks AS a WHERE a.outcome IS NOT NULL
+UNION ALL
+SELECT w.effect_id::text, 1 FROM redeem.benefit_withdrawals AS w
 UNION ALL
 SELECT g.card_id::text, g.event_sequence FROM redeem.gift_cards AS g
 UNION ALL

@@ -79,6 +79,8 @@ class Terms:
     ladder: tuple[Tier, ...]
     ranks: Mapping[str, int] = field(default_factory=dict)
     on_spent: str = "block"
+    accepts: Mapping[str, frozenset[str] | None] | None = None
+    """The merchants that take points, with the terminals that do (None: all); None: every merchant."""
     refund_window_days: int | None = None
     without_tax: bool = False
     points_earn: bool = False
@@ -347,8 +349,18 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
         ladder=ladder,
         ranks={tier.code: k for k, tier in enumerate(ladder)},
         on_spent=(document.get("redemption") or {}).get("on_spent") or "block",
+        accepts=_accepts((document.get("redemption") or {}).get("acceptance")),
         refund_window_days=None if window in (None, "unlimited") else window,
     )
+
+
+def _accepts(written: Sequence[Mapping[str, Any]] | None) -> dict[str, frozenset[str] | None] | None:
+    if written is None:
+        return None
+    return {
+        one["merchant"]: None if one.get("terminals") is None else frozenset(one["terminals"])
+        for one in written
+    }
 
 
 def sorted_by_priority(rules: Sequence[Rule], written: Sequence[Mapping[str, Any]]) -> list[Rule]:

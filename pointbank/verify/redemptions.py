@@ -56,6 +56,14 @@ class Redemptions:
             3,
             "a redemption's status, times and returned sums fit its reservation and returns",
         )
+        self._placed = books.check(
+            "redemptions:accepted", 3, "points were spent where their version of the programme takes them"
+        )
+        self._days = books.check(
+            "redemptions:recorded",
+            3,
+            "each redemption, capture and return stands on the day of its posting in a statement",
+        )
         self._overdrawn = books.match(
             "redemptions:overdrawn", 2, "only a till that could not ask overdrew, by what it reported", ("points",),
             ours="the offline redemptions", theirs="the ledger",
@@ -168,6 +176,10 @@ class Redemptions:
                 self._returned.ours(
                     (return_id, redemption_id, posting_id, points, money_minor, effective_at, request_id)
                 )
+        for row in await snapshot.rows("redemptions.sql", "recorded"):
+            self._days.wrong(
+                f"{row['what']} was recorded at {row['recorded_at']}, posted at {row['posted_at']}"
+            )
         async for page in snapshot.pages("offline.sql", "overdrawn"):
             for redemption_id, points in page:
                 self._overdrawn.ours((redemption_id, points))
@@ -232,6 +244,19 @@ class Redemptions:
         if spent is not None:
             self._spent.ours((redemption_id, *spent, row["merchant"], row["bill_ref"]))
         self._fits(row, spent)
+        self._accepted(row)
+
+    def _accepted(self, row: Any) -> None:
+        self._days.compared += 1
+        terms = self._books.terms.get((row["programme"], row["programme_version"]))
+        if terms is None or terms.accepts is None:
+            return
+        self._placed.compared += 1
+        terminals = terms.accepts.get(row["merchant"], frozenset())
+        if terminals is not None and row["terminal"] not in terminals:
+            self._placed.wrong(
+                f"redemption {told(row['redemption_id'])} at {row['merchant']}, {row['terminal']}: no points are taken there"
+            )
 
     def _fits(self, row: Any, spent: tuple[Any, ...] | None) -> None:
         self._kept.compared += 1

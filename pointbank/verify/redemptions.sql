@@ -4,8 +4,8 @@
 -- Every redemption, with its reservation and the sums of its returns.
 SELECT
     uuid_send(r.redemption_id) AS redemption_id, uuid_send(r.posting_id) AS posting_id, uuid_send(r.wallet_id) AS wallet_id,
-    r.programme, r.programme_version, r.status, r.points, r.effective_at, r.money_minor, r.merchant, r.bill_ref, r.returned_points,
-    r.returned_minor,
+    r.programme, r.programme_version, r.status, r.points, r.effective_at, r.terminal, r.money_minor, r.merchant, r.bill_ref,
+    r.returned_points, r.returned_minor,
     s.redemption_id IS NOT NULL AS authorised, s.points AS set_aside, s.expires_at, s.captured_points, s.captured_minor,
     uuid_send(s.capture_posting) AS capture_posting, uuid_send(s.void_posting) AS void_posting, s.ended, s.ended_at,
     coalesce(b.points, 0)::bigint AS back_points, coalesce(b.money_minor, 0)::bigint AS back_minor
@@ -64,3 +64,24 @@ FROM redeem.returns AS o;
 -- name: counts
 -- How many there are to look at.
 SELECT count(*) AS reservations FROM redeem.reservations;
+
+-- name: recorded
+-- What stands on another day of a statement than its points were posted on: more than a minute apart, or without a posting.
+SELECT q.what, q.recorded_at, q.posted_at
+FROM (
+    SELECT 'redemption ' || r.redemption_id AS what, r.recorded_at, p.recorded_at AS posted_at
+    FROM redeem.redemptions AS r
+    LEFT JOIN redeem.postings AS p ON p.posting_id = r.posting_id
+    UNION ALL
+    SELECT 'capture of redemption ' || s.redemption_id, s.settled_at, p.recorded_at AS posted_at
+    FROM redeem.reservations AS s
+    LEFT JOIN redeem.postings AS p ON p.posting_id = s.capture_posting
+    WHERE s.ended = 'captured'
+    UNION ALL
+    SELECT 'return ' || o.return_id, o.recorded_at, p.recorded_at AS posted_at
+    FROM redeem.returns AS o
+    LEFT JOIN redeem.postings AS p ON p.posting_id = o.posting_id
+    WHERE o.posting_id IS NOT NULL
+) AS q
+WHERE coalesce(abs(extract(EPOCH FROM q.recorded_at - q.posted_at)) >= 60, true)
+LIMIT 5;

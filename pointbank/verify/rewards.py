@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import datetime, time, timedelta
 from fractions import Fraction
 from typing import Any
 
 from pointbank.verify.books import Books
-from pointbank.verify.events import BenefitConsumed, RewardIssued, binary
+from pointbank.verify.events import BenefitConsumed, BenefitEnded, BenefitIssued, Money, RewardIssued, binary
 from pointbank.verify.matching import told
 from pointbank.verify.programme import Terms
 
@@ -21,20 +22,31 @@ class Rewards:
         self._stock = books.check(
             "rewards:stock",
             2,
-            "each reward's stock is what was supplied less what was issued; versions count from 1",
+            "each reward's stock is what was supplied less what was issued and is set aside; versions count from 1",
         )
         self._sold = books.check(
             "benefits",
             3,
-            "each benefit has its redemption, at the price, cost, window and expiry of its version; no member has too many",
+            "each benefit has its redemption, or nobody bought it, at the price, cost, window and expiry of its version; no "
+            "member has too many",
         )
         self._told = books.match(
-            "benefits:told", 5, "each benefit has one reward.issued event, and one benefit.consumed event once it was used",
+            "benefits:told", 5, "each benefit has one event when it was issued, and one when it was used, taken back or expired",
             ("what",), ours="the benefits", theirs="the events",
         )  # fmt: skip
+        self._held = books.check(
+            "rewards:held", 2, "each authorised reward is held, issued or given back as its reservation ended"
+        )
+        self._owed = books.check(
+            "benefits:liability",
+            5,
+            "what the open benefits of each reward cost is what was told as issued less what was ended",
+        )
+        self._said: Counter[tuple[str, str, str]] = Counter()
 
     async def walk(self) -> None:
         """The side of the tables."""
+        open_: Counter[tuple[str, str]] = Counter()
         for row in await self._books.snapshot.rows("rewards.sql", "rewards"):
             self._stock.compared += 1
             name = f"{row['programme']}/{row['reward']}"
@@ -42,25 +54,69 @@ class Rewards:
                 self._stock.wrong(
                     f"{name} counts {row['issued']} issued; there are {row['benefits']} benefits"
                 )
-            if row["supplied"] is not None and row["benefits"] > row["supplied"]:
-                self._stock.wrong(f"{name}: {row['benefits']} were issued of {row['supplied']}")
+            if row["held"] != row["holds"]:
+                self._stock.wrong(
+                    f"{name} counts {row['held']} set aside; {row['holds']} authorisations hold one"
+                )
+            if row["supplied"] is not None and row["benefits"] + row["holds"] > row["supplied"]:
+                self._stock.wrong(
+                    f"{name}: {row['benefits']} were issued and {row['holds']} set aside of {row['supplied']}"
+                )
             if row["versions"] != list(range(1, row["version"] + 1)):
                 self._stock.wrong(f"{name} is at version {row['version']}; there are {row['versions']}")
+        async for page in self._books.snapshot.pages("rewards.sql", "holds"):
+            for row in page:
+                self._hold(row)
         async for page in self._books.snapshot.pages("rewards.sql", "benefits"):
             for row in page:
                 self._sold.compared += 1
                 for problem in self._wrongs(row):
                     self._sold.wrong(f"benefit {told(row['benefit_id'])}: {problem}")
                 self._ours(row)
+                if row["consumed_at"] is None and row["withdrawn_at"] is None and row["lapsed_at"] is None:
+                    open_[row["programme"], row["reward"]] += row["unit_cost_minor"]
+        said: Counter[tuple[str, str]] = Counter()
+        for (programme, reward, _), owed in self._said.items():
+            said[programme, reward] += owed
+        for which in open_.keys() | said.keys():
+            self._owed.compared += 1
+            if open_[which] != said[which]:
+                self._owed.wrong(
+                    f"{'/'.join(which)}: the open benefits cost {open_[which]}, the events come to {said[which]}"
+                )
+
+    def _hold(self, row: Any) -> None:
+        self._held.compared += 1
+        expected = {None: "held", "captured": "issued"}.get(row["ended"], "given_back")
+        if row["state"] != expected:
+            self._held.wrong(
+                f"redemption {row['redemption_id']} ended {row['ended']}, its reward is {row['state']}"
+            )
+        if row["issued"] != (row["state"] == "issued") or (row["issued"] and not row["fits"]):
+            self._held.wrong(
+                f"redemption {row['redemption_id']}: its reward is {row['state']}, its benefit another"
+            )
 
     def _ours(self, row: Any) -> None:
         common = (row["wallet_id"], row["programme"], row["reward"], row["version"])
-        self._told.ours(
-            (
-                (row["benefit_id"], "reward.issued.v1"),
-                (*common, row["redemption_id"], row["tier"], row["points"], row["unit_cost_minor"], row["expires_at"]),
+        cost = row["unit_cost_minor"]
+        if row["origin"] == "redemption":
+            sold = row["redemption_id"], row["tier"], row["points"]
+            self._told.ours(
+                ((row["benefit_id"], "reward.issued.v1"), (*common, *sold, cost, row["expires_at"]))
             )
-        )  # fmt: skip
+        else:
+            given = row["origin"], row["asked_by"]
+            self._told.ours(
+                ((row["benefit_id"], "benefit.issued.v1"), (*common, *given, cost, row["expires_at"]))
+            )
+        if row["withdrawn_at"] is not None:
+            ended = cost, row["withdrawn_at"], row["restocked"], None
+            self._told.ours(((row["benefit_id"], "benefit.withdrawn.v1"), (*common, *ended)))
+        if row["lapsed_at"] is not None:
+            self._told.ours(
+                ((row["benefit_id"], "benefit.expired.v1"), (*common, cost, None, None, row["expires_at"]))
+            )
         if row["consumed_at"] is not None:
             self._told.ours(
                 (
@@ -70,6 +126,8 @@ class Rewards:
             )  # fmt: skip
 
     def _wrongs(self, row: Any) -> list[str]:
+        if row["origin"] != "redemption":
+            return self._gift(row)
         if not row["redeemed"]:
             return ["its redemption is not there"]
         found = []
@@ -91,25 +149,48 @@ class Rewards:
             found.append(f"it took {row['points']} points, its price was {price}")
         if document.get("unit_cost_minor", 0) != row["unit_cost_minor"]:
             found.append("its cost is not that of its version")
-        if _expires_at(document, terms, row["issued_at"]) != row["expires_at"]:
-            found.append(f"it expires at {row['expires_at']}")
-        if not _open(document, row["issued_at"], row["tier"]):
+        found += _ends(row, document, terms)
+        if not _open(document, row["sold_at"], row["tier"]):
             found.append("it could not be had then")
         limit = document.get("limit")
-        if limit is not None and limit["per"] == "ever" and row["place"] > limit["most"]:
+        kept = row["withdrawn_at"] is None
+        if kept and limit is not None and limit["per"] == "ever" and row["place"] > limit["most"]:
             found.append(f"it is the member's number {row['place']}, {limit['most']} are allowed")
-        if (
-            row["consumed_at"] is not None
-            and row["expires_at"] is not None
-            and row["consumed_at"] >= row["expires_at"]
-        ):
-            found.append("it was used after its expiry")
+        return found
+
+    def _gift(self, row: Any) -> list[str]:
+        """What is wrong with a benefit that nobody bought."""
+        found = []
+        if row["redemption_id"] is not None or row["points"]:
+            found.append(f"nobody bought it, and it took {row['points']} points")
+        if (row["origin"] == "asked") != (row["asked_by"] is not None):
+            found.append(f"its origin is {row['origin']}, its request {told(row['asked_by'])}")
+        versions = self._books.versions_of(row["programme"])
+        if row["document"] is None or not versions:
+            return [*found, f"there is no version {row['version']} of {row['reward']}, or no such programme"]
+        document = json.loads(row["document"])
+        if document.get("unit_cost_minor", 0) != row["unit_cost_minor"]:
+            found.append("its cost is not that of its version")
+        # Of which version of the programme its time zone was is not kept: one of them must do.
+        if all(_ends(row, document, terms) for terms in versions):
+            found += _ends(row, document, versions[-1])
+        if not document.get("active", True):
+            found.append("its reward was not active")
+        if row["origin"] == "threshold":
+            threshold = document.get("issues_at") or {}
+            if threshold.get("points") is None or (row["most"] or 0) < threshold["points"]:
+                found.append(
+                    f"its wallet never had more than {row['most']} points, its reward says {threshold}"
+                )
+            if row["thresholds"] > 1:
+                found.append(f"its wallet was issued it {row['thresholds']} times")
         return found
 
     # ---- the side of the events
 
     def on_issued(self, n: int | None, envelope: Any, event: RewardIssued) -> None:
         """reward.issued."""
+        self._owe(event.programme, event.reward, event.unit_cost, 1)
         self._told.theirs(
             (
                 (binary(event.benefit_id), "reward.issued.v1"),
@@ -122,6 +203,7 @@ class Rewards:
 
     def on_consumed(self, n: int | None, envelope: Any, event: BenefitConsumed) -> None:
         """benefit.consumed."""
+        self._owe(event.programme, event.reward, event.unit_cost, -1)
         self._told.theirs(
             (
                 (binary(event.benefit_id), "benefit.consumed.v1"),
@@ -131,6 +213,39 @@ class Rewards:
                 ),
             )
         )  # fmt: skip
+
+    def on_given(self, n: int | None, envelope: Any, event: BenefitIssued) -> None:
+        """benefit.issued."""
+        self._owe(event.programme, event.reward, event.unit_cost, 1)
+        common = (binary(event.wallet_id), event.programme, event.reward, event.version)
+        asked = None if event.effect_id is None else binary(event.effect_id)
+        rest = event.origin, asked, event.unit_cost.amount_minor, event.expires_at
+        self._told.theirs(((binary(event.benefit_id), "benefit.issued.v1"), (*common, *rest)))
+
+    def on_ended(self, n: int | None, envelope: Any, event: BenefitEnded) -> None:
+        """benefit.withdrawn, benefit.expired."""
+        self._owe(event.programme, event.reward, event.unit_cost, -1)
+        common = (binary(event.wallet_id), event.programme, event.reward, event.version)
+        rest = event.unit_cost.amount_minor, event.withdrawn_at, event.restocked, event.expires_at
+        self._told.theirs(((binary(event.benefit_id), envelope.type), (*common, *rest)))
+
+    def _owe(self, programme: str, reward: str, cost: Money, sign: int) -> None:
+        self._said[programme, reward, cost.currency] += sign * cost.amount_minor
+
+
+def _ends(row: Any, document: dict[str, Any], terms: Terms) -> list[str]:
+    """What is wrong with when a benefit ends, and with how it did."""
+    found = []
+    ends = row["expires_at"]
+    if _expires_at(document, terms, row["issued_at"]) != ends:
+        found.append(f"it expires at {ends}")
+    if row["consumed_at"] is not None and ends is not None and row["consumed_at"] >= ends:
+        found.append("it was used after its expiry")
+    if row["lapsed_at"] is not None and (ends is None or row["lapsed_at"] < ends):
+        found.append("it was written off before its expiry")
+    if (row["consumed_at"], row["withdrawn_at"], row["lapsed_at"]).count(None) < 2:
+        found.append("it ended twice")
+    return found
 
 
 def _price(document: dict[str, Any], terms: Terms, tier: str | None) -> int:

@@ -1,24 +1,89 @@
 -- Rewards and benefits.
 
 -- name: rewards
--- Every reward, with its versions and how many benefits there are of it.
+-- Every reward, with its versions and how many benefits there are of it that are not on stock again.
 SELECT
-    r.programme, r.reward, r.version, r.supplied, r.issued,
+    r.programme, r.reward, r.version, r.supplied, r.issued, r.held,
+    (
+        SELECT count(*) FROM redeem.reward_holds AS h WHERE h.programme = r.programme AND h.reward = r.reward AND h.state = 'held'
+    ) AS holds,
     ARRAY(SELECT v.version FROM redeem.reward_versions AS v WHERE v.programme = r.programme AND v.reward = r.reward ORDER BY v.version)
         AS versions,
-    (SELECT count(*) FROM redeem.benefits AS b WHERE b.programme = r.programme AND b.reward = r.reward) AS benefits
+    (
+        SELECT count(*) FROM redeem.benefits AS b WHERE b.programme = r.programme AND b.reward = r.reward AND NOT b.restocked
+    ) AS benefits
 FROM redeem.rewards AS r
 ORDER BY r.programme, r.reward;
 
 -- name: benefits
--- Every benefit with its redemption and the version of its reward; `place`: which one it is of its wallet's of that version.
+-- Every benefit with its redemption and the version of its reward; `place`: which one it is of its wallet's of that version and
+-- origin, of those that were not taken back; `most`: the most points that its wallet ever had, as its threshold counts them.
 SELECT
     uuid_send(b.benefit_id) AS benefit_id, uuid_send(b.redemption_id) AS redemption_id, uuid_send(b.wallet_id) AS wallet_id,
     b.programme, b.reward, b.version, b.tier, b.points, b.unit_cost_minor, b.issued_at, b.expires_at, b.consumed_at, b.merchant,
-    b.bill_ref, r.redemption_id IS NOT NULL AS redeemed, uuid_send(r.wallet_id) AS redemption_wallet,
-    r.programme AS redemption_programme, r.points AS redemption_points, r.effective_at AS redemption_at, r.programme_version,
+    b.bill_ref, b.origin, uuid_send(b.asked_by) AS asked_by, b.withdrawn_at, b.restocked, b.lapsed_at,
+    r.redemption_id IS NOT NULL AS redeemed, uuid_send(r.wallet_id) AS redemption_wallet,
+    r.programme AS redemption_programme, r.points AS redemption_points, r.effective_at AS sold_at, coalesce(s.ended_at, r.effective_at) AS redemption_at, r.programme_version,
     v.document::text AS document,
-    row_number() OVER (PARTITION BY b.wallet_id, b.programme, b.reward, b.version ORDER BY b.issued_at, b.benefit_id) AS place
+    CASE WHEN b.origin = 'threshold' THEN (
+        SELECT max(CASE v.document #>> '{issues_at,of}' WHEN 'balance' THEN t.available_after ELSE t.earned END)
+        FROM (
+            SELECT
+                l.available_after,
+                sum(
+                    CASE WHEN l.from_bucket IN ('issued', 'held', 'reversed') THEN l.points ELSE 0 END
+                    - CASE WHEN l.to_bucket IN ('issued', 'held', 'reversed') THEN l.points ELSE 0 END
+                ) OVER (ORDER BY l.seq) AS earned
+            FROM redeem.ledger AS l
+            WHERE l.wallet_id = b.wallet_id
+        ) AS t
+    ) END AS most,
+    count(*) FILTER (WHERE b.origin = 'threshold')
+        OVER (PARTITION BY b.wallet_id, b.programme, b.reward) AS thresholds,
+    row_number() OVER (
+        PARTITION BY b.wallet_id, b.programme, b.reward, b.version, b.origin, b.withdrawn_at IS NULL
+        ORDER BY b.issued_at, b.benefit_id
+    ) AS place
 FROM redeem.benefits AS b
 LEFT JOIN redeem.redemptions AS r ON r.redemption_id = b.redemption_id
+LEFT JOIN redeem.reservations AS s ON s.redemption_id = b.redemption_id
 LEFT JOIN redeem.reward_versions AS v ON v.programme = b.programme AND v.reward = b.reward AND v.version = b.version;
+
+-- name: asks
+-- What earn asked to be issued, and what it came to.
+SELECT
+    uuid_send(a.effect_id) AS effect_id, uuid_send(a.wallet_id) AS wallet_id, uuid_send(a.member_id) AS member_id, a.programme,
+    a.reward, a.source_kind, a.source_code, uuid_send(a.bill_id) AS bill_id, a.effective_at, a.outcome,
+    uuid_send(a.benefit_id) AS benefit_id, a.code, a.withdrawn_first, b.benefit_id IS NOT NULL AS there,
+    b.asked_by = a.effect_id AND b.wallet_id = a.wallet_id AND b.programme = a.programme AND b.reward = a.reward AS fits
+FROM redeem.benefit_asks AS a
+LEFT JOIN redeem.benefits AS b ON b.benefit_id = a.benefit_id;
+
+-- name: withdrawals
+-- What earn asked to be taken back, and what it came to.
+SELECT
+    uuid_send(w.effect_id) AS effect_id, uuid_send(w.issued_by) AS issued_by, w.outcome, uuid_send(w.benefit_id) AS benefit_id,
+    uuid_send(a.benefit_id) AS issued, b.withdrawn_at, b.consumed_at
+FROM redeem.benefit_withdrawals AS w
+LEFT JOIN redeem.benefit_asks AS a ON a.effect_id = w.issued_by
+LEFT JOIN redeem.benefits AS b ON b.benefit_id = w.benefit_id;
+
+-- name: unasked
+-- Benefits that were asked for, as they say, and which no request names; those taken back that no withdrawal did.
+SELECT b.benefit_id::text AS benefit_id
+FROM redeem.benefits AS b
+WHERE (b.asked_by IS NOT NULL AND NOT EXISTS (SELECT FROM redeem.benefit_asks AS a WHERE a.benefit_id = b.benefit_id))
+    OR (
+        b.origin <> 'redemption' AND b.withdrawn_at IS NOT NULL
+        AND NOT EXISTS (SELECT FROM redeem.benefit_withdrawals AS w WHERE w.benefit_id = b.benefit_id AND w.outcome = 'withdrawn')
+    )
+LIMIT 5;
+
+-- name: holds
+-- What authorisations hold of rewards, and what became of them.
+SELECT
+    h.redemption_id::text AS redemption_id, h.state, s.ended, b.benefit_id IS NOT NULL AS issued,
+    (b.programme, b.reward, b.version, coalesce(b.tier, '')) = (h.programme, h.reward, h.version, coalesce(h.tier, '')) AS fits
+FROM redeem.reward_holds AS h
+LEFT JOIN redeem.reservations AS s ON s.redemption_id = h.redemption_id
+LEFT JOIN redeem.benefits AS b ON b.redemption_id = h.redemption_id;

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from services.redeem import closing, gift_card_sweeping, releasing
+from services.redeem import benefits_due, closing, gift_card_sweeping, releasing
 from services.redeem.api import ROUTERS
 from services.redeem.handlers import HEARS, ON
 from services.redeem.reconciling import job as reconcile
@@ -21,6 +21,9 @@ def create(settings: Settings | None = None) -> FastAPI:
         Job("asked", every_s=1.0, run=do_waiting),
         Job("expire", every_s=300.0, run=expire_lots),
         Job("idle", every_s=3600.0, run=care_for_idle),
+        Job("thresholds", every_s=benefits_due.LEARN_EVERY_S, run=benefits_due.learn_job),
+        Job("lapse-benefits", every_s=benefits_due.LAPSE_EVERY_S, run=benefits_due.lapse_job),
+        Job("issue-benefits", every_s=benefits_due.ISSUE_EVERY_S, run=benefits_due.issue_job),
         Job(
             gift_card_sweeping.JOB,
             every_s=gift_card_sweeping.EVERY_S,

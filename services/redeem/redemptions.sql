@@ -78,7 +78,7 @@ ORDER BY a.k;
 
 -- name: whole_redemptions
 -- Redemptions whose wallets are locked, with what they took of lots. The columns are those of domain.reserving.Redemption, in its
--- order, up to the lots; these as arrays.
+-- order, up to the lots; these as arrays, after the reward that an authorisation holds.
 SELECT
     r.redemption_id,
     r.posting_id,
@@ -101,6 +101,7 @@ SELECT
     CASE WHEN s.redemption_id IS NULL THEN r.money_minor ELSE s.captured_minor END AS captured_minor,
     s.ended,
     s.ended_at,
+    h.reward,
     l.lot_ids,
     l.lents,
     l.captureds,
@@ -108,6 +109,7 @@ SELECT
     l.returneds
 FROM redemptions AS r
 LEFT JOIN reservations AS s ON r.redemption_id = s.redemption_id
+LEFT JOIN reward_holds AS h ON r.redemption_id = h.redemption_id
 LEFT JOIN LATERAL (
     SELECT
         array_agg(p.lot_id ORDER BY p.place) AS lot_ids,
@@ -155,7 +157,8 @@ ended AS (
         capture_posting = t.capture_posting,
         void_posting = t.void_posting,
         ended = t.ended,
-        ended_at = t.ended_at
+        ended_at = t.ended_at,
+        settled_at = CASE WHEN t.ended IS NOT NULL THEN clock_timestamp() END
     FROM unnest(
         :redemption_ids::uuid[], :captured_points::bigint[], :captured_minors::bigint[], :capture_postings::uuid[],
         :void_postings::uuid[], :endeds::text[], :ended_ats::timestamptz[]

@@ -25,7 +25,8 @@ SELECT
     r.version,
     v.document,
     r.supplied,
-    r.issued
+    r.issued,
+    r.held
 FROM (
     SELECT *
     FROM rewards
@@ -43,7 +44,8 @@ SELECT
     r.version,
     v.document,
     r.supplied,
-    r.issued
+    r.issued,
+    r.held
 FROM unnest(:programmes::text[], :rewards::text[]) AS t (programme, reward)
 JOIN rewards AS r ON t.programme = r.programme AND t.reward = r.reward
 JOIN reward_versions AS v ON r.programme = v.programme AND r.reward = v.reward AND r.version = v.version;
@@ -56,7 +58,8 @@ SELECT
     r.version,
     v.document,
     r.supplied,
-    r.issued
+    r.issued,
+    r.held
 FROM rewards AS r
 JOIN reward_versions AS v ON r.programme = v.programme AND r.reward = v.reward AND r.version = v.version
 WHERE r.programme = :programme AND r.reward > :after
@@ -75,15 +78,24 @@ SET version = :version, supplied = :supplied
 WHERE programme = :programme AND reward = :reward;
 
 -- name: had
--- How many of a reward each wallet was issued since a moment.
+-- How many of a reward each wallet bought since a moment and kept, or has set aside: what it was given counts for no limit.
 SELECT
     t.k,
-    count(b.benefit_id) AS had
+    count(b.benefit_id) + (
+        SELECT count(*)
+        FROM redemptions AS r
+        JOIN reward_holds AS h ON r.redemption_id = h.redemption_id AND h.state = 'held'
+        WHERE
+            r.wallet_id = t.wallet_id AND r.effective_at >= t.since AND h.programme = t.programme
+            AND h.reward = t.reward
+    ) AS had
 FROM unnest(:wallet_ids::uuid[], :programmes::text[], :rewards::text[], :sinces::timestamptz[])
     WITH ORDINALITY AS t (wallet_id, programme, reward, since, k)
 LEFT JOIN benefits AS b
-    ON t.wallet_id = b.wallet_id AND b.issued_at >= t.since AND t.programme = b.programme AND t.reward = b.reward
-GROUP BY t.k;
+    ON
+        t.wallet_id = b.wallet_id AND b.issued_at >= t.since AND t.programme = b.programme AND t.reward = b.reward
+        AND b.origin = 'redemption' AND b.withdrawn_at IS NULL
+GROUP BY t.k, t.wallet_id, t.programme, t.reward, t.since;
 
 -- name: issue!
 -- Benefits, and what they take of the stock.
@@ -96,7 +108,7 @@ WITH taken AS (
 
 INSERT INTO benefits (
     benefit_id, redemption_id, wallet_id, member_id, programme, reward, version, tier, points, unit_cost_minor, code_hash,
-    issued_at, expires_at
+    issued_at, expires_at, origin, asked_by
 )
 SELECT
     b.benefit_id,
@@ -111,15 +123,17 @@ SELECT
     b.unit_cost_minor,
     b.code_hash,
     b.issued_at,
-    b.expires_at
+    b.expires_at,
+    b.origin,
+    b.asked_by
 FROM unnest(
     :benefit_ids::uuid[], :redemption_ids::uuid[], :benefit_wallets::uuid[], :benefit_members::uuid[],
     :benefit_programmes::text[], :benefit_rewards::text[], :benefit_versions::integer[], :benefit_tiers::text[],
     :benefit_points::bigint[], :benefit_costs::bigint[], :code_hashes::bytea[], :issued_ats::timestamptz[],
-    :expires_ats::timestamptz[]
+    :expires_ats::timestamptz[], :origins::text[], :asked_bys::uuid[]
 ) AS b (
     benefit_id, redemption_id, wallet_id, member_id, programme, reward, version, tier, points, unit_cost_minor,
-    code_hash, issued_at, expires_at
+    code_hash, issued_at, expires_at, origin, asked_by
 );
 
 -- name: benefit_by_id^
@@ -141,6 +155,10 @@ SELECT
     b.cashier,
     b.bill_ref,
     b.event_sequence,
+    b.origin,
+    b.withdrawn_at,
+    b.restocked,
+    b.lapsed_at,
     v.document,
     (
         SELECT p.document #>> '{programme,currency}'
@@ -166,6 +184,8 @@ SELECT
     b.code_hash,
     b.expires_at,
     b.consumed_at,
+    b.withdrawn_at,
+    b.lapsed_at,
     b.merchant
 FROM benefits AS b
 WHERE b.code_hash = ANY(:code_hashes::bytea[])
@@ -210,9 +230,3 @@ WHERE
         :member_id::uuid,
         (SELECT i.member_id FROM identities AS i WHERE i.hash = :identity_hash AND i.kind = :identity_kind)
     );
-
--- name: bought
--- Which of these redemptions bought a reward; that never changes.
-SELECT b.redemption_id
-FROM benefits AS b
-WHERE b.redemption_id = ANY(:redemption_ids::uuid[]);

@@ -184,6 +184,7 @@ CREATE TABLE redemptions (
     effective_at timestamptz NOT NULL,
     returned_points bigint NOT NULL DEFAULT 0,
     returned_minor bigint NOT NULL DEFAULT 0,
+    recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(), -- when we wrote it
     CONSTRAINT redemptions_status_known CHECK (status IN ('authorised', 'captured', 'voided')),
     CONSTRAINT redemptions_points_positive CHECK (points > 0),
     CONSTRAINT redemptions_money_never_negative CHECK (money_minor >= 0),
@@ -195,6 +196,9 @@ CREATE TABLE redemptions (
 -- What paid for a bill; and what a wallet spent since some moment, for the limits of its programme.
 CREATE INDEX redemptions_by_bill ON redemptions (merchant, bill_ref) WHERE bill_ref IS NOT NULL;
 CREATE INDEX redemptions_by_wallet ON redemptions (wallet_id, effective_at);
+
+-- Rows are written in the order of these times: a day is found without reading the years, and a redemption pays next to nothing.
+CREATE INDEX redemptions_recorded ON redemptions USING brin (recorded_at) WITH (pages_per_range = 32, autosummarize = on);
 
 -- Points set aside for a redemption that is captured, voided or past its time later. One for each redemption that was authorised;
 -- it stands while `ended` is null. Written under the wallet's lock, like all that is below.
@@ -210,11 +214,13 @@ CREATE TABLE reservations (
     void_posting uuid, -- of the points that went back
     ended text,
     ended_at timestamptz,
+    settled_at timestamptz, -- when we wrote its end; `ended_at` is when it ended
     CONSTRAINT reservations_code_once UNIQUE (code_hash),
     CONSTRAINT reservations_code_is_sha256 CHECK (octet_length(code_hash) = 32),
     CONSTRAINT reservations_points_positive CHECK (points > 0),
     CONSTRAINT reservations_captured_within_points CHECK (captured_points BETWEEN 0 AND points AND captured_minor >= 0),
     CONSTRAINT reservations_ended_known CHECK (ended IN ('captured', 'voided', 'expired')),
+    CONSTRAINT reservations_settled_when_ended CHECK ((ended IS NULL) = (settled_at IS NULL)),
     CONSTRAINT reservations_end_is_whole CHECK (
         (ended IS NULL) = (ended_at IS NULL)
         AND coalesce(ended = 'captured', false) = (capture_posting IS NOT NULL)
@@ -225,6 +231,7 @@ CREATE TABLE reservations (
 
 -- What the job looks for: those that still stand, by the end of their time.
 CREATE INDEX reservations_standing ON reservations (expires_at, redemption_id) WHERE ended IS NULL;
+CREATE INDEX reservations_settled ON reservations USING brin (settled_at) WITH (pages_per_range = 32, autosummarize = on);
 
 -- What a redemption took of each lot, in the order in which it took it, and what became of it. A plain redemption has rows
 -- from its first return on; before it, the ledger says the same.
@@ -256,6 +263,7 @@ CREATE TABLE returns (
     answer bytea, -- what it was answered
     request_id uuid, -- what earn asked
     effective_at timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(), -- when we wrote it
     CONSTRAINT returns_ref_once UNIQUE (merchant, return_ref),
     CONSTRAINT returns_points_never_negative CHECK (points >= 0 AND money_minor >= 0),
     CONSTRAINT returns_posting_has_points CHECK ((points > 0) = (posting_id IS NOT NULL)),
@@ -266,6 +274,7 @@ CREATE TABLE returns (
 );
 
 CREATE INDEX returns_of ON returns (redemption_id);
+CREATE INDEX returns_recorded ON returns USING brin (recorded_at) WITH (pages_per_range = 32, autosummarize = on);
 
 -- Which lot got how many points back: the very lot, or under `restore: renewed` a new one in its place.
 CREATE TABLE returned_lots (
@@ -538,14 +547,28 @@ CREATE TABLE rewards (
     version integer NOT NULL,
     supplied bigint, -- ever put on stock; null: as many as are asked
     issued bigint NOT NULL DEFAULT 0,
+    held bigint NOT NULL DEFAULT 0, -- set aside by authorisations
     CONSTRAINT rewards_pkey PRIMARY KEY (programme, reward),
-    CONSTRAINT rewards_issued_within_supplied CHECK (issued >= 0 AND (supplied IS NULL OR issued <= supplied))
+    CONSTRAINT rewards_issued_within_supplied CHECK (
+        issued >= 0 AND held >= 0 AND (supplied IS NULL OR issued + held <= supplied)
+    )
 );
 
--- What a member got for points: issued once by a redemption, consumed once.
+-- What an authorisation holds of a reward, at the price and version of its sale. Written under the wallet's lock, after the stock's.
+CREATE TABLE reward_holds (
+    redemption_id uuid PRIMARY KEY REFERENCES redemptions,
+    programme text NOT NULL,
+    reward text NOT NULL,
+    version integer NOT NULL,
+    tier text, -- that it was priced for
+    state text NOT NULL DEFAULT 'held',
+    CONSTRAINT reward_holds_state_known CHECK (state IN ('held', 'issued', 'given_back'))
+);
+
+-- What a member got, for points or as a gift: issued once, and used, withdrawn or expired once.
 CREATE TABLE benefits (
     benefit_id uuid PRIMARY KEY,
-    redemption_id uuid NOT NULL,
+    redemption_id uuid, -- that bought it; null: nobody did
     wallet_id uuid NOT NULL,
     member_id uuid NOT NULL,
     programme text NOT NULL,
@@ -563,18 +586,79 @@ CREATE TABLE benefits (
     cashier text,
     bill_ref text,
     event_sequence bigint NOT NULL DEFAULT 1,
+    origin text NOT NULL DEFAULT 'redemption',
+    asked_by uuid, -- the effect_id of earn's request
+    withdrawn_at timestamptz, -- taken back unused
+    restocked boolean NOT NULL DEFAULT false, -- and on stock again
+    lapsed_at timestamptz, -- when the job saw that it had expired unused
     CONSTRAINT benefits_redemption_once UNIQUE (redemption_id),
     CONSTRAINT benefits_code_once UNIQUE (code_hash),
     CONSTRAINT benefits_code_is_sha256 CHECK (octet_length(code_hash) = 32),
-    CONSTRAINT benefits_points_positive CHECK (points > 0),
     CONSTRAINT benefits_cost_never_negative CHECK (unit_cost_minor >= 0),
     CONSTRAINT benefits_used_somewhere CHECK ((consumed_at IS NULL) = (merchant IS NULL)),
-    CONSTRAINT benefits_used_in_time CHECK (consumed_at IS NULL OR expires_at IS NULL OR consumed_at < expires_at)
+    CONSTRAINT benefits_origin_known CHECK (
+        CASE origin
+            WHEN 'redemption' THEN redemption_id IS NOT NULL AND asked_by IS NULL AND points > 0
+            WHEN 'asked' THEN redemption_id IS NULL AND asked_by IS NOT NULL AND points = 0
+            WHEN 'threshold' THEN redemption_id IS NULL AND asked_by IS NULL AND points = 0
+            ELSE false
+        END
+    ),
+    CONSTRAINT benefits_end_once CHECK (num_nonnulls(consumed_at, withdrawn_at, lapsed_at) <= 1),
+    CONSTRAINT benefits_used_in_time CHECK (
+        expires_at IS NULL OR (coalesce(consumed_at < expires_at, true) AND coalesce(lapsed_at >= expires_at, true))
+    ),
+    CONSTRAINT benefits_lapse_has_an_end CHECK (lapsed_at IS NULL OR expires_at IS NOT NULL),
+    CONSTRAINT benefits_restocked_when_withdrawn CHECK (withdrawn_at IS NOT NULL OR NOT restocked)
 );
 
 -- How many a member has had, and which.
 CREATE INDEX benefits_of_wallet ON benefits (wallet_id, issued_at);
 
+-- A reward issues itself once to a member; what was asked under an id is issued once.
+CREATE UNIQUE INDEX benefits_threshold_once ON benefits (wallet_id, programme, reward) WHERE origin = 'threshold';
+CREATE UNIQUE INDEX benefits_asked_once ON benefits (asked_by) WHERE asked_by IS NOT NULL;
+
+-- What the job looks for: those that can still expire.
+CREATE INDEX benefits_lapsing ON benefits (expires_at, benefit_id)
+WHERE consumed_at IS NULL AND withdrawn_at IS NULL AND lapsed_at IS NULL AND expires_at IS NOT NULL;
+
+-- What earn asked to be issued, each id once for ever. Also a row for one that was withdrawn before it came: to be locked by both.
+CREATE TABLE benefit_asks (
+    effect_id uuid PRIMARY KEY,
+    wallet_id uuid,
+    member_id uuid,
+    programme text,
+    reward text,
+    source_kind text,
+    source_code text,
+    bill_id uuid,
+    effective_at timestamptz,
+    outcome text, -- null: it did not come yet
+    benefit_id uuid,
+    code text, -- why it was refused
+    withdrawn_first boolean NOT NULL DEFAULT false,
+    CONSTRAINT benefit_asks_outcome_known CHECK (outcome IN ('issued', 'refused')),
+    CONSTRAINT benefit_asks_outcome_is_whole CHECK (
+        coalesce(outcome = 'issued', false) = (benefit_id IS NOT NULL)
+        AND coalesce(outcome = 'refused', false) = (code IS NOT NULL)
+        AND (outcome IS NULL) = (wallet_id IS NULL)
+    ),
+    CONSTRAINT benefit_asks_withdrawn_first_is_refused CHECK (NOT withdrawn_first OR coalesce(outcome = 'refused', true))
+);
+
+-- What earn asked to be taken back, each id once for ever.
+CREATE TABLE benefit_withdrawals (
+    effect_id uuid PRIMARY KEY,
+    issued_by uuid NOT NULL REFERENCES benefit_asks,
+    outcome text NOT NULL,
+    benefit_id uuid,
+    CONSTRAINT benefit_withdrawals_outcome_known CHECK (outcome IN ('withdrawn', 'used_already', 'nothing')),
+    CONSTRAINT benefit_withdrawals_name_what_was_issued CHECK (outcome = 'nothing' OR benefit_id IS NOT NULL)
+);
+
+-- A benefit is withdrawn by one request.
+CREATE UNIQUE INDEX benefit_withdrawals_once ON benefit_withdrawals (issued_by) WHERE outcome = 'withdrawn';
 CREATE TYPE gift_card_bucket AS ENUM ('issued', 'balance', 'used', 'expired');
 CREATE TYPE gift_card_kind AS ENUM ('activate', 'reload', 'use', 'refund', 'expire');
 

@@ -25,6 +25,12 @@ from shared.events.gift_cards import (
     GiftCardUsed,
     GiftCardVoided,
 )
+from shared.events.giving import (
+    BenefitAnswered,
+    BenefitAsked,
+    BenefitSource,
+    BenefitWithdrawalAsked,
+)
 from shared.events.members import (
     CardIssued,
     EnrolledWallet,
@@ -57,7 +63,13 @@ from shared.events.points import (
     TakenLot,
 )
 from shared.events.refunds import RefundAnswer, RefundRecorded, RefundReversal, RefundSettled
-from shared.events.rewards import BenefitConsumed, RewardIssued
+from shared.events.rewards import (
+    BenefitConsumed,
+    BenefitExpired,
+    BenefitIssued,
+    BenefitWithdrawn,
+    RewardIssued,
+)
 from shared.events.seals import LedgerSealed
 from shared.events.streams import StreamOrphaned
 from shared.events.tiers import TierChanged
@@ -96,6 +108,12 @@ EVENTS: dict[str, type[EventData]] = {
         RefundSettled,
         RewardIssued,
         BenefitConsumed,
+        BenefitAsked,
+        BenefitWithdrawalAsked,
+        BenefitAnswered,
+        BenefitIssued,
+        BenefitWithdrawn,
+        BenefitExpired,
         GiftCardIssued,
         GiftCardActivated,
         GiftCardReloaded,
@@ -116,7 +134,14 @@ EVENTS: dict[str, type[EventData]] = {
 __all__ = [
     "EVENTS",
     "Balance",
+    "BenefitAnswered",
+    "BenefitAsked",
     "BenefitConsumed",
+    "BenefitExpired",
+    "BenefitIssued",
+    "BenefitSource",
+    "BenefitWithdrawalAsked",
+    "BenefitWithdrawn",
     "BillAccrual",
     "BillAnswer",
     "BillRecorded",

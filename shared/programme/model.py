@@ -66,6 +66,18 @@ class Velocity(_Section):
     minutes: Annotated[int, Field(ge=1, le=44_640)]
 
 
+class Acceptance(_Section):
+    """What of a merchant takes points. Together with `max_bill_share` the smaller share holds."""
+
+    merchant: Code
+    terminals: Annotated[list[Code], Field(min_length=1, max_length=1_000)] | None = None
+    """The terminals that take points; without it all do, and a redemption need not name one."""
+    categories: Annotated[list[Code], Field(min_length=1, max_length=1_000)] | None = None
+    """The categories whose lines points may pay for; every redemption then says its bill's `categories`."""
+    max_bill_share: Annotated[str, AfterValidator(_share)] | None = None
+    """The most that points may pay of the bill, or of what it has of these categories."""
+
+
 class Offline(_Section):
     """What a till may let a member spend while it can't ask: see docs/offline.md."""
 
@@ -88,6 +100,8 @@ class Redemption(_Section):
     velocity: Annotated[list[Velocity], Field(max_length=5, default_factory=list)]
     tiers: Annotated[list[Code], Field(min_length=1, max_length=100)] | None = None
     """The tiers that may spend; without it all may."""
+    acceptance: Annotated[list[Acceptance], Field(min_length=1, max_length=10_000)] | None = None
+    """The merchants that take points; without it all do, at every terminal and for everything."""
     authorisation_minutes: Annotated[int, Field(ge=1, le=44_640)] = 15
     """How long points stay set aside for a redemption that is captured later."""
     return_days: Annotated[int, Field(ge=0, le=36_500)] | Literal["unlimited"] = 30

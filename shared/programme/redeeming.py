@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 from shared.money import Ratio, decimal_ratio
-from shared.programme.model import Redemption
+from shared.programme.model import Acceptance, Redemption
 
 Per = Literal["day", "week", "month"]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepting:
+    """What of a merchant takes points; None: all of it."""
+
+    terminals: frozenset[str] | None = None
+    categories: frozenset[str] | None = None
+    share: Ratio | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,8 @@ class Redeeming:
     """How many redemptions a member may make within so long a time."""
     tiers: frozenset[str] | None = None
     """The tiers that may spend; None: all."""
+    acceptance: Mapping[str, Accepting] | None = None
+    """The merchants that take points, and what of each; None: all do."""
     offline: OfflineTerms | None = None
     """What a till may let a member spend while it can't ask; None: nothing."""
 
@@ -61,6 +73,9 @@ def compile_redeeming(section: Redemption | None) -> Redeeming:
         member_limits=tuple((limit.per, limit.points) for limit in section.member_limits),
         velocity=tuple((timedelta(minutes=cap.minutes), cap.redemptions) for cap in section.velocity),
         tiers=None if section.tiers is None else frozenset(section.tiers),
+        acceptance=None
+        if section.acceptance is None
+        else {one.merchant: _accepting(one) for one in section.acceptance},
         offline=None
         if section.offline is None
         else OfflineTerms(
@@ -68,6 +83,14 @@ def compile_redeeming(section: Redemption | None) -> Redeeming:
             timedelta(hours=section.offline.hours),
             timedelta(days=section.offline.report_days),
         ),
+    )
+
+
+def _accepting(one: Acceptance) -> Accepting:
+    return Accepting(
+        terminals=None if one.terminals is None else frozenset(one.terminals),
+        categories=None if one.categories is None else frozenset(one.categories),
+        share=None if one.max_bill_share is None else decimal_ratio(one.max_bill_share),
     )
 
 

@@ -224,6 +224,14 @@ def _redemption_mistakes(document: Document, ladder: list[Any]) -> Iterator[Fiel
                 f"/redemption/member_limits/{number}/points",
                 f"Nothing could ever be spent: the least is {least} points.",
             )
+    taking: set[Any] = set()
+    for number, value in _objects(document, "redemption", "acceptance"):
+        merchant = value.get("merchant")
+        if isinstance(merchant, str) and merchant in taking:
+            yield _invalid_at(
+                f"/redemption/acceptance/{number}/merchant", f"{merchant} stands here a second time."
+            )
+        taking.add(merchant if isinstance(merchant, str) else None)
     tiers = section.get("tiers")
     for number, tier in enumerate(tiers if isinstance(tiers, list) else ()):
         if isinstance(tier, str) and tier not in ladder:

@@ -278,6 +278,10 @@ async def limited(desk: Desk, code: str, first: int = 0, **asked: Any) -> None:
     }
     if code == "tier_not_eligible":
         rules = {"tiers": ["gold"]}
+    if code == "points_not_accepted":
+        rules = {"acceptance": [{"merchant": "elsewhere"}]}
+    if code == "bill_categories_required":
+        rules = {"acceptance": [{"merchant": "riyadh-mall", "categories": ["coffee"]}]}
     if code == "period_limit_exceeded":
         rules.pop("velocity")
     name = f"limits-{code.replace('_', '-')}"
@@ -299,6 +303,14 @@ async def limited(desk: Desk, code: str, first: int = 0, **asked: Any) -> None:
     refused = desk.redeem(**ask)
     refused.body = {name: value for name, value in refused.body.items() if value is not None}
     await desk.refused(refused, code)
+
+
+async def points_not_accepted(desk: Desk) -> None:
+    await limited(desk, "points_not_accepted")
+
+
+async def bill_categories_required(desk: Desk) -> None:
+    await limited(desk, "bill_categories_required")
 
 
 async def tier_not_eligible(desk: Desk) -> None:
@@ -376,7 +388,8 @@ async def reward_limit_reached(desk: Desk) -> None:
 
 async def reward_not_returnable(desk: Desk) -> None:
     answer = await bought(desk, await reward(desk, "kept"))
-    await desk.refused(back(f"/v1/redemptions/{answer['redemption_id']}"), "reward_not_returnable")
+    part = back(f"/v1/redemptions/{answer['redemption_id']}", points=1)
+    await desk.refused(part, "reward_not_returnable")
 
 
 async def benefit_consumed(desk: Desk) -> None:
@@ -391,6 +404,13 @@ async def benefit_expired(desk: Desk) -> None:
     change = f"UPDATE redeem.benefits SET expires_at = {{}} WHERE benefit_id = '{benefit['benefit_id']}'"
     async with altered(desk, change.format("issued_at"), change.format(f"'{benefit['expires_at']}'")):
         await desk.refused(use(benefit["code"]), "benefit_expired")
+
+
+async def benefit_withdrawn(desk: Desk) -> None:
+    benefit = (await bought(desk, await reward(desk, "taken")))["benefit"]
+    change = f"UPDATE redeem.benefits SET withdrawn_at = {{}} WHERE benefit_id = '{benefit['benefit_id']}'"
+    async with altered(desk, change.format("issued_at"), change.format("NULL")):
+        await desk.refused(use(benefit["code"]), "benefit_withdrawn")
 
 
 def gift_card(path: str, body: Any, *, role: str = "till") -> Ask:
@@ -654,6 +674,8 @@ SPECIAL: dict[str, Callable[[Desk], Awaitable[None]]] = {
         idempotency_key_reused,
         idempotency_key_in_flight,
         wallet_blocked,
+        points_not_accepted,
+        bill_categories_required,
         tier_not_eligible,
         velocity_exceeded,
         bill_share_exceeded,
@@ -671,6 +693,7 @@ SPECIAL: dict[str, Callable[[Desk], Awaitable[None]]] = {
         reward_not_returnable,
         benefit_consumed,
         benefit_expired,
+        benefit_withdrawn,
         pin_wrong,
         gift_card_not_active,
         gift_card_active,

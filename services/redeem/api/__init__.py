@@ -2,6 +2,7 @@
 
 from services.redeem.api import (
     benefits,
+    benefits_due,
     codes,
     evidence,
     expiry,
@@ -13,6 +14,7 @@ from services.redeem.api import (
     reconciliation,
     redemptions,
     rewards,
+    statements,
     wallets,
 )
 
@@ -26,7 +28,9 @@ ROUTERS = (
     *evidence.ROUTERS,
     reconciliation.router,
     rewards.router,
+    benefits_due.router,
     benefits.router,
+    statements.router,
     *offline.ROUTERS,
     gift_cards.router,
     gift_card_desk.router,

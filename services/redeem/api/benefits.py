@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
+import msgspec
+from fastapi import Query
 from pydantic import AwareDatetime, BaseModel
 from starlette.responses import Response
 
 from services.redeem.api.bodies import Reference
 from services.redeem.api.codes import CodeText
 from services.redeem.api.shapes import MoneyOut
-from services.redeem.domain.codes import benefit_hash, read_code
+from services.redeem.domain.codes import benefit_code, benefit_hash, read_code
 from services.redeem.domain.rewards import BenefitUnknown, UseBenefit, objection
 from services.redeem.domain.shown import benefit_out
+from services.redeem.store import giving
 from services.redeem.store import rewards as store
 from shared.errors import NotFound
 from shared.http.bodies import Body
-from shared.http.cursors import answer
+from shared.http.cursors import Cursor, Limit, answer, decode_cursor, page
 from shared.http.openapi import problems
 from shared.http.routing import Router
 from shared.http.writes import Read, Write, reads, writes
 from shared.programme.model import Code
 
 router = Router(prefix="/v1/benefits", tags=["rewards"])
+_NEWEST = datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1)
 
 
 class BenefitCodeBody(Body):
@@ -42,21 +47,24 @@ class UseBenefitBody(BenefitCodeBody):
 
 
 class BenefitOut(BaseModel):
-    """What points bought. `unit_cost`: what its use costs; from `consumed_at` on the liability is closed."""
+    """What points bought, or what was given (`origin` says by what). `unit_cost`: what its use costs; it is owed while the status
+    is `issued`."""
 
     benefit_id: UUID
-    redemption_id: UUID
+    redemption_id: UUID | None
+    origin: Literal["redemption", "asked", "threshold"]
     wallet_id: UUID
     programme: str
     reward: str
     version: int
     kind: str
     name: dict[str, str]
-    status: Literal["issued", "consumed", "expired"]
+    status: Literal["issued", "consumed", "expired", "withdrawn"]
     unit_cost: MoneyOut
     issued_at: AwareDatetime
     expires_at: AwareDatetime | None
     consumed_at: AwareDatetime | None
+    withdrawn_at: AwareDatetime | None
     merchant: str | None
     terminal: str | None
     bill_ref: str | None
@@ -67,6 +75,56 @@ class ValidatedOut(BenefitOut):
 
     usable: bool
     refusal: str | None
+
+
+class BenefitsOut(BaseModel):
+    items: list[BenefitOut]
+    next_cursor: str | None
+
+
+class BenefitCodeOut(BaseModel):
+    """What uses the benefit at a till: show it to its member alone."""
+
+    benefit_id: UUID
+    code: str
+
+
+class BenefitPosition(msgspec.Struct):
+    """The cursor of a wallet's benefits: the last one shown."""
+
+    at: datetime
+    id: UUID
+
+
+@router.get("", response_model=BenefitsOut, responses=problems())
+async def get_benefits(
+    call: Annotated[Read, reads("redemptions:read")],
+    wallet_id: Annotated[UUID, Query(description="Whose.")],
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Response:
+    """A wallet's benefits, the newest first, bought and given, without their codes."""
+    position = decode_cursor(cursor, BenefitPosition)
+    before = (position.at, position.id) if position is not None else _NEWEST
+    async with call.tenant.read() as db:
+        rows = await giving.of_wallet(db, wallet_id, before=before, most=limit + 1)
+    now = call.tenant.clock()
+    shown = [benefit_out(row, store.reward_of(row), now) for row in rows[:limit]]
+    last = rows[limit - 1] if len(rows) > limit else None
+    return page(shown, BenefitPosition(last["issued_at"], last["benefit_id"]) if last is not None else None)
+
+
+@router.get("/{benefit_id}/code", response_model=BenefitCodeOut, responses=problems("not_found"))
+async def get_code(benefit_id: UUID, call: Annotated[Read, reads("redemptions:write")]) -> Response:
+    """The code of a benefit, for who shows it to its member: one that was given was told to nobody yet. Not for a token that is one
+    merchant's."""
+    call.principal.at_merchant(None)
+    async with call.tenant.read() as db:
+        row = await store.benefit(db, benefit_id)
+    if row is None:
+        raise NotFound("There is no such benefit.")
+    code = benefit_code(call.tenant.tenant.identity_key, benefit_id)
+    return answer({"benefit_id": benefit_id, "code": code})
 
 
 @router.get("/{benefit_id}", response_model=BenefitOut, responses=problems("not_found"))
@@ -92,7 +150,8 @@ async def validate_benefit(
     if row is None:
         raise BenefitUnknown("No benefit has this code.", pointer="/code")
     now = call.tenant.clock()
-    refusal = objection(row["expires_at"], row["consumed_at"], now)
+    ends = {name: row[name] for name in ("expires_at", "consumed_at", "withdrawn_at", "lapsed_at")}
+    refusal = objection(**ends, now=now)
     shown = benefit_out(row, store.reward_of(row), now)
     return answer({**shown, "usable": refusal is None, "refusal": None if refusal is None else refusal.code})
 
@@ -105,6 +164,7 @@ async def validate_benefit(
         "benefit_unknown",
         "benefit_consumed",
         "benefit_expired",
+        "benefit_withdrawn",
         "merchant_unknown",
         "terminal_unknown",
     ),

@@ -7,9 +7,20 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from shared.http.bodies import Body
+from shared.programme.model import Code
 
 Reference = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 Channel = Literal["store", "ecom", "app", "kiosk", "call_center", "partner"]
+
+
+BillCategories = Annotated[
+    dict[Code, Annotated[int, Field(ge=0, le=10**12)]],
+    Field(
+        max_length=1_000,
+        description="What the bill has of each category, in minor units; each line counts in one of them. Wanted where the "
+        "merchant takes points for some categories only.",
+    ),
+]
 
 
 class MoneyBody(Body):

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, StringConstraints
 from starlette.responses import Response
 
 from services.redeem.api.redemptions import CAPTURE_REFUSALS, CaptureBody, SettledOut, captured
+from services.redeem.api.sealing import with_benefit_code
 from services.redeem.api.shapes import WorthOut
 from services.redeem.domain.codes import CodeUnknown, code_hash, read_code
 from services.redeem.store import learned
@@ -92,7 +93,10 @@ async def use(body: UseBody, call: Annotated[Write, writes("redemptions:write")]
     """Captures the redemption that a code names, at the merchant that it was made for: all of it, or so much."""
     call.principal.at_merchant(body.merchant)
     hashed = code_hash(call.tenant.tenant.identity_key, read_code(body.code))
-    return await call.submit(captured(body, code_hash=hashed, merchant=body.merchant), terminal=body.terminal)
+    outcome = await call.outcome(
+        captured(body, code_hash=hashed, merchant=body.merchant), terminal=body.terminal
+    )
+    return call.answer(with_benefit_code(call.tenant.tenant.identity_key, outcome))
 
 
 def _refusal(found: Any, now: datetime) -> str | None:

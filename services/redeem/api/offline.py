@@ -127,6 +127,7 @@ class ReportOut(BaseModel):
         "card_check_digit",
         "programme_closed",
         "offline_not_allowed",
+        "points_not_accepted",
         "wallet_blocked",
         "tier_not_eligible",
     ),

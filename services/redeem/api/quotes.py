@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Self
 from uuid import UUID
 
@@ -9,13 +10,15 @@ from pydantic import AwareDatetime, BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
-from services.redeem.api.bodies import Channel, MemberBody, MoneyBody, Reference
+from services.redeem.api.bodies import BillCategories, Channel, MemberBody, MoneyBody, Reference
 from services.redeem.api.shapes import BucketsOut, WorthOut
 from services.redeem.domain import limits, spending
 from services.redeem.domain.quoting import quote
 from services.redeem.domain.redemption import Redeem, missing
+from services.redeem.domain.rewards import RewardUnknown, standing_of
 from services.redeem.domain.spending import MOST_POINTS
-from services.redeem.store import learned, limiting, quoting
+from services.redeem.store import learned, limiting, quoting, rewards, thresholds
+from shared.db import Connection
 from shared.errors import ProgrammeClosed, Refusal
 from shared.http.bodies import Body
 from shared.http.cursors import answer
@@ -25,28 +28,31 @@ from shared.http.writes import Read, reads
 from shared.identity import identify
 from shared.ids import uuid7
 from shared.money import Money, Worth
+from shared.programme.compiled import CompiledProgramme
 from shared.programme.model import Code
 
 router = Router(prefix="/v1/redemption-quotes", tags=["redemptions"])
 
 
 class QuoteBody(Body):
-    """As a redemption would be asked for; without `points` and `money` only the most that could be spent is said."""
+    """As a redemption would be asked for; without `points`, `money` and `reward` only the most that could be spent is said."""
 
     programme: Code
     member: MemberBody
     points: Annotated[int, Field(ge=1, le=MOST_POINTS)] | None = None
     money: MoneyBody | None = None
+    reward: Code | None = None
     merchant: Code
     terminal: Code | None = None
     channel: Channel | None = None
     bill_ref: Reference | None = None
     bill_total_minor: Annotated[int, Field(ge=0, le=10**12)] | None = None
+    bill_categories: BillCategories | None = None
 
     @model_validator(mode="after")
     def _points_or_money(self) -> Self:
-        if self.points is not None and self.money is not None:
-            raise PydanticCustomError("field_unknown", "Only one of points, money is wanted.")
+        if [self.points, self.money, self.reward].count(None) < 2:
+            raise PydanticCustomError("field_unknown", "Only one of points, money, reward is wanted.")
         return self
 
 
@@ -120,6 +126,7 @@ async def get_quote(body: QuoteBody, call: Annotated[Read, reads("redemptions:wr
         channel=body.channel,
         bill_ref=body.bill_ref,
         bill_total_minor=body.bill_total_minor,
+        bill_categories=tuple(body.bill_categories.items()) if body.bill_categories is not None else None,
     )
     async with (
         call.tenant.read() as db,
@@ -139,12 +146,17 @@ async def get_quote(body: QuoteBody, call: Annotated[Read, reads("redemptions:wr
                 points = spending.price(terms, points=command.points, money=command.money)
             except Refusal as refusal:
                 refused = refusal
+        if body.reward is not None:
+            points, refused = await _reward(db, terms, body.reward, party.wallet_id, now)
         tiered = {party.wallet_id} if terms.redeeming.tiers is not None else set()
         moments = {party.wallet_id: limits.moments(terms, now)}
         facts = (await limiting.facts(db, moments, tiered, now=now))[party.wallet_id]
         wallet = await quoting.wallet(
             db, party.wallet_id, points=points or 0, consumption=terms.consumption, now=now
         )
+    priced = points
+    if refused is not None:
+        points = None  # nothing would be taken; the price is told all the same
     expired = sum(lot.usable for lot in wallet.lots if lot.expired_by(now))
     balance = {
         "available": terms.worth(wallet.available - expired),
@@ -160,6 +172,8 @@ async def get_quote(body: QuoteBody, call: Annotated[Read, reads("redemptions:wr
         refused=refused,
         bill_total_minor=body.bill_total_minor,
         now=now,
+        place=command.place,
+        reward=body.reward is not None,
         new_id=uuid7,
     )
     return answer(
@@ -167,7 +181,7 @@ async def get_quote(body: QuoteBody, call: Annotated[Read, reads("redemptions:wr
             "programme": terms.code,
             "wallet_id": party.wallet_id,
             "at": now,
-            "redeemed": _paid(terms.worth(points), command.money) if points is not None else None,
+            "redeemed": _paid(terms.worth(priced), command.money) if priced is not None else None,
             "takes": found.takes,
             "refusal": None
             if found.refusal is None
@@ -185,6 +199,25 @@ async def get_quote(body: QuoteBody, call: Annotated[Read, reads("redemptions:wr
             "balance": balance,
         }
     )
+
+
+async def _reward(
+    db: Connection, terms: CompiledProgramme, reward: str, wallet_id: UUID, now: datetime
+) -> tuple[int | None, Refusal | None]:
+    """The price of a reward for a member, and what it would be refused with whatever the points."""
+    stock = (await rewards.named(db, [(terms.code, reward)])).get((terms.code, reward))
+    if stock is None:
+        return None, RewardUnknown(f"{terms.code} has no reward {reward}.", pointer="/reward")
+    standing = (await thresholds.standings(db, [wallet_id])).get(wallet_id)
+    tier = standing_of(standing, [one.code for one in terms.ladder], now)
+    points = stock.reward.price_for(terms, tier)
+    since = stock.reward.counted_since(now, terms.zone)
+    had = 0 if since is None else (await rewards.had(db, [(wallet_id, terms.code, reward, since)]))[0]
+    try:
+        stock.offer(tier=tier, now=now, had=had)
+    except Refusal as refusal:
+        return points, refusal
+    return points, None
 
 
 def _paid(worth: Worth, money: Money | None) -> Worth:

@@ -14,12 +14,12 @@ from pydantic import AwareDatetime, BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
-from services.redeem.api.bodies import Channel, MemberBody, MoneyBody, Reference
+from services.redeem.api.bodies import BillCategories, Channel, MemberBody, MoneyBody, Reference
 from services.redeem.api.sealing import open_code, seal_code, with_benefit_code
 from services.redeem.api.shapes import BucketsOut, WorthOut
 from services.redeem.domain.codes import code_hash, new_code
 from services.redeem.domain.redemption import Capture, Redeem, Return, Void
-from services.redeem.domain.redemption import Code as FreshCode
+from services.redeem.domain.rewards import Code as FreshCode
 from services.redeem.domain.rewards import RedeemReward
 from services.redeem.domain.spending import MOST_POINTS
 from shared.http.bodies import Body
@@ -41,7 +41,7 @@ router = Router(prefix="/v1/redemptions", tags=["redemptions"])
 
 class RedemptionBody(Body):
     """Exactly one of `points`, `money` and `reward`. Money takes the points that are worth it, rounded up; a reward takes its
-    price at the member's tier, at once."""
+    price at the member's tier, and with `capture: later` one of it is set aside."""
 
     programme: Code
     member: MemberBody
@@ -57,6 +57,7 @@ class RedemptionBody(Body):
     bill_total_minor: Annotated[int, Field(ge=0, le=10**12)] | None = Field(
         None, description="What the whole bill comes to: wanted where points may pay for a share of it only."
     )
+    bill_categories: BillCategories | None = None
 
     @model_validator(mode="after")
     def _one_of_three(self) -> Self:
@@ -65,8 +66,6 @@ class RedemptionBody(Body):
             raise PydanticCustomError("field_missing", "One of points, money, reward is wanted.")
         if len(given) > 1:
             raise PydanticCustomError("field_unknown", "Only one of points, money, reward is wanted.")
-        if self.reward is not None and self.capture == "later":
-            raise PydanticCustomError("field_type", "A reward is captured now.")
         return self
 
 
@@ -139,6 +138,7 @@ class SettledOut(BaseModel):
     voided: WorthOut
     expired: WorthOut
     balance: BucketsOut
+    benefit: IssuedOut | None = Field(None, description="What a reward gave, of a capture.")
 
 
 @router.post(
@@ -160,6 +160,8 @@ class SettledOut(BaseModel):
         "wallet_blocked",
         "tier_not_eligible",
         "velocity_exceeded",
+        "points_not_accepted",
+        "bill_categories_required",
         "bill_total_required",
         "bill_share_exceeded",
         "period_limit_exceeded",
@@ -190,8 +192,12 @@ async def redeem(body: RedemptionBody, call: Annotated[Write, writes("redemption
             channel=body.channel,
             bill_ref=body.bill_ref,
             patient=True,
+            code=_fresh_code(key) if body.capture == "later" else None,
         )
-        return call.answer(with_benefit_code(key, await _patiently(call, command, body.terminal)))
+        outcome = await _patiently(call, command, body.terminal)
+        if command.code is not None and isinstance(outcome, Done):
+            return call.answer(dataclasses.replace(outcome, body=open_code(key, outcome.body)))
+        return call.answer(with_benefit_code(key, outcome))
     command = Redeem(
         programme=body.programme,
         member_id=member_id,
@@ -207,6 +213,7 @@ async def redeem(body: RedemptionBody, call: Annotated[Write, writes("redemption
         patient=True,
         code=_fresh_code(key) if body.capture == "later" else None,
         bill_total_minor=body.bill_total_minor,
+        bill_categories=tuple(body.bill_categories.items()) if body.bill_categories is not None else None,
     )
     outcome = await _patiently(call, command, body.terminal)
     if command.code is not None and isinstance(outcome, Done):
@@ -231,6 +238,7 @@ CAPTURE_REFUSALS = (
     "redemption_voided",
     "authorisation_expired",
     "wallet_blocked",
+    "points_not_accepted",
     "amount_out_of_range",
     "currency_mismatch",
     "terminal_unknown",
@@ -282,10 +290,11 @@ async def capture(
     body: CaptureBody | None = None,
 ) -> Response:
     """Spends points that were set aside, once and before their time is over: all of them, or so many."""
-    return await call.submit(
+    outcome = await call.outcome(
         captured(body or CaptureBody(), redemption_id=redemption_id, merchant=call.principal.merchant),
         terminal=body.terminal if body is not None else None,
     )
+    return call.answer(with_benefit_code(call.tenant.tenant.identity_key, outcome))
 
 
 @router.post(
@@ -308,6 +317,9 @@ async def void(redemption_id: UUID, call: Annotated[Write, writes("redemptions:w
         "return_window_closed",
         "return_too_much",
         "reward_not_returnable",
+        "benefit_consumed",
+        "benefit_expired",
+        "benefit_withdrawn",
         "return_conflict",
         "currency_mismatch",
     ),

@@ -68,6 +68,14 @@ class LimitBody(Body):
     per: Literal["ever", "day", "month", "year"]
 
 
+class ThresholdBody(Body):
+    """The reward issues itself, once to a member, when a wallet has so many points: available ones (`balance`), or `earned` in all,
+    held ones left out and less what was taken back."""
+
+    points: Annotated[int, Field(ge=1, le=MOST_POINTS)]
+    of: Literal["balance", "earned"]
+
+
 class RewardBody(Body):
     """A reward as it is to be. `unit_cost_minor`: what a use costs, in the programme's currency. `valid_days`: the last day on
     which it can be used, so many after it was issued; null: it never expires. `stock`: how many were ever supplied."""
@@ -82,6 +90,8 @@ class RewardBody(Body):
     valid_days: Annotated[int, Field(ge=0, le=36_500)] | None = None
     windows: Annotated[list[WindowBody], Field(max_length=100)] | None = None
     limit: LimitBody | None = None
+    restock: bool = Field(False, description="Whether what comes back unused is on stock again.")
+    issues_at: ThresholdBody | None = None
     stock: Annotated[int, Field(ge=0, le=10**12)] | Literal["unlimited"] = "unlimited"
 
 
@@ -94,6 +104,7 @@ class WindowOut(BaseModel):
 class StockOut(BaseModel):
     supplied: int
     issued: int
+    held: int
     left: int
 
 
@@ -112,6 +123,8 @@ class RewardOut(BaseModel):
     valid_days: int | None
     windows: list[WindowOut]
     limit: LimitBody | None
+    restock: bool
+    issues_at: ThresholdBody | None
     stock: StockOut | None
 
 
@@ -180,6 +193,10 @@ async def put_reward(
             for one in body.windows or ()
         ),
         limit=domain.Limit(body.limit.most, body.limit.per) if body.limit is not None else None,
+        restock=body.restock,
+        issues_at=domain.Threshold(body.issues_at.points, body.issues_at.of)
+        if body.issues_at is not None
+        else None,
     )
     stock = None if body.stock == "unlimited" else body.stock
     return await call.submit(PutReward(programme=body.programme, code=reward, reward=made, stock=stock))

@@ -38,7 +38,7 @@ def open_code(key: bytes, body: bytes) -> bytes:
 
 def with_benefit_code(key: bytes, outcome: Outcome) -> Outcome:
     """An outcome whose answer has a benefit, with the benefit's code in it: what is kept has none, for it follows from the id."""
-    if not isinstance(outcome, Done):
+    if not isinstance(outcome, Done) or b'"benefit"' not in outcome.body:
         return outcome
     answer = msgspec.json.decode(outcome.body)
     answer["benefit"]["code"] = benefit_code(key, UUID(answer["benefit"]["benefit_id"]))

@@ -13,9 +13,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from services.redeem.domain import acceptance
+from services.redeem.domain.acceptance import BillCategoriesRequired, Place, PointsNotAccepted
 from services.redeem.domain.spending import MOST_POINTS, Terms
 from shared.errors import FieldError, Refusal
-from shared.programme.redeeming import Redeeming, period_start
+from shared.programme.redeeming import Accepting, Redeeming, period_start
 
 
 class TierNotEligible(Refusal):
@@ -36,6 +38,10 @@ class BillShareExceeded(Refusal):
 
 class PeriodLimitExceeded(Refusal):
     code = "period_limit_exceeded"
+
+
+OF_BILLS = (BillTotalRequired, BillShareExceeded, BillCategoriesRequired)
+"""What is asked of who pays for a bill; a reward pays for none."""
 
 
 class Step(Protocol):
@@ -101,10 +107,20 @@ def moments(terms: LimitedTerms, now: datetime) -> list[datetime]:
 
 
 def limits(
-    terms: LimitedTerms, facts: Facts, *, bill_total_minor: int | None, now: datetime
+    terms: LimitedTerms,
+    facts: Facts,
+    *,
+    bill_total_minor: int | None,
+    now: datetime,
+    place: Place | None = None,
 ) -> Iterator[Limit]:
     """Every limit that the programme sets, in the order in which they refuse."""
     redeeming = terms.redeeming
+    if place is not None and redeeming.acceptance is not None:
+        no = acceptance.objection(redeeming, place.merchant, place.terminal)
+        where = no.errors[0].pointer if no is not None else None
+        detail = no.detail if no is not None else "Points are accepted here."
+        yield Limit(PointsNotAccepted, 0 if no is not None else MOST_POINTS, detail, field=where)
     if redeeming.tiers is not None:
         tier = _tier(terms, facts, now)
         eligible = tier in redeeming.tiers
@@ -120,6 +136,8 @@ def limits(
         )
         yield Limit(VelocityExceeded, MOST_POINTS if spent.redemptions < most else 0, detail)
     yield from _share(terms, bill_total_minor)
+    if place is not None and (rule := acceptance.rule_of(redeeming, place.merchant)) is not None:
+        yield from _accepted(terms, rule, place, bill_total_minor)
     for (per, most), spent in zip(redeeming.member_limits, by_period, strict=True):
         left = max(most - spent.points, 0)
         detail = (
@@ -152,11 +170,32 @@ def _share(terms: LimitedTerms, bill_total_minor: int | None) -> Iterator[Limit]
         return
     numerator, denominator = share or (1, 1)
     cap = bill_total_minor * numerator // denominator
-    per, over = terms.minor_per_point
-    # The most points that are worth no more than the cap, a part of a minor unit dropped.
-    most = min(((cap + 1) * over - 1) // per, MOST_POINTS)
     detail = f"Points pay for at most {cap} of this bill of {bill_total_minor}."
-    yield Limit(BillShareExceeded, most, detail, most_minor=cap)
+    yield Limit(BillShareExceeded, _worth_at_most(terms, cap), detail, most_minor=cap)
+
+
+def _accepted(
+    terms: LimitedTerms, rule: Accepting, place: Place, bill_total_minor: int | None
+) -> Iterator[Limit]:
+    """What this merchant takes points for, and up to what share."""
+    if rule.categories is None and rule.share is None:
+        return
+    cap = acceptance.payable(rule, place, bill_total_minor)
+    if cap is not None:
+        detail = f"{place.merchant} takes points for at most {cap} of this bill."
+        yield Limit(BillShareExceeded, _worth_at_most(terms, cap), detail, most_minor=cap)
+    elif rule.categories is not None:
+        detail = f"{place.merchant} takes points for some categories only: say what the bill has of each, in bill_categories."
+        yield Limit(BillCategoriesRequired, 0, detail, field="/bill_categories")
+    elif terms.redeeming.bill_share is None:  # otherwise it is wanted already
+        detail = f"{place.merchant} takes points for a share of a bill only: say what it comes to, in bill_total_minor."
+        yield Limit(BillTotalRequired, 0, detail, field="/bill_total_minor")
+
+
+def _worth_at_most(terms: LimitedTerms, cap: int) -> int:
+    """The most points that are worth no more than the cap, a part of a minor unit dropped."""
+    per, over = terms.minor_per_point
+    return min(((cap + 1) * over - 1) // per, MOST_POINTS)
 
 
 def _tier(terms: LimitedTerms, facts: Facts, now: datetime) -> str | None:

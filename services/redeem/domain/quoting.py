@@ -8,8 +8,9 @@ from uuid import UUID
 
 import msgspec
 
+from services.redeem.domain.acceptance import Place
 from services.redeem.domain.ledger import Wallet
-from services.redeem.domain.limits import Facts, Limit, LimitedTerms, check_limits, largest, limits
+from services.redeem.domain.limits import OF_BILLS, Facts, Limit, LimitedTerms, check_limits, largest, limits
 from services.redeem.domain.spending import (
     MOST_POINTS,
     InsufficientPoints,
@@ -51,23 +52,33 @@ def quote(
     refused: Refusal | None,
     bill_total_minor: int | None,
     now: datetime,
+    place: Place | None = None,
+    reward: bool = False,
     new_id: Callable[[], UUID],
 ) -> Quote:
-    """Decides as a redemption would. `points` is its price, None where none was asked or it has none: then `refused` says why.
+    """Decides as a redemption would; of a `reward` without what is asked of a bill, and without minimum and step.
+    `points` is its price, None where none was asked or it has none: then `refused` says why.
 
     The wallet is a copy, and is spent from; it has the lots that a redemption needs.
     """
-    found = list(_all_limits(wallet, terms, facts, bill_total_minor=bill_total_minor, now=now))
-    most = largest(terms, min(limit.most for limit in found))
+    found = list(
+        _all_limits(
+            wallet, terms, facts, bill_total_minor=bill_total_minor, now=now, place=place, reward=reward
+        )
+    )
+    most = min(limit.most for limit in found)
+    most = most if reward else largest(terms, most)
     bound = min(limit.most for limit in found)
     shown = [(limit, limit.most == bound) for limit in found]
     takes: list[Taken] = []
     if points is not None:
         pointer = "/points" if money is None else "/money/amount_minor"
+        pointer = "/reward" if reward else pointer
         paid = money_of(points, terms.point_value, terms.currency) if money is None else money.amount_minor
         try:
             if wallet.status == "active":
-                ruled = limits(terms, facts, bill_total_minor=bill_total_minor, now=now)
+                ruled = limits(terms, facts, bill_total_minor=bill_total_minor, now=now, place=place)
+                ruled = (one for one in ruled if not reward or one.refusal not in OF_BILLS)
                 check_limits(ruled, points=points, money_minor=paid, pointer=pointer)
             expiries = {lot.lot_id: lot.expires_at for lot in wallet.lots}
             spent = redeem(
@@ -90,18 +101,27 @@ def quote(
 
 
 def _all_limits(
-    wallet: Wallet, terms: LimitedTerms, facts: Facts, *, bill_total_minor: int | None, now: datetime
+    wallet: Wallet,
+    terms: LimitedTerms,
+    facts: Facts,
+    *,
+    bill_total_minor: int | None,
+    now: datetime,
+    place: Place | None,
+    reward: bool,
 ) -> list[Limit]:
     """The programme's, the wallet's own, and what one act may move at most."""
     spendable = wallet.available - sum(lot.usable for lot in wallet.lots if lot.expired_by(now))
-    found = list(limits(terms, facts, bill_total_minor=bill_total_minor, now=now))
+    found = list(limits(terms, facts, bill_total_minor=bill_total_minor, now=now, place=place))
+    if reward:
+        found = [one for one in found if one.refusal not in OF_BILLS]
     if wallet.status != "active":
         found.insert(
             0, Limit(WalletBlocked, 0, f"The wallet is {wallet.status}; nothing can be spent from it.")
         )
     found.append(Limit(InsufficientPoints, spendable, f"The wallet has {spendable} available points."))
     bound = min([limit.most for limit in found] + [MOST_POINTS])
-    if bound and largest(terms, bound) < bound:
+    if not reward and bound and largest(terms, bound) < bound:
         least, step = terms.minimum_points, terms.step_points
         detail = f"Points are spent in steps of {step}, {least} at least."
         found.append(Limit(AmountOutOfRange, largest(terms, bound), detail))

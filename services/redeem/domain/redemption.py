@@ -8,18 +8,12 @@ from uuid import UUID
 
 import msgspec
 
+from services.redeem.domain.acceptance import Place
 from services.redeem.domain.offline import AskAllowance
-from services.redeem.domain.rewards import RedeemReward
+from services.redeem.domain.rewards import Code, RedeemReward
 from shared.errors import MemberUnknown, MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
 from shared.events import Balance
 from shared.money import Money, Worth
-
-
-class Code(msgspec.Struct, frozen=True):
-    """A fresh redemption code: what is kept of it, and itself sealed, for the answer that is kept under the idempotency key."""
-
-    hash: bytes
-    sealed: str
 
 
 class Redeem(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +37,12 @@ class Redeem(msgspec.Struct, frozen=True, kw_only=True):
     patient: bool = False
     code: Code | None = None
     bill_total_minor: int | None = None
+    bill_categories: tuple[tuple[str, int], ...] | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where it is, and for what."""
+        return Place(self.merchant, self.terminal, self.bill_categories)
 
 
 class Parties(Protocol):

@@ -77,6 +77,8 @@ class Redemption(msgspec.Struct):
     void_posting: UUID | None = None
     changed: bool = False
     """Whether this batch settled it."""
+    reward: str | None = None
+    """What an authorisation holds for it."""
 
     @property
     def captured_at(self) -> datetime | None:

@@ -19,6 +19,7 @@ from shared.programme.compiled import CompiledProgramme
 
 Kind = Literal["discount", "voucher", "product", "experience", "gift_card"]
 Period = Literal["ever", "day", "month", "year"]
+Origin = Literal["redemption", "asked", "threshold"]
 
 
 class RewardUnknown(Refusal):
@@ -51,6 +52,10 @@ class BenefitConsumed(Refusal):
 
 class BenefitExpired(Refusal):
     code = "benefit_expired"
+
+
+class BenefitWithdrawn(Refusal):
+    code = "benefit_withdrawn"
 
 
 class Price(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -90,6 +95,14 @@ class Limit(msgspec.Struct, frozen=True):
     per: Period
 
 
+class Threshold(msgspec.Struct, frozen=True):
+    """A reward issues itself, once to a member, when a wallet has so many points: available ones (`balance`), or `earned` in all,
+    held ones left out and less what was taken back."""
+
+    points: int
+    of: Literal["balance", "earned"]
+
+
 class Reward(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A version of a reward. Without windows it can be had at any time, by everybody."""
 
@@ -102,6 +115,9 @@ class Reward(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     valid_days: int | None = None
     windows: tuple[Window, ...] = ()
     limit: Limit | None = None
+    restock: bool = False
+    """Whether what comes back unused is on stock again."""
+    issues_at: Threshold | None = None
 
     def price_for(self, terms: CompiledProgramme, tier: str | None) -> int:
         """In points."""
@@ -157,8 +173,15 @@ class PutReward(msgspec.Struct, frozen=True, kw_only=True):
     stock: int | None
 
 
+class Code(msgspec.Struct, frozen=True):
+    """A fresh redemption code: what is kept of it, and itself sealed, for the answer that is kept under the idempotency key."""
+
+    hash: bytes
+    sealed: str
+
+
 class RedeemReward(msgspec.Struct, frozen=True, kw_only=True):
-    """Spend points on a reward, now. The fields that it shares with `Redeem` mean the same."""
+    """Spend points on a reward, now, or with `code` set one aside. The fields that it shares with `Redeem` mean the same."""
 
     programme: str
     member_id: UUID | None
@@ -171,6 +194,7 @@ class RedeemReward(msgspec.Struct, frozen=True, kw_only=True):
     channel: str | None
     bill_ref: str | None
     patient: bool = False
+    code: Code | None = None
 
 
 class UseBenefit(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,12 +216,21 @@ class Stock(msgspec.Struct):
     reward: Reward
     supplied: int | None
     issued: int
+    held: int = 0
     taken: int = 0
+    """By this batch: issued, or set aside."""
 
     @property
     def left(self) -> int | None:
         """None: as many as are asked."""
-        return None if self.supplied is None else self.supplied - self.issued - self.taken
+        return None if self.supplied is None else self.supplied - self.issued - self.held - self.taken
+
+    def give(self) -> None:
+        """Refuses what can't be given away now. Its windows and limits say who may buy it; what was promised is given."""
+        if not self.reward.active:
+            raise RewardUnavailable(f"{self.code} is not active.")
+        if self.left is not None and self.left <= 0:
+            raise RewardSoldOut(f"None is left of {self.code}.")
 
     def offer(self, *, tier: str | None, now: datetime, had: int) -> None:
         """Refuses what a member of that tier, who has had so many within the limit's period, can't have now."""
@@ -217,10 +250,10 @@ class Stock(msgspec.Struct):
 
 
 class Benefit(msgspec.Struct, frozen=True):
-    """A benefit as it is kept; the fields stand in the order of the table's columns, to `expires_at`."""
+    """A benefit as it is kept. `redemption_id`: what bought it; None: nobody did, and it took no points."""
 
     benefit_id: UUID
-    redemption_id: UUID
+    redemption_id: UUID | None
     wallet_id: UUID
     member_id: UUID
     programme: str
@@ -232,6 +265,9 @@ class Benefit(msgspec.Struct, frozen=True):
     code_hash: bytes
     issued_at: datetime
     expires_at: datetime | None
+    origin: Origin = "redemption"
+    asked_by: UUID | None = None
+    """The request of earn that it answers."""
 
 
 def standing_of(told: tuple[str, datetime | None] | None, ladder: Sequence[str], now: datetime) -> str | None:
@@ -241,10 +277,22 @@ def standing_of(told: tuple[str, datetime | None] | None, ladder: Sequence[str],
     return ladder[0] if ladder else None
 
 
-def objection(expires_at: datetime | None, consumed_at: datetime | None, now: datetime) -> Refusal | None:
-    """Why a benefit can't be used at that instant; None if it can."""
+def objection(
+    *,
+    expires_at: datetime | None,
+    consumed_at: datetime | None,
+    withdrawn_at: datetime | None,
+    lapsed_at: datetime | None,
+    now: datetime,
+) -> Refusal | None:
+    """Why a benefit can't be used at that instant; None if it can. What was written off by another process, whose clock is
+    ahead, is over."""
+    if withdrawn_at is not None:
+        return BenefitWithdrawn(
+            f"The benefit was taken back at {withdrawn_at:%Y-%m-%dT%H:%M:%SZ}.", pointer="/code"
+        )
     if consumed_at is not None:
         return BenefitConsumed(f"The benefit was used at {consumed_at:%Y-%m-%dT%H:%M:%SZ}.", pointer="/code")
-    if expires_at is not None and expires_at <= now:
+    if expires_at is not None and (lapsed_at is not None or expires_at <= now):
         return BenefitExpired(f"The benefit expired at {expires_at:%Y-%m-%dT%H:%M:%SZ}.", pointer="/code")
     return None

@@ -27,19 +27,26 @@ def reward_out(stock: Stock, terms: CompiledProgramme) -> dict[str, Any]:
         "valid_days": reward.valid_days,
         "windows": reward.windows,
         "limit": reward.limit,
+        "restock": reward.restock,
+        "issues_at": reward.issues_at,
         "stock": None
         if stock.supplied is None
-        else {"supplied": stock.supplied, "issued": stock.issued, "left": stock.left},
+        else {"supplied": stock.supplied, "issued": stock.issued, "held": stock.held, "left": stock.left},
     }
 
 
 def benefit_out(row: Mapping[str, Any], reward: Reward, now: datetime) -> dict[str, Any]:
     """A benefit as it is answered; its state as of that instant."""
-    expired = row["expires_at"] is not None and row["expires_at"] <= now
-    status = "consumed" if row["consumed_at"] is not None else "expired" if expired else "issued"
+    if row["consumed_at"] is not None:
+        status = "consumed"
+    elif row["withdrawn_at"] is not None:
+        status = "withdrawn"
+    else:
+        expired = row["expires_at"] is not None and (row["lapsed_at"] is not None or row["expires_at"] <= now)
+        status = "expired" if expired else "issued"
     fields = (
-        "benefit_id", "redemption_id", "wallet_id", "programme", "reward", "version", "issued_at", "expires_at", "consumed_at",
-        "merchant", "terminal", "bill_ref",
+        "benefit_id", "redemption_id", "origin", "wallet_id", "programme", "reward", "version", "issued_at", "expires_at",
+        "consumed_at", "withdrawn_at", "merchant", "terminal", "bill_ref",
     )  # fmt: skip
     return {
         **{field: row[field] for field in fields},

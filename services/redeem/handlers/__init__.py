@@ -12,26 +12,33 @@ from services.redeem.domain.giftcards.acts import (
     RenewPin,
     Use,
 )
+from services.redeem.domain.giving import LapseBenefits
 from services.redeem.domain.jobs import JobDone
 from services.redeem.domain.offline import AskAllowance, ReportUses
 from services.redeem.domain.reconciliation import DecideDifference, ReconcilePage
 from services.redeem.domain.redemption import Capture, Redeem, Release, Return, Void
 from services.redeem.domain.rewards import PutReward, RedeemReward, UseBenefit
 from services.redeem.domain.sweep import Expire, Notify
+from services.redeem.domain.thresholds import IssueReached
 from services.redeem.handlers.answer import answer
 from services.redeem.handlers.asked import SettleAsked, do_asked
 from services.redeem.handlers.close import CloseMonth, close_month
 from services.redeem.handlers.expire import expire_due, notify
 from services.redeem.handlers.gift_cards import issue_cards, move_gift_cards
+from services.redeem.handlers.give import give_benefits
 from services.redeem.handlers.give_back import give_back
+from services.redeem.handlers.lapse import lapse_benefits
 from services.redeem.handlers.learn import learn_members, learn_merchants, learn_programmes, learn_standings
 from services.redeem.handlers.move import move_points
 from services.redeem.handlers.offline import give_allowance, report_uses
 from services.redeem.handlers.post import post
 from services.redeem.handlers.reconcile import decide_difference, reconcile_page
 from services.redeem.handlers.rewards import put_reward, redeem_reward, use_benefit
+from services.redeem.handlers.self_issue import issue_reached
 from services.redeem.handlers.settle import settle
 from shared.events import (
+    BenefitAsked,
+    BenefitWithdrawalAsked,
     CardIssued,
     MemberEnrolled,
     MerchantChanged,
@@ -73,6 +80,10 @@ ON: Handlers = {
     PutReward: put_reward,
     RedeemReward: redeem_reward,
     UseBenefit: use_benefit,
+    BenefitAsked: give_benefits,
+    BenefitWithdrawalAsked: give_benefits,
+    LapseBenefits: lapse_benefits,
+    IssueReached: issue_reached,
     AskAllowance: give_allowance,
     ReportUses: report_uses,
     Issue: issue_cards,

@@ -20,6 +20,7 @@ from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.reversing import Blocked, reverse
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.post import IdReused
+from services.redeem.handlers.self_issue import issue_passed
 from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_moves import tell_refused, tell_released, tell_repaid, tell_reversed
 from services.redeem.handlers.waking import asked_wait
@@ -178,6 +179,8 @@ async def _move(
                 before.shortfall + row.shortfall,
             )
     await store.write(tx.db, rows)
+    by = {accruals[request.accrual_id].wallet_id: item for request, item in found}
+    await issue_passed(tx, wallets.values(), by)
     await postings.write(tx, wallets.values(), postings=keys)
     tx.after_commit(lambda: count_points(tx, wallets.values()))
 

@@ -14,12 +14,12 @@ from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.redemption import Return
 from services.redeem.domain.reserving import Redemption
 from services.redeem.domain.returning import ReturnConflict
-from services.redeem.domain.rewards import RewardNotReturnable
+from services.redeem.handlers.bought_rewards import BoughtRewards
 from services.redeem.handlers.came_back import ComingBack, return_row
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.idle import idle_too
 from services.redeem.handlers.tell_returned import answer_nothing_found, return_answer
-from services.redeem.store import learned, postings, redemptions, returns, rewards
+from services.redeem.store import learned, postings, redemptions, returns
 from services.redeem.store.postings import NewPosting
 from services.redeem.store.redemptions import Named
 from services.redeem.store.returns import Known, Paid
@@ -71,6 +71,7 @@ class _Batch:
         self.keys: list[NewPosting] = []
         self.back = ComingBack(tx, {}, self.now, self.keys)
         self.asked: list[tuple[ReturnRequested, int]] = []
+        self.bought = BoughtRewards(tx, {}, {})
         self.alone: list[Item[ReturnRequested]] = []
 
     async def find(
@@ -83,14 +84,9 @@ class _Batch:
         db = self.tx.db
         if calls:
             found = await redemptions.find(db, [Named(one.redemption_id, None, None) for _, one in calls])
-            bought = await rewards.bought(db, [one.redemption_id for one in found.values()])
             for place, (k, command) in enumerate(calls):
                 one = found.get(place)
-                if one is not None and one.redemption_id in bought:
-                    outcomes[k] = Refused(
-                        RewardNotReturnable("These points bought a reward: it is used, not returned.")
-                    )
-                elif one is None or (command.merchant is not None and one.merchant != command.merchant):
+                if one is None or (command.merchant is not None and one.merchant != command.merchant):
                     outcomes[k] = Refused(NotFound("There is no such redemption."))
                 else:
                     self.named[k] = Paid(one.redemption_id, one.wallet_id)
@@ -104,6 +100,7 @@ class _Batch:
             await returns.load_taken(
                 db, [one for one in self.whole.values() if one.status == "captured"], self.wallets
             )
+        self.bought = await BoughtRewards.of(self.tx, [one.redemption_id for one in self.named.values()])
         refs = [
             (self.whole[self.named[k].redemption_id].merchant, command.return_ref)
             for k, command in calls
@@ -128,6 +125,7 @@ class _Batch:
                     f"Another return of {ref[0]} has the reference {ref[1]}.", pointer="/return_ref"
                 )
             return Done(200, before.answer)
+        self.bought.check(redemption, command, self.now)
         terms = await self._terms(redemption)
         total = returning.asked(
             redemption,
@@ -147,6 +145,7 @@ class _Batch:
             redemption, return_row(return_id, redemption, returned, self.now, ref[1], asked, body, None)
         )
         self.known[ref] = Known(asked, body)
+        self.bought.take_back(redemption, item)
         return Done(201, body)
 
     async def _refunded(
@@ -192,6 +191,7 @@ class _Batch:
     async def write(self) -> None:
         """Writes all that was decided."""
         db = self.tx.db
+        await self.bought.write(self.now)
         await self.back.write()
         if self.asked:
             await returns.keep_requests(db, self.asked)

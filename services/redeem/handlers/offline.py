@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain import limits, offline
+from services.redeem.domain.acceptance import objection
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.offline import (
     Allowance,
@@ -61,6 +62,8 @@ async def give_allowance(tx: Tx, items: Sequence[Item[AskAllowance]]) -> list[Ou
         command = commands[k]
         try:
             _check(wallets[wallet_id], terms, facts.get(wallet_id), now)
+            if (no := objection(terms.redeeming, command.merchant, command.terminal)) is not None:
+                raise no
         except Refusal as refusal:
             outcomes[k] = Refused(refusal)
             continue

@@ -15,6 +15,7 @@ from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import Redeem, missing
 from services.redeem.handlers.counting import count_points
+from services.redeem.handlers.self_issue import issue_passed
 from services.redeem.handlers.tell import tell_credited, tell_expired, tell_redeemed
 from services.redeem.handlers.tell_moves import tell_repaid
 from services.redeem.handlers.tell_settled import tell_reserved
@@ -72,6 +73,7 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
 
     await note_idle(tx.db, tx.cache, wallets.values(), now)
     keys: list[postings.NewPosting] = []
+    causes: dict[UUID, Item[PointsAccrued | Redeem]] = {}
     spent: list[postings.Redemption] = []
     authorised: list[Authorised] = []
     for k, item in enumerate(items):
@@ -80,6 +82,7 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
         command = item.command
         if isinstance(command, PointsAccrued):
             wallet = wallets[command.wallet_id]
+            causes[wallet.wallet_id] = item
             if wallet.idle_at is not None and (late := _gone_before(wallet, command)) is not None:
                 keys.append(postings.NewPosting.of(wallet, late))
                 tell_expired(tx, item, command, wallet, late)
@@ -128,6 +131,7 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
             authorised.append(made)
             outcomes[k] = tell_reserved(tx, item, one.terms, wallet, posting, made, command.code.sealed)
     await authorise(tx.db, authorised)
+    await issue_passed(tx, wallets.values(), causes)
     await postings.write(tx, wallets.values(), postings=keys, redemptions=spent)
     tx.after_commit(lambda: count_points(tx, wallets.values()))
     if credited and (waits := asked_wait(tx.cache)).any:
@@ -213,7 +217,13 @@ async def _facts(tx: Tx, asked: Sequence[_Asked], now: datetime) -> dict[UUID, l
 def _check_limits(one: _Asked, facts: limits.Facts | None, command: Redeem, now: datetime) -> None:
     money = command.money
     limits.check_limits(
-        limits.limits(one.terms, facts or limits.Facts(), bill_total_minor=command.bill_total_minor, now=now),
+        limits.limits(
+            one.terms,
+            facts or limits.Facts(),
+            bill_total_minor=command.bill_total_minor,
+            now=now,
+            place=command.place,
+        ),
         points=one.points,
         money_minor=money.amount_minor
         if money is not None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
-from services.redeem.domain import limits, rewards, spending
+from services.redeem.domain import limits, reserving, rewards, spending
+from services.redeem.domain.acceptance import Place
 from services.redeem.domain.codes import benefit_code, benefit_hash
+from services.redeem.domain.holding import Hold
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import missing
@@ -26,9 +29,12 @@ from services.redeem.domain.rewards import (
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.tell import tell_expired, tell_redeemed
 from services.redeem.handlers.tell_rewards import benefit_answer, reward_answer, tell_consumed, tell_issued
-from services.redeem.store import learned, limiting, postings
+from services.redeem.handlers.tell_settled import tell_reserved
+from services.redeem.store import holding, learned, limiting, postings
 from services.redeem.store import rewards as store
 from services.redeem.store.idle import note_idle
+from services.redeem.store.redemptions import Authorised, authorise
+from services.redeem.store.thresholds import learn as learn_thresholds
 from shared.errors import (
     AmountOutOfRange,
     MerchantUnknown,
@@ -65,14 +71,16 @@ async def put_reward(tx: Tx, items: Sequence[Item[PutReward]]) -> list[Outcome]:
     if names:
         await store.begin(tx.db, names)
     known = await store.lock(tx.db, names) if names else {}
+    thresholds = False
     for k, terms in asked.items():
         command = items[k].command
         name = command.programme, command.code
         before = known[name]
-        if before is not None and command.stock is not None and command.stock < before.issued:
+        gone = before.issued + before.held if before is not None else 0
+        if command.stock is not None and command.stock < gone:
             outcomes[k] = Refused(
                 AmountOutOfRange(
-                    f"{before.issued} of {command.code} are issued; the stock can't have been less.",
+                    f"{gone} of {command.code} are issued or set aside; the stock can't have been less.",
                     pointer="/stock",
                 )
             )
@@ -80,7 +88,8 @@ async def put_reward(tx: Tx, items: Sequence[Item[PutReward]]) -> list[Outcome]:
         changed = before is None or before.reward != command.reward
         version = (before.version if before else 0) + changed
         issued = before.issued if before else 0
-        after = Stock(command.programme, command.code, version, command.reward, command.stock, issued)
+        held = before.held if before else 0
+        after = Stock(command.programme, command.code, version, command.reward, command.stock, issued, held)
         if changed or before is None or before.supplied != after.supplied:
             await store.put(tx.db, after, changed=changed, now=tx.now())
             tx.audit(
@@ -91,7 +100,15 @@ async def put_reward(tx: Tx, items: Sequence[Item[PutReward]]) -> list[Outcome]:
                 after=after,
             )
         known[name] = after
+        old = before.reward if before is not None else None
+        thresholds = (
+            thresholds
+            or (old.issues_at if old is not None else None) != after.reward.issues_at
+            or (old is not None and old.active != after.reward.active)
+        )
         outcomes[k] = Done(201 if before is None else 200, reward_answer(after, terms))
+    if thresholds:
+        await learn_thresholds(tx.db, tx.cache)
     return [outcomes[k] for k in range(len(items))]
 
 
@@ -106,18 +123,15 @@ class _Asked(msgspec.Struct):
     facts: limits.Facts
     had: int = 0
 
-    def check_limits(self, now: datetime) -> None:
+    def check_limits(self, now: datetime, place: Place) -> None:
         """Refuses what the programme lets nobody spend; a reward pays for no bill, so its share of one is not asked."""
-        all_of_them = limits.limits(self.terms, self.facts, bill_total_minor=None, now=now)
+        all_of_them = limits.limits(self.terms, self.facts, bill_total_minor=None, now=now, place=place)
         limits.check_limits(
-            (one for one in all_of_them if one.refusal not in _OF_BILLS),
+            (one for one in all_of_them if one.refusal not in limits.OF_BILLS),
             points=self.points,
             money_minor=0,
             pointer="/reward",
         )
-
-
-_OF_BILLS = (limits.BillTotalRequired, limits.BillShareExceeded)
 
 
 async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Outcome]:
@@ -148,7 +162,9 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
     keys: list[postings.NewPosting] = []
     spent: list[postings.Redemption] = []
     issued: list[Benefit] = []
-    taken: dict[store.Name, int] = {}
+    set_aside: list[Authorised] = []
+    holds: list[Hold] = []
+    taken: Counter[store.Name] = Counter()
     since_then: dict[tuple[UUID, str, str], int] = {}
     for k, one in asked.items():
         item, command, wallet = items[k], commands[k], wallets[one.wallet_id]
@@ -158,8 +174,9 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
         try:
             one.stock.offer(tier=one.tier, now=now, had=one.had + bought)
             if wallet.status == "active":
-                one.check_limits(now)
-            redeemed = spending.redeem(
+                one.check_limits(now, Place(command.merchant, command.terminal))
+            decide = spending.redeem if command.code is None else reserving.reserve
+            decided = decide(
                 wallet,
                 points=one.points,
                 pointer="/reward",
@@ -173,20 +190,32 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
             continue
         one.facts.count(one.points)
         one.stock.taken += 1
-        taken[name] = one.stock.taken
         since_then[one.wallet_id, *name] = bought + 1
-        if redeemed.expired is not None:
-            keys.append(postings.NewPosting.of(wallet, redeemed.expired))
-            tell_expired(tx, item, one.terms, wallet, redeemed.expired)
-        keys.append(postings.NewPosting.of(wallet, redeemed.spent))
-        row = _redemption(redemption_id, command, one, wallet, redeemed.spent)
+        if decided.expired is not None:
+            keys.append(postings.NewPosting.of(wallet, decided.expired))
+            tell_expired(tx, item, one.terms, wallet, decided.expired)
+        posting = decided.spent if isinstance(decided, spending.Redeemed) else decided.set_aside
+        keys.append(postings.NewPosting.of(wallet, posting))
+        row = _redemption(redemption_id, command, one, wallet, posting)
+        if isinstance(decided, reserving.Reserved):
+            assert command.code is not None
+            until = now + one.terms.redeeming.authorisation
+            made = Authorised(row, command.code.hash, until, decided.lots)
+            set_aside.append(made)
+            stock = one.stock
+            holds.append(Hold(redemption_id, *name, stock.version, one.tier, "held", stock.reward))
+            outcomes[k] = tell_reserved(tx, item, one.terms, wallet, posting, made, command.code.sealed)
+            continue
+        taken[name] += 1
         spent.append(row)
         benefit = _benefit(tx, benefit_id, row, one, wallet, now)
         issued.append(benefit)
-        done = tell_redeemed(tx, item, one.terms, wallet, redeemed.spent, row)
+        done = tell_redeemed(tx, item, one.terms, wallet, posting, row)
         outcomes[k] = tell_issued(tx, item, one.terms, one.stock.reward, benefit, row, done)
     if issued:
         await store.issue(tx.db, issued, taken)
+    await authorise(tx.db, set_aside)
+    await holding.hold(tx.db, holds)
     await postings.write(tx, wallets.values(), postings=keys, redemptions=spent)
     tx.after_commit(lambda: count_points(tx, wallets.values()))
     return [outcomes[k] for k in range(len(items))]
@@ -326,4 +355,10 @@ def _unusable(
         return TerminalUnknown(f"{command.merchant} has no terminal {command.terminal}.", pointer="/terminal")
     if one is None:
         return BenefitUnknown("No benefit has this code.", pointer="/code")
-    return rewards.objection(one.expires_at, one.consumed_at, now)
+    return rewards.objection(
+        expires_at=one.expires_at,
+        consumed_at=one.consumed_at,
+        withdrawn_at=one.withdrawn_at,
+        lapsed_at=one.lapsed_at,
+        now=now,
+    )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from services.redeem.domain import reserving, returning
+from services.redeem.domain.acceptance import objection
 from services.redeem.domain.codes import CodeUnknown
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.posting import Posting
@@ -13,6 +14,7 @@ from services.redeem.domain.redemption import Capture, Release, Void
 from services.redeem.domain.reserving import Captured, Redemption, Voided
 from services.redeem.handlers.came_back import ComingBack, return_row
 from services.redeem.handlers.counting import count_points
+from services.redeem.handlers.held_rewards import HeldRewards
 from services.redeem.handlers.idle import idle_too
 from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_settled import settled_answer, tell_captured, tell_voided
@@ -45,6 +47,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
     await idle_too(tx, wallets, now)
     back = await ComingBack.of(tx, whole.values(), now, keys)
     refunded = await _refunded(tx, {k: whole[one.redemption_id] for k, one in ours.items()}, items)
+    held = await HeldRewards.of(tx, [one.redemption_id for one in whole.values() if one.reward is not None])
     for k, item in enumerate(items):
         if k in outcomes:
             continue
@@ -55,6 +58,8 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
         try:
             match command:
                 case Capture():
+                    _check_place(terms, redemption, command)
+                    held.check(redemption, command)
                     captured = reserving.capture(
                         wallet,
                         redemption,
@@ -65,8 +70,10 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
                         new_id=uuid7,
                     )
                     _note_place(redemption, command)
-                    outcomes[k] = _captured(tx, item, terms, wallet, redemption, captured, keys, back)
-                    if (request := refunded.get(k)) is not None:
+                    done = _captured(tx, item, terms, wallet, redemption, captured, keys, back)
+                    outcomes[k] = held.captured(item, terms, wallet, redemption, captured.spent, now, done)
+                    # What bought a reward paid for no bill.
+                    if (request := refunded.get(k)) is not None and redemption.reward is None:
                         _give_back(back, item, wallet, redemption, request, terms, now)
                 case Void():
                     voided = reserving.void(wallet, redemption, terms=terms, now=now, new_id=uuid7)
@@ -82,6 +89,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
                         outcomes[k] = _voided(tx, item, terms, wallet, redemption, voided, keys, back)
         except Refusal as refused:
             outcomes[k] = Refused(refused)
+    await held.write(whole)
     await redemptions.settle(tx.db, [one for one in whole.values() if one.changed])
     await back.write()
     await postings.write(tx, wallets.values(), postings=keys)
@@ -209,6 +217,14 @@ def _missing(command: Settling, found: Found | None) -> Refusal | None:
     if isinstance(command, Capture) and not found.terminal_known:
         return TerminalUnknown(f"{found.merchant} has no terminal {command.terminal}.", pointer="/terminal")
     return None
+
+
+def _check_place(terms: CompiledProgramme, redemption: Redemption, command: Capture) -> None:
+    """The merchant took points when they were set aside; another terminal than was named then must take them too."""
+    if redemption.ended is not None or command.terminal is None:
+        return  # what it ended by is the first to be said
+    if (no := objection(terms.redeeming, redemption.merchant, command.terminal)) is not None:
+        raise no
 
 
 def _note_place(redemption: Redemption, command: Capture) -> None:

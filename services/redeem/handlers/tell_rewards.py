@@ -40,7 +40,7 @@ def tell_issued(
     tx.emit(
         RewardIssued(
             benefit_id=benefit.benefit_id,
-            redemption_id=benefit.redemption_id,
+            redemption_id=row.redemption_id,
             posting_id=row.posting_id,
             wallet_id=benefit.wallet_id,
             member_id=benefit.member_id,

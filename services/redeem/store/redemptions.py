@@ -85,7 +85,9 @@ async def load(
 ) -> dict[UUID, Redemption]:
     """Redemptions of locked wallets, whole; their lots are put into the wallets."""
     rows = await redemptions.whole_redemptions(db, redemption_ids=list(redemption_ids))
-    found = {row[0]: Redemption(*[*row[:21], _parts(row[21:])]) for row in rows}
+    found = {row[0]: Redemption(*[*row[:21], _parts(row[22:])]) for row in rows}
+    for row in rows:
+        found[row[0]].reward = row["reward"]
     await load_lots(db, found.values(), wallets)
     return found
 

@@ -37,6 +37,8 @@ class Held(NamedTuple):
     code_hash: bytes
     expires_at: datetime | None
     consumed_at: datetime | None
+    withdrawn_at: datetime | None
+    lapsed_at: datetime | None
     merchant: str | None
 
 
@@ -86,7 +88,7 @@ async def put(db: Connection, stock: Stock, *, changed: bool, now: datetime) -> 
 
 
 async def had(db: Connection, asked: Sequence[tuple[UUID, str, str, datetime]]) -> list[int]:
-    """How many of each (wallet, programme, reward) were issued since that instant."""
+    """How many of each (wallet, programme, reward) were bought since that instant, and not taken back."""
     rows = await rewards.had(db, **columns(("wallet_ids", "programmes", "rewards", "sinces"), asked))
     counts = {row["k"]: row["had"] for row in rows}
     return [counts[k] for k in range(1, len(asked) + 1)]
@@ -112,12 +114,6 @@ async def benefit_of_code(db: Connection, code_hash: bytes) -> Any | None:
     """The row of the benefit that a code names."""
     benefit_id = await rewards.benefit_id_of(db, code_hash=code_hash)
     return None if benefit_id is None else await benefit(db, benefit_id)
-
-
-async def bought(db: Connection, redemption_ids: Iterable[UUID]) -> set[UUID]:
-    """Which of these redemptions bought a reward."""
-    rows = await rewards.bought(db, redemption_ids=list(redemption_ids))
-    return {row["redemption_id"] for row in rows}
 
 
 async def lock_benefits(db: Connection, code_hashes: Iterable[bytes]) -> dict[bytes, Held]:
@@ -180,6 +176,8 @@ _BENEFIT_COLUMNS = (
     "code_hashes",
     "issued_ats",
     "expires_ats",
+    "origins",
+    "asked_bys",
 )
 assert len(_BENEFIT_COLUMNS) == len(Benefit.__struct_fields__)
 
@@ -199,4 +197,5 @@ def _stock(row: Any) -> Stock | None:
         _decode(row["document"]),
         row["supplied"],
         row["issued"],
+        row["held"],
     )

@@ -127,6 +127,8 @@ def test_help_is_quick_because_commands_import_what_they_need_when_they_run() ->
         "expire",
         "expire-gift-cards",
         "reconcile",
+        "statement",
+        "benefits",
         "tenant",
         "seal",
         "dead-letters",

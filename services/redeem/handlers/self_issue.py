@@ -1,0 +1,98 @@
+"""Rewards that issue themselves: with the posting that passes the threshold, and by a sweep for who has reached it otherwise."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from services.redeem.domain import giving
+from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.rewards import Benefit, standing_of
+from services.redeem.domain.thresholds import Issued, IssueReached, passed, reached
+from services.redeem.handlers.tell_given import tell_given
+from services.redeem.store import asked as programmes
+from services.redeem.store import learned, postings, rewards
+from services.redeem.store import thresholds as store
+from services.redeem.store.rewards import Name
+from shared.errors import Refusal
+from shared.ids import uuid7
+from shared.messaging import Done, Item, Outcome, Tx
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def issue_passed(tx: Tx, wallets: Iterable[Wallet], causes: Mapping[UUID, Item[Any]]) -> None:
+    """Issues what the lines of this batch passed the thresholds of. Asks nothing where none was: the usual case. Before
+    `postings.write`; `causes`: what each wallet was posted to by."""
+    known = store.known(tx.cache)
+    if not known:
+        return
+    due: dict[Name, list[Wallet]] = defaultdict(list)
+    for wallet in wallets:
+        for reward in passed(wallet, known):
+            due[wallet.programme, reward].append(wallet)
+    if due:
+        await _issue(tx, due, causes, just_passed=True)
+
+
+async def issue_reached(tx: Tx, items: Sequence[Item[IssueReached]]) -> list[Outcome]:
+    """Issues to those who have reached a threshold and were not issued its reward: they had the points before it was declared, or
+    got them by a road that does not look."""
+    wallets = await postings.lock(tx.db, {one for item in items for one in item.command.wallet_ids})
+    due: dict[Name, list[Wallet]] = {}
+    causes: dict[UUID, Item[Any]] = {}
+    for item in items:
+        name = item.command.programme, item.command.reward
+        found = [wallets[one] for one in item.command.wallet_ids if one in wallets]
+        due[name] = [*due.get(name, []), *(one for one in found if one.programme == name[0])]
+        causes.update(dict.fromkeys(item.command.wallet_ids, item))
+    issued = await _issue(tx, due, causes, just_passed=False)
+    counts = [sum(causes[one.wallet_id] is item for one in issued) for item in items]
+    return [Done(200, _encode(Issued(count))) for count in counts]
+
+
+async def _issue(
+    tx: Tx, due: Mapping[Name, Sequence[Wallet]], causes: Mapping[UUID, Item[Any]], *, just_passed: bool
+) -> list[Benefit]:
+    stocks = await rewards.lock(tx.db, due)
+    versions = await programmes.newest_versions(tx.db, {programme for programme, _ in due})
+    standings: dict[UUID, tuple[str, Any]] = {}
+    if any(one is not None and one.reward.windows for one in stocks.values()):
+        standings = await store.standings(tx.db, {one.wallet_id for own in due.values() for one in own})
+    now = tx.now()
+    made: list[Benefit] = []
+    for name in sorted(due):
+        stock = stocks.get(name)
+        if stock is None or stock.reward.issues_at is None or name[0] not in versions:
+            continue
+        terms = await learned.programme(tx.db, tx.cache, name[0], versions[name[0]])
+        ladder = [one.code for one in terms.ladder]
+        had = await store.had(tx.db, *name, {one.wallet_id for one in due[name]})
+        for wallet in due[name]:
+            # What the reward says now is asked again: this process may have learned another threshold.
+            there = passed(wallet, {name[0]: [(name[1], stock.reward.issues_at)]}) if just_passed else ()
+            if wallet.wallet_id in had or not (there or reached(wallet, stock.reward.issues_at)):
+                continue
+            tier = standing_of(standings.get(wallet.wallet_id), ladder, now)
+            if not stock.reward.open_at(now, tier):
+                continue
+            try:
+                benefit = giving.give(
+                    stock, benefit_id=uuid7(), wallet_id=wallet.wallet_id, member_id=wallet.member_id, origin="threshold",
+                    asked_by=None, key=tx.tenant.identity_key, zone=terms.zone, now=now,
+                )  # fmt: skip
+            except Refusal:  # none is left: the sweep tries again
+                break
+            had.add(wallet.wallet_id)
+            made.append(benefit)
+            tell_given(tx, causes[wallet.wallet_id], stock.reward, benefit, terms.currency, None)
+    if made:
+        taken: dict[Name, int] = {
+            name: one.taken for name, one in stocks.items() if one is not None and one.taken
+        }
+        await rewards.issue(tx.db, made, taken)
+    return made

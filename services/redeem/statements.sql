@@ -1,0 +1,87 @@
+-- What merchants accepted. The search path is redeem's schema.
+
+-- name: newest_programmes
+-- The newest version of each programme, or of one.
+SELECT
+    p.programme,
+    max(p.version) AS version
+FROM programmes AS p
+WHERE :programme::text IS NULL OR p.programme = :programme
+GROUP BY p.programme
+ORDER BY p.programme;
+
+-- name: merchant_known$
+-- Whether there is such a merchant.
+SELECT EXISTS (SELECT FROM merchants AS m WHERE m.merchant = :merchant);
+
+-- name: statement
+-- What was captured and returned of a programme between two moments of when we wrote it, by merchant and terminal (null: none was
+-- named): of one merchant, or of all. What bought rewards paid for no bill, and stands apart.
+WITH moved AS (
+    SELECT
+        r.redemption_id,
+        r.merchant,
+        r.terminal,
+        1 AS captured,
+        r.points AS captured_points,
+        r.money_minor AS captured_minor,
+        0 AS returned,
+        0::bigint AS returned_points,
+        0::bigint AS returned_minor
+    FROM redemptions AS r
+    WHERE
+        r.recorded_at >= :since AND r.recorded_at < :until AND r.programme = :programme
+        AND (:merchant::text IS NULL OR r.merchant = :merchant)
+        AND NOT EXISTS (SELECT FROM reservations AS s WHERE s.redemption_id = r.redemption_id)
+
+    UNION ALL
+
+    SELECT
+        r.redemption_id,
+        r.merchant,
+        r.terminal,
+        1,
+        s.captured_points,
+        s.captured_minor,
+        0,
+        0,
+        0
+    FROM reservations AS s
+    JOIN redemptions AS r ON s.redemption_id = r.redemption_id
+    WHERE
+        s.settled_at >= :since AND s.settled_at < :until AND s.ended = 'captured' AND r.programme = :programme
+        AND (:merchant::text IS NULL OR r.merchant = :merchant)
+
+    UNION ALL
+
+    SELECT
+        r.redemption_id,
+        r.merchant,
+        r.terminal,
+        0,
+        0,
+        0,
+        1,
+        o.points,
+        o.money_minor
+    FROM returns AS o
+    JOIN redemptions AS r ON o.redemption_id = r.redemption_id
+    WHERE
+        o.recorded_at >= :since AND o.recorded_at < :until AND r.programme = :programme
+        AND (:merchant::text IS NULL OR r.merchant = :merchant)
+)
+
+SELECT
+    m.merchant,
+    m.terminal,
+    b.benefit_id IS NOT NULL AS rewards,
+    sum(m.captured)::bigint AS captured,
+    sum(m.captured_points)::bigint AS captured_points,
+    sum(m.captured_minor)::bigint AS captured_minor,
+    sum(m.returned)::bigint AS returned,
+    sum(m.returned_points)::bigint AS returned_points,
+    sum(m.returned_minor)::bigint AS returned_minor
+FROM moved AS m
+LEFT JOIN benefits AS b ON m.redemption_id = b.redemption_id
+GROUP BY m.merchant, m.terminal, b.benefit_id IS NOT NULL
+ORDER BY m.merchant, m.terminal NULLS FIRST;

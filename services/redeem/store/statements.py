@@ -1,0 +1,52 @@
+"""What merchants accepted on a day, read in one snapshot."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from itertools import groupby
+from typing import Any
+
+from services.redeem.domain.statement import Row, Statement, bounds, statement, yesterday
+from services.redeem.store import learned
+from services.redeem.store.sql import statements
+from shared.db import Connection
+from shared.errors import NotFound, ProgrammeUnknown
+
+
+async def statements_of(
+    db: Connection,
+    cache: dict[Any, Any],
+    *,
+    merchant: str | None,
+    programme: str | None,
+    day: date | None,
+    now: datetime,
+) -> list[Statement]:
+    """The statements of a day, by programme and merchant: of one merchant (also where nothing moved) or of all that moved anything.
+    Without a day, of the last that is over in each programme's time zone. Refuses an unknown merchant or programme."""
+    if merchant is not None and not await statements.merchant_known(db, merchant=merchant):
+        raise NotFound(f"There is no merchant {merchant}.")
+    versions = await statements.newest_programmes(db, programme=programme)
+    if programme is not None and not versions:
+        raise ProgrammeUnknown(f"There is no programme {programme}.", pointer="/programme")
+    found: list[Statement] = []
+    for code, version in versions:
+        terms = await learned.programme(db, cache, code, version)
+        of_day = day or yesterday(now, terms.zone)
+        since, until = bounds(of_day, terms.zone)
+        rows = [
+            Row(*row)
+            for row in await statements.statement(
+                db, programme=code, merchant=merchant, since=since, until=until
+            )
+        ]
+        by_merchant = {name: list(own) for name, own in groupby(rows, key=lambda row: row.merchant)}
+        if merchant is not None:
+            by_merchant.setdefault(merchant, [])
+        found += [
+            statement(
+                name, own, programme=code, currency=terms.currency, day=of_day, zone=terms.zone, now=now
+            )
+            for name, own in by_merchant.items()
+        ]
+    return found

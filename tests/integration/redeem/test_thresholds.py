@@ -1,0 +1,157 @@
+"""Rewards that issue themselves at a number of points: once to a member, whoever credits at once, and to all who are due."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pointbank.expiring import open_desk
+from services.redeem.benefits_due import issue, run
+from services.redeem.domain.codes import benefit_code
+from services.redeem.handlers import ON
+from shared.config import Settings
+from shared.tenants import Tenant
+from tests.integration.redeem.conftest import Bank, Member, accrued, asks
+from tests.integration.redeem.test_rewards import put, use
+from tests.support.bank_books import assert_whole_until_spoilt
+from tests.support.facts import activated, heard
+from tests.support.http import assert_problem
+from tests.support.tenants import running
+
+
+async def mine(bank: Bank, member: Member, reward: str) -> list[Any]:
+    answer = await bank.client.get(
+        "/v1/benefits", params={"wallet_id": str(member.wallet_id)}, headers=bank.headers("support")
+    )
+    assert answer.status_code == 200, answer.text
+    return [one for one in answer.json()["items"] if one["reward"] == reward]
+
+
+async def test_a_reward_issues_itself_once_with_the_credit_that_reaches_its_points(
+    bank: Bank, settings: Settings, tenant: Tenant
+) -> None:
+    await bank.hear(activated("self", expiry={"policy": "never"}))
+    at = {"programme": "self", "unit_cost_minor": 12}
+    early = await bank.member(60, programme="self")
+    await put(bank, "mug", issues_at={"points": 100, "of": "balance"}, **at)
+    await put(bank, "cap", issues_at={"points": 150, "of": "earned"}, stock=2, **at)
+
+    # A hundred credits of one point each, in two processes, while it is spent: it passes 100 once or more often, and has one.
+    raced = await bank.member(programme="self")
+    async with running(settings, tenant, "redeem", ON) as other:
+        await run(other, dry_run=True)
+        lanes = (bank.runtime.lane, other.lane)
+        await asyncio.gather(issue(other))
+        credits = [
+            lanes[k % 2].submit(
+                heard(accrued(raced.wallet_id, 1, member_id=raced.member_id, programme="self"))
+            )
+            for k in range(120)
+        ]
+        await asyncio.gather(*credits, issue(other), issue(bank.runtime))
+        spent = await bank.redeem(asks(raced, programme="self", points=40))
+        assert spent.status_code == 201
+        more = [
+            lanes[k % 2].submit(
+                heard(accrued(raced.wallet_id, 1, member_id=raced.member_id, programme="self"))
+            )
+            for k in range(60)
+        ]
+        await asyncio.gather(*more, issue(other))
+    [mug], [cap] = await mine(bank, raced, "mug"), await mine(bank, raced, "cap")
+    assert (mug["origin"], mug["redemption_id"], mug["status"]) == ("threshold", None, "issued")
+    told = await bank.told(cap["benefit_id"])
+    assert [(one["type"], one["data"]["origin"]) for one in told] == [("benefit.issued.v1", "threshold")]
+
+    # Points that come and go in one batch have passed it, too; those who had them before it was declared get it by the run.
+    quick = await bank.member(programme="self")
+    await asyncio.gather(
+        *[
+            bank.runtime.lane.submit(
+                heard(accrued(quick.wallet_id, 101, member_id=quick.member_id, programme="self"))
+            ),
+            bank.redeem(asks(quick, programme="self", points=101)),
+        ]
+    )
+    assert len(await mine(bank, quick, "mug")) == 1
+    assert await mine(bank, early, "mug") == []
+    await put(bank, "old", issues_at={"points": 50, "of": "balance"}, windows=[{"tiers": ["gold"]}], **at)
+    dry = await bank.client.post(
+        "/v1/benefits/runs", json={"dry_run": True}, headers=bank.headers("operator")
+    )
+    assert dry.json()["issued"] == 0  # it is for gold members, and there are none
+    await put(bank, "old", issues_at={"points": 50, "of": "balance"}, **at)
+    dry = await bank.client.post(
+        "/v1/benefits/runs", json={"dry_run": True}, headers=bank.headers("operator")
+    )
+    expected = dry.json()["issued"]
+    assert expected >= 2  # early, and raced
+    async with open_desk(settings, bank.code) as desk:
+        real = await asyncio.gather(run(desk, dry_run=False), run(bank.runtime, dry_run=False))
+    assert sum(one.issued for one in real) == expected
+    [old] = await mine(bank, early, "old")
+    assert (await run(bank.runtime, dry_run=False)).issued == 0
+
+    # The stock bounds it: of three who earn enough the third has none, until there is more.
+    two, three = await bank.member(200, programme="self"), await bank.member(200, programme="self")
+    assert [len(await mine(bank, one, "cap")) for one in (raced, two, three)] == [1, 1, 0]
+    await put(bank, "cap", issues_at={"points": 150, "of": "earned"}, stock=3, **at)
+    await issue(bank.runtime)
+    assert len(await mine(bank, three, "cap")) == 1
+
+    # Its code is shown to who shows it to the member, not to a merchant's till, and it is used like any other.
+    path = f"/v1/benefits/{old['benefit_id']}/code"
+    shown = await bank.client.get(path, headers=bank.headers("ecommerce"))
+    assert shown.headers["cache-control"] == "no-store"
+    code = shown.json()["code"]
+    assert code == benefit_code(bank.runtime.tenant.identity_key, await _id_of(bank, old))
+    narrow = await bank.client.get(path, headers=bank.headers("till", merchant="riyadh-mall"))
+    assert_problem(narrow, 403, "scope_missing")
+    before = await liability(bank, "old")
+    assert (await use(bank, code)).json()["unit_cost"] == {"amount_minor": 12, "currency": "SAR"}
+    after = await liability(bank, "old")
+    assert (before["open"] - 1, before["liability"]["amount_minor"] - 12) == (
+        after["open"],
+        after["liability"]["amount_minor"],
+    )
+    assert (after["consumed"], after["consumed_cost"]["amount_minor"]) == (1, 12)
+
+    spoilt = {
+        "a reward that issued itself too early": (
+            "UPDATE redeem.reward_versions SET document = replace(document::text, '150', '1500')::json WHERE reward = 'cap'",
+            {"benefits"},
+        ),
+        "a reward that was issued twice": (
+            """
+            DROP INDEX redeem.benefits_threshold_once;
+            UPDATE redeem.benefits AS b SET reward = 'cap' WHERE b.reward = 'mug' AND EXISTS (
+                SELECT FROM redeem.benefits AS o WHERE o.wallet_id = b.wallet_id AND o.reward = 'cap'
+            )
+            """,
+            {"benefits", "benefits:told", "rewards:stock", "catalogue:constraints"},
+        ),
+    }
+    names = frozenset(
+        {
+            "benefits",
+            "benefits:told",
+            "benefits:liability",
+            "rewards:stock",
+            "ledger:balances",
+            "catalogue:constraints",
+        }
+    )
+    await assert_whole_until_spoilt(settings, bank.code, names, spoilt)
+
+
+async def liability(bank: Bank, reward: str) -> Any:
+    answer = await bank.client.get("/v1/benefits/liability", headers=bank.headers("finance"))
+    assert answer.status_code == 200, answer.text
+    [found] = [one for one in answer.json()["items"] if one["reward"] == reward]
+    return found
+
+
+async def _id_of(bank: Bank, benefit: Any) -> Any:
+    return await bank.auditor.fetchval(
+        "SELECT benefit_id FROM redeem.benefits WHERE benefit_id = $1::text::uuid", benefit["benefit_id"]
+    )
