@@ -13,6 +13,7 @@ from pointbank.verify.counters import Counters
 from pointbank.verify.decisions import (
     OPEN,
     Decision,
+    SegmentWords,
     Standings,
     countable,
     decode_decision,
@@ -94,11 +95,12 @@ class Bills:
             await taken.fill(page[-1]["id"])
             found = [(bill, self._decode(decisions.take(bill["id"]))) for bill in page]
             standings = await self._standings(found)
+            words = await self._words(found)
             for bill, judgements in found:
                 _check_keys(keys, bill)
                 self._taken = {row["accrual_id"]: row["points"] for row in taken.take(bill["id"])}
                 if bill["has_bill"]:
-                    self._bill(bill, judgements, made, chain, standings)
+                    self._bill(bill, judgements, made, chain, standings, words)
                 elif judgements:
                     chain.wrong(f"bill {bill['id']} has a decision and is not there")
         for orphan in await decisions.rest():
@@ -131,6 +133,20 @@ class Bills:
         )
         return {(row[0], row[1]): (row[2], row[3], row[4], row[5]) for row in rows}
 
+    async def _words(self, found: list[tuple[Any, list[tuple[Any, Decision]]]]) -> SegmentWords:
+        asked = {
+            decision.member_id
+            for _, judgements in found
+            for _, decision in judgements
+            for judged in decision.programmes
+            if judged.details.inputs.segments is not None
+        }
+        words: SegmentWords = {}
+        if asked:
+            for row in await self._books.snapshot.rows("segments.sql", "words_about", list(asked)):
+                words.setdefault(row[0], []).append((row[2], row[3], row[4]))
+        return words
+
     def _bill(
         self,
         bill: Any,
@@ -138,6 +154,7 @@ class Bills:
         made: Check,
         chain: Check,
         standings: Standings,
+        words: SegmentWords,
     ) -> None:
         bill_id = bill["id"]
         try:
@@ -158,7 +175,7 @@ class Bills:
                     made.wrong(f"bill {bill_id}: {decision.status} for nothing, or with a result")
             else:
                 at = row["decided_at"] if row["n"] == 1 else bill["recorded_at"]
-                for problem in objections(bill, lines, decision, at, self._terms_of, standings):
+                for problem in objections(bill, lines, decision, at, self._terms_of, standings, words):
                     made.wrong(f"bill {bill_id}, decision {row['n']}: {problem}")
             place = self._told(bill, row, decision, place)
 

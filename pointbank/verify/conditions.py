@@ -32,6 +32,7 @@ class Asked:
     bills: int | None = None
     last_bill_at: datetime | None = None
     enrolled_at: datetime | None = None
+    segments: tuple[str, ...] = ()
     member_id: str | None = None
     given_before: tuple[Any, Any] = ((), ())
     """Campaigns and caps of the decision: they say what had been given."""
@@ -67,9 +68,11 @@ class Asked:
                 return set(self.tenders)
         return getattr(self, name)
 
-    def _of_member(self, name: str) -> int | None:
+    def _of_member(self, name: str) -> Any:
         if name == "bills":
             return self.bills
+        if name == "segments":
+            return set(self.segments)
         since = self.last_bill_at if name == "days_since_last_bill" else self.enrolled_at
         if since is None:
             return None

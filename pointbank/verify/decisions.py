@@ -45,6 +45,7 @@ class Inputs(msgspec.Struct, frozen=True, gc=False):
     bills: int | None = None
     last_bill_at: datetime | None = None
     enrolled_at: datetime | None = None
+    segments: tuple[str, ...] | None = None
 
 
 class KeptDetails(msgspec.Struct, frozen=True, gc=False):
@@ -100,6 +101,8 @@ decode_lines = msgspec.json.Decoder(tuple[KeptLine, ...]).decode
 
 TermsOf = Callable[[tuple[str, int]], Terms | None]
 Standings = dict[tuple[str, int], tuple[str, str, datetime, datetime | None]]
+SegmentWords = dict[str, list[tuple[str, datetime, datetime | None]]]
+"""By member what earn heard, in that order: segment, from, until."""
 
 
 def countable(lines: tuple[KeptLine, ...]) -> list[Line]:
@@ -111,7 +114,13 @@ def countable(lines: tuple[KeptLine, ...]) -> list[Line]:
 
 
 def objections(
-    bill: Any, lines: list[Line], decision: Decision, at: datetime, terms_of: TermsOf, standings: Standings
+    bill: Any,
+    lines: list[Line],
+    decision: Decision,
+    at: datetime,
+    terms_of: TermsOf,
+    standings: Standings,
+    words: SegmentWords,
 ) -> Iterator[str]:
     """What of a judgement does not follow from its bill and its inputs; `at` is when it was judged."""
     if decision.waiting_for:
@@ -134,6 +143,7 @@ def objections(
         made.append(worth)
         yield from _numbers(judged, worth)
         yield from _inputs(bill, judged, terms, at, standings)
+        yield from _segments(bill, judged, words.get(decision.member_id or "", []))
         yield from _accruals(bill, judged, worth, terms)
     if decision.status != "anonymous" and decision.status != status_of(made):
         yield f"status is {decision.status}, computed {status_of(made)}"
@@ -164,6 +174,7 @@ def _asked(bill: Any, lines: list[Line], member_id: str | None, judged: Judged, 
         bills=known.bills,
         last_bill_at=known.last_bill_at,
         enrolled_at=known.enrolled_at,
+        segments=known.segments or (),
         member_id=member_id,
         given_before=(judged.details.campaigns, judged.details.caps),
     )
@@ -219,6 +230,22 @@ def _inputs(bill: Any, judged: Judged, terms: Terms, at: datetime, standings: St
         yield f"tier {judged.tier} holds from {heard[2]}, later than the bill"
     elif heard[3] is not None and heard[3] <= bill["occurred_at"]:
         yield f"tier {judged.tier} was over at {heard[3]}, before the bill"
+
+
+def _segments(bill: Any, judged: Judged, words: list[tuple[str, datetime, datetime | None]]) -> Iterator[str]:
+    """Words may have come since, but what was known was told: at some point of them the member was in just these."""
+    kept = judged.details.inputs.segments
+    if kept is None:
+        return
+    at, ends = bill["occurred_at"], {}
+    states = [set[str]()]
+    for segment, from_at, until_at in words:
+        ends[segment, from_at] = until_at
+        states.append(
+            {name for (name, since), until in ends.items() if since <= at and (until is None or at < until)}
+        )
+    if set(kept) not in states:
+        yield f"segments {list(kept)} were known, which earn was never told of that time"
 
 
 def _accruals(bill: Any, judged: Judged, worth: Worth, terms: Terms) -> Iterator[str]:

@@ -23,6 +23,7 @@ from pointbank.verify.refunds import Refunds
 from pointbank.verify.report import Check
 from pointbank.verify.rewards import Rewards
 from pointbank.verify.seals import Seals
+from pointbank.verify.segments import Segments
 from pointbank.verify.streams import Copy
 from pointbank.verify.tiers import Tiers
 from pointbank.verify.trust import Trust
@@ -51,12 +52,14 @@ class Listener:
         )
         refunds, holds, seals = Refunds(books), Holds(books), Seals(books, trust)
         gift_cards = GiftCards(books)
-        self._tables = (bills, refunds, holds, bank, rewards, gift_cards, seals, tiers, messages, members)
+        segments = Segments(books)
+        self._tables = (bills, refunds, holds, bank, rewards, gift_cards, seals, tiers, messages, members, segments)
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
             "merchant.changed.v1": (members.on_merchant,),
             "member.enrolled.v1": (members.on_enrolled,),
             "card.issued.v1": (members.on_card,),
+            "member.segmented.v1": (segments.on_segmented,),
             "bill.recorded.v1": (bills.on_answer,),
             "bill.settled.v1": (bills.on_answer,),
             "bill.rejected.v1": (bills.on_rejected,),

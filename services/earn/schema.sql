@@ -71,6 +71,18 @@ CREATE TABLE tier_history (
 );
 -- tier_history: append-only.
 
+-- Every word about which segments a member is in, by its place among the events about the member: of a stay, named by when it
+-- began, the last word stands.
+CREATE TABLE segment_stays (
+    member_id uuid NOT NULL,
+    sequence bigint NOT NULL CHECK (sequence >= 1),
+    segment text COLLATE "C" NOT NULL,
+    from_at timestamptz NOT NULL,
+    until_at timestamptz,
+    PRIMARY KEY (member_id, sequence)
+);
+-- segment_stays: append-only.
+
 -- ---------------------------------------------------------------- the two nets against repeats
 
 -- First net: what a till offered, by its own source and id. `content_hash` as in bill_keys.

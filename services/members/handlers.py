@@ -21,6 +21,8 @@ from services.members.domain.members import (
 )
 from services.members.domain.merchants import PutMerchant, put
 from services.members.domain.programmes import ActivateProgramme, DraftProgramme, activate, draft
+from services.members.domain.segments import PutInSegment, TakeOutOfSegment
+from services.members.segments import move_segments
 from services.members.store import NewMember, NewWallet
 from shared.errors import Refusal
 from shared.events import (
@@ -284,6 +286,8 @@ ON: Handlers = {
     ActivateProgramme: activate_programmes,
     PutMerchant: put_merchants,
     EnrolMember: enrol_members,
+    PutInSegment: move_segments,
+    TakeOutOfSegment: move_segments,
 }
 
 HEARS: tuple[str, ...] = ()

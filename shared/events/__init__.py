@@ -30,6 +30,7 @@ from shared.events.members import (
     EnrolledWallet,
     HashedIdentity,
     MemberEnrolled,
+    MemberSegmented,
     MerchantChanged,
     ProgrammeActivated,
 )
@@ -70,6 +71,7 @@ EVENTS: dict[str, type[EventData]] = {
         MerchantChanged,
         MemberEnrolled,
         CardIssued,
+        MemberSegmented,
         BillRecorded,
         BillSettled,
         BillRejected,
@@ -140,6 +142,7 @@ __all__ = [
     "LedgerSealed",
     "Lot",
     "MemberEnrolled",
+    "MemberSegmented",
     "MerchantChanged",
     "MessageDelivered",
     "OfflineRedeemed",

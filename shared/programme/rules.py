@@ -74,6 +74,8 @@ class Inputs(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     bills: int | None = None
     last_bill_at: datetime | None = None
     enrolled_at: datetime | None = None
+    segments: tuple[str, ...] | None = None
+    """Those that the member was in when the bill happened."""
 
 
 class Details(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -161,7 +163,7 @@ class Rulebook:
     campaigns: tuple[CompiledCampaign, ...]
     plain: bool
     asks: frozenset[str]
-    """What is looked up for it alone: `brand`, `activity`."""
+    """What is looked up for it alone: `brand`, `activity`, `segments`."""
     round: Callable[[int, int], int]
     _rule_for: Callable[[tuple[str, ...]], int]
     """The number of the rule that is for a line of these categories; that after the last where none is."""
@@ -346,9 +348,10 @@ class Rulebook:
     def _inputs(self, subject: Subject) -> Inputs | None:
         brand = subject.brand if "brand" in self.asks else None
         activity = subject.activity if "activity" in self.asks else None
+        segments = tuple(sorted(subject.segments)) if "segments" in self.asks else None
         if activity is not None:
-            return Inputs(brand, activity.bills, activity.last_bill_at, activity.enrolled_at)
-        return None if brand is None else Inputs(brand)
+            return Inputs(brand, activity.bills, activity.last_bill_at, activity.enrolled_at, segments)
+        return None if brand is None and segments is None else Inputs(brand, segments=segments)
 
     def _for_bill(
         self, subject: Subject
@@ -562,7 +565,9 @@ def asked_by(condition: Condition | None) -> Iterator[str]:
     for one in condition.comparisons if condition is not None else ():
         if one.field == "bill.brand":
             yield "brand"
-        if one.field.startswith("member."):
+        if one.field == "member.segments":
+            yield "segments"
+        elif one.field.startswith("member."):
             yield "activity"
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "Member",
     "OccurredInFuture",
     "OccurredTooEarly",
+    "SegmentStay",
     "Standing",
     "Versions",
     "Wallet",
@@ -79,11 +80,19 @@ class Member(msgspec.Struct, frozen=True, gc=False):
     wallets: tuple[Wallet, ...]
 
 
+class SegmentStay(msgspec.Struct, frozen=True, gc=False):
+    """When a member is in a segment, as members told it last."""
+
+    segment: str
+    from_at: datetime
+    until_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What earn knows that concerns a batch of bills. `members` by identity hash; `history` has the standings, by
-    sequence, of wallets whose latest one came after a bill; `brands` by merchant are known where a
-    programme asks for them."""
+    sequence, of wallets whose latest one came after a bill; `brands` by merchant, and `segments` by member, are known where
+    a programme asks for them."""
 
     merchants: Collection[str]
     terminals: Collection[tuple[str, str]]
@@ -91,6 +100,14 @@ class Facts:
     programmes: Mapping[str, Versions]
     history: Mapping[UUID, Sequence[Standing]] = field(default_factory=dict)
     brands: Mapping[str, str] = field(default_factory=dict)
+    segments: Mapping[UUID, Sequence[SegmentStay]] = field(default_factory=dict)
+
+
+def segments_at(stays: Sequence[SegmentStay], at: datetime) -> frozenset[str]:
+    """The segments that somebody with these stays was in then."""
+    return frozenset(
+        [one.segment for one in stays if one.from_at <= at and (one.until_at is None or at < one.until_at)]
+    )
 
 
 def version_at(versions: Versions, at: datetime) -> CompiledProgramme:
@@ -218,7 +235,7 @@ def weigh(
         subject: Subject | None = None
         if not version.book.plain or bill.tenders:
             known = None if activity is None else activity[wallet.wallet_id]
-            subject = _subject(bill, version, member.member_id, tier, facts.brands, known)
+            subject = _subject(bill, version, member.member_id, tier, facts, known)
         earned = version.book.earn(bill.lines, bill.total_minor, tier, subject)
         weighed.append((version, wallet, tier, standing, earned))
         if activity is not None:
@@ -328,7 +345,7 @@ def _subject(
     version: CompiledProgramme,
     member_id: UUID,
     tier: str | None,
-    brands: Mapping[str, str],
+    facts: Facts,
     activity: Activity | None,
 ) -> Subject:
     """The bill as conditions ask about it."""
@@ -338,13 +355,14 @@ def _subject(
         total_minor=bill.total_minor,
         lines=bill.lines,
         merchant=bill.merchant,
-        brand=brands.get(bill.merchant),
+        brand=facts.brands.get(bill.merchant),
         terminal=bill.terminal,
         channel=bill.channel,
         tenders=dict(bill.tenders),
         tier=tier,
         activity=activity,
         member_id=member_id,
+        segments=segments_at(facts.segments.get(member_id, ()), bill.occurred_at),
     )
 
 

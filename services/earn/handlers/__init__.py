@@ -5,7 +5,13 @@ from services.earn.domain.hold import Activate, ReleaseDue
 from services.earn.domain.refund_body import RecordRefund
 from services.earn.handlers.answered import AskAgain, TakeUp, ask_again, hear_answers, take_up_refunds
 from services.earn.handlers.hold import activate_bills, release_due
-from services.earn.handlers.learn import learn_members, learn_merchants, learn_programmes, learn_standings
+from services.earn.handlers.learn import (
+    learn_members,
+    learn_merchants,
+    learn_programmes,
+    learn_segment_stays,
+    learn_standings,
+)
 from services.earn.handlers.record import record_bills
 from services.earn.handlers.refunds import record_refunds
 from services.earn.handlers.reject import buried
@@ -21,6 +27,7 @@ from services.earn.handlers.settle import (
 from shared.events import (
     CardIssued,
     MemberEnrolled,
+    MemberSegmented,
     MerchantChanged,
     PointsReturned,
     PointsReversed,
@@ -61,6 +68,7 @@ ON: Handlers = {
     MerchantChanged: learn_merchants,
     MemberEnrolled: learn_members,
     CardIssued: learn_members,
+    MemberSegmented: learn_segment_stays,
     TierChanged: learn_standings,
     PointsReversed: hear_answers,
     ReversalRefused: hear_answers,
