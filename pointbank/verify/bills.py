@@ -22,6 +22,7 @@ from pointbank.verify.decisions import (
     told_accruals,
 )
 from pointbank.verify.events import BillAnswer, BillRejected, Envelope, PointsAccrued
+from pointbank.verify.gifts import Gifts
 from pointbank.verify.report import Check
 
 _encode = msgspec.json.Encoder().encode
@@ -47,8 +48,8 @@ _ACCRUED = (
 class Bills:
     """The bills' side, and the side of earn's events."""
 
-    def __init__(self, books: Books) -> None:
-        self._books = books
+    def __init__(self, books: Books, gifts: Gifts) -> None:
+        self._books, self._gifts = books, gifts
         self._terms_of = books.terms.get
         self._recorded = books.match(
             "bills:told", 5, "each bill has one bill.recorded event, with what was decided first", _ANSWER,
@@ -186,6 +187,8 @@ class Bills:
         recorded_at = place
         for judged in decision.programmes:
             self._counters.count(judged, self._taken)
+            if judged.stamps or judged.offers:
+                self._gifts.decided(bill_id, decision, judged)
             for one in judged.accruals:
                 place += 1
                 self._accrued.ours(
@@ -263,8 +266,10 @@ def content_hash(bill: Any) -> bytes:
         bill["merchant"], bill["bill_ref"], bill["terminal"], bill["cashier"], bill["channel"], bill["occurred_at"],
         bill["identity_kind"], bill["identity"], bill["currency"], bill["total_minor"], bill["programmes"],
     )  # fmt: skip
-    if bill["tenders"] is not None:
-        head += (json.loads(bill["tenders"]),)
+    if bill["tenders"] is not None or bill["effects_applied"] is not None:
+        head += (json.loads(bill["tenders"] or "[]"),)
+    if bill["effects_applied"] is not None:
+        head += (json.loads(bill["effects_applied"]),)
     return sha256(_encode(head) + b"\n" + bill["lines"].encode()).digest()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,10 @@ class Asked:
     member_id: str | None = None
     given_before: tuple[Any, Any] = ((), ())
     """Campaigns and caps of the decision: they say what had been given."""
+    claims: Mapping[str, int] = field(default_factory=dict)
+    """By campaign of the programme, what the till gave at the checkout."""
+    offered_before: tuple[Any, ...] = ()
+    stamped_before: tuple[Any, ...] = ()
 
     def value(self, field: str, line: Line | None) -> Any:
         """What a condition finds in a field; None where nothing is there."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from pointbank.verify.campaigns import Rooms, Tried
+from pointbank.verify.campaigns import Tried
+from pointbank.verify.checkout import Offered, Rooms, Stamped
 from pointbank.verify.conditions import Asked
 from pointbank.verify.numbers import money_of
 from pointbank.verify.programme import Line, Terms, Worth
@@ -84,6 +85,8 @@ class Judged(msgspec.Struct, frozen=True, gc=False):
     tier_sequence: int | None = None
     details: KeptDetails = KeptDetails()
     accruals: tuple[Accrual, ...] = ()
+    offers: tuple[Offered, ...] = ()
+    stamps: tuple[Stamped, ...] = ()
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -94,6 +97,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     programmes: tuple[Judged, ...] = ()
     passed_over: tuple[tuple[str, str], ...] = ()
     waiting_for: tuple[tuple[str, str], ...] = ()
+    variances: tuple[tuple[str, str, int, int], ...] = ()
 
 
 decode_decision = msgspec.json.Decoder(Decision).decode
@@ -142,11 +146,13 @@ def objections(
         )
         made.append(worth)
         yield from _numbers(judged, worth)
+        yield from _besides(judged, worth, bool(claims_of(bill)))
         yield from _inputs(bill, judged, terms, at, standings)
         yield from _segments(bill, judged, words.get(decision.member_id or "", []))
         yield from _accruals(bill, judged, worth, terms)
     if decision.status != "anonymous" and decision.status != status_of(made):
         yield f"status is {decision.status}, computed {status_of(made)}"
+    yield from _variances(bill, decision)
     if bill["programmes"] is not None:
         for code in [judged.programme for judged in decision.programmes] + [
             code for code, _ in decision.passed_over
@@ -177,7 +183,44 @@ def _asked(bill: Any, lines: list[Line], member_id: str | None, judged: Judged, 
         segments=known.segments or (),
         member_id=member_id,
         given_before=(judged.details.campaigns, judged.details.caps),
+        claims={campaign: amount for code, campaign, amount in claims_of(bill) if code == judged.programme},
+        offered_before=judged.offers,
+        stamped_before=judged.stamps,
     )
+
+
+def claims_of(bill: Any) -> list[tuple[str, str, int]]:
+    """(programme, campaign, amount) of what the till says it gave at the checkout."""
+    said = bill["effects_applied"]
+    return [] if said is None else [(row[0], row[1], row[2]) for row in json.loads(said)]
+
+
+def _variances(bill: Any, decision: Decision) -> Iterator[str]:
+    granted = {
+        (judged.programme, one.campaign): one.granted_minor
+        for judged in decision.programmes
+        for one in judged.offers
+    }
+    wanted = tuple(
+        (code, campaign, amount, granted.get((code, campaign), 0))
+        for code, campaign, amount in claims_of(bill)
+        if amount > granted.get((code, campaign), 0)
+    )
+    if decision.variances != wanted:
+        yield f"variances are {decision.variances}, computed {wanted}"
+
+
+def _besides(judged: Judged, worth: Worth, claims: bool) -> Iterator[str]:
+    kept = tuple(msgspec.structs.replace(one, effect_id=None) for one in judged.offers)
+    strange = claims and not worth.offers  # a plain programme knows no campaign
+    if kept != worth.offers and not (strange and all(one.result == "unknown" for one in kept)):
+        yield f"given at the checkout is {kept}, computed {worth.offers}"
+    for one in judged.offers:
+        if (one.effect_id is not None) != (one.kind == "reward" and one.result == "applied"):
+            yield f"campaign {one.campaign} is {one.result}, and asks the bank for {one.effect_id}"
+    stamped = tuple((msgspec.structs.replace(one, effects=()), len(one.effects)) for one in judged.stamps)
+    if stamped != worth.stamps:
+        yield f"stamps are {stamped}, computed {worth.stamps}"
 
 
 def status_of(made: list[Worth]) -> str:

@@ -310,6 +310,32 @@ class GiftCardChanged(msgspec.Struct, frozen=True, gc=False):
     amount: Money
 
 
+class BenefitSource(msgspec.Struct, frozen=True, gc=False):
+    kind: str
+    code: str
+    bill_id: str | None = None
+
+
+class BenefitAsked(msgspec.Struct, frozen=True, gc=False):
+    """benefit.asked and benefit.withdrawal_asked."""
+
+    effect_id: str
+    issued_by: str | None = None
+    wallet_id: str | None = None
+    member_id: str | None = None
+    programme: str | None = None
+    reward: str | None = None
+    source: BenefitSource | None = None
+    effective_at: datetime | None = None
+
+
+class BenefitAnswered(msgspec.Struct, frozen=True, gc=False):
+    effect_id: str
+    outcome: str
+    benefit_id: str | None
+    code: str | None
+
+
 class TierChanged(msgspec.Struct, frozen=True, gc=False, rename={"from_": "from"}):
     wallet_id: str
     member_id: str
@@ -431,6 +457,9 @@ DATA: dict[str, type] = {
     "gift_card.blocked.v1": GiftCardChanged,
     "gift_card.unblocked.v1": GiftCardChanged,
     "gift_card.locked.v1": GiftCardChanged,
+    "benefit.asked.v1": BenefitAsked,
+    "benefit.withdrawal_asked.v1": BenefitAsked,
+    "benefit.answered.v1": BenefitAnswered,
     "tier.changed.v1": TierChanged,
     "message.delivered.v1": MessageDelivered,
     "member.enrolled.v1": MemberEnrolled,
@@ -459,6 +488,8 @@ SAID_BY = {
         "points.return_requested.v1",
         "points.release_requested.v1",
         "points.reversal_requested.v1",
+        "benefit.asked.v1",
+        "benefit.withdrawal_asked.v1",
     ),
     "redeem": (
         "points.credited.v1",
@@ -488,6 +519,7 @@ SAID_BY = {
         "gift_card.blocked.v1",
         "gift_card.unblocked.v1",
         "gift_card.locked.v1",
+        "benefit.answered.v1",
     ),
     "tiers": ("tier.changed.v1",),
     "notifier": ("message.delivered.v1",),

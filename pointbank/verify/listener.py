@@ -13,6 +13,7 @@ from pointbank.verify.books import Books
 from pointbank.verify.events import SAID_BY, Envelope, binary, decode_data, decode_envelope
 from pointbank.verify.gift_cards import CHANGED, GiftCards
 from pointbank.verify.gift_cards import TOLD as MOVED
+from pointbank.verify.gifts import Gifts
 from pointbank.verify.holds import Holds
 from pointbank.verify.ledger import Bank
 from pointbank.verify.members import Members
@@ -42,18 +43,31 @@ class Listener:
         self._adopted = books.check(
             "adoptions", 5, "each orphan of an adopted stream is told of, and what was voided is told again"
         )
+        gifts = Gifts(books)
         members, bills, bank, rewards, tiers, messages = (
             Members(books),
-            Bills(books),
+            Bills(books, gifts),
             Bank(books),
             Rewards(books),
             Tiers(books),
             Messages(books),
         )
-        refunds, holds, seals = Refunds(books), Holds(books), Seals(books, trust)
-        gift_cards = GiftCards(books)
-        segments = Segments(books)
-        self._tables = (bills, refunds, holds, bank, rewards, gift_cards, seals, tiers, messages, members, segments)
+        refunds, holds, seals = Refunds(books, gifts), Holds(books), Seals(books, trust)
+        gift_cards, segments = GiftCards(books), Segments(books)
+        self._tables = (
+            bills,
+            refunds,
+            gifts,
+            holds,
+            bank,
+            rewards,
+            gift_cards,
+            seals,
+            tiers,
+            messages,
+            members,
+            segments,
+        )
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
             "merchant.changed.v1": (members.on_merchant,),
@@ -88,6 +102,9 @@ class Listener:
             "benefit.consumed.v1": (rewards.on_consumed,),
             **dict.fromkeys(MOVED.values(), (gift_cards.on_moved,)),
             **dict.fromkeys(CHANGED, (gift_cards.on_changed,)),
+            "benefit.asked.v1": (gifts.on_asked,),
+            "benefit.withdrawal_asked.v1": (gifts.on_asked,),
+            "benefit.answered.v1": (gifts.on_answered,),
             "tier.changed.v1": (tiers.on_changed, messages.on_tier),
             "message.delivered.v1": (messages.on_delivered,),
         }

@@ -25,6 +25,12 @@ from shared.events.gift_cards import (
     GiftCardUsed,
     GiftCardVoided,
 )
+from shared.events.giving import (
+    BenefitAnswered,
+    BenefitAsked,
+    BenefitSource,
+    BenefitWithdrawalAsked,
+)
 from shared.events.members import (
     CardIssued,
     EnrolledWallet,
@@ -108,6 +114,9 @@ EVENTS: dict[str, type[EventData]] = {
         GiftCardBlocked,
         GiftCardUnblocked,
         GiftCardLocked,
+        BenefitAsked,
+        BenefitWithdrawalAsked,
+        BenefitAnswered,
         TierChanged,
         MessageDelivered,
         StreamOrphaned,
@@ -118,7 +127,11 @@ EVENTS: dict[str, type[EventData]] = {
 __all__ = [
     "EVENTS",
     "Balance",
+    "BenefitAnswered",
+    "BenefitAsked",
     "BenefitConsumed",
+    "BenefitSource",
+    "BenefitWithdrawalAsked",
     "BillAccrual",
     "BillAnswer",
     "BillRecorded",

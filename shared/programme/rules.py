@@ -33,6 +33,7 @@ import msgspec
 
 from shared.money import ROUNDINGS, Ratio, decimal_ratio
 from shared.programme.campaigns import CompiledCampaign, Entry, Room, Tried
+from shared.programme.checkout import CompiledCard, Offered, Stamped, offer
 from shared.programme.conditions import MILLION, Condition, compile_condition
 from shared.programme.earning import Base, Earning, Rule
 from shared.programme.holds import UNTIL_ACTIVATION, CompiledHold, compile_hold
@@ -114,6 +115,10 @@ class Earned(msgspec.Struct, frozen=True, gc=False):
     rules: tuple[EarnedByRule, ...]
     details: Details | None = None
     """Where rules ask for more than categories and amounts."""
+    offers: tuple[Offered, ...] = ()
+    """Campaigns that give something at the checkout, and last at that time."""
+    stamps: tuple[Stamped, ...] = ()
+    """Stamp cards that last at that time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,6 +166,10 @@ class Rulebook:
     without_tax: bool
     points_earn: bool
     campaigns: tuple[CompiledCampaign, ...]
+    """Those that give points."""
+    offers: tuple[CompiledCampaign, ...]
+    """Those that give something at the checkout."""
+    cards: tuple[CompiledCard, ...]
     plain: bool
     asks: frozenset[str]
     """What is looked up for it alone: `brand`, `activity`, `segments`."""
@@ -343,7 +352,21 @@ class Rulebook:
                 tuple([(rules[number].code, rules[number].base) for number in tally.others]),
                 tuple(campaigns),
             ),
+            self._offers(subject.before_claims(), lines, entries) if self.offers else (),
+            self._stamps(subject, lines, entries) if self.cards else (),
         )
+
+    def _offers(
+        self, subject: Subject, lines: Sequence[Line], entries: Sequence[Entry]
+    ) -> tuple[Offered, ...]:
+        found = [offer(campaign, subject, lines, entries) for campaign in self.offers]
+        return tuple([one for one in found if one is not None])
+
+    def _stamps(
+        self, subject: Subject, lines: Sequence[Line], entries: Sequence[Entry]
+    ) -> tuple[Stamped, ...]:
+        found = [card.stamp(subject, lines, entries) for card in self.cards]
+        return tuple([one for one in found if one is not None])
 
     def _inputs(self, subject: Subject) -> Inputs | None:
         brand = subject.brand if "brand" in self.asks else None
@@ -524,6 +547,7 @@ def compile_rules(
     earning: Earning,
     multipliers: Mapping[str | None, Ratio],
     campaigns: Sequence[CompiledCampaign] = (),
+    cards: Sequence[CompiledCard] = (),
 ) -> Rulebook:
     """The rules of a valid section, with the multipliers of the ladder's tiers (None: without a tier)."""
     ordered = sorted(
@@ -539,9 +563,11 @@ def compile_rules(
         rounding_when=earning.rounding.when,
         without_tax=earning.tax == "excluded",
         points_earn=earning.paid_with_points == "earns",
-        campaigns=tuple(campaigns),
-        plain=all(rule.plain for rule in rules) and earning.tax == "included" and not campaigns,
-        asks=frozenset([*_asks(rules), *_asks(campaigns)]),
+        campaigns=tuple(one for one in campaigns if one.effect.checkout is None),
+        offers=tuple(one for one in campaigns if one.effect.checkout is not None),
+        cards=tuple(cards),
+        plain=all(rule.plain for rule in rules) and earning.tax == "included" and not campaigns and not cards,
+        asks=frozenset([*_asks(rules), *_asks(campaigns), *_asks([card.counts for card in cards])]),
         round=ROUNDINGS[earning.rounding.mode],
         _rule_for=_matcher(rules),
         _candidates=_candidates(rules),

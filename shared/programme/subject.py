@@ -1,6 +1,7 @@
 """What rules and campaigns look at: a bill, its lines, and what is known of its member at that moment."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeVar, overload
@@ -88,6 +89,7 @@ class Subject:
         activity: Activity | None = None,
         member_id: object = None,
         segments: frozenset[str] = frozenset(),
+        claimed_minor: int = 0,
     ) -> None:
         self.occurred_at, self.zone = occurred_at, zone
         self.total_minor, self.lines = total_minor, lines
@@ -97,6 +99,16 @@ class Subject:
         self.activity = activity
         self.member_id = member_id
         self.segments = segments
+        self.claimed_minor = claimed_minor
+        """What the till says that it took off for campaigns of this programme."""
+
+    def before_claims(self) -> "Subject":
+        """The same as it was before the till took something off."""
+        if not self.claimed_minor:
+            return self
+        made = copy(self)
+        made.total_minor += self.claimed_minor
+        return made
 
     @_kept
     def local(self) -> datetime:

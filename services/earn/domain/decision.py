@@ -7,6 +7,7 @@ import msgspec
 
 from shared.events import BillAccrual
 from shared.money import worth
+from shared.programme.checkout import Offered, Stamped
 from shared.programme.rules import Details, EarnedByRule, JudgedLine
 
 Awaited = tuple[str, str]
@@ -45,6 +46,8 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     held: int
     details: Details | None = None
     accruals: tuple[Accrual, ...] = ()
+    offers: tuple[Offered, ...] = ()
+    stamps: tuple[Stamped, ...] = ()
 
     def told(self) -> BillAccrual:
         """The same as the answer to the bill says it."""
@@ -67,6 +70,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     programmes: tuple[Judged, ...] = ()
     passed_over: tuple[tuple[str, str], ...] = ()
     waiting_for: tuple[Awaited, ...] = ()
+    variances: tuple[tuple[str, str, int, int], ...] = ()
+    """(programme, campaign, claimed, granted): what a till gave at the checkout beyond what was granted, in minor units."""
 
     def told(self) -> tuple[BillAccrual, ...]:
         """The accruals of the answer."""

@@ -11,6 +11,7 @@ from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Accrual, Awaited, Decision, Judged
 from shared.errors import CurrencyMismatch, Refusal
 from shared.programme.campaigns import BudgetKey, CapKey, Limits
+from shared.programme.checkout import Offered, Stamped, counters, grant, punch
 from shared.programme.compiled import CompiledProgramme, Earned
 from shared.programme.rules import Details
 from shared.programme.subject import Activity, Subject
@@ -19,6 +20,7 @@ __all__ = [
     "ANY_PROGRAMME",
     "BudgetKey",
     "CapKey",
+    "CardKey",
     "Facts",
     "Member",
     "OccurredInFuture",
@@ -41,6 +43,9 @@ FUTURE = timedelta(minutes=5)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 """However far a programme looks back: no till rang up before, and local calendars have no day one of year one."""
 ANY_PROGRAMME = "*"
+
+CardKey = tuple[UUID, str]
+"""Wallet, stamp card."""
 
 Versions = Sequence[tuple[datetime, CompiledProgramme]]
 """A programme's versions with when each was activated, in that order."""
@@ -187,9 +192,10 @@ class Weighed(msgspec.Struct, frozen=True, gc=False):
     programmes: list[tuple[CompiledProgramme, Wallet, str | None, Standing | None, Earned]]
     passed_over: list[tuple[str, str]]
 
-    def counters(self) -> set[CapKey | BudgetKey]:
+    def counters(self, *, quoted: bool = False) -> set[CapKey | BudgetKey]:
         """The counters that have to be known, and held, before it is decided."""
-        return {
+        bill = self.bill
+        found = {
             key
             for version, wallet, _, _, earned in self.programmes
             if version.limits is not None
@@ -197,8 +203,25 @@ class Weighed(msgspec.Struct, frozen=True, gc=False):
                 () if earned.details is None else earned.details.campaigns,
                 earned.points,
                 wallet.wallet_id,
-                self.bill.occurred_at,
+                bill.occurred_at,
             )
+        }
+        for version, wallet, _, _, earned in self.programmes:
+            if earned.offers:
+                assert version.limits is not None, "a version with campaigns has limits"
+                claims = None if quoted else bill.claims_of(version.code)
+                found.update(
+                    counters(version.limits, earned.offers, claims, wallet.wallet_id, bill.occurred_at)
+                )
+        return found
+
+    def cards(self) -> set[CardKey]:
+        """The stamp cards that have to be known, and held, before it is decided."""
+        return {
+            (wallet.wallet_id, one.card)
+            for _, wallet, _, _, earned in self.programmes
+            for one in earned.stamps
+            if one.stamps
         }
 
 
@@ -243,13 +266,32 @@ def weigh(
     return Weighed(bill, member.member_id, weighed, passed_over)
 
 
-def decide(weighed: Weighed, new_id: Callable[[], UUID], spent: dict[CapKey | BudgetKey, int]) -> Decision:
-    """The decision, after what was `spent` by counter. What this one gives is added there."""
-    if weighed.member_id is None:
-        return Decision(status="anonymous")
+def decide(
+    weighed: Weighed,
+    new_id: Callable[[], UUID],
+    spent: dict[CapKey | BudgetKey, int],
+    cards: dict[CardKey, int] | None = None,
+    *,
+    quoted: bool = False,
+) -> Decision:
+    """The decision, after what was `spent` by counter, and with so many stamps on the `cards`. What this one gives is added
+    there. `quoted`: of all that could be given at the checkout, whatever is claimed."""
     bill = weighed.bill
+    if weighed.member_id is None:
+        return Decision(status="anonymous", variances=_unplaced(bill, ()) if bill.claims else ())
     judged = [
-        _judged(bill, version, wallet, tier, standing, earned, spent, new_id)
+        _judged(
+            bill,
+            version,
+            wallet,
+            tier,
+            standing,
+            earned,
+            spent,
+            new_id,
+            _given(bill, version, wallet.wallet_id, earned, spent, new_id, quoted=quoted),
+            _punched(wallet.wallet_id, earned, {} if cards is None else cards, new_id),
+        )
         for version, wallet, tier, standing, earned in weighed.programmes
     ]
     return Decision(
@@ -257,6 +299,62 @@ def decide(weighed: Weighed, new_id: Callable[[], UUID], spent: dict[CapKey | Bu
         member_id=weighed.member_id,
         programmes=tuple(judged),
         passed_over=tuple(weighed.passed_over),
+        variances=_unplaced(bill, judged) if bill.claims and not quoted else (),
+    )
+
+
+def _given(
+    bill: RecordBill,
+    version: CompiledProgramme,
+    wallet_id: UUID,
+    earned: Earned,
+    spent: dict[CapKey | BudgetKey, int],
+    new_id: Callable[[], UUID],
+    *,
+    quoted: bool,
+) -> tuple[Offered, ...]:
+    """What is given at the checkout, after what was given before; adds to that."""
+    claims = None if quoted else bill.claims_of(version.code)
+    if version.limits is None or not (earned.offers or claims):
+        return tuple(
+            [Offered(code, "unknown", claimed_minor=amount) for code, amount in (claims or {}).items()]
+        )
+    offers, given = grant(
+        version.limits,
+        earned.offers,
+        claims,
+        wallet_id=wallet_id,
+        occurred_at=bill.occurred_at,
+        spent=spent,
+        new_id=new_id,
+    )
+    for key, more in given.items():
+        spent[key] = spent.get(key, 0) + more
+    return offers
+
+
+def _punched(
+    wallet_id: UUID, earned: Earned, cards: dict[CardKey, int], new_id: Callable[[], UUID]
+) -> tuple[Stamped, ...]:
+    """The stamps on the cards; moves these on."""
+    made = []
+    for one in earned.stamps:
+        if one.stamps:
+            key = wallet_id, one.card
+            one, cards[key] = punch(one, cards.get(key, 0), new_id)  # noqa: PLW2901
+        made.append(one)
+    return tuple(made)
+
+
+def _unplaced(bill: RecordBill, judged: Sequence[Judged]) -> tuple[tuple[str, str, int, int], ...]:
+    """What was claimed beyond what was granted."""
+    granted = {(one.programme, offer.campaign): offer.granted_minor for one in judged for offer in one.offers}
+    return tuple(
+        [
+            (programme, campaign, claimed, granted.get((programme, campaign), 0))
+            for programme, campaign, claimed in bill.claims
+            if claimed > granted.get((programme, campaign), 0)
+        ]
     )
 
 
@@ -285,6 +383,8 @@ def _judged(
     earned: Earned,
     spent: dict[CapKey | BudgetKey, int],
     new_id: Callable[[], UUID],
+    offers: tuple[Offered, ...],
+    stamps: tuple[Stamped, ...],
 ) -> Judged:
     if version.limits is not None:
         earned = _allotted(bill, version.limits, wallet.wallet_id, earned, spent)
@@ -307,6 +407,8 @@ def _judged(
         held=earned.held,
         details=earned.details,
         accruals=_accruals(earned, version.expires_at(bill.occurred_at), new_id),
+        offers=offers,
+        stamps=stamps,
     )
 
 
@@ -363,7 +465,14 @@ def _subject(
         activity=activity,
         member_id=member_id,
         segments=segments_at(facts.segments.get(member_id, ()), bill.occurred_at),
+        claimed_minor=_taken_off(bill, version) if bill.claims else 0,
     )
+
+
+def _taken_off(bill: RecordBill, version: CompiledProgramme) -> int:
+    """What the till says that it took off; a free item comes besides, and a reward later."""
+    discounts = () if version.limits is None else version.limits.discounts
+    return sum([amount for campaign, amount in bill.claims_of(version.code).items() if campaign in discounts])
 
 
 def _accruals(earned: Earned, expires_at: datetime | None, new_id: Callable[[], UUID]) -> tuple[Accrual, ...]:

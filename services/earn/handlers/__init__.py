@@ -4,6 +4,7 @@ from services.earn.domain.bill import RecordBill
 from services.earn.domain.hold import Activate, ReleaseDue
 from services.earn.domain.refund_body import RecordRefund
 from services.earn.handlers.answered import AskAgain, TakeUp, ask_again, hear_answers, take_up_refunds
+from services.earn.handlers.benefits import AskBenefitsAgain, ask_benefits_again, hear_benefits
 from services.earn.handlers.hold import activate_bills, release_due
 from services.earn.handlers.learn import (
     learn_members,
@@ -25,6 +26,7 @@ from services.earn.handlers.settle import (
     tick,
 )
 from shared.events import (
+    BenefitAnswered,
     CardIssued,
     MemberEnrolled,
     MemberSegmented,
@@ -73,4 +75,6 @@ ON: Handlers = {
     PointsReversed: hear_answers,
     ReversalRefused: hear_answers,
     PointsReturned: hear_answers,
+    BenefitAnswered: hear_benefits,
+    AskBenefitsAgain: ask_benefits_again,
 }

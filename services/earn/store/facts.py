@@ -79,7 +79,9 @@ async def conditions_of(
             if (code, version.version) in used:
                 book = version.book
                 written = {rule.code: rule.when for rule in book.rules}
-                written |= {f"campaign {campaign.code}": campaign.when for campaign in book.campaigns}
+                for campaign in (*book.campaigns, *book.offers):
+                    written[f"campaign {campaign.code}"] = campaign.when
+                written |= {f"stamp card {card.code}": card.counts.when for card in book.cards}
                 for name, condition in written.items():
                     if condition is not None:
                         found[code, version.version, name] = [one.words for one in condition.comparisons]
