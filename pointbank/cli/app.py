@@ -13,6 +13,7 @@ from pointbank.cli import (
     running,
     samples,
     sealing,
+    segments,
     streams,
     tenants,
     verifying,
@@ -48,3 +49,4 @@ app.add_typer(sealing.group, name="seal")
 app.add_typer(dead_letters.group, name="dead-letters")
 app.add_typer(streams.group, name="stream")
 app.add_typer(holds.group, name="holds")
+app.add_typer(segments.group, name="segments")

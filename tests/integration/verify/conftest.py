@@ -16,6 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from pointbank.api import Call
+from pointbank.segments import move_members
 from pointbank.verify import Report, Trust
 from pointbank.verify.database import Snapshot
 from pointbank.verify.journal import Journal
@@ -40,6 +41,9 @@ async def _trade(fleet: Fleet) -> Town:
         for card in town.cards[:5]:
             assert (await trade.call(town.redemption(card, 10))).status in {201, 409}
         assert (await trade.call(town.enrolment())).status == 201
+        ids = [town.cards[0].person.external_id, "nobody"]
+        for out in (False, True, False):
+            assert await move_members(trade.api, "vip", ids, out=out) == (1, ["nobody"])
         await _buy_rewards(town, trade)
         await _redeem_later(town, trade)
         for bill in town.bills(200)[:4]:

@@ -32,6 +32,8 @@ UNUSED |= {
 }
 # tests/integration/redeem/test_gift_cards.py has cards, and spoils them.
 UNUSED |= {f"gift_cards:{what}" for what in ("chain", "balances", "uses", "terms", "once", "refunds", "told")}
+# tests/integration/earn/test_checkout.py looks at these.
+UNUSED |= {"stamps:given", "stamps:taken", "stamps:cards", "gifts:decided", "gifts:asked", "gifts:standing"}
 LAST_OF = "id = (SELECT max(id) FROM {0}.outbox)"
 
 ORPHAN = "INSERT INTO earn.orphans (epoch, n, event_id, heard_by) VALUES (1, {0}, 'x', '{{}}')"
@@ -49,6 +51,11 @@ SPOILT = {
         f"{ADOPTED.format('top + 1', 'top', 'top')}; {ORPHAN.format('(SELECT max(base + n) FROM earn.cuts)')}",
         {"adoptions"},
     ),
+    "a stay in a segment with an end that nobody told": (
+        "UPDATE members.segment_stays SET until_at = from_at",
+        {"segments:told"},
+    ),
+    "a word about a segment that earn forgot": ("DELETE FROM earn.segment_stays", {"segments:learned"}),
     "a line with other points": (
         f"UPDATE redeem.ledger SET points = points + 1 WHERE {SOME_LINE}",
         {"ledger:chain", "ledger:balances", "ledger:lots", "postings:once", "postings:told"},
