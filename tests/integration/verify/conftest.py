@@ -40,10 +40,10 @@ async def _trade(fleet: Fleet) -> Town:
         await _seal(trade, 1)
         for card in town.cards[:5]:
             assert (await trade.call(town.redemption(card, 10))).status in {201, 409}
-        assert (await trade.call(town.enrolment())).status == 201
         ids = [town.cards[0].person.external_id, "nobody"]
         for out in (False, True, False):
             assert await move_members(trade.api, "vip", ids, out=out) == (1, ["nobody"])
+        assert (await trade.call(town.enrolment())).status == 201
         await _buy_rewards(town, trade)
         await _redeem_later(town, trade)
         for bill in town.bills(200)[:4]:
