@@ -50,7 +50,7 @@ async def run_quotes(deployment: Deployment, opened: Opened, *, calls: int, seed
 
     quotes, bills = [], []
     try:
-        for k, basket in enumerate(baskets):
+        for number, basket in enumerate(baskets):
             asked = {name: value for name, value in basket.items() if name not in {"bill_ref", "cashier"}}
             quotes.append(await call("/v1/quotes", asked, expected=b" 200 "))
             bill = {**basket, "bill_ref": f"QUOTED-{number}"}

@@ -106,7 +106,7 @@ decode_lines = msgspec.json.Decoder(tuple[KeptLine, ...]).decode
 TermsOf = Callable[[tuple[str, int]], Terms | None]
 Standings = dict[tuple[str, int], tuple[str, str, datetime, datetime | None]]
 SegmentWords = dict[str, list[tuple[str, datetime, datetime | None]]]
-"""By member what earn heard, in that order: segment, from, until."""
+"""By member what earn heard: segment, from, until."""
 
 
 def countable(lines: tuple[KeptLine, ...]) -> list[Line]:
@@ -276,19 +276,12 @@ def _inputs(bill: Any, judged: Judged, terms: Terms, at: datetime, standings: St
 
 
 def _segments(bill: Any, judged: Judged, words: list[tuple[str, datetime, datetime | None]]) -> Iterator[str]:
-    """Words may have come since, but what was known was told: at some point of them the member was in just these."""
-    kept = judged.details.inputs.segments
-    if kept is None:
-        return
-    at, ends = bill["occurred_at"], {}
-    states = [set[str]()]
-    for segment, from_at, until_at in words:
-        ends[segment, from_at] = until_at
-        states.append(
-            {name for (name, since), until in ends.items() if since <= at and (until is None or at < until)}
-        )
-    if set(kept) not in states:
-        yield f"segments {list(kept)} were known, which earn was never told of that time"
+    """What was known then was told: words may have come since, in any order, so what was not known can't be told."""
+    at = bill["occurred_at"]
+    told = {segment for segment, since, until in words if since <= at and (until is None or at < until)}
+    for segment in judged.details.inputs.segments or ():
+        if segment not in told:
+            yield f"the member was in {segment}, which earn was never told of that time"
 
 
 def _accruals(bill: Any, judged: Judged, worth: Worth, terms: Terms) -> Iterator[str]:
