@@ -120,6 +120,8 @@ class Rounder(Protocol):
     def denominator(self) -> int: ...
     @property
     def rounds_first(self) -> bool: ...
+    @property
+    def holds(self) -> bool: ...
     def round(self, numerator: int, denominator: int, /) -> int: ...
     def together(self, groups: Mapping[Ratio, int], /) -> int: ...
     def exactly(self, groups: Mapping[Ratio, int], /) -> Ratio: ...
@@ -192,7 +194,7 @@ class CompiledCampaign:
     """Whether `match` asks for more than lines."""
     all_lines: bool
     """Whether every line that earns counts."""
-    _ended: dict[tuple[str, str], Tried]
+    _ended: dict[tuple[str, str, int], Tried]
 
     def tried(
         self,
@@ -216,7 +218,9 @@ class CompiledCampaign:
         amount: int | None = None
         if effect.bonus is not None:
             wanted = effect.bonus
-            held = 0 if any([not book.is_held(entry[1]) for entry in counted]) else wanted  # noqa: C419
+            held = 0 if not book.holds or any([not book.is_held(entry[1]) for entry in counted]) else wanted  # noqa: C419
+            if arm is None:
+                return self._end("able", trace, wanted, held)
         else:
             sums = whole if len(counted) == len(entries) else tally(counted)
             wanted, held, base, amount = _worth(effect, self.with_tier, sums, book)
@@ -246,13 +250,14 @@ class CompiledCampaign:
             return self._end("no_lines", trace)
         return counted, trace
 
-    def _end(self, result: str, trace: str = "") -> Tried:
+    def _end(self, result: str, trace: str = "", wanted: int = 0, held: int = 0) -> Tried:
         """Most bills end a campaign in the same few ways."""
-        found = self._ended.get((result, trace))
+        key = (result, trace, held)
+        found = self._ended.get(key)
         if found is None:
-            found = Tried(self.code, result, trace)
+            found = Tried(self.code, result, trace, wanted=wanted, wanted_held=held)
             if len(self._ended) < MOST_ENDS:
-                self._ended[result, trace] = found
+                self._ended[key] = found
         return found
 
     def _lines(
@@ -261,6 +266,9 @@ class CompiledCampaign:
         match, exclude, condition = self.match, self.exclude, self.line_when
         if exclude is not None and exclude.by_bill and exclude.not_for(subject) is not None:
             exclude = None
+        if exclude is None and condition is None:
+            is_for = match.is_for
+            return [entry for entry in entries if is_for(lines[entry[0]].categories, lines[entry[0]].sku)], ""
         traces = ["-"] * len(lines) if condition is not None else []
         counted = []
         for entry in entries:
@@ -300,7 +308,9 @@ def _worth(
         return whole, whole - now // per_minor * points, None, now + held
     assert effect.times is not None
     now_groups = sums.now
-    all_groups = {key: now_groups.get(key, 0) + sums.held.get(key, 0) for key in (now_groups | sums.held)}
+    all_groups = now_groups
+    if sums.held:
+        all_groups = {key: now_groups.get(key, 0) + sums.held.get(key, 0) for key in (now_groups | sums.held)}
     base = _base(all_groups, with_tier, book)
     whole = _times(base, effect.times, book)
     available = _times(_base(now_groups, with_tier, book), effect.times, book) if sums.held else whole

@@ -171,6 +171,8 @@ class Rulebook:
     """Those that give something at the checkout."""
     cards: tuple[CompiledCard, ...]
     plain: bool
+    holds: bool
+    """Whether some rule holds its points."""
     asks: frozenset[str]
     """What is looked up for it alone: `brand`, `activity`, `segments`."""
     round: Callable[[int, int], int]
@@ -567,6 +569,7 @@ def compile_rules(
         offers=tuple(one for one in campaigns if one.effect.checkout is not None),
         cards=tuple(cards),
         plain=all(rule.plain for rule in rules) and earning.tax == "included" and not campaigns and not cards,
+        holds=any(rule.timing == "hold" for rule in rules),
         asks=frozenset([*_asks(rules), *_asks(campaigns), *_asks([card.counts for card in cards])]),
         round=ROUNDINGS[earning.rounding.mode],
         _rule_for=_matcher(rules),
