@@ -38,13 +38,13 @@ TREAT = {
     "unit_cost_minor": 5,
 }
 CAMPAIGN = {
-    "code": "first",
+    "code": "treats",
     "starts_at": "2020-01-01T00:00:00Z",
     "ends_at": "2040-01-01T00:00:00Z",
     "effect": {"issue": {"reward": "treat", "value_minor": 100}},
-    "when": {"member.bills": {"eq": 0}},
-    "budget": {"money_minor": 1500},
-    "member_caps": {"year": 1},
+    "when": {"member.bills": {"lt": 30}},
+    "budget": {"money_minor": 20_000},
+    "member_caps": {"year": 12},
 }
 PROGRAMME = copy.deepcopy(SHOPS)
 PROGRAMME["earning"] |= {
