@@ -9,9 +9,10 @@ import msgspec
 
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Accrual, Awaited, Decision, Judged
+from services.earn.domain.giving import CardKey, given, punched, taken_off, variances
 from shared.errors import CurrencyMismatch, Refusal
 from shared.programme.campaigns import BudgetKey, CapKey, Limits
-from shared.programme.checkout import Offered, Stamped, counters, grant, punch
+from shared.programme.checkout import Offered, Stamped, counters
 from shared.programme.compiled import CompiledProgramme, Earned
 from shared.programme.rules import Details
 from shared.programme.subject import Activity, Subject
@@ -43,9 +44,6 @@ FUTURE = timedelta(minutes=5)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 """However far a programme looks back: no till rang up before, and local calendars have no day one of year one."""
 ANY_PROGRAMME = "*"
-
-CardKey = tuple[UUID, str]
-"""Wallet, stamp card."""
 
 Versions = Sequence[tuple[datetime, CompiledProgramme]]
 """A programme's versions with when each was activated, in that order."""
@@ -278,7 +276,7 @@ def decide(
     there. `quoted`: of all that could be given at the checkout, whatever is claimed."""
     bill = weighed.bill
     if weighed.member_id is None:
-        return Decision(status="anonymous", variances=_unplaced(bill, ()) if bill.claims else ())
+        return Decision(status="anonymous", variances=variances(bill, ()) if bill.claims else ())
     judged = [
         _judged(
             bill,
@@ -289,8 +287,8 @@ def decide(
             earned,
             spent,
             new_id,
-            _given(bill, version, wallet.wallet_id, earned, spent, new_id, quoted=quoted),
-            _punched(wallet.wallet_id, earned, {} if cards is None else cards, new_id),
+            given(bill, version, wallet.wallet_id, earned, spent, new_id, quoted=quoted),
+            punched(wallet.wallet_id, earned, {} if cards is None else cards, new_id),
         )
         for version, wallet, tier, standing, earned in weighed.programmes
     ]
@@ -299,62 +297,7 @@ def decide(
         member_id=weighed.member_id,
         programmes=tuple(judged),
         passed_over=tuple(weighed.passed_over),
-        variances=_unplaced(bill, judged) if bill.claims and not quoted else (),
-    )
-
-
-def _given(
-    bill: RecordBill,
-    version: CompiledProgramme,
-    wallet_id: UUID,
-    earned: Earned,
-    spent: dict[CapKey | BudgetKey, int],
-    new_id: Callable[[], UUID],
-    *,
-    quoted: bool,
-) -> tuple[Offered, ...]:
-    """What is given at the checkout, after what was given before; adds to that."""
-    claims = None if quoted else bill.claims_of(version.code)
-    if version.limits is None or not (earned.offers or claims):
-        return tuple(
-            [Offered(code, "unknown", claimed_minor=amount) for code, amount in (claims or {}).items()]
-        )
-    offers, given = grant(
-        version.limits,
-        earned.offers,
-        claims,
-        wallet_id=wallet_id,
-        occurred_at=bill.occurred_at,
-        spent=spent,
-        new_id=new_id,
-    )
-    for key, more in given.items():
-        spent[key] = spent.get(key, 0) + more
-    return offers
-
-
-def _punched(
-    wallet_id: UUID, earned: Earned, cards: dict[CardKey, int], new_id: Callable[[], UUID]
-) -> tuple[Stamped, ...]:
-    """The stamps on the cards; moves these on."""
-    made = []
-    for one in earned.stamps:
-        if one.stamps:
-            key = wallet_id, one.card
-            one, cards[key] = punch(one, cards.get(key, 0), new_id)  # noqa: PLW2901
-        made.append(one)
-    return tuple(made)
-
-
-def _unplaced(bill: RecordBill, judged: Sequence[Judged]) -> tuple[tuple[str, str, int, int], ...]:
-    """What was claimed beyond what was granted."""
-    granted = {(one.programme, offer.campaign): offer.granted_minor for one in judged for offer in one.offers}
-    return tuple(
-        [
-            (programme, campaign, claimed, granted.get((programme, campaign), 0))
-            for programme, campaign, claimed in bill.claims
-            if claimed > granted.get((programme, campaign), 0)
-        ]
+        variances=variances(bill, judged) if bill.claims and not quoted else (),
     )
 
 
@@ -465,14 +408,8 @@ def _subject(
         activity=activity,
         member_id=member_id,
         segments=segments_at(facts.segments.get(member_id, ()), bill.occurred_at),
-        claimed_minor=_taken_off(bill, version) if bill.claims else 0,
+        claimed_minor=taken_off(bill, version) if bill.claims else 0,
     )
-
-
-def _taken_off(bill: RecordBill, version: CompiledProgramme) -> int:
-    """What the till says that it took off; a free item comes besides, and a reward later."""
-    discounts = () if version.limits is None else version.limits.discounts
-    return sum([amount for campaign, amount in bill.claims_of(version.code).items() if campaign in discounts])
 
 
 def _accruals(earned: Earned, expires_at: datetime | None, new_id: Callable[[], UUID]) -> tuple[Accrual, ...]:
