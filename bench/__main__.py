@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import bare
-from bench.pipe import Piped, one_by_one, open_tenant, run_pipe
+from bench.pipe import CAMPAIGNS, WITH_CAMPAIGNS, Opened, Piped, one_by_one, open_tenant, run_pipe
+from bench.quotes import run_quotes
 from bench.redemptions import run_redemptions
 from bench.rules import GOAL_US, LINES, all_evaluations
 from pointbank.running import Deployment, running
@@ -30,10 +31,13 @@ LATEST = Path(__file__).with_name("latest.json")
 GOALS = {
     "pipe_ratio": 0.15,
     "pipe_bills_per_second": 5000,
+    f"campaigns_cpu_ratio_{CAMPAIGNS}": 0.8,
+    "quote_p50_ratio": "1.5 at most",
     "redemption_p50_ratio_c1": 5,
     f"rules_us_20x{LINES}": GOAL_US,
 }
 WARM_UP = 2000
+TURNS = 3
 
 
 def main() -> None:
@@ -96,6 +100,7 @@ async def _measure(
         console.print(
             f"the pipe: {runs[-1].bills_per_second:,.0f} bills/s, {runs[-1].cpu_us:.0f} us CPU per bill"
         )
+    campaigns = await _with_campaigns(deployment, opened, asked, console, before=len(offered))
     after = await bare.postings_per_second(db, wallets, batches=60, seed=asked.seed + 1)
     console.print(f"the bare rate, after: {after:,.0f} postings/s")
 
@@ -111,6 +116,8 @@ async def _measure(
         console.print(
             f"redemption at {concurrency}: {found.rate:,.0f}/s, p50 {found.p50_ms:.2f} ms, p99 {found.p99_ms:.2f} ms"
         )
+    quoted = await run_quotes(deployment, opened, calls=1000, seed=asked.seed)
+    console.print(f"a quote: p50 {quoted.quote_p50_ms:.2f} ms, a bill: p50 {quoted.bill_p50_ms:.2f} ms")
     await db.close()
 
     bare_postings = (before + after) / 2
@@ -131,11 +138,49 @@ async def _measure(
         "cpu_us_per_bill": median(run.cpu_us for run in runs),
         "transactions_per_bill": median(run.round_trips for run in runs),
         "wal_bytes_per_bill": int(median(run.wal_bytes for run in runs)),
+        **campaigns,
+        "quote_p50_ratio": quoted.quote_p50_ms / quoted.bill_p50_ms,
+        "quote_p50_ms": quoted.quote_p50_ms,
+        "bill_p50_ms": quoted.bill_p50_ms,
         **evaluated,
         "bills_per_run": asked.bills,
         "cores": os.cpu_count() or 0,
         "machine": platform.machine(),
         "python": platform.python_version(),
+    }
+
+
+async def _with_campaigns(
+    deployment: Deployment, plain: Opened, asked: argparse.Namespace, console: Console, *, before: int
+) -> dict[str, float]:
+    """The pipe with campaigns against the pipe with none, by turns in the same process: CPU a bill, which neighbours disturb
+    least, and bills a second. `before`: so many bills the plain tenant was offered."""
+    console.print(f"opening {asked.members:,} members of a programme with {CAMPAIGNS} campaigns")
+    busy = await open_tenant(
+        deployment, members=asked.members, seed=asked.seed, tenant=WITH_CAMPAIGNS, campaigns=CAMPAIGNS
+    )
+    each = max(asked.bills // 4, 500)
+    more = one_by_one(busy, bills=WARM_UP + TURNS * each, seed=asked.seed)
+    same = one_by_one(plain, bills=TURNS * each, seed=asked.seed, first=before)
+    await run_pipe(deployment, more[:WARM_UP], before=0, tenant=busy.tenant)
+    without: list[Piped] = []
+    having: list[Piped] = []
+    for turn in range(TURNS):
+        first = turn * each
+        without.append(await run_pipe(deployment, same[first : first + each], before=before + first))
+        first += WARM_UP
+        having.append(
+            await run_pipe(deployment, more[first : first + each], before=first, tenant=busy.tenant)
+        )
+        console.print(
+            f"CPU a bill: {without[-1].cpu_us:.0f} us without, {having[-1].cpu_us:.0f} us with campaigns"
+        )
+    return {
+        f"campaigns_cpu_ratio_{CAMPAIGNS}": median(run.cpu_us for run in without)
+        / median(run.cpu_us for run in having),
+        f"campaigns_rate_ratio_{CAMPAIGNS}": median(run.bills_per_second for run in having)
+        / median(run.bills_per_second for run in without),
+        "campaigns_wal_bytes_per_bill": median(run.wal_bytes for run in having),
     }
 
 

@@ -26,6 +26,8 @@ from shared.db import Connection
 from shared.messaging.keys import Keys
 
 TENANT = "bench"
+WITH_CAMPAIGNS = "bench-campaigns"
+CAMPAIGNS = 20
 PROGRAMME = "shops"
 CHUNK = 500
 PATIENCE_S = 120
@@ -36,6 +38,7 @@ POLL_S = 0.05
 class Opened:
     """A tenant ready for bills. Wallet and card by member's number."""
 
+    tenant: str
     cards: list[str]
     wallets: list[str]
 
@@ -55,27 +58,64 @@ class Piped:
         return self.bills / self.seconds
 
 
-async def open_tenant(deployment: Deployment, *, members: int, seed: int) -> Opened:
+async def open_tenant(
+    deployment: Deployment, *, members: int, seed: int, tenant: str = TENANT, campaigns: int = 0
+) -> Opened:
     """Tenant, programme, merchants and members, by the product's own ways."""
-    await deployment.open_tenant(TENANT)
+    await deployment.open_tenant(tenant)
     who = people(members, seed)
     found: dict[str, Any] = {}
-    async with Api(deployment.base_url, deployment.token(TENANT)) as api:
-        await open_programme(api, programme(PROGRAMME))
+    document = programme(PROGRAMME)
+    document["earning"]["campaigns"] = [_campaign(number) for number in range(campaigns)]
+    async with Api(deployment.base_url, deployment.token(tenant)) as api:
+        await open_programme(api, document)
         await open_merchants(api, MERCHANTS)
         accepted_at = datetime.now(UTC).isoformat()
         bodies = [one.enrolment(programmes=[PROGRAMME], accepted_at=accepted_at) for one in who]
         async for external_id, answer in enrol(api, bodies):
             found[external_id] = wallet_of(answer, PROGRAMME)
     mine = [found[one.external_id] for one in who]
-    return Opened([one["card"]["card_number"] for one in mine], [one["wallet_id"] for one in mine])
+    return Opened(tenant, [one["card"]["card_number"] for one in mine], [one["wallet_id"] for one in mine])
 
 
-def one_by_one(opened: Opened, *, bills: int, seed: int) -> list[bytes]:
-    """The tills' events of so many bills in the order of their time, as a shop's day brings them."""
+def _campaign(number: int) -> dict[str, Any]:
+    """One of those that are active at once: by categories, channels, conditions and windows, each fifth with a budget and
+    each seventh with a member's cap, as a retailer's calendar has them. Which lines there are says generate.shop."""
+    made: dict[str, Any] = {
+        "code": f"c{number}",
+        "starts_at": "2020-01-01T00:00:00Z",
+        "ends_at": "2040-01-01T00:00:00Z",
+        "stacking": "all" if number % 4 == 0 else "best_only",
+        "effect": [
+            {"multiplier": "2"},
+            {"bonus": 5 + number},
+            {"steps": {"points": 2, "per_minor": 5000}},
+        ][number % 3],
+        "match": [
+            {"categories": ["coffee"]},
+            {"channels": ["app", "ecom"]},
+            {"categories": ["food"], "channels": ["store"]},
+            {},
+        ][number % 4],
+    }
+    if number % 2:
+        made["when"] = {"bill.total_minor": {"gte": 2000 + 500 * number}}
+    if number % 5 == 0:
+        made["budget"] = {"points": 10**12}
+    if number % 7 == 0:
+        made["member_caps"] = {"month": 100_000}
+    if number % 9 == 0:
+        made["starts_at"] = "2020-01-03T00:00:00Z"
+        made["recurring"] = {"rrule": "FREQ=WEEKLY;BYDAY=FR,SA", "minutes": 1440}
+    return made
+
+
+def one_by_one(opened: Opened, *, bills: int, seed: int, first: int = 0) -> list[bytes]:
+    """The tills' events of so many bills in the order of their time, as a shop's day brings them. `first` goes on after
+    so many."""
     who = people(len(opened.cards), seed)
     entries = []
-    for bill in generate(bills, len(opened.cards), seed, now=datetime.now(UTC)):
+    for bill in generate(bills, len(opened.cards), seed, now=datetime.now(UTC), first=first):
         body = bill.body(
             None if bill.member is None else who[bill.member],
             card_number=None if bill.member is None else opened.cards[bill.member],
@@ -93,21 +133,23 @@ def one_by_one(opened: Opened, *, bills: int, seed: int) -> list[bytes]:
     return entries
 
 
-async def run_pipe(deployment: Deployment, entries: list[bytes], *, before: int) -> Piped:
+async def run_pipe(
+    deployment: Deployment, entries: list[bytes], *, before: int, tenant: str = TENANT
+) -> Piped:
     """Offers these and waits until everything that they lead to has happened. So many bills were offered `before`."""
     bills = len(entries)
     redis = Redis.from_url(deployment.settings.redis_url)
     # Packed before the clock starts: tills are other machines, and this process shares two cores with what it measures.
-    key = Keys(deployment.settings.cell, TENANT).pos
+    key = Keys(deployment.settings.cell, tenant).pos
     offered = [
         (len(entries[k : k + CHUNK]), _packed(key, entries[k : k + CHUNK]))
         for k in range(0, len(entries), CHUNK)
     ]
-    auditor = await deployment.auditor(TENANT)
+    auditor = await deployment.auditor(tenant)
     admin = await asyncpg.connect(deployment.settings.admin_dsn())
     pid = deployment.child.process.pid
     try:
-        counted, cpu = await _counters(admin, pid)
+        counted, cpu = await _counters(admin, pid, tenant)
         started = time.perf_counter()
         for count, commands in offered:
             await _send(redis, commands, count)
@@ -116,7 +158,7 @@ async def run_pipe(deployment: Deployment, entries: list[bytes], *, before: int)
                 raise TimeoutError(f"not settled: {left}")
             await asyncio.sleep(POLL_S)
         seconds = time.perf_counter() - started
-        after, cpu_after = await _counters(admin, pid)
+        after, cpu_after = await _counters(admin, pid, tenant)
     finally:
         await auditor.close()
         await admin.close()
@@ -154,11 +196,11 @@ async def _send(redis: Redis, commands: bytes, count: int) -> None:
         await pool.release(connection)
 
 
-async def _counters(admin: asyncpg.Connection, pid: int) -> tuple[tuple[int, int], float]:
+async def _counters(admin: asyncpg.Connection, pid: int, tenant: str) -> tuple[tuple[int, int], float]:
     wal = int(await admin.fetchval("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint"))
     commits = int(
         await admin.fetchval(
-            "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = $1", f"pb_{TENANT}"
+            "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = $1", f"pb_{tenant}"
         )
     )
     return (wal, commits), _cpu_seconds(pid)

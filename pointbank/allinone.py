@@ -26,6 +26,7 @@ PLACES = {
     "programmes": "members",
     "merchants": "members",
     "members": "members",
+    "segments": "members",
     "bills": "earn",
     "quotes": "earn",
     "refunds": "earn",
@@ -47,7 +48,7 @@ PLACES = {
     "tiers": "tiers",
     "messages": "notifier",
 }
-"""The first part of a path after /v1 -> the service that answers it; `service_of` knows the one exception."""
+"""The first part of a path after /v1 -> the service that answers it; `service_of` knows the exceptions."""
 
 Apps = dict[str, FastAPI]
 
@@ -57,6 +58,8 @@ def service_of(path: str) -> str | None:
     parts = path.split("/", 5)
     if len(parts) < 3 or parts[0] or parts[1] != "v1":
         return None
+    if parts[2] in {"wallets", "members"} and len(parts) > 4 and parts[4] == "stamp-cards":
+        return "earn"
     if parts[2] == "wallets" and len(parts) > 4 and parts[4] == "tier":
         return "tiers"
     if parts[2] == "merchants" and len(parts) > 4 and parts[4] == "statements":

@@ -16,6 +16,7 @@ from pointbank.cli import (
     running,
     samples,
     sealing,
+    segments,
     settlement,
     statements,
     streams,
@@ -58,3 +59,4 @@ app.add_typer(holds.group, name="holds")
 app.add_typer(programmes.group, name="programme")
 app.add_typer(reviews.group, name="reviews")
 app.add_typer(settlement.group, name="settlement")
+app.add_typer(segments.group, name="segments")

@@ -13,6 +13,7 @@ from pointbank.verify.counters import Counters
 from pointbank.verify.decisions import (
     OPEN,
     Decision,
+    SegmentWords,
     Standings,
     countable,
     decode_decision,
@@ -21,6 +22,7 @@ from pointbank.verify.decisions import (
     told_accruals,
 )
 from pointbank.verify.events import BillAnswer, BillRejected, Envelope, PointsAccrued
+from pointbank.verify.gifts import Gifts
 from pointbank.verify.report import Check
 from pointbank.verify.reviews import Reviews
 
@@ -47,8 +49,8 @@ _ACCRUED = (
 class Bills:
     """The bills' side, and the side of earn's events."""
 
-    def __init__(self, books: Books, reviews: Reviews) -> None:
-        self._books, self._reviews = books, reviews
+    def __init__(self, books: Books, gifts: Gifts, reviews: Reviews) -> None:
+        self._books, self._gifts, self._reviews = books, gifts, reviews
         self._terms_of = books.terms.get
         self._recorded = books.match(
             "bills:told", 5, "each bill has one bill.recorded event, with what was decided first", _ANSWER,
@@ -95,11 +97,12 @@ class Bills:
             await taken.fill(page[-1]["id"])
             found = [(bill, self._decode(decisions.take(bill["id"]))) for bill in page]
             standings = await self._standings(found)
+            words = await self._words(found)
             for bill, judgements in found:
                 _check_keys(keys, bill)
                 self._taken = {row["accrual_id"]: row["points"] for row in taken.take(bill["id"])}
                 if bill["has_bill"]:
-                    self._bill(bill, judgements, made, chain, standings)
+                    self._bill(bill, judgements, made, chain, standings, words)
                 elif judgements:
                     chain.wrong(f"bill {bill['id']} has a decision and is not there")
         for orphan in await decisions.rest():
@@ -132,6 +135,20 @@ class Bills:
         )
         return {(row[0], row[1]): (row[2], row[3], row[4], row[5]) for row in rows}
 
+    async def _words(self, found: list[tuple[Any, list[tuple[Any, Decision]]]]) -> SegmentWords:
+        asked = {
+            decision.member_id
+            for _, judgements in found
+            for _, decision in judgements
+            for judged in decision.programmes
+            if judged.details.inputs.segments is not None
+        }
+        words: SegmentWords = {}
+        if asked:
+            for row in await self._books.snapshot.rows("segments.sql", "words_about", list(asked)):
+                words.setdefault(row[0], []).append((row[2], row[3], row[4]))
+        return words
+
     def _bill(
         self,
         bill: Any,
@@ -139,6 +156,7 @@ class Bills:
         made: Check,
         chain: Check,
         standings: Standings,
+        words: SegmentWords,
     ) -> None:
         bill_id = bill["id"]
         try:
@@ -159,7 +177,7 @@ class Bills:
                     made.wrong(f"bill {bill_id}: {decision.status} for nothing, or with a result")
             else:
                 at = row["decided_at"] if row["n"] == 1 else bill["recorded_at"]
-                for problem in objections(bill, lines, decision, at, self._terms_of, standings):
+                for problem in objections(bill, lines, decision, at, self._terms_of, standings, words):
                     made.wrong(f"bill {bill_id}, decision {row['n']}: {problem}")
             place = self._told(bill, row, decision, place)
 
@@ -171,6 +189,8 @@ class Bills:
         for judged in decision.programmes:
             self._counters.count(judged, self._taken)
             self._reviews.on_decided(bill, decision.member_id, judged)
+            if judged.stamps or judged.offers:
+                self._gifts.decided(bill_id, decision, judged)
             for one in judged.accruals:
                 place += 1
                 self._accrued.ours(
@@ -248,8 +268,10 @@ def content_hash(bill: Any) -> bytes:
         bill["merchant"], bill["bill_ref"], bill["terminal"], bill["cashier"], bill["channel"], bill["occurred_at"],
         bill["identity_kind"], bill["identity"], bill["currency"], bill["total_minor"], bill["programmes"],
     )  # fmt: skip
-    if bill["tenders"] is not None:
-        head += (json.loads(bill["tenders"]),)
+    if bill["tenders"] is not None or bill["effects_applied"] is not None:
+        head += (json.loads(bill["tenders"] or "[]"),)
+    if bill["effects_applied"] is not None:
+        head += (json.loads(bill["effects_applied"]),)
     return sha256(_encode(head) + b"\n" + bill["lines"].encode()).digest()
 
 

@@ -6,7 +6,7 @@ SELECT
     coalesce(b.bill_id, k.bill_id)::text AS id, b.bill_id IS NOT NULL AS has_bill, b.recorded_at, b.merchant, b.bill_ref,
     b.terminal, b.cashier, b.channel, b.occurred_at, b.currency, b.total_minor, b.identity_kind,
     encode(b.identity, 'hex') AS identity, b.programmes, b.lines::text AS lines,
-    b.tenders::text AS tenders, b.recorded_event_id::text AS recorded_event_id, b.stream_id, b.source, b.event_id, k.merchant AS key_merchant,
+    b.tenders::text AS tenders, b.effects_applied::text AS effects_applied, b.recorded_event_id::text AS recorded_event_id, b.stream_id, b.source, b.event_id, k.merchant AS key_merchant,
     k.bill_ref AS key_ref, k.content_hash, k.recorded_at AS key_recorded_at, p.content_hash AS pos_hash,
     w.n AS waiting_n, w.sequence AS waiting_sequence, w.unclaimed, i.member_id::text AS member_id
 FROM earn.bills AS b

@@ -13,15 +13,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 from dateutil.rrule import rrulestr
 
+from pointbank.verify.checkout import Offered, Rooms, Stamped, gives_points, lasts, offers, stamps
 from pointbank.verify.conditions import Asked, asks_for_lines, holds
 from pointbank.verify.earning import Rule, Sums, add_up, against, by_rate
 from pointbank.verify.numbers import rounded
 
 if TYPE_CHECKING:
     from pointbank.verify.programme import Line, Terms
-
-Rooms = tuple[tuple[str, date, int, int], ...]
-"""(period, its first day, what had been given, the limit)."""
 
 
 class Tried(msgspec.Struct, frozen=True, gc=False):
@@ -66,7 +64,8 @@ def given(
     tried = [
         one
         for raw in terms.campaigns
-        if (one := _tried(terms, raw, lines, bill, member_id, sums, earning)) is not None
+        if gives_points(raw)
+        and (one := _tried(terms, raw, lines, bill, member_id, sums, earning)) is not None
     ]
     by_code = {raw["code"]: raw for raw in terms.campaigns}
     today = bill.occurred_at.astimezone(bill.zone).date()
@@ -101,24 +100,12 @@ def _tried(
     earning: Sequence[tuple[int, Rule]],
 ) -> Tried | None:
     code = raw["code"]
-    starts, ends = datetime.fromisoformat(raw["starts_at"]), datetime.fromisoformat(raw["ends_at"])
-    if bill.occurred_at < starts or bill.occurred_at >= ends:
+    reached = _reach(raw, lines, bill, earning)
+    if reached is None:
         return None
-    if raw.get("recurring") and not _in_window(raw["recurring"], starts, bill):
-        return Tried(code, "window")
-    match = _named(raw.get("match"))
-    if reason := against(match, bill):
-        return Tried(code, reason)
-    when = raw.get("when")
-    trace = ""
-    if when is not None and not asks_for_lines(when):
-        verdict, trace = holds(when, bill)
-        if not verdict:
-            return Tried(code, "when", trace)
-    mine, line_trace = _lines(raw, match, lines, bill, earning)
-    trace = line_trace or trace
-    if not mine:
-        return Tried(code, "no_lines", trace)
+    ended, trace, mine = reached
+    if ended:
+        return Tried(code, ended, trace)
     arm = _arm(raw, member_id)
     effect = (arm.get("effect") if arm else None) or raw["effect"]
     own = sums if len(mine) == len(earning) else add_up(terms, lines, mine, bill)
@@ -127,6 +114,50 @@ def _tried(
     if wanted and arm and arm.get("control"):
         result = "control"
     return Tried(code, result, trace, arm["code"] if arm else None, base, amount, wanted, held)
+
+
+def _reach(
+    raw: Mapping[str, Any], lines: Sequence[Line], bill: Asked, earning: Sequence[tuple[int, Rule]]
+) -> tuple[str, str, list[tuple[int, Rule]]] | None:
+    if not lasts(raw, bill.occurred_at):
+        return None
+    if raw.get("recurring") and not _in_window(
+        raw["recurring"], datetime.fromisoformat(raw["starts_at"]), bill
+    ):
+        return "window", "", []
+    match = _named(raw.get("match"))
+    if reason := against(match, bill):
+        return reason, "", []
+    when = raw.get("when")
+    trace = ""
+    if when is not None and not asks_for_lines(when):
+        verdict, trace = holds(when, bill)
+        if not verdict:
+            return "when", trace, []
+    mine, line_trace = _lines(raw, match, lines, bill, earning)
+    trace = line_trace or trace
+    return ("", trace, mine) if mine else ("no_lines", trace, [])
+
+
+def besides(
+    terms: Terms, lines: Sequence[Line], bill: Asked, earning: Sequence[tuple[int, Rule]]
+) -> tuple[tuple[Offered, ...], tuple[tuple[Stamped, int], ...]]:
+    """What is given at the checkout, and the stamps with how many rewards they bring."""
+    today = bill.occurred_at.astimezone(bill.zone).date()
+
+    def reach(raw: Mapping[str, Any], asked: Asked) -> tuple[str, str, list[int]] | None:
+        reached = _reach(raw, lines, asked, earning)
+        return None if reached is None else (*reached[:2], [place for place, _ in reached[2]])
+
+    given_ = offers(
+        terms,
+        lines,
+        bill,
+        reach,
+        lambda raw: _arm(raw, bill.member_id),
+        lambda caps, spent: _rooms(caps, spent, today),
+    )
+    return given_, stamps(terms, lines, bill, reach)
 
 
 def _named(match: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -32,9 +32,14 @@ class Asked:
     bills: int | None = None
     last_bill_at: datetime | None = None
     enrolled_at: datetime | None = None
+    segments: tuple[str, ...] = ()
     member_id: str | None = None
     given_before: tuple[Any, Any] = ((), ())
     """Campaigns and caps of the decision: they say what had been given."""
+    claims: Mapping[str, int] = field(default_factory=dict)
+    """By campaign of the programme, what the till gave at the checkout."""
+    offered_before: tuple[Any, ...] = ()
+    stamped_before: tuple[Any, ...] = ()
 
     def value(self, field: str, line: Line | None) -> Any:
         """What a condition finds in a field; None where nothing is there."""
@@ -67,9 +72,11 @@ class Asked:
                 return set(self.tenders)
         return getattr(self, name)
 
-    def _of_member(self, name: str) -> int | None:
+    def _of_member(self, name: str) -> Any:
         if name == "bills":
             return self.bills
+        if name == "segments":
+            return set(self.segments)
         since = self.last_bill_at if name == "days_since_last_bill" else self.enrolled_at
         if since is None:
             return None

@@ -36,6 +36,13 @@ class Counters:
                     self._add(self.caps, (judged.wallet_id, one.campaign, period, since), one.points, back)
                 if one.budget is not None:
                     self._add(self.budgets, (judged.programme, one.campaign), one.points, back)
+        for given in judged.offers:
+            if given.result == "applied":  # nothing of it comes back
+                for period, since, _, _ in given.caps:
+                    self._add(self.caps, (judged.wallet_id, f"{given.campaign}/times", period, since), 1, 0)
+                if given.budget is not None:
+                    key = (judged.programme, f"{given.campaign}/money")
+                    self._add(self.budgets, key, given.granted_minor, 0)
         if judged.points:
             back = sum(taken.get(accrual.accrual_id, 0) for accrual in judged.accruals)
             for period, since, _, _ in details.caps:

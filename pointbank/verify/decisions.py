@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from pointbank.verify.campaigns import Rooms, Tried
+from pointbank.verify.campaigns import Tried
+from pointbank.verify.checkout import Offered, Rooms, Stamped
 from pointbank.verify.conditions import Asked
 from pointbank.verify.numbers import money_of
 from pointbank.verify.programme import Line, Terms, Worth
@@ -45,6 +46,7 @@ class Inputs(msgspec.Struct, frozen=True, gc=False):
     bills: int | None = None
     last_bill_at: datetime | None = None
     enrolled_at: datetime | None = None
+    segments: tuple[str, ...] | None = None
 
 
 class KeptDetails(msgspec.Struct, frozen=True, gc=False):
@@ -83,6 +85,8 @@ class Judged(msgspec.Struct, frozen=True, gc=False):
     tier_sequence: int | None = None
     details: KeptDetails = KeptDetails()
     accruals: tuple[Accrual, ...] = ()
+    offers: tuple[Offered, ...] = ()
+    stamps: tuple[Stamped, ...] = ()
     seen: tuple[tuple[str, int, int], ...] = ()
     reviewed: int = 0
 
@@ -100,6 +104,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     programmes: tuple[Judged, ...] = ()
     passed_over: tuple[tuple[str, str], ...] = ()
     waiting_for: tuple[tuple[str, str], ...] = ()
+    variances: tuple[tuple[str, str, int, int], ...] = ()
 
 
 decode_decision = msgspec.json.Decoder(Decision).decode
@@ -107,6 +112,8 @@ decode_lines = msgspec.json.Decoder(tuple[KeptLine, ...]).decode
 
 TermsOf = Callable[[tuple[str, int]], Terms | None]
 Standings = dict[tuple[str, int], tuple[str, str, datetime, datetime | None]]
+SegmentWords = dict[str, list[tuple[str, datetime, datetime | None]]]
+"""By member what earn heard: segment, from, until."""
 
 
 def countable(lines: tuple[KeptLine, ...]) -> list[Line]:
@@ -118,7 +125,13 @@ def countable(lines: tuple[KeptLine, ...]) -> list[Line]:
 
 
 def objections(
-    bill: Any, lines: list[Line], decision: Decision, at: datetime, terms_of: TermsOf, standings: Standings
+    bill: Any,
+    lines: list[Line],
+    decision: Decision,
+    at: datetime,
+    terms_of: TermsOf,
+    standings: Standings,
+    words: SegmentWords,
 ) -> Iterator[str]:
     """What of a judgement does not follow from its bill and its inputs; `at` is when it was judged."""
     if decision.waiting_for:
@@ -143,10 +156,13 @@ def objections(
             worth = worth._replace(available=0, held=worth.points)
         made.append(worth)
         yield from _numbers(judged, worth)
+        yield from _besides(judged, worth, bool(claims_of(bill)))
         yield from _inputs(bill, judged, terms, at, standings)
+        yield from _segments(bill, judged, words.get(decision.member_id or "", []))
         yield from _accruals(bill, judged, worth, terms)
     if decision.status != "anonymous" and decision.status != status_of(made):
         yield f"status is {decision.status}, computed {status_of(made)}"
+    yield from _variances(bill, decision)
     if bill["programmes"] is not None:
         for code in [judged.programme for judged in decision.programmes] + [
             code for code, _ in decision.passed_over
@@ -174,9 +190,47 @@ def _asked(bill: Any, lines: list[Line], member_id: str | None, judged: Judged, 
         bills=known.bills,
         last_bill_at=known.last_bill_at,
         enrolled_at=known.enrolled_at,
+        segments=known.segments or (),
         member_id=member_id,
         given_before=(judged.details.campaigns, judged.details.caps),
+        claims={campaign: amount for code, campaign, amount in claims_of(bill) if code == judged.programme},
+        offered_before=judged.offers,
+        stamped_before=judged.stamps,
     )
+
+
+def claims_of(bill: Any) -> list[tuple[str, str, int]]:
+    """(programme, campaign, amount) of what the till says it gave at the checkout."""
+    said = bill["effects_applied"]
+    return [] if said is None else [(row[0], row[1], row[2]) for row in json.loads(said)]
+
+
+def _variances(bill: Any, decision: Decision) -> Iterator[str]:
+    granted = {
+        (judged.programme, one.campaign): one.granted_minor
+        for judged in decision.programmes
+        for one in judged.offers
+    }
+    wanted = tuple(
+        (code, campaign, amount, granted.get((code, campaign), 0))
+        for code, campaign, amount in claims_of(bill)
+        if amount > granted.get((code, campaign), 0)
+    )
+    if decision.variances != wanted:
+        yield f"variances are {decision.variances}, computed {wanted}"
+
+
+def _besides(judged: Judged, worth: Worth, claims: bool) -> Iterator[str]:
+    kept = tuple(msgspec.structs.replace(one, effect_id=None) for one in judged.offers)
+    strange = claims and not worth.offers  # a plain programme knows no campaign
+    if kept != worth.offers and not (strange and all(one.result == "unknown" for one in kept)):
+        yield f"given at the checkout is {kept}, computed {worth.offers}"
+    for one in judged.offers:
+        if (one.effect_id is not None) != (one.kind == "reward" and one.result == "applied"):
+            yield f"campaign {one.campaign} is {one.result}, and asks the bank for {one.effect_id}"
+    stamped = tuple((msgspec.structs.replace(one, effects=()), len(one.effects)) for one in judged.stamps)
+    if stamped != worth.stamps:
+        yield f"stamps are {stamped}, computed {worth.stamps}"
 
 
 def status_of(made: list[Worth]) -> str:
@@ -240,6 +294,15 @@ def _inputs(bill: Any, judged: Judged, terms: Terms, at: datetime, standings: St
         yield f"tier {judged.tier} holds from {heard[2]}, later than the bill"
     elif heard[3] is not None and heard[3] <= bill["occurred_at"]:
         yield f"tier {judged.tier} was over at {heard[3]}, before the bill"
+
+
+def _segments(bill: Any, judged: Judged, words: list[tuple[str, datetime, datetime | None]]) -> Iterator[str]:
+    """What was known then was told: words may have come since, in any order, so what was not known can't be told."""
+    at = bill["occurred_at"]
+    told = {segment for segment, since, until in words if since <= at and (until is None or at < until)}
+    for segment in judged.details.inputs.segments or ():
+        if segment not in told:
+            yield f"the member was in {segment}, which earn was never told of that time"
 
 
 def _accruals(bill: Any, judged: Judged, worth: Worth, terms: Terms) -> Iterator[str]:

@@ -415,6 +415,13 @@ class CardIssued(msgspec.Struct, frozen=True, gc=False):
     issued_at: datetime
 
 
+class MemberSegmented(msgspec.Struct, frozen=True, gc=False):
+    member_id: str
+    segment: str
+    from_at: datetime
+    until_at: datetime | None = None
+
+
 class MerchantChanged(msgspec.Struct, frozen=True, gc=False):
     merchant: str
     version: int
@@ -487,13 +494,20 @@ DATA: dict[str, type] = {
     "message.delivered.v1": MessageDelivered,
     "member.enrolled.v1": MemberEnrolled,
     "card.issued.v1": CardIssued,
+    "member.segmented.v1": MemberSegmented,
     "merchant.changed.v1": MerchantChanged,
     "programme.activated.v1": ProgrammeActivated,
 }
 """CloudEvents type -> what is read of its data."""
 
 SAID_BY = {
-    "members": ("programme.activated.v1", "merchant.changed.v1", "member.enrolled.v1", "card.issued.v1"),
+    "members": (
+        "programme.activated.v1",
+        "merchant.changed.v1",
+        "member.enrolled.v1",
+        "card.issued.v1",
+        "member.segmented.v1",
+    ),
     "earn": (
         "bill.recorded.v1",
         "bill.settled.v1",
@@ -539,6 +553,7 @@ SAID_BY = {
         "gift_card.blocked.v1",
         "gift_card.unblocked.v1",
         "gift_card.locked.v1",
+        "benefit.answered.v1",
     ),
     "tiers": ("tier.changed.v1",),
     "notifier": ("message.delivered.v1",),

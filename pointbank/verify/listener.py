@@ -13,6 +13,7 @@ from pointbank.verify.books import Books
 from pointbank.verify.events import SAID_BY, Envelope, binary, decode_data, decode_envelope
 from pointbank.verify.gift_cards import CHANGED, GiftCards
 from pointbank.verify.gift_cards import TOLD as MOVED
+from pointbank.verify.gifts import Gifts
 from pointbank.verify.given import Given
 from pointbank.verify.holds import Holds
 from pointbank.verify.ledger import Bank
@@ -25,6 +26,7 @@ from pointbank.verify.report import Check
 from pointbank.verify.reviews import Reviews
 from pointbank.verify.rewards import Rewards
 from pointbank.verify.seals import Seals
+from pointbank.verify.segments import Segments
 from pointbank.verify.settlements import Settlements
 from pointbank.verify.streams import Copy
 from pointbank.verify.tiers import Tiers
@@ -44,22 +46,23 @@ class Listener:
         self._adopted = books.check(
             "adoptions", 5, "each orphan of an adopted stream is told of, and what was voided is told again"
         )
-        reviews = Reviews(books)
+        gifts, reviews = Gifts(books), Reviews(books)
         members, bills, bank, rewards, tiers, messages = (
             Members(books),
-            Bills(books, reviews),
+            Bills(books, gifts, reviews),
             Bank(books),
             Rewards(books),
             Tiers(books),
             Messages(books),
         )
-        refunds, holds, seals = Refunds(books), Holds(books), Seals(books, trust)
-        given, gift_cards = Given(books), GiftCards(books)
+        refunds, holds, seals = Refunds(books, gifts), Holds(books), Seals(books, trust)
+        given, gift_cards, segments = Given(books), GiftCards(books), Segments(books)
         self._tables = (
             bills,
             reviews,
             Settlements(books),
             refunds,
+            gifts,
             holds,
             bank,
             rewards,
@@ -69,12 +72,14 @@ class Listener:
             tiers,
             messages,
             members,
+            segments,
         )
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
             "merchant.changed.v1": (members.on_merchant,),
             "member.enrolled.v1": (members.on_enrolled,),
             "card.issued.v1": (members.on_card,),
+            "member.segmented.v1": (segments.on_segmented,),
             "bill.recorded.v1": (bills.on_answer,),
             "bill.settled.v1": (bills.on_answer,),
             "bill.rejected.v1": (bills.on_rejected,),
@@ -104,9 +109,9 @@ class Listener:
             "benefit.issued.v1": (rewards.on_given,),
             "benefit.withdrawn.v1": (rewards.on_ended,),
             "benefit.expired.v1": (rewards.on_ended,),
-            "benefit.asked.v1": (given.on_asked,),
-            "benefit.withdrawal_asked.v1": (given.on_asked,),
-            "benefit.answered.v1": (given.on_answered,),
+            "benefit.asked.v1": (given.on_asked, gifts.on_asked),
+            "benefit.withdrawal_asked.v1": (given.on_asked, gifts.on_asked),
+            "benefit.answered.v1": (given.on_answered, gifts.on_answered),
             **dict.fromkeys(MOVED.values(), (gift_cards.on_moved,)),
             **dict.fromkeys(CHANGED, (gift_cards.on_changed,)),
             "tier.changed.v1": (tiers.on_changed, messages.on_tier),

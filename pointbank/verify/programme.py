@@ -12,7 +12,8 @@ from math import lcm
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from pointbank.verify.campaigns import given
+from pointbank.verify.campaigns import besides, given
+from pointbank.verify.checkout import Offered, Stamped
 from pointbank.verify.conditions import Asked
 from pointbank.verify.earning import Details, Rule, is_for, judge, read_rule
 from pointbank.verify.numbers import minor_per_point, rounded
@@ -56,6 +57,9 @@ class Worth(NamedTuple):
     by_rule: tuple[tuple[str, str, int, int, Any], ...]
     unit: int
     details: Details = Details()
+    offers: tuple[Offered, ...] = ()
+    stamps: tuple[tuple[Stamped, int], ...] = ()
+    """Each with how many rewards it brings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +95,7 @@ class Terms:
     closed: bool = False
     guards: Sequence[tuple[str, int]] = ()
     """Pattern and the most of it that is let pass, in the order in which they are looked for."""
+    cards: Sequence[Mapping[str, Any]] = ()
     unit: int = 1
     """The denominator that all rates share: points are counted in whole parts of it, and divided once."""
 
@@ -108,7 +113,9 @@ class Terms:
     @cached_property
     def plain(self) -> bool:
         """Whether categories and amounts decide about a bill without tenders."""
-        return not self.without_tax and not self.campaigns and all(rule.plain for rule in self.rules)
+        return not (self.without_tax or self.campaigns or self.cards) and all(
+            rule.plain for rule in self.rules
+        )
 
     @property
     def bounded(self) -> bool:
@@ -204,6 +211,7 @@ class Terms:
             ),
             1,
             details,
+            *besides(self, lines, bill, earning),
         )
 
     def _outcome(self, number: int | None, line: Line) -> str:
@@ -339,6 +347,7 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
         gift_cards=document.get("gift_cards"),
         closed=bool(head.get("closed")),
         guards=tuple(_guards(earning.get("guards") or {})),
+        cards=earning.get("stamp_cards") or (),
         unit=lcm(*(rule.rate.denominator for rule in rules)),
         mode=rounding.get("mode") or "floor",
         at=rounding.get("at") or "bill",

@@ -14,6 +14,7 @@ import msgspec
 from pointbank.verify.books import Books, Follower
 from pointbank.verify.decisions import Decision, Judged, decode_decision, decode_lines
 from pointbank.verify.events import Asked, Envelope, RefundAnswer, Returned, ReversalRefused, Reversed
+from pointbank.verify.gifts import Gifts, taken_of
 from pointbank.verify.numbers import minor_per_point, money_of
 from pointbank.verify.programme import Terms
 from pointbank.verify.report import Check
@@ -63,13 +64,16 @@ class _Bill:
     given_back: int = 0
     refunds: int = 0
     in_flight: bool = False
+    begun: list[int] = field(default_factory=list)
+    """Of each line, what refunds came to that moved something."""
+    stamps: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 class Refunds:
     """The refunds' side, and the side of what earn and the bank said of them."""
 
-    def __init__(self, books: Books) -> None:
-        self._books = books
+    def __init__(self, books: Books, gifts: Gifts) -> None:
+        self._books, self._gifts = books, gifts
         self._told = books.match(
             "refunds:told", 5, "each refund is told at once, and once more when it is settled", _TOLD,
             ours="the refunds", theirs="the events",
@@ -106,10 +110,12 @@ class Refunds:
                 own, heard = requests.take(refund["place"]), answers.take(refund["place"])
                 self._key(refund)
                 if bill is None or bill.bill_id != refund["bill_id"]:
+                    self._stamps(bill)
                     bill = self._bill(refund)
                 if bill is not None:
                     self._refund(bill, refund, own, heard)
                 self._tell(refund, own, heard)
+        self._stamps(bill)
         for orphan in await requests.rest():
             self._made.wrong(f"request {orphan['request_id']} is of no refund that was taken")
         await answers.rest()
@@ -163,6 +169,11 @@ class Refunds:
             [0] * len(amounts),
         )
 
+    def _stamps(self, bill: _Bill | None) -> None:
+        """What all refunds of a bill took of its stamps."""
+        if bill is not None and bill.begun:
+            self._gifts.taken(bill.bill_id, bill.stamps, whole=sum(bill.begun) == bill.total_minor)
+
     def _refund(self, bill: _Bill, refund: Any, requests: Sequence[Any], answers: Sequence[Any]) -> None:
         check, name = self._made, f"refund {refund['id']}"
         check.compared += 1
@@ -194,6 +205,8 @@ class Refunds:
                 check.wrong(f"{name} waits for another one of its bill, and none is in flight")
         else:
             wanted = sorted(_wanted(bill, refund, amounts, within, self._books.terms), key=str)
+            bill.begun = [a + b for a, b in zip(bill.begun or [0] * len(amounts), amounts, strict=True)]
+            bill.stamps |= taken_of(bill.decision, bill.amounts, bill.begun, within)
         found = sorted([_request(one) for one in requests], key=str)
         if found != wanted:
             check.wrong(f"{name} asked {found}, computed {wanted}")

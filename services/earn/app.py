@@ -3,6 +3,8 @@
 from fastapi import FastAPI
 
 from services.earn.api import ROUTERS
+from services.earn.benefiting import POLL_S as BENEFITS_POLL_S
+from services.earn.benefiting import keep_benefits_going
 from services.earn.checking import EVERY_S, check_days
 from services.earn.handlers import HEARS, ON, buried
 from services.earn.holding import POLL_S as HOLDS_POLL_S
@@ -26,6 +28,7 @@ def create(settings: Settings | None = None) -> FastAPI:
             Job("settle", every_s=1.0, run=settle_waiting),
             Job("holds", every_s=HOLDS_POLL_S, run=release_held_points),
             Job("settlement", every_s=EVERY_S, run=check_days),
+            Job("benefits", every_s=BENEFITS_POLL_S, run=keep_benefits_going),
             Job("refunds", every_s=POLL_S, run=keep_refunds_going),
         ),
         buried=buried,

@@ -175,7 +175,8 @@ FOR NO KEY UPDATE;
 -- The content of bills that wait.
 SELECT
     b.bill_id, b.merchant, b.bill_ref, b.terminal, b.cashier, b.channel, b.occurred_at, b.currency, b.total_minor,
-    b.identity_kind, b.identity, b.programmes, b.lines, b.stream_id, b.source, b.event_id, b.tenders
+    b.identity_kind, b.identity, b.programmes, b.lines, b.stream_id, b.source, b.event_id, b.tenders,
+    b.effects_applied
 FROM unnest(:bill_ids::uuid[], :recorded_ats::timestamptz[]) AS wanted (bill_id, recorded_at)
 JOIN bills AS b ON b.bill_id = wanted.bill_id AND b.recorded_at = wanted.recorded_at;
 

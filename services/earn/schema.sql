@@ -72,6 +72,18 @@ CREATE TABLE tier_history (
 );
 -- tier_history: append-only.
 
+-- Every word about which segments a member is in, by its place among the events about the member: of a stay, named by when it
+-- began, the last word stands.
+CREATE TABLE segment_stays (
+    member_id uuid NOT NULL,
+    sequence bigint NOT NULL CHECK (sequence >= 1),
+    segment text COLLATE "C" NOT NULL,
+    from_at timestamptz NOT NULL,
+    until_at timestamptz,
+    PRIMARY KEY (member_id, sequence)
+);
+-- segment_stays: append-only.
+
 -- ---------------------------------------------------------------- the two nets against repeats
 
 -- First net: what a till offered, by its own source and id. `content_hash` as in bill_keys.
@@ -120,6 +132,7 @@ CREATE TABLE bills (
     source text,
     event_id text,
     tenders json, -- [[tender, amount_minor]] by tender; null where the till did not say
+    effects_applied json, -- [[programme, campaign, amount_minor]] in this order; null where the till gave nothing for one
     CHECK (num_nulls(identity_kind, identity) IN (0, 2)),
     CHECK (num_nulls(stream_id, source, event_id) IN (0, 3)),
     PRIMARY KEY (bill_id, recorded_at)
@@ -157,6 +170,8 @@ CREATE TABLE accruals (
 -- ---------------------------------------------------------------- caps and budgets
 
 -- What a campaign has given; spent = decided - given back, and both only rise. The limit stands in the programme's versions.
+-- Here, and in caps, a campaign that ends in /money counts minor units, one that ends in /times how often: what it gives at
+-- the checkout. No code has a slash.
 CREATE TABLE budgets (
     programme text COLLATE "C" NOT NULL,
     campaign text COLLATE "C" NOT NULL,
@@ -524,3 +539,55 @@ CREATE TABLE settlement_variances (
 ) WITH (fillfactor = 80);
 
 CREATE UNIQUE INDEX settlement_variances_once ON settlement_variances (merchant, day, kind) WHERE state <> 'closed';
+
+-- ---------------------------------------------------------------- stamp cards, and what the bank is asked to issue
+
+-- The stamps on a member's card: below zero where a used reward's stamps were taken back. A row is locked before those of caps.
+CREATE TABLE stamp_cards (
+    wallet_id uuid NOT NULL,
+    card text COLLATE "C" NOT NULL,
+    progress bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (wallet_id, card)
+) WITH (fillfactor = 80);
+
+-- The stamps that a bill gave to a card, once for ever, and how many of them refunds took back.
+CREATE TABLE stamps (
+    bill_id uuid NOT NULL,
+    wallet_id uuid NOT NULL,
+    card text COLLATE "C" NOT NULL,
+    stamps int NOT NULL CHECK (stamps >= 1),
+    taken_back int NOT NULL DEFAULT 0,
+    CONSTRAINT stamps_taken_back_at_most_given CHECK (taken_back BETWEEN 0 AND stamps),
+    PRIMARY KEY (bill_id, wallet_id, card)
+);
+
+-- Each reward that the bank is asked to issue, for a campaign or a full card, and what became of it: `asked`, `issued`,
+-- `refused`; `withdrawing` after a refund, then `withdrawn`, or `kept` where it was used already. `stamps`: what it took off
+-- its card; `withdrawal_id`: under which it is asked back. `sequence` counts what was asked; `asked_at` is when that was last, by the real clock.
+CREATE TABLE effects (
+    effect_id uuid PRIMARY KEY,
+    kind text NOT NULL CHECK (kind IN ('campaign', 'stamp_card')),
+    code text COLLATE "C" NOT NULL,
+    bill_id uuid NOT NULL,
+    wallet_id uuid NOT NULL,
+    member_id uuid NOT NULL,
+    programme text COLLATE "C" NOT NULL,
+    reward text NOT NULL,
+    stamps int NOT NULL CHECK (stamps >= 0),
+    effective_at timestamptz NOT NULL,
+    status text NOT NULL DEFAULT 'asked'
+        CHECK (status IN ('asked', 'issued', 'refused', 'withdrawing', 'withdrawn', 'kept')),
+    benefit_id uuid,
+    answer_code text,
+    withdrawal_id uuid UNIQUE,
+    sequence int NOT NULL DEFAULT 1 CHECK (sequence >= 1),
+    asked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    request_id text NOT NULL,
+    traceparent text,
+    CHECK ((kind = 'stamp_card') = (stamps > 0)),
+    CHECK ((withdrawal_id IS NULL) = (status IN ('asked', 'issued', 'refused')))
+) WITH (fillfactor = 80);
+
+CREATE INDEX effects_bill ON effects (bill_id);
+CREATE INDEX effects_wallet ON effects (wallet_id, code, effect_id);
+CREATE INDEX effects_open ON effects (asked_at) WHERE status IN ('asked', 'withdrawing');

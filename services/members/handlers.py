@@ -30,6 +30,8 @@ from services.members.domain.programmes import (
     close,
     draft,
 )
+from services.members.domain.segments import PutInSegment, TakeOutOfSegment
+from services.members.segments import move_segments
 from services.members.store import NewMember, NewWallet
 from shared.errors import Refusal
 from shared.events import (
@@ -336,6 +338,8 @@ ON: Handlers = {
     CloseProgramme: close_programmes,
     PutMerchant: put_merchants,
     EnrolMember: enrol_members,
+    PutInSegment: move_segments,
+    TakeOutOfSegment: move_segments,
 }
 
 HEARS: tuple[str, ...] = ()

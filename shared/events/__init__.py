@@ -36,6 +36,7 @@ from shared.events.members import (
     EnrolledWallet,
     HashedIdentity,
     MemberEnrolled,
+    MemberSegmented,
     MerchantChanged,
     ProgrammeActivated,
 )
@@ -82,6 +83,7 @@ EVENTS: dict[str, type[EventData]] = {
         MerchantChanged,
         MemberEnrolled,
         CardIssued,
+        MemberSegmented,
         BillRecorded,
         BillSettled,
         BillRejected,
@@ -165,6 +167,7 @@ __all__ = [
     "LedgerSealed",
     "Lot",
     "MemberEnrolled",
+    "MemberSegmented",
     "MerchantChanged",
     "MessageDelivered",
     "OfflineRedeemed",

@@ -72,3 +72,15 @@ class CardIssued(EventData, frozen=True, kw_only=True):
     card_id: UUID
     identities: tuple[HashedIdentity, ...]
     issued_at: datetime
+
+
+class MemberSegmented(EventData, frozen=True, kw_only=True):
+    """Subject: the member_id. A stay of the member in a segment as it is now, named by when it began: in force from `from_at`
+    on and before `until_at` (None: no end is known). One that ends as it begins was called off."""
+
+    TYPE: ClassVar[str] = "member.segmented.v1"
+    SOURCE: ClassVar[str] = "/members"
+    member_id: UUID
+    segment: str
+    from_at: datetime
+    until_at: datetime | None = None

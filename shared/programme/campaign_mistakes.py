@@ -35,6 +35,7 @@ def campaign_mistakes(number: int, campaign: Document, zone: Any) -> Iterator[Fi
     budget = campaign.get("budget")
     if isinstance(budget, Mapping) and len(budget.keys() & {"points", "money_minor"}) != 1:
         yield _invalid(f"{pointer}/budget", "A budget is in points or in money.")
+    yield from _checkout_mistakes(pointer, campaign)
     times = [_instant(campaign.get(name)) for name in ("starts_at", "ends_at")]
     if times[0] is None or times[1] is None:
         return
@@ -49,11 +50,79 @@ def campaign_mistakes(number: int, campaign: Document, zone: Any) -> Iterator[Fi
             yield _invalid(f"{pointer}/recurring/rrule", said)
 
 
+_POINTS = {"multiplier", "bonus", "steps"}
+_CHECKOUT = {"discount", "free_item", "issue"}
+
+
+def _checkout_mistakes(pointer: str, campaign: Document) -> Iterator[FieldError]:
+    """What does not go together with something that is given at the checkout."""
+    arms = campaign.get("arms")
+    sides = [
+        (f"{pointer}/effect", campaign.get("effect")),
+        *[
+            (f"{pointer}/arms/{number}/effect", arm.get("effect"))
+            for number, arm in enumerate(arms if isinstance(arms, list) else ())
+            if isinstance(arm, Mapping)
+        ],
+    ]
+    kinds = [(at, bool(side.keys() & _CHECKOUT)) for at, side in sides if isinstance(side, Mapping)]
+    if not any(checkout for _, checkout in kinds):
+        return
+    for at, checkout in kinds:
+        if checkout != kinds[0][1]:
+            yield _invalid(at, "All arms give points, or all give something at the checkout.")
+    budget = campaign.get("budget")
+    if isinstance(budget, Mapping) and "points" in budget:
+        yield _invalid(f"{pointer}/budget/points", "What is given at the checkout is counted in money.")
+    if "on" in campaign:
+        yield _invalid(f"{pointer}/on", "It says what a multiplier multiplies; here is none.")
+
+
+def _discount_mistakes(pointer: str, discount: Any) -> Iterator[FieldError]:
+    if not isinstance(discount, Mapping):
+        return
+    units = [
+        unit
+        for unit, names in {
+            "money": {"money_minor", "money_by_tier"},
+            "percent": {"percent", "percent_by_tier"},
+        }.items()
+        if discount.keys() & names
+    ]
+    if len(units) != 1:
+        yield _invalid(pointer, "A discount is an amount of money, or a percentage.")
+    elif not discount.keys() & {"money_minor", "percent"}:
+        yield _invalid(pointer, "It has an amount for all tiers, beside which some have another.")
+    by_tier = discount.get("percent_by_tier")
+    named = [("percent", discount.get("percent"))]
+    named += [
+        (f"percent_by_tier/{tier}", part)
+        for tier, part in (by_tier.items() if isinstance(by_tier, Mapping) else ())
+    ]
+    for name, part in named:
+        try:
+            if isinstance(part, str) and Fraction(part) > 100:
+                yield _invalid(f"{pointer}/{name}", "It is at most 100.")
+        except (ValueError, ZeroDivisionError):
+            continue  # told with its shape
+
+
+def card_mistakes(number: int, card: Document) -> Iterator[FieldError]:
+    """What is wrong with a stamp card by itself."""
+    pointer = f"/earning/stamp_cards/{number}"
+    if "when" in card:
+        yield from mistakes(card["when"], FIELDS, ("earning", "stamp_cards", number, "when"), not_yet=NOT_YET)
+    starts, ends = (_instant(card.get(name)) for name in ("starts_at", "ends_at"))
+    if starts is not None and ends is not None and ends <= starts:
+        yield _invalid(f"{pointer}/ends_at", "It ends before it starts.")
+
+
 def _effect_mistakes(pointer: str, effect: Any) -> Iterator[FieldError]:
     if not isinstance(effect, Mapping):
         return
-    if len(effect.keys() & {"multiplier", "bonus", "steps"}) != 1:
-        yield _invalid(pointer, "It is a multiplier, a bonus, or steps.")
+    if len(effect.keys() & (_POINTS | _CHECKOUT)) != 1:
+        yield _invalid(pointer, "It is one of multiplier, bonus, steps, discount, free_item, issue.")
+    yield from _discount_mistakes(f"{pointer}/discount", effect.get("discount"))
     multiplier = effect.get("multiplier")
     try:
         if isinstance(multiplier, str) and Fraction(multiplier) <= 1:
@@ -117,6 +186,10 @@ def _most_of(effect: Effect, base: Fraction) -> Fraction:
 def never_taking_effect(earning: Earning) -> Iterator[FieldError]:
     """Campaigns whose condition contradicts itself, and exclusive ones at the same time."""
     exclusive: list[tuple[int, Campaign]] = []
+    for number, card in enumerate(earning.stamp_cards):
+        if card.when is not None and (at := contradiction(card.when, FIELDS)) is not None:
+            pointer = pointer_to(("earning", "stamp_cards", number, "when", *at))
+            yield _invalid(pointer, "This can never hold together with what stands before it.")
     for number, campaign in enumerate(earning.campaigns):
         if campaign.when is not None and (at := contradiction(campaign.when, FIELDS)) is not None:
             pointer = pointer_to(("earning", "campaigns", number, "when", *at))
@@ -132,6 +205,8 @@ def never_taking_effect(earning: Earning) -> Iterator[FieldError]:
 def _at_the_same_time(campaign: Campaign, others: Sequence[tuple[int, Campaign]]) -> Campaign | None:
     starts, ends = instant(campaign.starts_at), instant(campaign.ends_at)
     for _, other in others:
+        if other.effect.at_checkout != campaign.effect.at_checkout:
+            continue  # points are chosen among points
         if instant(other.starts_at) < ends and starts < instant(other.ends_at):
             return other
     return None

@@ -20,7 +20,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
@@ -84,7 +84,7 @@ class Tried(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     points: int = 0
     held: int = 0
 
-    def ends(self, result: str, points: int, offer: _Offer) -> Tried:
+    def ends(self, result: str, points: int, offer: Offer) -> Tried:
         """The same with what came of it; of fewer points than it wanted, what is held goes first."""
         return Tried(
             self.campaign,
@@ -120,6 +120,8 @@ class Rounder(Protocol):
     def denominator(self) -> int: ...
     @property
     def rounds_first(self) -> bool: ...
+    @property
+    def holds(self) -> bool: ...
     def round(self, numerator: int, denominator: int, /) -> int: ...
     def together(self, groups: Mapping[Ratio, int], /) -> int: ...
     def exactly(self, groups: Mapping[Ratio, int], /) -> Ratio: ...
@@ -143,6 +145,32 @@ class CompiledEffect:
     bonus: int | None
     steps: tuple[int, int] | None
     """Points, and the minor units of a step."""
+    checkout: CompiledGift | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledGift:
+    """What is given at the checkout. A discount has an amount or a part (of 1), by tier where that differs."""
+
+    kind: Literal["discount", "free_item", "reward"]
+    what: str | None
+    """The sku, or the reward."""
+    value_minor: int
+    """Of a free item, a reward, and of a discount that is an amount."""
+    part: Ratio | None = None
+    values_by_tier: Mapping[str, int] = field(default_factory=dict)
+    parts_by_tier: Mapping[str, Ratio] = field(default_factory=dict)
+    most: int | None = None
+
+    def worth(self, amount_minor: int, tier: str | None) -> int:
+        """In minor units, of lines that come to so much."""
+        if self.kind != "discount":
+            return self.value_minor
+        found = self.values_by_tier.get(tier or "", self.value_minor)
+        if self.part is not None:
+            times, over = self.parts_by_tier.get(tier or "", self.part)
+            found = amount_minor * times // over
+        return min(found, amount_minor) if self.most is None else min(found, amount_minor, self.most)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,12 +189,12 @@ class CompiledCampaign:
     stacking: Literal["best_only", "all", "exclusive"]
     caps: tuple[Cap, ...]
     budget: int | None
-    """In points."""
+    """In points; of what is given at the checkout, in minor units."""
     by_bill: bool
     """Whether `match` asks for more than lines."""
     all_lines: bool
     """Whether every line that earns counts."""
-    _ended: dict[tuple[str, str], Tried]
+    _ended: dict[tuple[str, str, int], Tried]
 
     def tried(
         self,
@@ -178,6 +206,31 @@ class CompiledCampaign:
         book: Rounder,
     ) -> Tried | None:
         """How far it comes with this bill, whatever was given before. None: it does not last at that time."""
+        reached = self.reach(subject, lines, entries)
+        if reached is None or isinstance(reached, Tried):
+            return reached
+        counted, trace = reached
+        effect, arm = self.effect, None
+        if self.arms:
+            arm = self.arm(str(subject.member_id))
+            effect = arm.effect
+        base: Ratio | None = None
+        amount: int | None = None
+        if effect.bonus is not None:
+            wanted = effect.bonus
+            held = 0 if not book.holds or any([not book.is_held(entry[1]) for entry in counted]) else wanted  # noqa: C419
+            if arm is None:
+                return self._end("able", trace, wanted, held)
+        else:
+            sums = whole if len(counted) == len(entries) else tally(counted)
+            wanted, held, base, amount = _worth(effect, self.with_tier, sums, book)
+        result = "nothing" if wanted == 0 else "control" if arm is not None and arm.control else "able"
+        return Tried(self.code, result, trace, None if arm is None else arm.code, base, amount, wanted, held)
+
+    def reach(
+        self, subject: Subject, lines: Sequence[Line], entries: Sequence[Entry]
+    ) -> tuple[Sequence[Entry], str] | Tried | None:
+        """The lines that it counts, with the results of its condition; where it ended before. None: it does not last then."""
         if not self.starts_at <= subject.occurred_at < self.ends_at:
             return None
         if self.is_open is not None and not self.is_open(subject.local):
@@ -195,28 +248,16 @@ class CompiledCampaign:
             trace = line_trace or trace
         if not counted:
             return self._end("no_lines", trace)
-        effect, arm = self.effect, None
-        if self.arms:
-            arm = self._arm(str(subject.member_id))
-            effect = arm.effect
-        base: Ratio | None = None
-        amount: int | None = None
-        if effect.bonus is not None:
-            wanted = effect.bonus
-            held = 0 if any([not book.is_held(entry[1]) for entry in counted]) else wanted  # noqa: C419
-        else:
-            sums = whole if len(counted) == len(entries) else tally(counted)
-            wanted, held, base, amount = _worth(effect, self.with_tier, sums, book)
-        result = "nothing" if wanted == 0 else "control" if arm is not None and arm.control else "able"
-        return Tried(self.code, result, trace, None if arm is None else arm.code, base, amount, wanted, held)
+        return counted, trace
 
-    def _end(self, result: str, trace: str = "") -> Tried:
+    def _end(self, result: str, trace: str = "", wanted: int = 0, held: int = 0) -> Tried:
         """Most bills end a campaign in the same few ways."""
-        found = self._ended.get((result, trace))
+        key = (result, trace, held)
+        found = self._ended.get(key)
         if found is None:
-            found = Tried(self.code, result, trace)
+            found = Tried(self.code, result, trace, wanted=wanted, wanted_held=held)
             if len(self._ended) < MOST_ENDS:
-                self._ended[result, trace] = found
+                self._ended[key] = found
         return found
 
     def _lines(
@@ -225,6 +266,9 @@ class CompiledCampaign:
         match, exclude, condition = self.match, self.exclude, self.line_when
         if exclude is not None and exclude.by_bill and exclude.not_for(subject) is not None:
             exclude = None
+        if exclude is None and condition is None:
+            is_for = match.is_for
+            return [entry for entry in entries if is_for(lines[entry[0]].categories, lines[entry[0]].sku)], ""
         traces = ["-"] * len(lines) if condition is not None else []
         counted = []
         for entry in entries:
@@ -240,7 +284,8 @@ class CompiledCampaign:
             counted.append(entry)
         return counted, " ".join(traces)
 
-    def _arm(self, member_id: str) -> CompiledArm:
+    def arm(self, member_id: str) -> CompiledArm:
+        """The member's, for ever."""
         place = bucket(self.code, member_id)
         return next(arm for arm in self.arms if place < arm.below)
 
@@ -263,7 +308,9 @@ def _worth(
         return whole, whole - now // per_minor * points, None, now + held
     assert effect.times is not None
     now_groups = sums.now
-    all_groups = {key: now_groups.get(key, 0) + sums.held.get(key, 0) for key in (now_groups | sums.held)}
+    all_groups = now_groups
+    if sums.held:
+        all_groups = {key: now_groups.get(key, 0) + sums.held.get(key, 0) for key in (now_groups | sums.held)}
     base = _base(all_groups, with_tier, book)
     whole = _times(base, effect.times, book)
     available = _times(_base(now_groups, with_tier, book), effect.times, book) if sums.held else whole
@@ -311,6 +358,8 @@ class Limits:
     campaigns: Mapping[str, CompiledCampaign]
     maximum: int | None
     caps: tuple[Cap, ...]
+    discounts: frozenset[str] = frozenset()
+    """The campaigns that take money off a bill."""
 
     def counters(
         self, tried: Sequence[Tried], points: int, wallet_id: UUID, occurred_at: datetime
@@ -352,7 +401,7 @@ class Limits:
             for place, one in enumerate(tried)
             if one.result == "able"
         ]
-        applied = self._chosen(offers)
+        applied = chosen_of(offers)
         rooms = _rooms(self.caps, wallet_id, "", today, spent) if self.caps and (points or applied) else ()
         most = [room.limit - room.spent for room in rooms]
         if self.maximum is not None:
@@ -389,7 +438,7 @@ class Limits:
                 given[wallet_id, "", room.period, room.since] = points
         return Allotted(points, available, tuple(decided), rooms, cut, given)
 
-    def _offer(self, place: int, one: Tried, wallet_id: UUID, today: date, spent: Spent) -> _Offer:
+    def _offer(self, place: int, one: Tried, wallet_id: UUID, today: date, spent: Spent) -> Offer:
         campaign = self.campaigns[one.campaign]
         granted = one.wanted
         rooms: tuple[Room, ...] = ()
@@ -400,28 +449,10 @@ class Limits:
         if campaign.budget is not None:
             budget = spent.get((self.programme, campaign.code), 0), campaign.budget
             granted = min(granted, budget[1] - budget[0])
-        return _Offer(place, max(granted, 0), campaign.stacking, budget, rooms)
-
-    @staticmethod
-    def _chosen(offers: Sequence[_Offer]) -> list[_Offer]:
-        """Those that give, in their order."""
-        best: _Offer | None = None
-        every: list[_Offer] = []
-        for offer in offers:
-            if not offer.granted:
-                continue
-            if offer.exclusive:
-                return [offer]
-            if offer.stacking == "all":
-                every.append(offer)
-            elif best is None or offer.granted > best.granted:
-                best = offer
-        if best is None:
-            return every
-        return sorted([*every, best], key=lambda offer: offer.place)
+        return Offer(place, max(granted, 0), campaign.stacking, budget, rooms)
 
 
-class _Offer(msgspec.Struct, frozen=True, gc=False):
+class Offer(msgspec.Struct, frozen=True, gc=False):
     """What a campaign could give here, of what is left."""
 
     place: int
@@ -434,6 +465,24 @@ class _Offer(msgspec.Struct, frozen=True, gc=False):
     def exclusive(self) -> bool:
         """Whether it leaves no room for others."""
         return self.stacking == "exclusive"
+
+
+def chosen_of(offers: Sequence[Offer]) -> list[Offer]:
+    """Those that give, in their order."""
+    best: Offer | None = None
+    every: list[Offer] = []
+    for offer in offers:
+        if not offer.granted:
+            continue
+        if offer.exclusive:
+            return [offer]
+        if offer.stacking == "all":
+            every.append(offer)
+        elif best is None or offer.granted > best.granted:
+            best = offer
+    if best is None:
+        return every
+    return sorted([*every, best], key=lambda offer: offer.place)
 
 
 def _rooms(
@@ -470,7 +519,9 @@ def compile_campaign(campaign: Campaign, zone: ZoneInfo, minor_per_point: Ratio)
     if campaign.budget is not None:
         budget = campaign.budget.points
         if campaign.budget.money_minor is not None:
-            budget = campaign.budget.money_minor * minor_per_point[1] // minor_per_point[0]
+            budget = campaign.budget.money_minor
+            if not campaign.effect.at_checkout:
+                budget = budget * minor_per_point[1] // minor_per_point[0]
     effect, match = _effect(campaign.effect), matcher_of(campaign.match)
     return CompiledCampaign(
         code=campaign.code,
@@ -514,7 +565,31 @@ def _effect(effect: Effect) -> CompiledEffect:
         numerator, denominator = decimal_ratio(effect.multiplier)
         times = numerator - denominator, denominator
     steps = None if effect.steps is None else (effect.steps.points, effect.steps.per_minor)
-    return CompiledEffect(times, effect.bonus, steps)
+    return CompiledEffect(times, effect.bonus, steps, _gift(effect))
+
+
+def _gift(effect: Effect) -> CompiledGift | None:
+    if effect.free_item is not None:
+        return CompiledGift("free_item", effect.free_item.sku, effect.free_item.value_minor)
+    if effect.issue is not None:
+        return CompiledGift("reward", effect.issue.reward, effect.issue.value_minor)
+    discount = effect.discount
+    if discount is None:
+        return None
+    return CompiledGift(
+        "discount",
+        None,
+        discount.money_minor or 0,
+        None if discount.percent is None else _hundredths(discount.percent),
+        discount.money_by_tier or {},
+        {tier: _hundredths(part) for tier, part in (discount.percent_by_tier or {}).items()},
+        discount.most_minor,
+    )
+
+
+def _hundredths(percent: str) -> Ratio:
+    numerator, denominator = decimal_ratio(percent)
+    return numerator, denominator * 100
 
 
 def caps_of(caps: MemberCaps | None) -> tuple[Cap, ...]:

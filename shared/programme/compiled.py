@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from shared.money import Money, Ratio, Worth, decimal_ratio, minor_per_point
 from shared.programme.campaigns import CompiledCampaign, Limits, caps_of, compile_campaign
+from shared.programme.checkout import compile_card
 from shared.programme.earning import Earning
 from shared.programme.expiry import CompiledExpiry, compile_expiry, start_of_day
 from shared.programme.gift_cards import CompiledGiftCards, compile_gift_cards
@@ -135,7 +136,9 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
         card_prefix=header.card_prefix,
         closed=header.closed,
         backdating=None if header.backdating_days == "unlimited" else timedelta(days=header.backdating_days),
-        book=compile_rules(earning, multipliers, campaigns),
+        book=compile_rules(
+            earning, multipliers, campaigns, [compile_card(one) for one in earning.stamp_cards]
+        ),
         limits=_limits(header.code, zone, earning, campaigns),
         guards=compile_guards(earning.guards),
         consumption=redemption.consumption if redemption is not None else "oldest_earned",
@@ -158,7 +161,16 @@ def _limits(
     caps = caps_of(earning.member_caps)
     if not campaigns and not caps and earning.maximum.bill is None:
         return None
-    return Limits(programme, zone, {one.code: one for one in campaigns}, earning.maximum.bill, caps)
+    discounts = frozenset(
+        one.code
+        for one in earning.campaigns
+        if any(
+            effect.discount for effect in (one.effect, *[arm.effect for arm in one.arms or () if arm.effect])
+        )
+    )
+    return Limits(
+        programme, zone, {one.code: one for one in campaigns}, earning.maximum.bill, caps, discounts
+    )
 
 
 def _ladder(programme: Programme) -> tuple[CompiledTier, ...]:

@@ -114,14 +114,51 @@ class Steps(Section):
     per_minor: Annotated[int, Field(ge=1, le=MAX_MINOR)]
 
 
+class Discount(Section):
+    """Money off what the lines of a campaign come to: an amount, or a part of it; in the tiers named by_tier another one.
+    Never more than these lines come to."""
+
+    money_minor: Annotated[int, Field(ge=1, le=MAX_MINOR)] | None = None
+    percent: PositiveDecimal | None = None
+    """Above 0, at most 100. Floored to a minor unit."""
+    money_by_tier: Annotated[
+        dict[Code, Annotated[int, Field(ge=1, le=MAX_MINOR)]] | None, Field(min_length=1, max_length=100)
+    ] = None
+    percent_by_tier: Annotated[dict[Code, PositiveDecimal] | None, Field(min_length=1, max_length=100)] = None
+    most_minor: Annotated[int, Field(ge=1, le=MAX_MINOR)] | None = None
+    """The most of one bill."""
+
+
+class FreeItem(Section):
+    """An item that the member need not pay. `value_minor`: what it is worth, for the budget and the choice of the best."""
+
+    sku: Sku
+    value_minor: Annotated[int, Field(ge=1, le=MAX_MINOR)]
+
+
+class IssuedReward(Section):
+    """A reward that the bank issues to the member, at no price. `value_minor` as of a free item."""
+
+    reward: Code
+    value_minor: Annotated[int, Field(ge=1, le=MAX_MINOR)]
+
+
 class Effect(Section):
-    """What a campaign gives: exactly one of these."""
+    """What a campaign gives: exactly one of these. The last three are given at the checkout, and are no points."""
 
     multiplier: PositiveDecimal | None = None
     """Above 1: "2" doubles."""
     bonus: Points | None = None
     """So many points, once a bill."""
     steps: Steps | None = None
+    discount: Discount | None = None
+    free_item: FreeItem | None = None
+    issue: IssuedReward | None = None
+
+    @property
+    def at_checkout(self) -> bool:
+        """Whether it gives something else than points."""
+        return self.multiplier is None and self.bonus is None and self.steps is None
 
 
 class Arm(Section):
@@ -149,7 +186,7 @@ class Budget(Section):
 
 
 class Campaign(Section):
-    """Points besides those of the rules, for a time."""
+    """Points besides those of the rules, or something at the checkout, for a time."""
 
     code: Code
     name: Localized | None = None
@@ -170,6 +207,26 @@ class Campaign(Section):
     budget: Budget | None = None
 
 
+class StampCard(Section):
+    """So many `stamps`, by item or by visit, issue a reward, and the card starts anew."""
+
+    code: Code
+    name: Localized | None = None
+    starts_at: Moment | None = None
+    ends_at: Moment | None = None
+    """The first instant at which no stamp is given any more."""
+    match: Match = Match()
+    exclude: Match | None = None
+    when: Tree | None = None
+    count: Literal["item", "visit"] = "item"
+    """One for each whole item of the lines that it counts, or one for a bill that has such a line."""
+    stamps: Annotated[int, Field(ge=2, le=1000)]
+    most_per_bill: Annotated[int, Field(ge=1, le=100)] = 20
+    """The most stamps of one bill."""
+    reward: Code
+    """What is issued, at no price."""
+
+
 class Earning(Section):
     base: Base = "amount"
     rounding: Rounding = Rounding()
@@ -184,5 +241,6 @@ class Earning(Section):
     campaigns: Annotated[list[Campaign], Field(max_length=1000)] = Field(default=[])
     guards: Guards | None = None
     """What is odd about a bill; without it nothing is looked for."""
+    stamp_cards: Annotated[list[StampCard], Field(max_length=100)] = Field(default=[])
     refund_window_days: Annotated[int, Field(ge=0, le=36_500)] | Literal["unlimited"] = "unlimited"
     """Until the end of which day after the bill its refund still moves points, those that paid for it too."""

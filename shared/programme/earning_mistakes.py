@@ -8,7 +8,7 @@ from shared.errors import FieldError, pointer_to
 from shared.programme.base import MAX_MINOR
 from shared.programme.campaign_mistakes import most_of_campaigns
 from shared.programme.conditions import contradiction, mistakes
-from shared.programme.earning import Earning, Rule
+from shared.programme.earning import Earning, Effect, Rule
 from shared.programme.matching import matcher_of
 from shared.programme.rules import base_of
 from shared.programme.subject import FIELDS, NOT_YET
@@ -74,6 +74,22 @@ def unknown_tiers(earning: Earning, ladder: Sequence[str]) -> Iterator[FieldErro
             if tier not in ladder:
                 pointer = pointer_to(("earning", "rules", number, "tier_multipliers", tier))
                 yield _invalid(pointer, f"There is no tier {tier}.")
+
+    for number, campaign in enumerate(earning.campaigns):
+        sides: list[tuple[tuple[str | int, ...], Effect]] = [(("effect",), campaign.effect)]
+        sides += [
+            (("arms", at, "effect"), arm.effect)
+            for at, arm in enumerate(campaign.arms or ())
+            if arm.effect is not None
+        ]
+        for path, effect in sides:
+            if effect.discount is None:
+                continue
+            for name in ("money_by_tier", "percent_by_tier"):
+                for tier in getattr(effect.discount, name) or ():
+                    if tier not in ladder:
+                        at_tier = ("earning", "campaigns", number, *path, "discount", name, tier)
+                        yield _invalid(pointer_to(at_tier), f"There is no tier {tier}.")
 
 
 def beyond_the_ledger(

@@ -33,6 +33,7 @@ import msgspec
 
 from shared.money import ROUNDINGS, Ratio, decimal_ratio
 from shared.programme.campaigns import CompiledCampaign, Entry, Room, Tried
+from shared.programme.checkout import CompiledCard, Offered, Stamped, offer
 from shared.programme.conditions import MILLION, Condition, compile_condition
 from shared.programme.earning import Base, Earning, Rule
 from shared.programme.holds import UNTIL_ACTIVATION, CompiledHold, compile_hold
@@ -74,6 +75,8 @@ class Inputs(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     bills: int | None = None
     last_bill_at: datetime | None = None
     enrolled_at: datetime | None = None
+    segments: tuple[str, ...] | None = None
+    """Those that the member was in when the bill happened."""
 
 
 class Details(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -112,6 +115,10 @@ class Earned(msgspec.Struct, frozen=True, gc=False):
     rules: tuple[EarnedByRule, ...]
     details: Details | None = None
     """Where rules ask for more than categories and amounts."""
+    offers: tuple[Offered, ...] = ()
+    """Campaigns that give something at the checkout, and last at that time."""
+    stamps: tuple[Stamped, ...] = ()
+    """Stamp cards that last at that time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,9 +166,15 @@ class Rulebook:
     without_tax: bool
     points_earn: bool
     campaigns: tuple[CompiledCampaign, ...]
+    """Those that give points."""
+    offers: tuple[CompiledCampaign, ...]
+    """Those that give something at the checkout."""
+    cards: tuple[CompiledCard, ...]
     plain: bool
+    holds: bool
+    """Whether some rule holds its points."""
     asks: frozenset[str]
-    """What is looked up for it alone: `brand`, `activity`."""
+    """What is looked up for it alone: `brand`, `activity`, `segments`."""
     round: Callable[[int, int], int]
     _rule_for: Callable[[tuple[str, ...]], int]
     """The number of the rule that is for a line of these categories; that after the last where none is."""
@@ -341,14 +354,29 @@ class Rulebook:
                 tuple([(rules[number].code, rules[number].base) for number in tally.others]),
                 tuple(campaigns),
             ),
+            self._offers(subject.before_claims(), lines, entries) if self.offers else (),
+            self._stamps(subject, lines, entries) if self.cards else (),
         )
+
+    def _offers(
+        self, subject: Subject, lines: Sequence[Line], entries: Sequence[Entry]
+    ) -> tuple[Offered, ...]:
+        found = [offer(campaign, subject, lines, entries) for campaign in self.offers]
+        return tuple([one for one in found if one is not None])
+
+    def _stamps(
+        self, subject: Subject, lines: Sequence[Line], entries: Sequence[Entry]
+    ) -> tuple[Stamped, ...]:
+        found = [card.stamp(subject, lines, entries) for card in self.cards]
+        return tuple([one for one in found if one is not None])
 
     def _inputs(self, subject: Subject) -> Inputs | None:
         brand = subject.brand if "brand" in self.asks else None
         activity = subject.activity if "activity" in self.asks else None
+        segments = tuple(sorted(subject.segments)) if "segments" in self.asks else None
         if activity is not None:
-            return Inputs(brand, activity.bills, activity.last_bill_at, activity.enrolled_at)
-        return None if brand is None else Inputs(brand)
+            return Inputs(brand, activity.bills, activity.last_bill_at, activity.enrolled_at, segments)
+        return None if brand is None and segments is None else Inputs(brand, segments=segments)
 
     def _for_bill(
         self, subject: Subject
@@ -521,6 +549,7 @@ def compile_rules(
     earning: Earning,
     multipliers: Mapping[str | None, Ratio],
     campaigns: Sequence[CompiledCampaign] = (),
+    cards: Sequence[CompiledCard] = (),
 ) -> Rulebook:
     """The rules of a valid section, with the multipliers of the ladder's tiers (None: without a tier)."""
     ordered = sorted(
@@ -536,9 +565,12 @@ def compile_rules(
         rounding_when=earning.rounding.when,
         without_tax=earning.tax == "excluded",
         points_earn=earning.paid_with_points == "earns",
-        campaigns=tuple(campaigns),
-        plain=all(rule.plain for rule in rules) and earning.tax == "included" and not campaigns,
-        asks=frozenset([*_asks(rules), *_asks(campaigns)]),
+        campaigns=tuple(one for one in campaigns if one.effect.checkout is None),
+        offers=tuple(one for one in campaigns if one.effect.checkout is not None),
+        cards=tuple(cards),
+        plain=all(rule.plain for rule in rules) and earning.tax == "included" and not campaigns and not cards,
+        holds=any(rule.timing == "hold" for rule in rules),
+        asks=frozenset([*_asks(rules), *_asks(campaigns), *_asks([card.counts for card in cards])]),
         round=ROUNDINGS[earning.rounding.mode],
         _rule_for=_matcher(rules),
         _candidates=_candidates(rules),
@@ -562,7 +594,9 @@ def asked_by(condition: Condition | None) -> Iterator[str]:
     for one in condition.comparisons if condition is not None else ():
         if one.field == "bill.brand":
             yield "brand"
-        if one.field.startswith("member."):
+        if one.field == "member.segments":
+            yield "segments"
+        elif one.field.startswith("member."):
             yield "activity"
 
 

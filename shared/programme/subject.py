@@ -1,6 +1,7 @@
 """What rules and campaigns look at: a bill, its lines, and what is known of its member at that moment."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeVar, overload
@@ -87,6 +88,8 @@ class Subject:
         tier: str | None = None,
         activity: Activity | None = None,
         member_id: object = None,
+        segments: frozenset[str] = frozenset(),
+        claimed_minor: int = 0,
     ) -> None:
         self.occurred_at, self.zone = occurred_at, zone
         self.total_minor, self.lines = total_minor, lines
@@ -95,6 +98,17 @@ class Subject:
         self.tier = tier
         self.activity = activity
         self.member_id = member_id
+        self.segments = segments
+        self.claimed_minor = claimed_minor
+        """What the till says that it took off for campaigns of this programme."""
+
+    def before_claims(self) -> "Subject":
+        """The same as it was before the till took something off."""
+        if not self.claimed_minor:
+            return self
+        made = copy(self)
+        made.total_minor += self.claimed_minor
+        return made
 
     @_kept
     def local(self) -> datetime:
@@ -164,6 +178,7 @@ FIELDS: Fields = {
     "member.bills": Field("number", lambda bill, line: bill.activity.bills),
     "member.days_since_last_bill": Field("number", lambda bill, line: bill.days_since_last_bill),
     "member.enrolled_days": Field("number", lambda bill, line: bill.enrolled_days),
+    "member.segments": Field("set", lambda bill, line: bill.segments),
     "time.date": Field("date", lambda bill, line: bill.local.date().isoformat()),
     "time.time": Field("time", lambda bill, line: bill.local.hour * 60 + bill.local.minute),
     "time.weekday": Field(
@@ -174,8 +189,8 @@ FIELDS: Fields = {
 }
 """What a condition of a rule or campaign may ask for."""
 
-NOT_YET = ("member.segments", "member.birthday")
-"""Nobody tells earn a member's segments, and a birthday is personal data that does not leave members."""
+NOT_YET = ("member.birthday",)
+"""A birthday is personal data that does not leave members: a segment says when it is (docs/decisions/0124)."""
 
 __all__ = [
     "FIELDS",

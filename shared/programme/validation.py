@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from shared.errors import FieldError, Refusal, pointer_to
 from shared.money import minor_per_point
-from shared.programme.campaign_mistakes import campaign_mistakes, never_taking_effect
+from shared.programme.campaign_mistakes import campaign_mistakes, card_mistakes, never_taking_effect
 from shared.programme.earning_mistakes import (
     beyond_the_ledger,
     never_matching,
@@ -151,6 +151,9 @@ def _mistakes(document: Document) -> list[FieldError]:
     for number, campaign in _objects(document, "earning", "campaigns"):
         found += campaign_mistakes(number, campaign, zone)
     found += _repeated("/earning/campaigns", _objects(document, "earning", "campaigns"))
+    for number, card in _objects(document, "earning", "stamp_cards"):
+        found += card_mistakes(number, card)
+    found += _repeated("/earning/stamp_cards", _objects(document, "earning", "stamp_cards"))
     ladder = list(_objects(document, "tiers", "ladder"))
     found += _repeated("/tiers/ladder", ladder)
     found += _ladder_mistakes(ladder)

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -201,6 +201,7 @@ async def found_town(
     members: int = 40,
     seed: int = 7,
     make: Callable[[Settings, str], Awaitable[None]] = create_tenant,
+    document: Mapping[str, Any] = SHOPS,
 ) -> Town:
     """A new tenant with a programme, merchants and members, while the fleet runs."""
     settings = settings or fleet.settings
@@ -218,7 +219,7 @@ async def found_town(
     known = people(members + 5_000, seed)
     town.newcomers = iter(known[members:])
     async with Api(town.base_url, town.token, connections=at_once) as api:
-        await open_programme(api, SHOPS)
+        await open_programme(api, document)
         await open_merchants(api, MERCHANTS)
         bodies = [
             person.enrolment(programmes=[PROGRAMME], accepted_at="2026-01-01T09:00:00Z")

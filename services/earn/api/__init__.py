@@ -6,5 +6,6 @@ from services.earn.api.quotes import router as quotes
 from services.earn.api.refunds import router as refunds
 from services.earn.api.reviews import router as reviews
 from services.earn.api.settlements import router as settlements
+from services.earn.api.stamp_cards import router as stamp_cards
 
-ROUTERS = (bills, refunds, holds, reviews, settlements, quotes)
+ROUTERS = (bills, refunds, holds, reviews, settlements, quotes, stamp_cards)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -17,7 +17,7 @@ from services.earn.domain.body import QuoteBody
 from services.earn.domain.decision import Decision, Judged
 from services.earn.domain.judge import Facts, admit, decide, waits_for, weigh
 from services.earn.domain.words import words
-from services.earn.store import counters
+from services.earn.store import benefits, counters
 from services.earn.store.facts import activity_for, conditions_of, facts_for
 from shared.db import Connection
 from shared.errors import MemberUnknown, MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
@@ -43,11 +43,41 @@ class OfferOut(BaseModel):
     points: WorthOut
 
 
+class EffectOut(BaseModel):
+    """What a campaign would give at the checkout, and how it fared. What is `offered` the till may give; the bill then says so in
+    `effects_applied`, but for rewards, which are issued by themselves. `amount_minor`: off the bill, or what it is worth."""
+
+    campaign: str
+    result: str
+    arm: str | None
+    kind: Literal["discount", "free_item", "reward"] | None
+    amount_minor: int
+    currency: str
+    sku: str | None
+    reward: str | None
+
+
+class StampsOut(BaseModel):
+    """The stamps that the basket would give to a card. `progress` of those `needed` are on it then; it would issue so many
+    rewards."""
+
+    card: str
+    stamps: int
+    progress: int
+    needed: int
+    reward: str
+    rewards: int
+
+
 class QuotedOut(AccrualOut):
-    """What the basket would earn in one programme. `balance` is where to ask what the member can spend: that is the bank's."""
+    """What the basket would earn in one programme. `balance`, and `redemption_quote` for a basket, are where to ask what the
+    member can spend: that is the bank's."""
 
     campaigns: list[OfferOut]
+    effects: list[EffectOut]
+    stamp_cards: list[StampsOut]
     balance: str
+    redemption_quote: str
 
 
 class QuoteOut(BaseModel):
@@ -65,9 +95,32 @@ class _Offer(msgspec.Struct, frozen=True):
     points: Worth
 
 
+class _Effect(msgspec.Struct, frozen=True):
+    campaign: str
+    result: str
+    arm: str | None
+    kind: str | None
+    amount_minor: int
+    currency: str
+    sku: str | None
+    reward: str | None
+
+
+class _Stamps(msgspec.Struct, frozen=True):
+    card: str
+    stamps: int
+    progress: int
+    needed: int
+    reward: str | None
+    rewards: int
+
+
 class _Quoted(BillAccrual, frozen=True, kw_only=True):
     campaigns: list[_Offer]
+    effects: list[_Effect]
+    stamp_cards: list[_Stamps]
     balance: str
+    redemption_quote: str
 
 
 class _Quote(msgspec.Struct, frozen=True):
@@ -123,8 +176,10 @@ async def _decide(db: Connection, bill: RecordBill, call: Read, now: datetime) -
     admit(bill, facts, now)
     activity = await activity_for(db, [(bill, facts)], lock=False)
     weighed = weigh(bill, facts, now, activity)
-    keys = weighed.counters()
-    return decide(weighed, uuid7, await counters.read(db, keys) if keys else {})
+    keys, stamped = weighed.counters(quoted=True), weighed.cards()
+    spent = await counters.read(db, keys) if keys else {}
+    cards = await benefits.read_cards(db, stamped) if stamped else {}
+    return decide(weighed, uuid7, spent, cards, quoted=True)
 
 
 _UNKNOWN: dict[str, tuple[type[Refusal], str]] = {
@@ -152,7 +207,33 @@ def _quoted(judged: Judged) -> _Quoted:
             _Offer(one.campaign, one.result, one.arm, worth(one.points, judged.point_value, judged.currency))
             for one in tried
         ],
+        effects=[
+            _Effect(
+                one.campaign,
+                one.result,
+                one.arm,
+                one.kind,
+                one.granted_minor,
+                judged.currency,
+                one.what if one.kind == "free_item" else None,
+                one.what if one.kind == "reward" else None,
+            )
+            for one in judged.offers
+        ],
+        stamp_cards=[
+            _Stamps(
+                one.card,
+                one.stamps,
+                one.before + one.stamps - len(one.effects) * one.needed,
+                one.needed,
+                one.reward,
+                len(one.effects),
+            )
+            for one in judged.stamps
+            if one.stamps
+        ],
         balance=_balance(judged.wallet_id),
+        redemption_quote="/v1/redemption-quotes",
     )
 
 

@@ -38,6 +38,14 @@ class Tender(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     amount_minor: Annotated[int, Meta(ge=1, le=MAX_MINOR)]
 
 
+class Applied(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """What a till gave at the checkout for a campaign, in minor units."""
+
+    programme: str
+    campaign: str
+    amount_minor: Minor
+
+
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A bill as it stands in JSON, its texts not looked at yet."""
 
@@ -53,7 +61,11 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     member: dict[str, str] | None = None
     programmes: Annotated[tuple[str, ...], Meta(min_length=1, max_length=50)] | None = None
     tenders: Annotated[tuple[Tender, ...], Meta(min_length=1, max_length=50)] | None = None
+    effects_applied: Annotated[tuple[Applied, ...], Meta(min_length=1, max_length=50)] | None = None
 
+
+Claims = tuple[tuple[str, str, int], ...]
+"""(programme, campaign, amount_minor) of what a till gave at the checkout, in this order."""
 
 Tenders = tuple[tuple[str, int], ...]
 """(tender, amount_minor), by tender; empty where the till did not say."""
@@ -77,6 +89,11 @@ class RecordBill(msgspec.Struct, frozen=True):
     lines_json: bytes
     content_hash: bytes
     tenders: Tenders = ()
+    claims: Claims = ()
+
+    def claims_of(self, programme: str) -> dict[str, int]:
+        """What was given for campaigns of this programme."""
+        return {campaign: amount for code, campaign, amount in self.claims if code == programme}
 
 
 class TotalMismatch(Refusal):
@@ -85,6 +102,7 @@ class TotalMismatch(Refusal):
 
 _decode = msgspec.json.Decoder(Body).decode
 _decode_lines = msgspec.json.Decoder(tuple[Line, ...]).decode
+_decode_claims = msgspec.json.Decoder(Claims).decode
 _decode_tenders = msgspec.json.Decoder(tuple[tuple[str, int], ...]).decode
 _encode = msgspec.json.Encoder().encode
 _KINDS = frozenset(KINDS)
@@ -129,6 +147,7 @@ def command(body: Body, identity_key: bytes) -> RecordBill:
         _encode(lines),
         lines,
         () if body.tenders is None else _tenders(body.tenders),
+        () if body.effects_applied is None else _claims(body.effects_applied),
     )
 
 
@@ -146,6 +165,7 @@ def recorded_bill(
     lines_json: bytes,
     lines: tuple[Line, ...] | None = None,
     tenders: Tenders = (),
+    claims: Claims = (),
 ) -> RecordBill:
     """A bill from its columns; `lines` are read from their bytes unless they are at hand. `occurred_at` in UTC."""
     kind, identity_hash = (None, None) if identity is None else (identity.kind, identity.hash.hex())
@@ -162,7 +182,8 @@ def recorded_bill(
         total_minor,
         programmes,
     )
-    head = _encode((*content, tenders) if tenders else content)
+    more = (tenders, claims) if claims else (tenders,) if tenders else ()
+    head = _encode((*content, *more))
     return RecordBill(
         merchant,
         terminal,
@@ -178,7 +199,17 @@ def recorded_bill(
         lines_json,
         sha256(head + b"\n" + lines_json).digest(),
         tenders,
+        claims,
     )
+
+
+def _claims(given: tuple[Applied, ...]) -> Claims:
+    made = tuple(sorted([(one.programme, one.campaign, one.amount_minor) for one in given]))
+    if len({row[:2] for row in made}) != len(made) or not all(
+        is_code(programme) and is_code(campaign) for programme, campaign, _ in made
+    ):
+        raise ValueError("a campaign is malformed, or stands twice")
+    return made
 
 
 def _tenders(given: tuple[Tender, ...]) -> Tenders:
@@ -265,3 +296,13 @@ def stored_tenders(text: str | None) -> Tenders:
 def tenders_json(tenders: Tenders) -> str | None:
     """The tenders as they are kept: null where the till did not say."""
     return _encode(tenders).decode() if tenders else None
+
+
+def stored_claims(text: str | None) -> Claims:
+    """What a till gave at the checkout, that was kept as JSON."""
+    return () if text is None else _decode_claims(text)
+
+
+def claims_json(claims: Claims) -> str | None:
+    """The same as it is kept: null where nothing was given."""
+    return _encode(claims).decode() if claims else None

@@ -80,6 +80,20 @@ class TenderBody(_Part):
     amount_minor: Annotated[int, Field(ge=1, le=MAX_MINOR)]
 
 
+class AppliedBody(_Part):
+    """What was given at the checkout for a campaign: what it took off the bill, or the price of the free item."""
+
+    programme: Code
+    campaign: Code
+    amount_minor: Minor
+
+
+def _campaigns_differ(applied: list[AppliedBody]) -> list[AppliedBody]:
+    if len({(one.programme, one.campaign) for one in applied}) != len(applied):
+        raise ValueError("a campaign stands here twice")
+    return applied
+
+
 def _tenders_differ(tenders: list[TenderBody]) -> list[TenderBody]:
     if len({one.tender for one in tenders}) != len(tenders):
         raise ValueError("a tender stands here twice")
@@ -116,6 +130,11 @@ class BillBody(_Part):
         | None
     ) = None
     """How it was paid; the amounts add up to the total. Left out: not said, and all of it earns."""
+    effects_applied: (
+        Annotated[list[AppliedBody], Field(min_length=1, max_length=50), AfterValidator(_campaigns_differ)]
+        | None
+    ) = None
+    """What was given at the checkout of what a quote offered; the lines' amounts are those after it."""
 
 
 class QuoteBody(_Part):
@@ -136,6 +155,11 @@ class QuoteBody(_Part):
         Annotated[list[TenderBody], Field(min_length=1, max_length=50), AfterValidator(_tenders_differ)]
         | None
     ) = None
+    effects_applied: (
+        Annotated[list[AppliedBody], Field(min_length=1, max_length=50), AfterValidator(_campaigns_differ)]
+        | None
+    ) = None
+    """What the basket's amounts are lower by already: say it when you ask again after you took it off."""
 
 
 class ShapeRefused(Refusal):

@@ -7,6 +7,7 @@ import msgspec
 
 from shared.events import BillAccrual
 from shared.money import worth
+from shared.programme.checkout import Offered, Stamped
 from shared.programme.rules import Details, EarnedByRule, JudgedLine
 
 Awaited = tuple[str, str]
@@ -57,6 +58,8 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     held: int
     details: Details | None = None
     accruals: tuple[Accrual, ...] = ()
+    offers: tuple[Offered, ...] = ()
+    stamps: tuple[Stamped, ...] = ()
     seen: tuple[Seen, ...] = ()
     reviewed: int = 0
 
@@ -86,6 +89,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     programmes: tuple[Judged, ...] = ()
     passed_over: tuple[tuple[str, str], ...] = ()
     waiting_for: tuple[Awaited, ...] = ()
+    variances: tuple[tuple[str, str, int, int], ...] = ()
+    """(programme, campaign, claimed, granted): what a till gave at the checkout beyond what was granted, in minor units."""
 
     def told(self) -> tuple[BillAccrual, ...]:
         """The accruals of the answer."""

@@ -9,8 +9,10 @@ import msgspec
 
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Accrual, Awaited, Decision, Judged, Seen
+from services.earn.domain.giving import CardKey, given, punched, taken_off, variances
 from shared.errors import CurrencyMismatch, ProgrammeClosed, Refusal
 from shared.programme.campaigns import BudgetKey, CapKey, Limits
+from shared.programme.checkout import Offered, Stamped, counters
 from shared.programme.compiled import CompiledProgramme, Earned
 from shared.programme.rules import Details
 from shared.programme.subject import Activity, Subject
@@ -19,10 +21,12 @@ __all__ = [
     "ANY_PROGRAMME",
     "BudgetKey",
     "CapKey",
+    "CardKey",
     "Facts",
     "Member",
     "OccurredInFuture",
     "OccurredTooEarly",
+    "SegmentStay",
     "Standing",
     "Versions",
     "Wallet",
@@ -79,11 +83,19 @@ class Member(msgspec.Struct, frozen=True, gc=False):
     wallets: tuple[Wallet, ...]
 
 
+class SegmentStay(msgspec.Struct, frozen=True, gc=False):
+    """When a member is in a segment, as members told it last."""
+
+    segment: str
+    from_at: datetime
+    until_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What earn knows that concerns a batch of bills. `members` by identity hash; `history` has the standings, by
-    sequence, of wallets whose latest one came after a bill; `brands` by merchant are known where a
-    programme asks for them."""
+    sequence, of wallets whose latest one came after a bill; `brands` by merchant, and `segments` by member, are known where
+    a programme asks for them."""
 
     merchants: Collection[str]
     terminals: Collection[tuple[str, str]]
@@ -91,6 +103,14 @@ class Facts:
     programmes: Mapping[str, Versions]
     history: Mapping[UUID, Sequence[Standing]] = field(default_factory=dict)
     brands: Mapping[str, str] = field(default_factory=dict)
+    segments: Mapping[UUID, Sequence[SegmentStay]] = field(default_factory=dict)
+
+
+def segments_at(stays: Sequence[SegmentStay], at: datetime) -> frozenset[str]:
+    """The segments that somebody with these stays was in then."""
+    return frozenset(
+        [one.segment for one in stays if one.from_at <= at and (one.until_at is None or at < one.until_at)]
+    )
 
 
 def version_at(versions: Versions, at: datetime) -> CompiledProgramme:
@@ -175,9 +195,10 @@ class Weighed(msgspec.Struct, frozen=True, gc=False):
     programmes: list[tuple[CompiledProgramme, Wallet, str | None, Standing | None, Earned]]
     passed_over: list[tuple[str, str]]
 
-    def counters(self) -> set[CapKey | BudgetKey]:
+    def counters(self, *, quoted: bool = False) -> set[CapKey | BudgetKey]:
         """The counters that have to be known, and held, before it is decided."""
-        return {
+        bill = self.bill
+        found = {
             key
             for version, wallet, _, _, earned in self.programmes
             if version.limits is not None
@@ -185,8 +206,25 @@ class Weighed(msgspec.Struct, frozen=True, gc=False):
                 () if earned.details is None else earned.details.campaigns,
                 earned.points,
                 wallet.wallet_id,
-                self.bill.occurred_at,
+                bill.occurred_at,
             )
+        }
+        for version, wallet, _, _, earned in self.programmes:
+            if earned.offers:
+                assert version.limits is not None, "a version with campaigns has limits"
+                claims = None if quoted else bill.claims_of(version.code)
+                found.update(
+                    counters(version.limits, earned.offers, claims, wallet.wallet_id, bill.occurred_at)
+                )
+        return found
+
+    def cards(self) -> set[CardKey]:
+        """The stamp cards that have to be known, and held, before it is decided."""
+        return {
+            (wallet.wallet_id, one.card)
+            for _, wallet, _, _, earned in self.programmes
+            for one in earned.stamps
+            if one.stamps
         }
 
 
@@ -223,7 +261,7 @@ def weigh(
         subject: Subject | None = None
         if not version.book.plain or bill.tenders:
             known = None if activity is None else activity[wallet.wallet_id]
-            subject = _subject(bill, version, member.member_id, tier, facts.brands, known)
+            subject = _subject(bill, version, member.member_id, tier, facts, known)
         earned = version.book.earn(bill.lines, bill.total_minor, tier, subject)
         weighed.append((version, wallet, tier, standing, earned))
         if activity is not None:
@@ -235,12 +273,16 @@ def decide(
     weighed: Weighed,
     new_id: Callable[[], UUID],
     spent: dict[CapKey | BudgetKey, int],
+    cards: dict[CardKey, int] | None = None,
     seen: Mapping[UUID, tuple[Seen, ...]] | None = None,
+    *,
+    quoted: bool = False,
 ) -> Decision:
-    """The decision, after what was `spent` by counter; what this one gives is added there. `seen`: by wallet, by guards."""
-    if weighed.member_id is None:
-        return Decision(status="anonymous")
+    """The decision, after what was `spent` by counter, and with so many stamps on the `cards`. What this one gives is added
+    there. `seen`: by wallet, by guards. `quoted`: of all that could be given at the checkout, whatever is claimed."""
     bill = weighed.bill
+    if weighed.member_id is None:
+        return Decision(status="anonymous", variances=variances(bill, ()) if bill.claims else ())
     judged = [
         _judged(
             bill,
@@ -251,6 +293,8 @@ def decide(
             earned,
             spent,
             new_id,
+            given(bill, version, wallet.wallet_id, earned, spent, new_id, quoted=quoted),
+            punched(wallet.wallet_id, earned, {} if cards is None else cards, new_id),
             (seen or {}).get(wallet.wallet_id, ()),
         )
         for version, wallet, tier, standing, earned in weighed.programmes
@@ -260,6 +304,7 @@ def decide(
         member_id=weighed.member_id,
         programmes=tuple(judged),
         passed_over=tuple(weighed.passed_over),
+        variances=variances(bill, judged) if bill.claims and not quoted else (),
     )
 
 
@@ -290,6 +335,8 @@ def _judged(
     earned: Earned,
     spent: dict[CapKey | BudgetKey, int],
     new_id: Callable[[], UUID],
+    offers: tuple[Offered, ...],
+    stamps: tuple[Stamped, ...],
     seen: tuple[Seen, ...],
 ) -> Judged:
     if version.limits is not None:
@@ -319,6 +366,8 @@ def _judged(
         accruals=_accruals(earned, version.expires_at(bill.occurred_at), new_id),
         seen=seen,
         reviewed=reviewed,
+        offers=offers,
+        stamps=stamps,
     )
 
 
@@ -357,7 +406,7 @@ def _subject(
     version: CompiledProgramme,
     member_id: UUID,
     tier: str | None,
-    brands: Mapping[str, str],
+    facts: Facts,
     activity: Activity | None,
 ) -> Subject:
     """The bill as conditions ask about it."""
@@ -367,13 +416,15 @@ def _subject(
         total_minor=bill.total_minor,
         lines=bill.lines,
         merchant=bill.merchant,
-        brand=brands.get(bill.merchant),
+        brand=facts.brands.get(bill.merchant),
         terminal=bill.terminal,
         channel=bill.channel,
         tenders=dict(bill.tenders),
         tier=tier,
         activity=activity,
         member_id=member_id,
+        segments=segments_at(facts.segments.get(member_id, ()), bill.occurred_at),
+        claimed_minor=taken_off(bill, version) if bill.claims else 0,
     )
 
 

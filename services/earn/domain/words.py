@@ -6,6 +6,7 @@ from fractions import Fraction
 from services.earn.domain.decision import Decision, Judged
 from shared.money import exponent
 from shared.programme.campaigns import Tried
+from shared.programme.checkout import Offered, Stamped
 from shared.programme.rules import Details
 
 _PASSED_OVER = {
@@ -27,6 +28,8 @@ _RESULTS = {
     "not_best": "gives nothing: another one gives more",
     "excluded": "gives nothing: another one excludes it",
     "used_up": "gives nothing: its budget, or the member's cap, is used up",
+    "unclaimed": "could have been given, and was not claimed",
+    "unknown": "was claimed, and there is no such campaign at that time",
 }
 _OUTCOMES = {
     "earned": "rule {rule} earns",
@@ -80,6 +83,11 @@ def _sentences(
         yield f"It earns nothing in {programme}: {_PASSED_OVER[reason]}."
     for judged in decision.programmes:
         yield from _judged(judged, line_ids, told)
+    for programme, campaign, claimed, granted in decision.variances:
+        yield (
+            f"The till gave {money(claimed, currency)} for campaign {campaign} of {programme};"
+            f" {money(granted, currency)} were granted."
+        )
 
 
 def _judged(judged: Judged, line_ids: Sequence[str], told: Told) -> Iterator[str]:
@@ -125,6 +133,10 @@ def _judged(judged: Judged, line_ids: Sequence[str], told: Told) -> Iterator[str
         yield f"Of the member's {room.limit} points a {room.period}, {room.spent} had been given since {room.since}."
     if details.cut:
         yield f"{details.cut} points are beyond the most that may be earned."
+    for offered in judged.offers:
+        yield f"Campaign {offered.campaign} {_offered(judged, offered, told)}."
+    for stamped in judged.stamps:
+        yield f"Stamp card {stamped.card} {_stamped(judged, stamped, told)}."
     if details.base is not None:
         free = judged.available + judged.reviewed
         yield f"Together: {judged.points} points, {free} available and {judged.points - free} held."
@@ -153,6 +165,55 @@ def _campaign(judged: Judged, one: Tried, told: Told) -> str:
     for room in one.caps:
         said += f"; {room.spent} of the member's {room.limit} points a {room.period} had been given"
     return said
+
+
+def _offered(judged: Judged, one: Offered, told: Told) -> str:
+    compared = (
+        "" if " " in one.condition else _comparisons(judged, f"campaign {one.campaign}", one.condition, told)
+    )
+    worth = money(one.worth_minor, judged.currency)
+    kind = {
+        "discount": f"a discount of {worth}",
+        "free_item": f"a free {one.what}",
+        "reward": f"the reward {one.what}",
+    }
+    gift = kind[one.kind or "discount"]
+    match one.result:
+        case "applied" | "offered":
+            granted = money(one.granted_minor, judged.currency)
+            less = f", of it {granted}" if one.granted_minor != one.worth_minor else ""
+            said = f"{'gives' if one.result == 'applied' else 'offers'} {gift}{less}{compared}"
+        case "control":
+            said = f"gives nothing: the member is in its arm {one.arm}. It would have given {gift}{compared}"
+        case result if result in _NOT_FOR:
+            return f"is not for this bill: {_NOT_FOR[result]}{compared}"
+        case result:
+            said = f"{_RESULTS[result]}{compared}"
+    if one.budget is not None:
+        spent, limit = (money(amount, judged.currency) for amount in one.budget)
+        said += f"; {spent} of its {limit} had been given"
+    for room in one.caps:
+        said += f"; {room.spent} of the member's {room.limit} times a {room.period} were used"
+    return said
+
+
+def _stamped(judged: Judged, one: Stamped, told: Told) -> str:
+    compared = (
+        "" if " " in one.condition else _comparisons(judged, f"stamp card {one.card}", one.condition, told)
+    )
+    match one.result:
+        case "stamped":
+            full = (
+                f", and {len(one.effects)} times it is full: the reward {one.reward}" if one.effects else ""
+            )
+            said = f"gets {one.stamps} stamps beside {one.before} of {one.needed}"
+            return f"{said}{full}{compared}"
+        case "nothing":
+            return f"gets no whole stamp{compared}"
+        case result if result in _NOT_FOR:
+            return f"is not for this bill: {_NOT_FOR[result]}{compared}"
+        case result:
+            return f"{_RESULTS[result]}{compared}"
 
 
 def _comparisons(judged: Judged, code: str, trace: str, told: Told) -> str:

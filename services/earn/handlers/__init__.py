@@ -6,8 +6,15 @@ from services.earn.domain.refund_body import RecordRefund
 from services.earn.domain.review import Decide
 from services.earn.domain.settlement import CheckDone, DecideVariance, Import, Keep
 from services.earn.handlers.answered import AskAgain, TakeUp, ask_again, hear_answers, take_up_refunds
+from services.earn.handlers.benefits import AskBenefitsAgain, ask_benefits_again, hear_benefits
 from services.earn.handlers.hold import activate_bills, release_due
-from services.earn.handlers.learn import learn_members, learn_merchants, learn_programmes, learn_standings
+from services.earn.handlers.learn import (
+    learn_members,
+    learn_merchants,
+    learn_programmes,
+    learn_segment_stays,
+    learn_standings,
+)
 from services.earn.handlers.record import record_bills
 from services.earn.handlers.refunds import record_refunds
 from services.earn.handlers.reject import buried
@@ -23,8 +30,10 @@ from services.earn.handlers.settle import (
 )
 from services.earn.handlers.settling_days import answer_checks, decide_variances, import_lines, keep_variances
 from shared.events import (
+    BenefitAnswered,
     CardIssued,
     MemberEnrolled,
+    MemberSegmented,
     MerchantChanged,
     PointsReturned,
     PointsReversed,
@@ -70,8 +79,11 @@ ON: Handlers = {
     MerchantChanged: learn_merchants,
     MemberEnrolled: learn_members,
     CardIssued: learn_members,
+    MemberSegmented: learn_segment_stays,
     TierChanged: learn_standings,
     PointsReversed: hear_answers,
     ReversalRefused: hear_answers,
     PointsReturned: hear_answers,
+    BenefitAnswered: hear_benefits,
+    AskBenefitsAgain: ask_benefits_again,
 }

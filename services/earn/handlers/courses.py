@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from services.earn.domain.benefit import TakenStamps, taken_stamps
 from services.earn.domain.judge import Versions
 from services.earn.domain.refund import (
     WINDOW_CLOSED,
@@ -18,6 +19,7 @@ from services.earn.domain.refund import (
     requests_for,
 )
 from services.earn.domain.refund_answer import told
+from services.earn.handlers.benefits import TakenBack, gives, take_back
 from services.earn.store import refunds as store
 from services.earn.store.facts import known_programmes
 from services.earn.store.refunds import Saga
@@ -36,6 +38,7 @@ class Course:
         self.bill, self.saga, self.refunds = bill, saga, refunds
         self.moved: dict[UUID, Refund] = {}
         self.asked: list[tuple[Refund, Request]] = []
+        self.taken: list[tuple[Refund, list[TakenStamps], bool]] = []
         self._versions, self._tx = versions, tx
 
     @property
@@ -88,6 +91,19 @@ class Course:
         )
         refund.status = "pending" if refund.requests else "completed"
         self.asked += [(refund, request) for request in refund.requests]
+        if gives(self.bill.decision):
+            self._take_stamps(refund, within)
+
+    def _take_stamps(self, refund: Refund, within: frozenset[str]) -> None:
+        """Stamps go with what was bought, whatever becomes of the points: also where the bank refuses to take these back."""
+        begun = [
+            one.amounts
+            for one in self.refunds[: self.refunds.index(refund) + 1]
+            if one.amounts is not None and one.code != WINDOW_CLOSED
+        ]
+        refunded = [sum(column) for column in zip(*begun, strict=True)]
+        whole = sum(refunded) == self.bill.total_minor
+        self.taken.append((refund, list(taken_stamps(self.bill, refunded, within)), whole))
 
     def answered(self) -> None:
         """Answers have come: what is in flight is concluded where they are all there, and the next one begun."""
@@ -137,6 +153,13 @@ class Courses:
         await store.write_requests(tx.db, asked)
         if self._by_bill:
             await store.move_sagas(tx.db, {bill: course.saga for bill, course in self._by_bill.items()})
+        taken = [
+            TakenBack(course.bill.bill_id, stamps, whole, on_behalf_of(refund, item_of.get(refund.refund_id)))
+            for course in self._by_bill.values()
+            for refund, stamps, whole in course.taken
+        ]
+        if taken:
+            await take_back(tx, taken)
 
     def _settle(self, refund: Refund, item: Item[Any]) -> None:
         refund.sequence += 1

@@ -11,7 +11,7 @@ from services.earn.domain.decision import Decision, Judged
 from services.earn.domain.giving_back import given_back
 from services.earn.domain.judge import Facts, decide, weigh
 from services.earn.handlers.guarding import guard, keep
-from services.earn.store import counters
+from services.earn.store import benefits, counters
 from services.earn.store.facts import activity_for
 from shared.ids import uuid7
 from shared.messaging import Tx
@@ -23,17 +23,21 @@ async def judge_all(
     """The decisions about (bill_id, bill, what is known, when it was taken), by bill_id, in this order: of two that want
     the last points of a budget the first has them.
 
-    Takes the wallets whose earlier bills are asked for, terminals that guards count at, then caps and budgets: nothing is locked
-    after that. Whoever else
-    wants of the same budget waits until the commit; bills that no campaign with a cap or budget is for lock nothing.
+    Takes the wallets whose earlier bills are asked for, terminals that guards count at, then stamp cards, then caps and budgets:
+    nothing is locked after that. Whoever else wants of the same budget waits until the commit; bills that no campaign with a cap
+    or budget is for, and no stamp card, lock nothing.
     """
     activity = await activity_for(tx.db, [(bill, facts) for _, bill, facts, _ in bills])
     weighed = {bill_id: weigh(bill, facts, at, activity) for bill_id, bill, facts, at in bills}
     seen = await guard(tx, weighed)
+    stamped = {key for one in weighed.values() for key in one.cards()}
+    cards = await benefits.hold_cards(tx.db, stamped) if stamped else {}
     keys = {key for one in weighed.values() for key in one.counters()}
     spent = await counters.hold(tx.db, keys) if keys else {}
     before = dict(spent)
-    decisions = {bill_id: decide(one, uuid7, spent, seen.get(bill_id)) for bill_id, one in weighed.items()}
+    decisions = {
+        bill_id: decide(one, uuid7, spent, cards, seen.get(bill_id)) for bill_id, one in weighed.items()
+    }
     if seen:
         await keep(tx, {bill_id: (weighed[bill_id].bill, decisions[bill_id]) for bill_id in seen})
     decided = {
@@ -41,6 +45,8 @@ async def judge_all(
     }
     if decided:
         await counters.count(tx.db, decided=decided)
+    if stamped:
+        await benefits.move_cards(tx.db, cards)
     return decisions
 
 

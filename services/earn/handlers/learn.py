@@ -9,10 +9,12 @@ from uuid import UUID
 from services.earn.domain.judge import ANY_PROGRAMME, Standing
 from services.earn.handlers.settle import settle_wake
 from services.earn.store import learned, waiting
+from services.earn.store.segments import learn_segments
 from shared.events import (
     CardIssued,
     HashedIdentity,
     MemberEnrolled,
+    MemberSegmented,
     MerchantChanged,
     ProgrammeActivated,
     TierChanged,
@@ -81,6 +83,17 @@ async def learn_standings(tx: Tx, items: Sequence[Item[TierChanged]]) -> list[Ou
         standing = Standing(told.to, UUID(envelope.id), int(envelope.sequence), told.effective_at, told.until)
         heard.append((told.wallet_id, told.member_id, told.programme, standing))
     await learned.learn_standings(tx.db, heard)
+    return [_DONE] * len(items)
+
+
+async def learn_segment_stays(tx: Tx, items: Sequence[Item[MemberSegmented]]) -> list[Outcome]:
+    """Keeps every word about a member's segments: a bill is judged by those that were known, at the time when it happened."""
+    told = []
+    for item in items:
+        stay = item.command
+        sequence = int(decode_envelope(item.payload).sequence)
+        told.append((stay.member_id, sequence, stay.segment, stay.from_at, stay.until_at))
+    await learn_segments(tx.db, told)
     return [_DONE] * len(items)
 
 

@@ -13,6 +13,7 @@ from services.earn.domain.decision import Decision
 from services.earn.domain.judge import Facts, admit, waits_for
 from services.earn.domain.offer import Spoiled, read_offer
 from services.earn.handlers.batch import Asked, Batch, BillConflict, IdReused
+from services.earn.handlers.benefits import ask_benefits, gives
 from services.earn.handlers.hold import HOLDING, plan_holds
 from services.earn.handlers.judging import judge_all
 from services.earn.handlers.reject import reject
@@ -210,6 +211,7 @@ async def _record(batch: Batch, new: Sequence[Asked], facts: Facts, now: datetim
     decision_rows: list[bills_store.Row] = []
     accruals: list[bills_store.Row] = []
     held: list[tuple[UUID, datetime, Decision]] = []
+    giving: list[tuple[UUID, datetime, Decision, Item[Any]]] = []
     for ask in new:
         bill_id, bill, item, entry = ask.bill_id, ask.bill, ask.item, ask.entry
         if bill_id in waits:
@@ -219,6 +221,8 @@ async def _record(batch: Batch, new: Sequence[Asked], facts: Facts, now: datetim
             accruals += accrual_rows(bill_id, decision)
             if decision.status in HOLDING:
                 held.append((bill_id, bill.occurred_at, decision))
+            if gives(decision):
+                giving.append((bill_id, bill.occurred_at, decision, item))
         subject = str(bill_id)
         recorded_event_id = tell(
             tx,
@@ -247,6 +251,8 @@ async def _record(batch: Batch, new: Sequence[Asked], facts: Facts, now: datetim
     await bills_store.write_accruals(tx.db, accruals)
     if held:
         await plan_holds(tx, held, latest.programmes)
+    if giving:
+        await ask_benefits(tx, giving)
     if waits:
         rows = [
             (ask.bill_id, *waits[ask.bill_id][0], ask.item.request_id, ask.item.traceparent)

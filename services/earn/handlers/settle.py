@@ -12,6 +12,7 @@ import msgspec
 
 from services.earn.domain.decision import Decision
 from services.earn.domain.judge import waits_for
+from services.earn.handlers.benefits import ask_benefits, gives
 from services.earn.handlers.hold import HOLDING, plan_holds
 from services.earn.handlers.judging import judge_all
 from services.earn.handlers.told import accrual_rows, tell, tell_accruals
@@ -74,6 +75,7 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
     decisions: list[bills_store.Row] = []
     accruals: list[bills_store.Row] = []
     held: list[tuple[UUID, datetime, Decision]] = []
+    giving: list[tuple[UUID, datetime, Decision, Item[Any]]] = []
     for one in locked:
         if one.bill_id in waits:
             continue
@@ -103,11 +105,14 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
         accruals += accrual_rows(one.bill_id, decision)
         if decision.status in HOLDING:
             held.append((one.bill_id, one.bill.occurred_at, decision))
+        if gives(decision):
+            giving.append((one.bill_id, one.bill.occurred_at, decision, item))
         tx.audit("bill.settle", f"bill/{one.bill_id}", item=item, after={"status": decision.status})
     if decisions:
         await bills_store.write_decisions(tx.db, decisions)
         await bills_store.write_accruals(tx.db, accruals)
         await plan_holds(tx, held, facts.programmes)
+        await ask_benefits(tx, giving)
         await waiting.end_waiting(tx.db, [one.bill_id for one in locked if one.bill_id not in waits])
     return [_DONE] * len(items)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from services.earn.domain.bill import RecordBill, tenders_json
+from services.earn.domain.bill import RecordBill, claims_json, tenders_json
 from services.earn.domain.decision import Decision, decode_decision, encode_decision
 from services.earn.store.sql import queries
 from shared.db import Connection
@@ -48,6 +48,7 @@ _BILL_COLUMNS = (
     "source",
     "event_id",
     "tenders",
+    "effects_applied",
 )
 _DECISION_COLUMNS = ("bill_id", "n", "status", "decided_at", "sequence", "decision")
 _ACCRUAL_COLUMNS = ("bill_id", "wallet_id", "kind", "accrual_id", "points")
@@ -79,6 +80,7 @@ def bill_row(
         recorded_event_id,
         *entry,
         tenders_json(bill.tenders) if bill.tenders else None,
+        claims_json(bill.claims) if bill.claims else None,
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Decision
 from services.earn.domain.judge import Facts, Member, Standing, Versions, Wallet
+from services.earn.store.segments import segments_of
 from services.earn.store.sql import queries
 from shared.db import Connection
 from shared.programme.compiled import CompiledProgramme, compile_programme
@@ -28,13 +29,16 @@ async def facts_for(db: Connection, bills: Collection[RecordBill], cache: Cache)
     known_merchants, known_terminals = await _places(db, merchants, terminals, cache)
     identities = {bill.identity.hash for bill in bills if bill.identity is not None}
     members = await _members(db, identities) if identities else {}
+    asked = _asked(programmes)
+    known = {member.member_id for member in members.values()} if "segments" in asked else None
     return Facts(
         merchants=known_merchants,
         terminals=known_terminals,
         members=members,
         programmes=programmes,
         history=await _history(db, bills, members),
-        brands=await _brands(db, merchants) if "brand" in _asked(programmes) else {},
+        brands=await _brands(db, merchants) if "brand" in asked else {},
+        segments=await segments_of(db, known) if known else {},
     )
 
 
@@ -75,7 +79,9 @@ async def conditions_of(
             if (code, version.version) in used:
                 book = version.book
                 written = {rule.code: rule.when for rule in book.rules}
-                written |= {f"campaign {campaign.code}": campaign.when for campaign in book.campaigns}
+                for campaign in (*book.campaigns, *book.offers):
+                    written[f"campaign {campaign.code}"] = campaign.when
+                written |= {f"stamp card {card.code}": card.counts.when for card in book.cards}
                 for name, condition in written.items():
                     if condition is not None:
                         found[code, version.version, name] = [one.words for one in condition.comparisons]

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from services.earn.domain.bill import RecordBill, recorded_bill, stored_tenders
+from services.earn.domain.bill import RecordBill, recorded_bill, stored_claims, stored_tenders
 from services.earn.store.sql import queries
 from shared.db import Connection
 from shared.identity import Identity
@@ -111,6 +111,7 @@ def _bill(row: Any) -> RecordBill:
         programmes,
         row["lines"].encode(),
         tenders=stored_tenders(row["tenders"]),
+        claims=stored_claims(row["effects_applied"]),
     )
 
 

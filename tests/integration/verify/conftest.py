@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import secrets
 import shutil
@@ -16,6 +17,7 @@ import pytest
 from redis.asyncio import Redis
 
 from pointbank.api import Call
+from pointbank.segments import move_members
 from pointbank.verify import Report, Trust
 from pointbank.verify.database import Snapshot
 from pointbank.verify.journal import Journal
@@ -25,13 +27,38 @@ from shared.config import Settings
 from shared.db import Connection, connect, database_of
 from shared.tenants.provision import prepare_control
 from tests.support.processes import ALL, Fleet
+from tests.support.programmes import SHOPS
 from tests.support.town import Town, Trade, found_town
+
+TREAT = {
+    "programme": "shops",
+    "kind": "voucher",
+    "name": {"en": "A treat"},
+    "price": {"points": 9},
+    "unit_cost_minor": 5,
+}
+CAMPAIGN = {
+    "code": "treats",
+    "starts_at": "2020-01-01T00:00:00Z",
+    "ends_at": "2040-01-01T00:00:00Z",
+    "effect": {"issue": {"reward": "treat", "value_minor": 100}},
+    "when": {"member.bills": {"lt": 30}},
+    "budget": {"money_minor": 20_000},
+    "member_caps": {"year": 12},
+}
+PROGRAMME = copy.deepcopy(SHOPS)
+PROGRAMME["earning"] |= {
+    "campaigns": [CAMPAIGN],
+    "stamp_cards": [{"code": "visits", "count": "visit", "stamps": 3, "reward": "treat"}],
+}
 
 
 async def _trade(fleet: Fleet) -> Town:
     """Bills, also one of a stranger, redemptions, and an entry that is no bill."""
-    town = await found_town(fleet, "verified", members=20)
+    town = await found_town(fleet, "verified", members=20, document=PROGRAMME)
     async with town.open() as trade:
+        made = await trade.call(Call("PUT", "/v1/rewards/treat", TREAT, key="reward-0", role="marketer"))
+        assert made.status == 201, made.body
         await trade.till.offer([town.offer(bill) for bill in town.bills(200)])
         await trade.till.place(b"not json")
         await trade.till.wait(settled=True, timeout_s=60)
@@ -39,6 +66,9 @@ async def _trade(fleet: Fleet) -> Town:
         await _seal(trade, 1)
         for card in town.cards[:5]:
             assert (await trade.call(town.redemption(card, 10))).status in {201, 409}
+        ids = [town.cards[0].person.external_id, "nobody"]
+        for out in (False, True, False):
+            assert await move_members(trade.api, "vip", ids, out=out) == (1, ["nobody"])
         assert (await trade.call(town.enrolment())).status == 201
         await _buy_rewards(town, trade)
         await _redeem_later(town, trade)

@@ -108,7 +108,7 @@ def test_every_mistake_of_a_tree_is_told_with_its_path() -> None:
         "time.time": {"between": ["09:00"], "in": ["9:00"]},
         "time.weekday": {"eq": "friday"},
         "bill.total_minor": {"between": [5, 4], "eq": True},
-        "member.segments": {"any_of": ["vip"]},
+        "member.birthday": {"any_of": ["vip"]},
         "bill.channel": "store",
     }
     found = [(one.pointer, one.code) for one in mistakes(tree, FIELDS, ("rules", 0, "when"), not_yet=NOT_YET)]
@@ -121,7 +121,7 @@ def test_every_mistake_of_a_tree_is_told_with_its_path() -> None:
         ("/rules/0/when/bill.channel", "field_type"),
         ("/rules/0/when/bill.total_minor/between", "programme_invalid"),
         ("/rules/0/when/bill.total_minor/eq", "field_type"),
-        ("/rules/0/when/member.segments", "programme_invalid"),
+        ("/rules/0/when/member.birthday", "programme_invalid"),
         ("/rules/0/when/not/bill.items/gt", "field_type"),
         ("/rules/0/when/time.time/between", "programme_invalid"),
         ("/rules/0/when/time.time/in/0", "field_type"),

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointbank.verify.campaigns import Rooms
 from pointbank.verify.campaigns import Tried as TheirTried
+from pointbank.verify.checkout import Rooms
 from pointbank.verify.programme import read_terms
 from shared.programme.compiled import CompiledProgramme, compile_programme
 from shared.programme.rules import Details

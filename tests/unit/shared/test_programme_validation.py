@@ -210,7 +210,7 @@ def test_each_mistake_of_a_rule_has_its_place() -> None:
         {"code": "d", "action": "skip", "base": "item", "tier_multipliers": {"gold": "2"}},
         {**rule("e"), "when": {"any": [{"bill.totl": {"eq": 1}}]}},
         {**rule("f"), "match": {"channels": ["shop"], "tenders": []}},
-        {**rule("g"), "when": {"member.segments": {"any_of": ["vip"]}}},
+        {**rule("g"), "when": {"member.birthday": {"any_of": ["vip"]}}},
     ]
     assert mistakes(changed("/earning/rules", wrong)) == [
         ("/earning/rules/0/rate/per_minor", "programme_invalid"),
@@ -221,7 +221,7 @@ def test_each_mistake_of_a_rule_has_its_place() -> None:
         ("/earning/rules/4/when/any/0/bill.totl", "field_unknown"),
         ("/earning/rules/5/match/channels/0", "programme_invalid"),
         ("/earning/rules/5/match/tenders", "programme_invalid"),
-        ("/earning/rules/6/when/member.segments", "programme_invalid"),
+        ("/earning/rules/6/when/member.birthday", "programme_invalid"),
     ]
     unknown = {**rule("c"), "tier_multipliers": {"platinum": "2"}}
     assert mistakes(changed("/earning/rules/1", unknown)) == [

@@ -1,0 +1,114 @@
+-- Stamp cards, and the rewards that the bank is asked to issue. Cards are locked in the order of their keys, then effects in
+-- that of their ids, then caps and budgets.
+
+-- name: lock_cards!
+-- These cards, made where they are missing, and locked either way.
+INSERT INTO stamp_cards (wallet_id, card)
+SELECT c.wallet_id, c.card
+FROM unnest(:wallet_ids::uuid[], :cards::text[]) AS c (wallet_id, card)
+ORDER BY c.wallet_id, c.card COLLATE "C"
+ON CONFLICT (wallet_id, card) DO UPDATE SET progress = stamp_cards.progress WHERE false;
+
+-- name: cards
+-- The stamps on these cards.
+SELECT k.wallet_id, k.card, k.progress
+FROM unnest(:wallet_ids::uuid[], :cards::text[]) AS c (wallet_id, card)
+JOIN stamp_cards AS k ON k.wallet_id = c.wallet_id AND k.card = c.card;
+
+-- name: move_cards!
+-- So many stamps are on these cards, which are locked.
+UPDATE stamp_cards AS k
+SET progress = c.progress
+FROM unnest(:wallet_ids::uuid[], :cards::text[], :progresses::bigint[]) AS c (wallet_id, card, progress)
+WHERE k.wallet_id = c.wallet_id AND k.card = c.card;
+
+-- name: stamps_of_bills
+-- The stamps that these bills gave.
+SELECT bill_id, wallet_id, card, stamps, taken_back
+FROM stamps
+WHERE bill_id = ANY(:bill_ids::uuid[]);
+
+-- name: take_stamps!
+-- So many of these bills' stamps were taken back in all by now.
+UPDATE stamps AS s
+SET taken_back = t.taken_back
+FROM unnest(:bill_ids::uuid[], :wallet_ids::uuid[], :cards::text[], :taken_backs::int[])
+    AS t (bill_id, wallet_id, card, taken_back)
+WHERE s.bill_id = t.bill_id AND s.wallet_id = t.wallet_id AND s.card = t.card;
+
+-- name: answered_effects
+-- The effects that these answers are about: to the asking, or to the asking back.
+SELECT effect_id, kind, code, wallet_id
+FROM effects
+WHERE effect_id = ANY(:ids::uuid[]) OR withdrawal_id = ANY(:ids::uuid[]);
+
+-- name: lock_effects
+-- These effects as they stand, locked; those of a card are under its lock already.
+SELECT
+    effect_id, kind, code, bill_id, wallet_id, member_id, programme, reward, stamps, effective_at, status, benefit_id,
+    answer_code, withdrawal_id, sequence, request_id, traceparent
+FROM effects
+WHERE effect_id = ANY(:effect_ids::uuid[])
+ORDER BY effect_id
+FOR NO KEY UPDATE;
+
+-- name: standing_of_cards
+-- The rewards of these cards that a member has, or is to have.
+SELECT e.effect_id
+FROM unnest(:wallet_ids::uuid[], :cards::text[]) AS c (wallet_id, card)
+JOIN effects AS e ON e.wallet_id = c.wallet_id AND e.code = c.card
+WHERE e.kind = 'stamp_card' AND e.status IN ('asked', 'issued');
+
+-- name: standing_of_bills
+-- The rewards of campaigns that these bills gave, and that a member has, or is to have.
+SELECT effect_id
+FROM effects
+WHERE bill_id = ANY(:bill_ids::uuid[]) AND kind = 'campaign' AND status IN ('asked', 'issued');
+
+-- name: move_effects!
+-- Where these effects, which are locked, stand now.
+UPDATE effects AS e
+SET
+    status = m.status, benefit_id = m.benefit_id, answer_code = m.answer_code, withdrawal_id = m.withdrawal_id,
+    asked_at = CASE WHEN m.sequence > e.sequence THEN clock_timestamp() ELSE e.asked_at END, sequence = m.sequence
+FROM unnest(
+    :effect_ids::uuid[], :statuses::text[], :benefit_ids::uuid[], :answer_codes::text[], :withdrawal_ids::uuid[],
+    :sequences::int[]
+) AS m (effect_id, status, benefit_id, answer_code, withdrawal_id, sequence)
+WHERE e.effect_id = m.effect_id;
+
+-- name: unanswered_effects
+-- Those that were asked for before that time, and not answered.
+SELECT effect_id
+FROM effects
+WHERE status IN ('asked', 'withdrawing') AND asked_at < :asked_before
+ORDER BY asked_at
+LIMIT 200;
+
+-- name: wallets_of_member
+-- The wallets of a member.
+SELECT wallet_id, programme
+FROM wallets
+WHERE member_id = :member_id
+ORDER BY programme, wallet_id;
+
+-- name: wallet_programme^
+-- The programme of a wallet.
+SELECT wallet_id, programme
+FROM wallets
+WHERE wallet_id = :wallet_id;
+
+-- name: cards_of_wallets
+-- Every stamp card of these wallets that was ever stamped.
+SELECT wallet_id, card, progress
+FROM stamp_cards
+WHERE wallet_id = ANY(:wallet_ids::uuid[])
+ORDER BY wallet_id, card;
+
+-- name: rewards_of_wallets
+-- What these wallets' full cards were given, the latest first.
+SELECT wallet_id, code, effect_id, reward, status, benefit_id, answer_code, effective_at
+FROM effects
+WHERE wallet_id = ANY(:wallet_ids::uuid[]) AND kind = 'stamp_card'
+ORDER BY effect_id DESC
+LIMIT 200;

@@ -1,0 +1,187 @@
+"""Rewards that earn asks of the bank: asked for with a decision, asked back with a refund, and what the bank answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from services.earn.domain.benefit import Effect, TakenStamps, asked_of
+from services.earn.domain.decision import Decision
+from services.earn.domain.judge import CardKey
+from services.earn.store import benefits as store
+from shared.events import BenefitAnswered, BenefitAsked, BenefitSource, BenefitWithdrawalAsked
+from shared.ids import uuid7
+from shared.messaging import Done, Item, Outcome, Tx
+
+_DONE = Done()
+
+
+class AskBenefitsAgain(msgspec.Struct, frozen=True):
+    """Ask the bank again for what it has not answered, and was asked for before that time."""
+
+    asked_before: datetime
+
+
+class TakenBack(NamedTuple):
+    """What a refund takes back: stamps of its bill, and, where it is `whole`, the rewards that campaigns gave for it."""
+
+    bill_id: UUID
+    stamps: Sequence[TakenStamps]
+    whole: bool
+    item: Item[Any]
+
+
+def gives(decision: Decision) -> bool:
+    """Whether a decision has stamps, or asks for rewards."""
+    return any(judged.stamps or judged.offers for judged in decision.programmes)
+
+
+async def ask_benefits(tx: Tx, decided: Iterable[tuple[UUID, datetime, Decision, Item[Any]]]) -> None:
+    """Keeps the stamps that these decisions gave, and asks the bank for the rewards that they give: (bill, when it
+    happened, decision, item)."""
+    stamps: list[tuple[UUID, UUID, str, int]] = []
+    effects: list[Effect] = []
+    for bill_id, occurred_at, decision, item in decided:
+        for judged in decision.programmes:
+            stamps += [
+                (bill_id, judged.wallet_id, one.card, one.stamps) for one in judged.stamps if one.stamps
+            ]
+        for effect in asked_of(
+            bill_id, occurred_at, decision, request_id=item.request_id, traceparent=item.traceparent
+        ):
+            effects.append(effect)
+            _ask(tx, effect, item)
+    await store.write_stamps(tx.db, stamps)
+    await store.write_effects(tx.db, effects)
+
+
+async def take_back(tx: Tx, taken: Sequence[TakenBack]) -> None:
+    """Takes stamps off their cards, and asks rewards back. The bills' sagas are locked."""
+    causes: dict[CardKey, Item[Any]] = {}
+    through: list[TakenStamps] = []
+    less: dict[CardKey, int] = {}
+    if any(one.stamps for one in taken):
+        known = await store.stamps_of_bills(tx.db, {one.bill_id for one in taken if one.stamps})
+        for one in taken:
+            for stamps in one.stamps:
+                key = stamps.bill_id, stamps.wallet_id, stamps.card
+                if stamps.through > known[key]:
+                    card = stamps.wallet_id, stamps.card
+                    less[card] = less.get(card, 0) + stamps.through - known[key]
+                    known[key] = stamps.through
+                    causes[card] = one.item
+                    through.append(stamps)
+    cards = await store.hold_cards(tx.db, less) if less else {}
+    before = dict(cards)
+    for card, stamps_less in less.items():
+        cards[card] -= stamps_less
+    short = [card for card, progress in cards.items() if progress < 0]
+    whole = {one.bill_id: one.item for one in taken if one.whole}
+    ids = await store.standing_of_cards(tx.db, short)
+    ids += await store.standing_of_bills(tx.db, whole.keys())
+    effects = await store.lock_effects(tx.db, ids)
+    moved: list[Effect] = []
+    for effect in sorted(effects.values(), key=lambda one: one.effect_id, reverse=True):  # the latest first
+        if effect.status not in ("asked", "issued"):
+            continue
+        card = effect.wallet_id, effect.code
+        if effect.kind == "stamp_card":
+            if cards[card] >= 0:
+                continue
+            cards[card] += effect.withdraw(uuid7)
+            cause = causes[card]
+        else:
+            effect.withdraw(uuid7)
+            cause = whole[effect.bill_id]
+        effect.sequence += 1
+        moved.append(effect)
+        _ask_back(tx, effect, cause)
+    if moved:
+        await store.move_effects(tx.db, moved)
+    if through:
+        await store.take_stamps(tx.db, through)
+    if changed := {card: progress for card, progress in cards.items() if progress != before[card]}:
+        await store.move_cards(tx.db, changed)
+
+
+async def hear_benefits(tx: Tx, items: Sequence[Item[BenefitAnswered]]) -> list[Outcome]:
+    """Takes the bank's answers in, each once: what was answered before is so already."""
+    known = await store.answered_effects(tx.db, {item.command.effect_id for item in items})
+    keys = {(row["wallet_id"], row["code"]) for row in known if row["kind"] == "stamp_card"}
+    cards = await store.hold_cards(tx.db, keys) if keys else {}
+    effects = await store.lock_effects(tx.db, {row["effect_id"] for row in known})
+    by_answer = {one.withdrawal_id: one for one in effects.values() if one.withdrawal_id is not None}
+    moved: dict[UUID, Effect] = {}
+    changed: dict[CardKey, int] = {}
+    for item in items:
+        told = item.command
+        # Outcomes of one id are never those of the other: issued and refused answer the first, the rest the second.
+        effect = effects.get(told.effect_id) or by_answer.get(told.effect_id)
+        if effect is None:
+            continue
+        back = effect.answered(told.outcome, told.benefit_id, told.code)
+        moved[effect.effect_id] = effect
+        if back:
+            card = effect.wallet_id, effect.code
+            if effect.kind == "stamp_card":
+                cards[card] += back
+                changed[card] = cards[card]
+    if moved:
+        await store.move_effects(tx.db, list(moved.values()))
+    if changed:
+        await store.move_cards(tx.db, changed)
+    return [_DONE] * len(items)
+
+
+async def ask_benefits_again(tx: Tx, items: Sequence[Item[AskBenefitsAgain]]) -> list[Outcome]:
+    """Tells the bank once more what it owes an answer to, under the same ids."""
+    for item in items:
+        ids = await store.unanswered_effects(tx.db, asked_before=item.command.asked_before)
+        effects = [
+            one
+            for one in (await store.lock_effects(tx.db, ids)).values()
+            if one.status in ("asked", "withdrawing")
+        ]
+        for effect in effects:
+            effect.sequence += 1
+            (_ask if effect.status == "asked" else _ask_back)(tx, effect, item)
+        if effects:
+            await store.move_effects(tx.db, effects)
+    return [_DONE] * len(items)
+
+
+def _ask(tx: Tx, effect: Effect, item: Item[Any]) -> None:
+    tx.emit(
+        BenefitAsked(
+            effect_id=effect.effect_id,
+            wallet_id=effect.wallet_id,
+            member_id=effect.member_id,
+            programme=effect.programme,
+            reward=effect.reward,
+            source=BenefitSource(kind=effect.kind, code=effect.code, bill_id=effect.bill_id),
+            effective_at=effect.effective_at,
+        ),
+        subject=str(effect.effect_id),
+        sequence=effect.sequence,
+        item=item,
+    )
+    tx.audit("benefit.ask", f"effect/{effect.effect_id}", item=item, after=_named(effect))
+
+
+def _ask_back(tx: Tx, effect: Effect, item: Item[Any]) -> None:
+    assert effect.withdrawal_id is not None
+    tx.emit(
+        BenefitWithdrawalAsked(effect_id=effect.withdrawal_id, issued_by=effect.effect_id),
+        subject=str(effect.effect_id),
+        sequence=effect.sequence,
+        item=item,
+    )
+    tx.audit("benefit.ask_back", f"effect/{effect.effect_id}", item=item, after=_named(effect))
+
+
+def _named(effect: Effect) -> Mapping[str, Any]:
+    return {effect.kind: effect.code, "reward": effect.reward, "bill_id": effect.bill_id}

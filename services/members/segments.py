@@ -1,0 +1,93 @@
+"""Members are put into segments and taken out of them; each change is told, so that a bill is judged by what was known."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from services.members.domain.segments import PutInSegment, Stay, Stays, TakeOutOfSegment, put_in, take_out
+from shared.db import Connection
+from shared.errors import NotFound
+from shared.events import MemberSegmented
+from shared.messaging import Done, Item, Outcome, Refused, Tx
+from shared.sql import load
+
+queries = load("services.members", "segments.sql")
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def move_segments(tx: Tx, items: Sequence[Item[PutInSegment | TakeOutOfSegment]]) -> list[Outcome]:
+    """Writes and tells what differs; a repeat changes nothing."""
+    members = {item.command.member_id for item in items}
+    sequences = await _lock(tx.db, members)
+    known = await stays_of(tx.db, sequences)
+    now = tx.now()
+    outcomes: list[Outcome] = []
+    written: dict[tuple[UUID, str, datetime], Stay] = {}
+    told: dict[UUID, int] = {}
+    for item in items:
+        member_id = item.command.member_id
+        if member_id not in sequences:
+            outcomes.append(Refused(NotFound("There is no such member.")))
+            continue
+        stays = known.setdefault(member_id, [])
+        for stay in _changed(stays, item.command, now):
+            stays[:] = sorted(
+                [one for one in stays if (one.segment, one.from_at) != (stay.segment, stay.from_at)] + [stay],
+                key=lambda one: (one.segment, one.from_at),
+            )
+            written[member_id, stay.segment, stay.from_at] = stay
+            sequences[member_id] += 1
+            told[member_id] = sequences[member_id]
+            _tell(tx, item, member_id, stay, sequences[member_id])
+        mine = [stay for stay in stays if stay.segment == item.command.segment]
+        outcomes.append(Done(200, _encode(Stays(member_id, mine))))
+    if written:
+        await _write(tx.db, written)
+        await queries.count_events(tx.db, member_ids=list(told), event_sequences=list(told.values()))
+    return outcomes
+
+
+def _changed(stays: Iterable[Stay], asked: PutInSegment | TakeOutOfSegment, now: datetime) -> list[Stay]:
+    if isinstance(asked, TakeOutOfSegment):
+        return take_out(stays, asked, now)
+    stay = put_in(stays, asked, now)
+    return [] if stay is None else [stay]
+
+
+def _tell(tx: Tx, item: Item[Any], member_id: UUID, stay: Stay, sequence: int) -> None:
+    tx.emit(
+        MemberSegmented(
+            member_id=member_id, segment=stay.segment, from_at=stay.from_at, until_at=stay.until_at
+        ),
+        subject=str(member_id),
+        sequence=sequence,
+        item=item,
+    )
+    tx.audit("member.segment", f"member/{member_id}", item=item, after=stay)
+
+
+async def _lock(db: Connection, member_ids: Iterable[UUID]) -> dict[UUID, int]:
+    rows = await queries.lock_members(db, member_ids=list(member_ids))
+    return {row["member_id"]: row["event_sequence"] for row in rows}
+
+
+async def stays_of(db: Connection, member_ids: Iterable[UUID]) -> dict[UUID, list[Stay]]:
+    """Every stay of these members, by segment and beginning."""
+    found: dict[UUID, list[Stay]] = {}
+    for row in await queries.stays_of(db, member_ids=list(member_ids)):
+        found.setdefault(row["member_id"], []).append(Stay(row["segment"], row["from_at"], row["until_at"]))
+    return found
+
+
+async def _write(db: Connection, stays: Mapping[tuple[UUID, str, datetime], Stay]) -> None:
+    await queries.write_stays(
+        db,
+        member_ids=[member_id for member_id, _, _ in stays],
+        segments=[segment for _, segment, _ in stays],
+        from_ats=[from_at for _, _, from_at in stays],
+        until_ats=[stay.until_at for stay in stays.values()],
+    )
