@@ -27,6 +27,7 @@ PLACES = {
     "merchants": "members",
     "members": "members",
     "bills": "earn",
+    "acts": "earn",
     "quotes": "earn",
     "refunds": "earn",
     "holds": "earn",

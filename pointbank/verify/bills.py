@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from hashlib import sha256
 from typing import Any
 
@@ -58,17 +59,18 @@ class Bills:
             ours="the decisions", theirs="the events",
         )  # fmt: skip
         self._accrued = books.match(
-            "accruals:told", 5, "each accrual of a decision has one points.accrued event", _ACCRUED,
+            "accruals:told", 5, "each accrual of a decision, about a bill or an act, has one points.accrued event", _ACCRUED,
             ours="the decisions", theirs="the events",
         )  # fmt: skip
         self._kept = books.match(
             "accruals:kept", 8, "each wallet of a decision has its accruals in the table", ("bill", "wallet", "kind", "points"),
             ours="the decisions", theirs="the table",
         )  # fmt: skip
-        self._counters = Counters()
+        self.counters = Counters()
         self._taken: dict[str, int] = {}  # of the bill that is looked at, by accrual
         self._rejected = books.match(
-            "rejections:told", 9, "each rejection has one bill.rejected event", ("subject", "place", "code", "entry"),
+            "rejections:told", 9, "each rejection has one bill.rejected or act.rejected event",
+            ("subject", "place", "code", "entry"),
             ours="the rejections", theirs="the events",
         )  # fmt: skip
 
@@ -117,13 +119,18 @@ class Bills:
         return found
 
     async def _standings(self, found: list[tuple[Any, list[tuple[Any, Decision]]]]) -> Standings:
-        used = {
-            (judged.wallet_id, judged.tier_sequence)
-            for _, judgements in found
-            for _, decision in judgements
-            for judged in decision.programmes
-            if judged.tier_sequence is not None
-        }
+        return await self.standings_of(
+            {
+                (judged.wallet_id, judged.tier_sequence)
+                for _, judgements in found
+                for _, decision in judgements
+                for judged in decision.programmes
+                if judged.tier_sequence is not None
+            }
+        )
+
+    async def standings_of(self, used: Collection[tuple[str, int]]) -> Standings:
+        """Those of (wallet, sequence) that earn heard."""
         if not used:
             return {}
         rows = await self._books.snapshot.rows(
@@ -168,7 +175,7 @@ class Bills:
         place += first
         recorded_at = place
         for judged in decision.programmes:
-            self._counters.count(judged, self._taken)
+            self.counters.count(judged, self._taken)
             for one in judged.accruals:
                 place += 1
                 self._accrued.ours(
@@ -195,7 +202,7 @@ class Bills:
 
     async def _others(self) -> None:
         books, snapshot = self._books, self._books.snapshot
-        await self._counters.compare(books)
+        await self.counters.compare(books)
         async for page in snapshot.pages("bills.sql", "accruals"):
             for accrual_id, bill_id, wallet_id, kind, points in page:
                 key = accrual_id if points else "no points"
@@ -207,6 +214,10 @@ class Bills:
         once.compared = await snapshot.value("bills.sql", "from_tills")
         for source, event_id, count in await snapshot.rows("bills.sql", "counted_twice"):
             once.wrong(f"{count} bills under {source} {event_id}")
+
+    def announced(self, row: tuple[Any, ...]) -> None:
+        """An accrual that a decision about something else than a bill must have said, in the form of a bill's."""
+        self._accrued.ours(row)
 
     # ---- the side of the events
 
@@ -226,7 +237,7 @@ class Bills:
         """points.accrued."""
         self._accrued.theirs(
             (
-                told.accrual_id, told.kind, told.bill_id, told.member_id, told.wallet_id, told.programme,
+                told.accrual_id, told.kind, told.bill_id or told.act_id, told.member_id, told.wallet_id, told.programme,
                 told.programme_version, told.currency, told.point_value, told.effective_at, told.decided_at,
                 int(envelope.sequence), told.points,
                 tuple([(lot.lot_id, lot.points, lot.expires_at) for lot in told.lots]),

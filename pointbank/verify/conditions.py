@@ -33,6 +33,8 @@ class Asked:
     last_bill_at: datetime | None = None
     enrolled_at: datetime | None = None
     member_id: str | None = None
+    data: Mapping[str, Any] | None = None
+    """Of an act besides bills."""
     given_before: tuple[Any, Any] = ((), ())
     """Campaigns and caps of the decision: they say what had been given."""
 
@@ -44,6 +46,8 @@ class Asked:
                 return self.tier
             case "bill":
                 return self._of_bill(name)
+            case "act":
+                return self.merchant if name == "merchant" else self._of_data(name.removeprefix("data."))
             case "line":
                 assert line is not None, "a condition on lines is asked of a line"
                 return quantity_of(line) if name == "items" else getattr(line, name)
@@ -66,6 +70,10 @@ class Asked:
             case "tenders":
                 return set(self.tenders)
         return getattr(self, name)
+
+    def _of_data(self, name: str) -> Any:
+        value = (self.data or {}).get(name)
+        return value if type(value) in {str, int} else None
 
     def _of_member(self, name: str) -> int | None:
         if name == "bills":

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from pointbank.verify.acts import Acts
 from pointbank.verify.adoptions import ORPHANED, Adoptions
 from pointbank.verify.bills import Bills
 from pointbank.verify.books import Books
@@ -50,8 +51,8 @@ class Listener:
             Messages(books),
         )
         refunds, holds, seals = Refunds(books), Holds(books), Seals(books, trust)
-        gift_cards = GiftCards(books)
-        self._tables = (bills, refunds, holds, bank, rewards, gift_cards, seals, tiers, messages, members)
+        gift_cards, acts = GiftCards(books), Acts(books, bills)
+        self._tables = (acts, bills, refunds, holds, bank, rewards, gift_cards, seals, tiers, messages, members)
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
             "merchant.changed.v1": (members.on_merchant,),
@@ -60,6 +61,9 @@ class Listener:
             "bill.recorded.v1": (bills.on_answer,),
             "bill.settled.v1": (bills.on_answer,),
             "bill.rejected.v1": (bills.on_rejected,),
+            "act.recorded.v1": (acts.on_answer,),
+            "act.settled.v1": (acts.on_answer,),
+            "act.rejected.v1": (bills.on_rejected,),
             "points.accrued.v1": (bills.on_accrued, bank.on_accrued),
             "refund.recorded.v1": (refunds.on_refund,),
             "refund.settled.v1": (refunds.on_refund,),

@@ -87,6 +87,7 @@ class Terms:
     campaigns: Sequence[Mapping[str, Any]] = ()
     gift_cards: Mapping[str, Any] | None = None
     closed: bool = False
+    acts: Sequence[Mapping[str, Any]] = ()
     unit: int = 1
     """The denominator that all rates share: points are counted in whole parts of it, and divided once."""
 
@@ -320,6 +321,7 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
         campaigns=earning.get("campaigns") or (),
         gift_cards=document.get("gift_cards"),
         closed=bool(head.get("closed")),
+        acts=earning.get("acts") or (),
         unit=lcm(*(rule.rate.denominator for rule in rules)),
         mode=rounding.get("mode") or "floor",
         at=rounding.get("at") or "bill",

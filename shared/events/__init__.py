@@ -3,6 +3,7 @@
 Fields are only added, with defaults; a change of meaning is a new type (`.v2`). Readers ignore what they don't know.
 """
 
+from shared.events.acts import ActRecorded, ActRejected, ActSettled
 from shared.events.asking import ReleaseRequested, ReturnRequested, ReversalRequested
 from shared.events.bills import (
     BillAccrual,
@@ -74,6 +75,9 @@ EVENTS: dict[str, type[EventData]] = {
         BillSettled,
         BillRejected,
         PointsAccrued,
+        ActRecorded,
+        ActSettled,
+        ActRejected,
         PointsCredited,
         PointsRedeemed,
         PointsReserved,
@@ -115,6 +119,9 @@ EVENTS: dict[str, type[EventData]] = {
 
 __all__ = [
     "EVENTS",
+    "ActRecorded",
+    "ActRejected",
+    "ActSettled",
     "Balance",
     "BenefitConsumed",
     "BillAccrual",

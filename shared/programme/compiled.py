@@ -10,6 +10,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from shared.money import Money, Ratio, Worth, decimal_ratio, minor_per_point
+from shared.programme.acts import CompiledAct, compile_act
 from shared.programme.campaigns import CompiledCampaign, Limits, caps_of, compile_campaign
 from shared.programme.earning import Earning
 from shared.programme.expiry import CompiledExpiry, compile_expiry, start_of_day
@@ -73,6 +74,8 @@ class CompiledProgramme:
     ladder: tuple[CompiledTier, ...]
     gift_cards: CompiledGiftCards | None
     """None: the programme has none."""
+    acts: Mapping[str, CompiledAct]
+    """What earns besides bills, by code."""
     _expires: Callable[[datetime], datetime] | None
 
     def worth(self, points: int) -> Worth:
@@ -143,6 +146,10 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
         lifecycle=programme.tiers.lifecycle if programme.tiers is not None else None,
         ladder=ladder,
         gift_cards=compile_gift_cards(programme.gift_cards, zone),
+        acts={
+            act.code: compile_act(act, earning.rounding.mode, header.point_value, header.currency)
+            for act in earning.acts
+        },
         expiry=expiry,
         _expires=expiry.expires,
     )

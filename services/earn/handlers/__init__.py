@@ -1,8 +1,16 @@
 """What earn does with what it hears and is asked. The table at the end names it all."""
 
+from services.earn.domain.acts.act import RecordAct
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.hold import Activate, ReleaseDue
 from services.earn.domain.refund_body import RecordRefund
+from services.earn.handlers.acts import (
+    ReportActUnclaimed,
+    SettleAct,
+    record_acts,
+    report_acts_unclaimed,
+    settle_acts,
+)
 from services.earn.handlers.answered import AskAgain, TakeUp, ask_again, hear_answers, take_up_refunds
 from services.earn.handlers.hold import activate_bills, release_due
 from services.earn.handlers.learn import learn_members, learn_merchants, learn_programmes, learn_standings
@@ -28,15 +36,17 @@ from shared.events import (
     ReversalRefused,
     TierChanged,
 )
-from shared.messaging import Handlers, PosEntry, PosRefund
+from shared.messaging import Handlers, PosAct, PosEntry, PosRefund
 
 __all__ = [
     "HEARS",
     "ON",
     "AskAgain",
     "ReleaseDue",
+    "ReportActUnclaimed",
     "ReportUnclaimed",
     "Settle",
+    "SettleAct",
     "TakeUp",
     "Tick",
     "buried",
@@ -50,6 +60,10 @@ ON: Handlers = {
     RecordBill: record_bills,
     PosRefund: record_refunds,
     RecordRefund: record_refunds,
+    PosAct: record_acts,
+    RecordAct: record_acts,
+    SettleAct: settle_acts,
+    ReportActUnclaimed: report_acts_unclaimed,
     TakeUp: take_up_refunds,
     AskAgain: ask_again,
     ReleaseDue: release_due,

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from services.earn.domain.judge import ANY_PROGRAMME, Standing
+from services.earn.domain.acts.act import sign_up
+from services.earn.domain.acts.judge import kind_of
+from services.earn.domain.judge import ANY_PROGRAMME, Standing, version_at
+from services.earn.handlers.acts import Asked, record_new
 from services.earn.handlers.settle import settle_wake
-from services.earn.store import learned, waiting
+from services.earn.store import acts, learned, waiting
+from services.earn.store.facts import facts_for_acts, known_programmes
 from shared.events import (
     CardIssued,
     HashedIdentity,
@@ -19,6 +23,7 @@ from shared.events import (
     decode_envelope,
 )
 from shared.identity import identity_hash
+from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Tx
 
 _DONE = Done()
@@ -65,10 +70,35 @@ async def learn_members(tx: Tx, items: Sequence[Item[MemberEnrolled | CardIssued
         wallets.update({one.wallet_id: (heard.member_id, one.programme) for one in heard.wallets})
     waits = {("identity", identity.hex()) for identity in identities}
     waits |= {("member", str(member_id)) for member_id in enrolled}
-    await waiting.lock_awaited(tx.db, waits)
+    joined = await _sign_ups(tx, items)
+    unknown = {("programme", ask.act.programme or "") for ask in joined if ask.waits}
+    await waiting.lock_awaited(tx.db, waits | unknown)
     await learned.learn_members(tx.db, enrolled=enrolled, identities=identities, wallets=wallets)
     await _make_ready(tx, waits)
+    if joined:
+        facts = await facts_for_acts(tx.db, [ask.act for ask in joined], tx.cache)
+        await record_new(tx, joined, facts, tx.now())
     return [_DONE] * len(items)
+
+
+async def _sign_ups(tx: Tx, items: Sequence[Item[MemberEnrolled | CardIssued]]) -> list[Asked]:
+    """The sign-ups that are told here for the first time, their keys taken: of programmes that give something for it, or that
+    are not known yet. Keys come before all other locks."""
+    heard = [(item, item.command) for item in items if isinstance(item.command, MemberEnrolled)]
+    if not heard:
+        return []
+    programmes = await known_programmes(tx.db, tx.cache)
+    asked: dict[tuple[str, str], Asked] = {}
+    for item, told in heard:
+        for wallet in told.wallets:
+            versions = programmes.get(wallet.programme)
+            act = sign_up(tx.tenant.identity_key, told.member_id, wallet.programme, told.enrolled_at)
+            if versions is None or kind_of(act, version_at(versions, told.enrolled_at)) is not None:
+                asked.setdefault(act.key, Asked(0, item, act, uuid7(), waits=versions is None))
+    if not asked:
+        return []
+    taken = await acts.claim_keys(tx.db, [(ask.act_id, ask.act) for ask in asked.values()])
+    return [ask for ask in asked.values() if ask.act_id in taken]
 
 
 async def learn_standings(tx: Tx, items: Sequence[Item[TierChanged]]) -> list[Outcome]:

@@ -4,3 +4,4 @@ from shared.sql import load
 
 queries = load("services.earn")
 counters = load("services.earn", "counters.sql")
+acts = load("services.earn", "acts.sql")
