@@ -26,6 +26,7 @@ PLACES = {
     "programmes": "members",
     "merchants": "members",
     "members": "members",
+    "currency-rates": "members",
     "bills": "earn",
     "acts": "earn",
     "quotes": "earn",

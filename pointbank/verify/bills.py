@@ -165,7 +165,9 @@ class Bills:
                     made.wrong(f"bill {bill_id}: {decision.status} for nothing, or with a result")
             else:
                 at = row["decided_at"] if row["n"] == 1 else bill["recorded_at"]
-                for problem in objections(bill, lines, decision, at, self._terms_of, standings):
+                for problem in objections(
+                    bill, lines, decision, at, self._terms_of, standings, self._books.rates
+                ):
                     made.wrong(f"bill {bill_id}, decision {row['n']}: {problem}")
             place = self._told(bill, row, decision, place)
 

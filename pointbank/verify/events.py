@@ -401,6 +401,17 @@ class LedgerSealed(msgspec.Struct, frozen=True, gc=False):
     signature: str
 
 
+class RatePublished(msgspec.Struct, frozen=True, gc=False):
+    from_currency: str
+    to_currency: str
+    number: int
+    rate: str
+    valid_from: datetime
+    source: str
+    author: str
+    published_at: datetime
+
+
 DATA: dict[str, type] = {
     "bill.recorded.v1": BillAnswer,
     "bill.settled.v1": BillAnswer,
@@ -446,12 +457,19 @@ DATA: dict[str, type] = {
     "member.enrolled.v1": MemberEnrolled,
     "card.issued.v1": CardIssued,
     "merchant.changed.v1": MerchantChanged,
+    "rate.published.v1": RatePublished,
     "programme.activated.v1": ProgrammeActivated,
 }
 """CloudEvents type -> what is read of its data."""
 
 SAID_BY = {
-    "members": ("programme.activated.v1", "merchant.changed.v1", "member.enrolled.v1", "card.issued.v1"),
+    "members": (
+        "programme.activated.v1",
+        "merchant.changed.v1",
+        "rate.published.v1",
+        "member.enrolled.v1",
+        "card.issued.v1",
+    ),
     "earn": (
         "bill.recorded.v1",
         "bill.settled.v1",

@@ -56,6 +56,7 @@ class Listener:
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
             "merchant.changed.v1": (members.on_merchant,),
+            "rate.published.v1": (members.on_rate,),
             "member.enrolled.v1": (members.on_enrolled,),
             "card.issued.v1": (members.on_card,),
             "bill.recorded.v1": (bills.on_answer,),

@@ -5,7 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from pointbank.verify.books import Books
-from pointbank.verify.events import CardIssued, Envelope, MemberEnrolled, MerchantChanged, ProgrammeActivated
+from pointbank.verify.events import (
+    CardIssued,
+    Envelope,
+    MemberEnrolled,
+    MerchantChanged,
+    ProgrammeActivated,
+    RatePublished,
+)
 
 _sorted = msgspec.json.Encoder(order="sorted").encode
 
@@ -44,6 +51,14 @@ class Members:
             "programmes:learned", 8, "each version that a service heard of is kept there, word for word", ("document",),
             ours="the events", theirs="the hearers",
         )  # fmt: skip
+        self._rates = books.match(
+            "rates:told", 5, "each rate between currencies was told by one event, as it is kept",
+            ("rate", "valid_from", "source", "author", "published_at"), ours="the rates", theirs="the events",
+        )  # fmt: skip
+        self._rates_learned = books.match(
+            "rates:learned", 8, "each rate that earn heard is kept there", ("rate", "valid_from", "source"),
+            ours="the events", theirs="earn",
+        )  # fmt: skip
         self._last_of_merchant: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._not_heard_yet: dict[tuple[str, str], tuple[tuple[str, str], str, str]] = {}
         """(hearer, wallet) -> what it must know of a wallet, should it know it already."""
@@ -70,6 +85,10 @@ class Members:
             self._merchants.ours(((merchant, version), tuple(sorted(terminals))))
         for merchant, (version, terminals) in self._last_of_merchant.items():
             self._merchants.theirs(((merchant, version), terminals))
+        for from_currency, to_currency, number, *rate in await snapshot.rows("members.sql", "rates"):
+            self._rates.ours(((from_currency, to_currency, number), *rate))
+        for key, known in books.rates.items():
+            self._rates_learned.theirs((key, *known))
         await self._learned()
 
     async def _learned(self) -> None:
@@ -111,6 +130,14 @@ class Members:
         """merchant.changed."""
         if event.version > self._last_of_merchant.get(event.merchant, (0, ()))[0]:
             self._last_of_merchant[event.merchant] = event.version, tuple(sorted(event.terminals))
+
+    def on_rate(self, n: int | None, envelope: Envelope, event: RatePublished) -> None:
+        """rate.published."""
+        key = event.from_currency, event.to_currency, event.number
+        said = event.rate, event.valid_from, event.source
+        self._rates.theirs((key, *said, event.author, event.published_at))
+        if self._books.heard["members", "earn"].applied(n):
+            self._rates_learned.ours((key, *said))
 
     def on_programme(self, n: int | None, envelope: Envelope, event: ProgrammeActivated) -> None:
         """programme.activated."""

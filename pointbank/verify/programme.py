@@ -88,6 +88,7 @@ class Terms:
     gift_cards: Mapping[str, Any] | None = None
     closed: bool = False
     acts: Sequence[Mapping[str, Any]] = ()
+    accepts: Sequence[str] = ()
     unit: int = 1
     """The denominator that all rates share: points are counted in whole parts of it, and divided once."""
 
@@ -322,6 +323,7 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
         gift_cards=document.get("gift_cards"),
         closed=bool(head.get("closed")),
         acts=earning.get("acts") or (),
+        accepts=head.get("accepts") or (),
         unit=lcm(*(rule.rate.denominator for rule in rules)),
         mode=rounding.get("mode") or "floor",
         at=rounding.get("at") or "bill",

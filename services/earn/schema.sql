@@ -301,6 +301,7 @@ CREATE INDEX refunds_open ON refunds (refund_id) WHERE status IN ('waiting_for_b
 -- One refund of a bill is in flight.
 CREATE UNIQUE INDEX refunds_in_flight ON refunds (bill_id) WHERE status = 'pending';
 
+-- `currency`: in which the programme counts whose points are taken back; null: in the bill's.
 -- What the bank was asked for a refund. By now `through_minor` of `of_minor` are refunded: of the lines that earned the
 -- accrual, or of the bill's total where what paid is given back; `part_minor` by this refund. `target`: how many points of
 -- the accrual are to be taken back in all.
@@ -320,6 +321,7 @@ CREATE TABLE refund_requests (
     target bigint CHECK (target >= 0),
     effective_at timestamptz NOT NULL,
     decided_at timestamptz NOT NULL,
+    currency text CHECK (char_length(currency) = 3),
     CHECK (part_minor <= through_minor AND through_minor <= of_minor),
     CHECK (
         num_nulls(accrual_id, wallet_id, programme, point_value, on_spent, target)
@@ -499,3 +501,17 @@ CREATE TABLE act_waiting (
 CREATE INDEX act_waiting_for ON act_waiting (kind, key);
 CREATE INDEX act_waiting_ready ON act_waiting (act_id) WHERE ready;
 CREATE INDEX act_waiting_since ON act_waiting (since_ms) WHERE NOT unclaimed;
+
+-- ---------------------------------------------------------------- rates between currencies
+
+-- As members told them: a bill in another currency is converted by one, and says which.
+CREATE TABLE currency_rates (
+    from_currency text NOT NULL,
+    to_currency text NOT NULL,
+    number int NOT NULL CHECK (number >= 1),
+    rate text NOT NULL,
+    valid_from timestamptz NOT NULL,
+    source text NOT NULL,
+    PRIMARY KEY (from_currency, to_currency, number)
+);
+-- currency_rates: append-only.

@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from services.members.api import ROUTERS
 from services.members.handlers import HEARS, ON
+from services.members.rates_api import ROUTERS as RATES
 from shared.config import Settings
 from shared.service import create_service
 
@@ -11,5 +12,10 @@ from shared.service import create_service
 def create(settings: Settings | None = None) -> FastAPI:
     """The app; settings come from the environment unless given."""
     return create_service(
-        "members", "Pointbank members", handlers=ON, hears=HEARS, routers=ROUTERS, settings=settings
+        "members",
+        "Pointbank members",
+        handlers=ON,
+        hears=HEARS,
+        routers=(*ROUTERS, *RATES),
+        settings=settings,
     )

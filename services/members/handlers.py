@@ -30,6 +30,8 @@ from services.members.domain.programmes import (
     close,
     draft,
 )
+from services.members.domain.rates import PublishRate
+from services.members.rates import publish_rates
 from services.members.store import NewMember, NewWallet
 from shared.errors import Refusal
 from shared.events import (
@@ -335,6 +337,7 @@ ON: Handlers = {
     CloseProgramme: close_programmes,
     PutMerchant: put_merchants,
     EnrolMember: enrol_members,
+    PublishRate: publish_rates,
 }
 
 HEARS: tuple[str, ...] = ()

@@ -91,3 +91,28 @@ CREATE TABLE identities (
 );
 
 CREATE INDEX identities_member ON identities (member_id);
+
+-- What a currency is worth in another, from when on, and who says so. A rate is never changed: a correction is another one.
+
+CREATE TABLE currency_pairs (
+    from_currency text NOT NULL CHECK (from_currency ~ '^[A-Z]{3}$'),
+    to_currency text NOT NULL CHECK (to_currency ~ '^[A-Z]{3}$'),
+    latest int NOT NULL DEFAULT 0 CHECK (latest >= 0),
+    PRIMARY KEY (from_currency, to_currency),
+    CHECK (from_currency <> to_currency)
+);
+
+-- `rate` is a decimal as it was written. Of two for the same `valid_from` the one with the higher number is used.
+CREATE TABLE currency_rates (
+    from_currency text NOT NULL,
+    to_currency text NOT NULL,
+    number int NOT NULL CHECK (number >= 1),
+    rate text NOT NULL CHECK (rate ~ '^[0-9]{1,15}([.][0-9]{1,12})?$'),
+    valid_from timestamptz NOT NULL,
+    source text NOT NULL,
+    author text NOT NULL,
+    published_at timestamptz NOT NULL,
+    PRIMARY KEY (from_currency, to_currency, number),
+    FOREIGN KEY (from_currency, to_currency) REFERENCES currency_pairs
+);
+-- currency_rates: append-only.

@@ -33,6 +33,7 @@ from shared.events.members import (
     MemberEnrolled,
     MerchantChanged,
     ProgrammeActivated,
+    RatePublished,
 )
 from shared.events.messages import MessageDelivered
 from shared.events.moves import (
@@ -69,6 +70,7 @@ EVENTS: dict[str, type[EventData]] = {
     for event in (
         ProgrammeActivated,
         MerchantChanged,
+        RatePublished,
         MemberEnrolled,
         CardIssued,
         BillRecorded,
@@ -165,6 +167,7 @@ __all__ = [
     "PointsTransferred",
     "PointsVoided",
     "ProgrammeActivated",
+    "RatePublished",
     "RefundAnswer",
     "RefundRecorded",
     "RefundReversal",

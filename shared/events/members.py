@@ -34,6 +34,22 @@ class ProgrammeActivated(EventData, frozen=True, kw_only=True):
     activated_at: datetime
 
 
+class RatePublished(EventData, frozen=True, kw_only=True):
+    """Subject: `rate/<from>-<to>`. From `valid_from` on, one unit of the one currency is worth `rate` units of the other, in
+    major units. `number` rises by one with each rate of the pair."""
+
+    TYPE: ClassVar[str] = "rate.published.v1"
+    SOURCE: ClassVar[str] = "/members"
+    from_currency: str
+    to_currency: str
+    number: int
+    rate: str
+    valid_from: datetime
+    source: str
+    author: str
+    published_at: datetime
+
+
 class MerchantChanged(EventData, frozen=True, kw_only=True):
     """Subject: `merchant/<code>`. The whole state; `version` rises by one with each change."""
 

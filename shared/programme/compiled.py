@@ -51,6 +51,8 @@ class CompiledProgramme:
     version: int
     name: Mapping[str, str]
     currency: str
+    accepts: frozenset[str]
+    """Other currencies in which bills are taken."""
     point_value: str
     minor_per_point: Ratio
     zone: ZoneInfo
@@ -129,6 +131,7 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
         version=version,
         name=header.name,
         currency=header.currency,
+        accepts=frozenset(header.accepts),
         point_value=header.point_value,
         minor_per_point=per_point,
         zone=zone,

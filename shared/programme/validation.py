@@ -149,6 +149,7 @@ def _mistakes(document: Document) -> list[FieldError]:
         found += rule_mistakes(number, rule, document["earning"])
     found += _repeated("/earning/rules", _objects(document, "earning", "rules"))
     header = document.get("programme")
+    found += _accepts_mistakes(header)
     zone = header.get("time_zone") if isinstance(header, Mapping) else None
     for number, campaign in _objects(document, "earning", "campaigns"):
         found += campaign_mistakes(number, campaign, zone)
@@ -187,6 +188,19 @@ def _repeated(
         if code in seen:
             yield _invalid_at(f"{pointer}/{number}/code", f"{code} stands here a second time.")
         seen.add(code)
+
+
+def _accepts_mistakes(header: Any) -> Iterator[FieldError]:
+    if not isinstance(header, Mapping):
+        return
+    given = header.get("accepts")
+    accepts: list[Any] = given if isinstance(given, list) else []
+    for number, currency in enumerate(accepts):
+        pointer = f"/programme/accepts/{number}"
+        if currency == header.get("currency"):
+            yield _invalid_at(pointer, f"{currency} is the programme's own.")
+        elif currency in accepts[:number]:
+            yield _invalid_at(pointer, f"{currency} stands here a second time.")
 
 
 def _ladder_mistakes(ladder: list[tuple[int, Document]]) -> Iterator[FieldError]:

@@ -13,7 +13,13 @@ from services.earn.handlers.acts import (
 )
 from services.earn.handlers.answered import AskAgain, TakeUp, ask_again, hear_answers, take_up_refunds
 from services.earn.handlers.hold import activate_bills, release_due
-from services.earn.handlers.learn import learn_members, learn_merchants, learn_programmes, learn_standings
+from services.earn.handlers.learn import (
+    learn_members,
+    learn_merchants,
+    learn_programmes,
+    learn_rates,
+    learn_standings,
+)
 from services.earn.handlers.record import record_bills
 from services.earn.handlers.refunds import record_refunds
 from services.earn.handlers.reject import buried
@@ -33,6 +39,7 @@ from shared.events import (
     PointsReturned,
     PointsReversed,
     ProgrammeActivated,
+    RatePublished,
     ReversalRefused,
     TierChanged,
 )
@@ -73,6 +80,7 @@ ON: Handlers = {
     Tick: tick,
     ProgrammeActivated: learn_programmes,
     MerchantChanged: learn_merchants,
+    RatePublished: learn_rates,
     MemberEnrolled: learn_members,
     CardIssued: learn_members,
     TierChanged: learn_standings,

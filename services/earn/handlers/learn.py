@@ -11,7 +11,7 @@ from services.earn.domain.acts.judge import kind_of
 from services.earn.domain.judge import ANY_PROGRAMME, Standing, version_at
 from services.earn.handlers.acts import Asked, record_new
 from services.earn.handlers.settle import settle_wake
-from services.earn.store import acts, learned, waiting
+from services.earn.store import acts, learned, rates, waiting
 from services.earn.store.facts import facts_for_acts, known_programmes
 from shared.events import (
     CardIssued,
@@ -19,6 +19,7 @@ from shared.events import (
     MemberEnrolled,
     MerchantChanged,
     ProgrammeActivated,
+    RatePublished,
     TierChanged,
     decode_envelope,
 )
@@ -99,6 +100,12 @@ async def _sign_ups(tx: Tx, items: Sequence[Item[MemberEnrolled | CardIssued]]) 
         return []
     taken = await acts.claim_keys(tx.db, [(ask.act_id, ask.act) for ask in asked.values()])
     return [ask for ask in asked.values() if ask.act_id in taken]
+
+
+async def learn_rates(tx: Tx, items: Sequence[Item[RatePublished]]) -> list[Outcome]:
+    """Keeps every rate between currencies."""
+    await rates.learn_rates(tx.db, [item.command for item in items])
+    return [_DONE] * len(items)
 
 
 async def learn_standings(tx: Tx, items: Sequence[Item[TierChanged]]) -> list[Outcome]:

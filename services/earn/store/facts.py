@@ -13,6 +13,7 @@ from services.earn.domain.acts.act import RecordAct
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Decision
 from services.earn.domain.judge import Facts, Member, Standing, Versions, Wallet
+from services.earn.store.rates import rates_for
 from services.earn.store.sql import queries
 from shared.db import Connection
 from shared.programme.compiled import CompiledProgramme, compile_programme
@@ -36,6 +37,7 @@ async def facts_for(db: Connection, bills: Collection[RecordBill], cache: Cache)
         programmes=programmes,
         history=await _history(db, bills, members),
         brands=await _brands(db, merchants) if "brand" in _asked(programmes) else {},
+        rates=await rates_for(db, bills, programmes),
     )
 
 

@@ -11,14 +11,11 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from pointbank.verify import Report
-from pointbank.verify.database import Snapshot
-from pointbank.verify.streams import heads
-from pointbank.verify.walks import check_all
 from shared.config import Settings
-from shared.db import Connection, connect, database_of
+from shared.db import Connection
 from shared.messaging import Done, Refused
 from tests.integration.earn.conftest import Member, Shop, bill, somebody
+from tests.integration.earn.oracle import noticed, objections, one_moment
 from tests.support.facts import activated, autumn_2026
 from tests.support.programmes import SHOPS, Document
 
@@ -294,43 +291,23 @@ SPOILT = {
 }
 
 
-async def said(settings: Settings, shop: Shop, db: Connection) -> dict[str, list[str]]:
-    """What of acts the oracle objects to. Only earn is there: what it says of other services is none of this."""
-    report = Report(shop.code)
-    copies = await heads(shop.runtime.redis, settings.cell, shop.code)
-    await check_all(report, Snapshot(db), shop.runtime.redis, copies, journal=None, progress=lambda _: None)
-    assert all(check.compared for check in report if check.name in CHECKS)
-    return {check.name: check.examples for check in report.broken if check.name in CHECKS}
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def books(settings: Settings, clubbed: Shop) -> AsyncIterator[Connection]:
     """One moment of the books, in which everything can be changed and nothing stays."""
     waits = await post(clubbed, act(somebody(), "survey"))
-    assert waits.status_code == 202
-    db = await connect(settings.admin_dsn(), database=database_of(clubbed.code))
-    transaction = db.transaction(isolation="repeatable_read")
-    await transaction.start()
-    await db.execute("SET LOCAL session_replication_role = replica")
-    yield db
-    await transaction.rollback()
-    await db.close()
+    await clubbed.runtime.redis.hset(clubbed.runtime.keys.head("members"), mapping={"n": 0})
+    await settled(clubbed, waits.json()["act_id"], "unclaimed")  # so that no job changes it any more
+    async with one_moment(settings, clubbed) as db:
+        yield db
 
 
 async def test_the_oracle_works_out_the_same(settings: Settings, clubbed: Shop, books: Connection) -> None:
-    assert await said(settings, clubbed, books) == {}
+    assert await objections(settings, clubbed, books, CHECKS) == {}
 
 
 @pytest.mark.parametrize(("sql", "checks"), SPOILT.values(), ids=SPOILT)
 async def test_the_oracle_notices(
     settings: Settings, clubbed: Shop, books: Connection, sql: str, checks: set[str]
 ) -> None:
-    inner = books.transaction()
-    await inner.start()
-    try:
-        done = await books.execute(sql)
-        assert not done.endswith(" 0"), done
-        broken = await said(settings, clubbed, books)
-    finally:
-        await inner.rollback()
+    broken = await noticed(settings, clubbed, books, sql, CHECKS)
     assert checks <= broken.keys(), broken
