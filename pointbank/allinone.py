@@ -27,6 +27,7 @@ PLACES = {
     "merchants": "members",
     "members": "members",
     "currency-rates": "members",
+    "birthdays": "members",
     "bills": "earn",
     "acts": "earn",
     "quotes": "earn",

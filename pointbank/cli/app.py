@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from pointbank.cli import (
+    birthdays,
     dead_letters,
     expiring,
     gift_cards,
@@ -48,3 +49,4 @@ app.add_typer(sealing.group, name="seal")
 app.add_typer(dead_letters.group, name="dead-letters")
 app.add_typer(streams.group, name="stream")
 app.add_typer(holds.group, name="holds")
+app.add_typer(birthdays.group, name="birthdays")

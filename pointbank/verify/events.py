@@ -401,6 +401,14 @@ class LedgerSealed(msgspec.Struct, frozen=True, gc=False):
     signature: str
 
 
+class MemberBirthday(msgspec.Struct, frozen=True, gc=False):
+    member_id: str
+    wallet_id: str
+    programme: str
+    year: int
+    occurred_at: datetime
+
+
 class RatePublished(msgspec.Struct, frozen=True, gc=False):
     from_currency: str
     to_currency: str
@@ -458,6 +466,7 @@ DATA: dict[str, type] = {
     "card.issued.v1": CardIssued,
     "merchant.changed.v1": MerchantChanged,
     "rate.published.v1": RatePublished,
+    "member.birthday.v1": MemberBirthday,
     "programme.activated.v1": ProgrammeActivated,
 }
 """CloudEvents type -> what is read of its data."""
@@ -467,6 +476,7 @@ SAID_BY = {
         "programme.activated.v1",
         "merchant.changed.v1",
         "rate.published.v1",
+        "member.birthday.v1",
         "member.enrolled.v1",
         "card.issued.v1",
     ),

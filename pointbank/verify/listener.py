@@ -57,6 +57,7 @@ class Listener:
             "programme.activated.v1": (members.on_programme,),
             "merchant.changed.v1": (members.on_merchant,),
             "rate.published.v1": (members.on_rate,),
+            "member.birthday.v1": (members.on_birthday,),
             "member.enrolled.v1": (members.on_enrolled,),
             "card.issued.v1": (members.on_card,),
             "bill.recorded.v1": (bills.on_answer,),

@@ -8,6 +8,7 @@ from pointbank.verify.books import Books
 from pointbank.verify.events import (
     CardIssued,
     Envelope,
+    MemberBirthday,
     MemberEnrolled,
     MerchantChanged,
     ProgrammeActivated,
@@ -59,6 +60,10 @@ class Members:
             "rates:learned", 8, "each rate that earn heard is kept there", ("rate", "valid_from", "source"),
             ours="the events", theirs="earn",
         )  # fmt: skip
+        self._birthdays = books.match(
+            "birthdays:told", 1, "each birthday is told once for each member, programme and year, and said by one event", (),
+            ours="the birthdays told", theirs="the events",
+        )  # fmt: skip
         self._last_of_merchant: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._not_heard_yet: dict[tuple[str, str], tuple[tuple[str, str], str, str]] = {}
         """(hearer, wallet) -> what it must know of a wallet, should it know it already."""
@@ -87,6 +92,9 @@ class Members:
             self._merchants.theirs(((merchant, version), terminals))
         for from_currency, to_currency, number, *rate in await snapshot.rows("members.sql", "rates"):
             self._rates.ours(((from_currency, to_currency, number), *rate))
+        async for page in snapshot.pages("members.sql", "birthdays"):
+            for row in page:
+                self._birthdays.ours((tuple(row),))
         for key, known in books.rates.items():
             self._rates_learned.theirs((key, *known))
         await self._learned()
@@ -138,6 +146,10 @@ class Members:
         self._rates.theirs((key, *said, event.author, event.published_at))
         if self._books.heard["members", "earn"].applied(n):
             self._rates_learned.ours((key, *said))
+
+    def on_birthday(self, n: int | None, envelope: Envelope, event: MemberBirthday) -> None:
+        """member.birthday."""
+        self._birthdays.theirs(((event.member_id, event.programme, event.year),))
 
     def on_programme(self, n: int | None, envelope: Envelope, event: ProgrammeActivated) -> None:
         """programme.activated."""

@@ -9,6 +9,8 @@ from uuid import UUID
 import msgspec
 
 from services.members import store
+from services.members.birthdays import tell_birthdays
+from services.members.domain.birthdays import TellBirthdays
 from services.members.domain.members import (
     Card,
     Claim,
@@ -338,6 +340,7 @@ ON: Handlers = {
     PutMerchant: put_merchants,
     EnrolMember: enrol_members,
     PublishRate: publish_rates,
+    TellBirthdays: tell_birthdays,
 }
 
 HEARS: tuple[str, ...] = ()

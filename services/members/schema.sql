@@ -49,8 +49,13 @@ CREATE TABLE contacts (
     name        text,
     mobile      text,
     email       text,
-    external_id text
+    external_id text,
+    birthday    date CHECK (birthday >= '1900-01-01')
 );
+
+CREATE INDEX contacts_birthday ON contacts (
+    (extract(MONTH FROM birthday)), (extract(DAY FROM birthday)), member_id
+) WHERE birthday IS NOT NULL;
 
 -- What each member agreed to, append-only.
 CREATE TABLE consents (
@@ -116,3 +121,12 @@ CREATE TABLE currency_rates (
     FOREIGN KEY (from_currency, to_currency) REFERENCES currency_pairs
 );
 -- currency_rates: append-only.
+
+-- Birthdays that were told, without their dates.
+CREATE TABLE birthdays_told (
+    member_id uuid NOT NULL,
+    programme text NOT NULL,
+    year int NOT NULL,
+    PRIMARY KEY (member_id, programme, year)
+);
+-- birthdays_told: append-only.

@@ -62,6 +62,19 @@ class MerchantChanged(EventData, frozen=True, kw_only=True):
     terminals: tuple[str, ...] = ()
 
 
+class MemberBirthday(EventData, frozen=True, kw_only=True):
+    """Subject: the member_id. It is the member's birthday in this programme: told once for each member, programme and year, some
+    time after `occurred_at`, the beginning of the day on the programme's calendar. No year of birth."""
+
+    TYPE: ClassVar[str] = "member.birthday.v1"
+    SOURCE: ClassVar[str] = "/members"
+    member_id: UUID
+    wallet_id: UUID
+    programme: str
+    year: int
+    occurred_at: datetime
+
+
 class MemberEnrolled(EventData, frozen=True, kw_only=True):
     """Subject: the member_id."""
 

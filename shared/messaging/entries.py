@@ -52,7 +52,7 @@ class PosRefund(PosEntry, frozen=True, gc=False):
 
 
 class PosAct(PosEntry, frozen=True, gc=False):
-    """An entry that seems to be an act besides bills, told apart in the same way."""
+    """An entry whose type says that it is an act besides bills."""
 
 
 class Unreadable(msgspec.Struct, frozen=True, gc=False):

@@ -20,7 +20,7 @@ Codes = Annotated[list[Code], Field(min_length=1, max_length=1000)]
 
 
 Points = Annotated[int, Field(ge=1, le=MAX_POINTS)]
-On = Literal["reported", "sign_up"]
+On = Literal["reported", "sign_up", "birthday"]
 DataName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 
 
@@ -185,7 +185,8 @@ class ActType(Section):
     code: Code
     name: Localized | None = None
     on: On = "reported"
-    """Who tells of it: `reported` by HTTP or stream; `sign_up` comes of itself with the wallet, once."""
+    """Who tells of it: `reported` by HTTP or stream; `sign_up` comes of itself with the wallet, once; `birthday`
+    on the member's birthday, once a year."""
     points: Points | None = None
     rate: ActRate | None = None
     when: Tree | None = None

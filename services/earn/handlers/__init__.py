@@ -14,6 +14,7 @@ from services.earn.handlers.acts import (
 from services.earn.handlers.answered import AskAgain, TakeUp, ask_again, hear_answers, take_up_refunds
 from services.earn.handlers.hold import activate_bills, release_due
 from services.earn.handlers.learn import (
+    hear_birthdays,
     learn_members,
     learn_merchants,
     learn_programmes,
@@ -34,6 +35,7 @@ from services.earn.handlers.settle import (
 )
 from shared.events import (
     CardIssued,
+    MemberBirthday,
     MemberEnrolled,
     MerchantChanged,
     PointsReturned,
@@ -82,6 +84,7 @@ ON: Handlers = {
     MerchantChanged: learn_merchants,
     RatePublished: learn_rates,
     MemberEnrolled: learn_members,
+    MemberBirthday: hear_birthdays,
     CardIssued: learn_members,
     TierChanged: learn_standings,
     PointsReversed: hear_answers,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from services.earn.domain.acts.act import sign_up
+from services.earn.domain.acts.act import birthday, sign_up
 from services.earn.domain.acts.judge import kind_of
 from services.earn.domain.judge import ANY_PROGRAMME, Standing, version_at
 from services.earn.handlers.acts import Asked, record_new
@@ -16,6 +16,7 @@ from services.earn.store.facts import facts_for_acts, known_programmes
 from shared.events import (
     CardIssued,
     HashedIdentity,
+    MemberBirthday,
     MemberEnrolled,
     MerchantChanged,
     ProgrammeActivated,
@@ -79,6 +80,27 @@ async def learn_members(tx: Tx, items: Sequence[Item[MemberEnrolled | CardIssued
     if joined:
         facts = await facts_for_acts(tx.db, [ask.act for ask in joined], tx.cache)
         await record_new(tx, joined, facts, tx.now())
+    return [_DONE] * len(items)
+
+
+async def hear_birthdays(tx: Tx, items: Sequence[Item[MemberBirthday]]) -> list[Outcome]:
+    """Records a birthday where its programme gives something for it, or is not known yet."""
+    programmes = await known_programmes(tx.db, tx.cache)
+    asked: dict[tuple[str, str], Asked] = {}
+    for item in items:
+        told = item.command
+        versions = programmes.get(told.programme)
+        key = tx.tenant.identity_key
+        act = birthday(key, told.member_id, told.programme, told.year, told.occurred_at)
+        if versions is None or kind_of(act, version_at(versions, told.occurred_at)) is not None:
+            asked.setdefault(act.key, Asked(0, item, act, uuid7()))
+    taken = (
+        await acts.claim_keys(tx.db, [(ask.act_id, ask.act) for ask in asked.values()]) if asked else set()
+    )
+    new = [ask for ask in asked.values() if ask.act_id in taken]
+    if new:
+        facts = await facts_for_acts(tx.db, [ask.act for ask in new], tx.cache)
+        await record_new(tx, new, facts, tx.now())
     return [_DONE] * len(items)
 
 

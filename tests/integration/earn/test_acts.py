@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from shared.config import Settings
 from shared.db import Connection
+from shared.events import MemberBirthday
 from shared.messaging import Done, Refused
 from tests.integration.earn.conftest import Member, Shop, bill, somebody
 from tests.integration.earn.oracle import noticed, objections, one_moment
@@ -29,6 +30,7 @@ WALK = {
 }
 ACTS: list[Document] = [
     {"code": "welcome", "on": "sign_up", "points": 50},
+    {"code": "cake", "on": "birthday", "points": 30},
     {"code": "survey", "points": 20, "member_caps": {"month": 50}},
     {"code": "walk", "rate": {"points": "1", "per": 1000, "of": "steps"}, "maximum": 12, "data": WALK},
     {"code": "late-show", "points": 5, "when": {"time.time": {"gte": "20:00"}}},
@@ -105,6 +107,35 @@ async def test_a_sign_up_in_a_programme_that_is_not_known_yet_earns_when_it_is(c
     }
     types = [event["type"] for event in await clubbed.told(act_id)]
     assert types == ["act.recorded.v1", "points.accrued.v1", "act.settled.v1"]
+
+
+async def test_a_birthday_earns_once_a_year(clubbed: Shop) -> None:
+    member = somebody()
+
+    def told(year: int) -> MemberBirthday:
+        at = datetime(year, 11, 20, 21, tzinfo=UTC)
+        return MemberBirthday(
+            member_id=member.member_id,
+            wallet_id=member.wallet_id,
+            programme="club",
+            year=year,
+            occurred_at=at,
+        )
+
+    await clubbed.hear(told(2026))  # heard before the enrolment: it waits
+    await clubbed.hear(clubbed.enrolment(member, "club"))
+    [(act_id,)] = await clubbed.auditor.fetch(
+        "SELECT act_id::text FROM earn.acts WHERE act_ref LIKE $1", f"{member.member_id}/club/%"
+    )
+    await settled(clubbed, act_id, "earned")
+    await clubbed.hear(told(2026), told(2026), told(2025))
+    earned = await clubbed.auditor.fetch(
+        """SELECT a.act, a.act_ref, c.points FROM earn.act_accruals AS c JOIN earn.acts AS a USING (act_id)
+        WHERE c.wallet_id = $1 AND a.act = 'birthday' ORDER BY a.act_ref""",
+        member.wallet_id,
+    )
+    expected = [(f"{member.member_id}/club/{year}", 30) for year in (2025, 2026)]
+    assert [tuple(row)[1:] for row in earned] == expected
 
 
 async def test_an_act_is_recorded_once_by_http_and_by_stream(clubbed: Shop) -> None:

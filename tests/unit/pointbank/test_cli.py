@@ -132,6 +132,7 @@ def test_help_is_quick_because_commands_import_what_they_need_when_they_run() ->
         "dead-letters",
         "stream",
         "holds",
+        "birthdays",
     ]
 
 

@@ -139,6 +139,22 @@ def read_act(data: bytes | msgspec.Raw) -> ActBody:
         raise not_a_bill("it is nested too deeply") from error
 
 
+def birthday(
+    identity_key: bytes, member_id: UUID, programme: str, year: int, occurred_at: datetime
+) -> RecordAct:
+    """That it is a member's birthday: one act a year, whatever tells of it and how often."""
+    return recorded_act(
+        source="engine:birthday",
+        act_ref=f"{member_id}/{programme}/{year}",
+        act="birthday",
+        occurred_at=occurred_at,
+        identity=Identity("member_id", identity_hash(identity_key, "member_id", str(member_id))),
+        merchant=None,
+        programme=programme,
+        data_json=b"{}",
+    )
+
+
 def sign_up(identity_key: bytes, member_id: UUID, programme: str, enrolled_at: datetime) -> RecordAct:
     """That a member joined a programme: one act for ever, whatever tells of it and how often."""
     return recorded_act(

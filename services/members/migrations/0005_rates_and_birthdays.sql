@@ -25,3 +25,23 @@ CREATE TABLE currency_rates (
 
 SELECT make_append_only('currency_rates');
 GRANT SELECT, INSERT ON currency_rates TO {{service_role}};
+
+-- Birthdays are contacts: personal data that goes with the row. What is told of them is that it is one, to the programmes that
+-- the member is in, once a year (birthdays_told); the year of birth and the date leave this table by no event.
+
+ALTER TABLE contacts ADD COLUMN birthday date CHECK (birthday >= '1900-01-01');
+CREATE INDEX contacts_birthday ON contacts (
+    (extract(MONTH FROM birthday)), (extract(DAY FROM birthday)), member_id
+) WHERE birthday IS NOT NULL;
+GRANT SELECT (member_id, birthday) ON contacts TO {{service_role}};
+GRANT UPDATE (event_sequence) ON members TO {{service_role}};
+
+CREATE TABLE birthdays_told (
+    member_id uuid NOT NULL,
+    programme text NOT NULL,
+    year int NOT NULL,
+    PRIMARY KEY (member_id, programme, year)
+);
+
+SELECT make_append_only('birthdays_told');
+GRANT SELECT, INSERT ON birthdays_told TO {{service_role}};
