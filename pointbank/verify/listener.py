@@ -52,7 +52,19 @@ class Listener:
         )
         refunds, holds, seals = Refunds(books), Holds(books), Seals(books, trust)
         gift_cards, acts = GiftCards(books), Acts(books, bills)
-        self._tables = (acts, bills, refunds, holds, bank, rewards, gift_cards, seals, tiers, messages, members)
+        self._tables = (
+            acts,
+            bills,
+            refunds,
+            holds,
+            bank,
+            rewards,
+            gift_cards,
+            seals,
+            tiers,
+            messages,
+            members,
+        )
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
             "merchant.changed.v1": (members.on_merchant,),

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from fractions import Fraction
+from itertools import islice
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -241,13 +242,17 @@ class CompiledAct:
                 if not data
                 else [FieldError("/data", "act_data_invalid", "An act of this type has no data.")]
             )
+        try:
+            errors = list(islice(self._validator.iter_errors(data), MOST_DATA_ERRORS))
+        except RecursionError:
+            return [FieldError("/data", "act_data_invalid", "The schema is nested too deeply for it.")]
         found = [
             FieldError(
                 pointer_to(("data", *error.absolute_path)),
                 "act_data_invalid",
                 _said(error.validator, error.validator_value),
             )
-            for error, _ in zip(self._validator.iter_errors(data), range(MOST_DATA_ERRORS), strict=False)
+            for error in errors
         ]
         return sorted(found, key=lambda one: (one.pointer, one.detail))
 

@@ -171,6 +171,10 @@ async def test_data_that_the_schema_does_not_allow_is_refused_with_pointers(club
     assert (answered.status_code, answered.json()["code"]) == (422, "act_data_invalid")
     assert [one["pointer"] for one in answered.json()["errors"]] == ["/data/app", "/data/steps"]
     assert "x" * 21 not in answered.text
+    huge = await post(clubbed, act(member, "walk", data={"steps": 10**30}))
+    assert (huge.status_code, huge.json()["code"]) == (422, "amount_out_of_range")
+    card = await post(clubbed, act(member, "walk", data={"steps": 4111111111111111}))
+    assert (card.status_code, card.json()["code"]) == (422, "payment_card_number")
     none = await post(clubbed, act(member, "survey", data={"steps": 1}))
     assert none.json()["code"] == "act_data_invalid"
     unknown = await post(clubbed, act(member, "welcome"))

@@ -12,9 +12,10 @@ import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from services.earn.domain.body import Code, MemberBody, Reference, ShapeRefused, known_time, not_a_bill
-from shared.errors import AmountOutOfRange, Refusal
+from shared.cards import payment_card_at
+from shared.errors import AmountOutOfRange, Refusal, pointer_to
 from shared.http.validation import field_errors, summary
-from shared.identity import Identity, identify, identity_hash
+from shared.identity import Identity, PaymentCardNumber, identify, identity_hash
 from shared.programme.earning import On
 from shared.programme.validation import without_nulls
 
@@ -111,7 +112,15 @@ def command_of(body: ActBody, identity_key: bytes, *, told_by: str) -> RecordAct
 
     Refuses a wrong identity, and amount_out_of_range for more data than is taken.
     """
-    data_json = _encode_sorted(body.data or {})
+    if (card := payment_card_at(body.data, numbers=True)) is not None:
+        said = "This looks like the number of a payment card; such numbers are never taken."
+        raise PaymentCardNumber(said, pointer=pointer_to(("data", *card)))
+    try:
+        data_json = _encode_sorted(body.data or {})
+    except OverflowError:
+        raise AmountOutOfRange(
+            "A whole number of an act's data has at most 64 bits.", pointer="/data"
+        ) from None
     if len(data_json) > MOST_DATA_BYTES:
         raise AmountOutOfRange(f"An act has at most {MOST_DATA_BYTES} bytes of data.", pointer="/data")
     return recorded_act(
