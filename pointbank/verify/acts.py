@@ -233,6 +233,8 @@ class Acts:
 def _judgement(act: Any, judged: Judged, terms: Terms, at: datetime) -> Iterator[str]:
     if (judged.currency, judged.point_value) != (terms.currency, terms.point_value):
         yield f"{judged.currency} and {judged.point_value} are not those of version {terms.version}"
+    if terms.closed:
+        yield f"{judged.programme} was closed by version {terms.version}"
     engine, _, on = act["source"].partition(":")
     on = on if engine == "engine" else "reported"
     declared = [

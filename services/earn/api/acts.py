@@ -78,6 +78,7 @@ class _Answered(msgspec.Struct):
         **problems(
             "act_conflict",
             "act_unknown",
+            "programme_closed",
             "act_data_invalid",
             "amount_out_of_range",
             "occurred_in_future",

@@ -25,7 +25,7 @@ from services.earn.domain.judge import (
     standing_at,
     version_at,
 )
-from shared.errors import FieldError, Refusal
+from shared.errors import FieldError, ProgrammeClosed, Refusal
 from shared.events import BillAccrual
 from shared.money import worth
 from shared.programme.acts import ActSubject, ActWorth, CompiledAct
@@ -138,6 +138,10 @@ def admit(act: RecordAct, facts: Facts, now: datetime) -> None:
     if "occurred_too_early" in reasons:
         said = "The act happened before the backdating window of its programme."
         raise OccurredTooEarly(said, pointer="/occurred_at")
+    if "programme_closed" in reasons:
+        raise ProgrammeClosed(
+            "The programme of this act was closed before it happened.", pointer="/occurred_at"
+        )
     if reasons:
         said = f"No programme of this member takes the act {act.act} from outside. Declare it under earning.acts."
         raise ActUnknown(said, pointer="/act")
@@ -247,6 +251,8 @@ def _concerned(act: RecordAct, member: Member | None, facts: Facts) -> Collectio
 
 
 def _passed_over(act: RecordAct, version: CompiledProgramme, now: datetime) -> str | None:
+    if version.closed:
+        return "programme_closed"
     kind = kind_of(act, version)
     if kind is None:
         return "act_unknown"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from services.earn.domain.acts.judge import ActDecision, ActJudged
 
 _PASSED_OVER = {
+    "programme_closed": "it was closed before the act happened",
     "act_unknown": "it declares no such act",
     "occurred_too_early": "the act happened before its backdating window",
     "act_data_invalid": "its schema does not allow the data",
