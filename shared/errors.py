@@ -41,6 +41,7 @@ PROBLEMS: dict[str, Problem] = {
     "method_not_allowed": _shape(405, "Method not allowed"),
     "idempotency_key_in_flight": _shape(409, "The first request with this key is still running"),
     "bill_conflict": Problem(409, "Another bill has this reference"),
+    "act_conflict": Problem(409, "Another act has this reference"),
     "refund_conflict": Problem(409, "Another refund has this reference"),
     "settlement_conflict": Problem(409, "Something else was imported under this key"),
     "review_decided": Problem(409, "The review is decided"),
@@ -116,6 +117,8 @@ PROBLEMS: dict[str, Problem] = {
     "line_unknown": Problem(422, "Not a line of the bill"),
     "merchant_unknown": Problem(422, "Unknown merchant"),
     "terminal_unknown": Problem(422, "Unknown terminal"),
+    "act_unknown": Problem(422, "No programme takes this act"),
+    "act_data_invalid": Problem(422, "Not the data that the act's schema asks for"),
     "programme_unknown": Problem(422, "Unknown programme"),
     "programme_invalid": Problem(422, "The programme document has mistakes"),
     # Not frozen although decided: nothing derived from such a body is stored, not even its hash.

@@ -6,6 +6,7 @@ import typer
 
 from pointbank.cli import (
     benefits,
+    birthdays,
     dead_letters,
     expiring,
     gift_cards,
@@ -60,3 +61,4 @@ app.add_typer(programmes.group, name="programme")
 app.add_typer(reviews.group, name="reviews")
 app.add_typer(settlement.group, name="settlement")
 app.add_typer(segments.group, name="segments")
+app.add_typer(birthdays.group, name="birthdays")

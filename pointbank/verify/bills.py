@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from hashlib import sha256
 from typing import Any
 
@@ -61,17 +62,18 @@ class Bills:
             ours="the decisions", theirs="the events",
         )  # fmt: skip
         self._accrued = books.match(
-            "accruals:told", 5, "each accrual of a decision has one points.accrued event", _ACCRUED,
+            "accruals:told", 5, "each accrual of a decision, about a bill or an act, has one points.accrued event", _ACCRUED,
             ours="the decisions", theirs="the events",
         )  # fmt: skip
         self._kept = books.match(
             "accruals:kept", 8, "each wallet of a decision has its accruals in the table", ("bill", "wallet", "kind", "points"),
             ours="the decisions", theirs="the table",
         )  # fmt: skip
-        self._counters = Counters()
+        self.counters = Counters()
         self._taken: dict[str, int] = {}  # of the bill that is looked at, by accrual
         self._rejected = books.match(
-            "rejections:told", 9, "each rejection has one bill.rejected event", ("subject", "place", "code", "entry"),
+            "rejections:told", 9, "each rejection has one bill.rejected or act.rejected event",
+            ("subject", "place", "code", "entry"),
             ours="the rejections", theirs="the events",
         )  # fmt: skip
 
@@ -121,13 +123,18 @@ class Bills:
         return found
 
     async def _standings(self, found: list[tuple[Any, list[tuple[Any, Decision]]]]) -> Standings:
-        used = {
-            (judged.wallet_id, judged.tier_sequence)
-            for _, judgements in found
-            for _, decision in judgements
-            for judged in decision.programmes
-            if judged.tier_sequence is not None
-        }
+        return await self.standings_of(
+            {
+                (judged.wallet_id, judged.tier_sequence)
+                for _, judgements in found
+                for _, decision in judgements
+                for judged in decision.programmes
+                if judged.tier_sequence is not None
+            }
+        )
+
+    async def standings_of(self, used: Collection[tuple[str, int]]) -> Standings:
+        """Those of (wallet, sequence) that earn heard."""
         if not used:
             return {}
         rows = await self._books.snapshot.rows(
@@ -177,7 +184,9 @@ class Bills:
                     made.wrong(f"bill {bill_id}: {decision.status} for nothing, or with a result")
             else:
                 at = row["decided_at"] if row["n"] == 1 else bill["recorded_at"]
-                for problem in objections(bill, lines, decision, at, self._terms_of, standings, words):
+                for problem in objections(
+                    bill, lines, decision, at, self._terms_of, standings, words, self._books.rates
+                ):
                     made.wrong(f"bill {bill_id}, decision {row['n']}: {problem}")
             place = self._told(bill, row, decision, place)
 
@@ -187,7 +196,7 @@ class Bills:
         place += first
         recorded_at = place
         for judged in decision.programmes:
-            self._counters.count(judged, self._taken)
+            self.counters.count(judged, self._taken)
             self._reviews.on_decided(bill, decision.member_id, judged)
             if judged.stamps or judged.offers:
                 self._gifts.decided(bill_id, decision, judged)
@@ -217,7 +226,7 @@ class Bills:
 
     async def _others(self) -> None:
         books, snapshot = self._books, self._books.snapshot
-        await self._counters.compare(books)
+        await self.counters.compare(books)
         async for page in snapshot.pages("bills.sql", "accruals"):
             for accrual_id, bill_id, wallet_id, kind, points in page:
                 key = accrual_id if points else "no points"
@@ -229,6 +238,10 @@ class Bills:
         once.compared = await snapshot.value("bills.sql", "from_tills")
         for source, event_id, count in await snapshot.rows("bills.sql", "counted_twice"):
             once.wrong(f"{count} bills under {source} {event_id}")
+
+    def announced(self, row: tuple[Any, ...]) -> None:
+        """An accrual that a decision about something else than a bill must have said, in the form of a bill's."""
+        self._accrued.ours(row)
 
     # ---- the side of the events
 
@@ -248,7 +261,7 @@ class Bills:
         """points.accrued."""
         self._accrued.theirs(
             (
-                told.accrual_id, told.kind, told.bill_id, told.member_id, told.wallet_id, told.programme,
+                told.accrual_id, told.kind, told.bill_id or told.act_id, told.member_id, told.wallet_id, told.programme,
                 told.programme_version, told.currency, told.point_value, told.effective_at, told.decided_at,
                 int(envelope.sequence), told.points,
                 tuple([(lot.lot_id, lot.points, lot.expires_at) for lot in told.lots]),

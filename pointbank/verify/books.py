@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from pointbank.verify.conversion import Rate
 from pointbank.verify.database import Snapshot
 from pointbank.verify.matching import Matching
 from pointbank.verify.programme import Terms, read_terms
@@ -39,6 +40,8 @@ class Books:
     report: Report
     progress: Progress
     terms: dict[tuple[str, int], Terms] = field(default_factory=dict)
+    rates: dict[tuple[str, str, int], Rate] = field(default_factory=dict)
+    """The rates that earn knows, by from, to and number."""
     heard: dict[tuple[str, str], Heard] = field(default_factory=dict)
     """(stream, hearer) -> what was heard."""
     matchings: dict[str, Matching] = field(default_factory=dict)
@@ -66,6 +69,8 @@ class Books:
             self.terms[row["programme"], row["version"]] = read_terms(
                 row["version"], row["activated_at"], document
             )
+        for from_currency, to_currency, number, *rate in await self.snapshot.rows("books.sql", "rates"):
+            self.rates[from_currency, to_currency, number] = Rate(*rate)
         positions = {
             (row["stream"], row["hearer"]): int(row["applied_through"])
             for row in await self.snapshot.rows("books.sql", "positions")

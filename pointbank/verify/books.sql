@@ -6,6 +6,11 @@ SELECT p.programme, p.version, p.activated_at, p.document::text AS document
 FROM earn.programmes AS p
 ORDER BY p.programme, p.version;
 
+-- name: rates
+-- Every rate between currencies that earn knows.
+SELECT r.from_currency, r.to_currency, r.number, r.rate, r.valid_from, r.source
+FROM earn.currency_rates AS r;
+
 -- name: positions
 -- How far each service has applied what it hears without a gap.
 SELECT 'earn' AS hearer, p.stream, p.applied_through FROM earn.positions AS p

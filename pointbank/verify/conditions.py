@@ -34,6 +34,8 @@ class Asked:
     enrolled_at: datetime | None = None
     segments: tuple[str, ...] = ()
     member_id: str | None = None
+    data: Mapping[str, Any] | None = None
+    """Of an act besides bills."""
     given_before: tuple[Any, Any] = ((), ())
     """Campaigns and caps of the decision: they say what had been given."""
     claims: Mapping[str, int] = field(default_factory=dict)
@@ -49,6 +51,8 @@ class Asked:
                 return self.tier
             case "bill":
                 return self._of_bill(name)
+            case "act":
+                return self.merchant if name == "merchant" else self._of_data(name.removeprefix("data."))
             case "line":
                 assert line is not None, "a condition on lines is asked of a line"
                 return quantity_of(line) if name == "items" else getattr(line, name)
@@ -71,6 +75,10 @@ class Asked:
             case "tenders":
                 return set(self.tenders)
         return getattr(self, name)
+
+    def _of_data(self, name: str) -> Any:
+        value = (self.data or {}).get(name)
+        return value if type(value) in {str, int} else None
 
     def _of_member(self, name: str) -> Any:
         if name == "bills":

@@ -48,6 +48,14 @@ class Counters:
             for period, since, _, _ in details.caps:
                 self._add(self.caps, (judged.wallet_id, "", period, since), judged.points, back)
 
+    def add_cap(self, key: tuple[Any, ...], decided: int, back: int) -> None:
+        """Adds what something else than a bill counted against a member's cap."""
+        self._add(self.caps, key, decided, back)
+
+    def add_budget(self, key: tuple[Any, ...], decided: int, back: int) -> None:
+        """The same of a budget."""
+        self._add(self.budgets, key, decided, back)
+
     @staticmethod
     def _add(sums: _Sums, key: tuple[Any, ...], decided: int, back: int) -> None:
         sums[*key, "decided"] += decided

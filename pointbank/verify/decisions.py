@@ -12,6 +12,8 @@ import msgspec
 from pointbank.verify.campaigns import Tried
 from pointbank.verify.checkout import Offered, Rooms, Stamped
 from pointbank.verify.conditions import Asked
+from pointbank.verify.conversion import Conversion, Converted, Rates, converted
+from pointbank.verify.conversion import objections as conversion_objections
 from pointbank.verify.numbers import money_of
 from pointbank.verify.programme import Line, Terms, Worth
 
@@ -85,6 +87,7 @@ class Judged(msgspec.Struct, frozen=True, gc=False):
     tier_sequence: int | None = None
     details: KeptDetails = KeptDetails()
     accruals: tuple[Accrual, ...] = ()
+    conversion: Conversion | None = None
     offers: tuple[Offered, ...] = ()
     stamps: tuple[Stamped, ...] = ()
     seen: tuple[tuple[str, int, int], ...] = ()
@@ -132,6 +135,7 @@ def objections(
     terms_of: TermsOf,
     standings: Standings,
     words: SegmentWords,
+    rates: Rates | None = None,
 ) -> Iterator[str]:
     """What of a judgement does not follow from its bill and its inputs; `at` is when it was judged."""
     if decision.waiting_for:
@@ -148,8 +152,18 @@ def objections(
         if terms is None:
             yield f"judged by {judged.programme} version {judged.version}, which earn does not know"
             continue
+        tenders = json.loads(bill["tenders"]) if bill["tenders"] is not None else []
+        own = Converted(bill["total_minor"], lines, dict(tenders))
+        if judged.conversion is not None:
+            by = judged.conversion
+            yield from conversion_objections(bill, by, terms.currency, terms.currencies, rates or {})
+            own = converted(bill["total_minor"], lines, tenders, by, terms.currency)
+            if own.total_minor != by.total_minor:
+                yield f"converted it comes to {by.total_minor}, computed {own.total_minor}"
+        elif bill["currency"] != terms.currency:
+            yield f"a bill in {bill['currency']} earned in {terms.currency}"
         worth = terms.worth(
-            lines, bill["total_minor"], judged.tier, _asked(bill, lines, decision.member_id, judged, terms)
+            own.lines, own.total_minor, judged.tier, _asked(bill, own, decision.member_id, judged, terms)
         )
         yield from _guards(judged, worth, terms)
         if judged.flagged:
@@ -171,20 +185,19 @@ def objections(
                 yield f"{code} is none of the bill's programmes"
 
 
-def _asked(bill: Any, lines: list[Line], member_id: str | None, judged: Judged, terms: Terms) -> Asked | None:
-    tenders = json.loads(bill["tenders"]) if bill["tenders"] is not None else []
-    if terms.plain and not terms.bounded and not tenders:
+def _asked(bill: Any, own: Converted, member_id: str | None, judged: Judged, terms: Terms) -> Asked | None:
+    if terms.plain and not terms.bounded and not own.tenders:
         return None
     known = judged.details.inputs
     return Asked(
         occurred_at=bill["occurred_at"],
         zone=terms.zone,
-        total_minor=bill["total_minor"],
-        lines=tuple(lines),
+        total_minor=own.total_minor,
+        lines=tuple(own.lines),
         merchant=bill["merchant"],
         channel=bill["channel"],
         terminal=bill["terminal"],
-        tenders=dict(tenders),
+        tenders=own.tenders,
         tier=judged.tier,
         brand=known.brand,
         bills=known.bills,
@@ -274,8 +287,6 @@ def _numbers(judged: Judged, worth: Worth) -> Iterator[str]:
 def _inputs(bill: Any, judged: Judged, terms: Terms, at: datetime, standings: Standings) -> Iterator[str]:
     if (judged.currency, judged.point_value) != (terms.currency, terms.point_value):
         yield f"{judged.currency} and {judged.point_value} are not those of version {terms.version}"
-    if bill["currency"] != terms.currency:
-        yield f"a bill in {bill['currency']} earned in {terms.currency}"
     if terms.closed:
         yield f"{judged.programme} was closed by version {terms.version}"
     if terms.backdating is not None and bill["occurred_at"] < at - terms.backdating:

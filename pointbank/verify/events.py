@@ -64,6 +64,19 @@ class BillAnswer(msgspec.Struct, frozen=True, gc=False):
     event_id: str | None = None
 
 
+class ActAnswer(msgspec.Struct, frozen=True, gc=False):
+    act_id: str
+    status: str
+    act: str
+    act_ref: str
+    merchant: str | None
+    occurred_at: datetime
+    accruals: tuple[BillAccrual, ...]
+    stream_id: str | None = None
+    source: str | None = None
+    event_id: str | None = None
+
+
 class BillRejected(msgspec.Struct, frozen=True, gc=False):
     code: str
     stream_id: str
@@ -116,7 +129,7 @@ class AccruedLot(msgspec.Struct, frozen=True, gc=False):
 class PointsAccrued(msgspec.Struct, frozen=True, gc=False):
     accrual_id: str
     kind: str
-    bill_id: str
+    bill_id: str | None
     member_id: str
     wallet_id: str
     programme: str
@@ -127,6 +140,7 @@ class PointsAccrued(msgspec.Struct, frozen=True, gc=False):
     decided_at: datetime
     points: int
     lots: tuple[AccruedLot, ...]
+    act_id: str | None = None
 
 
 class Balance(msgspec.Struct, frozen=True, gc=False):
@@ -447,10 +461,32 @@ class LedgerSealed(msgspec.Struct, frozen=True, gc=False):
     signature: str
 
 
+class MemberBirthday(msgspec.Struct, frozen=True, gc=False):
+    member_id: str
+    wallet_id: str
+    programme: str
+    year: int
+    occurred_at: datetime
+
+
+class RatePublished(msgspec.Struct, frozen=True, gc=False):
+    from_currency: str
+    to_currency: str
+    number: int
+    rate: str
+    valid_from: datetime
+    source: str
+    author: str
+    published_at: datetime
+
+
 DATA: dict[str, type] = {
     "bill.recorded.v1": BillAnswer,
     "bill.settled.v1": BillAnswer,
     "bill.rejected.v1": BillRejected,
+    "act.recorded.v1": ActAnswer,
+    "act.settled.v1": ActAnswer,
+    "act.rejected.v1": BillRejected,
     "points.accrued.v1": PointsAccrued,
     "refund.recorded.v1": RefundAnswer,
     "refund.settled.v1": RefundAnswer,
@@ -496,6 +532,8 @@ DATA: dict[str, type] = {
     "card.issued.v1": CardIssued,
     "member.segmented.v1": MemberSegmented,
     "merchant.changed.v1": MerchantChanged,
+    "rate.published.v1": RatePublished,
+    "member.birthday.v1": MemberBirthday,
     "programme.activated.v1": ProgrammeActivated,
 }
 """CloudEvents type -> what is read of its data."""
@@ -504,6 +542,8 @@ SAID_BY = {
     "members": (
         "programme.activated.v1",
         "merchant.changed.v1",
+        "rate.published.v1",
+        "member.birthday.v1",
         "member.enrolled.v1",
         "card.issued.v1",
         "member.segmented.v1",
@@ -512,6 +552,9 @@ SAID_BY = {
         "bill.recorded.v1",
         "bill.settled.v1",
         "bill.rejected.v1",
+        "act.recorded.v1",
+        "act.settled.v1",
+        "act.rejected.v1",
         "points.accrued.v1",
         "refund.recorded.v1",
         "refund.settled.v1",

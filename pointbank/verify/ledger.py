@@ -251,7 +251,7 @@ class Bank:
         self._posted.ours(
             (
                 binary(event.accrual_id), event.kind, binary(event.wallet_id), event.member_id, event.programme,
-                binary(event.bill_id), event.effective_at, event.points,
+                event.bill_id and binary(event.bill_id), event.effective_at, event.points,
                 tuple([(binary(lot.lot_id), lot.points, money_of(lot.points, per), lot.expires_at) for lot in event.lots]),
             )
         )  # fmt: skip

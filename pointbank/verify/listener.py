@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from pointbank.verify.acts import Acts
 from pointbank.verify.adoptions import ORPHANED, Adoptions
 from pointbank.verify.bills import Bills
 from pointbank.verify.books import Books
@@ -57,7 +58,9 @@ class Listener:
         )
         refunds, holds, seals = Refunds(books, gifts), Holds(books), Seals(books, trust)
         given, gift_cards, segments = Given(books), GiftCards(books), Segments(books)
+        acts = Acts(books, bills)
         self._tables = (
+            acts,
             bills,
             reviews,
             Settlements(books),
@@ -77,12 +80,17 @@ class Listener:
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
             "merchant.changed.v1": (members.on_merchant,),
+            "rate.published.v1": (members.on_rate,),
+            "member.birthday.v1": (members.on_birthday,),
             "member.enrolled.v1": (members.on_enrolled,),
             "card.issued.v1": (members.on_card,),
             "member.segmented.v1": (segments.on_segmented,),
             "bill.recorded.v1": (bills.on_answer,),
             "bill.settled.v1": (bills.on_answer,),
             "bill.rejected.v1": (bills.on_rejected,),
+            "act.recorded.v1": (acts.on_answer,),
+            "act.settled.v1": (acts.on_answer,),
+            "act.rejected.v1": (bills.on_rejected,),
             "points.accrued.v1": (bills.on_accrued, bank.on_accrued),
             "refund.recorded.v1": (refunds.on_refund,),
             "refund.settled.v1": (refunds.on_refund,),

@@ -5,7 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from pointbank.verify.books import Books
-from pointbank.verify.events import CardIssued, Envelope, MemberEnrolled, MerchantChanged, ProgrammeActivated
+from pointbank.verify.events import (
+    CardIssued,
+    Envelope,
+    MemberBirthday,
+    MemberEnrolled,
+    MerchantChanged,
+    ProgrammeActivated,
+    RatePublished,
+)
 
 _sorted = msgspec.json.Encoder(order="sorted").encode
 
@@ -44,6 +52,18 @@ class Members:
             "programmes:learned", 8, "each version that a service heard of is kept there, word for word", ("document",),
             ours="the events", theirs="the hearers",
         )  # fmt: skip
+        self._rates = books.match(
+            "rates:told", 5, "each rate between currencies was told by one event, as it is kept",
+            ("rate", "valid_from", "source", "author", "published_at"), ours="the rates", theirs="the events",
+        )  # fmt: skip
+        self._rates_learned = books.match(
+            "rates:learned", 8, "each rate that earn heard is kept there", ("rate", "valid_from", "source"),
+            ours="the events", theirs="earn",
+        )  # fmt: skip
+        self._birthdays = books.match(
+            "birthdays:told", 1, "each birthday is told once for each member, programme and year, and said by one event", (),
+            ours="the birthdays told", theirs="the events",
+        )  # fmt: skip
         self._last_of_merchant: dict[str, tuple[int, tuple[str, ...], bytes]] = {}
         self._not_heard_yet: dict[tuple[str, str], tuple[tuple[str, str], str, str]] = {}
         """(hearer, wallet) -> what it must know of a wallet, should it know it already."""
@@ -72,6 +92,13 @@ class Members:
             )
         for merchant, (version, *rest) in self._last_of_merchant.items():
             self._merchants.theirs(((merchant, version), *rest))
+        for from_currency, to_currency, number, *rate in await snapshot.rows("members.sql", "rates"):
+            self._rates.ours(((from_currency, to_currency, number), *rate))
+        async for page in snapshot.pages("members.sql", "birthdays"):
+            for row in page:
+                self._birthdays.ours((tuple(row),))
+        for key, known in books.rates.items():
+            self._rates_learned.theirs((key, *known))
         await self._learned()
 
     async def _learned(self) -> None:
@@ -117,6 +144,18 @@ class Members:
                 tuple(sorted(event.terminals)),
                 _sorted(event.cashiers),
             )
+
+    def on_rate(self, n: int | None, envelope: Envelope, event: RatePublished) -> None:
+        """rate.published."""
+        key = event.from_currency, event.to_currency, event.number
+        said = event.rate, event.valid_from, event.source
+        self._rates.theirs((key, *said, event.author, event.published_at))
+        if self._books.heard["members", "earn"].applied(n):
+            self._rates_learned.ours((key, *said))
+
+    def on_birthday(self, n: int | None, envelope: Envelope, event: MemberBirthday) -> None:
+        """member.birthday."""
+        self._birthdays.theirs(((event.member_id, event.programme, event.year),))
 
     def on_programme(self, n: int | None, envelope: Envelope, event: ProgrammeActivated) -> None:
         """programme.activated."""

@@ -28,6 +28,16 @@ JOIN members.wallets AS w ON w.wallet_id = c.wallet_id;
 -- Every merchant as it is now.
 SELECT m.merchant, m.version, m.terminals, m.cashiers::text AS cashiers FROM members.merchants AS m;
 
+-- name: birthdays
+-- Birthdays that were told.
+SELECT b.member_id::text AS member_id, b.programme, b.year
+FROM members.birthdays_told AS b;
+
+-- name: rates
+-- Every rate between currencies.
+SELECT r.from_currency, r.to_currency, r.number, r.rate, r.valid_from, r.source, r.author, r.published_at
+FROM members.currency_rates AS r;
+
 -- name: without_wallet
 -- Members and wallets that do not belong together.
 SELECT w.wallet_id::text AS wallet_id FROM members.wallets AS w

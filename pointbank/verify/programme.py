@@ -96,6 +96,8 @@ class Terms:
     guards: Sequence[tuple[str, int]] = ()
     """Pattern and the most of it that is let pass, in the order in which they are looked for."""
     cards: Sequence[Mapping[str, Any]] = ()
+    acts: Sequence[Mapping[str, Any]] = ()
+    currencies: Sequence[str] = ()
     unit: int = 1
     """The denominator that all rates share: points are counted in whole parts of it, and divided once."""
 
@@ -348,6 +350,8 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
         closed=bool(head.get("closed")),
         guards=tuple(_guards(earning.get("guards") or {})),
         cards=earning.get("stamp_cards") or (),
+        acts=earning.get("acts") or (),
+        currencies=head.get("accepts") or (),
         unit=lcm(*(rule.rate.denominator for rule in rules)),
         mode=rounding.get("mode") or "floor",
         at=rounding.get("at") or "bill",

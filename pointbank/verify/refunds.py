@@ -228,7 +228,11 @@ class Refunds:
         if not earned:
             codes = {code for code, _ in self._books.terms}
             active = [(code, _active(self._books.versions_of(code), bill.occurred_at)) for code in codes]
-            earned = [(code, terms) for code, terms in active if terms.currency == bill.currency]
+            earned = [
+                (code, terms)
+                for code, terms in active
+                if bill.currency in {terms.currency, *terms.currencies}
+            ]
         found = frozenset(
             code
             for code, terms in earned
@@ -418,7 +422,8 @@ def _wanted(
     within: frozenset[str],
     terms: dict[tuple[str, int], Terms],
 ) -> Iterator[tuple[Any, ...]]:
-    """What this refund has to ask: (kind, accrual, wallet, programme, point_value, on_spent, part, through, of, target)."""
+    """What this refund has to ask: (kind, accrual, wallet, programme, point_value, on_spent, part, through, of, target,
+    currency of the programme)."""
     for judged in bill.decision.programmes:
         version = terms.get((judged.programme, judged.version))
         if judged.programme not in within or version is None:
@@ -432,11 +437,23 @@ def _wanted(
             through = min(bill.counted.get(accrual.accrual_id, 0) + part, of or 1)
             yield (
                 "reversal", accrual.accrual_id, judged.wallet_id, judged.programme, judged.point_value, version.on_spent, part,
-                through, of or 1, accrual.points * through // (of or 1),
+                through, of or 1, accrual.points * through // (of or 1), judged.currency,
             )  # fmt: skip
     if refund["refunded_minor"]:
         part = refund["refunded_minor"]
-        yield ("return", None, None, None, None, None, part, bill.given_back + part, bill.total_minor, None)
+        yield (
+            "return",
+            None,
+            None,
+            None,
+            None,
+            None,
+            part,
+            bill.given_back + part,
+            bill.total_minor,
+            None,
+            None,
+        )
 
 
 def _places(judged: Judged, kind: str, bill: _Bill) -> list[int]:
@@ -455,6 +472,7 @@ def _request(one: Any) -> tuple[Any, ...]:
     return (
         one["kind"], one["accrual_id"], one["wallet_id"], one["programme"], one["point_value"], one["on_spent"],
         one["part_minor"], one["through_minor"], one["of_minor"], one["target"],
+        one["currency"] if one["kind"] == "reversal" else None,
     )  # fmt: skip
 
 
@@ -462,9 +480,9 @@ def _reversals(refund: Any, requests: Sequence[Any], answers: Sequence[Any]) -> 
     """By wallet what was moved when it was settled: (programme, wallet, points and money of each of reversed .. owed)."""
     if refund["status"] not in ("completed", "refused"):
         return ()
-    point_values = {one["request_id"]: one["point_value"] for one in requests}
+    worths = {one["request_id"]: (one["point_value"], one["currency"]) for one in requests}
     sums: dict[str, list[Any]] = {}
-    values: dict[str, str] = {}
+    values: dict[str, tuple[str, str]] = {}
     for answer in answers:
         wallet = answer["wallet_id"]
         if wallet is None or answer["late"]:
@@ -474,7 +492,7 @@ def _reversals(refund: Any, requests: Sequence[Any], answers: Sequence[Any]) -> 
             row[6] += answer["returned"]
             row[7] += answer["money_minor"]
             continue
-        values[wallet] = point_values[answer["request_id"]]
+        values[wallet] = worths[answer["request_id"]]
         for place, name in enumerate(("reversed", "hold_cancelled", "shortfall", "owed", "lapsed"), start=1):
             row[place] += answer[name]
     told = []
@@ -483,7 +501,7 @@ def _reversals(refund: Any, requests: Sequence[Any], answers: Sequence[Any]) -> 
         def priced(points: int, wallet: str = wallet) -> tuple[int, int]:
             if wallet not in values:
                 return points, 0
-            return points, money_of(points, minor_per_point(values[wallet], refund["currency"]))
+            return points, money_of(points, minor_per_point(*values[wallet]))
 
         told.append(
             (

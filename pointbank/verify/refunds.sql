@@ -38,7 +38,7 @@ SELECT
     (r.bill_id::text || '/' || lpad(r.n::text, 9, '0')) COLLATE "C" AS place, q.request_id::text AS request_id,
     q.refund_id::text AS refund_id, q.bill_id::text AS bill_id, q.kind, q.accrual_id::text AS accrual_id,
     q.wallet_id::text AS wallet_id, q.programme, q.point_value, q.on_spent, q.part_minor, q.through_minor, q.of_minor, q.target,
-    q.effective_at, q.decided_at,
+    q.effective_at, q.decided_at, coalesce(q.currency, r.currency) AS currency,
     (SELECT array_agg(a.sequence ORDER BY a.sequence) FROM earn.refund_asks AS a WHERE a.request_id = q.request_id) AS asks
 FROM earn.refund_requests AS q
 JOIN earn.refunds AS r ON r.refund_id = q.refund_id

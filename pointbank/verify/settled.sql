@@ -82,6 +82,8 @@ found AS (
     UNION ALL
     SELECT 'bills waiting', count(*) FROM earn.waiting AS w WHERE w.ready OR NOT w.unclaimed
     UNION ALL
+    SELECT 'acts waiting', count(*) FROM earn.act_waiting AS w WHERE w.ready OR NOT w.unclaimed
+    UNION ALL
     SELECT 'requests that wait for what is there', count(*)
     FROM redeem.asked AS q
     WHERE q.state = 'waiting' AND EXISTS (SELECT FROM redeem.postings AS p WHERE p.posting_id = q.accrual_id)

@@ -150,18 +150,41 @@ FROM unnest(:bill_ids::uuid[], :kinds::text[], :keys::text[], :request_ids::text
 CROSS JOIN waiting_clock AS c;
 
 -- name: make_ready
--- The bills that waited for this. One that is being settled is skipped: it takes the lock on what it awaits, and finds it.
-UPDATE waiting
-SET ready = true
-WHERE bill_id IN (
-    SELECT w.bill_id
-    FROM waiting AS w
-    JOIN unnest(:kinds::text[], :keys::text[]) AS learned (kind, key) ON learned.kind = w.kind AND learned.key = w.key
-    WHERE NOT w.ready
-    ORDER BY w.bill_id
-    FOR NO KEY UPDATE OF w SKIP LOCKED
+-- The bills and acts that waited for this. One that is being settled is skipped: it takes the lock on what it awaits, and
+-- finds it.
+WITH learned AS (
+    SELECT l.kind, l.key
+    FROM unnest(:kinds::text[], :keys::text[]) AS l (kind, key)
+),
+bills AS (
+    UPDATE waiting
+    SET ready = true
+    WHERE bill_id IN (
+        SELECT w.bill_id
+        FROM waiting AS w
+        JOIN learned AS l ON l.kind = w.kind AND l.key = w.key
+        WHERE NOT w.ready
+        ORDER BY w.bill_id
+        FOR NO KEY UPDATE OF w SKIP LOCKED
+    )
+    RETURNING bill_id
+),
+acts AS (
+    UPDATE act_waiting
+    SET ready = true
+    WHERE act_id IN (
+        SELECT w.act_id
+        FROM act_waiting AS w
+        JOIN learned AS l ON l.kind = w.kind AND l.key = w.key
+        WHERE NOT w.ready
+        ORDER BY w.act_id
+        FOR NO KEY UPDATE OF w SKIP LOCKED
+    )
+    RETURNING act_id
 )
-RETURNING bill_id;
+SELECT bill_id FROM bills
+UNION ALL
+SELECT act_id FROM acts;
 
 -- name: lock_waiting
 -- These bills, as far as they still wait.
@@ -249,9 +272,9 @@ SELECT applied_through
 FROM positions
 WHERE stream = :stream;
 
--- name: bills_waiting$
--- How many bills wait.
-SELECT count(*) FROM waiting;
+-- name: count_waiting^
+-- How many bills wait, and how many acts.
+SELECT (SELECT count(*) FROM waiting) AS bills, (SELECT count(*) FROM act_waiting) AS acts;
 
 -- ---------------------------------------------------------------- what is learned
 

@@ -111,7 +111,7 @@ WHERE r.refund_id = m.refund_id;
 -- What was asked for these refunds.
 SELECT
     request_id, refund_id, kind, accrual_id, wallet_id, programme, point_value, on_spent, part_minor, through_minor, of_minor,
-    target, effective_at, decided_at
+    target, effective_at, decided_at, currency
 FROM refund_requests
 WHERE refund_id = ANY(:refund_ids::uuid[])
 ORDER BY refund_id, request_id;

@@ -317,6 +317,7 @@ CREATE INDEX refunds_open ON refunds (refund_id) WHERE status IN ('waiting_for_b
 -- One refund of a bill is in flight.
 CREATE UNIQUE INDEX refunds_in_flight ON refunds (bill_id) WHERE status = 'pending';
 
+-- `currency`: in which the programme counts whose points are taken back; null: in the bill's.
 -- What the bank was asked for a refund. By now `through_minor` of `of_minor` are refunded: of the lines that earned the
 -- accrual, or of the bill's total where what paid is given back; `part_minor` by this refund. `target`: how many points of
 -- the accrual are to be taken back in all.
@@ -336,6 +337,7 @@ CREATE TABLE refund_requests (
     target bigint CHECK (target >= 0),
     effective_at timestamptz NOT NULL,
     decided_at timestamptz NOT NULL,
+    currency text CHECK (char_length(currency) = 3),
     CHECK (part_minor <= through_minor AND through_minor <= of_minor),
     CHECK (
         num_nulls(accrual_id, wallet_id, programme, point_value, on_spent, target)
@@ -591,3 +593,93 @@ CREATE TABLE effects (
 CREATE INDEX effects_bill ON effects (bill_id);
 CREATE INDEX effects_wallet ON effects (wallet_id, code, effect_id);
 CREATE INDEX effects_open ON effects (asked_at) WHERE status IN ('asked', 'withdrawing');
+
+-- ---------------------------------------------------------------- acts besides bills
+
+-- The net against repeats: one act per (source, act_ref), by whatever way it came. `content_hash` is SHA-256 of the act's
+-- canonical bytes, which stand in README.md.
+CREATE TABLE act_keys (
+    source text COLLATE "C" NOT NULL CHECK (char_length(source) BETWEEN 1 AND 600),
+    act_ref text COLLATE "C" NOT NULL CHECK (char_length(act_ref) BETWEEN 1 AND 255),
+    content_hash bytea NOT NULL CHECK (octet_length(content_hash) = 32),
+    act_id uuid NOT NULL UNIQUE,
+    PRIMARY KEY (source, act_ref)
+);
+-- act_keys: append-only.
+
+-- `data` is json, not jsonb: the bytes that were hashed are the bytes that are kept. stream_id, event_source, event_id name the
+-- entry that told of it, null where it came by HTTP or of itself.
+CREATE TABLE acts (
+    act_id uuid PRIMARY KEY,
+    source text COLLATE "C" NOT NULL,
+    act_ref text COLLATE "C" NOT NULL,
+    act text NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    merchant text,
+    programme text,
+    identity_kind text NOT NULL,
+    identity bytea NOT NULL CHECK (octet_length(identity) = 16),
+    data json NOT NULL,
+    recorded_event_id uuid NOT NULL,
+    stream_id text,
+    event_source text,
+    event_id text,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    CHECK (num_nulls(stream_id, event_source, event_id) IN (0, 3))
+);
+-- acts: append-only.
+
+-- The judgements of an act, numbered from 1, as those of a bill; `decision` is services/earn/domain/acts' ActDecision.
+CREATE TABLE act_decisions (
+    act_id uuid NOT NULL REFERENCES acts,
+    n smallint NOT NULL CHECK (n >= 1),
+    status text NOT NULL CHECK (status IN ('earned', 'nothing', 'waiting', 'unclaimed')),
+    decided_at timestamptz NOT NULL,
+    sequence int NOT NULL CHECK (sequence >= 1),
+    decision json NOT NULL,
+    PRIMARY KEY (act_id, n)
+);
+-- act_decisions: append-only.
+
+-- What an act is worth in a wallet, once for ever.
+CREATE TABLE act_accruals (
+    act_id uuid NOT NULL REFERENCES acts,
+    wallet_id uuid NOT NULL,
+    accrual_id uuid NOT NULL UNIQUE,
+    points bigint NOT NULL CHECK (points >= 1),
+    PRIMARY KEY (act_id, wallet_id)
+);
+-- act_accruals: append-only.
+
+-- Acts that wait, as bills do in `waiting`; gone once settled.
+CREATE TABLE act_waiting (
+    act_id uuid PRIMARY KEY REFERENCES acts,
+    kind text NOT NULL CHECK (kind IN ('merchant', 'programme', 'identity', 'member')),
+    key text NOT NULL,
+    taken_at timestamptz NOT NULL,
+    since_ms bigint NOT NULL,
+    unclaimed boolean NOT NULL DEFAULT false,
+    ready boolean NOT NULL DEFAULT false,
+    n smallint NOT NULL CHECK (n >= 1),
+    sequence int NOT NULL CHECK (sequence >= 1),
+    request_id text NOT NULL,
+    traceparent text
+);
+
+CREATE INDEX act_waiting_for ON act_waiting (kind, key);
+CREATE INDEX act_waiting_ready ON act_waiting (act_id) WHERE ready;
+CREATE INDEX act_waiting_since ON act_waiting (since_ms) WHERE NOT unclaimed;
+
+-- ---------------------------------------------------------------- rates between currencies
+
+-- As members told them: a bill in another currency is converted by one, and says which.
+CREATE TABLE currency_rates (
+    from_currency text NOT NULL,
+    to_currency text NOT NULL,
+    number int NOT NULL CHECK (number >= 1),
+    rate text NOT NULL,
+    valid_from timestamptz NOT NULL,
+    source text NOT NULL,
+    PRIMARY KEY (from_currency, to_currency, number)
+);
+-- currency_rates: append-only.

@@ -1,15 +1,16 @@
-"""The job that settles waiting bills, reports those that wait too long, and keeps the clock of their deadline."""
+"""The job that settles waiting bills and acts, reports those that wait too long, and keeps the clock of their deadline."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from itertools import count
 from uuid import UUID
 
 import structlog
 
-from services.earn.handlers import ReportUnclaimed, Settle, Tick, settle_wake
-from services.earn.store import waiting
+from services.earn.handlers import ReportActUnclaimed, ReportUnclaimed, Settle, SettleAct, Tick, settle_wake
+from services.earn.store import acts, waiting
 from shared.runtime import TenantRuntime
 
 log = structlog.get_logger(__name__)
@@ -26,9 +27,9 @@ async def settle_waiting(runtime: TenantRuntime) -> None:
     for turn in count():
         wake.clear()
         async with runtime.read() as db:
-            bills = await waiting.bills_waiting(db)
+            bills, others = await waiting.count_waiting(db)
         runtime.metrics.bills_waiting(runtime.code, bills)
-        worked = bills > 0 and await _turn(runtime, sweep=turn % SWEEP_EVERY == 0)
+        worked = bills + others > 0 and await _turn(runtime, sweep=turn % SWEEP_EVERY == 0)
         # Another process may hold what is left: ask again, but not in a spin.
         try:
             await asyncio.wait_for(wake.wait(), PAUSE_S if worked else POLL_S)
@@ -43,16 +44,19 @@ async def _turn(runtime: TenantRuntime, *, sweep: bool) -> bool:
         if sweep and (overlooked := await waiting.overlooked_bills(db)):
             log.warning("bills waited for what is known", tenant=runtime.code, bills=len(overlooked))
             ready += overlooked
-        overdue = await waiting.overdue_bills(db, deadline_ms=runtime.settings.awaited_deadline_s * 1000)
+        deadline_ms = runtime.settings.awaited_deadline_s * 1000
+        overdue = await waiting.overdue_bills(db, deadline_ms=deadline_ms)
+        ready_acts = await acts.ready_acts(db, sweep=sweep)
+        overdue_acts = await acts.overdue_acts(db, deadline_ms=deadline_ms)
     await _each(runtime, Settle, ready)
     await _each(runtime, ReportUnclaimed, overdue)
-    return bool(ready or overdue)
+    await _each(runtime, SettleAct, ready_acts)
+    await _each(runtime, ReportActUnclaimed, overdue_acts)
+    return bool(ready or overdue or ready_acts or overdue_acts)
 
 
-async def _each(
-    runtime: TenantRuntime, command: type[Settle] | type[ReportUnclaimed], bill_ids: list[UUID]
-) -> None:
-    await asyncio.gather(*[runtime.do(command(bill_id), job="settle") for bill_id in bill_ids])
+async def _each(runtime: TenantRuntime, command: Callable[[UUID], object], ids: list[UUID]) -> None:
+    await asyncio.gather(*[runtime.do(command(one), job="settle") for one in ids])
 
 
 async def caught_up(runtime: TenantRuntime) -> bool:

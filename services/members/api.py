@@ -1,11 +1,12 @@
 """The HTTP side of members: bodies in, commands to the lane, answers out."""
 
+from datetime import date
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import Body as FromBody
 from fastapi import Path
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
@@ -45,6 +46,20 @@ Email = Annotated[str, _normal("email")]
 ExternalId = Annotated[str, _normal("external_id")]
 
 
+def _in_a_calendar(text: str) -> str:
+    if date.fromisoformat(text).year < 1900:
+        raise ValueError("nobody was born before 1900")
+    return text
+
+
+Birthday = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
+    AfterValidator(_in_a_calendar),
+    Field(json_schema_extra={"format": "date"}),
+]
+
+
 class ConsentBody(Body):
     """What the member agreed to."""
 
@@ -60,6 +75,8 @@ class MemberBody(Body):
     mobile: Mobile | None = None
     email: Email | None = None
     name: Text | None = None
+    birthday: Birthday | None = None
+    """Kept with the other contacts, and told to nobody: only that it is one, on the day."""
     locale: Locale = "en"
     channel: Channel
     programmes: Annotated[list[Code], Field(min_length=1, max_length=100)] | None = None
@@ -269,6 +286,7 @@ async def enrol_member(body: MemberBody, call: Annotated[Write, writes("members:
                 mobile=body.mobile,
                 email=body.email,
                 external_id=body.external_id,
+                birthday=None if body.birthday is None else date.fromisoformat(body.birthday),
             )
         )
     )

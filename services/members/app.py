@@ -3,9 +3,13 @@
 from fastapi import FastAPI
 
 from services.members.api import ROUTERS
+from services.members.birthdays import EVERY_S, keep_telling
+from services.members.birthdays_api import ROUTERS as BIRTHDAYS
 from services.members.handlers import HEARS, ON
+from services.members.rates_api import ROUTERS as RATES
 from services.members.segments_api import ROUTERS as SEGMENTS
 from shared.config import Settings
+from shared.runtime import Job
 from shared.service import create_service
 
 
@@ -16,6 +20,7 @@ def create(settings: Settings | None = None) -> FastAPI:
         "Pointbank members",
         handlers=ON,
         hears=HEARS,
-        routers=(*ROUTERS, *SEGMENTS),
+        routers=(*ROUTERS, *RATES, *BIRTHDAYS, *SEGMENTS),
+        jobs=(Job("birthdays", every_s=EVERY_S, run=keep_telling),),
         settings=settings,
     )

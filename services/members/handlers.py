@@ -9,6 +9,8 @@ from uuid import UUID
 import msgspec
 
 from services.members import store
+from services.members.birthdays import tell_birthdays
+from services.members.domain.birthdays import TellBirthdays
 from services.members.domain.members import (
     Card,
     Claim,
@@ -30,7 +32,9 @@ from services.members.domain.programmes import (
     close,
     draft,
 )
+from services.members.domain.rates import PublishRate
 from services.members.domain.segments import PutInSegment, TakeOutOfSegment
+from services.members.rates import publish_rates
 from services.members.segments import move_segments
 from services.members.store import NewMember, NewWallet
 from shared.errors import Refusal
@@ -340,6 +344,8 @@ ON: Handlers = {
     EnrolMember: enrol_members,
     PutInSegment: move_segments,
     TakeOutOfSegment: move_segments,
+    PublishRate: publish_rates,
+    TellBirthdays: tell_birthdays,
 }
 
 HEARS: tuple[str, ...] = ()

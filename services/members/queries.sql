@@ -124,9 +124,10 @@ WITH m AS (
     SELECT *
     FROM unnest(
         :member_ids::uuid[], :locales::text[], :channels::text[], :event_sequences::bigint[], :names::text[],
-        :mobiles::text[], :emails::text[], :external_ids::text[], :terms_versions::text[], :accepted_ats::timestamptz[]
+        :mobiles::text[], :emails::text[], :external_ids::text[], :birthdays::date[], :terms_versions::text[],
+        :accepted_ats::timestamptz[]
     ) AS m (
-        member_id, locale, channel, event_sequence, name, mobile, email, external_id, terms_version, accepted_at
+        member_id, locale, channel, event_sequence, name, mobile, email, external_id, birthday, terms_version, accepted_at
     )
 ),
 
@@ -137,8 +138,8 @@ added AS (
 ),
 
 known AS (
-    INSERT INTO contacts (member_id, name, mobile, email, external_id)
-    SELECT m.member_id, m.name, m.mobile, m.email, m.external_id
+    INSERT INTO contacts (member_id, name, mobile, email, external_id, birthday)
+    SELECT m.member_id, m.name, m.mobile, m.email, m.external_id, m.birthday
     FROM m
 )
 

@@ -50,8 +50,13 @@ CREATE TABLE contacts (
     name        text,
     mobile      text,
     email       text,
-    external_id text
+    external_id text,
+    birthday    date CHECK (birthday >= '1900-01-01')
 );
+
+CREATE INDEX contacts_birthday ON contacts (
+    (extract(MONTH FROM birthday)), (extract(DAY FROM birthday)), member_id
+) WHERE birthday IS NOT NULL;
 
 -- What each member agreed to, append-only.
 CREATE TABLE consents (
@@ -102,3 +107,37 @@ CREATE TABLE segment_stays (
     PRIMARY KEY (member_id, segment, from_at),
     CONSTRAINT segment_stays_end_after_they_begin CHECK (until_at >= from_at)
 );
+
+-- What a currency is worth in another, from when on, and who says so. A rate is never changed: a correction is another one.
+
+CREATE TABLE currency_pairs (
+    from_currency text NOT NULL CHECK (from_currency ~ '^[A-Z]{3}$'),
+    to_currency text NOT NULL CHECK (to_currency ~ '^[A-Z]{3}$'),
+    latest int NOT NULL DEFAULT 0 CHECK (latest >= 0),
+    PRIMARY KEY (from_currency, to_currency),
+    CHECK (from_currency <> to_currency)
+);
+
+-- `rate` is a decimal as it was written. Of two for the same `valid_from` the one with the higher number is used.
+CREATE TABLE currency_rates (
+    from_currency text NOT NULL,
+    to_currency text NOT NULL,
+    number int NOT NULL CHECK (number >= 1),
+    rate text NOT NULL CHECK (rate ~ '^[0-9]{1,15}([.][0-9]{1,12})?$'),
+    valid_from timestamptz NOT NULL,
+    source text NOT NULL,
+    author text NOT NULL,
+    published_at timestamptz NOT NULL,
+    PRIMARY KEY (from_currency, to_currency, number),
+    FOREIGN KEY (from_currency, to_currency) REFERENCES currency_pairs
+);
+-- currency_rates: append-only.
+
+-- Birthdays that were told, without their dates.
+CREATE TABLE birthdays_told (
+    member_id uuid NOT NULL,
+    programme text NOT NULL,
+    year int NOT NULL,
+    PRIMARY KEY (member_id, programme, year)
+);
+-- birthdays_told: append-only.

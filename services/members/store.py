@@ -192,6 +192,7 @@ async def add_members(db: Connection, members: Sequence[NewMember], enrolled_at:
         mobiles=[one.enrolment.mobile for one in members],
         emails=[one.enrolment.email for one in members],
         external_ids=[one.enrolment.external_id for one in members],
+        birthdays=[one.enrolment.birthday for one in members],
         terms_versions=[one.enrolment.consent.terms_version for one in members],
         accepted_ats=[one.enrolment.consent.accepted_at for one in members],
         enrolled_at=enrolled_at,

@@ -10,6 +10,9 @@ from functools import cache
 import msgspec
 
 from shared.events import (
+    ActRecorded,
+    ActRejected,
+    ActSettled,
     BillRecorded,
     BillRejected,
     BillSettled,
@@ -57,11 +60,20 @@ def _folded(template: str, channel: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{template}\0{channel}".encode()).digest()[:6], "big")
 
 
-Reply = BillRecorded | BillSettled | BillRejected | RefundRecorded | RefundSettled
+Reply = (
+    BillRecorded
+    | BillSettled
+    | BillRejected
+    | RefundRecorded
+    | RefundSettled
+    | ActRecorded
+    | ActSettled
+    | ActRejected
+)
 
 
 def goes_to_till(event: Reply) -> bool:
-    """Whether a till waits for this: a bill or refund that came by HTTP was answered there."""
+    """Whether a till waits for this: a bill, refund or act that came by HTTP was answered there."""
     return event.stream_id is not None
 
 

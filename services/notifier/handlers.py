@@ -14,6 +14,9 @@ from services.notifier.outgoing import outgoing
 from services.notifier.store import Made, Unsent
 from services.notifier.texts import language_of
 from shared.events import (
+    ActRecorded,
+    ActRejected,
+    ActSettled,
     BillRecorded,
     BillRejected,
     BillSettled,
@@ -174,6 +177,9 @@ ON: Handlers = {
     BillRecorded: tell,
     BillSettled: tell,
     BillRejected: tell,
+    ActRecorded: tell,
+    ActSettled: tell,
+    ActRejected: tell,
     RefundRecorded: tell,
     RefundSettled: tell,
     Settle: tell,

@@ -3,6 +3,7 @@
 Fields are only added, with defaults; a change of meaning is a new type (`.v2`). Readers ignore what they don't know.
 """
 
+from shared.events.acts import ActRecorded, ActRejected, ActSettled
 from shared.events.asking import ReleaseRequested, ReturnRequested, ReversalRequested
 from shared.events.bills import (
     BillAccrual,
@@ -35,10 +36,12 @@ from shared.events.members import (
     CardIssued,
     EnrolledWallet,
     HashedIdentity,
+    MemberBirthday,
     MemberEnrolled,
     MemberSegmented,
     MerchantChanged,
     ProgrammeActivated,
+    RatePublished,
 )
 from shared.events.messages import MessageDelivered
 from shared.events.moves import (
@@ -81,13 +84,18 @@ EVENTS: dict[str, type[EventData]] = {
     for event in (
         ProgrammeActivated,
         MerchantChanged,
+        RatePublished,
         MemberEnrolled,
+        MemberBirthday,
         CardIssued,
         MemberSegmented,
         BillRecorded,
         BillSettled,
         BillRejected,
         PointsAccrued,
+        ActRecorded,
+        ActSettled,
+        ActRejected,
         PointsCredited,
         PointsRedeemed,
         PointsReserved,
@@ -135,6 +143,9 @@ EVENTS: dict[str, type[EventData]] = {
 
 __all__ = [
     "EVENTS",
+    "ActRecorded",
+    "ActRejected",
+    "ActSettled",
     "Balance",
     "BenefitAnswered",
     "BenefitAsked",
@@ -166,6 +177,7 @@ __all__ = [
     "HashedIdentity",
     "LedgerSealed",
     "Lot",
+    "MemberBirthday",
     "MemberEnrolled",
     "MemberSegmented",
     "MerchantChanged",
@@ -186,6 +198,7 @@ __all__ = [
     "PointsTransferred",
     "PointsVoided",
     "ProgrammeActivated",
+    "RatePublished",
     "RefundAnswer",
     "RefundRecorded",
     "RefundReversal",

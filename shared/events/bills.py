@@ -80,14 +80,15 @@ class AccruedLot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     expires_at: datetime | None = None
 
 
-class PointsAccrued(EventData, frozen=True, kw_only=True):
-    """Subject: the bill_id. `accrual_id` is the permanent key: the bank posts it once. Kind earn or earn_held."""
+class PointsAccrued(EventData, frozen=True, kw_only=True, omit_defaults=True):
+    """Subject: the bill_id, or the act_id of what was no bill: one of both is null. `accrual_id` is the permanent key: the
+    bank posts it once. Kind earn or earn_held."""
 
     TYPE: ClassVar[str] = "points.accrued.v1"
     SOURCE: ClassVar[str] = "/earn"
     accrual_id: UUID
     kind: str
-    bill_id: UUID
+    bill_id: UUID | None
     member_id: UUID
     wallet_id: UUID
     programme: str
@@ -98,3 +99,4 @@ class PointsAccrued(EventData, frozen=True, kw_only=True):
     decided_at: datetime
     points: int
     lots: tuple[AccruedLot, ...]
+    act_id: UUID | None = None

@@ -34,6 +34,22 @@ class ProgrammeActivated(EventData, frozen=True, kw_only=True):
     activated_at: datetime
 
 
+class RatePublished(EventData, frozen=True, kw_only=True):
+    """Subject: `rate/<from>-<to>`. From `valid_from` on, one unit of the one currency is worth `rate` units of the other, in
+    major units. `number` rises by one with each rate of the pair."""
+
+    TYPE: ClassVar[str] = "rate.published.v1"
+    SOURCE: ClassVar[str] = "/members"
+    from_currency: str
+    to_currency: str
+    number: int
+    rate: str
+    valid_from: datetime
+    source: str
+    author: str
+    published_at: datetime
+
+
 class MerchantChanged(EventData, frozen=True, kw_only=True):
     """Subject: `merchant/<code>`. The whole state; `version` rises by one with each change. `cashiers`: who they are as members."""
 
@@ -45,6 +61,19 @@ class MerchantChanged(EventData, frozen=True, kw_only=True):
     name: dict[str, str] = msgspec.field(default_factory=dict)
     terminals: tuple[str, ...] = ()
     cashiers: dict[str, UUID] = msgspec.field(default_factory=dict)
+
+
+class MemberBirthday(EventData, frozen=True, kw_only=True):
+    """Subject: the member_id. It is the member's birthday in this programme: told once for each member, programme and year, some
+    time after `occurred_at`, the beginning of the day on the programme's calendar. No year of birth."""
+
+    TYPE: ClassVar[str] = "member.birthday.v1"
+    SOURCE: ClassVar[str] = "/members"
+    member_id: UUID
+    wallet_id: UUID
+    programme: str
+    year: int
+    occurred_at: datetime
 
 
 class MemberEnrolled(EventData, frozen=True, kw_only=True):

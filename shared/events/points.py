@@ -34,8 +34,8 @@ class TakenLot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     points: int
 
 
-class PointsCredited(EventData, frozen=True, kw_only=True):
-    """Subject: the wallet_id."""
+class PointsCredited(EventData, frozen=True, kw_only=True, omit_defaults=True):
+    """Subject: the wallet_id. `act_id`: what earned them, where that was no bill."""
 
     TYPE: ClassVar[str] = "points.credited.v1"
     SOURCE: ClassVar[str] = "/redeem"
@@ -50,6 +50,7 @@ class PointsCredited(EventData, frozen=True, kw_only=True):
     credited: Worth
     lots: tuple[Lot, ...]
     balance: Balance
+    act_id: UUID | None = None
 
 
 class PointsRedeemed(EventData, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from shared.messaging.transaction import Tx
 
 FIELD = b"event"
 REFUND = b'"bill.refunded.v1"'
+ACT = b'"act.completed.v1"'
 
 _T = TypeVar("_T")
 
@@ -48,6 +49,10 @@ class PosEntry(msgspec.Struct, frozen=True, gc=False):
 
 class PosRefund(PosEntry, frozen=True, gc=False):
     """An entry whose type says that it is a refund. A bill with these words in it is none: it takes other locks, by itself."""
+
+
+class PosAct(PosEntry, frozen=True, gc=False):
+    """An entry whose type says that it is an act besides bills."""
 
 
 class Unreadable(msgspec.Struct, frozen=True, gc=False):
@@ -150,19 +155,18 @@ class _Typed(msgspec.Struct, gc=False):
 
 
 _decode_type = msgspec.json.Decoder(_Typed).decode
+_KINDS: dict[str, type[PosEntry]] = {REFUND[1:-1].decode(): PosRefund, ACT[1:-1].decode(): PosAct}
 
 
 def _pos_entry(entry_id: str, payload: bytes | None) -> PosEntry:
     # The words are looked for first: most entries are bills, and are not read twice.
-    if payload is not None and REFUND in payload:
+    if payload is not None and (REFUND in payload or ACT in payload):
         try:
-            if _decode_type(payload).type == REFUND[1:-1].decode():
-                return PosRefund(entry_id, payload)
-        except (
-            ValueError,
-            RecursionError,
-        ):  # msgspec's errors are ValueErrors: earn says what is wrong with it
-            pass
+            kind = _KINDS.get(_decode_type(payload).type)
+            if kind is not None:
+                return kind(entry_id, payload)
+        except (ValueError, RecursionError):
+            pass  # msgspec's errors are ValueErrors: earn says what is wrong with it
     return PosEntry(entry_id, payload)
 
 

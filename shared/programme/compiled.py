@@ -10,6 +10,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from shared.money import Money, Ratio, Worth, decimal_ratio, minor_per_point
+from shared.programme.acts import CompiledAct, compile_act
 from shared.programme.campaigns import CompiledCampaign, Limits, caps_of, compile_campaign
 from shared.programme.checkout import compile_card
 from shared.programme.earning import Earning
@@ -52,6 +53,8 @@ class CompiledProgramme:
     version: int
     name: Mapping[str, str]
     currency: str
+    accepts: frozenset[str]
+    """Other currencies in which bills are taken."""
     point_value: str
     minor_per_point: Ratio
     zone: ZoneInfo
@@ -77,6 +80,8 @@ class CompiledProgramme:
     ladder: tuple[CompiledTier, ...]
     gift_cards: CompiledGiftCards | None
     """None: the programme has none."""
+    acts: Mapping[str, CompiledAct]
+    """What earns besides bills, by code."""
     _expires: Callable[[datetime], datetime] | None
 
     def worth(self, points: int) -> Worth:
@@ -130,6 +135,7 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
         version=version,
         name=header.name,
         currency=header.currency,
+        accepts=frozenset(header.accepts),
         point_value=header.point_value,
         minor_per_point=per_point,
         zone=zone,
@@ -150,6 +156,10 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
         lifecycle=programme.tiers.lifecycle if programme.tiers is not None else None,
         ladder=ladder,
         gift_cards=compile_gift_cards(programme.gift_cards, zone),
+        acts={
+            act.code: compile_act(act, earning.rounding.mode, header.point_value, header.currency)
+            for act in earning.acts
+        },
         expiry=expiry,
         _expires=expiry.expires,
     )

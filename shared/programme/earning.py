@@ -4,7 +4,7 @@ docs/programme.md tells it to people; how rules become points is at the head of 
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
@@ -21,6 +21,8 @@ Codes = Annotated[list[Code], Field(min_length=1, max_length=1000)]
 
 
 Points = Annotated[int, Field(ge=1, le=MAX_POINTS)]
+On = Literal["reported", "sign_up", "birthday"]
+DataName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 
 
 def _moment(text: str) -> str:
@@ -227,6 +229,33 @@ class StampCard(Section):
     """What is issued, at no price."""
 
 
+class ActRate(Section):
+    """`points` per `per` of the whole number that the act's data has under the name `of`."""
+
+    points: PositiveDecimal
+    per: Annotated[int, Field(ge=1, le=10**12)] = 1
+    of: DataName
+
+
+class ActType(Section):
+    """An act that earns besides bills. Exactly one of `points` and `rate`; a rate has a `maximum`."""
+
+    code: Code
+    name: Localized | None = None
+    on: On = "reported"
+    """Who tells of it: `reported` by HTTP or stream; `sign_up` comes of itself with the wallet, once; `birthday`
+    on the member's birthday, once a year."""
+    points: Points | None = None
+    rate: ActRate | None = None
+    when: Tree | None = None
+    maximum: Points | None = None
+    """The most points that one such act gives."""
+    member_caps: MemberCaps | None = None
+    budget: Budget | None = None
+    data: dict[str, Any] | None = None
+    """The JSON Schema (2020-12) of the act's data, an object. Without it an act of this type has no data."""
+
+
 class Earning(Section):
     base: Base = "amount"
     rounding: Rounding = Rounding()
@@ -242,5 +271,7 @@ class Earning(Section):
     guards: Guards | None = None
     """What is odd about a bill; without it nothing is looked for."""
     stamp_cards: Annotated[list[StampCard], Field(max_length=100)] = Field(default=[])
+    acts: Annotated[list[ActType], Field(max_length=1000)] = Field(default=[])
+    """What earns besides bills."""
     refund_window_days: Annotated[int, Field(ge=0, le=36_500)] | Literal["unlimited"] = "unlimited"
     """Until the end of which day after the bill its refund still moves points, those that paid for it too."""

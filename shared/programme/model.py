@@ -36,6 +36,8 @@ class Header(_Section):
     currency: Currency
     point_value: PositiveDecimal
     """Money per point, in major units."""
+    accepts: Annotated[list[Currency], Field(max_length=200)] = Field(default=[])
+    """Other currencies in which bills are taken, at the rate of when they happened (`POST /v1/currency-rates`)."""
     time_zone: TimeZone
     """Every calendar decision (a day, a month end, a year) is taken in this zone."""
     card_prefix: CardPrefix

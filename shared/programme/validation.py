@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from shared.errors import FieldError, Refusal, pointer_to
 from shared.money import minor_per_point
+from shared.programme.acts import act_mistakes, acts_beyond_the_ledger, acts_never_earning, acts_twice
 from shared.programme.campaign_mistakes import campaign_mistakes, card_mistakes, never_taking_effect
 from shared.programme.earning_mistakes import (
     beyond_the_ledger,
@@ -48,6 +49,7 @@ def validate_for_activation(document: Document) -> Programme:
     if programme is not None and not errors and programme.earning is not None:
         errors += never_matching(programme.earning)
         errors += never_taking_effect(programme.earning)
+        errors += acts_never_earning(programme.earning.acts)
     if programme is None or errors:
         raise _invalid(errors)
     return programme
@@ -93,12 +95,12 @@ def _beyond(programme: Programme) -> Iterator[FieldError]:
         return
     ladder = programme.tiers.ladder if programme.tiers is not None else []
     per_point = Fraction(*minor_per_point(header.point_value, header.currency))
+    most_points = min(Fraction(MAX_POINTS), MAX_BIGINT / per_point)
     yield from unknown_tiers(earning, [tier.code for tier in ladder])
     yield from beyond_the_ledger(
-        earning,
-        multipliers=[Fraction(tier.multiplier) for tier in ladder],
-        most_points=min(Fraction(MAX_POINTS), MAX_BIGINT / per_point),
+        earning, multipliers=[Fraction(tier.multiplier) for tier in ladder], most_points=most_points
     )
+    yield from acts_beyond_the_ledger(earning.acts, most_points)
 
 
 _CODES = {
@@ -147,6 +149,7 @@ def _mistakes(document: Document) -> list[FieldError]:
         found += rule_mistakes(number, rule, document["earning"])
     found += _repeated("/earning/rules", _objects(document, "earning", "rules"))
     header = document.get("programme")
+    found += _accepts_mistakes(header)
     zone = header.get("time_zone") if isinstance(header, Mapping) else None
     for number, campaign in _objects(document, "earning", "campaigns"):
         found += campaign_mistakes(number, campaign, zone)
@@ -154,6 +157,10 @@ def _mistakes(document: Document) -> list[FieldError]:
     for number, card in _objects(document, "earning", "stamp_cards"):
         found += card_mistakes(number, card)
     found += _repeated("/earning/stamp_cards", _objects(document, "earning", "stamp_cards"))
+    for number, act in _objects(document, "earning", "acts"):
+        found += act_mistakes(number, act)
+    found += acts_twice(_objects(document, "earning", "acts"))
+    found += _repeated("/earning/acts", _objects(document, "earning", "acts"))
     ladder = list(_objects(document, "tiers", "ladder"))
     found += _repeated("/tiers/ladder", ladder)
     found += _ladder_mistakes(ladder)
@@ -184,6 +191,19 @@ def _repeated(
         if code in seen:
             yield _invalid_at(f"{pointer}/{number}/code", f"{code} stands here a second time.")
         seen.add(code)
+
+
+def _accepts_mistakes(header: Any) -> Iterator[FieldError]:
+    if not isinstance(header, Mapping):
+        return
+    given = header.get("accepts")
+    accepts: list[Any] = given if isinstance(given, list) else []
+    for number, currency in enumerate(accepts):
+        pointer = f"/programme/accepts/{number}"
+        if currency == header.get("currency"):
+            yield _invalid_at(pointer, f"{currency} is the programme's own.")
+        elif currency in accepts[:number]:
+            yield _invalid_at(pointer, f"{currency} stands here a second time.")
 
 
 def _ladder_mistakes(ladder: list[tuple[int, Document]]) -> Iterator[FieldError]:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from services.earn.domain.conversion import Conversion
 from shared.events import BillAccrual
 from shared.money import worth
 from shared.programme.checkout import Offered, Stamped
@@ -58,6 +59,8 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     held: int
     details: Details | None = None
     accruals: tuple[Accrual, ...] = ()
+    conversion: Conversion | None = None
+    """Of a bill in another currency: all amounts here are converted ones."""
     offers: tuple[Offered, ...] = ()
     stamps: tuple[Stamped, ...] = ()
     seen: tuple[Seen, ...] = ()

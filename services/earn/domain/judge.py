@@ -8,9 +8,11 @@ from uuid import UUID
 import msgspec
 
 from services.earn.domain.bill import RecordBill
+from services.earn.domain.conversion import Conversion, Rate, convert
 from services.earn.domain.decision import Accrual, Awaited, Decision, Judged, Seen
 from services.earn.domain.giving import CardKey, given, punched, taken_off, variances
-from shared.errors import CurrencyMismatch, ProgrammeClosed, Refusal
+from services.earn.domain.limits import MAX_MINOR
+from shared.errors import AmountOutOfRange, CurrencyMismatch, ProgrammeClosed, Refusal
 from shared.programme.campaigns import BudgetKey, CapKey, Limits
 from shared.programme.checkout import Offered, Stamped, counters
 from shared.programme.compiled import CompiledProgramme, Earned
@@ -47,6 +49,10 @@ ANY_PROGRAMME = "*"
 
 Versions = Sequence[tuple[datetime, CompiledProgramme]]
 """A programme's versions with when each was activated, in that order."""
+
+
+RateKey = tuple[str, str, datetime]
+"""From a currency, into a currency, at a moment."""
 
 
 class OccurredInFuture(Refusal):
@@ -95,7 +101,7 @@ class SegmentStay(msgspec.Struct, frozen=True, gc=False):
 class Facts:
     """What earn knows that concerns a batch of bills. `members` by identity hash; `history` has the standings, by
     sequence, of wallets whose latest one came after a bill; `brands` by merchant, and `segments` by member, are known where
-    a programme asks for them."""
+    a programme asks for them, `rates` where it accepts the currency of a bill."""
 
     merchants: Collection[str]
     terminals: Collection[tuple[str, str]]
@@ -103,6 +109,7 @@ class Facts:
     programmes: Mapping[str, Versions]
     history: Mapping[UUID, Sequence[Standing]] = field(default_factory=dict)
     brands: Mapping[str, str] = field(default_factory=dict)
+    rates: Mapping[RateKey, Rate] = field(default_factory=dict)
     segments: Mapping[UUID, Sequence[SegmentStay]] = field(default_factory=dict)
 
 
@@ -170,7 +177,7 @@ def admit(bill: RecordBill, facts: Facts, now: datetime) -> None:
         versions = facts.programmes.get(programme)
         if versions is None:
             return
-        reason = _passed_over(bill, version_at(versions, bill.occurred_at), now)
+        reason = _passed_over(bill, version_at(versions, bill.occurred_at), now, facts)
         if reason is None:
             return
         reasons.append(reason)
@@ -182,8 +189,14 @@ def admit(bill: RecordBill, facts: Facts, now: datetime) -> None:
         raise OccurredTooEarly(
             "The bill happened before the backdating window of its programme.", pointer="/occurred_at"
         )
+    if "amount_out_of_range" in reasons:
+        said = f"Converted it is more than a bill may come to, {MAX_MINOR} minor units."
+        raise AmountOutOfRange(said, pointer="/total_minor")
     if reasons:
-        raise CurrencyMismatch(f"No programme of this bill counts in {bill.currency}.", pointer="/currency")
+        said = (
+            f"No programme of this bill counts in {bill.currency}, or accepts it with a rate for that time."
+        )
+        raise CurrencyMismatch(said, pointer="/currency")
 
 
 class Weighed(msgspec.Struct, frozen=True, gc=False):
@@ -194,6 +207,8 @@ class Weighed(msgspec.Struct, frozen=True, gc=False):
     member_id: UUID | None
     programmes: list[tuple[CompiledProgramme, Wallet, str | None, Standing | None, Earned]]
     passed_over: list[tuple[str, str]]
+    conversions: Mapping[UUID, Conversion] = {}
+    """By wallet, of a bill in another currency than the programme's."""
 
     def counters(self, *, quoted: bool = False) -> set[CapKey | BudgetKey]:
         """The counters that have to be known, and held, before it is decided."""
@@ -249,13 +264,19 @@ def weigh(
     member = facts.members[bill.identity.hash]
     weighed = []
     passed_over: list[tuple[str, str]] = []
+    conversions: dict[UUID, Conversion] = {}
+    own = bill
     for wallet in member.wallets:
         if bill.programmes is not None and wallet.programme not in bill.programmes:
             continue
         version = version_at(facts.programmes[wallet.programme], bill.occurred_at)
-        if reason := _passed_over(bill, version, now):
+        if reason := _passed_over(own, version, now, facts):
             passed_over.append((wallet.programme, reason))
             continue
+        if version.currency == own.currency:
+            bill = own
+        else:
+            bill, conversions[wallet.wallet_id] = _converted(own, version, facts)
         standing = standing_at(wallet, facts, bill.occurred_at)
         tier = standing.tier if standing is not None else version.ladder[0].code if version.ladder else None
         subject: Subject | None = None
@@ -266,7 +287,7 @@ def weigh(
         weighed.append((version, wallet, tier, standing, earned))
         if activity is not None:
             activity[wallet.wallet_id].goes_on(bill.occurred_at)
-    return Weighed(bill, member.member_id, weighed, passed_over)
+    return Weighed(own, member.member_id, weighed, passed_over, conversions)
 
 
 def decide(
@@ -299,6 +320,10 @@ def decide(
         )
         for version, wallet, tier, standing, earned in weighed.programmes
     ]
+    if weighed.conversions:
+        judged = [
+            msgspec.structs.replace(one, conversion=weighed.conversions.get(one.wallet_id)) for one in judged
+        ]
     return Decision(
         status=_status(judged),
         member_id=weighed.member_id,
@@ -316,14 +341,36 @@ def _concerned(bill: RecordBill, member: Member | None, facts: Facts) -> Collect
     return facts.programmes.keys()
 
 
-def _passed_over(bill: RecordBill, version: CompiledProgramme, now: datetime) -> str | None:
+def _passed_over(bill: RecordBill, version: CompiledProgramme, now: datetime, facts: Facts) -> str | None:
     if version.closed:
         return "programme_closed"
     if version.currency != bill.currency:
-        return "currency_mismatch"
+        rate = rate_of(bill, version, facts)
+        if rate is None:
+            return "currency_mismatch"
+        if convert(bill, rate, version.currency) is None:
+            return "amount_out_of_range"
     if version.backdating is not None and bill.occurred_at < now - version.backdating:
         return "occurred_too_early"
     return None
+
+
+def rate_of(bill: RecordBill, version: CompiledProgramme, facts: Facts) -> Rate | None:
+    """By what the version converts such a bill; None where it does not accept its currency, or nobody said what it is worth."""
+    if bill.currency not in version.accepts:
+        return None
+    return facts.rates.get((bill.currency, version.currency, bill.occurred_at))
+
+
+def _converted(bill: RecordBill, version: CompiledProgramme, facts: Facts) -> tuple[RecordBill, Conversion]:
+    rate = rate_of(bill, version, facts)
+    assert rate is not None, "else it was passed over"
+    made = convert(bill, rate, version.currency)
+    assert made is not None, "else it was passed over"
+    conversion = Conversion(
+        bill.currency, rate.number, rate.rate, rate.valid_from, rate.source, made.total_minor
+    )
+    return made, conversion
 
 
 def _judged(

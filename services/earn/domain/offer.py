@@ -51,6 +51,7 @@ class Spoiled(msgspec.Struct, frozen=True):
     bill_ref: str | None = None
     request_id: str = ""
     traceparent: str | None = None
+    act_ref: str | None = None
 
 
 class NotJson(Refusal):
@@ -220,7 +221,8 @@ def _spoiled(event: bytes, refusal: Refusal) -> Spoiled:
     if merchant is not None and not is_code(merchant):
         merchant = None
     request_id, traceparent = _text(document, "requestid") or "", traceparent_of(document.get("traceparent"))
-    return Spoiled(refusal, source, event_id, merchant, bill_ref, request_id, traceparent)
+    act_ref = _text(data, "act_ref") if isinstance(data, dict) else None
+    return Spoiled(refusal, source, event_id, merchant, bill_ref, request_id, traceparent, act_ref)
 
 
 def _text(document: dict[str, Any], name: str) -> str | None:

@@ -108,6 +108,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     point_value: str | None = None
     on_spent: OnSpent | None = None
     target: int | None = None
+    currency: str | None = None
+    """That of the programme, whatever the bill's."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -257,11 +259,11 @@ def open_programmes(
 ) -> frozenset[str] | None:
     """The bill's programmes whose windows a refund at that time is within; None where not one is.
 
-    A bill that earned in no programme follows those of its currency.
+    A bill that earned in no programme follows those that count in its currency, or accept it.
     """
     earned = [(one.programme, _version(versions, one)) for one in bill.decision.programmes]
     others = [(code, version_at(known, bill.occurred_at)) for code, known in versions.items()]
-    asked = earned or [(code, version) for code, version in others if version.currency == bill.currency]
+    asked = earned or [(code, one) for code, one in others if bill.currency in {one.currency, *one.accepts}]
     found = {code for code, version in asked if _is_open(version, bill.occurred_at, refunded_at)}
     return frozenset(found) if found or not asked else None
 
@@ -311,6 +313,7 @@ def requests_for(
                 through_minor=through,
                 of_minor=of_minor,
                 target=one.points * through // of_minor,
+                currency=one.judged.currency,
             )
         )
     if refund.refunded_minor:

@@ -92,9 +92,10 @@ def reversals_of(refund: Refund, *, late: bool = True) -> tuple[RefundReversal, 
         programme = answer.programme or request.programme
         if wallet_id is None or programme is None:
             continue  # nothing had paid for the bill
-        nothing = Worth(0, Money(0, refund.currency))
+        currency = request.currency or answer.currency or refund.currency
+        nothing = Worth(0, Money(0, currency))
         sums = by_wallet.get(wallet_id) or _Sums(programme, *(nothing,) * 6)
-        by_wallet[wallet_id] = _with(sums, request, answer, refund.currency)
+        by_wallet[wallet_id] = _with(sums, request, answer, currency)
     return tuple(
         RefundReversal(
             programme=sums.programme,

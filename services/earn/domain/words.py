@@ -10,9 +10,10 @@ from shared.programme.checkout import Offered, Stamped
 from shared.programme.rules import Details
 
 _PASSED_OVER = {
-    "currency_mismatch": "it counts in another currency",
+    "currency_mismatch": "it counts in another currency, and has no rate for this one",
     "programme_closed": "it was closed before the bill happened",
     "occurred_too_early": "the bill happened before its backdating window",
+    "amount_out_of_range": "converted into its currency the bill is more than one may be",
 }
 _NOT_FOR = {
     "merchants": "it is for other merchants",
@@ -94,6 +95,12 @@ def _judged(judged: Judged, line_ids: Sequence[str], told: Told) -> Iterator[str
     tier = f"tier {judged.tier}" if judged.tier else "no tier"
     known = f", as told by event {judged.tier_event_id}" if judged.tier_event_id else ""
     yield f"In {judged.programme}, version {judged.version}, at {tier}{known}:"
+    if (by := judged.conversion) is not None:
+        total = money(by.total_minor, judged.currency)
+        yield (
+            f"Converted it is over {total}: one {by.from_currency} is {by.rate} {judged.currency} by rate {by.number}, "
+            f"from {by.valid_from:%Y-%m-%dT%H:%M:%SZ} on, as {by.source} says."
+        )
     details = judged.details or Details()
     if details.inputs is not None and details.inputs.bills is not None:
         count = details.inputs.bills

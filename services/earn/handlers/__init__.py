@@ -1,17 +1,27 @@
 """What earn does with what it hears and is asked. The table at the end names it all."""
 
+from services.earn.domain.acts.act import RecordAct
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.hold import Activate, ReleaseDue
 from services.earn.domain.refund_body import RecordRefund
 from services.earn.domain.review import Decide
 from services.earn.domain.settlement import CheckDone, DecideVariance, Import, Keep
+from services.earn.handlers.acts import (
+    ReportActUnclaimed,
+    SettleAct,
+    record_acts,
+    report_acts_unclaimed,
+    settle_acts,
+)
 from services.earn.handlers.answered import AskAgain, TakeUp, ask_again, hear_answers, take_up_refunds
 from services.earn.handlers.benefits import AskBenefitsAgain, ask_benefits_again, hear_benefits
 from services.earn.handlers.hold import activate_bills, release_due
 from services.earn.handlers.learn import (
+    hear_birthdays,
     learn_members,
     learn_merchants,
     learn_programmes,
+    learn_rates,
     learn_segment_stays,
     learn_standings,
 )
@@ -32,24 +42,28 @@ from services.earn.handlers.settling_days import answer_checks, decide_variances
 from shared.events import (
     BenefitAnswered,
     CardIssued,
+    MemberBirthday,
     MemberEnrolled,
     MemberSegmented,
     MerchantChanged,
     PointsReturned,
     PointsReversed,
     ProgrammeActivated,
+    RatePublished,
     ReversalRefused,
     TierChanged,
 )
-from shared.messaging import Handlers, PosEntry, PosRefund
+from shared.messaging import Handlers, PosAct, PosEntry, PosRefund
 
 __all__ = [
     "HEARS",
     "ON",
     "AskAgain",
     "ReleaseDue",
+    "ReportActUnclaimed",
     "ReportUnclaimed",
     "Settle",
+    "SettleAct",
     "TakeUp",
     "Tick",
     "buried",
@@ -63,6 +77,10 @@ ON: Handlers = {
     RecordBill: record_bills,
     PosRefund: record_refunds,
     RecordRefund: record_refunds,
+    PosAct: record_acts,
+    RecordAct: record_acts,
+    SettleAct: settle_acts,
+    ReportActUnclaimed: report_acts_unclaimed,
     TakeUp: take_up_refunds,
     AskAgain: ask_again,
     ReleaseDue: release_due,
@@ -77,7 +95,9 @@ ON: Handlers = {
     Tick: tick,
     ProgrammeActivated: learn_programmes,
     MerchantChanged: learn_merchants,
+    RatePublished: learn_rates,
     MemberEnrolled: learn_members,
+    MemberBirthday: hear_birthdays,
     CardIssued: learn_members,
     MemberSegmented: learn_segment_stays,
     TierChanged: learn_standings,

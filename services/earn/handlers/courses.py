@@ -254,7 +254,7 @@ def tell_request(
             accrual_id=request.accrual_id,
             wallet_id=request.wallet_id,
             programme=request.programme,
-            currency=bill.currency,
+            currency=request.currency or bill.currency,
             point_value=request.point_value,
             reverse_through=request.target,
             on_spent=request.on_spent,

@@ -6,21 +6,28 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from services.earn.domain.judge import ANY_PROGRAMME, Standing
+from services.earn.domain.acts.act import birthday, sign_up
+from services.earn.domain.acts.judge import kind_of
+from services.earn.domain.judge import ANY_PROGRAMME, Standing, version_at
+from services.earn.handlers.acts import Asked, record_new
 from services.earn.handlers.settle import settle_wake
-from services.earn.store import learned, waiting
+from services.earn.store import acts, learned, rates, waiting
+from services.earn.store.facts import facts_for_acts, known_programmes
 from services.earn.store.segments import learn_segments
 from shared.events import (
     CardIssued,
     HashedIdentity,
+    MemberBirthday,
     MemberEnrolled,
     MemberSegmented,
     MerchantChanged,
     ProgrammeActivated,
+    RatePublished,
     TierChanged,
     decode_envelope,
 )
 from shared.identity import identity_hash
+from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Tx
 
 _DONE = Done()
@@ -67,9 +74,61 @@ async def learn_members(tx: Tx, items: Sequence[Item[MemberEnrolled | CardIssued
         wallets.update({one.wallet_id: (heard.member_id, one.programme) for one in heard.wallets})
     waits = {("identity", identity.hex()) for identity in identities}
     waits |= {("member", str(member_id)) for member_id in enrolled}
-    await waiting.lock_awaited(tx.db, waits)
+    joined = await _sign_ups(tx, items)
+    unknown = {("programme", ask.act.programme or "") for ask in joined if ask.waits}
+    await waiting.lock_awaited(tx.db, waits | unknown)
     await learned.learn_members(tx.db, enrolled=enrolled, identities=identities, wallets=wallets)
     await _make_ready(tx, waits)
+    if joined:
+        facts = await facts_for_acts(tx.db, [ask.act for ask in joined], tx.cache)
+        await record_new(tx, joined, facts, tx.now())
+    return [_DONE] * len(items)
+
+
+async def hear_birthdays(tx: Tx, items: Sequence[Item[MemberBirthday]]) -> list[Outcome]:
+    """Records a birthday where its programme gives something for it, or is not known yet."""
+    programmes = await known_programmes(tx.db, tx.cache)
+    asked: dict[tuple[str, str], Asked] = {}
+    for item in items:
+        told = item.command
+        versions = programmes.get(told.programme)
+        key = tx.tenant.identity_key
+        act = birthday(key, told.member_id, told.programme, told.year, told.occurred_at)
+        if versions is None or kind_of(act, version_at(versions, told.occurred_at)) is not None:
+            asked.setdefault(act.key, Asked(0, item, act, uuid7()))
+    taken = (
+        await acts.claim_keys(tx.db, [(ask.act_id, ask.act) for ask in asked.values()]) if asked else set()
+    )
+    new = [ask for ask in asked.values() if ask.act_id in taken]
+    if new:
+        facts = await facts_for_acts(tx.db, [ask.act for ask in new], tx.cache)
+        await record_new(tx, new, facts, tx.now())
+    return [_DONE] * len(items)
+
+
+async def _sign_ups(tx: Tx, items: Sequence[Item[MemberEnrolled | CardIssued]]) -> list[Asked]:
+    """The sign-ups that are told here for the first time, their keys taken: of programmes that give something for it, or that
+    are not known yet. Keys come before all other locks."""
+    heard = [(item, item.command) for item in items if isinstance(item.command, MemberEnrolled)]
+    if not heard:
+        return []
+    programmes = await known_programmes(tx.db, tx.cache)
+    asked: dict[tuple[str, str], Asked] = {}
+    for item, told in heard:
+        for wallet in told.wallets:
+            versions = programmes.get(wallet.programme)
+            act = sign_up(tx.tenant.identity_key, told.member_id, wallet.programme, told.enrolled_at)
+            if versions is None or kind_of(act, version_at(versions, told.enrolled_at)) is not None:
+                asked.setdefault(act.key, Asked(0, item, act, uuid7(), waits=versions is None))
+    if not asked:
+        return []
+    taken = await acts.claim_keys(tx.db, [(ask.act_id, ask.act) for ask in asked.values()])
+    return [ask for ask in asked.values() if ask.act_id in taken]
+
+
+async def learn_rates(tx: Tx, items: Sequence[Item[RatePublished]]) -> list[Outcome]:
+    """Keeps every rate between currencies."""
+    await rates.learn_rates(tx.db, [item.command for item in items])
     return [_DONE] * len(items)
 
 

@@ -14,13 +14,13 @@ from services.earn.handlers.told import Replies
 from services.earn.store.rejections import Rejection, count_rejections, known_rejections, write_rejections
 from shared.clock import real_clock
 from shared.errors import FieldError
-from shared.events import BillRejected
+from shared.events import ActRejected, BillRejected
 from shared.events.bills import RejectedField
 from shared.ids import uuid7
 from shared.messaging import Item, PosEntry, Tx
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(BillRejected).decode
+_decode = {kind: msgspec.json.Decoder(kind).decode for kind in (BillRejected, ActRejected)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,13 @@ class Rejected:
     """An entry and why it can't be taken. `content` tells it from another entry under the same id of the till."""
 
     item: Item[Any]
-    data: BillRejected
+    data: BillRejected | ActRejected
     content: bytes
 
     @property
     def subject(self) -> str:
+        if isinstance(self.data, ActRejected):
+            return self.data.stream_id if self.data.act_ref is None else f"act/{self.data.act_ref}"
         if self.data.merchant is None or self.data.bill_ref is None:
             return self.data.stream_id
         return f"{self.data.merchant}/{self.data.bill_ref}"
@@ -72,6 +74,24 @@ def rejected(
     return Rejected(item, data, content or sha256(item.payload).digest())
 
 
+def rejected_act(item: Item[PosEntry], spoiled: Spoiled, content: bytes | None = None) -> Rejected:
+    """The same of an entry that is an act, or says that it is one."""
+    refusal = spoiled.refusal
+    data = ActRejected(
+        stream_id=item.command.entry_id,
+        source=spoiled.source,
+        event_id=spoiled.event_id,
+        merchant=spoiled.merchant,
+        act_ref=spoiled.act_ref,
+        code=refusal.code,
+        detail=refusal.detail,
+        errors=tuple(
+            [RejectedField(pointer=e.pointer, code=e.code, detail=e.detail) for e in refusal.errors]
+        ),
+    )
+    return Rejected(item, data, content or sha256(item.payload).digest())
+
+
 async def reject(tx: Tx, all_rejected: Sequence[Rejected]) -> list[bool]:
     """Says each rejection; true for those that had been said before, whose till is told again."""
     if not all_rejected:
@@ -88,7 +108,7 @@ async def reject(tx: Tx, all_rejected: Sequence[Rejected]) -> list[bool]:
         if one.key in known:
             before, said_at = known[one.key]
             replies.add(
-                _decode(before.data),
+                _decode[type(one.data)](before.data),
                 source=one.data.source,
                 event_id=before.event_id,
                 subject=before.subject,
@@ -103,7 +123,8 @@ async def reject(tx: Tx, all_rejected: Sequence[Rejected]) -> list[bool]:
             one.key, one.subject, counts[one.subject], event_id, one.data.code, _encode(one.data)
         )
         tx.emit(one.data, subject=one.subject, sequence=rejection.sequence, item=one.item, event_id=event_id)
-        tx.audit("bill.reject", f"entry/{one.data.stream_id}", item=one.item, after={"code": one.data.code})
+        action = "act.reject" if isinstance(one.data, ActRejected) else "bill.reject"
+        tx.audit(action, f"entry/{one.data.stream_id}", item=one.item, after={"code": one.data.code})
         made.append(rejection)
         known[one.key] = rejection, at
     if made:

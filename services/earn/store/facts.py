@@ -9,9 +9,11 @@ from uuid import UUID
 
 import msgspec
 
+from services.earn.domain.acts.act import RecordAct
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Decision
 from services.earn.domain.judge import Facts, Member, Standing, Versions, Wallet
+from services.earn.store.rates import rates_for
 from services.earn.store.segments import segments_of
 from services.earn.store.sql import queries
 from shared.db import Connection
@@ -39,6 +41,22 @@ async def facts_for(db: Connection, bills: Collection[RecordBill], cache: Cache)
         history=await _history(db, bills, members),
         brands=await _brands(db, merchants) if "brand" in asked else {},
         segments=await segments_of(db, known) if known else {},
+        rates=await rates_for(db, bills, programmes),
+    )
+
+
+async def facts_for_acts(db: Connection, acts: Collection[RecordAct], cache: Cache) -> Facts:
+    """What is known now that concerns these acts."""
+    programmes = await known_programmes(db, cache)
+    merchants = {act.merchant for act in acts if act.merchant is not None}
+    known_merchants, _ = await _places(db, merchants, set(), cache)
+    members = await _members(db, {act.identity.hash for act in acts})
+    return Facts(
+        merchants=known_merchants,
+        terminals=(),
+        members=members,
+        programmes=programmes,
+        history=await _history(db, acts, members),
     )
 
 
@@ -144,9 +162,9 @@ async def _members(db: Connection, identities: Collection[bytes]) -> dict[bytes,
 
 
 async def _history(
-    db: Connection, bills: Iterable[RecordBill], members: dict[bytes, Member]
+    db: Connection, bills: Iterable[RecordBill | RecordAct], members: dict[bytes, Member]
 ) -> dict[UUID, Sequence[Standing]]:
-    """Only for bills that happened before the latest standing of their wallet: late ones."""
+    """Only for bills, and acts, that happened before the latest standing of their wallet: late ones."""
     late = set()
     for bill in bills:
         if bill.identity is not None and (member := members.get(bill.identity.hash)) is not None:

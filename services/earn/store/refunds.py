@@ -34,6 +34,7 @@ _REFUND_COLUMNS = (
 _REQUEST_COLUMNS = (
     "request_id", "refund_id", "bill_id", "kind", "accrual_id", "wallet_id", "programme", "point_value", "on_spent",
     "part_minor", "through_minor", "of_minor", "target", "effective_at", "decided_at",
+    "currency",
 )  # fmt: skip
 _ASK_COLUMNS = ("request_id", "sequence")
 
@@ -223,7 +224,7 @@ async def write_requests(db: Connection, rows: Sequence[tuple[Refund, Request, i
             (
                 request.request_id, refund.refund_id, refund.bill_id, request.kind, request.accrual_id, request.wallet_id,
                 request.programme, request.point_value, request.on_spent, request.part_minor, request.through_minor,
-                request.of_minor, request.target, refund.occurred_at, request.decided_at,
+                request.of_minor, request.target, refund.occurred_at, request.decided_at, request.currency,
             )
             for refund, request, _ in rows
         ]  # fmt: skip
@@ -345,6 +346,7 @@ async def _complete(db: Connection, refunds: Sequence[Refund]) -> None:
                 point_value=row["point_value"],
                 on_spent=row["on_spent"],
                 target=row["target"],
+                currency=row["currency"],
             )
         )
     for row in await queries.answers_of(db, refund_ids=list(by_id)):

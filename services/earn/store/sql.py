@@ -4,3 +4,5 @@ from shared.sql import load
 
 queries = load("services.earn")
 counters = load("services.earn", "counters.sql")
+acts = load("services.earn", "acts.sql")
+rates = load("services.earn", "rates.sql")

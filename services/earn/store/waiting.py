@@ -57,7 +57,7 @@ async def begin_waiting(
 
 
 async def learned(db: Connection, waits: Collection[tuple[str, str]]) -> int:
-    """Makes ready the bills that waited for what was just learned, under the locks on it; gives how many."""
+    """Makes ready the bills and acts that waited for what was just learned, under the locks on it; gives how many."""
     if not waits:
         return 0
     kinds, keys = [kind for kind, _ in waits], [key for _, key in waits]
@@ -137,9 +137,10 @@ async def tick(db: Connection, *, at: datetime, runs: bool, gap_ms: int) -> None
     await queries.tick(db, at=at, runs=runs, gap_ms=gap_ms)
 
 
-async def bills_waiting(db: Connection) -> int:
-    """How many bills wait."""
-    return int(await queries.bills_waiting(db))
+async def count_waiting(db: Connection) -> tuple[int, int]:
+    """How many bills wait, and how many acts."""
+    row = await queries.count_waiting(db)
+    return row["bills"], row["acts"]
 
 
 async def ready_bills(db: Connection) -> list[UUID]:

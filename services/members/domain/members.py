@@ -1,7 +1,7 @@
 """Who takes part: whose identity is whose, and what number a card gets."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -12,6 +12,8 @@ from shared.identity import IdentityKind, with_check_digit
 
 AHEAD = timedelta(minutes=5)
 """How far in the future a caller's clock may be."""
+
+DAY = timedelta(days=1)
 
 CARD_DIGITS = 16
 
@@ -78,6 +80,7 @@ class Enrolment(msgspec.Struct, frozen=True):
     mobile: str | None = None
     email: str | None = None
     external_id: str | None = None
+    birthday: date | None = None
 
     def identities(self) -> list[tuple[IdentityKind, str]]:
         """The identities that were given."""
@@ -117,6 +120,8 @@ def admit(
         raise OccurredInFuture(
             "The consent is more than 5 minutes in the future.", pointer="/consent/accepted_at"
         )
+    if enrolment.birthday is not None and enrolment.birthday > (now + DAY).date():
+        raise OccurredInFuture("Nobody was born in the future.", pointer="/birthday")
     known = list(active)
     # Who names none joins those that are open.
     wanted = enrolment.programmes or tuple(code for code in known if code not in closed)

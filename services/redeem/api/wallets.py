@@ -164,7 +164,7 @@ async def get_trace(
             "wallet_id": wallet_id,
             "line": line_out(line, value),
             "lots": [{"wallet_id": lot["wallet_id"], **lot_out(lot, value)} for lot in lots],
-            "earned_by": {"bill_id": earned["source_id"]} if earned is not None else None,
+            "earned_by": {"bill_id": earned["source_id"]} if earned and earned["source_id"] else None,
         }
     )
 

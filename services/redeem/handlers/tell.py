@@ -39,6 +39,7 @@ def tell_credited(tx: Tx, item: Item[Any], accrual: PointsAccrued, wallet: Walle
             member_id=wallet.member_id,
             programme=wallet.programme,
             bill_id=accrual.bill_id,
+            act_id=accrual.act_id,
             effective_at=posting.effective_at,
             posted_at=posting.posted_at,
             credited=worth(posting.points, value, currency),

@@ -40,7 +40,7 @@ def person(n: int, **more: Any) -> Body:
     }
 
 
-def enrolment(**identities: str) -> Enrolment:
+def enrolment(**identities: Any) -> Enrolment:
     consent = Consent(True, "2026-01", datetime(2026, 1, 20, tzinfo=UTC))
     return Enrolment("en", "store", ("shops",), consent, **identities)
 

@@ -264,7 +264,7 @@ def test_what_did_not_earn_is_told_too() -> None:
         "The member has no wallet in a programme that the bill is for."
     ]
     assert said(Decision(status="nothing", passed_over=(("euro", "currency_mismatch"),)))[1:] == [
-        "It earns nothing in euro: it counts in another currency."
+        "It earns nothing in euro: it counts in another currency, and has no rate for this one."
     ]
 
 

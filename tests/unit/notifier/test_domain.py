@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from services.notifier.domain import goes_to_till, message_id_of, news_of, pause_after
-from shared.events import Balance, BillRecorded, BillRejected, PointsCredited, TierChanged
+from shared.events import ActRecorded, Balance, BillRecorded, BillRejected, PointsCredited, TierChanged
 from shared.ids import uuid7
 from shared.money import worth
 
@@ -101,6 +101,14 @@ def test_a_bill_goes_to_its_till_unless_it_came_by_http() -> None:
     )
     assert not goes_to_till(by_http)
     assert goes_to_till(msgspec.structs.replace(by_http, stream_id="1-0", source="/pos/m/T1", event_id="r"))
+
+
+def test_an_act_goes_to_who_told_it_by_stream_and_a_sign_up_to_nobody() -> None:
+    of_itself = ActRecorded(
+        act_id=BILL, status="earned", act="sign_up", act_ref="r", merchant=None, occurred_at=AT, accruals=()
+    )
+    assert not goes_to_till(of_itself)
+    assert goes_to_till(msgspec.structs.replace(of_itself, stream_id="1-0", source="/app", event_id="r"))
 
 
 def test_an_entry_that_nobody_could_read_has_a_reply_too() -> None:

@@ -1,0 +1,24 @@
+"""`pointbank birthdays tell`: the service's own turn, asked for until nothing is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pointbank.api import Api
+from shared.ids import uuid7
+
+
+async def tell_due(
+    url: str, token: str, *, dry_run: bool, said: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """How many birthdays were told, or would be. `said`: told so far, and whether more are left."""
+    told = 0
+    async with Api(url, lambda _: token, connections=1) as api:
+        while True:
+            body, key = {"dry_run": dry_run}, f"birthdays-{uuid7()}"
+            turn = await api.call("POST", "/v1/birthdays/tell", body, key=key, role="operator")
+            told += turn["told"]
+            said(told, turn["left"])
+            if dry_run or not turn["left"]:
+                return {"told": told, "dry_run": dry_run}

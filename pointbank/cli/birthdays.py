@@ -1,0 +1,53 @@
+"""Birthdays of members, told to the programmes that give something for them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pointbank.cli.options import VAR, AsJson, State, TenantOption
+from pointbank.cli.say import err, out, print_json
+
+group = typer.Typer(help="Birthdays of members.", no_args_is_help=True)
+
+
+@group.command("tell")
+def tell(
+    tenant: TenantOption = "demo",
+    url: Annotated[str, typer.Option(help="Where members is served.")] = "http://127.0.0.1:8080",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="POINTBANK_TOKEN", help="A token with ops:write; else one of the state folder's keys."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say what is due.")] = False,
+    as_json: AsJson = False,
+    state: State = VAR,
+) -> None:
+    """Tells of all that are due, as the service's own job does by itself; safe at any time, and twice."""
+    import asyncio
+
+    from rich.progress import Progress
+
+    from pointbank.birthdays import tell_due
+    from pointbank.tokens import dev_keys, issue
+
+    chosen = token or issue(
+        dev_keys(state / "keys"), role="operator", tenant=tenant, subject=f"operator@{tenant}"
+    )
+    with Progress(console=err, transient=True) as progress:
+        bar = progress.add_task("birthdays", total=None)
+        done = asyncio.run(
+            tell_due(
+                url,
+                chosen,
+                dry_run=dry_run,
+                said=lambda told, left: progress.update(bar, completed=told, total=told + left),
+            )
+        )
+    if as_json:
+        print_json(done)
+    else:
+        out.print(f"{done['told']:,} birthdays {'would be' if dry_run else 'were'} told.")

@@ -1,0 +1,1 @@
+"""Acts besides bills: how they are read, judged and told."""

@@ -1,0 +1,49 @@
+-- Birthdays. The search path is the service's schema.
+
+-- name: zones
+-- The time zone of each active programme.
+SELECT p.code, v.document -> 'programme' ->> 'time_zone' AS zone
+FROM programmes AS p
+JOIN programme_versions AS v ON v.programme = p.code AND v.version = p.active_version
+ORDER BY p.code;
+
+-- name: due
+-- Members who have their birthday on one of these days in a programme that they were in by its end, and of whom that was not told
+-- this year.
+SELECT m.member_id, w.wallet_id, d.programme, d.year, d.begins_at
+FROM unnest(
+    :programmes::text[], :years::int[], :months::int[], :days::int[], :begins_ats::timestamptz[], :ends_ats::timestamptz[]
+) AS d (programme, year, month, day, begins_at, ends_at)
+JOIN contacts AS c ON extract(MONTH FROM c.birthday) = d.month AND extract(DAY FROM c.birthday) = d.day
+JOIN members AS m ON m.member_id = c.member_id AND m.status = 'active' AND m.enrolled_at < d.ends_at
+JOIN wallets AS w ON w.member_id = m.member_id AND w.programme = d.programme
+WHERE NOT EXISTS (
+    SELECT FROM birthdays_told AS t
+    WHERE t.member_id = m.member_id AND t.programme = d.programme AND t.year = d.year
+)
+ORDER BY m.member_id, d.programme
+LIMIT :most;
+
+-- name: claim
+-- Those of these birthdays that were not told, and are from now on.
+INSERT INTO birthdays_told (member_id, programme, year)
+SELECT b.member_id, b.programme, b.year
+FROM unnest(:member_ids::uuid[], :programmes::text[], :years::int[]) AS b (member_id, programme, year)
+ORDER BY b.member_id, b.programme, b.year
+ON CONFLICT DO NOTHING
+RETURNING member_id, programme, year;
+
+-- name: lock_members
+-- How many events these members have, locked.
+SELECT member_id, event_sequence
+FROM members
+WHERE member_id = ANY(:member_ids::uuid[])
+ORDER BY member_id
+FOR NO KEY UPDATE;
+
+-- name: count_events!
+-- How many events these members have by now.
+UPDATE members AS m
+SET event_sequence = n.event_sequence
+FROM unnest(:member_ids::uuid[], :event_sequences::bigint[]) AS n (member_id, event_sequence)
+WHERE m.member_id = n.member_id;

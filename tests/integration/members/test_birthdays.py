@@ -1,0 +1,66 @@
+"""Birthdays are told once, by whoever tells of them, and say no date of birth."""
+
+import asyncio
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from shared.config import Settings
+from tests.integration.members.conftest import Api
+from tests.support.tenants import connect_as
+
+CONSENT = {"accepted": True, "terms_version": "2026-01", "accepted_at": "2026-01-20T12:00:00+03:00"}
+
+
+async def enrolled(api: Api, **more: Any) -> str:
+    body = {"external_id": f"crm-{secrets.token_hex(6)}", "channel": "store", "consent": CONSENT, **more}
+    answered = await api.post("/v1/members", body)
+    assert answered.status_code == 201, answered.text
+    member_id: str = answered.json()["member_id"]
+    return member_id
+
+
+async def test_a_birthday_is_told_once_however_many_tell_of_it(api: Api, settings: Settings) -> None:
+    await api.activated()
+    today = datetime.now(ZoneInfo("Asia/Riyadh")).date()
+    member_id = await enrolled(
+        api, birthday=f"1988-{today:%m-%d}" if (today.month, today.day) != (2, 29) else "1988-02-29"
+    )
+    await enrolled(api, birthday=(today - timedelta(days=40)).isoformat())
+    await enrolled(
+        api, birthday=(today - timedelta(days=3)).replace(year=1990).isoformat()
+    )  # joined after it
+    await enrolled(api)
+    dry = await api.post("/v1/birthdays/tell", {"dry_run": True}, role="operator")
+    assert dry.json() == {"told": 1, "left": 0, "dry_run": True}
+    turns = await asyncio.gather(*[api.post("/v1/birthdays/tell", {}, role="operator") for _ in range(4)])
+    assert sorted(turn.json()["told"] for turn in turns) == [0, 0, 0, 1]
+    db = await connect_as(settings, api.tenant, "auditor")
+    try:
+        rows = await db.fetch("SELECT payload FROM members.outbox WHERE payload LIKE '%member.birthday.v1%'")
+        kept = await db.fetchval(
+            "SELECT count(*) FROM members.audit WHERE before::text LIKE '%1988%' OR after::text LIKE '%1988%'"
+        )
+    finally:
+        await db.close()
+    [event] = [msgspec.json.decode(row["payload"]) for row in rows]
+    assert (event["subject"], event["sequence"]) == (member_id, "000000000003")
+    assert event["data"].keys() == {"member_id", "wallet_id", "programme", "year", "occurred_at"}
+    assert event["data"]["year"] == today.year
+    assert kept == 0
+    assert (await api.post("/v1/birthdays/tell", {}, role="crm")).status_code == 403
+
+
+async def test_a_birthday_that_can_not_be_is_refused(api: Api) -> None:
+    await api.activated() if (await api.get("/v1/programmes/shops")).status_code == 404 else None
+    for wrong, code in (
+        ("2999-01-01", "occurred_in_future"),
+        ("1899-12-31", "field_type"),
+        ("2023-02-29", "field_type"),
+    ):
+        body = {"external_id": f"crm-{wrong}", "channel": "store", "consent": CONSENT, "birthday": wrong}
+        answered = await api.post("/v1/members", body)
+        assert (answered.status_code, answered.json()["code"]) == (422, code), answered.text
