@@ -13,6 +13,7 @@ import msgspec
 from services.notifier.texts import language_of
 from shared.db import Connection
 from shared.events import MemberEnrolled
+from shared.rows import Rows
 from shared.sql import load
 
 queries = load("services.notifier")
@@ -122,10 +123,22 @@ async def programme_names(db: Connection, programmes: Iterable[str]) -> dict[str
     return {row["programme"]: row["names"] for row in rows}
 
 
-_MESSAGE = (
-    "message_id", "cause", "template", "channel", "member_id", "wallet_id", "programme", "facts", "request_id",
-    "dispatch_id", "locale", "traceparent", "created_at",
-)  # fmt: skip
+MESSAGES = Rows(
+    "messages",
+    message_id="uuid_text",
+    cause="uuid_text",
+    template="word",
+    channel="word",
+    member_id="uuid",
+    wallet_id="uuid",
+    programme="word",
+    facts="text",
+    request_id="text",
+    dispatch_id="uuid?",
+    locale="word?",
+    traceparent="text?",
+    created_at="timestamptz",
+)
 
 
 async def make(db: Connection, messages: Sequence[Made], *, now: datetime) -> Sequence[Made]:
@@ -140,7 +153,7 @@ async def make(db: Connection, messages: Sequence[Made], *, now: datetime) -> Se
     if len(records) > FEW:
         try:
             async with db.transaction():
-                await db.copy_records_to_table("messages", records=records, columns=_MESSAGE)
+                await MESSAGES.copy(db, [MESSAGES.row(*record) for record in records])
         except asyncpg.UniqueViolationError:
             pass  # COPY can't leave out what is there already
         else:

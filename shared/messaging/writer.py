@@ -39,6 +39,7 @@ from shared.messaging.keys import Keys
 from shared.messaging.queries import queries
 from shared.messaging.sealer import Sealer
 from shared.messaging.transaction import NO_KEYS, Columns, KeysUsed, Tx
+from shared.rows import Rows
 from shared.tenants import Tenant
 
 _json = msgspec.json.Encoder().encode
@@ -48,8 +49,18 @@ FEW = 16
 KEPT_WHOLE = 1 << 20
 BEGINNING = 1 << 16
 """Of an entry that is larger than may be read, a dead letter keeps only so much: one entry can't fill the table."""
-OUTBOX = ("event_id", "payload")
-AUDIT = ("at", "actor", "action", "object", "before", "after", "place", "request_id")
+OUTBOX = Rows("outbox", event_id="uuid", payload="bytea")
+AUDIT = Rows(
+    "audit",
+    at="timestamptz",
+    actor="word",
+    action="word",
+    object="text",
+    before="jsonb?",
+    after="jsonb?",
+    place="word?",
+    request_id="text",
+)
 
 T = TypeVar("T")
 
@@ -319,29 +330,29 @@ class Writer:
         bodies: list[bytes],
     ) -> None:
         """Outbox, audit and answers: one statement for a few rows, COPY for many (a third of the client's work)."""
-        told, audits = list(zip(tx.told_ids, tx.told_payloads, strict=True)), tx.audits
-        if len(told) > FEW:
-            await tx.db.copy_records_to_table("outbox", records=told, columns=OUTBOX)
-            told = []
+        event_ids, payloads, audits = tx.told_ids, tx.told_payloads, tx.audits
+        if len(event_ids) > FEW:
+            await OUTBOX.copy(tx.db, list(map(OUTBOX.row, event_ids, payloads)))
+            event_ids, payloads = [], []
         if len(audits) > FEW:
-            await tx.db.copy_records_to_table("audit", records=audits, columns=AUDIT)
+            await AUDIT.copy(tx.db, [AUDIT.row(*audit) for audit in audits])
             audits = []
-        if not (told or audits or principals or tx.last_write):
+        if not (event_ids or audits or principals or tx.last_write):
             return
         flush, more = tx.last_write or (queries.flush, {})
-        columns = zip(*audits, strict=True) if audits else ((),) * len(AUDIT)
+        columns = zip(*audits, strict=True) if audits else ((),) * len(AUDIT.columns)
         ats, actors, actions, objects, befores, afters, places, request_ids = columns
         await flush(
             tx.db,
             **more,
-            event_ids=[event_id for event_id, _ in told],
-            payloads=[payload for _, payload in told],
+            event_ids=event_ids,
+            payloads=payloads,
             ats=ats,
             actors=actors,
             actions=actions,
             objects=objects,
-            befores=befores,
-            afters=afters,
+            befores=[before and before.decode() for before in befores],
+            afters=[after and after.decode() for after in afters],
             places=places,
             request_ids=request_ids,
             principals=principals,
