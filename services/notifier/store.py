@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -141,24 +141,34 @@ MESSAGES = Rows(
 )
 
 
+def _record(one: Made) -> tuple[Any, ...]:
+    return (
+        one.message_id,
+        one.cause,
+        one.template,
+        one.channel,
+        one.member_id,
+        one.wallet_id,
+        one.programme,
+        one.facts,
+        one.request_id,
+        one.dispatch,
+        one.locale,
+        one.traceparent,
+    )
+
+
 async def make(db: Connection, messages: Sequence[Made], *, now: datetime) -> Sequence[Made]:
     """Keeps the messages that were not made before, and gives those. Each may be named once."""
-    records = [
-        (
-            one.message_id, one.cause, one.template, one.channel, one.member_id, one.wallet_id, one.programme, one.facts,
-            one.request_id, one.dispatch, one.locale, one.traceparent, now,
-        )
-        for one in messages
-    ]  # fmt: skip
-    if len(records) > FEW:
+    if len(messages) > FEW:
         try:
             async with db.transaction():
-                await MESSAGES.copy(db, [MESSAGES.row(*record) for record in records])
+                await MESSAGES.copy(db, [MESSAGES.row(*_record(one), now) for one in messages])
         except asyncpg.UniqueViolationError:
             pass  # COPY can't leave out what is there already
         else:
             return messages
-    columns = list(zip(*records, strict=True))
+    columns = list(zip(*map(_record, messages), strict=True))
     rows = await queries.make(
         db,
         now=now,

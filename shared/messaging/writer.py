@@ -16,7 +16,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from shared.clock import Clock
-from shared.db import Pool
+from shared.db import Kept, Pool
 from shared.errors import FieldError
 from shared.identity import payment_card_number
 from shared.ids import uuid7
@@ -71,7 +71,7 @@ Buried = Callable[[Tx, Item[Any], str, str, Sequence[FieldError]], Awaitable[Non
 @dataclass(slots=True)
 class Writer:
     """Writes batches for one tenant and service. `buried` may add facts to the transaction of a dead letter; `told` gets
-    the events (id, payload) of each commit."""
+    the events (id, payload) of each commit; `kept` is where a batch's connection comes from, instead of the pool."""
 
     pool: Pool
     tenant: Tenant
@@ -82,6 +82,7 @@ class Writer:
     cache: dict[Any, Any]
     buried: Buried | None = None
     told: Callable[[Iterable[tuple[UUID, bytes]]], None] = lambda _: None
+    kept: Kept | None = None
 
     async def write(self, items: Sequence[Item[Any]], handler: Handler | None) -> list[Outcome]:
         """The outcome of each item, in order, after the commit; raises when nothing was committed (or it is not known)."""
@@ -104,7 +105,7 @@ class Writer:
         *,
         singly: bool = False,
     ) -> list[Outcome]:
-        async with self.pool.acquire() as db:
+        async with (self.kept or self.pool).acquire() as db:
             async with db.transaction():
                 tx = Tx(
                     db,

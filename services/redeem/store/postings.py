@@ -187,12 +187,11 @@ async def write(
     opened = [lot for wallet in posted for lot in wallet.opened]
     fresh = {lot.lot_id for lot in opened}
     taken = [lot for wallet in posted for lot in wallet.touched.values() if lot.lot_id not in fresh]
-    new_lots = [_lot_row(lot) for lot in opened]
-    new_lines = [_astuple(line) for wallet in posted for line in wallet.lines]
-    if len(new_lines) >= COPY_FROM:
-        await LOTS.copy(tx.db, [LOTS.row(*lot) for lot in new_lots])
-        await LEDGER.copy(tx.db, [LEDGER.row(*line) for line in new_lines])
-        new_lots, new_lines = [], []
+    lines = [line for wallet in posted for line in wallet.lines]
+    if len(lines) >= COPY_FROM:
+        await LOTS.copy(tx.db, [LOTS.row(*_lot_row(lot)) for lot in opened])
+        await LEDGER.copy(tx.db, [LEDGER.row(*_astuple(line)) for line in lines])
+        opened, lines = [], []
     tx.write_last(
         queries.post_and_flush,
         **_wallet_columns(posted),
@@ -204,10 +203,10 @@ async def write(
         taken_expired=[lot.more_expired for lot in taken],
         taken_reversed=[lot.more_reversed for lot in taken],
         taken_owed=[lot.more_owed for lot in taken],
-        **columns(_LOT_COLUMNS, new_lots),
+        **columns(_LOT_COLUMNS, [_lot_row(lot) for lot in opened]),
         **columns(_POSTING_COLUMNS, postings),
         **columns(REDEMPTION_COLUMNS, redemptions),
-        **columns(_LINE_COLUMNS, new_lines),
+        **columns(_LINE_COLUMNS, [_astuple(line) for line in lines]),
     )
 
 
