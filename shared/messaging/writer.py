@@ -58,7 +58,7 @@ AUDIT = Rows(
     object="text",
     before="jsonb?",
     after="jsonb?",
-    place="word?",
+    place="text?",
     request_id="text",
 )
 
@@ -295,6 +295,8 @@ class Writer:
         dead: list[tuple[Item[Any], Refused]] = []
         for item, outcome in zip(items, outcomes, strict=True):
             origin = item.origin
+            if type(outcome) is Done and type(origin) is not FromHttp:
+                continue  # most of them, with nothing to keep
             if isinstance(origin, FromHttp):
                 if outcome.replayed or (
                     isinstance(outcome, Refused) and outcome.refusal.code == "idempotency_key_reused"

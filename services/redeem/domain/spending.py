@@ -67,14 +67,10 @@ def objection(accrual: PointsAccrued) -> Refusal | None:
     """What is wrong with an accrual whatever the wallet; None for one that can be credited."""
     if accrual.kind not in _EARNED:
         return FieldType("An accrual is of kind earn or earn_held.", pointer="/kind")
-    total = 0
-    for lot in accrual.lots:
-        if not 0 < lot.points <= MOST_POINTS:
-            total = 0
-            break
-        total += lot.points
-    if not total:
+    points = [lot.points for lot in accrual.lots]
+    if not points or min(points) <= 0 or max(points) > MOST_POINTS:
         return AmountOutOfRange(f"An accrual has lots of 1 to {MOST_POINTS} points.", pointer="/lots")
+    total = sum(points)
     if total != accrual.points:
         return AccrualMismatch(f"points is {accrual.points}, the lots add up to {total}.", pointer="/points")
     return None
