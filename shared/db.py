@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
@@ -118,3 +121,72 @@ async def open_pool(
 async def connect(dsn: str, **more: Any) -> asyncpg.Connection[asyncpg.Record]:
     """One connection by DSN, for administrators' commands."""
     return await asyncpg.connect(dsn, timeout=10, **more)
+
+
+KEPT_S = 1.0
+KEPT_TIMES = 10_000
+
+
+class Kept:
+    """One connection of a pool, kept for who comes again and again: a lane. To give it back and take it anew is a tenth of the
+    client's work for a lone redemption (docs/decisions/0105). Who comes while it is in use takes another from the pool. After
+    a second of nothing, after many turns, when a turn failed, or when it is the last one, the pool has it back.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._free: Any = None  # a proxy of the pool's
+        self._times = 0
+        self._idle: asyncio.TimerHandle | None = None
+        self._giving: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        """A connection, as of `pool.acquire`."""
+        db, self._free = self._free, None
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        if db is not None and not _lives(db):
+            await self._pool.release(db)
+            db = None
+        if db is None:
+            db, self._times = await self._pool.acquire(), 0
+        try:
+            yield db
+        except BaseException:
+            await self._pool.release(db)
+            raise
+        self._times += 1
+        if self._free is not None or self._closed or self._times > KEPT_TIMES or not self._others():
+            await self._pool.release(db)
+            return
+        self._free = db
+        self._idle = asyncio.get_running_loop().call_later(KEPT_S, self._give_back)
+
+    async def close(self) -> None:
+        """The pool has it back, and gets back at once what is still in use."""
+        self._closed = True
+        if (giving := self._give_back()) is not None:
+            await giving
+
+    def _others(self) -> bool:
+        """Whether the pool has more for those who come: of the last one nothing is kept."""
+        return self._pool.get_idle_size() > 0 or self._pool.get_size() < self._pool.get_max_size()
+
+    def _give_back(self) -> asyncio.Task[None] | None:
+        db, self._free, idle, self._idle = self._free, None, self._idle, None
+        if idle is not None:
+            idle.cancel()
+        if db is None:
+            return None
+        self._giving = asyncio.create_task(self._pool.release(db))
+        return self._giving
+
+
+def _lives(db: Any) -> bool:
+    try:
+        return not db.is_closed()
+    except asyncpg.InterfaceError:  # the pool has noticed its end, and taken it back
+        return False

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from shared.clock import Clock, real_clock
 from shared.config import Settings
-from shared.db import Connection, Pool, open_pool, role_of
+from shared.db import Connection, Kept, Pool, open_pool, role_of
 from shared.http.runtime import Check
 from shared.ids import uuid7
 from shared.messaging.bus import Bus
@@ -112,6 +112,7 @@ class TenantRuntime:
             metrics=metrics,
             traces=traces,
         )
+        self._kept = Kept(pool)
         self.writer = Writer(
             pool,
             tenant,
@@ -122,6 +123,7 @@ class TenantRuntime:
             self.cache,
             blueprint.buried,
             self.relay.wake,
+            self._kept,
         )
         self.lane = (Lane if traces is None else TracedLane)(
             self.writer,
@@ -198,6 +200,7 @@ class TenantRuntime:
         await self.relay.stop()
         if self._relaying is not None:
             await asyncio.wait([self._relaying], timeout=10)
+        await self._kept.close()
         await self.pool.close()
 
     async def _end(self) -> None:

@@ -33,6 +33,7 @@ from shared.messaging import Done, FromJob, Handlers, Item, Outcome, Tx
 from shared.metrics import Metrics
 
 News = PointsCredited | TierChanged
+_NEWS = (PointsCredited, TierChanged)  # asking for the union takes thrice as long
 
 
 class Settle(msgspec.Struct, frozen=True):
@@ -54,7 +55,7 @@ async def tell(tx: Tx, items: Sequence[Item[News | Reply | Settle]]) -> list[Out
         command = item.command
         if isinstance(command, Settle):
             await _settle(tx, command)
-        elif isinstance(command, News):
+        elif isinstance(command, _NEWS):
             if (told := news_of(command)) is not None:
                 news.append((item, told))  # type: ignore[arg-type]
         elif goes_to_till(command):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -13,6 +13,7 @@ import msgspec
 from services.notifier.texts import language_of
 from shared.db import Connection
 from shared.events import MemberEnrolled
+from shared.rows import Rows
 from shared.sql import load
 
 queries = load("services.notifier")
@@ -122,30 +123,52 @@ async def programme_names(db: Connection, programmes: Iterable[str]) -> dict[str
     return {row["programme"]: row["names"] for row in rows}
 
 
-_MESSAGE = (
-    "message_id", "cause", "template", "channel", "member_id", "wallet_id", "programme", "facts", "request_id",
-    "dispatch_id", "locale", "traceparent", "created_at",
-)  # fmt: skip
+MESSAGES = Rows(
+    "messages",
+    message_id="uuid_text",
+    cause="uuid_text",
+    template="word",
+    channel="word",
+    member_id="uuid",
+    wallet_id="uuid",
+    programme="word",
+    facts="text",
+    request_id="text",
+    dispatch_id="uuid?",
+    locale="word?",
+    traceparent="text?",
+    created_at="timestamptz",
+)
+
+
+def _record(one: Made) -> tuple[Any, ...]:
+    return (
+        one.message_id,
+        one.cause,
+        one.template,
+        one.channel,
+        one.member_id,
+        one.wallet_id,
+        one.programme,
+        one.facts,
+        one.request_id,
+        one.dispatch,
+        one.locale,
+        one.traceparent,
+    )
 
 
 async def make(db: Connection, messages: Sequence[Made], *, now: datetime) -> Sequence[Made]:
     """Keeps the messages that were not made before, and gives those. Each may be named once."""
-    records = [
-        (
-            one.message_id, one.cause, one.template, one.channel, one.member_id, one.wallet_id, one.programme, one.facts,
-            one.request_id, one.dispatch, one.locale, one.traceparent, now,
-        )
-        for one in messages
-    ]  # fmt: skip
-    if len(records) > FEW:
+    if len(messages) > FEW:
         try:
             async with db.transaction():
-                await db.copy_records_to_table("messages", records=records, columns=_MESSAGE)
+                await MESSAGES.copy(db, [MESSAGES.row(*_record(one), now) for one in messages])
         except asyncpg.UniqueViolationError:
             pass  # COPY can't leave out what is there already
         else:
             return messages
-    columns = list(zip(*records, strict=True))
+    columns = list(zip(*map(_record, messages), strict=True))
     rows = await queries.make(
         db,
         now=now,

@@ -14,6 +14,8 @@ from functools import lru_cache
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 Condition = Mapping[str, Any]
 Direction = Literal["entry", "up", "kept", "moved", "down"]
 
@@ -136,8 +138,7 @@ def missing(condition: Condition, numbers: Mapping[str, int]) -> dict[str, int]:
     return lacking
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """Where a wallet stands. `tier` None: nothing has judged it yet."""
 
     tier: str | None = None
@@ -146,8 +147,7 @@ class Standing:
     sequence: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Earned:
+class Earned(msgspec.Struct, frozen=True, gc=False):
     """Points that a wallet earned in a year; none at all when it was merely opened, below zero what was taken back."""
 
     year: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -48,8 +47,7 @@ class Opened(NamedTuple):
     version: int
 
 
-@dataclass(slots=True)
-class Locked:
+class Locked(msgspec.Struct, gc=False):
     """A standing whose row is locked, with the version that has judged all of it."""
 
     member_id: UUID

@@ -37,7 +37,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sequence: str = ""
 
 
-class _Out(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class _Out(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     # These five in front: shared/messaging/entries.py reads them without reading the rest.
     id: UUID
     source: str
@@ -50,8 +50,8 @@ class _Out(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     data: EventData
     causationid: str | None = None
     traceparent: str | None = None
-    specversion: str = msgspec.field(default_factory=lambda: "1.0")
-    datacontenttype: str = msgspec.field(default_factory=lambda: "application/json")
+    specversion: str = ""
+    datacontenttype: str = ""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -76,16 +76,18 @@ def encode_event(
     service may say."""
     return _encode(
         _Out(
-            id=event_id,
-            source=source or data.SOURCE,
-            type=data.TYPE,
-            subject=subject,
-            time=time,
-            tenantid=tenant,
-            requestid=request_id,
-            sequence=f"{sequence:012d}",
-            data=data,
-            causationid=causation_id,
-            traceparent=traceparent,
+            event_id,
+            source or data.SOURCE,
+            data.TYPE,
+            tenant,
+            request_id,
+            subject,
+            time,
+            f"{sequence:012d}",
+            data,
+            causation_id,
+            traceparent,
+            "1.0",
+            "application/json",
         )
     )

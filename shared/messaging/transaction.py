@@ -50,6 +50,7 @@ class Tx:
         "_before",
         "_clock",
         "_keys",
+        "_said_at",
         "audits",
         "cache",
         "db",
@@ -78,6 +79,7 @@ class Tx:
         self.redis = redis
         self.keys = keys
         self._clock = clock
+        self._said_at: datetime | None = None
         self.told_ids: list[UUID] = []
         self.told_payloads: list[bytes] = []
         self.audits: list[tuple[Any, ...]] = []
@@ -90,6 +92,12 @@ class Tx:
         """The tenant's clock, UTC. Ask after the locks are taken."""
         return self._clock()
 
+    def _saying(self) -> datetime:
+        """When the batch says what it says: one moment, that of the first word."""
+        if self._said_at is None:
+            self._said_at = self._clock()
+        return self._said_at
+
     def emit(
         self, data: EventData, *, subject: str, sequence: int, item: Item[Any], event_id: UUID | None = None
     ) -> UUID:
@@ -101,7 +109,7 @@ class Tx:
                 data,
                 event_id=chosen,
                 subject=subject,
-                time=self._clock(),
+                time=self._said_at or self._saying(),
                 tenant=self.tenant.code,
                 request_id=item.request_id,
                 sequence=sequence,
@@ -117,12 +125,12 @@ class Tx:
         """Notes who did what to which object. `before` and `after` are anything that JSON can hold."""
         self.audits.append(
             (
-                self._clock(),
+                self._said_at or self._saying(),
                 item.actor,
                 action,
                 object,
-                None if before is None else _json(before).decode(),
-                None if after is None else _json(after).decode(),
+                None if before is None else _json(before),
+                None if after is None else _json(after),
                 item.place or _place(item),
                 item.request_id,
             )

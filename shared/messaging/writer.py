@@ -16,7 +16,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from shared.clock import Clock
-from shared.db import Pool
+from shared.db import Kept, Pool
 from shared.errors import FieldError
 from shared.identity import payment_card_number
 from shared.ids import uuid7
@@ -39,6 +39,7 @@ from shared.messaging.keys import Keys
 from shared.messaging.queries import queries
 from shared.messaging.sealer import Sealer
 from shared.messaging.transaction import NO_KEYS, Columns, KeysUsed, Tx
+from shared.rows import Rows
 from shared.tenants import Tenant
 
 _json = msgspec.json.Encoder().encode
@@ -48,8 +49,18 @@ FEW = 16
 KEPT_WHOLE = 1 << 20
 BEGINNING = 1 << 16
 """Of an entry that is larger than may be read, a dead letter keeps only so much: one entry can't fill the table."""
-OUTBOX = ("event_id", "payload")
-AUDIT = ("at", "actor", "action", "object", "before", "after", "place", "request_id")
+OUTBOX = Rows("outbox", event_id="uuid", payload="bytea")
+AUDIT = Rows(
+    "audit",
+    at="timestamptz",
+    actor="word",
+    action="word",
+    object="text",
+    before="jsonb?",
+    after="jsonb?",
+    place="text?",
+    request_id="text",
+)
 
 T = TypeVar("T")
 
@@ -60,7 +71,7 @@ Buried = Callable[[Tx, Item[Any], str, str, Sequence[FieldError]], Awaitable[Non
 @dataclass(slots=True)
 class Writer:
     """Writes batches for one tenant and service. `buried` may add facts to the transaction of a dead letter; `told` gets
-    the events (id, payload) of each commit."""
+    the events (id, payload) of each commit; `kept` is where a batch's connection comes from, instead of the pool."""
 
     pool: Pool
     tenant: Tenant
@@ -71,6 +82,7 @@ class Writer:
     cache: dict[Any, Any]
     buried: Buried | None = None
     told: Callable[[Iterable[tuple[UUID, bytes]]], None] = lambda _: None
+    kept: Kept | None = None
 
     async def write(self, items: Sequence[Item[Any]], handler: Handler | None) -> list[Outcome]:
         """The outcome of each item, in order, after the commit; raises when nothing was committed (or it is not known)."""
@@ -93,7 +105,7 @@ class Writer:
         *,
         singly: bool = False,
     ) -> list[Outcome]:
-        async with self.pool.acquire() as db:
+        async with (self.kept or self.pool).acquire() as db:
             async with db.transaction():
                 tx = Tx(
                     db,
@@ -283,6 +295,8 @@ class Writer:
         dead: list[tuple[Item[Any], Refused]] = []
         for item, outcome in zip(items, outcomes, strict=True):
             origin = item.origin
+            if type(outcome) is Done and type(origin) is not FromHttp:
+                continue  # most of them, with nothing to keep
             if isinstance(origin, FromHttp):
                 if outcome.replayed or (
                     isinstance(outcome, Refused) and outcome.refusal.code == "idempotency_key_reused"
@@ -319,29 +333,29 @@ class Writer:
         bodies: list[bytes],
     ) -> None:
         """Outbox, audit and answers: one statement for a few rows, COPY for many (a third of the client's work)."""
-        told, audits = list(zip(tx.told_ids, tx.told_payloads, strict=True)), tx.audits
-        if len(told) > FEW:
-            await tx.db.copy_records_to_table("outbox", records=told, columns=OUTBOX)
-            told = []
+        event_ids, payloads, audits = tx.told_ids, tx.told_payloads, tx.audits
+        if len(event_ids) > FEW:
+            await OUTBOX.copy(tx.db, list(map(OUTBOX.row, event_ids, payloads)))
+            event_ids, payloads = [], []
         if len(audits) > FEW:
-            await tx.db.copy_records_to_table("audit", records=audits, columns=AUDIT)
+            await AUDIT.copy(tx.db, [AUDIT.row(*audit) for audit in audits])
             audits = []
-        if not (told or audits or principals or tx.last_write):
+        if not (event_ids or audits or principals or tx.last_write):
             return
         flush, more = tx.last_write or (queries.flush, {})
-        columns = zip(*audits, strict=True) if audits else ((),) * len(AUDIT)
+        columns = zip(*audits, strict=True) if audits else ((),) * len(AUDIT.columns)
         ats, actors, actions, objects, befores, afters, places, request_ids = columns
         await flush(
             tx.db,
             **more,
-            event_ids=[event_id for event_id, _ in told],
-            payloads=[payload for _, payload in told],
+            event_ids=event_ids,
+            payloads=payloads,
             ats=ats,
             actors=actors,
             actions=actions,
             objects=objects,
-            befores=befores,
-            afters=afters,
+            befores=[before and before.decode() for before in befores],
+            afters=[after and after.decode() for after in afters],
             places=places,
             request_ids=request_ids,
             principals=principals,

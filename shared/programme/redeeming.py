@@ -60,6 +60,11 @@ class Redeeming:
         """Whether it must be known what a member spent before."""
         return bool(self.member_limits or self.velocity)
 
+    @property
+    def limits(self) -> bool:
+        """Whether it bounds what may be spent of what is there."""
+        return self.counts or self.tiers is not None or self.bill_share is not None
+
 
 def compile_redeeming(section: Redemption | None) -> Redeeming:
     """The section as it was written; without one, what it says when nothing is said."""

@@ -73,6 +73,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, service: TenantRuntime) -> Iterator
     with monkeypatch.context() as patched:
         patched.setattr(connection, "_do_execute", counting(connection._do_execute))
         patched.setattr(connection, "copy_records_to_table", counting(connection.copy_records_to_table))
+        patched.setattr(connection, "copy_to_table", counting(connection.copy_to_table))
         patched.setattr(connection, "execute", counting(connection.execute, bare_only=True))
         yield found
 

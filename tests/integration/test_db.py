@@ -2,7 +2,11 @@
 
 from uuid import UUID
 
+import asyncpg
+import pytest
+
 from shared.config import Settings
+from shared.db import Kept
 from shared.runtime import open_tenant_pool
 from shared.tenants import Tenant
 
@@ -32,3 +36,40 @@ async def test_a_service_finds_its_rows_by_key_whatever_the_planner_knows(
         }
         assert await pool.fetchval("SELECT current_user") == f"pb_{tenant.code}_redeem"
         assert await pool.fetchval("SHOW search_path") == "redeem"
+
+
+async def test_a_connection_is_kept_from_turn_to_turn(settings: Settings, tenant: Tenant) -> None:
+    async with await open_tenant_pool(settings, tenant, "earn") as pool:
+        kept = Kept(pool)
+        async with kept.acquire() as db:
+            first = db.get_server_pid()
+            async with kept.acquire() as other:  # in use: another of the pool's
+                second = other.get_server_pid()
+                assert second != first
+        async with kept.acquire() as db:
+            assert db.get_server_pid() == second, "whose turn ended first is kept, the other went back"
+            with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+                await db.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        async with kept.acquire() as db:
+            assert db.get_server_pid() not in {0, second}, "what broke is not given again"
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            async with kept.acquire() as db:
+                await db.fetchval("SELECT 1 / 0")
+        assert pool.get_size() == pool.get_idle_size(), "after a turn that failed the pool has it back"
+        async with kept.acquire() as db:
+            assert await db.fetchval("SELECT 1") == 1
+        await kept.close()
+        assert pool.get_size() == pool.get_idle_size()
+        async with kept.acquire() as db:  # what still runs while it closes
+            assert await db.fetchval("SELECT 1") == 1
+        assert pool.get_size() == pool.get_idle_size()
+
+
+async def test_of_the_last_connection_nothing_is_kept(settings: Settings, tenant: Tenant) -> None:
+    small = settings.model_copy(update={"pool_size": 1})
+    async with await open_tenant_pool(small, tenant, "earn") as pool:
+        kept = Kept(pool)
+        for _ in range(3):
+            async with kept.acquire() as db:
+                assert await db.fetchval("SELECT 1") == 1
+            assert await pool.fetchval("SELECT 2", timeout=5) == 2

@@ -63,7 +63,7 @@ def copied_into(service: str) -> set[str]:
     return {
         table
         for source in sources
-        for table in re.findall(r'copy_records_to_table\(\s*"(\w+)"', source.read_text())
+        for table in re.findall(r'(?:copy_records_to_table|= Rows)\(\s*"(\w+)"', source.read_text())
     }
 
 

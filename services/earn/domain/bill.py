@@ -293,9 +293,9 @@ def stored_tenders(text: str | None) -> Tenders:
     return () if text is None else _decode_tenders(text)
 
 
-def tenders_json(tenders: Tenders) -> str | None:
+def tenders_json(tenders: Tenders) -> bytes | None:
     """The tenders as they are kept: null where the till did not say."""
-    return _encode(tenders).decode() if tenders else None
+    return _encode(tenders) if tenders else None
 
 
 def stored_claims(text: str | None) -> Claims:
@@ -303,6 +303,6 @@ def stored_claims(text: str | None) -> Claims:
     return () if text is None else _decode_claims(text)
 
 
-def claims_json(claims: Claims) -> str | None:
+def claims_json(claims: Claims) -> bytes | None:
     """The same as it is kept: null where nothing was given."""
-    return _encode(claims).decode() if claims else None
+    return _encode(claims) if claims else None

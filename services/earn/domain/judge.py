@@ -36,6 +36,7 @@ __all__ = [
     "admit",
     "decide",
     "judge",
+    "judged_alone",
     "standing_at",
     "version_at",
     "waits_for",
@@ -127,6 +128,15 @@ def version_at(versions: Versions, at: datetime) -> CompiledProgramme:
         if activated_at <= at:
             active = version
     return active
+
+
+def judged_alone(programmes: Mapping[str, Versions]) -> bool:
+    """Whether nothing but the bill itself decides: no cap or budget bounds its points, no guard counts it, no card is stamped."""
+    return not any(
+        version.limits is not None or version.guards or version.book.campaigns or version.book.cards
+        for versions in programmes.values()
+        for _, version in versions
+    )
 
 
 def standing_at(wallet: Wallet, facts: Facts, at: datetime) -> Standing | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Decision, Judged
 from services.earn.domain.giving_back import given_back
-from services.earn.domain.judge import Facts, decide, weigh
+from services.earn.domain.judge import Facts, decide, judged_alone, weigh
 from services.earn.handlers.guarding import guard, keep
 from services.earn.store import benefits, counters
 from services.earn.store.facts import activity_for
@@ -17,17 +17,18 @@ from shared.ids import uuid7
 from shared.messaging import Tx
 
 
-async def judge_all(
-    tx: Tx, bills: Sequence[tuple[UUID, RecordBill, Facts, datetime]]
-) -> dict[UUID, Decision]:
-    """The decisions about (bill_id, bill, what is known, when it was taken), by bill_id, in this order: of two that want
-    the last points of a budget the first has them.
+async def judge_all(tx: Tx, bills: Sequence[tuple[UUID, RecordBill, Facts, datetime]]) -> Iterator[Decision]:
+    """The decisions about (bill_id, bill, what is known, when it was taken), in this order: of two that want the last points
+    of a budget the first has them. Where nothing but the bill decides, each is made when it is asked for: what the bill
+    consists of is then at hand for all that is done with it.
 
     Takes the wallets whose earlier bills are asked for, terminals that guards count at, then stamp cards, then caps and budgets:
     nothing is locked after that. Whoever else wants of the same budget waits until the commit; bills that no campaign with a cap
     or budget is for, and no stamp card, lock nothing.
     """
     activity = await activity_for(tx.db, [(bill, facts) for _, bill, facts, _ in bills])
+    if all(judged_alone(known) for known in {id(f): f.programmes for _, _, f, _ in bills}.values()):
+        return (decide(weigh(bill, facts, at, activity), uuid7, {}) for _, bill, facts, at in bills)
     weighed = {bill_id: weigh(bill, facts, at, activity) for bill_id, bill, facts, at in bills}
     seen = await guard(tx, weighed)
     stamped = {key for one in weighed.values() for key in one.cards()}
@@ -47,7 +48,7 @@ async def judge_all(
         await counters.count(tx.db, decided=decided)
     if stamped:
         await benefits.move_cards(tx.db, cards)
-    return decisions
+    return iter(decisions.values())
 
 
 async def give_back(tx: Tx, taken: Sequence[tuple[Judged, UUID, int, int]]) -> None:

@@ -217,7 +217,7 @@ async def _record(batch: Batch, new: Sequence[Asked], facts: Facts, now: datetim
         if bill_id in waits:
             decision = Decision(status="waiting", waiting_for=waits[bill_id])
         else:
-            decision = decisions[bill_id]
+            decision = next(decisions)
             accruals += accrual_rows(bill_id, decision)
             if decision.status in HOLDING:
                 held.append((bill_id, bill.occurred_at, decision))

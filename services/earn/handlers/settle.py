@@ -81,7 +81,7 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
             continue
         item = by_id[one.bill_id]
         item.request_id, item.traceparent = one.request_id, one.traceparent
-        decision = made[one.bill_id]
+        decision = next(made)
         sequence = tell_accruals(
             tx,
             item,

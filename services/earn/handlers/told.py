@@ -8,7 +8,7 @@ from uuid import UUID
 
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Decision
-from services.earn.store.bills import Row
+from services.earn.store.bills import ACCRUALS, Row
 from shared.events import BillRecorded, BillSettled, EventData, PointsAccrued
 from shared.events.bills import AccruedLot
 from shared.events.envelope import encode_event
@@ -95,12 +95,15 @@ def tell_accruals(
 
 
 def accrual_rows(bill_id: UUID, decision: Decision) -> list[Row]:
-    """(bill, wallet, kind, accrual, points): one for each wallet at least, of no points where it earned none."""
+    """One for each wallet at least, of no points where it earned none."""
     rows: list[Row] = []
+    row = ACCRUALS.row
     for judged in decision.programmes:
-        rows += [(bill_id, judged.wallet_id, one.kind, one.accrual_id, one.points) for one in judged.accruals]
+        rows += [
+            row(bill_id, judged.wallet_id, one.kind, one.accrual_id, one.points) for one in judged.accruals
+        ]
         if not judged.accruals:
-            rows.append((bill_id, judged.wallet_id, "earn", uuid7(), 0))
+            rows.append(row(bill_id, judged.wallet_id, "earn", uuid7(), 0))
     return rows
 
 

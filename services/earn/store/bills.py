@@ -11,6 +11,7 @@ from services.earn.domain.bill import RecordBill, claims_json, tenders_json
 from services.earn.domain.decision import Decision, decode_decision, encode_decision
 from services.earn.store.sql import queries
 from shared.db import Connection
+from shared.rows import Rows
 
 CLOCK_SKEW = timedelta(hours=1)
 """How far a bill's `recorded_at` may lie from the time in its id: PostgreSQL's clock, and ours."""
@@ -24,34 +25,43 @@ class Judgement(NamedTuple):
     decision: Decision
 
 
-Row = tuple[Any, ...]
+Row = bytes
 
 # These go by COPY: half of a batch's work would be the encoding of arrays for one INSERT ... SELECT FROM unnest. When they
 # were recorded is the transaction's time, which PostgreSQL fills in: a tenth of the client's work for a bill was to encode it.
 
-_BILL_COLUMNS = (
-    "bill_id",
-    "merchant",
-    "bill_ref",
-    "terminal",
-    "cashier",
-    "channel",
-    "occurred_at",
-    "currency",
-    "total_minor",
-    "identity_kind",
-    "identity",
-    "programmes",
-    "lines",
-    "recorded_event_id",
-    "stream_id",
-    "source",
-    "event_id",
-    "tenders",
-    "effects_applied",
+BILLS = Rows(
+    "bills",
+    bill_id="uuid",
+    merchant="word",
+    bill_ref="text",
+    terminal="word?",
+    cashier="word?",
+    channel="word?",
+    occurred_at="timestamptz",
+    currency="word",
+    total_minor="bigint",
+    identity_kind="word?",
+    identity="bytea?",
+    programmes="text[]?",
+    lines="json",
+    recorded_event_id="uuid",
+    stream_id="text?",
+    source="word?",
+    event_id="text?",
+    tenders="json?",
+    effects_applied="json?",
 )
-_DECISION_COLUMNS = ("bill_id", "n", "status", "decided_at", "sequence", "decision")
-_ACCRUAL_COLUMNS = ("bill_id", "wallet_id", "kind", "accrual_id", "points")
+DECISIONS = Rows(
+    "decisions",
+    bill_id="uuid",
+    n="smallint",
+    status="word",
+    decided_at="timestamptz",
+    sequence="integer",
+    decision="json",
+)
+ACCRUALS = Rows("accruals", bill_id="uuid", wallet_id="uuid", kind="word", accrual_id="uuid", points="bigint")
 
 
 def bill_row(
@@ -63,7 +73,7 @@ def bill_row(
 ) -> Row:
     """A new bill as it is written. `entry`: stream id, source and id of the till's event."""
     kind, identity = bill.identity if bill.identity is not None else (None, None)
-    return (
+    return BILLS.row(
         bill_id,
         bill.merchant,
         bill.bill_ref,
@@ -76,34 +86,32 @@ def bill_row(
         kind,
         identity,
         bill.programmes,
-        bill.lines_json.decode(),
+        bill.lines_json,
         recorded_event_id,
         *entry,
-        tenders_json(bill.tenders) if bill.tenders else None,
-        claims_json(bill.claims) if bill.claims else None,
+        tenders_json(bill.tenders),
+        claims_json(bill.claims),
     )
 
 
 def decision_row(bill_id: UUID, decision: Decision, *, n: int, decided_at: datetime, sequence: int) -> Row:
     """A bill's decision number `n` as it is written; `sequence` is that of the last event that it said."""
-    text = encode_decision(decision).decode()
-    return bill_id, n, decision.status, decided_at, sequence, text
+    return DECISIONS.row(bill_id, n, decision.status, decided_at, sequence, encode_decision(decision))
 
 
 async def write_bills(db: Connection, rows: Sequence[Row]) -> None:
     """New bills."""
-    await db.copy_records_to_table("bills", records=rows, columns=_BILL_COLUMNS)
+    await BILLS.copy(db, rows)
 
 
 async def write_decisions(db: Connection, rows: Sequence[Row]) -> None:
     """New decisions."""
-    await db.copy_records_to_table("decisions", records=rows, columns=_DECISION_COLUMNS)
+    await DECISIONS.copy(db, rows)
 
 
-async def write_accruals(db: Connection, rows: Sequence[tuple[UUID, UUID, str, UUID, int]]) -> None:
-    """(bill, wallet, kind, accrual, points) of each accrual."""
-    if rows:
-        await db.copy_records_to_table("accruals", records=rows, columns=_ACCRUAL_COLUMNS)
+async def write_accruals(db: Connection, rows: Sequence[Row]) -> None:
+    """New accruals."""
+    await ACCRUALS.copy(db, rows)
 
 
 def recorded_between(bill_id: UUID) -> tuple[datetime, datetime]:

@@ -13,6 +13,7 @@ from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Decision, decode_decision
 from services.earn.store.sql import queries
 from shared.db import Connection
+from shared.rows import Rows
 
 
 class FirstAnswer(NamedTuple):
@@ -30,8 +31,8 @@ class FirstAnswer(NamedTuple):
     decision: Decision
 
 
-_POS_COLUMNS = ("source", "event_id", "content_hash")
-_KEY_COLUMNS = ("merchant", "bill_ref", "content_hash", "bill_id")
+POS_EVENTS = Rows("pos_events", source="word", event_id="text", content_hash="bytea")
+BILL_KEYS = Rows("bill_keys", merchant="word", bill_ref="text", content_hash="bytea", bill_id="uuid")
 
 
 async def claim_all(
@@ -45,9 +46,8 @@ async def claim_all(
     try:
         async with db.transaction():
             # Sorted, as every claim is: code points and the collation "C" have the same order.
-            if offers:
-                await db.copy_records_to_table("pos_events", records=sorted(offers), columns=_POS_COLUMNS)
-            await db.copy_records_to_table("bill_keys", records=sorted(keys), columns=_KEY_COLUMNS)
+            await POS_EVENTS.copy(db, [POS_EVENTS.row(*offer) for offer in sorted(offers)])
+            await BILL_KEYS.copy(db, [BILL_KEYS.row(*key) for key in sorted(keys)])
     except asyncpg.UniqueViolationError:
         return False
     return True

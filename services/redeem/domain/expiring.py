@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -32,8 +33,8 @@ def expire(
     With `holds_expire` what is held dies with its lot, else it lives on until it is released or cancelled. What is reserved
     waits for its capture or void.
     """
-    among = wallet.lots if lots is None else lots
-    due = sorted((lot for lot in among if due_of(lot, now, holds_expire)), key=earliest_expiry)
+    expired = expired_lots(wallet.lots if lots is None else lots, now)
+    due = sorted([lot for lot in expired if due_of(lot, now, holds_expire)], key=earliest_expiry)
     if not due:
         return None
     act = Act(wallet, new_id(), terms, now)
@@ -53,6 +54,16 @@ def expire(
                 "expire", "held", "expired", lot.held, lot, effective_at=lot.dies_at, source_id=lot.source_id
             )
     return act.done()
+
+
+def expired_lots(lots: Iterable[Lot], now: datetime) -> list[Lot]:
+    """Those that are expired by now, as each would say itself: a wallet has many, and is asked each time that it is spent from."""
+    return [
+        lot
+        for lot in lots
+        if ((ends := lot.expires_at) is not None and ends <= now)
+        or ((ends := lot.idle_at) is not None and ends <= now)
+    ]
 
 
 def due_of(lot: Lot, now: datetime, holds_expire: bool = False) -> int:
@@ -132,11 +143,15 @@ def earliest_expiry(lot: Lot) -> tuple[datetime, datetime, UUID]:
     return lot.dies_at or _NEVER, lot.earned_at, lot.lot_id
 
 
-def oldest_earned(lot: Lot) -> tuple[datetime, UUID]:
-    """The sort key of lots by their age."""
-    return lot.earned_at, lot.lot_id
+oldest_earned: Callable[[Lot], Any] = attrgetter("earned_at", "lot_id")
+"""The sort key of lots by their age."""
+
+_ORDERS: dict[str, Callable[[Lot], Any]] = {
+    "oldest_earned": oldest_earned,
+    "earliest_expiry": earliest_expiry,
+}
 
 
 def consumption_order(consumption: str) -> Callable[[Lot], Any]:
     """The sort key in which lots are spent: `oldest_earned`, or `earliest_expiry` (never-expiring last, ties by oldest)."""
-    return {"oldest_earned": oldest_earned, "earliest_expiry": earliest_expiry}[consumption]
+    return _ORDERS[consumption]

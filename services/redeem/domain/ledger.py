@@ -320,8 +320,7 @@ def _part(lot: Lot, bucket: Bucket) -> int:
 
 def micros(moment: datetime) -> int:
     """Microseconds since 1970-01-01T00:00:00Z, exactly."""
-    since = moment - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return (moment - _EPOCH) // _STEP
 
 
 def canonical(

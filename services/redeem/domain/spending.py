@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.redeem.domain.expiring import consumption_order, expire
+from services.redeem.domain.expiring import consumption_order, expire, expired_lots
 from services.redeem.domain.ledger import Bucket, Kind, Line, Lot, Wallet
 from services.redeem.domain.posting import Before, Posting
 from shared.errors import AmountOutOfRange, CurrencyMismatch, FieldError, FieldType, Refusal
@@ -67,9 +67,10 @@ def objection(accrual: PointsAccrued) -> Refusal | None:
     """What is wrong with an accrual whatever the wallet; None for one that can be credited."""
     if accrual.kind not in _EARNED:
         return FieldType("An accrual is of kind earn or earn_held.", pointer="/kind")
-    if not accrual.lots or any(not 0 < lot.points <= MOST_POINTS for lot in accrual.lots):
+    points = [lot.points for lot in accrual.lots]
+    if not points or min(points) <= 0 or max(points) > MOST_POINTS:
         return AmountOutOfRange(f"An accrual has lots of 1 to {MOST_POINTS} points.", pointer="/lots")
-    total = sum(lot.points for lot in accrual.lots)
+    total = sum(points)
     if total != accrual.points:
         return AccrualMismatch(f"points is {accrual.points}, the lots add up to {total}.", pointer="/points")
     return None
@@ -193,12 +194,12 @@ def check_spendable(wallet: Wallet, *, points: int, pointer: str, now: datetime)
 
 def spendable(wallet: Wallet, now: datetime) -> int:
     """What may be spent now: `available`, less what has expired and was not swept yet."""
-    return wallet.available - sum(lot.usable for lot in wallet.lots if lot.expired_by(now))
+    return wallet.available - sum([lot.usable for lot in expired_lots(wallet.lots, now)])
 
 
 def consume(lots: list[Lot], points: int, order: Callable[[Lot], Any]) -> Iterator[tuple[Lot, int]]:
     """How so many points are taken from usable lots, in this order; take each part before the next is asked for."""
-    for lot in sorted((lot for lot in lots if lot.usable), key=order):
+    for lot in sorted([lot for lot in lots if lot.remaining > lot.held + lot.reserved], key=order):
         taken = min(points, lot.usable)
         yield lot, taken
         points -= taken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -48,7 +49,7 @@ def tell_credited(tx: Tx, item: Item[Any], accrual: PointsAccrued, wallet: Walle
                     Lot(
                         lot_id=lot.lot_id,
                         points=lot.points,
-                        money=Money(money_of(lot.points, value, currency), currency),
+                        money=worth(lot.points, value, currency).money,
                         expires_at=lot.expires_at,
                     )
                     for lot in accrual.lots
@@ -158,15 +159,19 @@ def tell_redeemed_offline(
     note(tx, "points.redeem", item, subject, posting)
 
 
+class _After(msgspec.Struct, gc=False):
+    posting_id: UUID
+    seq: int
+    available: int
+    held: int
+    reserved: int
+
+
 def note(tx: Tx, action: str, item: Item[Any], wallet_id: str, posting: Posting) -> None:
     """The audit row of a posting."""
-    after = {
-        "posting_id": posting.posting_id,
-        "seq": posting.lines[-1].seq,
-        "available": posting.available,
-        "held": posting.held,
-        "reserved": posting.reserved,
-    }
+    after = _After(
+        posting.posting_id, posting.lines[-1].seq, posting.available, posting.held, posting.reserved
+    )
     tx.audit(action, f"wallet/{wallet_id}", item=item, before=posting.before, after=after)
 
 
@@ -185,7 +190,9 @@ def balance_after(posting: Posting, point_value: str, currency: str) -> Balance:
     """The wallet's balance after a posting, with its money."""
     nothing = worth(0, point_value, currency)
     return Balance(
-        available=worth(posting.available, point_value, currency),
+        available=Worth(
+            posting.available, Money(money_of(posting.available, point_value, currency), currency)
+        ),
         held=worth(posting.held, point_value, currency) if posting.held else nothing,
         reserved=worth(posting.reserved, point_value, currency) if posting.reserved else nothing,
     )

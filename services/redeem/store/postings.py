@@ -19,6 +19,7 @@ from services.redeem.store.sql import columns, queries
 from shared.db import Connection
 from shared.events import PointsAccrued
 from shared.messaging.transaction import NO_KEYS, Columns, KeysUsed, Tx
+from shared.rows import Rows
 
 _astuple = msgspec.structs.astuple
 
@@ -186,12 +187,11 @@ async def write(
     opened = [lot for wallet in posted for lot in wallet.opened]
     fresh = {lot.lot_id for lot in opened}
     taken = [lot for wallet in posted for lot in wallet.touched.values() if lot.lot_id not in fresh]
-    new_lots = [_lot_row(lot) for lot in opened]
-    new_lines = [_astuple(line) for wallet in posted for line in wallet.lines]
-    if len(new_lines) >= COPY_FROM:
-        await tx.db.copy_records_to_table("lots", records=new_lots, columns=LOT_COLUMNS)
-        await tx.db.copy_records_to_table("ledger", records=new_lines, columns=Line.__struct_fields__)
-        new_lots, new_lines = [], []
+    lines = [line for wallet in posted for line in wallet.lines]
+    if len(lines) >= COPY_FROM:
+        await LOTS.copy(tx.db, [LOTS.row(*_lot_row(lot)) for lot in opened])
+        await LEDGER.copy(tx.db, [LEDGER.row(*_astuple(line)) for line in lines])
+        opened, lines = [], []
     tx.write_last(
         queries.post_and_flush,
         **_wallet_columns(posted),
@@ -203,10 +203,10 @@ async def write(
         taken_expired=[lot.more_expired for lot in taken],
         taken_reversed=[lot.more_reversed for lot in taken],
         taken_owed=[lot.more_owed for lot in taken],
-        **columns(_LOT_COLUMNS, new_lots),
+        **columns(_LOT_COLUMNS, [_lot_row(lot) for lot in opened]),
         **columns(_POSTING_COLUMNS, postings),
         **columns(REDEMPTION_COLUMNS, redemptions),
-        **columns(_LINE_COLUMNS, new_lines),
+        **columns(_LINE_COLUMNS, [_astuple(line) for line in lines]),
     )
 
 
@@ -235,24 +235,46 @@ _LOT_COLUMNS = (
     "lot_reversed",
     "lot_owed",
 )
-LOT_COLUMNS = (
-    "lot_id",
-    "wallet_id",
-    "accrual_id",
-    "source_id",
-    "earned_at",
-    "expires_at",
-    "points",
-    "remaining",
-    "held",
-    "reserved",
-    "parent_lot",
-    "given",
-    "expired",
-    "reversed",
-    "owed",
+LOTS = Rows(
+    "lots",
+    lot_id="uuid",
+    wallet_id="uuid",
+    accrual_id="uuid",
+    source_id="uuid?",
+    earned_at="timestamptz",
+    expires_at="timestamptz?",
+    points="bigint",
+    remaining="bigint",
+    held="bigint",
+    reserved="bigint",
+    parent_lot="uuid?",
+    given="boolean",
+    expired="bigint",
+    reversed="bigint",
+    owed="bigint",
 )
-"""Of the table, in the order of the first fields of Lot; what left a lot that is new left it in this batch."""
+"""In the order of the first fields of Lot; what left a lot that is new left it in this batch."""
+LEDGER = Rows(
+    "ledger",
+    wallet_id="uuid",
+    seq="bigint",
+    posting_id="uuid",
+    posted_at="timestamptz",
+    effective_at="timestamptz",
+    points="bigint",
+    money_minor="bigint",
+    available_after="bigint",
+    held_after="bigint",
+    reserved_after="bigint",
+    debt_after="bigint",
+    lot_id="uuid?",
+    source_id="uuid?",
+    kind="word",
+    from_bucket="word",
+    to_bucket="word",
+    hash="bytea",
+)
+"""In the order of the fields of Line."""
 _POSTING_COLUMNS = ("new_postings", "new_posting_wallets", "new_posting_points", "new_posting_kinds")
 REDEMPTION_COLUMNS = (
     "redemption_ids",
@@ -290,12 +312,13 @@ _LINE_COLUMNS = (
 )
 assert len(_LINE_COLUMNS) == len(Line.__struct_fields__)
 assert len(REDEMPTION_COLUMNS) == len(Redemption._fields)
-assert len(_LOT_COLUMNS) == len(LOT_COLUMNS)
-assert Lot.__struct_fields__[: len(LOT_COLUMNS)] == LOT_COLUMNS
+assert len(_LOT_COLUMNS) == len(LOTS.columns)
+assert Lot.__struct_fields__[: len(LOTS.columns)] == tuple(LOTS.columns)
+assert Line.__struct_fields__ == tuple(LEDGER.columns)
 
 
 def _lot_row(lot: Lot) -> tuple[Any, ...]:
-    return _astuple(lot)[: len(LOT_COLUMNS)]
+    return _astuple(lot)[: len(LOTS.columns)]
 
 
 def _wallet_columns(wallets: Sequence[Wallet]) -> dict[str, list[Any]]:

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from services.redeem.domain.expiring import expire
+from services.redeem.domain.expiring import expire, expired_lots
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.spending import (
     InsufficientPoints,
@@ -296,3 +296,15 @@ def test_a_malformed_accrual_is_objected_to(change: dict[str, object], code: str
     assert found is not None
     assert found.code == code
     assert objection(good) is None
+
+
+def test_the_expired_of_many_lots_are_those_that_say_so_themselves() -> None:
+    ends = [None, JANUARY, APRIL, JULY]
+    lots = [
+        Lot(UUID(int=4 * k + n), UUID(int=1), UUID(int=2), None, JANUARY, expires_at, 5, 5, idle_at=idle_at)
+        for k, expires_at in enumerate(ends)
+        for n, idle_at in enumerate(ends)
+    ]
+    for now in (JANUARY, MARCH, APRIL, JULY):
+        assert expired_lots(lots, now) == [lot for lot in lots if lot.expired_by(now)]
+    assert len(expired_lots(lots, APRIL)) == 12, "at the very instant of its end a lot has expired"
