@@ -63,7 +63,8 @@ class Redeeming:
     @property
     def limits(self) -> bool:
         """Whether it bounds what may be spent of what is there."""
-        return self.counts or self.tiers is not None or self.bill_share is not None
+        bounded = self.tiers is not None or self.bill_share is not None or self.acceptance is not None
+        return bounded or self.counts
 
 
 def compile_redeeming(section: Redemption | None) -> Redeeming:
