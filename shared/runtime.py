@@ -19,7 +19,7 @@ from shared.ids import uuid7
 from shared.messaging.bus import Bus
 from shared.messaging.commands import FromJob, Handlers, Item, Outcome
 from shared.messaging.consumer import Consumer
-from shared.messaging.entries import StreamDecoder, Unreadable, decode_pos, refuse_unreadable
+from shared.messaging.entries import PosDecoder, StreamDecoder, Unreadable, refuse_unreadable
 from shared.messaging.faults import passing
 from shared.messaging.housekeeping import Housekeeping, consumer_name
 from shared.messaging.keys import HEARERS, Keys
@@ -166,7 +166,7 @@ class TenantRuntime:
             group=self._blueprint.name,
             name=name,
             lane=self.lane,
-            decode=decode_pos if pos else StreamDecoder(stream, self.code, handlers),
+            decode=PosDecoder() if pos else StreamDecoder(stream, self.code, handlers),
             start_at=start_at,
             # Half of what a service hears is for others; a batch is full with what it handles.
             count=self.settings.batch_items * (1 if pos else 2),

@@ -16,15 +16,12 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from shared.messaging.bus import Bus, Entry, Subscription
-from shared.messaging.commands import Item, Refused
+from shared.messaging.commands import FromPos, FromStream, Refused
+from shared.messaging.entries import PosDecoder, StreamDecoder
 from shared.messaging.lane import Lane
 from shared.metrics import Metrics
 
 log = structlog.get_logger(__name__)
-
-Decode = Callable[[str, dict[bytes, bytes], int], Item[Any] | None]
-"""Entry id, fields, deliveries -> the item; never raises: what can't be read becomes an item that is refused. None: it is
-no entry of ours."""
 
 CLAIM = 100
 UNNOTICED_S = 0.05
@@ -42,7 +39,7 @@ class Consumer:
         group: str,
         name: str,
         lane: Lane,
-        decode: Decode,
+        decode: StreamDecoder | PosDecoder,
         start_at: Callable[[], Any],
         count: int,
         lease_ms: int,
@@ -122,23 +119,16 @@ class Consumer:
         ids = [entry_id for entry_id, _ in entries]
         self._holding.update(ids)
         try:
-            decode = self.decode
-            decoded = [
-                decode(entry_id.decode(), fields, deliveries.get(entry_id, 1)) for entry_id, fields in entries
-            ]
-            items = [item for item in decoded if item is not None]
-            if len(items) < len(decoded):
-                log.error(
-                    "foreign entries are passed over", stream=self.stream, entries=len(decoded) - len(items)
-                )
-                ours = [entry_id for entry_id, item in zip(ids, decoded, strict=True) if item is not None]
-            else:
-                ours = ids
-            outcomes = await self._lane.submit_many(items)
+            items, left, foreign = self.decode.read(entries, deliveries)
+            if foreign:
+                log.error("foreign entries are passed over", stream=self.stream, entries=foreign)
+            outcomes = await self._lane.submit_many(items, left)
             unwanted = [
-                entry_id
-                for entry_id, outcome in zip(ours, outcomes, strict=True)
-                if isinstance(outcome, Refused) and outcome.refusal.code == "payment_card_number"
+                item.origin.entry_id
+                for item, outcome in zip(items, outcomes, strict=True)
+                if type(outcome) is Refused
+                and outcome.refusal.code == "payment_card_number"
+                and isinstance(item.origin, FromStream | FromPos)
             ]
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.xack(self.stream, self.group, *ids)

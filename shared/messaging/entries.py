@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
+from uuid import UUID
 
 import msgspec
 
 from shared.events import EVENTS, decode_envelope
 from shared.messaging.answers import refusal
+from shared.messaging.bus import Entry
 from shared.messaging.commands import FromPos, FromStream, Item, Outcome, Refused
 from shared.messaging.transaction import Tx
 
@@ -34,7 +36,13 @@ class _Heard(msgspec.Struct, Generic[_T], frozen=True, gc=False):
     traceparent: str | None = None
 
 
-# How our own encoder begins an event. Most entries of a stream are for others: their type is found without reading on.
+_Decode = Callable[[bytes], "_Heard[Any]"]
+
+# How our own encoder begins an event: the id, of one length always; source, type and tenant; and then this. What stands between
+# tells what an entry is, and whether anybody here wants it.
+_SOURCE_AT = len('{"id":"') + len(str(UUID(int=0)))
+_NEXT, _BEFORE = b'","requestid":"', 400
+# The same of a type that is newer than this code.
 _BEGINS = re.compile(
     rb'\{"id":"[^"\\]*","source":"([^"\\]*)","type":"([^"\\]*)","tenantid":"([^"\\]*)","requestid":"([^"\\]*)",'
 )
@@ -71,6 +79,15 @@ _LONGEST_ID = len(f"{10**12 - 1}-0")
 """Dense ids count events: a tenant that told a thousand each second would come here in thirty years."""
 
 
+class Read(NamedTuple):
+    """What a batch of entries is. `left`: the dense ids of those that are for others, to be noted with the items (where there is
+    any, there is an item); `foreign`: how many are none of ours."""
+
+    items: list[Item[Any]]
+    left: list[int]
+    foreign: int
+
+
 class StreamDecoder:
     """Entries of one service stream. Types that the service has no handler for are heard and left alone (command None)."""
 
@@ -78,28 +95,67 @@ class StreamDecoder:
         self._stream = stream
         self._tenant = tenant
         self._tenant_bytes = tenant.encode()
-        self._decoders: dict[bytes, Callable[[bytes], _Heard[Any]]] = {
+        self._decoders: dict[bytes, _Decode] = {
             name.encode(): msgspec.json.Decoder(_Heard[struct]).decode  # type: ignore[valid-type]
             for name, struct in EVENTS.items()
             if struct in heard
         }
+        self._by_beginning: dict[bytes, _Decode | None] = {
+            f'","source":"{struct.SOURCE}","type":"{name}","tenantid":"{tenant}'.encode(): self._decoders.get(
+                name.encode()
+            )
+            for name, struct in EVENTS.items()
+        }
+
+    def read(self, entries: Sequence[Entry], deliveries: Mapping[bytes, int]) -> Read:
+        """The entries of one batch. One that was delivered before is an item, also where it is for others: it may run alone."""
+        items: list[Item[Any]] = []
+        left: list[int] = []
+        foreign = 0
+        by_beginning = self._by_beginning
+        for entry_id, fields in entries:
+            payload = fields.get(FIELD, b"")
+            begins = payload[_SOURCE_AT : payload.find(_NEXT, _SOURCE_AT, _BEFORE)]
+            if not entry_id.endswith(b"-0") or len(entry_id) > _LONGEST_ID:
+                foreign += 1
+            elif begins not in by_beginning or deliveries:
+                origin = FromStream(self._stream, int(entry_id[:-2]), deliveries.get(entry_id, 1))
+                items.append(self._unknown(origin, payload))
+            elif (decode := by_beginning[begins]) is None:
+                left.append(int(entry_id[:-2]))
+            else:
+                items.append(self._item(FromStream(self._stream, int(entry_id[:-2])), payload, decode))
+        if left and not items:
+            n = left.pop(0)
+            items.append(Item(None, FromStream(self._stream, n), f"{self._stream}-{n}", self._stream))
+        return Read(items, left, foreign)
 
     def __call__(self, entry_id: str, fields: dict[bytes, bytes], deliveries: int) -> Item[Any] | None:
         """The item of an entry `<n>-0`. None: its id is none that a relay gives, somebody added it by hand (`XADD *` stamps
         milliseconds); it is no event, whatever it says, and the relay drives it out."""
         if len(entry_id) > _LONGEST_ID or not entry_id.endswith("-0"):
             return None
-        payload = fields.get(FIELD, b"")
         origin = FromStream(self._stream, int(entry_id.partition("-")[0]), deliveries)
+        return self._unknown(origin, fields.get(FIELD, b""))
+
+    def _unknown(self, origin: FromStream, payload: bytes) -> Item[Any]:
+        """An entry whose beginning is not one of those that we know, or that is read for the second time."""
         begins = _BEGINS.match(payload)
+        if begins is None:
+            return self._item(origin, payload, None)
+        decode = self._decoders.get(begins[2])
+        if decode is None and begins[3] == self._tenant_bytes:
+            try:
+                return Item(None, origin, begins[4].decode(), begins[1].decode())
+            except UnicodeDecodeError as error:
+                return self._unreadable(origin, payload, "not_utf8", str(error))
+        return self._item(origin, payload, decode)
+
+    def _item(self, origin: FromStream, payload: bytes, decode: _Decode | None) -> Item[Any]:
+        """The item of an entry, by the decoder of its type; None: that one is still to be found."""
         try:
-            if begins is None:
-                type_ = decode_envelope(payload).type.encode()
-            else:
-                type_ = begins[2]
-                if type_ not in self._decoders and begins[3] == self._tenant_bytes:
-                    return Item(None, origin, begins[4].decode(), begins[1].decode())
-            decode = self._decoders.get(type_)
+            if decode is None:
+                decode = self._decoders.get(decode_envelope(payload).type.encode())
             event = decode_envelope(payload) if decode is None else decode(payload)
         except UnicodeDecodeError as error:
             return self._unreadable(origin, payload, "not_utf8", str(error))
@@ -111,7 +167,8 @@ class StreamDecoder:
             return self._unreadable(origin, payload, "not_json", str(error))
         except RecursionError:
             return self._unreadable(origin, payload, "not_json", "It is nested too deeply.")
-        if b"\\u0000" in payload and any(
+        # Where nothing is escaped there is no NUL; one byte is found much faster than six.
+        if b"\\" in payload and any(
             "\0" in (name or "") for name in (event.id, event.source, event.requestid, event.causationid)
         ):
             # PostgreSQL can't keep it, and so no dead letter could be made of it either.
@@ -180,3 +237,17 @@ def decode_pos(entry_id: str, fields: dict[bytes, bytes], deliveries: int) -> It
         actor="pos",
         payload=payload or b"",
     )
+
+
+class PosDecoder:
+    """Entries of the tills' stream."""
+
+    def read(self, entries: Sequence[Entry], deliveries: Mapping[bytes, int]) -> Read:
+        """Each is an item."""
+        items = [
+            decode_pos(entry_id.decode(), fields, deliveries.get(entry_id, 1)) for entry_id, fields in entries
+        ]
+        return Read(items, [], 0)
+
+    def __call__(self, entry_id: str, fields: dict[bytes, bytes], deliveries: int) -> Item[PosEntry]:
+        return decode_pos(entry_id, fields, deliveries)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from shared.db import Connection
 from shared.messaging.queries import queries
@@ -11,23 +12,24 @@ Entry = tuple[str, int]
 """A stream, and the dense id of one of its entries."""
 Run = tuple[str, int, int]
 """A stream, and the first and last of neighbouring entries."""
+Left = tuple[str, Sequence[int]]
+"""A stream, and the dense ids of entries of it that nobody here handles."""
 
 
 class HeardInPart(Exception):
     """Entries must be noted one by one, and later ones are noted already: begin again, in a new transaction, `singly`."""
 
 
-async def hear(db: Connection, entries: Collection[Entry], *, singly: bool = False) -> list[Entry]:
-    """Notes entries as heard, with this transaction; gives those that were heard before. Each only once in `entries`.
+async def hear(db: Connection, runs: Sequence[Run], *, singly: bool = False) -> list[Entry]:
+    """Notes entries as heard, with this transaction; gives those that were heard before. `runs` in order, each entry in one.
 
     Who notes an entry that another transaction is noting waits for it, and so holds only what comes before it: everybody
     notes in order. HeardInPart where that can't be kept in this transaction.
     """
     if singly:
-        every = [(stream, n, n) for stream, n in sorted(entries)]
+        every = [(stream, n, n) for stream, first, last in runs for n in range(first, last + 1)]
         fresh = set(await _note(db, every))
         return [run[:2] for run in every if run not in fresh]
-    runs = runs_of(entries)
     new = await _note(db, runs)
     if len(new) == len(runs) and all(first == run[1] for (_, first, _), run in zip(new, runs, strict=True)):
         return []
@@ -51,21 +53,14 @@ async def hear(db: Connection, entries: Collection[Entry], *, singly: bool = Fal
     return heard
 
 
-def runs_of(entries: Collection[Entry]) -> list[Run]:
-    """The entries as runs of neighbours, in order; a batch is mostly one run for each stream."""
-    runs: list[Run] = []
-    stream, first, last = "", 0, 0
-    for entry in sorted(entries):
-        if entry[0] == stream and entry[1] == last + 1:
-            last += 1
-            continue
-        if first:
-            runs.append((stream, first, last))
-        stream, first = entry
-        last = first
-    if first:
-        runs.append((stream, first, last))
-    return runs
+def runs_of(stream: str, ns: Iterable[int]) -> list[Run]:
+    """The entries of a stream as runs of neighbours, in order; each once. A batch is mostly one run."""
+    ordered = sorted(set(ns))
+    if ordered[-1] - ordered[0] == len(ordered) - 1:
+        return [(stream, ordered[0], ordered[-1])]
+    starts = [k for k in range(1, len(ordered)) if ordered[k] != ordered[k - 1] + 1]
+    bounds = [0, *starts, len(ordered)]
+    return [(stream, ordered[first], ordered[end - 1]) for first, end in pairwise(bounds)]
 
 
 async def _note(db: Connection, runs: Sequence[Run]) -> list[Run]:

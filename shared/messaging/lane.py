@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import structlog
 
 from shared.messaging.answers import refusal
-from shared.messaging.commands import Done, FromHttp, FromJob, Handler, Handlers, Item, Outcome
+from shared.messaging.commands import Done, FromHttp, FromJob, FromStream, Handler, Handlers, Item, Outcome
 from shared.messaging.faults import Fault, classify, describe
 from shared.messaging.submission import Group, Waiting
 from shared.messaging.writer import Writer
@@ -70,14 +71,17 @@ class Lane:
         [outcome] = await self.submit_many((item,))
         return outcome
 
-    async def submit_many(self, items: Sequence[Item[Any]]) -> list[Outcome]:
-        """The outcomes of many, in order; they need not share a batch. Raises the first error once all are done."""
+    async def submit_many(self, items: Sequence[Item[Any]], left: Sequence[int] = ()) -> list[Outcome]:
+        """The outcomes of many, in order; they need not share a batch. Raises the first error once all are done.
+
+        `left`: dense ids of the items' stream, in order as theirs are, that nobody handles: each is noted with an item beside it.
+        """
         if not items:
             return []
         loop = asyncio.get_running_loop()
         group = Group(len(items), loop.create_future())
         urgent = False
-        for one in self._sorted(items, group, time.monotonic()):
+        for one in self._sorted(items, left, group, time.monotonic()):
             urgent = urgent or one.handler is not None
             self._enqueue(one)
         if urgent or self._closing:
@@ -86,12 +90,15 @@ class Lane:
             self._lingering = loop.call_later(LINGER_S, self._begin)
         return await group.future
 
-    def _sorted(self, items: Sequence[Item[Any]], group: Group, since: float) -> list[Waiting]:
+    def _sorted(
+        self, items: Sequence[Item[Any]], left: Sequence[int], group: Group, since: float
+    ) -> list[Waiting]:
         """The items by their handlers, in order; what may have killed its readers, and each HTTP call, by itself."""
         handlers = self._handlers
         waiting: list[Waiting] = []
         by_handler: dict[Handler, Waiting] = {}
         last: Waiting | None = None  # where what nobody handles joins in
+        joined = 0
         for place, item in enumerate(items):
             handler = None if item.command is None else handlers.get(type(item.command))
             deliveries = getattr(item.origin, "deliveries", 1)
@@ -99,6 +106,9 @@ class Lane:
                 by_http = type(item.origin) is FromHttp
                 one = Waiting([item], handler, group, [place], since, by_http=by_http, deliveries=deliveries)
                 waiting.append(one)
+                continue
+            if last is not None and handler is last.handler:
+                last.add(item, place)
                 continue
             known = last if handler is None else by_handler.get(handler)
             if known is None and last is not None and last.handler is None:
@@ -110,7 +120,15 @@ class Lane:
                 known.handler = handler
                 by_handler[handler] = known
             known.add(item, place)
+            if left and last is not None and last is not known:
+                assert isinstance(item.origin, FromStream)
+                before = bisect_left(left, item.origin.n, joined)
+                last.left += left[joined:before]
+                joined = before
             last = known
+        if left:
+            assert last is not None, "each of what is left is noted with an item"
+            last.left += left[joined:]
         return waiting
 
     def _begin(self) -> None:
@@ -196,7 +214,7 @@ class Lane:
                 one, rest = one.split(room)
                 if rest is not None:
                     later.append(rest)
-                room = 0 if rest is not None else room - sum(item.command is not None for item in one.items)
+                room -= len(one.items)
                 calls -= one.by_http
                 batch.append(one)
         self._queue.extendleft(reversed(later))
@@ -210,9 +228,10 @@ class Lane:
         pause = 0.02
         while batch:
             items = [item for one in batch for item in one.items]
+            left = [one.entries_left for one in batch if one.left]
             started = time.perf_counter()
             try:
-                outcomes = await self._writer.write(items, self._handler_of(batch))
+                outcomes = await self._writer.write(items, self._handler_of(batch), left)
             except Exception as error:
                 fault = classify(error)
                 self._metrics.retried(self._tenant, fault.value)
@@ -263,6 +282,7 @@ class Lane:
         if one.by_http or isinstance(one.item.origin, FromJob):
             await self._answer_alone(one)
             return
+        left = [one.entries_left] if one.left else []
         pause = 0.02
         while True:
             try:
@@ -277,10 +297,10 @@ class Lane:
                         if last
                         else ("delivery_limit", "Its readers died each time they tried it alone.")
                     )
-                    await self._writer.bury(one.item, one.handler, code, detail)
+                    await self._writer.bury(one.item, one.handler, code, detail, left)
                     outcome: Outcome = Done(replayed=True)
                 else:
-                    [outcome] = await self._writer.write([one.item], one.handler)
+                    [outcome] = await self._writer.write([one.item], one.handler, left)
                     await self._quietly(lambda: self._writer.forget_tries(one.item))
             except Exception as error:
                 fault = classify(error)
@@ -347,7 +367,8 @@ class Lane:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, 0.5)
             try:
-                [outcome] = await self._writer.write([one.item], one.handler)
+                left = [one.entries_left] if one.left else []
+                [outcome] = await self._writer.write([one.item], one.handler, left)
             except Exception as error:
                 fault = classify(error)
                 if fault not in (Fault.LOCKED, Fault.TRANSIENT):

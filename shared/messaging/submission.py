@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
-from shared.messaging.commands import Done, Handler, Item, Outcome
+from shared.messaging.commands import Done, FromStream, Handler, Item, Outcome
+from shared.messaging.inbox import Left
 
 
 class Group:
@@ -40,11 +42,11 @@ class Group:
 class Waiting:
     """Items of one submission that wait in the queue for the same handler, and whom to tell. `places` are theirs in the group.
 
-    Items that nobody handles stay among their neighbours: a batch's entries are to be few runs in the inbox. `deliveries` is
-    above one only for an item that is alone in it.
+    What nobody handles stays among its neighbours, for a batch's entries are to be few runs in the inbox: items without a command,
+    and, as dense ids of the items' stream, `left`. `deliveries` is above one only for an item that is alone in it.
     """
 
-    __slots__ = ("_group", "_places", "by_http", "deliveries", "done", "handler", "items", "since")
+    __slots__ = ("_group", "_places", "by_http", "deliveries", "done", "handler", "items", "left", "since")
 
     def __init__(
         self,
@@ -56,8 +58,10 @@ class Waiting:
         *,
         by_http: bool = False,
         deliveries: int = 1,
+        left: list[int] | None = None,
     ) -> None:
         self.items, self.handler, self.since = items, handler, since
+        self.left = [] if left is None else left
         self._group, self._places = group, places
         self.by_http = by_http
         self.deliveries = deliveries
@@ -79,19 +83,27 @@ class Waiting:
         self.items.append(item)
         self._places.append(place)
 
-    def split(self, work: int) -> tuple[Waiting, Waiting | None]:
-        """The first items, as many as hold so much work, and the others."""
-        for at, item in enumerate(self.items):
-            work -= item.command is not None
-            if work < 0:
-                return self._part(0, at), self._part(at, len(self.items))
-        return self, None
+    @property
+    def entries_left(self) -> Left:
+        """What is noted with the items and has none: the stream, and the dense ids."""
+        return _entry(self.items[0]).stream, self.left
+
+    def split(self, most: int) -> tuple[Waiting, Waiting | None]:
+        """The first items, so many at most, and the others."""
+        if len(self.items) <= most:
+            return self, None
+        return self._part(0, most), self._part(most, len(self.items))
 
     def singly(self) -> list[Waiting]:
         """Each item by itself, to find the one that is to blame."""
         return [self] if len(self.items) == 1 else [self._part(k, k + 1) for k in range(len(self.items))]
 
     def _part(self, start: int, end: int) -> Waiting:
+        left: list[int] = []
+        if self.left:
+            since = bisect_left(self.left, _entry(self.items[start]).n) if start else 0
+            until = bisect_left(self.left, _entry(self.items[end]).n) if end < len(self.items) else None
+            left = self.left[since:until]
         return Waiting(
             self.items[start:end],
             self.handler,
@@ -100,6 +112,7 @@ class Waiting:
             self.since,
             by_http=self.by_http,
             deliveries=self.deliveries,
+            left=left,
         )
 
     def answer(self, outcomes: Sequence[Outcome]) -> None:
@@ -113,6 +126,11 @@ class Waiting:
         if not self.done:
             self.done = True
             self._group.settle(self._places, (), error)
+
+
+def _entry(item: Item[Any]) -> FromStream:
+    assert isinstance(item.origin, FromStream), "what is left is left beside entries of its stream"
+    return item.origin
 
 
 _PENDING, _FAILED = Done(), Done()

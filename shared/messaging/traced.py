@@ -17,11 +17,11 @@ class TracedLane(Lane):
     of: str
     """The tenant."""
 
-    async def submit_many(self, items: Sequence[Item[Any]]) -> list[Outcome]:
+    async def submit_many(self, items: Sequence[Item[Any]], left: Sequence[int] = ()) -> list[Outcome]:
         """As the lane does."""
         spans = self.traces.submitted(items, self.of)
         try:
-            outcomes = await super().submit_many(items)
+            outcomes = await super().submit_many(items, left)
         except BaseException as error:
             self.traces.settled(spans, error)
             raise

@@ -34,7 +34,7 @@ from shared.messaging.commands import (
     Outcome,
     Refused,
 )
-from shared.messaging.inbox import HeardInPart, hear
+from shared.messaging.inbox import HeardInPart, Left, hear, runs_of
 from shared.messaging.keys import Keys
 from shared.messaging.queries import queries
 from shared.messaging.sealer import Sealer
@@ -84,8 +84,11 @@ class Writer:
     told: Callable[[Iterable[tuple[UUID, bytes]]], None] = lambda _: None
     kept: Kept | None = None
 
-    async def write(self, items: Sequence[Item[Any]], handler: Handler | None) -> list[Outcome]:
-        """The outcome of each item, in order, after the commit; raises when nothing was committed (or it is not known)."""
+    async def write(
+        self, items: Sequence[Item[Any]], handler: Handler | None, left: Sequence[Left] = ()
+    ) -> list[Outcome]:
+        """The outcome of each item, in order, after the commit; raises when nothing was committed (or it is not known).
+        `left` are entries without an item, which are noted as heard."""
         calls = _calls_to_claim(items, handler)
         if calls is not None:
             try:
@@ -93,15 +96,16 @@ class Writer:
             except KeysUsed:
                 pass  # a repeat: it takes the longer way, which gives each its stored answer
         try:
-            return await self._write(items, handler, NO_KEYS)
+            return await self._write(items, handler, NO_KEYS, left)
         except HeardInPart:
-            return await self._write(items, handler, NO_KEYS, singly=True)
+            return await self._write(items, handler, NO_KEYS, left, singly=True)
 
     async def _write(
         self,
         items: Sequence[Item[Any]],
         handler: Handler | None,
         unclaimed: Columns,
+        left: Sequence[Left] = (),
         *,
         singly: bool = False,
     ) -> list[Outcome]:
@@ -116,7 +120,7 @@ class Writer:
                     keys=self.keys,
                     unclaimed=unclaimed,
                 )
-                outcomes = await self._decide(tx, items, handler, singly=singly)
+                outcomes = await self._decide(tx, items, handler, left, singly=singly)
                 await self._flush(tx, items, outcomes)
                 await tx.run_before_commit()
             if tx.told_ids:
@@ -145,7 +149,9 @@ class Writer:
             await tx.run_after_commit()
         return made
 
-    async def bury(self, item: Item[Any], handler: Handler | None, code: str, detail: str) -> None:
+    async def bury(
+        self, item: Item[Any], handler: Handler | None, code: str, detail: str, left: Sequence[Left] = ()
+    ) -> None:
         """Makes a dead letter of an entry that can't be written, in the transaction of its own inbox row."""
         async with self.pool.acquire() as db:
             async with db.transaction():
@@ -157,7 +163,7 @@ class Writer:
                     redis=self.redis,
                     keys=self.keys,
                 )
-                if (await self._recall(tx, [item]))[0] is None:
+                if (await self._recall(tx, [item], left))[0] is None:
                     outcome = Refused(refusal(code, detail))
                     if self.buried is not None:
                         await self.buried(tx, item, code, detail, ())
@@ -199,11 +205,17 @@ class Writer:
     # ------------------------------------------------------------ inside the transaction
 
     async def _decide(
-        self, tx: Tx, items: Sequence[Item[Any]], handler: Handler | None, *, singly: bool
+        self,
+        tx: Tx,
+        items: Sequence[Item[Any]],
+        handler: Handler | None,
+        left: Sequence[Left],
+        *,
+        singly: bool,
     ) -> list[Outcome]:
         # Keys that the handler takes by itself are new, or its transaction comes to nothing.
         outcomes: list[Outcome | None] = (
-            [None] * len(items) if tx.unclaimed else await self._recall(tx, items, singly=singly)
+            [None] * len(items) if tx.unclaimed else await self._recall(tx, items, left, singly=singly)
         )
         if handler is not None:
             heard = [k for k, known in enumerate(outcomes) if known is None and items[k].command is not None]
@@ -220,18 +232,17 @@ class Writer:
         return [outcome if outcome is not None else _REPEATED for outcome in outcomes]
 
     async def _recall(
-        self, tx: Tx, items: Sequence[Item[Any]], *, singly: bool = False
+        self, tx: Tx, items: Sequence[Item[Any]], left: Sequence[Left] = (), *, singly: bool = False
     ) -> list[Outcome | None]:
         """What is known already of each item: None where it is new, and from now on it is taken. `singly`: as to `hear`."""
         known: list[Outcome | None] = [None] * len(items)
-        entries: dict[tuple[str, int], int] = {}
+        entries: dict[str, list[int]] = {}
         calls: dict[tuple[str, str, str], int] = {}
         retries: dict[str, int] = {}
         for k, item in enumerate(items):
             origin = item.origin
             if isinstance(origin, FromStream):
-                if entries.setdefault((origin.stream, origin.n), k) != k:
-                    known[k] = _REPEATED
+                entries.setdefault(origin.stream, []).append(origin.n)
             elif isinstance(origin, FromHttp):
                 first = calls.setdefault((origin.principal, origin.route, origin.key), k)
                 if first != k:
@@ -240,8 +251,7 @@ class Writer:
             elif isinstance(origin, FromDeadLetter):
                 retries[origin.dead_letter_id] = k
         if entries:
-            for entry in await hear(tx.db, entries, singly=singly):
-                known[entries[entry]] = _REPEATED
+            await self._recall_entries(tx, items, entries, left, known, singly=singly)
         if calls:
             await self._recall_calls(tx, items, calls, known)
         if retries:
@@ -251,6 +261,30 @@ class Writer:
                 if dead_letter_id not in still:
                     known[k] = _REPEATED
         return known
+
+    async def _recall_entries(
+        self,
+        tx: Tx,
+        items: Sequence[Item[Any]],
+        entries: dict[str, list[int]],
+        left: Sequence[Left],
+        known: list[Outcome | None],
+        *,
+        singly: bool,
+    ) -> None:
+        for stream, ns in left:
+            entries[stream] += ns
+        runs = [run for stream in sorted(entries) for run in runs_of(stream, entries[stream])]
+        before = set(await hear(tx.db, runs, singly=singly))
+        once = sum(last - first + 1 for _, first, last in runs) == sum(map(len, entries.values()))
+        if once and not before:
+            return
+        for k, item in enumerate(items):
+            if isinstance(item.origin, FromStream):
+                entry = item.origin.stream, item.origin.n
+                if entry in before:
+                    known[k] = _REPEATED
+                before.add(entry)
 
     async def _recall_calls(
         self,

@@ -15,7 +15,7 @@ from shared.db import role_of
 from shared.errors import Refusal
 from shared.messaging import Done, FromStream, Item, Outcome, Tx
 from shared.messaging.faults import Fault, classify
-from shared.messaging.inbox import HeardInPart, hear
+from shared.messaging.inbox import HeardInPart, hear, runs_of
 from shared.tenants import Tenant
 from tests.support.speaking import Say, by_http, by_job, heard_by_stream, say
 from tests.support.tenants import connect_as, running
@@ -42,7 +42,7 @@ async def being_heard(
     db = await connect_as(settings, tenant, "redeem")
     try:
         await db.execute("BEGIN")
-        await hear(db, [("earn", n) for n in entries])
+        await hear(db, runs_of("earn", entries))
         yield db
     finally:
         await db.close()
@@ -129,7 +129,7 @@ async def test_two_that_hear_the_same_entries_never_wait_for_each_other(
             written = asyncio.create_task(service.lane._writer.write(batch, say))
             await asyncio.sleep(0.3)
             assert not written.done(), "it waits for entry 3"
-            assert await hear(other, [("earn", 20)]) == []
+            assert await hear(other, [("earn", 20, 20)]) == []
             await other.execute("COMMIT")
             outcomes = await written
     assert [outcome.replayed for outcome in outcomes] == [False, False, True, False, True, True, False]
@@ -141,12 +141,12 @@ async def test_what_was_heard_in_part_is_told_before_anything_later_is_asked_aga
     async with running(settings, tenant, "redeem", {Say: say}) as service:
         await service.lane.submit(heard_by_stream(5, Say("5")))
         async with service.read() as db, db.transaction():
-            assert await hear(db, [("earn", n) for n in (4, 5, 6)]) == [("earn", 5)], "nothing later is held"
+            assert await hear(db, [("earn", 4, 6)]) == [("earn", 5)], "nothing later is held"
         async with service.read() as db:
             with pytest.raises(HeardInPart):
-                await hear(db, [("earn", n) for n in (4, 5, 6, 20)])
+                await hear(db, [("earn", 4, 6), ("earn", 20, 20)])
         async with service.read() as db:
-            again = [("earn", n) for n in (7, 5, 30)]
+            again = runs_of("earn", (7, 5, 30))
             assert await hear(db, again, singly=True) == [("earn", 5)]
 
 

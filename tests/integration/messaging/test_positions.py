@@ -7,7 +7,7 @@ import pytest
 
 from shared.config import Settings
 from shared.messaging.housekeeping import advance
-from shared.messaging.inbox import hear, runs_of
+from shared.messaging.inbox import Run, hear, runs_of
 from shared.messaging.keys import SERVICES, heard_by
 from shared.messaging.queries import queries
 from shared.tenants import Tenant
@@ -18,34 +18,36 @@ def entries(*ns: int) -> list[tuple[str, int]]:
     return [("earn", n) for n in ns]
 
 
-def test_neighbours_are_one_run() -> None:
-    assert runs_of([("earn", 3), ("earn", 1), ("members", 4), ("earn", 2), ("earn", 7)]) == [
-        ("earn", 1, 3),
-        ("earn", 7, 7),
-        ("members", 4, 4),
-    ]
+def runs(*ns: int, stream: str = "earn") -> list[Run]:
+    return runs_of(stream, ns)
+
+
+def test_neighbours_are_one_run_and_each_is_in_one() -> None:
+    assert runs_of("earn", [3, 1, 2, 7, 2]) == [("earn", 1, 3), ("earn", 7, 7)]
+    assert runs_of("earn", [1, 1, 3]) == [("earn", 1, 1), ("earn", 3, 3)]
+    assert runs_of("earn", range(5, 9)) == [("earn", 5, 8)]
+    assert runs_of("earn", [4]) == [("earn", 4, 4)]
 
 
 async def test_an_entry_is_heard_once_in_whatever_company_it_comes(
     settings: Settings, tenant: Tenant
 ) -> None:
     db = await connect_as(settings, tenant, "redeem")
-    assert await hear(db, entries(1, 2, 3)) == []
-    assert await hear(db, entries(3, 4, 5)) == entries(3)
-    assert await hear(db, entries(1, 2, 3, 4, 5)) == entries(1, 2, 3, 4, 5)
-    assert await hear(db, entries(6, 8)) == []
-    assert await hear(db, entries(5, 6, 7, 8, 9)) == entries(5, 6, 8)
+    assert await hear(db, runs(1, 2, 3)) == []
+    assert await hear(db, runs(3, 4, 5)) == entries(3)
+    assert await hear(db, runs(1, 2, 3, 4, 5)) == entries(1, 2, 3, 4, 5)
+    assert await hear(db, runs(6, 8)) == []
+    assert await hear(db, runs(5, 6, 7, 8, 9)) == entries(5, 6, 8)
     assert await advance(db, "earn") == 9
     # What lies below the position is a duplicate, also in a run that reaches above it.
-    assert await hear(db, entries(8, 9, 10, 11)) == entries(8, 9)
+    assert await hear(db, runs(8, 9, 10, 11)) == entries(8, 9)
     assert await advance(db, "earn") == 11
     await db.close()
 
 
 async def test_two_that_hear_the_same_entries_at_once_share_them(settings: Settings, tenant: Tenant) -> None:
     first, second = [await connect_as(settings, tenant, "tiers") for _ in range(2)]
-    mine = [("redeem", n) for n in range(1, 11)]
-    theirs = [("redeem", n) for n in range(6, 16)]
+    mine, theirs = runs(*range(1, 11), stream="redeem"), runs(*range(6, 16), stream="redeem")
     transaction = first.transaction()
     await transaction.start()
     assert await hear(first, mine) == []
@@ -60,9 +62,9 @@ async def test_two_that_hear_the_same_entries_at_once_share_them(settings: Setti
 
 async def test_positions_move_to_the_end_of_the_contiguous_run(settings: Settings, tenant: Tenant) -> None:
     db = await connect_as(settings, tenant, "notifier")
-    await hear(db, entries(1, 2, 3, 5, 6))
+    await hear(db, runs(1, 2, 3, 5, 6))
     assert await advance(db, "earn") == 3
-    await hear(db, entries(4))
+    await hear(db, runs(4))
     assert await advance(db, "earn") == 6
     assert await advance(db, "earn") == 6
     await db.close()
@@ -76,7 +78,7 @@ async def test_many_processes_move_one_position_at_once(settings: Settings, tena
     async def apply() -> None:
         nonlocal told
         for n in range(1, 401):
-            await hear(first, [("redeem", n)])
+            await hear(first, [("redeem", n, n)])
             told = n
 
     async def move(which: int) -> None:
@@ -101,7 +103,7 @@ async def test_what_lies_far_below_the_position_is_forgotten_and_stays_a_duplica
     await db.execute("INSERT INTO inbox VALUES ('tiers', int8range(300001, 300101))")
     assert await advance(db, "tiers") == 300_100
     assert await queries.forget_heard(db, stream="tiers") == 1
-    assert await hear(db, [("tiers", 7)]) == [("tiers", 7)]
+    assert await hear(db, [("tiers", 7, 7)]) == [("tiers", 7)]
     await db.close()
 
 
