@@ -130,11 +130,9 @@ class Consumer:
                 and outcome.refusal.code == "payment_card_number"
                 and isinstance(item.origin, FromStream | FromPos)
             ]
-            async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.xack(self.stream, self.group, *ids)
-                if unwanted:
-                    pipe.xdel(self.stream, *unwanted)
-                await pipe.execute()
+            if unwanted:
+                await self._redis.xdel(self.stream, *unwanted)
+            await self._redis.xack(self.stream, self.group, *ids)
             self.entries += len(ids)
         except asyncio.CancelledError:
             raise
