@@ -38,8 +38,9 @@ class _Heard(msgspec.Struct, Generic[_T], frozen=True, gc=False):
 
 _Decode = Callable[[bytes], "_Heard[Any]"]
 
-# How our own encoder begins an event: the id, of one length always; source, type and tenant; and then this. What stands between
-# tells what an entry is, and whether anybody here wants it.
+# How our own encoder begins an event: an id, of one length always; source, type and tenant; then the request's id. What stands
+# between the two ids tells what an entry is, and whether anybody here wants it.
+_ID = re.compile(rb'\{"id":"[^"\\]{36}')
 _SOURCE_AT = len('{"id":"') + len(str(UUID(int=0)))
 _NEXT, _BEFORE = b'","requestid":"', 400
 # The same of a type that is newer than this code.
@@ -121,7 +122,7 @@ class StreamDecoder:
             elif begins not in by_beginning or deliveries:
                 origin = FromStream(self._stream, int(entry_id[:-2]), deliveries.get(entry_id, 1))
                 items.append(self._unknown(origin, payload))
-            elif (decode := by_beginning[begins]) is None:
+            elif (decode := by_beginning[begins]) is None and _ID.match(payload):
                 left.append(int(entry_id[:-2]))
             else:
                 items.append(self._item(FromStream(self._stream, int(entry_id[:-2])), payload, decode))

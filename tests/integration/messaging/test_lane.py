@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from shared.config import Settings
 from shared.db import role_of
 from shared.errors import Refusal
-from shared.messaging import Done, Handler, Item, Outcome, Refused, Tx, claims_keys
+from shared.messaging import Done, FromStream, Handler, Item, Outcome, Refused, Tx, claims_keys
 from shared.messaging.submission import Group, Waiting
 from shared.tenants import Tenant
 from tests.support.patience import PATIENCE_S
@@ -80,6 +82,34 @@ async def test_what_is_handled_and_what_is_not_are_noted_as_the_neighbours_that_
     # 500 that are handled fill a batch; what nobody handles takes no room.
     assert [row["count"] for row in said] == [500, 200]
     assert [row["entries"] for row in runs] == ["[1,1002)", "[1002,1401)"]
+
+
+async def test_what_nobody_handles_is_noted_also_where_its_neighbours_fail_or_go_apart(
+    settings: Settings, tenant: Tenant
+) -> None:
+    @dataclass(frozen=True)
+    class Other:
+        pass
+
+    async def nothing(tx: Tx, items: Sequence[Item[Other]]) -> list[Outcome]:
+        return [Done()] * len(items)
+
+    handled: list[Item[Any]] = [heard_by_stream(n, Say(str(n), divide_by=n != 9)) for n in range(3, 60, 3)]
+    handled += [Item(Other(), FromStream("earn", n), f"earn-{n}", "/earn") for n in range(60, 90, 3)]
+    left = [n for n in range(1, 100) if n % 3 or n >= 90]
+    async with running(settings, tenant, "redeem", {Say: say, Other: nothing}) as service:
+        outcomes = await service.lane.submit_many(handled, left)
+        db = await connect_as(settings, tenant, "auditor")
+        runs = await db.fetch("SELECT entries::text FROM redeem.inbox AS i ORDER BY i.entries")
+        dead = await db.fetch("SELECT entry_id FROM redeem.dead_letters")
+        heard = await db.fetchval("SELECT sum(upper(entries) - lower(entries)) FROM redeem.inbox")
+        await db.close()
+        again = await service.lane.submit_many(handled, left)
+    assert [row["entry_id"] for row in dead] == ["9-0"]
+    assert heard == 99
+    assert runs[-1]["entries"] == "[60,100)", "what is left goes with what stands before it"
+    assert [outcome.replayed for outcome in outcomes] == [n == 9 for n in range(3, 90, 3)]
+    assert all(outcome.replayed for outcome in again)
 
 
 async def test_a_lane_that_stops_does_not_wait_for_company(settings: Settings, tenant: Tenant) -> None:

@@ -51,6 +51,47 @@ def test_an_entry_is_heard_left_to_others_or_refused_by_one_of_the_codes(raw: by
     heard(raw)
 
 
+OTHERS = GOOD.replace(b"points.credited.v1", b"points.redeemed.v1")
+NEWER = GOOD.replace(b"points.credited.v1", b"points.doubled.v1")
+STRANGE = GOOD.replace(b'"tenantid":"acme"', b'"tenantid":"other"')
+
+
+@settings(max_examples=300)
+@given(
+    st.one_of(
+        altered(EVENT),
+        altered(msgspec.json.decode(OTHERS)),
+        spoilt(GOOD),
+        spoilt(OTHERS),
+        st.sampled_from([GOOD, OTHERS, NEWER, STRANGE]),
+    )
+)
+def test_what_a_batch_is_read_as_is_what_each_of_its_entries_is(raw: bytes) -> None:
+    """An entry is left by its first bytes only where it is for others, however it goes on: never one that has a handler."""
+    alone = DECODER("7-0", {FIELD: raw}, 1)
+    assert alone is not None
+    items, left, foreign = DECODER.read([(b"6-0", {FIELD: GOOD}), (b"7-0", {FIELD: raw})], {})
+    assert (items[0].origin, foreign) == (FromStream("redeem", 6), 0)
+    if left:
+        assert (left, len(items)) == ([7], 1)
+        assert alone.command is None or isinstance(alone.command, Unreadable)
+    else:
+        assert msgspec.structs.asdict(items[1]) == msgspec.structs.asdict(alone)
+    [again] = DECODER.read([(b"7-0", {FIELD: raw})], {b"7-0": 3}).items
+    assert (again.origin, again.command) == (FromStream("redeem", 7, 3), alone.command)
+
+
+def test_what_is_left_has_an_item_to_be_noted_with_and_what_is_foreign_has_none() -> None:
+    batch = [
+        (b"1-0", {FIELD: OTHERS}), (b"2-0", {FIELD: OTHERS}), (b"2-1", {FIELD: OTHERS}), (b"1795658831617-0", {FIELD: GOOD}),
+    ]  # fmt: skip
+    items, left, foreign = DECODER.read(batch, {})
+    assert [(item.command, item.origin) for item in items] == [(None, FromStream("redeem", 1))]
+    assert (left, foreign) == ([2], 2)
+    assert DECODER.read([*batch, (b"3-0", {FIELD: GOOD})], {}).left == [1, 2]
+    assert DECODER.read([], {}) == ([], [], 0)
+
+
 @pytest.mark.parametrize("place", ["", "data", "subject", "requestid", "more"])
 def test_bombs_stop_nobody(place: str) -> None:
     for raw in bombs(EVENT, place) if place else BOMBS:
