@@ -215,7 +215,7 @@ uncut AS (
 cut AS (
     SELECT previous, snapshot
     FROM cuts
-    WHERE base <= :published + 1 AND base + n > :published + 1
+    WHERE base <= :published::bigint + 1 AND base + n > :published::bigint + 1
     ORDER BY base DESC
     LIMIT 1
 ),
@@ -229,7 +229,7 @@ planned AS (
     LIMIT 1
 )
 SELECT
-    uncut.n + greatest(last.planned - :published, 0) AS n,
+    uncut.n + greatest(last.planned - :published::bigint, 0) AS n,
     coalesce(
         extract(EPOCH FROM clock_timestamp() - least(uncut.oldest, (SELECT planned.oldest FROM planned))), 0
     )::float8 AS seconds
