@@ -141,7 +141,7 @@ class Town:
         assert report, [(check.name, check.broken, check.examples) for check in report.broken]
         assert report["settled"].verdict == report["offered-answered"].verdict == "holds"
         seen, books = witness(self.journal), await self.books()
-        assert books == seen
+        assert books == seen, (books, seen)
         return report
 
     async def books(self) -> Witness:
