@@ -38,9 +38,9 @@ def copy_of_the_code(folder: Path, patches: tuple[Patch, ...]) -> Path:
 ACK_BEFORE_COMMIT = (
     Patch(
         "shared/messaging/consumer.py",
-        "            outcomes = await self._lane.submit_many(items)\n",
+        "            outcomes = await self._lane.submit_many(items, left)\n",
         "            await self._redis.xack(self.stream, self.group, *ids)\n"
-        "            outcomes = await self._lane.submit_many(items)\n",
+        "            outcomes = await self._lane.submit_many(items, left)\n",
     ),
     # A hearer that misses entries asks for them again: it would hide the loss as soon as they are trimmed.
     Patch(
