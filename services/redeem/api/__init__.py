@@ -1,9 +1,12 @@
 """The HTTP side of redeem, by what it is about."""
 
 from services.redeem.api import (
+    acts,
+    adjustments,
     benefits,
     benefits_due,
     codes,
+    disputes,
     evidence,
     expiry,
     gift_card_desk,
@@ -34,4 +37,7 @@ ROUTERS = (
     *offline.ROUTERS,
     gift_cards.router,
     gift_card_desk.router,
+    *acts.ROUTERS,
+    adjustments.router,
+    disputes.router,
 )

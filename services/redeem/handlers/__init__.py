@@ -1,6 +1,5 @@
 """What redeem does with what it hears and is asked."""
 
-from services.redeem.domain.acts import Adjust, Open, Reinstate, Transfer
 from services.redeem.domain.giftcards.acts import (
     Activate,
     ExpireCards,
@@ -13,6 +12,8 @@ from services.redeem.domain.giftcards.acts import (
     Use,
 )
 from services.redeem.domain.giving import LapseBenefits
+from services.redeem.domain.acts import Adjust, DecideAdjustment, Open, Reinstate, Transfer
+from services.redeem.domain.disputes import DecideDispute, OpenDispute
 from services.redeem.domain.jobs import JobDone
 from services.redeem.domain.offline import AskAllowance, ReportUses
 from services.redeem.domain.reconciliation import DecideDifference, ReconcilePage
@@ -23,6 +24,7 @@ from services.redeem.domain.thresholds import IssueReached
 from services.redeem.handlers.answer import answer
 from services.redeem.handlers.asked import SettleAsked, do_asked
 from services.redeem.handlers.close import CloseMonth, close_month
+from services.redeem.handlers.disputes import open_disputes
 from services.redeem.handlers.expire import expire_due, notify
 from services.redeem.handlers.gift_cards import issue_cards, move_gift_cards
 from services.redeem.handlers.give import give_benefits
@@ -64,6 +66,9 @@ ON: Handlers = {
     SettleAsked: do_asked,
     Transfer: move_points,
     Adjust: move_points,
+    DecideAdjustment: move_points,
+    OpenDispute: open_disputes,
+    DecideDispute: move_points,
     Reinstate: move_points,
     Open: move_points,
     Expire: expire_due,

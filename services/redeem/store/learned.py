@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from services.redeem.store.sql import queries, redemptions
+from services.redeem.store.sql import adjustments, columns, queries, redemptions
 from shared.db import Connection
 from shared.events import CardIssued, MemberEnrolled, MerchantChanged, ProgrammeActivated, TierChanged
 from shared.programme.compiled import CompiledProgramme, compile_programme
@@ -72,6 +72,14 @@ async def learn_members(db: Connection, told: Sequence[MemberEnrolled | CardIssu
         identity_hashes=[digest for _, digest in identities],
         identity_members=list(identities.values()),
     )
+
+
+async def wallets_of(
+    db: Connection, names: Collection[tuple[str | None, str | None, bytes | None]]
+) -> dict[tuple[str | None, str | None, bytes | None], UUID]:
+    """The wallets that these programmes, kinds and hashes of identities name; those that name none are left out."""
+    rows = await adjustments.wallets_of(db, **columns(("programmes", "kinds", "hashes"), list(names)))
+    return {(row["programme"], row["kind"], row["hash"]): row["wallet_id"] for row in rows}
 
 
 async def learn_standings(db: Connection, told: Sequence[tuple[int, TierChanged]]) -> None:

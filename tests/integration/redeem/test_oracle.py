@@ -17,7 +17,7 @@ from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
 from pointbank.verify.streams import heads
 from pointbank.verify.walks import check_all
-from services.redeem.domain.acts import Adjust, Open, Reinstate, Transfer
+from services.redeem.domain.acts import Open, Reinstate, Transfer
 from services.redeem.domain.redemption import Redeem
 from services.redeem.domain.sweep import Expire
 from services.redeem.sweeping import tell_of_expiry
@@ -26,7 +26,7 @@ from shared.db import connect, database_of
 from shared.events import PointsAccrued
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item, Outcome
-from tests.integration.redeem.conftest import Bank, Member, accrued
+from tests.integration.redeem.conftest import Bank, Member, accrued, adjustment
 from tests.integration.redeem.test_asked import release, reversal
 from tests.integration.redeem.test_authorisations import authorised, capture, void
 from tests.integration.redeem.test_returns import RULES, give_back, redeemed, requested
@@ -141,14 +141,8 @@ class Town:
                 return command, self.model.transfer(wallet, self.models[to], points, now=NOW)
             case 1:
                 points = self.rng.choice((5, -self.some(usable)))
-                command = Adjust(
-                    adjustment_id=uuid7(),
-                    wallet_id=wallet_id,
-                    points=points,
-                    expires_at=until,
-                    reason="test",
-                    evidence="none",
-                )
+                until = until if points > 0 else None  # only what is given expires
+                command = adjustment(wallet_id, points, programme=PROGRAMME, expires_at=until)
                 return command, self.model.adjust(wallet, points, until=until, now=NOW)
             case 2:
                 at = NOW - timedelta(days=400)
@@ -173,7 +167,7 @@ class Town:
             lot_id=lot_id,
             points=points,
             expires_at=until,
-            reason="test",
+            reason="goodwill",
         )
         return command, lot is not None and self.model.reinstate(wallet, lot, points, until=until)
 
@@ -211,7 +205,7 @@ class Town:
 @pytest.fixture
 async def town(bank: Bank) -> Town:
     """A bank after a few hundred random acts, each compared with the model."""
-    told = activated(PROGRAMME, expiry=EXPIRY)
+    told = activated(PROGRAMME, expiry=EXPIRY, adjustments={"second_person_above": 10**12})
     await bank.hear(told)
     made = Town(bank, [await bank.member(programme=PROGRAMME) for _ in range(4)], random.Random(SEED))
     for k in range(GROUPS):

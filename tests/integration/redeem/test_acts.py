@@ -1,0 +1,309 @@
+"""What people do to wallets: each act once, within its bounds, and above them by two people."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from shared.ids import uuid7
+from tests.integration.redeem.conftest import Bank, Member, asks
+from tests.support.facts import activated
+from tests.support.http import assert_problem
+
+EVIDENCE = {"reference": "CASE-7", "sha256": hashlib.sha256(b"letter").hexdigest()}
+LATER = (datetime.now(UTC) + timedelta(days=90)).isoformat()
+
+
+def worth(points: int) -> dict[str, Any]:
+    return {"points": points, "money": {"amount_minor": points * 10, "currency": "SAR"}}
+
+
+async def post(
+    bank: Bank, path: str, body: Any = None, *, role: str = "support", key: str | None = None, **token: Any
+) -> httpx.Response:
+    return await bank.client.post(f"/v1/{path}", json=body, headers=bank.headers(role, key, **token))
+
+
+async def approver(bank: Bank, path: str, body: Any = None, **token: Any) -> httpx.Response:
+    return await post(bank, path, body, role="finance", **{"mfa": True, **token})
+
+
+def asked(*items: tuple[UUID, int], **more: Any) -> dict[str, Any]:
+    return {
+        "programme": "shops",
+        "items": [{"wallet_id": str(wallet_id), "points": points} for wallet_id, points in items],
+        "reason": "goodwill",
+        "evidence": EVIDENCE,
+        **more,
+    }
+
+
+async def frozen(bank: Bank, status: int, code: str, path: str, body: Any, **token: Any) -> dict[str, Any]:
+    """That it is refused, and again under its key: the refusal is kept."""
+    key = secrets.token_hex(8)
+    first = assert_problem(await post(bank, path, body, key=key, **token), status, code)
+    again = await post(bank, path, body, key=key, **token)
+    assert (again.json()["detail"], again.headers["idempotent-replayed"]) == (first["detail"], "true")
+    return first
+
+
+async def audited(bank: Bank, object_: str) -> list[tuple[str, str]]:
+    rows = await bank.auditor.fetch(
+        "SELECT action, actor FROM redeem.audit WHERE object = $1 ORDER BY id", object_
+    )
+    return [(row["action"], row["actor"]) for row in rows]
+
+
+# ---- transfers -----------------------------------------------------------------------------------
+
+
+async def test_lots_move_to_another_member_with_their_expiries(bank: Bank) -> None:
+    soon = datetime.now(UTC) + timedelta(days=30)
+    giver = await bank.member(60, expires_at=soon)
+    receiver = await bank.member(5)
+    body = {"from_wallet": str(giver.wallet_id), "to_wallet": str(receiver.wallet_id), "points": 40}
+    given = await post(bank, "transfers", body, role="ecommerce", key="gift-1")
+    assert given.status_code == 201
+    shown = given.json()
+    assert (shown["transferred"], shown["balance"]["available"]) == (worth(40), worth(20))
+    again = await post(bank, "transfers", body, role="ecommerce", key="gift-1")
+    assert (again.json(), again.headers["idempotent-replayed"]) == (shown, "true")
+    lots = (await bank.get(f"/v1/wallets/{receiver.wallet_id}/lots")).json()["items"]
+    assert sorted((lot["points"]["points"], lot["expires_at"]) for lot in lots if lot["expires_at"]) == [
+        (40, soon.isoformat().replace("+00:00", "Z"))
+    ]
+
+
+async def test_a_transfer_that_can_not_be_moves_nothing_and_its_refusal_stays(bank: Bank) -> None:
+    await bank.hear(activated("others"))
+    giver, other = await bank.member(60), await bank.member(programme="others")
+    receiver = await bank.member()
+
+    async def refused(status: int, code: str, to: UUID, points: Any, *, kept: bool = True) -> None:
+        body = {"from_wallet": str(giver.wallet_id), "to_wallet": str(to), "points": points}
+        if kept:
+            await frozen(bank, status, code, "transfers", body, role="ecommerce")
+        else:
+            assert_problem(await post(bank, "transfers", body, role="ecommerce"), status, code)
+
+    await refused(422, "transfer_to_oneself", giver.wallet_id, 1)
+    await refused(422, "transfer_across_programmes", other.wallet_id, 1)
+    await refused(404, "not_found", uuid7(), 1)
+    await refused(409, "insufficient_points", receiver.wallet_id, 61)
+    for points, code in (
+        (0, "amount_out_of_range"),
+        (-1, "amount_out_of_range"),
+        (10**16, "amount_out_of_range"),
+    ):
+        await refused(422, code, receiver.wallet_id, points, kept=False)
+    await refused(422, "field_type", receiver.wallet_id, 1.5, kept=False)
+    till = {"from_wallet": str(giver.wallet_id), "to_wallet": str(receiver.wallet_id), "points": 1}
+    narrowed = await post(bank, "transfers", till, role="till", merchant="riyadh-mall")
+    assert_problem(narrowed, 403, "scope_missing")
+    assert (await bank.wallet(giver.wallet_id))["available"] == 60
+    assert len(await bank.lines(giver.wallet_id)) == 1
+
+
+async def test_two_wallets_that_give_to_each_other_at_once_end_as_they_began(bank: Bank) -> None:
+    one, two = await bank.member(100), await bank.member(100)
+
+    async def give(giver: Member, receiver: Member) -> int:
+        body = {"from_wallet": str(giver.wallet_id), "to_wallet": str(receiver.wallet_id), "points": 3}
+        return (await post(bank, "transfers", body, role="ecommerce")).status_code
+
+    done = await asyncio.gather(*[give(*pair) for _ in range(25) for pair in ((one, two), (two, one))])
+    assert done == [201] * 50
+    for member in (one, two):
+        wallet = await bank.wallet(member.wallet_id)
+        assert (wallet["available"], wallet["transferred"], wallet["seq"]) == (100, 0, wallet["seq"])
+        held = "SELECT sum(remaining) FROM redeem.lots WHERE wallet_id = $1"
+        assert await bank.auditor.fetchval(held, member.wallet_id) == 100
+
+
+# ---- adjustments ---------------------------------------------------------------------------------
+
+
+async def test_up_to_the_threshold_one_person_is_enough_and_small_ones_add_up(bank: Bank) -> None:
+    member = await bank.member(10)
+    first = await post(bank, "adjustments", asked((member.wallet_id, 600)))
+    assert (first.status_code, first.json()["status"]) == (201, "posted")
+    assert first.json()["items"][0]["adjusted"] == worth(600)
+    second = await post(bank, "adjustments", asked((member.wallet_id, -400)), subject="another")
+    assert second.json()["items"][0]["adjusted"] == worth(-400)
+    third = await post(bank, "adjustments", asked((member.wallet_id, 1)))
+    assert (third.status_code, third.json()["status"]) == (202, "pending")
+    assert (await bank.wallet(member.wallet_id))["available"] == 210
+    [told, _] = [one for one in await bank.told(member.wallet_id) if one["type"] == "points.adjusted.v1"]
+    assert told["data"]["adjustment_id"] == first.json()["adjustment_id"]
+    pending = (await bank.get("/v1/adjustments", state="pending")).json()["items"]
+    assert pending[0]["adjustment_id"] == third.json()["adjustment_id"]
+
+
+async def test_more_takes_another_person_with_a_second_factor(bank: Bank) -> None:
+    member = await bank.member(10)
+    request = await post(bank, "adjustments", asked((member.wallet_id, 1001)), subject="noor")
+    assert request.status_code == 202
+    path = f"adjustments/{request.json()['adjustment_id']}/approve"
+    assert_problem(await approver(bank, path, kind="service"), 403, "person_required")
+    assert_problem(await approver(bank, path, mfa=False), 403, "mfa_required")
+    await frozen(bank, 409, "own_request", path, {}, role="finance", mfa=True, subject="noor")
+    assert (await bank.wallet(member.wallet_id))["seq"] == 1
+    approved = await asyncio.gather(*[approver(bank, path, subject=name) for name in ("omar", "lina")])
+    assert sorted(one.status_code for one in approved) == [200, 409]
+    [done] = [one.json() for one in approved if one.status_code == 200]
+    [late] = [one for one in approved if one.status_code == 409]
+    assert_problem(late, 409, "adjustment_decided")
+    assert (done["status"], done["requested_by"], done["given"]) == ("posted", "noor", worth(1001))
+    assert (await bank.wallet(member.wallet_id))["available"] == 1011
+    assert await audited(bank, f"adjustment/{done['adjustment_id']}") == [
+        ("adjustment.request", "noor"),
+        ("adjustment.approve", done["decided_by"]),
+    ]
+    shown = await bank.get(f"/v1/adjustments/{done['adjustment_id']}")
+    assert shown.json() == done
+
+
+async def test_several_wallets_take_two_people_and_are_posted_whole_or_not_at_all(bank: Bank) -> None:
+    rich, poor = await bank.member(50), await bank.member(50)
+    request = await post(bank, "adjustments", asked((rich.wallet_id, 5), (poor.wallet_id, -50)))
+    assert request.status_code == 202
+    path = f"adjustments/{request.json()['adjustment_id']}"
+    spent = await bank.redeem(asks(poor, points=1))
+    assert spent.status_code == 201
+    assert_problem(await approver(bank, f"{path}/approve"), 409, "insufficient_points")
+    assert [(await bank.wallet(one.wallet_id))["available"] for one in (rich, poor)] == [50, 49]
+    await bank.member()  # the batch goes on
+    again = await post(bank, "adjustments", asked((poor.wallet_id, 1)))
+    assert again.status_code == 201
+    assert (await approver(bank, f"{path}/approve")).status_code == 200
+    assert [(await bank.wallet(one.wallet_id))["available"] for one in (rich, poor)] == [55, 0]
+
+    other = await post(bank, "adjustments", asked((rich.wallet_id, 5), (poor.wallet_id, 5)))
+    path = f"adjustments/{other.json()['adjustment_id']}"
+    rejected = await approver(bank, f"{path}/reject", {"note": "no letter"})
+    assert (rejected.json()["status"], rejected.json()["note"]) == ("rejected", "no letter")
+    assert_problem(await approver(bank, f"{path}/approve"), 409, "adjustment_decided")
+    assert (await bank.wallet(rich.wallet_id))["available"] == 55
+
+
+async def test_what_is_wrong_with_a_request_is_said_and_kept(bank: Bank) -> None:
+    member, other = await bank.member(10), await bank.member()
+    service = await post(bank, "adjustments", asked((member.wallet_id, 1)), kind="service")
+    assert_problem(service, 403, "person_required")
+    await frozen(bank, 422, "reason_unknown", "adjustments", asked((member.wallet_id, 1), reason="dispute"))
+    await frozen(bank, 422, "amount_out_of_range", "adjustments", asked((member.wallet_id, 0)))
+    await frozen(bank, 409, "insufficient_points", "adjustments", asked((member.wallet_id, -11)))
+    await frozen(bank, 404, "not_found", "adjustments", asked((member.wallet_id, 1), (uuid7(), 1)))
+    await frozen(bank, 422, "programme_unknown", "adjustments", asked((other.wallet_id, 1), programme="nope"))
+    twice = asked((member.wallet_id, 1), (member.wallet_id, 2))
+    problem = await frozen(bank, 422, "amount_out_of_range", "adjustments", twice)
+    assert problem["errors"][0]["pointer"] == "/items/1/wallet_id"
+    gone = asked((member.wallet_id, 1))
+    gone["items"][0]["expires_at"] = "2020-01-01T00:00:00Z"
+    await frozen(bank, 422, "amount_out_of_range", "adjustments", gone)
+    assert (await bank.wallet(member.wallet_id))["seq"] == 1
+
+
+# ---- brought back, brought along -----------------------------------------------------------------
+
+
+async def test_expired_points_are_brought_back_and_many_only_by_two_people(bank: Bank) -> None:
+    member = await bank.member(1500, expires_at=datetime.now(UTC) - timedelta(days=1))
+    assert (await post(bank, "expiry-runs", {}, role="operator")).status_code == 200
+    [lot] = (await bank.get(f"/v1/wallets/{member.wallet_id}/lots", which="all")).json()["items"]
+    path = f"wallets/{member.wallet_id}/reinstatements"
+    body = {"lot_id": lot["lot_id"], "points": 1000, "expires_at": LATER, "reason": "goodwill"}
+    back = await post(bank, path, body)
+    assert (back.status_code, back.json()["balance"]["available"]) == (201, worth(1000))
+    assert back.json()["reinstated"] == worth(1000)
+    await frozen(bank, 422, "reason_unknown", path, {**body, "points": 1, "reason": "whim"})
+    await frozen(bank, 422, "amount_out_of_range", path, {**body, "points": 501})
+    many = await bank.member(1500, expires_at=datetime.now(UTC) - timedelta(days=1))
+    assert (await post(bank, "expiry-runs", {}, role="operator")).status_code == 200
+    [lot] = (await bank.get(f"/v1/wallets/{many.wallet_id}/lots", which="all")).json()["items"]
+    path, body = f"wallets/{many.wallet_id}/reinstatements", {**body, "lot_id": lot["lot_id"], "points": 1001}
+    await frozen(bank, 409, "adjustment_needs_second_person", path, body)
+
+
+async def test_a_balance_from_elsewhere_opens_once_by_its_reference(bank: Bank) -> None:
+    member = await bank.member()
+    body = {
+        "opening_ref": "old-system/77",
+        "wallet_id": str(member.wallet_id),
+        "points": 700,
+        "earned_at": "2024-03-01T10:00:00+03:00",
+        "expires_at": LATER,
+    }
+    assert_problem(await post(bank, "openings", body, role="finance"), 403, "mfa_required")
+    opened = await approver(bank, "openings", body)
+    assert (opened.status_code, opened.json()["opened"]) == (201, worth(700))
+    assert opened.json()["effective_at"] == "2024-03-01T07:00:00Z"
+    again = await approver(bank, "openings", body)
+    assert (again.status_code, again.json()) == (200, opened.json())
+    for other in ({"points": 701}, {"earned_at": "2024-03-02T10:00:00+03:00"}):
+        await frozen(bank, 409, "opening_conflict", "openings", {**body, **other}, role="finance", mfa=True)
+    late = {**body, "opening_ref": "x", "earned_at": LATER, "expires_at": None}
+    await frozen(bank, 422, "occurred_in_future", "openings", late, role="finance", mfa=True)
+    assert [line["kind"] for line in await bank.lines(member.wallet_id)] == ["opening"]
+    past = await bank.get(f"/v1/wallets/{member.wallet_id}/balance", at="2024-04-01T00:00:00Z")
+    assert past.json()["available"] == worth(700)
+
+
+# ---- disputes ------------------------------------------------------------------------------------
+
+
+async def test_an_upheld_dispute_posts_its_correction_once_and_links_it(bank: Bank) -> None:
+    member = await bank.member(100)
+    assert (await bank.redeem(asks(member, points=40))).status_code == 201
+    [_, line] = await bank.lines(member.wallet_id)
+    body = {"posting_id": str(line["posting_id"]), "points": 40, "reason": "not-mine"}
+    opened = await post(bank, "disputes", body, subject="noor")
+    assert (opened.status_code, opened.json()["status"]) == (201, "open")
+    assert opened.json()["correction"] == worth(40)
+    await frozen(bank, 409, "dispute_exists", "disputes", body)
+    path = f"disputes/{opened.json()['dispute_id']}"
+    assert_problem(await approver(bank, f"{path}/uphold", mfa=False), 403, "mfa_required")
+    await frozen(bank, 422, "evidence_missing", f"{path}/uphold", {}, role="finance", mfa=True)
+    own = {"role": "finance", "mfa": True, "subject": "noor"}
+    await frozen(bank, 409, "own_request", f"{path}/uphold", {"evidence": EVIDENCE}, **own)
+    upheld = await approver(bank, f"{path}/uphold", {"evidence": EVIDENCE, "note": "cashier error"})
+    assert upheld.status_code == 200, upheld.text
+    shown = upheld.json()
+    assert (shown["status"], shown["evidence"]) == ("upheld", EVIDENCE)
+    assert (await bank.get(f"/v1/{path}")).json() == shown
+    correction = (await bank.get(f"/v1/adjustments/{shown['adjustment_id']}")).json()
+    assert (correction["reason"], correction["requested_by"], correction["given"]) == (
+        "dispute",
+        "noor",
+        worth(40),
+    )
+    assert (await bank.wallet(member.wallet_id))["available"] == 100
+    await frozen(bank, 409, "dispute_not_open", f"{path}/reject", {}, role="finance", mfa=True)
+    await frozen(bank, 409, "dispute_exists", "disputes", body)  # it was corrected
+    actions = [action for action, _ in await audited(bank, f"dispute/{shown['dispute_id']}")]
+    assert actions == ["dispute.open", "dispute.uphold"]
+
+
+async def test_a_rejected_dispute_posts_nothing_and_may_be_opened_again(bank: Bank) -> None:
+    member = await bank.member(100)
+    [line] = await bank.lines(member.wallet_id)
+    body = {"posting_id": str(line["posting_id"]), "points": -100, "reason": "too-much", "evidence": EVIDENCE}
+    first = (await post(bank, "disputes", body)).json()
+    assert (await bank.redeem(asks(member, points=1))).status_code == 201
+    refused = await approver(bank, f"disputes/{first['dispute_id']}/uphold")
+    assert_problem(refused, 409, "insufficient_points")
+    rejected = await approver(bank, f"disputes/{first['dispute_id']}/reject", {"note": "it was right"})
+    assert (rejected.json()["status"], rejected.json()["adjustment_id"]) == ("rejected", None)
+    assert (await post(bank, "disputes", body)).status_code == 201
+    assert_problem(await post(bank, "disputes", {**body, "posting_id": str(uuid7())}), 404, "not_found")
+    assert (await bank.wallet(member.wallet_id))["adjusted"] == 0
+    assert [one["status"] for one in (await bank.get("/v1/disputes", limit=2)).json()["items"]] == [
+        "open",
+        "rejected",
+    ]
