@@ -7,6 +7,7 @@ import typer
 from pointbank.cli import (
     benefits,
     birthdays,
+    balances,
     dead_letters,
     expiring,
     gift_cards,
@@ -47,6 +48,7 @@ for command in (
     releasing.release_reservations,
     expiring.expire,
     gift_cards.expire_gift_cards,
+    balances.open_balances,
     sealing.reconcile,
     statements.statement,
     benefits.benefits,

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -176,6 +177,13 @@ def tenant(settings: Settings) -> Tenant:
 
 @pytest.fixture
 async def bank(settings: Settings, tenant: Tenant, tmp_path: Path) -> AsyncIterator[Bank]:
+    async with opened(settings, tenant, tmp_path) as made:
+        yield made
+
+
+@asynccontextmanager
+async def opened(settings: Settings, tenant: Tenant, tmp_path: Path) -> AsyncIterator[Bank]:
+    """A bank of the tenant, with a programme and a merchant."""
     keys = dev_keys(tmp_path)
     app = create(settings.model_copy(update={"jwt_keys": str(keys.jwks)}))
     transport = httpx.ASGITransport(app, client=("203.0.113.7", 5050))

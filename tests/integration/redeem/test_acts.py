@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import secrets
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
+import pytest
 
+from pointbank.balances import run_open_balances
+from shared.config import Settings
 from shared.ids import uuid7
-from tests.integration.redeem.conftest import Bank, Member, asks
+from shared.tenants import Tenant
+from tests.integration.redeem.conftest import Bank, Member, asks, opened
 from tests.support.facts import activated
 from tests.support.http import assert_problem
 
@@ -241,11 +247,11 @@ async def test_a_balance_from_elsewhere_opens_once_by_its_reference(bank: Bank) 
         "expires_at": LATER,
     }
     assert_problem(await post(bank, "openings", body, role="finance"), 403, "mfa_required")
-    opened = await approver(bank, "openings", body)
-    assert (opened.status_code, opened.json()["opened"]) == (201, worth(700))
-    assert opened.json()["effective_at"] == "2024-03-01T07:00:00Z"
+    made = await approver(bank, "openings", body)
+    assert (made.status_code, made.json()["opened"]) == (201, worth(700))
+    assert made.json()["effective_at"] == "2024-03-01T07:00:00Z"
     again = await approver(bank, "openings", body)
-    assert (again.status_code, again.json()) == (200, opened.json())
+    assert (again.status_code, again.json()) == (200, made.json())
     for other in ({"points": 701}, {"earned_at": "2024-03-02T10:00:00+03:00"}):
         await frozen(bank, 409, "opening_conflict", "openings", {**body, **other}, role="finance", mfa=True)
     late = {**body, "opening_ref": "x", "earned_at": LATER, "expires_at": None}
@@ -263,11 +269,11 @@ async def test_an_upheld_dispute_posts_its_correction_once_and_links_it(bank: Ba
     assert (await bank.redeem(asks(member, points=40))).status_code == 201
     [_, line] = await bank.lines(member.wallet_id)
     body = {"posting_id": str(line["posting_id"]), "points": 40, "reason": "not-mine"}
-    opened = await post(bank, "disputes", body, subject="noor")
-    assert (opened.status_code, opened.json()["status"]) == (201, "open")
-    assert opened.json()["correction"] == worth(40)
+    made = await post(bank, "disputes", body, subject="noor")
+    assert (made.status_code, made.json()["status"]) == (201, "open")
+    assert made.json()["correction"] == worth(40)
     await frozen(bank, 409, "dispute_exists", "disputes", body)
-    path = f"disputes/{opened.json()['dispute_id']}"
+    path = f"disputes/{made.json()['dispute_id']}"
     assert_problem(await approver(bank, f"{path}/uphold", mfa=False), 403, "mfa_required")
     await frozen(bank, 422, "evidence_missing", f"{path}/uphold", {}, role="finance", mfa=True)
     own = {"role": "finance", "mfa": True, "subject": "noor"}
@@ -307,3 +313,46 @@ async def test_a_rejected_dispute_posts_nothing_and_may_be_opened_again(bank: Ba
         "open",
         "rejected",
     ]
+
+
+def test_a_file_of_balances_is_opened_once_and_a_dry_run_says_what_a_real_one_does(
+    settings: Settings, tenant: Tenant, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def people() -> tuple[Member, Member]:
+        async with opened(settings, tenant, tmp_path) as bank:
+            return await bank.member(), await bank.member(programme="shops")
+
+    first, second = asyncio.run(people())
+    file = tmp_path / "balances.csv"
+    rows = [
+        "row_key,wallet_id,programme,mobile,points,earned_at,expires_at",
+        f"r1,{first.wallet_id},,,700,2024-03-01T10:00:00+03:00,{LATER}",
+        f"r2,,shops,{second.mobile},5,2024-03-01T10:00:00+03:00,",
+        f"r3,{uuid7()},,,5,2024-03-01T10:00:00+03:00,",
+        f"r4,{first.wallet_id},,,1.5,2024-03-01T10:00:00+03:00,",
+        f"r5,{first.wallet_id},,,5,2024-03-01,",
+        f"r1,{first.wallet_id},,,701,2024-03-01T10:00:00+03:00,",
+        f"r7,{first.wallet_id},,,0,2024-03-01T10:00:00+03:00,",
+        f"r2,,shops,{second.mobile},5,2024-03-01T10:00:00+03:00,",
+    ]
+    file.write_text("\n".join(rows) + "\n")
+
+    def ran(**how: bool) -> dict[str, Any]:
+        status = run_open_balances(settings, tenant.code, file, **{"dry_run": False, "as_json": True, **how})
+        assert status == 1
+        shown: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return {name: shown[name] for name in ("rows", "posted", "points", "known", "refused")}
+
+    refused = {"not_found": 1, "field_type": 2, "opening_conflict": 1, "amount_out_of_range": 1}
+    once = {"rows": 8, "posted": 2, "points": 705, "known": 1, "refused": refused}
+    assert (ran(dry_run=True), ran(dry_run=True), ran()) == (once, once, once)
+    assert ran() == {**once, "posted": 0, "points": 0, "known": 3}
+    file.write_text("row_key,points\nr9,1\n")
+    assert run_open_balances(settings, tenant.code, file, dry_run=False, as_json=False) == 2
+    assert "missing columns: earned_at" in capsys.readouterr().err
+
+    async def balances() -> list[int]:
+        async with opened(settings, tenant, tmp_path) as bank:
+            return [(await bank.wallet(one.wallet_id))["available"] for one in (first, second)]
+
+    assert asyncio.run(balances()) == [700, 5]
