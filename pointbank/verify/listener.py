@@ -10,6 +10,7 @@ import msgspec
 from pointbank.verify.acts import Acts
 from pointbank.verify.adoptions import ORPHANED, Adoptions
 from pointbank.verify.bills import Bills
+from pointbank.verify.blocking import Blocking
 from pointbank.verify.books import Books
 from pointbank.verify.events import SAID_BY, Envelope, binary, decode_data, decode_envelope
 from pointbank.verify.gift_cards import CHANGED, GiftCards
@@ -77,6 +78,11 @@ class Listener:
             members,
             segments,
         )
+        refunds, holds, seals = Refunds(books), Holds(books), Seals(books, trust)
+        gift_cards = GiftCards(books)
+        self._tables = (bills, refunds, holds, bank, rewards, gift_cards, seals, tiers, messages, members)
+        blocking = Blocking(books)
+        self._tables = (bills, refunds, holds, bank, rewards, seals, tiers, messages, members, blocking)
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
             "merchant.changed.v1": (members.on_merchant,),
@@ -85,6 +91,9 @@ class Listener:
             "member.enrolled.v1": (members.on_enrolled,),
             "card.issued.v1": (members.on_card,),
             "member.segmented.v1": (segments.on_segmented,),
+            "card.blocked.v1": (blocking.on_card,),
+            "wallet.blocked.v1": (blocking.on_blocked,),
+            "wallet.unblocked.v1": (blocking.on_unblocked,),
             "bill.recorded.v1": (bills.on_answer,),
             "bill.settled.v1": (bills.on_answer,),
             "bill.rejected.v1": (bills.on_rejected,),

@@ -151,3 +151,21 @@ SELECT
 FROM unnest(:programmes::text[], :kinds::text[], :hashes::bytea[]) AS n (programme, kind, hash)
 JOIN identities AS i ON n.kind = i.kind AND n.hash = i.hash
 JOIN member_wallets AS w ON i.member_id = w.member_id AND n.programme = w.programme;
+
+-- name: keep_statuses!
+-- The statuses of locked wallets.
+UPDATE wallets AS w
+SET status = s.status
+FROM unnest(:wallet_ids::uuid[], :statuses::text[]) AS s (wallet_id, status)
+WHERE w.wallet_id = s.wallet_id;
+
+-- name: block_identities!
+-- Identities that name nobody from now on, whether they were heard of before or not.
+INSERT INTO identities (kind, hash, member_id)
+SELECT
+    i.kind,
+    i.hash,
+    NULL
+FROM unnest(:kinds::text[], :hashes::bytea[]) AS i (kind, hash)
+ORDER BY i.hash, i.kind
+ON CONFLICT (hash, kind) DO UPDATE SET member_id = NULL;

@@ -887,6 +887,6 @@ CREATE TABLE member_wallets (
 CREATE TABLE identities (
     kind text NOT NULL,
     hash bytea NOT NULL,
-    member_id uuid NOT NULL,
+    member_id uuid, -- null: a card that was blocked, which names nobody for ever
     PRIMARY KEY (hash, kind)
 );

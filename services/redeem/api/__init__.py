@@ -5,6 +5,7 @@ from services.redeem.api import (
     adjustments,
     benefits,
     benefits_due,
+    blocking,
     codes,
     disputes,
     evidence,
@@ -39,5 +40,6 @@ ROUTERS = (
     gift_card_desk.router,
     *acts.ROUTERS,
     adjustments.router,
+    blocking.router,
     disputes.router,
 )

@@ -13,6 +13,7 @@ from services.redeem.domain.giftcards.acts import (
 )
 from services.redeem.domain.giving import LapseBenefits
 from services.redeem.domain.acts import Adjust, DecideAdjustment, Open, Reinstate, Transfer
+from services.redeem.domain.blocking import BlockWallet
 from services.redeem.domain.disputes import DecideDispute, OpenDispute
 from services.redeem.domain.jobs import JobDone
 from services.redeem.domain.offline import AskAllowance, ReportUses
@@ -23,6 +24,7 @@ from services.redeem.domain.sweep import Expire, Notify
 from services.redeem.domain.thresholds import IssueReached
 from services.redeem.handlers.answer import answer
 from services.redeem.handlers.asked import SettleAsked, do_asked
+from services.redeem.handlers.block import block_wallets
 from services.redeem.handlers.close import CloseMonth, close_month
 from services.redeem.handlers.disputes import open_disputes
 from services.redeem.handlers.expire import expire_due, notify
@@ -41,6 +43,7 @@ from services.redeem.handlers.settle import settle
 from shared.events import (
     BenefitAsked,
     BenefitWithdrawalAsked,
+    CardBlocked,
     CardIssued,
     MemberEnrolled,
     MerchantChanged,
@@ -77,6 +80,8 @@ ON: Handlers = {
     MerchantChanged: learn_merchants,
     MemberEnrolled: learn_members,
     CardIssued: learn_members,
+    CardBlocked: learn_members,
+    BlockWallet: block_wallets,
     CloseMonth: close_month,
     TierChanged: learn_standings,
     JobDone: answer,

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from services.redeem.domain.acts import Adjustment, Evidence, Part
+from services.redeem.domain.ledger import Wallet
 from services.redeem.store.sql import adjustments, columns
 from shared.db import Connection
 
@@ -61,6 +62,14 @@ async def decide(db: Connection, decided: Sequence[Adjustment]) -> None:
     await adjustments.decide_adjustments(
         db, **columns(("adjustment_ids", "states", "decided_bys", "decided_ats", "notes"), rows)
     )
+
+
+async def keep_statuses(db: Connection, wallets: Sequence[Wallet]) -> None:
+    """The statuses of wallets that are locked."""
+    if wallets:
+        await adjustments.keep_statuses(
+            db, wallet_ids=[one.wallet_id for one in wallets], statuses=[one.status for one in wallets]
+        )
 
 
 async def _whole(db: Connection, rows: Sequence[Any]) -> list[Adjustment]:

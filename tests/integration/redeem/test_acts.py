@@ -16,10 +16,11 @@ import pytest
 
 from pointbank.balances import run_open_balances
 from shared.config import Settings
+from shared.events import CardBlocked, CardIssued
 from shared.ids import uuid7
 from shared.tenants import Tenant
-from tests.integration.redeem.conftest import Bank, Member, asks, opened
-from tests.support.facts import activated
+from tests.integration.redeem.conftest import Bank, Member, accrued, asks, opened
+from tests.support.facts import AT, activated
 from tests.support.http import assert_problem
 
 EVIDENCE = {"reference": "CASE-7", "sha256": hashlib.sha256(b"letter").hexdigest()}
@@ -313,6 +314,50 @@ async def test_a_rejected_dispute_posts_nothing_and_may_be_opened_again(bank: Ba
         "open",
         "rejected",
     ]
+
+
+# ---- blocked -------------------------------------------------------------------------------------
+
+
+async def test_nothing_is_spent_from_a_blocked_wallet_and_what_is_earned_still_comes(bank: Bank) -> None:
+    member, other = await bank.member(100), await bank.member(100)
+    later = await bank.redeem(asks(member, points=10, capture="later"))
+    path, why = f"wallets/{member.wallet_id}", {"reason": "stolen-phone"}
+    for _ in range(2):  # what is blocked stays so
+        blocked = await post(bank, f"{path}/block", why)
+        assert (blocked.status_code, blocked.json()["status"]) == (200, "blocked")
+    assert_problem(await bank.redeem(asks(member, points=1)), 409, "wallet_blocked")
+    captured = await post(bank, f"redemptions/{later.json()['redemption_id']}/capture", role="till")
+    assert_problem(captured, 409, "wallet_blocked")
+    for pair in ((member, other), (other, member)):
+        gift = {"from_wallet": str(pair[0].wallet_id), "to_wallet": str(pair[1].wallet_id), "points": 1}
+        assert_problem(await post(bank, "transfers", gift, role="ecommerce"), 409, "wallet_blocked")
+    await bank.hear(accrued(member.wallet_id, 5, member_id=member.member_id))
+    assert (await bank.wallet(member.wallet_id))["available"] == 95
+    assert_problem(await approver(bank, f"{path}/unblock", why, mfa=False), 403, "mfa_required")
+    assert (await approver(bank, f"{path}/unblock", why)).json()["status"] == "active"
+    assert (await bank.redeem(asks(member, points=95))).status_code == 201
+    assert_problem(await post(bank, f"wallets/{uuid7()}/block", why), 404, "not_found")
+    told = [one["type"] for one in await bank.told(member.wallet_id) if one["type"].startswith("wallet.")]
+    assert told == ["wallet.blocked.v1", "wallet.unblocked.v1"]
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_blocked_card_finds_nobody_even_where_its_issue_is_told_later(bank: Bank, late: bool) -> None:
+    member = await bank.member(100)
+    card_id = uuid7()
+    card: dict[str, Any] = {
+        "member_id": member.member_id,
+        "wallet_id": member.wallet_id,
+        "programme": "shops",
+    }
+    names = (bank.identity("card_id", str(card_id)),)
+    issued = CardIssued(**card, card_id=card_id, identities=names, issued_at=AT)
+    blocked = CardBlocked(**card, card_id=card_id, identities=names, reason="lost", blocked_at=AT)
+    await bank.hear(*((blocked, issued) if late else (issued, blocked)))
+    body = {**asks(member, points=1), "member": {"card_id": str(card_id)}}
+    assert_problem(await bank.redeem(body), 422, "member_unknown")
+    assert (await bank.redeem(asks(member, points=1))).status_code == 201
 
 
 def test_a_file_of_balances_is_opened_once_and_a_dry_run_says_what_a_real_one_does(
