@@ -16,7 +16,7 @@ WITH alone AS (
     SELECT
         p.adjustment_id,
         sum(abs(p.points)) OVER (
-            PARTITION BY p.wallet_id ORDER BY a.requested_at RANGE BETWEEN interval '24 hours' PRECEDING AND CURRENT ROW
+            PARTITION BY p.wallet_id ORDER BY a.requested_at RANGE BETWEEN '24 hours'::interval PRECEDING AND CURRENT ROW
         ) AS points
     FROM redeem.adjustment_parts AS p
     JOIN redeem.adjustments AS a ON a.adjustment_id = p.adjustment_id

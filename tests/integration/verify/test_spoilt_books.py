@@ -110,6 +110,26 @@ SPOILT = {
         """,
         {"seals", "seals:cover"},
     ),
+    "an adjustment that nobody asked for": (
+        "DELETE FROM redeem.adjustment_parts WHERE points < 0",
+        {"adjustments:posted", "disputes", "adjustments:allowed"},
+    ),
+    "a wallet that nobody told to be blocked": (
+        f"UPDATE redeem.wallets SET status = 'blocked' WHERE {SOME_WALLET}",
+        {"wallets:blocked"},
+    ),
+    "a wallet that was let go in secret": (
+        "UPDATE redeem.wallets SET status = 'active' WHERE status = 'blocked'",
+        {"wallets:blocked"},
+    ),
+    "a card that was let go in secret": (
+        "UPDATE members.cards SET status = 'replaced' WHERE status = 'blocked'",
+        {"cards:blocked"},
+    ),
+    "a blocked card that finds somebody again": (
+        "UPDATE redeem.identities SET member_id = gen_random_uuid() WHERE member_id IS NULL",
+        {"cards:nobodys"},
+    ),
     "a redemption that is gone": (
         "DELETE FROM redeem.redemptions WHERE redemption_id = (SELECT redemption_id FROM redeem.redemptions LIMIT 1)",
         {"redemptions", "journal:redemptions"},
