@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import csv
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -167,7 +168,7 @@ def _command(row: Mapping[str, str], identity_key: bytes) -> Open:
         programme=row.get("programme") or None,
         identity_kind=kind,
         identity_hash=digest,
-        points=_parsed("points", row["points"], int),
+        points=_parsed("points", row["points"], _count),
         earned_at=_parsed("earned_at", row["earned_at"], _moment),
         expires_at=_parsed("expires_at", row["expires_at"], _moment) if row.get("expires_at") else None,
     )
@@ -176,16 +177,30 @@ def _command(row: Mapping[str, str], identity_key: bytes) -> Open:
 def _parsed(name: str, text: str, read: Callable[[str], Any]) -> Any:
     with suppress(ValueError):
         return read(text)
-    raise FieldType(
-        f"{name}: not {'a time with its offset' if read is _moment else f'of type {read.__name__}'}."
-    )
+    raise FieldType(f"{name}: {_WANTED[read]}")
+
+
+def _count(text: str) -> int:
+    if re.fullmatch("[0-9]{1,18}", text) is None:
+        raise ValueError("no whole number")
+    return int(text)
 
 
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("no offset")
-    return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("outside the calendar") from error
+
+
+_WANTED: dict[Callable[[str], Any], str] = {
+    UUID: "not an id.",
+    _count: "not a whole number of points.",
+    _moment: "not a time with its offset, as 2024-03-01T10:00:00+03:00.",
+}
 
 
 def run_open_balances(settings: Settings, tenant: str, file: Path, *, dry_run: bool, as_json: bool) -> int:

@@ -22,6 +22,10 @@ class Adjustments:
             "adjustments:posted", 1, "each adjustment that was posted was asked for, for that wallet, with these points and expiry",
             ("adjustment", "wallet", "points", "expires_at"), ours="the requests", theirs="the ledger",
         )  # fmt: skip
+        self._reinstated = books.match(
+            "reinstatements", 1, "what was brought back was asked for, of that lot",
+            ("wallet", "lot", "points"), ours="the requests", theirs="the ledger",
+        )  # fmt: skip
         self._allowed = books.check(
             "adjustments:allowed",
             8,
@@ -39,6 +43,10 @@ class Adjustments:
         expires_at = expiries.get(posting.lots[0][0]) if posting.incoming else None
         self._posted.theirs((posting.posting_id, posting.source_id, wallet_id, points, expires_at))
 
+    def on_reinstated(self, wallet_id: bytes, posting: Posting) -> None:
+        """A posting of kind reinstate."""
+        self._reinstated.theirs((posting.posting_id, wallet_id, posting.lots[0][0], posting.points))
+
     async def walk(self) -> None:
         """The side of the tables."""
         snapshot = self._books.snapshot
@@ -54,11 +62,24 @@ class Adjustments:
                 if row["disputed"]:
                     for problem in _miscorrected(row):
                         self._disputes.wrong(f"adjustment {told(row['adjustment_id'])}: {problem}")
+        async for page in snapshot.pages("adjustments.sql", "reinstatements"):
+            for row in page:
+                self._reinstated.ours((row["posting_id"], row["wallet_id"], row["lot_id"], row["points"]))
+                self._allowed.compared += 1
+                for problem in self._too_much(row):
+                    self._allowed.wrong(f"reinstatement {told(row['posting_id'])}: {problem}")
         async for page in snapshot.pages("adjustments.sql", "disputes"):
             for row in page:
                 self._disputes.compared += 1
                 for problem in _misjudged(row):
                     self._disputes.wrong(f"dispute {told(row['dispute_id'])}: {problem}")
+
+    def _too_much(self, row: Any) -> Iterator[str]:
+        terms = self._books.terms.get((row["programme"], row["programme_version"]))
+        if terms is None or row["second_person_above"] != terms.second_person_above:
+            yield f"version {row['programme_version']} of {row['programme']} does not say {row['second_person_above']}"
+        elif row["most"] > terms.second_person_above or row["reason"] not in terms.reasons:
+            yield f"{row['most']} points of its wallet within a day were put right by one person, for {row['reason']}"
 
     def _wrongs(self, row: Any) -> Iterator[str]:
         terms = self._books.terms.get((row["programme"], row["programme_version"]))

@@ -12,15 +12,22 @@ WHERE a.state = 'posted';
 -- name: adjustments
 -- Every adjustment with its parts counted, and what the audit says of who asked and who decided. `most`: the most that one of its
 -- wallets came to with it within a day, of what was posted without a second person.
-WITH alone AS (
-    SELECT
-        p.adjustment_id,
-        sum(abs(p.points)) OVER (
-            PARTITION BY p.wallet_id ORDER BY a.requested_at RANGE BETWEEN '24 hours'::interval PRECEDING AND CURRENT ROW
-        ) AS points
+WITH done AS (
+    SELECT p.adjustment_id AS act_id, p.wallet_id, abs(p.points) AS points, a.requested_at
     FROM redeem.adjustment_parts AS p
     JOIN redeem.adjustments AS a ON a.adjustment_id = p.adjustment_id
     WHERE a.state = 'posted' AND a.decided_by IS NULL
+    UNION ALL
+    SELECT r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
+),
+
+alone AS (
+    SELECT
+        d.act_id,
+        sum(d.points) OVER (
+            PARTITION BY d.wallet_id ORDER BY d.requested_at RANGE BETWEEN '24 hours'::interval PRECEDING AND CURRENT ROW
+        ) AS points
+    FROM done AS d
 ),
 
 parts AS (
@@ -36,7 +43,7 @@ parts AS (
 SELECT
     uuid_send(a.adjustment_id) AS adjustment_id, a.programme, a.programme_version, a.second_person_above, a.state, a.reason,
     a.requested_by, a.decided_by, coalesce(p.n, 0) AS parts, p.at_home,
-    (SELECT max(l.points) FROM alone AS l WHERE l.adjustment_id = a.adjustment_id) AS most,
+    (SELECT max(l.points) FROM alone AS l WHERE l.act_id = a.adjustment_id) AS most,
     (
         SELECT array_agg(u.action || ' ' || u.actor ORDER BY u.recorded_at, u.action)
         FROM redeem.audit AS u
@@ -64,3 +71,30 @@ SELECT
 FROM redeem.disputes AS d
 LEFT JOIN redeem.adjustments AS a ON a.adjustment_id = d.adjustment_id
 LEFT JOIN redeem.postings AS p ON p.posting_id = d.posting_id;
+
+-- name: reinstatements
+-- Everything that one person brought back, with the most that its wallet came to with it within a day, and what the audit says.
+WITH done AS (
+    SELECT p.adjustment_id AS act_id, p.wallet_id, abs(p.points) AS points, a.requested_at
+    FROM redeem.adjustment_parts AS p
+    JOIN redeem.adjustments AS a ON a.adjustment_id = p.adjustment_id
+    WHERE a.state = 'posted' AND a.decided_by IS NULL
+    UNION ALL
+    SELECT r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
+),
+
+alone AS (
+    SELECT
+        d.act_id,
+        sum(d.points) OVER (
+            PARTITION BY d.wallet_id ORDER BY d.requested_at RANGE BETWEEN '24 hours'::interval PRECEDING AND CURRENT ROW
+        ) AS points
+    FROM done AS d
+)
+
+SELECT
+    uuid_send(r.posting_id) AS posting_id, uuid_send(r.wallet_id) AS wallet_id, uuid_send(r.lot_id) AS lot_id, r.points, r.reason,
+    r.programme_version, r.second_person_above, w.programme, l.points AS most
+FROM redeem.reinstatements AS r
+LEFT JOIN redeem.wallets AS w ON w.wallet_id = r.wallet_id
+LEFT JOIN alone AS l ON l.act_id = r.posting_id;

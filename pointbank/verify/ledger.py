@@ -180,6 +180,8 @@ class Bank:
                 self._transfer(row, posting, parents)
             elif posting.kind == "adjust":
                 self._adjustments.on_posting(walk.wallet_id, posting, expiries)
+            elif posting.kind == "reinstate":
+                self._adjustments.on_reinstated(walk.wallet_id, posting)
 
     def _transfer(self, row: Any, posting: Posting, parents: dict[bytes, Any]) -> None:
         if posting.incoming:

@@ -74,14 +74,45 @@ WHERE adjustment_id = ANY(:adjustment_ids::uuid[])
 ORDER BY adjustment_id, wallet_id;
 
 -- name: posted_alone
--- How many points were given to each of these wallets, and taken of it, since a moment, without a second person.
+-- How many points were given to each of these wallets, taken of it and brought back in it since a moment, without a second person.
 SELECT
-    p.wallet_id,
-    sum(abs(p.points))::bigint AS points
-FROM adjustment_parts AS p
-JOIN adjustments AS a ON p.adjustment_id = a.adjustment_id
-WHERE p.wallet_id = ANY(:wallet_ids::uuid[]) AND a.state = 'posted' AND a.decided_by IS NULL AND a.requested_at >= :since
-GROUP BY p.wallet_id;
+    d.wallet_id,
+    sum(d.points)::bigint AS points
+FROM (
+    SELECT
+        p.wallet_id,
+        abs(p.points) AS points
+    FROM adjustment_parts AS p
+    JOIN adjustments AS a ON p.adjustment_id = a.adjustment_id
+    WHERE p.wallet_id = ANY(:wallet_ids::uuid[]) AND a.state = 'posted' AND a.decided_by IS NULL AND a.requested_at >= :since
+    UNION ALL
+    SELECT
+        r.wallet_id,
+        r.points
+    FROM reinstatements AS r
+    WHERE r.wallet_id = ANY(:wallet_ids::uuid[]) AND r.requested_at >= :since
+) AS d
+GROUP BY d.wallet_id;
+
+-- name: keep_reinstatements!
+-- What one person brought back. An id that is there already fails the batch.
+INSERT INTO reinstatements (
+    posting_id, wallet_id, lot_id, points, reason, programme_version, second_person_above, requested_by, requested_at
+)
+SELECT
+    r.posting_id,
+    r.wallet_id,
+    r.lot_id,
+    r.points,
+    r.reason,
+    r.programme_version,
+    r.second_person_above,
+    r.requested_by,
+    r.requested_at
+FROM unnest(
+    :posting_ids::uuid[], :wallet_ids::uuid[], :lot_ids::uuid[], :points::bigint[], :reasons::text[], :versions::integer[],
+    :thresholds::bigint[], :requested_bys::text[], :requested_ats::timestamptz[]
+) AS r (posting_id, wallet_id, lot_id, points, reason, programme_version, second_person_above, requested_by, requested_at);
 
 -- name: keep_adjustments!
 -- New adjustments with their parts. An id that is there already fails the batch.

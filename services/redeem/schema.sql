@@ -827,6 +827,23 @@ CREATE TABLE adjustment_parts (
 -- What was posted to a wallet lately.
 CREATE INDEX adjustment_parts_of_wallet ON adjustment_parts (wallet_id);
 
+-- Expired points that one person brought back: they count, with what was adjusted, towards what one person may do alone.
+CREATE TABLE reinstatements (
+    posting_id uuid PRIMARY KEY,
+    wallet_id uuid NOT NULL,
+    lot_id uuid NOT NULL,
+    points bigint NOT NULL,
+    reason text NOT NULL,
+    programme_version integer NOT NULL, -- the newest then
+    second_person_above bigint NOT NULL, -- what that version said
+    requested_by text NOT NULL,
+    requested_at timestamptz NOT NULL,
+    CONSTRAINT reinstatements_points_positive CHECK (points > 0),
+    CONSTRAINT reinstatements_within_threshold CHECK (points <= second_person_above)
+);
+
+CREATE INDEX reinstatements_of_wallet ON reinstatements (wallet_id, requested_at);
+
 -- Disputes of postings: what somebody holds to be wrong, and what somebody else found.
 CREATE TABLE disputes (
     dispute_id uuid PRIMARY KEY,

@@ -91,6 +91,18 @@ def takes_two(parts: tuple[Part, ...], alone: Mapping[UUID, int], threshold: int
     return alone.get(part.wallet_id, 0) + abs(part.points) > threshold
 
 
+def check_alone(points: int, before: int, terms: CompiledProgramme) -> None:
+    """Refuses adjustment_needs_second_person where one person would do more than that alone; `before`: what was done to the wallet
+    without a second person lately."""
+    most = terms.adjusting.second_person_above
+    if before + points > most:
+        raise NeedsSecondPerson(
+            f"{most} points of a wallet a day are put right without a second person, {before} were. Ask for an adjustment: that "
+            "waits for somebody else.",
+            pointer="/points",
+        )
+
+
 def requested(
     asked: Adjust, *, terms: CompiledProgramme, alone: Mapping[UUID, int], by: str, now: datetime
 ) -> Adjustment:

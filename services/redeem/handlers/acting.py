@@ -13,7 +13,7 @@ from services.redeem.domain.acts import Adjust, Adjustment, DecideAdjustment, Op
 from services.redeem.domain.adjusting import OpeningConflict, adjust, check_opening, opening
 from services.redeem.domain.answers import adjustment_out, dispute_out
 from services.redeem.domain.approving import (
-    NeedsSecondPerson,
+    check_alone,
     check_parts,
     check_reason,
     check_there,
@@ -36,6 +36,7 @@ from services.redeem.handlers.tell_moves import (
     worth_of,
 )
 from services.redeem.store import postings
+from services.redeem.store.adjustments import Reinstated
 from shared.errors import AmountOutOfRange, NotFound, ProgrammeUnknown
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Tx
@@ -56,11 +57,12 @@ class Desk:
     adjustments: dict[UUID, Adjustment]
     disputes: dict[UUID, Dispute]
     alone: dict[UUID, int]
-    """Points given to wallets, and taken of them, within the last 24 hours without a second person."""
+    """Points given to wallets, taken of them and brought back in them, within the last 24 hours without a second person."""
     opened: dict[UUID, list[Lot]]
     """The lots of opening balances that were posted before."""
     keys: list[postings.NewPosting] = field(default_factory=list)
     new: list[Adjustment] = field(default_factory=list)
+    reinstated: list[Reinstated] = field(default_factory=list)
     changed: list[Adjustment] = field(default_factory=list)
     settled: list[Dispute] = field(default_factory=list)
 
@@ -172,12 +174,7 @@ class Desk:
             raise AmountOutOfRange(f"{lot.expired} points of the lot have expired.", pointer="/points")
         if command.expires_at is not None and command.expires_at <= self.now:
             raise AmountOutOfRange("It would expire at once. Name a later moment.", pointer="/expires_at")
-        most = value.adjusting.second_person_above
-        if command.points > most:
-            raise NeedsSecondPerson(
-                f"One person alone brings back up to {most} points. Ask for an adjustment: somebody else approves it.",
-                pointer="/points",
-            )
+        check_alone(command.points, self.alone.get(wallet.wallet_id, 0), value)
         self._awake(item, wallet, value, self.now)
         back = reinstate(
             wallet,
@@ -188,6 +185,20 @@ class Desk:
             effective_at=self.now,
             source_id=command.reinstatement_id,
             posting_id=command.reinstatement_id,
+        )
+        self.alone[wallet.wallet_id] = self.alone.get(wallet.wallet_id, 0) + command.points
+        self.reinstated.append(
+            Reinstated(
+                back.posting_id,
+                wallet.wallet_id,
+                lot.lot_id,
+                back.points,
+                command.reason,
+                value.version,
+                value.adjusting.second_person_above,
+                item.actor,
+                self.now,
+            )
         )
         tell_reinstated(self.tx, item, value, wallet, self._keep(wallet, back), lot, command.reason)
         answer = {

@@ -54,8 +54,7 @@ async def move_points(tx: Tx, items: Sequence[Item[Move]]) -> list[Outcome]:
     lots = await expiring.load_by_id(
         db, [one.lot_id for one in commands if isinstance(one, Reinstate)], wallets
     )
-    single = {one.parts[0].wallet_id for one in commands if isinstance(one, Adjust) and len(one.parts) == 1}
-    alone = await adjustments.posted_alone(db, single, since=now - COUNTED_FOR)
+    alone = await adjustments.posted_alone(db, _by_one(commands), since=now - COUNTED_FOR)
     again = [one.opening_id for one in commands if isinstance(one, Open) and one.opening_id in known]
     opened = await asked_store.lots(db, again) if again else {}
     desk = Desk(tx, now, wallets, terms, lots, made, disputed, alone, opened)
@@ -68,6 +67,7 @@ async def move_points(tx: Tx, items: Sequence[Item[Move]]) -> list[Outcome]:
             outcomes.append(Refused(refusal))
         known |= {new.posting_id: postings.Known(*new[1:]) for new in desk.keys}
     await adjustments.keep(db, desk.new)
+    await adjustments.keep_reinstatements(db, desk.reinstated)
     await adjustments.decide(db, desk.changed)
     await disputes.settle(db, desk.settled)
     await postings.write(tx, wallets.values(), postings=desk.keys)
@@ -160,6 +160,12 @@ def _taken_by(
         case Open():
             if command.wallet_id is not None:
                 yield command.wallet_id, 0
+
+
+def _by_one(commands: Sequence[Move]) -> set[UUID]:
+    """The wallets to which one person alone may do something here."""
+    single = {one.parts[0].wallet_id for one in commands if isinstance(one, Adjust) and len(one.parts) == 1}
+    return single | {one.wallet_id for one in commands if isinstance(one, Reinstate)}
 
 
 def _id_of(command: Move) -> UUID:

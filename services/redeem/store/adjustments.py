@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.redeem.domain.acts import Adjustment, Evidence, Part
@@ -33,11 +33,31 @@ async def newest(db: Connection, *, state: str | None, before: UUID, most: int) 
 
 
 async def posted_alone(db: Connection, wallet_ids: Collection[UUID], *, since: datetime) -> dict[UUID, int]:
-    """The points that were given to these wallets and taken of them without a second person since then."""
+    """The points that were given to these wallets, taken of them and brought back in them without a second person since then."""
     if not wallet_ids:
         return {}
     rows = await adjustments.posted_alone(db, wallet_ids=list(wallet_ids), since=since)
     return {row["wallet_id"]: row["points"] for row in rows}
+
+
+class Reinstated(NamedTuple):
+    """What one person brought back, as it is kept."""
+
+    posting_id: UUID
+    wallet_id: UUID
+    lot_id: UUID
+    points: int
+    reason: str
+    programme_version: int
+    second_person_above: int
+    requested_by: str
+    requested_at: datetime
+
+
+async def keep_reinstatements(db: Connection, new: Sequence[Reinstated]) -> None:
+    """Keeps new ones."""
+    if new:
+        await adjustments.keep_reinstatements(db, **columns(_REINSTATED, new))
 
 
 async def keep(db: Connection, new: Sequence[Adjustment]) -> None:
@@ -136,5 +156,16 @@ _COLUMNS = (
     "decided_bys",
     "decided_ats",
     "notes",
+)
+_REINSTATED = (
+    "posting_ids",
+    "wallet_ids",
+    "lot_ids",
+    "points",
+    "reasons",
+    "versions",
+    "thresholds",
+    "requested_bys",
+    "requested_ats",
 )
 _PART_COLUMNS = ("part_postings", "part_adjustments", "part_wallets", "part_points", "part_expires_ats")

@@ -45,7 +45,7 @@ OURS = {
     "ledger:chain", "ledger:balances", "ledger:lots", "ledger:money", "postings:once", "postings:told", "requests:told",
     "requests:targets", "requests:recovered", "returns:refunds", "transfers", "notices:told", "sequence:redeem", "cuts:redeem",
     "requests:targets", "transfers", "notices:told", "sequence:redeem", "cuts:redeem",
-    "adjustments:posted", "adjustments:allowed", "disputes",
+    "adjustments:posted", "adjustments:allowed", "reinstatements", "disputes",
 }  # fmt: skip
 """What the bank answers for by itself; the other checks want the services that it hears."""
 
@@ -432,6 +432,14 @@ SPOILT = {
         """
         UPDATE redeem.adjustments SET decided_by = requested_by WHERE decided_by IS NOT NULL
         """,
+        {"adjustments:allowed"},
+    ),
+    "a reinstatement that nobody asked for": (
+        "DELETE FROM redeem.reinstatements WHERE points = 1",
+        {"reinstatements"},
+    ),
+    "a reinstatement for a reason of nobody's": (
+        "UPDATE redeem.reinstatements SET reason = 'whim'",
         {"adjustments:allowed"},
     ),
     "a dispute that was about more": (
