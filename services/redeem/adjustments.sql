@@ -200,3 +200,12 @@ SELECT
 FROM unnest(:kinds::text[], :hashes::bytea[]) AS i (kind, hash)
 ORDER BY i.hash, i.kind
 ON CONFLICT (hash, kind) DO UPDATE SET member_id = NULL;
+
+-- name: wallet_status^
+-- A wallet's programme and status.
+SELECT
+    wallet_id,
+    programme,
+    status
+FROM wallets
+WHERE wallet_id = :wallet_id;

@@ -9,10 +9,13 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from services.redeem.domain.blocking import BlockWallet
+from services.redeem.store import adjustments
+from shared.errors import NotFound
 from shared.http.bodies import Body
+from shared.http.cursors import answer
 from shared.http.openapi import problems
 from shared.http.routing import Router
-from shared.http.writes import Write, writes
+from shared.http.writes import Read, Write, reads, writes
 from shared.programme.model import Code
 
 router = Router(prefix="/v1/wallets", tags=["wallets"])
@@ -27,7 +30,17 @@ class BlockBody(Body):
 class StatusOut(BaseModel):
     wallet_id: UUID
     programme: str
-    status: Literal["active", "blocked"]
+    status: Literal["active", "blocked", "closed", "merged"]
+
+
+@router.get("/{wallet_id}", response_model=StatusOut, responses=problems("not_found"))
+async def get_wallet(wallet_id: UUID, call: Annotated[Read, reads("wallets:read")]) -> Response:
+    """Whether a wallet can be spent from. What is in it is asked at its balance."""
+    async with call.tenant.read() as db:
+        found = await adjustments.status(db, wallet_id)
+    if found is None:
+        raise NotFound("There is no such wallet.")
+    return answer(found)
 
 
 @router.post(

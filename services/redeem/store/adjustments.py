@@ -84,6 +84,12 @@ async def decide(db: Connection, decided: Sequence[Adjustment]) -> None:
     )
 
 
+async def status(db: Connection, wallet_id: UUID) -> dict[str, Any] | None:
+    """A wallet's id, programme and status."""
+    row = await adjustments.wallet_status(db, wallet_id=wallet_id)
+    return None if row is None else dict(row)
+
+
 async def keep_statuses(db: Connection, wallets: Sequence[Wallet]) -> None:
     """The statuses of wallets that are locked."""
     if wallets:

@@ -15,9 +15,12 @@ import httpx
 import pytest
 
 from pointbank.balances import run_open_balances
+from pointbank.expiring import open_desk
+from services.redeem.domain.acts import DecideAdjustment
 from shared.config import Settings
 from shared.events import CardBlocked, CardIssued
 from shared.ids import uuid7
+from shared.messaging import Done, Refused
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, Member, accrued, asks, opened
 from tests.support.facts import AT, activated
@@ -176,6 +179,29 @@ async def test_more_takes_another_person_with_a_second_factor(bank: Bank) -> Non
     assert shown.json() == done
 
 
+async def test_two_people_approve_at_once_in_two_processes_and_it_is_posted_once(
+    bank: Bank, settings: Settings
+) -> None:
+    wallets = [(await bank.member(10)).wallet_id for _ in range(2)]
+    request = await post(bank, "adjustments", asked((wallets[0], 5), (wallets[1], -5)))
+    adjustment_id = UUID(request.json()["adjustment_id"])
+    approval = DecideAdjustment(adjustment_id=adjustment_id, approve=True)
+    async with open_desk(settings, bank.code) as desk:
+        first, second, *others = await asyncio.gather(
+            desk.do(approval, job="another"),
+            approver(bank, f"adjustments/{adjustment_id}/approve"),
+            desk.do(DecideAdjustment(adjustment_id=adjustment_id, approve=False), job="a-third"),
+        )
+    outcomes = [first, *others]
+    done = sum(isinstance(one, Done) for one in outcomes) + (second.status_code == 200)
+    assert done == 1
+    refused = [one.refusal.code for one in outcomes if isinstance(one, Refused)]
+    assert set(refused) == {"adjustment_decided"}
+    status = (await bank.get(f"/v1/adjustments/{adjustment_id}")).json()["status"]
+    moved = {"posted": [15, 5], "rejected": [10, 10]}[status]
+    assert [(await bank.wallet(one))["available"] for one in wallets] == moved
+
+
 async def test_several_wallets_take_two_people_and_are_posted_whole_or_not_at_all(bank: Bank) -> None:
     rich, poor = await bank.member(50), await bank.member(50)
     request = await post(bank, "adjustments", asked((rich.wallet_id, 5), (poor.wallet_id, -50)))
@@ -321,10 +347,11 @@ async def test_nothing_is_spent_from_a_blocked_wallet_and_what_is_earned_still_c
     member, other = await bank.member(100), await bank.member(100)
     later = await bank.redeem(asks(member, points=10, capture="later"))
     path, why = f"wallets/{member.wallet_id}", {"reason": "stolen-phone"}
-    for _ in range(2):  # what is blocked stays so
-        blocked = await post(bank, f"{path}/block", why)
-        assert (blocked.status_code, blocked.json()["status"]) == (200, "blocked")
+    blocked, again = [await post(bank, f"{path}/block", why) for _ in range(2)]
+    assert (blocked.status_code, blocked.json()["status"]) == (200, "blocked")
+    assert again.json() == blocked.json()  # and nothing is told of it
     assert_problem(await bank.redeem(asks(member, points=1)), 409, "wallet_blocked")
+    assert (await bank.get(f"/v1/{path}")).json() == blocked.json()
     captured = await post(bank, f"redemptions/{later.json()['redemption_id']}/capture", role="till")
     assert_problem(captured, 409, "wallet_blocked")
     for pair in ((member, other), (other, member)):
