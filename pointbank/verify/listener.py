@@ -80,9 +80,20 @@ class Listener:
         )
         refunds, holds, seals = Refunds(books), Holds(books), Seals(books, trust)
         gift_cards = GiftCards(books)
-        self._tables = (bills, refunds, holds, bank, rewards, gift_cards, seals, tiers, messages, members)
         blocking = Blocking(books)
-        self._tables = (bills, refunds, holds, bank, rewards, seals, tiers, messages, members, blocking)
+        self._tables = (
+            bills,
+            refunds,
+            holds,
+            bank,
+            rewards,
+            gift_cards,
+            seals,
+            tiers,
+            messages,
+            members,
+            blocking,
+        )
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
             "merchant.changed.v1": (members.on_merchant,),

@@ -1,5 +1,8 @@
 """What redeem does with what it hears and is asked."""
 
+from services.redeem.domain.acts import Adjust, DecideAdjustment, Open, Reinstate, Transfer
+from services.redeem.domain.blocking import BlockWallet
+from services.redeem.domain.disputes import DecideDispute, OpenDispute
 from services.redeem.domain.giftcards.acts import (
     Activate,
     ExpireCards,

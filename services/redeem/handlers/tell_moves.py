@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, Literal, cast
 from uuid import UUID
 
-from services.redeem.domain.coming_back import Recovered
 from services.redeem.domain.acts import Adjustment, Part
+from services.redeem.domain.coming_back import Recovered
 from services.redeem.domain.expiring import Notice
 from services.redeem.domain.ledger import Line, Lot, Wallet
 from services.redeem.domain.posting import Posting, Value

@@ -44,7 +44,6 @@ SEED, GROUPS = 11, 150
 OURS = {
     "ledger:chain", "ledger:balances", "ledger:lots", "ledger:money", "postings:once", "postings:told", "requests:told",
     "requests:targets", "requests:recovered", "returns:refunds", "transfers", "notices:told", "sequence:redeem", "cuts:redeem",
-    "requests:targets", "transfers", "notices:told", "sequence:redeem", "cuts:redeem",
     "adjustments:posted", "adjustments:allowed", "reinstatements", "disputes",
 }  # fmt: skip
 """What the bank answers for by itself; the other checks want the services that it hears."""
@@ -295,6 +294,8 @@ async def came_back_late(bank: Bank) -> None:
     await bank.hear(requested("LATE", 10_000))
     assert (await capture(bank, paid)).status_code == 200
     assert (await bank.wallet(member.wallet_id))["available"] == 60
+
+
 async def by_two(town: Town) -> None:
     """A bulk adjustment that somebody else approved, one that was rejected, and a dispute that was upheld."""
     one, other = [member.wallet_id for member in town.members[:2]]
