@@ -44,8 +44,6 @@ NOT_YET = {
     "allowance_exceeded": "said of one use within an answer: tests/integration/redeem/test_offline.py",
     "report_too_late": "said of one use within an answer: tests/integration/redeem/test_offline.py",
     "redemption_conflict": "said of one use within an answer: tests/integration/redeem/test_offline.py",
-    "transfer_to_oneself": "no call transfers yet: tests/unit/redeem/test_kinds.py",
-    "transfer_across_programmes": "no call transfers yet: tests/unit/redeem/test_kinds.py",
     "rate_limited": "takes 2,000 waiting writes of one tenant: tests/unit/shared/test_http_writes.py",
     "handler_failed": "what no handler can handle is a bug of ours, and none is known",
     "delivery_limit": "takes processes that die of it: tests/faults/test_input.py",
