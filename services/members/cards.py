@@ -58,7 +58,7 @@ async def block_cards(tx: Tx, items: Sequence[Item[BlockCard]]) -> list[Outcome]
 
 
 async def _replace(tx: Tx, item: Item[Any], card: CardRow, sequence: int, now: datetime) -> Card:
-    prefixes = await store.card_prefixes(tx.db)
+    prefixes, _ = await store.card_prefixes(tx.db)
     wallet = NewWallet(card.wallet_id, card.member_id, card.programme, uuid7(), prefixes[card.programme])
     issued = await store.issue_cards(
         tx.db, [wallet], now, lambda prefix: card_number(prefix, secrets.randbelow)

@@ -97,6 +97,7 @@ class OpeningOut(BaseModel):
         "not_found",
         "transfer_to_oneself",
         "transfer_across_programmes",
+        "programme_closed",
         "wallet_blocked",
         "insufficient_points",
         "amount_out_of_range",

@@ -37,7 +37,7 @@ from services.redeem.handlers.tell_moves import (
 )
 from services.redeem.store import postings
 from services.redeem.store.adjustments import Reinstated
-from shared.errors import AmountOutOfRange, NotFound, ProgrammeUnknown
+from shared.errors import AmountOutOfRange, NotFound, ProgrammeClosed, ProgrammeUnknown
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Tx
 from shared.programme.compiled import CompiledProgramme
@@ -67,11 +67,13 @@ class Desk:
     settled: list[Dispute] = field(default_factory=list)
 
     def transfer(self, item: Item[Any], command: Transfer) -> Done:
-        """Refuses what `transfer` does, not_found and amount_out_of_range."""
+        """Refuses what `transfer` does, not_found, programme_closed and amount_out_of_range."""
         if command.giver == command.receiver:
             raise TransferToOneself("Giver and receiver are the same wallet. Name another receiver.")
         wallet, value = self._wallet(command.giver, "/from_wallet")
         receiver, _ = self._wallet(command.receiver, "/to_wallet")
+        if value.closed:
+            raise ProgrammeClosed.named(value.code, pointer="/from_wallet")
         _check_amount(command.points)
         done = transfer(
             wallet,

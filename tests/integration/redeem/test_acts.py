@@ -106,6 +106,12 @@ async def test_a_transfer_that_can_not_be_moves_nothing_and_its_refusal_stays(ba
     await refused(422, "transfer_across_programmes", other.wallet_id, 1)
     await refused(404, "not_found", uuid7(), 1)
     await refused(409, "insufficient_points", receiver.wallet_id, 61)
+    told = activated("shut")
+    told.document["programme"]["closed"] = True
+    await bank.hear(told)
+    shut = [await bank.member(9, programme="shut") for _ in range(2)]
+    gift = {"from_wallet": str(shut[0].wallet_id), "to_wallet": str(shut[1].wallet_id), "points": 1}
+    await frozen(bank, 409, "programme_closed", "transfers", gift, role="ecommerce")
     for points, code in (
         (0, "amount_out_of_range"),
         (-1, "amount_out_of_range"),
