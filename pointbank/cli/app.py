@@ -8,6 +8,7 @@ from pointbank.cli import (
     benefits,
     birthdays,
     balances,
+    benefits,
     dead_letters,
     expiring,
     gift_cards,

@@ -434,6 +434,8 @@ class MemberSegmented(msgspec.Struct, frozen=True, gc=False):
     segment: str
     from_at: datetime
     until_at: datetime | None = None
+
+
 class CardBlocked(msgspec.Struct, frozen=True, gc=False):
     member_id: str
     wallet_id: str

@@ -60,6 +60,7 @@ class Listener:
         refunds, holds, seals = Refunds(books, gifts), Holds(books), Seals(books, trust)
         given, gift_cards, segments = Given(books), GiftCards(books), Segments(books)
         acts = Acts(books, bills)
+        blocking = Blocking(books)
         self._tables = (
             acts,
             bills,
@@ -77,21 +78,6 @@ class Listener:
             messages,
             members,
             segments,
-        )
-        refunds, holds, seals = Refunds(books), Holds(books), Seals(books, trust)
-        gift_cards = GiftCards(books)
-        blocking = Blocking(books)
-        self._tables = (
-            bills,
-            refunds,
-            holds,
-            bank,
-            rewards,
-            gift_cards,
-            seals,
-            tiers,
-            messages,
-            members,
             blocking,
         )
         self._on: dict[str, tuple[Handler, ...]] = {

@@ -23,6 +23,6 @@ def create(settings: Settings | None = None) -> FastAPI:
         hears=HEARS,
         routers=(*ROUTERS, *RATES, *BIRTHDAYS, *SEGMENTS),
         jobs=(Job("birthdays", every_s=EVERY_S, run=keep_telling),),
+        routers=(*ROUTERS, *SEGMENTS, cards),
         settings=settings,
-        "members", "Pointbank members", handlers=ON, hears=HEARS, routers=(*ROUTERS, cards), settings=settings
     )

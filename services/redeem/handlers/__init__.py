@@ -15,9 +15,6 @@ from services.redeem.domain.giftcards.acts import (
     Use,
 )
 from services.redeem.domain.giving import LapseBenefits
-from services.redeem.domain.acts import Adjust, DecideAdjustment, Open, Reinstate, Transfer
-from services.redeem.domain.blocking import BlockWallet
-from services.redeem.domain.disputes import DecideDispute, OpenDispute
 from services.redeem.domain.jobs import JobDone
 from services.redeem.domain.offline import AskAllowance, ReportUses
 from services.redeem.domain.reconciliation import DecideDifference, ReconcilePage
