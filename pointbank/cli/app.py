@@ -5,10 +5,9 @@ from __future__ import annotations
 import typer
 
 from pointbank.cli import (
-    benefits,
-    birthdays,
     balances,
     benefits,
+    birthdays,
     dead_letters,
     expiring,
     gift_cards,

@@ -21,8 +21,7 @@ def create(settings: Settings | None = None) -> FastAPI:
         "Pointbank members",
         handlers=ON,
         hears=HEARS,
-        routers=(*ROUTERS, *RATES, *BIRTHDAYS, *SEGMENTS),
+        routers=(*ROUTERS, *RATES, *BIRTHDAYS, *SEGMENTS, cards),
         jobs=(Job("birthdays", every_s=EVERY_S, run=keep_telling),),
-        routers=(*ROUTERS, *SEGMENTS, cards),
         settings=settings,
     )

@@ -10,8 +10,8 @@ import msgspec
 
 from services.members import store
 from services.members.birthdays import tell_birthdays
-from services.members.domain.birthdays import TellBirthdays
 from services.members.cards import block_cards, card_claims, hashed
+from services.members.domain.birthdays import TellBirthdays
 from services.members.domain.cards import BlockCard
 from services.members.domain.members import (
     Card,
