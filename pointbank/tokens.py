@@ -109,10 +109,12 @@ def issue(
     ttl: timedelta = timedelta(hours=12),
     merchant: str | None = None,
     kind: Kind | None = None,
+    mfa: bool = False,
     issuer: str = "pointbank-dev",
     audience: str = "pointbank",
 ) -> str:
-    """A signed token with the scopes of a role; `kind` is the role's own unless given. KeyError for an unknown role."""
+    """A signed token with the scopes of a role; `kind` is the role's own unless given, `mfa` says that a
+    second factor was shown. KeyError for an unknown role."""
     bundle = ROLES[role]
     now = int(time.time())
     claims: dict[str, object] = {
@@ -128,6 +130,8 @@ def issue(
     }
     if merchant is not None:
         claims["merchant"] = merchant
+    if mfa:
+        claims["amr"] = ["pwd", "mfa"]
     header = {"alg": ALGORITHM, "kid": keys.private.kid}
     return jwt.encode(header, claims, keys.private, algorithms=[ALGORITHM])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from pointbank.cli import (
+    balances,
     benefits,
     birthdays,
     dead_letters,
@@ -47,6 +48,7 @@ for command in (
     releasing.release_reservations,
     expiring.expire,
     gift_cards.expire_gift_cards,
+    balances.open_balances,
     sealing.reconcile,
     statements.statement,
     benefits.benefits,

@@ -115,6 +115,7 @@ def token(
     subject: Annotated[str | None, typer.Option(help="Who it is for; in the audit.")] = None,
     hours: Annotated[float, typer.Option(help="How long it is good for.")] = 12,
     merchant: Annotated[str | None, typer.Option(help="Narrows it to one merchant.")] = None,
+    mfa: Annotated[bool, typer.Option(help="Says that a second factor was shown (amr: mfa).")] = False,
     state: State = VAR,
 ) -> None:
     """Prints a token for development, signed with the key pair of the state folder."""
@@ -130,5 +131,6 @@ def token(
             subject=subject or f"{role}@{tenant}",
             ttl=timedelta(hours=hours),
             merchant=merchant,
+            mfa=mfa,
         )
     )

@@ -436,6 +436,24 @@ class MemberSegmented(msgspec.Struct, frozen=True, gc=False):
     until_at: datetime | None = None
 
 
+class CardBlocked(msgspec.Struct, frozen=True, gc=False):
+    member_id: str
+    wallet_id: str
+    programme: str
+    card_id: str
+    identities: tuple[Identity, ...]
+    blocked_at: datetime
+
+
+class WalletBlocked(msgspec.Struct, frozen=True, gc=False):
+    """wallet.blocked and wallet.unblocked."""
+
+    wallet_id: str
+    member_id: str
+    programme: str
+    reason: str
+
+
 class MerchantChanged(msgspec.Struct, frozen=True, gc=False):
     merchant: str
     version: int
@@ -531,6 +549,9 @@ DATA: dict[str, type] = {
     "member.enrolled.v1": MemberEnrolled,
     "card.issued.v1": CardIssued,
     "member.segmented.v1": MemberSegmented,
+    "card.blocked.v1": CardBlocked,
+    "wallet.blocked.v1": WalletBlocked,
+    "wallet.unblocked.v1": WalletBlocked,
     "merchant.changed.v1": MerchantChanged,
     "rate.published.v1": RatePublished,
     "member.birthday.v1": MemberBirthday,
@@ -547,6 +568,7 @@ SAID_BY = {
         "member.enrolled.v1",
         "card.issued.v1",
         "member.segmented.v1",
+        "card.blocked.v1",
     ),
     "earn": (
         "bill.recorded.v1",
@@ -579,6 +601,8 @@ SAID_BY = {
         "points.reversed.v1",
         "points.reversal_refused.v1",
         "points.expiring.v1",
+        "wallet.blocked.v1",
+        "wallet.unblocked.v1",
         "ledger.sealed.v1",
         "reward.issued.v1",
         "benefit.consumed.v1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pointbank.verify.adjustments import Adjustments
 from pointbank.verify.books import Books, Follower
 from pointbank.verify.canonical import NOTHING
 from pointbank.verify.events import (
@@ -74,6 +75,7 @@ class Bank:
             "ledger:money", 8, "points are worth what a version of their programme says, in whole minor units"
         )
         self._requests = Requests(books)
+        self._adjustments = Adjustments(books)
         self._idle = {
             terms.code for terms in books.terms.values() if terms.expiry.get("policy") == "inactivity"
         }
@@ -140,6 +142,7 @@ class Bank:
                 self._known.theirs(tuple(row))
         await self._redemptions.walk()
         await self._requests.walk()
+        await self._adjustments.walk()
         async for page in snapshot.pages("ledger.sql", "notices"):
             for row in page:
                 self._notices.ours((tuple(row[:3]), row["points"]))
@@ -175,6 +178,10 @@ class Bank:
             self._posting(walk.wallet_id, row, posting, expiries)
             if posting.kind == "transfer":
                 self._transfer(row, posting, parents)
+            elif posting.kind == "adjust":
+                self._adjustments.on_posting(walk.wallet_id, posting, expiries)
+            elif posting.kind == "reinstate":
+                self._adjustments.on_reinstated(walk.wallet_id, posting)
 
     def _transfer(self, row: Any, posting: Posting, parents: dict[bytes, Any]) -> None:
         if posting.incoming:

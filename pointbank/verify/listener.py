@@ -10,6 +10,7 @@ import msgspec
 from pointbank.verify.acts import Acts
 from pointbank.verify.adoptions import ORPHANED, Adoptions
 from pointbank.verify.bills import Bills
+from pointbank.verify.blocking import Blocking
 from pointbank.verify.books import Books
 from pointbank.verify.events import SAID_BY, Envelope, binary, decode_data, decode_envelope
 from pointbank.verify.gift_cards import CHANGED, GiftCards
@@ -59,6 +60,7 @@ class Listener:
         refunds, holds, seals = Refunds(books, gifts), Holds(books), Seals(books, trust)
         given, gift_cards, segments = Given(books), GiftCards(books), Segments(books)
         acts = Acts(books, bills)
+        blocking = Blocking(books)
         self._tables = (
             acts,
             bills,
@@ -76,6 +78,7 @@ class Listener:
             messages,
             members,
             segments,
+            blocking,
         )
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
@@ -85,6 +88,9 @@ class Listener:
             "member.enrolled.v1": (members.on_enrolled,),
             "card.issued.v1": (members.on_card,),
             "member.segmented.v1": (segments.on_segmented,),
+            "card.blocked.v1": (blocking.on_card,),
+            "wallet.blocked.v1": (blocking.on_blocked,),
+            "wallet.unblocked.v1": (blocking.on_unblocked,),
             "bill.recorded.v1": (bills.on_answer,),
             "bill.settled.v1": (bills.on_answer,),
             "bill.rejected.v1": (bills.on_rejected,),

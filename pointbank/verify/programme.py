@@ -85,6 +85,8 @@ class Terms:
     on_spent: str = "block"
     accepts: Mapping[str, frozenset[str] | None] | None = None
     """The merchants that take points, with the terminals that do (None: all); None: every merchant."""
+    second_person_above: int = 1000
+    reasons: frozenset[str] = frozenset({"correction", "fraud", "goodwill", "missing_purchase"})
     refund_window_days: int | None = None
     without_tax: bool = False
     points_earn: bool = False
@@ -327,6 +329,8 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
     ladder = tuple(_tier(tier) for tier in tiers.get("ladder") or ())
     days = head.get("backdating_days")
     window = earning.get("refund_window_days")
+    adjustments = document.get("adjustments") or {}
+    threshold = adjustments.get("second_person_above")
     rules = tuple(
         sorted_by_priority(
             [read_rule(rule, earning) for rule in earning.get("rules") or ()], earning.get("rules") or ()
@@ -364,6 +368,8 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
         on_spent=(document.get("redemption") or {}).get("on_spent") or "block",
         accepts=_accepts((document.get("redemption") or {}).get("acceptance")),
         refund_window_days=None if window in (None, "unlimited") else window,
+        second_person_above=1000 if threshold is None else threshold,
+        reasons=frozenset(adjustments.get("reasons") or Terms.reasons),
     )
 
 

@@ -1,7 +1,7 @@
 """What members does about what it is asked. It hears nothing; the table of commands is at the end."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -10,7 +10,9 @@ import msgspec
 
 from services.members import store
 from services.members.birthdays import tell_birthdays
+from services.members.cards import block_cards, card_claims, hashed
 from services.members.domain.birthdays import TellBirthdays
+from services.members.domain.cards import BlockCard
 from services.members.domain.members import (
     Card,
     Claim,
@@ -41,7 +43,6 @@ from shared.errors import Refusal
 from shared.events import (
     CardIssued,
     EnrolledWallet,
-    HashedIdentity,
     MemberEnrolled,
     MerchantChanged,
     ProgrammeActivated,
@@ -264,19 +265,13 @@ async def _write(tx: Tx, enrolled: Sequence[_Enrolled], now: datetime) -> dict[U
     cards = await store.issue_cards(
         tx.db, wallets, now, lambda prefix: card_number(prefix, secrets.randbelow)
     )
-    named = {wallet.wallet_id: list(_card_claims(tx, cards[wallet.wallet_id])) for wallet in wallets}
+    named = {wallet.wallet_id: list(card_claims(tx, cards[wallet.wallet_id])) for wallet in wallets}
     claimed = {claim: wallet.member_id for wallet in wallets for claim in named[wallet.wallet_id]}
     won = await store.claim_identities(tx.db, claimed)
     assert len(won) == len(claimed), "a card that was just issued names nobody yet"
     for one in enrolled:
         _tell(tx, one, named, now)
     return cards
-
-
-def _card_claims(tx: Tx, card: Card) -> Iterator[Claim]:
-    key = tx.tenant.identity_key
-    yield Claim("card_id", identity_hash(key, "card_id", str(card.card_id)))
-    yield Claim("card_number", identity_hash(key, "card_number", card.card_number))
 
 
 def _tell(tx: Tx, one: _Enrolled, named: dict[UUID, list[Claim]], now: datetime) -> None:
@@ -287,7 +282,7 @@ def _tell(tx: Tx, one: _Enrolled, named: dict[UUID, list[Claim]], now: datetime)
             locale=enrolment.locale,
             channel=enrolment.channel,
             consented=enrolment.consent.accepted,
-            identities=_hashed(one.claims),
+            identities=hashed(one.claims),
             wallets=tuple(
                 EnrolledWallet(programme=wallet.programme, wallet_id=wallet.wallet_id)
                 for wallet in one.wallets
@@ -305,7 +300,7 @@ def _tell(tx: Tx, one: _Enrolled, named: dict[UUID, list[Claim]], now: datetime)
                 wallet_id=wallet.wallet_id,
                 programme=wallet.programme,
                 card_id=wallet.card_id,
-                identities=_hashed(named[wallet.wallet_id]),
+                identities=hashed(named[wallet.wallet_id]),
                 issued_at=now,
             ),
             subject=subject,
@@ -327,10 +322,6 @@ def _tell(tx: Tx, one: _Enrolled, named: dict[UUID, list[Claim]], now: datetime)
     )
 
 
-def _hashed(claims: Sequence[Claim]) -> tuple[HashedIdentity, ...]:
-    return tuple(HashedIdentity(kind=claim.kind, hash=claim.hash.hex()) for claim in claims)
-
-
 def _member(one: _Enrolled, cards: dict[UUID, Card]) -> Member:
     wallets = [Wallet(wallet.programme, wallet.wallet_id, cards[wallet.wallet_id]) for wallet in one.wallets]
     return Member(one.member_id, "active", one.item.command.enrolment.locale, wallets)
@@ -346,6 +337,7 @@ ON: Handlers = {
     TakeOutOfSegment: move_segments,
     PublishRate: publish_rates,
     TellBirthdays: tell_birthdays,
+    BlockCard: block_cards,
 }
 
 HEARS: tuple[str, ...] = ()

@@ -786,6 +786,98 @@ CREATE TABLE gift_card_refunds (
 
 CREATE INDEX gift_card_refunds_of ON gift_card_refunds (use_id);
 
+-- What people put right: a request, posted at once or pending until somebody else decides about it.
+CREATE TABLE adjustments (
+    adjustment_id uuid PRIMARY KEY,
+    programme text NOT NULL,
+    programme_version integer NOT NULL, -- the newest when it was asked for
+    second_person_above bigint NOT NULL, -- what that version said
+    state text NOT NULL,
+    reason text NOT NULL,
+    evidence text NOT NULL, -- a reference
+    evidence_sha256 bytea, -- of what it refers to
+    requested_by text NOT NULL,
+    requested_at timestamptz NOT NULL,
+    decided_by text, -- null: nobody else had to agree, or did yet
+    decided_at timestamptz,
+    note text,
+    CONSTRAINT adjustments_state_known CHECK (state IN ('posted', 'pending', 'rejected')),
+    CONSTRAINT adjustments_threshold_never_negative CHECK (second_person_above >= 0),
+    CONSTRAINT adjustments_evidence_is_sha256 CHECK (octet_length(evidence_sha256) = 32),
+    CONSTRAINT adjustments_decision_is_whole CHECK (
+        (decided_by IS NULL) = (decided_at IS NULL)
+        AND CASE state WHEN 'pending' THEN decided_by IS NULL WHEN 'rejected' THEN decided_by IS NOT NULL ELSE TRUE END
+    ),
+    CONSTRAINT adjustments_decided_by_another CHECK (decided_by <> requested_by)
+);
+
+CREATE INDEX adjustments_pending ON adjustments (adjustment_id) WHERE state = 'pending';
+
+-- What an adjustment gives to a wallet, or takes of it (points below zero); several parts are a bulk adjustment.
+CREATE TABLE adjustment_parts (
+    posting_id uuid PRIMARY KEY, -- of its posting, once it is posted
+    adjustment_id uuid NOT NULL REFERENCES adjustments,
+    wallet_id uuid NOT NULL,
+    points bigint NOT NULL,
+    expires_at timestamptz, -- of the lot that it gives; null: never
+    CONSTRAINT adjustment_parts_wallet_once UNIQUE (adjustment_id, wallet_id),
+    CONSTRAINT adjustment_parts_move_something CHECK (points <> 0)
+);
+
+-- What was posted to a wallet lately.
+CREATE INDEX adjustment_parts_of_wallet ON adjustment_parts (wallet_id);
+
+-- Expired points that one person brought back: they count, with what was adjusted, towards what one person may do alone.
+CREATE TABLE reinstatements (
+    posting_id uuid PRIMARY KEY,
+    wallet_id uuid NOT NULL,
+    lot_id uuid NOT NULL,
+    points bigint NOT NULL,
+    reason text NOT NULL,
+    programme_version integer NOT NULL, -- the newest then
+    second_person_above bigint NOT NULL, -- what that version said
+    requested_by text NOT NULL,
+    requested_at timestamptz NOT NULL,
+    CONSTRAINT reinstatements_points_positive CHECK (points > 0),
+    CONSTRAINT reinstatements_within_threshold CHECK (points <= second_person_above)
+);
+
+CREATE INDEX reinstatements_of_wallet ON reinstatements (wallet_id, requested_at);
+
+-- Disputes of postings: what somebody holds to be wrong, and what somebody else found.
+CREATE TABLE disputes (
+    dispute_id uuid PRIMARY KEY,
+    posting_id uuid NOT NULL,
+    wallet_id uuid NOT NULL, -- that posting's
+    programme text NOT NULL,
+    points bigint NOT NULL, -- what the wallet should get, or lose (below zero)
+    reason text NOT NULL,
+    evidence text, -- a reference
+    evidence_sha256 bytea, -- of what it refers to
+    state text NOT NULL DEFAULT 'open',
+    opened_by text NOT NULL,
+    opened_at timestamptz NOT NULL,
+    decided_by text,
+    decided_at timestamptz,
+    note text,
+    adjustment_id uuid REFERENCES adjustments, -- the correction
+    CONSTRAINT disputes_state_known CHECK (state IN ('open', 'upheld', 'rejected')),
+    CONSTRAINT disputes_correct_something CHECK (points <> 0),
+    CONSTRAINT disputes_evidence_is_sha256 CHECK (
+        octet_length(evidence_sha256) = 32 AND (evidence_sha256 IS NULL OR evidence IS NOT NULL)
+    ),
+    CONSTRAINT disputes_decision_is_whole CHECK (
+        (state = 'open') = (decided_by IS NULL) AND (state = 'open') = (decided_at IS NULL)
+    ),
+    CONSTRAINT disputes_decided_by_another CHECK (decided_by <> opened_by),
+    CONSTRAINT disputes_upheld_have_evidence CHECK (state <> 'upheld' OR evidence_sha256 IS NOT NULL),
+    CONSTRAINT disputes_upheld_are_corrected CHECK ((state = 'upheld') = (adjustment_id IS NOT NULL)),
+    CONSTRAINT disputes_correction_once UNIQUE (adjustment_id)
+);
+
+-- A posting is corrected once.
+CREATE UNIQUE INDEX disputes_once ON disputes (posting_id) WHERE state <> 'rejected';
+
 -- What redeem learns from members. Identities are keyed hashes: deletable look-up rows, no personal data.
 
 CREATE TABLE programmes (
@@ -812,6 +904,6 @@ CREATE TABLE member_wallets (
 CREATE TABLE identities (
     kind text NOT NULL,
     hash bytea NOT NULL,
-    member_id uuid NOT NULL,
+    member_id uuid, -- null: a card that was blocked, which names nobody for ever
     PRIMARY KEY (hash, kind)
 );

@@ -13,6 +13,7 @@ from shared.events.bills import (
     BillSettled,
     PointsAccrued,
 )
+from shared.events.blocking import CardBlocked, WalletBlocked, WalletUnblocked
 from shared.events.envelope import Envelope, EventData, decode_envelope, encode_event
 from shared.events.gift_cards import (
     GiftCardActivated,
@@ -89,6 +90,7 @@ EVENTS: dict[str, type[EventData]] = {
         MemberBirthday,
         CardIssued,
         MemberSegmented,
+        CardBlocked,
         BillRecorded,
         BillSettled,
         BillRejected,
@@ -113,6 +115,8 @@ EVENTS: dict[str, type[EventData]] = {
         PointsAdjusted,
         PointsReinstated,
         PointsExpiring,
+        WalletBlocked,
+        WalletUnblocked,
         LedgerSealed,
         RefundRecorded,
         RefundSettled,
@@ -160,6 +164,7 @@ __all__ = [
     "BillRecorded",
     "BillRejected",
     "BillSettled",
+    "CardBlocked",
     "CardIssued",
     "EnrolledWallet",
     "Envelope",
@@ -211,6 +216,8 @@ __all__ = [
     "StreamOrphaned",
     "TakenLot",
     "TierChanged",
+    "WalletBlocked",
+    "WalletUnblocked",
     "Worth",
     "decode_envelope",
     "encode_event",

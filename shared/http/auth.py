@@ -19,6 +19,8 @@ from structlog.contextvars import bind_contextvars
 from shared.http.call import call_of
 from shared.http.keys import Keys, KeysUnavailable
 from shared.http.problems import (
+    MfaRequired,
+    PersonRequired,
     ScopeMissing,
     TenantUnavailable,
     TokenExpired,
@@ -45,11 +47,25 @@ class Principal(msgspec.Struct, frozen=True):
     scopes: frozenset[str]
     merchant: str | None
     kind: Literal["person", "service"]
+    mfa: bool = False
+    """Whether a second factor was shown (RFC 8176: `amr` names `mfa`)."""
 
     def at_merchant(self, merchant: str | None) -> None:
         """Refuses what concerns another merchant than the token's own."""
         if self.merchant is not None and merchant != self.merchant:
             raise ScopeMissing(f"This token is for the merchant {self.merchant} only.")
+
+    def person(self) -> None:
+        """Refuses a service, and a token that is good for one merchant only, where a person must answer for it."""
+        self.at_merchant(None)
+        if self.kind != "person":
+            raise PersonRequired("A person must do this: come with a token of `typ: person`.")
+
+    def with_second_factor(self) -> None:
+        """Refuses all but a person who has shown a second factor."""
+        self.person()
+        if not self.mfa:
+            raise MfaRequired("Log in with a second factor: the token's `amr` must name `mfa`.")
 
 
 class _Header(msgspec.Struct):
@@ -70,6 +86,7 @@ class _Claims(msgspec.Struct):
     merchant: str | None = None
     # Only what says that it is a person may do what takes a person.
     typ: Literal["person", "service"] = "service"
+    amr: tuple[str, ...] = ()
 
 
 class Verifier:
@@ -132,7 +149,12 @@ class Verifier:
         if claims.merchant is not None and not _CODE.fullmatch(claims.merchant):
             raise TokenInvalid("The token's merchant is malformed.")
         return Principal(
-            claims.tenant, claims.sub, frozenset(claims.scope.split()), claims.merchant, claims.typ
+            claims.tenant,
+            claims.sub,
+            frozenset(claims.scope.split()),
+            claims.merchant,
+            claims.typ,
+            "mfa" in claims.amr,
         )
 
 

@@ -44,6 +44,14 @@ class ScopeMissing(Refusal):
     code: ClassVar[str] = "scope_missing"
 
 
+class PersonRequired(Refusal):
+    code: ClassVar[str] = "person_required"
+
+
+class MfaRequired(Refusal):
+    code: ClassVar[str] = "mfa_required"
+
+
 class TenantForbidden(Refusal):
     code: ClassVar[str] = "tenant_forbidden"
 

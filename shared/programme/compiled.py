@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from shared.money import Money, Ratio, Worth, decimal_ratio, minor_per_point
 from shared.programme.acts import CompiledAct, compile_act
+from shared.programme.adjusting import Adjusting, compile_adjusting
 from shared.programme.campaigns import CompiledCampaign, Limits, caps_of, compile_campaign
 from shared.programme.checkout import compile_card
 from shared.programme.earning import Earning
@@ -72,6 +73,7 @@ class CompiledProgramme:
     minimum_points: int
     step_points: int
     redeeming: Redeeming
+    adjusting: Adjusting
     on_spent: OnSpent
     expiry: CompiledExpiry
     refund_window_days: int | None
@@ -151,6 +153,7 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
         minimum_points=redemption.minimum_points if redemption is not None else 1,
         step_points=redemption.step_points if redemption is not None else 1,
         redeeming=compile_redeeming(redemption),
+        adjusting=compile_adjusting(programme.adjustments),
         on_spent=redemption.on_spent if redemption is not None else "block",
         refund_window_days=None if earning.refund_window_days == "unlimited" else earning.refund_window_days,
         lifecycle=programme.tiers.lifecycle if programme.tiers is not None else None,

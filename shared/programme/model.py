@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from shared.money import decimal_ratio
+from shared.programme.adjusting import Adjustments
 from shared.programme.base import (
     MAX_MINOR,
     MAX_POINTS,
@@ -148,6 +149,7 @@ class Programme(_Section):
     programme: Header
     earning: Earning | None = None
     redemption: Redemption | None = None
+    adjustments: Adjustments | None = None
     expiry: Expiry = Never(policy="never")
     tiers: Tiers | None = None
     gift_cards: GiftCards | None = None

@@ -44,8 +44,6 @@ NOT_YET = {
     "allowance_exceeded": "said of one use within an answer: tests/integration/redeem/test_offline.py",
     "report_too_late": "said of one use within an answer: tests/integration/redeem/test_offline.py",
     "redemption_conflict": "said of one use within an answer: tests/integration/redeem/test_offline.py",
-    "transfer_to_oneself": "no call transfers yet: tests/unit/redeem/test_kinds.py",
-    "transfer_across_programmes": "no call transfers yet: tests/unit/redeem/test_kinds.py",
     "rate_limited": "takes 2,000 waiting writes of one tenant: tests/unit/shared/test_http_writes.py",
     "handler_failed": "what no handler can handle is a bug of ours, and none is known",
     "delivery_limit": "takes processes that die of it: tests/faults/test_input.py",
@@ -170,7 +168,138 @@ SIMPLE: dict[str, Callable[[Desk], Ask]] = {
         },
         kept_by="earn",
     ),
+    "person_required": lambda desk: adjust(desk, 1, headers=signed(desk, "support", kind="service")),
+    "mfa_required": lambda desk: by_finance(desk, f"/v1/adjustments/{uuid7()}/approve", mfa=False),
+    "reason_unknown": lambda desk: adjust(desk, 1, reason="whim", kept_by="redeem"),
+    "transfer_to_oneself": lambda desk: transfer(desk, desk.town.cards[0].wallet_id),
 }
+
+
+def signed(desk: Desk, role: str, **more: Any) -> dict[str, str]:
+    """The header of a token that says more than its role."""
+    return {"Authorization": f"Bearer {desk.fleet.token(role, desk.town.tenant, **more)}"}
+
+
+def adjust(desk: Desk, *points: int, kept_by: str | None = None, **changes: Any) -> Ask:
+    """An adjustment of so many wallets, asked for by support."""
+    items = [
+        {"wallet_id": str(card.wallet_id), "points": n}
+        for card, n in zip(desk.town.cards, points, strict=False)
+    ]
+    headers = changes.pop("headers", {})
+    good = {"programme": "shops", "items": items, "reason": "goodwill", "evidence": {"reference": "C-1"}}
+    return Ask(
+        "POST", "/v1/adjustments", {**good, **changes}, role="support", kept_by=kept_by, headers=headers
+    )
+
+
+def by_finance(desk: Desk, path: str, body: Any = None, *, kept_by: str | None = None, **more: Any) -> Ask:
+    """What a second person does, with a second factor."""
+    headers = signed(desk, "finance", **{"mfa": True, **more})
+    return Ask("POST", path, body or {}, kept_by=kept_by, headers=headers)
+
+
+def transfer(desk: Desk, to: Any) -> Ask:
+    """A point of the first member for another wallet."""
+    body = {"from_wallet": str(desk.town.cards[0].wallet_id), "to_wallet": str(to), "points": 1}
+    return Ask("POST", "/v1/transfers", body, role="ecommerce", kept_by="redeem")
+
+
+async def transfer_across_programmes(desk: Desk) -> None:
+    document = {**SHOPS, "programme": {**SHOPS["programme"], "code": "elsewhere"}}
+    assert (await desk.call(Ask("POST", "/v1/programmes", document, role="admin"))).status_code == 201
+    activate = Ask("POST", "/v1/programmes/elsewhere/versions/1/activate", role="admin")
+    assert (await desk.call(activate)).status_code == 200
+    enrolled = (await desk.call(desk.enrol(programmes=["elsewhere"]))).json()
+    await desk.town.settled()
+    await desk.refused(transfer(desk, enrolled["wallets"][0]["wallet_id"]), "transfer_across_programmes")
+
+
+async def own_request(desk: Desk) -> None:
+    asker = f"support@{desk.town.tenant}"
+    await desk.refused(await _pending(desk, "approve", subject=asker), "own_request")
+
+
+async def adjustment_decided(desk: Desk) -> None:
+    ask = await _pending(desk, "reject")
+    assert (await desk.call(ask)).status_code == 200
+    await desk.refused(by_finance(desk, ask.path, kept_by="redeem"), "adjustment_decided")
+
+
+async def _pending(desk: Desk, what: str, **more: Any) -> Ask:
+    asked = await desk.call(adjust(desk, 1, 1))
+    assert asked.status_code == 202, asked.text
+    path = f"/v1/adjustments/{asked.json()['adjustment_id']}/{what}"
+    return by_finance(desk, path, kept_by="redeem", **more)
+
+
+async def adjustment_needs_second_person(desk: Desk) -> None:
+    wallet_id = desk.town.cards[3].wallet_id
+    opened = _opening(desk, 1001, expires_at="2025-01-01T00:00:00Z")
+    assert (await desk.call(opened)).status_code == 201
+    assert (await desk.call(Ask("POST", "/v1/expiry-runs", {}, role="operator"))).status_code == 200
+    await desk.town.settled()
+    lots = (await desk.call(Ask("GET", f"/v1/wallets/{wallet_id}/lots?which=all", key=None))).json()["items"]
+    [lot] = [lot for lot in lots if lot["points"]["points"] == 1001]
+    body = {"lot_id": lot["lot_id"], "points": 1001, "reason": "goodwill"}
+    path = f"/v1/wallets/{wallet_id}/reinstatements"
+    ask = Ask("POST", path, body, role="support", kept_by="redeem")
+    await desk.refused(ask, "adjustment_needs_second_person")
+
+
+async def opening_conflict(desk: Desk) -> None:
+    first = _opening(desk, 5)
+    assert (await desk.call(first)).status_code == 201
+    await desk.town.settled()
+    other = {**first.body, "points": 6}
+    await desk.refused(by_finance(desk, "/v1/openings", other, kept_by="redeem"), "opening_conflict")
+
+
+def _opening(desk: Desk, points: int, **more: Any) -> Ask:
+    body = {
+        "opening_ref": secrets.token_hex(8),
+        "wallet_id": str(desk.town.cards[3].wallet_id),
+        "points": points,
+        "earned_at": "2024-01-01T00:00:00Z",
+    }
+    return by_finance(desk, "/v1/openings", {**body, **more})
+
+
+async def dispute_exists(desk: Desk) -> None:
+    ask, _ = await _disputed(desk)
+    again = Ask("POST", ask.path, ask.body, role="support", kept_by="redeem")
+    await desk.refused(again, "dispute_exists")
+
+
+async def dispute_not_open(desk: Desk) -> None:
+    _, path = await _disputed(desk)
+    assert (await desk.call(by_finance(desk, f"{path}/reject"))).status_code == 200
+    await desk.refused(by_finance(desk, f"{path}/uphold", kept_by="redeem"), "dispute_not_open")
+
+
+async def evidence_missing(desk: Desk) -> None:
+    _, path = await _disputed(desk)
+    await desk.refused(by_finance(desk, f"{path}/uphold", kept_by="redeem"), "evidence_missing")
+
+
+async def _disputed(desk: Desk) -> tuple[Ask, str]:
+    posted = await desk.call(adjust(desk, 1))
+    assert posted.status_code == 201, posted.text
+    body = {"posting_id": posted.json()["items"][0]["posting_id"], "points": 1, "reason": "missing"}
+    ask = Ask("POST", "/v1/disputes", body, role="support")
+    opened = await desk.call(ask)
+    assert opened.status_code == 201, opened.text
+    await desk.town.settled()
+    return ask, f"/v1/disputes/{opened.json()['dispute_id']}"
+
+
+async def card_not_active(desk: Desk) -> None:
+    enrolled = (await desk.call(desk.enrol())).json()
+    path = f"/v1/cards/{enrolled['wallets'][0]['card']['card_id']}/block"
+    ask = Ask("POST", path, {"reason": "lost"}, role="crm", kept_by="members")
+    assert (await desk.call(ask)).status_code == 200
+    await desk.town.settled()
+    await desk.refused(Ask("POST", path, ask.body, role="crm", kept_by="members"), "card_not_active")
 
 
 async def bill_conflict(desk: Desk) -> None:
@@ -275,11 +404,13 @@ class _NotWritten(Exception):
 
 
 async def wallet_blocked(desk: Desk) -> None:
-    card = desk.town.cards[2]
-    change = f"UPDATE redeem.wallets SET status = '{{}}' WHERE wallet_id = '{card.wallet_id}'"
-    async with altered(desk, change.format("blocked"), change.format("active")):
-        ask = desk.redeem(member={"card_number": card.card_number}, points=1)
-        await desk.refused(ask, "wallet_blocked")
+    card, why = desk.town.cards[2], {"reason": "stolen"}
+    path = f"/v1/wallets/{card.wallet_id}"
+    assert (await desk.call(Ask("POST", f"{path}/block", why, role="support"))).status_code == 200
+    await desk.town.settled()
+    ask = desk.redeem(member={"card_number": card.card_number}, points=1)
+    await desk.refused(ask, "wallet_blocked")
+    assert (await desk.call(by_finance(desk, f"{path}/unblock", why))).status_code == 200
 
 
 async def limited(desk: Desk, code: str, first: int = 0, **asked: Any) -> None:
@@ -718,6 +849,15 @@ SPECIAL: dict[str, Callable[[Desk], Awaitable[None]]] = {
         gift_card_expired,
         gift_card_locked,
         programme_closed,
+        transfer_across_programmes,
+        own_request,
+        adjustment_decided,
+        adjustment_needs_second_person,
+        opening_conflict,
+        dispute_exists,
+        dispute_not_open,
+        evidence_missing,
+        card_not_active,
         not_yet_consistent,
         not_sealed_yet,
         internal_error,

@@ -120,7 +120,7 @@ class Fleet:
 
     def token(self, role: str, tenant: str, **more: Any) -> str:
         """A token of a role for a tenant."""
-        return issue(self.keys, role=role, tenant=tenant, subject=f"{role}@{tenant}", **more)
+        return issue(self.keys, **{"role": role, "tenant": tenant, "subject": f"{role}@{tenant}", **more})
 
     def of(self, service: str) -> list[Replica]:
         """The replicas of a service, dead or alive; the all-in-one process is of every service."""

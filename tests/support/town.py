@@ -212,7 +212,7 @@ async def found_town(
         tenant,
         fleet.folder / f"{tenant}.jsonl",
         fleet.base_url,
-        lambda role: fleet.token(role, tenant),
+        lambda role: fleet.token(role, tenant, mfa=role == "finance"),  # who approves shows a second factor
         seed=seed,
     )
     await asyncio.to_thread(fleet.wait_ready, tenant)

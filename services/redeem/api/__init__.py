@@ -1,9 +1,13 @@
 """The HTTP side of redeem, by what it is about."""
 
 from services.redeem.api import (
+    acts,
+    adjustments,
     benefits,
     benefits_due,
+    blocking,
     codes,
+    disputes,
     evidence,
     expiry,
     gift_card_desk,
@@ -34,4 +38,8 @@ ROUTERS = (
     *offline.ROUTERS,
     gift_cards.router,
     gift_card_desk.router,
+    *acts.ROUTERS,
+    adjustments.router,
+    blocking.router,
+    disputes.router,
 )

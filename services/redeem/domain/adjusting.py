@@ -4,12 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from uuid import UUID
+from typing import ClassVar
+from uuid import UUID, uuid5
 
+from services.redeem.domain.acts import Open
 from services.redeem.domain.expiring import consumption_order, expire
 from services.redeem.domain.ledger import Bucket, Kind, Lot, Wallet
 from services.redeem.domain.posting import Act, Posting, Value
-from services.redeem.domain.spending import InsufficientPoints, consume, spendable
+from services.redeem.domain.spending import MOST_POINTS, InsufficientPoints, consume, spendable
+from shared.errors import AmountOutOfRange, Refusal
+
+_OPENINGS = UUID("01a1f82f-1e80-7f0a-9c55-6f70656e696e")
+
+
+class OpeningConflict(Refusal):
+    code: ClassVar[str] = "opening_conflict"
+
+
+class OccurredInFuture(Refusal):
+    code: ClassVar[str] = "occurred_in_future"
+
+
+def opening_id(opening_ref: str) -> UUID:
+    """The id of the opening balance of this reference, by whatever road it comes."""
+    return uuid5(_OPENINGS, opening_ref)
+
+
+def check_opening(asked: Open, now: datetime) -> None:
+    """Refuses an opening balance that no wallet could have: amount_out_of_range, occurred_in_future."""
+    if not 0 < asked.points <= MOST_POINTS:
+        raise AmountOutOfRange(f"A balance opens with 1 to {MOST_POINTS} points.", pointer="/points")
+    if asked.earned_at > now:
+        raise OccurredInFuture(
+            "An opening balance was earned before. Name an earlier moment.", pointer="/earned_at"
+        )
+    if asked.expires_at is not None and asked.expires_at <= asked.earned_at:
+        raise AmountOutOfRange(
+            "Points expire after they are earned. Name a later moment.", pointer="/expires_at"
+        )
 
 
 def opening(

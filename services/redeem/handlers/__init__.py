@@ -1,6 +1,8 @@
 """What redeem does with what it hears and is asked."""
 
-from services.redeem.domain.acts import Adjust, Open, Reinstate, Transfer
+from services.redeem.domain.acts import Adjust, DecideAdjustment, Open, Reinstate, Transfer
+from services.redeem.domain.blocking import BlockWallet
+from services.redeem.domain.disputes import DecideDispute, OpenDispute
 from services.redeem.domain.giftcards.acts import (
     Activate,
     ExpireCards,
@@ -22,7 +24,9 @@ from services.redeem.domain.sweep import Expire, Notify
 from services.redeem.domain.thresholds import IssueReached
 from services.redeem.handlers.answer import answer
 from services.redeem.handlers.asked import SettleAsked, do_asked
+from services.redeem.handlers.block import block_wallets
 from services.redeem.handlers.close import CloseMonth, close_month
+from services.redeem.handlers.disputes import open_disputes
 from services.redeem.handlers.expire import expire_due, notify
 from services.redeem.handlers.gift_cards import issue_cards, move_gift_cards
 from services.redeem.handlers.give import give_benefits
@@ -39,6 +43,7 @@ from services.redeem.handlers.settle import settle
 from shared.events import (
     BenefitAsked,
     BenefitWithdrawalAsked,
+    CardBlocked,
     CardIssued,
     MemberEnrolled,
     MerchantChanged,
@@ -64,6 +69,9 @@ ON: Handlers = {
     SettleAsked: do_asked,
     Transfer: move_points,
     Adjust: move_points,
+    DecideAdjustment: move_points,
+    OpenDispute: open_disputes,
+    DecideDispute: move_points,
     Reinstate: move_points,
     Open: move_points,
     Expire: expire_due,
@@ -72,6 +80,8 @@ ON: Handlers = {
     MerchantChanged: learn_merchants,
     MemberEnrolled: learn_members,
     CardIssued: learn_members,
+    CardBlocked: learn_members,
+    BlockWallet: block_wallets,
     CloseMonth: close_month,
     TierChanged: learn_standings,
     JobDone: answer,

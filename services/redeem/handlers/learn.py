@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from services.redeem.store import learned
 from services.redeem.store.idle import forget_policies
 from shared.events import (
+    CardBlocked,
     CardIssued,
     MemberEnrolled,
     MerchantChanged,
@@ -32,9 +33,16 @@ async def learn_merchants(tx: Tx, items: Sequence[Item[MerchantChanged]]) -> lis
     return [_LEARNT] * len(items)
 
 
-async def learn_members(tx: Tx, items: Sequence[Item[MemberEnrolled | CardIssued]]) -> list[Outcome]:
-    """Keeps which wallet a member has in a programme, and the hashed identities that find the member."""
-    await learned.learn_members(tx.db, [item.command for item in items])
+async def learn_members(
+    tx: Tx, items: Sequence[Item[MemberEnrolled | CardIssued | CardBlocked]]
+) -> list[Outcome]:
+    """Keeps which wallet a member has in a programme, and the hashed identities that find the member: a blocked card nobody."""
+    told = [item.command for item in items]
+    await learned.learn_members(
+        tx.db,
+        [event for event in told if not isinstance(event, CardBlocked)],
+        [event for event in told if isinstance(event, CardBlocked)],
+    )
     return [_LEARNT] * len(items)
 
 

@@ -2,196 +2,180 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from typing import Any, assert_never
 from uuid import UUID
 
 import msgspec
 
-from services.redeem.domain.acts import Adjust, Asked, Open, Reinstate, Transfer
-from services.redeem.domain.adjusting import adjust, opening
-from services.redeem.domain.expiring import reinstate, wake
-from services.redeem.domain.ledger import Lot, Wallet
-from services.redeem.domain.posting import Posting
+from services.redeem.domain.acts import Adjust, Adjustment, DecideAdjustment, Open, Reinstate, Transfer
+from services.redeem.domain.approving import by_wallet
+from services.redeem.domain.disputes import DecideDispute, Dispute
+from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.spending import MOST_POINTS
-from services.redeem.domain.transferring import TransferToOneself, transfer
+from services.redeem.handlers.acting import Desk
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.post import IdReused
-from services.redeem.handlers.tell import tell_expired
-from services.redeem.handlers.tell_moves import (
-    tell_adjusted,
-    tell_opened,
-    tell_reinstated,
-    tell_transferred,
-)
+from services.redeem.store import adjustments, disputes, expiring, learned, postings
 from services.redeem.store import asked as asked_store
-from services.redeem.store import expiring, learned, postings
 from services.redeem.store.idle import note_idle
-from shared.errors import AmountOutOfRange, NotFound, ProgrammeUnknown, Refusal
-from shared.ids import uuid7
+from shared.errors import Refusal
 from shared.messaging import Done, Item, Outcome, Refused, Tx
+from shared.programme.adjusting import COUNTED_FOR
 from shared.programme.compiled import CompiledProgramme
 
-_encode = msgspec.json.Encoder().encode
+Move = Transfer | Adjust | DecideAdjustment | DecideDispute | Reinstate | Open
 
 
-class Moved(msgspec.Struct, frozen=True):
-    """The answer: what was posted, and what is available now in the wallet that was asked about."""
-
-    posting_id: UUID
-    points: int
-    available: int
-
-
-async def move_points(tx: Tx, items: Sequence[Item[Asked]]) -> list[Outcome]:
-    """Moves what is asked, in the order it was asked; each act posts once under its id."""
-    commands = [item.command for item in items]
-    wallets = await postings.lock(tx.db, {wallet_id for one in commands for wallet_id in _wallets_of(one)})
-    known = await postings.known_postings(tx.db, {_id_of(one) for one in commands})
-    versions = await asked_store.newest_versions(tx.db, {wallet.programme for wallet in wallets.values()})
-    terms = {code: await learned.programme(tx.db, tx.cache, code, n) for code, n in versions.items()}
+async def move_points(tx: Tx, items: Sequence[Item[Move]]) -> list[Outcome]:
+    """Moves what is asked, in the order it was asked; each act posts once under its id. Locks what is decided about, then the
+    wallets of all."""
+    db = tx.db
+    made = await adjustments.lock(
+        db, {one.command.adjustment_id for one in items if isinstance(one.command, Adjust | DecideAdjustment)}
+    )
+    disputed = await disputes.lock(
+        db, {one.command.dispute_id for one in items if isinstance(one.command, DecideDispute)}
+    )
+    commands = await _named(tx, [item.command for item in items])
+    taken = [list(_taken_by(one, made, disputed)) for one in commands]
+    wallets = await postings.lock(db, {wallet_id for moves in taken for wallet_id, _ in moves})
+    known = await postings.known_postings(db, {_id_of(one) for one in commands})
+    programmes = {wallet.programme for wallet in wallets.values()}
+    programmes |= {one.programme for one in commands if isinstance(one, Adjust)}
+    programmes |= {one.programme for one in made.values()}
+    programmes |= {one.programme for one in disputed.values()}
+    versions = await asked_store.newest_versions(db, programmes)
+    terms = {code: await learned.programme(db, tx.cache, code, n) for code, n in versions.items()}
     now = tx.now()
-    if needs := _needs(commands, wallets, terms):
-        await postings.load_lots(tx.db, wallets, needs, now)
-    await note_idle(tx.db, tx.cache, wallets.values(), now)
-    named = [one.lot_id for one in commands if isinstance(one, Reinstate)]
-    lots = await expiring.load_by_id(tx.db, named, wallets)
-    keys: list[postings.NewPosting] = []
+    if needs := _needs(taken, wallets, terms):
+        await postings.load_lots(db, wallets, needs, now)
+    await note_idle(db, tx.cache, wallets.values(), now)
+    lots = await expiring.load_by_id(
+        db, [one.lot_id for one in commands if isinstance(one, Reinstate)], wallets
+    )
+    alone = await adjustments.posted_alone(db, _by_one(commands), since=now - COUNTED_FOR)
+    again = [one.opening_id for one in commands if isinstance(one, Open) and one.opening_id in known]
+    opened = await asked_store.lots(db, again) if again else {}
+    desk = Desk(tx, now, wallets, terms, lots, made, disputed, alone, opened)
     outcomes: list[Outcome] = []
     for item, command in zip(items, commands, strict=True):
-        before = known.get(_id_of(command))
-        if before is not None:
-            same = (before.wallet_id, before.points) == (_wallets_of(command)[0], abs(command.points))
-            reused = IdReused(f"Another act was posted under the id {_id_of(command)}.")
-            outcomes.append(Done(replayed=True) if same else Refused(reused))
-            continue
         try:
-            posted, wallet = _move(tx, item, wallets, terms, lots, now, keys)
+            before = _before(command, desk, known)
+            outcomes.append(before if before is not None else _move(desk, item, command))
         except Refusal as refusal:
             outcomes.append(Refused(refusal))
-            continue
-        known[posted.posting_id] = postings.Known(wallet.wallet_id, posted.points, posted.kind)
-        answer = Moved(posted.posting_id, posted.points, posted.available)
-        outcomes.append(Done(201, _encode(answer)))
-    await postings.write(tx, wallets.values(), postings=keys)
+        known |= {new.posting_id: postings.Known(*new[1:]) for new in desk.keys}
+    await adjustments.keep(db, desk.new)
+    await adjustments.keep_reinstatements(db, desk.reinstated)
+    await adjustments.decide(db, desk.changed)
+    await disputes.settle(db, desk.settled)
+    await postings.write(tx, wallets.values(), postings=desk.keys)
     tx.after_commit(lambda: count_points(tx, wallets.values()))
     return outcomes
 
 
-def _move(
-    tx: Tx,
-    item: Item[Asked],
-    wallets: dict[UUID, Wallet],
-    terms: dict[str, CompiledProgramme],
-    lots: dict[UUID, Lot],
-    now: datetime,
-    keys: list[postings.NewPosting],
-) -> tuple[Posting, Wallet]:
-    command = item.command
-    if isinstance(command, Transfer) and command.giver == command.receiver:
-        raise TransferToOneself("Giver and receiver are the same wallet. Name another receiver.")
-    found = [wallets.get(wallet_id) for wallet_id in _wallets_of(command)]
-    wallet = found[0]
-    if wallet is None or None in found:
-        raise NotFound("There is no such wallet.")
-    value = terms.get(wallet.programme)
-    if value is None:
-        raise ProgrammeUnknown(f"No word of the programme {wallet.programme} has come here yet.")
-    if not 0 < abs(command.points) <= MOST_POINTS or (command.points < 0 and not isinstance(command, Adjust)):
-        raise AmountOutOfRange(f"An act moves 1 to {MOST_POINTS} points.", pointer="/points")
-
-    def keep(of: Wallet, posting: Posting) -> Posting:
-        keys.append(postings.NewPosting.of(of, posting))
-        return posting
-
-    def awake(at: datetime) -> None:
-        if (late := wake(wallet, at=at, value=value, new_id=uuid7)) is not None:
-            tell_expired(tx, item, value, wallet, keep(wallet, late))
-
+def _move(desk: Desk, item: Item[Any], command: Move) -> Done:
     match command:
         case Transfer():
-            receiver = wallets[command.receiver]
-            done = transfer(
-                wallet,
-                receiver,
-                points=command.points,
-                terms=value,
-                now=now,
-                transfer_id=command.transfer_id,
-                new_id=uuid7,
-            )
-            if done.expired is not None:
-                tell_expired(tx, item, value, wallet, keep(wallet, done.expired))
-            if done.woken is not None:
-                tell_expired(tx, item, value, receiver, keep(receiver, done.woken))
-            tell_transferred(tx, item, value, wallet, receiver, keep(wallet, done.given), "given")
-            tell_transferred(tx, item, value, receiver, wallet, keep(receiver, done.received), "received")
-            return done.given, wallet
+            return desk.transfer(item, command)
         case Adjust():
-            if command.points > 0:
-                awake(now)
-            adjusted, expired = adjust(
-                wallet,
-                points=command.points,
-                expires_at=command.expires_at,
-                consumption=value.consumption,
-                value=value,
-                now=now,
-                source_id=command.adjustment_id,
-                posting_id=command.adjustment_id,
-                new_id=uuid7,
-            )
-            if expired is not None:
-                tell_expired(tx, item, value, wallet, keep(wallet, expired))
-            tell_adjusted(tx, item, value, wallet, keep(wallet, adjusted), command)
-            return adjusted, wallet
+            return desk.request(item, command)
+        case DecideAdjustment():
+            return desk.decide(item, command)
+        case DecideDispute():
+            return desk.settle(item, command)
         case Reinstate():
-            lot = lots.get(command.lot_id)
-            if lot is None or lot.wallet_id != wallet.wallet_id:
-                raise NotFound("The wallet has no such lot.")
-            if command.points > lot.expired:
-                raise AmountOutOfRange(f"{lot.expired} points of the lot have expired.", pointer="/points")
-            if command.expires_at is not None and command.expires_at <= now:
-                raise AmountOutOfRange("It would expire at once. Name a later moment.", pointer="/expires_at")
-            awake(now)
-            back = reinstate(
-                wallet,
-                lot,
-                points=command.points,
-                expires_at=command.expires_at,
-                value=value,
-                effective_at=now,
-                source_id=command.reinstatement_id,
-                posting_id=command.reinstatement_id,
-            )
-            tell_reinstated(tx, item, value, wallet, keep(wallet, back), lot, command.reason)
-            return back, wallet
+            return desk.reinstate(item, command)
         case Open():
-            awake(command.earned_at)
-            opened = opening(
-                wallet,
-                points=command.points,
-                earned_at=command.earned_at,
-                expires_at=command.expires_at,
-                value=value,
-                source_id=None,
-                posting_id=command.opening_id,
-                new_id=uuid7,
-            )
-            tell_opened(tx, item, value, wallet, keep(wallet, opened))
-            return opened, wallet
+            return desk.open(item, command)
+    assert_never(command)
 
 
-def _wallets_of(command: Asked) -> tuple[UUID, ...]:
-    return (command.giver, command.receiver) if isinstance(command, Transfer) else (command.wallet_id,)
+def _before(command: Move, desk: Desk, known: dict[UUID, postings.Known]) -> Outcome | None:
+    """What came of the same act before; None for one that is new. Refuses id_reused and opening_conflict."""
+    match command:
+        case DecideAdjustment() | DecideDispute():
+            return None
+        case Adjust():
+            made = desk.adjustments.get(command.adjustment_id)
+            if made is None:
+                return None
+            same = made.parts == by_wallet(command.parts)
+        case Open():
+            posted = known.get(command.opening_id)
+            return None if posted is None else desk.open_again(command, posted)
+        case Transfer() | Reinstate():
+            posted = known.get(_id_of(command))
+            if posted is None:
+                return None
+            wallet_id = command.giver if isinstance(command, Transfer) else command.wallet_id
+            same = (posted.wallet_id, posted.points) == (wallet_id, command.points)
+        case _:
+            assert_never(command)
+    if same:
+        return Done(replayed=True)
+    raise IdReused(f"Another act was posted under the id {_id_of(command)}.")
 
 
-def _id_of(command: Asked) -> UUID:
+async def _named(tx: Tx, commands: Sequence[Move]) -> list[Move]:
+    """The same with the wallets of the identities that were named in place of them."""
+    names = [
+        (one.programme, one.identity_kind, one.identity_hash)
+        for one in commands
+        if isinstance(one, Open) and one.wallet_id is None
+    ]
+    if not names:
+        return list(commands)
+    found = await learned.wallets_of(tx.db, names)
+    return [
+        msgspec.structs.replace(
+            one, wallet_id=found.get((one.programme, one.identity_kind, one.identity_hash))
+        )
+        if isinstance(one, Open) and one.wallet_id is None
+        else one
+        for one in commands
+    ]
+
+
+def _taken_by(
+    command: Move, made: dict[UUID, Adjustment], disputed: dict[UUID, Dispute]
+) -> Iterable[tuple[UUID, int]]:
+    """The wallets that the act is about, each with the points that it takes of it."""
+    match command:
+        case Transfer():
+            yield from ((command.giver, command.points), (command.receiver, 0))
+        case Adjust():
+            yield from ((part.wallet_id, -part.points) for part in command.parts)
+        case DecideAdjustment():
+            asked = made.get(command.adjustment_id)
+            if asked is not None:
+                yield from ((part.wallet_id, -part.points) for part in asked.parts)
+        case DecideDispute():
+            dispute = disputed.get(command.dispute_id)
+            if dispute is not None:
+                yield dispute.wallet_id, -dispute.points
+        case Reinstate():
+            yield command.wallet_id, 0
+        case Open():
+            if command.wallet_id is not None:
+                yield command.wallet_id, 0
+
+
+def _by_one(commands: Sequence[Move]) -> set[UUID]:
+    """The wallets to which one person alone may do something here."""
+    single = {one.parts[0].wallet_id for one in commands if isinstance(one, Adjust) and len(one.parts) == 1}
+    return single | {one.wallet_id for one in commands if isinstance(one, Reinstate)}
+
+
+def _id_of(command: Move) -> UUID:
     match command:
         case Transfer():
             return command.transfer_id
-        case Adjust():
+        case Adjust() | DecideAdjustment():
             return command.adjustment_id
+        case DecideDispute():
+            return command.dispute_id
         case Reinstate():
             return command.reinstatement_id
         case Open():
@@ -199,19 +183,16 @@ def _id_of(command: Asked) -> UUID:
 
 
 def _needs(
-    commands: Sequence[Asked], wallets: dict[UUID, Wallet], terms: dict[str, CompiledProgramme]
+    taken: Sequence[Sequence[tuple[UUID, int]]],
+    wallets: dict[UUID, Wallet],
+    terms: dict[str, CompiledProgramme],
 ) -> dict[UUID, tuple[int, str]]:
     """How many points are taken of each wallet at most, and in which order."""
     needs: dict[UUID, tuple[int, str]] = {}
-    for command in commands:
-        wallet = wallets.get(_wallets_of(command)[0])
-        taken = command.points if isinstance(command, Transfer) else -command.points
-        if wallet is None or wallet.programme not in terms or isinstance(command, Reinstate | Open):
+    for wallet_id, points in (one for moves in taken for one in moves):
+        wallet = wallets.get(wallet_id)
+        if wallet is None or wallet.programme not in terms or points <= 0:
             continue
-        before, _ = needs.get(wallet.wallet_id, (0, ""))
-        if taken > 0:
-            needs[wallet.wallet_id] = (
-                min(before + taken, MOST_POINTS),
-                terms[wallet.programme].consumption,
-            )
+        before, _ = needs.get(wallet_id, (0, ""))
+        needs[wallet_id] = (min(before + points, MOST_POINTS), terms[wallet.programme].consumption)
     return needs

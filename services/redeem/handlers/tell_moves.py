@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal, cast
 from uuid import UUID
 
-from services.redeem.domain.acts import Adjust
+from services.redeem.domain.acts import Adjustment, Part
 from services.redeem.domain.coming_back import Recovered
 from services.redeem.domain.expiring import Notice
 from services.redeem.domain.ledger import Line, Lot, Wallet
@@ -219,10 +219,10 @@ def tell_transferred(
 
 
 def tell_adjusted(
-    tx: Tx, item: Item[Any], rate: Value, wallet: Wallet, posting: Posting, asked: Adjust
+    tx: Tx, item: Item[Any], rate: Value, wallet: Wallet, posting: Posting, asked: Adjustment, part: Part
 ) -> None:
     """What a person put right, and why."""
-    direction: Literal["given", "taken"] = "given" if asked.points > 0 else "taken"
+    direction: Literal["given", "taken"] = "given" if part.points > 0 else "taken"
     tx.emit(
         PointsAdjusted(
             posting_id=posting.posting_id,
@@ -243,7 +243,7 @@ def tell_adjusted(
         sequence=wallet.next_event(),
         item=item,
     )
-    note(tx, "points.adjust", item, wallet, posting, reason=asked.reason, evidence=asked.evidence)
+    note(tx, "points.adjust", item, wallet, posting, adjustment_id=asked.adjustment_id, reason=asked.reason)
 
 
 def tell_reinstated(

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from services.redeem.store.sql import queries, redemptions
+from services.redeem.store.sql import adjustments, columns, queries, redemptions
 from shared.db import Connection
-from shared.events import CardIssued, MemberEnrolled, MerchantChanged, ProgrammeActivated, TierChanged
+from shared.events import (
+    CardBlocked,
+    CardIssued,
+    MemberEnrolled,
+    MerchantChanged,
+    ProgrammeActivated,
+    TierChanged,
+)
 from shared.programme.compiled import CompiledProgramme, compile_programme
 
 _json = msgspec.json.Encoder().encode
@@ -51,8 +58,10 @@ async def learn_merchants(db: Connection, told: Sequence[MerchantChanged]) -> No
     )
 
 
-async def learn_members(db: Connection, told: Sequence[MemberEnrolled | CardIssued]) -> None:
-    """Keeps members' wallets and identities; the wallets exist after it."""
+async def learn_members(
+    db: Connection, told: Sequence[MemberEnrolled | CardIssued], blocked: Sequence[CardBlocked] = ()
+) -> None:
+    """Keeps members' wallets and identities; the wallets exist after it. What was blocked names nobody, issued later or not."""
     wallets: dict[UUID, tuple[str, UUID]] = {}
     identities: dict[tuple[str, bytes], UUID] = {}
     for event in told:
@@ -72,6 +81,19 @@ async def learn_members(db: Connection, told: Sequence[MemberEnrolled | CardIssu
         identity_hashes=[digest for _, digest in identities],
         identity_members=list(identities.values()),
     )
+    if blocked:
+        named = {(one.kind, bytes.fromhex(one.hash)) for event in blocked for one in event.identities}
+        await adjustments.block_identities(
+            db, kinds=[kind for kind, _ in named], hashes=[digest for _, digest in named]
+        )
+
+
+async def wallets_of(
+    db: Connection, names: Collection[tuple[str | None, str | None, bytes | None]]
+) -> dict[tuple[str | None, str | None, bytes | None], UUID]:
+    """The wallets that these programmes, kinds and hashes of identities name; those that name none are left out."""
+    rows = await adjustments.wallets_of(db, **columns(("programmes", "kinds", "hashes"), list(names)))
+    return {(row["programme"], row["kind"], row["hash"]): row["wallet_id"] for row in rows}
 
 
 async def learn_standings(db: Connection, told: Sequence[tuple[int, TierChanged]]) -> None:

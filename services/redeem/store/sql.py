@@ -8,6 +8,8 @@ from shared.sql import load
 queries = load("services.redeem")
 redemptions = load("services.redeem", "redemptions.sql")
 moving = load("services.redeem", "moving.sql")
+adjustments = load("services.redeem", "adjustments.sql")
+disputes = load("services.redeem", "disputes.sql")
 rewards = load("services.redeem", "rewards.sql")
 giving = load("services.redeem", "giving.sql")
 thresholds = load("services.redeem", "thresholds.sql")

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,6 +16,7 @@ import pytest
 
 from pointbank.tokens import DevKeys, dev_keys, issue
 from services.redeem.app import create
+from services.redeem.domain.acts import Adjust, Evidence, Part
 from shared.config import Settings
 from shared.events import EventData, HashedIdentity, MemberEnrolled, MerchantChanged, PointsAccrued
 from shared.events.bills import AccruedLot
@@ -61,6 +63,18 @@ def accrued(
         decided_at=at,
         points=sum(points),
         lots=tuple(AccruedLot(lot_id=uuid7(), points=lot, expires_at=expires_at) for lot in points),
+    )
+
+
+def adjustment(wallet_id: UUID, points: int, *, programme: str, expires_at: datetime | None = None) -> Adjust:
+    """What one person gives a wallet, or takes of it (below zero)."""
+    part = Part(posting_id=uuid7(), wallet_id=wallet_id, points=points, expires_at=expires_at)
+    return Adjust(
+        adjustment_id=uuid7(),
+        programme=programme,
+        parts=(part,),
+        reason="goodwill",
+        evidence=Evidence("CASE-1"),
     )
 
 
@@ -114,7 +128,8 @@ class Bank:
         return member
 
     def headers(self, role: str, key: str | None = None, **more: Any) -> dict[str, str]:
-        token = issue(self.keys, role=role, tenant=self.code, subject=f"test-{role}", **more)
+        subject = more.pop("subject", f"test-{role}")
+        token = issue(self.keys, role=role, tenant=self.code, subject=subject, **more)
         return {"Authorization": f"Bearer {token}", "Idempotency-Key": key or secrets.token_hex(8)}
 
     async def redeem(self, body: dict[str, Any], *, key: str | None = None, **token: Any) -> httpx.Response:
@@ -162,6 +177,13 @@ def tenant(settings: Settings) -> Tenant:
 
 @pytest.fixture
 async def bank(settings: Settings, tenant: Tenant, tmp_path: Path) -> AsyncIterator[Bank]:
+    async with opened(settings, tenant, tmp_path) as made:
+        yield made
+
+
+@asynccontextmanager
+async def opened(settings: Settings, tenant: Tenant, tmp_path: Path) -> AsyncIterator[Bank]:
+    """A bank of the tenant, with a programme and a merchant."""
     keys = dev_keys(tmp_path)
     app = create(settings.model_copy(update={"jwt_keys": str(keys.jwks)}))
     transport = httpx.ASGITransport(app, client=("203.0.113.7", 5050))

@@ -9,13 +9,13 @@ from uuid import UUID
 import pytest
 
 from pointbank.expiring import expire_tenant, open_desk, run_expire
-from services.redeem.domain.acts import Adjust, Reinstate, Transfer
+from services.redeem.domain.acts import Reinstate, Transfer
 from services.redeem.domain.sweep import Swept
 from services.redeem.sweeping import dry_run, tell_of_expiry, walk
 from shared.config import Settings
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item, Refused
-from tests.integration.redeem.conftest import Bank, Member, accrued, asks
+from tests.integration.redeem.conftest import Bank, Member, accrued, adjustment, asks
 from tests.integration.redeem.test_asked import answers, moved, release
 from tests.support.facts import activated
 from tests.support.http import assert_problem
@@ -192,14 +192,7 @@ async def test_what_comes_to_a_balance_that_has_ended_does_not_wake_it_and_does_
     held = accrued(released.wallet_id, 40, kind="earn_held", programme="quiet", at=long_ago)
     await bank.hear(held, release(held, 10, effective_at=long_ago))
     transfer = Transfer(transfer_id=uuid7(), giver=giver.wallet_id, receiver=given.wallet_id, points=7)
-    adjust = Adjust(
-        adjustment_id=uuid7(),
-        wallet_id=adjusted.wallet_id,
-        points=7,
-        expires_at=None,
-        reason="goodwill",
-        evidence="none",
-    )
+    adjust = adjustment(adjusted.wallet_id, 7, programme="quiet")
     assert [one.status for one in await do(bank, transfer, adjust)] == [201, 201]
     await bank.hear(release(held, 17, effective_at=NOW))
     back = {"return_ref": "R-quiet", "points": 7}
@@ -293,15 +286,8 @@ async def test_a_lot_that_is_brought_back_is_the_one_that_expires_and_is_taken_f
             reason="goodwill",
         )
 
-    def less(member: Member, points: int) -> Adjust:
-        return Adjust(
-            adjustment_id=uuid7(),
-            wallet_id=member.wallet_id,
-            points=-points,
-            expires_at=None,
-            reason="a mistake",
-            evidence="none",
-        )
+    def less(member: Member, points: int) -> Any:
+        return adjustment(member.wallet_id, -points, programme="twice")
 
     async def all_done(*commands: Any) -> None:
         assert [getattr(one, "status", one) for one in await do(bank, *commands)] == [201] * len(commands)

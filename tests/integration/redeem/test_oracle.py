@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
@@ -17,7 +18,8 @@ from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
 from pointbank.verify.streams import heads
 from pointbank.verify.walks import check_all
-from services.redeem.domain.acts import Adjust, Open, Reinstate, Transfer
+from services.redeem.domain.acts import DecideAdjustment, Evidence, Open, Part, Reinstate, Transfer
+from services.redeem.domain.disputes import DecideDispute, OpenDispute
 from services.redeem.domain.redemption import Redeem
 from services.redeem.domain.sweep import Expire
 from services.redeem.sweeping import tell_of_expiry
@@ -26,7 +28,7 @@ from shared.db import connect, database_of
 from shared.events import PointsAccrued
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item, Outcome
-from tests.integration.redeem.conftest import Bank, Member, accrued
+from tests.integration.redeem.conftest import Bank, Member, accrued, adjustment
 from tests.integration.redeem.test_asked import release, reversal
 from tests.integration.redeem.test_authorisations import authorised, capture, void
 from tests.integration.redeem.test_returns import RULES, give_back, redeemed, requested
@@ -42,6 +44,7 @@ SEED, GROUPS = 11, 150
 OURS = {
     "ledger:chain", "ledger:balances", "ledger:lots", "ledger:money", "postings:once", "postings:told", "requests:told",
     "requests:targets", "requests:recovered", "returns:refunds", "transfers", "notices:told", "sequence:redeem", "cuts:redeem",
+    "adjustments:posted", "adjustments:allowed", "reinstatements", "disputes",
 }  # fmt: skip
 """What the bank answers for by itself; the other checks want the services that it hears."""
 
@@ -141,14 +144,8 @@ class Town:
                 return command, self.model.transfer(wallet, self.models[to], points, now=NOW)
             case 1:
                 points = self.rng.choice((5, -self.some(usable)))
-                command = Adjust(
-                    adjustment_id=uuid7(),
-                    wallet_id=wallet_id,
-                    points=points,
-                    expires_at=until,
-                    reason="test",
-                    evidence="none",
-                )
+                until = until if points > 0 else None  # only what is given expires
+                command = adjustment(wallet_id, points, programme=PROGRAMME, expires_at=until)
                 return command, self.model.adjust(wallet, points, until=until, now=NOW)
             case 2:
                 at = NOW - timedelta(days=400)
@@ -173,7 +170,7 @@ class Town:
             lot_id=lot_id,
             points=points,
             expires_at=until,
-            reason="test",
+            reason="goodwill",
         )
         return command, lot is not None and self.model.reinstate(wallet, lot, points, until=until)
 
@@ -211,7 +208,7 @@ class Town:
 @pytest.fixture
 async def town(bank: Bank) -> Town:
     """A bank after a few hundred random acts, each compared with the model."""
-    told = activated(PROGRAMME, expiry=EXPIRY)
+    told = activated(PROGRAMME, expiry=EXPIRY, adjustments={"second_person_above": 10**12})
     await bank.hear(told)
     made = Town(bank, [await bank.member(programme=PROGRAMME) for _ in range(4)], random.Random(SEED))
     for k in range(GROUPS):
@@ -238,6 +235,7 @@ async def test_the_bank_does_what_the_model_does_and_the_oracle_finds_nothing_bu
     assert await tell_of_expiry(town.bank.runtime) > 0
     await renewed_and_taken_back(town.bank)
     await came_back_late(town.bank)
+    await by_two(town)
 
     db = await connect(settings.admin_dsn(), database=database_of(town.bank.code))
     outer = db.transaction()
@@ -248,6 +246,9 @@ async def test_the_bank_does_what_the_model_does_and_the_oracle_finds_nothing_bu
             "INSERT INTO earn.programmes (programme, version, document, activated_at)"
             " SELECT programme, version, document::text::json, activated_at FROM redeem.programmes"
         )
+        # PostgreSQL would not let these be spoilt.
+        await db.execute("ALTER TABLE redeem.adjustments DROP CONSTRAINT adjustments_decided_by_another")
+        await db.execute("ALTER TABLE redeem.disputes DROP CONSTRAINT disputes_upheld_have_evidence")
         assert await town_report(settings, town.bank.code, db) == set()
         for name, (sql, found) in SPOILT.items():
             transaction = db.transaction()
@@ -293,6 +294,39 @@ async def came_back_late(bank: Bank) -> None:
     await bank.hear(requested("LATE", 10_000))
     assert (await capture(bank, paid)).status_code == 200
     assert (await bank.wallet(member.wallet_id))["available"] == 60
+
+
+async def by_two(town: Town) -> None:
+    """A bulk adjustment that somebody else approved, one that was rejected, and a dispute that was upheld."""
+    one, other = [member.wallet_id for member in town.members[:2]]
+    bulk, never = [
+        msgspec.structs.replace(
+            adjustment(one, points, programme=PROGRAMME),
+            parts=tuple(
+                Part(posting_id=uuid7(), wallet_id=wallet_id, points=points) for wallet_id in (one, other)
+            ),
+        )
+        for points in (4, 5)
+    ]
+    row = await town.bank.auditor.fetchrow("SELECT posting_id FROM redeem.ledger WHERE wallet_id = $1", one)
+    assert row is not None
+    dispute = OpenDispute(
+        dispute_id=uuid7(),
+        posting_id=row["posting_id"],
+        points=6,
+        reason="lost",
+        evidence=Evidence("L-1", bytes(32)),
+    )
+    asked = await town.act([bulk, never, dispute])
+    assert [one.status for one in asked if isinstance(one, Done)] == [202, 202, 201]
+    decisions = [
+        DecideAdjustment(adjustment_id=bulk.adjustment_id, approve=True),
+        DecideAdjustment(adjustment_id=never.adjustment_id, approve=False),
+        DecideDispute(dispute_id=dispute.dispute_id, uphold=True),
+    ]
+    items = [Item(made, FromJob("test"), request_id=str(uuid7()), actor="another") for made in decisions]
+    decided = await town.bank.runtime.lane.submit_many(items)
+    assert [one.status for one in decided if isinstance(one, Done)] == [200, 200, 200]
 
 
 async def town_report(settings: Settings, tenant: str, db: "asyncpg.Connection[asyncpg.Record]") -> set[str]:
@@ -363,6 +397,65 @@ SPOILT = {
     "a notice that nobody got": (
         "UPDATE redeem.notices SET points = points + 1",
         {"notices:told"},
+    ),
+    "an adjustment that nobody asked for": (
+        "DELETE FROM redeem.adjustment_parts WHERE posting_id = (SELECT min(posting_id::text)::uuid FROM redeem.adjustment_parts)",
+        {"adjustments:posted", "adjustments:allowed"},
+    ),
+    "an adjustment that was asked for another wallet": (
+        "UPDATE redeem.adjustment_parts SET wallet_id = gen_random_uuid()",
+        {"adjustments:posted", "adjustments:allowed"},
+    ),
+    "a bulk adjustment that nobody else approved": (
+        """
+        UPDATE redeem.adjustments SET decided_by = NULL, decided_at = NULL
+        WHERE state = 'posted' AND reason <> 'dispute' AND decided_by IS NOT NULL
+        """,
+        {"adjustments:allowed"},
+    ),
+    "an adjustment above another threshold than its programme's": (
+        "UPDATE redeem.adjustments SET second_person_above = 5",
+        {"adjustments:allowed"},
+    ),
+    "many small adjustments that make a large one": (
+        """
+        UPDATE earn.programmes
+        SET document = jsonb_set(document::jsonb, '{adjustments,second_person_above}', '9')::json;
+        UPDATE redeem.adjustments SET second_person_above = 9
+        """,
+        {"adjustments:allowed"},
+    ),
+    "an approval that the audit does not know": (
+        "DELETE FROM redeem.audit WHERE action = 'adjustment.approve'",
+        {"adjustments:allowed"},
+    ),
+    "somebody who approved their own request": (
+        """
+        UPDATE redeem.adjustments SET decided_by = requested_by WHERE decided_by IS NOT NULL
+        """,
+        {"adjustments:allowed"},
+    ),
+    "a reinstatement that nobody asked for": (
+        "DELETE FROM redeem.reinstatements WHERE points = 1",
+        {"reinstatements"},
+    ),
+    "a reinstatement for a reason of nobody's": (
+        "UPDATE redeem.reinstatements SET reason = 'whim'",
+        {"adjustments:allowed"},
+    ),
+    "a dispute that was about more": (
+        "UPDATE redeem.disputes SET points = points + 1",
+        {"disputes"},
+    ),
+    "a correction that its dispute forgot": (
+        "UPDATE redeem.disputes SET state = 'rejected', adjustment_id = NULL",
+        {"adjustments:allowed", "disputes"},
+    ),
+    "a dispute that was upheld without evidence": (
+        """
+        UPDATE redeem.disputes SET evidence_sha256 = NULL
+        """,
+        {"disputes"},
     ),
     "a repayment of another lot": (
         """

@@ -72,6 +72,7 @@ async def _trade(fleet: Fleet) -> Town:
         assert (await trade.call(town.enrolment())).status == 201
         await _buy_rewards(town, trade)
         await _redeem_later(town, trade)
+        await _put_right(town, trade)
         for bill in town.bills(200)[:4]:
             await trade.till.offer([town.offer(bill)])
             await trade.till.wait(settled=True, timeout_s=60)
@@ -103,6 +104,36 @@ async def _redeem_later(town: Town, trade: Trade) -> None:
     await call(f"/{voided}/void")
     for redemption_id in (captured, at_once):
         await call(f"/{redemption_id}/returns", {"return_ref": f"R-{redemption_id}", "points": 4})
+
+
+async def _put_right(town: Town, trade: Trade) -> None:
+    """Adjustments by one person and by two, a dispute that is upheld, a wallet and a card that are blocked."""
+    numbers = itertools.count(1)
+
+    async def call(path: str, body: Any, role: str = "support") -> Any:
+        answer = await trade.call(Call("POST", f"/v1/{path}", body, f"right-{next(numbers)}", role))
+        assert answer.status in {200, 201, 202}, answer.body
+        return answer.json()
+
+    def asked(*cards: int) -> dict[str, Any]:
+        items = [{"wallet_id": str(town.cards[k].wallet_id), "points": 3} for k in cards]
+        return {"programme": "shops", "items": items, "reason": "goodwill", "evidence": {"reference": "C"}}
+
+    one = await call("adjustments", asked(11))
+    two = await call("adjustments", asked(11, 12))
+    await call(f"adjustments/{two['adjustment_id']}/approve", {}, "finance")
+    disputed = {"posting_id": one["items"][0]["posting_id"], "points": -1, "reason": "too-much"}
+    dispute = await call("disputes", disputed)
+    evidence = {"reference": "L-1", "sha256": "0" * 64}
+    await call(f"disputes/{dispute['dispute_id']}/uphold", {"evidence": evidence}, "finance")
+    await call(f"wallets/{town.cards[13].wallet_id}/block", {"reason": "stolen"})
+    member = await trade.call(
+        Call(
+            "POST", "/v1/members/lookup", {"card_number": town.cards[14].card_number}, None, "crm", told=False
+        )
+    )
+    [wallet] = member.json()["wallets"]
+    await call(f"cards/{wallet['card']['card_id']}/block", {"reason": "lost", "replace": True}, "crm")
 
 
 async def _seal(trade: Trade, no: int) -> None:

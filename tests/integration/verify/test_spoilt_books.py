@@ -17,6 +17,7 @@ UNUSED = {
     "requests:targets",
     "requests:recovered",
     "transfers",
+    "reinstatements",
     "notices:told",
     "holds:planned",
     "holds:asked",
@@ -32,6 +33,8 @@ UNUSED = {
 # tests/integration/earn look at these, in books that have guards and settlements.
 UNUSED |= {"guards:counted", "reviews:kept", "reviews:asked", "reviews:settled", "settlements:computed"}
 
+# No till of the town was without its line: tests/integration/redeem/test_offline.py has those.
+UNUSED |= {"allowances", "redemptions:overdrawn"}
 # tests/integration/verify/test_spoilt_refunds.py looks at these, where the bank answers all that a refund asks.
 UNUSED |= {
     "refunds:told",
@@ -109,6 +112,26 @@ SPOILT = {
         DELETE FROM redeem.seal_leaves WHERE {SOME_WALLET}
         """,
         {"seals", "seals:cover"},
+    ),
+    "an adjustment that nobody asked for": (
+        "DELETE FROM redeem.adjustment_parts WHERE points < 0",
+        {"adjustments:posted", "disputes", "adjustments:allowed"},
+    ),
+    "a wallet that nobody told to be blocked": (
+        f"UPDATE redeem.wallets SET status = 'blocked' WHERE {SOME_WALLET}",
+        {"wallets:blocked"},
+    ),
+    "a wallet that was let go in secret": (
+        "UPDATE redeem.wallets SET status = 'active' WHERE status = 'blocked'",
+        {"wallets:blocked"},
+    ),
+    "a card that was let go in secret": (
+        "UPDATE members.cards SET status = 'replaced' WHERE status = 'blocked'",
+        {"cards:blocked"},
+    ),
+    "a blocked card that finds somebody again": (
+        "UPDATE redeem.identities SET member_id = gen_random_uuid() WHERE member_id IS NULL",
+        {"cards:nobodys"},
     ),
     "a redemption that is gone": (
         "DELETE FROM redeem.redemptions WHERE redemption_id = (SELECT redemption_id FROM redeem.redemptions LIMIT 1)",

@@ -65,8 +65,6 @@ def test_every_problem_that_http_can_answer_with_is_told_somewhere(
         "allowance_expired",
         "redemption_conflict",
         "report_too_late",
-        "transfer_across_programmes",  # no call transfers yet
-        "transfer_to_oneself",
     }
     assert {code for code, problem in PROBLEMS.items() if not problem.stream_only} - told == elsewhere
 

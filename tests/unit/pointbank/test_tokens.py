@@ -65,7 +65,8 @@ async def test_a_token_opens_what_its_role_may(tmp_path: Path) -> None:
         "acme", "till-7", ROLES["till"].scopes, "riyadh-mall", "service"
     )
     person = await checks.verify(issue(keys, role="support", tenant="acme", subject="noor"))
-    assert (person.kind, person.merchant) == ("person", None)
+    assert (person.kind, person.merchant, person.mfa) == ("person", None, False)
+    assert (await checks.verify(issue(keys, role="support", tenant="acme", subject="noor", mfa=True))).mfa
     with pytest.raises(TokenExpired):
         await checks.verify(issue(keys, role="till", tenant="acme", subject="t", ttl=timedelta(seconds=-1)))
 

@@ -1,0 +1,124 @@
+"""Blocking cards: a card is blocked once and for ever, and another may take its place at the same moment."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from services.members import store
+from services.members.domain.cards import BlockCard, Blocked, CardRow, check_active
+from services.members.domain.members import Card, Claim, card_number
+from services.members.store import NewWallet
+from shared.errors import Refusal
+from shared.events import CardBlocked, CardIssued, HashedIdentity
+from shared.identity import identity_hash
+from shared.ids import uuid7
+from shared.messaging import Done, Item, Outcome, Refused, Tx
+from shared.sql import load
+
+queries = load("services.members", "cards.sql")
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def block_cards(tx: Tx, items: Sequence[Item[BlockCard]]) -> list[Outcome]:
+    """Blocks each card, and tells it; where it is wanted another card of the wallet takes its place."""
+    card_ids = [item.command.card_id for item in items]
+    locked = await queries.lock_members_of_cards(tx.db, card_ids=card_ids)
+    told = {row["member_id"]: row["event_sequence"] for row in locked}
+    rows = await queries.cards_by_id(tx.db, card_ids=card_ids)
+    cards = {row["card_id"]: CardRow(*row) for row in rows}
+    now = tx.now()
+    outcomes: list[Outcome] = []
+    for item in items:
+        asked = item.command
+        try:
+            card = check_active(cards.get(asked.card_id))
+        except Refusal as refusal:
+            outcomes.append(Refused(refusal))
+            continue
+        await queries.block_card(tx.db, card_id=card.card_id)
+        card.status = "blocked"
+        told[card.member_id] += 1
+        _tell_blocked(tx, item, card, told[card.member_id], now)
+        other = None
+        if asked.replace:
+            told[card.member_id] += 1
+            other = await _replace(tx, item, card, told[card.member_id], now)
+        answer = Blocked(card.card_id, card.member_id, card.wallet_id, card.programme, card.status, other)
+        _note(tx, item, answer)
+        outcomes.append(Done(200, _encode(answer)))
+    await queries.count_events(tx.db, member_ids=list(told), event_sequences=list(told.values()))
+    return outcomes
+
+
+async def _replace(tx: Tx, item: Item[Any], card: CardRow, sequence: int, now: datetime) -> Card:
+    prefixes, _ = await store.card_prefixes(tx.db)
+    wallet = NewWallet(card.wallet_id, card.member_id, card.programme, uuid7(), prefixes[card.programme])
+    issued = await store.issue_cards(
+        tx.db, [wallet], now, lambda prefix: card_number(prefix, secrets.randbelow)
+    )
+    other = issued[card.wallet_id]
+    claims = list(card_claims(tx, other))
+    won = await store.claim_identities(tx.db, dict.fromkeys(claims, card.member_id))
+    assert len(won) == len(claims), "a card that was just issued names nobody yet"
+    tx.emit(
+        CardIssued(
+            member_id=card.member_id,
+            wallet_id=card.wallet_id,
+            programme=card.programme,
+            card_id=other.card_id,
+            identities=hashed(claims),
+            issued_at=now,
+        ),
+        subject=str(card.member_id),
+        sequence=sequence,
+        item=item,
+    )
+    return other
+
+
+def _tell_blocked(tx: Tx, item: Item[Any], card: CardRow, sequence: int, now: datetime) -> None:
+    tx.emit(
+        CardBlocked(
+            member_id=card.member_id,
+            wallet_id=card.wallet_id,
+            programme=card.programme,
+            card_id=card.card_id,
+            identities=hashed(list(card_claims(tx, Card(card.card_id, card.card_number)))),
+            reason=item.command.reason,
+            blocked_at=now,
+        ),
+        subject=str(card.member_id),
+        sequence=sequence,
+        item=item,
+    )
+
+
+def _note(tx: Tx, item: Item[Any], answer: Blocked) -> None:
+    # Ids and no numbers: the audit is append-only.
+    by: UUID | None = answer.replaced_by.card_id if answer.replaced_by is not None else None
+    tx.audit(
+        "card.block",
+        f"card/{answer.card_id}",
+        item=item,
+        before={"status": "active"},
+        after={"status": "blocked", "reason": item.command.reason, "replaced_by": by},
+    )
+
+
+def card_claims(tx: Tx, card: Card) -> Iterator[Claim]:
+    """The identities of a card: its id and its number."""
+    key = tx.tenant.identity_key
+    yield Claim("card_id", identity_hash(key, "card_id", str(card.card_id)))
+    yield Claim("card_number", identity_hash(key, "card_number", card.card_number))
+
+
+def hashed(claims: Sequence[Claim]) -> tuple[HashedIdentity, ...]:
+    """Identities as events tell them."""
+    return tuple(HashedIdentity(kind=claim.kind, hash=claim.hash.hex()) for claim in claims)

@@ -1,0 +1,32 @@
+-- What members asks of its tables to block a card. The search path is its schema.
+
+-- name: lock_members_of_cards
+-- The members of these cards, locked in the order of their ids until the transaction ends; with the events about each.
+SELECT m.member_id, m.event_sequence
+FROM members AS m
+WHERE m.member_id IN (
+    SELECT w.member_id
+    FROM cards AS c
+    JOIN wallets AS w ON w.wallet_id = c.wallet_id
+    WHERE c.card_id = ANY(:card_ids::uuid[])
+)
+ORDER BY m.member_id
+FOR NO KEY UPDATE;
+
+-- name: cards_by_id
+-- These cards, with whose they are.
+SELECT c.card_id, c.card_number, c.status, c.wallet_id, w.programme, w.member_id
+FROM cards AS c
+JOIN wallets AS w ON w.wallet_id = c.wallet_id
+WHERE c.card_id = ANY(:card_ids::uuid[]);
+
+-- name: block_card!
+-- Blocks a card whose member is locked.
+UPDATE cards SET status = 'blocked' WHERE card_id = :card_id AND status = 'active';
+
+-- name: count_events!
+-- How many events were told of each of these members, who are locked.
+UPDATE members AS m
+SET event_sequence = c.event_sequence
+FROM unnest(:member_ids::uuid[], :event_sequences::bigint[]) AS c (member_id, event_sequence)
+WHERE m.member_id = c.member_id;

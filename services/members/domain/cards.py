@@ -1,0 +1,53 @@
+"""Cards that were lost or stolen."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+
+from services.members.domain.members import Card
+from shared.errors import NotFound, Refusal
+
+
+class CardNotActive(Refusal):
+    code = "card_not_active"
+
+
+class BlockCard(msgspec.Struct, frozen=True):
+    """This card was lost, or stolen: it shall identify nobody who spends, for ever. `replace`: another one takes its place."""
+
+    card_id: UUID
+    reason: str
+    replace: bool
+
+
+class CardRow(msgspec.Struct):
+    """A card whose member is locked, with what is counted on that member."""
+
+    card_id: UUID
+    card_number: str
+    status: str
+    wallet_id: UUID
+    programme: str
+    member_id: UUID
+
+
+class Blocked(msgspec.Struct, frozen=True):
+    """The answer: the card, and the one that took its place."""
+
+    card_id: UUID
+    member_id: UUID
+    wallet_id: UUID
+    programme: str
+    status: str
+    replaced_by: Card | None
+
+
+def check_active(card: CardRow | None) -> CardRow:
+    """Refuses not_found, and card_not_active for one that was blocked or replaced before."""
+    if card is None:
+        raise NotFound("There is no such card.")
+    if card.status != "active":
+        raise CardNotActive(f"The card is {card.status} already.")
+    return card
