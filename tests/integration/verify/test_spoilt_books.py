@@ -25,16 +25,11 @@ UNUSED = {
     "redemptions:overdrawn",
     "redemptions:accepted",  # tests/integration/redeem/test_acceptance.py
     "rewards:held",  # tests/integration/redeem/test_rewards_later.py
-    # tests/integration/redeem/test_giving.py
-    "benefits:asked",
-    "benefits:answered",
-    "benefits:requests",
 }
-# tests/integration/earn look at these, in books that have guards and settlements.
+# tests/integration/earn look at these, in books that have other acts, rates, birthdays, guards and settlements.
+UNUSED |= {f"acts:{what}" for what in ("keys", "kept", "chain", "decisions", "told")}
+UNUSED |= {"rates:told", "rates:learned", "birthdays:told"}
 UNUSED |= {"guards:counted", "reviews:kept", "reviews:asked", "reviews:settled", "settlements:computed"}
-
-# No till of the town was without its line: tests/integration/redeem/test_offline.py has those.
-UNUSED |= {"allowances", "redemptions:overdrawn"}
 # tests/integration/verify/test_spoilt_refunds.py looks at these, where the bank answers all that a refund asks.
 UNUSED |= {
     "refunds:told",
@@ -46,8 +41,6 @@ UNUSED |= {
 }
 # tests/integration/redeem/test_gift_cards.py has cards, and spoils them.
 UNUSED |= {f"gift_cards:{what}" for what in ("chain", "balances", "uses", "terms", "once", "refunds", "told")}
-# tests/integration/redeem/test_offline.py has allowances, and what was spent on them.
-UNUSED |= {"allowances", "redemptions:overdrawn"}
 LAST_OF = "id = (SELECT max(id) FROM {0}.outbox)"
 
 ORPHAN = "INSERT INTO earn.orphans (epoch, n, event_id, heard_by) VALUES (1, {0}, 'x', '{{}}')"
@@ -214,7 +207,7 @@ SPOILT = {
         {"rewards:stock", "benefits:told"},
     ),
     "a benefit at another price": (
-        "UPDATE redeem.benefits SET points = points + 1 WHERE consumed_at IS NULL",
+        "UPDATE redeem.benefits SET points = points + 1 WHERE consumed_at IS NULL AND origin = 'redemption'",
         {"benefits", "benefits:told"},
     ),
     "a benefit of no redemption": (
@@ -222,7 +215,10 @@ SPOILT = {
         {"benefits", "benefits:told"},
     ),
     "a benefit that was used in silence": (
-        "UPDATE redeem.benefits SET consumed_at = issued_at, merchant = 'somewhere' WHERE consumed_at IS NULL",
+        """
+        UPDATE redeem.benefits SET consumed_at = issued_at, merchant = 'somewhere'
+        WHERE consumed_at IS NULL AND origin = 'redemption'
+        """,
         {"benefits:told"},
     ),
     "a reward that was rewritten": (
