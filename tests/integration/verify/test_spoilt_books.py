@@ -33,8 +33,6 @@ UNUSED = {
 # tests/integration/earn look at these, in books that have guards and settlements.
 UNUSED |= {"guards:counted", "reviews:kept", "reviews:asked", "reviews:settled", "settlements:computed"}
 
-# No till of the town was without its line: tests/integration/redeem/test_offline.py has those.
-UNUSED |= {"allowances", "redemptions:overdrawn"}
 # tests/integration/verify/test_spoilt_refunds.py looks at these, where the bank answers all that a refund asks.
 UNUSED |= {
     "refunds:told",
