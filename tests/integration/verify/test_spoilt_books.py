@@ -30,6 +30,7 @@ UNUSED = {
 UNUSED |= {f"acts:{what}" for what in ("keys", "kept", "chain", "decisions", "told")}
 UNUSED |= {"rates:told", "rates:learned", "birthdays:told"}
 UNUSED |= {"guards:counted", "reviews:kept", "reviews:asked", "reviews:settled", "settlements:computed"}
+
 # tests/integration/verify/test_spoilt_refunds.py looks at these, where the bank answers all that a refund asks.
 UNUSED |= {
     "refunds:told",
