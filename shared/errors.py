@@ -128,6 +128,7 @@ PROBLEMS: dict[str, Problem] = {
     "line_unknown": Problem(422, "Not a line of the bill"),
     "merchant_unknown": Problem(422, "Unknown merchant"),
     "terminal_unknown": Problem(422, "Unknown terminal"),
+    "referral_to_oneself": Problem(422, "Nobody refers oneself"),
     "act_unknown": Problem(422, "No programme takes this act"),
     "act_data_invalid": Problem(422, "Not the data that the act's schema asks for"),
     "programme_unknown": Problem(422, "Unknown programme"),

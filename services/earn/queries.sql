@@ -273,8 +273,10 @@ FROM positions
 WHERE stream = :stream;
 
 -- name: count_waiting^
--- How many bills wait, and how many acts.
-SELECT (SELECT count(*) FROM waiting) AS bills, (SELECT count(*) FROM act_waiting) AS acts;
+-- How many bills wait, how many acts, and how many referrals are still to be given for.
+SELECT
+    (SELECT count(*) FROM waiting) AS bills, (SELECT count(*) FROM act_waiting) AS acts,
+    (SELECT count(*) FROM referrals WHERE due) AS referrals;
 
 -- ---------------------------------------------------------------- what is learned
 

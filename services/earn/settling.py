@@ -1,4 +1,5 @@
-"""The job that settles waiting bills and acts, reports those that wait too long, and keeps the clock of their deadline."""
+"""The job that settles waiting bills and acts, reports those that wait too long, and keeps the clock of their deadline; and that
+gives for referrals."""
 
 from __future__ import annotations
 
@@ -9,8 +10,16 @@ from uuid import UUID
 
 import structlog
 
-from services.earn.handlers import ReportActUnclaimed, ReportUnclaimed, Settle, SettleAct, Tick, settle_wake
-from services.earn.store import acts, waiting
+from services.earn.handlers import (
+    GiveReferral,
+    ReportActUnclaimed,
+    ReportUnclaimed,
+    Settle,
+    SettleAct,
+    Tick,
+    settle_wake,
+)
+from services.earn.store import acts, referrals, waiting
 from shared.runtime import TenantRuntime
 
 log = structlog.get_logger(__name__)
@@ -27,9 +36,11 @@ async def settle_waiting(runtime: TenantRuntime) -> None:
     for turn in count():
         wake.clear()
         async with runtime.read() as db:
-            bills, others = await waiting.count_waiting(db)
+            bills, others, due = await waiting.count_waiting(db)
         runtime.metrics.bills_waiting(runtime.code, bills)
-        worked = bills + others > 0 and await _turn(runtime, sweep=turn % SWEEP_EVERY == 0)
+        if due:
+            await _give(runtime)
+        worked = bills + others + due > 0 and await _turn(runtime, sweep=turn % SWEEP_EVERY == 0)
         # Another process may hold what is left: ask again, but not in a spin.
         try:
             await asyncio.wait_for(wake.wait(), PAUSE_S if worked else POLL_S)
@@ -53,6 +64,12 @@ async def _turn(runtime: TenantRuntime, *, sweep: bool) -> bool:
     await _each(runtime, SettleAct, ready_acts)
     await _each(runtime, ReportActUnclaimed, overdue_acts)
     return bool(ready or overdue or ready_acts or overdue_acts)
+
+
+async def _give(runtime: TenantRuntime) -> None:
+    async with runtime.read() as db:
+        found = await referrals.due(db)
+    await asyncio.gather(*[runtime.do(GiveReferral(*key), job="settle") for key in found])
 
 
 async def _each(runtime: TenantRuntime, command: Callable[[UUID], object], ids: list[UUID]) -> None:

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
 from services.members import store
-from services.members.domain.members import Claim, Consent, EnrolMember, Enrolment
+from services.members.domain.members import Claim, Consent, EnrolMember, Enrolment, Named
 from services.members.domain.merchants import Merchant, PutMerchant
 from services.members.domain.programmes import (
     ActivateProgramme,
@@ -68,6 +68,17 @@ class ConsentBody(Body):
     accepted_at: Moment
 
 
+class LookupBody(Body):
+    """Exactly one identity."""
+
+    member_id: str | None = None
+    card_id: str | None = None
+    card_number: str | None = None
+    mobile: str | None = None
+    email: str | None = None
+    external_id: str | None = None
+
+
 class MemberBody(Body):
     """Who wants to take part. Without `programmes`: in every active one."""
 
@@ -81,17 +92,8 @@ class MemberBody(Body):
     channel: Channel
     programmes: Annotated[list[Code], Field(min_length=1, max_length=100)] | None = None
     consent: ConsentBody
-
-
-class LookupBody(Body):
-    """Exactly one identity."""
-
-    member_id: str | None = None
-    card_id: str | None = None
-    card_number: str | None = None
-    mobile: str | None = None
-    email: str | None = None
-    external_id: str | None = None
+    referred_by: LookupBody | None = None
+    """The member who told this one of it."""
 
 
 class MerchantBody(Body):
@@ -269,7 +271,15 @@ async def put_merchant(
     status_code=201,
     response_model=MemberOut,
     responses=problems(
-        "identity_taken", "identity_malformed", "consent_required", "programme_unknown", "occurred_in_future"
+        "identity_taken",
+        "identity_malformed",
+        "consent_required",
+        "programme_unknown",
+        "occurred_in_future",
+        "member_unknown",
+        "referral_to_oneself",
+        "identity_ambiguous",
+        "card_check_digit",
     ),
 )
 async def enrol_member(body: MemberBody, call: Annotated[Write, writes("members:write")]) -> Response:
@@ -287,9 +297,18 @@ async def enrol_member(body: MemberBody, call: Annotated[Write, writes("members:
                 email=body.email,
                 external_id=body.external_id,
                 birthday=None if body.birthday is None else date.fromisoformat(body.birthday),
+                referred_by=_named(call, body.referred_by),
             )
         )
     )
+
+
+def _named(call: Write, body: LookupBody | None) -> Named | None:
+    if body is None:
+        return None
+    identity = identify(call.tenant.tenant.identity_key, body.model_dump(), pointer="/referred_by")
+    member_id = UUID(body.member_id) if body.member_id is not None else None
+    return Named(Claim(identity.kind, identity.hash), member_id)
 
 
 @members.post(

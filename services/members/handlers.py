@@ -203,11 +203,15 @@ class _Enrolled(NamedTuple):
     member_id: UUID
     claims: list[Claim]
     wallets: list[NewWallet]
+    referred_by: UUID | None
 
 
 async def enrol_members(tx: Tx, items: Sequence[Item[EnrolMember]]) -> list[Outcome]:
     """Enrols each person whose identities are nobody's else, with a wallet and a card in each programme."""
     wanted = [(uuid7(), _claims(tx, item.command.enrolment)) for item in items]
+    named = {by for item in items if (by := item.command.enrolment.referred_by) is not None}
+    # Before anything is claimed: who is enrolled at this moment refers nobody yet.
+    known = await store.members_named(tx.db, named) if named else {}
     first: dict[Claim, UUID] = {}
     for member_id, claims in wanted:
         for claim in claims:
@@ -221,7 +225,13 @@ async def enrol_members(tx: Tx, items: Sequence[Item[EnrolMember]]) -> list[Outc
     for item, (member_id, claims) in zip(items, wanted, strict=True):
         try:
             admitted = admit(
-                item.command.enrolment, claims, free=free, active=prefixes, closed=closed, now=now
+                item.command.enrolment,
+                claims,
+                free=free,
+                active=prefixes,
+                closed=closed,
+                known_members=known,
+                now=now,
             )
         except Refusal as refusal:
             decided.append(Refused(refusal))
@@ -229,7 +239,7 @@ async def enrol_members(tx: Tx, items: Sequence[Item[EnrolMember]]) -> list[Outc
         wallets = [
             NewWallet(uuid7(), member_id, code, uuid7(), prefixes[code]) for code in admitted.programmes
         ]
-        decided.append(_Enrolled(item, member_id, claims, wallets))
+        decided.append(_Enrolled(item, member_id, claims, wallets, admitted.referred_by))
 
     enrolled = [one for one in decided if isinstance(one, _Enrolled)]
     await _settle_claims(tx, first, won, enrolled)
@@ -257,7 +267,10 @@ async def _write(tx: Tx, enrolled: Sequence[_Enrolled], now: datetime) -> dict[U
     """Writes members, wallets and cards, and tells of them; gives the card of each wallet."""
     await store.add_members(
         tx.db,
-        [NewMember(one.member_id, one.item.command.enrolment, 1 + len(one.wallets)) for one in enrolled],
+        [
+            NewMember(one.member_id, one.item.command.enrolment, 1 + len(one.wallets), one.referred_by)
+            for one in enrolled
+        ],
         now,
     )
     wallets = [wallet for one in enrolled for wallet in one.wallets]
@@ -288,6 +301,7 @@ def _tell(tx: Tx, one: _Enrolled, named: dict[UUID, list[Claim]], now: datetime)
                 for wallet in one.wallets
             ),
             enrolled_at=now,
+            referred_by=one.referred_by,
         ),
         subject=subject,
         sequence=1,
@@ -318,6 +332,7 @@ def _tell(tx: Tx, one: _Enrolled, named: dict[UUID, list[Claim]], now: datetime)
             "terms_version": enrolment.consent.terms_version,
             "wallets": {wallet.programme: wallet.wallet_id for wallet in one.wallets},
             "cards": {wallet.programme: wallet.card_id for wallet in one.wallets},
+            **({} if one.referred_by is None else {"referred_by": one.referred_by}),
         },
     )
 

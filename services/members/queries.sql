@@ -125,15 +125,16 @@ WITH m AS (
     FROM unnest(
         :member_ids::uuid[], :locales::text[], :channels::text[], :event_sequences::bigint[], :names::text[],
         :mobiles::text[], :emails::text[], :external_ids::text[], :birthdays::date[], :terms_versions::text[],
-        :accepted_ats::timestamptz[]
+        :accepted_ats::timestamptz[], :referred_bys::uuid[]
     ) AS m (
-        member_id, locale, channel, event_sequence, name, mobile, email, external_id, birthday, terms_version, accepted_at
+        member_id, locale, channel, event_sequence, name, mobile, email, external_id, birthday, terms_version, accepted_at,
+        referred_by
     )
 ),
 
 added AS (
-    INSERT INTO members (member_id, locale, channel, enrolled_at, event_sequence)
-    SELECT m.member_id, m.locale, m.channel, :enrolled_at, m.event_sequence
+    INSERT INTO members (member_id, locale, channel, enrolled_at, event_sequence, referred_by)
+    SELECT m.member_id, m.locale, m.channel, :enrolled_at, m.event_sequence, m.referred_by
     FROM m
 ),
 
@@ -176,3 +177,11 @@ LEFT JOIN wallets AS w ON w.member_id = m.member_id
 LEFT JOIN cards AS c ON c.wallet_id = w.wallet_id AND c.status = 'active'
 WHERE m.member_id = :member_id
 ORDER BY w.programme;
+
+-- name: members_named
+-- Whose these identities are, of members that are not closed; a member_id names itself.
+SELECT n.kind, n.hash, m.member_id
+FROM unnest(:kinds::text[], :hashes::bytea[], :member_ids::uuid[]) AS n (kind, hash, named)
+LEFT JOIN identities AS i ON i.kind = n.kind AND i.hash = n.hash
+JOIN members AS m ON m.member_id = coalesce(n.named, i.member_id)
+WHERE m.status <> 'closed';

@@ -41,7 +41,9 @@ CREATE TABLE members (
     locale         text        NOT NULL,
     channel        text        NOT NULL,
     enrolled_at    timestamptz NOT NULL,
-    event_sequence bigint      NOT NULL CHECK (event_sequence >= 0)
+    event_sequence bigint      NOT NULL CHECK (event_sequence >= 0),
+    referred_by    uuid        REFERENCES members, -- who told the member of it
+    CONSTRAINT members_not_referred_by_oneself CHECK (referred_by <> member_id)
 );
 
 -- Who that is: the only table of the system with names and addresses in the clear. A row can be deleted.

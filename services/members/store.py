@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from services.members.domain.members import Card, Claim, Enrolment, Member, Wallet
+from services.members.domain.members import Card, Claim, Enrolment, Member, Named, Wallet
 from services.members.domain.merchants import Merchant
 from services.members.domain.programmes import (
     ProgrammeListed,
@@ -51,6 +51,7 @@ class NewMember(NamedTuple):
     member_id: UUID
     enrolment: Enrolment
     event_sequence: int
+    referred_by: UUID | None = None
 
 
 # ---- programmes ----------------------------------------------------------------------------------
@@ -195,6 +196,7 @@ async def add_members(db: Connection, members: Sequence[NewMember], enrolled_at:
         birthdays=[one.enrolment.birthday for one in members],
         terms_versions=[one.enrolment.consent.terms_version for one in members],
         accepted_ats=[one.enrolment.consent.accepted_at for one in members],
+        referred_bys=[one.referred_by for one in members],
         enrolled_at=enrolled_at,
     )
 
@@ -239,6 +241,16 @@ async def member_by_identity(db: Connection, claim: Claim) -> UUID | None:
     """Whose identity this is, or None."""
     found: UUID | None = await queries.member_by_identity(db, kind=claim.kind, hash=claim.hash)
     return found
+
+
+async def members_named(db: Connection, named: Iterable[Named]) -> dict[Named, UUID]:
+    """Whom each of these names, as far as that is a member that is not closed."""
+    ordered = list(named)
+    rows = await queries.members_named(
+        db, **_columns([one.claim for one in ordered]), member_ids=[one.member_id for one in ordered]
+    )
+    found = {(row["kind"], row["hash"]): row["member_id"] for row in rows}
+    return {one: found[one.claim] for one in ordered if one.claim in found}
 
 
 async def member(db: Connection, member_id: UUID) -> Member | None:

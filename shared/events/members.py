@@ -76,8 +76,8 @@ class MemberBirthday(EventData, frozen=True, kw_only=True):
     occurred_at: datetime
 
 
-class MemberEnrolled(EventData, frozen=True, kw_only=True):
-    """Subject: the member_id."""
+class MemberEnrolled(EventData, frozen=True, kw_only=True, omit_defaults=True):
+    """Subject: the member_id. `referred_by`: the member who told this one of it, if somebody did."""
 
     TYPE: ClassVar[str] = "member.enrolled.v1"
     SOURCE: ClassVar[str] = "/members"
@@ -88,6 +88,7 @@ class MemberEnrolled(EventData, frozen=True, kw_only=True):
     identities: tuple[HashedIdentity, ...]
     wallets: tuple[EnrolledWallet, ...]
     enrolled_at: datetime
+    referred_by: UUID | None = None
 
 
 class CardIssued(EventData, frozen=True, kw_only=True):

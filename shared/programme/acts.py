@@ -3,6 +3,8 @@
 - An act type earns `points`, or a `rate`: points per so many of a whole number in its data, rounded in the mode of the programme.
 - `maximum` is the most that one such act gives. Then what is left of the member's caps and of the budget of the type is given;
   both are counted like a campaign's, under `act:<code>`. Tier rates and campaigns have no part in it.
+- A referral earns `points`, or `points_each`, for two: each by an act of its own, whose data says the `role`: `referrer` or
+  `referred`.
 - `when` asks for the tier, the time, `act.merchant`, and the fields that the data's schema declares: `act.data.<name>`.
 
 `pointbank verify` computes the same a second time.
@@ -52,8 +54,16 @@ def act_mistakes(number: int, act: Mapping[str, Any]) -> Iterator[FieldError]:
     """What is wrong with an act type by itself, in any document as it came."""
     path = ("earning", "acts", number)
     on = act.get("on", "reported")
-    if ("points" in act) == ("rate" in act):
-        yield _wrong(path, "It earns either points or a rate.")
+    if len(act.keys() & {"points", "rate", "points_each"}) != 1:
+        yield _wrong(path, "It earns either points, or a rate, or as a referral points for each of both.")
+    if on == "referral":
+        if "minimum_minor" not in act:
+            said = "A referral says what the first bill has to come to."
+            yield FieldError(pointer_to((*path, "minimum_minor")), "field_missing", said)
+    else:
+        for name in ("points_each", "minimum_minor"):
+            if name in act:
+                yield _wrong((*path, name), f"Only a referral has {name}.")
     if "rate" in act and "maximum" not in act:
         yield FieldError(
             pointer_to((*path, "maximum")), "field_missing", "An act that earns by a rate has a maximum."
@@ -91,6 +101,8 @@ def acts_beyond_the_ledger(acts: Sequence[ActType], most_points: Fraction) -> It
     for number, act in enumerate(acts):
         name = "maximum" if act.points is None else "points"
         points = act.maximum if act.points is None else act.points
+        if act.points_each is not None:
+            name, points = "points_each", max(act.points_each.referrer, act.points_each.referred)
         if points is not None and points > most_points:
             yield _wrong(
                 ("earning", "acts", number, name), "So many points, or their money, no wallet can hold."
@@ -228,6 +240,9 @@ class CompiledAct:
     budget: int | None
     """In points."""
     _validator: Draft202012Validator | None
+    each: Mapping[str, int] | None = None
+    """Of a referral: the points by role, in place of `points`."""
+    minimum_minor: int | None = None
 
     @property
     def counter(self) -> str:
@@ -264,7 +279,9 @@ class CompiledAct:
             if not holds:
                 return ActWorth("when", trace, None, 0)
         units = None
-        if self.rate is None:
+        if self.each is not None:
+            wanted = self.each[subject.data["role"]]
+        elif self.rate is None:
             assert self.points is not None
             wanted = self.points
         else:
@@ -333,4 +350,6 @@ def compile_act(act: ActType, mode: RoundingMode, point_value: str, currency: st
         budget=in_points,
         # A registry of its own: the library's default one looks references up by HTTP.
         _validator=None if act.data is None else Draft202012Validator(act.data, registry=Registry()),
+        each=None if act.points_each is None else act.points_each.model_dump(),
+        minimum_minor=act.minimum_minor,
     )

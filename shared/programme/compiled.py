@@ -84,6 +84,8 @@ class CompiledProgramme:
     """None: the programme has none."""
     acts: Mapping[str, CompiledAct]
     """What earns besides bills, by code."""
+    referral: CompiledAct | None
+    """That of them which comes of a referral."""
     _expires: Callable[[datetime], datetime] | None
 
     def worth(self, points: int) -> Worth:
@@ -132,6 +134,10 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
     earning = earning or Earning()
     campaigns = [compile_campaign(one, zone, per_point) for one in earning.campaigns]
     expiry = compile_expiry(programme.expiry, zone)
+    acts = {
+        act.code: compile_act(act, earning.rounding.mode, header.point_value, header.currency)
+        for act in earning.acts
+    }
     return CompiledProgramme(
         code=header.code,
         version=version,
@@ -159,10 +165,8 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
         lifecycle=programme.tiers.lifecycle if programme.tiers is not None else None,
         ladder=ladder,
         gift_cards=compile_gift_cards(programme.gift_cards, zone),
-        acts={
-            act.code: compile_act(act, earning.rounding.mode, header.point_value, header.currency)
-            for act in earning.acts
-        },
+        acts=acts,
+        referral=next((act for act in acts.values() if act.on == "referral"), None),
         expiry=expiry,
         _expires=expiry.expires,
     )

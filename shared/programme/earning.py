@@ -21,7 +21,7 @@ Codes = Annotated[list[Code], Field(min_length=1, max_length=1000)]
 
 
 Points = Annotated[int, Field(ge=1, le=MAX_POINTS)]
-On = Literal["reported", "sign_up", "birthday"]
+On = Literal["reported", "sign_up", "birthday", "referral"]
 DataName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 
 
@@ -237,15 +237,27 @@ class ActRate(Section):
     of: DataName
 
 
+class ReferralPoints(Section):
+    """What the one gets who told a friend, and what the friend gets."""
+
+    referrer: Points
+    referred: Points
+
+
 class ActType(Section):
-    """An act that earns besides bills. Exactly one of `points` and `rate`; a rate has a `maximum`."""
+    """An act that earns besides bills. Exactly one of `points`, `rate` and `points_each`; a rate has a `maximum`."""
 
     code: Code
     name: Localized | None = None
     on: On = "reported"
     """Who tells of it: `reported` by HTTP or stream; `sign_up` comes of itself with the wallet, once; `birthday`
-    on the member's birthday, once a year."""
+    on the member's birthday, once a year; `referral` when the first bill of a referred member reaches the minimum, for
+    both, once."""
     points: Points | None = None
+    points_each: ReferralPoints | None = None
+    """Of a referral: different points for the two; `points` gives both the same."""
+    minimum_minor: Annotated[int, Field(ge=0, le=10**12)] | None = None
+    """Of a referral: what the first bill has to come to, in minor units of the programme's currency."""
     rate: ActRate | None = None
     when: Tree | None = None
     maximum: Points | None = None

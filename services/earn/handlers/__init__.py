@@ -26,6 +26,7 @@ from services.earn.handlers.learn import (
     learn_standings,
 )
 from services.earn.handlers.record import record_bills
+from services.earn.handlers.referrals import GiveReferral, give_referrals
 from services.earn.handlers.refunds import record_refunds
 from services.earn.handlers.reject import buried
 from services.earn.handlers.reviewing import decide_reviews
@@ -35,10 +36,10 @@ from services.earn.handlers.settle import (
     Tick,
     report_unclaimed,
     settle_bills,
-    settle_wake,
     tick,
 )
 from services.earn.handlers.settling_days import answer_checks, decide_variances, import_lines, keep_variances
+from services.earn.handlers.wake import settle_wake
 from shared.events import (
     BenefitAnswered,
     CardIssued,
@@ -59,6 +60,7 @@ __all__ = [
     "HEARS",
     "ON",
     "AskAgain",
+    "GiveReferral",
     "ReleaseDue",
     "ReportActUnclaimed",
     "ReportUnclaimed",
@@ -81,6 +83,7 @@ ON: Handlers = {
     RecordAct: record_acts,
     SettleAct: settle_acts,
     ReportActUnclaimed: report_acts_unclaimed,
+    GiveReferral: give_referrals,
     TakeUp: take_up_refunds,
     AskAgain: ask_again,
     ReleaseDue: release_due,

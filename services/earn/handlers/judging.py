@@ -11,6 +11,7 @@ from services.earn.domain.decision import Decision, Judged
 from services.earn.domain.giving_back import given_back
 from services.earn.domain.judge import Facts, decide, judged_alone, weigh
 from services.earn.handlers.guarding import guard, keep
+from services.earn.handlers.referrals import decide_referrals, hold_undecided
 from services.earn.store import benefits, counters
 from services.earn.store.facts import activity_for
 from shared.ids import uuid7
@@ -22,12 +23,13 @@ async def judge_all(tx: Tx, bills: Sequence[tuple[UUID, RecordBill, Facts, datet
     of a budget the first has them. Where nothing but the bill decides, each is made when it is asked for: what the bill
     consists of is then at hand for all that is done with it.
 
-    Takes the wallets whose earlier bills are asked for, terminals that guards count at, then stamp cards, then caps and budgets:
-    nothing is locked after that. Whoever else wants of the same budget waits until the commit; bills that no campaign with a cap
-    or budget is for, and no stamp card, lock nothing.
+    Takes the referrals that they may decide, then the wallets whose earlier bills are asked for, terminals that guards count at,
+    then stamp cards, then caps and budgets: nothing is locked after that. Whoever else wants of the same budget waits until the
+    commit; bills that no campaign with a cap or budget is for, no stamp card and no referral, lock nothing.
     """
+    undecided = await hold_undecided(tx, bills)
     activity = await activity_for(tx.db, [(bill, facts) for _, bill, facts, _ in bills])
-    if all(judged_alone(known) for known in {id(f): f.programmes for _, _, f, _ in bills}.values()):
+    if undecided is None and all(judged_alone(known) for known in {id(f): f.programmes for _, _, f, _ in bills}.values()):
         return (decide(weigh(bill, facts, at, activity), uuid7, {}) for _, bill, facts, at in bills)
     weighed = {bill_id: weigh(bill, facts, at, activity) for bill_id, bill, facts, at in bills}
     seen = await guard(tx, weighed)
@@ -48,6 +50,8 @@ async def judge_all(tx: Tx, bills: Sequence[tuple[UUID, RecordBill, Facts, datet
         await counters.count(tx.db, decided=decided)
     if stamped:
         await benefits.move_cards(tx.db, cards)
+    if undecided is not None:
+        await decide_referrals(tx, bills, decisions, undecided)
     return iter(decisions.values())
 
 

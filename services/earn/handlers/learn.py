@@ -10,8 +10,8 @@ from services.earn.domain.acts.act import birthday, sign_up
 from services.earn.domain.acts.judge import kind_of
 from services.earn.domain.judge import ANY_PROGRAMME, Standing, version_at
 from services.earn.handlers.acts import Asked, record_new
-from services.earn.handlers.settle import settle_wake
-from services.earn.store import acts, learned, rates, waiting
+from services.earn.handlers.wake import settle_wake
+from services.earn.store import acts, learned, rates, referrals, waiting
 from services.earn.store.facts import facts_for_acts, known_programmes
 from services.earn.store.segments import learn_segments
 from shared.events import (
@@ -58,6 +58,7 @@ async def learn_members(tx: Tx, items: Sequence[Item[MemberEnrolled | CardIssued
     enrolled: dict[UUID, datetime] = {}
     identities: dict[bytes, tuple[str, UUID]] = {}
     wallets: dict[UUID, tuple[UUID, str]] = {}
+    referred: list[tuple[UUID, str, UUID]] = []
 
     def name(found: Sequence[HashedIdentity], member_id: UUID) -> None:
         identities.update({bytes.fromhex(one.hash): (one.kind, member_id) for one in found})
@@ -72,12 +73,17 @@ async def learn_members(tx: Tx, items: Sequence[Item[MemberEnrolled | CardIssued
         own = identity_hash(tx.tenant.identity_key, "member_id", str(heard.member_id))
         identities[own] = "member_id", heard.member_id
         wallets.update({one.wallet_id: (heard.member_id, one.programme) for one in heard.wallets})
+        if heard.referred_by not in (None, heard.member_id):
+            referred += [(heard.member_id, one.programme, heard.referred_by) for one in heard.wallets]
     waits = {("identity", identity.hex()) for identity in identities}
     waits |= {("member", str(member_id)) for member_id in enrolled}
     joined = await _sign_ups(tx, items)
     unknown = {("programme", ask.act.programme or "") for ask in joined if ask.waits}
     await waiting.lock_awaited(tx.db, waits | unknown)
     await learned.learn_members(tx.db, enrolled=enrolled, identities=identities, wallets=wallets)
+    if referred:
+        # With the enrolment, which every bill of the member waits for: none is judged before its referral is known.
+        await referrals.learn(tx.db, referred)
     await _make_ready(tx, waits)
     if joined:
         facts = await facts_for_acts(tx.db, [ask.act for ask in joined], tx.cache)

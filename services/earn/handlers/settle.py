@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -46,12 +45,6 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 _DONE = Done()
-
-
-def settle_wake(cache: dict[Any, Any]) -> asyncio.Event:
-    """Set when bills became ready, for the job that settles them. Lossy: the job also looks by itself."""
-    wake: asyncio.Event = cache.setdefault("settle", asyncio.Event())
-    return wake
 
 
 async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:

@@ -5,4 +5,5 @@ from shared.sql import load
 queries = load("services.earn")
 counters = load("services.earn", "counters.sql")
 acts = load("services.earn", "acts.sql")
+referrals = load("services.earn", "referrals.sql")
 rates = load("services.earn", "rates.sql")

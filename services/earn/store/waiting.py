@@ -137,10 +137,10 @@ async def tick(db: Connection, *, at: datetime, runs: bool, gap_ms: int) -> None
     await queries.tick(db, at=at, runs=runs, gap_ms=gap_ms)
 
 
-async def count_waiting(db: Connection) -> tuple[int, int]:
-    """How many bills wait, and how many acts."""
+async def count_waiting(db: Connection) -> tuple[int, int, int]:
+    """How many bills wait, how many acts, and how many referrals are still to be given for."""
     row = await queries.count_waiting(db)
-    return row["bills"], row["acts"]
+    return row["bills"], row["acts"], row["referrals"]
 
 
 async def ready_bills(db: Connection) -> list[UUID]:

@@ -1,6 +1,6 @@
 """Who takes part: whose identity is whose, and what number a card gets."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -24,6 +24,14 @@ class IdentityTaken(Refusal):
 
 class ConsentRequired(Refusal):
     code = "consent_required"
+
+
+class MemberUnknown(Refusal):
+    code = "member_unknown"
+
+
+class ReferralToOneself(Refusal):
+    code = "referral_to_oneself"
 
 
 class OccurredInFuture(Refusal):
@@ -61,6 +69,13 @@ class Claim(NamedTuple):
     hash: bytes
 
 
+class Named(NamedTuple):
+    """Another member, as a caller names one: by the hash of an identity, and the id itself where that is what was said."""
+
+    claim: Claim
+    member_id: UUID | None
+
+
 class Consent(msgspec.Struct, frozen=True):
     """What a member agreed to, and when."""
 
@@ -81,6 +96,7 @@ class Enrolment(msgspec.Struct, frozen=True):
     email: str | None = None
     external_id: str | None = None
     birthday: date | None = None
+    referred_by: Named | None = None
 
     def identities(self) -> list[tuple[IdentityKind, str]]:
         """The identities that were given."""
@@ -99,9 +115,10 @@ class EnrolMember(msgspec.Struct, frozen=True):
 
 
 class Admitted(NamedTuple):
-    """An enrolment that is granted: the programmes to open wallets in."""
+    """An enrolment that is granted: the programmes to open wallets in, and who told the member of it."""
 
     programmes: tuple[str, ...]
+    referred_by: UUID | None = None
 
 
 def admit(
@@ -111,9 +128,11 @@ def admit(
     free: set[Claim],
     active: Iterable[str],
     closed: Collection[str] = (),
+    known_members: Mapping[Named, UUID] | None = None,
     now: datetime,
 ) -> Admitted:
-    """Grants an enrolment and takes its claims out of `free`; or refuses it and leaves them there."""
+    """Grants an enrolment and takes its claims out of `free`; or refuses it and leaves them there. `known_members`: whom the
+    referrers of the batch name."""
     if not enrolment.consent.accepted:
         raise ConsentRequired("Nobody takes part without having agreed.", pointer="/consent/accepted")
     if enrolment.consent.accepted_at > now + AHEAD:
@@ -132,6 +151,7 @@ def admit(
         if code in closed:
             raise ProgrammeClosed.named(code, pointer=f"/programmes/{place}")
     wants = list(claims)
+    referred_by = _referrer(enrolment.referred_by, wants, known_members or {})
     taken = [claim for claim in wants if claim not in free]
     if taken:
         raise IdentityTaken(
@@ -144,7 +164,19 @@ def admit(
             ],
         )
     free.difference_update(wants)
-    return Admitted(wanted)
+    return Admitted(wanted, referred_by)
+
+
+def _referrer(named: Named | None, own: Collection[Claim], known: Mapping[Named, UUID]) -> UUID | None:
+    if named is None:
+        return None
+    pointer = f"/referred_by/{named.claim.kind}"
+    if named.claim in own:
+        said = "Nobody refers oneself: this is an identity of the member that is enrolled."
+        raise ReferralToOneself(said, pointer=pointer)
+    if named not in known:
+        raise MemberUnknown("No member has this identity. Leave referred_by out.", pointer=pointer)
+    return known[named]
 
 
 def _programme_unknown(wanted: Sequence[str], unknown: Sequence[int]) -> ProgrammeUnknown:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -18,6 +18,9 @@ from shared.http.validation import field_errors, summary
 from shared.identity import Identity, PaymentCardNumber, identify, identity_hash
 from shared.programme.earning import On
 from shared.programme.validation import without_nulls
+
+Role = Literal["referrer", "referred"]
+ROLES: tuple[Role, ...] = ("referrer", "referred")
 
 MOST_DATA_BYTES = 16 * 1024
 TYPE = "act.completed.v1"
@@ -62,6 +65,15 @@ class RecordAct(msgspec.Struct, frozen=True):
     @property
     def key(self) -> tuple[str, str]:
         return self.source, self.act_ref
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """The first bill of a referred member, that came to at least the minimum of its programme's referrals, in its currency."""
+
+    bill_id: UUID
+    occurred_at: datetime
+    amount_minor: int
+    minimum_minor: int
 
 
 class ActConflict(Refusal):
@@ -181,4 +193,28 @@ def sign_up(identity_key: bytes, member_id: UUID, programme: str, enrolled_at: d
         merchant=None,
         programme=programme,
         data_json=b"{}",
+    )
+
+
+def referral(
+    identity_key: bytes, *, member_id: UUID, of: UUID, programme: str, role: Role, reached: Reached
+) -> RecordAct:
+    """That the first bill of the referred member `of` reached the minimum: one act for each of the two, for ever. The act is
+    that of `member_id`, who is the one or the other by `role`."""
+    data = {
+        "amount_minor": reached.amount_minor,
+        "bill_id": str(reached.bill_id),
+        "minimum_minor": reached.minimum_minor,
+        "referred": str(of),
+        "role": role,
+    }
+    return recorded_act(
+        source="engine:referral",
+        act_ref=f"{of}/{programme}/{role}",
+        act="referral",
+        occurred_at=reached.occurred_at,
+        identity=Identity("member_id", identity_hash(identity_key, "member_id", str(member_id))),
+        merchant=None,
+        programme=programme,
+        data_json=_encode_sorted(data),
     )

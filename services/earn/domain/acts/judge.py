@@ -41,6 +41,17 @@ class ActDataInvalid(Refusal):
     code = "act_data_invalid"
 
 
+class ForReferral(msgspec.Struct, frozen=True, gc=False):
+    """What a referral was given for: which of the two the wallet's member is, and the bill of `referred` that reached the
+    minimum."""
+
+    role: str
+    referred: UUID
+    bill_id: UUID
+    amount_minor: int
+    minimum_minor: int
+
+
 class ActJudged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the act is worth in one wallet, with the inputs used. `act` is the type's code. `result`: `applied`, `when` (its
     condition does not hold), `nothing` (no whole point) or `used_up` (its budget, or the member's caps). `wanted` is what it
@@ -63,6 +74,7 @@ class ActJudged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     budget: tuple[int, int] | None = None
     points: int = 0
     accruals: tuple[Accrual, ...] = ()
+    referral: ForReferral | None = None
 
     def told(self) -> BillAccrual:
         """The same as the answer says it."""
@@ -224,6 +236,7 @@ def decide(weighed: Weighed, new_id: Callable[[], UUID], spent: dict[CapKey | Bu
                 budget=budget,
                 points=points,
                 accruals=(accrual,) if points else (),
+                referral=msgspec.convert(act.data, ForReferral) if act.on == "referral" else None,
             )
         )
     return ActDecision(

@@ -41,6 +41,9 @@ def _judged(judged: ActJudged, told: Told) -> Iterator[str]:
     tier = f"tier {judged.tier}" if judged.tier else "no tier"
     known = f", as told by event {judged.tier_event_id}" if judged.tier_event_id else ""
     yield f"In {judged.programme}, version {judged.version}, at {tier}{known}: act type {judged.act}."
+    if (told_of := judged.referral) is not None:
+        yield f"It is for the {told_of.role}, because of bill {told_of.bill_id}, the first of the referred member."
+        yield f"The bill came to {told_of.amount_minor}; {told_of.minimum_minor} is the least that it has to come to."
     if judged.condition:
         asked = told.get((judged.programme, judged.version, judged.act), ())
         said = "; ".join(

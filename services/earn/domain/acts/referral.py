@@ -1,0 +1,98 @@
+"""Which bill decides about a referral, and what it decides: pure, from the bill's decision."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from services.earn.domain.acts.act import Reached
+from services.earn.domain.bill import RecordBill
+from services.earn.domain.decision import Decision, Judged
+from services.earn.domain.judge import Facts, version_at
+
+Key = tuple[UUID, str]
+"""The referred member, and the programme."""
+Said = Literal["reached", "below", "not_first", "not_declared"]
+
+
+class First(NamedTuple):
+    """What the first bill of a referred member decided. `reached` and `below`: what it came to, against the minimum of the version
+    of that time. `not_declared`: that version gave nothing for referrals. `not_first`: other bills of the member had been judged
+    before a programme of this name gave anything for referrals."""
+
+    key: Key
+    outcome: Said
+    bill_id: UUID
+    occurred_at: datetime
+    version: int
+    amount_minor: int
+    minimum_minor: int | None
+
+
+class Referred(NamedTuple):
+    """A referral whose minimum was reached."""
+
+    key: Key
+    referrer_id: UUID
+    reached: Reached
+
+
+def candidates(bills: Iterable[tuple[UUID, RecordBill, Facts, datetime]]) -> dict[Key, UUID]:
+    """The wallets that these bills may be the first of, where some version of their programme gives for referrals."""
+    giving: dict[int, set[str]] = {}
+    found: dict[Key, UUID] = {}
+    for _, bill, facts, _ in bills:
+        codes = giving.get(id(facts.programmes))
+        if codes is None:
+            codes = giving[id(facts.programmes)] = {
+                code
+                for code, versions in facts.programmes.items()
+                if any(version.referral is not None for _, version in versions)
+            }
+        if codes and bill.identity is not None:
+            member = facts.members[bill.identity.hash]
+            found |= {
+                (member.member_id, wallet.programme): wallet.wallet_id
+                for wallet in member.wallets
+                if wallet.programme in codes
+            }
+    return found
+
+
+def firsts(
+    bills: Iterable[tuple[UUID, RecordBill, Facts, datetime]],
+    decisions: Mapping[UUID, Decision],
+    *,
+    undecided: Collection[Key],
+    had_bills: Collection[UUID],
+) -> list[First]:
+    """What these bills decide, in the order in which they were judged. `had_bills`: wallets that earlier ones were judged for."""
+    left = set(undecided)
+    made = []
+    for bill_id, bill, facts, _ in bills:
+        decision = decisions[bill_id]
+        for judged in decision.programmes:
+            assert decision.member_id is not None
+            key = decision.member_id, judged.programme
+            if key in left:
+                left.remove(key)
+                made.append(_first(key, bill_id, bill, judged, facts, judged.wallet_id in had_bills))
+    return made
+
+
+def _first(key: Key, bill_id: UUID, bill: RecordBill, judged: Judged, facts: Facts, late: bool) -> First:
+    kind = version_at(facts.programmes[judged.programme], bill.occurred_at).referral
+    amount = bill.total_minor if judged.conversion is None else judged.conversion.total_minor
+    outcome: Said
+    minimum: int | None = None
+    if late:
+        outcome = "not_first"
+    elif kind is None:
+        outcome = "not_declared"
+    else:
+        assert kind.minimum_minor is not None, "a referral has one"
+        minimum = kind.minimum_minor
+        outcome = "reached" if amount >= minimum else "below"
+    return First(key, outcome, bill_id, bill.occurred_at, judged.version, amount, minimum)

@@ -1,0 +1,181 @@
+"""Referrals: both members get something when the first bill of the referred one reaches the minimum; once, never for oneself."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from shared.config import Settings
+from shared.db import Connection
+from shared.messaging import Done
+from tests.integration.earn.conftest import Member, Shop, bill, somebody
+from tests.integration.earn.oracle import noticed, objections, one_moment
+from tests.support.facts import activated, autumn_2026
+from tests.support.programmes import SHOPS, Document
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FRIENDS: Document = {
+    "code": "friends",
+    "on": "referral",
+    "points_each": {"referrer": 500, "referred": 200},
+    "minimum_minor": 10_000,
+    "member_caps": {"year": 1200},
+}
+EARNING = {**SHOPS["earning"], "acts": [FRIENDS]}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def befriended(running_shop: Shop) -> Shop:
+    await running_shop.hear(activated("circle", earning=EARNING))
+    return running_shop
+
+
+@pytest.fixture(autouse=True)
+def noon(running_shop: Shop) -> None:
+    running_shop.at(autumn_2026())
+
+
+def referred(shop: Shop, member: Member, by: Member) -> Any:
+    return msgspec.structs.replace(shop.enrolment(member, "circle"), referred_by=by.member_id)
+
+
+async def friend_of(shop: Shop, by: Member) -> Member:
+    member = somebody()
+    await shop.hear(referred(shop, member, by))
+    return member
+
+
+async def outcome(shop: Shop, member: Member) -> str | None:
+    said: str | None = await shop.auditor.fetchval(
+        "SELECT outcome FROM earn.referrals WHERE member_id = $1", member.member_id
+    )
+    return said
+
+
+async def given(shop: Shop, referred_: Member, *, settled: bool = True) -> dict[str, int]:
+    """Points by role, when nothing of it is due any more."""
+    for _ in range(400):
+        due = await shop.auditor.fetchval(
+            "SELECT count(*) FROM earn.referrals WHERE due AND member_id = $1", referred_.member_id
+        )
+        waits = await shop.auditor.fetchval(
+            "SELECT count(*) FROM earn.act_waiting JOIN earn.acts USING (act_id) WHERE act_ref LIKE $1",
+            f"{referred_.member_id}/%",
+        )
+        if not due and not (settled and waits):
+            break
+        await asyncio.sleep(0.02)
+    rows = await shop.auditor.fetch(
+        """SELECT split_part(a.act_ref, '/', 3), c.points FROM earn.acts AS a JOIN earn.act_accruals AS c USING (act_id)
+        WHERE a.source = 'engine:referral' AND a.act_ref LIKE $1""",
+        f"{referred_.member_id}/%",
+    )
+    found = {row[0]: row[1] for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+async def test_both_get_something_once_when_the_first_bill_reaches_the_minimum(befriended: Shop) -> None:
+    by = await befriended.member("circle")
+    friend = await friend_of(befriended, by)
+    body = bill(friend)
+    entry = befriended.event(body)
+    posts = [
+        befriended.post(body),
+        befriended.post(body),
+        befriended.post(bill(friend)),
+        befriended.post(bill(friend)),
+    ]
+    await asyncio.gather(befriended.offer(entry), *posts)
+    await befriended.hear(referred(befriended, friend, by))
+    assert await given(befriended, friend) == {"referrer": 500, "referred": 200}
+    await befriended.post(bill(friend))
+    assert await given(befriended, friend) == {"referrer": 500, "referred": 200}
+    wallets = await befriended.auditor.fetch(
+        """SELECT c.wallet_id FROM earn.act_accruals AS c JOIN earn.acts USING (act_id)
+        WHERE act_ref LIKE $1 ORDER BY act_ref""",
+        f"{friend.member_id}/%",
+    )
+    assert [row[0] for row in wallets] == [friend.wallet_id, by.wallet_id]
+
+
+async def test_why_names_the_bill(befriended: Shop) -> None:
+    by = await befriended.member("circle")
+    friend = await friend_of(befriended, by)
+    body = bill(friend)
+    await befriended.post(body)
+    await given(befriended, friend)
+    [(act_id,)] = await befriended.auditor.fetch(
+        "SELECT act_id::text FROM earn.act_keys WHERE act_ref = $1", f"{friend.member_id}/circle/referrer"
+    )
+    [one] = (await befriended.get(f"/v1/acts/{act_id}/why")).json()["judgements"]
+    assert one["words"][1:] == [
+        f"It is for the referrer, because of bill {await befriended.bill_id(body['bill_ref'])}, the first of the referred member.",
+        "The bill came to 10500; 10000 is the least that it has to come to.",
+        "It is worth 500 points.",
+        "Of the member's 1200 points a year, 0 had been given since 2026-01-01.",
+        "It gives 500 points.",
+    ]
+
+
+async def test_a_first_bill_below_the_minimum_is_the_last_word(befriended: Shop) -> None:
+    friend = await friend_of(befriended, await befriended.member("circle"))
+    await befriended.post(bill(friend, total_minor=9999, lines=[{"line_id": "1", "amount_minor": 9999}]))
+    await befriended.post(bill(friend))
+    assert (await outcome(befriended, friend), await given(befriended, friend)) == ("below", {})
+
+
+async def test_a_bill_that_comes_before_the_enrolment_waits_for_it_and_counts(befriended: Shop) -> None:
+    by, friend = somebody(), somebody()
+    answered = await befriended.post(bill(friend))
+    assert answered.json()["status"] == "waiting"
+    await befriended.hear(referred(befriended, friend, by))
+    for _ in range(400):
+        if await outcome(befriended, friend) == "reached":
+            break
+        await asyncio.sleep(0.02)
+    assert await given(befriended, friend, settled=False) == {
+        "referred": 200
+    }  # the referrer is not known yet
+    await befriended.hear(befriended.enrolment(by, "circle"))
+    assert await given(befriended, friend) == {"referrer": 500, "referred": 200}
+
+
+async def test_caps_of_the_referrer_hold_over_many_friends_at_once(befriended: Shop) -> None:
+    by = await befriended.member("circle")
+    friends = [await friend_of(befriended, by) for _ in range(4)]
+    await asyncio.gather(*[befriended.post(bill(one)) for one in friends])
+    every = [await given(befriended, one) for one in friends]
+    assert sorted(one.get("referrer", 0) for one in every) == [0, 200, 500, 500]
+    assert [one["referred"] for one in every] == [200] * 4
+
+
+async def test_nobody_refers_oneself(befriended: Shop) -> None:
+    member = somebody()
+    await befriended.hear(referred(befriended, member, member))
+    await befriended.post(bill(member))
+    assert (await outcome(befriended, member), await given(befriended, member)) == (None, {})
+
+
+async def test_a_member_who_had_bills_before_anything_was_given_for_referrals_is_no_new_one(
+    befriended: Shop,
+) -> None:
+    friend = somebody()
+    told = befriended.enrolment(friend, "late")
+    await befriended.hear(
+        msgspec.structs.replace(told, referred_by=(await befriended.member("late")).member_id)
+    )
+    await befriended.hear(activated("late", earning=SHOPS["earning"]))
+    await befriended.post(bill(friend))
+    second = activated("late", version=2, earning=EARNING)
+    await befriended.hear(msgspec.structs.replace(second, activated_at=datetime(2026, 11, 1, tzinfo=UTC)))
+    assert await outcome(befriended, friend) is None
+    [done] = await befriended.offer(befriended.event(bill(friend)))
+    assert isinstance(done, Done)
+    assert (await outcome(befriended, friend), await given(befriended, friend)) == ("not_first", {})
