@@ -59,6 +59,7 @@ class Judged(msgspec.Struct, frozen=True, gc=False):
     budget: tuple[int, int] | None = None
     points: int = 0
     accruals: tuple[Accrual, ...] = ()
+    referral: dict[str, Any] | None = None
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -209,6 +210,10 @@ class Acts:
             yield f"{decision.status}, and still waiting for something"
         if act["member_id"] is not None and decision.member_id != act["member_id"]:
             yield f"judged for member {decision.member_id}, the identity names {act['member_id']}"
+        if act["referrer_id"] is not None:
+            by_role = {"referrer": act["referrer_id"], "referred": act["act_ref"].split("/")[0]}
+            if decision.member_id != by_role.get(act["act_ref"].split("/")[-1]):
+                yield f"judged for member {decision.member_id}, the referral is of {by_role}"
         if act["occurred_at"] > at + timedelta(minutes=5):
             yield "it happened in the future"
         for code, reason in decision.passed_over:
@@ -247,7 +252,12 @@ def _judgement(act: Any, judged: Judged, terms: Terms, at: datetime) -> Iterator
         return
     [kind] = declared
     data = json.loads(act["data"])
-    if kind.get("data") is None:
+    if judged.referral != (data if on == "referral" else None):
+        yield f"for referral {judged.referral}, the act says {data}"
+    if on == "referral":
+        if data["minimum_minor"] > data["amount_minor"]:
+            yield "the bill that it came of did not reach the minimum"
+    elif kind.get("data") is None:
         if data:
             yield "it has data, and its type has none"
     elif not Draft202012Validator(kind["data"], registry=Registry()).is_valid(data):
@@ -283,6 +293,8 @@ def _worth(
         if not held:
             return ("when", trace, None, 0, (), None, 0)
     units, wanted = None, kind.get("points")
+    if kind.get("points_each") is not None:
+        wanted = kind["points_each"][data["role"]]
     if wanted is None:
         rate = kind["rate"]
         given = data.get(rate["of"])

@@ -7,13 +7,16 @@ SELECT
     a.programme, a.identity_kind, encode(a.identity, 'hex') AS identity, a.data::text AS data,
     a.recorded_event_id::text AS recorded_event_id, a.stream_id, a.event_source, a.event_id, k.source AS key_source,
     k.act_ref AS key_ref, k.content_hash, p.content_hash AS pos_hash, w.n AS waiting_n, w.sequence AS waiting_sequence, w.unclaimed,
-    i.member_id::text AS member_id, d.decided_at AS taken_at
+    i.member_id::text AS member_id, d.decided_at AS taken_at,
+    r.referrer_id::text AS referrer_id
 FROM earn.acts AS a
 FULL JOIN earn.act_keys AS k ON k.act_id = a.act_id
 LEFT JOIN earn.pos_events AS p ON p.source = a.event_source AND p.event_id = a.event_id
 LEFT JOIN earn.act_waiting AS w ON w.act_id = a.act_id
 LEFT JOIN earn.identities AS i ON i.identity = a.identity
 LEFT JOIN earn.act_decisions AS d ON d.act_id = a.act_id AND d.n = 1
+LEFT JOIN earn.referrals AS r
+    ON a.source = 'engine:referral' AND r.member_id::text = split_part(a.act_ref, '/', 1) AND r.programme = a.programme
 ORDER BY coalesce(a.act_id, k.act_id);
 
 -- name: decisions

@@ -419,6 +419,7 @@ class MemberEnrolled(msgspec.Struct, frozen=True, gc=False):
     identities: tuple[Identity, ...]
     wallets: tuple[Wallet, ...]
     enrolled_at: datetime
+    referred_by: str | None = None
 
 
 class CardIssued(msgspec.Struct, frozen=True, gc=False):

@@ -23,6 +23,7 @@ from pointbank.verify.members import Members
 from pointbank.verify.messages import Messages
 from pointbank.verify.outbox import OutboxWalk, Told
 from pointbank.verify.places import AT_ONCE, Places
+from pointbank.verify.referrals import Referrals
 from pointbank.verify.refunds import Refunds
 from pointbank.verify.report import Check
 from pointbank.verify.reviews import Reviews
@@ -59,10 +60,11 @@ class Listener:
         )
         refunds, holds, seals = Refunds(books, gifts), Holds(books), Seals(books, trust)
         given, gift_cards, segments = Given(books), GiftCards(books), Segments(books)
-        acts = Acts(books, bills)
+        acts, referrals = Acts(books, bills), Referrals(books)
         blocking = Blocking(books)
         self._tables = (
             acts,
+            referrals,
             bills,
             reviews,
             Settlements(books),
@@ -85,7 +87,7 @@ class Listener:
             "merchant.changed.v1": (members.on_merchant,),
             "rate.published.v1": (members.on_rate,),
             "member.birthday.v1": (members.on_birthday,),
-            "member.enrolled.v1": (members.on_enrolled,),
+            "member.enrolled.v1": (members.on_enrolled, referrals.on_enrolled),
             "card.issued.v1": (members.on_card,),
             "member.segmented.v1": (segments.on_segmented,),
             "card.blocked.v1": (blocking.on_card,),

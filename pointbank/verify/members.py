@@ -30,7 +30,7 @@ class Members:
         self._books = books
         self._enrolled = books.match(
             "members:told", 5, "each member was enrolled by one event, with the wallets it has",
-            ("locale", "channel", "enrolled_at", "wallets"), ours="the members", theirs="the events",
+            ("locale", "channel", "enrolled_at", "wallets", "referred_by"), ours="the members", theirs="the events",
         )  # fmt: skip
         self._cards = books.match(
             "cards:told", 5, "each card was issued by one event", ("member", "wallet", "programme", "issued_at"),
@@ -78,8 +78,10 @@ class Members:
             self._programmes.ours(((code, version), activated_at, _sorted(msgspec.json.decode(document))))
         async for page in snapshot.pages("members.sql", "members"):
             books.progress("members")
-            for member_id, locale, channel, enrolled_at, wallets in page:
-                self._enrolled.ours((member_id, locale, channel, enrolled_at, tuple(wallets or ())))
+            for member_id, locale, channel, enrolled_at, wallets, referred_by in page:
+                self._enrolled.ours(
+                    (member_id, locale, channel, enrolled_at, tuple(wallets or ()), referred_by)
+                )
         async for page in snapshot.pages("members.sql", "cards"):
             for card_id, member_id, wallet_id, programme, issued_at, number in page:
                 self._cards.ours((card_id, member_id, wallet_id, programme, issued_at))
@@ -118,7 +120,14 @@ class Members:
         wallets = sorted(f"{wallet.programme} {wallet.wallet_id}" for wallet in event.wallets)
         wallets.sort(key=lambda told: told.rpartition(" ")[2])
         self._enrolled.theirs(
-            (event.member_id, event.locale, event.channel, event.enrolled_at, tuple(wallets))
+            (
+                event.member_id,
+                event.locale,
+                event.channel,
+                event.enrolled_at,
+                tuple(wallets),
+                event.referred_by,
+            )
         )
         for hearer in LEARN_WALLETS:
             applied = self._books.heard["members", hearer].applied(n)

@@ -14,7 +14,8 @@ SELECT
         SELECT array_agg(w.programme || ' ' || w.wallet_id::text ORDER BY w.wallet_id)
         FROM members.wallets AS w
         WHERE w.member_id = m.member_id
-    ) AS wallets
+    ) AS wallets,
+    m.referred_by::text AS referred_by
 FROM members.members AS m;
 
 -- name: cards

@@ -676,7 +676,7 @@ CREATE INDEX act_waiting_since ON act_waiting (since_ms) WHERE NOT unclaimed;
 CREATE TABLE referrals (
     member_id uuid NOT NULL,
     programme text COLLATE "C" NOT NULL,
-    referrer_id uuid NOT NULL CHECK (referrer_id <> member_id),
+    referrer_id uuid NOT NULL CONSTRAINT referrals_not_of_oneself CHECK (referrer_id <> member_id),
     outcome text CHECK (outcome IN ('reached', 'below', 'not_first', 'not_declared')),
     bill_id uuid,
     occurred_at timestamptz,

@@ -111,6 +111,9 @@ SIMPLE: dict[str, Callable[[Desk], Ask]] = {
     ),
     "method_not_allowed": lambda desk: Ask("DELETE", "/v1/bills"),
     "identity_taken": lambda desk: desk.enrol(email=desk.town.cards[1].person.email),
+    "referral_to_oneself": lambda desk: desk.enrol(
+        email="oneself@example.com", referred_by={"email": "oneself@example.com"}
+    ),
     "insufficient_points": lambda desk: desk.redeem(points=1_000_000),
     "version_not_draft": lambda desk: Ask(
         "POST", "/v1/programmes/shops/versions/1/activate", role="admin", kept_by="members"

@@ -1,7 +1,6 @@
 """Referrals: both members get something when the first bill of the referred one reaches the minimum; once, never for oneself."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -179,3 +178,63 @@ async def test_a_member_who_had_bills_before_anything_was_given_for_referrals_is
     [done] = await befriended.offer(befriended.event(bill(friend)))
     assert isinstance(done, Done)
     assert (await outcome(befriended, friend), await given(befriended, friend)) == ("not_first", {})
+
+
+# ---- what the oracle says of it, when it is whole and when it is spoilt ------------------------
+
+CHECKS = {
+    "referrals:decided",
+    "referrals:given",
+    "acts:keys",
+    "acts:decisions",
+    "acts:told",
+    "accruals:told",
+    "caps:counted",
+}
+REACHED = (
+    "(SELECT member_id FROM earn.referrals WHERE outcome = 'reached' AND NOT due ORDER BY member_id LIMIT 1)"
+)
+SPOILT = {
+    "a pair that lost one of its acts": (
+        "DELETE FROM earn.acts WHERE act_ref LIKE '%/referred'",
+        {"referrals:given", "acts:keys"},
+    ),
+    "a bonus for somebody else": (
+        f"UPDATE earn.referrals SET referrer_id = gen_random_uuid() WHERE member_id = {REACHED}",
+        {"referrals:given", "acts:decisions"},
+    ),
+    "a bonus for a bill below the minimum": (
+        "UPDATE earn.referrals SET outcome = 'reached', amount_minor = minimum_minor WHERE outcome = 'below'",
+        {"referrals:decided", "referrals:given"},
+    ),
+    "a first bill that decided nothing": (
+        f"""UPDATE earn.referrals SET outcome = NULL, bill_id = NULL, occurred_at = NULL, version = NULL, amount_minor = NULL,
+        minimum_minor = NULL WHERE member_id = {REACHED}""",
+        {"referrals:decided", "referrals:given"},
+    ),
+    "a bill that was not the first": (
+        f"""UPDATE earn.referrals SET bill_id = (
+            SELECT bill_id FROM earn.referrals WHERE outcome = 'reached' ORDER BY member_id DESC LIMIT 1
+        ) WHERE member_id = {REACHED}""",
+        {"referrals:decided", "referrals:given"},
+    ),
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def books(settings: Settings, befriended: Shop) -> AsyncIterator[Connection]:
+    """One moment of the books, in which everything can be changed and nothing stays."""
+    async with one_moment(settings, befriended) as db:
+        yield db
+
+
+async def test_the_oracle_works_out_the_same(settings: Settings, befriended: Shop, books: Connection) -> None:
+    assert await objections(settings, befriended, books, CHECKS) == {}
+
+
+@pytest.mark.parametrize(("sql", "checks"), SPOILT.values(), ids=SPOILT)
+async def test_the_oracle_notices(
+    settings: Settings, befriended: Shop, books: Connection, sql: str, checks: set[str]
+) -> None:
+    broken = await noticed(settings, befriended, books, sql, CHECKS)
+    assert checks <= broken.keys(), broken

@@ -156,6 +156,37 @@ async def test_an_identity_is_one_members_and_a_refusal_leaves_nothing_behind(sh
     assert (await shops.post("/v1/members", person(4))).status_code == 201
 
 
+async def test_who_told_a_member_of_it_is_kept_and_told_and_is_never_oneself(shops: Api, db: Db) -> None:
+    by = (await shops.post("/v1/members", person(6))).json()
+    ways = [{"mobile": "+966 50 000 0006"}, {"member_id": by["member_id"]}, {"card_id": by["wallets"][0]["card"]["card_id"]}]
+    for n, way in enumerate(ways, start=60):
+        friend = (await shops.post("/v1/members", person(n, referred_by=way))).json()
+        [enrolled, _] = await told(db, friend["member_id"])
+        assert enrolled["data"]["referred_by"] == by["member_id"]
+        kept = await db.fetchval(
+            "SELECT referred_by::text FROM members.members WHERE member_id = $1", UUID(friend["member_id"])
+        )
+        assert kept == by["member_id"]
+    assert "referred_by" not in (await told(db, by["member_id"]))[0]["data"]
+    before = await db.fetchval("SELECT count(*) FROM members.members")
+    refused = [
+        await shops.post("/v1/members", person(7, referred_by=way))
+        for way in (
+            {"mobile": "+966500000007"},
+            {"email": "nobody@example.com"},
+            {"member_id": "01a1f82f-1e80-7e31-ab64-3c44f7a0ec82"},
+            {"mobile": "+966500000006", "email": "noor6@example.com"},
+        )
+    ]
+    assert [(one.status_code, one.json()["code"], one.json()["errors"][0]["pointer"]) for one in refused] == [
+        (422, "referral_to_oneself", "/referred_by/mobile"),
+        (422, "member_unknown", "/referred_by/email"),
+        (422, "member_unknown", "/referred_by/member_id"),
+        (422, "identity_ambiguous", "/referred_by"),
+    ]
+    assert await db.fetchval("SELECT count(*) FROM members.members") == before
+
+
 async def test_many_who_want_the_same_identity_at_once_get_it_once(shops: Api, db: Db) -> None:
     answers = await asyncio.gather(
         *[shops.post("/v1/members", person(100 + n, email="one@example.com")) for n in range(20)]

@@ -1,0 +1,35 @@
+-- What earn keeps of referrals.
+
+-- name: referrals
+-- Each with the bill that decided it, its final decision, and what else was judged for the wallet.
+SELECT
+    r.member_id::text AS member_id, r.programme, r.referrer_id::text AS referrer_id, r.outcome, r.bill_id::text AS bill_id,
+    r.occurred_at, r.version, r.amount_minor, r.minimum_minor, r.due, b.occurred_at AS bill_occurred_at, b.total_minor,
+    d.decision::text AS decision, d.recorded_at AS judged_at, o.before, o.versions
+FROM earn.referrals AS r
+LEFT JOIN earn.bills AS b ON b.bill_id = r.bill_id
+LEFT JOIN LATERAL (
+    SELECT x.decision, x.recorded_at
+    FROM earn.decisions AS x
+    WHERE x.bill_id = r.bill_id
+    ORDER BY x.n DESC
+    LIMIT 1
+) AS d ON true
+LEFT JOIN LATERAL (
+    SELECT
+        min(y.recorded_at) FILTER (WHERE y.bill_id IS DISTINCT FROM r.bill_id) AS before,
+        array_agg(DISTINCT (p.judged ->> 'version')::int) AS versions
+    FROM earn.wallets AS w
+    JOIN earn.accruals AS a ON a.wallet_id = w.wallet_id
+    JOIN earn.decisions AS y ON y.bill_id = a.bill_id
+    CROSS JOIN LATERAL json_array_elements(y.decision -> 'programmes') AS p (judged)
+    WHERE w.member_id = r.member_id AND w.programme = r.programme AND p.judged ->> 'wallet_id' = w.wallet_id::text
+) AS o ON true
+ORDER BY r.member_id, r.programme;
+
+-- name: acts
+-- Each act that came of a referral, and whom its identity names.
+SELECT a.act_ref, a.programme, a.occurred_at, a.data::text AS data, i.member_id::text AS member_id
+FROM earn.acts AS a
+LEFT JOIN earn.identities AS i ON i.identity = a.identity
+WHERE a.source = 'engine:referral';
