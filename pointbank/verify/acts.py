@@ -78,6 +78,7 @@ class Acts:
 
     def __init__(self, books: Books, bills: Bills) -> None:
         self._books, self._bills = books, bills
+        self._taken: dict[str, int] = {}
         self._told = books.match(
             "acts:told", 5, "each decision about an act has one event, act.recorded for the first and act.settled for others",
             _ANSWER, ours="the decisions", theirs="the events",
@@ -99,6 +100,8 @@ class Acts:
         chain = books.check(
             "acts:chain", 8, "decisions count from 1; an act waits until one of them settles it"
         )
+        async for page in snapshot.pages("acts.sql", "taken_back"):
+            self._taken.update([(row[0], row[1]) for row in page])
         decisions = Follower(snapshot, "acts.sql", "decisions")
         async for page in snapshot.pages("acts.sql", "acts"):
             books.progress("acts")
@@ -184,10 +187,11 @@ class Acts:
     def _count(self, judged: Judged) -> None:
         if judged.points:
             counter = f"act:{judged.act}"
+            back = sum(self._taken.get(one.accrual_id, 0) for one in judged.accruals)
             for period, since, _, _ in judged.caps:
-                self._bills.counters.add_cap((judged.wallet_id, counter, period, since), judged.points, 0)
+                self._bills.counters.add_cap((judged.wallet_id, counter, period, since), judged.points, back)
             if judged.budget is not None:
-                self._bills.counters.add_budget((judged.programme, counter), judged.points, 0)
+                self._bills.counters.add_budget((judged.programme, counter), judged.points, back)
 
     def on_answer(self, n: int | None, envelope: Envelope, told: ActAnswer) -> None:
         """act.recorded and act.settled."""

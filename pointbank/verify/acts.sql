@@ -29,3 +29,9 @@ ORDER BY d.act_id, d.n;
 -- What earn keeps of each act's worth.
 SELECT c.accrual_id::text AS accrual_id, c.act_id::text AS act_id, c.wallet_id::text AS wallet_id, c.points
 FROM earn.act_accruals AS c;
+
+-- name: taken_back
+-- How much of each act's accrual was taken back in all.
+SELECT v.accrual_id::text AS accrual_id, v.through
+FROM earn.act_reversals AS v
+WHERE v.through > 0;

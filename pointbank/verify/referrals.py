@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from pointbank.verify.books import Books
-from pointbank.verify.events import Envelope, MemberEnrolled
+from pointbank.verify.events import Asked, Envelope, MemberEnrolled, ReversalRefused, Reversed
 
 _ROLES = ("referrer", "referred")
 _AT_ONCE = timedelta(minutes=1)
@@ -56,6 +56,42 @@ class Referrals:
             "referrals:given", 1, "who referred and who was referred have one act each where the first bill reached the minimum",
             ("member", "occurred_at", "bill", "amount", "minimum"), ours="the referrals", theirs="the acts",
         )  # fmt: skip
+
+        self._asked = books.match(
+            "referrals:asked", 5, "each request to take a referral back was told as often as it says, always the same",
+            ("accrual", "bill", "wallet", "programme", "point_value", "points", "on_spent", "effective_at", "decided_at"),
+            ours="the requests", theirs="the events",
+        )  # fmt: skip
+        self._answered = books.match(
+            "referrals:answered", 8, "what was taken back of a referral is what the bank said last", ("taken back", "code"),
+            ours="the requests", theirs="the events",
+        )  # fmt: skip
+        self._requests: set[str] = set()
+        self._answers: dict[str, tuple[int, str | None]] = {}
+
+    def on_asked(self, n: int | None, envelope: Envelope, asked: Asked) -> None:
+        """points.reversal_requested that is of no refund of the wallet's member."""
+        # Of an act: what else is asked without a refund is said about its bill.
+        if asked.refund_id is None and envelope.subject != asked.bill_id:
+            self._requests.add(asked.request_id)
+            self._asked.theirs(
+                (
+                    (asked.request_id, envelope.subject, int(envelope.sequence)), asked.accrual_id, asked.bill_id, asked.wallet_id,
+                    asked.programme, asked.point_value, asked.reverse_through, asked.on_spent, asked.effective_at,
+                    asked.decided_at,
+                )
+            )  # fmt: skip
+
+    def on_reversed(self, n: int | None, envelope: Envelope, told: Reversed) -> None:
+        """points.reversed, the answer."""
+        if told.refund_id is None and self._books.heard["redeem", "earn"].applied(n):
+            before, _ = self._answers.get(told.request_id, (0, None))
+            self._answers[told.request_id] = max(before, told.reversed_through), None
+
+    def on_refused(self, n: int | None, envelope: Envelope, told: ReversalRefused) -> None:
+        """points.reversal_refused, the other answer."""
+        if told.refund_id is None and self._books.heard["redeem", "earn"].applied(n):
+            self._answers.setdefault(told.request_id, (0, told.code))
 
     def on_enrolled(self, n: int | None, envelope: Envelope, event: MemberEnrolled) -> None:
         """member.enrolled."""
@@ -117,6 +153,30 @@ class Referrals:
                         )
                     )
 
+        requests = books.check(
+            "referrals:requests", 8, "what is to be taken back of a referral is all that it gave"
+        )
+        async for page in snapshot.pages("referrals.sql", "reversals"):
+            for row in page:
+                requests.compared += 1
+                if (row["points"], row["wallet_id"]) != (row["earned"], row["earned_in"]):
+                    requests.wrong(
+                        f"request {row['request_id']} is for {row['points']} of {row['earned']} points"
+                    )
+                for place in range(row["first"] or row["sequence"], row["sequence"] + 1):
+                    self._asked.ours(
+                        (
+                            (row["request_id"], row["act_id"], place), row["accrual_id"], row["bill_id"], row["wallet_id"],
+                            row["programme"], row["point_value"], row["points"], row["on_spent"], row["effective_at"],
+                            row["decided_at"],
+                        )
+                    )  # fmt: skip
+                if row["status"] != "asked":
+                    self._answered.ours((row["request_id"], row["through"], row["code"]))
+        for request_id in self._requests & self._answers.keys():
+            answer = self._answers[request_id]
+            self._answered.theirs((request_id, *answer))
+
     def _objections(self, row: Any) -> Iterator[str]:
         if row["referrer_id"] == row["member_id"]:
             yield "it is of oneself"
@@ -157,3 +217,9 @@ class Referrals:
             yield f"another bill of the member was judged at {row['before']}"
         if (row["amount_minor"], row["minimum_minor"]) != (amount, minimum):
             yield f"amount and minimum are {row['amount_minor']} and {row['minimum_minor']}, computed {amount} and {minimum}"
+        elif minimum is not None and not row["review"]:
+            total = row["total_minor"]
+            left = amount * (total - sum(row["refunded"] or ()))
+            back = row["earned"] if computed == "reached" and total and left < minimum * total else 0
+            if row["asked"] != back:
+                yield f"{row['asked']} of its accruals were asked back, computed {back}"

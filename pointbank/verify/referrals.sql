@@ -5,7 +5,13 @@
 SELECT
     r.member_id::text AS member_id, r.programme, r.referrer_id::text AS referrer_id, r.outcome, r.bill_id::text AS bill_id,
     r.occurred_at, r.version, r.amount_minor, r.minimum_minor, r.due, b.occurred_at AS bill_occurred_at, b.total_minor,
-    d.decision::text AS decision, d.recorded_at AS judged_at, o.before, o.versions
+    d.decision::text AS decision, d.recorded_at AS judged_at, o.before, o.versions, r.review,
+    (
+        SELECT array_agg(f.refunded_minor ORDER BY f.n)
+        FROM earn.refunds AS f
+        WHERE f.bill_id = r.bill_id AND f.n IS NOT NULL AND f.status <> 'queued' AND f.code IS DISTINCT FROM 'window_closed'
+    ) AS refunded,
+    t.earned, t.asked
 FROM earn.referrals AS r
 LEFT JOIN earn.bills AS b ON b.bill_id = r.bill_id
 LEFT JOIN LATERAL (
@@ -25,6 +31,14 @@ LEFT JOIN LATERAL (
     CROSS JOIN LATERAL json_array_elements(y.decision -> 'programmes') AS p (judged)
     WHERE w.member_id = r.member_id AND w.programme = r.programme AND p.judged ->> 'wallet_id' = w.wallet_id::text
 ) AS o ON true
+LEFT JOIN LATERAL (
+    SELECT count(*) AS earned, count(v.accrual_id) FILTER (WHERE v.bill_id = r.bill_id) AS asked
+    FROM earn.act_keys AS k
+    JOIN earn.act_accruals AS c ON c.act_id = k.act_id
+    LEFT JOIN earn.act_reversals AS v ON v.accrual_id = c.accrual_id
+    WHERE k.source = 'engine:referral'
+        AND k.act_ref IN (r.member_id || '/' || r.programme || '/referrer', r.member_id || '/' || r.programme || '/referred')
+) AS t ON true
 ORDER BY r.member_id, r.programme;
 
 -- name: acts
@@ -33,3 +47,13 @@ SELECT a.act_ref, a.programme, a.occurred_at, a.data::text AS data, i.member_id:
 FROM earn.acts AS a
 LEFT JOIN earn.identities AS i ON i.identity = a.identity
 WHERE a.source = 'engine:referral';
+
+-- name: reversals
+-- What the bank was asked to take back of acts, with what these had earned; `first` is the place of the first time.
+SELECT
+    v.accrual_id::text AS accrual_id, v.request_id::text AS request_id, v.act_id::text AS act_id, v.bill_id::text AS bill_id,
+    v.wallet_id::text AS wallet_id, v.programme, v.point_value, v.points, v.on_spent, v.effective_at, v.decided_at, v.sequence,
+    v.status, v.through, v.code, d.sequence + 1 AS first, c.points AS earned, c.wallet_id::text AS earned_in
+FROM earn.act_reversals AS v
+LEFT JOIN earn.act_decisions AS d ON d.act_id = v.act_id AND d.status = 'earned'
+LEFT JOIN earn.act_accruals AS c ON c.accrual_id = v.accrual_id AND c.act_id = v.act_id;

@@ -273,10 +273,12 @@ FROM positions
 WHERE stream = :stream;
 
 -- name: count_waiting^
--- How many bills wait, how many acts, and how many referrals are still to be given for.
+-- How many bills wait, how many acts, and for how many referrals something is to be done.
 SELECT
     (SELECT count(*) FROM waiting) AS bills, (SELECT count(*) FROM act_waiting) AS acts,
-    (SELECT count(*) FROM referrals WHERE due) AS referrals;
+    (SELECT count(*) FROM referrals WHERE due)
+    + (SELECT count(*) FROM referrals WHERE review)
+    + (SELECT count(*) FROM act_reversals WHERE status = 'asked') AS referrals;
 
 -- ---------------------------------------------------------------- what is learned
 

@@ -60,3 +60,113 @@ UPDATE referrals AS r
 SET due = false
 FROM unnest(:member_ids::uuid[], :programmes::text[]) AS w (member_id, programme)
 WHERE r.member_id = w.member_id AND r.programme = w.programme;
+
+-- ---------------------------------------------------------------- what is taken back
+
+-- name: review_referrals!
+-- Refunds of these bills moved: whether their referrals still hold is to be looked at.
+UPDATE referrals
+SET review = true
+WHERE bill_id = ANY(:bill_ids::uuid[]) AND outcome = 'reached' AND NOT review;
+
+-- name: referrals_to_review
+-- Some of those that are to be looked at, and whose two acts are decided.
+SELECT r.member_id, r.programme
+FROM referrals AS r
+WHERE r.review AND NOT r.due AND (
+    SELECT count(*)
+    FROM act_keys AS k
+    JOIN act_decisions AS d ON d.act_id = k.act_id AND d.status IN ('earned', 'nothing')
+    WHERE k.source = 'engine:referral' AND k.act_ref IN (
+        r.member_id || '/' || r.programme || '/referrer', r.member_id || '/' || r.programme || '/referred'
+    )
+) = 2
+ORDER BY r.member_id, r.programme
+LIMIT 500;
+
+-- name: lock_reviews
+-- Those of these that are to be looked at, locked.
+SELECT r.member_id, r.programme, r.bill_id, r.amount_minor, r.minimum_minor
+FROM referrals AS r
+JOIN unnest(:member_ids::uuid[], :programmes::text[]) AS w (member_id, programme)
+    ON w.member_id = r.member_id AND w.programme = r.programme
+WHERE r.review
+ORDER BY r.member_id, r.programme
+FOR NO KEY UPDATE OF r;
+
+-- name: refunded_of
+-- The refunds of these bills that count, in their order: not those that wait for another one, and not those that came too late.
+SELECT f.bill_id, b.total_minor, f.refund_id, f.refunded_minor, f.occurred_at
+FROM refunds AS f
+JOIN bills AS b ON b.bill_id = f.bill_id
+WHERE f.bill_id = ANY(:bill_ids::uuid[]) AND f.n IS NOT NULL AND f.status <> 'queued' AND f.code IS DISTINCT FROM 'window_closed'
+ORDER BY f.bill_id, f.n;
+
+-- name: accruals_of_acts
+-- What the acts with these references earned, each with its decision.
+SELECT k.act_ref, c.accrual_id, c.act_id, c.wallet_id, c.points, d.decision, d.sequence
+FROM act_keys AS k
+JOIN act_accruals AS c ON c.act_id = k.act_id
+JOIN act_decisions AS d ON d.act_id = k.act_id AND d.status = 'earned'
+WHERE k.source = 'engine:referral' AND k.act_ref = ANY(:act_refs::text[])
+ORDER BY c.accrual_id;
+
+-- name: ask_reversals
+-- Those of these accruals that nobody was asked to take back before, and that the bank is asked for from now on.
+INSERT INTO act_reversals (
+    accrual_id, request_id, act_id, bill_id, refund_id, wallet_id, programme, currency, point_value, points, on_spent, effective_at,
+    decided_at, sequence
+)
+SELECT
+    n.accrual_id, n.request_id, n.act_id, n.bill_id, n.refund_id, n.wallet_id, n.programme, n.currency, n.point_value, n.points,
+    n.on_spent, n.effective_at, n.decided_at, n.sequence
+FROM unnest(
+    :accrual_ids::uuid[], :request_ids::uuid[], :act_ids::uuid[], :bill_ids::uuid[], :refund_ids::uuid[], :wallet_ids::uuid[],
+    :programmes::text[], :currencies::text[], :point_values::text[], :points::bigint[], :on_spents::text[],
+    :effective_ats::timestamptz[], :decided_ats::timestamptz[], :sequences::int[]
+) AS n (
+    accrual_id, request_id, act_id, bill_id, refund_id, wallet_id, programme, currency, point_value, points, on_spent, effective_at,
+    decided_at, sequence
+)
+ORDER BY n.accrual_id
+ON CONFLICT DO NOTHING
+RETURNING accrual_id;
+
+-- name: mark_reviewed!
+-- These were looked at.
+UPDATE referrals AS r
+SET review = false
+FROM unnest(:member_ids::uuid[], :programmes::text[]) AS w (member_id, programme)
+WHERE r.member_id = w.member_id AND r.programme = w.programme;
+
+-- name: lock_reversals
+-- What was asked under these request ids, locked, with the decision that gave the points.
+SELECT
+    v.accrual_id, v.request_id, v.act_id, v.bill_id, v.wallet_id, v.programme, v.currency, v.point_value, v.points, v.on_spent,
+    v.effective_at, v.decided_at, v.sequence, v.asked_at, v.status, v.through, d.decision
+FROM act_reversals AS v
+JOIN act_decisions AS d ON d.act_id = v.act_id AND d.status = 'earned'
+WHERE v.request_id = ANY(:request_ids::uuid[])
+ORDER BY v.accrual_id
+FOR NO KEY UPDATE OF v;
+
+-- name: answer_reversals!
+-- What the bank answered.
+UPDATE act_reversals AS v
+SET status = a.status, through = a.through, code = a.code
+FROM unnest(:request_ids::uuid[], :statuses::text[], :throughs::bigint[], :codes::text[]) AS a (request_id, status, through, code)
+WHERE v.request_id = a.request_id;
+
+-- name: overdue_reversals
+-- Some that the bank has not answered since then.
+SELECT request_id
+FROM act_reversals
+WHERE status = 'asked' AND asked_at < :asked_before
+ORDER BY accrual_id
+LIMIT 500;
+
+-- name: ask_reversals_again!
+-- These are asked once more.
+UPDATE act_reversals
+SET sequence = sequence + 1, asked_at = now()
+WHERE request_id = ANY(:request_ids::uuid[]);

@@ -684,16 +684,46 @@ CREATE TABLE referrals (
     amount_minor bigint CHECK (amount_minor >= 0),
     minimum_minor bigint CHECK (minimum_minor >= 0),
     due boolean NOT NULL DEFAULT false, -- both acts are still to be recorded
+    review boolean NOT NULL DEFAULT false, -- a refund of the bill moved, and it has not been looked at since
     PRIMARY KEY (member_id, programme),
     CHECK (num_nulls(outcome, bill_id, occurred_at, version, amount_minor) IN (0, 5)),
     CHECK ((outcome IN ('reached', 'below')) IS NOT DISTINCT FROM (minimum_minor IS NOT NULL) OR outcome IS NULL),
     CHECK (outcome <> 'reached' OR amount_minor >= minimum_minor),
     CHECK (outcome <> 'below' OR amount_minor < minimum_minor),
-    CHECK (NOT due OR coalesce(outcome = 'reached', false))
+    CHECK (NOT due OR coalesce(outcome = 'reached', false)),
+    CONSTRAINT referrals_review_of_reached CHECK (NOT review OR coalesce(outcome = 'reached', false))
 ) WITH (fillfactor = 80);
 
 CREATE INDEX referrals_due ON referrals (member_id) WHERE due;
 CREATE INDEX referrals_bill ON referrals (bill_id) WHERE outcome = 'reached';
+CREATE INDEX referrals_review ON referrals (member_id) WHERE review;
+
+-- What the bank was asked to take back of an act's accrual: all of it, once for ever, because of that refund. `sequence` is the place
+-- of the last time that it was asked among the events about the act; `through`, how many points were taken back in all by now.
+CREATE TABLE act_reversals (
+    accrual_id uuid PRIMARY KEY,
+    request_id uuid NOT NULL UNIQUE,
+    act_id uuid NOT NULL REFERENCES acts,
+    bill_id uuid NOT NULL,
+    refund_id uuid NOT NULL REFERENCES refunds,
+    wallet_id uuid NOT NULL,
+    programme text COLLATE "C" NOT NULL,
+    currency text NOT NULL CHECK (char_length(currency) = 3),
+    point_value text NOT NULL,
+    points bigint NOT NULL CHECK (points >= 1),
+    on_spent text NOT NULL CHECK (on_spent IN ('block', 'partial', 'debt')),
+    effective_at timestamptz NOT NULL,
+    decided_at timestamptz NOT NULL,
+    sequence int NOT NULL CHECK (sequence >= 1),
+    asked_at timestamptz NOT NULL DEFAULT now(),
+    status text NOT NULL DEFAULT 'asked' CHECK (status IN ('asked', 'reversed', 'refused')),
+    through bigint NOT NULL DEFAULT 0 CHECK (through BETWEEN 0 AND points),
+    code text,
+    CHECK ((status = 'refused') = (code IS NOT NULL)),
+    CHECK (status = 'reversed' OR through = 0)
+) WITH (fillfactor = 80);
+
+CREATE INDEX act_reversals_open ON act_reversals (accrual_id) WHERE status = 'asked';
 
 -- ---------------------------------------------------------------- rates between currencies
 

@@ -5,21 +5,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from itertools import count
 from uuid import UUID
 
 import structlog
 
 from services.earn.handlers import (
+    AskActAgain,
     GiveReferral,
     ReportActUnclaimed,
     ReportUnclaimed,
+    ReviewReferral,
     Settle,
     SettleAct,
     Tick,
     settle_wake,
 )
 from services.earn.store import acts, referrals, waiting
+from shared.clock import real_clock
 from shared.runtime import TenantRuntime
 
 log = structlog.get_logger(__name__)
@@ -39,7 +43,7 @@ async def settle_waiting(runtime: TenantRuntime) -> None:
             bills, others, due = await waiting.count_waiting(db)
         runtime.metrics.bills_waiting(runtime.code, bills)
         if due:
-            await _give(runtime)
+            await _refer(runtime)
         worked = bills + others + due > 0 and await _turn(runtime, sweep=turn % SWEEP_EVERY == 0)
         # Another process may hold what is left: ask again, but not in a spin.
         try:
@@ -66,10 +70,18 @@ async def _turn(runtime: TenantRuntime, *, sweep: bool) -> bool:
     return bool(ready or overdue or ready_acts or overdue_acts)
 
 
-async def _give(runtime: TenantRuntime) -> None:
+async def _refer(runtime: TenantRuntime) -> None:
+    """Gives for referrals, looks at those whose bill was refunded, and asks the bank again."""
+    before = real_clock() - timedelta(seconds=runtime.settings.ask_again_s)
     async with runtime.read() as db:
-        found = await referrals.due(db)
-    await asyncio.gather(*[runtime.do(GiveReferral(*key), job="settle") for key in found])
+        due = await referrals.due(db)
+        reviews = await referrals.to_review(db)
+        overdue = await referrals.overdue_reversals(db, asked_before=before)
+    await asyncio.gather(
+        *[runtime.do(GiveReferral(*key), job="settle") for key in due],
+        *[runtime.do(ReviewReferral(*key), job="settle") for key in reviews],
+        *[runtime.do(AskActAgain(one, before), job="settle") for one in overdue],
+    )
 
 
 async def _each(runtime: TenantRuntime, command: Callable[[UUID], object], ids: list[UUID]) -> None:

@@ -39,6 +39,7 @@ from services.earn.handlers.settle import (
     tick,
 )
 from services.earn.handlers.settling_days import answer_checks, decide_variances, import_lines, keep_variances
+from services.earn.handlers.taken_back import AskActAgain, ReviewReferral, ask_acts_again, review_referrals
 from services.earn.handlers.wake import settle_wake
 from shared.events import (
     BenefitAnswered,
@@ -59,11 +60,13 @@ from shared.messaging import Handlers, PosAct, PosEntry, PosRefund
 __all__ = [
     "HEARS",
     "ON",
+    "AskActAgain",
     "AskAgain",
     "GiveReferral",
     "ReleaseDue",
     "ReportActUnclaimed",
     "ReportUnclaimed",
+    "ReviewReferral",
     "Settle",
     "SettleAct",
     "TakeUp",
@@ -84,6 +87,8 @@ ON: Handlers = {
     SettleAct: settle_acts,
     ReportActUnclaimed: report_acts_unclaimed,
     GiveReferral: give_referrals,
+    ReviewReferral: review_referrals,
+    AskActAgain: ask_acts_again,
     TakeUp: take_up_refunds,
     AskAgain: ask_again,
     ReleaseDue: release_due,

@@ -15,6 +15,7 @@ from services.earn.domain.refund import Answer
 from services.earn.handlers.courses import follow, follow_again, on_behalf_of, tell_request
 from services.earn.handlers.judging import give_back
 from services.earn.handlers.reviewing import cancelled, hear_cancelled
+from services.earn.handlers.taken_back import hear_of_acts
 from services.earn.store import holds
 from services.earn.store import refunds as store
 from services.earn.store.refunds import Reference
@@ -54,7 +55,8 @@ async def hear_answers(tx: Tx, items: Sequence[Item[Answered]]) -> list[Outcome]
         back = await hear_cancelled(tx, items, reviews)
     if ours:
         back += await _hear(tx, items, ours)
-    await give_back(tx, back)
+    others = [item for item in items if _is_of_act(item.command)]
+    await give_back(tx, back, await hear_of_acts(tx, others) if others else {})
     return [_DONE] * len(items)
 
 
@@ -94,6 +96,10 @@ async def _hear(
     await _cancel_holds(tx, {told.request_id: ours[told.request_id][1] for told in reversed_}, reversed_)
     tx.after_commit(store.refund_wake(tx.cache).set)
     return [_taken(courses.of(ours[told.request_id][1]).bill.decision, told) for told in reversed_]
+
+
+def _is_of_act(told: Answered) -> bool:
+    return isinstance(told, PointsReversed | ReversalRefused) and told.refund_id is None
 
 
 async def _cancel_holds(tx: Tx, bill_of: Mapping[UUID, UUID], reversed_: Sequence[PointsReversed]) -> None:

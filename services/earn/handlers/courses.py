@@ -20,6 +20,8 @@ from services.earn.domain.refund import (
 )
 from services.earn.domain.refund_answer import told
 from services.earn.handlers.benefits import TakenBack, gives, take_back
+from services.earn.handlers.wake import settle_wake
+from services.earn.store import referrals
 from services.earn.store import refunds as store
 from services.earn.store.facts import known_programmes
 from services.earn.store.refunds import Saga
@@ -46,6 +48,15 @@ class Course:
         """How much of each line was refunded."""
         taken = [refund.amounts for refund in self.refunds if refund.amounts is not None]
         return tuple([sum(column) for column in zip(*taken, strict=True)]) or (0,) * len(self.bill.amounts)
+
+    @property
+    def gives_for_referrals(self) -> bool:
+        """Whether some version of a programme that the bill was judged in does."""
+        return any(
+            version.referral is not None
+            for judged in self.bill.decision.programmes
+            for _, version in self._versions[judged.programme]
+        )
 
     def take(self, refund: Refund) -> None:
         """A refund of this bill is next: refused, done with, begun, or put in the queue behind one that is in flight."""
@@ -153,6 +164,11 @@ class Courses:
         await store.write_requests(tx.db, asked)
         if self._by_bill:
             await store.move_sagas(tx.db, {bill: course.saga for bill, course in self._by_bill.items()})
+        if touched := {
+            bill for bill, course in self._by_bill.items() if course.moved and course.gives_for_referrals
+        }:
+            await referrals.mark_for_review(tx.db, touched)
+            tx.after_commit(settle_wake(tx.cache).set)
         taken = [
             TakenBack(course.bill.bill_id, stamps, whole, on_behalf_of(refund, item_of.get(refund.refund_id)))
             for course in self._by_bill.values()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -29,7 +29,9 @@ async def judge_all(tx: Tx, bills: Sequence[tuple[UUID, RecordBill, Facts, datet
     """
     undecided = await hold_undecided(tx, bills)
     activity = await activity_for(tx.db, [(bill, facts) for _, bill, facts, _ in bills])
-    if undecided is None and all(judged_alone(known) for known in {id(f): f.programmes for _, _, f, _ in bills}.values()):
+    if undecided is None and all(
+        judged_alone(known) for known in {id(f): f.programmes for _, _, f, _ in bills}.values()
+    ):
         return (decide(weigh(bill, facts, at, activity), uuid7, {}) for _, bill, facts, at in bills)
     weighed = {bill_id: weigh(bill, facts, at, activity) for bill_id, bill, facts, at in bills}
     seen = await guard(tx, weighed)
@@ -55,11 +57,13 @@ async def judge_all(tx: Tx, bills: Sequence[tuple[UUID, RecordBill, Facts, datet
     return iter(decisions.values())
 
 
-async def give_back(tx: Tx, taken: Sequence[tuple[Judged, UUID, int, int]]) -> None:
+async def give_back(
+    tx: Tx, taken: Sequence[tuple[Judged, UUID, int, int]], of_acts: Mapping[counters.Key, int]
+) -> None:
     """Gives back to budgets and caps what was taken of (decision for a wallet, accrual, points before, points through):
-    cumulative, as the bank's replies are. A repeat with the same `through` gives nothing back; the caller keeps `before`
-    in this transaction. Takes the last locks."""
-    back: dict[counters.Key, int] = {}
+    cumulative, as the bank's replies are; and what was taken `of_acts`. A repeat with the same `through` gives nothing back; the
+    caller keeps `before` in this transaction. Takes the last locks, all at once."""
+    back: dict[counters.Key, int] = dict(of_acts)
     for judged, accrual_id, before, through in taken:
         for key, points in given_back(judged, accrual_id, before=before, through=through).items():
             back[key] = back.get(key, 0) + points

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.earn.domain.acts.act import Reached
 from services.earn.domain.acts.referral import First, Key, Referred
 from services.earn.store.sql import referrals as queries
 from shared.db import Connection
+from shared.programme.compiled import OnSpent
 
 
 async def learn(db: Connection, rows: Sequence[tuple[UUID, str, UUID]]) -> None:
@@ -66,3 +68,100 @@ async def mark_given(db: Connection, keys: Collection[Key]) -> None:
 
 def _columns(keys: Collection[Key]) -> dict[str, list[Any]]:
     return {"member_ids": [one for one, _ in keys], "programmes": [other for _, other in keys]}
+
+
+# ---- what is taken back ------------------------------------------------------------------------
+
+
+class Review(NamedTuple):
+    """A referral that is looked at again; amounts are in the programme's currency."""
+
+    key: Key
+    bill_id: UUID
+    amount_minor: int
+    minimum_minor: int
+
+
+class Reversal(NamedTuple):
+    """What the bank is asked to take back of an act: all that it earned."""
+
+    accrual_id: UUID
+    request_id: UUID
+    act_id: UUID
+    bill_id: UUID
+    refund_id: UUID | None
+    wallet_id: UUID
+    programme: str
+    currency: str
+    point_value: str
+    points: int
+    on_spent: OnSpent
+    effective_at: datetime
+    decided_at: datetime
+    sequence: int
+
+
+_PLURAL = ("accrual_ids", "request_ids", "act_ids", "bill_ids", "refund_ids", "wallet_ids", "programmes", "currencies",
+           "point_values", "points", "on_spents", "effective_ats", "decided_ats", "sequences")  # fmt: skip
+
+
+async def mark_for_review(db: Connection, bill_ids: Collection[UUID]) -> None:
+    """Refunds of these bills moved."""
+    await queries.review_referrals(db, bill_ids=list(bill_ids))
+
+
+async def to_review(db: Connection) -> list[Key]:
+    """Some of those that are to be looked at, and can be."""
+    return [(row[0], row[1]) for row in await queries.referrals_to_review(db)]
+
+
+async def lock_reviews(db: Connection, keys: Collection[Key]) -> list[Review]:
+    """Those of these that are to be looked at, held until the end of the transaction."""
+    return [
+        Review((row[0], row[1]), row[2], row[3], row[4])
+        for row in await queries.lock_reviews(db, **_columns(keys))
+    ]
+
+
+async def refunded_of(db: Connection, bill_ids: Collection[UUID]) -> list[Any]:
+    """The refunds of these bills that count, in their order."""
+    return list(await queries.refunded_of(db, bill_ids=list(bill_ids)))
+
+
+async def accruals_of_acts(db: Connection, act_refs: Sequence[str]) -> list[Any]:
+    """What the acts of referrals with these references earned."""
+    return list(await queries.accruals_of_acts(db, act_refs=act_refs))
+
+
+async def ask_reversals(db: Connection, rows: Sequence[Reversal]) -> set[UUID]:
+    """Keeps what is asked; gives the accruals that were not asked for before."""
+    columns = dict(zip(_PLURAL, zip(*rows, strict=True), strict=True))
+    return {row[0] for row in await queries.ask_reversals(db, **columns)}
+
+
+async def mark_reviewed(db: Connection, keys: Collection[Key]) -> None:
+    """These were looked at."""
+    await queries.mark_reviewed(db, **_columns(keys))
+
+
+async def lock_reversals(db: Connection, request_ids: Collection[UUID]) -> list[Any]:
+    """What was asked under these ids, as far as it was asked about acts, held until the end of the transaction."""
+    return list(await queries.lock_reversals(db, request_ids=list(request_ids)))
+
+
+async def answer_reversals(db: Connection, rows: Sequence[tuple[UUID, str, int, str | None]]) -> None:
+    """(request, status, points taken back in all, code)."""
+    request_ids, statuses, throughs, codes = zip(*rows, strict=True)
+    await queries.answer_reversals(
+        db, request_ids=request_ids, statuses=statuses, throughs=throughs, codes=codes
+    )
+
+
+async def overdue_reversals(db: Connection, *, asked_before: datetime) -> list[UUID]:
+    """Some that the bank has not answered since then."""
+    return [row[0] for row in await queries.overdue_reversals(db, asked_before=asked_before)]
+
+
+async def ask_reversals_again(db: Connection, request_ids: Sequence[UUID]) -> None:
+    """These are asked once more."""
+    await queries.ask_reversals_again(db, request_ids=request_ids)

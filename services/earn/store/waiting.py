@@ -138,7 +138,7 @@ async def tick(db: Connection, *, at: datetime, runs: bool, gap_ms: int) -> None
 
 
 async def count_waiting(db: Connection) -> tuple[int, int, int]:
-    """How many bills wait, how many acts, and how many referrals are still to be given for."""
+    """How many bills wait, how many acts, and for how many referrals something is to be done."""
     row = await queries.count_waiting(db)
     return row["bills"], row["acts"], row["referrals"]
 

@@ -14,6 +14,7 @@ from shared.db import Connection
 from shared.messaging import Done
 from tests.integration.earn.conftest import Member, Shop, bill, somebody
 from tests.integration.earn.oracle import noticed, objections, one_moment
+from tests.integration.earn.test_refunds import Bank, post, refund
 from tests.support.facts import activated, autumn_2026
 from tests.support.programmes import SHOPS, Document
 
@@ -155,6 +156,70 @@ async def test_caps_of_the_referrer_hold_over_many_friends_at_once(befriended: S
     assert [one["referred"] for one in every] == [200] * 4
 
 
+async def reversals(shop: Shop, member: Member, *, wait_for: int) -> list[dict[str, Any]]:
+    """What the bank was asked to take back of a referral, when that was looked at."""
+    found: list[dict[str, Any]] = []
+    for _ in range(400):
+        acts = await shop.auditor.fetch(
+            "SELECT act_id::text FROM earn.act_keys WHERE act_ref LIKE $1 ORDER BY act_ref",
+            f"{member.member_id}/%",
+        )
+        found = [
+            one
+            for (act_id,) in acts
+            for one in await shop.told(act_id)
+            if one["type"] == "points.reversal_requested.v1"
+        ]
+        review = await shop.auditor.fetchval(
+            "SELECT review FROM earn.referrals WHERE member_id = $1", member.member_id
+        )
+        if len(found) == wait_for and not review:
+            return found
+        await asyncio.sleep(0.02)
+    raise AssertionError(found)
+
+
+async def test_refunds_below_the_minimum_take_both_back_once_and_give_back_to_caps(befriended: Shop) -> None:
+    by = await befriended.member("circle")
+    friend = await friend_of(befriended, by)
+    body = bill(friend)
+    await befriended.post(body)
+    await given(befriended, friend)
+    bank, bill_id = Bank(befriended), await befriended.bill_id(body["bill_ref"])
+    await post(befriended, refund(body, amount_minor=500))  # 100.00 is left: as much as it has to be
+    await bank.serve(bill_id)
+    assert await reversals(befriended, friend, wait_for=0) == []
+    await asyncio.gather(
+        post(befriended, refund(body, amount_minor=1)), post(befriended, refund(body, amount_minor=1))
+    )
+    asked = await reversals(befriended, friend, wait_for=2)
+    assert [one["data"]["reverse_through"] for one in asked] == [200, 500]
+    assert [one["data"]["wallet_id"] for one in asked] == [str(friend.wallet_id), str(by.wallet_id)]
+    for one in asked:
+        await bank.asked(one["subject"])
+    answers = [bank.answer(one["data"]) for one in asked]
+    await befriended.hear(*answers, *answers)
+    await befriended.hear(*answers)
+    await bank.serve(bill_id)
+    await reversals(befriended, friend, wait_for=2)
+    rows = await befriended.auditor.fetch(
+        "SELECT decided, given_back FROM earn.caps WHERE campaign = 'act:friends' AND wallet_id = ANY($1) ORDER BY decided",
+        [by.wallet_id, friend.wallet_id],
+    )
+    assert [tuple(row) for row in rows] == [(200, 200), (500, 500)]
+
+
+async def test_a_refund_before_the_referrer_is_known_is_looked_at_when_that_is(befriended: Shop) -> None:
+    by, friend = somebody(), somebody()
+    await befriended.hear(referred(befriended, friend, by))
+    body = bill(friend)
+    await befriended.post(body)
+    await post(befriended, refund(body, all=True))
+    assert await given(befriended, friend, settled=False) == {"referred": 200}
+    await befriended.hear(befriended.enrolment(by, "circle"))
+    assert len(await reversals(befriended, friend, wait_for=2)) == 2
+
+
 async def test_nobody_refers_oneself(befriended: Shop) -> None:
     member = somebody()
     await befriended.hear(referred(befriended, member, member))
@@ -183,6 +248,8 @@ async def test_a_member_who_had_bills_before_anything_was_given_for_referrals_is
 # ---- what the oracle says of it, when it is whole and when it is spoilt ------------------------
 
 CHECKS = {
+    "referrals:asked",
+    "referrals:requests",
     "referrals:decided",
     "referrals:given",
     "acts:keys",
@@ -195,6 +262,14 @@ REACHED = (
     "(SELECT member_id FROM earn.referrals WHERE outcome = 'reached' AND NOT due ORDER BY member_id LIMIT 1)"
 )
 SPOILT = {
+    "something taken back that was not to be": (
+        "DELETE FROM earn.refunds WHERE refunded_minor = 500",
+        {"referrals:decided"},
+    ),
+    "points that never went back": (
+        "DELETE FROM earn.act_reversals WHERE status = 'reversed'",
+        {"referrals:decided", "referrals:asked", "caps:counted"},
+    ),
     "a pair that lost one of its acts": (
         "DELETE FROM earn.acts WHERE act_ref LIKE '%/referred'",
         {"referrals:given", "acts:keys"},

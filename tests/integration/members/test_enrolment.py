@@ -157,9 +157,13 @@ async def test_an_identity_is_one_members_and_a_refusal_leaves_nothing_behind(sh
 
 
 async def test_who_told_a_member_of_it_is_kept_and_told_and_is_never_oneself(shops: Api, db: Db) -> None:
-    by = (await shops.post("/v1/members", person(6))).json()
-    ways = [{"mobile": "+966 50 000 0006"}, {"member_id": by["member_id"]}, {"card_id": by["wallets"][0]["card"]["card_id"]}]
-    for n, way in enumerate(ways, start=60):
+    by = (await shops.post("/v1/members", person(900))).json()
+    ways = [
+        {"mobile": "+966 50 000 0900"},
+        {"member_id": by["member_id"]},
+        {"card_id": by["wallets"][0]["card"]["card_id"]},
+    ]
+    for n, way in enumerate(ways, start=901):
         friend = (await shops.post("/v1/members", person(n, referred_by=way))).json()
         [enrolled, _] = await told(db, friend["member_id"])
         assert enrolled["data"]["referred_by"] == by["member_id"]
@@ -170,12 +174,12 @@ async def test_who_told_a_member_of_it_is_kept_and_told_and_is_never_oneself(sho
     assert "referred_by" not in (await told(db, by["member_id"]))[0]["data"]
     before = await db.fetchval("SELECT count(*) FROM members.members")
     refused = [
-        await shops.post("/v1/members", person(7, referred_by=way))
+        await shops.post("/v1/members", person(907, referred_by=way))
         for way in (
-            {"mobile": "+966500000007"},
+            {"mobile": "+966500000907"},
             {"email": "nobody@example.com"},
             {"member_id": "01a1f82f-1e80-7e31-ab64-3c44f7a0ec82"},
-            {"mobile": "+966500000006", "email": "noor6@example.com"},
+            {"mobile": "+966500000900", "email": "noor900@example.com"},
         )
     ]
     assert [(one.status_code, one.json()["code"], one.json()["errors"][0]["pointer"]) for one in refused] == [

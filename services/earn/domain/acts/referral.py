@@ -96,3 +96,24 @@ def _first(key: Key, bill_id: UUID, bill: RecordBill, judged: Judged, facts: Fac
         minimum = kind.minimum_minor
         outcome = "reached" if amount >= minimum else "below"
     return First(key, outcome, bill_id, bill.occurred_at, judged.version, amount, minimum)
+
+
+class Refunded(NamedTuple):
+    """A refund of a bill of `total_minor`, in the bill's own currency."""
+
+    refund_id: UUID
+    refunded_minor: int
+    occurred_at: datetime
+    total_minor: int
+
+
+def fell_below(amount_minor: int, minimum_minor: int, refunds: Iterable[Refunded]) -> Refunded | None:
+    """The first of these refunds, in their order, that left less of the bill than the minimum. `amount_minor` is what the bill
+    came to in the programme's currency: of one in another currency, what is left is in proportion."""
+    refunded = 0
+    for one in refunds:
+        refunded += one.refunded_minor
+        left = amount_minor * (one.total_minor - refunded)
+        if one.total_minor and left < minimum_minor * one.total_minor:
+            return one
+    return None
