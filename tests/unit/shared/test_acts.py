@@ -56,6 +56,18 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "/earning/acts/0/when/bill.total_minor",
     ),
     "data of a sign-up": ({"code": "a", "on": "sign_up", "points": 1, "data": STEPS}, "/earning/acts/0/data"),
+    "a referral without a minimum": (
+        {"code": "a", "on": "referral", "points": 1},
+        "/earning/acts/0/minimum_minor",
+    ),
+    "a minimum of what is no referral": (
+        {"code": "a", "on": "sign_up", "points": 1, "minimum_minor": 1},
+        "/earning/acts/0/minimum_minor",
+    ),
+    "points for both and for each": (
+        {"code": "a", "on": "referral", "points": 1, "points_each": {"referrer": 1, "referred": 1}, "minimum_minor": 1},
+        "/earning/acts/0",
+    ),
     "a budget of both kinds": (
         {"code": "a", "points": 1, "budget": {"points": 1, "money_minor": 1}},
         "/earning/acts/0/budget",
