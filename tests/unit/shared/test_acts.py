@@ -65,7 +65,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "/earning/acts/0/minimum_minor",
     ),
     "points for both and for each": (
-        {"code": "a", "on": "referral", "points": 1, "points_each": {"referrer": 1, "referred": 1}, "minimum_minor": 1},
+        {
+            "code": "a",
+            "on": "referral",
+            "points": 1,
+            "points_each": {"referrer": 1, "referred": 1},
+            "minimum_minor": 1,
+        },
         "/earning/acts/0",
     ),
     "a budget of both kinds": (
