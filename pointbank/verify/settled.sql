@@ -84,6 +84,10 @@ found AS (
     UNION ALL
     SELECT 'acts waiting', count(*) FROM earn.act_waiting AS w WHERE w.ready OR NOT w.unclaimed
     UNION ALL
+    SELECT 'referrals to give for', count(*) FROM earn.referrals AS r WHERE r.due
+    UNION ALL
+    SELECT 'referrals to take back', count(*) FROM earn.act_reversals AS v WHERE v.status = 'asked'
+    UNION ALL
     SELECT 'requests that wait for what is there', count(*)
     FROM redeem.asked AS q
     WHERE q.state = 'waiting' AND EXISTS (SELECT FROM redeem.postings AS p WHERE p.posting_id = q.accrual_id)
