@@ -29,6 +29,7 @@ UNUSED = {
 # tests/integration/earn look at these, in books that have other acts, rates, birthdays, guards and settlements.
 UNUSED |= {f"acts:{what}" for what in ("keys", "kept", "chain", "decisions", "told")}
 UNUSED |= {"rates:told", "rates:learned", "birthdays:told"}
+UNUSED |= {f"referrals:{what}" for what in ("learned", "decided", "given", "requests", "asked", "answered")}
 UNUSED |= {"guards:counted", "reviews:kept", "reviews:asked", "reviews:settled", "settlements:computed"}
 
 # tests/integration/verify/test_spoilt_refunds.py looks at these, where the bank answers all that a refund asks.
