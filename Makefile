@@ -35,7 +35,7 @@ lint: $(VENV)/.ok  ## check without the tests
 bench: $(VENV)/.ok  ## how fast: the bare rate, the pipe, redemptions; writes bench/latest.json
 	@$(BIN)/python -m bench
 
-soak: $(VENV)/.ok  ## faults and the long fuzz: 20 runs, or POINTBANK_SOAK_RUNS; POINTBANK_SOAK_SEED=7 replays one
+soak: $(VENV)/.ok  ## faults (POINTBANK_SOAK_RUNS), the model beside the bank (POINTBANK_SOAK_ACTS); POINTBANK_SOAK_SEED=7 replays a run of faults
 	@$(BIN)/python -m pytest -q -m soak
 
 lock:  ## renew the locks (needs uv); no registry host is written

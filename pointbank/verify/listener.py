@@ -123,7 +123,7 @@ class Listener:
             "points.released.v1": (bank.on_released,),
             "points.reversed.v1": (bank.on_reversed, refunds.on_reversed, referrals.on_reversed),
             "points.reversal_refused.v1": (bank.on_refused, refunds.on_refused, referrals.on_refused),
-            "points.expiring.v1": (bank.on_expiring,),
+            "points.expiring.v1": (bank.on_expiring, messages.on_expiring),
             "ledger.sealed.v1": (seals.on_sealed,),
             "reward.issued.v1": (rewards.on_issued,),
             "benefit.consumed.v1": (rewards.on_consumed,),

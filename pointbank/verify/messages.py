@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from pointbank.verify.books import Books
-from pointbank.verify.events import Envelope, MessageDelivered, Posted, TierChanged
+from pointbank.verify.events import Envelope, MessageDelivered, PointsExpiring, Posted, TierChanged
 
 _decode = msgspec.json.decode
 _sorted = msgspec.json.Encoder(order="sorted").encode
@@ -89,6 +89,28 @@ class Messages:
         self._made.ours(
             (
                 (envelope.id, template),
+                "log",
+                event.member_id,
+                event.wallet_id,
+                event.programme,
+                _sorted(facts),
+            )
+        )
+
+    def on_expiring(self, n: int | None, envelope: Envelope, event: PointsExpiring) -> None:
+        """points.expiring: every notice is news."""
+        if not self._books.heard["redeem", "notifier"].applied(n):
+            return
+        worth = event.expiring
+        facts = {
+            "points": worth.points,
+            "amount_minor": worth.money.amount_minor,
+            "currency": worth.money.currency,
+            "days": event.days,
+        }
+        self._made.ours(
+            (
+                (envelope.id, "expiring"),
                 "log",
                 event.member_id,
                 event.wallet_id,

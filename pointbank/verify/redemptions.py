@@ -327,7 +327,9 @@ def _parts(
     for one in postings:
         for lot_id, points, _ in one.lots:
             kind = OF_THE_LEDGER[one.kind]
-            lot = moved_from.get(lot_id, lot_id) if kind == "return" else lot_id
+            # What came back to a lot that it was taken from, came there, wherever that lot itself is from.
+            moved = kind == "return" and lot_id not in lent
+            lot = moved_from.get(lot_id, lot_id) if moved else lot_id
             lot = redemption_id if lot == NOTHING else lot
             did[kind][lot] += points
             if kind == ("reserve" if authorised else "redeem"):

@@ -55,6 +55,7 @@ class LotWalk:
         "reserved",
         "reversed",
         "source_id",
+        "voided_at",
         "went_at",
     )
 
@@ -65,6 +66,7 @@ class LotWalk:
         self.expired = self.reversed = self.owed = 0
         self.renewed = False
         self.went_at: datetime | None = None
+        self.voided_at: datetime | None = None
         self.latest_spent: datetime | None = None
 
 
@@ -204,6 +206,8 @@ class WalletWalk:
         lot.renewed = lot.renewed or kind in RENEWING
         if kind == "expire":
             lot.went_at = effective_at
+        elif kind == "void":
+            lot.voided_at = effective_at
         lot.expired += points * ((target == "expired") - (source == "expired"))
         if lot.expired < 0:
             self.problems.append(("lots", f"line {seq} reinstates more than expired of lot {told(lot_id)}"))
@@ -311,6 +315,12 @@ class WalletWalk:
                 lot.went_at is not None
                 and not lot.renewed
                 and lot.went_at != row["expires_at"]
+                # What was set aside outlives its lot, and goes when it comes back.
+                and (
+                    lot.went_at != lot.voided_at
+                    or row["expires_at"] is None
+                    or lot.went_at < row["expires_at"]
+                )
                 and not may_idle
             ):
                 yield f"lot {told(lot_id)} went at {lot.went_at}, it was to expire at {row['expires_at']}"

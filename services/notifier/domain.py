@@ -17,6 +17,7 @@ from shared.events import (
     BillRejected,
     BillSettled,
     PointsCredited,
+    PointsExpiring,
     RefundRecorded,
     RefundSettled,
     TierChanged,
@@ -32,7 +33,11 @@ GIVE_UP_AFTER = 80
 """Attempts before a message is given up: about three days."""
 
 
-def news_of(event: PointsCredited | TierChanged) -> tuple[str, str] | None:
+News = PointsCredited | PointsExpiring | TierChanged
+"""What members may be told of."""
+
+
+def news_of(event: News) -> tuple[str, str] | None:
     """What an event has to say to its member, if anything: the template and the JSON that it is filled from, which is points
     and names of tiers, no person. The tier that everybody starts in is no news."""
     if isinstance(event, PointsCredited):
@@ -44,6 +49,15 @@ def news_of(event: PointsCredited | TierChanged) -> tuple[str, str] | None:
             template,
             f'{{"points":{points},"amount_minor":{money.amount_minor},"currency":"{money.currency}"}}',
         )
+    if isinstance(event, PointsExpiring):
+        points, money = event.expiring.points, event.expiring.money
+        facts = {
+            "points": points,
+            "amount_minor": money.amount_minor,
+            "currency": money.currency,
+            "days": event.days,
+        }
+        return "expiring", _encode(facts).decode()
     if event.direction != "up" or event.from_ is None:
         return None
     return "reached", _encode({"tier": event.name}).decode()

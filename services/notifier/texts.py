@@ -33,6 +33,8 @@ def render(template: str, language: str, programme: str, facts: str) -> str:
     """The text of a message. `programme` is its names and `facts` what is told, both JSON as stored."""
     told = msgspec.json.decode(facts)
     words = {"programme": _name(msgspec.json.decode(programme), language), "points": told.get("points")}
+    if "days" in told:
+        words["days"] = told["days"]
     if "amount_minor" in told:
         words["money"] = money(told["amount_minor"], told["currency"], language)
     if "tier" in told:

@@ -9,7 +9,6 @@ from services.redeem.domain import reserving, returning
 from services.redeem.domain.acceptance import objection
 from services.redeem.domain.codes import CodeUnknown
 from services.redeem.domain.ledger import Wallet
-from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import Capture, Release, Void
 from services.redeem.domain.reserving import Captured, Redemption, Voided
 from services.redeem.handlers.came_back import ComingBack, return_row
@@ -70,11 +69,12 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
                         new_id=uuid7,
                     )
                     _note_place(redemption, command)
-                    done = _captured(tx, item, terms, wallet, redemption, captured, keys, back)
-                    outcomes[k] = held.captured(item, terms, wallet, redemption, captured.spent, now, done)
+                    _captured(tx, item, terms, wallet, redemption, captured, keys, back)
                     # What bought a reward paid for no bill.
                     if (request := refunded.get(k)) is not None and redemption.reward is None:
                         _give_back(back, item, wallet, redemption, request, terms, now)
+                    done = settled_answer(terms, wallet, redemption, captured.rest)
+                    outcomes[k] = held.captured(item, terms, wallet, redemption, captured.spent, now, done)
                 case Void():
                     voided = reserving.void(wallet, redemption, terms=terms, now=now, new_id=uuid7)
                     outcomes[k] = _voided(tx, item, terms, wallet, redemption, voided, keys, back)
@@ -106,7 +106,7 @@ def _captured(
     captured: Captured,
     keys: list[NewPosting],
     back: ComingBack,
-) -> Done:
+) -> None:
     if captured.woken is not None:
         keys.append(NewPosting.of(wallet, captured.woken))
         tell_expired(tx, item, terms, wallet, captured.woken)
@@ -114,7 +114,6 @@ def _captured(
     tell_captured(tx, item, terms, wallet, redemption, captured.spent)
     if captured.rest is not None:
         _went_back(tx, item, terms, wallet, redemption, captured.rest, keys, back)
-    return settled_answer(terms, wallet, redemption, _last(captured), captured.rest)
 
 
 def _voided(
@@ -128,7 +127,7 @@ def _voided(
     back: ComingBack,
 ) -> Done:
     _went_back(tx, item, terms, wallet, redemption, voided, keys, back)
-    return settled_answer(terms, wallet, redemption, voided.expired or voided.given_back, voided)
+    return settled_answer(terms, wallet, redemption, voided)
 
 
 def _went_back(
@@ -192,11 +191,6 @@ def _give_back(
     if returned.points or returned.money_minor:
         row = return_row(return_id, redemption, returned, now, None, None, None, request.request_id)
         back.keep(redemption, row)
-
-
-def _last(captured: Captured) -> Posting:
-    rest = captured.rest
-    return captured.spent if rest is None else rest.expired or rest.given_back
 
 
 def _name(command: Settling) -> Named:

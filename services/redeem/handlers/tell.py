@@ -186,6 +186,15 @@ def taken_lots(posting: Posting) -> tuple[TakenLot, ...]:
     )
 
 
+def balance_now(wallet: Wallet, terms: CompiledProgramme) -> Balance:
+    """The wallet's balance as an act leaves it: after all of its postings."""
+    return Balance(
+        available=terms.worth(wallet.available),
+        held=terms.worth(wallet.held),
+        reserved=terms.worth(wallet.reserved),
+    )
+
+
 def balance_after(posting: Posting, point_value: str, currency: str) -> Balance:
     """The wallet's balance after a posting, with its money."""
     nothing = worth(0, point_value, currency)

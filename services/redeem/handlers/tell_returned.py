@@ -12,7 +12,7 @@ from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.redemption import ReturnAnswer
 from services.redeem.domain.reserving import Redemption
 from services.redeem.domain.returning import Returned
-from services.redeem.handlers.tell import note, taken_lots
+from services.redeem.handlers.tell import balance_now, note, taken_lots
 from shared.events import Balance, PointsReturned, ReturnRequested
 from shared.messaging import Item, Tx
 from shared.money import Money, Worth
@@ -50,7 +50,7 @@ def tell_returned(
             posted_at=posting.posted_at if posting is not None else None,
             returned=Worth(returned.points, Money(returned.money_minor, terms.currency)),
             lots=taken_lots(posting) if posting is not None else (),
-            balance=_balance(wallet, terms)
+            balance=balance_now(wallet, terms)
             if posting is None
             else Balance(
                 available=terms.worth(posting.available),
@@ -119,14 +119,6 @@ def return_answer(
                 redemption.returned_points, Money(redemption.returned_minor, terms.currency)
             ),
             expired=terms.worth(returned.expired.points if returned.expired is not None else 0),
-            balance=_balance(wallet, terms),
+            balance=balance_now(wallet, terms),
         )
-    )
-
-
-def _balance(wallet: Wallet, terms: CompiledProgramme) -> Balance:
-    return Balance(
-        available=terms.worth(wallet.available),
-        held=terms.worth(wallet.held),
-        reserved=terms.worth(wallet.reserved),
     )

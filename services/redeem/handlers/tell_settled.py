@@ -10,7 +10,7 @@ from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import AuthorisationAnswer, SettledAnswer
 from services.redeem.domain.reserving import Redemption, Voided
-from services.redeem.handlers.tell import balance_after, note, taken_lots
+from services.redeem.handlers.tell import balance_after, balance_now, note, taken_lots
 from services.redeem.store.redemptions import Authorised
 from shared.events import PointsRedeemed, PointsReserved, PointsVoided
 from shared.messaging import Done, Item, Tx
@@ -139,9 +139,9 @@ def tell_voided(
 
 
 def settled_answer(
-    terms: CompiledProgramme, wallet: Wallet, redemption: Redemption, last: Posting, rest: Voided | None
+    terms: CompiledProgramme, wallet: Wallet, redemption: Redemption, rest: Voided | None
 ) -> Done:
-    """The answer to a capture or a void; the balance is that after the last posting of it."""
+    """The answer to a capture or a void; the balance is what it leaves, what was taken of the points that came back too."""
     expired = rest.expired.points if rest is not None and rest.expired is not None else 0
     assert redemption.ended_at is not None
     answer = SettledAnswer(
@@ -153,6 +153,6 @@ def settled_answer(
         redeemed=Worth(redemption.captured_points, Money(redemption.captured_minor, terms.currency)),
         voided=terms.worth(rest.given_back.points if rest is not None else 0),
         expired=terms.worth(expired),
-        balance=balance_after(last, terms.point_value, terms.currency),
+        balance=balance_now(wallet, terms),
     )
     return Done(200, _encode(answer))

@@ -18,9 +18,10 @@ from services.notifier.outgoing import outgoing
 from services.notifier.sender import send_all, send_due
 from services.notifier.store import messages_page
 from shared.config import Settings
-from shared.events import EventData, TierChanged
+from shared.events import Balance, EventData, PointsExpiring, TierChanged
 from shared.ids import uuid7
 from shared.messaging import Done
+from shared.money import worth
 from shared.runtime import Job, TenantRuntime
 from shared.tenants import Tenant
 from tests.support.facts import AT, activated, autumn_2026, credited, enrolled, heard, publish
@@ -111,6 +112,19 @@ def reached(
     )
 
 
+def expiring(wallet_id: UUID, member_id: UUID, *, days: int) -> PointsExpiring:
+    nothing, points = worth(0, "0.10", "SAR"), worth(120, "0.10", "SAR")
+    return PointsExpiring(
+        wallet_id=wallet_id,
+        member_id=member_id,
+        programme="shops",
+        expires_at=AT,
+        days=days,
+        expiring=points,
+        balance=Balance(available=points, held=nothing, reserved=nothing),
+    )
+
+
 async def test_earning_is_told_once_in_the_members_language(notifier: TenantRuntime, channel: Outbox) -> None:
     noor, sam = uuid7(), uuid7()
     wallets = uuid7(), uuid7()
@@ -168,6 +182,24 @@ async def test_reaching_a_tier_is_told_and_entering_the_first_is_not(
     )
     await send(notifier, channel)
     assert channel.texts == ["You have reached Gold in Shops Rewards. Congratulations!"]
+
+
+async def test_each_notice_of_points_that_expire_is_told_once_to_who_consents(
+    notifier: TenantRuntime, channel: Outbox
+) -> None:
+    noor, sam = uuid7(), uuid7()
+    wallets = uuid7(), uuid7()
+    await hear(notifier, activated(), enrolled(noor, wallets[0]), enrolled(sam, wallets[1], consented=False))
+    first, second = [heard(expiring(wallets[0], noor, days=days)) for days in (30, 7)]
+    await notifier.lane.submit_many([first, first, second, heard(expiring(wallets[1], sam, days=7))])
+    await send(notifier, channel)
+    await notifier.lane.submit(first)
+    assert await send(notifier, channel) == 0
+    assert sorted(channel.texts) == [
+        f"You have 120 points with Shops Rewards, worth SAR12.00, that expire within {days} days. Use them in time."
+        for days in (30, 7)
+    ]
+    assert await states(notifier) == {"delivered": 2, "suppressed": 1}
 
 
 async def test_who_did_not_consent_gets_nothing(notifier: TenantRuntime, channel: Outbox) -> None:

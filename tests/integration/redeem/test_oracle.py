@@ -31,7 +31,7 @@ from shared.messaging import Done, FromJob, Item, Outcome
 from tests.integration.redeem.conftest import Bank, Member, accrued, adjustment
 from tests.integration.redeem.test_asked import release, reversal
 from tests.integration.redeem.test_authorisations import authorised, capture, void
-from tests.integration.redeem.test_returns import RULES, give_back, redeemed, requested
+from tests.integration.redeem.test_returns import RULES, give_back, lots_of, redeemed, requested
 from tests.support.bank_model import WALLET, ModelAccrual, ModelBank, ModelWallet
 from tests.support.facts import activated
 
@@ -43,7 +43,8 @@ SEED, GROUPS = 11, 150
 
 OURS = {
     "ledger:chain", "ledger:balances", "ledger:lots", "ledger:money", "postings:once", "postings:told", "requests:told",
-    "requests:targets", "requests:recovered", "returns:refunds", "transfers", "notices:told", "sequence:redeem", "cuts:redeem",
+    "requests:targets", "requests:recovered", "returns:refunds", "redemptions:lots", "transfers",
+    "notices:told", "sequence:redeem", "cuts:redeem",
     "adjustments:posted", "adjustments:allowed", "reinstatements", "disputes",
 }  # fmt: skip
 """What the bank answers for by itself; the other checks want the services that it hears."""
@@ -234,6 +235,7 @@ async def test_the_bank_does_what_the_model_does_and_the_oracle_finds_nothing_bu
     await town.bank.hear(accrued(town.members[0].wallet_id, 5, programme=PROGRAMME, expires_at=ENDS[2]))
     assert await tell_of_expiry(town.bank.runtime) > 0
     await renewed_and_taken_back(town.bank)
+    await renewed_and_spent_again(town.bank)
     await came_back_late(town.bank)
     await by_two(town)
 
@@ -279,6 +281,15 @@ async def renewed_and_taken_back(bank: Bank) -> None:
         member.wallet_id,
     )
     assert [tuple(lot) for lot in taken] == [(100, 20), (30, 30)]
+
+
+async def renewed_and_spent_again(bank: Bank) -> None:
+    """What a return renewed is spent, and returned to that very lot: it would not live longer by another."""
+    member = await bank.member(60, programme="renewing", expires_at=ENDS[2])
+    for back in (60, 20):
+        spent = await redeemed(bank, member, points=60, programme="renewing")
+        assert (await give_back(bank, spent, points=back)).status_code == 201
+    assert await lots_of(bank, member) == [(60, 0), (60, 20)]
 
 
 async def came_back_late(bank: Bank) -> None:

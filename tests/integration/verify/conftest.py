@@ -17,12 +17,14 @@ import pytest
 from redis.asyncio import Redis
 
 from pointbank.api import Call
+from pointbank.expiring import open_desk
 from pointbank.segments import move_members
 from pointbank.verify import Report, Trust
 from pointbank.verify.database import Snapshot
 from pointbank.verify.journal import Journal
 from pointbank.verify.streams import heads
 from pointbank.verify.walks import check_all
+from services.redeem.sweeping import tell_of_expiry
 from shared.config import Settings
 from shared.db import Connection, connect, database_of
 from shared.tenants.provision import prepare_control
@@ -47,6 +49,12 @@ CAMPAIGN = {
     "member_caps": {"year": 12},
 }
 PROGRAMME = copy.deepcopy(SHOPS)
+PROGRAMME["expiry"] = {
+    "policy": "months_after_earning",
+    "months": 1,
+    "round_to": "month_end",
+    "notice_days": [70],
+}
 PROGRAMME["earning"] |= {
     "campaigns": [CAMPAIGN],
     "stamp_cards": [{"code": "visits", "count": "visit", "stamps": 3, "reward": "treat"}],
@@ -78,6 +86,8 @@ async def _trade(fleet: Fleet) -> Town:
             await trade.till.wait(settled=True, timeout_s=60)
             assert (await trade.call(town.refund(bill, amount_minor=100))).status == 202
             assert (await trade.call(town.refund(bill, all=True))).status == 202
+        async with open_desk(town.settings, town.tenant) as desk:
+            assert await tell_of_expiry(desk) > 0
         await town.settled()
         await _seal(trade, 2)
         # What was posted last is younger than the last seal.

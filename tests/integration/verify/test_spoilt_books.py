@@ -31,7 +31,6 @@ UNUSED |= {f"acts:{what}" for what in ("keys", "kept", "chain", "decisions", "to
 UNUSED |= {"rates:told", "rates:learned", "birthdays:told"}
 UNUSED |= {f"referrals:{what}" for what in ("learned", "decided", "given", "requests", "asked", "answered")}
 UNUSED |= {"guards:counted", "reviews:kept", "reviews:asked", "reviews:settled", "settlements:computed"}
-
 # tests/integration/verify/test_spoilt_refunds.py looks at these, where the bank answers all that a refund asks.
 UNUSED |= {
     "refunds:told",
@@ -299,6 +298,10 @@ SPOILT = {
     "a message that is gone": (
         "DELETE FROM notifier.messages WHERE message_id = (SELECT min(message_id::text)::uuid FROM notifier.messages)",
         {"messages:made", "messages:told"},
+    ),
+    "a message that tells of more points than expire": (
+        "UPDATE notifier.messages SET facts = jsonb_set(facts::jsonb, '{points}', '1000000')::json WHERE template = 'expiring'",
+        {"messages:made"},
     ),
     "a dispatch that is gone": (
         "DELETE FROM notifier.dispatches",

@@ -1,5 +1,7 @@
 """What a member reads, in both languages."""
 
+import json
+
 import pytest
 
 from services.notifier.texts import language_of, money, render
@@ -45,6 +47,23 @@ def test_held_points_say_when_they_can_be_used() -> None:
         "You earned 2 points with Shops Rewards, worth SAR0.20. You can use them once your purchase is complete."
     )
     assert earned(2, "ar", "earned_held").endswith("يمكنك استخدامها بعد اكتمال عملية الشراء.")
+
+
+def test_points_that_expire_are_told_with_what_they_are_worth_and_by_when() -> None:
+    def expiring(points: int, days: int, language: str) -> str:
+        facts = {"points": points, "amount_minor": points * 10, "currency": "SAR", "days": days}
+        return render("expiring", language, SHOPS, json.dumps(facts))
+
+    assert expiring(1200, 30, "en") == (
+        "You have 1,200 points with Shops Rewards, worth SAR120.00, that expire within 30 days. Use them in time."
+    )
+    assert expiring(1, 1, "en") == (
+        "You have 1 point with Shops Rewards, worth SAR0.10, that expires within 1 day. Use it in time."
+    )
+    for days, said in ((1, "يوم واحد"), (2, "يومين"), (7, "7 أيام"), (30, "30 يومًا"), (100, "100 يوم")):
+        text = expiring(5, days, "ar")
+        assert text.startswith("تنتهي صلاحية 5 نقاط من رصيدك في مكافآت المتاجر، بقيمة ")
+        assert text.endswith(f"، خلال {said}. استخدم نقاطك قبل انتهائها.")
 
 
 def test_a_tier_is_told_by_its_name_in_the_members_language() -> None:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -184,6 +184,25 @@ def test_a_move_of_another_kind_is_seen() -> None:
 def test_a_lot_that_was_spent_after_its_expiry_is_seen() -> None:
     [problem] = replayed(lines()).against_lots([lot(expires_at=SPENT)])
     assert problem.endswith(f"was spent at {SPENT}, it expired at {SPENT}")
+
+
+@pytest.mark.parametrize(("went_late", "seen"), [(0, False), (1, True)])
+def test_what_was_set_aside_goes_when_it_comes_back_to_a_lot_that_is_over(went_late: int, seen: bool) -> None:
+    earned, spent = lines()
+    voided = SPENT + timedelta(hours=1)
+    made = [earned]
+    for seq, kind, source, target, at, after in (
+        (2, "reserve", "available", "reserved", SPENT, (0, 0, 108, 0)),
+        (3, "void", "reserved", "available", voided, (108, 0, 0, 0)),
+        (4, "expire", "available", "expired", voided + timedelta(minutes=went_late), (0, 0, 0, 0)),
+    ):
+        own = uuid4().bytes
+        made.append(
+            [WALLET, seq, own, kind, source, target, 108, 1080, LOT, *spent[9:10], at, at, *after, b""]
+        )
+    kept = lot(remaining=0, expired=108, expires_at=SPENT + timedelta(minutes=30))
+    found = list(replayed(chained(made)).against_lots([kept], may_idle=False))
+    assert [" went at " in problem for problem in found] == [True] * seen
 
 
 @pytest.mark.parametrize(

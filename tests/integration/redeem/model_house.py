@@ -1,0 +1,183 @@
+"""One running bank for a model to be held beside: its programmes, its clock, and the oracle over it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from itertools import count
+from typing import Any
+
+import httpx
+from redis.asyncio import Redis
+
+from pointbank.tokens import DevKeys
+from pointbank.verify import Report
+from pointbank.verify.database import Snapshot
+from pointbank.verify.streams import heads
+from pointbank.verify.walks import check_all
+from services.redeem.api import ROUTERS
+from services.redeem.handlers import HEARS, ON
+from shared.config import Settings
+from shared.events import MerchantChanged
+from shared.messaging import Done
+from shared.service import create_service
+from tests.integration.redeem.conftest import Bank
+from tests.support.desk_model import Rules
+from tests.support.facts import activated
+from tests.support.tenants import connect_as, new_tenant
+
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+BEGIN = (datetime.now(UTC) - 80 * DAY).replace(microsecond=0)
+"""Each example begins here on the tenant's clock: its months are over, and nothing of it lies in the future."""
+
+TENTHS = Rules(
+    minor=Fraction(10),
+    minimum=1,
+    step=1,
+    authorised_for=30 * MINUTE,
+    returned_within=2 * DAY,
+    renewed=False,
+    allowed=40,
+    allowed_for=timedelta(hours=12),
+    reported_within=DAY,
+    earliest_expiry=False,
+    holds_expire=False,
+)
+CRUMBS = Rules(
+    minor=Fraction(2, 5),
+    minimum=4,
+    step=2,
+    authorised_for=30 * MINUTE,
+    returned_within=2 * DAY,
+    renewed=True,
+    allowed=40,
+    allowed_for=timedelta(hours=12),
+    reported_within=DAY,
+    earliest_expiry=True,
+    holds_expire=True,
+)
+PROGRAMMES = {"tenths": (TENTHS, "0.10"), "crumbs": (CRUMBS, "0.004")}
+
+OURS = (
+    "ledger:chain", "ledger:balances", "ledger:lots", "ledger:money", "postings:once", "postings:told", "requests:told",
+    "requests:targets", "requests:recovered", "returns", "returns:told", "returns:refunds", "redemptions", "redemptions:told",
+    "redemptions:lots", "redemptions:kept", "redemptions:overdrawn", "allowances", "sequence:redeem", "cuts:redeem",
+)  # fmt: skip
+"""What the bank answers for by itself."""
+
+
+def until_of(rules: Rules) -> Callable[[datetime], datetime | None]:
+    """When points that are earned at a moment expire, in words of our own: never, or with that day in Riyadh."""
+
+    def midnight(at: datetime) -> datetime:
+        local = at + timedelta(hours=3)
+        return local.replace(hour=0, minute=0, second=0, microsecond=0) + DAY - timedelta(hours=3)
+
+    return midnight if rules.renewed else lambda _: None
+
+
+def document(code: str, rules: Rules, value: str) -> Any:
+    event = activated(
+        code,
+        redemption={
+            "consumption": "earliest_expiry" if rules.earliest_expiry else "oldest_earned",
+            "minimum_points": rules.minimum,
+            "step_points": rules.step,
+            "authorisation_minutes": 30,
+            "return_days": 2,
+            "restore": "renewed" if rules.renewed else "original",
+            "offline": {"points": rules.allowed, "hours": 12, "report_days": 1},
+        },
+        expiry={"policy": "months_after_earning", "months": 0, "holds": "expire"}
+        if rules.renewed
+        else {"policy": "never"},
+    )
+    event.document["programme"]["point_value"] = value
+    return event
+
+
+def differs(expected: Any, found: Any, where: str = "") -> str:
+    """Where what was found is not what was foretold; empty where it is."""
+    if isinstance(expected, dict):
+        found = found if isinstance(found, dict) else {}
+        return "".join(
+            # What is false is left out of a reply.
+            differs(one, found.get(name, False if one is False else None), f"{where}/{name}")
+            for name, one in expected.items()
+        )
+    if isinstance(expected, list):
+        if len(expected) != len(found):
+            return f"{where}: {found} instead of {expected}; "
+        return "".join(
+            differs(one, other, f"{where}/{k}")
+            for k, (one, other) in enumerate(zip(expected, found, strict=True))
+        )
+    if isinstance(expected, datetime) and isinstance(found, str):
+        found = datetime.fromisoformat(found)
+    return "" if expected == found else f"{where}: {found} instead of {expected}; "
+
+
+class House:
+    """One running bank for all examples: the real service without its jobs, which the acts stand for, on a clock of the test."""
+
+    def __init__(self, bank: Bank, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+        self.bank, self.run = bank, run
+        self.now = BEGIN
+        self.met: Counter[str] = Counter()
+        bank.runtime.clock = bank.runtime.writer.clock = lambda: self.now
+        self.examples = count(1)
+
+    async def do(self, command: Any) -> None:
+        assert isinstance(await self.bank.runtime.do(command, job="test"), Done)
+
+
+async def open_house(
+    settings: Settings, keys: DevKeys, stack: AsyncExitStack, run: Callable[[Coroutine[Any, Any, Any]], Any]
+) -> House:
+    """A service of a new tenant, and what the acts of all examples need there."""
+    tenant = await new_tenant(settings)
+    chosen = settings.model_copy(update={"jwt_keys": str(keys.jwks)})
+    app = create_service(
+        "redeem", "Pointbank redeem", handlers=ON, hears=HEARS, routers=ROUTERS, settings=chosen
+    )
+    await stack.enter_async_context(app.router.lifespan_context(app))
+    transport = httpx.ASGITransport(app, client=("203.0.113.7", 5050))
+    client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://redeem"))
+    auditor = await connect_as(settings, tenant, "auditor")
+    stack.push_async_callback(auditor.close)
+    bank = Bank(client, keys, app.state.runtime.tenant(tenant.code), auditor, settings)
+    made = House(bank, run)
+    await bank.hear(
+        *[document(code, rules, value) for code, (rules, value) in PROGRAMMES.items()],
+        MerchantChanged(merchant="riyadh-mall", version=1, terminals=("T01", "T03")),
+    )
+    return made
+
+
+async def broken(house: House) -> dict[str, list[str]]:
+    """What the oracle says against these books."""
+    bank = house.bank
+    reader = await bank.administrator()
+    redis = Redis.from_url(bank.settings.redis_url)
+    try:
+        report = Report(bank.code)
+        copies = await heads(redis, bank.settings.cell, bank.code)
+        books = reader.transaction()
+        await books.start()
+        try:
+            # What earn would know of the programme: the oracle takes the value of a point from there.
+            await reader.execute(
+                "INSERT INTO earn.programmes (programme, version, document, activated_at)"
+                " SELECT programme, version, document::text::json, activated_at FROM redeem.programmes"
+            )
+            await check_all(report, Snapshot(reader), redis, copies, journal=None, progress=lambda _: None)
+        finally:
+            await books.rollback()
+    finally:
+        await redis.aclose()
+        await reader.close()
+    house.met.update(name for name in OURS if report[name].compared)
+    return {name: report[name].examples for name in OURS if report[name].broken}

@@ -1,0 +1,439 @@
+"""What the bank answers over HTTP, said as simply as it can be: redemptions from their sale to their last return, quotes, and what
+tills let members spend while they could not ask.
+
+It moves points through the model of the bank, and shares no code with the service: statuses, codes and money are its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+from tests.support.bank_model import ModelAccrual, ModelBank, ModelPart, ModelWallet
+
+Said: TypeAlias = dict[str, Any]
+
+STATUS = {
+    "amount_out_of_range": 422,
+    "currency_mismatch": 422,
+    "code_unknown": 422,
+    "not_found": 404,
+    "scope_missing": 403,
+}
+"""The others are conflicts."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A status, and what stands in the body: a refusal's code, or all that can be foretold of it."""
+
+    status: int
+    body: Said
+
+
+def refuse(code: str) -> Reply:
+    return Reply(STATUS.get(code, 409), {"code": code})
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the programme's document says. `minor` is what a point is worth in minor units."""
+
+    minor: Fraction
+    minimum: int
+    step: int
+    authorised_for: timedelta
+    returned_within: timedelta
+    renewed: bool
+    allowed: int
+    allowed_for: timedelta
+    reported_within: timedelta
+    earliest_expiry: bool
+    holds_expire: bool
+
+    def worth(self, points: int) -> int:
+        return int(points * self.minor) if points >= 0 else -int(-points * self.minor)
+
+    def price(self, minor: int) -> int:
+        return -(-minor // self.minor)
+
+
+@dataclass
+class Sale:
+    """A redemption, and where it stands."""
+
+    parts: list[ModelPart]
+    points: int
+    minor: int
+    state: str
+    bill_ref: str
+    at: datetime
+    until: datetime | None = None
+    released: bool = False
+    captured: int = 0
+    captured_minor: int = 0
+    returned: int = 0
+    returned_minor: int = 0
+    captured_at: datetime | None = None
+
+
+@dataclass
+class Allowed:
+    """An allowance of the one terminal."""
+
+    points: int
+    since: datetime
+    until: datetime
+    report_until: datetime
+    uses: dict[str, tuple[Any, Said]] = field(default_factory=dict)
+    used: int = 0
+
+
+EARLY = timedelta(minutes=5)
+
+
+class ModelDesk:
+    """One member's wallet at one merchant. `until_of`: when points that are earned at a moment expire."""
+
+    def __init__(self, rules: Rules, until_of: Any) -> None:
+        self.rules, self._until_of = rules, until_of
+        self.bank = ModelBank(earliest_expiry=rules.earliest_expiry, holds_expire=rules.holds_expire)
+        self.wallet = ModelWallet()
+        self.accruals: list[ModelAccrual] = []
+        self.blocked = False
+        self.returns: dict[str, tuple[Any, Reply]] = {}
+        self.refunds: dict[str, tuple[int, int]] = {}
+        self.sales: list[Sale] = []
+        self.allowances: list[Allowed] = []
+
+    # ---- what is said of points
+
+    def worth(self, points: int, minor: int | None = None) -> Said:
+        amount = self.rules.worth(points) if minor is None else minor
+        return {"points": points, "money": {"amount_minor": amount, "currency": "SAR"}}
+
+    def balance(self, *names: str, gone: int = 0) -> Said:
+        buckets = self.wallet.buckets
+        return {
+            name: self.worth(buckets[name] - (gone if name == "available" else 0))
+            for name in ("available", "held", "reserved", *names)
+        }
+
+    def _gone(self, now: datetime) -> int:
+        return self.wallet.buckets["available"] - self.bank.spendable(self.wallet, now)
+
+    def balance_read(self, now: datetime) -> Said:
+        ends: dict[datetime, int] = {}
+        for lot in self.wallet.lots:
+            if lot.available and lot.expires_at is not None and not lot.gone(now):
+                ends[lot.expires_at] = ends.get(lot.expires_at, 0) + lot.available
+        return {
+            **self.balance("debt", gone=self._gone(now)),
+            "expiring": [{"expires_at": end, **self.worth(points)} for end, points in sorted(ends.items())],
+        }
+
+    # ---- spending
+
+    def _price(self, points: int | None, minor: int | None, currency: str) -> int | Reply:
+        if points is None:
+            assert minor is not None
+            if currency != "SAR":
+                return refuse("currency_mismatch")
+            points = self.rules.price(minor)
+        if points < self.rules.minimum or points % self.rules.step:
+            return refuse("amount_out_of_range")
+        return points
+
+    def _objection(self, points: int, minor: int, bill_total: int | None, now: datetime) -> Reply | None:
+        if self.blocked:
+            return refuse("wallet_blocked")
+        if bill_total is not None and minor > bill_total:
+            return refuse("bill_share_exceeded")
+        if points > self.bank.spendable(self.wallet, now):
+            return refuse("insufficient_points")
+        return None
+
+    def redeem(
+        self,
+        *,
+        points: int | None,
+        minor: int | None,
+        currency: str,
+        later: bool,
+        bill_ref: str,
+        bill_total: int | None,
+        now: datetime,
+    ) -> Reply:
+        price = self._price(points, minor, currency)
+        if isinstance(price, Reply):
+            return price
+        paid = self.rules.worth(price) if minor is None else minor
+        if (objection := self._objection(price, paid, bill_total, now)) is not None:
+            return objection
+        parts = self.bank.spend(self.wallet, price, later=later, now=now)
+        assert parts is not None
+        sale = Sale(parts, price, paid, "authorised" if later else "captured", bill_ref, now)
+        self.sales.append(sale)
+        said = {"status": sale.state, "effective_at": now, "balance": self.balance()}
+        if later:
+            sale.until = now + self.rules.authorised_for
+            return Reply(201, {**said, "expires_at": sale.until, "reserved": self.worth(price, paid)})
+        sale.captured, sale.captured_minor, sale.captured_at = price, paid, now
+        return Reply(201, {**said, "redeemed": self.worth(price, paid)})
+
+    def quote(
+        self,
+        *,
+        points: int | None,
+        minor: int | None,
+        currency: str,
+        bill_total: int | None,
+        now: datetime,
+    ) -> Said:
+        there, rules = self.bank.spendable(self.wallet, now), self.rules
+        limits = {"insufficient_points": there} | ({"wallet_blocked": 0} if self.blocked else {})
+        if bill_total is not None:
+            most_of_bill = 0
+            while most_of_bill <= there and rules.worth(most_of_bill + 1) <= bill_total:
+                most_of_bill += 1
+            limits["bill_share_exceeded"] = most_of_bill
+        bound = min(limits.values())
+        most = bound - bound % rules.step
+        most = most if most >= rules.minimum else 0
+        if most < bound:
+            limits["amount_out_of_range"] = most
+        asked, takes = None, []
+        refusal: str | None = None
+        if points is not None or minor is not None:
+            price = self._price(points, minor, currency)
+            if isinstance(price, Reply):
+                refusal = price.body["code"]
+            else:
+                paid = rules.worth(price) if minor is None else minor
+                asked = self.worth(price, paid)
+                if (objection := self._objection(price, paid, bill_total, now)) is not None:
+                    refusal = objection.body["code"]
+                else:
+                    takes = self._would_take(price, now)
+        return {
+            "redeemed": asked,
+            "takes": takes,
+            "refusal": refusal,
+            "most": self.worth(most),
+            "balance": self.balance(gone=self._gone(now)),
+            "limits": set(limits),
+        }
+
+    def _would_take(self, points: int, now: datetime) -> list[Said]:
+        taken = []
+        for lot in self.bank.in_order(self.wallet):
+            part = 0 if lot.gone(now) else min(points, lot.available)
+            if part:
+                taken.append({"points": part, "expires_at": lot.expires_at})
+                points -= part
+        return taken
+
+    # ---- what becomes of it
+
+    def _ended(self, sale: Sale) -> Reply | None:
+        if sale.state == "captured":
+            return refuse("redemption_captured")
+        if sale.state == "voided":
+            return refuse("authorisation_expired" if sale.released else "redemption_voided")
+        return None
+
+    def capture(
+        self, sale: Sale, *, points: int | None, minor: int | None, currency: str, now: datetime
+    ) -> Reply:
+        if (ended := self._ended(sale)) is not None:
+            return ended
+        assert sale.until is not None
+        if now >= sale.until:
+            return refuse("authorisation_expired")
+        if self.blocked:
+            return refuse("wallet_blocked")
+        if minor is not None:
+            if currency != "SAR":
+                return refuse("currency_mismatch")
+            if minor > sale.minor:
+                return refuse("amount_out_of_range")
+            spent, paid = min(self.rules.price(minor), sale.points), minor
+        else:
+            spent = sale.points if points is None else points
+            if spent > sale.points:
+                return refuse("amount_out_of_range")
+            paid = sale.minor if spent == sale.points else min(sale.minor, self.rules.worth(spent))
+        gone = self.bank.capture(self.wallet, sale.parts, spent, now=now)
+        sale.state, sale.captured, sale.captured_minor, sale.captured_at = "captured", spent, paid, now
+        if sale.bill_ref in self.refunds:
+            self._refund(sale, *self.refunds[sale.bill_ref], now=now)
+        return self._settled(sale, spent, paid, gone, now)
+
+    def void(self, sale: Sale, *, now: datetime) -> Reply:
+        """By a till, or (after its time) by the job."""
+        if (ended := self._ended(sale)) is not None:
+            return ended
+        assert sale.until is not None
+        sale.state, sale.released = "voided", now >= sale.until
+        return self._settled(sale, 0, 0, self.bank.void(self.wallet, sale.parts, now=now), now)
+
+    def release(self, sale: Sale, *, now: datetime) -> None:
+        if sale.state == "authorised" and sale.until is not None and now >= sale.until:
+            self.void(sale, now=now)
+
+    def _settled(self, sale: Sale, spent: int, paid: int, gone: int, now: datetime) -> Reply:
+        return Reply(
+            200,
+            {
+                "status": sale.state,
+                "effective_at": now,
+                "redeemed": self.worth(spent, paid),
+                "voided": self.worth(sale.points - spent),
+                "expired": self.worth(gone),
+                "balance": self.balance(),
+            },
+        )
+
+    def give_back(
+        self, sale: Sale, ref: str, *, points: int | None, minor: int | None, currency: str, now: datetime
+    ) -> Reply:
+        """Points, money, or (neither) all."""
+        asked = (self.sales.index(sale), points, minor, currency)
+        if ref in self.returns:
+            before, reply = self.returns[ref]
+            return Reply(200, reply.body) if before == asked else refuse("return_conflict")
+        if sale.state != "captured":
+            return refuse("redemption_not_captured")
+        assert sale.captured_at is not None
+        if now > sale.captured_at + self.rules.returned_within:
+            return refuse("return_window_closed")
+        left, left_minor = sale.captured - sale.returned, sale.captured_minor - sale.returned_minor
+        if minor is not None:
+            if currency != "SAR":
+                return refuse("currency_mismatch")
+            if minor > left_minor:
+                return refuse("return_too_much")
+            total_minor = sale.returned_minor + minor
+            share = Fraction(total_minor, sale.captured_minor) if sale.captured_minor else Fraction(1)
+            total = max(int(sale.captured * share), sale.returned)
+        elif points is not None:
+            if points > left:
+                return refuse("return_too_much")
+            total = sale.returned + points
+            total_minor = self._minor_of(sale, total)
+        else:
+            if not left and not left_minor:
+                return refuse("return_too_much")
+            total, total_minor = sale.captured, sale.captured_minor
+        came, came_minor = total - sale.returned, total_minor - sale.returned_minor
+        gone = self._bring(sale, total, total_minor, now)
+        reply = Reply(
+            201,
+            {
+                "effective_at": now,
+                "returned": self.worth(came, came_minor),
+                "returned_in_all": self.worth(sale.returned, sale.returned_minor),
+                "expired": self.worth(gone),
+                "balance": self.balance(),
+            },
+        )
+        self.returns[ref] = asked, reply
+        return reply
+
+    def refund(self, bill_ref: str, returned: int, total: int, *, now: datetime) -> None:
+        """So much of the bill was refunded in all: its share of each redemption that paid for it comes back."""
+        if returned >= self.refunds.get(bill_ref, (-1, 1))[0]:
+            self.refunds[bill_ref] = returned, total
+        for sale in self.sales:
+            if sale.bill_ref == bill_ref and sale.state == "captured":
+                self._refund(sale, returned, total, now=now)
+
+    def _refund(self, sale: Sale, returned: int, total: int, *, now: datetime) -> None:
+        points = max(int(sale.captured * min(Fraction(returned, total), Fraction(1))), sale.returned)
+        self._bring(sale, points, self._minor_of(sale, points), now)
+
+    @staticmethod
+    def _minor_of(sale: Sale, points: int) -> int:
+        return max(int(Fraction(sale.captured_minor * points, sale.captured)), sale.returned_minor)
+
+    def _bring(self, sale: Sale, total: int, total_minor: int, now: datetime) -> int:
+        points = total - sale.returned
+        sale.returned, sale.returned_minor = total, total_minor
+        return self.bank.give_back(
+            self.wallet, sale.parts, points, renewed=self.rules.renewed, until=self._until_of(now), now=now
+        )
+
+    # ---- tills that can't ask
+
+    def allow(self, *, now: datetime) -> tuple[Reply, Allowed | None]:
+        if self.blocked:
+            return refuse("wallet_blocked"), None
+        standing = [one for one in self.allowances if one.until > now and one.used < one.points]
+        one = max(standing, key=lambda one: one.until, default=None)
+        status = 200
+        if one is None:
+            rules, status = self.rules, 201
+            until = now + rules.allowed_for
+            one = Allowed(rules.allowed, now, until, until + rules.reported_within)
+            self.allowances.append(one)
+        said = {
+            "allowed": self.worth(one.points - one.used),
+            "issued_at": one.since,
+            "expires_at": one.until,
+        }
+        return Reply(status, said), one
+
+    def report(self, one: Allowed, uses: list[tuple[str, int, datetime, str]], *, now: datetime) -> Reply:
+        """Uses (reference, points, when, bill), each posted as it happened whatever the order in which they are told."""
+        told: dict[int, Said] = {}
+        for place in sorted(range(len(uses)), key=lambda place: (uses[place][2], place)):
+            told[place] = self._use(one, *uses[place], now=now)
+        return Reply(
+            200,
+            {
+                "left": self.worth(one.points - one.used),
+                "redemptions": [told[place] for place in range(len(uses))],
+                "balance": self.balance("debt"),
+            },
+        )
+
+    def _use(
+        self, one: Allowed, ref: str, points: int, at: datetime, bill_ref: str, *, now: datetime
+    ) -> Said:
+        said: Said = {"redemption_ref": ref}
+        asked = (points, at, bill_ref)
+        if ref in one.uses:
+            before, answer = one.uses[ref]
+            if before != asked:
+                return {**said, "outcome": "refused", "code": "redemption_conflict"}
+            return {**answer, "outcome": "repeated"}
+        code = None
+        if at > now + EARLY:
+            code = "occurred_in_future"
+        elif now > one.report_until:
+            code = "report_too_late"
+        elif not one.since - EARLY <= at < one.until:
+            code = "allowance_expired"
+        elif points > one.points - one.used:
+            code = "allowance_exceeded"
+        if code is not None:
+            return {**said, "outcome": "refused", "code": code}
+        one.used += points
+        at = min(at, now)
+        there = min(points, self.bank.spendable(self.wallet, at))
+        parts = self.bank.let(self.wallet, points, there, now=at)
+        paid = self.rules.worth(points)
+        sale = Sale(parts, points, paid, "captured", bill_ref, at)
+        sale.captured, sale.captured_minor, sale.captured_at = points, paid, at
+        self.sales.append(sale)
+        answer = {
+            **said,
+            "outcome": "posted",
+            "redeemed": self.worth(points),
+            "overdrawn": self.worth(points - there),
+            "wallet_blocked": self.blocked,
+        }
+        one.uses[ref] = asked, answer
+        return answer
