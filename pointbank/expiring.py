@@ -8,7 +8,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from pointbank.logins import UnknownTenant
+from pointbank.logins import find_served
 from services.redeem.domain.sweep import Swept
 from services.redeem.handlers import ON
 from services.redeem.sweeping import dry_run, tell_of_expiry, walk
@@ -23,14 +23,8 @@ from shared.messaging.sealer import Sealer
 from shared.messaging.writer import Writer
 from shared.metrics import Metrics
 from shared.runtime import open_tenant_pool
-from shared.tenants import Tenant
-from shared.tenants.directory import Directory
 
 SERVICE = "redeem"
-
-
-class NotServed(Exception):
-    """The tenant can't be written to now; the message says why."""
 
 
 class Desk:
@@ -56,7 +50,7 @@ class Desk:
 @asynccontextmanager
 async def open_desk(settings: Settings, tenant: str, *, clock: Clock = real_clock) -> AsyncIterator[Desk]:
     """The bank of a tenant that is active and on this release's schema."""
-    found = await _find(settings, tenant)
+    found = await find_served(settings, tenant, SERVICE)
     metrics = Metrics(CollectorRegistry(), SERVICE)
     redis = redis_client(settings.redis_url)
     pool = await open_tenant_pool(settings, found, SERVICE)
@@ -77,22 +71,6 @@ async def open_desk(settings: Settings, tenant: str, *, clock: Clock = real_cloc
         await lane.drain()
         await pool.close()
         await redis.aclose()
-
-
-async def _find(settings: Settings, tenant: str) -> Tenant:
-    directory = Directory(settings, SERVICE)
-    await directory.open()
-    try:
-        listed = {one.tenant.code: one for one in await directory.tenants()}
-    finally:
-        await directory.close()
-    if tenant not in listed:
-        raise UnknownTenant(f"there is no tenant {tenant}; `pointbank tenant list` shows those there are")
-    if listed[tenant].state != "active":
-        raise NotServed(
-            f"{tenant} is {listed[tenant].state}; run `pointbank migrate`, or try again when it is active"
-        )
-    return listed[tenant].tenant
 
 
 async def expire_tenant(
