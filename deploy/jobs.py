@@ -29,6 +29,7 @@ JOBS = (
     Job("seal", "12 * * * *", ("seal",), 3000, seals=True),
     Job("expire", "40 1 * * *", ("expire",), 14400),
     Job("expire-gift-cards", "10 2 * * *", ("expire-gift-cards",), 7200),
+    Job("benefits", "50 2 * * *", ("benefits",), 7200),
     Job("verify", "17 3 * * *", ("verify", "--wait", "60"), 21600, part="auditor", seals=True),
     Job("reconcile", "30 5 * * *", ("reconcile",), 14400),
 )

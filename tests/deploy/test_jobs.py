@@ -79,7 +79,15 @@ def test_every_command_that_is_a_job_for_all_tenants_has_its_cronjob() -> None:
     # `dead-letters list --all` is a question of one tenant: its --all is another one.
     found = all_of(root)
     assert {asked(job)[0].name for job in jobs("prod/jobs.yaml")} == found - {"list"}
-    assert found == {"release-reservations", "expire", "expire-gift-cards", "seal", "reconcile", "verify"}
+    assert found == {
+        "release-reservations",
+        "expire",
+        "expire-gift-cards",
+        "seal",
+        "reconcile",
+        "verify",
+        "benefits",
+    }
 
 
 def test_each_job_has_a_schedule_a_time_zone_and_an_end_and_never_runs_beside_itself() -> None:
