@@ -324,7 +324,7 @@ GUARDS: dict[str, Guard] = {
         "services/redeem/domain/ledger.py",
         "(expires_at is not None and expires_at <= now)",
         "(expires_at is not None and expires_at < now)",
-        "tests/unit/redeem/test_spending.py",
+        "tests/unit/redeem/test_spending.py::test_the_expired_of_many_lots_are_those_that_say_so_themselves",
     ),
     "lots in the programme's order": guard(
         "order",
