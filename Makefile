@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 UV := uv pip install -q --python $(BIN)/python
 COMPILE := uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml
 
-.PHONY: help run up test check lint bench soak lock
+.PHONY: help run up test check lint audit bench soak lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -31,6 +31,9 @@ lint: $(VENV)/.ok  ## check without the tests
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
 	@$(BIN)/sqlfluff lint --disable-progress-bar --nocolor services shared pointbank
+
+audit: $(VENV)/.ok  ## asks the advisory service about the locks; needs the network. Exit 1: something is known, 3: not proved
+	@$(BIN)/python -m deploy.audit
 
 bench: $(VENV)/.ok  ## how fast: the bare rate, the pipe, redemptions; writes bench/latest.json
 	@$(BIN)/python -m bench

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
 from prometheus_client import CollectorRegistry
-from rich.console import Console
-from rich.table import Table
 
-from pointbank.logins import UnknownTenant
+from pointbank.logins import find_served
 from services.redeem.domain.sweep import Swept
 from services.redeem.handlers import ON
 from services.redeem.sweeping import dry_run, tell_of_expiry, walk
@@ -28,14 +23,8 @@ from shared.messaging.sealer import Sealer
 from shared.messaging.writer import Writer
 from shared.metrics import Metrics
 from shared.runtime import open_tenant_pool
-from shared.tenants import Tenant
-from shared.tenants.directory import Directory
 
 SERVICE = "redeem"
-
-
-class NotServed(Exception):
-    """The tenant can't be written to now; the message says why."""
 
 
 class Desk:
@@ -61,7 +50,7 @@ class Desk:
 @asynccontextmanager
 async def open_desk(settings: Settings, tenant: str, *, clock: Clock = real_clock) -> AsyncIterator[Desk]:
     """The bank of a tenant that is active and on this release's schema."""
-    found = await _find(settings, tenant)
+    found = await find_served(settings, tenant, SERVICE)
     metrics = Metrics(CollectorRegistry(), SERVICE)
     redis = redis_client(settings.redis_url)
     pool = await open_tenant_pool(settings, found, SERVICE)
@@ -84,22 +73,6 @@ async def open_desk(settings: Settings, tenant: str, *, clock: Clock = real_cloc
         await redis.aclose()
 
 
-async def _find(settings: Settings, tenant: str) -> Tenant:
-    directory = Directory(settings, SERVICE)
-    await directory.open()
-    try:
-        listed = {one.tenant.code: one for one in await directory.tenants()}
-    finally:
-        await directory.close()
-    if tenant not in listed:
-        raise UnknownTenant(f"there is no tenant {tenant}; `pointbank tenant list` shows those there are")
-    if listed[tenant].state != "active":
-        raise NotServed(
-            f"{tenant} is {listed[tenant].state}; run `pointbank migrate`, or try again when it is active"
-        )
-    return listed[tenant].tenant
-
-
 async def expire_tenant(
     settings: Settings,
     tenant: str,
@@ -116,29 +89,3 @@ async def expire_tenant(
             swept = await walk(desk, say=say)
             told = await tell_of_expiry(desk)
     return [found for _, found in sorted(swept.items())], told
-
-
-def run_expire(settings: Settings, tenant: str, *, only_look: bool, as_json: bool) -> None:
-    """For the command line: how far it has come on stderr, what it came to on stdout."""
-    err, out = Console(stderr=True, highlight=False), Console(highlight=False)
-
-    def say(swept: dict[str, Swept]) -> None:
-        wallets, points = (
-            sum(getattr(one, name) for one in swept.values()) for name in ("wallets", "points")
-        )
-        err.print(f"{wallets:,} wallets, {points:,} points", end="\r")
-
-    swept, notices = asyncio.run(
-        expire_tenant(settings, tenant, only_look=only_look, say=None if as_json else say)
-    )
-    if as_json:
-        found = {"dry_run": only_look, "swept": swept, "notices": notices}
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
-        return
-    table = Table("programme", "wallets", "lots", "points", "worth, in minor units")
-    for one in swept:
-        worth = f"{one.amount_minor:,} {one.currency}"
-        table.add_row(one.programme, f"{one.wallets:,}", f"{one.lots:,}", f"{one.points:,}", worth)
-    out.print(table if swept else "Nothing is due." if only_look else "Nothing was due.")
-    if not only_look:
-        out.print(f"{notices:,} notices.")

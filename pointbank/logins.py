@@ -4,11 +4,33 @@ from __future__ import annotations
 
 from shared.config import Settings
 from shared.db import Connection, connect, role_of
-from shared.tenants.directory import find_place
+from shared.tenants import Tenant
+from shared.tenants.directory import Directory, find_place
 
 
 class UnknownTenant(Exception):
     """Nobody made a tenant of this code; the message says how to see which there are."""
+
+
+class NotServed(Exception):
+    """The tenant can't be written to now; the message says why."""
+
+
+async def find_served(settings: Settings, tenant: str, service: str) -> Tenant:
+    """A tenant that is active and on this release's schema, for who writes as `service` does. Raises UnknownTenant, NotServed."""
+    directory = Directory(settings, service)
+    await directory.open()
+    try:
+        listed = {one.tenant.code: one for one in await directory.tenants()}
+    finally:
+        await directory.close()
+    if tenant not in listed:
+        raise UnknownTenant(f"there is no tenant {tenant}; `pointbank tenant list` shows those there are")
+    if listed[tenant].state != "active":
+        raise NotServed(
+            f"{tenant} is {listed[tenant].state}; run `pointbank migrate`, or try again when it is active"
+        )
+    return listed[tenant].tenant
 
 
 async def log_in(settings: Settings, tenant: str, part: str, *, enter: str | None = None) -> Connection:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from prometheus_client import CollectorRegistry
 
-from pointbank.logins import UnknownTenant
+from pointbank.logins import find_served
 from services.redeem.handlers import ON
 from services.redeem.releasing import Progress, Released, release_reservations
 from shared.config import Settings
@@ -20,7 +20,7 @@ from shared.tenants.directory import Directory
 async def release(
     settings: Settings, tenant: str, *, dry_run: bool, progress: Progress | None = None
 ) -> Released:
-    """Releases what is set aside past its time; raises UnknownTenant."""
+    """Releases what is set aside past its time; raises UnknownTenant, NotServed."""
     async with bank(settings, tenant) as runtime:
         return await release_reservations(runtime, dry_run=dry_run, progress=progress)
 
@@ -28,18 +28,16 @@ async def release(
 @asynccontextmanager
 async def bank(settings: Settings, tenant: str) -> AsyncIterator[TenantRuntime]:
     """A tenant's redeem without its ears: it hears and relays nothing, running processes tell what it writes."""
+    found = await find_served(settings, tenant, "redeem")
     directory = Directory(settings, "redeem")
     await directory.open()
     redis = redis_client(settings.redis_url)
     try:
-        listed = [one.tenant for one in await directory.tenants() if one.tenant.code == tenant]
-        if not listed:
-            raise UnknownTenant(f"there is no tenant {tenant}; `pointbank tenant list` shows those there are")
         runtime = TenantRuntime(
             Blueprint(name="redeem", handlers=ON, hears=()),
-            listed[0],
+            found,
             settings=settings,
-            pool=await open_tenant_pool(settings, listed[0], "redeem"),
+            pool=await open_tenant_pool(settings, found, "redeem"),
             redis=redis,
             relay_redis=redis,
             bus=Bus(settings.redis_url, connections=1),

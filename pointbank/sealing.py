@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from pointbank.logins import UnknownTenant
+from pointbank.logins import find_served
 from services.redeem.domain.reconciliation import ReconcilePage
 from services.redeem.domain.seal import Signer, written
 from services.redeem.handlers.reconcile import reconcile_page
@@ -21,7 +21,6 @@ from shared.messaging.keys import Keys
 from shared.messaging.sealer import Sealer
 from shared.messaging.writer import Writer
 from shared.runtime import open_tenant_pool
-from shared.tenants.directory import Directory
 
 SERVICE = "redeem"
 
@@ -30,25 +29,18 @@ SERVICE = "redeem"
 async def writer_of(settings: Settings, tenant: str) -> AsyncIterator[Writer]:
     """Writes as redeem does, beside its processes; what is told goes out with their next look at the outbox.
 
-    UnknownTenant where nobody made the tenant.
+    UnknownTenant where nobody made the tenant, NotServed where it is not active.
     """
-    directory = Directory(settings, SERVICE)
-    await directory.open()
-    try:
-        found = [one.tenant for one in await directory.tenants() if one.tenant.code == tenant]
-    finally:
-        await directory.close()
-    if not found:
-        raise UnknownTenant(f"there is no tenant {tenant}; `pointbank tenant list` shows those there are")
-    pool = await open_tenant_pool(settings, found[0], SERVICE)
+    found = await find_served(settings, tenant, SERVICE)
+    pool = await open_tenant_pool(settings, found, SERVICE)
     redis = redis_client(settings.redis_url)
     try:
         yield Writer(
             pool,
-            found[0],
+            found,
             real_clock,
             redis,
-            Keys(found[0].cell, tenant),
+            Keys(found.cell, tenant),
             Sealer(settings.secret_of(SERVICE), tenant),
             {},
         )

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pointbank.cli.options import AsJson, TenantOption
-from pointbank.cli.say import err, out, print_json
+from pointbank.cli.jobs import run_job
+from pointbank.cli.options import AllTenants, AsJson, TenantOption
+from pointbank.cli.say import err, out
+
+if TYPE_CHECKING:
+    from services.redeem.benefits_due import Run
+    from shared.config import Settings
 
 
 def benefits(
+    context: typer.Context,
     tenant: TenantOption = "demo",
+    everyone: AllTenants = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Only say what would be issued and written off; nothing is written."),
@@ -20,25 +27,32 @@ def benefits(
 ) -> None:
     """Issues rewards to members who have reached their thresholds, and writes off benefits that expired unused. The redeem service
     does it by itself; both at once are fine."""
-    import asyncio
-
     import msgspec
 
-    from pointbank.expiring import open_desk
-    from services.redeem.benefits_due import Run, run
-    from shared.config import Settings
+    async def ask(settings: Settings, tenant: str) -> Run:
+        from pointbank.expiring import open_desk
+        from services.redeem.benefits_due import run
 
-    async def ran() -> Run:
-        async with open_desk(Settings(), tenant) as desk:
+        async with open_desk(settings, tenant) as desk:
             return await run(
                 desk, dry_run=dry_run, progress=lambda n: err.print(f"{n:,} benefits ...", end="\r")
             )
 
-    found = asyncio.run(ran())
-    if as_json:
-        print_json(msgspec.to_builtins(found))
-        return
-    would = "would be " if dry_run else ""
-    out.print(f"{found.issued:,} {would}issued, {found.written_off:,} {would}written off.", highlight=False)
-    for one in found.rewards:
-        out.print(f"{one.programme}/{one.reward}: {one.issued:,} {would}issued", highlight=False)
+    def tell(found: Run) -> None:
+        would = "would be " if dry_run else ""
+        out.print(
+            f"{found.issued:,} {would}issued, {found.written_off:,} {would}written off.", highlight=False
+        )
+        for one in found.rewards:
+            out.print(f"{one.programme}/{one.reward}: {one.issued:,} {would}issued", highlight=False)
+
+    run_job(
+        context,
+        ask,
+        tenant,
+        everyone=everyone,
+        part="redeem",
+        tell=tell,
+        plain=msgspec.to_builtins,
+        as_json=as_json,
+    )

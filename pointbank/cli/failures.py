@@ -12,10 +12,9 @@ def expected(error: Exception) -> str | None:
     from pointbank.api import CallFailed
     from pointbank.dead_letters import KeptInPart
     from pointbank.embedded import CannotStart
-    from pointbank.expiring import NotServed
     from pointbank.gateway.errors import CannotBuild
     from pointbank.journal import JournalBroken, JournalInUse
-    from pointbank.logins import UnknownTenant
+    from pointbank.logins import NotServed, UnknownTenant
     from pointbank.online_retail import NotOnlineRetail
     from pointbank.streams import ForkUnknown, NotDrained, NothingToAdopt
     from pointbank.till import Unanswered

@@ -15,4 +15,10 @@ State = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, for machines.")]
 TenantOption = Annotated[str, typer.Option("--tenant", envvar="POINTBANK_TENANT", help="The tenant's code.")]
+AllTenants = Annotated[
+    bool,
+    typer.Option(
+        "--all", help="Every active tenant of the cell; one's failure is its own. Exit 1 if any failed."
+    ),
+]
 VAR = Path("var")

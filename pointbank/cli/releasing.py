@@ -6,38 +6,50 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pointbank.cli.options import AsJson, TenantOption
-from pointbank.cli.say import err, out, print_json
+from pointbank.cli.jobs import run_job
+from pointbank.cli.options import AllTenants, AsJson, TenantOption
+from pointbank.cli.say import err, out
 
 if TYPE_CHECKING:
+    from services.redeem.releasing import Released
+    from shared.config import Settings
     from shared.money import Worth
 
 
 def release_reservations(
+    context: typer.Context,
     tenant: TenantOption = "demo",
+    everyone: AllTenants = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be released.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Gives back the points of authorisations whose time is over. The redeem service does it too; both at once are fine."""
-    import asyncio
-
     import msgspec
 
-    from pointbank.releasing import release
-    from shared.config import Settings
+    async def ask(settings: Settings, tenant: str) -> Released:
+        from pointbank.releasing import release
 
-    found = asyncio.run(
-        release(
-            Settings(),
+        return await release(
+            settings,
             tenant,
             dry_run=dry_run,
             progress=lambda so_far: err.print(f"{so_far.reservations} reservations ...", highlight=False),
         )
+
+    run_job(
+        context,
+        ask,
+        tenant,
+        everyone=everyone,
+        part="redeem",
+        tell=_tell,
+        plain=msgspec.to_builtins,
+        as_json=as_json,
     )
-    if as_json:
-        print_json(msgspec.to_builtins(found))
-        return
-    done = "would be released" if dry_run else "released"
+
+
+def _tell(found: Released) -> None:
+    done = "would be released" if found.dry_run else "released"
     out.print(f"{found.reservations} reservations {done}.", highlight=False)
     for one in found.programmes:
         out.print(

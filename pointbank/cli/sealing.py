@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pointbank.cli.options import AsJson, TenantOption
-from pointbank.cli.say import err, out, print_json
+from pointbank.cli.jobs import run_job
+from pointbank.cli.options import AllTenants, AsJson, TenantOption
+from pointbank.cli.say import err, out
+
+if TYPE_CHECKING:
+    from shared.config import Settings
 
 group = typer.Typer(
     help="Seals the ledger's new heads, and exports seals that POINTBANK_SEAL_FOLDER lacks. Safe to repeat, and beside others.",
@@ -20,6 +24,7 @@ group = typer.Typer(
 def seal(
     context: typer.Context,
     tenant: TenantOption = "demo",
+    everyone: AllTenants = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Says what would be sealed, and writes nothing.")
     ] = False,
@@ -34,26 +39,22 @@ def seal(
     """Exit 1 where the folder has seals that the database lacks."""
     if context.invoked_subcommand is not None:
         return
-    import asyncio
+    actor = _actor()
 
-    from pointbank.sealing import seal_tenant
-    from shared.config import Settings
+    async def ask(settings: Settings, tenant: str) -> dict[str, Any]:
+        from pointbank.sealing import seal_tenant
 
-    actor = os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"
-    with err.status("sealing") as status:
-        done = asyncio.run(
-            seal_tenant(
-                Settings(),
+        with err.status("sealing") as status:
+            return await seal_tenant(
+                settings,
                 tenant,
-                actor=f"cli:{actor}",
+                actor=actor,
                 dry_run=dry_run,
                 whole=whole,
                 progress=lambda heads: status.update(f"sealing: {heads:,} heads"),
             )
-        )
-    if as_json:
-        print_json(done)
-    else:
+
+    def tell(done: dict[str, Any]) -> None:
         made, would = done["seal"], "would be " if dry_run else ""
         said = (
             "Nothing is new."
@@ -61,9 +62,21 @@ def seal(
             else f"{made['leaves']:,} heads {would}sealed as number {made['no']}."
         )
         out.print(f"{said} {done['exported']:,} seals exported.", highlight=False)
-    if done["foreign"]:
-        err.print(f"Not in the database: {', '.join(done['foreign'])}", style="red", highlight=False)
-        raise typer.Exit(1)
+
+    def wrong(done: dict[str, Any]) -> str | None:
+        return f"Not in the database: {', '.join(done['foreign'])}" if done["foreign"] else None
+
+    run_job(
+        context,
+        ask,
+        tenant,
+        everyone=everyone,
+        part="redeem",
+        tell=tell,
+        plain=dict,
+        wrong=wrong,
+        as_json=as_json,
+    )
 
 
 @group.command("public-key")
@@ -76,32 +89,30 @@ def seal_public_key(tenant: TenantOption = "demo") -> None:
 
 
 def reconcile(
+    context: typer.Context,
     tenant: TenantOption = "demo",
+    everyone: AllTenants = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Says what would be found, and writes nothing.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Seals, then holds every wallet that changed since the last run against its lines and lots. Exit 1: differences."""
-    import asyncio
+    actor = _actor()
 
-    from pointbank.sealing import reconcile_tenant
-    from shared.config import Settings
+    async def ask(settings: Settings, tenant: str) -> dict[str, Any]:
+        from pointbank.sealing import reconcile_tenant
 
-    actor = os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"
-    with err.status("reconciling") as status:
-        done = asyncio.run(
-            reconcile_tenant(
-                Settings(),
+        with err.status("reconciling") as status:
+            return await reconcile_tenant(
+                settings,
                 tenant,
-                actor=f"cli:{actor}",
+                actor=actor,
                 dry_run=dry_run,
                 progress=lambda wallets: status.update(f"reconciling: {wallets:,} wallets"),
             )
-        )
-    if as_json:
-        print_json(done)
-    else:
+
+    def tell(done: dict[str, Any]) -> None:
         would = "would be " if dry_run else ""
         out.print(
             f"{done['wallets']:,} wallets {would}compared, {done['differences']:,} differences.",
@@ -112,5 +123,22 @@ def reconcile(
                 f"{one['kind']} of {one['subject']}: {one['found']}, expected {one['expected']}",
                 highlight=False,
             )
-    if done["differences"]:
-        raise typer.Exit(1)
+
+    def wrong(done: dict[str, Any]) -> str | None:
+        return f"{done['differences']:,} differences" if done["differences"] else None
+
+    run_job(
+        context,
+        ask,
+        tenant,
+        everyone=everyone,
+        part="redeem",
+        tell=tell,
+        plain=dict,
+        wrong=wrong,
+        as_json=as_json,
+    )
+
+
+def _actor() -> str:
+    return f"cli:{os.environ.get('SUDO_USER') or os.environ.get('USER') or 'operator'}"

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
-from pointbank.cli.options import AsJson, TenantOption
+from pointbank.cli.jobs import run_job
+from pointbank.cli.options import AllTenants, AsJson, TenantOption
+from pointbank.cli.say import err, out
+
+if TYPE_CHECKING:
+    from shared.config import Settings
 
 
 def verify(
+    context: typer.Context,
     tenant: TenantOption = "demo",
+    everyone: AllTenants = False,
     journal: Annotated[Path | None, typer.Option(help="What tills sent and saw acknowledged.")] = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait until all is settled.")] = 0,
     chain: Annotated[
@@ -43,6 +50,10 @@ def verify(
     from shared.config import Settings
 
     settings = Settings()
+    if everyone:
+        if journal or chain or wallet or after or state or public_key:
+            raise typer.BadParameter("what is asked with it is one tenant's own: ask for each with --tenant")
+        _verify_all(context, wait, seals, as_json=as_json)
     try:
         trust = Trust.of(settings, tenant, folder=seals, keys=public_key or ())
     except ValueError as error:
@@ -55,4 +66,38 @@ def verify(
         )
     raise typer.Exit(
         run_verify(settings, tenant, journal=journal, wait_until_settled_s=wait, as_json=as_json, trust=trust)
+    )
+
+
+def _verify_all(context: typer.Context, wait: float, seals: Path | None, *, as_json: bool) -> None:
+    from pointbank.verify import Report, Trust, verify_tenant
+    from pointbank.verify.show import show
+
+    async def ask(settings: Settings, tenant: str) -> Report:
+        trust = Trust.of(settings, tenant, folder=seals)
+        return await verify_tenant(
+            settings,
+            tenant,
+            wait_until_settled_s=wait,
+            trust=trust,
+            say=lambda said: err.print(f"{tenant}: {said}", highlight=False, markup=False),
+        )
+
+    def tell(report: Report) -> None:
+        show(report, out)
+
+    def wrong(report: Report) -> str | None:
+        return None if report else f"broken: {', '.join(check.name for check in report.broken)}"
+
+    run_job(
+        context,
+        ask,
+        "",
+        everyone=True,
+        part="auditor",
+        tell=tell,
+        plain=Report.as_json,
+        wrong=wrong,
+        as_json=as_json,
+        could_not=2,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from shared.config import Settings
-from shared.db import Pool, connect, open_pool
+from shared.db import Connection, Pool, connect, open_pool
 from shared.migrate import schema_version
 from shared.sql import load
 from shared.tenants import Tenant, identity_key
@@ -30,6 +31,23 @@ class Place:
 
 async def find_place(settings: Settings, tenant: str, *, part: str) -> Place | None:
     """A tenant's database with host and port, asked by a service or the auditor; None where nobody made the tenant."""
+    async with _logged_in(settings, part) as db:
+        row = await queries.place_of(db, code=tenant)
+    if row is None:
+        return None
+    return Place(
+        row["database"], row["host"] or settings.postgres_host, row["port"] or settings.postgres_port
+    )
+
+
+async def states_of(settings: Settings, *, part: str) -> dict[str, str]:
+    """The tenants of this cell by code: creating, active or suspended; asked by a service or the auditor."""
+    async with _logged_in(settings, part) as db:
+        return {row["code"]: row["state"] for row in await queries.states_of(db, cell=settings.cell)}
+
+
+@asynccontextmanager
+async def _logged_in(settings: Settings, part: str) -> AsyncIterator[Connection]:
     role = control_role(part)
     db = await connect(
         "postgresql://",
@@ -40,14 +58,9 @@ async def find_place(settings: Settings, tenant: str, *, part: str) -> Place | N
         password=settings.password_of(part, role),
     )
     try:
-        row = await queries.place_of(db, code=tenant)
+        yield db
     finally:
         await db.close()
-    if row is None:
-        return None
-    return Place(
-        row["database"], row["host"] or settings.postgres_host, row["port"] or settings.postgres_port
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,10 @@ WHERE t.state = 'creating';
 -- Where a tenant's database is.
 SELECT database, host, port FROM control.tenants WHERE code = :code;
 
+-- name: states_of
+-- Every tenant of a cell, and whether it is there to be served.
+SELECT code, state FROM control.tenants WHERE cell = :cell ORDER BY code;
+
 -- name: activate!
 -- A tenant whose tables are made can be served.
 UPDATE control.tenants SET state = 'active' WHERE code = :code AND state = 'creating';

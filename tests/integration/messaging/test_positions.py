@@ -92,6 +92,14 @@ async def test_many_processes_move_one_position_at_once(settings: Settings, tena
         await db.close()
 
 
+async def test_who_counted_earlier_does_not_set_a_position_back(settings: Settings, tenant: Tenant) -> None:
+    db = await connect_as(settings, tenant, "notifier")
+    for through, stands in ((100, 100), (50, 100), (100, 100), (101, 101)):
+        await queries.move_position(db, stream="members", through=through)
+        assert await queries.position(db, stream="members") == stands
+    await db.close()
+
+
 async def test_what_lies_far_below_the_position_is_forgotten_and_stays_a_duplicate(
     settings: Settings, tenant: Tenant
 ) -> None:

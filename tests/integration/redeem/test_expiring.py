@@ -7,8 +7,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from typer.testing import CliRunner
 
-from pointbank.expiring import expire_tenant, open_desk, run_expire
+from pointbank.cli.app import app
+from pointbank.expiring import expire_tenant, open_desk
 from services.redeem.domain.acts import Reinstate, Transfer
 from services.redeem.domain.sweep import Swept
 from services.redeem.sweeping import dry_run, tell_of_expiry, walk
@@ -19,7 +21,7 @@ from tests.integration.redeem.conftest import Bank, Member, accrued, adjustment,
 from tests.integration.redeem.test_asked import answers, moved, release
 from tests.support.facts import activated
 from tests.support.http import assert_problem
-from tests.support.tenants import new_tenant
+from tests.support.tenants import as_environment, new_tenant
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 GONE, LATER = NOW - timedelta(days=1), NOW + timedelta(days=100)
@@ -311,24 +313,26 @@ async def test_a_lot_that_is_brought_back_is_the_one_that_expires_and_is_taken_f
 
 
 def test_the_command_says_what_would_expire_and_then_that_it_did(
-    settings: Settings, capsys: pytest.CaptureFixture[str]
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant = asyncio.run(new_tenant(settings))
+    as_environment(settings, monkeypatch)
 
     async def earn() -> None:
         async with open_desk(settings, tenant.code) as desk:
             await desk.do(activated("shops"), job="test")
             await desk.do(accrued(uuid7(), 1234, expires_at=GONE), job="test")
 
-    def ran(**how: bool) -> str:
-        run_expire(settings, tenant.code, **{"only_look": False, "as_json": False, **how})
-        return capsys.readouterr().out
+    def ran(*words: str) -> str:
+        done = CliRunner().invoke(app, ["expire", "--tenant", tenant.code, *words])
+        assert done.exit_code == 0, (done.output, done.exception)
+        return done.stdout
 
     asyncio.run(earn())
-    for looked in (ran(only_look=True, as_json=True), ran(as_json=True)):
+    for looked in (ran("--dry-run", "--json"), ran("--json")):
         found = json.loads(looked)
         assert (found["swept"][0]["points"], found["swept"][0]["amount_minor"]) == (1234, 12340)
-    assert ran(only_look=True) == "Nothing is due.\n"
+    assert ran("--dry-run") == "Nothing is due.\n"
     asyncio.run(earn())
     printed = ran()
     assert ("1,234" in printed, printed.splitlines()[-1]) == (True, "0 notices.")

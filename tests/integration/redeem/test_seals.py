@@ -33,7 +33,7 @@ from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, accrued, asks
 from tests.support.facts import AT
 from tests.support.http import assert_problem
-from tests.support.tenants import connect_as, running
+from tests.support.tenants import as_environment, connect_as, running
 
 VERIFIER = Path(__file__).parents[3] / "docs" / "verify_proof.py"
 
@@ -312,8 +312,7 @@ async def test_another_tenants_seal_is_signed_with_another_key(settings: Setting
 def test_the_command_says_what_it_would_seal_and_seals_it(
     settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("postgres_host", "postgres_port", "control_database", "redis_url", "secret", "seal_folder"):
-        monkeypatch.setenv(f"POINTBANK_{name.upper()}", str(getattr(settings, name)))
+    as_environment(settings, monkeypatch)
     asyncio.run(seal_tenant(settings, tenant.code, actor="test"))
 
     def run(*words: str) -> str:

@@ -1,0 +1,18 @@
+"""Sealing is one process's at a time: whoever comes meanwhile is told so, and waits for nobody."""
+
+from services.redeem.store import seals
+from shared.config import Settings
+from shared.tenants import Tenant
+from tests.support.tenants import connect_as
+
+
+async def test_who_seals_is_alone_until_its_transaction_ends(settings: Settings, tenant: Tenant) -> None:
+    first, second = [await connect_as(settings, tenant, "redeem") for _ in range(2)]
+    async with first.transaction():
+        assert (await seals.queries.take_turn(first))["mine"] is True
+        async with second.transaction():
+            assert (await seals.queries.take_turn(second))["mine"] is False
+    async with second.transaction():
+        assert (await seals.queries.take_turn(second))["mine"] is True
+    for db in (first, second):
+        await db.close()

@@ -1,0 +1,370 @@
+"""One guard taken out at a time, and the tests that must notice it: no more of the suite is needed to see that it is gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.mutations.mutants import Patch
+
+LANE = "tests/integration/messaging/test_lane.py"
+PATIENCE = "tests/integration/messaging/test_patience.py"
+POSITIONS = "tests/integration/messaging/test_positions.py"
+RELAY = "tests/integration/messaging/test_relay.py"
+SCRIPTS = "tests/integration/messaging/test_scripts.py"
+BUS = "tests/integration/messaging/test_bus.py"
+CONSUMER = "tests/integration/messaging/test_consumer.py"
+BANK = "tests/integration/redeem"
+
+MESSAGING = "shared/messaging/migrations/0001_messaging.sql"
+QUERIES = "shared/messaging/queries.sql"
+LUA = "shared/messaging/scripts.py"
+HOUSEKEEPING = "shared/messaging/housekeeping.py"
+REDEEM = "services/redeem/migrations/0001_redeem.sql"
+
+
+@dataclass(frozen=True)
+class Guard:
+    """`without`: what was done to the code, in words. `noticed_by`: ids of tests, of which one at least must fail."""
+
+    kind: str
+    without: str
+    patches: tuple[Patch, ...]
+    noticed_by: tuple[str, ...]
+
+
+def guard(kind: str, without: str, file: str, old: str, new: str, *noticed_by: str) -> Guard:
+    """A guard that one patch takes out."""
+    return Guard(kind, without, (Patch(file, old, new),), noticed_by)
+
+
+GUARDS: dict[str, Guard] = {
+    # ------------------------------------------------------------ the lane and its keys
+    "halving": guard(
+        "halving",
+        "a batch of which PostgreSQL refuses one item fails whole",
+        "shared/messaging/lane.py",
+        "                    middle = len(batch) // 2\n"
+        "                    await self._settle(batch[:middle])\n"
+        "                    await self._settle(batch[middle:])\n"
+        "                    return\n",
+        "                    for one in batch:\n                        one.fail(error)\n                    return\n",
+        f"{LANE}::test_what_postgresql_refuses_fails_alone",
+    ),
+    "canary": guard(
+        "halving",
+        "an entry that timed out is believed to be at fault, without another write beside it",
+        "shared/messaging/lane.py",
+        "(fault is Fault.SLOW and await self._canary_lives(one))",
+        "fault is Fault.SLOW",
+        f"{CONSUMER}::test_an_entry_that_times_out_dies_only_while_another_write_goes_through",
+    ),
+    "request hash": guard(
+        "hash",
+        "a used key answers whatever is asked under it",
+        "shared/messaging/writer.py",
+        '            if row["request_hash"] != hashes[call]:\n',
+        "            if False:\n",
+        f"{LANE}::test_another_request_under_a_used_key_is_refused",
+    ),
+    "request hash in a batch": guard(
+        "hash",
+        "the same, where both requests are of one batch",
+        "shared/messaging/writer.py",
+        "                    same = items[first].origin.request_hash == origin.request_hash",
+        "                    same = True or items[first].origin.request_hash == origin.request_hash",
+        f"{LANE}::test_another_request_under_a_used_key_is_refused",
+    ),
+    "one key, one answer": guard(
+        "uniqueness",
+        "idempotency keys are not unique",
+        MESSAGING,
+        "    PRIMARY KEY (principal, route, key)\n",
+        "    UNIQUE (principal, route, key, at)\n",
+        f"{LANE}::test_a_repeated_call_gets_the_first_answer_and_writes_nothing",
+    ),
+    "keys in order": guard(
+        "order",
+        "idempotency keys are claimed in the order of the calls",
+        "shared/messaging/migrations/0005_one_statement.sql",
+        "    ORDER BY k.principal, k.route, k.key\n",
+        "",
+        "tests/integration/messaging/test_orders.py::test_who_waits_for_a_key_has_claimed_none_that_comes_after_it",
+    ),
+    # ------------------------------------------------------------ the inbox and the position
+    "no entry in two runs": guard(
+        "uniqueness",
+        "runs of the inbox may overlap",
+        "shared/messaging/migrations/0002_inbox_by_runs.sql",
+        "'CREATE TABLE %I PARTITION OF inbox (CONSTRAINT %I EXCLUDE USING gist (entries WITH &&)) FOR VALUES IN (%L)'",
+        "'CREATE TABLE %I PARTITION OF inbox (CONSTRAINT %I CHECK (true)) FOR VALUES IN (%L)'",
+        f"{POSITIONS}::test_no_entry_is_in_two_runs_whatever_the_code_does",
+    ),
+    "entries are noted in order": guard(
+        "order",
+        "what was heard in part is asked again while later entries are noted already",
+        "shared/messaging/inbox.py",
+        "            raise HeardInPart\n",
+        "            pass\n",
+        f"{PATIENCE}::test_what_was_heard_in_part_is_told_before_anything_later_is_asked_again",
+    ),
+    "below the position all is heard": guard(
+        "uniqueness",
+        "what was forgotten below the position counts as new",
+        QUERIES,
+        "WHERE r.last > p.applied_through\n",
+        "WHERE true\n",
+        f"{POSITIONS}::test_what_lies_far_below_the_position_is_forgotten_and_stays_a_duplicate",
+    ),
+    "the position only grows": guard(
+        "CAS",
+        "a position is set back by who counted earlier",
+        QUERIES,
+        "WHERE stream = :stream AND applied_through < :through;\n",
+        "WHERE stream = :stream;\n",
+        f"{POSITIONS}::test_who_counted_earlier_does_not_set_a_position_back",
+    ),
+    "the position stops at a gap": guard(
+        "order",
+        "the position moves over entries that were not applied",
+        HOUSEKEEPING,
+        '        if row["first"] is None or row["first"] > end + 1:\n',
+        '        if row["first"] is None:\n',
+        f"{POSITIONS}::test_positions_move_to_the_end_of_the_contiguous_run",
+    ),
+    # ------------------------------------------------------------ cuts, and what is published of them
+    "outbox can only grow": guard(
+        "append-only",
+        "rows of the outbox and of cuts may be changed",
+        MESSAGING,
+        "'CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON",
+        "'CREATE TRIGGER refuse_change BEFORE DELETE ON",
+        f"{RELAY}::test_outbox_and_cuts_can_only_grow",
+    ),
+    "cuts chain": guard(
+        "hash",
+        "a cut's hash no longer holds those before it",
+        QUERIES,
+        "sha256(last.hash || summed.ids)",
+        "sha256(summed.ids)",
+        f"{RELAY}::test_the_published_chain_is_the_one_in_postgresql",
+    ),
+    "a cut keeps the order": guard(
+        "order",
+        "the events of a cut are told backwards",
+        QUERIES,
+        "string_agg(uuid_send(event_id), ''::bytea ORDER BY id) AS ids\n    FROM fresh",
+        "string_agg(uuid_send(event_id), ''::bytea ORDER BY id DESC) AS ids\n    FROM fresh",
+        f"{RELAY}::test_events_of_one_transaction_keep_their_order",
+    ),
+    "the PostgreSQL that was compared": guard(
+        "CAS",
+        "a PostgreSQL that was exchanged is cut before it is compared",
+        QUERIES,
+        "WHERE (pg_postmaster_start_time(), 'outbox'::regclass::oid::bigint) = (:started_at::timestamptz, :outbox::bigint)",
+        "WHERE (:started_at::timestamptz, :outbox::bigint) IS NOT NULL OR true",
+        "tests/integration/test_adopting.py::test_a_postgresql_that_was_exchanged_is_compared_before_anything_is_cut",
+    ),
+    "further than PostgreSQL": guard(
+        "halt",
+        "a stream that is further than PostgreSQL goes on",
+        "shared/messaging/relay.py",
+        "        if published > planned:\n",
+        "        if False:\n",
+        f"{RELAY}::test_a_stream_further_than_postgresql_halts_the_relay",
+    ),
+    "another story": guard(
+        "halt",
+        "a stream whose hash is not PostgreSQL's goes on",
+        "shared/messaging/relay.py",
+        "        if n and hash_ != await self.hash_at(published):\n",
+        "        if False:\n",
+        f"{RELAY}::test_a_stream_that_tells_another_story_halts_the_relay",
+    ),
+    "published after the hash before": guard(
+        "CAS",
+        "events are appended whatever the stream's hash",
+        LUA,
+        "top == first - 1 and n == first - 1 and hash == ARGV[2]",
+        "top == first - 1 and n == first - 1",
+        f"{SCRIPTS}::test_events_follow_only_where_stream_head_and_hash_are_as_they_were_before",
+    ),
+    "published after the last id": guard(
+        "CAS",
+        "events are appended whatever stands at the stream's end",
+        LUA,
+        "top == first - 1 and n == first - 1 and hash == ARGV[2]",
+        "n == first - 1 and hash == ARGV[2]",
+        f"{SCRIPTS}::test_events_follow_only_where_stream_head_and_hash_are_as_they_were_before",
+    ),
+    "emptied as it was judged": guard(
+        "CAS",
+        "a stream is emptied though it has moved on since it was judged",
+        LUA,
+        "if tostring(top_of(KEYS[1])) ~= ARGV[1] or (head[1] or '') ~= ARGV[2] or (head[2] or '') ~= ARGV[3] then",
+        "if false then",
+        f"{SCRIPTS}::test_a_stream_is_emptied_only_as_it_was_judged",
+    ),
+    # ------------------------------------------------------------ groups and trimming
+    "group start": guard(
+        "group start",
+        "a group begins at the stream's end",
+        "shared/messaging/bus.py",
+        '        if id == "$":\n            id = await',
+        "        if False:\n            id = await",
+        f"{BUS}::test_a_group_begins_where_its_service_stands_and_never_at_the_end",
+    ),
+    "nothing is trimmed without every group": guard(
+        "trimming",
+        "a stream is trimmed by the groups that are there",
+        HOUSEKEEPING,
+        "        if any(group not in groups for group in required):\n            return\n",
+        "        required = [group for group in required if group in groups]\n",
+        f"{RELAY}::test_nothing_is_trimmed_while_a_required_group_is_missing",
+    ),
+    "the slowest group": guard(
+        "trimming",
+        "the quickest group decides what is trimmed",
+        HOUSEKEEPING,
+        "else min(lowest, edge)",
+        "else max(lowest, edge)",
+        f"{SCRIPTS}::test_only_what_every_group_has_done_is_trimmed",
+    ),
+    "what is being worked on": guard(
+        "MINID",
+        "what was delivered and is not acknowledged is trimmed",
+        HOUSEKEEPING,
+        '            if waiting["pending"]:\n',
+        "            if False:\n",
+        f"{SCRIPTS}::test_only_what_every_group_has_done_is_trimmed",
+    ),
+    "the next of one millisecond": guard(
+        "MINID",
+        "with an entry all of its millisecond are trimmed",
+        HOUSEKEEPING,
+        "edge = (ms, seq + 1)",
+        "edge = (ms + 1, 0)",
+        f"{SCRIPTS}::test_only_what_every_group_has_done_is_trimmed",
+    ),
+    "exactly": guard(
+        "MINID",
+        "trimming takes one entry more than what is done",
+        HOUSEKEEPING,
+        "edge = (ms, seq + 1)",
+        "edge = (ms, seq + 2)",
+        f"{SCRIPTS}::test_only_what_every_group_has_done_is_trimmed",
+    ),
+    # ------------------------------------------------------------ the bank
+    "a wallet as it was read": guard(
+        "CAS",
+        "a wallet that changed since it was read is written over",
+        "services/redeem/migrations/0004_kinds.sql",
+        "    WHERE w.wallet_id = t.wallet_id AND w.seq = t.seq - t.lines;\n",
+        "    WHERE w.wallet_id = t.wallet_id;\n",
+        f"{BANK}/test_guards.py::test_a_wallet_that_changed_since_it_was_read_is_never_written",
+    ),
+    "available is never negative": guard(
+        "check",
+        "the table takes a negative balance",
+        REDEEM,
+        "CONSTRAINT wallets_available_never_negative CHECK (available >= 0)",
+        "CONSTRAINT wallets_available_never_negative CHECK (true)",
+        f"{BANK}/test_guards.py::test_a_wallet_that_breaks_a_law_is_refused",
+    ),
+    "a lot holds what it held": guard(
+        "check",
+        "the table takes more in a lot than was earned",
+        REDEEM,
+        "CONSTRAINT lots_remaining_within_points CHECK (remaining BETWEEN 0 AND points)",
+        "CONSTRAINT lots_remaining_within_points CHECK (true)",
+        f"{BANK}/test_guards.py::test_a_lot_that_breaks_a_law_is_refused",
+    ),
+    "lines chain": guard(
+        "hash",
+        "a line's hash no longer holds the one before it",
+        "services/redeem/domain/ledger.py",
+        "sha256(canonical(self.head, *line)).digest()",
+        "sha256(canonical(GENESIS, *line)).digest()",
+        f"{BANK}/test_accruals.py::test_lines_of_a_batch_are_gapless_and_chain",
+    ),
+    "leaves are told from nodes": guard(
+        "hash",
+        "a leaf of the tree of seals is hashed like a node",
+        "services/redeem/domain/merkle.py",
+        'sha256(_LEAF(b"\\x00",',
+        'sha256(_LEAF(b"\\x01",',
+        "tests/unit/redeem/test_merkle.py::test_a_leaf_is_told_from_a_node",
+    ),
+    "left is not right": guard(
+        "hash",
+        "the children of a node are hashed the other way round",
+        "services/redeem/domain/merkle.py",
+        'sha256(b"\\x01" + left + right)',
+        'sha256(b"\\x01" + right + left)',
+        "tests/unit/redeem/test_merkle.py::test_published_trees_have_the_published_roots",
+    ),
+    "each line later than the last": guard(
+        "order",
+        "lines of one instant have the same time",
+        "services/redeem/domain/ledger.py",
+        "    return last_posted_at + _STEP\n",
+        "    return last_posted_at\n",
+        "tests/unit/redeem/test_chain.py::test_lines_of_one_instant_are_a_microsecond_apart",
+    ),
+    "a clock that is behind": guard(
+        "order",
+        "a clock far behind the last line is believed",
+        "services/redeem/domain/ledger.py",
+        "    if behind > _MOST_BEHIND:\n",
+        "    if False:\n",
+        "tests/unit/redeem/test_chain.py::test_a_clock_more_than_five_seconds_behind_the_last_line_is_a_fault",
+    ),
+    "expired at the very instant": guard(
+        "order",
+        "at the instant of its expiry a lot may still be spent",
+        "services/redeem/domain/ledger.py",
+        "(expires_at is not None and expires_at <= now)",
+        "(expires_at is not None and expires_at < now)",
+        "tests/unit/redeem/test_spending.py::test_the_expired_of_many_lots_are_those_that_say_so_themselves",
+    ),
+    "lots in the programme's order": guard(
+        "order",
+        "lots are spent as they come",
+        "services/redeem/domain/spending.py",
+        "in sorted([lot for lot in lots if lot.remaining > lot.held + lot.reserved], key=order)",
+        "in [lot for lot in lots if lot.remaining > lot.held + lot.reserved]",
+        "tests/unit/redeem/test_spending.py::test_a_backdated_accrual_is_older_than_one_that_came_before_it",
+    ),
+    "one seal at a time": guard(
+        "lock",
+        "two processes seal at once",
+        "services/redeem/seals.sql",
+        "    pg_try_advisory_xact_lock(x'7365616c'::bigint) AS mine,",
+        "    true AS mine,",
+        f"{BANK}/test_turns.py::test_who_seals_is_alone_until_its_transaction_ends",
+    ),
+    "an older merchant": guard(
+        "order",
+        "what is told late of a merchant replaces what is newer",
+        "services/redeem/queries.sql",
+        "WHERE merchants.version < excluded.version;\n",
+        "WHERE true;\n",
+        f"{BANK}/test_redemptions.py::test_an_older_state_of_a_merchant_never_replaces_a_newer_one",
+    ),
+    # ------------------------------------------------------------ bills
+    "who waits meets who learns": guard(
+        "awaited",
+        "a bill that waits and the enrolment it waits for do not lock where they meet",
+        "services/earn/queries.sql",
+        "ON CONFLICT (kind, key) DO UPDATE SET kind = awaited.kind WHERE false;\n",
+        "ON CONFLICT (kind, key) DO NOTHING;\n",
+        "tests/integration/earn/test_locks.py::test_who_waits_and_who_learns_are_never_there_at_once",
+    ),
+    "who judges a wallet's bills waits": guard(
+        "lock",
+        "bills of one wallet are judged at once, each counting what it sees",
+        "services/earn/queries.sql",
+        "FROM wallets\nWHERE wallet_id = ANY(:wallet_ids::uuid[])\nORDER BY wallet_id\nFOR NO KEY UPDATE;\n",
+        "FROM wallets\nWHERE wallet_id = ANY(:wallet_ids::uuid[])\nORDER BY wallet_id;\n",
+        "tests/integration/earn/test_locks.py::test_bills_of_one_wallet_are_judged_one_after_the_other",
+    ),
+}
