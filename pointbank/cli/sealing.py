@@ -82,7 +82,8 @@ def reconcile(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Seals, then holds every wallet that changed since the last run against its lines and lots. Exit 1: differences."""
+    """Seals, then holds every wallet that changed since the last run against its lines and lots, and the ledger against each
+    day of accruals that earn told. Exit 1: differences."""
     import asyncio
 
     from pointbank.sealing import reconcile_tenant
@@ -104,7 +105,7 @@ def reconcile(
     else:
         would = "would be " if dry_run else ""
         out.print(
-            f"{done['wallets']:,} wallets {would}compared, {done['differences']:,} differences.",
+            f"{done['wallets']:,} wallets and {done['days']:,} days {would}compared, {done['differences']:,} differences.",
             highlight=False,
         )
         for one in done["found"]:

@@ -1,0 +1,51 @@
+-- What is told of the accruals of a day. The search path is earn's schema.
+
+-- name: clock$
+-- PostgreSQL's clock: what day it is.
+SELECT clock_timestamp();
+
+-- name: last_told$
+-- The last day that was told.
+SELECT max(day) FROM told_days;
+
+-- name: first_accrual$
+-- The first accrual that there is.
+SELECT accrual_id FROM accruals ORDER BY accrual_id LIMIT 1;
+
+-- name: count_accruals
+-- The accruals with ids from `first` on, below `below`, by programme: how many, their points, and their digests summed by words
+-- (shared/tally.py). Those of no points were never told.
+SELECT
+    coalesce(w.programme, '') AS programme,
+    count(*) AS accruals,
+    sum(a.points) AS points,
+    sum(('x' || left(d.digest, 8))::bit(32)::bigint) AS word1,
+    sum(('x' || substr(d.digest, 9, 8))::bit(32)::bigint) AS word2,
+    sum(('x' || substr(d.digest, 17, 8))::bit(32)::bigint) AS word3,
+    sum(('x' || substr(d.digest, 25, 8))::bit(32)::bigint) AS word4
+FROM accruals AS a
+LEFT JOIN wallets AS w ON w.wallet_id = a.wallet_id
+CROSS JOIN LATERAL (SELECT encode(sha256(uuid_send(a.accrual_id) || int8send(a.points)), 'hex') AS digest) AS d
+WHERE a.accrual_id >= :first AND a.accrual_id < :below AND a.points > 0
+GROUP BY 1;
+
+-- name: keep_day$
+-- Keeps what is told of a day, and gives its sequence; nothing where that was told last, or another process was faster.
+WITH last AS (
+    SELECT
+        sequence,
+        programmes
+    FROM told_days
+    WHERE day = :day
+    ORDER BY sequence DESC
+    LIMIT 1
+)
+
+INSERT INTO told_days (day, sequence, programmes)
+SELECT
+    :day,
+    coalesce((SELECT sequence FROM last), 0) + 1,
+    :programmes::jsonb
+WHERE NOT EXISTS (SELECT FROM last WHERE programmes = :programmes::jsonb)
+ON CONFLICT DO NOTHING
+RETURNING sequence;
