@@ -24,7 +24,7 @@ def benefits(
 
     import msgspec
 
-    from pointbank.expiring import open_desk
+    from pointbank.desk import open_desk
     from services.redeem.benefits_due import Run, run
     from shared.config import Settings
 

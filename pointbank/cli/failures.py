@@ -11,8 +11,8 @@ def expected(error: Exception) -> str | None:
 
     from pointbank.api import CallFailed
     from pointbank.dead_letters import KeptInPart
+    from pointbank.desk import NotServed
     from pointbank.embedded import CannotStart
-    from pointbank.expiring import NotServed
     from pointbank.gateway.errors import CannotBuild
     from pointbank.journal import JournalBroken, JournalInUse
     from pointbank.logins import UnknownTenant

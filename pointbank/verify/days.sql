@@ -11,7 +11,11 @@ SELECT t.day::text AS day, t.sequence, t.programmes::text AS programmes, t.compa
 -- name: accruals
 -- The accruals that earn announced, of days that were told.
 SELECT a.accrual_id, w.programme, a.points
-FROM earn.accruals AS a
+FROM (
+    SELECT b.accrual_id, b.wallet_id, b.points FROM earn.accruals AS b
+    UNION ALL
+    SELECT c.accrual_id, c.wallet_id, c.points FROM earn.act_accruals AS c
+) AS a
 LEFT JOIN earn.wallets AS w ON w.wallet_id = a.wallet_id
 WHERE a.points > 0 AND EXISTS (SELECT FROM earn.told_days);
 

@@ -9,11 +9,14 @@ SELECT clock_timestamp();
 SELECT max(day) FROM told_days;
 
 -- name: first_accrual$
--- The first accrual that there is.
-SELECT accrual_id FROM accruals ORDER BY accrual_id LIMIT 1;
+-- The first accrual that there is, of a bill or an act.
+SELECT least(
+    (SELECT accrual_id FROM accruals ORDER BY accrual_id LIMIT 1),
+    (SELECT accrual_id FROM act_accruals ORDER BY accrual_id LIMIT 1)
+);
 
 -- name: count_accruals
--- The accruals with ids from `first` on, below `below`, by programme: how many, their points, and their digests summed by words
+-- The accruals of bills and acts with ids from `first` on, below `below`, by programme: how many, their points, and their digests summed by words
 -- (shared/tally.py). Those of no points were never told.
 SELECT
     coalesce(w.programme, '') AS programme,
@@ -23,10 +26,23 @@ SELECT
     sum(('x' || substr(d.digest, 9, 8))::bit(32)::bigint) AS word2,
     sum(('x' || substr(d.digest, 17, 8))::bit(32)::bigint) AS word3,
     sum(('x' || substr(d.digest, 25, 8))::bit(32)::bigint) AS word4
-FROM accruals AS a
+FROM (
+    SELECT
+        b.accrual_id,
+        b.wallet_id,
+        b.points
+    FROM accruals AS b
+    WHERE b.accrual_id >= :first AND b.accrual_id < :below AND b.points > 0
+    UNION ALL
+    SELECT
+        c.accrual_id,
+        c.wallet_id,
+        c.points
+    FROM act_accruals AS c
+    WHERE c.accrual_id >= :first AND c.accrual_id < :below
+) AS a
 LEFT JOIN wallets AS w ON w.wallet_id = a.wallet_id
 CROSS JOIN LATERAL (SELECT encode(sha256(uuid_send(a.accrual_id) || int8send(a.points)), 'hex') AS digest) AS d
-WHERE a.accrual_id >= :first AND a.accrual_id < :below AND a.points > 0
 GROUP BY 1;
 
 -- name: keep_day$

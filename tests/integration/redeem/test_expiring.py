@@ -8,7 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from pointbank.expiring import expire_tenant, open_desk, run_expire
+from pointbank.desk import open_desk
+from pointbank.expiring import expire_tenant, run_expire
 from services.redeem.domain.acts import Reinstate, Transfer
 from services.redeem.domain.sweep import Swept
 from services.redeem.sweeping import dry_run, tell_of_expiry, walk

@@ -21,7 +21,9 @@ async def test_a_day_is_counted_again_in_both_books(town: Town) -> None:
     async with spoilt(town) as db:
         days: dict[datetime, dict[str, list[int]]] = {}
         for row in await db.fetch(
-            "SELECT accrual_id, points, programme FROM earn.accruals JOIN earn.wallets USING (wallet_id) WHERE points > 0"
+            "SELECT accrual_id, points, programme FROM (SELECT accrual_id, wallet_id, points FROM earn.accruals"
+            " UNION ALL SELECT accrual_id, wallet_id, points FROM earn.act_accruals) AS a"
+            " JOIN earn.wallets USING (wallet_id) WHERE points > 0"
         ):
             made = datetime.fromtimestamp((row["accrual_id"].int >> 80) / 1000, UTC)
             day = made.replace(hour=0, minute=0, second=0, microsecond=0)
