@@ -29,7 +29,7 @@ from bench import bare
 from bench.pipe import PROGRAMME, TENANT, Opened, open_tenant
 from bench.redemptions import run_redemptions
 from bench.zipf import zipf
-from pointbank.releasing import bank
+from pointbank.desk import open_desk
 from pointbank.running import Deployment, running
 from shared.events import PointsAccrued
 from shared.events.bills import AccruedLot
@@ -129,7 +129,7 @@ async def accruals_of_bank(
             for k in batch
         ]  # fmt: skip
 
-    async with bank(deployment.settings, TENANT) as runtime:
+    async with open_desk(deployment.settings, TENANT) as runtime:
         for name, pick in picks.items():
             rng = random.Random(seed)
             for size in BATCHES:

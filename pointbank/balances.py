@@ -20,7 +20,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from pointbank.releasing import bank
+from pointbank.desk import open_desk
 from services.redeem.domain.acts import Open
 from services.redeem.domain.adjusting import opening_id
 from services.redeem.handlers.move import move_points
@@ -81,7 +81,7 @@ async def open_balances(
     decisions are made and rolled back: rows that repeat the key of an earlier batch count as new there. Raises FileUnreadable and
     UnknownTenant."""
     found = Opened()
-    async with bank(settings, tenant) as runtime:
+    async with open_desk(settings, tenant) as runtime:
         for batch in _batches(file):
             items: list[tuple[int, Item[Open]]] = []
             for line, row in batch:

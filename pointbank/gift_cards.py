@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pointbank.expiring import open_desk
+from pointbank.desk import open_desk
 from services.redeem.domain.giftcards.acts import Swept
 from services.redeem.gift_card_sweeping import Say, dry_run, expire_gift_cards
 from shared.clock import Clock, real_clock

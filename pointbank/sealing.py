@@ -6,10 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import msgspec
+
 from pointbank.logins import find_served
+from services.redeem.domain.accruals import DayCompared
 from services.redeem.domain.reconciliation import ReconcilePage
 from services.redeem.domain.seal import Signer, written
-from services.redeem.handlers.reconcile import reconcile_page
+from services.redeem.handlers import ON
 from services.redeem.reconciling import reconcile, would_reconcile
 from services.redeem.sealing import Exported, SealBusy, export, job_item, take_seal, would_seal
 from shared.clock import real_clock
@@ -89,14 +92,14 @@ async def reconcile_tenant(
     dry_run: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Seals what is new and reconciles all that was sealed since the last run: `wallets`, `differences`, and of a dry run
+    """Seals what is new and reconciles all that was sealed since the last run: `wallets`, `days`, `differences`, and of a dry run
     the first of what was `found`."""
     found: list[Any] = []
     async with writer_of(settings, tenant) as writer:
 
-        async def step(page: ReconcilePage) -> Outcome:
+        async def step(command: ReconcilePage | DayCompared) -> Outcome:
             [outcome] = await writer.write(
-                [Item(page, FromJob("reconcile"), str(uuid7()), actor)], reconcile_page
+                [Item(command, FromJob("reconcile"), str(uuid7()), actor)], ON[type(command)]
             )
             return outcome
 
@@ -106,5 +109,5 @@ async def reconcile_tenant(
         else:
             with suppress(SealBusy):  # what is being sealed at this moment is the next run's
                 await take_seal(writer, Signer(settings.seal_root(), tenant), item=job_item(actor))
-            done = await reconcile(step, progress)
-    return {"dry_run": dry_run, "wallets": done.wallets, "differences": done.differences, "found": found}
+            done = await reconcile(writer.pool, step, progress)
+    return {"dry_run": dry_run, **msgspec.structs.asdict(done), "found": found}

@@ -12,7 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from pointbank.expiring import open_desk
+from pointbank.desk import open_desk
 from services.redeem.domain.statement import Figures, Statement
 from services.redeem.store.statements import statements_of
 from shared.clock import Clock, real_clock

@@ -30,7 +30,7 @@ def benefits(
     import msgspec
 
     async def ask(settings: Settings, tenant: str) -> Run:
-        from pointbank.expiring import open_desk
+        from pointbank.desk import open_desk
         from services.redeem.benefits_due import run
 
         async with open_desk(settings, tenant) as desk:

@@ -499,7 +499,20 @@ class RatePublished(msgspec.Struct, frozen=True, gc=False):
     published_at: datetime
 
 
+class AccrualsOfProgramme(msgspec.Struct, frozen=True, gc=False):
+    programme: str
+    accruals: int
+    points: int
+    digest: str
+
+
+class AccrualsDayTold(msgspec.Struct, frozen=True, gc=False):
+    day: str
+    programmes: tuple[AccrualsOfProgramme, ...]
+
+
 DATA: dict[str, type] = {
+    "accruals.day_told.v1": AccrualsDayTold,
     "bill.recorded.v1": BillAnswer,
     "bill.settled.v1": BillAnswer,
     "bill.rejected.v1": BillRejected,
@@ -579,6 +592,7 @@ SAID_BY = {
         "act.settled.v1",
         "act.rejected.v1",
         "points.accrued.v1",
+        "accruals.day_told.v1",
         "refund.recorded.v1",
         "refund.settled.v1",
         "points.return_requested.v1",

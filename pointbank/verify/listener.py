@@ -12,6 +12,7 @@ from pointbank.verify.adoptions import ORPHANED, Adoptions
 from pointbank.verify.bills import Bills
 from pointbank.verify.blocking import Blocking
 from pointbank.verify.books import Books
+from pointbank.verify.days import Days
 from pointbank.verify.events import SAID_BY, Envelope, binary, decode_data, decode_envelope
 from pointbank.verify.gift_cards import CHANGED, GiftCards
 from pointbank.verify.gift_cards import TOLD as MOVED
@@ -62,6 +63,7 @@ class Listener:
         given, gift_cards, segments = Given(books), GiftCards(books), Segments(books)
         acts, referrals = Acts(books, bills), Referrals(books)
         blocking = Blocking(books)
+        days = Days(books)
         self._tables = (
             acts,
             referrals,
@@ -81,6 +83,7 @@ class Listener:
             members,
             segments,
             blocking,
+            days,
         )
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
@@ -125,6 +128,7 @@ class Listener:
             "points.reversal_refused.v1": (bank.on_refused, refunds.on_refused, referrals.on_refused),
             "points.expiring.v1": (bank.on_expiring, messages.on_expiring),
             "ledger.sealed.v1": (seals.on_sealed,),
+            "accruals.day_told.v1": (days.on_told,),
             "reward.issued.v1": (rewards.on_issued,),
             "benefit.consumed.v1": (rewards.on_consumed,),
             "benefit.issued.v1": (rewards.on_given,),

@@ -9,8 +9,10 @@ UNION ALL
 SELECT 'programme/' || p.code, p.event_sequence FROM members.programmes AS p WHERE p.event_sequence > 0;
 
 -- name: earn
--- What was rejected; bills count with their decisions.
-SELECT r.subject, r.sequence AS last FROM earn.rejection_counts AS r WHERE r.sequence > 0;
+-- What was rejected, and days; bills count with their decisions.
+SELECT r.subject, r.sequence AS last FROM earn.rejection_counts AS r WHERE r.sequence > 0
+UNION ALL
+SELECT t.day::text, max(t.sequence) FROM earn.told_days AS t GROUP BY t.day;
 
 -- name: redeem
 -- Wallets, the ledger as a whole, benefits, what was asked about them, gift cards, and bills that no redemption paid for.

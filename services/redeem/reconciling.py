@@ -1,4 +1,5 @@
-"""The job that reconciles: every wallet that was sealed since the last run, against its lines and lots.
+"""The job that reconciles: every wallet that was sealed since the last run, against its lines and lots; and every day that earn
+told since, against the ledger.
 
 Seals name each wallet whose head changed, all of them and no others: so a run touches what changed, and nothing else.
 """
@@ -10,6 +11,8 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import structlog
 
+from services.redeem.counting_days import compare_days
+from services.redeem.domain.accruals import DayCompared
 from services.redeem.domain.reconciliation import LEAVES, Reconciled, ReconcilePage
 from services.redeem.store import reconciliation
 from services.redeem.store.reconciliation import Found
@@ -20,8 +23,8 @@ from shared.runtime import TenantRuntime
 log = structlog.get_logger(__name__)
 
 MOST_TOLD = 100
-Step = Callable[[ReconcilePage], Awaitable[Outcome]]
-"""Writes one page."""
+Step = Callable[[ReconcilePage | DayCompared], Awaitable[Outcome]]
+"""Writes one page, or what came of one day."""
 Progress = Callable[[int], None]
 """Told how many wallets were compared so far."""
 
@@ -33,10 +36,19 @@ class Total(msgspec.Struct, frozen=True):
 
     wallets: int = 0
     differences: int = 0
+    days: int = 0
+    """Whose accruals were held against what earn told of them."""
 
 
-async def reconcile(step: Step, progress: Progress | None = None) -> Total:
-    """Compares all that was sealed since the last run, and what another process left of its own; may run beside others."""
+async def reconcile(pool: Pool, step: Step, progress: Progress | None = None) -> Total:
+    """Compares all that was sealed since the last run, what another process left of its own, and the days that were told; may
+    run beside others."""
+    wallets = await _reconcile_wallets(step, progress)
+    days, apart = await compare_days(pool, step)
+    return Total(wallets.wallets, wallets.differences + len(apart), days)
+
+
+async def _reconcile_wallets(step: Step, progress: Progress | None) -> Total:
     done, running = Total(), Reconciled(0, 0, 0, 0, 0, False)
     while True:
         outcome = await step(ReconcilePage())
@@ -68,16 +80,18 @@ async def would_reconcile(pool: Pool, progress: Progress | None = None) -> tuple
             told += found[: MOST_TOLD - len(told)]
             if progress is not None:
                 progress(run.wallets)
-    return Total() if run is None else Total(run.wallets, run.differences), told
+    days, apart = await compare_days(pool)
+    wallets, differences = (0, 0) if run is None else (run.wallets, run.differences)
+    return Total(wallets, differences + len(apart), days), told + apart[: MOST_TOLD - len(told)]
 
 
 async def run(runtime: TenantRuntime) -> Total:
     """Reconciles a tenant in its service's process, and shows what is open."""
-    done = await reconcile(lambda page: runtime.do(page, job="reconcile"))
+    done = await reconcile(runtime.pool, lambda command: runtime.do(command, job="reconcile"))
     async with runtime.read() as db:
         runtime.metrics.differences(runtime.code, await reconciliation.open_by_kind(db))
-    if done.wallets:
-        log.info("reconciled", tenant=runtime.code, wallets=done.wallets, differences=done.differences)
+    if done.wallets or done.days:
+        log.info("reconciled", tenant=runtime.code, **msgspec.structs.asdict(done))
     return done
 
 

@@ -522,7 +522,7 @@ CREATE TABLE reconciliation_differences (
     owner text,
     state text NOT NULL DEFAULT 'open',
     reason text,
-    CONSTRAINT reconciliation_differences_kind_known CHECK (kind IN ('lines', 'buckets', 'lots')),
+    CONSTRAINT reconciliation_differences_kind_known CHECK (kind IN ('lines', 'buckets', 'lots', 'accruals')),
     CONSTRAINT reconciliation_differences_state_known CHECK (state IN ('open', 'explained', 'closed')),
     CONSTRAINT reconciliation_differences_have_a_reason CHECK (state = 'open' OR reason IS NOT NULL)
 );
@@ -877,6 +877,18 @@ CREATE TABLE disputes (
 
 -- A posting is corrected once.
 CREATE UNIQUE INDEX disputes_once ON disputes (posting_id) WHERE state <> 'rejected';
+-- What earn told of the accruals of each day, and whether the ledger was held against it (docs/decisions/0135).
+CREATE TABLE told_days (
+    day date PRIMARY KEY, -- UTC, of the accruals' ids
+    sequence integer NOT NULL, -- of the newest telling
+    n bigint NOT NULL, -- its place in earn's stream: everything that it counts was told before it
+    programmes jsonb NOT NULL, -- [{programme, accruals, points, digest}]
+    compared integer NOT NULL DEFAULT 0, -- the sequence that the ledger was last held against
+    compared_at timestamptz,
+    CONSTRAINT told_days_compared_what_was_told CHECK (compared BETWEEN 0 AND sequence)
+);
+
+CREATE INDEX told_days_to_compare ON told_days (day) WHERE compared < sequence;
 
 -- What redeem learns from members. Identities are keyed hashes: deletable look-up rows, no personal data.
 

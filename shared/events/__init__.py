@@ -6,6 +6,8 @@ Fields are only added, with defaults; a change of meaning is a new type (`.v2`).
 from shared.events.acts import ActRecorded, ActRejected, ActSettled
 from shared.events.asking import ReleaseRequested, ReturnRequested, ReversalRequested
 from shared.events.bills import (
+    AccrualsDayTold,
+    AccrualsOfProgramme,
     BillAccrual,
     BillAnswer,
     BillRecorded,
@@ -98,6 +100,7 @@ EVENTS: dict[str, type[EventData]] = {
         ActRecorded,
         ActSettled,
         ActRejected,
+        AccrualsDayTold,
         PointsCredited,
         PointsRedeemed,
         PointsReserved,
@@ -147,6 +150,8 @@ EVENTS: dict[str, type[EventData]] = {
 
 __all__ = [
     "EVENTS",
+    "AccrualsDayTold",
+    "AccrualsOfProgramme",
     "ActRecorded",
     "ActRejected",
     "ActSettled",

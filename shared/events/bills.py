@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import ClassVar
 from uuid import UUID
 
@@ -100,3 +100,22 @@ class PointsAccrued(EventData, frozen=True, kw_only=True, omit_defaults=True):
     points: int
     lots: tuple[AccruedLot, ...]
     act_id: UUID | None = None
+
+
+class AccrualsOfProgramme(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How many accruals there were, their points, and their digest in hexadecimal (shared/tally.py says of what)."""
+
+    programme: str
+    accruals: int
+    points: int
+    digest: str
+
+
+class AccrualsDayTold(EventData, frozen=True, kw_only=True):
+    """Subject: the day. All accruals that were decided on a UTC day that is over, by programme; each was told before. A day is
+    told again, with a higher sequence, only where another count was found. A programme that is missing had none."""
+
+    TYPE: ClassVar[str] = "accruals.day_told.v1"
+    SOURCE: ClassVar[str] = "/earn"
+    day: date
+    programmes: tuple[AccrualsOfProgramme, ...]

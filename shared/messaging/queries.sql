@@ -114,6 +114,16 @@ SELECT forget_heard(:stream);
 -- The partitions by time that are missing; gives how many were made.
 SELECT ensure_partitions();
 
+-- name: partitions_ahead
+-- The partitions by time from the present ones on, and whether each is there.
+SELECT
+    a.parent,
+    a.child,
+    a.begins,
+    a.ends,
+    a.there
+FROM partitions_ahead() AS a;
+
 -- name: position$
 -- The end of the contiguous run that was applied.
 SELECT applied_through FROM positions WHERE stream = :stream;

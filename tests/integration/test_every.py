@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pointbank.cli.app import app
-from pointbank.expiring import open_desk
+from pointbank.desk import open_desk
 from shared.clock import real_clock
 from shared.config import Settings
 from shared.ids import uuid7

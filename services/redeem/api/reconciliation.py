@@ -46,16 +46,18 @@ class FoundOut(BaseModel):
 
 
 class RunOut(BaseModel):
-    """`found`: the first of what does not agree, of a dry run only; afterwards the differences have it."""
+    """`days`: whose accruals were held against what earn told of them.
+    `found`: the first of what does not agree, of a dry run only; afterwards the differences have it."""
 
     dry_run: bool
     wallets: int
+    days: int
     differences: int
     found: list[FoundOut]
 
 
 class DifferenceOut(FoundOut):
-    """`expected` is what the finer books come to: lines before buckets, buckets before lots."""
+    """`expected` is what the finer books come to: lines before buckets, buckets before lots; of accruals, what earn told."""
 
     difference_id: UUID
     first_seen: AwareDatetime
@@ -94,7 +96,8 @@ class DifferencePosition(msgspec.Struct):
 
 @router.post("/runs", response_model=RunOut)
 async def reconcile(body: RunBody, call: Annotated[Write, writes("ops:write")]) -> Response:
-    """Seals what is new, then compares every wallet that was sealed since the last run with its lines and lots."""
+    """Seals what is new, then compares every wallet that was sealed since the last run with its lines and lots, and the
+    ledger with every day of accruals that was told."""
     runtime: Any = call.tenant
     assert isinstance(runtime, TenantRuntime)
     found: list[Any] = []
@@ -108,6 +111,7 @@ async def reconcile(body: RunBody, call: Annotated[Write, writes("ops:write")]) 
     content = {
         "dry_run": body.dry_run,
         "wallets": done.wallets,
+        "days": done.days,
         "differences": done.differences,
         "found": found,
     }

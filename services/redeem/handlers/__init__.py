@@ -1,5 +1,6 @@
 """What redeem does with what it hears and is asked."""
 
+from services.redeem.domain.accruals import DayCompared
 from services.redeem.domain.acts import Adjust, DecideAdjustment, Open, Reinstate, Transfer
 from services.redeem.domain.blocking import BlockWallet
 from services.redeem.domain.disputes import DecideDispute, OpenDispute
@@ -26,6 +27,7 @@ from services.redeem.handlers.answer import answer
 from services.redeem.handlers.asked import SettleAsked, do_asked
 from services.redeem.handlers.block import block_wallets
 from services.redeem.handlers.close import CloseMonth, close_month
+from services.redeem.handlers.days import hear_days, keep_days
 from services.redeem.handlers.disputes import open_disputes
 from services.redeem.handlers.expire import expire_due, notify
 from services.redeem.handlers.gift_cards import issue_cards, move_gift_cards
@@ -41,6 +43,7 @@ from services.redeem.handlers.rewards import put_reward, redeem_reward, use_bene
 from services.redeem.handlers.self_issue import issue_reached
 from services.redeem.handlers.settle import settle
 from shared.events import (
+    AccrualsDayTold,
     BenefitAsked,
     BenefitWithdrawalAsked,
     CardBlocked,
@@ -87,6 +90,8 @@ ON: Handlers = {
     JobDone: answer,
     ReconcilePage: reconcile_page,
     DecideDifference: decide_difference,
+    AccrualsDayTold: hear_days,
+    DayCompared: keep_days,
     PutReward: put_reward,
     RedeemReward: redeem_reward,
     UseBenefit: use_benefit,

@@ -93,16 +93,7 @@ async def compare(db: Connection, wallet_ids: Sequence[UUID]) -> list[Found]:
 async def keep(db: Connection, run: Run, page: Page, found: Sequence[Found], at: datetime) -> Run:
     """Keeps what was found on a page, and how far the run has come."""
     if found:
-        kinds, subjects, expected, there = zip(*found, strict=True)
-        await queries.keep_differences(
-            db,
-            difference_ids=[uuid7() for _ in found],
-            kinds=kinds,
-            subjects=subjects,
-            expected=expected,
-            found=there,
-            seen=at,
-        )
+        await keep_found(db, found, at)
     moved = advanced(run, page, found)
     await queries.move_run(
         db,
@@ -114,6 +105,20 @@ async def keep(db: Connection, run: Run, page: Page, found: Sequence[Found], at:
         finished=not page.more,
     )
     return moved
+
+
+async def keep_found(db: Connection, found: Sequence[Found], at: datetime) -> None:
+    """Keeps what does not agree; what is there already, and not closed, was seen again."""
+    kinds, subjects, expected, there = zip(*found, strict=True)
+    await queries.keep_differences(
+        db,
+        difference_ids=[uuid7() for _ in found],
+        kinds=kinds,
+        subjects=subjects,
+        expected=expected,
+        found=there,
+        seen=at,
+    )
 
 
 def advanced(run: Run, page: Page, found: Sequence[Found]) -> Run:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from pointbank.balances import run_open_balances
-from pointbank.expiring import open_desk
+from pointbank.desk import open_desk
 from services.redeem.domain.acts import DecideAdjustment
 from shared.config import Settings
 from shared.events import CardBlocked, CardIssued

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from pointbank.expiring import open_desk
+from pointbank.desk import open_desk
 from services.redeem.domain.acts import Transfer
 from services.redeem.store.sql import moving
 from shared.config import Settings

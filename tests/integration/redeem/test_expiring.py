@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from pointbank.cli.app import app
-from pointbank.expiring import expire_tenant, open_desk
+from pointbank.desk import open_desk
+from pointbank.expiring import expire_tenant
 from services.redeem.domain.acts import Reinstate, Transfer
 from services.redeem.domain.sweep import Swept
 from services.redeem.sweeping import dry_run, tell_of_expiry, walk

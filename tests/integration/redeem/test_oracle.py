@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from pointbank.expiring import open_desk
+from pointbank.desk import open_desk
 from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
 from pointbank.verify.streams import heads

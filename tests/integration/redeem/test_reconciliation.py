@@ -10,6 +10,7 @@ import pytest
 
 from pointbank.sealing import reconcile_tenant, writer_of
 from services.redeem import reconciling
+from services.redeem.domain.accruals import DayCompared
 from services.redeem.domain.reconciliation import ReconcilePage
 from services.redeem.handlers import reconcile as handler
 from services.redeem.handlers.reconcile import reconcile_page
@@ -58,7 +59,7 @@ async def listed(bank: Bank, **query: Any) -> list[dict[str, Any]]:
 async def test_only_what_changed_is_compared_and_what_agrees_says_nothing(bank: Bank) -> None:
     await run(bank)
     members = [await bank.member(10, 5) for _ in range(3)]
-    assert await run(bank) == {"dry_run": False, "wallets": 3, "differences": 0, "found": []}
+    assert await run(bank) == {"dry_run": False, "wallets": 3, "days": 0, "differences": 0, "found": []}
     assert (await run(bank))["wallets"] == 0
     for _ in range(2):  # twice between two runs, under two seals
         await bank.redeem(asks(members[1], points=4))
@@ -155,11 +156,11 @@ async def test_two_that_reconcile_share_the_work_and_what_was_left_is_gone_on_wi
     await bank.runtime.do(ReconcilePage(), job="reconcile")  # and dies
     async with writer_of(settings, bank.code) as other:
 
-        async def step(page: ReconcilePage) -> Outcome:
+        async def step(page: ReconcilePage | DayCompared) -> Outcome:
             [outcome] = await other.write([Item(page, FromJob("x"), str(uuid7()), "x")], reconcile_page)
             return outcome
 
-        await asyncio.gather(reconciling.run(bank.runtime), reconciling.reconcile(step))
+        await asyncio.gather(reconciling.run(bank.runtime), reconciling.reconcile(other.pool, step))
     runs = await bank.auditor.fetch(
         "SELECT no, from_seal, to_seal, wallets, differences, finished_at FROM redeem.reconciliations ORDER BY no"
     )
@@ -179,6 +180,7 @@ async def test_the_command_does_the_same(bank: Bank, settings: Settings, books: 
     assert await reconcile_tenant(settings, bank.code, actor="test") == {
         "dry_run": False,
         "wallets": 1,
+        "days": 0,
         "differences": 1,
         "found": [],
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from pointbank.expiring import open_desk
+from pointbank.desk import open_desk
 from services.redeem.benefits_due import issue, run
 from services.redeem.domain.codes import benefit_code
 from services.redeem.handlers import ON

@@ -17,7 +17,7 @@ import pytest
 from redis.asyncio import Redis
 
 from pointbank.api import Call
-from pointbank.expiring import open_desk
+from pointbank.desk import open_desk
 from pointbank.segments import move_members
 from pointbank.verify import Report, Trust
 from pointbank.verify.database import Snapshot

@@ -1,0 +1,51 @@
+"""A tenant's bank for a command: the service's own lane, handlers and role, in a process beside the running ones."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from prometheus_client import CollectorRegistry
+
+from pointbank.logins import find_served
+from services.redeem.handlers import ON
+from shared.clock import Clock, real_clock
+from shared.config import Settings
+from shared.messaging.bus import Bus, redis_client
+from shared.metrics import Metrics
+from shared.runtime import Blueprint, TenantRuntime, open_tenant_pool
+from shared.tenants.directory import Directory
+
+SERVICE = "redeem"
+
+
+@asynccontextmanager
+async def open_desk(
+    settings: Settings, tenant: str, *, clock: Clock = real_clock
+) -> AsyncIterator[TenantRuntime]:
+    """The bank without its ears, of a tenant that is active and on this release's schema: it hears and relays nothing, running
+    processes tell what it writes. Raises UnknownTenant, NotServed."""
+    found = await find_served(settings, tenant, SERVICE)
+    directory = Directory(settings, SERVICE)
+    await directory.open()
+    redis = redis_client(settings.redis_url)
+    try:
+        runtime = TenantRuntime(
+            Blueprint(name=SERVICE, handlers=ON, hears=()),
+            found,
+            settings=settings,
+            pool=await open_tenant_pool(settings, found, SERVICE),
+            redis=redis,
+            relay_redis=redis,
+            bus=Bus(settings.redis_url, connections=1),
+            directory=directory,
+            metrics=Metrics(CollectorRegistry(), SERVICE),
+            clock=clock,
+        )
+        try:
+            yield runtime
+        finally:
+            await runtime.stop()
+    finally:
+        await redis.aclose()
+        await directory.close()
