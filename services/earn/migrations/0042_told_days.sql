@@ -9,5 +9,4 @@ CREATE TABLE told_days (
 );
 
 SELECT make_append_only('told_days');
-GRANT SELECT ON act_accruals TO {{service_role}};
 GRANT SELECT, INSERT ON told_days TO {{service_role}};

@@ -124,6 +124,7 @@ def test_help_is_quick_because_commands_import_what_they_need_when_they_run() ->
         "replay",
         "verify",
         "release-reservations",
+        "partitions",
         "expire",
         "expire-gift-cards",
         "open-balances",
