@@ -2,8 +2,9 @@
 
 Bills go by in the order in which they happened, in one snapshot of the database, read by the auditor; a page of them is held at a
 time. Each is judged in the wallets in which it was judged, at the tier of then; caps and budgets of the draft begin at zero with
-the first bill. Where the draft asks what a member did before and the version of then did not, it is counted along the way. Nothing
-is written, and refunds are left out on both sides: points are those that were decided.
+the first bill. Where the draft asks what a member did before and the version of then did not, it is counted along the way. A bill
+in another currency is converted by the rate of its decision; one that the draft passes over counts on neither side. Nothing is
+written, and refunds are left out on both sides: points are those that were decided.
 """
 
 from __future__ import annotations
@@ -17,8 +18,19 @@ from uuid import UUID
 import msgspec
 
 from services.earn.domain.bill import RecordBill, stored_lines, stored_tenders
+from services.earn.domain.conversion import Rate
 from services.earn.domain.decision import Decision, Judged, decode_decision
-from services.earn.domain.judge import BudgetKey, CapKey, Facts, Member, Standing, Wallet, decide, weigh
+from services.earn.domain.judge import (
+    BudgetKey,
+    CapKey,
+    Facts,
+    Member,
+    RateKey,
+    Standing,
+    Wallet,
+    decide,
+    weigh,
+)
 from shared.db import Connection
 from shared.identity import Identity
 from shared.programme.campaigns import since
@@ -62,7 +74,8 @@ class Side:
 
 @dataclass(slots=True)
 class Simulated:
-    """What happened, beside what the draft would have made of it. `more`, `less`, `same`: bills in a wallet, by their points."""
+    """What happened, beside what the draft would have made of it, both of the bills that the draft judges. `more`, `less`, `same`:
+    bills in a wallet, by their points. `passed_over`: those that the draft does not take, and the points that they got."""
 
     programme: str
     currency: str
@@ -71,6 +84,7 @@ class Simulated:
     bills: int = 0
     judged: int = 0
     passed_over: int = 0
+    passed_over_points: int = 0
     more: int = 0
     less: int = 0
     same: int = 0
@@ -88,6 +102,7 @@ class Simulated:
             "bills": self.bills,
             "judged": self.judged,
             "passed_over": self.passed_over,
+            "passed_over_points": self.passed_over_points,
             "more": self.more,
             "less": self.less,
             "same": self.same,
@@ -190,15 +205,17 @@ class _Run:
             members={bill.identity.hash: Member(decision.member_id, True, (wallet,))},
             programmes={self._draft.code: [(bill.occurred_at, self._draft)]},
             brands={} if brand is None else {bill.merchant: brand},
+            rates=_rates(bill, was),
         )
         weighed = weigh(bill, facts, bill.occurred_at, self._activity if self._asks else None)
         made = decide(weighed, lambda: _NOBODY, self._spent).programmes
-        found.happened.add(was, _cost(was), was.tier)
         if not made:
-            found.passed_over += 1  # in another currency than the draft's
+            found.passed_over += 1  # in a currency that the draft does not take, or was not converted into
+            found.passed_over_points += was.points
             return
         [would] = made
         found.judged += 1
+        found.happened.add(was, _cost(was), was.tier)
         found.draft.add(would, _cost(would), would.tier)
         found.more += would.points > was.points
         found.less += would.points < was.points
@@ -228,6 +245,14 @@ def _bill(row: Any) -> RecordBill:
         content_hash=b"",
         tenders=stored_tenders(row["tenders"]),
     )
+
+
+def _rates(bill: RecordBill, was: Judged) -> dict[RateKey, Rate]:
+    """The rate by which the bill was converted then, if it was."""
+    if (by := was.conversion) is None:
+        return {}
+    rate = Rate(by.number, by.rate, by.valid_from, by.source)
+    return {(by.from_currency, was.currency, bill.occurred_at): rate}
 
 
 def _cost(judged: Judged) -> int:

@@ -18,12 +18,14 @@ from pointbank.simulation import simulate
 from shared.config import Settings
 from shared.errors import Refusal
 from tests.integration.earn.conftest import Shop, bill
+from tests.integration.earn.test_currencies import rate
 from tests.support.facts import activated
 from tests.support.programmes import document, earning, rule
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FROM, TO = datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 11, 22, 12, tzinfo=UTC)
+EARLIER = FROM - timedelta(days=2)
 WEEK = {"starts_at": "2026-11-01T00:00:00Z", "ends_at": "2027-11-01T00:00:00Z"}
 
 
@@ -124,6 +126,29 @@ async def test_another_version_shows_its_points_cost_campaigns_and_tiers(past: S
     assert (await simulate(past.auditor, foreign, from_at=FROM, to_at=TO)).passed_over == 12
     with pytest.raises(Refusal, match="programme_invalid"):
         await simulate(past.auditor, draft("0"), from_at=FROM, to_at=TO)
+
+
+async def test_foreign_bills_are_converted_by_the_rate_that_was_kept_or_count_on_neither_side(
+    shop: Shop,
+) -> None:
+    abroad = draft(campaigns=[], member_caps=None)
+    abroad["programme"] |= {"code": "abroad", "accepts": ["EUR"]}
+    told = activated("abroad", earning=abroad["earning"])
+    told.document["programme"]["accepts"] = ["EUR"]
+    await shop.hear(told, rate(1, "4.05", since=EARLIER))
+    member = await shop.member("abroad")
+    for n, currency in enumerate(("EUR", "SAR")):
+        at = (EARLIER + timedelta(hours=n)).isoformat()
+        body = bill(member, lines=[], total_minor=10_000, currency=currency, occurred_at=at)
+        assert (await shop.post(body)).status_code == 201
+    await shop.hear(rate(2, "9", since=EARLIER))  # a correction: what was judged keeps its rate
+    found = await simulate(shop.auditor, abroad, from_at=EARLIER, to_at=FROM)
+    assert found.happened == found.draft
+    assert (found.judged, found.same, found.passed_over, found.draft.points) == (2, 2, 0, 405 + 100)
+    abroad["programme"]["accepts"] = []
+    shown = (await simulate(shop.auditor, abroad, from_at=EARLIER, to_at=FROM)).shown()
+    assert (shown["judged"], shown["passed_over"], shown["passed_over_points"]) == (1, 1, 405)
+    assert shown["points"] == {"happened": 100, "draft": 100, "difference": 0}
 
 
 async def test_the_command_tells_it_as_a_table_and_as_json(
