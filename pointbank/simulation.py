@@ -2,7 +2,8 @@
 
 Bills go by in the order in which they happened, in one snapshot of the database, read by the auditor; a page of them is held at a
 time. Each is judged in the wallets in which it was judged, at the tier of then; caps and budgets of the draft begin at zero with
-the first bill. Where the draft asks what a member did before and the version of then did not, it is counted along the way. A bill
+the first bill. Where the draft asks what a member did before and the version of then did not, it is counted along the way; where it
+asks for segments and that version did not, they are those that earn has heard of by now. A bill
 in another currency is converted by the rate of its decision; one that the draft passes over counts on neither side. Nothing is
 written, and refunds are left out on both sides: points are those that were decided.
 """
@@ -26,6 +27,7 @@ from services.earn.domain.judge import (
     Facts,
     Member,
     RateKey,
+    SegmentStay,
     Standing,
     Wallet,
     decide,
@@ -160,12 +162,15 @@ class _Run:
         self._spent: dict[CapKey | BudgetKey, int] = {}
         self._activity: dict[UUID, Activity] = {}
         self._asks = "activity" in draft.book.asks
+        self._stays: dict[UUID, list[SegmentStay]] = {}
 
     async def judge(self, page: Sequence[Any]) -> None:
         """The next bills."""
         read = [(row, decode_decision(row["decision"])) for row in page]
         if self._asks:
             await self._meet(read)
+        if "segments" in self._draft.book.asks:
+            await self._place(read)
         for row, decision in read:
             self.found.bills += 1
             for was in decision.programmes:
@@ -184,6 +189,18 @@ class _Run:
             rows = await queries.activity(self._db, wallet_ids=list(first), before=list(first.values()))
             self._activity |= {row[0]: Activity(row[1], row[2], row[3]) for row in rows}
 
+    async def _place(self, read: Sequence[tuple[Any, Decision]]) -> None:
+        """The segments of members about whom the version of then did not ask."""
+        self._stays = {}
+        members = {
+            decision.member_id
+            for _, decision in read
+            for was in decision.programmes
+            if was.programme == self._draft.code and _segments(was) is None
+        }
+        for row in await queries.stays(self._db, member_ids=list(members)) if members else ():
+            self._stays.setdefault(row[0], []).append(SegmentStay(row[1], row[2], row[3]))
+
     def _one(self, row: Any, decision: Decision, was: Judged) -> None:
         found, bill = self.found, _bill(row)
         assert bill.identity is not None
@@ -199,6 +216,9 @@ class _Run:
                 self._activity[was.wallet_id] = Activity(
                     inputs.bills, inputs.last_bill_at, inputs.enrolled_at
                 )
+        stays = self._stays.get(decision.member_id, [])
+        if (known := _segments(was)) is not None:
+            stays = [SegmentStay(segment, bill.occurred_at, None) for segment in known]
         facts = Facts(
             merchants=(),
             terminals=(),
@@ -206,6 +226,7 @@ class _Run:
             programmes={self._draft.code: [(bill.occurred_at, self._draft)]},
             brands={} if brand is None else {bill.merchant: brand},
             rates=_rates(bill, was),
+            segments={decision.member_id: stays},
         )
         weighed = weigh(bill, facts, bill.occurred_at, self._activity if self._asks else None)
         made = decide(weighed, lambda: _NOBODY, self._spent).programmes
@@ -245,6 +266,12 @@ def _bill(row: Any) -> RecordBill:
         content_hash=b"",
         tenders=stored_tenders(row["tenders"]),
     )
+
+
+def _segments(was: Judged) -> tuple[str, ...] | None:
+    """Those that the decision kept; None where nothing asked for them."""
+    inputs = None if was.details is None else was.details.inputs
+    return None if inputs is None else inputs.segments
 
 
 def _rates(bill: RecordBill, was: Judged) -> dict[RateKey, Rate]:
