@@ -5,7 +5,8 @@ time. Each is judged in the wallets in which it was judged, at the tier of then;
 the first bill. Where the draft asks what a member did before and the version of then did not, it is counted along the way; where it
 asks for segments and that version did not, they are those that earn has heard of by now. A bill
 in another currency is converted by the rate of its decision; one that the draft passes over counts on neither side. Nothing is
-written, and refunds are left out on both sides: points are those that were decided.
+written, and refunds are left out on both sides: points are those that were decided. What campaigns give at the checkout, and stamp
+cards, are not looked at: what tills would have claimed is not known. They are named.
 """
 
 from __future__ import annotations
@@ -90,6 +91,7 @@ class Simulated:
     more: int = 0
     less: int = 0
     same: int = 0
+    not_simulated: dict[str, list[str]] = field(default_factory=dict)
     happened: Side = field(default_factory=Side)
     draft: Side = field(default_factory=Side)
 
@@ -108,6 +110,7 @@ class Simulated:
             "more": self.more,
             "less": self.less,
             "same": self.same,
+            "not_simulated": self.not_simulated,
             "points": _both(was.points, would.points),
             "available": _both(was.available, would.available),
             "held": _both(was.points - was.available, would.points - would.available),
@@ -137,7 +140,12 @@ async def simulate(
     draft = compile_programme(document, 0)
     async with db.transaction(isolation="repeatable_read", readonly=True):
         of = await queries.bills_between(db, from_at=from_at, to_at=to_at)
-        run = _Run(db, draft, Simulated(draft.code, draft.currency, from_at, to_at))
+        left_out = {
+            "campaigns": sorted(one.code for one in draft.book.offers),
+            "stamp_cards": sorted(card.code for card in draft.book.cards),
+        }
+        found = Simulated(draft.code, draft.currency, from_at, to_at, not_simulated=left_out)
+        run = _Run(db, draft, found)
         said(0, of)
         cursor = await db.cursor(queries.texts()["bills"], from_at, to_at)
         while page := await cursor.fetch(PAGE):

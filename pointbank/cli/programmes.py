@@ -105,3 +105,6 @@ def _show(found: Any) -> None:
         f"{found['less']:,} less, {found['same']:,} the same; {found['passed_over']:,} would be passed over, "
         f"and count on neither side: they got {found['passed_over_points']:,} points."
     )
+    for kind, codes in found["not_simulated"].items():
+        if codes:
+            out.print(f"Not simulated, nor in the cost, are the {kind.replace('_', ' ')} {', '.join(codes)}.")

@@ -176,8 +176,11 @@ async def test_segments_are_those_that_were_kept_and_else_those_that_are_known(s
 async def test_the_command_tells_it_as_a_table_and_as_json(
     past: Shop, settings: Settings, tmp_path: Path
 ) -> None:
-    file = tmp_path / "draft.json"
-    file.write_bytes(msgspec.json.encode(draft("2")))
+    written, file = draft("2"), tmp_path / "draft.json"
+    tenth = {"code": "tenth", **WEEK, "effect": {"discount": {"percent": "10"}}, "stacking": "all"}
+    written["earning"]["campaigns"].append(tenth)
+    written["earning"]["stamp_cards"] = [{"code": "coffees", "stamps": 5, "reward": "free-coffee"}]
+    file.write_bytes(msgspec.json.encode(written))
     names = ("secret", "postgres_host", "postgres_port", "control_database")
     environment = {f"POINTBANK_{name.upper()}": str(getattr(settings, name)) for name in names}
     arguments = [
@@ -193,9 +196,14 @@ async def test_the_command_tells_it_as_a_table_and_as_json(
     ]
     told = await asyncio.to_thread(CliRunner().invoke, app, [*arguments, "--json"], env=environment)
     assert told.exit_code == 0, told.output
-    assert json.loads(told.stdout)["judged"] == 12
+    shown = json.loads(told.stdout)
+    assert shown["judged"] == 12
+    assert shown["not_simulated"] == {"campaigns": ["tenth"], "stamp_cards": ["coffees"]}
+    assert "tenth" not in shown["campaigns"]
     table = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environment)
-    assert "12 of 12 bills of members" in " ".join(table.output.split())
+    said = " ".join(table.output.split())
+    assert "12 of 12 bills of members" in said
+    assert "Not simulated, nor in the cost, are the stamp cards coffees." in said
     for wrong in (
         ["programme", "simulate", "nothing@9", *arguments[3:]],
         [*arguments[:4], "soon", *arguments[5:]],
