@@ -2,8 +2,11 @@
 
 Bills go by in the order in which they happened, in one snapshot of the database, read by the auditor; a page of them is held at a
 time. Each is judged in the wallets in which it was judged, at the tier of then; caps and budgets of the draft begin at zero with
-the first bill. Where the draft asks what a member did before and the version of then did not, it is counted along the way. Nothing
-is written, and refunds are left out on both sides: points are those that were decided.
+the first bill. Where the draft asks what a member did before and the version of then did not, it is counted along the way; where it
+asks for segments and that version did not, they are those that earn has heard of by now. A bill
+in another currency is converted by the rate of its decision; one that the draft passes over counts on neither side. Nothing is
+written, and refunds are left out on both sides: points are those that were decided. What campaigns give at the checkout, and stamp
+cards, are not looked at: what tills would have claimed is not known. They are named.
 """
 
 from __future__ import annotations
@@ -17,8 +20,20 @@ from uuid import UUID
 import msgspec
 
 from services.earn.domain.bill import RecordBill, stored_lines, stored_tenders
+from services.earn.domain.conversion import Rate
 from services.earn.domain.decision import Decision, Judged, decode_decision
-from services.earn.domain.judge import BudgetKey, CapKey, Facts, Member, Standing, Wallet, decide, weigh
+from services.earn.domain.judge import (
+    BudgetKey,
+    CapKey,
+    Facts,
+    Member,
+    RateKey,
+    SegmentStay,
+    Standing,
+    Wallet,
+    decide,
+    weigh,
+)
 from shared.db import Connection
 from shared.identity import Identity
 from shared.programme.campaigns import since
@@ -62,7 +77,8 @@ class Side:
 
 @dataclass(slots=True)
 class Simulated:
-    """What happened, beside what the draft would have made of it. `more`, `less`, `same`: bills in a wallet, by their points."""
+    """What happened, beside what the draft would have made of it, both of the bills that the draft judges. `more`, `less`, `same`:
+    bills in a wallet, by their points. `passed_over`: those that the draft does not take, and the points that they got."""
 
     programme: str
     currency: str
@@ -71,9 +87,11 @@ class Simulated:
     bills: int = 0
     judged: int = 0
     passed_over: int = 0
+    passed_over_points: int = 0
     more: int = 0
     less: int = 0
     same: int = 0
+    not_simulated: dict[str, list[str]] = field(default_factory=dict)
     happened: Side = field(default_factory=Side)
     draft: Side = field(default_factory=Side)
 
@@ -88,9 +106,11 @@ class Simulated:
             "bills": self.bills,
             "judged": self.judged,
             "passed_over": self.passed_over,
+            "passed_over_points": self.passed_over_points,
             "more": self.more,
             "less": self.less,
             "same": self.same,
+            "not_simulated": self.not_simulated,
             "points": _both(was.points, would.points),
             "available": _both(was.available, would.available),
             "held": _both(was.points - was.available, would.points - would.available),
@@ -120,7 +140,12 @@ async def simulate(
     draft = compile_programme(document, 0)
     async with db.transaction(isolation="repeatable_read", readonly=True):
         of = await queries.bills_between(db, from_at=from_at, to_at=to_at)
-        run = _Run(db, draft, Simulated(draft.code, draft.currency, from_at, to_at))
+        left_out = {
+            "campaigns": sorted(one.code for one in draft.book.offers),
+            "stamp_cards": sorted(card.code for card in draft.book.cards),
+        }
+        found = Simulated(draft.code, draft.currency, from_at, to_at, not_simulated=left_out)
+        run = _Run(db, draft, found)
         said(0, of)
         cursor = await db.cursor(queries.texts()["bills"], from_at, to_at)
         while page := await cursor.fetch(PAGE):
@@ -145,12 +170,15 @@ class _Run:
         self._spent: dict[CapKey | BudgetKey, int] = {}
         self._activity: dict[UUID, Activity] = {}
         self._asks = "activity" in draft.book.asks
+        self._stays: dict[UUID, list[SegmentStay]] = {}
 
     async def judge(self, page: Sequence[Any]) -> None:
         """The next bills."""
         read = [(row, decode_decision(row["decision"])) for row in page]
         if self._asks:
             await self._meet(read)
+        if "segments" in self._draft.book.asks:
+            await self._place(read)
         for row, decision in read:
             self.found.bills += 1
             for was in decision.programmes:
@@ -169,6 +197,18 @@ class _Run:
             rows = await queries.activity(self._db, wallet_ids=list(first), before=list(first.values()))
             self._activity |= {row[0]: Activity(row[1], row[2], row[3]) for row in rows}
 
+    async def _place(self, read: Sequence[tuple[Any, Decision]]) -> None:
+        """The segments of members about whom the version of then did not ask."""
+        self._stays = {}
+        members = {
+            decision.member_id
+            for _, decision in read
+            for was in decision.programmes
+            if was.programme == self._draft.code and _segments(was) is None
+        }
+        for row in await queries.stays(self._db, member_ids=list(members)) if members else ():
+            self._stays.setdefault(row[0], []).append(SegmentStay(row[1], row[2], row[3]))
+
     def _one(self, row: Any, decision: Decision, was: Judged) -> None:
         found, bill = self.found, _bill(row)
         assert bill.identity is not None
@@ -184,21 +224,27 @@ class _Run:
                 self._activity[was.wallet_id] = Activity(
                     inputs.bills, inputs.last_bill_at, inputs.enrolled_at
                 )
+        stays = self._stays.get(decision.member_id, [])
+        if (known := _segments(was)) is not None:
+            stays = [SegmentStay(segment, bill.occurred_at, None) for segment in known]
         facts = Facts(
             merchants=(),
             terminals=(),
             members={bill.identity.hash: Member(decision.member_id, True, (wallet,))},
             programmes={self._draft.code: [(bill.occurred_at, self._draft)]},
             brands={} if brand is None else {bill.merchant: brand},
+            rates=_rates(bill, was),
+            segments={decision.member_id: stays},
         )
         weighed = weigh(bill, facts, bill.occurred_at, self._activity if self._asks else None)
         made = decide(weighed, lambda: _NOBODY, self._spent).programmes
-        found.happened.add(was, _cost(was), was.tier)
         if not made:
-            found.passed_over += 1  # in another currency than the draft's
+            found.passed_over += 1  # in a currency that the draft does not take, or was not converted into
+            found.passed_over_points += was.points
             return
         [would] = made
         found.judged += 1
+        found.happened.add(was, _cost(was), was.tier)
         found.draft.add(would, _cost(would), would.tier)
         found.more += would.points > was.points
         found.less += would.points < was.points
@@ -228,6 +274,20 @@ def _bill(row: Any) -> RecordBill:
         content_hash=b"",
         tenders=stored_tenders(row["tenders"]),
     )
+
+
+def _segments(was: Judged) -> tuple[str, ...] | None:
+    """Those that the decision kept; None where nothing asked for them."""
+    inputs = None if was.details is None else was.details.inputs
+    return None if inputs is None else inputs.segments
+
+
+def _rates(bill: RecordBill, was: Judged) -> dict[RateKey, Rate]:
+    """The rate by which the bill was converted then, if it was."""
+    if (by := was.conversion) is None:
+        return {}
+    rate = Rate(by.number, by.rate, by.valid_from, by.source)
+    return {(by.from_currency, was.currency, bill.occurred_at): rate}
 
 
 def _cost(judged: Judged) -> int:

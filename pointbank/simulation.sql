@@ -41,6 +41,13 @@ CROSS JOIN LATERAL (
 ) AS past
 LEFT JOIN earn.bills AS latest ON latest.bill_id = past.last_bill::uuid;
 
+-- name: stays
+-- When these members are in which segment, as earn was told last.
+SELECT DISTINCT ON (s.member_id, s.segment, s.from_at) s.member_id, s.segment, s.from_at, s.until_at
+FROM earn.segment_stays AS s
+WHERE s.member_id = ANY(:member_ids::uuid[])
+ORDER BY s.member_id, s.segment, s.from_at, s.sequence DESC;
+
 -- name: wrote$
 -- The transaction's id: one that wrote nothing has none.
 SELECT pg_current_xact_id_if_assigned()::text;

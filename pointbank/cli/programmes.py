@@ -102,5 +102,9 @@ def _show(found: Any) -> None:
     out.print(table)
     out.print(
         f"{found['judged']:,} of {found['bills']:,} bills of members: {found['more']:,} would have earned more, "
-        f"{found['less']:,} less, {found['same']:,} the same; {found['passed_over']:,} would be passed over."
+        f"{found['less']:,} less, {found['same']:,} the same; {found['passed_over']:,} would be passed over, "
+        f"and count on neither side: they got {found['passed_over_points']:,} points."
     )
+    for kind, codes in found["not_simulated"].items():
+        if codes:
+            out.print(f"Not simulated, nor in the cost, are the {kind.replace('_', ' ')} {', '.join(codes)}.")

@@ -71,6 +71,7 @@ class Bills:
         )  # fmt: skip
         self.counters = Counters()
         self._taken: dict[str, int] = {}  # of the bill that is looked at, by accrual
+        self._refused: set[str] = set()  # its rewards
         self._rejected = books.match(
             "rejections:told", 9, "each rejection has one bill.rejected or act.rejected event",
             ("subject", "place", "code", "entry"),
@@ -93,16 +94,19 @@ class Bills:
         )
         decisions = Follower(snapshot, "bills.sql", "decisions")
         taken = Follower(snapshot, "bills.sql", "taken")
+        refused = Follower(snapshot, "gifts.sql", "refused")
         async for page in snapshot.pages("bills.sql", "bills"):
             books.progress("bills")
             await decisions.fill(page[-1]["id"])
             await taken.fill(page[-1]["id"])
+            await refused.fill(page[-1]["id"])
             found = [(bill, self._decode(decisions.take(bill["id"]))) for bill in page]
             standings = await self._standings(found)
             words = await self._words(found)
             for bill, judgements in found:
                 _check_keys(keys, bill)
                 self._taken = {row["accrual_id"]: row["points"] for row in taken.take(bill["id"])}
+                self._refused = {row["effect_id"] for row in refused.take(bill["id"])}
                 if bill["has_bill"]:
                     self._bill(bill, judgements, made, chain, standings, words)
                 elif judgements:
@@ -196,7 +200,7 @@ class Bills:
         place += first
         recorded_at = place
         for judged in decision.programmes:
-            self.counters.count(judged, self._taken)
+            self.counters.count(judged, self._taken, self._refused)
             self._reviews.on_decided(bill, decision.member_id, judged)
             if judged.stamps or judged.offers:
                 self._gifts.decided(bill_id, decision, judged)

@@ -1,9 +1,9 @@
-"""What decisions counted against budgets and caps, and what refunds gave back of it: computed anew, and compared."""
+"""What decisions counted against budgets and caps, and what refunds and refused rewards gave back: computed anew, and compared."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pointbank.verify.books import Books
@@ -20,10 +20,10 @@ class Counters:
         self.budgets: _Sums = Counter()
         self.caps: _Sums = Counter()
 
-    def count(self, judged: Judged, taken: Mapping[str, int]) -> None:
+    def count(self, judged: Judged, taken: Mapping[str, int], refused: Collection[str] = ()) -> None:
         """Adds what a decision for a wallet must have counted. `taken`: by accrual, the points that the bank said it took
         back, and those that became debt. However many steps it took: each gave back the difference of two rounded
-        shares, so all together gave back the last share."""
+        shares, so all together gave back the last share. `refused`: the rewards to which the bank said no."""
         details = judged.details
         for one in details.campaigns:
             if one.points:
@@ -37,12 +37,14 @@ class Counters:
                 if one.budget is not None:
                     self._add(self.budgets, (judged.programme, one.campaign), one.points, back)
         for given in judged.offers:
-            if given.result == "applied":  # nothing of it comes back
+            if given.result == "applied":  # nothing of it comes back, but what a refused reward used
+                no = given.effect_id in refused
                 for period, since, _, _ in given.caps:
-                    self._add(self.caps, (judged.wallet_id, f"{given.campaign}/times", period, since), 1, 0)
+                    key: tuple[Any, ...] = (judged.wallet_id, f"{given.campaign}/times", period, since)
+                    self._add(self.caps, key, 1, int(no))
                 if given.budget is not None:
                     key = (judged.programme, f"{given.campaign}/money")
-                    self._add(self.budgets, key, given.granted_minor, 0)
+                    self._add(self.budgets, key, given.granted_minor, given.granted_minor if no else 0)
         if judged.points:
             back = sum(taken.get(accrual.accrual_id, 0) for accrual in judged.accruals)
             for period, since, _, _ in details.caps:
@@ -67,12 +69,12 @@ class Counters:
         budgets = books.check(
             "budgets:counted",
             8,
-            "each campaign's budget has counted what the decisions gave of it, and what refunds gave back",
+            "each campaign's budget has counted what the decisions gave of it, and what refunds and refused rewards gave back",
         )
         caps = books.check(
             "caps:counted",
             8,
-            "each member's caps have counted what the decisions gave, and what refunds gave back",
+            "each member's caps have counted what the decisions gave, and what refunds and refused rewards gave back",
         )
         kept: dict[tuple[Any, ...], int] = {}
         for row in await snapshot.rows("bills.sql", "budgets"):

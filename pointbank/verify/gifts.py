@@ -150,6 +150,8 @@ class Gifts:
             wanted = {"": "withdrawing", "used_already": "kept"}.get(answered, "withdrawn")
         if row["status"] != wanted:
             return f"by the answers it is {wanted}"
+        if row["kind"] == "campaign" and row["refused"] != (first == "refused"):
+            return f"its budget was {'' if row['refused'] else 'not '}given back, the bank said {first or 'nothing'}"
         if first == "issued" and row["benefit_id"] != benefit_id:
             return f"benefit {row['benefit_id']} is kept, the bank issued {benefit_id}"
         return None

@@ -65,6 +65,19 @@ SELECT effect_id
 FROM effects
 WHERE bill_id = ANY(:bill_ids::uuid[]) AND kind = 'campaign' AND status IN ('asked', 'issued');
 
+-- name: decisions_about
+-- The last decision about each of these bills; an id says when its bill was recorded, which finds the partition.
+SELECT b.bill_id, d.decision
+FROM unnest(:bill_ids::uuid[], :sinces::timestamptz[], :untils::timestamptz[]) AS wanted (bill_id, since, until)
+JOIN bills AS b ON b.bill_id = wanted.bill_id AND b.recorded_at >= wanted.since AND b.recorded_at < wanted.until
+JOIN LATERAL (
+    SELECT x.decision
+    FROM decisions AS x
+    WHERE x.bill_id = b.bill_id AND x.recorded_at >= b.recorded_at
+    ORDER BY x.n DESC
+    LIMIT 1
+) AS d ON true;
+
 -- name: move_effects!
 -- Where these effects, which are locked, stand now.
 UPDATE effects AS e

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from services.earn.api.bills import AccrualOut, WorthOut
 from services.earn.domain.bill import RecordBill, check_total, read_bill
 from services.earn.domain.body import QuoteBody
+from services.earn.domain.conversion import back
 from services.earn.domain.decision import Decision, Judged
 from services.earn.domain.judge import Facts, admit, decide, waits_for, weigh
 from services.earn.domain.words import words
@@ -45,7 +46,9 @@ class OfferOut(BaseModel):
 
 class EffectOut(BaseModel):
     """What a campaign would give at the checkout, and how it fared. What is `offered` the till may give; the bill then says so in
-    `effects_applied`, but for rewards, which are issued by themselves. `amount_minor`: off the bill, or what it is worth."""
+    `effects_applied`, but for rewards, which are issued by themselves. `amount_minor`: off the bill, or what it is worth,
+    in the `currency` of the programme, in which `effects_applied` says it; `bill_amount_minor`: the same in the `bill_currency` of
+    the basket, which a till takes off, rounded down."""
 
     campaign: str
     result: str
@@ -53,6 +56,8 @@ class EffectOut(BaseModel):
     kind: Literal["discount", "free_item", "reward"] | None
     amount_minor: int
     currency: str
+    bill_amount_minor: int
+    bill_currency: str
     sku: str | None
     reward: str | None
 
@@ -102,6 +107,8 @@ class _Effect(msgspec.Struct, frozen=True):
     kind: str | None
     amount_minor: int
     currency: str
+    bill_amount_minor: int
+    bill_currency: str
     sku: str | None
     reward: str | None
 
@@ -199,7 +206,7 @@ def _known(bill: RecordBill, facts: Facts) -> None:
 
 
 def _quoted(judged: Judged) -> _Quoted:
-    told = judged.told()
+    told, by = judged.told(), judged.conversion
     tried = judged.details.campaigns if judged.details is not None else ()
     return _Quoted(
         **{name: getattr(told, name) for name in BillAccrual.__struct_fields__},
@@ -215,6 +222,8 @@ def _quoted(judged: Judged) -> _Quoted:
                 one.kind,
                 one.granted_minor,
                 judged.currency,
+                one.granted_minor if by is None else back(one.granted_minor, by, judged.currency),
+                judged.currency if by is None else by.from_currency,
                 one.what if one.kind == "free_item" else None,
                 one.what if one.kind == "reward" else None,
             )

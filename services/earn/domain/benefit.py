@@ -42,14 +42,25 @@ class Effect:
     request_id: str
     traceparent: str | None
 
+    def refused_by(self, outcome: str) -> bool:
+        """Whether this answer is the first that says that a campaign's reward is refused, be it asked back by then or not."""
+        return (
+            self.kind == "campaign"
+            and outcome == "refused"
+            and self.answer_code is None
+            and self.status in ("asked", "withdrawing", "withdrawn")
+        )
+
     def answered(self, outcome: str, benefit_id: UUID | None, code: str | None) -> int:
         """Takes an answer in; gives how many stamps come back to its card (negative: are taken again)."""
         match outcome, self.status:
             case "issued", "asked":
                 self.status = "issued"
             case "refused", "asked":
-                self.status, self.answer_code = "refused", code
+                self.status, self.answer_code = "refused", code or "refused"
                 return self.stamps
+            case "refused", "withdrawing" | "withdrawn" if self.kind == "campaign":
+                self.answer_code = code or "refused"
             case "withdrawn" | "nothing", "withdrawing":
                 self.status = "withdrawn"
             case "used_already", "withdrawing":

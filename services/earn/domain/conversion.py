@@ -55,6 +55,12 @@ def spread(amounts: Sequence[int], total: int, by: Ratio) -> list[int]:
     return made
 
 
+def back(amount_minor: int, by: Conversion, currency: str) -> int:
+    """What may be taken off a bill in its own currency for so much of the programme's: floored, so that converted it is no more."""
+    numerator, denominator = factor(by.rate, by.from_currency, currency)
+    return amount_minor * denominator // numerator
+
+
 def convert(bill: RecordBill, rate: Rate, currency: str) -> RecordBill | None:
     """The bill in that currency. None: its total is more than a bill may have."""
     by = factor(rate.rate, bill.currency, currency)

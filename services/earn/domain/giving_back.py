@@ -1,11 +1,12 @@
-"""What goes back to caps and budgets when points of a decision are taken back."""
+"""What goes back to caps and budgets when points of a decision are taken back, or the bank refuses a reward of it."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from services.earn.domain.decision import Judged
+from services.earn.domain.decision import Decision, Judged
 from shared.programme.campaigns import BudgetKey, CapKey
+from shared.programme.checkout import MONEY, TIMES
 from shared.programme.rules import Details
 
 
@@ -32,4 +33,18 @@ def given_back(
     if through > before:
         for room in details.caps:
             back[judged.wallet_id, "", room.period, room.since] = through - before
+    return back
+
+
+def refused_back(decision: Decision, effect_id: UUID) -> dict[CapKey | BudgetKey, int]:
+    """What a campaign's reward that the bank refused had used of its budget, in minor units, and of the member's caps, in times:
+    by counter, in the windows of the decision."""
+    [(judged, gift)] = [
+        (judged, one) for judged in decision.programmes for one in judged.offers if one.effect_id == effect_id
+    ]
+    back: dict[CapKey | BudgetKey, int] = {
+        (judged.wallet_id, gift.campaign + TIMES, room.period, room.since): 1 for room in gift.caps
+    }
+    if gift.budget is not None:
+        back[judged.programme, gift.campaign + MONEY] = gift.granted_minor
     return back

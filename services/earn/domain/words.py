@@ -84,11 +84,10 @@ def _sentences(
         yield f"It earns nothing in {programme}: {_PASSED_OVER[reason]}."
     for judged in decision.programmes:
         yield from _judged(judged, line_ids, told)
-    for programme, campaign, claimed, granted in decision.variances:
-        yield (
-            f"The till gave {money(claimed, currency)} for campaign {campaign} of {programme};"
-            f" {money(granted, currency)} were granted."
-        )
+    currencies = {judged.programme: judged.currency for judged in decision.programmes}
+    for programme, campaign, *amounts in decision.variances:
+        claimed, granted = [_in_its_own(amount, currencies.get(programme)) for amount in amounts]
+        yield f"The till gave {claimed} for campaign {campaign} of {programme}; {granted} were granted."
 
 
 def _judged(judged: Judged, line_ids: Sequence[str], told: Told) -> Iterator[str]:
@@ -227,6 +226,11 @@ def _comparisons(judged: Judged, code: str, trace: str, told: Told) -> str:
     asked = told.get((judged.programme, judged.version, code), ())
     said = [f"{text}: {'yes' if result == 't' else 'no'}" for text, result in zip(asked, trace, strict=False)]
     return f" ({'; '.join(said)})" if said else ""
+
+
+def _in_its_own(amount_minor: int, currency: str | None) -> str:
+    """An amount in the currency of its programme; None: the bill was not judged there."""
+    return f"{amount_minor} minor units" if currency is None else money(amount_minor, currency)
 
 
 def money(amount_minor: int, currency: str) -> str:

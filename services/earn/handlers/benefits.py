@@ -11,8 +11,10 @@ import msgspec
 
 from services.earn.domain.benefit import Effect, TakenStamps, asked_of
 from services.earn.domain.decision import Decision
+from services.earn.domain.giving_back import refused_back
 from services.earn.domain.judge import CardKey
 from services.earn.store import benefits as store
+from services.earn.store import counters
 from shared.events import BenefitAnswered, BenefitAsked, BenefitSource, BenefitWithdrawalAsked
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Tx
@@ -109,7 +111,8 @@ async def take_back(tx: Tx, taken: Sequence[TakenBack]) -> None:
 
 
 async def hear_benefits(tx: Tx, items: Sequence[Item[BenefitAnswered]]) -> list[Outcome]:
-    """Takes the bank's answers in, each once: what was answered before is so already."""
+    """Takes the bank's answers in, each once: what was answered before is so already. What a campaign's refused reward had used
+    of budget and caps goes back; their locks are the last."""
     known = await store.answered_effects(tx.db, {item.command.effect_id for item in items})
     keys = {(row["wallet_id"], row["code"]) for row in known if row["kind"] == "stamp_card"}
     cards = await store.hold_cards(tx.db, keys) if keys else {}
@@ -117,12 +120,15 @@ async def hear_benefits(tx: Tx, items: Sequence[Item[BenefitAnswered]]) -> list[
     by_answer = {one.withdrawal_id: one for one in effects.values() if one.withdrawal_id is not None}
     moved: dict[UUID, Effect] = {}
     changed: dict[CardKey, int] = {}
+    refused: list[Effect] = []
     for item in items:
         told = item.command
         # Outcomes of one id are never those of the other: issued and refused answer the first, the rest the second.
         effect = effects.get(told.effect_id) or by_answer.get(told.effect_id)
         if effect is None:
             continue
+        if effect.refused_by(told.outcome):
+            refused.append(effect)
         back = effect.answered(told.outcome, told.benefit_id, told.code)
         moved[effect.effect_id] = effect
         if back:
@@ -134,7 +140,21 @@ async def hear_benefits(tx: Tx, items: Sequence[Item[BenefitAnswered]]) -> list[
         await store.move_effects(tx.db, list(moved.values()))
     if changed:
         await store.move_cards(tx.db, changed)
+    if refused:
+        await _give_back(tx, refused)
     return [_DONE] * len(items)
+
+
+async def _give_back(tx: Tx, refused: Sequence[Effect]) -> None:
+    """To budgets and caps what these rewards, refused by an answer of this transaction, had used."""
+    decisions = await store.decisions_about(tx.db, {effect.bill_id for effect in refused})
+    back: dict[counters.Key, int] = {}
+    for effect in refused:
+        for key, amount in refused_back(decisions[effect.bill_id], effect.effect_id).items():
+            back[key] = back.get(key, 0) + amount
+    if back:
+        await counters.hold(tx.db, back)
+        await counters.count(tx.db, given_back=back)
 
 
 async def ask_benefits_again(tx: Tx, items: Sequence[Item[AskBenefitsAgain]]) -> list[Outcome]:

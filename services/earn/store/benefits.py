@@ -8,7 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from services.earn.domain.benefit import Effect, TakenStamps
+from services.earn.domain.decision import Decision, decode_decision
 from services.earn.domain.judge import CardKey
+from services.earn.store.bills import recorded_between
 from shared.db import Connection
 from shared.sql import load
 
@@ -97,6 +99,16 @@ async def lock_effects(db: Connection, effect_ids: Collection[UUID]) -> dict[UUI
     return {
         row["effect_id"]: Effect(*row) for row in await queries.lock_effects(db, effect_ids=list(effect_ids))
     }
+
+
+async def decisions_about(db: Connection, bill_ids: Collection[UUID]) -> dict[UUID, Decision]:
+    """The last decision about each of these settled bills."""
+    ids = list(bill_ids)
+    between = [recorded_between(bill_id) for bill_id in ids]
+    rows = await queries.decisions_about(
+        db, bill_ids=ids, sinces=[since for since, _ in between], untils=[until for _, until in between]
+    )
+    return {row[0]: decode_decision(row[1]) for row in rows}
 
 
 async def move_effects(db: Connection, effects: Sequence[Effect]) -> None:

@@ -298,6 +298,48 @@ async def test_a_refund_takes_stamps_back_and_the_reward_with_them(cafe: Shop, s
     await holds(cafe, settings, *CHECKS)
 
 
+async def test_a_refused_reward_gives_budget_and_cap_back_once(cafe: Shop, settings: Settings) -> None:
+    reward = campaign(
+        "treat",
+        effect={"issue": {"reward": "treat", "value_minor": 1000}},
+        budget={"money_minor": 2000},
+        member_caps={"month": 1},
+    )
+    await cafe.hear(activated("treats", earning={**earning(rule()), "campaigns": [reward]}))
+    first, second, third = [await cafe.member("treats") for _ in range(3)]
+
+    async def sold(member: Member) -> tuple[str, dict[str, Any]]:
+        body = bill(member)
+        assert (await cafe.post(body)).status_code == 201
+        [one] = (await decision(cafe, body["bill_ref"])).programmes[0].offers
+        return one.result, body
+
+    async def counted() -> list[tuple[int, int]]:
+        """(decided, given back): of the budget, then of the members' caps."""
+        budgets = "SELECT decided, given_back FROM earn.budgets WHERE campaign = 'treat/money'"
+        caps = "SELECT decided, given_back FROM earn.caps WHERE campaign = 'treat/times' AND decided > 0"
+        return [tuple(row) for sql in (budgets, caps) for row in await cafe.auditor.fetch(sql)]
+
+    assert [(await sold(one))[0] for one in (first, second, third)] == ["applied", "applied", "used_up"]
+    for one in (first, second):
+        [asked] = await effects(cafe, one)
+        await answer(cafe, asked["effect_id"], "refused", code="reward_sold_out")
+    assert await counted() == [(2000, 2000), (1, 1), (1, 1)]
+    assert (await sold(third))[0] == "applied"
+    result, body = await sold(first)
+    assert (result, (await sold(second))[0]) == ("applied", "used_up")
+    # Refunded before the bank's no is heard: the answer gives back all the same, and once.
+    await Bank(cafe).serve((await post(cafe, refund(body, all=True))).json()["bill_id"])
+    asked = (await effects(cafe, first))[-1]
+    assert asked["status"] == "withdrawing"
+    await answer(cafe, asked["effect_id"], "refused", code="reward_sold_out")
+    await answer(cafe, asked["withdrawal_id"], "nothing")
+    await answer(cafe, asked["effect_id"], "refused", code="reward_sold_out")
+    assert sorted(await counted()) == [(1, 0), (1, 1), (2, 2), (4000, 3000)]
+    assert (await sold(second))[0] == "applied"
+    await holds(cafe, settings, "budgets:counted", "caps:counted")
+
+
 SOME_STAMP = "bill_id = (SELECT max(bill_id::text)::uuid FROM earn.stamps WHERE taken_back = 0)"
 SPOILT = (
     (
@@ -313,6 +355,8 @@ SPOILT = (
         f"UPDATE earn.stamps SET taken_back = 1 WHERE {SOME_STAMP}",
         "DELETE FROM earn.effects WHERE effect_id = (SELECT max(effect_id::text)::uuid FROM earn.effects)",
         "UPDATE earn.bills SET effects_applied = NULL WHERE effects_applied IS NOT NULL",
+        "UPDATE earn.budgets SET given_back = 2000 WHERE campaign = 'treat/money'",
+        "UPDATE earn.caps SET given_back = 0 WHERE campaign = 'treat/times'",
     ),
     (
         """UPDATE earn.decisions SET decision = replace(decision::text, '"granted_minor":800', '"granted_minor":801')::json
@@ -324,7 +368,8 @@ SPOILT = (
 SEEN = (
     {"stamps:cards", "stamps:given", "gifts:decided", "gifts:asked", "gifts:standing"}
     | {"budgets:counted", "caps:counted", "bills:decisions"},
-    {"stamps:taken", "gifts:decided", "gifts:asked", "bills:keys", "bills:decisions"},
+    {"stamps:taken", "gifts:decided", "gifts:asked", "bills:keys", "bills:decisions"}
+    | {"budgets:counted", "caps:counted"},
     {"bills:decisions", "stamps:given", "stamps:cards"},
 )
 

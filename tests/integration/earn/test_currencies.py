@@ -10,6 +10,7 @@ from shared.config import Settings
 from shared.events import RatePublished
 from tests.integration.earn.conftest import Shop, bill
 from tests.integration.earn.oracle import noticed, objections, one_moment
+from tests.integration.earn.test_campaigns import campaign
 from tests.integration.earn.test_refunds import Bank, refund
 from tests.support.facts import AT, activated, autumn_2026
 from tests.support.programmes import SHOPS
@@ -43,7 +44,8 @@ async def world(running_shop: Shop) -> Shop:
             "when": {"bill.total_minor": {"gte": 40_000}},
         },
     ]
-    told = activated("world", earning={**SHOPS["earning"], "rules": rules})
+    tenth = campaign("tenth", effect={"discount": {"percent": "10"}}, match={"categories": ["large"]})
+    told = activated("world", earning={**SHOPS["earning"], "rules": rules, "campaigns": [tenth]})
     told.document["programme"]["accepts"] = ["EUR", "JPY"]
     await running_shop.hear(told, rate(1, "4.05"))
     return running_shop
@@ -88,6 +90,14 @@ async def test_conditions_ask_for_converted_amounts_and_a_quote_says_the_same(wo
     quoted = await world.client.post("/v1/quotes", json=basket, headers=world.headers("till"))
     recorded = (await world.post(body)).json()["accruals"][0]["available"]["points"]
     assert recorded == quoted.json()["accruals"][0]["available"]["points"] == 820  # 410.00 SAR, twice
+    [tenth] = quoted.json()["accruals"][0]["effects"]
+    assert (tenth["amount_minor"], tenth["currency"]) == (4100, "SAR")  # so the bill claims it
+    assert (tenth["bill_amount_minor"], tenth["bill_currency"]) == (1000, "EUR")  # so the till takes it off
+    own = await world.client.post(
+        "/v1/quotes", json={**basket, "currency": "SAR"}, headers=world.headers("till")
+    )
+    [tenth] = own.json()["accruals"][0]["effects"]
+    assert (tenth["bill_amount_minor"], tenth["bill_currency"]) == (tenth["amount_minor"], "SAR") == (1000, "SAR")
 
 
 async def test_without_a_rate_or_a_programme_that_accepts_it_it_is_a_mismatch(world: Shop) -> None:

@@ -18,12 +18,15 @@ from pointbank.simulation import simulate
 from shared.config import Settings
 from shared.errors import Refusal
 from tests.integration.earn.conftest import Shop, bill
+from tests.integration.earn.test_checkout import segmented
+from tests.integration.earn.test_currencies import rate
 from tests.support.facts import activated
 from tests.support.programmes import document, earning, rule
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FROM, TO = datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 11, 22, 12, tzinfo=UTC)
+EARLIER = FROM - timedelta(days=3)
 WEEK = {"starts_at": "2026-11-01T00:00:00Z", "ends_at": "2027-11-01T00:00:00Z"}
 
 
@@ -57,8 +60,10 @@ def draft(points: str = "1", **section: Any) -> dict[str, Any]:
 
 
 async def rows(shop: Shop) -> dict[str, int]:
+    """By table; but those of the relay, which writes by itself."""
     tables = await shop.auditor.fetch(
-        "SELECT format('%s.%s', schemaname, tablename) AS name FROM pg_tables WHERE schemaname IN ('earn', 'redeem', 'members')"
+        "SELECT format('%s.%s', schemaname, tablename) AS name FROM pg_tables "
+        "WHERE schemaname IN ('earn', 'redeem', 'members') AND tablename <> 'cuts'"
     )
     return {one["name"]: await shop.auditor.fetchval(f"SELECT count(*) FROM {one['name']}") for one in tables}
 
@@ -126,11 +131,56 @@ async def test_another_version_shows_its_points_cost_campaigns_and_tiers(past: S
         await simulate(past.auditor, draft("0"), from_at=FROM, to_at=TO)
 
 
+async def test_foreign_bills_are_converted_by_the_rate_that_was_kept_or_count_on_neither_side(
+    shop: Shop,
+) -> None:
+    abroad = draft(campaigns=[], member_caps=None)
+    abroad["programme"] |= {"code": "abroad", "accepts": ["EUR"]}
+    told = activated("abroad", earning=abroad["earning"])
+    told.document["programme"]["accepts"] = ["EUR"]
+    await shop.hear(told, rate(1, "4.05", since=EARLIER))
+    member = await shop.member("abroad")
+    for n, currency in enumerate(("EUR", "SAR")):
+        at = (EARLIER + timedelta(hours=n)).isoformat()
+        body = bill(member, lines=[], total_minor=10_000, currency=currency, occurred_at=at)
+        assert (await shop.post(body)).status_code == 201
+    await shop.hear(rate(2, "9", since=EARLIER))  # a correction: what was judged keeps its rate
+    found = await simulate(shop.auditor, abroad, from_at=EARLIER, to_at=FROM)
+    assert found.happened == found.draft
+    assert (found.judged, found.same, found.passed_over, found.draft.points) == (2, 2, 0, 405 + 100)
+    abroad["programme"]["accepts"] = []
+    shown = (await simulate(shop.auditor, abroad, from_at=EARLIER, to_at=FROM)).shown()
+    assert (shown["judged"], shown["passed_over"], shown["passed_over_points"]) == (1, 1, 405)
+    assert shown["points"] == {"happened": 100, "draft": 100, "difference": 0}
+
+
+async def test_segments_are_those_that_were_kept_and_else_those_that_are_known(shop: Shop) -> None:
+    vip = {"code": "vip", **WEEK, "effect": {"bonus": 50}, "stacking": "all"}
+    asking = draft(campaigns=[vip | {"when": {"member.segments": {"any_of": ["vip"]}}}], member_caps=None)
+    plain = draft(campaigns=[], member_caps=None)
+    for code, before in (("asked", asking), ("unasked", plain)):
+        await shop.hear(activated(code, earning=before["earning"]))
+        member = await shop.member(code)
+        await segmented(shop, member, 3, EARLIER, EARLIER + timedelta(hours=47))
+        for n in (0, 46, 47):
+            at = EARLIER + timedelta(hours=n)
+            body = bill(member, lines=[], total_minor=10_000, occurred_at=at.isoformat())
+            assert (await shop.post(body)).status_code == 201
+        await segmented(shop, member, 4, EARLIER, EARLIER + timedelta(hours=46))
+        asking["programme"]["code"] = code
+        found = await simulate(shop.auditor, asking, from_at=EARLIER, to_at=FROM)
+        given = {"asked": (400, 400), "unasked": (300, 350)}[code]
+        assert (found.happened.points, found.draft.points) == given, code
+
+
 async def test_the_command_tells_it_as_a_table_and_as_json(
     past: Shop, settings: Settings, tmp_path: Path
 ) -> None:
-    file = tmp_path / "draft.json"
-    file.write_bytes(msgspec.json.encode(draft("2")))
+    written, file = draft("2"), tmp_path / "draft.json"
+    tenth = {"code": "tenth", **WEEK, "effect": {"discount": {"percent": "10"}}, "stacking": "all"}
+    written["earning"]["campaigns"].append(tenth)
+    written["earning"]["stamp_cards"] = [{"code": "coffees", "stamps": 5, "reward": "free-coffee"}]
+    file.write_bytes(msgspec.json.encode(written))
     names = ("secret", "postgres_host", "postgres_port", "control_database")
     environment = {f"POINTBANK_{name.upper()}": str(getattr(settings, name)) for name in names}
     arguments = [
@@ -146,9 +196,14 @@ async def test_the_command_tells_it_as_a_table_and_as_json(
     ]
     told = await asyncio.to_thread(CliRunner().invoke, app, [*arguments, "--json"], env=environment)
     assert told.exit_code == 0, told.output
-    assert json.loads(told.stdout)["judged"] == 12
+    shown = json.loads(told.stdout)
+    assert shown["judged"] == 12
+    assert shown["not_simulated"] == {"campaigns": ["tenth"], "stamp_cards": ["coffees"]}
+    assert "tenth" not in shown["campaigns"]
     table = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environment)
-    assert "12 of 12 bills of members" in " ".join(table.output.split())
+    said = " ".join(table.output.split())
+    assert "12 of 12 bills of members" in said
+    assert "Not simulated, nor in the cost, are the stamp cards coffees." in said
     for wrong in (
         ["programme", "simulate", "nothing@9", *arguments[3:]],
         [*arguments[:4], "soon", *arguments[5:]],

@@ -243,6 +243,17 @@ def said(decision: Decision) -> list[str]:
     return words(decision, line_ids=["1", "2"], total_minor=10500, currency="SAR")
 
 
+def test_what_a_till_gave_beyond_is_told_in_the_currency_of_its_programme_not_of_the_bill() -> None:
+    decision = judge(bill(), facts(Wallet(WALLET, "shops", standing("silver", 1, 0))), NOW, ids())
+    decision = msgspec.structs.replace(
+        decision, variances=(("shops", "tenth", 900, 800), ("elsewhere", "tenth", 5, 0))
+    )
+    assert words(decision, line_ids=["1", "2"], total_minor=10500, currency="JPY")[-2:] == [
+        "The till gave 9.00 SAR for campaign tenth of shops; 8.00 SAR were granted.",
+        "The till gave 5 minor units for campaign tenth of elsewhere; 0 minor units were granted.",
+    ]
+
+
 def test_a_decision_is_told_in_words() -> None:
     decision = judge(bill(), facts(Wallet(WALLET, "shops", standing("silver", 1, 0))), NOW, ids())
     assert said(decision) == [
