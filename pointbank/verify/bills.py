@@ -58,7 +58,7 @@ class Bills:
             ours="the bills", theirs="the events",
         )  # fmt: skip
         self._settled = books.match(
-            "bills:settled", 5, "each further decision has one bill.settled event", _ANSWER,
+            "bills:settled", 5, "each further decision has one bill.settled event", ("event", *_ANSWER),
             ours="the decisions", theirs="the events",
         )  # fmt: skip
         self._accrued = books.match(
@@ -216,16 +216,18 @@ class Bills:
                 self._kept.ours((one.accrual_id, bill_id, judged.wallet_id, one.kind, one.points))
             if not judged.accruals:
                 self._kept.ours(("no points", bill_id, judged.wallet_id, "earn", 0))
+        # A bill that came without a till's entry is told to the first till that offered it while it waited.
+        to = "till_" if not first and bill["source"] is None and row["told_till"] else ""
         answer = (
-            bill_id, decision.status, bill["merchant"], bill["bill_ref"], bill["occurred_at"], bill["stream_id"],
-            bill["source"], bill["event_id"],
+            bill_id, decision.status, bill["merchant"], bill["bill_ref"], bill["occurred_at"], bill[f"{to}stream_id"],
+            bill[f"{to}source"], bill[f"{to}event_id"],
         )  # fmt: skip
         accruals = told_accruals(decision, self._terms_of)
         if first:
             self._recorded.ours((bill["recorded_event_id"], *answer, recorded_at, accruals))
         else:
             place += 1
-            self._settled.ours(((bill_id, place), *answer, place, accruals))
+            self._settled.ours(((bill_id, place), row["told_as"], *answer, place, accruals))
         return place
 
     async def _others(self) -> None:
@@ -259,7 +261,7 @@ class Bills:
         if envelope.type == "bill.recorded.v1":
             self._recorded.theirs((envelope.id, *row))
         else:
-            self._settled.theirs(((told.bill_id, place), *row))
+            self._settled.theirs(((told.bill_id, place), envelope.id, *row))
 
     def on_accrued(self, n: int | None, envelope: Envelope, told: PointsAccrued) -> None:
         """points.accrued."""

@@ -67,7 +67,7 @@ class Bank:
         )  # fmt: skip
         self._posted = books.match(
             "accruals:posted", 1, "each accrual that the bank heard is posted once, lot by lot",
-            ("kind", "wallet", "member", "programme", "bill", "effective_at", "points", "lots"),
+            ("kind", "wallet", "member", "programme", "source", "effective_at", "points", "lots"),
             ours="the events", theirs="the ledger",
         )  # fmt: skip
         self._redemptions = Redemptions(books)
@@ -172,10 +172,11 @@ class Bank:
             checks[where].wrong(f"{wallet}: {problem}")
         self._check_born(wallet, row)
         self._redemptions.wallet(walk, lots, row["reserved"])
+        of_acts = {lot["lot_id"] for lot in lots if lot["by_act"]}
         expiries = {lot["lot_id"]: lot["first_expires_at"] for lot in lots}
         parents = {lot["lot_id"]: lot["parent_lot"] for lot in lots}
         for posting in walk.postings:
-            self._posting(walk.wallet_id, row, posting, expiries)
+            self._posting(walk.wallet_id, row, posting, expiries, of_acts)
             if posting.kind == "transfer":
                 self._transfer(row, posting, parents)
             elif posting.kind == "adjust":
@@ -199,7 +200,9 @@ class Bank:
                 f"members gave it to {row['born_member_id']} in {row['born_programme']}"
             )
 
-    def _posting(self, wallet_id: bytes, row: Any, posting: Posting, expiries: dict[bytes, Any]) -> None:
+    def _posting(
+        self, wallet_id: bytes, row: Any, posting: Posting, expiries: dict[bytes, Any], of_acts: set[bytes]
+    ) -> None:
         kind = posting.kind
         self._known.ours((posting.posting_id, wallet_id, kind, posting.points))
         if kind in TOLD:
@@ -218,7 +221,8 @@ class Bank:
         if kind in EARNED:
             self._posted.theirs(
                 (
-                    posting.posting_id, kind, wallet_id, row["member_id"], row["programme"], posting.source_id,
+                    posting.posting_id, kind, wallet_id, row["member_id"], row["programme"],
+                    ("act" if posting.lots[0][0] in of_acts else "bill", posting.source_id),
                     posting.effective_at, posting.points,
                     tuple([(lot_id, points, money, expiries.get(lot_id)) for lot_id, points, money in posting.lots]),
                 )
@@ -258,7 +262,7 @@ class Bank:
         self._posted.ours(
             (
                 binary(event.accrual_id), event.kind, binary(event.wallet_id), event.member_id, event.programme,
-                event.bill_id and binary(event.bill_id), event.effective_at, event.points,
+                _source(event), event.effective_at, event.points,
                 tuple([(binary(lot.lot_id), lot.points, money_of(lot.points, per), lot.expires_at) for lot in event.lots]),
             )
         )  # fmt: skip
@@ -355,3 +359,12 @@ class Bank:
 
 def _balance(balance: Balance) -> tuple[int, ...]:
     return (balance.available.points, balance.held.points, balance.reserved.points)
+
+
+def _source(event: PointsAccrued) -> tuple[str, bytes]:
+    """What earned points, as the bank is to keep it; nothing where the event names neither or both."""
+    if (event.bill_id is None) == (event.act_id is None):
+        return "nothing", b""
+    return (
+        ("bill", binary(event.bill_id)) if event.bill_id is not None else ("act", binary(event.act_id or ""))
+    )

@@ -25,11 +25,12 @@ ORDER BY w.wallet_id;
 SELECT
     uuid_send(t.wallet_id) AS wallet_id, uuid_send(t.lot_id) AS lot_id, uuid_send(t.accrual_id) AS accrual_id,
     uuid_send(t.source_id) AS source_id, t.earned_at, t.expires_at, t.points, t.remaining, t.held, t.reserved, t.expired,
-    t.reversed, t.owed, t.given, uuid_send(t.parent_lot) AS parent_lot,
+    t.reversed, t.owed, t.given, a.act_id IS NOT NULL AS by_act, uuid_send(t.parent_lot) AS parent_lot,
     CASE WHEN t.opened_expires_at IS NULL THEN t.expires_at ELSE nullif(t.opened_expires_at, 'infinity') END AS first_expires_at,
     uuid_send(p.wallet_id) AS parent_wallet, p.expires_at AS parent_expires_at, p.opened_expires_at IS NOT NULL AS parent_changed
 FROM redeem.lots AS t
 LEFT JOIN redeem.lots AS p ON p.lot_id = t.parent_lot
+LEFT JOIN redeem.acts AS a ON a.act_id = t.source_id
 ORDER BY t.wallet_id;
 
 -- name: postings

@@ -216,6 +216,23 @@ CREATE INDEX waiting_for ON waiting (kind, key);
 CREATE INDEX waiting_ready ON waiting (bill_id) WHERE ready;
 CREATE INDEX waiting_since ON waiting (since_ms) WHERE NOT unclaimed;
 
+-- The till that is told of a bill that came without one: the first that offered it while it waited. Append-only.
+CREATE TABLE bill_tills (
+    bill_id uuid PRIMARY KEY,
+    stream_id text NOT NULL,
+    source text NOT NULL,
+    event_id text NOT NULL
+);
+
+-- Each bill.settled.v1: for the decision of this number; `told_till`: whether a till's entry stood in it. Append-only.
+CREATE TABLE settled_events (
+    bill_id uuid NOT NULL,
+    n smallint NOT NULL CHECK (n > 1),
+    event_id uuid NOT NULL,
+    told_till boolean NOT NULL,
+    PRIMARY KEY (bill_id, n)
+);
+
 -- The clock of the deadline: it runs only while earn has heard all that was told of what bills wait for.
 CREATE TABLE waiting_clock (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),

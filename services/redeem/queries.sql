@@ -54,6 +54,14 @@ born AS (
 
 SELECT posting_id FROM claimed;
 
+-- name: note_acts!
+-- Keeps which sources are acts, in the order of their ids: one act may earn in several wallets at once.
+INSERT INTO acts (act_id)
+SELECT a.act_id
+FROM unnest(:act_ids::uuid[]) AS a (act_id)
+ORDER BY a.act_id
+ON CONFLICT DO NOTHING;
+
 -- name: known_postings
 -- What was posted under these ids.
 SELECT

@@ -50,13 +50,18 @@ CREATE TABLE wallets (
     CONSTRAINT wallets_head_is_sha256 CHECK (octet_length(head) = 32)
 ) WITH (fillfactor = 70);
 
+-- Acts that earned points, as the bank heard of them: a line whose source_id stands here was earned by an act, not by a bill.
+CREATE TABLE acts (
+    act_id uuid PRIMARY KEY
+);
+
 -- Points earned together: what is spent, expired or reversed is always taken from named lots.
 -- remaining = what is usable + held + reserved. No foreign key to the wallet: its writer holds that row's lock already.
 CREATE TABLE lots (
     lot_id uuid PRIMARY KEY,
     wallet_id uuid NOT NULL,
     accrual_id uuid NOT NULL, -- the posting that opened it
-    source_id uuid, -- the bill, or other act, that it was earned by
+    source_id uuid, -- the bill, or other act, that it was earned by (`acts` says which are acts)
     parent_lot uuid, -- the lot that it was split or moved from
     earned_at timestamptz NOT NULL, -- the accrual's effective_at
     expires_at timestamptz, -- null: never
@@ -102,7 +107,7 @@ CREATE TABLE ledger (
     reserved_after bigint NOT NULL,
     debt_after bigint NOT NULL,
     lot_id uuid,
-    source_id uuid, -- the bill, redemption or other act that asked for it
+    source_id uuid, -- the bill, act, redemption or whatever else asked for it
     kind posting_kind NOT NULL,
     from_bucket bucket NOT NULL,
     to_bucket bucket NOT NULL,

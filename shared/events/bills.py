@@ -101,6 +101,11 @@ class PointsAccrued(EventData, frozen=True, kw_only=True, omit_defaults=True):
     lots: tuple[AccruedLot, ...]
     act_id: UUID | None = None
 
+    @property
+    def source_id(self) -> UUID | None:
+        """The bill or the act that earned it."""
+        return self.act_id if self.bill_id is None else self.bill_id
+
 
 class AccrualsOfProgramme(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How many accruals there were, their points, and their digest in hexadecimal (shared/tally.py says of what)."""

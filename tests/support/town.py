@@ -161,7 +161,7 @@ class Town:
 
 @dataclass(frozen=True)
 class Witness:
-    """Distinct bills that were taken, the points that they were answered to earn, and points spent."""
+    """Distinct bills that were taken, the points that they and acts were answered to earn, and points spent."""
 
     bills: int
     earned: int
@@ -171,6 +171,7 @@ class Witness:
 def witness(journal: Path) -> Witness:
     """What the tills and callers saw acknowledged, each bill and redemption once: by its id, not by its answers."""
     points: dict[str, int] = {}
+    acts: dict[str, int] = {}
     redeemed: dict[str, int] = {}
     for entry in read(journal):
         match entry:
@@ -180,6 +181,9 @@ def witness(journal: Path) -> Witness:
                 answer = msgspec.json.decode(entry.answer)
                 earned = sum(one["available"]["points"] + one["held"]["points"] for one in answer["accruals"])
                 assert points.setdefault(answer["bill_id"], earned) == earned, answer
+            case Acknowledged(path="/v1/acts") if entry.http_status in {200, 201}:
+                answer = msgspec.json.decode(entry.answer)
+                acts[answer["act_id"]] = sum(one["available"]["points"] for one in answer["accruals"])
             case Acknowledged(path="/v1/redemptions", http_status=201):
                 answer = msgspec.json.decode(entry.answer)
                 if answer["status"] == "captured":
@@ -189,7 +193,7 @@ def witness(journal: Path) -> Witness:
                 redeemed[answer["redemption_id"]] = answer["redeemed"]["points"]
             case _:
                 pass
-    return Witness(len(points), sum(points.values()), sum(redeemed.values()))
+    return Witness(len(points), sum(points.values()) + sum(acts.values()), sum(redeemed.values()))
 
 
 async def found_town(

@@ -65,5 +65,6 @@ async def release(
     asked: Annotated[ReleaseBody, FromBody()], call: Annotated[Write, writes("ops:write")]
 ) -> Response:
     """Releases held points that are due, some hundred bills at a time; asked again until nothing is left. Safe at any time,
-    twice, and beside the job that does the same."""
+    twice, and beside the job that does the same. For the whole tenant: no token of one merchant will do."""
+    call.principal.at_merchant(None)
     return await call.submit(ReleaseDue(asked.dry_run))

@@ -142,6 +142,7 @@ class QuoteBody(_Part):
 
     merchant: Code
     terminal: Code | None = None
+    cashier: Code | None = None
     channel: Literal["store", "ecom", "app", "kiosk", "call_center", "partner"] | None = None
     occurred_at: (
         Annotated[str, AfterValidator(known_time), Field(json_schema_extra={"format": "date-time"})] | None

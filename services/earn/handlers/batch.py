@@ -41,6 +41,12 @@ class Asked:
         """Stream id, source and id of the till's event."""
         return (self.item.command.entry_id, *self.pair) if self.pair is not None else (None, None, None)
 
+    @property
+    def offered(self) -> tuple[str, str, str]:
+        """The same of one that came by stream."""
+        assert self.pair is not None
+        return (self.item.command.entry_id, *self.pair)
+
 
 class Batch:
     """The items of one call on their way to their outcomes."""

@@ -21,8 +21,10 @@ from services.earn.handlers.told import Replies, accrual_rows, tell, tell_accrua
 from services.earn.store import bills as bills_store
 from services.earn.store import nets, waiting
 from services.earn.store.facts import facts_for
+from services.earn.store.nets import FirstAnswer
+from services.earn.store.waiting import LastSettled
 from shared.errors import Refusal
-from shared.events import BillRecorded
+from shared.events import BillRecorded, BillSettled
 from shared.ids import uuid7
 from shared.messaging import Done, FromDeadLetter, Item, Outcome, PosEntry, Refused, Tx
 from shared.traces import Traces
@@ -37,10 +39,15 @@ async def record_bills(tx: Tx, items: Sequence[Item[PosEntry | RecordBill]]) -> 
         now = tx.now()
         admitted = await _admit(batch, asked, facts, now)
         new = await _claim(batch, admitted) if admitted else []
+        # Bills that wait are met before what they wait for: those that were known go first, then those of this batch.
+        fresh = {ask.key for ask in new}
+        known = [ask for ask in sorted(batch.repeats, key=lambda ask: ask.place) if ask.key not in fresh]
+        if known:
+            await _answer_again(batch, known)
         if new:
             await _record(batch, new, facts, now)
-        if batch.repeats:
-            await _answer_again(batch)
+        if len(known) < len(batch.repeats):
+            await _answer_again(batch, [ask for ask in batch.repeats if ask.key in fresh])
     for (place, _, refusal), repeated in zip(
         batch.rejections, await reject(tx, [one for _, one, _ in batch.rejections]), strict=True
     ):
@@ -282,18 +289,21 @@ def _done(ask: Asked, decision: Decision) -> Done:
 # ---- repeats -----------------------------------------------------------------------------------
 
 
-async def _answer_again(batch: Batch) -> None:
-    """The first answer, once more: by HTTP with 200, to a till on its out stream under the first event's id."""
-    answers = await nets.first_answers(batch.tx.db, {ask.key for ask in batch.repeats})
+async def _answer_again(batch: Batch, repeats: Sequence[Asked]) -> None:
+    """The first answer, once more: by HTTP with 200, to a till on its out stream under the first event's id. A till that repeats
+    a bill which waited is told what it was told last, or is told when it is settled."""
+    answers = await nets.first_answers(batch.tx.db, {ask.key for ask in repeats})
+    settled = await _settled_since(batch.tx, repeats, answers)
     replies = Replies(batch.tx)
-    for ask in batch.repeats:
+    for ask in repeats:
         first = answers[ask.key]
+        since = settled.get(first.bill_id) if ask.pair is not None else None
         told = answer_of(
             first.bill_id,
             merchant=first.merchant,
             bill_ref=first.bill_ref,
             occurred_at=first.occurred_at,
-            decision=first.decision,
+            decision=first.decision if since is None else since.decision,
         )
         if ask.pair is None:
             batch.outcomes[ask.place] = Done(200, body(told))
@@ -301,8 +311,9 @@ async def _answer_again(batch: Batch) -> None:
         # Under the id it was first offered with, the reply is the first one; under another it names that other.
         same = ask.pair == (first.source, first.event_id)
         stream_id, source, event_id = (first.entry_id, *ask.pair) if same else ask.entry
+        kind: type[BillRecorded] | type[BillSettled] = BillRecorded if since is None else BillSettled
         replies.add(
-            BillRecorded(
+            kind(
                 bill_id=told.bill_id,
                 status=told.status,
                 merchant=told.merchant,
@@ -314,10 +325,28 @@ async def _answer_again(batch: Batch) -> None:
                 event_id=event_id,
             ),
             source=source,
-            event_id=first.recorded_event_id,
+            event_id=first.recorded_event_id if since is None else since.event_id,
             subject=str(first.bill_id),
-            sequence=1,
-            time=first.recorded_at,
+            sequence=1 if since is None else since.sequence,
+            time=first.recorded_at if since is None else since.at,
             item=ask.item,
         )
         batch.outcomes[ask.place] = Done(replayed=True)
+
+
+async def _settled_since(
+    tx: Tx, repeats: Sequence[Asked], answers: Mapping[tuple[str, str], FirstAnswer]
+) -> dict[UUID, LastSettled]:
+    """What was told later of those that tills repeat and that were answered to wait; who waits on will be told."""
+    waited: set[UUID] = set()
+    listening: dict[UUID, tuple[str, str, str]] = {}
+    for ask in repeats:
+        first = answers[ask.key]
+        if ask.pair is None or first.decision.status != "waiting":
+            continue
+        waited.add(first.bill_id)
+        if first.source is None:
+            listening.setdefault(first.bill_id, ask.offered)
+    if listening:
+        await waiting.listen(tx.db, listening)
+    return await waiting.last_settled(tx.db, waited) if waited else {}

@@ -65,6 +65,7 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
         tx, [(one.bill_id, one.bill, facts, one.taken_at) for one in locked if one.bill_id not in waits]
     )
     now = tx.now()
+    told: list[tuple[UUID, int, UUID, bool]] = []
     decisions: list[bills_store.Row] = []
     accruals: list[bills_store.Row] = []
     held: list[tuple[UUID, datetime, Decision]] = []
@@ -85,7 +86,7 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
             now=now,
             sequence=one.sequence + 1,
         )
-        _tell_settled(tx, item, one, decision, sequence)
+        told.append(_tell_settled(tx, item, one, decision, sequence))
         decisions.append(
             bills_store.decision_row(
                 one.bill_id,
@@ -103,6 +104,7 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
         tx.audit("bill.settle", f"bill/{one.bill_id}", item=item, after={"status": decision.status})
     if decisions:
         await bills_store.write_decisions(tx.db, decisions)
+        await waiting.keep_settled(tx.db, told)
         await bills_store.write_accruals(tx.db, accruals)
         await plan_holds(tx, held, facts.programmes)
         await ask_benefits(tx, giving)
@@ -117,12 +119,13 @@ async def report_unclaimed(tx: Tx, items: Sequence[Item[ReportUnclaimed]]) -> li
     if not overdue:
         return [_DONE] * len(items)
     now = tx.now()
+    told: list[tuple[UUID, int, UUID, bool]] = []
     decisions: list[bills_store.Row] = []
     for one in overdue:
         item = by_id[one.bill_id]
         item.request_id, item.traceparent = one.request_id, one.traceparent
         decision = Decision(status="unclaimed", waiting_for=(one.waits_for,))
-        _tell_settled(tx, item, one, decision, one.sequence + 1)
+        told.append(_tell_settled(tx, item, one, decision, one.sequence + 1))
         decisions.append(
             bills_store.decision_row(
                 one.bill_id,
@@ -134,6 +137,7 @@ async def report_unclaimed(tx: Tx, items: Sequence[Item[ReportUnclaimed]]) -> li
         )
         tx.audit("bill.report_unclaimed", f"bill/{one.bill_id}", item=item)
     await bills_store.write_decisions(tx.db, decisions)
+    await waiting.keep_settled(tx.db, told)
     await waiting.mark_unclaimed(tx.db, [one.bill_id for one in overdue])
     return [_DONE] * len(items)
 
@@ -147,8 +151,8 @@ async def tick(tx: Tx, items: Sequence[Item[Tick]]) -> list[Outcome]:
 
 def _tell_settled(
     tx: Tx, item: Item[Any], one: waiting.WaitingBill, decision: Decision, sequence: int
-) -> None:
-    tell(
+) -> tuple[UUID, int, UUID, bool]:
+    event_id = tell(
         tx,
         item,
         BillSettled,
@@ -159,3 +163,4 @@ def _tell_settled(
         entry=(one.entry_id, one.source, one.event_id),
         sequence=sequence,
     )
+    return one.bill_id, one.n + 1, event_id, one.source is not None

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.earn.domain.bill import RecordBill, recorded_bill, stored_claims, stored_tenders
+from services.earn.domain.decision import Decision, decode_decision
 from services.earn.store.sql import queries
 from shared.db import Connection
 from shared.identity import Identity
+from shared.ids import uuid7
+
+
+class LastSettled(NamedTuple):
+    """What was told last of a bill that waited: under which id, and in which place among its events."""
+
+    event_id: UUID
+    sequence: int
+    at: datetime
+    decision: Decision
 
 
 class WaitingBill(NamedTuple):
@@ -113,6 +124,32 @@ def _bill(row: Any) -> RecordBill:
         tenders=stored_tenders(row["tenders"]),
         claims=stored_claims(row["effects_applied"]),
     )
+
+
+async def listen(db: Connection, entries: Mapping[UUID, tuple[str, str, str]]) -> None:
+    """By bill (stream id, source, id): the till's entry that is to stand in what is told of it, where it came without one and
+    still waits. Ask afterwards for what was told: who was being settled meanwhile waits no more."""
+    stream_ids, sources, event_ids = zip(*entries.values(), strict=True)
+    await queries.listen(
+        db, bill_ids=list(entries), stream_ids=stream_ids, sources=sources, event_ids=event_ids
+    )
+
+
+async def keep_settled(db: Connection, rows: Sequence[tuple[UUID, int, UUID, bool]]) -> None:
+    """(bill, number of its decision, id of the event that told it, whether to a till)."""
+    bill_ids, ns, event_ids, told_tills = zip(*rows, strict=True)
+    await queries.keep_settled(db, bill_ids=bill_ids, ns=ns, event_ids=event_ids, told_tills=told_tills)
+
+
+async def last_settled(db: Connection, bill_ids: Collection[UUID]) -> dict[UUID, LastSettled]:
+    """What those of the bills that were told again were told last."""
+    rows = await queries.last_settled(db, bill_ids=list(bill_ids))
+    return {
+        row["bill_id"]: LastSettled(
+            row["event_id"] or uuid7(), row["sequence"], row["recorded_at"], decode_decision(row["decision"])
+        )
+        for row in rows
+    }
 
 
 async def wait_on(db: Connection, rows: Sequence[tuple[UUID, str, str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,13 +15,13 @@ from shared.money import Money
 _SOURCES = {
     "earn": "bill_id",
     "earn_held": "bill_id",
-    "expire": "bill_id",  # the bill that opened the lot
+    "expire": "bill_id",  # the bill, or the act, that opened the lot
     "redeem": "redemption_id",
     "reserve": "redemption_id",
     "void": "redemption_id",
     "return": "redemption_id",
 }
-"""What a line's source is, by its kind; of a kind that is not here it is told without a type."""
+"""What a line's source is, by its kind, where it is no act; of a kind that is not here it is told without a type."""
 
 EARNED = frozenset({"earn", "earn_held"})
 
@@ -29,6 +30,7 @@ class SourceOut(BaseModel):
     """What asked for a line, or opened a lot: one of these."""
 
     bill_id: UUID | None = None
+    act_id: UUID | None = None
     redemption_id: UUID | None = None
     source_id: UUID | None = None
 
@@ -81,18 +83,21 @@ class AncestorOut(LotOut):
     wallet_id: UUID
 
 
-class BillRef(BaseModel):
-    bill_id: UUID
+class EarnedByOut(BaseModel):
+    """What earned points: a bill, or an act."""
+
+    bill_id: UUID | None = None
+    act_id: UUID | None = None
 
 
 class TraceOut(BaseModel):
     """A line's points back to what earned them: the lot that it names, the one that this was moved from, and so on. `earned_by`
-    is the bill of the last; null where no bill earned them, or the line names no lot."""
+    is the bill or act of the last; null where neither earned them, or the line names no lot."""
 
     wallet_id: UUID
     line: LineOut
     lots: list[AncestorOut]
-    earned_by: BillRef | None
+    earned_by: EarnedByOut | None
 
 
 def line_out(row: Any, value: Value) -> dict[str, Any]:
@@ -106,7 +111,7 @@ def line_out(row: Any, value: Value) -> dict[str, Any]:
         "points": row["points"],
         "money": Money(row["money_minor"], value.currency),
         "lot_id": row["lot_id"],
-        "source": _source(row["kind"], row["source_id"]),
+        "source": _source(row),
         "effective_at": row["effective_at"],
         "posted_at": row["posted_at"],
         "balance": {
@@ -124,7 +129,7 @@ def lot_out(row: Any, value: Value) -> dict[str, Any]:
         "lot_id": row["lot_id"],
         "accrual_id": row["accrual_id"],
         "kind": row["kind"],
-        "source": _source(row["kind"], row["source_id"]),
+        "source": _source(row),
         "parent_lot": row["parent_lot"],
         "earned_at": row["earned_at"],
         "expires_at": row["expires_at"],
@@ -135,5 +140,15 @@ def lot_out(row: Any, value: Value) -> dict[str, Any]:
     }
 
 
-def _source(kind: str | None, source_id: UUID | None) -> dict[str, UUID] | None:
-    return None if source_id is None else {_SOURCES.get(kind or "", "source_id"): source_id}
+def earned_by(lots: Sequence[Any]) -> dict[str, UUID] | None:
+    """An EarnedByOut, of a lot and those that it came from."""
+    first = lots[-1] if lots else None
+    earned = first is not None and first["kind"] in EARNED and first["parent_lot"] is None
+    return _source(first) if earned else None
+
+
+def _source(row: Any) -> dict[str, UUID] | None:
+    source_id = row["source_id"]
+    if source_id is None:
+        return None
+    return {"act_id" if row["by_act"] else _SOURCES.get(row["kind"] or "", "source_id"): source_id}

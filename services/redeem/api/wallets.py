@@ -11,7 +11,7 @@ from fastapi import Query
 from pydantic import AwareDatetime
 from starlette.responses import Response
 
-from services.redeem.api.lines import EARNED, LedgerOut, LotsOut, TraceOut, line_out, lot_out
+from services.redeem.api.lines import LedgerOut, LotsOut, TraceOut, earned_by, line_out, lot_out
 from services.redeem.api.shapes import BucketsOut, WorthOut
 from services.redeem.domain.ledger import Kind
 from services.redeem.store import idle, reading
@@ -151,20 +151,19 @@ async def get_trace(
     seq: int,
     call: Annotated[Read, reads("wallets:read")],
 ) -> Response:
-    """Where a line's points came from: its lot, through transfers to the lot that was earned, to the bill that earned it."""
+    """Where a line's points came from: its lot, through transfers to the lot that was earned, to the bill or act that earned it."""
     async with call.tenant.read() as db:
         value = await _value(db, wallet_id)
         line = await reading.line(db, wallet_id, seq) if 0 < seq < _LAST else None
         if line is None:
             raise NotFound("The wallet has no line of this number.")
         lots = await reading.lineage(db, line["lot_id"]) if line["lot_id"] is not None else []
-    earned = lots[-1] if lots and lots[-1]["kind"] in EARNED and lots[-1]["parent_lot"] is None else None
     return answer(
         {
             "wallet_id": wallet_id,
             "line": line_out(line, value),
             "lots": [{"wallet_id": lot["wallet_id"], **lot_out(lot, value)} for lot in lots],
-            "earned_by": {"bill_id": earned["source_id"]} if earned and earned["source_id"] else None,
+            "earned_by": earned_by(lots),
         }
     )
 

@@ -87,7 +87,7 @@ def credit(wallet: Wallet, accrual: PointsAccrued) -> Posting:
                 lot_id=lot.lot_id,
                 wallet_id=wallet.wallet_id,
                 accrual_id=accrual.accrual_id,
-                source_id=accrual.bill_id,
+                source_id=accrual.source_id,
                 earned_at=accrual.effective_at,
                 expires_at=lot.expires_at,
                 points=points,
@@ -104,7 +104,7 @@ def credit(wallet: Wallet, accrual: PointsAccrued) -> Posting:
                 posting_id=accrual.accrual_id,
                 money_minor=money_of(points, accrual.point_value, accrual.currency),
                 lot_id=lot.lot_id,
-                source_id=accrual.bill_id,
+                source_id=accrual.source_id,
                 effective_at=accrual.effective_at,
             )
         )

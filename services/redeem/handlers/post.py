@@ -55,7 +55,8 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
     redemptions = [(k, item.command) for k, item in enumerate(items) if isinstance(item.command, Redeem)]
     if accruals:
         await _claim(tx, accruals, outcomes)
-    credited = {command.wallet_id for k, command in accruals if k not in outcomes}
+    new = [command for k, command in accruals if k not in outcomes]
+    credited = {command.wallet_id for command in new}
     asked: dict[int, _Asked] = {}
     counted: dict[UUID, limits.Facts] = {}
     if redemptions:
@@ -130,6 +131,7 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
             made = Authorised(row, command.code.hash, now + one.terms.redeeming.authorisation, decided.lots)
             authorised.append(made)
             outcomes[k] = tell_reserved(tx, item, one.terms, wallet, posting, made, command.code.sealed)
+    await postings.note_acts(tx.db, new)
     await authorise(tx.db, authorised)
     await issue_passed(tx, wallets.values(), causes)
     await postings.write(tx, wallets.values(), postings=keys, redemptions=spent)
@@ -150,7 +152,7 @@ def _repay(wallet: Wallet, accrual: PointsAccrued, credited: Posting, now: datet
         value=accrual,
         effective_at=accrual.effective_at,
         now=now,
-        source_id=accrual.bill_id,
+        source_id=accrual.source_id,
         new_id=uuid7,
     )
 

@@ -115,6 +115,13 @@ async def claim(db: Connection, accruals: Sequence[PointsAccrued]) -> set[UUID]:
     return {row[0] for row in rows}
 
 
+async def note_acts(db: Connection, accruals: Iterable[PointsAccrued]) -> None:
+    """Keeps which sources of accruals are acts; asks nothing where all are bills. Under their wallets' locks."""
+    acts = {accrual.act_id for accrual in accruals if accrual.bill_id is None and accrual.act_id is not None}
+    if acts:
+        await queries.note_acts(db, act_ids=sorted(acts))
+
+
 async def known_postings(db: Connection, posting_ids: Iterable[UUID]) -> dict[UUID, Known]:
     """What was posted under these ids, whenever that was."""
     rows = await queries.known_postings(db, posting_ids=list(posting_ids))

@@ -8,10 +8,12 @@ import pytest
 
 from services.earn.handlers import Settle
 from services.earn.store import waiting
+from shared.config import Settings
 from shared.events import EventData, MerchantChanged
-from shared.messaging import Refused
+from shared.messaging import Done, Refused
 from shared.runtime import TenantRuntime
 from tests.integration.earn.conftest import Shop, bill, somebody
+from tests.integration.earn.oracle import noticed, objections, one_moment
 from tests.support.facts import activated
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -56,6 +58,55 @@ async def test_a_bill_for_an_unknown_member_waits_and_settles_at_the_enrolment(s
         await shop.auditor.fetchval("SELECT count(*) FROM earn.waiting WHERE bill_id::text = $1", bill_id)
         == 0
     )
+
+
+async def test_a_till_that_repeats_a_bill_which_came_by_http_hears_of_its_end(
+    shop: Shop, settings: Settings
+) -> None:
+    member = somebody()
+    body = bill(member)
+    bill_id = (await shop.post(body)).json()["bill_id"]
+    before = len(await shop.replies())
+    offered = [shop.event(body, event_id=f"{body['bill_ref']}-{k}") for k in range(2)]
+    assert await shop.offer(*offered) == [Done(replayed=True)] * 2
+    waiting_still = (await shop.replies())[before:]
+    assert [(one["type"], one["data"]["status"], one["data"]["event_id"]) for one in waiting_still] == [
+        ("bill.recorded.v1", "waiting", f"{body['bill_ref']}-{k}") for k in range(2)
+    ]
+    await shop.hear(shop.enrolment(member))
+    await settled(shop, bill_id, "earned")
+    last = (await shop.told(bill_id))[-1]
+    data = last["data"]
+    assert (last["type"], data["status"]) == ("bill.settled.v1", "earned")
+    assert (data["source"], data["event_id"]) == ("/pos/riyadh-mall/T03", f"{body['bill_ref']}-0")
+    # Whoever asks again is told what stands, under the id under which it was told.
+    assert await shop.offer(offered[0]) == [Done(replayed=True)]
+    again = (await shop.replies())[-1]
+    assert {key: again[key] for key in ("id", "type", "sequence")} == {
+        key: last[key] for key in ("id", "type", "sequence")
+    }
+    assert again["data"] | {"stream_id": None} == data | {"stream_id": None}
+    assert (await shop.post(body)).json()["status"] == "waiting"  # by HTTP the first answer, as ever
+    async with one_moment(settings, shop) as books:
+        assert await objections(settings, shop, books, {"bills:settled"}) == {}
+        for spoilt in (
+            f"UPDATE earn.bill_tills SET event_id = 'x' WHERE bill_id = '{bill_id}'",
+            f"UPDATE earn.settled_events SET event_id = gen_random_uuid() WHERE bill_id = '{bill_id}'",
+        ):
+            assert "bills:settled" in await noticed(settings, shop, books, spoilt, {"bills:settled"})
+
+
+async def test_a_bill_that_came_both_ways_in_one_batch_is_told_to_its_till(shop: Shop) -> None:
+    member = somebody()
+    body = bill(member)
+    posted, _ = await asyncio.gather(shop.post(body), shop.offer(shop.event(body)))
+    bill_id = (await shop.get("/v1/bills", merchant=body["merchant"], bill_ref=body["bill_ref"])).json()[
+        "bill_id"
+    ]
+    assert posted.status_code in {200, 202}
+    await shop.hear(shop.enrolment(member))
+    await settled(shop, bill_id, "earned")
+    assert (await shop.told(bill_id))[-1]["data"]["event_id"] == body["bill_ref"]
 
 
 async def test_a_callers_trace_goes_on_in_every_event_of_its_bill_also_after_a_wait(shop: Shop) -> None:

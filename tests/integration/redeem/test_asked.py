@@ -164,7 +164,8 @@ async def test_debt_names_the_spent_lot_and_later_accruals_repay_it_first(bank: 
     owe = (await bank.lines(wallet_id))[-1]
     assert (owe["kind"], owe["lot_id"], owe["debt_after"]) == ("owe", accrual.lots[0].lot_id, -80)
 
-    small, large = accrued(wallet_id, 50), accrued(wallet_id, 40)
+    small, act_id = accrued(wallet_id, 50), uuid7()
+    large = msgspec.structs.replace(accrued(wallet_id, 40), bill_id=None, act_id=act_id)
     await bank.hear(small, large)
     wallet = await bank.wallet(wallet_id)
     assert (wallet["available"], wallet["debt"]) == (10, 0)
@@ -173,6 +174,8 @@ async def test_debt_names_the_spent_lot_and_later_accruals_repay_it_first(bank: 
         (50, 30, str(small.lots[0].lot_id)),
         (30, 0, str(large.lots[0].lot_id)),
     ]
+    sources = [line["source_id"] for line in await bank.lines(wallet_id) if line["kind"] == "repay"]
+    assert sources == [small.bill_id, act_id]
 
 
 async def test_released_points_repay_a_debt_too(bank: Bank) -> None:

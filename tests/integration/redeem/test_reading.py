@@ -264,3 +264,24 @@ async def test_a_cursor_that_names_no_line_there_could_be_is_refused(bank: Bank)
     member = await bank.member()
     answer = await bank.get(f"/v1/wallets/{member.wallet_id}/ledger", cursor=encode_cursor(Forged(2**63)))
     assert_problem(answer, 422, "field_type")
+
+
+async def test_lines_and_lots_name_the_act_that_earned_them_and_never_as_a_bill(bank: Bank) -> None:
+    wallet_id, act_id = uuid7(), uuid7()
+    by_act = msgspec.structs.replace(accrued(wallet_id, 20), bill_id=None, act_id=act_id)
+    by_bill = accrued(wallet_id, 7)
+    again = msgspec.structs.replace(
+        by_act, accrual_id=uuid7(), wallet_id=uuid7(), lots=accrued(wallet_id, 20).lots
+    )
+    await bank.hear(by_act, by_bill, again)  # an act may earn in two wallets
+    await bank.hear(msgspec.structs.replace(again, accrual_id=uuid7(), lots=accrued(wallet_id, 20).lots))
+
+    path = f"/v1/wallets/{wallet_id}"
+    shown = (await bank.get(f"{path}/ledger")).json()["items"]
+    named = [{"bill_id": str(by_bill.bill_id)}, {"act_id": str(act_id)}]
+    assert [(line["points"], line["source"]) for line in shown] == [(7, named[0]), (20, named[1])]
+    lots = (await bank.get(f"{path}/lots", which="all")).json()["items"]
+    assert [lot["source"] for lot in lots] == named
+    traced = [(await bank.get(f"{path}/ledger/{seq}/trace")).json()["earned_by"] for seq in (2, 1)]
+    assert traced == named
+    assert (await bank.lines(wallet_id))[0]["source_id"] == act_id

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ PROGRAMME["expiry"] = {
 }
 PROGRAMME["earning"] |= {
     "campaigns": [CAMPAIGN],
+    "acts": [{"code": "survey", "points": 20}],
     "stamp_cards": [{"code": "visits", "count": "visit", "stamps": 3, "reward": "treat"}],
 }
 
@@ -80,6 +82,7 @@ async def _trade(fleet: Fleet) -> Town:
         assert (await trade.call(town.enrolment())).status == 201
         await _buy_rewards(town, trade)
         await _redeem_later(town, trade)
+        await _answer_a_survey(town, trade)
         await _put_right(town, trade)
         for bill in town.bills(200)[:4]:
             await trade.till.offer([town.offer(bill)])
@@ -114,6 +117,19 @@ async def _redeem_later(town: Town, trade: Trade) -> None:
     await call(f"/{voided}/void")
     for redemption_id in (captured, at_once):
         await call(f"/{redemption_id}/returns", {"return_ref": f"R-{redemption_id}", "points": 4})
+
+
+async def _answer_a_survey(town: Town, trade: Trade) -> None:
+    """A member earns by an act, told twice."""
+    asked = {
+        "act": "survey",
+        "act_ref": "S-1",
+        "occurred_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "member": {"card_number": town.cards[15].card_number},
+    }
+    for key, status in (("survey-1", 201), ("survey-2", 200)):
+        answer = await trade.call(Call("POST", "/v1/acts", asked, key, "till"))
+        assert answer.status == status, answer.body
 
 
 async def _put_right(town: Town, trade: Trade) -> None:
