@@ -97,7 +97,11 @@ async def test_conditions_ask_for_converted_amounts_and_a_quote_says_the_same(wo
         "/v1/quotes", json={**basket, "currency": "SAR"}, headers=world.headers("till")
     )
     [tenth] = own.json()["accruals"][0]["effects"]
-    assert (tenth["bill_amount_minor"], tenth["bill_currency"]) == (tenth["amount_minor"], "SAR") == (1000, "SAR")
+    assert (
+        (tenth["bill_amount_minor"], tenth["bill_currency"])
+        == (tenth["amount_minor"], "SAR")
+        == (1000, "SAR")
+    )
 
 
 async def test_without_a_rate_or_a_programme_that_accepts_it_it_is_a_mismatch(world: Shop) -> None:
