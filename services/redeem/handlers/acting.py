@@ -21,7 +21,7 @@ from services.redeem.domain.approving import (
     requested,
 )
 from services.redeem.domain.disputes import DecideDispute, Dispute, correction, settled
-from services.redeem.domain.expiring import reinstate, wake
+from services.redeem.domain.expiring import check_reinstatement, expire, reinstate, wake
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.posting import Posting
 from services.redeem.domain.spending import MOST_POINTS
@@ -172,12 +172,12 @@ class Desk:
             raise NotFound("The wallet has no such lot.")
         check_reason(value, command.reason)
         _check_amount(command.points)
-        if command.points > lot.expired:
-            raise AmountOutOfRange(f"{lot.expired} points of the lot have expired.", pointer="/points")
-        if command.expires_at is not None and command.expires_at <= self.now:
-            raise AmountOutOfRange("It would expire at once. Name a later moment.", pointer="/expires_at")
+        check_reinstatement(lot, points=command.points, expires_at=command.expires_at, now=self.now)
         check_alone(command.points, self.alone.get(wallet.wallet_id, 0), value)
         self._awake(item, wallet, value, self.now)
+        # What nobody swept of the lot must not come back with it.
+        if (late := expire(wallet, terms=value, now=self.now, new_id=uuid7, lots=[lot])) is not None:
+            tell_expired(self.tx, item, value, wallet, self._keep(wallet, late))
         back = reinstate(
             wallet,
             lot,
