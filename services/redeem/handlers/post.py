@@ -150,7 +150,6 @@ def _repay(wallet: Wallet, accrual: PointsAccrued, credited: Posting, now: datet
         wallet,
         came_by(credited.lines, wallet.opened),
         value=accrual,
-        effective_at=accrual.effective_at,
         now=now,
         source_id=accrual.source_id,
         new_id=uuid7,

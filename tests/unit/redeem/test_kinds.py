@@ -201,7 +201,6 @@ def test_a_debt_is_repaid_by_what_comes_and_never_by_what_has_expired() -> None:
             wallet,
             came_by(new.lines, wallet.lots),
             value=SAR,
-            effective_at=APRIL,
             now=APRIL,
             source_id=None,
             new_id=uuid4,
