@@ -236,17 +236,20 @@ class Desk:
         return Done(201, _opened(command, wallet, opened, value))
 
     def open_again(self, command: Open, known: postings.Known) -> Done:
-        """The answer to an opening balance that was posted before, with the balance of now. Refuses opening_conflict where it is
+        """The answer to an opening balance that was posted before, with the balance and the expiry of now. Refuses opening_conflict where it is
         another one."""
-        wallet, value = self._wallet(known.wallet_id, "/wallet_id")
-        lots = (*self.opened.get(command.opening_id, ()), *wallet.lots)
-        earned_at = next((lot.earned_at for lot in lots if lot.accrual_id == command.opening_id), None)
-        before = ("opening", known.wallet_id, known.points, earned_at)
-        if before != (known.kind, command.wallet_id, command.points, command.earned_at):
+        wallet = self.wallets.get(known.wallet_id)
+        lots = (*self.opened.get(command.opening_id, ()), *(wallet.lots if wallet is not None else ()))
+        lot = next((lot for lot in lots if lot.accrual_id == command.opening_id), None)
+        before = (known.kind, known.wallet_id, known.points, lot.earned_at if lot is not None else None)
+        if lot is None or before != ("opening", command.wallet_id, command.points, command.earned_at):
             raise OpeningConflict(
                 "Another balance was opened under this reference. Take another one.", pointer="/opening_ref"
             )
-        return Done(200, _opened(command, wallet, wallet, value))
+        wallet, value = self._wallet(known.wallet_id, "/wallet_id")
+        return Done(
+            200, _opened(msgspec.structs.replace(command, expires_at=lot.expires_at), wallet, wallet, value)
+        )
 
     def _post(self, item: Item[Any], made: Adjustment, value: CompiledProgramme) -> None:
         for part in made.parts:

@@ -297,7 +297,10 @@ async def test_a_balance_from_elsewhere_opens_once_by_its_reference(bank: Bank) 
     assert made.json()["effective_at"] == "2024-03-01T07:00:00Z"
     again = await approver(bank, "openings", body)
     assert (again.status_code, again.json()) == (200, made.json())
-    for other in ({"points": 701}, {"earned_at": "2024-03-02T10:00:00+03:00"}):
+    other_end = (await approver(bank, "openings", {**body, "expires_at": None})).json()
+    assert other_end["expires_at"] == made.json()["expires_at"], "what is kept is said, not what was asked"
+    nobody = str((await bank.member()).wallet_id)
+    for other in ({"points": 701}, {"earned_at": "2024-03-02T10:00:00+03:00"}, {"wallet_id": nobody}):
         await frozen(bank, 409, "opening_conflict", "openings", {**body, **other}, role="finance", mfa=True)
     late = {**body, "opening_ref": "x", "earned_at": LATER, "expires_at": None}
     await frozen(bank, 422, "occurred_in_future", "openings", late, role="finance", mfa=True)
