@@ -236,8 +236,8 @@ class Desk:
         return Done(201, _opened(command, wallet, opened, value))
 
     def open_again(self, command: Open, known: postings.Known) -> Done:
-        """The answer to an opening balance that was posted before, with the balance and the expiry of now. Refuses opening_conflict where it is
-        another one."""
+        """The answer to an opening balance that was posted before, with the balance and the expiry of now. Refuses
+        opening_conflict where it is another one."""
         wallet = self.wallets.get(known.wallet_id)
         lots = (*self.opened.get(command.opening_id, ()), *(wallet.lots if wallet is not None else ()))
         lot = next((lot for lot in lots if lot.accrual_id == command.opening_id), None)
