@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -24,6 +24,7 @@ from pointbank.desk import open_desk
 from services.redeem.domain.acts import Open
 from services.redeem.domain.adjusting import opening_id
 from services.redeem.handlers.move import move_points
+from shared.clock import as_utc
 from shared.config import Settings
 from shared.errors import FieldMissing, FieldType, Refusal
 from shared.identity import identify
@@ -190,10 +191,7 @@ def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("no offset")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("outside the calendar") from error
+    return as_utc(moment)
 
 
 _WANTED: dict[Callable[[str], Any], str] = {

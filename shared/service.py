@@ -119,6 +119,10 @@ class Service:
     def tenant(self, code: str) -> TenantRuntime:
         """The tenant's runtime; refuses with tenant_forbidden, tenant_migrating or tenant_unavailable."""
         served = self._served.get(code)
+        if served is None and self._trouble:
+            raise refusal(
+                "tenant_unavailable", "The tenants can't be read at present. Try again in a moment."
+            )
         if served is None:
             raise refusal("tenant_forbidden", "There is no such tenant here.")
         if served.runtime is not None:

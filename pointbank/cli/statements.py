@@ -26,10 +26,11 @@ def statement(
     from datetime import date
 
     from pointbank.statements import run_statement
+    from shared.clock import check_day
     from shared.config import Settings
 
     try:
-        of_day = None if day is None else date.fromisoformat(day)
+        of_day = None if day is None else check_day(date.fromisoformat(day))
     except ValueError:
         raise typer.BadParameter("a day is written YYYY-MM-DD", param_hint="--day") from None
     if as_csv and as_json:

@@ -227,6 +227,26 @@ JOIN redemptions AS r ON a.merchant = r.merchant AND a.bill_ref = r.bill_ref
 WHERE NOT EXISTS (SELECT FROM benefits AS b WHERE b.redemption_id = r.redemption_id)
 ORDER BY a.k, r.redemption_id;
 
+-- name: paid_of_bills
+-- What points of a programme paid of each of these bills, or are set aside for it and can still be captured, less what was returned; whoever paid.
+SELECT
+    a.k,
+    coalesce(sum(
+        CASE
+            WHEN r.status = 'voided' OR (s.ended IS NULL AND s.expires_at <= :now::timestamptz) THEN 0
+            WHEN s.ended = 'captured' THEN s.captured_minor
+            ELSE r.money_minor
+        END - r.returned_minor
+    ), 0)::bigint AS paid_minor
+FROM unnest(:programmes::text[], :merchants::text[], :bill_refs::text[]) WITH ORDINALITY AS a (programme, merchant, bill_ref, k)
+LEFT JOIN redemptions AS r
+    ON a.merchant = r.merchant AND a.bill_ref = r.bill_ref AND a.programme = r.programme
+    AND NOT EXISTS (SELECT FROM benefits AS b WHERE b.redemption_id = r.redemption_id)
+    AND NOT EXISTS (SELECT FROM reward_holds AS h WHERE h.redemption_id = r.redemption_id)
+LEFT JOIN reservations AS s ON r.redemption_id = s.redemption_id
+GROUP BY a.k
+ORDER BY a.k;
+
 -- name: lines_of_redemptions
 -- What plain redemptions took of lots, in that order, from the ledger; what was overdrawn, of no lot, stands under the
 -- redemption's own id. Their lines were posted about when their posting id was

@@ -1,7 +1,7 @@
 """Request bodies: read, decoded, looked over and validated, in this order, before a route sees anything."""
 
 import re
-from datetime import UTC, datetime
+from datetime import date
 from typing import Annotated, Any
 
 import msgspec
@@ -9,6 +9,7 @@ from fastapi.requests import Request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from shared.cards import payment_card_at, placed_texts
+from shared.clock import as_utc, check_day
 from shared.errors import FieldType, pointer_to
 from shared.http.call import call_of
 from shared.http.problems import MalformedJson
@@ -19,15 +20,11 @@ from shared.messaging.answers import refusal
 _JSON = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 
 
-def _utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("this time lies outside the calendar") from None
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+Moment = Annotated[AwareDatetime, AfterValidator(as_utc)]
 """A time with its offset, as UTC."""
+
+Day = Annotated[date, AfterValidator(check_day)]
+"""A day of the calendar, wherever it is meant."""
 
 
 class Body(BaseModel):

@@ -37,6 +37,19 @@ async def test_a_tenant_of_another_cell_is_served_by_that_cells_processes_alone(
             await service.stop()
 
 
+async def test_while_the_directory_can_not_be_read_nobody_is_told_that_a_tenant_is_not_there(
+    settings: Settings,
+) -> None:
+    lost = settings.model_copy(update={"control_database": "pointbank_test_nowhere"})
+    service = Service(Blueprint("members", {}, ()), lost, Metrics(CollectorRegistry(), "members"))
+    assert code_of(service, "acme") == "tenant_unavailable"
+    await service.start()
+    try:
+        assert code_of(service, "acme") == "tenant_unavailable"
+    finally:
+        await service.stop()
+
+
 def code_of(service: Service, tenant: str) -> Any:
     with pytest.raises(Refusal) as refused:
         service.tenant(tenant)

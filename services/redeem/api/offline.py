@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hmac
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from services.redeem.api.bodies import MemberBody, Reference
 from services.redeem.api.shapes import BucketsOut, WorthOut
 from services.redeem.domain.offline import AllowanceInvalid, AskAllowance, ReportUses, Use
 from services.redeem.domain.spending import MOST_POINTS
-from shared.http.bodies import Body
+from shared.http.bodies import Body, Moment
 from shared.http.cursors import answer
 from shared.http.openapi import problems
 from shared.http.routing import Router
@@ -75,7 +75,7 @@ class UseBody(Body):
 
     redemption_ref: Reference
     points: Annotated[int, Field(ge=1, le=MOST_POINTS)]
-    occurred_at: AwareDatetime
+    occurred_at: Moment
     bill_ref: Reference | None = None
     cashier: Code | None = None
 
@@ -172,7 +172,7 @@ async def report(body: ReportBody, call: Annotated[Write, writes("redemptions:wr
             Use(
                 redemption_ref=one.redemption_ref,
                 points=one.points,
-                occurred_at=one.occurred_at.astimezone(UTC),
+                occurred_at=one.occurred_at,
                 bill_ref=one.bill_ref,
                 cashier=one.cashier,
             )

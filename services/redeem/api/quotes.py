@@ -151,6 +151,8 @@ async def get_quote(body: QuoteBody, call: Annotated[Read, reads("redemptions:wr
         tiered = {party.wallet_id} if terms.redeeming.tiers is not None else set()
         moments = {party.wallet_id: limits.moments(terms, now)}
         facts = (await limiting.facts(db, moments, tiered, now=now))[party.wallet_id]
+        bills = [command.bill] if command.bill is not None else []
+        paid = sum((await limiting.paid_of_bills(db, bills, now=now)).values())
         wallet = await quoting.wallet(
             db, party.wallet_id, points=points or 0, consumption=terms.consumption, now=now
         )
@@ -172,7 +174,7 @@ async def get_quote(body: QuoteBody, call: Annotated[Read, reads("redemptions:wr
         refused=refused,
         bill_total_minor=body.bill_total_minor,
         now=now,
-        place=command.place,
+        place=command.place_of(paid),
         reward=body.reward is not None,
         new_id=uuid7,
     )

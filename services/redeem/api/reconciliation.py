@@ -136,9 +136,14 @@ async def list_differences(
     return page(shown, DifferencePosition(rows[limit - 1].difference_id) if len(rows) > limit else None)
 
 
-@router.post("/differences/{difference_id}", response_model=DifferenceOut, responses=problems("not_found"))
+@router.post(
+    "/differences/{difference_id}",
+    response_model=DifferenceOut,
+    responses=problems("person_required", "not_found"),
+)
 async def decide(
     difference_id: UUID, body: DecisionBody, call: Annotated[Write, writes("adjustments:approve")]
 ) -> Response:
-    """Gives a difference to somebody, explains or closes it; audited. The ledger is not changed by it."""
+    """Gives a difference to somebody, explains or closes it: a person does, and it is audited. The ledger is not changed by it."""
+    call.principal.person()
     return await call.submit(DecideDifference(difference_id, body.owner, body.state, body.reason))

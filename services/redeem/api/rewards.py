@@ -179,7 +179,8 @@ class Position(msgspec.Struct):
 async def put_reward(
     reward: Code, body: RewardBody, call: Annotated[Write, writes("rewards:write")]
 ) -> Response:
-    """Makes a reward (201), or changes it to be so (200): what was issued before stays as it was."""
+    """Makes a reward (201), or changes it to be so (200): what was issued before stays as it was. A token of one merchant can't."""
+    call.principal.at_merchant(None)
     made = domain.Reward(
         kind=body.kind,
         name=dict(body.name),

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from services.redeem.api.shapes import WorthOut
 from services.redeem.store.statements import statements_of
 from shared.clock import real_clock
+from shared.http.bodies import Day
 from shared.http.cursors import answer
 from shared.http.openapi import problems
 from shared.http.routing import Router
@@ -67,7 +68,7 @@ class StatementsOut(BaseModel):
 async def get_statements(
     merchant: Code,
     call: Annotated[Read, reads("redemptions:read")],
-    day: Annotated[date | None, Query(description="Without it the last day that is over.")] = None,
+    day: Annotated[Day | None, Query(description="Without it the last day that is over.")] = None,
     programme: Annotated[Code | None, Query(description="Without it each programme.")] = None,
 ) -> Response:
     """What was captured and returned at a merchant on a day, by terminal and together, in points and money; one for each

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from shared.errors import Refusal
@@ -17,11 +19,21 @@ class BillCategoriesRequired(Refusal):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where points are spent; `categories`: what the bill has of each category in minor units, a line in one of them only."""
+    """Where points are spent; `categories`: what the bill has of each category in minor units, a line in one of them only;
+    `paid_minor`: what points have paid of that bill already."""
 
     merchant: str
     terminal: str | None
     categories: tuple[tuple[str, int], ...] | None = None
+    paid_minor: int = 0
+
+
+class Bill(NamedTuple):
+    """A bill that points of a programme pay for, by its merchant's reference."""
+
+    programme: str
+    merchant: str
+    bill_ref: str
 
 
 def objection(redeeming: Redeeming, merchant: str, terminal: str | None) -> PointsNotAccepted | None:

@@ -15,18 +15,17 @@ def repay(
     lots: Iterable[tuple[Lot, int]],
     *,
     value: Value,
-    effective_at: datetime,
     now: datetime,
     source_id: UUID | None,
     new_id: Callable[[], UUID],
 ) -> Posting | None:
     """Takes what is owed from points that just came, no more than so many of each lot; None where nothing is owed.
 
-    What has expired by `now` repays nothing.
+    What has expired by `now` repays nothing. It happens now, however long ago the points came: then nothing may have been owed yet.
     """
     if not wallet.debt:
         return None
-    act = Act(wallet, new_id(), value, effective_at, source_id)
+    act = Act(wallet, new_id(), value, now, source_id)
     for lot, came in lots:
         part = min(-wallet.debt, came, lot.usable)
         if part > 0 and not lot.expired_by(now):

@@ -13,6 +13,7 @@ import msgspec
 
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.posting import Act, Posting, Value
+from shared.errors import AmountOutOfRange
 from shared.programme.expiry import horizon
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -71,6 +72,27 @@ def due_of(lot: Lot, now: datetime, holds_expire: bool = False) -> int:
     if not lot.expired_by(now):
         return 0
     return lot.usable + (lot.held if holds_expire else 0)
+
+
+def check_reinstatement(lot: Lot, *, points: int, expires_at: datetime | None, now: datetime) -> None:
+    """Refuses, as amount_out_of_range, more than has expired of the lot, an end that has come, and an end that would not be that of
+    the points alone that come back: all that is in a lot shares its expiry."""
+    if lot.reserved or lot.held:
+        raise AmountOutOfRange(
+            f"{lot.reserved} points of the lot are set aside and {lot.held} are held: they would live on with it. Wait until none "
+            "are, or ask for an adjustment.",
+            pointer="/lot_id",
+        )
+    if points > lot.expired:
+        raise AmountOutOfRange(f"{lot.expired} points of the lot have expired.", pointer="/points")
+    if expires_at is not None and expires_at <= now:
+        raise AmountOutOfRange("It would expire at once. Name a later moment.", pointer="/expires_at")
+    if lot.usable and not lot.expired_by(now) and (expires_at or _NEVER) < (lot.expires_at or _NEVER):
+        raise AmountOutOfRange(
+            f"{lot.usable} points of the lot can be spent {f'until {lot.expires_at}' if lot.expires_at else 'for ever'}. Name no "
+            "earlier moment.",
+            pointer="/expires_at",
+        )
 
 
 def reinstate(

@@ -135,7 +135,7 @@ def limits(
             f"A member makes at most {most} redemptions in {minutes} minutes; {spent.redemptions} were made."
         )
         yield Limit(VelocityExceeded, MOST_POINTS if spent.redemptions < most else 0, detail)
-    yield from _share(terms, bill_total_minor)
+    yield from _share(terms, bill_total_minor, place.paid_minor if place is not None else 0)
     if place is not None and (rule := acceptance.rule_of(redeeming, place.merchant)) is not None:
         yield from _accepted(terms, rule, place, bill_total_minor)
     for (per, most), spent in zip(redeeming.member_limits, by_period, strict=True):
@@ -161,7 +161,7 @@ def largest(terms: Terms, most: int) -> int:
     return whole if whole >= terms.minimum_points else 0
 
 
-def _share(terms: LimitedTerms, bill_total_minor: int | None) -> Iterator[Limit]:
+def _share(terms: LimitedTerms, bill_total_minor: int | None, paid_minor: int) -> Iterator[Limit]:
     share = terms.redeeming.bill_share
     if bill_total_minor is None:
         if share is not None:
@@ -170,8 +170,8 @@ def _share(terms: LimitedTerms, bill_total_minor: int | None) -> Iterator[Limit]
         return
     numerator, denominator = share or (1, 1)
     cap = bill_total_minor * numerator // denominator
-    detail = f"Points pay for at most {cap} of this bill of {bill_total_minor}."
-    yield Limit(BillShareExceeded, _worth_at_most(terms, cap), detail, most_minor=cap)
+    detail = f"Points pay for at most {cap} of this bill of {bill_total_minor}{_paid(paid_minor)}."
+    yield _within(terms, cap - paid_minor, detail)
 
 
 def _accepted(
@@ -182,14 +182,24 @@ def _accepted(
         return
     cap = acceptance.payable(rule, place, bill_total_minor)
     if cap is not None:
-        detail = f"{place.merchant} takes points for at most {cap} of this bill."
-        yield Limit(BillShareExceeded, _worth_at_most(terms, cap), detail, most_minor=cap)
+        detail = f"{place.merchant} takes points for at most {cap} of this bill{_paid(place.paid_minor)}."
+        yield _within(terms, cap - place.paid_minor, detail)
     elif rule.categories is not None:
         detail = f"{place.merchant} takes points for some categories only: say what the bill has of each, in bill_categories."
         yield Limit(BillCategoriesRequired, 0, detail, field="/bill_categories")
     elif terms.redeeming.bill_share is None:  # otherwise it is wanted already
         detail = f"{place.merchant} takes points for a share of a bill only: say what it comes to, in bill_total_minor."
         yield Limit(BillTotalRequired, 0, detail, field="/bill_total_minor")
+
+
+def _paid(paid_minor: int) -> str:
+    return f"; {paid_minor} are paid with points already" if paid_minor else ""
+
+
+def _within(terms: LimitedTerms, left: int, detail: str) -> Limit:
+    """What is left of what points may pay for, in minor units."""
+    left = max(left, 0)
+    return Limit(BillShareExceeded, _worth_at_most(terms, left), detail, most_minor=left)
 
 
 def _worth_at_most(terms: LimitedTerms, cap: int) -> int:

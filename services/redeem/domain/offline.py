@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.redeem.domain.expiring import consumption_order, expire
+from services.redeem.domain.expiring import consumption_order, expire, wake
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.posting import Before, Posting
 from services.redeem.domain.spending import Terms, consume, posting_of, spendable
@@ -192,11 +192,12 @@ def overdraw(
     new_id: Callable[[], UUID],
 ) -> Overdrawn:
     """Posts what was spent at that moment, whatever the wallet's status and balance: from lots in the programme's order as far as
-    they go, the rest as debt. What had expired by then is not spent, what expired since and was not swept is.
+    they go, the rest as debt. What had expired or ended by silence by then is not spent, what expired since and was not swept is.
 
     The wallet's lots must hold all that are past their expiry, and the first in order that make up `points`.
     """
-    expired = expire(wallet, terms=terms, now=at, new_id=new_id)
+    woken = wake(wallet, at=at, value=terms, new_id=new_id)
+    expired = woken or expire(wallet, terms=terms, now=at, new_id=new_id)
     before, posting_id, lines = Before.of(wallet), new_id(), []
     there = min(points, spendable(wallet, at))
     if there:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.redeem.domain.acceptance import Place
+from services.redeem.domain.acceptance import Bill, Place
 from services.redeem.domain.offline import AskAllowance
 from services.redeem.domain.rewards import Code, RedeemReward
 from shared.errors import MemberUnknown, MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
@@ -42,7 +42,18 @@ class Redeem(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def place(self) -> Place:
         """Where it is, and for what."""
-        return Place(self.merchant, self.terminal, self.bill_categories)
+        return self.place_of(0)
+
+    def place_of(self, paid_minor: int) -> Place:
+        """The same where points have paid so much of the bill."""
+        return Place(self.merchant, self.terminal, self.bill_categories, paid_minor)
+
+    @property
+    def bill(self) -> Bill | None:
+        """The bill that it pays for, where more than its name is said of it: then no more is paid of it than may be."""
+        if self.bill_ref is None or (self.bill_total_minor is None and self.bill_categories is None):
+            return None
+        return Bill(self.programme, self.merchant, self.bill_ref)
 
 
 class Parties(Protocol):

@@ -21,7 +21,7 @@ from services.redeem.domain.approving import (
     requested,
 )
 from services.redeem.domain.disputes import DecideDispute, Dispute, correction, settled
-from services.redeem.domain.expiring import reinstate, wake
+from services.redeem.domain.expiring import check_reinstatement, expire, reinstate, wake
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.posting import Posting
 from services.redeem.domain.spending import MOST_POINTS
@@ -172,12 +172,12 @@ class Desk:
             raise NotFound("The wallet has no such lot.")
         check_reason(value, command.reason)
         _check_amount(command.points)
-        if command.points > lot.expired:
-            raise AmountOutOfRange(f"{lot.expired} points of the lot have expired.", pointer="/points")
-        if command.expires_at is not None and command.expires_at <= self.now:
-            raise AmountOutOfRange("It would expire at once. Name a later moment.", pointer="/expires_at")
+        check_reinstatement(lot, points=command.points, expires_at=command.expires_at, now=self.now)
         check_alone(command.points, self.alone.get(wallet.wallet_id, 0), value)
         self._awake(item, wallet, value, self.now)
+        # What nobody swept of the lot must not come back with it.
+        if (late := expire(wallet, terms=value, now=self.now, new_id=uuid7, lots=[lot])) is not None:
+            tell_expired(self.tx, item, value, wallet, self._keep(wallet, late))
         back = reinstate(
             wallet,
             lot,
@@ -236,17 +236,20 @@ class Desk:
         return Done(201, _opened(command, wallet, opened, value))
 
     def open_again(self, command: Open, known: postings.Known) -> Done:
-        """The answer to an opening balance that was posted before, with the balance of now. Refuses opening_conflict where it is
-        another one."""
-        wallet, value = self._wallet(known.wallet_id, "/wallet_id")
-        lots = (*self.opened.get(command.opening_id, ()), *wallet.lots)
-        earned_at = next((lot.earned_at for lot in lots if lot.accrual_id == command.opening_id), None)
-        before = ("opening", known.wallet_id, known.points, earned_at)
-        if before != (known.kind, command.wallet_id, command.points, command.earned_at):
+        """The answer to an opening balance that was posted before, with the balance and the expiry of now. Refuses
+        opening_conflict where it is another one."""
+        wallet = self.wallets.get(known.wallet_id)
+        lots = (*self.opened.get(command.opening_id, ()), *(wallet.lots if wallet is not None else ()))
+        lot = next((lot for lot in lots if lot.accrual_id == command.opening_id), None)
+        before = (known.kind, known.wallet_id, known.points, lot.earned_at if lot is not None else None)
+        if lot is None or before != ("opening", command.wallet_id, command.points, command.earned_at):
             raise OpeningConflict(
                 "Another balance was opened under this reference. Take another one.", pointer="/opening_ref"
             )
-        return Done(200, _opened(command, wallet, wallet, value))
+        wallet, value = self._wallet(known.wallet_id, "/wallet_id")
+        return Done(
+            200, _opened(msgspec.structs.replace(command, expires_at=lot.expires_at), wallet, wallet, value)
+        )
 
     def _post(self, item: Item[Any], made: Adjustment, value: CompiledProgramme) -> None:
         for part in made.parts:

@@ -228,7 +228,6 @@ def _release(
             wallet,
             came_by(posting.lines, lots),
             value=terms,
-            effective_at=request.effective_at,
             now=now,
             source_id=request.bill_id,
             new_id=uuid7,

@@ -67,9 +67,7 @@ class ComingBack:
                     one.posting.points,
                 )
             )
-        repaid = repay(
-            wallet, came, value=terms, effective_at=at, now=self._now, source_id=redemption_id, new_id=uuid7
-        )
+        repaid = repay(wallet, came, value=terms, now=self._now, source_id=redemption_id, new_id=uuid7)
         if repaid is not None:
             self._keys.append(NewPosting.of(wallet, repaid))
             tell_repaid(self._tx, item, wallet, repaid, terms)

@@ -79,7 +79,8 @@ class HeldRewards:
             if redemption.status != "captured":
                 hold.state = "given_back"
             ended.append(hold)
+        # First what is held no more: where none is left, the stock has no room for what is both held and issued.
+        await holding.end(self._tx.db, ended)
         if self._issued:
             taken = Counter[Name]((one.programme, one.reward) for one in self._issued)
             await rewards.issue(self._tx.db, self._issued, taken)
-        await holding.end(self._tx.db, ended)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
 from services.redeem.domain import limits, reserving, spending
+from services.redeem.domain.acceptance import Bill
 from services.redeem.domain.debts import came_by, repay
 from services.redeem.domain.expiring import mark_idle, wake
 from services.redeem.domain.ledger import Wallet
@@ -59,12 +60,15 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
     credited = {command.wallet_id for command in new}
     asked: dict[int, _Asked] = {}
     counted: dict[UUID, limits.Facts] = {}
+    paid: dict[Bill, int] = {}
     if redemptions:
         names = [postings.Asked.of(command) for _, command in redemptions]
         parties, wallets, truncated = await postings.meet(tx.db, names, credited, tx.claim())
         asked = await _agree(tx, redemptions, parties, outcomes)
         now = tx.now()
         counted = await _facts(tx, list(asked.values()), now)
+        bills = {bill for k, command in redemptions if k in asked and (bill := command.bill) is not None}
+        paid = await limiting.paid_of_bills(tx.db, bills, now=now)
         if truncated:
             await postings.load_lots(tx.db, wallets, _needs(asked, truncated), now)
     elif credited:
@@ -102,7 +106,7 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
         decide = spending.redeem if command.code is None else reserving.reserve
         try:
             if wallet.status == "active":
-                _check_limits(one, counted.get(wallet.wallet_id), command, now)
+                _check_limits(one, counted.get(wallet.wallet_id), command, now, paid)
             decided = decide(
                 wallet,
                 points=one.points,
@@ -123,6 +127,8 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
         posting = decided.spent if isinstance(decided, spending.Redeemed) else decided.set_aside
         row = _redemption(redemption_id, command, one, wallet, posting)
         keys.append(postings.NewPosting.of(wallet, posting))
+        if (bill := command.bill) is not None:
+            paid[bill] += row.money_minor
         if isinstance(decided, spending.Redeemed):
             spent.append(row)
             outcomes[k] = tell_redeemed(tx, item, one.terms, wallet, posting, row)
@@ -150,7 +156,6 @@ def _repay(wallet: Wallet, accrual: PointsAccrued, credited: Posting, now: datet
         wallet,
         came_by(credited.lines, wallet.opened),
         value=accrual,
-        effective_at=accrual.effective_at,
         now=now,
         source_id=accrual.source_id,
         new_id=uuid7,
@@ -216,17 +221,19 @@ async def _facts(tx: Tx, asked: Sequence[_Asked], now: datetime) -> dict[UUID, l
     return await limiting.facts(tx.db, moments, tiered, now=now) if moments or tiered else {}
 
 
-def _check_limits(one: _Asked, facts: limits.Facts | None, command: Redeem, now: datetime) -> None:
+def _check_limits(
+    one: _Asked, facts: limits.Facts | None, command: Redeem, now: datetime, paid: Mapping[Bill, int]
+) -> None:
     if not one.terms.redeeming.limits and command.bill_total_minor is None:
         return
-    money = command.money
+    money, bill = command.money, command.bill
     limits.check_limits(
         limits.limits(
             one.terms,
             facts or limits.Facts(),
             bill_total_minor=command.bill_total_minor,
             now=now,
-            place=command.place,
+            place=command.place_of(paid[bill]) if bill is not None else command.place,
         ),
         points=one.points,
         money_minor=money.amount_minor

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from uuid import UUID
 
+from services.redeem.domain.acceptance import Bill
 from services.redeem.domain.limits import Facts, Spent
 from services.redeem.store.sql import redemptions
 from shared.db import Connection
@@ -27,3 +28,19 @@ async def facts(
         for wallet_id, tier, until in await redemptions.standings_of(db, wallet_ids=list(tiered)):
             found[wallet_id].tier, found[wallet_id].until = tier, until
     return found
+
+
+async def paid_of_bills(db: Connection, bills: Collection[Bill], *, now: datetime) -> dict[Bill, int]:
+    """What points have paid of each of these bills, in minor units, and may pay by what is set aside. Exact for what members paid
+    whose wallets are locked."""
+    if not bills:
+        return {}
+    asked = list(bills)
+    rows = await redemptions.paid_of_bills(
+        db,
+        programmes=[one.programme for one in asked],
+        merchants=[one.merchant for one in asked],
+        bill_refs=[one.bill_ref for one in asked],
+        now=now,
+    )
+    return {bill: row["paid_minor"] for bill, row in zip(asked, rows, strict=True)}

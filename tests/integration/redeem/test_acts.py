@@ -268,6 +268,20 @@ async def test_expired_points_are_brought_back_and_many_only_by_two_people(bank:
     assert (await post(bank, "adjustments", asked((member.wallet_id, -1)))).status_code == 202
 
 
+async def test_bringing_a_point_back_revives_nothing_that_is_set_aside_or_was_not_swept(bank: Bank) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    member = await bank.member(6000, expires_at=soon)
+    made = await bank.redeem(asks(member, points=5990, capture="later"))
+    [lot] = (await bank.get(f"/v1/wallets/{member.wallet_id}/lots")).json()["items"]
+    await asyncio.sleep((soon - datetime.now(UTC)).total_seconds())
+    assert (await post(bank, "expiry-runs", {}, role="operator")).status_code == 200
+    path = f"wallets/{member.wallet_id}/reinstatements"
+    body = {"lot_id": lot["lot_id"], "points": 1, "reason": "goodwill"}
+    await frozen(bank, 422, "amount_out_of_range", path, body)
+    await post(bank, f"redemptions/{made.json()['redemption_id']}/void", role="till")
+    assert (await post(bank, path, body)).json()["balance"]["available"] == worth(1)
+
+
 async def test_a_balance_from_elsewhere_opens_once_by_its_reference(bank: Bank) -> None:
     member = await bank.member()
     body = {
@@ -283,7 +297,10 @@ async def test_a_balance_from_elsewhere_opens_once_by_its_reference(bank: Bank) 
     assert made.json()["effective_at"] == "2024-03-01T07:00:00Z"
     again = await approver(bank, "openings", body)
     assert (again.status_code, again.json()) == (200, made.json())
-    for other in ({"points": 701}, {"earned_at": "2024-03-02T10:00:00+03:00"}):
+    other_end = (await approver(bank, "openings", {**body, "expires_at": None})).json()
+    assert other_end["expires_at"] == made.json()["expires_at"], "what is kept is said, not what was asked"
+    nobody = str((await bank.member()).wallet_id)
+    for other in ({"points": 701}, {"earned_at": "2024-03-02T10:00:00+03:00"}, {"wallet_id": nobody}):
         await frozen(bank, 409, "opening_conflict", "openings", {**body, **other}, role="finance", mfa=True)
     late = {**body, "opening_ref": "x", "earned_at": LATER, "expires_at": None}
     await frozen(bank, 422, "occurred_in_future", "openings", late, role="finance", mfa=True)

@@ -94,6 +94,28 @@ async def test_no_more_than_the_bill_is_paid_where_its_total_is_said(bank: Bank)
     assert (await bank.redeem(asks(member, points=10, bill_total_minor=100))).status_code == 201
 
 
+async def test_the_share_of_a_bill_is_not_exceeded_by_paying_in_parts(bank: Bank) -> None:
+    code = await programme(bank, max_bill_share="0.5")
+    member, other = await bank.member(500, programme=code), await bank.member(500, programme=code)
+    bill = {"programme": code, "bill_ref": f"B-{code}", "bill_total_minor": 2_000}
+    aside = (await bank.redeem(asks(member, points=60, capture="later", **bill))).json()
+    await refused(bank, other, "bill_share_exceeded", points=41, **bill)
+    path = f"/v1/redemptions/{aside['redemption_id']}/void"
+    assert (await bank.client.post(path, headers=bank.headers("till"))).status_code == 200
+    answers = await asyncio.gather(*[bank.redeem(asks(member, points=30, **bill)) for _ in range(8)])
+    paid = [answer.json() for answer in answers if answer.status_code == 201]
+    assert (len(paid), {answer.json()["code"] for answer in answers if answer.status_code != 201}) == (
+        3,
+        {"bill_share_exceeded"},
+    )
+    assert (await quoted(bank, other, **bill))["most"] == worth(10)
+    back = {"return_ref": secrets.token_hex(4), "points": 5}
+    path = f"/v1/redemptions/{paid[0]['redemption_id']}/returns"
+    assert (await bank.client.post(path, json=back, headers=bank.headers("till"))).status_code == 201
+    assert (await bank.redeem(asks(other, points=15, **bill))).status_code == 201
+    await refused(bank, other, "bill_share_exceeded", points=1, **bill)
+
+
 async def test_a_members_limit_is_exact_when_many_spend_at_once(bank: Bank) -> None:
     code = await programme(
         bank, member_limits=[{"points": 100, "per": "month"}, {"points": 50, "per": "day"}]

@@ -19,7 +19,7 @@ from pointbank.verify.streams import heads
 from pointbank.verify.walks import check_all
 from shared.config import Settings
 from tests.integration.redeem.conftest import Bank, Db, Member, accrued
-from tests.support.facts import activated
+from tests.support.facts import AT, activated
 from tests.support.http import assert_problem
 
 OFFLINE = {"points": 300, "hours": 24, "report_days": 2}
@@ -189,6 +189,10 @@ async def test_what_was_spent_is_posted_as_it_happened_and_what_was_not_there_is
     await bank.hear(accrued(member.wallet_id, 100, member_id=member.member_id, programme=code))
     wallet = await bank.wallet(member.wallet_id)
     assert (wallet["available"], wallet["debt"], wallet["redeemed"]) == (55, 0, 145), "45 were owed"
+    before = await bank.get(
+        f"/v1/wallets/{member.wallet_id}/balance", at=(AT + timedelta(hours=1)).isoformat()
+    )
+    assert before.json()["debt"] == worth(0), "nothing was owed yet when these points were earned"
     assert await broken(bank, settings) == {}
 
 

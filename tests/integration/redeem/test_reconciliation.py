@@ -116,6 +116,12 @@ async def test_what_does_not_agree_is_a_row_until_somebody_closed_it(bank: Bank,
     assert_problem(
         await bank.client.post(path, json=closing, headers=bank.headers("support")), 403, "scope_missing"
     )
+    for token, code in (
+        ({"kind": "service"}, "person_required"),
+        ({"merchant": "riyadh-mall"}, "scope_missing"),
+    ):
+        refused = await bank.client.post(path, json=closing, headers=bank.headers("finance", **token))
+        assert_problem(refused, 403, code)
     closed = await bank.client.post(path, json=closing, headers=bank.headers("finance"))
     assert {name: closed.json()[name] for name in ("owner", "state", "reason")} == {
         "owner": "noor@example.com",

@@ -68,6 +68,10 @@ _SEQUENCES = iter(range(1, 10_000))
 async def test_a_reward_is_bought_and_its_benefit_used_once(bank: Bank) -> None:
     made = await put(bank, "coffee", valid_days=30, stock=5)
     assert made.status_code == 201, made.text
+    narrowed = bank.headers("marketer", merchant="riyadh-mall")
+    assert_problem(
+        await bank.client.put("/v1/rewards/coffee", json=COFFEE, headers=narrowed), 403, "scope_missing"
+    )
     member = await bank.member(100)
     key = uuid7().hex
     answer = await bank.redeem(asks(member, reward="coffee"), key=key)

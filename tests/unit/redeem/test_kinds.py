@@ -10,7 +10,7 @@ import pytest
 
 from services.redeem.domain.adjusting import adjust, opening
 from services.redeem.domain.debts import came_by, repay
-from services.redeem.domain.expiring import expire, notices, reinstate
+from services.redeem.domain.expiring import check_reinstatement, expire, notices, reinstate
 from services.redeem.domain.holds import release
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.posting import Posting, Rate
@@ -22,6 +22,7 @@ from services.redeem.domain.transferring import (
     TransferToOneself,
     transfer,
 )
+from shared.errors import AmountOutOfRange
 from tests.unit.redeem.test_spending import APRIL, JANUARY, JULY, MARCH, Terms, new_wallet, wallet_with
 
 SAR = Rate("SAR", "0.10")
@@ -200,7 +201,6 @@ def test_a_debt_is_repaid_by_what_comes_and_never_by_what_has_expired() -> None:
             wallet,
             came_by(new.lines, wallet.lots),
             value=SAR,
-            effective_at=APRIL,
             now=APRIL,
             source_id=None,
             new_id=uuid4,
@@ -243,6 +243,39 @@ def test_expired_points_come_back_with_another_expiry() -> None:
     )
     assert moves(back) == [("reinstate", "expired", "available", 60)]
     assert (wallet.available, wallet.lots[0].expired, wallet.lots[0].expires_at) == (60, 40, JULY)
+
+
+@pytest.mark.parametrize(
+    ("lot", "asked", "pointer"),
+    [
+        ({"expired": 5, "remaining": 90, "reserved": 90}, (1, JULY), "/lot_id"),
+        ({"expired": 5, "remaining": 90, "held": 90}, (1, JULY), "/lot_id"),
+        ({"expired": 5}, (6, JULY), "/points"),
+        ({"expired": 5}, (1, APRIL), "/expires_at"),
+        ({"expired": 5, "remaining": 40, "expires_at": None}, (1, JULY), "/expires_at"),
+        ({"expired": 5, "remaining": 40, "expires_at": JULY}, (1, JULY - timedelta(days=1)), "/expires_at"),
+    ],
+)
+def test_what_comes_back_of_a_lot_gives_no_other_part_of_it_another_end(
+    lot: dict[str, Any], asked: tuple[int, datetime], pointer: str
+) -> None:
+    made = Lot(
+        uuid4(),
+        uuid4(),
+        uuid4(),
+        None,
+        JANUARY,
+        **{"expires_at": MARCH, "points": 100, "remaining": 0, **lot},
+    )
+    with pytest.raises(AmountOutOfRange) as refused:
+        check_reinstatement(made, points=asked[0], expires_at=asked[1], now=APRIL)
+    assert [one.pointer for one in refused.value.errors] == [pointer]
+
+
+def test_points_come_back_beside_those_that_came_back_before() -> None:
+    lot = Lot(uuid4(), uuid4(), uuid4(), None, JANUARY, JULY, 100, 40, expired=5)
+    for expires_at in (JULY, None):
+        check_reinstatement(lot, points=5, expires_at=expires_at, now=APRIL)
 
 
 def adjusted(wallet: Wallet, points: int, **more: Any) -> tuple[Posting, Posting | None]:

@@ -97,7 +97,6 @@ class Bank(RuleBasedStateMachine):
             wallet,
             came_by(lines, wallet.lots),  # type: ignore[arg-type]
             value=SAR,
-            effective_at=self.now,
             now=self.now,
             source_id=None,
             new_id=self.new_id,

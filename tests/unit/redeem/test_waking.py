@@ -5,6 +5,7 @@ from uuid import uuid4
 
 from services.redeem.domain.expiring import mark_idle, wake
 from services.redeem.domain.ledger import Lot, Wallet
+from services.redeem.domain.offline import overdraw
 from services.redeem.domain.reserving import LotPart, Redemption, capture
 from services.redeem.domain.returning import Returned, Total, give_back
 from tests.unit.redeem.test_returning import Terms
@@ -112,3 +113,18 @@ def test_what_is_held_ends_by_silence_too_where_holds_expire() -> None:
             "lots that end together end in any order"
         )
         assert wallet.held == (0 if holds else 1000)
+
+
+def test_what_was_spent_offline_before_the_end_moves_it_for_what_was_spent_after() -> None:
+    wallet = left_alone((100, 100, 0))
+    for at, points in ((ENDED - timedelta(days=1), 30), (ENDED + timedelta(hours=1), 20)):
+        decided = overdraw(wallet, points=points, terms=Terms(), at=at, redemption_id=uuid4(), new_id=uuid4)
+        assert (decided.expired, decided.owed) == (None, 0)
+    assert wallet.available == 50
+
+
+def test_what_was_spent_offline_after_the_end_is_owed() -> None:
+    wallet = left_alone((100, 100, 0))
+    for points in (30, 20):
+        overdraw(wallet, points=points, terms=Terms(), at=NOW, redemption_id=uuid4(), new_id=uuid4)
+    assert (wallet.available, wallet.expired, wallet.debt) == (0, 100, -50)
