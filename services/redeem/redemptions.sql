@@ -211,9 +211,11 @@ SELECT
     r.bill_ref,
     r.points,
     r.money_minor,
-    s.expires_at
+    s.expires_at,
+    w.status AS wallet_status
 FROM reservations AS s
 JOIN redemptions AS r ON s.redemption_id = r.redemption_id
+JOIN wallets AS w ON r.wallet_id = w.wallet_id
 WHERE s.code_hash = :code_hash::bytea;
 
 -- name: redemptions_of_bills

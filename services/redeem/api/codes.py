@@ -107,5 +107,7 @@ def _refusal(found: Any, now: datetime) -> str | None:
             return "redemption_voided"
         case _ if found["ended"] == "expired" or found["expires_at"] <= now:
             return "authorisation_expired"
+        case _ if found["wallet_status"] != "active":
+            return "wallet_blocked"
         case _:
             return None

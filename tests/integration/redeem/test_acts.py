@@ -377,6 +377,9 @@ async def test_nothing_is_spent_from_a_blocked_wallet_and_what_is_earned_still_c
     assert (await bank.get(f"/v1/{path}")).json() == blocked.json()
     captured = await post(bank, f"redemptions/{later.json()['redemption_id']}/capture", role="till")
     assert_problem(captured, 409, "wallet_blocked")
+    here = {"code": later.json()["code"], "merchant": "riyadh-mall"}
+    seen = (await post(bank, "redemption-codes/validate", here, role="till")).json()
+    assert (seen["usable"], seen["refusal"]) == (False, "wallet_blocked")
     for pair in ((member, other), (other, member)):
         gift = {"from_wallet": str(pair[0].wallet_id), "to_wallet": str(pair[1].wallet_id), "points": 1}
         assert_problem(await post(bank, "transfers", gift, role="ecommerce"), 409, "wallet_blocked")
