@@ -219,6 +219,7 @@ WHERE m.merchant = ANY(:merchants::text[]);
 SELECT
     w.wallet_id,
     w.available,
+    w.status,
     s.tier,
     s.until
 FROM member_wallets AS m

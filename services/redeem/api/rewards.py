@@ -269,7 +269,7 @@ async def get_affordable(body: OwnerBody, call: Annotated[Read, reads("rewards:r
     spendable = standing.available - sum(
         points for expires_at, points in standing.by_expiry if expires_at is not None and expires_at <= now
     )
-    items = [_offer(one, terms, tier, spendable, had.get(one.code, 0)) for one in offered]
+    items = [_offer(one, terms, tier, spendable, had.get(one.code, 0), owner.status) for one in offered]
     return answer(
         {
             "programme": body.programme,
@@ -282,7 +282,7 @@ async def get_affordable(body: OwnerBody, call: Annotated[Read, reads("rewards:r
 
 
 def _offer(
-    stock: Stock, terms: CompiledProgramme, tier: str | None, spendable: int, had: int
+    stock: Stock, terms: CompiledProgramme, tier: str | None, spendable: int, had: int, status: str
 ) -> dict[str, object]:
     reward = stock.reward
     points = reward.price_for(terms, tier)
@@ -291,6 +291,8 @@ def _offer(
         refusal: str | None = "reward_sold_out"
     elif reward.limit is not None and had >= reward.limit.most:
         refusal = "reward_limit_reached"
+    elif status != "active":
+        refusal = "wallet_blocked"
     else:
         refusal = "insufficient_points" if short_of else None
     return {

@@ -47,6 +47,7 @@ class Owner(NamedTuple):
 
     wallet_id: UUID
     available: int
+    status: str
     standing: tuple[str, datetime | None] | None
 
 
@@ -154,7 +155,7 @@ async def owner(
     if row is None:
         return None
     standing = (row["tier"], row["until"]) if row["tier"] is not None else None
-    return Owner(row["wallet_id"], row["available"], standing)
+    return Owner(row["wallet_id"], row["available"], row["status"], standing)
 
 
 def reward_of(row: Any) -> Reward:

@@ -188,6 +188,9 @@ async def test_what_a_member_can_afford_is_told_without_an_identity_in_an_addres
     assert_problem(await bank.redeem(asks(member, reward="cheap")), 409, "reward_limit_reached")
     assert (await seen())["cheap"] == (False, 0, "reward_limit_reached")
     assert (await bank.wallet(member.wallet_id))["redeemed"] == 5
+    block, why = f"/v1/wallets/{member.wallet_id}/block", {"reason": "fraud"}
+    assert (await bank.client.post(block, json=why, headers=bank.headers("support"))).status_code == 200
+    assert (await seen())["dear"] == (False, 455, "wallet_blocked")
 
 
 async def test_the_same_key_fifty_at_once_buys_one(bank: Bank) -> None:
