@@ -486,19 +486,23 @@ CREATE TABLE seals (
     CONSTRAINT seals_are_signed CHECK (octet_length(public_key) = 32 AND octet_length(signature) = 64)
 );
 
--- The heads under each root, by wallet. A head is sealed once: what stands here need not be sealed again.
+-- The heads under each root, of wallets and then of gift cards. A head is sealed once: what stands here need not be sealed again.
 CREATE TABLE seal_leaves (
     no bigint NOT NULL,
-    position bigint NOT NULL, -- from 0, in the order of wallet_id
-    wallet_id uuid NOT NULL,
-    seq bigint NOT NULL, -- of the wallet's last line then
+    position bigint NOT NULL, -- from 0, in the order of wallet_id, then of card_id
+    wallet_id uuid, -- exactly one of the two
+    seq bigint NOT NULL, -- of the last line then
     head bytea NOT NULL, -- that line's hash
+    card_id uuid,
     CONSTRAINT seal_leaves_pkey PRIMARY KEY (no, position),
     CONSTRAINT seal_leaves_head_once UNIQUE (wallet_id, seq),
     CONSTRAINT seal_leaves_position_never_negative CHECK (position >= 0),
     CONSTRAINT seal_leaves_seq_positive CHECK (seq > 0),
-    CONSTRAINT seal_leaves_head_is_sha256 CHECK (octet_length(head) = 32)
+    CONSTRAINT seal_leaves_head_is_sha256 CHECK (octet_length(head) = 32),
+    CONSTRAINT seal_leaves_are_of_one CHECK (num_nonnulls(wallet_id, card_id) = 1)
 );
+
+CREATE UNIQUE INDEX seal_leaves_card_head_once ON seal_leaves (card_id, seq) WHERE card_id IS NOT NULL;
 
 -- A walk over the wallets that were sealed since the last one: their heads in seals after `from_seal`, up to `to_seal`.
 -- The row is the lock of whoever goes on with it.
@@ -747,6 +751,9 @@ CREATE TABLE gift_card_lines (
         END
     )
 ) PARTITION BY RANGE (posted_at);
+
+-- The lines that are newer than a moment, for the seals.
+CREATE INDEX gift_card_lines_posted_at ON gift_card_lines USING brin (posted_at) WITH (pages_per_range = 32, autosummarize = on);
 
 -- Every posting to a card that there ever was; not partitioned by time, for a key that is unique only within a month is no key.
 CREATE TABLE gift_card_postings (
