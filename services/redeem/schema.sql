@@ -531,7 +531,7 @@ CREATE TABLE reconciliation_differences (
     owner text,
     state text NOT NULL DEFAULT 'open',
     reason text,
-    CONSTRAINT reconciliation_differences_kind_known CHECK (kind IN ('lines', 'buckets', 'lots', 'accruals')),
+    CONSTRAINT reconciliation_differences_kind_known CHECK (kind IN ('lines', 'buckets', 'lots', 'accruals', 'stock')),
     CONSTRAINT reconciliation_differences_state_known CHECK (state IN ('open', 'explained', 'closed')),
     CONSTRAINT reconciliation_differences_have_a_reason CHECK (state = 'open' OR reason IS NOT NULL)
 );
@@ -572,6 +572,32 @@ CREATE TABLE reward_holds (
     tier text, -- that it was priced for
     state text NOT NULL DEFAULT 'held',
     CONSTRAINT reward_holds_state_known CHECK (state IN ('held', 'issued', 'given_back'))
+);
+
+-- How many of a reward were ever supplied, since when. What was supplied before there was this table counts as having been so always.
+CREATE TABLE reward_supplies (
+    programme text NOT NULL,
+    reward text NOT NULL,
+    no integer NOT NULL, -- from 1
+    supplied bigint, -- null: as many as are asked
+    since timestamptz NOT NULL,
+    CONSTRAINT reward_supplies_pkey PRIMARY KEY (programme, reward, no),
+    CONSTRAINT reward_supplies_count_from_one CHECK (no > 0),
+    CONSTRAINT reward_supplies_never_negative CHECK (supplied >= 0)
+);
+
+-- What lay at a location at the end of a day, once for ever: a wrong count is put right by the next day's.
+CREATE TABLE stock_counts (
+    programme text NOT NULL,
+    reward text NOT NULL,
+    day date NOT NULL, -- where the programme lives
+    location text NOT NULL, -- a merchant, a merchant's terminal (merchant/terminal), or a code of one's own
+    on_hand bigint NOT NULL,
+    used bigint, -- handed out there in all, where that was counted too
+    recorded_at timestamptz NOT NULL,
+    CONSTRAINT stock_counts_pkey PRIMARY KEY (programme, reward, day, location),
+    CONSTRAINT stock_counts_of_a_reward FOREIGN KEY (programme, reward) REFERENCES rewards,
+    CONSTRAINT stock_counts_never_negative CHECK (on_hand >= 0 AND used >= 0)
 );
 
 -- What a member got, for points or as a gift: issued once, and used, withdrawn or expired once.

@@ -44,7 +44,8 @@ class NotSealedYet(Refusal):
 
 
 class SealBody(Body):
-    """`dry_run` tells what would be sealed; `whole` looks at every wallet and gift card, not only at those posted to since the last seal."""
+    """`dry_run` tells what would be sealed; `whole` looks at every wallet and gift card, not only at those posted to since the last
+    seal."""
 
     dry_run: bool = False
     whole: bool = False

@@ -1,4 +1,4 @@
-"""Reconciling: wallets against their lines and lots, gift cards against their lines, a page in a transaction; and what people decide about differences."""
+"""Reconciling: wallets and gift cards against their books, a page in a transaction; and what people decide about differences."""
 
 from __future__ import annotations
 

@@ -34,6 +34,7 @@ from services.redeem.store import holding, learned, limiting, postings
 from services.redeem.store import rewards as store
 from services.redeem.store.idle import note_idle
 from services.redeem.store.redemptions import Authorised, authorise
+from services.redeem.store.stock import keep_supply
 from services.redeem.store.thresholds import learn as learn_thresholds
 from shared.errors import (
     AmountOutOfRange,
@@ -92,6 +93,8 @@ async def put_reward(tx: Tx, items: Sequence[Item[PutReward]]) -> list[Outcome]:
         after = Stock(command.programme, command.code, version, command.reward, command.stock, issued, held)
         if changed or before is None or before.supplied != after.supplied:
             await store.put(tx.db, after, changed=changed, now=tx.now())
+            if before is None or before.supplied != after.supplied:
+                await keep_supply(tx.db, name, after.supplied, tx.now())
             tx.audit(
                 "reward.put",
                 f"reward/{command.programme}/{command.code}",
