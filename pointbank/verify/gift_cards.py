@@ -25,13 +25,14 @@ from pointbank.verify.seals import check_heads
 LAYOUT = struct.Struct(">B32s16sQ16sBBBq16sqqqqqq")
 VERSION = 0x47
 BUCKETS = {"issued": 1, "balance": 2, "used": 3, "expired": 4}
-KINDS = {"activate": 1, "reload": 2, "use": 3, "refund": 4, "expire": 5}
+KINDS = {"activate": 1, "reload": 2, "use": 3, "refund": 4, "expire": 5, "cancel": 6}
 MOVES = {
     "activate": ("issued", "balance"),
     "reload": ("issued", "balance"),
     "use": ("balance", "used"),
     "refund": ("used", "balance"),
     "expire": ("balance", "expired"),
+    "cancel": ("balance", "issued"),
 }
 TOLD = {
     "activate": "gift_card.activated.v1",
@@ -39,6 +40,7 @@ TOLD = {
     "use": "gift_card.used.v1",
     "refund": "gift_card.refunded.v1",
     "expire": "gift_card.expired.v1",
+    "cancel": "gift_card.cancelled.v1",
 }
 CHANGED = tuple(f"gift_card.{what}.v1" for what in ("issued", "voided", "blocked", "unblocked", "locked"))
 OF_A_USE = frozenset({"use", "refund"})
@@ -77,8 +79,10 @@ class CardWalk:
             self.problems.append(("balances", f"line {row['seq']} says {after}, its lines {self.buckets}"))
         if self.buckets["balance"] < 0 or self.buckets["used"] < 0:
             self.problems.append(("balances", f"line {row['seq']} takes more than there was"))
-        if (kind == "activate") != (len(self.lines) == 1):
+        if (kind == "activate") != (len(self.lines) == 1) or (kind == "cancel" and len(self.lines) != 2):
             self.problems.append(("balances", f"line {row['seq']} is {kind}"))
+        if len(self.lines) > 2 and self.lines[1]["kind"] == "cancel":
+            self.problems.append(("balances", f"line {row['seq']} is {kind}, after it was cancelled"))
         if (kind in OF_A_USE) != (row["source_id"] is not None):
             self.problems.append(("uses", f"line {row['seq']} is of no use, or should be"))
         elif kind == "use":
@@ -87,6 +91,11 @@ class CardWalk:
                 self.problems.append(("uses", f"line {row['seq']} names another use than its own"))
         elif kind == "refund":
             self.back[row["source_id"]] = self.back.get(row["source_id"], 0) + amount
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was taken back, with what bought it."""
+        return bool(self.lines) and self.lines[-1]["kind"] == "cancel"
 
     def _chain(self, row: Any) -> None:
         if row["seq"] != self.seq + 1:
@@ -112,7 +121,7 @@ class CardWalk:
             found.append(("balances", f"the row says {kept}, its lines {self.buckets}"))
         if sum(kept.values()) != 0:
             found.append(("balances", f"its buckets sum to {sum(kept.values())}"))
-        if (row["status"] == "active") != bool(self.lines):
+        if (row["status"] == "active") != (bool(self.lines) and not self.cancelled):
             found.append(("balances", f"it is {row['status']} and has {len(self.lines)} lines"))
         if self.lines:
             first = self.lines[0]
@@ -268,7 +277,7 @@ class GiftCards:
         for problem in self._against_terms(walk, row):
             self._checks["terms"].wrong(f"{card}: {problem}")
         self._told.ours((walk.card_id, ("gift_card.issued.v1", row["programme"], row["amount_minor"])))
-        if row["status"] == "voided":
+        if row["status"] == "voided" and not walk.cancelled:
             self._told.ours((walk.card_id, ("gift_card.voided.v1", row["programme"], row["amount_minor"])))
 
     def _against_terms(self, walk: CardWalk, row: Any) -> list[str]:

@@ -695,7 +695,7 @@ CREATE TABLE benefit_withdrawals (
 -- A benefit is withdrawn by one request.
 CREATE UNIQUE INDEX benefit_withdrawals_once ON benefit_withdrawals (issued_by) WHERE outcome = 'withdrawn';
 CREATE TYPE gift_card_bucket AS ENUM ('issued', 'balance', 'used', 'expired');
-CREATE TYPE gift_card_kind AS ENUM ('activate', 'reload', 'use', 'refund', 'expire');
+CREATE TYPE gift_card_kind AS ENUM ('activate', 'reload', 'use', 'refund', 'expire', 'cancel');
 
 -- A gift card: the only row that a posting to it locks, after wallets and lots. Amounts are minor units of the programme's currency.
 CREATE TABLE gift_cards (
@@ -721,12 +721,19 @@ CREATE TABLE gift_cards (
     event_sequence bigint NOT NULL DEFAULT 0, -- of the last event about this card
     head bytea NOT NULL DEFAULT decode(repeat('00', 32), 'hex'), -- hash of the last line
     last_posted_at timestamptz NOT NULL DEFAULT '1970-01-01T00:00:00Z',
+    benefit_id uuid REFERENCES benefits, -- the purchase of points that it came by
     CONSTRAINT gift_cards_serial_once UNIQUE (serial),
     CONSTRAINT gift_cards_serial_has_19_digits CHECK (serial ~ '^[0-9]{19}$'),
     CONSTRAINT gift_cards_pin_is_bcrypt CHECK (pin_hash ~ '^[$]2b[$][0-9]{2}[$][./A-Za-z0-9]{53}$'),
     CONSTRAINT gift_cards_amount_positive CHECK (amount_minor > 0),
     CONSTRAINT gift_cards_status_known CHECK (status IN ('issued', 'active', 'voided')),
-    CONSTRAINT gift_cards_active_since CHECK ((status = 'active') = (activated_at IS NOT NULL) AND (status = 'active') = (seq > 0)),
+    CONSTRAINT gift_cards_active_since CHECK (
+        CASE status
+            WHEN 'issued' THEN activated_at IS NULL AND seq = 0
+            WHEN 'active' THEN activated_at IS NOT NULL AND seq > 0
+            ELSE (activated_at IS NULL) = (seq = 0) AND balance = 0
+        END
+    ),
     CONSTRAINT gift_cards_expire_after_activation CHECK (expires_at IS NULL OR expires_at > activated_at),
     CONSTRAINT gift_cards_lock_has_a_cause CHECK (wrong_pins >= 0 AND (locked_until IS NULL OR wrong_pins > 0)),
     CONSTRAINT gift_cards_issued_never_positive CHECK (issued <= 0),
@@ -737,6 +744,8 @@ CREATE TABLE gift_cards (
     CONSTRAINT gift_cards_counters_never_negative CHECK (seq >= 0 AND event_sequence >= 0),
     CONSTRAINT gift_cards_head_is_sha256 CHECK (octet_length(head) = 32)
 ) WITH (fillfactor = 80);
+
+CREATE UNIQUE INDEX gift_cards_bought_once ON gift_cards (benefit_id) WHERE benefit_id IS NOT NULL;
 
 -- What is due: the sweep goes along it.
 CREATE INDEX gift_cards_expiring ON gift_cards (expires_at, card_id) WHERE open AND expires_at IS NOT NULL;
@@ -774,6 +783,7 @@ CREATE TABLE gift_card_lines (
             WHEN 'use' THEN from_bucket = 'balance' AND to_bucket = 'used'
             WHEN 'refund' THEN from_bucket = 'used' AND to_bucket = 'balance'
             WHEN 'expire' THEN from_bucket = 'balance' AND to_bucket = 'expired'
+            WHEN 'cancel' THEN from_bucket = 'balance' AND to_bucket = 'issued' AND seq = 2
         END
     )
 ) PARTITION BY RANGE (posted_at);

@@ -104,7 +104,7 @@ class OpeningOut(BaseModel):
         "programme_unknown",
     ),
 )
-async def transfer(body: TransferBody, call: Annotated[Write, writes("redemptions:write")]) -> Response:
+async def transfer(body: TransferBody, call: Annotated[Write, writes("transfers:write")]) -> Response:
     """Gives points to another wallet. Lots move in the programme's order with their expiries; what was given is spent: no refund of
     what earned it takes it from the receiver. A token of one merchant can't."""
     call.principal.at_merchant(None)

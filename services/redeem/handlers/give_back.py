@@ -71,7 +71,7 @@ class _Batch:
         self.keys: list[NewPosting] = []
         self.back = ComingBack(tx, {}, self.now, self.keys)
         self.asked: list[tuple[ReturnRequested, int]] = []
-        self.bought = BoughtRewards(tx, {}, {})
+        self.bought = BoughtRewards.none(tx)
         self.alone: list[Item[ReturnRequested]] = []
 
     async def find(
@@ -144,7 +144,7 @@ class _Batch:
             redemption, return_row(return_id, redemption, returned, self.now, ref[1], asked, body, None)
         )
         self.known[ref] = Known(asked, body)
-        self.bought.take_back(redemption, item)
+        self.bought.take_back(redemption, item, terms.currency, self.now)
         return Done(201, body)
 
     async def _refunded(

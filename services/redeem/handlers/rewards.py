@@ -26,6 +26,7 @@ from services.redeem.domain.rewards import (
     Stock,
     UseBenefit,
 )
+from services.redeem.handlers import reward_cards
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.tell import tell_expired, tell_redeemed
 from services.redeem.handlers.tell_rewards import benefit_answer, reward_answer, tell_consumed, tell_issued
@@ -167,6 +168,7 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
     issued: list[Benefit] = []
     set_aside: list[Authorised] = []
     holds: list[Hold] = []
+    wanted: list[reward_cards.Wanted] = []
     taken: Counter[store.Name] = Counter()
     since_then: dict[tuple[UUID, str, str], int] = {}
     for k, one in asked.items():
@@ -176,6 +178,9 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
         benefit_id, redemption_id = uuid7(), uuid7()
         try:
             one.stock.offer(tier=one.tier, now=now, had=one.had + bought)
+            reward_cards.check(
+                one.stock.reward, one.terms, draft=command.draft, later=command.code is not None
+            )
             if wallet.status == "active":
                 one.check_limits(now, Place(command.merchant, command.terminal))
             decide = spending.redeem if command.code is None else reserving.reserve
@@ -215,8 +220,13 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
         issued.append(benefit)
         done = tell_redeemed(tx, item, one.terms, wallet, posting, row)
         outcomes[k] = tell_issued(tx, item, one.terms, one.stock.reward, benefit, row, done)
+        if command.draft is not None and one.stock.reward.loads is not None:
+            wanted.append(
+                reward_cards.Wanted(k, item, one.terms, one.stock.reward, benefit, row, command.draft)
+            )
     if issued:
         await store.issue(tx.db, issued, taken)
+    await reward_cards.issue(tx, wanted, outcomes)
     await authorise(tx.db, set_aside)
     await holding.hold(tx.db, holds)
     await postings.write(tx, wallets.values(), postings=keys, redemptions=spent)

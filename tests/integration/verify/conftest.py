@@ -85,6 +85,7 @@ async def _trade(fleet: Fleet) -> Town:
             assert await move_members(trade.api, "vip", ids, out=out) == (1, ["nobody"])
         assert (await trade.call(town.enrolment())).status == 201
         await _buy_rewards(town, trade)
+        await _buy_gift_cards(town, trade)
         await _redeem_later(town, trade)
         await _answer_a_survey(town, trade)
         await _put_right(town, trade)
@@ -171,6 +172,36 @@ async def _put_right(town: Town, trade: Trade) -> None:
 async def _seal(trade: Trade, no: int) -> None:
     answer = await trade.call(Call("POST", "/v1/ledger/seals", {}, f"seal-{no}", "operator", told=False))
     assert (answer.status, answer.json()["seal"]["no"]) == (201, no)
+
+
+async def _buy_gift_cards(town: Town, trade: Trade) -> None:
+    """Points buy two gift cards: one pays, the other is returned unused."""
+    reward = {
+        "programme": "shops",
+        "kind": "gift_card",
+        "name": {"en": "A card"},
+        "price": {"points": 5},
+        "loads": sar(500),
+    }
+    made = await trade.call(
+        Call("PUT", "/v1/rewards/card", {**reward, "stock": 5, "restock": True}, "reward-2", "marketer")
+    )
+    assert made.status == 201, made.body
+    for k in (16, 17):
+        body = {**town.redemption(town.cards[k], 1).body, "reward": "card"}
+        del body["points"]
+        bought = await trade.call(
+            Call("POST", "/v1/redemptions", body, f"card-reward-{k}", "till", told=False)
+        )
+        assert bought.status == 201, bought.body
+        redemption, card = bought.json()["redemption_id"], bought.json()["gift_card"]
+        if k == 16:
+            shown = {"serial": card["serial"], "pin": card["pin"], "merchant": "riyadh-mall"}
+            path, body = "/v1/gift-cards/use", {**shown, "amount": sar(200)}
+        else:
+            path, body = f"/v1/redemptions/{redemption}/returns", {"return_ref": "CARD-BACK", "all": True}
+        done = await trade.call(Call("POST", path, body, f"card-end-{k}", "till", told=False))
+        assert done.status == 201, done.body
 
 
 async def _sell_gift_card(trade: Trade) -> Callable[..., Awaitable[Any]]:

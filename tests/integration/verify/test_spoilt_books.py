@@ -93,6 +93,10 @@ SPOILT = {
         f"UPDATE redeem.wallets SET member_id = gen_random_uuid() WHERE {SOME_WALLET}",
         {"wallets:born", "accruals:posted", "postings:told"},
     ),
+    "a gift card that names no purchase any more": (
+        "UPDATE redeem.gift_cards SET benefit_id = NULL WHERE benefit_id IS NOT NULL AND status = 'active'",
+        {"benefits"},
+    ),
     "a seal that is gone": (
         "DELETE FROM redeem.seals WHERE no = 2",
         {"seals", "seals:exported", "seals:told", "sequence:redeem"},
