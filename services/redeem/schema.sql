@@ -892,6 +892,21 @@ CREATE TABLE reinstatements (
 
 CREATE INDEX reinstatements_of_wallet ON reinstatements (wallet_id, requested_at);
 
+-- Opening balances that one person asked for over HTTP; those of a file are not here.
+CREATE TABLE openings (
+    posting_id uuid PRIMARY KEY,
+    wallet_id uuid NOT NULL,
+    points bigint NOT NULL,
+    programme_version integer NOT NULL,
+    second_person_above bigint NOT NULL,
+    requested_by text NOT NULL,
+    requested_at timestamptz NOT NULL,
+    CONSTRAINT openings_points_positive CHECK (points > 0),
+    CONSTRAINT openings_within_threshold CHECK (points <= second_person_above)
+);
+
+CREATE INDEX openings_of_wallet ON openings (wallet_id, requested_at);
+
 -- Disputes of postings: what somebody holds to be wrong, and what somebody else found.
 CREATE TABLE disputes (
     dispute_id uuid PRIMARY KEY,

@@ -308,9 +308,17 @@ async def test_a_balance_from_elsewhere_opens_once_by_its_reference(bank: Bank) 
         await frozen(bank, 409, "opening_conflict", "openings", {**body, **other}, role="finance", mfa=True)
     late = {**body, "opening_ref": "x", "earned_at": LATER, "expires_at": None}
     await frozen(bank, 422, "occurred_in_future", "openings", late, role="finance", mfa=True)
-    assert [line["kind"] for line in await bank.lines(member.wallet_id)] == ["opening"]
+    # What one person opens counts like what one person adjusts: more than the threshold within a day takes two.
+    more = {**body, "opening_ref": "old-system/78", "points": 301}
+    await frozen(bank, 409, "adjustment_needs_second_person", "openings", more, role="finance", mfa=True)
+    two = await asyncio.gather(
+        *[approver(bank, "openings", {**more, "opening_ref": ref, "points": 300}) for ref in "ab"]
+    )
+    assert sorted(one.status_code for one in two) == [201, 409]
+    assert (await post(bank, "adjustments", asked((member.wallet_id, 1)))).status_code == 202
+    assert [line["kind"] for line in await bank.lines(member.wallet_id)] == ["opening", "opening"]
     past = await bank.get(f"/v1/wallets/{member.wallet_id}/balance", at="2024-04-01T00:00:00Z")
-    assert past.json()["available"] == worth(700)
+    assert past.json()["available"] == worth(1000)
 
 
 # ---- disputes ------------------------------------------------------------------------------------
