@@ -49,6 +49,7 @@ PLACES = {
     "disputes": "redeem",
     "cards": "members",
     "rewards": "redeem",
+    "stock-counts": "redeem",
     "benefits": "redeem",
     "gift-cards": "redeem",
     "wallets": "redeem",

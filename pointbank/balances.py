@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,17 +20,15 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from pointbank.desk import open_desk
+from pointbank.desk import open_desk, rehearse
 from services.redeem.domain.acts import Open
 from services.redeem.domain.adjusting import opening_id
-from services.redeem.handlers.move import move_points
 from shared.clock import as_utc
 from shared.config import Settings
 from shared.errors import FieldMissing, FieldType, Refusal
 from shared.identity import identify
 from shared.ids import uuid7
-from shared.messaging import Done, FromJob, Item, Keys, Outcome, Refused, Tx
-from shared.runtime import TenantRuntime
+from shared.messaging import Done, FromJob, Item, Refused
 
 JOB = "open-balances"
 ROWS = 500
@@ -94,7 +92,7 @@ async def open_balances(
                 else:
                     items.append((line, Item(command, FromJob(JOB), str(uuid7()), actor)))
             asked = [item for _, item in items]
-            outcomes = await (_would(runtime, asked) if dry_run else runtime.lane.submit_many(asked))
+            outcomes = await (rehearse(runtime, asked) if dry_run else runtime.lane.submit_many(asked))
             for (line, item), outcome in zip(items, outcomes, strict=True):
                 match outcome:
                     case Refused(refusal):
@@ -107,21 +105,6 @@ async def open_balances(
             if say is not None:
                 say(found)
     return found
-
-
-async def _would(runtime: TenantRuntime, items: Sequence[Item[Open]]) -> Sequence[Outcome]:
-    """The outcomes of the lane's own handler, in a transaction that is rolled back."""
-    async with runtime.pool.acquire() as db:
-        transaction = db.transaction()
-        await transaction.start()
-        try:
-            tx = Tx(
-                db, tenant=runtime.tenant, clock=runtime.clock, cache=runtime.cache, redis=runtime.redis,
-                keys=Keys(runtime.tenant.cell, runtime.code),
-            )  # fmt: skip
-            return await move_points(tx, items)
-        finally:
-            await transaction.rollback()
 
 
 def _batches(file: Path) -> Iterator[list[tuple[int, Mapping[str, str]]]]:

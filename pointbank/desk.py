@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -11,6 +12,7 @@ from pointbank.logins import find_served
 from services.redeem.handlers import ON
 from shared.clock import Clock, real_clock
 from shared.config import Settings
+from shared.messaging import Item, Keys, Outcome, Tx
 from shared.messaging.bus import Bus, redis_client
 from shared.metrics import Metrics
 from shared.runtime import Blueprint, TenantRuntime, open_tenant_pool
@@ -49,3 +51,20 @@ async def open_desk(
     finally:
         await redis.aclose()
         await directory.close()
+
+
+async def rehearse(runtime: TenantRuntime, items: Sequence[Item[Any]]) -> Sequence[Outcome]:
+    """The outcomes of the lane's own handler (all items are of one kind), in a transaction that is rolled back."""
+    if not items:
+        return []
+    async with runtime.pool.acquire() as db:
+        transaction = db.transaction()
+        await transaction.start()
+        try:
+            tx = Tx(
+                db, tenant=runtime.tenant, clock=runtime.clock, cache=runtime.cache, redis=runtime.redis,
+                keys=Keys(runtime.tenant.cell, runtime.code),
+            )  # fmt: skip
+            return await ON[type(items[0].command)](tx, items)
+        finally:
+            await transaction.rollback()

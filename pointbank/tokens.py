@@ -44,7 +44,8 @@ ROLES: dict[str, Role] = {
     "ecommerce": _role(
         "service",
         "programmes:read members:read members:write bills:read bills:write refunds:write wallets:read "
-        "redemptions:read redemptions:write tiers:read rewards:read giftcards:read giftcards:write giftcards:issue",
+        "redemptions:read redemptions:write transfers:write tiers:read rewards:read giftcards:read giftcards:write "
+        "giftcards:issue",
     ),
     "crm": _role(
         "service",

@@ -22,6 +22,7 @@ from pointbank.cli import (
     segments,
     settlement,
     statements,
+    stock,
     streams,
     tenants,
     verifying,
@@ -64,5 +65,6 @@ app.add_typer(holds.group, name="holds")
 app.add_typer(programmes.group, name="programme")
 app.add_typer(reviews.group, name="reviews")
 app.add_typer(settlement.group, name="settlement")
+app.add_typer(stock.group, name="stock")
 app.add_typer(segments.group, name="segments")
 app.add_typer(birthdays.group, name="birthdays")

@@ -68,11 +68,25 @@ class Adjustments:
                 self._allowed.compared += 1
                 for problem in self._too_much(row):
                     self._allowed.wrong(f"reinstatement {told(row['posting_id'])}: {problem}")
+        async for page in snapshot.pages("adjustments.sql", "openings"):
+            for row in page:
+                self._allowed.compared += 1
+                for problem in self._opened(row):
+                    self._allowed.wrong(f"opening {told(row['posting_id'])}: {problem}")
         async for page in snapshot.pages("adjustments.sql", "disputes"):
             for row in page:
                 self._disputes.compared += 1
                 for problem in _misjudged(row):
                     self._disputes.wrong(f"dispute {told(row['dispute_id'])}: {problem}")
+
+    def _opened(self, row: Any) -> Iterator[str]:
+        if not row["posted"]:
+            yield "it was asked for, and no such posting is there"
+        terms = self._books.terms.get((row["programme"], row["programme_version"]))
+        if terms is None or row["second_person_above"] != terms.second_person_above:
+            yield f"version {row['programme_version']} of {row['programme']} does not say {row['second_person_above']}"
+        elif row["most"] > terms.second_person_above:
+            yield f"{row['most']} points of its wallet within a day were put right by one person"
 
     def _too_much(self, row: Any) -> Iterator[str]:
         terms = self._books.terms.get((row["programme"], row["programme_version"]))

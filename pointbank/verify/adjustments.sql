@@ -19,6 +19,8 @@ WITH done AS (
     WHERE a.state = 'posted' AND a.decided_by IS NULL
     UNION ALL
     SELECT r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
+    UNION ALL
+    SELECT o.posting_id, o.wallet_id, o.points, o.requested_at FROM redeem.openings AS o
 ),
 
 alone AS (
@@ -81,6 +83,8 @@ WITH done AS (
     WHERE a.state = 'posted' AND a.decided_by IS NULL
     UNION ALL
     SELECT r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
+    UNION ALL
+    SELECT o.posting_id, o.wallet_id, o.points, o.requested_at FROM redeem.openings AS o
 ),
 
 alone AS (
@@ -98,3 +102,33 @@ SELECT
 FROM redeem.reinstatements AS r
 LEFT JOIN redeem.wallets AS w ON w.wallet_id = r.wallet_id
 LEFT JOIN alone AS l ON l.act_id = r.posting_id;
+
+-- name: openings
+-- Every opening balance that one person asked for, with the most that its wallet came to with it within a day, and its posting.
+WITH done AS (
+    SELECT p.adjustment_id AS act_id, p.wallet_id, abs(p.points) AS points, a.requested_at
+    FROM redeem.adjustment_parts AS p
+    JOIN redeem.adjustments AS a ON a.adjustment_id = p.adjustment_id
+    WHERE a.state = 'posted' AND a.decided_by IS NULL
+    UNION ALL
+    SELECT r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
+    UNION ALL
+    SELECT o.posting_id, o.wallet_id, o.points, o.requested_at FROM redeem.openings AS o
+),
+
+alone AS (
+    SELECT
+        d.act_id,
+        sum(d.points) OVER (
+            PARTITION BY d.wallet_id ORDER BY d.requested_at RANGE BETWEEN '24 hours'::interval PRECEDING AND CURRENT ROW
+        ) AS points
+    FROM done AS d
+)
+
+SELECT
+    uuid_send(o.posting_id) AS posting_id, o.programme_version, o.second_person_above, w.programme, l.points AS most,
+    coalesce(p.kind = 'opening' AND p.wallet_id = o.wallet_id AND p.points = o.points, false) AS posted
+FROM redeem.openings AS o
+LEFT JOIN redeem.wallets AS w ON w.wallet_id = o.wallet_id
+LEFT JOIN redeem.postings AS p ON p.posting_id = o.posting_id
+LEFT JOIN alone AS l ON l.act_id = o.posting_id;

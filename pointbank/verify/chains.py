@@ -15,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pointbank.verify.chain import FIRST, LAST, ChainWalk
 from pointbank.verify.database import Snapshot, auditor, snapshot
+from pointbank.verify.gift_cards import CHAIN as CARD_CHAIN
+from pointbank.verify.gift_cards import check_card_chains
 from pointbank.verify.report import Check, Report
 from pointbank.verify.seals import SAYS, SealWalk, check_exported
 from pointbank.verify.trust import Trust
@@ -87,7 +89,7 @@ async def verify_chains(
     trust: Trust | None = None,
     watch: Watch | None = None,
 ) -> Report:
-    """The chains of all wallets (or one, or those after one), what the seals say of them, and the seals themselves.
+    """The chains of all wallets (or one, or those after one) and gift cards, what the seals say of them, and the seals themselves.
 
     With `state`, a check that was stopped is gone on with from where that file says, and the file is removed at the end.
     """
@@ -118,6 +120,7 @@ async def verify_chains(
                 following = await walk.range(books, at, through)
         if wallet is None:
             async with snapshot(db) as books:
+                await check_card_chains(report.open("gift_cards:chain", 4, CARD_CHAIN), heads, books)
                 await check_seals(report, books, tenant, trust)
     if state is not None:
         forget_state(state)

@@ -15,20 +15,24 @@ from typing import Any
 
 from pointbank.verify.books import Books, Follower
 from pointbank.verify.canonical import BEGINNING, NOTHING, micros
+from pointbank.verify.database import Snapshot
 from pointbank.verify.events import Envelope, GiftCardChanged, GiftCardMoved, binary
 from pointbank.verify.matching import told
 from pointbank.verify.programme import MOMENT, Terms
+from pointbank.verify.report import Check
+from pointbank.verify.seals import check_heads
 
 LAYOUT = struct.Struct(">B32s16sQ16sBBBq16sqqqqqq")
 VERSION = 0x47
 BUCKETS = {"issued": 1, "balance": 2, "used": 3, "expired": 4}
-KINDS = {"activate": 1, "reload": 2, "use": 3, "refund": 4, "expire": 5}
+KINDS = {"activate": 1, "reload": 2, "use": 3, "refund": 4, "expire": 5, "cancel": 6}
 MOVES = {
     "activate": ("issued", "balance"),
     "reload": ("issued", "balance"),
     "use": ("balance", "used"),
     "refund": ("used", "balance"),
     "expire": ("balance", "expired"),
+    "cancel": ("balance", "issued"),
 }
 TOLD = {
     "activate": "gift_card.activated.v1",
@@ -36,11 +40,13 @@ TOLD = {
     "use": "gift_card.used.v1",
     "refund": "gift_card.refunded.v1",
     "expire": "gift_card.expired.v1",
+    "cancel": "gift_card.cancelled.v1",
 }
 CHANGED = tuple(f"gift_card.{what}.v1" for what in ("issued", "voided", "blocked", "unblocked", "locked"))
 OF_A_USE = frozenset({"use", "refund"})
 _BCRYPT = re.compile(r"\$2b\$(\d\d)\$[./A-Za-z0-9]{53}")
 LEAST_COST = 10
+CHAIN = "each card's lines have no gap, rise in time, and each hash is that of its bytes"
 
 
 class CardWalk:
@@ -73,8 +79,10 @@ class CardWalk:
             self.problems.append(("balances", f"line {row['seq']} says {after}, its lines {self.buckets}"))
         if self.buckets["balance"] < 0 or self.buckets["used"] < 0:
             self.problems.append(("balances", f"line {row['seq']} takes more than there was"))
-        if (kind == "activate") != (len(self.lines) == 1):
+        if (kind == "activate") != (len(self.lines) == 1) or (kind == "cancel" and len(self.lines) != 2):
             self.problems.append(("balances", f"line {row['seq']} is {kind}"))
+        if len(self.lines) > 2 and self.lines[1]["kind"] == "cancel":
+            self.problems.append(("balances", f"line {row['seq']} is {kind}, after it was cancelled"))
         if (kind in OF_A_USE) != (row["source_id"] is not None):
             self.problems.append(("uses", f"line {row['seq']} is of no use, or should be"))
         elif kind == "use":
@@ -84,18 +92,23 @@ class CardWalk:
         elif kind == "refund":
             self.back[row["source_id"]] = self.back.get(row["source_id"], 0) + amount
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was taken back, with what bought it."""
+        return bool(self.lines) and self.lines[-1]["kind"] == "cancel"
+
     def _chain(self, row: Any) -> None:
         if row["seq"] != self.seq + 1:
-            self.problems.append(("chain", f"line {row['seq']} follows line {self.seq}"))
+            self.problems.append(("chain", f"line {row['seq']} stands where line {self.seq + 1} should"))
         if self.posted_at is not None and row["posted_at"] <= self.posted_at:
-            self.problems.append(("chain", f"line {row['seq']} was posted before the line before it"))
+            self.problems.append(("chain", f"line {row['seq']} was not posted after the one before it"))
         packed = LAYOUT.pack(
             VERSION, self.head, self.card_id, row["seq"], row["posting_id"], KINDS[row["kind"]], BUCKETS[row["from_bucket"]],
             BUCKETS[row["to_bucket"]], row["amount_minor"], row["source_id"] or NOTHING, micros(row["effective_at"]),
             micros(row["posted_at"]), row["issued_after"], row["balance_after"], row["used_after"], row["expired_after"],
         )  # fmt: skip
         if sha256(packed).digest() != row["hash"]:
-            self.problems.append(("chain", f"line {row['seq']} has another hash than its bytes"))
+            self.problems.append(("chain", f"the hash of line {row['seq']} is not that of its bytes"))
         self.seq, self.head, self.posted_at = row["seq"], row["hash"], row["posted_at"]
 
     def against_row(self, row: Any) -> list[tuple[str, str]]:
@@ -108,7 +121,7 @@ class CardWalk:
             found.append(("balances", f"the row says {kept}, its lines {self.buckets}"))
         if sum(kept.values()) != 0:
             found.append(("balances", f"its buckets sum to {sum(kept.values())}"))
-        if (row["status"] == "active") != bool(self.lines):
+        if (row["status"] == "active") != (bool(self.lines) and not self.cancelled):
             found.append(("balances", f"it is {row['status']} and has {len(self.lines)} lines"))
         if self.lines:
             first = self.lines[0]
@@ -137,6 +150,36 @@ class CardWalk:
         return found
 
 
+async def check_card_chains(chain: Check, heads: Check, snapshot: Snapshot) -> None:
+    """The chain of every card alone, with its row, and the heads of it that are sealed: for a check of chains and nothing else."""
+    cards = Follower(snapshot, "gift_cards.sql", "cards")
+
+    def finish(walk: CardWalk) -> None:
+        rows = cards.take(walk.card_id)
+        problems = [*walk.problems, *(walk.against_row(rows[0]) if rows else [("chain", "it has no row")])]
+        for where, problem in problems:
+            if where == "chain":
+                chain.wrong(f"card {told(walk.card_id)}: {problem}")
+
+    walk: CardWalk | None = None
+    async for page in snapshot.pages("gift_cards.sql", "lines"):
+        await cards.fill(page[-1]["card_id"])
+        chain.compared += len(page)
+        for row in page:
+            if walk is None or walk.card_id != row["card_id"]:
+                if walk is not None:
+                    finish(walk)
+                walk = CardWalk(row["card_id"])
+            walk.line(row)
+    if walk is not None:
+        finish(walk)
+    for row in await cards.rest():
+        if row["seq"]:
+            chain.wrong(f"card {told(row['card_id'])} counts {row['seq']} lines and has none")
+    heads.compared += await snapshot.value("gift_cards.sql", "sealed")
+    await check_heads(heads, snapshot, "card", "off_card_chain")
+
+
 class GiftCards:
     """What the bank's tables say of gift cards, and what was told of them."""
 
@@ -144,7 +187,7 @@ class GiftCards:
         self._books = books
         self._checks = {
             "chain": books.check(
-                "gift_cards:chain", 4, "each card's lines have no gap, rise in time, and each hash is that of its bytes"
+                "gift_cards:chain", 4, CHAIN
             ),
             "balances": books.check(
                 "gift_cards:balances", 2, "each card's buckets are the sums of its lines and sum to zero, and none is overdrawn"
@@ -234,7 +277,7 @@ class GiftCards:
         for problem in self._against_terms(walk, row):
             self._checks["terms"].wrong(f"{card}: {problem}")
         self._told.ours((walk.card_id, ("gift_card.issued.v1", row["programme"], row["amount_minor"])))
-        if row["status"] == "voided":
+        if row["status"] == "voided" and not walk.cancelled:
             self._told.ours((walk.card_id, ("gift_card.voided.v1", row["programme"], row["amount_minor"])))
 
     def _against_terms(self, walk: CardWalk, row: Any) -> list[str]:

@@ -9,6 +9,10 @@ SELECT
 FROM redeem.gift_card_lines AS l
 ORDER BY l.card_id, l.seq, l.posted_at;
 
+-- name: sealed
+-- How many heads of cards are sealed.
+SELECT count(*) FROM redeem.seal_leaves AS k WHERE k.card_id IS NOT NULL;
+
 -- name: cards
 -- Every card.
 SELECT

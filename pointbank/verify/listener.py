@@ -32,6 +32,7 @@ from pointbank.verify.rewards import Rewards
 from pointbank.verify.seals import Seals
 from pointbank.verify.segments import Segments
 from pointbank.verify.settlements import Settlements
+from pointbank.verify.stock import Stock
 from pointbank.verify.streams import Copy
 from pointbank.verify.tiers import Tiers
 from pointbank.verify.trust import Trust
@@ -77,6 +78,7 @@ class Listener:
             rewards,
             given,
             gift_cards,
+            Stock(books),
             seals,
             tiers,
             messages,

@@ -75,6 +75,8 @@ class Rewards:
                 self._ours(row)
                 if row["consumed_at"] is None and row["withdrawn_at"] is None and row["lapsed_at"] is None:
                     open_[row["programme"], row["reward"]] += row["unit_cost_minor"]
+        for row in await self._books.snapshot.rows("rewards.sql", "bought_by_nothing"):
+            self._sold.wrong(f"gift card {row['card_id']} names a purchase that is not there")
         said: Counter[tuple[str, str]] = Counter()
         for (programme, reward, _), owed in self._said.items():
             said[programme, reward] += owed
@@ -127,7 +129,10 @@ class Rewards:
 
     def _wrongs(self, row: Any) -> list[str]:
         if row["origin"] != "redemption":
-            return self._gift(row)
+            return [
+                *self._gift(row),
+                *(["it is a gift card, and nobody bought it"] if row["has_card"] else []),
+            ]
         if not row["redeemed"]:
             return ["its redemption is not there"]
         found = []
@@ -150,6 +155,7 @@ class Rewards:
         if document.get("unit_cost_minor", 0) != row["unit_cost_minor"]:
             found.append("its cost is not that of its version")
         found += _ends(row, document, terms)
+        found += _card(row, document)
         if not _open(document, row["sold_at"], row["tier"]):
             found.append("it could not be had then")
         limit = document.get("limit")
@@ -245,6 +251,24 @@ def _ends(row: Any, document: dict[str, Any], terms: Terms) -> list[str]:
         found.append("it was written off before its expiry")
     if (row["consumed_at"], row["withdrawn_at"], row["lapsed_at"]).count(None) < 2:
         found.append("it ended twice")
+    return found
+
+
+def _card(row: Any, document: dict[str, Any]) -> list[str]:
+    """What is wrong with the gift card that a purchase is, or with there being one."""
+    loads = document.get("loads")
+    if row["has_card"] != (loads is not None):
+        return ["it is a gift card" if row["has_card"] else "its gift card is not there"]
+    if loads is None:
+        return []
+    found = []
+    card = row["card_programme"], row["card_minor"], row["card_at"]
+    if card != (row["programme"], loads["amount_minor"], row["issued_at"]):
+        found.append(f"its gift card is of {card[0]}, of {card[1]}, active since {card[2]}")
+    if row["card_voided"] != (row["withdrawn_at"] is not None):
+        found.append("it was taken back, or its gift card was: not both")
+    if row["consumed_at"] is not None:
+        found.append("it is a gift card, and was used as a benefit")
     return found
 
 

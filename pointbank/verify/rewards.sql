@@ -24,7 +24,8 @@ SELECT
     b.bill_ref, b.origin, uuid_send(b.asked_by) AS asked_by, b.withdrawn_at, b.restocked, b.lapsed_at,
     r.redemption_id IS NOT NULL AS redeemed, uuid_send(r.wallet_id) AS redemption_wallet,
     r.programme AS redemption_programme, r.points AS redemption_points, r.effective_at AS sold_at, coalesce(s.ended_at, r.effective_at) AS redemption_at, r.programme_version,
-    v.document::text AS document,
+    v.document::text AS document, c.card_id IS NOT NULL AS has_card, c.amount_minor AS card_minor, c.activated_at AS card_at,
+    c.programme AS card_programme, c.status = 'voided' AS card_voided,
     CASE WHEN b.origin = 'threshold' THEN (
         SELECT max(CASE v.document #>> '{issues_at,of}' WHEN 'balance' THEN t.available_after ELSE t.earned END)
         FROM (
@@ -47,7 +48,15 @@ SELECT
 FROM redeem.benefits AS b
 LEFT JOIN redeem.redemptions AS r ON r.redemption_id = b.redemption_id
 LEFT JOIN redeem.reservations AS s ON s.redemption_id = b.redemption_id
+LEFT JOIN redeem.gift_cards AS c ON c.benefit_id = b.benefit_id
 LEFT JOIN redeem.reward_versions AS v ON v.programme = b.programme AND v.reward = b.reward AND v.version = b.version;
+
+-- name: bought_by_nothing
+-- Gift cards that name a purchase which is not there.
+SELECT c.card_id::text AS card_id
+FROM redeem.gift_cards AS c
+WHERE c.benefit_id IS NOT NULL AND NOT EXISTS (SELECT FROM redeem.benefits AS b WHERE b.benefit_id = c.benefit_id)
+LIMIT 5;
 
 -- name: asks
 -- What earn asked to be issued, and what it came to.

@@ -28,9 +28,12 @@ MAGIC = b"pointbank:seal:1"
 _LEAF = struct.Struct(">c16sQ32s").pack
 PAGE = 1024
 
+ORDER = {"wallet": 0, "card": 1}
+"""Of a seal's leaves."""
+
 SAYS = {
     "seals": "seals count from 1, each chained to the last, signed, over the root of its leaves",
-    "seals:heads": "each sealed head is still the hash of that line of its wallet",
+    "seals:heads": "each sealed head is still the hash of that line of its wallet or gift card",
     "seals:cover": "every line an hour older than the last seal is under one",
     "seals:exported": "each exported seal is in the database as it was exported",
 }
@@ -133,19 +136,20 @@ class _Leaves:
         """What of the leaves of this seal is not under its root."""
         no, found = seal["no"], []
         tree, page, roots = Tree(), Tree(), []
-        last = b""
+        last = (0, b"")
         while (row := await self._next()) is not None and row[0] <= no:
             self._at += 1
-            leaf_no, position, wallet_id, seq, head = row
+            leaf_no, position, holder, holder_id, seq, head = row
             if leaf_no < no:
                 found.append(f"a leaf of seal {leaf_no}, which is not there, stands before its own")
                 continue
             if position != tree.count:
                 found.append(f"leaf {position} follows {tree.count - 1}")
-            if wallet_id <= last:
-                found.append(f"leaf {position} is not in the order of the wallets")
-            last = wallet_id
-            hash_ = sha256(_LEAF(b"\x00", wallet_id, seq, head)).digest()
+            place = ORDER[holder], holder_id
+            if place <= last:
+                found.append(f"leaf {position} is not in the order of wallets, then of gift cards")
+            last = place
+            hash_ = sha256(_LEAF(b"\x00", holder_id, seq, head)).digest()
             tree.add(hash_)
             page.add(hash_)
             if page.count == PAGE:
@@ -211,16 +215,23 @@ def check_exported(check: Check, trust: Trust, known: dict[str, dict[str, Any]])
 async def check_covered(heads: Check, cover: Check, snapshot: Snapshot) -> None:
     """Holds the leaves against the ledger, as a join: for a whole tenant."""
     heads.compared += await snapshot.value("seals.sql", "count_leaves")
-    async for page in snapshot.pages("seals.sql", "off_chain"):
-        for no, wallet_id, seq, hash_ in page:
-            is_ = "is not there" if hash_ is None else "has another hash now"
-            heads.wrong(f"wallet {told(wallet_id)}: line {seq}, the head under seal {no}, {is_}")
+    await check_heads(heads, snapshot, "wallet", "off_chain")
+    await check_heads(heads, snapshot, "card", "off_card_chain")
     cover.compared += heads.compared
-    async for page in snapshot.pages("seals.sql", "uncovered"):
-        for wallet_id, seq, sealed in page:
-            cover.wrong(
-                f"wallet {told(wallet_id)} is sealed up to line {sealed}, and has had line {seq} for long"
-            )
+    for holder, query in (("wallet", "uncovered"), ("card", "uncovered_cards")):
+        async for page in snapshot.pages("seals.sql", query):
+            for holder_id, seq, sealed in page:
+                cover.wrong(
+                    f"{holder} {told(holder_id)} is sealed up to line {sealed}, and has had line {seq} for long"
+                )
+
+
+async def check_heads(heads: Check, snapshot: Snapshot, holder: str, query: str) -> None:
+    """Tells the sealed heads that are no line's hash any more."""
+    async for page in snapshot.pages("seals.sql", query):
+        for no, holder_id, seq, hash_ in page:
+            is_ = "is not there" if hash_ is None else "has another hash now"
+            heads.wrong(f"{holder} {told(holder_id)}: line {seq}, the head under seal {no}, {is_}")
 
 
 class Seals:

@@ -74,7 +74,8 @@ WHERE adjustment_id = ANY(:adjustment_ids::uuid[])
 ORDER BY adjustment_id, wallet_id;
 
 -- name: posted_alone
--- How many points were given to each of these wallets, taken of it and brought back in it since a moment, without a second person.
+-- How many points were given to each of these wallets, taken of it, brought back and opened in it since a moment, without a second
+-- person.
 SELECT
     d.wallet_id,
     sum(d.points)::bigint AS points
@@ -91,8 +92,32 @@ FROM (
         r.points
     FROM reinstatements AS r
     WHERE r.wallet_id = ANY(:wallet_ids::uuid[]) AND r.requested_at >= :since
+    UNION ALL
+    SELECT
+        o.wallet_id,
+        o.points
+    FROM openings AS o
+    WHERE o.wallet_id = ANY(:wallet_ids::uuid[]) AND o.requested_at >= :since
 ) AS d
 GROUP BY d.wallet_id;
+
+-- name: keep_openings!
+-- What one person opened. An id that is there already fails the batch.
+INSERT INTO openings (
+    posting_id, wallet_id, points, programme_version, second_person_above, requested_by, requested_at
+)
+SELECT
+    o.posting_id,
+    o.wallet_id,
+    o.points,
+    o.programme_version,
+    o.second_person_above,
+    o.requested_by,
+    o.requested_at
+FROM unnest(
+    :posting_ids::uuid[], :wallet_ids::uuid[], :points::bigint[], :versions::integer[], :thresholds::bigint[],
+    :requested_bys::text[], :requested_ats::timestamptz[]
+) AS o (posting_id, wallet_id, points, programme_version, second_person_above, requested_by, requested_at);
 
 -- name: keep_reinstatements!
 -- What one person brought back. An id that is there already fails the batch.

@@ -2,7 +2,9 @@
 
 -- name: issue_cards
 -- Cards that are issued; a serial that there is already is left out.
-INSERT INTO gift_cards (card_id, serial, programme, programme_version, amount_minor, pin_hash, issued_at, event_sequence)
+INSERT INTO gift_cards (
+    card_id, serial, programme, programme_version, amount_minor, pin_hash, benefit_id, issued_at, event_sequence
+)
 SELECT
     t.card_id,
     t.serial,
@@ -10,11 +12,13 @@ SELECT
     t.programme_version,
     t.amount_minor,
     t.pin_hash,
+    t.benefit_id,
     :now::timestamptz,
     1
 FROM unnest(
-    :card_ids::uuid[], :serials::text[], :programmes::text[], :programme_versions::integer[], :amounts::bigint[], :pin_hashes::text[]
-) AS t (card_id, serial, programme, programme_version, amount_minor, pin_hash)
+    :card_ids::uuid[], :serials::text[], :programmes::text[], :programme_versions::integer[], :amounts::bigint[], :pin_hashes::text[],
+    :benefit_ids::uuid[]
+) AS t (card_id, serial, programme, programme_version, amount_minor, pin_hash, benefit_id)
 ORDER BY t.serial
 ON CONFLICT ON CONSTRAINT gift_cards_serial_once DO NOTHING
 RETURNING card_id;

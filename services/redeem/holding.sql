@@ -50,11 +50,13 @@ FROM unnest(:redemption_ids::uuid[], :states::text[]) AS t (redemption_id, state
 WHERE h.redemption_id = t.redemption_id;
 
 -- name: bought_benefits
--- The benefits that these redemptions bought; which they are never changes.
+-- The benefits that these redemptions bought, and the gift cards that they are; which they are never changes.
 SELECT
     b.redemption_id,
     b.benefit_id,
     b.programme,
-    b.reward
+    b.reward,
+    c.card_id
 FROM benefits AS b
+LEFT JOIN gift_cards AS c ON b.benefit_id = c.benefit_id
 WHERE b.redemption_id = ANY(:redemption_ids::uuid[]);

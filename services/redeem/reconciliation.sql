@@ -1,4 +1,4 @@
--- Reconciliation: wallets against their lines and lots. Which wallets: those that the seals since the last run name.
+-- Reconciliation: wallets against their lines and lots, gift cards against their lines: those that the seals since the last run name.
 
 -- name: unfinished^
 -- The run that is not finished, locked: whoever has it goes on from there.
@@ -30,11 +30,13 @@ LEFT JOIN (
 WHERE s.no > coalesce(r.to_seal, 0) OR r.finished_at IS NULL AND r.no IS NOT NULL;
 
 -- name: next_leaves
--- The next leaves of a run; `newest` where no later seal of the run has the same wallet, so that each is compared once.
+-- The next leaves of a run; `newest` where no later seal of the run has the same wallet or card, so that each is compared once.
 SELECT
-    k.no, k.position, k.wallet_id,
+    k.no, k.position, k.wallet_id, k.card_id,
     NOT EXISTS (
         SELECT FROM seal_leaves AS o WHERE o.wallet_id = k.wallet_id AND o.seq > k.seq AND o.no <= :to_seal
+    ) AND NOT EXISTS (
+        SELECT FROM seal_leaves AS o WHERE o.card_id = k.card_id AND o.seq > k.seq AND o.no <= :to_seal
     ) AS newest
 FROM seal_leaves AS k
 WHERE (k.no, k.position) > (:at_seal, :at_position) AND k.no <= :to_seal
@@ -87,6 +89,33 @@ CROSS JOIN LATERAL (
 ) AS d (kind, expected, found)
 WHERE d.expected <> d.found
 ORDER BY a.wallet_id, d.kind;
+
+-- name: compare_cards
+-- The same of these gift cards: a card's own count of lines and its buckets are what its lines come to.
+SELECT d.kind, 'gift_card/' || a.card_id AS subject, d.expected, d.found
+FROM unnest(:card_ids::uuid[]) AS a (card_id)
+LEFT JOIN gift_cards AS c ON c.card_id = a.card_id
+CROSS JOIN LATERAL (
+    SELECT
+        count(*) AS lines,
+        coalesce(sum(CASE WHEN l.to_bucket = 'issued' THEN l.amount_minor WHEN l.from_bucket = 'issued' THEN -l.amount_minor ELSE 0 END), 0) AS issued,
+        coalesce(sum(CASE WHEN l.to_bucket = 'balance' THEN l.amount_minor WHEN l.from_bucket = 'balance' THEN -l.amount_minor ELSE 0 END), 0) AS balance,
+        coalesce(sum(CASE WHEN l.to_bucket = 'used' THEN l.amount_minor WHEN l.from_bucket = 'used' THEN -l.amount_minor ELSE 0 END), 0) AS used,
+        coalesce(sum(CASE WHEN l.to_bucket = 'expired' THEN l.amount_minor WHEN l.from_bucket = 'expired' THEN -l.amount_minor ELSE 0 END), 0) AS expired
+    FROM gift_card_lines AS l
+    WHERE l.card_id = a.card_id
+) AS l
+CROSS JOIN LATERAL (
+    VALUES
+    ('lines', l.lines::text, coalesce(c.seq::text, 'no gift card')),
+    (
+        'buckets',
+        concat_ws(' ', 'issued', l.issued, 'balance', l.balance, 'used', l.used, 'expired', l.expired),
+        concat_ws(' ', 'issued', c.issued, 'balance', c.balance, 'used', c.used, 'expired', c.expired)
+    )
+) AS d (kind, expected, found)
+WHERE d.expected <> d.found
+ORDER BY a.card_id, d.kind;
 
 -- name: keep_differences!
 -- A difference that is there already, and not closed, was seen again.

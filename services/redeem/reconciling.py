@@ -1,7 +1,7 @@
-"""The job that reconciles: every wallet that was sealed since the last run, against its lines and lots; and every day that earn
-told since, against the ledger.
+"""The job that reconciles: every wallet that was sealed since the last run, against its lines and lots; every gift card, against
+its lines; and every day that earn told since, against the ledger.
 
-Seals name each wallet whose head changed, all of them and no others: so a run touches what changed, and nothing else.
+Seals name each wallet and card whose head changed, all of them and no others: so a run touches what changed, and nothing else.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ async def would_reconcile(pool: Pool, progress: Progress | None = None) -> tuple
         more = run is not None
         while run is not None and more:
             page = await reconciliation.next_page(db, run, most=LEAVES)
-            found = await reconciliation.compare(db, page.wallet_ids)
+            found = await reconciliation.compare(db, page)
             run, more = reconciliation.advanced(run, page, found), page.more
             told += found[: MOST_TOLD - len(told)]
             if progress is not None:

@@ -122,8 +122,9 @@ LEFT JOIN LATERAL (
 ) AS l ON true
 WHERE r.redemption_id = ANY(:redemption_ids::uuid[]);
 
--- name: lots_by_id
--- Lots, open or not, of locked wallets. The columns are those of domain.ledger.Lot, in its order.
+-- name: lots_touched
+-- These lots of locked wallets, open or not, and all that are past their expiry and not swept yet. The columns are those of
+-- domain.ledger.Lot, in its order.
 SELECT
     l.lot_id,
     l.wallet_id,
@@ -136,7 +137,9 @@ SELECT
     l.held,
     l.reserved
 FROM lots AS l
-WHERE l.lot_id = ANY(:lot_ids::uuid[]);
+WHERE
+    l.lot_id = ANY(:lot_ids::uuid[])
+    OR (l.wallet_id = ANY(:wallet_ids::uuid[]) AND l.open AND l.expires_at <= :now);
 
 -- name: settle!
 -- What became of authorised redemptions, and of what they had of lots. Under their wallets' locks.

@@ -486,19 +486,23 @@ CREATE TABLE seals (
     CONSTRAINT seals_are_signed CHECK (octet_length(public_key) = 32 AND octet_length(signature) = 64)
 );
 
--- The heads under each root, by wallet. A head is sealed once: what stands here need not be sealed again.
+-- The heads under each root, of wallets and then of gift cards. A head is sealed once: what stands here need not be sealed again.
 CREATE TABLE seal_leaves (
     no bigint NOT NULL,
-    position bigint NOT NULL, -- from 0, in the order of wallet_id
-    wallet_id uuid NOT NULL,
-    seq bigint NOT NULL, -- of the wallet's last line then
+    position bigint NOT NULL, -- from 0, in the order of wallet_id, then of card_id
+    wallet_id uuid, -- exactly one of the two
+    seq bigint NOT NULL, -- of the last line then
     head bytea NOT NULL, -- that line's hash
+    card_id uuid,
     CONSTRAINT seal_leaves_pkey PRIMARY KEY (no, position),
     CONSTRAINT seal_leaves_head_once UNIQUE (wallet_id, seq),
     CONSTRAINT seal_leaves_position_never_negative CHECK (position >= 0),
     CONSTRAINT seal_leaves_seq_positive CHECK (seq > 0),
-    CONSTRAINT seal_leaves_head_is_sha256 CHECK (octet_length(head) = 32)
+    CONSTRAINT seal_leaves_head_is_sha256 CHECK (octet_length(head) = 32),
+    CONSTRAINT seal_leaves_are_of_one CHECK (num_nonnulls(wallet_id, card_id) = 1)
 );
+
+CREATE UNIQUE INDEX seal_leaves_card_head_once ON seal_leaves (card_id, seq) WHERE card_id IS NOT NULL;
 
 -- A walk over the wallets that were sealed since the last one: their heads in seals after `from_seal`, up to `to_seal`.
 -- The row is the lock of whoever goes on with it.
@@ -527,7 +531,7 @@ CREATE TABLE reconciliation_differences (
     owner text,
     state text NOT NULL DEFAULT 'open',
     reason text,
-    CONSTRAINT reconciliation_differences_kind_known CHECK (kind IN ('lines', 'buckets', 'lots', 'accruals')),
+    CONSTRAINT reconciliation_differences_kind_known CHECK (kind IN ('lines', 'buckets', 'lots', 'accruals', 'stock')),
     CONSTRAINT reconciliation_differences_state_known CHECK (state IN ('open', 'explained', 'closed')),
     CONSTRAINT reconciliation_differences_have_a_reason CHECK (state = 'open' OR reason IS NOT NULL)
 );
@@ -568,6 +572,32 @@ CREATE TABLE reward_holds (
     tier text, -- that it was priced for
     state text NOT NULL DEFAULT 'held',
     CONSTRAINT reward_holds_state_known CHECK (state IN ('held', 'issued', 'given_back'))
+);
+
+-- How many of a reward were ever supplied, since when. What was supplied before there was this table counts as having been so always.
+CREATE TABLE reward_supplies (
+    programme text NOT NULL,
+    reward text NOT NULL,
+    no integer NOT NULL, -- from 1
+    supplied bigint, -- null: as many as are asked
+    since timestamptz NOT NULL,
+    CONSTRAINT reward_supplies_pkey PRIMARY KEY (programme, reward, no),
+    CONSTRAINT reward_supplies_count_from_one CHECK (no > 0),
+    CONSTRAINT reward_supplies_never_negative CHECK (supplied >= 0)
+);
+
+-- What lay at a location at the end of a day, once for ever: a wrong count is put right by the next day's.
+CREATE TABLE stock_counts (
+    programme text NOT NULL,
+    reward text NOT NULL,
+    day date NOT NULL, -- where the programme lives
+    location text NOT NULL, -- a merchant, a merchant's terminal (merchant/terminal), or a code of one's own
+    on_hand bigint NOT NULL,
+    used bigint, -- handed out there in all, where that was counted too
+    recorded_at timestamptz NOT NULL,
+    CONSTRAINT stock_counts_pkey PRIMARY KEY (programme, reward, day, location),
+    CONSTRAINT stock_counts_of_a_reward FOREIGN KEY (programme, reward) REFERENCES rewards,
+    CONSTRAINT stock_counts_never_negative CHECK (on_hand >= 0 AND used >= 0)
 );
 
 -- What a member got, for points or as a gift: issued once, and used, withdrawn or expired once.
@@ -665,7 +695,7 @@ CREATE TABLE benefit_withdrawals (
 -- A benefit is withdrawn by one request.
 CREATE UNIQUE INDEX benefit_withdrawals_once ON benefit_withdrawals (issued_by) WHERE outcome = 'withdrawn';
 CREATE TYPE gift_card_bucket AS ENUM ('issued', 'balance', 'used', 'expired');
-CREATE TYPE gift_card_kind AS ENUM ('activate', 'reload', 'use', 'refund', 'expire');
+CREATE TYPE gift_card_kind AS ENUM ('activate', 'reload', 'use', 'refund', 'expire', 'cancel');
 
 -- A gift card: the only row that a posting to it locks, after wallets and lots. Amounts are minor units of the programme's currency.
 CREATE TABLE gift_cards (
@@ -691,12 +721,19 @@ CREATE TABLE gift_cards (
     event_sequence bigint NOT NULL DEFAULT 0, -- of the last event about this card
     head bytea NOT NULL DEFAULT decode(repeat('00', 32), 'hex'), -- hash of the last line
     last_posted_at timestamptz NOT NULL DEFAULT '1970-01-01T00:00:00Z',
+    benefit_id uuid REFERENCES benefits, -- the purchase of points that it came by
     CONSTRAINT gift_cards_serial_once UNIQUE (serial),
     CONSTRAINT gift_cards_serial_has_19_digits CHECK (serial ~ '^[0-9]{19}$'),
     CONSTRAINT gift_cards_pin_is_bcrypt CHECK (pin_hash ~ '^[$]2b[$][0-9]{2}[$][./A-Za-z0-9]{53}$'),
     CONSTRAINT gift_cards_amount_positive CHECK (amount_minor > 0),
     CONSTRAINT gift_cards_status_known CHECK (status IN ('issued', 'active', 'voided')),
-    CONSTRAINT gift_cards_active_since CHECK ((status = 'active') = (activated_at IS NOT NULL) AND (status = 'active') = (seq > 0)),
+    CONSTRAINT gift_cards_active_since CHECK (
+        CASE status
+            WHEN 'issued' THEN activated_at IS NULL AND seq = 0
+            WHEN 'active' THEN activated_at IS NOT NULL AND seq > 0
+            ELSE (activated_at IS NULL) = (seq = 0) AND balance = 0
+        END
+    ),
     CONSTRAINT gift_cards_expire_after_activation CHECK (expires_at IS NULL OR expires_at > activated_at),
     CONSTRAINT gift_cards_lock_has_a_cause CHECK (wrong_pins >= 0 AND (locked_until IS NULL OR wrong_pins > 0)),
     CONSTRAINT gift_cards_issued_never_positive CHECK (issued <= 0),
@@ -707,6 +744,8 @@ CREATE TABLE gift_cards (
     CONSTRAINT gift_cards_counters_never_negative CHECK (seq >= 0 AND event_sequence >= 0),
     CONSTRAINT gift_cards_head_is_sha256 CHECK (octet_length(head) = 32)
 ) WITH (fillfactor = 80);
+
+CREATE UNIQUE INDEX gift_cards_bought_once ON gift_cards (benefit_id) WHERE benefit_id IS NOT NULL;
 
 -- What is due: the sweep goes along it.
 CREATE INDEX gift_cards_expiring ON gift_cards (expires_at, card_id) WHERE open AND expires_at IS NOT NULL;
@@ -744,9 +783,13 @@ CREATE TABLE gift_card_lines (
             WHEN 'use' THEN from_bucket = 'balance' AND to_bucket = 'used'
             WHEN 'refund' THEN from_bucket = 'used' AND to_bucket = 'balance'
             WHEN 'expire' THEN from_bucket = 'balance' AND to_bucket = 'expired'
+            WHEN 'cancel' THEN from_bucket = 'balance' AND to_bucket = 'issued' AND seq = 2
         END
     )
 ) PARTITION BY RANGE (posted_at);
+
+-- The lines that are newer than a moment, for the seals.
+CREATE INDEX gift_card_lines_posted_at ON gift_card_lines USING brin (posted_at) WITH (pages_per_range = 32, autosummarize = on);
 
 -- Every posting to a card that there ever was; not partitioned by time, for a key that is unique only within a month is no key.
 CREATE TABLE gift_card_postings (
@@ -848,6 +891,21 @@ CREATE TABLE reinstatements (
 );
 
 CREATE INDEX reinstatements_of_wallet ON reinstatements (wallet_id, requested_at);
+
+-- Opening balances that one person asked for over HTTP; those of a file are not here.
+CREATE TABLE openings (
+    posting_id uuid PRIMARY KEY,
+    wallet_id uuid NOT NULL,
+    points bigint NOT NULL,
+    programme_version integer NOT NULL,
+    second_person_above bigint NOT NULL,
+    requested_by text NOT NULL,
+    requested_at timestamptz NOT NULL,
+    CONSTRAINT openings_points_positive CHECK (points > 0),
+    CONSTRAINT openings_within_threshold CHECK (points <= second_person_above)
+);
+
+CREATE INDEX openings_of_wallet ON openings (wallet_id, requested_at);
 
 -- Disputes of postings: what somebody holds to be wrong, and what somebody else found.
 CREATE TABLE disputes (

@@ -72,7 +72,7 @@ async def take_seal(
 ) -> Seal | None:
     """Seals what is new, tells it and notes it in the audit; None where nothing is new. SealBusy while another does.
 
-    `whole` looks at every wallet, not only at those posted to since the last seal.
+    `whole` looks at every wallet and gift card, not only at those posted to since the last seal.
     """
 
     async def work(tx: Tx) -> Seal | None:
@@ -119,13 +119,16 @@ async def _found(
     no = 1 if last is None else int(last["no"]) + 1
     since = None if whole else await _since(db, turn.began, last)
     pages = Pages()
-    async for heads in seals.new_heads(db, since):
-        if keep:
-            await seals.keep_leaves(db, no, pages.count, heads)
-        for head in heads:
-            pages.add(leaf_hash(*head))
-        if progress is not None:
-            progress(pages.count)
+    for holder in seals.HOLDERS:
+        # Seals of before covered no card: the first that does looks at all of them.
+        from_then = since if holder == "wallet" or await seals.cards_sealed(db) else None
+        async for heads in seals.new_heads(db, holder, from_then):
+            if keep:
+                await seals.keep_leaves(db, no, pages.count, heads)
+            for head in heads:
+                pages.add(leaf_hash(*head.leaf))
+            if progress is not None:
+                progress(pages.count)
     if not pages.count:
         return None
     root, page_roots = pages.close()
@@ -140,7 +143,7 @@ async def _found(
 
 
 async def _since(db: Connection, began: datetime, last: Any) -> datetime | None:
-    """The moment from which lines have to be looked at; None: every wallet has to be."""
+    """The moment from which lines have to be looked at; None: every wallet and card has to be."""
     if last is None or began <= last["sealed_at"]:
         return None  # the first, or a clock that stood back: no moment says what is new
     covered = await seals.covered_until(db)

@@ -32,20 +32,39 @@ WHERE s.xid < (SELECT pg_snapshot_xmin(last.snapshot) FROM last)
 ORDER BY s.no DESC
 LIMIT 1;
 
--- name: heads_since
+-- name: cards_sealed$
+-- Whether any seal covers a gift card: seals of before did not.
+SELECT EXISTS (SELECT FROM seal_leaves WHERE card_id IS NOT NULL);
+
+-- name: wallet_heads_since
 -- The heads of wallets that were posted to since a moment and that no seal has, by wallet.
-SELECT w.wallet_id, w.seq, w.head
+SELECT w.wallet_id, NULL::uuid AS card_id, w.seq, w.head
 FROM (SELECT DISTINCT l.wallet_id FROM ledger AS l WHERE l.posted_at >= :since) AS t
 JOIN wallets AS w ON w.wallet_id = t.wallet_id
 WHERE NOT EXISTS (SELECT FROM seal_leaves AS k WHERE k.wallet_id = w.wallet_id AND k.seq = w.seq)
 ORDER BY w.wallet_id;
 
--- name: heads
+-- name: wallet_heads
 -- The heads of all wallets with lines that no seal has, by wallet.
-SELECT w.wallet_id, w.seq, w.head
+SELECT w.wallet_id, NULL::uuid AS card_id, w.seq, w.head
 FROM wallets AS w
 WHERE w.seq > 0 AND NOT EXISTS (SELECT FROM seal_leaves AS k WHERE k.wallet_id = w.wallet_id AND k.seq = w.seq)
 ORDER BY w.wallet_id;
+
+-- name: card_heads_since
+-- The heads of gift cards that were posted to since a moment and that no seal has, by card.
+SELECT NULL::uuid AS wallet_id, c.card_id, c.seq, c.head
+FROM (SELECT DISTINCT l.card_id FROM gift_card_lines AS l WHERE l.posted_at >= :since) AS t
+JOIN gift_cards AS c ON c.card_id = t.card_id
+WHERE NOT EXISTS (SELECT FROM seal_leaves AS k WHERE k.card_id = c.card_id AND k.seq = c.seq)
+ORDER BY c.card_id;
+
+-- name: card_heads
+-- The heads of all gift cards with lines that no seal has, by card.
+SELECT NULL::uuid AS wallet_id, c.card_id, c.seq, c.head
+FROM gift_cards AS c
+WHERE c.seq > 0 AND NOT EXISTS (SELECT FROM seal_leaves AS k WHERE k.card_id = c.card_id AND k.seq = c.seq)
+ORDER BY c.card_id;
 
 -- name: add_seal!
 -- A seal, in the snapshot that its leaves were read in.
@@ -70,7 +89,17 @@ WHERE no < :before
 ORDER BY no DESC
 LIMIT :most;
 
--- name: covering^
+-- name: covering_card^
+-- The first seal that covers a line of a gift card: which head it has there, at which place.
+SELECT
+    k.no, k.position, k.seq, k.head, s.sealed_at, s.leaves, s.root, s.pages, s.previous, s.hash, s.public_key, s.signature
+FROM seal_leaves AS k
+JOIN seals AS s ON s.no = k.no
+WHERE k.card_id = :card_id AND k.seq >= :seq
+ORDER BY k.seq
+LIMIT 1;
+
+-- name: covering_wallet^
 -- The first seal that covers a line of a wallet: which head it has there, at which place.
 SELECT
     k.no, k.position, k.seq, k.head, s.sealed_at, s.leaves, s.root, s.pages, s.previous, s.hash, s.public_key, s.signature
@@ -82,7 +111,7 @@ LIMIT 1;
 
 -- name: leaves_of_page
 -- The leaves of a seal from one place to before another.
-SELECT wallet_id, seq, head
+SELECT wallet_id, card_id, seq, head
 FROM seal_leaves
 WHERE no = :no AND position >= :first AND position < :end
 ORDER BY position;
@@ -94,4 +123,13 @@ SELECT
     l.reserved_after, l.debt_after, l.lot_id, l.source_id, l.kind, l.from_bucket, l.to_bucket, l.hash
 FROM ledger AS l
 WHERE l.wallet_id = :wallet_id AND l.seq >= :first AND l.seq <= :last
+ORDER BY l.seq;
+
+-- name: card_lines_between
+-- A gift card's lines from one number to another, as they are hashed.
+SELECT
+    l.card_id, l.seq, l.posting_id, l.posted_at, l.effective_at, l.amount_minor, l.issued_after, l.balance_after, l.used_after,
+    l.expired_after, l.source_id, l.kind, l.from_bucket, l.to_bucket, l.hash
+FROM gift_card_lines AS l
+WHERE l.card_id = :card_id AND l.seq >= :first AND l.seq <= :last
 ORDER BY l.seq;

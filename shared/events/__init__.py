@@ -20,6 +20,7 @@ from shared.events.envelope import Envelope, EventData, decode_envelope, encode_
 from shared.events.gift_cards import (
     GiftCardActivated,
     GiftCardBlocked,
+    GiftCardCancelled,
     GiftCardExpired,
     GiftCardIssued,
     GiftCardLocked,
@@ -139,6 +140,7 @@ EVENTS: dict[str, type[EventData]] = {
         GiftCardExpired,
         GiftCardVoided,
         GiftCardBlocked,
+        GiftCardCancelled,
         GiftCardUnblocked,
         GiftCardLocked,
         TierChanged,
@@ -176,6 +178,7 @@ __all__ = [
     "EventData",
     "GiftCardActivated",
     "GiftCardBlocked",
+    "GiftCardCancelled",
     "GiftCardExpired",
     "GiftCardIssued",
     "GiftCardLocked",

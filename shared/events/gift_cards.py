@@ -81,5 +81,11 @@ class GiftCardRefunded(GiftCardMoved, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "gift_card.refunded.v1"
 
 
+class GiftCardCancelled(GiftCardMoved, frozen=True, kw_only=True):
+    """What bought it was returned: `moved` went back to where its activation took it from."""
+
+    TYPE: ClassVar[str] = "gift_card.cancelled.v1"
+
+
 class GiftCardExpired(GiftCardMoved, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "gift_card.expired.v1"

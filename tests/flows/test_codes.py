@@ -527,6 +527,21 @@ async def reward_sold_out(desk: Desk) -> None:
     await desk.refused(await reward(desk, "none", stock=0), "reward_sold_out")
 
 
+async def stock_unlimited(desk: Desk) -> None:
+    await reward(desk, "endless")
+    await desk.refused(counts("endless"), "stock_unlimited")
+
+
+async def stock_count_conflict(desk: Desk) -> None:
+    await reward(desk, "shelved", stock=5)
+    assert (await desk.call(counts("shelved"))).status_code == 201
+    await desk.refused(counts("shelved", on_hand=4), "stock_count_conflict")
+
+
+async def stock_counts_invalid(desk: Desk) -> None:
+    await desk.refused(counts("no", "never"), "stock_counts_invalid")
+
+
 async def reward_limit_reached(desk: Desk) -> None:
     asked = await reward(desk, "one", limit={"most": 1, "per": "ever"})
     await bought(desk, asked)
@@ -670,6 +685,13 @@ async def reward(desk: Desk, code: str, **changes: Any) -> Ask:
     body = {"programme": "shops", "kind": "product", "name": {"en": code}, "price": {"points": 1}, **changes}
     assert (await desk.call(Ask("PUT", f"/v1/rewards/{code}", body, role="marketer"))).status_code == 201
     return desk.redeem(points=None, reward=code)
+
+
+def counts(*codes: str, on_hand: int = 5) -> Ask:
+    """What was counted of rewards on a day long ago."""
+    said = {"programme": "shops", "location": "depot", "day": "2026-01-01", "on_hand": on_hand}
+    body = {"counts": [{**said, "reward": code} for code in codes]}
+    return Ask("POST", "/v1/stock-counts", body, role="marketer")
 
 
 async def bought(desk: Desk, ask: Ask) -> Any:
@@ -836,6 +858,9 @@ SPECIAL: dict[str, Callable[[Desk], Awaitable[None]]] = {
         return_window_closed,
         reward_unavailable,
         reward_sold_out,
+        stock_unlimited,
+        stock_count_conflict,
+        stock_counts_invalid,
         reward_limit_reached,
         reward_not_returnable,
         benefit_consumed,

@@ -292,7 +292,7 @@ class ModelDesk:
                 "redeemed": self.worth(spent, paid),
                 "voided": self.worth(sale.points - spent),
                 "expired": self.worth(gone),
-                "balance": self.balance(),
+                "balance": self.balance(gone=self._gone(now)),
             },
         )
 
@@ -336,7 +336,7 @@ class ModelDesk:
                 "returned": self.worth(came, came_minor),
                 "returned_in_all": self.worth(sale.returned, sale.returned_minor),
                 "expired": self.worth(gone),
-                "balance": self.balance(),
+                "balance": self.balance(gone=self._gone(now)),
             },
         )
         self.returns[ref] = asked, reply

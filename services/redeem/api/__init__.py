@@ -20,6 +20,7 @@ from services.redeem.api import (
     redemptions,
     rewards,
     statements,
+    stock,
     wallets,
 )
 
@@ -37,6 +38,7 @@ ROUTERS = (
     benefits_due.router,
     benefits.router,
     statements.router,
+    stock.router,
     *offline.ROUTERS,
     gift_cards.router,
     gift_card_desk.router,

@@ -104,7 +104,7 @@ class OpeningOut(BaseModel):
         "programme_unknown",
     ),
 )
-async def transfer(body: TransferBody, call: Annotated[Write, writes("redemptions:write")]) -> Response:
+async def transfer(body: TransferBody, call: Annotated[Write, writes("transfers:write")]) -> Response:
     """Gives points to another wallet. Lots move in the programme's order with their expiries; what was given is spent: no refund of
     what earned it takes it from the receiver. A token of one merchant can't."""
     call.principal.at_merchant(None)
@@ -155,13 +155,14 @@ async def reinstate(
             "amount_out_of_range",
             "occurred_in_future",
             "opening_conflict",
+            "adjustment_needs_second_person",
             "programme_unknown",
         ),
     },
 )
 async def open_balance(body: OpeningBody, call: Annotated[Write, writes("adjustments:approve")]) -> Response:
     """Opens a wallet with points that its member had before, backdated to when they were earned. Takes a person with a second
-    factor; `pointbank open-balances` does it for a file."""
+    factor, up to the programme's threshold; more is an adjustment, by two. `pointbank open-balances` does it for a file."""
     call.principal.with_second_factor()
     command = Open(
         opening_id=opening_id(body.opening_ref),
@@ -169,5 +170,6 @@ async def open_balance(body: OpeningBody, call: Annotated[Write, writes("adjustm
         points=body.points,
         earned_at=body.earned_at,
         expires_at=body.expires_at,
+        by_one=True,
     )
     return await call.submit(command)

@@ -18,6 +18,7 @@ from services.redeem.domain.seal import written
 from services.redeem.proving import proof_of
 from services.redeem.sealing import SealBusy, export, job_item, signer_of, take_seal, would_seal
 from services.redeem.store import seals
+from services.redeem.store.seals import Holder
 from shared.errors import NotFound, Refusal
 from shared.http.bodies import Body
 from shared.http.cursors import Cursor, Limit, answer, decode_cursor, page
@@ -32,9 +33,10 @@ _FIRST_PAGE = 2**63 - 1
 
 ledger = Router(prefix="/v1/ledger", tags=["evidence"])
 proofs = Router(prefix="/v1/wallets", tags=["evidence"])
-ROUTERS = (ledger, proofs)
+cards = Router(prefix="/v1/gift-cards", tags=["evidence"])
+ROUTERS = (ledger, proofs, cards)
 
-Seq = Annotated[int, Path(ge=1, le=2**63 - 1, description="The line's number in its wallet.")]
+Seq = Annotated[int, Path(ge=1, le=2**63 - 1, description="The line's number in its ledger.")]
 
 
 class NotSealedYet(Refusal):
@@ -42,7 +44,8 @@ class NotSealedYet(Refusal):
 
 
 class SealBody(Body):
-    """`dry_run` tells what would be sealed; `whole` looks at every wallet, not only at those posted to since the last seal."""
+    """`dry_run` tells what would be sealed; `whole` looks at every wallet and gift card, not only at those posted to since the last
+    seal."""
 
     dry_run: bool = False
     whole: bool = False
@@ -94,17 +97,28 @@ class ProvenHead(BaseModel):
     hash: str
 
 
-class ProofOut(BaseModel):
+class _ProofOut(BaseModel):
     """docs/verify_proof.py checks it: each of `lines` holds the hash of the one before, the last one's is `head`, `path`
     leads from the head to the seal's root."""
 
-    wallet_id: UUID
     seq: int
     lines: list[ProvenLine]
     head: ProvenHead
     position: int
     path: list[str]
     seal: SealOut
+
+
+class ProofOut(_ProofOut):
+    """A line of a wallet."""
+
+    wallet_id: UUID
+
+
+class GiftCardProofOut(_ProofOut):
+    """A line of a gift card, proved in the same way."""
+
+    card_id: UUID
 
 
 class SealPosition(msgspec.Struct):
@@ -177,10 +191,26 @@ async def public_key(call: Annotated[Read, reads("audit:read")]) -> Response:
 )
 async def get_proof(wallet_id: UUID, seq: Seq, call: Annotated[Read, reads("audit:read")]) -> Response:
     """Proves that a line stood in its wallet's ledger when its first seal was taken, to who has nothing but the public key."""
+    return await _proof(call, "wallet", wallet_id, seq)
+
+
+@cards.get(
+    "/{card_id}/lines/{seq}/proof",
+    response_model=GiftCardProofOut,
+    responses=problems("not_found", "not_sealed_yet"),
+)
+async def get_gift_card_proof(
+    card_id: UUID, seq: Seq, call: Annotated[Read, reads("audit:read")]
+) -> Response:
+    """Proves that a line stood in its gift card's ledger when its first seal was taken."""
+    return await _proof(call, "card", card_id, seq)
+
+
+async def _proof(call: Read, holder: Holder, holder_id: UUID, seq: int) -> Response:
     async with call.tenant.read() as db:
-        proof = await proof_of(db, call.tenant.code, wallet_id, seq)
+        proof = await proof_of(db, call.tenant.code, holder, holder_id, seq)
         if proof is None:
-            if await seals.canonical_lines(db, wallet_id, first=seq, last=seq):
+            if await seals.canonical_lines(db, holder, holder_id, first=seq, last=seq):
                 raise NotSealedYet("No seal covers this line yet. Ask again in a few minutes.")
             raise NotFound("There is no such line.")
     return answer(proof)

@@ -90,6 +90,18 @@ async def decided(
     return outcome
 
 
+def with_pin(outcome: Outcome, made: dict[Draft, str]) -> Outcome:
+    """The answer to a purchase with the PIN of the card that this very call made: what is kept has none, and so has its repeat."""
+    if not made or not isinstance(outcome, Done):
+        return outcome
+    answer = msgspec.json.decode(outcome.body)
+    if "gift_card" not in answer:
+        return outcome
+    pins = {str(draft.card_id): pin for draft, pin in made.items()}
+    answer["gift_card"]["pin"] = pins.get(answer["gift_card"]["card_id"])
+    return dataclasses.replace(outcome, body=_encode(answer))
+
+
 def with_pins(outcome: Outcome, made: dict[Draft, str]) -> Outcome:
     """An answer with the PINs of the cards that this very call made: what is kept has none, and so has its repeat."""
     if not isinstance(outcome, Done):

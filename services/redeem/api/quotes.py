@@ -15,7 +15,7 @@ from services.redeem.api.shapes import BucketsOut, WorthOut
 from services.redeem.domain import limits, spending
 from services.redeem.domain.quoting import quote
 from services.redeem.domain.redemption import Redeem, missing
-from services.redeem.domain.rewards import RewardUnknown, standing_of
+from services.redeem.domain.rewards import RewardUnknown, check_loads, standing_of
 from services.redeem.domain.spending import MOST_POINTS
 from services.redeem.store import learned, limiting, quoting, rewards, thresholds
 from shared.db import Connection
@@ -217,6 +217,8 @@ async def _reward(
     had = 0 if since is None else (await rewards.had(db, [(wallet_id, terms.code, reward, since)]))[0]
     try:
         stock.offer(tier=tier, now=now, had=had)
+        if stock.reward.loads is not None:
+            check_loads(terms, stock.reward.loads)
     except Refusal as refusal:
         return points, refusal
     return points, None

@@ -14,14 +14,18 @@ from pydantic import AwareDatetime, BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
+from services.redeem.api import pins
 from services.redeem.api.bodies import BillCategories, Channel, MemberBody, MoneyBody, Reference
+from services.redeem.api.gift_card_shapes import GiftCardOut
 from services.redeem.api.sealing import open_code, seal_code, with_benefit_code
 from services.redeem.api.shapes import BucketsOut, WorthOut
 from services.redeem.domain.codes import code_hash, new_code
+from services.redeem.domain.giftcards.acts import Draft
 from services.redeem.domain.redemption import Capture, Redeem, Return, Void
 from services.redeem.domain.rewards import Code as FreshCode
 from services.redeem.domain.rewards import RedeemReward
 from services.redeem.domain.spending import MOST_POINTS
+from services.redeem.store import rewards
 from shared.http.bodies import Body
 from shared.http.openapi import problems
 from shared.http.routing import Router
@@ -78,11 +82,20 @@ class IssuedOut(BaseModel):
     kind: str
     name: dict[str, str]
     expires_at: AwareDatetime | None
-    code: str
+    code: str | None = Field(None, description="None of a gift card: that is used by its serial and PIN.")
+
+
+class BoughtGiftCardOut(GiftCardOut):
+    """The gift card that points bought, active. `pin` stands in the first answer alone: a repeat has null. Who lost it returns
+    the card,
+    unused, and buys another."""
+
+    pin: str | None
 
 
 class RedemptionOut(BaseModel):
-    """`redeemed.money` is what the points paid for: the amount asked for, if it was an amount. `benefit`: what a reward gave."""
+    """`redeemed.money` is what the points paid for: the amount asked for, if it was an amount. `benefit`: what a reward gave, and
+    `gift_card` where that is one."""
 
     redemption_id: UUID
     status: Literal["captured"]
@@ -92,6 +105,7 @@ class RedemptionOut(BaseModel):
     redeemed: WorthOut
     balance: BucketsOut
     benefit: IssuedOut | None = None
+    gift_card: BoughtGiftCardOut | None = None
 
 
 class AuthorisationOut(BaseModel):
@@ -169,6 +183,8 @@ class SettledOut(BaseModel):
         "reward_unavailable",
         "reward_sold_out",
         "reward_limit_reached",
+        "gift_card_not_offered",
+        "rate_limited",
     ),
 )
 async def redeem(body: RedemptionBody, call: Annotated[Write, writes("redemptions:write")]) -> Response:
@@ -194,10 +210,12 @@ async def redeem(body: RedemptionBody, call: Annotated[Write, writes("redemption
             patient=True,
             code=_fresh_code(key) if body.capture == "later" else None,
         )
+        drafts = await _drafts(call, body.programme, body.reward)
+        command = msgspec.structs.replace(command, draft=next(iter(drafts), None))
         outcome = await _patiently(call, command, body.terminal)
         if command.code is not None and isinstance(outcome, Done):
             return call.answer(dataclasses.replace(outcome, body=open_code(key, outcome.body)))
-        return call.answer(with_benefit_code(key, outcome))
+        return call.answer(pins.with_pin(with_benefit_code(key, outcome), drafts))
     command = Redeem(
         programme=body.programme,
         member_id=member_id,
@@ -219,6 +237,13 @@ async def redeem(body: RedemptionBody, call: Annotated[Write, writes("redemption
     if command.code is not None and isinstance(outcome, Done):
         outcome = dataclasses.replace(outcome, body=open_code(key, outcome.body))
     return call.answer(outcome)
+
+
+async def _drafts(call: Write, programme: str, reward: str) -> dict[Draft, str]:
+    """A gift card to be issued, with its PIN, where the reward is one."""
+    async with call.tenant.read() as db:
+        found = (await rewards.named(db, [(programme, reward)])).get((programme, reward))
+    return await pins.drafts(call.tenant, 1) if found is not None and found.reward.loads is not None else {}
 
 
 async def _patiently(call: Write, command: Redeem | RedeemReward, terminal: str | None) -> Outcome:
@@ -320,6 +345,8 @@ async def void(redemption_id: UUID, call: Annotated[Write, writes("redemptions:w
         "benefit_consumed",
         "benefit_expired",
         "benefit_withdrawn",
+        "gift_card_blocked",
+        "gift_card_expired",
         "return_conflict",
         "currency_mismatch",
     ),

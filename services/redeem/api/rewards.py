@@ -92,7 +92,21 @@ class RewardBody(Body):
     limit: LimitBody | None = None
     restock: bool = Field(False, description="Whether what comes back unused is on stock again.")
     issues_at: ThresholdBody | None = None
+    loads: MoneyBody | None = Field(
+        None, description="Of kind gift_card: what the card is worth that a purchase issues, active at once."
+    )
     stock: Annotated[int, Field(ge=0, le=10**12)] | Literal["unlimited"] = "unlimited"
+
+    @model_validator(mode="after")
+    def _a_card_loads(self) -> Self:
+        if (self.kind == "gift_card") != (self.loads is not None):
+            code = "field_missing" if self.loads is None else "field_unknown"
+            raise PydanticCustomError(code, "A reward of kind gift_card, and no other, says what it loads.")
+        own = self.unit_cost_minor or self.valid_days is not None or self.issues_at is not None
+        if self.loads is not None and own:
+            text = "A gift card costs what is on it, expires by itself, and is bought: unit_cost_minor, valid_days, issues_at."
+            raise PydanticCustomError("field_unknown", text)
+        return self
 
 
 class WindowOut(BaseModel):
@@ -125,6 +139,7 @@ class RewardOut(BaseModel):
     limit: LimitBody | None
     restock: bool
     issues_at: ThresholdBody | None
+    loads: MoneyOut | None
     stock: StockOut | None
 
 
@@ -173,7 +188,13 @@ class Position(msgspec.Struct):
     response_model=RewardOut,
     responses={
         201: {"model": RewardOut, "description": "Successful Response"},
-        **problems("programme_unknown", "currency_mismatch", "amount_out_of_range", "field_type"),
+        **problems(
+            "programme_unknown",
+            "currency_mismatch",
+            "amount_out_of_range",
+            "field_type",
+            "gift_card_not_offered",
+        ),
     },
 )
 async def put_reward(
@@ -198,6 +219,7 @@ async def put_reward(
         issues_at=domain.Threshold(body.issues_at.points, body.issues_at.of)
         if body.issues_at is not None
         else None,
+        loads=Money(body.loads.amount_minor, body.loads.currency) if body.loads is not None else None,
     )
     stock = None if body.stock == "unlimited" else body.stock
     return await call.submit(PutReward(programme=body.programme, code=reward, reward=made, stock=stock))

@@ -95,3 +95,5 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     points: int
     earned_at: datetime
     expires_at: datetime | None
+    by_one: bool = False
+    """Whether one person answers for it, within the programme's threshold; an operator's file is not bounded."""

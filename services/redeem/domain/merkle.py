@@ -1,4 +1,4 @@
-"""A Merkle tree over the heads of wallets, as RFC 6962 (section 2.1) builds one: leaves and nodes are hashed apart.
+"""A Merkle tree over the heads of wallets and gift cards, as RFC 6962 (section 2.1) builds one: leaves and nodes are hashed apart.
 
 A tree is cut into pages of 1,024 leaves. Because a page is a power of two, the tree over the roots of the pages is the tree
 over the leaves: a proof needs one page of leaves, and the roots of the others.
@@ -15,9 +15,9 @@ PAGE = 1024
 _LEAF = struct.Struct(">c16sQ32s").pack
 
 
-def leaf_hash(wallet_id: UUID, seq: int, head: bytes) -> bytes:
-    """SHA-256 over 0x00, the wallet's id, the number of its last line and that line's hash."""
-    return sha256(_LEAF(b"\x00", wallet_id.bytes, seq, head)).digest()
+def leaf_hash(holder_id: UUID, seq: int, head: bytes) -> bytes:
+    """SHA-256 over 0x00, the id of the wallet or card, the number of its last line and that line's hash."""
+    return sha256(_LEAF(b"\x00", holder_id.bytes, seq, head)).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:

@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from shared.errors import CurrencyMismatch, FieldType, Refusal
+from services.redeem.domain.giftcards.acts import Draft
+from shared.errors import AmountOutOfRange, CurrencyMismatch, FieldType, Refusal
 from shared.money import Money, points_for
 from shared.programme.compiled import CompiledProgramme
 
@@ -36,6 +37,10 @@ class RewardSoldOut(Refusal):
 
 class RewardLimitReached(Refusal):
     code = "reward_limit_reached"
+
+
+class GiftCardNotOffered(Refusal):
+    code = "gift_card_not_offered"
 
 
 class RewardNotReturnable(Refusal):
@@ -118,6 +123,8 @@ class Reward(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     restock: bool = False
     """Whether what comes back unused is on stock again."""
     issues_at: Threshold | None = None
+    loads: Money | None = None
+    """A purchase issues a gift card that is worth this, and its benefit is the card: it has no code, cost or end of its own."""
 
     def price_for(self, terms: CompiledProgramme, tier: str | None) -> int:
         """In points."""
@@ -156,12 +163,28 @@ def check(reward: Reward, terms: CompiledProgramme) -> None:
                 f"The programme counts in {terms.currency}, not {price.money.currency}.",
                 pointer=f"{where}/money/currency",
             )
+    if reward.loads is not None:
+        check_loads(terms, reward.loads)
     ladder = {tier.code for tier in terms.ladder}
     for k, window in enumerate(reward.windows):
         if strange := set(window.tiers or ()) - ladder:
             raise FieldType(f"The programme has no tier {min(strange)}.", pointer=f"/windows/{k}/tiers")
     if strange := reward.tier_prices.keys() - ladder:
         raise FieldType(f"The programme has no tier {min(strange)}.", pointer="/tier_prices")
+
+
+def check_loads(terms: CompiledProgramme, loads: Money) -> None:
+    """Refuses what no gift card of the programme is loaded with."""
+    if terms.gift_cards is None:
+        raise GiftCardNotOffered(f"The programme {terms.code} has no gift cards.", pointer="/loads")
+    if loads.currency != terms.currency:
+        raise CurrencyMismatch(
+            f"The programme counts in {terms.currency}, not {loads.currency}.", pointer="/loads/currency"
+        )
+    if not terms.gift_cards.loads(loads.amount_minor):
+        raise AmountOutOfRange(
+            f"Gift cards are loaded with {terms.gift_cards.told()}.", pointer="/loads/amount_minor"
+        )
 
 
 class PutReward(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,6 +218,8 @@ class RedeemReward(msgspec.Struct, frozen=True, kw_only=True):
     bill_ref: str | None
     patient: bool = False
     code: Code | None = None
+    draft: Draft | None = None
+    """Of the gift card that is issued, where the reward is one."""
 
 
 class UseBenefit(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,6 +254,10 @@ class Stock(msgspec.Struct):
         """Refuses what can't be given away now. Its windows and limits say who may buy it; what was promised is given."""
         if not self.reward.active:
             raise RewardUnavailable(f"{self.code} is not active.")
+        if self.reward.loads is not None:
+            raise RewardUnavailable(
+                f"{self.code} is a gift card: it is bought, for nobody else is told its PIN."
+            )
         if self.left is not None and self.left <= 0:
             raise RewardSoldOut(f"None is left of {self.code}.")
 

@@ -29,6 +29,7 @@ def reward_out(stock: Stock, terms: CompiledProgramme) -> dict[str, Any]:
         "limit": reward.limit,
         "restock": reward.restock,
         "issues_at": reward.issues_at,
+        "loads": reward.loads,
         "stock": None
         if stock.supplied is None
         else {"supplied": stock.supplied, "issued": stock.issued, "held": stock.held, "left": stock.left},

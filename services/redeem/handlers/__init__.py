@@ -21,6 +21,7 @@ from services.redeem.domain.offline import AskAllowance, ReportUses
 from services.redeem.domain.reconciliation import DecideDifference, ReconcilePage
 from services.redeem.domain.redemption import Capture, Redeem, Release, Return, Void
 from services.redeem.domain.rewards import PutReward, RedeemReward, UseBenefit
+from services.redeem.domain.stock import ImportCounts
 from services.redeem.domain.sweep import Expire, Notify
 from services.redeem.domain.thresholds import IssueReached
 from services.redeem.handlers.answer import answer
@@ -42,6 +43,7 @@ from services.redeem.handlers.reconcile import decide_difference, reconcile_page
 from services.redeem.handlers.rewards import put_reward, redeem_reward, use_benefit
 from services.redeem.handlers.self_issue import issue_reached
 from services.redeem.handlers.settle import settle
+from services.redeem.handlers.stock import import_counts
 from shared.events import (
     AccrualsDayTold,
     BenefitAsked,
@@ -93,6 +95,7 @@ ON: Handlers = {
     AccrualsDayTold: hear_days,
     DayCompared: keep_days,
     PutReward: put_reward,
+    ImportCounts: import_counts,
     RedeemReward: redeem_reward,
     UseBenefit: use_benefit,
     BenefitAsked: give_benefits,

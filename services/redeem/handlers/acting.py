@@ -36,7 +36,7 @@ from services.redeem.handlers.tell_moves import (
     worth_of,
 )
 from services.redeem.store import postings
-from services.redeem.store.adjustments import Reinstated
+from services.redeem.store.adjustments import OpenedByOne, Reinstated
 from shared.errors import AmountOutOfRange, NotFound, ProgrammeClosed, ProgrammeUnknown
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Tx
@@ -63,6 +63,7 @@ class Desk:
     keys: list[postings.NewPosting] = field(default_factory=list)
     new: list[Adjustment] = field(default_factory=list)
     reinstated: list[Reinstated] = field(default_factory=list)
+    by_one: list[OpenedByOne] = field(default_factory=list)
     changed: list[Adjustment] = field(default_factory=list)
     settled: list[Dispute] = field(default_factory=list)
 
@@ -216,11 +217,14 @@ class Desk:
         return Done(201, _encode(answer))
 
     def open(self, item: Item[Any], command: Open) -> Done:
-        """Refuses not_found, amount_out_of_range and occurred_in_future."""
+        """Refuses not_found, amount_out_of_range and occurred_in_future; what one person asked for,
+        adjustment_needs_second_person."""
         if command.wallet_id is None:
             raise NotFound(f"Nobody of this identity has a wallet in {command.programme}.")
         wallet, value = self._wallet(command.wallet_id, "/wallet_id")
         check_opening(command, self.now)
+        if command.by_one:
+            check_alone(command.points, self.alone.get(wallet.wallet_id, 0), value)
         self._awake(item, wallet, value, command.earned_at)
         opened = opening(
             wallet,
@@ -232,6 +236,20 @@ class Desk:
             posting_id=command.opening_id,
             new_id=uuid7,
         )
+        if command.by_one:
+            self.alone[wallet.wallet_id] = self.alone.get(wallet.wallet_id, 0) + command.points
+            threshold = value.adjusting.second_person_above
+            self.by_one.append(
+                OpenedByOne(
+                    command.opening_id,
+                    wallet.wallet_id,
+                    command.points,
+                    value.version,
+                    threshold,
+                    item.actor,
+                    self.now,
+                )
+            )
         tell_opened(self.tx, item, value, wallet, self._keep(wallet, opened))
         return Done(201, _opened(command, wallet, opened, value))
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from services.redeem.domain.redemption import Return
 from services.redeem.domain.reserving import Redemption
 from services.redeem.domain.rewards import RewardNotReturnable, objection
+from services.redeem.handlers.reward_cards import BoughtCards
 from services.redeem.handlers.tell_given import tell_withdrawn
 from services.redeem.store import giving, holding, rewards
 from services.redeem.store.giving import Standing
@@ -20,20 +21,34 @@ from shared.messaging import Item, Tx
 
 
 class BoughtRewards:
-    """The benefits that a batch's returned redemptions bought, locked after the stock; none of most batches."""
+    """The benefits that a batch's returned redemptions bought, locked after the stock, and the gift cards that some of them are,
+    locked before it; none of most batches."""
 
-    def __init__(self, tx: Tx, bought: Mapping[UUID, Bought], standing: Mapping[UUID, Standing]) -> None:
-        self._tx, self._bought, self._standing = tx, bought, standing
+    def __init__(
+        self,
+        tx: Tx,
+        bought: Mapping[UUID, Bought],
+        standing: Mapping[UUID, Standing],
+        cards: BoughtCards,
+    ) -> None:
+        self._tx, self._bought, self._standing, self._cards = tx, bought, standing, cards
         self._taken: dict[UUID, Item[Any]] = {}
+
+    @classmethod
+    def none(cls, tx: Tx) -> BoughtRewards:
+        """Nothing was bought."""
+        return cls(tx, {}, {}, BoughtCards(tx, {}))
 
     @classmethod
     async def of(cls, tx: Tx, redemption_ids: Sequence[UUID]) -> BoughtRewards:
         """What these redemptions, whose wallets are locked, bought."""
         bought = await holding.bought(tx.db, redemption_ids) if redemption_ids else {}
         if not bought:
-            return cls(tx, {}, {})
+            return cls.none(tx)
+        cards = await BoughtCards.of(tx, [one.card_id for one in bought.values() if one.card_id is not None])
         await rewards.lock(tx.db, {(one.programme, one.reward) for one in bought.values()})
-        return cls(tx, bought, await giving.lock_benefits(tx.db, [one.benefit_id for one in bought.values()]))
+        standing = await giving.lock_benefits(tx.db, [one.benefit_id for one in bought.values()])
+        return cls(tx, bought, standing, cards)
 
     def check(self, redemption: Redemption, command: Return, now: datetime) -> None:
         """Refuses to return a part of a reward, or one whose benefit is used or over."""
@@ -53,17 +68,20 @@ class BoughtRewards:
         if refusal is not None:
             refusal.errors = ()
             raise refusal
+        self._cards.check(one.card_id, now)
 
-    def take_back(self, redemption: Redemption, item: Item[Any]) -> None:
-        """Notes that its points have come back."""
+    def take_back(self, redemption: Redemption, item: Item[Any], currency: str, now: datetime) -> None:
+        """Its points have come back: so does what they bought."""
         if (one := self._bought.get(redemption.redemption_id)) is not None:
             self._taken[one.benefit_id] = item
+            self._cards.take_back(one.card_id, item, currency, now)
 
     async def write(self, now: datetime) -> None:
         """Takes the benefits back, and tells it."""
         if not self._taken:
             return
         db = self._tx.db
+        await self._cards.write()
         rows = await giving.benefits(db, self._taken)
         restocked = {benefit_id: rewards.reward_of(row).restock for benefit_id, row in rows.items()}
         back = Counter[Name](

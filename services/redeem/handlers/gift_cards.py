@@ -67,7 +67,21 @@ async def issue_cards(tx: Tx, items: Sequence[Item[Issue]]) -> list[Outcome]:
             outcomes.append(Refused(refusal))
             continue
         assert terms is not None
-        cards = await _issue(tx, command, terms)
+        assert terms.gift_cards is not None
+        wanted = [
+            store.NewCard(
+                draft.card_id,
+                "",
+                command.programme,
+                terms.version,
+                command.amount.amount_minor,
+                draft.pin_hash,
+            )
+            for draft in command.drafts
+        ]
+        await draw(tx, wanted, terms.gift_cards.serial_prefix)
+        drawn = await store.lock(tx.db, [one.card_id for one in wanted])
+        cards = [drawn[one.card_id] for one in wanted]
         now = tx.now()
         for card in cards:
             tell_issued(tx, item, card, terms.currency, now)
@@ -76,33 +90,15 @@ async def issue_cards(tx: Tx, items: Sequence[Item[Issue]]) -> list[Outcome]:
     return outcomes
 
 
-async def _issue(tx: Tx, command: Issue, terms: CompiledProgramme) -> list[Card]:
-    assert terms.gift_cards is not None
+async def draw(tx: Tx, wanted: Sequence[store.NewCard], prefix: str) -> None:
+    """Writes cards, each under a serial that is drawn for it here."""
     now = tx.now()
-    made: dict[UUID, Card] = {}
-    wanted = list(command.drafts)
     for _ in range(DRAWS):
-        rows = [
-            store.NewCard(
-                draft.card_id,
-                new_serial(terms.gift_cards.serial_prefix),
-                command.programme,
-                terms.version,
-                command.amount.amount_minor,
-                draft.pin_hash,
-            )
-            for draft in wanted
-        ]
-        taken = await store.issue(tx.db, rows, now)
-        for row in rows:
-            if row.card_id in taken:
-                made[row.card_id] = Card(
-                    *row[:4], amount_minor=row.amount_minor, pin_hash=row.pin_hash, clock=now
-                )
-        wanted = [draft for draft in wanted if draft.card_id not in taken]
+        taken = await store.issue(tx.db, [one._replace(serial=new_serial(prefix)) for one in wanted], now)
+        wanted = [one for one in wanted if one.card_id not in taken]
         if not wanted:
-            return [made[draft.card_id] for draft in command.drafts]
-    raise AssertionError(f"no serials are left under {terms.gift_cards.serial_prefix}")
+            return
+    raise AssertionError(f"no serials are left under {prefix}")
 
 
 class _Batch(NamedTuple):

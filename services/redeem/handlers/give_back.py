@@ -71,7 +71,7 @@ class _Batch:
         self.keys: list[NewPosting] = []
         self.back = ComingBack(tx, {}, self.now, self.keys)
         self.asked: list[tuple[ReturnRequested, int]] = []
-        self.bought = BoughtRewards(tx, {}, {})
+        self.bought = BoughtRewards.none(tx)
         self.alone: list[Item[ReturnRequested]] = []
 
     async def find(
@@ -96,10 +96,10 @@ class _Batch:
         meant = [*self.named.values(), *(one for ones in self.paid.values() for one in ones)]
         if meant:
             self.wallets = await postings.lock(db, {one.wallet_id for one in meant})
-            self.whole = await redemptions.load(db, {one.redemption_id for one in meant}, self.wallets)
-            await returns.load_taken(
-                db, [one for one in self.whole.values() if one.status == "captured"], self.wallets
-            )
+            self.whole = await redemptions.load(db, {one.redemption_id for one in meant})
+            await returns.load_taken(db, [one for one in self.whole.values() if one.status == "captured"])
+            self.now = self.tx.now()
+            await redemptions.load_lots(db, self.whole.values(), self.wallets, self.now)
         self.bought = await BoughtRewards.of(self.tx, [one.redemption_id for one in self.named.values()])
         refs = [
             (self.whole[self.named[k].redemption_id].merchant, command.return_ref)
@@ -108,7 +108,6 @@ class _Batch:
         ]
         if refs:
             self.known = await returns.known(db, refs)
-        self.now = self.tx.now()
         await idle_too(self.tx, self.wallets, self.now)
         self.back = await ComingBack.of(self.tx, self.whole.values(), self.now, self.keys)
 
@@ -145,7 +144,7 @@ class _Batch:
             redemption, return_row(return_id, redemption, returned, self.now, ref[1], asked, body, None)
         )
         self.known[ref] = Known(asked, body)
-        self.bought.take_back(redemption, item)
+        self.bought.take_back(redemption, item, terms.currency, self.now)
         return Done(201, body)
 
     async def _refunded(

@@ -67,6 +67,7 @@ async def move_points(tx: Tx, items: Sequence[Item[Move]]) -> list[Outcome]:
             outcomes.append(Refused(refusal))
         known |= {new.posting_id: postings.Known(*new[1:]) for new in desk.keys}
     await adjustments.keep(db, desk.new)
+    await adjustments.keep_openings(db, desk.by_one)
     await adjustments.keep_reinstatements(db, desk.reinstated)
     await adjustments.decide(db, desk.changed)
     await disputes.settle(db, desk.settled)
@@ -165,7 +166,12 @@ def _taken_by(
 def _by_one(commands: Sequence[Move]) -> set[UUID]:
     """The wallets to which one person alone may do something here."""
     single = {one.parts[0].wallet_id for one in commands if isinstance(one, Adjust) and len(one.parts) == 1}
-    return single | {one.wallet_id for one in commands if isinstance(one, Reinstate)}
+    opened = {
+        one.wallet_id
+        for one in commands
+        if isinstance(one, Open) and one.by_one and one.wallet_id is not None
+    }
+    return single | opened | {one.wallet_id for one in commands if isinstance(one, Reinstate)}
 
 
 def _id_of(command: Move) -> UUID:

@@ -1,4 +1,4 @@
-"""Reconciling: wallets against their lines and lots, a page in a transaction; and what people decide about differences."""
+"""Reconciling: wallets and gift cards against their books, a page in a transaction; and what people decide about differences."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def reconcile_page(tx: Tx, items: Sequence[Item[ReconcilePage]]) -> list[O
             outcomes.append(Done(200, _encode(Reconciled(0, 0, 0, 0, 0, False))))
             continue
         page = await reconciliation.next_page(tx.db, run, most=LEAVES)
-        found = await reconciliation.compare(tx.db, page.wallet_ids) if page.wallet_ids else []
+        found = await reconciliation.compare(tx.db, page)
         run = await reconciliation.keep(tx.db, run, page, found, tx.now())
         said = Reconciled(run.no, run.from_seal, run.to_seal, run.wallets, run.differences, page.more)
         if not page.more:

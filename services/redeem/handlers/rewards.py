@@ -26,6 +26,7 @@ from services.redeem.domain.rewards import (
     Stock,
     UseBenefit,
 )
+from services.redeem.handlers import reward_cards
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.tell import tell_expired, tell_redeemed
 from services.redeem.handlers.tell_rewards import benefit_answer, reward_answer, tell_consumed, tell_issued
@@ -34,6 +35,7 @@ from services.redeem.store import holding, learned, limiting, postings
 from services.redeem.store import rewards as store
 from services.redeem.store.idle import note_idle
 from services.redeem.store.redemptions import Authorised, authorise
+from services.redeem.store.stock import keep_supply
 from services.redeem.store.thresholds import learn as learn_thresholds
 from shared.errors import (
     AmountOutOfRange,
@@ -92,6 +94,8 @@ async def put_reward(tx: Tx, items: Sequence[Item[PutReward]]) -> list[Outcome]:
         after = Stock(command.programme, command.code, version, command.reward, command.stock, issued, held)
         if changed or before is None or before.supplied != after.supplied:
             await store.put(tx.db, after, changed=changed, now=tx.now())
+            if before is None or before.supplied != after.supplied:
+                await keep_supply(tx.db, name, after.supplied, tx.now())
             tx.audit(
                 "reward.put",
                 f"reward/{command.programme}/{command.code}",
@@ -164,6 +168,7 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
     issued: list[Benefit] = []
     set_aside: list[Authorised] = []
     holds: list[Hold] = []
+    wanted: list[reward_cards.Wanted] = []
     taken: Counter[store.Name] = Counter()
     since_then: dict[tuple[UUID, str, str], int] = {}
     for k, one in asked.items():
@@ -173,6 +178,9 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
         benefit_id, redemption_id = uuid7(), uuid7()
         try:
             one.stock.offer(tier=one.tier, now=now, had=one.had + bought)
+            reward_cards.check(
+                one.stock.reward, one.terms, draft=command.draft, later=command.code is not None
+            )
             if wallet.status == "active":
                 one.check_limits(now, Place(command.merchant, command.terminal))
             decide = spending.redeem if command.code is None else reserving.reserve
@@ -212,8 +220,13 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
         issued.append(benefit)
         done = tell_redeemed(tx, item, one.terms, wallet, posting, row)
         outcomes[k] = tell_issued(tx, item, one.terms, one.stock.reward, benefit, row, done)
+        if command.draft is not None and one.stock.reward.loads is not None:
+            wanted.append(
+                reward_cards.Wanted(k, item, one.terms, one.stock.reward, benefit, row, command.draft)
+            )
     if issued:
         await store.issue(tx.db, issued, taken)
+    await reward_cards.issue(tx, wanted, outcomes)
     await authorise(tx.db, set_aside)
     await holding.hold(tx.db, holds)
     await postings.write(tx, wallets.values(), postings=keys, redemptions=spent)

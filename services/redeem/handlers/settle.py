@@ -41,8 +41,9 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
     if not ours:
         return [outcomes[k] for k in range(len(items))]
     wallets = await postings.lock(tx.db, {one.wallet_id for one in ours.values()})
-    whole = await redemptions.load(tx.db, {one.redemption_id for one in ours.values()}, wallets)
+    whole = await redemptions.load(tx.db, {one.redemption_id for one in ours.values()})
     now, keys = tx.now(), list[NewPosting]()
+    await redemptions.load_lots(tx.db, whole.values(), wallets, now)
     await idle_too(tx, wallets, now)
     back = await ComingBack.of(tx, whole.values(), now, keys)
     refunded = await _refunded(tx, {k: whole[one.redemption_id] for k, one in ours.items()}, items)
@@ -73,11 +74,11 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
                     # What bought a reward paid for no bill.
                     if (request := refunded.get(k)) is not None and redemption.reward is None:
                         _give_back(back, item, wallet, redemption, request, terms, now)
-                    done = settled_answer(terms, wallet, redemption, captured.rest)
+                    done = settled_answer(terms, wallet, redemption, captured.rest, now)
                     outcomes[k] = held.captured(item, terms, wallet, redemption, captured.spent, now, done)
                 case Void():
                     voided = reserving.void(wallet, redemption, terms=terms, now=now, new_id=uuid7)
-                    outcomes[k] = _voided(tx, item, terms, wallet, redemption, voided, keys, back)
+                    outcomes[k] = _voided(tx, item, terms, wallet, redemption, voided, keys, back, now)
                 case Release():
                     outcomes[k] = _NOTHING
                     if (
@@ -86,7 +87,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
                         and redemption.expires_at <= now
                     ):
                         voided = reserving.void(wallet, redemption, terms=terms, now=now, new_id=uuid7)
-                        outcomes[k] = _voided(tx, item, terms, wallet, redemption, voided, keys, back)
+                        outcomes[k] = _voided(tx, item, terms, wallet, redemption, voided, keys, back, now)
         except Refusal as refused:
             outcomes[k] = Refused(refused)
     await held.write(whole)
@@ -125,9 +126,10 @@ def _voided(
     voided: Voided,
     keys: list[NewPosting],
     back: ComingBack,
+    now: datetime,
 ) -> Done:
     _went_back(tx, item, terms, wallet, redemption, voided, keys, back)
-    return settled_answer(terms, wallet, redemption, voided)
+    return settled_answer(terms, wallet, redemption, voided, now)
 
 
 def _went_back(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.offline import Overdrawn
 from services.redeem.domain.posting import Posting, Value
 from services.redeem.domain.redemption import RedemptionAnswer
+from services.redeem.domain.spending import spendable
 from services.redeem.store.postings import Redemption
 from shared.events import (
     Balance,
@@ -186,10 +188,11 @@ def taken_lots(posting: Posting) -> tuple[TakenLot, ...]:
     )
 
 
-def balance_now(wallet: Wallet, terms: CompiledProgramme) -> Balance:
-    """The wallet's balance as an act leaves it: after all of its postings."""
+def balance_now(wallet: Wallet, terms: CompiledProgramme, now: datetime) -> Balance:
+    """The wallet's balance as an act leaves it: after all of its postings, and as it is read (what expired and was not swept
+    is not available). The wallet's expired lots are loaded."""
     return Balance(
-        available=terms.worth(wallet.available),
+        available=terms.worth(spendable(wallet, now)),
         held=terms.worth(wallet.held),
         reserved=terms.worth(wallet.reserved),
     )

@@ -13,6 +13,7 @@ from shared.events import (
     EventData,
     GiftCardActivated,
     GiftCardBlocked,
+    GiftCardCancelled,
     GiftCardExpired,
     GiftCardIssued,
     GiftCardLocked,
@@ -31,6 +32,7 @@ _MOVED: dict[str, Any] = {
     "use": GiftCardUsed,
     "refund": GiftCardRefunded,
     "expire": GiftCardExpired,
+    "cancel": GiftCardCancelled,
 }
 _CHANGED: dict[str, Any] = {
     "issue": GiftCardIssued,

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import ReturnAnswer
 from services.redeem.domain.reserving import Redemption
 from services.redeem.domain.returning import Returned
@@ -50,13 +51,7 @@ def tell_returned(
             posted_at=posting.posted_at if posting is not None else None,
             returned=Worth(returned.points, Money(returned.money_minor, terms.currency)),
             lots=taken_lots(posting) if posting is not None else (),
-            balance=balance_now(wallet, terms)
-            if posting is None
-            else Balance(
-                available=terms.worth(posting.available),
-                held=terms.worth(posting.held),
-                reserved=terms.worth(posting.reserved),
-            ),
+            balance=_as_posted(wallet if posting is None else posting, terms),
             return_id=return_id,
             parts=parts,
             late=late,
@@ -96,6 +91,15 @@ def answer_nothing_found(tx: Tx, item: Item[ReturnRequested], sequence: int) -> 
     )
 
 
+def _as_posted(stands: Wallet | Posting, terms: CompiledProgramme) -> Balance:
+    """The buckets as the ledger has them: what expired counts until its line is posted."""
+    return Balance(
+        available=terms.worth(stands.available),
+        held=terms.worth(stands.held),
+        reserved=terms.worth(stands.reserved),
+    )
+
+
 def return_answer(
     terms: CompiledProgramme,
     wallet: Wallet,
@@ -119,6 +123,6 @@ def return_answer(
                 redemption.returned_points, Money(redemption.returned_minor, terms.currency)
             ),
             expired=terms.worth(returned.expired.points if returned.expired is not None else 0),
-            balance=balance_now(wallet, terms),
+            balance=balance_now(wallet, terms, at),
         )
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -139,9 +140,10 @@ def tell_voided(
 
 
 def settled_answer(
-    terms: CompiledProgramme, wallet: Wallet, redemption: Redemption, rest: Voided | None
+    terms: CompiledProgramme, wallet: Wallet, redemption: Redemption, rest: Voided | None, now: datetime
 ) -> Done:
-    """The answer to a capture or a void; the balance is what it leaves, what was taken of the points that came back too."""
+    """The answer to a capture or a void; the balance is what it leaves, less what was taken of the points that came back and what
+    has expired unswept."""
     expired = rest.expired.points if rest is not None and rest.expired is not None else 0
     assert redemption.ended_at is not None
     answer = SettledAnswer(
@@ -153,6 +155,6 @@ def settled_answer(
         redeemed=Worth(redemption.captured_points, Money(redemption.captured_minor, terms.currency)),
         voided=terms.worth(rest.given_back.points if rest is not None else 0),
         expired=terms.worth(expired),
-        balance=balance_now(wallet, terms),
+        balance=balance_now(wallet, terms, now),
     )
     return Done(200, _encode(answer))

@@ -54,6 +54,24 @@ class Reinstated(NamedTuple):
     requested_at: datetime
 
 
+class OpenedByOne(NamedTuple):
+    """An opening balance that one person asked for, as it is kept."""
+
+    posting_id: UUID
+    wallet_id: UUID
+    points: int
+    programme_version: int
+    second_person_above: int
+    requested_by: str
+    requested_at: datetime
+
+
+async def keep_openings(db: Connection, new: Sequence[OpenedByOne]) -> None:
+    """Keeps new ones."""
+    if new:
+        await adjustments.keep_openings(db, **columns(_OPENED, new))
+
+
 async def keep_reinstatements(db: Connection, new: Sequence[Reinstated]) -> None:
     """Keeps new ones."""
     if new:
@@ -163,6 +181,7 @@ _COLUMNS = (
     "decided_ats",
     "notes",
 )
+_OPENED = ("posting_ids", "wallet_ids", "points", "versions", "thresholds", "requested_bys", "requested_ats")
 _REINSTATED = (
     "posting_ids",
     "wallet_ids",

@@ -33,6 +33,8 @@ class NewCard(NamedTuple):
     programme_version: int
     amount_minor: int
     pin_hash: str
+    benefit_id: UUID | None = None
+    """The purchase of points that it comes by."""
 
 
 class Refunded(NamedTuple):
@@ -55,7 +57,15 @@ async def terms_of(db: Connection, cache: dict[Any, Any], programme: str) -> Com
 
 async def issue(db: Connection, cards: Sequence[NewCard], now: datetime) -> set[UUID]:
     """Writes cards; gives those whose serial nobody had."""
-    names = ("card_ids", "serials", "programmes", "programme_versions", "amounts", "pin_hashes")
+    names = (
+        "card_ids",
+        "serials",
+        "programmes",
+        "programme_versions",
+        "amounts",
+        "pin_hashes",
+        "benefit_ids",
+    )
     return {row[0] for row in await gift_cards.issue_cards(db, now=now, **columns(names, cards))}
 
 

@@ -14,12 +14,13 @@ from shared.db import Connection
 
 
 class Bought(NamedTuple):
-    """The benefit that a redemption bought."""
+    """The benefit that a redemption bought, and the gift card that it is, where it is one."""
 
     redemption_id: UUID
     benefit_id: UUID
     programme: str
     reward: str
+    card_id: UUID | None
 
 
 async def hold(db: Connection, held: Sequence[Hold]) -> None:

@@ -51,11 +51,12 @@ class Difference(NamedTuple):
 
 
 class Page(NamedTuple):
-    """The next leaves of a run: where it has come with them, the wallets to compare, and whether more may follow."""
+    """The next leaves of a run: where it has come with them, the wallets and gift cards to compare, whether more may follow."""
 
     at_seal: int
     at_position: int
     wallet_ids: list[UUID]
+    card_ids: list[UUID]
     more: bool
 
 
@@ -79,15 +80,18 @@ async def next_page(db: Connection, run: Run, *, most: int) -> Page:
         db, at_seal=run.at_seal, at_position=run.at_position, to_seal=run.to_seal, most=most
     )
     if not rows:
-        return Page(run.at_seal, run.at_position, [], False)
-    last = rows[-1]
-    wallet_ids = [row["wallet_id"] for row in rows if row["newest"]]
-    return Page(last["no"], last["position"], wallet_ids, len(rows) == most)
+        return Page(run.at_seal, run.at_position, [], [], False)
+    last, newest = rows[-1], [row for row in rows if row["newest"]]
+    wallet_ids = [row["wallet_id"] for row in newest if row["card_id"] is None]
+    card_ids = [row["card_id"] for row in newest if row["card_id"] is not None]
+    return Page(last["no"], last["position"], wallet_ids, card_ids, len(rows) == most)
 
 
-async def compare(db: Connection, wallet_ids: Sequence[UUID]) -> list[Found]:
-    """What of these wallets does not agree, as one moment has it."""
-    return [Found(*row) for row in await queries.compare(db, wallet_ids=wallet_ids)]
+async def compare(db: Connection, page: Page) -> list[Found]:
+    """What of a page's wallets and gift cards does not agree, each kind as one moment has it."""
+    rows = await queries.compare(db, wallet_ids=page.wallet_ids) if page.wallet_ids else []
+    rows += await queries.compare_cards(db, card_ids=page.card_ids) if page.card_ids else []
+    return [Found(*row) for row in rows]
 
 
 async def keep(db: Connection, run: Run, page: Page, found: Sequence[Found], at: datetime) -> Run:

@@ -80,25 +80,24 @@ async def find(db: Connection, named: Sequence[Named]) -> dict[int, Found]:
     return {row[0] - 1: Found(*row[1:]) for row in rows}
 
 
-async def load(
-    db: Connection, redemption_ids: Iterable[UUID], wallets: dict[UUID, Wallet]
-) -> dict[UUID, Redemption]:
-    """Redemptions of locked wallets, whole; their lots are put into the wallets."""
+async def load(db: Connection, redemption_ids: Iterable[UUID]) -> dict[UUID, Redemption]:
+    """Redemptions of locked wallets, whole; `load_lots` puts their lots into the wallets."""
     rows = await redemptions.whole_redemptions(db, redemption_ids=list(redemption_ids))
     found = {row[0]: Redemption(*[*row[:21], _parts(row[22:])]) for row in rows}
     for row in rows:
         found[row[0]].reward = row["reward"]
-    await load_lots(db, found.values(), wallets)
     return found
 
 
-async def load_lots(db: Connection, found: Iterable[Redemption], wallets: dict[UUID, Wallet]) -> None:
-    """Puts the lots of these redemptions into their locked wallets."""
+async def load_lots(
+    db: Connection, found: Iterable[Redemption], wallets: dict[UUID, Wallet], now: datetime
+) -> None:
+    """Puts the lots of these redemptions into their locked wallets, and those past their expiry that no sweep has come by: what
+    they hold is not spendable."""
     wanted = {part.lot_id for redemption in found for part in redemption.lots}
-    wanted -= {lot.lot_id for wallet in wallets.values() for lot in wallet.lots}
-    if wanted:
-        for row in await redemptions.lots_by_id(db, lot_ids=list(wanted)):
-            wallets[row["wallet_id"]].lots.append(Lot(*row))
+    rows = await redemptions.lots_touched(db, lot_ids=list(wanted), wallet_ids=list(wallets), now=now)
+    for row in rows:
+        wallets[row["wallet_id"]].lots.append(Lot(*row))
 
 
 async def settle(db: Connection, changed: Sequence[Redemption]) -> None:

@@ -8,10 +8,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.reserving import Redemption
 from services.redeem.domain.returning import BackTo, taken
-from services.redeem.store.redemptions import load_lots
 from services.redeem.store.sql import columns, redemptions
 from shared.db import Connection
 from shared.events import ReturnRequested
@@ -82,8 +80,8 @@ async def refunds_of_bills(
     }
 
 
-async def load_taken(db: Connection, found: Iterable[Redemption], wallets: dict[UUID, Wallet]) -> None:
-    """Gives plain redemptions that were never returned what they took of lots; the lots are put into the wallets."""
+async def load_taken(db: Connection, found: Iterable[Redemption]) -> None:
+    """Gives plain redemptions that were never returned what they took of lots."""
     bare = {one.redemption_id: one for one in found if one.expires_at is None and not one.lots}
     if not bare:
         return
@@ -96,7 +94,6 @@ async def load_taken(db: Connection, found: Iterable[Redemption], wallets: dict[
     for redemption_id, one in bare.items():
         one.lots = taken([(row[1], row[2]) for row in rows if row[0] == redemption_id])
         assert sum(part.captured for part in one.lots) == one.points, redemption_id
-    await load_lots(db, bare.values(), wallets)
 
 
 async def known(db: Connection, refs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Known]:

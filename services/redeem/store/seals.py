@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from services.redeem.domain.ledger import Line, canonical
+from services.redeem.domain.giftcards import ledger as cards
+from services.redeem.domain.ledger import canonical
 from services.redeem.domain.seal import Seal
 from shared.db import Connection
 from shared.sql import load
@@ -26,12 +27,26 @@ class Turn(NamedTuple):
     snapshot: str
 
 
-class Head(NamedTuple):
-    """The last line of a wallet: its number and hash."""
+Holder = Literal["wallet", "card"]
+"""Whose lines they are: a wallet's, in points, or a gift card's, in money."""
+HOLDERS: tuple[Holder, ...] = ("wallet", "card")
+"""In the order of a seal's leaves."""
 
-    wallet_id: UUID
+
+class Head(NamedTuple):
+    """The last line of a wallet or of a gift card (exactly one of the ids): its number and hash."""
+
+    wallet_id: UUID | None
+    card_id: UUID | None
     seq: int
     head: bytes
+
+    @property
+    def leaf(self) -> tuple[UUID, int, bytes]:
+        """What is hashed of it. The head itself says which ledger it is of: the bytes under it begin with its layout."""
+        holder_id = self.wallet_id or self.card_id
+        assert holder_id is not None
+        return holder_id, self.seq, self.head
 
 
 async def take_turn(db: Connection) -> Turn:
@@ -56,13 +71,18 @@ async def covered_until(db: Connection) -> datetime | None:
     return found
 
 
-async def new_heads(db: Connection, since: datetime | None) -> AsyncIterator[list[Head]]:
-    """Pages of heads that no seal has, by wallet: of the wallets posted to since then, or of all."""
+async def cards_sealed(db: Connection) -> bool:
+    """Whether any seal covers a gift card."""
+    return bool(await queries.cards_sealed(db))
+
+
+async def new_heads(db: Connection, holder: Holder, since: datetime | None) -> AsyncIterator[list[Head]]:
+    """Pages of heads that no seal has, by their ids: of the wallets (or cards) posted to since then, or of all."""
     texts = queries.texts()
     if since is None:
-        cursor = await db.cursor(texts["heads"])
+        cursor = await db.cursor(texts[f"{holder}_heads"])
     else:
-        cursor = await db.cursor(texts["heads_since"], since)
+        cursor = await db.cursor(texts[f"{holder}_heads_since"], since)
     while rows := await cursor.fetch(PAGE):
         yield [Head(*row) for row in rows]
 
@@ -72,7 +92,7 @@ async def keep_leaves(db: Connection, no: int, first: int, heads: Sequence[Head]
     await db.copy_records_to_table(
         "seal_leaves",
         records=[(no, first + k, *head) for k, head in enumerate(heads)],
-        columns=("no", "position", "wallet_id", "seq", "head"),
+        columns=("no", "position", *Head._fields),
     )
 
 
@@ -104,7 +124,7 @@ async def seal_page(db: Connection, *, before: int, most: int) -> list[Seal]:
 
 
 class Covering(NamedTuple):
-    """The seal that covers a line: the head it has of that wallet, and where in its tree that is."""
+    """The seal that covers a line: the head it has of that wallet or card, and where in its tree that is."""
 
     seal: Seal
     position: int
@@ -113,9 +133,12 @@ class Covering(NamedTuple):
     pages: bytes
 
 
-async def covering(db: Connection, wallet_id: UUID, seq: int) -> Covering | None:
-    """The first seal of a line of this number or a later one of its wallet; None while there is none."""
-    row = await queries.covering(db, wallet_id=wallet_id, seq=seq)
+async def covering(db: Connection, holder: Holder, holder_id: UUID, seq: int) -> Covering | None:
+    """The first seal of a line of this number or a later one of its wallet or card; None while there is none."""
+    if holder == "wallet":
+        row = await queries.covering_wallet(db, wallet_id=holder_id, seq=seq)
+    else:
+        row = await queries.covering_card(db, card_id=holder_id, seq=seq)
     if row is None:
         return None
     names = ("no", "sealed_at", "leaves", "root", "previous", "hash", "public_key", "signature")
@@ -129,15 +152,18 @@ async def leaves_of(db: Connection, no: int, *, first: int, end: int) -> list[He
 
 
 async def canonical_lines(
-    db: Connection, wallet_id: UUID, *, first: int, last: int
+    db: Connection, holder: Holder, holder_id: UUID, *, first: int, last: int
 ) -> list[tuple[int, bytes]]:
-    """(seq, the bytes that are hashed) of a wallet's lines; the first one's previous hash is read from the line before."""
-    rows = await queries.lines_between(db, wallet_id=wallet_id, first=first - 1, last=last)
+    """(seq, the bytes that are hashed) of lines of a wallet or a card; the first one's previous hash is that of the line before."""
+    if holder == "wallet":
+        rows = await queries.lines_between(db, wallet_id=holder_id, first=first - 1, last=last)
+    else:
+        rows = await queries.card_lines_between(db, card_id=holder_id, first=first - 1, last=last)
+    to_bytes: Callable[..., bytes] = canonical if holder == "wallet" else cards.canonical
     previous = bytes(32)
     found = []
     for row in rows:
-        line = Line(*row)
-        if line.seq >= first:
-            found.append((line.seq, canonical(previous, *row[:-1])))
-        previous = line.hash
+        if row["seq"] >= first:
+            found.append((row["seq"], to_bytes(previous, *tuple(row)[:-1])))
+        previous = row["hash"]
     return found

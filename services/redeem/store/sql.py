@@ -17,6 +17,7 @@ holding = load("services.redeem", "holding.sql")
 statements = load("services.redeem", "statements.sql")
 offline = load("services.redeem", "offline.sql")
 gift_cards = load("services.redeem", "gift_cards.sql")
+stock = load("services.redeem", "stock.sql")
 
 
 def columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:

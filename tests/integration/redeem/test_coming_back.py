@@ -7,7 +7,7 @@ from uuid import UUID
 
 from tests.integration.redeem.conftest import Bank, accrued
 from tests.integration.redeem.test_asked import answers, moved, reversal
-from tests.integration.redeem.test_authorisations import authorised, capture, void
+from tests.integration.redeem.test_authorisations import authorised, capture, void, worth
 from tests.integration.redeem.test_returns import give_back, redeemed, requested
 from tests.support.facts import AT
 
@@ -92,6 +92,25 @@ async def test_points_captured_for_a_bill_that_was_refunded_come_back_at_once(ba
     # The refund is asked about again, and there is nothing more to bring.
     await bank.hear(requested("WHOLE", 10_000))
     assert (await bank.wallet(member.wallet_id))["available"] == 85
+
+
+async def test_what_no_sweep_has_come_by_is_in_no_answer(bank: Bank) -> None:
+    """Points past their expiry are not counted as available, as in the balance."""
+    member = await bank.member(100)
+    one, other = [await authorised(bank, member, points=points) for points in (10, 20)]
+    dead = accrued(member.wallet_id, 40, member_id=member.member_id, at=AT, expires_at=AT + timedelta(days=1))
+    await bank.hear(dead)
+    said = []
+    for answered in (
+        capture(bank, one),
+        void(bank, other),
+        give_back(bank, one["redemption_id"], points=10),
+    ):
+        told = (await answered).json()["balance"]["available"]
+        read = (await bank.get(f"/v1/wallets/{member.wallet_id}/balance")).json()
+        said.append((told, read["available"]["points"]))
+    assert said == [(worth(70), 70), (worth(90), 90), (worth(100), 100)]
+    assert (await balance(bank, member.wallet_id))[0] == 140, "no sweep has come by"
 
 
 async def test_a_capture_and_the_refund_of_its_bill_at_once_leave_nothing_spent(bank: Bank) -> None:

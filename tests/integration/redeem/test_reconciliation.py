@@ -21,6 +21,9 @@ from shared.ids import uuid7
 from shared.messaging.commands import FromJob, Item, Outcome
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, accrued, asks
+from tests.integration.redeem.gift_cards import Cards
+from tests.support.facts import activated
+from tests.support.gift_cards import GIFTS
 from tests.support.http import assert_problem
 
 
@@ -72,16 +75,19 @@ async def test_only_what_changed_is_compared_and_what_agrees_says_nothing(bank: 
 async def test_what_does_not_agree_is_a_row_until_somebody_closed_it(bank: Bank, books: Connection) -> None:
     await run(bank)
     rich, lost, short = [(await bank.member(10)).wallet_id for _ in range(3)]
+    await bank.hear(activated("gifts", gift_cards=GIFTS))
+    card = UUID((await Cards(bank).sold(700))["card_id"])
     await bank.client.post("/v1/ledger/seals", json={}, headers=bank.headers("operator"))
     await books.execute(
         "UPDATE wallets SET available = available + 7, issued = issued - 7 WHERE wallet_id = $1", rich
     )
     await books.execute("DELETE FROM ledger WHERE wallet_id = $1", lost)
     await books.execute("UPDATE lots SET remaining = 4 WHERE wallet_id = $1", short)
+    await books.execute("UPDATE gift_cards SET balance = 500, used = 200 WHERE card_id = $1", card)
     would = await run(bank, dry_run=True)
     assert await listed(bank) == []
     done = await run(bank)
-    assert (done["wallets"], done["differences"]) == (would["wallets"], would["differences"]) == (3, 5)
+    assert (done["wallets"], done["differences"]) == (would["wallets"], would["differences"]) == (3, 6)
 
     rows = await listed(bank)
     held = {(row["kind"], row["subject"]): (row["expected"], row["found"]) for row in rows}
@@ -92,7 +98,12 @@ async def test_what_does_not_agree_is_a_row_until_somebody_closed_it(bank: Bank,
         ("lines", f"wallet/{lost}"),
         ("buckets", f"wallet/{lost}"),
         ("lots", f"wallet/{short}"),
+        ("buckets", f"gift_card/{card}"),
     }
+    assert held["buckets", f"gift_card/{card}"] == (
+        "issued -700 balance 700 used 0 expired 0",
+        "issued -700 balance 500 used 200 expired 0",
+    )
     assert held["lines", f"wallet/{lost}"] == ("0", "1")
     assert held["lots", f"wallet/{short}"] == (
         "available 10 held 0 reserved 0",
@@ -146,7 +157,7 @@ async def test_what_does_not_agree_is_a_row_until_somebody_closed_it(bank: Bank,
     await run(bank)
     again = await listed(bank)
     kept = {one["difference_id"] for one in again} & {one["difference_id"] for one in rows}
-    assert len(kept) == 4
+    assert len(kept) == 5
     [new] = [one for one in again if one["difference_id"] not in kept]
     assert (new["subject"], new["state"], new["owner"]) == (f"wallet/{short}", "open", None)
 

@@ -31,7 +31,9 @@ from shared.metrics import exposition
 from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, accrued, asks
-from tests.support.facts import AT
+from tests.integration.redeem.gift_cards import Cards
+from tests.support.facts import AT, activated
+from tests.support.gift_cards import GIFTS
 from tests.support.http import assert_problem
 from tests.support.tenants import as_environment, connect_as, running
 
@@ -146,6 +148,27 @@ async def test_a_wallet_that_committed_late_is_in_the_next_seal(
     assert (await sealed(bank, whole=True))["seal"] is None
 
 
+async def test_the_first_seal_that_covers_cards_covers_all_of_them(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seals of an older release stand between a card's lines and it."""
+    monkeypatch.setattr(sealing, "CLOCK_MARGIN", timedelta(0))
+    monkeypatch.setattr(seals, "HOLDERS", ("wallet",))
+    await bank.hear(activated("gifts", gift_cards=GIFTS))
+    card = await Cards(bank).sold(700)
+    for points in (1, 2, 3):
+        await bank.member(points)
+        await sealed(bank)
+    monkeypatch.setattr(seals, "HOLDERS", ("wallet", "card"))
+    member = await bank.member(4)
+    made = (await sealed(bank))["seal"]
+    rows = await bank.auditor.fetch(
+        "SELECT wallet_id, card_id FROM redeem.seal_leaves WHERE no = $1 ORDER BY position", made["no"]
+    )
+    assert [tuple(row) for row in rows] == [(member.wallet_id, None), (None, UUID(card["card_id"]))]
+    assert (await sealed(bank, whole=True))["seal"] is None
+
+
 def posted(wallet_id: UUID, points: int) -> tuple[Line, Wallet]:
     """A wallet's first line, as the bank posts it now."""
     wallet = Wallet(wallet_id, "shops", uuid7(), datetime.now(UTC))
@@ -255,6 +278,20 @@ async def test_a_line_is_proved_to_somebody_who_has_only_the_public_key(
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 
+    await bank.hear(activated("gifts", gift_cards=GIFTS))
+    cards = Cards(bank)
+    card = await cards.sold(700)
+    assert (await cards.use(card, 200)).status_code == 201
+    bought = f"/v1/gift-cards/{card['card_id']}/lines"
+    assert_problem(await bank.client.get(f"{bought}/1/proof", headers=auditor), 409, "not_sealed_yet")
+    await sealed(bank)
+    money = (await bank.client.get(f"{bought}/1/proof", headers=auditor)).json()
+    assert said(money)[1].startswith("PROVEN: 700 minor units, under seal ")
+    assert said({**money, "wallet_id": money["card_id"], "card_id": str(uuid7())})[0] == 1
+    as_points = {**money, "wallet_id": money["card_id"]}
+    del as_points["card_id"]
+    assert said(as_points)[0] == 1, "a line of money is none of points"
+
     no, at = proofs[0]["seal"]["no"], proofs[0]["seal"]["sealed_at"]
     assert said(proofs[0]) == (0, f"PROVEN: 100 points, under seal {no} of {at}\n")
     assert said(proofs[3])[0] == 0
@@ -296,7 +333,7 @@ async def test_new_lines_are_found_by_their_block_range_and_not_by_reading_the_l
             await db.execute(f"SET {name} = {value}")
         async with db.transaction(isolation="repeatable_read", readonly=True):
             await seals.take_turn(db)
-            rows = await db.fetch(f"EXPLAIN {seals.queries.texts()['heads_since']}", datetime.now(UTC))
+            rows = await db.fetch(f"EXPLAIN {seals.queries.texts()['wallet_heads_since']}", datetime.now(UTC))
     finally:
         await db.close()
     plan = "\n".join(row[0] for row in rows)

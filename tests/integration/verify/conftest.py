@@ -8,7 +8,7 @@ import itertools
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ from services.redeem.sweeping import tell_of_expiry
 from shared.config import Settings
 from shared.db import Connection, connect, database_of
 from shared.tenants.provision import prepare_control
+from tests.support.gift_cards import GIFTS, sar
 from tests.support.processes import ALL, Fleet
 from tests.support.programmes import SHOPS
 from tests.support.town import Town, Trade, found_town
@@ -61,6 +62,7 @@ PROGRAMME["earning"] |= {
     "acts": [{"code": "survey", "points": 20}],
     "stamp_cards": [{"code": "visits", "count": "visit", "stamps": 3, "reward": "treat"}],
 }
+PROGRAMME["gift_cards"] = GIFTS
 
 
 async def _trade(fleet: Fleet) -> Town:
@@ -73,6 +75,8 @@ async def _trade(fleet: Fleet) -> Town:
         await trade.till.place(b"not json")
         await trade.till.wait(settled=True, timeout_s=60)
         await town.settled()
+        pay = await _sell_gift_card(trade)
+        use_id = (await pay("use", amount=sar(600)))["use_id"]
         await _seal(trade, 1)
         for card in town.cards[:5]:
             assert (await trade.call(town.redemption(card, 10))).status in {201, 409}
@@ -81,6 +85,7 @@ async def _trade(fleet: Fleet) -> Town:
             assert await move_members(trade.api, "vip", ids, out=out) == (1, ["nobody"])
         assert (await trade.call(town.enrolment())).status == 201
         await _buy_rewards(town, trade)
+        await _buy_gift_cards(town, trade)
         await _redeem_later(town, trade)
         await _answer_a_survey(town, trade)
         await _put_right(town, trade)
@@ -91,6 +96,8 @@ async def _trade(fleet: Fleet) -> Town:
             assert (await trade.call(town.refund(bill, all=True))).status == 202
         async with open_desk(town.settings, town.tenant) as desk:
             assert await tell_of_expiry(desk) > 0
+        await pay(f"uses/{use_id}/refunds", refund_ref="R-1", amount=sar(400))
+        await pay("use", amount=sar(300))
         await town.settled()
         await _seal(trade, 2)
         # What was posted last is younger than the last seal.
@@ -165,6 +172,56 @@ async def _put_right(town: Town, trade: Trade) -> None:
 async def _seal(trade: Trade, no: int) -> None:
     answer = await trade.call(Call("POST", "/v1/ledger/seals", {}, f"seal-{no}", "operator", told=False))
     assert (answer.status, answer.json()["seal"]["no"]) == (201, no)
+
+
+async def _buy_gift_cards(town: Town, trade: Trade) -> None:
+    """Points buy two gift cards: one pays, the other is returned unused."""
+    reward = {
+        "programme": "shops",
+        "kind": "gift_card",
+        "name": {"en": "A card"},
+        "price": {"points": 5},
+        "loads": sar(500),
+    }
+    made = await trade.call(
+        Call("PUT", "/v1/rewards/card", {**reward, "stock": 5, "restock": True}, "reward-2", "marketer")
+    )
+    assert made.status == 201, made.body
+    for k in (16, 17):
+        body = {**town.redemption(town.cards[k], 1).body, "reward": "card"}
+        del body["points"]
+        bought = await trade.call(
+            Call("POST", "/v1/redemptions", body, f"card-reward-{k}", "till", told=False)
+        )
+        assert bought.status == 201, bought.body
+        redemption, card = bought.json()["redemption_id"], bought.json()["gift_card"]
+        if k == 16:
+            shown = {"serial": card["serial"], "pin": card["pin"], "merchant": "riyadh-mall"}
+            path, body = "/v1/gift-cards/use", {**shown, "amount": sar(200)}
+        else:
+            path, body = f"/v1/redemptions/{redemption}/returns", {"return_ref": "CARD-BACK", "all": True}
+        done = await trade.call(Call("POST", path, body, f"card-end-{k}", "till", told=False))
+        assert done.status == 201, done.body
+
+
+async def _sell_gift_card(trade: Trade) -> Callable[..., Awaitable[Any]]:
+    """A gift card of 10.00, activated; what is given pays with it, or gives back to it."""
+    numbers = itertools.count(1)
+
+    async def call(path: str, body: Any, role: str = "till") -> Any:
+        key = f"card-{next(numbers)}"
+        answer = await trade.call(Call("POST", f"/v1/gift-cards{path}", body, key, role, told=False))
+        assert answer.status in {200, 201}, answer.body
+        return answer.json()
+
+    [card] = (await call("", {"programme": "shops", "amount": sar(1_000)}, "ecommerce"))["gift_cards"]
+    await call("/activate", {"serial": card["serial"], "merchant": "riyadh-mall"})
+
+    async def pay(path: str, **body: Any) -> Any:
+        shown = {"serial": card["serial"], "pin": card["pin"], "merchant": "riyadh-mall"}
+        return await call(f"/{path}", body if "refund_ref" in body else {**shown, **body})
+
+    return pay
 
 
 async def _buy_rewards(town: Town, trade: Trade) -> None:

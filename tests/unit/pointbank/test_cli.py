@@ -139,6 +139,7 @@ def test_help_is_quick_because_commands_import_what_they_need_when_they_run() ->
         "programme",
         "reviews",
         "settlement",
+        "stock",
         "segments",
         "birthdays",
     ]

@@ -12,11 +12,11 @@ from shared.http.auth import Principal, Verifier
 from shared.http.keys import Keys
 from shared.http.problems import TokenExpired
 
-# contract.md, "Scopes and roles"; and those for the catalogue of rewards and for gift cards
+# contract.md, "Scopes and roles"; and those for the catalogue of rewards, for gift cards and for transfers
 LISTED = """
 programmes:read programmes:write programmes:activate merchants:write members:read members:write contacts:read bills:read
 bills:write refunds:write wallets:read redemptions:read redemptions:write tiers:read tiers:override messages:read
-rewards:read rewards:write giftcards:read giftcards:write giftcards:issue giftcards:block
+rewards:read rewards:write transfers:write giftcards:read giftcards:write giftcards:issue giftcards:block
 adjustments:request adjustments:approve audit:read ops:read ops:write tenants:admin
 """
 SCOPES = set(LISTED.split())

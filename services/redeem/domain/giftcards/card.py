@@ -13,6 +13,7 @@ import msgspec
 
 from services.redeem.domain.giftcards.acts import Tried
 from services.redeem.domain.giftcards.ledger import Card, Line
+from services.redeem.domain.rewards import GiftCardNotOffered, RewardNotReturnable
 from shared.errors import AmountOutOfRange, CurrencyMismatch, ProgrammeClosed, ProgrammeUnknown, Refusal
 from shared.money import Money
 from shared.programme.compiled import CompiledProgramme
@@ -60,10 +61,6 @@ class GiftCardNotRefundable(Refusal):
 
 class GiftCardNotReloadable(Refusal):
     code = "gift_card_not_reloadable"
-
-
-class GiftCardNotOffered(Refusal):
-    code = "gift_card_not_offered"
 
 
 class ReturnTooMuch(Refusal):
@@ -202,6 +199,20 @@ def void(card: Card) -> None:
     if card.status == "active":
         raise GiftCardActive("The gift card is activated; only what was never sold is voided.")
     card.status, card.changed = "voided", True
+
+
+def check_cancel(card: Card, now: datetime) -> None:
+    """Refuses to take back a card that anything happened to since it was activated, or that can't be paid with now."""
+    _usable(card, now)
+    if card.seq != 1:
+        raise RewardNotReturnable("The gift card was used: it is not taken back.")
+
+
+def cancel(card: Card, now: datetime, posting_id: UUID) -> Line:
+    """What bought an unused card is given back: its money goes where it came from, and it is good for nothing any more."""
+    check_cancel(card, now)
+    card.status = "voided"
+    return card.move("cancel", card.balance, posting_id=posting_id, source_id=None, effective_at=now)
 
 
 def block(card: Card) -> None:

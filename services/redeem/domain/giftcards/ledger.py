@@ -17,17 +17,18 @@ import msgspec
 from services.redeem.domain.ledger import GENESIS, micros, next_moment
 
 Bucket = Literal["issued", "balance", "used", "expired"]
-Kind = Literal["activate", "reload", "use", "refund", "expire"]
+Kind = Literal["activate", "reload", "use", "refund", "expire", "cancel"]
 
 # The codes stand in hashed bytes: they are added to, never changed.
 BUCKETS: dict[Bucket, int] = {"issued": 1, "balance": 2, "used": 3, "expired": 4}
-KINDS: dict[Kind, int] = {"activate": 1, "reload": 2, "use": 3, "refund": 4, "expire": 5}
+KINDS: dict[Kind, int] = {"activate": 1, "reload": 2, "use": 3, "refund": 4, "expire": 5, "cancel": 6}
 MOVES: dict[Kind, tuple[Bucket, Bucket]] = {
     "activate": ("issued", "balance"),
     "reload": ("issued", "balance"),
     "use": ("balance", "used"),
     "refund": ("used", "balance"),
     "expire": ("balance", "expired"),
+    "cancel": ("balance", "issued"),
 }
 
 _VERSION = 0x47
