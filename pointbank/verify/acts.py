@@ -212,7 +212,9 @@ class Acts:
             return
         if decision.waiting_for:
             yield f"{decision.status}, and still waiting for something"
-        if act["member_id"] is not None and decision.member_id != act["member_id"]:
+        person = self._books.merges.person
+        judged_for, named = decision.member_id, act["member_id"]
+        if named is not None and (judged_for is None or person(judged_for) != person(named)):
             yield f"judged for member {decision.member_id}, the identity names {act['member_id']}"
         if act["referrer_id"] is not None:
             by_role = {"referrer": act["referrer_id"], "referred": act["act_ref"].split("/")[0]}

@@ -41,7 +41,9 @@ class Adjustments:
         """A posting of kind adjust."""
         points = posting.points if posting.incoming else -posting.points
         expires_at = expiries.get(posting.lots[0][0]) if posting.incoming else None
-        self._posted.theirs((posting.posting_id, posting.source_id, wallet_id, points, expires_at))
+        self._posted.theirs(
+            (posting.posting_id, posting.source_id, self._books.merges.heir(wallet_id), points, expires_at)
+        )
 
     def on_reinstated(self, wallet_id: bytes, posting: Posting) -> None:
         """A posting of kind reinstate."""
@@ -52,7 +54,8 @@ class Adjustments:
         snapshot = self._books.snapshot
         async for page in snapshot.pages("adjustments.sql", "parts"):
             for row in page:
-                self._posted.ours(tuple(row))
+                posting_id, adjustment_id, wallet_id, *rest = row
+                self._posted.ours((posting_id, adjustment_id, self._books.merges.heir(wallet_id), *rest))
         async for page in snapshot.pages("adjustments.sql", "adjustments"):
             self._books.progress("adjustments")
             for row in page:

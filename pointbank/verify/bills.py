@@ -189,7 +189,15 @@ class Bills:
             else:
                 at = row["decided_at"] if row["n"] == 1 else bill["recorded_at"]
                 for problem in objections(
-                    bill, lines, decision, at, self._terms_of, standings, words, self._books.rates
+                    bill,
+                    lines,
+                    decision,
+                    at,
+                    self._terms_of,
+                    standings,
+                    words,
+                    self._books.rates,
+                    person=self._books.merges.person,
                 ):
                     made.wrong(f"bill {bill_id}, decision {row['n']}: {problem}")
             place = self._told(bill, row, decision, place)

@@ -11,6 +11,7 @@ import msgspec
 from pointbank.verify.conversion import Rate
 from pointbank.verify.database import Snapshot
 from pointbank.verify.matching import Matching
+from pointbank.verify.merged import Merges
 from pointbank.verify.programme import Terms, read_terms
 from pointbank.verify.report import Check, Report
 from pointbank.verify.topology import HEARERS
@@ -44,6 +45,7 @@ class Books:
     """The rates that earn knows, by from, to and number."""
     heard: dict[tuple[str, str], Heard] = field(default_factory=dict)
     """(stream, hearer) -> what was heard."""
+    merges: Merges = field(default_factory=Merges)
     matchings: dict[str, Matching] = field(default_factory=dict)
     closed: bool = False
     """Whether this is the second walk, which only names what differed in the first."""
@@ -71,6 +73,10 @@ class Books:
             )
         for from_currency, to_currency, number, *rate in await self.snapshot.rows("books.sql", "rates"):
             self.rates[from_currency, to_currency, number] = Rate(*rate)
+        for wallet_id, into in await self.snapshot.rows("books.sql", "merged_wallets"):
+            self.merges.into[wallet_id] = into
+        for member_id, into in await self.snapshot.rows("books.sql", "merged_members"):
+            self.merges.goes_on[member_id] = into
         positions = {
             (row["stream"], row["hearer"]): int(row["applied_through"])
             for row in await self.snapshot.rows("books.sql", "positions")

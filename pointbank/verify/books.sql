@@ -59,3 +59,17 @@ UNION ALL
 SELECT d.stream, 'tiers', split_part(d.entry_id, '-', 1)::bigint FROM tiers.dead_letters AS d WHERE d.state <> 'retried'
 UNION ALL
 SELECT d.stream, 'notifier', split_part(d.entry_id, '-', 1)::bigint FROM notifier.dead_letters AS d WHERE d.state <> 'retried';
+
+-- name: merged_wallets
+-- Every wallet that was merged, and into which.
+SELECT uuid_send(w.wallet_id) AS wallet_id, uuid_send(w.merged_into) AS merged_into
+FROM redeem.wallets AS w
+WHERE w.merged_into IS NOT NULL;
+
+-- name: merged_members
+-- Every member who goes on as another, as members says and as the bank has heard.
+SELECT m.member_id::text AS member_id, m.merged_into::text AS merged_into
+FROM members.members AS m
+WHERE m.merged_into IS NOT NULL
+UNION
+SELECT m.member_id::text, m.merged_into::text FROM redeem.merged_members AS m;

@@ -25,7 +25,7 @@ KINDS = {
     for code, name in enumerate(
         (
             "earn", "earn_held", "release", "cancel_hold", "reserve", "void", "redeem", "return", "expire", "reinstate",
-            "reverse", "transfer", "adjust", "owe", "overdraw", "repay", "opening",
+            "reverse", "transfer", "adjust", "owe", "overdraw", "repay", "opening", "merge",
         ),
         start=1,
     )
@@ -49,6 +49,12 @@ MOVES = {
     "overdraw": {("debt", "redeemed")},
     "repay": {("available", "debt")},
     "opening": {("issued", "available")},
+    "merge": {
+        move
+        for bucket in BUCKETS
+        if bucket != "transferred"
+        for move in ((bucket, "transferred"), ("transferred", bucket))
+    },
 }
 """domain.md, "The ledger": kind -> (from, to)."""
 
@@ -62,10 +68,11 @@ TOGETHER = {
 """A posting has one kind, that of its first line; one that takes an accrual back may go on to these, and one that spends more
 than there is."""
 ACTIVE = frozenset({"available", "held", "reserved", "redeemed", "transferred"})
-"""A wallet is active with each line into one of these, but for a void."""
+"""A wallet is active with each line into one of these, but for `PASSIVE` kinds."""
+PASSIVE = frozenset({"void", "merge"})
 RENEWING = frozenset({"release", "return", "reinstate"})
 """After these a lot may have another expiry."""
-NAMES_NO_LOT = frozenset({"overdraw"})
+NAMES_NO_LOT = frozenset({"overdraw", "merge"})
 IN_LOTS = ("available", "held", "reserved")
 NEVER_NEGATIVE = ("held", "available", "reserved", "redeemed", "expired", "reversed")
 NEVER_POSITIVE = ("issued", "debt")

@@ -127,6 +127,10 @@ def countable(lines: tuple[KeptLine, ...]) -> list[Line]:
     ]
 
 
+def _same(one: str | None, other: str, person: Callable[[str], str]) -> bool:
+    return one is not None and person(one) == person(other)
+
+
 def objections(
     bill: Any,
     lines: list[Line],
@@ -136,13 +140,15 @@ def objections(
     standings: Standings,
     words: SegmentWords,
     rates: Rates | None = None,
+    person: Callable[[str], str] = str,
 ) -> Iterator[str]:
-    """What of a judgement does not follow from its bill and its inputs; `at` is when it was judged."""
+    """What of a judgement does not follow from its bill and its inputs; `at` is when it was judged. `person`: who a member goes
+    on as, for an identity names the one who does, and the bill may be older than the merge."""
     if decision.waiting_for:
         yield f"{decision.status}, and still waiting for something"
     if (bill["identity"] is None) != (decision.status == "anonymous"):
         yield f"status {decision.status} for {'no identity' if bill['identity'] is None else 'an identity'}"
-    if bill["member_id"] is not None and decision.member_id != bill["member_id"]:
+    if bill["member_id"] is not None and not _same(decision.member_id, bill["member_id"], person):
         yield f"judged for member {decision.member_id}, the identity names {bill['member_id']}"
     if decision.status == "anonymous" and decision.programmes:
         yield "an anonymous bill earned"

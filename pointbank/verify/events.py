@@ -183,6 +183,7 @@ class Posted(msgspec.Struct, frozen=True, gc=False):
     redemption_id: str | None = None
     merchant: str | None = None
     bill_ref: str | None = None
+    resolved_wallet: str | None = None
 
 
 class Returned(msgspec.Struct, frozen=True, gc=False):
@@ -237,6 +238,7 @@ class Released(msgspec.Struct, frozen=True, gc=False):
     released_through: int
     lots: tuple[Moved, ...]
     balance: Balance
+    resolved_wallet: str | None = None
 
 
 class Reversed(msgspec.Struct, frozen=True, gc=False):
@@ -258,6 +260,7 @@ class Reversed(msgspec.Struct, frozen=True, gc=False):
     lapsed: Worth | None = None
     refund_id: str | None = None
     late: bool = False
+    resolved_wallet: str | None = None
 
 
 class ReversalRefused(msgspec.Struct, frozen=True, gc=False):
@@ -268,6 +271,7 @@ class ReversalRefused(msgspec.Struct, frozen=True, gc=False):
     programme: str = ""
     code: str = ""
     refund_id: str | None = None
+    resolved_wallet: str | None = None
 
 
 class PointsExpiring(msgspec.Struct, frozen=True, gc=False):
@@ -277,6 +281,21 @@ class PointsExpiring(msgspec.Struct, frozen=True, gc=False):
     expires_at: datetime
     days: int
     expiring: Worth
+
+
+class PointsMerged(msgspec.Struct, frozen=True, gc=False):
+    posting_id: str | None
+    merge_id: str
+    direction: str
+    wallet_id: str
+    other_wallet_id: str
+    member_id: str
+    programme: str
+    effective_at: datetime
+    posted_at: datetime | None
+    merged: Worth
+    lots: tuple[Moved, ...]
+    balance: Balance
 
 
 class RewardIssued(msgspec.Struct, frozen=True, gc=False):
@@ -430,6 +449,24 @@ class CardIssued(msgspec.Struct, frozen=True, gc=False):
     issued_at: datetime
 
 
+class MergedWallet(msgspec.Struct, frozen=True, gc=False):
+    programme: str
+    wallet_id: str
+    merged_into: str
+    born: bool = False
+
+
+class MemberMerged(msgspec.Struct, frozen=True, gc=False):
+    merge_id: str
+    member_id: str
+    merged_into: str
+    reason: str
+    wallets: tuple[MergedWallet, ...]
+    survivor_wallets: tuple[Wallet, ...]
+    identities: tuple[Identity, ...]
+    merged_at: datetime
+
+
 class MemberSegmented(msgspec.Struct, frozen=True, gc=False):
     member_id: str
     segment: str
@@ -565,6 +602,8 @@ DATA: dict[str, type] = {
     "card.issued.v1": CardIssued,
     "member.segmented.v1": MemberSegmented,
     "card.blocked.v1": CardBlocked,
+    "member.merged.v1": MemberMerged,
+    "points.merged.v1": PointsMerged,
     "wallet.blocked.v1": WalletBlocked,
     "wallet.unblocked.v1": WalletBlocked,
     "merchant.changed.v1": MerchantChanged,
@@ -584,6 +623,7 @@ SAID_BY = {
         "card.issued.v1",
         "member.segmented.v1",
         "card.blocked.v1",
+        "member.merged.v1",
     ),
     "earn": (
         "bill.recorded.v1",
@@ -613,6 +653,7 @@ SAID_BY = {
         "points.transferred.v1",
         "points.adjusted.v1",
         "points.reinstated.v1",
+        "points.merged.v1",
         "points.released.v1",
         "points.reversed.v1",
         "points.reversal_refused.v1",
@@ -653,3 +694,8 @@ decode_data: dict[str, Callable[[msgspec.Raw], Any]] = {
 def binary(uuid: str) -> bytes:
     """The 16 bytes of an id that stands in an event."""
     return bytes.fromhex(uuid.replace("-", ""))
+
+
+def home_of(event: Posted | Released | Reversed | ReversalRefused) -> bytes:
+    """The wallet that an event is about: the one that it was decided for, or what that was merged into."""
+    return binary(event.resolved_wallet or event.wallet_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from pointbank.verify.adjustments import Adjustments
@@ -13,6 +14,7 @@ from pointbank.verify.events import (
     Envelope,
     PointsAccrued,
     PointsExpiring,
+    PointsMerged,
     Posted,
     Released,
     Returned,
@@ -20,10 +22,12 @@ from pointbank.verify.events import (
     Reversed,
     Worth,
     binary,
+    home_of,
 )
 from pointbank.verify.matching import told
+from pointbank.verify.merged import Families, Family, Held
 from pointbank.verify.numbers import minor_per_point, money_of
-from pointbank.verify.redemptions import Redemptions
+from pointbank.verify.redemptions import Redemptions, Taken
 from pointbank.verify.requests import Requests
 from pointbank.verify.snapshots import MonthsWalk, orphan, read_closings
 from pointbank.verify.wallet import Posting, WalletWalk
@@ -46,6 +50,7 @@ TOLD = {
     "transfer": "points.transferred.v1",
     "adjust": "points.adjusted.v1",
     "reinstate": "points.reinstated.v1",
+    "merge": "points.merged.v1",
 }
 """Kinds of posting that are told, and how. Others come with their services."""
 EARNED = frozenset({"earn", "earn_held"})
@@ -83,6 +88,10 @@ class Bank:
             "transfers", 2, "what one wallet gave another received, lot by lot",
             ("programme", "points", "lots"), ours="the givers", theirs="the receivers",
         )  # fmt: skip
+        self._merges = books.match(
+            "merges:moved", 2, "all that one wallet had when it was merged its heir received, lot by lot and bucket by bucket",
+            ("programme", "points", "parts"), ours="the merged", theirs="the heirs",
+        )  # fmt: skip
         self._notices = books.match(
             "notices:told", 6, "members are told once of points that expire, and so many days before",
             ("points",), ours="the notices", theirs="the events",
@@ -109,6 +118,7 @@ class Bank:
         self._past = books.check(
             "ledger:snapshots", 8, "what past balances begin from is what the lines of closed months come to"
         )
+        self._checks = {"chain": self._chain, "balances": self._balances, "lots": self._lots}
         closings, problems = read_closings(await snapshot.rows("ledger.sql", "closings"))
         for problem in problems:
             self._past.wrong(problem)
@@ -117,6 +127,7 @@ class Bank:
         self._snapshots = Follower(snapshot, "ledger.sql", "snapshots")
         self._strays = Follower(snapshot, "ledger.sql", "strays")
         self._redemptions.begin()
+        self._families = Families(books.merges)
         current: MonthsWalk | None = None
         async for page in snapshot.pages("ledger.sql", "lines"):
             books.progress("ledger lines")
@@ -136,6 +147,8 @@ class Bank:
                 current.line(row)
         if current is not None:
             self._finish(current)
+        for family in self._families.families():
+            self._finish_family(family)
         await self._without_lines()
         async for page in snapshot.pages("ledger.sql", "postings"):
             for row in page:
@@ -149,32 +162,64 @@ class Bank:
 
     def _finish(self, months: MonthsWalk) -> None:
         walk = months.walk
-        wallet = f"wallet {told(walk.wallet_id)}"
-        checks = {"chain": self._chain, "balances": self._balances, "lots": self._lots}
+        wallet_id, wallet = walk.wallet_id, f"wallet {told(walk.wallet_id)}"
         for where, problem in walk.problems:
-            checks[where].wrong(f"{wallet}: {problem}")
+            self._checks[where].wrong(f"{wallet}: {problem}")
         self._balances.compared += 1
-        rows = self._wallets.take(walk.wallet_id)
-        lots = self._lot_rows.take(walk.wallet_id)
+        rows = self._wallets.take(wallet_id)
+        lots = self._lot_rows.take(wallet_id)
         self._lots.compared += len(lots)
-        may_idle = len(rows) == 1 and rows[0]["programme"] in self._idle
-        for problem in walk.against_lots(lots, may_idle=may_idle):
-            self._lots.wrong(f"{wallet}: {problem}")
-        snapshots, strays = self._snapshots.take(walk.wallet_id), self._strays.take(walk.wallet_id)
+        snapshots, strays = self._snapshots.take(wallet_id), self._strays.take(wallet_id)
         self._past.compared += len(snapshots) + len(strays)
         for problem in months.against(snapshots, strays):
             self._past.wrong(f"{wallet}: {problem}")
+        of_redemptions = self._redemptions.take(wallet_id)
+        if wallet_id in self._families:
+            self._families.hold(Held(months, rows, lots, of_redemptions))
+            return
+        self._against_lots(walk, rows, lots)
+        if self._against_row(walk, rows):
+            self._redemptions.wallet(walk, lots, rows[0]["reserved"], of_redemptions)
+            self._postings(walk, rows[0], lots)
+
+    def _finish_family(self, family: Family) -> None:
+        """A lot that was moved is opened in one wallet and used in another: the family's lots and redemptions are one wallet's."""
+        for where, problem in family.problems():
+            self._checks[where].wrong(problem)
+        together = family.walk()
+        rows = [row for one in family.held for row in one.rows]
+        self._against_lots(together, rows[:1], family.lots)
+        self._redemptions.wallet(
+            together, family.lots, family.reserved, Taken.of([one.of_redemptions for one in family.held])
+        )
+        for one in family.held:
+            walk = one.months.walk
+            if self._against_row(walk, one.rows, last_active_at=family.last_active_at(one.wallet_id)):
+                self._postings(walk, one.rows[0], family.lots)
+
+    def _against_lots(self, walk: WalletWalk, rows: list[Any], lots: list[Any]) -> None:
+        may_idle = len(rows) == 1 and rows[0]["programme"] in self._idle
+        for problem in walk.against_lots(lots, may_idle=may_idle):
+            self._lots.wrong(f"wallet {told(walk.wallet_id)}: {problem}")
+
+    def _against_row(
+        self, walk: WalletWalk, rows: list[Any], *, last_active_at: datetime | None = None
+    ) -> bool:
+        """Whether the wallet has one row."""
+        wallet = f"wallet {told(walk.wallet_id)}"
         if len(rows) != 1:
             self._balances.wrong(f"{wallet} has lines and no row")
-            return
-        row = rows[0]
-        for where, problem in walk.against_row(row):
-            checks[where].wrong(f"{wallet}: {problem}")
-        self._check_born(wallet, row)
-        self._redemptions.wallet(walk, lots, row["reserved"])
+            return False
+        for where, problem in walk.against_row(rows[0], last_active_at=last_active_at):
+            self._checks[where].wrong(f"{wallet}: {problem}")
+        self._check_born(wallet, rows[0])
+        return True
+
+    def _postings(self, walk: WalletWalk, row: Any, lots: list[Any]) -> None:
         of_acts = {lot["lot_id"] for lot in lots if lot["by_act"]}
         expiries = {lot["lot_id"]: lot["first_expires_at"] for lot in lots}
         parents = {lot["lot_id"]: lot["parent_lot"] for lot in lots}
+        ended = walk.wallet_id in self._books.merges.into
         for posting in walk.postings:
             self._posting(walk.wallet_id, row, posting, expiries, of_acts)
             if posting.kind == "transfer":
@@ -183,6 +228,11 @@ class Bank:
                 self._adjustments.on_posting(walk.wallet_id, posting, expiries)
             elif posting.kind == "reinstate":
                 self._adjustments.on_reinstated(walk.wallet_id, posting)
+            elif posting.kind == "merge":
+                last = ended and posting is walk.postings[-1]
+                side = self._merges.ours if last else self._merges.theirs
+                parts = tuple([(lot_id, points) for lot_id, points, _ in posting.lots])
+                side(((posting.source_id, row["programme"]), row["programme"], posting.points, parts))
 
     def _transfer(self, row: Any, posting: Posting, parents: dict[bytes, Any]) -> None:
         if posting.incoming:
@@ -211,7 +261,7 @@ class Bank:
                 balance = (*balance, -posting.debt)
             self._told.ours(
                 (
-                    posting.posting_id, TOLD[kind], kind, wallet_id, row["member_id"], row["programme"], posting.points,
+                    posting.posting_id, TOLD[kind], kind, wallet_id, row["member_id"], row["programme"], _told_points(posting),
                     posting.effective_at, posting.posted_at, balance,
                     tuple([(lot_id, points) for lot_id, points, _ in posting.lots if lot_id != NOTHING]),
                 )
@@ -221,12 +271,16 @@ class Bank:
         if kind in EARNED:
             self._posted.theirs(
                 (
-                    posting.posting_id, kind, wallet_id, row["member_id"], row["programme"],
+                    posting.posting_id, kind, *self._now(wallet_id, row["member_id"]), row["programme"],
                     ("act" if posting.lots[0][0] in of_acts else "bill", posting.source_id),
                     posting.effective_at, posting.points,
                     tuple([(lot_id, points, money, expiries.get(lot_id)) for lot_id, points, money in posting.lots]),
                 )
             )  # fmt: skip
+
+    def _now(self, wallet_id: bytes, member_id: str) -> tuple[bytes, str]:
+        """A wallet and its member, as they are after every merge: an accrual may come before and after one."""
+        return self._books.merges.heir(wallet_id), self._books.merges.person(member_id)
 
     def _worth(self, programme: str, points: int, money_minor: int, posting_id: bytes) -> None:
         self._money.compared += 1
@@ -261,7 +315,7 @@ class Bank:
         per = minor_per_point(event.point_value, event.currency)
         self._posted.ours(
             (
-                binary(event.accrual_id), event.kind, binary(event.wallet_id), event.member_id, event.programme,
+                binary(event.accrual_id), event.kind, *self._now(binary(event.wallet_id), event.member_id), event.programme,
                 _source(event), event.effective_at, event.points,
                 tuple([(binary(lot.lot_id), lot.points, money_of(lot.points, per), lot.expires_at) for lot in event.lots]),
             )
@@ -287,7 +341,7 @@ class Bank:
             balance = (*balance, event.debt.points)
         self._told.theirs(
             (
-                binary(event.posting_id), envelope.type, event.kind, binary(event.wallet_id), event.member_id, event.programme,
+                binary(event.posting_id), envelope.type, event.kind, home_of(event), event.member_id, event.programme,
                 None if moved is None else moved.points, event.effective_at, event.posted_at,
                 balance, tuple([(binary(lot.lot_id), lot.points) for lot in event.lots]),
             )
@@ -315,6 +369,19 @@ class Bank:
         """points.reversal_refused."""
         self._requests.on_refused(event)
 
+    def on_merged(self, n: int | None, envelope: Envelope, event: PointsMerged) -> None:
+        """points.merged: one for each side; without a posting where there was nothing."""
+        self._worth_of(event.programme, event.merge_id, event.merged)
+        if event.posting_id is None:
+            return
+        self._told.theirs(
+            (
+                binary(event.posting_id), envelope.type, "merge", binary(event.wallet_id), event.member_id, event.programme,
+                event.merged.points, event.effective_at, event.posted_at, _balance(event.balance),
+                tuple([(binary(lot.lot_id), lot.points) for lot in event.lots]),
+            )
+        )  # fmt: skip
+
     def on_expiring(self, n: int | None, envelope: Envelope, event: PointsExpiring) -> None:
         """points.expiring."""
         key = (binary(event.wallet_id), event.expires_at, event.days)
@@ -330,7 +397,7 @@ class Bank:
             return
         self._told.theirs(
             (
-                binary(event.posting_id), envelope.type, kind, binary(event.wallet_id), event.member_id, event.programme,
+                binary(event.posting_id), envelope.type, kind, home_of(event), event.member_id, event.programme,
                 points, event.effective_at, event.posted_at, _balance(event.balance),
                 tuple([(binary(lot.lot_id), lot.points) for lot in event.lots]),
             )
@@ -355,6 +422,13 @@ class Bank:
                 tuple([(binary(lot.lot_id), lot.points) for lot in event.lots]),
             )
         )  # fmt: skip
+
+
+def _told_points(posting: Posting) -> int:
+    """What is told of a posting's points: of a merge those that lie in lots."""
+    if posting.kind != "merge":
+        return posting.points
+    return sum(points for lot_id, points, _ in posting.lots if lot_id != NOTHING)
 
 
 def _balance(balance: Balance) -> tuple[int, ...]:

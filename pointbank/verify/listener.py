@@ -96,6 +96,7 @@ class Listener:
             "card.issued.v1": (members.on_card,),
             "member.segmented.v1": (segments.on_segmented,),
             "card.blocked.v1": (blocking.on_card,),
+            "member.merged.v1": (members.on_merged,),
             "wallet.blocked.v1": (blocking.on_blocked,),
             "wallet.unblocked.v1": (blocking.on_unblocked,),
             "bill.recorded.v1": (bills.on_answer,),
@@ -118,6 +119,7 @@ class Listener:
             "points.transferred.v1": (bank.on_posted,),
             "points.adjusted.v1": (bank.on_posted,),
             "points.reinstated.v1": (bank.on_posted,),
+            "points.merged.v1": (bank.on_merged,),
             "points.release_requested.v1": (bank.on_asked, holds.on_asked),
             "points.reversal_requested.v1": (
                 bank.on_asked,

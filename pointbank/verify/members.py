@@ -10,6 +10,7 @@ from pointbank.verify.events import (
     Envelope,
     MemberBirthday,
     MemberEnrolled,
+    MemberMerged,
     MerchantChanged,
     ProgrammeActivated,
     RatePublished,
@@ -18,8 +19,9 @@ from pointbank.verify.events import (
 _sorted = msgspec.json.Encoder(order="sorted").encode
 
 LEARN_WALLETS = ("earn", "redeem", "tiers", "notifier")
-ALSO_BY_OTHERS = frozenset({"earn", "tiers"})
-"""They may hear of a wallet before its enrolment: earn from tiers, tiers from the bank. Streams promise no order between them."""
+ALSO_BY_OTHERS = frozenset({"earn", "redeem", "tiers"})
+"""They may hear of a wallet before its enrolment: earn from tiers, tiers from the bank, the bank from a merge. Streams promise no
+order between them."""
 LEARN_PROGRAMMES = ("earn", "redeem", "tiers")
 
 
@@ -64,6 +66,10 @@ class Members:
             "birthdays:told", 1, "each birthday is told once for each member, programme and year, and said by one event", (),
             ours="the birthdays told", theirs="the events",
         )  # fmt: skip
+        self._merged = books.match(
+            "merges:told", 5, "each merge of members was told by one event, with the wallets that became others",
+            ("member", "merged_into", "reason", "merged_at", "wallets"), ours="the merges", theirs="the events",
+        )  # fmt: skip
         self._last_of_merchant: dict[str, tuple[int, tuple[str, ...], bytes]] = {}
         self._not_heard_yet: dict[tuple[str, str], tuple[tuple[str, str], str, str]] = {}
         """(hearer, wallet) -> what it must know of a wallet, should it know it already."""
@@ -99,6 +105,10 @@ class Members:
         async for page in snapshot.pages("members.sql", "birthdays"):
             for row in page:
                 self._birthdays.ours((tuple(row),))
+        async for page in snapshot.pages("members.sql", "merges"):
+            for merge_id, member_id, merged_into, reason, merged_at, ended, heirs, born in page:
+                wallets = sorted(zip(ended or (), heirs or (), born or (), strict=True))
+                self._merged.ours((merge_id, member_id, merged_into, reason, merged_at, tuple(wallets)))
         for key, known in books.rates.items():
             self._rates_learned.theirs((key, *known))
         await self._learned()
@@ -144,6 +154,31 @@ class Members:
         self._cards.theirs(
             (event.card_id, event.member_id, event.wallet_id, event.programme, event.issued_at)
         )
+
+    def on_merged(self, n: int | None, envelope: Envelope, event: MemberMerged) -> None:
+        """member.merged: the wallets that were born with it are enrolled by it."""
+        wallets = sorted((one.wallet_id, one.merged_into, one.born) for one in event.wallets)
+        self._merged.theirs(
+            (
+                event.merge_id,
+                event.member_id,
+                event.merged_into,
+                event.reason,
+                event.merged_at,
+                tuple(wallets),
+            )
+        )
+        for hearer in LEARN_WALLETS:
+            applied = self._books.heard["members", hearer].applied(n)
+            for wallet in event.wallets:
+                if not wallet.born:
+                    continue
+                programme = "" if hearer == "notifier" else wallet.programme
+                row = ((hearer, wallet.merged_into), event.merged_into, programme)
+                if applied:
+                    self._wallets_learned.ours(row)
+                elif hearer in ALSO_BY_OTHERS:
+                    self._not_heard_yet[row[0]] = row
 
     def on_merchant(self, n: int | None, envelope: Envelope, event: MerchantChanged) -> None:
         """merchant.changed."""

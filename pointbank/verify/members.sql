@@ -7,13 +7,14 @@ FROM members.programme_versions AS v
 WHERE v.activated_at IS NOT NULL;
 
 -- name: members
--- Every member with the wallets of each.
+-- Every member with the wallets that each was enrolled with; a merge may have brought others.
 SELECT
     m.member_id::text AS member_id, m.locale, m.channel, m.enrolled_at,
     (
         SELECT array_agg(w.programme || ' ' || w.wallet_id::text ORDER BY w.wallet_id)
         FROM members.wallets AS w
         WHERE w.member_id = m.member_id
+            AND NOT EXISTS (SELECT FROM members.merged_wallets AS b WHERE b.merged_into = w.wallet_id AND b.born)
     ) AS wallets,
     m.referred_by::text AS referred_by
 FROM members.members AS m;
@@ -28,6 +29,21 @@ JOIN members.wallets AS w ON w.wallet_id = c.wallet_id;
 -- name: merchants
 -- Every merchant as it is now.
 SELECT m.merchant, m.version, m.terminals, m.cashiers::text AS cashiers FROM members.merchants AS m;
+
+-- name: merges
+-- Every merge, with the wallets that became others.
+SELECT
+    g.merge_id::text AS merge_id, g.member_id::text AS member_id, g.merged_into::text AS merged_into, g.reason, g.merged_at,
+    w.ended, w.heirs, w.born
+FROM members.merges AS g
+LEFT JOIN LATERAL (
+    SELECT
+        array_agg(e.wallet_id::text ORDER BY e.wallet_id) AS ended, array_agg(b.merged_into::text ORDER BY e.wallet_id) AS heirs,
+        array_agg(b.born ORDER BY e.wallet_id) AS born
+    FROM members.wallets AS e
+    JOIN members.merged_wallets AS b ON b.wallet_id = e.wallet_id
+    WHERE e.member_id = g.member_id
+) AS w ON true;
 
 -- name: birthdays
 -- Birthdays that were told.
@@ -46,10 +62,14 @@ LEFT JOIN members.programme_versions AS v ON v.programme = w.programme AND v.act
 WHERE v.programme IS NULL;
 
 -- name: learned_members
--- Whose each wallet is, as each hearer keeps it.
+-- Whose each wallet is, as each hearer keeps it; at the bank, where its member is found in it, or in its heir.
 SELECT 'earn' AS hearer, w.wallet_id::text AS wallet_id, w.member_id::text AS member_id, w.programme FROM earn.wallets AS w
 UNION ALL
-SELECT 'redeem', w.wallet_id::text, w.member_id::text, w.programme FROM redeem.member_wallets AS w
+SELECT 'redeem', w.wallet_id::text, w.member_id::text, w.programme
+FROM redeem.wallets AS w
+LEFT JOIN redeem.heirs AS h ON h.wallet_id = w.wallet_id
+JOIN redeem.member_wallets AS f
+    ON f.member_id = w.member_id AND f.programme = w.programme AND f.wallet_id = coalesce(h.heir, w.wallet_id)
 UNION ALL
 SELECT 'tiers', s.wallet_id::text, s.member_id::text, s.programme FROM tiers.standings AS s
 UNION ALL

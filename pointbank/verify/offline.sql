@@ -12,11 +12,13 @@ WHERE o.overdrawn_points > 0;
 SELECT
     w.allowance_id::text AS allowance_id, w.points, w.used_points, coalesce(sum(r.points), 0)::bigint AS spent,
     count(*) FILTER (
-        WHERE (r.wallet_id, r.merchant, r.terminal, r.programme) <> (w.wallet_id, w.merchant, w.terminal, w.programme)
+        WHERE r.wallet_id NOT IN (w.wallet_id, coalesce(h.heir, w.wallet_id))
+            OR (r.merchant, r.terminal, r.programme) <> (w.merchant, w.terminal, w.programme)
             OR r.effective_at < w.issued_at - interval '5 minutes' OR r.effective_at >= w.expires_at
             OR o.reported_at > w.report_until
     ) AS elsewhere
 FROM redeem.allowances AS w
+LEFT JOIN redeem.heirs AS h ON h.wallet_id = w.wallet_id
 LEFT JOIN redeem.offline_redemptions AS o ON o.allowance_id = w.allowance_id
 LEFT JOIN redeem.redemptions AS r ON r.redemption_id = o.redemption_id
 GROUP BY w.allowance_id;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from pointbank.verify.books import Books, Follower
 from pointbank.verify.canonical import NOTHING
@@ -16,6 +16,18 @@ OF_THE_LEDGER = {"overdraw": "redeem", **{act: act for act in ACTS}}
 """A posting's kind -> the act that it is of: one that had nothing to take is a redemption too."""
 SETTLED = {None: "authorised", "captured": "captured", "voided": "voided", "expired": "voided"}
 """What became of a reservation -> the status of its redemption."""
+
+
+class Taken(NamedTuple):
+    """What the redemptions of a wallet took of lots, and where returned points went."""
+
+    lots: list[Any]
+    back: list[Any]
+
+    @classmethod
+    def of(cls, parts: list[Taken]) -> Taken:
+        """Of several wallets together."""
+        return cls([row for one in parts for row in one.lots], [row for one in parts for row in one.back])
 
 
 class Redemptions:
@@ -88,10 +100,13 @@ class Redemptions:
         await self._lot_rows.fill(through)
         await self._back_rows.fill(through)
 
-    def wallet(self, walk: WalletWalk, lots: list[Any], reserved: int) -> None:
+    def take(self, wallet_id: bytes) -> Taken:
+        """The rows of a wallet, in the order of wallets."""
+        return Taken(self._lot_rows.take(wallet_id), self._back_rows.take(wallet_id))
+
+    def wallet(self, walk: WalletWalk, lots: list[Any], reserved: int, taken: Taken) -> None:
         """One wallet, with its lots and its row's reserved points."""
-        wallet_id = walk.wallet_id
-        back = self._back_rows.take(wallet_id)
+        wallet_id, back = walk.wallet_id, taken.back
         moved_from = {
             row["to_lot"]: row["lot_id"] for row in back if row["to_lot"] not in {None, row["lot_id"]}
         }
@@ -124,7 +139,7 @@ class Redemptions:
                     )
             if any(one.kind in {"reserve", "return"} for one in postings):
                 self._parts.theirs((redemption_id, _parts(redemption_id, postings, moved_from)))
-        self._of_tables(wallet_id, back)
+        self._of_tables(wallet_id, taken)
         for lot_id, lot in walk.lots.items():
             if lot.opened is not None and lot.opened.kind == "return" and lot_id not in moved_from:
                 self._kept.wrong(f"lot {told(lot_id)} was opened by a return that names no lot it came from")
@@ -134,10 +149,10 @@ class Redemptions:
             if row["reserved"]:
                 self._standing.theirs((row["lot_id"], row["reserved"]))
 
-    def _of_tables(self, wallet_id: bytes, back: list[Any]) -> None:
+    def _of_tables(self, wallet_id: bytes, taken: Taken) -> None:
         parts: dict[bytes, list[tuple[Any, ...]]] = defaultdict(list)
         standing: dict[bytes, int] = defaultdict(int)
-        for row in self._lot_rows.take(wallet_id):
+        for row in taken.lots:
             parts[row["redemption_id"]].append(
                 (row["lot_id"], row["lent"], row["captured"], row["voided"], row["returned"])
             )
@@ -149,7 +164,7 @@ class Redemptions:
         for key, points in standing.items():
             self._standing.ours((key, points))
         returns: dict[bytes, list[Any]] = defaultdict(list)
-        for row in back:
+        for row in taken.back:
             if row["posting_id"] is not None:
                 returns[row["posting_id"]].append(row)
         for posting_id, rows in returns.items():
@@ -240,7 +255,7 @@ class Redemptions:
         else:
             acts = [("redeem", row["posting_id"], row["points"], row["effective_at"])]
             spent = row["posting_id"], row["points"], row["money_minor"]
-        self._acts.ours((redemption_id, row["wallet_id"], tuple(acts)))
+        self._acts.ours((redemption_id, self._books.merges.heir(row["wallet_id"]), tuple(acts)))
         if spent is not None:
             self._spent.ours((redemption_id, *spent, row["merchant"], row["bill_ref"]))
         self._fits(row, spent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pointbank.verify.books import Books
-from pointbank.verify.events import Asked, Released, ReversalRefused, Reversed, binary
+from pointbank.verify.events import Asked, Released, ReversalRefused, Reversed, binary, home_of
 from pointbank.verify.matching import told
 
 ANSWERS = {
@@ -121,8 +121,8 @@ class Requests:
         """An answer."""
         if event.late:
             assert event.posting_id is not None
-            ids = (event.posting_id, event.request_id, event.accrual_id, event.wallet_id)
-            self._recovered.theirs((*map(binary, ids), event.reversed.points))
+            ids = (event.posting_id, event.request_id, event.accrual_id)
+            self._recovered.theirs((*map(binary, ids), home_of(event), event.reversed.points))
             return
         parts = (
             event.hold_cancelled.points,
@@ -145,5 +145,5 @@ class Requests:
         parts: tuple[int, ...],
     ) -> None:
         posting = None if posting_id is None else binary(posting_id)
-        ids = (binary(event.request_id), type_, binary(event.accrual_id), binary(event.wallet_id))
+        ids = (binary(event.request_id), type_, binary(event.accrual_id), home_of(event))
         self._told.theirs((*ids, posting, parts))

@@ -19,11 +19,15 @@ counted AS (
     WHERE l.kind IN ('reverse', 'cancel_hold', 'owe')
 ),
 earned AS (
-    SELECT c.wallet_id, extract(YEAR FROM c.counts_at AT TIME ZONE z.zone)::int AS year, sum(c.points)::bigint AS points
+    -- What a wallet that was merged had earned, its heir has.
+    SELECT
+        coalesce(s.heir, c.wallet_id) AS wallet_id, extract(YEAR FROM c.counts_at AT TIME ZONE z.zone)::int AS year,
+        sum(c.points)::bigint AS points
     FROM counted AS c
     JOIN redeem.wallets AS w ON w.wallet_id = c.wallet_id
     JOIN zones AS z ON z.programme = w.programme
-    GROUP BY c.wallet_id, 2
+    LEFT JOIN tiers.standings AS s ON s.wallet_id = c.wallet_id
+    GROUP BY 1, 2
 )
 SELECT
     coalesce(e.wallet_id, q.wallet_id)::text AS wallet_id, coalesce(e.year, q.year) AS year, e.points AS earned, q.points AS counted

@@ -20,6 +20,7 @@ from pointbank.verify.canonical import (
     NEVER_POSITIVE,
     NOTHING,
     OPENING,
+    PASSIVE,
     RENEWING,
     TOGETHER,
     VERSION,
@@ -110,6 +111,8 @@ class WalletWalk:
         self.lots: dict[bytes, LotWalk] = {}
         self.postings: list[Posting] = []
         self.problems: list[tuple[str, str]] = []
+        self.unopened: list[tuple[int, bytes]] = []
+        """Lines whose lots were not opened here: in the wallet that was merged into this one, or nowhere."""
 
     def line(self, row: Any) -> None:
         """The next line, in the order of the columns of the query."""
@@ -148,7 +151,7 @@ class WalletWalk:
             problem(("balances", f"line {seq} leaves a bucket on the wrong side of zero"))
         if (source, target) not in MOVES[kind]:
             problem(("balances", f"line {seq}: {kind} does not move {source} to {target}"))
-        if (target in ACTIVE and kind != "void") and (
+        if (target in ACTIVE and kind not in PASSIVE) and (
             self.last_active_at is None or effective_at > self.last_active_at
         ):
             self.last_active_at = effective_at
@@ -188,14 +191,12 @@ class WalletWalk:
         lot = self.lots.get(lot_id)
         if lot is None:
             # A return opens one for points that are to live longer: what it says of that is compared elsewhere.
-            opens = source in OPENING or kind == "return"
+            opens = kind != "merge" and (source in OPENING or kind == "return")
             if not opens:
-                self.problems.append(
-                    ("lots", f"line {seq} takes from lot {told(lot_id)}, which nothing opened")
-                )
+                self.unopened.append((seq, lot_id))
             opened = LotLine(seq, kind, points, posting_id, effective_at) if opens else None
             lot = self.lots[lot_id] = LotWalk(opened, source_id or NOTHING)
-        elif source in OPENING:
+        elif source in OPENING and kind != "merge":
             self.problems.append(("lots", f"line {seq} opens lot {told(lot_id)} once more"))
         if source in IN_LOTS:
             setattr(lot, source, getattr(lot, source) - points)
@@ -209,7 +210,7 @@ class WalletWalk:
         elif kind == "void":
             lot.voided_at = effective_at
         lot.expired += points * ((target == "expired") - (source == "expired"))
-        if lot.expired < 0:
+        if lot.expired < 0 and lot.opened is not None and lot.opened.kind != "return":
             self.problems.append(("lots", f"line {seq} reinstates more than expired of lot {told(lot_id)}"))
         if source == "debt" and kind == "owe":
             lot.owed += points
@@ -253,8 +254,10 @@ class WalletWalk:
         posting.effective_at, posting.posted_at = effective_at, posted_at
         posting.balance = (available, held, reserved)
 
-    def against_row(self, row: Any) -> Iterator[tuple[str, str]]:
-        """What of the wallet's own row is not what its lines come to."""
+    def against_row(self, row: Any, *, last_active_at: datetime | None = None) -> Iterator[tuple[str, str]]:
+        """What of the wallet's own row is not what its lines come to. `last_active_at`: where others were merged into it, theirs or
+        its own, whichever was later."""
+        active = last_active_at or self.last_active_at
         for bucket in BUCKETS:
             if row[bucket] != self.buckets[bucket]:
                 yield "balances", f"{bucket} is {row[bucket]}, its lines come to {self.buckets[bucket]}"
@@ -266,10 +269,10 @@ class WalletWalk:
             yield "balances", "its buckets do not sum to zero"
         if row["seq"] != self.seq:
             yield "chain", f"it counts {row['seq']} lines, the last is {self.seq}"
-        if row["last_active_at"] != self.last_active_at:
+        if row["last_active_at"] != active:
             yield (
                 "balances",
-                f"its member was last active at {row['last_active_at']}, its lines say {self.last_active_at}",
+                f"its member was last active at {row['last_active_at']}, its lines say {active}",
             )
         if row["head"] != self.head:
             yield "chain", "its head is not the hash of its last line"
@@ -285,6 +288,9 @@ class WalletWalk:
         kept = {row["lot_id"]: row for row in rows}
         if len(kept) != len(rows):
             yield "a lot stands there twice"
+        for seq, lot_id in self.unopened:
+            if self.lots[lot_id].opened is None:
+                yield f"line {seq} takes from lot {told(lot_id)}, which nothing opened"
         for lot_id in self.lots.keys() - kept.keys():
             yield f"lot {told(lot_id)} is named by lines and is not there"
         for lot_id, row in kept.items():

@@ -18,12 +18,18 @@ ORDER BY b.programme COLLATE "C", b.campaign COLLATE "C"
 ON CONFLICT (programme, campaign) DO UPDATE SET decided = budgets.decided WHERE false;
 
 -- name: spent_of_caps
--- What was given against these caps, less what was given back.
-SELECT k.wallet_id, k.campaign, k.period, k.since, k.decided - k.given_back AS spent
+-- What was given against these caps, less what was given back: to the wallet, and to those that were merged into it.
+SELECT c.wallet_id, c.campaign, c.period, c.since, sum(k.decided - k.given_back)::bigint AS spent
 FROM unnest(:wallet_ids::uuid[], :campaigns::text[], :periods::text[], :sinces::date[]) AS c (
     wallet_id, campaign, period, since)
+CROSS JOIN LATERAL (
+    SELECT c.wallet_id
+    UNION ALL
+    SELECT h.wallet_id FROM heirs AS h WHERE h.heir = c.wallet_id
+) AS f (wallet_id)
 JOIN caps AS k
-    ON k.wallet_id = c.wallet_id AND k.campaign = c.campaign AND k.period = c.period AND k.since = c.since;
+    ON k.wallet_id = f.wallet_id AND k.campaign = c.campaign AND k.period = c.period AND k.since = c.since
+GROUP BY c.wallet_id, c.campaign, c.period, c.since;
 
 -- name: spent_of_budgets
 -- What was given out of these budgets, less what was given back.

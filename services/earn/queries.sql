@@ -59,25 +59,28 @@ ORDER BY wallet_id
 FOR NO KEY UPDATE;
 
 -- name: activity_of
--- How many bills were judged for each wallet, when that happened which was judged last, and since when its member takes part.
+-- How many bills were judged for each wallet and those that were merged into it, when that happened which was judged last, and since when its member takes part.
 SELECT w.wallet_id, coalesce(past.bills, 0) AS bills, latest.occurred_at AS last_bill_at, m.enrolled_at
 FROM wallets AS w
 LEFT JOIN members AS m ON m.member_id = w.member_id
 LEFT JOIN LATERAL (
     SELECT count(DISTINCT a.bill_id) AS bills
     FROM accruals AS a
-    WHERE a.wallet_id = w.wallet_id
+    WHERE a.wallet_id = ANY(w.wallet_id || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = w.wallet_id))
 ) AS past ON true
 LEFT JOIN LATERAL (
     SELECT b.occurred_at
-    FROM (
+    FROM unnest(w.wallet_id || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = w.wallet_id)) AS f (wallet_id)
+    CROSS JOIN LATERAL (
         SELECT a.bill_id
         FROM accruals AS a
-        WHERE a.wallet_id = w.wallet_id
+        WHERE a.wallet_id = f.wallet_id
         ORDER BY a.bill_id DESC
         LIMIT 1
     ) AS newest
     JOIN bills AS b ON b.bill_id = newest.bill_id
+    ORDER BY newest.bill_id DESC
+    LIMIT 1
 ) AS latest ON true
 WHERE w.wallet_id = ANY(:wallet_ids::uuid[]);
 

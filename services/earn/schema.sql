@@ -84,6 +84,22 @@ CREATE TABLE segment_stays (
 );
 -- segment_stays: append-only.
 
+-- Members who go on as another; of a chain each link.
+CREATE TABLE merged_members (
+    member_id uuid PRIMARY KEY,
+    merged_into uuid NOT NULL,
+    CONSTRAINT merged_members_into_another CHECK (merged_into <> member_id)
+);
+
+-- Wallets that were merged, each with the one that goes on, through every merge.
+CREATE TABLE heirs (
+    wallet_id uuid PRIMARY KEY,
+    heir uuid NOT NULL,
+    CONSTRAINT heirs_of_another CHECK (heir <> wallet_id)
+);
+
+CREATE INDEX heirs_of_wallet ON heirs (heir);
+
 -- ---------------------------------------------------------------- the two nets against repeats
 
 -- First net: what a till offered, by its own source and id. `content_hash` as in bill_keys.

@@ -119,9 +119,11 @@ class WalletOut(BaseModel):
 
 class MemberOut(BaseModel):
     member_id: UUID
-    status: Literal["active", "blocked", "closed"]
+    status: Literal["active", "blocked", "closed", "merged"]
     locale: str
     wallets: list[WalletOut]
+    merged_into: UUID | None = None
+    """Who the member goes on as, where it was merged: that one's wallets have its points."""
 
 
 class MerchantOut(BaseModel):

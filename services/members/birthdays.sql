@@ -8,8 +8,8 @@ JOIN programme_versions AS v ON v.programme = p.code AND v.version = p.active_ve
 ORDER BY p.code;
 
 -- name: due
--- Members who have their birthday on one of these days in a programme that they were in by its end, and of whom that was not told
--- this year.
+-- Members who have their birthday on one of these days in a programme that they were in by its end, and of whom, and of those who
+-- were merged into them, that was not told this year.
 SELECT m.member_id, w.wallet_id, d.programme, d.year, d.begins_at
 FROM unnest(
     :programmes::text[], :years::int[], :months::int[], :days::int[], :begins_ats::timestamptz[], :ends_ats::timestamptz[]
@@ -20,6 +20,10 @@ JOIN wallets AS w ON w.member_id = m.member_id AND w.programme = d.programme
 WHERE NOT EXISTS (
     SELECT FROM birthdays_told AS t
     WHERE t.member_id = m.member_id AND t.programme = d.programme AND t.year = d.year
+) AND NOT EXISTS (
+    SELECT FROM members AS o
+    JOIN birthdays_told AS t ON t.member_id = o.member_id
+    WHERE o.merged_into = m.member_id AND t.programme = d.programme AND t.year = d.year
 )
 ORDER BY m.member_id, d.programme
 LIMIT :most;

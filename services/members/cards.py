@@ -38,7 +38,7 @@ async def block_cards(tx: Tx, items: Sequence[Item[BlockCard]]) -> list[Outcome]
     for item in items:
         asked = item.command
         try:
-            card = check_active(cards.get(asked.card_id))
+            card = check_active(cards.get(asked.card_id), replace=asked.replace)
         except Refusal as refusal:
             outcomes.append(Refused(refusal))
             continue

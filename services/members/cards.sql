@@ -15,9 +15,10 @@ FOR NO KEY UPDATE;
 
 -- name: cards_by_id
 -- These cards, with whose they are.
-SELECT c.card_id, c.card_number, c.status, c.wallet_id, w.programme, w.member_id
+SELECT c.card_id, c.card_number, c.status, c.wallet_id, w.programme, w.member_id, m.merged_into
 FROM cards AS c
 JOIN wallets AS w ON w.wallet_id = c.wallet_id
+JOIN members AS m ON m.member_id = w.member_id
 WHERE c.card_id = ANY(:card_ids::uuid[]);
 
 -- name: block_card!

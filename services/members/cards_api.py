@@ -40,7 +40,9 @@ class BlockedCardOut(BaseModel):
 
 
 @cards.post(
-    "/{card_id}/block", response_model=BlockedCardOut, responses=problems("not_found", "card_not_active")
+    "/{card_id}/block",
+    response_model=BlockedCardOut,
+    responses=problems("not_found", "card_not_active", "member_merged"),
 )
 async def block_card(
     card_id: UUID, body: BlockCardBody, call: Annotated[Write, writes("members:write")]

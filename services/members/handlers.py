@@ -24,6 +24,7 @@ from services.members.domain.members import (
     card_number,
 )
 from services.members.domain.merchants import PutMerchant, put
+from services.members.domain.merges import MergeMember
 from services.members.domain.programmes import (
     ActivateProgramme,
     CloseProgramme,
@@ -36,6 +37,7 @@ from services.members.domain.programmes import (
 )
 from services.members.domain.rates import PublishRate
 from services.members.domain.segments import PutInSegment, TakeOutOfSegment
+from services.members.merges import merge_members
 from services.members.rates import publish_rates
 from services.members.segments import move_segments
 from services.members.store import NewMember, NewWallet
@@ -353,6 +355,7 @@ ON: Handlers = {
     PublishRate: publish_rates,
     TellBirthdays: tell_birthdays,
     BlockCard: block_cards,
+    MergeMember: merge_members,
 }
 
 HEARS: tuple[str, ...] = ()

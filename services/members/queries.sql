@@ -171,7 +171,7 @@ WHERE kind = :kind AND hash = :hash;
 
 -- name: member_with_wallets
 -- A member, once for each wallet with its active card.
-SELECT m.member_id, m.status, m.locale, w.programme, w.wallet_id, c.card_id, c.card_number
+SELECT m.member_id, m.status, m.locale, m.merged_into, w.programme, w.wallet_id, c.card_id, c.card_number
 FROM members AS m
 LEFT JOIN wallets AS w ON w.member_id = m.member_id
 LEFT JOIN cards AS c ON c.wallet_id = w.wallet_id AND c.status = 'active'
@@ -179,9 +179,9 @@ WHERE m.member_id = :member_id
 ORDER BY w.programme;
 
 -- name: members_named
--- Whose these identities are, of members that are not closed; a member_id names itself.
+-- Whose these identities are, of members that are neither closed nor merged; a member_id names itself.
 SELECT n.kind, n.hash, m.member_id
 FROM unnest(:kinds::text[], :hashes::bytea[], :member_ids::uuid[]) AS n (kind, hash, named)
 LEFT JOIN identities AS i ON i.kind = n.kind AND i.hash = n.hash
 JOIN members AS m ON m.member_id = coalesce(n.named, i.member_id)
-WHERE m.status <> 'closed';
+WHERE m.status NOT IN ('closed', 'merged');

@@ -37,14 +37,19 @@ CREATE TABLE merchants (
 -- A person who takes part, without a word about who that is. `event_sequence` counts the member's events.
 CREATE TABLE members (
     member_id      uuid        PRIMARY KEY,
-    status         text        NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'blocked', 'closed')),
+    status         text        NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'blocked', 'closed', 'merged')),
     locale         text        NOT NULL,
     channel        text        NOT NULL,
     enrolled_at    timestamptz NOT NULL,
     event_sequence bigint      NOT NULL CHECK (event_sequence >= 0),
     referred_by    uuid        REFERENCES members, -- who told the member of it
-    CONSTRAINT members_not_referred_by_oneself CHECK (referred_by <> member_id)
+    merged_into    uuid        REFERENCES members, -- who the member goes on as
+    CONSTRAINT members_not_referred_by_oneself CHECK (referred_by <> member_id),
+    CONSTRAINT members_merged_names_the_other CHECK ((status = 'merged') = (merged_into IS NOT NULL)),
+    CONSTRAINT members_merged_into_another CHECK (merged_into <> member_id)
 );
+
+CREATE INDEX members_merged ON members (merged_into) WHERE merged_into IS NOT NULL;
 
 -- Who that is: the only table of the system with names and addresses in the clear. A row can be deleted.
 CREATE TABLE contacts (
@@ -143,3 +148,22 @@ CREATE TABLE birthdays_told (
     PRIMARY KEY (member_id, programme, year)
 );
 -- birthdays_told: append-only.
+
+-- Who was merged into whom, and why; once for ever.
+CREATE TABLE merges (
+    merge_id    uuid        PRIMARY KEY,
+    member_id   uuid        NOT NULL UNIQUE REFERENCES members,
+    merged_into uuid        NOT NULL REFERENCES members,
+    reason      text        NOT NULL,
+    merged_at   timestamptz NOT NULL
+);
+-- merges: append-only.
+
+-- Which wallet became which with it. `born`: the other had none in the programme, and got it by the merge.
+CREATE TABLE merged_wallets (
+    wallet_id   uuid    PRIMARY KEY REFERENCES wallets,
+    merged_into uuid    NOT NULL REFERENCES wallets,
+    born        boolean NOT NULL,
+    CHECK (merged_into <> wallet_id)
+);
+-- merged_wallets: append-only.

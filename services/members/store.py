@@ -267,7 +267,8 @@ async def member(db: Connection, member_id: UUID) -> Member | None:
         for row in rows
         if row["wallet_id"] is not None
     ]
-    return Member(rows[0]["member_id"], rows[0]["status"], rows[0]["locale"], wallets)
+    first = rows[0]
+    return Member(first["member_id"], first["status"], first["locale"], wallets, first["merged_into"])
 
 
 def _columns(claims: Iterable[Claim]) -> dict[str, list[Any]]:

@@ -21,6 +21,7 @@ from shared.events import (
     BillRejected,
     BillSettled,
     MemberEnrolled,
+    MemberMerged,
     MessageDelivered,
     PointsCredited,
     PointsExpiring,
@@ -110,6 +111,22 @@ async def _make(tx: Tx, news: Sequence[tuple[Item[News], tuple[str, str]]]) -> N
         tx.after_commit(lambda: sender.put(ready, made_at))
 
 
+class MemberNotHeard(OSError):
+    """A member goes on who was not heard of yet. An OSError, for the lane to try again: the enrolment is on its way."""
+
+
+async def learn_merged(tx: Tx, items: Sequence[Item[MemberMerged]]) -> list[Outcome]:
+    """Keeps the wallets of members who go on: some were born by the merge. Who wants messages stays as it was, for both."""
+    told = [item.command for item in items]
+    known = await store.recipients(tx.db, {one.merged_into for one in told})
+    if unknown := {one.merged_into for one in told} - known.keys():
+        raise MemberNotHeard(", ".join(sorted(map(str, unknown))))
+    await store.learn_wallets(
+        tx.db, [(wallet.wallet_id, one.merged_into) for one in told for wallet in one.survivor_wallets]
+    )
+    return [Done()] * len(items)
+
+
 async def learn(tx: Tx, items: Sequence[Item[MemberEnrolled | ProgrammeActivated]]) -> list[Outcome]:
     """Keeps what messages need of members and programmes; messages that waited for a member can go now."""
     members = [item.command for item in items if isinstance(item.command, MemberEnrolled)]
@@ -173,6 +190,7 @@ FROM_SENDER = FromJob("sender")
 ON: Handlers = {
     ProgrammeActivated: learn,
     MemberEnrolled: learn,
+    MemberMerged: learn_merged,
     PointsCredited: tell,
     PointsExpiring: tell,
     TierChanged: tell,

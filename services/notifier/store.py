@@ -94,7 +94,11 @@ async def learn_members(db: Connection, members: Sequence[MemberEnrolled]) -> No
         consents=[one.consented for one in members],
         enrolled_ats=[one.enrolled_at for one in members],
     )
-    pairs = [(wallet.wallet_id, one.member_id) for one in members for wallet in one.wallets]
+    await learn_wallets(db, [(wallet.wallet_id, one.member_id) for one in members for wallet in one.wallets])
+
+
+async def learn_wallets(db: Connection, pairs: Sequence[tuple[UUID, UUID]]) -> None:
+    """Keeps whose wallets are: (wallet, member) of members who are known."""
     if pairs:
         await queries.learn_wallets(
             db, wallet_ids=[wallet for wallet, _ in pairs], member_ids=[member for _, member in pairs]

@@ -1,11 +1,12 @@
 -- What redeem asks of its tables. The search path is its schema.
 
 -- name: claim_accruals
--- The posting ids that were never used before, from now on taken; their wallets are born if they were never named before.
+-- The posting ids that were never used before, from now on taken, with the wallet that each is posted to: its heir, where it was
+-- merged; born if it was never named before.
 WITH asked AS (
     SELECT
         a.posting_id,
-        a.wallet_id,
+        coalesce(h.heir, a.wallet_id) AS wallet_id,
         a.points,
         a.kind::posting_kind AS kind,
         a.programme,
@@ -14,6 +15,7 @@ WITH asked AS (
         :posting_ids::uuid[], :wallet_ids::uuid[], :points::bigint[], :kinds::text[], :programmes::text[],
         :member_ids::uuid[]
     ) AS a (posting_id, wallet_id, points, kind, programme, member_id)
+    LEFT JOIN heirs AS h ON a.wallet_id = h.wallet_id
 ),
 
 claimed AS (
@@ -26,7 +28,7 @@ claimed AS (
     FROM asked AS a
     ORDER BY a.posting_id
     ON CONFLICT (posting_id) DO NOTHING
-    RETURNING posting_id
+    RETURNING posting_id, wallet_id
 ),
 
 -- Almost always none: looked for first, for there is no key between what was asked and what was claimed.
@@ -52,7 +54,10 @@ born AS (
     ON CONFLICT DO NOTHING
 )
 
-SELECT posting_id FROM claimed;
+SELECT
+    posting_id,
+    wallet_id
+FROM claimed;
 
 -- name: note_acts!
 -- Keeps which sources are acts, in the order of their ids: one act may earn in several wallets at once.
@@ -73,8 +78,8 @@ FROM postings
 WHERE posting_id = ANY(:posting_ids::uuid[]);
 
 -- name: lock_wallets
--- Wallets, locked in the order of their ids; `clock` is read after each one's lock, for the inner query comes first.
--- The columns are those of domain.ledger.Wallet, in its order.
+-- Wallets, locked in the order of their ids, heirs in place of those that were merged; `clock` is read after each one's lock, for
+-- the inner query comes first. The columns are those of domain.ledger.Wallet, in its order; then the merged ones that it was asked for.
 SELECT
     w.wallet_id,
     w.programme,
@@ -95,11 +100,20 @@ SELECT
     w.event_sequence,
     w.head,
     w.last_posted_at,
-    w.last_active_at
+    w.last_active_at,
+    ARRAY(
+        SELECT h.wallet_id
+        FROM heirs AS h
+        WHERE h.heir = w.wallet_id AND h.wallet_id = ANY(:wallet_ids::uuid[])
+    ) AS asked_as
 FROM (
     SELECT *
     FROM wallets
-    WHERE wallet_id = ANY(:wallet_ids::uuid[])
+    WHERE wallet_id = ANY(ARRAY(
+        SELECT coalesce(h.heir, a.wallet_id)
+        FROM unnest(:wallet_ids::uuid[]) AS a (wallet_id)
+        LEFT JOIN heirs AS h ON a.wallet_id = h.wallet_id
+    ))
     ORDER BY wallet_id
     FOR NO KEY UPDATE
 ) AS w;

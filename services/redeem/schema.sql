@@ -7,7 +7,7 @@ CREATE TYPE bucket AS ENUM (
 
 CREATE TYPE posting_kind AS ENUM (
     'earn', 'earn_held', 'release', 'cancel_hold', 'reserve', 'void', 'redeem', 'return', 'expire', 'reinstate',
-    'reverse', 'transfer', 'adjust', 'owe', 'overdraw', 'repay', 'opening'
+    'reverse', 'transfer', 'adjust', 'owe', 'overdraw', 'repay', 'opening', 'merge'
 );
 
 -- A member's points in one programme: the only row that a posting locks, and the only one that it counts in.
@@ -49,6 +49,23 @@ CREATE TABLE wallets (
     CONSTRAINT wallets_counters_never_negative CHECK (seq >= 0 AND event_sequence >= 0),
     CONSTRAINT wallets_head_is_sha256 CHECK (octet_length(head) = 32)
 ) WITH (fillfactor = 70);
+
+-- Wallets that were merged, each with the wallet that has its points now, through every merge: what is posted for one of these is
+-- posted there. `wallets.merged_into` keeps the merge itself.
+CREATE TABLE heirs (
+    wallet_id uuid PRIMARY KEY,
+    heir uuid NOT NULL,
+    CONSTRAINT heirs_of_another CHECK (heir <> wallet_id)
+);
+
+CREATE INDEX heirs_of_wallet ON heirs (heir);
+
+-- Members that were merged, and who they go on as; of a chain each link.
+CREATE TABLE merged_members (
+    member_id uuid PRIMARY KEY,
+    merged_into uuid NOT NULL,
+    CONSTRAINT merged_members_into_another CHECK (merged_into <> member_id)
+);
 
 -- Acts that earned points, as the bank heard of them: a line whose source_id stands here was earned by an act, not by a bill.
 CREATE TABLE acts (
@@ -119,7 +136,7 @@ CREATE TABLE ledger (
     CONSTRAINT ledger_balances_never_negative CHECK (
         available_after >= 0 AND held_after >= 0 AND reserved_after >= 0 AND debt_after <= 0
     ),
-    CONSTRAINT ledger_names_its_lot CHECK (lot_id IS NOT NULL OR kind = 'overdraw'),
+    CONSTRAINT ledger_names_its_lot CHECK (lot_id IS NOT NULL OR kind IN ('overdraw', 'merge')),
     CONSTRAINT ledger_hash_is_sha256 CHECK (octet_length(hash) = 32),
     CONSTRAINT ledger_move_is_of_its_kind CHECK (
         CASE kind
@@ -144,6 +161,7 @@ CREATE TABLE ledger (
             WHEN 'overdraw' THEN from_bucket = 'debt' AND to_bucket = 'redeemed'
             WHEN 'repay' THEN from_bucket = 'available' AND to_bucket = 'debt'
             WHEN 'opening' THEN from_bucket = 'issued' AND to_bucket = 'available'
+            WHEN 'merge' THEN (from_bucket = 'transferred') <> (to_bucket = 'transferred')
         END
     )
 ) PARTITION BY RANGE (posted_at);
@@ -972,9 +990,11 @@ CREATE TABLE merchants (
 CREATE TABLE member_wallets (
     member_id uuid NOT NULL,
     programme text NOT NULL,
-    wallet_id uuid NOT NULL UNIQUE REFERENCES wallets,
+    wallet_id uuid NOT NULL REFERENCES wallets, -- of a member that was merged: the other's
     PRIMARY KEY (member_id, programme)
 );
+
+CREATE INDEX member_wallets_of_wallet ON member_wallets (wallet_id);
 
 CREATE TABLE identities (
     kind text NOT NULL,

@@ -41,6 +41,9 @@ class StandingOut(BaseModel):
 
     wallet_id: UUID
     member_id: UUID
+    merged_into: UUID | None = Field(
+        default=None, description="The wallet that it was merged into; that one counts."
+    )
     programme: str
     programme_version: int | None
     tier: TierName | None
@@ -93,6 +96,7 @@ async def get_standing(wallet_id: UUID, call: Annotated[Read, reads("tiers:read"
     shown: dict[str, Any] = {
         "wallet_id": wallet_id,
         "member_id": row.member_id,
+        **({} if row.heir is None else {"merged_into": row.heir}),
         "programme": row.programme,
         "programme_version": known.programme.version if known else None,
         "tier": None,

@@ -312,3 +312,40 @@ def rejudge(
         standing, found = judge(programme, standing, earned, before=before, now=now)
         changes += [change for change, _ in found]
     return standing, changes
+
+
+def take_over(
+    programme: Programme,
+    of: Programme,
+    stands: Standing,
+    had: Standing,
+    *,
+    numbers: dict[str, int],
+    at: datetime,
+    now: datetime,
+) -> Change | None:
+    """The standing of a wallet that was merged, where it is better than that of its heir: it goes on as it is, by the version `of`
+    and the numbers that decided it."""
+    rank = programme.rank_of(had.tier)
+    if had.tier is None or rank < 0 or had.tier not in of.ranks:
+        return None
+    if not _is_better(programme, stands, rank=rank, until=had.until, now=now):
+        return None
+    direction: Direction = "up"
+    if stands.tier is None:
+        direction = "entry"
+    elif stands.tier == had.tier:
+        direction = "kept"
+    elif stands.tier not in of.ranks:
+        direction = "moved"
+    elif of.ranks[stands.tier] > of.ranks[had.tier]:
+        direction = "down"
+    return Change(
+        from_tier=stands.tier,
+        to=of.ladder[of.ranks[had.tier]],
+        direction=direction,
+        numbers=numbers,
+        effective_at=at,
+        until=had.until,
+        sequence=stands.sequence + 1,
+    )

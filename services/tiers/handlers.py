@@ -12,8 +12,10 @@ import msgspec
 
 from services.tiers import store
 from services.tiers.domain import QUALIFYING, Change, Earned, Programme, judge, moves, rejudge
-from services.tiers.store import Known, Learned, Locked, Noted, Opened, Unplaced
-from shared.events import MemberEnrolled, PointsCredited, PointsReversed, ProgrammeActivated, TierChanged
+from services.tiers.merging import merge_members
+from services.tiers.store import Known, Learned, Locked, Opened, Unplaced
+from services.tiers.telling import cause_of, write
+from shared.events import MemberEnrolled, MemberMerged, PointsCredited, PointsReversed, ProgrammeActivated
 from shared.messaging import Done, FromJob, Handlers, Item, Outcome, Tx
 
 SETTLE_AT_ONCE = 500
@@ -55,7 +57,7 @@ async def learn_programmes(tx: Tx, items: Sequence[Item[ProgrammeActivated]]) ->
                 item.command.version,
                 item.command.document,
                 item.command.activated_at,
-                _cause(item),
+                cause_of(item),
                 item.request_id,
             )
             for item in items
@@ -95,7 +97,7 @@ def _facts(items: Iterable[Item[PointsCredited | PointsReversed | MemberEnrolled
         if isinstance(heard, PointsCredited):
             if heard.kind in QUALIFYING:
                 yield Fact(
-                    heard.wallet_id,
+                    heard.resolved_wallet or heard.wallet_id,
                     heard.member_id,
                     heard.programme,
                     heard.credited.points,
@@ -106,7 +108,7 @@ def _facts(items: Iterable[Item[PointsCredited | PointsReversed | MemberEnrolled
             taken = heard.reversed.points + heard.hold_cancelled.points + heard.owed.points
             if taken:
                 yield Fact(
-                    heard.wallet_id,
+                    heard.resolved_wallet or heard.wallet_id,
                     heard.member_id,
                     heard.programme,
                     -taken,
@@ -129,12 +131,7 @@ async def _versions(tx: Tx, codes: set[str]) -> dict[str, int]:
 
 
 async def _programme(tx: Tx, code: str, version: int) -> Known:
-    key = (Known, code, version)
-    if key not in tx.cache:
-        tx.cache[key] = await store.known_programme(tx.db, code, version)
-    known = tx.cache[key]
-    assert isinstance(known, Known)
-    return known
+    return await store.known(tx.db, tx.cache, code, version)
 
 
 async def _count(tx: Tx, facts: Sequence[Fact], versions: Mapping[str, int]) -> None:
@@ -152,14 +149,19 @@ async def _count(tx: Tx, facts: Sequence[Fact], versions: Mapping[str, int]) -> 
             for one in first
         ],
     )
-    locked = await store.lock_standings(tx.db, wallet_ids)
+    standings = await store.lock_standings(tx.db, wallet_ids)
+    if standings.heirs:
+        facts = [msgspec.structs.replace(fact, wallet_id=standings.home(fact.wallet_id)) for fact in facts]
+        by_wallet = {}
+        for fact in facts:
+            by_wallet.setdefault(fact.wallet_id, []).append(fact)
     await _keep_unplaced(tx, [fact for fact in facts if fact.programme not in programmes])
     sums = await _add_points(tx, [fact for fact in facts if fact.programme in programmes], programmes)
 
     now = tx.now()
     changes: list[tuple[UUID, Programme, Change, Item[Any]]] = []
     moved: dict[UUID, Locked] = {}
-    for wallet_id, wallet in locked.items():
+    for wallet_id, wallet in standings.of.items():
         own = by_wallet[wallet_id]
         programme = programmes.get(own[0].programme)
         after = sums.get(wallet_id, {})
@@ -175,7 +177,7 @@ async def _count(tx: Tx, facts: Sequence[Fact], versions: Mapping[str, int]) -> 
         )
         moved[wallet_id] = wallet
         changes += [(wallet_id, programme, change, own[at].item) for change, at in found]
-    await _write(tx, moved, changes)
+    await write(tx, moved, changes)
 
 
 def _before(after: Mapping[int, int], earned: Iterable[Earned]) -> dict[int, int]:
@@ -190,10 +192,10 @@ async def _keep_unplaced(tx: Tx, facts: Sequence[Fact]) -> None:
     if waiting:
         await store.keep_unplaced(
             tx.db,
-            {_cause(fact.item): fact.programme for fact in waiting},
+            {cause_of(fact.item): fact.programme for fact in waiting},
             [
                 Unplaced(
-                    _cause(fact.item),
+                    cause_of(fact.item),
                     fact.wallet_id,
                     fact.member_id,
                     fact.points,
@@ -231,7 +233,7 @@ async def _rejudge(tx: Tx, known: Known) -> None:
     """Judges by a version all years of some wallets that it has not judged."""
     programme = known.programme
     wallet_ids = await store.unjudged(tx.db, programme.code, programme.version, SETTLE_AT_ONCE)
-    locked = await store.lock_standings(tx.db, wallet_ids)
+    locked = (await store.lock_standings(tx.db, wallet_ids)).of
     sums = await store.points_by_year(tx.db, wallet_ids)
     now = tx.now()
     item = _job_item(cause=known.event_id, request_id=known.request_id)
@@ -242,48 +244,7 @@ async def _rejudge(tx: Tx, known: Known) -> None:
             programme, wallet.standing, by_year=sums.get(wallet_id, {}), at=known.activated_at, now=now
         )
         changes += [(wallet_id, programme, change, item) for change in found]
-    await _write(tx, locked, changes)
-
-
-async def _write(
-    tx: Tx, moved: Mapping[UUID, Locked], changes: Sequence[tuple[UUID, Programme, Change, Item[Any]]]
-) -> None:
-    if moved:
-        await store.move_standings(tx.db, moved)
-    if not changes:
-        return
-    await store.add_history(
-        tx.db,
-        [Noted(wallet_id, programme, change, _cause(item)) for wallet_id, programme, change, item in changes],
-    )
-    for wallet_id, programme, change, item in changes:
-        tx.emit(
-            TierChanged(
-                wallet_id=wallet_id,
-                member_id=moved[wallet_id].member_id,
-                programme=programme.code,
-                programme_version=programme.version,
-                from_=change.from_tier,
-                to=change.to.code,
-                name=change.to.name,
-                benefits=change.to.benefits,
-                metric=programme.metric,
-                numbers=change.numbers,
-                effective_at=change.effective_at,
-                until=change.until,
-                direction=change.direction,
-            ),
-            subject=str(wallet_id),
-            sequence=change.sequence,
-            item=item,
-        )
-        tx.audit(
-            "tier.change",
-            f"wallet/{wallet_id}",
-            item=item,
-            before={"tier": change.from_tier},
-            after={"tier": change.to.code, "until": change.until, "numbers": change.numbers},
-        )
+    await write(tx, locked, changes)
 
 
 def _waited(programme: str, one: Unplaced) -> Fact:
@@ -310,17 +271,12 @@ def settle_wake(cache: dict[Any, Any]) -> asyncio.Event:
     return wake
 
 
-def _cause(item: Item[Any]) -> str:
-    cause = item.event_id or item.causation_id
-    assert cause is not None, "tiers acts on events only"
-    return cause
-
-
 ON: Handlers = {
     ProgrammeActivated: learn_programmes,
     MemberEnrolled: count_points,
     PointsCredited: count_points,
     PointsReversed: count_points,
+    MemberMerged: merge_members,
     Settle: settle,
 }
 

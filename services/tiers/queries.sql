@@ -41,12 +41,19 @@ ORDER BY w.wallet_id
 ON CONFLICT (wallet_id) DO NOTHING;
 
 -- name: lock_standings
--- The standings of these wallets, locked in their order until the transaction ends.
-SELECT wallet_id, member_id, tier, since, until, sequence, judged_version
-FROM standings
-WHERE wallet_id = ANY(:wallet_ids::uuid[])
-ORDER BY wallet_id
-FOR NO KEY UPDATE;
+-- The standings of these wallets, or of their heirs, locked in their order until the transaction ends; with which of the wallets
+-- have become it.
+SELECT
+    s.wallet_id, s.member_id, s.tier, s.since, s.until, s.sequence, s.judged_version, s.heir,
+    ARRAY(
+        SELECT o.wallet_id FROM standings AS o WHERE o.heir = s.wallet_id AND o.wallet_id = ANY(:wallet_ids::uuid[])
+    ) AS asked_as
+FROM standings AS s
+WHERE s.wallet_id = ANY(ARRAY(
+    SELECT coalesce(o.heir, o.wallet_id) FROM standings AS o WHERE o.wallet_id = ANY(:wallet_ids::uuid[])
+))
+ORDER BY s.wallet_id
+FOR NO KEY UPDATE OF s;
 
 -- name: add_points
 -- Adds points to wallets' years and gives the new sums. The wallets are locked.
@@ -101,7 +108,7 @@ FROM unnest(
 -- Known programmes with wallets that their latest version has not judged, or points that belong to no year yet.
 SELECT l.programme, l.version
 FROM (SELECT programme, max(version) AS version FROM programmes GROUP BY programme) AS l
-WHERE EXISTS (SELECT FROM standings AS s WHERE s.programme = l.programme AND s.judged_version < l.version)
+WHERE EXISTS (SELECT FROM standings AS s WHERE s.programme = l.programme AND s.judged_version < l.version AND s.heir IS NULL)
     OR EXISTS (SELECT FROM unplaced AS u WHERE u.programme = l.programme)
 ORDER BY l.programme;
 
@@ -128,13 +135,13 @@ ORDER BY t.wallet_id, t.event_id;
 -- Some wallets that this version has still to judge.
 SELECT wallet_id
 FROM standings
-WHERE programme = :programme AND judged_version < :version
+WHERE programme = :programme AND judged_version < :version AND heir IS NULL
 ORDER BY judged_version, wallet_id
 LIMIT :most;
 
 -- name: standing_of^
 -- Where a wallet stands.
-SELECT wallet_id, member_id, programme, tier, since, until, sequence
+SELECT wallet_id, member_id, programme, tier, since, until, sequence, heir
 FROM standings
 WHERE wallet_id = :wallet_id;
 

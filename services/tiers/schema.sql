@@ -24,12 +24,16 @@ CREATE TABLE standings (
     until          timestamptz,
     sequence       bigint  NOT NULL DEFAULT 0 CHECK (sequence >= 0),
     judged_version integer NOT NULL DEFAULT 0 CHECK (judged_version >= 0),
+    heir           uuid, -- of a wallet that was merged: what is heard of it counts for this one
+    CONSTRAINT standings_heir_is_another CHECK (heir <> wallet_id),
     CHECK ((tier IS NULL) = (since IS NULL)),
     CHECK (tier IS NOT NULL OR until IS NULL)
 ) WITH (fillfactor = 80);
 
 -- Which wallets a new version has still to judge.
 CREATE INDEX standings_judged ON standings (programme, judged_version, wallet_id);
+
+CREATE INDEX standings_of_heir ON standings (heir) WHERE heir IS NOT NULL;
 
 -- Qualifying points of a wallet by calendar year, in the programme's time zone. A lifetime is the sum of the years. Below
 -- zero only while points that were taken back are heard of before they were earned.

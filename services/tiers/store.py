@@ -55,6 +55,28 @@ class Locked(msgspec.Struct, gc=False):
     judged_version: int
 
 
+class MovedMeanwhile(OSError):
+    """A wallet was merged while its lock was waited for. An OSError, for the lane to try again."""
+
+
+class Standings(msgspec.Struct):
+    """Locked standings by wallet, and which of the wallets that were named have become another: its heir stands there instead."""
+
+    of: dict[UUID, Locked]
+    heirs: dict[UUID, UUID]
+
+    def home(self, wallet_id: UUID) -> UUID:
+        """The wallet that counts for this one."""
+        return self.heirs.get(wallet_id, wallet_id)
+
+    def end(self, wallet_id: UUID, heir: UUID) -> None:
+        """One was merged into the other."""
+        for ended, home in self.heirs.items():
+            if home == wallet_id:
+                self.heirs[ended] = heir
+        self.heirs[wallet_id] = heir
+
+
 class Unplaced(NamedTuple):
     """Points that waited for their programme."""
 
@@ -96,6 +118,16 @@ async def known_programme(db: Connection, code: str, version: int) -> Known:
     )
 
 
+async def known(db: Connection, cache: dict[Any, Any], code: str, version: int) -> Known:
+    """The same, read once in a process."""
+    key = (Known, code, version)
+    if key not in cache:
+        cache[key] = await known_programme(db, code, version)
+    found = cache[key]
+    assert isinstance(found, Known)
+    return found
+
+
 async def learn_programmes(db: Connection, learned: Sequence[Learned]) -> None:
     """Keeps activated versions for ever."""
     await queries.learn_programmes(
@@ -120,13 +152,16 @@ async def open_standings(db: Connection, wallets: Sequence[Opened]) -> None:
     )
 
 
-async def lock_standings(db: Connection, wallet_ids: Sequence[UUID]) -> dict[UUID, Locked]:
-    """The standings of these wallets, locked in their order."""
-    rows = await queries.lock_standings(db, wallet_ids=wallet_ids)
-    return {
-        wallet_id: Locked(member_id, Standing(tier, since, until, sequence), judged_version)
-        for wallet_id, member_id, tier, since, until, sequence, judged_version in rows
-    }
+async def lock_standings(db: Connection, wallet_ids: Sequence[UUID]) -> Standings:
+    """The standings of these wallets, or of their heirs, locked in their order. Raises MovedMeanwhile."""
+    found = Standings({}, {})
+    for row in await queries.lock_standings(db, wallet_ids=wallet_ids):
+        wallet_id, member_id, tier, since, until, sequence, judged_version, heir, asked_as = row
+        if heir is not None:
+            raise MovedMeanwhile(f"wallet {wallet_id} was merged")
+        found.of[wallet_id] = Locked(member_id, Standing(tier, since, until, sequence), judged_version)
+        found.heirs.update(dict.fromkeys(asked_as, wallet_id))
+    return found
 
 
 async def add_points(db: Connection, added: Mapping[tuple[UUID, int], int]) -> dict[UUID, dict[int, int]]:
@@ -222,6 +257,7 @@ class Found(NamedTuple):
     member_id: UUID
     programme: str
     standing: Standing
+    heir: UUID | None
 
 
 async def standing_of(db: Connection, wallet_id: UUID) -> Found | None:
@@ -233,6 +269,7 @@ async def standing_of(db: Connection, wallet_id: UUID) -> Found | None:
         row["member_id"],
         row["programme"],
         Standing(row["tier"], row["since"], row["until"], row["sequence"]),
+        row["heir"],
     )
 
 

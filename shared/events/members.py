@@ -104,6 +104,32 @@ class CardIssued(EventData, frozen=True, kw_only=True):
     issued_at: datetime
 
 
+class MergedWallet(msgspec.Struct, frozen=True, kw_only=True):
+    """A wallet whose points, and whatever comes for it later, are another's in the same programme. `born`: that one is new."""
+
+    programme: str
+    wallet_id: UUID
+    merged_into: UUID
+    born: bool = False
+
+
+class MemberMerged(EventData, frozen=True, kw_only=True):
+    """Subject: the member_id, who is the same person as `merged_into` and goes on as that one. `wallets`: all of the merged
+    member's; those that they merge into are the other's, some born with this. `survivor_wallets`: all of the other's. `identities`
+    named the merged member, and name the other from now on."""
+
+    TYPE: ClassVar[str] = "member.merged.v1"
+    SOURCE: ClassVar[str] = "/members"
+    merge_id: UUID
+    member_id: UUID
+    merged_into: UUID
+    reason: str
+    wallets: tuple[MergedWallet, ...]
+    survivor_wallets: tuple[EnrolledWallet, ...]
+    identities: tuple[HashedIdentity, ...]
+    merged_at: datetime
+
+
 class MemberSegmented(EventData, frozen=True, kw_only=True):
     """Subject: the member_id. A stay of the member in a segment as it is now, named by when it began: in force from `from_at`
     on and before `until_at` (None: no end is known). One that ends as it begins was called off."""

@@ -87,6 +87,28 @@ class PointsReinstated(EventData, frozen=True, kw_only=True):
     balance: Balance
 
 
+class PointsMerged(EventData, frozen=True, kw_only=True):
+    """Subject: the wallet_id. One for each side of a merge: all that the one wallet had is the other's, in the same buckets and the
+    same lots. `merged`: what was usable, held or set aside; `debt`: what was owed; no posting where there was nothing."""
+
+    TYPE: ClassVar[str] = "points.merged.v1"
+    SOURCE: ClassVar[str] = "/redeem"
+    posting_id: UUID | None
+    merge_id: UUID
+    kind: str
+    direction: Literal["given", "received"]
+    wallet_id: UUID
+    other_wallet_id: UUID
+    member_id: UUID
+    programme: str
+    effective_at: datetime
+    posted_at: datetime | None
+    merged: Worth
+    debt: Worth
+    lots: tuple[TakenLot, ...]
+    balance: Balance
+
+
 class PointsExpiring(EventData, frozen=True, kw_only=True):
     """Subject: the wallet_id. Told once for a wallet, an expiry and a notice of `days`: what will expire then, as it stands."""
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from shared.events.envelope import EventData
 from shared.money import Money, Worth
@@ -35,7 +36,8 @@ class TakenLot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class PointsCredited(EventData, frozen=True, kw_only=True, omit_defaults=True):
-    """Subject: the wallet_id. `act_id`: what earned them, where that was no bill."""
+    """Subject: the wallet_id. `act_id`: what earned them, where that was no bill. `resolved_wallet`: where `wallet_id` was merged
+    into another, the one that has the points; it is the subject then."""
 
     TYPE: ClassVar[str] = "points.credited.v1"
     SOURCE: ClassVar[str] = "/redeem"
@@ -51,6 +53,7 @@ class PointsCredited(EventData, frozen=True, kw_only=True, omit_defaults=True):
     lots: tuple[Lot, ...]
     balance: Balance
     act_id: UUID | None = None
+    resolved_wallet: UUID | None = None
 
 
 class PointsRedeemed(EventData, frozen=True, kw_only=True):
@@ -159,6 +162,7 @@ class PointsReleased(EventData, frozen=True, kw_only=True):
     released_through: int
     lots: tuple[TakenLot, ...]
     balance: Balance
+    resolved_wallet: UUID | UnsetType = UNSET
 
 
 class PointsReversed(EventData, frozen=True, kw_only=True):
@@ -190,6 +194,7 @@ class PointsReversed(EventData, frozen=True, kw_only=True):
     lapsed: Worth | None = None
     earned_at: datetime | None = None
     late: bool = False
+    resolved_wallet: UUID | UnsetType = UNSET
 
 
 class ReversalRefused(EventData, frozen=True, kw_only=True):
@@ -208,6 +213,7 @@ class ReversalRefused(EventData, frozen=True, kw_only=True):
     code: str
     detail: str
     shortfall: Worth
+    resolved_wallet: UUID | UnsetType = UNSET
 
 
 class PointsReturned(EventData, frozen=True, kw_only=True):

@@ -45,6 +45,7 @@ NOT_YET = {
     "report_too_late": "said of one use within an answer: tests/integration/redeem/test_offline.py",
     "redemption_conflict": "said of one use within an answer: tests/integration/redeem/test_offline.py",
     "rate_limited": "takes 2,000 waiting writes of one tenant: tests/unit/shared/test_http_writes.py",
+    "member_not_active": "nothing closes a member yet: tests/unit/members/test_merges.py",
     "handler_failed": "what no handler can handle is a bug of ours, and none is known",
     "delivery_limit": "takes processes that die of it: tests/faults/test_input.py",
     "timed_out": "takes statements that outlast their limit: tests/faults/test_input.py",
@@ -303,6 +304,27 @@ async def card_not_active(desk: Desk) -> None:
     assert (await desk.call(ask)).status_code == 200
     await desk.town.settled()
     await desk.refused(Ask("POST", path, ask.body, role="crm", kept_by="members"), "card_not_active")
+
+
+async def member_merged(desk: Desk) -> None:
+    one, other, third = [(await desk.call(desk.enrol())).json()["member_id"] for _ in range(3)]
+    path = f"/v1/members/{one}/merge"
+    asks = [
+        Ask("POST", path, {"into": into, "reason": "duplicate"}, role="crm", kept_by="members")
+        for into in (other, third)
+    ]
+    assert (await desk.call(asks[0])).status_code == 200
+    await desk.town.settled()
+    await desk.refused(asks[1], "member_merged")
+
+
+async def merge_into_oneself(desk: Desk) -> None:
+    one = (await desk.call(desk.enrol())).json()["member_id"]
+    await desk.town.settled()
+    body = {"into": one, "reason": "duplicate"}
+    await desk.refused(
+        Ask("POST", f"/v1/members/{one}/merge", body, role="crm", kept_by="members"), "merge_into_oneself"
+    )
 
 
 async def bill_conflict(desk: Desk) -> None:
@@ -886,6 +908,8 @@ SPECIAL: dict[str, Callable[[Desk], Awaitable[None]]] = {
         dispute_not_open,
         evidence_missing,
         card_not_active,
+        member_merged,
+        merge_into_oneself,
         not_yet_consistent,
         not_sealed_yet,
         internal_error,

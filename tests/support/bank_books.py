@@ -30,7 +30,8 @@ async def assert_whole_until_spoilt(
     await outer.start()
     try:
         await db.execute(LEARN)
-        assert await _broken(settings, tenant, db, names) == {}
+        broken = await _broken(settings, tenant, db, names)
+        assert not broken, broken
         for name, (sql, found) in spoilt.items():
             transaction = db.transaction()
             await transaction.start()
@@ -55,5 +56,6 @@ async def _broken(settings: Settings, tenant: str, db: Any, names: frozenset[str
         await redis.aclose()
     checks = {check.name: check for check in report if check.name in names}
     assert checks.keys() == names
-    assert {name for name, check in checks.items() if not check.compared} == set()
+    empty = {name for name, check in checks.items() if not check.compared}
+    assert not empty, f"nothing was compared by {sorted(empty)}"
     return {check.name: check.examples for check in report.broken if check.name in names}

@@ -118,6 +118,18 @@ class ModelBank:
         if not lot.gone(now):
             self._move(wallet, lot, "available", "debt", min(came, -wallet.buckets["debt"]))
 
+    def merge(self, ended: ModelWallet, heir: ModelWallet, *, now: datetime) -> None:
+        """All that the one has is the other's; its accruals have to be told so too."""
+        for wallet in (ended, heir):
+            self.expire(wallet, now, sweep=False)
+        for bucket in WALLET:
+            heir.buckets[bucket] += ended.buckets[bucket]
+            ended.buckets[bucket] = 0
+        heir.lots += ended.lots
+        ended.lots = []
+        for lot in self.in_order(heir):
+            self._repay(heir, lot, lot.available, now)
+
     def earn(
         self,
         wallet: ModelWallet,

@@ -26,6 +26,7 @@ from services.earn.handlers.learn import (
     learn_segment_stays,
     learn_standings,
 )
+from services.earn.handlers.merge import merge_members
 from services.earn.handlers.record import record_bills
 from services.earn.handlers.referrals import GiveReferral, give_referrals
 from services.earn.handlers.refunds import record_refunds
@@ -47,6 +48,7 @@ from shared.events import (
     CardIssued,
     MemberBirthday,
     MemberEnrolled,
+    MemberMerged,
     MemberSegmented,
     MerchantChanged,
     PointsReturned,
@@ -110,6 +112,7 @@ ON: Handlers = {
     MemberEnrolled: learn_members,
     MemberBirthday: hear_birthdays,
     CardIssued: learn_members,
+    MemberMerged: merge_members,
     MemberSegmented: learn_segment_stays,
     TierChanged: learn_standings,
     PointsReversed: hear_answers,

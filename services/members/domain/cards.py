@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from services.members.domain.members import Card
+from services.members.domain.merges import MemberMerged
 from shared.errors import NotFound, Refusal
 
 
@@ -31,6 +32,7 @@ class CardRow(msgspec.Struct):
     wallet_id: UUID
     programme: str
     member_id: UUID
+    merged_into: UUID | None
 
 
 class Blocked(msgspec.Struct, frozen=True):
@@ -44,10 +46,16 @@ class Blocked(msgspec.Struct, frozen=True):
     replaced_by: Card | None
 
 
-def check_active(card: CardRow | None) -> CardRow:
-    """Refuses not_found, and card_not_active for one that was blocked or replaced before."""
+def check_active(card: CardRow | None, *, replace: bool) -> CardRow:
+    """Refuses not_found, card_not_active for one that was blocked or replaced before, and member_merged for another card of a
+    member who goes on as somebody else."""
     if card is None:
         raise NotFound("There is no such card.")
     if card.status != "active":
         raise CardNotActive(f"The card is {card.status} already.")
+    if replace and card.merged_into is not None:
+        raise MemberMerged(
+            f"Its member was merged into {card.merged_into}, whose own card goes on. Block it without replacing it.",
+            pointer="/replace",
+        )
     return card

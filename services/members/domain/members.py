@@ -53,13 +53,14 @@ class Wallet(msgspec.Struct, frozen=True):
     card: Card | None
 
 
-class Member(msgspec.Struct, frozen=True):
-    """A member, as it is answered: no name, no address."""
+class Member(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A member, as it is answered: no name, no address. `merged_into`: who it goes on as, where it was merged."""
 
     member_id: UUID
     status: str
     locale: str
     wallets: Sequence[Wallet]
+    merged_into: UUID | None = None
 
 
 class Claim(NamedTuple):

@@ -44,6 +44,7 @@ Kind = Literal[
     "overdraw",
     "repay",
     "opening",
+    "merge",
 ]
 
 # The codes stand in hashed bytes: they are added to, never changed.
@@ -77,13 +78,17 @@ KINDS: dict[Kind, int] = {
     "overdraw": 15,
     "repay": 16,
     "opening": 17,
+    "merge": 18,
 }
 
 IN_LOTS = frozenset({"available", "held", "reserved"})
 """The buckets whose points lie in lots."""
 
 ACTIVE = frozenset({"available", "held", "reserved", "redeemed", "transferred"})
-"""A wallet is active when points come to it, or are spent or given: with each line into one of these, but for a void."""
+"""A wallet is active when points come to it, or are spent or given: with each line into one of these, but for `PASSIVE` kinds."""
+
+PASSIVE = frozenset({"void", "merge"})
+"""What went back, and what another wallet of the same person had: nobody came, spent or gave."""
 
 GENESIS = bytes(32)
 """The hash before a wallet's first line."""
@@ -271,7 +276,7 @@ class Wallet(msgspec.Struct):
     ) -> Line:
         """Posts one line: the points leave one bucket, come into the other, and the chain grows by its hash."""
         posted_at = next_moment(self.clock, self.last_posted_at, f"wallet {self.wallet_id}")
-        if to_bucket in ACTIVE and kind != "void":
+        if to_bucket in ACTIVE and kind not in PASSIVE:
             self.last_active_at = max(self.last_active_at or effective_at, effective_at)
         setattr(self, from_bucket, getattr(self, from_bucket) - points)
         setattr(self, to_bucket, getattr(self, to_bucket) + points)

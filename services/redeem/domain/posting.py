@@ -96,13 +96,17 @@ class Act:
         self.wallet.open(lot)
         self._line(kind, from_bucket, to_bucket, lot.points, lot, None, None)
 
+    def bare(self, kind: Kind, from_bucket: Bucket, to_bucket: Bucket, points: int) -> None:
+        """One line of points that lie in no lot."""
+        self._line(kind, from_bucket, to_bucket, points, None, None, None)
+
     def _line(
         self,
         kind: Kind,
         from_bucket: Bucket,
         to_bucket: Bucket,
         points: int,
-        lot: Lot,
+        lot: Lot | None,
         effective_at: datetime | None,
         source_id: UUID | None,
     ) -> None:
@@ -114,7 +118,7 @@ class Act:
                 points,
                 posting_id=self.posting_id,
                 money_minor=money_of(points, self._value.point_value, self._value.currency),
-                lot_id=lot.lot_id,
+                lot_id=lot.lot_id if lot is not None else None,
                 source_id=source_id or self._source_id,
                 effective_at=effective_at or self._effective_at,
             )

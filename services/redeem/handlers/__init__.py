@@ -36,6 +36,7 @@ from services.redeem.handlers.give import give_benefits
 from services.redeem.handlers.give_back import give_back
 from services.redeem.handlers.lapse import lapse_benefits
 from services.redeem.handlers.learn import learn_members, learn_merchants, learn_programmes, learn_standings
+from services.redeem.handlers.merge import merge_members
 from services.redeem.handlers.move import move_points
 from services.redeem.handlers.offline import give_allowance, report_uses
 from services.redeem.handlers.post import post
@@ -51,6 +52,7 @@ from shared.events import (
     CardBlocked,
     CardIssued,
     MemberEnrolled,
+    MemberMerged,
     MerchantChanged,
     PointsAccrued,
     ProgrammeActivated,
@@ -86,6 +88,7 @@ ON: Handlers = {
     MemberEnrolled: learn_members,
     CardIssued: learn_members,
     CardBlocked: learn_members,
+    MemberMerged: merge_members,
     BlockWallet: block_wallets,
     CloseMonth: close_month,
     TierChanged: learn_standings,

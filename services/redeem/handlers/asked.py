@@ -28,6 +28,7 @@ from services.redeem.store import asked as store
 from services.redeem.store import learned, postings
 from services.redeem.store.asked import Known, Request, Row, Settled, Waiting
 from services.redeem.store.idle import note_idle
+from services.redeem.store.locked import Locked, MovedMeanwhile
 from shared.errors import AmountOutOfRange, CurrencyMismatch, Refusal
 from shared.events import ReleaseRequested, ReversalRequested
 from shared.ids import uuid7
@@ -40,10 +41,6 @@ class SettleAsked(msgspec.Struct, frozen=True):
     """Do what was asked under this id, if what it waits for has come."""
 
     request_id: UUID
-
-
-class MovedMeanwhile(OSError):
-    """A merge moved the lots between the look and the lock. An OSError, for the lane to try again."""
 
 
 _DONE = Done()
@@ -80,8 +77,6 @@ async def do_asked(
     if not found:
         return outcomes
     wallets = await postings.lock(tx.db, {accruals[request.accrual_id].wallet_id for request, _ in found})
-    if any(wallet.status == "merged" for wallet in wallets.values()):
-        raise MovedMeanwhile
     await _move(tx, found, accruals, wallets)
     return outcomes
 
@@ -144,7 +139,7 @@ async def _move(
     tx: Tx,
     found: Sequence[tuple[Request, Item[Any]]],
     accruals: dict[UUID, store.Posted],
-    wallets: dict[UUID, Wallet],
+    wallets: Locked,
 ) -> None:
     ids = {request.accrual_id for request, _ in found}
     lots, stands = await store.lots(tx.db, ids), await store.settled(tx.db, ids)
@@ -179,13 +174,13 @@ async def _move(
                 before.shortfall + row.shortfall,
             )
     await store.write(tx.db, rows)
-    by = {accruals[request.accrual_id].wallet_id: item for request, item in found}
+    by = {wallets[accruals[request.accrual_id].wallet_id].wallet_id: item for request, item in found}
     await issue_passed(tx, wallets.values(), by)
     await postings.write(tx, wallets.values(), postings=keys)
     tx.after_commit(lambda: count_points(tx, wallets.values()))
 
 
-def _join(wallets: dict[UUID, Wallet], lots: dict[UUID, list[Lot]]) -> None:
+def _join(wallets: Locked, lots: dict[UUID, list[Lot]]) -> None:
     """A lot that was loaded twice, with its accrual and with a wallet that was left alone, is one."""
     by_id = {lot.lot_id: lot for own in lots.values() for lot in own}
     for wallet in wallets.values():

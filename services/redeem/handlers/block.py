@@ -46,23 +46,35 @@ async def block_wallets(tx: Tx, items: Sequence[Item[BlockWallet]]) -> list[Outc
 
 def _tell(tx: Tx, item: Item[Any], wallet: Wallet, before: str) -> None:
     asked: BlockWallet = item.command
-    about: dict[str, Any] = {
+    if asked.blocked:
+        tell_blocked(tx, item, wallet, before=before, reason=asked.reason)
+        return
+    event = WalletUnblocked(**_about(wallet, asked.reason), unblocked_at=tx.now())
+    tx.emit(event, subject=str(wallet.wallet_id), sequence=wallet.next_event(), item=item)
+    _note(tx, "wallet.unblock", item, wallet, before, asked.reason)
+
+
+def tell_blocked(tx: Tx, item: Item[Any], wallet: Wallet, *, before: str, reason: str) -> None:
+    """A wallet is blocked now, and why."""
+    event = WalletBlocked(**_about(wallet, reason), blocked_at=tx.now())
+    tx.emit(event, subject=str(wallet.wallet_id), sequence=wallet.next_event(), item=item)
+    _note(tx, "wallet.block", item, wallet, before, reason)
+
+
+def _about(wallet: Wallet, reason: str) -> dict[str, Any]:
+    return {
         "wallet_id": wallet.wallet_id,
         "member_id": wallet.member_id,
         "programme": wallet.programme,
-        "reason": asked.reason,
+        "reason": reason,
     }
-    now = tx.now()
-    event = (
-        WalletBlocked(**about, blocked_at=now)
-        if asked.blocked
-        else WalletUnblocked(**about, unblocked_at=now)
-    )
-    tx.emit(event, subject=str(wallet.wallet_id), sequence=wallet.next_event(), item=item)
+
+
+def _note(tx: Tx, action: str, item: Item[Any], wallet: Wallet, before: str, reason: str) -> None:
     tx.audit(
-        "wallet.block" if asked.blocked else "wallet.unblock",
+        action,
         f"wallet/{wallet.wallet_id}",
         item=item,
         before={"status": before},
-        after={"status": wallet.status, "reason": asked.reason},
+        after={"status": wallet.status, "reason": reason},
     )

@@ -111,7 +111,11 @@ def _before(command: Move, desk: Desk, known: dict[UUID, postings.Known]) -> Out
             if posted is None:
                 return None
             wallet_id = command.giver if isinstance(command, Transfer) else command.wallet_id
-            same = (posted.wallet_id, posted.points) == (wallet_id, command.points)
+            wallet = desk.wallets.get(wallet_id)
+            same = posted.points == command.points and posted.wallet_id in {
+                wallet_id,
+                None if wallet is None else wallet.wallet_id,
+            }
         case _:
             assert_never(command)
     if same:
@@ -199,6 +203,6 @@ def _needs(
         wallet = wallets.get(wallet_id)
         if wallet is None or wallet.programme not in terms or points <= 0:
             continue
-        before, _ = needs.get(wallet_id, (0, ""))
-        needs[wallet_id] = (min(before + points, MOST_POINTS), terms[wallet.programme].consumption)
+        before, _ = needs.get(wallet.wallet_id, (0, ""))
+        needs[wallet.wallet_id] = (min(before + points, MOST_POINTS), terms[wallet.programme].consumption)
     return needs

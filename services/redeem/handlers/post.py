@@ -21,8 +21,9 @@ from services.redeem.handlers.tell import tell_credited, tell_expired, tell_rede
 from services.redeem.handlers.tell_moves import tell_repaid
 from services.redeem.handlers.tell_settled import tell_reserved
 from services.redeem.handlers.waking import asked_wait
-from services.redeem.store import learned, limiting, postings
+from services.redeem.store import learned, limiting, merging, postings
 from services.redeem.store.idle import note_idle
+from services.redeem.store.locked import MovedMeanwhile
 from services.redeem.store.redemptions import Authorised, authorise
 from shared.errors import ProgrammeClosed, Refusal
 from shared.events import PointsAccrued
@@ -54,10 +55,9 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
     outcomes: dict[int, Outcome] = {}
     accruals = [(k, item.command) for k, item in enumerate(items) if isinstance(item.command, PointsAccrued)]
     redemptions = [(k, item.command) for k, item in enumerate(items) if isinstance(item.command, Redeem)]
-    if accruals:
-        await _claim(tx, accruals, outcomes)
+    homes = await _claim(tx, accruals, outcomes) if accruals else {}
     new = [command for k, command in accruals if k not in outcomes]
-    credited = {command.wallet_id for command in new}
+    credited = set(homes.values())
     asked: dict[int, _Asked] = {}
     counted: dict[UUID, limits.Facts] = {}
     paid: dict[Bill, int] = {}
@@ -86,7 +86,9 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
             continue
         command = item.command
         if isinstance(command, PointsAccrued):
-            wallet = wallets[command.wallet_id]
+            wallet = wallets[homes[command.accrual_id]]
+            if wallet.wallet_id != homes[command.accrual_id]:
+                raise MovedMeanwhile(f"wallet {command.wallet_id} was merged")
             causes[wallet.wallet_id] = item
             if wallet.idle_at is not None and (late := _gone_before(wallet, command)) is not None:
                 keys.append(postings.NewPosting.of(wallet, late))
@@ -162,8 +164,11 @@ def _repay(wallet: Wallet, accrual: PointsAccrued, credited: Posting, now: datet
     )
 
 
-async def _claim(tx: Tx, accruals: Sequence[tuple[int, PointsAccrued]], outcomes: dict[int, Outcome]) -> None:
-    """Settles the accruals that post nothing: malformed ones, and those whose id was used before, whenever, by any road."""
+async def _claim(
+    tx: Tx, accruals: Sequence[tuple[int, PointsAccrued]], outcomes: dict[int, Outcome]
+) -> dict[UUID, UUID]:
+    """Settles the accruals that post nothing: malformed ones, and those whose id was used before, whenever, by any road. Gives
+    the wallets that the others are posted to, by their ids."""
     first: dict[UUID, PointsAccrued] = {}
     again: list[tuple[int, PointsAccrued]] = []
     for k, accrual in accruals:
@@ -171,14 +176,29 @@ async def _claim(tx: Tx, accruals: Sequence[tuple[int, PointsAccrued]], outcomes
             outcomes[k] = Refused(objection)
         elif first.setdefault(accrual.accrual_id, accrual) is not accrual:
             again.append((k, accrual))
-    fresh = await postings.claim(tx.db, list(first.values())) if first else set()
+    fresh = await postings.claim(tx.db, list(first.values())) if first else {}
     if len(fresh) < len(first):
         again += [(k, a) for k, a in accruals if a.accrual_id not in fresh and first.get(a.accrual_id) is a]
-    if not again:
-        return
+    if again:
+        await _answer_again(tx, again, outcomes)
+    return fresh
+
+
+async def _answer_again(
+    tx: Tx, again: Sequence[tuple[int, PointsAccrued]], outcomes: dict[int, Outcome]
+) -> None:
     known = await postings.known_postings(tx.db, {accrual.accrual_id for _, accrual in again})
+    elsewhere = {
+        one
+        for _, accrual in again
+        if known[accrual.accrual_id].wallet_id != accrual.wallet_id
+        for one in (accrual.wallet_id, known[accrual.accrual_id].wallet_id)
+    }
+    heirs = await merging.heirs_of(tx.db, elsewhere) if elsewhere else {}
     for k, accrual in again:
-        same = known[accrual.accrual_id] == (accrual.wallet_id, accrual.points, accrual.kind)
+        before = known[accrual.accrual_id]
+        home, asked = (heirs.get(one, one) for one in (before.wallet_id, accrual.wallet_id))
+        same = (home, before.points, before.kind) == (asked, accrual.points, accrual.kind)
         outcomes[k] = Done(replayed=True) if same else Refused(_reused(accrual))
 
 

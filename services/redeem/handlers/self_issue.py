@@ -47,9 +47,9 @@ async def issue_reached(tx: Tx, items: Sequence[Item[IssueReached]]) -> list[Out
     causes: dict[UUID, Item[Any]] = {}
     for item in items:
         name = item.command.programme, item.command.reward
-        found = [wallets[one] for one in item.command.wallet_ids if one in wallets]
+        found = list({id(one): one for k in item.command.wallet_ids if (one := wallets.get(k))}.values())
         due[name] = [*due.get(name, []), *(one for one in found if one.programme == name[0])]
-        causes.update(dict.fromkeys(item.command.wallet_ids, item))
+        causes.update({one.wallet_id: item for one in found})
     issued = await _issue(tx, due, causes, just_passed=False)
     counts = [sum(causes[one.wallet_id] is item for one in issued) for item in items]
     return [Done(200, _encode(Issued(count))) for count in counts]

@@ -38,7 +38,8 @@ def tell_credited(tx: Tx, item: Item[Any], accrual: PointsAccrued, wallet: Walle
         PointsCredited(
             posting_id=posting.posting_id,
             kind=posting.kind,
-            wallet_id=wallet.wallet_id,
+            wallet_id=accrual.wallet_id,
+            resolved_wallet=None if accrual.wallet_id == wallet.wallet_id else wallet.wallet_id,
             member_id=wallet.member_id,
             programme=wallet.programme,
             bill_id=accrual.bill_id,

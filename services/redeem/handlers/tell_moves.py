@@ -49,7 +49,7 @@ def tell_released(
             posting_id=posting.posting_id if posting else None,
             request_id=asked.request_id,
             accrual_id=asked.accrual_id,
-            wallet_id=wallet.wallet_id,
+            **_decided_for(wallet, asked),
             member_id=wallet.member_id,
             programme=wallet.programme,
             effective_at=asked.effective_at,
@@ -85,7 +85,7 @@ def tell_reversed(
             refund_id=asked.refund_id,
             bill_id=asked.bill_id,
             accrual_id=asked.accrual_id,
-            wallet_id=wallet.wallet_id,
+            **_decided_for(wallet, asked),
             member_id=wallet.member_id,
             programme=wallet.programme,
             effective_at=asked.effective_at,
@@ -117,7 +117,7 @@ def tell_recovered(tx: Tx, item: Item[Any], wallet: Wallet, one: Recovered) -> N
             refund_id=asked.refund_id,
             bill_id=asked.bill_id,
             accrual_id=asked.accrual_id,
-            wallet_id=wallet.wallet_id,
+            **_decided_for(wallet, asked),
             member_id=wallet.member_id,
             programme=wallet.programme,
             effective_at=one.posting.effective_at,
@@ -148,7 +148,7 @@ def tell_refused(tx: Tx, item: Item[Any], asked: ReversalRequested, wallet: Wall
             refund_id=asked.refund_id,
             bill_id=asked.bill_id,
             accrual_id=asked.accrual_id,
-            wallet_id=wallet.wallet_id,
+            **_decided_for(wallet, asked),
             member_id=wallet.member_id,
             programme=wallet.programme,
             code=BLOCKED,
@@ -311,6 +311,13 @@ def tell_expiring(tx: Tx, item: Item[Any], rate: Value, wallet: Wallet, notice: 
         item=item,
     )
     note(tx, "points.notice", item, wallet, None, expires_at=notice.expires_at, days=notice.days)
+
+
+def _decided_for(wallet: Wallet, asked: ReleaseRequested | ReversalRequested) -> dict[str, Any]:
+    """The wallet that was asked about, and the one that it was merged into."""
+    if asked.wallet_id == wallet.wallet_id:
+        return {"wallet_id": wallet.wallet_id}
+    return {"wallet_id": asked.wallet_id, "resolved_wallet": wallet.wallet_id}
 
 
 def note(

@@ -15,6 +15,7 @@ from services.redeem.domain.offline import AskAllowance
 from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import Redeem
 from services.redeem.domain.rewards import RedeemReward
+from services.redeem.store.locked import Locked
 from services.redeem.store.sql import columns, queries
 from shared.db import Connection
 from shared.events import PointsAccrued
@@ -101,8 +102,9 @@ class Known(NamedTuple):
     kind: str
 
 
-async def claim(db: Connection, accruals: Sequence[PointsAccrued]) -> set[UUID]:
-    """Takes the permanent keys of accruals, each id once; gives those that were free. Their wallets exist after it."""
+async def claim(db: Connection, accruals: Sequence[PointsAccrued]) -> dict[UUID, UUID]:
+    """Takes the permanent keys of accruals, each id once; gives those that were free, with the wallets that they are posted to,
+    which exist after it."""
     rows = await queries.claim_accruals(
         db,
         posting_ids=[accrual.accrual_id for accrual in accruals],
@@ -112,7 +114,7 @@ async def claim(db: Connection, accruals: Sequence[PointsAccrued]) -> set[UUID]:
         programmes=[accrual.programme for accrual in accruals],
         member_ids=[accrual.member_id for accrual in accruals],
     )
-    return {row[0] for row in rows}
+    return {row[0]: row[1] for row in rows}
 
 
 async def note_acts(db: Connection, accruals: Iterable[PointsAccrued]) -> None:
@@ -128,15 +130,20 @@ async def known_postings(db: Connection, posting_ids: Iterable[UUID]) -> dict[UU
     return {row[0]: Known(row[1], row[2], row[3]) for row in rows}
 
 
-async def lock(db: Connection, wallet_ids: Iterable[UUID]) -> dict[UUID, Wallet]:
-    """The wallets, locked until the end of the transaction."""
+async def lock(db: Connection, wallet_ids: Iterable[UUID]) -> Locked:
+    """The wallets, locked until the end of the transaction; of one that was merged its heir, under either name. Raises
+    MovedMeanwhile where one was merged while its lock was waited for."""
     rows = await queries.lock_wallets(db, wallet_ids=list(wallet_ids))
-    return {row[0]: Wallet(*row) for row in rows}
+    locked = Locked()
+    for row in rows:
+        *wallet, asked_as = row
+        locked.add(Wallet(*wallet), asked_as)
+    return locked
 
 
 async def meet(
     db: Connection, asked: Sequence[Asked], credited: Iterable[UUID], claim: Columns = NO_KEYS
-) -> tuple[list[Party], dict[UUID, Wallet], set[UUID]]:
+) -> tuple[list[Party], Locked, set[UUID]]:
     """Who takes part in redemptions, in order; all their wallets and the `credited`, locked; and those of the wallets
     that have more open lots than were loaded. Takes the idempotency keys of `claim` before all that, or raises KeysUsed."""
     rows = await queries.meet(
@@ -145,7 +152,7 @@ async def meet(
     if not rows:
         raise KeysUsed
     parties: dict[int, Party] = {}
-    wallets: dict[UUID, Wallet] = {}
+    wallets = Locked()
     truncated: set[UUID] = set()
     for row in rows:
         k, named, version, merchant_known, terminal_known, lots_open, lot_ids, *rest = row
@@ -154,7 +161,8 @@ async def meet(
             parties[k] = Party(named, wallet_id, version, merchant_known, terminal_known)
         if wallet_id is None or wallet_id in wallets:
             continue
-        wallet = wallets[wallet_id] = Wallet(*rest[8:])
+        wallet = Wallet(*rest[8:])
+        wallets.add(wallet)
         if lot_ids:
             wallet.lots = list(map(Lot, lot_ids, repeat(wallet_id), *rest[:8]))
             if lots_open > len(lot_ids):
@@ -166,15 +174,19 @@ async def load_lots(
     db: Connection, wallets: Mapping[UUID, Wallet], needs: Mapping[UUID, tuple[int, str]], now: datetime
 ) -> None:
     """Gives each locked wallet just the lots that a spending of so many points, in that consumption order, can touch."""
+    own: dict[UUID, tuple[int, str]] = {}
+    for wallet_id, (points, consumption) in needs.items():
+        wallet = wallets[wallet_id]
+        before, _ = own.get(wallet.wallet_id, (0, ""))
+        own[wallet.wallet_id] = before + points, consumption
+        wallet.lots = []
     rows = await queries.spendable_lots(
         db,
-        wallet_ids=list(needs),
-        needed=[points for points, _ in needs.values()],
-        earliest_expiry=[consumption == "earliest_expiry" for _, consumption in needs.values()],
+        wallet_ids=list(own),
+        needed=[points for points, _ in own.values()],
+        earliest_expiry=[consumption == "earliest_expiry" for _, consumption in own.values()],
         now=now,
     )
-    for wallet_id in needs:
-        wallets[wallet_id].lots = []
     for row in rows:
         wallets[row[1]].lots.append(Lot(*row))
 

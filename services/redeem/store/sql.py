@@ -7,6 +7,7 @@ from shared.sql import load
 
 queries = load("services.redeem")
 redemptions = load("services.redeem", "redemptions.sql")
+merging = load("services.redeem", "merging.sql")
 moving = load("services.redeem", "moving.sql")
 adjustments = load("services.redeem", "adjustments.sql")
 disputes = load("services.redeem", "disputes.sql")

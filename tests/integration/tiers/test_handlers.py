@@ -13,16 +13,17 @@ import asyncpg
 import msgspec
 import pytest
 
+from services.tiers.domain import Standing, read_programme, take_over
 from services.tiers.handlers import HEARS, ON
 from shared.config import Settings
-from shared.events import EventData, PointsCredited
+from shared.events import EnrolledWallet, EventData, MemberMerged, MergedWallet, PointsCredited
 from shared.ids import uuid7
 from shared.messaging import Done
 from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
 from tests.support.facts import AT, activated, autumn_2026, credited, enrolled, heard, publish, taken_back
 from tests.support.patience import PATIENCE_S
-from tests.support.programmes import SHOPS
+from tests.support.programmes import SHOPS, Document
 from tests.support.tenants import new_tenant, running
 
 
@@ -348,3 +349,80 @@ async def test_a_change_is_told_under_the_trace_of_its_points_also_when_they_wai
 
     await until(changed)
     assert {event["traceparent"] for event in await told(tiers, wallet)} == {trace}
+
+
+async def test_the_years_of_merged_wallets_add_up_and_the_better_standing_stays(
+    tiers: TenantRuntime, code: str
+) -> None:
+    await hear(tiers, activated(code))
+    ended, heir, owner, other = uuid7(), uuid7(), uuid7(), uuid7()
+    await hear(
+        tiers,
+        credited(ended, 300, member_id=owner, programme=code),
+        credited(heir, 250, member_id=other, programme=code),
+    )
+    merged = heard(
+        MemberMerged(
+            merge_id=uuid7(),
+            member_id=owner,
+            merged_into=other,
+            reason="duplicate",
+            wallets=(MergedWallet(programme=code, wallet_id=ended, merged_into=heir),),
+            survivor_wallets=(EnrolledWallet(programme=code, wallet_id=heir),),
+            identities=(),
+            merged_at=AT,
+        )
+    )
+    assert await tiers.lane.submit(merged) == Done()
+    assert await standing(tiers, heir) == ("silver", END_OF_2027, 2, 1)
+    assert (await history(tiers, heir))[1][1:] == (
+        "blue",
+        "silver",
+        '{"points": {"gte": 500}}',
+        '{"year": 2026, "points": 550}',
+        1,
+        merged.event_id,
+    )
+    # Whoever comes for the one after it counts for the other: told of the one, or of the other in its place.
+    late = msgspec.structs.replace(
+        credited(ended, 100, member_id=other, programme=code), resolved_wallet=heir
+    )
+    await hear(tiers, late, credited(ended, 350, member_id=owner, programme=code))
+    assert (await standing(tiers, heir) or ())[0] == "gold"
+    await hear(tiers, activated(code, 2))
+    await until(lambda: judged_by(tiers, heir, 2))
+    assert (await standing(tiers, ended) or ())[3] == 1  # nobody judges it any more
+
+
+async def judged_by(tiers: TenantRuntime, wallet_id: UUID, version: int) -> bool:
+    found = await standing(tiers, wallet_id)
+    return found is not None and bool(found[3] == version)
+
+
+def test_a_standing_that_the_sums_do_not_come_to_goes_on_by_what_decided_it() -> None:
+    old = read_programme("shops", 1, SHOPS)
+    strict = read_programme("shops", 2, harder(SHOPS))
+    gold = Standing("gold", AT, END_OF_2027, 3)
+    blue = Standing("blue", AT, None, 1)
+    change = take_over(strict, old, blue, gold, numbers={"points": 1000, "year": 2026}, at=AT, now=AT)
+    assert change is not None
+    assert (change.from_tier, change.to.code, change.direction, change.until) == (
+        "blue",
+        "gold",
+        "up",
+        END_OF_2027,
+    )
+    assert change.numbers == {"points": 1000, "year": 2026}
+    assert take_over(strict, old, gold, blue, numbers={"points": 0}, at=AT, now=AT) is None
+    assert take_over(strict, old, blue, gold, numbers={}, at=AT, now=END_OF_2027) is None  # it is over
+
+
+def harder(document: Document) -> Document:
+    """The same ladder, with ten times the points."""
+    ladder = [
+        {**tier, "entry": {"points": {"gte": tier["entry"]["points"]["gte"] * 10}}}
+        if "entry" in tier
+        else tier
+        for tier in document["tiers"]["ladder"]
+    ]
+    return {**document, "tiers": {**document["tiers"], "ladder": ladder}}

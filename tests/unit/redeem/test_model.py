@@ -2,6 +2,7 @@
 # Hypothesis gives the decorators of a state machine no types.
 """Any sequence of acts leaves the bank's wallets and lots as a model leaves them that was written to be read, not to be fast."""
 
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from uuid import UUID, uuid4
@@ -15,6 +16,7 @@ from services.redeem.domain.debts import came_by, repay
 from services.redeem.domain.expiring import expire, reinstate
 from services.redeem.domain.holds import release
 from services.redeem.domain.ledger import Lot, Wallet
+from services.redeem.domain.merging import merge
 from services.redeem.domain.offline import overdraw
 from services.redeem.domain.posting import Rate
 from services.redeem.domain.reversing import Blocked, reverse
@@ -297,6 +299,56 @@ class Bank(RuleBasedStateMachine):
         assert self.model.reinstate(
             self.models[who], self.models[who].lots[k], points, until=self.until(days)
         )
+
+    @rule(who=WHO, consider=st.integers(0, 3))
+    def merge(self, who: int, consider: int) -> None:
+        """The one is the other's from now on, and somebody new takes its place. What could be taken back of it still can."""
+        ended, heir = self.wallets[who], self.wallets[1 - who]
+        of_both = [one for one in self.accruals if one.wallet in (ended, heir)][-consider:]
+        before = [self._taken_by_reversal(one) for one in of_both]
+        self._expire(who)
+        self._expire(1 - who)
+        totals = {bucket: getattr(ended, bucket) + getattr(heir, bucket) for bucket in WALLET}
+        active = [wallet.last_active_at for wallet in (ended, heir) if wallet.last_active_at is not None]
+        merged = merge(
+            ended, heir, terms=self.terms, now=self.now, merge_id=self.new_id(), new_id=self.new_id
+        )
+        self.model.merge(self.models[who], self.models[1 - who], now=self.now)
+        repaid = merged.repaid.points if merged.repaid is not None else 0
+        totals["available"] -= repaid
+        totals["debt"] += repaid
+        assert {bucket: getattr(heir, bucket) for bucket in WALLET} == totals
+        assert not any(getattr(ended, bucket) for bucket in WALLET)
+        assert not ended.lots
+        assert heir.last_active_at == max(active, default=None)
+        for one in self.accruals:
+            if one.wallet is ended:
+                one.wallet, one.model.wallet = heir, self.models[1 - who]
+        if not repaid:
+            assert [self._taken_by_reversal(one) for one in of_both] == before
+        self.wallets[who] = Wallet(self.new_id(), "shops", uuid4(), START)
+        self.models[who] = ModelWallet()
+
+    def _taken_by_reversal(self, one: Accrual) -> object:
+        wallet, lot = deepcopy((one.wallet, one.lot))
+        expire(wallet, terms=SAR, now=self.now, new_id=self.new_id, holds_expire=self.holds, lots=[lot])
+        came = reverse(
+            wallet,
+            [lot],
+            earned=lot.points,
+            settled=one.settled,
+            lapsed=one.lapsed,
+            reverse_through=lot.points,
+            on_spent="debt",
+            value=SAR,
+            effective_at=self.now,
+            source_id=None,
+            posting_id=self.new_id(),
+        )
+        assert not isinstance(came, Blocked)
+        lines = came.posting.lines if came.posting is not None else ()
+        moved = [(line.kind, line.from_bucket, line.points, line.lot_id) for line in lines]
+        return came.cancelled, came.reversed, came.owed, came.lapsed, moved
 
     @invariant()
     def every_balance_and_lot_is_the_models(self) -> None:

@@ -1,0 +1,48 @@
+"""Members who were one person all along: bills that name the one are the other's from now on, the waiting ones too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.earn.handlers.wake import settle_wake
+from services.earn.store import learned, waiting
+from services.earn.store.sql import merging
+from shared.events import MemberMerged
+from shared.identity import identity_hash
+from shared.messaging import Done, Item, Outcome, Tx
+
+
+async def merge_members(tx: Tx, items: Sequence[Item[MemberMerged]]) -> list[Outcome]:
+    """Leads identities to the member who goes on. What the one was given counts against the other's caps; what was judged for the
+    one stays its own."""
+    named = [_identities(tx, item.command) for item in items]
+    waits = {("identity", identity.hex()) for found in named for identity in found}
+    waits |= {("member", str(item.command.member_id)) for item in items}
+    await waiting.lock_awaited(tx.db, waits)
+    for item, found in zip(items, named, strict=True):
+        told = item.command
+        await learned.learn_members(
+            tx.db,
+            enrolled={},
+            identities={},
+            wallets={one.wallet_id: (told.merged_into, one.programme) for one in told.survivor_wallets},
+        )
+        await merging.add_merged_member(tx.db, member_id=told.member_id, merged_into=told.merged_into)
+        await merging.add_heirs(
+            tx.db,
+            wallet_ids=[one.wallet_id for one in told.wallets],
+            merged_intos=[one.merged_into for one in told.wallets],
+        )
+        survivor = await merging.goes_on_as(tx.db, member_id=told.member_id)
+        await merging.lead_identities(
+            tx.db, identities=list(found), kinds=list(found.values()), member_id=survivor
+        )
+    if await waiting.learned(tx.db, waits):
+        tx.after_commit(settle_wake(tx.cache).set)
+    return [Done()] * len(items)
+
+
+def _identities(tx: Tx, told: MemberMerged) -> dict[bytes, str]:
+    """All that named the merged member, its own id among them."""
+    own = identity_hash(tx.tenant.identity_key, "member_id", str(told.member_id))
+    return {bytes.fromhex(one.hash): one.kind for one in told.identities} | {own: "member_id"}

@@ -1,0 +1,96 @@
+"""Wallets that become one: both their years add up, and the heir stands where the sums say, never lower than the better of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from services.tiers import store
+from services.tiers.domain import Change, Earned, Programme, Standing, judge, take_over
+from services.tiers.store import Locked, Opened, Standings
+from services.tiers.telling import write
+from shared.events import MemberMerged, MergedWallet
+from shared.messaging import Done, Item, Outcome, Tx
+from shared.sql import load
+
+queries = load("services.tiers", "merging.sql")
+
+_numbers = msgspec.json.Decoder(dict[str, int]).decode
+
+
+async def merge_members(tx: Tx, items: Sequence[Item[MemberMerged]]) -> list[Outcome]:
+    """Merges the standings of wallets that were merged, once each."""
+    told = [item.command for item in items]
+    versions = await store.latest_versions(
+        tx.db, {wallet.programme for one in told for wallet in one.survivor_wallets}
+    )
+    owners: dict[UUID, tuple[UUID, str]] = {}
+    for one in told:
+        owners |= {wallet.wallet_id: (one.member_id, wallet.programme) for wallet in one.wallets}
+        owners |= {wallet.wallet_id: (one.merged_into, wallet.programme) for wallet in one.survivor_wallets}
+    await store.open_standings(
+        tx.db,
+        [
+            Opened(wallet_id, member_id, programme, versions.get(programme, 0))
+            for wallet_id, (member_id, programme) in sorted(owners.items())
+        ],
+    )
+    locked = await store.lock_standings(tx.db, sorted(owners))
+    moved: dict[UUID, Locked] = {}
+    changes: list[tuple[UUID, Programme, Change, Item[Any]]] = []
+    for item in items:
+        for pair in item.command.wallets:
+            changes += await _merge(tx, item, pair, versions.get(pair.programme), locked, moved)
+    await write(tx, moved, changes)
+    return [Done()] * len(items)
+
+
+async def _merge(
+    tx: Tx,
+    item: Item[MemberMerged],
+    pair: MergedWallet,
+    version: int | None,
+    locked: Standings,
+    moved: dict[UUID, Locked],
+) -> list[tuple[UUID, Programme, Change, Item[Any]]]:
+    ended, heir = pair.wallet_id, locked.home(pair.merged_into)
+    if locked.home(ended) != ended or ended == heir:
+        return []  # it was merged already
+    sums = await store.points_by_year(tx.db, sorted((ended, heir)))
+    await queries.merge_qualifications(tx.db, wallet_id=ended, heir=heir)
+    await queries.end_standing(tx.db, wallet_id=ended, heir=heir)
+    locked.end(ended, heir)
+    if version is None:
+        return []  # nothing was judged yet of either
+    known = await store.known(tx.db, tx.cache, pair.programme, version)
+    programme, at, now = known.programme, item.command.merged_at, tx.now()
+    earned = [
+        Earned(year, points, at)
+        for year, points in sorted({programme.year_of(at): 0, **sums.get(ended, {})}.items())
+    ]
+    wallet = moved[heir] = locked.of[heir]
+    wallet.standing, found = judge(programme, wallet.standing, earned, before=sums.get(heir, {}), now=now)
+    changes = [(heir, programme, change, item) for change, _ in found]
+    taken = await _take_over(tx, programme, ended, locked.of[ended].standing, wallet.standing, at=at, now=now)
+    if taken is not None:
+        of, change = taken
+        wallet.standing = Standing(change.to.code, at, change.until, change.sequence)
+        changes.append((heir, of, change, item))
+    return changes
+
+
+async def _take_over(
+    tx: Tx, programme: Programme, ended: UUID, had: Standing, stands: Standing, *, at: datetime, now: datetime
+) -> tuple[Programme, Change] | None:
+    """The other's standing, where the sums do not come to it: it rests on what another version said, and is kept by that."""
+    last = await queries.last_change(tx.db, wallet_id=ended)
+    if last is None:
+        return None
+    known = await store.known(tx.db, tx.cache, last["programme"], last["programme_version"])
+    of, numbers = known.programme, _numbers(last["numbers"])
+    change = take_over(programme, of, stands, had, numbers=numbers, at=at, now=now)
+    return None if change is None else (of, change)
