@@ -14,7 +14,7 @@ SELECT count(*) FROM members.members;
 -- name: buckets^
 -- What the ledger's lines of a programme add up to, by bucket.
 SELECT
-    coalesce(sum(l.points) FILTER (WHERE l.from_bucket = 'issued'), 0)::bigint AS earned,
+    coalesce(sum(l.points) FILTER (WHERE l.from_bucket = 'issued' AND l.kind <> 'merge'), 0)::bigint AS earned,
     coalesce(
         sum(CASE WHEN l.to_bucket = 'available' THEN l.points WHEN l.from_bucket = 'available' THEN -l.points END), 0
     )::bigint AS available,
@@ -24,7 +24,7 @@ SELECT
     coalesce(
         sum(CASE WHEN l.to_bucket = 'reserved' THEN l.points WHEN l.from_bucket = 'reserved' THEN -l.points END), 0
     )::bigint AS reserved,
-    coalesce(sum(l.points) FILTER (WHERE l.to_bucket = 'reversed'), 0)::bigint AS reversed,
+    coalesce(sum(l.points) FILTER (WHERE l.to_bucket = 'reversed' AND l.kind <> 'merge'), 0)::bigint AS reversed,
     coalesce(
         sum(CASE WHEN l.to_bucket = 'redeemed' THEN l.points WHEN l.from_bucket = 'redeemed' THEN -l.points END), 0
     )::bigint AS redeemed
@@ -32,16 +32,17 @@ FROM redeem.ledger AS l
 WHERE l.wallet_id IN (SELECT w.wallet_id FROM redeem.wallets AS w WHERE w.programme = :programme);
 
 -- name: most_earned
--- The wallets that earned most, best first; equal ones by wallet.
+-- The wallets that earned most, best first; equal ones by wallet. What a merged wallet earned is its heir's.
 SELECT
-    l.wallet_id,
+    coalesce(h.heir, l.wallet_id) AS wallet_id,
     sum(l.points)::bigint AS points
 FROM redeem.ledger AS l
+LEFT JOIN redeem.heirs AS h ON l.wallet_id = h.wallet_id
 WHERE
-    l.from_bucket = 'issued'
+    l.from_bucket = 'issued' AND l.kind <> 'merge'
     AND l.wallet_id IN (SELECT w.wallet_id FROM redeem.wallets AS w WHERE w.programme = :programme)
-GROUP BY l.wallet_id
-ORDER BY points DESC, l.wallet_id
+GROUP BY 1
+ORDER BY points DESC, wallet_id
 LIMIT :most;
 
 -- name: wallets_in_tiers

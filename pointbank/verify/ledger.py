@@ -150,6 +150,7 @@ class Bank:
         for family in self._families.families():
             self._finish_family(family)
         await self._without_lines()
+        await self._heirs()
         async for page in snapshot.pages("ledger.sql", "postings"):
             for row in page:
                 self._known.theirs(tuple(row))
@@ -159,6 +160,18 @@ class Bank:
         async for page in snapshot.pages("ledger.sql", "notices"):
             for row in page:
                 self._notices.ours((tuple(row[:3]), row["points"]))
+
+    async def _heirs(self) -> None:
+        books, merges = self._books, self._books.merges
+        check = books.check(
+            "merges:kept", 1, "what is posted for a merged wallet is looked up to the end of its chain"
+        )
+        kept = {row[0]: row[1] for row in await books.snapshot.rows("ledger.sql", "heirs")}
+        check.compared = len(merges.into)
+        for wallet_id in merges.into.keys() | kept.keys():
+            heir = merges.heir(wallet_id) if wallet_id in merges.into else None
+            if kept.get(wallet_id) != heir:
+                check.wrong(f"wallet {told(wallet_id)} is led to another than it was merged into")
 
     def _finish(self, months: MonthsWalk) -> None:
         walk = months.walk

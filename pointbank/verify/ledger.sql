@@ -124,3 +124,8 @@ ORDER BY 1;
 -- What members were told of points that were to expire.
 SELECT uuid_send(n.wallet_id) AS wallet_id, n.expires_at, n.days, n.points
 FROM redeem.notices AS n;
+
+-- name: heirs
+-- Which wallet has the points of which, as postings look it up.
+SELECT uuid_send(h.wallet_id) AS wallet_id, uuid_send(h.heir) AS heir
+FROM redeem.heirs AS h;

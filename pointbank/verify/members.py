@@ -14,6 +14,7 @@ from pointbank.verify.events import (
     MerchantChanged,
     ProgrammeActivated,
     RatePublished,
+    binary,
 )
 
 _sorted = msgspec.json.Encoder(order="sorted").encode
@@ -70,6 +71,9 @@ class Members:
             "merges:told", 5, "each merge of members was told by one event, with the wallets that became others",
             ("member", "merged_into", "reason", "merged_at", "wallets"), ours="the merges", theirs="the events",
         )  # fmt: skip
+        self._merges_learned = books.check(
+            "merges:learned", 1, "wallets that the bank heard to be one person's are one there"
+        )
         self._last_of_merchant: dict[str, tuple[int, tuple[str, ...], bytes]] = {}
         self._not_heard_yet: dict[tuple[str, str], tuple[tuple[str, str], str, str]] = {}
         """(hearer, wallet) -> what it must know of a wallet, should it know it already."""
@@ -168,6 +172,14 @@ class Members:
                 tuple(wallets),
             )
         )
+        heir = self._books.merges.heir
+        if self._books.heard["members", "redeem"].applied(n):
+            for wallet in event.wallets:
+                self._merges_learned.compared += 1
+                if heir(binary(wallet.wallet_id)) != heir(binary(wallet.merged_into)):
+                    self._merges_learned.wrong(
+                        f"wallet {wallet.wallet_id} was not merged into {wallet.merged_into}"
+                    )
         for hearer in LEARN_WALLETS:
             applied = self._books.heard["members", hearer].applied(n)
             for wallet in event.wallets:

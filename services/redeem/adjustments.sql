@@ -227,10 +227,11 @@ ORDER BY i.hash, i.kind
 ON CONFLICT (hash, kind) DO UPDATE SET member_id = NULL;
 
 -- name: wallet_status^
--- A wallet's programme and status.
+-- A wallet's programme and status, and what it was merged into.
 SELECT
     wallet_id,
     programme,
-    status
+    status,
+    merged_into
 FROM wallets
 WHERE wallet_id = :wallet_id;

@@ -1,11 +1,13 @@
 -- What is asked about wallets, beside the lane. The search path is redeem's schema.
 
 -- name: wallet_value^
--- What a wallet's points are worth now: of its programme's newest version, null while none is known. No row: no such wallet.
+-- What a wallet's points are worth now: of its programme's newest version, null while none is known; and what it was merged into.
+-- No row: no such wallet.
 SELECT
     w.programme,
     p.currency,
-    p.point_value
+    p.point_value,
+    w.merged_into
 FROM wallets AS w
 LEFT JOIN LATERAL (
     SELECT

@@ -12,12 +12,14 @@ WHERE v.document ->> 'issues_at' IS NOT NULL AND coalesce((v.document ->> 'activ
 ORDER BY r.programme, r.reward;
 
 -- name: had_by_threshold
--- Which of these wallets were issued this reward because they reached its threshold. Under their locks.
-SELECT b.wallet_id
+-- Which of these wallets, themselves or as what was merged into them, were issued this reward because they reached its threshold.
+-- Under their locks.
+SELECT coalesce(o.heir, b.wallet_id) AS wallet_id
 FROM benefits AS b
+LEFT JOIN heirs AS o ON b.wallet_id = o.wallet_id
 WHERE
     b.programme = :programme AND b.reward = :reward AND b.origin = 'threshold'
-    AND b.wallet_id = ANY(:wallet_ids::uuid[]);
+    AND b.wallet_id = ANY(:wallet_ids::uuid[] || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = ANY(:wallet_ids::uuid[])));
 
 -- name: reached_page
 -- Wallets that have reached a threshold and were not issued its reward, by their ids, after one.
@@ -30,7 +32,8 @@ WHERE
         SELECT
         FROM benefits AS b
         WHERE
-            b.wallet_id = w.wallet_id AND b.programme = w.programme AND b.reward = :reward AND b.origin = 'threshold'
+            b.wallet_id = ANY(w.wallet_id || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = w.wallet_id))
+            AND b.programme = w.programme AND b.reward = :reward AND b.origin = 'threshold'
     )
 ORDER BY w.wallet_id
 LIMIT :most::int;

@@ -64,5 +64,5 @@ async def test_two_members_who_are_one_have_one_wallet_one_tier_and_one_history(
         balance = await api.call("GET", f"/v1/wallets/{heir_wallet}/balance", role="till")
         assert balance["available"] == worth(600 + 450 + 55 - 100 + 120 - 300)
         emptied = await api.call("GET", f"/v1/wallets/{ended_wallet}/balance", role="till")
-        assert emptied["available"] == worth(0)
+        assert (emptied["available"], emptied["merged_into"]) == (worth(0), heir_wallet)
     await town.verified()

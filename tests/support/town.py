@@ -149,10 +149,11 @@ class Town:
         async with auditor(self.settings, self.tenant) as db:
             row = await db.fetchrow(
                 """
+                WITH moved AS (SELECT * FROM redeem.ledger WHERE kind <> 'merge')
                 SELECT
                     (SELECT count(*) FROM earn.bills) AS bills,
-                    (SELECT coalesce(sum(points), 0) FROM redeem.ledger WHERE from_bucket = 'issued') AS earned,
-                    (SELECT coalesce(sum(points), 0) FROM redeem.ledger WHERE to_bucket = 'redeemed') AS redeemed
+                    (SELECT coalesce(sum(points), 0) FROM moved WHERE from_bucket = 'issued') AS earned,
+                    (SELECT coalesce(sum(points), 0) FROM moved WHERE to_bucket = 'redeemed') AS redeemed
                 """
             )
         assert row is not None

@@ -31,6 +31,7 @@ class StatusOut(BaseModel):
     wallet_id: UUID
     programme: str
     status: Literal["active", "blocked", "closed", "merged"]
+    merged_into: UUID | None = None
 
 
 @router.get("/{wallet_id}", response_model=StatusOut, responses=problems("not_found"))

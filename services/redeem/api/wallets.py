@@ -43,6 +43,8 @@ class BalanceOut(BucketsOut):
     """Points past their expiry are not counted, swept or not. A lot counts with the expiry that it has now."""
 
     wallet_id: UUID
+    merged_into: UUID | None = None
+    """The wallet that it was merged into, which has its points since."""
     programme: str
     clock: Clock
     at: AwareDatetime
@@ -89,6 +91,7 @@ async def get_balance(
     return answer(
         {
             "wallet_id": wallet_id,
+            **({} if value.merged_into is None else {"merged_into": value.merged_into}),
             "programme": value.programme,
             "clock": clock,
             "at": moment,

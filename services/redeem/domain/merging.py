@@ -18,8 +18,9 @@ from services.redeem.domain.ledger import Bucket, Lot, Wallet
 from services.redeem.domain.posting import Act, Posting
 from services.redeem.domain.spending import Terms
 
-IN_NO_LOT: tuple[Bucket, ...] = ("issued", "redeemed", "expired", "reversed", "adjusted", "debt")
-"""What a wallet has beside its lots; `transferred` is what the lines go through, and comes out as the sum of both."""
+IN_NO_LOT: tuple[Bucket, ...] = ("reversed", "issued", "redeemed", "expired", "adjusted", "debt")
+"""What a wallet has beside its lots, what was taken back before what was earned: on the way no threshold is passed that neither
+ends above. `transferred` is what the lines go through, and comes out as the sum of both."""
 
 
 class Merged(msgspec.Struct, frozen=True):

@@ -103,9 +103,11 @@ async def decide(db: Connection, decided: Sequence[Adjustment]) -> None:
 
 
 async def status(db: Connection, wallet_id: UUID) -> dict[str, Any] | None:
-    """A wallet's id, programme and status."""
+    """A wallet's id, programme and status; `merged_into` only where it was merged."""
     row = await adjustments.wallet_status(db, wallet_id=wallet_id)
-    return None if row is None else dict(row)
+    if row is None:
+        return None
+    return {name: value for name, value in row.items() if name != "merged_into" or value is not None}
 
 
 async def keep_statuses(db: Connection, wallets: Sequence[Wallet]) -> None:

@@ -19,11 +19,12 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Value(NamedTuple):
-    """What points of a programme are worth."""
+    """What a wallet's points are worth; `merged_into`: the wallet that it was merged into."""
 
     programme: str
     currency: str
     point_value: str
+    merged_into: UUID | None = None
 
     def worth(self, points: int) -> Worth:
         """Points with their money."""

@@ -14,7 +14,7 @@ OURS = frozenset(
     {
         "ledger:chain", "ledger:balances", "ledger:lots", "ledger:money", "postings:once", "postings:told", "requests:told",
         "requests:targets", "redemptions", "redemptions:told", "redemptions:lots", "redemptions:kept", "returns", "returns:told",
-        "reservations", "reservations:told", "merges:moved", "sequence:redeem", "cuts:redeem",
+        "reservations", "reservations:told", "merges:moved", "merges:kept", "sequence:redeem", "cuts:redeem",
     }
 )  # fmt: skip
 LEFT_BEHIND = (
