@@ -25,8 +25,8 @@ class Gifts:
             ours="the decisions", theirs="the table",
         )  # fmt: skip
         self._taken = books.match(
-            "stamps:taken", 8, "refunds took back the stamps of what was refunded, and no others", ("taken_back",),
-            ours="the refunds", theirs="the table",
+            "stamps:taken", 8, "refunds took back the stamps of what was refunded, cancelled reviews all, and no others",
+            ("taken_back",), ours="the refunds and reviews", theirs="the table",
         )  # fmt: skip
         self._effects = books.match(
             "gifts:decided", 8, "each reward that a decision gave is kept once, and no other", ("what",),
@@ -40,6 +40,8 @@ class Gifts:
         self._back: dict[str, tuple[str, int]] = {}
         self._answers: dict[str, tuple[str, str | None]] = {}
         self._whole: set[str] = set()
+        self._flagged: dict[tuple[str, str], dict[str, int]] = {}
+        self._cancelled: set[tuple[str, str]] = set()
         self._given: Counter[tuple[str, str]] = Counter()
 
     # ---- what decisions and refunds come to
@@ -50,6 +52,8 @@ class Gifts:
             if one.stamps:
                 self._stamps.ours(((bill_id, judged.wallet_id, one.card), one.stamps))
                 self._given[judged.wallet_id, one.card] += one.stamps
+                if judged.flagged:
+                    self._flagged.setdefault((bill_id, judged.wallet_id), {})[one.card] = one.stamps
             for effect_id in one.effects:
                 what = (
                     bill_id,
@@ -77,11 +81,21 @@ class Gifts:
     def taken(self, bill_id: str, through: Mapping[tuple[str, str], int], *, whole: bool) -> None:
         """What all refunds of a bill took of its stamps; `whole`: nothing of it is left."""
         for (wallet_id, card), count in through.items():
-            if count:
-                self._taken.ours(((bill_id, wallet_id, card), count))
-                self._given[wallet_id, card] -= count
+            if count and (bill_id, wallet_id) not in self._cancelled:
+                self._take(bill_id, wallet_id, card, count)
         if whole:
             self._whole.add(bill_id)
+
+    def cancelled(self, bill_id: str, wallet_id: str) -> None:
+        """A review was cancelled as fraud: all that its bill gave the wallet goes back, whatever refunds come to. Before them."""
+        if (bill_id, wallet_id) not in self._cancelled:
+            self._cancelled.add((bill_id, wallet_id))
+            for card, count in self._flagged.get((bill_id, wallet_id), {}).items():
+                self._take(bill_id, wallet_id, card, count)
+
+    def _take(self, bill_id: str, wallet_id: str, card: str, count: int) -> None:
+        self._taken.ours(((bill_id, wallet_id, card), count))
+        self._given[wallet_id, card] -= count
 
     # ---- the tables
 
@@ -136,12 +150,9 @@ class Gifts:
         if back is not None:
             self._told.ours((back, (max(times_back, 1), effect_id)))
         asked_back = row["status"] in _BACK
-        if (
-            row["kind"] == "campaign"
-            and row["status"] != "refused"
-            and asked_back != (row["bill_id"] in self._whole)
-        ):
-            return "its bill is not refunded" if asked_back else "its bill is refunded"
+        goes_back = row["bill_id"] in self._whole or (row["bill_id"], row["wallet_id"]) in self._cancelled
+        if row["kind"] == "campaign" and row["status"] != "refused" and asked_back != goes_back:
+            return f"its bill is {'not ' if asked_back else ''}refunded or cancelled as fraud"
         first, benefit_id = self._answers.get(effect_id, ("", None))
         if back is None:
             wanted = first or "asked"

@@ -51,7 +51,8 @@ class Listener:
         self._adopted = books.check(
             "adoptions", 5, "each orphan of an adopted stream is told of, and what was voided is told again"
         )
-        gifts, reviews = Gifts(books), Reviews(books)
+        gifts = Gifts(books)
+        reviews = Reviews(books, gifts)
         members, bills, bank, rewards, tiers, messages = (
             Members(books),
             Bills(books, gifts, reviews),

@@ -7,13 +7,14 @@ from typing import Any
 from pointbank.verify.books import Books
 from pointbank.verify.decisions import Judged
 from pointbank.verify.events import Asked, Envelope
+from pointbank.verify.gifts import Gifts
 
 
 class Reviews:
     """The side of decisions and events, and the side of earn's reviews."""
 
-    def __init__(self, books: Books) -> None:
-        self._books = books
+    def __init__(self, books: Books, gifts: Gifts) -> None:
+        self._books, self._gifts = books, gifts
         self._counted = books.match(
             "guards:counted", 8, "each bill of a programme with guards is one that they count",
             ("programme", "merchant", "terminal", "currency", "total", "occurred_at"), ours="the decisions", theirs="the sightings",
@@ -58,6 +59,7 @@ class Reviews:
                     )
                 )  # fmt: skip
                 if row["request_id"] is not None:
+                    self._gifts.cancelled(row["bill_id"], row["wallet_id"])
                     self._asked.ours(
                         (
                             row["request_id"], row["bill_id"], accrual_id, row["wallet_id"], row["points"], row["decided_at"],

@@ -60,10 +60,11 @@ JOIN effects AS e ON e.wallet_id = c.wallet_id AND e.code = c.card
 WHERE e.kind = 'stamp_card' AND e.status IN ('asked', 'issued');
 
 -- name: standing_of_bills
--- The rewards of campaigns that these bills gave, and that a member has, or is to have.
-SELECT effect_id
-FROM effects
-WHERE bill_id = ANY(:bill_ids::uuid[]) AND kind = 'campaign' AND status IN ('asked', 'issued');
+-- The rewards of campaigns that these bills gave these wallets, and that a member has, or is to have.
+SELECT e.effect_id
+FROM unnest(:bill_ids::uuid[], :wallet_ids::uuid[]) AS b (bill_id, wallet_id)
+JOIN effects AS e ON e.bill_id = b.bill_id AND e.wallet_id = b.wallet_id
+WHERE e.kind = 'campaign' AND e.status IN ('asked', 'issued');
 
 -- name: decisions_about
 -- The last decision about each of these bills; an id says when its bill was recorded, which finds the partition.

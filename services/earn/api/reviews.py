@@ -111,7 +111,8 @@ async def cancel_review(
     asked: Annotated[VerdictBody, FromBody()],
     call: Annotated[Write, writes("adjustments:approve")],
 ) -> Response:
-    """The points of the bill are taken back; caps and budgets get them back when the bank has. Takes a person; audited."""
+    """The points of the bill are taken back, and the stamps and rewards that it gave in this programme; caps and budgets get the
+    points back when the bank has. Takes a person; audited."""
     return await _decide(call, review_id, "cancelled", asked.reason)
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from services.earn.domain.decision import Decision
+from services.earn.domain.decision import Decision, Judged
 from services.earn.domain.refund import RefundedBill
 
 Status = Literal["asked", "issued", "refused", "withdrawing", "withdrawn", "kept"]
@@ -129,6 +129,13 @@ class TakenStamps:
     wallet_id: UUID
     card: str
     through: int
+
+
+def all_stamps(bill_id: UUID, judged: Judged) -> list[TakenStamps]:
+    """What a bill that was cancelled as fraud takes back of the stamps that it gave in this wallet: all of them."""
+    return [
+        TakenStamps(bill_id, judged.wallet_id, one.card, one.stamps) for one in judged.stamps if one.stamps
+    ]
 
 
 def taken_stamps(

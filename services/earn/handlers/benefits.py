@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -29,11 +29,12 @@ class AskBenefitsAgain(msgspec.Struct, frozen=True):
 
 
 class TakenBack(NamedTuple):
-    """What a refund takes back: stamps of its bill, and, where it is `whole`, the rewards that campaigns gave for it."""
+    """What a refund or a cancelled review takes back: stamps of its bill, and what campaigns gave these wallets for it as
+    `rewards`: all of them where the bill is refunded whole."""
 
     bill_id: UUID
     stamps: Sequence[TakenStamps]
-    whole: bool
+    rewards: Collection[UUID]
     item: Item[Any]
 
 
@@ -82,9 +83,9 @@ async def take_back(tx: Tx, taken: Sequence[TakenBack]) -> None:
     for card, stamps_less in less.items():
         cards[card] -= stamps_less
     short = [card for card, progress in cards.items() if progress < 0]
-    whole = {one.bill_id: one.item for one in taken if one.whole}
+    given = {(one.bill_id, wallet_id): one.item for one in taken for wallet_id in one.rewards}
     ids = await store.standing_of_cards(tx.db, short)
-    ids += await store.standing_of_bills(tx.db, whole.keys())
+    ids += await store.standing_of_bills(tx.db, given)
     effects = await store.lock_effects(tx.db, ids)
     moved: list[Effect] = []
     for effect in sorted(effects.values(), key=lambda one: one.effect_id, reverse=True):  # the latest first
@@ -98,7 +99,7 @@ async def take_back(tx: Tx, taken: Sequence[TakenBack]) -> None:
             cause = causes[card]
         else:
             effect.withdraw(uuid7)
-            cause = whole[effect.bill_id]
+            cause = given[effect.bill_id, effect.wallet_id]
         effect.sequence += 1
         moved.append(effect)
         _ask_back(tx, effect, cause)

@@ -40,7 +40,7 @@ class Course:
         self.bill, self.saga, self.refunds = bill, saga, refunds
         self.moved: dict[UUID, Refund] = {}
         self.asked: list[tuple[Refund, Request]] = []
-        self.taken: list[tuple[Refund, list[TakenStamps], bool]] = []
+        self.taken: list[tuple[Refund, list[TakenStamps], list[UUID]]] = []
         self._versions, self._tx = versions, tx
 
     @property
@@ -114,7 +114,8 @@ class Course:
         ]
         refunded = [sum(column) for column in zip(*begun, strict=True)]
         whole = sum(refunded) == self.bill.total_minor
-        self.taken.append((refund, list(taken_stamps(self.bill, refunded, within)), whole))
+        rewards = [judged.wallet_id for judged in self.bill.decision.programmes if whole]
+        self.taken.append((refund, list(taken_stamps(self.bill, refunded, within)), rewards))
 
     def answered(self) -> None:
         """Answers have come: what is in flight is concluded where they are all there, and the next one begun."""
@@ -170,9 +171,11 @@ class Courses:
             await referrals.mark_for_review(tx.db, touched)
             tx.after_commit(settle_wake(tx.cache).set)
         taken = [
-            TakenBack(course.bill.bill_id, stamps, whole, on_behalf_of(refund, item_of.get(refund.refund_id)))
+            TakenBack(
+                course.bill.bill_id, stamps, rewards, on_behalf_of(refund, item_of.get(refund.refund_id))
+            )
             for course in self._by_bill.values()
-            for refund, stamps, whole in course.taken
+            for refund, stamps, rewards in course.taken
         ]
         if taken:
             await take_back(tx, taken)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from services.earn.domain.benefit import all_stamps
 from services.earn.domain.decision import Judged
 from services.earn.domain.refund import MerchantMismatch
 from services.earn.domain.review import Decide, Review, ReviewDecided, told
+from services.earn.handlers.benefits import TakenBack, take_back
 from services.earn.handlers.hold import release_bills
 from services.earn.store import holds, refunds
 from services.earn.store import reviews as store
-from shared.errors import NotFound
+from services.earn.store.refunds import Saga
+from shared.errors import NotFound, Refusal
 from shared.events import PointsReversed, ReversalRequested
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Refused, Tx
@@ -34,44 +38,68 @@ async def decide_reviews(tx: Tx, items: Sequence[Item[Decide]]) -> list[Outcome]
     outcomes: list[Outcome] = []
     decided: dict[UUID, Review] = {}
     freed: dict[UUID, Item[Any]] = {}
+    cancelled: dict[UUID, Item[Any]] = {}
     for item in items:
         asked, one = item.command, known.get(item.command.review_id)
-        if one is None:
-            outcomes.append(Refused(NotFound("There is no such review.")))
+        if refusal := _refusal(asked, one):
+            outcomes.append(Refused(refusal))
             continue
-        if asked.merchant is not None and one.merchant != asked.merchant:
-            said = f"The bill is not {asked.merchant}'s."
-            outcomes.append(Refused(MerchantMismatch(said, pointer="/merchant")))
-            continue
-        if one.state not in ("open", asked.verdict):
-            said = f"{one.decided_by} has {one.state} it, at {one.decided_at}."
-            outcomes.append(Refused(ReviewDecided(said)))
-            continue
+        assert one is not None
         if one.state == "open":
-            one.state, one.decided_at = asked.verdict, now
-            one.decided_by, one.reason = item.actor, asked.reason
+            _decide(tx, item, one, sagas, now)
             decided[one.review_id] = one
-            if asked.verdict == "released":
-                freed[one.bill_id] = item
-            else:
-                sagas[one.bill_id] = sagas[one.bill_id]._replace(sequence=sagas[one.bill_id].sequence + 1)
-                one.request_id, one.sequence = uuid7(), sagas[one.bill_id].sequence
-                _ask(tx, item, one)
-            tx.audit(
-                f"review.{'release' if asked.verdict == 'released' else 'cancel'}",
-                f"bill/{one.bill_id}",
-                item=item,
-                before={"state": "open", "patterns": one.patterns},
-                after={"state": one.state, "reason": one.reason, "points": one.points},
-            )
+        (freed if asked.verdict == "released" else cancelled)[one.review_id] = item
         outcomes.append(Done(200, _encode(told(one))))
     if decided:
         await store.decide(tx.db, list(decided.values()), now)
         await refunds.move_sagas(
             tx.db, {one.bill_id: sagas[one.bill_id] for one in decided.values() if one.sequence is not None}
         )
-        await release_bills(tx, freed, now)
+        await release_bills(
+            tx, {known[one].bill_id: item for one, item in freed.items() if one in decided}, now
+        )
+    if cancelled:
+        await _take_gifts(tx, [(known[one], item) for one, item in cancelled.items()])
     return outcomes
+
+
+def _refusal(asked: Decide, one: Review | None) -> Refusal | None:
+    if one is None:
+        return NotFound("There is no such review.")
+    if asked.merchant is not None and one.merchant != asked.merchant:
+        return MerchantMismatch(f"The bill is not {asked.merchant}'s.", pointer="/merchant")
+    if one.state not in ("open", asked.verdict):
+        return ReviewDecided(f"{one.decided_by} has {one.state} it, at {one.decided_at}.")
+    return None
+
+
+def _decide(tx: Tx, item: Item[Decide], one: Review, sagas: dict[UUID, Saga], now: datetime) -> None:
+    one.state, one.decided_at = item.command.verdict, now
+    one.decided_by, one.reason = item.actor, item.command.reason
+    if one.state == "cancelled":
+        saga = sagas[one.bill_id] = sagas[one.bill_id]._replace(sequence=sagas[one.bill_id].sequence + 1)
+        one.request_id, one.sequence = uuid7(), saga.sequence
+        _ask(tx, item, one)
+    tx.audit(
+        f"review.{'release' if one.state == 'released' else 'cancel'}",
+        f"bill/{one.bill_id}",
+        item=item,
+        before={"state": "open", "patterns": one.patterns},
+        after={"state": one.state, "reason": one.reason, "points": one.points},
+    )
+
+
+async def _take_gifts(tx: Tx, cancelled: Sequence[tuple[Review, Item[Any]]]) -> None:
+    """Takes back the stamps and rewards that these bills gave in the wallets under review. Targets: what a refund took before
+    is not taken again, and a verdict that is given again takes nothing more."""
+    decisions = await _decisions(tx, [one for one, _ in cancelled])
+    taken = [
+        TakenBack(
+            one.bill_id, all_stamps(one.bill_id, decisions[one.bill_id, one.wallet_id]), [one.wallet_id], item
+        )
+        for one, item in cancelled
+    ]
+    await take_back(tx, taken)
 
 
 def _ask(tx: Tx, item: Item[Any], review: Review) -> None:

@@ -80,11 +80,14 @@ async def standing_of_cards(db: Connection, keys: Collection[CardKey]) -> list[U
     return [row[0] for row in await queries.standing_of_cards(db, **_columns(keys))] if keys else []
 
 
-async def standing_of_bills(db: Connection, bill_ids: Collection[UUID]) -> list[UUID]:
-    """The rewards of campaigns by these bills that a member has, or is to have."""
-    if not bill_ids:
+async def standing_of_bills(db: Connection, given: Collection[tuple[UUID, UUID]]) -> list[UUID]:
+    """The rewards of campaigns by these (bill, wallet) that a member has, or is to have."""
+    if not given:
         return []
-    return [row[0] for row in await queries.standing_of_bills(db, bill_ids=list(bill_ids))]
+    rows = await queries.standing_of_bills(
+        db, bill_ids=[bill_id for bill_id, _ in given], wallet_ids=[wallet_id for _, wallet_id in given]
+    )
+    return [row[0] for row in rows]
 
 
 async def answered_effects(db: Connection, ids: Collection[UUID]) -> list[Any]:

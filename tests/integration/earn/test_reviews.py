@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
@@ -17,9 +18,10 @@ from pointbank.verify.walks import check_all
 from services.earn.domain.hold import ReleaseDue
 from shared.config import Settings
 from shared.db import connect, database_of
-from shared.events import MerchantChanged
+from shared.events import BenefitAnswered, MerchantChanged
 from shared.tenants import Tenant
 from tests.integration.earn.conftest import Member, Shop, bill, running_earn
+from tests.integration.earn.test_campaigns import campaign
 from tests.integration.earn.test_refunds import Bank, post, refund
 from tests.support.facts import activated
 from tests.support.programmes import earning, rule
@@ -45,6 +47,9 @@ CHECKS = {
     "holds:planned",
     "caps:counted",
     "refunds:computed",
+    "stamps:taken",
+    "stamps:cards",
+    "gifts:asked",
 }
 
 
@@ -155,6 +160,83 @@ async def test_what_is_cancelled_is_taken_back_and_given_back_to_caps_once(shop:
     ]
 
 
+TREATS = {
+    "guards": {"duplicates": {"minutes": 5}},
+    "campaigns": [campaign("hello", effect={"issue": {"reward": "voucher", "value_minor": 100}})],
+    "stamp_cards": [{"code": "visits", "match": {}, "count": "item", "stamps": 3, "reward": "free-coffee"}],
+}
+
+
+async def gifts(shop: Shop, member: Member) -> tuple[int, list[tuple[str, str]]]:
+    """(stamps on the card, the rewards and where they stand, the oldest first)."""
+    progress = await shop.auditor.fetchval(
+        "SELECT progress FROM earn.stamp_cards WHERE wallet_id = $1", member.wallet_id
+    )
+    rows = await shop.auditor.fetch(
+        "SELECT reward, status FROM earn.effects WHERE wallet_id = $1 ORDER BY effect_id", member.wallet_id
+    )
+    return progress, sorted(tuple(row) for row in rows)
+
+
+async def answer_gifts(shop: Shop, member: Member, *, used: str = "") -> None:
+    """The bank issues what it is asked for, and gives back what it is asked back, but what was used."""
+    for effect_id, withdrawal_id, reward, status in await shop.auditor.fetch(
+        "SELECT effect_id, withdrawal_id, reward, status FROM earn.effects WHERE wallet_id = $1",
+        member.wallet_id,
+    ):
+        if status == "asked":
+            await shop.hear(
+                BenefitAnswered(effect_id=effect_id, outcome="issued", benefit_id=effect_id, code=None)
+            )
+        elif status == "withdrawing":
+            kept = BenefitAnswered(
+                effect_id=withdrawal_id, outcome="used_already", benefit_id=None, code=None
+            )
+            await shop.hear(kept if reward == used else msgspec.structs.replace(kept, outcome="withdrawn"))
+
+
+async def test_what_is_cancelled_gives_back_stamps_and_rewards_too_but_only_those_of_its_programme(
+    shop: Shop,
+) -> None:
+    member = await shop.member("treats", "plain")
+    await till(shop, "treats")
+    plain = {name: part for name, part in TREATS.items() if name != "guards"}
+    await shop.hear(
+        activated("treats", earning=earning(rule()) | TREATS),
+        activated("plain", earning=earning(rule()) | plain),
+    )
+    three = [{"line_id": "1", "amount_minor": 4_000, "quantity": "3"}]
+    await sale(shop, "treats", member, lines=three)
+    body, second = await sale(shop, "treats", member, lines=three)
+    await answer_gifts(shop, member)
+    assert await gifts(shop, member) == (0, [("free-coffee", "issued")] * 2 + [("voucher", "issued")] * 2)
+    # A refund of a part has taken a stamp, so a reward, back before it is cancelled: no more is taken than was given.
+    await post(shop, refund(body, amount_minor=2_000))
+    assert (await gifts(shop, member))[0] == 2
+    await answer_gifts(shop, member)
+    await Bank(shop, held=True).serve(second["bill_id"])
+    [review] = [one for one in await queue(shop) if one["merchant"] == "treats"]
+    both = await asyncio.gather(*[decide(shop, review, "cancel") for _ in range(4)])
+    assert {one.status_code for one in both} == {200}
+    await answer_gifts(shop, member, used="voucher")
+    taken = [
+        ("free-coffee", "issued"),
+        ("free-coffee", "withdrawn"),
+        ("voucher", "issued"),
+        ("voucher", "kept"),
+    ]
+    assert await gifts(shop, member) == (0, taken)
+    asked = (
+        "SELECT count(*) FROM earn.effects WHERE member_id = $1 AND programme = 'plain' AND status = 'asked'"
+    )
+    assert await shop.auditor.fetchval(asked, member.member_id) == 3, (
+        "the refund took one of these, the cancelling none"
+    )
+    await post(shop, refund(body, amount_minor=2_000))
+    await decide(shop, review, "cancel")
+    assert await gifts(shop, member) == (0, taken), "and once"
+
+
 async def test_many_members_at_a_terminal_and_refunds_one_after_the_other_are_flagged(shop: Shop) -> None:
     await till(shop, "crowd")
     members = [await shop.member("guarded") for _ in range(5)]
@@ -199,6 +281,10 @@ SPOILT = {
     "a cancellation that was never asked for": (
         "UPDATE earn.reviews SET request_id = gen_random_uuid() WHERE merchant = 'twice'",
         {"reviews:asked"},
+    ),
+    "stamps that a cancelled review left": (
+        "UPDATE earn.stamps SET taken_back = taken_back - 1 WHERE taken_back = 3",
+        {"stamps:taken"},
     ),
     "a flag that was taken off": (
         """
