@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -43,6 +44,8 @@ class Books:
     terms: dict[tuple[str, int], Terms] = field(default_factory=dict)
     rates: dict[tuple[str, str, int], Rate] = field(default_factory=dict)
     """The rates that earn knows, by from, to and number."""
+    thinned: dict[str, datetime] = field(default_factory=dict)
+    """Before when what guards counted of a programme may have been dropped."""
     heard: dict[tuple[str, str], Heard] = field(default_factory=dict)
     """(stream, hearer) -> what was heard."""
     merges: Merges = field(default_factory=Merges)
@@ -77,6 +80,7 @@ class Books:
             self.merges.into[wallet_id] = into
         for member_id, into in await self.snapshot.rows("books.sql", "merged_members"):
             self.merges.goes_on[member_id] = into
+        self.thinned.update([(row[0], row[1]) for row in await self.snapshot.rows("books.sql", "thinned")])
         positions = {
             (row["stream"], row["hearer"]): int(row["applied_through"])
             for row in await self.snapshot.rows("books.sql", "positions")

@@ -73,3 +73,8 @@ FROM members.members AS m
 WHERE m.merged_into IS NOT NULL
 UNION
 SELECT m.member_id::text, m.merged_into::text FROM redeem.merged_members AS m;
+
+-- name: thinned
+-- Before when what guards counted of programmes may have been dropped.
+SELECT t.programme, t.before
+FROM earn.thinned_sightings AS t;

@@ -16,7 +16,7 @@ class Reviews:
     def __init__(self, books: Books, gifts: Gifts) -> None:
         self._books, self._gifts = books, gifts
         self._counted = books.match(
-            "guards:counted", 8, "each bill of a programme with guards is one that they count",
+            "guards:counted", 8, "each bill of a programme with guards that may be counted still is one that they count",
             ("programme", "merchant", "terminal", "currency", "total", "occurred_at"), ours="the decisions", theirs="the sightings",
         )  # fmt: skip
         self._kept = books.match(
@@ -30,7 +30,8 @@ class Reviews:
 
     def on_decided(self, bill: Any, member_id: str | None, judged: Judged) -> None:
         """A decision for a wallet."""
-        if judged.seen:
+        thinned = self._books.thinned.get(judged.programme)
+        if judged.seen and (thinned is None or bill["occurred_at"] >= thinned):
             self._counted.ours(
                 (
                     f"{bill['id']}/{judged.wallet_id}", judged.programme, bill["merchant"], bill["terminal"], bill["currency"],

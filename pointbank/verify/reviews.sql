@@ -1,10 +1,12 @@
 -- Fraud guards.
 
 -- name: sightings
--- The bills that guards count.
+-- The bills that guards count, and count still.
 SELECT
     s.bill_id::text || '/' || s.wallet_id::text AS key, s.programme, s.merchant, s.terminal, s.currency, s.total_minor, s.occurred_at
-FROM earn.sightings AS s;
+FROM earn.sightings AS s
+LEFT JOIN earn.thinned_sightings AS t ON t.programme = s.programme
+WHERE t.before IS NULL OR s.occurred_at >= t.before;
 
 -- name: reviews
 -- What was flagged, and what the bank was asked of it.

@@ -13,6 +13,8 @@ from services.earn.refunding import POLL_S, keep_refunds_going
 from services.earn.settling import settle_waiting
 from services.earn.telling import EVERY_S as TELL_EVERY_S
 from services.earn.telling import tell_accruals
+from services.earn.thinning import EVERY_S as THIN_EVERY_S
+from services.earn.thinning import thin_sightings
 from shared.config import Settings
 from shared.runtime import Job
 from shared.service import create_service
@@ -32,6 +34,7 @@ def create(settings: Settings | None = None) -> FastAPI:
             Job("settlement", every_s=EVERY_S, run=check_days),
             Job("benefits", every_s=BENEFITS_POLL_S, run=keep_benefits_going),
             Job("refunds", every_s=POLL_S, run=keep_refunds_going),
+            Job("thin-sightings", every_s=THIN_EVERY_S, run=thin_sightings),
             Job("tell-accruals", every_s=TELL_EVERY_S, run=tell_accruals),
         ),
         buried=buried,

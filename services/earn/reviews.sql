@@ -25,11 +25,41 @@ JOIN sightings AS s
     AND s.occurred_at BETWEEN w.from_at AND w.to_at;
 
 -- name: refunds_of_wallets
--- When bills of these wallets were refunded, each refund once, since and until those moments.
-SELECT DISTINCT q.wallet_id, q.refund_id, q.effective_at
+-- When bills of these wallets were refunded, each refund once, since and until those moments: whatever they had earned, and
+-- whatever became of the points.
+SELECT w.wallet_id, r.refund_id, r.occurred_at
 FROM unnest(:wallet_ids::uuid[], :froms::timestamptz[], :tos::timestamptz[]) AS w (wallet_id, from_at, to_at)
-JOIN refund_requests AS q
-    ON q.wallet_id = w.wallet_id AND q.kind = 'reversal' AND q.effective_at BETWEEN w.from_at AND w.to_at;
+JOIN LATERAL (SELECT DISTINCT a.bill_id FROM accruals AS a WHERE a.wallet_id = w.wallet_id) AS b ON true
+JOIN refunds AS r ON r.bill_id = b.bill_id AND r.n IS NOT NULL AND r.occurred_at BETWEEN w.from_at AND w.to_at;
+
+-- name: earliest_waiting$
+-- When the earliest of the bills happened that are still to be judged.
+SELECT min(b.occurred_at) FROM waiting AS w JOIN bills AS b ON b.bill_id = w.bill_id AND b.recorded_at = w.recorded_at;
+
+-- name: any_sighting$
+-- Whether guards have counted anything.
+SELECT exists(SELECT FROM sightings);
+
+-- name: note_thinned!
+-- Before when nothing is needed any more; who thins at the same time waits.
+INSERT INTO thinned_sightings (programme, before)
+SELECT t.programme, t.before
+FROM unnest(:programmes::text[], :befores::timestamptz[]) AS t (programme, before)
+ORDER BY t.programme COLLATE "C"
+ON CONFLICT (programme) DO UPDATE SET before = greatest(thinned_sightings.before, excluded.before);
+
+-- name: thin
+-- Drops some of what is not needed any more.
+DELETE FROM sightings AS s
+USING (
+    SELECT x.wallet_id, x.bill_id
+    FROM sightings AS x
+    JOIN unnest(:programmes::text[], :befores::timestamptz[]) AS t (programme, before)
+        ON t.programme = x.programme AND x.occurred_at < t.before
+    LIMIT :most
+) AS old
+WHERE s.wallet_id = old.wallet_id AND s.bill_id = old.bill_id
+RETURNING s.bill_id;
 
 -- name: cashiers
 -- Who these cashiers are as members, as far as their merchants say.

@@ -380,7 +380,6 @@ CREATE TABLE refund_requests (
 );
 
 CREATE INDEX refund_requests_bill ON refund_requests (bill_id);
-CREATE INDEX refund_requests_wallet ON refund_requests (wallet_id, effective_at) WHERE kind = 'reversal';
 -- refund_requests: append-only.
 
 -- Each time that a request was told to the bank, under the same request_id; `sequence` is the place among the events about
@@ -493,7 +492,13 @@ CREATE TABLE sightings (
 
 CREATE INDEX sightings_of_wallet ON sightings (wallet_id, occurred_at);
 CREATE INDEX sightings_at_terminal ON sightings (programme, merchant, terminal, occurred_at) WHERE terminal IS NOT NULL;
--- sightings: append-only.
+CREATE INDEX sightings_by_time ON sightings USING brin (occurred_at);
+
+-- Of these programmes no sighting of a bill that happened `before` that is needed any more; it only rises.
+CREATE TABLE thinned_sightings (
+    programme text COLLATE "C" PRIMARY KEY,
+    before timestamptz NOT NULL
+);
 
 -- A bill that a guard flagged, in a wallet: all that it earned there is held until somebody releases or cancels it. `request_id`
 -- and `sequence`: what the bank is asked for a cancelled one, and its place among the events about the bill; `taken`: what the bank

@@ -66,6 +66,26 @@ def sighting(bill_id: UUID, bill: RecordBill, wallet_id: UUID, programme: str) -
     )
 
 
+LONGEST = timedelta(minutes=44_640)
+"""Of the minutes that a programme may count bills within."""
+GRACE = timedelta(days=1)
+"""Longer than any bill is between its admission and the commit."""
+
+
+def needed_since(
+    now: datetime, backdating: Iterable[timedelta | None], waiting_since: datetime | None
+) -> datetime | None:
+    """From when on a programme's sightings may be counted still, with the earliest bill that can come: one that its versions'
+    windows let in, or that waits. None: from ever."""
+    windows = list(backdating)
+    if any(window is None for window in windows):
+        return None
+    first = now - max((window for window in windows if window is not None), default=timedelta())
+    if waiting_since is not None:
+        first = min(first, waiting_since)
+    return first - LONGEST - GRACE
+
+
 def look(
     guards: Iterable[Guard],
     one: Sighting,

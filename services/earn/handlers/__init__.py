@@ -16,6 +16,7 @@ from services.earn.handlers.acts import (
 from services.earn.handlers.answered import AskAgain, TakeUp, ask_again, hear_answers, take_up_refunds
 from services.earn.handlers.benefits import AskBenefitsAgain, ask_benefits_again, hear_benefits
 from services.earn.handlers.days import TellDay, tell_days
+from services.earn.handlers.guarding import ThinSightings, thin_sightings
 from services.earn.handlers.hold import activate_bills, release_due
 from services.earn.handlers.learn import (
     hear_birthdays,
@@ -105,6 +106,7 @@ ON: Handlers = {
     Settle: settle_bills,
     ReportUnclaimed: report_unclaimed,
     Tick: tick,
+    ThinSightings: thin_sightings,
     TellDay: tell_days,
     ProgrammeActivated: learn_programmes,
     MerchantChanged: learn_merchants,

@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
+import msgspec
+
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Decision, Seen
-from services.earn.domain.guard import Sighting, Surroundings, Till, look, sighting
+from services.earn.domain.guard import Sighting, Surroundings, Till, look, needed_since, sighting
 from services.earn.domain.judge import Weighed
 from services.earn.domain.review import Review
 from services.earn.store import reviews as store
+from services.earn.store.facts import known_programmes
 from services.earn.store.reviews import Span
 from shared.db import Connection
 from shared.ids import uuid7
-from shared.messaging import Tx
+from shared.messaging import Done, Item, Outcome, Tx
 from shared.programme.guards import Guard
 
 _K = TypeVar("_K")
 
 OF_MEMBER = frozenset({"member_rate", "duplicate"})
 AT_TILL = frozenset({"terminal_rate", "many_cards"})
+
+
+AT_ONCE = 5_000
+"""Sightings that one transaction drops."""
+
+
+class ThinSightings(msgspec.Struct, frozen=True):
+    """Drop some of what guards have counted that no bill will be counted with any more."""
+
+
+async def thin_sightings(tx: Tx, items: Sequence[Item[ThinSightings]]) -> list[Outcome]:
+    """Answers with how many sightings were dropped; asked again until none is. Two that do so at once go one after the other."""
+    now, waiting_since = tx.now(), await store.earliest_waiting(tx.db)
+    before = {
+        code: since
+        for code, versions in (await known_programmes(tx.db, tx.cache)).items()
+        if (since := needed_since(now, [one.backdating for _, one in versions], waiting_since))
+    }
+    dropped = await store.thin(tx.db, before, most=AT_ONCE) if before else 0
+    if dropped:
+        tx.audit("sightings.thin", "sightings", item=items[0], after={"dropped": dropped, "before": before})
+    return [Done(200, b"%d" % (dropped if place == 0 else 0)) for place, _ in enumerate(items)]
 
 
 async def guard(tx: Tx, weighed: Mapping[UUID, Weighed]) -> dict[UUID, dict[UUID, tuple[Seen, ...]]]:

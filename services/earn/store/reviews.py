@@ -85,6 +85,24 @@ async def write_sightings(db: Connection, rows: Iterable[Sighting]) -> None:
     await db.copy_records_to_table("sightings", records=records, columns=_SIGHTING)
 
 
+async def earliest_waiting(db: Connection) -> datetime | None:
+    """When the earliest of the bills happened that still wait to be judged."""
+    found: datetime | None = await queries.earliest_waiting(db)
+    return found
+
+
+async def any_sighting(db: Connection) -> bool:
+    """Whether guards have counted anything."""
+    return bool(await queries.any_sighting(db))
+
+
+async def thin(db: Connection, before: Mapping[str, datetime], *, most: int) -> int:
+    """Drops at most so many sightings of bills of these programmes that happened before those moments; gives how many."""
+    bounds = {"programmes": list(before), "befores": list(before.values())}
+    await queries.note_thinned(db, **bounds)
+    return len(await queries.thin(db, **bounds, most=most))
+
+
 async def write_reviews(db: Connection, rows: Sequence[Review]) -> None:
     """New ones, open."""
     if rows:

@@ -16,14 +16,16 @@ from pointbank.verify.database import Snapshot
 from pointbank.verify.streams import heads
 from pointbank.verify.walks import check_all
 from services.earn.domain.hold import ReleaseDue
+from services.earn.thinning import thin_sightings
 from shared.config import Settings
 from shared.db import connect, database_of
 from shared.events import BenefitAnswered, MerchantChanged
 from shared.tenants import Tenant
-from tests.integration.earn.conftest import Member, Shop, bill, running_earn
+from tests.integration.earn.conftest import Member, Shop, bill, running_earn, somebody
 from tests.integration.earn.test_campaigns import campaign
 from tests.integration.earn.test_refunds import Bank, post, refund
-from tests.support.facts import activated
+from tests.integration.earn.test_waiting import settled
+from tests.support.facts import activated, autumn_2026
 from tests.support.programmes import earning, rule
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -243,8 +245,11 @@ async def test_many_members_at_a_terminal_and_refunds_one_after_the_other_are_fl
     answers = [(await sale(shop, "crowd", one, 1_000 + n))[1] for n, one in enumerate(members)]
     assert [held(one) for one in answers] == [(10, 0)] * 4 + [(0, 10)]
     await till(shop, "loop")
-    for n in range(2):
-        body, answer = await sale(shop, "loop", members[0], 2_000 + n)
+    for total_minor in (
+        2_000,
+        50,
+    ):  # of the second no point is taken back, for it had earned none: it is a refund all the same
+        body, answer = await sale(shop, "loop", members[0], total_minor)
         await post(shop, refund(body, all=True, occurred_at="2026-11-22T11:32:00+03:00"))
         await Bank(shop).serve(answer["bill_id"])
     _, answer = await sale(shop, "loop", members[0], 3_000, occurred_at="2026-11-22T14:00:00+03:00")
@@ -271,8 +276,40 @@ async def test_of_bills_at_once_in_two_processes_exactly_those_beyond_the_limit_
     assert first.json()["next_cursor"] is not None
 
 
+async def test_what_was_counted_is_dropped_when_no_bill_can_come_that_it_is_counted_with(shop: Shop) -> None:
+    member = await shop.member("guarded")
+    await till(shop, "old")
+    sold = {}
+    for day in (1, 21):
+        _, answer = await sale(
+            shop, "old", member, 1_000 + day, occurred_at=f"2026-11-{day:02}T10:00:00+03:00"
+        )
+        sold[day] = UUID(answer["bill_id"])
+    stranger = somebody()
+    late = bill(stranger, merchant="old", terminal="T1", occurred_at="2026-11-10T10:00:00+03:00")
+    waits = (await shop.post(late)).json()["bill_id"]
+    kept = "SELECT bill_id FROM earn.sightings WHERE merchant = 'old' ORDER BY occurred_at"
+
+    async def left(days: int) -> list[UUID]:
+        shop.at(autumn_2026() + timedelta(days=days))
+        await asyncio.gather(thin_sightings(shop.runtime), thin_sightings(shop.runtime))
+        return [row[0] for row in await shop.auditor.fetch(kept)]
+
+    assert await left(0) == list(sold.values())
+    # 30 days of backdating, 31 of the longest window and a day of grace; but a bill of the tenth of November waits.
+    assert await left(30 + 30) == list(sold.values())
+    assert await left(200) == list(sold.values())
+    await shop.hear(shop.enrolment(stranger, "guarded"))
+    await settled(shop, waits, "earned")
+    assert await left(30 + 30) == [sold[21]]
+
+
 SPOILT = {
     "a bill that guards forgot": ("DELETE FROM earn.sightings WHERE merchant = 'own'", {"guards:counted"}),
+    "sightings that were dropped too early": (
+        "DELETE FROM earn.sightings WHERE merchant = 'crowd'",
+        {"guards:counted"},
+    ),
     "a review that is gone": ("DELETE FROM earn.reviews WHERE merchant = 'own'", {"reviews:kept"}),
     "a review for another pattern": (
         "UPDATE earn.reviews SET patterns = '{many_cards}' WHERE merchant = 'own'",
