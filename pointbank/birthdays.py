@@ -12,13 +12,13 @@ from shared.ids import uuid7
 async def tell_due(
     url: str, token: str, *, dry_run: bool, said: Callable[[int, int], None]
 ) -> dict[str, Any]:
-    """How many birthdays were told, or would be. `said`: told so far, and whether more are left."""
-    told = 0
+    """How many birthdays, and stays around them, were told, or would be. `said`: told so far, and how many are left at least."""
+    told = stays = 0
     async with Api(url, lambda _: token, connections=1) as api:
         while True:
             body, key = {"dry_run": dry_run}, f"birthdays-{uuid7()}"
             turn = await api.call("POST", "/v1/birthdays/tell", body, key=key, role="operator")
-            told += turn["told"]
-            said(told, turn["left"])
+            told, stays = told + turn["told"], stays + turn["stays"]
+            said(told + stays, turn["left"])
             if dry_run or not turn["left"]:
-                return {"told": told, "dry_run": dry_run}
+                return {"told": told, "stays": stays, "dry_run": dry_run}

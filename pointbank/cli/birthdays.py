@@ -50,4 +50,6 @@ def tell(
     if as_json:
         print_json(done)
     else:
-        out.print(f"{done['told']:,} birthdays {'would be' if dry_run else 'were'} told.")
+        out.print(
+            f"{done['told']:,} birthdays and {done['stays']:,} stays around them {'would be' if dry_run else 'were'} told."
+        )

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from services.members import birthday_stays
 from services.members.domain.birthdays import TellBirthdays, Turn, days
 from shared.db import Connection
 from shared.events import MemberBirthday
@@ -24,16 +25,20 @@ EVERY_S = 300.0
 
 
 async def tell_birthdays(tx: Tx, items: Sequence[Item[TellBirthdays]]) -> list[Outcome]:
-    """Tells of some birthdays that are due and were not told. Safe at any time, twice, and beside another who does it."""
+    """Tells of some birthdays, and of some stays in the segments around them, that are due and were not told. Safe at any time,
+    twice, and beside another who does it."""
     outcomes: list[Outcome] = []
     for item in items:
         now = tx.now()
         found = await due(tx.db, now, most=MOST if item.command.dry_run else AT_ONCE + 1)
+        stays = await birthday_stays.due(tx.db, now, most=MOST if item.command.dry_run else AT_ONCE + 1)
         if item.command.dry_run:
-            outcomes.append(Done(200, _encode(Turn(len(found), 0, True))))
+            outcomes.append(Done(200, _encode(Turn(len(found), 0, True, len(stays)))))
             continue
         told = await _tell(tx, item, found[:AT_ONCE]) if found else 0
-        outcomes.append(Done(200, _encode(Turn(told, len(found[AT_ONCE:]), False))))
+        new = await birthday_stays.put_in(tx, item, stays[:AT_ONCE]) if stays else 0
+        left = len(found[AT_ONCE:]) + len(stays[AT_ONCE:])
+        outcomes.append(Done(200, _encode(Turn(told, left, False, new))))
     return outcomes
 
 
@@ -95,6 +100,7 @@ async def keep_telling(runtime: TenantRuntime) -> None:
     """The job: tells what is due, some hundred in a transaction, until nothing is."""
     while True:
         async with runtime.read() as db:
-            if not await due(db, runtime.clock(), most=1):
+            now = runtime.clock()
+            if not (await due(db, now, most=1) or await birthday_stays.due(db, now, most=1)):
                 return
         await runtime.do(TellBirthdays(), job="birthdays")

@@ -51,3 +51,35 @@ UPDATE members AS m
 SET event_sequence = n.event_sequence
 FROM unnest(:member_ids::uuid[], :event_sequences::bigint[]) AS n (member_id, event_sequence)
 WHERE m.member_id = n.member_id;
+
+-- name: asking
+-- The time zone of each active programme, and which of these segments its rules, campaigns and stamp cards ask for.
+SELECT
+    p.code, v.document -> 'programme' ->> 'time_zone' AS zone,
+    ARRAY(
+        SELECT s.segment
+        FROM unnest(:segments::text[]) AS s (segment)
+        WHERE jsonb_path_exists(
+            v.document, '$.earning.**."member.segments".** ? (@ == $segment)', jsonb_build_object('segment', s.segment)
+        )
+    ) AS segments
+FROM programmes AS p
+JOIN programme_versions AS v ON v.programme = p.code AND v.version = p.active_version
+WHERE v.document::text LIKE '%"member.segments"%'
+ORDER BY p.code;
+
+-- name: due_stays
+-- Stays around birthdays that are to be told: of members who were in the programme before they end, each once, whatever became of it.
+SELECT DISTINCT m.member_id, d.segment, d.from_at, d.until_at
+FROM unnest(
+    :programmes::text[], :segments::text[], :months::int[], :days::int[], :from_ats::timestamptz[], :until_ats::timestamptz[]
+) AS d (programme, segment, month, day, from_at, until_at)
+JOIN contacts AS c ON extract(MONTH FROM c.birthday) = d.month AND extract(DAY FROM c.birthday) = d.day
+JOIN members AS m ON m.member_id = c.member_id AND m.status = 'active' AND m.enrolled_at < d.until_at
+JOIN wallets AS w ON w.member_id = m.member_id AND w.programme = d.programme
+WHERE NOT EXISTS (
+    SELECT FROM segment_stays AS s
+    WHERE s.member_id = m.member_id AND s.segment = d.segment AND s.from_at = d.from_at
+)
+ORDER BY m.member_id, d.segment, d.from_at
+LIMIT :most;

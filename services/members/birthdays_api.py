@@ -22,11 +22,12 @@ class TellBody(Body):
 
 
 class TurnOut(BaseModel):
-    """What one turn came to. `left`: above 0 when more are due."""
+    """What one turn came to: birthdays, and stays in the segments around them. `left`: above 0 when more of either are due."""
 
     told: int
     left: int
     dry_run: bool
+    stays: int
 
 
 @birthdays.post("/tell", status_code=200, response_model=TurnOut)

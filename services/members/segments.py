@@ -22,12 +22,11 @@ _encode = msgspec.json.Encoder().encode
 async def move_segments(tx: Tx, items: Sequence[Item[PutInSegment | TakeOutOfSegment]]) -> list[Outcome]:
     """Writes and tells what differs; a repeat changes nothing."""
     members = {item.command.member_id for item in items}
-    sequences = await _lock(tx.db, members)
+    sequences = await lock(tx.db, members)
     known = await stays_of(tx.db, sequences)
     now = tx.now()
     outcomes: list[Outcome] = []
     written: dict[tuple[UUID, str, datetime], Stay] = {}
-    told: dict[UUID, int] = {}
     for item in items:
         member_id = item.command.member_id
         if member_id not in sequences:
@@ -41,13 +40,11 @@ async def move_segments(tx: Tx, items: Sequence[Item[PutInSegment | TakeOutOfSeg
             )
             written[member_id, stay.segment, stay.from_at] = stay
             sequences[member_id] += 1
-            told[member_id] = sequences[member_id]
-            _tell(tx, item, member_id, stay, sequences[member_id])
+            tell(tx, item, member_id, stay, sequences[member_id])
         mine = [stay for stay in stays if stay.segment == item.command.segment]
         outcomes.append(Done(200, _encode(Stays(member_id, mine))))
     if written:
-        await _write(tx.db, written)
-        await queries.count_events(tx.db, member_ids=list(told), event_sequences=list(told.values()))
+        await write(tx.db, written, sequences)
     return outcomes
 
 
@@ -58,7 +55,8 @@ def _changed(stays: Iterable[Stay], asked: PutInSegment | TakeOutOfSegment, now:
     return [] if stay is None else [stay]
 
 
-def _tell(tx: Tx, item: Item[Any], member_id: UUID, stay: Stay, sequence: int) -> None:
+def tell(tx: Tx, item: Item[Any], member_id: UUID, stay: Stay, sequence: int) -> None:
+    """Says what the stay is now; `sequence` counts the events about the member, who is locked."""
     tx.emit(
         MemberSegmented(
             member_id=member_id, segment=stay.segment, from_at=stay.from_at, until_at=stay.until_at
@@ -70,7 +68,8 @@ def _tell(tx: Tx, item: Item[Any], member_id: UUID, stay: Stay, sequence: int) -
     tx.audit("member.segment", f"member/{member_id}", item=item, after=stay)
 
 
-async def _lock(db: Connection, member_ids: Iterable[UUID]) -> dict[UUID, int]:
+async def lock(db: Connection, member_ids: Iterable[UUID]) -> dict[UUID, int]:
+    """How many events have told of these members, locked; those that don't exist are left out."""
     rows = await queries.lock_members(db, member_ids=list(member_ids))
     return {row["member_id"]: row["event_sequence"] for row in rows}
 
@@ -83,7 +82,12 @@ async def stays_of(db: Connection, member_ids: Iterable[UUID]) -> dict[UUID, lis
     return found
 
 
-async def _write(db: Connection, stays: Mapping[tuple[UUID, str, datetime], Stay]) -> None:
+async def write(
+    db: Connection, stays: Mapping[tuple[UUID, str, datetime], Stay], sequences: Mapping[UUID, int]
+) -> None:
+    """These stays, by member, segment and beginning; and how many events have told of the members by now."""
+    moved = {member_id: sequences[member_id] for member_id, _, _ in stays}
+    await queries.count_events(db, member_ids=list(moved), event_sequences=list(moved.values()))
     await queries.write_stays(
         db,
         member_ids=[member_id for member_id, _, _ in stays],

@@ -2,11 +2,15 @@
 
 Who was born on 29 February has it on 28 February of other years. A day is told for up to `LOOK_BACK` days after it began, so that a
 job that did not run tells it late and not never; who joined after the day was over is not told of it.
+
+Three segments are stays around it, for programmes whose campaigns or rules ask for them: `birthday` is the day itself,
+`birthday-week` from three days before to three days after, `birthday-month` the month that it is in. A stay is told some days
+before it begins, so that a bill of its first minute is judged by it.
 """
 
-from calendar import isleap
+from calendar import isleap, monthrange
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -17,6 +21,12 @@ from shared.programme.expiry import start_of_day
 LOOK_BACK = 7
 
 
+AHEAD = 7
+"""Days before it begins, a stay is told."""
+
+SEGMENTS = ("birthday", "birthday-week", "birthday-month")
+
+
 class TellBirthdays(msgspec.Struct, frozen=True):
     """Tell of birthdays that are due, some hundred at a time. `dry_run`: only count them."""
 
@@ -24,11 +34,13 @@ class TellBirthdays(msgspec.Struct, frozen=True):
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """What one turn came to: how many were told, or would be, and how many are due still."""
+    """What one turn came to: how many birthdays were told, or would be; how many are due still; and how many stays in the segments
+    around them were told."""
 
     told: int
     left: int
     dry_run: bool
+    stays: int = 0
 
 
 class Day(NamedTuple):
@@ -40,6 +52,43 @@ class Day(NamedTuple):
     day: int
     begins_at: datetime
     ends_at: datetime
+
+
+class Window(NamedTuple):
+    """The stay in a segment, on a programme's calendar, of those who were born on this day of this month."""
+
+    programme: str
+    segment: str
+    month: int
+    day: int
+    from_at: datetime
+    until_at: datetime
+
+
+def windows(asking: Iterable[tuple[str, ZoneInfo, Iterable[str]]], now: datetime) -> Iterator[Window]:
+    """The stays that are told by now, in the segments that each programme asks for: of those that begin soon, that last, and that
+    were over not long ago."""
+    for programme, zone, segments in asking:
+        today = now.astimezone(zone).date()
+        for segment in segments:
+            for offset in range(-LOOK_BACK - 31, AHEAD + 32):
+                day = today + timedelta(days=offset)
+                first, last = _around(segment, day)
+                if first > today + timedelta(days=AHEAD) or last < today - timedelta(days=LOOK_BACK):
+                    continue
+                begins, ends = start_of_day(first, zone), start_of_day(last + timedelta(days=1), zone)
+                yield Window(programme, segment, day.month, day.day, begins, ends)
+                if (day.month, day.day) == (2, 28) and not isleap(day.year):
+                    yield Window(programme, segment, 2, 29, begins, ends)
+
+
+def _around(segment: str, day: date) -> tuple[date, date]:
+    """The first and the last day of the stay of whose birthday that is."""
+    if segment == "birthday-week":
+        return day - timedelta(days=3), day + timedelta(days=3)
+    if segment == "birthday-month":
+        return day.replace(day=1), day.replace(day=monthrange(day.year, day.month)[1])
+    return day, day
 
 
 def days(zones: Iterable[tuple[str, ZoneInfo]], now: datetime) -> Iterator[Day]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,6 +10,7 @@ import msgspec
 
 from shared.config import Settings
 from tests.integration.members.conftest import Api
+from tests.support.programmes import SHOPS
 from tests.support.tenants import connect_as
 
 CONSENT = {"accepted": True, "terms_version": "2026-01", "accepted_at": "2026-01-20T12:00:00+03:00"}
@@ -35,7 +36,7 @@ async def test_a_birthday_is_told_once_however_many_tell_of_it(api: Api, setting
     )  # joined after it
     await enrolled(api)
     dry = await api.post("/v1/birthdays/tell", {"dry_run": True}, role="operator")
-    assert dry.json() == {"told": 1, "left": 0, "dry_run": True}
+    assert dry.json() == {"told": 1, "left": 0, "dry_run": True, "stays": 0}
     turns = await asyncio.gather(*[api.post("/v1/birthdays/tell", {}, role="operator") for _ in range(4)])
     assert sorted(turn.json()["told"] for turn in turns) == [0, 0, 0, 1]
     db = await connect_as(settings, api.tenant, "auditor")
@@ -64,3 +65,54 @@ async def test_a_birthday_that_can_not_be_is_refused(api: Api) -> None:
         body = {"external_id": f"crm-{wrong}", "channel": "store", "consent": CONSENT, "birthday": wrong}
         answered = await api.post("/v1/members", body)
         assert (answered.status_code, answered.json()["code"]) == (422, code), answered.text
+
+
+async def test_who_has_a_birthday_soon_is_put_into_its_segments_once_by_whoever_does_it(
+    api: Api, settings: Settings
+) -> None:
+    named = {"any_of": ["birthday", "birthday-week"]}
+    cake = {
+        **SHOPS["earning"]["rules"][-1],
+        "code": "cake",
+        "priority": 7,
+        "when": {"any": [{"member.segments": named}]},
+    }
+    earning = {**SHOPS["earning"], "rules": [cake, *SHOPS["earning"]["rules"]]}
+    for code, prefix in (("cakes", "627020"), ("more-cakes", "627021")):
+        header = {**SHOPS["programme"], "code": code, "card_prefix": prefix}
+        await api.activated({**SHOPS, "programme": header, "earning": earning})
+    zone = ZoneInfo("Asia/Riyadh")
+    day = datetime.now(zone).date() + timedelta(days=2)
+    born = "1988-02-29" if (day.month, day.day) == (2, 29) else f"1988-{day:%m-%d}"
+    member_id = await enrolled(api, birthday=born, programmes=["cakes", "more-cakes"])
+    await enrolled(api, birthday=born, programmes=["shops"])  # whose rules do not ask
+    assert (await api.post("/v1/birthdays/tell", {"dry_run": True}, role="operator")).json()["stays"] == 2
+    turns = await asyncio.gather(*[api.post("/v1/birthdays/tell", {}, role="operator") for _ in range(4)])
+    assert sorted(turn.json()["stays"] for turn in turns) == [0, 0, 0, 2]
+
+    def at(offset: int) -> str:
+        midnight = datetime.combine(day + timedelta(days=offset), time(), zone)
+        return f"{midnight.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+    async def stays() -> list[tuple[str, str, str]]:
+        found = (await api.get(f"/v1/members/{member_id}/segments")).json()["stays"]
+        return [(one["segment"], one["from_at"], one["until_at"]) for one in found]
+
+    assert await stays() == [("birthday", at(0), at(1)), ("birthday-week", at(-3), at(4))]
+    # What somebody called off stays so.
+    await api.call("DELETE", f"/v1/segments/birthday/members/{member_id}", role="crm")
+    assert (await api.post("/v1/birthdays/tell", {}, role="operator")).json()["stays"] == 0
+    assert (await stays())[0] == ("birthday", at(0), at(0))
+    db = await connect_as(settings, api.tenant, "auditor")
+    try:
+        told = await db.fetch(
+            "SELECT payload FROM members.outbox WHERE payload LIKE '%member.segmented.v1%' ORDER BY id"
+        )
+    finally:
+        await db.close()
+    events = [msgspec.json.decode(row["payload"]) for row in told]
+    assert [(one["sequence"], one["data"]["segment"], one["data"]["until_at"]) for one in events] == [
+        ("000000000004", "birthday", at(1)),
+        ("000000000005", "birthday-week", at(4)),
+        ("000000000006", "birthday", at(0)),
+    ]

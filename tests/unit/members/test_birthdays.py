@@ -1,12 +1,12 @@
 """Which days are whose birthday: on the programme's own calendar, leap days and new years too."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.members.domain.birthdays import LOOK_BACK, days
+from services.members.domain.birthdays import AHEAD, LOOK_BACK, SEGMENTS, days, windows
 
 RIYADH = ZoneInfo("Asia/Riyadh")
 
@@ -42,3 +42,32 @@ def test_whoever_was_born_has_one_birthday_a_year_however_the_job_runs(born: dat
             if (day.month, day.day) == (born.month, born.day) and day.year == year
         }
     assert len(found) == 1
+
+
+@given(
+    born=st.dates(date(1900, 1, 1), date(2025, 12, 31)),
+    year=st.integers(2026, 2060),
+    segment=st.sampled_from(SEGMENTS),
+)
+def test_whoever_was_born_has_one_stay_a_year_told_before_it_begins(
+    born: date, year: int, segment: str
+) -> None:
+    birthday = (
+        born.replace(day=28, year=year)
+        if (born.month, born.day) == (2, 29) and year % 4
+        else born.replace(year=year)
+    )
+    noon = datetime(birthday.year, birthday.month, birthday.day, 12, tzinfo=RIYADH)
+    told: dict[tuple[datetime, datetime], datetime] = {}
+    for offset in range(-60, 60, 3):
+        now = noon + timedelta(days=offset)
+        for window in windows([("shops", RIYADH, [segment])], now):
+            if (window.month, window.day) == (
+                born.month,
+                born.day,
+            ) and window.from_at <= noon < window.until_at:
+                told.setdefault((window.from_at, window.until_at), now)
+    [((begins, ends), first)] = told.items()
+    days_long = {"birthday": {1}, "birthday-week": {7}, "birthday-month": {28, 29, 30, 31}}
+    assert (ends - begins).days in days_long[segment]
+    assert timedelta(days=AHEAD - 3) <= begins - first <= timedelta(days=AHEAD + 1)
