@@ -13,27 +13,25 @@ import msgspec
 from jsonschema import Draft202012Validator
 from referencing import Registry
 
-from pointbank.verify.bills import Bills
+from pointbank.verify.bills import Bills, told_entries
 from pointbank.verify.books import Books, Follower
 from pointbank.verify.checkout import Rooms
 from pointbank.verify.conditions import Asked, holds
 from pointbank.verify.decisions import OPEN, Accrual, Standings
-from pointbank.verify.events import ActAnswer, Envelope
+from pointbank.verify.events import ActAnswer, Envelope, entries_of
 from pointbank.verify.numbers import money_of, rounded
 from pointbank.verify.programme import Terms
 
 _encode = msgspec.json.Encoder().encode
 _PERIODS = ("day", "week", "month", "year")
 _ANSWER = (
-    "act",
+    "event",
     "status",
     "kind",
     "act_ref",
     "merchant",
     "occurred_at",
-    "stream_id",
-    "source",
-    "event_id",
+    "entries",
     "place",
     "accruals",
 )
@@ -167,10 +165,12 @@ class Acts:
         if not first:
             place += 1
         told_at = recorded_at if first else place
+        own = (act["stream_id"], act["event_source"], act["event_id"])
+        entries = (own,) if first else told_entries(own, act["listeners"], row["told"])
         self._told.ours(
             (
-                (act_id, told_at), act_id, decision.status, act["act"], act["act_ref"], act["merchant"], act["occurred_at"],
-                act["stream_id"], act["event_source"], act["event_id"], told_at, self._accruals(decision),
+                (act_id, told_at), act["recorded_event_id"] if first else row["told_as"], decision.status, act["act"],
+                act["act_ref"], act["merchant"], act["occurred_at"], entries, told_at, self._accruals(decision),
             )
         )  # fmt: skip
         return place
@@ -198,8 +198,8 @@ class Acts:
         place = int(envelope.sequence)
         self._told.theirs(
             (
-                (told.act_id, place), told.act_id, told.status, told.act, told.act_ref, told.merchant, told.occurred_at,
-                told.stream_id, told.source, told.event_id, place, tuple([one.row() for one in told.accruals]),
+                (told.act_id, place), envelope.id, told.status, told.act, told.act_ref, told.merchant, told.occurred_at,
+                entries_of(told), place, tuple([one.row() for one in told.accruals]),
             )
         )  # fmt: skip
 

@@ -22,7 +22,7 @@ from pointbank.verify.decisions import (
     objections,
     told_accruals,
 )
-from pointbank.verify.events import BillAnswer, BillRejected, Envelope, PointsAccrued
+from pointbank.verify.events import BillAnswer, BillRejected, Envelope, PointsAccrued, entries_of
 from pointbank.verify.gifts import Gifts
 from pointbank.verify.report import Check
 from pointbank.verify.reviews import Reviews
@@ -35,9 +35,7 @@ _ANSWER = (
     "merchant",
     "bill_ref",
     "occurred_at",
-    "stream_id",
-    "source",
-    "event_id",
+    "entries",
     "place",
     "accruals",
 )
@@ -224,11 +222,10 @@ class Bills:
                 self._kept.ours((one.accrual_id, bill_id, judged.wallet_id, one.kind, one.points))
             if not judged.accruals:
                 self._kept.ours(("no points", bill_id, judged.wallet_id, "earn", 0))
-        # A bill that came without a till's entry is told to the first till that offered it while it waited.
-        to = "till_" if not first and bill["source"] is None and row["told_till"] else ""
+        own = (bill["stream_id"], bill["source"], bill["event_id"])
+        entries = (own,) if first else told_entries(own, bill["listeners"], row["told"])
         answer = (
-            bill_id, decision.status, bill["merchant"], bill["bill_ref"], bill["occurred_at"], bill[f"{to}stream_id"],
-            bill[f"{to}source"], bill[f"{to}event_id"],
+            bill_id, decision.status, bill["merchant"], bill["bill_ref"], bill["occurred_at"], entries,
         )  # fmt: skip
         accruals = told_accruals(decision, self._terms_of)
         if first:
@@ -263,8 +260,8 @@ class Bills:
         """bill.recorded and bill.settled."""
         place = int(envelope.sequence)
         row = (
-            told.bill_id, told.status, told.merchant, told.bill_ref, told.occurred_at, told.stream_id, told.source,
-            told.event_id, place, tuple([accrual.row() for accrual in told.accruals]),
+            told.bill_id, told.status, told.merchant, told.bill_ref, told.occurred_at, entries_of(told), place,
+            tuple([accrual.row() for accrual in told.accruals]),
         )  # fmt: skip
         if envelope.type == "bill.recorded.v1":
             self._recorded.theirs((envelope.id, *row))
@@ -287,6 +284,15 @@ class Bills:
         self._rejected.theirs(
             (envelope.id, envelope.subject, int(envelope.sequence), told.code, told.stream_id)
         )
+
+
+def told_entries(
+    own: tuple[Any, ...], listeners: str | None, told: int | None
+) -> tuple[tuple[Any, ...], ...]:
+    """The entries that stood in what was told again: its own first, then who else offered it, as many as there were by then."""
+    known = [own] if own[0] is not None else []
+    known += [tuple(one) for one in json.loads(listeners or "[]")]
+    return tuple(known[: told or 0]) or ((None, None, None),)
 
 
 def content_hash(bill: Any) -> bytes:

@@ -8,15 +8,16 @@ SELECT
     encode(b.identity, 'hex') AS identity, b.programmes, b.lines::text AS lines,
     b.tenders::text AS tenders, b.effects_applied::text AS effects_applied, b.recorded_event_id::text AS recorded_event_id, b.stream_id, b.source, b.event_id, k.merchant AS key_merchant,
     k.bill_ref AS key_ref, k.content_hash, k.recorded_at AS key_recorded_at, p.content_hash AS pos_hash,
-    t.stream_id AS till_stream_id, t.source AS till_source, t.event_id AS till_event_id, w.n AS waiting_n, w.sequence AS waiting_sequence, w.unclaimed, i.member_id::text AS member_id
+    t.listeners::text AS listeners, w.n AS waiting_n, w.sequence AS waiting_sequence, w.unclaimed, i.member_id::text AS member_id
 FROM earn.bills AS b
 FULL JOIN earn.bill_keys AS k ON k.bill_id = b.bill_id
 LEFT JOIN earn.pos_events AS p ON p.source = b.source AND p.event_id = b.event_id
 LEFT JOIN (
-    SELECT l.bill_id, l.stream_id, l.source, l.event_id, o.content_hash
-    FROM earn.bill_tills AS l
+    SELECT l.subject_id, o.content_hash, json_agg(json_build_array(l.stream_id, l.source, l.event_id) ORDER BY l.n) AS listeners
+    FROM earn.listeners AS l
     JOIN earn.pos_events AS o ON o.source = l.source AND o.event_id = l.event_id
-) AS t ON t.bill_id = b.bill_id AND t.content_hash = k.content_hash AND b.source IS NULL
+    GROUP BY l.subject_id, o.content_hash
+) AS t ON t.subject_id = b.bill_id AND t.content_hash = k.content_hash
 LEFT JOIN earn.waiting AS w ON w.bill_id = b.bill_id
 LEFT JOIN earn.identities AS i ON i.identity = b.identity
 ORDER BY coalesce(b.bill_id, k.bill_id);
@@ -25,9 +26,9 @@ ORDER BY coalesce(b.bill_id, k.bill_id);
 -- Every decision, in the order of their bills.
 SELECT
     d.bill_id::text AS id, d.n, d.status, d.decided_at, d.recorded_at, d.sequence, d.decision::text AS decision,
-    s.event_id::text AS told_as, s.told_till
+    s.event_id::text AS told_as, s.told
 FROM earn.decisions AS d
-LEFT JOIN earn.settled_events AS s ON s.bill_id = d.bill_id AND s.n = d.n
+LEFT JOIN earn.settled_events AS s ON s.subject_id = d.bill_id AND s.n = d.n
 ORDER BY d.bill_id, d.n;
 
 -- name: taken

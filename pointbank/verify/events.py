@@ -52,6 +52,12 @@ class BillAccrual(msgspec.Struct, frozen=True, gc=False):
         )
 
 
+class OfferedBy(msgspec.Struct, frozen=True, gc=False):
+    stream_id: str
+    source: str
+    event_id: str
+
+
 class BillAnswer(msgspec.Struct, frozen=True, gc=False):
     bill_id: str
     status: str
@@ -62,6 +68,7 @@ class BillAnswer(msgspec.Struct, frozen=True, gc=False):
     stream_id: str | None = None
     source: str | None = None
     event_id: str | None = None
+    also_offered_by: tuple[OfferedBy, ...] = ()
 
 
 class ActAnswer(msgspec.Struct, frozen=True, gc=False):
@@ -75,6 +82,24 @@ class ActAnswer(msgspec.Struct, frozen=True, gc=False):
     stream_id: str | None = None
     source: str | None = None
     event_id: str | None = None
+    also_offered_by: tuple[OfferedBy, ...] = ()
+
+
+def entries_of(told: BillAnswer | ActAnswer) -> tuple[tuple[str | None, str | None, str | None], ...]:
+    """The entries of all tills that are told, the one that it came by first; one of nulls where there is none."""
+    others = [(one.stream_id, one.source, one.event_id) for one in told.also_offered_by]
+    return ((told.stream_id, told.source, told.event_id), *others)
+
+
+class ActivationAnswer(msgspec.Struct, frozen=True, gc=False):
+    bill_id: str | None
+    status: str
+    merchant: str
+    bill_ref: str
+    occurred_at: datetime
+    stream_id: str
+    source: str
+    event_id: str
 
 
 class BillRejected(msgspec.Struct, frozen=True, gc=False):
@@ -556,6 +581,8 @@ DATA: dict[str, type] = {
     "act.recorded.v1": ActAnswer,
     "act.settled.v1": ActAnswer,
     "act.rejected.v1": BillRejected,
+    "activation.recorded.v1": ActivationAnswer,
+    "activation.settled.v1": ActivationAnswer,
     "points.accrued.v1": PointsAccrued,
     "refund.recorded.v1": RefundAnswer,
     "refund.settled.v1": RefundAnswer,
@@ -632,6 +659,8 @@ SAID_BY = {
         "act.recorded.v1",
         "act.settled.v1",
         "act.rejected.v1",
+        "activation.recorded.v1",
+        "activation.settled.v1",
         "points.accrued.v1",
         "accruals.day_told.v1",
         "refund.recorded.v1",

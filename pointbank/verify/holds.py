@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pointbank.verify.books import Books
-from pointbank.verify.events import Asked, Envelope
+from pointbank.verify.events import ActivationAnswer, Asked, Envelope
 from pointbank.verify.report import Check
 
 _ASKED = ("bill", "accrual", "through", "effective_at", "decided_at")
@@ -27,8 +27,14 @@ class Holds:
             ours="the releases", theirs="the events",
         )  # fmt: skip
 
+        self._told = books.match(
+            "activations:told", 5, "each activation that a till told is answered once, and again when its bill has come after it",
+            ("event", "bill", "status", "occurred_at", "entry"), ours="the activations", theirs="the events",
+        )  # fmt: skip
+
     async def walk(self) -> None:
-        """Every plan, and every release."""
+        """Every plan, and every release; every activation that was told."""
+        await self._activations()
         check = self._books.check(
             "holds:planned",
             8,
@@ -58,6 +64,46 @@ class Holds:
                         row["effective_at"], row["decided_at"],
                     )
                 )  # fmt: skip
+
+    async def _activations(self) -> None:
+        kept = self._books.check(
+            "activations:kept",
+            1,
+            "what a till told activates the bill of its merchant and reference, and no other",
+        )
+        async for page in self._books.snapshot.pages("holds.sql", "told_activations"):
+            for row in page:
+                kept.compared += 1
+                if row["bill_id"] is not None and (
+                    row["bill_id"] != row["own_bill_id"] or not row["activated"]
+                ):
+                    kept.wrong(
+                        f"{row['merchant']} {row['bill_ref']} was told to be activated; it is bill {row['own_bill_id']}, "
+                        f"bill {row['bill_id']} is {'' if row['activated'] else 'not '}activated"
+                    )
+                subject = f"activation/{row['merchant']}/{row['bill_ref']}"
+                entry = (row["stream_id"], row["source"], row["event_id"])
+                first = None if row["waited"] else row["bill_id"]
+                self._told.ours(
+                    (
+                        (subject, 1), row["recorded_event_id"], first, "waiting_for_bill" if row["waited"] else "activated",
+                        row["occurred_at"], entry,
+                    )
+                )  # fmt: skip
+                if row["settled_event_id"] is not None:
+                    settled = (row["settled_event_id"], row["bill_id"], "activated", row["occurred_at"])
+                    self._told.ours(((subject, 2), *settled, entry))
+
+    def on_activation(self, n: int | None, envelope: Envelope, told: ActivationAnswer) -> None:
+        """activation.recorded and activation.settled."""
+        entry = (told.stream_id, told.source, told.event_id)
+        place = int(envelope.sequence)
+        self._told.theirs(
+            (
+                (envelope.subject, place), envelope.id, told.bill_id, told.status, told.occurred_at,
+                entry,
+            )
+        )  # fmt: skip
 
     def on_asked(self, n: int | None, envelope: Envelope, asked: Asked) -> None:
         """points.release_requested."""

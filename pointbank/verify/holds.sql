@@ -59,3 +59,13 @@ WHERE p.released + p.cancelled < p.points
         SELECT FROM earn.reviews AS v
         WHERE v.bill_id = p.bill_id AND (v.state = 'open' OR (v.state = 'cancelled' AND v.answer_event_id IS NULL))
     );
+
+-- name: told_activations
+-- What tills told of activations by their stream; whether the bill of each is there, is theirs, and counts as activated.
+SELECT
+    t.merchant, t.bill_ref, t.occurred_at, t.stream_id, t.source, t.event_id, t.recorded_event_id::text AS recorded_event_id, t.waited,
+    t.bill_id::text AS bill_id, t.settled_event_id::text AS settled_event_id, k.bill_id::text AS own_bill_id,
+    a.bill_id IS NOT NULL AS activated
+FROM earn.told_activations AS t
+LEFT JOIN earn.bill_keys AS k ON k.merchant = t.merchant AND k.bill_ref = t.bill_ref
+LEFT JOIN earn.activations AS a ON a.bill_id = t.bill_id;

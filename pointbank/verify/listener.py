@@ -106,6 +106,8 @@ class Listener:
             "act.recorded.v1": (acts.on_answer,),
             "act.settled.v1": (acts.on_answer,),
             "act.rejected.v1": (bills.on_rejected,),
+            "activation.recorded.v1": (holds.on_activation,),
+            "activation.settled.v1": (holds.on_activation,),
             "points.accrued.v1": (bills.on_accrued, bank.on_accrued),
             "refund.recorded.v1": (refunds.on_refund,),
             "refund.settled.v1": (refunds.on_refund,),

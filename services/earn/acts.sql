@@ -42,7 +42,7 @@ FROM act_waiting AS w
 JOIN acts AS a ON a.act_id = w.act_id
 WHERE w.act_id = ANY(:act_ids::uuid[])
 ORDER BY w.act_id
-FOR NO KEY UPDATE OF w;
+FOR UPDATE OF w; -- against who listens, which holds FOR KEY SHARE; make_ready meets neither
 
 -- name: wait_on!
 -- What these acts waited for has come, and they wait for something else.
@@ -83,6 +83,14 @@ CROSS JOIN waiting_clock AS c
 WHERE NOT w.unclaimed AND w.since_ms <= c.running_ms - :deadline_ms
 ORDER BY w.since_ms
 LIMIT 500;
+
+-- name: last_settled
+-- What was decided last about those of these acts that waited and were told again; without an id where none was kept.
+SELECT DISTINCT ON (d.act_id) d.act_id, d.decided_at, d.sequence, d.decision, s.event_id
+FROM act_decisions AS d
+LEFT JOIN settled_events AS s ON s.subject_id = d.act_id AND s.n = d.n
+WHERE d.act_id = ANY(:act_ids::uuid[]) AND d.n > 1
+ORDER BY d.act_id, d.n DESC;
 
 -- name: act_by_id^
 -- An act.

@@ -198,40 +198,19 @@ ORDER BY bill_id
 FOR UPDATE; -- against `listen`, which holds FOR KEY SHARE; make_ready meets neither
 
 -- name: waiting_bills
--- The content of bills that wait, with the till that is to be told.
+-- The content of bills that wait, with the till's entry that each came by.
 SELECT
     b.bill_id, b.merchant, b.bill_ref, b.terminal, b.cashier, b.channel, b.occurred_at, b.currency, b.total_minor,
-    b.identity_kind, b.identity, b.programmes, b.lines, b.tenders, b.effects_applied,
-    coalesce(b.stream_id, t.stream_id) AS stream_id, coalesce(b.source, t.source) AS source,
-    coalesce(b.event_id, t.event_id) AS event_id
+    b.identity_kind, b.identity, b.programmes, b.lines, b.tenders, b.effects_applied, b.stream_id, b.source, b.event_id
 FROM unnest(:bill_ids::uuid[], :recorded_ats::timestamptz[]) AS wanted (bill_id, recorded_at)
-JOIN bills AS b ON b.bill_id = wanted.bill_id AND b.recorded_at = wanted.recorded_at
-LEFT JOIN bill_tills AS t ON t.bill_id = b.bill_id AND b.source IS NULL;
-
--- name: listen!
--- These tills are told when these bills are settled, as far as they still wait. One that is being settled is waited for.
-INSERT INTO bill_tills (bill_id, stream_id, source, event_id)
-SELECT w.bill_id, a.stream_id, a.source, a.event_id
-FROM unnest(:bill_ids::uuid[], :stream_ids::text[], :sources::text[], :event_ids::text[])
-    AS a (bill_id, stream_id, source, event_id)
-JOIN waiting AS w ON w.bill_id = a.bill_id
-ORDER BY w.bill_id
-FOR KEY SHARE OF w
-ON CONFLICT (bill_id) DO NOTHING;
-
--- name: keep_settled!
--- Under which ids bills were told again.
-INSERT INTO settled_events (bill_id, n, event_id, told_till)
-SELECT a.bill_id, a.n, a.event_id, a.told_till
-FROM unnest(:bill_ids::uuid[], :ns::smallint[], :event_ids::uuid[], :told_tills::boolean[])
-    AS a (bill_id, n, event_id, told_till);
+JOIN bills AS b ON b.bill_id = wanted.bill_id AND b.recorded_at = wanted.recorded_at;
 
 -- name: last_settled
 -- What was decided last about those of these bills that waited and were told again; without an id where none was kept.
 SELECT DISTINCT ON (d.bill_id) d.bill_id, d.recorded_at, d.sequence, d.decision, s.event_id
 FROM unnest(:bill_ids::uuid[]) AS a (bill_id)
 JOIN decisions AS d ON d.bill_id = a.bill_id AND d.n > 1
-LEFT JOIN settled_events AS s ON s.bill_id = d.bill_id AND s.n = d.n
+LEFT JOIN settled_events AS s ON s.subject_id = d.bill_id AND s.n = d.n
 ORDER BY d.bill_id, d.n DESC;
 
 -- name: wait_on!

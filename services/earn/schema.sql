@@ -232,21 +232,24 @@ CREATE INDEX waiting_for ON waiting (kind, key);
 CREATE INDEX waiting_ready ON waiting (bill_id) WHERE ready;
 CREATE INDEX waiting_since ON waiting (since_ms) WHERE NOT unclaimed;
 
--- The till that is told of a bill that came without one: the first that offered it while it waited. Append-only.
-CREATE TABLE bill_tills (
-    bill_id uuid PRIMARY KEY,
+-- Who offered a bill or an act that waited, besides the entry that it came by; `n` in which order. Append-only.
+CREATE TABLE listeners (
+    subject_id uuid NOT NULL,
     stream_id text NOT NULL,
     source text NOT NULL,
-    event_id text NOT NULL
+    event_id text NOT NULL,
+    n bigint GENERATED ALWAYS AS IDENTITY,
+    PRIMARY KEY (subject_id, source, event_id)
 );
 
--- Each bill.settled.v1: for the decision of this number; `told_till`: whether a till's entry stood in it. Append-only.
+-- Each bill.settled.v1 and act.settled.v1: for the decision of this number; `told`: how many entries stood in it, the own one first
+-- and then listeners in their order. Append-only.
 CREATE TABLE settled_events (
-    bill_id uuid NOT NULL,
+    subject_id uuid NOT NULL,
     n smallint NOT NULL CHECK (n > 1),
     event_id uuid NOT NULL,
-    told_till boolean NOT NULL,
-    PRIMARY KEY (bill_id, n)
+    told int NOT NULL CHECK (told >= 0),
+    PRIMARY KEY (subject_id, n)
 );
 
 -- The clock of the deadline: it runs only while earn has heard all that was told of what bills wait for.
@@ -458,6 +461,30 @@ CREATE TABLE activations (
 );
 
 CREATE INDEX activations_waiting ON activations (bill_id) WHERE NOT applied;
+
+-- The first word about each bill: when it was activated by the till's clock, and the entry that said so. `bill_id` once the bill is known;
+-- `waited`: it was not at first. Nothing else of a row changes.
+CREATE TABLE told_activations (
+    merchant text COLLATE "C" NOT NULL,
+    bill_ref text COLLATE "C" NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    stream_id text NOT NULL,
+    source text NOT NULL,
+    event_id text NOT NULL,
+    request_id text NOT NULL,
+    traceparent text,
+    recorded_event_id uuid NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    waited boolean NOT NULL,
+    bill_id uuid,
+    settled_event_id uuid,
+    settled_at timestamptz,
+    PRIMARY KEY (merchant, bill_ref),
+    CHECK (waited OR bill_id IS NOT NULL),
+    CHECK (num_nulls(settled_event_id, settled_at) = CASE WHEN waited AND bill_id IS NOT NULL THEN 0 ELSE 2 END)
+) WITH (fillfactor = 80);
+
+CREATE INDEX told_activations_waiting ON told_activations (merchant, bill_ref) WHERE bill_id IS NULL;
 
 -- Each points.release_requested: `release_through` of the accrual in all; `sequence` is its place among the events about the
 -- bill.

@@ -10,6 +10,8 @@ from functools import cache
 import msgspec
 
 from shared.events import (
+    ActivationRecorded,
+    ActivationSettled,
     ActRecorded,
     ActRejected,
     ActSettled,
@@ -83,12 +85,29 @@ Reply = (
     | ActRecorded
     | ActSettled
     | ActRejected
+    | ActivationRecorded
+    | ActivationSettled
 )
 
 
-def goes_to_till(event: Reply) -> bool:
-    """Whether a till waits for this: a bill, refund or act that came by HTTP was answered there."""
-    return event.stream_id is not None
+def replies_of(event: Reply, payload: bytes) -> list[tuple[str | None, bytes]]:
+    """(source, event) for each till that waits for this; none where a bill, refund or act came by HTTP: that was answered there.
+
+    One alone gets the event as it was heard. Of several each gets it under the same id, with the entry that it offered, and is
+    not told of the others.
+    """
+    if event.stream_id is None:
+        return []
+    others = event.also_offered_by if isinstance(event, BillSettled | ActSettled) else msgspec.UNSET
+    if isinstance(others, msgspec.UnsetType):
+        return [(event.source, payload)]
+    told = msgspec.json.decode(payload)
+    del told["data"]["also_offered_by"]
+    replies: list[tuple[str | None, bytes]] = [(event.source, _encode(told))]
+    for one in others:
+        told["data"] |= {"stream_id": one.stream_id, "source": one.source, "event_id": one.event_id}
+        replies.append((one.source, _encode(told)))
+    return replies
 
 
 def pause_after(attempts: int) -> timedelta:

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from services.notifier import store
-from services.notifier.domain import News, Reply, goes_to_till, message_id_of, news_of
+from services.notifier.domain import News, Reply, message_id_of, news_of, replies_of
 from services.notifier.fan_out import reply
 from services.notifier.outgoing import outgoing
 from services.notifier.store import Made, Unsent
 from services.notifier.texts import language_of
 from shared.events import (
+    ActivationRecorded,
+    ActivationSettled,
     ActRecorded,
     ActRejected,
     ActSettled,
@@ -59,8 +61,8 @@ async def tell(tx: Tx, items: Sequence[Item[News | Reply | Settle]]) -> list[Out
         elif isinstance(command, _NEWS):
             if (told := news_of(command)) is not None:
                 news.append((item, told))  # type: ignore[arg-type]
-        elif goes_to_till(command):
-            replies.append((command.source, item.payload))
+        else:
+            replies += replies_of(command, item.payload)
     if news:
         await _make(tx, news)
     if replies:
@@ -200,6 +202,8 @@ ON: Handlers = {
     ActRecorded: tell,
     ActSettled: tell,
     ActRejected: tell,
+    ActivationRecorded: tell,
+    ActivationSettled: tell,
     RefundRecorded: tell,
     RefundSettled: tell,
     Settle: tell,

@@ -3,6 +3,7 @@
 Fields are only added, with defaults; a change of meaning is a new type (`.v2`). Readers ignore what they don't know.
 """
 
+from shared.events.activations import ActivationRecorded, ActivationSettled
 from shared.events.acts import ActRecorded, ActRejected, ActSettled
 from shared.events.asking import ReleaseRequested, ReturnRequested, ReversalRequested
 from shared.events.bills import (
@@ -105,6 +106,8 @@ EVENTS: dict[str, type[EventData]] = {
         ActRecorded,
         ActSettled,
         ActRejected,
+        ActivationRecorded,
+        ActivationSettled,
         AccrualsDayTold,
         PointsCredited,
         PointsRedeemed,
@@ -162,6 +165,8 @@ __all__ = [
     "ActRecorded",
     "ActRejected",
     "ActSettled",
+    "ActivationRecorded",
+    "ActivationSettled",
     "Balance",
     "BenefitAnswered",
     "BenefitAsked",

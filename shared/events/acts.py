@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from shared.events.bills import BillAccrual, RejectedField
+import msgspec
+
+from shared.events.bills import BillAccrual, OfferedBy, RejectedField
 from shared.events.envelope import EventData
 
 
@@ -33,10 +35,11 @@ class ActRecorded(ActAnswer, frozen=True, kw_only=True):
 
 
 class ActSettled(ActAnswer, frozen=True, kw_only=True):
-    """Subject: the act_id. A waiting act told again: judged at last, or unclaimed."""
+    """Subject: the act_id. A waiting act told again: judged at last, or unclaimed. `also_offered_by` as of a bill."""
 
     TYPE: ClassVar[str] = "act.settled.v1"
     SOURCE: ClassVar[str] = "/earn"
+    also_offered_by: tuple[OfferedBy, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ActRejected(EventData, frozen=True, kw_only=True):

@@ -37,6 +37,14 @@ class BillAnswer(EventData, frozen=True, kw_only=True):
     event_id: str | None = None
 
 
+class OfferedBy(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An entry that offered a bill or an act: its stream id, and the teller's own source and id."""
+
+    stream_id: str
+    source: str
+    event_id: str
+
+
 class BillRecorded(BillAnswer, frozen=True, kw_only=True):
     """Subject: the bill_id. Status earned, held, mixed, nothing, anonymous or waiting."""
 
@@ -45,10 +53,12 @@ class BillRecorded(BillAnswer, frozen=True, kw_only=True):
 
 
 class BillSettled(BillAnswer, frozen=True, kw_only=True):
-    """Subject: the bill_id. A waiting bill told again: judged at last, or unclaimed."""
+    """Subject: the bill_id. A waiting bill told again: judged at last, or unclaimed. `also_offered_by`: other entries that
+    offered it while it waited; each of their tills is told, under the same event id."""
 
     TYPE: ClassVar[str] = "bill.settled.v1"
     SOURCE: ClassVar[str] = "/earn"
+    also_offered_by: tuple[OfferedBy, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class RejectedField(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -17,7 +17,7 @@ from shared.messaging.commands import (
     Outcome,
     Refused,
 )
-from shared.messaging.entries import PosAct, PosEntry, PosRefund
+from shared.messaging.entries import PosAct, PosActivation, PosEntry, PosRefund
 from shared.messaging.keys import Keys, heard_by, till_of
 from shared.messaging.transaction import Tx, claims_keys
 
@@ -34,6 +34,7 @@ __all__ = [
     "Keys",
     "Outcome",
     "PosAct",
+    "PosActivation",
     "PosEntry",
     "PosRefund",
     "Refused",

@@ -18,6 +18,7 @@ from shared.messaging.transaction import Tx
 FIELD = b"event"
 REFUND = b'"bill.refunded.v1"'
 ACT = b'"act.completed.v1"'
+ACTIVATION = b'"bill.activated.v1"'
 
 _T = TypeVar("_T")
 
@@ -62,6 +63,10 @@ class PosRefund(PosEntry, frozen=True, gc=False):
 
 class PosAct(PosEntry, frozen=True, gc=False):
     """An entry whose type says that it is an act besides bills."""
+
+
+class PosActivation(PosEntry, frozen=True, gc=False):
+    """An entry whose type says that a bill's goods are activated, or delivered."""
 
 
 class Unreadable(msgspec.Struct, frozen=True, gc=False):
@@ -213,12 +218,16 @@ class _Typed(msgspec.Struct, gc=False):
 
 
 _decode_type = msgspec.json.Decoder(_Typed).decode
-_KINDS: dict[str, type[PosEntry]] = {REFUND[1:-1].decode(): PosRefund, ACT[1:-1].decode(): PosAct}
+_KINDS: dict[str, type[PosEntry]] = {
+    REFUND[1:-1].decode(): PosRefund,
+    ACT[1:-1].decode(): PosAct,
+    ACTIVATION[1:-1].decode(): PosActivation,
+}
 
 
 def _pos_entry(entry_id: str, payload: bytes | None) -> PosEntry:
     # The words are looked for first: most entries are bills, and are not read twice.
-    if payload is not None and (REFUND in payload or ACT in payload):
+    if payload is not None and (REFUND in payload or ACT in payload or ACTIVATION in payload):
         try:
             kind = _KINDS.get(_decode_type(payload).type)
             if kind is not None:

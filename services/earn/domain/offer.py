@@ -174,7 +174,9 @@ def _check_envelope(envelope: _Envelope, tenant: str, type_: str) -> None:
     if envelope.tenantid and envelope.tenantid != tenant:
         raise TenantMismatch("The event names another tenant than the stream's.", pointer="/tenantid")
     if envelope.type != type_:
-        raise TypeUnknown(f"{TYPE} and {REFUND_TYPE} are read here.", pointer="/type")
+        raise TypeUnknown(
+            f"{TYPE}, {REFUND_TYPE}, act.completed.v1 and bill.activated.v1 are read here.", pointer="/type"
+        )
 
 
 def _unreadable(event: bytes, error: Exception) -> Refusal:

@@ -6,6 +6,7 @@ from services.earn.domain.hold import Activate, ReleaseDue
 from services.earn.domain.refund_body import RecordRefund
 from services.earn.domain.review import Decide
 from services.earn.domain.settlement import CheckDone, DecideVariance, Import, Keep
+from services.earn.handlers.activations import TakeUpActivations, take_up_activations, tell_activations
 from services.earn.handlers.acts import (
     ReportActUnclaimed,
     SettleAct,
@@ -59,7 +60,7 @@ from shared.events import (
     ReversalRefused,
     TierChanged,
 )
-from shared.messaging import Handlers, PosAct, PosEntry, PosRefund
+from shared.messaging import Handlers, PosAct, PosActivation, PosEntry, PosRefund
 
 __all__ = [
     "HEARS",
@@ -98,6 +99,8 @@ ON: Handlers = {
     AskAgain: ask_again,
     ReleaseDue: release_due,
     Activate: activate_bills,
+    PosActivation: tell_activations,
+    TakeUpActivations: take_up_activations,
     Decide: decide_reviews,
     Import: import_lines,
     Keep: keep_variances,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,10 +24,11 @@ from services.earn.domain.judge import Facts
 from services.earn.domain.offer import Spoiled, read_entry
 from services.earn.handlers.batch import IdReused
 from services.earn.handlers.reject import Rejected, reject, rejected_act
-from services.earn.handlers.told import Replies
+from services.earn.handlers.told import Replies, offered_by
 from services.earn.store import acts as store
 from services.earn.store import counters, nets, waiting
 from services.earn.store.facts import facts_for_acts
+from services.earn.store.listeners import Entry, keep_settled, listen_for_acts
 from shared.errors import Refusal
 from shared.events import ActRecorded, ActSettled, PointsAccrued
 from shared.events.bills import AccruedLot
@@ -264,24 +265,41 @@ def _tell(
     entry: store.Entry,
     *,
     sequence: int,
+    also: Sequence[Entry] = (),
 ) -> UUID:
-    return tx.emit(
-        kind(
-            act_id=act_id,
-            status=decision.status,
-            act=act.act,
-            act_ref=act.act_ref,
-            merchant=act.merchant,
-            occurred_at=act.occurred_at,
-            accruals=decision.told(),
-            stream_id=entry[0],
-            source=entry[1],
-            event_id=entry[2],
-        ),
-        subject=str(act_id),
-        sequence=sequence,
-        item=item,
+    said: ActRecorded | ActSettled = kind(
+        act_id=act_id,
+        status=decision.status,
+        act=act.act,
+        act_ref=act.act_ref,
+        merchant=act.merchant,
+        occurred_at=act.occurred_at,
+        accruals=decision.told(),
+        stream_id=entry[0],
+        source=entry[1],
+        event_id=entry[2],
     )
+    if also:
+        said = msgspec.structs.replace(said, also_offered_by=offered_by(also))
+    return tx.emit(said, subject=str(act_id), sequence=sequence, item=item)
+
+
+def _tell_settled(
+    tx: Tx, item: Item[Any], one: store.WaitingAct, decision: ActDecision, *, sequence: int
+) -> tuple[UUID, int, UUID, int]:
+    entry = one.tellers[0] if one.tellers else (None, None, None)
+    event_id = _tell(
+        tx,
+        item,
+        ActSettled,
+        one.act_id,
+        one.act,
+        decision,
+        entry,
+        sequence=sequence,
+        also=one.tellers[1:],
+    )
+    return one.act_id, one.n + 1, event_id, len(one.tellers)
 
 
 def _tell_accruals(
@@ -331,36 +349,59 @@ def _done(ask: Asked, decision: ActDecision) -> Done:
 
 
 async def _answer_again(batch: _Batch) -> None:
-    """The first answer, once more: by HTTP with 200, by stream on the teller's out stream under the first event's id."""
+    """The first answer, once more: by HTTP with 200, by stream on the teller's out stream under the first event's id. A teller that
+    repeats an act which waited is told what was told last, or is told when it is settled."""
     answers = await store.first_answers(batch.tx.db, {act_id for _, act_id in batch.repeats})
+    settled = await _settled_since(batch, answers)
     replies = Replies(batch.tx)
     for ask, act_id in batch.repeats:
         first = answers[act_id]
         if ask.pair is None:
             batch.outcomes[ask.place] = Done(200, answer_body(act_id, first._asdict(), first.decision))
             continue
+        since = settled.get(act_id)
+        decision = first.decision if since is None else since.decision
+        kind: type[ActRecorded] | type[ActSettled] = ActRecorded if since is None else ActSettled
         stream_id, source, event_id = first.entry if ask.pair == first.entry[1:] else ask.entry
         replies.add(
-            ActRecorded(
+            kind(
                 act_id=act_id,
-                status=first.decision.status,
+                status=decision.status,
                 act=first.act,
                 act_ref=first.act_ref,
                 merchant=first.merchant,
                 occurred_at=first.occurred_at,
-                accruals=first.decision.told(),
+                accruals=decision.told(),
                 stream_id=stream_id,
                 source=source,
                 event_id=event_id,
             ),
             source=ask.pair[0],
-            event_id=first.recorded_event_id,
+            event_id=first.recorded_event_id if since is None else since.event_id,
             subject=str(act_id),
-            sequence=1,
-            time=first.recorded_at,
+            sequence=1 if since is None else since.sequence,
+            time=first.recorded_at if since is None else since.at,
             item=ask.item,
         )
         batch.outcomes[ask.place] = Done(replayed=True)
+
+
+async def _settled_since(
+    batch: _Batch, answers: Mapping[UUID, store.FirstAnswer]
+) -> dict[UUID, store.LastSettled]:
+    """What was told later of those that tellers repeat and that were answered to wait; who waits on will be told."""
+    waited: set[UUID] = set()
+    listening: list[tuple[UUID, Entry]] = []
+    for ask, act_id in sorted(batch.repeats, key=lambda repeat: repeat[0].place):
+        first = answers[act_id]
+        if ask.pair is None or first.decision.status != "waiting":
+            continue
+        waited.add(act_id)
+        if ask.pair != first.entry[1:]:
+            listening.append((act_id, (ask.item.command.entry_id, *ask.pair)))
+    if listening:
+        await listen_for_acts(batch.tx.db, listening)
+    return await store.last_settled(batch.tx.db, waited) if waited else {}
 
 
 # ---- acts that waited --------------------------------------------------------------------------
@@ -383,6 +424,7 @@ async def settle_acts(tx: Tx, items: Sequence[Item[SettleAct]]) -> list[Outcome]
     over = [one for one in locked if one.act_id not in waits]
     decisions = await _judge(tx, [(one.act_id, one.act, one.taken_at) for one in over], facts)
     now = tx.now()
+    told: list[tuple[UUID, int, UUID, int]] = []
     rows: list[store.Row] = []
     accruals: list[store.Row] = []
     for one in over:
@@ -390,12 +432,13 @@ async def settle_acts(tx: Tx, items: Sequence[Item[SettleAct]]) -> list[Outcome]
         item.request_id, item.traceparent = one.request_id, one.traceparent
         decision = decisions[one.act_id]
         sequence = _tell_accruals(tx, item, one.act_id, one.act, decision, now, sequence=one.sequence + 1)
-        _tell(tx, item, ActSettled, one.act_id, one.act, decision, one.entry, sequence=sequence)
+        told.append(_tell_settled(tx, item, one, decision, sequence=sequence))
         rows.append(store.decision_row(one.act_id, decision, n=one.n + 1, decided_at=now, sequence=sequence))
         accruals += store.accrual_rows(one.act_id, decision)
         tx.audit("act.settle", f"act/{one.act_id}", item=item, after={"status": decision.status})
     if over:
         await store.write_decisions(tx.db, rows, accruals)
+        await keep_settled(tx.db, told)
         await store.end_waiting(tx.db, [one.act_id for one in over])
     return [_DONE] * len(items)
 
@@ -407,15 +450,17 @@ async def report_acts_unclaimed(tx: Tx, items: Sequence[Item[ReportActUnclaimed]
     if not overdue:
         return [_DONE] * len(items)
     now = tx.now()
+    told: list[tuple[UUID, int, UUID, int]] = []
     rows: list[store.Row] = []
     for one in overdue:
         item = by_id[one.act_id]
         item.request_id, item.traceparent = one.request_id, one.traceparent
         decision = ActDecision(status="unclaimed", waiting_for=(one.waits_for,))
         sequence = one.sequence + 1
-        _tell(tx, item, ActSettled, one.act_id, one.act, decision, one.entry, sequence=sequence)
+        told.append(_tell_settled(tx, item, one, decision, sequence=sequence))
         rows.append(store.decision_row(one.act_id, decision, n=one.n + 1, decided_at=now, sequence=sequence))
         tx.audit("act.report_unclaimed", f"act/{one.act_id}", item=item)
     await store.write_decisions(tx.db, rows, [])
+    await keep_settled(tx.db, told)
     await store.mark_unclaimed(tx.db, [one.act_id for one in overdue])
     return [_DONE] * len(items)

@@ -21,6 +21,7 @@ from services.earn.handlers.told import Replies, accrual_rows, tell, tell_accrua
 from services.earn.store import bills as bills_store
 from services.earn.store import nets, waiting
 from services.earn.store.facts import facts_for
+from services.earn.store.listeners import Entry, listen_for_bills
 from services.earn.store.nets import FirstAnswer
 from services.earn.store.waiting import LastSettled
 from shared.errors import Refusal
@@ -339,14 +340,14 @@ async def _settled_since(
 ) -> dict[UUID, LastSettled]:
     """What was told later of those that tills repeat and that were answered to wait; who waits on will be told."""
     waited: set[UUID] = set()
-    listening: dict[UUID, tuple[str, str, str]] = {}
-    for ask in repeats:
+    listening: list[tuple[UUID, Entry]] = []
+    for ask in sorted(repeats, key=lambda ask: ask.place):
         first = answers[ask.key]
         if ask.pair is None or first.decision.status != "waiting":
             continue
         waited.add(first.bill_id)
-        if first.source is None:
-            listening.setdefault(first.bill_id, ask.offered)
+        if ask.pair != (first.source, first.event_id):
+            listening.append((first.bill_id, ask.offered))
     if listening:
-        await waiting.listen(tx.db, listening)
+        await listen_for_bills(tx.db, listening)
     return await waiting.last_settled(tx.db, waited) if waited else {}

@@ -18,6 +18,7 @@ from services.earn.handlers.told import accrual_rows, tell, tell_accruals
 from services.earn.store import bills as bills_store
 from services.earn.store import waiting
 from services.earn.store.facts import facts_for
+from services.earn.store.listeners import keep_settled
 from shared.clock import real_clock
 from shared.events import BillSettled
 from shared.messaging import Done, Item, Outcome, Tx
@@ -65,7 +66,7 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
         tx, [(one.bill_id, one.bill, facts, one.taken_at) for one in locked if one.bill_id not in waits]
     )
     now = tx.now()
-    told: list[tuple[UUID, int, UUID, bool]] = []
+    told: list[tuple[UUID, int, UUID, int]] = []
     decisions: list[bills_store.Row] = []
     accruals: list[bills_store.Row] = []
     held: list[tuple[UUID, datetime, Decision]] = []
@@ -104,7 +105,7 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
         tx.audit("bill.settle", f"bill/{one.bill_id}", item=item, after={"status": decision.status})
     if decisions:
         await bills_store.write_decisions(tx.db, decisions)
-        await waiting.keep_settled(tx.db, told)
+        await keep_settled(tx.db, told)
         await bills_store.write_accruals(tx.db, accruals)
         await plan_holds(tx, held, facts.programmes)
         await ask_benefits(tx, giving)
@@ -119,7 +120,7 @@ async def report_unclaimed(tx: Tx, items: Sequence[Item[ReportUnclaimed]]) -> li
     if not overdue:
         return [_DONE] * len(items)
     now = tx.now()
-    told: list[tuple[UUID, int, UUID, bool]] = []
+    told: list[tuple[UUID, int, UUID, int]] = []
     decisions: list[bills_store.Row] = []
     for one in overdue:
         item = by_id[one.bill_id]
@@ -137,7 +138,7 @@ async def report_unclaimed(tx: Tx, items: Sequence[Item[ReportUnclaimed]]) -> li
         )
         tx.audit("bill.report_unclaimed", f"bill/{one.bill_id}", item=item)
     await bills_store.write_decisions(tx.db, decisions)
-    await waiting.keep_settled(tx.db, told)
+    await keep_settled(tx.db, told)
     await waiting.mark_unclaimed(tx.db, [one.bill_id for one in overdue])
     return [_DONE] * len(items)
 
@@ -151,7 +152,7 @@ async def tick(tx: Tx, items: Sequence[Item[Tick]]) -> list[Outcome]:
 
 def _tell_settled(
     tx: Tx, item: Item[Any], one: waiting.WaitingBill, decision: Decision, sequence: int
-) -> tuple[UUID, int, UUID, bool]:
+) -> tuple[UUID, int, UUID, int]:
     event_id = tell(
         tx,
         item,
@@ -160,7 +161,8 @@ def _tell_settled(
         subject=str(one.bill_id),
         bill=one.bill,
         decision=decision,
-        entry=(one.entry_id, one.source, one.event_id),
+        entry=one.tellers[0] if one.tellers else (None, None, None),
         sequence=sequence,
+        also=one.tellers[1:],
     )
-    return one.bill_id, one.n + 1, event_id, one.source is not None
+    return one.bill_id, one.n + 1, event_id, len(one.tellers)

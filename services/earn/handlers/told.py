@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Decision
 from services.earn.store.bills import ACCRUALS, Row
+from services.earn.store.listeners import Entry
 from shared.events import BillRecorded, BillSettled, EventData, PointsAccrued
-from shared.events.bills import AccruedLot
+from shared.events.bills import AccruedLot, OfferedBy
 from shared.events.envelope import encode_event
 from shared.ids import uuid7
 from shared.messaging import Item, Tx, till_of
@@ -27,27 +31,37 @@ def tell(
     decision: Decision,
     entry: tuple[str | None, str | None, str | None],
     sequence: int,
+    also: Sequence[Entry] = (),
 ) -> UUID:
-    """Says what became of the bill; gives the event's id. `entry`: stream id, source and id of the till's event.
+    """Says what became of the bill; gives the event's id. `entry`: stream id, source and id of the till's event; `also`: those of
+    other tills that a settled bill is told to.
 
     `subject` is the bill_id as text: writing one out costs as much as deciding a line.
     """
     stream_id, source, event_id = entry
-    return tx.emit(
-        kind(
-            bill_id=bill_id,
-            status=decision.status,
-            merchant=bill.merchant,
-            bill_ref=bill.bill_ref,
-            occurred_at=bill.occurred_at,
-            accruals=decision.told(),
-            stream_id=stream_id,
-            source=source,
-            event_id=event_id,
-        ),
-        subject=subject,
-        sequence=sequence,
-        item=item,
+    said: BillRecorded | BillSettled = kind(
+        bill_id=bill_id,
+        status=decision.status,
+        merchant=bill.merchant,
+        bill_ref=bill.bill_ref,
+        occurred_at=bill.occurred_at,
+        accruals=decision.told(),
+        stream_id=stream_id,
+        source=source,
+        event_id=event_id,
+    )
+    if also:
+        said = msgspec.structs.replace(said, also_offered_by=offered_by(also))
+    return tx.emit(said, subject=subject, sequence=sequence, item=item)
+
+
+def offered_by(entries: Sequence[Entry]) -> tuple[OfferedBy, ...]:
+    """Entries as events name them."""
+    return tuple(
+        [
+            OfferedBy(stream_id=stream_id, source=source, event_id=event_id)
+            for stream_id, source, event_id in entries
+        ]
     )
 
 

@@ -9,10 +9,12 @@ from uuid import UUID
 
 from services.earn.domain.acts.act import RecordAct, recorded_act
 from services.earn.domain.acts.judge import ActDecision, decode_decision, encode_decision
+from services.earn.store import listeners
 from services.earn.store.facts import Cache, known_programmes
 from services.earn.store.sql import acts as queries
 from shared.db import Connection
 from shared.identity import Identity
+from shared.ids import uuid7
 
 Row = tuple[Any, ...]
 Entry = tuple[str | None, str | None, str | None]
@@ -44,9 +46,18 @@ class WaitingAct(NamedTuple):
     unclaimed: bool
     n: int
     sequence: int
-    entry: Entry
+    tellers: tuple[listeners.Entry, ...]
     request_id: str
     traceparent: str | None
+
+
+class LastSettled(NamedTuple):
+    """What was told last of an act that waited: under which id, and in which place among its events."""
+
+    event_id: UUID
+    sequence: int
+    at: datetime
+    decision: ActDecision
 
 
 class Judgement(NamedTuple):
@@ -166,6 +177,10 @@ async def begin_waiting(
 
 async def lock_waiting(db: Connection, act_ids: Collection[UUID]) -> list[WaitingAct]:
     """Those of the acts that still wait, locked, in the order of their ids."""
+    rows = await queries.lock_waiting(db, act_ids=list(act_ids))
+    tellers = await listeners.tellers_of(
+        db, [(row["act_id"], row["stream_id"], row["event_source"], row["event_id"]) for row in rows]
+    )
     return [
         WaitingAct(
             row["act_id"],
@@ -185,12 +200,22 @@ async def lock_waiting(db: Connection, act_ids: Collection[UUID]) -> list[Waitin
             row["unclaimed"],
             row["n"],
             row["sequence"],
-            (row["stream_id"], row["event_source"], row["event_id"]),
+            tellers[row["act_id"]],
             row["request_id"],
             row["traceparent"],
         )
-        for row in await queries.lock_waiting(db, act_ids=list(act_ids))
+        for row in rows
     ]
+
+
+async def last_settled(db: Connection, act_ids: Collection[UUID]) -> dict[UUID, LastSettled]:
+    """What those of the acts that were told again were told last."""
+    return {
+        row["act_id"]: LastSettled(
+            row["event_id"] or uuid7(), row["sequence"], row["decided_at"], decode_decision(row["decision"])
+        )
+        for row in await queries.last_settled(db, act_ids=list(act_ids))
+    }
 
 
 async def wait_on(db: Connection, rows: Sequence[tuple[UUID, str, str]]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.earn.domain.bill import RecordBill, recorded_bill, stored_claims, stored_tenders
 from services.earn.domain.decision import Decision, decode_decision
+from services.earn.store.listeners import Entry, tellers_of
 from services.earn.store.sql import queries
 from shared.db import Connection
 from shared.identity import Identity
@@ -25,16 +26,15 @@ class LastSettled(NamedTuple):
 
 
 class WaitingBill(NamedTuple):
-    """A bill that waits, locked. `n` and `sequence` are those of its last decision."""
+    """A bill that waits, locked. `n` and `sequence` are those of its last decision; `tellers` who is told of it, the till that it
+    came from first."""
 
     bill_id: UUID
     taken_at: datetime
     waits_for: tuple[str, str]
     ready: bool
     bill: RecordBill
-    entry_id: str | None
-    source: str | None
-    event_id: str | None
+    tellers: tuple[Entry, ...]
     unclaimed: bool
     n: int
     sequence: int
@@ -86,6 +86,9 @@ async def lock_waiting(db: Connection, bill_ids: Collection[UUID]) -> list[Waiti
         db, bill_ids=list(locked), recorded_ats=[row["recorded_at"] for row in locked.values()]
     )
     bills = {row["bill_id"]: row for row in rows}
+    tellers = await tellers_of(
+        db, [(row["bill_id"], row["stream_id"], row["source"], row["event_id"]) for row in rows]
+    )
     return [
         WaitingBill(
             bill_id=bill_id,
@@ -93,9 +96,7 @@ async def lock_waiting(db: Connection, bill_ids: Collection[UUID]) -> list[Waiti
             waits_for=(row["kind"], row["key"]),
             ready=row["ready"],
             bill=_bill(bills[bill_id]),
-            entry_id=bills[bill_id]["stream_id"],
-            source=bills[bill_id]["source"],
-            event_id=bills[bill_id]["event_id"],
+            tellers=tellers[bill_id],
             unclaimed=row["unclaimed"],
             n=row["n"],
             sequence=row["sequence"],
@@ -124,21 +125,6 @@ def _bill(row: Any) -> RecordBill:
         tenders=stored_tenders(row["tenders"]),
         claims=stored_claims(row["effects_applied"]),
     )
-
-
-async def listen(db: Connection, entries: Mapping[UUID, tuple[str, str, str]]) -> None:
-    """By bill (stream id, source, id): the till's entry that is to stand in what is told of it, where it came without one and
-    still waits. Ask afterwards for what was told: who was being settled meanwhile waits no more."""
-    stream_ids, sources, event_ids = zip(*entries.values(), strict=True)
-    await queries.listen(
-        db, bill_ids=list(entries), stream_ids=stream_ids, sources=sources, event_ids=event_ids
-    )
-
-
-async def keep_settled(db: Connection, rows: Sequence[tuple[UUID, int, UUID, bool]]) -> None:
-    """(bill, number of its decision, id of the event that told it, whether to a till)."""
-    bill_ids, ns, event_ids, told_tills = zip(*rows, strict=True)
-    await queries.keep_settled(db, bill_ids=bill_ids, ns=ns, event_ids=event_ids, told_tills=told_tills)
 
 
 async def last_settled(db: Connection, bill_ids: Collection[UUID]) -> dict[UUID, LastSettled]:

@@ -215,9 +215,15 @@ async def test_why_says_what_an_act_was_judged_by(clubbed: Shop) -> None:
 async def test_an_act_of_an_unknown_member_waits_is_reported_and_settles(clubbed: Shop) -> None:
     await clubbed.runtime.redis.hset(clubbed.runtime.keys.head("members"), mapping={"n": 0})
     member = somebody()
-    answered = await post(clubbed, act(member, "survey", merchant="riyadh-mall"))
+    body = act(member, "survey", merchant="riyadh-mall")
+    answered = await post(clubbed, body)
     assert (answered.status_code, answered.json()["status"]) == (202, "waiting")
     act_id = answered.json()["act_id"]
+    offered = [
+        clubbed.event(body, source=f"/pos/app/{n}", event_id=body["act_ref"], type="act.completed.v1")
+        for n in range(3)
+    ]
+    await clubbed.offer(*offered[:2])
     assert answered.headers["location"] == f"/v1/acts/{act_id}"
     await settled(clubbed, act_id, "unclaimed")
     clubbed.at(datetime(2027, 3, 1, tzinfo=UTC))  # how long it waited does not count against it
@@ -230,6 +236,18 @@ async def test_an_act_of_an_unknown_member_waits_is_reported_and_settles(clubbed
         ("points.accrued.v1", 3),
         ("act.settled.v1", 4),
     ]
+    # Who told of it while it waited stands in what is told; who asks again is answered with that.
+    last = (await clubbed.told(act_id))[-1]
+    others = [one["source"] for one in last["data"].pop("also_offered_by")]
+    assert (last["data"]["source"], others) == ("/pos/app/0", ["/pos/app/1"])
+    clubbed.at(autumn_2026())
+    await clubbed.offer(offered[1], offered[2])
+    for n in (1, 2):
+        again = (await clubbed.replies(f"app.{n}"))[-1]
+        assert {name: again[name] for name in ("id", "type", "sequence")} == {
+            name: last[name] for name in ("id", "type", "sequence")
+        }
+        assert (again["data"]["status"], again["data"]["source"]) == ("earned", f"/pos/app/{n}")
 
 
 async def test_a_token_of_one_merchant_tells_and_sees_its_own_acts_alone(clubbed: Shop) -> None:
@@ -318,6 +336,10 @@ SPOILT = {
     "an accrual that nobody decided": (
         f"INSERT INTO earn.act_accruals VALUES ({SOME}, gen_random_uuid(), gen_random_uuid(), 5)",
         {"acts:kept"},
+    ),
+    "a teller that was not told": (
+        "UPDATE earn.settled_events SET told = 1 WHERE told = 2",
+        {"acts:told"},
     ),
     "a budget that lost count": (
         "UPDATE earn.budgets SET decided = decided - 1 WHERE campaign = 'act:hunt'",

@@ -13,10 +13,13 @@ import pytest
 from pointbank.verify import verify_tenant
 from services.earn.domain import hold
 from services.earn.domain.hold import ReleaseDue
+from services.earn.holding import release_held_points
 from shared.config import Settings
 from shared.db import Connection, connect, database_of
+from shared.messaging import Done
 from shared.tenants import Tenant
 from tests.integration.earn.conftest import Shop, bill, somebody
+from tests.integration.earn.oracle import noticed, objections, one_moment
 from tests.integration.earn.test_refunds import Bank, post, refund
 from tests.support.facts import activated
 from tests.support.programmes import earning, rule
@@ -116,6 +119,88 @@ async def test_an_activation_before_the_bill_is_judged_counts_once_it_is(shop: S
             await turn(shop, timedelta())
             await asyncio.sleep(0.05)
     assert await asked(shop, bill_id) == [100]
+
+
+def delivery(body: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """What a till tells when the goods of this bill are delivered."""
+    named = {"merchant": body["merchant"], "bill_ref": body["bill_ref"]}
+    return {"bill": named, "merchant": body["merchant"], "occurred_at": "2026-11-22T11:40:00+03:00", **more}
+
+
+def told(shop: Shop, data: dict[str, Any], event_id: str, source: str = "/pos/riyadh-mall/T03") -> bytes:
+    return shop.event(data, event_id=event_id, source=source, type="bill.activated.v1")
+
+
+async def answers(shop: Shop, body: dict[str, Any]) -> list[tuple[str, int, str, str | None]]:
+    """What was said of the bill's activation."""
+    events = await shop.told(f"activation/{body['merchant']}/{body['bill_ref']}")
+    return [(e["type"], int(e["sequence"]), e["data"]["status"], e["data"]["bill_id"]) for e in events]
+
+
+async def test_a_till_tells_that_what_was_bought_is_delivered_and_it_is_released_once(shop: Shop) -> None:
+    body, bill_id = await sale(shop, "phone", "late")
+    ref = body["bill_ref"]
+    first = told(shop, delivery(body), f"d-{ref}")
+    assert await shop.offer(first, first) == [Done(), Done(replayed=True)]
+    assert await shop.offer(told(shop, delivery(body), f"e-{ref}", "/pos/courier/7")) == [Done(replayed=True)]
+    assert await asked(shop, bill_id) == [100]
+    assert await answers(shop, body) == [("activation.recorded.v1", 1, "activated", bill_id)]
+    [reply] = [one for one in await shop.replies("courier.7") if one["data"]["bill_ref"] == ref]
+    assert (reply["type"], reply["data"]["event_id"], reply["data"]["status"]) == (
+        "activation.recorded.v1",
+        f"e-{ref}",
+        "activated",
+    )
+    refused = {
+        "merchant_mismatch": told(shop, delivery(body, merchant="riyadh-north"), f"f-{ref}"),
+        "id_reused": told(shop, delivery(body, occurred_at="2026-11-22T11:41:00+03:00"), f"d-{ref}"),
+        "occurred_in_future": told(shop, delivery(body, occurred_at="2026-12-22T11:41:00+03:00"), f"g-{ref}"),
+        "field_missing": told(shop, {"merchant": "riyadh-mall"}, f"h-{ref}"),
+    }
+    assert {code: await shop.code_of(event) for code, event in refused.items()} == {
+        code: code for code in refused
+    }
+
+
+async def test_a_delivery_that_is_told_before_its_bill_counts_once_the_bill_has_come(shop: Shop) -> None:
+    await sale(shop, "")  # the programme is known from here on
+    member = await shop.member("holding")
+    lines = [{"line_id": "1", "amount_minor": 10_000, "categories": ["phone"]}]
+    body = bill(member, lines=lines, total_minor=10_000)
+    early = told(shop, delivery(body), f"d-{body['bill_ref']}")
+    assert await shop.offer(early) == [Done()]
+    await release_held_points(shop.runtime)
+    assert await answers(shop, body) == [("activation.recorded.v1", 1, "waiting_for_bill", None)]
+    bill_id = (await shop.post(body)).json()["bill_id"]
+    await asyncio.gather(*[release_held_points(shop.runtime) for _ in range(3)])
+    assert await answers(shop, body) == [
+        ("activation.recorded.v1", 1, "waiting_for_bill", None),
+        ("activation.settled.v1", 2, "activated", bill_id),
+    ]
+    assert await asked(shop, bill_id) == [100]
+    await shop.offer(early)
+    assert (await shop.replies())[-1]["type"] == "activation.settled.v1"
+
+
+async def test_a_delivery_after_a_refund_releases_nothing_and_the_oracle_holds_what_tills_told(
+    shop: Shop, settings: Settings
+) -> None:
+    body, bill_id = await sale(shop, "phone")
+    await post(shop, refund(body, all=True))
+    await Bank(shop, held=True).serve(bill_id)
+    assert await shop.offer(told(shop, delivery(body), f"d-{body['bill_ref']}")) == [Done()]
+    assert await asked(shop, bill_id) == []
+    checks = {"activations:told", "activations:kept", "holds:planned", "holds:asked"}
+    spoilt = {
+        "UPDATE earn.told_activations SET bill_id = gen_random_uuid() WHERE waited": "activations:kept",
+        "DELETE FROM earn.told_activations WHERE waited": "activations:told",
+        "UPDATE earn.told_activations SET occurred_at = occurred_at + '1 s'": "activations:told",
+        f"DELETE FROM earn.activations WHERE bill_id = '{bill_id}'": "activations:kept",
+    }
+    async with one_moment(settings, shop) as books:
+        assert await objections(settings, shop, books, checks) == {}
+        for sql, check in spoilt.items():
+            assert check in await noticed(settings, shop, books, sql, checks), sql
 
 
 async def test_what_a_refund_took_back_whole_is_not_released_any_more(shop: Shop) -> None:

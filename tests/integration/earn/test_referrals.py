@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
 import pytest_asyncio
 
+from services.earn.handlers import AskActAgain
 from shared.config import Settings
 from shared.db import Connection
 from shared.messaging import Done
@@ -207,6 +209,52 @@ async def test_refunds_below_the_minimum_take_both_back_once_and_give_back_to_ca
         [by.wallet_id, friend.wallet_id],
     )
     assert [tuple(row) for row in rows] == [(200, 200), (500, 500)]
+
+
+async def test_what_the_bank_does_not_answer_is_asked_again_and_what_it_refuses_stays_with_the_member(
+    befriended: Shop,
+) -> None:
+    by = await befriended.member("circle")
+    friend = await friend_of(befriended, by)
+    body = bill(friend)
+    await befriended.post(body)
+    await given(befriended, friend)
+    await post(befriended, refund(body, all=True))
+    first = await reversals(befriended, friend, wait_for=2)
+    ids = [UUID(one["data"]["request_id"]) for one in first]
+
+    async def ask_again(before: datetime) -> None:
+        for request_id in (*ids, *ids):
+            await befriended.runtime.do(AskActAgain(request_id, before), job="test")
+
+    long_ago = datetime(2000, 1, 1, tzinfo=UTC)
+    await ask_again(long_ago)  # was asked after that
+    assert await reversals(befriended, friend, wait_for=2) == first
+    await ask_again(datetime.now(UTC) + timedelta(seconds=1))
+    again = await reversals(befriended, friend, wait_for=6)
+    assert [one["data"] for one in again if int(one["sequence"]) > 3][::2] == [one["data"] for one in first]
+    for act_id in {one["subject"] for one in first}:
+        told = [int(one["sequence"]) for one in await befriended.told(act_id)]
+        assert told == list(range(1, len(told) + 1))
+
+    # The referrer has spent the bonus: under `block` it stays, and gives nothing back.
+    bank = Bank(befriended)
+    answers = []
+    for one in first:
+        await bank.asked(one["subject"])
+        bank.spent = 500 if one["data"]["wallet_id"] == str(by.wallet_id) else 0
+        answers.append(bank.answer(one["data"]))
+    await befriended.hear(*answers, *reversed(answers))
+    stand = "SELECT wallet_id, status, code, through FROM earn.act_reversals WHERE request_id = ANY($1)"
+    assert {tuple(row) for row in await befriended.auditor.fetch(stand, ids)} == {
+        (friend.wallet_id, "reversed", None, 200),
+        (by.wallet_id, "refused", "points_spent", 0),
+    }
+    caps = "SELECT wallet_id, decided, given_back FROM earn.caps WHERE campaign = 'act:friends' AND wallet_id = ANY($1)"
+    rows = await befriended.auditor.fetch(caps, [by.wallet_id, friend.wallet_id])
+    assert {tuple(row) for row in rows} == {(friend.wallet_id, 200, 200), (by.wallet_id, 500, 0)}
+    await ask_again(datetime.now(UTC) + timedelta(seconds=1))  # answered
+    assert len(await reversals(befriended, friend, wait_for=6)) == 6
 
 
 async def test_a_refund_before_the_referrer_is_known_is_looked_at_when_that_is(befriended: Shop) -> None:

@@ -79,6 +79,9 @@ async def test_a_till_that_repeats_a_bill_which_came_by_http_hears_of_its_end(
     data = last["data"]
     assert (last["type"], data["status"]) == ("bill.settled.v1", "earned")
     assert (data["source"], data["event_id"]) == ("/pos/riyadh-mall/T03", f"{body['bill_ref']}-0")
+    assert [(one["source"], one["event_id"]) for one in data.pop("also_offered_by")] == [
+        ("/pos/riyadh-mall/T03", f"{body['bill_ref']}-1")
+    ]
     # Whoever asks again is told what stands, under the id under which it was told.
     assert await shop.offer(offered[0]) == [Done(replayed=True)]
     again = (await shop.replies())[-1]
@@ -90,10 +93,34 @@ async def test_a_till_that_repeats_a_bill_which_came_by_http_hears_of_its_end(
     async with one_moment(settings, shop) as books:
         assert await objections(settings, shop, books, {"bills:settled"}) == {}
         for spoilt in (
-            f"UPDATE earn.bill_tills SET event_id = 'x' WHERE bill_id = '{bill_id}'",
-            f"UPDATE earn.settled_events SET event_id = gen_random_uuid() WHERE bill_id = '{bill_id}'",
+            f"UPDATE earn.listeners SET event_id = 'x' WHERE subject_id = '{bill_id}' AND event_id LIKE '%-0'",
+            f"DELETE FROM earn.listeners WHERE subject_id = '{bill_id}' AND event_id LIKE '%-1'",
+            f"UPDATE earn.settled_events SET told = 1 WHERE subject_id = '{bill_id}' AND told = 2",
+            f"UPDATE earn.settled_events SET event_id = gen_random_uuid() WHERE subject_id = '{bill_id}'",
         ):
             assert "bills:settled" in await noticed(settings, shop, books, spoilt, {"bills:settled"})
+
+
+async def test_whoever_else_offers_a_waiting_bill_is_told_with_the_till_it_came_from(shop: Shop) -> None:
+    member = somebody()
+    body = bill(member)
+    tills = [f"/pos/riyadh-mall/T{n}" for n in (3, 4, 5, 3)]
+    offered = [
+        shop.event(body, source=till, event_id=f"{n}-{body['bill_ref']}") for n, till in enumerate(tills)
+    ]
+    await shop.offer(offered[0])
+    await shop.offer(*offered[1:3], offered[1])
+    bill_id = await shop.bill_id(body["bill_ref"])
+    await caught_up(shop.runtime)
+    await settled(shop, bill_id, "unclaimed")
+    await shop.offer(offered[0], offered[3])  # the first entry again is nobody new
+    await shop.hear(shop.enrolment(member))
+    await settled(shop, bill_id, "earned")
+    told = [one["data"] for one in await shop.told(bill_id) if one["type"] == "bill.settled.v1"]
+    assert [
+        (one["status"], [one["source"], *[other["source"] for other in one["also_offered_by"]]])
+        for one in told
+    ] == [("unclaimed", tills[:3]), ("earned", tills)]
 
 
 async def test_a_bill_that_came_both_ways_in_one_batch_is_told_to_its_till(shop: Shop) -> None:

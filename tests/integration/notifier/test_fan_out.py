@@ -9,6 +9,7 @@ import pytest
 
 from services.notifier.handlers import tell
 from shared.events import BillRecorded, BillRejected, BillSettled, EventData, encode_event
+from shared.events.bills import OfferedBy
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Tx
 from shared.runtime import TenantRuntime
@@ -67,6 +68,35 @@ async def test_replies_go_to_their_tills_as_they_were_heard(notifier: TenantRunt
     assert await replies(notifier, "riyadh-mall.T04") == [items[1].payload]
     first = msgspec.json.decode((await replies(notifier, "riyadh-mall.T03"))[0])
     assert (first["type"], first["id"]) == ("bill.recorded.v1", items[0].event_id)
+
+
+async def test_a_settled_bill_is_told_to_every_till_that_offered_it_each_by_its_own_entry(
+    notifier: TenantRuntime,
+) -> None:
+    others = (
+        OfferedBy(stream_id="2-0", source="/pos/riyadh-mall/T04", event_id="again"),
+        OfferedBy(stream_id="3-0", source="/pos/riyadh-mall/T03", event_id="again"),
+    )
+    settled = msgspec.structs.replace(answer("/pos/riyadh-mall/T03", settled=True), also_offered_by=others)
+    item = as_heard(settled)
+    await notifier.lane.submit(item)
+    told = [
+        (
+            till,
+            one["id"],
+            one["sequence"],
+            one["data"]["stream_id"],
+            one["data"]["event_id"],
+            "also_offered_by" in one["data"],
+        )
+        for till in ("riyadh-mall.T03", "riyadh-mall.T04")
+        for one in map(msgspec.json.decode, await replies(notifier, till))
+    ]
+    assert told == [
+        ("riyadh-mall.T03", item.event_id, "000000000001", "1-0", "r-1", False),
+        ("riyadh-mall.T03", item.event_id, "000000000001", "3-0", "again", False),
+        ("riyadh-mall.T04", item.event_id, "000000000001", "2-0", "again", False),
+    ]
 
 
 async def test_what_nobody_could_read_is_answered_on_the_common_stream(notifier: TenantRuntime) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from services.notifier.domain import goes_to_till, message_id_of, news_of, pause_after
+from services.notifier.domain import message_id_of, news_of, pause_after, replies_of
 from shared.events import ActRecorded, Balance, BillRecorded, BillRejected, PointsCredited, TierChanged
 from shared.ids import uuid7
 from shared.money import worth
@@ -99,23 +99,25 @@ def test_a_bill_goes_to_its_till_unless_it_came_by_http() -> None:
     by_http = BillRecorded(
         bill_id=BILL, status="earned", merchant="m", bill_ref="r", occurred_at=AT, accruals=()
     )
-    assert not goes_to_till(by_http)
-    assert goes_to_till(msgspec.structs.replace(by_http, stream_id="1-0", source="/pos/m/T1", event_id="r"))
+    assert replies_of(by_http, b"{}") == []
+    by_till = msgspec.structs.replace(by_http, stream_id="1-0", source="/pos/m/T1", event_id="r")
+    assert replies_of(by_till, b"{}") == [("/pos/m/T1", b"{}")]
 
 
 def test_an_act_goes_to_who_told_it_by_stream_and_a_sign_up_to_nobody() -> None:
     of_itself = ActRecorded(
         act_id=BILL, status="earned", act="sign_up", act_ref="r", merchant=None, occurred_at=AT, accruals=()
     )
-    assert not goes_to_till(of_itself)
-    assert goes_to_till(msgspec.structs.replace(of_itself, stream_id="1-0", source="/app", event_id="r"))
+    assert replies_of(of_itself, b"{}") == []
+    told = msgspec.structs.replace(of_itself, stream_id="1-0", source="/app", event_id="r")
+    assert replies_of(told, b"{}") == [("/app", b"{}")]
 
 
 def test_an_entry_that_nobody_could_read_has_a_reply_too() -> None:
     unreadable = BillRejected(
         stream_id="1-0", source=None, event_id=None, merchant=None, bill_ref=None, code="not_json", detail="-"
     )
-    assert goes_to_till(unreadable)
+    assert replies_of(unreadable, b"{}") == [(None, b"{}")]
 
 
 def test_pauses_double_and_end_at_an_hour() -> None:
