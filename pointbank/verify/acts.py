@@ -54,6 +54,7 @@ class Judged(msgspec.Struct, frozen=True, gc=False):
     units: int | None = None
     wanted: int = 0
     caps: Rooms = ()
+    member_caps: Rooms = ()
     budget: tuple[int, int] | None = None
     points: int = 0
     accruals: tuple[Accrual, ...] = ()
@@ -190,6 +191,8 @@ class Acts:
             back = sum(self._taken.get(one.accrual_id, 0) for one in judged.accruals)
             for period, since, _, _ in judged.caps:
                 self._bills.counters.add_cap((judged.wallet_id, counter, period, since), judged.points, back)
+            for period, since, _, _ in judged.member_caps:
+                self._bills.counters.add_cap((judged.wallet_id, "", period, since), judged.points, back)
             if judged.budget is not None:
                 self._bills.counters.add_budget((judged.programme, counter), judged.points, back)
 
@@ -277,11 +280,12 @@ def _judgement(act: Any, judged: Judged, terms: Terms, at: datetime) -> Iterator
         judged.units,
         judged.wanted,
         judged.caps,
+        judged.member_caps,
         judged.budget,
         judged.points,
     )
     if kept != computed:
-        yield f"result, condition, units, wanted, caps, budget, points are {kept}, computed {computed}"
+        yield f"result, condition, units, wanted, caps, the programme's, budget, points are {kept}, computed {computed}"
     announced = [(one.kind, one.points) for one in judged.accruals]
     if announced != ([("earn", judged.points)] if judged.points else []):
         yield f"announced {announced} for {judged.points} points"
@@ -297,7 +301,7 @@ def _worth(
     if kind.get("when") is not None:
         held, trace = holds(kind["when"], _asked(act, data, judged, terms))
         if not held:
-            return ("when", trace, None, 0, (), None, 0)
+            return ("when", trace, None, 0, (), (), None, 0)
     units, wanted = None, kind.get("points")
     if kind.get("points_each") is not None:
         wanted = kind["points_each"][data["role"]]
@@ -310,16 +314,11 @@ def _worth(
     if kind.get("maximum") is not None:
         wanted = min(wanted, kind["maximum"])
     if not wanted:
-        return ("nothing", trace, units, 0, (), None, 0)
+        return ("nothing", trace, units, 0, (), (), None, 0)
     today = terms.local_day(act["occurred_at"])
-    limits = kind.get("member_caps") or {}
-    spent = {room[0]: room[2] for room in judged.caps}
-    caps = tuple(
-        (period, _since(period, today), spent.get(period, 0), limits[period])
-        for period in _PERIODS
-        if limits.get(period) is not None
-    )
-    most = [limit - had for _, _, had, limit in caps]
+    caps = _rooms(kind.get("member_caps") or {}, judged.caps, today)
+    shared = _rooms(terms.member_caps, judged.member_caps, today)
+    most = [limit - had for _, _, had, limit in (*caps, *shared)]
     budget = None
     if kind.get("budget") is not None:
         limit = kind["budget"].get("points")
@@ -328,7 +327,17 @@ def _worth(
         budget = (judged.budget[0] if judged.budget is not None else 0, int(limit))
         most.append(budget[1] - budget[0])
     points = max(min([wanted, *most]), 0)
-    return ("applied" if points else "used_up", trace, units, wanted, caps, budget, points)
+    return ("applied" if points else "used_up", trace, units, wanted, caps, shared, budget, points)
+
+
+def _rooms(limits: Mapping[str, int | None], kept: Rooms, today: date) -> Rooms:
+    """The caps of these limits, with what the decision says was spent before."""
+    spent = {room[0]: room[2] for room in kept}
+    return tuple(
+        (period, _since(period, today), spent.get(period, 0), limit)
+        for period in _PERIODS
+        if (limit := limits.get(period)) is not None
+    )
 
 
 def _since(period: str, today: date) -> date:

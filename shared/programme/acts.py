@@ -243,6 +243,8 @@ class CompiledAct:
     each: Mapping[str, int] | None = None
     """Of a referral: the points by role, in place of `points`."""
     minimum_minor: int | None = None
+    member_caps: tuple[Cap, ...] = ()
+    """The programme's own, for all that it gives a member."""
 
     @property
     def counter(self) -> str:
@@ -297,26 +299,31 @@ class CompiledAct:
         """The counters that have to be known, and held, before it is given."""
         for period, _ in self.caps:
             yield wallet_id, self.counter, period, since(period, today)
+        for period, _ in self.member_caps:
+            yield wallet_id, "", period, since(period, today)
         if self.budget is not None:
             yield programme, self.counter
 
     def within(
         self, programme: str, wallet_id: UUID, today: date, wanted: int, spent: Spent
-    ) -> tuple[int, tuple[Room, ...], tuple[int, int] | None]:
-        """(points that it gives after what was given before, its caps and its budget as they were found)."""
-        begins = [(period, since(period, today), limit) for period, limit in self.caps]
-        found = tuple(
-            [
-                Room(period, first, spent.get((wallet_id, self.counter, period, first), 0), limit)
-                for period, first, limit in begins
-            ]
+    ) -> tuple[int, tuple[Room, ...], tuple[Room, ...], tuple[int, int] | None]:
+        """(points that it gives after what was given before; its caps, the programme's and its budget as they were found)."""
+        own, shared = (
+            tuple(
+                [
+                    Room(period, first, spent.get((wallet_id, counter, period, first), 0), limit)
+                    for period, limit in caps
+                    for first in (since(period, today),)
+                ]
+            )
+            for counter, caps in ((self.counter, self.caps), ("", self.member_caps))
         )
-        most = [room.limit - room.spent for room in found]
+        most = [room.limit - room.spent for room in (*own, *shared)]
         budget = None
         if self.budget is not None:
             budget = spent.get((programme, self.counter), 0), self.budget
             most.append(budget[1] - budget[0])
-        return max(min([wanted, *most]), 0), found, budget
+        return max(min([wanted, *most]), 0), own, shared, budget
 
 
 def _said(keyword: Any, value: Any) -> str:
@@ -325,8 +332,10 @@ def _said(keyword: Any, value: Any) -> str:
     return f"It does not keep to the schema's {keyword}{limit}."
 
 
-def compile_act(act: ActType, mode: RoundingMode, point_value: str, currency: str) -> CompiledAct:
-    """An act type without mistakes, ready to be judged by."""
+def compile_act(
+    act: ActType, mode: RoundingMode, point_value: str, currency: str, member_caps: tuple[Cap, ...] = ()
+) -> CompiledAct:
+    """An act type without mistakes, ready to be judged by. `member_caps`: the programme's."""
     rate = None
     if act.rate is not None:
         numerator, denominator = decimal_ratio(act.rate.points)
@@ -347,6 +356,7 @@ def compile_act(act: ActType, mode: RoundingMode, point_value: str, currency: st
         when=None if act.when is None else compile_condition(act.when, fields_of(act.data)),
         maximum=act.maximum,
         caps=caps_of(act.member_caps),
+        member_caps=member_caps,
         budget=in_points,
         # A registry of its own: the library's default one looks references up by HTTP.
         _validator=None if act.data is None else Draft202012Validator(act.data, registry=Registry()),

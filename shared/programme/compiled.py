@@ -135,7 +135,9 @@ def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProg
     campaigns = [compile_campaign(one, zone, per_point) for one in earning.campaigns]
     expiry = compile_expiry(programme.expiry, zone)
     acts = {
-        act.code: compile_act(act, earning.rounding.mode, header.point_value, header.currency)
+        act.code: compile_act(
+            act, earning.rounding.mode, header.point_value, header.currency, caps_of(earning.member_caps)
+        )
         for act in earning.acts
     }
     return CompiledProgramme(

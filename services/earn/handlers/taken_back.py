@@ -145,6 +145,7 @@ async def hear_of_acts(tx: Tx, items: Sequence[Item[Any]]) -> dict[counters.Key,
 def _counted(judged: ActJudged) -> list[counters.Key]:
     name = f"act:{judged.act}"
     keys: list[counters.Key] = [(judged.wallet_id, name, room.period, room.since) for room in judged.caps]
+    keys += [(judged.wallet_id, "", room.period, room.since) for room in judged.member_caps]
     if judged.budget is not None:
         keys.append((judged.programme, name))
     return keys

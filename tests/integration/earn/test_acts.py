@@ -194,6 +194,27 @@ async def test_caps_and_budgets_of_an_act_type_are_exact_among_many_at_once(club
     assert decided == 25
 
 
+async def test_the_programmes_caps_count_acts_and_bills_together_whoever_comes_at_once(clubbed: Shop) -> None:
+    if await clubbed.auditor.fetchval("SELECT count(*) FROM earn.programmes WHERE programme = 'capped'") == 0:
+        kinds = [{"code": "visit", "points": 20}, {"code": "tour", "points": 20, "member_caps": {"day": 30}}]
+        section = {**SHOPS["earning"], "acts": kinds, "member_caps": {"day": 150}}
+        await clubbed.hear(activated("capped", earning=section))
+    member = await clubbed.member("capped")
+    told = [post(clubbed, act(member, kind)) for kind in ("visit", "tour") * 3]
+    await asyncio.gather(clubbed.post(bill(member)), *told)
+    caps = "SELECT campaign, decided FROM earn.caps WHERE wallet_id = $1 ORDER BY campaign"
+    counted = {row[0]: row[1] for row in await clubbed.auditor.fetch(caps, member.wallet_id)}
+    assert counted[""] == 150
+    assert counted["act:tour"] <= 30
+    full = await post(clubbed, act(member, "visit"))
+    assert points(full) == 0
+    why = (await clubbed.get(f"/v1/acts/{full.json()['act_id']}/why")).json()["judgements"][0]["words"]
+    assert why[-2:] == [
+        "Of the 150 points that the programme gives a member a day, 150 had been given since 2026-11-22.",
+        "It gives 0 points.",
+    ]
+
+
 async def test_why_says_what_an_act_was_judged_by(clubbed: Shop) -> None:
     member = await clubbed.member("club")
     noon = (await post(clubbed, act(member, "late-show"))).json()
@@ -340,6 +361,10 @@ SPOILT = {
     "a teller that was not told": (
         "UPDATE earn.settled_events SET told = 1 WHERE told = 2",
         {"acts:told"},
+    ),
+    "an act that the programme's cap did not count": (
+        "UPDATE earn.caps SET decided = decided - 1 WHERE campaign = '' AND decided = 150",
+        {"caps:counted"},
     ),
     "a budget that lost count": (
         "UPDATE earn.budgets SET decided = decided - 1 WHERE campaign = 'act:hunt'",

@@ -55,7 +55,7 @@ class ForReferral(msgspec.Struct, frozen=True, gc=False):
 class ActJudged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the act is worth in one wallet, with the inputs used. `act` is the type's code. `result`: `applied`, `when` (its
     condition does not hold), `nothing` (no whole point) or `used_up` (its budget, or the member's caps). `wanted` is what it
-    would give but for caps and budget."""
+    would give but for caps and budget; `caps` are the type's, `member_caps` the programme's."""
 
     programme: str
     version: int
@@ -71,6 +71,7 @@ class ActJudged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     units: int | None = None
     wanted: int = 0
     caps: tuple[Room, ...] = ()
+    member_caps: tuple[Room, ...] = ()
     budget: tuple[int, int] | None = None
     points: int = 0
     accruals: tuple[Accrual, ...] = ()
@@ -209,10 +210,13 @@ def decide(weighed: Weighed, new_id: Callable[[], UUID], spent: dict[CapKey | Bu
     for version, kind, wallet, tier, standing, found in weighed.programmes:
         points, result = 0, found.result
         caps: tuple[Room, ...] = ()
+        member_caps: tuple[Room, ...] = ()
         budget: tuple[int, int] | None = None
         if result == "able":
             today = act.occurred_at.astimezone(version.zone).date()
-            points, caps, budget = kind.within(version.code, wallet.wallet_id, today, found.wanted, spent)
+            points, caps, member_caps, budget = kind.within(
+                version.code, wallet.wallet_id, today, found.wanted, spent
+            )
             result = "applied" if points else "used_up"
             for key in kind.counters(version.code, wallet.wallet_id, today) if points else ():
                 spent[key] = spent.get(key, 0) + points
@@ -233,6 +237,7 @@ def decide(weighed: Weighed, new_id: Callable[[], UUID], spent: dict[CapKey | Bu
                 units=found.units,
                 wanted=found.wanted,
                 caps=caps,
+                member_caps=member_caps,
                 budget=budget,
                 points=points,
                 accruals=(accrual,) if points else (),

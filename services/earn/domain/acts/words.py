@@ -59,4 +59,9 @@ def _judged(judged: ActJudged, told: Told) -> Iterator[str]:
         yield f"Of its budget of {judged.budget[1]} points, {judged.budget[0]} had been given."
     for room in judged.caps:
         yield f"Of the member's {room.limit} points a {room.period}, {room.spent} had been given since {room.since}."
+    for room in judged.member_caps:
+        yield (
+            f"Of the {room.limit} points that the programme gives a member a {room.period}, {room.spent} had been given "
+            f"since {room.since}."
+        )
     yield f"It gives {judged.points} points."
