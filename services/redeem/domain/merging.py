@@ -63,7 +63,6 @@ def merge(
         heir,
         [(lot, lot.usable) for lot in sorted(heir.lots, key=consumption_order(terms.consumption))],
         value=terms,
-        effective_at=now,
         now=now,
         source_id=merge_id,
         new_id=new_id,
