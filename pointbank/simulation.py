@@ -8,9 +8,9 @@ in another currency is converted by the rate of its decision; one that the draft
 written, and refunds are left out on both sides: points are those that were decided, and stamps and benefits those that were given.
 
 What tills would have claimed at the checkout nobody knows, so it is said (docs/decisions/0167): what was on offer then they claim
-on the bills on which they did, and all of the draft's worth where they gave all that it was worth then; what was not on offer is given
-wherever the draft offers it. Bills keep the lines that were paid. A stamp card goes on from the stamps
-that were on it at the member's first bill in the time, a new one from none.
+on the bills on which they did, and all of the draft's worth where they gave all that it was worth then; what was not on offer is
+given wherever the draft offers it. Bills keep the lines that were paid. A stamp card goes on from the stamps that were on it at the
+member's first bill in the time, a new one from none.
 """
 
 from __future__ import annotations
