@@ -31,6 +31,7 @@ Path = tuple[str | int, ...]
 MOST_COMPARISONS = 100
 MOST_DEPTH = 10
 MOST_VALUES = 1000
+MOST_KNOWN = 1024
 MILLION = 1_000_000
 
 
@@ -72,11 +73,22 @@ class Condition:
     """Whether it has to be tested for each line."""
     _tests: tuple[Test, ...]
     _holds: Callable[[Sequence[bool]], bool]
+    _known: dict[tuple[bool, ...], tuple[bool, str]]
+    """What results come to: a condition has few comparisons, and its bills few results."""
 
     def test(self, subject: Any, line: Any = None) -> tuple[bool, str]:
         """Whether it holds, and the result of each comparison: a `t` or an `f`."""
-        results = [test(subject, line) for test in self._tests]
-        return self._holds(results), "".join(["t" if result else "f" for result in results])
+        tests = self._tests
+        if len(tests) == 1:
+            results: tuple[bool, ...] = (tests[0](subject, line),)
+        else:
+            results = tuple([test(subject, line) for test in tests])
+        found = self._known.get(results)
+        if found is None:
+            found = self._holds(results), "".join(["t" if result else "f" for result in results])
+            if len(self._known) < MOST_KNOWN:
+                self._known[results] = found
+        return found
 
 
 # ---- what is wrong with a tree -----------------------------------------------------------------
@@ -235,7 +247,7 @@ def compile_condition(tree: Mapping[str, Any], fields: Fields) -> Condition:
     by_line = any(fields[one.field].by_line for one in comparisons)
     places = {one.path: number for number, one in enumerate(comparisons)}
     flat = all(len(one.path) == 2 for one in comparisons)  # field and operator: all of them must hold
-    return Condition(comparisons, by_line, tests, all if flat else _holds(tree, (), places))
+    return Condition(comparisons, by_line, tests, all if flat else _holds(tree, (), places), {})
 
 
 def _comparisons(node: Mapping[str, Any], path: Path) -> Iterator[Comparison]:
