@@ -220,9 +220,9 @@ def take_over(
     had: Standing,
     *,
     numbers: dict[str, int],
-    facts: dict[str, Any] | None,
     at: datetime,
     now: datetime,
+    facts: dict[str, Any] | None = None,
 ) -> Change | None:
     """The standing of a wallet that was merged, where it is better than that of its heir: it goes on as it is, by the version `of`
     and the numbers that decided it."""
