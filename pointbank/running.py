@@ -124,6 +124,7 @@ def _spawn(settings: Settings, *, port: int, log: Path) -> Child:
         "POINTBANK_REDIS_URL": settings.redis_url,
         "POINTBANK_SECRET": settings.secret,
         "POINTBANK_JWT_KEYS": settings.jwt_keys or "",
+        "POINTBANK_REDEEM_URL": f"http://127.0.0.1:{port}",
     }
     command = [sys.executable, "-m", "uvicorn", "--factory", "pointbank.allinone:create"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--log-level", "warning"]

@@ -12,7 +12,7 @@ from pointbank.api import Api
 
 AT_ONCE = 1_000
 """Lines of one call."""
-COLUMNS = ("merchant", "day", "total", "deposit", "reference")
+COLUMNS = ("merchant", "day", "total", "deposit", "reference", "currency")
 
 
 class BadFile(Exception):
@@ -20,7 +20,8 @@ class BadFile(Exception):
 
 
 def read_lines(file: Path) -> Iterator[dict[str, str]]:
-    """The lines of a CSV with a header: `merchant, day`, and `total`, `deposit` or both; `reference` where there are several."""
+    """The lines of a CSV with a header: `merchant, day`, and `total`, `deposit` or both; `reference` where there are several,
+    `currency` where it is not the programme's."""
     with file.open(newline="", encoding="utf-8-sig") as opened:
         rows = csv.DictReader(opened)
         names = set(rows.fieldnames or ())
@@ -38,7 +39,7 @@ def read_lines(file: Path) -> Iterator[dict[str, str]]:
                         "day": row["day"].strip(),
                         "kind": kind,
                         "amount": amount,
-                        "reference": (row.get("reference") or "").strip(),
+                        "reference": (row.get("reference", "currency") or "").strip(),
                     }
 
 

@@ -5,26 +5,31 @@ time. Each is judged in the wallets in which it was judged, at the tier of then;
 the first bill. Where the draft asks what a member did before and the version of then did not, it is counted along the way; where it
 asks for segments and that version did not, they are those that earn has heard of by now. A bill
 in another currency is converted by the rate of its decision; one that the draft passes over counts on neither side. Nothing is
-written, and refunds are left out on both sides: points are those that were decided. What campaigns give at the checkout, and stamp
-cards, are not looked at: what tills would have claimed is not known. They are named.
+written, and refunds are left out on both sides: points are those that were decided, and stamps and benefits those that were given.
+
+What tills would have claimed at the checkout nobody knows, so it is said (docs/decisions/0167): what was on offer then they claim
+on the bills on which they did, and all of the draft's worth where they gave all that it was worth then; what was not on offer is
+given wherever the draft offers it. Bills keep the lines that were paid. A stamp card goes on from the stamps that were on it at the
+member's first bill in the time, a new one from none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from services.earn.domain.bill import RecordBill, stored_lines, stored_tenders
+from pointbank.simulated import Simulated
+from services.earn.domain.bill import Claims, RecordBill, stored_claims, stored_lines, stored_tenders
 from services.earn.domain.conversion import Rate
 from services.earn.domain.decision import Decision, Judged, decode_decision
 from services.earn.domain.judge import (
     BudgetKey,
     CapKey,
+    CardKey,
     Facts,
     Member,
     RateKey,
@@ -34,6 +39,7 @@ from services.earn.domain.judge import (
     decide,
     weigh,
 )
+from services.earn.domain.limits import MAX_MINOR
 from shared.db import Connection
 from shared.identity import Identity
 from shared.programme.campaigns import since
@@ -53,81 +59,6 @@ class NoSuchVersion(Exception):
     """The programme has no such version; the message says which was asked for."""
 
 
-@dataclass(slots=True)
-class Side:
-    """What one version gives: points, those of them that are available at once, and what all are worth in minor units."""
-
-    points: int = 0
-    available: int = 0
-    cost_minor: int = 0
-    campaigns: dict[str, int] = field(default_factory=dict)
-    tiers: dict[str, int] = field(default_factory=dict)
-
-    def add(self, judged: Judged, cost_minor: int, tier: str | None) -> None:
-        """One more bill in a wallet."""
-        self.points += judged.points
-        self.available += judged.available + judged.reviewed
-        self.cost_minor += cost_minor
-        name = tier or ""
-        self.tiers[name] = self.tiers.get(name, 0) + judged.points
-        for one in () if judged.details is None else judged.details.campaigns:
-            if one.points:
-                self.campaigns[one.campaign] = self.campaigns.get(one.campaign, 0) + one.points
-
-
-@dataclass(slots=True)
-class Simulated:
-    """What happened, beside what the draft would have made of it, both of the bills that the draft judges. `more`, `less`, `same`:
-    bills in a wallet, by their points. `passed_over`: those that the draft does not take, and the points that they got."""
-
-    programme: str
-    currency: str
-    from_at: datetime
-    to_at: datetime
-    bills: int = 0
-    judged: int = 0
-    passed_over: int = 0
-    passed_over_points: int = 0
-    more: int = 0
-    less: int = 0
-    same: int = 0
-    not_simulated: dict[str, list[str]] = field(default_factory=dict)
-    happened: Side = field(default_factory=Side)
-    draft: Side = field(default_factory=Side)
-
-    def shown(self) -> dict[str, Any]:
-        """As one JSON object: each number as it was, as it would be, and the difference."""
-        was, would = self.happened, self.draft
-        return {
-            "programme": self.programme,
-            "currency": self.currency,
-            "from": self.from_at.isoformat(),
-            "to": self.to_at.isoformat(),
-            "bills": self.bills,
-            "judged": self.judged,
-            "passed_over": self.passed_over,
-            "passed_over_points": self.passed_over_points,
-            "more": self.more,
-            "less": self.less,
-            "same": self.same,
-            "not_simulated": self.not_simulated,
-            "points": _both(was.points, would.points),
-            "available": _both(was.available, would.available),
-            "held": _both(was.points - was.available, would.points - would.available),
-            "cost_minor": _both(was.cost_minor, would.cost_minor),
-            "campaigns": _each(was.campaigns, would.campaigns),
-            "tiers": _each(was.tiers, would.tiers),
-        }
-
-
-def _both(was: int, would: int) -> dict[str, int]:
-    return {"happened": was, "draft": would, "difference": would - was}
-
-
-def _each(was: Mapping[str, int], would: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    return {name: _both(was.get(name, 0), would.get(name, 0)) for name in sorted({*was, *would})}
-
-
 async def simulate(
     db: Connection,
     document: Mapping[str, Any],
@@ -140,11 +71,7 @@ async def simulate(
     draft = compile_programme(document, 0)
     async with db.transaction(isolation="repeatable_read", readonly=True):
         of = await queries.bills_between(db, from_at=from_at, to_at=to_at)
-        left_out = {
-            "campaigns": sorted(one.code for one in draft.book.offers),
-            "stamp_cards": sorted(card.code for card in draft.book.cards),
-        }
-        found = Simulated(draft.code, draft.currency, from_at, to_at, not_simulated=left_out)
+        found = Simulated(draft.code, draft.currency, from_at, to_at)
         run = _Run(db, draft, found)
         said(0, of)
         cursor = await db.cursor(queries.texts()["bills"], from_at, to_at)
@@ -168,6 +95,7 @@ class _Run:
     def __init__(self, db: Connection, draft: CompiledProgramme, found: Simulated) -> None:
         self._db, self._draft, self.found = db, draft, found
         self._spent: dict[CapKey | BudgetKey, int] = {}
+        self._cards: dict[CardKey, int] = {}
         self._activity: dict[UUID, Activity] = {}
         self._asks = "activity" in draft.book.asks
         self._stays: dict[UUID, list[SegmentStay]] = {}
@@ -237,18 +165,19 @@ class _Run:
             segments={decision.member_id: stays},
         )
         weighed = weigh(bill, facts, bill.occurred_at, self._activity if self._asks else None)
-        made = decide(weighed, lambda: _NOBODY, self._spent).programmes
+        weighed = msgspec.structs.replace(
+            weighed, bill=msgspec.structs.replace(bill, claims=_claims(self._draft, bill, was))
+        )
+        for card in was.stamps:
+            if card.stamps:
+                self._cards.setdefault((was.wallet_id, card.card), card.before)
+        made = decide(weighed, lambda: _NOBODY, self._spent, self._cards).programmes
         if not made:
             found.passed_over += 1  # in a currency that the draft does not take, or was not converted into
             found.passed_over_points += was.points
             return
         [would] = made
-        found.judged += 1
-        found.happened.add(was, _cost(was), was.tier)
-        found.draft.add(would, _cost(would), would.tier)
-        found.more += would.points > was.points
-        found.less += would.points < was.points
-        found.same += would.points == was.points
+        found.add(was, would)
 
     def _forget(self, at: datetime) -> None:
         """Counts of periods that are over: bills go by in the order in which they happened."""
@@ -273,7 +202,22 @@ def _bill(row: Any) -> RecordBill:
         lines_json=b"",
         content_hash=b"",
         tenders=stored_tenders(row["tenders"]),
+        claims=stored_claims(row["effects_applied"]),
     )
+
+
+def _claims(draft: CompiledProgramme, bill: RecordBill, was: Judged) -> Claims:
+    """What tills would claim for the draft's campaigns: see the head."""
+    known = {one.campaign: one for one in was.offers if one.result != "unknown"}
+    claims: list[tuple[str, str, int]] = []
+    for campaign in draft.book.offers:
+        then = known.get(campaign.code)
+        if then is None or not then.worth_minor:
+            claims.append((draft.code, campaign.code, MAX_MINOR))
+        elif then.claimed_minor is not None:
+            whole = then.claimed_minor >= then.worth_minor
+            claims.append((draft.code, campaign.code, MAX_MINOR if whole else then.claimed_minor))
+    return tuple(claims)
 
 
 def _segments(was: Judged) -> tuple[str, ...] | None:
@@ -288,9 +232,3 @@ def _rates(bill: RecordBill, was: Judged) -> dict[RateKey, Rate]:
         return {}
     rate = Rate(by.number, by.rate, by.valid_from, by.source)
     return {(by.from_currency, was.currency, bill.occurred_at): rate}
-
-
-def _cost(judged: Judged) -> int:
-    """What the points are worth, in minor units, bill by bill as they are told."""
-    told = judged.told()
-    return told.available.money.amount_minor + told.held.money.amount_minor

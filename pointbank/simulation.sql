@@ -14,7 +14,8 @@ WHERE b.identity IS NOT NULL AND b.occurred_at >= :from_at AND b.occurred_at < :
 -- The bills of members that happened in a time, in that order, with the last decision about each and the brand of its merchant.
 SELECT
     b.bill_id, b.merchant, b.bill_ref, b.terminal, b.cashier, b.channel, b.occurred_at, b.currency, b.total_minor, b.identity_kind,
-    b.identity, b.lines::text AS lines, b.tenders::text AS tenders, d.decision::text AS decision, m.brand
+    b.identity, b.lines::text AS lines, b.tenders::text AS tenders, b.effects_applied::text AS effects_applied,
+    d.decision::text AS decision, m.brand
 FROM earn.bills AS b
 JOIN LATERAL (
     SELECT x.decision

@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     awaited_deadline_s: int = Field(default=900, ge=0)
     ask_again_s: float = Field(default=60, gt=0)  # what the bank has not answered for so long is asked again
 
+    # Where earn asks the bank what a member could spend of a basket, with the caller's token; without it a quote names the link.
+    redeem_url: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?$")
+
     # A closed dead letter's bytes may hold personal data, and are forgotten after this. Open ones wait for somebody.
     dead_letter_retention_days: int = Field(default=90, ge=1)
 

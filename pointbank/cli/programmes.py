@@ -99,12 +99,18 @@ def _show(found: Any) -> None:
     for kind in ("campaigns", "tiers"):
         for name, one in found[kind].items():
             row(f"{kind[:-1]} {name or 'none'}", one)
+    effects = found["effects"]
+    for name, one in effects["all"].items():
+        row(name.replace("_", " "), one)
+    for kind in ("campaigns", "stamp_cards", "tiers"):
+        for code, measured in effects[kind].items():
+            for name, one in measured.items():
+                if one["happened"] or one["draft"]:
+                    of = f"{kind[:-1].replace('_', ' ')} {code or 'none'}"
+                    row(f"{of}: {name.replace('_', ' ')}", one)
     out.print(table)
     out.print(
         f"{found['judged']:,} of {found['bills']:,} bills of members: {found['more']:,} would have earned more, "
         f"{found['less']:,} less, {found['same']:,} the same; {found['passed_over']:,} would be passed over, "
         f"and count on neither side: they got {found['passed_over_points']:,} points."
     )
-    for kind, codes in found["not_simulated"].items():
-        if codes:
-            out.print(f"Not simulated, nor in the cost, are the {kind.replace('_', ' ')} {', '.join(codes)}.")

@@ -22,7 +22,9 @@ HERE = "http://127.0.0.1:8080"
 
 @group.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(exists=True, help="CSV: merchant, day, total, deposit, reference.")],
+    file: Annotated[
+        Path, typer.Argument(exists=True, help="CSV: merchant, day, total, deposit, reference, currency.")
+    ],
     programme: Annotated[
         str, typer.Option(help="Its zone says when a day begins, its currency what amounts are in.")
     ],
@@ -110,7 +112,7 @@ def list_variances(
     if as_json:
         print_json({"items": items})
         return
-    table = Table("variance", "merchant", "day", "kind", "bills say", "said", "state", "owner")
+    table = Table("variance", "merchant", "day", "kind", "bills say", "said", "missing", "state", "owner")
     for one in items:
         table.add_row(
             one["variance_id"],
@@ -119,6 +121,7 @@ def list_variances(
             one["kind"],
             f"{one['expected_minor']:,}",
             f"{one['found_minor']} {one['currency']}",
+            one["missing"] or "",
             one["state"],
             one["owner"] or "",
         )

@@ -105,6 +105,32 @@ class Asked:
         return self.occurred_at.astimezone(self.zone)
 
 
+@dataclass(frozen=True)
+class OnLadder:
+    """A member, as the conditions of a ladder ask."""
+
+    at: datetime
+    zone: ZoneInfo
+    points: int
+    segments: tuple[str, ...]
+
+    def value(self, field: str, line: Line | None) -> Any:
+        """What a condition finds in a field."""
+        local = self.at.astimezone(self.zone)
+        match field:
+            case "points":
+                return self.points
+            case "member.segments":
+                return set(self.segments)
+            case "time.date":
+                return f"{local:%Y-%m-%d}"
+            case "time.weekday":
+                return _DAYS[local.weekday()]
+            case "time.month" | "time.day":
+                return getattr(local, field.removeprefix("time."))
+        raise ValueError(f"no field {field}")
+
+
 def quantity_of(line: Line) -> Fraction:
     """How many items a line is; one where it does not say."""
     return Fraction(1) if line.quantity is None else Fraction(line.quantity)
@@ -119,7 +145,7 @@ def asks_for_lines(tree: Mapping[str, Any]) -> bool:
     return False
 
 
-def holds(tree: Mapping[str, Any], bill: Asked, line: Line | None = None) -> tuple[bool, str]:
+def holds(tree: Mapping[str, Any], bill: Asked | OnLadder, line: Line | None = None) -> tuple[bool, str]:
     """(whether the tree holds, the result of each comparison in the order in which they are written)."""
     verdict, trace = True, ""
     for name, asked in tree.items():

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from pointbank.verify.campaigns import besides, given
 from pointbank.verify.checkout import Offered, Stamped
-from pointbank.verify.conditions import Asked
+from pointbank.verify.conditions import Asked, OnLadder, holds
 from pointbank.verify.earning import Details, Rule, is_for, judge, read_rule
 from pointbank.verify.numbers import minor_per_point, rounded
 
@@ -267,9 +267,38 @@ class Terms:
         to_end = self.expiry.get("round_to") == "month_end"
         return date(year, month, length if to_end else min(earned_on.day, length))
 
-    def rank_reached(self, numbers: Mapping[str, int]) -> int:
-        """The highest tier that these numbers are enough for."""
-        return max((k for k, tier in enumerate(self.ladder) if meets(tier.entry, numbers)), default=0)
+    def rank_reached(self, numbers: Mapping[str, int], facts: Mapping[str, Any] | None = None) -> int:
+        """The highest tier that these numbers are enough for, and whose condition holds by these facts; without facts none does."""
+        return max(
+            (
+                k
+                for k, tier in enumerate(self.ladder)
+                if meets(tier.entry, numbers) and self._allowed(tier, numbers, facts)
+            ),
+            default=0,
+        )
+
+    def _allowed(self, tier: Tier, numbers: Mapping[str, int], facts: Mapping[str, Any] | None) -> bool:
+        when = tier.entry.get("when")
+        if when is None or facts is None:
+            return when is None
+        if tier.code == facts.get("exempt"):
+            return could_hold(when, numbers.get("points", 0))
+        return self.condition(when, numbers, facts)[0]
+
+    def condition(
+        self, when: Mapping[str, Any], numbers: Mapping[str, int], facts: Mapping[str, Any]
+    ) -> tuple[bool, str]:
+        """Whether a ladder's condition holds by these facts, and the result of each comparison."""
+        return holds(
+            when,
+            OnLadder(
+                datetime.fromisoformat(facts["at"]),
+                self.zone,
+                numbers.get("points", 0),
+                tuple(facts["segments"]),
+            ),
+        )
 
     def status_until(self, rank: int, year: int) -> datetime | None:
         """When a tier reached in that year is over: after the end of the next, and the extra months; None: never."""
@@ -295,6 +324,8 @@ def _expires_rightly(terms: Terms, earned_on: date, expires_at: datetime | None)
 def meets(condition: Mapping[str, Any], numbers: Mapping[str, int]) -> bool:
     """Whether numbers meet a condition tree; an empty one is always met."""
     for name, asked in condition.items():
+        if name == "when":
+            continue  # asked by itself
         if name == "all":
             if not all(meets(part, numbers) for part in asked):
                 return False
@@ -304,6 +335,22 @@ def meets(condition: Mapping[str, Any], numbers: Mapping[str, int]) -> bool:
         elif numbers.get(name, 0) < asked["gte"]:
             return False
     return True
+
+
+def could_hold(tree: Mapping[str, Any], points: int, *, turned: bool = False) -> bool:
+    """Whether a ladder's condition holds with so many points, whatever else would be; of a `turned` one: whether it must."""
+    found = []
+    for name, asked in tree.items():
+        if name in {"all", "any"}:
+            parts = [could_hold(part, points, turned=turned) for part in asked]
+            found.append(all(parts) if name == "all" else any(parts))
+        elif name == "not":
+            found.append(not could_hold(asked, points, turned=not turned))
+        elif name == "points":
+            found += [points >= than if how == "gte" else points > than for how, than in asked.items()]
+        else:
+            found.append(not turned)
+    return all(found)
 
 
 def _guards(section: Mapping[str, Any]) -> Iterator[tuple[str, int]]:

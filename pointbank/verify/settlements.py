@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
+from typing import Any
 
 from pointbank.verify.books import Books
+from pointbank.verify.numbers import minor_per_point
 
 HALF = Decimal("0.5")
 
@@ -26,16 +29,41 @@ class Settlements:
             for row in page:
                 check.compared += 1
                 name = f"variance {row['variance_id']} of {row['merchant']} on {row['day']}"
-                if row["found"] is None:
+                found, expected, missing = _computed(row)
+                if found is None:
                     check.wrong(f"{name}: nothing was said of that day")
                 elif not row["later"]:
-                    kept, computed = (
-                        (row["found_minor"], row["expected_minor"]),
-                        (row["found"], row["expected"]),
-                    )
-                    if kept != computed:
+                    kept = row["found_minor"], row["expected_minor"], row["missing"]
+                    if kept != (found, expected, missing):
+                        computed = (found, expected, missing)
                         check.wrong(
-                            f"{name}: what was said, and what bills say, is {kept}, computed {computed}"
+                            f"{name}: what was said, what bills say, and what is missing, is {kept}, computed {computed}"
                         )
                 if abs(row["found_minor"] - row["expected_minor"]) <= HALF:
                     check.wrong(f"{name} is off by no more than half a minor unit")
+
+
+def _computed(row: Any) -> tuple[Decimal | None, int, str | None]:
+    """What was said, what bills say, and what of both is missing. Nothing said at all is right where a total is missed."""
+    foreign: dict[str, list[tuple[int, str | None]]] = {}
+    for currency, minor, rate in zip(
+        row["of_currencies"] or (), row["minors"] or (), row["rates"] or (), strict=True
+    ):
+        foreign.setdefault(currency, []).append((minor, rate))
+    if row["found"] is None:
+        return (Decimal(0) if row["missing"] == "total" else None), row["expected"], "total"
+    rated = {code: bills for code, bills in foreign.items() if all(rate is not None for _, rate in bills)}
+    more = sum(
+        _converted(minor, rate, code, row["currency"])
+        for code, bills in rated.items()
+        for minor, rate in bills
+        if rate is not None
+    )
+    without = row["without_bills"] and not rated
+    return row["found"], row["expected"] + more, "bills" if without else None
+
+
+def _converted(minor: int, rate: str, of: str, into: str) -> int:
+    return round(
+        Fraction(rate) * minor * minor_per_point("1", into) / minor_per_point("1", of)
+    )  # half to even

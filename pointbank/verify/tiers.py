@@ -10,7 +10,7 @@ import msgspec
 
 from pointbank.verify.books import Books, Follower
 from pointbank.verify.events import Envelope, TierChanged
-from pointbank.verify.programme import Terms, read_terms
+from pointbank.verify.programme import Terms, meets, read_terms
 
 _decode = msgspec.json.decode
 _sorted = msgspec.json.Encoder(order="sorted").encode
@@ -151,13 +151,16 @@ class Tiers:
 def _problems(change: Any, terms: Terms) -> Iterator[str]:
     """What of a change does not follow from its version and its numbers."""
     numbers = _decode(change["numbers"])
+    facts = None if change["facts"] is None else _decode(change["facts"])
     rank = terms.ranks.get(change["to_tier"])
     if rank is None:
         yield f"{change['to_tier']} is not on the ladder"
         return
     if _decode(change["rule"]) != terms.ladder[rank].entry:
         yield f"rule {change['rule']} is not that of {change['to_tier']}"
-    reached = terms.rank_reached(numbers)
+    if facts is not None:
+        yield from _untrue(change, facts, numbers, terms)
+    reached = terms.rank_reached(numbers, facts)
     # Everybody enters by the first tier, whatever the points; the next change goes on from there.
     if rank != reached and not (change["direction"] == "entry" and rank == 0):
         yield f"{change['numbers']} reach {terms.ladder[reached].code}, it gave {change['to_tier']}"
@@ -166,6 +169,20 @@ def _problems(change: Any, terms: Terms) -> Iterator[str]:
         yield f"it lasts until {change['until']}, computed {wanted}"
     if change["direction"] != _direction(change, terms, rank):
         yield f"direction {change['direction']} from {change['from_tier']} to {change['to_tier']}"
+
+
+def _untrue(change: Any, facts: Any, numbers: Any, terms: Terms) -> Iterator[str]:
+    """What of the facts that conditions were told is not as it was computed."""
+    exempt = facts.get("exempt")
+    if exempt is not None and (exempt != change["from_tier"] or change["direction"] not in {"down", "kept"}):
+        yield f"the condition of {exempt} was not asked, from {change['from_tier']} {change['direction']}"
+    tried = {
+        tier.code: terms.condition(tier.entry["when"], numbers, facts)[1]
+        for tier in terms.ladder
+        if "when" in tier.entry and meets(tier.entry, numbers)
+    }
+    if facts["tried"] != tried:
+        yield f"conditions came to {facts['tried']}, computed {tried}"
 
 
 def _direction(change: Any, terms: Terms, rank: int) -> str:

@@ -52,7 +52,7 @@ ORDER BY s.wallet_id;
 -- Every change of a standing, in the order of their wallets.
 SELECT
     h.wallet_id::text AS id, h.sequence, h.from_tier, h.to_tier, h.direction, h.rule::text AS rule, h.programme,
-    h.programme_version, h.numbers::text AS numbers, h.effective_at, h.until, h.cause
+    h.programme_version, h.numbers::text AS numbers, h.facts::text AS facts, h.effective_at, h.until, h.cause
 FROM tiers.history AS h
 ORDER BY h.wallet_id, h.sequence;
 

@@ -7,8 +7,10 @@ from datetime import date, timedelta
 import msgspec
 import structlog
 
-from services.earn.domain.settlement import Checked, Compared, Keep
+from services.earn.domain.settlement import Checked, Compared, Keep, unspoken, with_foreign
 from services.earn.store import settlements as store
+from services.earn.store.facts import known_programmes
+from shared.db import Connection
 from shared.messaging import Done
 from shared.runtime import TenantRuntime
 
@@ -16,6 +18,8 @@ log = structlog.get_logger(__name__)
 
 DAYS = 62
 """How far back a night looks: bills come late, and deposits later."""
+SILENT_DAYS = 2
+"""How long a merchant may take to say what a day came to before it is missed."""
 AT_ONCE = 1_000
 """Days of merchants that are kept in one transaction."""
 EVERY_S = 86_400.0
@@ -24,14 +28,26 @@ _decode = msgspec.json.Decoder(Checked).decode
 
 
 async def check(runtime: TenantRuntime, *, first: date, last: date, job: str = "settlement") -> Checked:
-    """Compares every day of this time that lines name, and keeps what varies. Read outside the lane: the scan of the bills holds
-    nobody up."""
-    async with runtime.read() as db:
-        found = await store.compared(db, first, last)
+    """Compares every day of this time that lines name, or that has bills of which no line speaks, and keeps what varies. Read
+    outside the lane: the scan of the bills holds nobody up."""
+    async with runtime.read() as db, db.transaction(isolation="repeatable_read", readonly=True):
+        found = await _compared(db, runtime, first, last)
     done = Checked(0, 0, 0)
     for k in range(0, len(found), AT_ONCE):
         done = together(done, await _keep(runtime, found[k : k + AT_ONCE], job))
     return done
+
+
+async def _compared(db: Connection, runtime: TenantRuntime, first: date, last: date) -> list[Compared]:
+    said = await store.compared(db, first, last)
+    versions = await known_programmes(db, runtime.cache)
+    accepts = {code: known[-1][1].accepts for code, known in versions.items()}
+    totals = [one for one in said if one.kind == "total" and accepts.get(one.programme or "")]
+    foreign = await store.foreign(db, totals) if totals else []
+    found, counted = with_foreign(said, foreign, accepts)
+    spoken_by = runtime.clock().date() - timedelta(days=SILENT_DAYS)
+    sold = await store.sold(db, first, min(last, spoken_by))
+    return [*found, *unspoken(sold, said, counted)]
 
 
 async def _keep(runtime: TenantRuntime, found: list[Compared], job: str) -> Checked:

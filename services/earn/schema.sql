@@ -579,6 +579,7 @@ CREATE TABLE settlement_lines (
     zone text NOT NULL,
     file_hash bytea NOT NULL CHECK (octet_length(file_hash) = 32),
     imported_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    programme text, -- whose total takes foreign bills converted; null: an older line, of bills in its currency alone
     PRIMARY KEY (merchant, day, kind, reference)
 );
 -- settlement_lines: append-only.
@@ -601,11 +602,13 @@ CREATE TABLE settlement_variances (
     owner text,
     state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'explained', 'closed')),
     reason text,
+    programme text, -- of the lines
+    missing text CHECK (missing IN ('total', 'bills')), -- nobody said a total of these bills, or there are none to what was said
     CHECK (abs(found_minor - expected_minor) > 0.5),
     CHECK (state = 'open' OR reason IS NOT NULL)
 ) WITH (fillfactor = 80);
 
-CREATE UNIQUE INDEX settlement_variances_once ON settlement_variances (merchant, day, kind) WHERE state <> 'closed';
+CREATE UNIQUE INDEX settlement_variances_once ON settlement_variances (merchant, day, kind, currency) WHERE state <> 'closed';
 
 -- ---------------------------------------------------------------- stamp cards, and what the bank is asked to issue
 

@@ -64,6 +64,10 @@ class ChangeOut(BaseModel):
     direction: str
     rule: dict[str, Any]
     numbers: dict[str, int]
+    facts: dict[str, Any] | None = Field(
+        description="Where the ladder has conditions: `at` which moment they were asked, the member's `segments` then, and of each "
+        "tier whose points were reached the result of its comparisons (`tried`: t or f, in the order in which they are written)."
+    )
     programme: str
     programme_version: int
     effective_at: datetime

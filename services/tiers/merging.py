@@ -10,7 +10,8 @@ from uuid import UUID
 import msgspec
 
 from services.tiers import store
-from services.tiers.domain import Change, Earned, Programme, Standing, judge, take_over
+from services.tiers.domain import Change, Earned, Known, Programme, Standing, judge, take_over
+from services.tiers.segments import segments_at
 from services.tiers.store import Locked, Opened, Standings
 from services.tiers.telling import write
 from shared.events import MemberMerged, MergedWallet
@@ -73,7 +74,9 @@ async def _merge(
         for year, points in sorted({programme.year_of(at): 0, **sums.get(ended, {})}.items())
     ]
     wallet = moved[heir] = locked.of[heir]
-    wallet.standing, found = judge(programme, wallet.standing, earned, before=sums.get(heir, {}), now=now)
+    mine = await segments_at(tx.db, [wallet.member_id], now) if programme.asks_segments else {}
+    told = Known(now, mine.get(wallet.member_id, frozenset()))
+    wallet.standing, found = judge(programme, wallet.standing, earned, before=sums.get(heir, {}), known=told)
     changes = [(heir, programme, change, item) for change, _ in found]
     taken = await _take_over(tx, programme, ended, locked.of[ended].standing, wallet.standing, at=at, now=now)
     if taken is not None:
@@ -92,5 +95,11 @@ async def _take_over(
         return None
     known = await store.known(tx.db, tx.cache, last["programme"], last["programme_version"])
     of, numbers = known.programme, _numbers(last["numbers"])
-    change = take_over(programme, of, stands, had, numbers=numbers, at=at, now=now)
+    change = take_over(
+        programme, of, stands, had, numbers=numbers, facts=_facts(last["facts"]), at=at, now=now
+    )
     return None if change is None else (of, change)
+
+
+def _facts(text: str | None) -> dict[str, Any] | None:
+    return None if text is None else msgspec.json.decode(text, type=dict[str, Any])

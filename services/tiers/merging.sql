@@ -20,7 +20,7 @@ WHERE wallet_id = :wallet_id OR heir = :wallet_id;
 
 -- name: last_change^
 -- What a wallet's standing rests on.
-SELECT to_tier, programme, programme_version, numbers::text AS numbers, until
+SELECT to_tier, programme, programme_version, numbers::text AS numbers, facts::text AS facts, until
 FROM history
 WHERE wallet_id = :wallet_id
 ORDER BY sequence DESC

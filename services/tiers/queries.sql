@@ -82,17 +82,18 @@ WHERE s.wallet_id = m.wallet_id;
 -- name: add_history!
 -- Notes each change with what decided it.
 INSERT INTO history (
-    wallet_id, sequence, from_tier, to_tier, direction, rule, programme, programme_version, numbers, effective_at, until, cause
+    wallet_id, sequence, from_tier, to_tier, direction, rule, programme, programme_version, numbers, effective_at, until, cause,
+    facts
 )
 SELECT
     h.wallet_id, h.sequence, h.from_tier, h.to_tier, h.direction, h.rule::jsonb, h.programme, h.programme_version,
-    h.numbers::jsonb, h.effective_at, h.until, h.cause
+    h.numbers::jsonb, h.effective_at, h.until, h.cause, h.facts::jsonb
 FROM unnest(
     :wallet_ids::uuid[], :sequences::bigint[], :from_tiers::text[], :to_tiers::text[], :directions::text[], :rules::text[],
     :programmes::text[], :programme_versions::integer[], :numbers::text[], :effective_ats::timestamptz[],
-    :untils::timestamptz[], :causes::text[]
+    :untils::timestamptz[], :causes::text[], :facts::text[]
 ) AS h (
-    wallet_id, sequence, from_tier, to_tier, direction, rule, programme, programme_version, numbers, effective_at, until, cause
+    wallet_id, sequence, from_tier, to_tier, direction, rule, programme, programme_version, numbers, effective_at, until, cause, facts
 );
 
 -- name: keep_unplaced!
@@ -149,7 +150,7 @@ WHERE wallet_id = :wallet_id;
 -- A wallet's changes before position `before`, newest first.
 SELECT
     sequence, from_tier, to_tier, direction, rule::text AS rule, programme, programme_version, numbers::text AS numbers,
-    effective_at, until, cause, recorded_at
+    facts::text AS facts, effective_at, until, cause, recorded_at
 FROM history
 WHERE wallet_id = :wallet_id AND sequence < :before
 ORDER BY sequence DESC

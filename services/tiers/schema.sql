@@ -35,6 +35,9 @@ CREATE INDEX standings_judged ON standings (programme, judged_version, wallet_id
 
 CREATE INDEX standings_of_heir ON standings (heir) WHERE heir IS NOT NULL;
 
+-- Whose standings a word about a member's segments concerns.
+CREATE INDEX standings_member ON standings (member_id);
+
 -- Qualifying points of a wallet by calendar year, in the programme's time zone. A lifetime is the sum of the years. Below
 -- zero only while points that were taken back are heard of before they were earned.
 CREATE TABLE qualifications (
@@ -73,5 +76,25 @@ CREATE TABLE history (
     until             timestamptz,
     cause             text        NOT NULL,
     recorded_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    facts             jsonb, -- what conditions of the ladder were told, and what came of them; null where it has none
     PRIMARY KEY (wallet_id, sequence, recorded_at)
 ) PARTITION BY RANGE (recorded_at);
+
+-- Every word about which segments a member is in, by its place among the events about the member: of a stay, named by when it began,
+-- the last word stands. Append-only.
+CREATE TABLE segment_stays (
+    member_id uuid NOT NULL,
+    sequence bigint NOT NULL CHECK (sequence >= 1),
+    segment text COLLATE "C" NOT NULL,
+    from_at timestamptz NOT NULL,
+    until_at timestamptz,
+    PRIMARY KEY (member_id, sequence)
+);
+
+-- The day by which a programme's wallets are judged, `through` which of them; `done`: all.
+CREATE TABLE judged_days (
+    programme text PRIMARY KEY,
+    day date NOT NULL,
+    through uuid,
+    done boolean NOT NULL DEFAULT false
+);

@@ -1,12 +1,13 @@
-"""The job that settles: what was heard before its programme, and wallets that a new version has not judged."""
+"""The job that settles: what was heard before its programme, wallets that a new version has not judged, and what a day brings."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
 
-from services.tiers import store
-from services.tiers.handlers import Settle, settle_wake
+from services.tiers import segments, store
+from services.tiers.handlers import JudgeDay, Settle, settle_wake
+from shared.db import Connection
 from shared.runtime import TenantRuntime
 
 POLL_S = 5.0
@@ -20,10 +21,28 @@ async def settle_all(runtime: TenantRuntime) -> None:
         wake.clear()
         async with runtime.read() as db:
             unsettled = await store.unsettled(db)
+            due = await days_due(db, runtime)
         for programme, version in unsettled:
             await runtime.do(Settle(programme, version), job="settle")
+        for judge in due:
+            await runtime.do(judge, job="settle")
         # Another process may hold what is left: ask again, but not in a spin.
-        pause = PAUSE_S if unsettled else POLL_S
+        pause = PAUSE_S if unsettled or due else POLL_S
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await wake.wait()
+
+
+async def days_due(db: Connection, runtime: TenantRuntime) -> list[JudgeDay]:
+    """The programmes with conditions in whose ladders not everybody has been judged by the day that it is there by now."""
+    due = []
+    for code, version, judged_day in await segments.latest(db):
+        key = (store.Known, code, version)
+        if key not in runtime.cache:
+            runtime.cache[key] = await store.known_programme(db, code, version)
+        programme = runtime.cache[key].programme
+        if programme.conditional:
+            day = runtime.clock().astimezone(programme.zone).date()
+            if judged_day is None or judged_day < day:
+                due.append(JudgeDay(code, version, day))
+    return due

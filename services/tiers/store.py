@@ -218,6 +218,7 @@ async def add_history(db: Connection, noted: Sequence[Noted]) -> None:
         effective_ats=[one.change.effective_at for one in noted],
         untils=[one.change.until for one in noted],
         causes=[one.cause for one in noted],
+        facts=[None if one.change.facts is None else _encode(one.change.facts).decode() for one in noted],
     )
 
 
@@ -284,6 +285,7 @@ async def history_page(db: Connection, wallet_id: UUID, *, before: int, most: in
             "direction": row["direction"],
             "rule": msgspec.Raw(row["rule"].encode()),
             "numbers": msgspec.Raw(row["numbers"].encode()),
+            "facts": None if row["facts"] is None else msgspec.Raw(row["facts"].encode()),
             "programme": row["programme"],
             "programme_version": row["programme_version"],
             "effective_at": row["effective_at"],

@@ -194,38 +194,9 @@ class CompiledCampaign:
     """Whether `match` asks for more than lines."""
     all_lines: bool
     """Whether every line that earns counts."""
+    by_match: bool
+    """Whether `match` alone says which lines count."""
     _ended: dict[tuple[str, str, int], Tried]
-
-    def tried(
-        self,
-        subject: Subject,
-        lines: Sequence[Line],
-        entries: Sequence[Entry],
-        whole: Worked,
-        tally: Callable[[Sequence[Entry]], Worked],
-        book: Rounder,
-    ) -> Tried | None:
-        """How far it comes with this bill, whatever was given before. None: it does not last at that time."""
-        reached = self.reach(subject, lines, entries)
-        if reached is None or isinstance(reached, Tried):
-            return reached
-        counted, trace = reached
-        effect, arm = self.effect, None
-        if self.arms:
-            arm = self.arm(str(subject.member_id))
-            effect = arm.effect
-        base: Ratio | None = None
-        amount: int | None = None
-        if effect.bonus is not None:
-            wanted = effect.bonus
-            held = 0 if not book.holds or any([not book.is_held(entry[1]) for entry in counted]) else wanted  # noqa: C419
-            if arm is None:
-                return self._end("able", trace, wanted, held)
-        else:
-            sums = whole if len(counted) == len(entries) else tally(counted)
-            wanted, held, base, amount = _worth(effect, self.with_tier, sums, book)
-        result = "nothing" if wanted == 0 else "control" if arm is not None and arm.control else "able"
-        return Tried(self.code, result, trace, None if arm is None else arm.code, base, amount, wanted, held)
 
     def reach(
         self, subject: Subject, lines: Sequence[Line], entries: Sequence[Entry]
@@ -234,23 +205,23 @@ class CompiledCampaign:
         if not self.starts_at <= subject.occurred_at < self.ends_at:
             return None
         if self.is_open is not None and not self.is_open(subject.local):
-            return self._end("window")
+            return self.end("window")
         if self.by_bill and (reason := self.match.not_for(subject)) is not None:
-            return self._end(reason)
+            return self.end(reason)
         trace = ""
         if self.when is not None:
             holds, trace = self.when.test(subject)
             if not holds:
-                return self._end("when", trace)
+                return self.end("when", trace)
         counted = entries
         if not self.all_lines:
-            counted, line_trace = self._lines(subject, lines, entries)
+            counted, line_trace = self.lines(subject, lines, entries)
             trace = line_trace or trace
         if not counted:
-            return self._end("no_lines", trace)
+            return self.end("no_lines", trace)
         return counted, trace
 
-    def _end(self, result: str, trace: str = "", wanted: int = 0, held: int = 0) -> Tried:
+    def end(self, result: str, trace: str = "", wanted: int = 0, held: int = 0) -> Tried:
         """Most bills end a campaign in the same few ways."""
         key = (result, trace, held)
         found = self._ended.get(key)
@@ -260,7 +231,17 @@ class CompiledCampaign:
                 self._ended[key] = found
         return found
 
-    def _lines(
+    def left_out(self, one: Tried, result: str, offer: Offer) -> Tried:
+        """The same of one whose campaign no cap or budget bounds, and that wanted its bonus."""
+        key = (result, one.condition, one.wanted_held)
+        found = self._ended.get(key)
+        if found is None:
+            found = one.ends(result, 0, offer)
+            if len(self._ended) < MOST_ENDS:
+                self._ended[key] = found
+        return found
+
+    def lines(
         self, subject: Subject, lines: Sequence[Line], entries: Sequence[Entry]
     ) -> tuple[Sequence[Entry], str]:
         match, exclude, condition = self.match, self.exclude, self.line_when
@@ -297,24 +278,13 @@ def bucket(campaign: str, member_id: str) -> int:
     return int.from_bytes(digest[:8]) % 10_000
 
 
-def _worth(
-    effect: CompiledEffect, with_tier: bool, sums: Worked, book: Rounder
-) -> tuple[int, int, Ratio | None, int | None]:
-    """(points, those of them held, exact base points, amount that steps were counted of)."""
-    if effect.steps is not None:
-        points, per_minor = effect.steps
-        now, held = sums.amounts
-        whole = (now + held) // per_minor * points
-        return whole, whole - now // per_minor * points, None, now + held
-    assert effect.times is not None
+def exact_base(sums: Worked, with_tier: bool, book: Rounder) -> tuple[Ratio, Ratio | None]:
+    """The exact points that a multiplier multiplies, and of those lines that are not held; None: none is."""
     now_groups = sums.now
-    all_groups = now_groups
-    if sums.held:
-        all_groups = {key: now_groups.get(key, 0) + sums.held.get(key, 0) for key in (now_groups | sums.held)}
-    base = _base(all_groups, with_tier, book)
-    whole = _times(base, effect.times, book)
-    available = _times(_base(now_groups, with_tier, book), effect.times, book) if sums.held else whole
-    return whole, whole - available, base, None
+    if not sums.held:
+        return _base(now_groups, with_tier, book), None
+    both = {key: now_groups.get(key, 0) + sums.held.get(key, 0) for key in (now_groups | sums.held)}
+    return _base(both, with_tier, book), _base(now_groups, with_tier, book)
 
 
 def _base(groups: Mapping[Ratio, int], with_tier: bool, book: Rounder) -> Ratio:
@@ -331,7 +301,8 @@ def _reduced(numerator: int, denominator: int) -> Ratio:
     return numerator // shared, denominator // shared
 
 
-def _times(base: Ratio, times: Ratio, book: Rounder) -> int:
+def rounded(base: Ratio, times: Ratio, book: Rounder) -> int:
+    """The whole points of so many exact ones, so many times."""
     return book.round(base[0] * times[0], base[1] * times[1])
 
 
@@ -423,7 +394,7 @@ class Limits:
             mine = gives.get(offer.place)
             if mine is None:
                 result = left_out if offer.granted else "used_up"
-                decided[offer.place] = one.ends(result, 0, offer)
+                decided[offer.place] = self._left_out(one, result, offer)
                 continue
             decided[offer.place] = one = one.ends("applied", mine, offer)
             points += mine
@@ -438,8 +409,22 @@ class Limits:
                 given[wallet_id, "", room.period, room.since] = points
         return Allotted(points, available, tuple(decided), rooms, cut, given)
 
+    def _left_out(self, one: Tried, result: str, offer: Offer) -> Tried:
+        """Bonuses that were not the best end alike for most bills."""
+        if (
+            offer.budget is not None
+            or offer.caps
+            or one.base is not None
+            or one.amount_minor is not None
+            or one.arm
+        ):
+            return one.ends(result, 0, offer)
+        return self.campaigns[one.campaign].left_out(one, result, offer)
+
     def _offer(self, place: int, one: Tried, wallet_id: UUID, today: date, spent: Spent) -> Offer:
         campaign = self.campaigns[one.campaign]
+        if campaign.budget is None and not campaign.caps:
+            return Offer(place, max(one.wanted, 0), campaign.stacking, None, ())
         granted = one.wanted
         rooms: tuple[Room, ...] = ()
         budget = None
@@ -547,6 +532,7 @@ def compile_campaign(campaign: Campaign, zone: ZoneInfo, minor_per_point: Ratio)
         and match.skus is None
         and campaign.exclude is None
         and (when is None or not when.by_line),
+        by_match=campaign.exclude is None and (when is None or not when.by_line),
         _ended={},
     )
 

@@ -287,6 +287,7 @@ def compile_card(card: StampCard) -> CompiledCard:
         budget=None,
         by_bill=match.by_bill,
         all_lines=match.categories is None and match.skus is None and card.exclude is None and not by_line,
+        by_match=card.exclude is None and not by_line,
         _ended={},
     )
     return CompiledCard(

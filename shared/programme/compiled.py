@@ -43,7 +43,7 @@ class CompiledTier:
     name: Mapping[str, str]
     multiplier: Ratio
     threshold: int
-    """Qualifying points to enter; 0 for the first tier."""
+    """Qualifying points to enter; 0 for the first tier, and where a condition alone decides."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,7 +200,9 @@ def _ladder(programme: Programme) -> tuple[CompiledTier, ...]:
             code=tier.code,
             name=tier.name,
             multiplier=decimal_ratio(tier.multiplier),
-            threshold=tier.entry.points.gte if tier.entry is not None else 0,
+            threshold=tier.entry.points.gte
+            if tier.entry is not None and tier.entry.points is not None
+            else 0,
         )
         for tier in programme.tiers.ladder
     )

@@ -13,7 +13,7 @@ version into closures, and tested with the result of each of its comparisons in 
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
@@ -31,6 +31,7 @@ Path = tuple[str | int, ...]
 MOST_COMPARISONS = 100
 MOST_DEPTH = 10
 MOST_VALUES = 1000
+MOST_KNOWN = 1024
 MILLION = 1_000_000
 
 
@@ -72,11 +73,31 @@ class Condition:
     """Whether it has to be tested for each line."""
     _tests: tuple[Test, ...]
     _holds: Callable[[Sequence[bool]], bool]
+    _known: dict[tuple[bool, ...], tuple[bool, str]]
+    """What results come to: a condition has few comparisons, and its bills few results."""
 
     def test(self, subject: Any, line: Any = None) -> tuple[bool, str]:
         """Whether it holds, and the result of each comparison: a `t` or an `f`."""
-        results = [test(subject, line) for test in self._tests]
-        return self._holds(results), "".join(["t" if result else "f" for result in results])
+        tests = self._tests
+        if len(tests) == 1:
+            results: tuple[bool, ...] = (tests[0](subject, line),)
+        else:
+            results = tuple([test(subject, line) for test in tests])
+        found = self._known.get(results)
+        if found is None:
+            found = self._holds(results), "".join(["t" if result else "f" for result in results])
+            if len(self._known) < MOST_KNOWN:
+                self._known[results] = found
+        return found
+
+    def could_hold(self, subject: Any, fields: Collection[str]) -> bool:
+        """Whether it holds by these fields, whatever the others may say."""
+        return self._holds(
+            [
+                test(subject, None) if one.field in fields else one.path.count("not") % 2 == 0
+                for one, test in zip(self.comparisons, self._tests, strict=True)
+            ]
+        )
 
 
 # ---- what is wrong with a tree -----------------------------------------------------------------
@@ -104,17 +125,19 @@ _SAID: dict[Kind, str] = {
 }
 
 
-def mistakes(tree: Any, fields: Fields, path: Path, *, not_yet: Sequence[str] = ()) -> Iterator[FieldError]:
+def mistakes(
+    tree: Any, fields: Fields, path: Path, *, not_yet: Sequence[str] = (), where: str = "yet"
+) -> Iterator[FieldError]:
     """Every mistake of a tree that stands at `path` of its document. `not_yet`: fields that are named in the domain, and
-    that nobody can tell yet."""
-    found = list(_node_mistakes(tree, fields, path, not_yet, 1))
+    that nobody can tell `where` it is asked."""
+    found = list(_node_mistakes(tree, fields, path, not_yet, where, 1))
     yield from found
     if not found and sum(1 for _ in _comparisons(tree, ())) > MOST_COMPARISONS:
         yield _wrong(path, f"A condition has at most {MOST_COMPARISONS} comparisons.")
 
 
 def _node_mistakes(
-    node: Any, fields: Fields, path: Path, not_yet: Sequence[str], depth: int
+    node: Any, fields: Fields, path: Path, not_yet: Sequence[str], where: str, depth: int
 ) -> Iterator[FieldError]:
     if not isinstance(node, Mapping):
         yield FieldError(pointer_to(path), "field_type", "A condition is an object.")
@@ -131,13 +154,13 @@ def _node_mistakes(
                 yield FieldError(pointer_to(at), "field_type", f"`{name}` has a list of conditions.")
                 continue
             for number, part in enumerate(asked):
-                yield from _node_mistakes(part, fields, (*at, number), not_yet, depth + 1)
+                yield from _node_mistakes(part, fields, (*at, number), not_yet, where, depth + 1)
         elif name == "not":
-            yield from _node_mistakes(asked, fields, at, not_yet, depth + 1)
+            yield from _node_mistakes(asked, fields, at, not_yet, where, depth + 1)
         elif name in fields:
             yield from _comparison_mistakes(asked, fields[name], at)
         elif name in not_yet:
-            yield _wrong(at, f"{name} is not available yet.")
+            yield _wrong(at, f"{name} is not available {where}.")
         else:
             yield FieldError(pointer_to(at), "field_unknown", "There is no such field to ask for.")
 
@@ -235,7 +258,7 @@ def compile_condition(tree: Mapping[str, Any], fields: Fields) -> Condition:
     by_line = any(fields[one.field].by_line for one in comparisons)
     places = {one.path: number for number, one in enumerate(comparisons)}
     flat = all(len(one.path) == 2 for one in comparisons)  # field and operator: all of them must hold
-    return Condition(comparisons, by_line, tests, all if flat else _holds(tree, (), places))
+    return Condition(comparisons, by_line, tests, all if flat else _holds(tree, (), places), {})
 
 
 def _comparisons(node: Mapping[str, Any], path: Path) -> Iterator[Comparison]:

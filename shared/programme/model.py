@@ -20,6 +20,7 @@ from shared.programme.base import (
     PositiveDecimal,
     Text,
     TimeZone,
+    Tree,
 )
 from shared.programme.base import Section as _Section
 from shared.programme.earning import Earning, Rule
@@ -122,9 +123,10 @@ class AtLeast(_Section):
 
 
 class Entry(_Section):
-    """What it takes to reach a tier: qualifying points."""
+    """What it takes to reach a tier: qualifying points, a condition (see `ladder`), or both."""
 
-    points: AtLeast
+    points: AtLeast | None = None
+    when: Tree | None = None
 
 
 class Tier(_Section):

@@ -39,6 +39,7 @@ from shared.programme.earning import Base, Earning, Rule
 from shared.programme.holds import UNTIL_ACTIVATION, CompiledHold, compile_hold
 from shared.programme.matching import Matcher, NotFor, matcher_of
 from shared.programme.subject import FIELDS, POINTS_TENDER, Line, Subject, items_of
+from shared.programme.trying import Trying
 
 Outcome = Literal["earned", "skipped", "discounted", "unmatched"]
 Timing = Literal["now", "hold"]
@@ -186,6 +187,11 @@ class Rulebook:
     _tried: tuple[tuple[str, ...], ...]
     """By that number: the rules that such a line tried."""
     _multipliers: Mapping[str | None, Ratio]
+    _trying: Trying
+    _all: tuple[int, ...]
+    """The numbers of all rules."""
+    _asks_nothing: bool
+    """Whether no rule asks for more of the bill than its lines."""
 
     def earn(
         self, lines: Sequence[Line], total_minor: int, tier: str | None, subject: Subject | None = None
@@ -327,10 +333,7 @@ class Rulebook:
                     tallied[places] = self._tally(some, multiplier, subject)
                 return tallied[places]
 
-            for campaign in self.campaigns:
-                found = campaign.tried(subject, lines, entries, tally, of_some, self)
-                if found is not None:
-                    campaigns.append(found)
+            campaigns = self._trying.tried(subject, lines, entries, tally, of_some, self)
         return Earned(
             tally.points,
             tally.available,
@@ -380,7 +383,9 @@ class Rulebook:
 
     def _for_bill(
         self, subject: Subject
-    ) -> tuple[tuple[int, ...], list[tuple[int, NotFor]], list[tuple[int, bool, str]]]:
+    ) -> tuple[tuple[int, ...], Sequence[tuple[int, NotFor]], Sequence[tuple[int, bool, str]]]:
+        if self._asks_nothing:
+            return self._all, (), ()
         eligible: list[int] = []
         refused: list[tuple[int, NotFor]] = []
         conditions: list[tuple[int, bool, str]] = []
@@ -400,12 +405,13 @@ class Rulebook:
     def _tally(self, entries: Sequence["Entry"], multiplier: Ratio, subject: Subject) -> "Tally":
         by_line = self.rounding_at == "line"
         sums: dict[int, list[int]] = {}
-        parts = {number: self._part(self.rules[number], subject) for _, number, _, _ in entries}
+        parts: dict[int, Ratio | None] = {}
+        if subject.tenders:
+            parts = {number: self._part(self.rules[number], subject) for _, number, _, _ in entries}
         own: dict[int, int] = {}
         exact: list[dict[Ratio, int]] = [{}, {}]
         lines = [0, 0]
         for place, number, amount, items in entries:
-            rule, part = self.rules[number], parts[number]
             found = sums.get(number)
             if not by_line:
                 if found is None:
@@ -415,6 +421,7 @@ class Rulebook:
                     found[1] += items
                     found[2] += 1
                 continue
+            rule, part = self.rules[number], parts.get(number)
             counts = _part_of(amount, part)
             times = 0 if found is not None and rule.base == "visit" else 1
             units = _units(rule, counts, items, times, part)
@@ -433,8 +440,9 @@ class Rulebook:
                 amount, units, _ = sums[number]
             else:
                 amount, items, times = sums[number]
-                amount = _part_of(amount, parts[number])
-                units = _units(rule, amount, items, times, parts[number])
+                part = parts.get(number)
+                amount = _part_of(amount, part)
+                units = _units(rule, amount, items, times, part)
             numerator = units * rule.weight
             rate = rule.multipliers.get(subject.tier or "", multiplier)
             if rule.base != "amount":
@@ -557,6 +565,7 @@ def compile_rules(
     )  # stable: ties stay in the document's order
     denominator = lcm(*(_rate(rule, earning)[1] for rule in ordered))
     rules = tuple(_compile_rule(rule, earning, denominator) for rule in ordered)
+    points = tuple(one for one in campaigns if one.effect.checkout is None)
     codes = tuple(rule.code for rule in rules)
     return Rulebook(
         rules=rules,
@@ -565,7 +574,7 @@ def compile_rules(
         rounding_when=earning.rounding.when,
         without_tax=earning.tax == "excluded",
         points_earn=earning.paid_with_points == "earns",
-        campaigns=tuple(one for one in campaigns if one.effect.checkout is None),
+        campaigns=points,
         offers=tuple(one for one in campaigns if one.effect.checkout is not None),
         cards=tuple(cards),
         plain=all(rule.plain for rule in rules) and earning.tax == "included" and not campaigns and not cards,
@@ -578,6 +587,9 @@ def compile_rules(
         _rulings=(*map(_ruling, rules), (None, "unmatched", "unmatched")),
         _tried=(*(codes[: number + 1] for number in range(len(codes))), codes),
         _multipliers=multipliers,
+        _trying=Trying(points),
+        _all=tuple(range(len(rules))),
+        _asks_nothing=not any(rule.match.by_bill or rule.when is not None for rule in rules),
     )
 
 

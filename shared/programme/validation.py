@@ -17,6 +17,7 @@ from shared.programme.earning_mistakes import (
     rule_mistakes,
     unknown_tiers,
 )
+from shared.programme.ladder import ladder_mistakes
 from shared.programme.model import MAX_POINTS, NOT_YET, Programme
 
 Document = Mapping[str, Any]
@@ -217,7 +218,14 @@ def _ladder_mistakes(ladder: list[tuple[int, Document]]) -> Iterator[FieldError]
         if "entry" not in tier:
             yield FieldError(pointer, "field_missing", "Every tier after the first has an entry.")
             continue
-        threshold = _threshold(tier["entry"])
+        entry = tier["entry"]
+        if isinstance(entry, Mapping):
+            if not entry.keys() & {"points", "when"}:
+                yield FieldError(pointer, "field_missing", "It has points, a condition (`when`), or both.")
+            if "when" in entry:
+                yield from ladder_mistakes(entry["when"], ("tiers", "ladder", number, "entry", "when"))
+                continue  # besides a condition any number may stand
+        threshold = _threshold(entry)
         if threshold is None:
             continue
         if threshold <= highest:

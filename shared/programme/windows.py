@@ -65,14 +65,15 @@ def compile_window(rrule: str, at: str, minutes: int, starts_on: date) -> Callab
     begins, lasts = time.fromisoformat(at), timedelta(minutes=minutes)
 
     @lru_cache(maxsize=64)  # bills come as they happen: the rule is read once a day
-    def of_day(day: date) -> tuple[datetime, ...]:
+    def of_day(day: date) -> tuple[tuple[datetime, datetime], ...]:
         midnight = _midnight(day)
         found = days.between(midnight - lasts - timedelta(days=1), midnight, inc=True)
-        return tuple([datetime.combine(one.date(), begins) for one in found])
+        starts = [datetime.combine(one.date(), begins) for one in found]
+        return tuple([(start, start + lasts) for start in starts])
 
     def is_open(local: datetime) -> bool:
         shown = local.replace(tzinfo=None)
-        return any(start <= shown < start + lasts for start in of_day(shown.date()))
+        return any([start <= shown < ends for start, ends in of_day(shown.date())])  # noqa: C419
 
     return is_open
 

@@ -191,6 +191,7 @@ def test_nobody_may_speak_to_anybody_unless_a_policy_says_so(
     calls, data, traces = {8000}, {53, 5432, 6379}, {4318}
     assert ports == {
         **{name: {"Ingress": calls, "Egress": data | traces} for name in HEARERS},
+        "earn": {"Ingress": calls, "Egress": data | traces | {8080}},
         **{name: {"Ingress": set(), "Egress": data} for name in pods.keys() - set(HEARERS)},
     }
 

@@ -115,6 +115,14 @@ async def test_a_purchase_becomes_points_a_tier_and_messages(town: Town, way: st
         await town.settled()
         balance = await api.call("GET", f"/v1/wallets/{wallet_id}/balance", role="till")
         assert balance["available"] == worth(410)
+        basket = {
+            name: value for name, value in bill("", card).items() if name not in {"bill_ref", "cashier"}
+        }
+        quoted = (await api.call("POST", "/v1/quotes", basket, role="till"))["accruals"][0]
+        assert quoted["redeemable_unknown"] is None
+        could = quoted["redeemable"]
+        assert (could["most"], could["available"]) == (worth(410), worth(410))
+        assert [one["code"] for one in could["bounds"]] == ["insufficient_points"]
         ledger = await api.call("GET", f"/v1/wallets/{wallet_id}/ledger", role="till")
         lines = [(line["seq"], line["kind"], line["points"]) for line in ledger["items"]]
         assert sorted(lines) in (

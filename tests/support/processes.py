@@ -253,6 +253,7 @@ class Fleet:
             "POINTBANK_CONTROL_DATABASE": settings.control_database,
             "POINTBANK_JWT_KEYS": str(self.keys.jwks),
             "POINTBANK_LOG": "json",
+            "POINTBANK_REDEEM_URL": self.base_url,
             **self._more,
         }
         if service == ALL:

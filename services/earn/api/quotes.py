@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
 from fastapi import Body as FromBody
+from fastapi.requests import Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
 from services.earn.api.bills import AccrualOut, WorthOut
+from services.earn.bank import Bank, Redeemable
 from services.earn.domain.bill import RecordBill, check_total, read_bill
 from services.earn.domain.body import QuoteBody
 from services.earn.domain.conversion import back
@@ -29,6 +31,7 @@ from shared.http.routing import Router
 from shared.http.writes import Read, reads
 from shared.ids import uuid7
 from shared.money import Worth, worth
+from shared.runtime import TenantRuntime
 
 router = Router(prefix="/v1/quotes", tags=["bills"])
 
@@ -74,13 +77,33 @@ class StampsOut(BaseModel):
     rewards: int
 
 
+class BoundOut(BaseModel):
+    """What keeps the most from being more, under the code that a redemption beyond it is refused with."""
+
+    code: str
+    detail: str
+    most: WorthOut
+
+
+class RedeemableOut(BaseModel):
+    """The most that the member could spend of this basket at that moment, of how much, and by what that is bound."""
+
+    at: datetime
+    most: WorthOut
+    available: WorthOut
+    bounds: list[BoundOut]
+
+
 class QuotedOut(AccrualOut):
-    """What the basket would earn in one programme. `balance`, and `redemption_quote` for a basket, are where to ask what the
-    member can spend: that is the bank's."""
+    """What the basket would earn in one programme, and what the bank says could be spent of it. `redeemable` is null where that
+    is not known: `redeemable_unknown` says why, `not_asked`, `bank_away`, or the code with which the bank refuses
+    (`scope_missing`: the token may not redeem). `balance`, and `redemption_quote` for a basket, are where to ask it."""
 
     campaigns: list[OfferOut]
     effects: list[EffectOut]
     stamp_cards: list[StampsOut]
+    redeemable: RedeemableOut | None
+    redeemable_unknown: str | None
     balance: str
     redemption_quote: str
 
@@ -126,6 +149,8 @@ class _Quoted(BillAccrual, frozen=True, kw_only=True):
     campaigns: list[_Offer]
     effects: list[_Effect]
     stamp_cards: list[_Stamps]
+    redeemable: Redeemable | None
+    redeemable_unknown: str | None
     balance: str
     redemption_quote: str
 
@@ -156,9 +181,10 @@ class _Quote(msgspec.Struct, frozen=True):
     ),
 )
 async def quote(
-    basket: Annotated[QuoteBody, FromBody()], call: Annotated[Read, reads("bills:write")]
+    basket: Annotated[QuoteBody, FromBody()], call: Annotated[Read, reads("bills:write")], request: Request
 ) -> Response:
-    """What this basket would earn if it were paid now, which campaigns apply, and why. Writes nothing."""
+    """What this basket would earn if it were paid now, which campaigns apply, and why; and what could be spent of it, where
+    the bank answers in time. Writes nothing."""
     call.principal.at_merchant(basket.merchant)
     now = call.tenant.clock()
     given = {"occurred_at": _written(now), **basket.model_dump(exclude_none=True), "bill_ref": NO_REFERENCE}
@@ -167,6 +193,13 @@ async def quote(
     async with call.tenant.read() as db:
         decision = await _decide(db, bill, call, now)
         told = await conditions_of(db, [decision], call.tenant.cache)
+    redeemable = await _bank(call).redeemable(
+        bill,
+        decision.programmes,
+        member=given.get("member"),
+        authorization=request.headers.get("authorization", ""),
+        request_id=call.request_id,
+    )
     said = words(
         decision,
         line_ids=[line.line_id for line in bill.lines],
@@ -174,7 +207,19 @@ async def quote(
         currency=bill.currency,
         told=told,
     )
-    return answer(_Quote(now, [_quoted(judged) for judged in decision.programmes], said))
+    quoted = [_quoted(judged, could) for judged, could in zip(decision.programmes, redeemable, strict=True)]
+    return answer(_Quote(now, quoted, said))
+
+
+def _bank(call: Read) -> Bank:
+    """One for each tenant and process: its connections are kept, and that it is away is not found out by every call."""
+    runtime: Any = call.tenant
+    assert isinstance(runtime, TenantRuntime)
+    found = runtime.cache.get(Bank)
+    if found is None:
+        found = runtime.cache[Bank] = Bank(runtime.settings.redeem_url)
+    assert isinstance(found, Bank)
+    return found
 
 
 async def _decide(db: Connection, bill: RecordBill, call: Read, now: datetime) -> Decision:
@@ -205,7 +250,7 @@ def _known(bill: RecordBill, facts: Facts) -> None:
         raise refusal(f"This {pointer[1:]} is not known here yet. A bill would wait for it.", pointer=pointer)
 
 
-def _quoted(judged: Judged) -> _Quoted:
+def _quoted(judged: Judged, could: Redeemable | str) -> _Quoted:
     told, by = judged.told(), judged.conversion
     tried = judged.details.campaigns if judged.details is not None else ()
     return _Quoted(
@@ -241,6 +286,8 @@ def _quoted(judged: Judged) -> _Quoted:
             for one in judged.stamps
             if one.stamps
         ],
+        redeemable=could if isinstance(could, Redeemable) else None,
+        redeemable_unknown=could if isinstance(could, str) else None,
         balance=_balance(judged.wallet_id),
         redemption_quote="/v1/redemption-quotes",
     )

@@ -22,17 +22,19 @@ from services.earn.domain.settlement import (
     DecideVariance,
     Import,
     Line,
+    Missing,
     State,
     minor,
 )
 from services.earn.store import settlements
 from services.earn.store.facts import known_programmes
-from shared.errors import ProgrammeUnknown
+from shared.errors import CurrencyMismatch, ProgrammeUnknown
 from shared.http.bodies import Body
 from shared.http.cursors import Cursor, Limit, decode_cursor, page
 from shared.http.openapi import problems
 from shared.http.routing import Router
 from shared.http.writes import Read, Write, reads, writes
+from shared.programme.compiled import CompiledProgramme
 from shared.runtime import TenantRuntime
 
 router = Router(prefix="/v1/settlements", tags=["settlements"])
@@ -51,11 +53,13 @@ class LineBody(Body):
     kind: Literal["total", "deposit"]
     amount: Annotated[str, StringConstraints(pattern=AMOUNT)]
     reference: Annotated[str, StringConstraints(max_length=128)] = ""
-    """Tells several of a kind apart; they add up."""
+    """Tells several of a kind apart; they add up. Left out, one in another currency than the programme's has its code."""
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = None
+    """That of the amount: the programme's, as when it is left out, or one that it accepts."""
 
 
 class ImportBody(Body):
-    """Lines of a file. The programme says in which zone a day begins, and in which currency the amounts are."""
+    """Lines of a file. The programme says in which zone a day begins, and in which currency amounts are that name none."""
 
     programme: Code
     file_hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -86,7 +90,9 @@ class CheckedOut(BaseModel):
 
 
 class VarianceOut(BaseModel):
-    """`expected_minor`: bills less refunds of that day. `found_minor`: what was said, a decimal."""
+    """`expected_minor`: bills less refunds of that day; of a total in the programme's currency, foreign ones converted too.
+    `found_minor`: what was said, a decimal. `missing`: nobody said a `total` of these bills, or there are no `bills` to what was
+    said."""
 
     variance_id: UUID
     merchant: str
@@ -101,6 +107,8 @@ class VarianceOut(BaseModel):
     owner: str | None
     state: State
     reason: str | None
+    programme: str | None
+    missing: Missing | None
 
 
 class VariancesOut(BaseModel):
@@ -132,7 +140,7 @@ class _Position(msgspec.Struct):
     "",
     status_code=200,
     response_model=ImportedOut,
-    responses=problems("programme_unknown", "settlement_conflict"),
+    responses=problems("programme_unknown", "currency_mismatch", "settlement_conflict"),
 )
 async def import_settlement(
     asked: Annotated[ImportBody, FromBody()], call: Annotated[Write, writes("ops:write")]
@@ -147,22 +155,20 @@ async def import_settlement(
         versions = (await known_programmes(db, runtime.cache)).get(asked.programme)
     if versions is None:
         raise ProgrammeUnknown(f"There is no programme {asked.programme} here.", pointer="/programme")
-    newest = versions[-1][1]
-    lines = tuple(
-        [
-            Line(
-                one.merchant,
-                one.day,
-                one.kind,
-                one.reference,
-                newest.currency,
-                minor(one.amount, newest.currency),
-                str(newest.zone),
-            )
-            for one in asked.lines
-        ]
-    )
+    lines = tuple([_line(place, one, versions[-1][1]) for place, one in enumerate(asked.lines)])
     return await call.submit(Import(lines, bytes.fromhex(asked.file_hash)))
+
+
+def _line(place: int, one: LineBody, newest: CompiledProgramme) -> Line:
+    currency = one.currency or newest.currency
+    if currency != newest.currency and currency not in newest.accepts:
+        raise CurrencyMismatch(
+            f"{newest.code} counts in {newest.currency}, and does not accept {currency}.",
+            pointer=f"/lines/{place}/currency",
+        )
+    amount = minor(one.amount, currency)
+    reference = one.reference or ("" if currency == newest.currency else currency)
+    return Line(one.merchant, one.day, one.kind, reference, currency, amount, str(newest.zone), newest.code)
 
 
 @router.post("/check", status_code=200, response_model=CheckedOut)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
 
+from services.earn.domain.conversion import factor
 from shared.errors import Refusal
-from shared.money import exponent
+from shared.money import exponent, half_even_ratio
 
 Kind = Literal["total", "deposit"]
+Missing = Literal["total", "bills"]
 State = Literal["open", "explained", "closed"]
 
 AMOUNT = r"^-?[0-9]{1,12}(\.[0-9]{1,9})?$"
@@ -36,6 +39,7 @@ class Line(msgspec.Struct, frozen=True):
     currency: str
     amount_minor: Decimal
     zone: str
+    programme: str
 
     @property
     def key(self) -> tuple[str, date, str, str]:
@@ -57,7 +61,8 @@ class Imported(msgspec.Struct, frozen=True):
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """A merchant's day of one kind: what the bills say, and what was found said."""
+    """A merchant's day of one kind and currency: what the bills say, and what was found said. `missing`: nobody said a total of
+    these bills, or there are no bills to what was said."""
 
     merchant: str
     day: date
@@ -66,6 +71,8 @@ class Compared(msgspec.Struct, frozen=True):
     zone: str
     expected_minor: int
     found_minor: Decimal
+    programme: str | None = None
+    missing: Missing | None = None
 
     @property
     def varies(self) -> bool:
@@ -109,6 +116,8 @@ class Variance(msgspec.Struct, kw_only=True):
     owner: str | None
     state: State
     reason: str | None
+    programme: str | None = None
+    missing: Missing | None = None
 
 
 class DecideVariance(msgspec.Struct, frozen=True):
@@ -126,3 +135,87 @@ def minor(amount: str, currency: str) -> Decimal:
     if _AMOUNT.fullmatch(amount) is None:
         raise ValueError(f"{amount!r} is no amount")
     return Decimal(amount).scaleb(exponent(currency))
+
+
+# ---- what days come to -------------------------------------------------------------------------
+
+Day = tuple[str, date, str]
+"""Merchant, day, and currency of bills."""
+
+
+class Foreign(NamedTuple):
+    """A bill, or a refund (below zero), in another currency than its programme's, and the rate by which that counts it; None: it
+    has none."""
+
+    merchant: str
+    day: date
+    programme: str
+    currency: str
+    of_currency: str
+    minor: int
+    rate: str | None
+
+    @property
+    def converted(self) -> int:
+        """In the programme's currency, rounded half to even as the bill was."""
+        assert self.rate is not None, "asked of what has a rate"
+        numerator, denominator = factor(self.rate, self.of_currency, self.currency)
+        whole = half_even_ratio(abs(self.minor) * numerator, denominator)
+        return whole if self.minor >= 0 else -whole
+
+
+class Sold(NamedTuple):
+    """What a merchant's bills less refunds of a day come to in a currency."""
+
+    merchant: str
+    day: date
+    currency: str
+    zone: str
+    minor: int
+
+
+def own_totals(said: Sequence[Compared]) -> set[Day]:
+    """The days and currencies of which a total was said."""
+    return {(one.merchant, one.day, one.currency) for one in said if one.kind == "total"}
+
+
+def with_foreign(
+    said: Sequence[Compared], foreign: Sequence[Foreign], accepts: Mapping[str, Collection[str]]
+) -> tuple[list[Compared], set[Day]]:
+    """What was said, its totals held against foreign bills too: converted, where the programme accepts their currency, has a rate
+    for each of that day, and nobody said a total in it. And the days and currencies that are counted so."""
+    own = own_totals(said)
+    by_total: dict[tuple[str, date, str], dict[str, list[Foreign]]] = {}
+    for one in foreign:
+        if (
+            one.of_currency in accepts.get(one.programme, ())
+            and (one.merchant, one.day, one.of_currency) not in own
+        ):
+            key = one.merchant, one.day, one.currency
+            by_total.setdefault(key, {}).setdefault(one.of_currency, []).append(one)
+    counted: set[Day] = set()
+    found = []
+    for total in said:
+        others = (
+            by_total.get((total.merchant, total.day, total.currency), {}) if total.kind == "total" else {}
+        )
+        rated = {code: bills for code, bills in others.items() if all(one.rate is not None for one in bills)}
+        counted |= {(total.merchant, total.day, code) for code in rated}
+        more = sum([one.converted for bills in rated.values() for one in bills])
+        missing = None if rated else total.missing
+        found.append(
+            msgspec.structs.replace(total, expected_minor=total.expected_minor + more, missing=missing)
+        )
+    return found, counted
+
+
+def unspoken(sold: Sequence[Sold], said: Sequence[Compared], counted: Collection[Day]) -> Iterator[Compared]:
+    """Days with bills of which nobody said a total; those of which somebody did by now agree."""
+    own = own_totals(said)
+    for one in sold:
+        day = one.merchant, one.day, one.currency
+        if day not in own:
+            expected = 0 if day in counted else one.minor
+            yield Compared(
+                one.merchant, one.day, "total", one.currency, one.zone, expected, Decimal(0), None, "total"
+            )

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from services.earn.domain.settlement import Compared, Import, Variance
+from services.earn.domain.settlement import Compared, Foreign, Import, Sold, Variance
 from shared.db import Connection
 from shared.ids import uuid7
 from shared.sql import load
@@ -29,6 +29,7 @@ async def import_lines(db: Connection, imports: Sequence[Import]) -> set[Key]:
         amounts=[line.amount_minor for line in lines],
         zones=[line.zone for line in lines],
         file_hashes=[file_hash for _, file_hash in first.values()],
+        programmes=[line.programme for line in lines],
     )
     return {tuple(row) for row in rows}
 
@@ -49,8 +50,27 @@ def _keys(lines: Sequence[Any]) -> dict[str, Any]:
 
 
 async def compared(db: Connection, first: date, last: date) -> list[Compared]:
-    """Every merchant's day in this time of which something was said."""
-    return [Compared(*row) for row in await queries.compared(db, first=first, last=last)]
+    """Every merchant's day in this time of which something was said, against the bills in that currency."""
+    rows = await queries.compared(db, first=first, last=last)
+    return [Compared(*row) for row in rows]
+
+
+async def foreign(db: Connection, totals: Sequence[Compared]) -> list[Foreign]:
+    """The bills and refunds of these days in other currencies than that of the total."""
+    rows = await queries.foreign(
+        db,
+        merchants=[one.merchant for one in totals],
+        days=[one.day for one in totals],
+        programmes=[one.programme for one in totals],
+        currencies=[one.currency for one in totals],
+        zones=[one.zone for one in totals],
+    )
+    return [Foreign(*row) for row in rows]
+
+
+async def sold(db: Connection, first: date, last: date) -> list[Sold]:
+    """What merchants sold on each day of this time, since anybody has said totals."""
+    return [Sold(*row) for row in await queries.sold(db, first=first, last=last)]
 
 
 async def keep(db: Connection, found: Sequence[Compared], seen: datetime) -> tuple[int, int]:
@@ -69,6 +89,8 @@ async def keep(db: Connection, found: Sequence[Compared], seen: datetime) -> tup
             zones=[one.zone for one in varies],
             expected_minors=[one.expected_minor for one in varies],
             found_minors=[one.found_minor for one in varies],
+            programmes=[one.programme for one in varies],
+            missings=[one.missing for one in varies],
             seen=seen,
         )
         kept = len(rows)
@@ -78,6 +100,7 @@ async def keep(db: Connection, found: Sequence[Compared], seen: datetime) -> tup
             merchants=[one.merchant for one in agrees],
             days=[one.day for one in agrees],
             kinds=[one.kind for one in agrees],
+            currencies=[one.currency for one in agrees],
             seen=seen,
         )
         closed = len(rows)

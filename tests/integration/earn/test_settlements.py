@@ -1,7 +1,7 @@
 """Settlement: what merchants and banks say of days is held against the bills, to half a minor unit, in the programme's zone."""
 
 import hashlib
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from shared.config import Settings
 from shared.db import connect, database_of
 from shared.events import MerchantChanged
 from tests.integration.earn.conftest import Shop, bill
+from tests.integration.earn.test_currencies import rate
 from tests.integration.earn.test_refunds import Bank, post, refund
+from tests.support.facts import activated
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -33,10 +35,10 @@ def line(merchant: str, amount: str, kind: str = "total", **more: Any) -> dict[s
 
 
 async def imported(
-    shop: Shop, *lines: dict[str, Any], role: str = "operator", **token: Any
+    shop: Shop, *lines: dict[str, Any], role: str = "operator", programme: str = "shops", **token: Any
 ) -> httpx.Response:
     body = {
-        "programme": "shops",
+        "programme": programme,
         "file_hash": hashlib.sha256(repr(lines).encode()).hexdigest(),
         "lines": list(lines),
     }
@@ -95,7 +97,7 @@ async def test_a_day_is_held_against_its_bills_in_the_zone_and_only_more_than_ha
     assert one["reason"] == "It agrees by now."
 
 
-async def computed(shop: Shop, settings: Settings, change: str) -> list[str]:
+async def computed(shop: Shop, settings: Settings, change: str, merchant: str = "owned") -> list[str]:
     """What the oracle says of the variances, changed by hand, an hour after they were seen."""
     db = await connect(settings.admin_dsn(), database=database_of(shop.code))
     redis = Redis.from_url(settings.redis_url)
@@ -104,7 +106,8 @@ async def computed(shop: Shop, settings: Settings, change: str) -> list[str]:
     try:
         await db.execute(
             "UPDATE earn.settlement_variances SET checked_at = clock_timestamp() + interval '1 hour', "
-            f"{change} WHERE merchant = 'owned'"
+            f"{change} WHERE merchant = $1",
+            merchant,
         )
         report = Report(shop.code)
         copies = await heads(redis, settings.cell, shop.code)
@@ -155,6 +158,63 @@ async def test_a_variance_has_an_owner_and_a_state_and_what_was_closed_is_not_ra
         "SELECT action FROM earn.audit WHERE action LIKE 'settlement.%' ORDER BY 1"
     )
     assert {row[0] for row in audited} == {"settlement.import", "settlement.check", "settlement.decide"}
+
+
+async def test_foreign_bills_are_converted_into_the_total_and_what_nobody_spoke_of_is_missed(
+    shop: Shop, settings: Settings
+) -> None:
+    told = activated("port", 1)
+    told.document["programme"] |= {"currency": "SAR", "accepts": ["EUR", "KWD"]}
+    gulf = activated("gulf", 1)
+    gulf.document["programme"]["currency"] = "KWD"
+    then, day = "2026-11-19T09:00:00Z", date(2026, 11, 19)
+    await shop.hear(told, gulf, rate(1, "4.05", since=datetime(2026, 11, 18, tzinfo=UTC)))
+    member = await shop.member("port")
+    await day_of(shop, "quay", (1_000, then))
+    await day_of(shop, "mute", (700, then))
+    for who, total, currency in ((member, 1_000, "EUR"), (None, 101, "EUR"), (None, 50, "KWD")):
+        body = bill(who, merchant="quay", lines=[], total_minor=total, currency=currency, occurred_at=then)
+        answer = await shop.post(body)
+        assert answer.status_code == 201, answer.text
+    # KWD is counted by another programme, and has no rate here. After a correction what was judged keeps its rate, and the bill of
+    # nobody is counted by what holds now.
+    await shop.hear(rate(2, "4", since=datetime(2026, 11, 18, tzinfo=UTC)))
+
+    async def said(amount: str, merchant: str = "quay", **more: Any) -> httpx.Response:
+        one = {"merchant": merchant, "day": day.isoformat(), "kind": "total", "amount": amount, **more}
+        return await imported(shop, one, programme="port")
+
+    async def found() -> set[tuple[Any, ...]]:
+        await check_days(shop.runtime)
+        return {
+            (one["merchant"], one["kind"], one["currency"], one["expected_minor"], one["found_minor"], one["missing"])
+            for merchant in ("quay", "mute", "dry")
+            for one in await variances(shop, merchant)
+        }  # fmt: skip
+
+    assert (await said("1", currency="USD")).json()["errors"][0]["pointer"] == "/lines/0/currency"
+    assert (await said("3", merchant="dry")).status_code == 200
+    assert (await said("5.00", kind="deposit", currency="EUR")).status_code == 200
+    silent = {
+        ("mute", "total", "SAR", 700, "0", "total"),
+        ("dry", "total", "SAR", 0, "300", "bills"),
+        ("quay", "deposit", "EUR", 1_101, "500", None),
+        ("quay", "total", "KWD", 50, "0", "total"),
+    }
+    assert await found() == silent | {
+        ("quay", "total", "SAR", 1_000, "0", "total"),
+        ("quay", "total", "EUR", 1_101, "0", "total"),
+    }
+    assert (await said("1.00")).status_code == 200
+    assert await found() == silent | {("quay", "total", "SAR", 1_000 + 4_050 + 404, "100", None)}
+    assert await computed(shop, settings, "found_minor = found_minor", "quay") == []
+    assert len(await computed(shop, settings, "missing = 'bills'", "quay")) == 3
+    assert (await said("53.54", reference="rest")).status_code == 200
+    assert await found() == silent
+    # Its own total in EUR takes the bills in EUR out of the one in SAR.
+    assert (await said("11.01", currency="EUR")).status_code == 200
+    assert await found() == silent | {("quay", "total", "SAR", 1_000, "5454", None)}
+    assert await computed(shop, settings, "found_minor = found_minor", "quay") == []
 
 
 async def test_another_amount_under_a_key_another_merchants_day_and_an_unknown_programme_are_refused(

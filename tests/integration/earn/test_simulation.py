@@ -173,6 +173,49 @@ async def test_segments_are_those_that_were_kept_and_else_those_that_are_known(s
         assert (found.happened.points, found.draft.points) == given, code
 
 
+def checkout(percent: str, *more: dict[str, Any], stamps: int) -> dict[str, Any]:
+    tenth = {"code": "tenth", **WEEK, "effect": {"discount": {"percent": percent}}, "stacking": "all"}
+    card = {"code": "coffees", "match": {"categories": ["coffee"]}, "stamps": stamps, "reward": "free-coffee"}
+    made = draft(campaigns=[tenth, *more], stamp_cards=[card], member_caps=None)
+    made["programme"]["code"] = "till"
+    return made
+
+
+async def test_what_is_given_at_the_checkout_and_stamps_are_judged_too(shop: Shop) -> None:
+    before = checkout("10", stamps=5)
+    await shop.hear(activated("till", earning=before["earning"]))
+    member = await shop.member("till")
+    for n, claimed in enumerate((1_000, None, 400)):  # all of 10 %, nothing, and less than it was worth
+        line = {"line_id": "1", "categories": ["coffee"], "quantity": "3", "amount_minor": 10_000}
+        line["amount_minor"] = 10_000 - (claimed or 0)
+        body = bill(member, lines=[line], total_minor=line["amount_minor"])
+        body["occurred_at"] = (EARLIER + timedelta(hours=n)).isoformat()
+        if claimed:
+            body["effects_applied"] = [{"programme": "till", "campaign": "tenth", "amount_minor": claimed}]
+        assert (await shop.post(body)).status_code == 201
+    same = await simulate(shop.auditor, before, from_at=EARLIER, to_at=FROM)
+    assert same.happened == same.draft
+    effects = same.shown()["effects"]
+    assert {name: one["happened"] for name, one in effects["all"].items()} == {
+        "discounts_minor": 1_400, "free_items": 0, "benefits": 1, "given_minor": 1_400, "stamps": 9,
+    }  # fmt: skip
+    hello = {"code": "hello", **WEEK, "effect": {"issue": {"reward": "cup", "value_minor": 300}}}
+    cookie = {"code": "cookie", **WEEK, "effect": {"free_item": {"sku": "C", "value_minor": 200}}}
+    more = checkout("20", hello | {"stacking": "all"}, cookie | {"stacking": "all"}, stamps=3)
+    changed = (await simulate(shop.auditor, more, from_at=EARLIER, to_at=FROM)).shown()["effects"]
+    drafted = {
+        code: {name: one["draft"] for name, one in measured.items() if one["draft"]}
+        for code, measured in (changed["campaigns"] | changed["stamp_cards"]).items()
+    }
+    assert drafted == {
+        "tenth": {"discounts_minor": 2_000 + 400, "given_minor": 2_400},
+        "hello": {"benefits": 3, "given_minor": 900},
+        "cookie": {"free_items": 3, "given_minor": 600},
+        "coffees": {"stamps": 9, "benefits": 3},
+    }
+    assert changed["tiers"]["blue"]["given_minor"]["difference"] == 2_400 + 900 + 600 - 1_400
+
+
 async def test_the_command_tells_it_as_a_table_and_as_json(
     past: Shop, settings: Settings, tmp_path: Path
 ) -> None:
@@ -198,12 +241,11 @@ async def test_the_command_tells_it_as_a_table_and_as_json(
     assert told.exit_code == 0, told.output
     shown = json.loads(told.stdout)
     assert shown["judged"] == 12
-    assert shown["not_simulated"] == {"campaigns": ["tenth"], "stamp_cards": ["coffees"]}
-    assert "tenth" not in shown["campaigns"]
+    assert shown["effects"]["campaigns"]["tenth"]["discounts_minor"]["difference"] == 12 * 800
     table = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environment)
     said = " ".join(table.output.split())
     assert "12 of 12 bills of members" in said
-    assert "Not simulated, nor in the cost, are the stamp cards coffees." in said
+    assert "campaign tenth: discounts minor" in said
     for wrong in (
         ["programme", "simulate", "nothing@9", *arguments[3:]],
         [*arguments[:4], "soon", *arguments[5:]],

@@ -1,4 +1,5 @@
 import json
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -331,3 +332,38 @@ def test_campaigns_cannot_make_a_bill_worth_more_than_the_ledger_holds() -> None
     assert mistakes(given) == [("/earning/campaigns", "programme_invalid")]
     given["earning"]["maximum"] = {"bill": 1_000_000}
     assert validate(given).earning is not None
+
+
+def test_the_condition_of_a_tier_asks_only_what_a_ladder_knows_and_more_points_never_break_it() -> None:
+    given = deepcopy(SHOPS)
+    ladder = given["tiers"]["ladder"]
+    ladder[1]["entry"] = {"when": {"any": [{"points": {"gt": 9}}, {"member.segments": {"any_of": ["vip"]}}]}}
+    ladder[2]["entry"] = {"points": {"gte": 5}, "when": {"time.month": {"in": [1, 12]}}}
+    validate(given)
+    ladder[1]["entry"] = {}
+    ladder[2]["entry"] = {
+        "when": {
+            "all": [
+                {"visits": {"gte": 3}},
+                {"bill.total_minor": {"gte": 3}},
+                {"points": {"lte": 3}},
+                {"not": {"points": {"gte": 3}}},
+                {"time.month": {"eq": "may"}},
+                {"hair": {"eq": "red"}},
+            ]
+        }
+    }
+    with pytest.raises(ProgrammeInvalid) as refused:
+        validate(given)
+    at = "/tiers/ladder/2/entry/when/all"
+    assert {(one.pointer, one.code) for one in refused.value.errors} == {
+        ("/tiers/ladder/1/entry", "field_missing"),
+        (f"{at}/0/visits", "programme_invalid"),
+        (f"{at}/1/bill.total_minor", "programme_invalid"),
+        (f"{at}/2/points/lte", "programme_invalid"),
+        (f"{at}/3/not/points/gte", "programme_invalid"),
+        (f"{at}/4/time.month/eq", "field_type"),
+        (f"{at}/5/hair", "field_unknown"),
+    }
+    [said] = [one.detail for one in refused.value.errors if "visits" in one.pointer]
+    assert said.startswith("visits is not available to a ladder: tiers knows")

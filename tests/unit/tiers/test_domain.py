@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from services.tiers.domain import (
     Change,
     Earned,
+    Known,
     Programme,
     Standing,
     judge,
@@ -42,7 +43,9 @@ def path(changes: list[tuple[Change, int]]) -> list[tuple[str | None, str, str, 
 
 
 def test_the_first_fact_enters_the_first_tier_and_points_climb_from_there() -> None:
-    standing, changes = judge(programme(), Standing(), [earned(400), earned(600)], before={}, now=NOW)
+    standing, changes = judge(
+        programme(), Standing(), [earned(400), earned(600)], before={}, known=Known(NOW)
+    )
     assert path(changes) == [(None, "blue", "entry", 0), ("blue", "gold", "up", 1)]
     assert [change.numbers for change, _ in changes] == [
         {"points": 400, "year": 2026},
@@ -53,16 +56,16 @@ def test_the_first_fact_enters_the_first_tier_and_points_climb_from_there() -> N
 
 
 def test_a_first_fact_that_is_enough_for_more_still_enters_first() -> None:
-    _, changes = judge(programme(), Standing(), [earned(1200)], before={}, now=NOW)
+    _, changes = judge(programme(), Standing(), [earned(1200)], before={}, known=Known(NOW))
     assert path(changes) == [(None, "blue", "entry", 0), ("blue", "gold", "up", 0)]
 
 
 def test_points_short_of_the_next_tier_move_nothing() -> None:
     blue = Standing("blue", NOW, None, 1)
-    standing, changes = judge(programme(), blue, [earned(99)], before={2026: 400}, now=NOW)
+    standing, changes = judge(programme(), blue, [earned(99)], before={2026: 400}, known=Known(NOW))
     assert (standing, changes) == (blue, [])
-    assert not moves(programme(), blue, sums={2026: 499}, now=NOW)
-    assert moves(programme(), blue, sums={2026: 500}, now=NOW)
+    assert not moves(programme(), blue, sums={2026: 499}, known=Known(NOW))
+    assert moves(programme(), blue, sums={2026: 500}, known=Known(NOW))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +80,7 @@ def test_status_lasts_to_the_end_of_the_next_year(
 ) -> None:
     rules = programme(tiers={"extra_months": extra_months}, zone="UTC")
     at = datetime(year, month, 15, tzinfo=UTC)
-    standing, _ = judge(rules, Standing(), [earned(500, at, year)], before={}, now=at)
+    standing, _ = judge(rules, Standing(), [earned(500, at, year)], before={}, known=Known(at))
     assert standing.tier == "silver"
     assert standing.until is not None
     last_instant = standing.until - timedelta(microseconds=1)
@@ -85,7 +88,7 @@ def test_status_lasts_to_the_end_of_the_next_year(
 
 
 def test_status_ends_at_midnight_where_the_programme_lives() -> None:
-    standing, _ = judge(programme(), Standing(), [earned(500)], before={}, now=NOW)
+    standing, _ = judge(programme(), Standing(), [earned(500)], before={}, known=Known(NOW))
     assert standing.until == datetime(2027, 12, 31, 21, tzinfo=UTC)
 
 
@@ -98,7 +101,7 @@ def test_a_year_is_the_programmes_own() -> None:
 def test_a_lifetime_tier_never_ends_and_counts_all_years() -> None:
     rules = programme(tiers={"lifecycle": "lifetime"})
     standing, changes = judge(
-        rules, Standing("blue", NOW, None, 1), [earned(100)], before={2020: 450}, now=NOW
+        rules, Standing("blue", NOW, None, 1), [earned(100)], before={2020: 450}, known=Known(NOW)
     )
     assert (standing.tier, standing.until) == ("silver", None)
     assert changes[0][0].numbers == {"points": 550}
@@ -106,7 +109,7 @@ def test_a_lifetime_tier_never_ends_and_counts_all_years() -> None:
 
 def test_qualifying_again_in_a_later_year_keeps_the_tier_for_longer() -> None:
     silver = Standing("silver", NOW, datetime(2026, 12, 31, 21, tzinfo=UTC), 2)
-    standing, changes = judge(programme(), silver, [earned(500)], before={}, now=NOW)
+    standing, changes = judge(programme(), silver, [earned(500)], before={}, known=Known(NOW))
     assert path(changes) == [("silver", "silver", "kept", 0)]
     assert (standing.until, standing.since) == (datetime(2027, 12, 31, 21, tzinfo=UTC), NOW)
 
@@ -114,15 +117,15 @@ def test_qualifying_again_in_a_later_year_keeps_the_tier_for_longer() -> None:
 def test_a_status_that_is_over_already_is_not_given() -> None:
     long_ago = datetime(2023, 5, 1, tzinfo=UTC)
     blue = Standing("blue", NOW, None, 1)
-    standing, changes = judge(programme(), blue, [earned(5000, long_ago, 2023)], before={}, now=NOW)
+    standing, changes = judge(programme(), blue, [earned(5000, long_ago, 2023)], before={}, known=Known(NOW))
     assert (standing, changes) == (blue, [])
 
 
 def test_without_a_ladder_nothing_is_judged() -> None:
     document = {key: value for key, value in SHOPS.items() if key != "tiers"}
     bare = read_programme("shops", 1, document)
-    assert judge(bare, Standing(), [earned(5000)], before={}, now=NOW) == (Standing(), [])
-    assert not moves(bare, Standing(), sums={2026: 5000}, now=NOW)
+    assert judge(bare, Standing(), [earned(5000)], before={}, known=Known(NOW)) == (Standing(), [])
+    assert not moves(bare, Standing(), sums={2026: 5000}, known=Known(NOW))
 
 
 def test_a_new_version_judges_every_year_again() -> None:
@@ -130,14 +133,14 @@ def test_a_new_version_judges_every_year_again() -> None:
     easier[2] = {**easier[2], "entry": {"points": {"gte": 600}}}
     rules = programme(tiers={"ladder": easier}, version=2)
     silver = Standing("silver", NOW, datetime(2027, 12, 31, 21, tzinfo=UTC), 2)
-    standing, changes = rejudge(rules, silver, by_year={2025: 10, 2026: 700}, at=NOW, now=NOW)
+    standing, changes = rejudge(rules, silver, by_year={2025: 10, 2026: 700}, at=NOW, known=Known(NOW))
     assert [(change.from_tier, change.to.code) for change in changes] == [("silver", "gold")]
     assert standing.tier == "gold"
 
 
 def test_a_tier_taken_off_the_ladder_is_left_without_calling_it_an_upgrade() -> None:
     bronze = Standing("bronze", NOW, None, 3)
-    _, changes = rejudge(programme(version=2), bronze, by_year={2026: 10}, at=NOW, now=NOW)
+    _, changes = rejudge(programme(version=2), bronze, by_year={2026: 10}, at=NOW, known=Known(NOW))
     assert [(change.from_tier, change.to.code, change.direction) for change in changes] == [
         ("bronze", "blue", "moved")
     ]
@@ -164,8 +167,8 @@ def test_vector_d16_three_tiers_by_what_was_collected(spent: int, this_bill: int
         {"code": "gold", "name": names, "entry": {"points": {"gte": 20_000}}},
     ]
     rules = programme(tiers={"ladder": ladder})
-    before, _ = judge(rules, Standing(), [earned(spent)], before={}, now=NOW)
-    standing, _ = judge(rules, before, [earned(this_bill)], before={2026: spent}, now=NOW)
+    before, _ = judge(rules, Standing(), [earned(spent)], before={}, known=Known(NOW))
+    standing, _ = judge(rules, before, [earned(this_bill)], before={2026: spent}, known=Known(NOW))
     assert standing.tier == expected
 
 
@@ -225,8 +228,8 @@ def end_standing(
         for one in batch:
             sums[one.year] = sums.get(one.year, 0) + one.points
         touched = sums if rules.lifecycle == "lifetime" else {one.year: sums[one.year] for one in batch}
-        if batch and moves(rules, standing, sums=touched, now=NOW):
-            standing, changes = judge(rules, standing, batch, before=before, now=NOW)
+        if batch and moves(rules, standing, sums=touched, known=Known(NOW)):
+            standing, changes = judge(rules, standing, batch, before=before, known=Known(NOW))
             told += [change.to.code for change, _ in changes]
     return standing.tier, standing.until, told
 
@@ -252,23 +255,25 @@ def test_facts_commute_in_any_order_and_any_batches(
 
 
 def test_points_taken_back_lower_the_standing_that_rested_on_them() -> None:
-    gold, _ = judge(programme(), Standing(), [earned(1100)], before={}, now=NOW)
-    silver, changes = judge(programme(), gold, [earned(-200)], before={2026: 1100}, now=NOW)
+    gold, _ = judge(programme(), Standing(), [earned(1100)], before={}, known=Known(NOW))
+    silver, changes = judge(programme(), gold, [earned(-200)], before={2026: 1100}, known=Known(NOW))
     assert path(changes) == [("gold", "silver", "down", 0)]
     assert (changes[0][0].numbers, silver.tier, silver.until) == (
         {"points": 900, "year": 2026},
         "silver",
         gold.until,
     )
-    blue, changes = judge(programme(), silver, [earned(-900)], before={2026: 900}, now=NOW)
+    blue, changes = judge(programme(), silver, [earned(-900)], before={2026: 900}, known=Known(NOW))
     assert path(changes) == [("silver", "blue", "down", 0)]
     assert (blue.tier, blue.until, changes[0][0].numbers["points"]) == ("blue", None, 0)
 
 
 def test_another_year_keeps_the_tier_and_only_its_end_moves() -> None:
     last = earned(600, datetime(2025, 5, 1, tzinfo=UTC), 2025)
-    silver, _ = judge(programme(), Standing(), [last, earned(600)], before={}, now=NOW)
-    kept, changes = judge(programme(), silver, [earned(-300)], before={2025: 600, 2026: 600}, now=NOW)
+    silver, _ = judge(programme(), Standing(), [last, earned(600)], before={}, known=Known(NOW))
+    kept, changes = judge(
+        programme(), silver, [earned(-300)], before={2025: 600, 2026: 600}, known=Known(NOW)
+    )
     assert path(changes) == [("silver", "silver", "kept", 0)]
     assert kept.until == datetime(2026, 12, 31, 21, tzinfo=UTC)
     assert kept.since == silver.since
@@ -276,7 +281,7 @@ def test_another_year_keeps_the_tier_and_only_its_end_moves() -> None:
 
 def test_a_standing_that_other_rules_gave_does_not_fall() -> None:
     given = Standing("gold", NOW, datetime(2027, 12, 31, 21, tzinfo=UTC), 3)
-    standing, changes = judge(programme(), given, [earned(-100)], before={2026: 600}, now=NOW)
+    standing, changes = judge(programme(), given, [earned(-100)], before={2026: 600}, known=Known(NOW))
     assert (standing, changes) == (given, [])
 
 
@@ -288,6 +293,44 @@ def test_a_standing_that_other_rules_gave_does_not_fall() -> None:
 def test_facts_commute_also_where_points_are_taken_back(order: list[tuple[int, int]]) -> None:
     rules, standing, sums = programme(), Standing(), dict[int, int]()
     for year, points in order:
-        standing, _ = judge(rules, standing, [earned(points, NOW, year)], before=sums, now=NOW)
+        standing, _ = judge(rules, standing, [earned(points, NOW, year)], before=sums, known=Known(NOW))
         sums[year] = sums.get(year, 0) + points
     assert (standing.tier, standing.until) == ("silver", datetime(2027, 12, 31, 21, tzinfo=UTC))
+
+
+VIP = {"any": [{"points": {"gte": 1000}}, {"member.segments": {"any_of": ["vip"]}, "points": {"gte": 300}}]}
+
+
+def conditional(**time: Any) -> Programme:
+    entry = {"when": VIP} if not time else {"points": {"gte": 1000}, "when": time}
+    ladder = [*SHOPS["tiers"]["ladder"][:2], {**SHOPS["tiers"]["ladder"][2], "entry": entry}]
+    return programme(tiers={"ladder": ladder})
+
+
+def test_a_condition_may_open_a_tier_that_points_alone_do_not() -> None:
+    rules, vip = conditional(), Known(NOW, frozenset({"vip", "new"}))
+    blue, _ = judge(rules, Standing(), [earned(299)], before={}, known=vip)
+    assert blue.tier == "blue"
+    assert not moves(rules, blue, sums={2026: 499}, known=Known(NOW))
+    gold, changes = judge(rules, blue, [earned(1)], before={2026: 299}, known=vip)
+    assert path(changes) == [("blue", "gold", "up", 0)]
+    assert changes[0][0].facts == {"at": NOW, "segments": ["new", "vip"], "tried": {"gold": "ftt"}}
+    # Nobody falls for leaving a segment, and nothing is prolonged by one that was left; what is given back takes it away.
+    after, changes = judge(rules, gold, [earned(300, NOW, 2027)], before={}, known=Known(NOW))
+    assert (after, changes) == (gold, [])
+    fallen, changes = judge(rules, gold, [earned(-1)], before={2026: 300}, known=Known(NOW))
+    assert path(changes) == [("gold", "blue", "down", 0)]
+    assert fallen.tier == "blue"
+
+
+def test_the_day_is_that_of_the_programme_and_points_are_wanted_besides() -> None:
+    rules = conditional(**{"time.month": {"eq": 12}})
+    november, december = (Known(datetime(2026, 11, 30, hour, tzinfo=UTC)) for hour in (20, 21))
+    silver, _ = judge(rules, Standing(), [earned(1500)], before={}, known=november)
+    assert silver.tier == "silver"
+    gold, changes = rejudge(rules, silver, by_year={2026: 1500}, at=december.at, known=december)
+    assert (gold.tier, [change.facts and change.facts["tried"] for change in changes]) == (
+        "gold",
+        [{"gold": "t"}],
+    )
+    assert rejudge(rules, silver, by_year={2026: 999}, at=december.at, known=december)[1] == []

@@ -8,134 +8,20 @@ were earned, and a standing that rested on them with it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 import msgspec
 
-Condition = Mapping[str, Any]
+from services.tiers.domain.ladder import Known, Programme, Tier
+
 Direction = Literal["entry", "up", "kept", "moved", "down"]
 
 QUALIFYING = frozenset({"earn", "earn_held"})
 """Kinds of posting whose points count: what was earned, at the moment of earning, held or not."""
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """A step of the ladder. `entry` is empty for the first: everybody starts there."""
-
-    code: str
-    name: dict[str, str]
-    entry: Condition
-    benefits: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Programme:
-    """What tiers needs of one version of a programme document. No ladder: points are counted, nothing is judged."""
-
-    code: str
-    version: int
-    zone: ZoneInfo
-    lifecycle: str = "calendar_year"
-    metric: str = "points"
-    extra_months: int = 0
-    ladder: tuple[Tier, ...] = ()
-    ranks: Mapping[str, int] = field(default_factory=dict)
-
-    def year_of(self, moment: datetime) -> int:
-        """The calendar year of a moment, where the programme lives."""
-        return moment.astimezone(self.zone).year
-
-    def rank_of(self, code: str | None) -> int:
-        """Where a tier stands; -1 for none, and for one that this version no longer has."""
-        return -1 if code is None else self.ranks.get(code, -1)
-
-    def until(self, rank: int, year: int) -> datetime | None:
-        """The first instant at which a tier earned in `year` is over (vectors D4, D6); None: never."""
-        if rank == 0 or self.lifecycle == "lifetime":
-            return None
-        return _status_end(self.zone, year, self.extra_months)
-
-    def earned_rank(self, points: int, year: int) -> int:
-        """The highest tier that these points are enough for."""
-        numbers = self.numbers(points, year)
-        for rank in range(len(self.ladder) - 1, 0, -1):
-            if qualifies(self.ladder[rank].entry, numbers):
-                return rank
-        return 0
-
-    def numbers(self, points: int, year: int) -> dict[str, int]:
-        """What conditions are asked about, as history keeps it."""
-        return {"points": points} if self.lifecycle == "lifetime" else {"points": points, "year": year}
-
-
-@lru_cache(maxsize=4096)
-def _status_end(zone: ZoneInfo, year: int, extra_months: int) -> datetime:
-    years, month = divmod(extra_months, 12)
-    return datetime(year + 2 + years, month + 1, 1, tzinfo=zone).astimezone(UTC)
-
-
-def read_programme(code: str, version: int, document: Mapping[str, Any]) -> Programme:
-    """The programme of an activated document; fields that tiers does not know are passed over."""
-    tiers = document.get("tiers") or {}
-    ladder = tuple(
-        Tier(
-            code=tier["code"],
-            name=tier["name"],
-            entry=tier.get("entry") or {},
-            benefits=tuple(tier.get("benefits") or ()),
-        )
-        for tier in tiers.get("ladder") or ()
-    )
-    return Programme(
-        code=code,
-        version=version,
-        zone=ZoneInfo(document["programme"]["time_zone"]),
-        lifecycle=tiers.get("lifecycle", "calendar_year"),
-        metric=tiers.get("metric", "points"),
-        extra_months=tiers.get("extra_months") or 0,
-        ladder=ladder,
-        ranks={tier.code: rank for rank, tier in enumerate(ladder)},
-    )
-
-
-def qualifies(condition: Condition, numbers: Mapping[str, int]) -> bool:
-    """Whether a condition tree holds: `any`, `all`, or a number with its `gte`. An empty one always does."""
-    for name, asked in condition.items():
-        if name == "any":
-            holds = any(qualifies(part, numbers) for part in asked)
-        elif name == "all":
-            holds = all(qualifies(part, numbers) for part in asked)
-        else:
-            holds = numbers.get(name, 0) >= asked["gte"]
-        if not holds:
-            return False
-    return True
-
-
-def missing(condition: Condition, numbers: Mapping[str, int]) -> dict[str, int]:
-    """What is still missing to meet a condition, by number; of alternatives the one with the least to go."""
-    lacking: dict[str, int] = {}
-    for name, asked in condition.items():
-        if name == "any":
-            parts = [
-                min((missing(part, numbers) for part in asked), key=lambda gap: sum(gap.values()), default={})
-            ]
-        elif name == "all":
-            parts = [missing(part, numbers) for part in asked]
-        else:
-            short = asked["gte"] - numbers.get(name, 0)
-            parts = [{name: short}] if short > 0 else []
-        for gap in parts:
-            for key, short in gap.items():
-                lacking[key] = max(short, lacking.get(key, 0))
-    return lacking
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):
@@ -166,17 +52,20 @@ class Change:
     effective_at: datetime
     until: datetime | None
     sequence: int
+    facts: dict[str, Any] | None = None
+    """What conditions were told, where the ladder has some."""
 
 
-def moves(programme: Programme, standing: Standing, *, sums: Mapping[int, int], now: datetime) -> bool:
+def moves(programme: Programme, standing: Standing, *, sums: Mapping[int, int], known: Known) -> bool:
     """Whether these sums move the standing: the quick question before `judge`. For a lifetime, give every year."""
+    now = known.at
     if not programme.ladder:
         return False
     if standing.tier is None:
         return True
     lifetime = programme.lifecycle == "lifetime"
     for year, points in sums.items():
-        rank = programme.earned_rank(sum(sums.values()) if lifetime else points, year)
+        rank = programme.earned_rank(sum(sums.values()) if lifetime else points, year, known)
         if _is_better(programme, standing, rank=rank, until=programme.until(rank, year), now=now):
             return True
     return False
@@ -188,35 +77,38 @@ def judge(
     earned: Sequence[Earned],
     *,
     before: Mapping[int, int],
-    now: datetime,
+    known: Known,
 ) -> tuple[Standing, list[tuple[Change, int]]]:
     """Counts what was earned one by one onto `before` (points by year) and moves the standing where a tier is reached.
 
     Gives the standing after, and each change with the position in `earned` of what caused it. A tier whose status is
-    already over at `now` is not given any more. Where something was taken back, `before` has every year.
+    already over by now is not given any more. Where something was taken back, `before` has every year. A condition has to hold
+    when a tier is reached or lasts longer; one that does not hold any more takes nothing away by itself.
     """
+    now = known.at
     sums = dict(before)
     changes: list[tuple[Change, int]] = []
     if not programme.ladder:
         return standing, changes
     for position, one in enumerate(earned):
         if one.points < 0 and standing.tier is not None:
-            rested = _best(programme, sums, now=now)
+            kept = msgspec.structs.replace(known, exempt=standing.tier)
+            rested = _best(programme, sums, known=kept)
             sums[one.year] = sums.get(one.year, 0) + one.points
-            if fallen := _fall(programme, standing, rested, sums, one=one, now=now):
+            if fallen := _fall(programme, standing, rested, sums, one=one, known=kept):
                 since = standing.since if fallen.direction == "kept" else one.effective_at
                 standing = Standing(fallen.to.code, since, fallen.until, fallen.sequence)
                 changes.append((fallen, position))
             continue
         sums[one.year] = sums.get(one.year, 0) + one.points
         points = sum(sums.values()) if programme.lifecycle == "lifetime" else sums[one.year]
-        rank = programme.earned_rank(points, one.year)
+        rank = programme.earned_rank(points, one.year, known)
         # The first tier is entered before any other is reached: "from nothing to gold" is no upgrade to tell of.
         for step in (0, rank) if standing.tier is None and rank else (rank,):
             until = programme.until(step, one.year)
             if not _is_better(programme, standing, rank=step, until=until, now=now):
                 continue
-            change = _change(programme, standing, rank=step, until=until, one=one, points=points)
+            change = _change(programme, standing, rank=step, until=until, one=one, points=points, known=known)
             since = standing.since if change.direction == "kept" else one.effective_at
             standing = Standing(change.to.code, since, until, change.sequence)
             changes.append((change, position))
@@ -232,16 +124,14 @@ def _is_better(
     return rank > held or (rank == held and (until or FOREVER) > (standing.until or FOREVER))
 
 
-def _best(
-    programme: Programme, sums: Mapping[int, int], *, now: datetime
-) -> tuple[int, datetime | None, int]:
+def _best(programme: Programme, sums: Mapping[int, int], *, known: Known) -> tuple[int, datetime | None, int]:
     """The highest tier that these sums earn, until when, and the year that earns it; the first tier where none does."""
     found: tuple[int, datetime | None, int] = (0, None, 0)
     lifetime = programme.lifecycle == "lifetime"
     for year in sorted(sums):
-        rank = programme.earned_rank(sum(sums.values()) if lifetime else sums[year], year)
+        rank = programme.earned_rank(sum(sums.values()) if lifetime else sums[year], year, known)
         until = programme.until(rank, year)
-        if until is not None and until <= now:
+        if until is not None and until <= known.at:
             continue
         if rank and (not found[0] or (rank, until or FOREVER) > (found[0], found[1] or FOREVER)):
             found = rank, until, year
@@ -255,11 +145,11 @@ def _fall(
     sums: Mapping[int, int],
     *,
     one: Earned,
-    now: datetime,
+    known: Known,
 ) -> Change | None:
     """How a standing falls that rested on points which were taken back. One that was given by other rules, or is over,
     rests on something else."""
-    rank, until, year = _best(programme, sums, now=now)
+    rank, until, year = _best(programme, sums, known=known)
     if (rank, until) == rested[:2] or (programme.rank_of(standing.tier), standing.until) != rested[:2]:
         return None
     year = year or one.year
@@ -273,11 +163,19 @@ def _fall(
         effective_at=one.effective_at,
         until=until,
         sequence=standing.sequence + 1,
+        facts=programme.facts(points, year, known),
     )
 
 
 def _change(
-    programme: Programme, standing: Standing, *, rank: int, until: datetime | None, one: Earned, points: int
+    programme: Programme,
+    standing: Standing,
+    *,
+    rank: int,
+    until: datetime | None,
+    one: Earned,
+    points: int,
+    known: Known,
 ) -> Change:
     to = programme.ladder[rank]
     direction: Direction = "up"
@@ -295,11 +193,12 @@ def _change(
         effective_at=one.effective_at,
         until=until,
         sequence=standing.sequence + 1,
+        facts=programme.facts(points, one.year, known),
     )
 
 
 def rejudge(
-    programme: Programme, standing: Standing, *, by_year: Mapping[int, int], at: datetime, now: datetime
+    programme: Programme, standing: Standing, *, by_year: Mapping[int, int], at: datetime, known: Known
 ) -> tuple[Standing, list[Change]]:
     """Judges all that a wallet has earned, as when a new version of the programme applies from `at` on."""
     changes: list[Change] = []
@@ -309,7 +208,7 @@ def rejudge(
     for year in years:
         before = {y: points for y, points in by_year.items() if y != year}
         earned = [Earned(year, by_year.get(year, 0), at)]
-        standing, found = judge(programme, standing, earned, before=before, now=now)
+        standing, found = judge(programme, standing, earned, before=before, known=known)
         changes += [change for change, _ in found]
     return standing, changes
 
@@ -323,6 +222,7 @@ def take_over(
     numbers: dict[str, int],
     at: datetime,
     now: datetime,
+    facts: dict[str, Any] | None = None,
 ) -> Change | None:
     """The standing of a wallet that was merged, where it is better than that of its heir: it goes on as it is, by the version `of`
     and the numbers that decided it."""
@@ -348,4 +248,5 @@ def take_over(
         effective_at=at,
         until=had.until,
         sequence=stands.sequence + 1,
+        facts=facts,
     )

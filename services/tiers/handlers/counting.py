@@ -1,22 +1,22 @@
-"""What tiers does about what it hears."""
+"""Points are counted, versions learned, and standings moved by them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from services.tiers import store
+from services.tiers import segments, store
 from services.tiers.domain import QUALIFYING, Change, Earned, Programme, judge, moves, rejudge
-from services.tiers.merging import merge_members
+from services.tiers.domain import Known as Told
 from services.tiers.store import Known, Learned, Locked, Opened, Unplaced
 from services.tiers.telling import cause_of, write
-from shared.events import MemberEnrolled, MemberMerged, PointsCredited, PointsReversed, ProgrammeActivated
-from shared.messaging import Done, FromJob, Handlers, Item, Outcome, Tx
+from shared.events import MemberEnrolled, PointsCredited, PointsReversed, ProgrammeActivated
+from shared.messaging import Done, FromJob, Item, Outcome, Tx
 
 SETTLE_AT_ONCE = 500
 """Wallets, or waiting facts, that one settling takes: it holds their locks for one short transaction."""
@@ -86,7 +86,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
         if waiting:
             await _count(tx, [_waited(code, one) for one in waiting], {code: version})
         else:
-            await _rejudge(tx, await _programme(tx, code, version))
+            await _rejudge(tx, await programme_of(tx, code, version))
         outcomes.append(Done())
     return outcomes
 
@@ -130,7 +130,7 @@ async def _versions(tx: Tx, codes: set[str]) -> dict[str, int]:
     return versions
 
 
-async def _programme(tx: Tx, code: str, version: int) -> Known:
+async def programme_of(tx: Tx, code: str, version: int) -> Known:
     return await store.known(tx.db, tx.cache, code, version)
 
 
@@ -138,7 +138,9 @@ async def _count(tx: Tx, facts: Sequence[Fact], versions: Mapping[str, int]) -> 
     by_wallet: dict[UUID, list[Fact]] = {}
     for fact in facts:
         by_wallet.setdefault(fact.wallet_id, []).append(fact)
-    programmes = {code: (await _programme(tx, code, version)).programme for code, version in versions.items()}
+    programmes = {
+        code: (await programme_of(tx, code, version)).programme for code, version in versions.items()
+    }
 
     wallet_ids = sorted(by_wallet)
     first = [by_wallet[wallet_id][0] for wallet_id in wallet_ids]
@@ -158,7 +160,7 @@ async def _count(tx: Tx, facts: Sequence[Fact], versions: Mapping[str, int]) -> 
     await _keep_unplaced(tx, [fact for fact in facts if fact.programme not in programmes])
     sums = await _add_points(tx, [fact for fact in facts if fact.programme in programmes], programmes)
 
-    now = tx.now()
+    told = await _told(tx, standings.of, [one for one in programmes.values() if one.asks_segments])
     changes: list[tuple[UUID, Programme, Change, Item[Any]]] = []
     moved: dict[UUID, Locked] = {}
     for wallet_id, wallet in standings.of.items():
@@ -168,16 +170,29 @@ async def _count(tx: Tx, facts: Sequence[Fact], versions: Mapping[str, int]) -> 
         if programme is None:
             continue
         if not any(one.points < 0 for one in own) and not moves(
-            programme, wallet.standing, sums=after, now=now
+            programme, wallet.standing, sums=after, known=told(wallet)
         ):
             continue
         earned = [Earned(programme.year_of(one.counts_at), one.points, one.effective_at) for one in own]
         wallet.standing, found = judge(
-            programme, wallet.standing, earned, before=_before(after, earned), now=now
+            programme, wallet.standing, earned, before=_before(after, earned), known=told(wallet)
         )
         moved[wallet_id] = wallet
         changes += [(wallet_id, programme, change, own[at].item) for change, at in found]
     await write(tx, moved, changes)
+
+
+async def _told(
+    tx: Tx, locked: Mapping[UUID, Locked], asking: Sequence[Programme]
+) -> Callable[[Locked], Told]:
+    """What conditions know of a wallet's member by now. Segments are read after the wallets are locked, and only where some
+    ladder asks for them: whoever tells of one judges after it, under the same locks."""
+    now = tx.now()
+    if not asking:
+        nothing = Told(now)
+        return lambda _: nothing
+    known = await segments.segments_at(tx.db, {wallet.member_id for wallet in locked.values()}, now)
+    return lambda wallet: Told(now, known.get(wallet.member_id, frozenset()))
 
 
 def _before(after: Mapping[int, int], earned: Iterable[Earned]) -> dict[int, int]:
@@ -233,26 +248,44 @@ async def _rejudge(tx: Tx, known: Known) -> None:
     """Judges by a version all years of some wallets that it has not judged."""
     programme = known.programme
     wallet_ids = await store.unjudged(tx.db, programme.code, programme.version, SETTLE_AT_ONCE)
+    item = job_item(cause=known.event_id, request_id=known.request_id)
+    await judge_again(
+        tx, programme, dict.fromkeys(wallet_ids, item), at=known.activated_at, version=programme.version
+    )
+
+
+async def judge_again(
+    tx: Tx,
+    programme: Programme,
+    items: Mapping[UUID, Item[Any]],
+    *,
+    at: datetime,
+    version: int = 0,
+) -> None:
+    """Judges all years of these wallets, each for what the item tells. `version`: which has judged them then."""
+    wallet_ids = sorted(items)
     locked = (await store.lock_standings(tx.db, wallet_ids)).of
     sums = await store.points_by_year(tx.db, wallet_ids)
-    now = tx.now()
-    item = _job_item(cause=known.event_id, request_id=known.request_id)
+    told = await _told(tx, locked, [programme] if programme.asks_segments else [])
     changes: list[tuple[UUID, Programme, Change, Item[Any]]] = []
+    moved: dict[UUID, Locked] = {}
     for wallet_id, wallet in locked.items():
-        wallet.judged_version = max(wallet.judged_version, programme.version)
+        wallet.judged_version = max(wallet.judged_version, version)
         wallet.standing, found = rejudge(
-            programme, wallet.standing, by_year=sums.get(wallet_id, {}), at=known.activated_at, now=now
+            programme, wallet.standing, by_year=sums.get(wallet_id, {}), at=at, known=told(wallet)
         )
-        changes += [(wallet_id, programme, change, item) for change in found]
-    await write(tx, locked, changes)
+        if found or version:
+            moved[wallet_id] = wallet
+        changes += [(wallet_id, programme, change, items[wallet_id]) for change in found]
+    await write(tx, moved, changes)
 
 
 def _waited(programme: str, one: Unplaced) -> Fact:
-    item = _job_item(cause=one.event_id, request_id=one.request_id, traceparent=one.traceparent)
+    item = job_item(cause=one.event_id, request_id=one.request_id, traceparent=one.traceparent)
     return Fact(one.wallet_id, one.member_id, programme, one.points, one.effective_at, item)
 
 
-def _job_item(*, cause: str, request_id: str, traceparent: str | None = None) -> Item[None]:
+def job_item(*, cause: str, request_id: str, traceparent: str | None = None) -> Item[None]:
     """Stands for the event that a settled change goes back to, so that the change names its real cause."""
     return Item(
         None,
@@ -269,15 +302,3 @@ def settle_wake(cache: dict[Any, Any]) -> asyncio.Event:
     wake = cache.setdefault("settle_wake", asyncio.Event())
     assert isinstance(wake, asyncio.Event)
     return wake
-
-
-ON: Handlers = {
-    ProgrammeActivated: learn_programmes,
-    MemberEnrolled: count_points,
-    PointsCredited: count_points,
-    PointsReversed: count_points,
-    MemberMerged: merge_members,
-    Settle: settle,
-}
-
-HEARS: tuple[str, ...] = ("members", "redeem")
