@@ -29,5 +29,6 @@ CREATE TABLE merged_wallets (
 SELECT make_append_only('merges');
 SELECT make_append_only('merged_wallets');
 
-GRANT SELECT, INSERT ON merges, merged_wallets TO {{service_role}};
+GRANT INSERT ON merges TO {{service_role}};
+GRANT SELECT, INSERT ON merged_wallets TO {{service_role}};
 GRANT UPDATE (status, merged_into) ON members TO {{service_role}};

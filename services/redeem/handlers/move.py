@@ -19,6 +19,7 @@ from services.redeem.handlers.post import IdReused
 from services.redeem.store import adjustments, disputes, expiring, learned, postings
 from services.redeem.store import asked as asked_store
 from services.redeem.store.idle import note_idle
+from services.redeem.store.locked import Locked
 from shared.errors import Refusal
 from shared.messaging import Done, Item, Outcome, Refused, Tx
 from shared.programme.adjusting import COUNTED_FOR
@@ -40,6 +41,7 @@ async def move_points(tx: Tx, items: Sequence[Item[Move]]) -> list[Outcome]:
     commands = await _named(tx, [item.command for item in items])
     taken = [list(_taken_by(one, made, disputed)) for one in commands]
     wallets = await postings.lock(db, {wallet_id for moves in taken for wallet_id, _ in moves})
+    commands = [_at_home(one, wallets) for one in commands]
     known = await postings.known_postings(db, {_id_of(one) for one in commands})
     programmes = {wallet.programme for wallet in wallets.values()}
     programmes |= {one.programme for one in commands if isinstance(one, Adjust)}
@@ -141,6 +143,20 @@ async def _named(tx: Tx, commands: Sequence[Move]) -> list[Move]:
         else one
         for one in commands
     ]
+
+
+def _at_home(command: Move, wallets: Locked) -> Move:
+    """What a person puts right in a merged wallet is its heir's: what one person did there within a day counts under one name."""
+    if isinstance(command, Reinstate) and (wallet := wallets.get(command.wallet_id)) is not None:
+        return msgspec.structs.replace(command, wallet_id=wallet.wallet_id)
+    if not isinstance(command, Adjust):
+        return command
+    homes = [wallets.get(part.wallet_id) for part in command.parts]
+    parts = [
+        part if home is None else msgspec.structs.replace(part, wallet_id=home.wallet_id)
+        for part, home in zip(command.parts, homes, strict=True)
+    ]
+    return msgspec.structs.replace(command, parts=tuple(parts))
 
 
 def _taken_by(
