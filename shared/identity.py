@@ -239,7 +239,9 @@ def payment_card_number(text: str) -> bool:
     Several fields may be asked at once, joined by a line feed.
     """
     for candidate in _CANDIDATE.finditer(text):
-        digits = "".join(str(int(character)) for character in candidate[0] if character.isdigit())
+        digits = candidate[0]
+        if not (digits.isascii() and digits.isdigit()):  # grouped, or of another script
+            digits = "".join(str(int(character)) for character in digits if character.isdigit())
         if _is_payment_card(digits):
             return True
     return False

@@ -1,8 +1,11 @@
 """Logs: one JSON object a line on stderr, or colours on a terminal. Secrets and identities are left out."""
 
+import asyncio
+import atexit
 import logging
 import re
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -49,9 +52,10 @@ def configure(mode: Literal["json", "console", "auto"] = "auto") -> None:
     structlog.configure(
         processors=_PROCESSORS,
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=_StderrFactory(),
+        logger_factory=lambda *_: _STDERR,
         cache_logger_on_first_use=True,
     )
+    atexit.register(_STDERR.flush)
     handler = _Handler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -94,22 +98,55 @@ def _json(_: WrappedLogger, __: str, event: EventDict) -> str:
 
 
 class _Stderr:
-    """Writes to whatever sys.stderr is at the moment: a process may exchange it."""
+    """Writes to whatever sys.stderr is at the moment: a process may exchange it.
+
+    A write to the system costs as much as ten lines. So what is of level info or below waits for the end of the event loop's turn,
+    and goes with all others of that turn; anything worse goes at once, after what waits.
+    """
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._turn: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+
+    def soon(self, line: str) -> None:
+        """Writes a line before the loop waits again; where there is no loop, at once."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.msg(line)
+            return
+        with self._lock:
+            self._lines.append(line)
+        if self._turn is not loop:
+            self._turn = loop
+            loop.call_soon(self.flush)
 
     def msg(self, line: str) -> None:
-        sys.stderr.write(line + "\n")
+        """Writes a line."""
+        with self._lock:
+            self._lines.append(line)
+        self.flush()
 
-    debug = info = warning = error = critical = exception = log = failure = fatal = warn = err = msg
+    def flush(self) -> None:
+        """Writes what waits."""
+        self._turn = None
+        with self._lock:
+            lines, self._lines = self._lines, []
+        if lines:
+            sys.stderr.write("\n".join([*lines, ""]))
+
+    debug = info = soon
+    warning = error = critical = exception = log = failure = fatal = warn = err = msg
 
 
-class _StderrFactory:
-    def __call__(self, *_: Any) -> _Stderr:
-        return _Stderr()
+_STDERR = _Stderr()
+"""One for all loggers, so that their lines keep their order."""
 
 
 class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            sys.stderr.write(self.format(record) + "\n")
+            _STDERR.msg(self.format(record))
         except Exception:  # noqa: BLE001  # logging's own contract: a line that can't be written stops nobody
             self.handleError(record)

@@ -119,7 +119,7 @@ FROM (
 ) AS w;
 
 -- name: meet
--- Who takes part in redemptions, with their wallets, locked, and open lots: see the function in migrations/0002_one_statement.sql.
+-- Who takes part in redemptions, with their wallets, locked, and open lots: see the function in migrations/0051_lots_that_matter.sql.
 -- The columns from wallet_id on are those of domain.ledger.Wallet, in its order.
 SELECT
     m.k,
@@ -127,7 +127,7 @@ SELECT
     m.version,
     m.merchant_known,
     m.terminal_known,
-    m.lots_open,
+    m.lots_suffice,
     m.lot_ids,
     m.lot_accruals,
     m.lot_sources,
@@ -159,7 +159,7 @@ SELECT
 FROM meet(
     :principals::text[], :routes::text[], :keys::text[], :request_hashes::bytea[],
     :programmes::text[], :member_ids::uuid[], :identity_kinds::text[], :identity_hashes::bytea[], :merchants::text[],
-    :terminals::text[], :credited::uuid[], :most_lots::int
+    :terminals::text[], :needed::bigint[], :credited::uuid[], :most_lots::int, :ending_by::timestamptz
 ) AS m;
 
 -- name: spendable_lots

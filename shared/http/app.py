@@ -16,6 +16,7 @@ from shared.http.health import health_routes
 from shared.http.keys import Keys
 from shared.http.openapi import Document, openapi
 from shared.http.problems import on_http_exception, on_parameters, on_refusal
+from shared.http.routing import Straight
 from shared.http.shell import Shell
 from shared.metrics import Metrics
 from shared.traces import Traces
@@ -72,6 +73,7 @@ def create_app(
         # As they are, not by include_router: one flat list is matched in microseconds.
         app.router.routes.extend(router.routes)
     app.router.routes.extend(health_routes())
+    app.add_middleware(Straight, routes=app.router.routes)
     app.add_middleware(Shell, service=service, metrics=app.state.metrics, traces=traces)
 
     def document() -> Document:

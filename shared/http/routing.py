@@ -15,10 +15,14 @@ from fastapi.requests import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shared.errors import Refusal
 from shared.http.auth import Guard
 from shared.http.bodies import read_body
 from shared.http.cursors import answer
+from shared.http.problems import on_parameters, on_refusal
 
 
 class Route(APIRoute):
@@ -79,6 +83,43 @@ class Route(APIRoute):
             return made if isinstance(made, Response) else answer(made, status)
 
         return run
+
+
+class Straight:
+    """ASGI middleware. A call of a route without path parameters is found in a table and goes straight to it; any other goes
+    through the router as ever. The answer is the same: what the router does in between is for files, forms and generators."""
+
+    def __init__(self, app: ASGIApp, *, routes: Sequence[BaseRoute]) -> None:
+        self._app = app
+        self._routes = {
+            (method, route.path): (route, route.get_route_handler())
+            for route in routes
+            if isinstance(route, Route) and "{" not in route.path
+            for method in route.methods or ()
+            if _first_of(routes, method, route.path) is route
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if found is None or scope.get("root_path"):
+            await self._app(scope, receive, send)
+            return
+        scope["route"], run = found
+        scope["path_params"] = {}
+        request = Request(scope, receive, send)
+        try:
+            response = await run(request)
+        except Refusal as refusal:
+            response = await on_refusal(request, refusal)
+        except RequestValidationError as error:
+            response = await on_parameters(request, error)
+        await response(scope, receive, send)
+
+
+def _first_of(routes: Sequence[BaseRoute], method: str, path: str) -> BaseRoute | None:
+    """The route that answers such a call, by the router's own rule."""
+    scope = {"type": "http", "method": method, "path": path, "root_path": ""}
+    return next((route for route in routes if route.matches(scope)[0] is Match.FULL), None)
 
 
 class Router(APIRouter):

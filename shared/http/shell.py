@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import structlog
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from shared.http.call import Call, put_call
 from shared.http.problems import BodyTooLarge, problem_response, refusal_response
@@ -45,15 +46,14 @@ class Shell:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
+        given, announced = _asked(scope["headers"])
         request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid7())
         call = Call(request_id)
         put_call(scope, call)
         span: Span | None = None
         if self._traces is not None and scope["path"] not in _QUIET:
             said = f"{self._service} {scope['method']}"
-            span = self._traces.start(said, given_traceparent(headers), "SERVER")
+            span = self._traces.start(said, given_traceparent(Headers(scope=scope)), "SERVER")
             call.traceparent = self._traces.traceparent(span)
         started = time.perf_counter()
         status = 0
@@ -79,32 +79,35 @@ class Shell:
                 ]
             await send(message)
 
-        with bound_contextvars(service=self._service, request_id=request_id):
-            try:
-                if _announced(headers) > MOST_BYTES:
-                    call.code = BodyTooLarge.code
-                    refused = refusal_response(BodyTooLarge(_TOO_LARGE), request_id=request_id)
-                    await refused(scope, receive, answer)
-                else:
-                    await self._app(scope, limited, answer)
-            except ClientDisconnect:
-                call.code = "caller_gone"  # before the body was here: there is nobody to answer
-            except Exception as error:  # the last stop: logged, answered, never lost
-                if classify(error) in _NOT_OURS:
-                    call.code = "tenant_unavailable"
-                    detail = "What the answer needs is away, or took too long. Ask again, a write with the same key."
-                    _log.warning("servers_away", error=repr(error)[:300])
-                else:
-                    call.code = "internal_error"
-                    detail = "This is our mistake. It is logged under the request id."
-                    _log.exception("unhandled_exception", error=type(error).__name__)
-                if status:
-                    raise  # half an answer is out: the server must cut the connection
-                await problem_response(call.code, detail, request_id=request_id)(scope, receive, answer)
-            finally:
-                route = self._account(scope, call, status or GONE, time.perf_counter() - started)
-                if self._traces is not None and span is not None:
-                    self._traces.called(span, route=route, status=status or GONE, code=call.code)
+        bound = bind_contextvars(service=self._service, request_id=request_id)
+        try:
+            if announced > MOST_BYTES:
+                call.code = BodyTooLarge.code
+                refused = refusal_response(BodyTooLarge(_TOO_LARGE), request_id=request_id)
+                await refused(scope, receive, answer)
+            else:
+                await self._app(scope, limited, answer)
+        except ClientDisconnect:
+            call.code = "caller_gone"  # before the body was here: there is nobody to answer
+        except Exception as error:  # the last stop: logged, answered, never lost
+            if classify(error) in _NOT_OURS:
+                call.code = "tenant_unavailable"
+                detail = (
+                    "What the answer needs is away, or took too long. Ask again, a write with the same key."
+                )
+                _log.warning("servers_away", error=repr(error)[:300])
+            else:
+                call.code = "internal_error"
+                detail = "This is our mistake. It is logged under the request id."
+                _log.exception("unhandled_exception", error=type(error).__name__)
+            if status:
+                raise  # half an answer is out: the server must cut the connection
+            await problem_response(call.code, detail, request_id=request_id)(scope, receive, answer)
+        finally:
+            route = self._account(scope, call, status or GONE, time.perf_counter() - started)
+            if self._traces is not None and span is not None:
+                self._traces.called(span, route=route, status=status or GONE, code=call.code)
+            reset_contextvars(**bound)
 
     def _account(self, scope: Scope, call: Call, status: int, seconds: float) -> str:
         """Counts and logs the call; gives its route."""
@@ -133,6 +136,12 @@ _ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosnif
 _TOO_LARGE = f"A body has at most {MOST_BYTES} bytes."
 
 
-def _announced(headers: Headers) -> int:
-    length = headers.get("content-length", "")
-    return int(length) if length.isascii() and length.isdigit() else 0
+def _asked(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, int]:
+    """The request id that the caller gives, and the length that it announces; "" and 0 without."""
+    given, length = "", b""
+    for name, value in headers:
+        if name == b"x-request-id":
+            given = given or value.decode("latin-1")
+        elif name == b"content-length":
+            length = length or value
+    return given, int(length) if length.isdigit() else 0

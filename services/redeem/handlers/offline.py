@@ -39,7 +39,8 @@ async def give_allowance(tx: Tx, items: Sequence[Item[AskAllowance]]) -> list[Ou
     """Gives allowances: one stands for a member at a terminal, and is answered again until it is used up or over."""
     outcomes: dict[int, Outcome] = {}
     commands = [item.command for item in items]
-    parties, wallets, _ = await postings.meet(tx.db, [postings.Asked.of(one) for one in commands], ())
+    names = [postings.Asked.of(one) for one in commands]
+    parties, wallets, _ = await postings.meet(tx.db, names, (), now=tx.now())
     now = tx.now()
     meant: dict[int, tuple[UUID, CompiledProgramme, int]] = {}
     for k, (command, party) in enumerate(zip(commands, parties, strict=True)):

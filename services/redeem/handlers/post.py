@@ -38,6 +38,7 @@ class IdReused(Refusal):
 
 
 _CREDITED = Done()
+_ORDER, _OLDEST = "order of lots", "oldest_earned"
 
 
 class _Asked(msgspec.Struct):
@@ -63,14 +64,20 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
     paid: dict[Bill, int] = {}
     if redemptions:
         names = [postings.Asked.of(command) for _, command in redemptions]
-        parties, wallets, truncated = await postings.meet(tx.db, names, credited, tx.claim())
+        needed = {k: _needed(tx, command) for k, command in redemptions}
+        parties, wallets, lacking = await postings.meet(
+            tx.db, names, credited, tx.claim(), now=tx.now(), needed=list(needed.values())
+        )
         asked = await _agree(tx, redemptions, parties, outcomes)
+        lacking |= {
+            one.wallet_id for k, one in asked.items() if needed[k] and one.terms.consumption != _OLDEST
+        }
         now = tx.now()
         counted = await _facts(tx, list(asked.values()), now)
         bills = {bill for k, command in redemptions if k in asked and (bill := command.bill) is not None}
         paid = await limiting.paid_of_bills(tx.db, bills, now=now)
-        if truncated:
-            await postings.load_lots(tx.db, wallets, _needs(asked, truncated), now)
+        if needs := _needs(asked, lacking):
+            await postings.load_lots(tx.db, wallets, needs, now)
     elif credited:
         wallets, now = await postings.lock(tx.db, credited), tx.now()
     else:
@@ -222,6 +229,7 @@ async def _agree(
         assert party.version is not None
         assert party.wallet_id is not None
         terms = await learned.programme(tx.db, tx.cache, command.programme, party.version)
+        tx.cache[_ORDER, command.programme] = terms.consumption
         try:
             if terms.closed:
                 raise ProgrammeClosed.named(terms.code, pointer="/programme")
@@ -263,11 +271,17 @@ def _check_limits(
     )
 
 
-def _needs(asked: dict[int, _Asked], truncated: set[UUID]) -> dict[UUID, tuple[int, str]]:
+def _needed(tx: Tx, command: Redeem) -> int | None:
+    """The points that a redemption takes of a wallet's oldest lots, as far as that can be said before its programme is read:
+    where the version that was met last spends the oldest first."""
+    return command.points if tx.cache.get((_ORDER, command.programme)) == _OLDEST else None
+
+
+def _needs(asked: dict[int, _Asked], lacking: set[UUID]) -> dict[UUID, tuple[int, str]]:
     """How many points this batch spends of each of these wallets at most, and in which order."""
     needs: dict[UUID, tuple[int, str]] = {}
     for one in asked.values():
-        if one.wallet_id in truncated:
+        if one.wallet_id in lacking:
             points, _ = needs.get(one.wallet_id, (0, ""))
             needs[one.wallet_id] = points + one.points, one.terms.consumption
     return needs

@@ -143,7 +143,7 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
     outcomes: dict[int, Outcome] = {}
     commands = [item.command for item in items]
     names = [postings.Asked.of(command) for command in commands]
-    parties, wallets, truncated = await postings.meet(tx.db, names, ())
+    parties, wallets, lacking = await postings.meet(tx.db, names, (), now=tx.now())
     now = tx.now()
     agreed: dict[int, tuple[UUID, CompiledProgramme]] = {}
     for k, (command, party) in enumerate(zip(commands, parties, strict=True)):
@@ -159,8 +159,8 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
             continue
         agreed[k] = party.wallet_id, terms
     asked = await _stocked(tx, commands, agreed, now, outcomes)
-    if truncated:
-        await postings.load_lots(tx.db, wallets, _needs(asked, truncated), now)
+    if lacking:
+        await postings.load_lots(tx.db, wallets, _needs(asked, lacking), now)
     await note_idle(tx.db, tx.cache, wallets.values(), now)
 
     keys: list[postings.NewPosting] = []
@@ -308,10 +308,10 @@ async def _stocked(
     return asked
 
 
-def _needs(asked: Mapping[int, _Asked], truncated: set[UUID]) -> dict[UUID, tuple[int, str]]:
+def _needs(asked: Mapping[int, _Asked], lacking: set[UUID]) -> dict[UUID, tuple[int, str]]:
     needs: dict[UUID, tuple[int, str]] = {}
     for one in asked.values():
-        if one.wallet_id in truncated:
+        if one.wallet_id in lacking:
             points, _ = needs.get(one.wallet_id, (0, ""))
             needs[one.wallet_id] = points + one.points, one.terms.consumption
     return needs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import repeat
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -25,7 +25,10 @@ from shared.rows import Rows
 _astuple = msgspec.structs.astuple
 
 MOST_LOTS = 100
-"""Open lots that come with a wallet at once. Most members have fewer; for the others the needed ones are asked for."""
+"""Open lots that are looked through when a wallet is met. Where others are needed too, those are asked for."""
+
+SOON = timedelta(minutes=1)
+"""More than a batch can wait for its locks."""
 
 COPY_FROM = 64
 """Lines from which new lots and lines go in by COPY: two round trips more, and a third of the time for each row."""
@@ -142,32 +145,48 @@ async def lock(db: Connection, wallet_ids: Iterable[UUID]) -> Locked:
 
 
 async def meet(
-    db: Connection, asked: Sequence[Asked], credited: Iterable[UUID], claim: Columns = NO_KEYS
+    db: Connection,
+    asked: Sequence[Asked],
+    credited: Iterable[UUID],
+    claim: Columns = NO_KEYS,
+    *,
+    now: datetime,
+    needed: Sequence[int | None] | None = None,
 ) -> tuple[list[Party], Locked, set[UUID]]:
     """Who takes part in redemptions, in order; all their wallets and the `credited`, locked; and those of the wallets
-    that have more open lots than were loaded. Takes the idempotency keys of `claim` before all that, or raises KeysUsed."""
+    of which more lots may be wanted than were loaded. Takes the idempotency keys of `claim` before all that, or raises KeysUsed.
+
+    `needed`: how many points each redemption takes of the oldest lots of its wallet; None where that is not known. Lots
+    that expire until `SOON` after `now` come in any case: what has expired is decided once the locks are held.
+    """
     rows = await queries.meet(
-        db, **claim, **columns(_ASKED_COLUMNS, asked), credited=list(credited), most_lots=MOST_LOTS
+        db,
+        **claim,
+        **columns(_ASKED_COLUMNS, asked),
+        needed=needed or [None] * len(asked),
+        credited=list(credited),
+        most_lots=MOST_LOTS,
+        ending_by=now + SOON,
     )
     if not rows:
         raise KeysUsed
     parties: dict[int, Party] = {}
     wallets = Locked()
-    truncated: set[UUID] = set()
+    lacking: set[UUID] = set()
     for row in rows:
-        k, named, version, merchant_known, terminal_known, lots_open, lot_ids, *rest = row
+        k, named, version, merchant_known, terminal_known, lots_suffice, lot_ids, *rest = row
         wallet_id: UUID | None = row["wallet_id"]
         if k is not None:
             parties[k] = Party(named, wallet_id, version, merchant_known, terminal_known)
-        if wallet_id is None or wallet_id in wallets:
+        if wallet_id is None:
             continue
-        wallet = Wallet(*rest[8:])
-        wallets.add(wallet)
+        if wallet_id not in wallets:
+            wallets.add(Wallet(*rest[8:]))
         if lot_ids:
-            wallet.lots = list(map(Lot, lot_ids, repeat(wallet_id), *rest[:8]))
-            if lots_open > len(lot_ids):
-                truncated.add(wallet_id)
-    return [parties[k] for k in range(1, len(asked) + 1)], wallets, truncated
+            wallets[wallet_id].lots = list(map(Lot, lot_ids, repeat(wallet_id), *rest[:8]))
+            if not lots_suffice:
+                lacking.add(wallet_id)
+    return [parties[k] for k in range(1, len(asked) + 1)], wallets, lacking
 
 
 async def load_lots(

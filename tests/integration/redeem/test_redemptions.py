@@ -347,8 +347,8 @@ async def test_a_wallet_of_many_lots_is_spent_in_order(bank: Bank, consumption: 
     )
     async with bank.runtime.read() as db, db.transaction():
         asked = [postings.Asked("nowhere", uuid7(), None, None, "riyadh-mall", None)]
-        parties, wallets, truncated = await postings.meet(db, asked, [wallet_id])
-        assert (parties[0].wallet_id, wallets[wallet_id].lots, truncated) == (None, [], set())
+        parties, wallets, lacking = await postings.meet(db, asked, [wallet_id], now=gone)
+        assert (parties[0].wallet_id, wallets[wallet_id].lots, lacking) == (None, [], set())
         await postings.load_lots(db, wallets, {wallet_id: (25, consumption)}, datetime.now(UTC))
     order = consumption_order(consumption)
     lots = sorted(wallets[wallet_id].lots, key=order)
@@ -357,6 +357,56 @@ async def test_a_wallet_of_many_lots_is_spent_in_order(bank: Bank, consumption: 
     assert [lot.earned_at for lot in lots if lot.points == 10] == [
         AT + timedelta(seconds=n) for n in range(expected[consumption].count(10))
     ]
+
+
+async def test_a_batch_reads_of_many_lots_what_it_spends(bank: Bank) -> None:
+    member = await bank.member(*[10] * (postings.MOST_LOTS + 50))
+    gone, last = datetime.now(UTC) - timedelta(seconds=1), AT + timedelta(days=1)
+    await bank.hear(accrued(member.wallet_id, 7, at=last, expires_at=gone))
+    asked = [postings.Asked("shops", member.member_id, None, None, "riyadh-mall", None)] * 3
+
+    async def met(*needed: int | None) -> tuple[list[int], bool]:
+        async with bank.runtime.read() as db, db.transaction():
+            _, wallets, lacking = await postings.meet(db, asked, (), now=gone, needed=needed)
+        lots = wallets[member.wallet_id].lots
+        return [lot.points for lot in sorted(lots, key=consumption_order("oldest_earned"))], bool(lacking)
+
+    assert await met(15, 30, 5) == (
+        [10] * 5 + [7],
+        False,
+    )  # what has expired is behind them all, and comes too
+    assert (await met(10 * postings.MOST_LOTS, 30, 5))[1]
+    assert (await met(15, None, 5))[1]
+
+    answers = [await bank.redeem(asks(member, points=15))]
+    answers += await asyncio.gather(*[bank.redeem(asks(member, points=points)) for points in (15, 30, 5)])
+    assert [answer.status_code for answer in answers] == [201] * 4
+    lines = [line for line in await bank.lines(member.wallet_id) if line["kind"] != "earn"]
+    assert [(line["kind"], line["points"]) for line in lines[:2]] == [("expire", 7), ("redeem", 10)]
+    open_lots = await bank.auditor.fetch(
+        "SELECT remaining FROM redeem.lots WHERE wallet_id = $1 AND open ORDER BY earned_at, lot_id",
+        member.wallet_id,
+    )
+    assert [row["remaining"] for row in open_lots] == [5] + [10] * (postings.MOST_LOTS + 43)
+
+
+async def test_lots_come_anew_where_a_version_changes_their_order(bank: Bank) -> None:
+    code, soon = f"p-{secrets.token_hex(4)}", datetime(2040, 1, 1, tzinfo=UTC)
+
+    def rules(consumption: str) -> dict[str, Any]:
+        return {"consumption": consumption, "minimum_points": 1, "step_points": 1}
+
+    await bank.hear(activated(code, 1, redemption=rules("oldest_earned")))
+    member = await bank.member(10, programme=code)
+    await bank.hear(accrued(member.wallet_id, 10, at=AT + timedelta(days=1), expires_at=soon, programme=code))
+    assert (await bank.redeem(asks(member, programme=code, points=1))).status_code == 201
+    await bank.hear(activated(code, 2, redemption=rules("earliest_expiry")))
+    assert (await bank.redeem(asks(member, programme=code, points=4))).status_code == 201
+    assert [line["available_after"] for line in await bank.lines(member.wallet_id)] == [10, 20, 19, 15]
+    open_lots = await bank.auditor.fetch(
+        "SELECT remaining FROM redeem.lots WHERE wallet_id = $1 AND open ORDER BY earned_at", member.wallet_id
+    )
+    assert [row["remaining"] for row in open_lots] == [9, 6]
 
 
 async def test_a_member_with_many_lots_spends_them_all(bank: Bank) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -181,3 +182,30 @@ async def test_the_interface_document_tells_problems_scopes_and_keys(shop: Serve
 async def test_there_are_no_pages_that_load_scripts_from_elsewhere(shop: Served) -> None:
     assert (await shop.client.get("/docs")).status_code == 404
     assert (await shop.client.get("/redoc")).status_code == 404
+
+
+async def test_a_call_straight_to_its_route_is_answered_as_through_the_router(shop: Served) -> None:
+    # A prefix that the path has not changes nothing but the way: such a call is left to the router.
+    transport = httpx.ASGITransport(shop.app, root_path="/elsewhere", client=("203.0.113.7", 5050))
+    json = {"Content-Type": "application/json"}
+    calls: list[tuple[str, str, dict[str, Any]]] = [
+        ("GET", SALES, {"headers": shop.headers()}),
+        ("GET", SALES, {}),
+        ("GET", SALES, {"headers": shop.headers(), "params": {"colour": "red"}}),
+        ("HEAD", SALES, {"headers": shop.headers()}),
+        ("PUT", SALES, {"headers": shop.headers()}),
+        ("GET", f"{SALES}/", {"headers": shop.headers()}),
+        ("POST", SALES, {"headers": {**shop.headers(), **json}, "content": b"{}"}),
+        ("POST", SALES, {"headers": {**shop.headers("k-1"), **json}, "content": b"{"}),
+        ("POST", SALES, {"headers": {**shop.headers("k-1"), **json}, "content": b"{}"}),
+    ]
+    statuses = []
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+        for method, path, more in calls:
+            more["headers"] = {**more.get("headers", {}), "X-Request-Id": "r-1"}
+            straight = await shop.client.request(method, path, **more)
+            routed = await client.request(method, path, **more)
+            assert (straight.status_code, straight.content) == (routed.status_code, routed.content)
+            assert straight.headers == routed.headers
+            statuses.append(straight.status_code)
+    assert statuses == [200, 401, 422, 405, 405, 404, 400, 400, 422]

@@ -1,5 +1,6 @@
 """Log lines: one JSON object each, with what is bound, without what must not be kept."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
@@ -43,6 +44,22 @@ def test_a_line_is_one_json_object_on_stderr_with_what_is_bound(capsys: pytest.C
         "service": "earn",
         "tenant": "acme",
     }
+
+
+async def test_lines_of_a_turn_go_together_and_a_warning_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("json")
+    first, second = structlog.get_logger("first"), structlog.get_logger("second")
+    first.info("one")
+    second.info("two")
+    assert lines(capsys) == []
+    await asyncio.sleep(0)
+    assert [line["event"] for line in lines(capsys)] == ["one", "two"]
+    second.info("three")
+    first.warning("four")
+    assert [line["event"] for line in lines(capsys)] == ["three", "four"]
+    first.info("five")
+    logging.getLogger("asyncio").warning("six")
+    assert [line["event"] for line in lines(capsys)] == ["five", "six"]
 
 
 def test_the_standard_librarys_lines_look_alike(capsys: pytest.CaptureFixture[str]) -> None:
