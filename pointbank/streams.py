@@ -24,8 +24,7 @@ from shared.config import Settings
 from shared.db import Connection, connect
 from shared.events import StreamOrphaned, decode_envelope, encode_event
 from shared.ids import uuid7
-from shared.messaging.bus import redis_client
-from shared.messaging.entries import FIELD
+from shared.messaging.bus import FIELD, redis_client
 from shared.messaging.keys import HEARERS, Keys
 from shared.messaging.queries import queries as messaging
 from shared.messaging.relay import Halted, Relay

@@ -35,7 +35,9 @@ FEW, BREATH_S = 8, 0.015
 PIECE = 64
 """Arguments that are written together: events of a piece stay below the size from which memory is asked of the kernel."""
 
-Entry = tuple[bytes, dict[bytes, bytes]]
+FIELD = b"event"
+Entry = tuple[bytes, bytes | None]
+"""An entry's id and the bytes of its field `event`; None where it has none."""
 OnEntries = Callable[[list[Entry]], Coroutine[Any, Any, None]]
 StartAt = Callable[[], Awaitable[str]]
 
@@ -74,9 +76,8 @@ def redis_client(url: str, *, connections: int = 64) -> Redis:
 
 
 def _entries(answer: Any, **_: Any) -> list[Any]:
-    """XREADGROUP's answer (RESP3) as FastStream takes it, [[stream, [(id, fields), ...]]], but a batch as one message under its
-    last id: FastStream would go through the entries four times. Ours have one field; redis-py's own parser makes each a dict
-    through four calls."""
+    """XREADGROUP's answer (RESP3) as FastStream takes it, [[stream, [(id, what), ...]]], but a batch of entries as one message
+    under its last id: FastStream would go through the entries four times, and redis-py makes each a dict through four calls."""
     return [
         [
             stream,
@@ -86,9 +87,7 @@ def _entries(answer: Any, **_: Any) -> list[Any]:
                     [
                         (
                             entry_id,
-                            {fields[0]: fields[1]}
-                            if len(fields) == 2
-                            else dict(zip(*[iter(fields)] * 2, strict=True)),
+                            fields[1] if len(fields) == 2 and fields[0] == FIELD else _event_of(fields),
                         )
                         for entry_id, fields in found
                     ],
@@ -97,6 +96,11 @@ def _entries(answer: Any, **_: Any) -> list[Any]:
         ]
         for stream, found in (answer or {}).items()
     ]
+
+
+def _event_of(fields: list[bytes]) -> bytes | None:
+    """Of an entry that has other fields than ours."""
+    return dict(zip(fields[::2], fields[1::2], strict=True)).get(FIELD)
 
 
 class StreamsRedis(Redis):

@@ -15,7 +15,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from shared.messaging.bus import Bus, Entry, Subscription
+from shared.messaging.bus import FIELD, Bus, Entry, Subscription
 from shared.messaging.commands import FromPos, FromStream, Refused
 from shared.messaging.entries import PosDecoder, StreamDecoder
 from shared.messaging.lane import Lane
@@ -98,7 +98,7 @@ class Consumer:
             return False
         claimed = await redis.xclaim(self.stream, self.group, self.name, min_idle_time=0, message_ids=ids)
         before = self.entries
-        await self.handle([(entry_id, fields) for entry_id, fields in claimed if fields], left)
+        await self.handle([(entry_id, fields.get(FIELD)) for entry_id, fields in claimed if fields], left)
         return self.entries > before
 
     def trouble(self, *, after_s: float) -> str | None:
@@ -173,7 +173,7 @@ class Consumer:
         if gone:
             # Claimed by another in between, or deleted from the stream: Redis drops the latter from the list on XCLAIM.
             log.info("entries were not there to claim", stream=self.stream, entries=len(gone))
-        work = [(entry_id, fields) for entry_id, fields in claimed if fields]
+        work = [(entry_id, fields.get(FIELD)) for entry_id, fields in claimed if fields]
         if work:
             self._metrics.reclaimed(self._tenant, len(work))
             await self.handle(work, deliveries)

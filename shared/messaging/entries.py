@@ -11,11 +11,10 @@ import msgspec
 
 from shared.events import EVENTS, decode_envelope
 from shared.messaging.answers import refusal
-from shared.messaging.bus import Entry
+from shared.messaging.bus import FIELD, Entry
 from shared.messaging.commands import FromPos, FromStream, Item, Outcome, Refused
 from shared.messaging.transaction import Tx
 
-FIELD = b"event"
 REFUND = b'"bill.refunded.v1"'
 ACT = b'"act.completed.v1"'
 ACTIVATION = b'"bill.activated.v1"'
@@ -119,8 +118,8 @@ class StreamDecoder:
         left: list[int] = []
         foreign = 0
         by_beginning = self._by_beginning
-        for entry_id, fields in entries:
-            payload = fields.get(FIELD, b"")
+        for entry_id, event in entries:
+            payload = event or b""
             begins = payload[_SOURCE_AT : payload.find(_NEXT, _SOURCE_AT, _BEFORE)]
             if not entry_id.endswith(b"-0") or len(entry_id) > _LONGEST_ID:
                 foreign += 1
@@ -239,7 +238,10 @@ def _pos_entry(entry_id: str, payload: bytes | None) -> PosEntry:
 
 def decode_pos(entry_id: str, fields: dict[bytes, bytes], deliveries: int) -> Item[PosEntry]:
     """The item of an entry of the tills' stream; earn decodes it, because it answers the till for what it can't read."""
-    payload = fields.get(FIELD)
+    return _offered(entry_id, fields.get(FIELD), deliveries)
+
+
+def _offered(entry_id: str, payload: bytes | None, deliveries: int) -> Item[PosEntry]:
     return Item(
         command=_pos_entry(entry_id, payload),
         origin=FromPos(entry_id, deliveries),
@@ -255,7 +257,7 @@ class PosDecoder:
     def read(self, entries: Sequence[Entry], deliveries: Mapping[bytes, int]) -> Read:
         """Each is an item."""
         items = [
-            decode_pos(entry_id.decode(), fields, deliveries.get(entry_id, 1)) for entry_id, fields in entries
+            _offered(entry_id.decode(), event, deliveries.get(entry_id, 1)) for entry_id, event in entries
         ]
         return Read(items, [], 0)
 

@@ -14,9 +14,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from shared.db import Connection, Pool
+from shared.messaging.bus import FIELD
 from shared.messaging.commands import FromDeadLetter, FromPos, FromStream, Item
 from shared.messaging.consumer import Consumer
-from shared.messaging.entries import FIELD
 from shared.messaging.faults import passing
 from shared.messaging.keys import HEARERS, Keys
 from shared.messaging.lane import Lane

@@ -19,7 +19,7 @@ async def hear(_: Tx, items: Sequence[Item[MessageDelivered]]) -> list[Outcome]:
 
 
 async def bury(redeem: TenantRuntime, *entries: bytes) -> None:
-    await redeem.consumers[0].handle([(entry, {b"event": b"no event"}) for entry in entries])
+    await redeem.consumers[0].handle([(entry, b"no event") for entry in entries])
 
 
 async def age(settings: Settings, tenant: Tenant, *, days: int) -> None:

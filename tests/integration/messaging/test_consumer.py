@@ -125,7 +125,7 @@ async def test_a_stream_that_is_delivered_again_counts_once(settings: Settings, 
         await service.lane.submit_many(sayings(100))
         await eventually(lambda: len(ears.heard) == 100)
         entries: Any = await service.redis.xrange(service.keys.stream("earn"))
-        await hearer.consumers[0].handle(entries)
+        await hearer.consumers[0].handle([(entry_id, fields[b"event"]) for entry_id, fields in entries])
         await service.redis.xgroup_destroy(service.keys.stream("earn"), "redeem")
         await service.lane.submit_many(sayings(10))
         await eventually(lambda: max(ears.heard) == 110)
@@ -341,10 +341,10 @@ async def test_an_entry_that_is_no_event_of_ours_is_a_dead_letter(settings: Sett
     async with running(settings, tenant, "redeem", {MessageDelivered: ears.hear}, hears=("earn",)) as hearer:
         await hearer.consumers[0].handle(
             [
-                (b"1-0", {b"event": b"{"}),
-                (b"2-0", {b"event": b'{"id":"\xff"}'}),
-                (b"3-0", {b"event": MISSING}),
-                (b"4-0", {b"event": FOREIGN}),
+                (b"1-0", b"{"),
+                (b"2-0", b'{"id":"\xff"}'),
+                (b"3-0", MISSING),
+                (b"4-0", FOREIGN),
             ]
         )
         letters = await list_dead_letters(settings, tenant.code, services=["redeem"])

@@ -11,7 +11,9 @@ from shared.errors import PROBLEMS
 from shared.events import PointsCredited, encode_event
 from shared.ids import uuid7
 from shared.messaging import FromStream
-from shared.messaging.entries import FIELD, PosEntry, PosRefund, StreamDecoder, Unreadable, decode_pos
+from shared.messaging.bus import FIELD
+from shared.messaging.bus import _entries as entries_of
+from shared.messaging.entries import PosEntry, PosRefund, StreamDecoder, Unreadable, decode_pos
 from tests.support.facts import AT, credited
 from tests.support.odd import BOMBS, altered, bombs, spoilt, storable
 
@@ -70,25 +72,25 @@ def test_what_a_batch_is_read_as_is_what_each_of_its_entries_is(raw: bytes) -> N
     """An entry is left by its first bytes only where it is for others, however it goes on: never one that has a handler."""
     alone = DECODER("7-0", {FIELD: raw}, 1)
     assert alone is not None
-    items, left, foreign = DECODER.read([(b"6-0", {FIELD: GOOD}), (b"7-0", {FIELD: raw})], {})
+    items, left, foreign = DECODER.read([(b"6-0", GOOD), (b"7-0", raw)], {})
     assert (items[0].origin, foreign) == (FromStream("redeem", 6), 0)
     if left:
         assert (left, len(items)) == ([7], 1)
         assert alone.command is None or isinstance(alone.command, Unreadable)
     else:
         assert msgspec.structs.asdict(items[1]) == msgspec.structs.asdict(alone)
-    [again] = DECODER.read([(b"7-0", {FIELD: raw})], {b"7-0": 3}).items
+    [again] = DECODER.read([(b"7-0", raw)], {b"7-0": 3}).items
     assert (again.origin, again.command) == (FromStream("redeem", 7, 3), alone.command)
 
 
 def test_what_is_left_has_an_item_to_be_noted_with_and_what_is_foreign_has_none() -> None:
     batch = [
-        (b"1-0", {FIELD: OTHERS}), (b"2-0", {FIELD: OTHERS}), (b"2-1", {FIELD: OTHERS}), (b"1795658831617-0", {FIELD: GOOD}),
+        (b"1-0", OTHERS), (b"2-0", OTHERS), (b"2-1", OTHERS), (b"1795658831617-0", GOOD),
     ]  # fmt: skip
     items, left, foreign = DECODER.read(batch, {})
     assert [(item.command, item.origin) for item in items] == [(None, FromStream("redeem", 1))]
     assert (left, foreign) == ([2], 2)
-    assert DECODER.read([*batch, (b"3-0", {FIELD: GOOD})], {}).left == [1, 2]
+    assert DECODER.read([*batch, (b"3-0", GOOD)], {}).left == [1, 2]
     assert DECODER.read([], {}) == ([], [], 0)
 
 
@@ -126,3 +128,11 @@ def test_a_bill_with_the_words_of_a_refund_is_no_refund() -> None:
         f'{{"type":{words},"type":"bill.completed.v1"}}',
     ):
         assert kind(raw.encode()) is PosEntry, raw
+
+
+def test_of_an_entry_the_field_event_is_read_whatever_stands_beside_it() -> None:
+    answer = {
+        b"s": [[b"1-0", [b"event", b"{}"]], [b"2-0", [b"n", b"1", b"event", b"[]"]], [b"3-0", [b"n", b"1"]]]
+    }
+    assert entries_of(answer) == [[b"s", [(b"3-0", [(b"1-0", b"{}"), (b"2-0", b"[]"), (b"3-0", None)])]]]
+    assert entries_of(None) == []
