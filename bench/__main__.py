@@ -98,7 +98,8 @@ async def _measure(
     for first in range(WARM_UP, len(offered), asked.bills):
         runs.append(await run_pipe(deployment, offered[first : first + asked.bills], before=first))
         console.print(
-            f"the pipe: {runs[-1].bills_per_second:,.0f} bills/s, {runs[-1].cpu_us:.0f} us CPU per bill"
+            f"the pipe: {runs[-1].bills_per_second:,.0f} bills/s, {runs[-1].cpu_us:.0f} us CPU per bill; "
+            f"busy {runs[-1].busy_share:.0%}, waiting for a core {runs[-1].waiting_share:.0%}"
         )
     campaigns = await _with_campaigns(deployment, opened, asked, console, before=len(offered))
     after = await bare.postings_per_second(db, wallets, batches=60, seed=asked.seed + 1)
@@ -136,6 +137,8 @@ async def _measure(
         **{f"redemption_p50_ms_c{c}": found.p50_ms for c, found in over_http.items()},
         **{f"redemption_p99_ms_c{c}": found.p99_ms for c, found in over_http.items()},
         "cpu_us_per_bill": median(run.cpu_us for run in runs),
+        "pipe_busy_share": median(run.busy_share for run in runs),
+        "pipe_waiting_share": median(run.waiting_share for run in runs),
         "transactions_per_bill": median(run.round_trips for run in runs),
         "wal_bytes_per_bill": int(median(run.wal_bytes for run in runs)),
         **campaigns,

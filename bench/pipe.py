@@ -45,11 +45,14 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Piped:
-    """One run of the pipe. CPU in microseconds per bill, of the one process that is all services."""
+    """One run of the pipe. CPU in microseconds per bill, of the one process that is all services; of its time, the share that
+    its event loop was on a core and the share that it wanted one: what is left it had nothing to do."""
 
     bills: int
     seconds: float
     cpu_us: float
+    busy_share: float
+    waiting_share: float
     wal_bytes: int
     round_trips: float
 
@@ -150,6 +153,7 @@ async def run_pipe(
     pid = deployment.child.process.pid
     try:
         counted, cpu = await _counters(admin, pid, tenant)
+        ran, wanted = _on_a_core(pid)
         started = time.perf_counter()
         for count, commands in offered:
             await _send(redis, commands, count)
@@ -158,6 +162,7 @@ async def run_pipe(
                 raise TimeoutError(f"not settled: {left}")
             await asyncio.sleep(POLL_S)
         seconds = time.perf_counter() - started
+        ran_after, wanted_after = _on_a_core(pid)
         after, cpu_after = await _counters(admin, pid, tenant)
     finally:
         await auditor.close()
@@ -167,6 +172,8 @@ async def run_pipe(
         bills=bills,
         seconds=seconds,
         cpu_us=(cpu_after - cpu) / bills * 1e6,
+        busy_share=(ran_after - ran) / seconds,
+        waiting_share=(wanted_after - wanted) / seconds,
         wal_bytes=int((after[0] - counted[0]) / bills),
         round_trips=(after[1] - counted[1]) / bills,
     )
@@ -213,6 +220,12 @@ def _cpu_seconds(pid: int) -> float:
         fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
         total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return total
+
+
+def _on_a_core(pid: int) -> tuple[float, float]:
+    """Seconds that the main thread, which is the event loop's, has run, and that it could have run but others did."""
+    ran, wanted, _ = Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()
+    return int(ran) / 1e9, int(wanted) / 1e9
 
 
 def _children(pid: int) -> list[int]:

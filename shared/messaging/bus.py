@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Self
 
 import structlog
 from faststream import AckPolicy
@@ -165,6 +165,14 @@ class _State(RedisConnectionState):
         return client  # type: ignore[no-any-return]
 
 
+class _Stream(StreamSub):
+    """A stream under its own name: FastStream copies its description, through and through, for every read."""
+
+    def add_prefix(self, prefix: str) -> Self:
+        assert not prefix, "names are whole"
+        return self
+
+
 class _Broker(RedisBroker):
     def _make_connection_state(self, options: dict[str, Any], kwargs: dict[str, Any]) -> _State:
         return _State(options)
@@ -232,7 +240,7 @@ class Bus:
             return entries  # type: ignore[no-any-return]
 
         subscriber = broker.subscriber(
-            stream=StreamSub(
+            stream=_Stream(
                 stream,
                 group=group,
                 consumer=consumer,

@@ -82,6 +82,12 @@ async def test_a_group_begins_where_its_service_stands_and_never_at_the_end(
         await eventually(lambda: heard.ids == ["2-0", "3-0"])
 
 
+async def test_a_read_copies_no_description_of_its_stream(settings: Settings, redis: Any) -> None:
+    async with hearing(settings, redis, new_stream()) as (_, subscription):
+        subscriber = subscription._subscriber
+        assert subscriber.stream_sub is subscriber.stream_sub
+
+
 async def test_a_group_that_is_lost_is_made_again_where_its_service_stands(
     settings: Settings, redis: Any
 ) -> None:
