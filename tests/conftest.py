@@ -15,7 +15,7 @@ import pytest
 
 from pointbank import embedded
 from shared.config import Settings
-from tests.support.servers import QUICK
+from tests.support.servers import UNTENDED
 from tests.support.tenants import suspend_all
 
 # How long an example takes says something about the machine, nothing about the code.
@@ -34,7 +34,7 @@ def servers() -> Iterator[embedded.Servers]:
     state = Path(tempfile.mkdtemp(prefix="pointbank-"))
     state.chmod(0o711)
     try:
-        with embedded.servers(state, pg_settings=QUICK) as running:
+        with embedded.servers(state, pg_settings=UNTENDED) as running:
             yield running
     finally:
         shutil.rmtree(state)

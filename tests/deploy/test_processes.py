@@ -27,7 +27,7 @@ from pointbank.tills import till_url
 from pointbank.tokens import dev_keys
 from shared.config import Settings
 from shared.messaging.keys import Keys
-from tests.support.servers import QUICK
+from tests.support.servers import UNTENDED
 
 Valkey = Callable[..., AbstractContextManager[Path]]
 READY_S = 180
@@ -115,7 +115,7 @@ def machine(root: Path, compose: dict[str, Any], valkey: Valkey, services: list[
     folder.chmod(0o711)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
-        servers = stack.enter_context(embedded.servers(folder / "var", pg_settings=QUICK))
+        servers = stack.enter_context(embedded.servers(folder / "var", pg_settings=UNTENDED))
         if servers.postgres is None:
             pytest.skip("POINTBANK_POSTGRES_DSN names a server whose roles belong to others")
         (folder / "valkey").mkdir()

@@ -20,7 +20,7 @@ from pointbank import embedded
 from shared.config import Settings
 from shared.tenants.provision import prepare_control
 from tests.support.processes import Fleet
-from tests.support.servers import QUICK
+from tests.support.servers import UNTENDED
 from tests.support.telling import show, tell
 from tests.support.town import Town, found_town, leave
 
@@ -61,7 +61,7 @@ def running_world(
     folder.chmod(0o711)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
-        servers = stack.enter_context(embedded.servers(folder / "var", pg_settings=QUICK))
+        servers = stack.enter_context(embedded.servers(folder / "var", pg_settings=UNTENDED))
         if servers.postgres is None or servers.valkey is None:
             pytest.skip("servers named by the environment are somebody's: they can't be killed")
         settings = Settings(
