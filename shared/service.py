@@ -11,9 +11,11 @@ import structlog
 from fastapi import APIRouter, FastAPI
 from redis.exceptions import RedisError
 
+from shared.budget import Budget
 from shared.config import Settings
 from shared.http.app import create_app
 from shared.http.runtime import Check
+from shared.jobs import Job
 from shared.log import configure as configure_logs
 from shared.messaging.answers import refusal
 from shared.messaging.bus import Bus, redis_client
@@ -21,8 +23,9 @@ from shared.messaging.commands import Handlers
 from shared.messaging.faults import passing
 from shared.messaging.writer import Buried
 from shared.metrics import Metrics
-from shared.runtime import Blueprint, Job, Served, TenantRuntime, open_tenant_pool
+from shared.runtime import Blueprint, NextDue, Served, TenantRuntime, nothing_due, open_tenant_pool
 from shared.tenants.directory import Directory, Listed
+from shared.tending import Tending
 from shared.traces import Traces, open_traces
 
 log = structlog.get_logger(__name__)
@@ -39,13 +42,16 @@ def create_service(
     routers: Sequence[APIRouter],
     jobs: tuple[Job, ...] = (),
     buried: Buried | None = None,
+    next_due: NextDue = nothing_due,
     settings: Settings | None = None,
 ) -> FastAPI:
     """The service's app: its routes, and behind them its process for as long as the app runs."""
     chosen = settings or Settings()
     configure_logs(chosen.log)
     traces = open_traces(name)
-    blueprint = Blueprint(name=name, handlers=handlers, hears=hears, jobs=jobs, buried=buried)
+    blueprint = Blueprint(
+        name=name, handlers=handlers, hears=hears, jobs=jobs, buried=buried, next_due=next_due
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -81,6 +87,8 @@ class Service:
         self._redis = redis_client(settings.redis_url)
         self._relay_redis = redis_client(settings.relay_redis_url)
         self._bus = Bus(settings.redis_url, connections=2048)
+        self._budget = Budget(settings.connections)
+        self._tending = Tending(settings, blueprint.name, self._redis)
         self._served: dict[str, Served] = {}
         self._following: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
@@ -91,6 +99,7 @@ class Service:
         """Begins to follow the directory. Neither PostgreSQL nor Redis need be there yet: /readyz says what is missing."""
         await self._directory.open()
         await self._begin_reading()
+        self._tending.begin()
         await self._follow_once()
         self._following = asyncio.create_task(self._follow(), name="directory")
 
@@ -109,6 +118,7 @@ class Service:
         if self._following is not None:
             self._following.cancel()
             await asyncio.gather(self._following, return_exceptions=True)
+        await self._tending.end()
         runtimes = [served.runtime for served in self._served.values() if served.runtime is not None]
         await asyncio.gather(*[runtime.stop() for runtime in runtimes], *self._ending)
         await self._bus.stop()
@@ -126,6 +136,7 @@ class Service:
         if served is None:
             raise refusal("tenant_forbidden", "There is no such tenant here.")
         if served.runtime is not None:
+            served.runtime.use()
             return served.runtime
         if served.state == "migrating":
             raise refusal(
@@ -141,7 +152,7 @@ class Service:
                 found += served.runtime.checks()
             elif served.state == "active":
                 found.append(Check(f"tenant:{code}", False, served.trouble or "starting"))
-        return found
+        return found + self._tending.checks()
 
     async def _follow(self) -> None:
         while True:
@@ -181,12 +192,17 @@ class Service:
         if one.state == "active" and served.runtime is None:
             served.runtime = await self._begin(one)
             served.trouble = ""
+            self._tending.keep(served.runtime)
         elif one.state != "active" and served.runtime is not None:
             runtime, served.runtime = served.runtime, None
             # By itself: a tenant whose server is away stops slowly, and others need not wait for it.
-            ending = asyncio.create_task(runtime.stop())
+            ending = asyncio.create_task(self._end(runtime))
             self._ending.add(ending)
             ending.add_done_callback(self._ended)
+
+    async def _end(self, runtime: TenantRuntime) -> None:
+        await self._tending.let_go(runtime.code)
+        await runtime.stop()
 
     def _ended(self, ending: asyncio.Task[None]) -> None:
         self._ending.discard(ending)
@@ -194,7 +210,7 @@ class Service:
             log.error("a tenant did not stop in order", error=repr(error)[:300], exc_info=error)
 
     async def _begin(self, one: Listed) -> TenantRuntime:
-        pool = await open_tenant_pool(self._settings, one.tenant, self._blueprint.name)
+        pool = await open_tenant_pool(self._settings, one.tenant, self._blueprint.name, self._budget)
         runtime = TenantRuntime(
             self._blueprint,
             one.tenant,

@@ -239,6 +239,7 @@ class Bus:
             parser=parse,
             decoder=rows,
             ack_policy=AckPolicy.MANUAL,
+            persistent=False,  # ours to keep: a tenant that comes and goes leaves none behind
         )
 
         async def handle(entries: Any) -> None:
