@@ -1,0 +1,193 @@
+"""Tenants that nobody uses rest, cost nothing, and are there again when they are needed."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from prometheus_client import CollectorRegistry
+
+from pointbank.waking import ask_to_wake
+from shared.budget import Budget
+from shared.config import Settings
+from shared.db import Connection
+from shared.events import MessageDelivered
+from shared.messaging.bus import redis_client
+from shared.messaging.keys import Keys
+from shared.metrics import Metrics
+from shared.runtime import Blueprint, open_tenant_pool
+from shared.service import Service
+from shared.tenants import Tenant
+from shared.tenants.directory import Directory
+from shared.tenants.provision import create_tenant, prepare_control
+from tests.support.patience import PATIENCE_S
+from tests.support.speaking import Ears, Say, by_job, say
+from tests.support.tenants import running
+
+REST = {"rest_after_s": 0.2, "look_every_s": 600.0}
+
+
+@pytest.fixture
+async def own(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A directory of this test's own, whose tenants rest soon."""
+    monkeypatch.setattr("shared.tending.STAY_S", 0.1)
+    made = settings.model_copy(update={"control_database": f"pointbank_test_{secrets.token_hex(4)}", **REST})
+    await prepare_control(made)
+    return made
+
+
+@pytest.fixture
+async def alone(own: Settings) -> Tenant:
+    """Its only tenant."""
+    code = f"t{secrets.token_hex(4)}"
+    await create_tenant(own, code)
+    directory = Directory(own, "earn")
+    await directory.open()
+    try:
+        [listed] = await directory.tenants()
+    finally:
+        await directory.close()
+    return listed.tenant
+
+
+@asynccontextmanager
+async def serving(settings: Settings, blueprint: Blueprint) -> AsyncIterator[Service]:
+    service = Service(blueprint, settings, Metrics(CollectorRegistry(), blueprint.name))
+    await service.start()
+    try:
+        yield service
+    finally:
+        await service.stop()
+
+
+def speaker() -> Blueprint:
+    return Blueprint("earn", {Say: say}, ())
+
+
+def hearer(ears: Ears, **more: Any) -> Blueprint:
+    return Blueprint("redeem", {MessageDelivered: ears.hear}, ("earn",), **more)
+
+
+async def until(so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not so():
+            await asyncio.sleep(0.02)
+
+
+def resting(service: Service, tenant: Tenant) -> bool:
+    served = service._served[tenant.code].runtime
+    assert served is not None
+    return served.resting
+
+
+async def test_a_tenant_at_rest_has_no_connection_and_hears_the_next_entry(
+    own: Settings, alone: Tenant
+) -> None:
+    ears = Ears()
+    admin = await asyncpg.connect(own.postgres_dsn, database=alone.database)
+
+    async def connections() -> int:
+        found = await admin.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
+            alone.database,
+        )
+        return int(found)
+
+    try:
+        async with serving(own, speaker()) as earn, serving(own, hearer(ears)) as redeem:
+            for turn in (1, 2):
+                await until(lambda: resting(earn, alone) and resting(redeem, alone))
+                async with asyncio.timeout(PATIENCE_S):
+                    while await connections():
+                        await asyncio.sleep(0.05)
+                assert [check for check in redeem.checks() if not check.ok] == []
+                runtime = earn.tenant(alone.code)  # as a call does
+                await runtime.lane.submit(by_job(Say("one")))
+                await until(lambda turn=turn: ears.heard == list(range(1, turn + 1)))  # type: ignore[misc]
+    finally:
+        await admin.close()
+
+
+async def test_what_another_process_left_is_told_when_somebody_asks_or_looks(
+    own: Settings, alone: Tenant
+) -> None:
+    redis = redis_client(own.redis_url)
+    stream = Keys(own.cell, alone.code).stream("earn")
+
+    async def leave() -> None:
+        """As a command does, or a process that dies after its commit: nothing relays what it wrote."""
+        pool = await open_tenant_pool(own, alone, "earn")
+        async with running(own, alone, "earn", {Say: say}) as other:
+            await other.relay.stop()
+            assert other._relaying is not None
+            await other._relaying
+            await other.lane.submit(by_job(Say("left")))
+            other.relay._woken.clear()
+            assert other._relaying.done()
+        await pool.close()
+
+    async def told(count: int) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while await redis.xlen(stream) < count:
+                await asyncio.sleep(0.02)
+
+    try:
+        async with serving(own, speaker()) as earn:
+            await until(lambda: resting(earn, alone))
+            await leave()
+            await asyncio.sleep(0.3)
+            assert await redis.xlen(stream) == 0, "nobody knows of it"
+            await ask_to_wake(own, alone.code)
+            await told(1)
+        often = own.model_copy(update={"look_every_s": 0.5})
+        async with serving(often, speaker()) as earn:
+            await until(lambda: resting(earn, alone))
+            await leave()
+            await told(2)
+    finally:
+        await redis.aclose()
+
+
+async def test_nobody_rests_over_what_waits_and_everybody_wakes_for_what_falls_due(
+    own: Settings, alone: Tenant
+) -> None:
+    due: list[datetime | None] = []
+
+    async def next_due(db: Connection, now: datetime) -> datetime | None:
+        assert await db.fetchval("SELECT current_user") == f"pb_{alone.code}_redeem"
+        due.append(now)
+        return now if len(due) < 3 else now + timedelta(seconds=0.5) if len(due) == 3 else None
+
+    async with serving(own, hearer(Ears(), next_due=next_due)) as redeem:
+        await until(lambda: len(due) == 3 and resting(redeem, alone))
+        at = time.monotonic()
+        await until(lambda: len(due) == 4 and resting(redeem, alone))
+        assert time.monotonic() - at >= 0.5
+
+
+async def test_a_process_has_no_more_connections_than_its_budget(
+    settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.budget.WAIT_S", 0.2)
+    budget = Budget(2)
+    one = await open_tenant_pool(settings, tenant, "earn", budget)
+    other = await open_tenant_pool(settings, tenant, "redeem", budget)
+    async with one, other:
+        async with one.acquire(), one.acquire():
+            with pytest.raises(asyncpg.TooManyConnectionsError, match="POINTBANK_CONNECTIONS"):
+                await other.fetchval("SELECT 1")
+            waiting = asyncio.create_task(other.fetchval("SELECT current_user::text"))
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+        # One of those that stand idle now is closed for it.
+        assert await waiting == f"pb_{tenant.code}_redeem"
+        assert (budget.open, one.get_size(), other.get_size()) == (2, 1, 1)
+        async with other.acquire(), other.acquire():
+            assert (budget.open, one.get_size()) == (2, 0)
+    await asyncio.sleep(0)
+    assert budget.open == 0
