@@ -170,8 +170,20 @@ class TenantRuntime:
         self._moved = 0
         self._hearing = False
         self.resting = False
+        self.closing = False
+        """Whether nothing is heard that outsiders offer: it is being suspended, and finishes what it holds."""
         self.wanted: Callable[[TenantRuntime], None] | None = None
         """Told, while it rests, that it is used."""
+
+    @property
+    def _heard(self) -> list[Consumer]:
+        return [one for one in self.consumers if not (self.closing and one.label == "pos")]
+
+    async def close_door(self) -> None:
+        """What outsiders offer from now on stays where it is. Safe to repeat."""
+        if not self.closing:
+            self.closing = True
+            await asyncio.gather(*[one.stop() for one in self.consumers if one.label == "pos"])
 
     def use(self) -> None:
         """Somebody is here for this tenant: where it rests, it is woken."""
@@ -211,7 +223,7 @@ class TenantRuntime:
             await self.housekeeping.prepare()
         self._relaying = asyncio.create_task(self.relay.begin(), name=f"relay {self.code}")
         self._hearing = True
-        for consumer in self.consumers:
+        for consumer in self._heard:
             await consumer.start(self._bus)
         self._go(self.housekeeping.run(), "housekeeping")
         self._go(self._reclaim(), "reclaim")
@@ -249,7 +261,7 @@ class TenantRuntime:
         if self.relay.trouble(after_s=30.0) or self.used_at > began or not self.lane.idle:
             return None
         streams: dict[str, str] = {}
-        for consumer in self.consumers:
+        for consumer in self._heard:
             at = await stands_at(self.redis, consumer.stream, consumer.group)
             if at is None:
                 return None
@@ -312,7 +324,7 @@ class TenantRuntime:
         if self.resting:
             return self.upkeep.checks()
         wrongs = [(f"relay:{self.code}", self.relay.trouble(after_s=30.0))]
-        wrongs += [(f"consumer:{self.code}:{one.label}", one.trouble(after_s=15.0)) for one in self.consumers]
+        wrongs += [(f"consumer:{self.code}:{one.label}", one.trouble(after_s=15.0)) for one in self._heard]
         found = [Check(name, wrong is None, wrong or "") for name, wrong in wrongs] + self.upkeep.checks()
         tasks = [*self._tasks, *([self._relaying] if self._relaying is not None else [])]
         found += [

@@ -24,7 +24,7 @@ from shared.messaging.faults import passing
 from shared.messaging.writer import Buried
 from shared.metrics import Metrics
 from shared.runtime import Blueprint, NextDue, Served, TenantRuntime, nothing_due, open_tenant_pool
-from shared.tenants.directory import Directory, Listed
+from shared.tenants.directory import SERVED, Directory, Listed
 from shared.tending import Tending
 from shared.traces import Traces, open_traces
 
@@ -127,7 +127,7 @@ class Service:
         await self._directory.close()
 
     def tenant(self, code: str) -> TenantRuntime:
-        """The tenant's runtime; refuses with tenant_forbidden, tenant_migrating or tenant_unavailable."""
+        """The tenant's runtime; refuses with tenant_forbidden, tenant_suspended, tenant_migrating or tenant_unavailable."""
         served = self._served.get(code)
         if served is None and self._trouble:
             raise refusal(
@@ -135,6 +135,11 @@ class Service:
             )
         if served is None:
             raise refusal("tenant_forbidden", "There is no such tenant here.")
+        if served.state in ("suspending", "suspended"):
+            raise refusal(
+                "tenant_suspended",
+                "The tenant is suspended: nothing new is taken until its operator resumes it.",
+            )
         if served.runtime is not None:
             served.runtime.use()
             return served.runtime
@@ -189,16 +194,20 @@ class Service:
     async def _keep(self, one: Listed) -> None:
         served = self._served.setdefault(one.tenant.code, Served(one.state))
         served.state = one.state
-        if one.state == "active" and served.runtime is None:
+        if one.state in SERVED and served.runtime is None:
             served.runtime = await self._begin(one)
             served.trouble = ""
             self._tending.keep(served.runtime)
-        elif one.state != "active" and served.runtime is not None:
-            runtime, served.runtime = served.runtime, None
-            # By itself: a tenant whose server is away stops slowly, and others need not wait for it.
-            ending = asyncio.create_task(self._end(runtime))
-            self._ending.add(ending)
-            ending.add_done_callback(self._ended)
+        elif served.runtime is not None:
+            # Resumed before it had settled, it begins anew with its door open.
+            if one.state not in SERVED or (one.state == "active" and served.runtime.closing):
+                runtime, served.runtime = served.runtime, None
+                # By itself: a tenant whose server is away stops slowly, and others need not wait for it.
+                ending = asyncio.create_task(self._end(runtime))
+                self._ending.add(ending)
+                ending.add_done_callback(self._ended)
+            elif one.state == "suspending":
+                await served.runtime.close_door()
 
     async def _end(self, runtime: TenantRuntime) -> None:
         await self._tending.let_go(runtime.code)
@@ -223,6 +232,7 @@ class Service:
             metrics=self._metrics,
             traces=self._traces,
         )
+        runtime.closing = one.state == "suspending"
         try:
             await runtime.start()
         except BaseException:

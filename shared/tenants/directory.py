@@ -15,6 +15,10 @@ from shared.tenants import Tenant, identity_key
 queries = load("shared.tenants")
 
 
+SERVED = ("active", "suspending")
+"""States in which a tenant's services run for it; while it is being suspended, they finish what they hold."""
+
+
 def control_role(part: str) -> str:
     """The role that a service, or the auditor, logs in with at the control database."""
     return f"pb_control_{part}"
@@ -41,7 +45,7 @@ async def find_place(settings: Settings, tenant: str, *, part: str) -> Place | N
 
 
 async def states_of(settings: Settings, *, part: str) -> dict[str, str]:
-    """The tenants of this cell by code: creating, active or suspended; asked by a service or the auditor."""
+    """The tenants of this cell by code: creating, active, suspending or suspended; asked by a service or the auditor."""
     async with _logged_in(settings, part) as db:
         return {row["code"]: row["state"] for row in await queries.states_of(db, cell=settings.cell)}
 
@@ -65,7 +69,7 @@ async def _logged_in(settings: Settings, part: str) -> AsyncIterator[Connection]
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A tenant and whether it can be served: `state` is active, or why not (creating, suspended, migrating)."""
+    """A tenant and whether it can be served: `state` is active, or why not (creating, suspending, suspended, migrating)."""
 
     tenant: Tenant
     state: str
@@ -117,7 +121,7 @@ class Directory:
 
     def _state(self, state: str, version: int | None, version_state: str | None) -> str:
         # A release runs on the schema it knows, the one before and the one after: expand, deploy, contract.
-        if state == "active" and (
+        if state in SERVED and (
             version is None or version_state == "migrating" or abs(version - self._known) > 1
         ):
             return "migrating"

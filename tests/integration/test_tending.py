@@ -1,88 +1,37 @@
 """Tenants that nobody uses rest, cost nothing, and are there again when they are needed."""
 
 import asyncio
-import secrets
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any
 
 import asyncpg
 import pytest
-from prometheus_client import CollectorRegistry
 
 from pointbank.waking import ask_to_wake
 from shared.budget import Budget
 from shared.config import Settings
 from shared.db import Connection
-from shared.events import MessageDelivered
 from shared.messaging.bus import redis_client
 from shared.messaging.keys import Keys
-from shared.metrics import Metrics
-from shared.runtime import Blueprint, open_tenant_pool
-from shared.service import Service
+from shared.runtime import open_tenant_pool
 from shared.tenants import Tenant
-from shared.tenants.directory import Directory
-from shared.tenants.provision import create_tenant, prepare_control
 from tests.support.patience import PATIENCE_S
+from tests.support.serving import hearer, only_tenant, own_directory, resting, serving, speaker, until
 from tests.support.speaking import Ears, Say, by_job, say
 from tests.support.tenants import running
-
-REST = {"rest_after_s": 0.2, "look_every_s": 600.0}
 
 
 @pytest.fixture
 async def own(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A directory of this test's own, whose tenants rest soon."""
     monkeypatch.setattr("shared.tending.STAY_S", 0.1)
-    made = settings.model_copy(update={"control_database": f"pointbank_test_{secrets.token_hex(4)}", **REST})
-    await prepare_control(made)
-    return made
+    return await own_directory(settings, rest_after_s=0.2, look_every_s=600.0)
 
 
 @pytest.fixture
 async def alone(own: Settings) -> Tenant:
     """Its only tenant."""
-    code = f"t{secrets.token_hex(4)}"
-    await create_tenant(own, code)
-    directory = Directory(own, "earn")
-    await directory.open()
-    try:
-        [listed] = await directory.tenants()
-    finally:
-        await directory.close()
-    return listed.tenant
-
-
-@asynccontextmanager
-async def serving(settings: Settings, blueprint: Blueprint) -> AsyncIterator[Service]:
-    service = Service(blueprint, settings, Metrics(CollectorRegistry(), blueprint.name))
-    await service.start()
-    try:
-        yield service
-    finally:
-        await service.stop()
-
-
-def speaker() -> Blueprint:
-    return Blueprint("earn", {Say: say}, ())
-
-
-def hearer(ears: Ears, **more: Any) -> Blueprint:
-    return Blueprint("redeem", {MessageDelivered: ears.hear}, ("earn",), **more)
-
-
-async def until(so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not so():
-            await asyncio.sleep(0.02)
-
-
-def resting(service: Service, tenant: Tenant) -> bool:
-    served = service._served[tenant.code].runtime
-    assert served is not None
-    return served.resting
+    return await only_tenant(own)
 
 
 async def test_a_tenant_at_rest_has_no_connection_and_hears_the_next_entry(
