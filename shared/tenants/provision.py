@@ -91,21 +91,26 @@ async def create_tenant(
         )
         place = Place(**await queries.place_of(control, code=code))
         async with connected(settings, Place("", place.host, place.port)) as db:
-            async with _alone(db):
-                for part in (OWNER, AUDITOR, *SERVICES):
-                    role = role_of(code, part)
-                    login = (
-                        "NOLOGIN"
-                        if part == OWNER
-                        else f"LOGIN NOINHERIT PASSWORD '{settings.password_of(part, role)}'"
-                    )
-                    await run_file(db, "tenant_role.sql", name=role, role=quoted(role), login=login)
+            await make_roles(settings, code, db)
             if not await queries.database_exists(db, database=place.database):
                 await db.execute(
                     f"CREATE DATABASE {quoted(place.database)} OWNER {quoted(role_of(code, OWNER))}"
                 )
         await migrate_tenant(settings, code, place)
         await queries.activate(control, code=code)
+
+
+async def make_roles(settings: Settings, code: str, db: Connection) -> None:
+    """A tenant's roles on a server, by an administrator's connection to it."""
+    async with _alone(db):
+        for part in (OWNER, AUDITOR, *SERVICES):
+            role = role_of(code, part)
+            login = (
+                "NOLOGIN"
+                if part == OWNER
+                else f"LOGIN NOINHERIT PASSWORD '{settings.password_of(part, role)}'"
+            )
+            await run_file(db, "tenant_role.sql", name=role, role=quoted(role), login=login)
 
 
 async def migrate_tenant(settings: Settings, code: str, place: Place) -> list[str]:
