@@ -199,8 +199,12 @@ class Service:
             served.trouble = ""
             self._tending.keep(served.runtime)
         elif served.runtime is not None:
-            # Resumed before it had settled, it begins anew with its door open.
-            if one.state not in SERVED or (one.state == "active" and served.runtime.closing):
+            # Resumed before it had settled it begins anew with its door open; moved while nobody looked, it begins where it is.
+            if (
+                one.state not in SERVED
+                or (one.state == "active" and served.runtime.closing)
+                or served.runtime.tenant != one.tenant
+            ):
                 runtime, served.runtime = served.runtime, None
                 # By itself: a tenant whose server is away stops slowly, and others need not wait for it.
                 ending = asyncio.create_task(self._end(runtime))

@@ -49,6 +49,8 @@ class Tending:
         self._waking: dict[str, asyncio.Task[None]] = {}
         self._troubles: dict[str, str] = {}
         self._hinted_at = time.monotonic()
+        self._sees = False
+        """Whether the last read came back. Nobody goes to rest whom nobody watches."""
         self._running: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -88,26 +90,32 @@ class Tending:
     async def _run(self) -> None:
         while True:
             try:
-                await self._let_rest()
+                if self._sees:
+                    await self._let_rest()
                 self._look()
                 await self._tell_others()
-                moved = await self._watch.moved(block_ms=BLOCK_MS if self._all_rest else BLOCK_MS // 4)
+                moved = await self._watch.moved(block_ms=self._patience_ms)
+                self._seeing()
                 for stream in moved.streams:
                     if stream in self._owners:
                         self._wake(self._owners[stream])
                 for name in moved.tenants:
                     self._hinted(*name.split(":"))
             except (RedisError, OSError) as error:
-                log.warning("tenants at rest can't be watched", error=repr(error)[:300])
-                self._look_soon()
+                if self._sees:
+                    log.warning("tenants at rest can't be watched", error=repr(error)[:300])
+                self._sees = False
                 await asyncio.sleep(AGAIN_S)
             except Exception as error:
                 log.error("tending is broken", error=repr(error)[:300], exc_info=error)
                 await asyncio.sleep(AGAIN_S)
 
     @property
-    def _all_rest(self) -> bool:
-        return len(self._rests) == len(self._runtimes)
+    def _patience_ms(self) -> int:
+        """Shorter while somebody may go to rest; at first it is only seen whether a read comes back."""
+        if not self._sees:
+            return 1
+        return BLOCK_MS if len(self._rests) == len(self._runtimes) else BLOCK_MS // 4
 
     async def _let_rest(self) -> None:
         now = time.monotonic()
@@ -146,8 +154,11 @@ class Tending:
         for code in due[: max(0, AT_ONCE - len(self._waking))]:
             self._wake(code)
 
-    def _look_soon(self) -> None:
-        now = time.monotonic()
+    def _seeing(self) -> None:
+        """After Redis was away, which may have lost everything, all are looked at, one after the other."""
+        if self._sees:
+            return
+        self._sees, now = True, time.monotonic()
         for code, at in self._look_at.items():
             self._look_at[code] = min(at, now + random.uniform(0.0, SPREAD_S))  # noqa: S311
 

@@ -19,7 +19,7 @@ from shared.messaging.transaction import Tx
 from shared.runtime import Blueprint
 from shared.service import Service
 from shared.tenants import Tenant
-from shared.tenants.provision import migrate_all
+from shared.tenants.provision import dsn_for, migrate_all
 from tests.support.patience import PATIENCE_S
 from tests.support.serving import hearer, only_tenant, own_directory, serving, until
 from tests.support.speaking import Ears, Say, by_job, say
@@ -36,6 +36,11 @@ async def say_until_refused(earn: Service, tenant: Tenant) -> tuple[int, str]:
             return said, refused.code
         await runtime.lane.submit(by_job(Say(str(said))))
         said += 1
+
+
+def place_of(service: Service, tenant: Tenant) -> str:
+    runtime = service._served[tenant.code].runtime
+    return "" if runtime is None else runtime.tenant.host
 
 
 async def refused_by_postgres(settings: Settings, tenant: Tenant) -> bool:
@@ -105,5 +110,10 @@ async def test_what_could_not_settle_is_said_and_waits_for_the_resume(settings: 
         assert (done.settled, done.standing.unpublished) == (False, {})
         assert done.standing.unheard == {"redeem<-earn": 1, "notifier<-earn": 1}
         await resume(own, tenant.code)
-        async with serving(own, hearer(ears)):
+        async with serving(own, hearer(ears)) as redeem:
             await until(lambda: ears.heard == [1])
+            # Moved and resumed between two looks of a process: it has never seen the suspension.
+            admin = await asyncpg.connect(dsn_for(own, own.control_database))
+            await admin.execute("UPDATE control.tenants SET host = 'localhost'")
+            await admin.close()
+            await until(lambda: place_of(redeem, tenant) == "localhost")
