@@ -19,7 +19,7 @@ from redis import Redis
 
 from pointbank.running import Deployment, running
 from shared.db import Connection, connect
-from shared.tenants.provision import create_tenant
+from shared.tenants.provision import create_tenant, list_tenants
 
 AT_ONCE = 3
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -102,12 +102,15 @@ async def _measure(deployment: Deployment, asked: argparse.Namespace) -> Idle:
 
 async def _make(deployment: Deployment, tenants: int) -> None:
     turns = asyncio.Semaphore(AT_ONCE)
+    there = {one.code for one in await list_tenants(deployment.settings) if one.state == "active"}
 
     async def make(code: str) -> None:
         async with turns:
             await create_tenant(deployment.settings, code)
 
-    await asyncio.gather(*[make(f"t{number:03d}") for number in range(tenants)])
+    await asyncio.gather(
+        *[make(f"t{number:03d}") for number in range(tenants) if f"t{number:03d}" not in there]
+    )
 
 
 def _cpu(pid: int) -> float:

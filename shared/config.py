@@ -57,9 +57,7 @@ class Settings(BaseSettings):
     batch_items: int = Field(default=500, ge=1, le=5000)
     http_batch_items: int = Field(default=256, ge=1, le=5000)
     pool_size: int = Field(default=4, ge=1)  # connections per tenant, service and process, at most
-    connections: int = Field(
-        default=32, ge=2
-    )  # connections of a service's process in all, whatever tenants it serves
+    connections: int = Field(default=16, ge=2)  # of a service's process in all, whatever tenants it serves
 
     # A tenant that nobody uses for so long rests in this process (0: never): nothing runs for it until it is used again, its
     # streams move, something falls due, or it is looked at, which happens so often.

@@ -24,13 +24,14 @@ from shared.runtime import Rest, TenantRuntime
 
 log = structlog.get_logger(__name__)
 
-STAY_S = 1.0
+STAY_S = 0.2
 """Who was only looked at stays awake so long at least."""
-AT_ONCE = 16
-"""So many go to rest, or are looked at, side by side."""
+AT_ONCE = 4
+"""So many are awake only to be looked at."""
 HINT_EVERY_S = 10.0
 """What a process uses it tells the others so often: where it dies, they are awake for its tenants."""
 AGAIN_S = 1.0
+SOON_MS = 250
 SPREAD_S = 60.0
 """After Redis was away everybody is looked at once, within so long."""
 
@@ -65,10 +66,17 @@ class Tending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
 
-    def keep(self, runtime: TenantRuntime) -> None:
-        """This one, awake now, is served from here on."""
+    async def keep(self, runtime: TenantRuntime) -> None:
+        """This one is served from here on. It is looked at when its turn comes: a process that begins with hundreds answers at
+        once, and begins with those that are used. Where nobody rests it is started, and what keeps it from starting is raised."""
+        if self._settings.rest_after_s == 0:
+            await runtime.start()
+            return
         self._runtimes[runtime.code] = runtime
+        runtime.resting = True
         runtime.wanted = lambda one: self._wake(one.code)
+        self._look_at[runtime.code] = 0.0
+        self._look()
 
     async def let_go(self, code: str) -> None:
         """This one is served no more; returns when nothing wakes it or puts it to rest."""
@@ -112,10 +120,11 @@ class Tending:
 
     @property
     def _patience_ms(self) -> int:
-        """Shorter while somebody may go to rest; at first it is only seen whether a read comes back."""
+        """Shorter while somebody waits to be looked at; at first it is only seen whether a read comes back."""
         if not self._sees:
             return 1
-        return BLOCK_MS if len(self._rests) == len(self._runtimes) else BLOCK_MS // 4
+        now = time.monotonic()
+        return SOON_MS if any(at <= now for at in self._look_at.values()) else BLOCK_MS
 
     async def _let_rest(self) -> None:
         now = time.monotonic()
@@ -124,11 +133,11 @@ class Tending:
             for one in self._runtimes.values()
             if not one.resting
             and now - one.began_at >= STAY_S
-            and now - max(one.used_at, one.hinted_at) >= self._settings.rest_after_s
+            and self._idle_s(one) >= self._settings.rest_after_s
             and one.quiet  # which may find that it was used
-            and now - one.used_at >= self._settings.rest_after_s
+            and self._idle_s(one) >= self._settings.rest_after_s
         ]
-        await asyncio.gather(*[self._rest(one) for one in quiet[:AT_ONCE]])
+        await asyncio.gather(*[self._rest(one) for one in quiet])
 
     async def _rest(self, runtime: TenantRuntime) -> None:
         async with self._turns[runtime.code]:
@@ -150,9 +159,19 @@ class Tending:
     def _look(self) -> None:
         """Wakes those whose time has come, not too many of them at once."""
         now = time.monotonic()
-        due = [code for code, at in self._look_at.items() if at <= now]
-        for code in due[: max(0, AT_ONCE - len(self._waking))]:
+        due = sorted(
+            (at, code) for code, at in self._look_at.items() if at <= now and code not in self._waking
+        )
+        awake = sum(
+            not one.resting and self._idle_s(one) >= self._settings.rest_after_s
+            for one in self._runtimes.values()
+        )
+        for _, code in due[: max(0, AT_ONCE - len(self._waking) - awake)]:
             self._wake(code)
+
+    @staticmethod
+    def _idle_s(one: TenantRuntime) -> float:
+        return time.monotonic() - max(one.used_at, one.hinted_at)
 
     def _seeing(self) -> None:
         """After Redis was away, which may have lost everything, all are looked at, one after the other."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 
 from shared.config import Settings
 from shared.db import Connection, Pool, connect, open_pool
@@ -83,6 +84,8 @@ class Directory:
         self._service = service
         self._pool: Pool | None = None
         self._known = schema_version(service)
+        # It is asked for every tenant every second, and never changes.
+        self._identity_key = cache(lambda code: identity_key(settings, code))
 
     async def open(self) -> None:
         """Opens the pool; no connection yet."""
@@ -112,7 +115,7 @@ class Directory:
                     database=row["database"],
                     host=row["host"] or self._settings.postgres_host,
                     port=row["port"] or self._settings.postgres_port,
-                    identity_key=identity_key(self._settings, row["code"]),
+                    identity_key=self._identity_key(row["code"]),
                 ),
                 self._state(row["state"], row["version"], row["version_state"]),
             )

@@ -22,9 +22,8 @@ from tests.support.tenants import running
 
 
 @pytest.fixture
-async def own(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+async def own(settings: Settings) -> Settings:
     """A directory of this test's own, whose tenants rest soon."""
-    monkeypatch.setattr("shared.tending.STAY_S", 0.1)
     return await own_directory(settings, rest_after_s=0.2, look_every_s=600.0)
 
 

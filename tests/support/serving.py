@@ -69,7 +69,5 @@ async def until(so: Callable[[], bool]) -> None:
 
 
 def resting(service: Service, tenant: Tenant) -> bool:
-    """Whether the tenant rests in that process."""
-    served = service._served[tenant.code].runtime
-    assert served is not None
-    return served.resting
+    """Whether the tenant rests in that process, after it was looked at."""
+    return tenant.code in service._tending._rests
