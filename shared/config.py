@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     # A tenant that nobody uses for so long rests in this process (0: never): nothing runs for it until it is used again, its
     # streams move, something falls due, or it is looked at, which happens so often.
     rest_after_s: float = Field(default=30.0, ge=0)
-    look_every_s: float = Field(default=600.0, gt=0)
+    look_every_s: float = Field(default=1200.0, gt=0)
 
     statement_timeout_ms: int = Field(default=10_000, ge=1)
     lock_timeout_ms: int = Field(default=2_000, ge=1)

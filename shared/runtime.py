@@ -255,6 +255,7 @@ class TenantRuntime:
             return None
         await self._kept.give_back()
         close_idle(self.pool)
+        self.metrics.stopped(self.code)
         return rest
 
     async def _may_rest(self, began: float) -> Rest | None:
