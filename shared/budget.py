@@ -81,7 +81,7 @@ class Budget:
 
 def close_idle(pool: Any, *, most: int | None = None) -> int:
     """Closes connections that nobody uses; gives how many. asyncpg has no public way to it, so its version is pinned and
-    tests/integration/test_budget.py holds what this relies on."""
+    tests/integration/test_tending.py holds what this relies on."""
     closed = 0
     for holder in pool._holders:  # noqa: SLF001
         if most is not None and closed >= most:

@@ -221,6 +221,7 @@ class TenantRuntime:
         """Prepares its tables and begins, also after a rest. Raises what keeps it from beginning; the caller tries again."""
         if self.housekeeping.partitions_due:
             await self.housekeeping.prepare()
+        await self._halt()  # of a start, or a rest, that was broken off
         self._relaying = asyncio.create_task(self.relay.begin(), name=f"relay {self.code}")
         self._hearing = True
         for consumer in self._heard:
@@ -245,10 +246,7 @@ class TenantRuntime:
         something waits to be done. What begins meanwhile is told by `wanted`."""
         began = time.monotonic()
         self.resting = True
-        await self._end()
-        await self.relay.stop()
-        if self._relaying is not None:
-            await asyncio.wait([self._relaying])
+        await self._halt()
         rest = await self._may_rest(began)
         if rest is None:
             await self.start()
@@ -257,6 +255,13 @@ class TenantRuntime:
         close_idle(self.pool)
         self.metrics.stopped(self.code)
         return rest
+
+    async def _halt(self) -> None:
+        """Nothing runs for the tenant any more, and what was told is published; where nothing runs, nothing is done."""
+        await self._end()
+        if self._relaying is not None and not self._relaying.done():
+            await self.relay.stop()
+            await asyncio.wait([self._relaying])
 
     async def _may_rest(self, began: float) -> Rest | None:
         if self.relay.trouble(after_s=30.0) or self.used_at > began or not self.lane.idle:
@@ -289,7 +294,7 @@ class TenantRuntime:
         await self.lane.drain(within_s=DRAIN_S)
         await ending
         self.metrics.stopped(self.code)
-        if self.resting and self.relay.wanted:
+        if self.relay.wanted and self._relaying is not None and self._relaying.done():  # it rests
             self._relaying = asyncio.create_task(self.relay.begin(), name=f"relay {self.code}")
         await self.relay.stop()
         if self._relaying is not None and not self._relaying.done():

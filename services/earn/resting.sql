@@ -4,14 +4,14 @@
 -- When time alone brings something: a past moment where it waits already, NULL for never. What waits for an event is not here:
 -- its stream wakes who rests. Held points that a review or a refund keeps back are brought by those.
 SELECT least(
-    (SELECT '-infinity'::timestamptz FROM waiting WHERE ready LIMIT 1),
-    (SELECT '-infinity'::timestamptz FROM waiting WHERE NOT unclaimed LIMIT 1),
-    (SELECT '-infinity'::timestamptz FROM act_waiting WHERE ready LIMIT 1),
-    (SELECT '-infinity'::timestamptz FROM act_waiting WHERE NOT unclaimed LIMIT 1),
-    (SELECT '-infinity'::timestamptz FROM referrals WHERE due LIMIT 1),
-    (SELECT '-infinity'::timestamptz FROM referrals WHERE review LIMIT 1),
-    (SELECT '-infinity'::timestamptz FROM act_reversals WHERE status = 'asked' LIMIT 1),
-    (SELECT '-infinity'::timestamptz FROM refunds WHERE status IN ('queued', 'pending') LIMIT 1),
-    (SELECT '-infinity'::timestamptz FROM effects WHERE status IN ('asked', 'withdrawing') LIMIT 1),
+    (SELECT 'epoch'::timestamptz FROM waiting WHERE ready LIMIT 1),
+    (SELECT 'epoch'::timestamptz FROM waiting WHERE NOT unclaimed LIMIT 1),
+    (SELECT 'epoch'::timestamptz FROM act_waiting WHERE ready LIMIT 1),
+    (SELECT 'epoch'::timestamptz FROM act_waiting WHERE NOT unclaimed LIMIT 1),
+    (SELECT 'epoch'::timestamptz FROM referrals WHERE due LIMIT 1),
+    (SELECT 'epoch'::timestamptz FROM referrals WHERE review LIMIT 1),
+    (SELECT 'epoch'::timestamptz FROM act_reversals WHERE status = 'asked' LIMIT 1),
+    (SELECT 'epoch'::timestamptz FROM refunds WHERE status IN ('queued', 'pending') LIMIT 1),
+    (SELECT 'epoch'::timestamptz FROM effects WHERE status IN ('asked', 'withdrawing') LIMIT 1),
     (SELECT min(next_at) FROM hold_plans WHERE next_at > :now::timestamptz)
 );

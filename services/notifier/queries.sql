@@ -188,7 +188,7 @@ SELECT member_id FROM wallets WHERE wallet_id = :wallet_id;
 -- When the next message is due; a past moment where a dispatch is open, NULL where nothing is to be sent. What a member is
 -- waited for is not: their enrolment comes by a stream.
 SELECT least(
-    (SELECT '-infinity'::timestamptz FROM dispatches WHERE settled_at IS NULL LIMIT 1),
+    (SELECT 'epoch'::timestamptz FROM dispatches WHERE settled_at IS NULL LIMIT 1),
     (
         SELECT min(d.due_at)
         FROM deliveries AS d

@@ -8,7 +8,11 @@ import asyncpg
 import pytest
 
 from pointbank.waking import ask_to_wake
+from services.earn.resting import next_due as earn_due
+from services.notifier.store import next_due as notifier_due
+from services.redeem.resting import next_due as redeem_due
 from shared.budget import Budget
+from shared.clock import real_clock
 from shared.config import Settings
 from shared.db import Connection
 from shared.messaging.bus import redis_client
@@ -139,3 +143,61 @@ async def test_a_process_has_no_more_connections_than_its_budget(
             assert (budget.open, one.get_size()) == (2, 0)
     await asyncio.sleep(0)
     assert budget.open == 0
+
+
+LATER = timedelta(hours=1)
+WAITS = {
+    "earn": (
+        earn_due,
+        """
+        INSERT INTO earn.hold_plans (accrual_id, rule, bill_id, wallet_id, programme, currency, point_value, points, until,
+            billed_on, days, last_on, zone, next_at)
+        VALUES (gen_random_uuid(), 'r', gen_random_uuid(), gen_random_uuid(), 'p', 'SAR', '1', 5, 'date', '2026-01-01', 1,
+            '2026-01-02', 'UTC', $1)
+        """,
+        """
+        INSERT INTO earn.waiting (bill_id, recorded_at, kind, key, taken_at, since_ms, n, sequence, request_id)
+        VALUES (gen_random_uuid(), now(), 'member', 'k', now(), 0, 1, 1, 'r')
+        """,
+    ),
+    "redeem": (
+        redeem_due,
+        """
+        INSERT INTO redeem.reservations (redemption_id, wallet_id, code_hash, points, expires_at)
+        VALUES (gen_random_uuid(), gen_random_uuid(), sha256('c'), 5, $1)
+        """,
+        "UPDATE redeem.reservations SET expires_at = '2026-01-01'",
+    ),
+    "notifier": (
+        notifier_due,
+        """
+        WITH m AS (
+            INSERT INTO notifier.members (member_id, locale, consented, enrolled_at)
+            VALUES (gen_random_uuid(), 'en', true, now())
+            RETURNING member_id
+        )
+        INSERT INTO notifier.deliveries (message_id, member_id, due_at) SELECT gen_random_uuid(), m.member_id, $1 FROM m
+        """,
+        "INSERT INTO notifier.dispatches (dispatch_id, attempts) VALUES (gen_random_uuid(), 0)",
+    ),
+}
+
+
+async def test_each_service_knows_when_something_falls_due_that_only_time_brings(
+    settings: Settings, tenant: Tenant
+) -> None:
+    now = real_clock()
+    admin = await asyncpg.connect(settings.postgres_dsn, database=tenant.database)
+    await admin.execute("SET session_replication_role = replica")  # what these rows refer to is of no matter
+    try:
+        for service, (next_due, later, waiting) in WAITS.items():
+            async with await open_tenant_pool(settings, tenant, service) as pool, pool.acquire() as db:
+                assert await next_due(db, now) is None, service
+                await admin.execute(later, now + LATER)
+                assert await next_due(db, now) == now + LATER, service
+                await admin.execute(waiting)
+                due = await next_due(db, now)
+                assert due is not None, service
+                assert due <= now, service
+    finally:
+        await admin.close()
