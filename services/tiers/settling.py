@@ -45,7 +45,7 @@ async def days_due(db: Connection, cache: dict[Any, Any], now: datetime) -> list
 
 
 async def next_due(db: Connection, now: datetime) -> datetime | None:
-    """When the next day of a programme with conditions begins; `now` where something is to be settled: who rests would miss both."""
+    """When the next day of a programme with conditions begins; `now` where something is to be settled: who rests misses both."""
     if await store.unsettled(db) or await days_due(db, {}, now):
         return now
     return min((begins for *_, begins in await _days(db, {}, now)), default=None)
