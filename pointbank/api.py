@@ -24,7 +24,13 @@ Token = Callable[[str], str]
 _CHUNK = 200
 _UNSETTLED = frozenset({409, 429, 503})
 _UNSETTLED_CODES = frozenset(
-    {"idempotency_key_in_flight", "rate_limited", "tenant_unavailable", "tenant_migrating"}
+    {
+        "idempotency_key_in_flight",
+        "rate_limited",
+        "tenant_unavailable",
+        "tenant_migrating",
+        "tenant_suspended",
+    }
 )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from pointbank.logins import log_in
+from pointbank.waking import ask_to_wake
 from shared.config import Settings
 from shared.db import Connection
 from shared.ids import uuid7
@@ -101,6 +102,8 @@ async def move_dead_letters(
                 request_id=str(uuid7()),
             )
         moved += [row["dead_letter_id"] for row in rows]
+    if moved and state == "retry":
+        await ask_to_wake(settings, tenant)
     return moved
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from pointbank.logins import find_served
+from pointbank.waking import kept_awake
 from services.redeem.handlers import ON
 from shared.clock import Clock, real_clock
 from shared.config import Settings
@@ -44,10 +45,11 @@ async def open_desk(
             metrics=Metrics(CollectorRegistry(), SERVICE),
             clock=clock,
         )
-        try:
-            yield runtime
-        finally:
-            await runtime.stop()
+        async with kept_awake(redis, found.cell, tenant):
+            try:
+                yield runtime
+            finally:
+                await runtime.stop()
     finally:
         await redis.aclose()
         await directory.close()

@@ -57,6 +57,13 @@ class Settings(BaseSettings):
     batch_items: int = Field(default=500, ge=1, le=5000)
     http_batch_items: int = Field(default=256, ge=1, le=5000)
     pool_size: int = Field(default=4, ge=1)  # connections per tenant, service and process, at most
+    connections: int = Field(default=16, ge=2)  # of a service's process in all, whatever tenants it serves
+
+    # A tenant that nobody uses for so long rests in this process (0: never): nothing runs for it until it is used again, its
+    # streams move, something falls due, or it is looked at, which happens so often.
+    rest_after_s: float = Field(default=30.0, ge=0)
+    look_every_s: float = Field(default=1200.0, gt=0)
+
     statement_timeout_ms: int = Field(default=10_000, ge=1)
     lock_timeout_ms: int = Field(default=2_000, ge=1)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
+from shared.budget import Budget
 from shared.config import Settings
 
 if TYPE_CHECKING:
@@ -93,10 +94,12 @@ async def open_pool(
     application: str,
     host: str | None = None,
     port: int | None = None,
+    budget: Budget | None = None,
 ) -> Pool:
-    """A pool that opens nothing until it is asked, and closes what stands idle for a minute."""
+    """A pool that opens nothing until it is asked, within the process's budget, and closes what stands idle for a minute."""
     _encode_arrays_quickly()
-    return await asyncpg.create_pool(
+    pool = await asyncpg.create_pool(
+        connect=None if budget is None else budget.connect,
         host=host or settings.postgres_host,
         port=port or settings.postgres_port,
         database=database,
@@ -116,6 +119,9 @@ async def open_pool(
             **PINNED_PLANS,
         },
     )
+    if budget is not None:
+        budget.govern(pool)
+    return pool
 
 
 async def connect(dsn: str, **more: Any) -> asyncpg.Connection[asyncpg.Record]:
@@ -165,11 +171,15 @@ class Kept:
         self._free = db
         self._idle = asyncio.get_running_loop().call_later(KEPT_S, self._give_back)
 
+    async def give_back(self) -> None:
+        """The pool has back what is not in use."""
+        if (giving := self._give_back()) is not None:
+            await giving
+
     async def close(self) -> None:
         """The pool has it back, and gets back at once what is still in use."""
         self._closed = True
-        if (giving := self._give_back()) is not None:
-            await giving
+        await self.give_back()
 
     def _others(self) -> bool:
         """Whether the pool has more for those who come: of the last one nothing is kept."""

@@ -145,6 +145,7 @@ PROBLEMS: dict[str, Problem] = {
     "internal_error": _shape(500, "Internal error"),
     "tenant_unavailable": _shape(503, "The tenant is not available"),
     "tenant_migrating": _shape(503, "The tenant is being migrated"),
+    "tenant_suspended": _shape(503, "The tenant is suspended"),
     "not_json": _stream("The entry is not JSON"),
     "not_utf8": _stream("The entry is not UTF-8"),
     "type_unknown": _stream("Unknown event type"),

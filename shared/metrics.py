@@ -125,9 +125,15 @@ class Metrics:
         """A turn of sealing came to its end, or the first one began: seconds since 1970."""
         self._seal_turn.labels(self.service, tenant).set(at)
 
+    def seal_begins(self, tenant: str, at: float) -> None:
+        """From here on a turn of sealing is late, unless one has come to its end since it was last stopped."""
+        if (self.service, tenant) not in self._seal_turn._metrics:  # noqa: SLF001  # no public way to ask
+            self.seal_turn(tenant, at)
+
     def stopped(self, tenant: str) -> None:
-        """The tenant is served here no more: nothing is late."""
-        self._seal_turn.remove(self.service, tenant)
+        """The tenant is served here no more, or rests: nothing is late."""
+        if (self.service, tenant) in self._seal_turn._metrics:  # noqa: SLF001
+            self._seal_turn.remove(self.service, tenant)
 
     def bills_waiting(self, tenant: str, bills: int) -> None:
         """Bills that wait."""

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import structlog
 from redis.asyncio import Redis
 
+from shared.budget import Budget, close_idle
 from shared.clock import Clock, real_clock
 from shared.config import Settings
 from shared.db import Connection, Kept, Pool, open_pool, role_of
 from shared.http.runtime import Check
 from shared.ids import uuid7
+from shared.jobs import Job, Rota
 from shared.messaging.bus import Bus
 from shared.messaging.commands import FromJob, Handlers, Item, Outcome
 from shared.messaging.consumer import Consumer
@@ -24,9 +29,11 @@ from shared.messaging.faults import passing
 from shared.messaging.housekeeping import Housekeeping, consumer_name
 from shared.messaging.keys import HEARERS, Keys
 from shared.messaging.lane import DRAIN_S, Lane
+from shared.messaging.queries import queries as messaging
 from shared.messaging.relay import Relay
 from shared.messaging.sealer import Sealer
 from shared.messaging.traced import TracedLane
+from shared.messaging.watch import stands_at
 from shared.messaging.writer import Buried, Writer
 from shared.metrics import Metrics
 from shared.tenants import Tenant
@@ -42,13 +49,13 @@ END_S = 10.0
 """So long a stop waits for what consumers and jobs hold before the lane gives it up; with DRAIN_S below Kubernetes' grace."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Something a service does for a tenant every so often, beside other processes that do it too."""
+NextDue = Callable[[Connection, datetime], Awaitable[datetime | None]]
+"""When something falls due that only time brings: not after that moment, now, where it waits already; None for never."""
 
-    name: str
-    every_s: float
-    run: Callable[[TenantRuntime], Awaitable[None]]
+
+async def nothing_due(_: Connection, __: datetime) -> datetime | None:
+    """Of a service that waits for nobody."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,7 @@ class Blueprint:
     hears: tuple[str, ...]
     jobs: tuple[Job, ...] = ()
     buried: Buried | None = None
+    next_due: NextDue = nothing_due
 
 
 class TenantRuntime:
@@ -122,7 +130,7 @@ class TenantRuntime:
             self.sealer,
             self.cache,
             blueprint.buried,
-            self.relay.wake,
+            self._told,
             self._kept,
         )
         self.lane = (Lane if traces is None else TracedLane)(
@@ -151,8 +159,42 @@ class TenantRuntime:
             metrics=metrics,
         )
         self.upkeep = Upkeep(pool, settings, tenant.code)
+        self._rota = Rota(
+            [*blueprint.jobs, Job("upkeep", UPKEEP_EVERY_S, lambda runtime: runtime.upkeep.turn())]
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._relaying: asyncio.Task[None] | None = None
+        self.began_at = time.monotonic()
+        self.used_at = self.hinted_at = float("-inf")
+        """When somebody used it here, and when another process last said that it does."""
+        self._moved = 0
+        self._hearing = False
+        self.resting = False
+        self.closing = False
+        """Whether nothing is heard that outsiders offer: it is being suspended, and finishes what it holds."""
+        self.wanted: Callable[[TenantRuntime], None] | None = None
+        """Told, while it rests, that it is used."""
+
+    @property
+    def _heard(self) -> list[Consumer]:
+        return [one for one in self.consumers if not (self.closing and one.label == "pos")]
+
+    async def close_door(self) -> None:
+        """What outsiders offer from now on stays where it is. Safe to repeat."""
+        if not self.closing:
+            self.closing = True
+            await asyncio.gather(*[one.stop() for one in self.consumers if one.label == "pos"])
+
+    def use(self) -> None:
+        """Somebody is here for this tenant: where it rests, it is woken."""
+        self.used_at = time.monotonic()
+        if self.resting and self.wanted is not None:
+            self.wanted(self)
+
+    def _told(self, told: Iterable[tuple[UUID, bytes]]) -> None:
+        self.relay.wake(told)
+        if self.resting:
+            self.use()
 
     def _consumer(self, stream: str, name: str, handlers: Handlers) -> Consumer:
         pos = stream == "pos"
@@ -176,15 +218,70 @@ class TenantRuntime:
         )
 
     async def start(self) -> None:
-        """Prepares its tables and begins. Raises what keeps it from beginning; the caller tries again."""
-        await self.housekeeping.prepare()
-        self._relaying = asyncio.create_task(self.relay.run(), name=f"relay {self.code}")
-        for consumer in self.consumers:
+        """Prepares its tables and begins, also after a rest. Raises what keeps it from beginning; the caller tries again."""
+        if self.housekeeping.partitions_due:
+            await self.housekeeping.prepare()
+        await self._halt()  # of a start, or a rest, that was broken off
+        self._relaying = asyncio.create_task(self.relay.begin(), name=f"relay {self.code}")
+        self._hearing = True
+        for consumer in self._heard:
             await consumer.start(self._bus)
         self._go(self.housekeeping.run(), "housekeeping")
         self._go(self._reclaim(), "reclaim")
-        for job in (*self._blueprint.jobs, Job("upkeep", UPKEEP_EVERY_S, lambda _: self.upkeep.turn())):
-            self._go(self._repeat(job), job.name)
+        self._tasks += self._rota.tasks(self)
+        self.began_at = time.monotonic()
+        self.resting = False
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is being done here, and everything was looked at since it began. What moved counts as use."""
+        moved = self.relay.published + sum(consumer.entries for consumer in self.consumers)
+        if moved != self._moved:
+            self._moved, self.used_at = moved, time.monotonic()
+        looked = min(self.relay.turned_at, self.housekeeping.turned_at) >= self.began_at
+        return looked and self.lane.idle and not self._rota.busy and self.relay.trouble(after_s=30.0) is None
+
+    async def rest(self) -> Rest | None:
+        """Stops all that runs for the tenant and closes its connections, its lane stays open; None, and it goes on, where
+        something waits to be done. What begins meanwhile is told by `wanted`."""
+        began = time.monotonic()
+        self.resting = True
+        await self._halt()
+        rest = await self._may_rest(began)
+        if rest is None:
+            await self.start()
+            return None
+        await self._kept.give_back()
+        close_idle(self.pool)
+        self.metrics.stopped(self.code)
+        return rest
+
+    async def _halt(self) -> None:
+        """Nothing runs for the tenant any more, and what was told is published; where nothing runs, nothing is done."""
+        await self._end()
+        if self._relaying is not None and not self._relaying.done():
+            await self.relay.stop()
+            await asyncio.wait([self._relaying])
+
+    async def _may_rest(self, began: float) -> Rest | None:
+        if self.relay.trouble(after_s=30.0) or self.used_at > began or not self.lane.idle:
+            return None
+        streams: dict[str, str] = {}
+        for consumer in self._heard:
+            at = await stands_at(self.redis, consumer.stream, consumer.group)
+            if at is None:
+                return None
+            streams[consumer.stream] = at
+        now = self.clock()
+        async with self.pool.acquire() as db:
+            asked = await messaging.asked_retries(db)
+            due = await self._blueprint.next_due(db, now)
+        until = self._rota.next_at(self.used_at)
+        if asked or (due is not None and due <= now):
+            return None
+        if due is not None:
+            until = min(until, time.monotonic() + (due - now).total_seconds())
+        return Rest(streams, until)
 
     async def stop(self) -> None:
         """Finishes what it holds: no new entries, the lane drained, the last events told.
@@ -197,19 +294,24 @@ class TenantRuntime:
         await self.lane.drain(within_s=DRAIN_S)
         await ending
         self.metrics.stopped(self.code)
+        if self.relay.wanted and self._relaying is not None and self._relaying.done():  # it rests
+            self._relaying = asyncio.create_task(self.relay.begin(), name=f"relay {self.code}")
         await self.relay.stop()
-        if self._relaying is not None:
+        if self._relaying is not None and not self._relaying.done():
             await asyncio.wait([self._relaying], timeout=10)
         await self._kept.close()
         await self.pool.close()
 
     async def _end(self) -> None:
-        await asyncio.gather(*[consumer.stop() for consumer in self.consumers])
+        if self._hearing:
+            await asyncio.gather(*[consumer.stop() for consumer in self.consumers])
+            self._hearing = False
         # Asked again until they end: a library that times out at that very moment can swallow a cancellation.
         while pending := [task for task in self._tasks if not task.done()]:
             for task in pending:
                 task.cancel()
             await asyncio.wait(pending, timeout=1.0)
+        self._tasks.clear()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
@@ -224,9 +326,11 @@ class TenantRuntime:
         )
 
     def checks(self) -> list[Check]:
-        """Relay, consumers, server, and the tasks that must not end: those only a restart can bring back."""
+        """Relay, consumers, server, and the tasks that must not end: those only a restart can bring back. At rest nothing runs."""
+        if self.resting:
+            return self.upkeep.checks()
         wrongs = [(f"relay:{self.code}", self.relay.trouble(after_s=30.0))]
-        wrongs += [(f"consumer:{self.code}:{one.label}", one.trouble(after_s=15.0)) for one in self.consumers]
+        wrongs += [(f"consumer:{self.code}:{one.label}", one.trouble(after_s=15.0)) for one in self._heard]
         found = [Check(name, wrong is None, wrong or "") for name, wrong in wrongs] + self.upkeep.checks()
         tasks = [*self._tasks, *([self._relaying] if self._relaying is not None else [])]
         found += [
@@ -252,20 +356,10 @@ class TenantRuntime:
                     else:
                         log.error("reclaim is broken", stream=consumer.stream, exc_info=error)
 
-    async def _repeat(self, job: Job) -> None:
-        while True:
-            try:
-                await job.run(self)
-            except Exception as error:
-                if passing(error):
-                    log.warning("job failed", job=job.name, tenant=self.code, error=repr(error)[:300])
-                else:
-                    self.metrics.failed(self.code, error)
-                    log.error("job is broken", job=job.name, tenant=self.code, exc_info=error)
-            await asyncio.sleep(job.every_s)
 
-
-async def open_tenant_pool(settings: Settings, tenant: Tenant, service: str) -> Pool:
+async def open_tenant_pool(
+    settings: Settings, tenant: Tenant, service: str, budget: Budget | None = None
+) -> Pool:
     """The pool of a service in a tenant's database, with that service's own role."""
     role = role_of(tenant.code, service)
     return await open_pool(
@@ -277,7 +371,16 @@ async def open_tenant_pool(settings: Settings, tenant: Tenant, service: str) -> 
         application=f"pointbank-{service}",
         host=tenant.host,
         port=tenant.port,
+        budget=budget,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What ends a rest: an entry in these streams after these ids, or that time (monotonic seconds; inf: none)."""
+
+    streams: dict[str, str]
+    until: float
 
 
 @dataclass(slots=True)

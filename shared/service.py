@@ -11,9 +11,11 @@ import structlog
 from fastapi import APIRouter, FastAPI
 from redis.exceptions import RedisError
 
+from shared.budget import Budget
 from shared.config import Settings
 from shared.http.app import create_app
 from shared.http.runtime import Check
+from shared.jobs import Job
 from shared.log import configure as configure_logs
 from shared.messaging.answers import refusal
 from shared.messaging.bus import Bus, redis_client
@@ -21,13 +23,16 @@ from shared.messaging.commands import Handlers
 from shared.messaging.faults import passing
 from shared.messaging.writer import Buried
 from shared.metrics import Metrics
-from shared.runtime import Blueprint, Job, Served, TenantRuntime, open_tenant_pool
-from shared.tenants.directory import Directory, Listed
+from shared.runtime import Blueprint, NextDue, Served, TenantRuntime, nothing_due, open_tenant_pool
+from shared.tenants.directory import SERVED, Directory, Listed
+from shared.tending import Tending
 from shared.traces import Traces, open_traces
 
 log = structlog.get_logger(__name__)
 
 FOLLOW_EVERY_S = 1.0
+AT_ONCE = 8
+"""So many tenants are begun with side by side."""
 
 
 def create_service(
@@ -39,13 +44,16 @@ def create_service(
     routers: Sequence[APIRouter],
     jobs: tuple[Job, ...] = (),
     buried: Buried | None = None,
+    next_due: NextDue = nothing_due,
     settings: Settings | None = None,
 ) -> FastAPI:
     """The service's app: its routes, and behind them its process for as long as the app runs."""
     chosen = settings or Settings()
     configure_logs(chosen.log)
     traces = open_traces(name)
-    blueprint = Blueprint(name=name, handlers=handlers, hears=hears, jobs=jobs, buried=buried)
+    blueprint = Blueprint(
+        name=name, handlers=handlers, hears=hears, jobs=jobs, buried=buried, next_due=next_due
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -81,6 +89,8 @@ class Service:
         self._redis = redis_client(settings.redis_url)
         self._relay_redis = redis_client(settings.relay_redis_url)
         self._bus = Bus(settings.redis_url, connections=2048)
+        self._budget = Budget(settings.connections)
+        self._tending = Tending(settings, blueprint.name, self._redis)
         self._served: dict[str, Served] = {}
         self._following: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
@@ -91,6 +101,7 @@ class Service:
         """Begins to follow the directory. Neither PostgreSQL nor Redis need be there yet: /readyz says what is missing."""
         await self._directory.open()
         await self._begin_reading()
+        self._tending.begin()
         await self._follow_once()
         self._following = asyncio.create_task(self._follow(), name="directory")
 
@@ -109,6 +120,7 @@ class Service:
         if self._following is not None:
             self._following.cancel()
             await asyncio.gather(self._following, return_exceptions=True)
+        await self._tending.end()
         runtimes = [served.runtime for served in self._served.values() if served.runtime is not None]
         await asyncio.gather(*[runtime.stop() for runtime in runtimes], *self._ending)
         await self._bus.stop()
@@ -117,7 +129,7 @@ class Service:
         await self._directory.close()
 
     def tenant(self, code: str) -> TenantRuntime:
-        """The tenant's runtime; refuses with tenant_forbidden, tenant_migrating or tenant_unavailable."""
+        """The tenant's runtime; refuses with tenant_forbidden, tenant_suspended, tenant_migrating or tenant_unavailable."""
         served = self._served.get(code)
         if served is None and self._trouble:
             raise refusal(
@@ -125,7 +137,13 @@ class Service:
             )
         if served is None:
             raise refusal("tenant_forbidden", "There is no such tenant here.")
+        if served.state in ("suspending", "suspended"):
+            raise refusal(
+                "tenant_suspended",
+                "The tenant is suspended: nothing new is taken until its operator resumes it.",
+            )
         if served.runtime is not None:
+            served.runtime.use()
             return served.runtime
         if served.state == "migrating":
             raise refusal(
@@ -141,7 +159,7 @@ class Service:
                 found += served.runtime.checks()
             elif served.state == "active":
                 found.append(Check(f"tenant:{code}", False, served.trouble or "starting"))
-        return found
+        return found + self._tending.checks()
 
     async def _follow(self) -> None:
         while True:
@@ -159,34 +177,55 @@ class Service:
             self._trouble = f"{type(error).__name__}: {error}"[:300]
             log.warning("the directory can't be read", error=self._trouble)
             return
-        for one in listed:
-            if one.tenant.cell != self._settings.cell:
-                continue  # its streams are in another Redis
-            try:
-                await self._keep(one)
-            except Exception as error:
-                served = self._served.setdefault(one.tenant.code, Served(one.state))
-                served.trouble = f"{type(error).__name__}: {error}"[:300]
-                level = log.warning if passing(error) else log.error
-                level(
-                    "a tenant can't be served yet",
-                    tenant=one.tenant.code,
-                    error=served.trouble,
-                    exc_info=error,
-                )
+        # Of another cell the streams are elsewhere; most are as they were a second ago.
+        mine = [one for one in listed if one.tenant.cell == self._settings.cell and not self._is_kept(one)]
+        for k in range(0, len(mine), AT_ONCE):
+            await asyncio.gather(*[self._try_to_keep(one) for one in mine[k : k + AT_ONCE]])
+
+    def _is_kept(self, one: Listed) -> bool:
+        served = self._served.get(one.tenant.code)
+        if served is None or served.state != one.state or one.state not in ("active", "suspended"):
+            return False
+        runtime = served.runtime
+        if one.state == "suspended":
+            return runtime is None
+        return runtime is not None and not runtime.closing and runtime.tenant == one.tenant
+
+    async def _try_to_keep(self, one: Listed) -> None:
+        try:
+            await self._keep(one)
+        except Exception as error:
+            served = self._served.setdefault(one.tenant.code, Served(one.state))
+            served.trouble = f"{type(error).__name__}: {error}"[:300]
+            level = log.warning if passing(error) else log.error
+            level(
+                "a tenant can't be served yet", tenant=one.tenant.code, error=served.trouble, exc_info=error
+            )
 
     async def _keep(self, one: Listed) -> None:
         served = self._served.setdefault(one.tenant.code, Served(one.state))
         served.state = one.state
-        if one.state == "active" and served.runtime is None:
+        if one.state in SERVED and served.runtime is None:
             served.runtime = await self._begin(one)
             served.trouble = ""
-        elif one.state != "active" and served.runtime is not None:
-            runtime, served.runtime = served.runtime, None
-            # By itself: a tenant whose server is away stops slowly, and others need not wait for it.
-            ending = asyncio.create_task(runtime.stop())
-            self._ending.add(ending)
-            ending.add_done_callback(self._ended)
+        elif served.runtime is not None:
+            # Resumed before it had settled it begins anew with its door open; moved while nobody looked, it begins where it is.
+            if (
+                one.state not in SERVED
+                or (one.state == "active" and served.runtime.closing)
+                or served.runtime.tenant != one.tenant
+            ):
+                runtime, served.runtime = served.runtime, None
+                # By itself: a tenant whose server is away stops slowly, and others need not wait for it.
+                ending = asyncio.create_task(self._end(runtime))
+                self._ending.add(ending)
+                ending.add_done_callback(self._ended)
+            elif one.state == "suspending":
+                await served.runtime.close_door()
+
+    async def _end(self, runtime: TenantRuntime) -> None:
+        await self._tending.let_go(runtime.code)
+        await runtime.stop()
 
     def _ended(self, ending: asyncio.Task[None]) -> None:
         self._ending.discard(ending)
@@ -194,7 +233,7 @@ class Service:
             log.error("a tenant did not stop in order", error=repr(error)[:300], exc_info=error)
 
     async def _begin(self, one: Listed) -> TenantRuntime:
-        pool = await open_tenant_pool(self._settings, one.tenant, self._blueprint.name)
+        pool = await open_tenant_pool(self._settings, one.tenant, self._blueprint.name, self._budget)
         runtime = TenantRuntime(
             self._blueprint,
             one.tenant,
@@ -207,8 +246,9 @@ class Service:
             metrics=self._metrics,
             traces=self._traces,
         )
+        runtime.closing = one.state == "suspending"
         try:
-            await runtime.start()
+            await self._tending.keep(runtime)
         except BaseException:
             await runtime.stop()
             raise

@@ -15,6 +15,7 @@ def expected(error: Exception) -> str | None:
     from pointbank.gateway.errors import CannotBuild
     from pointbank.journal import JournalBroken, JournalInUse
     from pointbank.logins import NotServed, UnknownTenant
+    from pointbank.moving import CannotMove
     from pointbank.online_retail import NotOnlineRetail
     from pointbank.streams import ForkUnknown, NotDrained, NothingToAdopt
     from pointbank.till import Unanswered
@@ -43,6 +44,7 @@ def expected(error: Exception) -> str | None:
             return f"{error}; there will be one seal, and it is that one's"
         case (
             CannotBuild()
+            | CannotMove()
             | KeptInPart()
             | NotServed()
             | CallFailed()

@@ -66,6 +66,86 @@ def tenant_create(
     out.print(f"Tenant {code} is ready. Its tills log in to Redis as {user}.", highlight=False)
 
 
+@group.command("suspend")
+def tenant_suspend(
+    code: Annotated[str, typer.Argument(help="The tenant's code.")],
+    within: Annotated[
+        float, typer.Option(help="Seconds for what is held to be finished; the rest waits for the resume.")
+    ] = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Takes nothing new for a tenant (503 tenant_suspended), finishes what is held, then lets nobody in. Exit 1 if not settled."""
+    import asyncio
+
+    import msgspec
+
+    from pointbank.suspending import suspend
+    from shared.config import Settings
+
+    done = asyncio.run(suspend(Settings(), code, within_s=within))
+    if as_json:
+        print_json(msgspec.to_builtins(done))
+    else:
+        out.print(f"{code} is suspended, {'settled' if done.settled else 'not settled'}.", highlight=False)
+        for name, count in {**done.standing.unpublished, **done.standing.unheard}.items():
+            out.print(f"  {name}: {count} events wait for the resume", highlight=False)
+        if done.standing.offered:
+            out.print(f"  tills have offered {done.standing.offered} entries that wait", highlight=False)
+        if done.thrown_out:
+            err.print(f"  {done.thrown_out} sessions had to be ended", style="yellow", highlight=False)
+    raise typer.Exit(0 if done.settled else 1)
+
+
+@group.command("resume")
+def tenant_resume(code: Annotated[str, typer.Argument(help="The tenant's code.")]) -> None:
+    """Serves a suspended tenant again, from where it was; services pick it up within a second."""
+    import asyncio
+
+    from pointbank.suspending import resume
+    from shared.config import Settings
+
+    asyncio.run(resume(Settings(), code))
+    out.print(f"{code} is served again.", highlight=False)
+
+
+@group.command("move")
+def tenant_move(
+    code: Annotated[str, typer.Argument(help="The tenant's code.")],
+    to: Annotated[str, typer.Option(help="postgresql://host:port of the server it goes to.")],
+    within: Annotated[float, typer.Option(help="Seconds for what is held to be finished.")] = 60.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Drop what an earlier move left at the destination.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Suspends a tenant, copies its database to another server, compares every row, verifies it there, and serves it there."""
+    import asyncio
+
+    import msgspec
+
+    from pointbank.moving import move
+    from shared.config import Settings
+
+    def say(line: str) -> None:
+        err.print(line, highlight=False)
+
+    done = asyncio.run(
+        move(Settings(), code, to=to, within_s=within, dry_run=dry_run, replace=replace, say=say)
+    )
+    if as_json:
+        print_json(msgspec.to_builtins(done))
+        return
+    verb = "would be moved" if done.dry_run else "is served"
+    out.print(f"{code} {verb} from {done.origin} to {done.destination}.", highlight=False)
+    if done.copied is not None:
+        out.print(
+            f"  {done.copied.rows} rows of {done.copied.tables} tables and {done.copied.sequences} sequences are the same, "
+            "and verify has no objection. The old database is locked: drop it when you no longer want it.",
+            highlight=False,
+        )
+
+
 @group.command("list")
 def tenant_list(as_json: AsJson = False) -> None:
     """Every tenant: where it is, and whether it can be served."""

@@ -10,13 +10,14 @@ from services.earn.handlers import HEARS, ON, buried
 from services.earn.holding import POLL_S as HOLDS_POLL_S
 from services.earn.holding import release_held_points
 from services.earn.refunding import POLL_S, keep_refunds_going
+from services.earn.resting import next_due
 from services.earn.settling import settle_waiting
 from services.earn.telling import EVERY_S as TELL_EVERY_S
 from services.earn.telling import tell_accruals
 from services.earn.thinning import EVERY_S as THIN_EVERY_S
 from services.earn.thinning import thin_sightings
 from shared.config import Settings
-from shared.runtime import Job
+from shared.jobs import Job
 from shared.service import create_service
 
 
@@ -29,7 +30,7 @@ def create(settings: Settings | None = None) -> FastAPI:
         hears=HEARS,
         routers=ROUTERS,
         jobs=(
-            Job("settle", every_s=1.0, run=settle_waiting),
+            Job("settle", every_s=1.0, run=settle_waiting, endless=True),
             Job("holds", every_s=HOLDS_POLL_S, run=release_held_points),
             Job("settlement", every_s=EVERY_S, run=check_days),
             Job("benefits", every_s=BENEFITS_POLL_S, run=keep_benefits_going),
@@ -38,5 +39,6 @@ def create(settings: Settings | None = None) -> FastAPI:
             Job("tell-accruals", every_s=TELL_EVERY_S, run=tell_accruals),
         ),
         buried=buried,
+        next_due=next_due,
         settings=settings,
     )

@@ -11,7 +11,7 @@ from services.members.merges_api import merges
 from services.members.rates_api import ROUTERS as RATES
 from services.members.segments_api import ROUTERS as SEGMENTS
 from shared.config import Settings
-from shared.runtime import Job
+from shared.jobs import Job
 from shared.service import create_service
 
 

@@ -183,3 +183,16 @@ LIMIT :most;
 -- name: member_of$
 -- Whose wallet this is, as far as it is known here.
 SELECT member_id FROM wallets WHERE wallet_id = :wallet_id;
+
+-- name: next_due$
+-- When the next message is due; a past moment where a dispatch is open, NULL where nothing is to be sent. What a member is
+-- waited for is not: their enrolment comes by a stream.
+SELECT least(
+    (SELECT 'epoch'::timestamptz FROM dispatches WHERE settled_at IS NULL LIMIT 1),
+    (
+        SELECT min(d.due_at)
+        FROM deliveries AS d
+        JOIN members AS b ON b.member_id = d.member_id
+        WHERE d.due_at IS NOT NULL
+    )
+);

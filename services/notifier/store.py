@@ -279,3 +279,9 @@ async def member_of(db: Connection, wallet_id: UUID) -> UUID | None:
     """Whose wallet this is."""
     found: UUID | None = await queries.member_of(db, wallet_id=wallet_id)
     return found
+
+
+async def next_due(db: Connection, _: datetime) -> datetime | None:
+    """When the next message is to be sent, a past time where one waits: the notifier may not rest over it."""
+    due: datetime | None = await queries.next_due(db)
+    return due

@@ -6,10 +6,11 @@ from services.redeem import benefits_due, closing, gift_card_sweeping, releasing
 from services.redeem.api import ROUTERS
 from services.redeem.handlers import HEARS, ON
 from services.redeem.reconciling import job as reconcile
+from services.redeem.resting import next_due
 from services.redeem.sealing import seal
-from services.redeem.sweeping import care_for_idle, do_waiting, expire_lots
+from services.redeem.sweeping import BEFORE_S, care_for_idle, do_waiting, expire_lots
 from shared.config import Settings
-from shared.runtime import Job
+from shared.jobs import Job
 from shared.service import create_service
 
 
@@ -18,9 +19,9 @@ def create(settings: Settings | None = None) -> FastAPI:
     chosen = settings or Settings()
     jobs = [
         Job("close", every_s=closing.EVERY_S, run=closing.close_months),
-        Job("asked", every_s=1.0, run=do_waiting),
-        Job("expire", every_s=300.0, run=expire_lots),
-        Job("idle", every_s=3600.0, run=care_for_idle),
+        Job("asked", every_s=1.0, run=do_waiting, endless=True),
+        Job("expire", every_s=300.0, run=expire_lots, first_after_s=BEFORE_S),
+        Job("idle", every_s=3600.0, run=care_for_idle, first_after_s=BEFORE_S),
         Job("thresholds", every_s=benefits_due.LEARN_EVERY_S, run=benefits_due.learn_job),
         Job("lapse-benefits", every_s=benefits_due.LAPSE_EVERY_S, run=benefits_due.lapse_job),
         Job("issue-benefits", every_s=benefits_due.ISSUE_EVERY_S, run=benefits_due.issue_job),
@@ -42,5 +43,6 @@ def create(settings: Settings | None = None) -> FastAPI:
         hears=HEARS,
         routers=ROUTERS,
         jobs=tuple(jobs),
+        next_due=next_due,
         settings=chosen,
     )

@@ -246,8 +246,7 @@ async def seal(runtime: TenantRuntime) -> None:
     """One turn: seals what is new, unless another process has just done so; exports what is new, and once a day, and at
     first, whatever the folder lacks."""
     now = asyncio.get_running_loop().time()
-    if Standing not in runtime.cache:
-        runtime.metrics.seal_turn(runtime.code, time.time())  # it is late from here on
+    runtime.metrics.seal_begins(runtime.code, time.time())
     standing: Standing = runtime.cache.setdefault(Standing, Standing(now + WHOLE_EVERY_S))
     whole = now >= standing.whole_at
     async with runtime.read() as db:

@@ -55,13 +55,11 @@ async def do_waiting(runtime: TenantRuntime) -> None:
 
 async def expire_lots(runtime: TenantRuntime) -> None:
     """Expires the lots that are due."""
-    await asyncio.sleep(BEFORE_S)
     await walk(runtime, phases=("lots",))
 
 
 async def care_for_idle(runtime: TenantRuntime) -> None:
     """Expires balances that were left alone, where a programme says so, and tells members of what soon expires."""
-    await asyncio.sleep(BEFORE_S)
     await walk(runtime, phases=("idle",))
     await tell_of_expiry(runtime)
 

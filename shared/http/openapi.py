@@ -27,6 +27,7 @@ _GUARDED = (
     "tenant_forbidden",
     "tenant_unavailable",
     "tenant_migrating",
+    "tenant_suspended",
     "field_unknown",
 )
 _WRITE = ("idempotency_key_missing", "idempotency_key_in_flight", "idempotency_key_reused", "rate_limited")

@@ -14,6 +14,8 @@ from shared.http.call import call_of
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = {429: "1", 503: "5"}
+SUSPENDED_RETRY_AFTER_S = "60"
+"""A suspension is somebody's decision: it takes minutes."""
 
 
 class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -103,6 +105,8 @@ def problem_response(
     """A problem as an answer, with the headers that its status asks for."""
     status = PROBLEMS[code].status
     more = dict(headers or {})
+    if code == "tenant_suspended":
+        more.setdefault("Retry-After", SUSPENDED_RETRY_AFTER_S)
     if status in RETRY_AFTER_S:
         more.setdefault("Retry-After", RETRY_AFTER_S[status])
     if code in _CHALLENGES:

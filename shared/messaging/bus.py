@@ -113,10 +113,19 @@ class StreamsRedis(Redis):
     async def xgroup_create(  # type: ignore[override]
         self, name: Any, groupname: Any, id: Any = "$", mkstream: bool = False, **more: Any
     ) -> Any:
-        """`$` is never meant: a group starts where its service stands."""
+        """`$` is never meant: a group starts where its service stands. One that is there stays where it is."""
         if id == "$":
+            if await self._has(name, groupname):
+                return True
             id = await self.start_at[_text(name)]()
         return await super().xgroup_create(name, groupname, id=id, mkstream=mkstream, **more)
+
+    async def _has(self, name: Any, group: Any) -> bool:
+        try:
+            groups = await self.xinfo_groups(name)
+        except ResponseError:
+            return False
+        return any(_text(row["name"]) == _text(group) for row in groups)
 
     async def xreadgroup(  # type: ignore[override]
         self, groupname: Any, consumername: Any, streams: Any, **more: Any
@@ -251,6 +260,7 @@ class Bus:
             parser=parse,
             decoder=rows,
             ack_policy=AckPolicy.MANUAL,
+            persistent=False,  # ours to keep: a tenant that comes and goes leaves none behind
         )
 
         async def handle(entries: Any) -> None:

@@ -56,6 +56,12 @@ class Housekeeping:
         self._reported: dict[str, int] = {}
         self._in_redis = 0
         self._lag_at = self._trimmed_at = self._partitions_at = float("-inf")
+        self.turned_at = float("-inf")
+
+    @property
+    def partitions_due(self) -> bool:
+        """Whether the partitions by time must be looked at before anything is written."""
+        return time.monotonic() - self._partitions_at >= PARTITIONS_EVERY_S
 
     async def prepare(self) -> None:
         """Before the first entry: the partitions by time."""
@@ -74,6 +80,7 @@ class Housekeeping:
         while True:
             try:
                 await self.turn()
+                self.turned_at = time.monotonic()
             except Exception as error:
                 where = {"service": self._service, "tenant": self._keys.tenant, "error": repr(error)[:300]}
                 if passing(error):

@@ -159,6 +159,11 @@ class Lane:
             await asyncio.wait([*self._outside, *([self._running] if self._running else [])])
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing waits, is being written, or waits outside."""
+        return not self._queue and self._running is None and not self._outside
+
+    @property
     def depth(self) -> int:
         """How many items wait."""
         return sum(len(one.items) for one in self._queue)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
@@ -81,6 +81,8 @@ class Relay:
         self._trouble: str | None = "not started"
         self._stopping = False
         self.turned_at = time.monotonic()
+        self.published = 0
+        """Events that it has cut since it was made."""
 
     def wake(self, told: Iterable[tuple[UUID, bytes]] = ()) -> None:
         """These events (id, payload) were committed in this process: they need not be read back."""
@@ -88,6 +90,11 @@ class Relay:
             self._told.clear()
         self._told.update((event_id.bytes, payload) for event_id, payload in told)
         self._woken.set()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it was told of something since its last turn."""
+        return self._woken.is_set()
 
     def _take(self, ids: bytes) -> list[bytes] | None:
         """The payloads of these events, in order; None unless all of them were told by this process."""
@@ -100,6 +107,11 @@ class Relay:
         if self._trouble is None and silence > after_s:
             return f"no turn for {silence:.0f} s"
         return self._trouble
+
+    def begin(self) -> Coroutine[Any, Any, None]:
+        """`run`, also after it was stopped; what is wrong is found anew."""
+        self._stopping, self._trouble, self._compared_at = False, "not started", float("-inf")
+        return self.run()
 
     async def run(self) -> None:
         """Until it is stopped; then one last turn, so that what was committed here is also told."""
@@ -151,6 +163,7 @@ class Relay:
         if cut is None:
             return 0
         n, ids = int(cut["n"]), cut["ids"]
+        self.published += n
         payloads = self._take(ids) if ids is not None else None
         if payloads is None:
             # Another process's, or after an outage: PostgreSQL has them.

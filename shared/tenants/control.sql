@@ -9,9 +9,23 @@ CREATE TABLE IF NOT EXISTS control.tenants (
     database text NOT NULL UNIQUE,
     host text,
     port int,
-    state text NOT NULL CHECK (state IN ('creating', 'active', 'suspended')),
+    state text NOT NULL CHECK (state IN ('creating', 'active', 'suspending', 'suspended')),
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+-- A directory that an earlier release made knows no `suspending`.
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_constraint
+        WHERE conrelid = 'control.tenants'::regclass AND conname = 'tenants_state_check' AND pg_get_constraintdef(oid) LIKE '%suspending%'
+    ) THEN
+        ALTER TABLE control.tenants DROP CONSTRAINT IF EXISTS tenants_state_check;
+        ALTER TABLE control.tenants ADD CONSTRAINT tenants_state_check
+            CHECK (state IN ('creating', 'active', 'suspending', 'suspended'));
+    END IF;
+END
+$$;
 
 -- How many of a service's migrations have run in a tenant's database.
 CREATE TABLE IF NOT EXISTS control.schema_versions (

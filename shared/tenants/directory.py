@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 
 from shared.config import Settings
 from shared.db import Connection, Pool, connect, open_pool
@@ -13,6 +14,10 @@ from shared.sql import load
 from shared.tenants import Tenant, identity_key
 
 queries = load("shared.tenants")
+
+
+SERVED = ("active", "suspending")
+"""States in which a tenant's services run for it; while it is being suspended, they finish what they hold."""
 
 
 def control_role(part: str) -> str:
@@ -41,7 +46,7 @@ async def find_place(settings: Settings, tenant: str, *, part: str) -> Place | N
 
 
 async def states_of(settings: Settings, *, part: str) -> dict[str, str]:
-    """The tenants of this cell by code: creating, active or suspended; asked by a service or the auditor."""
+    """The tenants of this cell by code: creating, active, suspending or suspended; asked by a service or the auditor."""
     async with _logged_in(settings, part) as db:
         return {row["code"]: row["state"] for row in await queries.states_of(db, cell=settings.cell)}
 
@@ -65,7 +70,7 @@ async def _logged_in(settings: Settings, part: str) -> AsyncIterator[Connection]
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A tenant and whether it can be served: `state` is active, or why not (creating, suspended, migrating)."""
+    """A tenant and whether it can be served: `state` is active, or why not (creating, suspending, suspended, migrating)."""
 
     tenant: Tenant
     state: str
@@ -79,6 +84,8 @@ class Directory:
         self._service = service
         self._pool: Pool | None = None
         self._known = schema_version(service)
+        # It is asked for every tenant every second, and never changes.
+        self._identity_key = cache(lambda code: identity_key(settings, code))
 
     async def open(self) -> None:
         """Opens the pool; no connection yet."""
@@ -108,7 +115,7 @@ class Directory:
                     database=row["database"],
                     host=row["host"] or self._settings.postgres_host,
                     port=row["port"] or self._settings.postgres_port,
-                    identity_key=identity_key(self._settings, row["code"]),
+                    identity_key=self._identity_key(row["code"]),
                 ),
                 self._state(row["state"], row["version"], row["version_state"]),
             )
@@ -117,7 +124,7 @@ class Directory:
 
     def _state(self, state: str, version: int | None, version_state: str | None) -> str:
         # A release runs on the schema it knows, the one before and the one after: expand, deploy, contract.
-        if state == "active" and (
+        if state in SERVED and (
             version is None or version_state == "migrating" or abs(version - self._known) > 1
         ):
             return "migrating"

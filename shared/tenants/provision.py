@@ -41,31 +41,31 @@ class Provisioned:
 
 async def prepare_control(settings: Settings) -> None:
     """Makes the control database and the logins of services and auditor there, where they are missing."""
-    async with _connected(settings, Place("")) as db:
+    async with connected(settings, Place("")) as db:
         if not await queries.database_exists(db, database=settings.control_database):
             # Another administrator may be faster; the statements below find its database.
             with suppress(asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
-                await db.execute(f"CREATE DATABASE {_name(settings.control_database)}")
-    async with _connected(settings, Place(settings.control_database)) as db, _alone(db):
-        await _run(db, "control.sql", database=_name(settings.control_database))
+                await db.execute(f"CREATE DATABASE {quoted(settings.control_database)}")
+    async with connected(settings, Place(settings.control_database)) as db, _alone(db):
+        await run_file(db, "control.sql", database=quoted(settings.control_database))
         for service in SERVICES:
             role = control_role(service)
-            await _run(
+            await run_file(
                 db,
                 "control_role.sql",
                 name=role,
-                role=_name(role),
+                role=quoted(role),
                 service=service,
-                database=_name(settings.control_database),
+                database=quoted(settings.control_database),
                 password=settings.password_of(service, role),
             )
         role = control_role(AUDITOR)
-        await _run(
+        await run_file(
             db,
             "control_auditor.sql",
             name=role,
-            role=_name(role),
-            database=_name(settings.control_database),
+            role=quoted(role),
+            database=quoted(settings.control_database),
             password=settings.password_of(AUDITOR, role),
         )
 
@@ -85,49 +85,54 @@ async def create_tenant(
     if not CODE.fullmatch(code) or code == "control":
         raise TenantCodeInvalid(f"{code!r} is no tenant code. {TenantCodeInvalid.__doc__}")
     await prepare_control(settings)
-    async with _connected(settings, Place(settings.control_database)) as control:
+    async with connected(settings, Place(settings.control_database)) as control:
         await queries.add_tenant(
             control, code=code, cell=cell or settings.cell, database=database_of(code), host=host, port=port
         )
         place = Place(**await queries.place_of(control, code=code))
-        async with _connected(settings, Place("", place.host, place.port)) as db:
-            async with _alone(db):
-                for part in (OWNER, AUDITOR, *SERVICES):
-                    role = role_of(code, part)
-                    login = (
-                        "NOLOGIN"
-                        if part == OWNER
-                        else f"LOGIN NOINHERIT PASSWORD '{settings.password_of(part, role)}'"
-                    )
-                    await _run(db, "tenant_role.sql", name=role, role=_name(role), login=login)
+        async with connected(settings, Place("", place.host, place.port)) as db:
+            await make_roles(settings, code, db)
             if not await queries.database_exists(db, database=place.database):
                 await db.execute(
-                    f"CREATE DATABASE {_name(place.database)} OWNER {_name(role_of(code, OWNER))}"
+                    f"CREATE DATABASE {quoted(place.database)} OWNER {quoted(role_of(code, OWNER))}"
                 )
         await migrate_tenant(settings, code, place)
         await queries.activate(control, code=code)
+
+
+async def make_roles(settings: Settings, code: str, db: Connection) -> None:
+    """A tenant's roles on a server, by an administrator's connection to it."""
+    async with _alone(db):
+        for part in (OWNER, AUDITOR, *SERVICES):
+            role = role_of(code, part)
+            login = (
+                "NOLOGIN"
+                if part == OWNER
+                else f"LOGIN NOINHERIT PASSWORD '{settings.password_of(part, role)}'"
+            )
+            await run_file(db, "tenant_role.sql", name=role, role=quoted(role), login=login)
 
 
 async def migrate_tenant(settings: Settings, code: str, place: Place) -> list[str]:
     """Brings a tenant's schemas up to this code; gives the files that ran. A failure is recorded for that service alone."""
     ran: list[str] = []
     owner, auditor = role_of(code, OWNER), role_of(code, AUDITOR)
-    database = _name(place.database)
+    database = quoted(place.database)
     async with (
-        _connected(settings, place) as db,
-        _connected(settings, Place(settings.control_database)) as control,
+        connected(settings, place) as db,
+        connected(settings, Place(settings.control_database)) as control,
     ):
-        await _run(db, "tenant_database.sql", database=database, auditor=_name(auditor))
+        await run_file(db, "tenant_database.sql", database=database, auditor=quoted(auditor))
         for service in SERVICES:
             role = role_of(code, service)
             try:
-                await _run(
+                await run_file(
                     db,
                     "tenant_schema.sql",
-                    schema=_name(service),
-                    owner=_name(owner),
-                    role=_name(role),
-                    auditor=_name(auditor),
+                    schema=quoted(service),
+                    owner=quoted(owner),
+                    role=quoted(role),
+                    auditor=quoted(auditor),
                     database=database,
                 )
                 ran += await migrate(db, service=service, owner=owner, service_role=role)
@@ -144,13 +149,30 @@ async def migrate_tenant(settings: Settings, code: str, place: Place) -> list[st
                 state="ready",
                 detail=None,
             )
+        # Its roles were just let in again.
+        if await queries.state_of(control, code=code) == "suspended":
+            await fence(db, code, place.database)
     return ran
+
+
+async def fence(db: Connection, code: str, database: str) -> None:
+    """From here on no process of a service can write to this database, whatever it still believes: nobody is let in, and who
+    is in is thrown out."""
+    roles = [role_of(code, service) for service in SERVICES]
+    await db.execute(f"REVOKE CONNECT ON DATABASE {quoted(database)} FROM {', '.join(map(quoted, roles))}")
+    await queries.end_sessions(db, database=database, roles=roles)
+
+
+async def let_in(db: Connection, code: str, database: str) -> None:
+    """Takes the fence away."""
+    roles = [role_of(code, service) for service in SERVICES]
+    await db.execute(f"GRANT CONNECT ON DATABASE {quoted(database)} TO {', '.join(map(quoted, roles))}")
 
 
 async def list_tenants(settings: Settings) -> list[Provisioned]:
     """Every tenant; an empty list where there is no control database yet."""
     try:
-        async with _connected(settings, Place(settings.control_database)) as db:
+        async with connected(settings, Place(settings.control_database)) as db:
             rows = await queries.all_tenants(db)
     except (asyncpg.InvalidCatalogNameError, asyncpg.UndefinedTableError):
         return []
@@ -195,7 +217,8 @@ def dsn_for(settings: Settings, database: str, host: str | None = None, port: in
 
 
 @asynccontextmanager
-async def _connected(settings: Settings, place: Place) -> AsyncIterator[Connection]:
+async def connected(settings: Settings, place: Place) -> AsyncIterator[Connection]:
+    """An administrator's connection to a database of this or that server."""
     db = await connect(dsn_for(settings, place.database, place.host, place.port))
     try:
         yield db
@@ -211,12 +234,14 @@ async def _alone(db: Connection) -> AsyncIterator[None]:
         yield
 
 
-async def _run(db: Connection, file: str, **words: str) -> None:
+async def run_file(db: Connection, file: str, **words: str) -> None:
+    """Runs a file of this package with the words put in their places."""
     text = resources.files("shared.tenants").joinpath(file).read_text(encoding="utf-8")
     for word, value in words.items():
         text = text.replace("{{" + word + "}}", value)
     await db.execute(text)
 
 
-def _name(identifier: str) -> str:
+def quoted(identifier: str) -> str:
+    """An identifier as SQL has it."""
     return '"' + identifier.replace('"', '""') + '"'

@@ -36,6 +36,37 @@ SELECT code, state FROM control.tenants WHERE cell = :cell ORDER BY code;
 -- A tenant whose tables are made can be served.
 UPDATE control.tenants SET state = 'active' WHERE code = :code AND state = 'creating';
 
+-- name: state_of$
+-- Whether a tenant is there to be served; NULL where nobody made it.
+SELECT state FROM control.tenants WHERE code = :code;
+
+-- name: begin_suspension$
+-- From here on nothing new is taken for this tenant; what it holds is finished. NULL where it can't be.
+UPDATE control.tenants SET state = 'suspending' WHERE code = :code AND state IN ('active', 'suspending') RETURNING code;
+
+-- name: end_suspension$
+-- It is served no more; NULL where somebody has resumed it meanwhile.
+UPDATE control.tenants SET state = 'suspended' WHERE code = :code AND state = 'suspending' RETURNING code;
+
+-- name: resume$
+-- It is served again; NULL where it was not suspended.
+UPDATE control.tenants SET state = 'active' WHERE code = :code AND state IN ('suspending', 'suspended') RETURNING code;
+
+-- name: move_place$
+-- It is elsewhere from here on; NULL where it is not suspended, or no longer where it was believed to be.
+UPDATE control.tenants
+SET host = :host, port = :port
+WHERE code = :code AND state = 'suspended' AND host IS NOT DISTINCT FROM :was_host AND port IS NOT DISTINCT FROM :was_port
+RETURNING code;
+
+-- name: sessions_of$
+-- How many sessions these roles have in a database.
+SELECT count(*) FROM pg_stat_activity WHERE datname = :database AND usename = ANY(:roles::text[]);
+
+-- name: end_sessions
+-- Ends the sessions that these roles have in a database.
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :database AND usename = ANY(:roles::text[]);
+
 -- name: database_exists$
 -- Whether this server has a database of this name.
 SELECT EXISTS (SELECT FROM pg_database WHERE datname = :database);

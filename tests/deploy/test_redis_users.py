@@ -13,6 +13,7 @@ from redis.retry import Retry
 from deploy.env import redis_password
 from shared.messaging.keys import HEARERS, Keys, heard_by
 from shared.messaging.scripts import HEAD, PUBLISH, RESET
+from shared.messaging.watch import hints_key
 
 Valkey = Callable[[Path], AbstractContextManager[Path]]
 As = Callable[..., Any]
@@ -151,6 +152,20 @@ def test_a_relay_writes_its_own_stream_and_no_other(log_in: As, service: str) ->
     assert relay.get(KEYS.refill(service)) is None
     assert relay.delete(KEYS.refill(service)) == 0
     assert refused(relay.xadd, KEYS.pos, {"event": "forged"})
+
+
+@pytest.mark.parametrize("service", HEARERS)
+def test_a_service_watches_what_it_hears_for_tenants_at_rest_and_may_ask_others_to_wake_them(
+    log_in: As, service: str
+) -> None:
+    client = log_in(service)
+    hints = hints_key("main")
+    heard = [*(TOP[name] for name in heard_by(service)), *([KEYS.pos] if service == "earn" else [])]
+    assert client.xadd(hints, {"tenants": "acme"})
+    seen = client.xread(dict.fromkeys([hints, *heard], "0"))
+    assert {name.decode() for name, _ in seen} == {hints, *heard}
+    assert refused(client.xread, {TOP[service]: "0"})
+    assert refused(client.delete, hints)
 
 
 def test_notifier_and_earn_tell_outsiders_and_earn_alone_forgets_what_they_offered(log_in: As) -> None:

@@ -829,9 +829,17 @@ async def internal_error(desk: Desk) -> None:
 
 async def tenant_unavailable(desk: Desk) -> None:
     change = f"UPDATE control.tenants SET state = '{{}}' WHERE code = '{desk.town.tenant}'"
-    async with altered(desk, change.format("suspended"), change.format("active"), control=True):
+    async with altered(desk, change.format("creating"), change.format("active"), control=True):
         await _until_answered_with(desk, 503)
         await desk.refused(desk.post(), "tenant_unavailable")
+    await _until_answered_with(desk, 200)
+
+
+async def tenant_suspended(desk: Desk) -> None:
+    change = f"UPDATE control.tenants SET state = '{{}}' WHERE code = '{desk.town.tenant}'"
+    async with altered(desk, change.format("suspending"), change.format("active"), control=True):
+        await _until_answered_with(desk, 503)
+        await desk.refused(desk.post(), "tenant_suspended")
     await _until_answered_with(desk, 200)
 
 
@@ -915,6 +923,7 @@ SPECIAL: dict[str, Callable[[Desk], Awaitable[None]]] = {
         internal_error,
         tenant_unavailable,
         tenant_migrating,
+        tenant_suspended,
     )
 }
 

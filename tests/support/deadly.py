@@ -11,8 +11,8 @@ from services.earn.domain.bill import RecordBill
 from services.earn.handlers import HEARS, ON, buried
 from services.earn.handlers.record import record_bills
 from services.earn.settling import settle_waiting
+from shared.jobs import Job
 from shared.messaging import Item, Outcome, PosEntry, Tx
-from shared.runtime import Job
 from shared.service import create_service
 
 CASHIER = "grim-reaper"

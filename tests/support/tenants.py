@@ -13,10 +13,11 @@ from prometheus_client import CollectorRegistry
 from shared.clock import Clock, real_clock
 from shared.config import Settings
 from shared.db import role_of
+from shared.jobs import Job
 from shared.messaging.bus import Bus, redis_client
 from shared.messaging.commands import Handlers
 from shared.metrics import Metrics
-from shared.runtime import Blueprint, Job, TenantRuntime, open_tenant_pool
+from shared.runtime import Blueprint, TenantRuntime, open_tenant_pool
 from shared.tenants import Tenant
 from shared.tenants.directory import Directory
 from shared.tenants.provision import create_tenant, dsn_for

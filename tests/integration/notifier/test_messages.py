@@ -20,9 +20,10 @@ from services.notifier.store import messages_page
 from shared.config import Settings
 from shared.events import Balance, EventData, PointsExpiring, TierChanged
 from shared.ids import uuid7
+from shared.jobs import Job
 from shared.messaging import Done
 from shared.money import worth
-from shared.runtime import Job, TenantRuntime
+from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
 from tests.support.facts import AT, activated, autumn_2026, credited, enrolled, heard, publish
 from tests.support.patience import PATIENCE_S

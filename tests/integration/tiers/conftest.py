@@ -8,7 +8,8 @@ import pytest
 from services.tiers.handlers import ON
 from services.tiers.settling import settle_all
 from shared.config import Settings
-from shared.runtime import Job, TenantRuntime
+from shared.jobs import Job
+from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
 from tests.support.facts import autumn_2026
 from tests.support.tenants import new_tenant, running

@@ -18,7 +18,7 @@ CONTRACT = {
     "currency_mismatch occurred_in_future occurred_too_early card_check_digit identity_ambiguous identity_malformed "
     "member_unknown merchant_unknown terminal_unknown programme_unknown programme_invalid payment_card_number",
     429: "rate_limited",
-    503: "tenant_unavailable tenant_migrating",
+    503: "tenant_unavailable tenant_migrating tenant_suspended",
 }
 
 

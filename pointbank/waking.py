@@ -1,0 +1,49 @@
+"""Asking the running services to look at a tenant at once: a command has left them something to do in its database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from shared.config import Settings
+from shared.messaging.bus import redis_client
+from shared.messaging.watch import hint
+
+AGAIN_S = 10.0
+"""Who was asked stays awake for longer than this."""
+
+
+async def ask_to_wake(settings: Settings, tenant: str) -> None:
+    """Asks once. Where Redis is away nobody is asked: they look by themselves some minutes later."""
+    redis = redis_client(settings.redis_url, connections=1)
+    try:
+        await _ask(redis, settings.cell, tenant)
+    finally:
+        await redis.aclose()
+
+
+@asynccontextmanager
+async def kept_awake(redis: Redis, cell: str, tenant: str) -> AsyncIterator[None]:
+    """The services stay awake for this tenant for as long as the block runs, and a moment after it."""
+
+    async def ask() -> None:
+        while True:
+            await _ask(redis, cell, tenant)
+            await asyncio.sleep(AGAIN_S)
+
+    asking = asyncio.create_task(ask())
+    try:
+        yield
+    finally:
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await _ask(redis, cell, tenant)
+
+
+async def _ask(redis: Redis, cell: str, tenant: str) -> None:
+    with suppress(RedisError, OSError):
+        await hint(redis, cell, [tenant])

@@ -1,0 +1,81 @@
+"""What a service does for a tenant every so often, each job in its own time, beside other processes that do it too."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from shared.messaging.faults import passing
+
+if TYPE_CHECKING:
+    from shared.runtime import TenantRuntime
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Runs `every_s` seconds after it has ended, the first time `first_after_s` after the process began with the tenant.
+    `endless`: it waits by itself for what there is to do, and returns only where it fails."""
+
+    name: str
+    every_s: float
+    run: Callable[[TenantRuntime], Awaitable[None]]
+    first_after_s: float = 0.0
+    endless: bool = False
+
+
+class Rota:
+    """A tenant's jobs. Stopped and begun again, each keeps its time; one that was broken off is due at once."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        now = time.monotonic()
+        self._jobs = jobs
+        self._due = {job.name: now + job.first_after_s for job in jobs}
+        self._began = dict.fromkeys(self._due, float("-inf"))
+        self._running: set[str] = set()
+
+    def tasks(self, runtime: TenantRuntime) -> list[asyncio.Task[None]]:
+        """One for each job, until it is cancelled."""
+        self._running.clear()
+        return [asyncio.create_task(self._repeat(job, runtime), name=job.name) for job in self._jobs]
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job that comes to an end is under way, or due."""
+        now = time.monotonic()
+        return any(
+            job.name in self._running or self._due[job.name] <= now for job in self._jobs if not job.endless
+        )
+
+    def next_at(self, used_at: float) -> float:
+        """When a job must run though nothing happens: the next that has not run since that time; monotonic seconds."""
+        return min(
+            (
+                self._due[job.name]
+                for job in self._jobs
+                if not job.endless and self._began[job.name] < used_at
+            ),
+            default=float("inf"),
+        )
+
+    async def _repeat(self, job: Job, runtime: TenantRuntime) -> None:
+        while True:
+            await asyncio.sleep(self._due[job.name] - time.monotonic())
+            self._began[job.name] = time.monotonic()
+            self._running.add(job.name)
+            try:
+                await job.run(runtime)
+            except Exception as error:
+                if passing(error):
+                    log.warning("job failed", job=job.name, tenant=runtime.code, error=repr(error)[:300])
+                else:
+                    runtime.metrics.failed(runtime.code, error)
+                    log.error("job is broken", job=job.name, tenant=runtime.code, exc_info=error)
+            self._running.discard(job.name)
+            self._due[job.name] = time.monotonic() + job.every_s
