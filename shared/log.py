@@ -19,8 +19,8 @@ _SECRET = {
     "access_token", "authorization", "body", "cookie", "dsn", "password", "payload", "private_key", "secret", "token",
 }  # fmt: skip
 _PERSONAL = {
-    "birth_date", "card_id", "card_number", "contact", "email", "external_id", "identities", "identity", "member",
-    "mobile", "name", "phone",
+    "birth_date", "birth_month", "birthday", "card_id", "card_number", "contact", "email", "external_id", "identities",
+    "identity", "member", "mobile", "name", "phone",
 }  # fmt: skip
 _HIDDEN = _SECRET | _PERSONAL
 

@@ -124,6 +124,12 @@ class Acts:
                     if judged.tier_sequence is not None
                 }
             )
+            months = await self._bills.birth_months_of(
+                (decision.member_id, (judged.programme, judged.version))
+                for _, judgements in found
+                for _, decision in judgements
+                for judged in decision.programmes
+            )
             for act, judgements in found:
                 keys.compared += 1
                 for problem in _key_problems(act):
@@ -137,7 +143,7 @@ class Acts:
                 for row, decision in judgements:
                     made.compared += 1
                     at = act["taken_at"]
-                    for problem in self._objections(act, decision, at, standings):
+                    for problem in self._objections(act, decision, at, standings, months):
                         made.wrong(f"act {act['id']}, decision {row['n']}: {problem}")
                     place = self._says(act, row, decision, place)
         for orphan in await decisions.rest():
@@ -208,7 +214,9 @@ class Acts:
 
     # ---- the same decision, made again
 
-    def _objections(self, act: Any, decision: Decision, at: datetime, standings: Standings) -> Iterator[str]:
+    def _objections(
+        self, act: Any, decision: Decision, at: datetime, standings: Standings, birth_months: dict[str, int]
+    ) -> Iterator[str]:
         if decision.status in OPEN:
             if not decision.waiting_for or decision.programmes:
                 yield f"{decision.status} for nothing, or with a result"
@@ -237,14 +245,16 @@ class Acts:
                 continue
             if act["programme"] not in (None, judged.programme):
                 yield f"{judged.programme} is not the act's programme"
-            yield from _judgement(act, judged, terms, at)
+            yield from _judgement(act, judged, terms, at, birth_months.get(decision.member_id or ""))
             yield from _standing(act, judged, terms, standings)
         computed = "earned" if any(one.points for one in decision.programmes) else "nothing"
         if decision.status != computed:
             yield f"status is {decision.status}, computed {computed}"
 
 
-def _judgement(act: Any, judged: Judged, terms: Terms, at: datetime) -> Iterator[str]:
+def _judgement(
+    act: Any, judged: Judged, terms: Terms, at: datetime, birth_month: int | None
+) -> Iterator[str]:
     if (judged.currency, judged.point_value) != (terms.currency, terms.point_value):
         yield f"{judged.currency} and {judged.point_value} are not those of version {terms.version}"
     if terms.closed:
@@ -290,7 +300,7 @@ def _judgement(act: Any, judged: Judged, terms: Terms, at: datetime) -> Iterator
     if announced != ([("earn", judged.points)] if judged.points else []):
         yield f"announced {announced} for {judged.points} points"
     for one in judged.accruals:
-        if not terms.expires_rightly(act["occurred_at"], one.expires_at):
+        if not terms.expires_rightly(act["occurred_at"], one.expires_at, birth_month):
             yield f"lot {one.lot_id} expires at {one.expires_at}"
 
 

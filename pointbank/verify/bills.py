@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from hashlib import sha256
 from typing import Any
 
@@ -101,12 +101,18 @@ class Bills:
             found = [(bill, self._decode(decisions.take(bill["id"]))) for bill in page]
             standings = await self._standings(found)
             words = await self._words(found)
+            months = await self.birth_months_of(
+                (decision.member_id, (judged.programme, judged.version))
+                for _, judgements in found
+                for _, decision in judgements
+                for judged in decision.programmes
+            )
             for bill, judgements in found:
                 _check_keys(keys, bill)
                 self._taken = {row["accrual_id"]: row["points"] for row in taken.take(bill["id"])}
                 self._refused = {row["effect_id"] for row in refused.take(bill["id"])}
                 if bill["has_bill"]:
-                    self._bill(bill, judgements, made, chain, standings, words)
+                    self._bill(bill, judgements, made, chain, standings, words, months)
                 elif judgements:
                     chain.wrong(f"bill {bill['id']} has a decision and is not there")
         for orphan in await decisions.rest():
@@ -144,6 +150,18 @@ class Bills:
         )
         return {(row[0], row[1]): (row[2], row[3], row[4], row[5]) for row in rows}
 
+    async def birth_months_of(self, judged: Iterable[tuple[str | None, tuple[str, int]]]) -> dict[str, int]:
+        """Of members, each with the version that judged something of theirs: the birth months that earn knows, where points
+        expire by them."""
+        asked = {
+            member_id
+            for member_id, version in judged
+            if (terms := self._terms_of(version)) is not None and terms.by_birth_month
+        }
+        if not asked:
+            return {}
+        return dict(await self._books.snapshot.rows("bills.sql", "birth_months", list(asked)))
+
     async def _words(self, found: list[tuple[Any, list[tuple[Any, Decision]]]]) -> SegmentWords:
         asked = {
             decision.member_id
@@ -166,6 +184,7 @@ class Bills:
         chain: Check,
         standings: Standings,
         words: SegmentWords,
+        birth_months: dict[str, int],
     ) -> None:
         bill_id = bill["id"]
         try:
@@ -196,6 +215,7 @@ class Bills:
                     words,
                     self._books.rates,
                     person=self._books.merges.person,
+                    birth_months=birth_months,
                 ):
                     made.wrong(f"bill {bill_id}, decision {row['n']}: {problem}")
             place = self._told(bill, row, decision, place)

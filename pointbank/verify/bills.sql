@@ -64,6 +64,12 @@ SELECT t.wallet_id::text AS wallet_id, t.sequence, t.tier, t.event_id::text AS e
 FROM unnest($1::uuid[], $2::bigint[]) AS u (wallet_id, sequence)
 JOIN earn.tier_history AS t ON t.wallet_id = u.wallet_id AND t.sequence = u.sequence;
 
+-- name: birth_months
+-- In which month these members were born, as far as earn heard it.
+SELECT m.member_id::text AS member_id, m.birth_month
+FROM earn.members AS m
+WHERE m.member_id = ANY($1::uuid[]) AND m.birth_month IS NOT NULL;
+
 -- name: budgets
 -- What earn counted of each campaign's budget.
 SELECT b.programme, b.campaign, b.decided, b.given_back

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -141,9 +141,11 @@ def objections(
     words: SegmentWords,
     rates: Rates | None = None,
     person: Callable[[str], str] = str,
+    birth_months: Mapping[str, int] | None = None,
 ) -> Iterator[str]:
     """What of a judgement does not follow from its bill and its inputs; `at` is when it was judged. `person`: who a member goes
-    on as, for an identity names the one who does, and the bill may be older than the merge."""
+    on as, for an identity names the one who does, and the bill may be older than the merge. `birth_months`: by member."""
+    birth_month = (birth_months or {}).get(decision.member_id or "")
     if decision.waiting_for:
         yield f"{decision.status}, and still waiting for something"
     if (bill["identity"] is None) != (decision.status == "anonymous"):
@@ -179,7 +181,7 @@ def objections(
         yield from _besides(judged, worth, bool(claims_of(bill)))
         yield from _inputs(bill, judged, terms, at, standings)
         yield from _segments(bill, judged, words.get(decision.member_id or "", []))
-        yield from _accruals(bill, judged, worth, terms)
+        yield from _accruals(bill, judged, worth, terms, birth_month)
     if decision.status != "anonymous" and decision.status != status_of(made):
         yield f"status is {decision.status}, computed {status_of(made)}"
     yield from _variances(bill, decision)
@@ -322,15 +324,17 @@ def _segments(bill: Any, judged: Judged, words: list[tuple[str, datetime, dateti
             yield f"the member was in {segment}, which earn was never told of that time"
 
 
-def _accruals(bill: Any, judged: Judged, worth: Worth, terms: Terms) -> Iterator[str]:
+def _accruals(
+    bill: Any, judged: Judged, worth: Worth, terms: Terms, birth_month: int | None
+) -> Iterator[str]:
     wanted = [
         (kind, points) for kind, points in (("earn", worth.available), ("earn_held", worth.held)) if points
     ]
     if [(one.kind, one.points) for one in judged.accruals] != wanted:
         yield f"announced {[(one.kind, one.points) for one in judged.accruals]}, computed {wanted}"
     for one in judged.accruals:
-        if not terms.expires_rightly(bill["occurred_at"], one.expires_at):
-            last = terms.last_usable_day(terms.local_day(bill["occurred_at"]))
+        if not terms.expires_rightly(bill["occurred_at"], one.expires_at, birth_month):
+            last = terms.last_usable_day(terms.local_day(bill["occurred_at"]), birth_month)
             yield f"lot {one.lot_id} expires at {one.expires_at}, its last usable day is {last}"
 
 

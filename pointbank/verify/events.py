@@ -464,6 +464,7 @@ class MemberEnrolled(msgspec.Struct, frozen=True, gc=False):
     wallets: tuple[Wallet, ...]
     enrolled_at: datetime
     referred_by: str | None = None
+    birth_month: int | None = None
 
 
 class CardIssued(msgspec.Struct, frozen=True, gc=False):

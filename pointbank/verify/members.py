@@ -23,6 +23,7 @@ LEARN_WALLETS = ("earn", "redeem", "tiers", "notifier")
 ALSO_BY_OTHERS = frozenset({"earn", "redeem", "tiers"})
 """They may hear of a wallet before its enrolment: earn from tiers, tiers from the bank, the bank from a merge. Streams promise no
 order between them."""
+LEARN_BIRTH_MONTHS = ("earn", "redeem")
 LEARN_PROGRAMMES = ("earn", "redeem", "tiers")
 
 
@@ -66,6 +67,10 @@ class Members:
         self._birthdays = books.match(
             "birthdays:told", 1, "each birthday is told once for each member, programme and year, and said by one event", (),
             ours="the birthdays told", theirs="the events",
+        )  # fmt: skip
+        self._birth_months = books.match(
+            "birth_months:learned", 1, "each birth month that was told is kept by who heard it, and no other", ("month",),
+            ours="the events", theirs="the hearers",
         )  # fmt: skip
         self._merged = books.match(
             "merges:told", 5, "each merge of members was told by one event, with the wallets that became others",
@@ -124,6 +129,9 @@ class Members:
                 if told := self._not_heard_yet.get((hearer, wallet_id)):
                     self._wallets_learned.ours(told)
                 self._wallets_learned.theirs(((hearer, wallet_id), member_id, programme))
+        async for page in snapshot.pages("members.sql", "learned_birth_months"):
+            for hearer, member_id, month in page:
+                self._birth_months.theirs(((hearer, member_id), month))
         for hearer, code, version, document in await snapshot.rows("members.sql", "learned_programmes"):
             self._programmes_learned.theirs(((hearer, code, version), _sorted(msgspec.json.decode(document))))
 
@@ -143,6 +151,9 @@ class Members:
                 event.referred_by,
             )
         )
+        for hearer in LEARN_BIRTH_MONTHS if event.birth_month is not None else ():
+            if self._books.heard["members", hearer].applied(n):
+                self._birth_months.ours(((hearer, event.member_id), event.birth_month))
         for hearer in LEARN_WALLETS:
             applied = self._books.heard["members", hearer].applied(n)
             for wallet in event.wallets:

@@ -82,3 +82,11 @@ UNION ALL
 SELECT 'redeem', p.programme, p.version, p.document::text FROM redeem.programmes AS p
 UNION ALL
 SELECT 'tiers', p.programme, p.version, p.document::text FROM tiers.programmes AS p;
+
+-- name: learned_birth_months
+-- In which month members were born, as each hearer keeps it.
+SELECT 'earn' AS hearer, m.member_id::text AS member_id, m.birth_month AS month
+FROM earn.members AS m
+WHERE m.birth_month IS NOT NULL
+UNION ALL
+SELECT 'redeem', b.member_id::text, b.month FROM redeem.birth_months AS b;

@@ -241,9 +241,17 @@ class Terms:
         """The calendar day of a moment, where the programme lives."""
         return at.astimezone(self.zone).date()
 
-    def expires_rightly(self, earned_at: datetime, expires_at: datetime | None) -> bool:
-        """Whether points earned then expire at that moment: the first one after their last usable day."""
-        return _expires_rightly(self, self.local_day(earned_at), expires_at)
+    def expires_rightly(
+        self, earned_at: datetime, expires_at: datetime | None, birth_month: int | None = None
+    ) -> bool:
+        """Whether points earned then, by a member born in that month, expire at that moment: the first one after their last
+        usable day."""
+        return _expires_rightly(self, self.local_day(earned_at), expires_at, birth_month)
+
+    @property
+    def by_birth_month(self) -> bool:
+        """Whether points expire at the end of the month in which their member was born."""
+        return bool(self.expiry["policy"] == "birth_month_end")
 
     def refunds_until(self, occurred_at: datetime, refunded_at: datetime) -> bool:
         """Whether a refund at that time is within the window of a bill of that time, by the programme's own days."""
@@ -252,10 +260,15 @@ class Terms:
         last = self.local_day(occurred_at) + timedelta(days=self.refund_window_days)
         return self.local_day(refunded_at) <= last
 
-    def last_usable_day(self, earned_on: date) -> date | None:
-        """The last day on which points earned that day can be spent; None: any."""
+    def last_usable_day(self, earned_on: date, birth_month: int | None = None) -> date | None:
+        """The last day on which points earned that day can be spent; None: any. Who never said a birthday counts as born in
+        December."""
         if self.expiry["policy"] in {"never", "inactivity"}:
             return None
+        if self.by_birth_month:
+            month, year = birth_month or 12, earned_on.year + self.expiry["years"]
+            year += month < earned_on.month
+            return date(year, month, monthrange(year, month)[1])
         years, month = divmod(earned_on.month - 1 + (self.expiry.get("months") or 0), 12)
         year, month = earned_on.year + years, month + 1
         length = monthrange(year, month)[1]
@@ -314,8 +327,10 @@ def _in_year(day: str, year: int) -> date:
 
 
 @lru_cache(maxsize=65_536)
-def _expires_rightly(terms: Terms, earned_on: date, expires_at: datetime | None) -> bool:
-    last = terms.last_usable_day(earned_on)
+def _expires_rightly(
+    terms: Terms, earned_on: date, expires_at: datetime | None, birth_month: int | None
+) -> bool:
+    last = terms.last_usable_day(earned_on, birth_month)
     if last is None or expires_at is None:
         return last is None and expires_at is None
     return terms.local_day(expires_at - MOMENT) <= last < terms.local_day(expires_at)

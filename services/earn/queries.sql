@@ -35,7 +35,7 @@ JOIN terminals AS t ON t.merchant = wanted.merchant AND t.terminal = wanted.term
 -- name: members_of
 -- Whom these identities name: a row for each wallet, or one without a wallet.
 SELECT
-    i.identity, i.member_id, m.member_id IS NOT NULL AS enrolled, w.wallet_id, w.programme, w.tier, w.tier_event_id,
+    i.identity, i.member_id, m.member_id IS NOT NULL AS enrolled, m.birth_month, w.wallet_id, w.programme, w.tier, w.tier_event_id,
     w.tier_sequence, w.tier_effective_at, w.tier_until
 FROM identities AS i
 LEFT JOIN members AS m ON m.member_id = i.member_id
@@ -320,9 +320,9 @@ ON CONFLICT DO NOTHING;
 
 -- name: learn_members!
 -- Members whose enrolment was heard.
-INSERT INTO members (member_id, enrolled_at)
-SELECT m.member_id, m.enrolled_at
-FROM unnest(:member_ids::uuid[], :enrolled_ats::timestamptz[]) AS m (member_id, enrolled_at)
+INSERT INTO members (member_id, enrolled_at, birth_month)
+SELECT m.member_id, m.enrolled_at, m.birth_month
+FROM unnest(:member_ids::uuid[], :enrolled_ats::timestamptz[], :birth_months::smallint[]) AS m (member_id, enrolled_at, birth_month)
 ORDER BY m.member_id
 ON CONFLICT DO NOTHING;
 

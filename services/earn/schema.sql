@@ -32,7 +32,8 @@ CREATE TABLE terminals (
 -- A member is known once its enrolment was heard; a card alone does not yet name all its wallets.
 CREATE TABLE members (
     member_id uuid PRIMARY KEY,
-    enrolled_at timestamptz NOT NULL
+    enrolled_at timestamptz NOT NULL,
+    birth_month smallint CHECK (birth_month BETWEEN 1 AND 12) -- null: not known
 );
 
 -- Keyed hashes only (shared/identity.py), deletable: the erasure of a person takes the row.

@@ -304,6 +304,7 @@ def _tell(tx: Tx, one: _Enrolled, named: dict[UUID, list[Claim]], now: datetime)
             ),
             enrolled_at=now,
             referred_by=one.referred_by,
+            birth_month=None if enrolment.birthday is None else enrolment.birthday.month,
         ),
         subject=subject,
         sequence=1,

@@ -251,7 +251,7 @@ ON CONFLICT (merchant) DO UPDATE SET version = excluded.version, terminals = exc
 WHERE merchants.version < excluded.version;
 
 -- name: learn_members!
--- Members' wallets, one in each programme, and the identities that find them.
+-- Members' wallets, one in each programme, their birth months, and the identities that find them.
 WITH born AS (
     INSERT INTO wallets (wallet_id, programme, member_id)
     SELECT
@@ -272,6 +272,16 @@ joined AS (
     FROM unnest(:wallet_ids::uuid[], :programmes::text[], :wallet_members::uuid[]) AS w (wallet_id, programme, member_id)
     ORDER BY w.member_id, w.programme
     ON CONFLICT DO NOTHING
+),
+
+born_in AS (
+    INSERT INTO birth_months (member_id, month)
+    SELECT
+        b.member_id,
+        b.month
+    FROM unnest(:birth_members::uuid[], :birth_months::smallint[]) AS b (member_id, month)
+    ORDER BY b.member_id
+    ON CONFLICT DO NOTHING
 )
 
 INSERT INTO identities (kind, hash, member_id)
@@ -282,3 +292,11 @@ SELECT
 FROM unnest(:identity_kinds::text[], :identity_hashes::bytea[], :identity_members::uuid[]) AS i (kind, hash, member_id)
 ORDER BY i.hash, i.kind
 ON CONFLICT DO NOTHING;
+
+-- name: birth_months_of
+-- In which month these members were born, as far as that is known.
+SELECT
+    member_id,
+    month
+FROM birth_months
+WHERE member_id = ANY(:member_ids::uuid[]);

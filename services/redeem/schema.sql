@@ -67,6 +67,13 @@ CREATE TABLE merged_members (
     CONSTRAINT merged_members_into_another CHECK (merged_into <> member_id)
 );
 
+-- In which month members were born, as far as members told: points may expire at the end of it.
+CREATE TABLE birth_months (
+    member_id uuid PRIMARY KEY,
+    month smallint NOT NULL,
+    CONSTRAINT birth_months_of_a_year CHECK (month BETWEEN 1 AND 12)
+);
+
 -- Acts that earned points, as the bank heard of them: a line whose source_id stands here was earned by an act, not by a bill.
 CREATE TABLE acts (
     act_id uuid PRIMARY KEY

@@ -77,7 +77,8 @@ class MemberBirthday(EventData, frozen=True, kw_only=True):
 
 
 class MemberEnrolled(EventData, frozen=True, kw_only=True, omit_defaults=True):
-    """Subject: the member_id. `referred_by`: the member who told this one of it, if somebody did."""
+    """Subject: the member_id. `referred_by`: the member who told this one of it, if somebody did. `birth_month`: 1 to 12, where
+    the birthday is known; its day and year stay in members."""
 
     TYPE: ClassVar[str] = "member.enrolled.v1"
     SOURCE: ClassVar[str] = "/members"
@@ -89,6 +90,7 @@ class MemberEnrolled(EventData, frozen=True, kw_only=True, omit_defaults=True):
     wallets: tuple[EnrolledWallet, ...]
     enrolled_at: datetime
     referred_by: UUID | None = None
+    birth_month: int | None = None
 
 
 class CardIssued(EventData, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from shared.programme.adjusting import Adjusting, compile_adjusting
 from shared.programme.campaigns import CompiledCampaign, Limits, caps_of, compile_campaign
 from shared.programme.checkout import compile_card
 from shared.programme.earning import Earning
-from shared.programme.expiry import CompiledExpiry, compile_expiry, start_of_day
+from shared.programme.expiry import UNKNOWN_BIRTH_MONTH, CompiledExpiry, compile_expiry, start_of_day
 from shared.programme.gift_cards import CompiledGiftCards, compile_gift_cards
 from shared.programme.guards import Guard, compile_guards
 from shared.programme.model import Programme
@@ -94,10 +94,14 @@ class CompiledProgramme:
         minor = points * numerator // denominator if points >= 0 else -(-points * numerator // denominator)
         return Worth(points, Money(minor, self.currency))
 
-    def expires_at(self, effective_at: datetime) -> datetime | None:
-        """When points earned at that instant expire: the first instant, in UTC, after their last usable day.
-        None: never."""
-        return None if self._expires is None else self._expires(effective_at)
+    def expires_at(self, effective_at: datetime, birth_month: int | None = None) -> datetime | None:
+        """When points earned at that instant by a member born in that month (None: not known) expire: the first instant, in UTC,
+        after their last usable day. None: never."""
+        if self._expires is not None:
+            return self._expires(effective_at)
+        if (ends := self.expiry.by_birth_month) is not None:
+            return ends[(birth_month or UNKNOWN_BIRTH_MONTH) - 1](effective_at)
+        return None
 
     def idle_at(self, last_active_at: datetime) -> datetime | None:
         """When the whole balance of a wallet expires whose last activity was then. None: not by inactivity."""

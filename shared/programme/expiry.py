@@ -9,13 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Literal, assert_never
 from zoneinfo import ZoneInfo
 
 from dateutil.relativedelta import relativedelta
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 Instant = Callable[[datetime], datetime]
+
+UNKNOWN_BIRTH_MONTH = 12
+"""The month of who never said a birthday: December."""
 
 
 def _day_of_a_year(text: str) -> str:
@@ -74,15 +77,26 @@ class Inactivity(_Expiring):
     months: Annotated[int, Field(ge=1, le=1200)]
 
 
-Expiry = Annotated[Never | MonthsAfterEarning | FixedDate | Inactivity, Field(discriminator="policy")]
+class BirthMonthEnd(_Expiring):
+    """Usable up to and including the first end of the member's birth month that is at least `years` after earning."""
+
+    policy: Literal["birth_month_end"]
+    years: Annotated[int, Field(ge=0, le=100)]
+
+
+Expiry = Annotated[
+    Never | MonthsAfterEarning | FixedDate | Inactivity | BirthMonthEnd, Field(discriminator="policy")
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CompiledExpiry:
-    """A policy as it is applied. `expires`: when points earned at an instant expire; `idles`: when the balance of a wallet
-    expires whose last activity was at an instant. None: not by this."""
+    """A policy as it is applied. `expires`: when points earned at an instant expire; `by_birth_month`: that of members born in
+    each month, January first; `idles`: when the balance of a wallet expires whose last activity was at an instant. None: not by
+    this."""
 
     expires: Instant | None = None
+    by_birth_month: tuple[Instant, ...] | None = None
     idles: Instant | None = None
     holds_expire: bool = False
     from_release: bool = False
@@ -94,11 +108,20 @@ def compile_expiry(expiry: Expiry, zone: ZoneInfo) -> CompiledExpiry:
     """The policy in the programme's time zone."""
     if isinstance(expiry, Never):
         return CompiledExpiry()
-    instant = _first_instant_after(_last_usable_day(expiry), zone)
-    idle = isinstance(expiry, Inactivity)
+    expires = idles = by_birth_month = None
+    match expiry:
+        case BirthMonthEnd():
+            by_birth_month = tuple(_end_of_month(month, expiry.years, zone) for month in range(1, 13))
+        case Inactivity():
+            idles = _first_instant_after(_last_usable_day(expiry), zone)
+        case MonthsAfterEarning() | FixedDate():
+            expires = _first_instant_after(_last_usable_day(expiry), zone)
+        case _ as never:
+            assert_never(never)
     return CompiledExpiry(
-        expires=None if idle else instant,
-        idles=instant if idle else None,
+        expires=expires,
+        by_birth_month=by_birth_month,
+        idles=idles,
         holds_expire=expiry.holds == "expire",
         from_release=expiry.counts_from == "release",
         notice_days=tuple(sorted(expiry.notice_days)),
@@ -132,6 +155,10 @@ def _last_usable_day(expiry: MonthsAfterEarning | FixedDate | Inactivity) -> Cal
     else:
         later = relativedelta(months=expiry.months)
     return lambda day: day + later
+
+
+def _end_of_month(month: int, years: int, zone: ZoneInfo) -> Instant:
+    return _first_instant_after(_next_date(month, 31, relativedelta(years=years)), zone)
 
 
 def _next_date(month: int, day: int, least: relativedelta) -> Callable[[date], date]:

@@ -158,7 +158,6 @@ class Programme(_Section):
 
 
 NOT_YET: dict[str, frozenset[Any]] = {
-    "policy": frozenset({"birth_month_end"}),
     "lifecycle": frozenset({"rolling", "fixed_period"}),
     "metric": frozenset({"spend", "visits", "custom"}),
 }

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -207,8 +207,9 @@ async def found_town(
     seed: int = 7,
     make: Callable[[Settings, str], Awaitable[None]] = create_tenant,
     document: Mapping[str, Any] = SHOPS,
+    birthdays: Sequence[date] = (),
 ) -> Town:
-    """A new tenant with a programme, merchants and members, while the fleet runs."""
+    """A new tenant with a programme, merchants and members, while the fleet runs; the first have these `birthdays`."""
     settings = settings or fleet.settings
     await make(settings, tenant)
     await allow_tills(settings, tenant)
@@ -230,6 +231,8 @@ async def found_town(
             person.enrolment(programmes=[PROGRAMME], accepted_at="2026-01-01T09:00:00Z")
             for person in known[:members]
         ]
+        for body, birthday in zip(bodies, birthdays, strict=False):
+            body["birthday"] = birthday.isoformat()
         by_id = {person.external_id: person for person in known[:members]}
         async for external_id, member in enrol(api, bodies):
             wallet = wallet_of(member, PROGRAMME)

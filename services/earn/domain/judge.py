@@ -83,11 +83,13 @@ class Wallet(msgspec.Struct, frozen=True, gc=False):
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):
-    """Whom an identity names. Not `enrolled`: only a card was heard of so far, and not all wallets are known."""
+    """Whom an identity names. Not `enrolled`: only a card was heard of so far, and not all wallets are known. `birth_month`: 1 to
+    12, or None: not known."""
 
     member_id: UUID
     enrolled: bool
     wallets: tuple[Wallet, ...]
+    birth_month: int | None = None
 
 
 class SegmentStay(msgspec.Struct, frozen=True, gc=False):
@@ -219,6 +221,7 @@ class Weighed(msgspec.Struct, frozen=True, gc=False):
     passed_over: list[tuple[str, str]]
     conversions: Mapping[UUID, Conversion] = {}
     """By wallet, of a bill in another currency than the programme's."""
+    birth_month: int | None = None
 
     def counters(self, *, quoted: bool = False) -> set[CapKey | BudgetKey]:
         """The counters that have to be known, and held, before it is decided."""
@@ -297,7 +300,7 @@ def weigh(
         weighed.append((version, wallet, tier, standing, earned))
         if activity is not None:
             activity[wallet.wallet_id].goes_on(bill.occurred_at)
-    return Weighed(own, member.member_id, weighed, passed_over, conversions)
+    return Weighed(own, member.member_id, weighed, passed_over, conversions, member.birth_month)
 
 
 def decide(
@@ -327,6 +330,7 @@ def decide(
             given(bill, version, wallet.wallet_id, earned, spent, new_id, quoted=quoted),
             punched(wallet.wallet_id, earned, {} if cards is None else cards, new_id),
             (seen or {}).get(wallet.wallet_id, ()),
+            weighed.birth_month,
         )
         for version, wallet, tier, standing, earned in weighed.programmes
     ]
@@ -395,6 +399,7 @@ def _judged(
     offers: tuple[Offered, ...],
     stamps: tuple[Stamped, ...],
     seen: tuple[Seen, ...],
+    birth_month: int | None,
 ) -> Judged:
     if version.limits is not None:
         earned = _allotted(bill, version.limits, wallet.wallet_id, earned, spent)
@@ -420,7 +425,7 @@ def _judged(
         available=earned.available,
         held=earned.held,
         details=earned.details,
-        accruals=_accruals(earned, version.expires_at(bill.occurred_at), new_id),
+        accruals=_accruals(earned, version.expires_at(bill.occurred_at, birth_month), new_id),
         seen=seen,
         reviewed=reviewed,
         offers=offers,

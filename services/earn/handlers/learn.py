@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from uuid import UUID
 
 from services.earn.domain.acts.act import birthday, sign_up
@@ -55,7 +54,7 @@ async def learn_merchants(tx: Tx, items: Sequence[Item[MerchantChanged]]) -> lis
 
 async def learn_members(tx: Tx, items: Sequence[Item[MemberEnrolled | CardIssued]]) -> list[Outcome]:
     """Knows whom an identity names, and which wallets a member has."""
-    enrolled: dict[UUID, datetime] = {}
+    enrolled: dict[UUID, MemberEnrolled] = {}
     identities: dict[bytes, tuple[str, UUID]] = {}
     wallets: dict[UUID, tuple[UUID, str]] = {}
     referred: list[tuple[UUID, str, UUID]] = []
@@ -69,7 +68,7 @@ async def learn_members(tx: Tx, items: Sequence[Item[MemberEnrolled | CardIssued
         if isinstance(heard, CardIssued):
             wallets[heard.wallet_id] = heard.member_id, heard.programme
             continue
-        enrolled[heard.member_id] = heard.enrolled_at
+        enrolled[heard.member_id] = heard
         own = identity_hash(tx.tenant.identity_key, "member_id", str(heard.member_id))
         identities[own] = "member_id", heard.member_id
         wallets.update({one.wallet_id: (heard.member_id, one.programme) for one in heard.wallets})

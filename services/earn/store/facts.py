@@ -148,16 +148,16 @@ async def _places(
 
 
 async def _members(db: Connection, identities: Collection[bytes]) -> dict[bytes, Member]:
-    named: dict[bytes, tuple[UUID, bool, list[Wallet]]] = {}
+    named: dict[bytes, tuple[UUID, bool, int | None, list[Wallet]]] = {}
     for row in await queries.members_of(db, identities=list(identities)):
-        identity, member_id, enrolled, wallet_id, programme, tier, *event = row
-        _, _, wallets = named.setdefault(identity, (member_id, enrolled, []))
+        identity, member_id, enrolled, birth_month, wallet_id, programme, tier, *event = row
+        *_, wallets = named.setdefault(identity, (member_id, enrolled, birth_month, []))
         if wallet_id is not None:
             standing = None if tier is None else Standing(tier, *event)
             wallets.append(Wallet(wallet_id, programme, standing))
     return {
-        key: Member(member_id, enrolled, tuple(wallets))
-        for key, (member_id, enrolled, wallets) in named.items()
+        key: Member(member_id, enrolled, tuple(wallets), birth_month)
+        for key, (member_id, enrolled, birth_month, wallets) in named.items()
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -11,7 +10,7 @@ import msgspec
 from services.earn.domain.judge import Standing
 from services.earn.store.sql import queries
 from shared.db import Connection
-from shared.events import MerchantChanged, ProgrammeActivated
+from shared.events import MemberEnrolled, MerchantChanged, ProgrammeActivated
 
 
 async def learn_programmes(db: Connection, versions: Sequence[ProgrammeActivated]) -> None:
@@ -53,13 +52,18 @@ async def learn_merchants(db: Connection, changes: Iterable[MerchantChanged]) ->
 async def learn_members(
     db: Connection,
     *,
-    enrolled: Mapping[UUID, datetime],
+    enrolled: Mapping[UUID, MemberEnrolled],
     identities: Mapping[bytes, tuple[str, UUID]],
     wallets: Mapping[UUID, tuple[UUID, str]],
 ) -> None:
     """Members by id; identity hash -> (kind, member); wallet -> (member, programme)."""
     if enrolled:
-        await queries.learn_members(db, member_ids=list(enrolled), enrolled_ats=list(enrolled.values()))
+        await queries.learn_members(
+            db,
+            member_ids=list(enrolled),
+            enrolled_ats=[told.enrolled_at for told in enrolled.values()],
+            birth_months=[told.birth_month for told in enrolled.values()],
+        )
     if identities:
         await queries.learn_identities(
             db,

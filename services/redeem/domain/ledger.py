@@ -186,7 +186,8 @@ class Wallet(msgspec.Struct):
 
     `clock` is PostgreSQL's, read after the lock. `last_active_at` is known where a decision needs it, and grows with each line
     that brings points or spends them. `idle_at` is when the balance ended, where it was left alone for too long, and `idles`
-    tells it from the last activity; what is held ends with it where `idle_holds`. `told` counts the events of this batch. `lots`
+    tells it from the last activity; what is held ends with it where `idle_holds`. `birth_month` (1 to 12) is known where a
+    decision needs it, and members said it. `told` counts the events of this batch. `lots`
     are those that were loaded or opened; what
     was posted since stands in `lines`, `opened` and `touched`.
     """
@@ -214,6 +215,7 @@ class Wallet(msgspec.Struct):
     idle_at: datetime | None = None
     idles: Callable[[datetime], datetime] | None = None
     idle_holds: bool = False
+    birth_month: int | None = None
     told: int = 0
     lots: list[Lot] = []
     lines: list[Line] = []

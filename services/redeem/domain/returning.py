@@ -41,8 +41,8 @@ class ReturnConflict(Refusal):
 class ReturnTerms(Terms, Protocol):
     """What a programme's version says about returns, too."""
 
-    def expires_at(self, effective_at: datetime) -> datetime | None:
-        """When points earned then expire; None: never."""
+    def expires_at(self, effective_at: datetime, birth_month: int | None = None) -> datetime | None:
+        """When points earned then by a member born in that month expire; None: never."""
         ...
 
 
@@ -199,7 +199,7 @@ def _home(
     new_id: Callable[[], UUID],
 ) -> Lot:
     """Where points come back to: their lot; a new one if they are to live longer, or were in no lot (overdrawn: None)."""
-    expires_at = terms.expires_at(effective_at) if renewed or lot is None else None
+    expires_at = terms.expires_at(effective_at, wallet.birth_month) if renewed or lot is None else None
     if lot is not None and not (
         renewed and lot.expires_at is not None and (expires_at is None or expires_at > lot.expires_at)
     ):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -144,6 +145,10 @@ async def _move(
     ids = {request.accrual_id for request, _ in found}
     lots, stands = await store.lots(tx.db, ids), await store.settled(tx.db, ids)
     versions = await store.newest_versions(tx.db, {wallet.programme for wallet in wallets.values()})
+    known = {
+        code: await learned.programme(tx.db, tx.cache, code, versions[code]) for code in sorted(versions)
+    }
+    await learned.note_birth_months(tx.db, wallets.values(), known.values())
     now = tx.now()
     await note_idle(tx.db, tx.cache, wallets.values(), now)
     _join(wallets, lots)
@@ -156,14 +161,12 @@ async def _move(
             raise MovedMeanwhile
         before = stands.get(accrual_id, Settled())
         if isinstance(request, ReversalRequested):
-            version = versions.get(wallet.programme)
-            known = await learned.programme(tx.db, tx.cache, wallet.programme, version) if version else None
-            holds = known is not None and known.expiry.holds_expire
+            terms = known.get(wallet.programme)
+            holds = terms is not None and terms.expiry.holds_expire
             row = _reverse(tx, item, request, wallet, own, before, keys, now=now, holds_expire=holds)
-        elif (version := versions.get(wallet.programme)) is None:
+        elif (terms := known.get(wallet.programme)) is None:
             continue  # what points are worth is not known here yet: it waits on
         else:
-            terms = await learned.programme(tx.db, tx.cache, wallet.programme, version)
             row = _release(tx, item, request, wallet, own, before, keys, terms=terms, now=now)
         rows.append(row)
         if row.state == "done":
@@ -213,7 +216,9 @@ def _release(
         effective_at=request.effective_at,
         source_id=request.bill_id,
         posting_id=uuid7(),
-        renewed=terms.expires_at if terms.expiry.from_release else None,
+        renewed=partial(terms.expires_at, birth_month=wallet.birth_month)
+        if terms.expiry.from_release
+        else None,
     )
     points = posting.points if posting is not None else 0
     tell_released(tx, item, request, wallet, posting, terms, released_through=before.released + points)

@@ -47,13 +47,17 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
     await idle_too(tx, wallets, now)
     back = await ComingBack.of(tx, whole.values(), now, keys)
     refunded = await _refunded(tx, {k: whole[one.redemption_id] for k, one in ours.items()}, items)
+    if refunded:
+        await learned.note_birth_months(
+            tx.db, wallets.values(), [await _terms(tx, one) for one in whole.values()]
+        )
     held = await HeldRewards.of(tx, [one.redemption_id for one in whole.values() if one.reward is not None])
     for k, item in enumerate(items):
         if k in outcomes:
             continue
         redemption = whole[ours[k].redemption_id]
         wallet = wallets[redemption.wallet_id]
-        terms = await learned.programme(tx.db, tx.cache, redemption.programme, redemption.programme_version)
+        terms = await _terms(tx, redemption)
         command = item.command
         try:
             match command:
@@ -96,6 +100,11 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
     await postings.write(tx, wallets.values(), postings=keys)
     tx.after_commit(lambda: count_points(tx, wallets.values()))
     return [outcomes[k] for k in range(len(items))]
+
+
+async def _terms(tx: Tx, redemption: Redemption) -> CompiledProgramme:
+    """The version that it was authorised under."""
+    return await learned.programme(tx.db, tx.cache, redemption.programme, redemption.programme_version)
 
 
 def _captured(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from services.redeem.domain.ledger import Wallet
 from services.redeem.store.sql import adjustments, columns, queries, redemptions
 from shared.db import Connection
 from shared.events import (
@@ -61,11 +62,15 @@ async def learn_merchants(db: Connection, told: Sequence[MerchantChanged]) -> No
 async def learn_members(
     db: Connection, told: Sequence[MemberEnrolled | CardIssued], blocked: Sequence[CardBlocked] = ()
 ) -> None:
-    """Keeps members' wallets and identities; the wallets exist after it. What was blocked names nobody, issued later or not."""
+    """Keeps members' wallets, birth months and identities; the wallets exist after it. What was blocked names nobody, issued later
+    or not."""
     wallets: dict[UUID, tuple[str, UUID]] = {}
     identities: dict[tuple[str, bytes], UUID] = {}
+    birth_months: dict[UUID, int] = {}
     for event in told:
         if isinstance(event, MemberEnrolled):
+            if event.birth_month is not None:
+                birth_months[event.member_id] = event.birth_month
             for wallet in event.wallets:
                 wallets[wallet.wallet_id] = (wallet.programme, event.member_id)
         else:
@@ -80,12 +85,28 @@ async def learn_members(
         identity_kinds=[kind for kind, _ in identities],
         identity_hashes=[digest for _, digest in identities],
         identity_members=list(identities.values()),
+        birth_members=list(birth_months),
+        birth_months=list(birth_months.values()),
     )
     if blocked:
         named = {(one.kind, bytes.fromhex(one.hash)) for event in blocked for one in event.identities}
         await adjustments.block_identities(
             db, kinds=[kind for kind, _ in named], hashes=[digest for _, digest in named]
         )
+
+
+async def note_birth_months(
+    db: Connection, wallets: Iterable[Wallet], terms: Iterable[CompiledProgramme]
+) -> None:
+    """Gives wallets the birth month of their members, where one of these terms has points expire by it; else asks nothing."""
+    concerned = {one.code for one in terms if one.expiry.by_birth_month is not None}
+    found = [wallet for wallet in wallets if wallet.programme in concerned]
+    if not found:
+        return
+    rows = await queries.birth_months_of(db, member_ids=[wallet.member_id for wallet in found])
+    months = {row["member_id"]: row["month"] for row in rows}
+    for wallet in found:
+        wallet.birth_month = months.get(wallet.member_id)
 
 
 async def wallets_of(

@@ -42,6 +42,9 @@ async def test_a_birthday_is_told_once_however_many_tell_of_it(api: Api, setting
     db = await connect_as(settings, api.tenant, "auditor")
     try:
         rows = await db.fetch("SELECT payload FROM members.outbox WHERE payload LIKE '%member.birthday.v1%'")
+        enrolments = await db.fetch(
+            "SELECT payload FROM members.outbox WHERE payload LIKE '%member.enrolled.v1%' ORDER BY id"
+        )
         kept = await db.fetchval(
             "SELECT count(*) FROM members.audit WHERE before::text LIKE '%1988%' OR after::text LIKE '%1988%'"
         )
@@ -52,6 +55,11 @@ async def test_a_birthday_is_told_once_however_many_tell_of_it(api: Api, setting
     assert event["data"].keys() == {"member_id", "wallet_id", "programme", "year", "occurred_at"}
     assert event["data"]["year"] == today.year
     assert kept == 0
+    # Others are told the month, and nothing where it is not known.
+    told = [msgspec.json.decode(row["payload"])["data"] for row in enrolments]
+    months = [today.month, (today - timedelta(days=40)).month, (today - timedelta(days=3)).month, None]
+    assert [one.get("birth_month") for one in told] == months
+    assert not any("birthday" in one for one in told)
     assert (await api.post("/v1/birthdays/tell", {}, role="crm")).status_code == 403
 
 

@@ -106,7 +106,9 @@ class Bank:
     def identity(self, kind: IdentityKind, value: str) -> HashedIdentity:
         return HashedIdentity(kind=kind, hash=hashed(self.runtime.tenant.identity_key, kind, value).hex())
 
-    async def member(self, *points: int, programme: str = "shops", **accrual: Any) -> Member:
+    async def member(
+        self, *points: int, programme: str = "shops", birth_month: int | None = None, **accrual: Any
+    ) -> Member:
         """Somebody new with a mobile, a wallet and so many points, each number an accrual."""
         mobile = f"+9665{secrets.randbelow(10**8):08}"
         member = Member(uuid7(), uuid7(), mobile)
@@ -119,6 +121,7 @@ class Bank:
                 identities=(self.identity("mobile", mobile),),
                 wallets=(EnrolledWallet(programme=programme, wallet_id=member.wallet_id),),
                 enrolled_at=AT,
+                birth_month=birth_month,
             ),
             *(
                 accrued(member.wallet_id, number, member_id=member.member_id, programme=programme, **accrual)

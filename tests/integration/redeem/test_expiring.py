@@ -5,8 +5,10 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
+from dateutil.relativedelta import relativedelta
 from typer.testing import CliRunner
 
 from pointbank.cli.app import app
@@ -20,10 +22,12 @@ from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item, Refused
 from tests.integration.redeem.conftest import Bank, Member, accrued, adjustment, asks
 from tests.integration.redeem.test_asked import answers, moved, release
+from tests.integration.redeem.test_returns import give_back, redeemed
 from tests.support.facts import activated
 from tests.support.http import assert_problem
 from tests.support.tenants import as_environment, new_tenant
 
+RIYADH = ZoneInfo("Asia/Riyadh")
 NOW = datetime.now(UTC).replace(microsecond=0)
 GONE, LATER = NOW - timedelta(days=1), NOW + timedelta(days=100)
 
@@ -139,6 +143,43 @@ async def test_the_time_of_held_points_may_run_from_their_release(bank: Bank) ->
     assert row["expires_at"] > NOW + timedelta(days=28)
     assert (row["opened_expires_at"], row["held"]) == (GONE, 30)
     assert await walk(bank.runtime) == {}
+
+
+async def test_what_counts_anew_ends_with_its_members_birth_month_as_the_dry_run_said(bank: Bank) -> None:
+    await bank.hear(
+        activated(
+            "born",
+            expiry={"policy": "birth_month_end", "years": 0, "counts_from": "release"},
+            redemption={"restore": "renewed"},
+        )
+    )
+    at = NOW - timedelta(days=40)
+    this_month = at.astimezone(RIYADH).replace(day=1, hour=0, minute=0, second=0)
+    past, ahead = this_month + relativedelta(months=1), this_month + relativedelta(months=3)
+    members = [
+        await bank.member(programme="born", birth_month=(one - timedelta(days=1)).month)
+        for one in (past, ahead)
+    ]
+    held = [
+        accrued(one.wallet_id, 40, kind="earn_held", programme="born", expires_at=GONE) for one in members
+    ]
+    await bank.hear(*held, *(release(one, 10, effective_at=at) for one in held))
+
+    foreseen = await dry_run(bank.runtime)
+    assert foreseen["born"] == Swept("born", "SAR", wallets=1, lots=1, points=10, amount_minor=100)
+    assert await walk(bank.runtime) == foreseen
+    assert await walk(bank.runtime) == {}
+    assert await expired(bank, members[0].wallet_id) == [(10, past)]
+    still = members[1]
+    await bank.hear(accrued(still.wallet_id, 20, programme="born", expires_at=NOW + timedelta(days=1)))
+    one = await redeemed(bank, still, points=20, programme="born")
+    assert (await give_back(bank, one, all=True)).status_code == 201
+    ends = await bank.auditor.fetch(
+        "SELECT remaining, expires_at FROM redeem.lots WHERE wallet_id = $1 AND open ORDER BY lot_id",
+        still.wallet_id,
+    )
+    # 10 of the first lot were spent, and came back to it: it lives as long already.
+    assert [tuple(row) for row in ends] == [(40, ahead), (10, NOW + timedelta(days=1)), (10, ahead)]
 
 
 async def test_a_balance_that_was_left_alone_expires_whole_and_an_act_before_its_end_wakes_it(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dateutil.relativedelta import relativedelta
 from redis.asyncio import Redis
 
 from pointbank.api import Call
@@ -52,10 +53,9 @@ CAMPAIGN = {
 }
 PROGRAMME = copy.deepcopy(SHOPS)
 PROGRAMME["expiry"] = {
-    "policy": "months_after_earning",
-    "months": 1,
-    "round_to": "month_end",
-    "notice_days": [70],
+    "policy": "birth_month_end",
+    "years": 0,
+    "notice_days": [366],
 }
 PROGRAMME["earning"] |= {
     "campaigns": [CAMPAIGN],
@@ -67,7 +67,10 @@ PROGRAMME["gift_cards"] = GIFTS
 
 async def _trade(fleet: Fleet) -> Town:
     """Bills, also one of a stranger, redemptions, and an entry that is no bill."""
-    town = await found_town(fleet, "verified", members=20, document=PROGRAMME)
+    # In the coming months: no birthday is told while the tests run.
+    month = datetime.now(UTC).date().replace(year=1990, day=1)
+    birthdays = [month + relativedelta(months=1 + k % 10) for k in range(20)]
+    town = await found_town(fleet, "verified", members=20, document=PROGRAMME, birthdays=birthdays)
     async with town.open() as trade:
         made = await trade.call(Call("PUT", "/v1/rewards/treat", TREAT, key="reward-0", role="marketer"))
         assert made.status == 201, made.body

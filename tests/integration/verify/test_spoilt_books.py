@@ -391,6 +391,14 @@ SPOILT = {
         "DELETE FROM earn.act_accruals",
         {"acts:kept"},
     ),
+    "a birth month that earn keeps otherwise": (
+        "UPDATE earn.members SET birth_month = birth_month % 12 + 1",
+        {"birth_months:learned", "bills:decisions", "acts:decisions"},
+    ),
+    "a birth month that the bank forgot": (
+        "DELETE FROM redeem.birth_months",
+        {"birth_months:learned"},
+    ),
     "a wallet that a hearer forgot": (
         f"DELETE FROM earn.wallets WHERE {SOME_WALLET}",
         {"wallets:learned"},

@@ -31,7 +31,7 @@ class Terms(msgspec.Struct, frozen=True):
     minimum_points: int = 1
     step_points: int = 1
 
-    def expires_at(self, effective_at: datetime) -> datetime | None:
+    def expires_at(self, effective_at: datetime, birth_month: int | None = None) -> datetime | None:
         return effective_at + timedelta(days=30)
 
 

@@ -194,6 +194,50 @@ def test_a_fixed_date_lies_at_least_so_many_months_ahead_and_no_year_more(day: d
     assert least <= last < least + relativedelta(years=1)
 
 
+@pytest.mark.parametrize(
+    ("years", "birth_month", "earned", "expires"),
+    [
+        pytest.param(1, 3, at(2026, 1, 15), at(2027, 4, 1), id="born later in the year"),
+        pytest.param(1, 3, at(2026, 3, 31, 23, 59), at(2027, 4, 1), id="on the month's last day"),
+        pytest.param(
+            1, 3, at(2026, 4, 1), at(2028, 4, 1), id="born earlier in the year: never less than a year"
+        ),
+        pytest.param(0, 6, at(2026, 6, 1), at(2026, 7, 1), id="this month"),
+        pytest.param(3, 12, at(2026, 11, 22), at(2030, 1, 1), id="December"),
+        pytest.param(2, 2, at(2026, 2, 10), at(2028, 3, 1), id="the end of a leap February"),
+        pytest.param(1, 2, at(2028, 2, 29), at(2029, 3, 1), id="earned on a leap day"),
+        pytest.param(1, None, at(2026, 1, 15), at(2028, 1, 1), id="no birthday known: December"),
+    ],
+)
+def test_points_are_usable_to_the_end_of_the_birth_month_so_many_years_on(
+    years: int, birth_month: int | None, earned: datetime, expires: datetime
+) -> None:
+    compiled = policy(policy="birth_month_end", years=years)
+    assert compiled.expires_at(earned, birth_month) == expires
+    assert compiled.idle_at(earned) is None
+
+
+def test_a_birth_month_ends_where_the_programme_lives() -> None:
+    compiled = policy("Asia/Riyadh", policy="birth_month_end", years=1)
+    last = datetime(2026, 3, 31, 20, 59, 59, tzinfo=UTC)
+    assert compiled.expires_at(last, 3) == datetime(2027, 3, 31, 21, tzinfo=UTC)
+    assert compiled.expires_at(last + timedelta(seconds=1), 3) == datetime(2028, 3, 31, 21, tzinfo=UTC)
+
+
+@given(earned=instants, years=st.integers(0, 5), month=st.integers(1, 12), zone=zones)
+def test_a_birth_month_ends_at_least_so_many_years_ahead_and_less_than_one_more(
+    earned: datetime, years: int, month: int, zone: str
+) -> None:
+    compiled = policy(zone, policy="birth_month_end", years=years)
+    expires = compiled.expires_at(earned, month)
+    assert expires is not None
+    last = (expires - timedelta(microseconds=1)).astimezone(compiled.zone).date()
+    assert (last.month, (last + timedelta(days=1)).day) == (month, 1)
+    least = earned.astimezone(compiled.zone).date() + relativedelta(years=years)
+    assert least <= last < least + relativedelta(years=1, months=1)
+    assert (last.year * 12 + last.month) - (least.year * 12 + least.month) < 12
+
+
 def test_silence_ends_a_balance_and_no_lot() -> None:
     compiled = policy("Asia/Riyadh", policy="inactivity", months=1)
     last_active_at = datetime(2026, 1, 31, 20, 59, 59, tzinfo=UTC)

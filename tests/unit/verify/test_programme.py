@@ -172,6 +172,26 @@ def test_a_fixed_date_is_the_same_in_both_writings(
     assert not one.expires_rightly(earned, expires + timedelta(days=1))
 
 
+@given(
+    earned=st.integers(946_684_800, 2_840_140_800).map(lambda one: datetime.fromtimestamp(one, UTC)),
+    years=st.integers(0, 4),
+    birth_month=st.none() | st.integers(1, 12),
+    zone=st.sampled_from(["Asia/Riyadh", "America/Havana", "Pacific/Apia"]),
+)
+def test_the_end_of_a_birth_month_is_the_same_in_both_writings(
+    earned: datetime, years: int, birth_month: int | None, zone: str
+) -> None:
+    made = document(expiry={"policy": "birth_month_end", "years": years})
+    made["programme"]["time_zone"] = zone
+    expires = compile_programme(made, 1).expires_at(earned, birth_month)
+    assert expires is not None
+    one = read_terms(1, AT, made)
+    assert one.expires_rightly(earned, expires, birth_month)
+    assert not one.expires_rightly(earned, expires + timedelta(days=1), birth_month)
+    another = 6 if birth_month in {None, 12} else birth_month + 1
+    assert not one.expires_rightly(earned, expires, another)
+
+
 def test_points_that_never_expire_have_no_expiry() -> None:
     never = terms(expiry={"policy": "never"})
     assert never.expires_rightly(AT, None)

@@ -167,6 +167,7 @@ class Weighed(msgspec.Struct, frozen=True, gc=False):
     member_id: UUID
     programmes: list[tuple[CompiledProgramme, CompiledAct, Wallet, str | None, Standing | None, ActWorth]]
     passed_over: list[tuple[str, str]]
+    birth_month: int | None
 
     def counters(self) -> set[CapKey | BudgetKey]:
         """The counters that have to be known, and held, before it is decided."""
@@ -200,7 +201,7 @@ def weigh(act: RecordAct, facts: Facts, now: datetime) -> Weighed:
             occurred_at=act.occurred_at, zone=version.zone, tier=tier, merchant=act.merchant, data=act.data
         )
         weighed.append((version, kind, wallet, tier, standing, kind.worth(subject)))
-    return Weighed(act, member.member_id, weighed, passed_over)
+    return Weighed(act, member.member_id, weighed, passed_over, member.birth_month)
 
 
 def decide(weighed: Weighed, new_id: Callable[[], UUID], spent: dict[CapKey | BudgetKey, int]) -> ActDecision:
@@ -220,7 +221,8 @@ def decide(weighed: Weighed, new_id: Callable[[], UUID], spent: dict[CapKey | Bu
             result = "applied" if points else "used_up"
             for key in kind.counters(version.code, wallet.wallet_id, today) if points else ():
                 spent[key] = spent.get(key, 0) + points
-        accrual = Accrual(new_id(), "earn", points, new_id(), version.expires_at(act.occurred_at))
+        expires_at = version.expires_at(act.occurred_at, weighed.birth_month)
+        accrual = Accrual(new_id(), "earn", points, new_id(), expires_at)
         judged.append(
             ActJudged(
                 programme=version.code,
