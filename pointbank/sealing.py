@@ -10,7 +10,7 @@ import msgspec
 
 from pointbank.logins import find_served
 from services.redeem.domain.accruals import DayCompared
-from services.redeem.domain.reconciliation import ReconcilePage
+from services.redeem.domain.reconciliation import ReconcilePage, SealCompared
 from services.redeem.domain.seal import Signer, written
 from services.redeem.handlers import ON
 from services.redeem.reconciling import reconcile, would_reconcile
@@ -92,12 +92,12 @@ async def reconcile_tenant(
     dry_run: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Seals what is new and reconciles all that was sealed since the last run: `wallets`, `days`, `differences`, and of a dry run
-    the first of what was `found`."""
+    """Seals what is new and reconciles all that was sealed since the last run: `wallets`, `days`, `postings`, `differences`, and
+    of a dry run the first of what was `found`."""
     found: list[Any] = []
     async with writer_of(settings, tenant) as writer:
 
-        async def step(command: ReconcilePage | DayCompared) -> Outcome:
+        async def step(command: ReconcilePage | DayCompared | SealCompared) -> Outcome:
             [outcome] = await writer.write(
                 [Item(command, FromJob("reconcile"), str(uuid7()), actor)], ON[type(command)]
             )

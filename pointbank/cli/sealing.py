@@ -97,8 +97,8 @@ def reconcile(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Seals, then holds every wallet that changed since the last run against its lines and lots, and the ledger against each
-    day of accruals that earn told. Exit 1: differences."""
+    """Seals, then holds every wallet that changed since the last run against its lines and lots, what was posted since
+    against its events, and the ledger against each day of accruals that earn told. Exit 1: differences."""
     actor = _actor()
 
     async def ask(settings: Settings, tenant: str) -> dict[str, Any]:
@@ -116,7 +116,8 @@ def reconcile(
     def tell(done: dict[str, Any]) -> None:
         would = "would be " if dry_run else ""
         out.print(
-            f"{done['wallets']:,} wallets and {done['days']:,} days {would}compared, {done['differences']:,} differences.",
+            f"{done['wallets']:,} wallets, {done['postings']:,} postings and {done['days']:,} days {would}compared, "
+            f"{done['differences']:,} differences.",
             highlight=False,
         )
         for one in done["found"]:

@@ -1,5 +1,5 @@
 """The job that reconciles: every wallet that was sealed since the last run, against its lines and lots; every gift card, against
-its lines; and every day that earn told since, against the ledger.
+its lines; every seal's postings, against the events as published; and every day that earn told since, against the ledger.
 
 Seals name each wallet and card whose head changed, all of them and no others: so a run touches what changed, and nothing else.
 """
@@ -13,9 +13,10 @@ import structlog
 
 from services.redeem.counting_days import compare_days
 from services.redeem.domain.accruals import DayCompared
-from services.redeem.domain.reconciliation import LEAVES, Reconciled, ReconcilePage
+from services.redeem.domain.reconciliation import LEAVES, Reconciled, ReconcilePage, SealCompared
 from services.redeem.store import reconciliation
 from services.redeem.store.reconciliation import Found
+from services.redeem.telling_compared import compare_seals
 from shared.db import Pool
 from shared.messaging import Done, Outcome
 from shared.runtime import TenantRuntime
@@ -23,8 +24,8 @@ from shared.runtime import TenantRuntime
 log = structlog.get_logger(__name__)
 
 MOST_TOLD = 100
-Step = Callable[[ReconcilePage | DayCompared], Awaitable[Outcome]]
-"""Writes one page, or what came of one day."""
+Step = Callable[[ReconcilePage | DayCompared | SealCompared], Awaitable[Outcome]]
+"""Writes one page, or what came of one day or seal."""
 Progress = Callable[[int], None]
 """Told how many wallets were compared so far."""
 
@@ -38,14 +39,17 @@ class Total(msgspec.Struct, frozen=True):
     differences: int = 0
     days: int = 0
     """Whose accruals were held against what earn told of them."""
+    postings: int = 0
+    """That were held against their events."""
 
 
 async def reconcile(pool: Pool, step: Step, progress: Progress | None = None) -> Total:
     """Compares all that was sealed since the last run, what another process left of its own, and the days that were told; may
     run beside others."""
     wallets = await _reconcile_wallets(step, progress)
+    postings, untold = await compare_seals(pool, step)
     days, apart = await compare_days(pool, step)
-    return Total(wallets.wallets, wallets.differences + len(apart), days)
+    return Total(wallets.wallets, wallets.differences + len(untold) + len(apart), days, postings)
 
 
 async def _reconcile_wallets(step: Step, progress: Progress | None) -> Total:
@@ -80,9 +84,11 @@ async def would_reconcile(pool: Pool, progress: Progress | None = None) -> tuple
             told += found[: MOST_TOLD - len(told)]
             if progress is not None:
                 progress(run.wallets)
+    postings, untold = await compare_seals(pool)
     days, apart = await compare_days(pool)
     wallets, differences = (0, 0) if run is None else (run.wallets, run.differences)
-    return Total(wallets, differences + len(apart), days), told + apart[: MOST_TOLD - len(told)]
+    total = Total(wallets, differences + len(untold) + len(apart), days, postings)
+    return total, [*told, *untold, *apart][:MOST_TOLD]
 
 
 async def run(runtime: TenantRuntime) -> Total:
@@ -90,7 +96,7 @@ async def run(runtime: TenantRuntime) -> Total:
     done = await reconcile(runtime.pool, lambda command: runtime.do(command, job="reconcile"))
     async with runtime.read() as db:
         runtime.metrics.differences(runtime.code, await reconciliation.open_by_kind(db))
-    if done.wallets or done.days:
+    if done.wallets or done.days or done.postings:
         log.info("reconciled", tenant=runtime.code, **msgspec.structs.asdict(done))
     return done
 

@@ -545,6 +545,15 @@ CREATE TABLE reconciliations (
     CONSTRAINT reconciliations_go_forward CHECK (to_seal >= from_seal AND at_seal >= from_seal AND at_seal <= to_seal)
 );
 
+-- Which seals' postings were held against the events that tell of them. Those of before are the oracle's.
+CREATE TABLE compared_seals (
+    no bigint PRIMARY KEY,
+    postings bigint NOT NULL, -- that were sealed by it
+    differences bigint NOT NULL,
+    compared_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT compared_seals_counts_never_negative CHECK (postings >= 0 AND differences >= 0)
+);
+
 -- What did not agree, until somebody has explained and closed it. Never repaired by itself.
 CREATE TABLE reconciliation_differences (
     difference_id uuid PRIMARY KEY,
@@ -557,7 +566,7 @@ CREATE TABLE reconciliation_differences (
     owner text,
     state text NOT NULL DEFAULT 'open',
     reason text,
-    CONSTRAINT reconciliation_differences_kind_known CHECK (kind IN ('lines', 'buckets', 'lots', 'accruals', 'stock')),
+    CONSTRAINT reconciliation_differences_kind_known CHECK (kind IN ('lines', 'buckets', 'lots', 'accruals', 'stock', 'events')),
     CONSTRAINT reconciliation_differences_state_known CHECK (state IN ('open', 'explained', 'closed')),
     CONSTRAINT reconciliation_differences_have_a_reason CHECK (state = 'open' OR reason IS NOT NULL)
 );

@@ -47,17 +47,20 @@ class FoundOut(BaseModel):
 
 class RunOut(BaseModel):
     """`days`: whose accruals were held against what earn told of them.
+    `postings`: held against the events that tell of them.
     `found`: the first of what does not agree, of a dry run only; afterwards the differences have it."""
 
     dry_run: bool
     wallets: int
     days: int
+    postings: int
     differences: int
     found: list[FoundOut]
 
 
 class DifferenceOut(FoundOut):
-    """`expected` is what the finer books come to: lines before buckets, buckets before lots; of accruals, what earn told."""
+    """`expected` is what the finer books come to: lines before buckets, buckets before lots; of accruals, what earn told; of
+    events, what was posted."""
 
     difference_id: UUID
     first_seen: AwareDatetime
@@ -96,8 +99,8 @@ class DifferencePosition(msgspec.Struct):
 
 @router.post("/runs", response_model=RunOut)
 async def reconcile(body: RunBody, call: Annotated[Write, writes("ops:write")]) -> Response:
-    """Seals what is new, then compares every wallet that was sealed since the last run with its lines and lots, and the
-    ledger with every day of accruals that was told."""
+    """Seals what is new, then compares every wallet that was sealed since the last run with its lines and lots, what was
+    posted since with the events that tell of it, and the ledger with every day of accruals that was told."""
     runtime: Any = call.tenant
     assert isinstance(runtime, TenantRuntime)
     found: list[Any] = []
@@ -112,6 +115,7 @@ async def reconcile(body: RunBody, call: Annotated[Write, writes("ops:write")]) 
         "dry_run": body.dry_run,
         "wallets": done.wallets,
         "days": done.days,
+        "postings": done.postings,
         "differences": done.differences,
         "found": found,
     }

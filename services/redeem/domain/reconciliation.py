@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -24,6 +24,22 @@ class Reconciled(msgspec.Struct, frozen=True):
     wallets: int
     differences: int
     more: bool
+
+
+class Untold(NamedTuple):
+    """A posting whose events are not what was posted: wallets with points by the lines (`expected`), and by the events."""
+
+    subject: str
+    expected: str
+    found: str
+
+
+class SealCompared(msgspec.Struct, frozen=True):
+    """The postings of a seal were held against their events, and this is what does not agree."""
+
+    no: int
+    postings: int
+    apart: tuple[Untold, ...]
 
 
 class DecideDifference(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from services.redeem.domain.giftcards.acts import (
 from services.redeem.domain.giving import LapseBenefits
 from services.redeem.domain.jobs import JobDone
 from services.redeem.domain.offline import AskAllowance, ReportUses
-from services.redeem.domain.reconciliation import DecideDifference, ReconcilePage
+from services.redeem.domain.reconciliation import DecideDifference, ReconcilePage, SealCompared
 from services.redeem.domain.redemption import Capture, Redeem, Release, Return, Void
 from services.redeem.domain.rewards import PutReward, RedeemReward, UseBenefit
 from services.redeem.domain.stock import ImportCounts
@@ -40,7 +40,7 @@ from services.redeem.handlers.merge import merge_members
 from services.redeem.handlers.move import move_points
 from services.redeem.handlers.offline import give_allowance, report_uses
 from services.redeem.handlers.post import post
-from services.redeem.handlers.reconcile import decide_difference, reconcile_page
+from services.redeem.handlers.reconcile import decide_difference, keep_seals, reconcile_page
 from services.redeem.handlers.rewards import put_reward, redeem_reward, use_benefit
 from services.redeem.handlers.self_issue import issue_reached
 from services.redeem.handlers.settle import settle
@@ -97,6 +97,7 @@ ON: Handlers = {
     DecideDifference: decide_difference,
     AccrualsDayTold: hear_days,
     DayCompared: keep_days,
+    SealCompared: keep_seals,
     PutReward: put_reward,
     ImportCounts: import_counts,
     RedeemReward: redeem_reward,

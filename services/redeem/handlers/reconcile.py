@@ -6,9 +6,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from services.redeem.domain.reconciliation import LEAVES, DecideDifference, Reconciled, ReconcilePage
-from services.redeem.store import reconciliation
-from services.redeem.store.reconciliation import Difference
+from services.redeem.domain.reconciliation import (
+    LEAVES,
+    DecideDifference,
+    Reconciled,
+    ReconcilePage,
+    SealCompared,
+)
+from services.redeem.store import reconciliation, told_events
+from services.redeem.store.reconciliation import Difference, Found
 from shared.errors import NotFound
 from shared.messaging import Done, Item, Outcome, Refused, Tx
 
@@ -31,6 +37,19 @@ async def reconcile_page(tx: Tx, items: Sequence[Item[ReconcilePage]]) -> list[O
             tx.audit("ledger.reconcile", f"reconciliation/{run.no}", item=item, after=said)
         outcomes.append(Done(200, _encode(said)))
     return outcomes
+
+
+async def keep_seals(tx: Tx, items: Sequence[Item[SealCompared]]) -> list[Outcome]:
+    """Keeps which postings are not told as they were posted, as differences; once for each seal."""
+    for item in sorted(items, key=lambda item: item.command.no):
+        done = item.command
+        if not await told_events.mark_compared(tx.db, done):
+            continue
+        if done.apart:
+            found = [Found("events", *one) for one in done.apart]
+            await reconciliation.keep_found(tx.db, found, tx.now())
+            tx.audit("events.reconcile", f"seal/{done.no}", item=item, after={"differences": len(found)})
+    return [Done()] * len(items)
 
 
 async def decide_difference(tx: Tx, items: Sequence[Item[DecideDifference]]) -> list[Outcome]:

@@ -14,6 +14,7 @@ import pytest
 from redis.asyncio import Redis
 
 from pointbank.desk import open_desk
+from pointbank.sealing import reconcile_tenant
 from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
 from pointbank.verify.streams import heads
@@ -238,6 +239,12 @@ async def test_the_bank_does_what_the_model_does_and_the_oracle_finds_nothing_bu
     await renewed_and_spent_again(town.bank)
     await came_back_late(town.bank)
     await by_two(town)
+    # Every kind of posting is told as it was posted, in the words of the nightly run too.
+    await reconcile_tenant(settings, town.bank.code, actor="test")
+    apart = await town.bank.auditor.fetch(
+        "SELECT subject, expected, found FROM redeem.reconciliation_differences"
+    )
+    assert [tuple(row) for row in apart] == []
 
     db = await connect(settings.admin_dsn(), database=database_of(town.bank.code))
     outer = db.transaction()

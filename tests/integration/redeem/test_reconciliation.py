@@ -11,9 +11,9 @@ import pytest
 from pointbank.sealing import reconcile_tenant, writer_of
 from services.redeem import reconciling
 from services.redeem.domain.accruals import DayCompared
-from services.redeem.domain.reconciliation import ReconcilePage
+from services.redeem.domain.reconciliation import ReconcilePage, SealCompared
+from services.redeem.handlers import ON
 from services.redeem.handlers import reconcile as handler
-from services.redeem.handlers.reconcile import reconcile_page
 from services.redeem.reconciling import Total
 from shared.config import Settings
 from shared.db import Connection, connect
@@ -62,13 +62,15 @@ async def listed(bank: Bank, **query: Any) -> list[dict[str, Any]]:
 async def test_only_what_changed_is_compared_and_what_agrees_says_nothing(bank: Bank) -> None:
     await run(bank)
     members = [await bank.member(10, 5) for _ in range(3)]
-    assert await run(bank) == {"dry_run": False, "wallets": 3, "days": 0, "differences": 0, "found": []}
+    counts = {"wallets": 3, "days": 0, "postings": 6, "differences": 0}
+    assert await run(bank) == {"dry_run": False, **counts, "found": []}
     assert (await run(bank))["wallets"] == 0
     for _ in range(2):  # twice between two runs, under two seals
         await bank.redeem(asks(members[1], points=4))
         await bank.client.post("/v1/ledger/seals", json={}, headers=bank.headers("operator"))
-    assert (await run(bank, dry_run=True))["wallets"] == 1
-    assert (await run(bank))["wallets"] == 1
+    for dry_run in (True, False):
+        done = await run(bank, dry_run=dry_run)
+        assert (done["wallets"], done["postings"]) == (1, 2)
     assert await listed(bank) == []
 
 
@@ -87,15 +89,21 @@ async def test_what_does_not_agree_is_a_row_until_somebody_closed_it(bank: Bank,
     would = await run(bank, dry_run=True)
     assert await listed(bank) == []
     done = await run(bank)
-    assert (done["wallets"], done["differences"]) == (would["wallets"], would["differences"]) == (3, 6)
+    assert (done["wallets"], done["differences"]) == (would["wallets"], would["differences"]) == (3, 7)
 
     rows = await listed(bank)
+    [untold] = [row for row in rows if row["kind"] == "events"]
+    assert (untold["expected"], untold["found"]) == (
+        "nothing",
+        f"{lost} 10",
+    )  # its line is gone, its event is not
     held = {(row["kind"], row["subject"]): (row["expected"], row["found"]) for row in rows}
     assert held == {(row["kind"], row["subject"]): (row["expected"], row["found"]) for row in would["found"]}
     assert held.keys() == {
         ("buckets", f"wallet/{rich}"),
         ("lots", f"wallet/{rich}"),
         ("lines", f"wallet/{lost}"),
+        ("events", untold["subject"]),
         ("buckets", f"wallet/{lost}"),
         ("lots", f"wallet/{short}"),
         ("buckets", f"gift_card/{card}"),
@@ -157,9 +165,53 @@ async def test_what_does_not_agree_is_a_row_until_somebody_closed_it(bank: Bank,
     await run(bank)
     again = await listed(bank)
     kept = {one["difference_id"] for one in again} & {one["difference_id"] for one in rows}
-    assert len(kept) == 5
+    assert len(kept) == 6
     [new] = [one for one in again if one["difference_id"] not in kept]
     assert (new["subject"], new["state"], new["owner"]) == (f"wallet/{short}", "open", None)
+
+
+async def test_a_posting_that_is_not_told_as_it_was_posted_is_a_difference(
+    bank: Bank, books: Connection
+) -> None:
+    await run(bank)
+    posted = [accrued(uuid7(), points) for points in (10, 20, 30, 40, 50)]
+    lost, twice, otherwise, elsewhere, unposted = posted
+    await bank.hear(*posted)
+    await bank.client.post("/v1/ledger/seals", json={}, headers=bank.headers("operator"))
+    rows = "xid, at, event_id, payload"
+    told = "convert_from(payload, 'UTF8') LIKE '%points.credited%' AND convert_from(payload, 'UTF8') LIKE '%' || $1 || '%'"
+    another = "convert_to(replace(convert_from(payload, 'UTF8'), $2, $3), 'UTF8')"
+    await books.execute(f"DELETE FROM outbox WHERE {told}", str(lost.accrual_id))
+    await books.execute(
+        f"INSERT INTO outbox ({rows}) SELECT {rows} FROM outbox WHERE {told}", str(twice.accrual_id)
+    )
+    for one, was, now in (
+        (otherwise, '"credited":{"points":30', '"credited":{"points":31'),
+        (elsewhere, f'"wallet_id":"{elsewhere.wallet_id}"', f'"wallet_id":"{lost.wallet_id}"'),
+    ):
+        await books.execute(
+            f"UPDATE outbox SET payload = {another} WHERE {told}", str(one.accrual_id), was, now
+        )
+    await books.execute("DELETE FROM ledger WHERE wallet_id = $1", unposted.wallet_id)
+    would, done = await run(bank, dry_run=True), await run(bank)
+    assert (would["postings"], would["differences"]) == (done["postings"], done["differences"])
+    ours = {f"posting/{one.accrual_id}" for one in posted}
+    held = {
+        one["subject"]: (one["expected"], one["found"])
+        for one in await listed(bank)
+        if one["kind"] == "events" and one["subject"] in ours
+    }
+    assert held == {
+        f"posting/{lost.accrual_id}": (f"{lost.wallet_id} 10", "nothing"),
+        f"posting/{twice.accrual_id}": (
+            f"{twice.wallet_id} 20",
+            f"{twice.wallet_id} 20, {twice.wallet_id} 20",
+        ),
+        f"posting/{otherwise.accrual_id}": (f"{otherwise.wallet_id} 30", f"{otherwise.wallet_id} 31"),
+        f"posting/{elsewhere.accrual_id}": (f"{elsewhere.wallet_id} 40", f"{lost.wallet_id} 40"),
+        f"posting/{unposted.accrual_id}": ("nothing", f"{unposted.wallet_id} 50"),
+    }
+    assert (await run(bank))["postings"] == 0
 
 
 async def test_two_that_reconcile_share_the_work_and_what_was_left_is_gone_on_with(
@@ -173,8 +225,8 @@ async def test_two_that_reconcile_share_the_work_and_what_was_left_is_gone_on_wi
     await bank.runtime.do(ReconcilePage(), job="reconcile")  # and dies
     async with writer_of(settings, bank.code) as other:
 
-        async def step(page: ReconcilePage | DayCompared) -> Outcome:
-            [outcome] = await other.write([Item(page, FromJob("x"), str(uuid7()), "x")], reconcile_page)
+        async def step(page: ReconcilePage | DayCompared | SealCompared) -> Outcome:
+            [outcome] = await other.write([Item(page, FromJob("x"), str(uuid7()), "x")], ON[type(page)])
             return outcome
 
         await asyncio.gather(reconciling.run(bank.runtime), reconciling.reconcile(other.pool, step))
@@ -198,6 +250,7 @@ async def test_the_command_does_the_same(bank: Bank, settings: Settings, books: 
         "dry_run": False,
         "wallets": 1,
         "days": 0,
+        "postings": 1,
         "differences": 1,
         "found": [],
     }
