@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from joserfc.jwk import ECKey, OKPKey
 from pointbank.allinone import SERVICES, merged_openapi, service_of
 from pointbank.gateway.build import Choices, files, routes, servers_of, write
 from pointbank.gateway.errors import CannotBuild
+from shared.http.openapi import Document
 from shared.ids import uuid7
 
 EC = ECKey.generate_key("P-256", {"kid": "one", "use": "sig"})
@@ -28,6 +30,16 @@ def jwks(*keys: Mapping[str, Any]) -> bytes:
 ONE = jwks(EC.as_dict(private=False))
 
 
+@cache
+def interface() -> Document:
+    """Once for all tests: making it takes a second."""
+    return merged_openapi()
+
+
+def made_of(choices: Choices = CHOICES, keys: bytes = ONE) -> dict[str, str]:
+    return files(choices, keys, interface())
+
+
 def routed(table: str, path: str) -> tuple[str, str] | None:
     """(service, methods) of the first line that fits, as HAProxy reads the table."""
     for line in table.splitlines():
@@ -39,8 +51,8 @@ def routed(table: str, path: str) -> tuple[str, str] | None:
 
 
 def test_every_route_of_the_interface_is_let_through_to_its_service_with_its_methods() -> None:
-    table = files(CHOICES, ONE)["routes.map"]
-    known = merged_openapi()["paths"]
+    table = made_of()["routes.map"]
+    known = interface()["paths"]
     assert len(table.splitlines()) == len(known)
     for path, operations in known.items():
         asked = re.sub(r"\{\w+\}", str(uuid7()), path)
@@ -51,7 +63,7 @@ def test_every_route_of_the_interface_is_let_through_to_its_service_with_its_met
 
 
 def test_the_exact_comes_before_what_holds_a_parameter() -> None:
-    table = files(CHOICES, ONE)["routes.map"]
+    table = made_of()["routes.map"]
     assert routed(table, "/v1/members/lookup") == ("members", "POST")
     assert routed(table, "/v1/members/01a1f82f-1e80-7e8d-8405-0873dba865aa") == ("members", "GET")
 
@@ -62,7 +74,7 @@ def test_a_route_that_no_service_answers_is_no_gateway() -> None:
 
 
 def test_an_optional_private_half_of_a_key_is_not_written_anywhere() -> None:
-    made = files(CHOICES, jwks(EC.as_dict(private=True)))
+    made = made_of(keys=jwks(EC.as_dict(private=True)))
     assert "PRIVATE" not in "".join(made.values())
     assert str(EC.as_dict(private=True)["d"]) not in "".join(made.values())
     assert made["key-1.pem"].startswith("-----BEGIN PUBLIC KEY-----")
@@ -78,7 +90,7 @@ def test_an_optional_private_half_of_a_key_is_not_written_anywhere() -> None:
 )
 def test_keys_that_can_not_be_used_are_told(keys: list[dict[str, Any]], says: str) -> None:
     with pytest.raises(CannotBuild, match=says):
-        files(CHOICES, jwks(*keys))
+        made_of(keys=jwks(*keys))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +109,7 @@ def test_keys_that_can_not_be_used_are_told(keys: list[dict[str, Any]], says: st
 )
 def test_what_would_be_read_as_configuration_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(CannotBuild):
-        files(replace(CHOICES, **changes), ONE)
+        made_of(replace(CHOICES, **changes))
 
 
 def test_an_unknown_service_is_refused() -> None:
@@ -108,7 +120,7 @@ def test_an_unknown_service_is_refused() -> None:
 
 
 def test_two_runs_write_the_same_and_leave_the_operators_files_alone(tmp_path: Path) -> None:
-    write(tmp_path, files(CHOICES, ONE))
+    write(tmp_path, made_of())
     (tmp_path / "allow.lst").write_text("192.0.2.0/24\n")
     (tmp_path / "key-7.pem").write_text("a key of before")
     first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -119,5 +131,5 @@ def test_two_runs_write_the_same_and_leave_the_operators_files_alone(tmp_path: P
 
 
 def test_each_service_has_a_backend(tmp_path: Path) -> None:
-    text = files(CHOICES, ONE)["haproxy.cfg"]
+    text = made_of()["haproxy.cfg"]
     assert re.findall(r"^backend (\w+)$", text, re.MULTILINE) == ["tenants", *SERVICES]
