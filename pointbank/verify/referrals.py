@@ -126,7 +126,14 @@ class Referrals:
                 if named is not None:
                     members[act["act_ref"]] = named
                 self._given.theirs(
-                    (act["act_ref"], named, act["occurred_at"], data.bill_id, data.amount_minor, data.minimum_minor)
+                    (
+                        act["act_ref"],
+                        named,
+                        act["occurred_at"],
+                        data.bill_id,
+                        data.amount_minor,
+                        data.minimum_minor,
+                    )
                 )
         async for page in snapshot.pages("referrals.sql", "referrals"):
             books.progress("referrals")
