@@ -2,10 +2,11 @@
 
 Bills go by in the order in which they happened, in one snapshot of the database, read by the auditor; a page of them is held at a
 time. Each is judged in the wallets in which it was judged, at the tier of then; caps and budgets of the draft begin at zero with
-the first bill. Where the draft asks what a member did before and the version of then did not, it is counted along the way; where it
-asks for segments and that version did not, they are those that earn has heard of by now. A bill
-in another currency is converted by the rate of its decision; one that the draft passes over counts on neither side. Nothing is
-written, and refunds are left out on both sides: points are those that were decided, and stamps and benefits those that were given.
+the first bill, and member caps count what acts gave until then. Where the draft asks what a member did before and the version of
+then did not, it is counted along the way; where it asks for segments and that version did not, they are those that earn has heard
+of by now. A bill in another currency is converted by the rate of its decision; one that the draft passes over counts on neither
+side. Nothing is written, and refunds are left out on both sides: points are those that were decided, and stamps and benefits those
+that were given.
 
 What tills would have claimed at the checkout nobody knows, so it is said (docs/decisions/0167): what was on offer then they claim
 on the bills on which they did, and all of the draft's worth where they gave all that it was worth then; what was not on offer is
@@ -15,8 +16,9 @@ member's first bill in the time, a new one from none.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -99,6 +101,9 @@ class _Run:
         self._activity: dict[UUID, Activity] = {}
         self._asks = "activity" in draft.book.asks
         self._stays: dict[UUID, list[SegmentStay]] = {}
+        self._caps = () if draft.limits is None else draft.limits.caps
+        self._acts: deque[Any] = deque()  # that are not counted yet
+        self._acts_from = found.from_at
 
     async def judge(self, page: Sequence[Any]) -> None:
         """The next bills."""
@@ -107,8 +112,11 @@ class _Run:
             await self._meet(read)
         if "segments" in self._draft.book.asks:
             await self._place(read)
+        if self._caps:
+            await self._hear_acts(page[-1]["occurred_at"])
         for row, decision in read:
             self.found.bills += 1
+            self._count_acts(row["occurred_at"])
             for was in decision.programmes:
                 if was.programme == self._draft.code:
                     self._one(row, decision, was)
@@ -136,6 +144,22 @@ class _Run:
         }
         for row in await queries.stays(self._db, member_ids=list(members)) if members else ():
             self._stays.setdefault(row[0], []).append(SegmentStay(row[1], row[2], row[3]))
+
+    async def _hear_acts(self, through: datetime) -> None:
+        """What acts gave until then: it counts against the caps of a member."""
+        self._acts += await queries.acts(
+            self._db, programme=self._draft.code, from_at=self._acts_from, through=through
+        )
+        self._acts_from = through + timedelta(microseconds=1)
+
+    def _count_acts(self, before: datetime) -> None:
+        # Not those of the same moment: a referral happens with its bill, and is judged after it.
+        while self._acts and self._acts[0]["occurred_at"] < before:
+            wallet_id, occurred_at, points = self._acts.popleft()
+            day = occurred_at.astimezone(self._draft.zone).date()
+            for period, _ in self._caps:
+                key = wallet_id, "", period, since(period, day)
+                self._spent[key] = self._spent.get(key, 0) + points
 
     def _one(self, row: Any, decision: Decision, was: Judged) -> None:
         found, bill = self.found, _bill(row)

@@ -42,6 +42,15 @@ CROSS JOIN LATERAL (
 ) AS past
 LEFT JOIN earn.bills AS latest ON latest.bill_id = past.last_bill::uuid;
 
+-- name: acts
+-- What acts gave in a programme in a time, its end included, in the order in which they happened.
+SELECT c.wallet_id, a.occurred_at, c.points
+FROM earn.acts AS a
+JOIN earn.act_accruals AS c ON c.act_id = a.act_id
+JOIN earn.wallets AS w ON w.wallet_id = c.wallet_id
+WHERE w.programme = :programme AND a.occurred_at >= :from_at AND a.occurred_at <= :through
+ORDER BY a.occurred_at, c.accrual_id;
+
 -- name: stays
 -- When these members are in which segment, as earn was told last.
 SELECT DISTINCT ON (s.member_id, s.segment, s.from_at) s.member_id, s.segment, s.from_at, s.until_at

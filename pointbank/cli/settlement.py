@@ -112,7 +112,18 @@ def list_variances(
     if as_json:
         print_json({"items": items})
         return
-    table = Table("variance", "merchant", "day", "kind", "bills say", "said", "missing", "state", "owner")
+    table = Table(
+        "variance",
+        "merchant",
+        "day",
+        "kind",
+        "bills say, minor",
+        "said, minor",
+        "currency",
+        "missing",
+        "state",
+        "owner",
+    )
     for one in items:
         table.add_row(
             one["variance_id"],
@@ -120,7 +131,8 @@ def list_variances(
             one["day"],
             one["kind"],
             f"{one['expected_minor']:,}",
-            f"{one['found_minor']} {one['currency']}",
+            one["found_minor"],
+            one["currency"],
             one["missing"] or "",
             one["state"],
             one["owner"] or "",

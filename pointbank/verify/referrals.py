@@ -111,6 +111,7 @@ class Referrals:
             "each referral is decided by the first bill of its member, as that bill and its version say",
         )
         members: dict[str, str] = {}
+        person = books.merges.person
         async for page in snapshot.pages("referrals.sql", "acts"):
             for act in page:
                 try:
@@ -121,13 +122,19 @@ class Referrals:
                 ref = f"{data.referred}/{act['programme']}/{data.role}"
                 if ref != act["act_ref"]:
                     made.wrong(f"act {act['act_ref']} is about {ref}")
-                if act["member_id"] is not None:
-                    members[act["act_ref"]] = act["member_id"]
+                named = None if act["member_id"] is None else person(act["member_id"])
+                if named is not None:
+                    members[act["act_ref"]] = named
                 self._given.theirs(
                     (
-                        act["act_ref"], act["member_id"], act["occurred_at"], data.bill_id, data.amount_minor, data.minimum_minor,
+                        act["act_ref"],
+                        named,
+                        act["occurred_at"],
+                        data.bill_id,
+                        data.amount_minor,
+                        data.minimum_minor,
                     )
-                )  # fmt: skip
+                )
         async for page in snapshot.pages("referrals.sql", "referrals"):
             books.progress("referrals")
             for row in page:
@@ -141,7 +148,7 @@ class Referrals:
                     member_id = row["referrer_id"] if role == "referrer" else row["member_id"]
                     ref = f"{row['member_id']}/{row['programme']}/{role}"
                     # Whose identity is not known here, of that one it can't be said whom it names: not heard yet, or erased.
-                    known = member_id if ref in members else None
+                    known = person(member_id) if ref in members else None
                     self._given.ours(
                         (
                             ref,

@@ -80,8 +80,8 @@ class Reviews:
         check.compared = await self._books.snapshot.value("reviews.sql", "decided")
 
     def on_asked(self, n: int | None, envelope: Envelope, asked: Asked) -> None:
-        """points.reversal_requested, of no refund."""
-        if asked.refund_id is None:
+        """points.reversal_requested that is of no refund and about its bill: what is about an act takes a referral back."""
+        if asked.refund_id is None and envelope.subject == asked.bill_id:
             self._asked.theirs(
                 (
                     asked.request_id, asked.bill_id, asked.accrual_id, asked.wallet_id, asked.reverse_through, asked.decided_at,

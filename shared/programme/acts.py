@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from fractions import Fraction
@@ -29,7 +29,15 @@ from referencing import Registry
 from shared.errors import FieldError, pointer_to
 from shared.money import Ratio, RoundingMode, decimal_ratio, minor_per_point, round_ratio
 from shared.programme.campaigns import BudgetKey, Cap, CapKey, Room, Spent, caps_of, since
-from shared.programme.conditions import Condition, Field, Fields, compile_condition, contradiction, mistakes
+from shared.programme.conditions import (
+    NEVER_HOLDS,
+    Condition,
+    Field,
+    Fields,
+    compile_condition,
+    contradiction,
+    mistakes,
+)
 from shared.programme.earning import ActType, On
 from shared.programme.subject import FIELDS, NOT_YET
 
@@ -109,13 +117,13 @@ def acts_beyond_the_ledger(acts: Sequence[ActType], most_points: Fraction) -> It
             )
 
 
-def acts_never_earning(acts: Sequence[ActType]) -> Iterator[FieldError]:
+def acts_never_earning(acts: Sequence[ActType], ladder: Collection[str]) -> Iterator[FieldError]:
     """Act types whose condition can never hold."""
     for number, act in enumerate(acts):
-        if act.when is not None and (at := contradiction(act.when, fields_of(act.data))) is not None:
-            yield _wrong(
-                ("earning", "acts", number, "when", *at), "This can never hold together with the rest."
-            )
+        if act.when is None:
+            continue
+        if (at := contradiction(act.when, fields_of(act.data), only={"tier": ladder})) is not None:
+            yield _wrong(("earning", "acts", number, "when", *at), NEVER_HOLDS)
 
 
 def _schema_mistakes(schema: Any, path: tuple[str | int, ...]) -> Iterator[FieldError]:

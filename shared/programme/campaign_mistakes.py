@@ -1,6 +1,6 @@
 """Mistakes of campaigns that need several fields at once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
 from typing import Any
@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from shared.errors import FieldError, pointer_to
 from shared.programme.base import MAX_MINOR
-from shared.programme.conditions import contradiction, mistakes
+from shared.programme.conditions import NEVER_HOLDS, contradiction, mistakes
 from shared.programme.earning import Campaign, Earning, Effect, instant
 from shared.programme.subject import FIELDS, NOT_YET
 from shared.programme.windows import rule_mistake
@@ -183,17 +183,15 @@ def _most_of(effect: Effect, base: Fraction) -> Fraction:
 # ---- before a document is activated
 
 
-def never_taking_effect(earning: Earning) -> Iterator[FieldError]:
+def never_taking_effect(earning: Earning, ladder: Collection[str]) -> Iterator[FieldError]:
     """Campaigns whose condition contradicts itself, and exclusive ones at the same time."""
+    conditions = [("stamp_cards", number, card.when) for number, card in enumerate(earning.stamp_cards)]
+    conditions += [("campaigns", number, one.when) for number, one in enumerate(earning.campaigns)]
+    for part, number, when in conditions:
+        if when is not None and (at := contradiction(when, FIELDS, only={"tier": ladder})) is not None:
+            yield _invalid(pointer_to(("earning", part, number, "when", *at)), NEVER_HOLDS)
     exclusive: list[tuple[int, Campaign]] = []
-    for number, card in enumerate(earning.stamp_cards):
-        if card.when is not None and (at := contradiction(card.when, FIELDS)) is not None:
-            pointer = pointer_to(("earning", "stamp_cards", number, "when", *at))
-            yield _invalid(pointer, "This can never hold together with what stands before it.")
     for number, campaign in enumerate(earning.campaigns):
-        if campaign.when is not None and (at := contradiction(campaign.when, FIELDS)) is not None:
-            pointer = pointer_to(("earning", "campaigns", number, "when", *at))
-            yield _invalid(pointer, "This can never hold together with what stands before it.")
         if campaign.stacking == "exclusive":
             other = _at_the_same_time(campaign, exclusive)
             if other is not None:

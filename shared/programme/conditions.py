@@ -33,6 +33,8 @@ MOST_DEPTH = 10
 MOST_VALUES = 1000
 MOST_KNOWN = 1024
 MILLION = 1_000_000
+NEVER_HOLDS = "This can never hold together with what stands before it, or with what there is."
+_NOTHING: Mapping[str, Collection[Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,10 +359,13 @@ def _set_test(operator: str, asked: frozenset[str], get: Get) -> Test:
 # ---- what can't hold ---------------------------------------------------------------------------
 
 
-def contradiction(tree: Mapping[str, Any], fields: Fields) -> Path | None:
+def contradiction(
+    tree: Mapping[str, Any], fields: Fields, *, only: Mapping[str, Collection[Any]] = _NOTHING
+) -> Path | None:
     """The comparison by which a tree without mistakes can never hold, as far as that can be seen: what must hold together
-    leaves no value. None: nothing was seen."""
-    return _contradiction(tree, fields, {}, ())
+    leaves no value. `only`: of some fields all values that there are. None: nothing was seen."""
+    known: Bounds = {name: (None, None, frozenset(values), frozenset()) for name, values in only.items()}
+    return _contradiction(tree, fields, known, ())
 
 
 Bounds = dict[str, tuple[Any, Any, frozenset[Any] | None, frozenset[Any]]]

@@ -1,13 +1,13 @@
 """Mistakes of the earning section that need several fields at once, or the ladder."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 from shared.errors import FieldError, pointer_to
 from shared.programme.base import MAX_MINOR
 from shared.programme.campaign_mistakes import most_of_campaigns
-from shared.programme.conditions import contradiction, mistakes
+from shared.programme.conditions import NEVER_HOLDS, contradiction, mistakes
 from shared.programme.earning import Earning, Effect, Rule
 from shared.programme.matching import matcher_of
 from shared.programme.rules import base_of
@@ -140,7 +140,7 @@ def _most(rule: Rule, earning: Earning) -> Fraction:
 # ---- before a document is activated
 
 
-def never_matching(earning: Earning) -> Iterator[FieldError]:
+def never_matching(earning: Earning, ladder: Collection[str]) -> Iterator[FieldError]:
     """Rules that no line can come to: a higher one takes all of theirs, or their condition contradicts itself."""
     order = sorted(range(len(earning.rules)), key=lambda number: -earning.rules[number].priority)
     matchers = {number: matcher_of(earning.rules[number].match) for number in order}
@@ -151,8 +151,11 @@ def never_matching(earning: Earning) -> Iterator[FieldError]:
         if above is not None:
             said = f"It is never tried: {earning.rules[above].code} takes all of its lines."
             yield _invalid(f"/earning/rules/{number}", said)
-        elif rule.when is not None and (at := contradiction(rule.when, FIELDS)) is not None:
+        elif (
+            rule.when is not None
+            and (at := contradiction(rule.when, FIELDS, only={"tier": ladder})) is not None
+        ):
             pointer = pointer_to(("earning", "rules", number, "when", *at))
-            yield _invalid(pointer, "This can never hold together with what stands before it.")
+            yield _invalid(pointer, NEVER_HOLDS)
         if rule.when is None and (len(order) <= COMPARED or not rule.match.model_fields_set):
             before.append(number)

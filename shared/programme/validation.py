@@ -1,6 +1,6 @@
 """All mistakes of a programme document at once, each with its JSON pointer."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, TypeGuard
 
@@ -18,7 +18,7 @@ from shared.programme.earning_mistakes import (
     unknown_tiers,
 )
 from shared.programme.ladder import ladder_mistakes
-from shared.programme.model import MAX_POINTS, NOT_YET, Programme
+from shared.programme.model import MAX_POINTS, NOT_YET, Programme, Tier
 
 Document = Mapping[str, Any]
 
@@ -48,9 +48,10 @@ def validate_for_activation(document: Document) -> Programme:
     errors += _mistakes(given)
     errors += _missing_for_activation(given)
     if programme is not None and not errors and programme.earning is not None:
-        errors += never_matching(programme.earning)
-        errors += never_taking_effect(programme.earning)
-        errors += acts_never_earning(programme.earning.acts)
+        ladder = [tier.code for tier in _ladder(programme)]
+        errors += never_matching(programme.earning, ladder)
+        errors += never_taking_effect(programme.earning, ladder)
+        errors += acts_never_earning(programme.earning.acts, ladder)
     if programme is None or errors:
         raise _invalid(errors)
     return programme
@@ -94,7 +95,7 @@ def _beyond(programme: Programme) -> Iterator[FieldError]:
             )
     if earning is None:
         return
-    ladder = programme.tiers.ladder if programme.tiers is not None else []
+    ladder = _ladder(programme)
     per_point = Fraction(*minor_per_point(header.point_value, header.currency))
     most_points = min(Fraction(MAX_POINTS), MAX_BIGINT / per_point)
     yield from unknown_tiers(earning, [tier.code for tier in ladder])
@@ -102,6 +103,10 @@ def _beyond(programme: Programme) -> Iterator[FieldError]:
         earning, multipliers=[Fraction(tier.multiplier) for tier in ladder], most_points=most_points
     )
     yield from acts_beyond_the_ledger(earning.acts, most_points)
+
+
+def _ladder(programme: Programme) -> Sequence[Tier]:
+    return programme.tiers.ladder if programme.tiers is not None else ()
 
 
 _CODES = {

@@ -28,14 +28,19 @@ async def one_moment(settings: Settings, shop: Shop) -> AsyncIterator[Connection
         await db.close()
 
 
-async def objections(
-    settings: Settings, shop: Shop, db: Connection, checks: Collection[str]
-) -> dict[str, list[str]]:
-    """What of these checks fails, each of which had something to compare. Only earn is there: what the oracle says of other
-    services is none of this."""
+async def reported(settings: Settings, shop: Shop, db: Connection) -> Report:
+    """All that the oracle says. Only earn is there: what it says of other services is nothing."""
     report = Report(shop.code)
     copies = await heads(shop.runtime.redis, settings.cell, shop.code)
     await check_all(report, Snapshot(db), shop.runtime.redis, copies, journal=None, progress=lambda _: None)
+    return report
+
+
+async def objections(
+    settings: Settings, shop: Shop, db: Connection, checks: Collection[str]
+) -> dict[str, list[str]]:
+    """What of these checks fails, each of which had something to compare."""
+    report = await reported(settings, shop, db)
     assert {check.name for check in report if check.compared and check.name in checks} == set(checks)
     return {check.name: check.examples for check in report.broken if check.name in checks}
 

@@ -15,7 +15,7 @@ from shared.config import Settings
 from shared.db import Connection
 from shared.messaging import Done
 from tests.integration.earn.conftest import Member, Shop, bill, somebody
-from tests.integration.earn.oracle import noticed, objections, one_moment
+from tests.integration.earn.oracle import noticed, objections, one_moment, reported
 from tests.integration.earn.test_refunds import Bank, post, refund
 from tests.support.facts import activated, autumn_2026
 from tests.support.programmes import SHOPS, Document
@@ -353,6 +353,26 @@ async def books(settings: Settings, befriended: Shop) -> AsyncIterator[Connectio
 
 async def test_the_oracle_works_out_the_same(settings: Settings, befriended: Shop, books: Connection) -> None:
     assert await objections(settings, befriended, books, CHECKS) == {}
+
+
+async def test_what_takes_a_referral_back_is_no_cancelled_review(
+    settings: Settings, befriended: Shop, books: Connection
+) -> None:
+    report = await reported(settings, befriended, books)
+    assert (report["referrals:asked"].compared > 0, report["reviews:asked"].broken) == (True, 0)
+
+
+MERGED = f"""WITH went AS (
+    UPDATE earn.identities SET member_id = '{{heir}}' WHERE member_id = {REACHED} RETURNING 1
+)
+INSERT INTO redeem.merged_members (member_id, merged_into) SELECT {REACHED}, '{{heir}}' FROM went LIMIT 1"""
+
+
+async def test_a_referred_member_may_have_been_merged_since(
+    settings: Settings, befriended: Shop, books: Connection
+) -> None:
+    heir = (await befriended.member("circle")).member_id
+    assert await noticed(settings, befriended, books, MERGED.format(heir=heir), CHECKS) == {}
 
 
 @pytest.mark.parametrize(("sql", "checks"), SPOILT.values(), ids=SPOILT)

@@ -18,6 +18,8 @@ from pointbank.simulation import simulate
 from shared.config import Settings
 from shared.errors import Refusal
 from tests.integration.earn.conftest import Shop, bill
+from tests.integration.earn.test_acts import act
+from tests.integration.earn.test_acts import post as post_act
 from tests.integration.earn.test_checkout import segmented
 from tests.integration.earn.test_currencies import rate
 from tests.support.facts import activated
@@ -171,6 +173,29 @@ async def test_segments_are_those_that_were_kept_and_else_those_that_are_known(s
         found = await simulate(shop.auditor, asking, from_at=EARLIER, to_at=FROM)
         given = {"asked": (400, 400), "unasked": (300, 350)}[code]
         assert (found.happened.points, found.draft.points) == given, code
+
+
+async def test_what_acts_gave_counts_against_the_caps_of_a_member(shop: Shop) -> None:
+    walk = {"code": "walk", "points": 60}
+    before = draft(campaigns=[], member_caps={"day": 100}, acts=[walk])
+    before["programme"]["code"] = "walkers"
+    await shop.hear(activated("walkers", earning=before["earning"]))
+    member = await shop.member("walkers")
+    hours = {"act": (0, 30), "bill": (1, 29, 31)}  # 60 and 40; 80 and 20, and nothing is left
+    for kind, at in sorted(((kind, at) for kind, ats in hours.items() for at in ats), key=lambda one: one[1]):
+        occurred_at = (EARLIER + timedelta(hours=at)).isoformat()
+        if kind == "act":
+            body = act(member, "walk", occurred_at=occurred_at)
+            answer = await post_act(shop, body)
+        else:
+            body = bill(member, lines=[], total_minor=8_000, occurred_at=occurred_at)
+            answer = await shop.post(body)
+        assert answer.status_code == 201, answer.text
+    for page in (1, 1_000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(simulation, "PAGE", page)
+            found = await simulate(shop.auditor, before, from_at=EARLIER, to_at=FROM)
+        assert (found.happened.points, found.draft.points, found.same) == (40 + 80, 40 + 80, 3)
 
 
 def checkout(percent: str, *more: dict[str, Any], stamps: int) -> dict[str, Any]:

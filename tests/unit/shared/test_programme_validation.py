@@ -250,6 +250,29 @@ def test_a_rule_that_can_never_match_is_not_activated() -> None:
     assert validate_for_activation(changed("/earning/rules", narrower)).earning is not None
 
 
+def test_what_asks_for_a_tier_that_is_not_on_the_ladder_alone_is_not_activated() -> None:
+    usual = {"starts_at": "2026-11-01T00:00:00Z", "ends_at": "2026-12-01T00:00:00Z", "effect": {"bonus": 5}}
+    given = deepcopy(SHOPS)
+    given["earning"] |= {
+        "rules": [
+            {**rule("platinum", priority=5), "when": {"tier": {"eq": "platinum"}}},
+            {**rule("both", priority=4), "when": {"tier": {"in": ["platinum", "gold"]}}},
+            {**rule("not", priority=3), "when": {"not": {"tier": {"eq": "platinum"}}}},
+            rule("all"),
+        ],
+        "campaigns": [{**usual, "code": "c", "when": {"any": [{"tier": {"in": ["platinum"]}}]}}],
+        "stamp_cards": [{"code": "s", "stamps": 5, "reward": "r", "when": {"tier": {"eq": "platinum"}}}],
+        "acts": [{"code": "a", "points": 5, "when": {"tier": {"eq": "platinum"}}}],
+    }
+    assert validate(given).earning is not None
+    assert mistakes(given, active=True) == [
+        ("/earning/acts/0/when/tier/eq", "programme_invalid"),
+        ("/earning/campaigns/0/when/any/0/tier/in", "programme_invalid"),
+        ("/earning/rules/0/when/tier/eq", "programme_invalid"),
+        ("/earning/stamp_cards/0/when/tier/eq", "programme_invalid"),
+    ]
+
+
 def test_each_mistake_of_a_campaign_has_its_place() -> None:
     usual = {
         "starts_at": "2026-11-01T00:00:00Z",
