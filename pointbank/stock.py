@@ -62,8 +62,7 @@ async def import_stock(
     settings: Settings, tenant: str, file: Path, *, dry_run: bool, actor: str, say: Say | None = None
 ) -> Imported:
     """Rehearses the whole file, then keeps it, a few rewards at a time; the same file again does nothing. With `dry_run`, or
-    where a line
-    is refused, nothing is kept. Raises FileUnreadable, UnknownTenant and NotServed."""
+    where a line is refused, nothing is kept. Raises FileUnreadable, UnknownTenant and NotServed."""
     done = Imported(dry_run)
     rows = list(_rows(file, done.mistakes))
     done.counts = len(rows) + len(done.mistakes)

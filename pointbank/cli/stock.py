@@ -29,11 +29,9 @@ def import_(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Keeps counts and holds them against the catalogue's stock: what differs is a difference with an owner and a state,
-    closed by a later
-    count that agrees. All mistakes are told with their lines, and then nothing is kept; the same file again does nothing. Exit
-    1: mistakes
-    or differences; 2: the file can't be read."""
+    """Keeps counts and holds them against the catalogue's stock: what differs is a difference with an owner and a state, closed
+    by a later count that agrees. All mistakes are told with their lines, and then nothing is kept; the same file again does
+    nothing. Exit 1: mistakes or differences; 2: the file can't be read."""
     import msgspec
 
     from pointbank.stock import FileUnreadable, import_stock

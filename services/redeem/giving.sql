@@ -102,41 +102,6 @@ SET issued = r.issued - t.back
 FROM unnest(:programmes::text[], :rewards::text[], :backs::bigint[]) AS t (programme, reward, back)
 WHERE r.programme = t.programme AND r.reward = t.reward;
 
--- name: benefits_by_id
--- Benefits with what their rewards were when they were issued, and their programmes' currencies.
-SELECT
-    b.benefit_id,
-    b.redemption_id,
-    b.wallet_id,
-    b.member_id,
-    b.programme,
-    b.reward,
-    b.version,
-    b.unit_cost_minor,
-    b.issued_at,
-    b.expires_at,
-    b.consumed_at,
-    b.merchant,
-    b.terminal,
-    b.cashier,
-    b.bill_ref,
-    b.event_sequence,
-    b.origin,
-    b.withdrawn_at,
-    b.restocked,
-    b.lapsed_at,
-    v.document,
-    (
-        SELECT p.document #>> '{programme,currency}'
-        FROM programmes AS p
-        WHERE p.programme = b.programme
-        ORDER BY p.version DESC
-        LIMIT 1
-    ) AS currency
-FROM benefits AS b
-JOIN reward_versions AS v ON b.programme = v.programme AND b.reward = v.reward AND b.version = v.version
-WHERE b.benefit_id = ANY(:benefit_ids::uuid[]);
-
 -- name: next_lapsing
 -- Benefits that expired unused, the longest ago first.
 SELECT b.benefit_id

@@ -136,8 +136,8 @@ FROM unnest(
     code_hash, issued_at, expires_at, origin, asked_by
 );
 
--- name: benefit_by_id^
--- A benefit, with what its reward was when it was issued, and its programme's currency.
+-- name: benefits_by_id
+-- Benefits with what their rewards were when they were issued, and their programmes' currencies.
 SELECT
     b.benefit_id,
     b.redemption_id,
@@ -169,7 +169,7 @@ SELECT
     ) AS currency
 FROM benefits AS b
 JOIN reward_versions AS v ON b.programme = v.programme AND b.reward = v.reward AND b.version = v.version
-WHERE b.benefit_id = :benefit_id;
+WHERE b.benefit_id = ANY(:benefit_ids::uuid[]);
 
 -- name: benefit_id_of$
 -- The benefit that a code names.

@@ -238,16 +238,8 @@ async def _pending(desk: Desk, what: str, **more: Any) -> Ask:
 
 
 async def adjustment_needs_second_person(desk: Desk) -> None:
-    wallet_id = desk.town.cards[3].wallet_id
-    opened = _opening(desk, 1001, expires_at="2025-01-01T00:00:00Z")
-    assert (await desk.call(opened)).status_code == 201
-    assert (await desk.call(Ask("POST", "/v1/expiry-runs", {}, role="operator"))).status_code == 200
-    await desk.town.settled()
-    lots = (await desk.call(Ask("GET", f"/v1/wallets/{wallet_id}/lots?which=all", key=None))).json()["items"]
-    [lot] = [lot for lot in lots if lot["points"]["points"] == 1001]
-    body = {"lot_id": lot["lot_id"], "points": 1001, "reason": "goodwill"}
-    path = f"/v1/wallets/{wallet_id}/reinstatements"
-    ask = Ask("POST", path, body, role="support", kept_by="redeem")
+    asked = _opening(desk, 1_001)
+    ask = by_finance(desk, asked.path, asked.body, kept_by="redeem")
     await desk.refused(ask, "adjustment_needs_second_person")
 
 
@@ -713,7 +705,7 @@ def counts(*codes: str, on_hand: int = 5) -> Ask:
     """What was counted of rewards on a day long ago."""
     said = {"programme": "shops", "location": "depot", "day": "2026-01-01", "on_hand": on_hand}
     body = {"counts": [{**said, "reward": code} for code in codes]}
-    return Ask("POST", "/v1/stock-counts", body, role="marketer")
+    return Ask("POST", "/v1/stock-counts", body, role="marketer", kept_by="redeem")
 
 
 async def bought(desk: Desk, ask: Ask) -> Any:

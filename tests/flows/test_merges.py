@@ -4,13 +4,16 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from pointbank.api import Api
+from tests.flows.conftest import REPLICAS
 from tests.flows.test_purchase import bill, worth
 from tests.flows.test_refunds import member, refund
 from tests.support.returns import answered
 from tests.support.town import Town
 
-pytestmark = answered
+pytestmark = [answered, pytest.mark.parametrize("fleet", [REPLICAS], indirect=True)]
 
 
 async def post(api: Api, path: str, body: Any, role: str = "till") -> Any:

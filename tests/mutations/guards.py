@@ -209,8 +209,8 @@ GUARDS: dict[str, Guard] = {
         "group start",
         "a group begins at the stream's end",
         "shared/messaging/bus.py",
-        '        if id == "$":\n            id = await',
-        "        if False:\n            id = await",
+        "id = await self.start_at[_text(name)]()",
+        'id = "$"',
         f"{BUS}::test_a_group_begins_where_its_service_stands_and_never_at_the_end",
     ),
     "nothing is trimmed without every group": guard(

@@ -33,8 +33,7 @@ _NEWEST = (date.max, "~", "~")
 
 class CountBody(Body):
     """What lay at a location at the end of a day of the programme's calendar: sold and not handed out yet, too. `location`: a
-    merchant,
-    `merchant/terminal`, or a code of your own. `used`: handed out there in all by then, at a merchant or terminal."""
+    merchant, `merchant/terminal`, or a code of your own. `used`: handed out there in all by then, at a merchant or terminal."""
 
     programme: Code
     reward: Code
@@ -45,8 +44,7 @@ class CountBody(Body):
 
 
 class CountsBody(Body):
-    """All of a day's locations of a reward belong into one call: a day is judged when all locations are counted that had some
-    before."""
+    """All of a day's locations of a reward belong into one call: a day is judged when all are counted that had some before."""
 
     counts: Annotated[list[CountBody], Field(min_length=1, max_length=MOST)]
 
@@ -62,8 +60,7 @@ class JudgedOut(BaseModel):
 
 class CountsImportedOut(BaseModel):
     """`known`: those that were there before, word for word. `judged`: what the newest day on which every location counted says
-    of each
-    reward; `differences` of it do not agree, `closed` differences of before are closed by it."""
+    of each reward; `differences` of it do not agree, `closed` differences of before are closed by it."""
 
     counted: int
     known: int
@@ -114,10 +111,9 @@ class CountPosition(msgspec.Struct):
     },
 )
 async def import_counts(body: CountsBody, call: Annotated[Write, writes("rewards:write")]) -> Response:
-    """Keeps counts, all or none, and holds them against the catalogue's stock. What does not agree is a difference that
-    somebody has to
-    deal with (`/v1/reconciliation/differences`, kind `stock`); nothing is repaired, and a later count that agrees closes it by
-    a note."""
+    """Keeps counts, all or none, and holds them against the catalogue's stock. What does not agree is a difference that somebody
+    has to deal with (`/v1/reconciliation/differences`, kind `stock`); nothing is repaired, and a later count that agrees closes
+    it by a note."""
     call.principal.at_merchant(None)
     counts = tuple(
         Count(one.programme, one.reward, one.location, one.day, one.on_hand, one.used) for one in body.counts

@@ -82,12 +82,12 @@ class BoughtRewards:
             return
         db = self._tx.db
         await self._cards.write()
-        rows = await giving.benefits(db, self._taken)
+        rows = await rewards.benefits(db, self._taken)
         restocked = {benefit_id: rewards.reward_of(row).restock for benefit_id, row in rows.items()}
         back = Counter[Name](
             (row["programme"], row["reward"]) for benefit_id, row in rows.items() if restocked[benefit_id]
         )
         await giving.withdraw(db, restocked, now)
         await giving.restock(db, back)
-        for benefit_id, row in (await giving.benefits(db, self._taken)).items():
+        for benefit_id, row in (await rewards.benefits(db, self._taken)).items():
             tell_withdrawn(self._tx, self._taken[benefit_id], row)

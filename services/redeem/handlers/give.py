@@ -111,7 +111,7 @@ async def _take_back(
 ) -> None:
     ids = {asks[item.command.issued_by].benefit_id for _, item in backs} - {None}
     standing = await store.lock_benefits(tx.db, [one for one in ids if one is not None]) if ids else {}
-    rows = await store.benefits(tx.db, standing) if standing else {}
+    rows = await rewards.benefits(tx.db, standing) if standing else {}
     made: list[Withdrawal] = []
     taken: dict[UUID, bool] = {}
     causes: dict[UUID, Item[BenefitWithdrawalAsked]] = {}
@@ -143,7 +143,7 @@ async def _take_back(
     if taken:
         await store.withdraw(tx.db, taken, now)
         await store.restock(tx.db, {name: most for name, most in back.items() if most and name in stocks})
-        for benefit_id, row in (await store.benefits(tx.db, taken)).items():
+        for benefit_id, row in (await rewards.benefits(tx.db, taken)).items():
             tell_withdrawn(tx, causes[benefit_id], row)
     await store.keep_withdrawals(tx.db, made)
 

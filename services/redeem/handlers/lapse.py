@@ -8,7 +8,7 @@ import msgspec
 
 from services.redeem.domain.giving import LapseBenefits, Lapsed
 from services.redeem.handlers.tell_given import tell_lapsed
-from services.redeem.store import giving
+from services.redeem.store import giving, rewards
 from shared.messaging import Done, Item, Outcome, Tx
 
 _encode = msgspec.json.Encoder().encode
@@ -21,7 +21,7 @@ async def lapse_benefits(tx: Tx, items: Sequence[Item[LapseBenefits]]) -> list[O
         now = tx.now()
         due = await giving.next_lapsing(tx.db, now, most=item.command.most)
         done = await giving.lapse(tx.db, due, now) if due else []
-        rows = await giving.benefits(tx.db, done) if done else {}
+        rows = await rewards.benefits(tx.db, done) if done else {}
         for benefit_id in done:
             tell_lapsed(tx, item, rows[benefit_id])
         outcomes.append(Done(200, _encode(Lapsed(len(done), len(due) == item.command.most))))

@@ -258,10 +258,10 @@ async def use_benefit(tx: Tx, items: Sequence[Item[UseBenefit]]) -> list[Outcome
         )
     if uses:
         await store.consume(tx.db, uses, now)
+    rows = await store.benefits(tx.db, used) if used else {}
     for k, item in enumerate(items):
         if k not in outcomes:
-            row = await store.benefit(tx.db, held[item.command.code_hash].benefit_id)
-            assert row is not None
+            row = rows[held[item.command.code_hash].benefit_id]
             tell_consumed(tx, item, row)
             outcomes[k] = Done(200, benefit_answer(row, now))
     return [outcomes[k] for k in range(len(items))]

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from services.redeem.store.rewards import Name
+from services.redeem.store.rewards import Name, benefits
 from services.redeem.store.sql import columns, giving
 from shared.db import Connection
 from shared.events import BenefitAsked
@@ -137,12 +137,6 @@ async def restock(db: Connection, back: Mapping[Name, int]) -> None:
     if back:
         rows = [(programme, reward, most) for (programme, reward), most in sorted(back.items())]
         await giving.restock(db, **columns(("programmes", "rewards", "backs"), rows))
-
-
-async def benefits(db: Connection, benefit_ids: Iterable[UUID]) -> dict[UUID, Any]:
-    """Benefits' rows, each with its reward's `document` and the programme's `currency`."""
-    rows = await giving.benefits_by_id(db, benefit_ids=list(benefit_ids))
-    return {row["benefit_id"]: row for row in rows}
 
 
 async def next_lapsing(db: Connection, now: datetime, *, most: int) -> list[UUID]:

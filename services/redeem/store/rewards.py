@@ -106,9 +106,15 @@ async def issue(db: Connection, benefits: Sequence[Benefit], taken: Mapping[Name
     )
 
 
+async def benefits(db: Connection, benefit_ids: Iterable[UUID]) -> dict[UUID, Any]:
+    """Benefits' rows, each with its reward's `document` and the programme's `currency`."""
+    rows = await rewards.benefits_by_id(db, benefit_ids=list(benefit_ids))
+    return {row["benefit_id"]: row for row in rows}
+
+
 async def benefit(db: Connection, benefit_id: UUID) -> Any | None:
-    """A benefit's row, with its reward's `document` and the programme's `currency`."""
-    return await rewards.benefit_by_id(db, benefit_id=benefit_id)
+    """The row of one benefit."""
+    return (await benefits(db, [benefit_id])).get(benefit_id)
 
 
 async def benefit_of_code(db: Connection, code_hash: bytes) -> Any | None:

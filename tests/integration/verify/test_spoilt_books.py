@@ -26,10 +26,11 @@ UNUSED = {
     "redemptions:accepted",  # tests/integration/redeem/test_acceptance.py
     "rewards:held",  # tests/integration/redeem/test_rewards_later.py
 }
-# tests/integration/earn look at these, in books that have other acts, rates, birthdays, guards and settlements.
+# tests/integration/earn look at these, in books that have other acts, rates, birthdays, guards, settlements and activations.
 UNUSED |= {"rates:told", "rates:learned", "birthdays:told"}
 UNUSED |= {f"referrals:{what}" for what in ("learned", "decided", "given", "requests", "asked", "answered")}
 UNUSED |= {"guards:counted", "reviews:kept", "reviews:asked", "reviews:settled", "settlements:computed"}
+UNUSED |= {"activations:told", "activations:kept"}
 # tests/integration/verify/test_spoilt_refunds.py looks at these, where the bank answers all that a refund asks.
 UNUSED |= {
     "refunds:told",
