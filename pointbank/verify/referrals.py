@@ -189,7 +189,9 @@ class Referrals:
         if row["outcome"] is None:
             if row["due"]:
                 yield "something is due, and nothing was decided"
-            if any(minimums.get(version) is not None for version in row["versions"] or ()):
+            person = self._books.merges.person
+            oneself = person(row["referrer_id"]) == person(row["member_id"])
+            if not oneself and any(minimums.get(version) is not None for version in row["versions"] or ()):
                 yield "a bill was judged by a version that gives for referrals, and did not decide it"
             return
         if row["decision"] is None:
@@ -209,7 +211,8 @@ class Referrals:
         computed = "not_declared" if minimum is None else "reached" if amount >= minimum else "below"
         if row["outcome"] == "not_first":
             minimum = None
-            if row["before"] is None or row["before"] > row["judged_at"] + _AT_ONCE:
+            first = min(filter(None, (row["before"], row["before_of_merged"])), default=None)
+            if first is None or first > row["judged_at"] + _AT_ONCE:
                 yield "no other bill of the member was judged before"
         elif row["outcome"] != computed:
             yield f"it is {row['outcome']}, computed {computed}"
