@@ -8,7 +8,7 @@ from shared.events import EnrolledWallet, HashedIdentity, MemberMerged, MergedWa
 from shared.ids import uuid7
 from shared.messaging import Done, Refused
 from tests.integration.redeem.conftest import Bank, Member, accrued, asks
-from tests.integration.redeem.test_acts import post
+from tests.integration.redeem.test_acts import asked, post
 from tests.integration.redeem.test_asked import answers, release, reversal
 from tests.integration.redeem.test_authorisations import authorised, capture
 from tests.integration.redeem.test_rewards import put
@@ -21,7 +21,7 @@ OURS = frozenset(
         "ledger:chain", "ledger:balances", "ledger:lots", "ledger:money", "transfers", "postings:once", "postings:told",
         "requests:told", "requests:targets", "redemptions", "redemptions:told", "redemptions:lots", "redemptions:kept",
         "returns", "returns:told",
-        "reservations", "reservations:told", "merges:moved", "merges:kept", "sequence:redeem", "cuts:redeem",
+        "reservations", "reservations:told", "merges:moved", "merges:kept", "wallets:blocked", "sequence:redeem", "cuts:redeem",
     }
 )  # fmt: skip
 LEFT_BEHIND = (
@@ -68,6 +68,14 @@ async def sums(bank: Bank, *members: Member) -> dict[str, int]:
 
 async def test_what_was_begun_for_the_one_goes_on_in_the_other(bank: Bank, settings: Settings) -> None:
     ended, heir = await bank.member(), await bank.member(70)
+    stolen, other = await bank.member(5), await bank.member()
+    why = {"reason": "fraud"}
+    assert (await post(bank, f"wallets/{stolen.wallet_id}/block", why, role="support")).status_code == 200
+    alone = await post(bank, "adjustments", asked((stolen.wallet_id, 600)), role="support")
+    await merge(bank, stolen, other)
+    assert (await bank.wallet(other.wallet_id))["status"] == "blocked"
+    more = await post(bank, "adjustments", asked((other.wallet_id, 600)), role="support")
+    assert (alone.status_code, more.status_code) == (201, 202), "one person gives a member 1,000 alone"
     bill = accrued(ended.wallet_id, 100, member_id=ended.member_id)
     whole = accrued(ended.wallet_id, 20, member_id=ended.member_id)
     held = accrued(ended.wallet_id, 50, member_id=ended.member_id, kind="earn_held")
