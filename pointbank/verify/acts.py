@@ -229,7 +229,8 @@ class Acts:
             yield f"judged for member {decision.member_id}, the identity names {act['member_id']}"
         if act["referrer_id"] is not None:
             by_role = {"referrer": act["referrer_id"], "referred": act["act_ref"].split("/")[0]}
-            if decision.member_id != by_role.get(act["act_ref"].split("/")[-1]):
+            of = by_role.get(act["act_ref"].split("/")[-1])
+            if judged_for is None or of is None or person(judged_for) != person(of):
                 yield f"judged for member {decision.member_id}, the referral is of {by_role}"
         if act["occurred_at"] > at + timedelta(minutes=5):
             yield "it happened in the future"

@@ -125,7 +125,8 @@ class Referrals:
                     members[act["act_ref"]] = act["member_id"]
                 self._given.theirs(
                     (
-                        act["act_ref"], act["member_id"], act["occurred_at"], data.bill_id, data.amount_minor, data.minimum_minor,
+                        act["act_ref"], self._person(act["member_id"]), act["occurred_at"], data.bill_id, data.amount_minor,
+                        data.minimum_minor,
                     )
                 )  # fmt: skip
         async for page in snapshot.pages("referrals.sql", "referrals"):
@@ -141,7 +142,7 @@ class Referrals:
                     member_id = row["referrer_id"] if role == "referrer" else row["member_id"]
                     ref = f"{row['member_id']}/{row['programme']}/{role}"
                     # Whose identity is not known here, of that one it can't be said whom it names: not heard yet, or erased.
-                    known = member_id if ref in members else None
+                    known = self._person(member_id) if ref in members else None
                     self._given.ours(
                         (
                             ref,
@@ -177,6 +178,10 @@ class Referrals:
             answer = self._answers[request_id]
             self._answered.theirs((request_id, *answer))
 
+    def _person(self, member_id: str | None) -> str | None:
+        """Who this member goes on as."""
+        return None if member_id is None else self._books.merges.person(member_id)
+
     def _objections(self, row: Any) -> Iterator[str]:
         if row["referrer_id"] == row["member_id"]:
             yield "it is of oneself"
@@ -189,8 +194,7 @@ class Referrals:
         if row["outcome"] is None:
             if row["due"]:
                 yield "something is due, and nothing was decided"
-            person = self._books.merges.person
-            oneself = person(row["referrer_id"]) == person(row["member_id"])
+            oneself = self._person(row["referrer_id"]) == self._person(row["member_id"])
             if not oneself and any(minimums.get(version) is not None for version in row["versions"] or ()):
                 yield "a bill was judged by a version that gives for referrals, and did not decide it"
             return

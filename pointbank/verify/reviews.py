@@ -81,7 +81,8 @@ class Reviews:
 
     def on_asked(self, n: int | None, envelope: Envelope, asked: Asked) -> None:
         """points.reversal_requested, of no refund."""
-        if asked.refund_id is None:
+        # About its bill: what is asked back of an act, for a referral, is said about the act.
+        if asked.refund_id is None and envelope.subject == asked.bill_id:
             self._asked.theirs(
                 (
                     asked.request_id, asked.bill_id, asked.accrual_id, asked.wallet_id, asked.reverse_through, asked.decided_at,

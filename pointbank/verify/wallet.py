@@ -332,9 +332,7 @@ class WalletWalk:
                 and not may_idle
             ):
                 yield f"lot {told(lot_id)} went at {lot.went_at}, it was to expire at {row['expires_at']}"
-            parent = self.lots.get(row["parent_lot"])
-            came_from = row["parent_wallet"] if parent is None else parent.opened_in
-            yield from _descends(lot_id, row, line, elsewhere=came_from not in (None, lot.opened_in))
+            yield from _descends(lot_id, row, lot, self.lots.get(row["parent_lot"]))
             remaining = lot.available + lot.held + lot.reserved
             if row["remaining"] != remaining or not 0 <= remaining <= row["points"]:
                 yield f"lot {told(lot_id)}: {row['remaining']} remain, its lines leave {remaining}"
@@ -350,16 +348,19 @@ class WalletWalk:
             yield f"available, held and reserved are {usable}, its lots hold {remaining}"
 
 
-def _descends(lot_id: bytes, row: Any, opened: LotLine, *, elsewhere: bool) -> Iterator[str]:
-    """Whether a lot that came from another wallet says so, and lives no longer than what it was made of. `elsewhere`: that was
-    another wallet's when it was given, whoever was merged since."""
+def _descends(lot_id: bytes, row: Any, lot: LotWalk, parent: LotWalk | None) -> Iterator[str]:
+    """Whether a lot that came from another wallet says so, and lives no longer than what it was made of. `parent`: that, where the
+    wallet, or one that was merged into it since, opened it."""
+    assert lot.opened is not None
+    opened = lot.opened
     given = opened.kind == "transfer" and row["given"]
     if given and row["parent_lot"] is None:
         yield f"lot {told(lot_id)} was given and names no lot that it was made of"
     if row["given"] and opened.kind != "transfer":
         yield f"lot {told(lot_id)} was given, and opened by {opened.kind}"
     if given and row["parent_lot"] is not None:
-        if not elsewhere:
+        came_from = row["parent_wallet"] if parent is None else parent.opened_in
+        if came_from in (None, lot.opened_in):
             yield f"lot {told(lot_id)} was made of a lot that is not another wallet's"
         elif row["first_expires_at"] != row["parent_expires_at"] and not row["parent_changed"]:
             yield f"lot {told(lot_id)} expires at {row['first_expires_at']}, what it was made of at {row['parent_expires_at']}"

@@ -356,6 +356,11 @@ async def test_who_is_merged_with_a_referrer_or_a_buyer_is_no_new_friend(befrien
         await befriended.post(bill(member))
     assert [await outcome(befriended, member) for member in (oneself, old)] == [None, "not_first"]
     assert [await given(befriended, member) for member in (oneself, old)] == [{}, {}]
+    # What was given to two friends stays theirs, whoever they become.
+    friend, somebody_else = await friend_of(befriended, by), await befriended.member("circle")
+    await befriended.post(bill(friend))
+    assert await given(befriended, friend) == {"referrer": 500, "referred": 200}
+    await befriended.hear(merged(friend, somebody_else))
 
 
 def merged(ended: Member, heir: Member) -> MemberMerged:
