@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from pointbank.verify.books import Books
 from pointbank.verify.events import CardBlocked, Envelope, WalletBlocked
 
@@ -12,7 +14,7 @@ class Blocking:
     def __init__(self, books: Books) -> None:
         self._books = books
         self._wallets = books.match(
-            "wallets:blocked", 5, "each wallet is blocked whose last word was that it is", (),
+            "wallets:blocked", 5, "each wallet is blocked whose last word was that it is, until it is merged", (),
             ours="the wallets", theirs="the events",
         )  # fmt: skip
         self._cards = books.match(
@@ -33,7 +35,7 @@ class Blocking:
             for (wallet_id,) in page:
                 self._wallets.ours((wallet_id,))
         for wallet_id, (_, blocked) in self._last.items():
-            if blocked:
+            if blocked and UUID(wallet_id).bytes not in self._books.merges.into:
                 self._wallets.theirs((wallet_id,))
         async for page in snapshot.pages("blocking.sql", "cards"):
             for row in page:

@@ -67,12 +67,14 @@ FROM redeem.wallets AS w
 WHERE w.merged_into IS NOT NULL;
 
 -- name: merged_members
--- Every member who goes on as another, as members says and as the bank has heard.
+-- Every member who goes on as another, as members says, and as earn and the bank have heard.
 SELECT m.member_id::text AS member_id, m.merged_into::text AS merged_into
 FROM members.members AS m
 WHERE m.merged_into IS NOT NULL
 UNION
-SELECT m.member_id::text, m.merged_into::text FROM redeem.merged_members AS m;
+SELECT m.member_id::text, m.merged_into::text FROM redeem.merged_members AS m
+UNION
+SELECT m.member_id::text, m.merged_into::text FROM earn.merged_members AS m;
 
 -- name: thinned
 -- Before when what guards counted of programmes may have been dropped.

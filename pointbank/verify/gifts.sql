@@ -24,3 +24,8 @@ FROM earn.stamps AS s;
 -- What is on every card.
 SELECT c.wallet_id::text AS wallet_id, c.card, c.progress
 FROM earn.stamp_cards AS c;
+
+-- name: heirs
+-- Wallets that were merged, each with the one that goes on.
+SELECT h.wallet_id::text AS wallet_id, h.heir::text AS heir
+FROM earn.heirs AS h;

@@ -129,7 +129,7 @@ def _together(one: LotWalk, other: LotWalk) -> LotWalk:
     """What the lines of two wallets did to a lot that went from the one to the other."""
     # What a return brings back to a lot that a merge moved looks, in the heir alone, like one that it opened.
     first, last = sorted((one, other), key=lambda walk: _place(walk.opened))
-    both = LotWalk(first.opened, first.source_id)
+    both = LotWalk(first.opened, first.source_id, first.opened_in)
     for part in ("available", "held", "reserved", "expired", "reversed", "owed"):
         setattr(both, part, getattr(one, part) + getattr(other, part))
     both.renewed = one.renewed or other.renewed

@@ -111,7 +111,6 @@ class Referrals:
             "each referral is decided by the first bill of its member, as that bill and its version say",
         )
         members: dict[str, str] = {}
-        person = books.merges.person
         async for page in snapshot.pages("referrals.sql", "acts"):
             for act in page:
                 try:
@@ -122,7 +121,7 @@ class Referrals:
                 ref = f"{data.referred}/{act['programme']}/{data.role}"
                 if ref != act["act_ref"]:
                     made.wrong(f"act {act['act_ref']} is about {ref}")
-                named = None if act["member_id"] is None else person(act["member_id"])
+                named = self._person(act["member_id"])
                 if named is not None:
                     members[act["act_ref"]] = named
                 self._given.theirs(
@@ -148,7 +147,7 @@ class Referrals:
                     member_id = row["referrer_id"] if role == "referrer" else row["member_id"]
                     ref = f"{row['member_id']}/{row['programme']}/{role}"
                     # Whose identity is not known here, of that one it can't be said whom it names: not heard yet, or erased.
-                    known = person(member_id) if ref in members else None
+                    known = self._person(member_id) if ref in members else None
                     self._given.ours(
                         (
                             ref,
@@ -184,6 +183,10 @@ class Referrals:
             answer = self._answers[request_id]
             self._answered.theirs((request_id, *answer))
 
+    def _person(self, member_id: str | None) -> str | None:
+        """Who this member goes on as."""
+        return None if member_id is None else self._books.merges.person(member_id)
+
     def _objections(self, row: Any) -> Iterator[str]:
         if row["referrer_id"] == row["member_id"]:
             yield "it is of oneself"
@@ -196,7 +199,8 @@ class Referrals:
         if row["outcome"] is None:
             if row["due"]:
                 yield "something is due, and nothing was decided"
-            if any(minimums.get(version) is not None for version in row["versions"] or ()):
+            oneself = self._person(row["referrer_id"]) == self._person(row["member_id"])
+            if not oneself and any(minimums.get(version) is not None for version in row["versions"] or ()):
                 yield "a bill was judged by a version that gives for referrals, and did not decide it"
             return
         if row["decision"] is None:
@@ -216,7 +220,8 @@ class Referrals:
         computed = "not_declared" if minimum is None else "reached" if amount >= minimum else "below"
         if row["outcome"] == "not_first":
             minimum = None
-            if row["before"] is None or row["before"] > row["judged_at"] + _AT_ONCE:
+            first = min(filter(None, (row["before"], row["before_of_merged"])), default=None)
+            if first is None or first > row["judged_at"] + _AT_ONCE:
                 yield "no other bill of the member was judged before"
         elif row["outcome"] != computed:
             yield f"it is {row['outcome']}, computed {computed}"

@@ -1,11 +1,11 @@
 -- What earn keeps of referrals.
 
 -- name: referrals
--- Each with the bill that decided it, its final decision, and what else was judged for the wallet.
+-- Each with the bill that decided it, its final decision, and what else was judged for the wallet, or for those merged into it.
 SELECT
     r.member_id::text AS member_id, r.programme, r.referrer_id::text AS referrer_id, r.outcome, r.bill_id::text AS bill_id,
     r.occurred_at, r.version, r.amount_minor, r.minimum_minor, r.due, b.occurred_at AS bill_occurred_at, b.total_minor,
-    d.decision::text AS decision, d.recorded_at AS judged_at, o.before, o.versions, r.review,
+    d.decision::text AS decision, d.recorded_at AS judged_at, o.before, o.versions, m.before AS before_of_merged, r.review,
     (
         SELECT array_agg(f.refunded_minor ORDER BY f.n)
         FROM earn.refunds AS f
@@ -31,6 +31,14 @@ LEFT JOIN LATERAL (
     CROSS JOIN LATERAL json_array_elements(y.decision -> 'programmes') AS p (judged)
     WHERE w.member_id = r.member_id AND w.programme = r.programme AND p.judged ->> 'wallet_id' = w.wallet_id::text
 ) AS o ON true
+LEFT JOIN LATERAL (
+    SELECT min(y.recorded_at) AS before
+    FROM earn.wallets AS w
+    JOIN earn.heirs AS h ON h.heir = w.wallet_id
+    JOIN earn.accruals AS a ON a.wallet_id = h.wallet_id
+    JOIN earn.decisions AS y ON y.bill_id = a.bill_id
+    WHERE w.member_id = r.member_id AND w.programme = r.programme
+) AS m ON true
 LEFT JOIN LATERAL (
     SELECT count(*) AS earned, count(v.accrual_id) FILTER (WHERE v.bill_id = r.bill_id) AS asked
     FROM earn.act_keys AS k

@@ -106,7 +106,7 @@ found AS (
     SELECT 'standings not judged by the newest version', count(*)
     FROM tiers.standings AS s
     JOIN (SELECT p.programme, max(p.version) AS version FROM tiers.programmes AS p GROUP BY p.programme) AS newest
-        ON newest.programme = s.programme AND s.judged_version < newest.version
+        ON newest.programme = s.programme AND s.judged_version < newest.version AND s.heir IS NULL
     UNION ALL
     SELECT 'dispatches not settled', count(*) FROM notifier.dispatches AS s WHERE s.settled_at IS NULL
     UNION ALL

@@ -51,6 +51,7 @@ class LotWalk:
         "held",
         "latest_spent",
         "opened",
+        "opened_in",
         "owed",
         "renewed",
         "reserved",
@@ -60,8 +61,9 @@ class LotWalk:
         "went_at",
     )
 
-    def __init__(self, opened: LotLine | None, source_id: bytes) -> None:
+    def __init__(self, opened: LotLine | None, source_id: bytes, opened_in: bytes) -> None:
         self.opened = opened
+        self.opened_in = opened_in  # this wallet, whichever has the lot by now
         self.source_id = source_id
         self.available = self.held = self.reserved = 0
         self.expired = self.reversed = self.owed = 0
@@ -195,7 +197,7 @@ class WalletWalk:
             if not opens:
                 self.unopened.append((seq, lot_id))
             opened = LotLine(seq, kind, points, posting_id, effective_at) if opens else None
-            lot = self.lots[lot_id] = LotWalk(opened, source_id or NOTHING)
+            lot = self.lots[lot_id] = LotWalk(opened, source_id or NOTHING, self.wallet_id)
         elif source in OPENING and kind != "merge":
             self.problems.append(("lots", f"line {seq} opens lot {told(lot_id)} once more"))
         if source in IN_LOTS:
@@ -330,7 +332,7 @@ class WalletWalk:
                 and not may_idle
             ):
                 yield f"lot {told(lot_id)} went at {lot.went_at}, it was to expire at {row['expires_at']}"
-            yield from _descends(lot_id, row, line)
+            yield from _descends(lot_id, row, lot, self.lots.get(row["parent_lot"]))
             remaining = lot.available + lot.held + lot.reserved
             if row["remaining"] != remaining or not 0 <= remaining <= row["points"]:
                 yield f"lot {told(lot_id)}: {row['remaining']} remain, its lines leave {remaining}"
@@ -346,15 +348,19 @@ class WalletWalk:
             yield f"available, held and reserved are {usable}, its lots hold {remaining}"
 
 
-def _descends(lot_id: bytes, row: Any, opened: LotLine) -> Iterator[str]:
-    """Whether a lot that came from another wallet says so, and lives no longer than what it was made of."""
+def _descends(lot_id: bytes, row: Any, lot: LotWalk, parent: LotWalk | None) -> Iterator[str]:
+    """Whether a lot that came from another wallet says so, and lives no longer than what it was made of. `parent`: that, where the
+    wallet, or one that was merged into it since, opened it."""
+    assert lot.opened is not None
+    opened = lot.opened
     given = opened.kind == "transfer" and row["given"]
     if given and row["parent_lot"] is None:
         yield f"lot {told(lot_id)} was given and names no lot that it was made of"
     if row["given"] and opened.kind != "transfer":
         yield f"lot {told(lot_id)} was given, and opened by {opened.kind}"
     if given and row["parent_lot"] is not None:
-        if row["parent_wallet"] is None or row["parent_wallet"] == row["wallet_id"]:
+        came_from = row["parent_wallet"] if parent is None else parent.opened_in
+        if came_from in (None, lot.opened_in):
             yield f"lot {told(lot_id)} was made of a lot that is not another wallet's"
         elif row["first_expires_at"] != row["parent_expires_at"] and not row["parent_changed"]:
             yield f"lot {told(lot_id)} expires at {row['first_expires_at']}, what it was made of at {row['parent_expires_at']}"

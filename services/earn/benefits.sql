@@ -10,16 +10,24 @@ ORDER BY c.wallet_id, c.card COLLATE "C"
 ON CONFLICT (wallet_id, card) DO UPDATE SET progress = stamp_cards.progress WHERE false;
 
 -- name: cards
--- The stamps on these cards.
-SELECT k.wallet_id, k.card, k.progress
+-- The stamps on these cards, together with those on the same cards of the wallets that were merged into theirs.
+SELECT c.wallet_id, c.card, sum(k.progress)::bigint AS progress
 FROM unnest(:wallet_ids::uuid[], :cards::text[]) AS c (wallet_id, card)
-JOIN stamp_cards AS k ON k.wallet_id = c.wallet_id AND k.card = c.card;
+JOIN stamp_cards AS k
+    ON k.wallet_id = ANY(c.wallet_id || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = c.wallet_id)) AND k.card = c.card
+GROUP BY c.wallet_id, c.card;
+
+-- name: heirs_of
+-- Of these wallets those that were merged, with the one that goes on.
+SELECT h.wallet_id, h.heir
+FROM heirs AS h
+WHERE h.wallet_id = ANY(:wallet_ids::uuid[]);
 
 -- name: move_cards!
--- So many stamps are on these cards, which are locked.
+-- So many stamps more (below zero: less) are on these cards, which are locked.
 UPDATE stamp_cards AS k
-SET progress = c.progress
-FROM unnest(:wallet_ids::uuid[], :cards::text[], :progresses::bigint[]) AS c (wallet_id, card, progress)
+SET progress = k.progress + c.more
+FROM unnest(:wallet_ids::uuid[], :cards::text[], :more::bigint[]) AS c (wallet_id, card, more)
 WHERE k.wallet_id = c.wallet_id AND k.card = c.card;
 
 -- name: stamps_of_bills
@@ -53,10 +61,11 @@ ORDER BY effect_id
 FOR NO KEY UPDATE;
 
 -- name: standing_of_cards
--- The rewards of these cards that a member has, or is to have.
+-- The rewards of these cards that a member has, or is to have, as itself or as one that was merged into it.
 SELECT e.effect_id
 FROM unnest(:wallet_ids::uuid[], :cards::text[]) AS c (wallet_id, card)
-JOIN effects AS e ON e.wallet_id = c.wallet_id AND e.code = c.card
+JOIN effects AS e
+    ON e.wallet_id = ANY(c.wallet_id || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = c.wallet_id)) AND e.code = c.card
 WHERE e.kind = 'stamp_card' AND e.status IN ('asked', 'issued');
 
 -- name: standing_of_bills
@@ -100,29 +109,35 @@ ORDER BY asked_at
 LIMIT 200;
 
 -- name: wallets_of_member
--- The wallets of a member.
-SELECT wallet_id, programme
-FROM wallets
-WHERE member_id = :member_id
-ORDER BY programme, wallet_id;
+-- The wallets of a member, heirs in place of those that were merged.
+SELECT coalesce(h.heir, w.wallet_id) AS wallet_id, w.programme
+FROM wallets AS w
+LEFT JOIN heirs AS h ON h.wallet_id = w.wallet_id
+WHERE w.member_id = :member_id
+ORDER BY w.programme, w.wallet_id;
 
 -- name: wallet_programme^
--- The programme of a wallet.
-SELECT wallet_id, programme
-FROM wallets
-WHERE wallet_id = :wallet_id;
+-- The programme of a wallet, or of its heir where it was merged.
+SELECT coalesce(h.heir, w.wallet_id) AS wallet_id, w.programme
+FROM wallets AS w
+LEFT JOIN heirs AS h ON h.wallet_id = w.wallet_id
+WHERE w.wallet_id = :wallet_id;
 
 -- name: cards_of_wallets
--- Every stamp card of these wallets that was ever stamped.
-SELECT wallet_id, card, progress
-FROM stamp_cards
-WHERE wallet_id = ANY(:wallet_ids::uuid[])
-ORDER BY wallet_id, card;
+-- Every stamp card of these wallets that was ever stamped, theirs or that of one that was merged into them.
+SELECT w.wallet_id, k.card, sum(k.progress)::bigint AS progress
+FROM unnest(:wallet_ids::uuid[]) AS w (wallet_id)
+JOIN stamp_cards AS k
+    ON k.wallet_id = ANY(w.wallet_id || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = w.wallet_id))
+GROUP BY w.wallet_id, k.card
+ORDER BY w.wallet_id, k.card;
 
 -- name: rewards_of_wallets
--- What these wallets' full cards were given, the latest first.
+-- What full cards of these wallets, and of those that were merged into them, were given, the latest first.
 SELECT wallet_id, code, effect_id, reward, status, benefit_id, answer_code, effective_at
 FROM effects
-WHERE wallet_id = ANY(:wallet_ids::uuid[]) AND kind = 'stamp_card'
+WHERE
+    wallet_id = ANY(:wallet_ids::uuid[] || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = ANY(:wallet_ids::uuid[])))
+    AND kind = 'stamp_card'
 ORDER BY effect_id DESC
 LIMIT 200;

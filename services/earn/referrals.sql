@@ -9,20 +9,35 @@ ORDER BY r.member_id, r.programme COLLATE "C"
 ON CONFLICT DO NOTHING;
 
 -- name: lock_open_referrals
--- Those of these members' referrals that no bill has decided yet, locked.
+-- Those of these members' referrals that no bill has decided yet, locked. Who was referred by a member that was merged into it since is
+-- its own referrer: no bill decides about that.
 SELECT r.member_id, r.programme
 FROM referrals AS r
 JOIN unnest(:member_ids::uuid[], :programmes::text[]) AS w (member_id, programme)
     ON w.member_id = r.member_id AND w.programme = r.programme
-WHERE r.bill_id IS NULL
+WHERE r.bill_id IS NULL AND NOT EXISTS (
+    WITH RECURSIVE referrer AS (
+        SELECT r.referrer_id AS goes_on
+        UNION ALL
+        SELECT m.merged_into
+        FROM referrer AS e
+        JOIN merged_members AS m ON e.goes_on = m.member_id
+    )
+
+    SELECT FROM referrer AS e WHERE e.goes_on = r.member_id
+)
 ORDER BY r.member_id, r.programme
 FOR NO KEY UPDATE OF r;
 
 -- name: wallets_with_bills
--- Those of these wallets that a bill was judged for.
+-- Those of these wallets that a bill was judged for, or for one that was merged into it.
 SELECT w.wallet_id
 FROM unnest(:wallet_ids::uuid[]) AS w (wallet_id)
-WHERE EXISTS (SELECT FROM accruals AS a WHERE a.wallet_id = w.wallet_id);
+WHERE EXISTS (
+    SELECT
+    FROM accruals AS a
+    WHERE a.wallet_id = ANY(w.wallet_id || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = w.wallet_id))
+);
 
 -- name: decide_referrals!
 -- What the first bill of each of these referred members decided.

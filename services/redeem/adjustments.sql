@@ -74,10 +74,23 @@ WHERE adjustment_id = ANY(:adjustment_ids::uuid[])
 ORDER BY adjustment_id, wallet_id;
 
 -- name: posted_alone
--- How many points were given to each of these wallets, taken of it, brought back and opened in it since a moment, without a second
--- person.
+-- How many points were given to each of these wallets, or to one that was merged into it since, taken of it, brought back and opened in
+-- it since a moment, without a second person.
+WITH family AS MATERIALIZED (
+    SELECT
+        w.wallet_id,
+        w.wallet_id AS heir
+    FROM unnest(:wallet_ids::uuid[]) AS w (wallet_id)
+    UNION ALL
+    SELECT
+        h.wallet_id,
+        h.heir
+    FROM heirs AS h
+    WHERE h.heir = ANY(:wallet_ids::uuid[])
+)
+
 SELECT
-    d.wallet_id,
+    f.heir AS wallet_id,
     sum(d.points)::bigint AS points
 FROM (
     SELECT
@@ -85,21 +98,23 @@ FROM (
         abs(p.points) AS points
     FROM adjustment_parts AS p
     JOIN adjustments AS a ON p.adjustment_id = a.adjustment_id
-    WHERE p.wallet_id = ANY(:wallet_ids::uuid[]) AND a.state = 'posted' AND a.decided_by IS NULL AND a.requested_at >= :since
+    WHERE p.wallet_id IN (SELECT f.wallet_id FROM family AS f)
+        AND a.state = 'posted' AND a.decided_by IS NULL AND a.requested_at >= :since
     UNION ALL
     SELECT
         r.wallet_id,
         r.points
     FROM reinstatements AS r
-    WHERE r.wallet_id = ANY(:wallet_ids::uuid[]) AND r.requested_at >= :since
+    WHERE r.wallet_id IN (SELECT f.wallet_id FROM family AS f) AND r.requested_at >= :since
     UNION ALL
     SELECT
         o.wallet_id,
         o.points
     FROM openings AS o
-    WHERE o.wallet_id = ANY(:wallet_ids::uuid[]) AND o.requested_at >= :since
+    WHERE o.wallet_id IN (SELECT f.wallet_id FROM family AS f) AND o.requested_at >= :since
 ) AS d
-GROUP BY d.wallet_id;
+JOIN family AS f ON d.wallet_id = f.wallet_id
+GROUP BY f.heir;
 
 -- name: keep_openings!
 -- What one person opened. An id that is there already fails the batch.

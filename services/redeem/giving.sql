@@ -161,9 +161,11 @@ GROUP BY b.programme, b.reward
 ORDER BY b.programme, b.reward;
 
 -- name: benefit_ids_of_wallet
--- A wallet's benefits, the newest first, from before one of them.
+-- The benefits of a wallet and of all that were merged into it, the newest first, from before one of them.
 SELECT b.benefit_id
 FROM benefits AS b
-WHERE b.wallet_id = :wallet_id AND (b.issued_at, b.benefit_id) < (:before_at::timestamptz, :before_id::uuid)
+WHERE
+    b.wallet_id = ANY(:wallet_id::uuid || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = :wallet_id))
+    AND (b.issued_at, b.benefit_id) < (:before_at::timestamptz, :before_id::uuid)
 ORDER BY b.issued_at DESC, b.benefit_id DESC
 LIMIT :most::int;

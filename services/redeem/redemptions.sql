@@ -424,8 +424,8 @@ FROM standings AS s
 WHERE s.wallet_id = ANY(:wallet_ids::uuid[]);
 
 -- name: spent_since
--- What a wallet spent, or has set aside and can still capture, since each of these moments, less what was returned; and how many redemptions it made
--- since then, voided ones too. The moments count on the tenant's clock, without an end: what is written under the lock is all there is.
+-- What a wallet, with all that were merged into it, spent, or has set aside and can still capture, since each of these moments, less what was
+-- returned; and how many redemptions it made since then, voided ones too. The moments count on the tenant's clock, without an end: what is written under the lock is all there is.
 SELECT
     a.k,
     coalesce(sum(
@@ -437,7 +437,14 @@ SELECT
     ), 0)::bigint AS points,
     count(r.redemption_id) AS redemptions
 FROM unnest(:wallet_ids::uuid[], :sinces::timestamptz[]) WITH ORDINALITY AS a (wallet_id, since, k)
-LEFT JOIN redemptions AS r ON a.wallet_id = r.wallet_id AND a.since <= r.effective_at
+CROSS JOIN LATERAL (
+    SELECT a.wallet_id
+    UNION ALL
+    SELECT h.wallet_id
+    FROM heirs AS h
+    WHERE h.heir = a.wallet_id
+) AS f
+LEFT JOIN redemptions AS r ON f.wallet_id = r.wallet_id AND a.since <= r.effective_at
 LEFT JOIN reservations AS s ON r.redemption_id = s.redemption_id
 GROUP BY a.k
 ORDER BY a.k;

@@ -78,24 +78,46 @@ SET version = :version, supplied = :supplied
 WHERE programme = :programme AND reward = :reward;
 
 -- name: had
--- How many of a reward each wallet bought since a moment and kept, or has set aside: what it was given counts for no limit.
+-- How many of a reward each wallet, with all that were merged into it, bought since a moment and kept, or has set aside: what it was
+-- given counts for no limit.
+WITH family AS (
+    SELECT
+        t.k,
+        t.programme,
+        t.reward,
+        t.since,
+        f.wallet_id
+    FROM unnest(:wallet_ids::uuid[], :programmes::text[], :rewards::text[], :sinces::timestamptz[])
+        WITH ORDINALITY AS t (wallet_id, programme, reward, since, k)
+    CROSS JOIN LATERAL (
+        SELECT t.wallet_id
+        UNION ALL
+        SELECT h.wallet_id
+        FROM heirs AS h
+        WHERE h.heir = t.wallet_id
+    ) AS f
+)
+
 SELECT
-    t.k,
-    count(b.benefit_id) + (
-        SELECT count(*)
-        FROM redemptions AS r
-        JOIN reward_holds AS h ON r.redemption_id = h.redemption_id AND h.state = 'held'
-        WHERE
-            r.wallet_id = t.wallet_id AND r.effective_at >= t.since AND h.programme = t.programme
-            AND h.reward = t.reward
-    ) AS had
-FROM unnest(:wallet_ids::uuid[], :programmes::text[], :rewards::text[], :sinces::timestamptz[])
-    WITH ORDINALITY AS t (wallet_id, programme, reward, since, k)
-LEFT JOIN benefits AS b
-    ON
-        t.wallet_id = b.wallet_id AND b.issued_at >= t.since AND t.programme = b.programme AND t.reward = b.reward
-        AND b.origin = 'redemption' AND b.withdrawn_at IS NULL
-GROUP BY t.k, t.wallet_id, t.programme, t.reward, t.since;
+    f.k,
+    sum(
+        (
+            SELECT count(*)
+            FROM benefits AS b
+            WHERE
+                b.wallet_id = f.wallet_id AND b.issued_at >= f.since AND b.programme = f.programme AND b.reward = f.reward
+                AND b.origin = 'redemption' AND b.withdrawn_at IS NULL
+        ) + (
+            SELECT count(*)
+            FROM redemptions AS r
+            JOIN reward_holds AS h ON r.redemption_id = h.redemption_id AND h.state = 'held'
+            WHERE
+                r.wallet_id = f.wallet_id AND r.effective_at >= f.since AND h.programme = f.programme
+                AND h.reward = f.reward
+        )
+    )::bigint AS had
+FROM family AS f
+GROUP BY f.k;
 
 -- name: issue!
 -- Benefits, and what they take of the stock.

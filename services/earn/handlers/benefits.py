@@ -69,11 +69,12 @@ async def take_back(tx: Tx, taken: Sequence[TakenBack]) -> None:
     less: dict[CardKey, int] = {}
     if any(one.stamps for one in taken):
         known = await store.stamps_of_bills(tx.db, {one.bill_id for one in taken if one.stamps})
+        homes = await store.homes(tx.db, {stamps.wallet_id for one in taken for stamps in one.stamps})
         for one in taken:
             for stamps in one.stamps:
                 key = stamps.bill_id, stamps.wallet_id, stamps.card
                 if stamps.through > known[key]:
-                    card = stamps.wallet_id, stamps.card
+                    card = homes[stamps.wallet_id], stamps.card
                     less[card] = less.get(card, 0) + stamps.through - known[key]
                     known[key] = stamps.through
                     causes[card] = one.item
@@ -87,11 +88,12 @@ async def take_back(tx: Tx, taken: Sequence[TakenBack]) -> None:
     ids = await store.standing_of_cards(tx.db, short)
     ids += await store.standing_of_bills(tx.db, given)
     effects = await store.lock_effects(tx.db, ids)
+    homes = await store.homes(tx.db, {effect.wallet_id for effect in effects.values()})
     moved: list[Effect] = []
     for effect in sorted(effects.values(), key=lambda one: one.effect_id, reverse=True):  # the latest first
         if effect.status not in ("asked", "issued"):
             continue
-        card = effect.wallet_id, effect.code
+        card = homes[effect.wallet_id], effect.code
         if effect.kind == "stamp_card":
             if cards[card] >= 0:
                 continue
@@ -107,20 +109,21 @@ async def take_back(tx: Tx, taken: Sequence[TakenBack]) -> None:
         await store.move_effects(tx.db, moved)
     if through:
         await store.take_stamps(tx.db, through)
-    if changed := {card: progress for card, progress in cards.items() if progress != before[card]}:
-        await store.move_cards(tx.db, changed)
+    await store.move_cards(tx.db, cards, before=before)
 
 
 async def hear_benefits(tx: Tx, items: Sequence[Item[BenefitAnswered]]) -> list[Outcome]:
     """Takes the bank's answers in, each once: what was answered before is so already. What a campaign's refused reward had used
     of budget and caps goes back; their locks are the last."""
     known = await store.answered_effects(tx.db, {item.command.effect_id for item in items})
-    keys = {(row["wallet_id"], row["code"]) for row in known if row["kind"] == "stamp_card"}
+    stamped = [row for row in known if row["kind"] == "stamp_card"]
+    homes = await store.homes(tx.db, {row["wallet_id"] for row in stamped})
+    keys = {(homes[row["wallet_id"]], row["code"]) for row in stamped}
     cards = await store.hold_cards(tx.db, keys) if keys else {}
+    before = dict(cards)
     effects = await store.lock_effects(tx.db, {row["effect_id"] for row in known})
     by_answer = {one.withdrawal_id: one for one in effects.values() if one.withdrawal_id is not None}
     moved: dict[UUID, Effect] = {}
-    changed: dict[CardKey, int] = {}
     refused: list[Effect] = []
     for item in items:
         told = item.command
@@ -132,15 +135,11 @@ async def hear_benefits(tx: Tx, items: Sequence[Item[BenefitAnswered]]) -> list[
             refused.append(effect)
         back = effect.answered(told.outcome, told.benefit_id, told.code)
         moved[effect.effect_id] = effect
-        if back:
-            card = effect.wallet_id, effect.code
-            if effect.kind == "stamp_card":
-                cards[card] += back
-                changed[card] = cards[card]
+        if back and effect.kind == "stamp_card":
+            cards[homes[effect.wallet_id], effect.code] += back
     if moved:
         await store.move_effects(tx.db, list(moved.values()))
-    if changed:
-        await store.move_cards(tx.db, changed)
+    await store.move_cards(tx.db, cards, before=before)
     if refused:
         await _give_back(tx, refused)
     return [_DONE] * len(items)

@@ -37,6 +37,7 @@ async def judge_all(tx: Tx, bills: Sequence[tuple[UUID, RecordBill, Facts, datet
     seen = await guard(tx, weighed)
     stamped = {key for one in weighed.values() for key in one.cards()}
     cards = await benefits.hold_cards(tx.db, stamped) if stamped else {}
+    stamps_before = dict(cards)
     keys = {key for one in weighed.values() for key in one.counters()}
     spent = await counters.hold(tx.db, keys) if keys else {}
     before = dict(spent)
@@ -51,7 +52,7 @@ async def judge_all(tx: Tx, bills: Sequence[tuple[UUID, RecordBill, Facts, datet
     if decided:
         await counters.count(tx.db, decided=decided)
     if stamped:
-        await benefits.move_cards(tx.db, cards)
+        await benefits.move_cards(tx.db, cards, before=stamps_before)
     if undecided is not None:
         await decide_referrals(tx, bills, decisions, undecided)
     return iter(decisions.values())

@@ -40,9 +40,18 @@ async def read_cards(db: Connection, keys: Collection[CardKey]) -> dict[CardKey,
     return {(row[0], row[1]): row[2] for row in await queries.cards(db, **_columns(keys))}
 
 
-async def move_cards(db: Connection, cards: Mapping[CardKey, int]) -> None:
-    """So many stamps are on these cards, which this transaction holds."""
-    await queries.move_cards(db, **_columns(cards), progresses=list(cards.values()))
+async def move_cards(db: Connection, cards: Mapping[CardKey, int], *, before: Mapping[CardKey, int]) -> None:
+    """So many stamps are on these cards, which this transaction holds, and so many were there `before`."""
+    more = {key: stamps - before[key] for key, stamps in cards.items() if stamps != before[key]}
+    if more:
+        await queries.move_cards(db, **_columns(more), more=list(more.values()))
+
+
+async def homes(db: Connection, wallet_ids: Iterable[UUID]) -> dict[UUID, UUID]:
+    """The wallet on whose cards the stamps of each of these lie: its own, or its heir's where it was merged."""
+    asked = set(wallet_ids)
+    rows = await queries.heirs_of(db, wallet_ids=list(asked)) if asked else []
+    return {wallet_id: wallet_id for wallet_id in asked} | {row[0]: row[1] for row in rows}
 
 
 async def write_stamps(db: Connection, rows: Sequence[tuple[UUID, UUID, str, int]]) -> None:

@@ -103,7 +103,7 @@ async def get_benefits(
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Response:
-    """A wallet's benefits, the newest first, bought and given, without their codes."""
+    """A wallet's benefits, and those of all that were merged into it, the newest first, bought and given, without their codes."""
     position = decode_cursor(cursor, BenefitPosition)
     before = (position.at, position.id) if position is not None else _NEWEST
     async with call.tenant.read() as db:

@@ -53,7 +53,9 @@ class Seen(NamedTuple):
             raise StockUnlimited(
                 f"{count.reward} has no stock: as many are given as are asked.", pointer="/reward"
             )
-        if ends_at(count.day, terms.zone) + SETTLED > self.now:
+        # The last day of the calendar has no end that can be reckoned.
+        today = self.now.astimezone(terms.zone).date()
+        if count.day >= today or ends_at(count.day, terms.zone) + SETTLED > self.now:
             raise OccurredInFuture(
                 f"{count.day} is not over in {terms.zone.key}: count what is there at its end.",
                 pointer="/day",

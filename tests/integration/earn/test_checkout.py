@@ -18,7 +18,14 @@ from pointbank.verify.walks import check_all
 from services.earn.domain.decision import decode_decision
 from shared.config import Settings
 from shared.db import connect, database_of
-from shared.events import BenefitAnswered, MemberSegmented, MerchantChanged
+from shared.events import (
+    BenefitAnswered,
+    EnrolledWallet,
+    MemberMerged,
+    MemberSegmented,
+    MerchantChanged,
+    MergedWallet,
+)
 from shared.events.envelope import encode_event
 from shared.ids import uuid7
 from shared.tenants import Tenant
@@ -338,6 +345,31 @@ async def test_a_refused_reward_gives_budget_and_cap_back_once(cafe: Shop, setti
     assert sorted(await counted()) == [(1, 0), (1, 1), (2, 2), (4000, 3000)]
     assert (await sold(second))[0] == "applied"
     await holds(cafe, settings, "budgets:counted", "caps:counted")
+
+
+async def test_the_stamps_of_who_was_merged_lie_on_the_heirs_card(cafe: Shop, settings: Settings) -> None:
+    ended, heir, bank = await cafe.member(), await cafe.member(), Bank(cafe)
+    theirs = coffees(ended, 3)
+    for body in (theirs, coffees(heir, 1)):
+        await cafe.post(body)
+    wallets = (MergedWallet(programme="shops", wallet_id=ended.wallet_id, merged_into=heir.wallet_id),)
+    survivor = (EnrolledWallet(programme="shops", wallet_id=heir.wallet_id),)
+    await cafe.hear(
+        MemberMerged(
+            merge_id=uuid7(), member_id=ended.member_id, merged_into=heir.member_id, reason="duplicate",
+            wallets=wallets, survivor_wallets=survivor, identities=(), merged_at=AT,
+        )
+    )  # fmt: skip
+    assert await cards(cafe, heir) == await cards(cafe, ended) == (4, [])
+    assert (await quote(cafe, coffees(heir, 1)))["stamp_cards"][0]["rewards"] == 1
+    await cafe.post(coffees(heir, 2))
+    assert await cards(cafe, heir) == (1, ["asked"])
+    [reward] = await effects(cafe, heir)
+    await answer(cafe, reward["effect_id"], "issued", benefit_id=uuid7())
+    told = (await post(cafe, refund(theirs, all=True))).json()
+    await bank.serve(told["bill_id"])  # 3 less: the reward is asked back, its 5 stamps lie on the card again
+    assert await cards(cafe, heir) == (3, ["withdrawing"])
+    await holds(cafe, settings, "stamps:given", "stamps:taken", "stamps:cards")
 
 
 SOME_STAMP = "bill_id = (SELECT max(bill_id::text)::uuid FROM earn.stamps WHERE taken_back = 0)"

@@ -13,6 +13,8 @@ import pytest_asyncio
 from services.earn.handlers import AskActAgain
 from shared.config import Settings
 from shared.db import Connection
+from shared.events import EnrolledWallet, MemberMerged, MergedWallet
+from shared.ids import uuid7
 from shared.messaging import Done
 from tests.integration.earn.conftest import Member, Shop, bill, somebody
 from tests.integration.earn.oracle import noticed, objections, one_moment, reported
@@ -342,6 +344,36 @@ SPOILT = {
         {"referrals:decided", "referrals:given"},
     ),
 }
+
+
+async def test_who_is_merged_with_a_referrer_or_a_buyer_is_no_new_friend(befriended: Shop) -> None:
+    """Referred by oneself, or a first bill that is the person's second: nobody gets anything."""
+    by, buyer = await befriended.member("circle"), await befriended.member("circle")
+    oneself, old = await friend_of(befriended, by), await friend_of(befriended, by)
+    await befriended.post(bill(buyer))
+    await befriended.hear(merged(by, oneself), merged(buyer, old))
+    for member in (oneself, old):
+        await befriended.post(bill(member))
+    assert [await outcome(befriended, member) for member in (oneself, old)] == [None, "not_first"]
+    assert [await given(befriended, member) for member in (oneself, old)] == [{}, {}]
+    # What was given to two friends stays theirs, whoever they become.
+    friend, somebody_else = await friend_of(befriended, by), await befriended.member("circle")
+    await befriended.post(bill(friend))
+    assert await given(befriended, friend) == {"referrer": 500, "referred": 200}
+    await befriended.hear(merged(friend, somebody_else))
+
+
+def merged(ended: Member, heir: Member) -> MemberMerged:
+    return MemberMerged(
+        merge_id=uuid7(),
+        member_id=ended.member_id,
+        merged_into=heir.member_id,
+        reason="duplicate",
+        wallets=(MergedWallet(programme="circle", wallet_id=ended.wallet_id, merged_into=heir.wallet_id),),
+        survivor_wallets=(EnrolledWallet(programme="circle", wallet_id=heir.wallet_id),),
+        identities=(),
+        merged_at=autumn_2026(),
+    )
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -1,20 +1,27 @@
 """Wallets of one person become one: nothing is lost or taken twice, and what was begun for the one goes on in the other."""
 
+import secrets
+from typing import Any
+
 from shared.config import Settings
 from shared.events import EnrolledWallet, HashedIdentity, MemberMerged, MergedWallet
 from shared.ids import uuid7
 from shared.messaging import Done, Refused
 from tests.integration.redeem.conftest import Bank, Member, accrued, asks
+from tests.integration.redeem.test_acts import asked, post
 from tests.integration.redeem.test_asked import answers, release, reversal
 from tests.integration.redeem.test_authorisations import authorised, capture
+from tests.integration.redeem.test_rewards import put
 from tests.support.bank_books import assert_whole_until_spoilt
-from tests.support.facts import AT
+from tests.support.facts import AT, activated
+from tests.support.http import assert_problem
 
 OURS = frozenset(
     {
-        "ledger:chain", "ledger:balances", "ledger:lots", "ledger:money", "postings:once", "postings:told", "requests:told",
-        "requests:targets", "redemptions", "redemptions:told", "redemptions:lots", "redemptions:kept", "returns", "returns:told",
-        "reservations", "reservations:told", "merges:moved", "merges:kept", "sequence:redeem", "cuts:redeem",
+        "ledger:chain", "ledger:balances", "ledger:lots", "ledger:money", "transfers", "postings:once", "postings:told",
+        "requests:told", "requests:targets", "redemptions", "redemptions:told", "redemptions:lots", "redemptions:kept",
+        "returns", "returns:told",
+        "reservations", "reservations:told", "merges:moved", "merges:kept", "wallets:blocked", "sequence:redeem", "cuts:redeem",
     }
 )  # fmt: skip
 LEFT_BEHIND = (
@@ -31,21 +38,23 @@ SPOILT: dict[str, tuple[str, set[str]]] = {
 }
 
 
-def merging(ended: Member, heir: Member, *, identities: tuple[HashedIdentity, ...] = ()) -> MemberMerged:
+def merging(
+    ended: Member, heir: Member, *, identities: tuple[HashedIdentity, ...] = (), programme: str = "shops"
+) -> MemberMerged:
     return MemberMerged(
         merge_id=uuid7(),
         member_id=ended.member_id,
         merged_into=heir.member_id,
         reason="duplicate",
-        wallets=(MergedWallet(programme="shops", wallet_id=ended.wallet_id, merged_into=heir.wallet_id),),
-        survivor_wallets=(EnrolledWallet(programme="shops", wallet_id=heir.wallet_id),),
+        wallets=(MergedWallet(programme=programme, wallet_id=ended.wallet_id, merged_into=heir.wallet_id),),
+        survivor_wallets=(EnrolledWallet(programme=programme, wallet_id=heir.wallet_id),),
         identities=identities,
         merged_at=AT,
     )
 
 
-async def merge(bank: Bank, ended: Member, heir: Member) -> MemberMerged:
-    told = merging(ended, heir, identities=(bank.identity("mobile", ended.mobile),))
+async def merge(bank: Bank, ended: Member, heir: Member, *, programme: str = "shops") -> MemberMerged:
+    told = merging(ended, heir, identities=(bank.identity("mobile", ended.mobile),), programme=programme)
     await bank.hear(told)
     return told
 
@@ -59,6 +68,14 @@ async def sums(bank: Bank, *members: Member) -> dict[str, int]:
 
 async def test_what_was_begun_for_the_one_goes_on_in_the_other(bank: Bank, settings: Settings) -> None:
     ended, heir = await bank.member(), await bank.member(70)
+    stolen, other = await bank.member(5), await bank.member()
+    why = {"reason": "fraud"}
+    assert (await post(bank, f"wallets/{stolen.wallet_id}/block", why, role="support")).status_code == 200
+    alone = await post(bank, "adjustments", asked((stolen.wallet_id, 600)), role="support")
+    await merge(bank, stolen, other)
+    assert (await bank.wallet(other.wallet_id))["status"] == "blocked"
+    more = await post(bank, "adjustments", asked((other.wallet_id, 600)), role="support")
+    assert (alone.status_code, more.status_code) == (201, 202), "one person gives a member 1,000 alone"
     bill = accrued(ended.wallet_id, 100, member_id=ended.member_id)
     whole = accrued(ended.wallet_id, 20, member_id=ended.member_id)
     held = accrued(ended.wallet_id, 50, member_id=ended.member_id, kind="earn_held")
@@ -67,6 +84,8 @@ async def test_what_was_begun_for_the_one_goes_on_in_the_other(bank: Bank, setti
     await bank.hear(bill, held, reversal(bill, 10))
     paid = (await bank.redeem(asks(ended, points=30, capture="now", bill_ref="M-1"))).json()
     one, _ = await authorised(bank, ended, points=25), await authorised(bank, ended, points=10)
+    gift = {"from_wallet": str(ended.wallet_id), "to_wallet": str(heir.wallet_id), "points": 5}
+    assert (await post(bank, "transfers", gift, role="ecommerce")).status_code == 201
     before = await sums(bank, ended, heir)
 
     told = await merge(bank, ended, heir)
@@ -79,7 +98,7 @@ async def test_what_was_begun_for_the_one_goes_on_in_the_other(bank: Bank, setti
     for side, direction in ((given, "given"), (received, "received")):
         assert (side["direction"], side["merged"]["points"], side["merge_id"]) == (
             direction,
-            110,
+            105,
             str(told.merge_id),
         )
     assert await bank.outcomes(told, merging(ended, heir)) == [Done(), Done()]
@@ -114,3 +133,36 @@ async def test_what_was_begun_for_the_one_goes_on_in_the_other(bank: Bank, setti
     ]
     assert spent["status"] == "captured"
     await assert_whole_until_spoilt(settings, bank.code, OURS, SPOILT)
+
+
+async def test_a_merge_opens_no_new_limits_and_leaves_no_benefit_out_of_the_list(bank: Bank) -> None:
+    code = f"p-{secrets.token_hex(4)}"
+    limited = {"minimum_points": 1, "step_points": 1, "member_limits": [{"points": 100, "per": "month"}]}
+    await bank.hear(activated(code, redemption={"consumption": "oldest_earned", **limited}))
+    await put(bank, f"{code}-one", programme=code, price={"points": 10}, limit={"most": 1, "per": "ever"})
+    first, second, heir = [await bank.member(200, programme=code) for _ in range(3)]
+
+    async def bought(member: Member, **more: Any) -> str:
+        answer = await bank.redeem(asks(member, programme=code, reward=f"{code}-one", **more))
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["redemption_id"])
+
+    mine = [await bought(first), await bought(second)]
+    await bank.redeem(asks(second, programme=code, points=50))
+    await merge(bank, first, second, programme=code)
+    await merge(bank, second, heir, programme=code)
+
+    over = asks(heir, programme=code, points=31)  # 10 + 10 + 50 are spent of 100
+    assert_problem(await bank.redeem(over), 409, "period_limit_exceeded")
+    quote = await bank.client.post("/v1/redemption-quotes", json=over, headers=bank.headers("till"))
+    assert quote.json()["refusal"]["code"] == "period_limit_exceeded"
+    again = asks(heir, programme=code, reward=f"{code}-one")
+    assert_problem(await bank.redeem(again), 409, "reward_limit_reached")
+    assert (await bank.redeem(asks(heir, programme=code, points=30))).status_code == 201
+
+    listed = []
+    for one in (heir, first):
+        query, reader = {"wallet_id": str(one.wallet_id)}, bank.headers("ecommerce")
+        page = (await bank.client.get("/v1/benefits", params=query, headers=reader)).json()
+        listed.append([each["redemption_id"] for each in page["items"]])
+    assert listed == [mine[::-1], mine[:1]]

@@ -141,6 +141,7 @@ async def test_one_wrong_count_keeps_all_of_them_out_and_all_mistakes_are_told(b
         count("somewhere", DAYS[3], 5, reward="endless"),
         count("somewhere", DAYS[3], 6),
         count("somewhere", DAYS[3], 5, programme="none"),
+        count("somewhere", date.max, 5),
     )
     assert_problem(refused, 422, "stock_counts_invalid")
     assert [(one["pointer"], one["code"]) for one in refused.json()["errors"]] == [
@@ -151,6 +152,7 @@ async def test_one_wrong_count_keeps_all_of_them_out_and_all_mistakes_are_told(b
         ("/counts/5/reward", "stock_unlimited"),
         ("/counts/6/on_hand", "stock_count_conflict"),
         ("/counts/7/programme", "programme_unknown"),
+        ("/counts/8/day", "occurred_in_future"),
     ]
     rows = await bank.auditor.fetch("SELECT FROM redeem.stock_counts WHERE location = 'somewhere'")
     assert rows == []

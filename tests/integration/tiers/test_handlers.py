@@ -13,6 +13,8 @@ import asyncpg
 import msgspec
 import pytest
 
+from pointbank.verify import unsettled
+from pointbank.verify.database import auditor
 from services.tiers.domain import Standing, read_programme, take_over
 from services.tiers.handlers import HEARS, ON
 from shared.config import Settings
@@ -352,7 +354,7 @@ async def test_a_change_is_told_under_the_trace_of_its_points_also_when_they_wai
 
 
 async def test_the_years_of_merged_wallets_add_up_and_the_better_standing_stays(
-    tiers: TenantRuntime, code: str
+    tiers: TenantRuntime, code: str, settings: Settings
 ) -> None:
     await hear(tiers, activated(code))
     ended, heir, owner, other = uuid7(), uuid7(), uuid7(), uuid7()
@@ -392,6 +394,8 @@ async def test_the_years_of_merged_wallets_add_up_and_the_better_standing_stays(
     await hear(tiers, activated(code, 2))
     await until(lambda: judged_by(tiers, heir, 2))
     assert (await standing(tiers, ended) or ())[3] == 1  # nobody judges it any more
+    async with auditor(settings, tiers.code) as db:
+        assert "standings not judged by the newest version" not in await unsettled(db)
 
 
 async def judged_by(tiers: TenantRuntime, wallet_id: UUID, version: int) -> bool:
