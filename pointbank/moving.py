@@ -236,7 +236,7 @@ async def _compare(here: Connection, there: Connection) -> Copied:
     if tables != await _tables(there):
         raise CannotMove("the copy has other tables; the tenant is suspended where it was")
     for table in tables:
-        query = f"SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0)::text FROM {table} AS t"  # noqa: S608  # format('%I') made it
+        query = f"SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0)::text FROM {table} AS t"  # noqa: S608  # format('%I') made it  # nosec B608
         # The two servers read at the same time.
         ours, theirs = await asyncio.gather(here.fetchrow(query), there.fetchrow(query))
         assert ours is not None
