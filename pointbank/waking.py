@@ -30,17 +30,21 @@ async def ask_to_wake(settings: Settings, tenant: str) -> None:
 async def kept_awake(redis: Redis, cell: str, tenant: str) -> AsyncIterator[None]:
     """The services stay awake for this tenant for as long as the block runs, and a moment after it."""
 
+    ended = asyncio.Event()
+
     async def ask() -> None:
-        while True:
+        # Told that it ends, not cancelled: a client that connects at that very moment swallows a cancellation.
+        while not ended.is_set():
             await _ask(redis, cell, tenant)
-            await asyncio.sleep(AGAIN_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), AGAIN_S)
 
     asking = asyncio.create_task(ask())
     try:
         yield
     finally:
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
+        ended.set()
+        await asking
         await _ask(redis, cell, tenant)
 
 

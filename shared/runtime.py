@@ -18,6 +18,7 @@ from shared.budget import Budget, close_idle
 from shared.clock import Clock, real_clock
 from shared.config import Settings
 from shared.db import Connection, Kept, Pool, open_pool, role_of
+from shared.ending import end
 from shared.http.runtime import Check
 from shared.ids import uuid7
 from shared.jobs import Job, Rota
@@ -306,11 +307,7 @@ class TenantRuntime:
         if self._hearing:
             await asyncio.gather(*[consumer.stop() for consumer in self.consumers])
             self._hearing = False
-        # Asked again until they end: a library that times out at that very moment can swallow a cancellation.
-        while pending := [task for task in self._tasks if not task.done()]:
-            for task in pending:
-                task.cancel()
-            await asyncio.wait(pending, timeout=1.0)
+        await end(self._tasks)
         self._tasks.clear()
 
     @asynccontextmanager

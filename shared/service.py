@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from shared.budget import Budget
 from shared.config import Settings
+from shared.ending import end
 from shared.http.app import create_app
 from shared.http.runtime import Check
 from shared.jobs import Job
@@ -118,8 +119,7 @@ class Service:
     async def stop(self) -> None:
         """Finishes what it holds, for every tenant at once."""
         if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+            await end([self._following])
         await self._tending.end()
         runtimes = [served.runtime for served in self._served.values() if served.runtime is not None]
         await asyncio.gather(*[runtime.stop() for runtime in runtimes], *self._ending)

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shared.config import Settings
+from shared.ending import end
 from shared.http.runtime import Check
 from shared.messaging.faults import passing
 from shared.messaging.watch import BLOCK_MS, Watch, hint
@@ -61,10 +62,9 @@ class Tending:
 
     async def end(self) -> None:
         """Lets everybody be as they are."""
-        ending = [*self._waking.values(), *([self._running] if self._running else [])]
-        for task in ending:
-            task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
+        if self._running is not None:
+            await end([self._running])
+        await end(self._waking.values())
 
     async def keep(self, runtime: TenantRuntime) -> None:
         """This one is served from here on. It is looked at when its turn comes: a process that begins with hundreds answers at
