@@ -46,6 +46,7 @@ from shared.upkeep import Upkeep
 log = structlog.get_logger(__name__)
 
 RECLAIM_EVERY_S = 1.0
+AT_REST = "nobody uses it: nothing runs for it until somebody does"
 END_S = 10.0
 """So long a stop waits for what consumers and jobs hold before the lane gives it up; with DRAIN_S below Kubernetes' grace."""
 
@@ -323,9 +324,10 @@ class TenantRuntime:
         )
 
     def checks(self) -> list[Check]:
-        """Relay, consumers, server, and the tasks that must not end: those only a restart can bring back. At rest nothing runs."""
+        """Relay, consumers, server, and the tasks that must not end: those only a restart can bring back. At rest nothing runs, and
+        that is said."""
         if self.resting:
-            return self.upkeep.checks()
+            return [Check(f"rest:{self.code}", ok=True, detail=AT_REST), *self.upkeep.checks()]
         wrongs = [(f"relay:{self.code}", self.relay.trouble(after_s=30.0))]
         wrongs += [(f"consumer:{self.code}:{one.label}", one.trouble(after_s=15.0)) for one in self._heard]
         found = [Check(name, wrong is None, wrong or "") for name, wrong in wrongs] + self.upkeep.checks()

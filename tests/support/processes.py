@@ -185,7 +185,7 @@ class Fleet:
             while True:
                 replica = self.replicas[name]
                 checks = replica.ready_checks()
-                served = {check.split(":")[1] for check in checks if "relay:" in check}
+                served = {check.split(":")[1] for check in checks if "relay:" in check or "rest:" in check}
                 if checks and all(checks.values()) and served.issuperset(tenants):
                     break
                 wrong = [check for check, ok in checks.items() if not ok]
