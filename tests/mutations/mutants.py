@@ -80,11 +80,11 @@ NO_INBOX = (
 NO_WALLET_LOCK = (
     Patch(
         "services/redeem/queries.sql",
-        "    WHERE wallet_id = ANY(:wallet_ids::uuid[])\n    ORDER BY wallet_id\n    FOR NO KEY UPDATE\n) AS w;\n",
-        "    WHERE wallet_id = ANY(:wallet_ids::uuid[])\n    ORDER BY wallet_id\n) AS w;\n",
+        "    ORDER BY wallet_id\n    FOR NO KEY UPDATE\n) AS w;\n",
+        "    ORDER BY wallet_id\n) AS w;\n",
     ),
     Patch(
-        "services/redeem/migrations/0002_one_statement.sql",
+        "services/redeem/migrations/0051_lots_that_matter.sql",
         "    ORDER BY w.wallet_id\n    FOR NO KEY UPDATE;\n",
         "    ORDER BY w.wallet_id;\n",
     ),
