@@ -3,6 +3,7 @@
 from services.redeem.api import (
     acts,
     adjustments,
+    affordable,
     benefits,
     benefits_due,
     blocking,
@@ -35,6 +36,7 @@ ROUTERS = (
     *evidence.ROUTERS,
     reconciliation.router,
     rewards.router,
+    affordable.router,
     benefits_due.router,
     benefits.router,
     statements.router,

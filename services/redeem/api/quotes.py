@@ -18,6 +18,7 @@ from services.redeem.domain.redemption import Redeem, missing
 from services.redeem.domain.rewards import RewardUnknown, check_loads, standing_of
 from services.redeem.domain.spending import MOST_POINTS
 from services.redeem.store import learned, limiting, quoting, rewards, thresholds
+from services.redeem.store.idle import note_idle
 from shared.db import Connection
 from shared.errors import ProgrammeClosed, Refusal
 from shared.http.bodies import Body
@@ -156,6 +157,7 @@ async def get_quote(body: QuoteBody, call: Annotated[Read, reads("redemptions:wr
         wallet = await quoting.wallet(
             db, party.wallet_id, points=points or 0, consumption=terms.consumption, now=now
         )
+        await note_idle(db, call.tenant.cache, [wallet], now)
     priced = points
     if refused is not None:
         points = None  # nothing would be taken; the price is told all the same

@@ -1,9 +1,8 @@
-"""The catalogue of rewards: put, read, and what a member can afford."""
+"""The catalogue of rewards: put, and read."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
-from uuid import UUID
 
 import msgspec
 from fastapi import Query
@@ -11,22 +10,21 @@ from pydantic import AwareDatetime, BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
-from services.redeem.api.bodies import MemberBody, MoneyBody
+from services.redeem.api.bodies import MoneyBody
 from services.redeem.api.shapes import MoneyOut, WorthOut
 from services.redeem.domain import rewards as domain
-from services.redeem.domain.rewards import PutReward, RewardUnknown, Stock, standing_of
+from services.redeem.domain.rewards import PutReward, RewardUnknown
 from services.redeem.domain.shown import reward_out
 from services.redeem.domain.spending import MOST_POINTS
-from services.redeem.store import learned, reading
+from services.redeem.store import learned
 from services.redeem.store import rewards as store
 from shared.db import Connection
-from shared.errors import MemberUnknown, ProgrammeUnknown
+from shared.errors import ProgrammeUnknown
 from shared.http.bodies import Body, Moment
 from shared.http.cursors import Cursor, Limit, answer, decode_cursor, page
 from shared.http.openapi import problems
 from shared.http.routing import Router
 from shared.http.writes import Read, Write, reads, writes
-from shared.identity import identify
 from shared.money import Money
 from shared.programme.compiled import CompiledProgramme
 from shared.programme.model import Code, Localized
@@ -148,35 +146,6 @@ class RewardsOut(BaseModel):
     next_cursor: str | None
 
 
-class OwnerBody(Body):
-    """Whose rewards: the member stands in the body, for addresses end in logs."""
-
-    programme: Code
-    member: MemberBody
-
-
-class AffordableOut(BaseModel):
-    """A reward at this member's price. `refusal`: what buying it would be refused with now; null where it can be bought.
-    `short_of`: how many points are missing."""
-
-    reward: str
-    version: int
-    kind: str
-    name: dict[str, str]
-    price: WorthOut
-    affordable: bool
-    short_of: int
-    refusal: str | None
-
-
-class AffordablesOut(BaseModel):
-    programme: str
-    wallet_id: UUID
-    tier: str | None
-    available: WorthOut
-    items: list[AffordableOut]
-
-
 class Position(msgspec.Struct):
     """The cursor of a catalogue: the code of the last reward shown."""
 
@@ -235,7 +204,7 @@ async def get_rewards(
     """A programme's rewards, by their codes; those that can't be had now too."""
     position = decode_cursor(cursor, Position)
     async with call.tenant.read() as db:
-        terms = await _terms(call, db, programme)
+        terms = await terms_of(call, db, programme)
         after = position.reward if position is not None else ""
         found = await store.page(db, programme, after=after, most=limit + 1)
     shown = [reward_out(stock, terms) for stock in found[:limit]]
@@ -250,95 +219,15 @@ async def get_reward(
 ) -> Response:
     """One reward."""
     async with call.tenant.read() as db:
-        terms = await _terms(call, db, programme)
+        terms = await terms_of(call, db, programme)
         found = await store.named(db, [(programme, reward)])
     if not found:
         raise RewardUnknown(f"{programme} has no reward {reward}.")
     return answer(reward_out(found[programme, reward], terms))
 
 
-@router.post(
-    "/affordable",
-    response_model=AffordablesOut,
-    responses=problems(
-        "programme_unknown", "member_unknown", "identity_ambiguous", "identity_malformed", "card_check_digit"
-    ),
-)
-async def get_affordable(body: OwnerBody, call: Annotated[Read, reads("rewards:read")]) -> Response:
-    """What a member can have now, at which price, and what of it the points are enough for: the cheapest first. A read."""
-    identity = identify(call.tenant.tenant.identity_key, body.member.model_dump())
-    now = call.tenant.clock()
-    async with call.tenant.read() as db:
-        terms = await _terms(call, db, body.programme)
-        owner = await store.owner(
-            db,
-            body.programme,
-            member_id=UUID(body.member.member_id) if body.member.member_id is not None else None,
-            identity_kind=identity.kind,
-            identity_hash=identity.hash,
-        )
-        if owner is None:
-            raise MemberUnknown(f"No member of {body.programme} has this identity.", pointer="/member")
-        standing = await reading.standing(db, owner.wallet_id)
-        tier = standing_of(owner.standing, [one.code for one in terms.ladder], now)
-        everything = [] if terms.closed else await _everything(db, body.programme)
-        offered = [one for one in everything if one.reward.open_at(now, tier)]
-        sinces = [(one, one.reward.counted_since(now, terms.zone)) for one in offered]
-        counted = [(one, since) for one, since in sinces if since is not None]
-        asked = [(owner.wallet_id, one.programme, one.code, since) for one, since in counted]
-        counts = await store.had(db, asked) if asked else []
-    had = {one.code: count for (one, _), count in zip(counted, counts, strict=True)}
-    spendable = standing.available - sum(
-        points for expires_at, points in standing.by_expiry if expires_at is not None and expires_at <= now
-    )
-    items = [_offer(one, terms, tier, spendable, had.get(one.code, 0), owner.status) for one in offered]
-    return answer(
-        {
-            "programme": body.programme,
-            "wallet_id": owner.wallet_id,
-            "tier": tier,
-            "available": terms.worth(spendable),
-            "items": sorted(items, key=lambda item: (item["price"].points, item["reward"])),
-        }
-    )
-
-
-def _offer(
-    stock: Stock, terms: CompiledProgramme, tier: str | None, spendable: int, had: int, status: str
-) -> dict[str, object]:
-    reward = stock.reward
-    points = reward.price_for(terms, tier)
-    short_of = max(0, points - spendable)
-    if stock.left == 0:
-        refusal: str | None = "reward_sold_out"
-    elif reward.limit is not None and had >= reward.limit.most:
-        refusal = "reward_limit_reached"
-    elif status != "active":
-        refusal = "wallet_blocked"
-    else:
-        refusal = "insufficient_points" if short_of else None
-    return {
-        "reward": stock.code,
-        "version": stock.version,
-        "kind": reward.kind,
-        "name": reward.name,
-        "price": terms.worth(points),
-        "affordable": refusal is None,
-        "short_of": short_of,
-        "refusal": refusal,
-    }
-
-
-async def _everything(db: Connection, programme: str) -> list[Stock]:
-    found: list[Stock] = []
-    while True:
-        more = await store.page(db, programme, after=found[-1].code if found else "", most=500)
-        found += more
-        if len(more) < 500:
-            return found
-
-
-async def _terms(call: Read, db: Connection, programme: str) -> CompiledProgramme:
+async def terms_of(call: Read, db: Connection, programme: str) -> CompiledProgramme:
+    """What the newest version of a programme says. Refuses programme_unknown."""
     version = await store.newest_version(db, programme)
     if version is None:
         raise ProgrammeUnknown(f"There is no programme {programme}.")

@@ -66,15 +66,22 @@ def check_parts(
 
 
 def check_there(parts: tuple[Part, ...], wallets: Mapping[UUID, Wallet], now: datetime) -> None:
-    """Refuses insufficient_points where more is to be taken of a wallet than may be spent of it now. Each wallet comes once, so
-    that what is checked before any has moved holds for all."""
+    """Refuses insufficient_points where more is to be taken of a wallet than may be spent of it now. Wallets that were merged while
+    the request waited are one: their parts are added up, so that what is checked before any has moved holds for all."""
+    left: dict[UUID, int] = {}
     for k, part in enumerate(parts):
-        there = spendable(wallets[part.wallet_id], now)
+        if part.points > 0:
+            continue
+        wallet = wallets[part.wallet_id]
+        there = left.get(wallet.wallet_id)
+        if there is None:
+            there = spendable(wallet, now)
         if -part.points > there:
             raise InsufficientPoints(
                 f"The wallet has {there} available points; {-part.points} were to be taken.",
                 pointer=f"/items/{k}/points",
             )
+        left[wallet.wallet_id] = there + part.points
 
 
 def by_wallet(parts: tuple[Part, ...]) -> tuple[Part, ...]:

@@ -192,6 +192,12 @@ async def test_a_balance_that_was_left_alone_expires_whole_and_an_act_before_its
         assert (await bank.get(f"/v1/wallets/{one.wallet_id}/balance")).json()["available"]["points"] == 0
     asked = asks(touched, points=10) | {"programme": "idle"}
     assert_problem(await bank.redeem(asked), 409, "insufficient_points")
+    quote = await bank.client.post("/v1/redemption-quotes", json=asked, headers=bank.headers("till"))
+    assert quote.json()["refusal"]["code"] == "insufficient_points"
+    assert (quote.json()["most"]["points"], quote.json()["balance"]["available"]["points"]) == (0, 0)
+    whose = {name: asked[name] for name in ("programme", "member")}
+    can = await bank.client.post("/v1/rewards/affordable", json=whose, headers=bank.headers("till"))
+    assert can.json()["available"]["points"] == 0
     assert await expired(bank, touched.wallet_id) == []  # a refusal leaves nothing behind
 
     def bill(member: Member, at: datetime) -> Any:

@@ -8,7 +8,7 @@ from shared.events import EnrolledWallet, HashedIdentity, MemberMerged, MergedWa
 from shared.ids import uuid7
 from shared.messaging import Done, Refused
 from tests.integration.redeem.conftest import Bank, Member, accrued, asks
-from tests.integration.redeem.test_acts import asked, post
+from tests.integration.redeem.test_acts import EVIDENCE, approver, asked, post
 from tests.integration.redeem.test_asked import answers, release, reversal
 from tests.integration.redeem.test_authorisations import authorised, capture
 from tests.integration.redeem.test_rewards import put
@@ -22,6 +22,7 @@ OURS = frozenset(
         "requests:told", "requests:targets", "redemptions", "redemptions:told", "redemptions:lots", "redemptions:kept",
         "returns", "returns:told",
         "reservations", "reservations:told", "merges:moved", "merges:kept", "wallets:blocked", "sequence:redeem", "cuts:redeem",
+        "adjustments:posted", "adjustments:allowed", "disputes",
     }
 )  # fmt: skip
 LEFT_BEHIND = (
@@ -64,6 +65,30 @@ async def sums(bank: Bank, *members: Member) -> dict[str, int]:
     rows = [await bank.wallet(one.wallet_id) for one in members]
     names = ("issued", "held", "available", "reserved", "redeemed", "expired", "reversed", "adjusted", "debt")
     return {name: sum(row[name] for row in rows) for name in names}
+
+
+async def test_what_waits_for_a_second_person_is_decided_in_the_heir_whole_or_not_at_all(bank: Bank) -> None:
+    ended, heir = await bank.member(60), await bank.member(60)
+    [line] = await bank.lines(ended.wallet_id)
+    both = await post(bank, "adjustments", asked((ended.wallet_id, -60), (heir.wallet_id, -60)))
+    many = await post(bank, "adjustments", asked((ended.wallet_id, 7), (heir.wallet_id, -2)))
+    wrong = {"posting_id": str(line["posting_id"]), "points": -50, "reason": "too-much", "evidence": EVIDENCE}
+    dispute = await post(bank, "disputes", wrong)
+    assert (await bank.redeem(asks(ended, points=30))).status_code == 201
+    await merge(bank, ended, heir)
+
+    # Each of the two can be taken of what the heir has, but not both.
+    path = f"adjustments/{both.json()['adjustment_id']}"
+    assert_problem(await approver(bank, f"{path}/approve"), 409, "insufficient_points")
+    assert (await bank.get(f"/v1/{path}")).json()["status"] == "pending"
+    assert (await bank.wallet(heir.wallet_id))["available"] == 90
+    posted = await approver(bank, f"adjustments/{many.json()['adjustment_id']}/approve")
+    assert (posted.status_code, (await bank.wallet(heir.wallet_id))["available"]) == (200, 95)
+    upheld = await approver(bank, f"disputes/{dispute.json()['dispute_id']}/uphold")
+    assert (upheld.status_code, (await bank.wallet(heir.wallet_id))["available"]) == (200, 45)
+    assert_problem(await post(bank, "disputes", wrong), 409, "dispute_exists")
+    assert (await approver(bank, f"{path}/reject")).json()["status"] == "rejected"
+    assert [len(await answers(bank, one.wallet_id, "points.adjusted.v1")) for one in (ended, heir)] == [0, 3]
 
 
 async def test_what_was_begun_for_the_one_goes_on_in_the_other(bank: Bank, settings: Settings) -> None:

@@ -232,10 +232,23 @@ async def test_what_a_programme_lets_nobody_spend_buys_no_reward_either(bank: Ba
     await put(bank, "coffee", programme="strict")
     member = await bank.member(100, programme="strict")
     asked = asks(member, programme="strict", reward="coffee")
+
+    async def affordable() -> str | None:
+        whose = {name: asked[name] for name in ("programme", "member")}
+        listed = await bank.client.post("/v1/rewards/affordable", json=whose, headers=bank.headers("till"))
+        refusal: str | None = listed.json()["items"][0]["refusal"]
+        return refusal
+
+    assert await affordable() is None
     # Neither the least that can be spent nor a share of a bill is asked of a reward; what a day allows is.
     assert (await bank.redeem(asked)).status_code == 201
     assert_problem(await bank.redeem(asked), 409, "period_limit_exceeded")
+    assert await affordable() == "period_limit_exceeded"
     assert (await bank.wallet(member.wallet_id))["redeemed"] == 40
+    only = activated("strict", version=2, redemption=rules | {"tiers": ["gold"]})
+    await bank.hear(only)
+    assert_problem(await bank.redeem(asked), 409, "tier_not_eligible")
+    assert await affordable() == "tier_not_eligible"
 
 
 @pytest.mark.parametrize(
