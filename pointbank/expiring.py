@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pointbank.desk import open_desk
 from services.redeem.domain.sweep import Swept
-from services.redeem.sweeping import dry_run, tell_of_expiry, walk
+from services.redeem.sweeping import dry_run, tell_of_expiry, walk, would_tell_of_expiry
 from shared.clock import Clock, real_clock
 from shared.config import Settings
 
@@ -17,13 +17,15 @@ async def expire_tenant(
     *,
     only_look: bool,
     say: Callable[[dict[str, Swept]], None] | None = None,
+    say_told: Callable[[int], None] | None = None,
     clock: Clock = real_clock,
 ) -> tuple[list[Swept], int]:
-    """What expired (or with `only_look` would have), by programme, and how many notices were given."""
+    """What expired, by programme, and how many notices were given; with `only_look` what would expire, and would be."""
     async with open_desk(settings, tenant, clock=clock) as desk:
         if only_look:
-            swept, told = await dry_run(desk, say=say), 0
+            swept = await dry_run(desk, say=say)
+            told = await would_tell_of_expiry(desk, say=say_told)
         else:
             swept = await walk(desk, say=say)
-            told = await tell_of_expiry(desk)
+            told = await tell_of_expiry(desk, say=say_told)
     return [found for _, found in sorted(swept.items())], told

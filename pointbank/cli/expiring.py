@@ -20,7 +20,7 @@ def expire(
     tenant: TenantOption = "demo",
     everyone: AllTenants = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would expire now; nothing is written.")
+        bool, typer.Option("--dry-run", help="Only say what would expire and be told now; nothing is written.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -34,10 +34,14 @@ def expire(
         )
         err.print(f"{wallets:,} wallets, {points:,} points", end="\r", highlight=False)
 
+    def say_told(notices: int) -> None:
+        err.print(f"{notices:,} notices", end="\r", highlight=False)
+
     async def ask(settings: Settings, tenant: str) -> tuple[list[Swept], int]:
         from pointbank.expiring import expire_tenant
 
-        return await expire_tenant(settings, tenant, only_look=dry_run, say=None if as_json else say)
+        heard = (None, None) if as_json else (say, say_told)
+        return await expire_tenant(settings, tenant, only_look=dry_run, say=heard[0], say_told=heard[1])
 
     def tell(found: tuple[list[Swept], int]) -> None:
         from rich.table import Table
@@ -48,8 +52,7 @@ def expire(
             worth = f"{one.amount_minor:,} {one.currency}"
             table.add_row(one.programme, f"{one.wallets:,}", f"{one.lots:,}", f"{one.points:,}", worth)
         out.print(table if swept else "Nothing is due." if dry_run else "Nothing was due.", highlight=False)
-        if not dry_run:
-            out.print(f"{notices:,} notices.", highlight=False)
+        out.print(f"{notices:,} notices{' would be given' if dry_run else ''}.", highlight=False)
 
     def plain(found: tuple[list[Swept], int]) -> dict[str, Any]:
         swept, notices = found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -14,8 +13,9 @@ import msgspec
 from services.redeem.domain.sweep import Expire, ExpireAnswer, Notify, Place, Swept, Told, together
 from services.redeem.handlers.asked import SettleAsked
 from services.redeem.handlers.waking import asked_wait
-from services.redeem.store import asked, due
+from services.redeem.store import asked, due, noticing
 from services.redeem.store.idle import policies
+from services.redeem.store.noticing import NoticePlace
 from shared.clock import Clock
 from shared.db import Connection
 from shared.messaging import Done, Outcome
@@ -105,28 +105,38 @@ async def dry_run(
     return swept
 
 
-async def tell_of_expiry(bank: Bank, *, step: int = due.STEP) -> int:
-    """Tells members of what will expire, on the notice days of their programmes; gives how many notices."""
+async def tell_of_expiry(
+    bank: Bank, *, step: int = due.STEP, say: Callable[[int], None] | None = None
+) -> int:
+    """Tells members of what will expire, on the notice days of their programmes, step by step: it may be broken off and begun
+    again, and run beside another. Gives how many notices it gave itself; `say` hears of them after each step."""
     told = 0
     async with bank.read() as db:
-        programmes = await due.noticed(db, bank.cache)
+        programmes = await noticing.noticed(db, bank.cache)
     for terms in programmes:
-        for days in terms.expiry.notice_days:
-            after: tuple[datetime, UUID] | None = None
-            while True:
-                async with bank.read() as db:
-                    wallet_ids, after = await due.next_untold(db, terms, days, after, bank.clock(), most=step)
-                told += await _notify(bank, wallet_ids)
-                if after is None:
-                    break
-        if terms.expiry.idles is not None:
-            last: UUID | None = None
-            while True:
-                async with bank.read() as db:
-                    wallet_ids, last = await due.next_idle(db, terms, last, bank.clock(), most=step)
-                told += await _notify(bank, wallet_ids)
-                if last is None:
-                    break
+        place: NoticePlace | None = noticing.begin(terms)
+        while place is not None:
+            async with bank.read() as db:
+                wallet_ids, place = await noticing.next_untold(db, terms, place, bank.clock(), most=step)
+            told += await _notify(bank, wallet_ids)
+            if say is not None:
+                say(told)
+    return told
+
+
+async def would_tell_of_expiry(
+    bank: Bank, *, step: int = due.STEP, say: Callable[[int], None] | None = None
+) -> int:
+    """How many notices `tell_of_expiry` would give if it ran now and alone; nothing is written."""
+    told, now = 0, bank.clock()
+    async with bank.read() as db, db.transaction(isolation="repeatable_read", readonly=True):
+        for terms in await noticing.noticed(db, bank.cache):
+            place: NoticePlace | None = noticing.begin(terms)
+            while place is not None:
+                more, place = await noticing.would_tell(db, terms, place, now, most=step)
+                told += more
+                if say is not None:
+                    say(told)
     return told
 
 

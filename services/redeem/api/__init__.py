@@ -32,6 +32,7 @@ ROUTERS = (
     quotes.router,
     wallets.router,
     expiry.router,
+    expiry.notices,
     partitions.router,
     *evidence.ROUTERS,
     reconciliation.router,

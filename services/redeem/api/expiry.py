@@ -1,21 +1,24 @@
-"""The sweep over HTTP: what is due expires, a step at a time."""
+"""The sweep over HTTP: what is due expires, a step at a time; and members are told of what soon will."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StringConstraints
 from starlette.responses import Response
 
 from services.redeem.domain.sweep import Expire, ExpireAnswer, Place
 from services.redeem.store import due
+from services.redeem.sweeping import tell_of_expiry, would_tell_of_expiry
 from shared.http.bodies import Body
 from shared.http.cursors import answer, decode_cursor, encode_cursor
 from shared.http.openapi import problems
 from shared.http.routing import Router
 from shared.http.writes import Write, writes
+from shared.runtime import TenantRuntime
 
 router = Router(prefix="/v1/expiry-runs", tags=["operations"])
+notices = Router(prefix="/v1/notice-runs", tags=["operations"])
 
 
 class ExpiryRunBody(Body):
@@ -63,6 +66,30 @@ async def expire(body: ExpiryRunBody, call: Annotated[Write, writes("ops:write")
             return answer(ExpireAnswer(True, found, _told(following)))
         wallet_ids, following = await due.next_due(db, runtime.cache, place, runtime.clock(), most=body.step)
     return await call.submit(Expire(tuple(wallet_ids), _told(following)))
+
+
+class NoticeRunBody(Body):
+    """With `dry_run` it is only said how many would be told."""
+
+    dry_run: bool = False
+
+
+class NoticeRunOut(BaseModel):
+    """How many notices were given, or would be: one for a wallet, an instant and a notice day."""
+
+    dry_run: bool
+    notices: int
+
+
+@notices.post("", response_model=NoticeRunOut, responses=problems())
+async def notify(call: Annotated[Write, writes("ops:write")], body: NoticeRunBody | None = None) -> Response:
+    """Tells members of points that soon expire, on the notice days of their programmes, as the service does every hour. A repeat is
+    another run: what was told is told once."""
+    runtime: Any = call.tenant
+    assert isinstance(runtime, TenantRuntime)
+    only_look = body is not None and body.dry_run
+    told = await (would_tell_of_expiry(runtime) if only_look else tell_of_expiry(runtime))
+    return answer({"dry_run": only_look, "notices": told})
 
 
 def _told(place: Place | None) -> str | None:

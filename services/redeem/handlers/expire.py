@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from services.redeem.domain.expiring import mark_idle
-from services.redeem.domain.ledger import Lot, Wallet
-from services.redeem.domain.sweep import (
-    Expire,
-    ExpireAnswer,
-    Notify,
-    Swept,
-    Told,
-    count,
-    due_in,
-    due_notices,
-)
+from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.sweep import Expire, ExpireAnswer, Notify, Swept, Told, count, due_in
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_moves import tell_expiring
-from services.redeem.store import asked, expiring, learned, postings
-from services.redeem.store.idle import idle_at, note_idle
+from services.redeem.store import asked, expiring, learned, noticing, postings
+from services.redeem.store.idle import note_idle
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Tx
 from shared.programme.compiled import CompiledProgramme
-from shared.programme.expiry import horizon
 
 _encode = msgspec.json.Encoder().encode
 
@@ -72,47 +60,20 @@ async def notify(tx: Tx, items: Sequence[Item[Notify]]) -> list[Outcome]:
         wallets = await postings.lock(tx.db, first)
         terms = await _terms(tx, wallets.values())
         now = tx.now()
-        await _load_expiring(tx, wallets, terms, now)
+        await noticing.load_expiring(tx.db, wallets, terms, now)
         known = await expiring.told(tx.db, wallets, now)
         rows: list[expiring.Told] = []
         for wallet in wallets.values():
             value = terms.get(wallet.programme)
             if value is None:
                 continue
-            for notice in due_notices(wallet, value, now):
-                row = expiring.Told(wallet.wallet_id, notice.expires_at, notice.days, notice.points)
-                if row[:3] not in known:
-                    rows.append(row)
-                    tell_expiring(tx, first[wallet.wallet_id], value, wallet, notice)
+            for row, notice in noticing.untold(wallet, value, known, now):
+                rows.append(row)
+                tell_expiring(tx, first[wallet.wallet_id], value, wallet, notice)
         told = len(rows)
         await expiring.keep_told(tx.db, rows)
         await postings.write(tx, wallets.values())
     return [Done(200, _encode(Told(told if k == 0 else 0))) for k in range(len(items))]
-
-
-async def _load_expiring(
-    tx: Tx, wallets: dict[UUID, Wallet], terms: Mapping[str, CompiledProgramme], now: datetime
-) -> None:
-    until = max(
-        (horizon(now, days, one.zone) for one in terms.values() for days in one.expiry.notice_days),
-        default=None,
-    )
-    if until is None:
-        return
-    lots: list[Lot] = await expiring.expiring_lots(tx.db, wallets, now, until)
-    idle = {
-        wallet.wallet_id: ends
-        for wallet in wallets.values()
-        if (value := terms.get(wallet.programme)) is not None
-        and (ends := idle_at(wallet, value)) is not None
-        and now < ends <= until
-    }
-    if idle:
-        lots = [lot for lot in lots if lot.wallet_id not in idle] + await expiring.open_lots(tx.db, idle)
-    for lot in lots:
-        wallets[lot.wallet_id].lots.append(lot)
-    for wallet_id, ends in idle.items():
-        mark_idle(wallets[wallet_id], ends)
 
 
 def _first(items: Sequence[Item[Any]]) -> dict[UUID, Item[Any]]:

@@ -12,7 +12,6 @@ from services.redeem.store.idle import note_idle, policies
 from shared.db import Connection
 from shared.ids import uuid7
 from shared.programme.compiled import CompiledProgramme
-from shared.programme.expiry import horizon
 
 STEP = 500
 """Lots, or wallets, that a step looks at: it holds their locks for one short transaction."""
@@ -32,12 +31,12 @@ async def next_due(
             return wallet_ids, Place("lots", page[-1].expires_at, page[-1].lot_id)
         return wallet_ids, Place("idle") if await policies(db, cache) else None
     terms = await policies(db, cache)
-    before = max((_left_alone_since(one, now) for one in terms.values()), default=now)
+    before = max((left_alone_since(one, now) for one in terms.values()), default=now)
     found, last = await expiring.wallets_page(db, terms, after=place.id, before=before, most=most)
     return found, None if last is None else Place("idle", None, last)
 
 
-def _left_alone_since(terms: CompiledProgramme, now: datetime) -> datetime:
+def left_alone_since(terms: CompiledProgramme, now: datetime) -> datetime:
     """Whoever was active after this moment is not idle now; of the others some are."""
     ends = terms.idle_at(now)
     assert ends is not None
@@ -76,49 +75,3 @@ async def would_expire(
         if not again and value is not None and (posting := due_in(wallet, value, now, uuid7)) is not None:
             count(swept, value, posting)
     return swept, following
-
-
-async def next_untold(
-    db: Connection,
-    terms: CompiledProgramme,
-    days: int,
-    after: tuple[datetime, UUID] | None,
-    now: datetime,
-    *,
-    most: int = STEP,
-) -> tuple[list[UUID], tuple[datetime, UUID] | None]:
-    """Wallets with lots of a programme whose notice of so many days has come, and no nearer one; and where to go on."""
-    nearer = max((one for one in terms.expiry.notice_days if one < days), default=None)
-    since = now if nearer is None else max(now, horizon(now, nearer, terms.zone))
-    page = await expiring.untold_page(
-        db,
-        terms.code,
-        days=days,
-        after=after,
-        now=since,
-        until=horizon(now, days, terms.zone),
-        most=most,
-    )
-    return (
-        sorted({due.wallet_id for due in page}),
-        (page[-1].expires_at, page[-1].lot_id) if len(page) == most else None,
-    )
-
-
-async def next_idle(
-    db: Connection, terms: CompiledProgramme, after: UUID | None, now: datetime, *, most: int = STEP
-) -> tuple[list[UUID], UUID | None]:
-    """Wallets of a programme whose balance may end within its longest notice; and where to go on."""
-    days = timedelta(days=max(terms.expiry.notice_days))
-    return await expiring.wallets_page(
-        db, [terms.code], after=after, before=_left_alone_since(terms, now + days), most=most
-    )
-
-
-async def noticed(db: Connection, cache: dict[Any, Any]) -> list[CompiledProgramme]:
-    """The newest versions of the programmes that tell members before points expire."""
-    found = [
-        await learned.programme(db, cache, code, version)
-        for code, version in await expiring.newest_versions(db)
-    ]
-    return [terms for terms in found if terms.expiry.notice_days]

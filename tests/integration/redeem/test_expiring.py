@@ -16,7 +16,7 @@ from pointbank.desk import open_desk
 from pointbank.expiring import expire_tenant
 from services.redeem.domain.acts import Reinstate, Transfer
 from services.redeem.domain.sweep import Swept
-from services.redeem.sweeping import dry_run, tell_of_expiry, walk
+from services.redeem.sweeping import dry_run, tell_of_expiry, walk, would_tell_of_expiry
 from shared.config import Settings
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item, Refused
@@ -29,6 +29,7 @@ from tests.support.tenants import as_environment, new_tenant
 
 RIYADH = ZoneInfo("Asia/Riyadh")
 NOW = datetime.now(UTC).replace(microsecond=0)
+TELLS = {"policy": "months_after_earning", "months": 1, "notice_days": [7]}
 GONE, LATER = NOW - timedelta(days=1), NOW + timedelta(days=100)
 
 
@@ -266,8 +267,20 @@ async def test_members_are_told_once_for_each_notice_day(bank: Bank) -> None:
     member = await owner(bank, "noticed", 10, 5, expires_at=soon)
     await bank.hear(accrued(member.wallet_id, 100, programme="noticed", expires_at=far))
     await bank.hear(accrued(member.wallet_id, 1000, programme="noticed", expires_at=LATER))
-    told = await asyncio.gather(tell_of_expiry(bank.runtime, step=1), tell_of_expiry(bank.runtime, step=2))
-    assert (sum(told), await tell_of_expiry(bank.runtime)) == (2, 0)
+    other = await owner(bank, "noticed", 1, 1, 1, expires_at=far)
+    await bank.hear(accrued(other.wallet_id, 1, programme="noticed", expires_at=far + timedelta(days=1)))
+
+    async def by_http(role: str = "operator", **body: Any) -> Any:
+        return await bank.client.post("/v1/notice-runs", json=body, headers=bank.headers(role))
+
+    # Whatever the steps, a wallet that several of them meet is counted once, as it is told once.
+    assert [await would_tell_of_expiry(bank.runtime, step=step) for step in (1, 2, 3, 500)] == [4] * 4
+    assert (await by_http(dry_run=True)).json() == {"dry_run": True, "notices": 4}
+    told = await asyncio.gather(tell_of_expiry(bank.runtime, step=1), by_http())
+    assert told[0] + told[1].json()["notices"] == 4
+    assert (await by_http()).json() == {"dry_run": False, "notices": 0}
+    assert await would_tell_of_expiry(bank.runtime) == await tell_of_expiry(bank.runtime, step=2) == 0
+    assert_problem(await by_http("till"), 403, "scope_missing")
     events = await answers(bank, member.wallet_id, "points.expiring.v1")
     assert sorted((one["days"], one["expiring"]["points"]) for one in events) == [(7, 15), (30, 100)]
     wallet = await bank.wallet(member.wallet_id)
@@ -278,7 +291,7 @@ async def test_a_balance_that_will_end_by_silence_is_told_of_too(bank: Bank) -> 
     await programme(bank, "silent", policy="inactivity", months=1, notice_days=[10])
     member = await owner(bank, "silent", 10, 5, at=NOW - timedelta(days=25))
     await owner(bank, "silent", 10, at=NOW)
-    assert await tell_of_expiry(bank.runtime) == 1
+    assert await would_tell_of_expiry(bank.runtime) == await tell_of_expiry(bank.runtime) == 1
     [told] = await answers(bank, member.wallet_id, "points.expiring.v1")
     assert (told["days"], told["expiring"]["points"]) == (10, 15)
 
@@ -368,8 +381,9 @@ def test_the_command_says_what_would_expire_and_then_that_it_did(
 
     async def earn() -> None:
         async with open_desk(settings, tenant.code) as desk:
-            await desk.do(activated("shops"), job="test")
+            await desk.do(activated("shops", expiry=TELLS), job="test")
             await desk.do(accrued(uuid7(), 1234, expires_at=GONE), job="test")
+            await desk.do(accrued(uuid7(), 5, expires_at=NOW + timedelta(days=3)), job="test")
 
     def ran(*words: str) -> str:
         done = CliRunner().invoke(app, ["expire", "--tenant", tenant.code, *words])
@@ -380,7 +394,8 @@ def test_the_command_says_what_would_expire_and_then_that_it_did(
     for looked in (ran("--dry-run", "--json"), ran("--json")):
         found = json.loads(looked)
         assert (found["swept"][0]["points"], found["swept"][0]["amount_minor"]) == (1234, 12340)
-    assert ran("--dry-run") == "Nothing is due.\n"
+        assert found["notices"] == 1
+    assert ran("--dry-run") == "Nothing is due.\n0 notices would be given.\n"
     asyncio.run(earn())
     printed = ran()
-    assert ("1,234" in printed, printed.splitlines()[-1]) == (True, "0 notices.")
+    assert ("1,234" in printed, printed.splitlines()[-1]) == (True, "1 notices.")
