@@ -38,6 +38,7 @@ PLACES = {
     "settlements": "earn",
     "redemptions": "redeem",
     "expiry-runs": "redeem",
+    "notice-runs": "redeem",
     "partition-runs": "redeem",
     "offline-redemptions": "redeem",
     "redemption-allowances": "redeem",

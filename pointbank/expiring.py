@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from pointbank.desk import open_desk
 from services.redeem.domain.sweep import Swept
-from services.redeem.sweeping import dry_run, tell_of_expiry, walk, would_tell_of_expiry
+from services.redeem.sweeping import dry_run, walk
+from services.redeem.telling_expiry import tell_of_expiry, would_tell_of_expiry
 from shared.clock import Clock, real_clock
 from shared.config import Settings
 

@@ -61,7 +61,8 @@ async def seal_tenant(
     whole: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Seals what is new and exports what the folder lacks: `seal` (null where nothing is new), `exported`, `foreign`."""
+    """Seals what is new and exports what the folder lacks: `seal` (null where nothing is new), `exported`, `foreign`. A dry run
+    says what would be sealed and exported."""
     signer = Signer(settings.seal_root(), tenant)
     done = Exported(0, [], None)
     async with writer_of(settings, tenant) as writer:
@@ -69,8 +70,10 @@ async def seal_tenant(
             made = await would_seal(writer.pool, signer, whole=whole)
         else:
             made = await take_seal(writer, signer, item=job_item(actor), whole=whole, progress=progress)
-            if settings.seal_folder is not None:
-                done = await export(writer.pool, tenant, settings.seal_folder)
+        if settings.seal_folder is not None:
+            done = await export(writer.pool, tenant, settings.seal_folder, only_look=dry_run)
+            if dry_run and made is not None:  # it would be there to be exported
+                done = done._replace(written=done.written + 1)
     return {
         "dry_run": dry_run,
         "seal": None if made is None else written(tenant, made),
@@ -104,7 +107,8 @@ async def reconcile_tenant(
             return outcome
 
         if dry_run:
-            done, told = await would_reconcile(writer.pool, progress)
+            signer = Signer(settings.seal_root(), tenant)
+            done, told = await would_reconcile(writer.pool, signer, progress)
             found = [one._asdict() for one in told]
         else:
             with suppress(SealBusy):  # what is being sealed at this moment is the next run's

@@ -20,7 +20,8 @@ def expire(
     tenant: TenantOption = "demo",
     everyone: AllTenants = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would expire and be told now; nothing is written.")
+        bool,
+        typer.Option("--dry-run", help="Only say what would expire and be told now; nothing is written."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

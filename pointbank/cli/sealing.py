@@ -61,7 +61,7 @@ def seal(
             if made is None
             else f"{made['leaves']:,} heads {would}sealed as number {made['no']}."
         )
-        out.print(f"{said} {done['exported']:,} seals exported.", highlight=False)
+        out.print(f"{said} {done['exported']:,} seals {would}exported.", highlight=False)
 
     def wrong(done: dict[str, Any]) -> str | None:
         return f"Not in the database: {', '.join(done['foreign'])}" if done["foreign"] else None

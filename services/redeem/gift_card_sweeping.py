@@ -11,7 +11,7 @@ import msgspec
 
 from services.redeem.domain.giftcards.acts import ExpireCards, ExpiryAnswer, Reached, Swept, together
 from services.redeem.store import gift_cards as store
-from services.redeem.sweeping import Bank
+from services.redeem.telling_expiry import Bank
 from shared.messaging import Done
 from shared.runtime import TenantRuntime
 

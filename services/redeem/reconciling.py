@@ -7,6 +7,7 @@ Seals name each wallet and card whose head changed, all of them and no others: s
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext, suppress
 
 import msgspec
 import structlog
@@ -14,6 +15,8 @@ import structlog
 from services.redeem.counting_days import compare_days
 from services.redeem.domain.accruals import DayCompared
 from services.redeem.domain.reconciliation import LEAVES, Reconciled, ReconcilePage, SealCompared
+from services.redeem.domain.seal import Signer
+from services.redeem.sealing import SealBusy, rehearse_seal
 from services.redeem.store import reconciliation
 from services.redeem.store.reconciliation import Found
 from services.redeem.telling_compared import compare_seals
@@ -47,7 +50,7 @@ async def reconcile(pool: Pool, step: Step, progress: Progress | None = None) ->
     """Compares all that was sealed since the last run, what another process left of its own, and the days that were told; may
     run beside others."""
     wallets = await _reconcile_wallets(step, progress)
-    postings, untold = await compare_seals(pool, step)
+    postings, untold = await compare_seals(pool.acquire, step)
     days, apart = await compare_days(pool, step)
     return Total(wallets.wallets, wallets.differences + len(untold) + len(apart), days, postings)
 
@@ -71,20 +74,30 @@ async def _reconcile_wallets(step: Step, progress: Progress | None) -> Total:
             progress(done.wallets)
 
 
-async def would_reconcile(pool: Pool, progress: Progress | None = None) -> tuple[Total, list[Found]]:
-    """What a run would compare and find now, and the first of it; nothing is written."""
+async def would_reconcile(
+    pool: Pool, signer: Signer, progress: Progress | None = None
+) -> tuple[Total, list[Found]]:
+    """What a run would compare and find now, and the first of it. As a run does, it begins with a seal over what is new: in one
+    transaction, which is rolled back."""
     told: list[Found] = []
-    async with pool.acquire() as db, db.transaction(readonly=True):
-        run = await reconciliation.next_run(db)
-        more = run is not None
-        while run is not None and more:
-            page = await reconciliation.next_page(db, run, most=LEAVES)
-            found = await reconciliation.compare(db, page)
-            run, more = reconciliation.advanced(run, page, found), page.more
-            told += found[: MOST_TOLD - len(told)]
-            if progress is not None:
-                progress(run.wallets)
-    postings, untold = await compare_seals(pool)
+    async with pool.acquire() as db:
+        rehearsal = db.transaction(isolation="repeatable_read")
+        await rehearsal.start()
+        try:
+            with suppress(SealBusy):  # what is being sealed at this moment is the next run's
+                await rehearse_seal(db, signer)
+            run = await reconciliation.next_run(db)
+            more = run is not None
+            while run is not None and more:
+                page = await reconciliation.next_page(db, run, most=LEAVES)
+                found = await reconciliation.compare(db, page)
+                run, more = reconciliation.advanced(run, page, found), page.more
+                told += found[: MOST_TOLD - len(told)]
+                if progress is not None:
+                    progress(run.wallets)
+            postings, untold = await compare_seals(lambda: nullcontext(db))
+        finally:
+            await rehearsal.rollback()
     days, apart = await compare_days(pool)
     wallets, differences = (0, 0) if run is None else (run.wallets, run.differences)
     total = Total(wallets, differences + len(untold) + len(apart), days, postings)

@@ -109,6 +109,15 @@ async def would_seal(pool: Pool, signer: Signer, *, whole: bool = False) -> Seal
     return None if found is None else found[0]
 
 
+async def rehearse_seal(db: Connection, signer: Signer) -> None:
+    """Takes the seal that would be taken now, as the first act of a REPEATABLE READ transaction that is rolled back: what would be
+    done with it can be looked at. SealBusy while another does."""
+    found = await _found(db, signer, whole=False, keep=True, progress=None)
+    if found is not None:
+        seal, snapshot, pages = found
+        await seals.keep_seal(db, seal, snapshot=snapshot, pages=pages)
+
+
 async def _found(
     db: Connection, signer: Signer, *, whole: bool, keep: bool, progress: Progress | None
 ) -> tuple[Seal, str, bytes] | None:
@@ -161,8 +170,9 @@ def file_of(seal: Seal) -> str:
 _FILE = re.compile(r"(\d{12})-[0-9a-f]{16}\.json")
 
 
-async def export(pool: Pool, tenant: str, folder: Path) -> Exported:
-    """Writes every seal that the tenant's folder lacks, each whole or not at all. Nothing there is ever changed."""
+async def export(pool: Pool, tenant: str, folder: Path, *, only_look: bool = False) -> Exported:
+    """Writes every seal that the tenant's folder lacks, each whole or not at all. Nothing there is ever changed. With `only_look`
+    it is only said what would be written."""
     place = folder / tenant
     there = await asyncio.to_thread(_files, place)
     no, count = 1, 0
@@ -172,7 +182,7 @@ async def export(pool: Pool, tenant: str, folder: Path) -> Exported:
             page = await seals.seals_from(db, no)
         if not page:
             break
-        count += await asyncio.to_thread(_write_missing, place, tenant, page, there)
+        count += await asyncio.to_thread(_write_missing, place, tenant, page, there, only_look=only_look)
         there.difference_update(map(file_of, page))
         newest, no = page[-1], page[-1].no + 1
     # The folder was read first, and a seal is committed before it is exported: what is left over was never committed here.
@@ -200,15 +210,19 @@ def _files(place: Path) -> set[str]:
         return set()
 
 
-def _write_missing(place: Path, tenant: str, page: Sequence[Seal], there: Set[str]) -> int:
+def _write_missing(
+    place: Path, tenant: str, page: Sequence[Seal], there: Set[str], *, only_look: bool = False
+) -> int:
     count = 0
     for seal in page:
         name = file_of(seal)
         if name in there or (place / name).exists():
             continue
+        count += 1
+        if only_look:
+            continue
         place.mkdir(parents=True, exist_ok=True)
         write_whole(place / name, msgspec.json.encode(written(tenant, seal)) + b"\n")
-        count += 1
     return count
 
 

@@ -4,37 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
-from uuid import UUID
 
 import msgspec
 
-from services.redeem.domain.sweep import Expire, ExpireAnswer, Notify, Place, Swept, Told, together
+from services.redeem.domain.sweep import Expire, ExpireAnswer, Place, Swept, together
 from services.redeem.handlers.asked import SettleAsked
 from services.redeem.handlers.waking import asked_wait
-from services.redeem.store import asked, due, noticing
+from services.redeem.store import asked, due
 from services.redeem.store.idle import policies
-from services.redeem.store.noticing import NoticePlace
-from shared.clock import Clock
-from shared.db import Connection
-from shared.messaging import Done, Outcome
+from services.redeem.telling_expiry import Bank, tell_of_expiry
+from shared.messaging import Done
 from shared.runtime import TenantRuntime
 
 POLL_S = 2.0
 PAUSE_S = 0.05
 BEFORE_S = 60.0
 """A process that has just started has more urgent things to do; what is due is spent by nobody meanwhile."""
-
-
-class Bank(Protocol):
-    """A tenant's bank as a sweep sees it: the service's own runtime, or the command line's."""
-
-    cache: dict[Any, Any]
-    clock: Clock
-
-    def read(self) -> AbstractAsyncContextManager[Connection]: ...
-    async def do(self, command: Any, *, job: str) -> Outcome: ...
 
 
 async def do_waiting(runtime: TenantRuntime) -> None:
@@ -103,46 +88,3 @@ async def dry_run(
             if say is not None:
                 say(swept)
     return swept
-
-
-async def tell_of_expiry(
-    bank: Bank, *, step: int = due.STEP, say: Callable[[int], None] | None = None
-) -> int:
-    """Tells members of what will expire, on the notice days of their programmes, step by step: it may be broken off and begun
-    again, and run beside another. Gives how many notices it gave itself; `say` hears of them after each step."""
-    told = 0
-    async with bank.read() as db:
-        programmes = await noticing.noticed(db, bank.cache)
-    for terms in programmes:
-        place: NoticePlace | None = noticing.begin(terms)
-        while place is not None:
-            async with bank.read() as db:
-                wallet_ids, place = await noticing.next_untold(db, terms, place, bank.clock(), most=step)
-            told += await _notify(bank, wallet_ids)
-            if say is not None:
-                say(told)
-    return told
-
-
-async def would_tell_of_expiry(
-    bank: Bank, *, step: int = due.STEP, say: Callable[[int], None] | None = None
-) -> int:
-    """How many notices `tell_of_expiry` would give if it ran now and alone; nothing is written."""
-    told, now = 0, bank.clock()
-    async with bank.read() as db, db.transaction(isolation="repeatable_read", readonly=True):
-        for terms in await noticing.noticed(db, bank.cache):
-            place: NoticePlace | None = noticing.begin(terms)
-            while place is not None:
-                more, place = await noticing.would_tell(db, terms, place, now, most=step)
-                told += more
-                if say is not None:
-                    say(told)
-    return told
-
-
-async def _notify(bank: Bank, wallet_ids: list[UUID]) -> int:
-    if not wallet_ids:
-        return 0
-    outcome = await bank.do(Notify(tuple(wallet_ids)), job="expire")
-    assert isinstance(outcome, Done)
-    return msgspec.json.decode(outcome.body, type=Told).notices

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 from services.redeem.domain.reconciliation import SealCompared
 from services.redeem.store import told_events
 from services.redeem.store.reconciliation import Found
-from shared.db import Pool
+from shared.db import Connection
 from shared.messaging import Done, Outcome
 
+Reading = Callable[[], AbstractAsyncContextManager[Connection]]
+"""Gives a connection for one seal."""
 Keep = Callable[[SealCompared], Awaitable[Outcome]]
 
 
-async def compare_seals(pool: Pool, keep: Keep | None = None) -> tuple[int, list[Found]]:
+async def compare_seals(reading: Reading, keep: Keep | None = None) -> tuple[int, list[Found]]:
     """Compares every seal that was not compared yet; gives how many postings that were, and what does not agree.
 
     `keep` writes what came of a seal; without it nothing is written. May run beside others, and be killed: a seal that was not
@@ -22,7 +25,7 @@ async def compare_seals(pool: Pool, keep: Keep | None = None) -> tuple[int, list
     postings, at = 0, 0
     apart: list[Found] = []
     while True:
-        async with pool.acquire() as db:
+        async with reading() as db:
             done = await told_events.compare_next(db, at)
         if done is None:
             return postings, apart

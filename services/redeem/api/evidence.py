@@ -66,8 +66,8 @@ class SealOut(BaseModel):
 
 
 class SealedOut(BaseModel):
-    """`seal` is null where nothing was new. `exported`: seals written to this process's folder; `foreign`: files there of
-    seals that the database does not have."""
+    """`seal` is null where nothing was new. `exported`: seals written to this process's folder, or that a dry run would write;
+    `foreign`: files there of seals that the database does not have."""
 
     dry_run: bool
     seal: SealOut | None
@@ -151,9 +151,10 @@ async def seal(body: SealBody, call: Annotated[Write, writes("ops:write")]) -> R
                 raise NotYetConsistent("Another process is sealing this tenant. Ask again.") from busy
             await asyncio.sleep(0.1)
     exported, foreign = 0, 0
-    if runtime.settings.seal_folder is not None and not body.dry_run:
-        done = await export(runtime.pool, runtime.code, runtime.settings.seal_folder)
-        exported, foreign = done.written, len(done.foreign)
+    if (folder := runtime.settings.seal_folder) is not None:
+        done = await export(runtime.pool, runtime.code, folder, only_look=body.dry_run)
+        # A seal that would be taken would be there to be exported.
+        exported, foreign = done.written + (body.dry_run and made is not None), len(done.foreign)
     content = {
         "dry_run": body.dry_run,
         "seal": None if made is None else written(runtime.code, made),

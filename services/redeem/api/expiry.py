@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from services.redeem.domain.sweep import Expire, ExpireAnswer, Place
 from services.redeem.store import due
-from services.redeem.sweeping import tell_of_expiry, would_tell_of_expiry
+from services.redeem.telling_expiry import tell_of_expiry, would_tell_of_expiry
 from shared.http.bodies import Body
 from shared.http.cursors import answer, decode_cursor, encode_cursor
 from shared.http.openapi import problems

@@ -105,7 +105,7 @@ async def reconcile(body: RunBody, call: Annotated[Write, writes("ops:write")]) 
     assert isinstance(runtime, TenantRuntime)
     found: list[Any] = []
     if body.dry_run:
-        done, told = await would_reconcile(runtime.pool)
+        done, told = await would_reconcile(runtime.pool, signer_of(runtime))
         found = [one._asdict() for one in told]
     else:
         with suppress(SealBusy):  # what is being sealed at this moment is the next run's

@@ -128,7 +128,9 @@ async def would_tell(
     known = await expiring.told(db, wallets, now)
     before = _met_before(soon, known, terms, place, now)
     notices = sum(
-        len(untold(wallet, terms, known, now)) for wallet in wallets.values() if wallet.wallet_id not in before
+        len(untold(wallet, terms, known, now))
+        for wallet in wallets.values()
+        if wallet.wallet_id not in before
     )
     return notices, following
 

@@ -16,7 +16,8 @@ from pointbank.desk import open_desk
 from pointbank.expiring import expire_tenant
 from services.redeem.domain.acts import Reinstate, Transfer
 from services.redeem.domain.sweep import Swept
-from services.redeem.sweeping import dry_run, tell_of_expiry, walk, would_tell_of_expiry
+from services.redeem.sweeping import dry_run, walk
+from services.redeem.telling_expiry import tell_of_expiry, would_tell_of_expiry
 from shared.config import Settings
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item, Refused

@@ -75,6 +75,7 @@ async def test_what_is_new_is_sealed_told_audited_and_exported(bank: Bank) -> No
     made = await sealed(bank)
     seal = made["seal"]
     assert (made["dry_run"], made["exported"], made["foreign"], seal["leaves"]) == (False, 1, 0, 3)
+    assert (would["exported"], would["foreign"]) == (1, 0)
     assert {name: would["seal"][name] for name in ("no", "leaves", "root", "previous")} == {
         name: seal[name] for name in ("no", "leaves", "root", "previous")
     }
@@ -226,6 +227,9 @@ async def test_a_seal_that_died_before_its_export_or_was_lost_is_exported_again(
     await sealing.seal(bank.runtime)
     assert {file.name: file.read_bytes() for file in place.glob("0*.json")} == whole
 
+    (place / first).unlink()
+    assert await export(bank.runtime.pool, bank.code, folder, only_look=True) == (1, [], made)
+    assert await export(bank.runtime.pool, bank.code, folder) == (1, [], made)
     assert await export(bank.runtime.pool, bank.code, folder) == (0, [], made)
     other = place / f"{made.no + 7:012d}-{'ab' * 8}.json"
     other.write_text("{}")  # the database was set back to before this seal

@@ -26,7 +26,7 @@ from pointbank.verify.database import Snapshot
 from pointbank.verify.journal import Journal
 from pointbank.verify.streams import heads
 from pointbank.verify.walks import check_all
-from services.redeem.sweeping import tell_of_expiry
+from services.redeem.telling_expiry import tell_of_expiry
 from shared.config import Settings
 from shared.db import Connection, connect, database_of
 from shared.tenants.provision import prepare_control
