@@ -112,10 +112,14 @@ async def would_seal(pool: Pool, signer: Signer, *, whole: bool = False) -> Seal
 async def rehearse_seal(db: Connection, signer: Signer) -> None:
     """Takes the seal that would be taken now, as the first act of a REPEATABLE READ transaction that is rolled back: what would be
     done with it can be looked at. SealBusy while another does."""
-    found = await _found(db, signer, whole=False, keep=True, progress=None)
-    if found is not None:
-        seal, snapshot, pages = found
-        await seals.keep_seal(db, seal, snapshot=snapshot, pages=pages)
+    try:
+        async with db.transaction():  # a savepoint: what follows goes on without the seal
+            found = await _found(db, signer, whole=False, keep=True, progress=None)
+            if found is not None:
+                seal, snapshot, pages = found
+                await seals.keep_seal(db, seal, snapshot=snapshot, pages=pages)
+    except asyncpg.UniqueViolationError as error:
+        raise SealBusy("another process has just sealed") from error
 
 
 async def _found(

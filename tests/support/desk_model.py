@@ -146,10 +146,21 @@ class ModelDesk:
             return refuse("amount_out_of_range")
         return points
 
-    def _objection(self, points: int, minor: int, bill_total: int | None, now: datetime) -> Reply | None:
+    def _paid_of(self, bill_ref: str, now: datetime) -> int:
+        """What points paid of a bill, or may pay by what is set aside, in minor units."""
+        stand = [one for one in self.sales if one.bill_ref == bill_ref and one.state != "voided"]
+        return sum(
+            one.captured_minor - one.returned_minor if one.state == "captured" else one.minor
+            for one in stand
+            if one.state == "captured" or one.until is None or now < one.until
+        )
+
+    def _objection(
+        self, points: int, minor: int, bill_total: int | None, now: datetime, *, paid_before: int = 0
+    ) -> Reply | None:
         if self.blocked:
             return refuse("wallet_blocked")
-        if bill_total is not None and minor > bill_total:
+        if bill_total is not None and minor > max(bill_total - paid_before, 0):
             return refuse("bill_share_exceeded")
         if points > self.bank.spendable(self.wallet, now):
             return refuse("insufficient_points")
@@ -170,7 +181,8 @@ class ModelDesk:
         if isinstance(price, Reply):
             return price
         paid = self.rules.worth(price) if minor is None else minor
-        if (objection := self._objection(price, paid, bill_total, now)) is not None:
+        before = self._paid_of(bill_ref, now)
+        if (objection := self._objection(price, paid, bill_total, now, paid_before=before)) is not None:
             return objection
         parts = self.bank.spend(self.wallet, price, later=later, now=now)
         assert parts is not None

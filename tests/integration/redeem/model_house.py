@@ -63,8 +63,9 @@ PROGRAMMES = {"tenths": (TENTHS, "0.10"), "crumbs": (CRUMBS, "0.004")}
 
 OURS = (
     "ledger:chain", "ledger:balances", "ledger:lots", "ledger:money", "postings:once", "postings:told", "requests:told",
-    "requests:targets", "requests:recovered", "returns", "returns:told", "returns:refunds", "redemptions", "redemptions:told",
-    "redemptions:lots", "redemptions:kept", "redemptions:overdrawn", "allowances", "sequence:redeem", "cuts:redeem",
+    "requests:targets", "requests:recovered", "returns", "returns:told", "returns:refunds", "redemptions",
+    "redemptions:told", "adjustments:posted", "adjustments:allowed", "transfers", "redemptions:lots",
+    "redemptions:kept", "redemptions:overdrawn", "allowances", "sequence:redeem", "cuts:redeem",
 )  # fmt: skip
 """What the bank answers for by itself."""
 

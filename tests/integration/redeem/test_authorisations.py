@@ -174,7 +174,16 @@ async def test_what_can_not_be_captured_is_refused_and_moves_nothing(bank: Bank)
     assert_problem(await capture(bank, one, merchant="other-mall"), 404, "not_found")
     assert_problem(await capture(bank, {"redemption_id": str(uuid7())}), 404, "not_found")
     await overdue(bank, one)
-    assert_problem(await capture(bank, one), 409, "authorisation_expired")
+    late = secrets.token_hex(8)
+    assert_problem(await capture(bank, one, key=late), 409, "authorisation_expired")
+    by_code = {"code": one["code"], "merchant": "riyadh-mall"}
+    for again in (
+        await capture(bank, one, key=late),
+        await post(bank, "redemption-codes/use", by_code, key=late + "c"),
+        await post(bank, "redemption-codes/use", by_code, key=late + "c"),
+    ):
+        assert_problem(again, 409, "authorisation_expired")
+    assert again.headers["idempotent-replayed"] == "true"
     assert await buckets(bank, member) == (40, 60, 0, 0)
     released = (await void(bank, one)).json()
     assert (released["status"], released["voided"]) == ("voided", worth(60))

@@ -38,6 +38,7 @@ from services.redeem.handlers.asked import SettleAsked
 from shared.config import Settings
 from shared.events import PointsAccrued
 from tests.integration.redeem.conftest import Member, accrued, asks
+from tests.integration.redeem.model_acts import ActsOfPersons
 from tests.integration.redeem.model_house import (
     BEGIN,
     MINUTE,
@@ -51,7 +52,7 @@ from tests.integration.redeem.model_house import (
 )
 from tests.integration.redeem.test_asked import release, reversal
 from tests.integration.redeem.test_returns import requested
-from tests.support.bank_model import WALLET
+from tests.support.bank_model import WALLET, ModelWallet
 from tests.support.desk_model import Allowed, ModelDesk, Reply, Said, Sale, refuse
 
 SHORT, STEPS = 7, 30
@@ -65,6 +66,7 @@ KINDS = {
     ("held", "reversed"): "cancel_hold", ("available", "reserved"): "reserve", ("reserved", "redeemed"): "redeem",
     ("available", "redeemed"): "redeem", ("reserved", "available"): "void", ("redeemed", "available"): "return",
     ("available", "expired"): "expire", ("held", "expired"): "expire", ("available", "reversed"): "reverse",
+    ("adjusted", "available"): "adjust", ("available", "adjusted"): "adjust", ("available", "transferred"): "transfer",
     ("debt", "reversed"): "owe", ("debt", "redeemed"): "overdraw", ("available", "debt"): "repay",
 }  # fmt: skip
 
@@ -87,7 +89,7 @@ class Call(msgspec.Struct):
     content: bytes
 
 
-class Desk(RuleBasedStateMachine):
+class Desk(ActsOfPersons, RuleBasedStateMachine):
     """Drives both. Every act compares what it was answered; every step the balances; the end of an example every lot and line."""
 
     house: House
@@ -100,6 +102,9 @@ class Desk(RuleBasedStateMachine):
         self.house.now = BEGIN
         self.prefix = f"{next(self.house.examples)}-{secrets.token_hex(2)}"
         self.member: Member = self.house.run(self.house.bank.member(programme=code))
+        self.friend: Member = self.house.run(self.house.bank.member(programme=code))
+        self.friends = ModelWallet()
+        self.opened: set[int] = set()
         self.accruals: list[PointsAccrued] = []
         self.sold: list[tuple[str, str | None]] = []
         self.calls: list[Call] = []
@@ -113,11 +118,13 @@ class Desk(RuleBasedStateMachine):
     def now(self) -> datetime:
         return self.house.now
 
-    def post(self, path: str, body: Said, expected: Reply, *, own: bool = True) -> Said:
+    def post(
+        self, path: str, body: Said, expected: Reply, *, own: bool = True, role: str = "till", **token: Any
+    ) -> Said:
         """A call, made twice at once in half of the examples; its answer is what was foretold."""
         bank = self.house.bank
-        token = {} if own else {"merchant": "somebody-else"}
-        headers = bank.headers("till", **token)
+        token |= {} if own else {"merchant": "somebody-else"}
+        headers = bank.headers(role, **token)
 
         async def call() -> list[httpx.Response]:
             send = [
@@ -534,7 +541,14 @@ class Desk(RuleBasedStateMachine):
             for line in reversed(lines)
         ]
         assert moved == [
-            (seq, KINDS[source, target], source, target, points, self.terms.worth(points))
+            (
+                seq,
+                "opening" if seq in self.opened else KINDS[source, target],
+                source,
+                target,
+                points,
+                self.terms.worth(points),
+            )
             for seq, (source, target, points) in enumerate(self.model.wallet.lines, 1)
         ]
         lots: list[Said] = self.read("lots", which="all", limit=200)["items"]
@@ -601,6 +615,6 @@ SEEN = {
     "redemptions insufficient_points", "redemptions wallet_blocked", "redemptions authorisation_expired",
     "redemptions redemption_captured", "redemptions redemption_voided", "redemptions return_window_closed",
     "redemptions return_too_much", "redemptions redemption_not_captured", "redemption-codes 200", "allowance_exceeded", "repeated",
-    "cancelled", "reversed", "owed", "lapsed", "short", "blocked", *KINDS.values(), *OURS,
+    "cancelled", "reversed", "owed", "lapsed", "short", "blocked", "opening", *KINDS.values(), *OURS,
 }  # fmt: skip
 """What a part of the long run must have met; else it proves less than it says."""
