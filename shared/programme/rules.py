@@ -32,7 +32,7 @@ from typing import Literal
 import msgspec
 
 from shared.money import ROUNDINGS, Ratio, decimal_ratio
-from shared.programme.campaigns import CompiledCampaign, Entry, Room, Tried
+from shared.programme.campaigns import CompiledCampaign, Ended, Entry, LeftOut, Room, Tried
 from shared.programme.checkout import CompiledCard, Offered, Stamped, offer
 from shared.programme.conditions import MILLION, Condition, compile_condition
 from shared.programme.earning import Base, Earning, Rule
@@ -94,13 +94,19 @@ class Details(msgspec.Struct, frozen=True, omit_defaults=True):
     bases: tuple[tuple[str, Base], ...] = ()
     """Rules that counted something else than money."""
     campaigns: tuple[Tried, ...] = ()
-    """Those that last at that time."""
+    """Those that last at that time and are told in full; see `campaigns`."""
     base: tuple[int, int] | None = None
     """What the rules give by themselves, points and those of them that are available, where something bounds or adds to it."""
     caps: tuple[Room, ...] = ()
     """The member's caps of the whole programme."""
     cut: int = 0
     """Points beyond the maximum of a bill, or the member's caps; they are in none of the other numbers."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Campaigns that give nothing, in short."""
+    ended: tuple[Ended, ...] = ()
+    """Where the rest of the campaigns ended."""
+    form: int = 1
+    """How campaigns are told. 1: all of them in full, as long as there was no other."""
 
 
 class Earned(msgspec.Struct, frozen=True, gc=False):
@@ -323,7 +329,8 @@ class Rulebook:
                 (code, outcome, amount, tally.by_line.get(place, 0))
                 for place, (code, outcome, amount, _) in enumerate(judged)
             ]
-        campaigns: list[Tried] = []
+        campaigns: tuple[Tried, ...] = ()
+        ended: tuple[Ended, ...] = ()
         if self.campaigns:
             tallied: dict[tuple[int, ...], Tally] = {}
 
@@ -333,7 +340,7 @@ class Rulebook:
                     tallied[places] = self._tally(some, multiplier, subject)
                 return tallied[places]
 
-            campaigns = self._trying.tried(subject, lines, entries, tally, of_some, self)
+            campaigns, ended = self._trying.tried(subject, lines, entries, tally, of_some, self)
         return Earned(
             tally.points,
             tally.available,
@@ -355,7 +362,9 @@ class Rulebook:
                 tuple([(rules[number].code, " ".join(traces[number])) for number in sorted(traces)]),
                 tally.multipliers,
                 tuple([(rules[number].code, rules[number].base) for number in tally.others]),
-                tuple(campaigns),
+                campaigns,
+                ended=ended,
+                form=2 if self.campaigns else 1,
             ),
             self._offers(subject.before_claims(), lines, entries) if self.offers else (),
             self._stamps(subject, lines, entries) if self.cards else (),
