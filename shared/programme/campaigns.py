@@ -414,9 +414,12 @@ class Limits:
         for place, one in enumerate(tried):
             result = one.result
             found = offers.get(place)
-            if place in gives:
-                assert found is not None, "it was chosen among these"
-                mine = gives[place]
+            if found is None and one.arm is None:
+                short.append(
+                    (one.campaign, left_out if result == "able" else result, one.wanted, one.condition)
+                )
+                continue
+            if found is not None and (mine := gives.get(place)) is not None:
                 ended = one.ends("applied", mine, found)
                 full.append(ended)
                 points += mine

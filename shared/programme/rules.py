@@ -32,7 +32,7 @@ from typing import Literal
 import msgspec
 
 from shared.money import ROUNDINGS, Ratio, decimal_ratio
-from shared.programme.campaigns import CompiledCampaign, Ended, Entry, LeftOut, Room, Tried
+from shared.programme.campaigns import CompiledCampaign, Ended, Entry, LeftOut, Room, Tried, Worked
 from shared.programme.checkout import CompiledCard, Offered, Stamped, offer
 from shared.programme.conditions import MILLION, Condition, compile_condition
 from shared.programme.earning import Base, Earning, Rule
@@ -80,7 +80,7 @@ class Inputs(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Those that the member was in when the bill happened."""
 
 
-class Details(msgspec.Struct, frozen=True, omit_defaults=True):
+class Details(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What was tried of rules that ask for more than categories and amounts, as a decision keeps it."""
 
     inputs: Inputs | None = None
@@ -332,13 +332,9 @@ class Rulebook:
         campaigns: tuple[Tried, ...] = ()
         ended: tuple[Ended, ...] = ()
         if self.campaigns:
-            tallied: dict[tuple[int, ...], Tally] = {}
 
-            def of_some(some: Sequence[Entry]) -> Tally:
-                places = tuple([entry[0] for entry in some])  # many campaigns are for the same lines
-                if places not in tallied:
-                    tallied[places] = self._tally(some, multiplier, subject)
-                return tallied[places]
+            def of_some(some: Sequence[Entry]) -> Worked:
+                return self._sums(some, multiplier, subject)
 
             campaigns, ended = self._trying.tried(subject, lines, entries, tally, of_some, self)
         return Earned(
@@ -465,9 +461,28 @@ class Rulebook:
         if by_line:
             points, available = sum(lines), lines[0]
         else:
-            points = self.together(_added(now, held))
-            available = self.together(now) if held else points
+            available = self.together(now)
+            points = self.together(_added(now, held)) if held else available
         return Tally(points, available, own, tuple(by_rule), tuple(others), tuple(multipliers), now, held)
+
+    def _sums(self, entries: Sequence["Entry"], multiplier: Ratio, subject: Subject) -> Worked:
+        """What some lines come to, before it is rounded."""
+        if self.rounding_at == "line" or subject.tenders:
+            return self._tally(entries, multiplier, subject)
+        sums: dict[int, tuple[int, int, int]] = {}
+        for _, number, amount, items in entries:
+            amounts, counted, times = sums.get(number, (0, 0, 0))
+            sums[number] = amounts + amount, counted + items, times + 1
+        amounts_ = [0, 0]
+        exact: tuple[dict[Ratio, int], dict[Ratio, int]] = {}, {}
+        for number, (amount, items, times) in sums.items():
+            rule = self.rules[number]
+            held = rule.timing == "hold"
+            rate = rule.multipliers.get(subject.tier or "", multiplier)
+            amounts_[held] += amount
+            group = exact[held]
+            group[rate] = group.get(rate, 0) + _units(rule, amount, items, times, None) * rule.weight
+        return Sums((amounts_[0], amounts_[1]), *exact)
 
     @property
     def rounds_first(self) -> bool:
@@ -506,6 +521,15 @@ class Rulebook:
         else:
             paid = subject.total_minor - tenders[POINTS_TENDER]
         return None if paid == subject.total_minor else (paid, subject.total_minor)
+
+
+class Sums(msgspec.Struct, frozen=True, gc=False):
+    """What some lines come to: what counts of those that earn now and of those that are held, and the exact points before the
+    multiplier, by multiplier."""
+
+    amounts: tuple[int, int]
+    now: dict[Ratio, int]
+    held: dict[Ratio, int]
 
 
 class Tally(msgspec.Struct, frozen=True, gc=False):
