@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import bare
-from bench.pipe import CAMPAIGNS, WITH_CAMPAIGNS, Opened, Piped, one_by_one, open_tenant, run_pipe
+from bench.pipe import CAMPAIGNS, WITH_CAMPAIGNS, WITHOUT_CAMPAIGNS, Piped, one_by_one, open_tenant, run_pipe
 from bench.quotes import run_quotes
 from bench.redemptions import run_redemptions
 from bench.rules import GOAL_US, LINES, all_evaluations
@@ -37,7 +37,8 @@ GOALS = {
     f"rules_us_20x{LINES}": GOAL_US,
 }
 WARM_UP = 2000
-TURNS = 3
+TURNS = 8
+MOST_OF_A_TURN = 1500
 
 
 def main() -> None:
@@ -101,7 +102,7 @@ async def _measure(
             f"the pipe: {runs[-1].bills_per_second:,.0f} bills/s, {runs[-1].cpu_us:.0f} us CPU per bill; "
             f"busy {runs[-1].busy_share:.0%}, waiting for a core {runs[-1].waiting_share:.0%}"
         )
-    campaigns = await _with_campaigns(deployment, opened, asked, console, before=len(offered))
+    campaigns = await _with_campaigns(deployment, asked, console)
     after = await bare.postings_per_second(db, wallets, batches=60, seed=asked.seed + 1)
     console.print(f"the bare rate, after: {after:,.0f} postings/s")
 
@@ -154,36 +155,45 @@ async def _measure(
 
 
 async def _with_campaigns(
-    deployment: Deployment, plain: Opened, asked: argparse.Namespace, console: Console, *, before: int
+    deployment: Deployment, asked: argparse.Namespace, console: Console
 ) -> dict[str, float]:
     """The pipe with campaigns against the pipe with none, by turns in the same process: CPU a bill, which neighbours disturb
-    least, and bills a second. `before`: so many bills the plain tenant was offered."""
-    console.print(f"opening {asked.members:,} members of a programme with {CAMPAIGNS} campaigns")
-    busy = await open_tenant(
-        deployment, members=asked.members, seed=asked.seed, tenant=WITH_CAMPAIGNS, campaigns=CAMPAIGNS
+    least, and bills a second. Two tenants that are as old, the same bills for both, and who goes first changes from turn to
+    turn: what disturbs one turn disturbs its neighbour."""
+    console.print(
+        f"opening twice {asked.members:,} members, of a programme with {CAMPAIGNS} campaigns and without"
     )
-    each = max(asked.bills // 4, 500)
-    more = one_by_one(busy, bills=WARM_UP + TURNS * each, seed=asked.seed)
-    same = one_by_one(plain, bills=TURNS * each, seed=asked.seed, first=before)
-    await run_pipe(deployment, more[:WARM_UP], before=0, tenant=busy.tenant)
-    without: list[Piped] = []
-    having: list[Piped] = []
+    bills = min(max(asked.bills // TURNS, 500), MOST_OF_A_TURN)
+    opened = {
+        count: await open_tenant(
+            deployment, members=asked.members, seed=asked.seed, tenant=tenant, campaigns=count
+        )
+        for tenant, count in ((WITHOUT_CAMPAIGNS, 0), (WITH_CAMPAIGNS, CAMPAIGNS))
+    }
+    offered = {
+        count: one_by_one(one, bills=WARM_UP + TURNS * bills, seed=asked.seed)
+        for count, one in opened.items()
+    }
+    runs: dict[int, list[Piped]] = {0: [], CAMPAIGNS: []}
+    for count, one in opened.items():
+        await run_pipe(deployment, offered[count][:WARM_UP], before=0, tenant=one.tenant)
     for turn in range(TURNS):
-        first = turn * each
-        without.append(await run_pipe(deployment, same[first : first + each], before=before + first))
-        first += WARM_UP
-        having.append(
-            await run_pipe(deployment, more[first : first + each], before=first, tenant=busy.tenant)
-        )
-        console.print(
-            f"CPU a bill: {without[-1].cpu_us:.0f} us without, {having[-1].cpu_us:.0f} us with campaigns"
-        )
+        first = WARM_UP + turn * bills
+        for count in sorted(opened, reverse=turn % 2 == 1):
+            entries = offered[count][first : first + bills]
+            ran = await run_pipe(deployment, entries, before=first, tenant=opened[count].tenant)
+            runs[count].append(ran)
+        without, having = (found[-1] for found in runs.values())
+        console.print(f"CPU a bill: {without.cpu_us:.0f} us without, {having.cpu_us:.0f} us with campaigns")
+    cpu, seconds = (
+        {count: sum(getattr(run, name) for run in found) for count, found in runs.items()}
+        for name in ("cpu_us", "seconds")
+    )
     return {
-        f"campaigns_cpu_ratio_{CAMPAIGNS}": median(run.cpu_us for run in without)
-        / median(run.cpu_us for run in having),
-        f"campaigns_rate_ratio_{CAMPAIGNS}": median(run.bills_per_second for run in having)
-        / median(run.bills_per_second for run in without),
-        "campaigns_wal_bytes_per_bill": median(run.wal_bytes for run in having),
+        f"campaigns_cpu_ratio_{CAMPAIGNS}": cpu[0] / cpu[CAMPAIGNS],
+        f"campaigns_rate_ratio_{CAMPAIGNS}": seconds[0] / seconds[CAMPAIGNS],
+        "campaigns_wal_bytes_per_bill": median(run.wal_bytes for run in runs[CAMPAIGNS]),
+        "without_campaigns_wal_bytes_per_bill": median(run.wal_bytes for run in runs[0]),
     }
 
 

@@ -27,6 +27,7 @@ from shared.messaging.keys import Keys
 
 TENANT = "bench"
 WITH_CAMPAIGNS = "bench-campaigns"
+WITHOUT_CAMPAIGNS = "bench-no-campaigns"
 CAMPAIGNS = 20
 PROGRAMME = "shops"
 CHUNK = 500

@@ -17,6 +17,7 @@ from pointbank.verify.checkout import Offered, Rooms, Stamped, gives_points, las
 from pointbank.verify.conditions import Asked, asks_for_lines, holds
 from pointbank.verify.earning import Rule, Sums, add_up, against, by_rate
 from pointbank.verify.numbers import rounded
+from pointbank.verify.short import ended, in_full, left_out, never_chosen
 
 if TYPE_CHECKING:
     from pointbank.verify.programme import Line, Terms
@@ -47,6 +48,8 @@ class Given(NamedTuple):
     campaigns: tuple[Tried, ...]
     caps: Rooms
     cut: int
+    left_out: tuple[tuple[str, str, int, str], ...] = ()
+    ended: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
 
 
 def given(
@@ -58,8 +61,9 @@ def given(
     earning: Sequence[tuple[int, Rule]],
     kept: Sequence[Tried],
     kept_caps: Rooms,
+    form: int = 1,
 ) -> Given:
-    """What the bill gets, where so much had been given before as these say."""
+    """What the bill gets, where so much had been given before as these say; told in this form."""
     before = {one.campaign: one for one in kept}
     tried = [
         one
@@ -69,10 +73,11 @@ def given(
     ]
     by_code = {raw["code"]: raw for raw in terms.campaigns}
     today = bill.occurred_at.astimezone(bill.zone).date()
+    passed = never_chosen(tried, by_code) if form == 2 else set()
     for place, one in enumerate(tried):
-        if one.result == "able":
+        if one.result == "able" and place not in passed:
             tried[place] = _within(terms, one, by_code[one.campaign], before.get(one.campaign), today)
-    applied = _chosen(tried, by_code)
+    applied = _chosen(tried, by_code, passed)
     spent = {room[0]: room[2] for room in kept_caps}
     caps = _rooms(terms.member_caps, spent, today) if sums.points or applied else ()
     bounds = [limit - had for _, _, had, limit in caps]
@@ -87,7 +92,10 @@ def given(
         beyond -= less
     available = min(sums.available, sums.points - beyond)
     available += sum(tried[place].points - tried[place].held for place in applied)
-    return Given(most, available, tuple(tried), caps, total - most)
+    if form == 1:
+        return Given(most, available, tuple(tried), caps, total - most)
+    full = tuple(one for one in tried if in_full(one))
+    return Given(most, available, full, caps, total - most, left_out(tried), ended(tried))
 
 
 def _tried(
@@ -261,15 +269,17 @@ def _within(terms: Terms, one: Tried, raw: Mapping[str, Any], before: Tried | No
     return _only(found, granted) if granted else msgspec.structs.replace(found, result="used_up")
 
 
-def _chosen(tried: list[Tried], raw: Mapping[str, Mapping[str, Any]]) -> list[int]:
+def _chosen(tried: list[Tried], raw: Mapping[str, Mapping[str, Any]], passed: set[int]) -> list[int]:
+    """The places of those that give. Those `passed` can't be, and were not asked what they could give."""
     able = [place for place, one in enumerate(tried) if one.result == "able"]
     how = {place: raw[tried[place].campaign].get("stacking") or "best_only" for place in able}
-    exclusive = [place for place in able if how[place] == "exclusive"][:1]
+    open_ = [place for place in able if place not in passed]
+    exclusive = [place for place in open_ if how[place] == "exclusive"][:1]
     best = sorted(
-        [place for place in able if how[place] == "best_only"],
+        [place for place in open_ if how[place] == "best_only"],
         key=lambda place: (-tried[place].points, place),
     )[:1]
-    chosen = exclusive or sorted([place for place in able if how[place] == "all"] + best)
+    chosen = exclusive or sorted([place for place in open_ if how[place] == "all"] + best)
     for place in able:
         if place in chosen:
             tried[place] = msgspec.structs.replace(tried[place], result="applied")

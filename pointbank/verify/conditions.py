@@ -36,8 +36,8 @@ class Asked:
     member_id: str | None = None
     data: Mapping[str, Any] | None = None
     """Of an act besides bills."""
-    given_before: tuple[Any, Any] = ((), ())
-    """Campaigns and caps of the decision: they say what had been given."""
+    given_before: tuple[Any, Any, int] = ((), (), 1)
+    """Campaigns and caps of the decision, which say what had been given, and in which form it tells them."""
     claims: Mapping[str, int] = field(default_factory=dict)
     """By campaign of the programme, what the till gave at the checkout."""
     offered_before: tuple[Any, ...] = ()

@@ -64,6 +64,9 @@ class KeptDetails(msgspec.Struct, frozen=True, gc=False):
     base: tuple[int, int] | None = None
     caps: Rooms = ()
     cut: int = 0
+    left_out: tuple[tuple[str, str, int, str], ...] = ()
+    ended: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+    form: int = 1
 
 
 class Judged(msgspec.Struct, frozen=True, gc=False):
@@ -213,7 +216,7 @@ def _asked(bill: Any, own: Converted, member_id: str | None, judged: Judged, ter
         enrolled_at=known.enrolled_at,
         segments=known.segments or (),
         member_id=member_id,
-        given_before=(judged.details.campaigns, judged.details.caps),
+        given_before=(judged.details.campaigns, judged.details.caps, judged.details.form),
         claims={campaign: amount for code, campaign, amount in claims_of(bill) if code == judged.programme},
         offered_before=judged.offers,
         stamped_before=judged.stamps,
@@ -272,6 +275,8 @@ def _guards(judged: Judged, worth: Worth, terms: Terms) -> Iterator[str]:
 
 
 def _numbers(judged: Judged, worth: Worth) -> Iterator[str]:
+    if judged.details.form not in {1, 2}:
+        yield f"campaigns are told in form {judged.details.form}, which there is not"
     kept = (judged.points, judged.available, judged.held)
     if kept != worth[:3]:
         yield f"points, available, held are {kept}, computed {worth[:3]}"

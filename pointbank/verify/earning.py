@@ -29,6 +29,8 @@ class Details(NamedTuple):
     base: tuple[int, int] | None = None
     caps: tuple[Any, ...] = ()
     cut: int = 0
+    left_out: tuple[Any, ...] = ()
+    ended: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,12 @@ class Terms:
             found = given(self, lines, bill, bill.member_id, sums, earning, *bill.given_before)
             points, available = found.points, found.available
             details = details._replace(
-                campaigns=found.campaigns, base=(sums.points, sums.available), caps=found.caps, cut=found.cut
+                campaigns=found.campaigns,
+                base=(sums.points, sums.available),
+                caps=found.caps,
+                cut=found.cut,
+                left_out=found.left_out,
+                ended=found.ended,
             )
         return Worth(
             points,

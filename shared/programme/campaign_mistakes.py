@@ -1,6 +1,6 @@
 """Mistakes of campaigns that need several fields at once."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from fractions import Fraction
 from typing import Any
@@ -10,6 +10,7 @@ from shared.errors import FieldError, pointer_to
 from shared.programme.base import MAX_MINOR
 from shared.programme.conditions import NEVER_HOLDS, contradiction, mistakes
 from shared.programme.earning import Campaign, Earning, Effect, instant
+from shared.programme.meeting import Meetings
 from shared.programme.subject import FIELDS, NOT_YET
 from shared.programme.windows import rule_mistake
 
@@ -183,28 +184,26 @@ def _most_of(effect: Effect, base: Fraction) -> Fraction:
 # ---- before a document is activated
 
 
-def never_taking_effect(earning: Earning, ladder: Collection[str]) -> Iterator[FieldError]:
-    """Campaigns whose condition contradicts itself, and exclusive ones at the same time."""
+def never_taking_effect(earning: Earning, ladder: Collection[str], zone: ZoneInfo) -> Iterator[FieldError]:
+    """Campaigns whose condition contradicts itself, and exclusive ones that could be for the same bill."""
     conditions = [("stamp_cards", number, card.when) for number, card in enumerate(earning.stamp_cards)]
     conditions += [("campaigns", number, one.when) for number, one in enumerate(earning.campaigns)]
     for part, number, when in conditions:
         if when is not None and (at := contradiction(when, FIELDS, only={"tier": ladder})) is not None:
             yield _invalid(pointer_to(("earning", part, number, "when", *at)), NEVER_HOLDS)
-    exclusive: list[tuple[int, Campaign]] = []
+    meetings = Meetings(zone)
+    exclusive: list[Campaign] = []
     for number, campaign in enumerate(earning.campaigns):
-        if campaign.stacking == "exclusive":
-            other = _at_the_same_time(campaign, exclusive)
-            if other is not None:
-                said = f"{other.code} is exclusive at the same time; only one can be."
+        if campaign.stacking != "exclusive":
+            continue
+        for other in exclusive:
+            if other.effect.at_checkout != campaign.effect.at_checkout:
+                continue  # points are chosen among points
+            if (met := meetings.first(campaign, other)) is not None:
+                first = met.astimezone(zone).isoformat(timespec="minutes")
+                said = f"{other.code} is exclusive at the same time, from {first} on; only one can be."
+                if not meetings.all_seen:
+                    said = f"{other.code} may be exclusive at the same time: these are too many windows to look at."
                 yield _invalid(f"/earning/campaigns/{number}/stacking", said)
-            exclusive.append((number, campaign))
-
-
-def _at_the_same_time(campaign: Campaign, others: Sequence[tuple[int, Campaign]]) -> Campaign | None:
-    starts, ends = instant(campaign.starts_at), instant(campaign.ends_at)
-    for _, other in others:
-        if other.effect.at_checkout != campaign.effect.at_checkout:
-            continue  # points are chosen among points
-        if instant(other.starts_at) < ends and starts < instant(other.ends_at):
-            return other
-    return None
+                break
+        exclusive.append(campaign)

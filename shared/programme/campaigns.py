@@ -13,13 +13,19 @@
 - A campaign can give what is left of its budget and of the member's caps; one that can give nothing is `used_up`.
   Of those that can: the first `exclusive` one alone, where there is one (the others are `excluded`); else every `all`, and
   of the `best_only` the one that gives most, the first of equals (the others are `not_best`). They are `applied`.
+- A campaign that could not be chosen whatever is left is not asked what is left: beside the first `exclusive` one that no
+  budget and no cap bounds all that are not exclusive before it; and of the `best_only` those that want less than the best of
+  the unbounded, or as much after it. They are `excluded` and `not_best` like the others.
 - Together rules and campaigns give at most the maximum of a bill and what is left of the member's caps of the
   programme. What is beyond is taken from the last campaign first, then from the rules; of each, what is held first.
+- What a decision keeps of each (form 2) is as much as is needed to make it again. In full: those that applied, that have an
+  arm, or that were asked what is left. As `[campaign, result, wanted, condition]`: others that came to points, or to none
+  (`nothing`). The rest as `[result, condition, campaigns]`, by where they ended. In form 1 all stand there in full.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -36,10 +42,9 @@ from shared.programme.conditions import Condition, compile_condition
 from shared.programme.earning import Campaign, Effect, MemberCaps, instant
 from shared.programme.matching import Matcher, matcher_of
 from shared.programme.subject import FIELDS, Line, Subject
-from shared.programme.windows import compile_window
+from shared.programme.windows import Window, compile_window
 
 Period = Literal["day", "week", "month", "year"]
-MOST_ENDS = 64
 PERIODS: tuple[Period, ...] = ("day", "week", "month", "year")
 Cap = tuple[Period, int]
 
@@ -52,6 +57,13 @@ Spent = Mapping[CapKey | BudgetKey, int]
 
 Entry = tuple[int, int, int, int]
 """A line that earns: its place, its rule's number, the amount that counts, its items in millionths."""
+
+
+Ended = tuple[str, str, tuple[str, ...]]
+"""Where campaigns ended that came to no points: result, the results of the condition, and which campaigns; in the order of these
+two, the campaigns in that of the document."""
+LeftOut = tuple[str, str, int, str]
+"""A campaign that gives nothing and is told in short: its code, result, what it wanted, the results of its condition."""
 
 
 class Room(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -178,7 +190,7 @@ class CompiledCampaign:
     code: str
     starts_at: datetime
     ends_at: datetime
-    is_open: Callable[[datetime], bool] | None
+    window: Window | None
     match: Matcher
     exclude: Matcher | None
     when: Condition | None
@@ -196,50 +208,36 @@ class CompiledCampaign:
     """Whether every line that earns counts."""
     by_match: bool
     """Whether `match` alone says which lines count."""
-    _ended: dict[tuple[str, str, int], Tried]
+    bounded: bool
+    """Whether a budget or a cap bounds it."""
+
+    def for_bill(self, subject: Subject) -> str | tuple[str, str] | None:
+        """The results of its condition on the bill, if it is for it; else where it ended, with these. None: it does not last."""
+        if not self.starts_at <= subject.occurred_at < self.ends_at:
+            return None
+        if self.window is not None and not self.window.is_open(subject.local):
+            return "window", ""
+        if self.by_bill and (reason := self.match.not_for(subject)) is not None:
+            return reason, ""
+        if self.when is None:
+            return ""
+        holds, trace = self.when.test(subject)
+        return trace if holds else ("when", trace)
 
     def reach(
         self, subject: Subject, lines: Sequence[Line], entries: Sequence[Entry]
     ) -> tuple[Sequence[Entry], str] | Tried | None:
         """The lines that it counts, with the results of its condition; where it ended before. None: it does not last then."""
-        if not self.starts_at <= subject.occurred_at < self.ends_at:
+        trace = self.for_bill(subject)
+        if trace is None:
             return None
-        if self.is_open is not None and not self.is_open(subject.local):
-            return self.end("window")
-        if self.by_bill and (reason := self.match.not_for(subject)) is not None:
-            return self.end(reason)
-        trace = ""
-        if self.when is not None:
-            holds, trace = self.when.test(subject)
-            if not holds:
-                return self.end("when", trace)
+        if isinstance(trace, tuple):
+            return Tried(self.code, *trace)
         counted = entries
         if not self.all_lines:
             counted, line_trace = self.lines(subject, lines, entries)
             trace = line_trace or trace
-        if not counted:
-            return self.end("no_lines", trace)
-        return counted, trace
-
-    def end(self, result: str, trace: str = "", wanted: int = 0, held: int = 0) -> Tried:
-        """Most bills end a campaign in the same few ways."""
-        key = (result, trace, held)
-        found = self._ended.get(key)
-        if found is None:
-            found = Tried(self.code, result, trace, wanted=wanted, wanted_held=held)
-            if len(self._ended) < MOST_ENDS:
-                self._ended[key] = found
-        return found
-
-    def left_out(self, one: Tried, result: str, offer: Offer) -> Tried:
-        """The same of one whose campaign no cap or budget bounds, and that wanted its bonus."""
-        key = (result, one.condition, one.wanted_held)
-        found = self._ended.get(key)
-        if found is None:
-            found = one.ends(result, 0, offer)
-            if len(self._ended) < MOST_ENDS:
-                self._ended[key] = found
-        return found
+        return (counted, trace) if counted else Tried(self.code, "no_lines", trace)
 
     def lines(
         self, subject: Subject, lines: Sequence[Line], entries: Sequence[Entry]
@@ -315,6 +313,7 @@ class Allotted(msgspec.Struct, frozen=True, gc=False):
     points: int
     available: int
     campaigns: tuple[Tried, ...]
+    left_out: tuple[LeftOut, ...]
     caps: tuple[Room, ...]
     cut: int
     given: dict[CapKey | BudgetKey, int]
@@ -336,23 +335,46 @@ class Limits:
         self, tried: Sequence[Tried], points: int, wallet_id: UUID, occurred_at: datetime
     ) -> Iterator[CapKey | BudgetKey]:
         """The counters that have to be known, and held, before this is allotted."""
-        wanted = points
         today: date | None = None
-        for one in tried:
-            if one.result != "able":
-                continue
-            wanted += one.wanted
-            campaign = self.campaigns[one.campaign]
+        places = self._competing(tried)
+        for place in places:
+            campaign = self.campaigns[tried[place].campaign]
             if campaign.caps:
                 today = today or occurred_at.astimezone(self.zone).date()
                 for period, _ in campaign.caps:
                     yield wallet_id, campaign.code, period, since(period, today)
             if campaign.budget is not None:
                 yield self.programme, campaign.code
-        if self.caps and wanted:
+        if self.caps and (points or places):
             today = today or occurred_at.astimezone(self.zone).date()
             for period, _ in self.caps:
                 yield wallet_id, "", period, since(period, today)
+
+    def _competing(self, tried: Sequence[Tried]) -> list[int]:
+        """The places of those that could be chosen, whatever is left."""
+        campaigns = self.campaigns
+        places: list[int] = []
+        bounded: list[int] = []
+        best, most = -1, 0
+        for place, one in enumerate(tried):
+            if one.result != "able":
+                continue
+            campaign = campaigns[one.campaign]
+            if campaign.stacking == "exclusive":
+                if not campaign.bounded:
+                    exclusive = [at for at in places if campaigns[tried[at].campaign].stacking == "exclusive"]
+                    return [*exclusive, place]
+                places.append(place)
+            elif campaign.stacking == "all":
+                places.append(place)
+            elif campaign.bounded:
+                bounded.append(place)
+            elif one.wanted > most:
+                best, most = place, one.wanted
+        if best >= 0:
+            places.append(best)
+            bounded = [at for at in bounded if (-tried[at].wanted, at) < (-most, best)]
+        return sorted(places + bounded)
 
     def allot(
         self,
@@ -366,13 +388,11 @@ class Limits:
     ) -> Allotted:
         """What of this is given, after what was given before."""
         today = occurred_at.astimezone(self.zone).date()
-        decided = list(tried)
-        offers = [
-            self._offer(place, one, wallet_id, today, spent)
-            for place, one in enumerate(tried)
-            if one.result == "able"
-        ]
-        applied = chosen_of(offers)
+        offers = {
+            place: self._offer(place, tried[place], wallet_id, today, spent)
+            for place in self._competing(tried)
+        }
+        applied = chosen_of(offers.values())
         rooms = _rooms(self.caps, wallet_id, "", today, spent) if self.caps and (points or applied) else ()
         most = [room.limit - room.spent for room in rooms]
         if self.maximum is not None:
@@ -388,43 +408,43 @@ class Limits:
         points -= beyond
         available = min(available, points)
         given: dict[CapKey | BudgetKey, int] = {}
-        left_out = "excluded" if any(offer.exclusive for offer in applied) else "not_best"
-        for offer in offers:
-            one = tried[offer.place]
-            mine = gives.get(offer.place)
-            if mine is None:
-                result = left_out if offer.granted else "used_up"
-                decided[offer.place] = self._left_out(one, result, offer)
+        left_out = "excluded" if any([offer.exclusive for offer in applied]) else "not_best"  # noqa: C419
+        full: list[Tried] = []
+        short: list[LeftOut] = []
+        for place, one in enumerate(tried):
+            result = one.result
+            found = offers.get(place)
+            if found is None and one.arm is None:
+                short.append(
+                    (one.campaign, left_out if result == "able" else result, one.wanted, one.condition)
+                )
                 continue
-            decided[offer.place] = one = one.ends("applied", mine, offer)
-            points += mine
-            available += mine - one.held
-            if mine:
-                for room in offer.caps:
-                    given[wallet_id, one.campaign, room.period, room.since] = mine
-                if offer.budget is not None:
-                    given[self.programme, one.campaign] = mine
+            if found is not None and (mine := gives.get(place)) is not None:
+                ended = one.ends("applied", mine, found)
+                full.append(ended)
+                points += mine
+                available += mine - ended.held
+                if mine:
+                    for room in found.caps:
+                        given[wallet_id, one.campaign, room.period, room.since] = mine
+                    if found.budget is not None:
+                        given[self.programme, one.campaign] = mine
+                continue
+            if result == "able":
+                result = "used_up" if found is not None and not found.granted else left_out
+            if one.arm is not None or (found is not None and found.bounded):
+                full.append(one.ends(result, 0, found or _UNASKED))
+            else:
+                short.append((one.campaign, result, one.wanted, one.condition))
         if points:
             for room in rooms:
                 given[wallet_id, "", room.period, room.since] = points
-        return Allotted(points, available, tuple(decided), rooms, cut, given)
-
-    def _left_out(self, one: Tried, result: str, offer: Offer) -> Tried:
-        """Bonuses that were not the best end alike for most bills."""
-        if (
-            offer.budget is not None
-            or offer.caps
-            or one.base is not None
-            or one.amount_minor is not None
-            or one.arm
-        ):
-            return one.ends(result, 0, offer)
-        return self.campaigns[one.campaign].left_out(one, result, offer)
+        return Allotted(points, available, tuple(full), tuple(short), rooms, cut, given)
 
     def _offer(self, place: int, one: Tried, wallet_id: UUID, today: date, spent: Spent) -> Offer:
         campaign = self.campaigns[one.campaign]
-        if campaign.budget is None and not campaign.caps:
-            return Offer(place, max(one.wanted, 0), campaign.stacking, None, ())
+        if not campaign.bounded:
+            return Offer(place, one.wanted, campaign.stacking, None, ())
         granted = one.wanted
         rooms: tuple[Room, ...] = ()
         budget = None
@@ -451,8 +471,16 @@ class Offer(msgspec.Struct, frozen=True, gc=False):
         """Whether it leaves no room for others."""
         return self.stacking == "exclusive"
 
+    @property
+    def bounded(self) -> bool:
+        """Whether it was asked what is left."""
+        return self.budget is not None or bool(self.caps)
 
-def chosen_of(offers: Sequence[Offer]) -> list[Offer]:
+
+_UNASKED = Offer(0, 0, "", None, ())
+
+
+def chosen_of(offers: Iterable[Offer]) -> list[Offer]:
     """Those that give, in their order."""
     best: Offer | None = None
     every: list[Offer] = []
@@ -507,12 +535,12 @@ def compile_campaign(campaign: Campaign, zone: ZoneInfo, minor_per_point: Ratio)
             budget = campaign.budget.money_minor
             if not campaign.effect.at_checkout:
                 budget = budget * minor_per_point[1] // minor_per_point[0]
-    effect, match = _effect(campaign.effect), matcher_of(campaign.match)
+    effect, match, caps = _effect(campaign.effect), matcher_of(campaign.match), caps_of(campaign.member_caps)
     return CompiledCampaign(
         code=campaign.code,
         starts_at=starts_at,
         ends_at=instant(campaign.ends_at),
-        is_open=None
+        window=None
         if recurring is None
         else compile_window(
             recurring.rrule, recurring.at, recurring.minutes, starts_at.astimezone(zone).date()
@@ -525,7 +553,7 @@ def compile_campaign(campaign: Campaign, zone: ZoneInfo, minor_per_point: Ratio)
         with_tier=campaign.on == "with_tier",
         arms=tuple(_arms(campaign, effect)),
         stacking=campaign.stacking,
-        caps=caps_of(campaign.member_caps),
+        caps=caps,
         budget=budget,
         by_bill=match.by_bill,
         all_lines=match.categories is None
@@ -533,7 +561,7 @@ def compile_campaign(campaign: Campaign, zone: ZoneInfo, minor_per_point: Ratio)
         and campaign.exclude is None
         and (when is None or not when.by_line),
         by_match=campaign.exclude is None and (when is None or not when.by_line),
-        _ended={},
+        bounded=budget is not None or bool(caps),
     )
 
 

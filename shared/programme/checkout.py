@@ -274,7 +274,7 @@ def compile_card(card: StampCard) -> CompiledCard:
         code=card.code,
         starts_at=datetime.min.replace(tzinfo=UTC) if card.starts_at is None else instant(card.starts_at),
         ends_at=datetime.max.replace(tzinfo=UTC) if card.ends_at is None else instant(card.ends_at),
-        is_open=None,
+        window=None,
         match=match,
         exclude=None if card.exclude is None else matcher_of(card.exclude),
         when=None if by_line else when,
@@ -288,7 +288,7 @@ def compile_card(card: StampCard) -> CompiledCard:
         by_bill=match.by_bill,
         all_lines=match.categories is None and match.skus is None and card.exclude is None and not by_line,
         by_match=card.exclude is None and not by_line,
-        _ended={},
+        bounded=False,
     )
     return CompiledCard(
         card.code, card.name or {}, counts, card.count == "item", card.stamps, card.most_per_bill, card.reward

@@ -13,6 +13,7 @@ version into closures, and tested with the result of each of its comparisons in 
 
 import json
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -100,6 +101,38 @@ class Condition:
                 for one, test in zip(self.comparisons, self._tests, strict=True)
             ]
         )
+
+
+Tell = Callable[[Any], Any]
+
+
+def telling(conditions: Sequence[Condition], fields: Fields) -> list[Tell]:
+    """Of each field that these conditions, which ask for no line, compare: what of a subject is told apart by it. Subjects of
+    whom all of these tell the same have the same results in every comparison."""
+    named: dict[str, set[Any]] = {}
+    for condition in conditions:
+        for one in condition.comparisons:
+            values = one.value if isinstance(one.value, list) else [one.value]
+            named.setdefault(one.field, set()).update(
+                [_own(value, fields[one.field].kind) for value in values]
+            )
+    return [_tell(fields[name], values) for name, values in named.items()]
+
+
+def _tell(field: Field, named: set[Any]) -> Tell:
+    get = field.get
+    if field.kind == "set":
+        return lambda subject: frozenset(named.intersection(get(subject, None)))
+    if field.kind == "text":
+        others = named | {None}
+        return lambda subject: value if (value := get(subject, None)) in others else ...
+    bounds = sorted(named)  # the place between them, or on one
+
+    def place(subject: Any) -> int | None:
+        value = get(subject, None)
+        return None if value is None else bisect_left(bounds, value) + bisect_right(bounds, value)
+
+    return place
 
 
 # ---- what is wrong with a tree -----------------------------------------------------------------

@@ -32,7 +32,7 @@ from typing import Literal
 import msgspec
 
 from shared.money import ROUNDINGS, Ratio, decimal_ratio
-from shared.programme.campaigns import CompiledCampaign, Entry, Room, Tried
+from shared.programme.campaigns import CompiledCampaign, Ended, Entry, LeftOut, Room, Tried, Worked
 from shared.programme.checkout import CompiledCard, Offered, Stamped, offer
 from shared.programme.conditions import MILLION, Condition, compile_condition
 from shared.programme.earning import Base, Earning, Rule
@@ -80,7 +80,7 @@ class Inputs(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Those that the member was in when the bill happened."""
 
 
-class Details(msgspec.Struct, frozen=True, omit_defaults=True):
+class Details(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What was tried of rules that ask for more than categories and amounts, as a decision keeps it."""
 
     inputs: Inputs | None = None
@@ -94,13 +94,19 @@ class Details(msgspec.Struct, frozen=True, omit_defaults=True):
     bases: tuple[tuple[str, Base], ...] = ()
     """Rules that counted something else than money."""
     campaigns: tuple[Tried, ...] = ()
-    """Those that last at that time."""
+    """Those that last at that time and are told in full; see `campaigns`."""
     base: tuple[int, int] | None = None
     """What the rules give by themselves, points and those of them that are available, where something bounds or adds to it."""
     caps: tuple[Room, ...] = ()
     """The member's caps of the whole programme."""
     cut: int = 0
     """Points beyond the maximum of a bill, or the member's caps; they are in none of the other numbers."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Campaigns that give nothing, in short."""
+    ended: tuple[Ended, ...] = ()
+    """Where the rest of the campaigns ended."""
+    form: int = 1
+    """How campaigns are told. 1: all of them in full, as long as there was no other."""
 
 
 class Earned(msgspec.Struct, frozen=True, gc=False):
@@ -323,17 +329,14 @@ class Rulebook:
                 (code, outcome, amount, tally.by_line.get(place, 0))
                 for place, (code, outcome, amount, _) in enumerate(judged)
             ]
-        campaigns: list[Tried] = []
+        campaigns: tuple[Tried, ...] = ()
+        ended: tuple[Ended, ...] = ()
         if self.campaigns:
-            tallied: dict[tuple[int, ...], Tally] = {}
 
-            def of_some(some: Sequence[Entry]) -> Tally:
-                places = tuple([entry[0] for entry in some])  # many campaigns are for the same lines
-                if places not in tallied:
-                    tallied[places] = self._tally(some, multiplier, subject)
-                return tallied[places]
+            def of_some(some: Sequence[Entry]) -> Worked:
+                return self._sums(some, multiplier, subject)
 
-            campaigns = self._trying.tried(subject, lines, entries, tally, of_some, self)
+            campaigns, ended = self._trying.tried(subject, lines, entries, tally, of_some, self)
         return Earned(
             tally.points,
             tally.available,
@@ -355,7 +358,9 @@ class Rulebook:
                 tuple([(rules[number].code, " ".join(traces[number])) for number in sorted(traces)]),
                 tally.multipliers,
                 tuple([(rules[number].code, rules[number].base) for number in tally.others]),
-                tuple(campaigns),
+                campaigns,
+                ended=ended,
+                form=2 if self.campaigns else 1,
             ),
             self._offers(subject.before_claims(), lines, entries) if self.offers else (),
             self._stamps(subject, lines, entries) if self.cards else (),
@@ -456,9 +461,28 @@ class Rulebook:
         if by_line:
             points, available = sum(lines), lines[0]
         else:
-            points = self.together(_added(now, held))
-            available = self.together(now) if held else points
+            available = self.together(now)
+            points = self.together(_added(now, held)) if held else available
         return Tally(points, available, own, tuple(by_rule), tuple(others), tuple(multipliers), now, held)
+
+    def _sums(self, entries: Sequence["Entry"], multiplier: Ratio, subject: Subject) -> Worked:
+        """What some lines come to, before it is rounded."""
+        if self.rounding_at == "line" or subject.tenders:
+            return self._tally(entries, multiplier, subject)
+        sums: dict[int, tuple[int, int, int]] = {}
+        for _, number, amount, items in entries:
+            amounts, counted, times = sums.get(number, (0, 0, 0))
+            sums[number] = amounts + amount, counted + items, times + 1
+        amounts_ = [0, 0]
+        exact: tuple[dict[Ratio, int], dict[Ratio, int]] = {}, {}
+        for number, (amount, items, times) in sums.items():
+            rule = self.rules[number]
+            held = rule.timing == "hold"
+            rate = rule.multipliers.get(subject.tier or "", multiplier)
+            amounts_[held] += amount
+            group = exact[held]
+            group[rate] = group.get(rate, 0) + _units(rule, amount, items, times, None) * rule.weight
+        return Sums((amounts_[0], amounts_[1]), *exact)
 
     @property
     def rounds_first(self) -> bool:
@@ -497,6 +521,15 @@ class Rulebook:
         else:
             paid = subject.total_minor - tenders[POINTS_TENDER]
         return None if paid == subject.total_minor else (paid, subject.total_minor)
+
+
+class Sums(msgspec.Struct, frozen=True, gc=False):
+    """What some lines come to: what counts of those that earn now and of those that are held, and the exact points before the
+    multiplier, by multiplier."""
+
+    amounts: tuple[int, int]
+    now: dict[Ratio, int]
+    held: dict[Ratio, int]
 
 
 class Tally(msgspec.Struct, frozen=True, gc=False):

@@ -1,21 +1,23 @@
 """All campaigns of a version tried with a bill: what they have in common is decided once.
 
-What a campaign gives is said at the head of `campaigns`; here is only how it is found out fast. Which campaigns last at a time, and
-which are not for a merchant, brand, channel or tender, depends on little, and is kept by it (`Trying._kept`). Campaigns that count
-the same lines share these, their sums, and what a multiplier multiplies (`_Part`).
+What a campaign gives is said at the head of `campaigns`; here is only how it is found out fast. A bill is of a kind: by what
+campaigns and their conditions tell apart of its time, merchant, brand, channel, tenders, total, member (`Trying._kind`). For
+bills of a kind it is known which campaigns last, how those end that are not for it, and what lines the others count (`_Plan`);
+and by which of these lines there are (`_Course`) what a decision keeps of those that ended, and what a bonus comes to.
+Campaigns that count the same lines share these, their sums, and what a multiplier multiplies (`_Part`).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from shared.money import Ratio
 from shared.programme.campaigns import (
-    MOST_ENDS,
     CompiledCampaign,
+    Ended,
     Entry,
     Rounder,
     Tried,
@@ -23,29 +25,56 @@ from shared.programme.campaigns import (
     exact_base,
     rounded,
 )
-from shared.programme.subject import Line, Subject
+from shared.programme.conditions import Tell, telling
+from shared.programme.matching import Matcher
+from shared.programme.subject import FIELDS, Line, Subject
+from shared.programme.windows import Calendar
 
-MOST_KINDS = 4096
-"""Kinds of bills, by what rules campaigns out at once, that are kept of a version."""
+MOST_KINDS = 1024
+"""Kinds of bills that are kept of a version."""
+MOST_COURSES = 64
+"""Of a kind of bills."""
 
 Tally = Callable[[Sequence[Entry]], Worked]
-Kind = tuple[int, str | None, str | None, str | None, tuple[str, ...]]
-"""Between which starts and ends it happened; its merchant, brand, channel and tenders, each where campaigns name some."""
+Kind = tuple[object, ...]
+End = tuple[str, str, int]
+"""Where a campaign ended: result, the results of its condition, and its number."""
 
 
 class _Step(NamedTuple):
-    """A campaign that lasts at that time. `closed`: how it ends out of its window; `ended`: how it ends with bills of this kind."""
+    """A campaign that is for a kind of bills, with the results of its condition on the bill. `part`: those with the same number
+    count the same lines; None: its condition or exclusion asks for lines."""
 
+    number: int
     campaign: CompiledCampaign
-    is_open: Callable[[datetime], bool] | None
-    closed: Tried
-    ended: Tried | None
-    asks: Callable[[Any, Any], tuple[bool, str]] | None
-    """Its condition on the bill."""
+    trace: str
     part: int | None
-    """Those with the same number count the same lines; None: its condition or exclusion asks for lines."""
-    bonus: dict[str, Tried] | None
-    """By the results of its condition what a bonus comes to that everybody gets, where none of its lines is held."""
+
+
+class _Go(NamedTuple):
+    """The same where there are lines that it counts. `bonus`: what it comes to, if it is a bonus that everybody gets."""
+
+    step: _Step
+    bonus: Tried | None
+
+
+class _Plan(NamedTuple):
+    """What is known of a kind of bills."""
+
+    ends: tuple[End, ...]
+    steps: tuple[_Step, ...]
+    parts: tuple[int, ...]
+    """The numbers of the lines that some of these count."""
+    courses: dict[tuple[bool | None, ...], _Course]
+    """By whether all of these lines are held, in the order of `parts`; None: there are none."""
+
+
+class _Course(NamedTuple):
+    """What is known of bills of a kind with such lines."""
+
+    ends: tuple[End, ...]
+    ended: tuple[Ended, ...]
+    goes: tuple[_Go, ...]
 
 
 class Trying:
@@ -56,16 +85,16 @@ class Trying:
         self._bounds: list[datetime] = sorted(
             {at for one in campaigns for at in (one.starts_at, one.ends_at)}
         )
-        self._by_merchant, self._by_brand, self._by_channel, self._by_tenders = (
-            any(getattr(one.match, name) is not None for one in campaigns)
-            for name in ("merchants", "brands", "channels", "tenders")
-        )
-        numbers: dict[object, int] = {}
-        self._parts = [
-            numbers.setdefault((one.match.categories, one.match.skus), len(numbers)) if one.by_match else None
-            for one in campaigns
+        self._matchers: list[Matcher] = []
+        """What campaigns count of a bill, by number."""
+        self._parts = [self._part(one) for one in campaigns]
+        windows = [one.window for one in campaigns if one.window is not None]
+        self._calendar = Calendar(windows) if windows else None
+        self._tells = [
+            *_matched(campaigns),
+            *telling([one.when for one in campaigns if one.when is not None], FIELDS),
         ]
-        self._kept: dict[Kind, tuple[_Step, ...]] = {}
+        self._plans: dict[Kind, _Plan] = {}
 
     def tried(
         self,
@@ -75,81 +104,156 @@ class Trying:
         whole: Worked,
         tally: Tally,
         book: Rounder,
-    ) -> list[Tried]:
-        """How far each that lasts comes with this bill, whatever was given before."""
-        found: list[Tried] = []
-        parts: dict[int, _Part] = {}
-        for campaign, is_open, closed, ended, asks, number, bonus in self._steps(subject):
-            if is_open is not None and not is_open(subject.local):
-                found.append(closed)
+    ) -> tuple[tuple[Tried, ...], tuple[Ended, ...]]:
+        """Those that come to something with this bill, whatever was given before, and where the others ended that last."""
+        kind = self._kind(subject)
+        plan = self._plans.get(kind)
+        if plan is None:
+            if len(self._plans) >= MOST_KINDS:
+                self._plans.clear()
+            plan = self._plans[kind] = self._plan(subject)
+        parts = {}
+        held: list[bool | None] = []
+        for number in plan.parts:
+            own = _counted(self._matchers[number], lines, entries)
+            parts[number] = part = _Part(own, whole if len(own) == len(entries) else None, tally, book)
+            held.append(part.held if own else None)
+        course = plan.courses.get(tuple(held))
+        if course is None:
+            if len(plan.courses) >= MOST_COURSES:
+                plan.courses.clear()
+            course = plan.courses[tuple(held)] = self._course(plan, dict(zip(plan.parts, held, strict=True)))
+        ended = course.ended
+        found = []
+        more: list[End] = []
+        for (number, campaign, trace, at), bonus in course.goes:
+            if bonus is not None:
+                found.append(bonus)
                 continue
-            if ended is not None:
-                found.append(ended)
+            if at is not None:
+                found.append(_worth(campaign, subject, parts[at], trace))
                 continue
-            trace = ""
-            if asks is not None:
-                holds, trace = asks(subject, None)
-                if not holds:
-                    found.append(campaign.end("when", trace))
-                    continue
-            part = None if number is None else parts.get(number)
-            if part is None:
-                counted = entries
-                if not campaign.all_lines:
-                    counted, line_trace = campaign.lines(subject, lines, entries)
-                    trace = line_trace or trace
+            counted, line_trace = campaign.lines(subject, lines, entries)
+            if counted:
                 part = _Part(counted, whole if len(counted) == len(entries) else None, tally, book)
-                if number is not None:
-                    parts[number] = part
-            if bonus is not None and part.now and (known := bonus.get(trace)) is not None:
-                found.append(known)
-                continue
-            one = _worth(campaign, subject, part, trace)
-            found.append(one)
-            if bonus is not None and part.now and len(bonus) < MOST_ENDS:
-                bonus[trace] = one
-        return found
+                found.append(_worth(campaign, subject, part, line_trace or trace))
+            else:
+                more.append(("no_lines", line_trace or trace, number))
+        if more:
+            ended = self._grouped([*course.ends, *more])
+        return tuple(found), ended
 
-    def _steps(self, subject: Subject) -> tuple[_Step, ...]:
-        kind: Kind = (
+    def _kind(self, subject: Subject) -> Kind:
+        return (
             bisect_right(self._bounds, subject.occurred_at),
-            subject.merchant if self._by_merchant else None,
-            subject.brand if self._by_brand else None,
-            subject.channel if self._by_channel else None,
-            tuple(subject.tenders) if self._by_tenders else (),
+            0 if self._calendar is None else self._calendar.open_at(subject.local),
+            *[tell(subject) for tell in self._tells],
         )
-        steps = self._kept.get(kind)
-        if steps is None:
-            if len(self._kept) >= MOST_KINDS:
-                self._kept.clear()
-            steps = self._kept[kind] = tuple(self._steps_of(subject))
-        return steps
 
-    def _steps_of(self, subject: Subject) -> list[_Step]:
-        steps = []
-        for campaign, part in zip(self._campaigns, self._parts, strict=True):
-            if campaign.starts_at <= subject.occurred_at < campaign.ends_at:
-                reason = campaign.match.not_for(subject) if campaign.by_bill else None
-                ended = None if reason is None else campaign.end(reason)
-                asks = None if campaign.when is None else campaign.when.test
-                bonus: dict[str, Tried] | None = {} if campaign.effect.bonus and not campaign.arms else None
-                closed = campaign.end("window")
-                steps.append(_Step(campaign, campaign.is_open, closed, ended, asks, part, bonus))
-        return steps
+    def _plan(self, subject: Subject) -> _Plan:
+        ends: list[End] = []
+        steps: list[_Step] = []
+        for number, (campaign, part) in enumerate(zip(self._campaigns, self._parts, strict=True)):
+            found = campaign.for_bill(subject)
+            match found:
+                case None:
+                    continue
+                case str(trace):
+                    steps.append(_Step(number, campaign, trace, part))
+                case (result, trace):
+                    ends.append((result, trace, number))
+        parts = dict.fromkeys([step.part for step in steps if step.part is not None])
+        return _Plan(tuple(ends), tuple(steps), tuple(parts), {})
+
+    def _course(self, plan: _Plan, held: dict[int, bool | None]) -> _Course:
+        ends = list(plan.ends)
+        goes = []
+        for step in plan.steps:
+            if step.part is not None and held[step.part] is None:
+                ends.append(("no_lines", step.trace, step.number))
+                continue
+            bonus = None
+            points = step.campaign.effect.bonus
+            if points and not step.campaign.arms and step.part is not None:
+                kept = points if held[step.part] else 0
+                bonus = Tried(step.campaign.code, "able", step.trace, wanted=points, wanted_held=kept)
+            goes.append(_Go(step, bonus))
+        return _Course(tuple(ends), self._grouped(ends), tuple(goes))
+
+    def _grouped(self, ends: Iterable[End]) -> tuple[Ended, ...]:
+        groups: dict[tuple[str, str], list[str]] = {}
+        for result, trace, number in sorted(ends):
+            groups.setdefault((result, trace), []).append(self._campaigns[number].code)
+        return tuple([(result, trace, tuple(codes)) for (result, trace), codes in groups.items()])
+
+    def _part(self, campaign: CompiledCampaign) -> int | None:
+        if not campaign.by_match:
+            return None
+        mine = campaign.match
+        for number, one in enumerate(self._matchers):
+            if (one.categories, one.skus) == (mine.categories, mine.skus):
+                return number
+        self._matchers.append(mine)
+        return len(self._matchers) - 1
+
+
+def _matched(campaigns: Sequence[CompiledCampaign]) -> list[Tell]:
+    """What of a bill their `match` tells apart."""
+    return [
+        made
+        for name, make in _OF_BILL.items()
+        if (found := [named for one in campaigns if (named := getattr(one.match, name)) is not None])
+        for made in (make(frozenset().union(*found)),)
+    ]
+
+
+def _tells_merchant(named: Collection[str]) -> Tell:
+    return lambda subject: subject.merchant if subject.merchant in named else None
+
+
+def _tells_brand(named: Collection[str]) -> Tell:
+    return lambda subject: subject.brand if subject.brand in named else None
+
+
+def _tells_channel(named: Collection[str]) -> Tell:
+    return lambda subject: subject.channel if subject.channel in named else None
+
+
+def _tells_tenders(named: frozenset[str]) -> Tell:
+    return lambda subject: named.intersection(subject.tenders) if subject.tenders else None
+
+
+_OF_BILL: dict[str, Callable[[frozenset[str]], Tell]] = {
+    "merchants": _tells_merchant,
+    "brands": _tells_brand,
+    "channels": _tells_channel,
+    "tenders": _tells_tenders,
+}
+
+
+def _counted(match: Matcher, lines: Sequence[Line], entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Those lines that it is for."""
+    if match.skus is None:
+        named = match.categories
+        if named is None:
+            return entries
+        return [entry for entry in entries if not named.isdisjoint(lines[entry[0]].categories)]
+    is_for = match.is_for
+    return [entry for entry in entries if is_for(lines[entry[0]].categories, lines[entry[0]].sku)]
 
 
 class _Part:
-    """Lines that some campaigns count, and what these ask of them, each worked out once."""
+    """Lines that some campaigns count, at least one, and what these ask of them, each worked out once."""
 
-    __slots__ = ("_bases", "_book", "_sums", "_tally", "entries", "held", "now")
+    __slots__ = ("_bases", "_book", "_multiplied", "_sums", "_tally", "entries", "held")
 
     def __init__(self, entries: Sequence[Entry], sums: Worked | None, tally: Tally, book: Rounder) -> None:
         self.entries = entries
         self._sums, self._tally, self._book = sums, tally, book
         self._bases: dict[bool, tuple[Ratio, Ratio | None]] = {}
+        self._multiplied: dict[tuple[Ratio, bool], tuple[int, int, Ratio]] = {}
         self.held = book.holds and all([book.is_held(entry[1]) for entry in entries])  # noqa: C419
         """Whether all of them are."""
-        self.now = bool(entries) and not self.held
 
     @property
     def sums(self) -> Worked:
@@ -159,12 +263,16 @@ class _Part:
 
     def multiplied(self, less_one: Ratio, *, with_tier: bool) -> tuple[int, int, Ratio]:
         """(points, those of them held, the exact points that were multiplied)."""
-        bases = self._bases.get(with_tier)
-        if bases is None:
-            bases = self._bases[with_tier] = exact_base(self.sums, with_tier, self._book)
-        base, now = bases
-        whole = rounded(base, less_one, self._book)
-        return whole, 0 if now is None else whole - rounded(now, less_one, self._book), base
+        found = self._multiplied.get((less_one, with_tier))
+        if found is None:
+            bases = self._bases.get(with_tier)
+            if bases is None:
+                bases = self._bases[with_tier] = exact_base(self.sums, with_tier, self._book)
+            base, now = bases
+            whole = rounded(base, less_one, self._book)
+            held = 0 if now is None else whole - rounded(now, less_one, self._book)
+            found = self._multiplied[less_one, with_tier] = whole, held, base
+        return found
 
     def stepped(self, points: int, per_minor: int) -> tuple[int, int, int]:
         """(points, those of them held, the amount that steps were counted of)."""
@@ -174,8 +282,6 @@ class _Part:
 
 
 def _worth(campaign: CompiledCampaign, subject: Subject, part: _Part, trace: str) -> Tried:
-    if not part.entries:
-        return campaign.end("no_lines", trace)
     effect, arm = campaign.effect, None
     if campaign.arms:
         arm = campaign.arm(str(subject.member_id))
@@ -185,8 +291,6 @@ def _worth(campaign: CompiledCampaign, subject: Subject, part: _Part, trace: str
     if effect.bonus is not None:
         wanted = effect.bonus
         held = wanted if part.held else 0
-        if arm is None:
-            return campaign.end("able", trace, wanted, held)
     elif effect.steps is not None:
         wanted, held, amount = part.stepped(*effect.steps)
     else:

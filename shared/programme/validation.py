@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, TypeGuard
+from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -50,7 +51,7 @@ def validate_for_activation(document: Document) -> Programme:
     if programme is not None and not errors and programme.earning is not None:
         ladder = [tier.code for tier in _ladder(programme)]
         errors += never_matching(programme.earning, ladder)
-        errors += never_taking_effect(programme.earning, ladder)
+        errors += never_taking_effect(programme.earning, ladder, ZoneInfo(programme.programme.time_zone))
         errors += acts_never_earning(programme.earning.acts, ladder)
     if programme is None or errors:
         raise _invalid(errors)

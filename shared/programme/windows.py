@@ -5,9 +5,11 @@ minute not included. A bill is in it by what the clocks showed: an hour that is 
 """
 
 import re
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
+from typing import Any
 
 from dateutil.rrule import rrulestr
 
@@ -59,23 +61,66 @@ def rule_mistake(rrule: str, starts_on: date, ends_on: date) -> str | None:
     return "No day of this rule lies within the campaign." if first is None else None
 
 
-def compile_window(rrule: str, at: str, minutes: int, starts_on: date) -> Callable[[datetime], bool]:
-    """Whether a local time lies in one of the windows."""
-    days = _days(rrule, starts_on)
-    begins, lasts = time.fromisoformat(at), timedelta(minutes=minutes)
+Span = tuple[datetime, datetime]
+"""A window by the clocks: its first minute, and the first that is not in it."""
 
-    @lru_cache(maxsize=64)  # bills come as they happen: the rule is read once a day
-    def of_day(day: date) -> tuple[tuple[datetime, datetime], ...]:
-        midnight = _midnight(day)
-        found = days.between(midnight - lasts - timedelta(days=1), midnight, inc=True)
-        starts = [datetime.combine(one.date(), begins) for one in found]
-        return tuple([(start, start + lasts) for start in starts])
 
-    def is_open(local: datetime) -> bool:
+class Window:
+    """The windows of one rule."""
+
+    def __init__(self, days: Any, at: time, lasts: timedelta) -> None:
+        self._days, self._at, self._lasts = days, at, lasts
+        # Bills come as they happen: the rule is read once a day.
+        self.of_day: Callable[[date], tuple[Span, ...]] = lru_cache(maxsize=64)(self._of_day)
+        """Those that are open at some time of that day, and perhaps some of the day before and after."""
+
+    def is_open(self, local: datetime) -> bool:
+        """Whether a local time lies in one of them."""
         shown = local.replace(tzinfo=None)
-        return any([start <= shown < ends for start, ends in of_day(shown.date())])  # noqa: C419
+        return any([start <= shown < ends for start, ends in self.of_day(shown.date())])  # noqa: C419
 
-    return is_open
+    def spans(self) -> Iterator[Span]:
+        """All of them, in their order; it may be without end."""
+        for one in self._days:
+            start = datetime.combine(one.date(), self._at)
+            yield start, start + self._lasts
+
+    def _of_day(self, day: date) -> tuple[Span, ...]:
+        midnight = _midnight(day)
+        found = self._days.between(midnight - self._lasts - timedelta(days=1), midnight, inc=True)
+        starts = [datetime.combine(one.date(), self._at) for one in found]
+        return tuple([(start, start + self._lasts) for start in starts])
+
+
+def compile_window(rrule: str, at: str, minutes: int, starts_on: date) -> Window:
+    """The windows of a rule without mistakes, whose first day may be that."""
+    return Window(_days(rrule, starts_on), time.fromisoformat(at), timedelta(minutes=minutes))
+
+
+class Calendar:
+    """Which of several rules' windows are open, read once a day."""
+
+    def __init__(self, windows: Sequence[Window]) -> None:
+        self._windows = tuple(windows)
+        self._of_day: Callable[[date], tuple[list[int], list[int]]] = lru_cache(maxsize=64)(self._read)
+
+    def open_at(self, local: datetime) -> int:
+        """The first of them as 1, the second as 2, the third as 4, and so on; those that are open together."""
+        minutes, masks = self._of_day(local.date())
+        return masks[bisect_right(minutes, local.hour * 60 + local.minute) - 1]
+
+    def _read(self, day: date) -> tuple[list[int], list[int]]:
+        midnight, minute = _midnight(day), timedelta(minutes=1)
+        spans = [
+            [((first - midnight) // minute, (end - midnight) // minute) for first, end in window.of_day(day)]
+            for window in self._windows
+        ]
+        minutes = sorted({0, *[at for own in spans for span in own for at in span if 0 < at < 24 * 60]})
+        masks = [
+            sum([1 << place for place, own in enumerate(spans) if any(a <= at < b for a, b in own)])
+            for at in minutes
+        ]
+        return minutes, masks
 
 
 def _days(rrule: str, starts_on: date):  # type: ignore[no-untyped-def]  # of dateutil, which has no types

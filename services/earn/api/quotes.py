@@ -31,6 +31,7 @@ from shared.http.routing import Router
 from shared.http.writes import Read, reads
 from shared.ids import uuid7
 from shared.money import Worth, worth
+from shared.programme.fared import fared
 from shared.runtime import TenantRuntime
 
 router = Router(prefix="/v1/quotes", tags=["bills"])
@@ -252,7 +253,7 @@ def _known(bill: RecordBill, facts: Facts) -> None:
 
 def _quoted(judged: Judged, could: Redeemable | str) -> _Quoted:
     told, by = judged.told(), judged.conversion
-    tried = judged.details.campaigns if judged.details is not None else ()
+    tried = fared(judged.details) if judged.details is not None else ()
     return _Quoted(
         **{name: getattr(told, name) for name in BillAccrual.__struct_fields__},
         campaigns=[

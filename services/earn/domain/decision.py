@@ -37,7 +37,7 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.found > self.most
 
 
-class Judged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Judged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What the bill is worth in one wallet. `rules` are the rules in the order in which lines tried them: a line tried
     all up to its own. `seen` by guards; `reviewed`: of points that are held for a review those that would be available else."""
 
@@ -83,7 +83,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A judgement. `passed_over`: programmes in which the bill earns nothing, and why (currency, occurred_too_early).
     `waiting_for`: what was not known yet."""
 

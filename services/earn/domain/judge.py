@@ -456,6 +456,7 @@ def _allotted(
         details=msgspec.structs.replace(
             details,
             campaigns=found.campaigns,
+            left_out=found.left_out,
             base=(earned.points, earned.available),
             caps=found.caps,
             cut=found.cut,

@@ -7,6 +7,7 @@ from services.earn.domain.decision import Decision, Judged
 from shared.money import exponent
 from shared.programme.campaigns import Tried
 from shared.programme.checkout import Offered, Stamped
+from shared.programme.fared import fared
 from shared.programme.rules import Details
 
 _PASSED_OVER = {
@@ -133,7 +134,7 @@ def _judged(judged: Judged, line_ids: Sequence[str], told: Told) -> Iterator[str
     points, available = details.base or (judged.points, judged.available + judged.reviewed)
     multiplier = decimal(Fraction(*judged.multiplier))
     yield f"Times {multiplier} and rounded: {points} points, {available} available and {points - available} held."
-    for one in details.campaigns:
+    for one in fared(details):
         yield f"Campaign {one.campaign} {_campaign(judged, one, told)}."
     for room in details.caps:
         yield f"Of the member's {room.limit} points a {room.period}, {room.spent} had been given since {room.since}."
@@ -165,7 +166,8 @@ def _campaign(judged: Judged, one: Tried, told: Told) -> str:
         case result if result in _NOT_FOR:
             return f"is not for this bill: {_NOT_FOR[result]}{compared}"
         case result:
-            said = f"{_RESULTS[result]}{compared}"
+            would = f"; it would have given {one.wanted} points" if one.wanted else ""
+            said = f"{_RESULTS[result]}{compared}{would}"
     if one.budget is not None:
         said += f"; {one.budget[0]} points of its {one.budget[1]} had been given"
     for room in one.caps:

@@ -20,6 +20,7 @@ from shared.messaging import Done, FromJob, Item
 from shared.programme.campaigns import bucket
 from shared.tenants import Tenant
 from tests.integration.earn.conftest import Member, Shop, bill, running_earn, somebody
+from tests.integration.earn.oracle import noticed, one_moment
 from tests.integration.earn.test_refunds import Bank, post, refund
 from tests.support.facts import activated, autumn_2026
 from tests.support.programmes import earning, rule
@@ -133,16 +134,27 @@ async def test_what_is_taken_back_is_given_back_and_can_be_given_again(
     await holds(offers, settings)
 
 
-async def test_a_bill_says_why_each_campaign_gave_what_it_gave(offers: Shop) -> None:
+SPOIL = """
+    UPDATE earn.decisions SET decision = jsonb_set(decision::jsonb, '{programmes,0,details,%s}', '%s')::json
+    WHERE decision->'programmes'->0->'details'->'ended' IS NOT NULL
+"""
+
+
+async def test_a_bill_says_why_each_campaign_gave_what_it_gave(offers: Shop, settings: Settings) -> None:
     member = await offers.member()
     answered = await offers.post(bill(member, channel="app", **NO_COFFEE))
     why = (await offers.get(f"/v1/bills/{answered.json()['bill_id']}/why")).json()["judgements"][0]
     assert [line for line in why["words"] if "ampaign" in line or "condition" in line] == [
-        "Campaign seven counts none of its lines.",
-        "Campaign daily is not for this bill: its condition does not hold (bill.total_minor gte 10000: no).",
         "Campaign first gives 100 points (member.bills eq 0: yes); 1600 points of its 1000000 had been given.",
         _arm_in_words(member),
+        "Campaign seven counts none of its lines.",
+        "Campaign daily is not for this bill: its condition does not hold (bill.total_minor gte 10000: no).",
     ]
+    details = why["decision"]["programmes"][0]["details"]
+    assert details["ended"] == [["no_lines", "", ["seven"]], ["when", "f", ["daily"]]]
+    async with one_moment(settings, offers) as db:
+        for name, value in (("ended", '[["no_lines", "", ["daily", "seven"]]]'), ("form", "1")):
+            assert await noticed(settings, offers, db, SPOIL % (name, value), {"bills:decisions"}), name
 
 
 def _arm_in_words(member: Member) -> str:

@@ -4,10 +4,15 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.programme.campaigns import Allotted, Tried, bucket
 from shared.programme.compiled import CompiledProgramme, compile_programme
+from shared.programme.fared import fared
+from shared.programme.windows import Calendar, compile_window
 from tests.support.bills import AT, line, subject
 from tests.support.programmes import Document, document, earning, ladder, rule
 
@@ -30,24 +35,31 @@ def programme(
     return compile_programme(document(earning=made, tiers=ladder("1", "1.2")), 1)
 
 
-def allot(version: CompiledProgramme, *lines: Any, spent: Any = None, **about: Any) -> Allotted:
+class Outcome(Allotted, frozen=True):
+    """With how all of them fared."""
+
+    every: list[Tried]
+
+
+def allot(version: CompiledProgramme, *lines: Any, spent: Any = None, **about: Any) -> Outcome:
     bill = subject(version, lines, **{"member_id": MEMBER, **about})
     earned = version.book.earn(lines, bill.total_minor, bill.tier, bill)
     assert earned.details is not None
     assert version.limits is not None
-    tried = earned.details.campaigns
-    return version.limits.allot(
-        tried,
+    made = version.limits.allot(
+        earned.details.campaigns,
         earned.points,
         earned.available,
         wallet_id=WALLET,
         occurred_at=bill.occurred_at,
         spent=spent or {},
     )
+    told = msgspec.structs.replace(earned.details, campaigns=made.campaigns, left_out=made.left_out)
+    return Outcome(**msgspec.structs.asdict(made), every=fared(told))
 
 
-def results(allotted: Allotted) -> dict[str, str]:
-    return {one.campaign: one.result for one in allotted.campaigns}
+def results(outcome: Outcome) -> dict[str, str]:
+    return {one.campaign: one.result for one in outcome.every}
 
 
 @pytest.mark.parametrize(
@@ -131,7 +143,7 @@ def test_a_campaign_is_for_its_time_its_windows_and_its_bills() -> None:
         "big": "when",
         "small": "no_lines",
     }
-    assert [one.condition for one in found.campaigns if one.campaign == "big"] == ["f"]
+    assert [one.condition for one in found.every if one.campaign == "big"] == ["f"]
 
 
 @pytest.mark.parametrize(
@@ -185,10 +197,73 @@ def test_a_budget_gives_its_last_points_and_the_best_is_what_is_really_given() -
     version = programme(bonus("rich", 5), bonus("poor", 9, budget={"money_minor": 100}))  # 10 points at 0.10
     spent = {("shops", "poor"): 4}
     first = allot(version, line(100), spent=spent)
-    assert [(one.points, one.budget) for one in first.campaigns] == [(0, None), (6, (4, 10))]
+    assert [(one.points, one.budget) for one in first.campaigns] == [(6, (4, 10))]
+    assert first.left_out == (("rich", "not_best", 5, ""),)
     second = allot(version, line(100), spent={("shops", "poor"): 7})
     assert results(second) == {"rich": "applied", "poor": "not_best"}
     assert second.given == {}
+    assert [(one.campaign, one.budget) for one in second.campaigns] == [("rich", None), ("poor", (7, 10))]
+
+
+def test_what_could_not_be_chosen_anyway_is_not_asked_what_is_left() -> None:
+    def asked(*campaigns: Document, **section: Any) -> list[str]:
+        version = programme(*campaigns, section=section)
+        lines = [line(1000)]
+        earned = version.book.earn(lines, 1000, None, subject(version, lines, member_id=MEMBER))
+        assert earned.details is not None
+        assert version.limits is not None
+        found = version.limits.counters(earned.details.campaigns, earned.points, WALLET, AT)
+        return sorted(key[1] for key in found)
+
+    had: Any = {"budget": {"points": 100}}
+    rich = bonus("rich", 5)
+    assert asked(rich, bonus("less", 4, **had), bonus("as-much", 5, **had)) == []
+    assert asked(bonus("as-much", 5, **had), rich, bonus("more", 6, member_caps={"day": 9})) == [
+        "as-much",
+        "more",
+    ]
+    assert asked(rich, bonus("all", 1, stacking="all", **had)) == ["all"]
+    alone = bonus("alone", 1, stacking="exclusive")
+    before = bonus("before", 1, stacking="exclusive", starts_at="2026-11-22T08:00:00Z", **had)
+    assert asked(bonus("all", 9, stacking="all", **had), before, alone, bonus("after", 9, **had)) == [
+        "before"
+    ]
+    assert asked(rich, alone, member_caps={"day": 100}) == [""]
+
+
+def test_campaigns_that_came_to_nothing_are_kept_together_by_where_they_ended() -> None:
+    web = {"match": {"channels": ["ecom"]}}
+    lines = [line(1000), line(400)]
+    version = programme(
+        bonus("web", 1, **web),
+        bonus("big", 2, when={"bill.total_minor": {"gte": 5000}}),
+        bonus("bigger", 3, when={"bill.total_minor": {"gte": 6000}}),
+        bonus("gifts", 4, when={"line.sku": {"eq": "GIFT"}}),
+        bonus("web-too", 5, **web),
+        campaign("third", effect={"steps": {"points": 1, "per_minor": 5000}}),
+        bonus("gives", 6),
+        bonus("less", 5),
+    )
+    found = allot(version, *lines)
+    earned = version.book.earn(lines, 1400, None, subject(version, lines, member_id=MEMBER)).details
+    assert earned is not None
+    assert earned.ended == (
+        ("channels", "", ("web", "web-too")),
+        ("no_lines", "f f", ("gifts",)),
+        ("when", "f", ("big", "bigger")),
+    )
+    assert [one.campaign for one in found.campaigns] == ["gives"]
+    assert found.left_out == (("third", "nothing", 0, ""), ("less", "not_best", 5, ""))
+
+
+@given(st.lists(st.integers(0, 24 * 60 * 9), max_size=40), st.integers(1, 2000))
+def test_a_calendar_opens_the_windows_that_are_open(minutes: list[int], lasts: int) -> None:
+    rules = ("FREQ=DAILY;INTERVAL=3", "FREQ=WEEKLY;BYDAY=FR,SA", "FREQ=MONTHLY;BYMONTHDAY=1,-1")
+    windows = [compile_window(rule, "22:30", lasts, date(2026, 11, 24)) for rule in rules]
+    calendar = Calendar(windows)
+    for minute in minutes:
+        at = datetime(2026, 11, 25, 0, 0, 59, tzinfo=UTC) + timedelta(minutes=minute)
+        assert calendar.open_at(at) == sum(one.is_open(at) << k for k, one in enumerate(windows))
 
 
 def test_a_members_caps_count_in_the_programmes_calendar() -> None:
@@ -265,6 +340,6 @@ def test_a_window_of_clocks_that_are_put_back_is_open_twice() -> None:
 
 def test_nothing_lasts_and_nothing_is_tried() -> None:
     version = programme(bonus("old", 1, starts_at="2020-01-01T00:00:00Z", ends_at="2020-02-01T00:00:00Z"))
-    assert allot(version, line(100)) == Allotted(1, 1, (), (), 0, {})
+    assert allot(version, line(100)) == Outcome(1, 1, (), (), (), 0, {}, every=[])
     assert Tried("x", "when") == Tried("x", "when", "")
     assert AT.tzinfo is UTC

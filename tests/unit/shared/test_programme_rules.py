@@ -15,6 +15,7 @@ from pointbank.verify.campaigns import Tried as TheirTried
 from pointbank.verify.checkout import Rooms
 from pointbank.verify.programme import read_terms
 from shared.programme.compiled import CompiledProgramme, compile_programme
+from shared.programme.fared import fared
 from shared.programme.rules import Details
 from shared.programme.subject import Activity
 from tests.support.bills import AT, asked, earn, line, subject, their_line
@@ -299,6 +300,10 @@ def read_back(tried: Any, caps: Any) -> tuple[Any, Any]:
     )
 
 
+def in_full(asks: Any) -> Any:
+    return dataclasses.replace(asks, given_before=(*asks.given_before[:2], 1))
+
+
 @given(
     made=st.lists(rules, min_size=1, max_size=5),
     bill=st.lists(lines, max_size=5),
@@ -373,14 +378,21 @@ def test_both_writings_of_rules_come_to_the_same(
             details.campaigns, points, available, wallet_id=WALLET, occurred_at=AT, spent=Had(had)
         )
         details = msgspec.structs.replace(
-            details, campaigns=found.campaigns, base=(points, available), caps=found.caps, cut=found.cut
+            details,
+            campaigns=found.campaigns,
+            base=(points, available),
+            caps=found.caps,
+            cut=found.cut,
+            left_out=found.left_out,
         )
         points, available = found.points, found.available
         assert sum(one.points for one in found.campaigns) + ours.points >= points
         assert 0 <= available <= points
     terms = read_terms(1, AT, written)
     asks = dataclasses.replace(
-        asked(one), member_id=str(MEMBER), given_before=read_back(details.campaigns, details.caps)
+        asked(one),
+        member_id=str(MEMBER),
+        given_before=(*read_back(details.campaigns, details.caps), details.form),
     )
     theirs = terms.worth([their_line(each) for each in bill], total, tier, asks)
     assert theirs[:3] == (points, available, points - available)
@@ -394,6 +406,21 @@ def test_both_writings_of_rules_come_to_the_same(
         )  # the shorter way
     if terms.plain and not terms.bounded and not tenders:
         return
-    assert (theirs.details.campaigns, theirs.details.caps) == asks.given_before
-    for name in ("not_for", "conditions", "line_conditions", "multipliers", "bases", "base", "cut"):
+    assert (theirs.details.campaigns, theirs.details.caps) == asks.given_before[:2]
+    long = terms.worth([their_line(each) for each in bill], total, tier, in_full(asks))
+    assert long[:3] == theirs[:3]  # as decisions told it before there was a short way
+    assert {one.campaign: (one.result, one.condition) for one in long.details.campaigns} == {
+        one.campaign: (one.result, one.condition) for one in fared(details)
+    }
+    for name in (
+        "left_out",
+        "ended",
+        "not_for",
+        "conditions",
+        "line_conditions",
+        "multipliers",
+        "bases",
+        "base",
+        "cut",
+    ):
         assert getattr(theirs.details, name) == getattr(details, name), name

@@ -346,6 +346,39 @@ def test_exclusive_campaigns_that_overlap_and_impossible_ones_are_not_activated(
     ]
 
 
+def test_exclusive_campaigns_that_no_bill_can_meet_are_activated_and_the_first_moment_is_told() -> None:
+    def exclusive(code: str, days: str, at: str, **more: Any) -> Document:
+        return {
+            "code": code,
+            "starts_at": "2026-05-01T00:00:00+03:00",
+            "ends_at": "2027-05-01T00:00:00+03:00",
+            "recurring": {"rrule": f"FREQ=WEEKLY;BYDAY={days}", "at": at, "minutes": 300},
+            "effect": {"bonus": 5},
+            "stacking": "exclusive",
+            **more,
+        }
+
+    night, morning = exclusive("night", "FR", "22:00"), exclusive("morning", "SA", "03:00")
+    web, early = (
+        exclusive("web", "SA", "02:00", match={"channels": ["ecom"]}),
+        exclusive("early", "SA", "02:59"),
+    )
+    given = changed("/earning/campaigns", [night, morning])
+    assert validate_for_activation(given).earning is not None
+    given["earning"]["campaigns"] = [night, {**web, "code": "apps", "match": {"channels": ["app"]}}, web]
+    with pytest.raises(ProgrammeInvalid) as refused:
+        validate_for_activation(given)
+    assert [(error.pointer[-20:], error.detail) for error in refused.value.errors] == [
+        (
+            f"campaigns/{number}/stacking",
+            "night is exclusive at the same time, from 2026-05-02T02:00+03:00 on; only one can be.",
+        )
+        for number in (1, 2)
+    ]
+    given["earning"]["campaigns"] = [morning, early]
+    assert mistakes(given, active=True) == [("/earning/campaigns/1/stacking", "programme_invalid")]
+
+
 def test_campaigns_cannot_make_a_bill_worth_more_than_the_ledger_holds() -> None:
     usual = {"starts_at": "2026-11-01T00:00:00Z", "ends_at": "2026-12-01T00:00:00Z", "stacking": "all"}
     huge = {**usual, "code": "huge", "effect": {"multiplier": "100000"}}
