@@ -1,7 +1,8 @@
 """`python -m tests.soak`: seeds until they are done or the time is over, then what each fault cost.
 
-POINTBANK_SOAK_RUNS (20), POINTBANK_SOAK_FIRST (1), POINTBANK_SOAK_PROCESSES (1), POINTBANK_SOAK_MINUTES (none),
-POINTBANK_SOAK_FILE (var/soak/runs.jsonl); POINTBANK_SOAK_SEED=7 runs that one again, whatever the file has. `--table FILE`: only the tables. `--json FILE`: for a machine.
+POINTBANK_SOAK_RUNS (20), POINTBANK_SOAK_FIRST (1), POINTBANK_SOAK_PROCESSES (1), POINTBANK_SOAK_MINUTES (none) and
+POINTBANK_SOAK_FILE (var/soak/runs.jsonl) say which, how and where; POINTBANK_SOAK_SEED=7 runs that one again, whatever the file
+has. `--table FILE` shows the tables alone, `--json FILE` the same for a machine.
 """
 
 from __future__ import annotations

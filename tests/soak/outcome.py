@@ -61,7 +61,7 @@ def table(outcomes: Iterable[Outcome]) -> list[str]:
         for one in outcome.faults:
             felt[one.name].append(one)
     lines = [
-        "| fault | times | seconds until a bill was answered: median, most | until booked | until the full rate | until taken over |",
+        "| fault | times | seconds until an answer: median, most | until booked | until the full rate | until taken over |",
         "|---|---|---|---|---|---|",
     ]
     for name, all_of_it in sorted(felt.items()):
