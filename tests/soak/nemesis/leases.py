@@ -195,8 +195,10 @@ async def relay_frozen(field: Field) -> str:
 
 async def writer_frozen(field: Field) -> str:
     """A process stands still with the locks of a transaction, or with entries that are written and not acknowledged."""
-    service = field.dice.choice(SERVICES)
-    return await _frozen(field, service, field.dice.choice(LOCK_POINTS), 2.0, 5.0)
+    service, point = field.dice.choice(SERVICES), field.dice.choice(LOCK_POINTS)
+    # One in five stands still for longer than its work may wait.
+    least, most = (11.0, 13.0) if field.dice.random() < 0.2 else (2.0, 5.0)
+    return await _frozen(field, service, point, least, most)
 
 
 FAULTS: dict[str, Fault] = {
