@@ -38,7 +38,8 @@ audit: $(VENV)/.ok  ## asks the advisory service about the locks; needs the netw
 bench: $(VENV)/.ok  ## how fast: the bare rate, the pipe, redemptions; writes bench/latest.json
 	@$(BIN)/python -m bench
 
-soak: $(VENV)/.ok  ## faults (POINTBANK_SOAK_RUNS), the model beside the bank (POINTBANK_SOAK_ACTS); POINTBANK_SOAK_SEED=7 replays a run of faults
+soak: $(VENV)/.ok  ## faults (POINTBANK_SOAK_RUNS, _PROCESSES, _MINUTES; goes on where it stopped; _SEED=7 replays one), then the model beside the bank (_ACTS)
+	@$(BIN)/python -m tests.soak
 	@$(BIN)/python -m pytest -q -m soak
 
 lock:  ## renew the locks (needs uv); no registry host is written

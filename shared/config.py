@@ -66,6 +66,7 @@ class Settings(BaseSettings):
 
     statement_timeout_ms: int = Field(default=10_000, ge=1)
     lock_timeout_ms: int = Field(default=2_000, ge=1)
+    idle_in_transaction_ms: int = Field(default=6_000, ge=1)  # who stands still for so long loses its locks
 
     # Consumers. The lease exceeds the worst time of a batch, or a slow consumer loses its entries to another.
     reclaim_idle_ms: int = Field(default=15_000, ge=1)

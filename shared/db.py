@@ -114,7 +114,7 @@ async def open_pool(
             "application_name": application,
             "statement_timeout": str(settings.statement_timeout_ms),
             "lock_timeout": str(settings.lock_timeout_ms),
-            "idle_in_transaction_session_timeout": "60000",
+            "idle_in_transaction_session_timeout": str(settings.idle_in_transaction_ms),
             "timezone": "UTC",
             **PINNED_PLANS,
         },

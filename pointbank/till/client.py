@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from pointbank.journal import Answered, Entry, Journal, Read, Skipped, now, placed
@@ -29,6 +29,12 @@ _CHUNK = 500
 _BLOCK_MS = 200
 _UNREACHABLE = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
 """What passes: a till keeps its bills and offers them again. A server that is full, or not the master, is as good as away."""
+_TAKES_NO_WRITES = ("MISCONF", "NOREPLICAS")
+"""So is one that can't write its file, because the disk is full, or has too few replicas; redis-py has no class for either."""
+
+
+def _passes(error: ResponseError) -> bool:
+    return isinstance(error, _UNREACHABLE) or any(word in str(error) for word in _TAKES_NO_WRITES)
 
 
 class Unanswered(Exception):
@@ -184,10 +190,13 @@ class Till:
         while True:
             try:
                 return await work()
+            except ResponseError as error:
+                if not _passes(error) or monotonic() > deadline:
+                    raise
             except _UNREACHABLE:
                 if monotonic() > deadline:
                     raise
-                await asyncio.sleep(0.2)
+            await asyncio.sleep(0.2)
 
     async def _add(self, keys: list[Key]) -> None:
         stream = self._prefix + "pos"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pointbank.verify.acknowledged_later import AcknowledgedLater
 from pointbank.verify.books import Books
 from pointbank.verify.decisions import decode_decision
 from pointbank.verify.journal import Journal
@@ -35,6 +36,7 @@ class Acknowledged:
         self._members = books.check(
             "journal:members", 1, "each enrolment that was seen acknowledged is there"
         )
+        self._later = AcknowledgedLater(books, self._refunded)
         self._poison = books.check("journal:poison", 9, "each entry that was no bill died once")
         self._first: dict[tuple[str, str], str] = {}
         """(source, id) of a till, or ("", key) by HTTP, -> the bill that it was first answered with."""
@@ -44,6 +46,7 @@ class Acknowledged:
 
     def without_journal(self) -> None:
         """There is none."""
+        self._later.without_journal()
         for check in (
             self._bills,
             self._content,
@@ -63,6 +66,7 @@ class Acknowledged:
                 entry for entry in page if entry["kind"] == "acknowledged" and entry["http_status"] < 300
             ]
             await self._http(acknowledged)
+            await self._later.walk(acknowledged)
             await self._placed([entry["entry"] for entry in page if entry["kind"] == "placed"])
         for page in _pages(journal.lines(), _has_bill):
             self._books.progress("the journal's bills")

@@ -22,7 +22,7 @@ WHERE r.event_id = ANY($1::uuid[]);
 
 -- name: refunds
 -- These refunds.
-SELECT r.refund_id::text AS refund_id, r.source, r.event_id, r.told_status, r.status
+SELECT r.refund_id::text AS refund_id, r.source, r.event_id, r.refund_ref, r.told_status, r.status
 FROM earn.refunds AS r
 WHERE r.refund_id = ANY($1::uuid[]);
 
@@ -37,6 +37,19 @@ SELECT
     ) AS posted
 FROM redeem.redemptions AS r
 WHERE r.redemption_id = ANY($1::uuid[]);
+
+-- name: ends
+-- How these reservations ended, if they have.
+SELECT
+    s.redemption_id::text AS redemption_id, s.ended, s.captured_points AS captured, s.points - s.captured_points AS given_back
+FROM redeem.reservations AS s
+WHERE s.redemption_id = ANY($1::uuid[]);
+
+-- name: versions
+-- Every version of these programmes.
+SELECT v.programme, v.version, v.status
+FROM members.programme_versions AS v
+WHERE v.programme = ANY($1::text[]);
 
 -- name: members
 -- These members, with their wallets and cards.

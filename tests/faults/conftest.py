@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -55,13 +56,17 @@ def running_world(
     environment: Mapping[str, str] | Callable[[embedded.Servers], Mapping[str, str]] = QUICK,
     apps: Mapping[str, str] | None = None,
     replicas: int | Mapping[str, int] = 2,
+    state: Path | None = None,
+    pg_settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[World]:
-    """A world, whole at the beginning; nothing of it is left at the end."""
+    """A world, whole at the beginning; nothing of it is left at the end. `state`: where its servers keep their data."""
     folder = Path(tempfile.mkdtemp(prefix="pointbank-faults-"))
     folder.chmod(0o711)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
-        servers = stack.enter_context(embedded.servers(folder / "var", pg_settings=UNTENDED))
+        servers = stack.enter_context(
+            embedded.servers(state or folder / "var", pg_settings={**UNTENDED, **pg_settings})
+        )
         if servers.postgres is None or servers.valkey is None:
             pytest.skip("servers named by the environment are somebody's: they can't be killed")
         settings = Settings(

@@ -1,5 +1,6 @@
 """What we rely on in asyncpg and in a service's connections."""
 
+import time
 from uuid import UUID
 
 import asyncpg
@@ -7,6 +8,7 @@ import pytest
 
 from shared.config import Settings
 from shared.db import Kept
+from shared.messaging.faults import passing
 from shared.runtime import open_tenant_pool
 from shared.tenants import Tenant
 
@@ -73,3 +75,27 @@ async def test_of_the_last_connection_nothing_is_kept(settings: Settings, tenant
             async with kept.acquire() as db:
                 assert await db.fetchval("SELECT 1") == 1
             assert await pool.fetchval("SELECT 2", timeout=5) == 2
+
+
+async def test_who_stands_still_with_a_lock_loses_it_and_others_go_on(
+    settings: Settings, tenant: Tenant
+) -> None:
+    """A process that is frozen, on a machine that hangs, say, is not dead: PostgreSQL ends what it began, and it may try again."""
+    longest_s = (settings.idle_in_transaction_ms + settings.lock_timeout_ms) / 1e3
+    assert longest_s < 10, "work is taken over within ten seconds"
+    hasty = settings.model_copy(update={"idle_in_transaction_ms": 300})
+    lock = "SELECT applied_through FROM positions WHERE stream = 'members' FOR UPDATE"
+    async with (
+        await open_tenant_pool(hasty, tenant, "earn") as pool,
+        pool.acquire() as frozen,
+        pool.acquire() as other,
+    ):
+        turn = frozen.transaction()
+        await turn.start()
+        assert await frozen.fetchval(lock) is not None
+        began = time.monotonic()
+        assert await other.fetchval(lock) is not None
+        assert time.monotonic() - began > 0.2
+        with pytest.raises(Exception) as lost:  # noqa: PT011  # how it is told depends on who sees the end first
+            await frozen.fetchval("SELECT 1")
+        assert passing(lost.value)

@@ -1,7 +1,8 @@
-"""Services that die at named points of their own code, once for each time somebody asks for it.
+"""Services that die, or freeze, at named points of their own code, once for each time somebody asks for it.
 
 A point is armed by a file `<service>.<point>` in the folder that POINTBANK_SOAK_POINTS names. The first process of the service
-that comes by takes the file and kills itself there, with SIGKILL: nothing is flushed, nobody is told.
+that comes by takes the file and kills itself there, with SIGKILL: nothing is flushed, nobody is told. Where the file says
+"freeze" it leaves its process id in `<service>.<point>.frozen` and stops itself, with SIGSTOP: it comes back when somebody wants.
 """
 
 from __future__ import annotations
@@ -36,28 +37,41 @@ POINTS: dict[str, tuple[type, str, bool]] = {
 Step = Callable[..., Awaitable[Any]]
 
 
-def arm(folder: Path, service: str, point: str) -> Path:
-    """Asks the first process of a service that comes by a point to die there; the file is gone when one did."""
+def arm(folder: Path, service: str, point: str, *, deed: str = "die") -> Path:
+    """Asks the first process of a service that comes by a point to die (or "freeze") there; the file is gone when one did."""
     asked = folder / f"{service}.{point}"
-    asked.touch()
+    made = folder / "made"
+    made.write_text(deed)
+    made.rename(asked)  # whole or not at all
     return asked
 
 
-def _deadly(step: Step, asked: Path, *, after: bool) -> Step:
-    def die() -> None:
-        try:
-            asked.unlink()
-        except FileNotFoundError:
-            return  # nobody asked, or another was faster
+def _act(asked: Path) -> None:
+    if not asked.exists():
+        return
+    taken = asked.with_name(f"{asked.name}.{os.getpid()}")
+    try:
+        asked.rename(taken)
+    except FileNotFoundError:
+        return  # another was faster
+    deed = taken.read_text()
+    taken.unlink()
+    if deed == "freeze":
+        frozen = asked.with_name(f"{asked.name}.frozen")
+        frozen.write_text(str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGSTOP)
+    else:
         os.kill(os.getpid(), signal.SIGKILL)
 
+
+def _deadly(step: Step, asked: Path, *, after: bool) -> Step:
     @functools.wraps(step)
     async def taken(*args: Any, **kwargs: Any) -> Any:
         if not after:
-            die()
+            _act(asked)
         answer = await step(*args, **kwargs)
         if after:
-            die()
+            _act(asked)
         return answer
 
     return taken

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -128,15 +129,17 @@ class Fleet:
 
     # ---- life and death
 
-    def start(self, name: str) -> Replica:
-        """Starts a replica, at the same port as before."""
+    def start(self, name: str, more: Mapping[str, str] = MappingProxyType({})) -> Replica:
+        """Starts a replica, at the same port as before; with `more` in its environment this once."""
         before = self.replicas.get(name)
         service, _, number = name.rpartition("-")
         port = before.port if before else free_port()
         log = self.folder / f"{name}.log"
         command = [sys.executable, "-m", "uvicorn", "--factory", self._apps.get(service) or _app_of(service)]
         command += ["--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--log-level", "warning"]
-        process = self._starter.submit(self._spawn, command, self._environment(service), log).result()
+        process = self._starter.submit(
+            self._spawn, command, {**self._environment(service), **more}, log
+        ).result()
         deaths = before.deaths if before else 0
         self.replicas[name] = replica = Replica(service, int(number), port, log, process, deaths)
         return replica

@@ -119,6 +119,22 @@ async def test_a_flushed_redis_costs_time_and_nothing_else(
         assert till.unanswered == 0
 
 
+async def test_a_redis_that_takes_no_writes_keeps_nobody_from_offering_later(
+    servers: Servers, redis: Any, tmp_path: Path
+) -> None:
+    """As with a full disk (MISCONF): it is there, and refuses."""
+    async with open_till(servers.redis_url, tmp_path / "till.jsonl", tenant=TENANT) as till:
+        await redis.config_set("min-replicas-to-write", 1)
+        try:
+            offering = asyncio.create_task(till.offer(bills(3), timeout_s=10))
+            await asyncio.sleep(0.3)
+            assert not offering.done()
+        finally:
+            await redis.config_set("min-replicas-to-write", 0)
+        await offering
+        assert await redis.xlen(POS) == 3
+
+
 async def test_waiting_is_an_answer_and_not_yet_settled(servers: Servers, redis: Any, tmp_path: Path) -> None:
     async with open_till(servers.redis_url, tmp_path / "till.jsonl", tenant=TENANT, patience_s=0.3) as till:
         await till.offer(bills(2))

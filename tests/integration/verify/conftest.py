@@ -86,6 +86,9 @@ async def _trade(fleet: Fleet) -> Town:
         ids = [town.cards[0].person.external_id, "nobody"]
         for out in (False, True, False):
             assert await move_members(trade.api, "vip", ids, out=out) == (1, ["nobody"])
+        for path, body in (("", PROGRAMME), ("/shops/versions/2/activate", None)):
+            answer = await trade.call(Call("POST", f"/v1/programmes{path}", body, f"version{path}"))
+            assert answer.status in {200, 201}, answer.body
         assert (await trade.call(town.enrolment())).status == 201
         await _buy_rewards(town, trade)
         await _buy_gift_cards(town, trade)

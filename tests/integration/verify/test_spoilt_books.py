@@ -146,6 +146,14 @@ SPOILT = {
         "DELETE FROM redeem.redemptions WHERE redemption_id = (SELECT redemption_id FROM redeem.redemptions LIMIT 1)",
         {"redemptions", "journal:redemptions"},
     ),
+    "a capture of other points": (
+        "UPDATE redeem.reservations SET captured_points = captured_points + 1 WHERE ended = 'captured'",
+        {"journal:reservations"},
+    ),
+    "a version that was never activated": (
+        "UPDATE members.programme_versions SET status = 'draft', activated_at = NULL WHERE version = 2",
+        {"journal:programmes"},
+    ),
     "a posting id that is gone": (
         "DELETE FROM redeem.postings WHERE posting_id = (SELECT posting_id FROM redeem.redemptions LIMIT 1)",
         {"postings:once"},

@@ -33,7 +33,7 @@ REFUNDS = {
     ),
     "a refund that is gone": (
         f"DELETE FROM earn.refunds WHERE {SOME_REFUND}",
-        {"refunds:computed", "refunds:keys", "refunds:told"},
+        {"refunds:computed", "refunds:keys", "refunds:told", "journal:refunds"},
     ),
     "a saga that lost count": (
         "UPDATE earn.sagas SET sequence = sequence + 1 WHERE bill_id = (SELECT bill_id FROM earn.sagas LIMIT 1)",

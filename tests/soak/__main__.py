@@ -1,0 +1,61 @@
+"""`python -m tests.soak`: seeds until they are done or the time is over, then what each fault cost.
+
+POINTBANK_SOAK_RUNS (20), POINTBANK_SOAK_FIRST (1), POINTBANK_SOAK_PROCESSES (1), POINTBANK_SOAK_MINUTES (none) and
+POINTBANK_SOAK_FILE (var/soak/runs.jsonl) say which, how and where; POINTBANK_SOAK_SEED=7 runs that one again, whatever the file
+has. `--table FILE` shows the tables alone, `--json FILE` the same for a machine.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from tests.soak.outcome import as_json, latest, read, summary, table
+from tests.soak.runner import Runner, code_hash, left, work
+
+
+def _told(file: Path, code: str | None) -> bool:
+    outcomes = [one for _, one in sorted(latest(read(file), code).items())]
+    print("\n".join([*summary(outcomes), "", *table(outcomes)]))  # noqa: T201
+    file.with_suffix(".json").write_bytes(as_json(outcomes) + b"\n")
+    return not any(one.violations for one in outcomes)
+
+
+def _runs() -> bool:
+    def number(name: str, otherwise: float) -> float:
+        return float(os.environ.get(f"POINTBANK_SOAK_{name}") or otherwise)
+
+    one = os.environ.get("POINTBANK_SOAK_SEED")
+    first = int(number("FIRST", 1))
+    seeds = [int(one)] if one else list(range(first, first + int(number("RUNS", 20))))
+    file = Path(os.environ.get("POINTBANK_SOAK_FILE") or "var/soak/runs.jsonl").resolve()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    code = code_hash()
+    todo = seeds if one else left(seeds, file, code)
+    print(f"code {code}: {len(todo)} of {len(seeds)} seeds to run, {file}", flush=True)  # noqa: T201
+    deadline = time.monotonic() + 60 * number("MINUTES", 60 * 24)
+    Runner(iter(todo), file, file.parent / "evidence", code, deadline).run(int(number("PROCESSES", 1)))
+    return _told(file, code)
+
+
+def _main(arguments: list[str]) -> int:
+    match arguments:
+        case ["--worker", code, evidence]:
+            work(code, Path(evidence))
+            return 0
+        case ["--table", file]:
+            return 0 if _told(Path(file), None) else 1
+        case ["--json", file]:
+            sys.stdout.buffer.write(as_json(latest(read(Path(file))).values()) + b"\n")
+            return 0
+        case []:
+            return 0 if _runs() else 1
+        case _:
+            print(__doc__)  # noqa: T201
+            return 2
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1:]))

@@ -1,0 +1,32 @@
+"""A machine whose clock is wrong: what it says of the time is an hour ahead of everybody else."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.soak.nemesis.field import Fault, Field, Skipped
+
+AHEAD_S = 3_600
+
+
+async def an_hour_ahead(field: Field) -> str:
+    """One process is started anew where it is an hour later, works there for a while, and comes back to the right time."""
+    if isinstance(field.arena.faketime, str):
+        raise Skipped(field.arena.faketime)
+    name = field.victim()
+    field.traffic.authorisations_may_end = True
+    wrong = {
+        "LD_PRELOAD": str(field.arena.faketime),
+        "FAKETIME": f"+{AHEAD_S}s",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    field.fleet.kill(name)
+    await asyncio.to_thread(field.fleet.start, name, wrong)
+    await asyncio.to_thread(field.fleet.wait_ready, field.town.tenant, names=[name])
+    await field.pause(1.5, 3.0)
+    field.fleet.kill(name)
+    await asyncio.to_thread(field.fleet.start, name)
+    return name
+
+
+FAULTS: dict[str, Fault] = {"a clock is an hour ahead": an_hour_ahead}

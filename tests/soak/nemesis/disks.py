@@ -1,0 +1,83 @@
+"""The disk under the servers is full: of what they store, or so that not even PostgreSQL's log has room."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import asyncpg
+from redis.exceptions import RedisError
+
+from shared.messaging.faults import passing
+from tests.soak.arena import Disk
+from tests.soak.nemesis.field import Fault, Field, Skipped
+
+UP_WITHIN_S = 60.0
+SEGMENTS = 12
+"""So many segments of the log are begun: recycled ones are there, one more finds no room."""
+
+
+def _disk(field: Field) -> Disk:
+    if isinstance(field.arena.disk, str):
+        raise Skipped(field.arena.disk)
+    return field.arena.disk
+
+
+async def full(field: Field) -> str:
+    """Tables can't grow, and Redis can't write its file; PostgreSQL's log has what it has reserved."""
+    disk = _disk(field)
+    try:
+        taken = disk.fill()
+        await field.pause(1.0, 3.0)
+    finally:
+        disk.free()
+    return f"{taken} MB taken; {await _up_again(field)}"
+
+
+async def log_full(field: Field) -> str:
+    """The log needs a new segment and there is none: PostgreSQL panics, and can't recover before there is room."""
+    disk = _disk(field)
+    db = await field.admin()
+    try:
+        disk.fill()
+        try:
+            for _ in range(SEGMENTS):
+                await db.execute("SELECT pg_switch_wal(), pg_logical_emit_message(true, 'soak', 'x')")
+            how = "the log had room"
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            how = type(error).__name__
+        await field.pause(0.5, 2.0)
+    finally:
+        disk.free()
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            await db.close(timeout=1)
+    return f"{how}; {await _up_again(field)}"
+
+
+async def _up_again(field: Field) -> str:
+    """What an operator does once there is room: starts what has given up. Says what that was."""
+    world, started = field.arena.world, []
+    for _ in range(int(UP_WITHIN_S / 0.05)):
+        for name, server in (("PostgreSQL", world.postgres), ("Redis", world.valkey)):
+            if server.child is None or server.child.process.poll() is not None:
+                await asyncio.to_thread(server.start)
+                started.append(name)
+        try:
+            db = await field.admin()
+            await db.close()
+            async with field.redis() as redis:
+                await redis.set("soak", "written")
+            return f"{' and '.join(started) or 'nobody'} had to be started"
+        except RedisError:
+            pass  # it looks again within a second whether there is room
+        except Exception as error:
+            if not passing(error):
+                raise
+        await asyncio.sleep(0.05)
+    raise AssertionError("the servers are not back a minute after there was room again")
+
+
+FAULTS: dict[str, Fault] = {
+    "the disk is full": full,
+    "the disk is full, the log too": log_full,
+}

@@ -1,0 +1,74 @@
+"""Where the nemesis acts, and how a fault says that it can't be tried here."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+from redis.asyncio import Redis
+
+from shared.messaging.keys import Keys
+from tests.soak.arena import Arena
+from tests.soak.traffic import Traffic
+from tests.support.processes import Fleet
+from tests.support.town import Town, Trade
+
+LONG = bool(os.environ.get("POINTBANK_SOAK_LONG"))
+"""What is bounded to seconds lasts minutes: an idle transaction ten, a paused relay two to three."""
+
+
+class Skipped(Exception):
+    """The fault can't be tried on this machine; the message says why."""
+
+
+@dataclass
+class Field:
+    """Where the nemesis acts."""
+
+    arena: Arena
+    town: Town
+    trade: Trade
+    traffic: Traffic
+    dice: random.Random
+    took_over: list[float] = field(default_factory=list)
+    """Seconds from a theft until somebody did what the thief did not, of the fault that acts."""
+
+    @property
+    def fleet(self) -> Fleet:
+        return self.arena.world.fleet
+
+    @property
+    def keys(self) -> Keys:
+        return Keys("main", self.town.tenant)
+
+    def redis(self) -> Any:
+        """A connection of the administrator, past the wire."""
+        return Redis.from_url(self.arena.world.valkey.url)
+
+    async def admin(self, database: str = "postgres") -> asyncpg.Connection[asyncpg.Record]:
+        """The same, to PostgreSQL."""
+        return await asyncpg.connect(self.arena.world.postgres.dsn, database=database)
+
+    async def books(self) -> asyncpg.Connection[asyncpg.Record]:
+        """The same, to the town's database."""
+        return await self.admin(f"pb_{self.town.tenant}")
+
+    def victim(self) -> str:
+        """Some process."""
+        return self.dice.choice(sorted(self.fleet.replicas))
+
+    async def pause(self, least: float, most: float, *, long: tuple[float, float] | None = None) -> float:
+        """Some seconds; `long` of them where a run takes its time. Gives how many."""
+        lasts = self.dice.uniform(least, most)
+        if LONG and long is not None:
+            lasts = self.dice.uniform(*long)
+        await asyncio.sleep(lasts)
+        return lasts
+
+
+Fault = Callable[[Field], Coroutine[Any, Any, str | None]]

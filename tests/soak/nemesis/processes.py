@@ -1,0 +1,78 @@
+"""Processes die, stop and are told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from shared.messaging.keys import SERVICES
+from tests.soak.nemesis.field import Fault, Field
+from tests.soak.points import POINTS, arm
+
+TAKEN_WITHIN_S = 10.0
+"""So long a process has to come by a point where it is to die; some are passed by nobody at the moment."""
+
+
+async def killed(field: Field) -> str:
+    name = field.victim()
+    field.fleet.kill(name)
+    await field.pause(0.0, 1.5)
+    await asyncio.to_thread(field.fleet.start, name)
+    return name
+
+
+async def all_of_a_service_killed(field: Field) -> str:
+    service = field.dice.choice(SERVICES)
+    names = sorted(one.name for one in field.fleet.of(service))
+    for name in names:
+        field.fleet.kill(name)
+    await field.pause(0.0, 1.5)
+    for name in names:
+        await asyncio.to_thread(field.fleet.start, name)
+    return service
+
+
+async def paused(field: Field) -> str:
+    """SIGSTOP: it holds its locks, its lease and its cut, and comes back as if nothing had been."""
+    name = field.victim()
+    process = field.fleet.replicas[name].process
+    process.send_signal(signal.SIGSTOP)
+    await field.pause(0.5, 6.0)
+    process.send_signal(signal.SIGCONT)
+    return name
+
+
+async def told_to_stop(field: Field) -> str:
+    name = field.victim()
+    code = await asyncio.to_thread(field.fleet.stop, name)
+    assert code in {0, -signal.SIGTERM}, (
+        name,
+        code,
+    )  # uvicorn stops in order, then ends by the signal that it was sent
+    await asyncio.to_thread(field.fleet.start, name)
+    return name
+
+
+async def dies_at_a_point(field: Field) -> str:
+    point = field.dice.choice(sorted(POINTS))
+    service = field.dice.choice(SERVICES)
+    asked = arm(field.arena.points, service, point)
+    names = sorted(one.name for one in field.fleet.of(service))
+    with field.fleet.supervised(*names):
+        for _ in range(int(TAKEN_WITHIN_S / 0.05)):
+            if not asked.exists():
+                break
+            await asyncio.sleep(0.05)
+        taken = not asked.exists()
+        asked.unlink(missing_ok=True)
+        await asyncio.sleep(0.2)  # the supervisor starts it again
+    return f"{service} {point}" + ("" if taken else " (nobody came by)")
+
+
+FAULTS: dict[str, Fault] = {
+    "a process is killed": killed,
+    "all processes of a service are killed": all_of_a_service_killed,
+    "a process is paused": paused,
+    "a process is told to stop": told_to_stop,
+    "a process dies at a point": dies_at_a_point,
+}

@@ -1,0 +1,112 @@
+"""What is kept of a run: one line of JSON a seed, and the tables that many of them make."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+
+class Felt(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A fault and what it cost, in seconds. `answered`: until a bill that was posted while it lasted was answered, the worst of
+    them; `booked`: until its points stood in the ledger; `full_rate`: from its end until callers were answered as often as
+    before; `took_over`: until somebody did what had been stolen. `skipped` says why it was not tried."""
+
+    name: str
+    detail: str = ""
+    answered: float = 0.0
+    booked: float = 0.0
+    full_rate: float | None = None
+    took_over: float | None = None
+    skipped: str | None = None
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """A seed's run. `code` is the hash of what ran; `violations` is empty where everything held."""
+
+    seed: int
+    code: str
+    faults: list[Felt]
+    violations: list[str]
+    seconds: float
+    acts: dict[str, int]
+    ended: str
+    evidence: str | None = None
+
+
+def read(path: Path) -> Iterator[Outcome]:
+    """The outcomes in a file, a half line at its end left out."""
+    if path.exists():
+        for line in path.read_bytes().splitlines(keepends=True):
+            if line.endswith(b"\n"):
+                yield msgspec.json.decode(line, type=Outcome)
+
+
+def latest(outcomes: Iterable[Outcome], code: str | None = None) -> dict[int, Outcome]:
+    """The last outcome of each seed, of this code alone where one is named."""
+    return {one.seed: one for one in outcomes if code is None or one.code == code}
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.1f}, {max(values):.1f}" if values else ""
+
+
+def table(outcomes: Iterable[Outcome]) -> list[str]:
+    """By fault, in Markdown: how often it was tried, and the median and the most of each figure in seconds."""
+    felt: Mapping[str, list[Felt]] = defaultdict(list)
+    for outcome in outcomes:
+        for one in outcome.faults:
+            felt[one.name].append(one)
+    lines = [
+        "| fault | times | seconds until an answer: median, most | until booked | until the full rate | until taken over |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, all_of_it in sorted(felt.items()):
+        tried = [one for one in all_of_it if one.skipped is None]
+        skipped = len(all_of_it) - len(tried)
+        times = f"{len(tried)}" + (f" ({skipped} skipped)" if skipped else "")
+        rates = [one.full_rate for one in tried if one.full_rate is not None]
+        takes = [one.took_over for one in tried if one.took_over is not None]
+        cells = [
+            name,
+            times,
+            _spread([one.answered for one in tried]),
+            _spread([one.booked for one in tried]),
+        ]
+        lines.append(f"| {' | '.join([*cells, _spread(rates), _spread(takes)])} |")
+    return lines
+
+
+def summary(outcomes: Iterable[Outcome]) -> list[str]:
+    """The sentences above the table: runs, violations, acts, skipped faults."""
+    all_of_it = sorted(outcomes, key=lambda one: one.seed)
+    failed = [one for one in all_of_it if one.violations]
+    acts: dict[str, int] = defaultdict(int)
+    for one in all_of_it:
+        for act, n in one.acts.items():
+            acts[act] += n
+    done = f"{len(all_of_it)} runs, {sum(len(one.faults) for one in all_of_it)} faults, {len(failed)} with violations"
+    lines = (
+        [f"{done}; {statistics.median(one.seconds for one in all_of_it):.1f} s a run."] if all_of_it else []
+    )
+    lines.append("Acts: " + ", ".join(f"{act} {n:,}" for act, n in sorted(acts.items())) + ".")
+    for one in failed:
+        lines += [f"- seed {one.seed}: {violation.splitlines()[0]}" for violation in one.violations]
+        lines += [f"  evidence: {one.evidence}"] if one.evidence else []
+    return lines
+
+
+def as_json(outcomes: Iterable[Outcome]) -> bytes:
+    """The same for a machine: every fault with all its figures."""
+    felt: dict[str, list[Felt]] = defaultdict(list)
+    runs = failed = 0
+    for outcome in outcomes:
+        runs, failed = runs + 1, failed + bool(outcome.violations)
+        for one in outcome.faults:
+            felt[one.name].append(one)
+    return msgspec.json.format(
+        msgspec.json.encode({"runs": runs, "failed": failed, "faults": dict(sorted(felt.items()))})
+    )

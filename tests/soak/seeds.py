@@ -1,0 +1,179 @@
+"""One run: a new tenant, traffic, one to three faults, then everything settles and is checked."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import shutil
+import time
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pointbank.verify.database import auditor
+from shared.db import connect, database_of
+from shared.messaging.faults import passing
+from shared.tenants.provision import dsn_for
+from tests.soak.arena import Arena
+from tests.soak.bounds import (
+    FELT_S,
+    FULL_RATE_S,
+    LEAST_CALLS,
+    RESTARTS,
+    crossed,
+    full_rate_again,
+    rate,
+)
+from tests.soak.nemesis import FAULTS, Field, Skipped
+from tests.soak.outcome import Felt, Outcome
+from tests.soak.traffic import Traffic
+from tests.support.town import Town, found_town, leave
+
+MOST_FAULTS = 3
+MEMBERS = 30
+CALM_S = 1.2
+"""Before the first fault: what the rate of answers is held against."""
+KEPT_LINES = 2_000
+
+
+class NotBooked(AssertionError):
+    """A bill that was answered has no points in the ledger after FELT_S."""
+
+
+def drawn(seed: int, *, most: int = MOST_FAULTS) -> tuple[list[str], random.Random]:
+    """The faults of a seed, and the dice that decide the rest: its own, so that how fast callers are answered changes nothing."""
+    dice = random.Random(f"nemesis {seed}")
+    return dice.sample(sorted(FAULTS), dice.randint(1, most)), dice
+
+
+async def felt(field: Field) -> tuple[float, float]:
+    """(seconds until a bill that is posted now is answered, seconds until its points are in the ledger)."""
+    began = time.monotonic()
+    town = field.town
+    bill = next(bill for bill in town.bills(40) if bill.member is not None)
+    answer = await field.trade.call(town.post(bill))
+    answered = time.monotonic() - began
+    assert answer.status in {200, 201, 202}, answer
+    bill_id = answer.json()["bill_id"]
+    while time.monotonic() - began < FELT_S:
+        try:
+            async with auditor(town.settings, town.tenant) as db:
+                while time.monotonic() - began < FELT_S:
+                    if await db.fetchval("SELECT count(*) FROM redeem.ledger WHERE source_id = $1", bill_id):
+                        return answered, time.monotonic() - began
+                    await asyncio.sleep(0.03)
+        except Exception as error:
+            if not passing(error):
+                raise
+            # PostgreSQL is away, or has no connection left: that is what is measured
+        await asyncio.sleep(0.05)
+    raise NotBooked(
+        f"bill {bill_id} was answered after {answered:.1f} s and not booked within {FELT_S:.0f} s"
+    )
+
+
+async def suffer(field: Field, name: str, violations: list[str]) -> Felt:
+    """One fault, and what was felt of it; bounds that it crossed are added to the violations."""
+    before = rate(field.traffic.answered_at, time.monotonic())
+    field.took_over.clear()
+    acting = asyncio.create_task(FAULTS[name](field))
+    try:
+        answered, booked = await felt(field)
+        while not acting.done():
+            answered, booked = map(max, (answered, booked), await felt(field))
+        detail = await acting
+    except Skipped as why:
+        return Felt(name=name, skipped=str(why))
+    finally:
+        acting.cancel()
+        await asyncio.gather(acting, return_exceptions=True)
+    told = Felt(name=name, detail=detail or "", answered=round(answered, 2), booked=round(booked, 2))
+    if field.took_over:
+        told.took_over = round(max(field.took_over), 2)
+    if name in RESTARTS and before >= LEAST_CALLS:
+        back = await full_rate_again(field.traffic.answered_at, before)
+        told.full_rate = None if back is None else round(back, 2)
+        if back is None:
+            violations.append(f"{name}: not {before:.0f} calls a second again within {FULL_RATE_S:.0f} s")
+    violations += crossed(name, booked_s=booked, took_over_s=told.took_over)
+    return told
+
+
+async def run_seed(
+    arena: Arena, seed: int, *, code: str, evidence: Path, names: list[str] | None = None
+) -> Outcome:
+    """Runs it, and says what came of it; what it left is kept where something did not hold. `names`: these faults instead."""
+    began = time.monotonic()
+    found, dice = drawn(seed)
+    names = names or found
+    faults: list[Felt] = []
+    violations: list[str] = []
+    acts: dict[str, int] = {}
+    town: Town | None = None
+    try:
+        await arena.heal()
+        town = await found_town(arena.world.fleet, f"t{secrets.token_hex(4)}", members=MEMBERS, seed=seed)
+        async with town.open() as trade, Traffic(trade, random.Random(seed)).running() as traffic:
+            acts = traffic.counts
+            field = Field(arena, town, trade, traffic, dice)
+            await asyncio.sleep(CALM_S)
+            for name in names:
+                faults.append(await suffer(field, name, violations))
+                await asyncio.sleep(dice.uniform(0.0, 0.6))
+            await asyncio.to_thread(arena.world.fleet.wait_ready, town.tenant)
+            traffic.end()
+        await town.verified()
+    except Exception as error:  # noqa: BLE001  # whatever went wrong is what is told
+        violations.append("".join(traceback.format_exception(error)).strip())
+        violations[-1] = f"{_first(error)}\n{violations[-1]}"
+    outcome = Outcome(
+        seed=seed,
+        code=code,
+        faults=faults,
+        violations=violations,
+        seconds=round(time.monotonic() - began, 1),
+        acts=dict(acts),
+        ended=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    if violations:
+        outcome.evidence = str(evidence)
+        _keep(arena, town, evidence, violations)
+    await _part(arena, town, drop=not violations)
+    return outcome
+
+
+def _first(error: BaseException) -> str:
+    """The innermost error of a group, in a line."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}".replace("\n", " ")[:600]
+
+
+async def _part(arena: Arena, town: Town | None, *, drop: bool) -> None:
+    """The tenant is served no more; a database that nobody needs to look at gives its room back."""
+    await arena.heal()
+    if town is None:
+        return
+    await leave(town)
+    if drop:
+        db = await connect(dsn_for(town.settings, "postgres"))
+        try:
+            await db.execute(f'DROP DATABASE IF EXISTS "{database_of(town.tenant)}" WITH (FORCE)')
+        finally:
+            await db.close()
+        town.journal.unlink(missing_ok=True)
+
+
+def _keep(arena: Arena, town: Town | None, folder: Path, violations: list[str]) -> None:
+    """The journal, what was wrong, and the end of every log."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "violations.txt").write_text("\n\n".join(violations) + "\n")
+    world = arena.world
+    logs = [one.log for one in world.fleet.replicas.values()] + [world.postgres.log, world.valkey.log]
+    for log in logs:
+        if log.exists():
+            lines = log.read_text(errors="replace").splitlines()[-KEPT_LINES:]
+            (folder / log.name).write_text("\n".join(lines) + "\n")
+    if town is not None and town.journal.exists():
+        shutil.copy(town.journal, folder / "journal.jsonl")
