@@ -32,6 +32,7 @@ from shared.traces import Traces, open_traces
 log = structlog.get_logger(__name__)
 
 FOLLOW_EVERY_S = 1.0
+NOT_RELEASED = "`pointbank migrate` of this release has not been at every tenant yet"
 AT_ONCE = 8
 """So many tenants are begun with side by side."""
 
@@ -96,6 +97,7 @@ class Service:
         self._following: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._trouble = "the directory was not read yet"
+        self._released = False
         self._reading = False
 
     async def start(self) -> None:
@@ -152,10 +154,17 @@ class Service:
         raise refusal("tenant_unavailable", f"The tenant is not served at present ({served.state}).")
 
     def checks(self) -> Sequence[Check]:
-        """What /readyz tells: the directory, and each tenant's relay and consumers."""
-        found = [Check("directory", not self._trouble, self._trouble)]
+        """What /readyz tells: the directory, whether the tables of this release are made, and each tenant's relay and consumers."""
+        found = [
+            Check("directory", not self._trouble, self._trouble),
+            Check("release", self._released, "" if self._released else NOT_RELEASED),
+        ]
         for code, served in self._served.items():
-            if served.runtime is not None:
+            if served.state == "migrating":
+                found.append(
+                    Check(f"schema:{code}", True, served.trouble)
+                )  # its own failure, not the others'
+            elif served.runtime is not None:
                 found += served.runtime.checks()
             elif served.state == "active":
                 found.append(Check(f"tenant:{code}", False, served.trouble or "starting"))
@@ -172,6 +181,8 @@ class Service:
             return
         try:
             listed = await self._directory.tenants()
+            # Once it was so it stays so: what an older release's command makes later is that tenant's affair.
+            self._released = self._released or await self._directory.released()
             self._trouble = ""
         except Exception as error:
             self._trouble = f"{type(error).__name__}: {error}"[:300]
@@ -205,6 +216,8 @@ class Service:
     async def _keep(self, one: Listed) -> None:
         served = self._served.setdefault(one.tenant.code, Served(one.state))
         served.state = one.state
+        if one.state == "migrating":
+            served.trouble = one.detail
         if one.state in SERVED and served.runtime is None:
             served.runtime = await self._begin(one)
             served.trouble = ""
