@@ -11,7 +11,7 @@ import structlog
 from fastapi import APIRouter, FastAPI
 from redis.exceptions import RedisError
 
-from shared.budget import Budget
+from shared.budget import Budget, shortage
 from shared.config import Settings
 from shared.ending import end
 from shared.http.app import create_app
@@ -22,6 +22,7 @@ from shared.messaging.answers import refusal
 from shared.messaging.bus import Bus, redis_client
 from shared.messaging.commands import Handlers
 from shared.messaging.faults import passing
+from shared.messaging.keys import SERVICES
 from shared.messaging.writer import Buried
 from shared.metrics import Metrics
 from shared.runtime import Blueprint, NextDue, Served, TenantRuntime, nothing_due, open_tenant_pool
@@ -98,6 +99,7 @@ class Service:
         self._ending: set[asyncio.Task[None]] = set()
         self._trouble = "the directory was not read yet"
         self._released = False
+        self._shortage: str | None = None
         self._reading = False
 
     async def start(self) -> None:
@@ -158,6 +160,7 @@ class Service:
         found = [
             Check("directory", not self._trouble, self._trouble),
             Check("release", self._released, "" if self._released else NOT_RELEASED),
+            Check("connections", True, self._shortage or ""),  # told, no reason to serve nobody
         ]
         for code, served in self._served.items():
             if served.state == "migrating":
@@ -183,6 +186,8 @@ class Service:
             listed = await self._directory.tenants()
             # Once it was so it stays so: what an older release's command makes later is that tenant's affair.
             self._released = self._released or await self._directory.released()
+            if self._shortage is None:
+                await self._count_connections()
             self._trouble = ""
         except Exception as error:
             self._trouble = f"{type(error).__name__}: {error}"[:300]
@@ -192,6 +197,17 @@ class Service:
         mine = [one for one in listed if one.tenant.cell == self._settings.cell and not self._is_kept(one)]
         for k in range(0, len(mine), AT_ONCE):
             await asyncio.gather(*[self._try_to_keep(one) for one in mine[k : k + AT_ONCE]])
+
+    async def _count_connections(self) -> None:
+        """Once: a server that is too small for all replicas is told of before the morning that needs them."""
+        self._shortage = shortage(
+            room=await self._directory.room(),
+            services=len(SERVICES),
+            replicas=self._settings.replicas,
+            connections=self._settings.connections,
+        )
+        if self._shortage:
+            log.warning("connection_budget_exceeded", what=self._shortage)
 
     def _is_kept(self, one: Listed) -> bool:
         served = self._served.get(one.tenant.code)

@@ -146,6 +146,10 @@ class Directory:
         version = await queries.released(self._opened, service=self._service)
         return version is not None and version >= len(self._known)
 
+    async def room(self) -> int:
+        """How many connections the control database's server has for services and all others but superusers."""
+        return int(await queries.room(self._opened))
+
     async def report(self, tenant: str, positions: Mapping[str, int]) -> None:
         """Tells how far this service has applied the streams it hears."""
         await queries.report_positions(

@@ -67,6 +67,11 @@ SELECT count(*) FROM pg_stat_activity WHERE datname = :database AND usename = AN
 -- Ends the sessions that these roles have in a database.
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :database AND usename = ANY(:roles::text[]);
 
+-- name: room$
+-- How many connections this server has for those who are no superusers.
+SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+    - coalesce(current_setting('reserved_connections', true)::int, 0);
+
 -- name: database_exists$
 -- Whether this server has a database of this name.
 SELECT EXISTS (SELECT FROM pg_database WHERE datname = :database);
