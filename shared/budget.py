@@ -15,6 +15,24 @@ LOOK_S = 0.02
 """Who waits looks so often for one that stands idle."""
 
 
+FOR_PEOPLE = 5
+"""So many connections are for commands, the oracle and whoever looks, beside those of the services."""
+
+
+def shortage(*, room: int, services: int, replicas: int, connections: int) -> str:
+    """What to do where a server has not room for all that the services may open, beside their looks into the directory; empty
+    where it has. The code `connection_budget_exceeded` stands before it in logs."""
+    needed = services * replicas * (connections + 1) + FOR_PEOPLE
+    if needed <= room:
+        return ""
+    fits = (room - FOR_PEOPLE) // (services * replicas) - 1
+    lower = f", or POINTBANK_CONNECTIONS to {fits}" if fits >= 2 else ""
+    return (
+        f"{services} services x {replicas} replicas may open {needed} connections, PostgreSQL has room for {room}: "
+        f"raise max_connections by {needed - room}{lower} (POINTBANK_REPLICAS says how many replicas there are)"
+    )
+
+
 class Budget:
     """A number of connections, shared by the pools of all tenants. Where none is left, one that stands idle in another pool is
     closed for who needs it; where all are in use, those who need one take turns."""

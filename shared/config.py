@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     http_batch_items: int = Field(default=256, ge=1, le=5000)
     pool_size: int = Field(default=4, ge=1)  # connections per tenant, service and process, at most
     connections: int = Field(default=16, ge=2)  # of a service's process in all, whatever tenants it serves
+    replicas: int = Field(
+        default=1, ge=1
+    )  # of each service, at most: what PostgreSQL's max_connections must suffice for
 
     # A tenant that nobody uses for so long rests in this process (0: never): nothing runs for it until it is used again, its
     # streams move, something falls due, or it is looked at, which happens so often.

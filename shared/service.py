@@ -11,7 +11,7 @@ import structlog
 from fastapi import APIRouter, FastAPI
 from redis.exceptions import RedisError
 
-from shared.budget import Budget
+from shared.budget import Budget, shortage
 from shared.config import Settings
 from shared.ending import end
 from shared.http.app import create_app
@@ -22,6 +22,7 @@ from shared.messaging.answers import refusal
 from shared.messaging.bus import Bus, redis_client
 from shared.messaging.commands import Handlers
 from shared.messaging.faults import passing
+from shared.messaging.keys import SERVICES
 from shared.messaging.writer import Buried
 from shared.metrics import Metrics
 from shared.runtime import Blueprint, NextDue, Served, TenantRuntime, nothing_due, open_tenant_pool
@@ -32,6 +33,7 @@ from shared.traces import Traces, open_traces
 log = structlog.get_logger(__name__)
 
 FOLLOW_EVERY_S = 1.0
+NOT_RELEASED = "`pointbank migrate` of this release has not been at every tenant yet"
 AT_ONCE = 8
 """So many tenants are begun with side by side."""
 
@@ -96,6 +98,8 @@ class Service:
         self._following: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._trouble = "the directory was not read yet"
+        self._released = False
+        self._shortage: str | None = None
         self._reading = False
 
     async def start(self) -> None:
@@ -152,10 +156,18 @@ class Service:
         raise refusal("tenant_unavailable", f"The tenant is not served at present ({served.state}).")
 
     def checks(self) -> Sequence[Check]:
-        """What /readyz tells: the directory, and each tenant's relay and consumers."""
-        found = [Check("directory", not self._trouble, self._trouble)]
+        """What /readyz tells: the directory, whether the tables of this release are made, and each tenant's relay and consumers."""
+        found = [
+            Check("directory", not self._trouble, self._trouble),
+            Check("release", self._released, "" if self._released else NOT_RELEASED),
+            Check("connections", True, self._shortage or ""),  # told, no reason to serve nobody
+        ]
         for code, served in self._served.items():
-            if served.runtime is not None:
+            if served.state == "migrating":
+                found.append(
+                    Check(f"schema:{code}", True, served.trouble)
+                )  # its own failure, not the others'
+            elif served.runtime is not None:
                 found += served.runtime.checks()
             elif served.state == "active":
                 found.append(Check(f"tenant:{code}", False, served.trouble or "starting"))
@@ -172,6 +184,10 @@ class Service:
             return
         try:
             listed = await self._directory.tenants()
+            # Once it was so it stays so: what an older release's command makes later is that tenant's affair.
+            self._released = self._released or await self._directory.released()
+            if self._shortage is None:
+                await self._count_connections()
             self._trouble = ""
         except Exception as error:
             self._trouble = f"{type(error).__name__}: {error}"[:300]
@@ -181,6 +197,17 @@ class Service:
         mine = [one for one in listed if one.tenant.cell == self._settings.cell and not self._is_kept(one)]
         for k in range(0, len(mine), AT_ONCE):
             await asyncio.gather(*[self._try_to_keep(one) for one in mine[k : k + AT_ONCE]])
+
+    async def _count_connections(self) -> None:
+        """Once: a server that is too small for all replicas is told of before the morning that needs them."""
+        self._shortage = shortage(
+            room=await self._directory.room(),
+            services=len(SERVICES),
+            replicas=self._settings.replicas,
+            connections=self._settings.connections,
+        )
+        if self._shortage:
+            log.warning("connection_budget_exceeded", what=self._shortage)
 
     def _is_kept(self, one: Listed) -> bool:
         served = self._served.get(one.tenant.code)
@@ -205,6 +232,8 @@ class Service:
     async def _keep(self, one: Listed) -> None:
         served = self._served.setdefault(one.tenant.code, Served(one.state))
         served.state = one.state
+        if one.state == "migrating":
+            served.trouble = one.detail
         if one.state in SERVED and served.runtime is None:
             served.runtime = await self._begin(one)
             served.trouble = ""

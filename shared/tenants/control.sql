@@ -27,7 +27,7 @@ BEGIN
 END
 $$;
 
--- How many of a service's migrations have run in a tenant's database.
+-- How many of a service's migrations have run in a tenant's database, and which of them code must know to run there.
 CREATE TABLE IF NOT EXISTS control.schema_versions (
     tenant text NOT NULL REFERENCES control.tenants (code),
     service text NOT NULL,
@@ -35,7 +35,26 @@ CREATE TABLE IF NOT EXISTS control.schema_versions (
     state text NOT NULL CHECK (state IN ('migrating', 'ready', 'failed')),
     detail text,
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    needs text[] NOT NULL DEFAULT '{}',
     PRIMARY KEY (tenant, service)
+);
+
+-- A directory that an earlier release made has no `needs`.
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_attribute WHERE attrelid = 'control.schema_versions'::regclass AND attname = 'needs'
+    ) THEN
+        ALTER TABLE control.schema_versions ADD COLUMN needs text[] NOT NULL DEFAULT '{}';
+    END IF;
+END
+$$;
+
+-- The version that every tenant that is served was brought to: a process of a later one waits until it is there.
+CREATE TABLE IF NOT EXISTS control.releases (
+    service text PRIMARY KEY,
+    version int NOT NULL CHECK (version >= 0),
+    at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 -- What each hearer has applied of each stream, reported now and then: never above the truth, so a rebuild may start here.

@@ -10,7 +10,7 @@ $$;
 ALTER ROLE {{role}} WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT PASSWORD '{{password}}';
 GRANT CONNECT ON DATABASE {{database}} TO {{role}};
 GRANT USAGE ON SCHEMA control TO {{role}};
-GRANT SELECT ON control.tenants, control.schema_versions, control.positions TO {{role}};
+GRANT SELECT ON control.tenants, control.schema_versions, control.positions, control.releases TO {{role}};
 GRANT INSERT, UPDATE ON control.positions TO {{role}};
 ALTER TABLE control.positions ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS read_all ON control.positions;

@@ -9,7 +9,7 @@ from functools import cache
 
 from shared.config import Settings
 from shared.db import Connection, Pool, connect, open_pool
-from shared.migrate import schema_version
+from shared.migrate import migrations_of
 from shared.sql import load
 from shared.tenants import Tenant, identity_key
 
@@ -70,10 +70,12 @@ async def _logged_in(settings: Settings, part: str) -> AsyncIterator[Connection]
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A tenant and whether it can be served: `state` is active, or why not (creating, suspending, suspended, migrating)."""
+    """A tenant and whether it can be served: `state` is active, or why not (creating, suspending, suspended, migrating). `detail`:
+    of one that is migrating, what it waits for."""
 
     tenant: Tenant
     state: str
+    detail: str = ""
 
 
 class Directory:
@@ -83,7 +85,7 @@ class Directory:
         self._settings = settings
         self._service = service
         self._pool: Pool | None = None
-        self._known = schema_version(service)
+        self._known = frozenset(one.name for one in migrations_of(service))
         # It is asked for every tenant every second, and never changes.
         self._identity_key = cache(lambda code: identity_key(settings, code))
 
@@ -117,18 +119,36 @@ class Directory:
                     port=row["port"] or self._settings.postgres_port,
                     identity_key=self._identity_key(row["code"]),
                 ),
-                self._state(row["state"], row["version"], row["version_state"]),
+                *self._state(row["state"], row["version"], row["version_state"], row["needs"]),
             )
             for row in rows
         ]
 
-    def _state(self, state: str, version: int | None, version_state: str | None) -> str:
-        # A release runs on the schema it knows, the one before and the one after: expand, deploy, contract.
-        if state in SERVED and (
-            version is None or version_state == "migrating" or abs(version - self._known) > 1
-        ):
-            return "migrating"
-        return state
+    def _state(
+        self, state: str, version: int | None, version_state: str | None, needs: list[str] | None
+    ) -> tuple[str, str]:
+        # Tables first, processes after: what this code needs must be there, and what came later must not have left it behind.
+        if state not in SERVED:
+            return state, ""
+        if version is None or version < len(self._known):
+            return (
+                "migrating",
+                f"{version or 0} of the {len(self._known)} migrations of this release have run: `pointbank migrate`",
+            )
+        if behind := sorted(set(needs or ()) - self._known):
+            return "migrating", f"this release is too old for its tables, they need {', '.join(behind)}"
+        if version_state == "migrating":
+            return "migrating", "somebody said so"
+        return state, ""
+
+    async def released(self) -> bool:
+        """Whether `pointbank migrate` of this release, or of a later one, has been at every tenant."""
+        version = await queries.released(self._opened, service=self._service)
+        return version is not None and version >= len(self._known)
+
+    async def room(self) -> int:
+        """How many connections the control database's server has for services and all others but superusers."""
+        return int(await queries.room(self._opened))
 
     async def report(self, tenant: str, positions: Mapping[str, int]) -> None:
         """Tells how far this service has applied the streams it hears."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -14,12 +15,14 @@ import asyncpg
 from shared.config import Settings
 from shared.db import Connection, connect, database_of, role_of
 from shared.messaging.keys import SERVICES
-from shared.migrate import migrate, schema_version
+from shared.migrate import migrate, schema_version, standing
 from shared.tenants import CODE
-from shared.tenants.directory import Place, control_role, queries
+from shared.tenants.directory import SERVED, Place, control_role, queries
 
 AUDITOR = "auditor"
 OWNER = "owner"
+AT_ONCE = 4
+"""So many tenants are migrated side by side."""
 
 
 class TenantCodeInvalid(ValueError):
@@ -68,6 +71,8 @@ async def prepare_control(settings: Settings) -> None:
             database=quoted(settings.control_database),
             password=settings.password_of(AUDITOR, role),
         )
+        if not await queries.has_tenants(db):
+            await _release(db)
 
 
 async def create_tenant(
@@ -137,22 +142,36 @@ async def migrate_tenant(settings: Settings, code: str, place: Place) -> list[st
                 )
                 ran += await migrate(db, service=service, owner=owner, service_role=role)
             except Exception as error:
-                await queries.set_version(
-                    control, tenant=code, service=service, version=0, state="failed", detail=str(error)[:500]
-                )
+                if not db.is_closed():
+                    await _say_version(control, db, code, service, error)
                 raise
-            await queries.set_version(
-                control,
-                tenant=code,
-                service=service,
-                version=schema_version(service),
-                state="ready",
-                detail=None,
-            )
+            await _say_version(control, db, code, service)
         # Its roles were just let in again.
         if await queries.state_of(control, code=code) == "suspended":
             await fence(db, code, place.database)
     return ran
+
+
+async def _say_version(
+    control: Connection, db: Connection, code: str, service: str, failure: Exception | None = None
+) -> None:
+    # What has run, not what this code knows: a file that failed left the schema as it was, and an older release has less to say.
+    now = await standing(db, service=service)
+    await queries.set_version(
+        control,
+        tenant=code,
+        service=service,
+        version=now.version,
+        state="ready" if failure is None else "failed",
+        detail=None if failure is None else str(failure)[:500],
+        needs=now.needs,
+    )
+
+
+async def _release(control: Connection) -> None:
+    await queries.release(
+        control, services=list(SERVICES), versions=[schema_version(service) for service in SERVICES]
+    )
 
 
 async def fence(db: Connection, code: str, database: str) -> None:
@@ -191,15 +210,25 @@ async def list_tenants(settings: Settings) -> list[Provisioned]:
 
 
 async def migrate_all(settings: Settings) -> dict[str, list[str] | Exception]:
-    """Migrates every tenant; one tenant's failure is its own. Tenant -> the files that ran, or the error."""
+    """Migrates every tenant, some at once; one tenant's failure is its own. Tenant -> the files that ran, or the error."""
     await prepare_control(settings)
-    result: dict[str, list[str] | Exception] = {}
-    for tenant in await list_tenants(settings):
-        try:
-            result[tenant.code] = await migrate_tenant(settings, tenant.code, tenant.place)
-        except Exception as error:  # noqa: BLE001  # one tenant's failure is its own
-            result[tenant.code] = error
-    return result
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def bring(tenant: Provisioned) -> list[str] | Exception:
+        async with turns:
+            try:
+                return await migrate_tenant(settings, tenant.code, tenant.place)
+            except Exception as error:  # noqa: BLE001  # one tenant's failure is its own
+                return error
+
+    tenants = await list_tenants(settings)
+    results = await asyncio.gather(*[bring(tenant) for tenant in tenants])
+    served = zip(tenants, results, strict=True)
+    if not any(isinstance(result, Exception) for tenant, result in served if tenant.state in SERVED):
+        # Else processes of this release wait, and those of the release before go on for everybody.
+        async with connected(settings, Place(settings.control_database)) as control:
+            await _release(control)
+    return {tenant.code: result for tenant, result in zip(tenants, results, strict=True)}
 
 
 def dsn_for(settings: Settings, database: str, host: str | None = None, port: int | None = None) -> str:

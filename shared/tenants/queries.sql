@@ -2,7 +2,7 @@
 
 -- name: tenants_of
 -- Every tenant with the schema version of one service.
-SELECT t.code, t.cell, t.database, t.host, t.port, t.state, v.version, v.state AS version_state
+SELECT t.code, t.cell, t.database, t.host, t.port, t.state, v.version, v.state AS version_state, v.needs
 FROM control.tenants AS t
 LEFT JOIN control.schema_versions AS v ON v.tenant = t.code AND v.service = :service
 ORDER BY t.code;
@@ -67,16 +67,40 @@ SELECT count(*) FROM pg_stat_activity WHERE datname = :database AND usename = AN
 -- Ends the sessions that these roles have in a database.
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :database AND usename = ANY(:roles::text[]);
 
+-- name: room$
+-- How many connections this server has for those who are no superusers.
+SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+    - coalesce(current_setting('reserved_connections', true)::int, 0);
+
 -- name: database_exists$
 -- Whether this server has a database of this name.
 SELECT EXISTS (SELECT FROM pg_database WHERE datname = :database);
 
 -- name: set_version!
--- How far a service's schema is.
-INSERT INTO control.schema_versions (tenant, service, version, state, detail)
-VALUES (:tenant, :service, :version, :state, :detail)
+-- How far a service's schema is. What code must know there is never taken back: an older release may say this too.
+INSERT INTO control.schema_versions AS v (tenant, service, version, state, detail, needs)
+VALUES (:tenant, :service, :version, :state, :detail, :needs::text[])
 ON CONFLICT (tenant, service) DO UPDATE
-SET version = EXCLUDED.version, state = EXCLUDED.state, detail = EXCLUDED.detail, changed_at = clock_timestamp();
+SET version = EXCLUDED.version,
+    state = EXCLUDED.state,
+    detail = EXCLUDED.detail,
+    needs = ARRAY(SELECT unnest(v.needs) UNION SELECT unnest(EXCLUDED.needs) ORDER BY 1),
+    changed_at = clock_timestamp();
+
+-- name: release!
+-- Every tenant that is served was brought to this version; an older release takes nothing back.
+INSERT INTO control.releases AS r (service, version)
+SELECT n.service, n.version FROM unnest(:services::text[], :versions::int[]) AS n (service, version)
+ON CONFLICT (service) DO UPDATE SET version = EXCLUDED.version, at = clock_timestamp()
+WHERE r.version < EXCLUDED.version;
+
+-- name: released$
+-- The version that every tenant was brought to; NULL where that was never said.
+SELECT version FROM control.releases WHERE service = :service;
+
+-- name: has_tenants$
+-- Whether there is anybody to be migrated.
+SELECT EXISTS (SELECT FROM control.tenants);
 
 -- name: report_positions!
 -- What this service has applied, of each stream that it hears; never backwards.

@@ -24,12 +24,18 @@ __all__ = ["tell"]  # a fixture for this folder
 ALL_IN_ONE, REPLICAS = "all in one", "two replicas"
 
 
+def own_directory(settings: Settings) -> Settings:
+    """The same servers with a directory of tenants of one's own."""
+    own = settings.model_copy(update={"control_database": f"pointbank_flows_{secrets.token_hex(4)}"})
+    asyncio.run(prepare_control(own))
+    return own
+
+
 @contextmanager
 def running_fleet(settings: Settings, how: str, **environment: str) -> Iterator[Fleet]:
     """Processes with a directory of tenants of their own: the session's others are none of their business."""
     folder = Path(tempfile.mkdtemp(prefix="pointbank-flows-"))
-    own = settings.model_copy(update={"control_database": f"pointbank_flows_{secrets.token_hex(4)}"})
-    asyncio.run(prepare_control(own))
+    own = own_directory(settings)
     form: dict[str, Any] = {"services": (ALL,), "replicas": 1} if how == ALL_IN_ONE else {}
     try:
         with Fleet(own, folder, environment=environment, **form).running() as fleet:

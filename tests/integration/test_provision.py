@@ -1,6 +1,8 @@
 """Tenants are made where they are to be: on the administrator's server, or on one of their own."""
 
+import asyncio
 import secrets
+import time
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -14,6 +16,7 @@ from pointbank.verify.database import UnknownTenant as NobodyToVerify
 from pointbank.verify.database import auditor
 from shared.config import Settings
 from shared.db import database_of
+from shared.migrate import schema_version
 from shared.tenants.directory import Directory, control_role
 from shared.tenants.provision import create_tenant, dsn_for, list_tenants, migrate_all, prepare_control
 from tests.support.door import door_to
@@ -122,3 +125,92 @@ async def test_a_tenant_that_nobody_made_can_not_be_verified(own: Settings) -> N
     with pytest.raises(NobodyToVerify, match="there is no tenant nobody"):
         async with auditor(own, "nobody"):
             pass
+
+
+async def state_of(own: Settings, service: str = "earn") -> tuple[str, str, bool]:
+    """How a process of this code sees the only tenant, and whether it takes the release for made."""
+    directory = Directory(own, service)
+    await directory.open()
+    try:
+        [listed] = await directory.tenants()
+        return listed.state, listed.detail, await directory.released()
+    finally:
+        await directory.close()
+
+
+async def test_tables_may_be_ahead_of_a_process_and_never_behind_it(own: Settings) -> None:
+    code = f"t{secrets.token_hex(4)}"
+    await create_tenant(own, code)
+    assert await state_of(own) == ("active", "", True)
+    db = await asyncpg.connect(dsn_for(own, own.control_database))
+    try:
+        # As a much later release leaves it: it only added, or it took away what this code can't be without.
+        await db.execute("UPDATE control.schema_versions SET version = version + 7")
+        assert await state_of(own) == ("active", "", True)
+        await db.execute("UPDATE control.schema_versions SET needs = '{services.earn/9001_later.sql}'")
+        state, detail, _ = await state_of(own)
+        assert (state, detail) == (
+            "migrating", "this release is too old for its tables, they need services.earn/9001_later.sql",
+        )  # fmt: skip
+        # This release's own command takes neither back.
+        assert await migrate_all(own) == {code: []}
+        assert (await state_of(own))[0] == "migrating"
+        await db.execute("UPDATE control.schema_versions SET needs = '{}', version = version - 1")
+        state, detail, _ = await state_of(own)
+        assert state == "migrating"
+        assert detail.endswith("migrations of this release have run: `pointbank migrate`")
+        # Before the command of this release has been at everybody a process is not ready; another's later word is believed.
+        await db.execute("UPDATE control.releases SET version = version - 1")
+        assert not (await state_of(own))[2]
+        assert await migrate_all(own) == {code: []}
+        assert await state_of(own) == ("active", "", True)
+    finally:
+        await db.close()
+
+
+async def test_a_migration_that_fails_leaves_the_tenant_to_the_release_before(own: Settings) -> None:
+    code = f"t{secrets.token_hex(4)}"
+    await create_tenant(own, code)
+    tenant = await asyncpg.connect(dsn_for(own, database_of(code)))
+    control = await asyncpg.connect(dsn_for(own, own.control_database))
+    try:
+        # The last file has not run, and can't: what it makes is in its way.
+        await tenant.execute("DELETE FROM redeem.migrations WHERE name LIKE '%told_events.sql'")
+        await control.execute("UPDATE control.releases SET version = version - 1")
+        assert isinstance((await migrate_all(own))[code], asyncpg.DuplicateTableError)
+        row = await control.fetchrow(
+            "SELECT version, state FROM control.schema_versions WHERE service = 'redeem'"
+        )
+        assert tuple(row or ()) == (schema_version("redeem") - 1, "failed")
+        assert await state_of(own, "earn") == ("active", "", False)  # and processes of this release wait
+        assert (await state_of(own, "redeem"))[0] == "migrating"
+    finally:
+        await tenant.close()
+        await control.close()
+
+
+async def test_a_migration_waits_for_a_table_without_making_others_wait(own: Settings) -> None:
+    code = f"t{secrets.token_hex(4)}"
+    await create_tenant(own, code)
+    reader = await asyncpg.connect(dsn_for(own, database_of(code)))
+    other = await asyncpg.connect(dsn_for(own, database_of(code)))
+    try:
+        await other.execute("DROP TABLE redeem.compared_seals CASCADE")
+        await other.execute("DELETE FROM redeem.migrations WHERE name LIKE '%told_events.sql'")
+        reading = reader.transaction()
+        await reading.start()  # somebody counts for a long time
+        await reader.execute("SELECT count(*) FROM redeem.reconciliation_differences")
+        migrating = asyncio.create_task(migrate_all(own))
+        waited = 0.0
+        for _ in range(5):
+            await asyncio.sleep(0.25)
+            began = time.monotonic()
+            await other.execute("SELECT count(*) FROM redeem.reconciliation_differences")
+            waited = max(waited, time.monotonic() - began)
+        assert not migrating.done()
+        assert waited < 1.5
+        await reading.rollback()
+        assert (await migrating)[code] == ["services.redeem/0072_told_events.sql"]
+    finally:
+        await reader.close()
+        await other.close()

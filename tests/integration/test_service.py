@@ -37,6 +37,18 @@ async def test_a_tenant_of_another_cell_is_served_by_that_cells_processes_alone(
             await service.stop()
 
 
+async def test_a_server_too_small_for_all_replicas_is_told_of_at_the_start(own: Settings) -> None:
+    for replicas, told in ((1, False), (50, True)):
+        settings = own.model_copy(update={"replicas": replicas, "connections": 4})
+        service = Service(Blueprint("members", {}, ()), settings, Metrics(CollectorRegistry(), "members"))
+        await service.start()
+        try:
+            [check] = [one for one in service.checks() if one.name == "connections"]
+            assert (check.ok, "raise max_connections by" in check.detail) == (True, told)
+        finally:
+            await service.stop()
+
+
 async def test_while_the_directory_can_not_be_read_nobody_is_told_that_a_tenant_is_not_there(
     settings: Settings,
 ) -> None:

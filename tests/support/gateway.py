@@ -26,6 +26,8 @@ class Gateway:
         self._call = itertools.count()
         self._open: dict[int, str] = {}
         self.broken: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        """Answers of 500 and above, by status and what was asked."""
         self.port = 0
 
     def open_calls(self) -> dict[int, str]:
@@ -69,6 +71,8 @@ class Gateway:
                     answer = await self._pass_on(service_of(path.partition("?")[0]) or "members", head, body)
                     if answer is None:
                         return
+                    if (status := answer.split(b" ", 2)[1]) >= b"500":
+                        self.failed[f"{status.decode()} {path}"] += 1
                     writer.write(answer)
                     await writer.drain()
         finally:

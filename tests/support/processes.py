@@ -111,6 +111,8 @@ class Fleet:
         # Linux ties "when my parent dies" to the thread that starts a child: this one lives as long as they do.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="fleet")
         self._supervised: set[str] = set()
+        self.aside: set[str] = set()
+        """Replicas that the gateway gives nothing, as a balancer does to those that are not ready."""
         self._ending = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
         self.gateway = Gateway(self._ports)
@@ -230,7 +232,7 @@ class Fleet:
                     self.start(name)
 
     def _ports(self, service: str) -> list[int]:
-        return [one.port for one in self.of(service)]
+        return [one.port for one in self.of(service) if one.name not in self.aside]
 
     def _spawn(self, command: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
         with log.open("ab") as out:

@@ -284,7 +284,9 @@ class Load:
         most_bills: int = 600,
         callers: int = 6,
         weights: Sequence[int] = (5, 3, 1),
+        pause_s: float = 0.05,
     ) -> None:
+        self._pause_s = pause_s
         self._trade, self._rng = trade, rng
         self._most_bills, self._callers, self._weights = most_bills, callers, weights
         self._ended = asyncio.Event()
@@ -315,7 +317,7 @@ class Load:
             bills = trade.town.bills(size)
             await trade.till.offer([trade.town.offer(bill) for bill in bills], timeout_s=SETTLED_S)
             self.offered += size
-            await asyncio.sleep(self._rng.uniform(0.0, 0.05))
+            await asyncio.sleep(self._rng.uniform(0.0, self._pause_s))
 
     async def _call(self) -> None:
         town = self._trade.town
