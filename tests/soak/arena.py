@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -23,6 +24,7 @@ from tests.soak.wire import Wire
 
 DISK_MB = 1_536
 """A disk that holds a few tens of tenants and their log, and that one file can fill."""
+DISK_NAME = "pointbank-soak"
 SMALL = {"max_wal_size": "256MB", "min_wal_size": "80MB", "wal_keep_size": "0"}
 FAKETIME = (
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
@@ -88,6 +90,16 @@ class Arena:
             await redis.config_set("maxmemory", "0")
 
 
+def _give_back_the_dead() -> None:
+    """Disks of processes that were killed: nobody else would unmount them."""
+    for line in Path("/proc/mounts").read_text().splitlines():
+        source, folder = line.split()[:2]
+        name, _, pid = source.rpartition("-")
+        if name == DISK_NAME and not Path(f"/proc/{pid}").exists():
+            subprocess.run(["umount", "-l", folder], check=False)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def small_disk() -> Iterator[tuple[Path, Disk | str]]:
     """A folder for the servers' data; on a tmpfs of its own where we may mount one, else with the reason why it is none."""
@@ -97,10 +109,19 @@ def small_disk() -> Iterator[tuple[Path, Disk | str]]:
         if os.geteuid() != 0:
             yield folder, "no disk can be filled: only root mounts a tmpfs"
             return
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m,mode=711", "pointbank-soak", made]
+        _give_back_the_dead()
+        mount = [
+            "mount",
+            "-t",
+            "tmpfs",
+            "-o",
+            f"size={DISK_MB}m,mode=711",
+            f"{DISK_NAME}-{os.getpid()}",
+            made,
+        ]
         done = subprocess.run(mount, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            yield folder, f"no disk can be filled: {done.stderr.strip()}"
+            yield folder, f"no disk can be filled: {done.stderr.strip().splitlines()[0]}"
             return
         stack.callback(lambda: subprocess.run(["umount", "-l", made], check=True))
         yield folder, Disk(folder)

@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 
 from tests.soak.arena import running_arena
+from tests.soak.nemesis.field import LONG
 from tests.soak.outcome import Outcome, latest, read
 from tests.soak.seeds import run_seed
 
@@ -28,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 CODE = ("services", "shared", "pointbank", "tests/soak", "tests/support", "tests/faults")
 TENANTS = 12
 """After so many seeds, or one that failed, a worker ends: the next has servers that nobody has hurt yet."""
-SEED_S = 300.0
+SEED_S = 6_000.0 if LONG else 400.0
 """A seed that takes longer has failed: every wait within it is shorter."""
 GRACE_S = 60.0
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from pointbank.verify.database import auditor
 from shared.db import connect, database_of
 from shared.messaging.faults import passing
+from shared.messaging.keys import SERVICES
 from shared.tenants.provision import dsn_for
 from tests.soak.arena import Arena
 from tests.soak.bounds import (
@@ -139,6 +140,7 @@ async def run_seed(
     if violations:
         outcome.evidence = str(evidence)
         _keep(arena, town, evidence, violations)
+        await _keep_books(town, evidence)
     await _part(arena, town, drop=not violations)
     return outcome
 
@@ -163,6 +165,29 @@ async def _part(arena: Arena, town: Town | None, *, drop: bool) -> None:
         finally:
             await db.close()
         town.journal.unlink(missing_ok=True)
+
+
+async def _keep_books(town: Town | None, folder: Path) -> None:
+    """Every table of the tenant as CSV; where that can't be had, why."""
+    if town is None:
+        return
+    try:
+        db = await connect(dsn_for(town.settings, database_of(town.tenant)))
+        try:
+            tables = await db.fetch(
+                """
+                SELECT n.nspname, c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                WHERE c.relkind = 'r' AND n.nspname = ANY($1)
+                """,
+                list(SERVICES),
+            )
+            for schema, name in tables:
+                file = folder / f"{schema}.{name}.csv"
+                await db.copy_from_table(name, schema_name=schema, output=file, format="csv", header=True)
+        finally:
+            await db.close()
+    except Exception as error:  # noqa: BLE001  # a server that is broken has no books to show
+        (folder / "books.txt").write_text(f"no books: {error!r}\n")
 
 
 def _keep(arena: Arena, town: Town | None, folder: Path, violations: list[str]) -> None:
