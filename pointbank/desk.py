@@ -12,6 +12,7 @@ from pointbank.logins import find_served
 from pointbank.waking import kept_awake
 from services.redeem.handlers import ON
 from shared.clock import Clock, real_clock
+from shared.collecting import settle_garbage_collector
 from shared.config import Settings
 from shared.messaging import Item, Keys, Outcome, Tx
 from shared.messaging.bus import Bus, redis_client
@@ -46,6 +47,7 @@ async def open_desk(
             clock=clock,
         )
         async with kept_awake(redis, found.cell, tenant):
+            settle_garbage_collector()
             try:
                 yield runtime
             finally:

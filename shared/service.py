@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -12,6 +11,7 @@ from fastapi import APIRouter, FastAPI
 from redis.exceptions import RedisError
 
 from shared.budget import Budget, shortage
+from shared.collecting import settle_garbage_collector
 from shared.config import Settings
 from shared.ending import end
 from shared.http.app import create_app
@@ -63,7 +63,7 @@ def create_service(
         service = Service(blueprint, chosen, app.state.metrics, traces)
         await service.start()
         app.state.runtime = service
-        _settle_garbage_collector()
+        settle_garbage_collector()
         try:
             yield
         finally:
@@ -72,12 +72,6 @@ def create_service(
                 await asyncio.to_thread(traces.close)
 
     return create_app(title, routers, lifespan, service=name, settings=chosen, traces=traces)
-
-
-def _settle_garbage_collector() -> None:
-    """What is loaded by now stays: it is left out of every collection, and collections of short-lived batches are rarer."""
-    gc.freeze()
-    gc.set_threshold(200_000, 50, 100)
 
 
 class Service:

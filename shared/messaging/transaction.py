@@ -178,10 +178,7 @@ class Tx:
 
 
 def _place(item: Item[Any]) -> str | None:
-    match item.origin:
-        case FromHttp():
-            return None
-        case FromJob(name):
-            return f"job:{name}"
-        case _:
-            return item.source
+    origin = item.origin
+    if type(origin) is FromHttp:
+        return None
+    return f"job:{origin.name}" if type(origin) is FromJob else item.source

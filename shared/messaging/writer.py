@@ -61,6 +61,24 @@ AUDIT = Rows(
     place="text?",
     request_id="text",
 )
+FLUSHED = (
+    "event_ids",
+    "payloads",
+    "ats",
+    "actors",
+    "actions",
+    "objects",
+    "befores",
+    "afters",
+    "places",
+    "request_ids",
+    "principals",
+    "routes",
+    "keys",
+    "statuses",
+    "bodies",
+)
+"""The parameters of `flush`, for a statement that has it in it."""
 
 T = TypeVar("T")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -25,6 +26,7 @@ from services.redeem.store import learned, limiting, merging, postings
 from services.redeem.store.idle import note_idle
 from services.redeem.store.locked import MovedMeanwhile
 from services.redeem.store.redemptions import Authorised, authorise
+from shared.beside import beside, step_by_step
 from shared.errors import ProgrammeClosed, Refusal
 from shared.events import PointsAccrued
 from shared.ids import uuid7
@@ -88,6 +90,9 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
     causes: dict[UUID, Item[PointsAccrued | Redeem]] = {}
     spent: list[postings.Redemption] = []
     authorised: list[Authorised] = []
+    # A large batch of accruals alone is told of while PostgreSQL takes its rows; else each is, before the next is decided.
+    told: list[Callable[[], None]] = []
+    tell = told.append if not redemptions and len(new) >= postings.COPY_FROM else _at_once
     for k, item in enumerate(items):
         if k in outcomes:
             continue
@@ -99,14 +104,14 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
             causes[wallet.wallet_id] = item
             if wallet.idle_at is not None and (late := _gone_before(wallet, command)) is not None:
                 keys.append(postings.NewPosting.of(wallet, late))
-                tell_expired(tx, item, command, wallet, late)
+                tell(partial(tell_expired, tx, item, command, wallet, late, wallet.next_event()))
             credited_now = spending.credit(wallet, command)
             if wallet.idle_at is not None:
                 mark_idle(wallet, wallet.idle_at)
-            tell_credited(tx, item, command, wallet, credited_now)
+            tell(partial(tell_credited, tx, item, command, wallet, credited_now, wallet.next_event()))
             if wallet.debt and (repaid := _repay(wallet, command, credited_now, now)) is not None:
                 keys.append(postings.NewPosting.of(wallet, repaid))
-                tell_repaid(tx, item, wallet, repaid, command)
+                tell(partial(tell_repaid, tx, item, wallet, repaid, command, wallet.next_event()))
             outcomes[k] = _CREDITED
             continue
         one = asked[k]
@@ -148,12 +153,20 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
             outcomes[k] = tell_reserved(tx, item, one.terms, wallet, posting, made, command.code.sealed)
     await postings.note_acts(tx.db, new)
     await authorise(tx.db, authorised)
+    if told:
+        async with beside(postings.write_now(tx.db, wallets.values(), keys)):
+            await step_by_step(told)
     await issue_passed(tx, wallets.values(), causes)
-    await postings.write(tx, wallets.values(), postings=keys, redemptions=spent)
+    if not told:
+        await postings.write(tx, wallets.values(), postings=keys, redemptions=spent)
     tx.after_commit(lambda: count_points(tx, wallets.values()))
     if credited and (waits := asked_wait(tx.cache)).any:
         tx.after_commit(waits.wake.set)
     return [outcomes[k] for k in range(len(items))]
+
+
+def _at_once(telling: Callable[[], None]) -> None:
+    telling()
 
 
 def _gone_before(wallet: Wallet, accrual: PointsAccrued) -> Posting | None:

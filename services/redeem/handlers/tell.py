@@ -31,7 +31,15 @@ from shared.programme.compiled import CompiledProgramme
 _encode = msgspec.json.Encoder().encode
 
 
-def tell_credited(tx: Tx, item: Item[Any], accrual: PointsAccrued, wallet: Wallet, posting: Posting) -> None:
+def tell_credited(
+    tx: Tx,
+    item: Item[Any],
+    accrual: PointsAccrued,
+    wallet: Wallet,
+    posting: Posting,
+    sequence: int | None = None,
+) -> None:
+    """`sequence`: the event's, where it was counted before."""
     value, currency = accrual.point_value, accrual.currency
     subject = str(wallet.wallet_id)
     tx.emit(
@@ -61,13 +69,16 @@ def tell_credited(tx: Tx, item: Item[Any], accrual: PointsAccrued, wallet: Walle
             balance=balance_after(posting, value, currency),
         ),
         subject=subject,
-        sequence=wallet.next_event(),
+        sequence=sequence or wallet.next_event(),
         item=item,
     )
     note(tx, "points.credit", item, subject, posting)
 
 
-def tell_expired(tx: Tx, item: Item[Any], terms: Value, wallet: Wallet, posting: Posting) -> None:
+def tell_expired(
+    tx: Tx, item: Item[Any], terms: Value, wallet: Wallet, posting: Posting, sequence: int | None = None
+) -> None:
+    """`sequence`: the event's, where it was counted before."""
     subject = str(wallet.wallet_id)
     tx.emit(
         PointsExpired(
@@ -83,7 +94,7 @@ def tell_expired(tx: Tx, item: Item[Any], terms: Value, wallet: Wallet, posting:
             balance=balance_after(posting, terms.point_value, terms.currency),
         ),
         subject=subject,
-        sequence=wallet.next_event(),
+        sequence=sequence or wallet.next_event(),
         item=item,
     )
     note(tx, "points.expire", item, subject, posting)

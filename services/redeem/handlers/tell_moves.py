@@ -162,8 +162,10 @@ def tell_refused(tx: Tx, item: Item[Any], asked: ReversalRequested, wallet: Wall
     note(tx, "points.refuse_reversal", item, wallet, None, asked=asked.request_id)
 
 
-def tell_repaid(tx: Tx, item: Item[Any], wallet: Wallet, posting: Posting, rate: Value) -> None:
-    """What went to a debt of what just came."""
+def tell_repaid(
+    tx: Tx, item: Item[Any], wallet: Wallet, posting: Posting, rate: Value, sequence: int | None = None
+) -> None:
+    """What went to a debt of what just came. `sequence`: the event's, where it was counted before."""
     tx.emit(
         PointsRepaid(
             posting_id=posting.posting_id,
@@ -179,7 +181,7 @@ def tell_repaid(tx: Tx, item: Item[Any], wallet: Wallet, posting: Posting, rate:
             balance=balance(posting, rate),
         ),
         subject=str(wallet.wallet_id),
-        sequence=wallet.next_event(),
+        sequence=sequence or wallet.next_event(),
         item=item,
     )
     note(tx, "points.repay", item, wallet, posting)

@@ -20,6 +20,7 @@ from services.redeem.store.sql import columns, queries
 from shared.db import Connection
 from shared.events import PointsAccrued
 from shared.messaging.transaction import NO_KEYS, Columns, KeysUsed, Tx
+from shared.messaging.writer import FLUSHED
 from shared.rows import Rows
 
 _astuple = msgspec.structs.astuple
@@ -222,30 +223,54 @@ async def write(
     posted = [wallet for wallet in wallets if wallet.lines or wallet.told]
     if not posted:
         return
+    copied = await _copy_many(tx.db, posted)
+    tx.write_last(queries.post_and_flush, **_what_was_posted(posted, postings, redemptions, copied=copied))
+
+
+async def write_now(db: Connection, wallets: Iterable[Wallet], postings: Sequence[NewPosting]) -> None:
+    """As `write`, of what moves nothing but accruals and of which every event is counted: it may go on beside the telling."""
+    posted = [wallet for wallet in wallets if wallet.lines]
+    copied = await _copy_many(db, posted)
+    columns_of_all = _what_was_posted(posted, postings, (), copied=copied)
+    await queries.post_and_flush(db, **columns_of_all, **dict.fromkeys(FLUSHED, ()))
+
+
+async def _copy_many(db: Connection, posted: Sequence[Wallet]) -> bool:
+    """Whether the new lots and the lines are so many that they were copied."""
+    if sum([len(wallet.lines) for wallet in posted]) < COPY_FROM:
+        return False
+    await LOTS.copy(db, [LOTS.row(*_lot_row(lot)) for wallet in posted for lot in wallet.opened])
+    await LEDGER.copy(db, [LEDGER.row(*_astuple(line)) for wallet in posted for line in wallet.lines])
+    return True
+
+
+def _what_was_posted(
+    posted: Sequence[Wallet],
+    postings: Sequence[NewPosting],
+    redemptions: Sequence[Redemption],
+    *,
+    copied: bool,
+) -> dict[str, Any]:
+    """The parameters of `post_batch`; `copied`: without lots and lines, which are there."""
     opened = [lot for wallet in posted for lot in wallet.opened]
     fresh = {lot.lot_id for lot in opened}
     taken = [lot for wallet in posted for lot in wallet.touched.values() if lot.lot_id not in fresh]
-    lines = [line for wallet in posted for line in wallet.lines]
-    if len(lines) >= COPY_FROM:
-        await LOTS.copy(tx.db, [LOTS.row(*_lot_row(lot)) for lot in opened])
-        await LEDGER.copy(tx.db, [LEDGER.row(*_astuple(line)) for line in lines])
-        opened, lines = [], []
-    tx.write_last(
-        queries.post_and_flush,
+    lines = [] if copied else [line for wallet in posted for line in wallet.lines]
+    return {
         **_wallet_columns(posted),
-        taken_lots=[lot.lot_id for lot in taken],
-        taken_remaining=[lot.remaining for lot in taken],
-        taken_held=[lot.held for lot in taken],
-        taken_reserved=[lot.reserved for lot in taken],
-        taken_expires_ats=[lot.expires_at for lot in taken],
-        taken_expired=[lot.more_expired for lot in taken],
-        taken_reversed=[lot.more_reversed for lot in taken],
-        taken_owed=[lot.more_owed for lot in taken],
-        **columns(_LOT_COLUMNS, [_lot_row(lot) for lot in opened]),
+        "taken_lots": [lot.lot_id for lot in taken],
+        "taken_remaining": [lot.remaining for lot in taken],
+        "taken_held": [lot.held for lot in taken],
+        "taken_reserved": [lot.reserved for lot in taken],
+        "taken_expires_ats": [lot.expires_at for lot in taken],
+        "taken_expired": [lot.more_expired for lot in taken],
+        "taken_reversed": [lot.more_reversed for lot in taken],
+        "taken_owed": [lot.more_owed for lot in taken],
+        **columns(_LOT_COLUMNS, [] if copied else [_lot_row(lot) for lot in opened]),
         **columns(_POSTING_COLUMNS, postings),
         **columns(REDEMPTION_COLUMNS, redemptions),
         **columns(_LINE_COLUMNS, [_astuple(line) for line in lines]),
-    )
+    }
 
 
 _ASKED_COLUMNS = (

@@ -6,9 +6,11 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from asyncpg.exceptions import UniqueViolationError
 
 from pointbank.desk import open_desk
 from services.redeem.domain.acts import Transfer
+from services.redeem.store.postings import COPY_FROM
 from services.redeem.store.sql import moving
 from shared.config import Settings
 from shared.db import connect, database_of
@@ -176,6 +178,50 @@ async def test_debt_names_the_spent_lot_and_later_accruals_repay_it_first(bank: 
     ]
     sources = [line["source_id"] for line in await bank.lines(wallet_id) if line["kind"] == "repay"]
     assert sources == [small.bill_id, act_id]
+
+
+async def test_a_large_batch_with_a_debt_is_told_in_the_order_of_its_lines(bank: Bank) -> None:
+    accrual, wallet_id = await spent_bill(bank)
+    await bank.hear(reversal(accrual, 100, on_spent="debt"))
+    before = (await bank.wallet(wallet_id))["event_sequence"]
+    mine = [accrued(wallet_id, 50) for _ in range(3)]
+    others = [accrued(uuid7(), 7) for _ in range(COPY_FROM)]
+
+    await bank.hear(*mine, *others)
+
+    wallet = await bank.wallet(wallet_id)
+    assert (wallet["available"], wallet["debt"], wallet["event_sequence"]) == (70, 0, before + 5)
+    told = (await bank.told(wallet_id))[-5:]
+    assert [(event["type"], int(event["sequence"]) - before) for event in told] == [
+        ("points.credited.v1", 1),
+        ("points.repaid.v1", 2),
+        ("points.credited.v1", 3),
+        ("points.repaid.v1", 4),
+        ("points.credited.v1", 5),
+    ]
+    assert [event["data"]["balance"]["available"]["points"] for event in told] == [50, 0, 50, 20, 70]
+    lots = await bank.auditor.fetch(
+        "SELECT remaining FROM redeem.lots WHERE lot_id = ANY($1) ORDER BY lot_id",
+        [one.lots[0].lot_id for one in mine],
+    )
+    assert [lot["remaining"] for lot in lots] == [0, 20, 50]
+    for other in others:
+        assert (await bank.wallet(other.wallet_id))["available"] == 7
+
+
+async def test_of_a_large_batch_only_the_one_that_cannot_be_written_is_not(bank: Bank) -> None:
+    there = accrued(uuid7(), 10)
+    await bank.hear(there)
+    good = [accrued(uuid7(), 7) for _ in range(COPY_FROM)]
+    bad = msgspec.structs.replace(accrued(uuid7(), 10), lots=there.lots)  # of a lot that another opened
+
+    with pytest.raises(UniqueViolationError):
+        await bank.outcomes(*good[:40], bad, *good[40:])
+
+    assert await bank.auditor.fetchval(
+        "SELECT count(*) FROM redeem.ledger WHERE posting_id = ANY($1)", [one.accrual_id for one in good]
+    ) == len(good)
+    assert await bank.lines(bad.wallet_id) == []
 
 
 async def test_released_points_repay_a_debt_too(bank: Bank) -> None:
