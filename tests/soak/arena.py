@@ -24,6 +24,8 @@ from tests.soak.wire import Wire
 
 DISK_MB = 1_536
 """A disk that holds a few tens of tenants and their log, and that one file can fill."""
+ANSWERS_WITHIN_S = 5.0
+"""The gateway waits no longer for a process: one that stands still has its callers ask another, under their keys."""
 DISK_NAME = "pointbank-soak"
 SMALL = {"max_wal_size": "256MB", "min_wal_size": "80MB", "wal_keep_size": "0"}
 FAKETIME = (
@@ -156,4 +158,5 @@ def running_arena() -> Iterator[Arena]:
         world = stack.enter_context(
             running_world(environment=through_wires, apps=deadly, state=folder, pg_settings=SMALL)
         )
+        world.fleet.gateway.answers_within_s = ANSWERS_WITHIN_S
         yield Arena(world, wires, points, disk, _faketime())

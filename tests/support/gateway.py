@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +29,9 @@ class Gateway:
         self.broken: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         """Answers of 500 and above, by status and what was asked."""
+        self.answers_within_s: float | None = None
+        """A replica that has not answered for so long is not waited for, and asked last for as long again; None: it is."""
+        self._silent: dict[int, float] = {}
         self.port = 0
 
     def open_calls(self) -> dict[int, str]:
@@ -80,19 +84,21 @@ class Gateway:
 
     async def _pass_on(self, service: str, head: bytes, body: bytes) -> bytes | None:
         ports = self._ports(service)
-        first = next(self._turn)
-        for k in range(len(ports)):
+        first = next(self._turn) % max(len(ports), 1)
+        in_turn = [*ports[first:], *ports[:first]]
+        for port in sorted(in_turn, key=lambda one: self._silent.get(one, 0.0) > time.monotonic()):
             try:
-                there = await asyncio.open_connection(
-                    "127.0.0.1", ports[(first + k) % len(ports)], limit=2**21
-                )
+                there = await asyncio.open_connection("127.0.0.1", port, limit=2**21)
             except OSError:
                 continue  # it is not there now: the next one
             number = next(self._call)
             self._open[number] = service
             try:
-                return await self._ask(*there, head, body)
-            except (OSError, asyncio.IncompleteReadError):
+                async with asyncio.timeout(self.answers_within_s):
+                    return await self._ask(*there, head, body)
+            except (OSError, asyncio.IncompleteReadError) as error:
+                if isinstance(error, TimeoutError) and self.answers_within_s is not None:
+                    self._silent[port] = time.monotonic() + self.answers_within_s
                 # It may have been written or not; only the caller can ask again, with its key.
                 self.broken[service] += 1
                 return None
