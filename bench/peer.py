@@ -3,6 +3,12 @@
 pgledger (public SQL, https://github.com/pgr0ss/pgledger) is not part of this project: FOLDER is a copy of it. It is installed as
 its README says, into a database of its own. What is compared is not the same work: pgledger moves an amount between two accounts;
 the bank also takes a permanent key, a lot, a hashed line, a row in its inbox, an event and an audit row.
+
+The bank is measured as it is deployed: its service is a process of its own, and none of the others runs meanwhile, for those are
+other machines' work. The all-in-one process, which opened the tenant, stops in order before. Accruals go through the lane in this
+process, as pgledger's go through a connection of this process, while the service publishes their events; redemptions begin when it
+has told them all and has come to rest. PostgreSQL, Redis, the service and the bench share the machine. `server_us` is the CPU time
+of the service's process for one redemption, by the kernel's count, with all that it does beside.
 """
 
 from __future__ import annotations
@@ -26,11 +32,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import bare
-from bench.pipe import PROGRAMME, TENANT, Opened, open_tenant
+from bench.pipe import PROGRAMME, TENANT, Opened, cpu_seconds, open_tenant
 from bench.redemptions import run_redemptions
 from bench.zipf import zipf
 from pointbank.desk import open_desk
-from pointbank.running import Deployment, running
+from pointbank.running import Deployment, redeem_alone, running
 from shared.events import PointsAccrued
 from shared.events.bills import AccruedLot
 from shared.ids import uuid7
@@ -41,6 +47,8 @@ BATCHES = (1, 100, 500)
 CONCURRENCIES = (1, 16, 64)
 POSTINGS = {1: 1_000, 100: 10_000, 500: 30_000}
 """How many of each batch size."""
+REST_SHARE, REST_LOOKS, REST_S = 0.05, 5, 120.0
+"""The service is at rest when it was busy for less than this share of a second, so many times in a row; waited for so long."""
 FAR = 1_000_000_000
 """Dense ids that no stream of the bench comes to."""
 GOALS = {
@@ -138,6 +146,33 @@ async def accruals_of_bank(
     return found
 
 
+async def redemptions_of_bank(bank: Deployment, opened: Opened, picks: dict[str, Pick], seed: int) -> Numbers:
+    """Over HTTP, and what each costs the service's process."""
+    found, pid = Numbers(), bank.child.pid
+    await run_redemptions(bank, opened, concurrency=1, calls=200, seed=seed)
+    await _until_at_rest(pid)
+    for name, pick in picks.items():
+        for concurrency in CONCURRENCIES:
+            calls, cpu = 1_000 * (1 + concurrency // 16), cpu_seconds(pid)
+            run = await run_redemptions(
+                bank, opened, concurrency=concurrency, calls=calls, seed=seed, pick=pick
+            )
+            found[f"redemptions_{concurrency}_{name}"] = run.rate
+            found[f"redemption_p50_ms_{concurrency}_{name}"] = run.p50_ms
+            found[f"redemption_server_us_{concurrency}_{name}"] = (cpu_seconds(pid) - cpu) / calls * 1e6
+    return found
+
+
+async def _until_at_rest(pid: int) -> None:
+    deadline, looks = time.monotonic() + REST_S, 0
+    while looks < REST_LOOKS:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the service does not come to rest within {REST_S:.0f} s")
+        cpu = cpu_seconds(pid)
+        await asyncio.sleep(1)
+        looks = looks + 1 if cpu_seconds(pid) - cpu < REST_SHARE else 0
+
+
 async def measure(
     deployment: Deployment, folder: Path, *, members: int, seed: int, console: Console
 ) -> Numbers:
@@ -164,25 +199,13 @@ async def measure(
                 batches = [pick(rng, size) for _ in range(POSTINGS[size] // size)]
                 found[f"pgledger_{size}_{name}"] = await rate(batches, peer.accrue)
             found[f"pgledger_single_{name}"] = await rate([pick(rng, 1) for _ in range(2_000)], peer.redeem)
-        for name, value in (await accruals_of_bank(deployment, opened, picks, seed)).items():
-            found[name] = value
         found["bare_500_zipf"] = await bare.postings_per_second(bare_db, wallets, batches=60, seed=seed)
         found["bare_redemptions"], found["bare_redemption_p50_ms"] = await bare.redemptions(
             bare_db, wallets, calls=2_000, seed=seed
         )
-        await run_redemptions(deployment, opened, concurrency=1, calls=200, seed=seed)
-        for name, pick in picks.items():
-            for concurrency in CONCURRENCIES:
-                run = await run_redemptions(
-                    deployment,
-                    opened,
-                    concurrency=concurrency,
-                    calls=1_000 * (1 + concurrency // 16),
-                    seed=seed,
-                    pick=pick,
-                )
-                found[f"redemptions_{concurrency}_{name}"] = run.rate
-                found[f"redemption_p50_ms_{concurrency}_{name}"] = run.p50_ms
+        async with redeem_alone(deployment, TENANT) as bank:
+            found |= await accruals_of_bank(bank, opened, picks, seed)
+            found |= await redemptions_of_bank(bank, opened, picks, seed)
     finally:
         await peer_db.close()
         await bare_db.close()

@@ -211,10 +211,10 @@ async def _counters(admin: asyncpg.Connection, pid: int, tenant: str) -> tuple[t
             "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = $1", f"pb_{tenant}"
         )
     )
-    return (wal, commits), _cpu_seconds(pid)
+    return (wal, commits), cpu_seconds(pid)
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """User and system time of a process and of its children, from the kernel."""
     total = 0.0
     for one in (pid, *_children(pid)):

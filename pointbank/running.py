@@ -7,9 +7,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
 from pathlib import Path
 from subprocess import DEVNULL, Popen
@@ -55,10 +55,13 @@ class Deployment:
         """Makes the tenant where it is missing, lets its tills in, and returns when its services answer for it."""
         await create_tenant(self.settings, tenant)
         await allow_tills(self.settings, tenant)
+        await self._until_served(tenant, _FIRST_READS)
+
+    async def _until_served(self, tenant: str, paths: Sequence[str]) -> None:
         bearer = {"Authorization": f"Bearer {self.token(tenant)('support')}"}
         address = self.base_url.removeprefix("http://")
         deadline = time.monotonic() + START_S
-        for path in _FIRST_READS:
+        for path in paths:
             while await asyncio.to_thread(_status, address, path, bearer) in _NOT_SERVED_YET:
                 if time.monotonic() > deadline:
                     raise CannotStart(f"the services do not serve {tenant}; see {self.child.log}")
@@ -99,6 +102,23 @@ def running(state: Path, *, port: int | None = None) -> Iterator[Deployment]:
             child.stop()
 
 
+@asynccontextmanager
+async def redeem_alone(deployment: Deployment, tenant: str) -> AsyncIterator[Deployment]:
+    """The bank as a process of its own, as it is deployed, and nothing of the other services: the all-in-one process stops in
+    order first, for good. Yields when the bank answers for this tenant. Use it from the main thread."""
+    await asyncio.to_thread(deployment.child.stop)
+    port = free_port()
+    log = deployment.child.log.with_name("redeem.log")
+    child = _spawn(deployment.settings, port=port, log=log, app="services.redeem.app:create")
+    try:
+        await asyncio.to_thread(_wait_until_it_answers, child, port)
+        alone = replace(deployment, base_url=f"http://127.0.0.1:{port}", child=child)
+        await alone._until_served(tenant, [f"/v1/wallets/{NOBODY}/balance"])  # noqa: SLF001
+        yield alone
+    finally:
+        await asyncio.to_thread(child.stop)
+
+
 async def _migrate(settings: Settings) -> None:
     # Tenants of an earlier release, and the control database that the services look for first.
     for tenant, result in (await migrate_all(settings)).items():
@@ -115,7 +135,7 @@ def _status(address: str, path: str, headers: dict[str, str]) -> int:
         connection.close()
 
 
-def _spawn(settings: Settings, *, port: int, log: Path) -> Child:
+def _spawn(settings: Settings, *, port: int, log: Path, app: str = "pointbank.allinone:create") -> Child:
     assert settings.secret is not None
     # No administrator's DSN: the services log in with their own roles, and find nothing else in their environment.
     environment = {name: value for name, value in os.environ.items() if name != "POINTBANK_POSTGRES_DSN"} | {
@@ -126,7 +146,7 @@ def _spawn(settings: Settings, *, port: int, log: Path) -> Child:
         "POINTBANK_JWT_KEYS": settings.jwt_keys or "",
         "POINTBANK_REDEEM_URL": f"http://127.0.0.1:{port}",
     }
-    command = [sys.executable, "-m", "uvicorn", "--factory", "pointbank.allinone:create"]
+    command = [sys.executable, "-m", "uvicorn", "--factory", app]
     command += ["--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--log-level", "warning"]
     with log.open("ab") as out:
         process = Popen(

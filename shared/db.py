@@ -11,6 +11,7 @@ import asyncpg
 
 from shared.budget import Budget
 from shared.config import Settings
+from shared.joined import join_messages
 
 if TYPE_CHECKING:
     # asyncpg's classes are generic in its stubs only.
@@ -98,6 +99,7 @@ async def open_pool(
 ) -> Pool:
     """A pool that opens nothing until it is asked, within the process's budget, and closes what stands idle for a minute."""
     _encode_arrays_quickly()
+    join_messages()
     pool = await asyncpg.create_pool(
         connect=None if budget is None else budget.connect,
         host=host or settings.postgres_host,

@@ -72,7 +72,14 @@ def _runner(method: str, name: str, sql: str, names: tuple[str, ...]) -> Query:
             raise TypeError(f"query {name} takes {names}, got {tuple(parameters)}")
         return await getattr(connection, method)(sql, *[parameters[key] for key in names])
 
+    run.sql = sql  # type: ignore[attr-defined]
     return run
+
+
+def text_of(query: Query) -> str:
+    """A query's SQL, as PostgreSQL gets it."""
+    text: str = query.sql  # type: ignore[attr-defined]
+    return text
 
 
 def load(package: str, file: str = "queries.sql") -> Queries:

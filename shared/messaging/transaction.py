@@ -12,6 +12,7 @@ import msgspec
 from shared.db import Connection
 from shared.events.envelope import EventData, encode_event
 from shared.ids import uuid7
+from shared.joined import Joined
 from shared.messaging.commands import FromHttp, FromJob, Handler, Item
 from shared.sql import Query
 
@@ -54,6 +55,7 @@ class Tx:
         "audits",
         "cache",
         "db",
+        "joined",
         "keys",
         "last_write",
         "redis",
@@ -72,8 +74,11 @@ class Tx:
         redis: Redis,
         keys: Keys,
         unclaimed: Columns = NO_KEYS,
+        joined: Joined | None = None,
     ) -> None:
         self.db = db
+        self.joined = joined
+        """Where the last statement may commit too, if nothing is hooked before the commit. For the lane."""
         self.tenant = tenant
         self.cache = cache
         self.redis = redis
@@ -141,6 +146,11 @@ class Tx:
         None of them for most batches, whose keys are taken before."""
         unclaimed, self._keys = self._keys, NO_KEYS
         return unclaimed
+
+    @property
+    def hooked(self) -> bool:
+        """Whether something runs between the last write and the commit."""
+        return bool(self._before)
 
     @property
     def unclaimed(self) -> bool:

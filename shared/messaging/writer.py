@@ -20,6 +20,7 @@ from shared.db import Kept, Pool
 from shared.errors import FieldError
 from shared.identity import payment_card_number
 from shared.ids import uuid7
+from shared.joined import Joined
 from shared.messaging.answers import keep, kept, refusal
 from shared.messaging.commands import (
     Done,
@@ -40,6 +41,7 @@ from shared.messaging.queries import queries
 from shared.messaging.sealer import Sealer
 from shared.messaging.transaction import NO_KEYS, Columns, KeysUsed, Tx
 from shared.rows import Rows
+from shared.sql import text_of
 from shared.tenants import Tenant
 
 _json = msgspec.json.Encoder().encode
@@ -128,7 +130,9 @@ class Writer:
         singly: bool = False,
     ) -> list[Outcome]:
         async with (self.kept or self.pool).acquire() as db:
-            async with db.transaction():
+            # A handler that takes the keys by itself begins with that statement.
+            joined = Joined(db) if unclaimed is not NO_KEYS else None
+            async with joined or db.transaction():
                 tx = Tx(
                     db,
                     tenant=self.tenant,
@@ -137,6 +141,7 @@ class Writer:
                     redis=self.redis,
                     keys=self.keys,
                     unclaimed=unclaimed,
+                    joined=joined,
                 )
                 outcomes = await self._decide(tx, items, handler, left, singly=singly)
                 await self._flush(tx, items, outcomes)
@@ -395,6 +400,8 @@ class Writer:
         if not (event_ids or audits or principals or tx.last_write):
             return
         flush, more = tx.last_write or (queries.flush, {})
+        if tx.joined is not None and not tx.hooked:
+            tx.joined.commit_with_next(text_of(flush))
         columns = zip(*audits, strict=True) if audits else ((),) * len(AUDIT.columns)
         ats, actors, actions, objects, befores, afters, places, request_ids = columns
         await flush(
