@@ -52,6 +52,12 @@ def rate(answered_at: Sequence[float], until: float) -> float:
     return sum(until - WINDOW_S < at <= until for at in answered_at) / WINDOW_S
 
 
+def usual_rate(answered_at: Sequence[float]) -> float:
+    """The lesser of the rates of the last second and of the one that ended half a second ago."""
+    now = time.monotonic()
+    return min(rate(answered_at, now), rate(answered_at, now - 0.5))
+
+
 async def full_rate_again(answered_at: Sequence[float], before: float) -> float | None:
     """Seconds from now until the rate is back; None where it is not within FULL_RATE_S."""
     began = time.monotonic()

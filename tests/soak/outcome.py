@@ -25,7 +25,8 @@ class Felt(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """A seed's run. `code` is the hash of what ran; `violations` is empty where everything held."""
+    """A seed's run. `code` is the hash of what ran; `violations` is empty where everything held. `slow`: bounds in seconds that
+    were crossed; a seed whose only fault that is runs once more, and `slow_once` keeps what a second run did not confirm."""
 
     seed: int
     code: str
@@ -35,6 +36,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     acts: dict[str, int]
     ended: str
     evidence: str | None = None
+    slow: list[str] = []
+    slow_once: list[str] = []
 
 
 def read(path: Path) -> Iterator[Outcome]:
@@ -93,6 +96,7 @@ def summary(outcomes: Iterable[Outcome]) -> list[str]:
         [f"{done}; {statistics.median(one.seconds for one in all_of_it):.1f} s a run."] if all_of_it else []
     )
     lines.append("Acts: " + ", ".join(f"{act} {n:,}" for act, n in sorted(acts.items())) + ".")
+    lines += [f"- seed {one.seed}, not a second time: {told}" for one in all_of_it for told in one.slow_once]
     for one in failed:
         lines += [f"- seed {one.seed}: {violation.splitlines()[0]}" for violation in one.violations]
         lines += [f"  evidence: {one.evidence}"] if one.evidence else []

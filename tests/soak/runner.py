@@ -23,13 +23,13 @@ import msgspec
 from tests.soak.arena import running_arena
 from tests.soak.nemesis.field import LONG
 from tests.soak.outcome import Outcome, latest, read
-from tests.soak.seeds import run_seed
+from tests.soak.seeds import tried
 
 ROOT = Path(__file__).parents[2]
 CODE = ("services", "shared", "pointbank", "tests/soak", "tests/support", "tests/faults")
-TENANTS = 12
+TENANTS = 20
 """After so many seeds, or one that failed, a worker ends: the next has servers that nobody has hurt yet."""
-SEED_S = 6_000.0 if LONG else 400.0
+SEED_S = 6_000.0 if LONG else 600.0
 """A seed that takes longer has failed: every wait within it is shorter."""
 GRACE_S = 60.0
 
@@ -62,7 +62,7 @@ def work(code: str, evidence: Path) -> None:
         line, done = first, 0
         while line:
             seed = int(line)
-            outcome = asyncio.run(run_seed(arena, seed, code=code, evidence=evidence / f"seed-{seed}"))
+            outcome = asyncio.run(tried(arena, seed, code=code, evidence=evidence / f"seed-{seed}"))
             sys.stdout.buffer.write(msgspec.json.encode(outcome) + b"\n")
             sys.stdout.flush()
             done += 1

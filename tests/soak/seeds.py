@@ -24,7 +24,7 @@ from tests.soak.bounds import (
     RESTARTS,
     crossed,
     full_rate_again,
-    rate,
+    usual_rate,
 )
 from tests.soak.nemesis import FAULTS, Field, Skipped
 from tests.soak.outcome import Felt, Outcome
@@ -33,7 +33,7 @@ from tests.support.town import Town, found_town, leave
 
 MOST_FAULTS = 3
 MEMBERS = 30
-CALM_S = 1.2
+CALM_S = 1.6
 """Before the first fault: what the rate of answers is held against."""
 KEPT_LINES = 2_000
 
@@ -74,9 +74,9 @@ async def felt(field: Field) -> tuple[float, float]:
     )
 
 
-async def suffer(field: Field, name: str, violations: list[str]) -> Felt:
-    """One fault, and what was felt of it; bounds that it crossed are added to the violations."""
-    before = rate(field.traffic.answered_at, time.monotonic())
+async def suffer(field: Field, name: str, slow: list[str]) -> Felt:
+    """One fault, and what was felt of it; bounds that it crossed are added to `slow`."""
+    before = usual_rate(field.traffic.answered_at)
     field.took_over.clear()
     acting = asyncio.create_task(FAULTS[name](field))
     try:
@@ -96,9 +96,20 @@ async def suffer(field: Field, name: str, violations: list[str]) -> Felt:
         back = await full_rate_again(field.traffic.answered_at, before)
         told.full_rate = None if back is None else round(back, 2)
         if back is None:
-            violations.append(f"{name}: not {before:.0f} calls a second again within {FULL_RATE_S:.0f} s")
-    violations += crossed(name, booked_s=booked, took_over_s=told.took_over)
+            slow.append(f"{name}: not {before:.0f} calls a second again within {FULL_RATE_S:.0f} s")
+    slow += crossed(name, booked_s=booked, took_over_s=told.took_over)
     return told
+
+
+async def tried(arena: Arena, seed: int, *, code: str, evidence: Path) -> Outcome:
+    """A seed's run; once more where it was only slow, which a busy machine is: what is slow twice is a violation."""
+    outcome = await run_seed(arena, seed, code=code, evidence=evidence)
+    if outcome.slow and not outcome.violations:
+        first, outcome = outcome.slow, await run_seed(arena, seed, code=code, evidence=evidence)
+        if outcome.slow:
+            outcome.violations += outcome.slow
+        outcome.slow_once = [] if outcome.violations else first
+    return outcome
 
 
 async def run_seed(
@@ -110,6 +121,7 @@ async def run_seed(
     names = names or found
     faults: list[Felt] = []
     violations: list[str] = []
+    slow: list[str] = []
     acts: dict[str, int] = {}
     town: Town | None = None
     try:
@@ -120,7 +132,7 @@ async def run_seed(
             field = Field(arena, town, trade, traffic, dice)
             await asyncio.sleep(CALM_S)
             for name in names:
-                faults.append(await suffer(field, name, violations))
+                faults.append(await suffer(field, name, slow))
                 await asyncio.sleep(dice.uniform(0.0, 0.6))
             await asyncio.to_thread(arena.world.fleet.wait_ready, town.tenant)
             traffic.end()
@@ -133,6 +145,7 @@ async def run_seed(
         code=code,
         faults=faults,
         violations=violations,
+        slow=slow,
         seconds=round(time.monotonic() - began, 1),
         acts=dict(acts),
         ended=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -71,3 +71,12 @@ def test_a_seed_draws_the_same_faults_again() -> None:
     again, same = drawn(7)
     assert (names, dice.random()) == (again, same.random())
     assert {name for seed in range(200) for name in drawn(seed)[0]} == set(FAULTS)
+
+
+def test_what_was_slow_once_is_told_and_breaks_nothing() -> None:
+    runs = [outcome(1), outcome(2)]
+    runs[1].slow_once = ["Redis is emptied: not 40 calls a second again within 30 s"]
+    assert summary(runs)[-1] == (
+        "- seed 2, not a second time: Redis is emptied: not 40 calls a second again within 30 s"
+    )
+    assert summary(runs)[0].startswith("2 runs, 0 faults, 0 with violations")
