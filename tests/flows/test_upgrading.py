@@ -7,7 +7,6 @@ import random
 import secrets
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 from shared.config import Settings
@@ -76,9 +75,6 @@ def test_tables_come_first_then_processes_one_by_one(settings: Settings, tmp_pat
 
 
 async def _follow(fleet: Fleet, town: Town, following: Path) -> None:
-    since = datetime.now(
-        UTC
-    ).isoformat()  # of two relays that meet an empty stream one may take the other's first entry for foreign
     async with (
         town.open() as trade,
         Load(trade, random.Random(4), most_bills=10**6, callers=3).running() as load,
@@ -102,8 +98,10 @@ async def _follow(fleet: Fleet, town: Town, following: Path) -> None:
         await _more(load)
         load.end()
     assert not fleet.gateway.failed, fleet.gateway.failed
-    told = [line for one in (early, late) for line in one.told() if line["at"] >= since]
-    wrong = [line for line in told if line["level"] in {"error", "critical"}]
+    wrong = [line for one in (early, late) for line in one.told() if line["level"] in {"error", "critical"}]
+    # Of two relays that meet an empty stream one may take the other's first entry for foreign and make the stream anew: its
+    # readers say so once, and find their place again.
+    wrong = [line for line in wrong if not str(line.get("error", "")).startswith("NOGROUP")]
     assert wrong == []
     await town.verified()
 
