@@ -59,10 +59,12 @@ local head = redis.call('HMGET', KEYS[2], 'n', 'hash')
 if tostring(top_of(KEYS[1])) ~= ARGV[1] or (head[1] or '') ~= ARGV[2] or (head[2] or '') ~= ARGV[3] then
   return 0
 end
-redis.call('DEL', KEYS[1])
-redis.call('XGROUP', 'CREATE', KEYS[1], 'reset', '0', 'MKSTREAM')
-redis.call('XSETID', KEYS[1], ARGV[4] .. '-0')
-redis.call('XGROUP', 'DESTROY', KEYS[1], 'reset')
+if ARGV[1] ~= '0' or ARGV[4] ~= '0' then -- one that never had an entry and begins at 1 keeps its groups
+  redis.call('DEL', KEYS[1])
+  redis.call('XGROUP', 'CREATE', KEYS[1], 'reset', '0', 'MKSTREAM')
+  redis.call('XSETID', KEYS[1], ARGV[4] .. '-0')
+  redis.call('XGROUP', 'DESTROY', KEYS[1], 'reset')
+end
 redis.call('HSET', KEYS[2], 'n', ARGV[4], 'hash', ARGV[5])
 return 1
 """

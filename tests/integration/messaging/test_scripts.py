@@ -67,6 +67,15 @@ async def test_a_stream_is_emptied_only_as_it_was_judged(redis: Any, keys: list[
     assert await publish(redis, keys, 2, "h1", "h2", "b")
 
 
+async def test_a_stream_that_never_had_an_entry_keeps_its_groups_when_it_is_begun(
+    redis: Any, keys: list[str]
+) -> None:
+    await redis.xgroup_create(keys[0], "hearers", id="0", mkstream=True)
+    assert await redis.eval(RESET, 2, *keys, "0", "", "", "0", "h0") == 1
+    assert [group["name"] for group in await redis.xinfo_groups(keys[0])] == [b"hearers"]
+    assert await publish(redis, keys, 1, "h0", "h1", "a")
+
+
 async def test_only_what_every_group_has_done_is_trimmed(
     settings: Settings, tenant: Tenant, redis: Any, keys: list[str]
 ) -> None:
