@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import multiprocessing
 import random
 import tempfile
 import time
@@ -68,7 +69,17 @@ async def _measure(deployment: Deployment, asked: argparse.Namespace) -> dict[st
         tenant: await open_tenant(deployment, members=asked.members, seed=asked.seed, tenant=tenant)
         for tenant in (QUIET, LOUD)
     }
-    quiet, loud = Caller(deployment, opened[QUIET], asked.seed), Loud(deployment, opened[LOUD], asked.seed)
+    quiet = Caller(deployment.base_url, deployment.token(QUIET)("till"), opened[QUIET], asked.seed)
+    loud = Apart(
+        Offer(
+            deployment.settings.redis_url,
+            Keys(deployment.settings.cell, LOUD).pos,
+            deployment.base_url,
+            deployment.token(LOUD)("till"),
+            opened[LOUD],
+            asked.seed,
+        )
+    )
     await quiet.calls(asked.rate, 3.0, Waited())  # warm, and some points to spend
     alone: list[Waited] = []
     beside: list[Waited] = []
@@ -77,12 +88,12 @@ async def _measure(deployment: Deployment, asked: argparse.Namespace) -> dict[st
         alone.append(Waited())
         await quiet.calls(asked.rate, asked.seconds, alone[-1])
         beside.append(Waited())
-        async with loud.saturating():
-            await asyncio.sleep(1.0)
-            before = loud.taken
-            await quiet.calls(asked.rate, asked.seconds, beside[-1])
-            bills += loud.taken - before
-        await loud.drained()
+        loud.say("saturate")
+        await asyncio.sleep(1.5)
+        loud.say("count")
+        await quiet.calls(asked.rate, asked.seconds, beside[-1])
+        loud.say("stop")
+        bills += await asyncio.to_thread(loud.heard)
         print(
             f"turn {turn}: p50 {_shown(alone[-1], 0.5)} alone, {_shown(beside[-1], 0.5)} beside; "
             f"p99 {_shown(alone[-1], 0.99)} alone, {_shown(beside[-1], 0.99)} beside (bills, redemptions, ms)",
@@ -99,9 +110,9 @@ async def _measure(deployment: Deployment, asked: argparse.Namespace) -> dict[st
 class Caller:
     """One tenant's callers over HTTP, on connections that stay open."""
 
-    def __init__(self, deployment: Deployment, opened: Opened, seed: int) -> None:
-        self._address = urlsplit(deployment.base_url)
-        self._token = deployment.token(opened.tenant)("till")
+    def __init__(self, base_url: str, token: str, opened: Opened, seed: int) -> None:
+        self._address = urlsplit(base_url)
+        self._token = token
         self._rng = random.Random(seed)
         self._opened = opened
         self._number = 0
@@ -169,15 +180,62 @@ class Caller:
         return await asyncio.open_connection(self._address.hostname, self._address.port)
 
 
+@dataclass(frozen=True)
+class Offer:
+    """What the loud tenant needs to know."""
+
+    redis_url: str
+    key: str
+    base_url: str
+    token: str
+    opened: Opened
+    seed: int
+
+
+class Apart:
+    """The loud tenant in a process of its own: what it costs to be loud is not waited for by the quiet one's callers."""
+
+    def __init__(self, offer: Offer) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._said, there = context.Pipe()
+        self._process = context.Process(target=_be_loud, args=(offer, there), daemon=True)
+        self._process.start()
+        self.heard()
+
+    def say(self, what: str) -> None:
+        """saturate, count from now on, or stop."""
+        self._said.send(what)
+
+    def heard(self) -> int:
+        """What it answers to stop: the bills that were taken since it counts."""
+        return int(self._said.recv())
+
+
+def _be_loud(offer: Offer, said: Any) -> None:
+    with suppress(EOFError):  # nobody speaks to it any more
+        asyncio.run(_obey(Loud(offer), said))
+
+
+async def _obey(loud: Loud, said: Any) -> None:
+    said.send(0)
+    while await asyncio.to_thread(said.recv) == "saturate":
+        async with loud.saturating():
+            await asyncio.to_thread(said.recv)
+            before = loud.taken
+            await asyncio.to_thread(said.recv)
+            taken = loud.taken - before
+        await loud.drained()
+        said.send(taken)
+
+
 class Loud:
     """A tenant that offers more than is taken: a stream that is never empty, and callers that never rest."""
 
-    def __init__(self, deployment: Deployment, opened: Opened, seed: int) -> None:
-        self._redis: Any = Redis.from_url(deployment.settings.redis_url)
-        self._key = Keys(deployment.settings.cell, opened.tenant).pos
-        self._entries = one_by_one(opened, bills=3000, seed=seed)
-        self._caller = Caller(deployment, opened, seed)
-        self._deployment, self._opened = deployment, opened
+    def __init__(self, offer: Offer) -> None:
+        self._redis: Any = Redis.from_url(offer.redis_url)
+        self._key = offer.key
+        self._entries = one_by_one(offer.opened, bills=3000, seed=offer.seed)
+        self._caller = Caller(offer.base_url, offer.token, offer.opened, offer.seed)
         self._offered = 0
         self.taken = 0
 

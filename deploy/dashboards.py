@@ -237,6 +237,15 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
                 "s",
             ),
             Panel(
+                "Gives way to tenants that have had far less, seconds of all its steps in a second",
+                [
+                    (
+                        "{{tenant}}",
+                        f"sum by (tenant) (rate(pointbank_gave_way_seconds_total{{{CHOSEN}}}[$__rate_interval]))",
+                    )
+                ],
+            ),
+            Panel(
                 "Points posted a minute",
                 [
                     (

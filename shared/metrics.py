@@ -63,6 +63,10 @@ class Metrics:
             "messages_total", "Messages, by what came of sending them", "channel", "outcome"
         )
         self._http_seconds = histogram("http_request_seconds", "HTTP calls", _SECONDS, "route", "status")
+        self._gave_way = counter(
+            "gave_way_seconds_total",
+            "Seconds in which its work gave way to tenants that had had far less, all its steps together",
+        )
         self._pool_in_use = gauge("db_pool_in_use", "Connections in use")
         self._violations = gauge(
             "invariant_violations", "Writes that a guard refused since the start, by invariant", "invariant"
@@ -158,6 +162,10 @@ class Metrics:
     def pool_in_use(self, tenant: str, connections: int) -> None:
         """Connections that are out of the pool now."""
         self._pool_in_use.labels(self.service, tenant).set(connections)
+
+    def gave_way(self, tenant: str, seconds: float) -> None:
+        """Its work gave way to other tenants' for so long."""
+        self._gave_way.labels(self.service, tenant).inc(seconds)
 
     def failed(self, tenant: str, error: BaseException) -> None:
         """Something failed: where a guard of an invariant refused it, it counts there; each try that is refused counts."""

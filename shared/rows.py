@@ -12,6 +12,7 @@ from struct import Struct
 from typing import Any
 
 from shared.db import Connection
+from shared.fairness import FAIRNESS
 
 _HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # no flags, no extension
 _END = b"\xff\xff"
@@ -62,6 +63,7 @@ class Rows:
             # A view: asyncpg would take bytes for a path. (Its stubs know less than it takes.)
             source: Any = memoryview(b"".join((_HEAD, *rows, _END)))
             await db.copy_to_table(self.table, source=source, columns=self._order, format="binary")
+            await FAIRNESS.give_way()
 
 
 class _Words(dict[str, bytes]):

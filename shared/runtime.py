@@ -19,6 +19,7 @@ from shared.clock import Clock, real_clock
 from shared.config import Settings
 from shared.db import Connection, Kept, Pool, open_pool, role_of
 from shared.ending import end
+from shared.fairness import FAIRNESS
 from shared.http.runtime import Check
 from shared.ids import uuid7
 from shared.jobs import Job, Rota
@@ -296,6 +297,7 @@ class TenantRuntime:
         await self.lane.drain(within_s=DRAIN_S)
         await ending
         self.metrics.stopped(self.code)
+        FAIRNESS.forget(self.code)
         if self.relay.wanted and self._relaying is not None and self._relaying.done():  # it rests
             self._relaying = asyncio.create_task(self.relay.begin(), name=f"relay {self.code}")
         await self.relay.stop()

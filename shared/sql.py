@@ -15,6 +15,8 @@ import aiosql
 from aiosql.adapters.asyncpg import AsyncPGAdapter
 from aiosql.types import SQLOperationType
 
+from shared.fairness import FAIRNESS
+
 Query = Callable[..., Awaitable[Any]]
 
 _METHODS = {
@@ -70,7 +72,10 @@ def _runner(method: str, name: str, sql: str, names: tuple[str, ...]) -> Query:
     async def run(connection: Any, **parameters: Any) -> Any:
         if len(parameters) != len(names):
             raise TypeError(f"query {name} takes {names}, got {tuple(parameters)}")
-        return await getattr(connection, method)(sql, *[parameters[key] for key in names])
+        found = await getattr(connection, method)(sql, *[parameters[key] for key in names])
+        if FAIRNESS.several:
+            await FAIRNESS.give_way()
+        return found
 
     run.sql = sql  # type: ignore[attr-defined]
     return run

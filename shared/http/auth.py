@@ -16,6 +16,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError, SecurityWarning
 from structlog.contextvars import bind_contextvars
 
+from shared.fairness import FAIRNESS, work_in
 from shared.http.call import call_of
 from shared.http.keys import Keys, KeysUnavailable
 from shared.http.problems import (
@@ -202,6 +203,10 @@ class Guard:
             raise TenantUnavailable("The service is starting or stopping.")
         call.tenant = tenant = runtime.tenant(principal.tenant)
         bind_contextvars(tenant=principal.tenant)
+        call.share = share = FAIRNESS.share(principal.tenant)
+        FAIRNESS.begin(share)
+        work_in(share)
+        await FAIRNESS.give_way(share)
         return principal, tenant
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from starlette.types import Scope
 
 if TYPE_CHECKING:
+    from shared.fairness import Share
     from shared.http.auth import Principal
     from shared.http.runtime import TenantRuntime
 
@@ -14,12 +15,13 @@ _KEY = "pointbank.call"
 class Call:
     """The shell makes it, guards and routes fill it in."""
 
-    __slots__ = ("canonical_body", "code", "principal", "request_id", "tenant", "traceparent")
+    __slots__ = ("canonical_body", "code", "principal", "request_id", "share", "tenant", "traceparent")
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
         self.principal: Principal | None = None
         self.tenant: TenantRuntime | None = None
+        self.share: Share | None = None  # of the process, in which it is in hand
         self.canonical_body = b""
         self.code = ""  # of the problem, when one was the answer
         self.traceparent: str | None = None  # of the call's own span, where there are traces

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
+from shared.fairness import FAIRNESS
 from shared.http.call import Call, put_call
 from shared.http.problems import BodyTooLarge, problem_response, refusal_response
 from shared.ids import uuid7
@@ -104,6 +105,8 @@ class Shell:
                 raise  # half an answer is out: the server must cut the connection
             await problem_response(call.code, detail, request_id=request_id)(scope, receive, answer)
         finally:
+            if call.share is not None:
+                FAIRNESS.end(call.share)
             route = self._account(scope, call, status or GONE, time.perf_counter() - started)
             if self._traces is not None and span is not None:
                 self._traces.called(span, route=route, status=status or GONE, code=call.code)

@@ -15,6 +15,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from shared.fairness import FAIRNESS, work_in
 from shared.messaging.bus import FIELD, Bus, Entry, Subscription
 from shared.messaging.commands import FromPos, FromStream, Refused
 from shared.messaging.entries import PosDecoder, StreamDecoder
@@ -50,6 +51,7 @@ class Consumer:
         self._lane, self.decode, self._start_at = lane, decode, start_at
         self._count, self._lease_ms = count, lease_ms
         self._metrics, self._tenant = metrics, tenant
+        self._share = FAIRNESS.share(tenant)
         self._holding: set[bytes] = set()
         self._subscription: Subscription | None = None
         self._redis: Redis | None = None
@@ -115,9 +117,22 @@ class Consumer:
 
         `deliveries` says how often an entry has been delivered, where that is not the first time.
         """
-        assert self._redis is not None
         ids = [entry_id for entry_id, _ in entries]
         self._holding.update(ids)
+        work_in(self._share)
+        try:
+            at = 0
+            while at < len(entries):
+                await FAIRNESS.give_way(self._share)
+                step = FAIRNESS.step(self._share, len(entries))
+                await self._handle(entries[at : at + step], deliveries)
+                at += step
+        finally:
+            self._holding.difference_update(ids)
+
+    async def _handle(self, entries: Sequence[Entry], deliveries: Mapping[bytes, int]) -> None:
+        assert self._redis is not None
+        ids = [entry_id for entry_id, _ in entries]
         try:
             items, left, foreign = self.decode.read(entries, deliveries)
             if foreign:
@@ -138,8 +153,6 @@ class Consumer:
             raise
         except Exception as error:
             log.warning("entries stay pending", stream=self.stream, entries=len(ids), error=repr(error)[:300])
-        finally:
-            self._holding.difference_update(ids)
 
     async def reclaim(self) -> int:
         """Takes over what dead consumers, or broken connections of ours, left pending; gives how many entries that was."""

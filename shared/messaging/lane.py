@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from shared.fairness import FAIRNESS
 from shared.messaging.answers import refusal
 from shared.messaging.commands import Done, FromHttp, FromJob, FromStream, Handler, Handlers, Item, Outcome
 from shared.messaging.faults import Fault, classify, describe
@@ -57,6 +58,7 @@ class Lane:
         self._handlers = handlers
         self._metrics = metrics
         self._tenant = tenant
+        self._share = FAIRNESS.share(tenant)
         self._batch_items = batch_items
         self._http_batch_items = http_batch_items
         self._poison_attempts = poison_attempts
@@ -182,8 +184,13 @@ class Lane:
         batch: list[Waiting] = []
         try:
             while self._queue:
+                await FAIRNESS.give_way(self._share)
                 batch = self._gather()
-                await self._settle(batch)
+                self._share.take(sum(len(one.items) for one in batch))
+                with FAIRNESS.working(self._share):
+                    await self._settle(batch)
+                if gave_way_s := self._share.told():
+                    self._metrics.gave_way(self._tenant, gave_way_s)
         except BaseException as error:
             # Only the end of patience at a stop, or a bug in the lane itself, comes here: nobody may wait for ever.
             left = refusal(
@@ -202,7 +209,8 @@ class Lane:
         handler = next((one.handler for one in self._queue if one.handler is not None), None)
         batch: list[Waiting] = []
         later: list[Waiting] = []
-        room, calls = self._batch_items, self._http_batch_items
+        room = FAIRNESS.step(self._share, self._batch_items)
+        calls = min(room, self._http_batch_items)
         while self._queue and room:
             one = self._queue.popleft()
             if one.handler is not None and one.handler is not handler:

@@ -18,6 +18,7 @@ import structlog
 from redis.asyncio import Redis
 
 from shared.db import Connection, Pool
+from shared.fairness import FAIRNESS, work_in
 from shared.messaging.faults import passing
 from shared.messaging.keys import Keys
 from shared.messaging.queries import queries
@@ -71,6 +72,7 @@ class Relay:
         self._stream, self._head = keys.stream(service), keys.head(service)
         self._lowest_position, self._highest_position = lowest_position, highest_position
         self._metrics, self._traces = metrics, traces
+        self._share = FAIRNESS.share(keys.tenant)
         self._publish = redis.register_script(PUBLISH)
         self._read_head = redis.register_script(HEAD)
         self._reset = redis.register_script(RESET)
@@ -115,6 +117,7 @@ class Relay:
 
     async def run(self) -> None:
         """Until it is stopped; then one last turn, so that what was committed here is also told."""
+        work_in(self._share)
         pause = IDLE_MIN_S
         last = False
         while not last:
@@ -185,12 +188,16 @@ class Relay:
     ) -> bool:
         """Publishes events of one cut as `first`... False: the stream differs. `hasher` has taken the cut's event ids before
         them, `before` is the head hash there; afterwards it has taken `ids` too."""
-        for k in range(0, len(payloads), CHUNK):
-            hasher.update(ids[ID_BYTES * k : ID_BYTES * (k + CHUNK)])
+        at = 0
+        while at < len(payloads):
+            await FAIRNESS.give_way(self._share)
+            chunk = payloads[at : at + FAIRNESS.step(self._share, CHUNK)]
+            hasher.update(ids[ID_BYTES * at : ID_BYTES * (at + len(chunk))])
             after = hasher.hexdigest()
-            if not await self._publish_chunk(first + k, before, after, payloads[k : k + CHUNK]):
+            if not await self._publish_chunk(first + at, before, after, chunk):
                 return False
             before = after
+            at += len(chunk)
         return True
 
     async def _publish_chunk(self, first: int, before: str, after: str, payloads: Sequence[bytes]) -> bool:
