@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import date
 
-from services.redeem.domain.accruals import DayCompared, compare
+from services.redeem.domain.accruals import DayCompared, ToldDay, compare
 from services.redeem.store import accruals
 from services.redeem.store.reconciliation import Found
 from shared.db import Pool
@@ -12,31 +13,27 @@ from shared.messaging import Done, Outcome
 from shared.tally import Tally, hours_of
 
 Keep = Callable[[DayCompared], Awaitable[Outcome]]
-Progress = Callable[[int], None]
-"""Told how many days were compared so far."""
 
 
-async def compare_days(
-    pool: Pool, keep: Keep | None = None, progress: Progress | None = None
-) -> tuple[int, list[Found]]:
-    """Compares every day that has to be and can be now, an hour at a time; gives how many days, and what does not agree.
-
-    `keep` writes what came of a day; without it nothing is written. May run beside others, and be killed: a day that was not
-    kept is compared again.
-    """
+async def next_day(pool: Pool, after: date | None) -> ToldDay | None:
+    """The first day after this one that has to be compared and can be now."""
     async with pool.acquire() as db:
         told = await accruals.days_to_compare(db)
-    apart: list[Found] = []
-    for n, day in enumerate(told, start=1):
-        posted: dict[str, Tally] = {}
-        for first, below in hours_of(day.day):
-            async with pool.acquire() as db:
-                await accruals.count(db, posted, first, below)
-        done = DayCompared(day.day, day.sequence, compare(day.programmes, posted))
-        apart += [accruals.found(done, one) for one in done.apart]
-        if keep is not None:
-            outcome = await keep(done)
-            assert isinstance(outcome, Done), outcome
-        if progress is not None:
-            progress(n)
-    return len(told), apart
+    return next((day for day in told if after is None or day.day > after), None)
+
+
+async def compare_day(pool: Pool, day: ToldDay, keep: Keep | None = None) -> list[Found]:
+    """Compares a day, an hour at a time; gives what does not agree.
+
+    `keep` writes what came of it; without it nothing is written. May run beside others, and be killed: a day that was not
+    kept is compared again.
+    """
+    posted: dict[str, Tally] = {}
+    for first, below in hours_of(day.day):
+        async with pool.acquire() as db:
+            await accruals.count(db, posted, first, below)
+    done = DayCompared(day.day, day.sequence, compare(day.programmes, posted))
+    if keep is not None:
+        outcome = await keep(done)
+        assert isinstance(outcome, Done), outcome
+    return [accruals.found(done, one) for one in done.apart]

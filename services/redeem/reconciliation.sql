@@ -43,6 +43,14 @@ WHERE (k.no, k.position) > (:at_seal, :at_position) AND k.no <= :to_seal
 ORDER BY k.no, k.position
 LIMIT :most;
 
+-- name: position_of$
+-- The position of the last leaf of a seal that comes no later than this wallet, or this card, would; -1 for none.
+SELECT coalesce(max(position), -1)
+FROM seal_leaves
+WHERE
+    no = :no::bigint
+    AND (wallet_id <= coalesce(:wallet_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') OR card_id <= :card_id::uuid);
+
 -- name: compare
 -- What of these wallets does not agree, in one snapshot: a wallet's own count of lines and its buckets are what its lines come
 -- to; available, held and reserved are what its lots hold.

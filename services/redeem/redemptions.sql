@@ -176,28 +176,16 @@ FROM unnest(:lot_redemptions::uuid[], :lot_ids::uuid[], :lot_captureds::bigint[]
 WHERE p.redemption_id = t.redemption_id AND p.lot_id = t.lot_id;
 
 -- name: past_their_time
--- Authorisations that stand and whose time is over, the longest over first, from one on; with the part of their points whose lots
--- have expired, which expire as they come back.
+-- Authorisations that stand and whose time is over, the longest over first, from one on.
 SELECT
-    s.redemption_id,
-    s.wallet_id,
-    s.expires_at,
-    r.programme,
-    r.programme_version,
-    s.points,
-    l.dead
-FROM reservations AS s
-JOIN redemptions AS r ON s.redemption_id = r.redemption_id
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(p.lent) FILTER (WHERE o.expires_at <= :now::timestamptz), 0)::bigint AS dead
-    FROM redemption_lots AS p
-    JOIN lots AS o ON p.lot_id = o.lot_id
-    WHERE p.redemption_id = s.redemption_id
-) AS l
+    redemption_id,
+    wallet_id,
+    expires_at
+FROM reservations
 WHERE
-    s.ended IS NULL AND s.expires_at <= :now::timestamptz
-    AND (s.expires_at, s.redemption_id) > (:after_at::timestamptz, :after_id::uuid)
-ORDER BY s.expires_at, s.redemption_id
+    ended IS NULL AND expires_at <= :now::timestamptz
+    AND (expires_at, redemption_id) > (:after_at::timestamptz, :after_id::uuid)
+ORDER BY expires_at, redemption_id
 LIMIT :most::int;
 
 -- name: redemption_by_code^

@@ -9,13 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from services.redeem.domain import reserving
 from services.redeem.domain.redemption import Release, SettledAnswer
-from services.redeem.store import learned
-from services.redeem.store.redemptions import Overdue, past_their_time
+from services.redeem.handlers.idle import idle_too
+from services.redeem.store import expiring, learned, redemptions
+from services.redeem.store.redemptions import Overdue
+from shared.db import Connection
 from shared.http.runtime import TenantRuntime
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item, Refused
@@ -25,9 +29,19 @@ from shared.runtime import TenantRuntime as Running
 JOB = "release-reservations"
 EVERY_S = 15.0
 PAGE = 200
+"""Reservations that a step looks at."""
 
-_FIRST = datetime.min.replace(tzinfo=UTC), UUID(int=0)
 _settled = msgspec.json.Decoder(SettledAnswer).decode
+
+
+class ReleasePlace(msgspec.Struct, frozen=True):
+    """How far a walk has come: the last reservation that it met, by the end of its time."""
+
+    at: datetime
+    id: UUID
+
+
+BEGIN = ReleasePlace(datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
 class OfProgramme(msgspec.Struct):
@@ -65,27 +79,57 @@ async def release_reservations(
     runtime: TenantRuntime, *, dry_run: bool = False, progress: Progress | None = None
 ) -> Released:
     """Releases every reservation that was past its time when it began; `progress` hears of each page."""
-    total, after, now = Released(dry_run), _FIRST, runtime.clock()
-    while True:
-        async with runtime.read() as db:
-            page = await past_their_time(db, now=now, after=after, most=PAGE)
-            for one in page if dry_run else ():
-                terms = await learned.programme(db, runtime.cache, one.programme, one.programme_version)
-                total.add(one.programme, terms.worth(one.points), terms.worth(one.dead))
-        if not page:
-            return total
-        if not dry_run:
-            for answer in await asyncio.gather(*[_release(runtime, one) for one in page]):
-                if answer is not None:
-                    total.add(answer.programme, answer.voided, answer.expired)
+    total, now = Released(dry_run), runtime.clock()
+    place: ReleasePlace | None = BEGIN
+    while place is not None:
+        place = await release_step(runtime, total, place, now)
         if progress is not None:
             progress(total)
-        after = page[-1].expires_at, page[-1].redemption_id
+    return total
+
+
+async def release_step(
+    runtime: TenantRuntime, total: Released, place: ReleasePlace, now: datetime, *, most: int = PAGE
+) -> ReleasePlace | None:
+    """Releases the next reservations that were past their time at `now`, or looks what would come of it, and adds that to the
+    total; gives where to go on, None after the last."""
+    after = place.at, place.id
+    if total.dry_run:
+        async with runtime.read() as db, db.transaction(isolation="repeatable_read", readonly=True):
+            page = await redemptions.past_their_time(db, now=now, after=after, most=most)
+            await _would_release(db, runtime.cache, total, page, now)
+    else:
+        async with runtime.read() as db:
+            page = await redemptions.past_their_time(db, now=now, after=after, most=most)
+        for answer in await asyncio.gather(*[_release(runtime, one) for one in page]):
+            if answer is not None:
+                total.add(answer.programme, answer.voided, answer.expired)
+    return ReleasePlace(page[-1].expires_at, page[-1].redemption_id) if len(page) == most else None
 
 
 async def release_now_and_then(runtime: Running) -> None:
     """One turn, for the service's own job."""
     await release_reservations(runtime)
+
+
+async def _would_release(
+    db: Connection, cache: dict[Any, Any], total: Released, page: list[Overdue], now: datetime
+) -> None:
+    """Decides about them as their release would, on copies of their wallets."""
+    if not page:
+        return
+    wallets = {
+        wallet.wallet_id: wallet for wallet in await expiring.see_wallets(db, {one.wallet_id for one in page})
+    }
+    whole = await redemptions.load(db, [one.redemption_id for one in page])
+    await redemptions.load_lots(db, whole.values(), wallets, now)
+    await idle_too(db, cache, wallets, now)
+    for one in page:
+        redemption = whole[one.redemption_id]
+        terms = await learned.programme(db, cache, redemption.programme, redemption.programme_version)
+        voided = reserving.void(wallets[one.wallet_id], redemption, terms=terms, now=now, new_id=uuid7)
+        expired = voided.expired.points if voided.expired is not None else 0
+        total.add(redemption.programme, terms.worth(voided.given_back.points), terms.worth(expired))
 
 
 async def _release(runtime: TenantRuntime, one: Overdue) -> SettledAnswer | None:

@@ -16,22 +16,20 @@ Reading = Callable[[], AbstractAsyncContextManager[Connection]]
 Keep = Callable[[SealCompared], Awaitable[Outcome]]
 
 
-async def compare_seals(reading: Reading, keep: Keep | None = None) -> tuple[int, list[Found]]:
-    """Compares every seal that was not compared yet; gives how many postings that were, and what does not agree.
+async def compare_seal(
+    reading: Reading, after: int, keep: Keep | None = None
+) -> tuple[SealCompared, list[Found]] | None:
+    """Compares the first seal after this one that was not compared yet; gives what came of it, and what does not agree; None where
+    there is none.
 
-    `keep` writes what came of a seal; without it nothing is written. May run beside others, and be killed: a seal that was not
+    `keep` writes what came of it; without it nothing is written. May run beside others, and be killed: a seal that was not
     kept is compared again.
     """
-    postings, at = 0, 0
-    apart: list[Found] = []
-    while True:
-        async with reading() as db:
-            done = await told_events.compare_next(db, at)
-        if done is None:
-            return postings, apart
-        at = done.no
-        postings += done.postings
-        apart += [Found("events", *one) for one in done.apart]
-        if keep is not None:
-            outcome = await keep(done)
-            assert isinstance(outcome, Done), outcome
+    async with reading() as db:
+        done = await told_events.compare_next(db, after)
+    if done is None:
+        return None
+    if keep is not None:
+        outcome = await keep(done)
+        assert isinstance(outcome, Done), outcome
+    return done, [Found("events", *one) for one in done.apart]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from pydantic import BaseModel, Field, StringConstraints
 from starlette.responses import Response
 
+from services.redeem.api.portions import PortionBody, time_is_up, told
+from services.redeem.domain.jobs import JobDone
 from services.redeem.domain.sweep import Expire, ExpireAnswer, Place
 from services.redeem.store import due
-from services.redeem.telling_expiry import tell_of_expiry, would_tell_of_expiry
+from services.redeem.telling_expiry import NoticeWalk, begin_telling, tell_step, would_tell_step
 from shared.http.bodies import Body
-from shared.http.cursors import answer, decode_cursor, encode_cursor
+from shared.http.cursors import answer, decode_cursor
 from shared.http.openapi import problems
 from shared.http.routing import Router
 from shared.http.writes import Write, writes
@@ -63,34 +66,51 @@ async def expire(body: ExpiryRunBody, call: Annotated[Write, writes("ops:write")
                     db, runtime.cache, place, runtime.clock(), most=body.step
                 )
             found = tuple(one for _, one in sorted(swept.items()))
-            return answer(ExpireAnswer(True, found, _told(following)))
+            return answer(ExpireAnswer(True, found, told(following)))
         wallet_ids, following = await due.next_due(db, runtime.cache, place, runtime.clock(), most=body.step)
-    return await call.submit(Expire(tuple(wallet_ids), _told(following)))
+    return await call.submit(Expire(tuple(wallet_ids), told(following)))
 
 
-class NoticeRunBody(Body):
+class NoticeRunBody(PortionBody):
     """With `dry_run` it is only said how many would be told."""
 
-    dry_run: bool = False
+    step: Annotated[int, Field(ge=1, le=due.STEP, description="Lots, or wallets, that a step looks at.")] = (
+        due.STEP
+    )
 
 
 class NoticeRunOut(BaseModel):
-    """How many notices were given, or would be: one for a wallet, an instant and a notice day."""
+    """How many notices this call gave, or would: one for a wallet, an instant and a notice day. `next_cursor` null: the run is
+    over."""
 
     dry_run: bool
     notices: int
+    next_cursor: str | None
 
 
 @notices.post("", response_model=NoticeRunOut, responses=problems())
 async def notify(call: Annotated[Write, writes("ops:write")], body: NoticeRunBody | None = None) -> Response:
-    """Tells members of points that soon expire, on the notice days of their programmes, as the service does every hour. A repeat is
-    another run: what was told is told once."""
+    """Tells members of points that soon expire, on the notice days of their programmes, as the service does every hour: a portion
+    of them. Portions may be broken off, repeated, and made by two at once: what was told is told once."""
     runtime: Any = call.tenant
     assert isinstance(runtime, TenantRuntime)
-    only_look = body is not None and body.dry_run
-    told = await (would_tell_of_expiry(runtime) if only_look else tell_of_expiry(runtime))
-    return answer({"dry_run": only_look, "notices": told})
+    asked = body if body is not None else NoticeRunBody()
+    over, given = time_is_up(asked.within_s), 0
+    walk = decode_cursor(asked.cursor, NoticeWalk) or await begin_telling(runtime)
+    while walk is not None:
+        step = _would_tell if asked.dry_run else tell_step
+        more, walk = await step(runtime, walk, most=asked.step)
+        given += more
+        if over():
+            break
+    content = {"dry_run": asked.dry_run, "notices": given, "next_cursor": told(walk)}
+    if asked.dry_run:
+        return answer(content)
+    return await call.submit(JobDone(200, msgspec.json.encode(content)))
 
 
-def _told(place: Place | None) -> str | None:
-    return encode_cursor(place) if place is not None else None
+async def _would_tell(
+    runtime: TenantRuntime, walk: NoticeWalk, *, most: int
+) -> tuple[int, NoticeWalk | None]:
+    async with runtime.read() as db, db.transaction(isolation="repeatable_read", readonly=True):
+        return await would_tell_step(db, runtime.cache, walk, runtime.clock(), most=most)

@@ -12,9 +12,10 @@ from pydantic import AwareDatetime, BaseModel, StringConstraints, model_validato
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
+from services.redeem.api.portions import PortionBody, time_is_up, told
 from services.redeem.domain.jobs import JobDone
 from services.redeem.domain.reconciliation import DecideDifference
-from services.redeem.reconciling import run, would_reconcile
+from services.redeem.reconciling import BEGIN, ReconcilePlace, portion, would_reconcile_on
 from services.redeem.sealing import SealBusy, job_item, signer_of, take_seal
 from services.redeem.store import reconciliation
 from shared.http.bodies import Body
@@ -32,10 +33,9 @@ _NEWEST = UUID(int=2**128 - 1)
 _UNDECIDED: tuple[State, ...] = ("open", "explained")
 
 
-class RunBody(Body):
-    """`dry_run` tells what would be found."""
-
-    dry_run: bool = False
+class RunBody(PortionBody):
+    """`dry_run` tells what would be found. A step compares 200 wallets and gift cards, the postings of a seal, or the accruals of a
+    day."""
 
 
 class FoundOut(BaseModel):
@@ -48,7 +48,8 @@ class FoundOut(BaseModel):
 class RunOut(BaseModel):
     """`days`: whose accruals were held against what earn told of them.
     `postings`: held against the events that tell of them.
-    `found`: the first of what does not agree, of a dry run only; afterwards the differences have it."""
+    `found`: the first of what does not agree, of a dry run only; afterwards the differences have it.
+    All of it of this call; `next_cursor` null: the run is over."""
 
     dry_run: bool
     wallets: int
@@ -56,6 +57,7 @@ class RunOut(BaseModel):
     postings: int
     differences: int
     found: list[FoundOut]
+    next_cursor: str | None
 
 
 class DifferenceOut(FoundOut):
@@ -100,17 +102,22 @@ class DifferencePosition(msgspec.Struct):
 @router.post("/runs", response_model=RunOut)
 async def reconcile(body: RunBody, call: Annotated[Write, writes("ops:write")]) -> Response:
     """Seals what is new, then compares every wallet that was sealed since the last run with its lines and lots, what was
-    posted since with the events that tell of it, and the ledger with every day of accruals that was told."""
+    posted since with the events that tell of it, and the ledger with every day of accruals that was told: a portion of it. Portions
+    may be broken off, repeated, and made by two at once; what a broken one has done is not done again."""
     runtime: Any = call.tenant
     assert isinstance(runtime, TenantRuntime)
-    found: list[Any] = []
+    over, found = time_is_up(body.within_s), list[Any]()
+    place = decode_cursor(body.cursor, ReconcilePlace)
     if body.dry_run:
-        done, told = await would_reconcile(runtime.pool, signer_of(runtime))
-        found = [one._asdict() for one in told]
+        done, untold, following = await would_reconcile_on(
+            runtime.pool, signer_of(runtime), place or BEGIN, over
+        )
+        found = [one._asdict() for one in untold]
     else:
-        with suppress(SealBusy):  # what is being sealed at this moment is the next run's
-            await take_seal(runtime.writer, signer_of(runtime), item=job_item(call.principal.subject))
-        done = await run(runtime)
+        if place is None:
+            with suppress(SealBusy):  # what is being sealed at this moment is the next run's
+                await take_seal(runtime.writer, signer_of(runtime), item=job_item(call.principal.subject))
+        done, following = await portion(runtime, place or BEGIN, over)
     content = {
         "dry_run": body.dry_run,
         "wallets": done.wallets,
@@ -118,6 +125,7 @@ async def reconcile(body: RunBody, call: Annotated[Write, writes("ops:write")]) 
         "postings": done.postings,
         "differences": done.differences,
         "found": found,
+        "next_cursor": told(following),
     }
     return await call.submit(JobDone(200, msgspec.json.encode(content)))
 

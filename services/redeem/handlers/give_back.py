@@ -108,7 +108,7 @@ class _Batch:
         ]
         if refs:
             self.known = await returns.known(db, refs)
-        await idle_too(self.tx, self.wallets, self.now)
+        await idle_too(self.tx.db, self.tx.cache, self.wallets, self.now)
         terms = [await self._terms(one) for one in self.whole.values()]
         await learned.note_birth_months(db, self.wallets.values(), terms)
         self.back = await ComingBack.of(self.tx, self.whole.values(), self.now, self.keys)

@@ -44,7 +44,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
     whole = await redemptions.load(tx.db, {one.redemption_id for one in ours.values()})
     now, keys = tx.now(), list[NewPosting]()
     await redemptions.load_lots(tx.db, whole.values(), wallets, now)
-    await idle_too(tx, wallets, now)
+    await idle_too(tx.db, tx.cache, wallets, now)
     back = await ComingBack.of(tx, whole.values(), now, keys)
     refunded = await _refunded(tx, {k: whole[one.redemption_id] for k, one in ours.items()}, items)
     if refunded:

@@ -51,13 +51,16 @@ class Difference(NamedTuple):
 
 
 class Page(NamedTuple):
-    """The next leaves of a run: where it has come with them, the wallets and gift cards to compare, whether more may follow."""
+    """The next leaves of a run: where it has come with them, the wallets and gift cards to compare, whether more may follow; and
+    the wallet or card of the last of them."""
 
     at_seal: int
     at_position: int
     wallet_ids: list[UUID]
     card_ids: list[UUID]
     more: bool
+    last_wallet: UUID | None = None
+    last_card: UUID | None = None
 
 
 async def lock_run(db: Connection) -> Run | None:
@@ -84,7 +87,21 @@ async def next_page(db: Connection, run: Run, *, most: int) -> Page:
     last, newest = rows[-1], [row for row in rows if row["newest"]]
     wallet_ids = [row["wallet_id"] for row in newest if row["card_id"] is None]
     card_ids = [row["card_id"] for row in newest if row["card_id"] is not None]
-    return Page(last["no"], last["position"], wallet_ids, card_ids, len(rows) == most)
+    return Page(
+        last["no"],
+        last["position"],
+        wallet_ids,
+        card_ids,
+        len(rows) == most,
+        last["wallet_id"],
+        last["card_id"],
+    )
+
+
+async def position_of(db: Connection, no: int, wallet_id: UUID | None, card_id: UUID | None) -> int:
+    """The position of the last leaf of a seal that comes no later than this wallet, or card, would; -1 for none."""
+    position: int = await queries.position_of(db, no=no, wallet_id=wallet_id, card_id=card_id)
+    return position
 
 
 async def compare(db: Connection, page: Page) -> list[Found]:

@@ -43,15 +43,11 @@ class Authorised(NamedTuple):
 
 
 class Overdue(NamedTuple):
-    """An authorisation whose time is over. `dead`: how many of its points expire as they come back."""
+    """An authorisation whose time is over."""
 
     redemption_id: UUID
     wallet_id: UUID
     expires_at: datetime
-    programme: str
-    programme_version: int
-    points: int
-    dead: int
 
 
 async def authorise(db: Connection, made: Sequence[Authorised]) -> None:
@@ -81,7 +77,7 @@ async def find(db: Connection, named: Sequence[Named]) -> dict[int, Found]:
 
 
 async def load(db: Connection, redemption_ids: Iterable[UUID]) -> dict[UUID, Redemption]:
-    """Redemptions of locked wallets, whole; `load_lots` puts their lots into the wallets."""
+    """Redemptions, whole; of locked wallets, where anything is to be written. `load_lots` puts their lots into the wallets."""
     rows = await redemptions.whole_redemptions(db, redemption_ids=list(redemption_ids))
     found = {row[0]: Redemption(*[*row[:21], _parts(row[22:])]) for row in rows}
     for row in rows:
@@ -92,7 +88,7 @@ async def load(db: Connection, redemption_ids: Iterable[UUID]) -> dict[UUID, Red
 async def load_lots(
     db: Connection, found: Iterable[Redemption], wallets: dict[UUID, Wallet], now: datetime
 ) -> None:
-    """Puts the lots of these redemptions into their locked wallets, and those past their expiry that no sweep has come by: what
+    """Puts the lots of these redemptions into their wallets, and those past their expiry that no sweep has come by: what
     they hold is not spendable."""
     wanted = {part.lot_id for redemption in found for part in redemption.lots}
     rows = await redemptions.lots_touched(db, lot_ids=list(wanted), wallet_ids=list(wallets), now=now)

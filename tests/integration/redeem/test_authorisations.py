@@ -20,7 +20,7 @@ from shared.ids import uuid7
 from shared.messaging import FromJob, Item
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, Member, accrued, asks
-from tests.support.facts import AT
+from tests.support.facts import AT, activated
 from tests.support.http import assert_problem
 from tests.support.tenants import running
 
@@ -339,6 +339,46 @@ async def test_the_job_releases_what_is_past_its_time_and_a_dry_run_says_the_sam
         f"wallet/{member.wallet_id}",
     )
     assert audit == 4
+
+
+async def test_a_dry_run_says_what_expires_of_a_balance_that_ended_by_silence(
+    bank: Bank, settings: Settings, tenant: Tenant
+) -> None:
+    await release(settings, tenant.code, dry_run=False)
+    await bank.hear(activated("hushed", expiry={"policy": "inactivity", "months": 3}))
+    silent, awake = [await bank.member(50, programme="hushed", at=datetime.now(UTC)) for _ in range(2)]
+    for member in (silent, silent, awake):
+        await overdue(bank, await authorised(bank, member, points=8, programme="hushed"))
+    db = await bank.administrator()
+    await db.execute(
+        "UPDATE redeem.wallets SET last_active_at = $2 WHERE wallet_id = $1",
+        silent.wallet_id,
+        datetime.now(UTC) - timedelta(days=200),
+    )
+    await db.close()
+
+    async def by_steps(*, dry_run: bool) -> list[tuple[int, int, int]]:
+        steps, cursor = list[tuple[int, int, int]](), None
+        while True:
+            body = {"dry_run": dry_run, "step": 2, "within_s": 0} | (
+                {} if cursor is None else {"cursor": cursor}
+            )
+            said = (
+                await bank.client.post(
+                    "/v1/redemptions/overdue/release", json=body, headers=bank.headers("operator")
+                )
+            ).json()
+            [of] = said["programmes"]
+            steps.append((said["reservations"], of["released"]["points"], of["expired"]["points"]))
+            if (cursor := said["next_cursor"]) is None:
+                return steps
+
+    dry = await release(settings, tenant.code, dry_run=True)
+    of_hushed = {"programme": "hushed", "reservations": 3, "released": worth(24), "expired": worth(16)}
+    assert msgspec.to_builtins(dry.programmes) == [of_hushed]
+    assert await by_steps(dry_run=True) == await by_steps(dry_run=False) == [(2, 16, 16), (1, 8, 0)]
+    assert await buckets(bank, silent) == (34, 0, 0, 16)
+    assert await buckets(bank, awake) == (50, 0, 0, 0)
 
 
 async def test_bad_amounts_have_their_codes_and_move_nothing(bank: Bank) -> None:

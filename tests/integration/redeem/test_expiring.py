@@ -276,10 +276,22 @@ async def test_members_are_told_once_for_each_notice_day(bank: Bank) -> None:
 
     # Whatever the steps, a wallet that several of them meet is counted once, as it is told once.
     assert [await would_tell_of_expiry(bank.runtime, step=step) for step in (1, 2, 3, 500)] == [4] * 4
-    assert (await by_http(dry_run=True)).json() == {"dry_run": True, "notices": 4}
-    told = await asyncio.gather(tell_of_expiry(bank.runtime, step=1), by_http())
-    assert told[0] + told[1].json()["notices"] == 4
-    assert (await by_http()).json() == {"dry_run": False, "notices": 0}
+    assert (await by_http(dry_run=True)).json() == {"dry_run": True, "notices": 4, "next_cursor": None}
+
+    async def in_portions(**body: Any) -> int:
+        """Each of one step over one lot or wallet."""
+        given, calls, cursor = 0, 0, None
+        while cursor is not None or not calls:
+            asked = {"step": 1, "within_s": 0, **body} | ({"cursor": cursor} if cursor else {})
+            said = (await by_http(**asked)).json()
+            given, calls, cursor = given + said["notices"], calls + 1, said["next_cursor"]
+        assert calls > 4 or "dry_run" not in body
+        return given
+
+    assert await in_portions(dry_run=True) == 4
+    assert sum(await asyncio.gather(tell_of_expiry(bank.runtime, step=1), in_portions(), in_portions())) == 4
+    assert (await by_http()).json() == {"dry_run": False, "notices": 0, "next_cursor": None}
+    assert_problem(await by_http(cursor="nowhere"), 422, "field_type")
     assert await would_tell_of_expiry(bank.runtime) == await tell_of_expiry(bank.runtime, step=2) == 0
     assert_problem(await by_http("till"), 403, "scope_missing")
     events = await answers(bank, member.wallet_id, "points.expiring.v1")

@@ -65,9 +65,9 @@ async def test_only_what_changed_is_compared_and_what_agrees_says_nothing(bank: 
     counts = {"wallets": 3, "days": 0, "postings": 6, "differences": 0}
     seals = await bank.auditor.fetch("SELECT no FROM redeem.seals")
     # No seal covers them yet; a run would begin with one, and so says what it will do.
-    assert await run(bank, dry_run=True) == {"dry_run": True, **counts, "found": []}
+    assert await run(bank, dry_run=True) == {"dry_run": True, **counts, "found": [], "next_cursor": None}
     assert await bank.auditor.fetch("SELECT no FROM redeem.seals") == seals
-    assert await run(bank) == {"dry_run": False, **counts, "found": []}
+    assert await run(bank) == {"dry_run": False, **counts, "found": [], "next_cursor": None}
     assert (await run(bank))["wallets"] == 0
     for _ in range(2):  # twice between two runs, under two seals
         await bank.redeem(asks(members[1], points=4))
@@ -241,6 +241,47 @@ async def test_two_that_reconcile_share_the_work_and_what_was_left_is_gone_on_wi
     assert all(row["finished_at"] for row in runs)
     assert [row["from_seal"] for row in runs] == [0, *(row["to_seal"] for row in runs[:-1])]
     assert await reconciling.run(bank.runtime) == Total(0, 0)
+
+
+async def test_over_http_a_run_is_made_in_portions_and_so_is_its_dry_run(
+    bank: Bank, books: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await run(bank)
+    for module in (handler, reconciling):
+        monkeypatch.setattr(module, "LEAVES", 2)
+    old = [await bank.member(3) for _ in range(3)]
+    await bank.client.post("/v1/ledger/seals", json={}, headers=bank.headers("operator"))
+    new = [await bank.member(3) for _ in range(4)]
+    for one in (old[0], new[-1]):
+        await books.execute("UPDATE lots SET remaining = 1 WHERE wallet_id = $1", one.wallet_id)
+
+    async def portions(**body: Any) -> dict[str, Any]:
+        total, calls = await run(bank, within_s=0, **body), 1
+        while total["next_cursor"] is not None:
+            if calls == 2:  # what was rehearsed is sealed meanwhile, and somebody comes
+                await bank.member(3)
+                await bank.client.post("/v1/ledger/seals", json={}, headers=bank.headers("operator"))
+            said = await run(bank, within_s=0, cursor=total["next_cursor"], **body)
+            total |= {name: total[name] + said[name] for name in ("wallets", "postings", "differences")}
+            total |= {"found": total["found"] + said["found"], "next_cursor": said["next_cursor"]}
+            calls += 1
+        assert calls > 4
+        return total
+
+    would = await portions(dry_run=True)
+    assert {one["subject"] for one in would["found"]} == {
+        f"wallet/{one.wallet_id}" for one in (old[0], new[-1])
+    }
+    assert (would["wallets"], would["postings"], would["differences"]) == (8, 8, 2)
+    done = await portions()
+    assert (done["wallets"], done["postings"], done["differences"]) == (9, 9, 2)
+    assert_problem(
+        await bank.client.post(
+            "/v1/reconciliation/runs", json={"cursor": "x"}, headers=bank.headers("operator")
+        ),
+        422,
+        "field_type",
+    )
 
 
 async def test_the_command_does_the_same(bank: Bank, settings: Settings, books: Connection) -> None:
