@@ -16,8 +16,8 @@ import msgspec
 
 from services.redeem.domain import reserving
 from services.redeem.domain.redemption import Release, SettledAnswer
-from services.redeem.handlers.idle import idle_too
 from services.redeem.store import expiring, learned, redemptions
+from services.redeem.store.idle import idle_too
 from services.redeem.store.redemptions import Overdue
 from shared.db import Connection
 from shared.http.runtime import TenantRuntime

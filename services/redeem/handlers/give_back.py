@@ -17,9 +17,9 @@ from services.redeem.domain.returning import ReturnConflict
 from services.redeem.handlers.bought_rewards import BoughtRewards
 from services.redeem.handlers.came_back import ComingBack, return_row
 from services.redeem.handlers.counting import count_points
-from services.redeem.handlers.idle import idle_too
 from services.redeem.handlers.tell_returned import answer_nothing_found, return_answer
 from services.redeem.store import learned, postings, redemptions, returns
+from services.redeem.store.idle import idle_too
 from services.redeem.store.postings import NewPosting
 from services.redeem.store.redemptions import Named
 from services.redeem.store.returns import Known, Paid

@@ -14,10 +14,10 @@ from services.redeem.domain.reserving import Captured, Redemption, Voided
 from services.redeem.handlers.came_back import ComingBack, return_row
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.held_rewards import HeldRewards
-from services.redeem.handlers.idle import idle_too
 from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_settled import settled_answer, tell_captured, tell_voided
 from services.redeem.store import learned, postings, redemptions, returns
+from services.redeem.store.idle import idle_too
 from services.redeem.store.postings import NewPosting
 from services.redeem.store.redemptions import Found, Named
 from shared.errors import NotFound, Refusal, TerminalUnknown

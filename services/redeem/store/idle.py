@@ -92,3 +92,15 @@ async def ends_at(db: Connection, cache: dict[Any, Any], wallet_id: UUID, progra
         return None
     [(_, last_active_at)] = await expiring.last_activity(db, [wallet_id])
     return terms.idle_at(last_active_at) if last_active_at is not None else None
+
+
+async def idle_too(db: Connection, cache: dict[Any, Any], wallets: dict[UUID, Wallet], now: datetime) -> None:
+    """Marks the loaded lots of wallets whose whole balance has ended, also where nothing was left of it: what comes back to
+    them expires with it, unless it wakes them."""
+    loaded = {wallet_id: list(wallet.lots) for wallet_id, wallet in wallets.items()}
+    await note_idle(db, cache, wallets.values(), now, empty_too=True)
+    for wallet_id, wallet in wallets.items():
+        known = {lot.lot_id for lot in loaded[wallet_id]}
+        wallet.lots = loaded[wallet_id] + [lot for lot in wallet.lots if lot.lot_id not in known]
+        if wallet.idle_at is not None:
+            mark_idle(wallet, wallet.idle_at)
