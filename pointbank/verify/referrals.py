@@ -227,6 +227,8 @@ class Referrals:
             yield f"it is {row['outcome']}, computed {computed}"
         elif earlier:
             yield f"another bill of the member was judged at {row['before']}"
+        elif row["known_of_merged"] is not None and row["known_of_merged"] < row["judged_at"] - _AT_ONCE:
+            yield f"a bill of who is one with the member was judged, and that known, at {row['known_of_merged']}"
         if (row["amount_minor"], row["minimum_minor"]) != (amount, minimum):
             yield f"amount and minimum are {row['amount_minor']} and {row['minimum_minor']}, computed {amount} and {minimum}"
         elif minimum is not None and not row["review"]:

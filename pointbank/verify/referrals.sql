@@ -1,11 +1,12 @@
 -- What earn keeps of referrals.
 
 -- name: referrals
--- Each with the bill that decided it, its final decision, and what else was judged for the wallet, or for those merged into it.
+-- Each with the bill that decided it, its final decision, and what else was judged for the wallet, or for those that are one with it;
+-- `known_of_merged`: when the first such was judged and it was known here that they are one.
 SELECT
     r.member_id::text AS member_id, r.programme, r.referrer_id::text AS referrer_id, r.outcome, r.bill_id::text AS bill_id,
     r.occurred_at, r.version, r.amount_minor, r.minimum_minor, r.due, b.occurred_at AS bill_occurred_at, b.total_minor,
-    d.decision::text AS decision, d.recorded_at AS judged_at, o.before, o.versions, m.before AS before_of_merged, r.review,
+    d.decision::text AS decision, d.recorded_at AS judged_at, o.before, o.versions, m.before AS before_of_merged, m.known AS known_of_merged, r.review,
     (
         SELECT array_agg(f.refunded_minor ORDER BY f.n)
         FROM earn.refunds AS f
@@ -32,12 +33,21 @@ LEFT JOIN LATERAL (
     WHERE w.member_id = r.member_id AND w.programme = r.programme AND p.judged ->> 'wallet_id' = w.wallet_id::text
 ) AS o ON true
 LEFT JOIN LATERAL (
-    SELECT min(y.recorded_at) AS before
+    SELECT min(y.recorded_at) AS before, min(greatest(y.recorded_at, k.since)) FILTER (WHERE k.since IS NOT NULL) AS known
     FROM earn.wallets AS w
-    JOIN earn.heirs AS h ON h.heir = w.wallet_id
-    JOIN earn.accruals AS a ON a.wallet_id = h.wallet_id
+    LEFT JOIN earn.heirs AS g ON g.wallet_id = w.wallet_id
+    CROSS JOIN LATERAL (
+        SELECT h.wallet_id, h.since FROM earn.heirs AS h WHERE h.heir = coalesce(g.heir, w.wallet_id)
+        UNION ALL
+        SELECT g.heir, '-infinity' WHERE g.heir IS NOT NULL
+    ) AS q (wallet_id, since)
+    -- Both must have been led there; of those that were before this was kept it is not known when.
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN q.since IS NOT NULL AND (g.heir IS NULL OR g.since IS NOT NULL) THEN greatest(q.since, g.since) END AS since
+    ) AS k
+    JOIN earn.accruals AS a ON a.wallet_id = q.wallet_id
     JOIN earn.decisions AS y ON y.bill_id = a.bill_id
-    WHERE w.member_id = r.member_id AND w.programme = r.programme
+    WHERE w.member_id = r.member_id AND w.programme = r.programme AND q.wallet_id <> w.wallet_id
 ) AS m ON true
 LEFT JOIN LATERAL (
     SELECT count(*) AS earned, count(v.accrual_id) FILTER (WHERE v.bill_id = r.bill_id) AS asked

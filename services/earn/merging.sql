@@ -38,7 +38,7 @@ WITH pairs AS (
 
 led AS (
     UPDATE heirs AS o
-    SET heir = p.heir
+    SET heir = p.heir, since = clock_timestamp()
     FROM pairs AS p
     WHERE o.heir = p.wallet_id
 )

@@ -9,35 +9,59 @@ ORDER BY r.member_id, r.programme COLLATE "C"
 ON CONFLICT DO NOTHING;
 
 -- name: lock_open_referrals
--- Those of these members' referrals that no bill has decided yet, locked. Who was referred by a member that was merged into it since is
--- its own referrer: no bill decides about that.
+-- Those of these members' referrals that no bill has decided yet, locked.
 SELECT r.member_id, r.programme
 FROM referrals AS r
 JOIN unnest(:member_ids::uuid[], :programmes::text[]) AS w (member_id, programme)
     ON w.member_id = r.member_id AND w.programme = r.programme
-WHERE r.bill_id IS NULL AND NOT EXISTS (
-    WITH RECURSIVE referrer AS (
-        SELECT r.referrer_id AS goes_on
-        UNION ALL
-        SELECT m.merged_into
-        FROM referrer AS e
-        JOIN merged_members AS m ON e.goes_on = m.member_id
-    )
-
-    SELECT FROM referrer AS e WHERE e.goes_on = r.member_id
-)
+WHERE r.bill_id IS NULL
 ORDER BY r.member_id, r.programme
 FOR NO KEY UPDATE OF r;
 
--- name: wallets_with_bills
--- Those of these wallets that a bill was judged for, or for one that was merged into it.
-SELECT w.wallet_id
-FROM unnest(:wallet_ids::uuid[]) AS w (wallet_id)
+-- name: lock_referrals_of_merged
+-- The open referrals of these members, locked: whoever decides one of them has judged its bill before, or knows of the merge.
+SELECT r.member_id, r.programme
+FROM referrals AS r
+WHERE r.member_id = ANY(:member_ids::uuid[]) AND r.bill_id IS NULL
+ORDER BY r.member_id, r.programme
+FOR NO KEY UPDATE OF r;
+
+-- name: referred_by_oneself
+-- Those of these referrals whose referrer goes on as who was referred does, by a merge that came since.
+SELECT r.member_id, r.programme
+FROM referrals AS r
+JOIN unnest(:member_ids::uuid[], :programmes::text[]) AS w (member_id, programme)
+    ON w.member_id = r.member_id AND w.programme = r.programme
 WHERE EXISTS (
+    WITH RECURSIVE goes_on AS (
+        SELECT e.is_referrer, e.member_id
+        FROM (VALUES (true, r.referrer_id), (false, r.member_id)) AS e (is_referrer, member_id)
+        UNION
+        SELECT g.is_referrer, m.merged_into
+        FROM goes_on AS g
+        JOIN merged_members AS m ON g.member_id = m.member_id
+    )
+
     SELECT
-    FROM accruals AS a
-    WHERE a.wallet_id = ANY(w.wallet_id || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = w.wallet_id))
+    FROM goes_on AS a
+    JOIN goes_on AS b ON a.member_id = b.member_id
+    WHERE a.is_referrer AND NOT b.is_referrer
 );
+
+-- name: families
+-- The wallet that each of these goes on as, and whether a bill was judged for any that goes on as that one.
+SELECT
+    w.wallet_id,
+    f.heir,
+    EXISTS (
+        SELECT
+        FROM accruals AS a
+        WHERE a.wallet_id = ANY(f.heir || ARRAY(SELECT o.wallet_id FROM heirs AS o WHERE o.heir = f.heir))
+    ) AS has_bills
+FROM unnest(:wallet_ids::uuid[]) AS w (wallet_id)
+CROSS JOIN LATERAL (
+    SELECT coalesce((SELECT h.heir FROM heirs AS h WHERE h.wallet_id = w.wallet_id), w.wallet_id) AS heir
+) AS f;
 
 -- name: decide_referrals!
 -- What the first bill of each of these referred members decided.

@@ -96,6 +96,7 @@ CREATE TABLE merged_members (
 CREATE TABLE heirs (
     wallet_id uuid PRIMARY KEY,
     heir uuid NOT NULL,
+    since timestamptz DEFAULT clock_timestamp(), -- when it was led there last; null: from before this was kept
     CONSTRAINT heirs_of_another CHECK (heir <> wallet_id)
 );
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.earn.handlers.wake import settle_wake
-from services.earn.store import learned, waiting
+from services.earn.store import learned, referrals, waiting
 from services.earn.store.sql import merging
 from shared.events import MemberMerged
 from shared.identity import identity_hash
@@ -19,6 +19,10 @@ async def merge_members(tx: Tx, items: Sequence[Item[MemberMerged]]) -> list[Out
     waits = {("identity", identity.hex()) for found in named for identity in found}
     waits |= {("member", str(item.command.member_id)) for item in items}
     await waiting.lock_awaited(tx.db, waits)
+    # Of two that become one, one bill is the first: who judges one now is waited for, who judges one later knows.
+    await referrals.lock_of_merged(
+        tx.db, {one for item in items for one in (item.command.member_id, item.command.merged_into)}
+    )
     for item, found in zip(items, named, strict=True):
         told = item.command
         await learned.learn_members(

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from services.earn.domain.acts.act import ROLES, referral
-from services.earn.domain.acts.referral import Key, candidates, firsts
+from services.earn.domain.acts.referral import Family, Key, candidates, firsts
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Decision
 from services.earn.domain.judge import Facts
@@ -32,10 +32,10 @@ class GiveReferral(msgspec.Struct, frozen=True):
 
 
 class Undecided(msgspec.Struct, frozen=True):
-    """Referrals that these bills may decide, held; and wallets that bills were judged for before."""
+    """Referrals that these bills may decide, held; and the families of the wallets that they are judged for."""
 
     keys: set[Key]
-    had_bills: set[UUID]
+    families: dict[UUID, Family]
 
 
 async def hold_undecided(tx: Tx, bills: Bills) -> Undecided | None:
@@ -46,15 +46,18 @@ async def hold_undecided(tx: Tx, bills: Bills) -> Undecided | None:
     keys = await store.lock_open(tx.db, wallets)
     if not keys:
         return None
-    # A later statement: whoever held the row before us has judged its bill.
-    return Undecided(keys, await store.wallets_with_bills(tx.db, {wallets[key] for key in keys}))
+    # Later statements: whoever held a row before us has judged its bill, or merged its member.
+    keys -= await store.referred_by_oneself(tx.db, keys)
+    if not keys:
+        return None
+    return Undecided(keys, await store.families(tx.db, set(wallets.values())))
 
 
 async def decide_referrals(
     tx: Tx, bills: Bills, decisions: Mapping[UUID, Decision], undecided: Undecided
 ) -> None:
     """Writes what these bills decided about the referrals that are held."""
-    made = firsts(bills, decisions, undecided=undecided.keys, had_bills=undecided.had_bills)
+    made = firsts(bills, decisions, undecided=undecided.keys, families=undecided.families)
     if made:
         await store.decide(tx.db, made)
     if any(one.outcome == "reached" for one in made):

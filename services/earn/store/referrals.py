@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.earn.domain.acts.act import Reached
-from services.earn.domain.acts.referral import First, Key, Referred
+from services.earn.domain.acts.referral import Family, First, Key, Referred
 from services.earn.store.sql import referrals as queries
 from shared.db import Connection
 from shared.programme.compiled import OnSpent
@@ -25,9 +25,20 @@ async def lock_open(db: Connection, keys: Collection[Key]) -> set[Key]:
     return {(row[0], row[1]) for row in await queries.lock_open_referrals(db, **_columns(keys))}
 
 
-async def wallets_with_bills(db: Connection, wallet_ids: Collection[UUID]) -> set[UUID]:
-    """Those of these wallets that a bill was judged for."""
-    return {row[0] for row in await queries.wallets_with_bills(db, wallet_ids=list(wallet_ids))}
+async def lock_of_merged(db: Connection, member_ids: Collection[UUID]) -> None:
+    """Holds the referrals of these members that no bill has decided."""
+    await queries.lock_referrals_of_merged(db, member_ids=list(member_ids))
+
+
+async def referred_by_oneself(db: Connection, keys: Collection[Key]) -> set[Key]:
+    """Those of these whose referrer and referred member are one by now."""
+    return {(row[0], row[1]) for row in await queries.referred_by_oneself(db, **_columns(keys))}
+
+
+async def families(db: Connection, wallet_ids: Collection[UUID]) -> dict[UUID, Family]:
+    """Which wallets these go on as."""
+    rows = await queries.families(db, wallet_ids=list(wallet_ids))
+    return {row[0]: Family(row[1], row[2]) for row in rows}
 
 
 async def decide(db: Connection, firsts: Sequence[First]) -> None:

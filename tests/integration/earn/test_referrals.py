@@ -337,6 +337,18 @@ SPOILT = {
         minimum_minor = NULL WHERE member_id = {REACHED}""",
         {"referrals:decided", "referrals:given"},
     ),
+    "a second friend who was the first one": (
+        """WITH before AS (
+            UPDATE earn.decisions SET recorded_at = recorded_at - interval '5 minutes'
+            WHERE bill_id IN (SELECT bill_id FROM earn.referrals WHERE outcome = 'reached')
+        ),
+        known AS (UPDATE earn.heirs SET since = since - interval '5 minutes')
+        UPDATE earn.referrals SET outcome = 'reached', minimum_minor = 10000
+        WHERE outcome = 'not_first' AND member_id IN (
+            SELECT w.member_id FROM earn.wallets AS w JOIN earn.heirs AS h ON h.wallet_id = w.wallet_id
+        )""",
+        {"referrals:decided", "referrals:given"},
+    ),
     "a bill that was not the first": (
         f"""UPDATE earn.referrals SET bill_id = (
             SELECT bill_id FROM earn.referrals WHERE outcome = 'reached' ORDER BY member_id DESC LIMIT 1
@@ -361,6 +373,17 @@ async def test_who_is_merged_with_a_referrer_or_a_buyer_is_no_new_friend(befrien
     await befriended.post(bill(friend))
     assert await given(befriended, friend) == {"referrer": 500, "referred": 200}
     await befriended.hear(merged(friend, somebody_else))
+
+
+async def test_of_two_friends_who_are_one_the_first_bill_of_either_is_the_first(befriended: Shop) -> None:
+    """A bill may still be judged for who was merged: it was on its way. It is the person's second."""
+    by = await befriended.member("circle")
+    ended, heir, third = [await friend_of(befriended, by) for _ in range(3)]
+    await befriended.hear(merged(ended, heir), merged(third, heir))
+    await befriended.post(bill(heir))
+    await asyncio.gather(*[befriended.post(bill(member)) for member in (ended, third)])
+    said = [(await outcome(befriended, one), await given(befriended, one)) for one in (heir, ended, third)]
+    assert said == [("reached", {"referrer": 500, "referred": 200}), ("not_first", {}), ("not_first", {})]
 
 
 def merged(ended: Member, heir: Member) -> MemberMerged:

@@ -31,6 +31,13 @@ class First(NamedTuple):
     minimum_minor: int | None
 
 
+class Family(NamedTuple):
+    """The wallets that were merged into one: that one, and whether a bill was judged for any of them."""
+
+    heir: UUID
+    has_bills: bool
+
+
 class Referred(NamedTuple):
     """A referral whose minimum was reached."""
 
@@ -66,19 +73,25 @@ def firsts(
     decisions: Mapping[UUID, Decision],
     *,
     undecided: Collection[Key],
-    had_bills: Collection[UUID],
+    families: Mapping[UUID, Family],
 ) -> list[First]:
-    """What these bills decide, in the order in which they were judged. `had_bills`: wallets that earlier ones were judged for."""
+    """What these bills decide, in the order in which they were judged. `families`: of the wallets that they may be the first of, as
+    of before them: of members who are one person by now one bill is the first."""
     left = set(undecided)
+    had_bills = {family.heir for family in families.values() if family.has_bills}
     made = []
     for bill_id, bill, facts, _ in bills:
         decision = decisions[bill_id]
         for judged in decision.programmes:
+            family = families.get(judged.wallet_id)
+            if family is None:
+                continue
             assert decision.member_id is not None
             key = decision.member_id, judged.programme
             if key in left:
                 left.remove(key)
-                made.append(_first(key, bill_id, bill, judged, facts, judged.wallet_id in had_bills))
+                made.append(_first(key, bill_id, bill, judged, facts, family.heir in had_bills))
+            had_bills.add(family.heir)
     return made
 
 
