@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -25,6 +26,16 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("any machine")
 
 _SETTINGS: list[Settings] = []
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """`-n 2 --dist loadfile`: what shares processes stays together, what takes longest begins first."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from tests.support.spreading import Spreading
+
+    return Spreading(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import random
+import secrets
 import sys
 import time
 from collections import Counter
@@ -28,7 +29,7 @@ from joserfc import jwt
 from pointbank.allinone import service_of
 from pointbank.verify import verify_tenant
 from tests.support.processes import Fleet
-from tests.support.town import Town
+from tests.support.town import Town, found_town, leave
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: make .venv/.ok")
 positive_data_acceptance = importlib.import_module(
@@ -44,6 +45,14 @@ PUBLISHED = Path(__file__).parents[2] / "docs" / "openapi.json"
 def document() -> dict[str, Any]:
     found: dict[str, Any] = json.loads(PUBLISHED.read_text())
     return found
+
+
+@pytest.fixture(scope="module")
+def town(fleet: Fleet) -> Iterator[Town]:
+    """A tenant that nobody else asks: no programme, wallet or merchant of it is afterwards what it was."""
+    made = asyncio.run(found_town(fleet, f"f{secrets.token_hex(3)}", members=2))
+    yield made
+    asyncio.run(leave(made))
 
 
 @pytest.fixture(scope="module")

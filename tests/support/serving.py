@@ -15,7 +15,8 @@ from shared.runtime import Blueprint
 from shared.service import Service
 from shared.tenants import Tenant
 from shared.tenants.directory import Directory
-from shared.tenants.provision import create_tenant, prepare_control
+from shared.tenants.provision import prepare_control
+from tests.support.copies import copy_tenant
 from tests.support.patience import PATIENCE_S
 from tests.support.speaking import Ears, Say, say
 
@@ -30,7 +31,7 @@ async def own_directory(settings: Settings, **more: Any) -> Settings:
 
 async def only_tenant(settings: Settings) -> Tenant:
     """Makes the directory's only tenant."""
-    await create_tenant(settings, f"t{secrets.token_hex(4)}")
+    await copy_tenant(settings, f"t{secrets.token_hex(4)}")
     directory = Directory(settings, "earn")
     await directory.open()
     try:

@@ -20,13 +20,14 @@ from shared.metrics import Metrics
 from shared.runtime import Blueprint, TenantRuntime, open_tenant_pool
 from shared.tenants import Tenant
 from shared.tenants.directory import Directory
-from shared.tenants.provision import create_tenant, dsn_for
+from shared.tenants.provision import dsn_for
+from tests.support.copies import copy_tenant
 
 
 async def new_tenant(settings: Settings) -> Tenant:
     """A tenant with all its schemas, under a code of its own."""
     code = f"t{secrets.token_hex(4)}"
-    await create_tenant(settings, code)
+    await copy_tenant(settings, code)
     directory = Directory(settings, "earn")
     await directory.open()
     try:

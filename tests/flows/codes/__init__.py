@@ -1,0 +1,1 @@
+"""How each code of the table is raised, by service."""
