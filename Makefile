@@ -20,7 +20,7 @@ up: $(VENV)/.ok  ## keep everything running; prints URLs, a token and a curl lin
 	@$(BIN)/pointbank up
 
 test: $(VENV)/.ok  ## every test, on servers that the tests start themselves; WORKERS=1 for one after the other
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 check: lint test  ## what continuous integration runs: format, lint, types, import contracts, SQL, tests
 
