@@ -105,7 +105,9 @@ async def _send_due(runtime: TenantRuntime, mine: Outgoing, channels: Mapping[st
             letters.setdefault(one.channel, []).append(_written(one, names))
         except Exception as error:  # noqa: BLE001  # what can't be said by this release is due again
             failures[one.message_id] = error
-    for failed in await asyncio.gather(*[_send(mine, channels[name], each) for name, each in letters.items()]):
+    for failed in await asyncio.gather(
+        *[_send(mine, channels[name], each) for name, each in letters.items()]
+    ):
         failures |= failed
     delivered = [one for one in wanted if one.message_id not in failures]
     unsent += [_failed(one, failures[one.message_id]) for one in wanted if one.message_id in failures]

@@ -228,9 +228,7 @@ async def renew(db: Connection, messages: Sequence[Made], *, lease: timedelta) -
         rows = await queries.renew_dispatches(db, dispatch_ids=keys, attempts=attempts, lease=lease)
         ours |= {row["dispatch_id"] for row in rows}
     if alone:
-        rows = await queries.renew(
-            db, message_ids=list(alone), attempts=list(alone.values()), lease=lease
-        )
+        rows = await queries.renew(db, message_ids=list(alone), attempts=list(alone.values()), lease=lease)
         ours |= {row["message_id"] for row in rows}
     return ours
 

@@ -191,7 +191,10 @@ async def test_a_slow_consumer_keeps_its_entries_and_one_that_is_silent_does_not
             # The one that was silent still has them in hand: it comes to its end, and does no harm.
             await eventually(lambda: holder.consumers[0].entries == 10)
             async with holder.read() as db:
-                assert await db.fetchval("SELECT upper(entries) FROM inbox ORDER BY 1 DESC LIMIT 1") in (None, 11)
+                assert await db.fetchval("SELECT upper(entries) FROM inbox ORDER BY 1 DESC LIMIT 1") in (
+                    None,
+                    11,
+                )
             assert (await holder.redis.xpending(service.keys.stream("earn"), "redeem"))["pending"] == 0
     assert sorted(slow.heard + other.heard) == list(range(1, 11))
 

@@ -192,7 +192,9 @@ async def test_a_sender_that_can_not_renew_sends_nothing_after_its_lease(
                 await asyncio.sleep(60)
             finally:
                 outgoing(other.cache).failed_at = time.monotonic()
-                assert await send(other, channel) == 0, "it could not ask either: the first has a lease's time"
+                assert await send(other, channel) == 0, (
+                    "it could not ask either: the first has a lease's time"
+                )
                 outgoing(other.cache).failed_at = float("-inf")
                 while not await send(other, channel):
                     await asyncio.sleep(0.02)

@@ -45,14 +45,10 @@ async def test_it_is_renewed_every_third_whatever_fails_until_it_is_given_back()
 async def test_who_gets_nowhere_renews_no_more() -> None:
     renewals = Renewals()
     with Lease(LEASE_S, renewals, at_most_s=2 * LEASE_S).held():
-        await asyncio.sleep(4 * LEASE_S)
-        then = renewals.count
-        await asyncio.sleep(LEASE_S)
-    assert 1 <= renewals.count == then <= 5
+        await asyncio.sleep(6 * LEASE_S)
+    assert 1 <= renewals.count <= 6, "twice three: else there were eighteen"
 
 
 def test_as_shipped_what_a_dead_process_holds_is_found_with_time_left_to_write_it() -> None:
     """The bound of a take-over is ten seconds (docs/under-fire.md)."""
     assert Settings().reclaim_idle_ms / 1000 + RECLAIM_EVERY_S <= 7.0
-
-
