@@ -46,8 +46,8 @@ JOBS = (
 )
 
 HEAD = """# Written by `python3 -m deploy.jobs`: change its table.
-# The services do all of these but the oracle's by themselves. A CronJob does them too, in a process of its own: so they are done where no
-# service is well, and one that failed is a Job that failed. Both at once are fine. Times are UTC.
+# The services do all of these but the oracle's by themselves. A CronJob does them too, in a process of its own: so they are done
+# where no service is well, and one that failed is a Job that failed. Both at once are fine. Times are UTC.
 apiVersion: v1
 kind: ServiceAccount
 metadata:

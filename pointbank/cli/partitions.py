@@ -50,13 +50,11 @@ def partitions(
         )
 
     def tell(found: Found) -> None:
-        for service, ahead in found.items():
+        for name, ahead in found.items():
             for one in ahead.partitions:
                 if not one.there:
                     would = "is missing" if dry_run else "was missing"
-                    out.print(
-                        f"{service}.{one.partition} {would}: from {one.begins:%Y-%m-%d}", highlight=False
-                    )
+                    out.print(f"{name}.{one.partition} {would}: from {one.begins:%Y-%m-%d}", highlight=False)
         made = sum(ahead.made for ahead in found.values())
         out.print(f"{made:,} partitions {'would be ' if dry_run else ''}made.", highlight=False)
 

@@ -229,9 +229,9 @@ class Consumer:
 
     async def _say_alive(self) -> None:
         """To Redis, as any read in our name does. Past FastStream's reading: how long ago that was is its own."""
-        assert self._redis is not None
+        redis: Any = self._redis
         words = ("GROUP", self.group, self.name, "COUNT", 1, "STREAMS", self.stream, NOTHING)
-        await self._redis.execute_command("XREADGROUP", *words)
+        await redis.execute_command("XREADGROUP", *words)
 
     async def lag(self) -> tuple[int, int]:
         """(entries not read yet, entries read and not acknowledged), for the metrics; no evidence of anything."""

@@ -1,4 +1,4 @@
-"""As shipped, what a process has in hand when it dies, or stands still, another has written ten seconds later; who is slow keeps it."""
+"""As shipped: what a process has in hand when it dies, or stands still, another writes within ten seconds; who is slow keeps it."""
 
 from __future__ import annotations
 
