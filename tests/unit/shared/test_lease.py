@@ -49,6 +49,15 @@ async def test_who_gets_nowhere_renews_no_more() -> None:
     assert 1 <= renewals.count <= 6, "twice three: else there were eighteen"
 
 
+async def test_who_gets_on_is_not_at_its_end() -> None:
+    renewals = Renewals()
+    with Lease(LEASE_S, renewals, at_most_s=2 * LEASE_S).held() as went_on:
+        async with asyncio.timeout(10):
+            while renewals.count < 9:
+                went_on()
+                await asyncio.sleep(LEASE_S / 6)
+
+
 def test_as_shipped_what_a_dead_process_holds_is_found_with_time_left_to_write_it() -> None:
     """The bound of a take-over is ten seconds (docs/under-fire.md)."""
     assert Settings().reclaim_idle_ms / 1000 + RECLAIM_EVERY_S <= 7.0
