@@ -32,11 +32,22 @@ JOBS = (
     Job("benefits", "50 2 * * *", ("benefits",), 7200),
     Job("verify", "17 3 * * *", ("verify", "--wait", "60"), 21600, part="auditor", seals=True),
     Job("reconcile", "30 5 * * *", ("reconcile",), 14400),
+    # Each with its service's own login: nobody but an administrator has all five.
+    *(
+        Job(
+            f"partitions-{service}",
+            f"{minute} 0 * * *",
+            ("partitions", "--service", service),
+            3000,
+            part=service,
+        )
+        for minute, service in ((3, "members"), (13, "earn"), (23, "redeem"), (33, "tiers"), (43, "notifier"))
+    ),
 )
 
 HEAD = """# Written by `python3 -m deploy.jobs`: change its table.
-# redeem does all of these but the oracle's by itself. A CronJob does them too, in a process of its own: so they are done where no
-# service is well, and one that failed is a Job that failed. Both at once are fine. Times are UTC.
+# The services do all of these but the oracle's by themselves. A CronJob does them too, in a process of its own: so they are done
+# where no service is well, and one that failed is a Job that failed. Both at once are fine. Times are UTC.
 apiVersion: v1
 kind: ServiceAccount
 metadata:

@@ -1,8 +1,8 @@
-"""`pointbank partitions`: the partitions ahead of all five services of a tenant, each looked at and made with its own role."""
+"""`pointbank partitions`: the partitions ahead of a tenant's services, each looked at and made with its own role."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pointbank.logins import find_served
 from shared.config import Settings
@@ -16,12 +16,17 @@ Progress = Callable[[str, Ahead], None]
 
 
 async def partitions_of(
-    settings: Settings, tenant: str, *, dry_run: bool, progress: Progress | None = None
+    settings: Settings,
+    tenant: str,
+    *,
+    services: Sequence[str] = SERVICES,
+    dry_run: bool,
+    progress: Progress | None = None,
 ) -> dict[str, Ahead]:
-    """What is ahead in each service's schema; raises UnknownTenant, NotServed. A service is a transaction of its own: broken
+    """What is ahead in these services' schemas; raises UnknownTenant, NotServed. A service is a transaction of its own: broken
     off, the next run does the rest."""
     done: dict[str, Ahead] = {}
-    for service in SERVICES:
+    for service in services:
         found = await find_served(settings, tenant, service)
         pool = await open_tenant_pool(settings, found, service)
         try:

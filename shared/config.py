@@ -71,8 +71,8 @@ class Settings(BaseSettings):
     lock_timeout_ms: int = Field(default=2_000, ge=1)
     idle_in_transaction_ms: int = Field(default=6_000, ge=1)  # who stands still for so long loses its locks
 
-    # Consumers. The lease exceeds the worst time of a batch, or a slow consumer loses its entries to another.
-    reclaim_idle_ms: int = Field(default=15_000, ge=1)
+    # Consumers. Who has not spoken to Redis for so long is dead, and another takes over; one that is slow says that it lives.
+    reclaim_idle_ms: int = Field(default=6_000, ge=1)
     poison_attempts: int = Field(default=10, ge=1)
     awaited_deadline_s: int = Field(default=900, ge=0)
     ask_again_s: float = Field(default=60, gt=0)  # what the bank has not answered for so long is asked again

@@ -230,7 +230,8 @@ class TenantRuntime:
         for consumer in self._heard:
             await consumer.start(self._bus)
         self._go(self.housekeeping.run(), "housekeeping")
-        self._go(self._reclaim(), "reclaim")
+        for consumer in self.consumers:  # each by itself: what one takes over may take long to write
+            self._go(self._reclaim(consumer), f"reclaim {consumer.label}")
         self._tasks += self._rota.tasks(self)
         self.began_at = time.monotonic()
         self.resting = False
@@ -344,18 +345,17 @@ class TenantRuntime:
     def _go(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
 
-    async def _reclaim(self) -> None:
+    async def _reclaim(self, consumer: Consumer) -> None:
         while True:
             await asyncio.sleep(RECLAIM_EVERY_S)
-            for consumer in self.consumers:
-                try:
-                    while await consumer.reclaim():
-                        pass
-                except Exception as error:
-                    if passing(error):
-                        log.warning("reclaim failed", stream=consumer.stream, error=repr(error)[:300])
-                    else:
-                        log.error("reclaim is broken", stream=consumer.stream, exc_info=error)
+            try:
+                while await consumer.reclaim():
+                    pass
+            except Exception as error:
+                if passing(error):
+                    log.warning("reclaim failed", stream=consumer.stream, error=repr(error)[:300])
+                else:
+                    log.error("reclaim is broken", stream=consumer.stream, exc_info=error)
 
 
 async def open_tenant_pool(

@@ -76,13 +76,13 @@ FROM programmes
 WHERE programme = ANY(:programmes::text[]);
 
 -- name: claim_dispatch
--- The messages of the oldest dispatch that nobody holds, leased to one sender; from one whose lease is over it is taken over.
--- The members' consent is read now.
+-- The messages of the oldest dispatch that nobody holds, leased to one sender; from one whose lease is over, and the
+-- grace, it is taken over. The members' consent is read now.
 WITH free AS MATERIALIZED (
     SELECT d.dispatch_id
     FROM dispatches AS d
     WHERE d.settled_at IS NULL
-        AND (d.claimed_until IS NULL OR d.claimed_until < now())
+        AND (d.claimed_until IS NULL OR d.claimed_until < now() - :grace::interval)
     ORDER BY d.dispatch_id
     LIMIT 1
     FOR NO KEY UPDATE OF d SKIP LOCKED
@@ -106,14 +106,14 @@ JOIN messages AS m ON m.dispatch_id = c.dispatch_id
 JOIN members AS b ON b.member_id = m.member_id;
 
 -- name: claim
--- Some messages on their own way that are due to known members, leased to one sender; what expired in another's hands is
--- taken over.
+-- Some messages on their own way that are due to known members, leased to one sender; what expired in another's hands,
+-- a grace ago, is taken over.
 WITH due AS MATERIALIZED (
     SELECT d.message_id, b.locale, b.consented
     FROM deliveries AS d
     JOIN members AS b ON b.member_id = d.member_id
     WHERE d.due_at <= now()
-        AND (d.claimed_until IS NULL OR d.claimed_until < now())
+        AND (d.claimed_until IS NULL OR d.claimed_until < now() - :grace::interval)
     ORDER BY d.due_at, d.message_id
     LIMIT :most
     FOR NO KEY UPDATE OF d SKIP LOCKED
@@ -134,6 +134,40 @@ SELECT
     c.attempts, c.takeovers, m.traceparent
 FROM claimed AS c
 JOIN messages AS m ON (m.member_id, m.message_id) = (c.member_id, c.message_id);
+
+-- name: renew_dispatches
+-- Dispatches that are still in the same hands are so for another lease; gives those. What is being settled is left alone.
+WITH ours AS MATERIALIZED (
+    SELECT d.dispatch_id
+    FROM dispatches AS d
+    JOIN unnest(:dispatch_ids::uuid[], :attempts::integer[]) AS h (dispatch_id, attempts)
+        ON d.dispatch_id = h.dispatch_id AND d.attempts = h.attempts
+    WHERE d.claimed_until IS NOT NULL
+    ORDER BY d.dispatch_id
+    FOR NO KEY UPDATE OF d SKIP LOCKED
+)
+UPDATE dispatches AS d
+SET claimed_until = clock_timestamp() + :lease::interval
+FROM ours
+WHERE d.dispatch_id = ours.dispatch_id
+RETURNING d.dispatch_id;
+
+-- name: renew
+-- The same for messages on their own way.
+WITH ours AS MATERIALIZED (
+    SELECT d.message_id
+    FROM deliveries AS d
+    JOIN unnest(:message_ids::uuid[], :attempts::integer[]) AS h (message_id, attempts)
+        ON d.message_id = h.message_id AND d.attempts = h.attempts
+    WHERE d.claimed_until IS NOT NULL
+    ORDER BY d.message_id
+    FOR NO KEY UPDATE OF d SKIP LOCKED
+)
+UPDATE deliveries AS d
+SET claimed_until = clock_timestamp() + :lease::interval
+FROM ours
+WHERE d.message_id = ours.message_id
+RETURNING d.message_id::text AS message_id;
 
 -- name: settle_dispatches
 -- Dispatches that were sent, or are handed back as they were; gives those that were still in the same hands: the count of

@@ -1,7 +1,7 @@
 """The sender: takes what is due, sends it, and has the lane write what came of it.
 
-What it takes is leased. A sender that dies loses the lease, another takes over, and such messages may go out twice:
-`takeovers` counts it. A message that was sent and settled never goes out again.
+What it takes is leased, and the lease is renewed while it sends and settles. A sender that dies loses it, another takes over, and
+such messages may go out twice: `takeovers` counts it. A message that was sent and settled never goes out again.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from services.notifier import store
 from services.notifier.channels import CHANNELS, Channel, Message
 from services.notifier.domain import GIVE_UP_AFTER, pause_after
 from services.notifier.handlers import Settle
-from services.notifier.outgoing import AT_ONCE, LEASE, SEND_WITHIN_S, Outgoing, outgoing
+from services.notifier.outgoing import AT_ONCE, LEASE, LEASE_S, Held, Outgoing, outgoing
 from services.notifier.store import Made, Unsent
 from services.notifier.texts import render
 from shared.db import Connection
+from shared.messaging.lease import Lease
 from shared.runtime import TenantRuntime
 
 POLL_S = 1.0
-IDLE_POLL_S = 5.0
+IDLE_POLL_S = 3.0
+"""With the lease of a sender that died, and a moment to send, below ten seconds."""
 
 _log = structlog.get_logger(__name__)
 
@@ -72,10 +74,18 @@ async def _send_batch(runtime: TenantRuntime) -> bool:
 async def send_due(runtime: TenantRuntime, channels: Mapping[str, Channel] = CHANNELS) -> int:
     """Sends one batch of what is due, what this process has just made first; gives how many messages that was.
 
-    Consent was read when they were made or claimed: no message goes by what was known more than START_WITHIN_S +
+    Consent was read when they were made or claimed: no message goes by what was known more than KNOWN_FOR_S +
     SEND_WITHIN_S before.
     """
     mine = outgoing(runtime.cache)
+    with Lease(LEASE_S, lambda: _renew(runtime, mine)).held():
+        try:
+            return await _send_due(runtime, mine, channels)
+        finally:
+            mine.done()
+
+
+async def _send_due(runtime: TenantRuntime, mine: Outgoing, channels: Mapping[str, Channel]) -> int:
     async with runtime.read() as db:
         with mine.reading():
             # Taken with the connection in hand: what waits for one too long is handed back as late.
@@ -95,7 +105,9 @@ async def send_due(runtime: TenantRuntime, channels: Mapping[str, Channel] = CHA
             letters.setdefault(one.channel, []).append(_written(one, names))
         except Exception as error:  # noqa: BLE001  # what can't be said by this release is due again
             failures[one.message_id] = error
-    for failed in await asyncio.gather(*[_send(channels, name, each) for name, each in letters.items()]):
+    for failed in await asyncio.gather(
+        *[_send(mine, channels[name], each) for name, each in letters.items()]
+    ):
         failures |= failed
     delivered = [one for one in wanted if one.message_id not in failures]
     unsent += [_failed(one, failures[one.message_id]) for one in wanted if one.message_id in failures]
@@ -120,11 +132,25 @@ async def _claim(db: Connection, mine: Outgoing) -> list[Made]:
     at = mine.claimed_at = time.monotonic()
     mine.turn += 1
     if mine.turn % 2:
-        claimed = await store.claim_dispatch(db, lease=LEASE)
+        claimed = await store.claim_dispatch(db, lease=LEASE, grace=mine.grace)
     else:
-        claimed = await store.claim(db, most=AT_ONCE, lease=LEASE)
+        claimed = await store.claim(db, most=AT_ONCE, lease=LEASE, grace=mine.grace)
     mine.claimed(claimed, at)
     return claimed
+
+
+async def _renew(runtime: TenantRuntime, mine: Outgoing) -> None:
+    """What is leased to this process is so for another lease; what another has taken over meanwhile is not."""
+    held, at = mine.held, time.monotonic()
+    if not held:
+        return
+    async with runtime.read() as db:
+        ours = await store.renew(db, [message for one in held for message in one.messages], lease=LEASE)
+    mine.renewed([one for one in held if _keys(one) <= ours], at)
+
+
+def _keys(held: Held) -> set[object]:
+    return {one.dispatch or one.message_id for one in held.messages}
 
 
 def _written(made: Made, names: Mapping[str, str]) -> Message:
@@ -134,16 +160,14 @@ def _written(made: Made, names: Mapping[str, str]) -> Message:
     return Message(made.message_id, made.member_id, made.template, made.locale, text)
 
 
-async def _send(
-    channels: Mapping[str, Channel], name: str, messages: Sequence[Message]
-) -> dict[str, Exception]:
+async def _send(mine: Outgoing, channel: Channel, messages: Sequence[Message]) -> dict[str, Exception]:
     """Why messages were not sent, by id: those that were are left out. Never raises for a channel's sake."""
     unanswered = {one.message_id for one in messages}
     failures: dict[str, Exception] = {}
     why: Exception = NoAnswer()
     try:
-        async with asyncio.timeout(SEND_WITHIN_S):
-            async for message, error in channels[name](messages):
+        async with mine.sending():
+            async for message, error in channel(messages):
                 unanswered.discard(message.message_id)
                 if error is not None:
                     failures[message.message_id] = error

@@ -212,14 +212,30 @@ async def set_apart(db: Connection, unsent: Sequence[Unsent]) -> None:
     )
 
 
-async def claim_dispatch(db: Connection, *, lease: timedelta) -> list[Made]:
-    """Leases the oldest dispatch that nobody holds."""
-    return [Made(*row) for row in await queries.claim_dispatch(db, lease=lease)]
+async def claim_dispatch(db: Connection, *, lease: timedelta, grace: timedelta) -> list[Made]:
+    """Leases the oldest dispatch that nobody holds: no lease, or one that was over a `grace` ago."""
+    return [Made(*row) for row in await queries.claim_dispatch(db, lease=lease, grace=grace)]
 
 
-async def claim(db: Connection, *, most: int, lease: timedelta) -> list[Made]:
+async def renew(db: Connection, messages: Sequence[Made], *, lease: timedelta) -> set[object]:
+    """Leases anew what is still in the hands that these messages' attempts tell of; gives ids of dispatches, and of messages of
+    none."""
+    dispatches = {one.dispatch: one.attempts for one in messages if one.dispatch is not None}
+    alone = {one.message_id: one.attempts for one in messages if one.dispatch is None}
+    ours: set[object] = set()
+    if dispatches:
+        keys, attempts = list(dispatches), list(dispatches.values())
+        rows = await queries.renew_dispatches(db, dispatch_ids=keys, attempts=attempts, lease=lease)
+        ours |= {row["dispatch_id"] for row in rows}
+    if alone:
+        rows = await queries.renew(db, message_ids=list(alone), attempts=list(alone.values()), lease=lease)
+        ours |= {row["message_id"] for row in rows}
+    return ours
+
+
+async def claim(db: Connection, *, most: int, lease: timedelta, grace: timedelta) -> list[Made]:
     """Leases up to `most` messages on their own way that are due to known members."""
-    rows = await queries.claim(db, most=most, lease=lease)
+    rows = await queries.claim(db, most=most, lease=lease, grace=grace)
     return [msgspec.structs.replace(Made(*row), locale=language_of(row["locale"])) for row in rows]
 
 

@@ -95,6 +95,7 @@ def _entries(answer: Any, **_: Any) -> list[Any]:
             ],
         ]
         for stream, found in (answer or {}).items()
+        if found
     ]
 
 

@@ -1,8 +1,9 @@
 """One stream as one service hears it: entries become items, the lane writes them, then they are acknowledged.
 
 Reclaiming is a loop of our own: entries of dead consumers, and our own that a broken connection stranded, are claimed in
-batches and go the same way. A consumer is dead when it has not spoken to Redis for the lease; leases never decide
-correctness, the inbox does.
+batches and go the same way. A consumer is dead when it has not spoken to Redis for the lease. One that writes a batch reads
+nothing meanwhile: where that takes long it says that it lives (lease.py), so that the lease may be shorter than a batch. Leases
+never decide correctness, the inbox does.
 """
 
 from __future__ import annotations
@@ -20,12 +21,20 @@ from shared.messaging.bus import FIELD, Bus, Entry, Subscription
 from shared.messaging.commands import FromPos, FromStream, Refused
 from shared.messaging.entries import PosDecoder, StreamDecoder
 from shared.messaging.lane import Lane
+from shared.messaging.lease import Lease
 from shared.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
 CLAIM = 100
+STRANDED_MS = 5_000
+"""Our own entries that nobody here holds are taken up again after this, or after the lease."""
 UNNOTICED_S = 0.05
+GETS_NOWHERE_S = 30.0
+"""Who has been at one step of a batch for so long is left to the lease though it lives: it may be the only one that can't reach
+PostgreSQL. Three times the longest statement."""
+NOTHING = "18446744073709551615-0"
+"""After the last entry that a consumer can have in its name: reading its own from there gives none, and says that it lives."""
 _FIRST: Mapping[bytes, int] = {}
 
 
@@ -52,6 +61,8 @@ class Consumer:
         self._count, self._lease_ms = count, lease_ms
         self._metrics, self._tenant = metrics, tenant
         self._share = FAIRNESS.share(tenant)
+        self._stranded_ms = min(lease_ms, STRANDED_MS)
+        self._lease = Lease(lease_ms / 1000, self._say_alive, at_most_s=GETS_NOWHERE_S)
         self._holding: set[bytes] = set()
         self._subscription: Subscription | None = None
         self._redis: Redis | None = None
@@ -122,11 +133,13 @@ class Consumer:
         work_in(self._share)
         try:
             at = 0
-            while at < len(entries):
-                await FAIRNESS.give_way(self._share)
-                step = FAIRNESS.step(self._share, len(entries))
-                await self._handle(entries[at : at + step], deliveries)
-                at += step
+            with self._lease.held() as went_on:
+                while at < len(entries):
+                    await FAIRNESS.give_way(self._share)
+                    step = FAIRNESS.step(self._share, len(entries))
+                    await self._handle(entries[at : at + step], deliveries)
+                    at += step
+                    went_on()
         finally:
             self._holding.difference_update(ids)
 
@@ -158,28 +171,12 @@ class Consumer:
         """Takes over what dead consumers, or broken connections of ours, left pending; gives how many entries that was."""
         assert self._redis is not None
         redis: Any = self._redis
-        alive = await self._alive(redis)
-        if alive is None:
+        deliveries = await self._left_behind(redis)
+        if not deliveries:
             return 0
-        found = await redis.xpending_range(
-            self.stream, self.group, "-", "+", CLAIM * 10, idle=min(self._lease_ms, 5_000)
-        )
-        ids, deliveries = [], {}
-        for row in found:
-            entry_id, owner = row["message_id"], _text(row["consumer"])
-            mine = owner == self.name
-            if entry_id in self._holding or (owner in alive and not mine):
-                continue
-            if not mine and row["time_since_delivered"] < self._lease_ms:
-                continue
-            ids.append(entry_id)
-            deliveries[entry_id] = int(row["times_delivered"]) + 1
-            if len(ids) == CLAIM:
-                break
-        if not ids:
-            return 0
+        ids = list(deliveries)
         claimed = await redis.xclaim(
-            self.stream, self.group, self.name, min_idle_time=min(self._lease_ms, 5_000), message_ids=ids
+            self.stream, self.group, self.name, min_idle_time=self._stranded_ms, message_ids=ids
         )
         present = {entry_id for entry_id, fields in claimed if fields}
         gone = [entry_id for entry_id in ids if entry_id not in present]
@@ -192,20 +189,49 @@ class Consumer:
             await self.handle(work, deliveries)
         return len(work)
 
-    async def _alive(self, redis: Any) -> set[str] | None:
-        """Consumers that have spoken within the lease; None where there is no group (its reader makes it again)."""
+    async def _left_behind(self, redis: Any) -> dict[bytes, int]:
+        """Up to CLAIM entries that nobody works on, and how often each will have been delivered: those of consumers that have
+        not spoken within the lease, and of our own those that nobody here holds."""
+        found: dict[bytes, int] = {}
+        for name in await self._to_look_at(redis):
+            mine = name == self.name
+            rows = await redis.xpending_range(
+                self.stream,
+                self.group,
+                "-",
+                "+",
+                CLAIM + len(self._holding),
+                consumername=name,
+                idle=self._stranded_ms if mine else self._lease_ms,
+            )
+            for row in rows:
+                if row["message_id"] not in self._holding:
+                    found[row["message_id"]] = int(row["times_delivered"]) + 1
+                if len(found) == CLAIM:
+                    return found
+        return found
+
+    async def _to_look_at(self, redis: Any) -> list[str]:
+        """Ourselves and consumers that have not spoken within the lease, where something is pending in their names; none where
+        there is no group (its reader makes it again)."""
         try:
             consumers = await redis.xinfo_consumers(self.stream, self.group)
         except ResponseError:
-            return None
-        alive = set()
+            return []
+        found = []
         for row in consumers:
-            name, idle = _text(row["name"]), int(row["idle"])
-            if idle < self._lease_ms:
-                alive.add(name)
-            elif int(row["pending"]) == 0 and idle > 10 * self._lease_ms and name != self.name:
+            name, idle, pending = _text(row["name"]), int(row["idle"]), int(row["pending"])
+            if pending and (name == self.name or idle >= self._lease_ms):
+                found.append(name)
+            elif not pending and idle > 10 * self._lease_ms and name != self.name:
                 await redis.xgroup_delconsumer(self.stream, self.group, name)
-        return alive
+        return found
+
+    async def _say_alive(self) -> None:
+        """To Redis, as any read in our name does. Past FastStream's reading: how long ago that was is its own."""
+        redis: Any = self._redis
+        words = ("GROUP", self.group, self.name, "COUNT", 1, "STREAMS", self.stream, NOTHING)
+        await redis.execute_command("XREADGROUP", *words)
 
     async def lag(self) -> tuple[int, int]:
         """(entries not read yet, entries read and not acknowledged), for the metrics; no evidence of anything."""

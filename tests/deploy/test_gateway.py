@@ -87,6 +87,21 @@ def test_what_kubernetes_and_compose_run_finds_its_files_and_its_ports(
     assert [port["target"] for port in gateway["ports"]] == [8080]
 
 
+def test_a_process_that_hangs_is_out_of_turn_within_ten_seconds_and_not_within_six(
+    compose: Document, tmp_path: Path
+) -> None:
+    """By arithmetic; tests/soak/test_hanging.py tries it. HAProxy waits for a connection as long as for the next check."""
+    text = made(compose["services"]["gateway-files"]["command"], tmp_path)["haproxy.cfg"]
+    silence = int(re.findall(r"timeout check (\d+)ms", text)[0]) / 1000
+    servers = re.findall(r"check inter (\d+)s fastinter (\d+)s fall (\d+) rise 1 on-marked-down shut", text)
+    assert len(servers) == 5
+    for found in servers:
+        every, again, fall = map(int, found)
+        least = fall * silence + (fall - 1) * again
+        assert least > 6
+        assert every + least <= 10
+
+
 def test_services_believe_the_address_of_a_caller_from_the_gateway_alone(compose: Document) -> None:
     address = compose["services"]["gateway"]["networks"]["default"]["ipv4_address"]
     for name in ("members", "earn", "redeem", "tiers", "notifier"):

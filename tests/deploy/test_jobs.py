@@ -12,6 +12,7 @@ from typer.main import get_command
 
 from deploy import jobs as written
 from pointbank.cli.app import app
+from shared.messaging.keys import HEARERS
 from tests.deploy.test_kubernetes import SETTINGS, container, pod
 
 Document = dict[str, Any]
@@ -87,7 +88,10 @@ def test_every_command_that_is_a_job_for_all_tenants_has_its_cronjob() -> None:
         "reconcile",
         "verify",
         "benefits",
+        "partitions",
     }
+    services = [asked(job)[1][1] for job in jobs("prod/jobs.yaml") if asked(job)[0].name == "partitions"]
+    assert sorted(services) == sorted(HEARERS), "the partitions of each service"
 
 
 def test_each_job_has_a_schedule_a_time_zone_and_an_end_and_never_runs_beside_itself() -> None:
@@ -146,7 +150,9 @@ def test_a_job_is_given_the_logins_of_one_part_and_nothing_of_the_administrators
     assert {variable["name"] for variable in own["env"]} <= SETTINGS
     secret = {one["name"]: one["valueFrom"]["secretKeyRef"] for one in own["env"] if "valueFrom" in one}
     reads = own["command"][1] == "verify"
-    assert {one["name"] for one in secret.values()} == {"pointbank-auditor" if reads else "pointbank-redeem"}
+    words = own["command"]
+    service = words[words.index("--service") + 1] if "--service" in words else "redeem"
+    assert {one["name"] for one in secret.values()} == {f"pointbank-{'auditor' if reads else service}"}
     expected = {"POINTBANK_SERVICE_SECRET": "service-secret", "POINTBANK_REDIS_URL": "redis-url"}
     if not reads:
         expected["POINTBANK_IDENTITY_SECRET"] = "identity-secret"
@@ -154,8 +160,8 @@ def test_a_job_is_given_the_logins_of_one_part_and_nothing_of_the_administrators
     assert {name: one["key"] for name, one in secret.items()} == expected
     for one in secret.values():
         assert one["key"] in kubernetes_secrets[one["name"]]
-    # redeem's own Deployment gives these from the same places.
-    served = {one["name"]: one["valueFrom"]["secretKeyRef"] for one in container(workloads["redeem"])["env"]}
+    # The service's own Deployment gives these from the same places.
+    served = {one["name"]: one["valueFrom"]["secretKeyRef"] for one in container(workloads[service])["env"]}
     if not reads:
         assert secret.items() <= served.items()
 

@@ -22,7 +22,7 @@ from tests.integration.redeem.conftest import accrued
 from tests.support.facts import activated
 from tests.support.tenants import as_environment, new_tenant
 
-JOBS = ("release-reservations", "benefits", "expire-gift-cards", "seal", "reconcile", "verify")
+JOBS = ("release-reservations", "benefits", "expire-gift-cards", "seal", "reconcile", "verify", "partitions")
 
 
 @dataclass(frozen=True)

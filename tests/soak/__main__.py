@@ -2,7 +2,8 @@
 
 POINTBANK_SOAK_RUNS (20), POINTBANK_SOAK_FIRST (1), POINTBANK_SOAK_PROCESSES (1), POINTBANK_SOAK_MINUTES (none) and
 POINTBANK_SOAK_FILE (var/soak/runs.jsonl) say which, how and where; POINTBANK_SOAK_SEED=7 runs that one again, whatever the file
-has. `--table FILE` shows the tables alone, `--json FILE` the same for a machine.
+has; POINTBANK_SOAK_FAULTS="an idle transaction" asks for these faults in place of the drawn.
+`--table FILE` shows the tables alone, `--json FILE` the same for a machine.
 """
 
 from __future__ import annotations

@@ -18,10 +18,12 @@ from redis.asyncio import Redis
 
 from pointbank import embedded
 from shared.messaging.keys import SERVICES
-from tests.faults.conftest import QUICK, World, running_world
+from tests.faults.conftest import World, running_world
 from tests.soak.points import FOLDER
 from tests.soak.wire import Wire
 
+FEW_TRIES = {"POINTBANK_POISON_ATTEMPTS": "3"}
+"""Poison dies sooner than as shipped. All else that a fault is felt by, leases above all, is as shipped."""
 DISK_MB = 1_536
 """A disk that holds a few tens of tenants and their log, and that one file can fill."""
 ANSWERS_WITHIN_S = 5.0
@@ -148,7 +150,7 @@ def running_arena() -> Iterator[Arena]:
             wires["Redis"] = stack.enter_context(Wire(servers.valkey.port).running())
             redis_url = servers.redis_url.replace(f":{servers.valkey.port}/", f":{wires['Redis'].port}/")
             return {
-                **QUICK,
+                **FEW_TRIES,
                 FOLDER: str(points),
                 "POINTBANK_POSTGRES_PORT": str(wires["PostgreSQL"].port),
                 "POINTBANK_REDIS_URL": redis_url,

@@ -16,7 +16,8 @@ from pointbank.till import Till, open_till
 from pointbank.tills import till_url
 from shared.db import connect, database_of
 from shared.tenants.provision import dsn_for
-from tests.faults.conftest import QUICK, World, running_world
+from tests.faults.conftest import World, running_world
+from tests.soak.arena import FEW_TRIES
 from tests.support.desk import SOURCE, event
 from tests.support.telling import Tell
 from tests.support.town import Town, found_town, leave
@@ -34,7 +35,7 @@ KINDS = (b"not an event", b"\xff\xfe", b'{"specversion": "1.0"}', b"[" * 5_000)
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    with running_world(environment=QUICK) as made:
+    with running_world(environment=FEW_TRIES) as made:
         yield made
 
 

@@ -154,6 +154,51 @@ async def test_a_dead_consumers_entries_are_taken_over(settings: Settings, tenan
     assert sorted(ears.heard) == list(range(1, 301))
 
 
+async def test_a_slow_consumer_keeps_its_entries_and_one_that_is_silent_does_not(
+    settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch takes thrice the lease; so does the next, of a consumer that says nothing as one that is frozen says nothing."""
+    begun = asyncio.Event()
+
+    class Slow(Ears):
+        async def hear(self, tx: Tx, items: Sequence[Item[MessageDelivered]]) -> list[Outcome]:
+            begun.set()
+            await asyncio.sleep(1.2)
+            return await super().hear(tx, items)
+
+    async def silent() -> None:
+        pass
+
+    slow, other = Slow(), Ears()
+    short = settings.model_copy(update={"reclaim_idle_ms": 400})
+    monkeypatch.setattr("shared.runtime.RECLAIM_EVERY_S", 0.1)
+    async with (
+        running(settings, tenant, "earn", {Say: say}) as service,
+        running(short, tenant, "redeem", {MessageDelivered: slow.hear}, hears=("earn",)) as holder,
+    ):
+        await service.lane.submit_many(sayings(5))
+        await begun.wait()
+        async with running(short, tenant, "redeem", {MessageDelivered: other.hear}, hears=("earn",)) as taker:
+            await eventually(lambda: len(slow.heard) == 5)
+            assert (other.heard, taker.consumers[0].entries) == ([], 0)
+            await eventually(lambda: holder.consumers[0].entries == 5)
+            await taker.consumers[0].stop()
+            begun.clear()
+            holder.consumers[0]._lease._renew = silent  # as if it stood still
+            await service.lane.submit_many(sayings(5))
+            await begun.wait()
+            await eventually(lambda: taker.consumers[0].entries == 5)  # it reads no more: it takes over
+            # The one that was silent still has them in hand: it comes to its end, and does no harm.
+            await eventually(lambda: holder.consumers[0].entries == 10)
+            async with holder.read() as db:
+                assert await db.fetchval("SELECT upper(entries) FROM inbox ORDER BY 1 DESC LIMIT 1") in (
+                    None,
+                    11,
+                )
+            assert (await holder.redis.xpending(service.keys.stream("earn"), "redeem"))["pending"] == 0
+    assert sorted(slow.heard + other.heard) == list(range(1, 11))
+
+
 @pytest.mark.parametrize(
     ("sql", "code"),
     [

@@ -396,7 +396,7 @@ async def test_what_begins_too_late_is_handed_back(
     member, wallet = uuid7(), uuid7()
     await hear(notifier, activated(), enrolled(member, wallet), credited(wallet, 9, member_id=member))
     with monkeypatch.context() as patched:
-        patched.setattr("services.notifier.outgoing.START_WITHIN_S", -1.0)
+        patched.setattr("services.notifier.outgoing.KNOWN_FOR_S", -1.0)
         assert await send(notifier, channel) == 1
     assert (channel.sent, await dispatched(notifier)) == ([], (False, 1, 0))
     assert await send(notifier, channel) == 1
@@ -406,7 +406,7 @@ async def test_what_begins_too_late_is_handed_back(
 async def test_a_channel_that_stops_half_way_is_asked_again_for_the_rest_only(
     notifier: TenantRuntime, channel: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.notifier.sender.SEND_WITHIN_S", 0.05)
+    monkeypatch.setattr("services.notifier.outgoing.SEND_WITHIN_S", 0.05)
     member, wallet = uuid7(), uuid7()
     await hear(notifier, activated(), enrolled(member, wallet))
     await hear(notifier, *[credited(wallet, points, member_id=member) for points in range(1, 21)])

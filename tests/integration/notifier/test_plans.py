@@ -59,7 +59,7 @@ async def test_settling_goes_to_its_messages_by_their_key(admin: asyncpg.Connect
 
 
 async def test_claiming_looks_only_at_what_is_due(admin: asyncpg.Connection[Any]) -> None:
-    found = await plan(admin, "claim", 500, None)
+    found = await plan(admin, "claim", None, 500, None)
     assert "Index Scan using deliveries_due" in found
     assert "Seq Scan on deliveries" not in found
 
@@ -70,10 +70,20 @@ async def test_dispatches_are_settled_by_their_key(admin: asyncpg.Connection[Any
     assert "Seq Scan on dispatches" not in found
 
 
+@pytest.mark.parametrize(("name", "table"), [("renew_dispatches", "dispatches"), ("renew", "deliveries")])
+async def test_what_is_held_is_leased_anew_by_its_key(
+    admin: asyncpg.Connection[Any], name: str, table: str
+) -> None:
+    found = await plan(admin, name, [uuid7()] * 4, [1] * 4, None)
+    assert f"using {table}_" in found
+    assert f"Seq Scan on {table}" not in found
+    assert "deliveries_due" not in found
+
+
 async def test_claiming_a_dispatch_looks_only_at_open_ones_and_their_messages(
     admin: asyncpg.Connection[Any],
 ) -> None:
     await admin.execute("SET enable_seqscan = off")  # as every service does; no message is there to look at
-    found = await plan(admin, "claim_dispatch", None)
+    found = await plan(admin, "claim_dispatch", None, None)
     assert "using dispatches_open" in found
     assert "messages_dispatch" in found

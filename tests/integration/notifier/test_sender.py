@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
 import pytest
 
+from services.notifier.channels import Answers, Message
 from services.notifier.domain import GIVE_UP_AFTER
 from services.notifier.handlers import ON
 from services.notifier.outgoing import outgoing
-from services.notifier.sender import POLL_S
+from services.notifier.sender import POLL_S, send_due
 from shared.config import Settings
 from shared.db import connect
 from shared.ids import uuid7
@@ -121,6 +124,84 @@ async def test_what_was_taken_is_put_back_when_a_read_fails(
     assert sorted(tuple(row) for row in rows) == [(True, 1, 0), (True, 1, 0), (True, 2, 0)], (
         "no lease ran out"
     )
+
+
+@pytest.fixture
+def short_lease(monkeypatch: pytest.MonkeyPatch) -> float:
+    """A lease, in seconds, that a test can wait for; sending may take as long as ever."""
+    lease = 0.3
+    for module in ("outgoing", "sender"):
+        monkeypatch.setattr(f"services.notifier.{module}.LEASE_S", lease)
+        monkeypatch.setattr(f"services.notifier.{module}.LEASE", timedelta(seconds=lease))
+    return lease
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["made here", "on their own way"])
+async def test_a_sender_that_takes_longer_than_its_lease_keeps_its_messages(
+    settings: Settings,
+    tenant: Tenant,
+    notifier: TenantRuntime,
+    channel: Outbox,  # noqa: F811
+    member: tuple[UUID, UUID],
+    short_lease: float,
+    own: bool,
+) -> None:
+    if not own:
+        channel.broken = True
+    await earn(notifier, member, 1, 2)
+    if not own:
+        await send(notifier, channel)
+        channel.broken = False
+        async with notifier.read() as db:
+            await db.execute("UPDATE deliveries SET due_at = clock_timestamp() - interval '1 second'")
+    async with running(settings, tenant, "notifier", ON, clock=autumn_2026) as other:
+
+        async def slow(messages: Sequence[Message]) -> Answers:
+            for _ in range(4):
+                await asyncio.sleep(short_lease / 2)
+                assert await send(other, channel) == 0
+            async for answer in channel.send(messages):
+                yield answer
+
+        assert await send_due(notifier, {"log": slow}) == 2
+    assert (sorted(numbers(channel)), await states(notifier)) == (["1", "2"], {"delivered": 2})
+    async with notifier.read() as db:
+        assert await db.fetchval(f"SELECT max(takeovers) FROM {'dispatches' if own else 'deliveries'}") == 0
+
+
+async def test_a_sender_that_can_not_renew_sends_nothing_after_its_lease(
+    settings: Settings,
+    tenant: Tenant,
+    notifier: TenantRuntime,
+    channel: Outbox,  # noqa: F811
+    member: tuple[UUID, UUID],
+    short_lease: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another may be sending them by then: who can reach PostgreSQL no more stops in time, and has no say."""
+
+    async def unreachable(*_: object, **__: object) -> set[object]:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("services.notifier.store.renew", unreachable)
+    await earn(notifier, member, 1)
+    async with running(settings, tenant, "notifier", ON, clock=autumn_2026) as other:
+
+        async def slow(messages: Sequence[Message]) -> Answers:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                outgoing(other.cache).failed_at = time.monotonic()
+                assert await send(other, channel) == 0, (
+                    "it could not ask either: the first has a lease's time"
+                )
+                outgoing(other.cache).failed_at = float("-inf")
+                while not await send(other, channel):
+                    await asyncio.sleep(0.02)
+            yield messages[0], None
+
+        assert await send_due(notifier, {"log": slow}) == 1
+    assert (numbers(channel), await states(notifier)) == (["1"], {"delivered": 1})
 
 
 @pytest.mark.parametrize("table", ["dispatches", "deliveries"])

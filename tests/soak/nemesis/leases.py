@@ -16,6 +16,7 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from pointbank.api import Call
+from services.notifier.outgoing import LEASE_S
 from shared.messaging.keys import HEARERS, SERVICES
 from shared.messaging.queries import queries
 from tests.soak.nemesis.field import Fault, Field
@@ -24,7 +25,7 @@ from tests.soak.points import arm
 TRIED_S = 4.0
 """So long the thief waits for something to steal."""
 GIVES_UP_S = 30.0
-THIEFS_LEASE = "3 seconds"
+THIEFS_LEASE = f"{LEASE_S} seconds"
 OPERATOR = "operator"
 RELAY_POINTS = ("after-cut-before-publish", "mid-publish")
 LOCK_POINTS = ("before-commit", "after-commit", "after-effects-before-ack")
@@ -108,7 +109,7 @@ async def entries_stolen(field: Field) -> str:
 
 
 async def sender_robbed(field: Field) -> str:
-    """Another sender holds the messages that this one is sending, for three seconds; or their lease is over at once."""
+    """Another sender holds the messages that this one is sending, for a whole lease; or their lease is over at once."""
     until = field.dice.choice((f"clock_timestamp() + interval '{THIEFS_LEASE}'", "clock_timestamp()"))
     taken = f"UPDATE notifier.{{}} SET attempts = attempts + 1, takeovers = takeovers + 1, claimed_until = {until}"
     stolen: list[object] = []
