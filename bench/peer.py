@@ -6,9 +6,12 @@ the bank also takes a permanent key, a lot, a hashed line, a row in its inbox, a
 
 The bank is measured as it is deployed: its service is a process of its own, and none of the others runs meanwhile, for those are
 other machines' work. The all-in-one process, which opened the tenant, stops in order before. Accruals go through the lane in this
-process, as pgledger's go through a connection of this process, while the service publishes their events; redemptions begin when it
-has told them all and has come to rest. PostgreSQL, Redis, the service and the bench share the machine. `server_us` is the CPU time
-of the service's process for one redemption, by the kernel's count, with all that it does beside.
+process, as pgledger's go through a connection of this process, while the service publishes their events.
+
+All sides take turns, and each number is the median of its turns: the machine's speed, a checkpoint and autovacuum meet them alike.
+Whoever's turn it is runs alone: a turn begins when the service has told all and has come to rest, and redemptions begin when all
+accruals are made. PostgreSQL, Redis, the service and the bench share the machine. `server_us` is the CPU time of the service's
+process for one redemption, by the kernel's count, with all that it does beside.
 """
 
 from __future__ import annotations
@@ -21,9 +24,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from statistics import median
 from typing import Any
 from uuid import UUID
 
@@ -45,10 +50,13 @@ from shared.messaging.commands import FromStream
 
 BATCHES = (1, 100, 500)
 CONCURRENCIES = (1, 16, 64)
-POSTINGS = {1: 1_000, 100: 10_000, 500: 30_000}
-"""How many of each batch size."""
-REST_SHARE, REST_LOOKS, REST_S = 0.05, 5, 120.0
-"""The service is at rest when it was busy for less than this share of a second, so many times in a row; waited for so long."""
+TURNS = 3
+POSTINGS = {1: 400, 100: 4_000, 500: 10_000}
+"""How many of each batch size in a turn."""
+SINGLE_CALLS, LONE_CALLS = 700, 400
+"""Redemptions by one connection in a turn: pgledger's and bare SQL's, and over HTTP one at a time."""
+REST_SHARE, REST_LOOKS, LOOK_S, REST_S = 0.06, 4, 0.4, 120.0
+"""The service is at rest when it was busy for less than this share of a look, so many times in a row; waited for so long."""
 FAR = 1_000_000_000
 """Dense ids that no stream of the bench comes to."""
 GOALS = {
@@ -111,12 +119,54 @@ class Peer:
             )
 
 
-async def accruals_of_bank(
-    deployment: Deployment, opened: Opened, picks: dict[str, Pick], seed: int
-) -> Numbers:
-    """The bank's lane with all that it writes, the inbox too, in this process."""
-    now, found = datetime.now(UTC), Numbers()
-    numbers = iter(range(FAR, 2 * FAR))
+class Turns:
+    """What was found, turn by turn: the median of each."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[float]] = {}
+
+    def note(self, name: str, value: float) -> None:
+        self._found.setdefault(name, []).append(value)
+
+    def medians(self) -> Numbers:
+        return {name: median(values) for name, values in self._found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Who takes turns."""
+
+    peer: Peer
+    bare: asyncpg.Connection[Any]
+    bare_wallets: list[UUID]
+    bank: Deployment
+    opened: Opened
+
+
+async def accruals(sides: Sides, picks: dict[str, Pick], seed: int) -> Numbers:
+    """Into pgledger, and by the bank's lane with all that it writes, the inbox too, in this process."""
+    turns, make = Turns(), accruals_of(sides.opened)
+    async with open_desk(sides.bank.settings, TENANT) as runtime:
+        for turn in range(TURNS):
+            for name, pick in picks.items():
+                for size in BATCHES:
+                    rng = random.Random(seed + turn)
+                    drawn = [pick(rng, size) for _ in range(POSTINGS[size] // size)]
+                    await _until_at_rest(sides.bank.child.pid)
+                    turns.note(f"pgledger_{size}_{name}", await rate(drawn, sides.peer.accrue))
+                    batches = [make(one) for one in drawn]
+                    turns.note(f"accruals_{size}_{name}", await rate(batches, runtime.lane.submit_many))
+            await _until_at_rest(sides.bank.child.pid)
+            found = await bare.postings_per_second(
+                sides.bare, sides.bare_wallets, batches=20, seed=seed + turn
+            )
+            turns.note("bare_500_zipf", found)
+    return turns.medians()
+
+
+def accruals_of(opened: Opened) -> Callable[[list[int]], list[Item[Any]]]:
+    """Makes a batch of accruals of these members as earn's stream brings them."""
+    now, numbers = datetime.now(UTC), iter(range(FAR, 2 * FAR))
     wallets = [UUID(one) for one in opened.wallets]
     member_id = uuid7()
 
@@ -137,30 +187,38 @@ async def accruals_of_bank(
             for k in batch
         ]  # fmt: skip
 
-    async with open_desk(deployment.settings, TENANT) as runtime:
+    return items
+
+
+async def redemptions(sides: Sides, picks: dict[str, Pick], seed: int) -> Numbers:
+    """Over HTTP, by pgledger's single call and by bare SQL's; and what each costs the service's process."""
+    turns, bank = Turns(), sides.bank
+    await run_redemptions(bank, sides.opened, concurrency=1, calls=200, seed=seed)
+    for turn in range(TURNS):
         for name, pick in picks.items():
-            rng = random.Random(seed)
-            for size in BATCHES:
-                batches = [items(pick(rng, size)) for _ in range(POSTINGS[size] // size)]
-                found[f"accruals_{size}_{name}"] = await rate(batches, runtime.lane.submit_many)
-    return found
-
-
-async def redemptions_of_bank(bank: Deployment, opened: Opened, picks: dict[str, Pick], seed: int) -> Numbers:
-    """Over HTTP, and what each costs the service's process."""
-    found, pid = Numbers(), bank.child.pid
-    await run_redemptions(bank, opened, concurrency=1, calls=200, seed=seed)
-    await _until_at_rest(pid)
-    for name, pick in picks.items():
-        for concurrency in CONCURRENCIES:
-            calls, cpu = 1_000 * (1 + concurrency // 16), cpu_seconds(pid)
-            run = await run_redemptions(
-                bank, opened, concurrency=concurrency, calls=calls, seed=seed, pick=pick
+            rng = random.Random(seed + turn)
+            await _until_at_rest(bank.child.pid)
+            calls = [pick(rng, 1) for _ in range(SINGLE_CALLS)]
+            turns.note(f"pgledger_single_{name}", await rate(calls, sides.peer.redeem))
+            per_second, p50_ms = await bare.redemptions(
+                sides.bare, sides.bare_wallets, calls=SINGLE_CALLS, seed=seed + turn
             )
-            found[f"redemptions_{concurrency}_{name}"] = run.rate
-            found[f"redemption_p50_ms_{concurrency}_{name}"] = run.p50_ms
-            found[f"redemption_server_us_{concurrency}_{name}"] = (cpu_seconds(pid) - cpu) / calls * 1e6
-    return found
+            turns.note("bare_redemptions", per_second)
+            turns.note("bare_redemption_p50_ms", p50_ms)
+            for concurrency in CONCURRENCIES:
+                await _over_http(sides, turns, name, pick, concurrency, seed + turn)
+    return turns.medians()
+
+
+async def _over_http(sides: Sides, turns: Turns, name: str, pick: Pick, concurrency: int, seed: int) -> None:
+    pid = sides.bank.child.pid
+    calls, cpu = LONE_CALLS * (1 + concurrency // 16), cpu_seconds(pid)
+    run = await run_redemptions(
+        sides.bank, sides.opened, concurrency=concurrency, calls=calls, seed=seed, pick=pick
+    )
+    turns.note(f"redemptions_{concurrency}_{name}", run.rate)
+    turns.note(f"redemption_p50_ms_{concurrency}_{name}", run.p50_ms)
+    turns.note(f"redemption_server_us_{concurrency}_{name}", (cpu_seconds(pid) - cpu) / calls * 1e6)
 
 
 async def _until_at_rest(pid: int) -> None:
@@ -169,14 +227,14 @@ async def _until_at_rest(pid: int) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"the service does not come to rest within {REST_S:.0f} s")
         cpu = cpu_seconds(pid)
-        await asyncio.sleep(1)
-        looks = looks + 1 if cpu_seconds(pid) - cpu < REST_SHARE else 0
+        await asyncio.sleep(LOOK_S)
+        looks = looks + 1 if cpu_seconds(pid) - cpu < REST_SHARE * LOOK_S else 0
 
 
 async def measure(
     deployment: Deployment, folder: Path, *, members: int, seed: int, console: Console
 ) -> Numbers:
-    """All of it, one after the other."""
+    """All of it: accruals by turns, then redemptions by turns."""
     picks = {"uniform": uniform(members), "zipf": zipf(members)}
     found = Numbers()
     admin = await asyncpg.connect(deployment.settings.admin_dsn())
@@ -193,19 +251,10 @@ async def measure(
         peer = await Peer.install(peer_db, folder, members)
         wallets = await bare.prepare(bare_db)
         opened = await open_tenant(deployment, members=members, seed=seed)
-        for name, pick in picks.items():
-            rng = random.Random(seed)
-            for size in BATCHES:
-                batches = [pick(rng, size) for _ in range(POSTINGS[size] // size)]
-                found[f"pgledger_{size}_{name}"] = await rate(batches, peer.accrue)
-            found[f"pgledger_single_{name}"] = await rate([pick(rng, 1) for _ in range(2_000)], peer.redeem)
-        found["bare_500_zipf"] = await bare.postings_per_second(bare_db, wallets, batches=60, seed=seed)
-        found["bare_redemptions"], found["bare_redemption_p50_ms"] = await bare.redemptions(
-            bare_db, wallets, calls=2_000, seed=seed
-        )
         async with redeem_alone(deployment, TENANT) as bank:
-            found |= await accruals_of_bank(bank, opened, picks, seed)
-            found |= await redemptions_of_bank(bank, opened, picks, seed)
+            sides = Sides(peer, bare_db, wallets, bank, opened)
+            found |= await accruals(sides, picks, seed)
+            found |= await redemptions(sides, picks, seed)
     finally:
         await peer_db.close()
         await bare_db.close()

@@ -6,17 +6,13 @@ https://www.w3.org/TR/trace-context/#traceparent-header
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from starlette.datastructures import Headers
+from collections.abc import Sequence
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def given_traceparent(headers: Headers) -> str | None:
-    """The traceparent that a call came with; None unless there is one, and a valid one."""
-    given = headers.getlist("traceparent")
+def given_traceparent(given: Sequence[str]) -> str | None:
+    """The traceparent that a call came with, of all headers of that name; None unless there is one, and a valid one."""
     return traceparent_of(given[0]) if len(given) == 1 else None
 
 

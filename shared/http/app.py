@@ -7,6 +7,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
 from shared.config import Settings
@@ -16,12 +17,27 @@ from shared.http.health import health_routes
 from shared.http.keys import Keys
 from shared.http.openapi import Document, openapi
 from shared.http.problems import on_http_exception, on_parameters, on_refusal
-from shared.http.routing import Straight
+from shared.http.routing import Straight, Table, found_in, straight
 from shared.http.shell import Shell
 from shared.metrics import Metrics
 from shared.traces import Traces
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+class _App(FastAPI):
+    """FastAPI, past whose own layers a call goes that is found in `straight`: they are for telemetry, for the limit of a body
+    and for errors that the shell answers by itself."""
+
+    straight: Table
+    shell: Shell
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and found_in(self.straight, scope):
+            scope["app"] = self
+            await self.shell(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(
@@ -51,7 +67,7 @@ def create_app(
         finally:
             app.state.runtime = None
 
-    app = FastAPI(
+    app = _App(
         title=title,
         lifespan=running,
         docs_url=None,
@@ -73,8 +89,9 @@ def create_app(
         # As they are, not by include_router: one flat list is matched in microseconds.
         app.router.routes.extend(router.routes)
     app.router.routes.extend(health_routes())
-    app.add_middleware(Straight, routes=app.router.routes)
     app.add_middleware(Shell, service=service, metrics=app.state.metrics, traces=traces)
+    app.straight = straight(app.router.routes)
+    app.shell = Shell(Straight(app.straight), service=service, metrics=app.state.metrics, traces=traces)
 
     def document() -> Document:
         if app.openapi_schema is None:

@@ -17,7 +17,7 @@ from joserfc.errors import JoseError, SecurityWarning
 from structlog.contextvars import bind_contextvars
 
 from shared.fairness import FAIRNESS, work_in
-from shared.http.call import call_of
+from shared.http.call import Call, call_of
 from shared.http.keys import Keys, KeysUnavailable
 from shared.http.problems import (
     MfaRequired,
@@ -175,8 +175,8 @@ def _header(token: str) -> _Header:
     return header
 
 
-def _bearer(connection: HTTPConnection) -> str:
-    given = connection.headers.getlist("authorization")
+def _bearer(call: Call) -> str:
+    given = call.headers(b"authorization")
     if not given:
         raise TokenMissing("Send a token: Authorization: Bearer <token>.")
     kind, _, token = given[0].partition(" ")
@@ -195,8 +195,9 @@ class Guard:
         """The caller and the tenant; both are noted with the call."""
         app = connection.scope["app"]
         call = call_of(connection.scope)
-        call.principal = principal = await app.state.verifier.verify(_bearer(connection))
-        if missing := [scope for scope in self.scopes if scope not in principal.scopes]:
+        call.principal = principal = await app.state.verifier.verify(_bearer(call))
+        if not principal.scopes.issuperset(self.scopes):
+            missing = [scope for scope in self.scopes if scope not in principal.scopes]
             raise ScopeMissing(f"This needs the scope {' '.join(missing)}.")
         runtime: Runtime | None = app.state.runtime
         if runtime is None:

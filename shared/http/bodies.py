@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi.requests import Request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
+from starlette.requests import ClientDisconnect
 
 from shared.cards import payment_card_at, placed_texts
 from shared.clock import as_utc, check_day
@@ -38,10 +39,12 @@ async def read_body(request: Request, shape: TypeAdapter[Any], *, optional: bool
 
     Refuses malformed_json, the shape codes and payment_card_number.
     """
-    raw = await request.body()
+    raw = await _read(request)
     if not raw and optional:
         return None
-    if _JSON.fullmatch(request.headers.get("content-type", "")) is None:
+    call = call_of(request.scope)
+    kinds = call.headers(b"content-type")
+    if not kinds or _JSON.fullmatch(kinds[0]) is None:
         raise MalformedJson("Send the body as JSON, with Content-Type: application/json.")
     document = decode(raw)
     try:
@@ -52,10 +55,22 @@ async def read_body(request: Request, shape: TypeAdapter[Any], *, optional: bool
         # Without an escape the bytes show what the texts hold, and one search settles nearly every body.
         if b"\\" in raw or payment_card_number(raw.decode()):
             refuse_unstorable(document)
-        call_of(request.scope).canonical_body = msgspec.json.encode(document, order="deterministic")
+        call.canonical_body = msgspec.json.encode(document, order="deterministic")
     except RecursionError as error:
         raise MalformedJson("The body is nested too deeply.") from error
     return validate(raw, shape, document)
+
+
+async def _read(request: Request) -> bytes:
+    """All of the body: mostly one message, without a generator around it."""
+    parts = []
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def decode(raw: bytes) -> Any:

@@ -1,5 +1,6 @@
 """What is known about one HTTP call, from its first byte to its access log line."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from starlette.types import Scope
@@ -15,9 +16,23 @@ _KEY = "pointbank.call"
 class Call:
     """The shell makes it, guards and routes fill it in."""
 
-    __slots__ = ("canonical_body", "code", "principal", "request_id", "share", "tenant", "traceparent")
+    __slots__ = (
+        "_headers",
+        "_known",
+        "canonical_body",
+        "code",
+        "principal",
+        "request_id",
+        "share",
+        "tenant",
+        "traceparent",
+    )
 
-    def __init__(self, request_id: str) -> None:
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]] = (), request_id: str = "") -> None:
+        self._headers = list(headers)
+        # One look at all of them, instead of one for each that is asked for. None where one comes twice.
+        known = dict(self._headers)
+        self._known = known if len(known) == len(self._headers) else None
         self.request_id = request_id
         self.principal: Principal | None = None
         self.tenant: TenantRuntime | None = None
@@ -25,6 +40,13 @@ class Call:
         self.canonical_body = b""
         self.code = ""  # of the problem, when one was the answer
         self.traceparent: str | None = None  # of the call's own span, where there are traces
+
+    def headers(self, name: bytes) -> list[str]:
+        """All values of a header, by its name in lower case, in their order."""
+        if self._known is None:
+            return [value.decode("latin-1") for known, value in self._headers if known == name]
+        value = self._known.get(name)
+        return [] if value is None else [value.decode("latin-1")]
 
 
 def put_call(scope: Scope, call: Call) -> None:

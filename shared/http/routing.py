@@ -16,7 +16,7 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 from starlette.routing import BaseRoute, Match
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from shared.errors import Refusal
 from shared.http.auth import Guard
@@ -85,26 +85,35 @@ class Route(APIRoute):
         return run
 
 
-class Straight:
-    """ASGI middleware. A call of a route without path parameters is found in a table and goes straight to it; any other goes
-    through the router as ever. The answer is the same: what the router does in between is for files, forms and generators."""
+Table = Mapping[tuple[str, str], tuple["Route", Callable[[Request], Coroutine[Any, Any, Response]]]]
+"""Method and path -> a route without path parameters, and how it is called."""
 
-    def __init__(self, app: ASGIApp, *, routes: Sequence[BaseRoute]) -> None:
-        self._app = app
-        self._routes = {
-            (method, route.path): (route, route.get_route_handler())
-            for route in routes
-            if isinstance(route, Route) and "{" not in route.path
-            for method in route.methods or ()
-            if _first_of(routes, method, route.path) is route
-        }
+
+def straight(routes: Sequence[BaseRoute]) -> Table:
+    """The routes that a call of their path goes straight to."""
+    return {
+        (method, route.path): (route, route.get_route_handler())
+        for route in routes
+        if isinstance(route, Route) and "{" not in route.path
+        for method in route.methods or ()
+        if _first_of(routes, method, route.path) is route
+    }
+
+
+def found_in(table: Table, scope: Scope) -> bool:
+    """Whether an HTTP call goes straight to its route."""
+    return (scope["method"], scope["path"]) in table and not scope.get("root_path")
+
+
+class Straight:
+    """The ASGI app of calls that are found in a table: each goes straight to its route. The answer is the router's: what that
+    does in between is for files, forms and generators."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found = self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if found is None or scope.get("root_path"):
-            await self._app(scope, receive, send)
-            return
-        scope["route"], run = found
+        scope["route"], run = self._table[scope["method"], scope["path"]]
         scope["path_params"] = {}
         request = Request(scope, receive, send)
         try:

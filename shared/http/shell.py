@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import structlog
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
@@ -17,6 +16,7 @@ from shared.fairness import FAIRNESS
 from shared.http.call import Call, put_call
 from shared.http.problems import BodyTooLarge, problem_response, refusal_response
 from shared.ids import uuid7
+from shared.log import info
 from shared.messaging.faults import Fault, classify
 from shared.metrics import Metrics
 from shared.tracing import given_traceparent
@@ -47,16 +47,17 @@ class Shell:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given, announced = _asked(scope["headers"])
-        request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid7())
-        call = Call(request_id)
+        call = Call(scope["headers"])
+        call.request_id = request_id = _request_id(call)
+        announced = _announced(call)
         put_call(scope, call)
         span: Span | None = None
         if self._traces is not None and scope["path"] not in _QUIET:
             said = f"{self._service} {scope['method']}"
-            span = self._traces.start(said, given_traceparent(Headers(scope=scope)), "SERVER")
+            span = self._traces.start(said, given_traceparent(call.headers(b"traceparent")), "SERVER")
             call.traceparent = self._traces.traceparent(span)
         started = time.perf_counter()
+        answered = 0.0
         status = 0
         read = 0
 
@@ -88,6 +89,9 @@ class Shell:
                 await refused(scope, receive, answer)
             else:
                 await self._app(scope, limited, answer)
+            # The answer goes out at the end of the event loop's turn: what is noted of it can wait that long.
+            answered = time.perf_counter()
+            await asyncio.sleep(0)
         except ClientDisconnect:
             call.code = "caller_gone"  # before the body was here: there is nobody to answer
         except Exception as error:  # the last stop: logged, answered, never lost
@@ -107,7 +111,7 @@ class Shell:
         finally:
             if call.share is not None:
                 FAIRNESS.end(call.share)
-            route = self._account(scope, call, status or GONE, time.perf_counter() - started)
+            route = self._account(scope, call, status or GONE, (answered or time.perf_counter()) - started)
             if self._traces is not None and span is not None:
                 self._traces.called(span, route=route, status=status or GONE, code=call.code)
             reset_contextvars(**bound)
@@ -120,15 +124,16 @@ class Shell:
         tenant = call.principal.tenant if call.principal is not None and call.tenant is not None else ""
         self._metrics.http(tenant, route, status, seconds)
         if route not in _QUIET:
-            _log.info(
-                "http",
-                method=scope["method"],
-                route=route,
-                status=status,
-                ms=round(seconds * 1000, 2),
-                subject=call.principal.subject if call.principal is not None else None,
-                **({"code": call.code} if call.code else {}),
-            )
+            said = {
+                "method": scope["method"],
+                "route": route,
+                "status": status,
+                "ms": round(seconds * 1000, 2),
+                "subject": call.principal.subject if call.principal is not None else None,
+            }
+            if call.code:
+                said["code"] = call.code
+            info(_log, "http", said)
         return route
 
 
@@ -139,12 +144,13 @@ _ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosnif
 _TOO_LARGE = f"A body has at most {MOST_BYTES} bytes."
 
 
-def _asked(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, int]:
-    """The request id that the caller gives, and the length that it announces; "" and 0 without."""
-    given, length = "", b""
-    for name, value in headers:
-        if name == b"x-request-id":
-            given = given or value.decode("latin-1")
-        elif name == b"content-length":
-            length = length or value
-    return given, int(length) if length.isdigit() else 0
+def _request_id(call: Call) -> str:
+    """The caller's, where it gives a well-formed one; else a new one."""
+    given = next(filter(None, call.headers(b"x-request-id")), "")
+    return given if _REQUEST_ID.fullmatch(given) else str(uuid7())
+
+
+def _announced(call: Call) -> int:
+    """The length that the caller announces; 0 where it says none."""
+    length = next(filter(None, call.headers(b"content-length")), "")
+    return int(length) if length.isascii() and length.isdigit() else 0

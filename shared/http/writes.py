@@ -11,8 +11,9 @@ from fastapi.requests import HTTPConnection
 from starlette.responses import Response
 
 from shared.errors import FieldError
+from shared.http.answers import JsonAnswer
 from shared.http.auth import Guard, Principal
-from shared.http.call import call_of
+from shared.http.call import Call, call_of
 from shared.http.problems import IdempotencyKeyMissing, RateLimited, refusal_response
 from shared.http.runtime import TenantRuntime
 from shared.messaging.commands import Done, FromHttp, Item, Outcome, Refused
@@ -42,7 +43,7 @@ class Write:
         self.principal = principal
         self.tenant = tenant
         self.request_id = self._call.request_id
-        self.key = idempotency_key(connection)
+        self.key = idempotency_key(self._call)
 
     def hide_body(self, key: bytes) -> None:
         """For a body that holds a secret so short that a plain hash of it is soon turned back: what tells a repeat from a reuse
@@ -72,8 +73,10 @@ class Write:
         """An outcome as the call's answer."""
         match outcome:
             case Done(status, body, replayed):
-                headers = {"Idempotent-Replayed": "true"} if replayed else None
-                return Response(body, status, headers=headers, media_type="application/json")
+                made = JsonAnswer(body, status)
+                if replayed:
+                    made.headers["Idempotent-Replayed"] = "true"
+                return made
             case Refused(refusal, replayed):
                 self._call.code = refusal.code
                 return refusal_response(refusal, request_id=self.request_id, replayed=replayed)
@@ -91,7 +94,7 @@ class Write:
             request_id=self.request_id,
             actor=self.principal.subject,
             place=_place(self._connection, terminal),
-            traceparent=self._call.traceparent or _traceparent(self._connection),
+            traceparent=self._call.traceparent or given_traceparent(self._call.headers(b"traceparent")),
         )
 
 
@@ -119,9 +122,9 @@ def writes(*scopes: str) -> Any:
     return Depends(Writes(*scopes))
 
 
-def idempotency_key(connection: HTTPConnection) -> str:
+def idempotency_key(call: Call) -> str:
     """The call's Idempotency-Key: 1 to 255 printable ASCII characters, once; else idempotency_key_missing."""
-    given = connection.headers.getlist("idempotency-key")
+    given = call.headers(b"idempotency-key")
     if len(given) == 1 and _KEY.fullmatch(given[0]):
         return given[0]
     said = (
@@ -143,14 +146,10 @@ def route_of(connection: HTTPConnection) -> str:
 def request_hash(connection: HTTPConnection, route: str, canonical_body: bytes) -> bytes:
     """SHA-256 over route, path parameters, query and canonical body: equal for a repeat, whatever its spacing."""
     query = sorted(connection.query_params.multi_items()) if connection.scope["query_string"] else ()
-    said = (route, connection.path_params, query, canonical_body)
+    said = (route, connection.scope["path_params"], query, canonical_body)
     return hashlib.sha256(msgspec.msgpack.encode(said, order="deterministic")).digest()
 
 
-def _traceparent(connection: HTTPConnection) -> str | None:
-    return given_traceparent(connection.headers)
-
-
 def _place(connection: HTTPConnection, terminal: str | None) -> str | None:
-    address = connection.client.host if connection.client else None
-    return "/".join(part for part in (address, terminal) if part) or None
+    client = connection.scope.get("client")
+    return "/".join([part for part in (client[0] if client else None, terminal) if part]) or None

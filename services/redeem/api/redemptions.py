@@ -191,8 +191,8 @@ async def redeem(body: RedemptionBody, call: Annotated[Write, writes("redemption
     """Spends points at a merchant, or sets them aside for a capture later: in the programme's order of lots, never more than there
     are."""
     call.principal.at_merchant(body.merchant)
-    identity = identify(call.tenant.tenant.identity_key, dict(body.member))
     key = call.tenant.tenant.identity_key
+    identity = identify(key, vars(body.member))
     member_id = UUID(body.member.member_id) if body.member.member_id is not None else None
     command: Redeem | RedeemReward
     if body.reward is not None:
