@@ -99,16 +99,15 @@ def _json(_: WrappedLogger, __: str, event: EventDict) -> str:
 
 
 def info(logger: Any, event: str, said: dict[str, Any]) -> None:
-    """As `logger.info(event, **said)`, of which it takes a third where lines are JSON: for what is told of every call. `said` is
-    given up to it."""
+    """As `logger.info(event, **said)`, of which it takes an eighth where lines are JSON: for what is told of every call. `said`
+    is given up to it, and has what is bound too: that is not asked for."""
     if structlog.get_config()["processors"] is not _PROCESSORS or _PROCESSORS[-1] is not _json:
         logger.info(event, **said)
         return
     said["event"] = event
-    line = structlog.contextvars.merge_contextvars(logger, "info", said)
-    line["level"] = "info"
-    line["at"] = datetime.now(UTC).isoformat()[:-6] + "Z"
-    _STDERR.soon(_encode(leave_out(logger, "info", line)).decode())
+    said["level"] = "info"
+    said["at"] = datetime.now(UTC).isoformat()[:-6] + "Z"
+    _STDERR.soon(_encode(leave_out(logger, "info", said)).decode())
 
 
 class _Stderr:

@@ -130,7 +130,11 @@ class Shell:
                 "status": status,
                 "ms": round(seconds * 1000, 2),
                 "subject": call.principal.subject if call.principal is not None else None,
+                "service": self._service,
+                "request_id": call.request_id,
             }
+            if tenant:
+                said["tenant"] = tenant
             if call.code:
                 said["code"] = call.code
             info(_log, "http", said)

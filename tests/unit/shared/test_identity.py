@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stdnum import luhn
 
+from shared import identity
 from shared.errors import Refusal
 from shared.identity import (
     CardCheckDigit,
@@ -228,6 +229,14 @@ NO_PAYMENT_CARDS = {
 @pytest.mark.parametrize("text", NO_PAYMENT_CARDS.values(), ids=NO_PAYMENT_CARDS.keys())
 def test_what_is_no_payment_card_number_is_let_through(text: str) -> None:
     assert payment_card_number(text) is False
+
+
+@given(
+    st.text("0123456789 -.:x\n", max_size=80)
+    | st.from_regex(r"(\d{1,20}[ .\-x]){0,6}\d{0,20}", fullmatch=True)
+)
+def test_runs_of_digits_are_found_as_by_the_pattern(text: str) -> None:
+    assert list(identity._candidates(text)) == [found[0] for found in identity._CANDIDATE.finditer(text)]
 
 
 def test_a_payment_card_is_no_members_card() -> None:
