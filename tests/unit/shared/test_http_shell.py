@@ -1,5 +1,6 @@
 """What surrounds every call: its id, its log line, its metrics; health, pages and the interface document."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -182,6 +183,24 @@ async def test_the_interface_document_tells_problems_scopes_and_keys(shop: Serve
 async def test_there_are_no_pages_that_load_scripts_from_elsewhere(shop: Served) -> None:
     assert (await shop.client.get("/docs")).status_code == 404
     assert (await shop.client.get("/redoc")).status_code == 404
+
+
+async def test_an_answer_goes_out_before_its_line_is_written(
+    shop: Served, log_lines: list[dict[str, Any]]
+) -> None:
+    written: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def look(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                asyncio.get_running_loop().call_soon(lambda: written.append(len(log_lines)))
+            await send(message)
+
+        await shop.app(scope, receive, look)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:
+        await client.get(SALES, headers=shop.headers())
+    assert (written, [line["event"] for line in log_lines]) == ([0], ["http"])
 
 
 async def test_a_call_straight_to_its_route_is_answered_as_through_the_router(shop: Served) -> None:

@@ -46,6 +46,21 @@ def test_a_line_is_one_json_object_on_stderr_with_what_is_bound(capsys: pytest.C
     }
 
 
+def test_the_line_of_a_call_is_the_one_that_any_logger_writes(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("json")
+    logger = structlog.get_logger("short")
+    said = {"route": "/v1/x", "status": 201, "ms": 1.5, "subject": "Bearer eyJhbGciOiJI.e30.x", "token": "t"}
+    logger.info("http", **said)
+    log.info(logger, "http", dict(said))
+    first, second = lines(capsys)
+    assert (first.pop("at") <= second.pop("at"), second["subject"], second["token"]) == (
+        True,
+        f"Bearer {LEFT_OUT}",
+        LEFT_OUT,
+    )
+    assert first == second
+
+
 async def test_lines_of_a_turn_go_together_and_a_warning_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("json")
     first, second = structlog.get_logger("first"), structlog.get_logger("second")
