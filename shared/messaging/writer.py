@@ -46,8 +46,8 @@ from shared.tenants import Tenant
 
 _json = msgspec.json.Encoder().encode
 _REPEATED = Done(replayed=True)
-FEW = 16
-"""Up to so many rows, one statement and its one round trip are the quickest."""
+FEW = 64
+"""Up to so many rows, one statement and its one round trip are the quickest (docs/decisions/0189)."""
 KEPT_WHOLE = 1 << 20
 BEGINNING = 1 << 16
 """Of an entry that is larger than may be read, a dead letter keeps only so much: one entry can't fill the table."""

@@ -13,6 +13,7 @@ from shared.db import role_of
 from shared.errors import Refusal
 from shared.messaging import Done, FromStream, Handler, Item, Outcome, Refused, Tx, claims_keys
 from shared.messaging.submission import Group, Waiting
+from shared.messaging.writer import FEW
 from shared.tenants import Tenant
 from tests.support.patience import PATIENCE_S
 from tests.support.speaking import (
@@ -50,6 +51,30 @@ async def test_what_waits_while_a_batch_is_written_is_the_next_batch(
         await db.close()
     assert len(outcomes) == 300
     assert transactions <= 2
+
+
+async def test_a_batch_of_some_calls_is_written_by_the_statement_that_commits_it(
+    settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+
+    def noting(method: Any) -> Any:
+        async def send(self: Any, *args: Any, **more: Any) -> Any:
+            if asyncio.current_task() is service.lane._running:
+                sent.append(method.__name__)
+            return await method(self, *args, **more)
+
+        return send
+
+    connection: Any = asyncpg.Connection
+    async with running(settings, tenant, "earn", {Say: claim_and_say}) as service:
+        await service.lane.submit(by_http(Say("first"), "first"))
+        for method in (connection._do_execute, connection.copy_to_table):
+            monkeypatch.setattr(connection, method.__name__, noting(method))
+        calls = [by_http(Say(str(k)), str(k)) for k in range(FEW)]
+        outcomes = await asyncio.gather(*[service.lane.submit(call) for call in calls])
+    assert outcomes == [Done(201, b'{"said":"%d"}' % k) for k in range(FEW)]
+    assert sent == ["_do_execute", "_do_execute"]  # the keys, and all that is told, noted and answered
 
 
 async def test_entries_that_nobody_handles_wait_for_company_and_no_longer_than_a_moment(
