@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 
 FADES_S = 1.0
@@ -27,18 +27,20 @@ STALE_S = 0.25
 """Who has begun nothing for so long, and has something in hand, waits for a lock or a server: nobody gives way to it."""
 MOST_S = 0.05
 """So long a step gives way at most."""
-FEW = 32
+FEW = 16
 """Items of a step of who is loud while others are here."""
 
 
 class Share:
     """What one tenant has of this process."""
 
-    __slots__ = ("_at", "_gave_way_s", "_had", "_now", "begun_at", "in_hand")
+    __slots__ = ("_at", "_gave_way_s", "_had", "_now", "begun_at", "in_hand", "one")
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._had, self._at, self._gave_way_s = 0.0, now(), 0.0
+        self.one = asyncio.Lock()
+        """Held by the batch that is written, where batches of all services would be in the way of others."""
         self.in_hand = 0
         """Pieces of work: calls and batches."""
         self.begun_at = float("-inf")
@@ -118,6 +120,28 @@ class Fairness:
     def step(self, share: Share, items: int) -> int:
         """How many of these items the share should do at once."""
         return min(items, FEW) if items > FEW and self._in_the_way(share) else items
+
+    @asynccontextmanager
+    async def batch(self, share: Share) -> AsyncIterator[None]:
+        """A batch is written within: one after the other, of all the services of this process, where they would be in the way."""
+        held = self._in_the_way(share) and await self._alone(share)
+        try:
+            await self.give_way(share)
+            with self.working(share):
+                yield
+        finally:
+            if held:
+                share.one.release()
+
+    @staticmethod
+    async def _alone(share: Share) -> bool:
+        """Takes `share.one`; False where the batch that has it is stuck, which is no reason for others to be."""
+        try:
+            async with asyncio.timeout(STALE_S):
+                await share.one.acquire()
+        except TimeoutError:
+            return False
+        return True
 
     def _in_the_way(self, share: Share) -> bool:
         if len(self._shares) < 2 or (mine := share.had()) < LOUD:

@@ -96,6 +96,12 @@ class Refused:
     refusal: Refusal
     replayed: bool = False
 
+    def __post_init__(self) -> None:
+        # It was caught where its traceback ends: the frames would hold all of the batch, and be held by it, until the garbage
+        # collector stops the process for a quarter of a second to find that out.
+        refusal = self.refusal
+        refusal.__traceback__ = refusal.__context__ = refusal.__cause__ = None
+
 
 Outcome = Done | Refused
 

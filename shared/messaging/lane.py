@@ -184,10 +184,9 @@ class Lane:
         batch: list[Waiting] = []
         try:
             while self._queue:
-                await FAIRNESS.give_way(self._share)
-                batch = self._gather()
-                self._share.take(sum(len(one.items) for one in batch))
-                with FAIRNESS.working(self._share):
+                async with FAIRNESS.batch(self._share):
+                    batch = self._gather()
+                    self._share.take(sum(len(one.items) for one in batch))
                     await self._settle(batch)
                 if gave_way_s := self._share.told():
                     self._metrics.gave_way(self._tenant, gave_way_s)

@@ -1,10 +1,12 @@
 import re
+import weakref
 from uuid import UUID
 
 import pytest
 
 from shared.errors import PROBLEMS, FieldError, NotFound, Refusal, pointer_to
 from shared.ids import uuid7
+from shared.messaging.commands import Refused
 
 CONTRACT = {
     400: "malformed_json idempotency_key_missing",
@@ -75,3 +77,25 @@ def test_ids_are_version_7_and_rise() -> None:
     assert {(one.version, one.variant) for one in made} == {(7, "specified in RFC 4122")}
     assert made == sorted(set(made))
     assert UUID(str(made[0])) == made[0]
+
+
+def test_an_outcome_keeps_nothing_of_the_code_that_refused() -> None:
+    def refuse() -> None:
+        batch = Watched()
+        watched.append(weakref.ref(batch))
+        try:
+            raise KeyError(batch)
+        except KeyError:
+            raise NotFound("No such bill.")  # noqa: B904  # as it is often raised
+
+    watched: list[weakref.ref[Watched]] = []
+    with pytest.raises(NotFound) as raised:
+        refuse()
+    outcome = Refused(raised.value)
+    del raised
+    assert watched[0]() is None
+    assert outcome.refusal.detail == "No such bill."
+
+
+class Watched:
+    """Something of a batch."""

@@ -116,6 +116,36 @@ async def test_steps_are_small_while_another_is_here_and_large_again_when_it_is_
     assert fairness.step(loud, 500) == 500
 
 
+async def test_batches_of_who_is_in_the_way_are_written_one_after_the_other(fairness: Fairness) -> None:
+    loud, quiet = loud_of(fairness), fairness.share("quiet")
+    writing: list[int] = []
+    most: list[int] = []
+
+    async def write(number: int) -> None:
+        async with fairness.batch(loud):
+            writing.append(number)
+            most.append(len(writing))
+            await asyncio.sleep(0)
+            writing.remove(number)
+
+    await asyncio.gather(*[write(number) for number in range(5)])
+    assert max(most) == 5, "nobody is here"
+    most.clear()
+    with fairness.working(quiet):
+        pass
+    await asyncio.gather(*[write(number) for number in range(5)])
+    assert most == [1] * 5
+
+
+async def test_a_batch_that_is_stuck_holds_up_the_others_for_a_moment_only(fairness: Fairness) -> None:
+    loud, quiet = loud_of(fairness), fairness.share("quiet")
+    with fairness.working(quiet):
+        pass
+    async with fairness.batch(loud), asyncio.timeout(10), fairness.batch(loud):
+        assert loud.one.locked()
+    assert not loud.one.locked()
+
+
 async def test_a_step_gives_way_for_a_moment_only_and_that_is_told_once() -> None:
     fairness = Fairness()
     loud, quiet = loud_of(fairness), fairness.share("quiet")
