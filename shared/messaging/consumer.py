@@ -160,12 +160,16 @@ class Consumer:
             ]
             if unwanted:
                 await self._redis.xdel(self.stream, *unwanted)
-            await self._redis.xack(self.stream, self.group, *ids)
-            self.entries += len(ids)
+            await self._acknowledge(ids)
         except asyncio.CancelledError:
             raise
         except Exception as error:
             log.warning("entries stay pending", stream=self.stream, entries=len(ids), error=repr(error)[:300])
+
+    async def _acknowledge(self, ids: Sequence[bytes]) -> None:
+        assert self._redis is not None
+        await self._redis.xack(self.stream, self.group, *ids)
+        self.entries += len(ids)
 
     async def reclaim(self) -> int:
         """Takes over what dead consumers, or broken connections of ours, left pending; gives how many entries that was."""

@@ -13,7 +13,8 @@ import msgspec
 class Felt(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A fault and what it cost, in seconds. `answered`: until a bill that was posted while it lasted was answered, the worst of
     them; `booked`: until its points stood in the ledger; `full_rate`: from its end until callers were answered as often as
-    before; `took_over`: until somebody did what had been stolen. `skipped` says why it was not tried."""
+    before; `took_over`: until somebody did what had been stolen. `skipped` says why it was not tried, `missed` what came to
+    nothing."""
 
     name: str
     detail: str = ""
@@ -22,6 +23,7 @@ class Felt(msgspec.Struct, kw_only=True, omit_defaults=True):
     full_rate: float | None = None
     took_over: float | None = None
     skipped: str | None = None
+    missed: str | None = None
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -68,9 +70,11 @@ def table(outcomes: Iterable[Outcome]) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for name, all_of_it in sorted(felt.items()):
-        tried = [one for one in all_of_it if one.skipped is None]
-        skipped = len(all_of_it) - len(tried)
+        tried = [one for one in all_of_it if one.skipped is None and one.missed is None]
+        skipped = sum(one.skipped is not None for one in all_of_it)
+        missed = sum(one.missed is not None for one in all_of_it)
         times = f"{len(tried)}" + (f" ({skipped} skipped)" if skipped else "")
+        times += f" ({missed} came to nothing)" if missed else ""
         rates = [one.full_rate for one in tried if one.full_rate is not None]
         takes = [one.took_over for one in tried if one.took_over is not None]
         cells = [

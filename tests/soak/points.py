@@ -18,21 +18,37 @@ from typing import Any
 from fastapi import FastAPI
 
 from shared.http.writes import Write
-from shared.messaging.lane import Lane
+from shared.messaging import relay
+from shared.messaging.consumer import Consumer
+from shared.messaging.keys import SERVICES
 from shared.messaging.relay import Relay
 from shared.messaging.transaction import Tx
+from shared.messaging.writer import Writer
 
 FOLDER = "POINTBANK_SOAK_POINTS"
 
 POINTS: dict[str, tuple[type, str, bool]] = {
     # The point: where it stands in the code, and whether it is after that step (else before it).
-    "before-commit": (Tx, "run_before_commit", True),
+    # COMMIT goes with the last statement where it can: before that one, with all locks.
+    "before-commit": (Writer, "_flush", False),
     "after-commit": (Tx, "run_after_commit", False),
     "after-cut-before-publish": (Relay, "_append", False),
     "mid-publish": (Relay, "_publish_chunk", True),
-    "after-effects-before-ack": (Lane, "submit_many", True),  # what a consumer does next is to acknowledge
-    "before-answering": (Write, "submit", True),
+    "after-effects-before-ack": (Consumer, "_acknowledge", False),
+    "before-answering": (Write, "outcome", True),
 }
+CHUNK = 8
+"""Events that a relay publishes at once here: a cut is mostly several, so that there is a middle of publishing."""
+ANSWERING = frozenset({"members", "earn", "redeem"})
+"""Services that the load calls; the others have no writes over HTTP."""
+REACHED = tuple(
+    (service, point)
+    for service in SERVICES
+    for point in POINTS
+    if not (point == "before-answering" and service not in ANSWERING)
+    and not (point == "after-effects-before-ack" and service == "members")  # it hears nothing
+)
+"""Who comes by which point, in order."""
 
 Step = Callable[..., Awaitable[Any]]
 
@@ -79,6 +95,7 @@ def _deadly(step: Step, asked: Path, *, after: bool) -> Step:
 
 def _create(service: str) -> FastAPI:
     folder = Path(os.environ[FOLDER])
+    relay.CHUNK = CHUNK
     for point, (owner, name, after) in POINTS.items():
         setattr(owner, name, _deadly(getattr(owner, name), folder / f"{service}.{point}", after=after))
     app: FastAPI = import_module(f"services.{service}.app").create()

@@ -27,7 +27,7 @@ from tests.soak.bounds import (
     full_rate_again,
     usual_rate,
 )
-from tests.soak.nemesis import FAULTS, Field, Skipped
+from tests.soak.nemesis import AT_POINTS, FAULTS, Field, Missed, Skipped
 from tests.soak.outcome import Felt, Outcome
 from tests.soak.traffic import Traffic
 from tests.support.town import Town, found_town, leave
@@ -80,7 +80,7 @@ async def suffer(field: Field, name: str, slow: list[str]) -> Felt:
     """One fault, and what was felt of it; bounds that it crossed are added to `slow`."""
     before = usual_rate(field.traffic.answered_at)
     field.took_over.clear()
-    acting = asyncio.create_task(FAULTS[name](field))
+    acting = asyncio.create_task((FAULTS | AT_POINTS)[name](field))
     try:
         answered, booked = await felt(field)
         while not acting.done():
@@ -88,6 +88,8 @@ async def suffer(field: Field, name: str, slow: list[str]) -> Felt:
         detail = await acting
     except Skipped as why:
         return Felt(name=name, skipped=str(why))
+    except Missed as why:
+        return Felt(name=name, missed=str(why))
     finally:
         acting.cancel()
         await asyncio.gather(acting, return_exceptions=True)

@@ -123,7 +123,7 @@ async def test_a_day_is_compared_once_earns_word_was_reached_and_what_is_missing
     await bank.hear(lost)
     await close(bank, air, "The programme was closed before.")
     counts = {"wallets": 1, "days": 1, "postings": 1, "differences": 1}
-    assert await run(bank) == {"dry_run": False, **counts, "found": []}
+    assert await run(bank) == {"dry_run": False, **counts, "found": [], "next_cursor": None}
     again = {row["subject"]: row for row in await listed(bank)}
     assert again[shops["subject"]]["last_seen"] == shops["last_seen"]  # it agrees now, and was not seen again
     assert again[air["subject"]]["difference_id"] != air["difference_id"]  # it still does not

@@ -4,9 +4,9 @@ A name in `FAULTS` is what a run prints; the dice that a fault is given decide t
 """
 
 from tests.soak.nemesis import caches, clocks, disks, incoming, leases, postgres, processes, retention, wires
-from tests.soak.nemesis.field import Fault, Field, Skipped
+from tests.soak.nemesis.field import Fault, Field, Missed, Skipped
 
-__all__ = ["FAULTS", "Field", "Skipped"]
+__all__ = ["AT_POINTS", "FAULTS", "Field", "Missed", "Skipped"]
 
 FAULTS: dict[str, Fault] = {
     **processes.FAULTS,
@@ -19,3 +19,6 @@ FAULTS: dict[str, Fault] = {
     **leases.FAULTS,
     **retention.FAULTS,
 }
+
+AT_POINTS: dict[str, Fault] = {**processes.AT_POINTS, **leases.AT_POINTS}
+"""Each service that dies, and that freezes, at each point that it comes by: asked for by name, not drawn."""

@@ -26,6 +26,10 @@ class Skipped(Exception):
     """The fault can't be tried on this machine; the message says why."""
 
 
+class Missed(Exception):
+    """It came to nothing: nobody came by, or there was nothing to steal. The message says of whom."""
+
+
 @dataclass
 class Field:
     """Where the nemesis acts."""

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from redis.exceptions import RedisError
@@ -19,8 +20,8 @@ from pointbank.api import Call
 from services.notifier.outgoing import LEASE_S
 from shared.messaging.keys import HEARERS, SERVICES
 from shared.messaging.queries import queries
-from tests.soak.nemesis.field import Fault, Field
-from tests.soak.points import arm
+from tests.soak.nemesis.field import Fault, Field, Missed
+from tests.soak.points import REACHED, arm
 
 TRIED_S = 4.0
 """So long the thief waits for something to steal."""
@@ -28,7 +29,7 @@ GIVES_UP_S = 30.0
 THIEFS_LEASE = f"{LEASE_S} seconds"
 OPERATOR = "operator"
 RELAY_POINTS = ("after-cut-before-publish", "mid-publish")
-LOCK_POINTS = ("before-commit", "after-commit", "after-effects-before-ack")
+LOCKED = tuple(pair for pair in REACHED if pair[1] not in RELAY_POINTS)
 
 
 async def _again(done: Callable[[], Awaitable[bool]], within_s: float) -> bool:
@@ -70,7 +71,7 @@ async def relay_robbed(field: Field) -> str:
     try:
         await db.execute(f"SET search_path = {service}")
         if not await _again(steal, TRIED_S):
-            return f"{service} (nothing to steal)"
+            raise Missed(f"nothing to steal: {service}")
     finally:
         await db.close()
     await _taken_over(field, published)
@@ -103,7 +104,7 @@ async def entries_stolen(field: Field) -> str:
 
     async with field.redis() as redis:
         if not await _again(steal, TRIED_S):
-            return f"{group} of {name} (nothing to steal)"
+            raise Missed(f"nothing to steal: {group} of {name}")
         await _taken_over(field, taken_back)
     return f"{stolen} entries, {group} of {name}"
 
@@ -135,7 +136,7 @@ async def sender_robbed(field: Field) -> str:
     db = await field.books()
     try:
         if not await _again(steal, TRIED_S):
-            return "nothing to steal"
+            raise Missed("nothing to steal")
         await _taken_over(field, sent)
     finally:
         await db.close()
@@ -174,7 +175,7 @@ async def _frozen(field: Field, service: str, point: str, least: float, most: fl
 
     try:
         if not await _again(reached, TRIED_S):
-            return f"{service} {point} (nobody came by)"
+            raise Missed(f"nobody came by: {service} {point}")
         lasted = await field.pause(least, most, long=(120.0, 180.0))
     finally:
         asked.unlink(missing_ok=True)
@@ -195,11 +196,16 @@ async def relay_frozen(field: Field) -> str:
 
 
 async def writer_frozen(field: Field) -> str:
-    """A process stands still with the locks of a transaction, or with entries that are written and not acknowledged."""
-    service, point = field.dice.choice(SERVICES), field.dice.choice(LOCK_POINTS)
+    """A process stands still with the locks of a transaction, with entries that are written and not acknowledged, or with an
+    answer."""
+    service, point = field.dice.choice(LOCKED)
     # One in five stands still for longer than its work may wait.
     least, most = (11.0, 13.0) if field.dice.random() < 0.2 else (2.0, 5.0)
     return await _frozen(field, service, point, least, most)
+
+
+async def _freezes(service: str, point: str, field: Field) -> str:
+    return await _frozen(field, service, point, 1.0, 2.0)
 
 
 FAULTS: dict[str, Fault] = {
@@ -209,4 +215,8 @@ FAULTS: dict[str, Fault] = {
     "the sealing job's turn is stolen": sealer_robbed,
     "one of two relays is frozen with its cut": relay_frozen,
     "a process is frozen at a point": writer_frozen,
+}
+
+AT_POINTS: dict[str, Fault] = {
+    f"{service} freezes {point}": partial(_freezes, service, point) for service, point in REACHED
 }

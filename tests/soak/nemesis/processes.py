@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from functools import partial
 
 from shared.messaging.keys import SERVICES
-from tests.soak.nemesis.field import Fault, Field
-from tests.soak.points import POINTS, arm
+from tests.soak.nemesis.field import Fault, Field, Missed
+from tests.soak.points import REACHED, arm
 
 TAKEN_WITHIN_S = 10.0
 """So long a process has to come by a point where it is to die; some are passed by nobody at the moment."""
@@ -54,8 +55,10 @@ async def told_to_stop(field: Field) -> str:
 
 
 async def dies_at_a_point(field: Field) -> str:
-    point = field.dice.choice(sorted(POINTS))
-    service = field.dice.choice(SERVICES)
+    return await _dies(*field.dice.choice(REACHED), field)
+
+
+async def _dies(service: str, point: str, field: Field) -> str:
     asked = arm(field.arena.points, service, point)
     names = sorted(one.name for one in field.fleet.of(service))
     with field.fleet.supervised(*names):
@@ -66,7 +69,9 @@ async def dies_at_a_point(field: Field) -> str:
         taken = not asked.exists()
         asked.unlink(missing_ok=True)
         await asyncio.sleep(0.2)  # the supervisor starts it again
-    return f"{service} {point}" + ("" if taken else " (nobody came by)")
+    if not taken:
+        raise Missed(f"nobody came by: {service} {point}")
+    return f"{service} {point}"
 
 
 FAULTS: dict[str, Fault] = {
@@ -75,4 +80,8 @@ FAULTS: dict[str, Fault] = {
     "a process is paused": paused,
     "a process is told to stop": told_to_stop,
     "a process dies at a point": dies_at_a_point,
+}
+
+AT_POINTS: dict[str, Fault] = {
+    f"{service} dies {point}": partial(_dies, service, point) for service, point in REACHED
 }
