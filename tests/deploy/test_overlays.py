@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from deploy import rules
+from shared.budget import FOR_PEOPLE
 from shared.config import Settings
 from shared.messaging.keys import HEARERS, heard_by
 from tests.deploy.promql import named
@@ -153,6 +154,8 @@ def test_who_hears_streams_is_scaled_by_what_waits_there(
     prod: list[Document], workloads: dict[str, Document]
 ) -> None:
     scaled = by_kind(prod, "ScaledObject")
+    [cluster] = documents("examples/postgres.yaml")
+    room = int(cluster["spec"]["postgresql"]["parameters"]["max_connections"]) - FOR_PEOPLE
     assert set(scaled) == {name for name in HEARERS if heard_by(name)}
     for name, one in scaled.items():
         spec = one["spec"]
@@ -164,7 +167,7 @@ def test_who_hears_streams_is_scaled_by_what_waits_there(
         assert (spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"]) == (target["kind"], name)
         # No fewer than survive a node, no more than PostgreSQL has connections for.
         assert 2 == spec["minReplicaCount"] <= spec["fallback"]["replicas"] <= spec["maxReplicaCount"]
-        assert spec["maxReplicaCount"] * len(HEARERS) * Settings().pool_size <= 120
+        assert spec["maxReplicaCount"] * len(HEARERS) * (Settings().connections + 1) <= room
         [trigger] = spec["triggers"]
         [asked] = named(trigger["metadata"]["query"]).series
         assert (asked.name, asked.labels) == ("pointbank_consumer_lag_events", (("service", "=", name),))
@@ -275,7 +278,7 @@ def test_the_example_of_postgresql_acknowledges_nothing_that_one_server_alone_ha
     spec = cluster["spec"]
     assert spec["instances"] >= 3
     assert spec["postgresql"]["synchronous"] == {"method": "any", "number": 1, "dataDurability": "required"}
-    least = 6 * len(HEARERS) * Settings().connections  # at the most replicas, whatever the tenants
+    least = 6 * len(HEARERS) * (Settings().connections + 1) + FOR_PEOPLE  # at the most replicas, whatever the tenants
     assert int(spec["postgresql"]["parameters"]["max_connections"]) >= least
     host = next(
         patch["patch"]
