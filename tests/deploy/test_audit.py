@@ -71,6 +71,15 @@ def test_it_is_well_only_where_somebody_who_knows_was_asked_about_everything(
     assert said in printed.out + printed.err
 
 
+def test_an_advisory_that_does_not_concern_us_is_told_with_its_reason_and_no_reason_to_fail(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {**WELL, "vulns": [{**ADVISORY, "id": "PYSEC-2026-1"}]}
+    monkeypatch.setattr(audit, "ACCEPTED", {"PYSEC-2026-1": "We never call it."})
+    assert audit.main(tool(root, canary=[CANARY], lock=[other]), root) == 0
+    assert "redis 8.1.0: PYSEC-2026-1, accepted: We never call it." in capsys.readouterr().out
+
+
 def test_every_lock_of_ours_is_asked_about() -> None:
     assert [file.name for file in sorted(audit.ROOT.glob("requirements*.lock"))] == [
         "requirements-dev.lock",

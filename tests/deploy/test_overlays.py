@@ -278,7 +278,9 @@ def test_the_example_of_postgresql_acknowledges_nothing_that_one_server_alone_ha
     spec = cluster["spec"]
     assert spec["instances"] >= 3
     assert spec["postgresql"]["synchronous"] == {"method": "any", "number": 1, "dataDurability": "required"}
-    least = 6 * len(HEARERS) * (Settings().connections + 1) + FOR_PEOPLE  # at the most replicas, whatever the tenants
+    least = (
+        6 * len(HEARERS) * (Settings().connections + 1) + FOR_PEOPLE
+    )  # at the most replicas, whatever the tenants
     assert int(spec["postgresql"]["parameters"]["max_connections"]) >= least
     host = next(
         patch["patch"]
