@@ -75,6 +75,7 @@ PROBLEMS: dict[str, Problem] = {
     "adjustment_needs_second_person": Problem(409, "It takes a second person"),
     "own_request": Problem(409, "One's own request"),
     "adjustment_decided": Problem(409, "The adjustment is decided"),
+    "difference_closed": Problem(409, "The difference is closed"),
     "opening_conflict": Problem(409, "Another opening balance has this reference"),
     "dispute_exists": Problem(409, "The posting is disputed already"),
     "dispute_not_open": Problem(409, "The dispute is not open"),

@@ -6,7 +6,16 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi.requests import Request
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 from starlette.requests import ClientDisconnect
 
 from shared.cards import payment_card_at, placed_texts
@@ -21,10 +30,30 @@ from shared.messaging.answers import refusal
 _JSON = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(as_utc)]
+def _written(form: str, example: str) -> BeforeValidator:
+    """Texts of this form only: pydantic itself also takes seconds since 1970, in a text or as a number."""
+    written = re.compile(form)
+
+    def check(given: Any) -> Any:
+        if isinstance(given, date) or (isinstance(given, str) and written.match(given)):
+            return given
+        raise ValueError(f"this must be a text as {example}")
+
+    return BeforeValidator(check)
+
+
+_Lax = Field(strict=False)
+"""A text is what `_written` lets through, in a body as in a query."""
+
+Moment = Annotated[
+    AwareDatetime,
+    _Lax,
+    _written(r"\d{4}-\d\d-\d\d[Tt ]", "2026-11-22T11:31:04+03:00"),
+    AfterValidator(as_utc),
+]
 """A time with its offset, as UTC."""
 
-Day = Annotated[date, AfterValidator(check_day)]
+Day = Annotated[date, _Lax, _written(r"\d{4}-\d\d-\d\d$", "2026-11-22"), AfterValidator(check_day)]
 """A day of the calendar, wherever it is meant."""
 
 

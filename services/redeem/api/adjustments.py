@@ -35,7 +35,7 @@ _NEWEST = UUID(int=2**128 - 1)
 class EvidenceBody(Body):
     """What proves it: your own reference, and the SHA-256 in hex of the document that it names."""
 
-    reference: Reference
+    reference: Annotated[Reference, StringConstraints(pattern=r"\S")]  # blanks prove nothing
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
 
     def evidence(self) -> Evidence:

@@ -151,7 +151,7 @@ async def list_differences(
 @router.post(
     "/differences/{difference_id}",
     response_model=DifferenceOut,
-    responses=problems("person_required", "not_found"),
+    responses=problems("person_required", "not_found", "difference_closed"),
 )
 async def decide(
     difference_id: UUID, body: DecisionBody, call: Annotated[Write, writes("adjustments:approve")]

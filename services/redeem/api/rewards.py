@@ -58,6 +58,12 @@ class WindowBody(Body):
     until: Moment | None = None
     tiers: Annotated[list[Code], Field(min_length=1, max_length=100)] | None = None
 
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> Self:
+        if self.since is not None and self.until is not None and self.until <= self.since:
+            raise ValueError("a window ends after it begins")
+        return self
+
 
 class LimitBody(Body):
     """How many a member can have: ever, or within a calendar day, month or year of the programme's time zone."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
 
+from shared.errors import Refusal
+
 LEAVES = 200
 """Compared in one transaction."""
+
+
+class DifferenceClosed(Refusal):
+    code: ClassVar[str] = "difference_closed"
 
 
 class ReconcilePage(msgspec.Struct, frozen=True):

@@ -163,7 +163,7 @@ def capture(
     _check_standing(redemption)
     if redemption.expires_at is None or now >= redemption.expires_at:
         raise AuthorisationExpired(
-            f"The authorisation ended at {redemption.expires_at}; its points go back. Ask for a new one."
+            f"The authorisation ended at {redemption.expires_at:%Y-%m-%dT%H:%M:%SZ}; its points go back. Ask for a new one."
         )
     if wallet.status != "active":
         raise WalletBlocked(f"The wallet is {wallet.status}; nothing can be spent from it.")
@@ -249,14 +249,16 @@ def _check_standing(redemption: Redemption) -> None:
     match redemption.status:
         case "captured":
             raise RedemptionCaptured(
-                f"The redemption was captured at {redemption.captured_at}; a return gives its points back."
+                f"The redemption was captured at {redemption.captured_at:%Y-%m-%dT%H:%M:%SZ}; a return gives its points back."
             )
         case "voided" if redemption.ended == "expired":
             raise AuthorisationExpired(
-                f"The authorisation ended at {redemption.expires_at}; its points went back. Ask for a new one."
+                f"The authorisation ended at {redemption.expires_at:%Y-%m-%dT%H:%M:%SZ}; its points go back. Ask for a new one."
             )
         case "voided":
-            raise RedemptionVoided(f"The redemption was voided at {redemption.ended_at}. Ask for a new one.")
+            raise RedemptionVoided(
+                f"The redemption was voided at {redemption.ended_at:%Y-%m-%dT%H:%M:%SZ}. Ask for a new one."
+            )
 
 
 def _part(redemption: Redemption, *, points: int | None, money: Money | None, terms: Terms) -> int:

@@ -259,7 +259,8 @@ class Desk:
         wallet = self.wallets.get(known.wallet_id)
         lots = (*self.opened.get(command.opening_id, ()), *(wallet.lots if wallet is not None else ()))
         lot = next((lot for lot in lots if lot.accrual_id == command.opening_id), None)
-        before = (known.kind, known.wallet_id, known.points, lot.earned_at if lot is not None else None)
+        home = known.wallet_id if wallet is None else wallet.wallet_id
+        before = (known.kind, home, known.points, lot.earned_at if lot is not None else None)
         if lot is None or before != ("opening", command.wallet_id, command.points, command.earned_at):
             raise OpeningConflict(
                 "Another balance was opened under this reference. Take another one.", pointer="/opening_ref"

@@ -147,8 +147,9 @@ async def _named(tx: Tx, commands: Sequence[Move]) -> list[Move]:
 
 def _at_home(command: Move, wallets: Locked) -> Move:
     """What a person puts right in a merged wallet is its heir's: what one person did there within a day counts under one name."""
-    if isinstance(command, Reinstate) and (wallet := wallets.get(command.wallet_id)) is not None:
-        return msgspec.structs.replace(command, wallet_id=wallet.wallet_id)
+    if isinstance(command, Reinstate | Open):
+        wallet = None if command.wallet_id is None else wallets.get(command.wallet_id)
+        return command if wallet is None else msgspec.structs.replace(command, wallet_id=wallet.wallet_id)
     if not isinstance(command, Adjust):
         return command
     homes = [wallets.get(part.wallet_id) for part in command.parts]

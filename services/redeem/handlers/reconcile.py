@@ -9,6 +9,7 @@ import msgspec
 from services.redeem.domain.reconciliation import (
     LEAVES,
     DecideDifference,
+    DifferenceClosed,
     Reconciled,
     ReconcilePage,
     SealCompared,
@@ -53,13 +54,23 @@ async def keep_seals(tx: Tx, items: Sequence[Item[SealCompared]]) -> list[Outcom
 
 
 async def decide_difference(tx: Tx, items: Sequence[Item[DecideDifference]]) -> list[Outcome]:
-    """Keeps what somebody decided about a difference; nothing of the ledger is changed by it."""
+    """Keeps what somebody decided about a difference; nothing of the ledger is changed by it. Refuses not_found and
+    difference_closed."""
     outcomes: list[Outcome] = []
     for item in items:
         asked = item.command
         before = await reconciliation.lock_difference(tx.db, asked.difference_id)
         if before is None:
             outcomes.append(Refused(NotFound("There is no such difference.")))
+            continue
+        if before.state == "closed":
+            outcomes.append(
+                Refused(
+                    DifferenceClosed(
+                        "The difference is closed. What is seen again is a new one: decide that."
+                    )
+                )
+            )
             continue
         after = before._replace(
             owner=asked.owner or before.owner,

@@ -321,6 +321,14 @@ async def test_a_balance_from_elsewhere_opens_once_by_its_reference(bank: Bank) 
     assert past.json()["available"] == worth(1000)
 
 
+async def test_a_blank_reference_is_no_evidence(bank: Bank) -> None:
+    member = await bank.member()
+    body = {**asked((member.wallet_id, 1)), "evidence": {"reference": " \t"}}
+    refused = await post(bank, "adjustments", body)
+    assert_problem(refused, 422, "field_type")
+    assert refused.json()["errors"][0]["pointer"] == "/evidence/reference"
+
+
 # ---- disputes ------------------------------------------------------------------------------------
 
 

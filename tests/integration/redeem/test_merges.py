@@ -91,6 +91,31 @@ async def test_what_waits_for_a_second_person_is_decided_in_the_heir_whole_or_no
     assert [len(await answers(bank, one.wallet_id, "points.adjusted.v1")) for one in (ended, heir)] == [0, 3]
 
 
+async def test_what_one_person_opens_in_a_merged_wallet_counts_in_its_heir(bank: Bank) -> None:
+    ended, heir = await bank.member(), await bank.member()
+    body = {
+        "opening_ref": "before",
+        "wallet_id": str(ended.wallet_id),
+        "points": 200,
+        "earned_at": "2024-03-01T07:00:00Z",
+    }
+    before = await approver(bank, "openings", body)
+    assert before.status_code == 201
+    await merge(bank, ended, heir)
+    again = await approver(bank, "openings", body)
+    assert (again.status_code, again.json()["opened"]) == (200, before.json()["opened"])
+    for wallet_id, ref, points, status in (
+        (ended.wallet_id, "a", 500, 201),
+        (ended.wallet_id, "b", 501, 409),
+        (heir.wallet_id, "c", 501, 409),
+    ):
+        more = {**body, "opening_ref": ref, "wallet_id": str(wallet_id), "points": points}
+        answer = await approver(bank, "openings", more)
+        assert answer.status_code == status, (ref, answer.json())
+        if status == 409:
+            assert_problem(answer, 409, "adjustment_needs_second_person")
+
+
 async def test_what_was_begun_for_the_one_goes_on_in_the_other(bank: Bank, settings: Settings) -> None:
     ended, heir = await bank.member(), await bank.member(70)
     stolen, other = await bank.member(5), await bank.member()

@@ -172,6 +172,13 @@ async def test_what_does_not_agree_is_a_row_until_somebody_closed_it(bank: Bank,
     assert len(kept) == 6
     [new] = [one for one in again if one["difference_id"] not in kept]
     assert (new["subject"], new["state"], new["owner"]) == (f"wallet/{short}", "open", None)
+    for decision in (
+        {"state": "open", "reason": "again"},
+        {"state": "explained", "reason": "x"},
+        {"owner": "a"},
+    ):
+        decided = await bank.client.post(path, json=decision, headers=bank.headers("finance"))
+        assert_problem(decided, 409, "difference_closed")
 
 
 async def test_a_posting_that_is_not_told_as_it_was_posted_is_a_difference(

@@ -259,6 +259,7 @@ async def test_what_a_programme_lets_nobody_spend_buys_no_reward_either(bank: Ba
         ({"programme": "unheard-of"}, "programme_unknown"),
         ({"tier_prices": {"diamond": {"points": 5}}}, "field_type"),
         ({"windows": [{"tiers": ["diamond"]}]}, "field_type"),
+        ({"windows": [{"since": "2026-11-25T00:00:00Z", "until": "2026-11-24T00:00:00Z"}]}, "field_type"),
         ({"stock": -1}, "amount_out_of_range"),
     ],
 )  # fmt: skip

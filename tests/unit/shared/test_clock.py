@@ -7,7 +7,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from shared.clock import as_utc, check_day
-from shared.http.bodies import Day, Moment
+from shared.http.bodies import Body, Day, Moment
 from shared.programme.expiry import start_of_day
 
 NEVER, EVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
@@ -29,6 +29,29 @@ def test_the_ends_of_the_calendar_are_no_moments(said: str) -> None:
         TypeAdapter(Moment).validate_json(f'"{said}"')
     with pytest.raises(ValidationError):
         TypeAdapter(Day).validate_json(f'"{said[:10]}"')
+
+
+class Said(Body):
+    """A body with a time and a day."""
+
+    at: Moment
+    day: Day
+
+
+@pytest.mark.parametrize("said", ['"1767225600"', '"-1"', "1767225600", "true", "null", '"22.11.2026"'])
+def test_what_is_not_written_by_the_calendar_is_neither_moment_nor_day(said: str) -> None:
+    with pytest.raises(ValidationError, match="this must be a text as 2026-11-22") as raised:
+        Said.model_validate_json(f'{{"at": {said}, "day": {said}}}')
+    assert [mistake["loc"] for mistake in raised.value.errors()] == [("at",), ("day",)]
+
+
+def test_a_moment_and_a_day_are_read_in_bodies_and_queries() -> None:
+    found = Said.model_validate_json('{"at": "2026-01-01T03:00:00+03:00", "day": "2026-01-01"}')
+    assert (found.at, found.day) == (datetime(2026, 1, 1, tzinfo=UTC), date(2026, 1, 1))
+    assert TypeAdapter(Moment).validate_python("2026-01-01T00:00:00Z") == found.at
+    for kind in (Moment, Day):
+        with pytest.raises(ValidationError, match="this must be a text as 2026-11-22"):
+            TypeAdapter(kind).validate_python("1767225600")
 
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Etc/GMT+12", "America/New_York"])
