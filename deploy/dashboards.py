@@ -237,6 +237,15 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
                 "s",
             ),
             Panel(
+                "Can't be served as it should",
+                [
+                    (
+                        "{{tenant}}: {{service}}",
+                        f"max by (tenant, service) (pointbank_tenant_unready{{{CHOSEN}}})",
+                    )
+                ],
+            ),
+            Panel(
                 "Gives way to tenants that have had far less, seconds of all its steps in a second",
                 [
                     (

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.config import Settings
-from shared.http.health import live_checks, ready_checks, report
+from shared.http.health import live_checks, lives, ready_checks, report, serves
 from shared.http.openapi import Document, merge
 from shared.http.runtime import Check
 from shared.metrics import CONTENT_TYPE, exposition
@@ -97,10 +97,12 @@ def front(apps: Apps) -> ASGIApp:
             yield
 
     async def livez(_: Request) -> Response:
-        return report(_named(apps, live_checks))
+        checks = _named(apps, live_checks)
+        return report(checks, well=lives(checks))
 
     async def readyz(_: Request) -> Response:
-        return report(_named(apps, ready_checks))
+        checks = _named(apps, ready_checks)
+        return report(checks, well=all(serves(ready_checks(app)) for app in apps.values()))
 
     async def metrics(_: Request) -> Response:
         return Response(

@@ -74,6 +74,7 @@ class Metrics:
         self._differences = gauge(
             "reconciliation_differences", "Differences that nobody has closed, by kind", "kind"
         )
+        self._unready = gauge("tenant_unready", "1 while a tenant can't be served as it should, else 0")
         self._seal_turn = gauge(
             "seal_turn_timestamp_seconds",
             "When sealing and exporting last came to an end, in seconds since 1970; until then, when they began",
@@ -141,6 +142,13 @@ class Metrics:
         """The tenant is served here no more, or rests: nothing is late."""
         if (self.service, tenant) in self._seal_turn._metrics:  # noqa: SLF001
             self._seal_turn.remove(self.service, tenant)
+
+    def unready(self, tenant: str, is_so: bool | None) -> None:
+        """Whether the tenant can't be served as it should; None where it is not to be served at all."""
+        if is_so is not None:
+            self._unready.labels(self.service, tenant).set(is_so)
+        elif (self.service, tenant) in self._unready._metrics:  # noqa: SLF001
+            self._unready.remove(self.service, tenant)
 
     def bills_waiting(self, tenant: str, bills: int) -> None:
         """Bills that wait."""

@@ -330,13 +330,23 @@ class TenantRuntime:
         """Relay, consumers, server, and the tasks that must not end: those only a restart can bring back. At rest nothing runs, and
         that is said."""
         if self.resting:
-            return [Check(f"rest:{self.code}", ok=True, detail=AT_REST), *self.upkeep.checks()]
+            return [
+                Check(f"rest:{self.code}", ok=True, detail=AT_REST, tenant=self.code),
+                *self.upkeep.checks(),
+            ]
         wrongs = [(f"relay:{self.code}", self.relay.trouble(after_s=30.0))]
         wrongs += [(f"consumer:{self.code}:{one.label}", one.trouble(after_s=15.0)) for one in self._heard]
-        found = [Check(name, wrong is None, wrong or "") for name, wrong in wrongs] + self.upkeep.checks()
+        found = [Check(name, wrong is None, wrong or "", tenant=self.code) for name, wrong in wrongs]
+        found += self.upkeep.checks()
         tasks = [*self._tasks, *([self._relaying] if self._relaying is not None else [])]
         found += [
-            Check(f"task:{self.code}:{task.get_name()}", ok=False, detail="has ended", fatal=True)
+            Check(
+                f"task:{self.code}:{task.get_name()}",
+                ok=False,
+                detail="has ended",
+                fatal=True,
+                tenant=self.code,
+            )
             for task in tasks
             if task.done()
         ]

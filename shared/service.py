@@ -92,7 +92,7 @@ class Service:
         self._following: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._trouble = "the directory was not read yet"
-        self._released = False
+        self._released = self._opened = False
         self._shortage: str | None = None
         self._reading = False
 
@@ -153,18 +153,19 @@ class Service:
         """What /readyz tells: the directory, whether the tables of this release are made, and each tenant's relay and consumers."""
         found = [
             Check("directory", not self._trouble, self._trouble),
+            Check("tenants", self._opened, "" if self._opened else "not all were tried yet"),
             Check("release", self._released, "" if self._released else NOT_RELEASED),
             Check("connections", True, self._shortage or ""),  # told, no reason to serve nobody
         ]
         for code, served in self._served.items():
             if served.state == "migrating":
                 found.append(
-                    Check(f"schema:{code}", True, served.trouble)
+                    Check(f"schema:{code}", True, served.trouble, tenant=code)
                 )  # its own failure, not the others'
             elif served.runtime is not None:
                 found += served.runtime.checks()
             elif served.state == "active":
-                found.append(Check(f"tenant:{code}", False, served.trouble or "starting"))
+                found.append(Check(f"tenant:{code}", False, served.trouble or "starting", tenant=code))
         return found + self._tending.checks()
 
     async def _follow(self) -> None:
@@ -191,6 +192,16 @@ class Service:
         mine = [one for one in listed if one.tenant.cell == self._settings.cell and not self._is_kept(one)]
         for k in range(0, len(mine), AT_ONCE):
             await asyncio.gather(*[self._try_to_keep(one) for one in mine[k : k + AT_ONCE]])
+        self._opened = True
+        self._count_unready()
+
+    def _count_unready(self) -> None:
+        unready = {check.tenant for check in self.checks() if not check.ok}
+        for code, served in self._served.items():
+            if served.state in SERVED:
+                self._metrics.unready(code, code in unready)
+            else:
+                self._metrics.unready(code, None)
 
     async def _count_connections(self) -> None:
         """Once: a server that is too small for all replicas is told of before the morning that needs them."""

@@ -88,7 +88,9 @@ class Tending:
 
     def checks(self) -> list[Check]:
         """Those that should be awake and can't be, and the loop itself, which must not end."""
-        found = [Check(f"tenant:{code}", False, trouble) for code, trouble in self._troubles.items()]
+        found = [
+            Check(f"tenant:{code}", False, trouble, tenant=code) for code, trouble in self._troubles.items()
+        ]
         if self._running is not None and self._running.done():
             found.append(Check("task:tending", ok=False, detail="has ended", fatal=True))
         return found

@@ -40,4 +40,4 @@ class Upkeep:
         if self.settings.environment != "production" or self.survives_its_server is not False:
             return []
         said = "PostgreSQL has no synchronous standby: what its server loses is lost"
-        return [Check(f"standby:{self.tenant}", ok=True, detail=said)]
+        return [Check(f"standby:{self.tenant}", ok=True, detail=said, tenant=self.tenant)]

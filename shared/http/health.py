@@ -12,14 +12,23 @@ from shared.http.runtime import Check, Runtime
 from shared.metrics import CONTENT_TYPE, exposition
 
 
-def report(checks: Sequence[Check]) -> Response:
-    """200 when every check is ok, else 503; each check by name, with what is wrong."""
-    ok = all(check.ok for check in checks)
+def serves(checks: Sequence[Check]) -> bool:
+    """Whether calls may be sent here: the process is well, and so is one of its tenants at least. One tenant's trouble is no reason
+    to send the others' calls elsewhere: of all replicas, to nobody (docs/decisions/0198)."""
+    troubled = {check.tenant for check in checks if not check.ok}
+    return "" not in troubled and (
+        not troubled or any(check.tenant not in troubled for check in checks if check.tenant)
+    )
+
+
+def report(checks: Sequence[Check], *, well: bool) -> Response:
+    """200 where the process is `well`, else 503; each check by name, with what is wrong."""
+    degraded = "ok" if all(check.ok for check in checks) else "degraded"
     body = {
-        "status": "ok" if ok else "failing",
+        "status": degraded if well else "failing",
         "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks],
     }
-    return Response(msgspec.json.encode(body), 200 if ok else 503, media_type="application/json")
+    return Response(msgspec.json.encode(body), 200 if well else 503, media_type="application/json")
 
 
 def ready_checks(app: FastAPI) -> list[Check]:
@@ -37,12 +46,19 @@ def live_checks(app: FastAPI) -> list[Check]:
     return [check for check in (runtime.checks() if runtime is not None else ()) if check.fatal]
 
 
+def lives(checks: Sequence[Check]) -> bool:
+    """Whether no restart is needed."""
+    return all(check.ok for check in checks)
+
+
 async def _livez(request: Request) -> Response:
-    return report(live_checks(request.app))
+    checks = live_checks(request.app)
+    return report(checks, well=lives(checks))
 
 
 async def _readyz(request: Request) -> Response:
-    return report(ready_checks(request.app))
+    checks = ready_checks(request.app)
+    return report(checks, well=serves(checks))
 
 
 async def _metrics(request: Request) -> Response:

@@ -11,12 +11,14 @@ from shared.tenants import Tenant
 
 
 class Check(NamedTuple):
-    """One named fact of /readyz. `fatal`: only a restart can mend it, so /livez fails too."""
+    """One named fact of /readyz. `fatal`: only a restart can mend it, so /livez fails too. `tenant`: whose fact it is; empty: the
+    whole process's."""
 
     name: str
     ok: bool
     detail: str = ""
     fatal: bool = False
+    tenant: str = ""
 
 
 class Lane(Protocol):

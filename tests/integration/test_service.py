@@ -1,5 +1,6 @@
 """A service's process follows the directory: whom it serves, and what it says to the others."""
 
+import asyncio
 import secrets
 from typing import Any
 
@@ -7,7 +8,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from shared.config import Settings
+from shared.db import connect, role_of
 from shared.errors import Refusal
+from shared.http.health import serves
 from shared.metrics import Metrics
 from shared.runtime import Blueprint
 from shared.service import Service
@@ -58,6 +61,34 @@ async def test_while_the_directory_can_not_be_read_nobody_is_told_that_a_tenant_
     await service.start()
     try:
         assert code_of(service, "acme") == "tenant_unavailable"
+    finally:
+        await service.stop()
+
+
+async def test_a_tenant_that_can_not_be_opened_is_told_of_and_the_others_are_served(own: Settings) -> None:
+    well, ill = f"t{secrets.token_hex(4)}", f"t{secrets.token_hex(4)}"
+    await create_tenant(own, well)
+    await create_tenant(own, ill)
+    admin = await connect(own.admin_dsn())
+    await admin.execute(f"ALTER ROLE {role_of(ill, 'members')} NOLOGIN")
+    await admin.close()
+    metrics = Metrics(CollectorRegistry(), "members")
+    service = Service(Blueprint("members", {}, ()), own, metrics)
+    await service.start()
+    try:
+        while not (troubles := {check.name: check.detail for check in service.checks() if not check.ok}):
+            await asyncio.sleep(0.02)
+        assert list(troubles) == [f"tenant:{ill}"]
+        assert "not permitted to log in" in troubles[f"tenant:{ill}"]
+        assert serves(service.checks())
+        assert service.tenant(well).code == well
+        told = {
+            code: metrics.registry.get_sample_value(
+                "pointbank_tenant_unready", {"service": "members", "tenant": code}
+            )
+            for code in (well, ill)
+        }
+        assert told == {well: 0.0, ill: 1.0}
     finally:
         await service.stop()
 

@@ -135,6 +135,22 @@ async def test_readiness_is_the_services_own_word(shop: Served) -> None:
     assert (await shop.client.get("/livez")).status_code == 200
 
 
+async def test_one_tenants_trouble_is_told_and_sends_nobody_elsewhere_the_trouble_of_all_does(
+    shop: Served,
+) -> None:
+    shop.shop.extra += [
+        Check("relay:acme", True, tenant="acme"),
+        Check("consumer:acme:earn", False, "stuck", tenant="acme"),
+        Check("relay:zeta", True, tenant="zeta"),
+    ]
+    some = await shop.client.get("/readyz")
+    assert (some.status_code, some.json()["status"]) == (200, "degraded")
+    assert [check["name"] for check in some.json()["checks"] if not check["ok"]] == ["consumer:acme:earn"]
+    shop.shop.extra.append(Check("consumer:zeta:earn", False, "stuck", tenant="zeta"))
+    all_of_them = await shop.client.get("/readyz")
+    assert (all_of_them.status_code, all_of_them.json()["status"]) == (503, "failing")
+
+
 async def test_only_what_a_restart_mends_makes_a_service_dead(shop: Served) -> None:
     shop.shop.extra.append(Check("consumer pos", False, "its task ended", fatal=True))
     assert (await shop.client.get("/livez")).status_code == 503
