@@ -70,8 +70,14 @@ def gateway(
     bind: Annotated[str, typer.Option(help="Address that callers come to.")] = ":8080",
     metrics: Annotated[str, typer.Option(help="Address of /metrics.")] = ":8405",
     dns: Annotated[
-        list[str] | None, typer.Option(help="Nameserver host:port: a name may have many addresses.")
+        list[str] | None,
+        typer.Option(
+            help="A name may have many addresses, which change: nameserver host:port, or the path of a resolv.conf."
+        ),
     ] = None,
+    replicas: Annotated[
+        int, typer.Option(min=1, max=500, help="With --dns: how many addresses a name may have.")
+    ] = 10,
     limit: Annotated[int, typer.Option(help="Calls of a tenant in 10 s, unless limits.map says.")] = 1000,
     tls: Annotated[
         str | None, typer.Option(help="PEM with certificate and key, as HAProxy finds it.")
@@ -82,20 +88,23 @@ def gateway(
 ) -> None:
     """Writes the files of the gateway (HAProxy) from the routes, POINTBANK_JWT_KEYS, _ISSUER and _AUDIENCE."""
     from pointbank.gateway.build import Choices, files, servers_of, write
+    from pointbank.gateway.names import names_of
     from shared.config import NotConfigured, Settings
     from shared.http.keys import read_jwks
 
     settings = Settings()
     if settings.jwt_keys is None:
         raise NotConfigured("set POINTBANK_JWT_KEYS to the JWKS that tokens are checked with")
+    names = names_of(dns or ())
     choices = Choices(
         issuer=settings.jwt_issuer,
         audience=settings.jwt_audience,
         folder=folder or str(out.resolve()),
-        backends=servers_of(backend or ()),
+        backends=names.of(servers_of(backend or ())),
         bind=bind,
         metrics=metrics,
-        dns=dns or (),
+        dns=names.servers,
+        replicas=replicas,
         limit=limit,
         tls=tls,
         proxy_protocol=proxy_protocol,

@@ -36,7 +36,7 @@ SEGMENT = "[A-Za-z0-9._~:-]{1,255}"
 
 _KID = re.compile(r"[A-Za-z0-9._~+/=:-]{1,255}")
 _PLAIN = re.compile(r"[\x21\x23-\x26\x28-\x5b\x5d-\x7e]{1,255}")  # no space, quote or backslash
-_ADDRESS = re.compile(r"[A-Za-z0-9._-]+:\d{1,5}")
+_ADDRESS = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 _PATH = re.compile(r"[A-Za-z0-9._/-]+")
 
 

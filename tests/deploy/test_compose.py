@@ -189,6 +189,10 @@ def test_prometheus_and_grafana_come_only_when_asked_for_and_read_what_is_commit
     scraped = yaml.safe_load((root / "deploy" / "prometheus" / "prometheus.yml").read_text())[
         "scrape_configs"
     ]
-    targets = {target for job in scraped for config in job["static_configs"] for target in config["targets"]}
-    assert targets == {f"{name}:8000" for name in ("members", "earn", "redeem", "tiers", "notifier")}
-    assert [job["honor_labels"] for job in scraped] == [True]
+    targets = {
+        job["job_name"]: {target for config in job["static_configs"] for target in config["targets"]}
+        for job in scraped
+    }
+    services = {f"{name}:8000" for name in ("members", "earn", "redeem", "tiers", "notifier")}
+    assert targets == {"pointbank": services, "pointbank-gateway": {"gateway:8405"}}
+    assert [job.get("honor_labels") for job in scraped] == [True, None]

@@ -8,11 +8,14 @@ from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from pointbank.cli.app import app
+from pointbank.gateway.build import OPERATORS
 from pointbank.tokens import dev_keys
 from tests.deploy.conftest import pod_of, render
+from tests.deploy.test_kubernetes import by_kind
 
 Document = dict[str, Any]
 
@@ -27,12 +30,21 @@ def pod(objects: list[Document]) -> Document:
     return next(pod_of(one) for one in objects if one["kind"] == "Deployment")
 
 
+RESOLV_CONF = """search pointbank.svc.cluster.local svc.cluster.local cluster.local
+nameserver 10.96.0.10
+options ndots:5
+"""
+"""What a pod of the namespace `pointbank` finds in /etc/resolv.conf."""
+
+
 def made(command: list[str], folder: Path) -> dict[str, str]:
     """The files that a container's command writes, its own folder being this one."""
     assert command[:3] == ["pointbank", "gateway", "/gateway"]
     jwks = dev_keys(folder / "keys").jwks
-    out = folder / "out"
-    arguments = ["gateway", str(out), *command[3:], "--folder=/gateway"]
+    out, told = folder / "out", folder / "resolv.conf"
+    told.write_text(RESOLV_CONF)
+    options = [option.replace("/etc/resolv.conf", str(told)) for option in command[3:]]
+    arguments = ["gateway", str(out), *options, "--folder=/gateway"]
     done = CliRunner().invoke(app, arguments, env={"POINTBANK_JWT_KEYS": str(jwks)})
     assert done.exit_code == 0, done.output
     return {path.name: path.read_text() for path in out.iterdir()}
@@ -43,9 +55,8 @@ def test_the_objects_are_valid_and_find_one_another(
 ) -> None:
     for one in objects:
         kubernetes_validate.validate(one, "1.37", strict=True)
-    deployment, service = (
-        next(o for o in objects if o["kind"] == kind) for kind in ("Deployment", "Service")
-    )
+    [deployment] = by_kind(objects, "Deployment").values()
+    service = by_kind(objects, "Service")["gateway"]
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert deployment["spec"]["selector"]["matchLabels"] == labels == service["spec"]["selector"]
     ports = {port["name"]: port["containerPort"] for port in pod["containers"][0]["ports"]}
@@ -58,13 +69,59 @@ def test_the_objects_are_valid_and_find_one_another(
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
-    theirs = {one["metadata"]["name"]: one for one in manifests if one["kind"] == "Service"}
-    backends = [word.split("=", 2)[1:] for word in pod["initContainers"][0]["command"][3:]]
-    for name, address in backends:
-        assert address == f"{name}:{theirs[name]['spec']['ports'][0]['port']}"
-    assert set(dict(backends)) == {"members", "earn", "redeem", "tiers", "notifier"}
     images = {container["image"] for container in pod["initContainers"]}
     assert images <= {pod_of(one)["containers"][0]["image"] for one in manifests if pod_of(one)}
+
+
+def backends(pod: Document) -> dict[str, str]:
+    """The address of each service, as the gateway's command has it."""
+    words = [word.split("=", 2)[1:] for word in pod["initContainers"][0]["command"]]
+    return dict(word for word in words if len(word) == 2)
+
+
+def test_each_backend_is_a_name_that_has_the_addresses_of_its_services_pods_ready_or_not(
+    objects: list[Document], pod: Document, workloads: dict[str, Document]
+) -> None:
+    """So the checks of the gateway decide alone, and a pod that ends is not taken from it before it has finished."""
+    assert set(backends(pod)) == {"members", "earn", "redeem", "tiers", "notifier"}
+    services = by_kind(objects, "Service")
+    assert set(services) == {"gateway", *(address.partition(":")[0] for address in backends(pod).values())}
+    for name, address in backends(pod).items():
+        host, _, asked = address.partition(":")
+        spec = services[host]["spec"]
+        assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
+        own = workloads[name]["spec"]["template"]
+        assert spec["selector"] == own["metadata"]["labels"]
+        ports = {port["name"]: port["containerPort"] for port in own["spec"]["containers"][0]["ports"]}
+        # Nobody translates a port here: what is asked is what the process listens on.
+        assert [ports[port["targetPort"]] for port in spec["ports"]] == [int(asked)]
+
+
+def test_a_name_has_places_for_the_pods_before_and_after_a_rollout(
+    pod: Document, workloads: dict[str, Document]
+) -> None:
+    [places] = re.findall(r"--replicas=(\d+)", " ".join(pod["initContainers"][0]["command"]))
+    scaled = yaml.safe_load_all((Path(__file__).parents[2] / "deploy/k8s/prod/scale.yaml").read_text())
+    for one in scaled:
+        rollout = workloads[one["metadata"]["name"]]["spec"]["strategy"]["rollingUpdate"]
+        assert int(places) >= 2 * (one["spec"]["maxReplicaCount"] + rollout["maxSurge"])
+
+
+def test_what_an_operator_writes_is_the_same_to_begin_with_wherever_it_is_read(
+    objects: list[Document], root: Path
+) -> None:
+    [written] = [one["data"] for one in objects if one["kind"] == "ConfigMap"]
+    assert set(written) == set(OPERATORS)
+    for name, text in written.items():
+        forms = (text, (root / "deploy" / "gateway" / name).read_text(), OPERATORS[name])
+        lines = {tuple(line for line in form.splitlines() if not line.startswith("#")) for form in forms}
+        assert len(lines) == 1, name
+
+
+def test_a_gateway_that_has_found_nobody_takes_nobodys_place(pod: Document) -> None:
+    own = pod["containers"][0]
+    asked = {kind: own[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")}
+    assert asked == {"startup": "/startz", "liveness": "/healthz", "readiness": "/healthz"}
 
 
 def test_what_kubernetes_and_compose_run_finds_its_files_and_its_ports(
@@ -82,7 +139,12 @@ def test_what_kubernetes_and_compose_run_finds_its_files_and_its_ports(
         text = files["haproxy.cfg"]
         named = set(re.findall(r"/gateway/([a-z0-9.-]+)", text))
         assert named == files.keys() - {"haproxy.cfg"}, name
-        assert ("server-template earn1- 10 earn:8000" in text) == (name == "compose")
+        nameserver, earn = {
+            "compose": ("127.0.0.11:53", "10 earn:8000"),
+            "kubernetes": ("10.96.0.10:53", "16 earn-pods.pointbank.svc.cluster.local:8000"),
+        }[name]
+        assert re.findall(r"nameserver n\d+ (\S+)", text) == [nameserver]
+        assert re.findall(r"server-template earn1- (.*)", text) == [earn]
         assert re.findall(r"^    bind (\S+)", text, re.MULTILINE) == [":8080", ":8405"]
     assert [port["target"] for port in gateway["ports"]] == [8080]
 

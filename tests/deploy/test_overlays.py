@@ -19,7 +19,7 @@ from tests.deploy.test_kubernetes import KUBERNETES, SETTINGS, by_kind, containe
 
 Document = dict[str, Any]
 K8S = Path(__file__).parents[2] / "deploy" / "k8s"
-CRDS = {"ScaledObject", "ServiceMonitor", "PrometheusRule", "Cluster"}
+CRDS = {"ScaledObject", "ServiceMonitor", "PodMonitor", "PrometheusRule", "Cluster"}
 """Kinds that come with an operator: there is no schema of them here."""
 
 
@@ -34,6 +34,7 @@ def prod() -> list[Document]:
     assert sorted(asked) == sorted(
         [
             "../base",
+            "../gateway",
             *(file.name for file in (K8S / "prod").glob("*.yaml") if file.name != "kustomization.yaml"),
         ]
     )
@@ -51,10 +52,15 @@ def selects(selector: Document, labels: Document) -> bool:
     return True
 
 
+def gateway() -> Document:
+    return by_kind(documents("gateway/gateway.yaml"), "Deployment")["gateway"]
+
+
 @pytest.fixture(scope="module")
 def pods(workloads: dict[str, Document]) -> dict[str, Document]:
-    """The labels of every pod of ours, by name: services, migrate, and the jobs that are asked for."""
+    """The labels of every pod of ours, by name: services, the gateway, migrate, and the jobs that are asked for."""
     found = {name: one["spec"]["template"]["metadata"]["labels"] for name, one in workloads.items()}
+    found["gateway"] = gateway()["spec"]["template"]["metadata"]["labels"]
     [tenant] = documents("tenant.yaml")
     _, verify = documents("verify.yaml")
     found["tenant"] = tenant["spec"]["template"]["metadata"]["labels"]
@@ -94,9 +100,16 @@ def test_an_overlay_renders_and_still_fits(overlay: str, replicas: int, environm
         if document["kind"] not in CRDS:
             assert kubernetes_validate.validate(document, KUBERNETES, strict=True) == KUBERNETES
     data = by_kind(rendered, "ConfigMap")["pointbank"]["data"]
-    assert set(data) <= SETTINGS
+    assert data.keys() - SETTINGS == {"FORWARDED_ALLOW_IPS"}
     assert data["POINTBANK_ENVIRONMENT"] == environment
     deployments = by_kind(rendered, "Deployment")
+    door = deployments.pop("gateway")
+    assert door["spec"]["replicas"] == replicas
+    files, redeem = (pod(one) for one in (door, deployments["redeem"]))
+    assert files["initContainers"][0]["image"] == redeem["containers"][0]["image"], "its routes are theirs"
+    services = by_kind(rendered, "Service")
+    assert data["POINTBANK_REDEEM_URL"] == "http://gateway"
+    assert services["gateway"]["spec"]["ports"][0]["port"] == 80
     assert set(deployments) == set(HEARERS)
     scaled = set(by_kind(rendered, "ScaledObject"))
     counts = {name: one["spec"].get("replicas") for name, one in deployments.items()}
@@ -144,7 +157,8 @@ def test_each_service_keeps_a_replica_while_a_node_is_drained(
     prod: list[Document], pods: dict[str, Document]
 ) -> None:
     budgets = by_kind(prod, "PodDisruptionBudget")
-    assert set(budgets) == set(HEARERS)
+    assert set(budgets) == {*HEARERS, "gateway"}
+    assert gateway()["spec"]["replicas"] == 2
     for name, budget in budgets.items():
         assert budget["spec"]["maxUnavailable"] == 1
         assert [pod for pod, labels in pods.items() if selects(budget["spec"]["selector"], labels)] == [name]
@@ -195,18 +209,22 @@ def test_nobody_may_speak_to_anybody_unless_a_policy_says_so(
     assert ports == {
         **{name: {"Ingress": calls, "Egress": data | traces} for name in HEARERS},
         "earn": {"Ingress": calls, "Egress": data | traces | {8080}},
-        **{name: {"Ingress": set(), "Egress": data} for name in pods.keys() - set(HEARERS)},
+        "gateway": {"Ingress": {8080, 8405}, "Egress": {53, 8000}},
+        **{name: {"Ingress": set(), "Egress": data} for name in pods.keys() - {*HEARERS, "gateway"}},
     }
 
 
 def test_policies_name_our_pods_and_services_never_one_another(
     prod: list[Document], pods: dict[str, Document]
 ) -> None:
-    names = {labels["app.kubernetes.io/name"] for labels in pods.values()}
+    names = {labels["app.kubernetes.io/name"] for labels in pods.values()} - {"gateway"}
     policies = by_kind(prod, "NetworkPolicy")
-    assert (
-        policies.pop("gateway")["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "gateway"
-    )
+    door = policies.pop("gateway")["spec"]
+    assert [name for name, labels in pods.items() if selects(door["podSelector"], labels)] == ["gateway"]
+    heard = [
+        pod for pod, labels in pods.items() if selects(door["egress"][0]["to"][0]["podSelector"], labels)
+    ]
+    assert sorted(heard) == sorted(HEARERS)
     for policy in policies.values():
         for one in policy["spec"]["podSelector"].get("matchExpressions", []):
             assert set(one["values"]) <= names
@@ -223,6 +241,13 @@ def test_policies_let_ports_through_that_somebody_listens_on(
     }
     [calls] = by_kind(prod, "NetworkPolicy")["calls-and-metrics"]["spec"]["ingress"]
     assert {port["port"] for port in calls["ports"]} == listened
+    door = {one["name"]: one["containerPort"] for one in pod(gateway())["containers"][0]["ports"]}
+    anybody, prometheus = by_kind(prod, "NetworkPolicy")["gateway"]["spec"]["ingress"]
+    assert [port["port"] for port in anybody["ports"]] == [door["http"]]
+    assert [port["port"] for port in prometheus["ports"]] == [door["metrics"]]
+    assert prometheus["from"] == [calls["from"][1]], "the very Prometheus that asks the services"
+    asked = by_kind(prod, "NetworkPolicy")["quotes"]["spec"]
+    assert anybody["from"][0] == {"podSelector": asked["podSelector"]}, "earn may, whatever counts as outside"
     known = documents("examples/valkey.yaml")
     primary = by_kind(known, "Deployment")["valkey-primary"]["spec"]["template"]["metadata"]["labels"]
     [cluster] = documents("examples/postgres.yaml")
@@ -249,6 +274,50 @@ def test_the_monitor_asks_the_port_and_path_of_metrics_and_keeps_our_own_labels(
     assert (endpoint["path"], endpoint["honorLabels"]) == ("/metrics", True)
     # The label gives the name of the job that alerts know.
     assert {service["metadata"]["labels"][monitor["spec"]["jobLabel"]] for service in chosen} == {"pointbank"}
+
+
+def test_the_gateways_counts_are_asked_of_its_pods_and_no_service_shows_them(
+    prod: list[Document], pods: dict[str, Document], manifests: list[Document], root: Path
+) -> None:
+    [monitor] = by_kind(prod, "PodMonitor").values()
+    assert [name for name, labels in pods.items() if selects(monitor["spec"]["selector"], labels)] == [
+        "gateway"
+    ]
+    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+    ports = {one["name"]: one["containerPort"] for one in pod(gateway())["containers"][0]["ports"]}
+    jobs = yaml.safe_load((root / "deploy" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    [job] = [one for one in jobs if one["job_name"] != "pointbank"]
+    assert job["static_configs"] == [{"targets": [f"gateway:{ports[endpoint['port']]}"]}]
+    assert (job["params"], endpoint["path"]) == (endpoint["params"], "/metrics")
+    assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": job["job_name"]}]
+    shown = [*manifests, *documents("gateway/gateway.yaml"), *documents("gateway/pods.yaml")]
+    targets = {
+        port["targetPort"] for one in by_kind(shown, "Service").values() for port in one["spec"]["ports"]
+    }
+    assert targets == {"http"}
+    # Nor are the names of the pods asked a second time by who asks the Services.
+    [services] = by_kind(prod, "ServiceMonitor").values()
+    for one in documents("gateway/pods.yaml"):
+        assert not selects(services["spec"]["selector"], one["metadata"]["labels"])
+
+
+def test_whoever_may_come_to_a_service_may_say_where_a_caller_is_and_that_is_the_gateway(
+    prod: list[Document], pods: dict[str, Document]
+) -> None:
+    """uvicorn believes everybody (FORWARDED_ALLOW_IPS is `*`): Prometheus, which asks for no /v1, and the gateway."""
+    patches = yaml.safe_load((K8S / "prod" / "kustomization.yaml").read_text())["patches"]
+    assert any('path: /data/FORWARDED_ALLOW_IPS, value: "*"' in one["patch"] for one in patches)
+    policies = by_kind(prod, "NetworkPolicy").values()
+    for name in HEARERS:
+        [rule] = [
+            rule
+            for one in policies
+            if selects(one["spec"]["podSelector"], pods[name])
+            for rule in one["spec"].get("ingress", [])
+        ]
+        ours, watching = rule["from"]
+        assert [pod for pod, labels in pods.items() if selects(ours["podSelector"], labels)] == ["gateway"]
+        assert watching["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "prometheus"}
 
 
 def test_the_rules_of_the_operator_are_those_of_prometheus(prod: list[Document]) -> None:

@@ -44,7 +44,8 @@ def firing(before: Scrape, after: Scrape, *, minutes: int, folder: Path) -> set[
     """What fires so many minutes into the state after, as promtool evaluates our rules."""
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not installed (Debian's package prometheus has it)")
-    series = [{"series": 'up{instance="a:8000", job="pointbank"}', "values": f"1x{2 * SCRAPES}"}]
+    there = ('instance="a:8000", job="pointbank"', 'instance="g:8405", job="pointbank-gateway"')
+    series = [{"series": f"up{{{one}}}", "values": f"1x{2 * SCRAPES}"} for one in there]
     for name, value in after.items():
         start = f"{before[name]}x{SCRAPES - 1}" if name in before else f"_x{SCRAPES}"
         series.append({"series": name, "values": f"{start} {value}x{SCRAPES}"})
