@@ -58,7 +58,9 @@ async def _livez(request: Request) -> Response:
 
 async def _readyz(request: Request) -> Response:
     checks = ready_checks(request.app)
-    return report(checks, well=serves(checks))
+    answer = report(checks, well=serves(checks))
+    answer.headers["Pointbank-Service"] = request.app.state.metrics.service
+    return answer
 
 
 async def _metrics(request: Request) -> Response:
@@ -66,5 +68,5 @@ async def _metrics(request: Request) -> Response:
 
 
 def health_routes() -> list[Route]:
-    """The three routes, for an app of create_app."""
+    """The three routes, for an app of create_app. /readyz says whose it is: who asks by an address may meet another."""
     return [Route("/livez", _livez), Route("/readyz", _readyz), Route("/metrics", _metrics)]

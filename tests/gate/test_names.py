@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -24,6 +27,39 @@ def within(seconds: float, true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+class OfEarn(BaseHTTPRequestHandler):
+    """What a process of earn says at its address."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Pointbank-Service", "earn")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+def in_turn(edge: Edge) -> dict[str, float]:
+    """How many replicas of each service are asked."""
+    shown = httpx.get(f"http://127.0.0.1:{edge.metrics_port}/metrics", trust_env=False).text
+    return {
+        sample.labels["proxy"]: sample.value
+        for family in text_string_to_metric_families(shown)
+        for sample in family.samples
+        if sample.name == "haproxy_backend_active_servers" and sample.labels["proxy"] in SERVICES
+    }
+
+
+def test_an_address_that_is_another_services_now_is_asked_nothing(folder: Path, jwks: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), OfEarn) as server, ThreadPoolExecutor(1) as pool:
+        pool.submit(server.serve_forever, 0.05)
+        backends = {name: [f"127.0.0.1:{server.server_port}"] for name in SERVICES}
+        with Edge(folder / "another", jwks, backends).running() as own:
+            expected = dict.fromkeys(SERVICES, 0.0) | {"earn": 1.0}
+            within(5, lambda: in_turn(own) == expected)
+        server.shutdown()
 
 
 def test_replicas_are_found_by_their_names_and_who_has_found_none_says_so(

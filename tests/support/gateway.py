@@ -15,14 +15,15 @@ from contextlib import contextmanager, suppress
 
 from pointbank.allinone import service_of
 
-Ports = Callable[[str], list[int]]
+Address = tuple[str, int]
+Addresses = Callable[[str], list[Address]]
 
 
 class Gateway:
     """Runs in a thread of its own. Where no replica of a service answers, the caller's connection breaks."""
 
-    def __init__(self, ports: Ports) -> None:
-        self._ports = ports
+    def __init__(self, addresses: Addresses) -> None:
+        self._addresses = addresses
         self._turn = itertools.count()
         self._call = itertools.count()
         self._open: dict[int, str] = {}
@@ -31,7 +32,7 @@ class Gateway:
         """Answers of 500 and above, by status and what was asked."""
         self.answers_within_s: float | None = None
         """A replica that has not answered for so long is not waited for, and asked last for as long again; None: it is."""
-        self._silent: dict[int, float] = {}
+        self._silent: dict[Address, float] = {}
         self.port = 0
 
     def open_calls(self) -> dict[int, str]:
@@ -83,12 +84,12 @@ class Gateway:
             writer.close()
 
     async def _pass_on(self, service: str, head: bytes, body: bytes) -> bytes | None:
-        ports = self._ports(service)
-        first = next(self._turn) % max(len(ports), 1)
-        in_turn = [*ports[first:], *ports[:first]]
-        for port in sorted(in_turn, key=lambda one: self._silent.get(one, 0.0) > time.monotonic()):
+        there_are = self._addresses(service)
+        first = next(self._turn) % max(len(there_are), 1)
+        in_turn = [*there_are[first:], *there_are[:first]]
+        for address in sorted(in_turn, key=lambda one: self._silent.get(one, 0.0) > time.monotonic()):
             try:
-                there = await asyncio.open_connection("127.0.0.1", port, limit=2**21)
+                there = await asyncio.open_connection(*address, limit=2**21)
             except OSError:
                 continue  # it is not there now: the next one
             number = next(self._call)
@@ -98,7 +99,7 @@ class Gateway:
                     return await self._ask(*there, head, body)
             except (OSError, asyncio.IncompleteReadError) as error:
                 if isinstance(error, TimeoutError) and self.answers_within_s is not None:
-                    self._silent[port] = time.monotonic() + self.answers_within_s
+                    self._silent[address] = time.monotonic() + self.answers_within_s
                 # It may have been written or not; only the caller can ask again, with its key.
                 self.broken[service] += 1
                 return None

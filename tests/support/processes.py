@@ -42,6 +42,7 @@ class Replica:
     log: Path
     process: subprocess.Popen[bytes]
     deaths: int = 0
+    host: str = "127.0.0.1"
 
     @property
     def name(self) -> str:
@@ -53,7 +54,7 @@ class Replica:
 
     def get(self, path: str) -> tuple[int, bytes]:
         """The answer to a GET; status 0 where nobody answers."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = HTTPConnection(self.host, self.port, timeout=5)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -98,8 +99,11 @@ class Fleet:
         environment: Mapping[str, str] | None = None,
         apps: Mapping[str, str] | None = None,
         code: Path = ROOT,
+        pods: bool = False,
     ) -> None:
         self.settings = settings
+        self._pods_port = free_port() if pods else None
+        """Of pods, each of which has an address of its own, while all listen on one port."""
         self.folder = folder
         self.code = code  # where the packages are that its processes run
         self.keys: DevKeys = dev_keys(folder / "keys")
@@ -115,7 +119,7 @@ class Fleet:
         """Replicas that the gateway gives nothing, as a balancer does to those that are not ready."""
         self._ending = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
-        self.gateway = Gateway(self._ports)
+        self.gateway = Gateway(self._addresses)
 
     @property
     def base_url(self) -> str:
@@ -135,15 +139,16 @@ class Fleet:
         """Starts a replica, at the same port as before; with `more` in its environment this once."""
         before = self.replicas.get(name)
         service, _, number = name.rpartition("-")
-        port = before.port if before else free_port()
+        port = self._pods_port or (before.port if before else free_port())
+        host = f"127.0.0.{int(number) + 1}" if self._pods_port else "127.0.0.1"
         log = self.folder / f"{name}.log"
         command = [sys.executable, "-m", "uvicorn", "--factory", self._apps.get(service) or _app_of(service)]
-        command += ["--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--log-level", "warning"]
+        command += ["--host", host, "--port", str(port), "--no-access-log", "--log-level", "warning"]
         process = self._starter.submit(
             self._spawn, command, {**self._environment(service), **more}, log
         ).result()
         deaths = before.deaths if before else 0
-        self.replicas[name] = replica = Replica(service, int(number), port, log, process, deaths)
+        self.replicas[name] = replica = Replica(service, int(number), port, log, process, deaths, host)
         return replica
 
     def kill(self, name: str) -> None:
@@ -231,8 +236,8 @@ class Fleet:
                     replica.deaths += 1
                     self.start(name)
 
-    def _ports(self, service: str) -> list[int]:
-        return [one.port for one in self.of(service) if one.name not in self.aside]
+    def _addresses(self, service: str) -> list[tuple[str, int]]:
+        return [(one.host, one.port) for one in self.of(service) if one.name not in self.aside]
 
     def _spawn(self, command: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
         with log.open("ab") as out:

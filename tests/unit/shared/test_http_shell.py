@@ -125,6 +125,7 @@ async def test_readiness_is_the_services_own_word(shop: Served) -> None:
             ],
         },
     )
+    assert good.headers["pointbank-service"] == "earn", "the gateway asks by address"
     shop.shop.extra.append(Check("relay", False, "12 s behind"))
     bad = await shop.client.get("/readyz")
     assert (bad.status_code, bad.json()["status"], bad.json()["checks"][-1]) == (
