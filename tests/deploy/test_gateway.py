@@ -50,6 +50,18 @@ def made(command: list[str], folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in out.iterdir()}
 
 
+@pytest.fixture(scope="module")
+def written(
+    pod: Document, compose: Document, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, str]]:
+    """What Kubernetes and Compose have HAProxy run: the text of each file."""
+    forms = {
+        "kubernetes": pod["initContainers"][0]["command"],
+        "compose": compose["services"]["gateway-files"]["command"],
+    }
+    return {name: made(command, tmp_path_factory.mktemp(name)) for name, command in forms.items()}
+
+
 def test_the_objects_are_valid_and_find_one_another(
     objects: list[Document], pod: Document, manifests: list[Document]
 ) -> None:
@@ -125,17 +137,12 @@ def test_a_gateway_that_has_found_nobody_takes_nobodys_place(pod: Document) -> N
 
 
 def test_what_kubernetes_and_compose_run_finds_its_files_and_its_ports(
-    pod: Document, compose: Document, tmp_path: Path
+    pod: Document, compose: Document, written: dict[str, dict[str, str]]
 ) -> None:
     gateway = compose["services"]["gateway"]
-    forms = {
-        "kubernetes": (pod["initContainers"][0]["command"], pod["containers"][0]["command"]),
-        "compose": (compose["services"]["gateway-files"]["command"], gateway["command"]),
-    }
-    for name, (makes, runs) in forms.items():
-        (tmp_path / name).mkdir()
-        files = made(makes, tmp_path / name)
-        assert runs[-1] == "/gateway/haproxy.cfg"
+    runs = {"kubernetes": pod["containers"][0]["command"], "compose": gateway["command"]}
+    for name, files in written.items():
+        assert runs[name][-1] == "/gateway/haproxy.cfg"
         text = files["haproxy.cfg"]
         named = set(re.findall(r"/gateway/([a-z0-9.-]+)", text))
         assert named == files.keys() - {"haproxy.cfg"}, name
@@ -150,10 +157,10 @@ def test_what_kubernetes_and_compose_run_finds_its_files_and_its_ports(
 
 
 def test_a_process_that_hangs_is_out_of_turn_within_ten_seconds_and_not_within_six(
-    compose: Document, tmp_path: Path
+    written: dict[str, dict[str, str]],
 ) -> None:
     """By arithmetic; tests/soak/test_hanging.py tries it. HAProxy waits for a connection as long as for the next check."""
-    text = made(compose["services"]["gateway-files"]["command"], tmp_path)["haproxy.cfg"]
+    text = written["compose"]["haproxy.cfg"]
     silence = int(re.findall(r"timeout check (\d+)ms", text)[0]) / 1000
     servers = re.findall(r"check inter (\d+)s fastinter (\d+)s fall (\d+) rise 1 on-marked-down shut", text)
     assert len(servers) == 5
@@ -162,6 +169,20 @@ def test_a_process_that_hangs_is_out_of_turn_within_ten_seconds_and_not_within_s
         least = fall * silence + (fall - 1) * again
         assert least > 6
         assert every + least <= 10
+
+
+def test_a_name_that_has_gone_ends_no_call_before_the_checks_do_and_silence_of_dns_ends_none(
+    pod: Document, workloads: dict[str, Document], written: dict[str, dict[str, str]]
+) -> None:
+    """By arithmetic; tests/soak/test_names.py tries it. A pod that ends loses its name at once, and listens until preStop ends."""
+    text = written["kubernetes"]["haproxy.cfg"]
+    held = dict(re.findall(r"^    hold (\w+) (\w+)$", text, re.MULTILINE))
+    assert {held[how] for how in ("timeout", "refused", "other")} == {"1h"}
+    [every, again, fall] = map(int, re.findall(r"inter (\d+)s fastinter (\d+)s fall (\d+) ", text)[0])
+    for name in backends(pod):
+        own = workloads[name]["spec"]["template"]["spec"]["containers"][0]
+        listens = own["lifecycle"]["preStop"]["sleep"]["seconds"]
+        assert listens + every + (fall - 1) * again <= int(held["obsolete"].removesuffix("s"))
 
 
 def test_services_believe_the_address_of_a_caller_from_the_gateway_alone(compose: Document) -> None:
