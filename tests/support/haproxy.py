@@ -18,10 +18,12 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from pointbank.cli.app import app
 from pointbank.embedded.process import SELF, free_port, launch_command
+from tests.support.patience import PATIENCE_S
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """A client without it loads every authority there is, for calls that are in the clear."""
@@ -51,15 +53,16 @@ class Edge:
         assert done.exit_code == 0, (done.output, done.exception)
 
     @contextmanager
-    def running(self) -> Iterator[Edge]:
-        """Within, it listens. The test is skipped where HAProxy is not installed."""
+    def running(self, *, checked: bool = True) -> Iterator[Edge]:
+        """Within, it listens, and has found each of its servers well unless `checked` is false: one whose first check fails is out
+        of turn at once, not after three. The test is skipped where HAProxy is not installed."""
         program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
         if program is None:
             pytest.skip("HAProxy is not installed: sudo apt-get install haproxy")
         self.write()
         config = self.folder / "haproxy.cfg"
-        checked = subprocess.run([program, "-c", "-f", config], capture_output=True, text=True, check=False)
-        assert checked.returncode == 0, checked.stderr
+        said = subprocess.run([program, "-c", "-f", config], capture_output=True, text=True, check=False)
+        assert said.returncode == 0, said.stderr
         command = launch_command(SELF, signal.SIGKILL, [program, "-db", "-f", str(config)])
         starter = ThreadPoolExecutor(1)  # lives as long as its child: see Fleet
         with (self.folder / "haproxy.log").open("wb") as out:
@@ -72,6 +75,8 @@ class Edge:
                 assert process.poll() is None, (self.folder / "haproxy.log").read_text()
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
+            if checked:
+                self._wait_until_all_are_well()
             yield self
         finally:
             process.terminate()
@@ -84,6 +89,30 @@ class Edge:
         except OSError:
             return False
         return True
+
+    def _wait_until_all_are_well(self) -> None:
+        wanted = {
+            f"{service}{k}" for service, servers in self.backends.items() for k, _ in enumerate(servers, 1)
+        }
+        deadline = time.monotonic() + PATIENCE_S
+        while wanted - self._well():
+            assert time.monotonic() < deadline, (wanted - self._well(), self._log()[-2000:])
+            time.sleep(0.05)
+
+    def _well(self) -> set[str]:
+        """The servers whose last check found them well, by HAProxy's metrics."""
+        with httpx.Client(timeout=5, trust_env=False, verify=NO_TLS) as client:
+            told = client.get(f"http://127.0.0.1:{self.metrics_port}/metrics").text
+        return {
+            sample.labels["server"]
+            for family in text_string_to_metric_families(told)
+            if family.name == "haproxy_server_check_status"
+            for sample in family.samples
+            if sample.labels["state"] == "L7OK" and sample.value == 1
+        }
+
+    def _log(self) -> str:
+        return (self.folder / "haproxy.log").read_text(errors="replace")
 
     def ask(self, method: str, path: str, *, token: str | None = None, **more: Any) -> httpx.Response:
         """One call; the path goes out as it is written."""
