@@ -63,6 +63,7 @@ MEETS = frozenset(
         "PostgreSQL stands still",
         "Redis stands still",
         LOST_COMMITS,
+        "entries are deleted by hand",
         *(
             f"{what} between {who}"
             for what in ("a slow network", "a black hole", "half-open connections", "resets")

@@ -6,6 +6,7 @@ A name in `FAULTS` is what a run prints; the dice that a fault is given decide t
 from tests.soak.nemesis import (
     caches,
     clocks,
+    deletions,
     disks,
     edges,
     incoming,
@@ -34,6 +35,7 @@ FAULTS: dict[str, Fault] = {
     **leases.FAULTS,
     **retention.FAULTS,
     **restores.FAULTS,
+    **deletions.FAULTS,
 }
 
 AT_POINTS: dict[str, Fault] = {**processes.AT_POINTS, **leases.AT_POINTS}
