@@ -177,6 +177,31 @@ async def test_waiting_is_an_answer_and_not_yet_settled(servers: Servers, redis:
         assert till.waiting == 0
 
 
+async def test_what_waited_and_is_refused_by_a_service_that_lost_it_waits_no_more(
+    servers: Servers, redis: Any, tmp_path: Path
+) -> None:
+    """Soak, seed 12: a refund waited, its commit was lost, another took all there was; the till offered it again for ever."""
+    path = tmp_path / "till.jsonl"
+
+    async def refuse(code: str) -> None:
+        data = {"source": SOURCE, "event_id": "RM-0", "code": code}
+        said = json.dumps({"id": f"e-{code}", "type": "bill.rejected.v1", "data": data})
+        await redis.xadd(OUT, {"event": said})
+
+    async with open_till(servers.redis_url, path, tenant=TENANT, patience_s=0.1) as till:
+        await till.offer(bills(1))
+        await answer(redis, status=lambda _: "pending")
+        await refuse("id_reused")  # of another body under this id: what waits is not touched by it
+        with pytest.raises(Unanswered):
+            await till.wait(settled=True, timeout_s=0.3)
+        await refuse("refund_exceeds_bill")
+        await till.wait(settled=True, timeout_s=5)
+        final = till.answer_to(SOURCE, "RM-0")
+        assert final is not None
+        assert (final.status, final.code) == ("rejected", "refund_exceeds_bill")
+        assert (till.waiting, till.counts.answered, till.counts.rejected) == (0, 1, 1)
+
+
 async def test_bytes_that_are_no_bill_are_placed_and_answered(
     servers: Servers, redis: Any, tmp_path: Path
 ) -> None:
