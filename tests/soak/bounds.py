@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 FELT_S = 90.0
 """No fault is felt for longer by a bill that is posted while it lasts."""
-RESTORED_S = 180.0
+RESTORED_S = 300.0
 """But one: a cluster is restored by hand, by twenty commands, and all processes are started again."""
 LOST_COMMITS = "PostgreSQL comes from an older copy"
 TAKE_OVER_S = 10.0

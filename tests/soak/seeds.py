@@ -42,7 +42,7 @@ from tests.support.town import Town, found_town, leave
 ASKED = "POINTBANK_SOAK_FAULTS"
 MOST_FAULTS = 3
 MEMBERS = 30
-CALL_PATIENCE_S = 180.0
+CALL_PATIENCE_S = 400.0
 """A caller asks again under its key for so long: longer than any fault lasts."""
 CALM_S = 2.5
 """Before the first fault: what the rate of answers is held against."""

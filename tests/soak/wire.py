@@ -52,6 +52,7 @@ class Wire:
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
+            await asyncio.sleep(0.01)  # what was broken off is closed a step later
 
         thread = threading.Thread(target=lambda: self._loop.run_until_complete(serve()), daemon=True)
         thread.start()

@@ -112,10 +112,12 @@ async def _adopted(field: Field) -> dict[str, int]:
     for replica in field.fleet.of(HALTED_FIRST):
         await _halted(field, replica)
     words = ("--tenant", field.town.tenant, "--json")
-    judged = [
-        await command(field.town.settings, "stream", "adopt", "--service", one, *words, "--dry-run")
-        for one in SERVICES
-    ]
+    judged = await asyncio.gather(
+        *(
+            command(field.town.settings, "stream", "adopt", "--service", one, *words, "--dry-run")
+            for one in SERVICES
+        )
+    )
     orphans: dict[str, int] = {}
     for service, dry in zip(SERVICES, judged, strict=True):
         if dry.code != 0:
