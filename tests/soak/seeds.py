@@ -115,7 +115,7 @@ async def suffer(field: Field, name: str, slow: list[str]) -> Felt:
     if name in MEETS and not field.met.total():
         return Felt(name=name, missed="nobody met it")
     told = Felt(name=name, detail=detail or "", answered=round(answered, 2), booked=round(booked, 2))
-    told.met = dict(field.met)
+    told.met = {what: n for what, n in field.met.items() if n}
     if field.took_over:
         told.took_over = round(max(field.took_over), 2)
     told.full_rate = await _back(field, name, "calls", before[0], slow)

@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.messaging.keys import HEARERS
 from tests.soak.nemesis.field import Fault, Field, Missed
-from tests.soak.operator import asked
+from tests.soak.commands import asked
 
 TRIED_S = 6.0
 MOST = 20
