@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 from shared.messaging.keys import HEARERS
-from tests.soak.nemesis.field import Fault, Field, Missed
 from tests.soak.commands import asked
+from tests.soak.nemesis.field import Fault, Field, Missed
 
 TRIED_S = 6.0
 MOST = 20

@@ -19,9 +19,9 @@ from typing import Any
 import msgspec
 
 from shared.messaging.keys import SERVICES
+from tests.soak.commands import asked, command
 from tests.soak.memory import Lost, to_call_again, to_offer_again
 from tests.soak.nemesis.field import Fault, Field, Missed
-from tests.soak.commands import asked, command
 from tests.soak.standstill import standing_still
 from tests.support.processes import Replica
 
