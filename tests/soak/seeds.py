@@ -93,6 +93,23 @@ async def felt(field: Field, within_s: float = FELT_S) -> tuple[float, float]:
     )
 
 
+async def _worst(field: Field, name: str, acting: asyncio.Task[str | None]) -> tuple[float, float]:
+    """What bills feel one after the other while the fault lasts, the worst of each. A fault that breaks is told at once."""
+    answered = booked = 0.0
+    while True:
+        feeling = asyncio.create_task(felt(field, felt_s(name)))
+        try:
+            await asyncio.wait({feeling, acting}, return_when=asyncio.FIRST_COMPLETED)
+            if acting.done() and not isinstance(acting.exception(), Skipped | Missed | None):
+                await acting
+            answered, booked = map(max, (answered, booked), await feeling)
+        finally:
+            feeling.cancel()
+            await asyncio.gather(feeling, return_exceptions=True)
+        if acting.done():
+            return answered, booked
+
+
 async def suffer(field: Field, name: str, slow: list[str]) -> Felt:
     """One fault, and what was felt of it; bounds that it crossed are added to `slow`."""
     calls, bills = field.traffic.answered_at, field.traffic.told_at
@@ -101,9 +118,7 @@ async def suffer(field: Field, name: str, slow: list[str]) -> Felt:
     acting = asyncio.create_task((FAULTS | AT_POINTS)[name](field))
     acting.add_done_callback(lambda _: field.undone() if field.undone_at is None else None)
     try:
-        answered, booked = await felt(field, felt_s(name))
-        while not acting.done():
-            answered, booked = map(max, (answered, booked), await felt(field, felt_s(name)))
+        answered, booked = await _worst(field, name, acting)
         detail = await acting
     except Skipped as why:
         return Felt(name=name, skipped=str(why))

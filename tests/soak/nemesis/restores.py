@@ -38,12 +38,12 @@ async def postgres_from_an_older_copy(field: Field) -> str:
     world, traffic = field.arena.world, field.traffic
     with tempfile.TemporaryDirectory(prefix="pointbank-copy-") as made:
         async with traffic.no_versions():
-            before = await _heads(field)
             with traffic.losing():
                 since = datetime.now(UTC)
                 await _copied(field, Path(made))
+                copied = await _planned(field)
                 await field.pause(1.0, 3.0)
-                await _all_tell(field, before)
+                await _all_tell(field, copied)
                 world.postgres.kill()
                 for name in sorted(field.fleet.replicas):
                     field.fleet.kill(name)
@@ -67,20 +67,27 @@ async def postgres_from_an_older_copy(field: Field) -> str:
 # ---- losing
 
 
-async def _heads(field: Field) -> dict[str, int]:
-    async with field.redis() as redis:
-        return {one: int(await redis.hget(field.keys.head(one), "n") or 0) for one in SERVICES}
+async def _planned(field: Field) -> dict[str, int]:
+    """How far each stream is planned; asked after the copy was made, so that the copy has no more."""
+    db = await field.books()
+    try:
+        return {
+            one: int(await db.fetchval(f"SELECT base + n - 1 FROM {one}.cuts ORDER BY no DESC LIMIT 1"))
+            for one in MUST_TELL
+        }
+    finally:
+        await db.close()
 
 
-async def _all_tell(field: Field, before: dict[str, int]) -> None:
+async def _all_tell(field: Field, copied: dict[str, int]) -> None:
+    """Returns when each has published what the copy does not have; Missed where one does not."""
     deadline = time.monotonic() + TOLD_WITHIN_S
-    while True:
-        now = await _heads(field)
-        if all(now[one] > before[one] for one in MUST_TELL):
-            return
-        if time.monotonic() > deadline:
-            raise Missed("nothing was told that could be lost")
-        await asyncio.sleep(0.05)
+    async with field.redis() as redis:
+        for one, planned in copied.items():
+            while int(await redis.hget(field.keys.head(one), "n") or 0) <= planned:
+                if time.monotonic() > deadline:
+                    raise Missed(f"{one} told nothing that could be lost")
+                await asyncio.sleep(0.05)
 
 
 async def _copied(field: Field, folder: Path) -> None:
