@@ -39,6 +39,8 @@ from shared.tenants.provision import dsn_for
 queries = load("pointbank", "streams.sql")
 _json = msgspec.json.Encoder().encode
 PAGE = 1000
+TRIES = 100
+"""So often a stream is looked at that moves before it can be emptied."""
 
 
 class NothingToAdopt(Exception):
@@ -47,6 +49,10 @@ class NothingToAdopt(Exception):
 
 class NotDrained(Exception):
     """Somebody has not read, or not finished, what left; nothing was changed."""
+
+
+class StreamMoves(Exception):
+    """The relays of its service publish so fast that it never stood as it was seen; nothing was changed."""
 
 
 class ForkUnknown(Exception):
@@ -174,12 +180,15 @@ class Stream:
                 f"the stream is at {seen[1] or 'nothing'} now, {judged.published} was judged: judge it again"
             )
         lowest = min((one.through for one in heard.values()), default=voided) + 1
-        await self.relay.rebuild(seen, lowest=lowest, why=f"adopted in epoch {epoch}")
+        if not await self.relay.rebuild(seen, lowest=lowest, why=f"adopted in epoch {epoch}"):
+            raise Halted(
+                "the stream moved while it was adopted: give the command again, it goes on from there"
+            )
         return epoch
 
     async def rebuild(self, *, start: int | None, dry_run: bool = False) -> int:
         """Empties the stream and fills it from PostgreSQL, from `start` or the first event that somebody has not applied; gives
-        from where. Halted where the two tell different stories."""
+        from where. Halted where the two tell different stories, StreamMoves where its relays are too fast."""
         try:
             await self.judge()
         except NothingToAdopt:
@@ -190,8 +199,12 @@ class Stream:
         lowest = start or min((one.through for one in heard.values()), default=0) + 1
         if dry_run:
             return lowest
-        await self.relay.rebuild(await self.relay.heads(), lowest=lowest, why="an operator asked for it")
-        return lowest
+        for _ in range(TRIES):
+            # A relay that publishes meanwhile has moved it: then it is seen again.
+            seen = await self.relay.heads()
+            if await self.relay.rebuild(seen, lowest=lowest, why="an operator asked for it"):
+                return lowest
+        raise StreamMoves(f"the stream moved at each of {TRIES} tries: give the command again")
 
     async def listed_orphans(self, *, most: int) -> list[dict[str, Any]]:
         """What was orphaned in every epoch, newest first."""

@@ -17,7 +17,7 @@ def expected(error: Exception) -> str | None:
     from pointbank.logins import NotServed, UnknownTenant
     from pointbank.moving import CannotMove
     from pointbank.online_retail import NotOnlineRetail
-    from pointbank.streams import ForkUnknown, NotDrained, NothingToAdopt
+    from pointbank.streams import ForkUnknown, NotDrained, NothingToAdopt, StreamMoves
     from pointbank.till import Unanswered
     from pointbank.verify import NotSettled
     from services.redeem.sealing import SealBusy
@@ -54,7 +54,7 @@ def expected(error: Exception) -> str | None:
             | NotSettled()
         ):
             return str(error)
-        case NothingToAdopt() | NotDrained() | ForkUnknown():
+        case NothingToAdopt() | NotDrained() | ForkUnknown() | StreamMoves():
             return f"nothing was changed: {error}"
         case Halted():
             return f"the stream is halted: {error}. `pointbank stream adopt --dry-run` tells what is to be decided"

@@ -13,6 +13,8 @@ from pointbank.till.wire import out_stream_of
 
 UNDECODABLE = "pos"  # the out stream of entries that name no till
 _UNFINISHED = frozenset({"waiting", "unclaimed", "pending", "waiting_for_bill"})
+ANOTHERS = "id_reused"
+"""Refuses another body under this id; the first is not touched by it."""
 _TOLD_AGAIN = frozenset({"bill.settled.v1", "refund.settled.v1"})
 
 Key = tuple[str, str]  # source and the till's own id
@@ -165,8 +167,9 @@ class Book:
         else:
             if entry.event not in _TOLD_AGAIN or offer.answer.status not in _UNFINISHED:
                 self._note_repetition(key)
-            if offer.answer.status in _UNFINISHED and entry.status not in {"waiting", "rejected"}:
-                offer.answer = entry  # judged at last, or unclaimed
+            if offer.answer.status in _UNFINISHED and entry.status != "waiting" and entry.code != ANOTHERS:
+                offer.answer = entry  # judged at last, or unclaimed; or refused, where the service has lost that it took it
+                self.counts.rejected += entry.status == "rejected"
         self.unanswered.pop(key, None)
         if offer.answer.status in _UNFINISHED:
             self.waiting[key] = None

@@ -246,10 +246,11 @@ class Relay:
         if heard is not None and heard > planned:
             raise Halted(f"{heard} was heard, PostgreSQL has planned only {planned}: commits were lost")
 
-    async def rebuild(self, seen: Heads, *, lowest: int, why: str) -> None:
-        """Empties the stream, if it still stands as it was seen, and fills it again from the cut that holds `lowest`."""
+    async def rebuild(self, seen: Heads, *, lowest: int, why: str) -> bool:
+        """Empties the stream, if it still stands as it was seen, and fills it again from the cut that holds `lowest`; gives
+        whether it did."""
         top, n, hash_, _ = seen
-        await self._rebuild(top, n, hash_, lowest=lowest, why=why)
+        return await self._rebuild(top, n, hash_, lowest=lowest, why=why)
 
     async def heads(self) -> Heads:
         """The stream's last id; how far it is published and the hash there, '' where Redis has no head; its first entry or 0."""
@@ -274,8 +275,8 @@ class Relay:
                 after = page["last"]
         return hasher.hexdigest()
 
-    async def _rebuild(self, top: int, n: str, hash_: str, *, lowest: int, why: str) -> None:
-        """Empties the stream and fills it again from the cut that holds `lowest`."""
+    async def _rebuild(self, top: int, n: str, hash_: str, *, lowest: int, why: str) -> bool:
+        """Empties the stream and fills it again from the cut that holds `lowest`. False: another relay has moved it."""
         async with self._pool.acquire() as db:
             cut = await queries.cut_of(db, n=lowest)
             if cut is None:
@@ -283,11 +284,15 @@ class Relay:
                 start, before = cut["base"] + cut["n"], cut["hash"]
             else:
                 start, before = cut["base"], cut["previous_hash"]
-        if await self._reset(
-            keys=[self._stream, self._head], args=[str(top), n, hash_, str(start - 1), before.hex()]
-        ):
+        emptied = bool(
+            await self._reset(
+                keys=[self._stream, self._head], args=[str(top), n, hash_, str(start - 1), before.hex()]
+            )
+        )
+        if emptied:
             log.warning("stream is rebuilt", stream=self._stream, start=start, why=why)
         await self._fill(start)
+        return emptied
 
     async def _fill(self, start: int) -> None:
         """Publishes what is planned from `start` on; stops where another relay is faster."""

@@ -17,7 +17,7 @@ from shared.config import Settings
 from shared.events import MessageDelivered, StreamOrphaned
 from shared.messaging import Done, FromStream, Item, Outcome, Tx
 from shared.messaging.queries import queries
-from shared.messaging.relay import Halted
+from shared.messaging.relay import Halted, Heads
 from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
 from shared.tenants.provision import create_tenant, dsn_for
@@ -296,3 +296,32 @@ async def test_a_stream_is_filled_anew_when_it_is_asked_for(settings: Settings, 
         await tell(earn, 1)
         await eventually(lambda: len(redeem.events) == len(notifier.events) == 8)
         assert sorted(redeem.events) == list(range(1, 9))
+
+
+async def test_a_stream_that_moves_meanwhile_is_filled_anew_all_the_same(
+    settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two relays and load: what was seen of the stream is old when it is to be emptied. Then it is seen again."""
+    async with running(settings, tenant, "earn", {Say: say}) as earn:
+        await tell(earn, 3)
+        await eventually(lambda: earn.relay.trouble(after_s=30) is None)
+        async with opened(settings, tenant.code, "earn") as stream:
+            heads, looks = stream.relay.heads, 0
+
+            async def moving() -> Heads:
+                nonlocal looks
+                looks += 1
+                seen = await heads()
+                if looks < 4:  # once for the judgement, twice before it is emptied
+                    await tell(earn, 1)
+                    while await heads() == seen:
+                        await asyncio.sleep(0.01)
+                return seen
+
+            monkeypatch.setattr(stream.relay, "heads", moving)
+            name = stream.keys.stream("earn")
+            await stream.redis.xtrim(name, maxlen=0, approximate=False)
+            assert await stream.rebuild(start=1) == 1
+            entries: Any = await stream.redis.xrange(name)
+            assert [entry_id for entry_id, _ in entries] == [b"%d-0" % n for n in range(1, 7)]
+            assert looks == 4

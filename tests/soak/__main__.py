@@ -13,13 +13,13 @@ import sys
 import time
 from pathlib import Path
 
-from tests.soak.outcome import as_json, latest, read, summary, table
+from tests.soak.outcome import as_json, latest, met, read, summary, table
 from tests.soak.runner import Runner, code_hash, left, work
 
 
 def _told(file: Path, code: str | None) -> bool:
     outcomes = [one for _, one in sorted(latest(read(file), code).items())]
-    print("\n".join([*summary(outcomes), "", *table(outcomes)]))  # noqa: T201
+    print("\n".join([*summary(outcomes), "", *table(outcomes), "", *met(outcomes)]))  # noqa: T201
     file.with_suffix(".json").write_bytes(as_json(outcomes) + b"\n")
     return not any(one.violations for one in outcomes)
 

@@ -1,4 +1,5 @@
-"""Where a run happens: two processes of each service on servers of their own, behind wires, on a small disk where we may."""
+"""Where a run happens: two processes of each service on servers of their own, behind wires, on a small disk where we may; tills
+and callers have wires of their own."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from pointbank import embedded
 from shared.messaging.keys import SERVICES
 from tests.faults.conftest import World, running_world
 from tests.soak.points import FOLDER
+from tests.soak.standstill import go_on
 from tests.soak.wire import Wire
 
 FEW_TRIES = {"POINTBANK_POISON_ATTEMPTS": "3"}
@@ -68,18 +70,36 @@ class Disk:
 
 @dataclass
 class Arena:
-    """Replicas behind wires; the folder of points; the disk and the clock that may be hurt, else why not."""
+    """Replicas behind wires; the wires of who trades; the folder of points; the disk and the clock that may be hurt, else why
+    not."""
 
     world: World
     wires: dict[str, Wire]
+    tills: Wire
+    """Between tills and Redis."""
+    callers: Wire
+    """Between callers and the gateway before the services."""
     points: Path
     disk: Disk | str
     faketime: Path | str
 
+    def through(self, url: str) -> str:
+        """Redis' address as a till has it: by its wire."""
+        valkey = self.world.valkey
+        return url.replace(f":{valkey.port}/", f":{self.tills.port}/")
+
+    @property
+    def callers_url(self) -> str:
+        """The services' address as callers have it: by their wire."""
+        return f"http://127.0.0.1:{self.callers.port}"
+
     async def heal(self) -> None:
         """Takes back what a fault that was cut short has left: the next run begins with everything whole."""
-        for wire in self.wires.values():
+        for wire in (*self.wires.values(), self.tills, self.callers):
             wire.trouble = "none"
+        for server in (self.world.postgres, self.world.valkey):
+            if server.child is not None:
+                go_on(server.child)
         if isinstance(self.disk, Disk):
             self.disk.free()
         for asked in self.points.iterdir():
@@ -161,4 +181,6 @@ def running_arena() -> Iterator[Arena]:
             running_world(environment=through_wires, apps=deadly, state=folder, pg_settings=SMALL)
         )
         world.fleet.gateway.answers_within_s = ANSWERS_WITHIN_S
-        yield Arena(world, wires, points, disk, _faketime())
+        tills = stack.enter_context(Wire(world.valkey.port).running())
+        callers = stack.enter_context(Wire(world.fleet.gateway.port).running())
+        yield Arena(world, wires, tills, callers, points, disk, _faketime())

@@ -12,15 +12,17 @@ import msgspec
 
 class Felt(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A fault and what it cost, in seconds. `answered`: until a bill that was posted while it lasted was answered, the worst of
-    them; `booked`: until its points stood in the ledger; `full_rate`: from its end until callers were answered as often as
-    before; `took_over`: until somebody did what had been stolen. `skipped` says why it was not tried, `missed` what came to
-    nothing."""
+    them; `booked`: until its points stood in the ledger; `full_rate`: from the moment when it was taken back until callers were
+    answered as often as before, `stream_rate`: until tills were; `met`: what it met, by its name; `took_over`: until somebody did
+    what had been stolen. `skipped` says why it was not tried, `missed` what came to nothing."""
 
     name: str
     detail: str = ""
     answered: float = 0.0
     booked: float = 0.0
     full_rate: float | None = None
+    stream_rate: float | None = None
+    met: dict[str, int] = {}
     took_over: float | None = None
     skipped: str | None = None
     missed: str | None = None
@@ -65,10 +67,11 @@ def table(outcomes: Iterable[Outcome]) -> list[str]:
     for outcome in outcomes:
         for one in outcome.faults:
             felt[one.name].append(one)
-    lines = [
-        "| fault | times | seconds until an answer: median, most | until booked | until the full rate | until taken over |",
-        "|---|---|---|---|---|---|",
+    head = [
+        *("fault", "times", "seconds until an answer: median, most", "until booked"),
+        *("until the full rate of calls", "of bills by stream", "until taken over"),
     ]
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for name, all_of_it in sorted(felt.items()):
         tried = [one for one in all_of_it if one.skipped is None and one.missed is None]
         skipped = sum(one.skipped is not None for one in all_of_it)
@@ -76,6 +79,7 @@ def table(outcomes: Iterable[Outcome]) -> list[str]:
         times = f"{len(tried)}" + (f" ({skipped} skipped)" if skipped else "")
         times += f" ({missed} came to nothing)" if missed else ""
         rates = [one.full_rate for one in tried if one.full_rate is not None]
+        streams = [one.stream_rate for one in tried if one.stream_rate is not None]
         takes = [one.took_over for one in tried if one.took_over is not None]
         cells = [
             name,
@@ -83,8 +87,20 @@ def table(outcomes: Iterable[Outcome]) -> list[str]:
             _spread([one.answered for one in tried]),
             _spread([one.booked for one in tried]),
         ]
-        lines.append(f"| {' | '.join([*cells, _spread(rates), _spread(takes)])} |")
+        lines.append(f"| {' | '.join([*cells, _spread(rates), _spread(streams), _spread(takes)])} |")
     return lines
+
+
+def met(outcomes: Iterable[Outcome]) -> list[str]:
+    """What each fault that tells of it has met, of all its times."""
+    found: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for one in (fault for outcome in outcomes for fault in outcome.faults):
+        for what, n in one.met.items():
+            found[one.name][what] += n
+    return [
+        f"- {name}: " + ", ".join(f"{n:,} {what}" for what, n in sorted(of.items()))
+        for name, of in sorted(found.items())
+    ]
 
 
 def summary(outcomes: Iterable[Outcome]) -> list[str]:

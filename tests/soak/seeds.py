@@ -12,6 +12,7 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pointbank.tills import till_url
 from pointbank.verify.database import auditor
 from shared.db import connect, database_of
 from shared.messaging.faults import passing
@@ -22,11 +23,17 @@ from tests.soak.bounds import (
     FELT_S,
     FULL_RATE_S,
     LEAST_CALLS,
+    LOOKED_S,
+    MEETS,
     RESTARTS,
+    STREAM_WINDOW_S,
+    WINDOW_S,
     crossed,
+    felt_s,
     full_rate_again,
     usual_rate,
 )
+from tests.soak.memory import still_promised
 from tests.soak.nemesis import AT_POINTS, FAULTS, Field, Missed, Skipped
 from tests.soak.outcome import Felt, Outcome
 from tests.soak.traffic import Traffic
@@ -35,9 +42,17 @@ from tests.support.town import Town, found_town, leave
 ASKED = "POINTBANK_SOAK_FAULTS"
 MOST_FAULTS = 3
 MEMBERS = 30
-CALM_S = 1.6
+CALL_PATIENCE_S = 400.0
+"""A caller asks again under its key for so long: longer than any fault lasts."""
+CALM_S = 2.5
 """Before the first fault: what the rate of answers is held against."""
 KEPT_LINES = 2_000
+BOOKED = """
+    SELECT EXISTS (
+        SELECT FROM earn.bills AS b JOIN redeem.ledger AS l ON l.source_id = b.bill_id
+        WHERE b.merchant = $1 AND b.bill_ref = $2
+    )
+"""
 
 
 class NotBooked(AssertionError):
@@ -50,20 +65,22 @@ def drawn(seed: int, *, most: int = MOST_FAULTS) -> tuple[list[str], random.Rand
     return dice.sample(sorted(FAULTS), dice.randint(1, most)), dice
 
 
-async def felt(field: Field) -> tuple[float, float]:
-    """(seconds until a bill that is posted now is answered, seconds until its points are in the ledger)."""
+async def felt(field: Field, within_s: float = FELT_S) -> tuple[float, float]:
+    """(seconds until a bill that is posted now is answered, seconds until its points are in the ledger). By its reference: where
+    commits are lost it is posted once more, and is another bill."""
     began = time.monotonic()
     town = field.town
     bill = next(bill for bill in town.bills(40) if bill.member is not None)
     answer = await field.trade.call(town.post(bill))
     answered = time.monotonic() - began
     assert answer.status in {200, 201, 202}, answer
-    bill_id = answer.json()["bill_id"]
-    while time.monotonic() - began < FELT_S:
+    body = town.body(bill)
+    known = body["merchant"], body["bill_ref"]
+    while time.monotonic() - began < within_s:
         try:
             async with auditor(town.settings, town.tenant) as db:
-                while time.monotonic() - began < FELT_S:
-                    if await db.fetchval("SELECT count(*) FROM redeem.ledger WHERE source_id = $1", bill_id):
+                while time.monotonic() - began < within_s:
+                    if await db.fetchval(BOOKED, *known):
                         return answered, time.monotonic() - began
                     await asyncio.sleep(0.03)
         except Exception as error:
@@ -72,19 +89,36 @@ async def felt(field: Field) -> tuple[float, float]:
             # PostgreSQL is away, or has no connection left: that is what is measured
         await asyncio.sleep(0.05)
     raise NotBooked(
-        f"bill {bill_id} was answered after {answered:.1f} s and not booked within {FELT_S:.0f} s"
+        f"bill {known} was answered after {answered:.1f} s and not booked within {within_s:.0f} s"
     )
+
+
+async def _worst(field: Field, name: str, acting: asyncio.Task[str | None]) -> tuple[float, float]:
+    """What bills feel one after the other while the fault lasts, the worst of each. A fault that breaks is told at once."""
+    answered = booked = 0.0
+    while True:
+        feeling = asyncio.create_task(felt(field, felt_s(name)))
+        try:
+            await asyncio.wait({feeling, acting}, return_when=asyncio.FIRST_COMPLETED)
+            if acting.done() and not isinstance(acting.exception(), Skipped | Missed | None):
+                await acting
+            answered, booked = map(max, (answered, booked), await feeling)
+        finally:
+            feeling.cancel()
+            await asyncio.gather(feeling, return_exceptions=True)
+        if acting.done():
+            return answered, booked
 
 
 async def suffer(field: Field, name: str, slow: list[str]) -> Felt:
     """One fault, and what was felt of it; bounds that it crossed are added to `slow`."""
-    before = usual_rate(field.traffic.answered_at)
-    field.took_over.clear()
+    calls, bills = field.traffic.answered_at, field.traffic.told_at
+    before = usual_rate(calls), usual_rate(bills, STREAM_WINDOW_S)
+    field.begin()
     acting = asyncio.create_task((FAULTS | AT_POINTS)[name](field))
+    acting.add_done_callback(lambda _: field.undone() if field.undone_at is None else None)
     try:
-        answered, booked = await felt(field)
-        while not acting.done():
-            answered, booked = map(max, (answered, booked), await felt(field))
+        answered, booked = await _worst(field, name, acting)
         detail = await acting
     except Skipped as why:
         return Felt(name=name, skipped=str(why))
@@ -93,16 +127,37 @@ async def suffer(field: Field, name: str, slow: list[str]) -> Felt:
     finally:
         acting.cancel()
         await asyncio.gather(acting, return_exceptions=True)
+    if name in MEETS and not field.met.total():
+        return Felt(name=name, missed="nobody met it")
     told = Felt(name=name, detail=detail or "", answered=round(answered, 2), booked=round(booked, 2))
+    told.met = {what: n for what, n in field.met.items() if n}
     if field.took_over:
         told.took_over = round(max(field.took_over), 2)
-    if name in RESTARTS and before >= LEAST_CALLS:
-        back = await full_rate_again(field.traffic.answered_at, before)
-        told.full_rate = None if back is None else round(back, 2)
-        if back is None:
-            slow.append(f"{name}: not {before:.0f} calls a second again within {FULL_RATE_S:.0f} s")
+    told.full_rate = await _back(field, name, "calls", before[0], slow)
+    told.stream_rate = await _back(field, name, "bills by stream", before[1], slow)
     slow += crossed(name, booked_s=booked, took_over_s=told.took_over)
     return told
+
+
+async def _back(field: Field, name: str, what: str, before: float, slow: list[str]) -> float | None:
+    """Seconds from the fault's end until so many are answered again; None where there were too few before, or it took too long."""
+    if before < LEAST_CALLS:
+        return None
+    traffic, since = field.traffic, field.undone_at
+    assert since is not None
+    by_stream = what != "calls"
+    back = await full_rate_again(
+        traffic.told_at if by_stream else traffic.answered_at,
+        before,
+        since=since,
+        window_s=STREAM_WINDOW_S if by_stream else WINDOW_S,
+        within_s=FULL_RATE_S if name in RESTARTS else LOOKED_S,
+    )
+    if back is not None:
+        return round(back, 2)
+    if name in RESTARTS and not (by_stream and traffic.till_done):
+        slow.append(f"{name}: not {before:.0f} {what} a second again within {FULL_RATE_S:.0f} s")
+    return None
 
 
 async def tried(arena: Arena, seed: int, *, code: str, evidence: Path) -> Outcome:
@@ -132,7 +187,14 @@ async def run_seed(
     try:
         await arena.heal()
         town = await found_town(arena.world.fleet, f"t{secrets.token_hex(4)}", members=MEMBERS, seed=seed)
-        async with town.open() as trade, Traffic(trade, random.Random(seed)).running() as traffic:
+        traffic = Traffic(random.Random(seed))
+        ways = town.open(
+            redis_url=arena.through(till_url(town.settings, town.tenant)),
+            base_url=arena.callers_url,
+            call_patience_s=CALL_PATIENCE_S,
+            on_answer=traffic.told,
+        )
+        async with ways as trade, traffic.running(trade):
             acts = traffic.counts
             field = Field(arena, town, trade, traffic, dice)
             await asyncio.sleep(CALM_S)
@@ -141,7 +203,7 @@ async def run_seed(
                 await asyncio.sleep(dice.uniform(0.0, 0.6))
             await asyncio.to_thread(arena.world.fleet.wait_ready, town.tenant)
             traffic.end()
-        await town.verified()
+        await town.verified(still_promised(town.journal, field.lost) if field.lost else None)
     except Exception as error:  # noqa: BLE001  # whatever went wrong is what is told
         violations.append("".join(traceback.format_exception(error)).strip())
         violations[-1] = f"{_first(error)}\n{violations[-1]}"

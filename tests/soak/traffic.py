@@ -10,21 +10,21 @@ import copy
 import random
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import msgspec
 
 from pointbank.api import Answer, Call
 from pointbank.generate import Bill
-from pointbank.journal import REFUND
+from pointbank.journal import REFUND, Answered
 from pointbank.till import BillToOffer
 from tests.support.programmes import SHOPS
-from tests.support.town import PROGRAMME, SETTLED_S, Trade
+from tests.support.town import PROGRAMME, SETTLED_S, Town, Trade
 
 CALLERS = 6
-MOST_BILLS = 2_500
+MOST_BILLS = 4_000
 """What is offered by stream within a run; the callers go on."""
 PER_SECOND = 80
 AGAIN = 0.05
@@ -38,10 +38,16 @@ Act = Callable[[], Awaitable[None]]
 class Traffic:
     """All of it at once, until it is told to end. `authorisations_may_end`: a clock is wrong, and what stands may be over."""
 
-    def __init__(self, trade: Trade, rng: random.Random) -> None:
-        self._trade, self._town, self._rng = trade, trade.town, rng
+    _trade: Trade
+    _town: Town
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
         self._ended = asyncio.Event()
         self._at_till = asyncio.Lock()
+        self._at_owner = asyncio.Lock()
+        self._losing = False
+        self._lost_until = float("-inf")
         self._rung_up: deque[tuple[Bill, bool]] = deque(maxlen=KNOWN)
         self._numbers = 0
         self._version = 1
@@ -56,14 +62,26 @@ class Traffic:
         self.counts: Counter[str] = Counter()
         self.answered_at: deque[float] = deque(maxlen=20_000)
         """When each call of the callers was answered (time.monotonic)."""
+        self.told_at: deque[float] = deque(maxlen=20_000)
+        """When the till read each answer to what it had offered (time.monotonic)."""
+
+    @property
+    def till_done(self) -> bool:
+        """Whether the till has offered all that it offers in a run."""
+        return self.counts["bill by stream"] >= MOST_BILLS
+
+    def told(self, _: Answered) -> None:
+        """The till read an answer."""
+        self.told_at.append(time.monotonic())
 
     def end(self) -> None:
         """Nothing new begins; what is under way is finished."""
         self._ended.set()
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Traffic]:
+    async def running(self, trade: Trade) -> AsyncIterator[Traffic]:
         """Under way within; at the end everything has its answer."""
+        self._trade, self._town = trade, trade.town
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._offer_all())
             tasks.create_task(self._versions())
@@ -74,6 +92,23 @@ class Traffic:
             finally:
                 self.end()
         await self._trade.till.wait(settled=True, timeout_s=SETTLED_S)
+
+    # ---- commits that are lost
+
+    @contextmanager
+    def losing(self) -> Iterator[None]:
+        """Within, PostgreSQL forgets what it says: a call that began by the end of it may find nothing of what it was told."""
+        self._losing = True
+        try:
+            yield
+        finally:
+            self._losing, self._lost_until = False, time.monotonic()
+
+    @asynccontextmanager
+    async def no_versions(self) -> AsyncIterator[None]:
+        """Within, nobody changes the programme."""
+        async with self._at_owner:
+            yield
 
     # ---- the till
 
@@ -88,7 +123,7 @@ class Traffic:
             await self._trade.till.place(content, source=source)
 
     async def _offer_all(self) -> None:
-        while not self._ended.is_set() and self.counts["bill by stream"] < MOST_BILLS:
+        while not self._ended.is_set() and not self.till_done:
             began, size = time.monotonic(), self._rng.randint(10, 40)
             bills = self._town.bills(size)
             offers = [self._town.offer(bill) for bill in bills]
@@ -113,7 +148,13 @@ class Traffic:
         weights, acts = zip(*self._acts, strict=True)
         while not self._ended.is_set():
             [act] = self._rng.choices(acts, weights)
-            await act()
+            began = time.monotonic()
+            try:
+                await act()
+            except AssertionError:
+                if not (self._losing or self._lost_until > began):
+                    raise
+                self.counts["overtaken"] += 1  # what it had been answered is gone
             self.answered_at.append(time.monotonic())
             await asyncio.sleep(self._rng.uniform(0.0, 0.04))
 
@@ -204,17 +245,21 @@ class Traffic:
                 if self._ended.is_set():
                     return
                 await asyncio.sleep(0.1)
-            document = self._document()
-            drafted = await self._called(
-                "draft", Call("POST", "/v1/programmes", document, key=self._key("draft")), (201, None)
-            )
-            version = drafted.json()["version"]
-            assert version == self._version + 1, (version, self._version)
-            path = f"/v1/programmes/{PROGRAMME}/versions/{version}/activate"
-            answer = await self._called("version", Call("POST", path, key=self._key("activate")), (200, None))
-            told = answer.json()
-            assert (told["version"], told["status"]) == (version, "active"), told
-            self._version = version
+            async with self._at_owner:
+                await self._another_version()
+
+    async def _another_version(self) -> None:
+        document = self._document()
+        drafted = await self._called(
+            "draft", Call("POST", "/v1/programmes", document, key=self._key("draft")), (201, None)
+        )
+        version = drafted.json()["version"]
+        assert version == self._version + 1, (version, self._version)
+        path = f"/v1/programmes/{PROGRAMME}/versions/{version}/activate"
+        answer = await self._called("version", Call("POST", path, key=self._key("activate")), (200, None))
+        told = answer.json()
+        assert (told["version"], told["status"]) == (version, "active"), told
+        self._version = version
 
     def _document(self) -> dict[str, Any]:
         made = copy.deepcopy(SHOPS)

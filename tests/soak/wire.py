@@ -1,21 +1,23 @@
-"""A wire between the services and a server, which somebody may step on."""
+"""A wire between two that speak to each other, which somebody may step on."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal
 
-Trouble = Literal["none", "slow", "black hole", "half open"]
+Trouble = Literal["none", "slow", "black hole", "half open", "cut"]
 
 
 class Wire:
     """A TCP proxy on a loopback port, in a thread of its own.
 
     `slow` delays what passes; a `black hole` swallows it both ways, and accepts newcomers without a word; `half open` lets what
-    services say through and swallows the answers.
+    is asked through and swallows the answers; `cut` breaks a connection, with a reset, where an answer comes: what was asked is
+    done, and who asked can't know.
     """
 
     def __init__(self, port: int) -> None:
@@ -23,8 +25,16 @@ class Wire:
         self.port = 0
         self.trouble: Trouble = "none"
         self.delay_s = 0.0
+        self.met: Counter[str] = Counter()
+        """What trouble did since somebody cleared this: pieces `delayed`, and `questions` and `answers` that were lost."""
+        self._asking: set[asyncio.StreamWriter] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
+
+    @property
+    def asking(self) -> int:
+        """Connections on which something was asked, and no answer has come since."""
+        return len(self._asking)
 
     @contextmanager
     def running(self) -> Iterator[Wire]:
@@ -42,6 +52,7 @@ class Wire:
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
+            await asyncio.sleep(0.01)  # what was broken off is closed a step later
 
         thread = threading.Thread(target=lambda: self._loop.run_until_complete(serve()), daemon=True)
         thread.start()
@@ -72,24 +83,47 @@ class Wire:
         self._writers |= both
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._pump(reader, far_writer, answers=False))
-                tasks.create_task(self._pump(far_reader, writer, answers=True))
+                tasks.create_task(self._ask(reader, far_writer, writer))
+                tasks.create_task(self._answer(far_reader, writer))
         except* OSError:
             pass
         finally:
             self._writers -= both
+            self._asking.discard(writer)
             for one in both:
                 one.transport.abort()
 
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool
+    async def _ask(
+        self, reader: asyncio.StreamReader, there: asyncio.StreamWriter, who: asyncio.StreamWriter
     ) -> None:
         while said := await reader.read(65_536):
-            if self.trouble == "slow":
-                await asyncio.sleep(self.delay_s)
-            if self.trouble == "black hole" or (self.trouble == "half open" and answers):
-                continue
-            writer.write(said)
-            with suppress(ConnectionError):
-                await writer.drain()
+            self._asking.add(who)
+            await self._delay()
+            if self.trouble == "black hole":
+                self.met["questions"] += 1
+            else:
+                await _say(there, said)
         raise ConnectionResetError
+
+    async def _answer(self, reader: asyncio.StreamReader, who: asyncio.StreamWriter) -> None:
+        while said := await reader.read(65_536):
+            await self._delay()
+            if self.trouble in ("none", "slow"):
+                self._asking.discard(who)
+                await _say(who, said)
+                continue
+            self.met["answers"] += 1
+            if self.trouble == "cut":
+                break
+        raise ConnectionResetError
+
+    async def _delay(self) -> None:
+        if self.trouble == "slow":
+            self.met["delayed"] += 1
+            await asyncio.sleep(self.delay_s)
+
+
+async def _say(writer: asyncio.StreamWriter, said: bytes) -> None:
+    writer.write(said)
+    with suppress(ConnectionError):
+        await writer.drain()

@@ -116,39 +116,54 @@ class Town:
         return Call("POST", "/v1/members", body, key=f"enrol-{person.external_id}", role="crm", told=False)
 
     @asynccontextmanager
-    async def open(self, *, patience_s: float = 1.5) -> AsyncIterator[Trade]:
-        """The till, under its own Redis user, and callers who write into the same journal."""
+    async def open(
+        self,
+        *,
+        patience_s: float = 1.5,
+        call_patience_s: float = 60.0,
+        redis_url: str | None = None,
+        base_url: str | None = None,
+        on_answer: Callable[[Answered], None] | None = None,
+    ) -> AsyncIterator[Trade]:
+        """The till, under its own Redis user, and callers who write into the same journal; by other ways than the straight ones
+        where those are named."""
         async with (
             open_till(
-                till_url(self.settings, self.tenant),
+                redis_url or till_url(self.settings, self.tenant),
                 self.journal,
                 tenant=self.tenant,
                 cell=self.settings.cell,
                 patience_s=patience_s,
+                on_answer=on_answer,
             ) as till,
-            Api(self.base_url, self.token, journal=till.journal) as api,
+            Api(
+                base_url or self.base_url, self.token, journal=till.journal, patience_s=call_patience_s
+            ) as api,
         ):
             yield Trade(self, till, api)
 
-    async def settled(self, *, within_s: float = SETTLED_S) -> None:
+    async def settled(self, *, within_s: float = SETTLED_S, journal: Path | None = None) -> None:
         """Returns when nothing that was accepted still has to happen."""
-        await wait_until_settled(self.settings, self.tenant, journal=self.journal, timeout_s=within_s)
+        seen = journal or self.journal
+        await wait_until_settled(self.settings, self.tenant, journal=seen, timeout_s=within_s)
 
-    async def _checked(self) -> Report:
-        await self.settled()
-        return await verify_tenant(self.settings, self.tenant, journal=self.journal)
+    async def _checked(self, journal: Path) -> Report:
+        await self.settled(journal=journal)
+        return await verify_tenant(self.settings, self.tenant, journal=journal)
 
-    async def verified(self) -> Report:
-        """Settled, everything that can be checked from outside holds, and the books say what the journal saw.
+    async def verified(self, journal: Path | None = None) -> Report:
+        """Settled, everything that can be checked from outside holds, and the books say what the journal saw; another journal
+        than the town's own where what it saw is promised no more.
 
         A job (a seal, say) may tell of something between the two: then nothing but `settled` is broken, and it is looked again.
         """
-        report, again = await self._checked(), 2
+        journal = journal or self.journal
+        report, again = await self._checked(journal), 2
         while again and [check.name for check in report.broken] == ["settled"]:
-            report, again = await self._checked(), again - 1
+            report, again = await self._checked(journal), again - 1
         assert report, [(check.name, check.broken, check.examples) for check in report.broken]
         assert report["settled"].verdict == report["offered-answered"].verdict == "holds"
-        seen, books = witness(self.journal), await self.books()
+        seen, books = witness(journal), await self.books()
         assert books == seen, (books, seen)
         return report
 

@@ -1,12 +1,16 @@
 """The soak's book-keeping: which seeds are left, what is told of those that ran, and which bounds a fault has crossed."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from tests.soak.bounds import crossed, rate
+from pointbank.journal import Acknowledged, Answered, Called, Offered, Placed, placed
+from pointbank.journal import read as read_journal
+from tests.soak.bounds import LOST_COMMITS, MEETS, RESTARTS, TAKEN_OVER, crossed, full_after, rate
+from tests.soak.memory import Lost, still_promised, to_call_again, to_offer_again
 from tests.soak.nemesis import FAULTS
-from tests.soak.outcome import Felt, Outcome, as_json, latest, read, summary, table
+from tests.soak.outcome import Felt, Outcome, as_json, latest, met, read, summary, table
 from tests.soak.runner import left
 from tests.soak.seeds import drawn
 
@@ -41,13 +45,24 @@ def test_a_seed_that_ran_again_counts_once_as_it_ended_last(tmp_path: Path) -> N
 def test_the_table_has_each_fault_with_its_median_and_its_most() -> None:
     runs = [
         outcome(1, Felt(name="Redis is killed", answered=0.2, booked=1.0, full_rate=0.5)),
-        outcome(2, Felt(name="Redis is killed", answered=0.4, booked=5.0, full_rate=2.5)),
+        outcome(
+            2,
+            Felt(
+                name="Redis is killed",
+                answered=0.4,
+                booked=5.0,
+                full_rate=2.5,
+                stream_rate=0.1,
+                met={"orphans": 2},
+            ),
+        ),
         outcome(3, Felt(name="a clock is an hour ahead", skipped="none"), violations=("lost a bill\nmore",)),
     ]
     assert table(runs)[2:] == [
-        "| Redis is killed | 2 | 0.3, 0.4 | 3.0, 5.0 | 1.5, 2.5 |  |",
-        "| a clock is an hour ahead | 0 (1 skipped) |  |  |  |  |",
+        "| Redis is killed | 2 | 0.3, 0.4 | 3.0, 5.0 | 1.5, 2.5 | 0.1, 0.1 |  |",
+        "| a clock is an hour ahead | 0 (1 skipped) |  |  |  |  |  |",
     ]
+    assert met(runs) == ["- Redis is killed: 2 orphans"]
     assert summary(runs) == [
         "3 runs, 3 faults, 1 with violations; 9.5 s a run.",
         "Acts: bill 30.",
@@ -62,8 +77,65 @@ def test_bounds_are_those_of_the_fault() -> None:
     assert crossed("a process is killed", booked_s=10.1, took_over_s=None) != []
     assert crossed("PostgreSQL is killed", booked_s=10.1, took_over_s=None) == []
     assert crossed("PostgreSQL is killed", booked_s=90.1, took_over_s=None) != []
+    assert crossed(LOST_COMMITS, booked_s=90.1, took_over_s=None) == []
     assert crossed("a relay's turn is stolen", booked_s=0.1, took_over_s=10.1) != []
     assert rate([0.5, 1.5, 1.9, 2.1], until=2.0) == 2.0
+
+
+def test_bounds_speak_of_faults_that_there_are() -> None:
+    assert (MEETS | RESTARTS | TAKEN_OVER) - set(FAULTS) == set()
+
+
+def test_the_full_rate_is_looked_for_from_the_moment_when_the_fault_was_taken_back() -> None:
+    calm = [k / 10 for k in range(100)]  # ten a second until 10.0; then nothing, and from 14.0 on as before
+    calls = calm + [14.0 + k / 10 for k in range(40)]
+    found = full_after(calls, 10.0, since=12.0, until=18.0)
+    assert found is not None
+    assert 1.7 <= found <= 2.0  # eight of ten are within the second that began shortly before 14.0
+    assert full_after(calls, 10.0, since=12.0, until=13.9) is None
+    assert full_after(calls, 10.0, since=9.0, until=18.0) == 0.0  # the fault was over before anybody felt it
+
+
+def test_what_was_answered_while_commits_were_lost_is_said_again_and_promised_no_more(tmp_path: Path) -> None:
+    def at(second: int) -> datetime:
+        return datetime(2026, 11, 26, 9, 0, second, tzinfo=UTC)
+
+    def offered(second: int, name: str) -> Offered:
+        raw = msgspec.Raw(b'{"bill_ref":"%s"}' % name.encode())
+        return Offered(
+            at=at(second), source="/pos/m/t", id=name, sha256="", time="2026-11-26T08:00:00Z", body=raw
+        )
+
+    def answered(second: int, name: str | None, entry: str) -> Answered:
+        return Answered(
+            at=at(second), source="/pos/m/t", id=name, entry=entry, event="bill.recorded.v1", reply=f"r-{entry}",
+            status="earned",
+        )  # fmt: skip
+
+    def called(second: int, key: str, path: str) -> Called:
+        return Called(at=at(second), key=key, method="POST", path=path, body=msgspec.Raw(b"{}"))
+
+    def acknowledged(second: int, key: str, path: str) -> Acknowledged:
+        return Acknowledged(
+            at=at(second), key=key, method="POST", path=path, http_status=201, answer=msgspec.Raw(b"{}")
+        )
+
+    before = [offered(1, "kept"), answered(2, "kept", "1-0"), called(2, "k1", "/v1/bills")]
+    lost = [
+        offered(3, "gone"), acknowledged(11, "k1", "/v1/bills"), answered(12, "gone", "2-0"),
+        called(12, "k2", "/v1/members"), acknowledged(13, "k2", "/v1/members"),
+        placed("3-0", b"no bill"), answered(14, None, "3-0"),
+    ]  # fmt: skip
+    later = [offered(21, "later"), answered(22, "later", "4-0"), called(22, "k3", "/v1/bills")]
+    journal = tmp_path / "till.jsonl"
+    journal.write_bytes(msgspec.json.Encoder().encode_lines([*before, *lost, *later]))
+    gone = Lost(at(10), at(20))
+    assert [(one.id, one.body) for one in to_offer_again(journal, gone)] == [("gone", b'{"bill_ref":"gone"}')]
+    assert [(one.path, one.key) for one in to_call_again(journal, gone)] == [("/v1/bills", "k1")]
+    kept = list(read_journal(still_promised(journal, [gone])))
+    assert [one.id for one in kept if isinstance(one, Answered)] == ["kept", "later"]
+    assert [one.id for one in kept if isinstance(one, Offered)] == ["kept", "gone", "later"]
+    assert [one for one in kept if isinstance(one, Acknowledged | Placed)] == []
 
 
 def test_a_seed_draws_the_same_faults_again() -> None:

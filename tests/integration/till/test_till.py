@@ -135,6 +135,35 @@ async def test_a_redis_that_takes_no_writes_keeps_nobody_from_offering_later(
         assert await redis.xlen(POS) == 3
 
 
+async def test_a_redis_that_is_full_costs_a_till_time_and_no_bill(
+    servers: Servers, redis: Any, tmp_path: Path
+) -> None:
+    """Soak, seed 21: the till gave up there, with bills in its hand. It offers none, neither new nor once more, and keeps all."""
+    async with open_till(servers.redis_url, tmp_path / "till.jsonl", tenant=TENANT, patience_s=0.1) as till:
+        await till.offer(bills(2))
+        await redis.config_set("maxmemory", "1mb")
+        try:
+            waiting = asyncio.create_task(till.wait(timeout_s=10))
+            await asyncio.sleep(0.5)
+            assert not waiting.done()
+        finally:
+            await redis.config_set("maxmemory", "0")
+        await answer(redis)
+        await waiting
+        await redis.config_set("maxmemory", "1mb")
+        try:
+            offering = asyncio.create_task(till.offer(bills(4), timeout_s=10))
+            await asyncio.sleep(0.3)
+            assert not offering.done()
+            assert till.unanswered == 4
+        finally:
+            await redis.config_set("maxmemory", "0")
+        await offering
+        offered = [json.loads(fields[b"event"])["id"] for _, fields in await redis.xrange(POS)]
+        assert offered[-4:] == ["RM-0", "RM-1", "RM-2", "RM-3"]
+        assert set(offered[:-4]) == {"RM-0", "RM-1"}
+
+
 async def test_waiting_is_an_answer_and_not_yet_settled(servers: Servers, redis: Any, tmp_path: Path) -> None:
     async with open_till(servers.redis_url, tmp_path / "till.jsonl", tenant=TENANT, patience_s=0.3) as till:
         await till.offer(bills(2))
@@ -146,6 +175,31 @@ async def test_waiting_is_an_answer_and_not_yet_settled(servers: Servers, redis:
         await answer(redis, after=last)  # earn's answer to the repetition, when the member came
         await till.wait(settled=True, timeout_s=5)
         assert till.waiting == 0
+
+
+async def test_what_waited_and_is_refused_by_a_service_that_lost_it_waits_no_more(
+    servers: Servers, redis: Any, tmp_path: Path
+) -> None:
+    """Soak, seed 12: a refund waited, its commit was lost, another took all there was; the till offered it again for ever."""
+    path = tmp_path / "till.jsonl"
+
+    async def refuse(code: str) -> None:
+        data = {"source": SOURCE, "event_id": "RM-0", "code": code}
+        said = json.dumps({"id": f"e-{code}", "type": "bill.rejected.v1", "data": data})
+        await redis.xadd(OUT, {"event": said})
+
+    async with open_till(servers.redis_url, path, tenant=TENANT, patience_s=0.1) as till:
+        await till.offer(bills(1))
+        await answer(redis, status=lambda _: "pending")
+        await refuse("id_reused")  # of another body under this id: what waits is not touched by it
+        with pytest.raises(Unanswered):
+            await till.wait(settled=True, timeout_s=0.3)
+        await refuse("refund_exceeds_bill")
+        await till.wait(settled=True, timeout_s=5)
+        final = till.answer_to(SOURCE, "RM-0")
+        assert final is not None
+        assert (final.status, final.code) == ("rejected", "refund_exceeds_bill")
+        assert (till.waiting, till.counts.answered, till.counts.rejected) == (0, 1, 1)
 
 
 async def test_bytes_that_are_no_bill_are_placed_and_answered(

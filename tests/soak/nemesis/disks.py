@@ -31,6 +31,7 @@ async def full(field: Field) -> str:
         await field.pause(1.0, 3.0)
     finally:
         disk.free()
+    field.undone()
     return f"{taken} MB taken; {await _up_again(field)}"
 
 
@@ -61,6 +62,7 @@ async def _up_again(field: Field) -> str:
         for name, server in (("PostgreSQL", world.postgres), ("Redis", world.valkey)):
             if server.child is None or server.child.process.poll() is not None:
                 await asyncio.to_thread(server.start)
+                field.undone()
                 started.append(name)
         try:
             db = await field.admin()

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
-from shared.messaging.keys import Keys
+from shared.messaging.keys import HEARERS, SERVICES, Keys
 from tests.soak.arena import Arena
+from tests.soak.memory import Lost
 from tests.soak.traffic import Traffic
 from tests.support.processes import Fleet
 from tests.support.town import Town, Trade
@@ -41,6 +46,24 @@ class Field:
     dice: random.Random
     took_over: list[float] = field(default_factory=list)
     """Seconds from a theft until somebody did what the thief did not, of the fault that acts."""
+    met: Counter[str] = field(default_factory=Counter)
+    """What the fault that acts has really met: entries in hand, calls open, answers lost."""
+    lost: list[Lost] = field(default_factory=list)
+    """Times of this run whose commits PostgreSQL has lost."""
+    adopted: list[set[str]] = field(default_factory=list)
+    """Whose streams were adopted, each time."""
+    undone_at: float | None = None
+    """When it was taken back (time.monotonic): restarted, gone on, healed. Where a fault says nothing: when it returns."""
+
+    def begin(self) -> None:
+        """A fault begins."""
+        self.took_over.clear()
+        self.met.clear()
+        self.undone_at = None
+
+    def undone(self) -> None:
+        """The fault that acts is taken back at this moment; what it does after that is looking."""
+        self.undone_at = time.monotonic()
 
     @property
     def fleet(self) -> Fleet:
@@ -61,6 +84,16 @@ class Field:
     async def books(self) -> asyncpg.Connection[asyncpg.Record]:
         """The same, to the town's database."""
         return await self.admin(f"pb_{self.town.tenant}")
+
+    async def unacknowledged(self, redis: Any) -> int:
+        """Entries that groups have been handed and have not acknowledged."""
+        groups = [(self.keys.pos, "earn")]
+        groups += [(self.keys.stream(one), hearer) for one in SERVICES for hearer in HEARERS[one]]
+        found = 0
+        for stream, group in groups:
+            with suppress(ResponseError):  # neither may be there yet
+                found += int((await redis.xpending(stream, group))["pending"])
+        return found
 
     def victim(self) -> str:
         """Some process."""

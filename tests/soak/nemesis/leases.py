@@ -42,7 +42,8 @@ async def _again(done: Callable[[], Awaitable[bool]], within_s: float) -> bool:
 
 
 async def _taken_over(field: Field, done: Callable[[], Awaitable[bool]]) -> None:
-    """Measures until somebody did what the thief did not."""
+    """Measures until somebody did what the thief did not; there is nothing else to take back."""
+    field.undone()
     began = time.monotonic()
     assert await _again(done, GIVES_UP_S), f"what was stolen was not taken over within {GIVES_UP_S:.0f} s"
     field.took_over.append(time.monotonic() - began)
@@ -180,6 +181,7 @@ async def _frozen(field: Field, service: str, point: str, least: float, most: fl
     finally:
         asked.unlink(missing_ok=True)
         _thaw(frozen)
+        field.undone()
     return f"{service} {point}, for {lasted:.0f} s"
 
 

@@ -68,6 +68,7 @@ async def _dies(service: str, point: str, field: Field) -> str:
             await asyncio.sleep(0.05)
         taken = not asked.exists()
         asked.unlink(missing_ok=True)
+        field.undone()
         await asyncio.sleep(0.2)  # the supervisor starts it again
     if not taken:
         raise Missed(f"nobody came by: {service} {point}")
