@@ -17,6 +17,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from pointbank.streams import queries as streams
+from services.notifier.store import queries as notifier
 from shared.config import Settings
 from shared.sql import load
 from shared.tenants import Tenant
@@ -290,3 +292,48 @@ async def test_who_comes_second_passes_by(
     answers = await told(settings, tenant, admin, service, PASSES_BY, 200)
     assert answers
     assert [name for name, answer in answers.items() if answer != []] == []
+
+
+async def test_who_adopts_a_stream_waits_for_who_commits_something_to_tell(
+    settings: Settings, tenant: Tenant, admin: Db
+) -> None:
+    await admin.execute("SET search_path = earn; SET lock_timeout = 10")
+    async with two_of(settings, tenant, "earn", 10) as (teller, _):
+        telling = teller.transaction()
+        await telling.start()
+        await teller.execute("LOCK TABLE outbox IN ROW EXCLUSIVE MODE")  # as an INSERT does
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            async with admin.transaction():
+                await streams.lock_outbox(admin)
+        await telling.rollback()
+        async with admin.transaction():
+            await streams.lock_outbox(admin)
+
+
+async def test_who_lost_its_lease_neither_renews_nor_settles(
+    settings: Settings, tenant: Tenant, admin: Db
+) -> None:
+    """Another has taken over, which the attempts tell: they are two by now."""
+    held = {"claimed_until": AT, "attempts": 2}
+    await put_row(admin, "notifier.dispatches", **held)
+    await put_row(admin, "notifier.deliveries", due_at=AT, **held)
+    lease = timedelta(seconds=1)
+    async with two_of(settings, tenant, "notifier", 200) as (db, _):
+
+        async def asked(attempts: int) -> list[int]:
+            of: dict[str, Any] = {"dispatch_ids": [ID], "attempts": [attempts]}
+            alone: dict[str, Any] = {"message_ids": [ID], "attempts": [attempts]}
+            came = {"states": ["failed"], "locales": [None], "errors": [None], "due_ats": [None]}
+            return [
+                len(await sql(db, **given))
+                for sql, given in (
+                    (notifier.renew_dispatches, {**of, "lease": lease}),
+                    (notifier.renew, {**alone, "lease": lease}),
+                    (notifier.settle_dispatches, {**of, "sent": [True], "now": AT}),
+                    (notifier.settle, {**alone, **came, "now": AT}),
+                )
+            ]
+
+        assert await asked(1) == [0, 0, 0, 0]
+        assert await asked(2) == [1, 1, 1, 1]
+    await admin.execute("DELETE FROM notifier.dispatches; DELETE FROM notifier.deliveries")

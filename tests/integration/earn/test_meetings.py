@@ -84,6 +84,21 @@ async def test_two_refunds_give_back_no_more_than_the_bill_was(two: Two) -> None
     ]
 
 
+async def test_a_refund_that_comes_to_two_is_one(two: Two) -> None:
+    body = bill(await two.first.member())
+    await two.first.post(body)
+    bill_id = await two.first.bill_id(body["bill_ref"])
+    await post(two.first, refund(body, amount_minor=500))
+    await Bank(two.first).serve(bill_id)
+    asked = refund(body, amount_minor=1000)
+    met = await two.gate.met(
+        "earn.sagas", f"bill_id = '{bill_id}'", post(two.first, asked), post(two.second, asked)
+    )
+    assert met[0].json()["refund_id"] == met[1].json()["refund_id"]
+    refunded = "SELECT sum(refunded_minor) FROM earn.refunds WHERE bill_id = $1 AND n IS NOT NULL"
+    assert await two.first.auditor.fetchval(refunded, UUID(bill_id)) == 1500
+
+
 async def test_a_bill_that_waited_is_settled_by_one_of_two(two: Two) -> None:
     member = somebody()
     bill_id = (await two.first.post(bill(member, lines=[], total_minor=9000))).json()["bill_id"]

@@ -63,3 +63,16 @@ def unique(without: str, file: str, old: str, *noticed_by: str, new: str | None 
         new = re.sub(r"^(\s*)UNIQUE \([^)]*\)", r"\1CHECK (true)", new, flags=re.MULTILINE)
         new = re.sub(r"(?<=\w) UNIQUE\b", "", new) if new == old else new
     return guard("uniqueness", without, file, old, new, *noticed_by)
+
+
+def no_key(without: str, file: str, table: str, *noticed_by: str) -> Guard:
+    """A table that this file makes, without its primary key."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    found = re.search(rf"^CREATE TABLE {table} \(\n.*?^\)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"{file} makes no table {table}"
+    old = found.group()
+    new = re.sub(
+        r"^(\s*)(?:CONSTRAINT \w+ )?PRIMARY KEY \([^)]*\)", r"\1CHECK (true)", old, flags=re.MULTILINE
+    )
+    new = new.replace(" PRIMARY KEY", " NOT NULL") if new == old else new
+    return guard("uniqueness", without, file, old, new, *noticed_by)
