@@ -171,7 +171,6 @@ async def test_tables_may_be_ahead_of_a_process_and_never_behind_it(own: Setting
 
 async def test_of_two_who_move_a_tenant_one_does(own: Settings) -> None:
     code = f"t{secrets.token_hex(4)}"
-    await create_tenant(own, code)
     db = await asyncpg.connect(dsn_for(own, own.control_database))
 
     async def moved(host: str, was: str | None) -> bool:
@@ -179,6 +178,10 @@ async def test_of_two_who_move_a_tenant_one_does(own: Settings) -> None:
         return await directory_sql.move_place(db, code=code, **there) is not None
 
     try:
+        await directory_sql.add_tenant(
+            db, code=code, cell="c1", database=database_of(code), host=None, port=None
+        )
+        await directory_sql.activate(db, code=code)
         assert not await moved("one", None), "it is served"
         await db.execute("UPDATE control.tenants SET state = 'suspended'")
         assert await moved("one", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +39,8 @@ def locks() -> Iterator[Place]:
     for file in _files("*.sql"):
         yield from _matching(file, LOCKS)
     for file in _files("*.py"):
-        yield from _matching(file, ADVISORY)
+        if "advisory" in file.read_text(encoding="utf-8"):
+            yield from _matching(file, ADVISORY)
 
 
 def keys() -> Iterator[Place]:
@@ -49,9 +51,7 @@ def keys() -> Iterator[Place]:
             continue
         yield from _matching(file, UNIQUE)
         unaimed = _written_unaimed(file.parent.parent)
-        yield from (
-            place for place, table in _with_tables(file) if table in unaimed and KEY.search(place.name)
-        )
+        yield from (place for place, table, code in _lines(file) if table in unaimed and KEY.search(code))
 
 
 def taken_out(patches: Iterable[Patch]) -> set[tuple[str, int]]:
@@ -78,26 +78,23 @@ def _files(pattern: str) -> list[Path]:
 
 
 def _matching(file: Path, what: re.Pattern[str]) -> Iterator[Place]:
-    return (place for place, _ in _with_tables(file) if what.search(_code(place)))
+    return (place for place, _, code in _lines(file) if what.search(code))
 
 
-def _code(place: Place) -> str:
-    return (ROOT / place.file).read_text(encoding="utf-8").splitlines()[place.line - 1].partition("--")[0]
-
-
-def _with_tables(file: Path) -> Iterator[tuple[Place, str]]:
-    """Every line of code with the table that is made or changed there."""
+def _lines(file: Path) -> Iterator[tuple[Place, str, str]]:
+    """Every line of code, with the table that is made or changed there, and without its comment."""
     table, query = "", ""
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         if named := re.match(r"-- name: (\w+)", line):
             query = named.group(1)
         if made := TABLE.match(line):
             table = made.group(1)
-        if line.partition("--")[0].strip():
+        if code := line.partition("--")[0].strip():
             name = query or f"{table} {line.strip()}"
-            yield Place(str(file.relative_to(ROOT)), number, name), table
+            yield Place(str(file.relative_to(ROOT)), number, name), table, code
 
 
+@cache
 def _written_unaimed(folder: Path) -> set[str]:
     return {
         found.group(1)

@@ -7,7 +7,6 @@ from tests.mutations.guards.model import Guard, no_key, unique
 
 REDEEM = "tests/integration/redeem"
 EARN = "tests/integration/earn"
-MEMBERS = "tests/integration/members"
 CATALOGUE = "tests/integration/verify/test_catalogue.py::test_the_list_is_what_the_migrations_make"
 
 GUARDS: dict[str, Guard] = {
@@ -320,7 +319,7 @@ GUARDS: dict[str, Guard] = {
         "a birthday is told as often as somebody looks",
         "services/members/migrations/0005_rates_and_birthdays.sql",
         "birthdays_told",
-        f"{MEMBERS}/test_birthdays.py::test_a_birthday_is_told_once_however_many_tell_of_it",
+        CATALOGUE,
     ),
     "an adoption": unique(
         "a stream is adopted twice at one head",
