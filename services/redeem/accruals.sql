@@ -52,9 +52,10 @@ CROSS JOIN LATERAL (SELECT encode(sha256(uuid_send(p.posting_id) || int8send(l.p
 WHERE p.posting_id >= :first AND p.posting_id < :below AND p.kind IN ('earn', 'earn_held') AND l.points IS NOT NULL
 GROUP BY 1;
 
--- name: lock_day$
--- The sequence of the newest telling of a day, locked.
-SELECT sequence FROM told_days WHERE day = :day FOR NO KEY UPDATE;
+-- name: newest_telling$
+-- The sequence of the newest telling of a day. Not locked: one that comes after this is compared on its own, for what is marked below is
+-- this one's sequence.
+SELECT sequence FROM told_days WHERE day = :day;
 
 -- name: mark_compared!
 -- The ledger was held against this telling of a day.

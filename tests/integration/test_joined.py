@@ -126,6 +126,21 @@ async def test_no_statement_of_asyncpgs_own_commits(pool: Pool) -> None:
             await db.reload_schema_state()
 
 
+async def test_only_the_statement_that_was_named_commits(pool: Pool) -> None:
+    async def give_up(db: Any) -> None:
+        async with Joined(db) as transaction:
+            await db.execute(NOTE, "before")
+            transaction.commit_with_next("SELECT $1::int")
+            await db.execute(NOTE, "between")
+            raise ValueError("decided against")
+
+    async with pool.acquire() as db:
+        await do(db, ("SELECT $1::int", 1), (NOTE, "prepared by then"), last_commits=False)
+        with pytest.raises(ValueError, match="decided against"):
+            await give_up(db)
+    assert await noted(pool) == ["prepared by then"]
+
+
 async def test_what_keeps_it_from_committing_is_raised(pool: Pool) -> None:
     async with pool.acquire() as db:
         with pytest.raises(asyncpg.CheckViolationError):

@@ -18,6 +18,7 @@ from shared.config import Settings
 from shared.db import database_of
 from shared.migrate import schema_version
 from shared.tenants.directory import Directory, control_role
+from shared.tenants.directory import queries as directory_sql
 from shared.tenants.provision import create_tenant, dsn_for, list_tenants, migrate_all, prepare_control
 from tests.support.door import door_to
 
@@ -164,6 +165,28 @@ async def test_tables_may_be_ahead_of_a_process_and_never_behind_it(own: Setting
         assert not (await state_of(own))[2]
         assert await migrate_all(own) == {code: []}
         assert await state_of(own) == ("active", "", True)
+    finally:
+        await db.close()
+
+
+async def test_of_two_who_move_a_tenant_one_does(own: Settings) -> None:
+    code = f"t{secrets.token_hex(4)}"
+    db = await asyncpg.connect(dsn_for(own, own.control_database))
+
+    async def moved(host: str, was: str | None) -> bool:
+        there = {"host": host, "port": 5432, "was_host": was, "was_port": 5432 if was else None}
+        return await directory_sql.move_place(db, code=code, **there) is not None
+
+    try:
+        await directory_sql.add_tenant(
+            db, code=code, cell="c1", database=database_of(code), host=None, port=None
+        )
+        await directory_sql.activate(db, code=code)
+        assert not await moved("one", None), "it is served"
+        await db.execute("UPDATE control.tenants SET state = 'suspended'")
+        assert await moved("one", None)
+        assert not await moved("other", None), "it is there no more"
+        assert await moved("other", "one")
     finally:
         await db.close()
 

@@ -22,7 +22,7 @@ async def keep_days(tx: Tx, items: Sequence[Item[DayCompared]]) -> list[Outcome]
     """Keeps what does not agree as differences. A telling that is no longer the newest is compared again."""
     for item in sorted(items, key=lambda item: item.command.day):
         done = item.command
-        if await accruals.lock_day(tx.db, done.day) != done.sequence:
+        if await accruals.newest_telling(tx.db, done.day) != done.sequence:
             continue
         if done.apart:
             await reconciliation.keep_found(

@@ -38,9 +38,9 @@ async def count(db: Connection, tallies: dict[str, Tally], first: UUID, below: U
     add_rows(tallies, await queries.count_posted(db, first=first, below=below))
 
 
-async def lock_day(db: Connection, day: date) -> int | None:
-    """The sequence of the newest telling of a day, locked."""
-    sequence: int | None = await queries.lock_day(db, day=day)
+async def newest_telling(db: Connection, day: date) -> int | None:
+    """The sequence of the newest telling of a day, as far as it was told by now."""
+    sequence: int | None = await queries.newest_telling(db, day=day)
     return sequence
 
 

@@ -15,6 +15,7 @@ from shared.config import Settings
 from shared.events import MessageDelivered
 from shared.messaging import Done, Item, Outcome, PosEntry, Refused, Tx, refusal
 from shared.messaging.entries import decode_pos
+from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
 from tests.support.patience import PATIENCE_S
 from tests.support.speaking import Ears, Say, by_job, eventually, quick_settings, say
@@ -154,6 +155,12 @@ async def test_a_dead_consumers_entries_are_taken_over(settings: Settings, tenan
     assert sorted(ears.heard) == list(range(1, 301))
 
 
+def taken_over(runtime: TenantRuntime) -> float:
+    """How many entries this process has taken from others, whatever became of them."""
+    labels = {"service": "redeem", "tenant": runtime.code}
+    return runtime.metrics.registry.get_sample_value("pointbank_consumer_reclaimed_total", labels) or 0
+
+
 async def test_a_slow_consumer_keeps_its_entries_and_one_that_is_silent_does_not(
     settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,7 +187,7 @@ async def test_a_slow_consumer_keeps_its_entries_and_one_that_is_silent_does_not
         await begun.wait()
         async with running(short, tenant, "redeem", {MessageDelivered: other.hear}, hears=("earn",)) as taker:
             await eventually(lambda: len(slow.heard) == 5)
-            assert (other.heard, taker.consumers[0].entries) == ([], 0)
+            assert (other.heard, taker.consumers[0].entries, taken_over(taker)) == ([], 0, 0)
             await eventually(lambda: holder.consumers[0].entries == 5)
             await taker.consumers[0].stop()
             begun.clear()
@@ -188,6 +195,7 @@ async def test_a_slow_consumer_keeps_its_entries_and_one_that_is_silent_does_not
             await service.lane.submit_many(sayings(5))
             await begun.wait()
             await eventually(lambda: taker.consumers[0].entries == 5)  # it reads no more: it takes over
+            assert taken_over(taker) == 5
             # The one that was silent still has them in hand: it comes to its end, and does no harm.
             await eventually(lambda: holder.consumers[0].entries == 10)
             async with holder.read() as db:

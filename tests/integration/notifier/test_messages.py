@@ -379,9 +379,10 @@ async def test_a_sender_that_lost_its_lease_has_no_say(
     async with running(settings, tenant, "notifier", ON, clock=autumn_2026) as other:
 
         async def slow(messages: Sequence[Message]) -> Answers:
-            await notifier.do(Settle(silent, ()), job="sender")
             await notifier.do(Settle((), (), silent), job="sender")
             assert await send(notifier, channel) == 0
+            await notifier.do(Settle(silent, ()), job="sender")
+            assert await told(notifier) == []
             async for answer in channel.send(messages):
                 yield answer
 

@@ -1,10 +1,8 @@
-"""One guard taken out at a time, and the tests that must notice it: no more of the suite is needed to see that it is gone."""
+"""The guards of the pipe: the lane, its keys, the inbox, cuts, streams and trimming."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from tests.mutations.mutants import Patch
+from tests.mutations.guards.model import Guard, guard
 
 LANE = "tests/integration/messaging/test_lane.py"
 PATIENCE = "tests/integration/messaging/test_patience.py"
@@ -13,28 +11,11 @@ RELAY = "tests/integration/messaging/test_relay.py"
 SCRIPTS = "tests/integration/messaging/test_scripts.py"
 BUS = "tests/integration/messaging/test_bus.py"
 CONSUMER = "tests/integration/messaging/test_consumer.py"
-BANK = "tests/integration/redeem"
 
 MESSAGING = "shared/messaging/migrations/0001_messaging.sql"
 QUERIES = "shared/messaging/queries.sql"
 LUA = "shared/messaging/scripts.py"
 HOUSEKEEPING = "shared/messaging/housekeeping.py"
-REDEEM = "services/redeem/migrations/0001_redeem.sql"
-
-
-@dataclass(frozen=True)
-class Guard:
-    """`without`: what was done to the code, in words. `noticed_by`: ids of tests, of which one at least must fail."""
-
-    kind: str
-    without: str
-    patches: tuple[Patch, ...]
-    noticed_by: tuple[str, ...]
-
-
-def guard(kind: str, without: str, file: str, old: str, new: str, *noticed_by: str) -> Guard:
-    """A guard that one patch takes out."""
-    return Guard(kind, without, (Patch(file, old, new),), noticed_by)
 
 
 GUARDS: dict[str, Guard] = {
@@ -252,119 +233,5 @@ GUARDS: dict[str, Guard] = {
         "edge = (ms, seq + 1)",
         "edge = (ms, seq + 2)",
         f"{SCRIPTS}::test_only_what_every_group_has_done_is_trimmed",
-    ),
-    # ------------------------------------------------------------ the bank
-    "a wallet as it was read": guard(
-        "CAS",
-        "a wallet that changed since it was read is written over",
-        "services/redeem/migrations/0004_kinds.sql",
-        "    WHERE w.wallet_id = t.wallet_id AND w.seq = t.seq - t.lines;\n",
-        "    WHERE w.wallet_id = t.wallet_id;\n",
-        f"{BANK}/test_guards.py::test_a_wallet_that_changed_since_it_was_read_is_never_written",
-    ),
-    "available is never negative": guard(
-        "check",
-        "the table takes a negative balance",
-        REDEEM,
-        "CONSTRAINT wallets_available_never_negative CHECK (available >= 0)",
-        "CONSTRAINT wallets_available_never_negative CHECK (true)",
-        f"{BANK}/test_guards.py::test_a_wallet_that_breaks_a_law_is_refused",
-    ),
-    "a lot holds what it held": guard(
-        "check",
-        "the table takes more in a lot than was earned",
-        REDEEM,
-        "CONSTRAINT lots_remaining_within_points CHECK (remaining BETWEEN 0 AND points)",
-        "CONSTRAINT lots_remaining_within_points CHECK (true)",
-        f"{BANK}/test_guards.py::test_a_lot_that_breaks_a_law_is_refused",
-    ),
-    "lines chain": guard(
-        "hash",
-        "a line's hash no longer holds the one before it",
-        "services/redeem/domain/ledger.py",
-        "sha256(canonical(self.head, *line)).digest()",
-        "sha256(canonical(GENESIS, *line)).digest()",
-        f"{BANK}/test_accruals.py::test_lines_of_a_batch_are_gapless_and_chain",
-    ),
-    "leaves are told from nodes": guard(
-        "hash",
-        "a leaf of the tree of seals is hashed like a node",
-        "services/redeem/domain/merkle.py",
-        'sha256(_LEAF(b"\\x00",',
-        'sha256(_LEAF(b"\\x01",',
-        "tests/unit/redeem/test_merkle.py::test_a_leaf_is_told_from_a_node",
-    ),
-    "left is not right": guard(
-        "hash",
-        "the children of a node are hashed the other way round",
-        "services/redeem/domain/merkle.py",
-        'sha256(b"\\x01" + left + right)',
-        'sha256(b"\\x01" + right + left)',
-        "tests/unit/redeem/test_merkle.py::test_published_trees_have_the_published_roots",
-    ),
-    "each line later than the last": guard(
-        "order",
-        "lines of one instant have the same time",
-        "services/redeem/domain/ledger.py",
-        "    return last_posted_at + _STEP\n",
-        "    return last_posted_at\n",
-        "tests/unit/redeem/test_chain.py::test_lines_of_one_instant_are_a_microsecond_apart",
-    ),
-    "a clock that is behind": guard(
-        "order",
-        "a clock far behind the last line is believed",
-        "services/redeem/domain/ledger.py",
-        "    if behind > _MOST_BEHIND:\n",
-        "    if False:\n",
-        "tests/unit/redeem/test_chain.py::test_a_clock_more_than_five_seconds_behind_the_last_line_is_a_fault",
-    ),
-    "expired at the very instant": guard(
-        "order",
-        "at the instant of its expiry a lot may still be spent",
-        "services/redeem/domain/ledger.py",
-        "(expires_at is not None and expires_at <= now)",
-        "(expires_at is not None and expires_at < now)",
-        "tests/unit/redeem/test_spending.py::test_the_expired_of_many_lots_are_those_that_say_so_themselves",
-    ),
-    "lots in the programme's order": guard(
-        "order",
-        "lots are spent as they come",
-        "services/redeem/domain/spending.py",
-        "in sorted([lot for lot in lots if lot.remaining > lot.held + lot.reserved], key=order)",
-        "in [lot for lot in lots if lot.remaining > lot.held + lot.reserved]",
-        "tests/unit/redeem/test_spending.py::test_a_backdated_accrual_is_older_than_one_that_came_before_it",
-    ),
-    "one seal at a time": guard(
-        "lock",
-        "two processes seal at once",
-        "services/redeem/seals.sql",
-        "    pg_try_advisory_xact_lock(x'7365616c'::bigint) AS mine,",
-        "    true AS mine,",
-        f"{BANK}/test_turns.py::test_who_seals_is_alone_until_its_transaction_ends",
-    ),
-    "an older merchant": guard(
-        "order",
-        "what is told late of a merchant replaces what is newer",
-        "services/redeem/queries.sql",
-        "WHERE merchants.version < excluded.version;\n",
-        "WHERE true;\n",
-        f"{BANK}/test_redemptions.py::test_an_older_state_of_a_merchant_never_replaces_a_newer_one",
-    ),
-    # ------------------------------------------------------------ bills
-    "who waits meets who learns": guard(
-        "awaited",
-        "a bill that waits and the enrolment it waits for do not lock where they meet",
-        "services/earn/queries.sql",
-        "ON CONFLICT (kind, key) DO UPDATE SET kind = awaited.kind WHERE false;\n",
-        "ON CONFLICT (kind, key) DO NOTHING;\n",
-        "tests/integration/earn/test_locks.py::test_who_waits_and_who_learns_are_never_there_at_once",
-    ),
-    "who judges a wallet's bills waits": guard(
-        "lock",
-        "bills of one wallet are judged at once, each counting what it sees",
-        "services/earn/queries.sql",
-        "FROM wallets\nWHERE wallet_id = ANY(:wallet_ids::uuid[])\nORDER BY wallet_id\nFOR NO KEY UPDATE;\n",
-        "FROM wallets\nWHERE wallet_id = ANY(:wallet_ids::uuid[])\nORDER BY wallet_id;\n",
-        "tests/integration/earn/test_locks.py::test_bills_of_one_wallet_are_judged_one_after_the_other",
     ),
 }

@@ -1,0 +1,180 @@
+"""Two processes that do the same at the same moment: each meets the other at the row that decides, and it happens once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from services.redeem.domain.codes import benefit_code
+from services.redeem.handlers.asked import SettleAsked
+from shared.config import Settings
+from shared.ids import uuid7
+from shared.messaging import Done, FromJob, Item
+from shared.tenants import Tenant
+from tests.integration.redeem.conftest import Bank, accrued, asks, opened
+from tests.integration.redeem.gift_cards import Cards
+from tests.integration.redeem.test_acts import EVIDENCE, approver, asked, post
+from tests.integration.redeem.test_asked import release
+from tests.integration.redeem.test_giving import answers, back, benefit_of, stock
+from tests.integration.redeem.test_giving import asked as asks_for
+from tests.integration.redeem.test_rewards import put, use
+from tests.support.facts import activated
+from tests.support.gift_cards import GIFTS
+from tests.support.meeting import Gate, gate
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@dataclass(frozen=True)
+class Two:
+    """Two processes of the bank, and the gate at which they meet."""
+
+    first: Bank
+    second: Bank
+    gate: Gate
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def two(
+    settings: Settings, tenant: Tenant, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Two]:
+    keys = tmp_path_factory.mktemp("keys")
+    async with (
+        opened(settings, tenant, keys) as one,
+        opened(settings, tenant, keys) as other,
+        gate(settings.admin_dsn(), tenant.database) as met,
+    ):
+        yield Two(one, other, met)
+
+
+def codes(answers: Iterable[httpx.Response]) -> list[tuple[int, str]]:
+    """What each was answered: its status, and the code that it was refused with."""
+    return [(one.status_code, one.json().get("code", "")) for one in answers]
+
+
+async def test_the_last_of_a_reward_is_sold_once(two: Two) -> None:
+    await put(two.first, "met", stock=1)
+    one, other = [await two.first.member(50) for _ in range(2)]
+    met = await two.gate.met(
+        "redeem.rewards",
+        "reward = 'met'",
+        two.first.redeem(asks(one, reward="met")),
+        two.second.redeem(asks(other, reward="met")),
+    )
+    assert codes(met) == [(201, ""), (409, "reward_sold_out")]
+    assert await stock(two.first, "met") == 1
+
+
+async def test_a_benefit_is_used_at_one_of_two_tills(two: Two) -> None:
+    await put(two.first, "shared")
+    sold = await two.first.redeem(asks(await two.first.member(50), reward="shared"))
+    benefit = sold.json()["benefit"]
+    met = await two.gate.met(
+        "redeem.benefits",
+        f"benefit_id = '{benefit['benefit_id']}'",
+        use(two.first, benefit["code"], bill_ref="B1"),
+        use(two.second, benefit["code"], bill_ref="B2"),
+    )
+    assert codes(met) == [(200, ""), (409, "benefit_consumed")]
+
+
+async def test_what_is_used_while_it_is_asked_back_stays_used(two: Two) -> None:
+    await put(two.first, "back", stock=5, restock=True)
+    ask = asks_for(await two.first.member(), "back")
+    await two.first.hear(ask)
+    benefit_id = (await benefit_of(two.first, ask))["benefit_id"]
+    code = benefit_code(two.first.runtime.tenant.identity_key, benefit_id)
+    gone = back(ask)
+    await two.gate.met(
+        "redeem.benefits", f"benefit_id = '{benefit_id}'", use(two.first, code), two.second.outcomes(gone)
+    )
+    assert await answers(two.first, gone) == [("used_already", None)]
+    assert await stock(two.first, "back") == 1
+
+
+async def test_a_request_that_is_delivered_to_two_is_answered_once(two: Two) -> None:
+    await put(two.first, "asked", stock=5)
+    ask = asks_for(await two.first.member(), "asked")
+    await two.first.hear(back(ask))  # it waits for what it takes back
+    met = await two.gate.met(
+        "redeem.benefit_asks",
+        f"effect_id = '{ask.effect_id}'",
+        two.first.outcomes(ask),
+        two.second.outcomes(ask),
+    )
+    assert met == [[Done()], [Done(replayed=True)]]
+    assert await answers(two.first, ask) == [("refused", "benefit_withdrawn")]
+
+
+async def test_a_gift_card_pays_no_more_than_is_on_it_at_two_tills(two: Two) -> None:
+    await two.first.hear(activated("gifts", gift_cards=GIFTS))
+    cards, others = Cards(two.first), Cards(two.second)
+    card = await cards.sold(10_000)
+    met = await two.gate.met(
+        "redeem.gift_cards", f"card_id = '{card['card_id']}'", cards.use(card, 6_000), others.use(card, 6_000)
+    )
+    assert [one.status_code for one in met] == [201, 201]
+    assert [one.json()["applied"]["amount_minor"] for one in met] == [6_000, 4_000]
+    assert await cards.buckets(card) == (-10_000, 0, 10_000, 0)
+
+
+async def test_an_adjustment_is_rejected_or_approved_and_never_both(two: Two) -> None:
+    wallets = [(await two.first.member(10)).wallet_id for _ in range(2)]
+    request = (await post(two.first, "adjustments", asked((wallets[0], 5), (wallets[1], -5)))).json()
+    path = f"adjustments/{request['adjustment_id']}"
+    met = await two.gate.met(
+        "redeem.adjustments",
+        f"adjustment_id = '{request['adjustment_id']}'",
+        approver(two.first, f"{path}/reject", {"note": "no letter"}),
+        approver(two.second, f"{path}/approve"),
+    )
+    assert codes(met) == [(200, ""), (409, "adjustment_decided")]
+    assert [(await two.first.wallet(one))["available"] for one in wallets] == [10, 10]
+
+
+async def test_a_dispute_is_rejected_or_upheld_and_never_both(two: Two) -> None:
+    member = await two.first.member(100)
+    [line] = await two.first.lines(member.wallet_id)
+    body = {
+        "posting_id": str(line["posting_id"]),
+        "points": 40,
+        "reason": "too-little",
+        "evidence": EVIDENCE,
+    }
+    dispute = (await post(two.first, "disputes", body)).json()
+    path = f"disputes/{dispute['dispute_id']}"
+    met = await two.gate.met(
+        "redeem.disputes",
+        f"dispute_id = '{dispute['dispute_id']}'",
+        approver(two.first, f"{path}/reject", {"note": "it was right"}),
+        approver(two.second, f"{path}/uphold"),
+    )
+    assert codes(met) == [(200, ""), (409, "dispute_not_open")]
+    assert (await two.first.wallet(member.wallet_id))["available"] == 100
+
+
+async def test_a_request_that_waited_is_done_by_one_of_two(two: Two) -> None:
+    """Two that both found its accrual there by now: nothing but the request's lock keeps them apart."""
+    accrual = accrued(uuid7(), 100, kind="earn_held")
+    request = release(accrual, 40)
+    await two.first.hear(request)
+
+    def settle() -> Item[Any]:
+        return Item(SettleAsked(request.request_id), FromJob("test"), request_id=uuid7().hex, actor="tester")
+
+    await two.gate.met(
+        "redeem.asked",
+        f"request_id = '{request.request_id}'",
+        two.first.hear(accrual),
+        two.first.runtime.lane.submit(settle()),
+        two.second.runtime.lane.submit(settle()),
+    )
+    told = [
+        event for event in await two.first.told(accrual.wallet_id) if event["type"] == "points.released.v1"
+    ]
+    assert [event["data"]["request_id"] for event in told] == [str(request.request_id)]

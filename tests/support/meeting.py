@@ -1,0 +1,62 @@
+"""Two who do something at the same moment, in two processes: at a row that somebody holds until both have come to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias, TypeVar
+
+import asyncpg
+
+T = TypeVar("T")
+Db: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+PATIENCE_S = 10
+_WAITING = """
+SELECT count(DISTINCT l.pid)
+FROM pg_locks AS l
+JOIN pg_stat_activity AS a ON a.pid = l.pid
+WHERE NOT l.granted AND a.datname = current_database()
+"""
+
+
+class Gate:
+    """A row that is held while others come to it."""
+
+    def __init__(self, holder: Db, watcher: Db) -> None:
+        self._holder, self._watcher = holder, watcher
+
+    async def met(self, table: str, where: str, *acts: Awaitable[T]) -> list[T]:
+        """What these came to that wait at that row one after the other, in this order, and go on together. One that does not wait
+        there has come to something before the next begins."""
+        holding = self._holder.transaction()
+        await holding.start()
+        held = await self._holder.fetch(f"SELECT FROM {table} WHERE {where} FOR NO KEY UPDATE")
+        assert held, f"{table} has no row where {where}"
+        tasks: list[asyncio.Future[T]] = []
+        try:
+            for act in acts:
+                tasks.append(asyncio.ensure_future(act))
+                await self._come(tasks)
+        finally:
+            await holding.rollback()
+        return list(await asyncio.gather(*tasks))
+
+    async def _come(self, tasks: list[asyncio.Future[Any]]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not tasks[-1].done() and await self._watcher.fetchval(_WAITING) < sum(
+                not task.done() for task in tasks
+            ):
+                await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def gate(dsn: str, database: str) -> AsyncIterator[Gate]:
+    """A gate of this database; `dsn` is the administrator's."""
+    holder, watcher = [await asyncpg.connect(dsn, database=database) for _ in range(2)]
+    try:
+        yield Gate(holder, watcher)
+    finally:
+        await holder.close()
+        await watcher.close()
