@@ -16,11 +16,17 @@ from tests.soak.alarms.pipe import (
     consumers_are_silent,
     refunds_are_overdue,
 )
+from tests.soak.alarms.relays import (
+    a_dead_letter_lies,
+    a_pool_is_empty,
+    redis_forgets_and_is_away,
+    relays_halt,
+)
 from tests.soak.alarms.site import Site, Trial
 
-__all__ = ["TRIALS", "Site", "Trial", "probe"]
+__all__ = ["ALONE", "TOGETHER", "TRIALS", "Site", "Trial", "probe"]
 
-TRIALS: Mapping[Trial, frozenset[str]] = {
+TOGETHER: Mapping[Trial, frozenset[str]] = {
     books_differ: frozenset({"PointbankBooksDiffer"}),
     seal_late: frozenset({"PointbankSealLate"}),
     dead_letters_rise: frozenset({"PointbankDeadLettersRising"}),
@@ -38,4 +44,17 @@ TRIALS: Mapping[Trial, frozenset[str]] = {
         {"PointbankNotReady", "PointbankHttpErrorsFast", "PointbankHttpErrorsSlow"}
     ),
 }
+"""Beside one another on one fleet."""
+
+ALONE: Mapping[Trial, frozenset[str]] = {
+    relays_halt: frozenset({"PointbankRelayHalted", "PointbankInvariantViolated"}),
+    a_pool_is_empty: frozenset({"PointbankPoolExhausted"}),
+    a_dead_letter_lies: frozenset({"PointbankDeadLetters"}),
+    redis_forgets_and_is_away: frozenset(
+        {"PointbankStreamRebuilt", "PointbankRelayLagging", "PointbankRelayStuck"}
+    ),
+}
+"""On another fleet; the first by itself, for it stops all of it."""
+
+TRIALS = {**TOGETHER, **ALONE}
 """Each trial, and the alerts that it sees fire."""
