@@ -41,7 +41,7 @@ TOGETHER: Mapping[Trial, frozenset[str]] = {
     a_lane_and_calls_are_slow: frozenset({"PointbankLaneSlow", "PointbankHttpSlow"}),
     nobody_is_watched: frozenset({"PointbankAbsent"}),
     members_are_not_ready: frozenset(
-        {"PointbankNotReady", "PointbankHttpErrorsFast", "PointbankHttpErrorsSlow"}
+        {"PointbankNotReady", "PointbankTenantNotReady", "PointbankHttpErrorsFast", "PointbankHttpErrorsSlow"}
     ),
 }
 """Beside one another on one fleet."""

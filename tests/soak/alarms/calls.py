@@ -60,7 +60,7 @@ async def nobody_is_watched(site: Site) -> None:
 
 
 async def members_are_not_ready(site: Site) -> None:
-    """Somebody has shut members out of a tenant's database: its calls get 503, and /readyz says so."""
+    """Somebody has shut members out of a tenant's database, then of the directory too: calls fail, and /readyz says why."""
     fleet, ended = site.world.fleet, asyncio.Event()
     [members] = fleet.of("members")
     address = f"127.0.0.1:{members.port}"
@@ -88,14 +88,21 @@ async def members_are_not_ready(site: Site) -> None:
         )
         calling = asyncio.create_task(go_on(client))
         try:
+            await site.watch.fires("PointbankTenantNotReady", 6, service="members", tenant="broken")
+            await db.execute("REVOKE CONNECT ON DATABASE pointbank_control FROM pb_control_members")
+            await db.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'pb_control_members'"
+            )
             await site.watch.fires("PointbankNotReady", 8, instance=address)
             checks = members.ready_checks()
+            assert not checks["directory"], checks
             assert [name for name, ok in checks.items() if not ok and "broken" in name], checks
             await site.watch.fires("PointbankHttpErrorsFast", 8, service="members")
             await site.watch.fires("PointbankHttpErrorsSlow", 20, service="members")
             await site.pointbank("migrate")
             site.migrated.set()
             await site.watch.goes("PointbankNotReady", 5, instance=address)
+            await site.watch.goes("PointbankTenantNotReady", 2, service="members", tenant="broken")
             assert await call(client, "broken") == 404
             await site.watch.goes("PointbankHttpErrorsFast", 7, service="members")
             # Half an hour of a shop's calls, in a minute.
