@@ -305,6 +305,18 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
                 ],
             ),
             Panel(
+                "Entries applied and acknowledged, a second",
+                [
+                    (
+                        "{{service}} {{tenant}}",
+                        (
+                            "sum by (service, tenant) "
+                            f"(rate(pointbank_consumer_acknowledged_total{{{CHOSEN}}}[$__rate_interval]))"
+                        ),
+                    )
+                ],
+            ),
+            Panel(
                 "Entries taken over from silent consumers, a minute",
                 [
                     (

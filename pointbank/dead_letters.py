@@ -102,7 +102,7 @@ async def move_dead_letters(
                 request_id=str(uuid7()),
             )
         moved += [row["dead_letter_id"] for row in rows]
-    if moved and state == "retry":
+    if moved:  # to be tried again, or not to be counted any more
         await ask_to_wake(settings, tenant)
     return moved
 

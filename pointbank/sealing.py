@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from pointbank.logins import find_served
+from pointbank.waking import ask_to_wake
 from services.redeem.domain.accruals import DayCompared
 from services.redeem.domain.reconciliation import ReconcilePage, SealCompared
 from services.redeem.domain.seal import Signer, written
@@ -114,4 +115,6 @@ async def reconcile_tenant(
             with suppress(SealBusy):  # what is being sealed at this moment is the next run's
                 await take_seal(writer, Signer(settings.seal_root(), tenant), item=job_item(actor))
             done = await reconcile(writer.pool, step, progress)
+    if not dry_run:
+        await ask_to_wake(settings, tenant)  # to tell of the seal, and to show what was found
     return {"dry_run": dry_run, **msgspec.structs.asdict(done), "found": found}

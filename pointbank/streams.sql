@@ -73,7 +73,7 @@ SELECT :stream, missing.entries
 FROM positions AS p,
 LATERAL (
     SELECT unnest(
-        int8multirange(int8range(least(greatest(:first, p.applied_through + 1), :last + 1), :last, '[]'))
+        int8multirange(int8range(least(greatest(:first, p.applied_through + 1), :last + 1), :last + 1))
         - coalesce((SELECT range_agg(i.entries) FROM inbox AS i WHERE i.stream = :stream), '{}'::int8multirange)
     ) AS entries
 ) AS missing

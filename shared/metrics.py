@@ -49,6 +49,9 @@ class Metrics:
         self._refilled = counter("relay_refilled_total", "Events published again to rebuild a stream")
         self._consumer_lag = gauge("consumer_lag_events", "Heard streams' events that are not applied yet")
         self._consumer_pending = gauge("consumer_pending_events", "Entries delivered and not acknowledged")
+        self._acknowledged = counter(
+            "consumer_acknowledged_total", "Entries that are applied and acknowledged"
+        )
         self._reclaimed = counter("consumer_reclaimed_total", "Entries taken over from a silent consumer")
         self._dead_letters = gauge("dead_letters", "Open dead letters", "code")
         self._retries = counter("retries_total", "Batches tried again, by reason", "reason")
@@ -116,6 +119,10 @@ class Metrics:
         known = [found for (whose, _), found in self._by_stream.items() if whose == tenant]
         self._consumer_lag.labels(self.service, tenant).set(sum(lag for lag, _ in known))
         self._consumer_pending.labels(self.service, tenant).set(sum(pending for _, pending in known))
+
+    def acknowledged(self, tenant: str, entries: int) -> None:
+        """Entries of a stream were applied, and Redis was told."""
+        self._child(self._acknowledged, tenant).inc(entries)
 
     def reclaimed(self, tenant: str, entries: int) -> None:
         """Entries were taken over from a consumer that fell silent."""

@@ -60,5 +60,7 @@ def expected(error: Exception) -> str | None:
             return f"the stream is halted: {error}. `pointbank stream adopt --dry-run` tells what is to be decided"
         case ConnectionError() | TimeoutError():
             return f"PostgreSQL can't be reached: {error}. Is POINTBANK_POSTGRES_DSN (or _HOST, _PORT) right?"
+        case OSError() if isinstance(error.filename, str):
+            return f"{error.filename}: {error.strerror}"
         case _:
             return None

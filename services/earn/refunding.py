@@ -36,10 +36,12 @@ async def _turn(runtime: TenantRuntime) -> tuple[bool, bool]:
         by_status = await store.open_refunds(db)
         arrived = await store.arrived_refunds(db) if by_status.get("waiting_for_bill") else []
         overdue = await store.overdue_refunds(db, asked_before=before) if by_status.get("pending") else []
+        owed = await store.owed_refunds(db, asked_before=before) if by_status.get("pending") else 0
         stranded = await store.stranded_refunds(db) if by_status.get("queued") else []
     runtime.metrics.refunds_open(
         runtime.code,
-        {state: by_status.get(state, len(overdue) if state == "overdue" else 0) for state in OPEN},
+        # What was just asked again is owed for no shorter: else it would be overdue for a moment once a minute.
+        {state: by_status.get(state, owed if state == "overdue" else 0) for state in OPEN},
     )
     if overdue:
         log.warning(

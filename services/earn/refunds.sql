@@ -165,6 +165,17 @@ WHERE r.status = 'pending'
 ORDER BY r.refund_id
 LIMIT 500;
 
+-- name: owed_refunds$
+-- How many refunds in flight have a request that was told first before :asked_before, and is not answered however often it was
+-- told since.
+SELECT count(DISTINCT r.refund_id)
+FROM refunds AS r
+JOIN refund_requests AS q ON q.refund_id = r.refund_id
+WHERE r.status = 'pending'
+    AND (SELECT count(DISTINCT coalesce(a.redemption_id, a.request_id)) FROM refund_answers AS a WHERE a.request_id = q.request_id AND NOT a.late)
+    < coalesce((SELECT max(a.parts) FROM refund_answers AS a WHERE a.request_id = q.request_id AND NOT a.late), 1)
+    AND (SELECT min(k.asked_at) FROM refund_asks AS k WHERE k.request_id = q.request_id) < :asked_before;
+
 -- name: asked_last
 -- When each request of these refunds was told last, and how often.
 SELECT q.request_id, max(k.asked_at) AS asked_at, count(*) AS times

@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from services.redeem import benefits_due, closing, gift_card_sweeping, releasing
 from services.redeem.api import ROUTERS
 from services.redeem.handlers import HEARS, ON
+from services.redeem.reconciling import SHOWN_EVERY_S, show_open
 from services.redeem.reconciling import job as reconcile
 from services.redeem.resting import next_due
 from services.redeem.sealing import seal
@@ -31,6 +32,7 @@ def create(settings: Settings | None = None) -> FastAPI:
             run=gift_card_sweeping.expire_now_and_then,
         ),
         Job(releasing.JOB, every_s=releasing.EVERY_S, run=releasing.release_now_and_then),
+        Job("show-differences", every_s=SHOWN_EVERY_S, run=show_open),
     ]
     if chosen.seal_every_s:
         jobs.append(Job("seal", every_s=chosen.seal_every_s, run=seal))

@@ -30,6 +30,8 @@ from shared.runtime import TenantRuntime
 log = structlog.get_logger(__name__)
 
 MOST_TOLD = 100
+SHOWN_EVERY_S = 15.0
+"""As often as Prometheus asks."""
 Step = Callable[[ReconcilePage | DayCompared | SealCompared], Awaitable[Outcome]]
 """Writes one page, or what came of one day or seal."""
 Progress = Callable[[int], None]
@@ -219,8 +221,7 @@ async def portion(
     done, following = await reconcile_on(
         runtime.pool, lambda command: runtime.do(command, job="reconcile"), place, enough
     )
-    async with runtime.read() as db:
-        runtime.metrics.differences(runtime.code, await reconciliation.open_by_kind(db))
+    await show_open(runtime)
     if done.wallets or done.days or done.postings:
         log.info("reconciled", tenant=runtime.code, **msgspec.structs.asdict(done))
     return done, following
@@ -229,3 +230,9 @@ async def portion(
 async def job(runtime: TenantRuntime) -> None:
     """One night's run."""
     await run(runtime)
+
+
+async def show_open(runtime: TenantRuntime) -> None:
+    """Shows what is open, whoever found it and whoever closed it: a command, another process, a person."""
+    async with runtime.read() as db:
+        runtime.metrics.differences(runtime.code, await reconciliation.open_by_kind(db))

@@ -71,6 +71,9 @@ class Consumer:
     async def start(self, bus: Bus) -> None:
         """Begins to hear."""
         self._redis = bus.client
+        # A counter that is born with its first entries says nothing of them: only what comes after is an increase.
+        self._metrics.reclaimed(self._tenant, 0)
+        self._metrics.acknowledged(self._tenant, 0)
         self._subscription = await bus.subscribe(
             self.stream,
             group=self.group,
@@ -170,6 +173,7 @@ class Consumer:
         assert self._redis is not None
         await self._redis.xack(self.stream, self.group, *ids)
         self.entries += len(ids)
+        self._metrics.acknowledged(self._tenant, len(ids))
 
     async def reclaim(self) -> int:
         """Takes over what dead consumers, or broken connections of ours, left pending; gives how many entries that was."""

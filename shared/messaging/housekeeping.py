@@ -199,7 +199,11 @@ class Housekeeping:
         await self._lane.submit_many(items)
 
     async def _count_lag(self) -> None:
-        """What is committed and not in Redis. First in its turn: while Redis is away it is what an operator asks for."""
+        """What is committed and not in Redis, and what is there and not applied here. First in its turn: while Redis is away, or a
+        lock in PostgreSQL keeps the rest from its end, it is what an operator asks for."""
+        for consumer in self._consumers:
+            lag, pending = await consumer.lag()
+            self._metrics.consumer(self._keys.tenant, consumer.label, lag=lag, pending=pending)
         with suppress(RedisError):  # it has at most what it had; what is wrong is told by whoever needs it
             _, self._in_redis = await self._ends(self._keys.stream(self._service))
         async with self._pool.acquire() as db:
@@ -207,13 +211,9 @@ class Housekeeping:
         self._metrics.relay_lag(self._keys.tenant, int(lag["n"]), float(lag["seconds"]))
 
     async def _count(self) -> None:
-        tenant = self._keys.tenant
-        for consumer in self._consumers:
-            lag, pending = await consumer.lag()
-            self._metrics.consumer(tenant, consumer.label, lag=lag, pending=pending)
         async with self._pool.acquire() as db:
             dead = {row["code"]: row["n"] for row in await queries.open_dead_letters(db)}
-        self._metrics.dead_letters(tenant, dead)
+        self._metrics.dead_letters(self._keys.tenant, dead)
 
 
 async def advance(db: Connection, stream: str) -> int:

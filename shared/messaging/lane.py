@@ -386,6 +386,7 @@ class Lane:
                 if fault not in (Fault.LOCKED, Fault.TRANSIENT):
                     await self._settle([one])
                     return
+                self._metrics.retried(self._tenant, fault.value)
                 if not self._impatient([one], error, fault):
                     return
                 continue

@@ -82,6 +82,7 @@ def exported() -> dict[str, set[str]]:
     metrics.published("acme", 1)
     metrics.refilled("acme", 1)
     metrics.consumer("acme", "pos", lag=1, pending=1)
+    metrics.acknowledged("acme", 1)
     metrics.reclaimed("acme", 1)
     metrics.dead_letters("acme", {"not_json": 1})
     metrics.bills_waiting("acme", 1)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from pointbank.cli.app import app
 from pointbank.streams import ForkUnknown, NotDrained, NothingToAdopt, opened, wait_until_drained
+from pointbank.streams import queries as deciding
 from pointbank.verify import verify_tenant
 from shared.config import Settings
 from shared.events import MessageDelivered, StreamOrphaned
@@ -195,6 +196,13 @@ async def test_what_hearers_applied_and_the_producer_lost_is_named_and_its_ids_a
             assert await stream.adopt(again, actor="tester", reason="lost") == 1
             with pytest.raises(NothingToAdopt):
                 await stream.judge()
+        # Where less was planned anew than a hearer has applied, it has nothing to give up.
+        admin = await asyncpg.connect(dsn_for(settings, tenant.database))
+        await admin.execute("BEGIN; SET search_path = redeem; UPDATE positions SET applied_through = 16")
+        inbox = await admin.fetch("SELECT * FROM inbox ORDER BY entries")
+        await deciding.consider_heard(admin, stream="earn", first=11, last=12)
+        assert await admin.fetch("SELECT * FROM inbox ORDER BY entries") == inbox
+        await admin.close()
         await tell(earn, 3)
         for one in (redeem, notifier):
             await eventually(lambda one=one: len(one.events) == 19)  # type: ignore[misc]

@@ -383,6 +383,11 @@ async def asked_last(db: Connection, refund_ids: Collection[UUID]) -> dict[UUID,
     return {row[0]: row[1] for row in await queries.asked_last(db, refund_ids=list(refund_ids))}
 
 
+async def owed_refunds(db: Connection, *, asked_before: datetime) -> int:
+    """How many refunds wait for an answer that the bank was first asked for before this moment."""
+    return int(await queries.owed_refunds(db, asked_before=asked_before))
+
+
 async def open_refunds(db: Connection) -> dict[str, int]:
     """How many refunds are not closed, by status."""
     return {row[0]: row[1] for row in await queries.open_refunds(db)}

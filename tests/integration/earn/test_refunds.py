@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from services.earn.handlers import AskAgain
+from services.earn.store import refunds as store
 from shared.clock import real_clock
 from shared.events import Balance, EventData, PointsReturned, PointsReversed, ReversalRefused
 from shared.ids import uuid7
@@ -314,8 +315,15 @@ async def test_what_the_bank_does_not_answer_is_asked_again_under_the_same_id_an
     refund_id = (await post(shop, refund(body))).json()["refund_id"]
     bank = Bank(shop)
     first = await bank.asked(bill_id)
-    later = real_clock() + timedelta(seconds=1)
+    between = real_clock()
+    later = between + timedelta(seconds=1)
     await shop.runtime.do(AskAgain(UUID(refund_id), UUID(bill_id), later), job="test")
+    async with shop.runtime.read() as db:
+        owed = await store.owed_refunds(db, asked_before=between)
+        overdue = await store.overdue_refunds(db, asked_before=between)
+    # Asked a moment ago, and owed since it was asked first: what an alert must see for as long as there is no answer.
+    assert (UUID(refund_id), UUID(bill_id)) not in overdue
+    assert owed >= 1
     asked = await bank.asked(bill_id)
     assert sorted(one["request_id"] for one in asked) == sorted([one["request_id"] for one in first] * 2)
     assert all(one in first for one in asked)
@@ -324,6 +332,8 @@ async def test_what_the_bank_does_not_answer_is_asked_again_under_the_same_id_an
     assert (mine["status"], mine["times"]) == ("pending", 4)
     await bank.serve(bill_id)
     assert (await stands(shop, refund_id))["status"] == "completed"
+    async with shop.runtime.read() as db:
+        assert await store.owed_refunds(db, asked_before=between) == owed - 1
     listed = (await shop.get("/v1/refunds", limit=200)).json()["items"]
     assert refund_id not in [one["refund_id"] for one in listed]
 

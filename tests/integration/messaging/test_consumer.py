@@ -14,7 +14,9 @@ from pointbank.dead_letters import KeptInPart, list_dead_letters, move_dead_lett
 from shared.config import Settings
 from shared.events import MessageDelivered
 from shared.messaging import Done, Item, Outcome, PosEntry, Refused, Tx, refusal
+from shared.messaging.bus import redis_client
 from shared.messaging.entries import decode_pos
+from shared.messaging.watch import hints_key
 from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
 from tests.support.patience import PATIENCE_S
@@ -336,10 +338,19 @@ async def test_of_an_entry_too_large_to_read_a_beginning_is_kept_and_it_is_not_t
     shown = await show_dead_letter(settings, tenant.code, part.dead_letter_id)
     assert shown is not None
     assert (shown["whole"], shown["payload"]) == (False, "x" * (1 << 16))
-    dropped = await move_dead_letters(
-        settings, tenant.code, [part.dead_letter_id], state="dropped", actor="tester", reason="sent again"
-    )
-    assert dropped == [part.dead_letter_id]
+    administrator: Any = redis_client(settings.redis_url)
+    async with administrator as redis:
+        hints = await redis.xlen(hints_key(settings.cell))
+        dropped = await move_dead_letters(
+            settings, tenant.code, [part.dead_letter_id], state="dropped", actor="tester", reason="sent again"
+        )
+        assert dropped == [part.dead_letter_id]
+        # Who rests over it counts it no more.
+        [(_, hint)] = await redis.xrevrange(hints_key(settings.cell), count=1)
+        assert (await redis.xlen(hints_key(settings.cell)), hint[b"tenants"]) == (
+            hints + 1,
+            tenant.code.encode(),
+        )
 
 
 async def _move(settings: Settings, tenant: Tenant, dead_letter_id: UUID) -> list[UUID]:

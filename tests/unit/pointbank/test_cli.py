@@ -11,6 +11,7 @@ import typer.main
 
 from pointbank.cli import main
 from pointbank.cli.app import app
+from pointbank.cli.failures import expected
 from shared.config import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -161,3 +162,9 @@ def test_each_command_says_what_it_does_and_what_its_options_mean() -> None:
         options = [one for one in command.params if one.param_type_name == "option"]
         silent = [one.name for one in options if not (one.help or one.hidden)]
         assert silent == [], path
+
+
+def test_a_file_that_stands_in_the_way_is_named_in_one_line() -> None:
+    error = NotADirectoryError(20, "Not a directory", "/seals/acme")
+    assert expected(error) == "/seals/acme: Not a directory"
+    assert expected(ValueError("ours")) is None

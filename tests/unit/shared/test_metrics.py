@@ -10,7 +10,8 @@ from shared.metrics import Metrics, exposition
 # contract.md, "Metrics"
 LISTED = """
 lane_batch_items lane_batch_seconds lane_items_total relay_lag_events relay_lag_seconds relay_published_total
-relay_refilled_total consumer_lag_events consumer_pending_events consumer_reclaimed_total dead_letters retries_total
+relay_refilled_total consumer_lag_events consumer_pending_events consumer_acknowledged_total
+consumer_reclaimed_total dead_letters retries_total
 bills_waiting refunds_open ledger_points_total messages_total http_request_seconds gave_way_seconds_total db_pool_in_use
 invariant_violations reconciliation_differences tenant_unready seal_turn_timestamp_seconds
 """

@@ -1,0 +1,60 @@
+"""What makes each alert fire, and what the runbook says to do about it, done: a trial for each cause, beside one another."""
+
+from collections.abc import Mapping
+
+from tests.soak.alarms.calls import a_lane_and_calls_are_slow, members_are_not_ready, nobody_is_watched, probe
+from tests.soak.alarms.money import (
+    books_differ,
+    dead_letters_rise,
+    messages_repeat_and_a_process_is_down,
+    seal_late,
+)
+from tests.soak.alarms.pipe import (
+    a_lane_retries,
+    a_lock_holds_a_consumer_up,
+    bills_wait,
+    consumers_are_silent,
+    refunds_are_overdue,
+)
+from tests.soak.alarms.relays import (
+    a_dead_letter_lies,
+    a_pool_is_empty,
+    redis_forgets_and_is_away,
+    relays_halt,
+)
+from tests.soak.alarms.site import Site, Trial
+
+__all__ = ["ALONE", "TOGETHER", "TRIALS", "Site", "Trial", "probe"]
+
+TOGETHER: Mapping[Trial, frozenset[str]] = {
+    books_differ: frozenset({"PointbankBooksDiffer"}),
+    seal_late: frozenset({"PointbankSealLate"}),
+    dead_letters_rise: frozenset({"PointbankDeadLettersRising"}),
+    messages_repeat_and_a_process_is_down: frozenset(
+        {"PointbankMessagesRepeated", "PointbankDown", "PointbankMessagesFailing"}
+    ),
+    a_lock_holds_a_consumer_up: frozenset({"PointbankConsumerLagging", "PointbankConsumerStuck"}),
+    consumers_are_silent: frozenset({"PointbankConsumersReclaiming"}),
+    bills_wait: frozenset({"PointbankBillsWaiting"}),
+    refunds_are_overdue: frozenset({"PointbankRefundsOverdue"}),
+    a_lane_retries: frozenset({"PointbankLaneRetrying", "PointbankInvariantViolated"}),
+    a_lane_and_calls_are_slow: frozenset({"PointbankLaneSlow", "PointbankHttpSlow"}),
+    nobody_is_watched: frozenset({"PointbankAbsent"}),
+    members_are_not_ready: frozenset(
+        {"PointbankNotReady", "PointbankTenantNotReady", "PointbankHttpErrorsFast", "PointbankHttpErrorsSlow"}
+    ),
+}
+"""Beside one another on one fleet."""
+
+ALONE: Mapping[Trial, frozenset[str]] = {
+    relays_halt: frozenset({"PointbankRelayHalted", "PointbankInvariantViolated"}),
+    a_pool_is_empty: frozenset({"PointbankPoolExhausted"}),
+    a_dead_letter_lies: frozenset({"PointbankDeadLetters"}),
+    redis_forgets_and_is_away: frozenset(
+        {"PointbankStreamRebuilt", "PointbankRelayLagging", "PointbankRelayStuck"}
+    ),
+}
+"""On another fleet; the first by itself, for it stops all of it."""
+
+TRIALS = {**TOGETHER, **ALONE}
+"""Each trial, and the alerts that it sees fire."""
