@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -121,10 +122,15 @@ def test_the_oracle_asked_for_all_takes_nothing_that_is_one_tenants_own() -> Non
 
 
 def test_a_bug_in_one_tenants_turn_is_told_whole_and_the_others_have_theirs(
-    town: Town, monkeypatch: pytest.MonkeyPatch
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("POINTBANK_SEAL_FOLDER", "/dev/null/not-a-folder")
+    def broken(path: object) -> list[str]:
+        raise ZeroDivisionError(path)
+
+    monkeypatch.setenv("POINTBANK_SEAL_FOLDER", str(tmp_path))
+    monkeypatch.setattr("os.listdir", broken)
     done = ran("seal", "--all", "--whole", code=1)
-    assert f"{town.whole}: failed: NotADirectoryError" in done.stderr
+    monkeypatch.undo()
+    assert f"{town.whole}: failed: ZeroDivisionError" in done.stderr
     assert "Traceback (most recent call last)" in done.stderr
     assert f"{town.lost}: failed: " in done.stderr
