@@ -126,7 +126,9 @@ async def test_a_consumer_that_a_lock_holds_up_a_pool_that_is_empty_and_a_relay_
             stuck = scrape(redeem)
         await admin.close()
         await eventually(lambda: len(ears.heard) == 20)
-        assert firing(healthy, stuck, minutes=10, folder=tmp_path) == {"PointbankConsumerStuck"}
+        # All who wait for the lock may have a connection at this moment, or one of them may be between two tries.
+        told = firing(healthy, stuck, minutes=10, folder=tmp_path) - {"PointbankPoolExhausted"}
+        assert told == {"PointbankConsumerStuck"}
 
         async with AsyncExitStack() as held:
             for _ in range(settings.pool_size):
