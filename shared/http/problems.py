@@ -160,8 +160,8 @@ async def on_parameters(request: Request, error: Exception) -> Response:
         return await on_refusal(request, NotFound("Nothing is at this address."))
     errors = []
     for mistake in found:
-        # RFC 6901 points into documents; a parameter is shown as a member of the document of parameters.
-        pointer = "/" + str(mistake["loc"][-1])
+        # RFC 6901 points into documents; a parameter is shown as a member of the document of parameters, the whole of it.
+        pointer = "/" + str(mistake["loc"][1])
         match mistake["type"]:
             case "missing":
                 errors.append(FieldError(pointer, FieldMissing.code, "This parameter is required."))

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import httpx
 import msgspec
-from fastapi import FastAPI
+from fastapi import FastAPI, Query
 from pydantic import AwareDatetime, BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.requests import Request
@@ -138,7 +138,10 @@ def router() -> Router:
 
     @made.get("/sales")
     async def list_sales(
-        call: Annotated[Read, reads("bills:read")], cursor: Cursor = None, limit: Limit = 2
+        call: Annotated[Read, reads("bills:read")],
+        channel: Annotated[list[Literal["store", "app"]] | None, Query()] = None,
+        cursor: Cursor = None,
+        limit: Limit = 2,
     ) -> Response:
         position = decode_cursor(cursor, Position)
         start = position.last if position is not None else 0
