@@ -96,11 +96,31 @@ async def test_an_article_number_may_look_like_a_payment_card(shop: Served) -> N
         b"[" * 100_000,
         b"[" * 300 + b"]" * 300,
         b"{} {}",
+        b'{"ref": "A", "ref": "B"}',
+        b'{"ref": "A\\\\", "lines": [{"sku": "x", "amount_minor": 5, "\\u0073ku": "y"}]}',
+        b'{"ref": "A", "channel": "store", "channel": null}',
     ],
-    ids=["empty", "cut", "not utf-8", "nan", "lone surrogate", "bottomless", "deep", "two"],
+    ids=[
+        "empty",
+        "cut",
+        "not utf-8",
+        "nan",
+        "lone surrogate",
+        "bottomless",
+        "deep",
+        "two",
+        "a name twice",
+        "a name twice, spelt another way",
+        "a name twice, once with nothing",
+    ],
 )
 async def test_what_is_not_json_is_malformed(shop: Served, content: bytes) -> None:
     assert_problem(await shop.post(content), 400, "malformed_json")
+
+
+async def test_texts_with_quotes_and_escapes_are_no_names_given_twice(shop: Served) -> None:
+    answer = await shop.post(b'{"ref": "a \\"b\\" \\\\ \\u0022\\u00e9\\/", "channel": null, "lines": []}')
+    assert answer.status_code == 201, answer.text
 
 
 async def test_json_of_another_media_type_is_malformed(shop: Served) -> None:
@@ -141,6 +161,7 @@ async def test_a_wrong_method_says_which_are_right(shop: Served) -> None:
         ("limit=x", "/limit", "field_type"),
         ("curosr=abc", "/curosr", "field_unknown"),
         ("cursor=abc", "/cursor", "field_type"),
+        ("channel=app&channel=fax", "/channel", "field_type"),
     ],
 )
 async def test_a_wrong_query_is_refused_by_parameter(
