@@ -69,7 +69,7 @@ def _refusal(asked: Decide, one: Review | None) -> Refusal | None:
     if asked.merchant is not None and one.merchant != asked.merchant:
         return MerchantMismatch(f"The bill is not {asked.merchant}'s.", pointer="/merchant")
     if one.state not in ("open", asked.verdict):
-        return ReviewDecided(f"{one.decided_by} has {one.state} it, at {one.decided_at}.")
+        return ReviewDecided(f"{one.decided_by} has {one.state} it, at {one.decided_at:%Y-%m-%dT%H:%M:%SZ}.")
     return None
 
 

@@ -88,9 +88,9 @@ def check_reinstatement(lot: Lot, *, points: int, expires_at: datetime | None, n
     if expires_at is not None and expires_at <= now:
         raise AmountOutOfRange("It would expire at once. Name a later moment.", pointer="/expires_at")
     if lot.usable and not lot.expired_by(now) and (expires_at or _NEVER) < (lot.expires_at or _NEVER):
+        stay = f"until {lot.expires_at:%Y-%m-%dT%H:%M:%SZ}" if lot.expires_at else "for ever"
         raise AmountOutOfRange(
-            f"{lot.usable} points of the lot can be spent {f'until {lot.expires_at}' if lot.expires_at else 'for ever'}. Name no "
-            "earlier moment.",
+            f"{lot.usable} points of the lot can be spent {stay}. Name no earlier moment.",
             pointer="/expires_at",
         )
 

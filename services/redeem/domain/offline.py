@@ -171,10 +171,13 @@ def allow(
 def check_use(allowance: Allowance, use: Use, *, now: datetime) -> None:
     """Refuses report_too_late, allowance_expired and allowance_exceeded."""
     if now > allowance.report_until:
-        raise ReportTooLate(f"What was spent on it could be reported until {allowance.report_until}.")
+        raise ReportTooLate(
+            f"What was spent on it could be reported until {allowance.report_until:%Y-%m-%dT%H:%M:%SZ}."
+        )
     if not allowance.issued_at - EARLY <= use.occurred_at < allowance.expires_at:
         raise AllowanceExpired(
-            f"The allowance held from {allowance.issued_at} until {allowance.expires_at}; this was at {use.occurred_at}."
+            f"The allowance held from {allowance.issued_at:%Y-%m-%dT%H:%M:%SZ} until {allowance.expires_at:%Y-%m-%dT%H:%M:%SZ}; "
+            f"this was at {use.occurred_at:%Y-%m-%dT%H:%M:%SZ}."
         )
     if use.points > allowance.left:
         raise AllowanceExceeded(

@@ -92,7 +92,7 @@ def asked(
             f"The redemption is {redemption.status}; only a captured one is returned."
         )
     if window is not None and now > captured_at + window:
-        raise ReturnWindowClosed(f"It could be returned until {captured_at + window}.")
+        raise ReturnWindowClosed(f"It could be returned until {captured_at + window:%Y-%m-%dT%H:%M:%SZ}.")
     left = redemption.captured_points - redemption.returned_points
     left_minor = redemption.captured_minor - redemption.returned_minor
     if money is not None:

@@ -206,7 +206,7 @@ class _Uses:
                 return self._repeated(before, use, terms)
             if use.occurred_at > self.now + offline.EARLY:
                 raise offline.OccurredInFuture(
-                    f"It is {self.now} here; this is said to be at {use.occurred_at}."
+                    f"It is {self.now:%Y-%m-%dT%H:%M:%SZ} here; this is said to be at {use.occurred_at:%Y-%m-%dT%H:%M:%SZ}."
                 )
             offline.check_use(allowance, use, now=self.now)
         except Refusal as refused:

@@ -1,6 +1,7 @@
 """Fraud guards: what they flag is held for somebody, who releases or cancels it; once, under any race, and the oracle agrees."""
 
 import asyncio
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,9 @@ async def test_a_flagged_bill_is_held_whole_and_released_as_its_rules_say(shop: 
     assert {one.status_code for one in several} == {200}
     assert several[0].json()["decided_by"] == "test-finance"
     assert await targets(shop, answer["bill_id"]) == [50], "what a rule holds is held on"
-    assert (await decide(shop, review, "cancel")).json()["code"] == "review_decided"
+    late = (await decide(shop, review, "cancel")).json()
+    assert late["code"] == "review_decided"
+    assert re.fullmatch(r"test-finance has \S+ it, at \S{10}T\S{8}Z\.", late["detail"]), late
     shop.at(shop.runtime.clock() + timedelta(days=14))
     await shop.runtime.do(ReleaseDue(), job="test")
     assert await targets(shop, answer["bill_id"]) == [50, 80]

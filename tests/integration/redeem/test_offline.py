@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +23,8 @@ from tests.integration.redeem.conftest import Bank, Db, Member, accrued
 from tests.support.facts import AT, activated
 from tests.support.http import assert_problem
 
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+"""RFC 3339, as every time leaves."""
 OFFLINE = {"points": 300, "hours": 24, "report_days": 2}
 RULES = {"consumption": "oldest_earned", "minimum_points": 1, "step_points": 1}
 CHECKS = (
@@ -207,6 +210,8 @@ async def test_what_an_allowance_does_not_cover_is_refused_one_by_one_and_moves_
     assert [(use["redemption_ref"], use.get("code")) for use in said["redemptions"]] == [
         ("A", None), ("B", "allowance_exceeded"), ("C", "occurred_in_future"), ("D", "allowance_expired"), ("E", None),
     ]  # fmt: skip
+    details = [use["detail"] for use in said["redemptions"] if "detail" in use]
+    assert [len(TIME.findall(detail)) for detail in details] == [0, 2, 3], details
     wallet = await bank.wallet(member.wallet_id)
     assert (wallet["redeemed"], wallet["debt"]) == (300, -200)
     fresh = await allowed(bank, member, code)
@@ -216,7 +221,9 @@ async def test_what_an_allowance_does_not_cover_is_refused_one_by_one_and_moves_
         bank, fresh, report_until=now, expires_at=now - timedelta(hours=1), issued_at=now - timedelta(days=1)
     )
     late = await reported(bank, fresh, use("L", 1, ago_s=7200))
-    assert [use["code"] for use in late["redemptions"]] == ["report_too_late"]
+    [use_late] = late["redemptions"]
+    assert use_late["code"] == "report_too_late"
+    assert TIME.search(use_late["detail"])
 
     path = "offline-redemptions"
     report = {"allowance": one["allowance"], "redemptions": [use("X", 1)]}

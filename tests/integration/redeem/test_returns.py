@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -122,7 +123,8 @@ async def test_what_is_not_captured_or_too_old_is_not_returned(bank: Bank) -> No
     late, still = [await redeemed(bank, member, points=20, programme=code) for _ in range(2)]
     await moved(bank, late, "24 hours 1 second")
     await moved(bank, still, "23 hours 59 minutes")
-    assert_problem(await give_back(bank, late, all=True), 409, "return_window_closed")
+    closed = assert_problem(await give_back(bank, late, all=True), 409, "return_window_closed")
+    assert re.fullmatch(r"It could be returned until [0-9-]{10}T[0-9:]{8}Z\.", closed["detail"])
     assert (await give_back(bank, still, all=True)).status_code == 201
     held = await redeemed(bank, member, points=20, programme=code, capture="later")
     assert_problem(await give_back(bank, held, all=True), 409, "redemption_not_captured")

@@ -270,6 +270,7 @@ def test_what_comes_back_of_a_lot_gives_no_other_part_of_it_another_end(
     with pytest.raises(AmountOutOfRange) as refused:
         check_reinstatement(made, points=asked[0], expires_at=asked[1], now=APRIL)
     assert [one.pointer for one in refused.value.errors] == [pointer]
+    assert "+00:00" not in refused.value.detail
 
 
 def test_points_come_back_beside_those_that_came_back_before() -> None:
