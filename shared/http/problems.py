@@ -168,7 +168,8 @@ async def on_parameters(request: Request, error: Exception) -> Response:
             case "extra_forbidden":
                 errors.append(FieldError(pointer, FieldUnknown.code, "There is no such parameter."))
             case _:
-                errors.append(FieldError(pointer, FieldType.code, f"{mistake['msg']}."))
+                said = mistake["msg"].removeprefix("Value error, ")
+                errors.append(FieldError(pointer, FieldType.code, f"{said}."))
     call = call_of(request.scope)
     call.code = errors[0].code
     return problem_response(

@@ -19,7 +19,7 @@ from shared.config import Settings
 from shared.errors import NotFound
 from shared.http.app import create_app
 from shared.http.auth import Principal, require
-from shared.http.bodies import Body
+from shared.http.bodies import Body, Moment
 from shared.http.cursors import Cursor, Limit, answer, decode_cursor, page
 from shared.http.openapi import problems
 from shared.http.problems import TenantForbidden
@@ -140,6 +140,7 @@ def router() -> Router:
     async def list_sales(
         call: Annotated[Read, reads("bills:read")],
         channel: Annotated[list[Literal["store", "app"]] | None, Query()] = None,
+        since: Annotated[Moment | None, Query()] = None,
         cursor: Cursor = None,
         limit: Limit = 2,
     ) -> Response:
