@@ -81,12 +81,12 @@ async def get_balance(
     async with call.tenant.read() as db:
         value = await _value(db, wallet_id)
         if at is None:
-            ends = await idle.ends_at(db, call.tenant.cache, wallet_id, value.programme)
-            standing = (await reading.standing(db, wallet_id)).ending(ends)
+            standing = await reading.standing(db, wallet_id)
         elif clock == "posted":
             standing = await reading.standing_at(db, wallet_id, posted_by=moment)
         else:
             standing = await reading.standing_at(db, wallet_id, effective_by=moment)
+        standing = standing.ending(await idle.ends_at(db, call.tenant.cache, wallet_id, value.programme))
     gone = sum(points for expires_at, points in standing.by_expiry if _past(expires_at, moment))
     return answer(
         {

@@ -1,6 +1,7 @@
 """Points at the end of their life: swept once, told of before, ended by silence where a programme says so."""
 
 import asyncio
+import itertools
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -192,6 +193,13 @@ async def test_a_balance_that_was_left_alone_expires_whole_and_an_act_before_its
     swept, touched, woken, active = [await owner(bank, "idle", 100, at=long_ago) for _ in range(4)]
     for one in (touched, woken, active):
         assert (await bank.get(f"/v1/wallets/{one.wallet_id}/balance")).json()["available"]["points"] == 0
+    # A past moment says the same, before the sweep as after it.
+    days_ago = {0: (0, 0), 60: (0, 0), 150: (100, 1)}
+    for clock, days in itertools.product(("effective", "posted"), days_ago):
+        then = {"at": (NOW - timedelta(days=days)).isoformat(), "clock": clock}
+        past = (await bank.get(f"/v1/wallets/{touched.wallet_id}/balance", **then)).json()
+        said = past["available"]["points"], len(past["expiring"])
+        assert said == (days_ago[days] if clock == "effective" else (0, 0)), (clock, days)
     asked = asks(touched, points=10) | {"programme": "idle"}
     assert_problem(await bank.redeem(asked), 409, "insufficient_points")
     quote = await bank.client.post("/v1/redemption-quotes", json=asked, headers=bank.headers("till"))
