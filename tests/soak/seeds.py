@@ -110,10 +110,15 @@ async def _worst(field: Field, name: str, acting: asyncio.Task[str | None]) -> t
             return answered, booked
 
 
+def usual_rates(field: Field) -> tuple[float, float]:
+    """Calls, and bills by stream, that are answered a second."""
+    return usual_rate(field.traffic.answered_at), usual_rate(field.traffic.told_at, STREAM_WINDOW_S)
+
+
 async def suffer(field: Field, name: str, slow: list[str]) -> Felt:
     """One fault, and what was felt of it; bounds that it crossed are added to `slow`."""
-    calls, bills = field.traffic.answered_at, field.traffic.told_at
-    before = usual_rate(calls), usual_rate(bills, STREAM_WINDOW_S)
+    # After a fault what has piled up is answered in a burst: no rate that anybody need come back to.
+    before = [min(rates) for rates in zip(usual_rates(field), field.calm, strict=True)]
     field.begin()
     acting = asyncio.create_task((FAULTS | AT_POINTS)[name](field))
     acting.add_done_callback(lambda _: field.undone() if field.undone_at is None else None)
@@ -198,6 +203,7 @@ async def run_seed(
             acts = traffic.counts
             field = Field(arena, town, trade, traffic, dice)
             await asyncio.sleep(CALM_S)
+            field.calm = usual_rates(field)
             for name in names:
                 faults.append(await suffer(field, name, slow))
                 await asyncio.sleep(dice.uniform(0.0, 0.6))

@@ -52,6 +52,8 @@ class Field:
     """Times of this run whose commits PostgreSQL has lost."""
     adopted: list[set[str]] = field(default_factory=list)
     """Whose streams were adopted, each time."""
+    calm: tuple[float, float] = (float("inf"), float("inf"))
+    """Calls, and bills by stream, that were answered a second before the first fault."""
     undone_at: float | None = None
     """When it was taken back (time.monotonic): restarted, gone on, healed. Where a fault says nothing: when it returns."""
 
