@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import asyncpg
 
 T = TypeVar("T")
+P = TypeVar("P")
 Db: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 PATIENCE_S = 10
@@ -49,6 +51,15 @@ class Gate:
                 not task.done() for task in tasks
             ):
                 await asyncio.sleep(0.005)
+
+
+@dataclass(frozen=True)
+class Meeting(Generic[P]):
+    """Two processes of a service, and the gate at which they meet."""
+
+    first: P
+    second: P
+    gate: Gate
 
 
 @asynccontextmanager

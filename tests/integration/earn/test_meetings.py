@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import pytest
@@ -21,7 +20,7 @@ from tests.integration.earn.test_checkout import CARD, cards, coffees, effects
 from tests.integration.earn.test_referrals import EARNING, friend_of, given, reversals
 from tests.integration.earn.test_refunds import Bank, post, refund
 from tests.support.facts import activated
-from tests.support.meeting import Gate, gate
+from tests.support.meeting import Meeting, gate
 from tests.support.programmes import earning, rule
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -37,13 +36,7 @@ CAMPAIGNS = [
 ]
 
 
-@dataclass(frozen=True)
-class Two:
-    """Two processes of earn, and the gate at which they meet."""
-
-    first: Shop
-    second: Shop
-    gate: Gate
+Two: TypeAlias = Meeting[Shop]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

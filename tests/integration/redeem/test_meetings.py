@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 import pytest
@@ -25,18 +24,12 @@ from tests.integration.redeem.test_giving import asked as asks_for
 from tests.integration.redeem.test_rewards import put, use
 from tests.support.facts import activated
 from tests.support.gift_cards import GIFTS
-from tests.support.meeting import Gate, gate
+from tests.support.meeting import Meeting, gate
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@dataclass(frozen=True)
-class Two:
-    """Two processes of the bank, and the gate at which they meet."""
-
-    first: Bank
-    second: Bank
-    gate: Gate
+Two: TypeAlias = Meeting[Bank]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
