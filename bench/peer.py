@@ -212,7 +212,7 @@ async def redemptions(sides: Sides, picks: dict[str, Pick], seed: int) -> Number
 
 async def _over_http(sides: Sides, turns: Turns, name: str, pick: Pick, concurrency: int, seed: int) -> None:
     pid = sides.bank.child.pid
-    calls, cpu = LONE_CALLS * (1 + concurrency // 16), cpu_seconds(pid)
+    calls, cpu = LONE_CALLS * (1 + concurrency // 8), cpu_seconds(pid)
     run = await run_redemptions(
         sides.bank, sides.opened, concurrency=concurrency, calls=calls, seed=seed, pick=pick
     )
