@@ -25,6 +25,8 @@ from shared.db import Connection
 from shared.tenants.provision import create_tenant, migrate_all
 
 AUDITOR = "auditor"
+PROTOCOL = "shared.http.protocol:Protocol"
+"""For uvicorn's `--http`."""
 NOBODY = "00000000-0000-7000-8000-000000000000"
 _FIRST_READS = (
     "/v1/programmes",
@@ -146,7 +148,7 @@ def _spawn(settings: Settings, *, port: int, log: Path, app: str = "pointbank.al
         "POINTBANK_JWT_KEYS": settings.jwt_keys or "",
         "POINTBANK_REDEEM_URL": f"http://127.0.0.1:{port}",
     }
-    command = [sys.executable, "-m", "uvicorn", "--factory", app]
+    command = [sys.executable, "-m", "uvicorn", "--factory", app, "--http", PROTOCOL]
     command += ["--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--log-level", "warning"]
     with log.open("ab") as out:
         process = Popen(

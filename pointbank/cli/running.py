@@ -36,6 +36,7 @@ def serve(
     """Runs one service (or all in one process), configured by POINTBANK_*; stops in order on SIGTERM."""
     import uvicorn
 
+    from shared.http.protocol import Protocol
     from shared.messaging.keys import SERVICES
 
     if service not in (*SERVICES, "all"):
@@ -44,6 +45,7 @@ def serve(
     uvicorn.run(
         target,
         factory=True,
+        http=Protocol,
         host=host,
         port=port,
         access_log=False,

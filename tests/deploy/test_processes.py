@@ -3,6 +3,7 @@ Redis user lacks shows here and not in production."""
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -79,10 +80,19 @@ class Machine:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    @property
+    def protocol(self) -> str:
+        """How the image's uvicorn answers."""
+        (protocol,) = re.findall(r"UVICORN_HTTP=(\S+)", (self.root / "Dockerfile").read_text())
+        return str(protocol)
+
     def start(self, name: str) -> None:
         """A service, by its container's command."""
         self.ports[name] = free_port()
-        uvicorn = {"UVICORN_HOST": "127.0.0.1", "UVICORN_PORT": str(self.ports[name])}
+        uvicorn = {"UVICORN_HTTP": self.protocol} | {
+            "UVICORN_HOST": "127.0.0.1",
+            "UVICORN_PORT": str(self.ports[name]),
+        }
         with (self.folder / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
                 self.compose["services"][name]["command"],

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from pointbank.embedded.process import SELF, free_port, launch_command
+from pointbank.running import PROTOCOL
 from pointbank.tokens import DevKeys, dev_keys, issue
 from shared import credentials
 from shared.config import Settings
@@ -143,7 +144,17 @@ class Fleet:
         host = f"127.0.0.{int(number) + 1}" if self._pods_port else "127.0.0.1"
         log = self.folder / f"{name}.log"
         command = [sys.executable, "-m", "uvicorn", "--factory", self._apps.get(service) or _app_of(service)]
-        command += ["--host", host, "--port", str(port), "--no-access-log", "--log-level", "warning"]
+        command += [
+            "--http",
+            PROTOCOL,
+            "--host",
+            host,
+            "--port",
+            str(port),
+            "--no-access-log",
+            "--log-level",
+            "warning",
+        ]
         process = self._starter.submit(
             self._spawn, command, {**self._environment(service), **more}, log
         ).result()

@@ -15,16 +15,18 @@ from joserfc.jwk import ECKey
 from pointbank.tokens import dev_keys
 from shared.http import keys as key_sets
 from shared.http.keys import Keys
+from shared.http.protocol import Protocol
 from tests.support.http import Served, Shop, assert_problem, shop_app
 from tests.support.patience import PATIENCE_S
 
 CHUNK = b" " * 65_536
+WELL = b'{"status":"ok","checks":[]}'
 
 
 @asynccontextmanager
 async def serving(app: object) -> AsyncIterator[int]:
     """A uvicorn in this loop; gives its port."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on"))  # type: ignore[arg-type]
+    server = uvicorn.Server(uvicorn.Config(app, http=Protocol, port=0, log_config=None, lifespan="on"))  # type: ignore[arg-type]
     task = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
@@ -106,6 +108,24 @@ async def test_a_caller_who_leaves_amid_the_body_is_no_bug_and_leaves_nothing_be
             await asyncio.sleep(0.01)
     assert [(line["event"], line["status"], line["code"]) for line in told] == [("http", 499, "caller_gone")]
     assert shop.shop.lanes["acme"].items == []
+
+
+async def test_an_answer_comes_whole_and_one_without_a_body_comes_too(shop: Served) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", shop.client.base_url.port)
+
+    async def ask(method: str) -> bytes:
+        writer.write(f"{method} /livez HTTP/1.1\r\nHost: shop\r\n\r\n".encode())
+        return await reader.read(65_536)  # what has come when something comes
+
+    async with asyncio.timeout(PATIENCE_S):
+        head, _, body = (await ask("GET")).partition(b"\r\n\r\n")
+        assert (head.split(b"\r\n")[0], body) == (b"HTTP/1.1 200 OK", WELL)
+        assert (await ask("HEAD")).partition(b"\r\n\r\n")[1:] == (b"\r\n\r\n", b"")
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: shop\r\n\r\n" * 3)
+        said = b""
+        while said.count(WELL) < 3:
+            said += await reader.read(65_536)
+    writer.close()
 
 
 class KeyServer:
