@@ -119,7 +119,7 @@ FROM (
 ) AS w;
 
 -- name: meet
--- Who takes part in redemptions, with their wallets, locked, and open lots: see the function in migrations/0051_lots_that_matter.sql.
+-- Who takes part in redemptions, with their wallets, locked, and open lots: see the function in migrations/0090_lots_by_row.sql.
 -- The columns from wallet_id on are those of domain.ledger.Wallet, in its order.
 SELECT
     m.k,
@@ -128,11 +128,11 @@ SELECT
     m.merchant_known,
     m.terminal_known,
     m.lots_suffice,
-    m.lot_ids,
-    m.lot_accruals,
-    m.lot_sources,
-    m.lot_earned_ats,
-    m.lot_expires_ats,
+    m.lot_id,
+    m.lot_accrual,
+    m.lot_source,
+    m.lot_earned_at,
+    m.lot_expires_at,
     m.lot_points,
     m.lot_remaining,
     m.lot_held,
@@ -159,7 +159,7 @@ SELECT
 FROM meet(
     :principals::text[], :routes::text[], :keys::text[], :request_hashes::bytea[],
     :programmes::text[], :member_ids::uuid[], :identity_kinds::text[], :identity_hashes::bytea[], :merchants::text[],
-    :terminals::text[], :needed::bigint[], :credited::uuid[], :most_lots::int, :ending_by::timestamptz
+    :terminals::text[], :needed::bigint[], :credited::uuid[], :ending_by::timestamptz
 ) AS m;
 
 -- name: spendable_lots

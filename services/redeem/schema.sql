@@ -108,8 +108,11 @@ CREATE TABLE lots (
 
 -- Both consumption orders read a wallet's open lots through this one. The predicate is the generated column because an
 -- update of a column that an index names is never HOT: `open` changes once in a lot's life, `remaining` with every use.
--- `expires_at` is there for a wallet of very many: which of them have expired is read in the index.
+-- `expires_at` is there for the `meet` of the release before.
 CREATE INDEX lots_open ON lots (wallet_id, earned_at, lot_id, expires_at) WHERE open;
+
+-- A wallet may have very many: those that have expired, or soon will, are found without the others.
+CREATE INDEX lots_ending ON lots (wallet_id, expires_at) WHERE open AND expires_at IS NOT NULL;
 
 -- What is due, or soon will be: the sweep goes along it. An update leaves it alone but for the one that closes the lot or changes
 -- its expiry.

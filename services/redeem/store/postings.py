@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import repeat
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -24,9 +23,6 @@ from shared.messaging.writer import FLUSHED
 from shared.rows import Rows
 
 _astuple = msgspec.structs.astuple
-
-MOST_LOTS = 100
-"""Open lots that are looked through when a wallet is met. Where others are needed too, those are asked for."""
 
 SOON = timedelta(minutes=1)
 """More than a batch can wait for its locks."""
@@ -166,7 +162,6 @@ async def meet(
         **columns(_ASKED_COLUMNS, asked),
         needed=needed or [None] * len(asked),
         credited=list(credited),
-        most_lots=MOST_LOTS,
         ending_by=now + SOON,
     )
     if not rows:
@@ -174,20 +169,20 @@ async def meet(
     parties: dict[int, Party] = {}
     wallets = Locked()
     lacking: set[UUID] = set()
+    suffice: set[UUID] = set()
     for row in rows:
-        k, named, version, merchant_known, terminal_known, lots_suffice, lot_ids, *rest = row
-        wallet_id: UUID | None = row["wallet_id"]
+        k, named, version, merchant_known, terminal_known, lots_suffice, lot_id = row[:7]
+        wallet_id: UUID | None = row[15]
         if k is not None:
             parties[k] = Party(named, wallet_id, version, merchant_known, terminal_known)
         if wallet_id is None:
             continue
         if wallet_id not in wallets:
-            wallets.add(Wallet(*rest[8:]))
-        if lot_ids:
-            wallets[wallet_id].lots = list(map(Lot, lot_ids, repeat(wallet_id), *rest[:8]))
-            if not lots_suffice:
-                lacking.add(wallet_id)
-    return [parties[k] for k in range(1, len(asked) + 1)], wallets, lacking
+            wallets.add(Wallet(*row[15:]))
+        if lot_id is not None:
+            wallets[wallet_id].lots.append(Lot(lot_id, wallet_id, *row[7:15]))
+            (suffice if lots_suffice else lacking).add(wallet_id)
+    return [parties[k] for k in range(1, len(asked) + 1)], wallets, lacking - suffice
 
 
 async def load_lots(

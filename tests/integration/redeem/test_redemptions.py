@@ -24,6 +24,8 @@ from tests.support.facts import AT, activated, heard
 from tests.support.http import assert_problem
 
 NOTHING = {"points": 0, "money": {"amount_minor": 0, "currency": "SAR"}}
+MOST_LOTS = 100
+"""Open lots of a wallet that `meet` looks through."""
 
 
 def worth(points: int) -> dict[str, Any]:
@@ -337,7 +339,7 @@ async def test_a_token_of_a_merchant_spends_there_only(bank: Bank) -> None:
 async def test_a_wallet_of_many_lots_is_spent_in_order(bank: Bank, consumption: str) -> None:
     # More than come with the wallet at once: the others are asked for.
     wallet_id, soon = uuid7(), datetime(2040, 1, 1, tzinfo=UTC)
-    count = postings.MOST_LOTS + 50
+    count = MOST_LOTS + 50
     gone = datetime.now(UTC) - timedelta(seconds=1)
     last = AT + timedelta(days=1)
     await bank.hear(
@@ -360,7 +362,7 @@ async def test_a_wallet_of_many_lots_is_spent_in_order(bank: Bank, consumption: 
 
 
 async def test_a_batch_reads_of_many_lots_what_it_spends(bank: Bank) -> None:
-    member = await bank.member(*[10] * (postings.MOST_LOTS + 50))
+    member = await bank.member(*[10] * (MOST_LOTS + 50))
     gone, last = datetime.now(UTC) - timedelta(seconds=1), AT + timedelta(days=1)
     await bank.hear(accrued(member.wallet_id, 7, at=last, expires_at=gone))
     asked = [postings.Asked("shops", member.member_id, None, None, "riyadh-mall", None)] * 3
@@ -375,7 +377,7 @@ async def test_a_batch_reads_of_many_lots_what_it_spends(bank: Bank) -> None:
         [10] * 5 + [7],
         False,
     )  # what has expired is behind them all, and comes too
-    assert (await met(10 * postings.MOST_LOTS, 30, 5))[1]
+    assert (await met(10 * MOST_LOTS, 30, 5))[1]
     assert (await met(15, None, 5))[1]
 
     answers = [await bank.redeem(asks(member, points=15))]
@@ -387,7 +389,7 @@ async def test_a_batch_reads_of_many_lots_what_it_spends(bank: Bank) -> None:
         "SELECT remaining FROM redeem.lots WHERE wallet_id = $1 AND open ORDER BY earned_at, lot_id",
         member.wallet_id,
     )
-    assert [row["remaining"] for row in open_lots] == [5] + [10] * (postings.MOST_LOTS + 43)
+    assert [row["remaining"] for row in open_lots] == [5] + [10] * (MOST_LOTS + 43)
 
 
 async def test_lots_come_anew_where_a_version_changes_their_order(bank: Bank) -> None:
@@ -410,7 +412,7 @@ async def test_lots_come_anew_where_a_version_changes_their_order(bank: Bank) ->
 
 
 async def test_a_member_with_many_lots_spends_them_all(bank: Bank) -> None:
-    count = postings.MOST_LOTS + 20
+    count = MOST_LOTS + 20
     member = await bank.member(*[3] * count)
     assert_problem(await bank.redeem(asks(member, points=3 * count + 1)), 409, "insufficient_points")
     first = await bank.redeem(asks(member, points=4))
