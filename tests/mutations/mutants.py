@@ -85,7 +85,7 @@ NO_WALLET_LOCK = (
         "    ORDER BY wallet_id\n) AS w;\n",
     ),
     Patch(
-        "services/redeem/migrations/0051_lots_that_matter.sql",
+        "services/redeem/migrations/0090_lots_by_row.sql",
         "    ORDER BY w.wallet_id\n    FOR NO KEY UPDATE;\n",
         "    ORDER BY w.wallet_id;\n",
     ),

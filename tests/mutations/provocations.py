@@ -35,7 +35,7 @@ async def late_commits(town: Town, service: str) -> AsyncIterator[None]:
         await db.execute(
             f"""
             CREATE FUNCTION {service}.dawdle() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN PERFORM pg_catalog.pg_sleep(0.03); RETURN NULL; END $$;
+            $$ BEGIN PERFORM pg_catalog.pg_sleep(0.05); RETURN NULL; END $$;
             CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT ON {service}.idempotency DEFERRABLE INITIALLY DEFERRED
             FOR EACH ROW EXECUTE FUNCTION {service}.dawdle();
             """
@@ -88,8 +88,8 @@ async def commit_late(fleet: Fleet, town: Town) -> None:
     """Bills over HTTP that take their time, between bills of the stream that do not."""
     async with town.open() as trade, late_commits(town, "earn"), asyncio.TaskGroup() as tasks:
         for _ in range(4):
-            tasks.create_task(_post(town, trade, 12))
-        for _ in range(10):
+            tasks.create_task(_post(town, trade, 20))
+        for _ in range(20):
             await ring_up(town, trade, 10)
 
 

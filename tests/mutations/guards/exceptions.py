@@ -35,6 +35,7 @@ EXCEPTIONS: dict[str, str] = {
     # ------------------------------------------------------------ locks
     f"{REDEEM}/0001_redeem.sql: identities FOR NO KEY UPDATE;": REPLACED,
     f"{REDEEM}/0002_one_statement.sql:  FOR NO KEY UPDATE;": REPLACED,
+    f"{REDEEM}/0051_lots_that_matter.sql:  FOR NO KEY UPDATE;": REPLACED,
     f"{MESSAGING}/0001_messaging.sql: partitioned LOCK TABLE partitioned IN SHARE ROW EXCLUSIVE MODE;": REPLACED,
     f"{MESSAGING}/0001_messaging.sql: inbox LOCK TABLE partitioned IN SHARE ROW EXCLUSIVE MODE;": STANDING_LOCK,
     f"{MESSAGING}/0008_partitions_ahead.sql:  LOCK TABLE partitioned IN SHARE ROW EXCLUSIVE MODE;": STANDING_LOCK,
