@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.redeem.domain import reserving, returning
+from services.redeem.domain import reserving
 from services.redeem.domain.acceptance import objection
 from services.redeem.domain.codes import CodeUnknown
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.redemption import Capture, Release, Void
 from services.redeem.domain.reserving import Captured, Redemption, Voided
-from services.redeem.handlers.came_back import ComingBack, return_row
+from services.redeem.handlers.came_back import ComingBack
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.held_rewards import HeldRewards
 from services.redeem.handlers.tell import tell_expired
@@ -77,7 +77,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
                     _captured(tx, item, terms, wallet, redemption, captured, keys, back)
                     # What bought a reward paid for no bill.
                     if (request := refunded.get(k)) is not None and redemption.reward is None:
-                        _give_back(back, item, wallet, redemption, request, terms, now)
+                        back.refund(item, wallet, redemption, request, terms, late=True)
                     done = settled_answer(terms, wallet, redemption, captured.rest, now)
                     outcomes[k] = held.captured(item, terms, wallet, redemption, captured.spent, now, done)
                 case Void():
@@ -180,28 +180,6 @@ async def _refunded(
         and (bill_ref := command.bill_ref or one.bill_ref) is not None
     }
     return await returns.refunds_of_bills(tx.db, names) if names else {}
-
-
-def _give_back(
-    back: ComingBack,
-    item: Item[Settling],
-    wallet: Wallet,
-    redemption: Redemption,
-    request: ReturnRequested,
-    terms: CompiledProgramme,
-    now: datetime,
-) -> None:
-    """The bill that it pays for was refunded before it was captured: its share comes back at once."""
-    total = returning.refunded(
-        redemption, returned_minor=request.returned_minor, total_minor=request.total_minor
-    )
-    return_id = uuid7()
-    returned = back.give_back(
-        item, wallet, redemption, total, terms, now, return_id=return_id, request=request, late=True
-    )
-    if returned.points or returned.money_minor:
-        row = return_row(return_id, redemption, returned, now, None, None, None, request.request_id)
-        back.keep(redemption, row)
 
 
 def _name(command: Settling) -> Named:
