@@ -62,12 +62,13 @@ FROM unnest(:lot_redemptions::uuid[], :lot_places::integer[], :lot_ids::uuid[], 
 
 -- name: named_redemptions
 -- The redemptions that are named by id or by the hash of their code (k says by which question), with their wallets and merchants:
--- these never change.
+-- these never change; and the bill of each, which a capture may name anew.
 SELECT
     a.k,
     r.redemption_id,
     r.wallet_id,
     r.merchant,
+    r.bill_ref,
     a.terminal IS NULL OR coalesce(a.terminal = ANY(m.terminals), false) AS terminal_known
 FROM unnest(:redemption_ids::uuid[], :code_hashes::bytea[], :terminals::text[])
     WITH ORDINALITY AS a (redemption_id, code_hash, terminal, k)

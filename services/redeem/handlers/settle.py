@@ -40,6 +40,8 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
     ours = {k: one for k, one in found.items() if k not in outcomes}
     if not ours:
         return [outcomes[k] for k in range(len(items))]
+    if bills := _bills_named(ours, items):
+        await returns.meet_bills(tx.db, bills)
     wallets = await postings.lock(tx.db, {one.wallet_id for one in ours.values()})
     whole = await redemptions.load(tx.db, {one.redemption_id for one in ours.values()})
     now, keys = tx.now(), list[NewPosting]()
@@ -168,11 +170,22 @@ def _went_back(
     )
 
 
+def _bills_named(ours: dict[int, Found], items: Sequence[Item[Settling]]) -> set[tuple[str, str]]:
+    """The bills that captures name and their authorisations did not: a refund finds no wallet by these."""
+    return {
+        (one.merchant, command.bill_ref)
+        for k, one in ours.items()
+        if isinstance(command := items[k].command, Capture)
+        and command.bill_ref is not None
+        and command.bill_ref != one.bill_ref
+    }
+
+
 async def _refunded(
     tx: Tx, whole: dict[int, Redemption], items: Sequence[Item[Settling]]
 ) -> dict[int, ReturnRequested]:
-    """Of captures those whose bill was refunded before, with the highest refund. Under the wallets' locks: a refund that came
-    first is seen here, one that comes later finds what was captured."""
+    """Of captures those whose bill was refunded before, with the highest refund. Under the wallets' locks, and those of bills that
+    are named here first: a refund that came first is seen here, one that comes later finds what was captured."""
     names = {
         k: (one.merchant, bill_ref)
         for k, one in whole.items()

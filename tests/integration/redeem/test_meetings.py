@@ -20,6 +20,7 @@ from tests.integration.redeem.conftest import Bank, accrued, asks, opened
 from tests.integration.redeem.gift_cards import Cards
 from tests.integration.redeem.test_acts import EVIDENCE, approver, asked, post
 from tests.integration.redeem.test_asked import release
+from tests.integration.redeem.test_authorisations import authorised, capture
 from tests.integration.redeem.test_giving import answers, back, benefit_of, stock
 from tests.integration.redeem.test_giving import asked as asks_for
 from tests.integration.redeem.test_offline import allowed, programme, reported
@@ -200,3 +201,23 @@ async def test_what_is_told_of_while_its_bill_is_refunded_comes_back_once(
     assert [(one["data"]["returned"]["points"], one["data"]["late"]) for one in told] == (
         [(130, True)] if refund_first else [(32, True), (98, False)]
     )
+
+
+@pytest.mark.parametrize("refund_first", [True, False])
+async def test_a_capture_that_first_names_its_bill_meets_the_bills_refund(
+    two: Two, refund_first: bool
+) -> None:
+    """The refund does not find the authorisation by its bill, and locks no wallet."""
+    member = await two.first.member(100)
+    one, bill = await authorised(two.first, member, points=40), f"NAMED-{refund_first}"
+    half = requested(bill, 2_500)
+    await two.first.hear(half)
+    refund = two.first.hear(replace(requested(bill, 10_000), bill_id=half.bill_id))
+    captured = capture(two.second, one, {"bill_ref": bill})
+    if refund_first:
+        await two.gate.met("redeem.bill_events", f"bill_id = '{half.bill_id}'", refund, captured)
+    else:
+        of_it = f"redemption_id = '{one['redemption_id']}'"
+        await two.gate.met("redeem.redemptions", of_it, captured, refund)
+    wallet = await two.first.wallet(member.wallet_id)
+    assert (wallet["available"], wallet["reserved"], wallet["redeemed"]) == (100, 0, 0)
