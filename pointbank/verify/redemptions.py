@@ -211,6 +211,10 @@ class Redemptions:
                         f"redemption {row['redemption_id']}: request {row['request_id']} asked for {row['due']} points in "
                         f"all, {row['returned_points']} came back"
                     )
+        for row in await snapshot.rows("redemptions.sql", "refunds_given"):
+            self._refunds.wrong(
+                f"redemption {row['redemption_id']}: {row['returned']} points came back with refunds, which ask for {row['due']}"
+            )
         [counts] = await snapshot.rows("redemptions.sql", "counts")
         self._codes.compared += counts["reservations"]
 

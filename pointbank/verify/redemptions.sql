@@ -41,18 +41,39 @@ SELECT s.code_hash FROM redeem.reservations AS s GROUP BY s.code_hash HAVING cou
 
 -- name: refunds
 -- Redemptions that paid for refunded bills: how many points were to come back, and how many did. One that bought a reward paid for
--- no bill. Where a later redemption paid for it too, it is not known which were meant; one that was authorised is always.
+-- no bill. Where a later redemption paid for it too, it is not known which were meant; one that was authorised is always, and one that
+-- a till had let a member spend offline, whenever it was told of.
 SELECT q.request_id::text AS request_id, p.redemption_id::text AS redemption_id, p.due, p.returned_points
 FROM redeem.return_requests AS q
 JOIN LATERAL (
     SELECT
-        r.redemption_id, r.returned_points, s.redemption_id IS NOT NULL AS authorised, count(*) OVER () AS redemptions,
+        r.redemption_id, r.returned_points, s.redemption_id IS NOT NULL OR o.redemption_id IS NOT NULL AS always,
+        count(*) OVER () AS redemptions,
         coalesce(s.captured_points, r.points) * least(q.returned_minor, q.total_minor) / q.total_minor AS due
     FROM redeem.redemptions AS r
     LEFT JOIN redeem.reservations AS s ON s.redemption_id = r.redemption_id
+    LEFT JOIN redeem.offline_redemptions AS o ON o.redemption_id = r.redemption_id
     WHERE r.merchant = q.merchant AND r.bill_ref = q.bill_ref AND r.status = 'captured'
         AND NOT EXISTS (SELECT FROM redeem.benefits AS n WHERE n.redemption_id = r.redemption_id)
-) AS p ON p.redemptions = q.redemptions OR p.authorised;
+) AS p ON p.redemptions = q.redemptions OR p.always;
+
+-- name: refunds_given
+-- Redemptions of which refunds brought back more than the highest of their bill asks for.
+SELECT g.redemption_id::text AS redemption_id, g.returned, coalesce(max(g.due), 0) AS due
+FROM (
+    SELECT
+        r.redemption_id, b.returned,
+        coalesce(s.captured_points, r.points) * least(q.returned_minor, q.total_minor) / q.total_minor AS due
+    FROM (
+        SELECT o.redemption_id, sum(o.points) AS returned FROM redeem.returns AS o WHERE o.request_id IS NOT NULL GROUP BY o.redemption_id
+    ) AS b
+    JOIN redeem.redemptions AS r ON r.redemption_id = b.redemption_id
+    LEFT JOIN redeem.reservations AS s ON s.redemption_id = r.redemption_id
+    LEFT JOIN redeem.return_requests AS q ON q.merchant = r.merchant AND q.bill_ref = r.bill_ref
+) AS g
+GROUP BY g.redemption_id, g.returned
+HAVING g.returned > coalesce(max(g.due), 0)
+LIMIT 5;
 
 -- name: returns
 -- Every return.

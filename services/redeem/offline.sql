@@ -19,9 +19,10 @@ FROM allowances AS w
 WHERE w.allowance_id = ANY(:allowance_ids::uuid[]);
 
 -- name: uses_of
--- What was reported before of these allowances under these references, with what it came to.
+-- What was reported before of these allowances under these references, with what it came to and what has come back of it.
 SELECT
-    o.allowance_id, o.redemption_ref, o.content_hash, o.redemption_id, r.points, o.overdrawn_points, o.wallet_blocked
+    o.allowance_id, o.redemption_ref, o.content_hash, o.redemption_id, r.points, o.overdrawn_points, o.wallet_blocked,
+    r.returned_points, r.returned_minor
 FROM unnest(:allowance_ids::uuid[], :redemption_refs::text[]) AS a (allowance_id, redemption_ref)
 JOIN offline_redemptions AS o ON a.allowance_id = o.allowance_id AND a.redemption_ref = o.redemption_ref
 JOIN redemptions AS r ON o.redemption_id = r.redemption_id;

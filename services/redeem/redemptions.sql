@@ -62,12 +62,13 @@ FROM unnest(:lot_redemptions::uuid[], :lot_places::integer[], :lot_ids::uuid[], 
 
 -- name: named_redemptions
 -- The redemptions that are named by id or by the hash of their code (k says by which question), with their wallets and merchants:
--- these never change.
+-- these never change; and the bill of each, which a capture may name anew.
 SELECT
     a.k,
     r.redemption_id,
     r.wallet_id,
     r.merchant,
+    r.bill_ref,
     a.terminal IS NULL OR coalesce(a.terminal = ANY(m.terminals), false) AS terminal_known
 FROM unnest(:redemption_ids::uuid[], :code_hashes::bytea[], :terminals::text[])
     WITH ORDINALITY AS a (redemption_id, code_hash, terminal, k)
@@ -332,7 +333,7 @@ FROM unnest(:back_returns::uuid[], :back_lots::uuid[], :back_tos::uuid[], :back_
 -- name: keep_requests!
 -- What earn asked, each the first time.
 INSERT INTO return_requests (
-    request_id, refund_id, bill_id, merchant, bill_ref, returned_minor, total_minor, redemptions, decided_at
+    request_id, refund_id, bill_id, merchant, bill_ref, returned_minor, total_minor, redemptions, decided_at, effective_at
 )
 SELECT
     t.request_id,
@@ -343,16 +344,30 @@ SELECT
     t.returned_minor,
     t.total_minor,
     t.redemptions,
-    t.decided_at
+    t.decided_at,
+    t.effective_at
 FROM unnest(
     :request_ids::uuid[], :refund_ids::uuid[], :bill_ids::uuid[], :merchants::text[], :bill_refs::text[],
-    :returned_minors::bigint[], :total_minors::bigint[], :founds::integer[], :decided_ats::timestamptz[]
-) AS t (request_id, refund_id, bill_id, merchant, bill_ref, returned_minor, total_minor, redemptions, decided_at)
+    :returned_minors::bigint[], :total_minors::bigint[], :founds::integer[], :decided_ats::timestamptz[],
+    :effective_ats::timestamptz[]
+) AS t (request_id, refund_id, bill_id, merchant, bill_ref, returned_minor, total_minor, redemptions, decided_at, effective_at)
 ORDER BY t.request_id
 ON CONFLICT DO NOTHING;
 
+-- name: meet_bills!
+-- Where a refund and points spent for its bill that nobody had told of meet: the row is made where it is missing, and locked
+-- either way, before the wallets.
+INSERT INTO met_bills (merchant, bill_ref)
+SELECT
+    b.merchant,
+    b.bill_ref
+FROM unnest(:merchants::text[], :bill_refs::text[]) AS b (merchant, bill_ref)
+ORDER BY b.merchant COLLATE "C", b.bill_ref COLLATE "C"
+ON CONFLICT (merchant, bill_ref) DO UPDATE SET merchant = met_bills.merchant WHERE false;
+
 -- name: refunded_bills
--- The highest refund that was asked of each of these bills (k says of which), where points that pay for it are captured later.
+-- The highest refund that was asked of each of these bills (k says of which), the first of them, where points that pay for it are
+-- told of later.
 SELECT
     a.k,
     q.request_id,
@@ -360,7 +375,8 @@ SELECT
     q.bill_id,
     q.returned_minor,
     q.total_minor,
-    q.decided_at
+    q.decided_at,
+    q.effective_at
 FROM unnest(:merchants::text[], :bill_refs::text[]) WITH ORDINALITY AS a (merchant, bill_ref, k)
 CROSS JOIN LATERAL (
     SELECT
@@ -369,7 +385,8 @@ CROSS JOIN LATERAL (
         r.bill_id,
         r.returned_minor,
         r.total_minor,
-        r.decided_at
+        r.decided_at,
+        coalesce(r.effective_at, r.decided_at) AS effective_at
     FROM return_requests AS r
     WHERE a.merchant = r.merchant AND a.bill_ref = r.bill_ref
     ORDER BY r.returned_minor DESC, r.request_id

@@ -330,11 +330,19 @@ CREATE TABLE return_requests (
     returned_minor bigint NOT NULL,
     total_minor bigint NOT NULL,
     redemptions integer NOT NULL, -- so many were found
-    decided_at timestamptz NOT NULL
+    decided_at timestamptz NOT NULL,
+    effective_at timestamptz -- when the refund happened; null: heard before that was kept, it counts when earn decided
 );
 
 -- Which refunds a bill has had, where points are captured for it later.
 CREATE INDEX return_requests_of_bill ON return_requests (merchant, bill_ref);
+
+-- Where a refund of a bill and points spent for it that nobody had told of meet: the row is locked before the wallets, by either.
+CREATE TABLE met_bills (
+    merchant text NOT NULL,
+    bill_ref text NOT NULL,
+    PRIMARY KEY (merchant, bill_ref)
+);
 
 -- The events about bills that nobody had redeemed points for: they count from 1 for each bill.
 CREATE TABLE bill_events (

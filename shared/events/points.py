@@ -220,7 +220,7 @@ class PointsReturned(EventData, frozen=True, kw_only=True):
     """Subject: the wallet_id, or the bill_id of a request that found no redemption. Points of a redemption that came back,
     asked over HTTP (`request_id` null) or by a refund; `returned` may be 0, then nothing was posted. A request that found
     several redemptions is answered by one event for each; `parts` says how many. `lots` are those that got the points. `late`:
-    the request was answered before, and this redemption was captured since."""
+    the request was answered before, and this redemption was captured, or told of, since."""
 
     TYPE: ClassVar[str] = "points.returned.v1"
     SOURCE: ClassVar[str] = "/redeem"

@@ -68,6 +68,11 @@ WAITS = [
     # ---- the bank
     Meeting("redeem/queries.sql:lock_wallets", {"wallet_ids": [ID]}, (row("redeem.wallets"),)),
     Meeting(
+        "redeem/redemptions.sql:meet_bills",
+        {"merchants": ["1"], "bill_refs": ["1"]},
+        (row("redeem.met_bills"),),
+    ),
+    Meeting(
         "redeem/rewards.sql:lock_rewards", {"programmes": ["1"], "rewards": ["1"]}, (row("redeem.rewards"),)
     ),
     Meeting("redeem/rewards.sql:lock_benefits", {"code_hashes": [bytes(32)]}, (BENEFIT,)),

@@ -302,10 +302,11 @@ class ModelBank:
         *,
         renewed: bool,
         until: datetime | None,
+        at: datetime,
         now: datetime,
     ) -> int:
         """Returns so much of what was spent, last taken first; what of it expired at once. `until`: the expiry of points that
-        are earned now, for those that are renewed and those that were in no lot."""
+        are earned at that moment, for those that are renewed and those that were in no lot."""
         came = []
         for part in reversed(parts):
             some = min(points, part.captured - part.returned)
@@ -315,9 +316,9 @@ class ModelBank:
             part.returned += some
             lot = part.lot
             if lot is None:
-                lot = self._lot(wallet, some, now, until)
+                lot = self._lot(wallet, some, at, until)
             elif renewed and lot.expires_at is not None and (until is None or until > lot.expires_at):
-                lot = self._lot(wallet, some, now, until)
+                lot = self._lot(wallet, some, at, until)
                 lot.renews = part.lot
             self._move(wallet, lot, "redeemed", "available", some)
             came.append((lot, some))

@@ -87,7 +87,7 @@ class Allowed:
     since: datetime
     until: datetime
     report_until: datetime
-    uses: dict[str, tuple[Any, Said]] = field(default_factory=dict)
+    uses: dict[str, tuple[Any, Said, Sale]] = field(default_factory=dict)
     used: int = 0
 
 
@@ -104,7 +104,7 @@ class ModelDesk:
         self.accruals: list[ModelAccrual] = []
         self.blocked = False
         self.returns: dict[str, tuple[Any, Reply]] = {}
-        self.refunds: dict[str, tuple[int, int]] = {}
+        self.refunds: dict[str, tuple[int, int, datetime]] = {}
         self.sales: list[Sale] = []
         self.allowances: list[Allowed] = []
 
@@ -340,7 +340,7 @@ class ModelDesk:
                 return refuse("return_too_much")
             total, total_minor = sale.captured, sale.captured_minor
         came, came_minor = total - sale.returned, total_minor - sale.returned_minor
-        gone = self._bring(sale, total, total_minor, now)
+        gone = self._bring(sale, total, total_minor, now, now)
         reply = Reply(
             201,
             {
@@ -356,25 +356,27 @@ class ModelDesk:
 
     def refund(self, bill_ref: str, returned: int, total: int, *, now: datetime) -> None:
         """So much of the bill was refunded in all: its share of each redemption that paid for it comes back."""
-        if returned >= self.refunds.get(bill_ref, (-1, 1))[0]:
-            self.refunds[bill_ref] = returned, total
+        if bill_ref not in self.refunds or returned > self.refunds[bill_ref][0]:
+            self.refunds[bill_ref] = returned, total, now
         for sale in self.sales:
             if sale.bill_ref == bill_ref and sale.state == "captured":
-                self._refund(sale, returned, total, now=now)
+                self._refund(sale, returned, total, now, now=now)
 
-    def _refund(self, sale: Sale, returned: int, total: int, *, now: datetime) -> None:
+    def _refund(self, sale: Sale, returned: int, total: int, at: datetime, *, now: datetime) -> None:
+        assert sale.captured_at is not None
         points = max(int(sale.captured * min(Fraction(returned, total), Fraction(1))), sale.returned)
-        self._bring(sale, points, self._minor_of(sale, points), now)
+        self._bring(sale, points, self._minor_of(sale, points), max(at, sale.captured_at), now)
 
     @staticmethod
     def _minor_of(sale: Sale, points: int) -> int:
         return max(int(Fraction(sale.captured_minor * points, sale.captured)), sale.returned_minor)
 
-    def _bring(self, sale: Sale, total: int, total_minor: int, now: datetime) -> int:
+    def _bring(self, sale: Sale, total: int, total_minor: int, at: datetime, now: datetime) -> int:
         points = total - sale.returned
         sale.returned, sale.returned_minor = total, total_minor
+        until = self._until_of(at)
         return self.bank.give_back(
-            self.wallet, sale.parts, points, renewed=self.rules.renewed, until=self._until_of(now), now=now
+            self.wallet, sale.parts, points, renewed=self.rules.renewed, until=until, at=at, now=now
         )
 
     # ---- tills that can't ask
@@ -400,13 +402,17 @@ class ModelDesk:
     def report(self, one: Allowed, uses: list[tuple[str, int, datetime, str]], *, now: datetime) -> Reply:
         """Uses (reference, points, when, bill), each posted as it happened whatever the order in which they are told."""
         told: dict[int, Said] = {}
+        before = len(self.sales)
         for place in sorted(range(len(uses)), key=lambda place: (uses[place][2], place)):
             told[place] = self._use(one, *uses[place], now=now)
+        for sale in self.sales[before:]:
+            if sale.bill_ref in self.refunds:
+                self._refund(sale, *self.refunds[sale.bill_ref], now=now)
         return Reply(
             200,
             {
                 "left": self.worth(one.points - one.used),
-                "redemptions": [told[place] for place in range(len(uses))],
+                "redemptions": [self._with_returns(one, told[place]) for place in range(len(uses))],
                 "balance": self.balance("debt"),
             },
         )
@@ -417,7 +423,7 @@ class ModelDesk:
         said: Said = {"redemption_ref": ref}
         asked = (points, at, bill_ref)
         if ref in one.uses:
-            before, answer = one.uses[ref]
+            before, answer, _ = one.uses[ref]
             if before != asked:
                 return {**said, "outcome": "refused", "code": "redemption_conflict"}
             return {**answer, "outcome": "repeated"}
@@ -447,5 +453,13 @@ class ModelDesk:
             "overdrawn": self.worth(points - there),
             "wallet_blocked": self.blocked,
         }
-        one.uses[ref] = asked, answer
+        one.uses[ref] = asked, answer, sale
         return answer
+
+    def _with_returns(self, one: Allowed, answer: Said) -> Said:
+        """What was said of a use, with what has come back of it by now."""
+        if answer["outcome"] == "refused":
+            return answer
+        _, _, sale = one.uses[answer["redemption_ref"]]
+        back = sale.returned or sale.returned_minor
+        return {**answer, "returned": self.worth(sale.returned, sale.returned_minor) if back else None}

@@ -88,13 +88,15 @@ class ReportBody(Body):
 
 
 class UseOut(BaseModel):
-    """What became of one. `overdrawn`: the part that the balance did not have; it is owed now. A refused one moved nothing."""
+    """What became of one. `overdrawn`: the part that the balance did not have; it is owed now. `returned`: what has come back of
+    it, at once where its bill was refunded before. A refused one moved nothing."""
 
     redemption_ref: str
     outcome: Literal["posted", "repeated", "refused"]
     redemption_id: UUID | None = None
     redeemed: WorthOut | None = None
     overdrawn: WorthOut | None = None
+    returned: WorthOut | None = None
     wallet_blocked: bool = False
     code: str | None = None
     detail: str | None = None

@@ -122,13 +122,15 @@ class AllowanceAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UseAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of one use: posted, repeated (it was posted before), or refused with a code."""
+    """What became of one use: posted, repeated (it was posted before), or refused with a code. `returned`: what has come back of
+    it by now."""
 
     redemption_ref: str
     outcome: str
     redemption_id: UUID | None = None
     redeemed: Worth | None = None
     overdrawn: Worth | None = None
+    returned: Worth | None = None
     wallet_blocked: bool = False
     code: str | None = None
     detail: str | None = None

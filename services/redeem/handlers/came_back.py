@@ -113,6 +113,41 @@ class ComingBack:
             self.meets(item, wallet, returned.posting, returned.expired, terms, redemption.redemption_id, at)
         return returned
 
+    def refund(
+        self,
+        item: Item[Any],
+        wallet: Wallet,
+        redemption: Redemption,
+        request: ReturnRequested,
+        terms: CompiledProgramme,
+        *,
+        parts: int = 1,
+        late: bool = False,
+    ) -> None:
+        """Brings back the share of a captured redemption whose bill was refunded; `late`: it was asked before it was captured, or
+        told of. On the clock of what happened it came back with the refund, and never before it was spent."""
+        total = returning.refunded(
+            redemption, returned_minor=request.returned_minor, total_minor=request.total_minor
+        )
+        assert redemption.captured_at is not None
+        at = max(min(request.effective_at, self._now), redemption.captured_at)
+        return_id = uuid7()
+        returned = self.give_back(
+            item,
+            wallet,
+            redemption,
+            total,
+            terms,
+            at,
+            return_id=return_id,
+            request=request,
+            parts=parts,
+            late=late,
+        )
+        if returned.points or returned.money_minor:
+            row = return_row(return_id, redemption, returned, at, None, None, None, request.request_id)
+            self.keep(redemption, row)
+
     def keep(self, redemption: Redemption, row: returns.Return) -> None:
         """A return that is to be written."""
         self._returned[redemption.redemption_id] = redemption

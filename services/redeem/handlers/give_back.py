@@ -80,7 +80,7 @@ class _Batch:
         requests: Sequence[tuple[int, ReturnRequested]],
         outcomes: dict[int, Outcome],
     ) -> None:
-        """Finds all redemptions that are meant, locks their wallets, then reads what the locks protect."""
+        """Meets the bills, finds all redemptions that are meant, locks their wallets, then reads what the locks protect."""
         db = self.tx.db
         if calls:
             found = await redemptions.find(db, [Named(one.redemption_id, None, None) for _, one in calls])
@@ -91,6 +91,7 @@ class _Batch:
                 else:
                     self.named[k] = Paid(one.redemption_id, one.wallet_id)
         if requests:
+            await returns.meet_bills(db, [(request.merchant, request.bill_ref) for _, request in requests])
             paid = await returns.of_bills(db, [request for _, request in requests])
             self.paid = {k: ones for (k, _), ones in zip(requests, paid, strict=True)}
         meant = [*self.named.values(), *(one for ones in self.paid.values() for one in ones)]
@@ -157,30 +158,8 @@ class _Batch:
         if not captured:
             self.alone.append(item)  # type: ignore[arg-type]
         for redemption in captured:
-            terms = await self._terms(redemption)
-            total = returning.refunded(
-                redemption, returned_minor=request.returned_minor, total_minor=request.total_minor
-            )
-            # On the clock of what happened it came back with the refund, and never before it was spent.
-            assert redemption.captured_at is not None
-            at = max(min(request.effective_at, self.now), redemption.captured_at)
-            return_id = uuid7()
-            returned = self.back.give_back(
-                item,
-                self.wallets[redemption.wallet_id],
-                redemption,
-                total,
-                terms,
-                at,
-                return_id=return_id,
-                request=request,
-                parts=len(captured),
-            )
-            if returned.points or returned.money_minor:
-                self.back.keep(
-                    redemption,
-                    return_row(return_id, redemption, returned, at, None, None, None, request.request_id),
-                )
+            wallet, terms = self.wallets[redemption.wallet_id], await self._terms(redemption)
+            self.back.refund(item, wallet, redemption, request, terms, parts=len(captured))
         return _ANSWERED
 
     async def _terms(self, redemption: Redemption) -> CompiledProgramme:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.redeem.domain import reserving, returning
+from services.redeem.domain import reserving
 from services.redeem.domain.acceptance import objection
 from services.redeem.domain.codes import CodeUnknown
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.redemption import Capture, Release, Void
 from services.redeem.domain.reserving import Captured, Redemption, Voided
-from services.redeem.handlers.came_back import ComingBack, return_row
+from services.redeem.handlers.came_back import ComingBack
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.held_rewards import HeldRewards
 from services.redeem.handlers.tell import tell_expired
@@ -40,6 +40,8 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
     ours = {k: one for k, one in found.items() if k not in outcomes}
     if not ours:
         return [outcomes[k] for k in range(len(items))]
+    if bills := _bills_named(ours, items):
+        await returns.meet_bills(tx.db, bills)
     wallets = await postings.lock(tx.db, {one.wallet_id for one in ours.values()})
     whole = await redemptions.load(tx.db, {one.redemption_id for one in ours.values()})
     now, keys = tx.now(), list[NewPosting]()
@@ -77,7 +79,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
                     _captured(tx, item, terms, wallet, redemption, captured, keys, back)
                     # What bought a reward paid for no bill.
                     if (request := refunded.get(k)) is not None and redemption.reward is None:
-                        _give_back(back, item, wallet, redemption, request, terms, now)
+                        back.refund(item, wallet, redemption, request, terms, late=True)
                     done = settled_answer(terms, wallet, redemption, captured.rest, now)
                     outcomes[k] = held.captured(item, terms, wallet, redemption, captured.spent, now, done)
                 case Void():
@@ -168,11 +170,22 @@ def _went_back(
     )
 
 
+def _bills_named(ours: dict[int, Found], items: Sequence[Item[Settling]]) -> set[tuple[str, str]]:
+    """The bills that captures name and their authorisations did not: a refund finds no wallet by these."""
+    return {
+        (one.merchant, command.bill_ref)
+        for k, one in ours.items()
+        if isinstance(command := items[k].command, Capture)
+        and command.bill_ref is not None
+        and command.bill_ref != one.bill_ref
+    }
+
+
 async def _refunded(
     tx: Tx, whole: dict[int, Redemption], items: Sequence[Item[Settling]]
 ) -> dict[int, ReturnRequested]:
-    """Of captures those whose bill was refunded before, with the highest refund. Under the wallets' locks: a refund that came
-    first is seen here, one that comes later finds what was captured."""
+    """Of captures those whose bill was refunded before, with the highest refund. Under the wallets' locks, and those of bills that
+    are named here first: a refund that came first is seen here, one that comes later finds what was captured."""
     names = {
         k: (one.merchant, bill_ref)
         for k, one in whole.items()
@@ -180,28 +193,6 @@ async def _refunded(
         and (bill_ref := command.bill_ref or one.bill_ref) is not None
     }
     return await returns.refunds_of_bills(tx.db, names) if names else {}
-
-
-def _give_back(
-    back: ComingBack,
-    item: Item[Settling],
-    wallet: Wallet,
-    redemption: Redemption,
-    request: ReturnRequested,
-    terms: CompiledProgramme,
-    now: datetime,
-) -> None:
-    """The bill that it pays for was refunded before it was captured: its share comes back at once."""
-    total = returning.refunded(
-        redemption, returned_minor=request.returned_minor, total_minor=request.total_minor
-    )
-    return_id = uuid7()
-    returned = back.give_back(
-        item, wallet, redemption, total, terms, now, return_id=return_id, request=request, late=True
-    )
-    if returned.points or returned.money_minor:
-        row = return_row(return_id, redemption, returned, now, None, None, None, request.request_id)
-        back.keep(redemption, row)
 
 
 def _name(command: Settling) -> Named:

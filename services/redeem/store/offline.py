@@ -20,7 +20,7 @@ Place = tuple[UUID, str, str]
 
 
 class Known(NamedTuple):
-    """A use that was posted before, under its allowance and reference."""
+    """A use that was posted, under its allowance and reference, with what has come back of it by now."""
 
     allowance_id: UUID
     redemption_ref: str
@@ -29,6 +29,8 @@ class Known(NamedTuple):
     points: int
     overdrawn_points: int
     wallet_blocked: bool
+    returned_points: int
+    returned_minor: int
 
 
 class Used(NamedTuple):

@@ -25,11 +25,12 @@ class Named(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What never changes of a redemption, and whether its merchant has that terminal."""
+    """What never changes of a redemption, its bill as it was, and whether its merchant has that terminal."""
 
     redemption_id: UUID
     wallet_id: UUID
     merchant: str
+    bill_ref: str | None
     terminal_known: bool
 
 

@@ -56,6 +56,12 @@ async def of_bills(db: Connection, requests: Sequence[ReturnRequested]) -> list[
     return found
 
 
+async def meet_bills(db: Connection, names: Iterable[tuple[str, str]]) -> None:
+    """Locks these bills (merchant, bill_ref) until the end of the transaction, before any wallet: a refund and points spent for its
+    bill that nobody had told of have no other row in common, and who comes second must find who came first."""
+    await redemptions.meet_bills(db, **columns(("merchants", "bill_refs"), sorted(set(names))))
+
+
 async def refunds_of_bills(
     db: Connection, names: Mapping[int, tuple[str, str]]
 ) -> dict[int, ReturnRequested]:
@@ -73,7 +79,7 @@ async def refunds_of_bills(
             bill_ref=names[places[row["k"] - 1]][1],
             returned_minor=row["returned_minor"],
             total_minor=row["total_minor"],
-            effective_at=row["decided_at"],
+            effective_at=row["effective_at"],
             decided_at=row["decided_at"],
         )
         for row in rows
@@ -144,6 +150,7 @@ async def keep_requests(db: Connection, asked: Sequence[tuple[ReturnRequested, i
         total_minors=[one.total_minor for one, _ in once],
         founds=[found for _, found in once],
         decided_ats=[one.decided_at for one, _ in once],
+        effective_ats=[one.effective_at for one, _ in once],
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import httpx
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from services.redeem.domain.codes import benefit_code
 from services.redeem.handlers.asked import SettleAsked
@@ -19,8 +20,12 @@ from tests.integration.redeem.conftest import Bank, accrued, asks, opened
 from tests.integration.redeem.gift_cards import Cards
 from tests.integration.redeem.test_acts import EVIDENCE, approver, asked, post
 from tests.integration.redeem.test_asked import release
+from tests.integration.redeem.test_authorisations import authorised, capture
 from tests.integration.redeem.test_giving import answers, back, benefit_of, stock
 from tests.integration.redeem.test_giving import asked as asks_for
+from tests.integration.redeem.test_offline import allowed, programme, reported
+from tests.integration.redeem.test_offline import use as spent
+from tests.integration.redeem.test_returns import requested
 from tests.integration.redeem.test_rewards import put, use
 from tests.support.facts import activated
 from tests.support.gift_cards import GIFTS
@@ -171,3 +176,48 @@ async def test_a_request_that_waited_is_done_by_one_of_two(two: Two) -> None:
         event for event in await two.first.told(accrual.wallet_id) if event["type"] == "points.released.v1"
     ]
     assert [event["data"]["request_id"] for event in told] == [str(request.request_id)]
+
+
+@pytest.mark.parametrize("refund_first", [True, False])
+async def test_what_is_told_of_while_its_bill_is_refunded_comes_back_once(
+    two: Two, refund_first: bool
+) -> None:
+    """Neither sees a wallet or a redemption of the other, and the first has read when the second begins: nothing but the bill keeps
+    them apart."""
+    code = await programme(two.first)
+    member = await two.first.member(100, programme=code)
+    one, bill = await allowed(two.first, member, code), f"MET-{refund_first}"
+    half = requested(bill, 2_500)
+    await two.first.hear(half)
+    refund = two.first.hear(replace(requested(bill, 10_000), bill_id=half.bill_id))
+    report = reported(two.second, one, spent("R-1", 130, bill_ref=bill))
+    if refund_first:
+        await two.gate.met("redeem.bill_events", f"bill_id = '{half.bill_id}'", refund, report)
+    else:
+        await two.gate.met("redeem.allowances", f"allowance_id = '{one['allowance_id']}'", report, refund)
+    wallet = await two.first.wallet(member.wallet_id)
+    assert (wallet["available"], wallet["debt"], wallet["redeemed"]) == (100, 0, 0)
+    told = [one for one in await two.first.told(member.wallet_id) if one["type"] == "points.returned.v1"]
+    assert [(one["data"]["returned"]["points"], one["data"]["late"]) for one in told] == (
+        [(130, True)] if refund_first else [(32, True), (98, False)]
+    )
+
+
+@pytest.mark.parametrize("refund_first", [True, False])
+async def test_a_capture_that_first_names_its_bill_meets_the_bills_refund(
+    two: Two, refund_first: bool
+) -> None:
+    """The refund does not find the authorisation by its bill, and locks no wallet."""
+    member = await two.first.member(100)
+    one, bill = await authorised(two.first, member, points=40), f"NAMED-{refund_first}"
+    half = requested(bill, 2_500)
+    await two.first.hear(half)
+    refund = two.first.hear(replace(requested(bill, 10_000), bill_id=half.bill_id))
+    captured = capture(two.second, one, {"bill_ref": bill})
+    if refund_first:
+        await two.gate.met("redeem.bill_events", f"bill_id = '{half.bill_id}'", refund, captured)
+    else:
+        of_it = f"redemption_id = '{one['redemption_id']}'"
+        await two.gate.met("redeem.redemptions", of_it, captured, refund)
+    wallet = await two.first.wallet(member.wallet_id)
+    assert (wallet["available"], wallet["reserved"], wallet["redeemed"]) == (100, 0, 0)

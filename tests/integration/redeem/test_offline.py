@@ -29,7 +29,7 @@ OFFLINE = {"points": 300, "hours": 24, "report_days": 2}
 RULES = {"consumption": "oldest_earned", "minimum_points": 1, "step_points": 1}
 CHECKS = (
     "allowances", "redemptions", "redemptions:overdrawn", "redemptions:told", "redemptions:lots", "redemptions:kept", "returns",
-    "returns:told", "postings:told", "postings:once", "ledger:balances", "ledger:chain", "ledger:lots",
+    "returns:told", "returns:refunds", "postings:told", "postings:once", "ledger:balances", "ledger:chain", "ledger:lots",
 )  # fmt: skip
 
 

@@ -38,7 +38,9 @@ async def give_back(bank: Bank, redemption_id: str, **body: Any) -> httpx.Respon
     )
 
 
-def requested(bill_ref: str, returned_minor: int, total_minor: int = 10_000) -> ReturnRequested:
+def requested(
+    bill_ref: str, returned_minor: int, total_minor: int = 10_000, at: datetime = AT
+) -> ReturnRequested:
     return ReturnRequested(
         request_id=uuid7(),
         refund_id=uuid7(),
@@ -47,8 +49,8 @@ def requested(bill_ref: str, returned_minor: int, total_minor: int = 10_000) -> 
         bill_ref=bill_ref,
         returned_minor=returned_minor,
         total_minor=total_minor,
-        effective_at=AT,
-        decided_at=AT,
+        effective_at=at,
+        decided_at=at,
     )
 
 

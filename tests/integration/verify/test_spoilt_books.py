@@ -209,6 +209,25 @@ SPOILT = {
         """,
         {"returns:refunds"},
     ),
+    "a refund that brought back too little of what was told of after it": (
+        """
+        WITH paid AS (
+            SELECT redemption_id, merchant, bill_ref FROM redeem.redemptions
+            WHERE returned_points BETWEEN 1 AND points - 1
+                AND NOT EXISTS (SELECT FROM redeem.reservations AS s WHERE s.redemption_id = redemptions.redemption_id) LIMIT 1
+        ), told AS (
+            INSERT INTO redeem.offline_redemptions
+            SELECT redemption_id, gen_random_uuid(), 'T-1', sha256('x'), 0, false, now() FROM paid
+        )
+        INSERT INTO redeem.return_requests
+        SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), merchant, bill_ref, 1, 1, 0, now() FROM paid
+        """,
+        {"returns:refunds"},
+    ),
+    "points that no refund of their bill brought back": (
+        "UPDATE redeem.returns SET return_ref = NULL, request_hash = NULL, answer = NULL, request_id = gen_random_uuid()",
+        {"returns:refunds"},
+    ),
     "a refund that brought back too little of a bill beside which a reward was bought": (
         """
         WITH paid AS (

@@ -114,6 +114,12 @@ GUARDS: dict[str, Guard] = {
         "lock_wallets",
         f"{WAITS}[redeem]",
     ),
+    "a refund meets who had not told": lock(
+        "a refund does not wait for points that are told of late, nor these for it: each finds nothing of the other",
+        "services/redeem/redemptions.sql",
+        "meet_bills",
+        f"{MEETINGS}::test_what_is_told_of_while_its_bill_is_refunded_comes_back_once",
+    ),
     "the last of a reward": without_all(
         "a reward is bought while somebody else buys it, and the table takes more than there were",
         f"{MEETINGS}::test_the_last_of_a_reward_is_sold_once",
