@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from pointbank.cli.say import err, out
 
 if TYPE_CHECKING:
     from services.redeem.domain.sweep import Swept
+    from services.redeem.store.noticing import ToTell
     from shared.config import Settings
 
 
@@ -23,11 +25,24 @@ def expire(
         bool,
         typer.Option("--dry-run", help="Only say what would expire and be told now; nothing is written."),
     ] = False,
+    to_tell: Annotated[
+        Path | None,
+        typer.Option(
+            "--to-tell",
+            metavar="FILE",
+            help="With --dry-run: write the notices that would be given to this file, each a JSON document on a line.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Expires the points that are due, and tells members of those that soon will be. Safe to repeat, to break off, and to run
     beside the services, which do the same by themselves."""
+    from contextlib import nullcontext
+
     import msgspec
+
+    if to_tell is not None and not dry_run:
+        raise typer.BadParameter("only with --dry-run: a run that gives notices is told of by their events")
 
     def say(swept: dict[str, Swept]) -> None:
         wallets, points = (
@@ -41,8 +56,22 @@ def expire(
     async def ask(settings: Settings, tenant: str) -> tuple[list[Swept], int]:
         from pointbank.expiring import expire_tenant
 
+        def say_to_tell(found: list[ToTell]) -> None:
+            for one in found:
+                if file is not None:
+                    file.write(msgspec.json.encode({"tenant": tenant, **msgspec.structs.asdict(one)}) + b"\n")
+                elif not as_json:
+                    _say_notice(tenant, one)
+
         heard = (None, None) if as_json else (say, say_told)
-        return await expire_tenant(settings, tenant, only_look=dry_run, say=heard[0], say_told=heard[1])
+        return await expire_tenant(
+            settings,
+            tenant,
+            only_look=dry_run,
+            say=heard[0],
+            say_told=heard[1],
+            say_to_tell=say_to_tell,
+        )
 
     def tell(found: tuple[list[Swept], int]) -> None:
         from rich.table import Table
@@ -59,4 +88,25 @@ def expire(
         swept, notices = found
         return {"dry_run": dry_run, "swept": msgspec.to_builtins(swept), "notices": notices}
 
-    run_job(context, ask, tenant, everyone=everyone, part="redeem", tell=tell, plain=plain, as_json=as_json)
+    with to_tell.open("wb") if to_tell is not None else nullcontext() as file:
+        run_job(
+            context,
+            ask,
+            tenant,
+            everyone=everyone,
+            part="redeem",
+            tell=tell,
+            plain=plain,
+            as_json=as_json,
+        )
+
+
+def _say_notice(tenant: str, one: ToTell) -> None:
+    worth = f"{one.expiring.money.amount_minor:,} minor units of {one.expiring.money.currency}"
+    out.print(
+        f"{tenant}/{one.programme}: member {one.member_id}, wallet {one.wallet_id}: {one.expiring.points:,} points ({worth}) "
+        f"expire at {one.expires_at:%Y-%m-%dT%H:%M:%SZ}; the notice of {one.days} days",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )

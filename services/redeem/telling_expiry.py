@@ -12,7 +12,7 @@ import msgspec
 
 from services.redeem.domain.sweep import Notify, Told
 from services.redeem.store import due, noticing
-from services.redeem.store.noticing import NoticePlace
+from services.redeem.store.noticing import NoticePlace, ToTell
 from shared.clock import Clock
 from shared.db import Connection
 from shared.messaging import Done, Outcome
@@ -52,17 +52,18 @@ async def tell_of_expiry(
 
 
 async def would_tell_of_expiry(
-    bank: Bank, *, step: int = due.STEP, say: Callable[[int], None] | None = None
+    bank: Bank, *, step: int = due.STEP, say: Callable[[list[ToTell]], None] | None = None
 ) -> int:
-    """How many notices `tell_of_expiry` would give if it ran now and alone; nothing is written."""
+    """How many notices `tell_of_expiry` would give if it ran now and alone; `say` hears which, a step's at a time. Nothing is
+    written."""
     told, now = 0, bank.clock()
     walk = await begin_telling(bank)
     async with bank.read() as db, db.transaction(isolation="repeatable_read", readonly=True):
         while walk is not None:
             more, walk = await would_tell_step(db, bank.cache, walk, now, most=step)
-            told += more
+            told += len(more)
             if say is not None:
-                say(told)
+                say(more)
     return told
 
 
@@ -85,12 +86,12 @@ async def tell_step(bank: Bank, walk: NoticeWalk, *, most: int = due.STEP) -> tu
 
 async def would_tell_step(
     db: Connection, cache: dict[Any, Any], walk: NoticeWalk, now: datetime, *, most: int = due.STEP
-) -> tuple[int, NoticeWalk | None]:
-    """How many notices `tell_step` would give, and where it would go on. Nothing is locked or written."""
+) -> tuple[list[ToTell], NoticeWalk | None]:
+    """The notices that `tell_step` would give, and where it would go on. Nothing is locked or written."""
     programmes = await _in_order(db, cache, walk.programme)
     terms, place = _here(programmes, walk)
     if terms is None:
-        return 0, None
+        return [], None
     told, following = await noticing.would_tell(db, terms, place, now, most=most)
     return told, _following(programmes, terms, following)
 

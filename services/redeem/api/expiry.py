@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
 from starlette.responses import Response
 
 from services.redeem.api.portions import PortionBody, time_is_up, told
+from services.redeem.api.shapes import WorthOut
 from services.redeem.domain.jobs import JobDone
 from services.redeem.domain.sweep import Expire, ExpireAnswer, Place
 from services.redeem.store import due
+from services.redeem.store.noticing import ToTell
 from services.redeem.telling_expiry import NoticeWalk, begin_telling, tell_step, would_tell_step
 from shared.http.bodies import Body
 from shared.http.cursors import answer, decode_cursor
@@ -72,19 +75,31 @@ async def expire(body: ExpiryRunBody, call: Annotated[Write, writes("ops:write")
 
 
 class NoticeRunBody(PortionBody):
-    """With `dry_run` it is only said how many would be told."""
+    """With `dry_run` it is only said who would be told of what; it ends too when it has found some 500 notices."""
 
     step: Annotated[int, Field(ge=1, le=due.STEP, description="Lots, or wallets, that a step looks at.")] = (
         due.STEP
     )
 
 
+class ToTellOut(BaseModel):
+    """What a member would be told: so much of this wallet expires then; the notice of so many `days` before."""
+
+    wallet_id: UUID
+    member_id: UUID
+    programme: str
+    expires_at: AwareDatetime
+    days: int
+    expiring: WorthOut
+
+
 class NoticeRunOut(BaseModel):
-    """How many notices this call gave, or would: one for a wallet, an instant and a notice day. `next_cursor` null: the run is
-    over."""
+    """How many notices this call gave, or would: one for a wallet, an instant and a notice day. `to_tell`: each of them, of a dry
+    run only; afterwards `points.expiring.v1` tells them. `next_cursor` null: the run is over."""
 
     dry_run: bool
     notices: int
+    to_tell: list[ToTellOut]
     next_cursor: str | None
 
 
@@ -95,15 +110,19 @@ async def notify(call: Annotated[Write, writes("ops:write")], body: NoticeRunBod
     runtime: Any = call.tenant
     assert isinstance(runtime, TenantRuntime)
     asked = body if body is not None else NoticeRunBody()
-    over, given = time_is_up(asked.within_s), 0
+    over, given, to_tell = time_is_up(asked.within_s), 0, list[ToTell]()
     walk = decode_cursor(asked.cursor, NoticeWalk) or await begin_telling(runtime)
     while walk is not None:
-        step = _would_tell if asked.dry_run else tell_step
-        more, walk = await step(runtime, walk, most=asked.step)
-        given += more
-        if over():
+        if asked.dry_run:
+            found, walk = await _would_tell(runtime, walk, most=asked.step)
+            to_tell += found
+        else:
+            more, walk = await tell_step(runtime, walk, most=asked.step)
+            given += more
+        if over() or len(to_tell) >= due.STEP:
             break
-    content = {"dry_run": asked.dry_run, "notices": given, "next_cursor": told(walk)}
+    notices = len(to_tell) if asked.dry_run else given
+    content = {"dry_run": asked.dry_run, "notices": notices, "to_tell": to_tell, "next_cursor": told(walk)}
     if asked.dry_run:
         return answer(content)
     return await call.submit(JobDone(200, msgspec.json.encode(content)))
@@ -111,6 +130,6 @@ async def notify(call: Annotated[Write, writes("ops:write")], body: NoticeRunBod
 
 async def _would_tell(
     runtime: TenantRuntime, walk: NoticeWalk, *, most: int
-) -> tuple[int, NoticeWalk | None]:
+) -> tuple[list[ToTell], NoticeWalk | None]:
     async with runtime.read() as db, db.transaction(isolation="repeatable_read", readonly=True):
         return await would_tell_step(db, runtime.cache, walk, runtime.clock(), most=most)

@@ -16,6 +16,7 @@ from services.redeem.store import expiring, learned
 from services.redeem.store.due import STEP, left_alone_since
 from services.redeem.store.idle import idle_at
 from shared.db import Connection
+from shared.money import Worth
 from shared.programme.compiled import CompiledProgramme
 from shared.programme.expiry import horizon
 
@@ -27,6 +28,17 @@ class NoticePlace(msgspec.Struct, frozen=True):
     days: int | None
     at: datetime | None = None
     id: UUID | None = None
+
+
+class ToTell(msgspec.Struct, frozen=True):
+    """A notice that would be given: to whom, and what of theirs expires when. `days` before it, by the programme's notice days."""
+
+    wallet_id: UUID
+    member_id: UUID
+    programme: str
+    expires_at: datetime
+    days: int
+    expiring: Worth
 
 
 Key = tuple[UUID, datetime, int]
@@ -116,10 +128,10 @@ def untold(
 
 async def would_tell(
     db: Connection, terms: CompiledProgramme, place: NoticePlace, now: datetime, *, most: int = STEP
-) -> tuple[int, NoticePlace | None]:
-    """How many notices a step would give that went on from here, and where the next would go on. Nothing is locked or written.
+) -> tuple[list[ToTell], NoticePlace | None]:
+    """The notices that a step would give that went on from here, and where the next would go on. Nothing is locked or written.
 
-    A step tells all that is due of its wallets, so that later steps do not meet them again: a wallet is counted where it is met
+    A step tells all that is due of its wallets, so that later steps do not meet them again: a wallet is shown where it is met
     first.
     """
     wallet_ids, following = await next_untold(db, terms, place, now, most=most)
@@ -127,11 +139,19 @@ async def would_tell(
     soon = await load_expiring(db, wallets, {terms.code: terms}, now)
     known = await expiring.told(db, wallets, now)
     before = _met_before(soon, known, terms, place, now)
-    notices = sum(
-        len(untold(wallet, terms, known, now))
+    notices = [
+        ToTell(
+            wallet.wallet_id,
+            wallet.member_id,
+            terms.code,
+            notice.expires_at,
+            notice.days,
+            terms.worth(notice.points),
+        )
         for wallet in wallets.values()
         if wallet.wallet_id not in before
-    )
+        for _, notice in untold(wallet, terms, known, now)
+    ]
     return notices, following
 
 

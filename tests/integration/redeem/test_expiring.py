@@ -4,10 +4,12 @@ import asyncio
 import itertools
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from dateutil.relativedelta import relativedelta
 from typer.testing import CliRunner
@@ -17,6 +19,7 @@ from pointbank.desk import open_desk
 from pointbank.expiring import expire_tenant
 from services.redeem.domain.acts import Reinstate, Transfer
 from services.redeem.domain.sweep import Swept
+from services.redeem.store.noticing import ToTell
 from services.redeem.sweeping import dry_run, walk
 from services.redeem.telling_expiry import tell_of_expiry, would_tell_of_expiry
 from shared.config import Settings
@@ -283,8 +286,19 @@ async def test_members_are_told_once_for_each_notice_day(bank: Bank) -> None:
         return await bank.client.post("/v1/notice-runs", json=body, headers=bank.headers(role))
 
     # Whatever the steps, a wallet that several of them meet is counted once, as it is told once.
-    assert [await would_tell_of_expiry(bank.runtime, step=step) for step in (1, 2, 3, 500)] == [4] * 4
-    assert (await by_http(dry_run=True)).json() == {"dry_run": True, "notices": 4, "next_cursor": None}
+    foreseen: list[ToTell] = []
+    assert [await would_tell_of_expiry(bank.runtime, step=step) for step in (1, 2, 3)] == [4] * 3
+    assert await would_tell_of_expiry(bank.runtime, say=foreseen.extend) == 4
+    dry = (await by_http(dry_run=True)).json()
+    assert dry == {
+        "dry_run": True,
+        "notices": 4,
+        "to_tell": msgspec.to_builtins(foreseen),
+        "next_cursor": None,
+    }
+    of_wallets = {(str(one.wallet_id), str(one.member_id)) for one in (member, other)}
+    assert {(one["wallet_id"], one["member_id"]) for one in dry["to_tell"]} == of_wallets
+    to_tell: list[Any] = []
 
     async def in_portions(**body: Any) -> int:
         """Each of one step over one lot or wallet."""
@@ -293,12 +307,19 @@ async def test_members_are_told_once_for_each_notice_day(bank: Bank) -> None:
             asked = {"step": 1, "within_s": 0, **body} | ({"cursor": cursor} if cursor else {})
             said = (await by_http(**asked)).json()
             given, calls, cursor = given + said["notices"], calls + 1, said["next_cursor"]
+            to_tell.extend(said["to_tell"])
         assert calls > 4 or "dry_run" not in body
         return given
 
     assert await in_portions(dry_run=True) == 4
+    assert sorted(to_tell, key=str) == sorted(dry["to_tell"], key=str)
     assert sum(await asyncio.gather(tell_of_expiry(bank.runtime, step=1), in_portions(), in_portions())) == 4
-    assert (await by_http()).json() == {"dry_run": False, "notices": 0, "next_cursor": None}
+    assert (await by_http()).json() == {
+        "dry_run": False,
+        "notices": 0,
+        "to_tell": [],
+        "next_cursor": None,
+    }
     assert_problem(await by_http(cursor="nowhere"), 422, "field_type")
     assert await would_tell_of_expiry(bank.runtime) == await tell_of_expiry(bank.runtime, step=2) == 0
     assert_problem(await by_http("till"), 403, "scope_missing")
@@ -306,6 +327,10 @@ async def test_members_are_told_once_for_each_notice_day(bank: Bank) -> None:
     assert sorted((one["days"], one["expiring"]["points"]) for one in events) == [(7, 15), (30, 100)]
     wallet = await bank.wallet(member.wallet_id)
     assert (wallet["seq"], wallet["event_sequence"]) == (4, 6)
+    events += await answers(bank, other.wallet_id, "points.expiring.v1")
+    assert sorted([{name: one[name] for name in dry["to_tell"][0]} for one in events], key=str) == sorted(
+        dry["to_tell"], key=str
+    )
 
 
 async def test_a_balance_that_will_end_by_silence_is_told_of_too(bank: Bank) -> None:
@@ -395,7 +420,7 @@ async def test_a_lot_that_is_brought_back_is_the_one_that_expires_and_is_taken_f
 
 
 def test_the_command_says_what_would_expire_and_then_that_it_did(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tenant = asyncio.run(new_tenant(settings))
     as_environment(settings, monkeypatch)
@@ -412,10 +437,16 @@ def test_the_command_says_what_would_expire_and_then_that_it_did(
         return done.stdout
 
     asyncio.run(earn())
-    for looked in (ran("--dry-run", "--json"), ran("--json")):
+    assert ran("--dry-run").splitlines()[0].endswith("; the notice of 7 days")
+    notices = tmp_path / "notices.jsonl"
+    for looked in (ran("--dry-run", "--json", "--to-tell", str(notices)), ran("--json")):
         found = json.loads(looked)
         assert (found["swept"][0]["points"], found["swept"][0]["amount_minor"]) == (1234, 12340)
         assert found["notices"] == 1
+    [to_tell] = [json.loads(line) for line in notices.read_text().splitlines()]
+    said = [to_tell[name] for name in ("tenant", "programme", "days", "expiring")]
+    worth = {"points": 5, "money": {"amount_minor": 50, "currency": "SAR"}}
+    assert said == [tenant.code, "shops", 7, worth]
     assert ran("--dry-run") == "Nothing is due.\n0 notices would be given.\n"
     asyncio.run(earn())
     printed = ran()
