@@ -44,7 +44,11 @@ def benefits(
             f"{found.issued:,} {would}issued, {found.written_off:,} {would}written off.", highlight=False
         )
         for one in found.rewards:
-            out.print(f"{one.programme}/{one.reward}: {one.issued:,} {would}issued", highlight=False)
+            out.print(
+                f"{one.programme}/{one.reward}: {one.issued:,} {would}issued, {one.written_off:,} {would}written off "
+                f"(worth {one.written_off_minor:,} minor units)",
+                highlight=False,
+            )
 
     run_job(
         context,

@@ -110,17 +110,20 @@ WHERE b.consumed_at IS NULL AND b.withdrawn_at IS NULL AND b.lapsed_at IS NULL A
 ORDER BY b.expires_at, b.benefit_id
 LIMIT :most::int;
 
--- name: lapsing_by_reward
--- How many benefits expired unused and are not written off yet, and what they cost, by reward.
+-- name: lapsing_page
+-- Benefits that expired unused and are not written off yet, and what each would have cost, the longest ago first, from after a place.
 SELECT
+    b.benefit_id,
     b.programme,
     b.reward,
-    count(*) AS benefits,
-    sum(b.unit_cost_minor)::bigint AS cost_minor
+    b.expires_at,
+    b.unit_cost_minor
 FROM benefits AS b
-WHERE b.consumed_at IS NULL AND b.withdrawn_at IS NULL AND b.lapsed_at IS NULL AND b.expires_at <= :now::timestamptz
-GROUP BY b.programme, b.reward
-ORDER BY b.programme, b.reward;
+WHERE
+    b.consumed_at IS NULL AND b.withdrawn_at IS NULL AND b.lapsed_at IS NULL AND b.expires_at <= :now::timestamptz
+    AND (b.expires_at, b.benefit_id) > (:after_at::timestamptz, :after_id::uuid)
+ORDER BY b.expires_at, b.benefit_id
+LIMIT :most::int;
 
 -- name: lapse
 -- Of these locked benefits those that expired unused and were not written off: written off now.

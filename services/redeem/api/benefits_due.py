@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from services.redeem.api.portions import PortionBody, time_is_up, told
 from services.redeem.api.shapes import MoneyOut
-from services.redeem.benefits_due import run
+from services.redeem.benefits_due import BEGIN, PAGE, DuePlace, Run, run_step
+from services.redeem.domain.jobs import JobDone
 from services.redeem.store import giving
-from shared.http.bodies import Body
-from shared.http.cursors import answer
+from shared.http.cursors import answer, decode_cursor
 from shared.http.openapi import problems
 from shared.http.routing import Router
 from shared.http.writes import Read, Write, reads, writes
@@ -23,14 +25,16 @@ from shared.runtime import TenantRuntime
 router = Router(prefix="/v1/benefits", tags=["rewards"])
 
 
-class RunBody(Body):
+class RunBody(PortionBody):
     """With `dry_run` it is only said what would be done."""
 
-    dry_run: bool = False
+    step: Annotated[int, Field(ge=1, le=PAGE, description="Wallets, or benefits, that a step looks at.")] = (
+        PAGE
+    )
 
 
 class OfRewardOut(BaseModel):
-    """Of a dry run both, of a run what was issued."""
+    """What was done of a reward, or would be."""
 
     programme: str
     reward: str
@@ -40,12 +44,14 @@ class OfRewardOut(BaseModel):
 
 
 class RunOut(BaseModel):
-    """Issued: to who has reached a reward's threshold. Written off: what expired unused."""
+    """Issued: to who has reached a reward's threshold. Written off: what expired unused. All of it of this call; `next_cursor`
+    null: the run is over."""
 
     dry_run: bool
     issued: int
     written_off: int
     rewards: list[OfRewardOut]
+    next_cursor: str | None
 
 
 class LiabilityOut(BaseModel):
@@ -70,10 +76,21 @@ class LiabilitiesOut(BaseModel):
 
 @router.post("/runs", response_model=RunOut, responses=problems())
 async def run_benefits(call: Annotated[Write, writes("ops:write")], body: RunBody | None = None) -> Response:
-    """Issues and writes off what is due, as the jobs do by themselves. A repeat is another run: it finds less."""
+    """Issues and writes off what is due, as the jobs do by themselves: a portion of it. Portions may be broken off, repeated, and
+    made by two at once: each benefit is issued once, and written off once."""
     runtime: Any = call.tenant
     assert isinstance(runtime, TenantRuntime)
-    return answer(await run(runtime, dry_run=body is not None and body.dry_run))
+    asked = body if body is not None else RunBody()
+    over, found = time_is_up(asked.within_s), Run(asked.dry_run)
+    place: DuePlace | None = decode_cursor(asked.cursor, DuePlace) or BEGIN
+    while place is not None:
+        place = await run_step(runtime, found, place, most=asked.step)
+        if over():
+            break
+    content = {**msgspec.structs.asdict(found), "next_cursor": told(place)}
+    if asked.dry_run:
+        return answer(content)
+    return await call.submit(JobDone(200, msgspec.json.encode(content)))
 
 
 @router.get("/liability", response_model=LiabilitiesOut, responses=problems())

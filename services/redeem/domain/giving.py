@@ -21,10 +21,19 @@ class LapseBenefits(msgspec.Struct, frozen=True):
     most: int
 
 
-class Lapsed(msgspec.Struct, frozen=True):
-    """How many a step wrote off, and whether more may be due."""
+class LapsedOf(msgspec.Struct):
+    """How many of a reward were written off, and what they would have cost."""
 
-    benefits: int
+    programme: str
+    reward: str
+    benefits: int = 0
+    cost_minor: int = 0
+
+
+class Lapsed(msgspec.Struct, frozen=True):
+    """What a step wrote off, by reward, and whether more may be due."""
+
+    rewards: tuple[LapsedOf, ...]
     more: bool
 
 

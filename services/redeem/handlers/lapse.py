@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from services.redeem.domain.giving import LapseBenefits, Lapsed
+from services.redeem.domain.giving import LapseBenefits, Lapsed, LapsedOf
 from services.redeem.handlers.tell_given import tell_lapsed
 from services.redeem.store import giving, rewards
 from shared.messaging import Done, Item, Outcome, Tx
@@ -22,7 +22,14 @@ async def lapse_benefits(tx: Tx, items: Sequence[Item[LapseBenefits]]) -> list[O
         due = await giving.next_lapsing(tx.db, now, most=item.command.most)
         done = await giving.lapse(tx.db, due, now) if due else []
         rows = await rewards.benefits(tx.db, done) if done else {}
+        of: dict[tuple[str, str], LapsedOf] = {}
         for benefit_id in done:
-            tell_lapsed(tx, item, rows[benefit_id])
-        outcomes.append(Done(200, _encode(Lapsed(len(done), len(due) == item.command.most))))
+            row = rows[benefit_id]
+            tell_lapsed(tx, item, row)
+            name = row["programme"], row["reward"]
+            one = of.setdefault(name, LapsedOf(*name))
+            one.benefits += 1
+            one.cost_minor += row["unit_cost_minor"]
+        by_reward = tuple(of[name] for name in sorted(of))
+        outcomes.append(Done(200, _encode(Lapsed(by_reward, len(due) == item.command.most))))
     return outcomes

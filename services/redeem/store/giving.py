@@ -60,12 +60,13 @@ class Withdrawal(NamedTuple):
     benefit_id: UUID | None
 
 
-class OfReward(NamedTuple):
-    """So many benefits of a reward, and what they cost together in minor units."""
+class Lapsing(NamedTuple):
+    """A benefit that expired unused, and what it would have cost in minor units."""
 
+    benefit_id: UUID
     programme: str
     reward: str
-    benefits: int
+    expires_at: datetime
     cost_minor: int
 
 
@@ -150,9 +151,12 @@ async def lapse(db: Connection, benefit_ids: Sequence[UUID], now: datetime) -> l
     return sorted([row[0] for row in await giving.lapse(db, benefit_ids=benefit_ids, now=now)])
 
 
-async def lapsing_by_reward(db: Connection, now: datetime) -> list[OfReward]:
-    """What is due to be written off."""
-    return [OfReward(*row) for row in await giving.lapsing_by_reward(db, now=now)]
+async def lapsing_page(
+    db: Connection, now: datetime, *, after: tuple[datetime, UUID], most: int
+) -> list[Lapsing]:
+    """What is due to be written off, the longest ago first, from after a place (expiry, benefit)."""
+    rows = await giving.lapsing_page(db, now=now, after_at=after[0], after_id=after[1], most=most)
+    return [Lapsing(*row) for row in rows]
 
 
 async def liability(db: Connection, programme: str | None, now: datetime) -> list[Liability]:

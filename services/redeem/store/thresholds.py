@@ -7,14 +7,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from services.redeem.domain.rewards import Stock, Threshold, standing_of
+from services.redeem.domain.rewards import Threshold, standing_of
 from services.redeem.domain.thresholds import Thresholds, by_programme
-from services.redeem.store import learned
-from services.redeem.store.rewards import newest_version, reward_of
+from services.redeem.store import learned, rewards
+from services.redeem.store.rewards import Name, reward_of
 from services.redeem.store.sql import redemptions, thresholds
 from shared.db import Connection
 
-PAGE = 500
 _KEY = "thresholds"
 
 
@@ -59,25 +58,15 @@ async def reached(
     return [row[0] for row in rows]
 
 
-async def due(
-    db: Connection,
-    programme: str,
-    reward: str,
-    threshold: Threshold,
-    stock: Stock,
-    cache: dict[Any, Any],
-    now: datetime,
+async def would_issue(
+    db: Connection, name: Name, page: list[UUID], cache: dict[Any, Any], now: datetime, *, given: int
 ) -> int:
-    """How many would be issued now: of those who have reached it as many as its windows let have it, and the stock."""
-    version = await newest_version(db, programme)
+    """How many of these wallets would be issued the reward now, after so many others: as its windows and its stock let them."""
+    stock = (await rewards.named(db, [name]))[name]
+    version = await rewards.newest_version(db, name[0])
     assert version is not None
-    terms = await learned.programme(db, cache, programme, version)
+    terms = await learned.programme(db, cache, name[0], version)
     ladder = [one.code for one in terms.ladder]
-    after, found, more = UUID(int=0), 0, True
-    while more and (stock.left is None or found < stock.left):
-        page = await reached(db, programme, reward, threshold, after=after, most=PAGE)
-        told = await standings(db, page) if stock.reward.windows else {}
-        found += sum(stock.reward.open_at(now, standing_of(told.get(one), ladder, now)) for one in page)
-        more = len(page) == PAGE
-        after = page[-1] if page else after
-    return found if stock.left is None else min(found, stock.left)
+    told = await standings(db, page) if stock.reward.windows else {}
+    found = sum(stock.reward.open_at(now, standing_of(told.get(one), ladder, now)) for one in page)
+    return found if stock.left is None else max(0, min(found, stock.left - given))

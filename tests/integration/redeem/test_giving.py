@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from services.redeem.benefits_due import lapse
+from services.redeem.benefits_due import OfReward, lapse, run
 from services.redeem.domain.codes import benefit_code
 from services.redeem.handlers import ON
 from shared.config import Settings
@@ -169,7 +169,10 @@ async def test_what_expires_unused_is_written_off_once_and_owed_no_more(
         running(settings, tenant, "redeem", ON, clock=lambda: later) as one,
         running(settings, tenant, "redeem", ON, clock=lambda: later) as two,
     ):
-        assert sum(await asyncio.gather(lapse(one, step=1), lapse(two, step=1))) == 1
+        of = OfReward("shops", "brief", issued=0, written_off=1, written_off_minor=350)
+        assert (await run(one, dry_run=True, step=1)).rewards == [of]
+        done = await asyncio.gather(*[run(k, dry_run=False, step=1) for k in (one, two)])
+        assert [k.rewards for k in done if k.written_off] == [[of]]
         assert await lapse(one) == 0
     row = await benefit_of(bank, ask)
     assert row["lapsed_at"] == later

@@ -27,6 +27,19 @@ async def mine(bank: Bank, member: Member, reward: str) -> list[Any]:
     return [one for one in answer.json()["items"] if one["reward"] == reward]
 
 
+async def in_portions(bank: Bank, **body: Any) -> tuple[dict[str, int], bool]:
+    """A run over HTTP, each call of one step over one wallet: what was issued of each reward, and whether it took many."""
+    issued, calls, cursor = dict[str, int](), 0, None
+    while cursor is not None or not calls:
+        asked = {"step": 1, "within_s": 0, **body} | ({"cursor": cursor} if cursor else {})
+        answer = await bank.client.post("/v1/benefits/runs", json=asked, headers=bank.headers("operator"))
+        assert answer.status_code == 200, answer.text
+        for one in answer.json()["rewards"]:
+            issued[one["reward"]] = issued.get(one["reward"], 0) + one["issued"]
+        calls, cursor = calls + 1, answer.json()["next_cursor"]
+    return issued, calls > 4
+
+
 async def test_a_reward_issues_itself_once_with_the_credit_that_reaches_its_points(
     bank: Bank, settings: Settings, tenant: Tenant
 ) -> None:
@@ -81,15 +94,23 @@ async def test_a_reward_issues_itself_once_with_the_credit_that_reaches_its_poin
     )
     assert dry.json()["issued"] == 0  # it is for gold members, and there are none
     await put(bank, "old", issues_at={"points": 50, "of": "balance"}, **at)
+    others = [await bank.member(60, programme="self") for _ in range(2)]
+    await put(bank, "few", issues_at={"points": 55, "of": "balance"}, stock=2, **at)
     dry = await bank.client.post(
         "/v1/benefits/runs", json={"dry_run": True}, headers=bank.headers("operator")
     )
-    expected = dry.json()["issued"]
-    assert expected >= 2  # early, and raced
+    expected = dry.json()
+    issued = {one["reward"]: one["issued"] for one in expected["rewards"]}
+    # Early and raced, the others by their credit; of those with 55 points two, for there are no more.
+    assert (issued["old"] >= 2, issued["few"], expected["next_cursor"]) == (True, 2, None)
+    assert await in_portions(bank, dry_run=True) == (issued, True)
     async with open_desk(settings, bank.code) as desk:
-        real = await asyncio.gather(run(desk, dry_run=False), run(bank.runtime, dry_run=False))
-    assert sum(one.issued for one in real) == expected
+        at_once = await asyncio.gather(run(desk, dry_run=False, step=1), in_portions(bank))
+    theirs = {one.reward: one.issued for one in at_once[0].rewards}
+    ours = at_once[1][0]
+    assert {name: theirs.get(name, 0) + ours.get(name, 0) for name in issued} == issued
     [old] = await mine(bank, early, "old")
+    assert [len(await mine(bank, one, "old")) for one in others] == [1, 1]
     assert (await run(bank.runtime, dry_run=False)).issued == 0
 
     # The stock bounds it: of three who earn enough the third has none, until there is more.
