@@ -100,6 +100,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STEP = timedelta(microseconds=1)
 _MOST_BEHIND = timedelta(seconds=5)
 _CATCHES_UP = timedelta(minutes=1)
+_DECIDED_AFTER = timedelta(seconds=1)
+"""So much later than a wallet's lock its batch may be decided, for its last locks were waited for. Far less than `_MOST_BEHIND`:
+the next line's clock may stand before this one."""
 
 
 class ClockBehind(Exception):
@@ -277,7 +280,8 @@ class Wallet(msgspec.Struct):
         effective_at: datetime,
     ) -> Line:
         """Posts one line: the points leave one bucket, come into the other, and the chain grows by its hash."""
-        posted_at = next_moment(self.clock, self.last_posted_at, f"wallet {self.wallet_id}")
+        clock = self.clock if effective_at <= self.clock else no_sooner(self.clock, effective_at)
+        posted_at = next_moment(clock, self.last_posted_at, f"wallet {self.wallet_id}")
         if to_bucket in ACTIVE and kind not in PASSIVE:
             self.last_active_at = max(self.last_active_at or effective_at, effective_at)
         setattr(self, from_bucket, getattr(self, from_bucket) - points)
@@ -306,6 +310,12 @@ class Wallet(msgspec.Struct):
         posted = Line(*line, head)
         self.lines.append(posted)
         return posted
+
+
+def no_sooner(clock: datetime, effective_at: datetime) -> datetime:
+    """The clock, or the later moment at which a line happened that is decided now: PostgreSQL's clock was read with the wallet's
+    lock, and the decision's after it. What happens later by more is a date that somebody said, or another clock."""
+    return effective_at if clock < effective_at <= clock + _DECIDED_AFTER else clock
 
 
 def next_moment(clock: datetime, last_posted_at: datetime, whose: str) -> datetime:

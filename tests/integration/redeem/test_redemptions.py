@@ -181,6 +181,8 @@ async def test_a_refusal_is_frozen_under_its_key(bank: Bank) -> None:
 async def test_many_at_once_spend_a_wallet_exactly(bank: Bank) -> None:
     member = await bank.member(*[10] * 10)
     answers = await asyncio.gather(*[bank.redeem(asks(member, points=7)) for _ in range(40)])
+    before = "SELECT count(*) FROM redeem.ledger WHERE wallet_id = $1 AND effective_at > posted_at"
+    assert await bank.auditor.fetchval(before, member.wallet_id) == 0
     spent = [answer.json() for answer in answers if answer.status_code == 201]
     assert len(spent) == 14
     assert {answer.status_code for answer in answers} == {201, 409}

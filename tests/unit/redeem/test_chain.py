@@ -164,3 +164,30 @@ def test_a_clock_more_than_five_seconds_behind_the_last_line_is_a_fault(
     else:
         post()
         assert wallet.lines[0].posted_at == POSTED + timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("happened", "posted"),
+    [
+        (POSTED - timedelta(hours=1), POSTED),
+        # Decided after the clock was read, in the same transaction: it is written no sooner than it happened.
+        (POSTED + timedelta(milliseconds=1), POSTED + timedelta(milliseconds=1)),
+        # A bill of a till whose clock is wrong: the ledger's own stays.
+        (POSTED + timedelta(seconds=2), POSTED),
+    ],
+)
+def test_a_line_is_posted_when_it_happens_or_later(happened: datetime, posted: datetime) -> None:
+    wallet = wallet_at(POSTED)
+    for kind, to_bucket in (("earn", "available"), ("earn_held", "held")):
+        wallet.move(
+            kind,  # type: ignore[arg-type]
+            "issued",
+            to_bucket,  # type: ignore[arg-type]
+            1,
+            posting_id=BILL,
+            money_minor=10,
+            lot_id=LOT,
+            source_id=None,
+            effective_at=happened,
+        )
+    assert [line.posted_at for line in wallet.lines] == [posted, posted + timedelta(microseconds=1)]

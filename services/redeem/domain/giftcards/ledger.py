@@ -14,7 +14,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.redeem.domain.ledger import GENESIS, micros, next_moment
+from services.redeem.domain.ledger import GENESIS, micros, next_moment, no_sooner
 
 Bucket = Literal["issued", "balance", "used", "expired"]
 Kind = Literal["activate", "reload", "use", "refund", "expire", "cancel"]
@@ -110,7 +110,8 @@ class Card(msgspec.Struct):
     ) -> Line:
         """Posts one line: the money leaves one bucket, comes into the other, and the chain grows by its hash."""
         assert amount_minor > 0, (self.card_id, amount_minor)
-        posted_at = next_moment(self.clock, self.last_posted_at, f"gift card {self.card_id}")
+        clock = no_sooner(self.clock, effective_at)
+        posted_at = next_moment(clock, self.last_posted_at, f"gift card {self.card_id}")
         from_bucket, to_bucket = MOVES[kind]
         setattr(self, from_bucket, getattr(self, from_bucket) - amount_minor)
         setattr(self, to_bucket, getattr(self, to_bucket) + amount_minor)
