@@ -87,6 +87,7 @@ PROBLEMS: dict[str, Problem] = {
     "stock_counts_invalid": Problem(422, "Stock counts are refused"),
     "stock_unlimited": Problem(409, "The reward has no stock"),
     "stock_count_conflict": Problem(409, "Another count has this key"),
+    "stock_count_too_early": Problem(422, "There was no such reward on that day"),
     "reward_not_returnable": Problem(409, "A reward is not returned"),
     "benefit_consumed": Problem(409, "The benefit was used"),
     "benefit_expired": Problem(409, "The benefit has expired"),

@@ -12,6 +12,16 @@ SELECT
 FROM reward_supplies AS s
 WHERE s.programme = :programme AND s.reward = :reward;
 
+-- name: in_books_since
+-- Since when the books know anything of the stock of these rewards; null: always, for they are older than the history.
+SELECT
+    s.programme,
+    s.reward,
+    nullif(s.since, '-infinity') AS since
+FROM unnest(:programmes::text[], :rewards::text[]) AS t (programme, reward)
+JOIN reward_supplies AS s ON t.programme = s.programme AND t.reward = s.reward
+WHERE s.no = 1;
+
 -- name: known_counts
 -- What was counted before under these keys.
 SELECT

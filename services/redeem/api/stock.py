@@ -107,6 +107,7 @@ class CountPosition(msgspec.Struct):
             "occurred_in_future",
             "stock_unlimited",
             "stock_count_conflict",
+            "stock_count_too_early",
         ),
     },
 )

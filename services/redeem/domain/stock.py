@@ -28,6 +28,10 @@ class StockCountConflict(Refusal):
     code = "stock_count_conflict"
 
 
+class StockCountTooEarly(Refusal):
+    code = "stock_count_too_early"
+
+
 class Count(msgspec.Struct, frozen=True, order=True):
     """What lay at a location at the end of a day where the programme lives. `location`: a merchant, `merchant/terminal`, or a
     code of one's own. `used`: handed out there in all, where that was counted too; it wants a merchant."""

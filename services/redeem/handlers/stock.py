@@ -17,6 +17,7 @@ from services.redeem.domain.stock import (
     Judged,
     Mistake,
     StockCountConflict,
+    StockCountTooEarly,
     StockUnlimited,
     ends_at,
     judge,
@@ -41,6 +42,7 @@ class Seen(NamedTuple):
     terms: Mapping[str, CompiledProgramme]
     stocks: Mapping[Name, Stock | None]
     terminals: Mapping[str, Sequence[str]]
+    since: Mapping[Name, datetime | None]
     known: dict[tuple[str, str, str, date], Count]
 
     def check(self, count: Count) -> None:
@@ -62,11 +64,22 @@ class Seen(NamedTuple):
             )
         if count.used is not None:
             self._check_place(count.location)
-        before = self.known.get(count.key, count)
-        if before != count:
+        before = self.known.get(count.key)
+        if before is None:
+            self._check_begun(count, terms)
+        elif before != count:
             raise StockCountConflict(
                 f"{before.on_hand} on hand and {_told(before.used)} used were counted there on that day. Count another day.",
                 pointer="/on_hand",
+            )
+
+    def _check_begun(self, count: Count, terms: CompiledProgramme) -> None:
+        since = self.since[count.name]
+        if since is not None and since >= ends_at(count.day, terms.zone):
+            raise StockCountTooEarly(
+                f"{count.reward} is in the books since {since:%Y-%m-%dT%H:%M:%SZ}: nothing says what there should be at the end of "
+                f"{count.day}. Count a later day.",
+                pointer="/day",
             )
 
     def _check_place(self, location: str) -> None:
@@ -128,9 +141,10 @@ async def _seen(tx: Tx, counts: Sequence[Count]) -> Seen:
         if version is not None:
             terms[programme] = await learned.programme(tx.db, tx.cache, programme, version)
     stocks = await rewards.lock(tx.db, {one.name for one in counts})
+    since = await store.in_books_since(tx.db, stocks)
     merchants = {one.location.partition("/")[0] for one in counts if one.used is not None}
     terminals = await rewards.terminals_of(tx.db, merchants) if merchants else {}
-    return Seen(tx.now(), terms, stocks, terminals, await store.known(tx.db, counts))
+    return Seen(tx.now(), terms, stocks, terminals, since, await store.known(tx.db, counts))
 
 
 def _sorted(

@@ -20,6 +20,12 @@ async def keep_supply(db: Connection, name: Name, supplied: int | None, now: dat
     await stock.keep_supply(db, programme=name[0], reward=name[1], supplied=supplied, since=now)
 
 
+async def in_books_since(db: Connection, names: Iterable[Name]) -> dict[Name, datetime | None]:
+    """Since when the books know anything of the stock of these rewards, None: always; those that were never put are missing."""
+    rows = await stock.in_books_since(db, **columns(("programmes", "rewards"), list(names)))
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
 async def known(db: Connection, counts: Iterable[Count]) -> dict[tuple[str, str, str, date], Count]:
     """What was counted before under the keys of these."""
     rows = await stock.known_counts(db, **columns(_KEY, [one.key for one in counts]))

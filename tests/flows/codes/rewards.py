@@ -30,10 +30,17 @@ async def stock_unlimited(desk: Desk) -> None:
     await desk.refused(counts("endless"), "stock_unlimited")
 
 
+async def stock_count_too_early(desk: Desk) -> None:
+    await reward(desk, "new", stock=5)
+    await desk.refused(counts("new"), "stock_count_too_early")
+
+
 async def stock_count_conflict(desk: Desk) -> None:
     await reward(desk, "shelved", stock=5)
-    assert (await desk.call(counts("shelved"))).status_code == 201
-    await desk.refused(counts("shelved", on_hand=4), "stock_count_conflict")
+    change = "SET session_replication_role = replica; UPDATE redeem.reward_supplies SET since = {} WHERE reward = 'shelved'"
+    async with altered(desk, change.format("'-infinity'"), change.format("now()")):
+        assert (await desk.call(counts("shelved"))).status_code == 201
+        await desk.refused(counts("shelved", on_hand=4), "stock_count_conflict")
 
 
 async def stock_counts_invalid(desk: Desk) -> None:
@@ -109,6 +116,7 @@ SPECIAL: dict[str, Callable[[Desk], Awaitable[None]]] = {
         reward_sold_out,
         stock_unlimited,
         stock_count_conflict,
+        stock_count_too_early,
         stock_counts_invalid,
         reward_limit_reached,
         reward_not_returnable,

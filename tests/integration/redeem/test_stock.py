@@ -44,10 +44,12 @@ async def backdated(bank: Bank, moments: dict[str, datetime]) -> None:
     try:
         await db.execute("SET session_replication_role = replica; SET search_path = redeem")
         await db.execute("UPDATE reward_supplies SET since = $1", moments["supplied"])
-        await db.execute("UPDATE benefits SET issued_at = $1", moments["issued"])
-        await db.execute(
-            "UPDATE benefits SET consumed_at = $1 WHERE consumed_at IS NOT NULL", moments["used"]
-        )
+        if "issued" in moments:
+            await db.execute("UPDATE benefits SET issued_at = $1", moments["issued"])
+        if "used" in moments:
+            await db.execute(
+                "UPDATE benefits SET consumed_at = $1 WHERE consumed_at IS NOT NULL", moments["used"]
+            )
     finally:
         await db.close()
 
@@ -130,6 +132,7 @@ async def test_what_is_counted_and_what_the_books_say_differ_until_a_later_count
 async def test_one_wrong_count_keeps_all_of_them_out_and_all_mistakes_are_told(bank: Bank) -> None:
     await put(bank, "mug", stock=20)
     await put(bank, "endless")
+    await backdated(bank, {"supplied": at(DAYS[3], 8)})
     right = count("somewhere", DAYS[3], 5)
     refused = await counted(
         bank,
@@ -142,6 +145,7 @@ async def test_one_wrong_count_keeps_all_of_them_out_and_all_mistakes_are_told(b
         count("somewhere", DAYS[3], 6),
         count("somewhere", DAYS[3], 5, programme="none"),
         count("somewhere", date.max, 5),
+        count("somewhere", DAYS[2], 0),
     )
     assert_problem(refused, 422, "stock_counts_invalid")
     assert [(one["pointer"], one["code"]) for one in refused.json()["errors"]] == [
@@ -153,6 +157,8 @@ async def test_one_wrong_count_keeps_all_of_them_out_and_all_mistakes_are_told(b
         ("/counts/6/on_hand", "stock_count_conflict"),
         ("/counts/7/programme", "programme_unknown"),
         ("/counts/8/day", "occurred_in_future"),
+        # There was no such reward by the end of that day: no books to hold it against.
+        ("/counts/9/day", "stock_count_too_early"),
     ]
     rows = await bank.auditor.fetch("SELECT FROM redeem.stock_counts WHERE location = 'somewhere'")
     assert rows == []
