@@ -141,8 +141,9 @@ def _complete(operation: Document, route: APIRoute) -> None:
     if guards:
         operation["security"] = [{"bearer": sorted({scope for guard in guards for scope in guard.scopes})}]
         codes.update(_GUARDED)
-    if any(isinstance(guard, Writes) for guard in guards):
-        operation["parameters"] = [_KEY_PARAMETER, *operation.get("parameters", ())]
+    if (write := next((guard for guard in guards if isinstance(guard, Writes)), None)) is not None:
+        key = _KEY_PARAMETER if write.key_wanted else {**_KEY_PARAMETER, "required": False}
+        operation["parameters"] = [key, *operation.get("parameters", ())]
         codes.update(_WRITE)
     if route.body_field is not None:
         codes.update(_BODY)

@@ -16,7 +16,7 @@ from shared.http.auth import Guard, Principal
 from shared.http.call import Call, call_of
 from shared.http.problems import IdempotencyKeyMissing, RateLimited, refusal_response
 from shared.http.runtime import TenantRuntime
-from shared.messaging.commands import Done, FromHttp, Item, Outcome, Refused
+from shared.messaging.commands import Done, FromHttp, FromJob, Item, Outcome, Refused
 from shared.tracing import given_traceparent
 
 MOST_WAITING = 2_000  # calls of one tenant in one process; more is refused while the lane catches up
@@ -35,15 +35,19 @@ class Read(msgspec.Struct, frozen=True):
 
 
 class Write:
-    """A call that changes something: hand its command to `submit` and return the answer."""
+    """A call that changes something: hand its command to `submit` and return the answer. `key` None: it may be said, and was not;
+    then a repeat is another call."""
 
-    def __init__(self, connection: HTTPConnection, principal: Principal, tenant: TenantRuntime) -> None:
+    def __init__(
+        self, connection: HTTPConnection, principal: Principal, tenant: TenantRuntime, *, key_wanted: bool
+    ) -> None:
         self._connection = connection
         self._call = call_of(connection.scope)
         self.principal = principal
         self.tenant = tenant
         self.request_id = self._call.request_id
-        self.key = idempotency_key(self._call)
+        given = key_wanted or self._call.headers(b"idempotency-key")
+        self.key = idempotency_key(self._call) if given else None
 
     def hide_body(self, key: bytes) -> None:
         """For a body that holds a secret so short that a plain hash of it is soon turned back: what tells a repeat from a reuse
@@ -83,14 +87,13 @@ class Write:
 
     def _item(self, command: Any, terminal: str | None) -> Item[Any]:
         route = route_of(self._connection)
+        origin: FromHttp | FromJob = FromJob(route)
+        if self.key is not None:
+            said = request_hash(self._connection, route, self._call.canonical_body)
+            origin = FromHttp(principal=self.principal.subject, route=route, key=self.key, request_hash=said)
         return Item(
             command=command,
-            origin=FromHttp(
-                principal=self.principal.subject,
-                route=route,
-                key=self.key,
-                request_hash=request_hash(self._connection, route, self._call.canonical_body),
-            ),
+            origin=origin,
             request_id=self.request_id,
             actor=self.principal.subject,
             place=_place(self._connection, terminal),
@@ -105,11 +108,15 @@ class _Reads(Guard):
 
 
 class Writes(Guard):
-    """The guard of a write: it also wants an Idempotency-Key."""
+    """The guard of a write: it also wants an Idempotency-Key, or takes one (`key_wanted` false)."""
+
+    def __init__(self, *scopes: str, key_wanted: bool = True) -> None:
+        super().__init__(*scopes)
+        self.key_wanted = key_wanted
 
     async def __call__(self, connection: HTTPConnection) -> Write:
         principal, tenant = await self.admit(connection)
-        return Write(connection, principal, tenant)
+        return Write(connection, principal, tenant, key_wanted=self.key_wanted)
 
 
 def reads(*scopes: str) -> Any:
@@ -117,9 +124,9 @@ def reads(*scopes: str) -> Any:
     return Depends(_Reads(*scopes))
 
 
-def writes(*scopes: str) -> Any:
+def writes(*scopes: str, key_wanted: bool = True) -> Any:
     """For `Annotated[Write, writes("bills:write")]`."""
-    return Depends(Writes(*scopes))
+    return Depends(Writes(*scopes, key_wanted=key_wanted))
 
 
 def idempotency_key(call: Call) -> str:

@@ -24,13 +24,12 @@ from services.redeem.domain.giftcards.pins import read_serial
 from shared.http.bodies import Body
 from shared.http.openapi import problems
 from shared.http.routing import Router
-from shared.http.writes import Read, Write, reads, writes
-from shared.messaging import Done, FromJob, Item, Outcome
+from shared.http.writes import Write, writes
+from shared.messaging import Outcome
 from shared.money import Money
 
 router = Router(prefix="/v1/gift-cards", tags=["gift cards"])
 
-JOB = "gift-card-pin"
 _AT_A_TILL = (
     "card_check_digit",
     "merchant_unknown",
@@ -117,26 +116,17 @@ async def reload_gift_card(
     "/balance", response_model=GiftCardOut, responses=problems("card_check_digit", "rate_limited", *_BY_PIN)
 )
 async def get_gift_card_balance(
-    body: GiftCardPinBody, call: Annotated[Read, reads("giftcards:write")]
+    body: GiftCardPinBody, call: Annotated[Write, writes("giftcards:write", key_wanted=False)]
 ) -> Response:
-    """What is on a card, for who knows its PIN. A wrong one counts as anywhere, so that nobody guesses here for nothing."""
+    """What is on a card, for who knows its PIN. A wrong one counts as anywhere, so that nobody guesses here for nothing. With an
+    Idempotency-Key a repeat gets the first answer, and is no further guess."""
+    call.hide_body(call.tenant.tenant.identity_key)
     serial = read_serial(body.serial)
 
     async def ask(tried: Tried) -> Outcome:
-        return await call.tenant.lane.submit(
-            Item(
-                Look(serial=serial, tried=tried),
-                FromJob(JOB),
-                request_id=call.request_id,
-                actor=call.principal.subject,
-                place=call.place,
-            )
-        )
+        return await call.outcome(Look(serial=serial, tried=tried))
 
-    outcome = await pins.decided(call.tenant, serial, body.pin, ask)
-    if isinstance(outcome, Done):
-        return Response(outcome.body, outcome.status, media_type="application/json")
-    raise outcome.refusal
+    return call.answer(await pins.decided(call.tenant, serial, body.pin, ask))
 
 
 @router.post(

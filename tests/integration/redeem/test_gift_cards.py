@@ -217,6 +217,19 @@ async def test_fifty_guesses_at_once_get_three_answers_and_the_right_pin_none_af
     assert ((await cards.row(card))["wrong_pins"], (await cards.row(card))["locked_until"]) == (1, None)
     assert (await cards.use(card, 100)).status_code == 201
     assert (await cards.row(card))["wrong_pins"] == 0
+    # A look may be repeated, too: whoever lost the answer, or whose library sends it again by itself, guessed once.
+    for replayed in (None, "true", "true"):
+        look = await cards.post("/balance", {"serial": card["serial"], "pin": wrong(card)}, key="look")
+        assert_problem(look, 422, "pin_wrong")
+        assert look.headers.get("idempotent-replayed") == replayed
+    assert (await cards.row(card))["wrong_pins"] == 1
+    other = await cards.post("/balance", {"serial": card["serial"], "pin": card["pin"]}, key="look")
+    assert_problem(other, 422, "idempotency_key_reused")
+    headers = cards.bank.headers("till")
+    del headers["Idempotency-Key"]
+    right = {"serial": card["serial"], "pin": card["pin"]}
+    looked = await cards.bank.client.post("/v1/gift-cards/balance", json=right, headers=headers)
+    assert (looked.status_code, (await cards.row(card))["wrong_pins"]) == (200, 0)
     # A serial that nobody has is answered as a wrong PIN is.
     nobody = {**card, "serial": NOBODYS}
     assert (await cards.balance(nobody)).json()["detail"] == (await cards.balance(card, wrong(card))).json()[
