@@ -26,6 +26,7 @@ from shared.http.problems import MalformedJson
 from shared.http.validation import field_errors, summary
 from shared.identity import PaymentCardNumber, payment_card_number
 from shared.messaging.answers import refusal
+from shared.repeats import quotes
 
 _JSON = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 
@@ -78,7 +79,7 @@ async def read_body(request: Request, shape: TypeAdapter[Any], *, optional: bool
     document = decode(raw)
     try:
         written = msgspec.json.encode(document, order="deterministic")
-        if _quotes(written) != _quotes(raw):
+        if quotes(written) != quotes(raw):
             raise MalformedJson("The body says a name twice in the same object. Say each once.")
         if b"null" in raw:
             # Omitted and null mean the same: to validators, and to the hash of a repeated request.
@@ -125,12 +126,6 @@ def validate(raw: bytes, shape: TypeAdapter[Any], document: Any) -> Any:
             raise MalformedJson("The body is nested too deeply.") from error
         errors = field_errors(error, document)
         raise refusal(errors[0].code, summary(errors), tuple(errors)) from error
-
-
-def _quotes(raw: bytes) -> int:
-    """How many quotes begin or end a text in this JSON. Decoders keep the last of two members of one name: the document then has
-    fewer than the body."""
-    return raw.replace(rb"\\", b"").replace(rb"\"", b"").count(b'"')
 
 
 def refuse_unstorable(document: Any) -> None:

@@ -21,6 +21,9 @@ from tests.support.desk import SOURCE, Desk, altered, event
 
 ENTRIES: dict[str, Callable[[Desk], bytes]] = {
     "not_json": lambda desk: event(desk.bill())[:-9],
+    "malformed_json": lambda desk: event(desk.bill()).replace(
+        b'"currency"', b'"currency":"USD","currency"', 1
+    ),
     "not_utf8": lambda desk: event(desk.bill(cashier="CASHIER")).replace(b"CASHIER", b"\xff\xfe"),
     "type_unknown": lambda desk: event(desk.bill(), type="bill.imagined.v1"),
     "tenant_mismatch": lambda desk: event(desk.bill(), tenantid="somebody-else"),

@@ -1,5 +1,7 @@
 """What a till offers is read whole or refused by name, and a payment card's number never comes through."""
 
+import json
+import re
 from typing import Any
 
 import msgspec
@@ -161,3 +163,44 @@ JSON = st.recursive(
 def test_no_json_makes_the_reader_fail(document: Any) -> None:
     assert isinstance(read(msgspec.json.encode(document)), Spoiled)
     assert isinstance(read(event(document)), Spoiled)
+
+
+WHOLE = {
+    **BILL,
+    "cashier": "c-7",
+    "channel": "store",
+    "programmes": ["shops"],
+    "member": {"card_number": with_check_digit("987000000000001")},
+    "tenders": [{"tender": "cash", "amount_minor": 10500}],
+    "effects_applied": [{"programme": "shops", "campaign": "spring", "amount_minor": 5}],
+}
+SAID = {
+    "requestid": "r-1",
+    "tenantid": "acme",
+    "time": "2026-11-22T08:31:04Z",
+    "subject": "a till",
+    "datacontenttype": "application/json",
+    "other": {"a": 1},
+}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        event(WHOLE, **SAID),
+        event({**WHOLE, "cashier": None}, **SAID),
+        event({**WHOLE, "bill_ref": 'a "quoted" one\\"'}, **SAID),
+        event({**BILL, "lines": [{"line_id": "1", "amount_minor": 10500, "tax_minor": 0, "categories": []}]}),
+        msgspec.json.format(event(WHOLE), indent=2),
+    ],
+)
+def test_every_name_said_twice_is_refused_and_none_that_is_said_once(odd: bytes) -> None:
+    """An older reader keeps the first, a newer one the last: two tills' amounts in one bill."""
+    assert code_of(odd) == ""
+    text = odd.decode()
+    members = list(re.finditer(r'[{,]\s*("[^"\\]+"\s*:\s*)', text))
+    assert len(members) > 8
+    for found in members:
+        _, end = json.JSONDecoder().raw_decode(text, found.end())
+        twice = f"{text[: found.start(1)]}{text[found.start(1) : end]},{text[found.start(1) :]}"
+        assert code_of(twice.encode()) == "malformed_json", twice
