@@ -17,6 +17,7 @@ import pytest
 from pointbank.balances import run_open_balances
 from pointbank.desk import open_desk
 from services.redeem.domain.acts import DecideAdjustment
+from services.redeem.sweeping import walk
 from shared.config import Settings
 from shared.events import CardBlocked, CardIssued
 from shared.ids import uuid7
@@ -270,6 +271,36 @@ async def test_expired_points_are_brought_back_and_many_only_by_two_people(bank:
     # What one person did today counts, whoever it was and by whatever act.
     await frozen(bank, 409, "adjustment_needs_second_person", path, {**body, "points": 1}, subject="omar")
     assert (await post(bank, "adjustments", asked((member.wallet_id, -1)))).status_code == 202
+
+
+async def test_what_ended_by_silence_is_brought_back_and_lives_as_what_is_earned_now(bank: Bank) -> None:
+    await bank.hear(activated("silence", expiry={"policy": "inactivity", "months": 3}))
+    long_ago = datetime.now(UTC) - timedelta(days=200)
+    swept, unswept = [await bank.member(100, 50, programme="silence", at=long_ago) for _ in range(2)]
+    lots = {}
+    for one in (swept, unswept):
+        said = await bank.get(f"/v1/wallets/{one.wallet_id}/lots", which="all")
+        lots[one.wallet_id] = said.json()["items"][-1]["lot_id"]
+    back = {"reason": "goodwill", "points": 60}
+
+    async def bring_back(member: Member, **body: Any) -> httpx.Response:
+        path = f"wallets/{member.wallet_id}/reinstatements"
+        return await post(bank, path, {**back, "lot_id": lots[member.wallet_id], **body})
+
+    # What has ended and was not gone through yet has not expired by the books: the sweep comes first.
+    assert_problem(await bring_back(unswept), 422, "amount_out_of_range")
+    step = (await post(bank, "expiry-runs", {}, role="operator")).json()
+    while step["next_cursor"] is not None:
+        step = (await post(bank, "expiry-runs", {"cursor": step["next_cursor"]}, role="operator")).json()
+    for one in (swept, unswept):
+        answer = await bring_back(one)
+        assert answer.status_code == 201, answer.text
+        assert answer.json()["balance"]["available"] == worth(60)
+        # Who is given something is active: the rest of the lot, too, lives on from now.
+        assert (await bring_back(one, points=1)).json()["balance"]["available"] == worth(61)
+        assert (await bank.get(f"/v1/wallets/{one.wallet_id}/balance")).json()["available"] == worth(61)
+    assert await walk(bank.runtime) == {}
+    assert (await bank.redeem(asks(swept, points=61, programme="silence"))).status_code == 201
 
 
 async def test_bringing_a_point_back_revives_nothing_that_is_set_aside_or_was_not_swept(bank: Bank) -> None:

@@ -156,6 +156,22 @@ async def test_a_dispute_is_rejected_or_upheld_and_never_both(two: Two) -> None:
     assert (await two.first.wallet(member.wallet_id))["available"] == 100
 
 
+async def test_a_dispute_that_two_uphold_is_corrected_once(two: Two) -> None:
+    member = await two.first.member(100)
+    [line] = await two.first.lines(member.wallet_id)
+    body = {"posting_id": str(line["posting_id"]), "points": 40, "reason": "too-little", "evidence": EVIDENCE}
+    dispute = (await post(two.first, "disputes", body)).json()
+    path = f"disputes/{dispute['dispute_id']}"
+    met = await two.gate.met(
+        "redeem.disputes",
+        f"dispute_id = '{dispute['dispute_id']}'",
+        approver(two.first, f"{path}/uphold"),
+        approver(two.second, f"{path}/uphold"),
+    )
+    assert codes(met) == [(200, ""), (409, "dispute_not_open")]
+    assert (await two.first.wallet(member.wallet_id))["available"] == 140
+
+
 async def test_a_request_that_waited_is_done_by_one_of_two(two: Two) -> None:
     """Two that both found its accrual there by now: nothing but the request's lock keeps them apart."""
     accrual = accrued(uuid7(), 100, kind="earn_held")
