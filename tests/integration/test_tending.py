@@ -15,9 +15,10 @@ from shared.budget import Budget
 from shared.clock import real_clock
 from shared.config import Settings
 from shared.db import Connection
+from shared.jobs import Job
 from shared.messaging.bus import redis_client
 from shared.messaging.keys import Keys
-from shared.runtime import open_tenant_pool
+from shared.runtime import TenantRuntime, open_tenant_pool
 from shared.tenants import Tenant
 from tests.support.patience import PATIENCE_S
 from tests.support.serving import hearer, only_tenant, own_directory, resting, serving, speaker, until
@@ -122,6 +123,24 @@ async def test_nobody_rests_over_what_waits_and_everybody_wakes_for_what_falls_d
         at = time.monotonic()
         await until(lambda: len(due) == 4 and resting(redeem, alone))
         assert time.monotonic() - at >= 0.5
+
+
+async def test_a_job_that_failed_is_tried_again_in_its_own_time_also_for_who_rests(
+    own: Settings, alone: Tenant
+) -> None:
+    tried: list[float] = []
+
+    async def fails_at_first(_: TenantRuntime) -> None:
+        tried.append(time.monotonic())
+        if len(tried) == 1:
+            raise OSError("no folder")
+
+    jobs = [Job("seal", 0.5, fails_at_first)]
+    async with serving(own, hearer(Ears(), jobs=jobs)) as redeem:
+        await until(lambda: len(tried) == 1 and resting(redeem, alone))
+        await until(lambda: len(tried) == 2 and resting(redeem, alone))
+        assert redeem._tending._rests[alone.code].until == float("inf"), "it was done"
+        assert tried[1] - tried[0] >= 0.5
 
 
 async def test_a_process_has_no_more_connections_than_its_budget(
