@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 FOLDER = Path(__file__).parent / "grafana" / "dashboards"
 SOURCE = {"type": "prometheus", "uid": "pointbank-prometheus"}
 CHOSEN = 'service=~"$service", tenant=~"$tenant"'
+EDGE = 'job="pointbank-gateway", proxy="edge"'
+SERVED = 'job="pointbank-gateway", proxy=~"members|earn|redeem|tiers|notifier"'
 CALLS = f'route!~"/livez|/readyz|/metrics", {CHOSEN}'
 
 
@@ -394,6 +396,82 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
                     )
                 ],
             ),
+        ),
+    ),
+    "gateway": (
+        "Pointbank: the gateway",
+        (
+            Panel(
+                "Calls a second, by service",
+                [
+                    (
+                        "{{proxy}}",
+                        f"sum by (proxy) (rate(haproxy_backend_http_requests_total{{{SERVED}}}[$__rate_interval]))",
+                    )
+                ],
+            ),
+            Panel(
+                "Calls that were answered 5xx",
+                [
+                    (
+                        "{{proxy}}",
+                        (
+                            f'sum by (proxy) (rate(haproxy_backend_http_responses_total{{code="5xx", {SERVED}}}[$__rate_interval]))'
+                            f" / sum by (proxy) (rate(haproxy_backend_http_requests_total{{{SERVED}}}[$__rate_interval]))"
+                        ),
+                    )
+                ],
+                "percentunit",
+            ),
+            Panel(
+                "Answers a second, by status",
+                [
+                    (
+                        "{{code}}",
+                        f"sum by (code) (rate(haproxy_frontend_http_responses_total{{{EDGE}}}[$__rate_interval]))",
+                    )
+                ],
+                says="4xx are refusals, of the gateway itself too: a token that is wrong, a limit.",
+            ),
+            Panel(
+                "Replicas in turn, by service",
+                [("{{proxy}}", f"min by (proxy) (haproxy_backend_active_servers{{{SERVED}}})")],
+                says="As the gateway sees it that has the fewest.",
+            ),
+            Panel(
+                "Replicas that are there and are asked nothing",
+                [
+                    (
+                        "{{proxy}}",
+                        f'max by (proxy) (haproxy_backend_agg_server_status{{state="DOWN", {SERVED}}}) > 0',
+                    )
+                ],
+                stat=True,
+            ),
+            Panel(
+                "Connections of callers, of those that they may have",
+                [
+                    (
+                        "{{instance}}",
+                        (
+                            f"max by (instance) (haproxy_frontend_current_sessions{{{EDGE}}}) "
+                            f"/ max by (instance) (haproxy_frontend_limit_sessions{{{EDGE}}})"
+                        ),
+                    )
+                ],
+                "percentunit",
+            ),
+            Panel(
+                "Names that are answered",
+                [
+                    (
+                        "{{instance}}",
+                        'max by (instance) (haproxy_backend_active_servers{job="pointbank-gateway", proxy="names"})',
+                    )
+                ],
+                says="One for each service. 0: DNS is away, and the addresses of before are kept.",
+            ),
+            Panel("Gateways that give metrics", [("{{instance}}", 'up{job="pointbank-gateway"}')]),
         ),
     ),
 }

@@ -9,6 +9,8 @@ from typing import Any
 
 import asyncpg
 
+from shared.login import log_in
+
 WAIT_S = 5.0
 """Who can't have a connection for so long is told that there are too many: a fault that its lane tries again."""
 LOOK_S = 0.02
@@ -48,10 +50,10 @@ class Budget:
         self._pools = [one for one in self._pools if not one.is_closing()] + [pool]
 
     async def connect(self, *args: Any, **more: Any) -> Any:
-        """As `asyncpg.connect`, within the budget. Raises TooManyConnectionsError after WAIT_S."""
+        """As `log_in`, within the budget. Raises TooManyConnectionsError after WAIT_S."""
         await self._take()
         try:
-            db = await asyncpg.connect(*args, **more)
+            db = await log_in(*args, **more)
         except BaseException:
             self._give()
             raise

@@ -12,6 +12,7 @@ import asyncpg
 from shared.budget import Budget
 from shared.config import Settings
 from shared.joined import join_messages
+from shared.login import log_in
 
 if TYPE_CHECKING:
     # asyncpg's classes are generic in its stubs only.
@@ -101,7 +102,7 @@ async def open_pool(
     _encode_arrays_quickly()
     join_messages()
     pool = await asyncpg.create_pool(
-        connect=None if budget is None else budget.connect,
+        connect=log_in if budget is None else budget.connect,
         host=host or settings.postgres_host,
         port=port or settings.postgres_port,
         database=database,
@@ -127,8 +128,9 @@ async def open_pool(
 
 
 async def connect(dsn: str, **more: Any) -> asyncpg.Connection[asyncpg.Record]:
-    """One connection by DSN, for administrators' commands."""
-    return await asyncpg.connect(dsn, timeout=10, **more)
+    """One connection by DSN, for administrators' commands. Raises ShutOut."""
+    db: asyncpg.Connection[asyncpg.Record] = await log_in(dsn, timeout=10, **more)
+    return db
 
 
 KEPT_S = 1.0

@@ -39,6 +39,8 @@ class Rota:
         self._due = {job.name: now + job.first_after_s for job in jobs}
         self._began = dict.fromkeys(self._due, float("-inf"))
         self._running: set[str] = set()
+        self._failed: set[str] = set()
+        """Jobs whose last run did not come to its end."""
 
     def tasks(self, runtime: TenantRuntime) -> list[asyncio.Task[None]]:
         """One for each job, until it is cancelled."""
@@ -54,12 +56,12 @@ class Rota:
         )
 
     def next_at(self, used_at: float) -> float:
-        """When a job must run though nothing happens: the next that has not run since that time; monotonic seconds."""
+        """When a job must run though nothing happens: the next that has not run since then, or that failed; monotonic seconds."""
         return min(
             (
                 self._due[job.name]
                 for job in self._jobs
-                if not job.endless and self._began[job.name] < used_at
+                if not job.endless and (job.name in self._failed or self._began[job.name] < used_at)
             ),
             default=float("inf"),
         )
@@ -69,8 +71,10 @@ class Rota:
             await asyncio.sleep(self._due[job.name] - time.monotonic())
             self._began[job.name] = time.monotonic()
             self._running.add(job.name)
+            self._failed.add(job.name)
             try:
                 await job.run(runtime)
+                self._failed.discard(job.name)
             except Exception as error:
                 if passing(error):
                     log.warning("job failed", job=job.name, tenant=runtime.code, error=repr(error)[:300])

@@ -85,6 +85,8 @@ class Metrics:
         # Every call and batch asks for the same few: the library's own look-up takes a lock and makes every label a text.
         self._child: Callable[..., Any] = cache(lambda metric, *labels: metric.labels(service, *labels))
         self._by_stream: dict[tuple[str, str], tuple[int, int]] = {}
+        self._sealing: set[str] = set()
+        """Tenants whose last turn of sealing has not come to its end."""
 
     def wrote(self, tenant: str, items: int, seconds: float, outcomes: "Iterable[Outcome]") -> None:
         """A batch was committed after so many seconds."""
@@ -137,16 +139,24 @@ class Metrics:
         self._set_all(self._differences, tenant, open_by_kind)
 
     def seal_turn(self, tenant: str, at: float) -> None:
-        """A turn of sealing came to its end, or the first one began: seconds since 1970."""
+        """A turn of sealing came to its end: seconds since 1970."""
+        self._sealing.discard(tenant)
         self._seal_turn.labels(self.service, tenant).set(at)
 
     def seal_begins(self, tenant: str, at: float) -> None:
         """From here on a turn of sealing is late, unless one has come to its end since it was last stopped."""
+        self._sealing.add(tenant)
         if (self.service, tenant) not in self._seal_turn._metrics:  # noqa: SLF001  # no public way to ask
-            self.seal_turn(tenant, at)
+            self._seal_turn.labels(self.service, tenant).set(at)
+
+    def rested(self, tenant: str) -> None:
+        """The tenant rests: nothing is late, unless its last turn failed."""
+        if tenant not in self._sealing:
+            self.stopped(tenant)
 
     def stopped(self, tenant: str) -> None:
-        """The tenant is served here no more, or rests: nothing is late."""
+        """The tenant is served here no more: nothing is late."""
+        self._sealing.discard(tenant)
         if (self.service, tenant) in self._seal_turn._metrics:  # noqa: SLF001
             self._seal_turn.remove(self.service, tenant)
 

@@ -257,7 +257,7 @@ class TenantRuntime:
             return None
         await self._kept.give_back()
         close_idle(self.pool)
-        self.metrics.stopped(self.code)
+        self.metrics.rested(self.code)
         return rest
 
     async def _halt(self) -> None:

@@ -23,6 +23,7 @@ def expected(error: Exception) -> str | None:
     from services.redeem.sealing import SealBusy
     from shared.config import NotConfigured, Settings
     from shared.errors import Refusal
+    from shared.login import ShutOut
     from shared.messaging.relay import Halted
     from shared.tenants.provision import TenantCodeInvalid
 
@@ -32,6 +33,8 @@ def expected(error: Exception) -> str | None:
             return "; ".join(f"POINTBANK_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in wrong)
         case asyncpg.InvalidCatalogNameError():
             return f"{error}. Is the tenant made, and `pointbank migrate` run?"
+        case ShutOut():
+            return f"{error}. `pointbank migrate` lets a service in again"
         case asyncpg.InvalidAuthorizationSpecificationError():
             return f"PostgreSQL refuses the login: {error}. Is POINTBANK_SECRET the one the tenant was made with?"
         case RedisError():

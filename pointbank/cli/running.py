@@ -81,6 +81,9 @@ def gateway(
         int, typer.Option(min=1, max=500, help="With --dns: how many addresses a name may have.")
     ] = 10,
     limit: Annotated[int, typer.Option(help="Calls of a tenant in 10 s, unless limits.map says.")] = 1000,
+    connections: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Open at once, of all callers; who comes then waits.")
+    ] = 4096,
     tls: Annotated[
         str | None, typer.Option(help="PEM with certificate and key, as HAProxy finds it.")
     ] = None,
@@ -108,6 +111,7 @@ def gateway(
         dns=names.servers,
         replicas=replicas,
         limit=limit,
+        connections=connections,
         tls=tls,
         proxy_protocol=proxy_protocol,
     )

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ class Choices:
     """What an operator decides. `folder` is where HAProxy will find the files; `backends` are host:port of each service.
 
     With `dns` (nameservers as host:port) each name may have up to `replicas` addresses, asked for again all the time.
-    `limit`: calls of one tenant in WINDOW_S, where limits.map names no other. `tls`: a PEM with certificate and key.
+    `limit`: calls of one tenant in WINDOW_S, where limits.map names no other. `connections`: of callers, at once. `tls`: a PEM with
+    certificate and key.
     """
 
     issuer: str
@@ -102,6 +104,7 @@ def files(choices: Choices, jwks: bytes, document: Mapping[str, Any] | None = No
         keys=[{"kid": key.kid, "alg": key.alg, "file": key.file, "alone": key.alone} for key in keys],
         methods=sorted({method for _, _, methods in found for method in methods.split(",")}),
         backends={service: choices.backends[service] for service in SERVICES},
+        names=sorted({one for servers in choices.backends.values() for one in servers if not _numeric(one)}),
         most_audiences=MOST_AUDIENCES,
         tenant_reg=CODE.pattern,
         most_bytes=MOST_BYTES,
@@ -116,6 +119,15 @@ def files(choices: Choices, jwks: bytes, document: Mapping[str, Any] | None = No
         "routes.map": "".join(f"{pattern} {service}:{methods}\n" for pattern, service, methods in found),
         **{key.file: key.pem for key in keys},
     }
+
+
+def _numeric(server: str) -> bool:
+    """Whether host:port needs no nameserver."""
+    try:
+        ip_address(server.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 OPERATORS = {

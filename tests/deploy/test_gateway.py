@@ -136,6 +136,12 @@ def test_a_gateway_that_has_found_nobody_takes_nobodys_place(pod: Document) -> N
     assert asked == {"startup": "/startz", "liveness": "/healthz", "readiness": "/healthz"}
 
 
+def test_a_gateway_that_is_full_is_given_no_new_callers_and_is_not_killed(pod: Document) -> None:
+    own = pod["containers"][0]
+    asked = {kind: own[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "liveness", "readiness")}
+    assert asked == {"startup": "http", "liveness": "metrics", "readiness": "http"}
+
+
 def test_what_kubernetes_and_compose_run_finds_its_files_and_its_ports(
     pod: Document, compose: Document, written: dict[str, dict[str, str]]
 ) -> None:
@@ -150,7 +156,7 @@ def test_what_kubernetes_and_compose_run_finds_its_files_and_its_ports(
             "compose": ("127.0.0.11:53", "10 earn:8000"),
             "kubernetes": ("10.96.0.10:53", "16 earn-pods.pointbank.svc.cluster.local:8000"),
         }[name]
-        assert re.findall(r"nameserver n\d+ (\S+)", text) == [nameserver]
+        assert re.findall(r"nameserver n\d+ (\S+)", text) == [nameserver] * 2, "for calls, and to be watched"
         assert re.findall(r"server-template earn1- (.*)", text) == [earn]
         assert re.findall(r"^    bind (\S+)", text, re.MULTILINE) == [":8080", ":8405"]
     assert [port["target"] for port in gateway["ports"]] == [8080]
@@ -176,8 +182,11 @@ def test_a_name_that_has_gone_ends_no_call_before_the_checks_do_and_silence_of_d
 ) -> None:
     """By arithmetic; tests/soak/test_names.py tries it. A pod that ends loses its name at once, and listens until preStop ends."""
     text = written["kubernetes"]["haproxy.cfg"]
-    held = dict(re.findall(r"^    hold (\w+) (\w+)$", text, re.MULTILINE))
+    used, _, watched = text.partition("\nresolvers news\n")
+    held = dict(re.findall(r"^    hold (\w+) (\w+)$", used, re.MULTILINE))
     assert {held[how] for how in ("timeout", "refused", "other")} == {"1h"}
+    told = dict(re.findall(r"^    hold (\w+) (\w+)$", watched, re.MULTILINE))
+    assert told == dict.fromkeys(("nx", "timeout", "refused", "other"), "30s")
     [every, again, fall] = map(int, re.findall(r"inter (\d+)s fastinter (\d+)s fall (\d+) ", text)[0])
     for name in backends(pod):
         own = workloads[name]["spec"]["template"]["spec"]["containers"][0]

@@ -34,7 +34,7 @@ VALUES = {
     "reason": {fault.value for fault in Fault},
     "invariant": {str(number) for number in GUARDS},
     "job": {"pointbank", "pointbank-gateway"},
-    "proxy": {"edge", "metrics", "tenants", *SERVICES},
+    "proxy": {"edge", "metrics", "names", "tenants", *SERVICES},
     "state": {"UP", "DOWN", "MAINT", "DRAIN", "NOLB", "overdue", "pending", "queued", "waiting_for_bill"},
 }
 """The values that a label can have, where they are a closed list."""
@@ -44,10 +44,11 @@ GATEWAY = {
     "haproxy_backend_agg_server_status": {"proxy", "state"},
     "haproxy_backend_http_requests_total": {"proxy"},
     "haproxy_backend_http_responses_total": {"proxy", "code"},
-    "haproxy_process_current_connections": set[str](),
-    "haproxy_process_max_connections": set[str](),
+    "haproxy_frontend_current_sessions": {"proxy"},
+    "haproxy_frontend_http_responses_total": {"proxy", "code"},
+    "haproxy_frontend_limit_sessions": {"proxy"},
 }
-"""What rules ask of HAProxy's own exporter; tests/gate/test_names.py sees that it shows them."""
+"""What rules and panels ask of HAProxy's own exporter; tests/gate/test_names.py sees that it shows them."""
 
 Rule = dict[str, Any]
 

@@ -42,13 +42,13 @@ class OfEarn(BaseHTTPRequestHandler):
 
 
 def in_turn(edge: Edge) -> dict[str, float]:
-    """How many replicas of each service are asked."""
+    """How many replicas of each service are asked, and how many names are answered."""
     shown = httpx.get(f"http://127.0.0.1:{edge.metrics_port}/metrics", trust_env=False).text
     return {
         sample.labels["proxy"]: sample.value
         for family in text_string_to_metric_families(shown)
         for sample in family.samples
-        if sample.name == "haproxy_backend_active_servers" and sample.labels["proxy"] in SERVICES
+        if sample.name == "haproxy_backend_active_servers" and sample.labels["proxy"] in {"names", *SERVICES}
     }
 
 
@@ -73,6 +73,7 @@ def test_replicas_are_found_by_their_names_and_who_has_found_none_says_so(
         with own.running(checked=False):
             assert own.ask("GET", "/startz").status_code == 503
             assert own.ask("GET", "/healthz").status_code == 200
+            assert in_turn(own) == dict.fromkeys(("names", *SERVICES), 0.0)
             answer = own.ask("GET", balance(town), token=token)
             assert_problem(answer, 503, "tenant_unavailable")
             assert answer.headers["retry-after"] == "5"
@@ -80,6 +81,7 @@ def test_replicas_are_found_by_their_names_and_who_has_found_none_says_so(
             dns.names.update(names)
             within(5, lambda: own.ask("GET", "/startz").status_code == 200)
             within(5, lambda: own.ask("GET", balance(town), token=token).status_code == 200)
+            within(5, lambda: in_turn(own)["names"] == len(SERVICES))
             shown = httpx.get(f"http://127.0.0.1:{own.metrics_port}/metrics?no-maint", trust_env=False).text
             assert set(dns.asked) == set(names)
 
@@ -90,4 +92,5 @@ def test_replicas_are_found_by_their_names_and_who_has_found_none_says_so(
     }
     assert {name: series.get(name) for name in GATEWAY} == GATEWAY, "rules ask for it"
     places = {line.split('"')[3] for line in shown.splitlines() if line.startswith("haproxy_server_status{")}
+    places -= {f"name{number}" for number in range(1, len(SERVICES) + 1)}
     assert places == {f"{name}1-1" for name in SERVICES}, "two places of each are free, and tell nothing"

@@ -6,11 +6,15 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from shared.budget import Budget
 from shared.config import Settings
-from shared.db import Kept
+from shared.db import Kept, connect, role_of
+from shared.guards import guarded
+from shared.login import ShutOut
 from shared.messaging.faults import passing
 from shared.runtime import open_tenant_pool
 from shared.tenants import Tenant
+from shared.tenants.provision import dsn_for
 
 
 async def test_arrays_of_lists_and_tuples_arrive_as_they_are(settings: Settings, tenant: Tenant) -> None:
@@ -99,3 +103,22 @@ async def test_who_stands_still_with_a_lock_loses_it_and_others_go_on(
         with pytest.raises(Exception) as lost:  # noqa: PT011  # how it is told depends on who sees the end first
             await frozen.fetchval("SELECT 1")
         assert passing(lost.value)
+
+
+@pytest.mark.parametrize("budget", [None, Budget(1)], ids=["directory's", "tenants'"])
+async def test_who_is_shut_out_of_a_database_is_told_so_and_no_statement_is_blamed(
+    settings: Settings, tenant: Tenant, budget: Budget | None
+) -> None:
+    admin = await connect(dsn_for(settings, tenant.database))
+    said = f"CONNECT ON DATABASE {tenant.database}"
+    async with await open_tenant_pool(settings, tenant, "notifier", budget=budget) as pool:
+        await admin.execute(f"REVOKE {said} FROM {role_of(tenant.code, 'notifier')}, PUBLIC")
+        try:
+            with pytest.raises(ShutOut, match="permission denied for database") as raised:
+                await pool.fetchval("SELECT 1")
+        finally:
+            await admin.execute(f"GRANT {said} TO {role_of(tenant.code, 'notifier')}")
+            await admin.close()
+        assert passing(raised.value), "a caller is told to come again, an item is kept"
+        assert guarded(raised.value) is None
+        assert await pool.fetchval("SELECT 1") == 1

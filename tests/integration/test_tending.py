@@ -15,9 +15,10 @@ from shared.budget import Budget
 from shared.clock import real_clock
 from shared.config import Settings
 from shared.db import Connection
+from shared.jobs import Job
 from shared.messaging.bus import redis_client
 from shared.messaging.keys import Keys
-from shared.runtime import open_tenant_pool
+from shared.runtime import TenantRuntime, open_tenant_pool
 from shared.tenants import Tenant
 from tests.support.patience import PATIENCE_S
 from tests.support.serving import hearer, only_tenant, own_directory, resting, serving, speaker, until
@@ -122,6 +123,19 @@ async def test_nobody_rests_over_what_waits_and_everybody_wakes_for_what_falls_d
         at = time.monotonic()
         await until(lambda: len(due) == 4 and resting(redeem, alone))
         assert time.monotonic() - at >= 0.5
+
+
+async def test_a_job_that_failed_wakes_who_rests_when_it_is_due_again(own: Settings, alone: Tenant) -> None:
+    tried: list[float] = []
+
+    async def fails(_: TenantRuntime) -> None:
+        tried.append(time.monotonic())
+        raise OSError("no folder")
+
+    async with serving(own, hearer(Ears(), jobs=[Job("seal", 200.0, fails)])) as redeem:
+        await until(lambda: bool(tried) and resting(redeem, alone))
+        woken_at = redeem._tending._look_at[alone.code]
+        assert 200.0 <= woken_at - tried[0] < 200.0 + PATIENCE_S, "a look alone comes after 300 s and more"
 
 
 async def test_a_process_has_no_more_connections_than_its_budget(

@@ -20,15 +20,17 @@ import yaml
 
 from pointbank.embedded.process import SELF, free_port, launch_command
 
-SHIPPED = Path(__file__).parents[2] / "deploy" / "prometheus"
+DEPLOY = Path(__file__).parents[2] / "deploy"
+SHIPPED = DEPLOY / "prometheus"
 LOOK_EVERY_S = 2.0
 _open = build_opener(ProxyHandler({})).open
 
 
 class Prometheus:
-    """One server. Intervals, labels and rules are those of deploy/prometheus; only where the targets are is the test's."""
+    """One server. Intervals, labels and rules are those of deploy/prometheus, those of gateways (`doors`) of the PodMonitor; only
+    where the targets are is the test's."""
 
-    def __init__(self, folder: Path, ports: Sequence[int]) -> None:
+    def __init__(self, folder: Path, ports: Sequence[int], doors: Sequence[int] = ()) -> None:
         self._folder = folder
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -36,6 +38,7 @@ class Prometheus:
         self.history: list[str] = []
         """What began to fire or ended, with the seconds since it was started."""
         self._fired: set[str] = set()
+        self._doors = doors
         folder.mkdir()
         self._write(ports)
 
@@ -74,7 +77,7 @@ class Prometheus:
         said["rule_files"] = [str(SHIPPED / "rules" / "*.yml")]
         [job] = [one for one in said["scrape_configs"] if one["job_name"] == "pointbank"]
         job["static_configs"] = [{"targets": [f"127.0.0.1:{port}" for port in ports]}]
-        said["scrape_configs"] = [job]
+        said["scrape_configs"] = [job, _of_pods(self._doors)]
         (self._folder / "prometheus.yml").write_text(yaml.safe_dump(said))
 
     def _ask(self, path: str) -> Any:
@@ -118,6 +121,30 @@ class Prometheus:
             what = "does not fire" if so else "does not go"
             assert time.monotonic() < deadline, f"{alert} {labels} {what} within {within_min} minutes"
             await asyncio.sleep(LOOK_EVERY_S)
+
+
+def _of_pods(ports: Sequence[int]) -> dict[str, Any]:
+    """The job that an operator makes of the gateways' PodMonitor: a pod's labels, and then what the monitor changes in them."""
+    said = yaml.safe_load_all((DEPLOY / "k8s" / "prod" / "monitor.yaml").read_text())
+    [monitor] = [one for one in said if one["kind"] == "PodMonitor"]
+    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+    name = f"pointbank/{monitor['metadata']['name']}"
+    labels = {"namespace": "pointbank", "container": "gateway", "endpoint": endpoint["port"], "job": name}
+    return {
+        "job_name": f"podMonitor/{name}/0",
+        "metrics_path": endpoint["path"],
+        "params": endpoint["params"],
+        "scrape_interval": endpoint["interval"],
+        "scrape_timeout": endpoint["scrapeTimeout"],
+        "static_configs": [
+            {"targets": [f"127.0.0.1:{port}"], "labels": {**labels, "pod": f"gateway-{number}"}}
+            for number, port in enumerate(ports)
+        ],
+        "relabel_configs": [
+            {"target_label": one["targetLabel"], "replacement": one["replacement"]}
+            for one in endpoint["relabelings"]
+        ],
+    }
 
 
 def _told(labels: dict[str, str]) -> str:

@@ -1,8 +1,18 @@
 """What makes each alert fire, and what the runbook says to do about it, done: a trial for each cause, beside one another."""
 
 from collections.abc import Mapping
+from itertools import chain
 
 from tests.soak.alarms.calls import a_lane_and_calls_are_slow, members_are_not_ready, nobody_is_watched, probe
+from tests.soak.alarms.gateway import (
+    Door,
+    DoorTrial,
+    a_pod_hangs,
+    connections_run_out,
+    dns_is_away,
+    no_gateway,
+    nobody_is_left,
+)
 from tests.soak.alarms.money import (
     books_differ,
     dead_letters_rise,
@@ -24,7 +34,7 @@ from tests.soak.alarms.relays import (
 )
 from tests.soak.alarms.site import Site, Trial
 
-__all__ = ["ALONE", "TOGETHER", "TRIALS", "Site", "Trial", "probe"]
+__all__ = ["ALONE", "AT_THE_DOOR", "TOGETHER", "TRIALS", "Door", "DoorTrial", "Site", "Trial", "probe"]
 
 TOGETHER: Mapping[Trial, frozenset[str]] = {
     books_differ: frozenset({"PointbankBooksDiffer"}),
@@ -56,5 +66,14 @@ ALONE: Mapping[Trial, frozenset[str]] = {
 }
 """On another fleet; the first by itself, for it stops all of it."""
 
-TRIALS = {**TOGETHER, **ALONE}
+AT_THE_DOOR: Mapping[DoorTrial, frozenset[str]] = {
+    a_pod_hangs: frozenset({"PointbankReplicasOut"}),
+    nobody_is_left: frozenset({"PointbankServiceUnreached", "PointbankCallersFail"}),
+    dns_is_away: frozenset({"PointbankGatewayNamesAway"}),
+    connections_run_out: frozenset({"PointbankGatewayFull"}),
+    no_gateway: frozenset({"PointbankGatewayAway"}),
+}
+"""Beside one another, before the pods of one gateway."""
+
+TRIALS = dict[object, frozenset[str]](chain(TOGETHER.items(), ALONE.items(), AT_THE_DOOR.items()))
 """Each trial, and the alerts that it sees fire."""

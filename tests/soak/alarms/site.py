@@ -38,6 +38,11 @@ class Site:
     extra: list[asyncio.Task[None]] = field(default_factory=list)
     migrated: asyncio.Event = field(default_factory=asyncio.Event)
     """`pointbank migrate` was run: it is for all tenants, and so for all trials."""
+    let_in: asyncio.Event = field(default_factory=asyncio.Event)
+    """No trial keeps commands out of the directory: they log in as a service does."""
+
+    def __post_init__(self) -> None:
+        self.let_in.set()
 
     @asynccontextmanager
     async def books_of(self, name: str) -> AsyncIterator[Connection]:
@@ -57,6 +62,8 @@ class Site:
 
     async def pointbank(self, *words: str, exits: int = 0) -> str:
         """A command as the runbook writes it, with the administrator's settings; its output."""
+        if words[0] != "migrate":
+            await self.let_in.wait()
         settings = self.world.fleet.settings
         assert settings.postgres_dsn is not None
         assert settings.secret is not None

@@ -133,3 +133,20 @@ def test_two_runs_write_the_same_and_leave_the_operators_files_alone(tmp_path: P
 def test_each_service_has_a_backend(tmp_path: Path) -> None:
     text = made_of()["haproxy.cfg"]
     assert re.findall(r"^backend (\w+)$", text, re.MULTILINE) == ["tenants", *SERVICES]
+
+
+def test_names_that_dns_must_answer_are_watched_once_each_and_addresses_are_not() -> None:
+    given = ["redeem=10.0.0.7:8000", "redeem=[fd00::7]:8000", "tiers=all:8000", "notifier=all:8000"]
+    choices = replace(CHOICES, backends=servers_of(given), dns=["10.0.0.2:53"])
+    _, _, watched = made_of(choices)["haproxy.cfg"].partition("\nbackend names\n")
+    servers = re.findall(r"^    server name\d+ (\S+) resolvers news init-addr none$", watched, re.MULTILINE)
+    assert servers == ["all:8000", "earn:8000", "members:8000"]
+    assert "backend names" not in made_of()["haproxy.cfg"]
+
+
+def test_callers_have_the_connections_that_were_chosen_and_who_watches_has_more() -> None:
+    text = made_of(replace(CHOICES, connections=100))["haproxy.cfg"]
+    assert re.findall(r"^(\w+).*\n(?:    #.*\n)*    maxconn (\d+)$", text, re.MULTILINE) == [
+        ("global", "164"),
+        ("frontend", "100"),
+    ]

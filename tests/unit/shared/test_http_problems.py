@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from shared.login import ShutOut
 from tests.support.http import Served, assert_problem, served
 
 GOOD: dict[str, Any] = {"ref": "A-1", "lines": [{"sku": "x", "amount_minor": 5}]}
@@ -191,6 +192,7 @@ async def test_a_bug_is_answered_without_its_words_and_logged_with_its_traceback
         asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
         asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"),
         asyncpg.TooManyConnectionsError("sorry, too many clients already"),
+        ShutOut('permission denied for database "pb_acme"'),
         asyncpg.QueryCanceledError("canceling statement due to statement timeout"),
         RedisConnectionError("Connection refused"),
         TimeoutError(),

@@ -81,6 +81,22 @@ def test_a_tenant_that_is_served_no_more_is_not_late_with_its_seals() -> None:
     assert samples(metrics) == {("seal_turn_timestamp_seconds", "redeem", "other"): 1_790_000_300.0}
 
 
+def test_a_tenant_that_rests_is_late_with_its_seals_where_its_last_turn_failed() -> None:
+    metrics = fresh("redeem")
+    for tenant in ("well", "ill", "mended"):
+        metrics.seal_begins(tenant, 1_000.0)
+    metrics.seal_turn("well", 1_001.0)
+    metrics.rested("well")
+    metrics.rested("ill")
+    metrics.rested("mended")
+    metrics.seal_begins("mended", 1_300.0)
+    metrics.seal_turn("mended", 1_301.0)
+    metrics.rested("mended")
+    assert samples(metrics) == {("seal_turn_timestamp_seconds", "redeem", "ill"): 1_000.0}
+    metrics.stopped("ill")
+    assert samples(metrics) == {}
+
+
 def test_several_apps_make_one_text_with_each_family_once() -> None:
     earn, redeem = fresh("earn"), fresh("redeem")
     earn.posted("acme", "earn", 10)
