@@ -15,6 +15,7 @@ from structlog.contextvars import bind_contextvars, reset_contextvars
 from shared.fairness import FAIRNESS
 from shared.http.call import Call, put_call
 from shared.http.problems import BodyTooLarge, problem_response, refusal_response
+from shared.http.turnstile import Turnstile
 from shared.ids import uuid7
 from shared.log import info
 from shared.messaging.faults import Fault, classify
@@ -42,11 +43,14 @@ class Shell:
         self._traces = traces
         self._service = service
         self._metrics = metrics
+        self._turnstile = Turnstile()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if (turn := self._turnstile.enter()) is not None:
+            await turn
         call = Call(scope["headers"])
         call.request_id = request_id = _request_id(call)
         announced = _announced(call)
