@@ -16,8 +16,8 @@ from pointbank.verify.database import UnknownTenant as NobodyToVerify
 from pointbank.verify.database import auditor
 from shared.config import Settings
 from shared.db import database_of
-from shared.migrate import schema_version
 from shared.login import ShutOut
+from shared.migrate import schema_version
 from shared.tenants.directory import Directory, control_role
 from shared.tenants.directory import queries as directory_sql
 from shared.tenants.provision import create_tenant, dsn_for, list_tenants, migrate_all, prepare_control
