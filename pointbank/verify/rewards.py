@@ -160,6 +160,8 @@ class Rewards:
             found.append("it could not be had then")
         limit = document.get("limit")
         kept = row["withdrawn_at"] is None
+        if kept and row["returned_points"]:
+            found.append(f"{row['returned_points']} points of its redemption came back, and it stands")
         if kept and limit is not None and limit["per"] == "ever" and row["place"] > limit["most"]:
             found.append(f"it is the member's number {row['place']}, {limit['most']} are allowed")
         return found

@@ -20,6 +20,7 @@ _SOURCES = {
     "reserve": "redemption_id",
     "void": "redemption_id",
     "return": "redemption_id",
+    "overdraw": "redemption_id",
 }
 """What a line's source is, by its kind, where it is no act; of a kind that is not here it is told without a type."""
 

@@ -264,6 +264,7 @@ CAPTURE_REFUSALS = (
     "authorisation_expired",
     "wallet_blocked",
     "points_not_accepted",
+    "bill_share_exceeded",
     "amount_out_of_range",
     "currency_mismatch",
     "terminal_unknown",

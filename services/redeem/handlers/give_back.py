@@ -153,7 +153,13 @@ class _Batch:
     async def _refunded(
         self, item: Item[Return | ReturnRequested], request: ReturnRequested, paid: Sequence[Paid]
     ) -> Outcome:
-        captured = [one for one in (self.whole[p.redemption_id] for p in paid) if one.status == "captured"]
+        bill = (request.merchant, request.bill_ref)
+        # It was found before its wallet was locked: meanwhile it may have paid for another bill, or for a reward.
+        captured = [
+            one
+            for one in (self.whole[p.redemption_id] for p in paid)
+            if one.status == "captured" and one.reward is None and (one.merchant, one.bill_ref) == bill
+        ]
         self.asked.append((request, len(captured)))
         if not captured:
             self.alone.append(item)  # type: ignore[arg-type]

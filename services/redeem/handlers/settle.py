@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from services.redeem.domain import reserving
-from services.redeem.domain.acceptance import objection
+from services.redeem.domain.acceptance import objection, rule_of
 from services.redeem.domain.codes import CodeUnknown
 from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.limits import BillShareExceeded
 from services.redeem.domain.redemption import Capture, Release, Void
 from services.redeem.domain.reserving import Captured, Redemption, Voided
 from services.redeem.handlers.came_back import ComingBack
@@ -65,6 +66,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
             match command:
                 case Capture():
                     _check_place(terms, redemption, command)
+                    _check_bill(terms, redemption, command)
                     held.check(redemption, command)
                     captured = reserving.capture(
                         wallet,
@@ -171,13 +173,13 @@ def _went_back(
 
 
 def _bills_named(ours: dict[int, Found], items: Sequence[Item[Settling]]) -> set[tuple[str, str]]:
-    """The bills that captures name and their authorisations did not: a refund finds no wallet by these."""
+    """The bills that captures pay for. A refund finds no wallet by a bill that only the capture names, nor by one that an
+    authorisation named after the refund had looked: the bill is where they meet."""
     return {
-        (one.merchant, command.bill_ref)
+        (one.merchant, bill_ref)
         for k, one in ours.items()
         if isinstance(command := items[k].command, Capture)
-        and command.bill_ref is not None
-        and command.bill_ref != one.bill_ref
+        and (bill_ref := command.bill_ref or one.bill_ref) is not None
     }
 
 
@@ -221,6 +223,20 @@ def _check_place(terms: CompiledProgramme, redemption: Redemption, command: Capt
         return  # what it ended by is the first to be said
     if (no := objection(terms.redeeming, redemption.merchant, command.terminal)) is not None:
         raise no
+
+
+def _check_bill(terms: CompiledProgramme, redemption: Redemption, command: Capture) -> None:
+    """What was held against the share that points may pay of one bill pays for no other."""
+    if None in (command.bill_ref, redemption.bill_ref) or command.bill_ref == redemption.bill_ref:
+        return
+    rule = rule_of(terms.redeeming, redemption.merchant)
+    bound = terms.redeeming.bill_share or (rule is not None and (rule.share or rule.categories is not None))
+    if bound and redemption.ended is None and redemption.reward is None:
+        raise BillShareExceeded(
+            f"These points were set aside for the bill {redemption.bill_ref}, of which points may pay a part only. Void them, and"
+            f" ask anew for {command.bill_ref}.",
+            pointer="/bill_ref",
+        )
 
 
 def _note_place(redemption: Redemption, command: Capture) -> None:

@@ -116,6 +116,26 @@ async def test_the_share_of_a_bill_is_not_exceeded_by_paying_in_parts(bank: Bank
     await refused(bank, other, "bill_share_exceeded", points=1, **bill)
 
 
+async def test_what_was_held_against_one_bill_is_captured_for_no_other(bank: Bank) -> None:
+    code = await programme(bank, max_bill_share="0.5")
+    member = await bank.member(500, programme=code)
+
+    async def captured(named: str, **asked: Any) -> tuple[int, str]:
+        aside = await bank.redeem(asks(member, points=60, capture="later", programme=code, **asked))
+        path = f"/v1/redemptions/{aside.json()['redemption_id']}/capture"
+        answer = await bank.client.post(path, json={"bill_ref": named}, headers=bank.headers("till"))
+        return answer.status_code, answer.json().get("code", "")
+
+    large = {"bill_ref": f"L-{code}", "bill_total_minor": 2_000}
+    assert await captured(f"S-{code}", **large) == (409, "bill_share_exceeded")
+    assert (await bank.wallet(member.wallet_id))["reserved"] == 60
+    # Who said no bill named it to nobody: each is held against the share by itself.
+    assert await captured(f"N-{code}", bill_total_minor=2_000) == (200, "")
+    free = await programme(bank)
+    code, member = free, await bank.member(500, programme=free)
+    assert await captured(f"S-{code}", bill_ref=f"L-{code}", bill_total_minor=2_000) == (200, "")
+
+
 async def test_a_members_limit_is_exact_when_many_spend_at_once(bank: Bank) -> None:
     code = await programme(
         bank, member_limits=[{"points": 100, "per": "month"}, {"points": 50, "per": "day"}]

@@ -237,3 +237,36 @@ async def test_a_capture_that_first_names_its_bill_meets_the_bills_refund(
         await two.gate.met("redeem.redemptions", of_it, captured, refund)
     wallet = await two.first.wallet(member.wallet_id)
     assert (wallet["available"], wallet["reserved"], wallet["redeemed"]) == (100, 0, 0)
+
+
+@pytest.mark.parametrize("reward", [True, False])
+async def test_what_was_captured_for_something_else_as_its_bill_was_refunded_stays_paid(
+    two: Two, reward: bool
+) -> None:
+    """The refund has found the authorisation by its bill, and waits for its wallet."""
+    await put(two.first, "kept")
+    member, bill = await two.first.member(50), f"KEPT-{reward}"
+    asked_for = {"reward": "kept"} if reward else {"points": 50}
+    one = await authorised(two.first, member, bill_ref=bill, **asked_for)
+    captured = capture(two.first, one, None if reward else {"bill_ref": "ANOTHER"})
+    refund = two.second.hear(requested(bill, 10_000))
+    await two.gate.met("redeem.wallets", f"wallet_id = '{member.wallet_id}'", captured, refund)
+    wallet = await two.first.wallet(member.wallet_id)
+    kept = (10, 0, 40) if reward else (0, 0, 50)
+    assert (wallet["available"], wallet["reserved"], wallet["redeemed"]) == kept
+
+
+async def test_what_is_set_aside_and_captured_while_its_bill_is_refunded_comes_back(two: Two) -> None:
+    """The refund found nothing by the bill, and is not committed when it is there."""
+    member, bill = await two.first.member(100), "QUICK"
+    half = requested(bill, 2_500)
+    await two.first.hear(half)
+
+    async def spend() -> None:
+        one = await authorised(two.second, member, points=40, bill_ref=bill)
+        assert (await capture(two.second, one)).status_code == 200
+
+    refund = two.first.hear(replace(requested(bill, 10_000), bill_id=half.bill_id))
+    await two.gate.met("redeem.bill_events", f"bill_id = '{half.bill_id}'", refund, spend())
+    wallet = await two.first.wallet(member.wallet_id)
+    assert (wallet["available"], wallet["reserved"], wallet["redeemed"]) == (100, 0, 0)

@@ -175,6 +175,9 @@ async def test_what_was_spent_is_posted_as_it_happened_and_what_was_not_there_is
         ("redeem", "available", 40, False),
         ("overdraw", "debt", 40, True),
     ]
+    path = f"/v1/wallets/{member.wallet_id}/ledger?kind=overdraw"
+    [owed] = (await bank.client.get(path, headers=bank.headers("crm"))).json()["items"]
+    assert owed["source"] == {"redemption_id": said["redemptions"][0]["redemption_id"]}
     [_, _, first, second] = await bank.told(member.wallet_id)
     assert (first["type"], first["data"]["overdrawn"]) == ("points.redeemed.v1", worth(0))
     assert (second["data"]["overdrawn"], second["data"]["offline"]) == (worth(40), True)

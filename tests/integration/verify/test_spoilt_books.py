@@ -253,6 +253,15 @@ SPOILT = {
         "UPDATE redeem.benefits SET points = points + 1 WHERE consumed_at IS NULL AND origin = 'redemption'",
         {"benefits", "benefits:told"},
     ),
+    "a benefit that stands though its points came back": (
+        """
+        UPDATE redeem.redemptions SET returned_points = points
+        WHERE redemption_id = (
+            SELECT redemption_id FROM redeem.benefits WHERE withdrawn_at IS NULL AND origin = 'redemption' LIMIT 1
+        )
+        """,
+        {"benefits"},
+    ),
     "a benefit of no redemption": (
         "UPDATE redeem.benefits SET redemption_id = gen_random_uuid() WHERE consumed_at IS NOT NULL",
         {"benefits", "benefits:told"},
