@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -23,6 +24,7 @@ from pointbank.generate.sample import programme
 from pointbank.generate.shop import MERCHANTS
 from services.earn.handlers import ON as EARN
 from services.notifier.handlers import ON as NOTIFIER
+from services.redeem.domain.redemption import Redeem
 from services.redeem.handlers import ON as REDEEM
 from services.tiers.handlers import ON as TIERS
 from shared import beside
@@ -37,7 +39,7 @@ from shared.events import (
 )
 from shared.identity import hashed
 from shared.ids import uuid7
-from shared.messaging import Item
+from shared.messaging import FromHttp, Item
 from shared.messaging.entries import StreamDecoder, decode_pos
 from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
@@ -47,6 +49,7 @@ from tests.support.tenants import connect_as, running
 BASELINE = Path(__file__).parents[2] / "bench" / "baseline.json"
 BATCH = 500
 MEMBERS = 200
+CALLS = 32
 
 
 class Counted:
@@ -179,6 +182,35 @@ def bills() -> list[list[Item[Any]]]:
     return [items[k : k + BATCH] for k in range(0, len(items), BATCH)]
 
 
+async def redemptions(settings: Settings, tenant: Tenant) -> list[list[Item[Any]]]:
+    """Batches of calls as the HTTP API makes them, of members that have the points."""
+    db = await connect_as(settings, tenant, "auditor")
+    try:
+        rich = [
+            row[0]
+            for row in await db.fetch(
+                "SELECT member_id FROM redeem.wallets WHERE available >= 100 ORDER BY 1"
+            )
+        ]
+    finally:
+        await db.close()
+    assert len(rich) >= CALLS
+
+    def call(member_id: UUID) -> Item[Any]:
+        return Item(
+            Redeem(
+                programme="shops", member_id=member_id, identity_kind=None, identity_hash=None, points=5, money=None,
+                merchant="riyadh-mall", terminal="T03", cashier="c117", channel="store", bill_ref="B-1", patient=False,
+                code=None, bill_total_minor=None, bill_categories=None,
+            ),
+            FromHttp("tester", "POST /v1/redemptions", uuid7().hex, bytes(32)),
+            request_id=uuid7().hex,
+            actor="tester",
+        )  # fmt: skip
+
+    return [[call(member_id) for member_id in rich[:CALLS]] for _ in range(4)]
+
+
 async def test_a_batch_costs_what_the_baseline_says(
     settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +225,10 @@ async def test_a_batch_costs_what_the_baseline_says(
         await redeem.lane.submit_many([item for item in known if type(item.command) in REDEEM])
         batches = entries("earn", tenant, REDEEM, accrued, b'"points.accrued.v1"')
         found["redeem"] = await cost(settings, monkeypatch, redeem, batches)
+        calls = await redemptions(settings, tenant)
+        found["redemptions"] = await cost(settings, monkeypatch, redeem, calls)
+        alone = [batch[:1] for batch in await redemptions(settings, tenant)]
+        found["a redemption"] = await cost(settings, monkeypatch, redeem, alone)
     credited = await told_by(settings, tenant, "redeem")
     for name, handlers in (("tiers", TIERS), ("notifier", NOTIFIER)):
         async with running(settings, tenant, name, handlers) as service:
