@@ -78,7 +78,12 @@ def test_what_a_batch_is_read_as_is_what_each_of_its_entries_is(raw: bytes) -> N
         assert (left, len(items)) == ([7], 1)
         assert alone.command is None or isinstance(alone.command, Unreadable)
     else:
-        assert msgspec.structs.asdict(items[1]) == msgspec.structs.asdict(alone)
+        read, read_alone = msgspec.structs.asdict(items[1]), msgspec.structs.asdict(alone)
+        if isinstance(alone.command, Unreadable):
+            # Of two mistakes in it either may be the first that is met.
+            assert isinstance(read.pop("command"), Unreadable)
+            del read_alone["command"]
+        assert read == read_alone
     [again] = DECODER.read([(b"7-0", raw)], {b"7-0": 3}).items
     assert (again.origin, again.command) == (FromStream("redeem", 7, 3), alone.command)
 
