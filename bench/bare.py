@@ -3,75 +3,77 @@
 from __future__ import annotations
 
 import random
-import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from statistics import median
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import asyncpg
 
+from bench.timing import Timed, at_once, rate
 from bench.zipf import zipf
 from shared.ids import uuid7
 from shared.sql import load
 
 BATCH = 500
 WALLETS = 2000
+RICH, POINTS = 400, 5
+"""A redemption is of a wallet that had so many points when the load was drawn, and takes so many."""
 PAYLOAD = b"x" * 900
 """As long as a points.credited event, to within a tenth."""
+
+Db: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 queries = load("bench", "bare.sql")
 
 
-async def prepare(db: asyncpg.Connection) -> list[UUID]:
+async def prepare(db: Db, *, count: int = WALLETS) -> list[UUID]:
     """The tables, and empty wallets."""
     await db.execute(queries.texts()["make"])
-    wallets = [uuid7() for _ in range(WALLETS)]
+    wallets = [uuid7() for _ in range(count)]
     await queries.add_wallets(db, wallets=wallets)
     return wallets
 
 
-async def postings_per_second(
-    db: asyncpg.Connection, wallets: list[UUID], *, batches: int, seed: int
-) -> float:
+def bills(wallets: Sequence[UUID], rng: random.Random) -> dict[str, list[Any]]:
+    """A bill for each of these wallets, as `post` takes them."""
+    count = len(wallets)
+    ids = [uuid7() for _ in range(2 * count)]
+    return {
+        "wallets": list(wallets),
+        "postings": ids[:count],
+        "lots": ids[count:],
+        "amounts": [rng.randrange(1, 200) for _ in range(count)],
+        "happened": [datetime.now(UTC)] * count,
+        "told": [PAYLOAD] * count,
+    }
+
+
+async def post(db: Db, batch: dict[str, list[Any]]) -> None:
+    """One call with a batch of bills."""
+    await queries.post(db, **batch)
+
+
+async def postings_per_second(db: Db, wallets: list[UUID], *, batches: int, seed: int) -> float:
     """Bills per second by one connection, batches of 500, Zipf over the wallets as the generator's members are."""
     rng = random.Random(seed)
     pick = zipf(len(wallets))
-    now = datetime.now(UTC)
-    columns = []
-    for _ in range(batches):
-        ids = [uuid7() for _ in range(2 * BATCH)]
-        amounts = [rng.randrange(1, 200) for _ in range(BATCH)]
-        columns.append(
-            {
-                "wallets": [wallets[k] for k in pick(rng, BATCH)],
-                "postings": ids[:BATCH],
-                "lots": ids[BATCH:],
-                "amounts": amounts,
-                "happened": [now] * BATCH,
-                "told": [PAYLOAD] * BATCH,
-            }
-        )
-    started = time.perf_counter()
-    for one in columns:
-        await queries.post(db, **one)
-    return batches * BATCH / (time.perf_counter() - started)
+    drawn = [bills([wallets[k] for k in pick(rng, BATCH)], rng) for _ in range(batches)]
+    return await rate(drawn, lambda batch: post(db, batch), size=BATCH)
 
 
-async def redemptions(
-    db: asyncpg.Connection, wallets: list[UUID], *, calls: int, seed: int
-) -> tuple[float, float]:
-    """(calls per second, p50 in ms) of the function on one connection, one call after the other."""
-    rng = random.Random(seed)
-    rich = [
-        row["wallet_id"]
-        for row in await db.fetch(
-            "SELECT wallet_id FROM bare.wallet WHERE available >= 400 ORDER BY wallet_id"
-        )
-    ]
-    seconds = []
-    started = time.perf_counter()
-    for _ in range(calls):
-        at = time.perf_counter()
-        await queries.redeem(db, wallet=rng.choice(rich), posting=uuid7(), amount=5, told=PAYLOAD)
-        seconds.append(time.perf_counter() - at)
-    return calls / (time.perf_counter() - started), median(seconds) * 1000
+async def rich(db: Db) -> list[UUID]:
+    """The wallets that have points to spend, in the order in which they were made."""
+    return [row["wallet_id"] for row in await queries.rich(db, at_least=RICH)]
+
+
+async def redeem(db: Db, wallet: UUID) -> None:
+    """One call of the function. Raises RuntimeError when it is refused."""
+    if await queries.redeem(db, wallet=wallet, posting=uuid7(), amount=POINTS, told=PAYLOAD) is None:
+        raise RuntimeError(f"the wallet {wallet} has less than {POINTS} points")
+
+
+async def redemptions(db: Db, *, calls: int, seed: int) -> Timed:
+    """The function on one connection, one call after the other, any rich wallet as often."""
+    asked = random.Random(seed).choices(await rich(db), k=calls)
+    return await at_once([db], asked, redeem)

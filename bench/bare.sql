@@ -94,6 +94,10 @@ INSERT INTO bare.wallet (wallet_id) SELECT unnest(:wallets::uuid[]);
 -- A batch of bills.
 SELECT bare.post(:wallets::uuid[], :postings::uuid[], :lots::uuid[], :amounts::bigint[], :happened::timestamptz[], :told::bytea[]);
 
+-- name: rich
+-- The wallets that have so many points, the oldest first.
+SELECT wallet_id FROM bare.wallet WHERE available >= :at_least::bigint ORDER BY wallet_id;
+
 -- name: redeem$
 -- One redemption; what is left.
 SELECT bare.redeem(:wallet::uuid, :posting::uuid, :amount::bigint, :told::bytea);

@@ -5,17 +5,12 @@ The counts stand in bench/baseline.json; RENEW_BASELINE=1 writes them anew, for 
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import pytest
 
 from pointbank.generate.bills import generate
@@ -27,7 +22,6 @@ from services.notifier.handlers import ON as NOTIFIER
 from services.redeem.domain.redemption import Redeem
 from services.redeem.handlers import ON as REDEEM
 from services.tiers.handlers import ON as TIERS
-from shared import beside
 from shared.config import Settings
 from shared.events import (
     EnrolledWallet,
@@ -41,73 +35,14 @@ from shared.identity import hashed
 from shared.ids import uuid7
 from shared.messaging import FromHttp, Item
 from shared.messaging.entries import StreamDecoder, decode_pos
-from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
+from tests.support.costs import Cost, checkpoint, cost, hold_against_the_baseline
 from tests.support.facts import AT, heard
 from tests.support.tenants import connect_as, running
 
-BASELINE = Path(__file__).parents[2] / "bench" / "baseline.json"
 BATCH = 500
 MEMBERS = 200
 CALLS = 32
-
-
-class Counted:
-    """Round trips of the lane's own task, whatever else uses the connections meanwhile."""
-
-    def __init__(self) -> None:
-        self.round_trips = 0
-
-
-@contextmanager
-def counted(monkeypatch: pytest.MonkeyPatch, service: TenantRuntime) -> Iterator[Counted]:
-    """Counts what asyncpg sends for the lane, and beside what it does."""
-    found = Counted()
-
-    def counting(method: Any, *, bare_only: bool = False) -> Any:
-        async def send(self: Any, *args: Any, **more: Any) -> Any:
-            # `execute` with arguments goes on to `_do_execute`; without (BEGIN, COMMIT) it is a round trip of its own.
-            task = asyncio.current_task()
-            its_own = task is not None and (task is service.lane._running or task.get_name() == beside.NAME)
-            if its_own and not (bare_only and len(args) > 1):
-                found.round_trips += 1
-            return await method(self, *args, **more)
-
-        return send
-
-    connection: Any = asyncpg.Connection
-    with monkeypatch.context() as patched:
-        patched.setattr(connection, "_do_execute", counting(connection._do_execute))
-        patched.setattr(connection, "copy_records_to_table", counting(connection.copy_records_to_table))
-        patched.setattr(connection, "copy_to_table", counting(connection.copy_to_table))
-        patched.setattr(connection, "execute", counting(connection.execute, bare_only=True))
-        yield found
-
-
-async def wal_bytes(settings: Settings) -> int:
-    admin = await asyncpg.connect(settings.admin_dsn())
-    try:
-        return int(await admin.fetchval("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"))
-    finally:
-        await admin.close()
-
-
-async def cost(
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    service: TenantRuntime,
-    batches: Sequence[list[Item[Any]]],
-) -> dict[str, float]:
-    """The cheapest of these batches after the first: a checkpoint's full pages fall on one of them at most."""
-    await service.lane.submit_many(batches[0])
-    round_trips, written = [], []
-    for items in batches[1:]:
-        before = await wal_bytes(settings)
-        with counted(monkeypatch, service) as found:
-            await service.lane.submit_many(items)
-        written.append((await wal_bytes(settings) - before) / len(items))
-        round_trips.append(found.round_trips)
-    return {"round_trips_per_batch": min(round_trips), "wal_bytes_per_item": round(min(written))}
 
 
 async def told_by(settings: Settings, tenant: Tenant, service: str) -> list[bytes]:
@@ -215,7 +150,8 @@ async def test_a_batch_costs_what_the_baseline_says(
     settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = [heard(event) for event in facts(tenant)]
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, Cost] = {}
+    await checkpoint(settings)
 
     async with running(settings, tenant, "earn", EARN) as earn:
         await earn.lane.submit_many([item for item in known if type(item.command) in EARN])
@@ -235,12 +171,4 @@ async def test_a_batch_costs_what_the_baseline_says(
             await service.lane.submit_many([item for item in known if type(item.command) in handlers])
             batches = entries("redeem", tenant, handlers, credited, b'"points.credited.v1"')
             found[name] = await cost(settings, monkeypatch, service, batches)
-
-    if os.environ.get("RENEW_BASELINE"):
-        BASELINE.write_text(json.dumps(found, indent=1) + "\n")
-    baseline = json.loads(BASELINE.read_text())
-    assert {name: one["round_trips_per_batch"] for name, one in found.items()} == {
-        name: one["round_trips_per_batch"] for name, one in baseline.items()
-    }
-    for name, one in found.items():
-        assert one["wal_bytes_per_item"] == pytest.approx(baseline[name]["wal_bytes_per_item"], rel=0.2), name
+    hold_against_the_baseline(found)
