@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
 from pointbank.api import Api
@@ -30,6 +32,7 @@ WITH_CAMPAIGNS = "bench-campaigns"
 WITHOUT_CAMPAIGNS = "bench-no-campaigns"
 CAMPAIGNS = 20
 PROGRAMME = "shops"
+BASELINE = Path(__file__).with_name("baseline.json")
 CHUNK = 500
 PATIENCE_S = 120
 POLL_S = 0.05
@@ -47,7 +50,9 @@ class Opened:
 @dataclass(frozen=True, slots=True)
 class Piped:
     """One run of the pipe. CPU in microseconds per bill, of the one process that is all services; of its time, the share that
-    its event loop was on a core and the share that it wanted one: what is left it had nothing to do."""
+    its event loop was on a core and the share that it wanted one: what is left it had nothing to do. `transactions` are the
+    database's own count, with the asking of this bench; `round_trips` are the lanes': the batches that were written, by what
+    the baseline counts for one."""
 
     bills: int
     seconds: float
@@ -55,6 +60,7 @@ class Piped:
     busy_share: float
     waiting_share: float
     wal_bytes: int
+    transactions: float
     round_trips: float
 
     @property
@@ -154,6 +160,7 @@ async def run_pipe(
     pid = deployment.child.process.pid
     try:
         counted, cpu = await _counters(admin, pid, tenant)
+        written = await _round_trips(deployment, tenant)
         ran, wanted = _on_a_core(pid)
         started = time.perf_counter()
         for count, commands in offered:
@@ -165,6 +172,7 @@ async def run_pipe(
         seconds = time.perf_counter() - started
         ran_after, wanted_after = _on_a_core(pid)
         after, cpu_after = await _counters(admin, pid, tenant)
+        written_after = await _round_trips(deployment, tenant)
     finally:
         await auditor.close()
         await admin.close()
@@ -176,7 +184,8 @@ async def run_pipe(
         busy_share=(ran_after - ran) / seconds,
         waiting_share=(wanted_after - wanted) / seconds,
         wal_bytes=int((after[0] - counted[0]) / bills),
-        round_trips=(after[1] - counted[1]) / bills,
+        transactions=(after[1] - counted[1]) / bills,
+        round_trips=(written_after - written) / bills,
     )
 
 
@@ -212,6 +221,22 @@ async def _counters(admin: asyncpg.Connection, pid: int, tenant: str) -> tuple[t
         )
     )
     return (wal, commits), cpu_seconds(pid)
+
+
+async def _round_trips(deployment: Deployment, tenant: str) -> float:
+    """Of all batches that the tenant's lanes have written so far, by `/metrics` and the baseline's count for each."""
+    each = {name: one["round_trips_per_batch"] for name, one in json.loads(BASELINE.read_text()).items()}
+    async with httpx.AsyncClient(base_url=deployment.base_url) as client:
+        told = (await client.get("/metrics")).raise_for_status().text
+    counts = [
+        sample.value * each[sample.labels["service"]]
+        for family in text_string_to_metric_families(told)
+        for sample in family.samples
+        if sample.name == "pointbank_lane_batch_items_count"
+        and sample.labels["tenant"] == tenant
+        and sample.labels["service"] in each
+    ]
+    return float(sum(counts))
 
 
 def cpu_seconds(pid: int) -> float:
