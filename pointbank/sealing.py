@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -14,8 +14,9 @@ from services.redeem.domain.accruals import DayCompared
 from services.redeem.domain.reconciliation import ReconcilePage, SealCompared
 from services.redeem.domain.seal import Signer, written
 from services.redeem.handlers import ON
-from services.redeem.reconciling import reconcile, would_reconcile
+from services.redeem.reconciling import Progress, reconcile, unheard, would_reconcile
 from services.redeem.sealing import Exported, SealBusy, export, job_item, take_seal, would_seal
+from services.redeem.sealing import Progress as SealProgress
 from shared.clock import real_clock
 from shared.config import Settings
 from shared.ids import uuid7
@@ -60,7 +61,7 @@ async def seal_tenant(
     actor: str,
     dry_run: bool = False,
     whole: bool = False,
-    progress: Callable[[int], None] | None = None,
+    progress: SealProgress | None = None,
 ) -> dict[str, Any]:
     """Seals what is new and exports what the folder lacks: `seal` (null where nothing is new), `exported`, `foreign`. A dry run
     says what would be sealed and exported."""
@@ -68,7 +69,7 @@ async def seal_tenant(
     done = Exported(0, [], None)
     async with writer_of(settings, tenant) as writer:
         if dry_run:
-            made = await would_seal(writer.pool, signer, whole=whole)
+            made = await would_seal(writer.pool, signer, whole=whole, progress=progress)
         else:
             made = await take_seal(writer, signer, item=job_item(actor), whole=whole, progress=progress)
         if settings.seal_folder is not None:
@@ -94,10 +95,11 @@ async def reconcile_tenant(
     *,
     actor: str,
     dry_run: bool = False,
-    progress: Callable[[int], None] | None = None,
+    sealing: SealProgress | None = None,
+    progress: Progress = unheard,
 ) -> dict[str, Any]:
     """Seals what is new and reconciles all that was sealed since the last run: `wallets`, `days`, `postings`, `differences`, and
-    of a dry run the first of what was `found`."""
+    of a dry run the first of what was `found`. `sealing` hears of the seal, `progress` of what is compared."""
     found: list[Any] = []
     async with writer_of(settings, tenant) as writer:
 
@@ -109,11 +111,12 @@ async def reconcile_tenant(
 
         if dry_run:
             signer = Signer(settings.seal_root(), tenant)
-            done, told = await would_reconcile(writer.pool, signer, progress)
+            done, told = await would_reconcile(writer.pool, signer, progress, sealing)
             found = [one._asdict() for one in told]
         else:
             with suppress(SealBusy):  # what is being sealed at this moment is the next run's
-                await take_seal(writer, Signer(settings.seal_root(), tenant), item=job_item(actor))
+                signer = Signer(settings.seal_root(), tenant)
+                await take_seal(writer, signer, item=job_item(actor), progress=sealing)
             done = await reconcile(writer.pool, step, progress)
     if not dry_run:
         await ask_to_wake(settings, tenant)  # to tell of the seal, and to show what was found

@@ -1,19 +1,28 @@
 """Members are told of points that soon expire: once, in steps or by command, and never of what has ended already."""
 
 import asyncio
+import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
+from typer.testing import CliRunner
 
+from pointbank.cli.app import app
+from pointbank.desk import open_desk
 from services.redeem.store.noticing import ToTell
 from services.redeem.sweeping import walk
 from services.redeem.telling_expiry import tell_of_expiry, would_tell_of_expiry
+from shared.config import Settings
+from shared.ids import uuid7
 from tests.integration.redeem.conftest import Bank, accrued
 from tests.integration.redeem.test_asked import answers
-from tests.integration.redeem.test_expiring import LATER, NOW, owner, programme
+from tests.integration.redeem.test_expiring import LATER, NOW, TELLS, owner, programme
 from tests.support.facts import activated
 from tests.support.http import assert_problem
+from tests.support.tenants import as_environment, new_tenant
 
 
 async def test_members_are_told_once_for_each_notice_day(bank: Bank) -> None:
@@ -110,3 +119,42 @@ async def test_before_the_sweep_too_nobody_is_told_of_what_silence_has_ended(ban
     )
     assert await tell_of_expiry(bank.runtime) == 0
     assert await answers(bank, ended.wallet_id, "points.expiring.v1") == []
+
+
+def test_the_command_says_who_would_be_told_and_then_tells_them_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tenant = asyncio.run(new_tenant(settings))
+    as_environment(settings, monkeypatch)
+
+    async def earn() -> None:
+        async with open_desk(settings, tenant.code) as desk:
+            await desk.do(activated("shops", expiry=TELLS), job="test")
+            await desk.do(accrued(uuid7(), 5, expires_at=NOW + timedelta(days=3)), job="test")
+
+    def ran(*words: str, code: int = 0) -> Any:
+        done = CliRunner().invoke(app, ["notices", "--tenant", tenant.code, *words])
+        assert done.exit_code == code, (done.output, done.exception)
+        return done
+
+    asyncio.run(earn())
+    dry = ran("--dry-run")
+    assert [line.split("; ")[-1] for line in dry.stdout.splitlines()] == [
+        "the notice of 7 days",
+        "1 notices would be given.",
+    ]
+    assert dry.stderr == "1 notices ...\n"
+    notices = tmp_path / "notices.jsonl"
+    assert json.loads(ran("--dry-run", "--json", "--to-tell", str(notices)).stdout) == {
+        "dry_run": True,
+        "notices": 1,
+    }
+    [to_tell] = [json.loads(line) for line in notices.read_text().splitlines()]
+    said = [to_tell[name] for name in ("tenant", "programme", "days", "expiring")]
+    worth = {"points": 5, "money": {"amount_minor": 50, "currency": "SAR"}}
+    assert said == [tenant.code, "shops", 7, worth]
+    assert "only with --dry-run" in ran("--to-tell", str(notices), code=2).stderr
+    told = ran()
+    assert (told.stdout, told.stderr) == ("1 notices given.\n", "1 notices ...\n")
+    assert json.loads(ran("--json").stdout) == {"dry_run": False, "notices": 0}
+    assert ran("--dry-run").stdout == "0 notices would be given.\n"
