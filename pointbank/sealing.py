@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -12,7 +13,7 @@ from pointbank.logins import find_served
 from pointbank.waking import ask_to_wake
 from services.redeem.domain.accruals import DayCompared
 from services.redeem.domain.reconciliation import ReconcilePage, SealCompared
-from services.redeem.domain.seal import Signer, written
+from services.redeem.domain.seal import Seal, Signer, written
 from services.redeem.handlers import ON
 from services.redeem.reconciling import Progress, reconcile, unheard, would_reconcile
 from services.redeem.sealing import Exported, SealBusy, export, job_item, take_seal, would_seal
@@ -28,6 +29,8 @@ from shared.messaging.writer import Writer
 from shared.runtime import open_tenant_pool
 
 SERVICE = "redeem"
+BUSY_S = 0.1
+"""So long it waits before it looks again whether another process is still sealing."""
 
 
 @asynccontextmanager
@@ -69,9 +72,12 @@ async def seal_tenant(
     done = Exported(0, [], None)
     async with writer_of(settings, tenant) as writer:
         if dry_run:
-            made = await would_seal(writer.pool, signer, whole=whole, progress=progress)
+            made = await _in_turn(lambda: would_seal(writer.pool, signer, whole=whole, progress=progress))
         else:
-            made = await take_seal(writer, signer, item=job_item(actor), whole=whole, progress=progress)
+            item = job_item(actor)
+            made = await _in_turn(
+                lambda: take_seal(writer, signer, item=item, whole=whole, progress=progress)
+            )
         if settings.seal_folder is not None:
             done = await export(writer.pool, tenant, settings.seal_folder, only_look=dry_run)
             if dry_run and made is not None:  # it would be there to be exported
@@ -82,6 +88,15 @@ async def seal_tenant(
         "exported": done.written,
         "foreign": done.foreign,
     }
+
+
+async def _in_turn(make: Callable[[], Awaitable[Seal | None]]) -> Seal | None:
+    """After whoever is sealing at this moment."""
+    while True:
+        try:
+            return await make()
+        except SealBusy:
+            await asyncio.sleep(BUSY_S)
 
 
 def public_key(settings: Settings, tenant: str) -> str:
