@@ -28,6 +28,7 @@ JOBS = (
     Job("release-reservations", "7,22,37,52 * * * *", ("release-reservations",), 840),
     Job("seal", "12 * * * *", ("seal",), 3000, seals=True),
     Job("expire", "40 1 * * *", ("expire",), 14400),
+    Job("notices", "30 2 * * *", ("notices",), 14400),
     Job("expire-gift-cards", "10 2 * * *", ("expire-gift-cards",), 7200),
     Job("benefits", "50 2 * * *", ("benefits",), 7200),
     Job("verify", "17 3 * * *", ("verify", "--wait", "60"), 21600, part="auditor", seals=True),

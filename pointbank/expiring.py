@@ -1,4 +1,5 @@
-"""`pointbank expire`: the bank's sweep from the command line, with the bank's own lane and role, beside running services."""
+"""`pointbank expire` and `notices`: the bank's sweeps from the command line, with the bank's own lane and role, beside running
+services."""
 
 from __future__ import annotations
 
@@ -19,17 +20,36 @@ async def expire_tenant(
     *,
     only_look: bool,
     say: Callable[[dict[str, Swept]], None] | None = None,
-    say_told: Callable[[int], None] | None = None,
+    clock: Clock = real_clock,
+) -> list[Swept]:
+    """What expired, by programme; with `only_look` what would expire. `say` hears of it after each step."""
+    async with open_desk(settings, tenant, clock=clock) as desk:
+        swept = await (dry_run if only_look else walk)(desk, say=say)
+    return [found for _, found in sorted(swept.items())]
+
+
+async def tell_tenant(
+    settings: Settings,
+    tenant: str,
+    *,
+    only_look: bool,
+    say: Callable[[int], None] | None = None,
     say_to_tell: Callable[[list[ToTell]], None] | None = None,
     clock: Clock = real_clock,
-) -> tuple[list[Swept], int]:
-    """What expired, by programme, and how many notices were given; with `only_look` what would expire, and would be:
-    then `say_to_tell` hears of the notices, a step's at a time."""
+) -> int:
+    """How many notices were given; with `only_look` would be: then `say_to_tell` hears which, a step's at a time. `say` hears after
+    each step how many there are so far."""
     async with open_desk(settings, tenant, clock=clock) as desk:
-        if only_look:
-            swept = await dry_run(desk, say=say)
-            told = await would_tell_of_expiry(desk, say=say_to_tell)
-        else:
-            swept = await walk(desk, say=say)
-            told = await tell_of_expiry(desk, say=say_told)
-    return [found for _, found in sorted(swept.items())], told
+        if not only_look:
+            return await tell_of_expiry(desk, say=say)
+        so_far = 0
+
+        def hear(found: list[ToTell]) -> None:
+            nonlocal so_far
+            so_far += len(found)
+            if say_to_tell is not None:
+                say_to_tell(found)
+            if say is not None:
+                say(so_far)
+
+        return await would_tell_of_expiry(desk, say=hear)

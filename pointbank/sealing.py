@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -12,10 +13,11 @@ from pointbank.logins import find_served
 from pointbank.waking import ask_to_wake
 from services.redeem.domain.accruals import DayCompared
 from services.redeem.domain.reconciliation import ReconcilePage, SealCompared
-from services.redeem.domain.seal import Signer, written
+from services.redeem.domain.seal import Seal, Signer, written
 from services.redeem.handlers import ON
-from services.redeem.reconciling import reconcile, would_reconcile
+from services.redeem.reconciling import Progress, reconcile, unheard, would_reconcile
 from services.redeem.sealing import Exported, SealBusy, export, job_item, take_seal, would_seal
+from services.redeem.sealing import Progress as SealProgress
 from shared.clock import real_clock
 from shared.config import Settings
 from shared.ids import uuid7
@@ -27,6 +29,8 @@ from shared.messaging.writer import Writer
 from shared.runtime import open_tenant_pool
 
 SERVICE = "redeem"
+BUSY_S = 0.1
+"""So long it waits before it looks again whether another process is still sealing."""
 
 
 @asynccontextmanager
@@ -60,7 +64,7 @@ async def seal_tenant(
     actor: str,
     dry_run: bool = False,
     whole: bool = False,
-    progress: Callable[[int], None] | None = None,
+    progress: SealProgress | None = None,
 ) -> dict[str, Any]:
     """Seals what is new and exports what the folder lacks: `seal` (null where nothing is new), `exported`, `foreign`. A dry run
     says what would be sealed and exported."""
@@ -68,9 +72,12 @@ async def seal_tenant(
     done = Exported(0, [], None)
     async with writer_of(settings, tenant) as writer:
         if dry_run:
-            made = await would_seal(writer.pool, signer, whole=whole)
+            made = await _in_turn(lambda: would_seal(writer.pool, signer, whole=whole, progress=progress))
         else:
-            made = await take_seal(writer, signer, item=job_item(actor), whole=whole, progress=progress)
+            item = job_item(actor)
+            made = await _in_turn(
+                lambda: take_seal(writer, signer, item=item, whole=whole, progress=progress)
+            )
         if settings.seal_folder is not None:
             done = await export(writer.pool, tenant, settings.seal_folder, only_look=dry_run)
             if dry_run and made is not None:  # it would be there to be exported
@@ -81,6 +88,15 @@ async def seal_tenant(
         "exported": done.written,
         "foreign": done.foreign,
     }
+
+
+async def _in_turn(make: Callable[[], Awaitable[Seal | None]]) -> Seal | None:
+    """After whoever is sealing at this moment."""
+    while True:
+        try:
+            return await make()
+        except SealBusy:
+            await asyncio.sleep(BUSY_S)
 
 
 def public_key(settings: Settings, tenant: str) -> str:
@@ -94,10 +110,11 @@ async def reconcile_tenant(
     *,
     actor: str,
     dry_run: bool = False,
-    progress: Callable[[int], None] | None = None,
+    sealing: SealProgress | None = None,
+    progress: Progress = unheard,
 ) -> dict[str, Any]:
     """Seals what is new and reconciles all that was sealed since the last run: `wallets`, `days`, `postings`, `differences`, and
-    of a dry run the first of what was `found`."""
+    of a dry run the first of what was `found`. `sealing` hears of the seal, `progress` of what is compared."""
     found: list[Any] = []
     async with writer_of(settings, tenant) as writer:
 
@@ -109,11 +126,12 @@ async def reconcile_tenant(
 
         if dry_run:
             signer = Signer(settings.seal_root(), tenant)
-            done, told = await would_reconcile(writer.pool, signer, progress)
+            done, told = await would_reconcile(writer.pool, signer, progress, sealing)
             found = [one._asdict() for one in told]
         else:
             with suppress(SealBusy):  # what is being sealed at this moment is the next run's
-                await take_seal(writer, Signer(settings.seal_root(), tenant), item=job_item(actor))
+                signer = Signer(settings.seal_root(), tenant)
+                await take_seal(writer, signer, item=job_item(actor), progress=sealing)
             done = await reconcile(writer.pool, step, progress)
     if not dry_run:
         await ask_to_wake(settings, tenant)  # to tell of the seal, and to show what was found

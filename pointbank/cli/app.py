@@ -50,6 +50,7 @@ for command in (
     releasing.release_reservations,
     partitions.partitions,
     expiring.expire,
+    expiring.notices,
     gift_cards.expire_gift_cards,
     balances.open_balances,
     sealing.reconcile,

@@ -8,7 +8,7 @@ import typer
 
 from pointbank.cli.jobs import run_job
 from pointbank.cli.options import AllTenants, AsJson, TenantOption
-from pointbank.cli.say import err, out
+from pointbank.cli.say import out, progress
 
 if TYPE_CHECKING:
     from services.redeem.benefits_due import Run
@@ -29,14 +29,14 @@ def benefits(
     does it by itself; both at once are fine."""
     import msgspec
 
+    say_so_far = progress()
+
     async def ask(settings: Settings, tenant: str) -> Run:
         from pointbank.desk import open_desk
         from services.redeem.benefits_due import run
 
         async with open_desk(settings, tenant) as desk:
-            return await run(
-                desk, dry_run=dry_run, progress=lambda n: err.print(f"{n:,} benefits ...", end="\r")
-            )
+            return await run(desk, dry_run=dry_run, progress=lambda n: say_so_far(f"{n:,} benefits"))
 
     def tell(found: Run) -> None:
         would = "would be " if dry_run else ""

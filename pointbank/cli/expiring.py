@@ -1,4 +1,4 @@
-"""Expiring what is due."""
+"""Expiring what is due, and telling members of what soon will be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from pointbank.cli.jobs import run_job
 from pointbank.cli.options import AllTenants, AsJson, TenantOption
-from pointbank.cli.say import err, out
+from pointbank.cli.say import out, progress
 
 if TYPE_CHECKING:
     from services.redeem.domain.sweep import Swept
@@ -22,8 +22,48 @@ def expire(
     tenant: TenantOption = "demo",
     everyone: AllTenants = False,
     dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Only say what would expire and be told now; nothing is written."),
+        bool, typer.Option("--dry-run", help="Only say what would expire now; nothing is written.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Expires the points that are due. Safe to repeat, to break off, and to run beside the services, which do the same by
+    themselves. `pointbank notices` tells members of points that soon expire."""
+    import msgspec
+
+    say_so_far = progress()
+
+    def say(swept: dict[str, Swept]) -> None:
+        wallets, points = (
+            sum(getattr(one, name) for one in swept.values()) for name in ("wallets", "points")
+        )
+        say_so_far(f"{wallets:,} wallets, {points:,} points")
+
+    async def ask(settings: Settings, tenant: str) -> list[Swept]:
+        from pointbank.expiring import expire_tenant
+
+        return await expire_tenant(settings, tenant, only_look=dry_run, say=say)
+
+    def tell(swept: list[Swept]) -> None:
+        from rich.table import Table
+
+        table = Table("programme", "wallets", "lots", "points", "worth, in minor units")
+        for one in swept:
+            worth = f"{one.amount_minor:,} {one.currency}"
+            table.add_row(one.programme, f"{one.wallets:,}", f"{one.lots:,}", f"{one.points:,}", worth)
+        out.print(table if swept else "Nothing is due." if dry_run else "Nothing was due.", highlight=False)
+
+    def plain(swept: list[Swept]) -> dict[str, Any]:
+        return {"dry_run": dry_run, "swept": msgspec.to_builtins(swept)}
+
+    run_job(context, ask, tenant, everyone=everyone, part="redeem", tell=tell, plain=plain, as_json=as_json)
+
+
+def notices(
+    context: typer.Context,
+    tenant: TenantOption = "demo",
+    everyone: AllTenants = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say who would be told of what; nothing is written.")
     ] = False,
     to_tell: Annotated[
         Path | None,
@@ -35,8 +75,8 @@ def expire(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Expires the points that are due, and tells members of those that soon will be. Safe to repeat, to break off, and to run
-    beside the services, which do the same by themselves."""
+    """Tells members of points that soon expire, on the notice days of their programmes. Safe to repeat, to break off, and to run
+    beside the services, which do the same by themselves: each notice is given once."""
     from contextlib import nullcontext
 
     import msgspec
@@ -44,17 +84,10 @@ def expire(
     if to_tell is not None and not dry_run:
         raise typer.BadParameter("only with --dry-run: a run that gives notices is told of by their events")
 
-    def say(swept: dict[str, Swept]) -> None:
-        wallets, points = (
-            sum(getattr(one, name) for one in swept.values()) for name in ("wallets", "points")
-        )
-        err.print(f"{wallets:,} wallets, {points:,} points", end="\r", highlight=False)
+    say_so_far = progress()
 
-    def say_told(notices: int) -> None:
-        err.print(f"{notices:,} notices", end="\r", highlight=False)
-
-    async def ask(settings: Settings, tenant: str) -> tuple[list[Swept], int]:
-        from pointbank.expiring import expire_tenant
+    async def ask(settings: Settings, tenant: str) -> int:
+        from pointbank.expiring import tell_tenant
 
         def say_to_tell(found: list[ToTell]) -> None:
             for one in found:
@@ -63,30 +96,19 @@ def expire(
                 elif not as_json:
                     _say_notice(tenant, one)
 
-        heard = (None, None) if as_json else (say, say_told)
-        return await expire_tenant(
+        return await tell_tenant(
             settings,
             tenant,
             only_look=dry_run,
-            say=heard[0],
-            say_told=heard[1],
+            say=lambda told: say_so_far(f"{told:,} notices"),
             say_to_tell=say_to_tell,
         )
 
-    def tell(found: tuple[list[Swept], int]) -> None:
-        from rich.table import Table
+    def tell(told: int) -> None:
+        out.print(f"{told:,} notices {'would be ' if dry_run else ''}given.", highlight=False)
 
-        swept, notices = found
-        table = Table("programme", "wallets", "lots", "points", "worth, in minor units")
-        for one in swept:
-            worth = f"{one.amount_minor:,} {one.currency}"
-            table.add_row(one.programme, f"{one.wallets:,}", f"{one.lots:,}", f"{one.points:,}", worth)
-        out.print(table if swept else "Nothing is due." if dry_run else "Nothing was due.", highlight=False)
-        out.print(f"{notices:,} notices{' would be given' if dry_run else ''}.", highlight=False)
-
-    def plain(found: tuple[list[Swept], int]) -> dict[str, Any]:
-        swept, notices = found
-        return {"dry_run": dry_run, "swept": msgspec.to_builtins(swept), "notices": notices}
+    def plain(told: int) -> dict[str, Any]:
+        return {"dry_run": dry_run, "notices": told}
 
     with to_tell.open("wb") if to_tell is not None else nullcontext() as file:
         run_job(

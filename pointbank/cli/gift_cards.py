@@ -8,7 +8,7 @@ import typer
 
 from pointbank.cli.jobs import run_job
 from pointbank.cli.options import AllTenants, AsJson, TenantOption
-from pointbank.cli.say import err, out
+from pointbank.cli.say import out, progress
 
 if TYPE_CHECKING:
     from services.redeem.domain.giftcards.acts import Swept
@@ -28,13 +28,15 @@ def expire_gift_cards(
     the same by themselves."""
     import msgspec
 
+    say_so_far = progress()
+
     def say(swept: dict[str, Swept]) -> None:
-        err.print(f"{sum(one.gift_cards for one in swept.values())} gift cards ...", highlight=False)
+        say_so_far(f"{sum(one.gift_cards for one in swept.values()):,} gift cards")
 
     async def ask(settings: Settings, tenant: str) -> list[Swept]:
         from pointbank.gift_cards import expire_tenant
 
-        return await expire_tenant(settings, tenant, only_look=dry_run, say=None if as_json else say)
+        return await expire_tenant(settings, tenant, only_look=dry_run, say=say)
 
     def tell(found: list[Swept]) -> None:
         if not found:

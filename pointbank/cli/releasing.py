@@ -8,7 +8,7 @@ import typer
 
 from pointbank.cli.jobs import run_job
 from pointbank.cli.options import AllTenants, AsJson, TenantOption
-from pointbank.cli.say import err, out
+from pointbank.cli.say import out, progress
 
 if TYPE_CHECKING:
     from services.redeem.releasing import Released
@@ -26,6 +26,8 @@ def release_reservations(
     """Gives back the points of authorisations whose time is over. The redeem service does it too; both at once are fine."""
     import msgspec
 
+    say_so_far = progress()
+
     async def ask(settings: Settings, tenant: str) -> Released:
         from pointbank.releasing import release
 
@@ -33,7 +35,7 @@ def release_reservations(
             settings,
             tenant,
             dry_run=dry_run,
-            progress=lambda so_far: err.print(f"{so_far.reservations} reservations ...", highlight=False),
+            progress=lambda so_far: say_so_far(f"{so_far.reservations:,} reservations"),
         )
 
     run_job(

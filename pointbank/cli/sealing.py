@@ -9,9 +9,10 @@ import typer
 
 from pointbank.cli.jobs import run_job
 from pointbank.cli.options import AllTenants, AsJson, TenantOption
-from pointbank.cli.say import err, out
+from pointbank.cli.say import out, progress
 
 if TYPE_CHECKING:
+    from services.redeem.reconciling import Total
     from shared.config import Settings
 
 group = typer.Typer(
@@ -39,20 +40,19 @@ def seal(
     """Exit 1 where the folder has seals that the database lacks."""
     if context.invoked_subcommand is not None:
         return
-    actor = _actor()
+    actor, say = _actor(), progress()
 
     async def ask(settings: Settings, tenant: str) -> dict[str, Any]:
         from pointbank.sealing import seal_tenant
 
-        with err.status("sealing") as status:
-            return await seal_tenant(
-                settings,
-                tenant,
-                actor=actor,
-                dry_run=dry_run,
-                whole=whole,
-                progress=lambda heads: status.update(f"sealing: {heads:,} heads"),
-            )
+        return await seal_tenant(
+            settings,
+            tenant,
+            actor=actor,
+            dry_run=dry_run,
+            whole=whole,
+            progress=lambda heads: say(f"{heads:,} heads"),
+        )
 
     def tell(done: dict[str, Any]) -> None:
         made, would = done["seal"], "would be " if dry_run else ""
@@ -99,19 +99,22 @@ def reconcile(
 ) -> None:
     """Seals, then holds every wallet that changed since the last run against its lines and lots, what was posted since
     against its events, and the ledger against each day of accruals that earn told. Exit 1: differences."""
-    actor = _actor()
+    actor, say = _actor(), progress()
+
+    def say_compared(so_far: Total) -> None:
+        say(f"{so_far.wallets:,} wallets, {so_far.postings:,} postings, {so_far.days:,} days compared")
 
     async def ask(settings: Settings, tenant: str) -> dict[str, Any]:
         from pointbank.sealing import reconcile_tenant
 
-        with err.status("reconciling") as status:
-            return await reconcile_tenant(
-                settings,
-                tenant,
-                actor=actor,
-                dry_run=dry_run,
-                progress=lambda wallets: status.update(f"reconciling: {wallets:,} wallets"),
-            )
+        return await reconcile_tenant(
+            settings,
+            tenant,
+            actor=actor,
+            dry_run=dry_run,
+            sealing=lambda heads: say(f"{heads:,} heads sealed"),
+            progress=say_compared,
+        )
 
     def tell(done: dict[str, Any]) -> None:
         would = "would be " if dry_run else ""

@@ -9,6 +9,7 @@ from services.redeem.reconciling import SHOWN_EVERY_S, show_open
 from services.redeem.reconciling import job as reconcile
 from services.redeem.resting import next_due
 from services.redeem.sealing import seal
+from services.redeem.sealing_on_call import seal_on_call
 from services.redeem.sweeping import BEFORE_S, care_for_idle, do_waiting, expire_lots
 from shared.config import Settings
 from shared.jobs import Job
@@ -32,6 +33,7 @@ def create(settings: Settings | None = None) -> FastAPI:
             run=gift_card_sweeping.expire_now_and_then,
         ),
         Job(releasing.JOB, every_s=releasing.EVERY_S, run=releasing.release_now_and_then),
+        Job("asked-seals", every_s=1.0, run=seal_on_call, endless=True),
         Job("show-differences", every_s=SHOWN_EVERY_S, run=show_open),
     ]
     if chosen.seal_every_s:

@@ -19,6 +19,7 @@ from services.redeem.counting_days import compare_day, next_day
 from services.redeem.domain.accruals import DayCompared
 from services.redeem.domain.reconciliation import LEAVES, Reconciled, ReconcilePage, SealCompared
 from services.redeem.domain.seal import Signer
+from services.redeem.sealing import Progress as SealProgress
 from services.redeem.sealing import SealBusy, rehearse_seal
 from services.redeem.store import reconciliation
 from services.redeem.store.reconciliation import Found
@@ -34,9 +35,6 @@ SHOWN_EVERY_S = 15.0
 """As often as Prometheus asks."""
 Step = Callable[[ReconcilePage | DayCompared | SealCompared], Awaitable[Outcome]]
 """Writes one page, or what came of one day or seal."""
-Progress = Callable[[int], None]
-"""Told how many wallets were compared so far."""
-
 _decode = msgspec.json.Decoder(Reconciled).decode
 
 
@@ -57,6 +55,14 @@ class Total(msgspec.Struct, frozen=True):
             self.days + other.days,
             self.postings + other.postings,
         )
+
+
+Progress = Callable[[Total], None]
+"""Told what was compared so far, after each step."""
+
+
+def unheard(_: Total) -> None:
+    """Nobody wants to know."""
 
 
 class ReconcilePlace(msgspec.Struct, frozen=True):
@@ -82,7 +88,7 @@ def to_the_end() -> bool:
     return False
 
 
-async def reconcile(pool: Pool, step: Step, progress: Progress | None = None) -> Total:
+async def reconcile(pool: Pool, step: Step, progress: Progress = unheard) -> Total:
     """Compares all that was sealed since the last run, what another process left of its own, and the days that were told; may
     run beside others."""
     total, _ = await reconcile_on(pool, step, BEGIN, to_the_end, progress)
@@ -90,7 +96,7 @@ async def reconcile(pool: Pool, step: Step, progress: Progress | None = None) ->
 
 
 async def reconcile_on(
-    pool: Pool, step: Step, place: ReconcilePlace, enough: Enough, progress: Progress | None = None
+    pool: Pool, step: Step, place: ReconcilePlace, enough: Enough, progress: Progress = unheard
 ) -> tuple[Total, ReconcilePlace | None]:
     """A portion of it, from a place on, and where to go on; None: it is over. At least one step is made."""
     total = Total()
@@ -109,8 +115,7 @@ async def reconcile_on(
         )
         run = reconciliation.Run(said.no, said.from_seal, said.to_seal, 0, 0, said.wallets, said.differences)
         place = ReconcilePlace("wallets", run)
-        if progress is not None:
-            progress(total.wallets)
+        progress(total)
         if enough():
             return total, place
     while place.phase == "events":
@@ -120,37 +125,44 @@ async def reconcile_on(
             break
         total += Total(differences=len(compared[1]), postings=compared[0].postings)
         place = ReconcilePlace("events", seal=compared[0].no)
+        progress(total)
         if enough():
             return total, place
-    days, _, following = await _reconcile_days(pool, place.day, enough, step)
-    return total + days, following
+    total, _, following = await _reconcile_days(pool, place.day, enough, step, total, progress)
+    return total, following
 
 
 async def _reconcile_days(
-    pool: Pool, after: date | None, enough: Enough, keep: Step | None
+    pool: Pool, after: date | None, enough: Enough, keep: Step | None, total: Total, progress: Progress
 ) -> tuple[Total, list[Found], ReconcilePlace | None]:
-    """The days after this one; what of them does not agree; where to go on."""
-    total, apart = Total(), list[Found]()
+    """The days after this one, added to the total; the first of what does not agree of them; where to go on."""
+    apart = list[Found]()
     while (day := await next_day(pool, after)) is not None:
         found = await compare_day(pool, day, keep)
         total += Total(days=1, differences=len(found))
-        apart += found
+        apart += found[: MOST_TOLD - len(apart)]
         after = day.day
+        progress(total)
         if enough():
             return total, apart, ReconcilePlace("days", day=after)
     return total, apart, None
 
 
 async def would_reconcile(
-    pool: Pool, signer: Signer, progress: Progress | None = None
+    pool: Pool, signer: Signer, progress: Progress = unheard, sealing: SealProgress | None = None
 ) -> tuple[Total, list[Found]]:
-    """What a run would compare and find now, and the first of it."""
-    total, told, _ = await would_reconcile_on(pool, signer, BEGIN, to_the_end, progress)
+    """What a run would compare and find now, and the first of it. `sealing` hears of the seal that it would begin with."""
+    total, told, _ = await would_reconcile_on(pool, signer, BEGIN, to_the_end, progress, sealing)
     return total, told
 
 
 async def would_reconcile_on(
-    pool: Pool, signer: Signer, place: ReconcilePlace, enough: Enough, progress: Progress | None = None
+    pool: Pool,
+    signer: Signer,
+    place: ReconcilePlace,
+    enough: Enough,
+    progress: Progress = unheard,
+    sealing: SealProgress | None = None,
 ) -> tuple[Total, list[Found], ReconcilePlace | None]:
     """A portion of it, from a place on, and where to go on. As a run does, it begins with a seal over what is new: in one
     transaction, which is rolled back."""
@@ -161,18 +173,18 @@ async def would_reconcile_on(
             await rehearsal.start()
             try:
                 with suppress(SealBusy):  # what is being sealed at this moment is the next run's
-                    await rehearse_seal(db, signer)
+                    await rehearse_seal(db, signer, sealing)
                 total, told, place = await _would_reconcile_sealed(db, place, enough, progress)
             finally:
                 await rehearsal.rollback()
         if place.phase != "days":
             return total, told, place
-    days, apart, following = await _reconcile_days(pool, place.day, enough, None)
-    return total + days, [*told, *apart][:MOST_TOLD], following
+    total, apart, following = await _reconcile_days(pool, place.day, enough, None, total, progress)
+    return total, [*told, *apart][:MOST_TOLD], following
 
 
 async def _would_reconcile_sealed(
-    db: Connection, place: ReconcilePlace, enough: Enough, progress: Progress | None
+    db: Connection, place: ReconcilePlace, enough: Enough, progress: Progress
 ) -> tuple[Total, list[Found], ReconcilePlace]:
     """Wallets, gift cards and events: all that is under a seal."""
     total, told = Total(), list[Found]()
@@ -184,8 +196,7 @@ async def _would_reconcile_sealed(
             run, more = reconciliation.advanced(run, page, found), page.more
             total += Total(len(page.wallet_ids), len(found))
             told += found[: MOST_TOLD - len(told)]
-            if progress is not None:
-                progress(total.wallets)
+            progress(total)
             if more and enough():
                 return total, told, ReconcilePlace("wallets", run, page.last_wallet, page.last_card)
         place = ReconcilePlace("events")
@@ -194,6 +205,7 @@ async def _would_reconcile_sealed(
         total += Total(differences=len(untold), postings=done.postings)
         told += untold[: MOST_TOLD - len(told)]
         place = ReconcilePlace("events", seal=done.no)
+        progress(total)
         if enough():
             return total, told, place
     return total, told, ReconcilePlace("days")

@@ -102,19 +102,21 @@ async def take_seal(
         raise SealBusy("another process has just sealed") from error
 
 
-async def would_seal(pool: Pool, signer: Signer, *, whole: bool = False) -> Seal | None:
+async def would_seal(
+    pool: Pool, signer: Signer, *, whole: bool = False, progress: Progress | None = None
+) -> Seal | None:
     """The seal that would be taken now; nothing is written."""
     async with pool.acquire() as db, db.transaction(isolation="repeatable_read", readonly=True):
-        found = await _found(db, signer, whole=whole, keep=False, progress=None)
+        found = await _found(db, signer, whole=whole, keep=False, progress=progress)
     return None if found is None else found[0]
 
 
-async def rehearse_seal(db: Connection, signer: Signer) -> None:
+async def rehearse_seal(db: Connection, signer: Signer, progress: Progress | None = None) -> None:
     """Takes the seal that would be taken now, as the first act of a REPEATABLE READ transaction that is rolled back: what would be
     done with it can be looked at. SealBusy while another does."""
     try:
         async with db.transaction():  # a savepoint: what follows goes on without the seal
-            found = await _found(db, signer, whole=False, keep=True, progress=None)
+            found = await _found(db, signer, whole=False, keep=True, progress=progress)
             if found is not None:
                 seal, snapshot, pages = found
                 await seals.keep_seal(db, seal, snapshot=snapshot, pages=pages)

@@ -81,6 +81,18 @@ WHERE no >= :no
 ORDER BY no
 LIMIT 1000;
 
+-- name: standing^
+-- The number of the newest seal, 0 for none; and the moment in which that was so.
+SELECT coalesce(max(no), 0) AS no, clock_timestamp() AS at FROM seals;
+
+-- name: first_since^
+-- The first seal after a number that began at a moment or later.
+SELECT no, sealed_at, leaves, root, previous, hash, public_key, signature
+FROM seals
+WHERE no > :after AND sealed_at >= :at
+ORDER BY no
+LIMIT 1;
+
 -- name: seal_page
 -- Seals before a number, the newest first.
 SELECT no, sealed_at, leaves, root, previous, hash, public_key, signature

@@ -83,6 +83,7 @@ def test_every_command_that_is_a_job_for_all_tenants_has_its_cronjob() -> None:
     assert found == {
         "release-reservations",
         "expire",
+        "notices",
         "expire-gift-cards",
         "seal",
         "reconcile",

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from fastapi import Path
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime, BaseModel, Field
 from starlette.responses import Response
 
-from services.redeem.api.wallets import NotYetConsistent
+from services.redeem.api.portions import WITHIN_S, PortionBody, told
 from services.redeem.domain.jobs import JobDone
 from services.redeem.domain.seal import written
 from services.redeem.proving import proof_of
-from services.redeem.sealing import SealBusy, export, job_item, signer_of, take_seal, would_seal
+from services.redeem.sealing import job_item, signer_of
+from services.redeem.sealing_on_call import SealRun, Wanted, begin_run, wait_for_seal
 from services.redeem.store import seals
 from services.redeem.store.seals import Holder
 from shared.errors import NotFound, Refusal
-from shared.http.bodies import Body
 from shared.http.cursors import Cursor, Limit, answer, decode_cursor, page
 from shared.http.openapi import problems
 from shared.http.routing import Router
 from shared.http.writes import Read, Write, reads, writes
 from shared.runtime import TenantRuntime
 
-PATIENCE_S = 10.0
-"""So long a call for a seal waits for another's."""
 _FIRST_PAGE = 2**63 - 1
 
 ledger = Router(prefix="/v1/ledger", tags=["evidence"])
@@ -43,12 +39,15 @@ class NotSealedYet(Refusal):
     code = "not_sealed_yet"
 
 
-class SealBody(Body):
+class SealBody(PortionBody):
     """`dry_run` tells what would be sealed; `whole` looks at every wallet and gift card, not only at those posted to since the last
-    seal."""
+    seal. Each call of a run says both alike."""
 
-    dry_run: bool = False
     whole: bool = False
+    within_s: Annotated[
+        int,
+        Field(ge=0, le=40, description="Seconds that this call waits for the seal; it goes on meanwhile."),
+    ] = WITHIN_S
 
 
 class SealOut(BaseModel):
@@ -67,12 +66,13 @@ class SealOut(BaseModel):
 
 class SealedOut(BaseModel):
     """`seal` is null where nothing was new. `exported`: seals written to this process's folder, or that a dry run would write;
-    `foreign`: files there of seals that the database does not have."""
+    `foreign`: files there of seals that the database does not have. `next_cursor` not null: it is not over, ask again with it."""
 
     dry_run: bool
     seal: SealOut | None
     exported: int
     foreign: int
+    next_cursor: str | None
 
 
 class SealsOut(BaseModel):
@@ -131,36 +131,28 @@ class SealPosition(msgspec.Struct):
     "/seals",
     status_code=201,
     response_model=SealedOut,
-    responses={200: {"model": SealedOut}, **problems("not_yet_consistent")},
+    responses={200: {"model": SealedOut}, 202: {"model": SealedOut}, **problems()},
 )
 async def seal(body: SealBody, call: Annotated[Write, writes("ops:write")]) -> Response:
-    """Seals the heads that are new and exports what is missing outside; 200 where nothing is new, or for a dry run."""
+    """Seals the heads that are new and exports what is missing outside; 200 where nothing is new, or for a dry run. A seal is one
+    transaction: where it takes longer than `within_s` it goes on by itself, and the answer is 202 with `next_cursor`. The next call
+    says that, and waits on; where the seal's process died, it is begun anew."""
     runtime = _runtime(call)
-    signer, made = signer_of(runtime), None
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            if body.dry_run:
-                made = await would_seal(runtime.pool, signer, whole=body.whole)
-            else:
-                item = msgspec.structs.replace(job_item(call.principal.subject), request_id=call.request_id)
-                made = await take_seal(runtime.writer, signer, item=item, whole=body.whole)
-            break
-        except SealBusy as busy:
-            if time.monotonic() > deadline:
-                raise NotYetConsistent("Another process is sealing this tenant. Ask again.") from busy
-            await asyncio.sleep(0.1)
-    exported, foreign = 0, 0
-    if (folder := runtime.settings.seal_folder) is not None:
-        done = await export(runtime.pool, runtime.code, folder, only_look=body.dry_run)
-        # A seal that would be taken would be there to be exported.
-        exported, foreign = done.written + (body.dry_run and made is not None), len(done.foreign)
+    place = decode_cursor(body.cursor, SealRun)
+    run = place or await begin_run(runtime)
+    item = msgspec.structs.replace(job_item(call.principal.subject), request_id=call.request_id)
+    wanted = Wanted(run, item, dry_run=body.dry_run, whole=body.whole, resumed=place is not None)
+    done = await wait_for_seal(runtime, wanted, within_s=body.within_s)
+    made = done.seal if done is not None else None
     content = {
         "dry_run": body.dry_run,
         "seal": None if made is None else written(runtime.code, made),
-        "exported": exported,
-        "foreign": foreign,
+        "exported": done.exported if done is not None else 0,
+        "foreign": done.foreign if done is not None else 0,
+        "next_cursor": told(None if done is not None else run),
     }
+    if done is None:
+        return await call.submit(JobDone(202, msgspec.json.encode(content)))
     status = 201 if made is not None and not body.dry_run else 200
     return await call.submit(JobDone(status, msgspec.json.encode(content)))
 

@@ -91,8 +91,8 @@ def _span(terms: CompiledProgramme, days: int, now: datetime) -> tuple[datetime,
 async def load_expiring(
     db: Connection, wallets: Mapping[UUID, Wallet], terms: Mapping[str, CompiledProgramme], now: datetime
 ) -> list[Lot]:
-    """Gives the wallets the lots that they are to be told of: those that soon expire, or all where the balance ends before. Gives
-    those that expire within the longest notice, as they are."""
+    """Gives the wallets the lots that they are to be told of: those that soon expire, all where the balance ends before, none where
+    its member's silence has ended it already, swept or not. Gives those that expire within the longest notice, as they are."""
     until = max(
         (horizon(now, days, one.zone) for one in terms.values() for days in one.expiry.notice_days),
         default=None,
@@ -100,18 +100,19 @@ async def load_expiring(
     if until is None:
         return []
     soon = await expiring.expiring_lots(db, wallets, now, until)
-    idle = {
-        wallet.wallet_id: ends
+    ends = {
+        wallet.wallet_id: at
         for wallet in wallets.values()
         if (value := terms.get(wallet.programme)) is not None
-        and (ends := idle_at(wallet, value)) is not None
-        and now < ends <= until
+        and (at := idle_at(wallet, value)) is not None
+        and at <= until
     }
+    idle = {wallet_id: at for wallet_id, at in ends.items() if now < at}
     ending = await expiring.open_lots(db, idle) if idle else []
-    for lot in [lot for lot in soon if lot.wallet_id not in idle] + ending:
+    for lot in [lot for lot in soon if lot.wallet_id not in ends] + ending:
         wallets[lot.wallet_id].lots.append(lot)
-    for wallet_id, ends in idle.items():
-        mark_idle(wallets[wallet_id], ends)
+    for wallet_id, at in idle.items():
+        mark_idle(wallets[wallet_id], at)
     return soon
 
 

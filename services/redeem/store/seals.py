@@ -118,6 +118,18 @@ async def seals_from(db: Connection, no: int) -> list[Seal]:
     return [Seal(*row) for row in await queries.seals_from(db, no=no)]
 
 
+async def standing(db: Connection) -> tuple[int, datetime]:
+    """The number of the newest seal, 0 for none, and the moment (PostgreSQL's clock) in which that was so."""
+    row = await queries.standing(db)
+    return row["no"], row["at"]
+
+
+async def first_since(db: Connection, after: int, at: datetime) -> Seal | None:
+    """The first seal after this number that began at this moment or later: it has all that was committed before."""
+    row = await queries.first_since(db, after=after, at=at)
+    return None if row is None else Seal(*row)
+
+
 async def seal_page(db: Connection, *, before: int, most: int) -> list[Seal]:
     """Seals with a smaller number, the newest first."""
     return [Seal(*row) for row in await queries.seal_page(db, before=before, most=most)]

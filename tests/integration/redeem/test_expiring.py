@@ -4,12 +4,10 @@ import asyncio
 import itertools
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-import msgspec
 import pytest
 from dateutil.relativedelta import relativedelta
 from typer.testing import CliRunner
@@ -19,9 +17,7 @@ from pointbank.desk import open_desk
 from pointbank.expiring import expire_tenant
 from services.redeem.domain.acts import Reinstate, Transfer
 from services.redeem.domain.sweep import Swept
-from services.redeem.store.noticing import ToTell
 from services.redeem.sweeping import dry_run, walk
-from services.redeem.telling_expiry import tell_of_expiry, would_tell_of_expiry
 from shared.config import Settings
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item, Refused
@@ -74,10 +70,10 @@ async def test_a_sweep_expires_each_lot_at_its_own_instant_as_its_dry_run_said_a
     others = [await owner(bank, "swept", 7, expires_at=GONE) for _ in range(6)]
 
     foreseen = await dry_run(bank.runtime, step=2)
-    looked, _ = await expire_tenant(settings, bank.code, only_look=True)
+    looked = await expire_tenant(settings, bank.code, only_look=True)
     assert looked == [foreseen["swept"]]
     # The service and the command line at once, each with a lane and connections of its own.
-    ours, (theirs, _) = await asyncio.gather(
+    ours, theirs = await asyncio.gather(
         walk(bank.runtime, step=2), expire_tenant(settings, bank.code, only_look=False)
     )
     done = [*ours.values(), *theirs]
@@ -273,75 +269,6 @@ async def test_what_comes_to_a_balance_that_has_ended_does_not_wake_it_and_does_
     assert (await bank.wallet(released.wallet_id))["held"] == 23
 
 
-async def test_members_are_told_once_for_each_notice_day(bank: Bank) -> None:
-    await programme(bank, "noticed", policy="months_after_earning", months=1, notice_days=[30, 7])
-    soon, far = NOW + timedelta(days=6), NOW + timedelta(days=20)
-    member = await owner(bank, "noticed", 10, 5, expires_at=soon)
-    await bank.hear(accrued(member.wallet_id, 100, programme="noticed", expires_at=far))
-    await bank.hear(accrued(member.wallet_id, 1000, programme="noticed", expires_at=LATER))
-    other = await owner(bank, "noticed", 1, 1, 1, expires_at=far)
-    await bank.hear(accrued(other.wallet_id, 1, programme="noticed", expires_at=far + timedelta(days=1)))
-
-    async def by_http(role: str = "operator", **body: Any) -> Any:
-        return await bank.client.post("/v1/notice-runs", json=body, headers=bank.headers(role))
-
-    # Whatever the steps, a wallet that several of them meet is counted once, as it is told once.
-    foreseen: list[ToTell] = []
-    assert [await would_tell_of_expiry(bank.runtime, step=step) for step in (1, 2, 3)] == [4] * 3
-    assert await would_tell_of_expiry(bank.runtime, say=foreseen.extend) == 4
-    dry = (await by_http(dry_run=True)).json()
-    assert dry == {
-        "dry_run": True,
-        "notices": 4,
-        "to_tell": msgspec.to_builtins(foreseen),
-        "next_cursor": None,
-    }
-    of_wallets = {(str(one.wallet_id), str(one.member_id)) for one in (member, other)}
-    assert {(one["wallet_id"], one["member_id"]) for one in dry["to_tell"]} == of_wallets
-    to_tell: list[Any] = []
-
-    async def in_portions(**body: Any) -> int:
-        """Each of one step over one lot or wallet."""
-        given, calls, cursor = 0, 0, None
-        while cursor is not None or not calls:
-            asked = {"step": 1, "within_s": 0, **body} | ({"cursor": cursor} if cursor else {})
-            said = (await by_http(**asked)).json()
-            given, calls, cursor = given + said["notices"], calls + 1, said["next_cursor"]
-            to_tell.extend(said["to_tell"])
-        assert calls > 4 or "dry_run" not in body
-        return given
-
-    assert await in_portions(dry_run=True) == 4
-    assert sorted(to_tell, key=str) == sorted(dry["to_tell"], key=str)
-    assert sum(await asyncio.gather(tell_of_expiry(bank.runtime, step=1), in_portions(), in_portions())) == 4
-    assert (await by_http()).json() == {
-        "dry_run": False,
-        "notices": 0,
-        "to_tell": [],
-        "next_cursor": None,
-    }
-    assert_problem(await by_http(cursor="nowhere"), 422, "field_type")
-    assert await would_tell_of_expiry(bank.runtime) == await tell_of_expiry(bank.runtime, step=2) == 0
-    assert_problem(await by_http("till"), 403, "scope_missing")
-    events = await answers(bank, member.wallet_id, "points.expiring.v1")
-    assert sorted((one["days"], one["expiring"]["points"]) for one in events) == [(7, 15), (30, 100)]
-    wallet = await bank.wallet(member.wallet_id)
-    assert (wallet["seq"], wallet["event_sequence"]) == (4, 6)
-    events += await answers(bank, other.wallet_id, "points.expiring.v1")
-    assert sorted([{name: one[name] for name in dry["to_tell"][0]} for one in events], key=str) == sorted(
-        dry["to_tell"], key=str
-    )
-
-
-async def test_a_balance_that_will_end_by_silence_is_told_of_too(bank: Bank) -> None:
-    await programme(bank, "silent", policy="inactivity", months=1, notice_days=[10])
-    member = await owner(bank, "silent", 10, 5, at=NOW - timedelta(days=25))
-    await owner(bank, "silent", 10, at=NOW)
-    assert await would_tell_of_expiry(bank.runtime) == await tell_of_expiry(bank.runtime) == 1
-    [told] = await answers(bank, member.wallet_id, "points.expiring.v1")
-    assert (told["days"], told["expiring"]["points"]) == (10, 15)
-
-
 async def test_expired_points_come_back_to_their_lot_and_no_more_than_expired(bank: Bank) -> None:
     await programme(bank, "back", policy="never")
     member = await owner(bank, "back", 100, expires_at=GONE)
@@ -419,8 +346,8 @@ async def test_a_lot_that_is_brought_back_is_the_one_that_expires_and_is_taken_f
         assert (wallet["available"], wallet["expired"]) == left
 
 
-def test_the_command_says_what_would_expire_and_then_that_it_did(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_the_command_says_what_would_expire_and_then_that_it_did_and_tells_nobody(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant = asyncio.run(new_tenant(settings))
     as_environment(settings, monkeypatch)
@@ -431,23 +358,25 @@ def test_the_command_says_what_would_expire_and_then_that_it_did(
             await desk.do(accrued(uuid7(), 1234, expires_at=GONE), job="test")
             await desk.do(accrued(uuid7(), 5, expires_at=NOW + timedelta(days=3)), job="test")
 
-    def ran(*words: str) -> str:
-        done = CliRunner().invoke(app, ["expire", "--tenant", tenant.code, *words])
+    def ran(command: str, *words: str) -> str:
+        done = CliRunner().invoke(app, [command, "--tenant", tenant.code, *words])
         assert done.exit_code == 0, (done.output, done.exception)
         return done.stdout
 
     asyncio.run(earn())
-    assert ran("--dry-run").splitlines()[0].endswith("; the notice of 7 days")
-    notices = tmp_path / "notices.jsonl"
-    for looked in (ran("--dry-run", "--json", "--to-tell", str(notices)), ran("--json")):
-        found = json.loads(looked)
-        assert (found["swept"][0]["points"], found["swept"][0]["amount_minor"]) == (1234, 12340)
-        assert found["notices"] == 1
-    [to_tell] = [json.loads(line) for line in notices.read_text().splitlines()]
-    said = [to_tell[name] for name in ("tenant", "programme", "days", "expiring")]
-    worth = {"points": 5, "money": {"amount_minor": 50, "currency": "SAR"}}
-    assert said == [tenant.code, "shops", 7, worth]
-    assert ran("--dry-run") == "Nothing is due.\n0 notices would be given.\n"
+    swept = [
+        {
+            "programme": "shops",
+            "currency": "SAR",
+            "wallets": 1,
+            "lots": 1,
+            "points": 1234,
+            "amount_minor": 12340,
+        }
+    ]
+    assert json.loads(ran("expire", "--dry-run", "--json")) == {"dry_run": True, "swept": swept}
+    assert json.loads(ran("expire", "--json")) == {"dry_run": False, "swept": swept}
+    assert (ran("expire", "--dry-run"), ran("expire")) == ("Nothing is due.\n", "Nothing was due.\n")
+    assert json.loads(ran("notices", "--dry-run", "--json")) == {"dry_run": True, "notices": 1}
     asyncio.run(earn())
-    printed = ran()
-    assert ("1,234" in printed, printed.splitlines()[-1]) == (True, "1 notices.")
+    assert "1,234" in ran("expire")

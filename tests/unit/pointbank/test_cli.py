@@ -127,6 +127,7 @@ def test_help_is_quick_because_commands_import_what_they_need_when_they_run() ->
         "release-reservations",
         "partitions",
         "expire",
+        "notices",
         "expire-gift-cards",
         "open-balances",
         "reconcile",
