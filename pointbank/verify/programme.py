@@ -85,6 +85,8 @@ class Terms:
     on_spent: str = "block"
     accepts: Mapping[str, frozenset[str] | None] | None = None
     """The merchants that take points, with the terminals that do (None: all); None: every merchant."""
+    shares: frozenset[str] | None = frozenset()
+    """The merchants of whose bills points may pay a part only; None: all of them."""
     second_person_above: int = 1000
     reasons: frozenset[str] = frozenset({"correction", "fraud", "goodwill", "missing_purchase"})
     refund_window_days: int | None = None
@@ -434,6 +436,7 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
         ranks={tier.code: k for k, tier in enumerate(ladder)},
         on_spent=(document.get("redemption") or {}).get("on_spent") or "block",
         accepts=_accepts((document.get("redemption") or {}).get("acceptance")),
+        shares=_shares(document.get("redemption") or {}),
         refund_window_days=None if window in (None, "unlimited") else window,
         second_person_above=1000 if threshold is None else threshold,
         reasons=frozenset(adjustments.get("reasons") or Terms.reasons),
@@ -447,6 +450,16 @@ def _accepts(written: Sequence[Mapping[str, Any]] | None) -> dict[str, frozenset
         one["merchant"]: None if one.get("terminals") is None else frozenset(one["terminals"])
         for one in written
     }
+
+
+def _shares(redemption: Mapping[str, Any]) -> frozenset[str] | None:
+    if redemption.get("max_bill_share") is not None:
+        return None
+    return frozenset(
+        one["merchant"]
+        for one in redemption.get("acceptance") or ()
+        if one.get("max_bill_share") is not None or one.get("categories") is not None
+    )
 
 
 def sorted_by_priority(rules: Sequence[Rule], written: Sequence[Mapping[str, Any]]) -> list[Rule]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any, NamedTuple
 
+from pointbank.verify.bill_shares import BillShares
 from pointbank.verify.books import Books, Follower
 from pointbank.verify.canonical import NOTHING
 from pointbank.verify.events import Posted, Returned, binary
@@ -71,6 +72,7 @@ class Redemptions:
         self._placed = books.check(
             "redemptions:accepted", 3, "points were spent where their version of the programme takes them"
         )
+        self._shares = BillShares(books)
         self._days = books.check(
             "redemptions:recorded",
             3,
@@ -215,6 +217,7 @@ class Redemptions:
             self._refunds.wrong(
                 f"redemption {row['redemption_id']}: {row['returned']} points came back with refunds, which ask for {row['due']}"
             )
+        await self._shares.walk()
         [counts] = await snapshot.rows("redemptions.sql", "counts")
         self._codes.compared += counts["reservations"]
 

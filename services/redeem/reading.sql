@@ -174,7 +174,7 @@ ORDER BY b.expires_at;
 -- name: ledger_page
 -- A wallet's lines before `seq`, the newest first, of these kinds (null: any), posted and effective from a moment on and
 -- before another. Lines count without a gap: without a filter the last `reach` before `seq` are all, and snapshots
--- tell in which months those are. With one, `reach` is as far as the first line.
+-- tell in which months those are. With one, `reach` is as far as the first line. `opened_by`: what opened the lot that expired.
 SELECT
     e.seq,
     e.posting_id,
@@ -186,6 +186,14 @@ SELECT
     e.lot_id,
     e.source_id,
     EXISTS (SELECT FROM acts AS a WHERE a.act_id = e.source_id) AS by_act,
+    CASE
+        WHEN e.kind = 'expire' THEN (
+            SELECT p.kind::text
+            FROM lots AS l
+            JOIN postings AS p ON l.accrual_id = p.posting_id
+            WHERE l.lot_id = e.lot_id
+        )
+    END AS opened_by,
     e.effective_at,
     e.posted_at,
     e.available_after,

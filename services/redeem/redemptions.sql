@@ -35,17 +35,18 @@ WITH made AS (
 ),
 
 set_aside AS (
-    INSERT INTO reservations (redemption_id, wallet_id, code_hash, points, expires_at)
+    INSERT INTO reservations (redemption_id, wallet_id, code_hash, points, expires_at, bill_most_minor)
     SELECT
         t.redemption_id,
         t.wallet_id,
         t.code_hash,
         t.points,
-        t.expires_at
+        t.expires_at,
+        t.bill_most_minor
     FROM unnest(
         :redemption_ids::uuid[], :redemption_wallets::uuid[], :code_hashes::bytea[], :redemption_points::bigint[],
-        :expires_ats::timestamptz[]
-    ) AS t (redemption_id, wallet_id, code_hash, points, expires_at)
+        :expires_ats::timestamptz[], :bill_mosts::bigint[]
+    ) AS t (redemption_id, wallet_id, code_hash, points, expires_at, bill_most_minor)
 )
 
 INSERT INTO redemption_lots (redemption_id, place, lot_id, lent, captured, voided, returned)
@@ -79,7 +80,7 @@ ORDER BY a.k;
 
 -- name: whole_redemptions
 -- Redemptions whose wallets are locked, with what they took of lots. The columns are those of domain.reserving.Redemption, in its
--- order, up to the lots; these as arrays, after the reward that an authorisation holds.
+-- order, up to the lots; these as arrays, after the reward that an authorisation holds, and what points may pay of its bill.
 SELECT
     r.redemption_id,
     r.posting_id,
@@ -103,6 +104,7 @@ SELECT
     s.ended,
     s.ended_at,
     h.reward,
+    s.bill_most_minor,
     l.lot_ids,
     l.lents,
     l.captureds,
@@ -224,22 +226,18 @@ ORDER BY a.k, r.redemption_id;
 -- name: paid_of_bills
 -- What points of a programme paid of each of these bills, or are set aside for it and can still be captured, less what was returned; whoever paid.
 SELECT
-    a.k,
-    coalesce(sum(
-        CASE
-            WHEN r.status = 'voided' OR (s.ended IS NULL AND s.expires_at <= :now::timestamptz) THEN 0
-            WHEN s.ended = 'captured' THEN s.captured_minor
-            ELSE r.money_minor
-        END - r.returned_minor
-    ), 0)::bigint AS paid_minor
-FROM unnest(:programmes::text[], :merchants::text[], :bill_refs::text[]) WITH ORDINALITY AS a (programme, merchant, bill_ref, k)
-LEFT JOIN redemptions AS r
-    ON a.merchant = r.merchant AND a.bill_ref = r.bill_ref AND a.programme = r.programme
-    AND NOT EXISTS (SELECT FROM benefits AS b WHERE b.redemption_id = r.redemption_id)
-    AND NOT EXISTS (SELECT FROM reward_holds AS h WHERE h.redemption_id = r.redemption_id)
-LEFT JOIN reservations AS s ON r.redemption_id = s.redemption_id
-GROUP BY a.k
-ORDER BY a.k;
+    p.k,
+    p.paid_minor
+FROM paid_of_bills(:programmes::text[], :merchants::text[], :bill_refs::text[], :now::timestamptz) AS p
+ORDER BY p.k;
+
+-- name: pay_for_bills
+-- The same of bills that are paid now, each once and locked, after the wallets; with the most that points may pay of each.
+SELECT
+    p.k,
+    p.paid_minor
+FROM pay_for_bills(:programmes::text[], :merchants::text[], :bill_refs::text[], :mosts::bigint[], :now::timestamptz) AS p
+ORDER BY p.k;
 
 -- name: lines_of_redemptions
 -- What plain redemptions took of lots, in that order, from the ledger; what was overdrawn, of no lot, stands under the

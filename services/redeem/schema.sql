@@ -249,6 +249,7 @@ CREATE TABLE reservations (
     ended text,
     ended_at timestamptz,
     settled_at timestamptz, -- when we wrote its end; `ended_at` is when it ended
+    bill_most_minor bigint, -- what points may pay of its bill, named or not yet; null: nothing was said of that
     CONSTRAINT reservations_code_once UNIQUE (code_hash),
     CONSTRAINT reservations_code_is_sha256 CHECK (octet_length(code_hash) = 32),
     CONSTRAINT reservations_points_positive CHECK (points > 0),
@@ -342,6 +343,16 @@ CREATE TABLE met_bills (
     merchant text NOT NULL,
     bill_ref text NOT NULL,
     PRIMARY KEY (merchant, bill_ref)
+);
+
+-- What points may pay of a bill at most, as it was ever said, where that was said at all: who pays for it locks the row, after the wallets.
+CREATE TABLE bill_shares (
+    programme text NOT NULL,
+    merchant text NOT NULL,
+    bill_ref text NOT NULL,
+    most_minor bigint NOT NULL,
+    PRIMARY KEY (programme, merchant, bill_ref),
+    CONSTRAINT bill_shares_never_negative CHECK (most_minor >= 0)
 );
 
 -- The events about bills that nobody had redeemed points for: they count from 1 for each bill.

@@ -73,6 +73,11 @@ WAITS = [
         (row("redeem.met_bills"),),
     ),
     Meeting(
+        "redeem/redemptions.sql:pay_for_bills",
+        {"programmes": ["1"], "merchants": ["1"], "bill_refs": ["1"], "mosts": [1], "now": AT},
+        (row("redeem.bill_shares"),),
+    ),
+    Meeting(
         "redeem/rewards.sql:lock_rewards", {"programmes": ["1"], "rewards": ["1"]}, (row("redeem.rewards"),)
     ),
     Meeting("redeem/rewards.sql:lock_benefits", {"code_hashes": [bytes(32)]}, (BENEFIT,)),

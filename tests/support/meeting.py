@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -32,10 +32,17 @@ class Gate:
     async def met(self, table: str, where: str, *acts: Awaitable[T]) -> list[T]:
         """What these came to that wait at that row one after the other, in this order, and go on together. One that does not wait
         there has come to something before the next begins."""
+        return await self._held(f"SELECT FROM {table} WHERE {where} FOR NO KEY UPDATE", acts)
+
+    async def met_writing(self, table: str, *acts: Awaitable[T]) -> list[T]:
+        """The same of acts that write to a table which nobody can write to meanwhile: what each reads before, it has read."""
+        return await self._held(f"LOCK TABLE {table} IN SHARE MODE", acts)
+
+    async def _held(self, lock: str, acts: Sequence[Awaitable[T]]) -> list[T]:
         holding = self._holder.transaction()
         await holding.start()
-        held = await self._holder.fetch(f"SELECT FROM {table} WHERE {where} FOR NO KEY UPDATE")
-        assert held, f"{table} has no row where {where}"
+        held = await self._holder.execute(lock)
+        assert not held.endswith(" 0"), f"there is no such row: {lock}"
         tasks: list[asyncio.Future[T]] = []
         try:
             for act in acts:

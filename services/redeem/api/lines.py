@@ -15,14 +15,19 @@ from shared.money import Money
 _SOURCES = {
     "earn": "bill_id",
     "earn_held": "bill_id",
-    "expire": "bill_id",  # the bill, or the act, that opened the lot
+    "release": "bill_id",
     "redeem": "redemption_id",
     "reserve": "redemption_id",
     "void": "redemption_id",
     "return": "redemption_id",
     "overdraw": "redemption_id",
+    "transfer": "transfer_id",
+    "adjust": "adjustment_id",
+    "reinstate": "reinstatement_id",
+    "merge": "merge_id",
 }
-"""What a line's source is, by its kind, where it is no act; of a kind that is not here it is told without a type."""
+"""What a line's source is, by its kind, where it is no act; what expired has that of what opened its lot. Told without a type: a
+reversal's, a refund or a bill; a repayment's, which is that of what came."""
 
 EARNED = frozenset({"earn", "earn_held"})
 
@@ -33,6 +38,10 @@ class SourceOut(BaseModel):
     bill_id: UUID | None = None
     act_id: UUID | None = None
     redemption_id: UUID | None = None
+    transfer_id: UUID | None = None
+    adjustment_id: UUID | None = None
+    reinstatement_id: UUID | None = None
+    merge_id: UUID | None = None
     source_id: UUID | None = None
 
 
@@ -112,7 +121,7 @@ def line_out(row: Any, value: Value) -> dict[str, Any]:
         "points": row["points"],
         "money": Money(row["money_minor"], value.currency),
         "lot_id": row["lot_id"],
-        "source": _source(row),
+        "source": _source(row, row["opened_by"] if row["kind"] == "expire" else row["kind"]),
         "effective_at": row["effective_at"],
         "posted_at": row["posted_at"],
         "balance": {
@@ -130,7 +139,7 @@ def lot_out(row: Any, value: Value) -> dict[str, Any]:
         "lot_id": row["lot_id"],
         "accrual_id": row["accrual_id"],
         "kind": row["kind"],
-        "source": _source(row),
+        "source": _source(row, row["kind"]),
         "parent_lot": row["parent_lot"],
         "earned_at": row["earned_at"],
         "expires_at": row["expires_at"],
@@ -144,12 +153,13 @@ def lot_out(row: Any, value: Value) -> dict[str, Any]:
 def earned_by(lots: Sequence[Any]) -> dict[str, UUID] | None:
     """An EarnedByOut, of a lot and those that it came from."""
     first = lots[-1] if lots else None
-    earned = first is not None and first["kind"] in EARNED and first["parent_lot"] is None
-    return _source(first) if earned else None
+    if first is None or first["kind"] not in EARNED or first["parent_lot"] is not None:
+        return None
+    return _source(first, first["kind"])
 
 
-def _source(row: Any) -> dict[str, UUID] | None:
+def _source(row: Any, kind: str | None) -> dict[str, UUID] | None:
     source_id = row["source_id"]
     if source_id is None:
         return None
-    return {"act_id" if row["by_act"] else _SOURCES.get(row["kind"] or "", "source_id"): source_id}
+    return {"act_id" if row["by_act"] else _SOURCES.get(kind or "", "source_id"): source_id}

@@ -141,7 +141,7 @@ class CaptureBody(Body):
 
 class SettledOut(BaseModel):
     """What was spent of what was set aside, and what went back. `expired`: what of that expired as it went back, for the expiry of
-    its lot had passed meanwhile."""
+    its lot had passed meanwhile. `returned`: what of the spent came back at once, for its bill had been refunded before."""
 
     redemption_id: UUID
     status: Literal["captured", "voided"]
@@ -152,6 +152,7 @@ class SettledOut(BaseModel):
     voided: WorthOut
     expired: WorthOut
     balance: BucketsOut
+    returned: WorthOut | None = None
     benefit: IssuedOut | None = Field(None, description="What a reward gave, of a capture.")
 
 

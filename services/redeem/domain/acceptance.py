@@ -52,6 +52,14 @@ def objection(redeeming: Redeeming, merchant: str, terminal: str | None) -> Poin
     return PointsNotAccepted(f"The terminal {terminal} of {merchant} takes no points.", pointer="/terminal")
 
 
+def shares(redeeming: Redeeming, merchant: str) -> bool:
+    """Whether points may pay for a part only of this merchant's bills."""
+    rule = rule_of(redeeming, merchant)
+    return redeeming.bill_share is not None or (
+        rule is not None and (rule.share is not None or rule.categories is not None)
+    )
+
+
 def rule_of(redeeming: Redeeming, merchant: str) -> Accepting | None:
     """What the programme says of a merchant; None: nothing, or that it takes no points."""
     return None if redeeming.acceptance is None else redeeming.acceptance.get(merchant)
@@ -71,3 +79,15 @@ def payable(rule: Accepting, place: Place, bill_total_minor: int | None) -> int 
         base = bill_total_minor
     numerator, denominator = rule.share or (1, 1)
     return base * numerator // denominator
+
+
+def most_of_bill(redeeming: Redeeming, place: Place, bill_total_minor: int | None) -> int | None:
+    """What points may pay of a bill at most whoever pays, in minor units; None where nothing was said of it."""
+    mosts: list[int | None] = []
+    if bill_total_minor is not None:
+        numerator, denominator = redeeming.bill_share or (1, 1)
+        mosts.append(bill_total_minor * numerator // denominator)
+    rule = rule_of(redeeming, place.merchant)
+    if rule is not None and (rule.share or rule.categories is not None):
+        mosts.append(payable(rule, place, bill_total_minor))
+    return min((most for most in mosts if most is not None), default=None)

@@ -153,9 +153,9 @@ class AuthorisationAnswer(msgspec.Struct, frozen=True, kw_only=True):
     balance: Balance
 
 
-class SettledAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class SettledAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The answer to a capture or a void: what was spent of what was set aside, what went back, and what of that expired at
-    once, for its lot had."""
+    once, for its lot had. `returned`: what of the spent came back at once, for the bill had been refunded before."""
 
     redemption_id: UUID
     status: str
@@ -166,6 +166,7 @@ class SettledAnswer(msgspec.Struct, frozen=True, kw_only=True):
     voided: Worth
     expired: Worth
     balance: Balance
+    returned: Worth | None = None
 
 
 class ReturnAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,10 +14,11 @@ import msgspec
 
 from services.redeem.domain.expiring import consumption_order, expire, wake
 from services.redeem.domain.ledger import Line, Lot, Wallet
+from services.redeem.domain.parts import part_of
 from services.redeem.domain.posting import Before, Posting
 from services.redeem.domain.spending import Terms, WalletBlocked, check_spendable, consume, posting_of
-from shared.errors import AmountOutOfRange, CurrencyMismatch, Refusal
-from shared.money import Money, money_of, points_for
+from shared.errors import Refusal
+from shared.money import Money, money_of
 
 
 class RedemptionCaptured(Refusal):
@@ -79,6 +80,8 @@ class Redemption(msgspec.Struct):
     """Whether this batch settled it."""
     reward: str | None = None
     """What an authorisation holds for it."""
+    bill_most_minor: int | None = None
+    """What points may pay of the bill that it was set aside for; None where nothing was said of that."""
 
     @property
     def captured_at(self) -> datetime | None:
@@ -167,12 +170,7 @@ def capture(
         )
     if wallet.status != "active":
         raise WalletBlocked(f"The wallet is {wallet.status}; nothing can be spent from it.")
-    taken = _part(redemption, points=points, money=money, terms=terms)
-    worth = money_of(taken, terms.point_value, terms.currency)
-    if money is not None:
-        paid = money.amount_minor
-    else:
-        paid = redemption.money_minor if taken == redemption.points else min(redemption.money_minor, worth)
+    taken, paid = part_of(redemption, points=points, money=money, terms=terms)
     woken = wake(wallet, at=now, value=terms, new_id=new_id)
     lots, before, posting_id, lines = lots_of(wallet), Before.of(wallet), new_id(), []
     left = taken
@@ -259,28 +257,6 @@ def _check_standing(redemption: Redemption) -> None:
             raise RedemptionVoided(
                 f"The redemption was voided at {redemption.ended_at:%Y-%m-%dT%H:%M:%SZ}. Ask for a new one."
             )
-
-
-def _part(redemption: Redemption, *, points: int | None, money: Money | None, terms: Terms) -> int:
-    if money is not None:
-        if money.currency != terms.currency:
-            raise CurrencyMismatch(
-                f"The programme counts in {terms.currency}, not {money.currency}.", pointer="/money/currency"
-            )
-        if money.amount_minor > redemption.money_minor:
-            raise AmountOutOfRange(
-                f"{money.amount_minor} were asked; {redemption.money_minor} are authorised.",
-                pointer="/money/amount_minor",
-            )
-        # The last points of an authorisation may be worth more than the money it was made for.
-        return min(points_for(money.amount_minor, terms.point_value, terms.currency), redemption.points)
-    if points is None:
-        return redemption.points
-    if points > redemption.points:
-        raise AmountOutOfRange(
-            f"{points} points were asked; {redemption.points} are authorised.", pointer="/points"
-        )
-    return points
 
 
 def _give_back(

@@ -16,6 +16,7 @@ from services.redeem.domain.expiring import mark_idle, wake
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import Redeem, missing
+from services.redeem.handlers import bill_shares
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.self_issue import issue_passed
 from services.redeem.handlers.tell import tell_credited, tell_expired, tell_redeemed
@@ -76,8 +77,9 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
         }
         now = tx.now()
         counted = await _facts(tx, list(asked.values()), now)
-        bills = {bill for k, command in redemptions if k in asked and (bill := command.bill) is not None}
-        paid = await limiting.paid_of_bills(tx.db, bills, now=now)
+        paid = await bill_shares.pay(
+            tx.db, [(asked[k].terms, command) for k, command in redemptions if k in asked], now
+        )
         if needs := _needs(asked, lacking):
             await postings.load_lots(tx.db, wallets, needs, now)
     elif credited:
@@ -141,14 +143,15 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
         posting = decided.spent if isinstance(decided, spending.Redeemed) else decided.set_aside
         row = _redemption(redemption_id, command, one, wallet, posting)
         keys.append(postings.NewPosting.of(wallet, posting))
-        if (bill := command.bill) is not None:
+        if (bill := command.bill) in paid:
             paid[bill] += row.money_minor
         if isinstance(decided, spending.Redeemed):
             spent.append(row)
             outcomes[k] = tell_redeemed(tx, item, one.terms, wallet, posting, row)
         else:
             assert command.code is not None
-            made = Authorised(row, command.code.hash, now + one.terms.redeeming.authorisation, decided.lots)
+            until, most = now + one.terms.redeeming.authorisation, bill_shares.most_of(one.terms, command)
+            made = Authorised(row, command.code.hash, until, decided.lots, most)
             authorised.append(made)
             outcomes[k] = tell_reserved(tx, item, one.terms, wallet, posting, made, command.code.sealed)
     await postings.note_acts(tx.db, new)
@@ -274,7 +277,7 @@ def _check_limits(
             facts or limits.Facts(),
             bill_total_minor=command.bill_total_minor,
             now=now,
-            place=command.place_of(paid[bill]) if bill is not None else command.place,
+            place=command.place_of(paid.get(bill, 0)) if bill is not None else command.place,
         ),
         points=one.points,
         money_minor=money.amount_minor

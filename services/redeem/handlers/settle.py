@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from services.redeem.domain import reserving
-from services.redeem.domain.acceptance import objection, rule_of
+from services.redeem.domain.acceptance import objection, shares
 from services.redeem.domain.codes import CodeUnknown
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.limits import BillShareExceeded
 from services.redeem.domain.redemption import Capture, Release, Void
 from services.redeem.domain.reserving import Captured, Redemption, Voided
+from services.redeem.handlers.bill_shares import NamedLater
 from services.redeem.handlers.came_back import ComingBack
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.held_rewards import HeldRewards
@@ -54,6 +55,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
         await learned.note_birth_months(
             tx.db, wallets.values(), [await _terms(tx, one) for one in whole.values()]
         )
+    named = await NamedLater.of(tx.db, {k: whole[one.redemption_id] for k, one in ours.items()}, items, now)
     held = await HeldRewards.of(tx, [one.redemption_id for one in whole.values() if one.reward is not None])
     for k, item in enumerate(items):
         if k in outcomes:
@@ -61,13 +63,15 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
         redemption = whole[ours[k].redemption_id]
         wallet = wallets[redemption.wallet_id]
         terms = await _terms(tx, redemption)
-        command = item.command
+        command, before = item.command, named.seen(redemption)
         try:
             match command:
                 case Capture():
                     _check_place(terms, redemption, command)
                     _check_bill(terms, redemption, command)
                     held.check(redemption, command)
+                    if wallet.status == "active":
+                        named.check(k, redemption, command, terms)
                     captured = reserving.capture(
                         wallet,
                         redemption,
@@ -98,6 +102,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
                         outcomes[k] = _voided(tx, item, terms, wallet, redemption, voided, keys, back, now)
         except Refusal as refused:
             outcomes[k] = Refused(refused)
+        named.settled(redemption, before)
     await held.write(whole)
     await redemptions.settle(tx.db, [one for one in whole.values() if one.changed])
     await back.write()
@@ -229,9 +234,11 @@ def _check_bill(terms: CompiledProgramme, redemption: Redemption, command: Captu
     """What was held against the share that points may pay of one bill pays for no other."""
     if None in (command.bill_ref, redemption.bill_ref) or command.bill_ref == redemption.bill_ref:
         return
-    rule = rule_of(terms.redeeming, redemption.merchant)
-    bound = terms.redeeming.bill_share or (rule is not None and (rule.share or rule.categories is not None))
-    if bound and redemption.ended is None and redemption.reward is None:
+    if (
+        shares(terms.redeeming, redemption.merchant)
+        and redemption.ended is None
+        and redemption.reward is None
+    ):
         raise BillShareExceeded(
             f"These points were set aside for the bill {redemption.bill_ref}, of which points may pay a part only. Void them, and"
             f" ask anew for {command.bill_ref}.",

@@ -146,6 +146,7 @@ def settled_answer(
     has expired unswept."""
     expired = rest.expired.points if rest is not None and rest.expired is not None else 0
     assert redemption.ended_at is not None
+    back = Worth(redemption.returned_points, Money(redemption.returned_minor, terms.currency))
     answer = SettledAnswer(
         redemption_id=redemption.redemption_id,
         status=redemption.status,
@@ -156,5 +157,6 @@ def settled_answer(
         voided=terms.worth(rest.given_back.points if rest is not None else 0),
         expired=terms.worth(expired),
         balance=balance_now(wallet, terms, now),
+        returned=back if back.points or back.money.amount_minor else None,
     )
     return Done(200, _encode(answer))

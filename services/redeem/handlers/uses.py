@@ -82,13 +82,14 @@ class Uses:
             places = dict(enumerate(sorted(bills)))
             found = await returns.refunds_of_bills(db, places)
             self._refunded = {places[k]: request for k, request in found.items()}
-        needs: dict[UUID, tuple[int, str]] = {}
+        needs: dict[UUID, tuple[int, set[str]]] = {}
         for one in commands:
             allowance = self.allowances[one.allowance_id]
-            points, _ = needs.get(allowance.wallet_id, (0, ""))
-            consumption = (await self.terms(allowance)).consumption
-            needs[allowance.wallet_id] = points + sum(use.points for use in one.uses), consumption
-        await postings.load_lots(db, self.wallets, needs, self.now)
+            wallet_id = self.wallets[allowance.wallet_id].wallet_id
+            points, orders = needs.get(wallet_id, (0, set()))
+            orders.add((await self.terms(allowance)).consumption)
+            needs[wallet_id] = points + sum(use.points for use in one.uses), orders
+        await store.load_lots(db, self.wallets, needs, self.now)
         # To a wallet with nothing left points may come back.
         await note_idle(
             db, self.tx.cache, self.wallets.values(), self.now, empty_too=bool(self._refunded)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from services.redeem.domain.acceptance import Bill
 from services.redeem.domain.limits import Facts, Spent
-from services.redeem.store.sql import redemptions
+from services.redeem.store.sql import columns, redemptions
 from shared.db import Connection
 
 
@@ -31,8 +31,7 @@ async def facts(
 
 
 async def paid_of_bills(db: Connection, bills: Collection[Bill], *, now: datetime) -> dict[Bill, int]:
-    """What points have paid of each of these bills, in minor units, and may pay by what is set aside. Exact for what members paid
-    whose wallets are locked."""
+    """What points have paid of each of these bills, in minor units, and may pay by what is set aside; for looking."""
     if not bills:
         return {}
     asked = list(bills)
@@ -41,6 +40,21 @@ async def paid_of_bills(db: Connection, bills: Collection[Bill], *, now: datetim
         programmes=[one.programme for one in asked],
         merchants=[one.merchant for one in asked],
         bill_refs=[one.bill_ref for one in asked],
+        now=now,
+    )
+    return {bill: row["paid_minor"] for bill, row in zip(asked, rows, strict=True)}
+
+
+async def pay_for_bills(db: Connection, mosts: Mapping[Bill, int], *, now: datetime) -> dict[Bill, int]:
+    """The same of bills that are paid in this transaction, after the wallets are locked, with the most that points may pay of each.
+    Exact: nobody else pays for them until it ends."""
+    if not mosts:
+        return {}
+    asked = sorted(mosts)
+    rows = await redemptions.pay_for_bills(
+        db,
+        **columns(("programmes", "merchants", "bill_refs"), asked),
+        mosts=[mosts[bill] for bill in asked],
         now=now,
     )
     return {bill: row["paid_minor"] for bill, row in zip(asked, rows, strict=True)}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
+from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.offline import Allowance
+from services.redeem.store import postings
 from services.redeem.store.postings import REDEMPTION_COLUMNS
 from services.redeem.store.postings import Redemption as Row
 from services.redeem.store.sql import columns, offline
@@ -42,6 +44,21 @@ class Used(NamedTuple):
     content_hash: bytes
     overdrawn_points: int
     wallet_blocked: bool
+
+
+async def load_lots(
+    db: Connection, wallets: Mapping[UUID, Wallet], needs: Mapping[UUID, tuple[int, set[str]]], now: datetime
+) -> None:
+    """Gives each locked wallet the lots that a spending of so many points can touch in any of these consumption orders: allowances
+    of one wallet may be of different versions."""
+    found: dict[UUID, dict[UUID, Lot]] = {wallet_id: {} for wallet_id in needs}
+    for order in sorted({order for _, orders in needs.values() for order in orders}):
+        of_order = {wallet_id: (n, order) for wallet_id, (n, orders) in needs.items() if order in orders}
+        await postings.load_lots(db, wallets, of_order, now)
+        for wallet_id in of_order:
+            found[wallet_id] |= {lot.lot_id: lot for lot in wallets[wallet_id].lots}
+    for wallet_id, lots in found.items():
+        wallets[wallet_id].lots = list(lots.values())
 
 
 async def standing(db: Connection, places: Iterable[Place], now: datetime) -> dict[Place, Allowance]:

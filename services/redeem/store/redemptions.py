@@ -41,6 +41,7 @@ class Authorised(NamedTuple):
     code_hash: bytes
     expires_at: datetime
     lots: list[LotPart]
+    bill_most_minor: int | None = None
 
 
 class Overdue(NamedTuple):
@@ -65,6 +66,7 @@ async def authorise(db: Connection, made: Sequence[Authorised]) -> None:
         **columns(REDEMPTION_COLUMNS, [one.row for one in made]),
         code_hashes=[one.code_hash for one in made],
         expires_ats=[one.expires_at for one in made],
+        bill_mosts=[one.bill_most_minor for one in made],
         **columns(("lot_redemptions", "lot_places", "lot_ids", "lot_lents"), lots),
     )
 
@@ -80,9 +82,9 @@ async def find(db: Connection, named: Sequence[Named]) -> dict[int, Found]:
 async def load(db: Connection, redemption_ids: Iterable[UUID]) -> dict[UUID, Redemption]:
     """Redemptions, whole; of locked wallets, where anything is to be written. `load_lots` puts their lots into the wallets."""
     rows = await redemptions.whole_redemptions(db, redemption_ids=list(redemption_ids))
-    found = {row[0]: Redemption(*[*row[:21], _parts(row[22:])]) for row in rows}
+    found = {row[0]: Redemption(*[*row[:21], _parts(row[23:])]) for row in rows}
     for row in rows:
-        found[row[0]].reward = row["reward"]
+        found[row[0]].reward, found[row[0]].bill_most_minor = row["reward"], row["bill_most_minor"]
     return found
 
 

@@ -81,11 +81,18 @@ async def test_points_captured_for_a_bill_that_was_refunded_come_back_at_once(ba
     whole, part = [await authorised(bank, member, points=40, bill_ref=ref) for ref in ("WHOLE", "PART")]
     asked = requested("WHOLE", 10_000)
     await bank.hear(asked, requested("PART", 2_500), requested("PART", 5_000))
-    assert (await capture(bank, whole)).status_code == 200
+    first = (await capture(bank, whole)).json()
     last = (await capture(bank, part, {"points": 30})).json()
+    assert [(one["redeemed"], one.get("returned")) for one in (first, last)] == [
+        (worth(40), worth(40)),
+        (worth(30), worth(15)),
+    ]
+    # Where no bill was refunded nothing came back, and nothing is said of it.
+    assert "returned" not in (await capture(bank, await authorised(bank, member, points=5))).json()
+    await bank.hear(accrued(member.wallet_id, 5, member_id=member.member_id))
     assert (last["redeemed"]["points"], last["balance"]["available"]["points"]) == (30, 85)
     wallet = await bank.wallet(member.wallet_id)
-    assert (wallet["available"], wallet["redeemed"]) == (100 - 15, 15)
+    assert (wallet["available"], wallet["redeemed"]) == (105 - 20, 20)
     back = await answers(bank, member.wallet_id, "points.returned.v1")
     assert [(one["returned"]["points"], one["late"]) for one in back] == [(40, True), (15, True)]
     assert back[0]["request_id"] == str(asked.request_id)

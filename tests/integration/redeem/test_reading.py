@@ -1,5 +1,6 @@
 """Balances on both clocks, and the ledger by page."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,8 @@ from shared.http.cursors import encode_cursor
 from shared.ids import uuid7
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, accrued, asks
+from tests.integration.redeem.test_acts import asked, post
+from tests.integration.redeem.test_asked import release
 from tests.support.facts import AT
 from tests.support.http import assert_problem
 
@@ -285,3 +288,23 @@ async def test_lines_and_lots_name_the_act_that_earned_them_and_never_as_a_bill(
     traced = [(await bank.get(f"{path}/ledger/{seq}/trace")).json()["earned_by"] for seq in (2, 1)]
     assert traced == named
     assert (await bank.lines(wallet_id))[0]["source_id"] == act_id
+
+
+async def test_each_line_says_what_asked_for_it(bank: Bank) -> None:
+    """Of some the id alone: a reversal's is a refund's or a bill's, what a repayment's is depends on what came."""
+    member, receiver = await bank.member(100), await bank.member()
+    held = accrued(member.wallet_id, 40, member_id=member.member_id, kind="earn_held")
+    await bank.hear(held, release(held, 40))
+    gift = {"from_wallet": str(member.wallet_id), "to_wallet": str(receiver.wallet_id), "points": 10}
+    given = await post(bank, "transfers", gift, role="ecommerce")
+    assert given.status_code == 201, given.text
+    ends = datetime.now(UTC) + timedelta(seconds=1)
+    item = {"wallet_id": str(member.wallet_id), "points": 5, "expires_at": ends.isoformat()}
+    put_right = (await post(bank, "adjustments", asked(items=[item]))).json()
+    await asyncio.sleep(max((ends - datetime.now(UTC)).total_seconds(), 0) + 0.05)
+    assert (await bank.redeem(asks(member, points=1))).status_code == 201
+    lines = (await bank.get(f"/v1/wallets/{member.wallet_id}/ledger")).json()["items"]
+    sources = {line["kind"]: line["source"] for line in lines}
+    assert sources["release"] == sources["earn_held"] == {"bill_id": str(held.bill_id)}
+    assert sources["transfer"] == {"transfer_id": given.json()["transfer_id"]}
+    assert sources["adjust"] == sources["expire"] == {"adjustment_id": put_right["adjustment_id"]}

@@ -24,6 +24,7 @@ UNUSED = {
     "allowances",  # tests/integration/redeem/test_offline.py
     "redemptions:overdrawn",
     "redemptions:accepted",  # tests/integration/redeem/test_acceptance.py
+    "redemptions:shares",  # tests/integration/redeem/test_bill_shares.py
     "rewards:held",  # tests/integration/redeem/test_rewards_later.py
 }
 # tests/integration/earn look at these, in books that have other acts, rates, birthdays, guards, settlements and activations.

@@ -120,6 +120,14 @@ GUARDS: dict[str, Guard] = {
         "meet_bills",
         f"{MEETINGS}::test_what_is_told_of_while_its_bill_is_refunded_comes_back_once",
     ),
+    "who pays for a bill waits": guard(
+        "lock",
+        "a bill is paid while it is paid elsewhere, and neither counts the other",
+        "services/redeem/migrations/0093_bill_shares.sql",
+        "DO UPDATE SET most_minor = excluded.most_minor\n    WHERE bill_shares.most_minor < excluded.most_minor;",
+        "DO NOTHING;",
+        f"{BANK}/test_bill_shares.py::test_two_members_in_two_processes_pay_no_more_than_a_bills_share",
+    ),
     "the last of a reward": without_all(
         "a reward is bought while somebody else buys it, and the table takes more than there were",
         f"{MEETINGS}::test_the_last_of_a_reward_is_sold_once",

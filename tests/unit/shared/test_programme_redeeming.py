@@ -79,6 +79,14 @@ def test_all_mistakes_of_the_section_are_told_with_their_places() -> None:
     ]
 
 
+def test_vector_b6_points_that_are_worth_nothing_are_no_programme() -> None:
+    """There they buy nothing; here no version says so, and so no bill is paid with them."""
+    worthless = document(programme={**SHOPS["programme"], "point_value": "0"})
+    with pytest.raises(ProgrammeInvalid) as refused:
+        validate(worthless)
+    assert [error.pointer for error in refused.value.errors] == ["/programme/point_value"]
+
+
 @pytest.mark.parametrize("share", ["0", "-0.1", "half", "", 0.5, "1e400"])
 def test_a_share_is_a_decimal_above_zero_and_at_most_one(share: Any) -> None:
     with pytest.raises(ProgrammeInvalid) as refused:
