@@ -435,8 +435,8 @@ async def wait_until_drained(stream: Stream, *, within_s: float) -> None:
     while left := await stream.drained():
         if time.monotonic() >= until:
             raise NotDrained(
-                f"{'; '.join(left)}. Let the services run until they have; or say --leave-unread: what they have not read of it, "
-                "they never will"
+                f"{'; '.join(left)}. Let the services run until they have (one that began after PostgreSQL was restored reads "
+                "nothing before the adoption); or say --leave-unread: what they have not read of it, they never will"
             )
         await asyncio.sleep(0.2)
 

@@ -46,7 +46,7 @@ class Metrics:
             "relay_lag_seconds", "Age of the oldest event that is not published yet"
         )
         self._published = counter("relay_published_total", "Events published")
-        self._refilled = counter("relay_refilled_total", "Events published again to rebuild a stream")
+        self._refilled = counter("relay_refilled_total", "Events published again because Redis had lost them")
         self._consumer_lag = gauge("consumer_lag_events", "Heard streams' events that are not applied yet")
         self._consumer_pending = gauge("consumer_pending_events", "Entries delivered and not acknowledged")
         self._acknowledged = counter(
@@ -112,7 +112,7 @@ class Metrics:
         self._published.labels(self.service, tenant).inc(events)
 
     def refilled(self, tenant: str, events: int) -> None:
-        """Events went to a rebuilt stream again."""
+        """Events that Redis had lost were published again."""
         self._refilled.labels(self.service, tenant).inc(events)
 
     def consumer(self, tenant: str, stream: str, *, lag: int, pending: int) -> None:

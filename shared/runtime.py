@@ -26,6 +26,7 @@ from shared.jobs import Job, Rota
 from shared.messaging.bus import Bus
 from shared.messaging.commands import FromJob, Handlers, Item, Outcome
 from shared.messaging.consumer import Consumer
+from shared.messaging.copies import Copy
 from shared.messaging.entries import PosDecoder, StreamDecoder, Unreadable, refuse_unreadable
 from shared.messaging.faults import passing
 from shared.messaging.housekeeping import Housekeeping, consumer_name
@@ -213,12 +214,21 @@ class TenantRuntime:
             lane=self.lane,
             decode=PosDecoder() if pos else StreamDecoder(stream, self.code, handlers),
             start_at=start_at,
+            may_begin=None if pos else self._copy(stream).may_be_heard,
             # Half of what a service hears is for others; a batch is full with what it handles.
             count=self.settings.batch_items * (1 if pos else 2),
             lease_ms=self.settings.reclaim_idle_ms,
             metrics=self.metrics,
             tenant=self.code,
         )
+
+    def _copy(self, stream: str) -> Copy:
+        return Copy(stream, pool=self.pool, redis=self.redis, keys=self.keys)
+
+    @property
+    def held_back(self) -> bool:
+        """Whether a stream can't be heard here yet. Such a tenant does not go to rest."""
+        return any(one.held_back for one in self._heard)
 
     async def start(self) -> None:
         """Prepares its tables and begins, also after a rest. Raises what keeps it from beginning; the caller tries again."""
@@ -243,7 +253,13 @@ class TenantRuntime:
         if moved != self._moved:
             self._moved, self.used_at = moved, time.monotonic()
         looked = min(self.relay.turned_at, self.housekeeping.turned_at) >= self.began_at
-        return looked and self.lane.idle and not self._rota.busy and self.relay.trouble(after_s=30.0) is None
+        return (
+            looked
+            and self.lane.idle
+            and not self.held_back
+            and not self._rota.busy
+            and self.relay.trouble(after_s=30.0) is None
+        )
 
     async def rest(self) -> Rest | None:
         """Stops all that runs for the tenant and closes its connections, its lane stays open; None, and it goes on, where

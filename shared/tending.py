@@ -165,7 +165,7 @@ class Tending:
             (at, code) for code, at in self._look_at.items() if at <= now and code not in self._waking
         )
         awake = sum(
-            not one.resting and self._idle_s(one) >= self._settings.rest_after_s
+            not one.resting and not one.held_back and self._idle_s(one) >= self._settings.rest_after_s
             for one in self._runtimes.values()
         )
         for _, code in due[: max(0, AT_ONCE - len(self._waking) - awake)]:

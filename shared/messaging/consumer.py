@@ -9,7 +9,8 @@ never decide correctness, the inbox does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -30,6 +31,7 @@ CLAIM = 100
 STRANDED_MS = 5_000
 """Our own entries that nobody here holds are taken up again after this, or after the lease."""
 UNNOTICED_S = 0.05
+ASK_EVERY_S = 0.5
 GETS_NOWHERE_S = 30.0
 """Who has been at one step of a batch for so long is left to the lease though it lives: it may be the only one that can't reach
 PostgreSQL. Three times the longest statement."""
@@ -51,13 +53,14 @@ class Consumer:
         lane: Lane,
         decode: StreamDecoder | PosDecoder,
         start_at: Callable[[], Any],
+        may_begin: Callable[[], Awaitable[bool]] | None = None,
         count: int,
         lease_ms: int,
         metrics: Metrics,
         tenant: str,
     ) -> None:
         self.stream, self.label, self.group, self.name = stream, label, group, name
-        self._lane, self.decode, self._start_at = lane, decode, start_at
+        self._lane, self.decode, self._start_at, self._may_begin = lane, decode, start_at, may_begin
         self._count, self._lease_ms = count, lease_ms
         self._metrics, self._tenant = metrics, tenant
         self._share = FAIRNESS.share(tenant)
@@ -66,14 +69,37 @@ class Consumer:
         self._holding: set[bytes] = set()
         self._subscription: Subscription | None = None
         self._redis: Redis | None = None
+        self._holding_back: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
         self.entries = 0
 
     async def start(self, bus: Bus) -> None:
-        """Begins to hear."""
-        self._redis = bus.client
+        """Begins to hear: at once, or as soon as it may."""
+        self._redis, self._subscription = bus.client, None
+        self._stopping.clear()
         # A counter that is born with its first entries says nothing of them: only what comes after is an increase.
         self._metrics.reclaimed(self._tenant, 0)
         self._metrics.acknowledged(self._tenant, 0)
+        if self._may_begin is None or await self._may_begin():
+            await self._subscribe(bus)
+        else:
+            self._holding_back = asyncio.create_task(self._subscribe_later(bus, self._may_begin))
+
+    @property
+    def held_back(self) -> bool:
+        """Whether it reads nothing yet, because it may not begin."""
+        return self._holding_back is not None and not self._holding_back.done()
+
+    async def _subscribe_later(self, bus: Bus, may_begin: Callable[[], Awaitable[bool]]) -> None:
+        while not self._stopping.is_set():
+            if await may_begin():
+                await self._subscribe(bus)
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ASK_EVERY_S):
+                    await self._stopping.wait()
+
+    async def _subscribe(self, bus: Bus) -> None:
         self._subscription = await bus.subscribe(
             self.stream,
             group=self.group,
@@ -85,6 +111,9 @@ class Consumer:
 
     async def stop(self) -> None:
         """Hears no more, and finishes all that Redis has handed it."""
+        self._stopping.set()
+        if self._holding_back is not None:
+            await asyncio.wait([self._holding_back])
         if self._subscription is not None:
             await self._subscription.stop()
             try:
@@ -119,6 +148,8 @@ class Consumer:
 
     def trouble(self, *, after_s: float) -> str | None:
         """What is wrong with the reading, or None."""
+        if self.held_back:
+            return f"{self.label}: not heard until its relay has compared it with PostgreSQL as it is now"
         silence = self._subscription.seconds_since_read if self._subscription else None
         if silence is None:
             return f"{self.label}: not read yet"
@@ -178,6 +209,8 @@ class Consumer:
     async def reclaim(self) -> int:
         """Takes over what dead consumers, or broken connections of ours, left pending; gives how many entries that was."""
         assert self._redis is not None
+        if self.held_back:
+            return 0
         redis: Any = self._redis
         deliveries = await self._left_behind(redis)
         if not deliveries:

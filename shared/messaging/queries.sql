@@ -188,6 +188,14 @@ FROM cuts
 ORDER BY no DESC
 LIMIT 1;
 
+-- name: postgres_of$
+-- Which PostgreSQL this is, with which outbox of a service: since when it runs, and the ids of database and table, as its catalogue
+-- shows them to everybody. Whatever was restored, moved or only restarted is another one.
+SELECT concat_ws('/', extract(EPOCH FROM pg_postmaster_start_time()), d.oid, c.oid)
+FROM pg_database AS d, pg_class AS c
+JOIN pg_namespace AS s ON s.oid = c.relnamespace
+WHERE d.datname = current_database() AND s.nspname = :service AND c.relname = 'outbox';
+
 -- name: cut_of^
 -- The cut that holds dense id n, with the head hash before it.
 SELECT c.no, c.base, c.n, c.hash, p.hash AS previous_hash

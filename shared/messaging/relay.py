@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
@@ -21,8 +21,9 @@ from shared.db import Connection, Pool
 from shared.fairness import FAIRNESS, work_in
 from shared.messaging.faults import passing
 from shared.messaging.keys import Keys
+from shared.messaging.losses import Had, Position
 from shared.messaging.queries import queries
-from shared.messaging.scripts import HEAD, PUBLISH, RESET
+from shared.messaging.scripts import HEAD, PUBLISH, RESET, VOUCH
 from shared.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ GENESIS = hashlib.sha256(b"pointbank").digest()
 
 Hasher = Any
 """hashlib's objects have no public type."""
-Position = Callable[[], Awaitable[int | None]]
 Heads = tuple[int, str, str, int]
 
 
@@ -76,10 +76,14 @@ class Relay:
         self._publish = redis.register_script(PUBLISH)
         self._read_head = redis.register_script(HEAD)
         self._reset = redis.register_script(RESET)
+        self._vouch = redis.register_script(VOUCH)
         self._woken = asyncio.Event()
         self._told: dict[bytes, bytes] = {}
         self._compared_at = float("-inf")
         self._incarnation: tuple[Any, Any] = (None, None)
+        self._postgres = ""
+        """Which PostgreSQL it was compared with: what it publishes is of that one."""
+        self._had = Had(highest_position)
         self._trouble: str | None = "not started"
         self._stopping = False
         self.turned_at = time.monotonic()
@@ -198,10 +202,13 @@ class Relay:
                 return False
             before = after
             at += len(chunk)
+            self._had.see(first + at - 1)
         return True
 
     async def _publish_chunk(self, first: int, before: str, after: str, payloads: Sequence[bytes]) -> bool:
-        answer = await self._publish(keys=[self._stream, self._head], args=[first, before, after, *payloads])
+        answer = await self._publish(
+            keys=[self._stream, self._head], args=[first, before, after, self._postgres, *payloads]
+        )
         return bool(answer[0] == 1)
 
     # ------------------------------------------------------------ comparing and mending
@@ -209,10 +216,11 @@ class Relay:
     async def compare(self) -> None:
         """Holds Redis against PostgreSQL: fills what is missing, rebuilds what is lost, halts on a fork."""
         # Redis first: a cut is committed before it is published, so PostgreSQL, read later, can only be further.
-        top, n, hash_, first = await self.heads()
+        top, n, hash_, first, copy_of = await self._seen()
         asked = await self._redis.get(self._keys.refill(self._service))
         async with self._pool.acquire() as db:
             last = await queries.last_cut(db)
+            postgres = await queries.postgres_of(db, service=self._service)
         planned = last["base"] + last["n"] - 1
         published = int(n or 0)
         if not n and (planned or self._compared_at == float("-inf")):
@@ -223,22 +231,35 @@ class Relay:
             )
         if n and hash_ != await self.hash_at(published):
             raise Halted(f"at {published} the stream's hash is not PostgreSQL's: they tell different stories")
+        self._postgres = postgres
+        if n and copy_of != postgres and not await self._vouch(keys=[self._head], args=[n, hash_, postgres]):
+            return  # it has moved since it was seen: the next turn compares
+        self._had.see(published)
+        if planned and (not n or top != published or published < planned):
+            await self._had.look_back(self._published)
         if asked is not None and (first == 0 or first > int(asked)) and int(asked) <= planned:
             await self._rebuild(top, n, hash_, lowest=int(asked), why="a consumer misses entries")
         elif asked is not None:
             await self._redis.delete(self._keys.refill(self._service))
+        await self._mend(top, n, hash_, planned)
+        self._incarnation = last["started_at"], last["outbox"]
+        self._compared_at = time.monotonic()
+
+    async def _mend(self, top: int, n: str, hash_: str, planned: int) -> None:
+        """Fills or rebuilds a stream that was seen so and tells nothing else than PostgreSQL."""
+        published = int(n or 0)
         if not n and planned == 0:
             if top:
                 await self._rebuild(top, n, hash_, lowest=1, why="foreign entries stand in the stream")
         elif top != published or not n:
-            lowest = await self._lowest_position()
-            await self._rebuild(
-                top, n, hash_, lowest=(lowest or 0) + 1, why="the stream was lost or has foreign entries"
-            )
+            known = top or self._had.through
+            why = "the stream was lost or has foreign entries" if known else "nobody has filled it yet"
+            await self._rebuild(top, n, hash_, lowest=(await self._lowest_position() or 0) + 1, why=why)
         elif published < planned:
-            await self._fill(published + 1)
-        self._incarnation = last["started_at"], last["outbox"]
-        self._compared_at = time.monotonic()
+            self._metrics.refilled(self._keys.tenant, await self._fill(published + 1))
+
+    async def _published(self) -> int:
+        return int((await self.heads())[1] or 0)
 
     async def _halt_where_more_was_heard(self, planned: int) -> None:
         """Redis has lost the stream; who heard it has told the directory how far."""
@@ -254,8 +275,13 @@ class Relay:
 
     async def heads(self) -> Heads:
         """The stream's last id; how far it is published and the hash there, '' where Redis has no head; its first entry or 0."""
-        top, n, hash_, first = await self._read_head(keys=[self._stream, self._head])
-        return int(top), n.decode(), hash_.decode(), int(first)
+        top, n, hash_, first, _ = await self._seen()
+        return top, n, hash_, first
+
+    async def _seen(self) -> tuple[int, str, str, int, str]:
+        """`heads`, and which PostgreSQL's copy the stream is; '' where nobody has said so."""
+        top, n, hash_, first, copy_of = await self._read_head(keys=[self._stream, self._head])
+        return int(top), n.decode(), hash_.decode(), int(first), copy_of.decode()
 
     async def hash_at(self, n: int) -> str:
         """PostgreSQL's chained hash after dense id n, at any place within a cut."""
@@ -276,8 +302,11 @@ class Relay:
         return hasher.hexdigest()
 
     async def _rebuild(self, top: int, n: str, hash_: str, *, lowest: int, why: str) -> bool:
-        """Empties the stream and fills it again from the cut that holds `lowest`. False: another relay has moved it."""
+        """Empties the stream and fills it again from the cut that holds `lowest`. False: another relay has moved it. A stream that
+        was lost, and of which nobody needs anything, counts as one event."""
+        lost = top > 0 or self._had.through > 0
         async with self._pool.acquire() as db:
+            self._postgres = await queries.postgres_of(db, service=self._service)
             cut = await queries.cut_of(db, n=lowest)
             if cut is None:
                 cut = await queries.last_cut(db)
@@ -286,20 +315,24 @@ class Relay:
                 start, before = cut["base"], cut["previous_hash"]
         emptied = bool(
             await self._reset(
-                keys=[self._stream, self._head], args=[str(top), n, hash_, str(start - 1), before.hex()]
+                keys=[self._stream, self._head],
+                args=[str(top), n, hash_, str(start - 1), before.hex(), self._postgres],
             )
         )
         if emptied:
             log.warning("stream is rebuilt", stream=self._stream, start=start, why=why)
-        await self._fill(start)
+        again = await self._fill(start)
+        self._metrics.refilled(self._keys.tenant, max(again, int(emptied and lost)))
         return emptied
 
-    async def _fill(self, start: int) -> None:
-        """Publishes what is planned from `start` on; stops where another relay is faster."""
+    async def _fill(self, start: int) -> int:
+        """Publishes what is planned from `start` on; stops where another relay is faster. Gives how many events of these Redis
+        once had."""
+        had = self._had.through
         async with self._pool.acquire() as db:
             cut = await queries.cut_of(db, n=start)
             number = None if cut is None else int(cut["no"])
-        filled = 0
+        again = 0
         while number is not None:
             async with self._pool.acquire() as db:
                 cuts = await queries.cuts_from(db, no=number)
@@ -307,11 +340,10 @@ class Relay:
                 break
             for cut in cuts:
                 if not await self._fill_cut(cut, start):
-                    return
-                filled += cut["n"]
+                    return again
+                again += max(0, min(had, cut["base"] + cut["n"] - 1) - max(start, cut["base"]) + 1)
             number = cuts[-1]["no"] + 1
-        if filled:
-            self._metrics.refilled(self._keys.tenant, filled)
+        return again
 
     async def _fill_cut(self, cut: Any, start: int) -> bool:
         """Publishes what of this cut is at `start` or after it. False: another relay was faster."""

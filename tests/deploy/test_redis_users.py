@@ -12,7 +12,7 @@ from redis.retry import Retry
 
 from deploy.env import redis_password
 from shared.messaging.keys import HEARERS, Keys, heard_by
-from shared.messaging.scripts import HEAD, PUBLISH, RESET
+from shared.messaging.scripts import HEAD, PUBLISH, RESET, VOUCH
 from shared.messaging.watch import hints_key
 
 Valkey = Callable[[Path], AbstractContextManager[Path]]
@@ -46,7 +46,7 @@ def log_in(socket: str) -> Iterator[As]:
     admin = as_user("admin")
     admin.flushall()
     for service, stream in TOP.items():
-        admin.eval(PUBLISH, 2, stream, KEYS.head(service), "1", "", "aa", '{"n": 1}')
+        admin.eval(PUBLISH, 2, stream, KEYS.head(service), "1", "", "aa", "pg", '{"n": 1}')
     admin.xadd(KEYS.pos, {"event": "a bill"})
     yield as_user
     for client in clients:
@@ -143,12 +143,13 @@ def test_a_relay_writes_its_own_stream_and_no_other(log_in: As, service: str) ->
     written = {
         name
         for name, stream in TOP.items()
-        if not refused(relay.eval, PUBLISH, 2, stream, KEYS.head(name), 2, "aa", "bb", "e")
+        if not refused(relay.eval, PUBLISH, 2, stream, KEYS.head(name), 2, "aa", "bb", "pg", "e")
     }
     assert written == {service}
     own, head = TOP[service], KEYS.head(service)
-    assert relay.eval(HEAD, 2, own, head) == [b"2", b"2", b"bb", b"1"]
-    assert relay.eval(RESET, 2, own, head, "2", "2", "bb", "1", "aa") == 1
+    assert relay.eval(HEAD, 2, own, head) == [b"2", b"2", b"bb", b"1", b"pg"]
+    assert relay.eval(VOUCH, 1, head, "2", "bb", "pg") == 1
+    assert relay.eval(RESET, 2, own, head, "2", "2", "bb", "1", "aa", "pg") == 1
     assert relay.get(KEYS.refill(service)) is None
     assert relay.delete(KEYS.refill(service)) == 0
     assert refused(relay.xadd, KEYS.pos, {"event": "forged"})
@@ -176,15 +177,15 @@ def test_notifier_and_earn_tell_outsiders_and_earn_alone_forgets_what_they_offer
     assert forgetting == {"earn"}
 
 
-def test_earn_sees_how_far_members_is_published_and_nobody_else_looks(log_in: As) -> None:
-    # The deadline of a waiting bill runs only while earn has heard all that members has said.
+def test_a_service_sees_the_heads_of_what_it_hears_and_no_others(log_in: As) -> None:
+    # Whose copy a stream is, is asked before it is heard; how far members is published, by earn's waiting bills.
     seen = {
         (name, head)
         for name in HEARERS
         for head in HEARERS
         if not refused(log_in(name).hget, KEYS.head(head), "n")
     }
-    assert seen == {("earn", "members")}
+    assert seen == {(name, head) for name in HEARERS for head in heard_by(name)}
 
 
 def test_nobody_but_the_administrator_can_empty_or_look_around(log_in: As) -> None:

@@ -169,6 +169,39 @@ async def test_a_restored_tenant_goes_on_where_its_copy_ended_and_hears_nothing_
         assert report["streams:entries"].examples == []  # what all have read is trimmed, and not compared
 
 
+async def test_who_begins_after_a_restore_hears_nothing_that_was_not_compared(
+    settings: Settings, tenant: Tenant
+) -> None:
+    async with running(settings, tenant, "earn", {Say: say}) as earn:
+        await tell(earn, 4)
+        await eventually(lambda: earn.relay.trouble(after_s=30) is None)
+    backup = await copy_of(settings, tenant)
+    async with running(settings, tenant, "earn", {Say: say}) as earn:
+        await tell(earn, 3)
+    await restore(settings, tenant, backup)
+
+    redeem, why = Listening(), "not heard until its relay has compared it"
+    async with running(settings, tenant, "redeem", _on(redeem), hears=("earn",)) as hearer:
+        [consumer] = hearer.consumers
+        assert consumer.held_back
+        assert why in (consumer.trouble(after_s=30) or "")
+        async with running(settings, tenant, "earn", {Say: say}) as earn:
+            await eventually(lambda: "commits were lost" in (earn.relay.trouble(after_s=30) or ""))
+            await asyncio.sleep(1)
+            assert consumer.held_back
+            assert await consumer.reclaim() == 0
+            assert not hearer.quiet
+            assert redeem.events == {}
+        async with opened(settings, tenant.code, "earn") as stream:
+            judged = await stream.judge()
+            assert [one.heard_by for one in judged.orphans] == [()] * 3
+            await stream.adopt(judged, actor="tester", reason="restored")
+        async with running(settings, tenant, "earn", {Say: say}) as earn:
+            await eventually(lambda: sorted(redeem.orphans) == [5, 6, 7])
+            assert sorted(redeem.events) == [1, 2, 3, 4]
+            assert not consumer.held_back
+
+
 async def test_what_hearers_applied_and_the_producer_lost_is_named_and_its_ids_are_not_used_again(
     settings: Settings, tenant: Tenant
 ) -> None:

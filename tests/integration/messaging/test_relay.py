@@ -35,6 +35,12 @@ async def until_published(service: TenantRuntime, n: int) -> list[int]:
     return found
 
 
+def refilled(service: TenantRuntime) -> float:
+    """How many events were published again, as it counts them."""
+    labels = {"service": "earn", "tenant": service.code}
+    return service.metrics.registry.get_sample_value("pointbank_relay_refilled_total", labels) or 0
+
+
 async def test_events_get_dense_ids_without_gap_or_repeat(settings: Settings, tenant: Tenant) -> None:
     async with running(settings, tenant, "earn", {Say: say}) as service:
         for k in range(20):
@@ -130,6 +136,7 @@ async def test_an_emptied_redis_is_filled_again(settings: Settings, tenant: Tena
         await service.redis.delete(service.keys.stream("earn"), service.keys.head("earn"))
         await tell(service, 1)
         assert await until_published(service, 701) == [*before, 701]
+        assert refilled(service) == 700
 
 
 async def test_a_tail_that_redis_lost_is_published_again(settings: Settings, tenant: Tenant) -> None:
@@ -145,6 +152,7 @@ async def test_a_tail_that_redis_lost_is_published_again(settings: Settings, ten
         await service.redis.restore(head, 0, saved_head, replace=True)
         await tell(service, 1)
         assert await until_published(service, 951) == list(range(1, 952))
+        assert refilled(service) == 650
 
 
 async def test_a_foreign_entry_in_the_stream_is_driven_out(settings: Settings, tenant: Tenant) -> None:
@@ -192,6 +200,53 @@ async def test_a_relay_killed_between_cut_and_publish_is_completed_by_another(
     assert cut["n"] == 3000
     async with running(settings, tenant, "earn", {Say: say}) as service:
         assert await until_published(service, 3000) == list(range(1, 3001))
+        assert refilled(service) == 0, "Redis had lost nothing"
+
+
+async def test_what_another_relay_has_cut_and_not_published_yet_is_no_loss(
+    settings: Settings, tenant: Tenant
+) -> None:
+    async with (
+        running(settings, tenant, "earn", {Say: say}) as one,
+        running(settings, tenant, "earn", {Say: say}) as other,
+    ):
+        await tell(one, 5)
+        await until_published(one, 5)
+        await other.relay.compare()
+        assert other._relaying is not None
+        await other.relay.stop()
+        await other._relaying
+        db = await connect_as(settings, tenant, "earn")
+        await db.execute("INSERT INTO outbox (event_id, payload) VALUES ($1, $2)", uuid7(), b"{}")
+        last = await queries.last_cut(db)
+        await queries.cut_outbox(db, started_at=last["started_at"], outbox=last["outbox"])
+        await db.close()
+        await one.relay.compare()
+        assert await until_published(one, 6) == [1, 2, 3, 4, 5, 6]
+        assert refilled(one) == refilled(other) == 0
+
+
+async def test_a_stream_that_is_lost_when_all_have_heard_it_is_counted_too(
+    settings: Settings, tenant: Tenant
+) -> None:
+    ears = Ears()
+    async with (
+        running(settings, tenant, "earn", {Say: say}) as service,
+        running(settings, tenant, "redeem", {MessageDelivered: ears.hear}, hears=("earn",)),
+        running(settings, tenant, "notifier", {MessageDelivered: ears.hear}, hears=("earn",)),
+    ):
+        await tell(service, 5)
+        await eventually(lambda: len(ears.heard) == 10)
+        async with asyncio.timeout(PATIENCE_S):
+            while await service.relay._lowest_position() != 5:  # each hearer reports within a second
+                await asyncio.sleep(0.05)
+    # Another process begins: what was heard tells it how far the stream was.
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        await service.redis.delete(service.keys.stream("earn"), service.keys.head("earn"))
+        await eventually(lambda: refilled(service) == 1)
+        await tell(service, 1)
+        assert await until_published(service, 6) == [6]
+        assert refilled(service) == 1
 
 
 async def test_the_published_chain_is_the_one_in_postgresql(settings: Settings, tenant: Tenant) -> None:
@@ -202,7 +257,7 @@ async def test_the_published_chain_is_the_one_in_postgresql(settings: Settings, 
     db = await connect_as(settings, tenant, "auditor")
     hash_ = await db.fetchval("SELECT encode(hash, 'hex') FROM earn.cuts ORDER BY no DESC LIMIT 1")
     await db.close()
-    assert head == {b"n": b"40", b"hash": hash_.encode()}
+    assert (head[b"n"], head[b"hash"]) == (b"40", hash_.encode())
 
 
 async def test_nothing_is_trimmed_while_a_required_group_is_missing(

@@ -185,6 +185,30 @@ GUARDS: dict[str, Guard] = {
         "if false then",
         f"{SCRIPTS}::test_a_stream_is_emptied_only_as_it_was_judged",
     ),
+    "published by the PostgreSQL that was compared": guard(
+        "CAS",
+        "events are appended beside another PostgreSQL's word",
+        LUA,
+        "if head[3] and head[3] ~= ARGV[4] then",
+        "if false then",
+        f"{SCRIPTS}::test_only_the_postgresql_that_was_compared_says_what_follows",
+    ),
+    "vouched for as it was compared": guard(
+        "CAS",
+        "a stream is said to be PostgreSQL's copy though it has moved on since it was compared",
+        LUA,
+        "if head[1] ~= ARGV[1] or head[2] ~= ARGV[2] then return 0 end",
+        "",
+        f"{SCRIPTS}::test_only_the_postgresql_that_was_compared_says_what_follows",
+    ),
+    "heard once it was compared": guard(
+        "halt",
+        "who begins hears a stream that PostgreSQL as it is now has not been compared with",
+        "shared/runtime.py",
+        "may_begin=None if pos else self._copy(stream).may_be_heard,",
+        "may_begin=None,",
+        "tests/integration/test_adopting.py::test_who_begins_after_a_restore_hears_nothing_that_was_not_compared",
+    ),
     # ------------------------------------------------------------ groups and trimming
     "group start": guard(
         "group start",

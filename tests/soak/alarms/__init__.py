@@ -71,7 +71,7 @@ AT_THE_DOOR: Mapping[DoorTrial, frozenset[str]] = {
     nobody_is_left: frozenset({"PointbankServiceUnreached", "PointbankCallersFail"}),
     dns_is_away: frozenset({"PointbankGatewayNamesAway"}),
     connections_run_out: frozenset({"PointbankGatewayFull"}),
-    no_gateway: frozenset({"PointbankGatewayAway"}),
+    no_gateway: frozenset({"PointbankGatewayAway", "PointbankDown"}),
 }
 """Beside one another, before the pods of one gateway."""
 

@@ -163,10 +163,12 @@ async def no_gateway(door: Door) -> None:
         with own.running(checked=False):
             await _until_seen(beside)
             assert not beside.firing("PointbankGatewayAway")
+        await beside.fires("PointbankDown", 3, job="pointbank-gateway")
         await beside.fires("PointbankGatewayAway", 4)
         with own.running(checked=False):
             assert own.ask("GET", "/healthz").text == "ok"
             await beside.goes("PointbankGatewayAway", 2)
+            await beside.goes("PointbankDown", 2, job="pointbank-gateway")
         door.watch.history += [f"{line} (beside)" for line in beside.history]
 
 

@@ -1,0 +1,149 @@
+"""A tenant is restored from an older copy, and a service starts before anybody adopted what it hears: it books nothing of it."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from shared.db import connect, database_of
+from shared.messaging.keys import Keys
+from shared.tenants.provision import create_tenant, dsn_for
+from tests.faults.conftest import QUICK, running_world
+from tests.soak.commands import asked
+from tests.support.processes import Fleet, Replica
+from tests.support.town import Town, found_town, leave
+
+BILLS = 6
+WATCHED_S = 4.0
+"""A service that reads what it hears has read it within a tenth of this."""
+HELD = "until its relay has compared it with PostgreSQL as it is now"
+
+
+@pytest.fixture
+def fleet() -> Iterator[Fleet]:
+    """A process of each service, on servers of their own."""
+    with running_world(replicas=1, environment=QUICK) as world:
+        yield world.fleet
+
+
+@pytest.fixture
+def town(fleet: Fleet) -> Iterator[Town]:
+    """Its tenant, with a few members."""
+    made = asyncio.run(found_town(fleet, f"t{secrets.token_hex(3)}", members=5))
+    yield made
+    asyncio.run(leave(made))
+
+
+async def test_a_service_that_starts_first_after_a_restore_books_no_orphans(fleet: Fleet, town: Town) -> None:
+    calls = [town.post(bill) for bill in town.bills(3 * BILLS) if bill.member is not None]
+    async with town.open() as trade:
+        for call in calls[:BILLS]:
+            assert (await trade.call(call)).status == 201
+    await town.settled()
+    promised = town.journal.read_bytes()
+    await _copied(fleet, town)
+
+    # earn answers bills, and nobody hears of them: their events lie in its stream when PostgreSQL loses them.
+    await _started(fleet, "earn")
+    async with town.open() as trade:
+        for call in calls[BILLS : 2 * BILLS]:
+            assert (await trade.call(call)).status == 201
+    await _until_told(town, "earn")
+    await _restored(fleet, town)
+    town.journal.write_bytes(promised)  # what was answered since is promised no more
+
+    booked = await _postings(town)
+    redeem = await _started(fleet, "redeem")
+    earn = await _started(fleet, "earn")  # its relay halts: what redeem waits for does not come
+    await _until(lambda: _halted(earn, town.tenant))
+    await asyncio.sleep(WATCHED_S)
+    assert await _postings(town) == booked
+    assert _held(redeem, f"consumer:{town.tenant}:earn")
+
+    words = ("--tenant", town.tenant, "--service", "earn", "--leave-unread", "--reason", "restored")
+    await asked(town.settings, "stream", "adopt", *words)  # the others told nothing since
+    for service in ("members", "tiers", "notifier"):
+        await _started(fleet, service)
+    await asyncio.to_thread(fleet.wait_ready, town.tenant)
+    async with town.open() as trade:  # what was answered for and is gone is called again, under the same keys
+        for call in calls[BILLS : 2 * BILLS]:
+            assert (await trade.call(call)).status == 201
+    await town.verified()
+    assert await _postings(town) > booked
+
+
+async def _copied(fleet: Fleet, town: Town) -> None:
+    await _stopped(fleet)
+    await _said(town, f'CREATE DATABASE backup TEMPLATE "{database_of(town.tenant)}"')
+
+
+async def _restored(fleet: Fleet, town: Town) -> None:
+    name = database_of(town.tenant)
+    await _stopped(fleet)
+    await _said(town, f'DROP DATABASE "{name}" WITH (FORCE)', f'ALTER DATABASE backup RENAME TO "{name}"')
+    await create_tenant(town.settings, town.tenant)  # what a database itself grants is in no copy of it
+
+
+async def _stopped(fleet: Fleet) -> None:
+    for name, replica in fleet.replicas.items():
+        if replica.process.poll() is None:
+            await asyncio.to_thread(fleet.stop, name)
+
+
+async def _said(town: Town, *statements: str) -> None:
+    db = await asyncpg.connect(dsn_for(town.settings, ""))
+    for statement in statements:
+        await db.execute(statement)
+    await db.close()
+
+
+async def _started(fleet: Fleet, service: str) -> Replica:
+    replica = await asyncio.to_thread(fleet.start, f"{service}-1")
+    await _until(lambda: replica.get("/livez")[0] == 200)
+    return replica
+
+
+async def _until(true: Any, within_s: float = 60.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not await asyncio.to_thread(true):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
+def _detail(replica: Replica, name: str) -> str:
+    status, body = replica.get("/readyz")
+    checks = msgspec.json.decode(body)["checks"] if status else []
+    return next((str(one["detail"]) for one in checks if one["name"] == name and not one["ok"]), "")
+
+
+def _held(replica: Replica, name: str) -> bool:
+    return HELD in _detail(replica, name)
+
+
+def _halted(earn: Replica, tenant: str) -> bool:
+    return "commits were lost" in _detail(earn, f"relay:{tenant}")
+
+
+async def _until_told(town: Town, service: str) -> None:
+    """Returns when all that a service has committed is in its stream."""
+    db = await connect(dsn_for(town.settings, database_of(town.tenant)))
+    client: Any = Redis.from_url(town.settings.redis_url)
+    async with client as redis, asyncio.timeout(30):
+        head, told = Keys(town.settings.cell, town.tenant).head(service), 0
+        while told != await db.fetchval(f"SELECT count(*) FROM {service}.outbox"):
+            told = int(await redis.hget(head, "n") or 0)
+            await asyncio.sleep(0.05)
+    await db.close()
+
+
+async def _postings(town: Town) -> int:
+    db = await connect(dsn_for(town.settings, database_of(town.tenant)))
+    found = await db.fetchval("SELECT count(*) FROM redeem.postings")
+    await db.close()
+    return int(found)
