@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from services.redeem.domain.redemption import Release
-from services.redeem.domain.sweep import Expire
 from services.redeem.handlers.asked import SettleAsked
 from shared.events import PointsAccrued
 from tests.integration.redeem.model_house import MINUTE
@@ -38,8 +37,7 @@ class Earning(Machine):
             if sale.state == "authorised":
                 self.house.run(self.house.do(Release(UUID(redemption_id))))
                 self.model.release(sale, now=self.now)
-        self.house.run(self.house.do(Expire((self.member.wallet_id,))))
-        self.model.bank.expire(self.model.wallet, self.now)
+        self.sweep()
 
     @rule(blocked=st.sampled_from([True, False, False]))
     def somebody_blocks_the_wallet(self, blocked: bool) -> None:

@@ -6,14 +6,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from tests.integration.redeem.conftest import asks
 from tests.integration.redeem.model_house import differs
 from tests.integration.redeem.model_machine import MOSTLY, PART, REFS, Machine
-from tests.support.desk_model import Said, Sale, refuse
+from tests.support.desk_model import Sale, refuse
 
 
 class Spending(Machine):
@@ -37,10 +35,8 @@ class Spending(Machine):
     ) -> None:
         asked, heard = self.amount(self.part(self.there(), part), in_money, currency)
         bill_ref = f"{self.prefix}-{ref}"
-        body = asks(self.member, **asked, bill_ref=bill_ref, capture="later" if later else "now")
-        body = {**body, "programme": self.code} | (
-            {} if bill_total is None else {"bill_total_minor": bill_total}
-        )
+        body = self.asking(**asked, bill_ref=bill_ref, capture="later" if later else "now")
+        body |= {} if bill_total is None else {"bill_total_minor": bill_total}
         if not own:
             self.post("redemptions", body, refuse("scope_missing"), own=False)
             return
@@ -62,14 +58,9 @@ class Spending(Machine):
             if in_money is None
             else self.amount(self.part(self.there(), part), in_money, currency)
         )
-        body = {**asks(self.member, **asked), "programme": self.code}
+        body = self.asking(**asked)
         body |= {} if bill_total is None else {"bill_total_minor": bill_total}
-        bank = self.house.bank
-        answer = self.house.run(
-            bank.client.post("/v1/redemption-quotes", json=body, headers=bank.headers("till"))
-        )
-        assert answer.status_code == 200, answer.text
-        said: Said = answer.json()
+        said = self.ask("redemption-quotes", body)
         expected = self.model.quote(**heard, bill_total=bill_total, now=self.now)
         found = {
             **said,
@@ -133,18 +124,3 @@ class Spending(Machine):
         name = f"{self.prefix}-{ref}"
         expected = self.model.give_back(sale, name, **heard, now=self.now) if own else refuse("not_found")
         self.post(f"redemptions/{redemption_id}/returns", {**asked, "return_ref": name}, expected, own=own)
-
-    # ---- once more
-
-    @precondition(lambda self: self.calls)
-    @rule(data=st.data())
-    def a_call_is_repeated_under_its_key(self, data: st.DataObject) -> None:
-        call = data.draw(st.sampled_from(self.calls))
-        bank = self.house.bank
-        again = self.house.run(bank.client.post(f"/v1/{call.path}", json=call.body, headers=call.headers))
-        if call.status == 403:
-            assert again.status_code == 403
-            return
-        first, second = msgspec.json.decode(call.content), again.json()
-        assert (again.status_code, again.headers.get("idempotent-replayed")) == (call.status, "true")
-        assert {**second, "request_id": ""} == {**first, "request_id": ""}

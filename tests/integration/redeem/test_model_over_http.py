@@ -3,7 +3,12 @@
 """The running bank beside a model of it: the same random acts over HTTP and as events, every status, code, reply, balance and line
 compared; at the end the oracle over all of it.
 
-`make soak` makes thousands of acts: POINTBANK_SOAK_ACTS says how many.
+What runs where (the machines' rules stand in model_*.py, what they foretell in tests/support/*_model.py):
+
+- `make test`: some 200 acts on wallets and 120 on gift cards, the service in the test's process; 60 acts with the service as a
+  process of its own, over a socket.
+- `make soak`: POINTBANK_SOAK_ACTS acts on wallets (6,000 unless said), in parts of 1,500 that take turns: over a socket, in the
+  test's process; and as many as one part on gift cards, over a socket.
 """
 
 from __future__ import annotations
@@ -11,8 +16,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import settings as hypothesis_settings
@@ -21,11 +28,23 @@ from hypothesis.stateful import run_state_machine_as_test
 from pointbank.tokens import dev_keys
 from shared.config import Settings
 from tests.integration.redeem.model_acts import ActsOfPersons
-from tests.integration.redeem.model_house import OURS, House, broken, open_house
-from tests.integration.redeem.model_machine import KINDS
+from tests.integration.redeem.model_disputes import Disputing
+from tests.integration.redeem.model_gift_cards import GiftCarding
+from tests.integration.redeem.model_house import (
+    OF_CARDS,
+    OURS,
+    House,
+    bank_process,
+    broken,
+    open_far_house,
+    open_house,
+)
+from tests.integration.redeem.model_machine import KINDS, Machine
 from tests.integration.redeem.model_meetings import Seldom
+from tests.integration.redeem.model_merges import Merging
+from tests.integration.redeem.model_rewards import Rewarding
 
-SHORT, STEPS = 7, 30
+SHORT, FEW, FEWEST, STEPS = 7, 4, 2, 30
 ACTS = int(os.environ.get("POINTBANK_SOAK_ACTS", "6000"))
 AT_ONCE = 1_500
 """A part of the long run: it ends well before the time after which a test counts as hanging."""
@@ -33,30 +52,47 @@ PARTS = -(-ACTS // AT_ONCE)
 SHRINKING_S = 90
 
 
-class Desk(ActsOfPersons, Seldom):
+class Desk(ActsOfPersons, Rewarding, Disputing, Merging, Seldom):
     """All that is done."""
 
 
-@pytest.fixture
-def house(
-    settings: Settings, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[House]:
-    """A service start for all examples."""
-    # An act takes milliseconds, and Hypothesis would make a failure smaller for five minutes: until the test counts as hanging.
+Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@pytest.fixture(autouse=True)
+def shrinking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An act takes milliseconds, and Hypothesis would make a failure smaller for five minutes: until the test counts as hanging."""
     monkeypatch.setattr("hypothesis.internal.conjecture.engine.MAX_SHRINKING_SECONDS", SHRINKING_S)
-    keys = dev_keys(tmp_path_factory.mktemp("keys"))
+
+
+def living(opened: Callable[[AsyncExitStack, Run], Coroutine[Any, Any, House]]) -> Iterator[House]:
+    """A house for all examples of a test."""
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         try:
-            yield runner.run(open_house(settings, keys, stack, runner.run))
+            yield runner.run(opened(stack, runner.run))
         finally:
             runner.run(stack.aclose())
 
 
-def drive(house: House, examples: int, steps: int) -> None:
+@pytest.fixture
+def house(settings: Settings, tmp_path: Path) -> Iterator[House]:
+    """The service in this process."""
+    keys = dev_keys(tmp_path)
+    yield from living(lambda stack, run: open_house(settings, keys, stack, run))
+
+
+@pytest.fixture
+def far_house(settings: Settings, tmp_path: Path) -> Iterator[House]:
+    """The service as a process of its own, over a socket."""
+    with bank_process(settings, tmp_path) as (fleet, tenant):
+        yield from living(lambda stack, run: open_far_house(fleet, tenant, stack, run))
+
+
+def drive(house: House, machine: type[Machine], examples: int, steps: int) -> None:
     """So many examples of so many acts; then the oracle."""
 
-    class Here(Desk):
+    class Here(machine):  # type: ignore[misc, valid-type]
         pass
 
     Here.house = house
@@ -68,18 +104,39 @@ def drive(house: House, examples: int, steps: int) -> None:
 
 
 def test_the_running_bank_answers_and_moves_as_the_model_does(house: House) -> None:
-    drive(house, SHORT, STEPS)
+    drive(house, Desk, SHORT, STEPS)
     assert {"ledger:chain", "ledger:lots", "postings:told", "redemptions:told"} <= set(house.met)
+
+
+def test_a_process_of_its_own_answers_and_moves_as_the_model_does(far_house: House) -> None:
+    drive(far_house, Desk, FEWEST, STEPS)
+    assert {"ledger:chain", "ledger:lots", "postings:told"} <= set(far_house.met)
+
+
+def test_gift_cards_are_answered_as_the_model_does(house: House) -> None:
+    drive(house, GiftCarding, FEW, STEPS)
+    assert {"gift_cards:balances", "gift_cards:chain"} <= set(house.met)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("part", range(PARTS))
-def test_the_running_bank_answers_as_the_model_does_for_thousands_of_acts(house: House, part: int) -> None:
+def test_the_running_bank_answers_as_the_model_does_for_thousands_of_acts(
+    request: pytest.FixtureRequest, part: int
+) -> None:
+    house: House = request.getfixturevalue("house" if part % 2 else "far_house")
     acts = min(AT_ONCE, ACTS - part * AT_ONCE)
-    drive(house, max(acts // STEPS, 1), STEPS)
+    drive(house, Desk, max(acts // STEPS, 1), STEPS)
     MET.update(house.met)
     if part == PARTS - 1 and ACTS >= AT_ONCE:
         assert {name for name in SEEN if not MET[name]} == set(), MET
+
+
+@pytest.mark.soak
+def test_gift_cards_are_answered_as_the_model_does_for_many_acts(far_house: House) -> None:
+    acts = min(AT_ONCE, ACTS)
+    drive(far_house, GiftCarding, max(acts // STEPS, 1), STEPS)
+    if acts >= AT_ONCE:
+        assert {name for name in SEEN_OF_CARDS if not far_house.met[name]} == set(), far_house.met
 
 
 MET = Counter[str]()
@@ -88,6 +145,23 @@ SEEN = {
     "redemptions insufficient_points", "redemptions wallet_blocked", "redemptions authorisation_expired",
     "redemptions redemption_captured", "redemptions redemption_voided", "redemptions return_window_closed",
     "redemptions return_too_much", "redemptions redemption_not_captured", "redemption-codes 200", "allowance_exceeded", "repeated",
+    "rewards 200", "rewards 201",
+    "redemptions reward_sold_out", "redemptions reward_limit_reached", "redemptions reward_unavailable",
+    "redemptions reward_not_returnable", "redemptions benefit_consumed", "redemptions benefit_withdrawn", "benefits 200",
+    "benefits benefit_consumed", "benefits benefit_expired", "benefits benefit_withdrawn", "disputes 200", "disputes 201",
+    "disputes dispute_exists", "disputes dispute_not_open", "disputes evidence_missing", "disputes own_request",
+    "disputes insufficient_points", "disputes not_found",
+    "wallets 201", "wallets amount_out_of_range", "wallets not_found", "merge", "merges:moved", "merges:kept", "reinstatements",
     "cancelled", "reversed", "owed", "lapsed", "short", "blocked", "opening", *KINDS.values(), *OURS,
 }  # fmt: skip
 """What the long run must have met; else it proves less than it says."""
+SEEN_OF_CARDS = {
+    *(f"gift-cards {code}" for code in (
+        "200", "201", "currency_mismatch", "amount_out_of_range", "scope_missing", "merchant_unknown", "terminal_unknown",
+        "pin_wrong", "return_too_much", "refund_conflict", "not_found",
+    )),
+    *(f"gift-cards gift_card_{code}" for code in (
+        "locked", "blocked", "expired", "not_active", "active", "voided", "insufficient", "not_refundable", "not_reloadable",
+    )),
+    *(f"card {kind}" for kind in ("activate", "reload", "use", "refund", "expire")), *OF_CARDS,
+}  # fmt: skip
