@@ -203,7 +203,7 @@ def bank_process(settings: Settings, folder: Path) -> Iterator[tuple[Fleet, Tena
         services=("redeem",),
         replicas=1,
         apps={"redeem": "tests.support.clocked:create"},
-        environment={CLOCK: str(folder / "clock")},
+        environment={CLOCK: str(folder / "clock"), "POINTBANK_REST_AFTER_S": "0"},
     )
     with fleet.running():
         fleet.wait_ready(tenant.code)
