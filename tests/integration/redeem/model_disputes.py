@@ -95,6 +95,7 @@ class Disputing(Machine):
             (True, None, "omar"),
             (True, WHOLE, "noor"),
             (not again, WHOLE, "omar"),
+            (again, WHOLE, "omar"),
         ):
             self._decide(disputes, uphold=uphold, evidence=evidence, decider=decider)
         self._dispute(line["posting_id"], points, WHOLE, "noor")

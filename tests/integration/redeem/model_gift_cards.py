@@ -112,7 +112,7 @@ class GiftCarding(Machine):
     @rule(data=st.data())
     def wrong_pins_are_tried_until_it_locks(self, data: st.DataObject) -> None:
         card, model = self.card(data)
-        for right in (False, False, True):
+        for right in [False] * self.desk.rules.attempts + [True]:
             body = {"serial": card["serial"], "pin": card["pin"] if right else wrong(card)}
             self.post("gift-cards/balance", body, self.desk.look(model, right=right, now=self.now))
 
@@ -159,13 +159,49 @@ class GiftCarding(Machine):
     @precondition(lambda self: self.known)
     @rule(data=st.data(), act=st.sampled_from(["block", "unblock", "unblock", "void", "pin"]))
     def manage(self, data: st.DataObject, act: str) -> None:
-        card, model = self.card(data)
+        self._manage(*self.card(data), act)
+
+    def _manage(self, card: Said, model: ModelCard, act: str) -> None:
         expected = self.desk.manage(model, act, self.now)
         role = "support" if act in {"block", "unblock"} else "ecommerce"
         body: Said = {} if act == "pin" else {"reason": "lost"}
         said = self.post(f"gift-cards/{card['card_id']}/{act}", body, expected, role=role)
         if act == "pin" and expected.status == 200:
             card["pin"] = said["pin"]
+
+    @precondition(lambda self: len(self.known) < 4)
+    @rule(bought=st.booleans())
+    def a_card_is_refused_where_nothing_else_is_in_the_way(self, bought: bool) -> None:
+        self.issue(500, "SAR")
+        card, model = self.known[-1], self.desk.cards[-1]
+        self._pay(card, model, 100)
+        if not bought:
+            self._manage(card, model, "void")
+        self.post(
+            "gift-cards/activate",
+            {"serial": card["serial"], "merchant": "riyadh-mall"},
+            self.desk.activate(model, self.now),
+        )
+        uses = len(self.paid)
+        for minor in (700, 100):
+            self._pay(card, model, minor)
+        if len(self.paid) > uses:
+            for minor in (50, 60):
+                self._refund(uses, f"{self.prefix}-{card['card_id']}", minor)
+
+    def _pay(self, card: Said, model: ModelCard, minor: int) -> None:
+        """All of it, or nothing."""
+        body = {"serial": card["serial"], "pin": card["pin"], "partial": False, "amount": sar(minor)}
+        expected = self.desk.use(model, minor, "SAR", right=True, partial=False, now=self.now)
+        said = self.post("gift-cards/use", {**body, "merchant": "riyadh-mall"}, expected)
+        if expected.status == 201:
+            self.paid.append(said["use_id"])
+
+    def _refund(self, k: int, name: str, minor: int) -> None:
+        expected = self.desk.refund(self.desk.uses[k], name, minor, "SAR", self.now)
+        body = {"refund_ref": name, "amount": sar(minor)}
+        self.post(f"gift-cards/uses/{self.paid[k]}/refunds", body, expected)
+        self.post(f"gift-cards/uses/{self.paid[k]}/refunds", body, refuse("not_found"), own=False)
 
     # ---- comparing
 

@@ -20,7 +20,7 @@ OFFERS = st.builds(
     limit=st.sampled_from([None, None, (1, "day"), (2, "month"), (1, "ever"), (3, "ever")]),
     valid_days=st.sampled_from([None, 0, 2]),
     restock=st.booleans(),
-    active=MOSTLY,
+    active=st.sampled_from([True, True, True, False]),
     cost=st.sampled_from([0, 350]),
 )
 
@@ -107,22 +107,24 @@ class Rewarding(Machine):
         assert not (wrong := differs(expected, said)), wrong
 
     @rule(
-        price=st.integers(4, 12),
-        later=st.booleans(),
+        price=st.integers(4, 12), later=st.booleans(), more=st.sampled_from([1, 5]),
         end=st.sampled_from(["use", "return", "both", "wait", "void"]),
-    )
-    def the_last_of_a_reward_is_bought_and_comes_back_or_not(self, price: int, later: bool, end: str) -> None:
+    )  # fmt: skip
+    def the_last_of_a_reward_is_bought_and_comes_back_or_not(
+        self, price: int, later: bool, more: int, end: str
+    ) -> None:
         """Number 2 of the catalogue is this act's alone."""
         held = self.model.rewards.get(self.reward(2))
-        there = 1 if held is None else held.issued + held.held + 1
-        offer = Offer(price, None, (2, "ever"), 0, restock=True, active=True, cost=100)
-        self._put(2, offer, there)
+        there = more if held is None else held.issued + held.held + more
+        self._put(2, Offer(price, None, (2, "ever"), 0, restock=True, active=True, cost=100), there)
         sales = len(self.model.sales)
-        self._buy(2, later, 0)
-        self._buy(2, False, 1)
-        if len(self.model.sales) == sales:
-            return
-        sale, (redemption_id, code) = self.model.sales[sales], self.sold[sales]
+        for ref in range(3):
+            self._buy(2, later and ref == 0, ref)
+        if len(self.model.sales) > sales:
+            self._end(sales, end)
+
+    def _end(self, k: int, end: str) -> None:
+        sale, (redemption_id, code) = self.model.sales[k], self.sold[k]
         if code is not None:
             if end == "void":
                 expected = self.model.void(sale, now=self.now)
@@ -130,14 +132,19 @@ class Rewarding(Machine):
                 expected = self.model.capture(sale, points=None, minor=None, currency="SAR", now=self.now)
             path = "void" if end == "void" else "capture"
             self.post(f"redemptions/{redemption_id}/{path}", {}, expected)
-        if end in {"use", "both"} and self.benefits:
-            self._use(len(self.benefits) - 1, 0)
+        used = [n for n, one in enumerate(self.model.benefits) if one.sale is sale]
+        for n in used * (2 if end in {"use", "both"} else 0):
+            self._use(n, 0)
         if end == "wait":
             self.house.now += DAY
         if end in {"return", "both", "wait"}:
-            name = f"{self.prefix}-{redemption_id}"
-            expected = self.model.give_back(sale, name, points=None, minor=None, currency="SAR", now=self.now)
-            self.post(f"redemptions/{redemption_id}/returns", {"all": True, "return_ref": name}, expected)
+            for name in (f"{self.prefix}-{redemption_id}", f"{self.prefix}-{redemption_id}-again"):
+                expected = self.model.give_back(
+                    sale, name, points=None, minor=None, currency="SAR", now=self.now
+                )
+                self.post(f"redemptions/{redemption_id}/returns", {"all": True, "return_ref": name}, expected)
+            for n in used:
+                self._use(n, 0)
 
     def teardown(self) -> None:
         if hasattr(self, "member"):
