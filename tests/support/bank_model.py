@@ -52,6 +52,8 @@ class ModelWallet:
     lots: list[ModelLot] = field(default_factory=list)
     lines: list[tuple[str, str, int]] = field(default_factory=list)
     """Every move there was: from which bucket to which, and how many points."""
+    named: dict[int, ModelLot] = field(default_factory=dict)
+    """The lots that its moves named, in the order in which they first did: a spent lot of a merged wallet is not among them."""
 
     def shown(self) -> tuple[dict[str, int], list[tuple[Any, ...]]]:
         """Its balances, and its lots in the order in which they came."""
@@ -102,6 +104,7 @@ class ModelBank:
         wallet.buckets[target] += points
         if lot is None:
             return
+        wallet.named.setdefault(lot.number, lot)
         if source in LOT:
             setattr(lot, source, getattr(lot, source) - points)
         if target == "reversed" and source == "debt":
@@ -122,6 +125,17 @@ class ModelBank:
         """All that the one has is the other's; its accruals have to be told so too."""
         for wallet in (ended, heir):
             self.expire(wallet, now, sweep=False)
+        for lot in sorted(ended.lots, key=lambda lot: (lot.earned_at, lot.number)):
+            parts = [(part, getattr(lot, part)) for part in ("available", "held", "reserved")]
+            moved = [("transferred", part, points) for part, points in parts if points]
+            heir.lines += moved
+            if moved:
+                heir.named.setdefault(lot.number, lot)
+        for bucket in ("reversed", "issued", "redeemed", "expired", "adjusted", "debt"):
+            points = ended.buckets[bucket]
+            if points:
+                way = ("transferred", bucket) if points > 0 else (bucket, "transferred")
+                heir.lines.append((*way, abs(points)))
         for bucket in WALLET:
             heir.buckets[bucket] += ended.buckets[bucket]
             ended.buckets[bucket] = 0
@@ -360,6 +374,22 @@ class ModelBank:
             child.parent = lot
             self._move(receiver, child, "transferred", "available", part)
         return taken is not None
+
+    def may_come_back(self, lot: ModelLot, points: int, *, until: datetime | None, now: datetime) -> bool:
+        """Whether so many expired points of a lot may live again until then: not with others that would live longer or shorter."""
+        others = lot.available > 0 and not lot.gone(now)
+        shorter = others and (until or NEVER) < (lot.expires_at or NEVER)
+        ends = until is not None and until <= now
+        return not (lot.reserved or lot.held or points > lot.expired or ends or shorter)
+
+    def bring_back(
+        self, wallet: ModelWallet, lot: ModelLot, points: int, *, until: datetime | None, now: datetime
+    ) -> bool:
+        """Brings so many expired points back; what nobody swept of the lot does not come with them."""
+        if not self.may_come_back(lot, points, until=until, now=now):
+            return False
+        self._expire(wallet, [lot], now, holds=False)
+        return self.reinstate(wallet, lot, points, until=until)
 
     def reinstate(self, wallet: ModelWallet, lot: ModelLot, points: int, *, until: datetime | None) -> bool:
         if not 0 < points <= lot.expired:

@@ -21,6 +21,14 @@ STATUS = {
     "code_unknown": 422,
     "not_found": 404,
     "scope_missing": 403,
+    "reward_unknown": 422,
+    "pin_wrong": 422,
+    "merchant_unknown": 422,
+    "terminal_unknown": 422,
+    "evidence_missing": 422,
+    "reason_unknown": 422,
+    "person_required": 403,
+    "mfa_required": 403,
 }
 """The others are conflicts."""
 

@@ -93,7 +93,7 @@ class GiftCardLineOut(BaseModel):
 
     seq: int
     posting_id: UUID
-    kind: Literal["activate", "reload", "use", "refund", "expire"]
+    kind: Literal["activate", "reload", "use", "refund", "expire", "cancel"]
     from_: str = Field(alias="from")
     to: str
     amount: MoneyOut

@@ -4,15 +4,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from tests.integration.redeem.conftest import Member
-from tests.integration.redeem.model_house import MINUTE, House
-from tests.support.bank_model import ModelWallet
-from tests.support.desk_model import ModelDesk, Reply, Said, refuse
+from tests.integration.redeem.model_house import MINUTE
+from tests.integration.redeem.model_machine import Machine
+from tests.support.desk_model import Reply, Said, refuse
 
 FEW = st.integers(1, 12)
 """So few that what one person does of a wallet within a day stays within what a person does alone."""
@@ -21,39 +20,22 @@ PART = st.sampled_from(["some", "half", "all", "more"])
 FINANCE: dict[str, Any] = {"role": "finance", "mfa": True}
 
 
-class Machine(Protocol):
-    """What the acts need of the machine."""
-
-    house: House
-    model: ModelDesk
-    code: str
-    prefix: str
-    member: Member
-    friend: Member
-    friends: ModelWallet
-    opened: set[int]
-
-    def post(self, path: str, body: Said, expected: Reply, **token: Any) -> Said: ...
-    def part(self, whole: int, part: str) -> int: ...
-    def there(self) -> int: ...
-
-
-class ActsOfPersons:
+class ActsOfPersons(Machine):
     """Rules for a machine."""
 
     @rule(points=FEW, end=END)
-    def somebody_gives_points(self: Machine, points: int, end: int | None) -> None:
+    def somebody_gives_points(self, points: int, end: int | None) -> None:
         self.model.bank.adjust(self.model.wallet, points, until=_until(self, end), now=self.house.now)
         _adjust(self, points, end, Reply(201, {"status": "posted", "given": self.model.worth(points)}))
 
     @rule(points=FEW)
-    def somebody_takes_points(self: Machine, points: int) -> None:
+    def somebody_takes_points(self, points: int) -> None:
         done = self.model.bank.adjust(self.model.wallet, -points, until=None, now=self.house.now)
         taken = Reply(201, {"status": "posted", "taken": self.model.worth(points)})
         _adjust(self, -points, None, taken if done else refuse("insufficient_points"))
 
     @rule(points=FEW, ago=st.integers(0, 3000), lives=st.sampled_from([None, 60, 6000]))
-    def points_are_brought_along(self: Machine, points: int, ago: int, lives: int | None) -> None:
+    def points_are_brought_along(self, points: int, ago: int, lives: int | None) -> None:
         at = self.house.now - ago * MINUTE
         until = None if lives is None else at + lives * MINUTE
         self.model.bank.open(self.model.wallet, points, at=at, until=until)
@@ -64,7 +46,7 @@ class ActsOfPersons:
         self.post("openings", body, Reply(201, {"opened": self.model.worth(points)}), **FINANCE)
 
     @rule(part=PART)
-    def points_are_given_away(self: Machine, part: str) -> None:
+    def points_are_given_away(self, part: str) -> None:
         points = self.part(self.there(), part)
         expected = refuse("wallet_blocked")
         if not self.model.blocked:

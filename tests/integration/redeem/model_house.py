@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,9 +26,14 @@ from shared.config import Settings
 from shared.events import MerchantChanged
 from shared.messaging import Done
 from shared.service import create_service
+from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank
+from tests.support.clocked import CLOCK, Remote
 from tests.support.desk_model import Rules
 from tests.support.facts import activated
+from tests.support.gift_card_model import CardRules
+from tests.support.processes import Fleet
+from tests.support.serving import own_directory
 from tests.support.tenants import connect_as, new_tenant
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -59,6 +66,9 @@ CRUMBS = Rules(
     earliest_expiry=True,
     holds_expire=True,
 )
+MONTHLY = CardRules("987012", (500, 1000), True, 2, 30 * MINUTE, refundable=True, reloadable=True)
+LASTING = CardRules("987013", (500, 1000), False, 3, 15 * MINUTE, refundable=False, reloadable=False)
+CARDS = {"tenths": MONTHLY, "crumbs": LASTING}
 PROGRAMMES = {"tenths": (TENTHS, "0.10"), "crumbs": (CRUMBS, "0.004")}
 
 OURS = (
@@ -66,8 +76,15 @@ OURS = (
     "requests:targets", "requests:recovered", "returns", "returns:told", "returns:refunds", "redemptions",
     "redemptions:told", "adjustments:posted", "adjustments:allowed", "transfers", "redemptions:lots",
     "redemptions:kept", "redemptions:overdrawn", "allowances", "sequence:redeem", "cuts:redeem",
+    "rewards:held", "rewards:stock", "benefits", "benefits:told", "benefits:liability", "disputes",
+    "reinstatements", "merges:moved", "merges:kept",
 )  # fmt: skip
 """What the bank answers for by itself."""
+OF_CARDS = (
+    "gift_cards:balances", "gift_cards:chain", "gift_cards:once", "gift_cards:refunds", "gift_cards:terms", "gift_cards:told",
+    "gift_cards:uses", "sequence:redeem", "cuts:redeem",
+)  # fmt: skip
+"""And for its gift cards."""
 
 
 def until_of(rules: Rules) -> Callable[[datetime], datetime | None]:
@@ -95,6 +112,7 @@ def document(code: str, rules: Rules, value: str) -> Any:
         expiry={"policy": "months_after_earning", "months": 0, "holds": "expire"}
         if rules.renewed
         else {"policy": "never"},
+        gift_cards=CARDS[code].section(),
     )
     event.document["programme"]["point_value"] = value
     return event
@@ -124,21 +142,39 @@ def differs(expected: Any, found: Any, where: str = "") -> str:
 class House:
     """One running bank for all examples: the real service without its jobs, which the acts stand for, on a clock of the test."""
 
-    def __init__(self, bank: Bank, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+    def __init__(
+        self, bank: Bank, run: Callable[[Coroutine[Any, Any, Any]], Any], clock: Path | None = None
+    ) -> None:
         self.bank, self.run = bank, run
+        self._clock = clock
+        """Where another process reads what time it is."""
         self.now = BEGIN
         self.met: Counter[str] = Counter()
         bank.runtime.clock = bank.runtime.writer.clock = lambda: self.now
         self.examples = count(1)
 
-    async def do(self, command: Any) -> None:
-        assert isinstance(await self.bank.runtime.do(command, job="test"), Done)
+    @property
+    def now(self) -> datetime:
+        """What time it is for the tenant."""
+        return self._now
+
+    @now.setter
+    def now(self, now: datetime) -> None:
+        self._now = now
+        if self._clock is not None:
+            self._clock.write_text(now.isoformat())
+
+    async def do(self, command: Any) -> Done:
+        """What a job does."""
+        done = await self.bank.runtime.do(command, job="test")
+        assert isinstance(done, Done)
+        return done
 
 
 async def open_house(
     settings: Settings, keys: DevKeys, stack: AsyncExitStack, run: Callable[[Coroutine[Any, Any, Any]], Any]
 ) -> House:
-    """A service of a new tenant, and what the acts of all examples need there."""
+    """A service of a new tenant in the test's process, and what the acts of all examples need there."""
     tenant = await new_tenant(settings)
     chosen = settings.model_copy(update={"jwt_keys": str(keys.jwks)})
     app = create_service(
@@ -149,13 +185,50 @@ async def open_house(
     client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://redeem"))
     auditor = await connect_as(settings, tenant, "auditor")
     stack.push_async_callback(auditor.close)
-    bank = Bank(client, keys, app.state.runtime.tenant(tenant.code), auditor, settings)
-    made = House(bank, run)
-    await bank.hear(
+    return await _furnished(
+        House(Bank(client, keys, app.state.runtime.tenant(tenant.code), auditor, settings), run)
+    )
+
+
+@contextmanager
+def bank_process(settings: Settings, folder: Path) -> Iterator[tuple[Fleet, Tenant]]:
+    """The same as a process of its own, on a directory with a tenant of its own; `folder` has its clock. From a thread without a
+    running event loop."""
+    own = asyncio.run(own_directory(settings))
+    tenant = asyncio.run(new_tenant(own))
+    (folder / "clock").write_text(BEGIN.isoformat())
+    fleet = Fleet(
+        own,
+        folder,
+        services=("redeem",),
+        replicas=1,
+        apps={"redeem": "tests.support.clocked:create"},
+        environment={CLOCK: str(folder / "clock"), "POINTBANK_REST_AFTER_S": "0"},
+    )
+    with fleet.running():
+        fleet.wait_ready(tenant.code)
+        yield fleet, tenant
+
+
+async def open_far_house(
+    fleet: Fleet, tenant: Tenant, stack: AsyncExitStack, run: Callable[[Coroutine[Any, Any, Any]], Any]
+) -> House:
+    """A house whose service is that process, asked over a socket."""
+    address = f"http://127.0.0.1:{fleet.of('redeem')[0].port}"
+    client = await stack.enter_async_context(httpx.AsyncClient(base_url=address, timeout=60))
+    auditor = await connect_as(fleet.settings, tenant, "auditor")
+    stack.push_async_callback(auditor.close)
+    runtime: Any = Remote(client, tenant)
+    bank = Bank(client, fleet.keys, runtime, auditor, fleet.settings)
+    return await _furnished(House(bank, run, fleet.folder / "clock"))
+
+
+async def _furnished(house: House) -> House:
+    await house.bank.hear(
         *[document(code, rules, value) for code, (rules, value) in PROGRAMMES.items()],
         MerchantChanged(merchant="riyadh-mall", version=1, terminals=("T01", "T03")),
     )
-    return made
+    return house
 
 
 async def broken(house: House) -> dict[str, list[str]]:
@@ -180,5 +253,6 @@ async def broken(house: House) -> dict[str, list[str]]:
     finally:
         await redis.aclose()
         await reader.close()
-    house.met.update(name for name in OURS if report[name].compared)
-    return {name: report[name].examples for name in OURS if report[name].broken}
+    asked = {*OURS, *OF_CARDS}
+    house.met.update(name for name in asked if report[name].compared)
+    return {name: report[name].examples for name in asked if report[name].broken}

@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from services.redeem.api.gift_card_shapes import GiftCardLinesOut
 from shared.ids import uuid7
 from tests.integration.redeem.conftest import Bank, Member, asks
 from tests.integration.redeem.gift_cards import Cards
@@ -90,6 +91,9 @@ async def test_points_buy_a_card_that_pays_at_once_and_is_issued_once(bank: Bank
     assert await stock(bank) == (1, 3)
     told = [event["type"] for event in await bank.told(UUID(other["gift_card"]["card_id"]))]
     assert told[-1] == "gift_card.cancelled.v1"
+    path = f"/v1/gift-cards/{other['gift_card']['card_id']}/lines"
+    lines = (await bank.client.get(path, headers=bank.headers("support"))).json()
+    assert [line.kind for line in GiftCardLinesOut.model_validate(lines).items] == ["cancel", "activate"]
     third = (await buy(bank, member)).json()
     assert (
         await cards.post(f"/{third['gift_card']['card_id']}/block", {"reason": "stolen"}, "support")
