@@ -51,14 +51,29 @@ async def list_dead_letters(
     everything: bool = False,
     most: int = 100,
 ) -> list[DeadLetter]:
-    """A tenant's dead letters, newest first; those that still need somebody, or with `everything` all of them."""
-    states = ["open", "retry", "retried", "dropped"] if everything else ["open", "retry"]
+    """At most so many of a tenant's dead letters, newest first; those that still need somebody, or with `everything` all."""
     found: list[DeadLetter] = []
     for service in services:
         async with _login(settings, tenant, service) as db:
-            rows = await queries.listed(db, states=states, code=code, most=most)
+            rows = await queries.listed(db, states=_states(everything=everything), code=code, most=most)
         found += [DeadLetter(service, *row.values()) for row in rows]
     return sorted(found, key=lambda letter: letter.at, reverse=True)[:most]
+
+
+async def count_dead_letters(
+    settings: Settings,
+    tenant: str,
+    *,
+    services: Sequence[str] = SERVICES,
+    code: str | None = None,
+    everything: bool = False,
+) -> int:
+    """How many dead letters a list without an end would have."""
+    count = 0
+    for service in services:
+        async with _login(settings, tenant, service) as db:
+            count += await queries.counted(db, states=_states(everything=everything), code=code)
+    return count
 
 
 async def show_dead_letter(settings: Settings, tenant: str, dead_letter_id: UUID) -> dict[str, Any] | None:
@@ -105,6 +120,10 @@ async def move_dead_letters(
     if moved:  # to be tried again, or not to be counted any more
         await ask_to_wake(settings, tenant)
     return moved
+
+
+def _states(*, everything: bool) -> list[str]:
+    return ["open", "retry", "retried", "dropped"] if everything else ["open", "retry"]
 
 
 async def _refuse_parts(settings: Settings, tenant: str, dead_letter_ids: Sequence[UUID]) -> None:

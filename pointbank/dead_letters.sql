@@ -8,6 +8,12 @@ WHERE state = ANY(:states::text[]) AND (:code::text IS NULL OR code = :code)
 ORDER BY at DESC
 LIMIT :most;
 
+-- name: counted$
+-- How many dead letters are in these states.
+SELECT count(*)
+FROM dead_letters
+WHERE state = ANY(:states::text[]) AND (:code::text IS NULL OR code = :code);
+
 -- name: shown^
 -- One dead letter whole; its payload is still sealed.
 SELECT dead_letter_id, stream, entry_id, source, event_id, type, code, detail, errors, payload, whole, request_id, state, at, changed_at

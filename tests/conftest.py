@@ -17,7 +17,10 @@ import pytest
 from pointbank import embedded
 from shared.config import Settings
 from tests.support.servers import UNTENDED
+from tests.support.telling import show, tell
 from tests.support.tenants import suspend_all
+
+__all__ = ["tell"]  # a fixture for all
 
 # How long an example takes says something about the machine, nothing about the code.
 hypothesis.settings.register_profile(
@@ -36,6 +39,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from tests.support.spreading import Spreading
 
     return Spreading(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Seeds and counts. It stands here, for of a run that is spread over workers the one who reports knows no other conftest."""
+    show(terminalreporter)
 
 
 @pytest.fixture(scope="session")

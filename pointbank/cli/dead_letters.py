@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
 from pointbank.cli.options import AsJson, TenantOption
 from pointbank.cli.say import err, out, print_json
+
+if TYPE_CHECKING:
+    from pointbank.dead_letters import DeadLetter
 
 group = typer.Typer(
     help="Dead letters: entries that could not be handled. Nothing else waited for them.",
@@ -27,46 +30,58 @@ def dead_list(
     everything: Annotated[
         bool, typer.Option("--all", help="Also those that were retried or dropped.")
     ] = False,
+    most: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """What died and still needs somebody."""
+    """What died and still needs somebody, and how many there are of it."""
     import asyncio
 
-    from rich.table import Table
+    found, total = asyncio.run(_found(tenant, service, code, everything=everything, most=most))
+    if as_json:
+        print_json({"items": [_plain(one) for one in found], "total": total})
+    elif not found:
+        out.print("No dead letters.")
+    else:
+        _show(found)
+        if len(found) < total:
+            out.print(f"{len(found):,} of {total:,} shown; --most {total} shows all.", highlight=False)
 
-    from pointbank.dead_letters import list_dead_letters
+
+async def _found(
+    tenant: str, service: list[str] | None, code: str | None, *, everything: bool, most: int
+) -> tuple[list[DeadLetter], int]:
+    from pointbank.dead_letters import count_dead_letters, list_dead_letters
     from shared.config import Settings
     from shared.messaging.keys import SERVICES
 
     if unknown := set(service or ()) - set(SERVICES):
         raise typer.BadParameter(f"{', '.join(unknown)} is none of {', '.join(SERVICES)}")
-    found = asyncio.run(
-        list_dead_letters(
-            Settings(), tenant, services=tuple(service or SERVICES), code=code, everything=everything
-        )
+    settings, services = Settings(), tuple(service or SERVICES)
+    found = await list_dead_letters(
+        settings, tenant, services=services, code=code, everything=everything, most=most
     )
-    if as_json:
-        print_json(
-            [
-                {
-                    "dead_letter_id": str(one.dead_letter_id),
-                    "service": one.service,
-                    "stream": one.stream,
-                    "entry_id": one.entry_id,
-                    "source": one.source,
-                    "event_id": one.event_id,
-                    "code": one.code,
-                    "detail": one.detail,
-                    "state": one.state,
-                    "at": one.at.isoformat(),
-                }
-                for one in found
-            ]
-        )
-        return
-    if not found:
-        out.print("No dead letters.")
-        return
+    total = await count_dead_letters(settings, tenant, services=services, code=code, everything=everything)
+    return found, total
+
+
+def _plain(one: DeadLetter) -> dict[str, str | None]:
+    return {
+        "dead_letter_id": str(one.dead_letter_id),
+        "service": one.service,
+        "stream": one.stream,
+        "entry_id": one.entry_id,
+        "source": one.source,
+        "event_id": one.event_id,
+        "code": one.code,
+        "detail": one.detail,
+        "state": one.state,
+        "at": one.at.isoformat(),
+    }
+
+
+def _show(found: list[DeadLetter]) -> None:
+    from rich.table import Table
+
     table = Table("id", "service", "stream", "entry", "code", "detail", "state", "at")
     for one in found:
         table.add_row(

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from pointbank.generate import expected_points
-from pointbank.journal import Acknowledged, Answered, AnyEntry, Offered
+from pointbank.journal import Acknowledged, Answered, AnyEntry, Called, Offered
 
 _decode = msgspec.json.decode
 
@@ -56,6 +56,17 @@ def expected_of(entries: Iterable[AnyEntry], document: Mapping[str, Any]) -> Exp
         if key in bodies:
             _work_out(expected, key[1], _decode(bodies[key]), answer, document)
     return expected
+
+
+def unanswered_calls(entries: Iterable[AnyEntry]) -> list[Called]:
+    """The calls that a journal has no answer to, oldest first, each key once."""
+    left: dict[str, Called] = {}
+    for entry in entries:
+        if isinstance(entry, Called):
+            left[entry.key] = entry
+        elif isinstance(entry, Acknowledged):
+            left.pop(entry.key, None)
+    return list(left.values())
 
 
 def _work_out(

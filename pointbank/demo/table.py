@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -32,14 +32,17 @@ class Invariant:
 
 
 def show_figures(console: Console, *, before: Moment, after: Moment, bills: int, seconds: float) -> bool:
-    """Prints the figures; whether each expected one equals the ledger's, in total."""
+    """Prints the figures; whether what is new is what was expected.
+
+    Totals are shown and not judged: this journal is not all that may happen to a tenant.
+    """
     rows = _compared(before, after)
     table = Table(title="What came of it", title_justify="left")
     table.add_column("", no_wrap=True)
     for name in ("new expected", "new kept", "total expected", "total kept"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, new_expected, new_kept, expected, kept in rows:
-        style = "" if (new_expected, expected) == (new_kept, kept) else "bold red"
+        style = "" if new_expected == new_kept else "bold red"
         table.add_row(
             name, *(f"{value:,}" for value in (new_expected, new_kept, expected, kept)), style=style
         )
@@ -52,7 +55,11 @@ def show_figures(console: Console, *, before: Moment, after: Moment, bills: int,
         )
     table.add_row("bills/s to settled", "", f"{bills / seconds:,.0f}", "", "")
     console.print(table)
-    return all(row[1] == row[2] and row[3] == row[4] for row in rows)
+    if others := _others(rows):
+        console.print(
+            f"Beside this journal the books had, before this run: {others}", style="dim", highlight=False
+        )
+    return all(row.new_expected == row.new_kept for row in rows)
 
 
 def show_invariants(console: Console, invariants: list[Invariant]) -> bool:
@@ -69,10 +76,15 @@ def show_invariants(console: Console, invariants: list[Invariant]) -> bool:
     return all(one.verdict in {"holds", "elsewhere"} for one in invariants)
 
 
-def _compared(before: Moment, after: Moment) -> list[tuple[str, int, int, int, int]]:
-    def row(name: str, was: tuple[int, int], now: tuple[int, int]) -> tuple[str, int, int, int, int]:
-        return name, now[0] - was[0], now[1] - was[1], now[0], now[1]
+class _Row(NamedTuple):
+    name: str
+    new_expected: int
+    new_kept: int
+    expected: int
+    kept: int
 
+
+def _compared(before: Moment, after: Moment) -> list[_Row]:
     def pairs(moment: Moment) -> dict[str, tuple[int, int]]:
         wanted, kept = moment.expected, moment.kept
         return {
@@ -86,4 +98,12 @@ def _compared(before: Moment, after: Moment) -> list[tuple[str, int, int, int, i
         }
 
     then, now = pairs(before), pairs(after)
-    return [row(name, then[name], now[name]) for name in now]
+    return [
+        _Row(name, now[name][0] - then[name][0], now[name][1] - then[name][1], *now[name]) for name in now
+    ]
+
+
+def _others(rows: list[_Row]) -> str:
+    """What the books had beside the journal's before this run; "" where that was nothing."""
+    beside = {row.name: (row.kept - row.new_kept) - (row.expected - row.new_expected) for row in rows}
+    return ", ".join(f"{name} {points:+,}" for name, points in beside.items() if points)

@@ -13,7 +13,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import pytest
 
@@ -22,10 +21,7 @@ from shared.config import Settings
 from shared.tenants.provision import prepare_control
 from tests.support.processes import Fleet
 from tests.support.servers import UNTENDED
-from tests.support.telling import show, tell
 from tests.support.town import Town, found_town, leave
-
-__all__ = ["tell"]  # a fixture for this folder
 
 SEED = "POINTBANK_FAULT_SEED"
 QUICK = {"POINTBANK_RECLAIM_IDLE_MS": "1500", "POINTBANK_POISON_ATTEMPTS": "3"}
@@ -105,8 +101,3 @@ def rng(tell: Callable[[str], None]) -> random.Random:
     seed = int(os.environ.get(SEED) or secrets.randbelow(10**6))
     tell(f"{SEED}={seed}")
     return random.Random(seed)
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """What each fault met."""
-    show(terminalreporter, "at the moment of the fault", "tests/faults")

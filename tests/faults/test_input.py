@@ -4,23 +4,30 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
+from redis.asyncio import Redis
 
 from pointbank.dead_letters import list_dead_letters
 from pointbank.generate import Bill
+from shared.config import Settings
 from shared.db import connect
-from shared.messaging.keys import SERVICES
+from shared.messaging.keys import SERVICES, Keys
 from shared.tenants.provision import dsn_for
 from tests.faults.conftest import World, running_world
 from tests.support import deadly
 from tests.support.desk import SOURCE, event
 from tests.support.moments import strike
+from tests.support.patience import PATIENCE_S
 from tests.support.telling import Tell
 from tests.support.town import Load, Town, Trade
 
 ATTEMPTS = 3
+BATCH_ITEMS: int = Settings.model_fields["batch_items"].default
+"""A full batch of entries."""
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +132,29 @@ async def hated(town: Town, bill: Bill, reaction: str) -> AsyncIterator[None]:
         await db.close()
 
 
+async def read_with(town: Town, bill: Bill) -> int:
+    """How many entries a process was given by the one read that gave it this bill, which is in the stream already; waits for
+    that read."""
+    pos = Keys(town.settings.cell, town.tenant).pos
+    redis: Any = Redis.from_url(town.settings.redis_url)
+    async with redis, asyncio.timeout(PATIENCE_S):
+        entry = next(
+            entry
+            for entry, fields in await redis.xrevrange(pos)
+            if msgspec.json.decode(fields[b"event"])["id"] == bill.event_id
+        )
+        while True:
+            pending = await redis.xpending_range(pos, "earn", "-", "+", 2 * BATCH_ITEMS)
+            # Redis keeps when it gave an entry to whom: of one read that is the same to the millisecond.
+            reads = {
+                row["message_id"]: (row["consumer"], row["time_since_delivered"], row["times_delivered"])
+                for row in pending
+            }
+            if entry in reads:
+                return list(reads.values()).count(reads[entry])
+            await asyncio.sleep(0.002)
+
+
 async def offered_in_one_batch(trade: Trade, bills: Iterable[Bill]) -> None:
     """One XADD after another without a pause: more than a full batch waits at once."""
     await trade.till.offer([trade.town.offer(bill) for bill in bills])
@@ -141,8 +171,14 @@ async def offered_in_one_batch(trade: Trade, bills: Iterable[Bill]) -> None:
 async def test_an_entry_that_postgresql_alone_can_refuse_dies_alone_in_a_full_batch(
     world: World, town: Town, rng: random.Random, tell: Tell, reaction: str, code: str
 ) -> None:
-    bills = town.bills(600)
+    bills = town.bills(BATCH_ITEMS + 100)
     culprit = bills[rng.randrange(200, 400)]
+    reads: list[asyncio.Task[int]] = []
+
+    async def place(trade: Trade) -> None:
+        await offered_in_one_batch(trade, bills)
+        reads.append(asyncio.create_task(read_with(town, culprit)))
+
     async with (
         hated(town, culprit, reaction),
         town.open(patience_s=30) as trade,
@@ -151,11 +187,14 @@ async def test_an_entry_that_postgresql_alone_can_refuse_dies_alone_in_a_full_ba
         moment = await strike(
             world.fleet,
             town,
-            lambda: offered_in_one_batch(trade, bills),
+            lambda: place(trade),
             rng=rng,
             needs=lambda moment: moment.open_calls["earn"],
         )
         tell(f"{len(bills)} bills with {culprit.event_id} among them placed, with {moment}")
+        [read] = await asyncio.gather(*reads)
+        tell(f"{read} entries were in one batch, {culprit.event_id} among them")
+        assert read == BATCH_ITEMS
         await trade.till.wait(timeout_s=60)
         load.end()
         answer = trade.till.answer_to(culprit.source, culprit.event_id)

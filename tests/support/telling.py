@@ -8,6 +8,12 @@ from typing import Any
 import pytest
 
 COUNTED = "counted"
+TITLES = {
+    "tests/faults/": "at the moment of the fault",
+    "tests/flows/": "counted in the flows",
+    "tests/soak/": "what was measured",
+}
+"""What a folder's lines are called in the summary."""
 
 Tell = Callable[[str], None]
 
@@ -23,21 +29,21 @@ def tell(record_property: Callable[[str, object], None]) -> Tell:
     return say
 
 
-def show(terminalreporter: Any, title: str, folder: str) -> None:
-    """The lines of a folder's tests, for its pytest_terminal_summary."""
-    reports = [
-        report
+def show(terminalreporter: Any) -> None:
+    """Each folder's lines under its title, for pytest_terminal_summary."""
+    for folder, title in TITLES.items():
+        if lines := _told(terminalreporter, folder):
+            terminalreporter.section(title)
+            for test, line in lines:
+                terminalreporter.write_line(f"{test}: {line}")
+
+
+def _told(terminalreporter: Any, folder: str) -> list[tuple[str, object]]:
+    return [
+        (report.nodeid.partition("::")[2], value)
         for outcome in ("passed", "failed")
         for report in terminalreporter.stats.get(outcome, [])
         if report.nodeid.startswith(folder) and report.when == "call"
-    ]
-    lines = [
-        (report.nodeid.partition("::")[2], value)
-        for report in reports
         for name, value in report.user_properties
         if name == COUNTED
     ]
-    if lines:
-        terminalreporter.section(title)
-        for test, value in lines:
-            terminalreporter.write_line(f"{test}: {value}")

@@ -59,14 +59,14 @@ async def dead_letters_rise(site: Site) -> None:
             await redis.xadd(Keys("main", name).pos, {"event": b"not an event %d" % number})
     await site.watch.fires("PointbankDeadLettersRising", 1, tenant=name, service="earn")
     listed = msgspec.json.decode(await site.pointbank("dead-letters", "list", "--tenant", name, "--json"))
-    ours = [one for one in listed if one["service"] == "earn"]
+    ours = [one for one in listed["items"] if one["service"] == "earn"]
     assert len(ours) == 30
     ids = [one["dead_letter_id"] for one in ours]
     await site.pointbank("dead-letters", "retry", *ids, "--tenant", name)
     await asyncio.sleep(20)
     assert site.watch.firing("PointbankDeadLettersRising", tenant=name), "what is spoilt stays so"
     listed = msgspec.json.decode(await site.pointbank("dead-letters", "list", "--tenant", name, "--json"))
-    ids = [one["dead_letter_id"] for one in listed if one["service"] == "earn"]
+    ids = [one["dead_letter_id"] for one in listed["items"] if one["service"] == "earn"]
     await site.pointbank("dead-letters", "drop", *ids, "--tenant", name, "--reason", "the till was mended")
     await site.watch.goes("PointbankDeadLettersRising", 2, tenant=name)
 

@@ -120,8 +120,8 @@ async def refunds_are_overdue(site: Site) -> None:
         assert (await trade.api.call("GET", "/v1/refunds", role="finance"))["items"]
         await db.execute("DROP TRIGGER hate ON redeem.ledger; DROP FUNCTION redeem.hate()")
     listed = msgspec.json.decode(await site.pointbank("dead-letters", "list", "--tenant", "owed", "--json"))
-    assert {one["service"] for one in listed} == {"redeem"}
-    ids = [one["dead_letter_id"] for one in listed]
+    assert {one["service"] for one in listed["items"]} == {"redeem"}
+    ids = [one["dead_letter_id"] for one in listed["items"]]
     await site.pointbank("dead-letters", "retry", *ids, "--tenant", "owed")
     await site.watch.goes("PointbankRefundsOverdue", 2, tenant="owed")
 

@@ -107,7 +107,7 @@ async def a_dead_letter_lies(site: Site) -> None:
     await site.watch.fires("PointbankDeadLetters", 8, tenant=name, service="earn", code="not_json")
     words = ("--tenant", name)
     listed = msgspec.json.decode(await site.pointbank("dead-letters", "list", *words, "--json"))
-    [letter] = [one["dead_letter_id"] for one in listed]
+    [letter] = [one["dead_letter_id"] for one in listed["items"]]
     assert "not an event" in await site.pointbank("dead-letters", "show", letter, *words)
     await site.pointbank("dead-letters", "drop", letter, *words, "--reason", "sent again")
     await site.watch.goes("PointbankDeadLetters", 2, tenant=name)

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import msgspec
 from rich.console import Console
 
-from pointbank.demo.arithmetic import Expected, expected_of
+from pointbank.demo.arithmetic import Expected, expected_of, unanswered_calls
 from pointbank.demo.table import Invariant, Moment, show_figures, show_invariants
 from pointbank.figures import Figures
 from pointbank.generate.sample import programme
-from pointbank.journal import Acknowledged, Answered, AnyEntry, JournalAccrual, Offered
+from pointbank.journal import Acknowledged, Answered, AnyEntry, Called, JournalAccrual, Offered
 
 AT = datetime(2026, 11, 22, 8, 31, tzinfo=UTC)
 SOURCE = "/pos/riyadh-mall/T03"
@@ -100,6 +100,34 @@ def test_the_table_tells_whether_the_ledger_is_what_was_expected() -> None:
     assert "200" in text
     wrong = Moment(Expected(bills=20, points=201, redeemed=30), kept(earned=200, redeemed=30))
     assert not show_figures(console, before=before, after=wrong, bills=10, seconds=2)
+
+
+def test_what_was_done_beside_the_journal_before_is_shown_and_not_judged() -> None:
+    before = Moment(Expected(bills=10, points=100), kept(earned=110, redeemed=10))
+    after = Moment(Expected(bills=20, points=200, redeemed=30), kept(earned=210, redeemed=40))
+    console = Console(record=True, width=120, file=io.StringIO())
+    assert show_figures(console, before=before, after=after, bills=10, seconds=2)
+    assert (
+        "Beside this journal the books had, before this run: bills +1, points earned +10, points redeemed +10"
+        in console.export_text()
+    )
+
+
+def test_what_was_lost_in_a_run_is_no_less_wrong_where_something_was_done_by_hand_before() -> None:
+    before = Moment(Expected(bills=10, points=100), kept(earned=110))
+    after = Moment(Expected(bills=20, points=200), kept(earned=200))
+    assert not show_figures(Console(quiet=True), before=before, after=after, bills=10, seconds=2)
+
+
+def test_calls_that_were_never_answered_are_asked_again_once() -> None:
+    def called(key: str) -> Called:
+        return Called(at=AT, key=key, method="POST", path="/v1/redemptions")
+
+    answer = Acknowledged(
+        at=AT, key="1", method="POST", path="/v1/redemptions", http_status=409, answer=msgspec.Raw(b"{}")
+    )
+    left = unanswered_calls([called("1"), called("2"), answer, called("2"), called("3")])
+    assert [call.key for call in left] == ["2", "3"]
 
 
 def test_one_broken_invariant_breaks_the_whole() -> None:
