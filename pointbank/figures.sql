@@ -71,20 +71,3 @@ SELECT
     d.code
 FROM earn.dead_letters AS d
 WHERE d.stream = 'pos' AND d.state <> 'dropped';
-
--- name: ask_to_write!
--- Lifts the auditor's read-only default, which is a courtesy: what holds it back is a missing grant.
-SET TRANSACTION READ WRITE;
-
--- name: foreign_tables
--- Each service's tables, with a statement that reads one and one that changes it.
-SELECT
-    n.nspname AS schema,
-    c.relname AS name,
-    format('SELECT 1 FROM %I.%I LIMIT 1', n.nspname, c.relname) AS reads,
-    format('DELETE FROM %I.%I WHERE false', n.nspname, c.relname) AS deletes,
-    format('TRUNCATE %I.%I', n.nspname, c.relname) AS truncates
-FROM pg_class AS c
-INNER JOIN pg_namespace AS n ON c.relnamespace = n.oid
-WHERE n.nspname = any(:schemas::text []) AND c.relkind IN ('r', 'p')
-ORDER BY n.nspname, c.relname;

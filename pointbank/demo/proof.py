@@ -49,7 +49,7 @@ def _by_oracle(number: int, checks: list[Check]) -> Invariant:
 
 
 async def _by_trying(deployment: Deployment, tenant: str, neighbour: str) -> Invariant:
-    result = await trespass(deployment, tenant, neighbour=neighbour)
+    result = await trespass(deployment.settings, tenant, neighbour=neighbour)
     told = f"{len(result.let_through):,} of {result.tried:,} tries were let through"
     if result.let_through:
         told += ": " + "; ".join(result.let_through[:3])

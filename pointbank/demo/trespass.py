@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from pointbank.figures import queries
 from pointbank.logins import log_in
-from pointbank.running import AUDITOR, Deployment
-from shared.db import Connection
+from pointbank.running import AUDITOR
+from shared.config import Settings
 from shared.messaging.keys import SERVICES
+from shared.sql import load
 
-_LEDGER = {"redeem": ("ledger", "postings", "audit"), "earn": ("decisions", "bills", "audit")}
+queries = load("pointbank.demo", "trespass.sql")
 
 
 @dataclass
@@ -23,51 +23,37 @@ class Trespass:
     let_through: list[str] = field(default_factory=list)
 
 
-async def trespass(deployment: Deployment, tenant: str, *, neighbour: str) -> Trespass:
-    """Reads each service's tables as every other, changes the books as their own service, enters the neighbour."""
+async def trespass(settings: Settings, tenant: str, *, neighbour: str) -> Trespass:
+    """Reads and fills each service's tables as every other, changes the books as their own service and as the auditor,
+    enters the neighbour."""
     result = Trespass()
-    auditor = await deployment.auditor(tenant)
-    try:
-        tables = await queries.foreign_tables(auditor, schemas=list(SERVICES))
-        for table in tables:
-            await _must_be_refused(result, auditor, table["deletes"], "auditor")
-    finally:
-        await auditor.close()
-    for service in SERVICES:
-        db = await deployment.login(tenant, service)
-        try:
-            for table in tables:
-                if table["schema"] != service:
-                    await _must_be_refused(result, db, table["reads"], service)
-                elif table["name"] in _LEDGER.get(service, ()):
-                    await _must_be_refused(result, db, table["deletes"], service)
-                    await _must_be_refused(result, db, table["truncates"], service)
-        finally:
-            await db.close()
     for part in (*SERVICES, AUDITOR):
+        await _knock(result, settings, tenant, part)
         result.tried += 1
-        if await _can_enter(deployment, tenant, part, neighbour=neighbour):
+        if await _can_enter(settings, tenant, part, neighbour=neighbour):
             result.let_through.append(f"{part} enters {neighbour}")
     return result
 
 
-async def _must_be_refused(result: Trespass, db: Connection, statement: str, who: str) -> None:
-    result.tried += 1
+async def _knock(result: Trespass, settings: Settings, tenant: str, part: str) -> None:
+    db = await log_in(settings, tenant, part)
     transaction = db.transaction()
     await transaction.start()
     try:
         await queries.ask_to_write(db)
-        await db.execute(statement)
-    except asyncpg.InsufficientPrivilegeError:
-        return
+        doors = await queries.doors(db, schemas=list(SERVICES), who=part)
+        await queries.bring(db, statements=[row["statement"] for row in doors])
+        await queries.knock(db)
+        result.let_through += [f"{part}: {statement}" for statement in await queries.let_through(db)]
+        result.tried += len(doors)
     finally:
         await transaction.rollback()
-    result.let_through.append(f"{who}: {statement}")
+        await db.close()
 
 
-async def _can_enter(deployment: Deployment, tenant: str, part: str, *, neighbour: str) -> bool:
+async def _can_enter(settings: Settings, tenant: str, part: str, *, neighbour: str) -> bool:
     try:
-        db = await log_in(deployment.settings, tenant, part, enter=neighbour)
+        db = await log_in(settings, tenant, part, enter=neighbour)
     except (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidAuthorizationSpecificationError):
         return False  # permission denied for database, or on its own server nobody of that name
     await db.close()

@@ -1,11 +1,10 @@
-"""What the database guarantees whatever the code does: constraints, append-only triggers, grants; held against a list.
+"""What the database guarantees whatever the code does: constraints, append-only triggers, functions, grants; held against a list.
 
-The list is `catalogue.json`: table by table, what must be there. docs/verify.md says how it is renewed with a migration.
+The lists are `catalogue.json`, table by table, and `functions.json`. docs/verify.md says how they are renewed with a migration.
 """
 
 from __future__ import annotations
 
-import re
 from importlib import resources
 from typing import Any
 
@@ -13,14 +12,14 @@ import msgspec
 
 from pointbank.verify.books import Books
 from pointbank.verify.database import AUDITOR, Snapshot
+from pointbank.verify.definitions import same
+from pointbank.verify.functions import check_functions
 from pointbank.verify.report import Check
+from pointbank.verify.rights import check_rights
 from pointbank.verify.topology import SERVICES
 
 Catalogue = dict[str, dict[str, Any]]
 """schema.table -> constraints, unique indexes and triggers by name, columns that are never null, grants by service."""
-
-CHANGING = frozenset({"UPDATE", "DELETE", "TRUNCATE"})
-_NOISE = re.compile(r"[()\s]|::(?:text|bigint|integer|character varying)")
 
 
 def expected() -> Catalogue:
@@ -56,8 +55,8 @@ async def describe(snapshot: Snapshot, roles: str) -> Catalogue:
     return found
 
 
-async def check_catalogue(books: Books) -> None:
-    """Holds the tenant's database against the list."""
+async def check_catalogue(books: Books, *, suspended: bool = False) -> None:
+    """Holds the tenant's database against the list. Who is suspended is let in to no service: no right is missing there."""
     roles = f"pb_{books.tenant}_"
     wanted, found = expected(), await describe(books.snapshot, roles)
     _constraints(
@@ -73,27 +72,15 @@ async def check_catalogue(books: Books) -> None:
         append_only.compared += 1
         if not (row["refusing_change"] and row["refusing_truncate"]):
             append_only.wrong(f"partition {row['schema']}.{row['table']} does not refuse all changes")
-    grants = books.check(
-        "catalogue:grants",
-        7,
-        "each service may do in its own schema what the list says, nobody else anything",
-    )
-    _table_grants(grants, wanted, found)
-    await _grants(
-        grants,
-        books.snapshot,
+    functions = await check_functions(books, roles)
+    await check_rights(
+        books,
         roles,
-        append_only={name for name, one in wanted.items() if _is_append_only(one)},
+        tables={name: (wanted[name]["grants"], found[name]["grants"]) for name in wanted if name in found},
+        append_only={name for name, table in wanted.items() if "refuse_change" in table["triggers"]},
+        functions=functions,
+        suspended=suspended,
     )
-    await _roles(grants, books.snapshot, roles)
-
-
-def _is_append_only(table: dict[str, Any]) -> bool:
-    return "refuse_change" in table["triggers"]
-
-
-def _same(definition: str | None, other: str) -> bool:
-    return definition is not None and _NOISE.sub("", definition) == _NOISE.sub("", other)
 
 
 def _constraints(check: Check, wanted: Catalogue, found: Catalogue) -> None:
@@ -106,7 +93,7 @@ def _constraints(check: Check, wanted: Catalogue, found: Catalogue) -> None:
             for constraint, definition in table[part].items():
                 check.compared += 1
                 # PostgreSQL names some by itself, with numbers that shift: what it says counts, under whatever name.
-                if not any(_same(one, definition) for one in there[part].values()):
+                if not any(same(one, definition) for one in there[part].values()):
                     is_ = there[part].get(constraint, "not there")
                     check.wrong(f"{name}: {constraint} is {is_}, and should be {definition}")
         check.compared += 1
@@ -119,59 +106,7 @@ def _triggers(check: Check, wanted: Catalogue, found: Catalogue) -> None:
         there = found.get(name, {"triggers": {}})["triggers"]
         for trigger, definition in table["triggers"].items():
             check.compared += 1
-            if not _same(there.get(trigger), definition):
+            if not same(there.get(trigger), definition):
                 check.wrong(f"{name}: trigger {trigger} is {there.get(trigger) or 'not there'}")
         for trigger in there.keys() - table["triggers"].keys():
             check.wrong(f"{name}: trigger {trigger} is not on the list")
-
-
-def _table_grants(check: Check, wanted: Catalogue, found: Catalogue) -> None:
-    for name, table in wanted.items():
-        there = found.get(name, {"grants": {}})["grants"]
-        service = name.partition(".")[0]
-        check.compared += 1
-        if more := set(there.get(service, "").split()) - set(table["grants"].get(service, "").split()):
-            check.wrong(f"{name}: {service} may {' '.join(sorted(more))}, which is not on the list")
-
-
-async def _grants(check: Check, snapshot: Snapshot, roles: str, *, append_only: set[str]) -> None:
-    """What holds whatever the list says: nobody else's, nothing by a partition, no change of what is append-only."""
-    schemas = list(SERVICES)
-    for row in await snapshot.rows("catalogue.sql", "grants", schemas):
-        check.compared += 1
-        role = row["role"].removeprefix(roles)
-        what = f"{row['schema']}.{row['relation']}: {role or 'everybody'} may {row['privileges']}"
-        privileges = {one.partition("(")[0] for one in row["privileges"].split()}
-        if role == AUDITOR:
-            if privileges != {"SELECT"}:
-                check.wrong(what)
-        elif role != row["schema"] or row["partition"]:
-            check.wrong(what)
-        elif privileges & CHANGING and f"{row['schema']}.{row['table']}" in append_only:
-            check.wrong(f"{what}, and it is append-only")
-    for row in await snapshot.rows("catalogue.sql", "schema_grants", schemas):
-        check.compared += 1
-        role = row["role"].removeprefix(roles)
-        if row["privileges"] != "USAGE" or role not in {row["schema"], AUDITOR}:
-            check.wrong(f"schema {row['schema']}: {role or 'everybody'} may {row['privileges']}")
-    for row in await snapshot.rows("catalogue.sql", "function_grants", schemas):
-        check.compared += 1
-        if row["role"].removeprefix(roles) != row["schema"]:
-            check.wrong(f"{row['schema']}.{row['name']}() runs as its owner for {row['role'] or 'everybody'}")
-    for row in await snapshot.rows("catalogue.sql", "database_grants"):
-        check.compared += 1
-        if row["privileges"] != "CONNECT" or row["role"].removeprefix(roles) not in {*SERVICES, AUDITOR}:
-            check.wrong(f"the database: {row['role'] or 'everybody'} may {row['privileges']}")
-
-
-async def _roles(check: Check, snapshot: Snapshot, roles: str) -> None:
-    rows = {
-        row["role"].removeprefix(roles): row for row in await snapshot.rows("catalogue.sql", "roles", roles)
-    }
-    for name in (*SERVICES, AUDITOR):
-        check.compared += 1
-        row = rows.get(name)
-        if row is None:
-            check.wrong(f"there is no role {roles}{name}")
-        elif row["strong"] or row["memberships"] or row["owns"]:
-            check.wrong(f"role {roles}{name} is an administrator, an owner, or a member of another role")

@@ -68,13 +68,17 @@ GROUP BY 1, 2, 3, 4, 6
 ORDER BY 1, 2, 3, 4, 6;
 
 -- name: append_only_gaps
--- Partitions of append-only tables, at any depth, that could be changed, deleted from or emptied.
+-- Partitions of append-only tables, at any depth, and how many of their triggers are those of the whole table.
 SELECT n.nspname AS schema, c.relname AS "table",
-    count(t.oid) FILTER (WHERE t.tgname = 'refuse_change' AND t.tgenabled = 'O' AND t.tgtype & 24 = 24) AS refusing_change,
-    count(t.oid) FILTER (WHERE t.tgname = 'refuse_truncate' AND t.tgenabled = 'O' AND t.tgtype & 32 = 32) AS refusing_truncate
+    count(t.oid) FILTER (WHERE t.tgname = 'refuse_change') AS refusing_change,
+    count(t.oid) FILTER (WHERE t.tgname = 'refuse_truncate') AS refusing_truncate
 FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
-LEFT JOIN pg_trigger AS t ON t.tgrelid = c.oid AND NOT (t.tgisinternal AND t.tgparentid = 0)
+LEFT JOIN pg_trigger AS t ON t.tgrelid = c.oid AND t.tgenabled = 'O' AND t.tgqual IS NULL AND EXISTS (
+    SELECT FROM pg_trigger AS root
+    WHERE root.tgrelid = pg_partition_root(c.oid) AND root.tgname = t.tgname
+        AND (root.tgfoid, root.tgtype, root.tgattr) = (t.tgfoid, t.tgtype, t.tgattr)
+)
 WHERE n.nspname = ANY($1::text[]) AND c.relispartition AND c.relkind IN ('r', 'p')
     AND EXISTS (
         SELECT FROM pg_trigger AS above

@@ -24,17 +24,8 @@ class UnknownTenant(Exception):
 @asynccontextmanager
 async def auditor(settings: Settings, tenant: str) -> AsyncIterator[Connection]:
     """A connection of the tenant's auditor role, to where the directory says that the tenant is."""
-    control = await _connect(
-        settings,
-        CONTROL,
-        database=settings.control_database,
-        host=settings.postgres_host,
-        port=settings.postgres_port,
-    )
-    try:
+    async with _control(settings) as control:
         place = await control.fetchrow(queries("directory.sql")["place"], tenant)
-    finally:
-        await control.close()
     if place is None:
         raise UnknownTenant(f"there is no tenant {tenant}; `pointbank tenant list` shows those there are")
     db = await _connect(
@@ -48,6 +39,27 @@ async def auditor(settings: Settings, tenant: str) -> AsyncIterator[Connection]:
         yield db
     finally:
         await db.close()
+
+
+async def is_suspended(settings: Settings, tenant: str) -> bool:
+    """Whether the directory says that the tenant is served by nobody, or is about to be."""
+    async with _control(settings) as control:
+        return bool(await control.fetchval(queries("directory.sql")["suspended"], tenant))
+
+
+@asynccontextmanager
+async def _control(settings: Settings) -> AsyncIterator[Connection]:
+    control = await _connect(
+        settings,
+        CONTROL,
+        database=settings.control_database,
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+    )
+    try:
+        yield control
+    finally:
+        await control.close()
 
 
 async def _connect(settings: Settings, whose: str, *, database: str, host: str, port: int) -> Connection:

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from rich.console import Console
 
 from pointbank.verify.chains import Bar, StateBroken, bar, verify_chains
-from pointbank.verify.database import UnknownTenant, auditor, snapshot
+from pointbank.verify.database import UnknownTenant, auditor, is_suspended, snapshot
 from pointbank.verify.journal import Journal, JournalUnreadable
 from pointbank.verify.report import Check, Report
 from pointbank.verify.settled import NotSettled, wait_until_settled
@@ -63,13 +63,14 @@ async def verify_tenant(
                 say(str(late))
     redis = Redis.from_url(settings.redis_url)
     try:
+        suspended = await is_suspended(settings, tenant)
         # Before the snapshot: whatever they tell of was committed by then.
         copies = await heads(redis, settings.cell, tenant)
         written = None if journal is None else Journal.now(journal)
         async with auditor(settings, tenant) as db, snapshot(db) as books:
             await check_all(
                 report, books, redis, copies, journal=written, progress=progress or _quiet,
-                trust=trust or Trust.of(settings, tenant),
+                trust=trust or Trust.of(settings, tenant), suspended=suspended,
             )  # fmt: skip
     finally:
         await redis.aclose()

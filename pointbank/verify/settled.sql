@@ -1,7 +1,7 @@
 -- What is not settled yet. One statement, and so one moment: where it gives only zeros, everything was settled then.
 
 -- name: unsettled
--- What still has to happen, by kind, and how many of each. Zeros are left out.
+-- What still has to happen, by kind, and how many of each: all kinds, whatever stands at zero too.
 WITH outboxes AS (
     SELECT 'members' AS service, count(*) AS uncut FROM members.outbox AS o, (SELECT snapshot FROM members.cuts ORDER BY no DESC LIMIT 1) AS last
     WHERE o.xid >= pg_snapshot_xmin(last.snapshot) AND NOT pg_visible_in_snapshot(o.xid, last.snapshot)
@@ -112,7 +112,7 @@ found AS (
     UNION ALL
     SELECT 'deliveries due', count(*) FROM notifier.deliveries AS d WHERE d.state = 'due'
 )
-SELECT f.what, f.n FROM found AS f WHERE f.n <> 0 ORDER BY f.what;
+SELECT f.what, f.n FROM found AS f ORDER BY f.what;
 
 -- name: refunds_waiting
 -- How many refunds wait for a bill that has not come, or is not judged.

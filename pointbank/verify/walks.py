@@ -27,6 +27,7 @@ async def check_all(
     journal: Journal | None,
     progress: Progress,
     trust: Trust | None = None,
+    suspended: bool = False,
 ) -> None:
     """Everything that can be held against everything else. Copies and journal are as they were before the snapshot."""
     books = Books(report.tenant, snapshot, report, progress)
@@ -41,7 +42,7 @@ async def check_all(
         acknowledged.without_journal()
     else:
         await acknowledged.walk(journal)
-    await check_catalogue(books)
+    await check_catalogue(books, suspended=suspended)
     different = [matching for matching in books.matchings.values() if not matching.close()]
     if different:
         progress("what differs")

@@ -439,18 +439,3 @@ async def test_a_service_can_neither_read_nor_write_what_is_not_its_own(
             await db.execute(statement)
         assert refused.value.sqlstate in {"42501", "22023"}, statement
     await db.close()
-
-
-async def test_a_tenants_role_can_not_enter_another_tenants_database(
-    settings: Settings, tenant: Tenant
-) -> None:
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await asyncpg.connect(
-            host=tenant.host,
-            port=tenant.port,
-            database="pointbank_control"
-            if settings.control_database == "pointbank_control"
-            else settings.control_database,
-            user=f"pb_{tenant.code}_earn",
-            password=settings.password_of("earn", f"pb_{tenant.code}_earn"),
-        )

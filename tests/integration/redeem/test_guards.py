@@ -10,50 +10,10 @@ import pytest
 from services.redeem.domain import spending
 from services.redeem.store import postings
 from services.redeem.store.sql import moving
-from shared.config import Settings
-from shared.db import database_of
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item, Outcome, Tx
-from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, accrued
 from tests.support.facts import AT
-
-HISTORY = ("ledger", "postings")
-
-
-async def partitions(bank: Bank, table: str) -> list[str]:
-    rows = await bank.auditor.fetch(
-        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = $1::regclass", f"redeem.{table}"
-    )
-    return [f"redeem.{table}", *(row[0] for row in rows)]
-
-
-@pytest.mark.parametrize("table", HISTORY)
-async def test_history_refuses_changes_even_by_its_owner(
-    bank: Bank, settings: Settings, tenant: Tenant, table: str
-) -> None:
-    await bank.hear(accrued(uuid7(), 1))
-    tables = await partitions(bank, table)
-    assert len(tables) > 3
-    admin = await asyncpg.connect(settings.postgres_dsn, database=database_of(tenant.code))
-    try:
-        for name in tables:
-            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
-                await admin.execute(f"TRUNCATE {name}")
-        for change in (f"UPDATE redeem.{table} SET points = 2", f"DELETE FROM redeem.{table}"):
-            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
-                await admin.execute(change)
-    finally:
-        await admin.close()
-
-
-@pytest.mark.parametrize("table", HISTORY)
-async def test_the_service_has_no_right_to_change_history(bank: Bank, table: str) -> None:
-    async with bank.runtime.read() as db:
-        for name in await partitions(bank, table):
-            for change in (f"UPDATE {name} SET points = 2", f"DELETE FROM {name}", f"TRUNCATE {name}"):
-                with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
-                    await db.execute(change)
 
 
 @pytest.mark.parametrize(
