@@ -125,6 +125,11 @@ def _destination(settings: Settings, origin: Place, to: str) -> Place:
     found = parse_qs(parts.query).get("host", [parts.hostname or ""])[0]
     if parts.scheme not in ("postgresql", "postgres") or not found:
         raise CannotMove("--to is a DSN like postgresql://host:port; nothing was changed")
+    if "@" in parts.netloc:
+        raise CannotMove(
+            "--to names a server and nobody: who logs in there is the user of POINTBANK_POSTGRES_DSN, with its password. "
+            "Leave out what stands before the @; nothing was changed"
+        )
     place = Place(origin.database, found, parts.port or 5432)
     if (place.host, place.port) == (
         origin.host or settings.postgres_host,

@@ -12,7 +12,9 @@ import asyncpg
 from shared.budget import Budget
 from shared.config import Settings
 from shared.joined import join_messages
+from shared.keepalive import OF_THE_SERVER
 from shared.login import log_in
+from shared.silence import Silence, answered_within_s
 
 if TYPE_CHECKING:
     # asyncpg's classes are generic in its stubs only.
@@ -98,11 +100,13 @@ async def open_pool(
     port: int | None = None,
     budget: Budget | None = None,
 ) -> Pool:
-    """A pool that opens nothing until it is asked, within the process's budget, and closes what stands idle for a minute."""
+    """A pool that opens nothing until it is asked, within the process's budget, and closes what stands idle for a minute, and what
+    has fallen silent."""
     _encode_arrays_quickly()
     join_messages()
+    silence = Silence(within_s=answered_within_s(settings.statement_timeout_ms))
     pool = await asyncpg.create_pool(
-        connect=log_in if budget is None else budget.connect,
+        connect=silence.breaking(log_in if budget is None else budget.connect),
         host=host or settings.postgres_host,
         port=port or settings.postgres_port,
         database=database,
@@ -119,9 +123,11 @@ async def open_pool(
             "lock_timeout": str(settings.lock_timeout_ms),
             "idle_in_transaction_session_timeout": str(settings.idle_in_transaction_ms),
             "timezone": "UTC",
+            **OF_THE_SERVER,
             **PINNED_PLANS,
         },
     )
+    silence.watch(pool)
     if budget is not None:
         budget.govern(pool)
     return pool

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from shared.db import Connection
 
 _BIND, _SYNC = ord("B"), b"S\0\0\0\x04"
+_READY = b"Z\0\0\0\x05"
+"""How an answer ends (ReadyForQuery), before one byte that tells of the transaction."""
 _NAME_AT = 5
 """Of a Bind, after its kind and its length: the portal, which has no name, and the statement's name, each ended by a zero."""
 
@@ -46,14 +48,22 @@ class _Transport:
     def __init__(self, transport: Any) -> None:
         self._transport, self._write = transport, transport.write
         self._prepared = self.begins = False
+        self.heard = b""
+        """The end of what has come since something was asked."""
         self.commits: bytes | None = None
         """The statement that the COMMIT goes with."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
+    @property
+    def waits(self) -> bool:
+        """Whether something was asked, and the whole answer has not come."""
+        return not self.heard.startswith(_READY)
+
     def write(self, data: Any) -> None:
         """What asyncpg writes at once: a statement is Bind, Execute and Sync."""
+        self.heard = b""
         if (self.begins or self.commits is not None) and data[0] == _BIND:
             data = self._joined(bytes(data))
         self._write(data)
@@ -82,6 +92,10 @@ def join_messages() -> None:
         def connection_made(self, transport: Any) -> None:
             self.joins = _Transport(transport)
             super().connection_made(self.joins)
+
+        def data_received(self, data: bytes) -> None:
+            self.joins.heard = data[-len(_READY) - 1 :]
+            super().data_received(data)
 
     connecting: Any = asyncpg.protocol
     connecting.Protocol = Joining

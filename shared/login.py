@@ -6,6 +6,8 @@ from typing import Any
 
 import asyncpg
 
+from shared.keepalive import keep_alive
+
 
 class ShutOut(asyncpg.InvalidAuthorizationSpecificationError):
     """The role may not enter the database: CONNECT was taken from it. PostgreSQL has the same code for it as for a statement that
@@ -13,8 +15,10 @@ class ShutOut(asyncpg.InvalidAuthorizationSpecificationError):
 
 
 async def log_in(*args: Any, **more: Any) -> Any:
-    """As `asyncpg.connect`. Raises ShutOut."""
+    """As `asyncpg.connect`, on a socket that the kernel watches. Raises ShutOut."""
     try:
-        return await asyncpg.connect(*args, **more)
+        db = await asyncpg.connect(*args, **more)
     except asyncpg.InsufficientPrivilegeError as error:
         raise ShutOut(str(error)) from error
+    keep_alive(db)
+    return db

@@ -5,7 +5,7 @@
 SELECT
     pg_try_advisory_xact_lock(x'7365616c'::bigint) AS mine, transaction_timestamp() AS began,
     pg_current_snapshot()::text AS snapshot,
-    set_config('statement_timeout', '300000', true) AS patient,
+    set_config('statement_timeout', :patience_ms, true) AS patient,
     -- The moment asked for tells how many lines are newer; a plan for any moment would read the whole key instead.
     set_config('plan_cache_mode', 'force_custom_plan', true) AS plans,
     set_config('enable_indexonlyscan', 'off', true) AS index_only;

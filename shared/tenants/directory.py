@@ -10,6 +10,7 @@ from functools import cache
 from shared.config import Settings
 from shared.db import Connection, Pool, connect, open_pool
 from shared.migrate import migrations_of
+from shared.silence import answered_within_s
 from shared.sql import load
 from shared.tenants import Tenant, identity_key
 
@@ -61,6 +62,7 @@ async def _logged_in(settings: Settings, part: str) -> AsyncIterator[Connection]
         database=settings.control_database,
         user=role,
         password=settings.password_of(part, role),
+        command_timeout=answered_within_s(settings.statement_timeout_ms),
     )
     try:
         yield db

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,11 @@ def selects(selector: Document, labels: Document) -> bool:
     return True
 
 
+def pod_labels(workload: Document) -> Document:
+    found: Document = workload["spec"]["template"]["metadata"]["labels"]
+    return found
+
+
 def gateway() -> Document:
     return by_kind(documents("gateway/gateway.yaml"), "Deployment")["gateway"]
 
@@ -78,6 +84,7 @@ def pods(workloads: dict[str, Document]) -> dict[str, Document]:
         "prod/network.yaml",
         "prod/seals.yaml",
         "verify.yaml",
+        "examples/network.yaml",
         "examples/valkey.yaml",
     ],
 )
@@ -257,6 +264,63 @@ def test_policies_let_ports_through_that_somebody_listens_on(
     assert {one["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for one in to[:2]} == {
         cluster["metadata"]["namespace"]
     }
+
+
+def test_the_gateway_is_called_from_wherever_its_list_lets_callers_in(
+    prod: list[Document], root: Path
+) -> None:
+    anybody, _ = by_kind(prod, "NetworkPolicy")["gateway"]["spec"]["ingress"]
+    networks = [one["ipBlock"]["cidr"] for one in anybody["from"] if "ipBlock" in one]
+    lists = [
+        (root / "deploy" / "gateway" / "allow.lst").read_text(),
+        by_kind(documents("gateway/gateway.yaml"), "ConfigMap")["pointbank-gateway"]["data"]["allow.lst"],
+    ]
+    for told in lists:
+        assert [line for line in told.splitlines() if line and not line.startswith("#")] == networks
+    assert {ip_network(one).version for one in networks} == {4, 6}
+
+
+def test_to_the_examples_of_postgresql_and_valkey_speaks_who_may_go_there_and_nobody_else(
+    prod: list[Document], pods: dict[str, Document]
+) -> None:
+    made = documents("examples/network.yaml")
+    policies = by_kind(made, "NetworkPolicy")
+    assert policies.pop("nobody")["spec"] == {"podSelector": {}, "policyTypes": ["Ingress"]}
+    known = documents("examples/valkey.yaml")
+    [cluster] = documents("examples/postgres.yaml")
+    theirs = {
+        "postgres": {"cnpg.io/cluster": cluster["metadata"]["name"]},
+        "valkey-primary": pod_labels(by_kind(known, "Deployment")["valkey-primary"]),
+        "valkey": pod_labels(by_kind(known, "StatefulSet")["valkey"]),
+    }
+    assert {one["metadata"]["namespace"] for one in (*made, *known, cluster)} == {"data"}
+    leaving = by_kind(prod, "NetworkPolicy")["data"]["spec"]["podSelector"]
+    heard: dict[str, dict[str, set[int]]] = {}
+    for name, policy in policies.items():
+        spec = policy["spec"]
+        assert [one for one, labels in theirs.items() if selects(spec["podSelector"], labels)] == [name]
+        heard[name] = {}
+        for rule in spec["ingress"]:
+            for peer in rule["from"]:
+                who, chosen = peer.get("namespaceSelector", {}).get("matchLabels"), peer["podSelector"]
+                if who == {"kubernetes.io/metadata.name": "pointbank"}:
+                    assert chosen == leaving, "who may leave is who may come"
+                    caller = "ours"
+                elif who is None:
+                    [caller] = [one for one, labels in theirs.items() if selects(chosen, labels)]
+                else:
+                    caller = who["kubernetes.io/metadata.name"]
+                heard[name].setdefault(caller, set()).update(port["port"] for port in rule["ports"])
+    assert heard == {
+        "postgres": {"ours": {5432}, "postgres": {5432}, "cnpg-system": {5432, 8000}},
+        "valkey-primary": {"ours": {6379}},
+        "valkey": {"valkey": {6379, 26379}, "valkey-primary": {6379}},
+    }
+    asked = {
+        name: [{port["port"] for port in rule["ports"]} for rule in one["spec"].get("egress", [])]
+        for name, one in policies.items()
+    }
+    assert asked == {"postgres": [], "valkey-primary": [{6379}, {53}], "valkey": [{6379, 26379}, {53}]}
 
 
 def test_the_monitor_asks_the_port_and_path_of_metrics_and_keeps_our_own_labels(

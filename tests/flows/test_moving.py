@@ -19,6 +19,7 @@ from pointbank.moving import CannotMove, move
 from shared.config import Settings
 from shared.tenants.directory import find_place
 from tests.flows.conftest import ALL_IN_ONE, running_fleet
+from tests.support.servers import to_another_server
 from tests.support.town import Load, Town, found_town
 
 
@@ -32,19 +33,6 @@ def die_at(step: str) -> Callable[[str], None]:
             raise DiedHere
 
     return say
-
-
-def to_another_server(servers: embedded.Servers, settings: Settings) -> str:
-    """Its DSN; the administrator of the first server logs in there too."""
-    password = urlsplit(settings.postgres_dsn or "").password
-
-    async def let_in() -> None:
-        db = await asyncpg.connect(servers.postgres_dsn)
-        await db.execute(f"ALTER ROLE postgres PASSWORD '{password}'")
-        await db.close()
-
-    asyncio.run(let_in())
-    return f"postgresql://127.0.0.1:{urlsplit(servers.postgres_dsn).port}"
 
 
 def test_a_tenant_moves_to_another_server_while_its_tills_go_on(settings: Settings, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pointbank.cli.app import app
-from pointbank.streams import ForkUnknown, NotDrained, NothingToAdopt, opened, wait_until_drained
+from pointbank.streams import ForkUnknown, NotDrained, NothingToAdopt, Stream, opened, wait_until_drained
 from pointbank.streams import queries as deciding
 from pointbank.verify import verify_tenant
 from shared.config import Settings
@@ -23,7 +23,7 @@ from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
 from shared.tenants.provision import create_tenant, dsn_for
 from tests.support.speaking import Say, by_job, eventually, say
-from tests.support.tenants import running
+from tests.support.tenants import as_administrator, running
 
 HELD = ("cuts:earn", "streams:heads", "inboxes", "adoptions")
 
@@ -70,6 +70,16 @@ def said(done: Any) -> Any:
     """The document that a command prints last; what is logged may stand before it."""
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout.splitlines()[-1])
+
+
+async def standing(stream: Stream) -> tuple[Any, Any, Heads]:
+    """Its entries, what Redis says of it (which tells whether it was ever emptied), and where its head is."""
+    name = stream.keys.stream(stream.service)
+    return (
+        await stream.redis.xrange(name),
+        await stream.redis.xinfo_stream(name),
+        await stream.relay.heads(),
+    )
 
 
 async def tell(earn: TenantRuntime, count: int) -> None:
@@ -127,13 +137,7 @@ async def test_a_restored_tenant_goes_on_where_its_copy_ended_and_hears_nothing_
     async with pipe(settings, tenant, redeem, notifier) as earn:
         await eventually(lambda: "commits were lost" in (earn.relay.trouble(after_s=30) or ""))
         await tell(earn, 4)  # it still takes what comes, and tells nobody
-        for name, value in (
-            ("POSTGRES_DSN", settings.postgres_dsn),
-            ("REDIS_URL", settings.redis_url),
-            ("SECRET", settings.secret),
-            ("CONTROL_DATABASE", settings.control_database),
-        ):
-            monkeypatch.setenv(f"POINTBANK_{name}", str(value))
+        as_administrator(settings, monkeypatch)
         command = ["stream", "adopt", "--tenant", tenant.code, "--service", "earn", "--json"]
         dry = await asyncio.to_thread(CliRunner().invoke, app, [*command, "--dry-run"])
         told = said(dry)
@@ -330,13 +334,61 @@ async def test_a_stream_is_filled_anew_when_it_is_asked_for(settings: Settings, 
         await tell(earn, 7)
         await eventually(lambda: len(redeem.events) == len(notifier.events) == 7)
         async with opened(settings, tenant.code, "earn") as stream:
+            # What everybody has heard is trimmed: whoever fills it anew brings it back.
+            await stream.redis.xtrim(stream.keys.stream("earn"), maxlen=2, approximate=False)
+            before = await standing(stream)
+            assert [entry_id for entry_id, _ in before[0]] == [b"6-0", b"7-0"]
             assert await stream.rebuild(start=3, dry_run=True) == 3
+            assert await standing(stream) == before
             assert await stream.rebuild(start=1) == 1
             entries: Any = await stream.redis.xrange(stream.keys.stream("earn"))
             assert [entry_id for entry_id, _ in entries] == [b"%d-0" % n for n in range(1, 8)]
         await tell(earn, 1)
         await eventually(lambda: len(redeem.events) == len(notifier.events) == 8)
         assert sorted(redeem.events) == list(range(1, 9))
+
+
+async def test_an_operator_looks_first_and_then_has_a_stream_filled_anew(
+    settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_administrator(settings, monkeypatch)
+    command = ["stream", "rebuild", "--tenant", tenant.code, "--service", "earn", "--from", "2"]
+    async with running(settings, tenant, "earn", {Say: say}) as earn:
+        await tell(earn, 3)
+        await eventually(lambda: earn.relay.published == 3)
+    async with opened(settings, tenant.code, "earn") as stream:
+        await stream.redis.xtrim(stream.keys.stream("earn"), maxlen=1, approximate=False)
+        before = await standing(stream)
+        dry = await asyncio.to_thread(CliRunner().invoke, app, [*command, "--dry-run"])
+        assert (dry.exit_code, dry.stdout) == (
+            0,
+            "Both tell the same. The stream of earn would be emptied, and filled again from 2 on.\n",
+        )
+        assert await standing(stream) == before
+        done = await asyncio.to_thread(CliRunner().invoke, app, command)
+        assert done.exit_code == 0, done.output
+        assert done.stdout.splitlines()[-1] == "The stream of earn was filled again from 2 on."
+        entries, _, heads = await standing(stream)
+        # It is filled from the cut that holds the second.
+        assert [entry_id for entry_id, _ in entries][-2:] == [b"2-0", b"3-0"]
+        assert heads[:3] == before[2][:3]
+
+
+async def test_a_stream_that_tells_another_story_is_not_filled_anew(
+    settings: Settings, tenant: Tenant
+) -> None:
+    async with running(settings, tenant, "earn", {Say: say}) as earn:
+        await tell(earn, 1)
+        await eventually(lambda: earn.relay.published == 1)
+        await tell(earn, 2)
+        await eventually(lambda: earn.relay.published == 3)
+    await lose(settings, tenant, after=1)
+    async with opened(settings, tenant.code, "earn") as stream:
+        before = await standing(stream)
+        for dry_run in (True, False):
+            with pytest.raises(Halted, match=r"^PostgreSQL and the stream tell different stories$"):
+                await stream.rebuild(start=1, dry_run=dry_run)
+        assert await standing(stream) == before
 
 
 async def test_a_stream_that_moves_meanwhile_is_filled_anew_all_the_same(

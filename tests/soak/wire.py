@@ -29,6 +29,7 @@ class Wire:
         """What trouble did since somebody cleared this: pieces `delayed`, and `questions` and `answers` that were lost."""
         self._asking: set[asyncio.StreamWriter] = set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._silent: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
 
     @property
@@ -73,6 +74,15 @@ class Wire:
 
         self._loop.call_soon_threadsafe(cut)
 
+    def fall_silent(self) -> None:
+        """On every connection that is open all is swallowed from now on, both ways, and none is reset: a node has died, and its
+        address moves on to one that answers newcomers."""
+
+        def silence() -> None:
+            self._silent |= self._writers
+
+        self._loop.call_soon_threadsafe(silence)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._there)
@@ -89,6 +99,7 @@ class Wire:
             pass
         finally:
             self._writers -= both
+            self._silent -= both
             self._asking.discard(writer)
             for one in both:
                 one.transport.abort()
@@ -99,7 +110,7 @@ class Wire:
         while said := await reader.read(65_536):
             self._asking.add(who)
             await self._delay()
-            if self.trouble == "black hole":
+            if self.trouble == "black hole" or there in self._silent:
                 self.met["questions"] += 1
             else:
                 await _say(there, said)
@@ -108,12 +119,12 @@ class Wire:
     async def _answer(self, reader: asyncio.StreamReader, who: asyncio.StreamWriter) -> None:
         while said := await reader.read(65_536):
             await self._delay()
-            if self.trouble in ("none", "slow"):
+            if self.trouble in ("none", "slow") and who not in self._silent:
                 self._asking.discard(who)
                 await _say(who, said)
                 continue
             self.met["answers"] += 1
-            if self.trouble == "cut":
+            if self.trouble == "cut" and who not in self._silent:
                 break
         raise ConnectionResetError
 

@@ -44,6 +44,12 @@ def as_environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv(f"POINTBANK_{name.upper()}", str(value))
 
 
+def as_administrator(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same, with the administrator's DSN."""
+    as_environment(settings, monkeypatch)
+    monkeypatch.setenv("POINTBANK_POSTGRES_DSN", settings.admin_dsn())
+
+
 async def suspend_all(settings: Settings) -> None:
     """Every tenant of this directory is served no more; its data stay."""
     try:

@@ -11,12 +11,15 @@ from services.redeem.domain.giftcards import ledger as cards
 from services.redeem.domain.ledger import canonical
 from services.redeem.domain.seal import Seal
 from shared.db import Connection
+from shared.silence import be_patient
 from shared.sql import load
 
 queries = load("services.redeem", "seals.sql")
 
 PAGE = 2_000
 """Heads that are held at once."""
+PATIENCE_MS = 300_000
+"""The `statement_timeout` of a transaction that seals: its statements read what was posted for days."""
 
 
 class Turn(NamedTuple):
@@ -51,7 +54,8 @@ class Head(NamedTuple):
 
 async def take_turn(db: Connection) -> Turn:
     """The transaction's first statement: its snapshot is that of everything after it."""
-    row = await queries.take_turn(db)
+    be_patient(db, statement_timeout_ms=PATIENCE_MS)
+    row = await queries.take_turn(db, patience_ms=str(PATIENCE_MS))
     return Turn(row["mine"], row["began"], row["snapshot"])
 
 

@@ -30,6 +30,14 @@ async def half_open(field: Field) -> str:
     return await _wire(field, "half open")
 
 
+async def silent_for_good(field: Field) -> str:
+    """No reset: what hangs on such a connection must find it out by itself."""
+    name = field.dice.choice(sorted(field.arena.wires))
+    field.arena.wires[name].fall_silent()
+    await field.pause(1.0, 4.0)
+    return name
+
+
 async def connections_reset(field: Field) -> str:
     name = field.dice.choice(sorted(field.arena.wires))
     for _ in range(field.dice.randint(1, 4)):
@@ -42,5 +50,6 @@ FAULTS: dict[str, Fault] = {
     "the network is slow": slow_network,
     "a black hole": black_hole,
     "half-open connections": half_open,
+    "connections fall silent for good": silent_for_good,
     "connections are reset": connections_reset,
 }

@@ -1,0 +1,177 @@
+"""An operator suspends a tenant, resumes it, and moves it to another server, by command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from typer.testing import CliRunner
+
+from pointbank import embedded
+from pointbank.cli.app import app
+from pointbank.moving import CannotMove
+from shared.config import Settings
+from shared.tenants import Tenant
+from shared.tenants.directory import Place, find_place, states_of
+from shared.tenants.provision import dsn_for
+from tests.support.servers import UNTENDED, to_another_server
+from tests.support.serving import only_tenant, own_directory
+from tests.support.speaking import Say, by_job, eventually, say
+from tests.support.tenants import as_administrator, running
+
+ORPHANS_THAT_ARE_NOT_THERE = """
+    INSERT INTO earn.adoptions (epoch, head_n, head_hash, agreed_through, voided_through, actor, reason)
+    VALUES (1, 2, 'x', 0, 0, 'tester', 'none')
+"""
+
+
+@pytest.fixture
+async def own(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A directory of this test's own; commands read it of their environment."""
+    made = await own_directory(settings)
+    as_administrator(made, monkeypatch)
+    return made
+
+
+@pytest.fixture
+async def alone(own: Settings) -> Tenant:
+    """Its only tenant."""
+    return await only_tenant(own)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(settings: Settings) -> Iterator[str]:
+    """The DSN of another server."""
+    folder = Path(tempfile.mkdtemp(prefix="pointbank-elsewhere-"))
+    folder.chmod(0o711)
+    try:
+        with embedded.servers(folder, pg_settings=UNTENDED) as servers:
+            yield to_another_server(servers, settings)
+    finally:
+        shutil.rmtree(folder)
+
+
+async def tenant(*command: str) -> Any:
+    return await asyncio.to_thread(CliRunner().invoke, app, ["tenant", *command])
+
+
+async def state(own: Settings, alone: Tenant) -> str:
+    return (await states_of(own, part="earn"))[alone.code]
+
+
+@asynccontextmanager
+async def administrating(dsn: str) -> AsyncIterator[asyncpg.Connection[Any]]:
+    db = await asyncpg.connect(dsn)
+    try:
+        yield db
+    finally:
+        await db.close()
+
+
+async def databases(own: Settings, to: str) -> set[str]:
+    parts = urlsplit(to)
+    async with administrating(dsn_for(own, "", parts.hostname, parts.port)) as db:
+        return {row[0] for row in await db.fetch("SELECT datname FROM pg_database WHERE datname LIKE 'pb_%'")}
+
+
+async def test_a_tenant_that_has_settled_is_suspended_and_resumed(own: Settings, alone: Tenant) -> None:
+    done = await tenant("suspend", alone.code, "--within", "10")
+    assert (done.exit_code, done.stdout) == (0, f"{alone.code} is suspended, settled.\n")
+    assert await state(own, alone) == "suspended"
+    again = await tenant("resume", alone.code)
+    assert (again.exit_code, again.stdout) == (0, f"{alone.code} is served again.\n")
+    assert await state(own, alone) == "active"
+
+
+async def test_a_tenant_that_has_not_settled_is_suspended_and_the_command_fails(
+    own: Settings, alone: Tenant
+) -> None:
+    async with running(own, alone, "earn", {Say: say}) as earn:
+        await earn.lane.submit(by_job(Say("unheard")))
+        await eventually(lambda: earn.relay.published == 1)
+    done = await tenant("suspend", alone.code, "--within", "0.5", "--json")
+    assert (done.exit_code, json.loads(done.stdout)) == (
+        1,
+        {
+            "tenant": alone.code,
+            "settled": False,
+            "thrown_out": 0,
+            "standing": {
+                "unpublished": {},
+                "unheard": {"redeem<-earn": 1, "notifier<-earn": 1},
+                "offered": 0,
+            },
+        },
+    )
+    told = await tenant("suspend", alone.code)
+    assert told.exit_code == 1
+    assert sorted(told.stdout.splitlines()) == [
+        "  notifier<-earn: 1 events wait for the resume",
+        "  redeem<-earn: 1 events wait for the resume",
+        f"{alone.code} is suspended, not settled.",
+    ]
+    assert await state(own, alone) == "suspended"
+
+
+async def test_a_tenant_is_moved_as_it_was_said_before(own: Settings, alone: Tenant, elsewhere: str) -> None:
+    command = ("move", alone.code, "--to", elsewhere, "--within", "10", "--json")
+    dry = await tenant(*command, "--dry-run")
+    assert dry.exit_code == 0, dry.output
+    plan = json.loads(dry.stdout)
+    there = urlsplit(elsewhere)
+    assert (plan["dry_run"], plan["copied"], plan["destination"]) == (
+        True,
+        None,
+        f"127.0.0.1:{there.port}/{alone.database}",
+    )
+    assert await state(own, alone) == "active"
+    assert alone.database not in await databases(own, elsewhere)
+
+    done = await tenant(*command)
+    assert done.exit_code == 0, done.output
+    moved = json.loads(done.stdout)
+    assert (moved["dry_run"], moved["origin"], moved["destination"]) == (
+        False,
+        plan["origin"],
+        plan["destination"],
+    )
+    assert moved["copied"]["tables"] > 100
+    assert await find_place(own, alone.code, part="earn") == Place(alone.database, "127.0.0.1", there.port)
+    assert await state(own, alone) == "active"
+
+
+async def test_a_copy_that_verify_objects_to_is_not_served(
+    own: Settings, alone: Tenant, elsewhere: str
+) -> None:
+    home = await find_place(own, alone.code, part="earn")
+    async with administrating(dsn_for(own, alone.database)) as db:
+        await db.execute(ORPHANS_THAT_ARE_NOT_THERE)
+    done = await tenant("move", alone.code, "--to", elsewhere, "--within", "10")
+    assert done.exit_code == 1
+    assert isinstance(done.exception, CannotMove)
+    assert str(done.exception) == (
+        f"verify objects to the copy (adoptions); {alone.code} is suspended where it was"
+    )
+    assert await find_place(own, alone.code, part="earn") == home
+    assert await state(own, alone) == "suspended"
+    assert alone.database in await databases(own, elsewhere), "it was copied"
+    again = await tenant("resume", alone.code)
+    assert (again.exit_code, await state(own, alone)) == (0, "active")
+
+
+async def test_who_logs_in_at_the_destination_can_not_be_said(own: Settings, alone: Tenant) -> None:
+    for who in ("somebody", "somebody:secret", ""):
+        done = await tenant("move", alone.code, "--to", f"postgresql://{who}@127.0.0.1:1", "--dry-run")
+        assert isinstance(done.exception, CannotMove), done.output
+        assert str(done.exception).startswith("--to names a server and nobody")
+        assert "secret" not in str(done.exception)
+    assert await state(own, alone) == "active"
