@@ -8,10 +8,20 @@ import pytest
 
 from pointbank.journal import Acknowledged, Answered, Called, Offered, Placed, placed
 from pointbank.journal import read as read_journal
-from tests.soak.bounds import LOST_COMMITS, MEETS, RESTARTS, TAKEN_OVER, crossed, full_after, rate
+from tests.soak.bounds import (
+    LEAST_CALLS,
+    LOST_COMMITS,
+    MEETS,
+    RESTARTS,
+    TAKEN_OVER,
+    crossed,
+    full_after,
+    rate,
+)
 from tests.soak.memory import Lost, still_promised, to_call_again, to_offer_again
 from tests.soak.nemesis import FAULTS
-from tests.soak.outcome import Felt, Outcome, as_json, latest, met, read, summary, table
+from tests.soak.outcome import Felt, Outcome, as_json, failures, latest, met, read, summary, table
+from tests.soak.pace import MINUTES, pace
 from tests.soak.runner import left
 from tests.soak.seeds import drawn
 
@@ -114,9 +124,9 @@ def test_answers_from_before_the_fault_was_taken_back_are_no_rate(window_s: floa
 
 @pytest.mark.parametrize("window_s", [1.0, 2.0])
 def test_what_had_piled_up_and_is_answered_at_once_is_no_rate(window_s: float) -> None:
-    for lasts_s in (0.01, 0.1, 0.5):
-        burst = calls(11.0, 11.0 + lasts_s, 0.001)
-        assert full_after(burst, 10.0, since=10.0, until=45.0, window_s=window_s) is None
+    burst = calls(11.0, 11.5, 0.001)
+    for piled_up in (burst, burst[:100], burst[:10]):
+        assert full_after(piled_up, 10.0, since=10.0, until=45.0, window_s=window_s) is None
     found = full_after(burst + calls(20.0, 30.0), 10.0, since=10.0, until=30.0, window_s=window_s)
     assert found is not None
     assert found >= 9.5
@@ -174,6 +184,21 @@ def test_a_seed_draws_the_same_faults_again() -> None:
     again, same = drawn(7)
     assert (names, dice.random()) == (again, same.random())
     assert {name for seed in range(200) for name in drawn(seed)[0]} == set(FAULTS)
+
+
+def test_tills_never_end_before_a_fault_of_minutes_does() -> None:
+    short, long = pace(long=False), pace(long=True)
+    assert (short.done(3_999), short.done(4_000)) == (False, True)
+    assert long.done(long.per_second * 3_600) is False
+    assert long.per_second >= 2 * LEAST_CALLS  # enough for a rate that is held against the one before
+    assert set(MINUTES) <= set(FAULTS)
+
+
+def test_a_fault_that_was_asked_for_and_met_nobody_is_no_success() -> None:
+    runs = [outcome(1, Felt(name="an idle transaction", missed="nobody met it"))]
+    assert failures(runs, asked=True) == ["seed 1: an idle transaction came to nothing: nobody met it"]
+    assert failures(runs, asked=False) == []
+    assert failures([outcome(2, violations=("lost a bill\nmore",))], asked=False) == ["seed 2: lost a bill"]
 
 
 def test_what_was_slow_once_is_told_and_breaks_nothing() -> None:
