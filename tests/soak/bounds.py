@@ -64,10 +64,29 @@ RESTARTS = frozenset(
 
 MEETS = frozenset(
     {
+        "PostgreSQL is killed",
+        "PostgreSQL is restarted",
         "PostgreSQL stands still",
-        "Redis stands still",
         LOST_COMMITS,
+        "backends are terminated",
+        "connections are exhausted",
+        "an idle transaction",
+        "wallets are locked",
+        "Redis is killed",
+        "Redis is emptied",
+        "Redis is flushed",
+        "Redis comes from an older file",
+        "Redis is read-only",
+        "Redis is full",
+        "Redis stands still",
+        "the disk is full",
+        "the disk is full, the log too",
+        "delayed past retention",
         "entries are deleted by hand",
+        "the network is slow",
+        "a black hole",
+        "half-open connections",
+        "connections are reset",
         *(
             f"{what} between {who}"
             for what in ("a slow network", "a black hole", "half-open connections", "resets")
@@ -75,8 +94,8 @@ MEETS = frozenset(
         ),
     }
 )
-"""Faults that tell what they met: entries in hand, calls that were open, answers that were lost. With nothing met they came to
-nothing."""
+"""Faults that tell what they met: entries in hand, calls that were open, answers that were lost or refused, connections that
+broke. With nothing met they came to nothing."""
 
 
 def rate(answered_at: Sequence[float], until: float, window_s: float = WINDOW_S) -> float:

@@ -64,14 +64,16 @@ class Wire:
             thread.join(10)
             self._loop.close()
 
-    def reset(self) -> None:
-        """Every connection that is open breaks, with a reset."""
+    def reset(self) -> int:
+        """Every connection that is open breaks, with a reset; gives how many they are."""
+        there = len(self._writers) // 2
 
         def cut() -> None:
             for writer in list(self._writers):
                 writer.transport.abort()
 
         self._loop.call_soon_threadsafe(cut)
+        return there
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
