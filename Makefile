@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 UV := uv pip install -q --python $(BIN)/python
 COMPILE := uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml
 
-.PHONY: help run up test check lint audit asked bench soak lock
+.PHONY: help run up test check lint audit asked bench soak minutes lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -44,6 +44,9 @@ bench: $(VENV)/.ok  ## how fast: the bare rate, the pipe, redemptions; writes be
 soak: $(VENV)/.ok  ## faults (POINTBANK_SOAK_RUNS, _PROCESSES, _MINUTES; goes on where it stopped; _SEED=7 replays one), then the model beside the bank (_ACTS)
 	@$(BIN)/python -m tests.soak
 	@$(BIN)/python -m pytest -q -m soak
+
+minutes: $(VENV)/.ok  ## the faults of minutes: a transaction idle for ten, a relay frozen for two to three; about 15 in all
+	@$(BIN)/python -m tests.soak --minutes
 
 lock:  ## renew the locks (needs uv); no registry host is written
 	@command -v uv >/dev/null 2>&1 || { echo 'hint: $(PY) -m pip install uv'; exit 1; }

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pointbank.verify.acknowledged_later import AcknowledgedLater
+from pointbank.verify.acknowledged_refunds import AcknowledgedRefunds, is_refund
+from pointbank.verify.acknowledged_refused import AcknowledgedRefused, kind_of
 from pointbank.verify.books import Books
 from pointbank.verify.decisions import decode_decision
 from pointbank.verify.journal import Journal
@@ -27,16 +29,15 @@ class Acknowledged:
         self._content = books.check(
             "journal:content", 1, "each bill that was answered holds what the till sent"
         )
-        self._refunded = books.check(
-            "journal:refunds", 1, "each refund that was seen answered is there, with that answer"
-        )
+        self._refunds = AcknowledgedRefunds(books)
         self._redemptions = books.check(
             "journal:redemptions", 1, "each redemption that was seen acknowledged is posted, once"
         )
         self._members = books.check(
             "journal:members", 1, "each enrolment that was seen acknowledged is there"
         )
-        self._later = AcknowledgedLater(books, self._refunded)
+        self._calls_refused = AcknowledgedRefused(books)
+        self._later = AcknowledgedLater(books)
         self._poison = books.check("journal:poison", 9, "each entry that was no bill died once")
         self._first: dict[tuple[str, str], str] = {}
         """(source, id) of a till, or ("", key) by HTTP, -> the bill that it was first answered with."""
@@ -47,10 +48,11 @@ class Acknowledged:
     def without_journal(self) -> None:
         """There is none."""
         self._later.without_journal()
+        self._refunds.without_journal()
+        self._calls_refused.without_journal()
         for check in (
             self._bills,
             self._content,
-            self._refunded,
             self._redemptions,
             self._members,
             self._poison,
@@ -62,15 +64,23 @@ class Acknowledged:
         for page in _pages(journal.lines(), _is_answer):
             self._books.progress("the journal's answers")
             await self._answers([entry for entry in page if entry["kind"] == "answered"])
+            self._calls_refused.answers(page)
             acknowledged = [
                 entry for entry in page if entry["kind"] == "acknowledged" and entry["http_status"] < 300
             ]
             await self._http(acknowledged)
+            await self._refunds.by_http(acknowledged)
             await self._later.walk(acknowledged)
             await self._placed([entry["entry"] for entry in page if entry["kind"] == "placed"])
-        for page in _pages(journal.lines(), _has_bill):
+        for page in _pages(journal.lines(), _was_sent):
             self._books.progress("the journal's bills")
-            await self._sent(page)
+            await self._calls_refused.sent([entry for entry in page if entry["kind"] == "called"])
+            await self._sent([entry for entry in page if entry.get("path") in (None, "/v1/bills")])
+            refunds = [entry for entry in page if "path" not in entry or is_refund(entry["path"])]
+            await self._refunds.sent(
+                [(_key(entry), entry["body"]) for entry in refunds if _key(entry) not in self._refused]
+            )
+        await self._calls_refused.end()
 
     # ---- answers
 
@@ -87,7 +97,7 @@ class Acknowledged:
                 self._bills.wrong(
                     f"{_who(entry)} was rejected with {entry['code']}, earn keeps {codes.get(entry['reply'])}"
                 )
-        await self._refunds([entry for entry in entries if entry["event"].startswith("refund.")])
+        await self._refunds.by_stream([entry for entry in entries if entry["event"].startswith("refund.")])
         taken = [
             entry
             for entry in entries
@@ -104,28 +114,6 @@ class Acknowledged:
                 decisions,
                 first=entry["event"] == "bill.recorded.v1",
             )
-
-    async def _refunds(self, entries: list[Entry]) -> None:
-        """Each refund that a till saw answered is there, answered so."""
-        kept = {
-            row["refund_id"]: row
-            for row in await self._rows("refunds", [entry["refund_id"] for entry in entries])
-        }
-        for entry in entries:
-            self._refunded.compared += 1
-            row = kept.get(entry["refund_id"])
-            if row is None:
-                self._refunded.wrong(
-                    f"{_who(entry)} was answered with refund {entry['refund_id']}, which is not there"
-                )
-            elif (row["source"], row["event_id"]) != (entry["source"], entry["id"]):
-                self._refunded.wrong(
-                    f"{_who(entry)} was answered with refund {entry['refund_id']} of {row['event_id']}"
-                )
-            elif (
-                entry["status"] != row["told_status" if entry["event"] == "refund.recorded.v1" else "status"]
-            ):
-                self._refunded.wrong(f"{_who(entry)} was answered {entry['status']}, kept is {tuple(row)}")
 
     def _answer(
         self,
@@ -236,7 +224,7 @@ class Acknowledged:
     async def _sent(self, entries: list[Entry]) -> None:
         wanted = []
         for entry in entries:
-            key = (entry["source"], entry["id"]) if entry["kind"] == "offered" else ("", entry["key"])
+            key = _key(entry)
             bill_id = self._first.get(key)
             if bill_id is None:
                 continue  # not answered, or refused
@@ -285,10 +273,18 @@ def _is_answer(entry: Entry) -> bool:
     return entry["kind"] in {"answered", "acknowledged", "placed"}
 
 
-def _has_bill(entry: Entry) -> bool:
+def _was_sent(entry: Entry) -> bool:
+    """Whether it says what was sent of a bill, of a refund or of a redemption."""
     return "body" in entry and (
-        entry["kind"] == "offered" or (entry["kind"] == "called" and entry["path"] == "/v1/bills")
+        entry["kind"] == "offered"
+        or (
+            entry["kind"] == "called" and (entry["path"] == "/v1/bills" or kind_of(entry["path"]) is not None)
+        )
     )
+
+
+def _key(entry: Entry) -> tuple[str, str]:
+    return (entry["source"], entry["id"]) if entry["kind"] == "offered" else ("", entry["key"])
 
 
 def _who(entry: Entry) -> str:

@@ -1,11 +1,10 @@
-"""What the journal saw acknowledged after the first word: refunds by HTTP, the ends of reservations, versions of programmes."""
+"""What the journal saw acknowledged after the first word: the ends of reservations, versions of programmes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from pointbank.verify.books import Books
-from pointbank.verify.report import Check
 
 Entry = dict[str, Any]
 
@@ -19,8 +18,8 @@ def ends_as(told: str, kept: str | None) -> bool:
 class AcknowledgedLater:
     """Entries of one journal, held against the database as they come."""
 
-    def __init__(self, books: Books, refunds: Check) -> None:
-        self._books, self._refunds = books, refunds
+    def __init__(self, books: Books) -> None:
+        self._books = books
         self._ends = books.check(
             "journal:reservations",
             1,
@@ -31,8 +30,6 @@ class AcknowledgedLater:
             1,
             "each version that was seen drafted or activated is there, and stays what it was",
         )
-        self._effects: dict[str, str] = {}
-        """Idempotency key -> the refund that it made."""
 
     def without_journal(self) -> None:
         """There is none."""
@@ -41,7 +38,6 @@ class AcknowledgedLater:
 
     async def walk(self, entries: list[Entry]) -> None:
         """Answers of success, whatever their path."""
-        await self._refunded([one for one in entries if one["path"] == "/v1/refunds"])
         ends = ("/capture", "/void")
         await self._ended(
             [
@@ -51,22 +47,6 @@ class AcknowledgedLater:
             ]
         )
         await self._versioned([one for one in entries if _of_a_version(one["path"])])
-
-    async def _refunded(self, entries: list[Entry]) -> None:
-        kept = {
-            row["refund_id"]: row
-            for row in await self._rows("refunds", [entry["answer"]["refund_id"] for entry in entries])
-        }
-        for entry in entries:
-            self._refunds.compared += 1
-            told = entry["answer"]
-            row = kept.get(told["refund_id"])
-            if self._effects.setdefault(entry["key"], told["refund_id"]) != told["refund_id"]:
-                self._refunds.wrong(f"key {entry['key']} refunded twice")
-            if row is None or row["refund_ref"] != told["refund_ref"]:
-                self._refunds.wrong(
-                    f"key {entry['key']} was answered with refund {told['refund_id']}, kept is {row and tuple(row)}"
-                )
 
     async def _ended(self, entries: list[Entry]) -> None:
         kept = {

@@ -22,9 +22,28 @@ WHERE r.event_id = ANY($1::uuid[]);
 
 -- name: refunds
 -- These refunds.
-SELECT r.refund_id::text AS refund_id, r.source, r.event_id, r.refund_ref, r.told_status, r.status
+SELECT
+    r.refund_id::text AS refund_id, r.source, r.event_id, r.merchant, r.refund_ref, r.bill_ref, r.terminal, r.cashier, r.channel,
+    r.occurred_at, r.currency, r.asked::text AS asked, r.told_status, r.status, r.bill_id::text AS bill_id, r.refunded_minor
 FROM earn.refunds AS r
 WHERE r.refund_id = ANY($1::uuid[]);
+
+-- name: refund_points
+-- What these refunds have moved, by wallet: at once, and by now with what came late.
+SELECT
+    q.refund_id::text AS refund_id, coalesce(a.wallet_id, q.wallet_id)::text AS wallet_id,
+    coalesce(sum(a.reversed) FILTER (WHERE NOT a.late), 0)::bigint AS reversed, sum(a.reversed)::bigint AS reversed_by_now,
+    coalesce(sum(a.hold_cancelled) FILTER (WHERE NOT a.late), 0)::bigint AS hold_cancelled,
+    sum(a.hold_cancelled)::bigint AS hold_cancelled_by_now,
+    coalesce(sum(a.returned) FILTER (WHERE NOT a.late), 0)::bigint AS returned, sum(a.returned)::bigint AS returned_by_now,
+    coalesce(sum(a.shortfall) FILTER (WHERE NOT a.late), 0)::bigint AS shortfall,
+    (sum(a.shortfall) - coalesce(sum(a.reversed) FILTER (WHERE a.late), 0))::bigint AS shortfall_by_now,
+    coalesce(sum(a.owed) FILTER (WHERE NOT a.late), 0)::bigint AS owed, sum(a.owed)::bigint AS owed_by_now,
+    coalesce(sum(a.lapsed) FILTER (WHERE NOT a.late), 0)::bigint AS lapsed, sum(a.lapsed)::bigint AS lapsed_by_now
+FROM earn.refund_requests AS q
+JOIN earn.refund_answers AS a ON a.request_id = q.request_id
+WHERE q.refund_id = ANY($1::uuid[]) AND coalesce(a.wallet_id, q.wallet_id) IS NOT NULL
+GROUP BY 1, 2;
 
 -- name: redemptions
 -- These redemptions, with what the ledger says of each.
@@ -66,3 +85,26 @@ SELECT d.entry_id, count(*) AS n
 FROM earn.dead_letters AS d
 WHERE d.stream = 'pos' AND d.entry_id = ANY($1::text[])
 GROUP BY d.entry_id;
+
+-- name: keys
+-- What is kept under these idempotency keys, whoever used them.
+SELECT 'earn' AS service, i.route, i.key, i.status, i.body
+FROM earn.idempotency AS i
+WHERE i.key = ANY($1::text[])
+UNION ALL
+SELECT 'redeem' AS service, i.route, i.key, i.status, i.body
+FROM redeem.idempotency AS i
+WHERE i.key = ANY($1::text[]);
+
+-- name: refunds_by_ref
+-- The refunds of these references.
+SELECT r.refund_id::text AS id, r.merchant, r.refund_ref AS ref, r.terminal, NULL::bigint AS points
+FROM unnest($1::text[], $2::text[]) AS u (merchant, ref)
+JOIN earn.refund_keys AS k ON k.merchant = u.merchant AND k.refund_ref = u.ref
+JOIN earn.refunds AS r ON r.refund_id = k.refund_id;
+
+-- name: redemptions_by_bill
+-- What was spent for these bills.
+SELECT DISTINCT r.redemption_id::text AS id, r.merchant, r.bill_ref AS ref, r.terminal, r.points
+FROM unnest($1::text[], $2::text[]) AS u (merchant, ref)
+JOIN redeem.redemptions AS r ON r.merchant = u.merchant AND r.bill_ref = u.ref;

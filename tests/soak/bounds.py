@@ -15,11 +15,15 @@ LOST_COMMITS = "PostgreSQL comes from an older copy"
 TAKE_OVER_S = 10.0
 """What one relay, consumer, sender or job leaves, another has done by then."""
 FULL_RATE_S = 30.0
-"""After a restart calls, and bills by stream, are answered at the rate of before by then: at FULL of it, over WINDOW_S."""
+"""After a restart calls, and bills by stream, are answered at the rate of before by then: at FULL of it, over WINDOW_S, twice."""
 LOOKED_S = 10.0
 """After other faults the rate is looked at for so long, and told."""
 FULL, WINDOW_S = 0.8, 1.0
 STEP_S = 0.05
+HELD = 2
+"""So many windows in a row have it."""
+CELLS, MOST_IN_A_CELL = 4, 2.0
+"""Of a quarter of a window no more counts than twice what is usual: what had piled up and is answered at once is no rate."""
 LEAST_CALLS = 5
 STREAM_WINDOW_S = 2.0
 """The till offers ten to forty bills at once, and reads answers before it offers: its rate is one of two seconds."""
@@ -60,10 +64,30 @@ RESTARTS = frozenset(
 
 MEETS = frozenset(
     {
+        "PostgreSQL is killed",
+        "PostgreSQL is restarted",
         "PostgreSQL stands still",
-        "Redis stands still",
         LOST_COMMITS,
+        "backends are terminated",
+        "connections are exhausted",
+        "an idle transaction",
+        "wallets are locked",
+        "Redis is killed",
+        "Redis is emptied",
+        "Redis is flushed",
+        "Redis comes from an older file",
+        "Redis is read-only",
+        "Redis is full",
+        "Redis stands still",
+        "the disk is full",
+        "the disk is full, the log too",
+        "delayed past retention",
         "entries are deleted by hand",
+        "the network is slow",
+        "a black hole",
+        "half-open connections",
+        "connections fall silent for good",
+        "connections are reset",
         *(
             f"{what} between {who}"
             for what in ("a slow network", "a black hole", "half-open connections", "resets")
@@ -71,8 +95,8 @@ MEETS = frozenset(
         ),
     }
 )
-"""Faults that tell what they met: entries in hand, calls that were open, answers that were lost. With nothing met they came to
-nothing."""
+"""Faults that tell what they met: entries in hand, calls that were open, answers that were lost or refused, connections that
+broke. With nothing met they came to nothing."""
 
 
 def rate(answered_at: Sequence[float], until: float, window_s: float = WINDOW_S) -> float:
@@ -86,15 +110,25 @@ def usual_rate(answered_at: Sequence[float], window_s: float = WINDOW_S) -> floa
     return min(rate(answers, now, window_s), rate(answers, now - 0.5, window_s))
 
 
+def _even_rate(answers: Sequence[float], since: float, window_s: float, usual: float) -> float:
+    """The rate of the window that begins at `since`, where no quarter of it counts for more than it may."""
+    cell = window_s / CELLS
+    most = MOST_IN_A_CELL * usual * cell
+    ends = (since + (k + 1) * cell for k in range(CELLS))
+    return sum(min(most, rate(answers, end, cell) * cell) for end in ends) / window_s
+
+
 def full_after(
     answered_at: Sequence[float], before: float, *, since: float, until: float, window_s: float = WINDOW_S
 ) -> float | None:
-    """Seconds from `since` until the rate was back, as far as `until`: to the beginning of the first window that has it. None
-    where there is none."""
+    """Seconds from `since` until the rate was back, as far as `until`: to the beginning of the first of HELD windows in a row
+    that have it, all of them after `since`. None where there are none."""
     answers = list(answered_at)
-    for step in range(int((until - since) / STEP_S) + 1):
-        if rate(answers, since + step * STEP_S, window_s) >= FULL * before:
-            return max(0.0, step * STEP_S - window_s)
+    for step in range(int((until - since - HELD * window_s) / STEP_S + 1e-6) + 1):
+        begin = since + step * STEP_S
+        windows = (begin + k * window_s for k in range(HELD))
+        if all(_even_rate(answers, at, window_s, before) >= FULL * before for at in windows):
+            return step * STEP_S
     return None
 
 
@@ -107,7 +141,7 @@ async def full_rate_again(
     within_s: float = FULL_RATE_S,
 ) -> float | None:
     """Seconds from `since`, when a fault was taken back, until the rate is back; None where it is not `within_s`."""
-    last = since + within_s + window_s
+    last = since + within_s + HELD * window_s
     while True:
         now = min(time.monotonic(), last)
         found = full_after(answered_at, before, since=since, until=now, window_s=window_s)

@@ -68,7 +68,7 @@ def table(outcomes: Iterable[Outcome]) -> list[str]:
         for one in outcome.faults:
             felt[one.name].append(one)
     head = [
-        *("fault", "times", "seconds until an answer: median, most", "until booked"),
+        *("fault", "times", "seconds until a bill by HTTP is answered: median, most", "until it is booked"),
         *("until the full rate of calls", "of bills by stream", "until taken over"),
     ]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
@@ -121,6 +121,16 @@ def summary(outcomes: Iterable[Outcome]) -> list[str]:
         lines += [f"- seed {one.seed}: {violation.splitlines()[0]}" for violation in one.violations]
         lines += [f"  evidence: {one.evidence}"] if one.evidence else []
     return lines
+
+
+def failures(outcomes: Iterable[Outcome], *, asked: bool) -> list[str]:
+    """What of them did not hold, in a line each; where faults were asked for by name, those that met nobody too."""
+    told = []
+    for one in outcomes:
+        told += [f"seed {one.seed}: {violation.splitlines()[0]}" for violation in one.violations]
+        missed = [fault for fault in one.faults if asked and fault.missed is not None]
+        told += [f"seed {one.seed}: {fault.name} came to nothing: {fault.missed}" for fault in missed]
+    return told
 
 
 def as_json(outcomes: Iterable[Outcome]) -> bytes:

@@ -21,8 +21,8 @@ from pathlib import Path
 import msgspec
 
 from tests.soak.arena import running_arena
-from tests.soak.nemesis.field import LONG
 from tests.soak.outcome import Outcome, latest, read
+from tests.soak.pace import LONG
 from tests.soak.seeds import tried
 
 ROOT = Path(__file__).parents[2]

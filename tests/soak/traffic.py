@@ -20,13 +20,11 @@ from pointbank.api import Answer, Call
 from pointbank.generate import Bill
 from pointbank.journal import REFUND, Answered
 from pointbank.till import BillToOffer
+from tests.soak.pace import PACE, Pace
 from tests.support.programmes import SHOPS
 from tests.support.town import PROGRAMME, SETTLED_S, Town, Trade
 
 CALLERS = 6
-MOST_BILLS = 4_000
-"""What is offered by stream within a run; the callers go on."""
-PER_SECOND = 80
 AGAIN = 0.05
 """So many calls that were accepted are made once more under their key, and must be answered alike."""
 KNOWN = 400
@@ -41,8 +39,8 @@ class Traffic:
     _trade: Trade
     _town: Town
 
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
+    def __init__(self, rng: random.Random, pace: Pace = PACE) -> None:
+        self._rng, self._pace = rng, pace
         self._ended = asyncio.Event()
         self._at_till = asyncio.Lock()
         self._at_owner = asyncio.Lock()
@@ -68,7 +66,7 @@ class Traffic:
     @property
     def till_done(self) -> bool:
         """Whether the till has offered all that it offers in a run."""
-        return self.counts["bill by stream"] >= MOST_BILLS
+        return self._pace.done(self.counts["bill by stream"])
 
     def told(self, _: Answered) -> None:
         """The till read an answer."""
@@ -124,7 +122,7 @@ class Traffic:
 
     async def _offer_all(self) -> None:
         while not self._ended.is_set() and not self.till_done:
-            began, size = time.monotonic(), self._rng.randint(10, 40)
+            began, size = time.monotonic(), self._rng.randint(*self._pace.at_once)
             bills = self._town.bills(size)
             offers = [self._town.offer(bill) for bill in bills]
             for bill in bills:
@@ -134,7 +132,7 @@ class Traffic:
             await self.offer(offers)
             self.counts["bill by stream"] += size
             self.counts["refund by stream"] += len(refunds)
-            await asyncio.sleep(max(0.0, size / PER_SECOND - (time.monotonic() - began)))
+            await asyncio.sleep(max(0.0, size / self._pace.per_second - (time.monotonic() - began)))
 
     def _as_offer(self, refund: Call) -> BillToOffer:
         body, at = refund.body, refund.body["occurred_at"].replace("+00:00", "Z")

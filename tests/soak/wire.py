@@ -65,23 +65,27 @@ class Wire:
             thread.join(10)
             self._loop.close()
 
-    def reset(self) -> None:
-        """Every connection that is open breaks, with a reset."""
+    def reset(self) -> int:
+        """Every connection that is open breaks, with a reset; gives how many they are."""
+        there = len(self._writers) // 2
 
         def cut() -> None:
             for writer in list(self._writers):
                 writer.transport.abort()
 
         self._loop.call_soon_threadsafe(cut)
+        return there
 
-    def fall_silent(self) -> None:
+    def fall_silent(self) -> int:
         """On every connection that is open all is swallowed from now on, both ways, and none is reset: a node has died, and its
-        address moves on to one that answers newcomers."""
+        address moves on to one that answers newcomers. Gives how many they are."""
+        there = len(self._writers) // 2
 
         def silence() -> None:
             self._silent |= self._writers
 
         self._loop.call_soon_threadsafe(silence)
+        return there
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -4,13 +4,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from pointbank.journal import Acknowledged, Answered, Called, Offered, Placed, placed
 from pointbank.journal import read as read_journal
-from tests.soak.bounds import LOST_COMMITS, MEETS, RESTARTS, TAKEN_OVER, crossed, full_after, rate
+from tests.soak.bounds import (
+    LEAST_CALLS,
+    LOST_COMMITS,
+    MEETS,
+    RESTARTS,
+    TAKEN_OVER,
+    crossed,
+    full_after,
+    rate,
+)
 from tests.soak.memory import Lost, still_promised, to_call_again, to_offer_again
 from tests.soak.nemesis import FAULTS
-from tests.soak.outcome import Felt, Outcome, as_json, latest, met, read, summary, table
+from tests.soak.outcome import Felt, Outcome, as_json, failures, latest, met, read, summary, table
+from tests.soak.pace import MINUTES, pace
 from tests.soak.runner import left
 from tests.soak.seeds import drawn
 
@@ -86,14 +97,44 @@ def test_bounds_speak_of_faults_that_there_are() -> None:
     assert (MEETS | RESTARTS | TAKEN_OVER) - set(FAULTS) == set()
 
 
+def calls(since: float, until: float, every_s: float = 0.1) -> list[float]:
+    """Answers, one every so many seconds."""
+    return [since + k * every_s for k in range(round((until - since) / every_s))]
+
+
 def test_the_full_rate_is_looked_for_from_the_moment_when_the_fault_was_taken_back() -> None:
-    calm = [k / 10 for k in range(100)]  # ten a second until 10.0; then nothing, and from 14.0 on as before
-    calls = calm + [14.0 + k / 10 for k in range(40)]
-    found = full_after(calls, 10.0, since=12.0, until=18.0)
+    answered = calls(0.0, 10.0) + calls(14.0, 18.0)  # ten a second but for four seconds
+    found = full_after(answered, 10.0, since=12.0, until=18.0)
     assert found is not None
     assert 1.7 <= found <= 2.0  # eight of ten are within the second that began shortly before 14.0
-    assert full_after(calls, 10.0, since=12.0, until=13.9) is None
-    assert full_after(calls, 10.0, since=9.0, until=18.0) == 0.0  # the fault was over before anybody felt it
+    assert full_after(answered, 10.0, since=12.0, until=15.6) is None  # not for two seconds yet
+    assert (
+        full_after(answered, 10.0, since=7.9, until=18.0) == 0.0
+    )  # the fault was over before anybody felt it
+
+
+@pytest.mark.parametrize(("window_s", "undone_at"), [(1.0, 10.1), (2.0, 10.3)])
+def test_answers_from_before_the_fault_was_taken_back_are_no_rate(window_s: float, undone_at: float) -> None:
+    dead = calls(0.0, 10.0)
+    assert full_after(dead, 10.0, since=undone_at, until=45.0, window_s=window_s) is None
+    again = full_after(dead + calls(20.0, 30.0), 10.0, since=undone_at, until=30.0, window_s=window_s)
+    assert again is not None
+    assert again == pytest.approx(20.0 - undone_at - 0.2 * window_s, abs=0.11)
+
+
+@pytest.mark.parametrize("window_s", [1.0, 2.0])
+def test_what_had_piled_up_and_is_answered_at_once_is_no_rate(window_s: float) -> None:
+    burst = calls(11.0, 11.5, 0.001)
+    for piled_up in (burst, burst[:100], burst[:10]):
+        assert full_after(piled_up, 10.0, since=10.0, until=45.0, window_s=window_s) is None
+    found = full_after(burst + calls(20.0, 30.0), 10.0, since=10.0, until=30.0, window_s=window_s)
+    assert found is not None
+    assert found >= 9.5
+
+
+def test_a_rate_is_back_only_once_it_holds_for_two_windows() -> None:
+    assert full_after(calls(11.0, 12.0), 10.0, since=10.0, until=45.0) is None
+    assert full_after(calls(11.0, 13.0), 10.0, since=10.0, until=45.0) is not None
 
 
 def test_what_was_answered_while_commits_were_lost_is_said_again_and_promised_no_more(tmp_path: Path) -> None:
@@ -143,6 +184,21 @@ def test_a_seed_draws_the_same_faults_again() -> None:
     again, same = drawn(7)
     assert (names, dice.random()) == (again, same.random())
     assert {name for seed in range(200) for name in drawn(seed)[0]} == set(FAULTS)
+
+
+def test_tills_never_end_before_a_fault_of_minutes_does() -> None:
+    short, long = pace(long=False), pace(long=True)
+    assert (short.done(3_999), short.done(4_000)) == (False, True)
+    assert long.done(long.per_second * 3_600) is False
+    assert long.per_second >= 2 * LEAST_CALLS  # enough for a rate that is held against the one before
+    assert set(MINUTES) <= set(FAULTS)
+
+
+def test_a_fault_that_was_asked_for_and_met_nobody_is_no_success() -> None:
+    runs = [outcome(1, Felt(name="an idle transaction", missed="nobody met it"))]
+    assert failures(runs, asked=True) == ["seed 1: an idle transaction came to nothing: nobody met it"]
+    assert failures(runs, asked=False) == []
+    assert failures([outcome(2, violations=("lost a bill\nmore",))], asked=False) == ["seed 2: lost a bill"]
 
 
 def test_what_was_slow_once_is_told_and_breaks_nothing() -> None:

@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 
 from pointbank.api import Call
 from pointbank.desk import open_desk
+from pointbank.generate import Bill
 from pointbank.segments import move_members
 from pointbank.verify import Report, Trust
 from pointbank.verify.database import Snapshot
@@ -100,6 +101,7 @@ async def _trade(fleet: Fleet) -> Town:
             await trade.till.wait(settled=True, timeout_s=60)
             assert (await trade.call(town.refund(bill, amount_minor=100))).status == 202
             assert (await trade.call(town.refund(bill, all=True))).status == 202
+        await _be_refused(town, trade, bill)
         async with open_desk(town.settings, town.tenant) as desk:
             assert await tell_of_expiry(desk) > 0
         await pay(f"uses/{use_id}/refunds", refund_ref="R-1", amount=sar(400))
@@ -111,6 +113,16 @@ async def _trade(fleet: Fleet) -> Town:
         assert statuses[-1] == 201, statuses
     await town.verified()
     return town
+
+
+async def _be_refused(town: Town, trade: Trade, refunded: Bill) -> None:
+    """More points than anybody has, and more money than is left of a bill."""
+    for call, code in (
+        (town.redemption(town.cards[0], 1_000_000), "insufficient_points"),
+        (town.refund(refunded, amount_minor=100), "refund_exceeds_bill"),
+    ):
+        answer = await trade.call(call)
+        assert answer.code == code, answer
 
 
 async def _redeem_later(town: Town, trade: Trade) -> None:

@@ -147,6 +147,41 @@ SPOILT = {
         "DELETE FROM redeem.redemptions WHERE redemption_id = (SELECT redemption_id FROM redeem.redemptions LIMIT 1)",
         {"redemptions", "journal:redemptions"},
     ),
+    "a refusal that became an answer": (
+        "UPDATE redeem.idempotency SET status = 201, body = '{}' WHERE status = 409 AND route = 'POST /v1/redemptions'",
+        {"journal:refused"},
+    ),
+    "a refused redemption that is there all the same": (
+        """
+        INSERT INTO redeem.redemptions
+        SELECT (jsonb_populate_record(r, jsonb_build_object(
+            'redemption_id', gen_random_uuid(), 'points', 1000000,
+            'bill_ref', 'REDEEM-' || lpad(split_part(i.key, '-', 2), 6, '0')
+        ))).*
+        FROM redeem.redemptions AS r, redeem.idempotency AS i
+        WHERE r.terminal = 'T03' AND i.status = 409 AND convert_from(i.body, 'UTF8') LIKE '%1000000 were asked%'
+        LIMIT 1
+        """,
+        {"redemptions", "journal:refused"},
+    ),
+    "a refused refund that is there all the same": (
+        """
+        WITH made AS (
+            INSERT INTO earn.refunds
+            SELECT (jsonb_populate_record(r, jsonb_build_object(
+                'refund_id', gen_random_uuid(), 'recorded_event_id', gen_random_uuid(), 'refund_ref', i.key, 'n', NULL,
+                'amounts', NULL, 'refunded_minor', NULL, 'status', 'refused', 'code', 'x', 'detail', 'x'
+            ))).*
+            FROM earn.refunds AS r, earn.idempotency AS i
+            WHERE i.status = 409 AND i.route = 'POST /v1/refunds'
+            ORDER BY r.recorded_at DESC LIMIT 1
+            RETURNING merchant, refund_ref, refund_id
+        )
+        INSERT INTO earn.refund_keys (merchant, refund_ref, content_hash, refund_id)
+        SELECT merchant, refund_ref, decode(repeat('00', 32), 'hex'), refund_id FROM made
+        """,
+        {"refunds:keys", "journal:refused"},
+    ),
     "a capture of other points": (
         "UPDATE redeem.reservations SET captured_points = captured_points + 1 WHERE ended = 'captured'",
         {"journal:reservations"},

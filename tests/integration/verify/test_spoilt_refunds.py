@@ -13,11 +13,11 @@ SOME_REQUEST = f"{SOME_REFUND} AND kind = 'reversal'"
 REFUNDS = {
     "a refund of another amount": (
         f"UPDATE earn.refunds SET amounts[1] = amounts[1] + 1, refunded_minor = refunded_minor + 1 WHERE {SOME_REFUND}",
-        {"refunds:computed", "refunds:told"},
+        {"refunds:computed", "refunds:told", "journal:refunds"},
     ),
     "a refund of other content": (
         f"UPDATE earn.refunds SET cashier = 'somebody-else' WHERE {SOME_REFUND}",
-        {"refunds:keys"},
+        {"refunds:keys", "journal:refund-content"},
     ),
     "a target that was raised": (
         f"UPDATE earn.refund_requests SET target = target + 1 WHERE {SOME_REQUEST}",

@@ -10,20 +10,24 @@ from redis.exceptions import RedisError
 
 from shared.messaging.keys import HEARERS, SERVICES
 from tests.soak.nemesis.field import Fault, Field
+from tests.soak.nemesis.refusals import added, clients, entries, redis_refusing
 
 
 async def redis_killed(field: Field) -> None:
+    field.met["connections broken"] += await clients(field)
     field.arena.world.valkey.kill()
     await field.pause(0.0, 1.5)
     await asyncio.to_thread(field.arena.world.valkey.start)
 
 
 async def redis_emptied(field: Field) -> None:
+    field.met["entries gone"] += await entries(field)
     field.arena.world.valkey.kill()
     await asyncio.to_thread(lambda: field.arena.world.valkey.start(empty=True))
 
 
 async def redis_flushed(field: Field) -> None:
+    field.met["entries gone"] += await entries(field)
     async with field.redis() as redis:
         await redis.flushall()
 
@@ -33,7 +37,9 @@ async def redis_from_an_older_file(field: Field) -> None:
     data, copy = field.arena.world.valkey.data / "appendonlydir", field.arena.world.valkey.data / "older"
     shutil.rmtree(copy, ignore_errors=True)
     await asyncio.to_thread(shutil.copytree, data, copy)
+    had = await added(field)
     await field.pause(1.0, 3.0)
+    field.met["entries lost"] += await added(field) - had
     field.arena.world.valkey.kill()
     shutil.rmtree(data)
     copy.rename(data)
@@ -42,16 +48,18 @@ async def redis_from_an_older_file(field: Field) -> None:
 
 async def redis_read_only(field: Field) -> None:
     async with field.redis() as redis:
-        await redis.execute_command("REPLICAOF", "127.0.0.1", "1")
-        await field.pause(1.0, 4.0)
+        async with redis_refusing(field, "READONLY"):
+            await redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+            await field.pause(1.0, 4.0)
         await redis.execute_command("REPLICAOF", "NO", "ONE")
 
 
 async def redis_full(field: Field) -> None:
     """No memory is left, and nothing may be evicted."""
     async with field.redis() as redis:
-        await redis.config_set("maxmemory", "1mb")
-        await field.pause(1.0, 4.0)
+        async with redis_refusing(field, "OOM"):
+            await redis.config_set("maxmemory", "1mb")
+            await field.pause(1.0, 4.0)
         await redis.config_set("maxmemory", "0")
 
 

@@ -8,9 +8,11 @@ from contextlib import suppress
 import asyncpg
 from redis.exceptions import RedisError
 
+from pointbank.embedded import Postgres, Valkey
 from shared.messaging.faults import passing
 from tests.soak.arena import Disk
 from tests.soak.nemesis.field import Fault, Field, Skipped
+from tests.soak.nemesis.refusals import LogSince, Refusals, writes_refused
 
 UP_WITHIN_S = 60.0
 SEGMENTS = 12
@@ -26,13 +28,18 @@ def _disk(field: Field) -> Disk:
 async def full(field: Field) -> str:
     """Tables can't grow, and Redis can't write its file; PostgreSQL's log has what it has reserved."""
     disk = _disk(field)
+    log, redis = LogSince(field.arena.world.postgres.log), await Refusals(field, "MISCONF").begin()
     try:
         taken = disk.fill()
         await field.pause(1.0, 3.0)
+        if _runs(field.arena.world.valkey):
+            field.met["MISCONF answers"] += await redis.met()
     finally:
         disk.free()
     field.undone()
-    return f"{taken} MB taken; {await _up_again(field)}"
+    told = await _up_again(field)
+    field.met["writes without room"] += writes_refused(log.text())
+    return f"{taken} MB taken; {told}"
 
 
 async def log_full(field: Field) -> str:
@@ -47,6 +54,7 @@ async def log_full(field: Field) -> str:
             how = "the log had room"
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             how = type(error).__name__
+            field.met["segments without room"] += 1
         await field.pause(0.5, 2.0)
     finally:
         disk.free()
@@ -55,12 +63,17 @@ async def log_full(field: Field) -> str:
     return f"{how}; {await _up_again(field)}"
 
 
+def _runs(server: Postgres | Valkey) -> bool:
+    return server.child is not None and server.child.process.poll() is None
+
+
 async def _up_again(field: Field) -> str:
     """What an operator does once there is room: starts what has given up. Says what that was."""
     world, started = field.arena.world, []
     for _ in range(int(UP_WITHIN_S / 0.05)):
         for name, server in (("PostgreSQL", world.postgres), ("Redis", world.valkey)):
-            if server.child is None or server.child.process.poll() is not None:
+            if not _runs(server):
+                field.met["servers that gave up"] += 1
                 await asyncio.to_thread(server.start)
                 field.undone()
                 started.append(name)

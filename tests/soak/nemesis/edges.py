@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from functools import partial
 
-from tests.soak.nemesis.field import Fault, Field, Missed
+from tests.soak.nemesis.field import Fault, Field
+from tests.soak.nemesis.wires import stepped_on
 from tests.soak.wire import Trouble, Wire
 
-TRIED_S = 4.0
-"""So long a trouble that nobody has met yet goes on after its time."""
 WHO = ("tills and Redis", "callers and services")
 
 
@@ -19,27 +16,7 @@ def _wire(field: Field, who: str) -> Wire:
 
 
 async def _trouble(trouble: Trouble, who: str, field: Field) -> str:
-    """The trouble lasts for its time, and until somebody has met it; then the wire is whole, and what hung on it breaks."""
-    wire = _wire(field, who)
-    wire.met.clear()
-    wire.delay_s = field.dice.uniform(0.01, 0.15)
-    wire.trouble = trouble
-    try:
-        lasted = await field.pause(1.0, 4.0)
-        deadline = time.monotonic() + TRIED_S
-        while not wire.met and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
-    finally:
-        asked, wire.trouble = wire.asking, "none"
-        if trouble in ("black hole", "half open"):
-            wire.reset()  # what was swallowed is lost: the rest of such a connection means nothing
-    field.undone()
-    if not wire.met:
-        raise Missed(f"nobody said anything between {who}")
-    field.met.update(
-        {f"{what} {'lost' if what != 'delayed' else 'pieces'}": n for what, n in wire.met.items()}
-    )
-    return f"for {lasted:.1f} s, {asked} were asking at its end"
+    return await stepped_on(field, _wire(field, who), trouble, f"between {who}")
 
 
 async def _resets(who: str, field: Field) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from collections import Counter
@@ -19,12 +18,10 @@ from redis.exceptions import ResponseError
 from shared.messaging.keys import HEARERS, SERVICES, Keys
 from tests.soak.arena import Arena
 from tests.soak.memory import Lost
+from tests.soak.pace import LONG
 from tests.soak.traffic import Traffic
 from tests.support.processes import Fleet
 from tests.support.town import Town, Trade
-
-LONG = bool(os.environ.get("POINTBANK_SOAK_LONG"))
-"""What is bounded to seconds lasts minutes: an idle transaction ten, a paused relay two to three."""
 
 
 class Skipped(Exception):
@@ -74,6 +71,11 @@ class Field:
     @property
     def keys(self) -> Keys:
         return Keys("main", self.town.tenant)
+
+    @property
+    def streams(self) -> list[str]:
+        """The keys of the town's streams, whether they are there or not."""
+        return [self.keys.pos, *map(self.keys.stream, SERVICES)]
 
     def redis(self) -> Any:
         """A connection of the administrator, past the wire."""
