@@ -9,7 +9,7 @@ ORDER BY no
 LIMIT 1;
 
 -- name: plan_for_a_moment^
--- As a seal does: the moment asked for tells how many lines are newer, and it may take its time.
+-- As a seal does: the moment asked for tells how many lines are newer, none tells that there are none; and it may take its time.
 SELECT
     set_config('statement_timeout', '300000', true) AS patient,
     set_config('plan_cache_mode', 'force_custom_plan', true) AS plans,

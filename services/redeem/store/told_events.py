@@ -24,14 +24,14 @@ async def compare_next(db: Connection, after: int) -> SealCompared | None:
 
 async def compare_unsealed(db: Connection, since: datetime | None) -> SealCompared:
     """What a seal that is taken now would have, compared; only wallets posted to since a moment are looked at, or all."""
-    async with db.transaction(readonly=True):
-        await queries.plan_for_a_moment(db)
-        last = await queries.last_no(db)
-        return await _compare(db, last + 1, since or EVER)
+    last = await queries.last_no(db)
+    return await _compare(db, last + 1, since or EVER)
 
 
 async def _compare(db: Connection, no: int, since: datetime | None) -> SealCompared:
-    rows = await queries.compare_seal(db, no=no, since=since)
+    async with db.transaction():
+        await queries.plan_for_a_moment(db)
+        rows = await queries.compare_seal(db, no=no, since=since)
     apart = tuple(Untold(*one[:3]) for one in rows if one["subject"] is not None)
     [count] = [one["postings"] for one in rows if one["subject"] is None]
     return SealCompared(no, count, apart)
