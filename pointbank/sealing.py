@@ -15,7 +15,8 @@ from services.redeem.domain.accruals import DayCompared
 from services.redeem.domain.reconciliation import ReconcilePage, SealCompared
 from services.redeem.domain.seal import Seal, Signer, written
 from services.redeem.handlers import ON
-from services.redeem.reconciling import Progress, reconcile, unheard, would_reconcile
+from services.redeem.reconciling import Progress, reconcile, unheard
+from services.redeem.reconciling_dry import would_reconcile
 from services.redeem.sealing import Exported, SealBusy, export, job_item, take_seal, would_seal
 from services.redeem.sealing import Progress as SealProgress
 from shared.clock import real_clock
@@ -114,7 +115,7 @@ async def reconcile_tenant(
     progress: Progress = unheard,
 ) -> dict[str, Any]:
     """Seals what is new and reconciles all that was sealed since the last run: `wallets`, `days`, `postings`, `differences`, and
-    of a dry run the first of what was `found`. `sealing` hears of the seal, `progress` of what is compared."""
+    of a dry run, which takes no seal, the first of what was `found`. `sealing` hears of the seal, `progress` of the rest."""
     found: list[Any] = []
     async with writer_of(settings, tenant) as writer:
 
@@ -125,8 +126,7 @@ async def reconcile_tenant(
             return outcome
 
         if dry_run:
-            signer = Signer(settings.seal_root(), tenant)
-            done, told = await would_reconcile(writer.pool, signer, progress, sealing)
+            done, told = await would_reconcile(writer.pool, progress)
             found = [one._asdict() for one in told]
         else:
             with suppress(SealBusy):  # what is being sealed at this moment is the next run's

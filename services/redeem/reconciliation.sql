@@ -43,13 +43,33 @@ WHERE (k.no, k.position) > (:at_seal, :at_position) AND k.no <= :to_seal
 ORDER BY k.no, k.position
 LIMIT :most;
 
--- name: position_of$
--- The position of the last leaf of a seal that comes no later than this wallet, or this card, would; -1 for none.
-SELECT coalesce(max(position), -1)
-FROM seal_leaves
-WHERE
-    no = :no::bigint
-    AND (wallet_id <= coalesce(:wallet_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') OR card_id <= :card_id::uuid);
+-- name: wallet_heads_after
+-- The next wallets by id, and of each whether it has a head that no seal up to a number has, and was not met under one of the seals
+-- after a leaf.
+SELECT w.wallet_id, w.seq > 0 AND coalesce(k.seq < w.seq AND (k.no, k.position) <= (:at_seal::bigint, :at_position::bigint), true) AS new
+FROM (SELECT wallet_id, seq FROM wallets WHERE wallet_id > :after ORDER BY wallet_id LIMIT :most) AS w
+LEFT JOIN LATERAL (
+    SELECT o.no, o.position, o.seq
+    FROM seal_leaves AS o
+    WHERE o.wallet_id = w.wallet_id AND o.no <= :to_seal
+    ORDER BY o.seq DESC
+    LIMIT 1
+) AS k ON true
+ORDER BY w.wallet_id;
+
+-- name: card_heads_after
+-- The next gift cards by id, and of each whether it has a head that no seal up to a number has, and was not met under one of the seals
+-- after a leaf.
+SELECT w.card_id, w.seq > 0 AND coalesce(k.seq < w.seq AND (k.no, k.position) <= (:at_seal::bigint, :at_position::bigint), true) AS new
+FROM (SELECT card_id, seq FROM gift_cards WHERE card_id > :after ORDER BY card_id LIMIT :most) AS w
+LEFT JOIN LATERAL (
+    SELECT o.no, o.position, o.seq
+    FROM seal_leaves AS o
+    WHERE o.card_id = w.card_id AND o.no <= :to_seal
+    ORDER BY o.seq DESC
+    LIMIT 1
+) AS k ON true
+ORDER BY w.card_id;
 
 -- name: compare
 -- What of these wallets does not agree, in one snapshot: a wallet's own count of lines and its buckets are what its lines come

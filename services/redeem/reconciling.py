@@ -7,24 +7,20 @@ Seals name each wallet and card whose head changed, all of them and no others: s
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext, suppress
 from datetime import date
 from typing import Literal
-from uuid import UUID
 
 import msgspec
 import structlog
 
 from services.redeem.counting_days import compare_day, next_day
 from services.redeem.domain.accruals import DayCompared
-from services.redeem.domain.reconciliation import LEAVES, Reconciled, ReconcilePage, SealCompared
-from services.redeem.domain.seal import Signer
-from services.redeem.sealing import Progress as SealProgress
-from services.redeem.sealing import SealBusy, rehearse_seal
+from services.redeem.domain.reconciliation import Reconciled, ReconcilePage, SealCompared
+from services.redeem.sealing_on_call import SealRun
 from services.redeem.store import reconciliation
 from services.redeem.store.reconciliation import Found
 from services.redeem.telling_compared import compare_seal
-from shared.db import Connection, Pool
+from shared.db import Pool
 from shared.messaging import Done, Outcome
 from shared.runtime import TenantRuntime
 
@@ -66,14 +62,12 @@ def unheard(_: Total) -> None:
 
 
 class ReconcilePlace(msgspec.Struct, frozen=True):
-    """How far a reconciliation has come. Of `wallets`: the run that was gone on with last, and what it had come to; of `events` the
-    last seal, of `days` the last day that was compared."""
+    """How far a reconciliation has come. Of `sealing`: the seal that a call waits for first; of `wallets`: the run that was gone on
+    with last, and what it had come to; of `events` the last seal, of `days` the last day that was compared."""
 
-    phase: Literal["wallets", "events", "days"] = "wallets"
+    phase: Literal["sealing", "wallets", "events", "days"] = "wallets"
+    sealing: SealRun | None = None
     run: reconciliation.Run | None = None
-    last_wallet: UUID | None = None
-    last_card: UUID | None = None
-    """Of a dry run: the wallet or gift card that it met last, for the seal that it is under is taken anew by the next step."""
     seal: int = 0
     day: date | None = None
 
@@ -114,7 +108,7 @@ async def reconcile_on(
             said.differences - (before.differences if before is not None else 0),
         )
         run = reconciliation.Run(said.no, said.from_seal, said.to_seal, 0, 0, said.wallets, said.differences)
-        place = ReconcilePlace("wallets", run)
+        place = ReconcilePlace("wallets", run=run)
         progress(total)
         if enough():
             return total, place
@@ -128,14 +122,14 @@ async def reconcile_on(
         progress(total)
         if enough():
             return total, place
-    total, _, following = await _reconcile_days(pool, place.day, enough, step, total, progress)
-    return total, following
+    total, _, day = await reconcile_days(pool, place.day, enough, step, total, progress)
+    return total, None if day is None else ReconcilePlace("days", day=day)
 
 
-async def _reconcile_days(
+async def reconcile_days(
     pool: Pool, after: date | None, enough: Enough, keep: Step | None, total: Total, progress: Progress
-) -> tuple[Total, list[Found], ReconcilePlace | None]:
-    """The days after this one, added to the total; the first of what does not agree of them; where to go on."""
+) -> tuple[Total, list[Found], date | None]:
+    """The days after this one, added to the total; the first of what does not agree of them; the day to go on after."""
     apart = list[Found]()
     while (day := await next_day(pool, after)) is not None:
         found = await compare_day(pool, day, keep)
@@ -144,80 +138,8 @@ async def _reconcile_days(
         after = day.day
         progress(total)
         if enough():
-            return total, apart, ReconcilePlace("days", day=after)
+            return total, apart, after
     return total, apart, None
-
-
-async def would_reconcile(
-    pool: Pool, signer: Signer, progress: Progress = unheard, sealing: SealProgress | None = None
-) -> tuple[Total, list[Found]]:
-    """What a run would compare and find now, and the first of it. `sealing` hears of the seal that it would begin with."""
-    total, told, _ = await would_reconcile_on(pool, signer, BEGIN, to_the_end, progress, sealing)
-    return total, told
-
-
-async def would_reconcile_on(
-    pool: Pool,
-    signer: Signer,
-    place: ReconcilePlace,
-    enough: Enough,
-    progress: Progress = unheard,
-    sealing: SealProgress | None = None,
-) -> tuple[Total, list[Found], ReconcilePlace | None]:
-    """A portion of it, from a place on, and where to go on. As a run does, it begins with a seal over what is new: in one
-    transaction, which is rolled back."""
-    total, told = Total(), list[Found]()
-    if place.phase != "days":
-        async with pool.acquire() as db:
-            rehearsal = db.transaction(isolation="repeatable_read")
-            await rehearsal.start()
-            try:
-                with suppress(SealBusy):  # what is being sealed at this moment is the next run's
-                    await rehearse_seal(db, signer, sealing)
-                total, told, place = await _would_reconcile_sealed(db, place, enough, progress)
-            finally:
-                await rehearsal.rollback()
-        if place.phase != "days":
-            return total, told, place
-    total, apart, following = await _reconcile_days(pool, place.day, enough, None, total, progress)
-    return total, [*told, *apart][:MOST_TOLD], following
-
-
-async def _would_reconcile_sealed(
-    db: Connection, place: ReconcilePlace, enough: Enough, progress: Progress
-) -> tuple[Total, list[Found], ReconcilePlace]:
-    """Wallets, gift cards and events: all that is under a seal."""
-    total, told = Total(), list[Found]()
-    if place.phase == "wallets":
-        run, more = await _would_go_on(db, place), True
-        while run is not None and more:
-            page = await reconciliation.next_page(db, run, most=LEAVES)
-            found = await reconciliation.compare(db, page)
-            run, more = reconciliation.advanced(run, page, found), page.more
-            total += Total(len(page.wallet_ids), len(found))
-            told += found[: MOST_TOLD - len(told)]
-            progress(total)
-            if more and enough():
-                return total, told, ReconcilePlace("wallets", run, page.last_wallet, page.last_card)
-        place = ReconcilePlace("events")
-    while (compared := await compare_seal(lambda: nullcontext(db), place.seal)) is not None:
-        done, untold = compared
-        total += Total(differences=len(untold), postings=done.postings)
-        told += untold[: MOST_TOLD - len(told)]
-        place = ReconcilePlace("events", seal=done.no)
-        progress(total)
-        if enough():
-            return total, told, place
-    return total, told, ReconcilePlace("days")
-
-
-async def _would_go_on(db: Connection, place: ReconcilePlace) -> reconciliation.Run | None:
-    """The run that a dry run goes on with. A seal that was rehearsed is another one now, or was taken meanwhile: the wallet that
-    was met last has another position in it."""
-    if place.run is None:
-        return await reconciliation.next_run(db)
-    at = await reconciliation.position_of(db, place.run.at_seal, place.last_wallet, place.last_card)
-    return place.run._replace(at_position=at)
 
 
 async def run(runtime: TenantRuntime) -> Total:

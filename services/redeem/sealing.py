@@ -111,19 +111,6 @@ async def would_seal(
     return None if found is None else found[0]
 
 
-async def rehearse_seal(db: Connection, signer: Signer, progress: Progress | None = None) -> None:
-    """Takes the seal that would be taken now, as the first act of a REPEATABLE READ transaction that is rolled back: what would be
-    done with it can be looked at. SealBusy while another does."""
-    try:
-        async with db.transaction():  # a savepoint: what follows goes on without the seal
-            found = await _found(db, signer, whole=False, keep=True, progress=progress)
-            if found is not None:
-                seal, snapshot, pages = found
-                await seals.keep_seal(db, seal, snapshot=snapshot, pages=pages)
-    except asyncpg.UniqueViolationError as error:
-        raise SealBusy("another process has just sealed") from error
-
-
 async def _found(
     db: Connection, signer: Signer, *, whole: bool, keep: bool, progress: Progress | None
 ) -> tuple[Seal, str, bytes] | None:
@@ -155,6 +142,12 @@ async def _found(
         root=root,
     )
     return seal, turn.snapshot, page_roots
+
+
+async def new_since(db: Connection) -> datetime | None:
+    """The moment from which lines have to be looked at for what no seal has; None: all of them have to be."""
+    _, now = await seals.standing(db)
+    return await _since(db, now, await seals.last_seal(db))
 
 
 async def _since(db: Connection, began: datetime, last: Any) -> datetime | None:

@@ -47,13 +47,15 @@ class SealDone(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a run is to do; `item` says who asked, for the audit and the event. `resumed`: it may have been done elsewhere."""
+    """What a run is to do; `item` says who asked, for the audit and the event. `resumed`: it may have been done elsewhere.
+    `exported`: what the folder lacks is written to it too."""
 
     run: SealRun
     item: Item[Any]
     dry_run: bool
     whole: bool
     resumed: bool
+    exported: bool = True
 
 
 @dataclass
@@ -139,7 +141,7 @@ async def _do(runtime: TenantRuntime, work: _Work) -> None:
 async def _seal(runtime: TenantRuntime, wanted: Wanted) -> SealDone:
     made = await _taken(runtime, wanted)
     folder = runtime.settings.seal_folder
-    if folder is None:
+    if folder is None or not wanted.exported:
         return SealDone(made)
     done = await export(runtime.pool, runtime.code, folder, only_look=wanted.dry_run)
     # A seal that would be taken would be there to be exported.

@@ -8,19 +8,41 @@ WHERE no > greatest(:after::bigint, (SELECT coalesce(max(no), 0) FROM compared_s
 ORDER BY no
 LIMIT 1;
 
+-- name: plan_for_a_moment^
+-- As a seal does: the moment asked for tells how many lines are newer, none tells that there are none; and it may take its time.
+SELECT
+    set_config('statement_timeout', '300000', true) AS patient,
+    set_config('plan_cache_mode', 'force_custom_plan', true) AS plans,
+    set_config('enable_indexonlyscan', 'off', true) AS index_only;
+
+-- name: last_no$
+-- The number of the newest seal, 0 for none.
+SELECT coalesce(max(no), 0) FROM seals;
+
 -- name: compare_seal
 -- What was posted between the last seal and this one, and what of it is not told as often as it was posted, or otherwise: wallets
 -- and points by the lines, and by the events. Both sides are of the same transactions: those that this seal saw and the last did not.
 -- What an adopted stream told again is no second word, and was written by the transaction of the adoption. Transactions end within
 -- a day, so no older partition is looked at. A row without a subject counts the postings.
+-- A seal that is not taken yet would have what is seen now: the heads, that no seal has, of wallets posted to since a moment.
 WITH sealed AS MATERIALIZED (
     SELECT
-        s.snapshot,
+        coalesce(s.snapshot, pg_current_snapshot()) AS snapshot,
         coalesce(p.snapshot, '1:1:'::pg_snapshot) AS previous,
         coalesce(p.sealed_at - interval '1 day', '-infinity') AS since
-    FROM seals AS s
-    LEFT JOIN seals AS p ON p.no = s.no - 1
-    WHERE s.no = :no
+    FROM (SELECT :no::bigint AS no) AS a
+    LEFT JOIN seals AS s ON s.no = a.no
+    LEFT JOIN seals AS p ON p.no = a.no - 1
+),
+
+leaves AS (
+    SELECT k.wallet_id, k.seq FROM seal_leaves AS k WHERE k.no = :no
+    UNION ALL
+    SELECT w.wallet_id, w.seq
+    FROM (SELECT DISTINCT l.wallet_id FROM ledger AS l WHERE l.posted_at >= :since::timestamptz) AS t
+    JOIN wallets AS w ON w.wallet_id = t.wallet_id
+    WHERE NOT EXISTS (SELECT FROM seals WHERE no = :no)
+        AND NOT EXISTS (SELECT FROM seal_leaves AS k WHERE k.wallet_id = w.wallet_id AND k.seq = w.seq)
 ),
 
 posted AS MATERIALIZED (
@@ -29,14 +51,13 @@ posted AS MATERIALIZED (
         l.wallet_id,
         -- What a merge moves outside of lots is no point that anybody can spend.
         coalesce(sum(l.points) FILTER (WHERE l.kind <> 'merge' OR l.lot_id IS NOT NULL), 0) AS points
-    FROM seal_leaves AS k
+    FROM leaves AS k
     CROSS JOIN LATERAL (
         SELECT coalesce(max(o.seq), 0) AS seq
         FROM seal_leaves AS o
         WHERE o.wallet_id = k.wallet_id AND o.seq < k.seq
     ) AS b
     JOIN ledger AS l ON k.wallet_id = l.wallet_id AND l.seq > b.seq AND l.seq <= k.seq
-    WHERE k.no = :no
     GROUP BY l.posting_id, l.wallet_id
 ),
 

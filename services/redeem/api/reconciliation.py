@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 import msgspec
 from fastapi import Query
-from pydantic import AwareDatetime, BaseModel, StringConstraints, model_validator
+from pydantic import AwareDatetime, BaseModel, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
-from services.redeem.api.portions import PortionBody, time_is_up, told
+from services.redeem.api.portions import WITHIN_S, PortionBody, time_is_up, told
 from services.redeem.domain.jobs import JobDone
 from services.redeem.domain.reconciliation import DecideDifference
-from services.redeem.reconciling import BEGIN, ReconcilePlace, portion, would_reconcile_on
-from services.redeem.sealing import SealBusy, job_item, signer_of, take_seal
+from services.redeem.reconciling import ReconcilePlace
+from services.redeem.reconciling_dry import DryPlace, would_reconcile_on
+from services.redeem.reconciling_on_call import portion_on_call
+from services.redeem.sealing import job_item
 from services.redeem.store import reconciliation
 from shared.http.bodies import Body
 from shared.http.cursors import Cursor, Limit, decode_cursor, page
@@ -34,8 +35,17 @@ _UNDECIDED: tuple[State, ...] = ("open", "explained")
 
 
 class RunBody(PortionBody):
-    """`dry_run` tells what would be found. A step compares 200 wallets and gift cards, the postings of a seal, or the accruals of a
-    day."""
+    """`dry_run` tells what would be found. A step compares 200 wallets and gift cards (of a dry run 2,000, where no seal has them
+    yet), the postings of a seal, or the accruals of a day. Each call of a run says `dry_run` alike."""
+
+    within_s: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=40,
+            description="Seconds that it waits for the seal, which goes on meanwhile; no further step is begun after them.",
+        ),
+    ] = WITHIN_S
 
 
 class FoundOut(BaseModel):
@@ -102,22 +112,23 @@ class DifferencePosition(msgspec.Struct):
 @router.post("/runs", response_model=RunOut)
 async def reconcile(body: RunBody, call: Annotated[Write, writes("ops:write")]) -> Response:
     """Seals what is new, then compares every wallet that was sealed since the last run with its lines and lots, what was
-    posted since with the events that tell of it, and the ledger with every day of accruals that was told: a portion of it. Portions
-    may be broken off, repeated, and made by two at once; what a broken one has done is not done again."""
+    posted since with the events that tell of it, and the ledger with every day of accruals that was told: a portion of it. Where
+    the seal takes longer than `within_s`, nothing is compared yet, and the next call waits on. Portions may be broken off,
+    repeated, and made by two at once; what a broken one has done is not done again."""
     runtime: Any = call.tenant
     assert isinstance(runtime, TenantRuntime)
     over, found = time_is_up(body.within_s), list[Any]()
-    place = decode_cursor(body.cursor, ReconcilePlace)
+    following: ReconcilePlace | DryPlace | None
     if body.dry_run:
         done, untold, following = await would_reconcile_on(
-            runtime.pool, signer_of(runtime), place or BEGIN, over
+            runtime.pool, decode_cursor(body.cursor, DryPlace), over
         )
         found = [one._asdict() for one in untold]
     else:
-        if place is None:
-            with suppress(SealBusy):  # what is being sealed at this moment is the next run's
-                await take_seal(runtime.writer, signer_of(runtime), item=job_item(call.principal.subject))
-        done, following = await portion(runtime, place or BEGIN, over)
+        item = msgspec.structs.replace(job_item(call.principal.subject), request_id=call.request_id)
+        done, following = await portion_on_call(
+            runtime, decode_cursor(body.cursor, ReconcilePlace), over, item=item, within_s=body.within_s
+        )
     content = {
         "dry_run": body.dry_run,
         "wallets": done.wallets,

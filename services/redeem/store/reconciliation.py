@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from services.redeem.store import seals
+from services.redeem.store.seals import Holder
 from shared.db import Connection
 from shared.ids import uuid7
 from shared.sql import load
@@ -51,16 +53,21 @@ class Difference(NamedTuple):
 
 
 class Page(NamedTuple):
-    """The next leaves of a run: where it has come with them, the wallets and gift cards to compare, whether more may follow; and
-    the wallet or card of the last of them."""
+    """The next leaves of a run: where it has come with them, the wallets and gift cards to compare, and whether more may follow."""
 
     at_seal: int
     at_position: int
     wallet_ids: list[UUID]
     card_ids: list[UUID]
     more: bool
-    last_wallet: UUID | None = None
-    last_card: UUID | None = None
+
+
+class Walked(NamedTuple):
+    """The seals that a run goes over as they are: its leaves after `at_position` of `at_seal`, up to seal `to_seal`."""
+
+    at_seal: int
+    at_position: int
+    to_seal: int
 
 
 async def lock_run(db: Connection) -> Run | None:
@@ -87,21 +94,27 @@ async def next_page(db: Connection, run: Run, *, most: int) -> Page:
     last, newest = rows[-1], [row for row in rows if row["newest"]]
     wallet_ids = [row["wallet_id"] for row in newest if row["card_id"] is None]
     card_ids = [row["card_id"] for row in newest if row["card_id"] is not None]
-    return Page(
-        last["no"],
-        last["position"],
-        wallet_ids,
-        card_ids,
-        len(rows) == most,
-        last["wallet_id"],
-        last["card_id"],
-    )
+    return Page(last["no"], last["position"], wallet_ids, card_ids, len(rows) == most)
 
 
-async def position_of(db: Connection, no: int, wallet_id: UUID | None, card_id: UUID | None) -> int:
-    """The position of the last leaf of a seal that comes no later than this wallet, or card, would; -1 for none."""
-    position: int = await queries.position_of(db, no=no, wallet_id=wallet_id, card_id=card_id)
-    return position
+async def walked(db: Connection, run: Run | None) -> Walked:
+    """What a run goes over; without one, no leaf of the seals that there are."""
+    if run is not None:
+        return Walked(run.at_seal, run.at_position, run.to_seal)
+    last, _ = await seals.standing(db)
+    return Walked(last, 2**63 - 1, last)
+
+
+async def new_page(
+    db: Connection, holder: Holder, walked: Walked, *, after: UUID, most: int
+) -> tuple[Page, UUID | None]:
+    """Of the next wallets (or gift cards) by id those whose head these seals do not have, and that were not met under them; and
+    the last that was looked at, None: there are no more."""
+    find = queries.wallet_heads_after if holder == "wallet" else queries.card_heads_after
+    rows = await find(db, after=after, most=most, **walked._asdict())
+    new = [row[0] for row in rows if row["new"]]
+    page = Page(0, 0, *((new, []) if holder == "wallet" else ([], new)), bool(rows))
+    return page, rows[-1][0] if rows else None
 
 
 async def compare(db: Connection, page: Page) -> list[Found]:

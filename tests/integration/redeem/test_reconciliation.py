@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from pointbank.sealing import reconcile_tenant, writer_of
-from services.redeem import reconciling
+from services.redeem import reconciling, reconciling_dry
 from services.redeem.domain.accruals import DayCompared
 from services.redeem.domain.reconciliation import ReconcilePage, SealCompared
 from services.redeem.handlers import ON
@@ -259,8 +259,9 @@ async def test_over_http_a_run_is_made_in_portions_and_so_is_its_dry_run(
     bank: Bank, books: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await run(bank)
-    for module in (handler, reconciling):
+    for module in (handler, reconciling_dry):
         monkeypatch.setattr(module, "LEAVES", 2)
+    monkeypatch.setattr(reconciling_dry, "HEADS", 2)
     old = [await bank.member(3) for _ in range(3)]
     await bank.client.post("/v1/ledger/seals", json={}, headers=bank.headers("operator"))
     new = [await bank.member(3) for _ in range(4)]
@@ -270,7 +271,7 @@ async def test_over_http_a_run_is_made_in_portions_and_so_is_its_dry_run(
     async def portions(**body: Any) -> dict[str, Any]:
         total, calls = await run(bank, within_s=0, **body), 1
         while total["next_cursor"] is not None:
-            if calls == 2:  # what was rehearsed is sealed meanwhile, and somebody comes
+            if calls == 2:  # what no seal had is sealed meanwhile, and somebody comes
                 await bank.member(3)
                 await bank.client.post("/v1/ledger/seals", json={}, headers=bank.headers("operator"))
             said = await run(bank, within_s=0, cursor=total["next_cursor"], **body)
