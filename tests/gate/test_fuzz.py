@@ -17,16 +17,19 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 from hypothesis import HealthCheck, Phase
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, rule, run_state_machine_as_test
 from joserfc import jwt
 
 from pointbank.allinone import service_of
+from pointbank.api import Call
 from pointbank.verify import verify_tenant
 from tests.support.processes import Fleet
 from tests.support.town import Town, found_town, leave
@@ -36,7 +39,11 @@ positive_data_acceptance = importlib.import_module(
     "schemathesis.specs.openapi.checks"
 ).positive_data_acceptance
 
+StepInput = importlib.import_module("schemathesis.generation.stateful.state_machine").StepInput
+
 EXAMPLES = int(os.environ.get("POINTBANK_FUZZ_EXAMPLES", "60"))
+
+ABOUT = r"^/v1/(members|bills|redemptions|wallets|tiers)\b"
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "openapi.json"
 
@@ -102,6 +109,14 @@ class Fuzz:
         self.schema = schemathesis.openapi.from_dict(document)
         self.statuses: Counter[int] = Counter()
         self.asked: Counter[str] = Counter()
+        # Calls of a sequence that say what an earlier answer said.
+        self.followed: Counter[str] = Counter()
+        # Calls that make something, said well: a sequence that begins with one has something to go on about.
+        self._makers: dict[str, Callable[[], Call]] = {
+            "POST /v1/members": town.enrolment,
+            "POST /v1/bills": lambda: town.post(town.bills(1, anonymous=Fraction(0))[0]),
+            "POST /v1/redemptions": lambda: town.redemption(town.cards[0], 1),
+        }
         # What there is: a call about it comes further than one about anything.
         self._known: dict[str, list[Any]] = {
             "wallet_id": [card.wallet_id for card in town.cards],
@@ -140,19 +155,38 @@ class Fuzz:
 
         return ask
 
-    def run_in_sequences(self, *, examples: int, seed: int) -> None:
-        """Sequences of calls, where what one answers is asked of by the next."""
-        fuzz = self
+    def run_in_sequences(self, *, examples: int, seed: int, about: str = "", steps: int = 50) -> None:
+        """Sequences of calls of the operations whose path is like `about`, where what one answers is asked of by the next."""
+        fuzz, schema = self, self.schema.include(path_regex=about) if about else self.schema
 
-        class Sequences(self.schema.as_state_machine()):  # type: ignore[misc]
+        class Sequences(schema.as_state_machine()):  # type: ignore[misc]
+            @rule(target=Bundle("catch_all"), label=st.sampled_from(sorted(fuzz._makers)))
+            def make(self, label: str) -> Any:
+                """Of these schemathesis believes that by what it can think of itself they come to nothing."""
+                case = fuzz.maker(label)
+                self.recorder.record_case(case=case)
+                return self.step(StepInput.initial(case))
+
             def get_call_kwargs(self, case: Any) -> dict[str, Any]:
                 return {"base_url": fuzz.address(case), "headers": fuzz._headers}
 
             def validate_response(self, response: Any, case: Any, **_: Any) -> None:
-                fuzz.judge(case, response)
+                node = self.recorder.cases[case.id]
+                if node.parent_id is not None and node.is_transition_applied:
+                    fuzz.followed[case.operation.label] += 1
+                fuzz.judge(case, response, recorder=self.recorder)
 
         hypothesis.seed(seed)(Sequences)
-        run_state_machine_as_test(Sequences, settings=settings(examples))
+        limits = hypothesis.settings(settings(examples), stateful_step_count=steps)
+        run_state_machine_as_test(Sequences, settings=limits)
+
+    def maker(self, label: str) -> Any:
+        """A good call that makes something."""
+        made = self._makers[label]()
+        operation = self.schema[made.path][made.method.lower()]
+        return operation.Case(
+            body=made.body, headers={"Idempotency-Key": secrets.token_hex(8)}, media_type="application/json"
+        )
 
     def address(self, case: Any) -> str:
         """Where the service is that answers it; addresses that no service has are as good as any."""
@@ -163,12 +197,12 @@ class Fuzz:
         """One call, judged."""
         self.judge(case, case.call(base_url=self.address(case), headers=self._headers))
 
-    def judge(self, case: Any, response: Any) -> None:
+    def judge(self, case: Any, response: Any, *, recorder: Any = None) -> None:
         """By every check that schemathesis has but one: no schema can say all that makes a bill or a programme right, so what
-        follows the schema may be refused."""
+        follows the schema may be refused. Two of them look back at what came before, which `recorder` holds."""
         self.statuses[response.status_code] += 1
         self.asked[case.operation.label] += 1
-        case.validate_response(response, excluded_checks=[positive_data_acceptance])
+        case.validate_response(response, excluded_checks=[positive_data_acceptance], recorder=recorder)
 
 
 @pytest.fixture
@@ -185,6 +219,13 @@ def test_whatever_is_sent_the_answer_is_one_of_the_documents(fuzz: Fuzz, documen
     assert max(fuzz.statuses) < 500, fuzz.statuses
 
 
+def test_what_an_answer_told_of_is_asked_of_by_the_next_call(fuzz: Fuzz) -> None:
+    fuzz.run_in_sequences(examples=8, steps=12, seed=20261122, about=ABOUT)
+    assert max(fuzz.statuses) < 500, fuzz.statuses
+    assert sum(fuzz.followed.values()) >= 15, fuzz.followed
+    assert len(fuzz.followed) >= 8, fuzz.followed
+
+
 @pytest.mark.soak
 async def test_much_is_sent_one_after_the_other_and_the_books_are_whole(fuzz: Fuzz, town: Town) -> None:
     seed = int(os.environ.get("POINTBANK_FUZZ_SEED", random.SystemRandom().randrange(2**32)))
@@ -192,6 +233,7 @@ async def test_much_is_sent_one_after_the_other_and_the_books_are_whole(fuzz: Fu
     await asyncio.to_thread(fuzz.run, examples=EXAMPLES, seed=seed)
     await asyncio.to_thread(fuzz.run_in_sequences, examples=EXAMPLES, seed=seed)
     assert max(fuzz.statuses) < 500, fuzz.statuses
+    assert sum(fuzz.followed.values()) >= EXAMPLES, fuzz.followed
     sys.stderr.write(f"{fuzz.statuses}\n")
     await town.settled()
     report = await verify_tenant(town.settings, town.tenant)

@@ -67,6 +67,10 @@ def taken_out(patches: Iterable[Patch]) -> set[tuple[str, int]]:
     return found
 
 
+def sql_files() -> list[Path]:
+    return _files("*.sql")
+
+
 def _files(pattern: str) -> list[Path]:
     """The SQL that is run: schema.sql is for reading."""
     return sorted(

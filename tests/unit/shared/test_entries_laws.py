@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import PROBLEMS
-from shared.events import PointsCredited, encode_event
+from shared.events import EVENTS, EventData, PointsCredited, encode_event
 from shared.ids import uuid7
 from shared.messaging import FromStream
 from shared.messaging.bus import FIELD
@@ -16,8 +16,10 @@ from shared.messaging.bus import _entries as entries_of
 from shared.messaging.entries import PosEntry, PosRefund, StreamDecoder, Unreadable, decode_pos
 from tests.support.facts import AT, credited
 from tests.support.odd import BOMBS, altered, bombs, spoilt, storable
+from tests.support.samples import sample
 
 DECODER = StreamDecoder("redeem", "acme", {PointsCredited: None})
+HEARS_ALL = StreamDecoder("redeem", "acme", dict.fromkeys(EVENTS.values()))
 GOOD = encode_event(
     credited(uuid7(), 7),
     event_id=uuid7(),
@@ -31,8 +33,8 @@ GOOD = encode_event(
 EVENT = msgspec.json.decode(GOOD)
 
 
-def heard(raw: bytes) -> None:
-    item = DECODER("7-0", {FIELD: raw}, 1)
+def heard(raw: bytes, decoder: StreamDecoder = DECODER) -> None:
+    item = decoder("7-0", {FIELD: raw}, 1)
     assert item is not None
     assert item.origin == FromStream("redeem", 7)
     if isinstance(item.command, Unreadable):
@@ -42,7 +44,7 @@ def heard(raw: bytes) -> None:
     elif item.command is None:
         return  # nothing of it is kept but that it was heard
     else:
-        assert isinstance(item.command, PointsCredited)
+        assert isinstance(item.command, PointsCredited if decoder is DECODER else EventData)
         told = (item.event_id, item.source, item.causation_id)
     assert all(map(storable, (*told, item.request_id, item.actor))), told
 
@@ -51,6 +53,22 @@ def heard(raw: bytes) -> None:
 @given(st.one_of(altered(EVENT), spoilt(GOOD), st.binary(max_size=100)))
 def test_an_entry_is_heard_left_to_others_or_refused_by_one_of_the_codes(raw: bytes) -> None:
     heard(raw)
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_an_entry_of_any_type_is_heard_or_refused_by_one_of_the_codes(name: str) -> None:
+    event = {**EVENT, "type": name, "data": sample(EVENTS[name])}
+    good = msgspec.json.encode(event)
+    item = HEARS_ALL("7-0", {FIELD: good}, 1)
+    assert item is not None
+    assert type(item.command) is EVENTS[name]
+
+    @settings(max_examples=20)
+    @given(st.one_of(altered(event), spoilt(good)))
+    def read(raw: bytes) -> None:
+        heard(raw, HEARS_ALL)
+
+    read()
 
 
 OTHERS = GOOD.replace(b"points.credited.v1", b"points.redeemed.v1")
