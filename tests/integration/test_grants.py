@@ -35,9 +35,9 @@ ORDER BY 1, 2, 3
 # What runs with its caller's rights; its statements are not seen from outside.
 BODIES = "SELECT prosrc FROM pg_proc WHERE pronamespace = $1::regnamespace AND NOT prosecdef AND prosrc <> ''"
 IN_A_BODY = {
-    "SELECT": r"\b(FROM|JOIN)\s+{table}\b",
+    "SELECT": r"\b(FROM|JOIN)\s+{table}\b|\b{table}\.",
     "INSERT": r"\bINSERT INTO\s+{table}\b",
-    "UPDATE": r"\bUPDATE\s+{table}\b",
+    "UPDATE": r"\bUPDATE\s+{table}\b|\bINSERT INTO\s+{table}\b[^;]*\bON CONFLICT\b[^;]*\bDO UPDATE\b",
     "DELETE": r"\bDELETE FROM\s+{table}\b",
 }
 

@@ -91,6 +91,7 @@ async def test_a_lane_goes_on_when_all_its_connections_have_fallen_silent(
     assert time.monotonic() - began < BOUND_S, "who stops waits for nobody who is silent"
 
 
+@pytest.mark.soak
 async def test_who_may_take_long_is_waited_for_until_the_connection_is_given_back(
     through: Settings, tenant: Tenant, wire: Wire
 ) -> None:
@@ -107,6 +108,7 @@ async def test_who_may_take_long_is_waited_for_until_the_connection_is_given_bac
         assert await pool.fetchval("SELECT 1") == 1, "the next has another"
 
 
+@pytest.mark.soak
 async def test_who_is_answered_may_use_a_connection_for_long(
     through: Settings, tenant: Tenant, wire: Wire
 ) -> None:

@@ -153,6 +153,7 @@ async def test_points_expire_once(settings: Settings, tenant: Tenant, db: Connec
     assert 0 < sum(one["wallets"] for said in answers for one in said["swept"]) < WALLETS
 
 
+@pytest.mark.soak
 async def test_members_are_told_once(settings: Settings, tenant: Tenant, db: Connection) -> None:
     wallet_ids = await earn(settings, tenant, NOW + timedelta(days=3))
     events = """
@@ -171,6 +172,7 @@ async def test_members_are_told_once(settings: Settings, tenant: Tenant, db: Con
     assert 0 < sum(said["notices"] for said in answers) < WALLETS
 
 
+@pytest.mark.soak
 async def test_what_is_past_its_time_is_released_once(
     settings: Settings, tenant: Tenant, db: Connection, tmp_path: Path
 ) -> None:
@@ -213,6 +215,7 @@ async def test_there_is_one_seal_and_all_is_compared_once(
     assert {said["differences"] for said in answers} == {0}
 
 
+@pytest.mark.soak
 async def test_partitions_are_made_once(settings: Settings, tenant: Tenant, db: Connection) -> None:
     there = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = $1::text::regclass ORDER BY 1"
     whole = {table: [row[0] for row in await db.fetch(there, table)] for table in ("audit", "ledger")}

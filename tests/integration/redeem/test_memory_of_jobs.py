@@ -76,6 +76,7 @@ async def peak(job: Job, settings: Settings, tenant: Tenant) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.soak
 async def test_what_a_job_holds_does_not_grow_with_the_number_of_wallets(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,10 +9,10 @@ from tests.support.tenants import connect_as
 async def test_who_seals_is_alone_until_its_transaction_ends(settings: Settings, tenant: Tenant) -> None:
     first, second = [await connect_as(settings, tenant, "redeem") for _ in range(2)]
     async with first.transaction():
-        assert (await seals.queries.take_turn(first))["mine"] is True
+        assert (await seals.queries.take_turn(first, patience_ms="300000"))["mine"] is True
         async with second.transaction():
-            assert (await seals.queries.take_turn(second))["mine"] is False
+            assert (await seals.queries.take_turn(second, patience_ms="300000"))["mine"] is False
     async with second.transaction():
-        assert (await seals.queries.take_turn(second))["mine"] is True
+        assert (await seals.queries.take_turn(second, patience_ms="300000"))["mine"] is True
     for db in (first, second):
         await db.close()

@@ -30,8 +30,8 @@ def busy_town(settings: Settings) -> Iterator[Town]:
 
 async def test_books_that_are_being_written_are_at_most_not_settled(busy_town: Town) -> None:
     unsettled = 0
-    async with busy_town.open() as trade, Load(trade, random.Random(3), most_bills=10_000).running() as load:
-        for _ in range(4):
+    async with busy_town.open() as trade, Load(trade, random.Random(3), most_bills=4_000).running() as load:
+        for _ in range(2):
             report = await verify_tenant(busy_town.settings, busy_town.tenant, journal=busy_town.journal)
             broken = {check.name: check.examples for check in report.broken}
             assert broken.keys() <= {"settled", "offered-answered"}, broken
