@@ -133,11 +133,11 @@ _NORMAL_FORMS: dict[IdentityKind, Callable[[str], str]] = {
 }
 
 
-@lru_cache(maxsize=16_384)
 def normalise(kind: IdentityKind, value: str) -> str:
     """The one form of an identity that is hashed.
 
-    Refuses identity_malformed, card_check_digit, payment_card_number.
+    Refuses identity_malformed, card_check_digit, payment_card_number. Kept for nobody: how long it takes would tell a tenant whom
+    another of the same process has named.
     """
     return _NORMAL_FORMS[kind](value)
 

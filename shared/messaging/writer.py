@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from hmac import compare_digest
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -269,7 +270,7 @@ class Writer:
             elif isinstance(origin, FromHttp):
                 first = calls.setdefault((origin.principal, origin.route, origin.key), k)
                 if first != k:
-                    same = items[first].origin.request_hash == origin.request_hash  # type: ignore[union-attr]
+                    same = compare_digest(items[first].origin.request_hash, origin.request_hash)  # type: ignore[union-attr]
                     known[k] = _SameAs(first) if same else Refused(_reused())
             elif isinstance(origin, FromDeadLetter):
                 retries[origin.dead_letter_id] = k
@@ -335,7 +336,7 @@ class Writer:
         )
         for row in answers:
             call = (row["principal"], row["route"], row["key"])
-            if row["request_hash"] != hashes[call]:
+            if not compare_digest(row["request_hash"], hashes[call]):  # a PIN may be in what was hashed
                 known[calls[call]] = Refused(_reused())
             elif row["status"] >= 400:
                 known[calls[call]] = Refused(kept(row["body"]), replayed=True)

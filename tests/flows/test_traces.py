@@ -9,17 +9,23 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
+from pointbank.api import Call
+from pointbank.generate import Bill
 from shared.config import Settings
 from shared.messaging.bus import redis_client
 from shared.messaging.keys import Keys
 from tests.flows.conftest import ALL_IN_ONE, running_fleet
 from tests.support.processes import Fleet
-from tests.support.town import found_town, leave
+from tests.support.town import Town, found_town, leave
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+REFUND_TRACE = "5cf92f3577b34da6a3ce929d0e0e4737"
+REFUSED_TRACE = "6df92f3577b34da6a3ce929d0e0e4738"
+CALL_TRACE = "7ef92f3577b34da6a3ce929d0e0e4739"
 TILL = "00f067aa0ba902b7"
 TOLD = {
     "earn bill.completed.v1",
@@ -31,6 +37,21 @@ TOLD = {
     "notifier points.credited.v1",
     "notifier relay",
 }
+REDEEMED = {"redeem POST", "redeem Redeem", "redeem relay"}
+"""Nobody hears that points were spent: the trace ends where the stream has it."""
+REFUNDED = {
+    "earn bill.refunded.v1",
+    "earn relay",
+    "redeem points.reversal_requested.v1",
+    "redeem points.return_requested.v1",
+    "redeem relay",
+    "earn points.reversed.v1",
+    "earn points.returned.v1",
+    "tiers points.reversed.v1",
+    "notifier refund.settled.v1",
+}
+"""Of a bill that was paid with points: what it earned goes back, and so do the points."""
+REFUSED = {"earn bill.refunded.v1", "earn relay", "notifier bill.rejected.v1"}
 
 
 class Collected:
@@ -82,47 +103,168 @@ def collector() -> Iterator[tuple[str, Collected]]:
         server.server_close()
 
 
-def test_a_bill_is_one_trace_from_the_till_to_the_message_whichever_way_it_comes(settings: Settings) -> None:
+@pytest.fixture(scope="module")
+def traced(settings: Settings) -> Iterator[tuple[Fleet, Collected]]:
+    """All services in one process, that sends its spans to a collector."""
     pytest.importorskip("opentelemetry.sdk")
     with collector() as (endpoint, collected):
         more = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "200"}
         with running_fleet(settings, ALL_IN_ONE, **more) as fleet:
-            asyncio.run(_trade(fleet, settings, collected))
-    spans = collected.of(TRACE)
-    # Each hangs on another of the same trace, up to the till's own; nothing was handled twice.
+            yield fleet, collected
+
+
+@pytest.fixture(scope="module")
+def town(traced: tuple[Fleet, Collected]) -> Iterator[Town]:
+    made = asyncio.run(found_town(traced[0], f"t{secrets.token_hex(3)}", members=2))
+    yield made
+    asyncio.run(leave(made))
+
+
+def one_chain(collected: Collected, trace: str) -> dict[str, tuple[str, str]]:
+    """(span, parent) by name. Each hangs on another of the same trace, up to who asked; nothing was handled twice."""
+    spans = collected.of(trace)
     assert {parent for _, _, parent in spans} <= {span for _, span, _ in spans} | {TILL}
     counted = Counter(name for name, _, _ in spans if "relay" not in name)
-    assert [name for name in TOLD if counted[name] > 1] == []
-    by_name = {name: (span, parent) for name, span, parent in spans}
+    assert [name for name, n in counted.items() if n > 1] == []
+    return {name: (span, parent) for name, span, parent in spans}
+
+
+async def until(collected: Collected, trace: str, wanted: set[str]) -> None:
+    """Returns when the trace has all of these; what it lacks is what a failure says."""
+    try:
+        async with asyncio.timeout(60):
+            while not {name for name, _, _ in collected.of(trace)} >= wanted:
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        pytest.fail(f"{trace} lacks {sorted(wanted - {name for name, _, _ in collected.of(trace)})}")
+
+
+def under(trace: str) -> str:
+    """What a caller hands on."""
+    return f"00-{trace}-{TILL}-01"
+
+
+async def placed(town: Town, trace: str, type_: str, event_id: str, source: str, data: Any) -> None:
+    """An entry of a till that has traces of its own."""
+    event = {
+        "specversion": "1.0", "id": event_id, "source": source, "type": type_, "traceparent": under(trace), "data": data,
+    }  # fmt: skip
+    redis = redis_client(town.settings.redis_url)
+    await redis.xadd(Keys("main", town.tenant).pos, {"event": msgspec.json.encode(event)})
+    await redis.aclose()
+
+
+async def replies(town: Town, subscriber: str) -> dict[str, Any]:
+    """What a till was told last, by the type of it."""
+    redis = redis_client(town.settings.redis_url)
+    try:
+        entries: Any = await redis.xrange(Keys("main", town.tenant).out(subscriber))
+    finally:
+        await redis.aclose()
+    events = [msgspec.json.decode(fields[b"event"]) for _, fields in entries]
+    return {event["type"]: event for event in events}
+
+
+def test_a_bill_is_one_trace_from_the_till_to_the_message_whichever_way_it_comes(
+    traced: tuple[Fleet, Collected], town: Town
+) -> None:
+    _, collected = traced
+    asyncio.run(_trade(town, collected))
+    by_name = one_chain(collected, TRACE)
     bill, accrued, credited = (
         by_name[name]
         for name in ("earn bill.completed.v1", "redeem points.accrued.v1", "notifier points.credited.v1")
     )
     assert (bill[1], accrued[1], credited[1]) == (TILL, bill[0], accrued[0])
     # message.delivered.v1 left under the span of the event that the message tells of.
-    assert credited[0] in {parent for name, _, parent in spans if name == "notifier relay"}
+    parents = {parent for name, _, parent in collected.of(TRACE) if name == "notifier relay"}
+    assert credited[0] in parents
 
 
-async def _trade(fleet: Fleet, settings: Settings, collected: Collected) -> None:
-    town = await found_town(fleet, f"t{secrets.token_hex(3)}", members=2)
+async def _trade(town: Town, collected: Collected) -> None:
     by_stream, by_http = [bill for bill in town.bills(9) if bill.member is not None][:2]
-    event = {
-        "specversion": "1.0", "id": by_stream.event_id, "source": by_stream.source, "type": "bill.completed.v1",
-        "traceparent": f"00-{TRACE}-{TILL}-01", "data": town.body(by_stream),
-    }  # fmt: skip
-    redis = redis_client(settings.redis_url)
-    await redis.xadd(Keys("main", town.tenant).pos, {"event": msgspec.json.encode(event)})
-    await redis.aclose()
+    await placed(town, TRACE, "bill.completed.v1", by_stream.event_id, by_stream.source, town.body(by_stream))
     async with town.open() as trade:
         assert (await trade.call(town.post(by_http))).status == 201
-    async with asyncio.timeout(30):
-        while not {name for name, _, _ in collected.of(TRACE)} >= TOLD:
-            await asyncio.sleep(0.1)
-        # By HTTP the call itself is the first span.
-        wanted = TOLD - {"earn bill.completed.v1"} | {"earn POST", "earn RecordBill"}
+    await until(collected, TRACE, TOLD)
+    # By HTTP the call itself is the first span.
+    wanted = TOLD - {"earn bill.completed.v1"} | {"earn POST", "earn RecordBill"}
+    async with asyncio.timeout(60):
         while not any({name for name, _, _ in collected.of(root)} >= wanted for root in roots(collected)):
             await asyncio.sleep(0.1)
-    await leave(town)
+
+
+def test_a_redemption_and_the_refund_of_what_it_paid_for_are_a_trace_each_from_who_asked_to_the_reply(
+    traced: tuple[Fleet, Collected], town: Town
+) -> None:
+    fleet, collected = traced
+    asyncio.run(_pay_and_give_back(fleet, town, collected))
+    paid = one_chain(collected, CALL_TRACE)
+    assert paid["redeem POST"][1] == TILL
+    assert paid["redeem Redeem"][1] == paid["redeem POST"][0]
+    assert paid["redeem relay"][1] == paid["redeem Redeem"][0]
+
+    refunded = one_chain(collected, REFUND_TRACE)
+    entry = refunded["earn bill.refunded.v1"]
+    assert entry[1] == TILL
+    for asked, answered in (("reversal_requested", "reversed"), ("return_requested", "returned")):
+        bank, heard = refunded[f"redeem points.{asked}.v1"], refunded[f"earn points.{answered}.v1"]
+        assert heard[1] == bank[0]
+    assert refunded["tiers points.reversed.v1"][1] == refunded["redeem points.reversal_requested.v1"][0]
+
+
+async def _pay_and_give_back(fleet: Fleet, town: Town, collected: Collected) -> None:
+    bill = next(bill for bill in town.bills(9) if bill.member is not None)
+    async with town.open() as trade:
+        assert (await trade.call(town.post(bill))).status == 201
+    await town.settled()
+    await _redeemed(fleet, town, bill)
+    await until(collected, CALL_TRACE, REDEEMED)
+    refund, told_at = (
+        town.refund(bill, all=True).body,
+        f"{bill.source.split('/')[2]}.{bill.source.split('/')[3]}",
+    )
+    await placed(town, REFUND_TRACE, "bill.refunded.v1", "refund-1", bill.source, refund)
+    await until(collected, REFUND_TRACE, REFUNDED)
+    reply = (await replies(town, told_at))["refund.settled.v1"]
+    assert reply["traceparent"].split("-")[1] == REFUND_TRACE
+    assert reply["data"]["refund_ref"] == refund["refund_ref"]
+
+
+async def _redeemed(fleet: Fleet, town: Town, bill: Bill) -> None:
+    """A point of the bill is paid with a point, by a caller who has traces of its own."""
+    assert bill.member is not None
+    call: Call = town.redemption(town.cards[bill.member], 1)
+    of_it = {name: town.body(bill)[name] for name in ("merchant", "bill_ref")}
+    headers = {
+        "Authorization": f"Bearer {fleet.token('till', town.tenant)}",
+        "Idempotency-Key": "paid",
+        "traceparent": under(CALL_TRACE),
+    }
+    async with httpx.AsyncClient(
+        base_url=town.base_url, headers=headers, trust_env=False, timeout=20
+    ) as client:
+        body = {name: said for name, said in call.body.items() if name != "terminal"} | of_it
+        answer = await client.post(call.path, json=body)
+        assert answer.status_code == 201, answer.text
+
+
+def test_a_refund_that_is_refused_is_one_trace_from_the_till_to_its_answer(
+    traced: tuple[Fleet, Collected], town: Town
+) -> None:
+    _, collected = traced
+
+    async def refused() -> None:
+        data = {"refund_ref": "no-bill-is-named", "merchant": "riyadh-mall"}
+        await placed(town, REFUSED_TRACE, "bill.refunded.v1", "refused-1", "/pos/riyadh-mall/T09", data)
+        await until(collected, REFUSED_TRACE, REFUSED)
+        reply = (await replies(town, "riyadh-mall.T09"))["bill.rejected.v1"]
+        assert reply["traceparent"].split("-")[1] == REFUSED_TRACE
+
+    asyncio.run(refused())
+    chain = one_chain(collected, REFUSED_TRACE)
+    assert chain["earn bill.refunded.v1"][1] == TILL
+    assert chain["notifier bill.rejected.v1"][1] == chain["earn bill.refunded.v1"][0]
 
 
 def roots(collected: Collected) -> list[str]:

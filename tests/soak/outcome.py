@@ -12,14 +12,16 @@ import msgspec
 
 class Felt(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A fault and what it cost, in seconds. `answered`: until a bill that was posted while it lasted was answered, the worst of
-    them; `booked`: until its points stood in the ledger; `full_rate`: from the moment when it was taken back until callers were
-    answered as often as before, `stream_rate`: until tills were; `met`: what it met, by its name; `took_over`: until somebody did
-    what had been stolen. `skipped` says why it was not tried, `missed` what came to nothing."""
+    them; `booked`: until its points stood in the ledger; `redeemed`: until a redemption was answered, the worst; `full_rate`: from
+    the moment when it was taken back until callers were answered as often as before, `stream_rate`: until tills were; `met`: what
+    it met, by its name; `took_over`: until somebody did what had been stolen. `skipped` says why it was not tried, `missed` what
+    came to nothing."""
 
     name: str
     detail: str = ""
     answered: float = 0.0
     booked: float = 0.0
+    redeemed: float | None = None
     full_rate: float | None = None
     stream_rate: float | None = None
     met: dict[str, int] = {}
@@ -70,6 +72,7 @@ def table(outcomes: Iterable[Outcome]) -> list[str]:
     head = [
         *("fault", "times", "seconds until a bill by HTTP is answered: median, most", "until it is booked"),
         *("until the full rate of calls", "of bills by stream", "until taken over"),
+        "until a redemption is answered",
     ]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for name, all_of_it in sorted(felt.items()):
@@ -80,6 +83,7 @@ def table(outcomes: Iterable[Outcome]) -> list[str]:
         times += f" ({missed} came to nothing)" if missed else ""
         rates = [one.full_rate for one in tried if one.full_rate is not None]
         streams = [one.stream_rate for one in tried if one.stream_rate is not None]
+        paid = [one.redeemed for one in tried if one.redeemed is not None]
         takes = [one.took_over for one in tried if one.took_over is not None]
         cells = [
             name,
@@ -87,7 +91,8 @@ def table(outcomes: Iterable[Outcome]) -> list[str]:
             _spread([one.answered for one in tried]),
             _spread([one.booked for one in tried]),
         ]
-        lines.append(f"| {' | '.join([*cells, _spread(rates), _spread(streams), _spread(takes)])} |")
+        cells += map(_spread, (rates, streams, takes, paid))
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 

@@ -13,14 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pointbank.tills import till_url
-from pointbank.verify.database import auditor
 from shared.db import connect, database_of
-from shared.messaging.faults import passing
 from shared.messaging.keys import SERVICES
 from shared.tenants.provision import dsn_for
 from tests.soak.arena import Arena
 from tests.soak.bounds import (
-    FELT_S,
     FULL_RATE_S,
     LEAST_CALLS,
     LOOKED_S,
@@ -29,13 +26,13 @@ from tests.soak.bounds import (
     STREAM_WINDOW_S,
     WINDOW_S,
     crossed,
-    felt_s,
     full_rate_again,
     usual_rate,
 )
 from tests.soak.memory import still_promised
 from tests.soak.nemesis import AT_POINTS, FAULTS, Field, Missed, Skipped
 from tests.soak.outcome import Felt, Outcome
+from tests.soak.probes import worst, worst_paid
 from tests.soak.traffic import Traffic
 from tests.support.town import Town, found_town, leave
 
@@ -47,67 +44,12 @@ CALL_PATIENCE_S = 400.0
 CALM_S = 2.5
 """Before the first fault: what the rate of answers is held against."""
 KEPT_LINES = 2_000
-BOOKED = """
-    SELECT EXISTS (
-        SELECT FROM earn.bills AS b JOIN redeem.ledger AS l ON l.source_id = b.bill_id
-        WHERE b.merchant = $1 AND b.bill_ref = $2
-    )
-"""
-
-
-class NotBooked(AssertionError):
-    """A bill that was answered has no points in the ledger after FELT_S."""
 
 
 def drawn(seed: int, *, most: int = MOST_FAULTS) -> tuple[list[str], random.Random]:
     """The faults of a seed, and the dice that decide the rest: its own, so that how fast callers are answered changes nothing."""
     dice = random.Random(f"nemesis {seed}")
     return dice.sample(sorted(FAULTS), dice.randint(1, most)), dice
-
-
-async def felt(field: Field, within_s: float = FELT_S) -> tuple[float, float]:
-    """(seconds until a bill that is posted now is answered, seconds until its points are in the ledger). By its reference: where
-    commits are lost it is posted once more, and is another bill."""
-    began = time.monotonic()
-    town = field.town
-    bill = next(bill for bill in town.bills(40) if bill.member is not None)
-    answer = await field.trade.call(town.post(bill))
-    answered = time.monotonic() - began
-    assert answer.status in {200, 201, 202}, answer
-    body = town.body(bill)
-    known = body["merchant"], body["bill_ref"]
-    while time.monotonic() - began < within_s:
-        try:
-            async with auditor(town.settings, town.tenant) as db:
-                while time.monotonic() - began < within_s:
-                    if await db.fetchval(BOOKED, *known):
-                        return answered, time.monotonic() - began
-                    await asyncio.sleep(0.03)
-        except Exception as error:
-            if not passing(error):
-                raise
-            # PostgreSQL is away, or has no connection left: that is what is measured
-        await asyncio.sleep(0.05)
-    raise NotBooked(
-        f"bill {known} was answered after {answered:.1f} s and not booked within {within_s:.0f} s"
-    )
-
-
-async def _worst(field: Field, name: str, acting: asyncio.Task[str | None]) -> tuple[float, float]:
-    """What bills feel one after the other while the fault lasts, the worst of each. A fault that breaks is told at once."""
-    answered = booked = 0.0
-    while True:
-        feeling = asyncio.create_task(felt(field, felt_s(name)))
-        try:
-            await asyncio.wait({feeling, acting}, return_when=asyncio.FIRST_COMPLETED)
-            if acting.done() and not isinstance(acting.exception(), Skipped | Missed | None):
-                await acting
-            answered, booked = map(max, (answered, booked), await feeling)
-        finally:
-            feeling.cancel()
-            await asyncio.gather(feeling, return_exceptions=True)
-        if acting.done():
-            return answered, booked
 
 
 def usual_rates(field: Field) -> tuple[float, float]:
@@ -122,19 +64,23 @@ async def suffer(field: Field, name: str, slow: list[str]) -> Felt:
     field.begin()
     acting = asyncio.create_task((FAULTS | AT_POINTS)[name](field))
     acting.add_done_callback(lambda _: field.undone() if field.undone_at is None else None)
+    paying = asyncio.create_task(worst_paid(field, acting))
     try:
-        answered, booked = await _worst(field, name, acting)
+        answered, booked = await worst(field, name, acting)
+        redeemed = await paying
         detail = await acting
     except Skipped as why:
         return Felt(name=name, skipped=str(why))
     except Missed as why:
         return Felt(name=name, missed=str(why))
     finally:
-        acting.cancel()
-        await asyncio.gather(acting, return_exceptions=True)
+        for task in (acting, paying):
+            task.cancel()
+        await asyncio.gather(acting, paying, return_exceptions=True)
     if name in MEETS and not field.met.total():
         return Felt(name=name, missed="nobody met it")
     told = Felt(name=name, detail=detail or "", answered=round(answered, 2), booked=round(booked, 2))
+    told.redeemed = round(redeemed, 2)
     told.met = {what: n for what, n in field.met.items() if n}
     if field.took_over:
         told.took_over = round(max(field.took_over), 2)

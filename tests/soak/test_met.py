@@ -21,8 +21,8 @@ SEED = int(os.environ.get("POINTBANK_SOAK_SEED") or 77)
 BETWEEN = ("between", "network", "a black hole", "half-open", "reset")
 WIRES = sorted(name for name in MEETS if any(word in name for word in BETWEEN))
 REST = sorted(MEETS - {*WIRES, LOST_COMMITS})
-PARTS = (WIRES[:6], WIRES[6:], REST[:9], REST[9:], [LOST_COMMITS])
-IDS = ("some wires", "other wires", "servers", "other servers and streams", "lost commits")
+PARTS = (WIRES[:6], WIRES[6:], REST[:10], REST[10:20], REST[20:], [LOST_COMMITS])
+IDS = ("some wires", "other wires", "some", "others", "the rest", "lost commits")
 
 
 @pytest.fixture(scope="module")

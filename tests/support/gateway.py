@@ -27,6 +27,7 @@ class Gateway:
         self._turn = itertools.count()
         self._call = itertools.count()
         self._open: dict[int, str] = {}
+        self._open_at: Counter[Address] = Counter()
         self.broken: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         """Answers of 500 and above, by status and what was asked."""
@@ -38,6 +39,10 @@ class Gateway:
     def open_calls(self) -> dict[int, str]:
         """Calls that a replica has been given and has not answered, by a number of their own: the service of each."""
         return dict(self._open)
+
+    def open_at(self, address: Address) -> int:
+        """How many calls one replica has been given and has not answered."""
+        return self._open_at[address]
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -94,6 +99,7 @@ class Gateway:
                 continue  # it is not there now: the next one
             number = next(self._call)
             self._open[number] = service
+            self._open_at[address] += 1
             try:
                 async with asyncio.timeout(self.answers_within_s):
                     return await self._ask(*there, head, body)
@@ -105,6 +111,7 @@ class Gateway:
                 return None
             finally:
                 del self._open[number]
+                self._open_at[address] -= 1
         return None
 
     @staticmethod

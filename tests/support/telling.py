@@ -11,6 +11,7 @@ COUNTED = "counted"
 TITLES = {
     "tests/faults/": "at the moment of the fault",
     "tests/flows/": "counted in the flows",
+    "tests/gate/": "measured at the gate",
     "tests/soak/": "what was measured",
 }
 """What a folder's lines are called in the summary."""

@@ -62,6 +62,7 @@ def test_the_table_has_each_fault_with_its_median_and_its_most() -> None:
                 name="Redis is killed",
                 answered=0.4,
                 booked=5.0,
+                redeemed=1.5,
                 full_rate=2.5,
                 stream_rate=0.1,
                 met={"orphans": 2},
@@ -70,8 +71,8 @@ def test_the_table_has_each_fault_with_its_median_and_its_most() -> None:
         outcome(3, Felt(name="a clock is an hour ahead", skipped="none"), violations=("lost a bill\nmore",)),
     ]
     assert table(runs)[2:] == [
-        "| Redis is killed | 2 | 0.3, 0.4 | 3.0, 5.0 | 1.5, 2.5 | 0.1, 0.1 |  |",
-        "| a clock is an hour ahead | 0 (1 skipped) |  |  |  |  |  |",
+        "| Redis is killed | 2 | 0.3, 0.4 | 3.0, 5.0 | 1.5, 2.5 | 0.1, 0.1 |  | 1.5, 1.5 |",
+        "| a clock is an hour ahead | 0 (1 skipped) |  |  |  |  |  |  |",
     ]
     assert met(runs) == ["- Redis is killed: 2 orphans"]
     assert summary(runs) == [
@@ -95,6 +96,13 @@ def test_bounds_are_those_of_the_fault() -> None:
 
 def test_bounds_speak_of_faults_that_there_are() -> None:
     assert (MEETS | RESTARTS | TAKEN_OVER) - set(FAULTS) == set()
+
+
+def test_faults_that_need_meet_nobody_are_those_that_the_document_names() -> None:
+    said = (Path(__file__).parents[2] / "docs" / "under-fire.md").read_text()
+    _, _, listed = said.partition("These five still ask for nothing:")
+    named = {line[2:].partition(":")[0] for line in listed.split("\n\n")[1].splitlines()}
+    assert set(FAULTS) - MEETS == named
 
 
 def calls(since: float, until: float, every_s: float = 0.1) -> list[float]:

@@ -10,8 +10,9 @@ from uuid import UUID
 import msgspec
 
 from services.earn.domain.activation import TYPE, TellActivation, Told, admit, read_activation
-from services.earn.domain.offer import Entry, Spoiled, read_entry
+from services.earn.domain.offer import Spoiled, read_entry
 from services.earn.handlers.batch import IdReused
+from services.earn.handlers.entering import entered
 from services.earn.handlers.hold import release_bills
 from services.earn.handlers.reject import Rejected, reject, rejected
 from services.earn.handlers.told import Replies
@@ -57,14 +58,13 @@ def _read(
 ) -> _Asked | None:
     found = read_entry(item.command.event or b"", tenant=tx.tenant.code, type_=TYPE, read=read_activation)
     if isinstance(found, Spoiled):
-        item.source, item.event_id = found.source, found.event_id
-        item.actor = found.source or item.actor
+        entered(tx, item, found, TYPE)
         refused.append(
             (place, _rejected(item, found.refusal, found.source, found.event_id, None), found.refusal)
         )
         return None
     entry, told = found
-    _name(item, entry)
+    entered(tx, item, entry, TYPE)
     one = _Asked(place, item, told, (entry.source, entry.event_id))
     try:
         admit(told, tx.now())
@@ -72,13 +72,6 @@ def _read(
         refused.append((place, _rejected(item, refusal, *one.pair, told), refusal))
         return None
     return one
-
-
-def _name(item: Item[Any], entry: Entry) -> None:
-    item.source, item.event_id, item.actor = entry.source, entry.event_id, entry.source
-    item.traceparent = entry.traceparent
-    if 1 <= len(entry.request_id) <= 255:
-        item.request_id = entry.request_id
 
 
 def _rejected(

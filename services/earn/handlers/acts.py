@@ -23,6 +23,7 @@ from services.earn.domain.acts.judge import ActDecision, admit, decide, waits_fo
 from services.earn.domain.judge import Facts
 from services.earn.domain.offer import Spoiled, read_entry
 from services.earn.handlers.batch import IdReused
+from services.earn.handlers.entering import entered
 from services.earn.handlers.reject import Rejected, reject, rejected_act
 from services.earn.handlers.told import Replies, offered_by
 from services.earn.store import acts as store
@@ -119,15 +120,11 @@ def _read(batch: _Batch) -> list[Asked]:
         event = item.command.event or b""
         found = read_entry(event, tenant=tenant.code, type_=TYPE, read=read_act)
         if isinstance(found, Spoiled):
-            item.source, item.event_id = found.source, found.event_id
-            item.actor = found.source or item.actor
+            entered(batch.tx, item, found, TYPE)
             batch.spoiled(place, found)
             continue
         entry, body = found
-        item.source, item.event_id, item.actor = entry.source, entry.event_id, entry.source
-        item.traceparent = entry.traceparent
-        if 1 <= len(entry.request_id) <= 255:
-            item.request_id = entry.request_id
+        entered(batch.tx, item, entry, TYPE)
         try:
             act = command_of(body, tenant.identity_key, told_by=by_stream(entry.source))
         except Refusal as refusal:

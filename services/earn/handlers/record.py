@@ -11,9 +11,10 @@ from services.earn.domain.answer import answer_of, body
 from services.earn.domain.bill import RecordBill, check_total
 from services.earn.domain.decision import Decision
 from services.earn.domain.judge import Facts, admit, waits_for
-from services.earn.domain.offer import Spoiled, read_offer
+from services.earn.domain.offer import TYPE, Spoiled, read_offer
 from services.earn.handlers.batch import Asked, Batch, BillConflict, IdReused
 from services.earn.handlers.benefits import ask_benefits, gives
+from services.earn.handlers.entering import entered
 from services.earn.handlers.hold import HOLDING, plan_holds
 from services.earn.handlers.judging import judge_all
 from services.earn.handlers.reject import reject
@@ -28,7 +29,6 @@ from shared.errors import Refusal
 from shared.events import BillRecorded, BillSettled
 from shared.ids import uuid7
 from shared.messaging import Done, FromDeadLetter, Item, Outcome, PosEntry, Refused, Tx
-from shared.traces import Traces
 
 
 async def record_bills(tx: Tx, items: Sequence[Item[PosEntry | RecordBill]]) -> list[Outcome]:
@@ -63,7 +63,6 @@ async def record_bills(tx: Tx, items: Sequence[Item[PosEntry | RecordBill]]) -> 
 
 def _read(batch: Batch) -> list[Asked]:
     tenant = batch.tx.tenant
-    traces = batch.tx.cache.get(Traces)
     asked = []
     for place, item in enumerate(batch.items):
         command = item.command
@@ -77,24 +76,12 @@ def _read(batch: Batch) -> list[Asked]:
                 asked.append(ask)
             continue
         offer = read_offer(command.event, tenant=tenant.code, identity_key=tenant.identity_key)
-        _name(item, offer.source, offer.event_id, offer.request_id)
-        item.traceparent = offer.traceparent
-        if traces is not None:
-            batch.tx.after_commit(traces.read(item, offer.traceparent, "bill.completed.v1", tenant.code))
+        entered(batch.tx, item, offer, TYPE)
         if isinstance(offer, Spoiled):
             batch.spoiled(place, offer)
         else:
             asked.append(Asked(place, item, offer.bill, uuid7(), (offer.source, offer.event_id)))
     return asked
-
-
-def _name(item: Item[Any], source: str | None, event_id: str | None, request_id: str) -> None:
-    """What an entry says of itself, for the audit, its events and its dead letter."""
-    item.source, item.event_id = source, event_id
-    if source is not None:
-        item.actor = source
-    if 1 <= len(request_id) <= 255:
-        item.request_id = request_id
 
 
 async def _admit(batch: Batch, asked: Sequence[Asked], facts: Facts, now: datetime) -> list[Asked]:

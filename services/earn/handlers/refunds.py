@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from services.earn.domain.judge import FUTURE, OccurredInFuture
-from services.earn.domain.offer import REFUND_TYPE, Spoiled, read_entry
+from services.earn.domain.offer import REFUND_TYPE, Entry, Spoiled, read_entry
 from services.earn.domain.refund import (
     MerchantMismatch,
     Refund,
@@ -22,6 +22,7 @@ from services.earn.domain.refund_answer import body_of, status_of, told
 from services.earn.domain.refund_body import RecordRefund, read_refund
 from services.earn.handlers.batch import IdReused
 from services.earn.handlers.courses import follow
+from services.earn.handlers.entering import entered
 from services.earn.handlers.reject import Rejected, reject, rejected
 from services.earn.handlers.told import Replies
 from services.earn.store import nets
@@ -55,12 +56,17 @@ class Asking:
 
 
 class _Batch:
-    def __init__(self, tx: Tx, items: Sequence[Item[Any]]) -> None:
+    def __init__(self, tx: Tx, items: Sequence[Item[Any]], *, again: bool = False) -> None:
         self.tx, self.items = tx, items
+        self._again = again  # the rest of a batch: its entries were named and traced with the first of it
         self.outcomes: list[Outcome | None] = [None] * len(items)
         self.rejections: list[tuple[int, Rejected, Refusal]] = []
         self.repeats: list[Asking] = []
         self.later: list[int] = []
+
+    def enter(self, item: Item[Any], said: Entry | Spoiled) -> None:
+        if not self._again:
+            entered(self.tx, item, said, REFUND_TYPE)
 
     def refuse(self, ask: Asking, refusal: Refusal) -> None:
         if ask.pair is None:
@@ -99,7 +105,11 @@ class _Batch:
 
 async def record_refunds(tx: Tx, items: Sequence[Item[PosRefund | RecordRefund]]) -> list[Outcome]:
     """Records refunds, each once, and begins those whose bills are there; refuses what its bill does not have."""
-    batch = _Batch(tx, items)
+    return await _recorded(_Batch(tx, items))
+
+
+async def _recorded(batch: _Batch) -> list[Outcome]:
+    tx, items = batch.tx, batch.items
     asked = await _name_bills(batch, _read(batch))
     bills = await store.bills_by_reference(tx.db, {ask.reference for ask in asked}) if asked else {}
     asked = await _known_apart(batch, asked)
@@ -115,7 +125,7 @@ async def record_refunds(tx: Tx, items: Sequence[Item[PosRefund | RecordRefund]]
         again = repeated and not isinstance(items[place].origin, FromDeadLetter)
         batch.outcomes[place] = Refused(refusal, replayed=again)
     if batch.later:
-        told_again = await record_refunds(tx, [items[place] for place in batch.later])
+        told_again = await _recorded(_Batch(tx, [items[place] for place in batch.later], again=True))
         for place, outcome in zip(batch.later, told_again, strict=True):
             batch.outcomes[place] = outcome
     return [outcome for outcome in batch.outcomes if outcome is not None]
@@ -132,15 +142,11 @@ def _read(batch: _Batch) -> list[Asking]:
             item.command.event or b"", tenant=batch.tx.tenant.code, type_=REFUND_TYPE, read=read_refund
         )
         if isinstance(found, Spoiled):
-            item.source, item.event_id = found.source, found.event_id
-            item.actor = found.source or item.actor
+            batch.enter(item, found)
             batch.spoiled(place, found)
             continue
         entry, command = found
-        item.source, item.event_id, item.actor = entry.source, entry.event_id, entry.source
-        item.traceparent = entry.traceparent
-        if 1 <= len(entry.request_id) <= 255:
-            item.request_id = entry.request_id
+        batch.enter(item, entry)
         asked.append(Asking(place, item, command, (entry.source, entry.event_id), uuid7()))
     return asked
 

@@ -74,11 +74,12 @@ async def a_rogue_entry(field: Field) -> str:
 async def a_group_destroyed(field: Field) -> str:
     pairs = [("pos", "earn"), *((stream, group) for stream in SERVICES for group in HEARERS.get(stream, ()))]
     stream, group = field.dice.choice(pairs)
+    name = field.keys.pos if stream == "pos" else field.keys.stream(stream)
     async with field.redis() as redis:
         with suppress(RedisError):  # the stream may not be there yet
-            await redis.xgroup_destroy(
-                field.keys.pos if stream == "pos" else field.keys.stream(stream), group
-            )
+            pending = int((await redis.xpending(name, group))["pending"])
+            await redis.xgroup_destroy(name, group)
+            field.met["entries in hand"] += pending
     return f"{group} of {stream}"
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from tests.soak.nemesis.field import Fault, Field, Skipped
+
+WORKED_S = 10.0
+"""So long it may take until it has written something in its time."""
 
 AHEAD_S = 3_600
 
@@ -21,9 +25,15 @@ async def an_hour_ahead(field: Field) -> str:
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
     field.fleet.kill(name)
-    await asyncio.to_thread(field.fleet.start, name, wrong)
+    replica = await asyncio.to_thread(field.fleet.start, name, wrong)
     await asyncio.to_thread(field.fleet.wait_ready, field.town.tenant, names=[name])
     await field.pause(1.5, 3.0)
+    deadline = time.monotonic() + WORKED_S
+    while not (wrote := await asyncio.to_thread(replica.committed, field.town.tenant)):
+        if time.monotonic() > deadline:
+            break
+        await asyncio.sleep(0.1)
+    field.met["items written an hour ahead"] += wrote
     field.fleet.kill(name)
     await asyncio.to_thread(field.fleet.start, name)
     return name

@@ -13,6 +13,7 @@ async def repeated_and_shuffled(field: Field) -> str:
     field.dice.shuffle(offers)
     for start in range(0, len(offers), 20):
         await field.traffic.offer(offers[start : start + 20])
+    field.met["offers repeated"] += len(offers) - len(bills)
     return f"{len(offers)} offers of {len(bills)} bills"
 
 
@@ -21,6 +22,7 @@ async def poison(field: Field) -> str:
     many = field.dice.randint(1, 6)
     for _ in range(many):
         await field.traffic.place(field.dice.choice(kinds), source=SOURCE)
+        field.met["poisoned entries"] += 1
         await field.traffic.offer([field.town.offer(bill) for bill in field.town.bills(5)])
     return f"{many} entries"
 

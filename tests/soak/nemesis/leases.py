@@ -21,7 +21,9 @@ from services.notifier.outgoing import LEASE_S
 from shared.messaging.keys import HEARERS, SERVICES
 from shared.messaging.queries import queries
 from tests.soak.nemesis.field import Fault, Field, Missed
+from tests.soak.nemesis.hands import in_hand
 from tests.soak.points import REACHED, arm
+from tests.support.processes import Replica
 
 TRIED_S = 4.0
 """So long the thief waits for something to steal."""
@@ -56,12 +58,14 @@ async def relay_robbed(field: Field) -> str:
     """Somebody cuts the outbox in a relay's stead, commits, and never publishes."""
     service = field.dice.choice([one for one in SERVICES if HEARERS[one]])
     last = -1
+    stolen = 0
 
     async def steal() -> bool:
-        nonlocal last
+        nonlocal last, stolen
         found = await queries.last_cut(db)
         cut = await queries.cut_outbox(db, started_at=found["started_at"], outbox=found["outbox"])
         last = -1 if cut is None else int(cut["base"]) + int(cut["n"]) - 1
+        stolen = 0 if cut is None else int(cut["n"])
         return cut is not None
 
     async def published() -> bool:
@@ -75,6 +79,7 @@ async def relay_robbed(field: Field) -> str:
             raise Missed(f"nothing to steal: {service}")
     finally:
         await db.close()
+    field.met["events cut and not published"] += stolen
     await _taken_over(field, published)
     return service
 
@@ -106,6 +111,7 @@ async def entries_stolen(field: Field) -> str:
     async with field.redis() as redis:
         if not await _again(steal, TRIED_S):
             raise Missed(f"nothing to steal: {group} of {name}")
+        field.met["entries stolen"] += stolen
         await _taken_over(field, taken_back)
     return f"{stolen} entries, {group} of {name}"
 
@@ -138,6 +144,7 @@ async def sender_robbed(field: Field) -> str:
     try:
         if not await _again(steal, TRIED_S):
             raise Missed("nothing to steal")
+        field.met["messages stolen"] += len(stolen)
         await _taken_over(field, sent)
     finally:
         await db.close()
@@ -155,6 +162,7 @@ async def sealer_robbed(field: Field) -> str:
         )
         await field.pause(0.3, 1.5)
         assert not asking.done(), asking.result()
+        field.met["seals that waited"] += 1
     finally:
         thief.terminate()
     began = time.monotonic()
@@ -172,17 +180,24 @@ async def _frozen(field: Field, service: str, point: str, least: float, most: fl
     frozen = asked.with_name(f"{asked.name}.frozen")
 
     async def reached() -> bool:
-        return frozen.exists()
+        return frozen.exists() and frozen.read_text() != ""
 
     try:
         if not await _again(reached, TRIED_S):
             raise Missed(f"nobody came by: {service} {point}")
+        field.met.update(await in_hand(field, [_whose(field, service, frozen)]))
         lasted = await field.pause(least, most, long=(120.0, 180.0))
     finally:
         asked.unlink(missing_ok=True)
         _thaw(frozen)
         field.undone()
     return f"{service} {point}, for {lasted:.0f} s"
+
+
+def _whose(field: Field, service: str, frozen: Path) -> Replica:
+    """Which process it is that stands still."""
+    pid = int(frozen.read_text())
+    return next(one for one in field.fleet.of(service) if one.pid == pid)
 
 
 def _thaw(frozen: Path) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 
 from shared.messaging.keys import SERVICES
 from tests.soak.nemesis.field import Fault, Field, Missed
+from tests.soak.nemesis.hands import go_on, stopped_with_something
 from tests.soak.points import REACHED, arm
 
 TAKEN_WITHIN_S = 10.0
@@ -16,6 +17,7 @@ TAKEN_WITHIN_S = 10.0
 
 async def killed(field: Field) -> str:
     name = field.victim()
+    await stopped_with_something(field, [name])
     field.fleet.kill(name)
     await field.pause(0.0, 1.5)
     await asyncio.to_thread(field.fleet.start, name)
@@ -25,6 +27,7 @@ async def killed(field: Field) -> str:
 async def all_of_a_service_killed(field: Field) -> str:
     service = field.dice.choice(SERVICES)
     names = sorted(one.name for one in field.fleet.of(service))
+    await stopped_with_something(field, names)
     for name in names:
         field.fleet.kill(name)
     await field.pause(0.0, 1.5)
@@ -36,15 +39,16 @@ async def all_of_a_service_killed(field: Field) -> str:
 async def paused(field: Field) -> str:
     """SIGSTOP: it holds its locks, its lease and its cut, and comes back as if nothing had been."""
     name = field.victim()
-    process = field.fleet.replicas[name].process
-    process.send_signal(signal.SIGSTOP)
+    await stopped_with_something(field, [name])
     await field.pause(0.5, 6.0)
-    process.send_signal(signal.SIGCONT)
+    go_on(field, [name])
     return name
 
 
 async def told_to_stop(field: Field) -> str:
     name = field.victim()
+    await stopped_with_something(field, [name])
+    go_on(field, [name])
     code = await asyncio.to_thread(field.fleet.stop, name)
     assert code in {0, -signal.SIGTERM}, (
         name,
