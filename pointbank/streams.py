@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -381,14 +381,17 @@ class Stream:
 @asynccontextmanager
 async def opened(settings: Settings, tenant: str, service: str) -> AsyncIterator[Stream]:
     """A service's stream with an administrator's connections; UnknownTenant where there is no such tenant."""
-    control = await connect(dsn_for(settings, settings.control_database))
-    try:
+    async with AsyncExitStack() as stack:
+        control = await connect(dsn_for(settings, settings.control_database))
+        stack.push_async_callback(control.close)
         row = await directory.place_of(control, code=tenant)
         if row is None:
             raise UnknownTenant(f"there is no tenant {tenant}; `pointbank tenant list` shows those there are")
         place = Place(**row)
         db = await connect(dsn_for(settings, place.database, place.host, place.port))
+        stack.push_async_callback(db.close)
         redis = redis_client(settings.redis_url)
+        stack.push_async_callback(redis.aclose)
         served = Tenant(
             code=tenant,
             cell=settings.cell,
@@ -398,6 +401,7 @@ async def opened(settings: Settings, tenant: str, service: str) -> AsyncIterator
             identity_key=identity_key(settings, tenant),
         )
         pool = await open_tenant_pool(settings, served, service)
+        stack.push_async_callback(pool.close)
         keys = Keys(settings.cell, tenant)
 
         async def lowest() -> int | None:
@@ -419,14 +423,7 @@ async def opened(settings: Settings, tenant: str, service: str) -> AsyncIterator
             highest_position=highest,
             metrics=_metrics(service),
         )
-        try:
-            yield Stream(settings, tenant, service, db, control, redis, keys, relay)
-        finally:
-            await pool.close()
-            await redis.aclose()
-            await db.close()
-    finally:
-        await control.close()
+        yield Stream(settings, tenant, service, db, control, redis, keys, relay)
 
 
 async def wait_until_drained(stream: Stream, *, within_s: float) -> None:

@@ -53,6 +53,10 @@ END_S = 10.0
 """So long a stop waits for what consumers and jobs hold before the lane gives it up; with DRAIN_S below Kubernetes' grace."""
 
 
+LAST_TURN_S = 10.0
+"""And so long for the relay's last turn: what it has not told by then its next process tells."""
+
+
 NextDue = Callable[[Connection, datetime], Awaitable[datetime | None]]
 """When something falls due that only time brings: not after that moment, now, where it waits already; None for never."""
 
@@ -318,8 +322,10 @@ class TenantRuntime:
         if self.relay.wanted and self._relaying is not None and self._relaying.done():  # it rests
             self._relaying = asyncio.create_task(self.relay.begin(), name=f"relay {self.code}")
         await self.relay.stop()
-        if self._relaying is not None and not self._relaying.done():
-            await asyncio.wait([self._relaying], timeout=10)
+        if self._relaying is not None:
+            # One that was left running would open its connections anew after they are closed.
+            await asyncio.wait([self._relaying], timeout=LAST_TURN_S)
+            await end([self._relaying])
         await self._kept.close()
         await self.pool.close()
 

@@ -16,6 +16,7 @@ from pointbank.verify.definitions import same
 from pointbank.verify.functions import check_functions
 from pointbank.verify.report import Check
 from pointbank.verify.rights import check_rights
+from pointbank.verify.settings import check_settings
 from pointbank.verify.topology import SERVICES
 
 Catalogue = dict[str, dict[str, Any]]
@@ -81,6 +82,7 @@ async def check_catalogue(books: Books, *, suspended: bool = False) -> None:
         functions=functions,
         suspended=suspended,
     )
+    await check_settings(books, roles)
 
 
 def _constraints(check: Check, wanted: Catalogue, found: Catalogue) -> None:

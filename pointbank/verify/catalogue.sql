@@ -125,3 +125,29 @@ SELECT r.rolname AS role, r.rolcanlogin AS logs_in,
 FROM pg_roles AS r
 WHERE r.rolname LIKE replace(replace($1, '\', '\\'), '_', '\_') || '%' AND strpos(substr(r.rolname, length($1) + 1), '_') = 0
 ORDER BY 1;
+
+-- name: settings
+-- What was tied to this database or to all, for one role or for everybody (the empty name).
+SELECT coalesce(r.rolname, '') AS role, s.setdatabase <> 0 AS here, split_part(c.said, '=', 1) AS name,
+    substr(c.said, strpos(c.said, '=') + 1) AS value
+FROM pg_db_role_setting AS s
+LEFT JOIN pg_roles AS r ON r.oid = s.setrole
+CROSS JOIN LATERAL unnest(s.setconfig) AS c (said)
+WHERE s.setdatabase IN (0, (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))
+ORDER BY 1, 2, 3;
+
+-- name: server_settings
+-- What the server's files, command line or defaults say of these, where nothing nearer says otherwise.
+SELECT p.name, p.setting
+FROM pg_settings AS p
+WHERE p.name = ANY($1::text[]) AND p.source IN ('default', 'environment variable', 'configuration file', 'command line')
+ORDER BY 1;
+
+-- name: settable
+-- Who besides administrators was let set these. The empty name is PUBLIC.
+SELECT coalesce(r.rolname, '') AS role, p.parname AS name
+FROM pg_parameter_acl AS p
+CROSS JOIN LATERAL aclexplode(p.paracl) AS g
+LEFT JOIN pg_roles AS r ON r.oid = g.grantee
+WHERE p.parname = ANY($1::text[]) AND (r.oid IS NULL OR NOT r.rolsuper)
+ORDER BY 1, 2;

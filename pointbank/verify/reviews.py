@@ -20,8 +20,9 @@ class Reviews:
             ("programme", "merchant", "terminal", "currency", "total", "occurred_at"), ours="the decisions", theirs="the sightings",
         )  # fmt: skip
         self._kept = books.match(
-            "reviews:kept", 8, "each accrual that was flagged is under review, for the patterns of its decision",
-            ("bill", "wallet", "member", "programme", "points", "patterns"), ours="the decisions", theirs="the reviews",
+            "reviews:kept", 8, "each accrual that was flagged is under review, for the patterns and in the money of its decision",
+            ("bill", "wallet", "member", "programme", "points", "patterns", "currency", "point_value"),
+            ours="the decisions", theirs="the reviews",
         )  # fmt: skip
         self._asked = books.match(
             "reviews:asked", 5, "each cancelled review has one points.reversal_requested, for all of its accrual",
@@ -43,6 +44,7 @@ class Reviews:
                 self._kept.ours(
                     (
                         one.accrual_id, bill["id"], judged.wallet_id, member_id, judged.programme, one.points, judged.flagged,
+                        judged.currency, judged.point_value,
                     )
                 )  # fmt: skip
 
@@ -57,6 +59,7 @@ class Reviews:
                 self._kept.theirs(
                     (
                         accrual_id, row["bill_id"], row["wallet_id"], row["member_id"], row["programme"], row["points"], patterns,
+                        row["currency"], row["point_value"],
                     )
                 )  # fmt: skip
                 if row["request_id"] is not None:

@@ -234,7 +234,7 @@ CREATE INDEX waiting_for ON waiting (kind, key);
 CREATE INDEX waiting_ready ON waiting (bill_id) WHERE ready;
 CREATE INDEX waiting_since ON waiting (since_ms) WHERE NOT unclaimed;
 
--- Who offered a bill or an act that waited, besides the entry that it came by; `n` in which order. Append-only.
+-- Who offered a bill or an act that waited, besides the entry that it came by; `n` in which order.
 CREATE TABLE listeners (
     subject_id uuid NOT NULL,
     stream_id text NOT NULL,
@@ -243,9 +243,10 @@ CREATE TABLE listeners (
     n bigint GENERATED ALWAYS AS IDENTITY,
     PRIMARY KEY (subject_id, source, event_id)
 );
+-- listeners: append-only.
 
 -- Each bill.settled.v1 and act.settled.v1: for the decision of this number; `told`: how many entries stood in it, the own one first
--- and then listeners in their order. Append-only.
+-- and then listeners in their order.
 CREATE TABLE settled_events (
     subject_id uuid NOT NULL,
     n smallint NOT NULL CHECK (n > 1),
@@ -253,6 +254,7 @@ CREATE TABLE settled_events (
     told int NOT NULL CHECK (told >= 0),
     PRIMARY KEY (subject_id, n)
 );
+-- settled_events: append-only.
 
 -- The clock of the deadline: it runs only while earn has heard all that was told of what bills wait for.
 CREATE TABLE waiting_clock (
@@ -561,7 +563,27 @@ CREATE TABLE reviews (
     CHECK (num_nulls(decided_at, decided_by, reason) = CASE state WHEN 'open' THEN 3 ELSE 0 END),
     CHECK (num_nulls(request_id, sequence) = CASE state WHEN 'cancelled' THEN 0 ELSE 2 END),
     CHECK (num_nulls(answer_event_id, taken) IN (0, 2)),
-    CHECK (answer_event_id IS NULL OR state = 'cancelled')
+    CHECK (answer_event_id IS NULL OR state = 'cancelled'),
+    CONSTRAINT reviews_money_can_be_told CHECK (
+        point_value ~ '^[0-9]{1,15}([.][0-9]{1,12})?$' AND point_value ~ '[1-9]'
+        AND currency ~ (
+            '^(AED|AFN|ALL|AMD|ANG|AOA|ARS|AUD|AWG|AZN|BAM|BBD|BDT|BGN|BHD|BIF|BMD|BND|BOB|BOV|BRL|BSD|BTN|BWP|BYN|BZD|CAD|CDF|'
+            'CHE|CHF|CHW|CLF|CLP|CNY|COP|COU|CRC|CUP|CVE|CZK|DJF|DKK|DOP|DZD|EGP|ERN|ETB|EUR|FJD|FKP|GBP|GEL|GHS|GIP|GMD|GNF|'
+            'GTQ|GYD|HKD|HNL|HTG|HUF|IDR|ILS|INR|IQD|IRR|ISK|JMD|JOD|JPY|KES|KGS|KHR|KMF|KPW|KRW|KWD|KYD|KZT|LAK|LBP|LKR|LRD|'
+            'LSL|LYD|MAD|MDL|MGA|MKD|MMK|MNT|MOP|MRU|MUR|MVR|MWK|MXN|MXV|MYR|MZN|NAD|NGN|NIO|NOK|NPR|NZD|OMR|PAB|PEN|PGK|PHP|'
+            'PKR|PLN|PYG|QAR|RON|RSD|RUB|RWF|SAR|SBD|SCR|SDG|SEK|SGD|SHP|SLE|SOS|SRD|SSP|STN|SVC|SYP|SZL|THB|TJS|TMT|TND|TOP|'
+            'TRY|TTD|TWD|TZS|UAH|UGX|USD|USN|UYI|UYU|UYW|UZS|VED|VES|VND|VUV|WST|XAF|XCD|XCG|XOF|XPF|YER|ZAR|ZMW|ZWG)$'
+        )
+    ),
+    CONSTRAINT reviews_moments_can_be_told CHECK (
+        extract(YEAR FROM occurred_at AT TIME ZONE 'UTC') BETWEEN 1 AND 9999
+        AND extract(YEAR FROM flagged_at AT TIME ZONE 'UTC') BETWEEN 1 AND 9999
+        AND extract(YEAR FROM decided_at AT TIME ZONE 'UTC') BETWEEN 1 AND 9999
+    ),
+    CONSTRAINT reviews_patterns_known CHECK (
+        array_ndims(patterns) = 1
+        AND patterns <@ ARRAY['member_rate', 'terminal_rate', 'duplicate', 'own_card', 'many_cards', 'refund_loop']
+    )
 ) WITH (fillfactor = 80);
 
 CREATE INDEX reviews_bill ON reviews (bill_id);

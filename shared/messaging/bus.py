@@ -25,6 +25,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from shared.ending import end
+
 log = structlog.get_logger(__name__)
 
 POLL_MS = 1000
@@ -323,8 +325,11 @@ class Subscription:
     async def stop(self) -> None:
         """Reads no more; what was read is finished first."""
         if self._starter is not None:
-            self._starter.cancel()
+            await end([self._starter])
+        # FastStream cancels them and does not wait: one that just connects would do so after the client is closed.
+        reading = list(self._subscriber.tasks)
         await self._subscriber.stop()
+        await end(reading)
         while self._begun:
             await asyncio.wait(self._begun)
 

@@ -68,9 +68,9 @@ class Rules:
         return -(-minor // self.minor)
 
 
-@dataclass
+@dataclass(eq=False)
 class Sale:
-    """A redemption, and where it stands."""
+    """A redemption, and where it stands; two of the same are two."""
 
     parts: list[ModelPart]
     points: int

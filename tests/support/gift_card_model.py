@@ -53,14 +53,14 @@ class CardRules:
         return first.replace(day=min(local.day, days)) + timedelta(days=1) - RIYADH
 
 
-@dataclass
+@dataclass(eq=False)
 class ModelUse:
     card: ModelCard
     applied: int
     refunded: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class ModelCard:
     amount: int
     status: str = "issued"
@@ -103,7 +103,7 @@ class ModelCard:
         }
 
     def move(self, kind: str, minor: int) -> None:
-        self.balance += -minor if kind in {"use", "expire"} else minor
+        self.balance += -minor if kind in {"use", "expire", "cancel"} else minor
         self.used += {"use": minor, "refund": -minor}.get(kind, 0)
         self.expired += minor if kind == "expire" else 0
         self.lines.append((kind, minor, self.balance))
@@ -126,6 +126,25 @@ class ModelCards:
         card = ModelCard(minor)
         self.cards.append(card)
         return Reply(201, {"gift_cards": [card.shown(now)]})
+
+    def bought(self, minor: int, now: datetime) -> ModelCard:
+        """With points: it is sold as it is issued."""
+        card = ModelCard(minor)
+        self.cards.append(card)
+        self.activate(card, now)
+        return card
+
+    def not_returnable(self, card: ModelCard, now: datetime) -> str | None:
+        """Why a card that points bought is not taken back: it can't be paid with, or something has happened to it."""
+        if (objection := self._unusable(card, now)) is not None:
+            return objection
+        return None if len(card.lines) == 1 else "reward_not_returnable"
+
+    @staticmethod
+    def take_back(card: ModelCard) -> None:
+        """It is good for nothing any more, and its money where it came from."""
+        card.move("cancel", card.balance)
+        card.status = "voided"
 
     def activate(self, card: ModelCard, now: datetime) -> Reply:
         if (objection := self._standing(card)) is not None:

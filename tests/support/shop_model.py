@@ -17,7 +17,8 @@ NAME = {"en": "A coffee", "ar": "قهوة"}
 
 @dataclass(frozen=True)
 class Offer:
-    """A version of a reward: priced in points, or in minor units. `limit`: so many, ever or within a day or month."""
+    """A version of a reward: priced in points, or in minor units. `limit`: so many, ever or within a day or month. `loads`: the
+    minor units of the gift card that it is."""
 
     points: int | None
     minor: int | None
@@ -26,14 +27,23 @@ class Offer:
     restock: bool
     active: bool
     cost: int
+    loads: int | None = None
+
+    @property
+    def kind(self) -> str:
+        return "product" if self.loads is None else "gift_card"
 
     def body(self) -> Said:
         """As it is put into the catalogue."""
         price: Said = {"points": self.points}
         if self.points is None:
             price = {"money": {"amount_minor": self.minor, "currency": "SAR"}}
-        said: Said = {"kind": "product", "name": NAME, "price": price, "unit_cost_minor": self.cost}
+        said: Said = {"kind": self.kind, "name": NAME, "price": price}
         said |= {"restock": self.restock, "active": self.active}
+        if self.loads is None:
+            said["unit_cost_minor"] = self.cost
+        else:
+            said["loads"] = {"amount_minor": self.loads, "currency": "SAR"}
         said |= {} if self.valid_days is None else {"valid_days": self.valid_days}
         return said | ({} if self.limit is None else {"limit": {"most": self.limit[0], "per": self.limit[1]}})
 
@@ -83,7 +93,7 @@ class ModelBenefit:
         return {
             "reward": self.reward.code,
             "version": self.version,
-            "kind": "product",
+            "kind": self.offer.kind,
             "name": NAME,
             "expires_at": self.expires_at,
         }
@@ -138,8 +148,8 @@ class ModelShop(ModelDesk):
         mine = [one for one in self.bought if one.reward is there and not (one.withdrawn or one.given_back)]
         return sum(since <= (one.issued_at or one.sale.at) for one in mine)
 
-    def no_sale(self, code: str, now: datetime) -> str | None:
-        """Why a reward is not sold whatever the points."""
+    def no_sale(self, code: str, now: datetime, *, later: bool = False) -> str | None:
+        """Why a reward is not sold. A gift card is never set aside: its PIN is told once, with it."""
         there = self.rewards.get(code)
         if there is None:
             return "reward_unknown"
@@ -150,12 +160,14 @@ class ModelShop(ModelDesk):
         limit = there.offer.limit
         if limit is not None and self._had(there, limit[1], now) >= limit[0]:
             return "reward_limit_reached"
+        if later and there.offer.loads is not None:
+            return "reward_unavailable"
         if self.blocked:
             return "wallet_blocked"
         return "insufficient_points" if self.price_of(there) > self.bank.spendable(self.wallet, now) else None
 
     def buy(self, code: str, *, later: bool, now: datetime) -> Reply:
-        if (objection := self.no_sale(code, now)) is not None:
+        if (objection := self.no_sale(code, now, later=later)) is not None:
             return refuse(objection)
         there = self.rewards[code]
         price = self.price_of(there)
@@ -228,8 +240,9 @@ class ModelShop(ModelDesk):
         benefit = self._of(sale)
         issued = benefit is not None and benefit.issued_at is not None
         if benefit is not None and issued and ref not in self.returns:
-            whole = points is None and minor is None
-            objection = benefit.objection(now) if whole else "reward_not_returnable"
+            objection = (
+                self._kept(benefit, now) if points is None and minor is None else "reward_not_returnable"
+            )
             if objection is not None:
                 return refuse(objection)
         reply = super().give_back(sale, ref, points=points, minor=minor, currency=currency, now=now)
@@ -237,6 +250,10 @@ class ModelShop(ModelDesk):
             benefit.withdrawn = True
             benefit.reward.issued -= benefit.offer.restock
         return reply
+
+    def _kept(self, benefit: ModelBenefit, now: datetime) -> str | None:
+        """Why a whole reward is not taken back."""
+        return benefit.objection(now)
 
     def use(self, benefit: ModelBenefit, bill_ref: str, now: datetime) -> Reply:
         """At the merchant's till, once."""

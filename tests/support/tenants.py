@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
 import pytest
@@ -88,29 +88,28 @@ async def running(
     clock: Clock = real_clock,
 ) -> AsyncIterator[TenantRuntime]:
     """One service's process for one tenant, with these handlers; stopped in order at the end."""
-    directory = Directory(settings, service)
-    await directory.open()
-    redis, relay_redis = redis_client(settings.redis_url), redis_client(settings.relay_redis_url)
-    bus = Bus(settings.redis_url, connections=64)
-    await bus.start()
-    runtime = TenantRuntime(
-        Blueprint(name=service, handlers=handlers, hears=hears, jobs=jobs),
-        tenant,
-        settings=settings,
-        pool=await open_tenant_pool(settings, tenant, service),
-        redis=redis,
-        relay_redis=relay_redis,
-        bus=bus,
-        directory=directory,
-        metrics=Metrics(CollectorRegistry(), service),
-        clock=clock,
-    )
-    try:
+    async with AsyncExitStack() as stack:
+        # Each is closed whatever became of the others: a connection that is left open is a warning in some later test.
+        directory = Directory(settings, service)
+        stack.push_async_callback(directory.close)
+        await directory.open()
+        redis, relay_redis = redis_client(settings.redis_url), redis_client(settings.relay_redis_url)
+        bus = Bus(settings.redis_url, connections=64)
+        for close in (relay_redis.aclose, redis.aclose, bus.stop):
+            stack.push_async_callback(close)
+        await bus.start()
+        runtime = TenantRuntime(
+            Blueprint(name=service, handlers=handlers, hears=hears, jobs=jobs),
+            tenant,
+            settings=settings,
+            pool=await open_tenant_pool(settings, tenant, service),
+            redis=redis,
+            relay_redis=relay_redis,
+            bus=bus,
+            directory=directory,
+            metrics=Metrics(CollectorRegistry(), service),
+            clock=clock,
+        )
+        stack.push_async_callback(runtime.stop)
         await runtime.start()
         yield runtime
-    finally:
-        await runtime.stop()
-        await bus.stop()
-        await redis.aclose()
-        await relay_redis.aclose()
-        await directory.close()

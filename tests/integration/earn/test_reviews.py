@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx
 import msgspec
 import pytest
@@ -21,6 +22,7 @@ from services.earn.thinning import thin_sightings
 from shared.config import Settings
 from shared.db import connect, database_of
 from shared.events import BenefitAnswered, MerchantChanged
+from shared.money import CURRENCIES
 from shared.tenants import Tenant
 from tests.integration.earn.conftest import Member, Shop, bill, running_earn, somebody
 from tests.integration.earn.test_campaigns import campaign
@@ -307,6 +309,38 @@ async def test_what_was_counted_is_dropped_when_no_bill_can_come_that_it_is_coun
     assert await left(30 + 30) == [sold[21]]
 
 
+BY_HAND = (
+    "currency = 'sar'", "currency = 'ZZZ'", "point_value = '0'", "point_value = '-0.10'", "point_value = '1e3'",
+    "point_value = 'NaN'", "occurred_at = '0044-03-15 BC'", "flagged_at = 'infinity'", "occurred_at = '20260-01-01'",
+    "patterns = '{whim}'", "patterns = '{own_card,NULL}'", "patterns = '{{own_card},{duplicate}}'",
+)  # fmt: skip
+
+
+async def test_no_hand_makes_a_review_that_the_queue_cannot_show(shop: Shop, settings: Settings) -> None:
+    member = await shop.member("guarded")
+    await till(shop, "hand", c1=member.member_id)
+    await sale(shop, "hand", member, cashier="c1")
+    db = await connect(settings.admin_dsn(), database=database_of(shop.code))
+    let_in = []
+    for change in BY_HAND:
+        try:
+            await db.execute(f"UPDATE earn.reviews SET {change} WHERE merchant = 'hand'")
+            let_in.append(change)
+        except asyncpg.CheckViolationError:
+            pass
+    law = await db.fetchval(
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'reviews_money_can_be_told'"
+    )
+    await db.close()
+    [review] = [one for one in await queue(shop) if one["merchant"] == "hand"]
+    assert (let_in, review["held"], review["patterns"]) == (
+        [],
+        {"points": 100, "money": {"amount_minor": 1_000, "currency": "SAR"}},
+        ["own_card"],
+    )
+    assert set(re.findall(r"\b[A-Z]{3}\b", law.partition("currency")[2])) == CURRENCIES.keys()
+
+
 SPOILT = {
     "a bill that guards forgot": ("DELETE FROM earn.sightings WHERE merchant = 'own'", {"guards:counted"}),
     "sightings that were dropped too early": (
@@ -316,6 +350,10 @@ SPOILT = {
     "a review that is gone": ("DELETE FROM earn.reviews WHERE merchant = 'own'", {"reviews:kept"}),
     "a review for another pattern": (
         "UPDATE earn.reviews SET patterns = '{many_cards}' WHERE merchant = 'own'",
+        {"reviews:kept"},
+    ),
+    "a review in another programme's money": (
+        "UPDATE earn.reviews SET currency = 'KWD', point_value = '0.2' WHERE merchant = 'own'",
         {"reviews:kept"},
     ),
     "a cancellation that was never asked for": (

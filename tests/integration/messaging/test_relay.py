@@ -6,6 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from shared import runtime
 from shared.config import Settings
 from shared.db import role_of
 from shared.events import MessageDelivered
@@ -105,6 +106,24 @@ async def test_what_was_told_just_before_a_stop_is_published_before_it(
         redis, stream = redis_client(settings.redis_url), service.keys.stream("earn")
     assert await redis.xlen(stream) == 3
     await redis.aclose()
+
+
+async def test_a_relay_that_cannot_finish_its_last_turn_is_ended_and_connects_to_nobody_afterwards(
+    settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "LAST_TURN_S", 0.05)
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        await tell(service, 1)
+        await until_published(service, 1)
+        await service.redis.client_pause(1_000)
+        await tell(service, 1, start=1)
+    assert service._relaying is not None
+    ended = service._relaying.done()
+    await asyncio.wait([service._relaying], timeout=PATIENCE_S)
+    pool: Any = service.relay._redis.connection_pool
+    left = [one for one in (*pool._available_connections, *pool._in_use_connections) if one.is_connected]
+    await pool.disconnect()
+    assert (ended, left) == (True, [])
 
 
 async def test_a_fault_that_nobody_foresaw_does_not_end_the_relay(settings: Settings, tenant: Tenant) -> None:

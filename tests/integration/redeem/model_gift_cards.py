@@ -31,8 +31,11 @@ class GiftCarding(Machine):
         self.known: list[Said] = []
         """The cards that were issued, each with its PIN."""
         self.paid: list[str] = []
-        self.desk = ModelCards(CARDS[self.code])
+        self.desk = self.opened_desk()
         self.issue_and_sell(1000)
+
+    def opened_desk(self) -> ModelCards:
+        return ModelCards(CARDS[self.code])
 
     def card(self, data: st.DataObject) -> tuple[Said, ModelCard]:
         k = data.draw(st.integers(0, len(self.known) - 1))
@@ -96,7 +99,9 @@ class GiftCarding(Machine):
     @precondition(lambda self: self.known)
     @rule(data=st.data(), minor=AMOUNTS, currency=CURRENCY, where=AT)
     def reload(self, data: st.DataObject, minor: int, currency: str, where: str) -> None:
-        card, model = self.card(data)
+        self._reload(*self.card(data), minor, currency, where)
+
+    def _reload(self, card: Said, model: ModelCard, minor: int, currency: str, where: str) -> None:
         body: Said = {"serial": card["serial"], "amount": {"amount_minor": minor, "currency": currency}}
         expected = self.at(body, where) or self.desk.reload(model, minor, currency, self.now)
         self.post("gift-cards/reload", body, expected, own=where != "elsewhere")
@@ -104,7 +109,9 @@ class GiftCarding(Machine):
     @precondition(lambda self: self.known)
     @rule(data=st.data(), right=RIGHT)
     def look(self, data: st.DataObject, right: bool) -> None:
-        card, model = self.card(data)
+        self._look(*self.card(data), right=right)
+
+    def _look(self, card: Said, model: ModelCard, *, right: bool) -> None:
         body = {"serial": card["serial"], "pin": card["pin"] if right else wrong(card)}
         self.post("gift-cards/balance", body, self.desk.look(model, right=right, now=self.now))
 
@@ -113,8 +120,7 @@ class GiftCarding(Machine):
     def wrong_pins_are_tried_until_it_locks(self, data: st.DataObject) -> None:
         card, model = self.card(data)
         for right in [False] * self.desk.rules.attempts + [True]:
-            body = {"serial": card["serial"], "pin": card["pin"] if right else wrong(card)}
-            self.post("gift-cards/balance", body, self.desk.look(model, right=right, now=self.now))
+            self._look(card, model, right=right)
 
     @precondition(lambda self: self.known)
     @rule()

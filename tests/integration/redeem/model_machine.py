@@ -55,7 +55,9 @@ class Call(msgspec.Struct):
 def lasting(answer: Said) -> Said:
     """What is in every answer to the same call: not its request's id, nor a PIN."""
     cards = [{**card, "pin": None} for card in answer.get("gift_cards", ())]
-    once = {"request_id": None, "pin": None} | ({"gift_cards": cards} if cards else {})
+    once: Said = {"request_id": None, "pin": None} | ({"gift_cards": cards} if cards else {})
+    if "gift_card" in answer:
+        once["gift_card"] = {**answer["gift_card"], "pin": None}
     return {**answer, **once}
 
 
@@ -71,7 +73,7 @@ class Machine(RuleBasedStateMachine):
     def begin(self, code: str, twice: bool, lots: list[tuple[int, int | None]]) -> None:
         self.code, self.twice = code, twice
         self.terms, self.value = PROGRAMMES[code]
-        self.model = ModelShop(self.terms, until_of(self.terms))
+        self.model = self.opened_shop()
         self.house.now = BEGIN
         self.prefix = f"{next(self.house.examples)}-{secrets.token_hex(2)}"
         self.member: Member = self.house.run(self.house.bank.member(programme=code))
@@ -88,6 +90,10 @@ class Machine(RuleBasedStateMachine):
         self.uses: list[tuple[str, int, datetime, str]] = []
         self.furnish()
         self._earn(lots, 0, held=False)
+
+    def opened_shop(self) -> ModelShop:
+        """The model of what an example is held beside."""
+        return ModelShop(self.terms, until_of(self.terms))
 
     def befriend(self) -> None:
         """Somebody else with a wallet, and a desk of the same bank."""
@@ -144,11 +150,11 @@ class Machine(RuleBasedStateMachine):
         said: Said = answer.json()
         # An authorisation's code is no refusal's.
         code = said.get("code") if answer.status_code >= 400 else None
-        assert (answer.status_code, code) == (expected.status, expected.body.get("code")), said
+        assert (answer.status_code, code) == (expected.status, expected.body.get("code")), (expected, said)
         assert not (wrong := differs(expected.body, said)), wrong
         self.house.met[f"{path.split('/', maxsplit=1)[0]} {code or answer.status_code}"] += 1
         self.calls.append(Call(method, path, body, headers, answer.status_code, answer.content))
-        if "benefit" in said:
+        if "code" in said.get("benefit", ()):
             self.benefits.append((said["benefit"]["benefit_id"], said["benefit"]["code"]))
         return said
 

@@ -25,19 +25,11 @@ OFFERS = st.builds(
 )
 
 
-class Rewarding(Machine):
-    """Rules for a machine."""
-
-    def furnish(self) -> None:
-        super().furnish()
-        self._put(0, Offer(3, None, None, 2, restock=True, active=True, cost=350), 4)
+class Catalogue(Machine):
+    """What is done with rewards of any kind; each machine has its own rules."""
 
     def reward(self, which: int) -> str:
         return f"r-{self.prefix}-{which}"
-
-    @rule(which=WHICH, offer=OFFERS, stock=st.sampled_from([None, 0, 1, 2, 5]), own=MOSTLY)
-    def a_reward_is_put(self, which: int, offer: Offer, stock: int | None, own: bool) -> None:
-        self._put(which, offer, stock, own=own)
 
     def _put(self, which: int, offer: Offer, stock: int | None, *, own: bool = True) -> None:
         body: Said = {
@@ -49,30 +41,53 @@ class Rewarding(Machine):
         expected = self.model.put(code, offer, stock) if own else refuse("scope_missing")
         self.post(f"rewards/{code}", body, expected, own=own, role="marketer", method="PUT")
 
-    @rule(which=WHICH, later=st.booleans(), ref=REFS, own=MOSTLY)
-    def a_reward_is_bought(self, which: int, later: bool, ref: int, own: bool) -> None:
-        self._buy(which, later, ref, own=own)
-
-    def _buy(self, which: int, later: bool, ref: int, *, own: bool = True) -> None:
+    def _buy(self, which: int, later: bool, ref: int, *, own: bool = True) -> Said:
         code = self.reward(which)
         body = self.asking(reward=code, bill_ref=f"{self.prefix}-{ref}")
         body["capture"] = "later" if later else "now"
         if not own:
-            self.post("redemptions", body, refuse("scope_missing"), own=False)
-            return
+            return self.post("redemptions", body, refuse("scope_missing"), own=False)
         expected = self.model.buy(code, later=later, now=self.now)
         said = self.post("redemptions", body, expected)
         if expected.status == 201:
             self.sold.append((said["redemption_id"], said.get("code")))
+        return said
 
-    @rule(which=WHICH)
-    def a_reward_is_quoted(self, which: int) -> None:
+    def _quote(self, which: int) -> None:
         body = self.asking(reward=self.reward(which))
         said = self.ask("redemption-quotes", body)
         expected = self.model.quote_of(self.reward(which), self.now)
         found = {**said, "refusal": said["refusal"] and said["refusal"]["code"]}
         assert not (wrong := differs(expected, found)), wrong
         self.house.met[f"reward quote {expected['refusal']}"] += 1
+
+    def teardown(self) -> None:
+        if hasattr(self, "member"):
+            for code, reward in self.model.rewards.items():
+                path = f"/v1/rewards/{code}"
+                answer = self.house.run(self.house.bank.get(path, programme=self.code))
+                assert not (wrong := differs(self.model.seen(reward), answer.json())), wrong
+        super().teardown()
+
+
+class Rewarding(Catalogue):
+    """Rules for a machine."""
+
+    def furnish(self) -> None:
+        super().furnish()
+        self._put(0, Offer(3, None, None, 2, restock=True, active=True, cost=350), 4)
+
+    @rule(which=WHICH, offer=OFFERS, stock=st.sampled_from([None, 0, 1, 2, 5]), own=MOSTLY)
+    def a_reward_is_put(self, which: int, offer: Offer, stock: int | None, own: bool) -> None:
+        self._put(which, offer, stock, own=own)
+
+    @rule(which=WHICH, later=st.booleans(), ref=REFS, own=MOSTLY)
+    def a_reward_is_bought(self, which: int, later: bool, ref: int, own: bool) -> None:
+        self._buy(which, later, ref, own=own)
+
+    @rule(which=WHICH)
+    def a_reward_is_quoted(self, which: int) -> None:
+        self._quote(which)
 
     @precondition(lambda self: self.benefits)
     @rule(data=st.data(), ref=REFS, at=st.sampled_from(["here"] * 8 + ["elsewhere", "no terminal"]))
@@ -145,11 +160,3 @@ class Rewarding(Machine):
                 self.post(f"redemptions/{redemption_id}/returns", {"all": True, "return_ref": name}, expected)
             for n in used:
                 self._use(n, 0)
-
-    def teardown(self) -> None:
-        if hasattr(self, "member"):
-            for code, reward in self.model.rewards.items():
-                path = f"/v1/rewards/{code}"
-                answer = self.house.run(self.house.bank.get(path, programme=self.code))
-                assert not (wrong := differs(self.model.seen(reward), answer.json())), wrong
-        super().teardown()

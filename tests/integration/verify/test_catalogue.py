@@ -55,8 +55,8 @@ async def verified(settings: Settings, tenant: Tenant) -> Report:
 
 async def test_a_fresh_database_holds(settings: Settings, tenant: Tenant) -> None:
     report = await verified(settings, tenant)
-    for name in ("catalogue:constraints", "catalogue:append-only", "catalogue:functions", "catalogue:grants"):
-        assert report[name].verdict == "holds", report[name].examples
+    for name in ("constraints", "append-only", "functions", "grants", "settings"):
+        assert report[f"catalogue:{name}"].verdict == "holds", report[f"catalogue:{name}"].examples
 
 
 async def test_a_constraint_that_was_dropped_is_missed(
@@ -124,6 +124,25 @@ async def test_a_right_that_is_missing_is_found(
         "redeem.ledger: redeem may not INSERT SELECT",
         "redeem.redemptions: redeem may not UPDATE(status)",
         "schema redeem: redeem may not USAGE",
+    ]
+
+
+async def test_settings_that_switch_a_guarantee_off_are_found(
+    settings: Settings, tenant: Tenant, owner: Connection
+) -> None:
+    earn, redeem = role_of(tenant.code, "earn"), role_of(tenant.code, "redeem")
+    await owner.execute(f'ALTER DATABASE "{tenant.database}" SET session_replication_role = replica')
+    await owner.execute(f"ALTER DATABASE \"{tenant.database}\" SET work_mem = '8MB'")
+    await owner.execute(f'ALTER ROLE "{redeem}" SET synchronous_commit = off')
+    await owner.execute(f'ALTER ROLE "{earn}" IN DATABASE "{tenant.database}" SET search_path = redeem, earn')
+    await owner.execute(f'GRANT SET ON PARAMETER session_replication_role TO "{earn}"')
+    found = (await verified(settings, tenant))["catalogue:settings"].examples
+    await owner.execute(f'REVOKE SET ON PARAMETER session_replication_role FROM "{earn}"')
+    assert found == [
+        "everybody in this database: session_replication_role is replica",
+        "role earn in this database: search_path is redeem, earn, and should be earn",
+        "role redeem in every database: synchronous_commit is off",
+        "earn may set session_replication_role",
     ]
 
 

@@ -56,6 +56,10 @@ ADOPTED = """
 """
 
 SPOILT = {
+    "triggers that are off for everybody in the database": (
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = replica', current_database()); END $$",
+        {"catalogue:settings"},
+    ),
     "an adoption that names fewer orphans than it has": (
         ADOPTED.format("top + 2", "top", "top"),
         {"adoptions"},
