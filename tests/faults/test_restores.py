@@ -35,7 +35,8 @@ def fleet() -> Iterator[Fleet]:
 @pytest.fixture
 def town(fleet: Fleet) -> Iterator[Town]:
     """Its tenant, with a few members."""
-    made = asyncio.run(found_town(fleet, f"t{secrets.token_hex(3)}", members=5))
+    # The only one of its server: nothing is saved by a copy.
+    made = asyncio.run(found_town(fleet, f"t{secrets.token_hex(3)}", members=5, make=create_tenant))
     yield made
     asyncio.run(leave(made))
 

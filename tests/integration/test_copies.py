@@ -6,6 +6,7 @@ import secrets
 
 from shared.config import Settings
 from shared.db import database_of
+from shared.messaging.keys import SERVICES
 from shared.tenants.directory import Place
 from shared.tenants.provision import connected, create_tenant
 from tests.support.copies import copy_tenant
@@ -59,6 +60,21 @@ async def things_of(settings: Settings, code: str) -> list[tuple[str, ...]]:
     return sorted(tuple(str(value).replace(f"pb_{code}", "pb_T") for value in row) for row in rows)
 
 
+async def listed(settings: Settings, code: str) -> list[tuple[str, ...]]:
+    """What the directory says of a tenant, with its code left out of every name."""
+    async with connected(settings, Place(settings.control_database)) as db:
+        rows = await db.fetch(
+            """
+            SELECT t.cell, t.database, t.host, t.port, t.state, v.service, v.version, v.state, v.detail, v.needs
+            FROM control.tenants AS t JOIN control.schema_versions AS v ON v.tenant = t.code
+            WHERE t.code = $1
+            ORDER BY v.service
+            """,
+            code,
+        )
+    return [tuple(str(value).replace(f"pb_{code}", "pb_T") for value in row) for row in rows]
+
+
 async def test_a_copy_is_what_provisioning_makes(settings: Settings) -> None:
     made, copied = (f"{kind}{secrets.token_hex(4)}" for kind in "mc")
     await create_tenant(settings, made)
@@ -67,3 +83,6 @@ async def test_a_copy_is_what_provisioning_makes(settings: Settings) -> None:
     assert len(expected) > 2_500
     assert set(found) ^ set(expected) == set()
     assert found == expected
+    stands, said = await listed(settings, made), await listed(settings, copied)
+    assert len(stands) == len(SERVICES)
+    assert said == stands

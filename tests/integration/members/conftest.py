@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from pointbank.tokens import DevKeys, dev_keys, issue
 from services.members.app import create
@@ -56,9 +57,19 @@ def tenant(settings: Settings) -> Tenant:
     return asyncio.run(new_tenant(settings))
 
 
-@pytest.fixture
-async def api(settings: Settings, tenant: Tenant, tmp_path: Path) -> AsyncIterator[Api]:
-    keys = dev_keys(tmp_path)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the service run on the loop that it runs on."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and "api" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def api(
+    settings: Settings, tenant: Tenant, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Api]:
+    """One process serves a module's tests."""
+    keys = dev_keys(tmp_path_factory.mktemp("keys"))
     app = create(settings.model_copy(update={"jwt_keys": str(keys.jwks)}))
     transport = httpx.ASGITransport(app, client=("203.0.113.7", 5050))
     async with (

@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 import pytest
+import pytest_asyncio
 
 from services.members.domain.members import Consent, EnrolMember, Enrolment
 from services.members.handlers import ON
@@ -45,7 +46,7 @@ def enrolment(**identities: Any) -> Enrolment:
     return Enrolment("en", "store", ("shops",), consent, **identities)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def db(settings: Settings, tenant: Tenant) -> Any:
     """Reads as the auditor, who sees every schema and writes to none."""
     connection = await connect_as(settings, tenant, "auditor")
@@ -65,7 +66,7 @@ async def told(db: Db, subject: str) -> list[Body]:
     return [event for event in events if event["subject"] == subject]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def shops(api: Api) -> Api:
     if (await api.get("/v1/programmes/shops")).status_code == 404:
         await api.activated()

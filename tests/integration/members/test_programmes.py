@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import asyncpg
 import msgspec
 import pytest
+import pytest_asyncio
 
 from shared.config import Settings
 from shared.db import database_of
@@ -24,7 +25,7 @@ def programme(code: str, **header: Any) -> Document:
     return made
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def db(settings: Settings, tenant: Tenant) -> AsyncIterator[Db]:
     connection = await connect_as(settings, tenant, "auditor")
     try:

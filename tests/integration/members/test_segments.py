@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
-import pytest
+import pytest_asyncio
 
 from shared.config import Settings
 from shared.tenants import Tenant
@@ -25,7 +25,7 @@ async def told(auditor: Any, member_id: str) -> list[tuple[int, str, str | None]
     ]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def auditor(settings: Settings, tenant: Tenant) -> AsyncIterator[Any]:
     connection = await connect_as(settings, tenant, "auditor")
     try:
@@ -34,7 +34,7 @@ async def auditor(settings: Settings, tenant: Tenant) -> AsyncIterator[Any]:
         await connection.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def member_id(api: Api) -> str:
     if (await api.get("/v1/programmes/shops")).status_code == 404:
         await api.activated(SHOPS)

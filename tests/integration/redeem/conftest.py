@@ -13,10 +13,12 @@ import asyncpg
 import httpx
 import msgspec
 import pytest
+import pytest_asyncio
 
 from pointbank.tokens import DevKeys, dev_keys, issue
 from services.redeem.app import create
 from services.redeem.domain.acts import Adjust, Evidence, Part
+from shared.clock import real_clock
 from shared.config import Settings
 from shared.events import EventData, HashedIdentity, MemberEnrolled, MerchantChanged, PointsAccrued
 from shared.events.bills import AccruedLot
@@ -178,10 +180,26 @@ def tenant(settings: Settings) -> Tenant:
     return asyncio.run(new_tenant(settings))
 
 
-@pytest.fixture
-async def bank(settings: Settings, tenant: Tenant, tmp_path: Path) -> AsyncIterator[Bank]:
-    async with opened(settings, tenant, tmp_path) as made:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a bank run on the loop that it runs on."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and "bank" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running_bank(
+    settings: Settings, tenant: Tenant, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Bank]:
+    async with opened(settings, tenant, tmp_path_factory.mktemp("keys")) as made:
         yield made
+
+
+@pytest.fixture
+def bank(running_bank: Bank) -> Bank:
+    """A bank by the true time. One process serves a module's tests."""
+    running_bank.runtime.clock = running_bank.runtime.writer.clock = real_clock
+    return running_bank
 
 
 @asynccontextmanager

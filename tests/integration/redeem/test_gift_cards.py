@@ -12,6 +12,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+import pytest_asyncio
 from redis.asyncio import Redis
 
 from pointbank.gift_cards import expire_tenant
@@ -37,7 +38,7 @@ from tests.support.http import assert_problem
 from tests.support.tenants import running
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def cards(bank: Bank) -> Cards:
     await bank.hear(activated("gifts", gift_cards=GIFTS))
     return Cards(bank)

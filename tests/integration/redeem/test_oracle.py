@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-import pytest
+import pytest_asyncio
 from redis.asyncio import Redis
 
 from pointbank.desk import open_desk
@@ -207,7 +207,7 @@ class Town:
             ] == lots
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def town(bank: Bank) -> Town:
     """A bank after a few hundred random acts, each compared with the model."""
     told = activated(PROGRAMME, expiry=EXPIRY, adjustments={"second_person_above": 10**12})

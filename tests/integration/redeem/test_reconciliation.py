@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import pytest_asyncio
 
 from pointbank.sealing import reconcile_tenant, writer_of
 from services.redeem import reconciling, reconciling_dry
@@ -33,7 +34,7 @@ def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"seal_every_s": 0.0, "reconcile_every_s": 0.0})
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def books(settings: Settings, tenant: Tenant) -> AsyncIterator[Connection]:
     """An administrator, who can change anything."""
     db = await connect(settings.admin_dsn(), database=tenant.database)

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-import pytest
+import pytest_asyncio
 
 from services.redeem.api.gift_card_shapes import GiftCardLinesOut
 from shared.ids import uuid7
@@ -29,7 +29,7 @@ CARD: dict[str, Any] = {
 }
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def cards(bank: Bank) -> Cards:
     await bank.hear(activated("gifts", gift_cards=GIFTS))
     return Cards(bank)

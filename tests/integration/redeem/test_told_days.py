@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+import pytest_asyncio
 
 from shared.config import Settings
 from shared.db import Connection, connect
@@ -29,7 +30,7 @@ def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"seal_every_s": 0.0, "reconcile_every_s": 0.0})
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def books(settings: Settings, tenant: Tenant) -> AsyncIterator[Connection]:
     """An administrator, who can change anything."""
     db = await connect(settings.admin_dsn(), database=tenant.database)
