@@ -60,6 +60,10 @@ class Rules:
     reported_within: timedelta
     earliest_expiry: bool
     holds_expire: bool
+    ends_with_day: bool
+    """Points expire with the day in which they are earned; else never."""
+    from_release: bool = False
+    """The time of held points runs from each release of their lot."""
 
     def worth(self, points: int) -> int:
         return int(points * self.minor) if points >= 0 else -int(-points * self.minor)
@@ -106,7 +110,7 @@ class ModelDesk:
     """One member's wallet at one merchant. `until_of`: when points that are earned at a moment expire."""
 
     def __init__(self, rules: Rules, until_of: Any) -> None:
-        self.rules, self._until_of = rules, until_of
+        self.rules, self.until_of = rules, until_of
         self.bank = ModelBank(earliest_expiry=rules.earliest_expiry, holds_expire=rules.holds_expire)
         self.wallet = ModelWallet()
         self.accruals: list[ModelAccrual] = []
@@ -382,7 +386,7 @@ class ModelDesk:
     def _bring(self, sale: Sale, total: int, total_minor: int, at: datetime, now: datetime) -> int:
         points = total - sale.returned
         sale.returned, sale.returned_minor = total, total_minor
-        until = self._until_of(at)
+        until = self.until_of(at)
         return self.bank.give_back(
             self.wallet, sale.parts, points, renewed=self.rules.renewed, until=until, at=at, now=now
         )
