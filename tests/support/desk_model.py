@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 from tests.support.bank_model import ModelAccrual, ModelBank, ModelPart, ModelWallet
+from tests.support.rules_model import Rules, left_today
 
 Said: TypeAlias = dict[str, Any]
 
@@ -43,33 +44,6 @@ class Reply:
 
 def refuse(code: str) -> Reply:
     return Reply(STATUS.get(code, 409), {"code": code})
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What the programme's document says. `minor` is what a point is worth in minor units."""
-
-    minor: Fraction
-    minimum: int
-    step: int
-    authorised_for: timedelta
-    returned_within: timedelta
-    renewed: bool
-    allowed: int
-    allowed_for: timedelta
-    reported_within: timedelta
-    earliest_expiry: bool
-    holds_expire: bool
-    ends_with_day: bool
-    """Points expire with the day in which they are earned; else never."""
-    from_release: bool = False
-    """The time of held points runs from each release of their lot."""
-
-    def worth(self, points: int) -> int:
-        return int(points * self.minor) if points >= 0 else -int(-points * self.minor)
-
-    def price(self, minor: int) -> int:
-        return -(-minor // self.minor)
 
 
 @dataclass(eq=False)
@@ -167,6 +141,10 @@ class ModelDesk:
             if one.state == "captured" or one.until is None or now < one.until
         )
 
+    def left_today(self, now: datetime) -> int:
+        """What may still be spent today, whatever there is."""
+        return left_today(self.rules, self.sales, now)
+
     def _objection(
         self, points: int, minor: int, bill_total: int | None, now: datetime, *, paid_before: int = 0
     ) -> Reply | None:
@@ -174,6 +152,8 @@ class ModelDesk:
             return refuse("wallet_blocked")
         if bill_total is not None and minor > max(bill_total - paid_before, 0):
             return refuse("bill_share_exceeded")
+        if points > self.left_today(now):
+            return refuse("period_limit_exceeded")
         if points > self.bank.spendable(self.wallet, now):
             return refuse("insufficient_points")
         return None
@@ -223,6 +203,8 @@ class ModelDesk:
             while most_of_bill <= there and rules.worth(most_of_bill + 1) <= bill_total:
                 most_of_bill += 1
             limits["bill_share_exceeded"] = most_of_bill
+        if rules.daily is not None:
+            limits["period_limit_exceeded"] = self.left_today(now)
         bound = min(limits.values())
         most = bound - bound % rules.step
         most = most if most >= rules.minimum else 0

@@ -29,10 +29,10 @@ from shared.service import create_service
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank
 from tests.support.clocked import CLOCK, Remote
-from tests.support.desk_model import Rules
 from tests.support.facts import activated
 from tests.support.gift_card_model import CardRules
 from tests.support.processes import Fleet
+from tests.support.rules_model import Rules
 from tests.support.serving import own_directory
 from tests.support.tenants import connect_as, new_tenant
 
@@ -82,6 +82,7 @@ DRIPS = Rules(
     holds_expire=False,
     ends_with_day=True,
     from_release=True,
+    daily=20,
 )
 MONTHLY = CardRules("987012", (500, 1000), True, 2, 30 * MINUTE, refundable=True, reloadable=True)
 LASTING = CardRules("987013", (500, 1000), False, 3, 15 * MINUTE, refundable=False, reloadable=False)
@@ -126,6 +127,7 @@ def document(code: str, rules: Rules, value: str) -> Any:
             "return_days": 2,
             "restore": "renewed" if rules.renewed else "original",
             "offline": {"points": rules.allowed, "hours": 12, "report_days": 1},
+            **({} if rules.daily is None else {"member_limits": [{"points": rules.daily, "per": "day"}]}),
         },
         expiry={
             "policy": "months_after_earning",
