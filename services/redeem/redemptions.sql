@@ -428,12 +428,13 @@ WHERE s.wallet_id = ANY(:wallet_ids::uuid[]);
 
 -- name: spent_since
 -- What a wallet, with all that were merged into it, spent, or has set aside and can still capture, since each of these moments, less what was
--- returned; and how many redemptions it made since then, voided ones too. The moments count on the tenant's clock, without an end: what is written under the lock is all there is.
+-- returned; and how many redemptions it made since then, voided ones too. The moments count on the tenant's clock, without an end: what is written under
+-- the lock is all there is. Until 5 s after its time an authorisation counts: the clock of the process that captures it may be behind.
 SELECT
     a.k,
     coalesce(sum(
         CASE
-            WHEN r.status = 'voided' OR (s.ended IS NULL AND s.expires_at <= :now::timestamptz) THEN 0
+            WHEN r.status = 'voided' OR (s.ended IS NULL AND s.expires_at + interval '5 seconds' <= :now::timestamptz) THEN 0
             WHEN s.ended = 'captured' THEN s.captured_points
             ELSE r.points
         END - r.returned_points

@@ -178,11 +178,17 @@ class ModelBank:
     def open(self, wallet: ModelWallet, points: int, *, at: datetime, until: datetime | None) -> None:
         self._move(wallet, self._lot(wallet, points, at, until), "issued", "available", points)
 
-    def release(self, accrual: ModelAccrual, through: int, *, now: datetime) -> int:
+    def release(
+        self, accrual: ModelAccrual, through: int, *, now: datetime, renewed: datetime | None = None
+    ) -> int:
+        """What is over goes first. `renewed`: when the lots end from now on, where their time runs from a release."""
+        self._expire(accrual.wallet, self._own(accrual), now, holds=self.holds_expire)
         due = max(through - accrual.released, 0)
         came = []
         for lot in accrual.lots:
             part = min(due, lot.held)
+            if part and renewed is not None:
+                lot.expires_at = renewed
             self._move(accrual.wallet, lot, "held", "available", part)
             due -= part
             came.append((lot, part))

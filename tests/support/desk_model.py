@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 from tests.support.bank_model import ModelAccrual, ModelBank, ModelPart, ModelWallet
+from tests.support.rules_model import Rules, left_today
 
 Said: TypeAlias = dict[str, Any]
 
@@ -43,29 +44,6 @@ class Reply:
 
 def refuse(code: str) -> Reply:
     return Reply(STATUS.get(code, 409), {"code": code})
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What the programme's document says. `minor` is what a point is worth in minor units."""
-
-    minor: Fraction
-    minimum: int
-    step: int
-    authorised_for: timedelta
-    returned_within: timedelta
-    renewed: bool
-    allowed: int
-    allowed_for: timedelta
-    reported_within: timedelta
-    earliest_expiry: bool
-    holds_expire: bool
-
-    def worth(self, points: int) -> int:
-        return int(points * self.minor) if points >= 0 else -int(-points * self.minor)
-
-    def price(self, minor: int) -> int:
-        return -(-minor // self.minor)
 
 
 @dataclass(eq=False)
@@ -106,7 +84,7 @@ class ModelDesk:
     """One member's wallet at one merchant. `until_of`: when points that are earned at a moment expire."""
 
     def __init__(self, rules: Rules, until_of: Any) -> None:
-        self.rules, self._until_of = rules, until_of
+        self.rules, self.until_of = rules, until_of
         self.bank = ModelBank(earliest_expiry=rules.earliest_expiry, holds_expire=rules.holds_expire)
         self.wallet = ModelWallet()
         self.accruals: list[ModelAccrual] = []
@@ -163,6 +141,10 @@ class ModelDesk:
             if one.state == "captured" or one.until is None or now < one.until
         )
 
+    def left_today(self, now: datetime) -> int:
+        """What may still be spent today, whatever there is."""
+        return left_today(self.rules, self.sales, now)
+
     def _objection(
         self, points: int, minor: int, bill_total: int | None, now: datetime, *, paid_before: int = 0
     ) -> Reply | None:
@@ -170,6 +152,8 @@ class ModelDesk:
             return refuse("wallet_blocked")
         if bill_total is not None and minor > max(bill_total - paid_before, 0):
             return refuse("bill_share_exceeded")
+        if points > self.left_today(now):
+            return refuse("period_limit_exceeded")
         if points > self.bank.spendable(self.wallet, now):
             return refuse("insufficient_points")
         return None
@@ -219,6 +203,8 @@ class ModelDesk:
             while most_of_bill <= there and rules.worth(most_of_bill + 1) <= bill_total:
                 most_of_bill += 1
             limits["bill_share_exceeded"] = most_of_bill
+        if rules.daily is not None:
+            limits["period_limit_exceeded"] = self.left_today(now)
         bound = min(limits.values())
         most = bound - bound % rules.step
         most = most if most >= rules.minimum else 0
@@ -382,7 +368,7 @@ class ModelDesk:
     def _bring(self, sale: Sale, total: int, total_minor: int, at: datetime, now: datetime) -> int:
         points = total - sale.returned
         sale.returned, sale.returned_minor = total, total_minor
-        until = self._until_of(at)
+        until = self.until_of(at)
         return self.bank.give_back(
             self.wallet, sale.parts, points, renewed=self.rules.renewed, until=until, at=at, now=now
         )

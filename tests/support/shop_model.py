@@ -6,12 +6,12 @@ On top of the model of the desk; it shares no code with the service.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from tests.support.desk_model import ModelDesk, Reply, Said, Sale, refuse
+from tests.support.rules_model import begins
 
-RIYADH = timedelta(hours=3)
 NAME = {"en": "A coffee", "ar": "قهوة"}
 
 
@@ -99,14 +99,6 @@ class ModelBenefit:
         }
 
 
-def begins(now: datetime, per: str) -> datetime:
-    """Since when a limit counts."""
-    local = (now + RIYADH).replace(hour=0, minute=0, second=0, microsecond=0)
-    if per == "ever":
-        return datetime.min.replace(tzinfo=UTC)
-    return (local if per == "day" else local.replace(day=1)) - RIYADH
-
-
 class ModelShop(ModelDesk):
     """The desk with a catalogue."""
 
@@ -164,6 +156,8 @@ class ModelShop(ModelDesk):
             return "reward_unavailable"
         if self.blocked:
             return "wallet_blocked"
+        if self.price_of(there) > self.left_today(now):
+            return "period_limit_exceeded"
         return "insufficient_points" if self.price_of(there) > self.bank.spendable(self.wallet, now) else None
 
     def buy(self, code: str, *, later: bool, now: datetime) -> Reply:

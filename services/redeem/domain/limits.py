@@ -15,6 +15,7 @@ import msgspec
 
 from services.redeem.domain import acceptance
 from services.redeem.domain.acceptance import BillCategoriesRequired, Place, PointsNotAccepted
+from services.redeem.domain.rewards import standing_of
 from services.redeem.domain.spending import MOST_POINTS, Terms
 from shared.errors import FieldError, Refusal
 from shared.programme.redeeming import Accepting, Redeeming, period_start
@@ -209,8 +210,5 @@ def _worth_at_most(terms: LimitedTerms, cap: int) -> int:
 
 
 def _tier(terms: LimitedTerms, facts: Facts, now: datetime) -> str | None:
-    """The tier that counts now: everybody is in the first one until told otherwise, and again when a status is over."""
-    ladder = [step.code for step in terms.ladder]
-    if facts.tier in ladder and (facts.until is None or now < facts.until):
-        return facts.tier
-    return ladder[0] if ladder else None
+    told = (facts.tier, facts.until) if facts.tier is not None else None
+    return standing_of(told, [step.code for step in terms.ladder], now)

@@ -300,8 +300,8 @@ class Benefit(msgspec.Struct, frozen=True):
 
 
 def standing_of(told: tuple[str, datetime | None] | None, ladder: Sequence[str], now: datetime) -> str | None:
-    """The tier that counts: what tiers told last, while it lasts; else the first of the ladder; None without a ladder."""
-    if told is not None and (told[1] is None or now < told[1]):
+    """The tier that counts: what tiers told last, while it lasts and is on the ladder; else the first of it; None without one."""
+    if told is not None and told[0] in ladder and (told[1] is None or now < told[1]):
         return told[0]
     return ladder[0] if ladder else None
 

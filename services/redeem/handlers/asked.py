@@ -18,6 +18,7 @@ from services.redeem.domain.debts import came_by, repay
 from services.redeem.domain.expiring import expire, mark_idle, wake
 from services.redeem.domain.holds import release
 from services.redeem.domain.ledger import Lot, Wallet
+from services.redeem.domain.posting import Value
 from services.redeem.domain.reversing import Blocked, reverse
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.post import IdReused
@@ -192,6 +193,24 @@ def _join(wallets: Locked, lots: dict[UUID, list[Lot]]) -> None:
             mark_idle(wallet, wallet.idle_at)
 
 
+def _expire_first(
+    tx: Tx,
+    item: Item[Any],
+    wallet: Wallet,
+    lots: list[Lot],
+    keys: list[postings.NewPosting],
+    value: Value,
+    *,
+    now: datetime,
+    holds_expire: bool,
+) -> None:
+    """Takes off what of these lots has expired, as a sweep would have: what is asked comes out alike whether one came by or not."""
+    late = expire(wallet, terms=value, now=now, new_id=uuid7, holds_expire=holds_expire, lots=lots)
+    if late is not None:
+        keys.append(postings.NewPosting.of(wallet, late))
+        tell_expired(tx, item, value, wallet, late)
+
+
 def _release(
     tx: Tx,
     item: Item[Any],
@@ -207,6 +226,9 @@ def _release(
     if (late := wake(wallet, at=request.effective_at, value=terms, new_id=uuid7)) is not None:
         keys.append(postings.NewPosting.of(wallet, late))
         tell_expired(tx, item, terms, wallet, late)
+    # What is over comes back with no release of the rest, and is not released itself.
+    over_by, holds = max(now, request.effective_at), terms.expiry.holds_expire
+    _expire_first(tx, item, wallet, lots, keys, terms, now=over_by, holds_expire=holds)
     posting = release(
         wallet,
         lots,
@@ -251,11 +273,8 @@ def _reverse(
     now: datetime,
     holds_expire: bool,
 ) -> Row:
-    # What has expired is nobody's to give back, whether a sweep came by or not.
-    late = expire(wallet, terms=request, now=now, new_id=uuid7, holds_expire=holds_expire, lots=lots)
-    if late is not None:
-        keys.append(postings.NewPosting.of(wallet, late))
-        tell_expired(tx, item, request, wallet, late)
+    # What has expired is nobody's to give back.
+    _expire_first(tx, item, wallet, lots, keys, request, now=now, holds_expire=holds_expire)
     came = reverse(
         wallet,
         lots,

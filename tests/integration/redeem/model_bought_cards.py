@@ -83,7 +83,10 @@ class CardBuying(Catalogue, GiftCarding):
         """Number 2 of the catalogue is this act's alone."""
         self._earn([(lots, None)], 0, held=False)
         self._put(2, Offer(6, None, None, None, restock=True, active=True, cost=0, loads=500), None)
+        before = len(self.sold)
         self.a_card_is_bought(2, later=False, own=True)
+        if len(self.sold) == before:
+            return  # no more points may be spent that day
         k, card = len(self.sold) - 1, len(self.known) - 1
         self._happens(card, what)
         name = f"{self.prefix}-{self.sold[k][0]}"

@@ -73,7 +73,16 @@ class Earning(Machine):
         through = self.part(self.accruals[k].points, part)
         asked = release(self.accruals[k], through, effective_at=self.now)
         self.house.run(self.house.bank.hear(*[asked] * (1 + self.twice)))
-        self.model.bank.release(self.model.accruals[k], through, now=self.now)
+        renewed = self.model.until_of(self.now) if self.terms.from_release else None
+        self.model.bank.release(self.model.accruals[k], through, now=self.now, renewed=renewed)
+
+    @rule(points=st.integers(10, 40), end=st.sampled_from([None, 15, 1440]), minutes=MINUTES)
+    def held_points_are_released_in_two_parts(self, points: int, end: int | None, minutes: int) -> None:
+        self._earn([(points, end)], 0, held=True)
+        k = len(self.accruals) - 1
+        self._release(k, "some")
+        self.house.now += minutes * MINUTE
+        self._release(k, "half")
 
     @precondition(lambda self: self.accruals)
     @rule(data=st.data(), part=PART, on_spent=st.sampled_from(["block", "partial", "partial", "debt"]))

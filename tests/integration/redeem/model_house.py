@@ -29,10 +29,10 @@ from shared.service import create_service
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank
 from tests.support.clocked import CLOCK, Remote
-from tests.support.desk_model import Rules
 from tests.support.facts import activated
 from tests.support.gift_card_model import CardRules
 from tests.support.processes import Fleet
+from tests.support.rules_model import Rules
 from tests.support.serving import own_directory
 from tests.support.tenants import connect_as, new_tenant
 
@@ -52,6 +52,7 @@ TENTHS = Rules(
     reported_within=DAY,
     earliest_expiry=False,
     holds_expire=False,
+    ends_with_day=False,
 )
 CRUMBS = Rules(
     minor=Fraction(2, 5),
@@ -65,11 +66,29 @@ CRUMBS = Rules(
     reported_within=DAY,
     earliest_expiry=True,
     holds_expire=True,
+    ends_with_day=True,
+)
+DRIPS = Rules(
+    minor=Fraction(10),
+    minimum=1,
+    step=1,
+    authorised_for=30 * MINUTE,
+    returned_within=2 * DAY,
+    renewed=False,
+    allowed=40,
+    allowed_for=timedelta(hours=12),
+    reported_within=DAY,
+    earliest_expiry=True,
+    holds_expire=False,
+    ends_with_day=True,
+    from_release=True,
+    daily=20,
 )
 MONTHLY = CardRules("987012", (500, 1000), True, 2, 30 * MINUTE, refundable=True, reloadable=True)
 LASTING = CardRules("987013", (500, 1000), False, 3, 15 * MINUTE, refundable=False, reloadable=False)
-CARDS = {"tenths": MONTHLY, "crumbs": LASTING}
-PROGRAMMES = {"tenths": (TENTHS, "0.10"), "crumbs": (CRUMBS, "0.004")}
+OTHERS = CardRules("987014", (500, 1000), True, 2, 30 * MINUTE, refundable=True, reloadable=True)
+CARDS = {"tenths": MONTHLY, "crumbs": LASTING, "drips": OTHERS}
+PROGRAMMES = {"tenths": (TENTHS, "0.10"), "crumbs": (CRUMBS, "0.004"), "drips": (DRIPS, "0.10")}
 
 OURS = (
     "ledger:chain", "ledger:balances", "ledger:lots", "ledger:money", "postings:once", "postings:told", "requests:told",
@@ -94,7 +113,7 @@ def until_of(rules: Rules) -> Callable[[datetime], datetime | None]:
         local = at + timedelta(hours=3)
         return local.replace(hour=0, minute=0, second=0, microsecond=0) + DAY - timedelta(hours=3)
 
-    return midnight if rules.renewed else lambda _: None
+    return midnight if rules.ends_with_day else lambda _: None
 
 
 def document(code: str, rules: Rules, value: str) -> Any:
@@ -108,9 +127,15 @@ def document(code: str, rules: Rules, value: str) -> Any:
             "return_days": 2,
             "restore": "renewed" if rules.renewed else "original",
             "offline": {"points": rules.allowed, "hours": 12, "report_days": 1},
+            **({} if rules.daily is None else {"member_limits": [{"points": rules.daily, "per": "day"}]}),
         },
-        expiry={"policy": "months_after_earning", "months": 0, "holds": "expire"}
-        if rules.renewed
+        expiry={
+            "policy": "months_after_earning",
+            "months": 0,
+            "holds": "expire" if rules.holds_expire else "kept",
+            "counts_from": "release" if rules.from_release else "earning",
+        }
+        if rules.ends_with_day
         else {"policy": "never"},
         gift_cards=CARDS[code].section(),
     )

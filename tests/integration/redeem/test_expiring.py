@@ -147,6 +147,56 @@ async def test_the_time_of_held_points_may_run_from_their_release(bank: Bank) ->
     assert await walk(bank.runtime) == {}
 
 
+async def spendable_of(bank: Bank, wallet_id: UUID) -> int:
+    points: int = (await bank.get(f"/v1/wallets/{wallet_id}/balance")).json()["available"]["points"]
+    return points
+
+
+async def test_a_release_brings_nothing_of_its_lot_back_that_has_expired_whether_a_sweep_came_by_or_not(
+    bank: Bank,
+) -> None:
+    for swept in (True, False):
+        code = f"anew-{swept}".lower()
+        await programme(bank, code, policy="months_after_earning", months=1, counts_from="release")
+        long_ago = NOW - timedelta(days=61)
+        accrual = accrued(uuid7(), 40, kind="earn_held", programme=code, at=long_ago)
+        await bank.hear(accrual, release(accrual, 10, effective_at=NOW - timedelta(days=60)))
+        assert await spendable_of(bank, accrual.wallet_id) == 0
+        if swept:
+            await walk(bank.runtime)
+        await bank.hear(release(accrual, 20, effective_at=NOW))
+        assert await spendable_of(bank, accrual.wallet_id) == 10
+        assert [line[::3] for line in await moved(bank, accrual.wallet_id)] == [
+            ("earn_held", 40),
+            ("release", 10),
+            ("expire", 10),
+            ("release", 10),
+        ]
+        [told] = await answers(bank, accrual.wallet_id, "points.expired.v1")
+        assert told["expired"]["points"] == 10
+
+
+@pytest.mark.parametrize("counts_from", ["earning", "release"])
+async def test_held_points_that_have_died_are_not_released_whether_a_sweep_came_by_or_not(
+    bank: Bank, counts_from: str
+) -> None:
+    for swept in (True, False):
+        code = f"dead-{counts_from}-{swept}".lower()
+        dies = {"holds": "expire", "counts_from": counts_from}
+        await programme(bank, code, policy="months_after_earning", months=1, **dies)
+        accrual = accrued(uuid7(), 40, kind="earn_held", programme=code, expires_at=GONE)
+        await bank.hear(accrual)
+        if swept:
+            await walk(bank.runtime)
+        # The delivery was before its end, and is told after it.
+        await bank.hear(release(accrual, 30, effective_at=GONE - timedelta(hours=1)))
+        await bank.hear(release(accrual, 40, effective_at=NOW))
+        told = await answers(bank, accrual.wallet_id, "points.released.v1")
+        assert [(one["released"]["points"], one["released_through"]) for one in told] == [(0, 0), (0, 0)]
+        assert await spendable_of(bank, accrual.wallet_id) == 0
+        assert await expired(bank, accrual.wallet_id) == [(40, GONE)]
+
+
 async def test_what_counts_anew_ends_with_its_members_birth_month_as_the_dry_run_said(bank: Bank) -> None:
     await bank.hear(
         activated(

@@ -179,13 +179,36 @@ async def test_what_can_not_be_captured_any_more_counts_no_more(bank: Bank) -> N
     member = await bank.member(100, programme=code)
     held = (await bank.redeem(asks(member, points=10, programme=code, capture="later"))).json()
     await refused(bank, member, "period_limit_exceeded", points=1, programme=code)
+    await end(bank, held, timedelta(seconds=-6))
+    assert (await bank.redeem(asks(member, points=10, programme=code))).status_code == 201
+
+
+async def end(bank: Bank, held: dict[str, Any], after: timedelta) -> None:
+    """An authorisation can be captured for so long from now."""
     db = await bank.administrator()
     await db.execute(
-        "UPDATE redeem.reservations SET expires_at = now() WHERE redemption_id = $1",
+        "UPDATE redeem.reservations SET expires_at = now() + $2 WHERE redemption_id = $1",
         UUID(held["redemption_id"]),
+        after,
     )
     await db.close()
-    assert (await bank.redeem(asks(member, points=10, programme=code))).status_code == 201
+
+
+async def test_what_a_process_can_still_capture_counts_for_another_whose_clock_is_ahead(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = await programme(bank, member_limits=[{"points": 10, "per": "month"}])
+    member = await bank.member(100, programme=code)
+    held = (await bank.redeem(asks(member, points=10, programme=code, capture="later"))).json()
+    await end(bank, held, timedelta(seconds=15))
+    with monkeypatch.context() as ahead:
+        for clock in (bank.runtime, bank.runtime.writer):
+            ahead.setattr(clock, "clock", lambda: datetime.now(UTC) + timedelta(seconds=16))
+        await refused(bank, member, "period_limit_exceeded", points=1, programme=code)
+    path = f"/v1/redemptions/{held['redemption_id']}/capture"
+    captured = await bank.client.post(path, headers=bank.headers("till"))
+    assert (captured.status_code, captured.json()["redeemed"]) == (200, worth(10))
+    await refused(bank, member, "period_limit_exceeded", points=1, programme=code)
 
 
 async def test_velocity_counts_every_redemption_of_the_last_minutes(bank: Bank) -> None:

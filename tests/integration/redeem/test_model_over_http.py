@@ -147,7 +147,8 @@ def test_gift_cards_are_answered_as_the_model_does_for_many_acts(far_house: Hous
 MET, MET_OF_CARDS = Counter[str](), Counter[str]()
 """What all parts of the long runs have met. One example has some of the acts only, for that is how Hypothesis looks far."""
 SEEN = {
-    "redemptions insufficient_points", "redemptions wallet_blocked", "redemptions authorisation_expired",
+    "redemptions insufficient_points", "redemptions period_limit_exceeded", "redemptions wallet_blocked",
+    "redemptions authorisation_expired",
     "redemptions redemption_captured", "redemptions redemption_voided", "redemptions return_window_closed",
     "redemptions return_too_much", "redemptions redemption_not_captured", "redemption-codes 200", "allowance_exceeded", "repeated",
     "rewards 200", "rewards 201",

@@ -21,6 +21,7 @@ from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, Member, accrued, asks
 from tests.support.facts import AT, activated
 from tests.support.http import assert_problem
+from tests.support.programmes import SHOPS
 from tests.support.tenants import running
 
 DAY = timedelta(days=1)
@@ -153,6 +154,24 @@ async def test_a_tier_has_its_price_and_its_early_access(bank: Bank) -> None:
     )
     assert (seen.json()["version"], seen.json()["price"]) == (2, worth(101))
     assert bought.json()["benefit"]["version"] == 1
+
+
+async def test_a_tier_that_the_programme_has_no_more_has_no_price_and_no_access(bank: Bank) -> None:
+    early = {"windows": [{"tiers": ["gold"]}], "price": {"points": 50}}
+    await put(bank, "preview", **early)
+    await put(bank, "dinner", price={"points": 100}, tier_prices={"gold": {"points": 60}})
+    gold = await bank.member(200)
+    await reaches(bank, gold, "gold")
+    asked = asks(gold, reward="dinner")
+    quote: dict[str, Any] = {"json": asked, "headers": bank.headers("till")}
+    said = (await bank.client.post("/v1/redemption-quotes", **quote)).json()
+    assert said["redeemed"] == worth(60)
+    ladder = [step for step in SHOPS["tiers"]["ladder"] if step["code"] != "gold"]
+    await bank.hear(activated("shops", version=2, tiers={**SHOPS["tiers"], "ladder": ladder}))
+    said = (await bank.client.post("/v1/redemption-quotes", **quote)).json()
+    assert said["redeemed"] == worth(100)
+    assert (await bank.redeem(asked)).json()["redeemed"] == worth(100)
+    assert_problem(await bank.redeem(asks(gold, reward="preview")), 409, "reward_unavailable")
 
 
 async def test_what_a_member_can_afford_is_told_without_an_identity_in_an_address(bank: Bank) -> None:

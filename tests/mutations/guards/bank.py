@@ -83,6 +83,22 @@ GUARDS: dict[str, Guard] = {
         "(expires_at is not None and expires_at < now)",
         "tests/unit/redeem/test_spending.py::test_the_expired_of_many_lots_are_those_that_say_so_themselves",
     ),
+    "what is over goes before a release": guard(
+        "order",
+        "a release brings back what has expired of its lot",
+        "services/redeem/handlers/asked.py",
+        "    _expire_first(tx, item, wallet, lots, keys, terms, now=over_by, holds_expire=holds)\n",
+        "    assert over_by and holds is not None\n",
+        f"{BANK}/test_expiring.py::test_a_release_brings_nothing_of_its_lot_back_that_has_expired_whether_a_sweep_came_by_or_not",
+    ),
+    "what another clock can still capture": guard(
+        "order",
+        "what is set aside counts against a limit by one process's clock alone",
+        "services/redeem/redemptions.sql",
+        "s.expires_at + interval '5 seconds' <= :now::timestamptz",
+        "s.expires_at <= :now::timestamptz",
+        f"{BANK}/test_limits.py::test_what_a_process_can_still_capture_counts_for_another_whose_clock_is_ahead",
+    ),
     "lots in the programme's order": guard(
         "order",
         "lots are spent as they come",

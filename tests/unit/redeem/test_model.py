@@ -49,8 +49,13 @@ class Accrual:
 
 
 class Bank(RuleBasedStateMachine):
-    @initialize(consumption=st.sampled_from(["oldest_earned", "earliest_expiry"]), holds=st.booleans())
-    def begin(self, consumption: str, holds: bool) -> None:
+    @initialize(
+        consumption=st.sampled_from(["oldest_earned", "earliest_expiry"]),
+        holds=st.booleans(),
+        from_release=st.booleans(),
+    )
+    def begin(self, consumption: str, holds: bool, from_release: bool) -> None:
+        self.from_release = from_release
         ids = count(1)
         self.new_id = lambda: UUID(int=next(ids))
         self.terms, self.holds = Terms(consumption=consumption), holds
@@ -122,7 +127,10 @@ class Bank(RuleBasedStateMachine):
     @rule(data=st.data(), part=PARTS)
     def release(self, data: st.DataObject, part: str) -> None:
         one = data.draw(st.sampled_from(self.accruals))
-        through = part_of(one.lot.points, part)
+        through, until = part_of(one.lot.points, part), self.until(10)
+        expire(
+            one.wallet, terms=SAR, now=self.now, new_id=self.new_id, holds_expire=self.holds, lots=[one.lot]
+        )
         posting = release(
             one.wallet,
             [one.lot],
@@ -132,12 +140,14 @@ class Bank(RuleBasedStateMachine):
             effective_at=self.now,
             source_id=None,
             posting_id=self.new_id(),
+            renewed=(lambda _: until) if self.from_release else None,
         )
         points = posting.points if posting is not None else 0
         one.released += points
         if posting is not None:
             self._repay(one.wallet, posting.lines)
-        assert points == self.model.release(one.model, through, now=self.now)
+        renewed = until if self.from_release else None
+        assert points == self.model.release(one.model, through, now=self.now, renewed=renewed)
 
     @precondition(lambda self: self.accruals)
     @rule(data=st.data(), part=PARTS, on_spent=st.sampled_from(["block", "partial", "debt", "debt"]))

@@ -88,7 +88,11 @@ def test_the_tier_is_what_was_told_last_while_it_lasts() -> None:
     ladder = ["blue", "gold"]
     assert standing_of(("gold", None), ladder, NOW) == "gold"
     assert standing_of(("gold", NOW), ladder, NOW) == standing_of(None, ladder, NOW) == "blue"
-    assert standing_of(None, [], NOW) is None
+    assert standing_of(None, [], NOW) is standing_of(("gold", None), [], NOW) is None
+
+
+def test_a_tier_that_the_ladder_no_longer_has_is_the_first_one() -> None:
+    assert standing_of(("gold", None), ["blue", "silver"], NOW) == "blue"
 
 
 def test_a_benefits_code_follows_from_its_id_under_the_tenants_key_alone() -> None:
