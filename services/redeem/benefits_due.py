@@ -150,7 +150,7 @@ async def _issue_step(bank: Bank, total: Run, place: DuePlace, most: int) -> Due
         programme, reward, threshold = left[0]
         if (programme, reward) != here:
             place = DuePlace("issue", programme, reward)
-        due = await thresholds.reached(db, programme, reward, threshold, after=place.after, most=most)
+        due = await thresholds.reached_page(db, programme, reward, threshold, after=place.after, most=most)
         would = 0
         if total.dry_run and due:
             would = await thresholds.would_issue(

@@ -12,11 +12,12 @@ import msgspec
 from services.redeem.domain import giving
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.rewards import Benefit, standing_of
-from services.redeem.domain.thresholds import Issued, IssueReached, passed, reached
+from services.redeem.domain.thresholds import Issued, IssueReached, passed, passed_alive, reached
 from services.redeem.handlers.tell_given import tell_given
 from services.redeem.store import asked as programmes
 from services.redeem.store import learned, postings, rewards
 from services.redeem.store import thresholds as store
+from services.redeem.store.idle import note_idle
 from services.redeem.store.rewards import Name
 from shared.errors import Refusal
 from shared.ids import uuid7
@@ -43,6 +44,7 @@ async def issue_reached(tx: Tx, items: Sequence[Item[IssueReached]]) -> list[Out
     """Issues to those who have reached a threshold and were not issued its reward: they had the points before it was declared, or
     got them by a road that does not look."""
     wallets = await postings.lock(tx.db, {one for item in items for one in item.command.wallet_ids})
+    await note_idle(tx.db, tx.cache, wallets.values(), tx.now())
     due: dict[Name, list[Wallet]] = {}
     causes: dict[UUID, Item[Any]] = {}
     for item in items:
@@ -64,6 +66,7 @@ async def _issue(
     if any(one is not None and one.reward.windows for one in stocks.values()):
         standings = await store.standings(tx.db, {one.wallet_id for own in due.values() for one in own})
     now = tx.now()
+    gone = await store.gone(tx.db, {one.wallet_id: one for own in due.values() for one in own}, now)
     made: list[Benefit] = []
     for name in sorted(due):
         stock = stocks.get(name)
@@ -74,8 +77,9 @@ async def _issue(
         had = await store.had(tx.db, *name, {one.wallet_id for one in due[name]})
         for wallet in due[name]:
             # What the reward says now is asked again: this process may have learned another threshold.
-            there = passed(wallet, {name[0]: [(name[1], stock.reward.issues_at)]}) if just_passed else ()
-            if wallet.wallet_id in had or not (there or reached(wallet, stock.reward.issues_at)):
+            threshold, dead = stock.reward.issues_at, gone[wallet.wallet_id]
+            there = just_passed and passed_alive(wallet, threshold, dead)
+            if wallet.wallet_id in had or not (there or reached(wallet, threshold, dead)):
                 continue
             tier = standing_of(standings.get(wallet.wallet_id), ladder, now)
             if not stock.reward.open_at(now, tier):

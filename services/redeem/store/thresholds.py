@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.rewards import Threshold, standing_of
-from services.redeem.domain.thresholds import Thresholds, by_programme
-from services.redeem.store import learned, rewards
+from services.redeem.domain.thresholds import Gone, Thresholds, by_programme, gone_of, reached
+from services.redeem.store import expiring, learned, rewards
+from services.redeem.store.idle import note_idle
 from services.redeem.store.rewards import Name, reward_of
 from services.redeem.store.sql import redemptions, thresholds
 from shared.db import Connection
@@ -47,10 +49,18 @@ async def standings(db: Connection, wallet_ids: Iterable[UUID]) -> dict[UUID, tu
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
-async def reached(
+async def gone(db: Connection, wallets: Mapping[UUID, Wallet], now: datetime) -> dict[UUID, Gone]:
+    """What of each of these wallets may not be spent any more, swept or not; those that silence ended are marked before."""
+    due: dict[UUID, list[Lot]] = {wallet_id: [] for wallet_id in wallets}
+    for lot in await expiring.due_lots(db, wallets, now):
+        due[lot.wallet_id].append(lot)
+    return {wallet_id: gone_of(wallet, due[wallet_id], now) for wallet_id, wallet in wallets.items()}
+
+
+async def reached_page(
     db: Connection, programme: str, reward: str, threshold: Threshold, *, after: UUID, most: int
 ) -> list[UUID]:
-    """Wallets that have so many points and were not issued the reward, by their ids."""
+    """Wallets that have so many points, with what expired and was not swept, and were not issued the reward; by their ids."""
     rows = await thresholds.reached_page(
         db, programme=programme, reward=reward, of_balance=threshold.of == "balance", points=threshold.points,
         after=after, most=most,
@@ -61,12 +71,22 @@ async def reached(
 async def would_issue(
     db: Connection, name: Name, page: list[UUID], cache: dict[Any, Any], now: datetime, *, given: int
 ) -> int:
-    """How many of these wallets would be issued the reward now, after so many others: as its windows and its stock let them."""
+    """How many of these wallets would be issued the reward now, after so many others: as what is gone of their points, its windows
+    and its stock let them."""
     stock = (await rewards.named(db, [name]))[name]
     version = await rewards.newest_version(db, name[0])
     assert version is not None
     terms = await learned.programme(db, cache, name[0], version)
     ladder = [one.code for one in terms.ladder]
     told = await standings(db, page) if stock.reward.windows else {}
-    found = sum(stock.reward.open_at(now, standing_of(told.get(one), ladder, now)) for one in page)
+    threshold = stock.reward.issues_at
+    assert threshold is not None
+    wallets = {one.wallet_id: one for one in await expiring.see_wallets(db, page)}
+    await note_idle(db, cache, wallets.values(), now)
+    dead = await gone(db, wallets, now)
+    found = sum(
+        reached(wallet, threshold, dead[wallet_id])
+        and stock.reward.open_at(now, standing_of(told.get(wallet_id), ladder, now))
+        for wallet_id, wallet in wallets.items()
+    )
     return found if stock.left is None else max(0, min(found, stock.left - given))

@@ -6,17 +6,21 @@ import asyncio
 from typing import Any
 
 from pointbank.desk import open_desk
-from services.redeem.benefits_due import issue, run
+from services.redeem.benefits_due import issue, learn_job, run
 from services.redeem.domain.codes import benefit_code
 from services.redeem.handlers import ON
 from shared.config import Settings
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, Member, accrued, asks
+from tests.integration.redeem.test_asked import reversal
+from tests.integration.redeem.test_expiring import GONE, NOW
 from tests.integration.redeem.test_rewards import put, use
 from tests.support.bank_books import assert_whole_until_spoilt
-from tests.support.facts import activated, heard
+from tests.support.facts import AT, activated, heard
 from tests.support.http import assert_problem
 from tests.support.tenants import running
+
+OF_BALANCE = {"points": 100, "of": "balance"}
 
 
 async def mine(bank: Bank, member: Member, reward: str) -> list[Any]:
@@ -176,3 +180,46 @@ async def _id_of(bank: Bank, benefit: Any) -> Any:
     return await bank.auditor.fetchval(
         "SELECT benefit_id FROM redeem.benefits WHERE benefit_id = $1::text::uuid", benefit["benefit_id"]
     )
+
+
+async def test_points_that_expired_unswept_pass_no_threshold(bank: Bank) -> None:
+    await bank.hear(activated("gone", expiry={"policy": "never"}))
+    await put(bank, "mug", issues_at=OF_BALANCE, programme="gone", unit_cost_minor=12)
+    await learn_job(bank.runtime)
+    before = await bank.member(90, programme="gone", expires_at=GONE)
+    await bank.hear(accrued(before.wallet_id, 20, member_id=before.member_id, programme="gone"))
+    late = await bank.member(100, programme="gone", expires_at=GONE)
+    assert (await run(bank.runtime, dry_run=True)).issued == 0
+    assert await issue(bank.runtime) == 0
+    assert [await mine(bank, one, "mug") for one in (before, late)] == [[], []]
+
+    await bank.hear(accrued(before.wallet_id, 80, member_id=before.member_id, programme="gone"))
+    assert (await run(bank.runtime, dry_run=True)).issued == 1
+    assert await issue(bank.runtime) == 1
+    assert len(await mine(bank, before, "mug")) == 1
+
+
+async def test_a_balance_that_silence_ended_reaches_no_threshold(bank: Bank) -> None:
+    await bank.hear(activated("silent", expiry={"policy": "inactivity", "months": 1}))
+    silent = await bank.member(100, programme="silent", at=AT)
+    there = await bank.member(100, programme="silent", at=NOW)
+    await put(bank, "mug", issues_at=OF_BALANCE, programme="silent", unit_cost_minor=12)
+    assert (await run(bank.runtime, dry_run=True)).issued == 1
+    assert await issue(bank.runtime) == 1
+    assert await mine(bank, silent, "mug") == []
+    assert len(await mine(bank, there, "mug")) == 1
+
+
+async def test_points_that_only_repay_a_debt_pass_no_threshold(bank: Bank) -> None:
+    await bank.hear(activated("owing", expiry={"policy": "never"}))
+    member = await bank.member(programme="owing")
+    first = accrued(member.wallet_id, 100, member_id=member.member_id, programme="owing")
+    await bank.hear(first)
+    assert (await bank.redeem(asks(member, programme="owing", points=100))).status_code == 201
+    await bank.hear(reversal(first, 100, on_spent="debt"))
+    await put(bank, "mug", issues_at=OF_BALANCE, programme="owing", unit_cost_minor=12)
+    await learn_job(bank.runtime)
+    await bank.hear(accrued(member.wallet_id, 150, member_id=member.member_id, programme="owing"))
+    assert await mine(bank, member, "mug") == []
+    await bank.hear(accrued(member.wallet_id, 50, member_id=member.member_id, programme="owing"))
+    assert len(await mine(bank, member, "mug")) == 1

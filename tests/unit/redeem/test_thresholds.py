@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any, Literal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.rewards import Threshold
-from services.redeem.domain.thresholds import passed, reached
+from services.redeem.domain.thresholds import Gone, passed, passed_alive, reached
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 MOVES: list[tuple[Any, Any, Any]] = [
@@ -61,5 +61,30 @@ def test_a_threshold_is_passed_where_some_line_brings_it_about(
     threshold = Threshold(points, of)
     expected = own[0] < points and any(count >= points for count in own[1:])
     assert passed(wallet, {"shops": [("mug", threshold)]}) == (["mug"] if expected else [])
-    assert reached(wallet, threshold) == (own[-1] >= points)
+    assert reached(wallet, threshold, Gone()) == (own[-1] >= points)
     assert passed(wallet, {"other": [("mug", threshold)]}) == []
+
+
+def test_points_that_repay_as_they_come_and_points_that_are_gone_pass_nothing() -> None:
+    wallet = Wallet(uuid4(), "shops", uuid4(), AT, available=0, debt=-100)
+    dead, lots = uuid4(), [uuid4(), uuid4(), uuid4()]
+    for lot, points in zip(lots, (60, 40, 30), strict=True):
+        moved(wallet, "earn", "issued", "available", points, lot)
+    moved(wallet, "repay", "available", "debt", 60, lots[0])
+    moved(wallet, "repay", "available", "debt", 40, lots[1])
+    moved(wallet, "earn", "issued", "available", 200, dead)
+    gone = Gone(frozenset({dead}), 200)
+    assert passed_alive(wallet, Threshold(231, "balance"), Gone()) is False
+    assert passed_alive(wallet, Threshold(230, "balance"), Gone()) is True
+    assert passed_alive(wallet, Threshold(31, "balance"), gone) is False
+    assert passed_alive(wallet, Threshold(30, "balance"), gone) is True
+    assert (
+        reached(wallet, Threshold(31, "balance"), gone),
+        reached(wallet, Threshold(30, "balance"), gone),
+    ) == (False, True)
+
+
+def moved(wallet: Wallet, kind: Any, from_bucket: Any, to_bucket: Any, points: int, lot_id: UUID) -> None:
+    wallet.move(
+        kind, from_bucket, to_bucket, points, posting_id=uuid4(), money_minor=0, lot_id=lot_id, source_id=None, effective_at=AT
+    )  # fmt: skip
