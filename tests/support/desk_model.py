@@ -271,6 +271,8 @@ class ModelDesk:
             if spent > sale.points:
                 return refuse("amount_out_of_range")
             paid = sale.minor if spent == sale.points else min(sale.minor, self.rules.worth(spent))
+        if spent < sale.points and (spent < self.rules.minimum or spent % self.rules.step):
+            return refuse("amount_out_of_range")
         gone = self.bank.capture(self.wallet, sale.parts, spent, now=now)
         sale.state, sale.captured, sale.captured_minor, sale.captured_at = "captured", spent, paid, now
         if sale.bill_ref in self.refunds:

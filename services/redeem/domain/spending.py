@@ -111,6 +111,21 @@ def credit(wallet: Wallet, accrual: PointsAccrued) -> Posting:
     return posting_of(wallet, before, accrual.accrual_id, kind, accrual.points, accrual.effective_at, lines)
 
 
+def check_amount(points: int, terms: Terms, pointer: str) -> None:
+    """Refuses, as amount_out_of_range, less than the programme's minimum and a part of its step."""
+    if points < terms.minimum_points:
+        raise AmountOutOfRange(
+            f"{points} points were asked; the least is {terms.minimum_points}.", pointer=pointer
+        )
+    if points % terms.step_points:
+        below = points - points % terms.step_points
+        raise AmountOutOfRange(
+            f"{points} points were asked; they are spent in steps of {terms.step_points}: "
+            f"{f'{below} or ' if below >= terms.minimum_points else ''}{below + terms.step_points}.",
+            pointer=pointer,
+        )
+
+
 def price(terms: Terms, *, points: int | None = None, money: Money | None = None) -> int:
     """The points that a redemption takes: those asked for, or those that pay for `money`, rounded up.
 
@@ -125,19 +140,9 @@ def price(terms: Terms, *, points: int | None = None, money: Money | None = None
             )
         points = points_for(money.amount_minor, terms.point_value, terms.currency)
         pointer = "/money/amount_minor"
-    if points < terms.minimum_points:
-        raise AmountOutOfRange(
-            f"{points} points were asked; the least is {terms.minimum_points}.", pointer=pointer
-        )
     if points > MOST_POINTS:
         raise AmountOutOfRange(f"{points} points were asked; the most is {MOST_POINTS}.", pointer=pointer)
-    if points % terms.step_points:
-        below = points - points % terms.step_points
-        raise AmountOutOfRange(
-            f"{points} points were asked; they are spent in steps of {terms.step_points}: "
-            f"{f'{below} or ' if below >= terms.minimum_points else ''}{below + terms.step_points}.",
-            pointer=pointer,
-        )
+    check_amount(points, terms, pointer)
     return points
 
 

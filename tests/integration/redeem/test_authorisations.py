@@ -408,3 +408,16 @@ async def test_bad_amounts_have_their_codes_and_move_nothing(bank: Bank) -> None
         ):
             assert_problem(answer, 422, said)
     assert await bank.wallet(member.wallet_id) == before
+
+
+async def test_a_capture_takes_no_part_of_a_step_and_no_less_than_the_minimum(bank: Bank) -> None:
+    spent_so = {"consumption": "oldest_earned", "minimum_points": 100, "step_points": 50}
+    await bank.hear(activated("steps", redemption=spent_so))
+    m = await bank.member(500, programme="steps")
+    one = (await bank.redeem(asks(m, programme="steps", points=200, capture="later"))).json()
+    path = f"/v1/redemptions/{one['redemption_id']}/capture"
+    for points in (1, 50, 99, 101):
+        refused = await bank.client.post(path, json={"points": points}, headers=bank.headers("till"))
+        assert_problem(refused, 422, "amount_out_of_range")
+    done = await bank.client.post(path, json={"points": 150}, headers=bank.headers("till"))
+    assert (done.status_code, done.json()["redeemed"]["points"]) == (200, 150)
