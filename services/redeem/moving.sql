@@ -417,7 +417,7 @@ LIMIT :most;
 
 -- name: untold_page
 -- Lots of a programme that expire after the one moment and not after the other, in that order, from after a place in it, of which
--- nobody was told so many days before.
+-- nobody was told so many days before: neither for their wallet nor for one that was merged into it.
 SELECT
     l.lot_id,
     l.wallet_id,
@@ -432,19 +432,24 @@ WHERE l.open AND l.expires_at IS NOT NULL AND l.expires_at > :now AND l.expires_
     AND w.programme = :programme
     AND NOT EXISTS (
         SELECT FROM notices AS n
-        WHERE n.wallet_id = l.wallet_id AND n.expires_at = l.expires_at AND n.days = :days
+        WHERE
+            n.wallet_id = ANY(l.wallet_id || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = l.wallet_id))
+            AND n.expires_at = l.expires_at AND n.days = :days
     )
 ORDER BY l.expires_at, l.lot_id
 LIMIT :most;
 
 -- name: told_of
--- What was told of these wallets' points that have not expired yet.
+-- What was told of these wallets' points that have not expired yet, to them or to what was merged into them; by its heir.
 SELECT
-    wallet_id,
-    expires_at,
-    days
-FROM notices
-WHERE wallet_id = ANY(:wallet_ids::uuid[]) AND expires_at > :now;
+    coalesce(o.heir, n.wallet_id) AS wallet_id,
+    n.expires_at,
+    n.days
+FROM notices AS n
+LEFT JOIN heirs AS o ON n.wallet_id = o.wallet_id
+WHERE
+    n.wallet_id = ANY(:wallet_ids::uuid[] || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = ANY(:wallet_ids::uuid[])))
+    AND n.expires_at > :now;
 
 -- name: keep_told!
 -- That members were told. A key that is there already fails the batch: it is only written under its wallet's lock.

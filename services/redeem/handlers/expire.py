@@ -15,6 +15,7 @@ from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_moves import tell_expiring
 from services.redeem.store import asked, expiring, learned, noticing, postings
 from services.redeem.store.idle import note_idle
+from services.redeem.store.locked import Locked
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Tx
 from shared.programme.compiled import CompiledProgramme
@@ -24,10 +25,11 @@ _encode = msgspec.json.Encoder().encode
 
 async def expire_due(tx: Tx, items: Sequence[Item[Expire]]) -> list[Outcome]:
     """Expires what is due now in the wallets that are named, each wallet's with a posting of its own."""
-    first = _first(items)
+    named = _named(items)
     swept: dict[int, dict[str, Swept]] = {id(item): {} for item in items}
-    if first:
-        wallets = await postings.lock(tx.db, first)
+    if named:
+        wallets = await postings.lock(tx.db, named)
+        first = _first(items, wallets)
         terms = await _terms(tx, wallets.values())
         now = tx.now()
         for lot in await expiring.due_lots(tx.db, wallets, now):
@@ -54,10 +56,11 @@ def _answer(item: Item[Expire], swept: dict[str, Swept]) -> Done:
 
 async def notify(tx: Tx, items: Sequence[Item[Notify]]) -> list[Outcome]:
     """Tells once of each expiry that is near: for a wallet, an instant, and the nearest of the programme's notice days."""
-    first = _first(items)
+    named = _named(items)
     told = 0
-    if first:
-        wallets = await postings.lock(tx.db, first)
+    if named:
+        wallets = await postings.lock(tx.db, named)
+        first = _first(items, wallets)
         terms = await _terms(tx, wallets.values())
         now = tx.now()
         await noticing.load_expiring(tx.db, wallets, terms, now)
@@ -76,12 +79,17 @@ async def notify(tx: Tx, items: Sequence[Item[Notify]]) -> list[Outcome]:
     return [Done(200, _encode(Told(told if k == 0 else 0))) for k in range(len(items))]
 
 
-def _first(items: Sequence[Item[Any]]) -> dict[UUID, Item[Any]]:
-    """Each wallet with the first item that names it."""
+def _named(items: Sequence[Item[Any]]) -> set[UUID]:
+    return {wallet_id for item in items for wallet_id in item.command.wallet_ids}
+
+
+def _first(items: Sequence[Item[Any]], wallets: Locked) -> dict[UUID, Item[Any]]:
+    """Each wallet with the first item that names it, or one that was merged into it since."""
     first: dict[UUID, Item[Any]] = {}
     for item in items:
         for wallet_id in item.command.wallet_ids:
-            first.setdefault(wallet_id, item)
+            if (wallet := wallets.get(wallet_id)) is not None:
+                first.setdefault(wallet.wallet_id, item)
     return first
 
 

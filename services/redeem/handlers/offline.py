@@ -13,7 +13,7 @@ from services.redeem.domain.acceptance import objection
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.offline import Allowance, AskAllowance, ReportUses
 from services.redeem.domain.redemption import missing
-from services.redeem.domain.spending import WalletBlocked
+from services.redeem.domain.spending import WalletBlocked, spendable
 from services.redeem.handlers.uses import Told, Uses
 from services.redeem.store import learned, limiting, postings, returns
 from services.redeem.store import offline as store
@@ -154,7 +154,7 @@ async def report_uses(tx: Tx, items: Sequence[Item[ReportUses]]) -> list[Outcome
                     "left": terms.worth(batch.allowances[command.allowance_id].left),
                     "redemptions": answers,
                     "balance": {
-                        "available": terms.worth(wallet.available),
+                        "available": terms.worth(spendable(wallet, batch.now)),
                         "held": terms.worth(wallet.held),
                         "reserved": terms.worth(wallet.reserved),
                         "debt": terms.worth(wallet.debt),

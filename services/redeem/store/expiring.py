@@ -119,7 +119,8 @@ async def untold_page(
     until: datetime,
     most: int,
 ) -> list[Due]:
-    """Lots of a programme that expire between these moments, of which nobody was told so many days before."""
+    """Lots of a programme that expire between these moments, of which nobody of their family was told so many days
+    before."""
     at, lot_id = after or (None, None)
     rows = await moving.untold_page(
         db,
@@ -137,7 +138,8 @@ async def untold_page(
 async def told(
     db: Connection, wallet_ids: Collection[UUID], now: datetime
 ) -> set[tuple[UUID, datetime, int]]:
-    """What was told of these wallets' points that have not expired yet: wallet, expiry, days before."""
+    """What was told of these wallets' points that have not expired yet, to them or to what was merged into them: wallet, expiry,
+    days before."""
     return {
         (row[0], row[1], row[2]) for row in await moving.told_of(db, wallet_ids=list(wallet_ids), now=now)
     }

@@ -12,14 +12,17 @@ from typer.testing import CliRunner
 
 from pointbank.cli.app import app
 from pointbank.desk import open_desk
+from services.redeem.domain.sweep import Notify
 from services.redeem.store.noticing import ToTell
 from services.redeem.sweeping import walk
 from services.redeem.telling_expiry import tell_of_expiry, would_tell_of_expiry
 from shared.config import Settings
 from shared.ids import uuid7
+from shared.messaging import Done
 from tests.integration.redeem.conftest import Bank, accrued
 from tests.integration.redeem.test_asked import answers
-from tests.integration.redeem.test_expiring import LATER, NOW, TELLS, owner, programme
+from tests.integration.redeem.test_expiring import LATER, NOW, TELLS, do, owner, programme
+from tests.integration.redeem.test_merges import merge
 from tests.support.facts import activated
 from tests.support.http import assert_problem
 from tests.support.tenants import as_environment, new_tenant
@@ -83,6 +86,39 @@ async def test_members_are_told_once_for_each_notice_day(bank: Bank) -> None:
     assert sorted([{name: one[name] for name in dry["to_tell"][0]} for one in events], key=str) == sorted(
         dry["to_tell"], key=str
     )
+
+
+async def test_a_member_who_was_told_is_not_told_of_the_same_points_again_after_a_merge(bank: Bank) -> None:
+    """Not after a second merge either; of what nobody of the family was told, the heir is told."""
+    await programme(bank, "family", policy="months_after_earning", months=1, notice_days=[7])
+    soon, sooner = NOW + timedelta(days=6), NOW + timedelta(days=5)
+    first, second, heir = [
+        await owner(bank, "family", 10, expires_at=soon),
+        *[await bank.member(programme="family") for _ in range(2)],
+    ]
+    assert await tell_of_expiry(bank.runtime) == 1
+    for ended, into in ((first, second), (second, heir)):
+        await merge(bank, ended, into, programme="family")
+        assert await would_tell_of_expiry(bank.runtime) == await tell_of_expiry(bank.runtime) == 0
+    # Points of another instant bring the wallet to the walk: only they are told.
+    await bank.hear(
+        accrued(heir.wallet_id, 3, member_id=heir.member_id, programme="family", expires_at=sooner)
+    )
+    assert await would_tell_of_expiry(bank.runtime) == await tell_of_expiry(bank.runtime) == 1
+    [told] = await answers(bank, heir.wallet_id, "points.expiring.v1")
+    assert told["expiring"]["points"] == 3
+
+
+async def test_a_step_that_met_a_wallet_before_it_was_merged_tells_its_heir(bank: Bank) -> None:
+    await programme(bank, "meanwhile", policy="months_after_earning", months=1, notice_days=[7])
+    ended = await owner(bank, "meanwhile", 10, expires_at=NOW + timedelta(days=6))
+    heir = await bank.member(programme="meanwhile")
+    await merge(bank, ended, heir, programme="meanwhile")
+    [done] = await do(bank, Notify((ended.wallet_id,)))
+    assert isinstance(done, Done)
+    assert json.loads(done.body) == {"notices": 1}
+    [told] = await answers(bank, heir.wallet_id, "points.expiring.v1")
+    assert told["expiring"]["points"] == 10
 
 
 async def test_a_balance_that_will_end_by_silence_is_told_of_too(bank: Bank) -> None:

@@ -261,6 +261,20 @@ async def test_a_blocked_wallet_owes_what_its_member_took_and_an_expired_lot_pai
     assert await broken(bank, settings) == {}
 
 
+async def test_a_report_tells_the_balance_that_is_read_also_before_the_sweep(bank: Bank) -> None:
+    """The report comes after a lot's end, of a use before it; and once more, where nothing is posted."""
+    code = await programme(bank)
+    member = await bank.member(90, programme=code, expires_at=datetime.now(UTC) - timedelta(minutes=1))
+    await bank.hear(accrued(member.wallet_id, 60, member_id=member.member_id, programme=code))
+    one = await allowed(bank, member, code)
+    await moved(bank, one, issued_at=datetime.now(UTC) - timedelta(hours=1))
+    spent = use("a", 10, ago_s=1800)
+    for _ in range(2):
+        said = await reported(bank, one, spent)
+        read = (await bank.get(f"/v1/wallets/{member.wallet_id}/balance")).json()
+        assert said["balance"]["available"] == read["available"] == worth(60)
+
+
 async def test_overdrawn_points_that_are_returned_pay_what_is_owed(bank: Bank, settings: Settings) -> None:
     code = await programme(bank)
     member = await bank.member(30, programme=code)
