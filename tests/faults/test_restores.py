@@ -35,8 +35,7 @@ def fleet() -> Iterator[Fleet]:
 @pytest.fixture
 def town(fleet: Fleet) -> Iterator[Town]:
     """Its tenant, with a few members."""
-    # The only one of its server: nothing is saved by a copy.
-    made = asyncio.run(found_town(fleet, f"t{secrets.token_hex(3)}", members=5, make=create_tenant))
+    made = asyncio.run(found_town(fleet, f"t{secrets.token_hex(3)}", members=5))
     yield made
     asyncio.run(leave(made))
 

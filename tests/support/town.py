@@ -27,8 +27,7 @@ from pointbank.verify import Report, verify_tenant, wait_until_settled
 from pointbank.verify.database import auditor
 from shared.config import Settings
 from shared.db import connect
-from shared.tenants.provision import dsn_for
-from tests.support.copies import copy_tenant
+from shared.tenants.provision import create_tenant, dsn_for
 from tests.support.processes import Fleet
 from tests.support.programmes import SHOPS
 
@@ -229,7 +228,7 @@ async def found_town(
     settings: Settings | None = None,
     members: int = 40,
     seed: int = 7,
-    make: Callable[[Settings, str], Awaitable[None]] = copy_tenant,
+    make: Callable[[Settings, str], Awaitable[None]] = create_tenant,
     document: Mapping[str, Any] = SHOPS,
     birthdays: Sequence[date] = (),
 ) -> Town:

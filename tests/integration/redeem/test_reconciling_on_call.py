@@ -96,7 +96,7 @@ async def test_a_dry_run_waits_for_no_seal_and_knows_what_none_has_yet(bank: Ban
         assert (would["wallets"], would["postings"], would["next_cursor"]) == (2, 2, None)
         begun = await run(bank, within_s=0)  # it is being sealed now
         assert await run(bank, dry_run=True) == would
-    assert await seals(bank) == before
+        assert await seals(bank) == before
     done = await run(bank, cursor=begun["next_cursor"])
     assert (done["wallets"], done["postings"]) == (2, 2)
 
