@@ -409,7 +409,7 @@ class ModelDesk:
             {
                 "left": self.worth(one.points - one.used),
                 "redemptions": [self._with_returns(one, told[place]) for place in range(len(uses))],
-                "balance": self.balance("debt"),
+                "balance": self.balance("debt", gone=self._gone(now)),
             },
         )
 
