@@ -419,5 +419,9 @@ async def test_a_capture_takes_no_part_of_a_step_and_no_less_than_the_minimum(ba
     for points in (1, 50, 99, 101):
         refused = await bank.client.post(path, json={"points": points}, headers=bank.headers("till"))
         assert_problem(refused, 422, "amount_out_of_range")
+    for minor in (500, 1010):  # 50 points, and 101
+        body = {"money": {"amount_minor": minor, "currency": "SAR"}}
+        refused = await bank.client.post(path, json=body, headers=bank.headers("till"))
+        assert_problem(refused, 422, "amount_out_of_range")
     done = await bank.client.post(path, json={"points": 150}, headers=bank.headers("till"))
     assert (done.status_code, done.json()["redeemed"]["points"]) == (200, 150)
