@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
-from pointbank.verify.streams import heads
+from pointbank.verify.messaging.streams import heads
 from pointbank.verify.walks import check_all
 from services.earn.domain.hold import ReleaseDue
 from services.earn.thinning import thin_sightings

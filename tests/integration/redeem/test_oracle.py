@@ -17,7 +17,7 @@ from pointbank.desk import open_desk
 from pointbank.sealing import reconcile_tenant
 from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
-from pointbank.verify.streams import heads
+from pointbank.verify.messaging.streams import heads
 from pointbank.verify.walks import check_all
 from services.redeem.domain.acts import DecideAdjustment, Evidence, Open, Part, Reinstate, Transfer
 from services.redeem.domain.disputes import DecideDispute, OpenDispute
