@@ -23,7 +23,7 @@ from services.redeem.domain.acts import DecideAdjustment, Evidence, Open, Part, 
 from services.redeem.domain.disputes import DecideDispute, OpenDispute
 from services.redeem.domain.redemption import Redeem
 from services.redeem.domain.sweep import Expire
-from services.redeem.telling_expiry import tell_of_expiry
+from services.redeem.jobs.telling_expiry import tell_of_expiry
 from shared.config import Settings
 from shared.db import connect, database_of
 from shared.events import PointsAccrued

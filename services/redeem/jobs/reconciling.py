@@ -13,13 +13,13 @@ from typing import Literal
 import msgspec
 import structlog
 
-from services.redeem.counting_days import compare_day, next_day
 from services.redeem.domain.accruals import DayCompared
 from services.redeem.domain.reconciliation import Reconciled, ReconcilePage, SealCompared
-from services.redeem.sealing_on_call import SealRun
+from services.redeem.jobs.counting_days import compare_day, next_day
+from services.redeem.jobs.sealing_on_call import SealRun
+from services.redeem.jobs.telling_compared import compare_seal
 from services.redeem.store import reconciliation
 from services.redeem.store.reconciliation import Found
-from services.redeem.telling_compared import compare_seal
 from shared.db import Pool
 from shared.messaging import Done, Outcome
 from shared.runtime import TenantRuntime

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import msgspec
 
 from services.redeem.domain.giftcards.acts import ExpireCards, ExpiryAnswer, Reached, Swept, together
+from services.redeem.jobs.telling_expiry import Bank
 from services.redeem.store import gift_cards as store
-from services.redeem.telling_expiry import Bank
 from shared.messaging import Done
 from shared.runtime import TenantRuntime
 

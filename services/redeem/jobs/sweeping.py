@@ -10,9 +10,9 @@ import msgspec
 from services.redeem.domain.sweep import Expire, ExpireAnswer, Place, Swept, together
 from services.redeem.handlers.asked import SettleAsked
 from services.redeem.handlers.waking import asked_wait
+from services.redeem.jobs.telling_expiry import Bank, tell_of_expiry
 from services.redeem.store import asked, due
 from services.redeem.store.idle import policies
-from services.redeem.telling_expiry import Bank, tell_of_expiry
 from shared.messaging import Done
 from shared.runtime import TenantRuntime
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.redeem.reconciling import BEGIN, Enough, ReconcilePlace, Total, portion
-from services.redeem.sealing_on_call import Wanted, begin_run, wait_for_seal
+from services.redeem.jobs.reconciling import BEGIN, Enough, ReconcilePlace, Total, portion
+from services.redeem.jobs.sealing_on_call import Wanted, begin_run, wait_for_seal
 from shared.messaging.commands import Item
 from shared.runtime import TenantRuntime
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain.reconciliation import LEAVES, SealCompared
-from services.redeem.reconciling import (
+from services.redeem.jobs.reconciling import (
     MOST_TOLD,
     Enough,
     Progress,
@@ -19,7 +19,7 @@ from services.redeem.reconciling import (
     to_the_end,
     unheard,
 )
-from services.redeem.sealing import new_since
+from services.redeem.jobs.sealing import new_since
 from services.redeem.store import reconciliation, told_events
 from services.redeem.store.reconciliation import Found, Walked
 from services.redeem.store.seals import Holder

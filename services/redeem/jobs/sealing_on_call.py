@@ -17,7 +17,7 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain.seal import Seal
-from services.redeem.sealing import SealBusy, export, signer_of, take_seal, would_seal
+from services.redeem.jobs.sealing import SealBusy, export, signer_of, take_seal, would_seal
 from services.redeem.store import seals
 from shared.ids import uuid7
 from shared.messaging.commands import Item
