@@ -11,7 +11,8 @@ from services.redeem.domain.acts import Open
 from services.redeem.domain.expiring import consumption_order, expire
 from services.redeem.domain.ledger import Bucket, Kind, Lot, Wallet
 from services.redeem.domain.posting import Act, Posting, Value
-from services.redeem.domain.spending import MOST_POINTS, InsufficientPoints, consume, spendable
+from services.redeem.domain.spendable import spendable
+from services.redeem.domain.spending import MOST_POINTS, InsufficientPoints, consume
 from shared.errors import AmountOutOfRange, Refusal
 
 _OPENINGS = UUID("01a1f82f-1e80-7f0a-9c55-6f70656e696e")

@@ -13,6 +13,7 @@ import msgspec
 
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.posting import Act, Posting, Value
+from services.redeem.domain.spendable import expired_lots
 from shared.errors import AmountOutOfRange
 from shared.programme.expiry import horizon
 
@@ -55,16 +56,6 @@ def expire(
                 "expire", "held", "expired", lot.held, lot, effective_at=lot.dies_at, source_id=lot.source_id
             )
     return act.done()
-
-
-def expired_lots(lots: Iterable[Lot], now: datetime) -> list[Lot]:
-    """Those that are expired by now, as each would say itself: a wallet has many, and is asked each time that it is spent from."""
-    return [
-        lot
-        for lot in lots
-        if ((ends := lot.expires_at) is not None and ends <= now)
-        or ((ends := lot.idle_at) is not None and ends <= now)
-    ]
 
 
 def due_of(lot: Lot, now: datetime, holds_expire: bool = False) -> int:
@@ -133,6 +124,15 @@ def wake(wallet: Wallet, *, at: datetime, value: Value, new_id: Callable[[], UUI
         expired = expire(wallet, terms=value, now=at, new_id=new_id, holds_expire=wallet.idle_holds)
     mark_idle(wallet, wallet.idles(max(at, wallet.last_active_at or at)))
     return expired
+
+
+def fall_silent(wallet: Wallet, now: datetime) -> None:
+    """Notes that the balance has ended by now, where what just came was backdated so far: nobody was active since. All that is
+    open of the wallet is loaded; of programmes without such an end nothing is noted."""
+    if wallet.idles is None or wallet.last_active_at is None:
+        return
+    if (ends := wallet.idles(wallet.last_active_at)) <= now:
+        mark_idle(wallet, ends)
 
 
 class Notice(msgspec.Struct, frozen=True):

@@ -20,7 +20,8 @@ from services.redeem.domain.merging import merge
 from services.redeem.domain.offline import overdraw
 from services.redeem.domain.posting import Rate
 from services.redeem.domain.reversing import Blocked, reverse
-from services.redeem.domain.spending import InsufficientPoints, credit, redeem, spendable
+from services.redeem.domain.spendable import spendable
+from services.redeem.domain.spending import InsufficientPoints, credit, redeem
 from services.redeem.domain.transferring import TransferToOneself, transfer
 from shared.events import PointsAccrued
 from shared.events.bills import AccruedLot
