@@ -21,14 +21,13 @@ from services.redeem.domain.approving import (
     requested,
 )
 from services.redeem.domain.disputes import DecideDispute, Dispute, correction, settled
-from services.redeem.domain.expiring import check_reinstatement, expire, reinstate, wake
+from services.redeem.domain.expiring import check_reinstatement, expire, fall_silent, reinstate, wake
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.posting import Posting
 from services.redeem.domain.spending import MOST_POINTS
 from services.redeem.domain.transferring import TransferToOneself, transfer
-from services.redeem.handlers.tell import tell_expired
+from services.redeem.handlers.tell import balance_now, tell_expired
 from services.redeem.handlers.tell_moves import (
-    balance,
     tell_adjusted,
     tell_opened,
     tell_reinstated,
@@ -100,7 +99,7 @@ class Desk:
             "to_wallet": receiver.wallet_id,
             "effective_at": done.given.effective_at,
             "transferred": worth_of(done.given.points, value),
-            "balance": balance(done.given, value),
+            "balance": balance_now(wallet, value, self.now),
         }
         return Done(201, _encode(answer))
 
@@ -212,7 +211,7 @@ class Desk:
             "effective_at": back.effective_at,
             "expires_at": command.expires_at,
             "reinstated": worth_of(back.points, value),
-            "balance": balance(back, value),
+            "balance": balance_now(wallet, value, self.now),
         }
         return Done(201, _encode(answer))
 
@@ -250,8 +249,9 @@ class Desk:
                     self.now,
                 )
             )
+        fall_silent(wallet, self.now)
         tell_opened(self.tx, item, value, wallet, self._keep(wallet, opened))
-        return Done(201, _opened(command, wallet, opened, value))
+        return Done(201, self._opened(command, wallet, value))
 
     def open_again(self, command: Open, known: postings.Known) -> Done:
         """The answer to an opening balance that was posted before, with the balance and the expiry of now. Refuses
@@ -267,8 +267,20 @@ class Desk:
             )
         wallet, value = self._wallet(known.wallet_id, "/wallet_id")
         return Done(
-            200, _opened(msgspec.structs.replace(command, expires_at=lot.expires_at), wallet, wallet, value)
+            200, self._opened(msgspec.structs.replace(command, expires_at=lot.expires_at), wallet, value)
         )
+
+    def _opened(self, command: Open, wallet: Wallet, value: CompiledProgramme) -> bytes:
+        answer = {
+            "opening_id": command.opening_id,
+            "programme": wallet.programme,
+            "wallet_id": wallet.wallet_id,
+            "effective_at": command.earned_at,
+            "expires_at": command.expires_at,
+            "opened": worth_of(command.points, value),
+            "balance": balance_now(wallet, value, self.now),
+        }
+        return _encode(answer)
 
     def _post(self, item: Item[Any], made: Adjustment, value: CompiledProgramme) -> None:
         for part in made.parts:
@@ -326,19 +338,6 @@ class Desk:
                 "note": None,
             },  # somebody's words, and the audit forgets nothing
         )
-
-
-def _opened(command: Open, wallet: Wallet, stands: Posting | Wallet, value: CompiledProgramme) -> bytes:
-    answer = {
-        "opening_id": command.opening_id,
-        "programme": wallet.programme,
-        "wallet_id": wallet.wallet_id,
-        "effective_at": command.earned_at,
-        "expires_at": command.expires_at,
-        "opened": worth_of(command.points, value),
-        "balance": balance(stands, value),
-    }
-    return _encode(answer)
 
 
 def _check_amount(points: int) -> None:

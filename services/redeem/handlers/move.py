@@ -52,10 +52,13 @@ async def move_points(tx: Tx, items: Sequence[Item[Move]]) -> list[Outcome]:
     now = tx.now()
     if needs := _needs(taken, wallets, terms):
         await postings.load_lots(db, wallets, needs, now)
-    await note_idle(db, tx.cache, wallets.values(), now)
+    # An opening may be backdated so far that silence has ended the balance it opens: the empty ones are asked too.
+    opens = any(isinstance(one, Open) for one in commands)
+    await note_idle(db, tx.cache, wallets.values(), now, empty_too=opens)
     lots = await expiring.load_by_id(
         db, [one.lot_id for one in commands if isinstance(one, Reinstate)], wallets
     )
+    await expiring.load_due(db, wallets, _takes_nothing(commands), now)
     alone = await adjustments.posted_alone(db, _by_one(commands), since=now - COUNTED_FOR)
     again = [one.opening_id for one in commands if isinstance(one, Open) and one.opening_id in known]
     opened = await asked_store.lots(db, again) if again else {}
@@ -182,6 +185,13 @@ def _taken_by(
         case Open():
             if command.wallet_id is not None:
                 yield command.wallet_id, 0
+
+
+def _takes_nothing(commands: Sequence[Move]) -> set[UUID]:
+    """The wallets whose balance is answered though nothing is taken of them."""
+    return {
+        one.wallet_id for one in commands if isinstance(one, Open | Reinstate) and one.wallet_id is not None
+    }
 
 
 def _by_one(commands: Sequence[Move]) -> set[UUID]:
