@@ -126,12 +126,14 @@ def wake(wallet: Wallet, *, at: datetime, value: Value, new_id: Callable[[], UUI
     return expired
 
 
-def fall_silent(wallet: Wallet, now: datetime) -> None:
-    """Notes that the balance has ended by now, where what just came was backdated so far: nobody was active since. All that is
-    open of the wallet is loaded; of programmes without such an end nothing is noted."""
-    if wallet.idles is None or wallet.last_active_at is None:
+def backdate(wallet: Wallet, now: datetime, *, active_at: datetime) -> None:
+    """Its member was last active at that moment, or after it as far as is known here: where that is so long ago that the balance
+    has ended by now, notes it. What was there has been woken; of programmes without such an end nothing is noted."""
+    wallet.last_active_at = max(wallet.last_active_at or active_at, active_at)
+    if wallet.idles is None:
         return
-    if (ends := wallet.idles(wallet.last_active_at)) <= now:
+    ends = wallet.idles(wallet.last_active_at)
+    if ends <= now or wallet.idle_at is not None:
         mark_idle(wallet, ends)
 
 

@@ -15,6 +15,7 @@ from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.spending import MOST_POINTS
 from services.redeem.handlers.acting import Desk
 from services.redeem.handlers.counting import count_points
+from services.redeem.handlers.opening import open_again, open_balance
 from services.redeem.handlers.post import IdReused
 from services.redeem.store import adjustments, disputes, expiring, learned, postings
 from services.redeem.store import asked as asked_store
@@ -72,7 +73,7 @@ async def move_points(tx: Tx, items: Sequence[Item[Move]]) -> list[Outcome]:
             outcomes.append(Refused(refusal))
         known |= {new.posting_id: postings.Known(*new[1:]) for new in desk.keys}
     await adjustments.keep(db, desk.new)
-    await adjustments.keep_openings(db, desk.by_one)
+    await adjustments.keep_openings(db, desk.by_one, desk.active)
     await adjustments.keep_reinstatements(db, desk.reinstated)
     await adjustments.decide(db, desk.changed)
     await disputes.settle(db, desk.settled)
@@ -94,7 +95,7 @@ def _move(desk: Desk, item: Item[Any], command: Move) -> Done:
         case Reinstate():
             return desk.reinstate(item, command)
         case Open():
-            return desk.open(item, command)
+            return open_balance(desk, item, command)
     assert_never(command)
 
 
@@ -110,7 +111,7 @@ def _before(command: Move, desk: Desk, known: dict[UUID, postings.Known]) -> Out
             same = made.parts == by_wallet(command.parts)
         case Open():
             posted = known.get(command.opening_id)
-            return None if posted is None else desk.open_again(command, posted)
+            return None if posted is None else open_again(desk, command, posted)
         case Transfer() | Reinstate():
             posted = known.get(_id_of(command))
             if posted is None:
