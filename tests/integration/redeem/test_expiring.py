@@ -197,6 +197,28 @@ async def test_held_points_that_have_died_are_not_released_whether_a_sweep_came_
         assert await expired(bank, accrual.wallet_id) == [(40, GONE)]
 
 
+async def test_held_points_outlive_their_lot_until_they_are_released_and_no_more_is_told_than_can_be_spent(
+    bank: Bank,
+) -> None:
+    """Where they are kept past the end of their lot and their time ran from earning, they are over when they are due: none of them
+    can be spent, and earn is told of none."""
+    for swept in (True, False):
+        code = f"kept-{swept}".lower()
+        await programme(bank, code, policy="months_after_earning", months=1)
+        accrual = accrued(uuid7(), 40, kind="earn_held", programme=code, expires_at=GONE)
+        await bank.hear(accrual)
+        if swept:
+            await walk(bank.runtime)
+        assert (await bank.wallet(accrual.wallet_id))["held"] == 40, "kept"
+        await bank.hear(release(accrual, 0, effective_at=NOW))
+        assert (await bank.wallet(accrual.wallet_id))["held"] == 40, "nothing was due"
+        await bank.hear(release(accrual, 30, effective_at=NOW), release(accrual, 40, effective_at=NOW))
+        told = await answers(bank, accrual.wallet_id, "points.released.v1")
+        assert [(one["released"]["points"], one["released_through"]) for one in told] == [(0, 0)] * 3
+        assert await spendable_of(bank, accrual.wallet_id) == 0
+        assert await expired(bank, accrual.wallet_id) == [(40, GONE)]
+
+
 async def test_what_counts_anew_ends_with_its_members_birth_month_as_the_dry_run_said(bank: Bank) -> None:
     await bank.hear(
         activated(
