@@ -76,6 +76,13 @@ class Adjustments:
                 self._allowed.compared += 1
                 for problem in self._opened(row):
                     self._allowed.wrong(f"opening {told(row['posting_id'])}: {problem}")
+        async for page in snapshot.pages("ledger/adjustments.sql", "activities"):
+            for row in page:
+                self._allowed.compared += 1
+                if not row["posted"]:
+                    self._allowed.wrong(
+                        f"opening {told(row['posting_id'])}: its member was active elsewhere, and no such posting is there"
+                    )
         async for page in snapshot.pages("ledger/adjustments.sql", "disputes"):
             for row in page:
                 self._disputes.compared += 1

@@ -103,6 +103,14 @@ FROM redeem.reinstatements AS r
 LEFT JOIN redeem.wallets AS w ON w.wallet_id = r.wallet_id
 LEFT JOIN alone AS l ON l.act_id = r.posting_id;
 
+-- name: activities
+-- Every opening balance with which it was said when its member was last active elsewhere, and whether it is one.
+SELECT
+    uuid_send(o.posting_id) AS posting_id,
+    coalesce(p.kind = 'opening' AND p.wallet_id = o.wallet_id, false) AS posted
+FROM redeem.opening_activities AS o
+LEFT JOIN redeem.postings AS p ON p.posting_id = o.posting_id;
+
 -- name: openings
 -- Every opening balance that one person asked for, with the most that its wallet came to with it within a day, and its posting.
 WITH done AS (

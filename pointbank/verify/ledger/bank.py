@@ -180,6 +180,8 @@ class Bank:
             self._checks[where].wrong(f"{wallet}: {problem}")
         self._balances.compared += 1
         rows = self._wallets.take(wallet_id)
+        for row in rows:
+            walk.active_elsewhere(row["active_elsewhere_at"])
         lots = self._lot_rows.take(wallet_id)
         self._lots.compared += len(lots)
         snapshots, strays = self._snapshots.take(wallet_id), self._strays.take(wallet_id)

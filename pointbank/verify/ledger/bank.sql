@@ -15,9 +15,12 @@ ORDER BY l.wallet_id, l.seq, l.posted_at;
 SELECT
     uuid_send(w.wallet_id) AS wallet_id, w.issued, w.held, w.available, w.reserved, w.redeemed, w.expired, w.reversed,
     w.transferred, w.adjusted, w.debt, w.seq, w.event_sequence, w.head, w.last_posted_at, w.last_active_at, w.member_id::text AS member_id,
-    w.programme, b.member_id::text AS born_member_id, b.programme AS born_programme
+    w.programme, b.member_id::text AS born_member_id, b.programme AS born_programme, o.active_elsewhere_at
 FROM redeem.wallets AS w
 LEFT JOIN members.wallets AS b ON b.wallet_id = w.wallet_id
+LEFT JOIN (
+    SELECT wallet_id, max(last_active_at) AS active_elsewhere_at FROM redeem.opening_activities GROUP BY wallet_id
+) AS o ON o.wallet_id = w.wallet_id
 ORDER BY w.wallet_id;
 
 -- name: lots

@@ -256,6 +256,11 @@ class WalletWalk:
         posting.effective_at, posting.posted_at = effective_at, posted_at
         posting.balance = (available, held, reserved)
 
+    def active_elsewhere(self, at: datetime | None) -> None:
+        """Its member was active then before there was this ledger, as was said with a balance that was brought along."""
+        if at is not None and (self.last_active_at is None or at > self.last_active_at):
+            self.last_active_at = at
+
     def against_row(self, row: Any, *, last_active_at: datetime | None = None) -> Iterator[tuple[str, str]]:
         """What of the wallet's own row is not what its lines come to. `last_active_at`: where others were merged into it, theirs or
         its own, whichever was later."""
@@ -274,7 +279,7 @@ class WalletWalk:
         if row["last_active_at"] != active:
             yield (
                 "balances",
-                f"its member was last active at {row['last_active_at']}, its lines say {active}",
+                f"its member was last active at {row['last_active_at']}, its lines and openings say {active}",
             )
         if row["head"] != self.head:
             yield "chain", "its head is not the hash of its last line"

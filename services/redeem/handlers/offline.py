@@ -13,7 +13,8 @@ from services.redeem.domain.acceptance import objection
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.offline import Allowance, AskAllowance, ReportUses
 from services.redeem.domain.redemption import missing
-from services.redeem.domain.spending import WalletBlocked, spendable
+from services.redeem.domain.spendable import spendable
+from services.redeem.domain.spending import WalletBlocked
 from services.redeem.handlers.uses import Told, Uses
 from services.redeem.store import learned, limiting, postings, returns
 from services.redeem.store import offline as store

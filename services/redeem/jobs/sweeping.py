@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from services.redeem.domain.sweep import Expire, ExpireAnswer, Place, Swept, together
+from services.redeem.domain.sweep import Expire, ExpireAnswer, Place, Swept, ToExpire, count, together
 from services.redeem.handlers.asked import SettleAsked
 from services.redeem.handlers.waking import asked_wait
 from services.redeem.jobs.telling_expiry import Bank, tell_of_expiry
@@ -75,16 +75,24 @@ async def walk(
 
 
 async def dry_run(
-    bank: Bank, *, step: int = due.STEP, say: Callable[[dict[str, Swept]], None] | None = None
+    bank: Bank,
+    *,
+    step: int = due.STEP,
+    say: Callable[[dict[str, Swept]], None] | None = None,
+    say_to_expire: Callable[[list[ToExpire]], None] | None = None,
 ) -> dict[str, Swept]:
-    """What `walk` would expire if it ran now and alone; nothing is written."""
+    """What `walk` would expire if it ran now and alone; nothing is written. `say_to_expire` hears of which wallets, a step's at a
+    time."""
     swept: dict[str, Swept] = {}
     place: Place | None = Place()
     now = bank.clock()
     async with bank.read() as db, db.transaction(isolation="repeatable_read", readonly=True):
         while place is not None:
             found, place = await due.would_expire(db, bank.cache, place, now, most=step)
-            together(swept, tuple(found.values()))
+            for one in found:
+                count(swept, one)
+            if say_to_expire is not None:
+                say_to_expire(found)
             if say is not None:
                 say(swept)
     return swept

@@ -134,6 +134,16 @@ FROM unnest(
     :requested_bys::text[], :requested_ats::timestamptz[]
 ) AS o (posting_id, wallet_id, points, programme_version, second_person_above, requested_by, requested_at);
 
+-- name: keep_activities!
+-- When the members of opened balances were last active elsewhere. An id that is there already fails the batch.
+INSERT INTO opening_activities (posting_id, wallet_id, last_active_at)
+SELECT
+    o.posting_id,
+    o.wallet_id,
+    o.last_active_at
+FROM unnest(:posting_ids::uuid[], :wallet_ids::uuid[], :last_active_ats::timestamptz[])
+    AS o (posting_id, wallet_id, last_active_at);
+
 -- name: keep_reinstatements!
 -- What one person brought back. An id that is there already fails the batch.
 INSERT INTO reinstatements (

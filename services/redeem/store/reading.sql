@@ -175,6 +175,8 @@ ORDER BY b.expires_at;
 -- A wallet's lines before `seq`, the newest first, of these kinds (null: any), posted and effective from a moment on and
 -- before another. Lines count without a gap: without a filter the last `reach` before `seq` are all, and snapshots
 -- tell in which months those are. With one, `reach` is as far as the first line. `opened_by`: what opened the lot that expired.
+-- Of what was taken back and repaid also `earned_by`, what earned the lot (`earned_by_act`: an act), and whether a redemption
+-- brought what repaid.
 SELECT
     e.seq,
     e.posting_id,
@@ -194,6 +196,11 @@ SELECT
             WHERE l.lot_id = e.lot_id
         )
     END AS opened_by,
+    o.source_id AS earned_by,
+    EXISTS (SELECT FROM acts AS a WHERE a.act_id = o.source_id) AS earned_by_act,
+    CASE
+        WHEN e.kind = 'repay' THEN EXISTS (SELECT FROM redemptions AS r WHERE r.redemption_id = e.source_id)
+    END AS by_redemption,
     e.effective_at,
     e.posted_at,
     e.available_after,
@@ -202,6 +209,7 @@ SELECT
     e.debt_after,
     e.hash
 FROM ledger AS e
+LEFT JOIN lots AS o ON e.lot_id = o.lot_id AND e.kind IN ('cancel_hold', 'reverse', 'owe', 'repay')
 WHERE
     e.wallet_id = :wallet_id
     AND e.seq < :before

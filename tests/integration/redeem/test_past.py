@@ -194,9 +194,9 @@ def naive(lines: list[Line], expiries: dict[UUID, datetime | None]) -> reading.S
                 assert one.lot_id is not None
                 expires_at = expiries[one.lot_id]
                 by_expiry[expires_at] = by_expiry.get(expires_at, 0) + points
-    usable = [(expires_at, points) for expires_at, points in by_expiry.items() if points]
+    usable = [reading.Ending(expires_at, points) for expires_at, points in by_expiry.items() if points]
     return reading.Standing(
-        **sums, by_expiry=sorted(usable, key=lambda one: (one[0] is None, one[0] or EVER))
+        **sums, by_expiry=sorted(usable, key=lambda one: (one.expires_at is None, one.expires_at or EVER))
     )
 
 
