@@ -163,7 +163,7 @@ FROM meet(
 ) AS m;
 
 -- name: meet_one
--- `meet`, of one redemption and nothing credited: see the function in migrations/0094_meet_one.sql. The same columns.
+-- `meet`, of one redemption and nothing credited: see the function in migrations/0098_meet_one.sql. The same columns.
 SELECT
     m.k,
     m.member_named,

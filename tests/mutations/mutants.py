@@ -90,7 +90,7 @@ NO_WALLET_LOCK = (
         "    ORDER BY w.wallet_id;\n",
     ),
     Patch(
-        "services/redeem/migrations/0094_meet_one.sql",
+        "services/redeem/migrations/0098_meet_one.sql",
         "    ORDER BY w.wallet_id\n    FOR NO KEY UPDATE;\n",
         "    ORDER BY w.wallet_id;\n",
     ),
