@@ -5,82 +5,18 @@ It shares no code with the service. Tests drive both with the same acts, and com
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
-NEVER = datetime.max.replace(tzinfo=UTC)
-LOT = ("available", "held", "reserved", "expired", "reversed", "owed")
-WALLET = (
-    "issued",
-    "held",
-    "available",
-    "reserved",
-    "redeemed",
-    "expired",
-    "reversed",
-    "transferred",
-    "adjusted",
-    "debt",
+from tests.support.wallet_model import (
+    LOT,
+    NEVER,
+    WALLET,
+    ModelAccrual,
+    ModelLot,
+    ModelPart,
+    ModelWallet,
+    root,
 )
-
-
-@dataclass
-class ModelLot:
-    number: int
-    points: int
-    earned_at: datetime
-    expires_at: datetime | None
-    available: int = 0
-    held: int = 0
-    reserved: int = 0
-    expired: int = 0
-    reversed: int = 0
-    owed: int = 0
-    parent: ModelLot | None = None
-    renews: ModelLot | None = None
-    """Points of that lot came back to this one, to live longer; it is still the same accrual's."""
-    accrual: ModelAccrual | None = None
-
-    def gone(self, now: datetime) -> bool:
-        return self.expires_at is not None and self.expires_at <= now
-
-
-@dataclass
-class ModelWallet:
-    buckets: dict[str, int] = field(default_factory=lambda: dict.fromkeys(WALLET, 0))
-    lots: list[ModelLot] = field(default_factory=list)
-    lines: list[tuple[str, str, int]] = field(default_factory=list)
-    """Every move there was: from which bucket to which, and how many points."""
-    named: dict[int, ModelLot] = field(default_factory=dict)
-    """The lots that its moves named, in the order in which they first did: a spent lot of a merged wallet is not among them."""
-
-    def shown(self) -> tuple[dict[str, int], list[tuple[Any, ...]]]:
-        """Its balances, and its lots in the order in which they came."""
-        return self.buckets, [
-            (lot.points, lot.expires_at, *(getattr(lot, part) for part in LOT)) for lot in self.lots
-        ]
-
-
-@dataclass
-class ModelAccrual:
-    wallet: ModelWallet
-    lots: list[ModelLot]
-    released: int = 0
-    settled: int = 0
-    lapsed: int = 0
-    short: int = 0
-    """What could not be taken back, and is if it ever comes back."""
-
-
-@dataclass
-class ModelPart:
-    """What was taken of a lot; without a lot what was overdrawn."""
-
-    lot: ModelLot | None
-    lent: int
-    captured: int = 0
-    returned: int = 0
 
 
 class ModelBank:
@@ -234,7 +170,7 @@ class ModelBank:
     @staticmethod
     def _own(accrual: ModelAccrual) -> list[ModelLot]:
         """The accrual's lots and what renewing returns made of them, the oldest first."""
-        own = [lot for lot in accrual.wallet.lots if _root(lot).accrual is accrual]
+        own = [lot for lot in accrual.wallet.lots if root(lot).accrual is accrual]
         return sorted(own, key=lambda lot: (lot.earned_at, lot.number))
 
     def expire(self, wallet: ModelWallet, now: datetime, *, sweep: bool = True) -> int:
@@ -355,7 +291,7 @@ class ModelBank:
         for lot, points in came:
             if lot.gone(now):
                 continue
-            accrual, part = _root(lot).accrual, 0
+            accrual, part = root(lot).accrual, 0
             if accrual is not None:
                 part = min(accrual.short, points)
                 accrual.short -= part
@@ -403,9 +339,3 @@ class ModelBank:
         lot.expires_at = until
         self._move(wallet, lot, "expired", "available", points)
         return True
-
-
-def _root(lot: ModelLot) -> ModelLot:
-    while lot.renews is not None:
-        lot = lot.renews
-    return lot

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from tests.support.desk_model import Reply, Sale, refuse
+from tests.support.desk_model import Sale
 from tests.support.gift_card_model import ModelCard, ModelCards
+from tests.support.replies_model import Reply, refuse
 from tests.support.shop_model import ModelBenefit, ModelShop, Offer
 
 

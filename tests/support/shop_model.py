@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.support.desk_model import ModelDesk, Reply, Said, Sale, refuse
+from tests.support.desk_model import Sale
+from tests.support.offline_model import ModelTill
+from tests.support.replies_model import Reply, Said, refuse
 from tests.support.rules_model import begins
 
 NAME = {"en": "A coffee", "ar": "قهوة"}
@@ -99,7 +101,7 @@ class ModelBenefit:
         }
 
 
-class ModelShop(ModelDesk):
+class ModelShop(ModelTill):
     """The desk with a catalogue."""
 
     def __init__(self, rules: Any, until_of: Any) -> None:

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from tests.integration.redeem.model_gift_cards import GiftCarding
-from tests.integration.redeem.model_house import BEGIN, CARDS, DAY, MINUTE, until_of
+from tests.integration.redeem.model_house import BEGIN
 from tests.integration.redeem.model_machine import MOSTLY, REFS
+from tests.integration.redeem.model_programmes import CARDS, DAY, MINUTE, until_of
 from tests.integration.redeem.model_rewards import PRICES, WHICH, Catalogue
 from tests.support.card_shop_model import ModelCardShop
-from tests.support.desk_model import refuse
 from tests.support.gift_card_model import ModelCards
+from tests.support.replies_model import refuse
 from tests.support.shop_model import ModelShop, Offer
 
 OFFERS = st.builds(

@@ -14,8 +14,8 @@ from hypothesis.stateful import precondition, rule
 from services.redeem.domain.redemption import Release
 from services.redeem.handlers.asked import SettleAsked
 from shared.events import PointsAccrued
-from tests.integration.redeem.model_house import MINUTE
 from tests.integration.redeem.model_machine import LOTS, PART, POINTS, REFS, Machine
+from tests.integration.redeem.model_programmes import MINUTE
 from tests.integration.redeem.test_asked import release, reversal
 from tests.integration.redeem.test_returns import requested
 

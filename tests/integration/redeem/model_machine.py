@@ -17,10 +17,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from services.redeem.domain.sweep import Expire
 from shared.events import PointsAccrued
 from tests.integration.redeem.conftest import Member, accrued, asks
-from tests.integration.redeem.model_house import BEGIN, MINUTE, PROGRAMMES, House, differs, until_of
-from tests.support.bank_model import WALLET, ModelWallet
-from tests.support.desk_model import ModelDesk, Reply, Said
+from tests.integration.redeem.model_house import BEGIN, House, differs
+from tests.integration.redeem.model_programmes import MINUTE, PROGRAMMES, until_of
+from tests.support.desk_model import ModelDesk
+from tests.support.replies_model import Reply, Said
 from tests.support.shop_model import ModelShop
+from tests.support.wallet_model import WALLET, ModelWallet
 
 KINDS = {
     ("issued", "available"): "earn", ("issued", "held"): "earn_held", ("held", "available"): "release",

@@ -11,11 +11,11 @@ from hypothesis.stateful import rule
 
 from shared.events import PointsAccrued
 from tests.integration.redeem.conftest import asks
-from tests.integration.redeem.model_house import MINUTE
 from tests.integration.redeem.model_machine import LOTS, PART, Machine
+from tests.integration.redeem.model_programmes import MINUTE
 from tests.integration.redeem.test_merges import merge
-from tests.support.bank_model import WALLET, ModelAccrual
-from tests.support.desk_model import Reply, Said, refuse
+from tests.support.replies_model import Reply, Said, refuse
+from tests.support.wallet_model import WALLET, ModelAccrual
 
 
 class Merging(Machine):

@@ -7,9 +7,10 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from tests.integration.redeem.model_house import DAY, differs
+from tests.integration.redeem.model_house import differs
 from tests.integration.redeem.model_machine import MOSTLY, REFS, Machine
-from tests.support.desk_model import Said, refuse
+from tests.integration.redeem.model_programmes import DAY
+from tests.support.replies_model import Said, refuse
 from tests.support.shop_model import ModelBenefit, Offer
 
 WHICH = st.integers(0, 1)

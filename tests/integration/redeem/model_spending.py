@@ -11,7 +11,8 @@ from hypothesis.stateful import precondition, rule
 
 from tests.integration.redeem.model_house import differs
 from tests.integration.redeem.model_machine import MOSTLY, PART, REFS, Machine
-from tests.support.desk_model import Sale, refuse
+from tests.support.desk_model import Sale
+from tests.support.replies_model import refuse
 
 
 class Spending(Machine):
