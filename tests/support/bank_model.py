@@ -5,8 +5,10 @@ It shares no code with the service. Tests drive both with the same acts, and com
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
+from tests.support.ends_model import Ends
 from tests.support.wallet_model import (
     LOT,
     NEVER,
@@ -19,12 +21,34 @@ from tests.support.wallet_model import (
 )
 
 
-class ModelBank:
-    """All wallets are of one programme."""
+class ModelBank(Ends):
+    """All wallets are of one programme. `silence_ends`: when a whole balance ends whose member did something last at a moment."""
 
-    def __init__(self, *, earliest_expiry: bool = False, holds_expire: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        earliest_expiry: bool = False,
+        holds_expire: bool = False,
+        silence_ends: Callable[[datetime], datetime] | None = None,
+    ) -> None:
         self.earliest_expiry, self.holds_expire = earliest_expiry, holds_expire
+        super().__init__(silence_ends)
         self._numbers = 0
+
+    # ---- what silence ends
+
+    def wake(self, wallet: ModelWallet, at: datetime) -> None:
+        """Somebody comes: what silence had ended by then goes first, held points too where holds die."""
+        if self.silent(wallet, at):
+            self._expire(wallet, wallet.lots, at, holds=self.holds_expire)
+
+    def _acts(self, wallet: ModelWallet, at: datetime) -> None:
+        """Its member did something; what is told late moves no end back."""
+        wallet.active_at = max(wallet.active_at or at, at)
+
+    def _comes(self, wallet: ModelWallet, at: datetime) -> None:
+        self.wake(wallet, at)
+        self._acts(wallet, at)
 
     def _lot(self, wallet: ModelWallet, points: int, at: datetime, until: datetime | None) -> ModelLot:
         self._numbers += 1
@@ -54,13 +78,15 @@ class ModelBank:
         return sorted(wallet.lots, key=lambda lot: (lot.earned_at, lot.number))
 
     def _repay(self, wallet: ModelWallet, lot: ModelLot, came: int, now: datetime) -> None:
-        if not lot.gone(now):
+        if not self.dead(wallet, lot, now):
             self._move(wallet, lot, "available", "debt", min(came, -wallet.buckets["debt"]))
 
     def merge(self, ended: ModelWallet, heir: ModelWallet, *, now: datetime) -> None:
         """All that the one has is the other's; its accruals have to be told so too."""
         for wallet in (ended, heir):
-            self.expire(wallet, now, sweep=False)
+            holds = self.holds_expire and self.silent(wallet, now)
+            self._expire(wallet, wallet.lots, now, holds=holds)
+        heir.active_at = max(filter(None, (ended.active_at, heir.active_at)), default=None)
         for lot in sorted(ended.lots, key=lambda lot: (lot.earned_at, lot.number)):
             parts = [(part, getattr(lot, part)) for part in ("available", "held", "reserved")]
             moved = [("transferred", part, points) for part, points in parts if points]
@@ -102,6 +128,7 @@ class ModelBank:
         now: datetime,
     ) -> ModelAccrual:
         """An accrual of several lots: (points, expiry)."""
+        self._comes(wallet, at)
         accrual = ModelAccrual(wallet, [self._lot(wallet, points, at, until) for points, until in lots])
         for lot in accrual.lots:
             lot.accrual = accrual
@@ -112,12 +139,14 @@ class ModelBank:
         return accrual
 
     def open(self, wallet: ModelWallet, points: int, *, at: datetime, until: datetime | None) -> None:
+        self._comes(wallet, at)
         self._move(wallet, self._lot(wallet, points, at, until), "issued", "available", points)
 
     def release(
         self, accrual: ModelAccrual, through: int, *, now: datetime, renewed: datetime | None = None
     ) -> int:
         """What is over goes first. `renewed`: when the lots end from now on, where their time runs from a release."""
+        self.wake(accrual.wallet, now)
         self._expire(accrual.wallet, self._own(accrual), now, holds=self.holds_expire)
         due = max(through - accrual.released, 0)
         came = []
@@ -128,9 +157,11 @@ class ModelBank:
             self._move(accrual.wallet, lot, "held", "available", part)
             due -= part
             came.append((lot, part))
+        points = sum(part for _, part in came)
+        if points:
+            self._acts(accrual.wallet, now)
         for lot, part in came:
             self._repay(accrual.wallet, lot, part, now)
-        points = sum(part for _, part in came)
         accrual.released += points
         return points
 
@@ -179,15 +210,18 @@ class ModelBank:
 
     def _expire(self, wallet: ModelWallet, lots: list[ModelLot], now: datetime, *, holds: bool) -> int:
         points = 0
-        due = [lot for lot in lots if lot.gone(now)]
-        for lot in sorted(due, key=lambda lot: (lot.expires_at or NEVER, lot.earned_at, lot.number)):
+        due = [lot for lot in lots if self.dead(wallet, lot, now)]
+        whole = self.ends_at(wallet) or NEVER
+        for lot in sorted(
+            due, key=lambda lot: (min(lot.expires_at or NEVER, whole), lot.earned_at, lot.number)
+        ):
             for part in ("available", "held") if holds else ("available",):
                 points += getattr(lot, part)
                 self._move(wallet, lot, part, "expired", getattr(lot, part))
         return points
 
     def spendable(self, wallet: ModelWallet, now: datetime) -> int:
-        return sum(lot.available for lot in wallet.lots if not lot.gone(now))
+        return sum(lot.available for lot in wallet.lots if not self.dead(wallet, lot, now))
 
     def _take(
         self, wallet: ModelWallet, points: int, target: str, now: datetime
@@ -205,7 +239,7 @@ class ModelBank:
         return taken
 
     def redeem(self, wallet: ModelWallet, points: int, *, now: datetime) -> bool:
-        return self._take(wallet, points, "redeemed", now) is not None
+        return self.spend(wallet, points, later=False, now=now) is not None
 
     def overdraw(self, wallet: ModelWallet, points: int, *, now: datetime) -> int:
         """What a till let somebody spend; gives what was not there."""
@@ -214,6 +248,7 @@ class ModelBank:
 
     def let(self, wallet: ModelWallet, points: int, there: int, *, now: datetime) -> list[ModelPart]:
         """What a till let somebody spend, of which so much was there."""
+        self._comes(wallet, now)
         taken = self._take(wallet, there, "redeemed", now) or []
         parts = [ModelPart(lot, part, captured=part) for lot, part in taken]
         if points > there:
@@ -228,10 +263,12 @@ class ModelBank:
         taken = self._take(wallet, points, "reserved" if later else "redeemed", now)
         if taken is None:
             return None
+        self._acts(wallet, now)
         return [ModelPart(lot, part, captured=0 if later else part) for lot, part in taken]
 
     def capture(self, wallet: ModelWallet, parts: list[ModelPart], points: int, *, now: datetime) -> int:
         """Spends so much of what was set aside, and gives the rest back; what of that expired at once."""
+        self._comes(wallet, now)
         for part in parts:
             part.captured = min(points, part.lent)
             points -= part.captured
@@ -263,6 +300,9 @@ class ModelBank:
     ) -> int:
         """Returns so much of what was spent, last taken first; what of it expired at once. `until`: the expiry of points that
         are earned at that moment, for those that are renewed and those that were in no lot."""
+        if not points:
+            return 0
+        self._comes(wallet, at)
         came = []
         for part in reversed(parts):
             some = min(points, part.captured - part.returned)
@@ -284,12 +324,12 @@ class ModelBank:
         """What came back to lots that are gone goes with them; refunds that were short, then debts, take of the rest."""
         expired = 0
         for lot, points in came:
-            if lot.gone(now):
+            if self.dead(wallet, lot, now):
                 expired += points
                 self._move(wallet, lot, "available", "expired", points)
         left = []
         for lot, points in came:
-            if lot.gone(now):
+            if self.dead(wallet, lot, now):
                 continue
             accrual, part = root(lot).accrual, 0
             if accrual is not None:
@@ -303,6 +343,7 @@ class ModelBank:
 
     def adjust(self, wallet: ModelWallet, points: int, *, until: datetime | None, now: datetime) -> bool:
         if points > 0:
+            self._comes(wallet, now)
             self._move(wallet, self._lot(wallet, points, now, until), "adjusted", "available", points)
             return True
         return self._take(wallet, -points, "adjusted", now) is not None
@@ -311,15 +352,20 @@ class ModelBank:
         if giver is receiver:
             return False
         taken = self._take(giver, points, "transferred", now)
+        if taken is not None:
+            self._acts(giver, now)
+            self._comes(receiver, now)
         for lot, part in taken or ():
             child = self._lot(receiver, part, now, lot.expires_at)
             child.parent = lot
             self._move(receiver, child, "transferred", "available", part)
         return taken is not None
 
-    def may_come_back(self, lot: ModelLot, points: int, *, until: datetime | None, now: datetime) -> bool:
+    def may_come_back(
+        self, wallet: ModelWallet, lot: ModelLot, points: int, *, until: datetime | None, now: datetime
+    ) -> bool:
         """Whether so many expired points of a lot may live again until then: not with others that would live longer or shorter."""
-        others = lot.available > 0 and not lot.gone(now)
+        others = lot.available > 0 and not self.dead(wallet, lot, now)
         shorter = others and (until or NEVER) < (lot.expires_at or NEVER)
         ends = until is not None and until <= now
         return not (lot.reserved or lot.held or points > lot.expired or ends or shorter)
@@ -328,8 +374,9 @@ class ModelBank:
         self, wallet: ModelWallet, lot: ModelLot, points: int, *, until: datetime | None, now: datetime
     ) -> bool:
         """Brings so many expired points back; what nobody swept of the lot does not come with them."""
-        if not self.may_come_back(lot, points, until=until, now=now):
+        if not self.may_come_back(wallet, lot, points, until=until, now=now):
             return False
+        self._comes(wallet, now)
         self._expire(wallet, [lot], now, holds=False)
         return self.reinstate(wallet, lot, points, until=until)
 

@@ -11,9 +11,13 @@ from fractions import Fraction
 from typing import Any
 
 from tests.support.bank_model import ModelBank
+from tests.support.limits_model import Bill, Limit, limits_of, most_of
 from tests.support.replies_model import Reply, Said, refuse
-from tests.support.rules_model import Rules, left_today
-from tests.support.wallet_model import ModelAccrual, ModelPart, ModelWallet
+from tests.support.rules_model import Rules, silence_ends
+from tests.support.wallet_model import NEVER, ModelAccrual, ModelPart, ModelWallet
+
+TILL = "T03"
+NOT_SAID = Bill()
 
 
 @dataclass(eq=False)
@@ -33,6 +37,8 @@ class Sale:
     returned: int = 0
     returned_minor: int = 0
     captured_at: datetime | None = None
+    bill_most: int | None = None
+    """What points may pay of the bill that they were set aside for, in minor units; None where nothing was said of it."""
 
 
 class ModelDesk:
@@ -40,7 +46,11 @@ class ModelDesk:
 
     def __init__(self, rules: Rules, until_of: Any) -> None:
         self.rules, self.until_of = rules, until_of
-        self.bank = ModelBank(earliest_expiry=rules.earliest_expiry, holds_expire=rules.holds_expire)
+        self.bank = ModelBank(
+            earliest_expiry=rules.earliest_expiry,
+            holds_expire=rules.holds_expire,
+            silence_ends=silence_ends(rules),
+        )
         self.wallet = ModelWallet()
         self.accruals: list[ModelAccrual] = []
         self.blocked = False
@@ -66,9 +76,11 @@ class ModelDesk:
 
     def balance_read(self, now: datetime) -> Said:
         ends: dict[datetime, int] = {}
+        whole = self.bank.ends_at(self.wallet) or NEVER
         for lot in self.wallet.lots:
-            if lot.available and lot.expires_at is not None and not lot.gone(now):
-                ends[lot.expires_at] = ends.get(lot.expires_at, 0) + lot.available
+            end = min(lot.expires_at or NEVER, whole)
+            if lot.available and now < end < NEVER:
+                ends[end] = ends.get(end, 0) + lot.available
         return {
             **self.balance("debt", gone=self._gone(now)),
             "expiring": [{"expires_at": end, **self.worth(points)} for end, points in sorted(ends.items())],
@@ -95,22 +107,19 @@ class ModelDesk:
             if one.state == "captured" or one.until is None or now < one.until
         )
 
-    def left_today(self, now: datetime) -> int:
-        """What may still be spent today, whatever there is."""
-        return left_today(self.rules, self.sales, now)
+    def _limits(
+        self, now: datetime, *, bill: Bill = NOT_SAID, bill_ref: str = "", terminal: str | None = TILL
+    ) -> list[Limit]:
+        paid = self._paid_of(bill_ref, now) if bill_ref else 0
+        return limits_of(self.rules, self.sales, now, terminal=terminal, bill=bill, paid=paid)
 
-    def _objection(
-        self, points: int, minor: int, bill_total: int | None, now: datetime, *, paid_before: int = 0
-    ) -> Reply | None:
+    def _objection(self, points: int, minor: int, limits: list[Limit], now: datetime) -> str | None:
         if self.blocked:
-            return refuse("wallet_blocked")
-        if bill_total is not None and minor > max(bill_total - paid_before, 0):
-            return refuse("bill_share_exceeded")
-        if points > self.left_today(now):
-            return refuse("period_limit_exceeded")
-        if points > self.bank.spendable(self.wallet, now):
-            return refuse("insufficient_points")
-        return None
+            return "wallet_blocked"
+        over = next((one.code for one in limits if not one.keeps(points, minor)), None)
+        if over is not None:
+            return over
+        return "insufficient_points" if points > self.bank.spendable(self.wallet, now) else None
 
     def redeem(
         self,
@@ -120,22 +129,24 @@ class ModelDesk:
         currency: str,
         later: bool,
         bill_ref: str,
-        bill_total: int | None,
+        bill: Bill,
         now: datetime,
+        terminal: str | None = TILL,
     ) -> Reply:
         price = self._price(points, minor, currency)
         if isinstance(price, Reply):
             return price
         paid = self.rules.worth(price) if minor is None else minor
-        before = self._paid_of(bill_ref, now)
-        if (objection := self._objection(price, paid, bill_total, now, paid_before=before)) is not None:
-            return objection
+        limits = self._limits(now, bill=bill, bill_ref=bill_ref, terminal=terminal)
+        if (objection := self._objection(price, paid, limits, now)) is not None:
+            return refuse(objection)
         parts = self.bank.spend(self.wallet, price, later=later, now=now)
         assert parts is not None
         sale = Sale(parts, price, paid, "authorised" if later else "captured", bill_ref, now)
         self.sales.append(sale)
         said = {"status": sale.state, "effective_at": now, "balance": self.balance()}
         if later:
+            sale.bill_most = most_of(self.rules, bill)
             sale.until = now + self.rules.authorised_for
             return Reply(201, {**said, "expires_at": sale.until, "reserved": self.worth(price, paid)})
         sale.captured, sale.captured_minor, sale.captured_at = price, paid, now
@@ -147,55 +158,52 @@ class ModelDesk:
         points: int | None,
         minor: int | None,
         currency: str,
-        bill_total: int | None,
+        bill: Bill,
         now: datetime,
     ) -> Said:
-        there, rules = self.bank.spendable(self.wallet, now), self.rules
-        limits = {"insufficient_points": there} | ({"wallet_blocked": 0} if self.blocked else {})
-        if bill_total is not None:
-            most_of_bill = 0
-            while most_of_bill <= there and rules.worth(most_of_bill + 1) <= bill_total:
-                most_of_bill += 1
-            limits["bill_share_exceeded"] = most_of_bill
-        if rules.daily is not None:
-            limits["period_limit_exceeded"] = self.left_today(now)
-        bound = min(limits.values())
-        most = bound - bound % rules.step
-        most = most if most >= rules.minimum else 0
+        limits = self._limits(now, bill=bill)
+        bounds = [("insufficient_points", self.bank.spendable(self.wallet, now))]
+        bounds += [("wallet_blocked", 0)] if self.blocked else []
+        bounds += [(one.code, one.most) for one in limits]
+        bound = min(most for _, most in bounds)
+        most = bound - bound % self.rules.step
+        most = most if most >= self.rules.minimum else 0
         if most < bound:
-            limits["amount_out_of_range"] = most
-        asked, takes = None, []
-        refusal: str | None = None
+            bounds.append(("amount_out_of_range", most))
+        asked, takes, refusal = None, list[Said](), None
         if points is not None or minor is not None:
             price = self._price(points, minor, currency)
             if isinstance(price, Reply):
                 refusal = price.body["code"]
             else:
-                paid = rules.worth(price) if minor is None else minor
+                paid = self.rules.worth(price) if minor is None else minor
                 asked = self.worth(price, paid)
-                if (objection := self._objection(price, paid, bill_total, now)) is not None:
-                    refusal = objection.body["code"]
-                else:
-                    takes = self._would_take(price, now)
+                refusal = self._objection(price, paid, limits, now)
+                takes = [] if refusal is not None else self._would_take(price, now)
         return {
             "redeemed": asked,
             "takes": takes,
             "refusal": refusal,
             "most": self.worth(most),
             "balance": self.balance(gone=self._gone(now)),
-            "limits": set(limits),
+            "limits": {code for code, _ in bounds},
         }
 
     def _would_take(self, points: int, now: datetime) -> list[Said]:
         taken = []
         for lot in self.bank.in_order(self.wallet):
-            part = 0 if lot.gone(now) else min(points, lot.available)
+            part = 0 if self.bank.dead(self.wallet, lot, now) else min(points, lot.available)
             if part:
                 taken.append({"points": part, "expires_at": lot.expires_at})
                 points -= part
         return taken
 
     # ---- what becomes of it
+
+    def refused_at(self, terminal: str | None) -> bool:
+        """Whether a terminal that is named takes no points."""
+        accepts = self.rules.accepts
+        return accepts is not None and terminal is not None and terminal not in accepts.terminals
 
     def _ended(self, sale: Sale) -> Reply | None:
         if sale.state == "captured":
@@ -205,10 +213,21 @@ class ModelDesk:
         return None
 
     def capture(
-        self, sale: Sale, *, points: int | None, minor: int | None, currency: str, now: datetime
+        self,
+        sale: Sale,
+        *,
+        points: int | None,
+        minor: int | None,
+        currency: str,
+        now: datetime,
+        terminal: str | None = None,
+        bill_ref: str = "",
     ) -> Reply:
+        """`bill_ref`: the bill of an authorisation that named none."""
         if (ended := self._ended(sale)) is not None:
             return ended
+        if self.refused_at(terminal):
+            return refuse("points_not_accepted")
         assert sale.until is not None
         if now >= sale.until:
             return refuse("authorisation_expired")
@@ -227,6 +246,10 @@ class ModelDesk:
             paid = sale.minor if spent == sale.points else min(sale.minor, self.rules.worth(spent))
         if spent < sale.points and (spent < self.rules.minimum or spent % self.rules.step):
             return refuse("amount_out_of_range")
+        named = bool(bill_ref) and sale.bill_most is not None
+        if named and self._paid_of(bill_ref, now) + paid > (sale.bill_most or 0):
+            return refuse("bill_share_exceeded")
+        sale.bill_ref = bill_ref or sale.bill_ref
         gone = self.bank.capture(self.wallet, sale.parts, spent, now=now)
         sale.state, sale.captured, sale.captured_minor, sale.captured_at = "captured", spent, paid, now
         if sale.bill_ref in self.refunds:

@@ -18,6 +18,8 @@ STATUS = {
     "merchant_unknown": 422,
     "terminal_unknown": 422,
     "evidence_missing": 422,
+    "bill_total_required": 422,
+    "bill_categories_required": 422,
     "reason_unknown": 422,
     "person_required": 403,
     "mfa_required": 403,

@@ -51,6 +51,8 @@ class ModelWallet:
     """Every move there was: from which bucket to which, and how many points."""
     named: dict[int, ModelLot] = field(default_factory=dict)
     """The lots that its moves named, in the order in which they first did: a spent lot of a merged wallet is not among them."""
+    active_at: datetime | None = None
+    """When points came last, or were spent or given away."""
 
     def shown(self) -> tuple[dict[str, int], list[tuple[Any, ...]]]:
         """Its balances, and its lots in the order in which they came."""

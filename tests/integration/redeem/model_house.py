@@ -33,10 +33,11 @@ from tests.support.processes import Fleet
 from tests.support.serving import own_directory
 from tests.support.tenants import connect_as, new_tenant
 
-BEGIN = (datetime.now(UTC) - 80 * DAY).replace(microsecond=0)
+BEGIN = (datetime.now(UTC) - 170 * DAY).replace(microsecond=0)
 """Each example begins here on the tenant's clock: its months are over, and nothing of it lies in the future."""
 
 OURS = (
+    "ledger:revived",
     "ledger:chain", "ledger:balances", "ledger:lots", "ledger:money", "postings:once", "postings:told", "requests:told",
     "requests:targets", "requests:recovered", "returns", "returns:told", "returns:refunds", "redemptions",
     "redemptions:told", "adjustments:posted", "adjustments:allowed", "transfers", "redemptions:lots",
@@ -160,7 +161,7 @@ async def open_far_house(
 async def _furnished(house: House) -> House:
     await house.bank.hear(
         *[document(code, rules, value) for code, (rules, value) in PROGRAMMES.items()],
-        MerchantChanged(merchant="riyadh-mall", version=1, terminals=("T01", "T03")),
+        MerchantChanged(merchant="riyadh-mall", version=1, terminals=("T01", "T03", "T04")),
     )
     return house
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from tests.integration.redeem.model_earning import Earning
-from tests.integration.redeem.model_machine import MOSTLY, Machine
+from tests.integration.redeem.model_machine import AMPLE, MOSTLY, Machine
 from tests.integration.redeem.model_programmes import MINUTE
 from tests.integration.redeem.model_spending import Spending
 from tests.support.desk_model import Sale
@@ -85,7 +85,7 @@ class Seldom(Earning, Spending, Offline):
         self.somebody_blocks_the_wallet(False)
         self._earn([(points, None)], 0, held=False)
         sales = len(self.model.sales)
-        self.redeem("all", False, later, 0, True, "SAR", None)
+        self.redeem("all", False, later, 0, True, "SAR", AMPLE)
         self._reverse(-1, "all", on_spent)
         if len(self.model.sales) == sales:
             return  # less than the least, or no whole step
