@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from pointbank.desk import open_desk
 from services.redeem.domain.sweep import Swept
+from services.redeem.jobs.sweeping import dry_run, walk
+from services.redeem.jobs.telling_expiry import tell_of_expiry, would_tell_of_expiry
 from services.redeem.store.noticing import ToTell
-from services.redeem.sweeping import dry_run, walk
-from services.redeem.telling_expiry import tell_of_expiry, would_tell_of_expiry
 from shared.clock import Clock, real_clock
 from shared.config import Settings
 

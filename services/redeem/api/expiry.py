@@ -13,9 +13,9 @@ from services.redeem.api.portions import PortionBody, time_is_up, told
 from services.redeem.api.shapes import WorthOut
 from services.redeem.domain.jobs import JobDone
 from services.redeem.domain.sweep import Expire, ExpireAnswer, Place
+from services.redeem.jobs.telling_expiry import NoticeWalk, begin_telling, tell_step, would_tell_step
 from services.redeem.store import due
 from services.redeem.store.noticing import ToTell
-from services.redeem.telling_expiry import NoticeWalk, begin_telling, tell_step, would_tell_step
 from shared.http.bodies import Body
 from shared.http.cursors import answer, decode_cursor
 from shared.http.openapi import problems

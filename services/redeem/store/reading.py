@@ -12,7 +12,7 @@ from shared.db import Connection
 from shared.money import Worth, worth
 from shared.sql import load
 
-queries = load("services.redeem", "reading.sql")
+queries = load("services.redeem.store", "reading.sql")
 
 EVER = datetime.max.replace(tzinfo=UTC)
 NEVER = datetime.min.replace(tzinfo=UTC)

@@ -17,7 +17,7 @@ import pytest
 from pointbank.balances import run_open_balances
 from pointbank.desk import open_desk
 from services.redeem.domain.acts import DecideAdjustment
-from services.redeem.sweeping import walk
+from services.redeem.jobs.sweeping import walk
 from shared.config import Settings
 from shared.events import CardBlocked, CardIssued
 from shared.ids import uuid7

@@ -17,7 +17,7 @@ from pointbank.desk import open_desk
 from pointbank.expiring import expire_tenant
 from services.redeem.domain.acts import Reinstate, Transfer
 from services.redeem.domain.sweep import Swept
-from services.redeem.sweeping import dry_run, walk
+from services.redeem.jobs.sweeping import dry_run, walk
 from shared.config import Settings
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item, Refused

@@ -17,13 +17,13 @@ from pointbank.desk import open_desk
 from pointbank.sealing import reconcile_tenant
 from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
-from pointbank.verify.streams import heads
+from pointbank.verify.messaging.streams import heads
 from pointbank.verify.walks import check_all
 from services.redeem.domain.acts import DecideAdjustment, Evidence, Open, Part, Reinstate, Transfer
 from services.redeem.domain.disputes import DecideDispute, OpenDispute
 from services.redeem.domain.redemption import Redeem
 from services.redeem.domain.sweep import Expire
-from services.redeem.telling_expiry import tell_of_expiry
+from services.redeem.jobs.telling_expiry import tell_of_expiry
 from shared.config import Settings
 from shared.db import connect, database_of
 from shared.events import PointsAccrued

@@ -17,10 +17,10 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from pointbank.verify import verify_tenant
-from services.redeem.closing import close_months
 from services.redeem.domain.ledger import Line
 from services.redeem.domain.months import EPOCH, base_of, month_after
 from services.redeem.handlers import ON
+from services.redeem.jobs.closing import close_months
 from services.redeem.store import closing, reading
 from services.redeem.store.reading import EVER
 from shared.config import Settings

@@ -6,9 +6,9 @@ import asyncio
 from typing import Any
 
 from pointbank.desk import open_desk
-from services.redeem.benefits_due import issue, learn_job, run
 from services.redeem.domain.codes import benefit_code
 from services.redeem.handlers import ON
+from services.redeem.jobs.benefits_due import issue, learn_job, run
 from shared.config import Settings
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, Member, accrued, asks

@@ -18,12 +18,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pointbank.verify import Report, Trust, run_chains, verify_chains
-from pointbank.verify.chain import FIRST, LAST, ChainWalk
 from pointbank.verify.chains import CHAIN, Quiet, StateBroken, check_seals, read_state
 from pointbank.verify.database import Snapshot
-from pointbank.verify.gift_cards import CHAIN as CARD_CHAIN
-from pointbank.verify.gift_cards import check_card_chains
-from pointbank.verify.seals import SAYS
+from pointbank.verify.ledger.chain import FIRST, LAST, ChainWalk
+from pointbank.verify.ledger.seals import SAYS
+from pointbank.verify.spending.gift_cards import CHAIN as CARD_CHAIN
+from pointbank.verify.spending.gift_cards import check_card_chains
 from services.redeem.domain import ledger as points
 from services.redeem.domain.giftcards import ledger as cards
 from services.redeem.domain.merkle import leaf_hash, root_of
@@ -287,7 +287,7 @@ class Dies(Quiet):
 async def test_a_check_that_died_is_gone_on_with_and_finds_the_same(
     town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pointbank.verify.chain.AT_ONCE", 3)
+    monkeypatch.setattr("pointbank.verify.ledger.chain.AT_ONCE", 3)
     whole = await verify_chains(town.settings, town.tenant)
     state = tmp_path / "state.json"
     with pytest.raises(InterruptedError):
