@@ -5,90 +5,50 @@ It shares no code with the service. Tests drive both with the same acts, and com
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime
 
-NEVER = datetime.max.replace(tzinfo=UTC)
-LOT = ("available", "held", "reserved", "expired", "reversed", "owed")
-WALLET = (
-    "issued",
-    "held",
-    "available",
-    "reserved",
-    "redeemed",
-    "expired",
-    "reversed",
-    "transferred",
-    "adjusted",
-    "debt",
+from tests.support.ends_model import Ends
+from tests.support.wallet_model import (
+    LOT,
+    NEVER,
+    WALLET,
+    ModelAccrual,
+    ModelLot,
+    ModelPart,
+    ModelWallet,
+    root,
 )
 
 
-@dataclass
-class ModelLot:
-    number: int
-    points: int
-    earned_at: datetime
-    expires_at: datetime | None
-    available: int = 0
-    held: int = 0
-    reserved: int = 0
-    expired: int = 0
-    reversed: int = 0
-    owed: int = 0
-    parent: ModelLot | None = None
-    renews: ModelLot | None = None
-    """Points of that lot came back to this one, to live longer; it is still the same accrual's."""
-    accrual: ModelAccrual | None = None
+class ModelBank(Ends):
+    """All wallets are of one programme. `silence_ends`: when a whole balance ends whose member did something last at a moment."""
 
-    def gone(self, now: datetime) -> bool:
-        return self.expires_at is not None and self.expires_at <= now
-
-
-@dataclass
-class ModelWallet:
-    buckets: dict[str, int] = field(default_factory=lambda: dict.fromkeys(WALLET, 0))
-    lots: list[ModelLot] = field(default_factory=list)
-    lines: list[tuple[str, str, int]] = field(default_factory=list)
-    """Every move there was: from which bucket to which, and how many points."""
-    named: dict[int, ModelLot] = field(default_factory=dict)
-    """The lots that its moves named, in the order in which they first did: a spent lot of a merged wallet is not among them."""
-
-    def shown(self) -> tuple[dict[str, int], list[tuple[Any, ...]]]:
-        """Its balances, and its lots in the order in which they came."""
-        return self.buckets, [
-            (lot.points, lot.expires_at, *(getattr(lot, part) for part in LOT)) for lot in self.lots
-        ]
-
-
-@dataclass
-class ModelAccrual:
-    wallet: ModelWallet
-    lots: list[ModelLot]
-    released: int = 0
-    settled: int = 0
-    lapsed: int = 0
-    short: int = 0
-    """What could not be taken back, and is if it ever comes back."""
-
-
-@dataclass
-class ModelPart:
-    """What was taken of a lot; without a lot what was overdrawn."""
-
-    lot: ModelLot | None
-    lent: int
-    captured: int = 0
-    returned: int = 0
-
-
-class ModelBank:
-    """All wallets are of one programme."""
-
-    def __init__(self, *, earliest_expiry: bool = False, holds_expire: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        earliest_expiry: bool = False,
+        holds_expire: bool = False,
+        silence_ends: Callable[[datetime], datetime] | None = None,
+    ) -> None:
         self.earliest_expiry, self.holds_expire = earliest_expiry, holds_expire
+        super().__init__(silence_ends)
         self._numbers = 0
+
+    # ---- what silence ends
+
+    def wake(self, wallet: ModelWallet, at: datetime) -> None:
+        """Somebody comes: what silence had ended by then goes first, held points too where holds die."""
+        if self.silent(wallet, at):
+            self._expire(wallet, wallet.lots, at, holds=self.holds_expire)
+
+    def _acts(self, wallet: ModelWallet, at: datetime) -> None:
+        """Its member did something; what is told late moves no end back."""
+        wallet.active_at = max(wallet.active_at or at, at)
+
+    def _comes(self, wallet: ModelWallet, at: datetime) -> None:
+        self.wake(wallet, at)
+        self._acts(wallet, at)
 
     def _lot(self, wallet: ModelWallet, points: int, at: datetime, until: datetime | None) -> ModelLot:
         self._numbers += 1
@@ -118,13 +78,15 @@ class ModelBank:
         return sorted(wallet.lots, key=lambda lot: (lot.earned_at, lot.number))
 
     def _repay(self, wallet: ModelWallet, lot: ModelLot, came: int, now: datetime) -> None:
-        if not lot.gone(now):
+        if not self.dead(wallet, lot, now):
             self._move(wallet, lot, "available", "debt", min(came, -wallet.buckets["debt"]))
 
     def merge(self, ended: ModelWallet, heir: ModelWallet, *, now: datetime) -> None:
         """All that the one has is the other's; its accruals have to be told so too."""
         for wallet in (ended, heir):
-            self.expire(wallet, now, sweep=False)
+            holds = self.holds_expire and self.silent(wallet, now)
+            self._expire(wallet, wallet.lots, now, holds=holds)
+        heir.active_at = max(filter(None, (ended.active_at, heir.active_at)), default=None)
         for lot in sorted(ended.lots, key=lambda lot: (lot.earned_at, lot.number)):
             parts = [(part, getattr(lot, part)) for part in ("available", "held", "reserved")]
             moved = [("transferred", part, points) for part, points in parts if points]
@@ -166,6 +128,7 @@ class ModelBank:
         now: datetime,
     ) -> ModelAccrual:
         """An accrual of several lots: (points, expiry)."""
+        self._comes(wallet, at)
         accrual = ModelAccrual(wallet, [self._lot(wallet, points, at, until) for points, until in lots])
         for lot in accrual.lots:
             lot.accrual = accrual
@@ -176,6 +139,7 @@ class ModelBank:
         return accrual
 
     def open(self, wallet: ModelWallet, points: int, *, at: datetime, until: datetime | None) -> None:
+        self._comes(wallet, at)
         self._move(wallet, self._lot(wallet, points, at, until), "issued", "available", points)
 
     def release(
@@ -183,6 +147,7 @@ class ModelBank:
     ) -> int:
         """What is over goes first, held points too where they are due. `renewed`: when the lots end from now on, where their time
         runs from a release."""
+        self.wake(accrual.wallet, now)
         due = max(through - accrual.released, 0)
         holds = self.holds_expire or (due > 0 and renewed is None)
         self._expire(accrual.wallet, self._own(accrual), now, holds=holds)
@@ -194,9 +159,11 @@ class ModelBank:
             self._move(accrual.wallet, lot, "held", "available", part)
             due -= part
             came.append((lot, part))
+        points = sum(part for _, part in came)
+        if points:
+            self._acts(accrual.wallet, now)
         for lot, part in came:
             self._repay(accrual.wallet, lot, part, now)
-        points = sum(part for _, part in came)
         accrual.released += points
         return points
 
@@ -236,7 +203,7 @@ class ModelBank:
     @staticmethod
     def _own(accrual: ModelAccrual) -> list[ModelLot]:
         """The accrual's lots and what renewing returns made of them, the oldest first."""
-        own = [lot for lot in accrual.wallet.lots if _root(lot).accrual is accrual]
+        own = [lot for lot in accrual.wallet.lots if root(lot).accrual is accrual]
         return sorted(own, key=lambda lot: (lot.earned_at, lot.number))
 
     def expire(self, wallet: ModelWallet, now: datetime, *, sweep: bool = True) -> int:
@@ -245,15 +212,18 @@ class ModelBank:
 
     def _expire(self, wallet: ModelWallet, lots: list[ModelLot], now: datetime, *, holds: bool) -> int:
         points = 0
-        due = [lot for lot in lots if lot.gone(now)]
-        for lot in sorted(due, key=lambda lot: (lot.expires_at or NEVER, lot.earned_at, lot.number)):
+        due = [lot for lot in lots if self.dead(wallet, lot, now)]
+        whole = self.ends_at(wallet) or NEVER
+        for lot in sorted(
+            due, key=lambda lot: (min(lot.expires_at or NEVER, whole), lot.earned_at, lot.number)
+        ):
             for part in ("available", "held") if holds else ("available",):
                 points += getattr(lot, part)
                 self._move(wallet, lot, part, "expired", getattr(lot, part))
         return points
 
     def spendable(self, wallet: ModelWallet, now: datetime) -> int:
-        return sum(lot.available for lot in wallet.lots if not lot.gone(now))
+        return sum(lot.available for lot in wallet.lots if not self.dead(wallet, lot, now))
 
     def _take(
         self, wallet: ModelWallet, points: int, target: str, now: datetime
@@ -271,7 +241,7 @@ class ModelBank:
         return taken
 
     def redeem(self, wallet: ModelWallet, points: int, *, now: datetime) -> bool:
-        return self._take(wallet, points, "redeemed", now) is not None
+        return self.spend(wallet, points, later=False, now=now) is not None
 
     def overdraw(self, wallet: ModelWallet, points: int, *, now: datetime) -> int:
         """What a till let somebody spend; gives what was not there."""
@@ -280,6 +250,7 @@ class ModelBank:
 
     def let(self, wallet: ModelWallet, points: int, there: int, *, now: datetime) -> list[ModelPart]:
         """What a till let somebody spend, of which so much was there."""
+        self._comes(wallet, now)
         taken = self._take(wallet, there, "redeemed", now) or []
         parts = [ModelPart(lot, part, captured=part) for lot, part in taken]
         if points > there:
@@ -294,10 +265,12 @@ class ModelBank:
         taken = self._take(wallet, points, "reserved" if later else "redeemed", now)
         if taken is None:
             return None
+        self._acts(wallet, now)
         return [ModelPart(lot, part, captured=0 if later else part) for lot, part in taken]
 
     def capture(self, wallet: ModelWallet, parts: list[ModelPart], points: int, *, now: datetime) -> int:
         """Spends so much of what was set aside, and gives the rest back; what of that expired at once."""
+        self._comes(wallet, now)
         for part in parts:
             part.captured = min(points, part.lent)
             points -= part.captured
@@ -329,6 +302,9 @@ class ModelBank:
     ) -> int:
         """Returns so much of what was spent, last taken first; what of it expired at once. `until`: the expiry of points that
         are earned at that moment, for those that are renewed and those that were in no lot."""
+        if not points:
+            return 0
+        self._comes(wallet, at)
         came = []
         for part in reversed(parts):
             some = min(points, part.captured - part.returned)
@@ -350,14 +326,14 @@ class ModelBank:
         """What came back to lots that are gone goes with them; refunds that were short, then debts, take of the rest."""
         expired = 0
         for lot, points in came:
-            if lot.gone(now):
+            if self.dead(wallet, lot, now):
                 expired += points
                 self._move(wallet, lot, "available", "expired", points)
         left = []
         for lot, points in came:
-            if lot.gone(now):
+            if self.dead(wallet, lot, now):
                 continue
-            accrual, part = _root(lot).accrual, 0
+            accrual, part = root(lot).accrual, 0
             if accrual is not None:
                 part = min(accrual.short, points)
                 accrual.short -= part
@@ -369,6 +345,7 @@ class ModelBank:
 
     def adjust(self, wallet: ModelWallet, points: int, *, until: datetime | None, now: datetime) -> bool:
         if points > 0:
+            self._comes(wallet, now)
             self._move(wallet, self._lot(wallet, points, now, until), "adjusted", "available", points)
             return True
         return self._take(wallet, -points, "adjusted", now) is not None
@@ -377,15 +354,20 @@ class ModelBank:
         if giver is receiver:
             return False
         taken = self._take(giver, points, "transferred", now)
+        if taken is not None:
+            self._acts(giver, now)
+            self._comes(receiver, now)
         for lot, part in taken or ():
             child = self._lot(receiver, part, now, lot.expires_at)
             child.parent = lot
             self._move(receiver, child, "transferred", "available", part)
         return taken is not None
 
-    def may_come_back(self, lot: ModelLot, points: int, *, until: datetime | None, now: datetime) -> bool:
+    def may_come_back(
+        self, wallet: ModelWallet, lot: ModelLot, points: int, *, until: datetime | None, now: datetime
+    ) -> bool:
         """Whether so many expired points of a lot may live again until then: not with others that would live longer or shorter."""
-        others = lot.available > 0 and not lot.gone(now)
+        others = lot.available > 0 and not self.dead(wallet, lot, now)
         shorter = others and (until or NEVER) < (lot.expires_at or NEVER)
         ends = until is not None and until <= now
         return not (lot.reserved or lot.held or points > lot.expired or ends or shorter)
@@ -394,8 +376,9 @@ class ModelBank:
         self, wallet: ModelWallet, lot: ModelLot, points: int, *, until: datetime | None, now: datetime
     ) -> bool:
         """Brings so many expired points back; what nobody swept of the lot does not come with them."""
-        if not self.may_come_back(lot, points, until=until, now=now):
+        if not self.may_come_back(wallet, lot, points, until=until, now=now):
             return False
+        self._comes(wallet, now)
         self._expire(wallet, [lot], now, holds=False)
         return self.reinstate(wallet, lot, points, until=until)
 
@@ -405,9 +388,3 @@ class ModelBank:
         lot.expires_at = until
         self._move(wallet, lot, "expired", "available", points)
         return True
-
-
-def _root(lot: ModelLot) -> ModelLot:
-    while lot.renews is not None:
-        lot = lot.renews
-    return lot

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from tests.support.desk_model import Reply, Sale, refuse
+from tests.support.desk_model import Sale
 from tests.support.gift_card_model import ModelCard, ModelCards
-from tests.support.shop_model import ModelBenefit, ModelShop, Offer
+from tests.support.replies_model import Reply, refuse
+from tests.support.shop_model import ModelBenefit, Offer
+from tests.support.threshold_model import ModelGiving
 
 
-class ModelCardShop(ModelShop):
+class ModelCardShop(ModelGiving):
     """A catalogue that has gift cards, beside the desk that they are paid with at."""
 
     def __init__(self, rules: Any, until_of: Any, cards: ModelCards) -> None:
@@ -35,7 +37,7 @@ class ModelCardShop(ModelShop):
         benefit = {**reply.body["benefit"], "code": None}
         return Reply(201, {**reply.body, "benefit": benefit, "gift_card": card.shown(now)})
 
-    def card_of(self, sale: Sale) -> ModelCard | None:
+    def card_of(self, sale: Sale | None) -> ModelCard | None:
         return next((card for one, card in self.sold_for_points if one is sale), None)
 
     def _kept(self, benefit: ModelBenefit, now: datetime) -> str | None:

@@ -1,49 +1,23 @@
-"""What the bank answers over HTTP, said as simply as it can be: redemptions from their sale to their last return, quotes, and what
-tills let members spend while they could not ask.
+"""What the bank answers over HTTP, said as simply as it can be: redemptions from their sale to their last return, and quotes.
 
 It moves points through the model of the bank, and shares no code with the service: statuses, codes and money are its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import Any
 
-from tests.support.bank_model import ModelAccrual, ModelBank, ModelPart, ModelWallet
-from tests.support.rules_model import Rules, left_today
+from tests.support.bank_model import ModelBank
+from tests.support.limits_model import Bill, Limit, limits_of, most_of
+from tests.support.replies_model import Reply, Said, refuse
+from tests.support.rules_model import Rules, silence_ends
+from tests.support.wallet_model import NEVER, ModelAccrual, ModelPart, ModelWallet
 
-Said: TypeAlias = dict[str, Any]
-
-STATUS = {
-    "amount_out_of_range": 422,
-    "currency_mismatch": 422,
-    "code_unknown": 422,
-    "not_found": 404,
-    "scope_missing": 403,
-    "reward_unknown": 422,
-    "pin_wrong": 422,
-    "merchant_unknown": 422,
-    "terminal_unknown": 422,
-    "evidence_missing": 422,
-    "reason_unknown": 422,
-    "person_required": 403,
-    "mfa_required": 403,
-}
-"""The others are conflicts."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A status, and what stands in the body: a refusal's code, or all that can be foretold of it."""
-
-    status: int
-    body: Said
-
-
-def refuse(code: str) -> Reply:
-    return Reply(STATUS.get(code, 409), {"code": code})
+TILL = "T03"
+NOT_SAID = Bill()
 
 
 @dataclass(eq=False)
@@ -63,21 +37,8 @@ class Sale:
     returned: int = 0
     returned_minor: int = 0
     captured_at: datetime | None = None
-
-
-@dataclass
-class Allowed:
-    """An allowance of the one terminal."""
-
-    points: int
-    since: datetime
-    until: datetime
-    report_until: datetime
-    uses: dict[str, tuple[Any, Said, Sale]] = field(default_factory=dict)
-    used: int = 0
-
-
-EARLY = timedelta(minutes=5)
+    bill_most: int | None = None
+    """What points may pay of the bill that they were set aside for, in minor units; None where nothing was said of it."""
 
 
 class ModelDesk:
@@ -85,14 +46,17 @@ class ModelDesk:
 
     def __init__(self, rules: Rules, until_of: Any) -> None:
         self.rules, self.until_of = rules, until_of
-        self.bank = ModelBank(earliest_expiry=rules.earliest_expiry, holds_expire=rules.holds_expire)
+        self.bank = ModelBank(
+            earliest_expiry=rules.earliest_expiry,
+            holds_expire=rules.holds_expire,
+            silence_ends=silence_ends(rules),
+        )
         self.wallet = ModelWallet()
         self.accruals: list[ModelAccrual] = []
         self.blocked = False
         self.returns: dict[str, tuple[Any, Reply]] = {}
         self.refunds: dict[str, tuple[int, int, datetime]] = {}
         self.sales: list[Sale] = []
-        self.allowances: list[Allowed] = []
 
     # ---- what is said of points
 
@@ -112,9 +76,11 @@ class ModelDesk:
 
     def balance_read(self, now: datetime) -> Said:
         ends: dict[datetime, int] = {}
+        whole = self.bank.ends_at(self.wallet) or NEVER
         for lot in self.wallet.lots:
-            if lot.available and lot.expires_at is not None and not lot.gone(now):
-                ends[lot.expires_at] = ends.get(lot.expires_at, 0) + lot.available
+            end = min(lot.expires_at or NEVER, whole)
+            if lot.available and now < end < NEVER:
+                ends[end] = ends.get(end, 0) + lot.available
         return {
             **self.balance("debt", gone=self._gone(now)),
             "expiring": [{"expires_at": end, **self.worth(points)} for end, points in sorted(ends.items())],
@@ -141,22 +107,19 @@ class ModelDesk:
             if one.state == "captured" or one.until is None or now < one.until
         )
 
-    def left_today(self, now: datetime) -> int:
-        """What may still be spent today, whatever there is."""
-        return left_today(self.rules, self.sales, now)
+    def _limits(
+        self, now: datetime, *, bill: Bill = NOT_SAID, bill_ref: str = "", terminal: str | None = TILL
+    ) -> list[Limit]:
+        paid = self._paid_of(bill_ref, now) if bill_ref else 0
+        return limits_of(self.rules, self.sales, now, terminal=terminal, bill=bill, paid=paid)
 
-    def _objection(
-        self, points: int, minor: int, bill_total: int | None, now: datetime, *, paid_before: int = 0
-    ) -> Reply | None:
+    def _objection(self, points: int, minor: int, limits: list[Limit], now: datetime) -> str | None:
         if self.blocked:
-            return refuse("wallet_blocked")
-        if bill_total is not None and minor > max(bill_total - paid_before, 0):
-            return refuse("bill_share_exceeded")
-        if points > self.left_today(now):
-            return refuse("period_limit_exceeded")
-        if points > self.bank.spendable(self.wallet, now):
-            return refuse("insufficient_points")
-        return None
+            return "wallet_blocked"
+        over = next((one.code for one in limits if not one.keeps(points, minor)), None)
+        if over is not None:
+            return over
+        return "insufficient_points" if points > self.bank.spendable(self.wallet, now) else None
 
     def redeem(
         self,
@@ -166,22 +129,24 @@ class ModelDesk:
         currency: str,
         later: bool,
         bill_ref: str,
-        bill_total: int | None,
+        bill: Bill,
         now: datetime,
+        terminal: str | None = TILL,
     ) -> Reply:
         price = self._price(points, minor, currency)
         if isinstance(price, Reply):
             return price
         paid = self.rules.worth(price) if minor is None else minor
-        before = self._paid_of(bill_ref, now)
-        if (objection := self._objection(price, paid, bill_total, now, paid_before=before)) is not None:
-            return objection
+        limits = self._limits(now, bill=bill, bill_ref=bill_ref, terminal=terminal)
+        if (objection := self._objection(price, paid, limits, now)) is not None:
+            return refuse(objection)
         parts = self.bank.spend(self.wallet, price, later=later, now=now)
         assert parts is not None
         sale = Sale(parts, price, paid, "authorised" if later else "captured", bill_ref, now)
         self.sales.append(sale)
         said = {"status": sale.state, "effective_at": now, "balance": self.balance()}
         if later:
+            sale.bill_most = most_of(self.rules, bill)
             sale.until = now + self.rules.authorised_for
             return Reply(201, {**said, "expires_at": sale.until, "reserved": self.worth(price, paid)})
         sale.captured, sale.captured_minor, sale.captured_at = price, paid, now
@@ -193,55 +158,52 @@ class ModelDesk:
         points: int | None,
         minor: int | None,
         currency: str,
-        bill_total: int | None,
+        bill: Bill,
         now: datetime,
     ) -> Said:
-        there, rules = self.bank.spendable(self.wallet, now), self.rules
-        limits = {"insufficient_points": there} | ({"wallet_blocked": 0} if self.blocked else {})
-        if bill_total is not None:
-            most_of_bill = 0
-            while most_of_bill <= there and rules.worth(most_of_bill + 1) <= bill_total:
-                most_of_bill += 1
-            limits["bill_share_exceeded"] = most_of_bill
-        if rules.daily is not None:
-            limits["period_limit_exceeded"] = self.left_today(now)
-        bound = min(limits.values())
-        most = bound - bound % rules.step
-        most = most if most >= rules.minimum else 0
+        limits = self._limits(now, bill=bill)
+        bounds = [("insufficient_points", self.bank.spendable(self.wallet, now))]
+        bounds += [("wallet_blocked", 0)] if self.blocked else []
+        bounds += [(one.code, one.most) for one in limits]
+        bound = min(most for _, most in bounds)
+        most = bound - bound % self.rules.step
+        most = most if most >= self.rules.minimum else 0
         if most < bound:
-            limits["amount_out_of_range"] = most
-        asked, takes = None, []
-        refusal: str | None = None
+            bounds.append(("amount_out_of_range", most))
+        asked, takes, refusal = None, list[Said](), None
         if points is not None or minor is not None:
             price = self._price(points, minor, currency)
             if isinstance(price, Reply):
                 refusal = price.body["code"]
             else:
-                paid = rules.worth(price) if minor is None else minor
+                paid = self.rules.worth(price) if minor is None else minor
                 asked = self.worth(price, paid)
-                if (objection := self._objection(price, paid, bill_total, now)) is not None:
-                    refusal = objection.body["code"]
-                else:
-                    takes = self._would_take(price, now)
+                refusal = self._objection(price, paid, limits, now)
+                takes = [] if refusal is not None else self._would_take(price, now)
         return {
             "redeemed": asked,
             "takes": takes,
             "refusal": refusal,
             "most": self.worth(most),
             "balance": self.balance(gone=self._gone(now)),
-            "limits": set(limits),
+            "limits": {code for code, _ in bounds},
         }
 
     def _would_take(self, points: int, now: datetime) -> list[Said]:
         taken = []
         for lot in self.bank.in_order(self.wallet):
-            part = 0 if lot.gone(now) else min(points, lot.available)
+            part = 0 if self.bank.dead(self.wallet, lot, now) else min(points, lot.available)
             if part:
                 taken.append({"points": part, "expires_at": lot.expires_at})
                 points -= part
         return taken
 
     # ---- what becomes of it
+
+    def refused_at(self, terminal: str | None) -> bool:
+        """Whether a terminal that is named takes no points."""
+        accepts = self.rules.accepts
+        return accepts is not None and terminal is not None and terminal not in accepts.terminals
 
     def _ended(self, sale: Sale) -> Reply | None:
         if sale.state == "captured":
@@ -251,10 +213,21 @@ class ModelDesk:
         return None
 
     def capture(
-        self, sale: Sale, *, points: int | None, minor: int | None, currency: str, now: datetime
+        self,
+        sale: Sale,
+        *,
+        points: int | None,
+        minor: int | None,
+        currency: str,
+        now: datetime,
+        terminal: str | None = None,
+        bill_ref: str = "",
     ) -> Reply:
+        """`bill_ref`: the bill of an authorisation that named none."""
         if (ended := self._ended(sale)) is not None:
             return ended
+        if self.refused_at(terminal):
+            return refuse("points_not_accepted")
         assert sale.until is not None
         if now >= sale.until:
             return refuse("authorisation_expired")
@@ -273,6 +246,10 @@ class ModelDesk:
             paid = sale.minor if spent == sale.points else min(sale.minor, self.rules.worth(spent))
         if spent < sale.points and (spent < self.rules.minimum or spent % self.rules.step):
             return refuse("amount_out_of_range")
+        named = bool(bill_ref) and sale.bill_most is not None
+        if named and self._paid_of(bill_ref, now) + paid > (sale.bill_most or 0):
+            return refuse("bill_share_exceeded")
+        sale.bill_ref = bill_ref or sale.bill_ref
         gone = self.bank.capture(self.wallet, sale.parts, spent, now=now)
         sale.state, sale.captured, sale.captured_minor, sale.captured_at = "captured", spent, paid, now
         if sale.bill_ref in self.refunds:
@@ -374,88 +351,3 @@ class ModelDesk:
         return self.bank.give_back(
             self.wallet, sale.parts, points, renewed=self.rules.renewed, until=until, at=at, now=now
         )
-
-    # ---- tills that can't ask
-
-    def allow(self, *, now: datetime) -> tuple[Reply, Allowed | None]:
-        if self.blocked:
-            return refuse("wallet_blocked"), None
-        standing = [one for one in self.allowances if one.until > now and one.used < one.points]
-        one = max(standing, key=lambda one: one.until, default=None)
-        status = 200
-        if one is None:
-            rules, status = self.rules, 201
-            until = now + rules.allowed_for
-            one = Allowed(rules.allowed, now, until, until + rules.reported_within)
-            self.allowances.append(one)
-        said = {
-            "allowed": self.worth(one.points - one.used),
-            "issued_at": one.since,
-            "expires_at": one.until,
-        }
-        return Reply(status, said), one
-
-    def report(self, one: Allowed, uses: list[tuple[str, int, datetime, str]], *, now: datetime) -> Reply:
-        """Uses (reference, points, when, bill), each posted as it happened whatever the order in which they are told."""
-        told: dict[int, Said] = {}
-        before = len(self.sales)
-        for place in sorted(range(len(uses)), key=lambda place: (uses[place][2], place)):
-            told[place] = self._use(one, *uses[place], now=now)
-        for sale in self.sales[before:]:
-            if sale.bill_ref in self.refunds:
-                self._refund(sale, *self.refunds[sale.bill_ref], now=now)
-        return Reply(
-            200,
-            {
-                "left": self.worth(one.points - one.used),
-                "redemptions": [self._with_returns(one, told[place]) for place in range(len(uses))],
-                "balance": self.balance("debt", gone=self._gone(now)),
-            },
-        )
-
-    def _use(
-        self, one: Allowed, ref: str, points: int, at: datetime, bill_ref: str, *, now: datetime
-    ) -> Said:
-        said: Said = {"redemption_ref": ref}
-        asked = (points, at, bill_ref)
-        if ref in one.uses:
-            before, answer, _ = one.uses[ref]
-            if before != asked:
-                return {**said, "outcome": "refused", "code": "redemption_conflict"}
-            return {**answer, "outcome": "repeated"}
-        code = None
-        if at > now + EARLY:
-            code = "occurred_in_future"
-        elif now > one.report_until:
-            code = "report_too_late"
-        elif not one.since - EARLY <= at < one.until:
-            code = "allowance_expired"
-        elif points > one.points - one.used:
-            code = "allowance_exceeded"
-        if code is not None:
-            return {**said, "outcome": "refused", "code": code}
-        one.used += points
-        at = min(at, now)
-        there = min(points, self.bank.spendable(self.wallet, at))
-        parts = self.bank.let(self.wallet, points, there, now=at)
-        paid = self.rules.worth(points)
-        sale = Sale(parts, points, paid, "captured", bill_ref, at)
-        sale.captured, sale.captured_minor, sale.captured_at = points, paid, at
-        self.sales.append(sale)
-        answer = {
-            **said,
-            "outcome": "posted",
-            "redeemed": self.worth(points),
-            "overdrawn": self.worth(points - there),
-            "wallet_blocked": self.blocked,
-        }
-        one.uses[ref] = asked, answer, sale
-        return answer
-
-    def _with_returns(self, one: Allowed, answer: Said) -> Said:
-        """What was said of a use, with what has come back of it by now."""
-        if answer["outcome"] == "refused":
-            return answer
-        _, _, sale = one.uses[answer["redemption_ref"]]
-        back = sale.returned or sale.returned_minor
-        return {**answer, "returned": self.worth(sale.returned, sale.returned_minor) if back else None}

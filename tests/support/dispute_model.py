@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tests.support.desk_model import ModelDesk, Reply, Said, refuse
+from tests.support.desk_model import ModelDesk
+from tests.support.replies_model import Reply, Said, refuse
 
 
 @dataclass

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.support.desk_model import Reply, Said, refuse
+from tests.support.replies_model import Reply, Said, refuse
 
 RIYADH = timedelta(hours=3)
 

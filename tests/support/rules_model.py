@@ -1,8 +1,9 @@
-"""What a programme's document says to the model, and what is left of a day by it; it shares no code with the service."""
+"""What a programme's document says to the model, and what was spent in a day; it shares no code with the service."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from calendar import monthrange
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -11,7 +12,15 @@ from typing import Protocol
 RIYADH = timedelta(hours=3)
 CLOCKS = timedelta(seconds=5)
 """An authorisation counts so long after its time: the clock of another process may be behind."""
-WITHOUT_END = 10**12
+
+
+@dataclass(frozen=True)
+class Accepts:
+    """What of the one merchant takes points, up to what share of it."""
+
+    terminals: tuple[str, ...]
+    categories: tuple[str, ...]
+    share: Fraction
 
 
 @dataclass(frozen=True)
@@ -35,12 +44,36 @@ class Rules:
     """The time of held points runs from each release of their lot."""
     daily: int | None = None
     """A member spends no more in a day of Riyadh."""
+    silent_months: int | None = None
+    """A balance lasts up to and including the same day so many months after its member's last act."""
+    share: Fraction | None = None
+    """Points pay for no more of a bill, which must be said."""
+    velocity: tuple[timedelta, int] | None = None
+    """Within so long a member makes no more redemptions."""
+    accepts: Accepts | None = None
+    """Points are taken there only; without it everywhere."""
 
     def worth(self, points: int) -> int:
         return int(points * self.minor) if points >= 0 else -int(-points * self.minor)
 
     def price(self, minor: int) -> int:
         return -(-minor // self.minor)
+
+
+def silence_ends(rules: Rules) -> Callable[[datetime], datetime] | None:
+    """When a balance ends whose member did something last at a moment; None: by silence never."""
+    if rules.silent_months is None:
+        return None
+    months = rules.silent_months
+
+    def ends(at: datetime) -> datetime:
+        local = (at + RIYADH).replace(hour=0, minute=0, second=0, microsecond=0)
+        years, month = divmod(local.month - 1 + months, 12)
+        year = local.year + years
+        day = min(local.day, monthrange(year, month + 1)[1])
+        return local.replace(year=year, month=month + 1, day=day) + timedelta(days=1) - RIYADH
+
+    return ends
 
 
 class Spent(Protocol):
@@ -62,13 +95,11 @@ def begins(now: datetime, per: str) -> datetime:
     return (local if per == "day" else local.replace(day=1)) - RIYADH
 
 
-def left_today(rules: Rules, sales: Iterable[Spent], now: datetime) -> int:
-    """What a member may still spend today, whatever there is."""
-    if rules.daily is None:
-        return WITHOUT_END
+def spent_today(sales: Iterable[Spent], now: datetime) -> int:
+    """What was spent in this day of Riyadh, or is set aside, less what was returned."""
     spent = 0
     for one in sales:
         over = one.state == "voided" or (one.state == "authorised" and now >= (one.until or now) + CLOCKS)
         if one.at >= begins(now, "day") and not over:
             spent += (one.captured if one.state == "captured" else one.points) - one.returned
-    return max(rules.daily - spent, 0)
+    return spent

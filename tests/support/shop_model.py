@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.support.desk_model import ModelDesk, Reply, Said, Sale, refuse
+from tests.support.desk_model import Sale
+from tests.support.limits_model import OF_BILLS
+from tests.support.offline_model import ModelTill
+from tests.support.replies_model import Reply, Said, refuse
 from tests.support.rules_model import begins
 
 NAME = {"en": "A coffee", "ar": "قهوة"}
@@ -28,6 +31,8 @@ class Offer:
     active: bool
     cost: int
     loads: int | None = None
+    reaches: tuple[int, str] | None = None
+    """It issues itself to who has so many points: of the `balance`, or `earned` in all."""
 
     @property
     def kind(self) -> str:
@@ -45,7 +50,17 @@ class Offer:
         else:
             said["loads"] = {"amount_minor": self.loads, "currency": "SAR"}
         said |= {} if self.valid_days is None else {"valid_days": self.valid_days}
+        said |= {} if self.reaches is None else {"issues_at": self.threshold()}
         return said | ({} if self.limit is None else {"limit": {"most": self.limit[0], "per": self.limit[1]}})
+
+    def threshold(self) -> Said | None:
+        return None if self.reaches is None else {"points": self.reaches[0], "of": self.reaches[1]}
+
+    def ends(self, issued_at: datetime) -> datetime | None:
+        """When what is issued of it then is over: with its last day in Riyadh."""
+        if self.valid_days is None:
+            return None
+        return begins(issued_at, "day") + timedelta(days=self.valid_days + 1)
 
 
 @dataclass
@@ -69,17 +84,24 @@ class ModelReward:
 
 @dataclass
 class ModelBenefit:
-    """One of a reward, as it was when it was sold: held until its sale is captured, then issued."""
+    """One of a reward, as it was when it was sold: held until its sale is captured, then issued. Without a sale it was given."""
 
     reward: ModelReward
     offer: Offer
     version: int
-    sale: Sale
+    sale: Sale | None
     issued_at: datetime | None = None
     expires_at: datetime | None = None
     consumed: Said | None = None
     withdrawn: bool = False
     given_back: bool = False
+
+    @property
+    def had_at(self) -> datetime:
+        """When it was issued, or else set aside."""
+        at = self.issued_at if self.issued_at is not None or self.sale is None else self.sale.at
+        assert at is not None
+        return at
 
     def objection(self, now: datetime) -> str | None:
         if self.withdrawn:
@@ -99,7 +121,7 @@ class ModelBenefit:
         }
 
 
-class ModelShop(ModelDesk):
+class ModelShop(ModelTill):
     """The desk with a catalogue."""
 
     def __init__(self, rules: Any, until_of: Any) -> None:
@@ -126,6 +148,7 @@ class ModelShop(ModelDesk):
             "version": there.version,
             "active": there.offer.active,
             "price": self.worth(self.price_of(there)),
+            "issues_at": there.offer.threshold(),
             "stock": there.stock(),
         }
 
@@ -138,7 +161,7 @@ class ModelShop(ModelDesk):
     def _had(self, there: ModelReward, per: str, now: datetime) -> int:
         since = begins(now, per)
         mine = [one for one in self.bought if one.reward is there and not (one.withdrawn or one.given_back)]
-        return sum(since <= (one.issued_at or one.sale.at) for one in mine)
+        return sum(since <= one.had_at for one in mine)
 
     def no_sale(self, code: str, now: datetime, *, later: bool = False) -> str | None:
         """Why a reward is not sold. A gift card is never set aside: its PIN is told once, with it."""
@@ -154,11 +177,8 @@ class ModelShop(ModelDesk):
             return "reward_limit_reached"
         if later and there.offer.loads is not None:
             return "reward_unavailable"
-        if self.blocked:
-            return "wallet_blocked"
-        if self.price_of(there) > self.left_today(now):
-            return "period_limit_exceeded"
-        return "insufficient_points" if self.price_of(there) > self.bank.spendable(self.wallet, now) else None
+        limits = [one for one in self._limits(now) if one.code not in OF_BILLS]
+        return self._objection(self.price_of(there), 0, limits, now)
 
     def buy(self, code: str, *, later: bool, now: datetime) -> Reply:
         if (objection := self.no_sale(code, now, later=later)) is not None:
@@ -198,23 +218,38 @@ class ModelShop(ModelDesk):
         benefit = self._of(sale)
         assert benefit is not None
         benefit.reward.issued += 1
-        benefit.issued_at = now
-        if benefit.offer.valid_days is not None:
-            benefit.expires_at = begins(now, "day") + timedelta(days=benefit.offer.valid_days + 1)
+        benefit.issued_at, benefit.expires_at = now, benefit.offer.ends(now)
         self.benefits.append(benefit)
         return benefit.shown()
 
     # ---- what becomes of it
 
     def capture(
-        self, sale: Sale, *, points: int | None, minor: int | None, currency: str, now: datetime
+        self,
+        sale: Sale,
+        *,
+        points: int | None,
+        minor: int | None,
+        currency: str,
+        now: datetime,
+        terminal: str | None = None,
+        bill_ref: str = "",
     ) -> Reply:
         """Of a reward whole, or not at all."""
         benefit = self._of(sale)
         part = points not in {None, sale.points} or minor not in {None, sale.minor}
-        if benefit is not None and part and self._ended(sale) is None:
+        refused = self._ended(sale) is not None or self.refused_at(terminal)
+        if benefit is not None and part and not refused:
             return refuse("amount_out_of_range")
-        reply = super().capture(sale, points=points, minor=minor, currency=currency, now=now)
+        reply = super().capture(
+            sale,
+            points=points,
+            minor=minor,
+            currency=currency,
+            now=now,
+            terminal=terminal,
+            bill_ref=bill_ref,
+        )
         if benefit is None or reply.status != 200:
             return reply
         benefit.reward.held -= 1

@@ -26,6 +26,7 @@ from pointbank.verify.ledger.adjustments import Adjustments
 from pointbank.verify.ledger.canonical import NOTHING
 from pointbank.verify.ledger.merged import Families, Family, Held
 from pointbank.verify.ledger.requests import Requests
+from pointbank.verify.ledger.revived import revived
 from pointbank.verify.ledger.snapshots import MonthsWalk, orphan, read_closings
 from pointbank.verify.ledger.wallet import Posting, WalletWalk
 from pointbank.verify.matching import told
@@ -113,6 +114,11 @@ class Bank:
         )
         self._lots = books.check(
             "ledger:lots", 3, "each line names its lot; each lot holds what its lines left in it"
+        )
+        self._revived = books.check(
+            "ledger:revived",
+            3,
+            "what a release finds over of its lot is over, and is not released with the rest",
         )
         self._born = books.check("wallets:born", 5, "each wallet is its member's, as members gave it out")
         self._past = books.check(
@@ -216,6 +222,12 @@ class Bank:
         may_idle = len(rows) == 1 and rows[0]["programme"] in self._idle
         for problem in walk.against_lots(lots, may_idle=may_idle):
             self._lots.wrong(f"wallet {told(walk.wallet_id)}: {problem}")
+        released = [(row, walk.lots[row["lot_id"]]) for row in lots if row["lot_id"] in walk.lots]
+        for row, lot in released if rows else ():
+            self._revived.compared += len(lot.releases)
+            versions = self._books.versions_of(rows[0]["programme"]) if lot.releases else []
+            for problem in revived(row["lot_id"], row, lot, versions):
+                self._revived.wrong(f"wallet {told(walk.wallet_id)}: {problem}")
 
     def _against_row(
         self, walk: WalletWalk, rows: list[Any], *, last_active_at: datetime | None = None

@@ -42,6 +42,14 @@ class LotLine(NamedTuple):
     effective_at: datetime
 
 
+class Release(NamedTuple):
+    """Held points of a lot that were set free, and what was available of it before."""
+
+    seq: int
+    at: datetime
+    available: int
+
+
 class LotWalk:
     """What the lines that name a lot did to it."""
 
@@ -53,6 +61,8 @@ class LotWalk:
         "opened",
         "opened_in",
         "owed",
+        "reinstated",
+        "releases",
         "renewed",
         "reserved",
         "reversed",
@@ -67,7 +77,9 @@ class LotWalk:
         self.source_id = source_id
         self.available = self.held = self.reserved = 0
         self.expired = self.reversed = self.owed = 0
-        self.renewed = False
+        self.renewed = self.reinstated = False
+        self.releases: list[Release] = []
+        """Until a person brought something back: then its end is what that person said."""
         self.went_at: datetime | None = None
         self.voided_at: datetime | None = None
         self.latest_spent: datetime | None = None
@@ -200,6 +212,8 @@ class WalletWalk:
             lot = self.lots[lot_id] = LotWalk(opened, source_id or NOTHING, self.wallet_id)
         elif source in OPENING and kind != "merge":
             self.problems.append(("lots", f"line {seq} opens lot {told(lot_id)} once more"))
+        if kind == "release" and not lot.reinstated:
+            lot.releases.append(Release(seq, effective_at, lot.available))
         if source in IN_LOTS:
             setattr(lot, source, getattr(lot, source) - points)
             if getattr(lot, source) < 0:
@@ -207,6 +221,7 @@ class WalletWalk:
         if target in IN_LOTS:
             setattr(lot, target, getattr(lot, target) + points)
         lot.renewed = lot.renewed or kind in RENEWING
+        lot.reinstated = lot.reinstated or kind == "reinstate"
         if kind == "expire":
             lot.went_at = effective_at
         elif kind == "void":

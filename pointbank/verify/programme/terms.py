@@ -276,16 +276,32 @@ class Terms:
             month, year = birth_month or 12, earned_on.year + self.expiry["years"]
             year += month < earned_on.month
             return date(year, month, monthrange(year, month)[1])
-        years, month = divmod(earned_on.month - 1 + (self.expiry.get("months") or 0), 12)
-        year, month = earned_on.year + years, month + 1
-        length = monthrange(year, month)[1]
+        least = self._months_later(earned_on)
         if self.expiry["policy"] == "fixed_date":
-            least = date(year, month, min(earned_on.day, length))
             return min(
-                day for day in (_in_year(self.expiry["date"], y) for y in (year, year + 1)) if day >= least
+                day
+                for day in (_in_year(self.expiry["date"], y) for y in (least.year, least.year + 1))
+                if day >= least
             )
-        to_end = self.expiry.get("round_to") == "month_end"
-        return date(year, month, length if to_end else min(earned_on.day, length))
+        if self.expiry.get("round_to") == "month_end":
+            return least.replace(day=monthrange(least.year, least.month)[1])
+        return least
+
+    def over(self, earned_at: datetime, at: datetime) -> bool:
+        """Whether points that count from a moment have ended by another; not where that is the member's birth month's to say."""
+        last = None if self.by_birth_month else self.last_usable_day(self.local_day(earned_at))
+        return last is not None and self.local_day(at) > last
+
+    def silent(self, active_at: datetime, at: datetime) -> bool:
+        """Whether a balance has ended by then whose member did something last at a moment."""
+        idles = self.expiry["policy"] == "inactivity"
+        return idles and self.local_day(at) > self._months_later(self.local_day(active_at))
+
+    def _months_later(self, day: date) -> date:
+        """The same day so many months later, or the last one of that month."""
+        years, month = divmod(day.month - 1 + (self.expiry.get("months") or 0), 12)
+        year, month = day.year + years, month + 1
+        return date(year, month, min(day.day, monthrange(year, month)[1]))
 
     def rank_reached(self, numbers: Mapping[str, int], facts: Mapping[str, Any] | None = None) -> int:
         """The highest tier that these numbers are enough for, and whose condition holds by these facts; without facts none does."""

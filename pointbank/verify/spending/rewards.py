@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 from fractions import Fraction
 from typing import Any
@@ -190,6 +191,10 @@ class Rewards:
                 found.append(
                     f"its wallet never had more than {row['most']} points, its reward says {threshold}"
                 )
+            if threshold.get("of") == "balance" and _silent(row, versions):
+                found.append(
+                    f"its member was last active at {row['active_at']}: silence had ended the balance"
+                )
             if row["thresholds"] > 1:
                 found.append(f"its wallet was issued it {row['thresholds']} times")
         return found
@@ -254,6 +259,12 @@ def _ends(row: Any, document: dict[str, Any], terms: Terms) -> list[str]:
     if (row["consumed_at"], row["withdrawn_at"], row["lapsed_at"]).count(None) < 2:
         found.append("it ended twice")
     return found
+
+
+def _silent(row: Any, versions: Sequence[Terms]) -> bool:
+    """Whether every version of the programme says that the balance had ended when the benefit was issued."""
+    active_at, issued_at = row["active_at"], row["issued_at"]
+    return active_at is not None and all(terms.silent(active_at, issued_at) for terms in versions)
 
 
 def _card(row: Any, document: dict[str, Any]) -> list[str]:

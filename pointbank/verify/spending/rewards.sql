@@ -17,7 +17,9 @@ ORDER BY r.programme, r.reward;
 
 -- name: benefits
 -- Every benefit with its redemption and the version of its reward; `place`: which one it is of its wallet's of that version and
--- origin, of those that were not taken back; `most`: the most points that its wallet ever had, as its threshold counts them.
+-- origin, of those that were not taken back; `most`: the most points that its wallet ever had, as its threshold counts them: of a
+-- balance without lots that were over when it was issued, as far as their ends never changed; `active_at`: when its member had done
+-- something last by then, where nobody else was merged into it.
 SELECT
     uuid_send(b.benefit_id) AS benefit_id, uuid_send(b.redemption_id) AS redemption_id, uuid_send(b.wallet_id) AS wallet_id,
     b.programme, b.reward, b.version, b.tier, b.points, b.unit_cost_minor, b.issued_at, b.expires_at, b.consumed_at, b.merchant,
@@ -27,18 +29,30 @@ SELECT
     v.document::text AS document, c.card_id IS NOT NULL AS has_card, c.amount_minor AS card_minor, c.activated_at AS card_at,
     c.programme AS card_programme, c.status = 'voided' AS card_voided,
     CASE WHEN b.origin = 'threshold' THEN (
-        SELECT max(CASE v.document #>> '{issues_at,of}' WHEN 'balance' THEN t.available_after ELSE t.earned END)
+        SELECT max(CASE v.document #>> '{issues_at,of}' WHEN 'balance' THEN t.available_after - t.gone ELSE t.earned END)
         FROM (
             SELECT
                 l.available_after,
+                sum(
+                    CASE WHEN d.lot_id IS NULL THEN 0 WHEN l.to_bucket = 'available' THEN l.points
+                        WHEN l.from_bucket = 'available' THEN -l.points ELSE 0 END
+                ) OVER (ORDER BY l.seq) AS gone,
                 sum(
                     CASE WHEN l.from_bucket IN ('issued', 'held', 'reversed') THEN l.points ELSE 0 END
                     - CASE WHEN l.to_bucket IN ('issued', 'held', 'reversed') THEN l.points ELSE 0 END
                 ) OVER (ORDER BY l.seq) AS earned
             FROM redeem.ledger AS l
+            LEFT JOIN redeem.lots AS d
+                ON d.lot_id = l.lot_id AND d.expires_at <= b.issued_at AND d.opened_expires_at IS NULL
             WHERE l.wallet_id = b.wallet_id
         ) AS t
     ) END AS most,
+    CASE WHEN b.origin = 'threshold' AND NOT EXISTS (SELECT FROM redeem.heirs AS h WHERE h.heir = b.wallet_id) THEN (
+        SELECT max(l.effective_at)
+        FROM redeem.ledger AS l
+        WHERE l.wallet_id = b.wallet_id AND l.effective_at <= b.issued_at AND l.kind NOT IN ('void', 'merge')
+            AND l.to_bucket IN ('available', 'held', 'reserved', 'redeemed', 'transferred')
+    ) END AS active_at,
     count(*) FILTER (WHERE b.origin = 'threshold')
         OVER (PARTITION BY b.wallet_id, b.programme, b.reward) AS thresholds,
     row_number() OVER (

@@ -224,8 +224,8 @@ def _missing(command: Settling, found: Found | None) -> Refusal | None:
 
 def _check_place(terms: CompiledProgramme, redemption: Redemption, command: Capture) -> None:
     """The merchant took points when they were set aside; another terminal than was named then must take them too."""
-    if redemption.ended is not None or command.terminal is None:
-        return  # what it ended by is the first to be said
+    if redemption.status != "authorised" or command.terminal is None:
+        return  # what it ended by, or that it was spent at once, is the first to be said
     if (no := objection(terms.redeeming, redemption.merchant, command.terminal)) is not None:
         raise no
 
@@ -236,7 +236,7 @@ def _check_bill(terms: CompiledProgramme, redemption: Redemption, command: Captu
         return
     if (
         shares(terms.redeeming, redemption.merchant)
-        and redemption.ended is None
+        and redemption.status == "authorised"
         and redemption.reward is None
     ):
         raise BillShareExceeded(

@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from tests.integration.redeem.model_house import MINUTE
 from tests.integration.redeem.model_machine import Machine
-from tests.support.desk_model import Reply, Said, refuse
+from tests.integration.redeem.model_programmes import MINUTE
+from tests.support.replies_model import Reply, Said, refuse
 
 FEW = st.integers(1, 12)
 """So few that what one person does of a wallet within a day stays within what a person does alone."""

@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from tests.integration.redeem.model_gift_cards import GiftCarding
-from tests.integration.redeem.model_house import BEGIN, CARDS, DAY, MINUTE, until_of
+from tests.integration.redeem.model_house import BEGIN
 from tests.integration.redeem.model_machine import MOSTLY, REFS
+from tests.integration.redeem.model_programmes import CARDS, DAY, MINUTE, until_of
 from tests.integration.redeem.model_rewards import PRICES, WHICH, Catalogue
 from tests.support.card_shop_model import ModelCardShop
-from tests.support.desk_model import refuse
 from tests.support.gift_card_model import ModelCards
-from tests.support.shop_model import ModelShop, Offer
+from tests.support.replies_model import refuse
+from tests.support.shop_model import Offer
+from tests.support.threshold_model import ModelGiving
 
 OFFERS = st.builds(
     lambda price, **terms: Offer(price[0], price[1], valid_days=None, cost=0, **terms),
@@ -36,7 +38,7 @@ class CardBuying(Catalogue, GiftCarding):
 
     model: ModelCardShop
 
-    def opened_shop(self) -> ModelShop:
+    def opened_shop(self) -> ModelGiving:
         return ModelCardShop(self.terms, until_of(self.terms), ModelCards(CARDS[self.code]))
 
     def opened_desk(self) -> ModelCards:

@@ -12,8 +12,8 @@ from hypothesis.stateful import precondition, rule
 
 from shared.ids import uuid7
 from tests.integration.redeem.model_machine import Machine
-from tests.support.desk_model import Said, refuse
 from tests.support.dispute_model import ModelDisputes
+from tests.support.replies_model import Said, refuse
 
 WHOLE: Said = {"reference": "CASE-7", "sha256": hashlib.sha256(b"letter").hexdigest()}
 EVIDENCE = st.sampled_from([None, {"reference": "CASE-7"}, WHOLE, WHOLE])

@@ -14,8 +14,8 @@ from hypothesis.stateful import precondition, rule
 from services.redeem.domain.redemption import Release
 from services.redeem.handlers.asked import SettleAsked
 from shared.events import PointsAccrued
-from tests.integration.redeem.model_house import MINUTE
 from tests.integration.redeem.model_machine import LOTS, PART, POINTS, REFS, Machine
+from tests.integration.redeem.model_programmes import MINUTE
 from tests.integration.redeem.test_asked import release, reversal
 from tests.integration.redeem.test_returns import requested
 
@@ -72,9 +72,10 @@ class Earning(Machine):
     def _release(self, k: int, part: str) -> None:
         through = self.part(self.accruals[k].points, part)
         asked = release(self.accruals[k], through, effective_at=self.now)
-        self.house.run(self.house.bank.hear(*[asked] * (1 + self.twice)))
         renewed = self.model.until_of(self.now) if self.terms.from_release else None
-        self.model.bank.release(self.model.accruals[k], through, now=self.now, renewed=renewed)
+        with self.reaching():
+            self.house.run(self.house.bank.hear(*[asked] * (1 + self.twice)))
+            self.model.bank.release(self.model.accruals[k], through, now=self.now, renewed=renewed)
 
     @rule(points=st.integers(10, 40), end=st.sampled_from([None, 15, 1440]), minutes=MINUTES)
     def held_points_are_released_in_two_parts(self, points: int, end: int | None, minutes: int) -> None:
@@ -102,8 +103,9 @@ class Earning(Machine):
     def _reverse(self, k: int, part: str, on_spent: str) -> None:
         through = self.part(self.accruals[k].points, part)
         asked = self._asked(self.accruals[k], through, on_spent)
-        self.house.run(self.house.bank.hear(*[asked] * (1 + self.twice)))
-        came = self.model.bank.reverse(self.model.accruals[k], through, on_spent=on_spent, now=self.now)
+        with self.reaching():
+            self.house.run(self.house.bank.hear(*[asked] * (1 + self.twice)))
+            came = self.model.bank.reverse(self.model.accruals[k], through, on_spent=on_spent, now=self.now)
         names = ("cancelled", "reversed", "owed", "lapsed", "short") if came else ("blocked",)
         self.house.met.update(name for name, points in zip(names, came or (1,), strict=True) if points)
 
@@ -112,10 +114,12 @@ class Earning(Machine):
         accrual = self._accrual([(points, None)], 0, held=False)
         through = self.part(points, part)
         asked = self._asked(accrual, through, "partial")
-        self.house.run(self.house.bank.hear(asked, accrual))
-        self._book(accrual)
-        self.house.run(self.house.do(SettleAsked(asked.request_id)))
-        self.model.bank.reverse(self.model.accruals[-1], through, on_spent="partial", now=self.now)
+        with self.reaching():
+            self.house.run(self.house.bank.hear(asked, accrual))
+            self._book(accrual)
+        with self.reaching():
+            self.house.run(self.house.do(SettleAsked(asked.request_id)))
+            self.model.bank.reverse(self.model.accruals[-1], through, on_spent="partial", now=self.now)
 
     @rule(ref=REFS, returned=st.sampled_from([0, 3_333, 5_000, 10_000, 12_000]))
     def a_bill_is_refunded(self, ref: int, returned: int) -> None:

@@ -12,10 +12,11 @@ from hypothesis.stateful import invariant, precondition, rule
 
 from services.redeem.domain.giftcards.acts import ExpireCards
 from tests.integration.redeem.gift_cards import NOBODYS, wrong
-from tests.integration.redeem.model_house import BEGIN, CARDS, DAY, MINUTE, differs
+from tests.integration.redeem.model_house import BEGIN, differs
 from tests.integration.redeem.model_machine import MOSTLY, PART, Machine
-from tests.support.desk_model import Reply, Said, refuse
+from tests.integration.redeem.model_programmes import CARDS, DAY, MINUTE
 from tests.support.gift_card_model import ModelCard, ModelCards, sar
+from tests.support.replies_model import Reply, Said, refuse
 
 CURRENCY = st.sampled_from(["SAR"] * 9 + ["EUR"])
 AMOUNTS = st.sampled_from([500, 500, 1000, 1000, 700])

@@ -6,8 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
-from fractions import Fraction
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -28,69 +27,17 @@ from shared.messaging import Done
 from shared.service import create_service
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank
+from tests.integration.redeem.model_programmes import DAY, PROGRAMMES, document
 from tests.support.clocked import CLOCK, Remote
-from tests.support.facts import activated
-from tests.support.gift_card_model import CardRules
 from tests.support.processes import Fleet
-from tests.support.rules_model import Rules
 from tests.support.serving import own_directory
 from tests.support.tenants import connect_as, new_tenant
 
-MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
-BEGIN = (datetime.now(UTC) - 80 * DAY).replace(microsecond=0)
+BEGIN = (datetime.now(UTC) - 170 * DAY).replace(microsecond=0)
 """Each example begins here on the tenant's clock: its months are over, and nothing of it lies in the future."""
 
-TENTHS = Rules(
-    minor=Fraction(10),
-    minimum=1,
-    step=1,
-    authorised_for=30 * MINUTE,
-    returned_within=2 * DAY,
-    renewed=False,
-    allowed=40,
-    allowed_for=timedelta(hours=12),
-    reported_within=DAY,
-    earliest_expiry=False,
-    holds_expire=False,
-    ends_with_day=False,
-)
-CRUMBS = Rules(
-    minor=Fraction(2, 5),
-    minimum=4,
-    step=2,
-    authorised_for=30 * MINUTE,
-    returned_within=2 * DAY,
-    renewed=True,
-    allowed=40,
-    allowed_for=timedelta(hours=12),
-    reported_within=DAY,
-    earliest_expiry=True,
-    holds_expire=True,
-    ends_with_day=True,
-)
-DRIPS = Rules(
-    minor=Fraction(10),
-    minimum=1,
-    step=1,
-    authorised_for=30 * MINUTE,
-    returned_within=2 * DAY,
-    renewed=False,
-    allowed=40,
-    allowed_for=timedelta(hours=12),
-    reported_within=DAY,
-    earliest_expiry=True,
-    holds_expire=False,
-    ends_with_day=True,
-    from_release=True,
-    daily=20,
-)
-MONTHLY = CardRules("987012", (500, 1000), True, 2, 30 * MINUTE, refundable=True, reloadable=True)
-LASTING = CardRules("987013", (500, 1000), False, 3, 15 * MINUTE, refundable=False, reloadable=False)
-OTHERS = CardRules("987014", (500, 1000), True, 2, 30 * MINUTE, refundable=True, reloadable=True)
-CARDS = {"tenths": MONTHLY, "crumbs": LASTING, "drips": OTHERS}
-PROGRAMMES = {"tenths": (TENTHS, "0.10"), "crumbs": (CRUMBS, "0.004"), "drips": (DRIPS, "0.10")}
-
 OURS = (
+    "ledger:revived",
     "ledger:chain", "ledger:balances", "ledger:lots", "ledger:money", "postings:once", "postings:told", "requests:told",
     "requests:targets", "requests:recovered", "returns", "returns:told", "returns:refunds", "redemptions",
     "redemptions:told", "adjustments:posted", "adjustments:allowed", "transfers", "redemptions:lots",
@@ -104,43 +51,6 @@ OF_CARDS = (
     "gift_cards:uses", "sequence:redeem", "cuts:redeem",
 )  # fmt: skip
 """And for its gift cards."""
-
-
-def until_of(rules: Rules) -> Callable[[datetime], datetime | None]:
-    """When points that are earned at a moment expire, in words of our own: never, or with that day in Riyadh."""
-
-    def midnight(at: datetime) -> datetime:
-        local = at + timedelta(hours=3)
-        return local.replace(hour=0, minute=0, second=0, microsecond=0) + DAY - timedelta(hours=3)
-
-    return midnight if rules.ends_with_day else lambda _: None
-
-
-def document(code: str, rules: Rules, value: str) -> Any:
-    event = activated(
-        code,
-        redemption={
-            "consumption": "earliest_expiry" if rules.earliest_expiry else "oldest_earned",
-            "minimum_points": rules.minimum,
-            "step_points": rules.step,
-            "authorisation_minutes": 30,
-            "return_days": 2,
-            "restore": "renewed" if rules.renewed else "original",
-            "offline": {"points": rules.allowed, "hours": 12, "report_days": 1},
-            **({} if rules.daily is None else {"member_limits": [{"points": rules.daily, "per": "day"}]}),
-        },
-        expiry={
-            "policy": "months_after_earning",
-            "months": 0,
-            "holds": "expire" if rules.holds_expire else "kept",
-            "counts_from": "release" if rules.from_release else "earning",
-        }
-        if rules.ends_with_day
-        else {"policy": "never"},
-        gift_cards=CARDS[code].section(),
-    )
-    event.document["programme"]["point_value"] = value
-    return event
 
 
 def differs(expected: Any, found: Any, where: str = "") -> str:
@@ -251,7 +161,7 @@ async def open_far_house(
 async def _furnished(house: House) -> House:
     await house.bank.hear(
         *[document(code, rules, value) for code, (rules, value) in PROGRAMMES.items()],
-        MerchantChanged(merchant="riyadh-mall", version=1, terminals=("T01", "T03")),
+        MerchantChanged(merchant="riyadh-mall", version=1, terminals=("T01", "T03", "T04")),
     )
     return house
 

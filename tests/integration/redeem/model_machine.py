@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -17,10 +19,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from services.redeem.domain.sweep import Expire
 from shared.events import PointsAccrued
 from tests.integration.redeem.conftest import Member, accrued, asks
-from tests.integration.redeem.model_house import BEGIN, MINUTE, PROGRAMMES, House, differs, until_of
-from tests.support.bank_model import WALLET, ModelWallet
-from tests.support.desk_model import ModelDesk, Reply, Said
-from tests.support.shop_model import ModelShop
+from tests.integration.redeem.model_house import BEGIN, House, differs
+from tests.integration.redeem.model_programmes import MINUTE, PROGRAMMES, until_of
+from tests.support.desk_model import NOT_SAID, ModelDesk
+from tests.support.limits_model import Bill
+from tests.support.replies_model import Reply, Said
+from tests.support.shop_model import ModelBenefit
+from tests.support.threshold_model import ModelGiving
+from tests.support.wallet_model import WALLET, ModelWallet
 
 KINDS = {
     ("issued", "available"): "earn", ("issued", "held"): "earn_held", ("held", "available"): "release",
@@ -28,6 +34,7 @@ KINDS = {
     ("available", "redeemed"): "redeem", ("reserved", "available"): "void", ("redeemed", "available"): "return",
     ("available", "expired"): "expire", ("held", "expired"): "expire", ("available", "reversed"): "reverse",
     ("adjusted", "available"): "adjust", ("available", "adjusted"): "adjust", ("available", "transferred"): "transfer",
+    ("transferred", "available"): "transfer",
     ("debt", "reversed"): "owe", ("debt", "redeemed"): "overdraw", ("available", "debt"): "repay",
     ("expired", "available"): "reinstate",
 }  # fmt: skip
@@ -39,6 +46,10 @@ END = st.sampled_from([None, -60, 15, 120, 1440, 4320])
 LOTS = st.lists(st.tuples(POINTS, END), min_size=1, max_size=2)
 REFS = st.integers(0, 2)
 MOSTLY = st.sampled_from([True] * 9 + [False])
+COFFEE = {"coffee": 200, "tea": 100}
+BILLS = st.sampled_from([NOT_SAID, NOT_SAID, Bill(30), Bill(400), Bill(400, COFFEE), Bill(None, COFFEE)])
+AMPLE = Bill(1_000_000, {"coffee": 1_000_000})
+"""So much that no share of it binds."""
 
 
 class Call(msgspec.Struct):
@@ -91,9 +102,9 @@ class Machine(RuleBasedStateMachine):
         self.furnish()
         self._earn(lots, 0, held=False)
 
-    def opened_shop(self) -> ModelShop:
+    def opened_shop(self) -> ModelGiving:
         """The model of what an example is held beside."""
-        return ModelShop(self.terms, until_of(self.terms))
+        return ModelGiving(self.terms, until_of(self.terms))
 
     def befriend(self) -> None:
         """Somebody else with a wallet, and a desk of the same bank."""
@@ -223,8 +234,52 @@ class Machine(RuleBasedStateMachine):
 
     def _earn(self, lots: list[tuple[int, int | None]], ago: int, *, held: bool) -> None:
         accrual = self._accrual(lots, ago, held)
-        self.house.run(self.house.bank.hear(*[accrual] * (1 + self.twice)))
-        self._book(accrual)
+        with self.reaching():
+            self.house.run(self.house.bank.hear(*[accrual] * (1 + self.twice)))
+            self._book(accrual)
+
+    # ---- what issues itself
+
+    @contextmanager
+    def reaching(self, whose: Member | None = None) -> Iterator[None]:
+        """An act of earn's: what it makes issue itself, to the member or to the friend, is what the model foretells."""
+        wallet = self.model.wallet if whose is None else self.friends
+        with self.model.reaching(wallet, self.now) as made:
+            yield
+        self.given(whose or self.member, made)
+
+    def given(self, whose: Member, made: list[ModelBenefit]) -> None:
+        """Somebody was issued these by their points, and nobody told the code yet."""
+        if not made:
+            return
+        theirs = self.benefits_of(whose)
+        known = {benefit_id for benefit_id, _ in self.benefits}
+        for one in made:
+            [found] = [
+                each for each in theirs if each["reward"] == one.reward.code and each["benefit_id"] not in known
+                and each["origin"] == "threshold"
+            ]  # fmt: skip
+            expected = {**one.shown(), "issued_at": one.issued_at, "redemption_id": None, "status": "issued"}
+            assert not (wrong := differs(expected, found)), wrong
+            self.benefits.append((found["benefit_id"], self._code_of(found["benefit_id"])))
+            self.house.met[f"given {one.offer.reaches and one.offer.reaches[1]}"] += 1
+
+    def benefits_of(self, whose: Member) -> list[Said]:
+        """All that were issued to a wallet and to those that were merged into it."""
+        query = {"wallet_id": str(whose.wallet_id), "limit": "200"}
+        bank = self.house.bank
+        headers = bank.headers("support")
+        answer = self.house.run(bank.client.get("/v1/benefits", params=query, headers=headers))
+        assert answer.status_code == 200, answer.text
+        found: list[Said] = answer.json()["items"]
+        return found
+
+    def _code_of(self, benefit_id: str) -> str:
+        bank = self.house.bank
+        path, headers = f"/v1/benefits/{benefit_id}/code", bank.headers("ecommerce")
+        answer = self.house.run(bank.client.get(path, headers=headers))
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["code"])
 
     # ---- once more
 

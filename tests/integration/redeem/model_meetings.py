@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from tests.integration.redeem.model_earning import Earning
-from tests.integration.redeem.model_house import MINUTE
-from tests.integration.redeem.model_machine import MOSTLY, Machine
+from tests.integration.redeem.model_machine import AMPLE, MOSTLY, Machine
+from tests.integration.redeem.model_programmes import MINUTE
 from tests.integration.redeem.model_spending import Spending
-from tests.support.desk_model import Allowed, Sale, refuse
+from tests.support.desk_model import Sale
+from tests.support.offline_model import Allowed
+from tests.support.replies_model import refuse
 
 
 class Offline(Machine):
@@ -83,7 +85,7 @@ class Seldom(Earning, Spending, Offline):
         self.somebody_blocks_the_wallet(False)
         self._earn([(points, None)], 0, held=False)
         sales = len(self.model.sales)
-        self.redeem("all", False, later, 0, True, "SAR", None)
+        self.redeem("all", False, later, 0, True, "SAR", AMPLE)
         self._reverse(-1, "all", on_spent)
         if len(self.model.sales) == sales:
             return  # less than the least, or no whole step

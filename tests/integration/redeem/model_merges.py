@@ -11,11 +11,11 @@ from hypothesis.stateful import rule
 
 from shared.events import PointsAccrued
 from tests.integration.redeem.conftest import asks
-from tests.integration.redeem.model_house import MINUTE
-from tests.integration.redeem.model_machine import LOTS, PART, Machine
+from tests.integration.redeem.model_machine import AMPLE, LOTS, PART, Machine
+from tests.integration.redeem.model_programmes import MINUTE
 from tests.integration.redeem.test_merges import merge
-from tests.support.bank_model import WALLET, ModelAccrual
-from tests.support.desk_model import Reply, Said, refuse
+from tests.support.replies_model import Reply, Said, refuse
+from tests.support.wallet_model import WALLET, ModelAccrual
 
 
 class Merging(Machine):
@@ -71,20 +71,21 @@ class Merging(Machine):
     @rule(lots=LOTS, held=st.sampled_from([False, False, True]))
     def the_friend_earns(self, lots: list[tuple[int, int | None]], held: bool) -> None:
         accrual = self._accrual(lots, 0, held, self.friend)
-        self.house.run(self.house.bank.hear(*[accrual] * (1 + self.twice)))
         parts = [(lot.points, lot.expires_at) for lot in accrual.lots]
-        made = self.model.bank.earn_lots(
-            self.friends, parts, at=accrual.effective_at, held=held, now=self.now
-        )
+        with self.reaching(self.friend):
+            self.house.run(self.house.bank.hear(*[accrual] * (1 + self.twice)))
+            made = self.model.bank.earn_lots(
+                self.friends, parts, at=accrual.effective_at, held=held, now=self.now
+            )
         self.begun.append((accrual, made))
 
     @rule(part=PART, later=st.booleans())
     def the_friend_spends(self, part: str, later: bool) -> None:
         points = self.part(self.model.bank.spendable(self.friends, self.now), part)
         body = asks(self.friend, points=points, capture="later" if later else "now")
-        nothing: dict[str, Any] = {"minor": None, "currency": "SAR", "bill_ref": "", "bill_total": None}
+        nothing: dict[str, Any] = {"minor": None, "currency": "SAR", "bill_ref": "", "bill": AMPLE}
         expected = self.other.redeem(points=points, later=later, **nothing, now=self.now)
-        said = self.post("redemptions", {**body, "programme": self.code}, expected)
+        said = self.post("redemptions", {**body, **AMPLE.body(), "programme": self.code}, expected)
         if expected.status == 201:
             self.theirs.append((said["redemption_id"], said.get("code")))
 
@@ -116,6 +117,7 @@ class Merging(Machine):
             self.accruals.append(accrual)
             self.model.accruals.append(made)
         self.model.sales += self.other.sales
+        self.model.inherit(self.friends, heir)
         self.sold += self.theirs
         self.mobiles.append(ended.mobile)
         self.begun, self.theirs = [], []

@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from tests.integration.redeem.model_house import differs
-from tests.integration.redeem.model_machine import MOSTLY, PART, REFS, Machine
-from tests.support.desk_model import Sale, refuse
+from tests.integration.redeem.model_machine import BILLS, MOSTLY, PART, REFS, Machine
+from tests.support.desk_model import TILL, Sale
+from tests.support.limits_model import Bill
+from tests.support.replies_model import Said, refuse
+
+TERMINALS = st.sampled_from([TILL] * 6 + ["T01", None])
 
 
 class Spending(Machine):
@@ -21,7 +25,7 @@ class Spending(Machine):
 
     @rule(
         part=PART, in_money=st.booleans(), later=st.booleans(), ref=REFS, own=MOSTLY,
-        currency=st.sampled_from(["SAR"] * 9 + ["EUR"]), bill_total=st.sampled_from([None, None, None, 30, 400]),
+        currency=st.sampled_from(["SAR"] * 9 + ["EUR"]), bill=BILLS, terminal=TERMINALS,
     )  # fmt: skip
     def redeem(
         self,
@@ -31,37 +35,52 @@ class Spending(Machine):
         ref: int,
         own: bool,
         currency: str,
-        bill_total: int | None,
+        bill: Bill,
+        terminal: str | None = TILL,
     ) -> None:
         asked, heard = self.amount(self.part(self.there(), part), in_money, currency)
         bill_ref = f"{self.prefix}-{ref}"
-        body = self.asking(**asked, bill_ref=bill_ref, capture="later" if later else "now")
-        body |= {} if bill_total is None else {"bill_total_minor": bill_total}
-        if not own:
-            self.post("redemptions", body, refuse("scope_missing"), own=False)
+        if own:
+            self._redeem(asked, heard, later=later, bill_ref=bill_ref, bill=bill, terminal=terminal)
             return
+        body = self.asking(**asked, bill_ref=bill_ref, capture="later" if later else "now")
+        self.post("redemptions", body, refuse("scope_missing"), own=False)
+
+    def _redeem(
+        self,
+        asked: Said,
+        heard: dict[str, Any],
+        *,
+        later: bool,
+        bill_ref: str,
+        bill: Bill,
+        terminal: str | None = TILL,
+    ) -> bool:
+        """Whether it was sold. A bill without a reference is only said."""
+        body = self.asking(**asked, **bill.body(), capture="later" if later else "now", terminal=terminal)
+        body |= {"bill_ref": bill_ref} if bill_ref else {}
         expected = self.model.redeem(
-            **heard, later=later, bill_ref=bill_ref, bill_total=bill_total, now=self.now
+            **heard, later=later, bill_ref=bill_ref, bill=bill, terminal=terminal, now=self.now
         )
         said = self.post("redemptions", body, expected)
         if expected.status == 201:
             self.sold.append((said["redemption_id"], said.get("code")))
+        return expected.status == 201
 
     @rule(
         part=PART, in_money=st.sampled_from([True, False, None]),
-        currency=st.sampled_from(["SAR"] * 9 + ["EUR"]), bill_total=st.sampled_from([None, None, 30, 400]),
+        currency=st.sampled_from(["SAR"] * 9 + ["EUR"]), bill=BILLS,
     )  # fmt: skip
-    def quote(self, part: str, in_money: bool | None, currency: str, bill_total: int | None) -> None:
+    def quote(self, part: str, in_money: bool | None, currency: str, bill: Bill) -> None:
         nothing: dict[str, Any] = {"points": None, "minor": None, "currency": "SAR"}
         asked, heard = (
             ({}, nothing)
             if in_money is None
             else self.amount(self.part(self.there(), part), in_money, currency)
         )
-        body = self.asking(**asked)
-        body |= {} if bill_total is None else {"bill_total_minor": bill_total}
+        body = self.asking(**asked, **bill.body())
         said = self.ask("redemption-quotes", body)
-        expected = self.model.quote(**heard, bill_total=bill_total, now=self.now)
+        expected = self.model.quote(**heard, bill=bill, now=self.now)
         found = {
             **said,
             "refusal": said["refusal"] and said["refusal"]["code"],
@@ -80,9 +99,17 @@ class Spending(Machine):
     @rule(
         data=st.data(), part=st.sampled_from([None, "half", "half", "some", "all", "more"]), in_money=st.booleans(),
         currency=st.sampled_from(["SAR"] * 9 + ["EUR"]), by_code=st.booleans(), own=MOSTLY,
+        terminal=st.sampled_from([None, None, None, "T03", "T01"]),
     )  # fmt: skip
     def capture(
-        self, data: st.DataObject, part: str | None, in_money: bool, currency: str, by_code: bool, own: bool
+        self,
+        data: st.DataObject,
+        part: str | None,
+        in_money: bool,
+        currency: str,
+        by_code: bool,
+        own: bool,
+        terminal: str | None,
     ) -> None:
         sale, redemption_id, code = self.sale(data)
         asked, heard = (
@@ -94,11 +121,12 @@ class Spending(Machine):
             path, body = "redemption-codes/use", {**asked, "code": code, "merchant": "riyadh-mall"}
         else:
             path, body = f"redemptions/{redemption_id}/capture", asked
+        body |= {} if terminal is None else {"terminal": terminal}
         if not own:
             missing = refuse("scope_missing" if "code" in body else "not_found")
             self.post(path, body, missing, own=False)
             return
-        self.post(path, body, self.model.capture(sale, **heard, now=self.now))
+        self.post(path, body, self.model.capture(sale, **heard, now=self.now, terminal=terminal))
 
     @precondition(lambda self: self.sold)
     @rule(data=st.data(), own=MOSTLY)

@@ -163,6 +163,16 @@ async def test_points_are_taken_where_the_programme_says_and_a_day_adds_up_to_it
     )
 
 
+async def test_what_was_spent_at_once_is_captured_whatever_a_capture_says(bank: Bank) -> None:
+    code = f"p-{secrets.token_hex(4)}"
+    await bank.hear(activated(code, redemption={**RULES, "acceptance": TAKES}))
+    member = await bank.member(100, programme=code)
+    said = {"points": 10, "bill_ref": "B-1", "bill_categories": {"coffee": 2_000}}
+    spent = (await bank.redeem(asks(member, programme=code, **said))).json()
+    for body in ({"terminal": "T01"}, {"bill_ref": "B-2"}, {}):
+        assert_problem(await capture(bank, spent, body), 409, "redemption_captured")
+
+
 async def test_a_day_is_found_by_when_its_rows_were_written_and_not_by_reading_the_years(bank: Bank) -> None:
     query = statements.texts()["statement"]
     async with bank.runtime.pool.acquire() as db, db.transaction(readonly=True):

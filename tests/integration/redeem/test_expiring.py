@@ -26,6 +26,7 @@ from shared.messaging import Done, FromJob, Item, Refused
 from tests.integration.redeem.conftest import Bank, Member, accrued, adjustment, asks
 from tests.integration.redeem.test_asked import answers, moved, release
 from tests.integration.redeem.test_returns import give_back, redeemed
+from tests.support.bank_books import assert_whole_until_spoilt
 from tests.support.facts import activated
 from tests.support.http import assert_problem
 from tests.support.tenants import as_environment, new_tenant
@@ -197,7 +198,7 @@ async def spendable_of(bank: Bank, wallet_id: UUID) -> int:
 
 
 async def test_a_release_brings_nothing_of_its_lot_back_that_has_expired_whether_a_sweep_came_by_or_not(
-    bank: Bank,
+    bank: Bank, settings: Settings
 ) -> None:
     for swept in (True, False):
         code = f"anew-{swept}".lower()
@@ -218,6 +219,24 @@ async def test_a_release_brings_nothing_of_its_lot_back_that_has_expired_whether
         ]
         [told] = await answers(bank, accrual.wallet_id, "points.expired.v1")
         assert told["expired"]["points"] == 10
+
+    spoilt = {
+        "a point that lived again with the rest of its lot": (
+            """
+            UPDATE redeem.ledger SET points = 9
+            WHERE kind = 'expire' AND wallet_id IN (SELECT wallet_id FROM redeem.wallets WHERE programme = 'anew-true')
+            """,
+            {"ledger:revived"},
+        ),
+        "points that were released although they had died": (
+            """
+            UPDATE earn.programmes SET document = jsonb_set(document::jsonb, '{expiry,holds}', '"expire"')::json
+            WHERE programme = 'anew-false'
+            """,
+            {"ledger:revived"},
+        ),
+    }
+    await assert_whole_until_spoilt(settings, bank.code, frozenset({"ledger:revived"}), spoilt)
 
 
 @pytest.mark.parametrize("counts_from", ["earning", "release"])

@@ -5,8 +5,8 @@ compared; at the end the oracle over all of it.
 
 What runs where (the machines' rules stand in model_*.py, what they foretell in tests/support/*_model.py):
 
-- `make test`: some 200 acts on wallets and 60 on gift cards, the service in the test's process; 60 acts with the service as a
-  process of its own, over a socket.
+- `make test`: what chance seldom meets, once (model_walks.py); some 200 acts on wallets and 60 on gift cards, the service in the
+  test's process; 60 acts with the service as a process of its own, over a socket.
 - `make soak`: POINTBANK_SOAK_ACTS acts on wallets (6,000 unless said), in parts of 1,000 that take turns: over a socket, in the
   test's process; and as many as one part on gift cards, over a socket.
 """
@@ -27,7 +27,6 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from pointbank.tokens import dev_keys
 from shared.config import Settings
-from tests.integration.redeem.model_acts import ActsOfPersons
 from tests.integration.redeem.model_bought_cards import CardBuying
 from tests.integration.redeem.model_disputes import Disputing
 from tests.integration.redeem.model_house import (
@@ -41,8 +40,9 @@ from tests.integration.redeem.model_house import (
 )
 from tests.integration.redeem.model_machine import KINDS, Machine
 from tests.integration.redeem.model_meetings import Seldom
-from tests.integration.redeem.model_merges import Merging
-from tests.integration.redeem.model_rewards import Rewarding
+from tests.integration.redeem.model_silence import FallingSilent
+from tests.integration.redeem.model_thresholds import Reaching
+from tests.integration.redeem.model_walks import MET_BY_WALKS, walk
 
 SHORT, FEW, STEPS = 7, 2, 30
 ACTS = int(os.environ.get("POINTBANK_SOAK_ACTS", "6000"))
@@ -54,7 +54,7 @@ ENOUGH = 3_000
 SHRINKING_S = 90
 
 
-class Desk(ActsOfPersons, Rewarding, Disputing, Merging, Seldom):
+class Desk(FallingSilent, Reaching, Disputing, Seldom):
     """All that is done."""
 
 
@@ -106,6 +106,8 @@ def drive(house: House, machine: type[Machine], examples: int, steps: int) -> No
 
 
 def test_the_running_bank_answers_and_moves_as_the_model_does(house: House) -> None:
+    walk(house, Desk)
+    assert {name for name in MET_BY_WALKS if not house.met[name]} == set(), house.met
     drive(house, Desk, SHORT, STEPS)
     assert {"ledger:chain", "ledger:lots", "postings:told", "redemptions:told"} <= set(house.met)
 
@@ -127,6 +129,8 @@ def test_the_running_bank_answers_as_the_model_does_for_thousands_of_acts(
 ) -> None:
     house: House = request.getfixturevalue("house" if part % 2 else "far_house")
     acts = min(AT_ONCE, ACTS - part * AT_ONCE)
+    if part == 0:
+        walk(house, Desk)
     drive(house, Desk, max(acts // STEPS, 1), STEPS)
     MET.update(house.met)
     if part == PARTS - 1 and ACTS >= ENOUGH:
@@ -158,7 +162,7 @@ SEEN = {
     "disputes dispute_exists", "disputes dispute_not_open", "disputes evidence_missing", "disputes own_request",
     "disputes insufficient_points", "disputes not_found",
     "wallets 201", "wallets amount_out_of_range", "wallets not_found", "merge", "merges:moved", "merges:kept", "reinstatements",
-    "cancelled", "reversed", "owed", "lapsed", "short", "blocked", "opening", *KINDS.values(), *OURS,
+    "cancelled", "reversed", "owed", "lapsed", "short", "blocked", "opening", *KINDS.values(), *OURS, *MET_BY_WALKS,
 }  # fmt: skip
 """What the long run must have met; else it proves less than it says."""
 SEEN_OF_CARDS = {

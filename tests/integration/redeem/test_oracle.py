@@ -33,8 +33,9 @@ from tests.integration.redeem.conftest import Bank, Member, accrued, adjustment
 from tests.integration.redeem.test_asked import release, reversal
 from tests.integration.redeem.test_authorisations import authorised, capture, void
 from tests.integration.redeem.test_returns import RULES, give_back, lots_of, redeemed, requested
-from tests.support.bank_model import WALLET, ModelAccrual, ModelBank, ModelWallet
+from tests.support.bank_model import ModelBank
 from tests.support.facts import activated
+from tests.support.wallet_model import WALLET, ModelAccrual, ModelWallet
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PROGRAMME = "modelled"

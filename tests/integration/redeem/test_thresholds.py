@@ -146,6 +146,21 @@ async def test_a_reward_issues_itself_once_with_the_credit_that_reaches_its_poin
             "UPDATE redeem.reward_versions SET document = replace(document::text, '150', '1500')::json WHERE reward = 'cap'",
             {"benefits"},
         ),
+        "a reward that issued itself for points that were over": (
+            """
+            UPDATE redeem.lots SET expires_at = timestamptz '2026-01-01'
+            WHERE wallet_id IN (SELECT wallet_id FROM redeem.benefits WHERE reward = 'mug')
+            """,
+            {"benefits"},
+        ),
+        "a reward that issued itself to a balance that silence had ended": (
+            """
+            UPDATE earn.programmes
+            SET document = jsonb_set(document::jsonb, '{expiry}', '{"policy": "inactivity", "months": 1}')::json
+            WHERE programme = 'self'
+            """,
+            {"benefits"},
+        ),
         "a reward that was issued twice": (
             """
             DROP INDEX redeem.benefits_threshold_once;

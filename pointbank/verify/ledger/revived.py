@@ -1,0 +1,38 @@
+"""Held points that are released in parts: what a release finds over of its lot is over, and is not released with the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from pointbank.verify.ledger.wallet import LotWalk, Release
+from pointbank.verify.matching import told
+from pointbank.verify.programme.terms import Terms
+
+
+def revived(lot_id: bytes, row: Any, lot: LotWalk, versions: Sequence[Terms]) -> Iterator[str]:
+    """What releases brought back of a lot. `versions`: of its programme; which one a release went by is not kept, so that only what
+    all of them say counts."""
+    before: Release | None = None
+    holds = bool(versions) and all(terms.expiry.get("holds") == "expire" for terms in versions)
+    for release in lot.releases:
+        if _over(row["first_expires_at"], before, release.at, versions):
+            if release.available:
+                yield (
+                    f"lot {told(lot_id)} had {release.available} points that were over when line {release.seq} released more of it"
+                )
+            if holds:
+                yield f"line {release.seq} releases points of lot {told(lot_id)} that had died while they were held"
+        before = release
+
+
+def _over(first: datetime | None, before: Release | None, at: datetime, versions: Sequence[Terms]) -> bool:
+    """Whether the lot had ended by then: as it was opened, or as its release before says where points count from there."""
+    opened = first is not None and first <= at
+    if before is None:
+        return opened
+    return bool(versions) and all(
+        terms.over(before.at, at) if terms.expiry.get("counts_from") == "release" else opened
+        for terms in versions
+    )
