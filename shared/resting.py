@@ -11,6 +11,9 @@ from shared.messaging.queries import queries
 if TYPE_CHECKING:
     from shared.runtime import TenantRuntime
 
+PARTITIONS_EVERY_S = 3600.0
+"""Of a tenant at rest: they are made a day ahead, or more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rest:
@@ -24,14 +27,14 @@ async def look(runtime: TenantRuntime) -> Rest | None:
     """Does once what is due for a tenant at rest, one thing after the other on one connection; None where it must be woken, for
     its readers and its relay. May be broken off anywhere, as they may."""
     began = time.monotonic()
-    if runtime.housekeeping.partitions_due:
+    if runtime.housekeeping.partitions_due(PARTITIONS_EVERY_S):
         await runtime.housekeeping.prepare()
     if await runtime.relay.look():
         return None
     streams = await standing(runtime)
     if streams is None or not await _may_be_heard(runtime):
         return None
-    await runtime.housekeeping.turn()
+    await runtime.housekeeping.look(streams)
     await runtime.rota.run_due(runtime)
     return await may_rest(runtime, streams, began=began)
 

@@ -236,7 +236,7 @@ class TenantRuntime:
 
     async def start(self) -> None:
         """Prepares its tables and begins, also after a rest. Raises what keeps it from beginning; the caller tries again."""
-        if self.housekeeping.partitions_due:
+        if self.housekeeping.partitions_due():
             await self.housekeeping.prepare()
         await self._halt()  # of a start, or a rest, that was broken off
         self._relaying = asyncio.create_task(self.relay.begin(), name=f"relay {self.code}")
