@@ -79,12 +79,14 @@ class Deployment:
 
 
 @contextmanager
-def running(state: Path, *, port: int | None = None) -> Iterator[Deployment]:
+def running(
+    state: Path, *, port: int | None = None, pg_settings: dict[str, str] | None = None
+) -> Iterator[Deployment]:
     """Everything up, data in `state`; CannotStart when that isn't possible. At the end all that was started stops.
 
     Use it from the main thread: the child is bound to the life of the thread that starts it.
     """
-    with embedded.servers(state) as servers:
+    with embedded.servers(state, pg_settings=pg_settings) as servers:
         state = state.resolve()
         state.mkdir(parents=True, exist_ok=True)
         keys = dev_keys(state / "keys")

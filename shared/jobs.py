@@ -66,20 +66,30 @@ class Rota:
             default=float("inf"),
         )
 
+    async def run_due(self, runtime: TenantRuntime) -> None:
+        """Runs those that come to an end and are due, one after the other; of a tenant that has no tasks of ours."""
+        self._running.clear()
+        for job in self._jobs:
+            if not job.endless and self._due[job.name] <= time.monotonic():
+                await self._run(job, runtime)
+
     async def _repeat(self, job: Job, runtime: TenantRuntime) -> None:
         while True:
             await asyncio.sleep(self._due[job.name] - time.monotonic())
-            self._began[job.name] = time.monotonic()
-            self._running.add(job.name)
-            self._failed.add(job.name)
-            try:
-                await job.run(runtime)
-                self._failed.discard(job.name)
-            except Exception as error:
-                if passing(error):
-                    log.warning("job failed", job=job.name, tenant=runtime.code, error=repr(error)[:300])
-                else:
-                    runtime.metrics.failed(runtime.code, error)
-                    log.error("job is broken", job=job.name, tenant=runtime.code, exc_info=error)
-            self._running.discard(job.name)
-            self._due[job.name] = time.monotonic() + job.every_s
+            await self._run(job, runtime)
+
+    async def _run(self, job: Job, runtime: TenantRuntime) -> None:
+        self._began[job.name] = time.monotonic()
+        self._running.add(job.name)
+        self._failed.add(job.name)
+        try:
+            await job.run(runtime)
+            self._failed.discard(job.name)
+        except Exception as error:
+            if passing(error):
+                log.warning("job failed", job=job.name, tenant=runtime.code, error=repr(error)[:300])
+            else:
+                runtime.metrics.failed(runtime.code, error)
+                log.error("job is broken", job=job.name, tenant=runtime.code, exc_info=error)
+        self._running.discard(job.name)
+        self._due[job.name] = time.monotonic() + job.every_s

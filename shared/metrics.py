@@ -84,7 +84,10 @@ class Metrics:
         )
         # Every call and batch asks for the same few: the library's own look-up takes a lock and makes every label a text.
         self._child: Callable[..., Any] = cache(lambda metric, *labels: metric.labels(service, *labels))
-        self._by_stream: dict[tuple[str, str], tuple[int, int]] = {}
+        self._by_stream: dict[str, dict[str, tuple[int, int]]] = {}
+        """Lag and pending, by tenant and stream."""
+        self._were_unready: dict[str, bool | None] = {}
+        """As it was said last: it is asked of every tenant each second, and seldom changes."""
         self._states = (
             self._relay_lag_events, self._relay_lag_seconds, self._consumer_lag, self._consumer_pending, self._dead_letters,
             self._bills_waiting, self._refunds_open, self._pool_in_use, self._differences,
@@ -122,8 +125,9 @@ class Metrics:
 
     def consumer(self, tenant: str, stream: str, *, lag: int, pending: int) -> None:
         """How far behind one stream's consumer is; the metrics show the sum over the streams."""
-        self._by_stream[tenant, stream] = (lag, pending)
-        known = [found for (whose, _), found in self._by_stream.items() if whose == tenant]
+        by_stream = self._by_stream.setdefault(tenant, {})
+        by_stream[stream] = (lag, pending)
+        known = by_stream.values()
         self._consumer_lag.labels(self.service, tenant).set(sum(lag for lag, _ in known))
         self._consumer_pending.labels(self.service, tenant).set(sum(pending for _, pending in known))
 
@@ -170,16 +174,18 @@ class Metrics:
 
         Counters stay, and so do the writes that a guard refused."""
         self.stopped(tenant)
-        for stream in [one for one in self._by_stream if one[0] == tenant]:
-            del self._by_stream[stream]
+        self._by_stream.pop(tenant, None)
         for gauge in self._states:
             gauge.remove_by_labels({"service": self.service, "tenant": tenant})
 
     def unready(self, tenant: str, is_so: bool | None) -> None:
         """Whether the tenant can't be served as it should; None where it is not to be served at all."""
+        if self._were_unready.get(tenant) == is_so:
+            return
+        self._were_unready[tenant] = is_so
         if is_so is not None:
             self._unready.labels(self.service, tenant).set(is_so)
-        elif (self.service, tenant) in self._unready._metrics:  # noqa: SLF001
+        else:
             self._unready.remove(self.service, tenant)
 
     def bills_waiting(self, tenant: str, bills: int) -> None:

@@ -32,13 +32,12 @@ from shared.messaging.faults import passing
 from shared.messaging.housekeeping import Housekeeping, consumer_name
 from shared.messaging.keys import HEARERS, Keys
 from shared.messaging.lane import DRAIN_S, Lane
-from shared.messaging.queries import queries as messaging
 from shared.messaging.relay import Relay
 from shared.messaging.sealer import Sealer
 from shared.messaging.traced import TracedLane
-from shared.messaging.watch import stands_at
 from shared.messaging.writer import Buried, Writer
 from shared.metrics import Metrics
+from shared.resting import Rest, look, may_rest, standing
 from shared.tenants import Tenant
 from shared.tenants.directory import Directory
 from shared.traces import Traces
@@ -108,7 +107,7 @@ class TenantRuntime:
         self.cache: dict[Any, Any] = {Metrics: metrics}
         if traces is not None:
             self.cache[Traces] = traces
-        self._blueprint, self._bus = blueprint, bus
+        self.blueprint, self.bus = blueprint, bus
         self.sealer = Sealer(settings.secret_of(blueprint.name), tenant.code)
         handlers: Handlers = {**blueprint.handlers, Unreadable: refuse_unreadable}
 
@@ -167,7 +166,7 @@ class TenantRuntime:
             metrics=metrics,
         )
         self.upkeep = Upkeep(pool, settings, tenant.code)
-        self._rota = Rota(
+        self.rota = Rota(
             [*blueprint.jobs, Job("upkeep", UPKEEP_EVERY_S, lambda runtime: runtime.upkeep.turn())]
         )
         self._tasks: list[asyncio.Task[None]] = []
@@ -184,7 +183,8 @@ class TenantRuntime:
         """Told, while it rests, that it is used."""
 
     @property
-    def _heard(self) -> list[Consumer]:
+    def heard(self) -> list[Consumer]:
+        """Its consumers; while it is being suspended, without what outsiders offer."""
         return [one for one in self.consumers if not (self.closing and one.label == "pos")]
 
     async def close_door(self) -> None:
@@ -213,7 +213,7 @@ class TenantRuntime:
         return Consumer(
             stream=self.keys.pos if pos else self.keys.stream(stream),
             label=stream,
-            group=self._blueprint.name,
+            group=self.blueprint.name,
             name=name,
             lane=self.lane,
             decode=PosDecoder() if pos else StreamDecoder(stream, self.code, handlers),
@@ -232,21 +232,21 @@ class TenantRuntime:
     @property
     def held_back(self) -> bool:
         """Whether a stream can't be heard here yet. Such a tenant does not go to rest."""
-        return any(one.held_back for one in self._heard)
+        return any(one.held_back for one in self.heard)
 
     async def start(self) -> None:
         """Prepares its tables and begins, also after a rest. Raises what keeps it from beginning; the caller tries again."""
-        if self.housekeeping.partitions_due:
+        if self.housekeeping.partitions_due():
             await self.housekeeping.prepare()
         await self._halt()  # of a start, or a rest, that was broken off
         self._relaying = asyncio.create_task(self.relay.begin(), name=f"relay {self.code}")
         self._hearing = True
-        for consumer in self._heard:
-            await consumer.start(self._bus)
+        for consumer in self.heard:
+            await consumer.start(self.bus)
         self._go(self.housekeeping.run(), "housekeeping")
         for consumer in self.consumers:  # each by itself: what one takes over may take long to write
             self._go(self._reclaim(consumer), f"reclaim {consumer.label}")
-        self._tasks += self._rota.tasks(self)
+        self._tasks += self.rota.tasks(self)
         self.began_at = time.monotonic()
         self.resting = False
 
@@ -261,7 +261,7 @@ class TenantRuntime:
             looked
             and self.lane.idle
             and not self.held_back
-            and not self._rota.busy
+            and not self.rota.busy
             and self.relay.trouble(after_s=30.0) is None
         )
 
@@ -271,14 +271,25 @@ class TenantRuntime:
         began = time.monotonic()
         self.resting = True
         await self._halt()
-        rest = await self._may_rest(began)
+        streams = await standing(self)
+        rest = None if streams is None else await may_rest(self, streams, began=began)
         if rest is None:
             await self.start()
             return None
+        await self._close_up()
+        return rest
+
+    async def look(self) -> Rest | None:
+        """Does once what is due for it while it rests, as `shared.resting.look`; None where it must be started for more."""
+        rest = await look(self)
+        if rest is not None:
+            await self._close_up()
+        return rest
+
+    async def _close_up(self) -> None:
         await self._kept.give_back()
         close_idle(self.pool)
         self.metrics.rested(self.code)
-        return rest
 
     async def _halt(self) -> None:
         """Nothing runs for the tenant any more, and what was told is published; where nothing runs, nothing is done."""
@@ -286,26 +297,6 @@ class TenantRuntime:
         if self._relaying is not None and not self._relaying.done():
             await self.relay.stop()
             await asyncio.wait([self._relaying])
-
-    async def _may_rest(self, began: float) -> Rest | None:
-        if self.relay.trouble(after_s=30.0) or self.used_at > began or not self.lane.idle:
-            return None
-        streams: dict[str, str] = {}
-        for consumer in self._heard:
-            at = await stands_at(self.redis, consumer.stream, consumer.group)
-            if at is None:
-                return None
-            streams[consumer.stream] = at
-        now = self.clock()
-        async with self.pool.acquire() as db:
-            asked = await messaging.asked_retries(db)
-            due = await self._blueprint.next_due(db, now)
-        until = self._rota.next_at(self.used_at)
-        if asked or (due is not None and due <= now):
-            return None
-        if due is not None:
-            until = min(until, time.monotonic() + (due - now).total_seconds())
-        return Rest(streams, until)
 
     async def stop(self) -> None:
         """Finishes what it holds: no new entries, the lane drained, the last events told.
@@ -357,7 +348,7 @@ class TenantRuntime:
                 *self.upkeep.checks(),
             ]
         wrongs = [(f"relay:{self.code}", self.relay.trouble(after_s=30.0))]
-        wrongs += [(f"consumer:{self.code}:{one.label}", one.trouble(after_s=15.0)) for one in self._heard]
+        wrongs += [(f"consumer:{self.code}:{one.label}", one.trouble(after_s=15.0)) for one in self.heard]
         found = [Check(name, wrong is None, wrong or "", tenant=self.code) for name, wrong in wrongs]
         found += self.upkeep.checks()
         tasks = [*self._tasks, *([self._relaying] if self._relaying is not None else [])]
@@ -406,20 +397,3 @@ async def open_tenant_pool(
         port=tenant.port,
         budget=budget,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """What ends a rest: an entry in these streams after these ids, or that time (monotonic seconds; inf: none)."""
-
-    streams: dict[str, str]
-    until: float
-
-
-@dataclass(slots=True)
-class Served:
-    """A tenant in the directory, and its runtime where it is being served."""
-
-    state: str
-    runtime: TenantRuntime | None = None
-    trouble: str = ""

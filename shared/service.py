@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import structlog
 from fastapi import APIRouter, FastAPI
@@ -20,12 +21,13 @@ from shared.jobs import Job
 from shared.log import configure as configure_logs
 from shared.messaging.answers import refusal
 from shared.messaging.bus import Bus, redis_client
+from shared.messaging.clients import close_unused
 from shared.messaging.commands import Handlers
 from shared.messaging.faults import passing
 from shared.messaging.keys import SERVICES
 from shared.messaging.writer import Buried
 from shared.metrics import Metrics
-from shared.runtime import Blueprint, NextDue, Served, TenantRuntime, nothing_due, open_tenant_pool
+from shared.runtime import Blueprint, NextDue, TenantRuntime, nothing_due, open_tenant_pool
 from shared.tenants.directory import SERVED, Directory, Listed
 from shared.tending import Tending
 from shared.traces import Traces, open_traces
@@ -33,6 +35,8 @@ from shared.traces import Traces, open_traces
 log = structlog.get_logger(__name__)
 
 FOLLOW_EVERY_S = 1.0
+UNUSED_S = 10.0
+"""A connection to Redis that nobody used for so long is closed."""
 NOT_RELEASED = "`pointbank migrate` of this release has not been at every tenant yet"
 AT_ONCE = 8
 """So many tenants are begun with side by side."""
@@ -72,6 +76,20 @@ def create_service(
                 await asyncio.to_thread(traces.close)
 
     return create_app(title, routers, lifespan, service=name, settings=chosen, traces=traces)
+
+
+@dataclass(slots=True)
+class Served:
+    """A tenant in the directory, and its runtime where it is being served."""
+
+    state: str
+    runtime: TenantRuntime | None = None
+    trouble: str = ""
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing runs for it here, and nothing need."""
+        return self.state == "active" and self.runtime is not None and self.runtime.resting
 
 
 class Service:
@@ -158,21 +176,29 @@ class Service:
             Check("connections", True, self._shortage or ""),  # told, no reason to serve nobody
         ]
         for code, served in self._served.items():
-            if served.state == "migrating":
-                found.append(
-                    Check(f"schema:{code}", True, served.trouble, tenant=code)
-                )  # its own failure, not the others'
-            elif served.runtime is not None:
-                found += served.runtime.checks()
-            elif served.state == "active":
-                found.append(Check(f"tenant:{code}", False, served.trouble or "starting", tenant=code))
+            found += self._checks_of(code, served)
         return found + self._tending.checks()
+
+    @staticmethod
+    def _checks_of(code: str, served: Served) -> list[Check]:
+        if served.state == "migrating":  # its own failure, not the others'
+            return [Check(f"schema:{code}", True, served.trouble, tenant=code)]
+        if served.runtime is not None:
+            return served.runtime.checks()
+        if served.state == "active":
+            return [Check(f"tenant:{code}", False, served.trouble or "starting", tenant=code)]
+        return []
 
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(FOLLOW_EVERY_S)
             await self._begin_reading()
             await self._follow_once()
+            await self._close_unused()
+
+    async def _close_unused(self) -> None:
+        for client in (self._redis, self._relay_redis, *([self._bus.client] if self._reading else [])):
+            await close_unused(client, idle_s=UNUSED_S)
 
     async def _follow_once(self) -> None:
         if not self._reading:
@@ -196,12 +222,13 @@ class Service:
         self._count_unready()
 
     def _count_unready(self) -> None:
-        unready = {check.tenant for check in self.checks() if not check.ok}
+        found = self._tending.checks()
         for code, served in self._served.items():
-            if served.state in SERVED:
-                self._metrics.unready(code, code in unready)
-            else:
-                self._metrics.unready(code, None)
+            if not served.rests:  # who rests wants nothing, and hundreds may
+                found += self._checks_of(code, served)
+        unready = {check.tenant for check in found if not check.ok}
+        for code, served in self._served.items():
+            self._metrics.unready(code, code in unready if served.state in SERVED else None)
 
     async def _count_connections(self) -> None:
         """Once: a server that is too small for all replicas is told of before the morning that needs them."""
@@ -221,7 +248,9 @@ class Service:
         runtime = served.runtime
         if one.state == "suspended":
             return runtime is None
-        return runtime is not None and not runtime.closing and runtime.tenant == one.tenant
+        if runtime is None or runtime.closing:
+            return False
+        return runtime.tenant is one.tenant or runtime.tenant == one.tenant
 
     async def _try_to_keep(self, one: Listed) -> None:
         try:

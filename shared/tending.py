@@ -2,7 +2,8 @@
 
 A tenant that is awake has its own readers, relay, housekeeping, jobs and connections, as if it were alone. One that rests has
 nothing but an entry in one blocked read. It is woken by a call, by what moves in a stream that it hears, by another process (a
-hint, which may be lost), by the time at which something falls due, and now and then to be looked at.
+hint, which may be lost), and by the time at which something falls due. Now and then it is looked at, and woken where more is to
+be done than a look does (`shared.resting`).
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ from shared.ending import end
 from shared.http.runtime import Check
 from shared.messaging.faults import passing
 from shared.messaging.watch import BLOCK_MS, Watch, hint
-from shared.runtime import Rest, TenantRuntime
+from shared.resting import Rest
+from shared.runtime import TenantRuntime
 
 log = structlog.get_logger(__name__)
 
 STAY_S = 0.2
 """Who was only looked at stays awake so long at least."""
 AT_ONCE = 4
-"""So many are awake only to be looked at."""
+"""So many are looked at, or awake for no other reason."""
 HINT_EVERY_S = 10.0
 """What a process uses it tells the others so often: where it dies, they are awake for its tenants."""
 AGAIN_S = 1.0
@@ -49,6 +51,7 @@ class Tending:
         self._look_at: dict[str, float] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._waking: dict[str, asyncio.Task[None]] = {}
+        self._looking: dict[str, asyncio.Task[None]] = {}
         self._troubles: dict[str, str] = {}
         self._hinted_at = time.monotonic()
         self._sees = False
@@ -64,7 +67,7 @@ class Tending:
         """Lets everybody be as they are."""
         if self._running is not None:
             await end([self._running])
-        await end(self._waking.values())
+        await end([*self._waking.values(), *self._looking.values()])
 
     async def keep(self, runtime: TenantRuntime) -> None:
         """This one is served from here on. It is looked at when its turn comes: a process that begins with hundreds answers at
@@ -81,6 +84,7 @@ class Tending:
     async def let_go(self, code: str) -> None:
         """This one is served no more; returns when nothing wakes it or puts it to rest."""
         self._runtimes.pop(code, None)
+        await self._break_off_look(code)
         async with self._turns[code]:
             self._forget(code)
         self._turns.pop(code, None)
@@ -125,8 +129,9 @@ class Tending:
         """Shorter while somebody waits to be looked at; at first it is only seen whether a read comes back."""
         if not self._sees:
             return 1
-        now = time.monotonic()
-        return SOON_MS if any(at <= now for at in self._look_at.values()) else BLOCK_MS
+        now, watched = time.monotonic(), self._looking.keys() & self._rests.keys()
+        waits = any(at <= now and code not in watched for code, at in self._look_at.items())
+        return SOON_MS if waits else BLOCK_MS
 
     async def _let_rest(self) -> None:
         now = time.monotonic()
@@ -152,24 +157,55 @@ class Tending:
                 return
             if rest is None:
                 return
-            self._rests[runtime.code] = rest
-            self._owners.update(dict.fromkeys(rest.streams, runtime.code))
-            self._watch.add(rest.streams)
-            look = time.monotonic() + self._settings.look_every_s * random.uniform(0.5, 1.0)  # noqa: S311
-            self._look_at[runtime.code] = min(look, rest.until)
+            self._keep_at_rest(runtime.code, rest)
+
+    def _keep_at_rest(self, code: str, rest: Rest) -> None:
+        self._rests[code] = rest
+        self._owners.update(dict.fromkeys(rest.streams, code))
+        self._watch.add(rest.streams)
+        look = time.monotonic() + self._settings.look_every_s * random.uniform(0.5, 1.0)  # noqa: S311
+        self._look_at[code] = min(look, rest.until)
+
+    # ------------------------------------------------------------ looking
 
     def _look(self) -> None:
-        """Wakes those whose time has come, not too many of them at once."""
+        """Looks at those whose time has come, not too many of them at once."""
         now = time.monotonic()
-        due = sorted(
-            (at, code) for code, at in self._look_at.items() if at <= now and code not in self._waking
-        )
+        under_way = self._waking.keys() | self._looking.keys()
+        due = sorted((at, code) for code, at in self._look_at.items() if at <= now and code not in under_way)
         awake = sum(
             not one.resting and not one.held_back and self._idle_s(one) >= self._settings.rest_after_s
             for one in self._runtimes.values()
         )
-        for _, code in due[: max(0, AT_ONCE - len(self._waking) - awake)]:
-            self._wake(code)
+        for _, code in due[: max(0, AT_ONCE - len(under_way) - awake)]:
+            self._begin_look(code)
+
+    def _begin_look(self, code: str) -> None:
+        task = self._looking[code] = asyncio.create_task(self._look_at_one(code), name=f"look {code}")
+        task.add_done_callback(lambda _: self._looking.pop(code, None))
+
+    async def _look_at_one(self, code: str) -> None:
+        async with self._turns[code]:
+            runtime = self._runtimes.get(code)
+            if runtime is None or not runtime.resting:
+                return
+            try:
+                rest = await runtime.look()
+            except Exception as error:  # noqa: BLE001  # awake its own parts meet it again, and say it by name
+                if passing(error):
+                    self._fail(runtime, error)
+                    return
+                log.warning("a look found what is wrong", tenant=code, error=repr(error)[:300])
+                rest = None
+            if rest is not None:
+                self._troubles.pop(code, None)
+                self._keep_at_rest(code, rest)
+                return
+        self._wake(code)
+
+    async def _break_off_look(self, code: str) -> None:
+        if (looking := self._looking.get(code)) is not None:
+            await end([looking])
 
     @staticmethod
     def _idle_s(one: TenantRuntime) -> float:
@@ -191,6 +227,7 @@ class Tending:
             task.add_done_callback(lambda _: self._waking.pop(code, None))
 
     async def _start(self, code: str) -> None:
+        await self._break_off_look(code)  # who is used is not kept waiting by a job
         async with self._turns[code]:
             runtime = self._runtimes.get(code)
             if runtime is None or not runtime.resting:

@@ -26,6 +26,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.ending import end
+from shared.messaging.clients import packing, redis_client
 
 log = structlog.get_logger(__name__)
 
@@ -34,47 +35,11 @@ POLL_MS = 1000
 
 FEW, BREATH_S = 8, 0.015
 
-PIECE = 64
-"""Arguments that are written together: events of a piece stay below the size from which memory is asked of the kernel."""
-
 FIELD = b"event"
 Entry = tuple[bytes, bytes | None]
 """An entry's id and the bytes of its field `event`; None where it has none."""
 OnEntries = Callable[[list[Entry]], Coroutine[Any, Any, None]]
 StartAt = Callable[[], Awaitable[str]]
-
-
-class _Packing:
-    """A connection's way to write a command: redis-py's joins each argument to all before it, up to 6,000 bytes of them."""
-
-    def pack_command(self, *args: Any) -> list[bytes]:
-        encode = self.encoder.encode  # type: ignore[attr-defined]
-        name, *rest = args
-        words = [*encode(name).split(), *[one if type(one) is bytes else encode(one) for one in rest]]
-        packed = [b"$%d\r\n%b\r\n" % (len(word), word) for word in words]
-        return [
-            b"*%d\r\n" % len(words),
-            *[b"".join(packed[k : k + PIECE]) for k in range(0, len(packed), PIECE)],
-        ]
-
-
-def _packing(pool: ConnectionPool) -> ConnectionPool:
-    pool.connection_class = type("Packing", (_Packing, pool.connection_class), {})
-    return pool
-
-
-def redis_client(url: str, *, connections: int = 64) -> Redis:
-    """A client whose calls fail within seconds when Redis is away: redis-py 8 would try for fourteen."""
-    client = Redis.from_url(
-        url,
-        max_connections=connections,
-        retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
-        health_check_interval=15,
-        socket_keepalive=True,
-        socket_connect_timeout=2,
-    )
-    _packing(client.connection_pool)
-    return client
 
 
 def _entries(answer: Any, **_: Any) -> list[Any]:
@@ -169,7 +134,7 @@ class _State(RedisConnectionState):
     __slots__ = ()
 
     async def connect(self) -> Redis:
-        client: Any = StreamsRedis.from_pool(_packing(ConnectionPool(**self._options)))
+        client: Any = StreamsRedis.from_pool(packing(ConnectionPool(**self._options)))
         client.set_response_callback("XREADGROUP", _entries)
         client.start_at, client.read_at, client.failures = {}, {}, {}
         self._client = client

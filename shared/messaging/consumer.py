@@ -23,6 +23,7 @@ from shared.messaging.commands import FromPos, FromStream, Refused
 from shared.messaging.entries import PosDecoder, StreamDecoder
 from shared.messaging.lane import Lane
 from shared.messaging.lease import Lease
+from shared.messaging.watch import stands_at
 from shared.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -84,6 +85,15 @@ class Consumer:
             await self._subscribe(bus)
         else:
             self._holding_back = asyncio.create_task(self._subscribe_later(bus, self._may_begin))
+
+    async def stands_at(self, bus: Bus) -> str | None:
+        """Where its group stands, while it does not read; None where it must: the group is missing, or holds something."""
+        self._redis = bus.client
+        return await stands_at(self._redis, self.stream, self.group)
+
+    async def may_begin(self) -> bool:
+        """Whether it would begin at once."""
+        return self._may_begin is None or await self._may_begin()
 
     @property
     def held_back(self) -> bool:

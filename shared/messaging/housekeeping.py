@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -57,11 +57,12 @@ class Housekeeping:
         self._in_redis = 0
         self._lag_at = self._trimmed_at = self._partitions_at = float("-inf")
         self.turned_at = float("-inf")
+        self._stood: Mapping[str, str] | None = None
+        """By stream, where groups stood when it was last looked at."""
 
-    @property
-    def partitions_due(self) -> bool:
+    def partitions_due(self, every_s: float = PARTITIONS_EVERY_S) -> bool:
         """Whether the partitions by time must be looked at before anything is written."""
-        return time.monotonic() - self._partitions_at >= PARTITIONS_EVERY_S
+        return time.monotonic() - self._partitions_at >= every_s
 
     async def prepare(self) -> None:
         """Before the first entry: the partitions by time."""
@@ -112,6 +113,15 @@ class Housekeeping:
                 await queries.ensure_partitions(db)
                 for stream in self._heard:
                     await queries.forget_heard(db, stream=stream)
+
+    async def look(self, standing: Mapping[str, str]) -> None:
+        """A turn while nothing is read. Where groups stand as they stood at the look before, nothing was heard since."""
+        if self._stood != standing:
+            await self.turn()
+            self._stood = standing
+            return
+        await self._trim()
+        await self._count()
 
     # ------------------------------------------------------------ what was heard
 

@@ -129,8 +129,6 @@ class Relay:
             told = 0
             try:
                 told = await self.turn()
-                self._trouble = None
-                self.turned_at = time.monotonic()
                 pause = IDLE_MIN_S if told else min(pause * 1.5, IDLE_MAX_S)
             except Halted as error:
                 self._halt(error)
@@ -159,7 +157,15 @@ class Relay:
         self._woken.clear()
         if time.monotonic() - self._compared_at >= COMPARE_S:
             await self.compare()
-        return await self._cut_and_publish()
+        told = await self._cut_and_publish()
+        self._trouble, self.turned_at = None, time.monotonic()
+        return told
+
+    async def look(self) -> int:
+        """A turn of a relay that does not run: it compares, whenever that was done last."""
+        work_in(self._share)
+        self._compared_at = float("-inf")
+        return await self.turn()
 
     # ------------------------------------------------------------ the ordinary way
 

@@ -88,7 +88,9 @@ class Directory:
         self._service = service
         self._pool: Pool | None = None
         self._known = frozenset(one.name for one in migrations_of(service))
-        # It is asked for every tenant every second, and never changes.
+        self._listed: tuple[Listed, ...] | None = None
+        self._mark: str | None = None
+        # It never changes.
         self._identity_key = cache(lambda code: identity_key(settings, code))
 
     async def open(self) -> None:
@@ -108,10 +110,17 @@ class Directory:
         if self._pool is not None:
             await self._pool.close()
 
-    async def tenants(self) -> list[Listed]:
-        """Every tenant, by code."""
+    async def tenants(self) -> tuple[Listed, ...]:
+        """Every tenant, by code; the same tuple as before where nothing has changed."""
+        # The mark first: what changes after it is seen by the next look, never missed.
+        mark = await queries.tenants_mark(self._opened, service=self._service)
+        if self._listed is None or mark != self._mark:
+            self._listed, self._mark = await self._list(), mark
+        return self._listed
+
+    async def _list(self) -> tuple[Listed, ...]:
         rows = await queries.tenants_of(self._opened, service=self._service)
-        return [
+        return tuple(
             Listed(
                 Tenant(
                     code=row["code"],
@@ -124,7 +133,7 @@ class Directory:
                 *self._state(row["state"], row["version"], row["version_state"], row["needs"]),
             )
             for row in rows
-        ]
+        )
 
     def _state(
         self, state: str, version: int | None, version_state: str | None, needs: list[str] | None

@@ -7,6 +7,12 @@ FROM control.tenants AS t
 LEFT JOIN control.schema_versions AS v ON v.tenant = t.code AND v.service = :service
 ORDER BY t.code;
 
+-- name: tenants_mark$
+-- Another text whenever `tenants_of` would give something else; NULL where there is no tenant.
+SELECT md5(string_agg((t.code, t.cell, t.database, t.host, t.port, t.state, v.version, v.state, v.needs)::text, ',' ORDER BY t.code))
+FROM control.tenants AS t
+LEFT JOIN control.schema_versions AS v ON v.tenant = t.code AND v.service = :service;
+
 -- name: all_tenants
 -- Every tenant, for people: the lowest schema version and the worst state of its services.
 SELECT t.code, t.cell, t.database, t.host, t.port, t.state, t.created_at,

@@ -70,6 +70,43 @@ async def test_a_tenant_with_a_server_of_its_own_is_made_there_and_nowhere_else(
     assert await list_dead_letters(own, code) == []
 
 
+async def test_the_directory_is_read_again_when_it_has_changed_and_only_then(own: Settings) -> None:
+    code = f"t{secrets.token_hex(4)}"
+    directory = Directory(own, "earn")
+    await directory.open()
+    db = await asyncpg.connect(own.postgres_dsn, database=own.control_database)
+
+    async def change(sql: str) -> None:
+        await db.execute(sql.replace("THIS", f"'{code}'"))
+
+    try:
+        assert await directory.tenants() == ()
+        for sql in (
+            "INSERT INTO control.tenants (code, cell, database, state) VALUES (THIS, 'main', THIS, 'creating')",
+            "UPDATE control.tenants SET state = 'active'",
+            "INSERT INTO control.schema_versions (tenant, service, version, state) VALUES (THIS, 'earn', 1, 'ready')",
+            "UPDATE control.schema_versions SET version = 2",
+            "UPDATE control.schema_versions SET state = 'migrating'",
+            "UPDATE control.schema_versions SET needs = '{0001_first.sql}'",
+            "UPDATE control.tenants SET host = 'elsewhere', port = 5433",
+            "UPDATE control.tenants SET cell = 'other'",
+        ):
+            before = await directory.tenants()
+            assert await directory.tenants() is before
+            await change(sql)
+            assert await directory.tenants() is not before, sql
+        after = await directory.tenants()
+        [listed] = after
+        assert (listed.tenant.host, listed.tenant.port, listed.tenant.cell) == ("elsewhere", 5433, "other")
+        await change(
+            "INSERT INTO control.schema_versions (tenant, service, version, state) VALUES (THIS, 'tiers', 1, 'ready')"
+        )
+        assert await directory.tenants() is after, "another service's versions are no change"
+    finally:
+        await db.close()
+        await directory.close()
+
+
 async def test_dead_letters_of_nobody_are_asked_for_in_vain(own: Settings) -> None:
     with pytest.raises(UnknownTenant, match="there is no tenant nobody; `pointbank tenant list` shows"):
         await list_dead_letters(own, "nobody")
