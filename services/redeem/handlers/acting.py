@@ -217,11 +217,13 @@ class Desk:
         return Done(201, _encode(answer))
 
     def open(self, item: Item[Any], command: Open) -> Done:
-        """Refuses not_found, amount_out_of_range and occurred_in_future; what one person asked for,
+        """Refuses not_found, programme_closed, amount_out_of_range and occurred_in_future; what one person asked for,
         adjustment_needs_second_person."""
         if command.wallet_id is None:
             raise NotFound(f"Nobody of this identity has a wallet in {command.programme}.")
         wallet, value = self._wallet(command.wallet_id, "/wallet_id")
+        if value.closed:
+            raise ProgrammeClosed.named(value.code, pointer="/wallet_id")
         check_opening(command, self.now)
         if command.by_one:
             check_alone(command.points, self.alone.get(wallet.wallet_id, 0), value)
