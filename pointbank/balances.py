@@ -37,7 +37,9 @@ MOST_TOLD = 20
 """Refused rows that are told one by one; all are counted."""
 
 IDENTITIES = ("member_id", "card_id", "card_number", "mobile", "email", "external_id")
-COLUMNS = frozenset({"row_key", "wallet_id", "programme", "points", "earned_at", "expires_at", *IDENTITIES})
+COLUMNS = frozenset(
+    {"row_key", "wallet_id", "programme", "points", "earned_at", "expires_at", "last_active_at", *IDENTITIES}
+)
 
 
 class FileUnreadable(Exception):
@@ -52,13 +54,23 @@ class Refusals(msgspec.Struct, frozen=True):
     detail: str
 
 
+class _Points(msgspec.Struct, frozen=True):
+    points: int
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    over_at_once: _Points
+
+
 @dataclass
 class Opened:
-    """What came of the rows so far: those that were posted (or would be), those that had been before, those that are refused."""
+    """What came of the rows so far: those that were posted (or would be), those that had been before, those that are refused.
+    `over_at_once`: points of those posted that nobody can spend, for they have expired or silence has ended the balance."""
 
     rows: int = 0
     posted: int = 0
     points: int = 0
+    over_at_once: int = 0
     known: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     told: list[Refusals] = field(default_factory=list)
@@ -100,11 +112,16 @@ async def open_balances(
                     case Done(201):
                         found.posted += 1
                         found.points += item.command.points
+                        found.over_at_once += _over(outcome)
                     case Done():
                         found.known += 1
             if say is not None:
                 say(found)
     return found
+
+
+def _over(outcome: Done) -> int:
+    return msgspec.json.decode(outcome.body, type=_Answer).over_at_once.points
 
 
 def _batches(file: Path) -> Iterator[list[tuple[int, Mapping[str, str]]]]:
@@ -154,8 +171,13 @@ def _command(row: Mapping[str, str], identity_key: bytes) -> Open:
         identity_hash=digest,
         points=_parsed("points", row["points"], _count),
         earned_at=_parsed("earned_at", row["earned_at"], _moment),
-        expires_at=_parsed("expires_at", row["expires_at"], _moment) if row.get("expires_at") else None,
+        expires_at=_maybe(row, "expires_at"),
+        last_active_at=_maybe(row, "last_active_at"),
     )
+
+
+def _maybe(row: Mapping[str, str], name: str) -> datetime | None:
+    return _parsed(name, row[name], _moment) if row.get(name) else None
 
 
 def _parsed(name: str, text: str, read: Callable[[str], Any]) -> Any:
@@ -214,6 +236,9 @@ def _show(found: Opened, out: Console, *, dry_run: bool) -> None:
         f"{found.posted:,} rows {would}posted, {found.points:,} points; {found.known:,} were before; "
         f"{found.refused.total():,} {would}refused."
     )
+    if found.over_at_once:
+        would = "would be" if dry_run else "are"
+        out.print(f"{found.over_at_once:,} of the points {would} over at once: expired, or ended by silence.")
     if found.told:
         table = Table("line", "code", "what is wrong")
         for one in found.told:

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pointbank.desk import open_desk
-from services.redeem.domain.sweep import Swept
+from services.redeem.domain.sweep import Swept, ToExpire
+from services.redeem.jobs.sweeping import dry_run, walk
+from services.redeem.jobs.telling_expiry import tell_of_expiry, would_tell_of_expiry
 from services.redeem.store.noticing import ToTell
-from services.redeem.sweeping import dry_run, walk
-from services.redeem.telling_expiry import tell_of_expiry, would_tell_of_expiry
 from shared.clock import Clock, real_clock
 from shared.config import Settings
 
@@ -20,11 +20,16 @@ async def expire_tenant(
     *,
     only_look: bool,
     say: Callable[[dict[str, Swept]], None] | None = None,
+    say_to_expire: Callable[[list[ToExpire]], None] | None = None,
     clock: Clock = real_clock,
 ) -> list[Swept]:
-    """What expired, by programme; with `only_look` what would expire. `say` hears of it after each step."""
+    """What expired, by programme; with `only_look` what would expire: then `say_to_expire` hears of which wallets, a step's at a
+    time. `say` hears of it after each step."""
     async with open_desk(settings, tenant, clock=clock) as desk:
-        swept = await (dry_run if only_look else walk)(desk, say=say)
+        if only_look:
+            swept = await dry_run(desk, say=say, say_to_expire=say_to_expire)
+        else:
+            swept = await walk(desk, say=say)
     return [found for _, found in sorted(swept.items())]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pointbank.desk import open_desk
 from services.redeem.domain.giftcards.acts import Swept
-from services.redeem.gift_card_sweeping import Say, dry_run, expire_gift_cards
+from services.redeem.jobs.gift_card_sweeping import Say, dry_run, expire_gift_cards
 from shared.clock import Clock, real_clock
 from shared.config import Settings
 

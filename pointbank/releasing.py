@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pointbank.desk import open_desk
-from services.redeem.releasing import Progress, Released, release_reservations
+from services.redeem.jobs.releasing import Progress, Released, release_reservations
 from shared.config import Settings
 
 

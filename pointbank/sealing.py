@@ -15,10 +15,10 @@ from services.redeem.domain.accruals import DayCompared
 from services.redeem.domain.reconciliation import ReconcilePage, SealCompared
 from services.redeem.domain.seal import Seal, Signer, written
 from services.redeem.handlers import ON
-from services.redeem.reconciling import Progress, reconcile, unheard
-from services.redeem.reconciling_dry import would_reconcile
-from services.redeem.sealing import Exported, SealBusy, export, job_item, take_seal, would_seal
-from services.redeem.sealing import Progress as SealProgress
+from services.redeem.jobs.reconciling import Progress, reconcile, unheard
+from services.redeem.jobs.reconciling_dry import would_reconcile
+from services.redeem.jobs.sealing import Exported, SealBusy, export, job_item, take_seal, would_seal
+from services.redeem.jobs.sealing import Progress as SealProgress
 from shared.clock import real_clock
 from shared.config import Settings
 from shared.ids import uuid7

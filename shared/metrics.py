@@ -85,6 +85,11 @@ class Metrics:
         # Every call and batch asks for the same few: the library's own look-up takes a lock and makes every label a text.
         self._child: Callable[..., Any] = cache(lambda metric, *labels: metric.labels(service, *labels))
         self._by_stream: dict[tuple[str, str], tuple[int, int]] = {}
+        self._states = (
+            self._relay_lag_events, self._relay_lag_seconds, self._consumer_lag, self._consumer_pending, self._dead_letters,
+            self._bills_waiting, self._refunds_open, self._pool_in_use, self._differences,
+        )  # fmt: skip
+        """How it stands with a tenant, as of the last look."""
         self._sealing: set[str] = set()
         """Tenants whose last turn of sealing has not come to its end."""
 
@@ -159,6 +164,16 @@ class Metrics:
         self._sealing.discard(tenant)
         if (self.service, tenant) in self._seal_turn._metrics:  # noqa: SLF001
             self._seal_turn.remove(self.service, tenant)
+
+    def let_go(self, tenant: str) -> None:
+        """The tenant was suspended: what stood open when it was last looked at is no longer looked at, so no longer told.
+
+        Counters stay, and so do the writes that a guard refused."""
+        self.stopped(tenant)
+        for stream in [one for one in self._by_stream if one[0] == tenant]:
+            del self._by_stream[stream]
+        for gauge in self._states:
+            gauge.remove_by_labels({"service": self.service, "tenant": tenant})
 
     def unready(self, tenant: str, is_so: bool | None) -> None:
         """Whether the tenant can't be served as it should; None where it is not to be served at all."""

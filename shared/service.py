@@ -260,6 +260,8 @@ class Service:
     async def _end(self, runtime: TenantRuntime) -> None:
         await self._tending.let_go(runtime.code)
         await runtime.stop()
+        if (served := self._served.get(runtime.code)) is None or served.runtime is None:
+            self._metrics.let_go(runtime.code)
 
     def _ended(self, ending: asyncio.Task[None]) -> None:
         self._ending.discard(ending)

@@ -7,7 +7,8 @@ than the rest of the call (docs/decisions/0002): so only its parser is used.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+import re
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -77,7 +78,7 @@ def _runner(method: str, name: str, sql: str, names: tuple[str, ...]) -> Query:
             await FAIRNESS.give_way()
         return found
 
-    run.sql = sql  # type: ignore[attr-defined]
+    run.sql, run.of_names = sql, (method, name, names)  # type: ignore[attr-defined]
     return run
 
 
@@ -85,6 +86,40 @@ def text_of(query: Query) -> str:
     """A query's SQL, as PostgreSQL gets it."""
     text: str = query.sql  # type: ignore[attr-defined]
     return text
+
+
+def names_of(query: Query) -> tuple[str, ...]:
+    """The parameters that a query takes."""
+    names: tuple[str, ...] = query.of_names[2]  # type: ignore[attr-defined]
+    return names
+
+
+def elements(query: Query, columns: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """What a query of one row takes of columns. ValueError where one of them has not one element."""
+    taken = {}
+    for name in names_of(query):
+        [taken[name]] = columns[name]
+    return taken
+
+
+_PARAMETER = re.compile(r"\$(\d+)(?:::(\w+)\[\])?")
+
+
+def of_one_row(query: Query, *, without: Collection[str] = ()) -> Query:
+    """The query where its arrays have one element each: it takes the elements, and nothing for those of `without`, which are empty.
+    asyncpg spends more on the brackets than on what is in them (docs/decisions/0235)."""
+    method, name, arrays = query.of_names  # type: ignore[attr-defined]
+    taken = tuple(one for one in arrays if one not in without)
+
+    def element(found: re.Match[str]) -> str:
+        number, kind = found.groups()
+        of = arrays[int(number) - 1]
+        if of in without:
+            return f"'{{}}'::{kind}[]"
+        taken_as = f"${taken.index(of) + 1}"
+        return f"ARRAY[{taken_as}::{kind}]" if kind else taken_as
+
+    return _runner(method, f"{name} of one row", _PARAMETER.sub(element, text_of(query)), taken)
 
 
 def load(package: str, file: str = "queries.sql") -> Queries:

@@ -14,8 +14,8 @@ def open_balances(
     file: Annotated[
         Path,
         typer.Argument(
-            help="CSV with row_key, points, earned_at, expires_at, and either wallet_id, or programme with one of external_id, "
-            "card_number, card_id, mobile, email."
+            help="CSV with row_key, points, earned_at, expires_at, last_active_at, and either wallet_id, or programme with one of "
+            "external_id, card_number, card_id, mobile, email."
         ),
     ],
     tenant: TenantOption = "demo",

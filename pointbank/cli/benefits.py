@@ -11,7 +11,7 @@ from pointbank.cli.options import AllTenants, AsJson, TenantOption
 from pointbank.cli.say import out, progress
 
 if TYPE_CHECKING:
-    from services.redeem.benefits_due import Run
+    from services.redeem.jobs.benefits_due import Run
     from shared.config import Settings
 
 
@@ -33,7 +33,7 @@ def benefits(
 
     async def ask(settings: Settings, tenant: str) -> Run:
         from pointbank.desk import open_desk
-        from services.redeem.benefits_due import run
+        from services.redeem.jobs.benefits_due import run
 
         async with open_desk(settings, tenant) as desk:
             return await run(desk, dry_run=dry_run, progress=lambda n: say_so_far(f"{n:,} benefits"))

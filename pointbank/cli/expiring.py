@@ -12,7 +12,7 @@ from pointbank.cli.options import AllTenants, AsJson, TenantOption
 from pointbank.cli.say import out, progress
 
 if TYPE_CHECKING:
-    from services.redeem.domain.sweep import Swept
+    from services.redeem.domain.sweep import Swept, ToExpire
     from services.redeem.store.noticing import ToTell
     from shared.config import Settings
 
@@ -24,11 +24,24 @@ def expire(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would expire now; nothing is written.")
     ] = False,
+    to_expire: Annotated[
+        Path | None,
+        typer.Option(
+            "--to-expire",
+            metavar="FILE",
+            help="With --dry-run: write what would expire of each wallet to this file, each a JSON document on a line.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Expires the points that are due. Safe to repeat, to break off, and to run beside the services, which do the same by
     themselves. `pointbank notices` tells members of points that soon expire."""
+    from contextlib import nullcontext
+
     import msgspec
+
+    if to_expire is not None and not dry_run:
+        raise typer.BadParameter("only with --dry-run: what a run expires is told of by events")
 
     say_so_far = progress()
 
@@ -41,7 +54,13 @@ def expire(
     async def ask(settings: Settings, tenant: str) -> list[Swept]:
         from pointbank.expiring import expire_tenant
 
-        return await expire_tenant(settings, tenant, only_look=dry_run, say=say)
+        def write(found: list[ToExpire]) -> None:
+            for one in found:
+                assert file is not None
+                file.write(msgspec.json.encode({"tenant": tenant, **msgspec.structs.asdict(one)}) + b"\n")
+
+        write_each = write if file is not None else None
+        return await expire_tenant(settings, tenant, only_look=dry_run, say=say, say_to_expire=write_each)
 
     def tell(swept: list[Swept]) -> None:
         from rich.table import Table
@@ -55,7 +74,10 @@ def expire(
     def plain(swept: list[Swept]) -> dict[str, Any]:
         return {"dry_run": dry_run, "swept": msgspec.to_builtins(swept)}
 
-    run_job(context, ask, tenant, everyone=everyone, part="redeem", tell=tell, plain=plain, as_json=as_json)
+    with to_expire.open("wb") if to_expire is not None else nullcontext() as file:
+        run_job(
+            context, ask, tenant, everyone=everyone, part="redeem", tell=tell, plain=plain, as_json=as_json
+        )
 
 
 def notices(

@@ -20,7 +20,7 @@ def expected(error: Exception) -> str | None:
     from pointbank.streams import ForkUnknown, NotDrained, NothingToAdopt, StreamMoves
     from pointbank.till import Unanswered
     from pointbank.verify import NotSettled
-    from services.redeem.sealing import SealBusy
+    from services.redeem.jobs.sealing import SealBusy
     from shared.config import NotConfigured, Settings
     from shared.errors import Refusal
     from shared.login import ShutOut

@@ -11,7 +11,7 @@ from pointbank.cli.options import AllTenants, AsJson, TenantOption
 from pointbank.cli.say import out, progress
 
 if TYPE_CHECKING:
-    from services.redeem.releasing import Released
+    from services.redeem.jobs.releasing import Released
     from shared.config import Settings
     from shared.money import Worth
 

@@ -12,7 +12,7 @@ from pointbank.cli.options import AllTenants, AsJson, TenantOption
 from pointbank.cli.say import out, progress
 
 if TYPE_CHECKING:
-    from services.redeem.reconciling import Total
+    from services.redeem.jobs.reconciling import Total
     from shared.config import Settings
 
 group = typer.Typer(

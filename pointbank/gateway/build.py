@@ -32,6 +32,8 @@ ALGORITHMS = ("RS256", "ES256")
 WINDOW_S = 10
 MOST_AUDIENCES = 8
 """Of a token's list of audiences so many are looked at."""
+MOST_LOGGED = 1024
+"""Of a path so many bytes are logged; an escape makes six of one at most."""
 SEGMENT = "[A-Za-z0-9._~:-]{1,255}"
 """What stands for a parameter in a path: ids and codes; nothing of ours needs an escape."""
 
@@ -108,6 +110,8 @@ def files(choices: Choices, jwks: bytes, document: Mapping[str, Any] | None = No
         most_audiences=MOST_AUDIENCES,
         tenant_reg=CODE.pattern,
         most_bytes=MOST_BYTES,
+        most_log_bytes=8 * MOST_LOGGED,
+        most_logged=MOST_LOGGED,
         most_token_bytes=MAX_TOKEN_BYTES,
         leeway_s=int(LEEWAY_S),
         window_s=WINDOW_S,

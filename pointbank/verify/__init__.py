@@ -5,10 +5,10 @@ configuration, connections and logs: rounding, rules, canonical bytes and hashes
 """
 
 from pointbank.verify.chains import verify_chains
+from pointbank.verify.ledger.trust import Trust
 from pointbank.verify.report import Check, Report
 from pointbank.verify.run import run_chains, run_verify, verify, verify_tenant
 from pointbank.verify.settled import NotSettled, unsettled, wait_until_settled
-from pointbank.verify.trust import Trust
 
 __all__ = [
     "Check",

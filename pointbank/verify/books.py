@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from pointbank.verify.conversion import Rate
 from pointbank.verify.database import Snapshot
+from pointbank.verify.ledger.merged import Merges
 from pointbank.verify.matching import Matching
-from pointbank.verify.merged import Merges
-from pointbank.verify.programme import Terms, read_terms
+from pointbank.verify.messaging.topology import HEARERS
+from pointbank.verify.programme.conversion import Rate
+from pointbank.verify.programme.terms import Terms, read_terms
 from pointbank.verify.report import Check, Report
-from pointbank.verify.topology import HEARERS
 
 Progress = Callable[[str], None]
 

@@ -14,13 +14,13 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pointbank.verify.chain import FIRST, LAST, ChainWalk
 from pointbank.verify.database import Snapshot, auditor, snapshot
-from pointbank.verify.gift_cards import CHAIN as CARD_CHAIN
-from pointbank.verify.gift_cards import check_card_chains
+from pointbank.verify.ledger.chain import FIRST, LAST, ChainWalk
+from pointbank.verify.ledger.seals import SAYS, SealWalk, check_exported
+from pointbank.verify.ledger.trust import Trust
 from pointbank.verify.report import Check, Report
-from pointbank.verify.seals import SAYS, SealWalk, check_exported
-from pointbank.verify.trust import Trust
+from pointbank.verify.spending.gift_cards import CHAIN as CARD_CHAIN
+from pointbank.verify.spending.gift_cards import check_card_chains
 from shared.config import Settings
 
 CHAIN = "seq has no gap, posted_at rises, each hash is that of its bytes, and the last is its wallet's head"
@@ -137,7 +137,7 @@ async def verify_chains(
         report.went_on = f"a check of {scope}, begun at {began_at:%Y-%m-%dT%H:%M:%SZ}, after wallet {at}"
     async with auditor(settings, tenant) as db:
         async with snapshot(db) as books:
-            watch.total(await books.value("chain.sql", "total"))
+            watch.total(await books.value("ledger/chain.sql", "total"))
         watch.lines(chain.compared)
         walk = ChainWalk(chain, heads, watch.lines)
         following: UUID | None = at

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from pointbank.verify.messaging.topology import SERVICES
 from pointbank.verify.sql import queries
-from pointbank.verify.topology import SERVICES
 from shared.config import Settings
 from shared.db import Connection, connect, role_of
 

@@ -7,35 +7,35 @@ from typing import Any
 
 import msgspec
 
-from pointbank.verify.acts import Acts
-from pointbank.verify.adoptions import ORPHANED, Adoptions
-from pointbank.verify.bills import Bills
-from pointbank.verify.blocking import Blocking
 from pointbank.verify.books import Books
-from pointbank.verify.days import Days
+from pointbank.verify.earning.acts import Acts
+from pointbank.verify.earning.bills import Bills
+from pointbank.verify.earning.gifts import Gifts
+from pointbank.verify.earning.holds import Holds
+from pointbank.verify.earning.referrals import Referrals
+from pointbank.verify.earning.refunds import Refunds
+from pointbank.verify.earning.reviews import Reviews
+from pointbank.verify.earning.settlements import Settlements
 from pointbank.verify.events import SAID_BY, Envelope, binary, decode_data, decode_envelope
-from pointbank.verify.gift_cards import CHANGED, GiftCards
-from pointbank.verify.gift_cards import TOLD as MOVED
-from pointbank.verify.gifts import Gifts
-from pointbank.verify.given import Given
-from pointbank.verify.holds import Holds
-from pointbank.verify.ledger import Bank
-from pointbank.verify.members import Members
-from pointbank.verify.messages import Messages
-from pointbank.verify.outbox import OutboxWalk, Told
-from pointbank.verify.places import AT_ONCE, Places
-from pointbank.verify.referrals import Referrals
-from pointbank.verify.refunds import Refunds
+from pointbank.verify.ledger.bank import Bank
+from pointbank.verify.ledger.days import Days
+from pointbank.verify.ledger.seals import Seals
+from pointbank.verify.ledger.trust import Trust
+from pointbank.verify.members.blocking import Blocking
+from pointbank.verify.members.members import Members
+from pointbank.verify.members.messages import Messages
+from pointbank.verify.members.segments import Segments
+from pointbank.verify.members.tiers import Tiers
+from pointbank.verify.messaging.adoptions import ORPHANED, Adoptions
+from pointbank.verify.messaging.outbox import OutboxWalk, Told
+from pointbank.verify.messaging.places import AT_ONCE, Places
+from pointbank.verify.messaging.streams import Copy
 from pointbank.verify.report import Check
-from pointbank.verify.reviews import Reviews
-from pointbank.verify.rewards import Rewards
-from pointbank.verify.seals import Seals
-from pointbank.verify.segments import Segments
-from pointbank.verify.settlements import Settlements
-from pointbank.verify.stock import Stock
-from pointbank.verify.streams import Copy
-from pointbank.verify.tiers import Tiers
-from pointbank.verify.trust import Trust
+from pointbank.verify.spending.gift_cards import CHANGED, GiftCards
+from pointbank.verify.spending.gift_cards import TOLD as MOVED
+from pointbank.verify.spending.given import Given
+from pointbank.verify.spending.rewards import Rewards
+from pointbank.verify.spending.stock import Stock
 
 Handler = Callable[[int | None, Envelope, Any], None]
 

@@ -17,12 +17,12 @@ from rich.console import Console
 
 from pointbank.verify.chains import Bar, StateBroken, UnknownWallet, bar, verify_chains
 from pointbank.verify.database import UnknownTenant, auditor, is_suspended, snapshot
-from pointbank.verify.journal import Journal, JournalUnreadable
+from pointbank.verify.ledger.trust import Trust
+from pointbank.verify.messaging.streams import heads
 from pointbank.verify.report import Check, Report
 from pointbank.verify.settled import NotSettled, wait_until_settled
 from pointbank.verify.show import show, watched
-from pointbank.verify.streams import heads
-from pointbank.verify.trust import Trust
+from pointbank.verify.till.journal import Journal, JournalUnreadable
 from pointbank.verify.walks import check_all
 from shared.config import NotConfigured, Settings
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pointbank.verify.database import Snapshot, auditor
-from pointbank.verify.journal import Journal, Unanswered
+from pointbank.verify.messaging.topology import HEARERS
 from pointbank.verify.report import Report
 from pointbank.verify.sql import queries
-from pointbank.verify.topology import HEARERS
+from pointbank.verify.till.journal import Journal, Unanswered
 from shared.config import Settings
 from shared.db import Connection
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from redis.asyncio import Redis
 
-from pointbank.verify.acknowledged import Acknowledged
 from pointbank.verify.books import Books, Progress
-from pointbank.verify.catalogue import check_catalogue
 from pointbank.verify.database import Snapshot
-from pointbank.verify.hearing import check_hearing
-from pointbank.verify.journal import Journal
+from pointbank.verify.ledger.trust import Trust
 from pointbank.verify.listener import Listener
+from pointbank.verify.messaging.hearing import check_hearing
+from pointbank.verify.messaging.streams import Copy, compare_entries, compare_head
+from pointbank.verify.messaging.topology import SERVICES
 from pointbank.verify.report import Report
 from pointbank.verify.settled import check_settled
-from pointbank.verify.streams import Copy, compare_entries, compare_head
-from pointbank.verify.topology import SERVICES
-from pointbank.verify.trust import Trust
+from pointbank.verify.structure.catalogue import check_catalogue
+from pointbank.verify.till.acknowledged import Acknowledged
+from pointbank.verify.till.journal import Journal
 
 
 async def check_all(

@@ -3,19 +3,19 @@
 from fastapi import FastAPI
 
 from services.earn.api import ROUTERS
-from services.earn.benefiting import POLL_S as BENEFITS_POLL_S
-from services.earn.benefiting import keep_benefits_going
-from services.earn.checking import EVERY_S, check_days
 from services.earn.handlers import HEARS, ON, buried
-from services.earn.holding import POLL_S as HOLDS_POLL_S
-from services.earn.holding import release_held_points
-from services.earn.refunding import POLL_S, keep_refunds_going
+from services.earn.jobs.benefiting import POLL_S as BENEFITS_POLL_S
+from services.earn.jobs.benefiting import keep_benefits_going
+from services.earn.jobs.checking import EVERY_S, check_days
+from services.earn.jobs.holding import POLL_S as HOLDS_POLL_S
+from services.earn.jobs.holding import release_held_points
+from services.earn.jobs.refunding import POLL_S, keep_refunds_going
+from services.earn.jobs.settling import settle_waiting
+from services.earn.jobs.telling import EVERY_S as TELL_EVERY_S
+from services.earn.jobs.telling import tell_accruals
+from services.earn.jobs.thinning import EVERY_S as THIN_EVERY_S
+from services.earn.jobs.thinning import thin_sightings
 from services.earn.resting import next_due
-from services.earn.settling import settle_waiting
-from services.earn.telling import EVERY_S as TELL_EVERY_S
-from services.earn.telling import tell_accruals
-from services.earn.thinning import EVERY_S as THIN_EVERY_S
-from services.earn.thinning import thin_sightings
 from shared.config import Settings
 from shared.jobs import Job
 from shared.service import create_service

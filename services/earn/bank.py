@@ -90,6 +90,7 @@ class Bank:
         member: Mapping[str, Any] | None,
         authorization: str,
         request_id: str,
+        traceparent: str | None,
     ) -> list[Answer]:
         """For each of these wallets what could be spent of the basket, all within the budget."""
         if not judged:
@@ -99,6 +100,8 @@ class Bank:
         if time.monotonic() < self._away_until:
             return ["bank_away"] * len(judged)
         headers = {"Authorization": authorization, "X-Request-Id": request_id}
+        if traceparent is not None:
+            headers["traceparent"] = traceparent
         asking = [self._ask(self._client, asked(bill, one, member), headers) for one in judged]
         return list(await asyncio.gather(*asking))
 

@@ -2,15 +2,15 @@
 
 from fastapi import FastAPI
 
-from services.redeem import benefits_due, closing, gift_card_sweeping, releasing
 from services.redeem.api import ROUTERS
 from services.redeem.handlers import HEARS, ON
-from services.redeem.reconciling import SHOWN_EVERY_S, show_open
-from services.redeem.reconciling import job as reconcile
+from services.redeem.jobs import benefits_due, closing, gift_card_sweeping, releasing
+from services.redeem.jobs.reconciling import SHOWN_EVERY_S, show_open
+from services.redeem.jobs.reconciling import job as reconcile
+from services.redeem.jobs.sealing import seal
+from services.redeem.jobs.sealing_on_call import seal_on_call
+from services.redeem.jobs.sweeping import BEFORE_S, care_for_idle, do_waiting, expire_lots
 from services.redeem.resting import next_due
-from services.redeem.sealing import seal
-from services.redeem.sealing_on_call import seal_on_call
-from services.redeem.sweeping import BEFORE_S, care_for_idle, do_waiting, expire_lots
 from shared.config import Settings
 from shared.jobs import Job
 from shared.service import create_service

@@ -162,6 +162,48 @@ FROM meet(
     :terminals::text[], :needed::bigint[], :credited::uuid[], :ending_by::timestamptz
 ) AS m;
 
+-- name: meet_one
+-- `meet`, of one redemption and nothing credited: see the function in migrations/0098_meet_one.sql. The same columns.
+SELECT
+    m.k,
+    m.member_named,
+    m.version,
+    m.merchant_known,
+    m.terminal_known,
+    m.lots_suffice,
+    m.lot_id,
+    m.lot_accrual,
+    m.lot_source,
+    m.lot_earned_at,
+    m.lot_expires_at,
+    m.lot_points,
+    m.lot_remaining,
+    m.lot_held,
+    m.lot_reserved,
+    m.wallet_id,
+    m.wallet_programme,
+    m.wallet_member_id,
+    m.clock,
+    m.status,
+    m.issued,
+    m.held,
+    m.available,
+    m.reserved,
+    m.redeemed,
+    m.expired,
+    m.reversed,
+    m.transferred,
+    m.adjusted,
+    m.debt,
+    m.seq,
+    m.event_sequence,
+    m.head,
+    m.last_posted_at
+FROM meet_one(
+    :principal::text, :route::text, :key::text, :request_hash::bytea, :programme::text, :member_id::uuid, :identity_kind::text,
+    :identity_hash::bytea, :merchant::text, :terminal::text, :needed::bigint, :ending_by::timestamptz
+) AS m;
+
 -- name: spendable_lots
 -- Of each wallet: the open lots that are past their expiry, and the first in its consumption order that make up what is needed.
 -- The columns are those of domain.ledger.Lot, in its order.

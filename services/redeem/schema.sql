@@ -965,6 +965,13 @@ CREATE TABLE openings (
 
 CREATE INDEX openings_of_wallet ON openings (wallet_id, requested_at);
 
+-- When the member of a balance that was brought along was last active elsewhere, where it was said.
+CREATE TABLE opening_activities (
+    posting_id uuid PRIMARY KEY,
+    wallet_id uuid NOT NULL,
+    last_active_at timestamptz NOT NULL
+);
+
 -- Disputes of postings: what somebody holds to be wrong, and what somebody else found.
 CREATE TABLE disputes (
     dispute_id uuid PRIMARY KEY,

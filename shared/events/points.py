@@ -14,6 +14,8 @@ from shared.money import Money, Worth
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What the ledger holds: in an event, after its posting and with what has expired unswept; in an answer, what may be spent."""
+
     available: Worth
     held: Worth
     reserved: Worth

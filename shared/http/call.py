@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
+from shared.tracing import given_traceparent
+
 if TYPE_CHECKING:
     from shared.fairness import Share
     from shared.http.auth import Principal
@@ -40,6 +42,11 @@ class Call:
         self.canonical_body = b""
         self.code = ""  # of the problem, when one was the answer
         self.traceparent: str | None = None  # of the call's own span, where there are traces
+
+    @property
+    def handed_on(self) -> str | None:
+        """The traceparent of what follows from this call: its own span's, or its caller's."""
+        return self.traceparent or given_traceparent(self.headers(b"traceparent"))
 
     def headers(self, name: bytes) -> list[str]:
         """All values of a header, by its name in lower case, in their order."""

@@ -17,7 +17,6 @@ from shared.http.call import Call, call_of
 from shared.http.problems import IdempotencyKeyMissing, RateLimited, refusal_response
 from shared.http.runtime import TenantRuntime
 from shared.messaging.commands import Done, FromHttp, FromJob, Item, Outcome, Refused
-from shared.tracing import given_traceparent
 
 MOST_WAITING = 2_000  # calls of one tenant in one process; more is refused while the lane catches up
 
@@ -32,6 +31,8 @@ class Read(msgspec.Struct, frozen=True):
     request_id: str
     place: str | None = None
     """Where it is asked from, for the audit of what is noted of a read."""
+    traceparent: str | None = None
+    """What is handed on to who is asked for its answer."""
 
 
 class Write:
@@ -97,14 +98,15 @@ class Write:
             request_id=self.request_id,
             actor=self.principal.subject,
             place=_place(self._connection, terminal),
-            traceparent=self._call.traceparent or given_traceparent(self._call.headers(b"traceparent")),
+            traceparent=self._call.handed_on,
         )
 
 
 class _Reads(Guard):
     async def __call__(self, connection: HTTPConnection) -> Read:
         principal, tenant = await self.admit(connection)
-        return Read(principal, tenant, call_of(connection.scope).request_id, _place(connection, None))
+        call = call_of(connection.scope)
+        return Read(principal, tenant, call.request_id, _place(connection, None), call.handed_on)
 
 
 class Writes(Guard):

@@ -57,6 +57,7 @@ class Tx:
         "db",
         "joined",
         "keys",
+        "last_alone",
         "last_write",
         "redis",
         "tenant",
@@ -92,6 +93,7 @@ class Tx:
         self._after: list[Hook] = []
         self._keys = unclaimed
         self.last_write: tuple[Query, dict[str, Any]] | None = None
+        self.last_alone: Query | None = None
 
     def now(self) -> datetime:
         """The tenant's clock, UTC. Ask after the locks are taken."""
@@ -157,11 +159,12 @@ class Tx:
         """Whether keys are left that nobody took."""
         return self._keys is not NO_KEYS
 
-    def write_last(self, query: Query, **parameters: Any) -> None:
+    def write_last(self, query: Query, *, alone: Query | None = None, **parameters: Any) -> None:
         """Leaves the handler's last write to the lane, which runs it in one statement with its own: `query` takes these
-        parameters and those of messaging's `flush`."""
+        parameters and those of messaging's `flush`. `alone`: the query of one row that may stand for it, where all that it takes
+        has one element (`shared.sql.of_one_row`); whether the lane's own have is the lane's to see."""
         assert self.last_write is None
-        self.last_write = query, parameters
+        self.last_write, self.last_alone = (query, parameters), alone
 
     def before_commit(self, hook: Callable[[], Awaitable[None]]) -> None:
         """Runs after all is written and before the commit; what it raises rolls the batch back."""

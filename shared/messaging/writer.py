@@ -42,7 +42,7 @@ from shared.messaging.queries import queries
 from shared.messaging.sealer import Sealer
 from shared.messaging.transaction import NO_KEYS, Columns, KeysUsed, Tx
 from shared.rows import Rows
-from shared.sql import text_of
+from shared.sql import elements, text_of
 from shared.tenants import Tenant
 
 _json = msgspec.json.Encoder().encode
@@ -401,29 +401,31 @@ class Writer:
         if not (event_ids or audits or principals or tx.last_write):
             return
         flush, more = tx.last_write or (queries.flush, {})
-        if tx.joined is not None and not tx.hooked:
-            tx.joined.commit_with_next(text_of(flush))
         columns = zip(*audits, strict=True) if audits else ((),) * len(AUDIT.columns)
         ats, actors, actions, objects, befores, afters, places, request_ids = columns
-        await flush(
-            tx.db,
+        said: dict[str, Sequence[Any]] = {
             **more,
-            event_ids=event_ids,
-            payloads=payloads,
-            ats=ats,
-            actors=actors,
-            actions=actions,
-            objects=objects,
-            befores=[before and before.decode() for before in befores],
-            afters=[after and after.decode() for after in afters],
-            places=places,
-            request_ids=request_ids,
-            principals=principals,
-            routes=routes,
-            keys=keys,
-            statuses=statuses,
-            bodies=bodies,
-        )
+            "event_ids": event_ids,
+            "payloads": payloads,
+            "ats": ats,
+            "actors": actors,
+            "actions": actions,
+            "objects": objects,
+            "befores": [before and before.decode() for before in befores],
+            "afters": [after and after.decode() for after in afters],
+            "places": places,
+            "request_ids": request_ids,
+            "principals": principals,
+            "routes": routes,
+            "keys": keys,
+            "statuses": statuses,
+            "bodies": bodies,
+        }
+        if tx.last_alone is not None and len(event_ids) == len(audits) == len(keys) == 1:
+            flush, said = tx.last_alone, elements(tx.last_alone, said)
+        if tx.joined is not None and not tx.hooked:
+            tx.joined.commit_with_next(text_of(flush))
+        await flush(tx.db, **said)
 
     async def _bury_all(self, tx: Tx, dead: Sequence[tuple[Item[Any], Refused]]) -> None:
         entries = [_entry(item.origin) for item, _ in dead]

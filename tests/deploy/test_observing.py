@@ -38,6 +38,7 @@ VALUES = {
     "state": {"UP", "DOWN", "MAINT", "DRAIN", "NOLB", "overdue", "pending", "queued", "waiting_for_bill"},
 }
 """The values that a label can have, where they are a closed list."""
+KINDS = "reconciliation_differences_kind_known CHECK (kind IN ("
 
 GATEWAY = {
     "haproxy_backend_active_servers": {"proxy"},
@@ -51,6 +52,16 @@ GATEWAY = {
 """What rules and panels ask of HAProxy's own exporter; tests/gate/test_names.py sees that it shows them."""
 
 Rule = dict[str, Any]
+
+
+def possible(series: str, label: str) -> set[str]:
+    """The values of a label of a series; none where they are no closed list."""
+    if (series, label) == ("pointbank_reconciliation_differences", "kind"):
+        schema = (ROOT / "services" / "redeem" / "schema.sql").read_text()
+        return set(re.findall(r"'(\w+)'", schema.split(KINDS)[1].split(")")[0]))
+    if label == "code" and series.startswith("haproxy_"):
+        return {"1xx", "2xx", "3xx", "4xx", "5xx", "other"}
+    return VALUES.get(label, set())
 
 
 def rules() -> list[Rule]:
@@ -133,15 +144,12 @@ def wrong(expression: str, known: dict[str, set[str]]) -> list[str]:
         for label, match, value in one.labels:
             if label not in known[one.name]:
                 found.append(f"{one.name} has no label {label}")
-            possible = VALUES.get(label)
-            if possible and match == "=" and value not in possible:
+            values = possible(one.name, label)
+            if not values or value.startswith("$"):
+                continue
+            if match in {"=", "!="} and value not in values:
                 found.append(f"{label} is never {value}")
-            elif (
-                possible
-                and match == "=~"
-                and not value.startswith("$")
-                and not set(value.split("|")) <= possible
-            ):
+            elif match in {"=~", "!~"} and not set(value.split("|")) <= values:
                 found.append(f"{label} is never one of {value}")
     labels = set.union(set(), *(known[one.name] for one in there))
     return found + [f"no series has the label {label}" for label in sorted(asked.grouped_by - labels)]
@@ -155,6 +163,22 @@ def test_every_rule_asks_for_series_labels_and_values_that_there_are(known: dict
 def test_every_panel_asks_for_series_labels_and_values_that_there_are(known: dict[str, set[str]]) -> None:
     assert len(list(panels())) > 30
     assert [(where, found) for where, expression, _ in panels() if (found := wrong(expression, known))] == []
+
+
+def test_a_dashboards_variables_are_read_from_labels_that_there_are(known: dict[str, set[str]]) -> None:
+    read = re.compile(r"label_values\((\w+), (\w+)\)")
+    for name in dashboards.DASHBOARDS:
+        variables = dashboards.dashboard(name)["templating"]["list"]
+        for one in variables:
+            found = read.fullmatch(one["query"]["query"])
+            assert found is not None, name
+            assert found[2] == one["name"], name
+            assert found[2] in known[found[1]], name
+        asked = {
+            word for where, expression, _ in panels() if where.startswith(f"{name}: ")
+            for word in re.findall(r"\$(\w+)", expression)
+        }  # fmt: skip
+        assert asked - {"__rate_interval", "__range"} <= {one["name"] for one in variables}, name
 
 
 def test_a_legend_names_labels_that_are_left(known: dict[str, set[str]]) -> None:
@@ -172,6 +196,8 @@ def test_a_legend_names_labels_that_are_left(known: dict[str, set[str]]) -> None
         ('pointbank_messages_total{outcome="lost"}', "never lost"),
         ("sum by (wallet) (pointbank_relay_lag_seconds)", "no series has the label wallet"),
         ('pointbank_dead_letters{service=~"earn|erp"}', "never one of"),
+        ('pointbank_reconciliation_differences{kind!="shelf"}', "kind is never shelf"),
+        ('haproxy_backend_http_responses_total{code!~"5xx|6xx"}', "code is never one of 5xx|6xx"),
     ],
 )
 def test_a_wrong_expression_would_be_found(expression: str, says: str, known: dict[str, set[str]]) -> None:

@@ -1,6 +1,7 @@
 """What an overlay adds, as far as it can be told without a cluster: nothing of it was applied anywhere."""
 
 import re
+import shlex
 import shutil
 import subprocess
 from ipaddress import ip_network
@@ -160,6 +161,19 @@ def test_the_oracle_reads_the_exported_seals_unless_its_marked_lines_are_left_ou
     assert pod(without)["volumes"] == pod(workloads["migrate"])["volumes"]
 
 
+@pytest.mark.parametrize("file", ["tenant.yaml", "verify.yaml"])
+def test_what_is_asked_for_by_hand_runs_the_image_that_its_command_names(file: str) -> None:
+    text = (K8S / file).read_text()
+    commands = [shlex.split(line.lstrip("#")) for line in re.findall(r"sed -e .*", text)]
+    assert commands
+    for words in commands:
+        asked = words[1 : words.index(f"deploy/k8s/{file}")]
+        done = subprocess.run(["sed", *asked], input=text, capture_output=True, text=True, check=True)
+        images = re.findall(r"^ *image: (.*)$", done.stdout, re.MULTILINE)
+        assert images
+        assert set(images) == {"your-image"}
+
+
 def test_each_service_keeps_a_replica_while_a_node_is_drained(
     prod: list[Document], pods: dict[str, Document]
 ) -> None:
@@ -312,7 +326,7 @@ def test_to_the_examples_of_postgresql_and_valkey_speaks_who_may_go_there_and_no
                     caller = who["kubernetes.io/metadata.name"]
                 heard[name].setdefault(caller, set()).update(port["port"] for port in rule["ports"])
     assert heard == {
-        "postgres": {"ours": {5432}, "postgres": {5432}, "cnpg-system": {5432, 8000}},
+        "postgres": {"ours": {5432}, "postgres": {5432, 8000}, "cnpg-system": {5432, 8000}},
         "valkey-primary": {"ours": {6379}},
         "valkey": {"valkey": {6379, 26379}, "valkey-primary": {6379}},
     }

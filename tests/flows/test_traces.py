@@ -26,6 +26,7 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 REFUND_TRACE = "5cf92f3577b34da6a3ce929d0e0e4737"
 REFUSED_TRACE = "6df92f3577b34da6a3ce929d0e0e4738"
 CALL_TRACE = "7ef92f3577b34da6a3ce929d0e0e4739"
+QUOTE_TRACE = "8ff92f3577b34da6a3ce929d0e0e4740"
 TILL = "00f067aa0ba902b7"
 TOLD = {
     "earn bill.completed.v1",
@@ -247,6 +248,32 @@ async def _redeemed(fleet: Fleet, town: Town, bill: Bill) -> None:
         body = {name: said for name, said in call.body.items() if name != "terminal"} | of_it
         answer = await client.post(call.path, json=body)
         assert answer.status_code == 201, answer.text
+
+
+def test_a_quote_and_what_the_bank_was_asked_for_it_are_one_trace(
+    traced: tuple[Fleet, Collected], town: Town
+) -> None:
+    fleet, collected = traced
+    bill = next(bill for bill in town.bills(9) if bill.member is not None)
+
+    async def quoted() -> None:
+        basket = {
+            name: said for name, said in town.body(bill).items() if name not in {"bill_ref", "occurred_at"}
+        }
+        headers = {
+            "Authorization": f"Bearer {fleet.token('till', town.tenant)}",
+            "traceparent": under(QUOTE_TRACE),
+        }
+        async with httpx.AsyncClient(base_url=town.base_url, trust_env=False, timeout=20) as client:
+            answer = await client.post("/v1/quotes", json=basket, headers=headers)
+        assert answer.status_code == 200, answer.text
+        assert [one["redeemable_unknown"] for one in answer.json()["accruals"]] == [None]
+        await until(collected, QUOTE_TRACE, {"earn POST", "redeem POST"})
+
+    asyncio.run(quoted())
+    chain = one_chain(collected, QUOTE_TRACE)
+    assert chain["earn POST"][1] == TILL
+    assert chain["redeem POST"][1] == chain["earn POST"][0]
 
 
 def test_a_refund_that_is_refused_is_one_trace_from_the_till_to_its_answer(

@@ -14,7 +14,7 @@ import pytest
 from joserfc.jwk import OKPKey, RSAKey
 
 from pointbank.allinone import SERVICES
-from pointbank.tokens import dev_keys
+from pointbank.tokens import dev_keys, issue
 from shared.config import Settings
 from shared.tenants.provision import prepare_control
 from tests.support.haproxy import Edge
@@ -44,6 +44,13 @@ def jwks(folder: Path, rsa: RSAKey) -> Path:
     path = folder / "jwks.json"
     path.write_text(json.dumps({"keys": keys}))
     return path
+
+
+@pytest.fixture(scope="package")
+def token(folder: Path, jwks: Path) -> str:
+    """A till's, of the tenant `acme`, which need not be there where stubs stand in the services' place."""
+    assert jwks.exists(), "the gateway knows its key"
+    return issue(dev_keys(folder / "keys"), role="till", tenant="acme", subject="till-7")
 
 
 @pytest.fixture(scope="package")

@@ -55,6 +55,8 @@ class Holdings:
     call: Caller
     ids: dict[str, str] = field(default_factory=dict)
     cursors: dict[str, str] = field(default_factory=dict)
+    pin: str = ""
+    """Of the gift card."""
 
     def of(self, path: str, name: str) -> str | None:
         """What is given for this parameter of this path; None: nobody thought of it."""
@@ -156,7 +158,9 @@ def _earned(made: Holdings, member: dict[str, str]) -> None:
         answer = made.made("POST", "/v1/bills", bill)
         made.ids |= {"bill_id": answer["bill_id"], "bill_ref": answer["bill_ref"]}
     found = made.made("POST", "/v1/members/lookup", member)
-    made.ids |= {"member_id": found["member_id"], "cards card_id": found["wallets"][0]["card"]["card_id"]}
+    card_id = found["wallets"][0]["card"]["card_id"]
+    made.ids |= {"member_id": found["member_id"], "cards card_id": card_id, **member}
+    made.ids["mobile"] = made.town.cards[0].person.mobile
     for reward in ("mug", "bag"):
         body = {"programme": "shops", "kind": "product", "name": {"en": reward}, "price": {"points": 1}}
         made.made("PUT", f"/v1/rewards/{reward}", {**body, "stock": 9})
@@ -190,6 +194,7 @@ def _moved(made: Holdings, member: dict[str, str]) -> None:
         made.ids["adjustment_id"] = pending["adjustment_id"]
         posted = made.made("POST", "/v1/adjustments", {**asked, "items": [one]})["items"][0]["posting_id"]
         dispute = {"posting_id": posted, "points": 1, "reason": "missing"}
+        made.ids["posting_id"] = posted
         made.ids["dispute_id"] = made.made("POST", "/v1/disputes", dispute)["dispute_id"]
 
 
@@ -206,7 +211,8 @@ def _spent(made: Holdings, member: dict[str, str]) -> None:
     placed = {"serial": card["serial"], "merchant": MALL}
     made.made("POST", "/v1/gift-cards/activate", placed)
     used = made.made("POST", "/v1/gift-cards/use", {**placed, "pin": card["pin"], "amount": sar(400)})
-    made.ids |= {"gift-cards card_id": card["card_id"], "use_id": used["use_id"]}
+    made.ids |= {"gift-cards card_id": card["card_id"], "use_id": used["use_id"], "serial": card["serial"]}
+    made.pin = card["pin"]
 
 
 def _cursors(made: Holdings) -> None:

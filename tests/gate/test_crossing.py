@@ -1,23 +1,30 @@
-"""Whoever has everything in one tenant reads and changes nothing of another: by no parameter of any call."""
+"""Whoever has everything in one tenant reads and changes nothing of another: by no parameter of any call.
+
+Nor do words that are code elsewhere do anything in a parameter, where all others are good.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
+from urllib.parse import quote
 
 import httpx
+import msgspec
 import pytest
 
+from tests.gate.bodies import NOTHING, cases, nobodys
 from tests.gate.holdings import ABOUT, MALL, PROGRAMME, Holdings, found_holdings
+from tests.gate.words import CODE_ELSEWHERE
 from tests.support.caller import DOCUMENT, Caller
 from tests.support.processes import Fleet
 from tests.support.town import found_town, leave
 
-NOTHING = "01a00000-0000-7000-8000-000000000000"
 ANOTHER = "01a00000-0000-7000-8000-000000000001"
 AT = "2026-11-22T09:00:00Z"
 WHY = {"reason": "odd"}
@@ -111,6 +118,17 @@ def said(answer: httpx.Response) -> tuple[int, Any]:
     return answer.status_code, {**answer.json(), "request_id": ""}
 
 
+def naming(body: Any, value: str) -> Any:
+    """The body with this value where it names a thing."""
+    return msgspec.json.decode(msgspec.json.encode(body).replace(b"{it}", value.encode()))
+
+
+def told(answer: httpx.Response, value: str) -> tuple[int, Any]:
+    """As `said`, whatever value it was asked with."""
+    status, body = said(answer)
+    return status, msgspec.json.encode(body).decode().replace(value, "{it}")
+
+
 READS = [(path, names, name) for path, names in parameters("get") for name in names if names_a_thing(name)]
 WRITES = [
     f"{method.upper()} {path}"
@@ -176,9 +194,72 @@ def test_no_write_reaches_into_another_tenant(victim: Holdings, thief: Holdings)
     assert [name for name in before if before[name] != after[name]] == []
 
 
+def test_no_field_of_a_body_reaches_into_another_tenant(victim: Holdings, thief: Holdings) -> None:
+    """What is named there is answered as what nobody has."""
+    before = asyncio.run(victim.tables())
+    differ = []
+    for case, path, name, body in cases(thief, victim.pin):
+        theirs = victim.of("/v1/cards", name)
+        assert theirs is not None, case
+        there, nowhere = (
+            told(thief.call("POST", path, json=naming(body, value)), value)
+            for value in (theirs, nobodys(name, theirs))
+        )
+        if there != nowhere or not 400 <= there[0] < 500:
+            differ.append((case, there, nowhere))
+    assert differ == []
+    after = asyncio.run(victim.tables())
+    assert [name for name in before if before[name] != after[name]] == []
+
+
+def test_each_of_these_bodies_is_answered_otherwise_about_a_thing_of_ones_own(thief: Holdings) -> None:
+    """So it was the thing that was unknown, and no shape that was refused."""
+    alike = []
+    for case, path, name, body in cases(thief, thief.pin):
+        own = str(thief.of("/v1/cards", name))
+        mine, nowhere = (
+            thief.call("POST", path, json=naming(body, value)) for value in (own, nobodys(name, own))
+        )
+        code = mine.json().get("code", "")
+        if code == nowhere.json()["code"] or code.startswith(("field_", "card_check")):
+            alike.append((case, mine.text, nowhere.text))
+    assert alike == []
+
+
 def test_each_of_these_writes_says_something_of_ones_own_thing(thief: Holdings) -> None:
     """So it was not its body that was refused."""
     for label in BODIES:
         method, path = label.split(" ")
         answer = thief.call(method, thief.fill(path), json=good(label, thief))
         assert answer.status_code in {200, 201, 202, 409, 422}, (label, answer.text)
+
+
+# ---------------------------------------------------------------- words that are code elsewhere
+
+
+def with_words(
+    path: str, name: str, words: str, mine: Holdings, names: list[str]
+) -> tuple[str, dict[str, str]]:
+    """The path and query of a call that gives these words for one parameter, and good values for what else it needs."""
+    where = mine.fill(path.replace(f"{{{name}}}", quote(words, safe="")))
+    query = {other: mine.ids[other] for other in names if other in ABOUT and f"{{{other}}}" not in path}
+    if name in {"merchant", "bill_ref"}:
+        query = {"merchant": MALL, "bill_ref": mine.ids["bill_ref"]}
+    return where, query if f"{{{name}}}" in path else {**query, name: words}
+
+
+def test_words_that_are_code_elsewhere_are_words_here_in_every_parameter(thief: Holdings) -> None:
+    """They are the name of nothing: of the wrong shape, unknown, or found in no line of a list."""
+    found = []
+    for path, names in parameters("get"):
+        for name in names:
+            for words in CODE_ELSEWHERE:
+                where, query = with_words(path, name, words, thief, names)
+                started = time.monotonic()
+                answer = thief.call("GET", where, params=query)
+                if answer.status_code not in {404, 422} and answer.json().get("items") != []:
+                    found.append((path, name, words, answer.status_code, answer.text[:200]))
+                assert time.monotonic() - started < 5, "nobody sleeps"
+                assert "x-injected" not in answer.headers
+                assert "26011" not in answer.text, "nobody reckons"
+    assert found == []

@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from pointbank.verify.catalogue import expected
+from pointbank.verify.structure.catalogue import expected
 from shared.config import Settings
 from shared.tenants import Tenant
 from tests.integration.test_sql import SERVICES, Db

@@ -2,21 +2,15 @@
 
 import asyncio
 import re
-from importlib import resources
-from pathlib import Path
 
 import asyncpg
 import pytest
 
 from shared.config import Settings
-from shared.messaging.queries import queries as messaging
 from shared.sql import load
 from shared.tenants import Tenant
-from shared.upkeep import queries as upkeep
-from tests.integration.test_sql import SERVICES, Db
+from tests.integration.test_sql import ROOT, SERVICES, Db, queries_of
 from tests.support.tenants import new_tenant
-
-ROOT = Path(__file__).parents[2]
 
 # A row for each privilege; column is null where the whole table is meant.
 GRANTED = """
@@ -49,12 +43,8 @@ def tenant(settings: Settings) -> Tenant:
 
 def texts_of(service: str) -> list[str]:
     """Every statement that is run with a service's role: by itself, and by operators' commands."""
-    files = [
-        file.name for file in resources.files(f"services.{service}").iterdir() if file.name.endswith(".sql")
-    ]
-    own = [load(f"services.{service}", file) for file in files if file != "schema.sql"]
-    used = [messaging, upkeep, load("pointbank", "dead_letters.sql"), *own]
-    return [text for queries in used for text in queries.texts().values()]
+    used = [*queries_of(service), ("commands", load("pointbank", "dead_letters.sql"))]
+    return [text for _, queries in used for text in queries.texts().values()]
 
 
 def copied_into(service: str) -> set[str]:

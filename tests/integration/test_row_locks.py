@@ -68,41 +68,41 @@ WAITS = [
     # ---- the bank
     Meeting("redeem/queries.sql:lock_wallets", {"wallet_ids": [ID]}, (row("redeem.wallets"),)),
     Meeting(
-        "redeem/redemptions.sql:meet_bills",
+        "redeem/store/redemptions.sql:meet_bills",
         {"merchants": ["1"], "bill_refs": ["1"]},
         (row("redeem.met_bills"),),
     ),
     Meeting(
-        "redeem/redemptions.sql:pay_for_bills",
+        "redeem/store/redemptions.sql:pay_for_bills",
         {"programmes": ["1"], "merchants": ["1"], "bill_refs": ["1"], "mosts": [1], "now": AT},
         (row("redeem.bill_shares"),),
     ),
     Meeting(
-        "redeem/rewards.sql:lock_rewards", {"programmes": ["1"], "rewards": ["1"]}, (row("redeem.rewards"),)
+        "redeem/store/rewards.sql:lock_rewards", {"programmes": ["1"], "rewards": ["1"]}, (row("redeem.rewards"),)
     ),
-    Meeting("redeem/rewards.sql:lock_benefits", {"code_hashes": [bytes(32)]}, (BENEFIT,)),
-    Meeting("redeem/giving.sql:lock_benefits_by_id", {"benefit_ids": [ID]}, (BENEFIT,)),
-    Meeting("redeem/giving.sql:lock_asks", {"effect_ids": [ID]}, (row("redeem.benefit_asks"),)),
+    Meeting("redeem/store/rewards.sql:lock_benefits", {"code_hashes": [bytes(32)]}, (BENEFIT,)),
+    Meeting("redeem/store/giving.sql:lock_benefits_by_id", {"benefit_ids": [ID]}, (BENEFIT,)),
+    Meeting("redeem/store/giving.sql:lock_asks", {"effect_ids": [ID]}, (row("redeem.benefit_asks"),)),
     Meeting(
-        "redeem/gift_cards.sql:lock_cards",
+        "redeem/store/gift_cards.sql:lock_cards",
         {"card_ids": [ID]},
         (row("redeem.gift_cards", serial="1" * 19, pin_hash=PIN),),
     ),
     Meeting(
-        "redeem/adjustments.sql:lock_adjustments",
+        "redeem/store/adjustments.sql:lock_adjustments",
         {"adjustment_ids": [ID]},
         (row("redeem.adjustments", state="pending"),),
     ),
-    Meeting("redeem/disputes.sql:lock_disputes", {"dispute_ids": [ID]}, (row("redeem.disputes"),)),
+    Meeting("redeem/store/disputes.sql:lock_disputes", {"dispute_ids": [ID]}, (row("redeem.disputes"),)),
     Meeting(
-        "redeem/moving.sql:lock_asked",
+        "redeem/store/moving.sql:lock_asked",
         {"request_ids": [ID]},
         (row("redeem.asked", kind="release", state="waiting"),),
     ),
-    Meeting("redeem/closing.sql:lock_closing", {"as_of": AT}, (row("redeem.closings", as_of=AT),)),
-    Meeting("redeem/reconciliation.sql:unfinished", {}, (row("redeem.reconciliations"),)),
+    Meeting("redeem/store/closing.sql:lock_closing", {"as_of": AT}, (row("redeem.closings", as_of=AT),)),
+    Meeting("redeem/store/reconciliation.sql:unfinished", {}, (row("redeem.reconciliations"),)),
     Meeting(
-        "redeem/reconciliation.sql:lock_difference",
+        "redeem/store/reconciliation.sql:lock_difference",
         {"difference_id": ID},
         (row("redeem.reconciliation_differences", kind="lots"),),
     ),
@@ -114,55 +114,55 @@ WAITS = [
     ),
     Meeting("earn/queries.sql:lock_waiting", {"bill_ids": [ID]}, (WAITING,)),
     Meeting(
-        "earn/queries.sql:lock_waiting", {"bill_ids": [ID]}, (WAITING,), "earn/listeners.sql:listen_for_bills", LISTEN
+        "earn/queries.sql:lock_waiting", {"bill_ids": [ID]}, (WAITING,), "earn/store/listeners.sql:listen_for_bills", LISTEN
     ),
     Meeting(
-        "earn/listeners.sql:listen_for_bills", LISTEN, (WAITING,), "earn/queries.sql:lock_waiting", {"bill_ids": [ID]}
+        "earn/store/listeners.sql:listen_for_bills", LISTEN, (WAITING,), "earn/queries.sql:lock_waiting", {"bill_ids": [ID]}
     ),
-    Meeting("earn/acts.sql:lock_waiting", {"act_ids": [ID]}, ACTS),
-    Meeting("earn/acts.sql:lock_waiting", {"act_ids": [ID]}, ACTS, "earn/listeners.sql:listen_for_acts", LISTEN),
-    Meeting("earn/listeners.sql:listen_for_acts", LISTEN, ACTS, "earn/acts.sql:lock_waiting", {"act_ids": [ID]}),
-    Meeting("earn/refunds.sql:lock_sagas", {"bill_ids": [ID]}, (row("earn.sagas"),)),
+    Meeting("earn/store/acts.sql:lock_waiting", {"act_ids": [ID]}, ACTS),
+    Meeting("earn/store/acts.sql:lock_waiting", {"act_ids": [ID]}, ACTS, "earn/store/listeners.sql:listen_for_acts", LISTEN),
+    Meeting("earn/store/listeners.sql:listen_for_acts", LISTEN, ACTS, "earn/store/acts.sql:lock_waiting", {"act_ids": [ID]}),
+    Meeting("earn/store/refunds.sql:lock_sagas", {"bill_ids": [ID]}, (row("earn.sagas"),)),
     Meeting(
-        "earn/settlements.sql:lock_variance",
+        "earn/store/settlements.sql:lock_variance",
         {"variance_id": ID},
         (row("earn.settlement_variances", kind="total", found_minor=7),),
     ),
     Meeting(
-        "earn/referrals.sql:lock_open_referrals", ONE_REFERRAL, (row("earn.referrals", referrer_id=OTHER),)
+        "earn/store/referrals.sql:lock_open_referrals", ONE_REFERRAL, (row("earn.referrals", referrer_id=OTHER),)
     ),
     Meeting(
-        "earn/referrals.sql:lock_open_referrals", ONE_REFERRAL, (row("earn.referrals", referrer_id=OTHER),),
-        "earn/referrals.sql:lock_referrals_of_merged", {"member_ids": [ID]},
+        "earn/store/referrals.sql:lock_open_referrals", ONE_REFERRAL, (row("earn.referrals", referrer_id=OTHER),),
+        "earn/store/referrals.sql:lock_referrals_of_merged", {"member_ids": [ID]},
     ),
     Meeting(
-        "earn/referrals.sql:lock_referrals_of_merged", {"member_ids": [ID]},
-        (row("earn.referrals", referrer_id=OTHER),), "earn/referrals.sql:lock_open_referrals", ONE_REFERRAL,
+        "earn/store/referrals.sql:lock_referrals_of_merged", {"member_ids": [ID]},
+        (row("earn.referrals", referrer_id=OTHER),), "earn/store/referrals.sql:lock_open_referrals", ONE_REFERRAL,
     ),
-    Meeting("earn/referrals.sql:lock_due_referrals", ONE_REFERRAL, (DUE,)),
-    Meeting("earn/referrals.sql:lock_reviews", ONE_REFERRAL, (DUE,)),
+    Meeting("earn/store/referrals.sql:lock_due_referrals", ONE_REFERRAL, (DUE,)),
+    Meeting("earn/store/referrals.sql:lock_reviews", ONE_REFERRAL, (DUE,)),
     Meeting(
-        "earn/referrals.sql:lock_reversals",
+        "earn/store/referrals.sql:lock_reversals",
         {"request_ids": [ID]},
         (
             row("earn.act_reversals", on_spent="debt", currency="SAR"),
             row("earn.act_decisions", status="earned"),
         ),
     ),
-    Meeting("earn/benefits.sql:lock_effects", {"effect_ids": [ID]}, (row("earn.effects", kind="stamp_card"),)),
+    Meeting("earn/store/benefits.sql:lock_effects", {"effect_ids": [ID]}, (row("earn.effects", kind="stamp_card"),)),
     Meeting(
-        "earn/benefits.sql:lock_cards", {"wallet_ids": [ID], "cards": ["1"]}, (row("earn.stamp_cards"),)
+        "earn/store/benefits.sql:lock_cards", {"wallet_ids": [ID], "cards": ["1"]}, (row("earn.stamp_cards"),)
     ),
     Meeting(
-        "earn/reviews.sql:lock_terminals", {"merchants": ["1"], "terminals": ["1"]}, (row("earn.terminals"),)
+        "earn/store/reviews.sql:lock_terminals", {"merchants": ["1"], "terminals": ["1"]}, (row("earn.terminals"),)
     ),
     Meeting(
-        "earn/counters.sql:lock_caps",
+        "earn/store/counters.sql:lock_caps",
         {"wallet_ids": [ID], "campaigns": ["1"], "periods": ["day"], "sinces": [date(2026, 11, 22)]},
         (row("earn.caps", period="day"),),
     ),
     Meeting(
-        "earn/counters.sql:lock_budgets", {"programmes": ["1"], "campaigns": ["1"]}, (row("earn.budgets"),)
+        "earn/store/counters.sql:lock_budgets", {"programmes": ["1"], "campaigns": ["1"]}, (row("earn.budgets"),)
     ),
     # ---- members, tiers
     Meeting("members/queries.sql:lock_programmes", {"codes": ["1"]}, (row("members.programmes", code="1"),)),
@@ -195,11 +195,11 @@ PASSES_BY = [
         {"kinds": ["member"], "keys": ["1"]},
     ),
     Meeting(
-        "earn/acts.sql:lock_waiting", {"act_ids": [ID]}, ACTS, "earn/queries.sql:make_ready",
+        "earn/store/acts.sql:lock_waiting", {"act_ids": [ID]}, ACTS, "earn/queries.sql:make_ready",
         {"kinds": ["member"], "keys": ["1"]},
     ),
     Meeting(
-        "earn/activations.sql:lock_arrived", {"most": 5},
+        "earn/store/activations.sql:lock_arrived", {"most": 5},
         (row("earn.told_activations", waited="true"), row("earn.bill_keys")),
     ),
     Meeting(

@@ -2,6 +2,7 @@
 
 import asyncio
 from importlib import resources
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -15,6 +16,7 @@ from shared.tenants import Tenant
 from shared.upkeep import queries as upkeep
 from tests.support.tenants import connect_as, new_tenant
 
+ROOT = Path(__file__).parents[2]
 SERVICES = ("members", "earn", "redeem", "tiers", "notifier")
 Db: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -50,11 +52,18 @@ def tenant(settings: Settings) -> Tenant:
 
 
 def queries_of(service: str) -> list[tuple[str, Queries]]:
-    files = [
-        file.name for file in resources.files(f"services.{service}").iterdir() if file.name.endswith(".sql")
+    return [("messaging", messaging), ("upkeep", upkeep), *own_queries(service)]
+
+
+def own_queries(service: str) -> list[tuple[str, Queries]]:
+    """Every file of queries in a service's folders. schema.sql is for reading, and migrations are run as they stand."""
+    folder = ROOT / "services" / service
+    files = (file.relative_to(folder) for file in sorted(folder.rglob("*.sql")))
+    return [
+        (str(file), load(f"services.{service}", str(file)))
+        for file in files
+        if file.name != "schema.sql" and "migrations" not in file.parts
     ]
-    own = [(file, load(f"services.{service}", file)) for file in sorted(files) if file != "schema.sql"]
-    return [("messaging", messaging), ("upkeep", upkeep), *own]
 
 
 async def explain(db: Db, name: str, text: str) -> None:

@@ -43,6 +43,12 @@ def place_of(service: Service, tenant: Tenant) -> str:
     return "" if runtime is None else runtime.tenant.host
 
 
+def unpublished(service: Service, tenant: Tenant) -> float | None:
+    """What its metrics say the relay has still to publish; None where they say nothing of the tenant."""
+    labels = {"service": "earn", "tenant": tenant.code}
+    return service._metrics.registry.get_sample_value("pointbank_relay_lag_events", labels)
+
+
 async def refused_by_postgres(settings: Settings, tenant: Tenant) -> bool:
     try:
         db = await connect_as(settings, tenant, "redeem")
@@ -76,11 +82,13 @@ async def test_a_tenant_that_is_suspended_finishes_what_it_holds_and_goes_on_whe
             await until(lambda: earn._served[tenant.code].runtime is not None)
             await redis.xadd(offer, {"event": b"before"})
             await until(lambda: taken == [b"before"])
+            await until(lambda: unpublished(earn, tenant) == 0)
             saying = asyncio.create_task(say_until_refused(earn, tenant))
             done = await suspend(own, tenant.code, within_s=PATIENCE_S)
             said, code = await saying
             assert (done.settled, done.thrown_out, code) == (True, 0, "tenant_suspended")
             assert redeem_ears.heard == notifier_ears.heard == list(range(1, said + 1))
+            await until(lambda: unpublished(earn, tenant) is None)
 
             await redis.xadd(offer, {"event": b"meanwhile"})
             assert await refused_by_postgres(own, tenant)

@@ -89,6 +89,11 @@ NO_WALLET_LOCK = (
         "    ORDER BY w.wallet_id\n    FOR NO KEY UPDATE;\n",
         "    ORDER BY w.wallet_id;\n",
     ),
+    Patch(
+        "services/redeem/migrations/0098_meet_one.sql",
+        "    ORDER BY w.wallet_id\n    FOR NO KEY UPDATE;\n",
+        "    ORDER BY w.wallet_id;\n",
+    ),
     # The numbers of a wallet's lines are a second lock: whoever writes finds the wallet as it was read, or nothing.
     Patch(
         "services/redeem/migrations/0004_kinds.sql",

@@ -26,8 +26,8 @@ pytestmark = pytest.mark.soak
 
 BLOCK, BLOCKS = 250, 8
 """Bills of a block, and how many pairs of blocks a round has: 2,000 good bills each way."""
-ROUNDS = 4
-"""A round more where the bound is not met, at most so many: on a busy machine p99 is mostly the neighbours'."""
+ROUNDS = 2
+"""It is judged by all of them: one more until the bound is met would lean towards meeting it."""
 PER_SECOND = 100
 MOST = 1.2
 KINDS = (b"not an event", b"\xff\xfe", b'{"specversion": "1.0"}', b"[" * 5_000)
@@ -119,8 +119,6 @@ async def test_one_poisoned_entry_in_a_hundred_hardly_slows_the_others(world: Wo
                 f"of {len(clean)} without {p99(clean) * 1e3:.0f} ms: {ratio:.2f}; "
                 f"median {statistics.median(beside) * 1e3:.0f} and {statistics.median(clean) * 1e3:.0f} ms"
             )
-            if ratio <= MOST:
-                break
     assert ratio <= MOST
     await town.verified()
     await leave(town)

@@ -181,9 +181,11 @@ class ModelBank:
     def release(
         self, accrual: ModelAccrual, through: int, *, now: datetime, renewed: datetime | None = None
     ) -> int:
-        """What is over goes first. `renewed`: when the lots end from now on, where their time runs from a release."""
-        self._expire(accrual.wallet, self._own(accrual), now, holds=self.holds_expire)
+        """What is over goes first, held points too where they are due. `renewed`: when the lots end from now on, where their time
+        runs from a release."""
         due = max(through - accrual.released, 0)
+        holds = self.holds_expire or (due > 0 and renewed is None)
+        self._expire(accrual.wallet, self._own(accrual), now, holds=holds)
         came = []
         for lot in accrual.lots:
             part = min(due, lot.held)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pointbank.verify.conditions import Asked
-from pointbank.verify.programme import Line as TheirLine
+from pointbank.verify.programme.conditions import Asked
+from pointbank.verify.programme.terms import Line as TheirLine
 from services.earn.domain.bill import Line
 from shared.programme.compiled import CompiledProgramme, Earned
 from shared.programme.subject import Subject

@@ -10,7 +10,7 @@ from services.earn.api import ROUTERS
 from services.earn.domain.bill import RecordBill
 from services.earn.handlers import HEARS, ON, buried
 from services.earn.handlers.record import record_bills
-from services.earn.settling import settle_waiting
+from services.earn.jobs.settling import settle_waiting
 from shared.jobs import Job
 from shared.messaging import Item, Outcome, PosEntry, Tx
 from shared.service import create_service

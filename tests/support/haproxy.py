@@ -126,13 +126,17 @@ class Edge:
 
     def told(self, answer: httpx.Response) -> dict[str, Any]:
         """Its log line about a call: it is written when the call has ended, a moment after its answer."""
-        request_id = answer.headers["x-request-id"]
+        [line] = self.lines(answer.headers["x-request-id"])
+        found: dict[str, Any] = msgspec.json.decode(line)
+        return found
+
+    def lines(self, request_id: str) -> list[bytes]:
+        """The whole lines that name a call, at least one."""
+        said = f'"request_id":"{request_id}"'.encode()
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
-            for line in (self.folder / "haproxy.log").read_bytes().splitlines(keepends=True):
-                if line.startswith(b"{") and line.endswith(b"\n"):
-                    found: dict[str, Any] = msgspec.json.decode(line)
-                    if found["request_id"] == request_id:
-                        return found
+            lines = (self.folder / "haproxy.log").read_bytes().splitlines(keepends=True)
+            if found := [line for line in lines if said in line and line.endswith(b"\n")]:
+                return found
             time.sleep(0.01)
         raise AssertionError(f"no line about {request_id}")

@@ -13,6 +13,7 @@ PAGES = [
     ROOT / "deploy" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "services").glob("*/README.md")),
+    ROOT / "pointbank" / "verify" / "README.md",
 ]
 
 

@@ -200,6 +200,7 @@ async def quote(
         member=given.get("member"),
         authorization=request.headers.get("authorization", ""),
         request_id=call.request_id,
+        traceparent=call.traceparent,
     )
     said = words(
         decision,

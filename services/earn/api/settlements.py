@@ -14,7 +14,6 @@ from pydantic import AwareDatetime, BaseModel, Field, StringConstraints, model_v
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
-from services.earn.checking import DAYS, check
 from services.earn.domain.limits import CODE_PATTERN
 from services.earn.domain.settlement import (
     AMOUNT,
@@ -26,6 +25,7 @@ from services.earn.domain.settlement import (
     State,
     minor,
 )
+from services.earn.jobs.checking import DAYS, check
 from services.earn.store import settlements
 from services.earn.store.facts import known_programmes
 from shared.errors import CurrencyMismatch, ProgrammeUnknown

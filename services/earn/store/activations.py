@@ -10,7 +10,7 @@ from services.earn.domain.activation import Told
 from shared.db import Connection
 from shared.sql import load
 
-queries = load("services.earn", "activations.sql")
+queries = load("services.earn.store", "activations.sql")
 
 Reference = tuple[str, str]
 

@@ -14,7 +14,7 @@ from services.earn.store.bills import recorded_between
 from shared.db import Connection
 from shared.sql import load
 
-queries = load("services.earn", "benefits.sql")
+queries = load("services.earn.store", "benefits.sql")
 
 _STAMP_COLUMNS = ("bill_id", "wallet_id", "card", "stamps")
 _EFFECT_COLUMNS = (

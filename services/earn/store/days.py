@@ -13,7 +13,7 @@ from shared.events import AccrualsOfProgramme
 from shared.sql import load
 from shared.tally import Tally, add_rows
 
-queries = load("services.earn", "days.sql")
+queries = load("services.earn.store", "days.sql")
 _json = msgspec.json.Encoder().encode
 
 

@@ -12,7 +12,7 @@ from services.earn.store.bills import recorded_between
 from shared.db import Connection
 from shared.sql import load
 
-queries = load("services.earn", "holds.sql")
+queries = load("services.earn.store", "holds.sql")
 
 _PLAN_COLUMNS = (
     "accrual_id", "rule", "bill_id", "wallet_id", "programme", "currency", "point_value", "points", "until", "billed_on", "days",

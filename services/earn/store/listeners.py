@@ -8,7 +8,7 @@ from uuid import UUID
 from shared.db import Connection
 from shared.sql import load
 
-queries = load("services.earn", "listeners.sql")
+queries = load("services.earn.store", "listeners.sql")
 
 Entry = tuple[str, str, str]
 """Stream id, source and id of an entry that offered it."""

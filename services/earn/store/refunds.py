@@ -18,7 +18,7 @@ from services.earn.store.bills import recorded_between
 from shared.db import Connection
 from shared.sql import load
 
-queries = load("services.earn", "refunds.sql")
+queries = load("services.earn.store", "refunds.sql")
 
 Reference = tuple[str, str]
 """Merchant and bill_ref."""

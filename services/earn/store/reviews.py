@@ -13,7 +13,7 @@ from services.earn.store.sql import queries as learned
 from shared.db import Connection
 from shared.sql import load
 
-queries = load("services.earn", "reviews.sql")
+queries = load("services.earn.store", "reviews.sql")
 
 Span = tuple[datetime, datetime]
 

@@ -10,7 +10,7 @@ from services.earn.domain.judge import SegmentStay
 from shared.db import Connection
 from shared.sql import load
 
-queries = load("services.earn", "segments.sql")
+queries = load("services.earn.store", "segments.sql")
 
 
 async def learn_segments(

@@ -13,7 +13,7 @@ from shared.db import Connection
 from shared.ids import uuid7
 from shared.sql import load
 
-queries = load("services.earn", "settlements.sql")
+queries = load("services.earn.store", "settlements.sql")
 
 Key = tuple[str, date, str, str]
 

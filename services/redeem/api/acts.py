@@ -70,22 +70,27 @@ class ReinstatementOut(BaseModel):
 
 class OpeningBody(Body):
     """Points that a member had elsewhere: earned then, expiring then. `opening_ref` is your own: what comes under it again is
-    answered again."""
+    answered again. `last_active_at`: when the member last earned or spent there, not before `earned_at`; where the programme ends
+    balances that were left alone (`inactivity`), these points live on from then, and without it from `earned_at`."""
 
     opening_ref: Reference
     wallet_id: UUID = Field(strict=False)
     points: Points
     earned_at: Moment
     expires_at: Moment | None = None
+    last_active_at: Moment | None = None
 
 
 class OpeningOut(BaseModel):
+    """`over_at_once`: what of these points can't be spent, for it has expired already or silence has ended the balance."""
+
     opening_id: UUID
     programme: str
     wallet_id: UUID
     effective_at: AwareDatetime
     expires_at: AwareDatetime | None
     opened: WorthOut
+    over_at_once: WorthOut
     balance: BucketsOut
 
 
@@ -171,6 +176,7 @@ async def open_balance(body: OpeningBody, call: Annotated[Write, writes("adjustm
         points=body.points,
         earned_at=body.earned_at,
         expires_at=body.expires_at,
+        last_active_at=body.last_active_at,
         by_one=True,
     )
     return await call.submit(command)

@@ -151,8 +151,7 @@ async def _spendable(db: Connection, call: Read, wallet_id: UUID, programme: str
     """Available points less what no sweep has come by: expired lots, and a balance that its member's silence ended."""
     ends = await idle.ends_at(db, call.tenant.cache, wallet_id, programme)
     standing = (await reading.standing(db, wallet_id)).ending(ends)
-    gone = sum(points for at, points in standing.by_expiry if at is not None and at <= now)
-    return standing.available - gone
+    return standing.spendable(now)
 
 
 async def _had(

@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from services.redeem.api.portions import PortionBody, time_is_up, told
 from services.redeem.api.shapes import MoneyOut
-from services.redeem.benefits_due import BEGIN, PAGE, DuePlace, Run, run_step
 from services.redeem.domain.jobs import JobDone
+from services.redeem.jobs.benefits_due import BEGIN, PAGE, DuePlace, Run, run_step
 from services.redeem.store import giving
 from shared.http.cursors import answer, decode_cursor
 from shared.http.openapi import problems

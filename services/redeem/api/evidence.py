@@ -13,9 +13,9 @@ from starlette.responses import Response
 from services.redeem.api.portions import WITHIN_S, PortionBody, told
 from services.redeem.domain.jobs import JobDone
 from services.redeem.domain.seal import written
+from services.redeem.jobs.sealing import job_item, signer_of
+from services.redeem.jobs.sealing_on_call import SealRun, Wanted, begin_run, wait_for_seal
 from services.redeem.proving import proof_of
-from services.redeem.sealing import job_item, signer_of
-from services.redeem.sealing_on_call import SealRun, Wanted, begin_run, wait_for_seal
 from services.redeem.store import seals
 from services.redeem.store.seals import Holder
 from shared.errors import NotFound, Refusal

@@ -12,10 +12,10 @@ from starlette.responses import Response
 from services.redeem.api.portions import PortionBody, time_is_up, told
 from services.redeem.api.shapes import WorthOut
 from services.redeem.domain.jobs import JobDone
-from services.redeem.domain.sweep import Expire, ExpireAnswer, Place
+from services.redeem.domain.sweep import Expire, ExpireAnswer, Place, Swept, ToExpire, count
+from services.redeem.jobs.telling_expiry import NoticeWalk, begin_telling, tell_step, would_tell_step
 from services.redeem.store import due
 from services.redeem.store.noticing import ToTell
-from services.redeem.telling_expiry import NoticeWalk, begin_telling, tell_step, would_tell_step
 from shared.http.bodies import Body
 from shared.http.cursors import answer, decode_cursor
 from shared.http.openapi import problems
@@ -48,12 +48,25 @@ class SweptOut(BaseModel):
     amount_minor: int
 
 
+class ToExpireOut(BaseModel):
+    """What would expire of a wallet, in one posting."""
+
+    wallet_id: UUID
+    member_id: UUID
+    programme: str
+    currency: str
+    lots: int
+    points: int
+    amount_minor: int
+
+
 class ExpiryRunOut(BaseModel):
-    """`next_cursor` null: the run is over."""
+    """`to_expire`: each wallet, of a dry run only; later `points.expired.v1` tells them. `next_cursor` null: the run is over."""
 
     dry_run: bool
     swept: list[SweptOut]
     next_cursor: str | None
+    to_expire: list[ToExpireOut]
 
 
 @router.post("", response_model=ExpiryRunOut, responses=problems())
@@ -66,13 +79,20 @@ async def expire(body: ExpiryRunBody, call: Annotated[Write, writes("ops:write")
     async with runtime.read() as db:
         if body.dry_run:
             async with db.transaction(isolation="repeatable_read", readonly=True):
-                swept, following = await due.would_expire(
+                found, following = await due.would_expire(
                     db, runtime.cache, place, runtime.clock(), most=body.step
                 )
-            found = tuple(one for _, one in sorted(swept.items()))
-            return answer(ExpireAnswer(True, found, told(following)))
+            return answer(_would_expire(found, following))
         wallet_ids, following = await due.next_due(db, runtime.cache, place, runtime.clock(), most=body.step)
     return await call.submit(Expire(tuple(wallet_ids), told(following)))
+
+
+def _would_expire(found: list[ToExpire], following: Place | None) -> ExpireAnswer:
+    swept: dict[str, Swept] = {}
+    for one in found:
+        count(swept, one)
+    by_programme = tuple(one for _, one in sorted(swept.items()))
+    return ExpireAnswer(True, by_programme, told(following), tuple(found))
 
 
 class NoticeRunBody(PortionBody):

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from services.redeem.api.portions import PortionBody, time_is_up, told
 from services.redeem.api.shapes import WorthOut
 from services.redeem.domain.jobs import JobDone
-from services.redeem.releasing import BEGIN, PAGE, Released, ReleasePlace, release_step
+from services.redeem.jobs.releasing import BEGIN, PAGE, Released, ReleasePlace, release_step
 from shared.http.cursors import answer, decode_cursor
 from shared.http.openapi import problems
 from shared.http.routing import Router

@@ -26,17 +26,21 @@ _SOURCES = {
     "reinstate": "reinstatement_id",
     "merge": "merge_id",
 }
-"""What a line's source is, by its kind, where it is no act; what expired has that of what opened its lot. Told without a type: a
-reversal's, a refund or a bill; a repayment's, which is that of what came."""
+"""What a line's source is, by its kind, where it is no act; what expired has that of what opened its lot. Of what was taken back or
+repaid see `_taken_by`."""
+
+_TAKEN_BACK = frozenset({"cancel_hold", "reverse", "owe"})
 
 EARNED = frozenset({"earn", "earn_held"})
 
 
 class SourceOut(BaseModel):
-    """What asked for a line, or opened a lot: one of these."""
+    """What asked for a line, or opened a lot: one of these. What a refund took back says the refund, and the bill or act that had
+    earned it."""
 
     bill_id: UUID | None = None
     act_id: UUID | None = None
+    refund_id: UUID | None = None
     redemption_id: UUID | None = None
     transfer_id: UUID | None = None
     adjustment_id: UUID | None = None
@@ -121,7 +125,7 @@ def line_out(row: Any, value: Value) -> dict[str, Any]:
         "points": row["points"],
         "money": Money(row["money_minor"], value.currency),
         "lot_id": row["lot_id"],
-        "source": _source(row, row["opened_by"] if row["kind"] == "expire" else row["kind"]),
+        "source": _source_of_line(row),
         "effective_at": row["effective_at"],
         "posted_at": row["posted_at"],
         "balance": {
@@ -156,6 +160,24 @@ def earned_by(lots: Sequence[Any]) -> dict[str, UUID] | None:
     if first is None or first["kind"] not in EARNED or first["parent_lot"] is not None:
         return None
     return _source(first, first["kind"])
+
+
+def _source_of_line(row: Any) -> dict[str, UUID] | None:
+    kind = row["kind"]
+    if row["source_id"] is not None and (kind in _TAKEN_BACK or kind == "repay"):
+        return _taken_by(row, kind)
+    return _source(row, row["opened_by"] if kind == "expire" else kind)
+
+
+def _taken_by(row: Any, kind: str) -> dict[str, UUID]:
+    """Of what was taken back the refund, where one asked, and what had earned it; of what was repaid what brought the points."""
+    source_id = row["source_id"]
+    earned = {"act_id" if row["earned_by_act"] else "bill_id": row["earned_by"]}
+    if source_id == row["earned_by"]:
+        return earned
+    if kind in _TAKEN_BACK:
+        return {"refund_id": source_id} | (earned if row["earned_by"] is not None else {})
+    return {"redemption_id" if row["by_redemption"] else "merge_id": source_id}
 
 
 def _source(row: Any, kind: str | None) -> dict[str, UUID] | None:

@@ -14,10 +14,10 @@ from starlette.responses import Response
 from services.redeem.api.portions import WITHIN_S, PortionBody, time_is_up, told
 from services.redeem.domain.jobs import JobDone
 from services.redeem.domain.reconciliation import DecideDifference
-from services.redeem.reconciling import ReconcilePlace
-from services.redeem.reconciling_dry import DryPlace, would_reconcile_on
-from services.redeem.reconciling_on_call import portion_on_call
-from services.redeem.sealing import job_item
+from services.redeem.jobs.reconciling import ReconcilePlace
+from services.redeem.jobs.reconciling_dry import DryPlace, would_reconcile_on
+from services.redeem.jobs.reconciling_on_call import portion_on_call
+from services.redeem.jobs.sealing import job_item
 from services.redeem.store import reconciliation
 from shared.http.bodies import Body
 from shared.http.cursors import Cursor, Limit, decode_cursor, page

@@ -87,7 +87,6 @@ async def get_balance(
         else:
             standing = await reading.standing_at(db, wallet_id, effective_by=moment)
         standing = standing.ending(await idle.ends_at(db, call.tenant.cache, wallet_id, value.programme))
-    gone = sum(points for expires_at, points in standing.by_expiry if _past(expires_at, moment))
     return answer(
         {
             "wallet_id": wallet_id,
@@ -95,7 +94,7 @@ async def get_balance(
             "programme": value.programme,
             "clock": clock,
             "at": moment,
-            "available": value.worth(standing.available - gone),
+            "available": value.worth(standing.spendable(moment)),
             "held": value.worth(standing.held),
             "reserved": value.worth(standing.reserved),
             "debt": value.worth(standing.debt),
@@ -214,7 +213,3 @@ async def _value(db: Connection, wallet_id: UUID) -> reading.Value:
     if value is None:
         raise NotFound("There is no such wallet.")
     return value
-
-
-def _past(expires_at: datetime | None, moment: datetime) -> bool:
-    return expires_at is not None and expires_at <= moment

@@ -95,5 +95,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     points: int
     earned_at: datetime
     expires_at: datetime | None
+    last_active_at: datetime | None = None
+    """When the member last did something elsewhere, since earning them; None: that is not known."""
     by_one: bool = False
     """Whether one person answers for it, within the programme's threshold; an operator's file is not bounded."""

@@ -11,7 +11,8 @@ from services.redeem.domain.acts import Open
 from services.redeem.domain.expiring import consumption_order, expire
 from services.redeem.domain.ledger import Bucket, Kind, Lot, Wallet
 from services.redeem.domain.posting import Act, Posting, Value
-from services.redeem.domain.spending import MOST_POINTS, InsufficientPoints, consume, spendable
+from services.redeem.domain.spendable import spendable
+from services.redeem.domain.spending import MOST_POINTS, InsufficientPoints, consume
 from shared.errors import AmountOutOfRange, Refusal
 
 _OPENINGS = UUID("01a1f82f-1e80-7f0a-9c55-6f70656e696e")
@@ -42,6 +43,27 @@ def check_opening(asked: Open, now: datetime) -> None:
         raise AmountOutOfRange(
             "Points expire after they are earned. Name a later moment.", pointer="/expires_at"
         )
+    check_activity(asked, now)
+
+
+def check_activity(asked: Open, now: datetime) -> None:
+    """Refuses a last activity that can't be: amount_out_of_range, occurred_in_future. Who earned points was active then."""
+    if asked.last_active_at is None:
+        return
+    if asked.last_active_at > now:
+        raise OccurredInFuture(
+            "A member was active before. Name an earlier moment.", pointer="/last_active_at"
+        )
+    if asked.last_active_at < asked.earned_at:
+        raise AmountOutOfRange(
+            "Who earned points was active then. Name no earlier moment.", pointer="/last_active_at"
+        )
+
+
+def over_at_once(lot: Lot, wallet: Wallet, now: datetime) -> int:
+    """What of an opened lot nobody can spend: it has expired, swept or not, or silence has ended the balance."""
+    silent = wallet.idle_at is not None and wallet.idle_at <= now
+    return lot.expired + (lot.usable if silent or lot.expired_by(now) else 0)
 
 
 def opening(

@@ -11,7 +11,8 @@ import msgspec
 
 from services.redeem.domain.acts import Adjust, Adjustment, DecideAdjustment, Part
 from services.redeem.domain.ledger import Wallet
-from services.redeem.domain.spending import MOST_POINTS, InsufficientPoints, spendable
+from services.redeem.domain.spendable import spendable
+from services.redeem.domain.spending import MOST_POINTS, InsufficientPoints
 from shared.errors import AmountOutOfRange, FieldError, NotFound, Refusal
 from shared.programme.compiled import CompiledProgramme
 

@@ -13,6 +13,7 @@ import msgspec
 
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.posting import Act, Posting, Value
+from services.redeem.domain.spendable import expired_lots
 from shared.errors import AmountOutOfRange
 from shared.programme.expiry import horizon
 
@@ -55,16 +56,6 @@ def expire(
                 "expire", "held", "expired", lot.held, lot, effective_at=lot.dies_at, source_id=lot.source_id
             )
     return act.done()
-
-
-def expired_lots(lots: Iterable[Lot], now: datetime) -> list[Lot]:
-    """Those that are expired by now, as each would say itself: a wallet has many, and is asked each time that it is spent from."""
-    return [
-        lot
-        for lot in lots
-        if ((ends := lot.expires_at) is not None and ends <= now)
-        or ((ends := lot.idle_at) is not None and ends <= now)
-    ]
 
 
 def due_of(lot: Lot, now: datetime, holds_expire: bool = False) -> int:
@@ -133,6 +124,17 @@ def wake(wallet: Wallet, *, at: datetime, value: Value, new_id: Callable[[], UUI
         expired = expire(wallet, terms=value, now=at, new_id=new_id, holds_expire=wallet.idle_holds)
     mark_idle(wallet, wallet.idles(max(at, wallet.last_active_at or at)))
     return expired
+
+
+def backdate(wallet: Wallet, now: datetime, *, active_at: datetime) -> None:
+    """Its member was last active at that moment, or after it as far as is known here: where that is so long ago that the balance
+    has ended by now, notes it. What was there has been woken; of programmes without such an end nothing is noted."""
+    wallet.last_active_at = max(wallet.last_active_at or active_at, active_at)
+    if wallet.idles is None:
+        return
+    ends = wallet.idles(wallet.last_active_at)
+    if ends <= now or wallet.idle_at is not None:
+        mark_idle(wallet, ends)
 
 
 class Notice(msgspec.Struct, frozen=True):

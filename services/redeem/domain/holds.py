@@ -40,6 +40,12 @@ def release(
     return act.done()
 
 
+def over_when_due(lots: Iterable[Lot], now: datetime) -> list[Lot]:
+    """The lots whose held points outlived them, and are over as they are set free: nobody could spend them. What silence ends is
+    not among them, for a release wakes it."""
+    return [lot for lot in lots if lot.held and lot.expires_at is not None and lot.expires_at <= now]
+
+
 def in_order(lots: Iterable[Lot]) -> list[Lot]:
     """The lots of an accrual as they are gone through: the oldest first, ties by id."""
     return sorted(lots, key=lambda lot: (lot.earned_at, lot.lot_id))

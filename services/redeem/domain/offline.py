@@ -16,7 +16,8 @@ import msgspec
 from services.redeem.domain.expiring import consumption_order, expire, wake
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.posting import Before, Posting
-from services.redeem.domain.spending import Terms, consume, posting_of, spendable
+from services.redeem.domain.spendable import spendable
+from services.redeem.domain.spending import Terms, consume, posting_of
 from shared.errors import Refusal
 from shared.money import Worth, money_of
 from shared.programme.redeeming import OfflineTerms

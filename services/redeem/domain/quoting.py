@@ -11,6 +11,7 @@ import msgspec
 from services.redeem.domain.acceptance import Place
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.limits import OF_BILLS, Facts, Limit, LimitedTerms, check_limits, largest, limits
+from services.redeem.domain.spendable import spendable
 from services.redeem.domain.spending import (
     MOST_POINTS,
     InsufficientPoints,
@@ -111,7 +112,7 @@ def _all_limits(
     reward: bool,
 ) -> list[Limit]:
     """The programme's, the wallet's own, and what one act may move at most."""
-    spendable = wallet.available - sum(lot.usable for lot in wallet.lots if lot.expired_by(now))
+    there = spendable(wallet, now)
     found = list(limits(terms, facts, bill_total_minor=bill_total_minor, now=now, place=place))
     if reward:
         found = [one for one in found if one.refusal not in OF_BILLS]
@@ -119,7 +120,7 @@ def _all_limits(
         found.insert(
             0, Limit(WalletBlocked, 0, f"The wallet is {wallet.status}; nothing can be spent from it.")
         )
-    found.append(Limit(InsufficientPoints, spendable, f"The wallet has {spendable} available points."))
+    found.append(Limit(InsufficientPoints, there, f"The wallet has {there} available points."))
     bound = min([limit.most for limit in found] + [MOST_POINTS])
     if not reward and bound and largest(terms, bound) < bound:
         least, step = terms.minimum_points, terms.step_points

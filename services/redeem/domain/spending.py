@@ -12,9 +12,10 @@ from uuid import UUID
 
 import msgspec
 
-from services.redeem.domain.expiring import consumption_order, expire, expired_lots
+from services.redeem.domain.expiring import consumption_order, expire
 from services.redeem.domain.ledger import Bucket, Kind, Line, Lot, Wallet
 from services.redeem.domain.posting import Before, Posting
+from services.redeem.domain.spendable import spendable
 from shared.errors import AmountOutOfRange, CurrencyMismatch, FieldError, FieldType, Refusal
 from shared.events import PointsAccrued
 from shared.money import Money, money_of, points_for
@@ -195,11 +196,6 @@ def check_spendable(wallet: Wallet, *, points: int, pointer: str, now: datetime)
                 FieldError(pointer, InsufficientPoints.code, f"{points} is more than the {there} available.")
             ],
         )
-
-
-def spendable(wallet: Wallet, now: datetime) -> int:
-    """What may be spent now: `available`, less what has expired and was not swept yet."""
-    return wallet.available - sum([lot.usable for lot in expired_lots(wallet.lots, now)])
 
 
 def consume(lots: list[Lot], points: int, order: Callable[[Lot], Any]) -> Iterator[tuple[Lot, int]]:

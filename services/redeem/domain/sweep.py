@@ -34,6 +34,27 @@ class Swept(msgspec.Struct):
     amount_minor: int = 0
 
 
+class ToExpire(msgspec.Struct, frozen=True):
+    """What would expire of a wallet, as the posting would: how many lots and points, and what these are worth."""
+
+    wallet_id: UUID
+    member_id: UUID
+    programme: str
+    currency: str
+    lots: int
+    points: int
+    amount_minor: int
+
+    @classmethod
+    def of(cls, wallet: Wallet, terms: CompiledProgramme, posting: Posting) -> ToExpire:
+        """A posting that `due_in` made."""
+        lots = len({line.lot_id for line in posting.lines})
+        worth = sum(line.money_minor for line in posting.lines)
+        return cls(
+            wallet.wallet_id, wallet.member_id, terms.code, terms.currency, lots, posting.points, worth
+        )
+
+
 class Expire(msgspec.Struct, frozen=True):
     """Expire what is due in these wallets. `next_cursor` is told again with the answer, for who walks over all of them."""
 
@@ -48,11 +69,13 @@ class Notify(msgspec.Struct, frozen=True):
 
 
 class ExpireAnswer(msgspec.Struct, frozen=True):
-    """What a step expired, and where the next goes on; `next_cursor` null: it was the last."""
+    """What a step expired, and where the next goes on; `next_cursor` null: it was the last. `to_expire`: each wallet, of a dry run
+    only; afterwards `points.expired` tells them."""
 
     dry_run: bool
     swept: tuple[Swept, ...]
     next_cursor: str | None
+    to_expire: tuple[ToExpire, ...] = ()
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -68,13 +91,13 @@ def due_in(
     return expire(wallet, terms=terms, now=now, new_id=new_id, holds_expire=terms.expiry.holds_expire)
 
 
-def count(swept: dict[str, Swept], terms: CompiledProgramme, posting: Posting) -> None:
+def count(swept: dict[str, Swept], found: ToExpire) -> None:
     """Counts what a posting expired, by programme."""
-    one = swept.setdefault(terms.code, Swept(terms.code, terms.currency))
+    one = swept.setdefault(found.programme, Swept(found.programme, found.currency))
     one.wallets += 1
-    one.lots += len({line.lot_id for line in posting.lines})
-    one.points += posting.points
-    one.amount_minor += sum(line.money_minor for line in posting.lines)
+    one.lots += found.lots
+    one.points += found.points
+    one.amount_minor += found.amount_minor
 
 
 def together(swept: dict[str, Swept], more: tuple[Swept, ...]) -> None:

@@ -9,9 +9,9 @@ from uuid import UUID
 
 import msgspec
 
-from services.redeem.domain.expiring import expired_lots
 from services.redeem.domain.ledger import Line, Lot, Wallet
 from services.redeem.domain.rewards import Threshold
+from services.redeem.domain.spendable import expired_lots, gone
 
 Thresholds = Mapping[str, Sequence[tuple[str, Threshold]]]
 """Programme -> its rewards that issue themselves, and when."""
@@ -44,7 +44,7 @@ def gone_of(wallet: Wallet, due: Iterable[Lot], now: datetime) -> Gone:
     lots = {lot.lot_id: lot for lot in due} | {lot.lot_id: lot for lot in wallet.lots}
     dead = expired_lots(lots.values(), now)
     expired = {line.lot_id for line in wallet.lines if line.kind == "expire" and line.lot_id is not None}
-    return Gone(frozenset({lot.lot_id for lot in dead} | expired), sum(lot.usable for lot in dead))
+    return Gone(frozenset({lot.lot_id for lot in dead} | expired), gone(dead, now))
 
 
 def reached(wallet: Wallet, threshold: Threshold, gone: Gone) -> bool:

@@ -12,12 +12,12 @@ import msgspec
 from services.redeem.domain.expiring import consumption_order, expire, wake
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.posting import Act, Posting
+from services.redeem.domain.spendable import spendable
 from services.redeem.domain.spending import (
     InsufficientPoints,
     Terms,
     WalletBlocked,
     consume,
-    spendable,
 )
 from shared.errors import Refusal
 

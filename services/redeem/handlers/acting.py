@@ -9,8 +9,8 @@ from uuid import UUID
 
 import msgspec
 
-from services.redeem.domain.acts import Adjust, Adjustment, DecideAdjustment, Open, Part, Reinstate, Transfer
-from services.redeem.domain.adjusting import OpeningConflict, adjust, check_opening, opening
+from services.redeem.domain.acts import Adjust, Adjustment, DecideAdjustment, Part, Reinstate, Transfer
+from services.redeem.domain.adjusting import adjust
 from services.redeem.domain.answers import adjustment_out, dispute_out
 from services.redeem.domain.approving import (
     check_alone,
@@ -26,17 +26,15 @@ from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.posting import Posting
 from services.redeem.domain.spending import MOST_POINTS
 from services.redeem.domain.transferring import TransferToOneself, transfer
-from services.redeem.handlers.tell import tell_expired
+from services.redeem.handlers.tell import balance_now, tell_expired
 from services.redeem.handlers.tell_moves import (
-    balance,
     tell_adjusted,
-    tell_opened,
     tell_reinstated,
     tell_transferred,
     worth_of,
 )
 from services.redeem.store import postings
-from services.redeem.store.adjustments import OpenedByOne, Reinstated
+from services.redeem.store.adjustments import ActiveElsewhere, OpenedByOne, Reinstated
 from shared.errors import AmountOutOfRange, NotFound, ProgrammeClosed, ProgrammeUnknown
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Tx
@@ -64,6 +62,7 @@ class Desk:
     new: list[Adjustment] = field(default_factory=list)
     reinstated: list[Reinstated] = field(default_factory=list)
     by_one: list[OpenedByOne] = field(default_factory=list)
+    active: list[ActiveElsewhere] = field(default_factory=list)
     changed: list[Adjustment] = field(default_factory=list)
     settled: list[Dispute] = field(default_factory=list)
 
@@ -71,8 +70,8 @@ class Desk:
         """Refuses what `transfer` does, not_found, programme_closed and amount_out_of_range."""
         if command.giver == command.receiver:
             raise TransferToOneself("Giver and receiver are the same wallet. Name another receiver.")
-        wallet, value = self._wallet(command.giver, "/from_wallet")
-        receiver, _ = self._wallet(command.receiver, "/to_wallet")
+        wallet, value = self.wallet_of(command.giver, "/from_wallet")
+        receiver, _ = self.wallet_of(command.receiver, "/to_wallet")
         if value.closed:
             raise ProgrammeClosed.named(value.code, pointer="/from_wallet")
         _check_amount(command.points)
@@ -86,12 +85,12 @@ class Desk:
             new_id=uuid7,
         )
         if done.expired is not None:
-            tell_expired(self.tx, item, value, wallet, self._keep(wallet, done.expired))
+            tell_expired(self.tx, item, value, wallet, self.keep(wallet, done.expired))
         if done.woken is not None:
-            tell_expired(self.tx, item, value, receiver, self._keep(receiver, done.woken))
-        tell_transferred(self.tx, item, value, wallet, receiver, self._keep(wallet, done.given), "given")
+            tell_expired(self.tx, item, value, receiver, self.keep(receiver, done.woken))
+        tell_transferred(self.tx, item, value, wallet, receiver, self.keep(wallet, done.given), "given")
         tell_transferred(
-            self.tx, item, value, receiver, wallet, self._keep(receiver, done.received), "received"
+            self.tx, item, value, receiver, wallet, self.keep(receiver, done.received), "received"
         )
         answer = {
             "transfer_id": command.transfer_id,
@@ -100,7 +99,7 @@ class Desk:
             "to_wallet": receiver.wallet_id,
             "effective_at": done.given.effective_at,
             "transferred": worth_of(done.given.points, value),
-            "balance": balance(done.given, value),
+            "balance": balance_now(wallet, value, self.now),
         }
         return Done(201, _encode(answer))
 
@@ -167,7 +166,7 @@ class Desk:
 
     def reinstate(self, item: Item[Any], command: Reinstate) -> Done:
         """Refuses not_found, reason_unknown, amount_out_of_range and adjustment_needs_second_person."""
-        wallet, value = self._wallet(command.wallet_id, "/wallet_id")
+        wallet, value = self.wallet_of(command.wallet_id, "/wallet_id")
         lot = self.lots.get(command.lot_id)
         if lot is None or lot.wallet_id != wallet.wallet_id:
             raise NotFound("The wallet has no such lot.")
@@ -175,10 +174,10 @@ class Desk:
         _check_amount(command.points)
         check_reinstatement(lot, points=command.points, expires_at=command.expires_at, now=self.now)
         check_alone(command.points, self.alone.get(wallet.wallet_id, 0), value)
-        self._awake(item, wallet, value, self.now)
+        self.awake(item, wallet, value, self.now)
         # What nobody swept of the lot must not come back with it.
         if (late := expire(wallet, terms=value, now=self.now, new_id=uuid7, lots=[lot])) is not None:
-            tell_expired(self.tx, item, value, wallet, self._keep(wallet, late))
+            tell_expired(self.tx, item, value, wallet, self.keep(wallet, late))
         back = reinstate(
             wallet,
             lot,
@@ -203,7 +202,7 @@ class Desk:
                 self.now,
             )
         )
-        tell_reinstated(self.tx, item, value, wallet, self._keep(wallet, back), lot, command.reason)
+        tell_reinstated(self.tx, item, value, wallet, self.keep(wallet, back), lot, command.reason)
         answer = {
             "reinstatement_id": command.reinstatement_id,
             "programme": wallet.programme,
@@ -212,65 +211,9 @@ class Desk:
             "effective_at": back.effective_at,
             "expires_at": command.expires_at,
             "reinstated": worth_of(back.points, value),
-            "balance": balance(back, value),
+            "balance": balance_now(wallet, value, self.now),
         }
         return Done(201, _encode(answer))
-
-    def open(self, item: Item[Any], command: Open) -> Done:
-        """Refuses not_found, programme_closed, amount_out_of_range and occurred_in_future; what one person asked for,
-        adjustment_needs_second_person."""
-        if command.wallet_id is None:
-            raise NotFound(f"Nobody of this identity has a wallet in {command.programme}.")
-        wallet, value = self._wallet(command.wallet_id, "/wallet_id")
-        if value.closed:
-            raise ProgrammeClosed.named(value.code, pointer="/wallet_id")
-        check_opening(command, self.now)
-        if command.by_one:
-            check_alone(command.points, self.alone.get(wallet.wallet_id, 0), value)
-        self._awake(item, wallet, value, command.earned_at)
-        opened = opening(
-            wallet,
-            points=command.points,
-            earned_at=command.earned_at,
-            expires_at=command.expires_at,
-            value=value,
-            source_id=None,
-            posting_id=command.opening_id,
-            new_id=uuid7,
-        )
-        if command.by_one:
-            self.alone[wallet.wallet_id] = self.alone.get(wallet.wallet_id, 0) + command.points
-            threshold = value.adjusting.second_person_above
-            self.by_one.append(
-                OpenedByOne(
-                    command.opening_id,
-                    wallet.wallet_id,
-                    command.points,
-                    value.version,
-                    threshold,
-                    item.actor,
-                    self.now,
-                )
-            )
-        tell_opened(self.tx, item, value, wallet, self._keep(wallet, opened))
-        return Done(201, _opened(command, wallet, opened, value))
-
-    def open_again(self, command: Open, known: postings.Known) -> Done:
-        """The answer to an opening balance that was posted before, with the balance and the expiry of now. Refuses
-        opening_conflict where it is another one."""
-        wallet = self.wallets.get(known.wallet_id)
-        lots = (*self.opened.get(command.opening_id, ()), *(wallet.lots if wallet is not None else ()))
-        lot = next((lot for lot in lots if lot.accrual_id == command.opening_id), None)
-        home = known.wallet_id if wallet is None else wallet.wallet_id
-        before = (known.kind, home, known.points, lot.earned_at if lot is not None else None)
-        if lot is None or before != ("opening", command.wallet_id, command.points, command.earned_at):
-            raise OpeningConflict(
-                "Another balance was opened under this reference. Take another one.", pointer="/opening_ref"
-            )
-        wallet, value = self._wallet(known.wallet_id, "/wallet_id")
-        return Done(
-            200, _opened(msgspec.structs.replace(command, expires_at=lot.expires_at), wallet, wallet, value)
-        )
 
     def _post(self, item: Item[Any], made: Adjustment, value: CompiledProgramme) -> None:
         for part in made.parts:
@@ -280,7 +223,7 @@ class Desk:
         self, item: Item[Any], wallet: Wallet, part: Part, made: Adjustment, value: CompiledProgramme
     ) -> None:
         if part.points > 0:
-            self._awake(item, wallet, value, self.now)
+            self.awake(item, wallet, value, self.now)
         adjusted, expired = adjust(
             wallet,
             points=part.points,
@@ -293,18 +236,21 @@ class Desk:
             new_id=uuid7,
         )
         if expired is not None:
-            tell_expired(self.tx, item, value, wallet, self._keep(wallet, expired))
-        tell_adjusted(self.tx, item, value, wallet, self._keep(wallet, adjusted), made, part)
+            tell_expired(self.tx, item, value, wallet, self.keep(wallet, expired))
+        tell_adjusted(self.tx, item, value, wallet, self.keep(wallet, adjusted), made, part)
 
-    def _awake(self, item: Item[Any], wallet: Wallet, value: CompiledProgramme, at: datetime) -> None:
+    def awake(self, item: Item[Any], wallet: Wallet, value: CompiledProgramme, at: datetime) -> None:
+        """Its member did something then: expires what had ended of its silence before."""
         if (late := wake(wallet, at=at, value=value, new_id=uuid7)) is not None:
-            tell_expired(self.tx, item, value, wallet, self._keep(wallet, late))
+            tell_expired(self.tx, item, value, wallet, self.keep(wallet, late))
 
-    def _keep(self, wallet: Wallet, posting: Posting) -> Posting:
+    def keep(self, wallet: Wallet, posting: Posting) -> Posting:
+        """Keeps its id for the write of the batch."""
         self.keys.append(postings.NewPosting.of(wallet, posting))
         return posting
 
-    def _wallet(self, wallet_id: UUID, pointer: str) -> tuple[Wallet, CompiledProgramme]:
+    def wallet_of(self, wallet_id: UUID, pointer: str) -> tuple[Wallet, CompiledProgramme]:
+        """A locked wallet with its programme. Refuses not_found and programme_unknown."""
         wallet = self.wallets.get(wallet_id)
         if wallet is None:
             raise NotFound("There is no such wallet.", pointer=pointer)
@@ -328,19 +274,6 @@ class Desk:
                 "note": None,
             },  # somebody's words, and the audit forgets nothing
         )
-
-
-def _opened(command: Open, wallet: Wallet, stands: Posting | Wallet, value: CompiledProgramme) -> bytes:
-    answer = {
-        "opening_id": command.opening_id,
-        "programme": wallet.programme,
-        "wallet_id": wallet.wallet_id,
-        "effective_at": command.earned_at,
-        "expires_at": command.expires_at,
-        "opened": worth_of(command.points, value),
-        "balance": balance(stands, value),
-    }
-    return _encode(answer)
 
 
 def _check_amount(points: int) -> None:

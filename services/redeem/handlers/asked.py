@@ -16,7 +16,7 @@ import msgspec
 
 from services.redeem.domain.debts import came_by, repay
 from services.redeem.domain.expiring import expire, mark_idle, wake
-from services.redeem.domain.holds import release
+from services.redeem.domain.holds import over_when_due, release
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.posting import Value
 from services.redeem.domain.reversing import Blocked, reverse
@@ -228,6 +228,9 @@ def _release(
         tell_expired(tx, item, terms, wallet, late)
     # What is over comes back with no release of the rest, and is not released itself.
     over_by, holds = max(now, request.effective_at), terms.expiry.holds_expire
+    if request.release_through > before.released and not terms.expiry.from_release:
+        outlived = over_when_due(lots, over_by)
+        _expire_first(tx, item, wallet, outlived, keys, terms, now=over_by, holds_expire=True)
     _expire_first(tx, item, wallet, lots, keys, terms, now=over_by, holds_expire=holds)
     posting = release(
         wallet,

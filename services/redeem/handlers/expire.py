@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain.ledger import Wallet
-from services.redeem.domain.sweep import Expire, ExpireAnswer, Notify, Swept, Told, count, due_in
+from services.redeem.domain.sweep import Expire, ExpireAnswer, Notify, Swept, ToExpire, Told, count, due_in
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_moves import tell_expiring
@@ -43,7 +43,7 @@ async def expire_due(tx: Tx, items: Sequence[Item[Expire]]) -> list[Outcome]:
             item = first[wallet.wallet_id]
             keys.append(postings.NewPosting.of(wallet, posting))
             tell_expired(tx, item, value, wallet, posting)
-            count(swept[id(item)], value, posting)
+            count(swept[id(item)], ToExpire.of(wallet, value, posting))
         await postings.write(tx, wallets.values(), postings=keys)
         tx.after_commit(lambda: count_points(tx, wallets.values()))
     return [_answer(item, swept[id(item)]) for item in items]

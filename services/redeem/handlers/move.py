@@ -15,6 +15,7 @@ from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.spending import MOST_POINTS
 from services.redeem.handlers.acting import Desk
 from services.redeem.handlers.counting import count_points
+from services.redeem.handlers.opening import open_again, open_balance
 from services.redeem.handlers.post import IdReused
 from services.redeem.store import adjustments, disputes, expiring, learned, postings
 from services.redeem.store import asked as asked_store
@@ -52,10 +53,13 @@ async def move_points(tx: Tx, items: Sequence[Item[Move]]) -> list[Outcome]:
     now = tx.now()
     if needs := _needs(taken, wallets, terms):
         await postings.load_lots(db, wallets, needs, now)
-    await note_idle(db, tx.cache, wallets.values(), now)
+    # An opening may be backdated so far that silence has ended the balance it opens: the empty ones are asked too.
+    opens = any(isinstance(one, Open) for one in commands)
+    await note_idle(db, tx.cache, wallets.values(), now, empty_too=opens)
     lots = await expiring.load_by_id(
         db, [one.lot_id for one in commands if isinstance(one, Reinstate)], wallets
     )
+    await expiring.load_due(db, wallets, _takes_nothing(commands), now)
     alone = await adjustments.posted_alone(db, _by_one(commands), since=now - COUNTED_FOR)
     again = [one.opening_id for one in commands if isinstance(one, Open) and one.opening_id in known]
     opened = await asked_store.lots(db, again) if again else {}
@@ -69,7 +73,7 @@ async def move_points(tx: Tx, items: Sequence[Item[Move]]) -> list[Outcome]:
             outcomes.append(Refused(refusal))
         known |= {new.posting_id: postings.Known(*new[1:]) for new in desk.keys}
     await adjustments.keep(db, desk.new)
-    await adjustments.keep_openings(db, desk.by_one)
+    await adjustments.keep_openings(db, desk.by_one, desk.active)
     await adjustments.keep_reinstatements(db, desk.reinstated)
     await adjustments.decide(db, desk.changed)
     await disputes.settle(db, desk.settled)
@@ -91,7 +95,7 @@ def _move(desk: Desk, item: Item[Any], command: Move) -> Done:
         case Reinstate():
             return desk.reinstate(item, command)
         case Open():
-            return desk.open(item, command)
+            return open_balance(desk, item, command)
     assert_never(command)
 
 
@@ -107,7 +111,7 @@ def _before(command: Move, desk: Desk, known: dict[UUID, postings.Known]) -> Out
             same = made.parts == by_wallet(command.parts)
         case Open():
             posted = known.get(command.opening_id)
-            return None if posted is None else desk.open_again(command, posted)
+            return None if posted is None else open_again(desk, command, posted)
         case Transfer() | Reinstate():
             posted = known.get(_id_of(command))
             if posted is None:
@@ -182,6 +186,13 @@ def _taken_by(
         case Open():
             if command.wallet_id is not None:
                 yield command.wallet_id, 0
+
+
+def _takes_nothing(commands: Sequence[Move]) -> set[UUID]:
+    """The wallets whose balance is answered though nothing is taken of them."""
+    return {
+        one.wallet_id for one in commands if isinstance(one, Open | Reinstate) and one.wallet_id is not None
+    }
 
 
 def _by_one(commands: Sequence[Move]) -> set[UUID]:

@@ -13,9 +13,10 @@ from services.redeem.domain.acceptance import objection
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.offline import Allowance, AskAllowance, ReportUses
 from services.redeem.domain.redemption import missing
-from services.redeem.domain.spending import WalletBlocked, spendable
+from services.redeem.domain.spendable import spendable
+from services.redeem.domain.spending import WalletBlocked
 from services.redeem.handlers.uses import Told, Uses
-from services.redeem.store import learned, limiting, postings, returns
+from services.redeem.store import learned, limiting, meeting, postings, returns
 from services.redeem.store import offline as store
 from shared.errors import NotFound, ProgrammeClosed, Refusal
 from shared.ids import uuid7
@@ -29,8 +30,8 @@ async def give_allowance(tx: Tx, items: Sequence[Item[AskAllowance]]) -> list[Ou
     """Gives allowances: one stands for a member at a terminal, and is answered again until it is used up or over."""
     outcomes: dict[int, Outcome] = {}
     commands = [item.command for item in items]
-    names = [postings.Asked.of(one) for one in commands]
-    parties, wallets, _ = await postings.meet(tx.db, names, (), now=tx.now())
+    names = [meeting.Asked.of(one) for one in commands]
+    parties, wallets, _ = await meeting.meet(tx.db, names, (), now=tx.now())
     now = tx.now()
     meant: dict[int, tuple[UUID, CompiledProgramme, int]] = {}
     for k, (command, party) in enumerate(zip(commands, parties, strict=True)):

@@ -23,7 +23,7 @@ from services.redeem.handlers.tell import tell_credited, tell_expired, tell_rede
 from services.redeem.handlers.tell_moves import tell_repaid
 from services.redeem.handlers.tell_settled import tell_reserved
 from services.redeem.handlers.waking import asked_wait
-from services.redeem.store import learned, limiting, merging, postings
+from services.redeem.store import learned, limiting, meeting, merging, postings
 from services.redeem.store.idle import note_idle
 from services.redeem.store.locked import MovedMeanwhile
 from services.redeem.store.redemptions import Authorised, authorise
@@ -66,9 +66,9 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
     counted: dict[UUID, limits.Facts] = {}
     paid: dict[Bill, int] = {}
     if redemptions:
-        names = [postings.Asked.of(command) for _, command in redemptions]
+        names = [meeting.Asked.of(command) for _, command in redemptions]
         needed = {k: _needed(tx, command) for k, command in redemptions}
-        parties, wallets, lacking = await postings.meet(
+        parties, wallets, lacking = await meeting.meet(
             tx.db, names, credited, tx.claim(), now=tx.now(), needed=list(needed.values())
         )
         asked = await _agree(tx, redemptions, parties, outcomes)
@@ -232,7 +232,7 @@ def _reused(accrual: PointsAccrued) -> IdReused:
 async def _agree(
     tx: Tx,
     redemptions: Sequence[tuple[int, Redeem]],
-    parties: Sequence[postings.Party],
+    parties: Sequence[meeting.Party],
     outcomes: dict[int, Outcome],
 ) -> dict[int, _Asked]:
     """Settles the redemptions that no wallet need be asked about, and gives the others with their terms and points."""

@@ -32,7 +32,7 @@ from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.tell import tell_expired, tell_redeemed
 from services.redeem.handlers.tell_rewards import benefit_answer, reward_answer, tell_consumed, tell_issued
 from services.redeem.handlers.tell_settled import tell_reserved
-from services.redeem.store import holding, learned, limiting, postings
+from services.redeem.store import holding, learned, limiting, meeting, postings
 from services.redeem.store import rewards as store
 from services.redeem.store.idle import note_idle
 from services.redeem.store.redemptions import Authorised, authorise
@@ -143,8 +143,8 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
     """Spends points on rewards: what each costs at its buyer's tier, one benefit each, never more than there are on stock."""
     outcomes: dict[int, Outcome] = {}
     commands = [item.command for item in items]
-    names = [postings.Asked.of(command) for command in commands]
-    parties, wallets, lacking = await postings.meet(tx.db, names, (), now=tx.now())
+    names = [meeting.Asked.of(command) for command in commands]
+    parties, wallets, lacking = await meeting.meet(tx.db, names, (), now=tx.now())
     now = tx.now()
     agreed: dict[int, tuple[UUID, CompiledProgramme]] = {}
     for k, (command, party) in enumerate(zip(commands, parties, strict=True)):

@@ -12,7 +12,7 @@ from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.offline import Overdrawn
 from services.redeem.domain.posting import Posting, Value
 from services.redeem.domain.redemption import RedemptionAnswer
-from services.redeem.domain.spending import spendable
+from services.redeem.domain.spendable import spendable
 from services.redeem.store.postings import Redemption
 from shared.events import (
     Balance,

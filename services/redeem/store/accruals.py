@@ -14,7 +14,7 @@ from shared.events import AccrualsDayTold, AccrualsOfProgramme
 from shared.sql import load
 from shared.tally import Tally, add_rows, heard
 
-queries = load("services.redeem", "accruals.sql")
+queries = load("services.redeem.store", "accruals.sql")
 _json = msgspec.json.Encoder().encode
 _programmes = msgspec.json.Decoder(tuple[AccrualsOfProgramme, ...]).decode
 

@@ -66,10 +66,22 @@ class OpenedByOne(NamedTuple):
     requested_at: datetime
 
 
-async def keep_openings(db: Connection, new: Sequence[OpenedByOne]) -> None:
-    """Keeps new ones."""
+class ActiveElsewhere(NamedTuple):
+    """When the member of an opened balance was last active elsewhere, as it is kept."""
+
+    posting_id: UUID
+    wallet_id: UUID
+    last_active_at: datetime
+
+
+async def keep_openings(
+    db: Connection, new: Sequence[OpenedByOne], active: Sequence[ActiveElsewhere]
+) -> None:
+    """Keeps new ones, and what was said of their members."""
     if new:
         await adjustments.keep_openings(db, **columns(_OPENED, new))
+    if active:
+        await adjustments.keep_activities(db, **columns(_ACTIVE, active))
 
 
 async def keep_reinstatements(db: Connection, new: Sequence[Reinstated]) -> None:
@@ -184,6 +196,7 @@ _COLUMNS = (
     "notes",
 )
 _OPENED = ("posting_ids", "wallet_ids", "points", "versions", "thresholds", "requested_bys", "requested_ats")
+_ACTIVE = ("posting_ids", "wallet_ids", "last_active_ats")
 _REINSTATED = (
     "posting_ids",
     "wallet_ids",

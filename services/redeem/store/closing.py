@@ -10,7 +10,7 @@ from services.redeem.domain.months import month_after, next_to_close
 from shared.db import Connection
 from shared.sql import load
 
-queries = load("services.redeem", "closing.sql")
+queries = load("services.redeem.store", "closing.sql")
 
 
 class Progress(NamedTuple):

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from services.redeem.domain.sweep import Place, Swept, count, due_in
+from services.redeem.domain.sweep import Place, ToExpire, due_in
 from services.redeem.store import asked, expiring, learned
 from services.redeem.store.idle import note_idle, policies
 from shared.db import Connection
@@ -45,8 +45,8 @@ def left_alone_since(terms: CompiledProgramme, now: datetime) -> datetime:
 
 async def would_expire(
     db: Connection, cache: dict[Any, Any], place: Place, now: datetime, *, most: int = STEP
-) -> tuple[dict[str, Swept], Place | None]:
-    """What a step would expire that went on from here, and where the next would go on. Nothing is locked or written.
+) -> tuple[list[ToExpire], Place | None]:
+    """What a step would expire that went on from here, each wallet, and where the next would go on. Nothing is locked or written.
 
     A step expires all that is due in its wallets, so that later steps do not meet them again: a wallet is counted where its
     first lot is met.
@@ -62,7 +62,7 @@ async def would_expire(
     await note_idle(db, cache, wallets.values(), now)
     versions = await asked.newest_versions(db, {wallet.programme for wallet in wallets.values()})
     terms = {code: await learned.programme(db, cache, code, n) for code, n in versions.items()}
-    swept: dict[str, Swept] = {}
+    found: list[ToExpire] = []
     for wallet in wallets.values():
         met = first.get(wallet.wallet_id)
         before = (place.at, place.id) if place.at is not None and place.id is not None else None
@@ -73,5 +73,5 @@ async def would_expire(
         )
         value = terms.get(wallet.programme)
         if not again and value is not None and (posting := due_in(wallet, value, now, uuid7)) is not None:
-            count(swept, value, posting)
-    return swept, following
+            found.append(ToExpire.of(wallet, value, posting))
+    return found, following

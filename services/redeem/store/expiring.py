@@ -57,6 +57,21 @@ async def due_lots(db: Connection, wallet_ids: Collection[UUID], now: datetime) 
     return [Lot(*row) for row in await moving.due_lots(db, wallet_ids=list(wallet_ids), now=now)]
 
 
+async def load_due(
+    db: Connection, wallets: Mapping[UUID, Wallet], wallet_ids: Collection[UUID], now: datetime
+) -> None:
+    """Gives these locked wallets their open lots past their expiry that were not loaded before: for their balance as it is read.
+    None asked, nothing asked for."""
+    asked = {wallets[one].wallet_id for one in wallet_ids if one in wallets}
+    if not asked:
+        return
+    loaded = {lot.lot_id for one in asked for lot in wallets[one].lots}
+    for lot in await due_lots(db, asked, now):
+        if lot.lot_id not in loaded:
+            lot.idle_at = wallets[lot.wallet_id].idle_at
+            wallets[lot.wallet_id].lots.append(lot)
+
+
 async def expiring_lots(
     db: Connection, wallet_ids: Collection[UUID], now: datetime, until: datetime
 ) -> list[Lot]:

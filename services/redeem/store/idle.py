@@ -51,7 +51,8 @@ async def note_idle(
     empty_too: bool = False,
 ) -> None:
     """Gives the wallets that were left alone for too long all their lots, each with the instant of its end; `empty_too`: also
-    those with nothing left to expire, to which points come back."""
+    those with nothing left to expire, to which points come back. The others learn when they were last active, and when silence
+    would end them."""
     terms = await policies(db, cache)
     if not terms:
         return
@@ -61,7 +62,8 @@ async def note_idle(
     if not concerned:
         return
     for wallet_id, last_active_at in await expiring.last_activity(db, concerned):
-        concerned[wallet_id].last_active_at = last_active_at
+        wallet = concerned[wallet_id]
+        wallet.last_active_at, wallet.idles = last_active_at, terms[wallet.programme].expiry.idles
     idle = {}
     for wallet in concerned.values():
         ends = idle_at(wallet, terms[wallet.programme])
@@ -75,8 +77,7 @@ async def note_idle(
         concerned[lot.wallet_id].lots.append(lot)
     for wallet_id, ends in idle.items():
         wallet = concerned[wallet_id]
-        expiry = terms[wallet.programme].expiry
-        wallet.idles, wallet.idle_holds = expiry.idles, expiry.holds_expire
+        wallet.idle_holds = terms[wallet.programme].expiry.holds_expire
         mark_idle(wallet, ends)
 
 

@@ -1,66 +1,30 @@
-"""Posting: permanent keys, wallets under their lock with the lots that matter, and all that was decided in one write."""
+"""Posting: permanent keys, wallets under their lock, and all that was decided in one write."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from services.redeem.domain.ledger import Line, Lot, Wallet
-from services.redeem.domain.offline import AskAllowance
 from services.redeem.domain.posting import Posting
-from services.redeem.domain.redemption import Redeem
-from services.redeem.domain.rewards import RedeemReward
 from services.redeem.store.locked import Locked
 from services.redeem.store.sql import columns, queries
 from shared.db import Connection
 from shared.events import PointsAccrued
-from shared.messaging.transaction import NO_KEYS, Columns, KeysUsed, Tx
+from shared.messaging.transaction import Tx
 from shared.messaging.writer import FLUSHED
 from shared.rows import Rows
+from shared.sql import Query, of_one_row
 
 _astuple = msgspec.structs.astuple
 
-SOON = timedelta(minutes=1)
-"""More than a batch can wait for its locks."""
-
 COPY_FROM = 64
 """Lines from which new lots and lines go in by COPY: two round trips more, and a third of the time for each row."""
-
-
-class Party(NamedTuple):
-    """What is known here of a redemption's member, programme, merchant and terminal."""
-
-    member_named: bool
-    wallet_id: UUID | None
-    version: int | None
-    merchant_known: bool
-    terminal_known: bool
-
-
-class Asked(NamedTuple):
-    """The names in a redemption: the member by id, or by the kind and hash of another identity."""
-
-    programme: str
-    member_id: UUID | None
-    identity_kind: str | None
-    identity_hash: bytes | None
-    merchant: str
-    terminal: str | None
-
-    @classmethod
-    def of(cls, command: Redeem | RedeemReward | AskAllowance) -> Asked:
-        return cls(
-            command.programme,
-            command.member_id,
-            command.identity_kind,
-            command.identity_hash,
-            command.merchant,
-            command.terminal,
-        )
 
 
 class Redemption(NamedTuple):
@@ -141,50 +105,6 @@ async def lock(db: Connection, wallet_ids: Iterable[UUID]) -> Locked:
     return locked
 
 
-async def meet(
-    db: Connection,
-    asked: Sequence[Asked],
-    credited: Iterable[UUID],
-    claim: Columns = NO_KEYS,
-    *,
-    now: datetime,
-    needed: Sequence[int | None] | None = None,
-) -> tuple[list[Party], Locked, set[UUID]]:
-    """Who takes part in redemptions, in order; all their wallets and the `credited`, locked; and those of the wallets
-    of which more lots may be wanted than were loaded. Takes the idempotency keys of `claim` before all that, or raises KeysUsed.
-
-    `needed`: how many points each redemption takes of the oldest lots of its wallet; None where that is not known. Lots
-    that expire until `SOON` after `now` come in any case: what has expired is decided once the locks are held.
-    """
-    rows = await queries.meet(
-        db,
-        **claim,
-        **columns(_ASKED_COLUMNS, asked),
-        needed=needed or [None] * len(asked),
-        credited=list(credited),
-        ending_by=now + SOON,
-    )
-    if not rows:
-        raise KeysUsed
-    parties: dict[int, Party] = {}
-    wallets = Locked()
-    lacking: set[UUID] = set()
-    suffice: set[UUID] = set()
-    for row in rows:
-        k, named, version, merchant_known, terminal_known, lots_suffice, lot_id = row[:7]
-        wallet_id: UUID | None = row[15]
-        if k is not None:
-            parties[k] = Party(named, wallet_id, version, merchant_known, terminal_known)
-        if wallet_id is None:
-            continue
-        if wallet_id not in wallets:
-            wallets.add(Wallet(*row[15:]))
-        if lot_id is not None:
-            wallets[wallet_id].lots.append(Lot(lot_id, wallet_id, *row[7:15]))
-            (suffice if lots_suffice else lacking).add(wallet_id)
-    return [parties[k] for k in range(1, len(asked) + 1)], wallets, lacking - suffice
-
-
 async def load_lots(
     db: Connection, wallets: Mapping[UUID, Wallet], needs: Mapping[UUID, tuple[int, str]], now: datetime
 ) -> None:
@@ -219,7 +139,26 @@ async def write(
     if not posted:
         return
     copied = await _copy_many(tx.db, posted)
-    tx.write_last(queries.post_and_flush, **_what_was_posted(posted, postings, redemptions, copied=copied))
+    tx.write_last(
+        queries.post_and_flush,
+        alone=_post_alone() if _one_of_each(posted, postings, redemptions) else None,
+        **_what_was_posted(posted, postings, redemptions, copied=copied),
+    )
+
+
+def _one_of_each(
+    posted: Sequence[Wallet], postings: Sequence[NewPosting], redemptions: Sequence[Redemption]
+) -> bool:
+    """Whether all is of one redemption that takes of one lot: the call that comes alone."""
+    if not len(posted) == len(postings) == len(redemptions) == 1:
+        return False
+    [wallet] = posted
+    return len(wallet.lines) == len(wallet.touched) == 1 and not wallet.opened
+
+
+@cache
+def _post_alone() -> Query:
+    return of_one_row(queries.post_and_flush, without=_LOT_COLUMNS)
 
 
 async def write_now(db: Connection, wallets: Iterable[Wallet], postings: Sequence[NewPosting]) -> None:
@@ -268,14 +207,6 @@ def _what_was_posted(
     }
 
 
-_ASKED_COLUMNS = (
-    "programmes",
-    "member_ids",
-    "identity_kinds",
-    "identity_hashes",
-    "merchants",
-    "terminals",
-)
 _LOT_COLUMNS = (
     "lot_ids",
     "lot_wallets",

@@ -7,12 +7,12 @@ from uuid import UUID
 
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.redemption import Redeem
-from services.redeem.store import postings
+from services.redeem.store import meeting, postings
 from services.redeem.store.sql import redemptions
 from shared.db import Connection
 
 
-async def party(db: Connection, command: Redeem) -> postings.Party:
+async def party(db: Connection, command: Redeem) -> meeting.Party:
     """Who would take part, as far as they are known here."""
     row = await redemptions.party(
         db,
@@ -23,7 +23,7 @@ async def party(db: Connection, command: Redeem) -> postings.Party:
         merchant=command.merchant,
         terminal=command.terminal,
     )
-    return postings.Party(*row)
+    return meeting.Party(*row)
 
 
 async def wallet(db: Connection, wallet_id: UUID, *, points: int, consumption: str, now: datetime) -> Wallet:

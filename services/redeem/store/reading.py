@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.redeem.domain.months import EPOCH, base_of
+from services.redeem.domain.spendable import gone
 from shared.db import Connection
 from shared.money import Worth, worth
 from shared.sql import load
 
-queries = load("services.redeem", "reading.sql")
+queries = load("services.redeem.store", "reading.sql")
 
 EVER = datetime.max.replace(tzinfo=UTC)
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -43,14 +44,29 @@ async def value_of(db: Connection, wallet_id: UUID) -> Value | None:
     return None if found is None else Value(*found)
 
 
+class Ending(NamedTuple):
+    """What is usable of a balance until one moment. None: for ever."""
+
+    expires_at: datetime | None
+    usable: int
+
+    @property
+    def idle_at(self) -> None:
+        """Where silence ends the balance, `expires_at` says so."""
+
+
 class Standing(NamedTuple):
-    """A wallet's balance, and what is usable of it by expiry (None: never), the earliest first."""
+    """A wallet's balance, and what is usable of it by expiry, the earliest first."""
 
     available: int
     held: int
     reserved: int
     debt: int
-    by_expiry: list[tuple[datetime | None, int]]
+    by_expiry: list[Ending]
+
+    def spendable(self, now: datetime) -> int:
+        """What may be spent of it at that moment."""
+        return self.available - gone(self.by_expiry, now)
 
     def ending(self, at: datetime | None) -> Standing:
         """The same where the whole balance ends at that moment, unless its lots do before."""
@@ -60,7 +76,7 @@ class Standing(NamedTuple):
         for expires_at, points in self.by_expiry:
             ends = at if expires_at is None else min(at, expires_at)
             sums[ends] = sums.get(ends, 0) + points
-        return self._replace(by_expiry=sorted(sums.items()))
+        return self._replace(by_expiry=[Ending(*one) for one in sorted(sums.items())])
 
 
 async def standing(db: Connection, wallet_id: UUID) -> Standing:
@@ -92,7 +108,7 @@ async def standing_at(
 
 def _standing(rows: Sequence[Any]) -> Standing:
     first = rows[0]
-    by_expiry = [(row["expires_at"], row["usable"]) for row in rows if row["usable"]]
+    by_expiry = [Ending(row["expires_at"], row["usable"]) for row in rows if row["usable"]]
     return Standing(first["available"], first["held"], first["reserved"], first["debt"], by_expiry)
 
 

@@ -13,7 +13,7 @@ from shared.db import Connection
 from shared.ids import uuid7
 from shared.sql import load
 
-queries = load("services.redeem", "reconciliation.sql")
+queries = load("services.redeem.store", "reconciliation.sql")
 
 
 class Run(NamedTuple):

@@ -14,7 +14,7 @@ from shared.db import Connection
 from shared.silence import be_patient
 from shared.sql import load
 
-queries = load("services.redeem", "seals.sql")
+queries = load("services.redeem.store", "seals.sql")
 
 PAGE = 2_000
 """Heads that are held at once."""

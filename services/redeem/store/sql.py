@@ -6,19 +6,19 @@ from typing import Any
 from shared.sql import load
 
 queries = load("services.redeem")
-redemptions = load("services.redeem", "redemptions.sql")
-merging = load("services.redeem", "merging.sql")
-moving = load("services.redeem", "moving.sql")
-adjustments = load("services.redeem", "adjustments.sql")
-disputes = load("services.redeem", "disputes.sql")
-rewards = load("services.redeem", "rewards.sql")
-giving = load("services.redeem", "giving.sql")
-thresholds = load("services.redeem", "thresholds.sql")
-holding = load("services.redeem", "holding.sql")
-statements = load("services.redeem", "statements.sql")
-offline = load("services.redeem", "offline.sql")
-gift_cards = load("services.redeem", "gift_cards.sql")
-stock = load("services.redeem", "stock.sql")
+redemptions = load("services.redeem.store", "redemptions.sql")
+merging = load("services.redeem.store", "merging.sql")
+moving = load("services.redeem.store", "moving.sql")
+adjustments = load("services.redeem.store", "adjustments.sql")
+disputes = load("services.redeem.store", "disputes.sql")
+rewards = load("services.redeem.store", "rewards.sql")
+giving = load("services.redeem.store", "giving.sql")
+thresholds = load("services.redeem.store", "thresholds.sql")
+holding = load("services.redeem.store", "holding.sql")
+statements = load("services.redeem.store", "statements.sql")
+offline = load("services.redeem.store", "offline.sql")
+gift_cards = load("services.redeem.store", "gift_cards.sql")
+stock = load("services.redeem.store", "stock.sql")
 
 
 def columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:

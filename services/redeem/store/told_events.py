@@ -8,7 +8,7 @@ from services.redeem.domain.reconciliation import SealCompared, Untold
 from shared.db import Connection
 from shared.sql import load
 
-queries = load("services.redeem", "told_events.sql")
+queries = load("services.redeem.store", "told_events.sql")
 
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 """Before anything was posted."""

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
-from pointbank.verify.streams import heads
+from pointbank.verify.messaging.streams import heads
 from pointbank.verify.walks import check_all
 from shared.config import Settings
 from shared.db import Connection, connect, database_of

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from pointbank.verify import Report, verify_tenant
 from pointbank.verify.database import Snapshot
-from pointbank.verify.streams import heads
+from pointbank.verify.messaging.streams import heads
 from pointbank.verify.walks import check_all
 from services.earn.domain.decision import decode_decision
 from shared.config import Settings

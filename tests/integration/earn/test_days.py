@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from services.earn.telling import tell_accruals, tell_days_over
+from services.earn.jobs.telling import tell_accruals, tell_days_over
 from shared.config import Settings
 from shared.db import connect
 from shared.ids import uuid7

@@ -13,7 +13,7 @@ import pytest
 from pointbank.verify import verify_tenant
 from services.earn.domain import hold
 from services.earn.domain.hold import ReleaseDue
-from services.earn.holding import release_held_points
+from services.earn.jobs.holding import release_held_points
 from shared.config import Settings
 from shared.db import Connection, connect, database_of
 from shared.messaging import Done

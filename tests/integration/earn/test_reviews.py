@@ -15,10 +15,10 @@ from redis.asyncio import Redis
 
 from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
-from pointbank.verify.streams import heads
+from pointbank.verify.messaging.streams import heads
 from pointbank.verify.walks import check_all
 from services.earn.domain.hold import ReleaseDue
-from services.earn.thinning import thin_sightings
+from services.earn.jobs.thinning import thin_sightings
 from shared.config import Settings
 from shared.db import connect, database_of
 from shared.events import BenefitAnswered, MerchantChanged

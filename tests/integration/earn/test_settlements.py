@@ -13,10 +13,10 @@ from redis.asyncio import Redis
 from pointbank.settlement import BadFile, read_lines
 from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
-from pointbank.verify.streams import heads
+from pointbank.verify.messaging.streams import heads
 from pointbank.verify.walks import check_all
-from services.earn.checking import check, check_days
 from services.earn.domain.settlement import Compared, minor
+from services.earn.jobs.checking import check, check_days
 from shared.config import Settings
 from shared.db import connect, database_of
 from shared.events import MerchantChanged

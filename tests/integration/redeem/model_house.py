@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from pointbank.tokens import DevKeys
 from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
-from pointbank.verify.streams import heads
+from pointbank.verify.messaging.streams import heads
 from pointbank.verify.walks import check_all
 from services.redeem.api import ROUTERS
 from services.redeem.handlers import HEARS, ON

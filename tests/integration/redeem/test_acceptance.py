@@ -178,7 +178,7 @@ async def test_a_day_is_found_by_when_its_rows_were_written_and_not_by_reading_t
 
 
 def _first(name: str) -> int:
-    text = resources.files("services.redeem").joinpath("statements.sql").read_text(encoding="utf-8")
+    text = resources.files("services.redeem.store").joinpath("statements.sql").read_text(encoding="utf-8")
     return text[text.index("-- name: statement\n") :].index(f":{name}")
 
 

@@ -17,7 +17,7 @@ import pytest
 from pointbank.balances import run_open_balances
 from pointbank.desk import open_desk
 from services.redeem.domain.acts import DecideAdjustment
-from services.redeem.sweeping import walk
+from services.redeem.jobs.sweeping import walk
 from shared.config import Settings
 from shared.events import CardBlocked, CardIssued
 from shared.ids import uuid7
@@ -491,15 +491,15 @@ def test_a_file_of_balances_is_opened_once_and_a_dry_run_says_what_a_real_one_do
     first, second = asyncio.run(people())
     file = tmp_path / "balances.csv"
     rows = [
-        "row_key,wallet_id,programme,mobile,points,earned_at,expires_at",
-        f"r1,{first.wallet_id},,,700,2024-03-01T10:00:00+03:00,{LATER}",
-        f"r2,,shops,{second.mobile},5,2024-03-01T10:00:00+03:00,",
-        f"r3,{uuid7()},,,5,2024-03-01T10:00:00+03:00,",
-        f"r4,{first.wallet_id},,,1.5,2024-03-01T10:00:00+03:00,",
-        f"r5,{first.wallet_id},,,5,2024-03-01,",
-        f"r1,{first.wallet_id},,,701,2024-03-01T10:00:00+03:00,",
-        f"r7,{first.wallet_id},,,0,2024-03-01T10:00:00+03:00,",
-        f"r2,,shops,{second.mobile},5,2024-03-01T10:00:00+03:00,",
+        "row_key,wallet_id,programme,mobile,points,earned_at,expires_at,last_active_at",
+        f"r1,{first.wallet_id},,,700,2024-03-01T10:00:00+03:00,{LATER},2025-01-01T10:00:00+03:00",
+        f"r2,,shops,{second.mobile},5,2024-03-01T10:00:00+03:00,2024-04-01T10:00:00+03:00,",
+        f"r3,{uuid7()},,,5,2024-03-01T10:00:00+03:00,,",
+        f"r4,{first.wallet_id},,,1.5,2024-03-01T10:00:00+03:00,,",
+        f"r5,{first.wallet_id},,,5,2024-03-01,,",
+        f"r1,{first.wallet_id},,,701,2024-03-01T10:00:00+03:00,,",
+        f"r7,{first.wallet_id},,,0,2024-03-01T10:00:00+03:00,,",
+        f"r2,,shops,{second.mobile},5,2024-03-01T10:00:00+03:00,,",
     ]
     file.write_text("\n".join(rows) + "\n")
 
@@ -507,12 +507,14 @@ def test_a_file_of_balances_is_opened_once_and_a_dry_run_says_what_a_real_one_do
         status = run_open_balances(settings, tenant.code, file, **{"dry_run": False, "as_json": True, **how})
         assert status == 1
         shown: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return {name: shown[name] for name in ("rows", "posted", "points", "known", "refused")}
+        return {
+            name: shown[name] for name in ("rows", "posted", "points", "over_at_once", "known", "refused")
+        }
 
     refused = {"not_found": 1, "field_type": 2, "opening_conflict": 1, "amount_out_of_range": 1}
-    once = {"rows": 8, "posted": 2, "points": 705, "known": 1, "refused": refused}
+    once = {"rows": 8, "posted": 2, "points": 705, "over_at_once": 5, "known": 1, "refused": refused}
     assert (ran(dry_run=True), ran(dry_run=True), ran()) == (once, once, once)
-    assert ran() == {**once, "posted": 0, "points": 0, "known": 3}
+    assert ran() == {**once, "posted": 0, "points": 0, "over_at_once": 0, "known": 3}
     file.write_text("row_key,points\nr9,1\n")
     assert run_open_balances(settings, tenant.code, file, dry_run=False, as_json=False) == 2
     assert "missing columns: earned_at" in capsys.readouterr().err

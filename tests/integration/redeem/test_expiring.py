@@ -4,10 +4,12 @@ import asyncio
 import itertools
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from dateutil.relativedelta import relativedelta
 from typer.testing import CliRunner
@@ -16,8 +18,8 @@ from pointbank.cli.app import app
 from pointbank.desk import open_desk
 from pointbank.expiring import expire_tenant
 from services.redeem.domain.acts import Reinstate, Transfer
-from services.redeem.domain.sweep import Swept
-from services.redeem.sweeping import dry_run, walk
+from services.redeem.domain.sweep import Swept, ToExpire
+from services.redeem.jobs.sweeping import dry_run, walk
 from shared.config import Settings
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item, Refused
@@ -120,6 +122,48 @@ async def test_a_run_over_http_goes_on_where_it_was_and_a_repeat_gets_the_same_a
     assert_problem(await step("odd", cursor="nonsense"), 422, "field_type")
 
 
+async def postings_of_expiry(bank: Bank, programme: str) -> list[tuple[Any, ...]]:
+    """What really expired: wallet by wallet, how many lots, points and minor units."""
+    rows = await bank.auditor.fetch(
+        """
+        SELECT l.wallet_id, count(DISTINCT l.lot_id) AS lots, sum(l.points)::bigint AS points, sum(l.money_minor)::bigint AS money
+        FROM redeem.ledger AS l
+        JOIN redeem.wallets AS w USING (wallet_id)
+        WHERE w.programme = $1 AND l.kind = 'expire'
+        GROUP BY l.wallet_id, l.posting_id
+        ORDER BY l.wallet_id
+        """,
+        programme,
+    )
+    return [tuple(row) for row in rows]
+
+
+async def test_a_dry_run_says_of_each_wallet_what_the_real_run_then_posts(
+    bank: Bank, settings: Settings
+) -> None:
+    await programme(bank, "each", policy="never")
+    members = [await owner(bank, "each", *points, expires_at=GONE) for points in ((10, 20), (7,), (5,), (6,))]
+    await owner(bank, "each", 9, expires_at=LATER)
+    asked, by_call, cursor = {"dry_run": True, "step": 2}, list[dict[str, Any]](), None
+    while cursor is not None or not by_call:
+        body = asked | ({"cursor": cursor} if cursor else {})
+        step = (await bank.client.post("/v1/expiry-runs", json=body, headers=bank.headers("operator"))).json()
+        assert sum(one["points"] for one in step["to_expire"]) == sum(one["points"] for one in step["swept"])
+        by_call, cursor = by_call + step["to_expire"], step["next_cursor"]
+    looked: list[ToExpire] = []
+    await expire_tenant(settings, bank.code, only_look=True, say_to_expire=looked.extend)
+    assert by_call == [msgspec.to_builtins(one) for one in looked]
+    assert {one["member_id"] for one in by_call} >= {str(one.member_id) for one in members}
+    await walk(bank.runtime)
+    foreseen = [
+        (UUID(one["wallet_id"]), one["lots"], one["points"], one["amount_minor"])
+        for one in by_call
+        if one["programme"] == "each"
+    ]
+    assert sorted(foreseen) == await postings_of_expiry(bank, "each")
+    assert sum(one[2] for one in foreseen) == 48
+
+
 async def test_held_points_die_only_where_the_programme_says_so(bank: Bank) -> None:
     kept, dying = "kept", "dying"
     await programme(bank, kept, policy="months_after_earning", months=1)
@@ -193,6 +237,28 @@ async def test_held_points_that_have_died_are_not_released_whether_a_sweep_came_
         await bank.hear(release(accrual, 40, effective_at=NOW))
         told = await answers(bank, accrual.wallet_id, "points.released.v1")
         assert [(one["released"]["points"], one["released_through"]) for one in told] == [(0, 0), (0, 0)]
+        assert await spendable_of(bank, accrual.wallet_id) == 0
+        assert await expired(bank, accrual.wallet_id) == [(40, GONE)]
+
+
+async def test_held_points_outlive_their_lot_until_they_are_released_and_no_more_is_told_than_can_be_spent(
+    bank: Bank,
+) -> None:
+    """Where they are kept past the end of their lot and their time ran from earning, they are over when they are due: none of them
+    can be spent, and earn is told of none."""
+    for swept in (True, False):
+        code = f"kept-{swept}".lower()
+        await programme(bank, code, policy="months_after_earning", months=1)
+        accrual = accrued(uuid7(), 40, kind="earn_held", programme=code, expires_at=GONE)
+        await bank.hear(accrual)
+        if swept:
+            await walk(bank.runtime)
+        assert (await bank.wallet(accrual.wallet_id))["held"] == 40, "kept"
+        await bank.hear(release(accrual, 0, effective_at=NOW))
+        assert (await bank.wallet(accrual.wallet_id))["held"] == 40, "nothing was due"
+        await bank.hear(release(accrual, 30, effective_at=NOW), release(accrual, 40, effective_at=NOW))
+        told = await answers(bank, accrual.wallet_id, "points.released.v1")
+        assert [(one["released"]["points"], one["released_through"]) for one in told] == [(0, 0)] * 3
         assert await spendable_of(bank, accrual.wallet_id) == 0
         assert await expired(bank, accrual.wallet_id) == [(40, GONE)]
 
@@ -397,10 +463,11 @@ async def test_a_lot_that_is_brought_back_is_the_one_that_expires_and_is_taken_f
 
 
 def test_the_command_says_what_would_expire_and_then_that_it_did_and_tells_nobody(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tenant = asyncio.run(new_tenant(settings))
     as_environment(settings, monkeypatch)
+    file = tmp_path / "to-expire.jsonl"
 
     async def earn() -> None:
         async with open_desk(settings, tenant.code) as desk:
@@ -424,7 +491,11 @@ def test_the_command_says_what_would_expire_and_then_that_it_did_and_tells_nobod
             "amount_minor": 12340,
         }
     ]
-    assert json.loads(ran("expire", "--dry-run", "--json")) == {"dry_run": True, "swept": swept}
+    looked = ran("expire", "--dry-run", "--json", "--to-expire", str(file))
+    assert json.loads(looked) == {"dry_run": True, "swept": swept}
+    [row] = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {**row, **swept[0], "tenant": tenant.code} == {"wallets": 1} | row
+    assert CliRunner().invoke(app, ["expire", "--to-expire", str(file)]).exit_code == 2
     assert json.loads(ran("expire", "--json")) == {"dry_run": False, "swept": swept}
     assert (ran("expire", "--dry-run"), ran("expire")) == ("Nothing is due.\n", "Nothing was due.\n")
     assert json.loads(ran("notices", "--dry-run", "--json")) == {"dry_run": True, "notices": 1}

@@ -20,8 +20,8 @@ from pointbank.verify import Report
 from pointbank.verify.books import Books
 from pointbank.verify.database import Snapshot
 from pointbank.verify.events import decode_data, decode_envelope
-from pointbank.verify.gift_cards import CHANGED, TOLD, GiftCards
-from pointbank.verify.streams import heads
+from pointbank.verify.messaging.streams import heads
+from pointbank.verify.spending.gift_cards import CHANGED, TOLD, GiftCards
 from pointbank.verify.walks import check_all
 from services.redeem.domain.giftcards.acts import ExpireCards, Look, Place, RefundUse, Tried, Use
 from services.redeem.handlers import ON

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from services.redeem.benefits_due import OfReward, lapse, run
 from services.redeem.domain.codes import benefit_code
 from services.redeem.handlers import ON
+from services.redeem.jobs.benefits_due import OfReward, lapse, run
 from shared.config import Settings
 from shared.events import BenefitAsked, BenefitSource, BenefitWithdrawalAsked, EventData
 from shared.ids import uuid7

@@ -15,7 +15,7 @@ from pointbank.partitions import partitions_of
 from pointbank.sealing import reconcile_tenant, seal_tenant
 from services.redeem.domain.redemption import Redeem
 from services.redeem.domain.rewards import Code
-from services.redeem.releasing import release_reservations
+from services.redeem.jobs.releasing import release_reservations
 from shared.config import Settings
 from shared.events import EnrolledWallet, MemberEnrolled, MerchantChanged, PointsAccrued
 from shared.ids import uuid7

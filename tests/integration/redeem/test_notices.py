@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from pointbank.cli.app import app
 from pointbank.desk import open_desk
 from services.redeem.domain.sweep import Notify
+from services.redeem.jobs.sweeping import walk
+from services.redeem.jobs.telling_expiry import tell_of_expiry, would_tell_of_expiry
 from services.redeem.store.noticing import ToTell
-from services.redeem.sweeping import walk
-from services.redeem.telling_expiry import tell_of_expiry, would_tell_of_expiry
 from shared.config import Settings
 from shared.ids import uuid7
 from shared.messaging import Done

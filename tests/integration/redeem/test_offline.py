@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
-from pointbank.verify.streams import heads
+from pointbank.verify.messaging.streams import heads
 from pointbank.verify.walks import check_all
 from shared.config import Settings
 from tests.integration.redeem.conftest import Bank, Db, Member, accrued

@@ -17,13 +17,13 @@ from pointbank.desk import open_desk
 from pointbank.sealing import reconcile_tenant
 from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
-from pointbank.verify.streams import heads
+from pointbank.verify.messaging.streams import heads
 from pointbank.verify.walks import check_all
 from services.redeem.domain.acts import DecideAdjustment, Evidence, Open, Part, Reinstate, Transfer
 from services.redeem.domain.disputes import DecideDispute, OpenDispute
 from services.redeem.domain.redemption import Redeem
 from services.redeem.domain.sweep import Expire
-from services.redeem.telling_expiry import tell_of_expiry
+from services.redeem.jobs.telling_expiry import tell_of_expiry
 from shared.config import Settings
 from shared.db import connect, database_of
 from shared.events import PointsAccrued
@@ -239,6 +239,7 @@ async def test_the_bank_does_what_the_model_does_and_the_oracle_finds_nothing_bu
     await renewed_and_spent_again(town.bank)
     await came_back_late(town.bank)
     await by_two(town)
+    await brought_along(town.bank)
     # Every kind of posting is told as it was posted, in the words of the nightly run too.
     await reconcile_tenant(settings, town.bank.code, actor="test")
     apart = await town.bank.auditor.fetch(
@@ -312,6 +313,19 @@ async def came_back_late(bank: Bank) -> None:
     await bank.hear(requested("LATE", 10_000))
     assert (await capture(bank, paid)).status_code == 200
     assert (await bank.wallet(member.wallet_id))["available"] == 60
+
+
+async def brought_along(bank: Bank) -> None:
+    """A balance from elsewhere, where its member was active after earning it."""
+    member = await bank.member(programme=PROGRAMME)
+    brought = Open(
+        opening_id=uuid7(), wallet_id=member.wallet_id, points=9, earned_at=NOW - timedelta(days=400), expires_at=None,
+        last_active_at=NOW - timedelta(days=1),
+    )  # fmt: skip
+    [opened] = await bank.runtime.lane.submit_many(
+        [Item(brought, FromJob("test"), request_id=str(uuid7()), actor="test")]
+    )
+    assert isinstance(opened, Done)
 
 
 async def by_two(town: Town) -> None:
@@ -410,6 +424,10 @@ SPOILT = {
     ),
     "a member who was active at another time": (
         "UPDATE redeem.wallets SET last_active_at = last_active_at + interval '1 hour'",
+        {"ledger:balances"},
+    ),
+    "a member of whom nobody knows any more that they were active elsewhere": (
+        "DELETE FROM redeem.opening_activities",
         {"ledger:balances"},
     ),
     "a notice that nobody got": (

@@ -17,10 +17,10 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from pointbank.verify import verify_tenant
-from services.redeem.closing import close_months
 from services.redeem.domain.ledger import Line
 from services.redeem.domain.months import EPOCH, base_of, month_after
 from services.redeem.handlers import ON
+from services.redeem.jobs.closing import close_months
 from services.redeem.store import closing, reading
 from services.redeem.store.reading import EVER
 from shared.config import Settings
@@ -194,9 +194,9 @@ def naive(lines: list[Line], expiries: dict[UUID, datetime | None]) -> reading.S
                 assert one.lot_id is not None
                 expires_at = expiries[one.lot_id]
                 by_expiry[expires_at] = by_expiry.get(expires_at, 0) + points
-    usable = [(expires_at, points) for expires_at, points in by_expiry.items() if points]
+    usable = [reading.Ending(expires_at, points) for expires_at, points in by_expiry.items() if points]
     return reading.Standing(
-        **sums, by_expiry=sorted(usable, key=lambda one: (one[0] is None, one[0] or EVER))
+        **sums, by_expiry=sorted(usable, key=lambda one: (one.expires_at is None, one.expires_at or EVER))
     )
 
 

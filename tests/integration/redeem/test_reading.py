@@ -15,12 +15,15 @@ from shared.ids import uuid7
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, accrued, asks
 from tests.integration.redeem.test_acts import asked, post
-from tests.integration.redeem.test_asked import release
+from tests.integration.redeem.test_asked import release, reversal
+from tests.integration.redeem.test_merges import merging
+from tests.integration.redeem.test_returns import give_back, redeemed
 from tests.support.facts import AT
 from tests.support.http import assert_problem
 
 NOTHING = {"points": 0, "money": {"amount_minor": 0, "currency": "SAR"}}
 DAY = timedelta(days=1)
+TAKEN = {"reverse", "owe", "cancel_hold", "repay"}
 
 
 def worth(points: int) -> dict[str, Any]:
@@ -291,7 +294,6 @@ async def test_lines_and_lots_name_the_act_that_earned_them_and_never_as_a_bill(
 
 
 async def test_each_line_says_what_asked_for_it(bank: Bank) -> None:
-    """Of some the id alone: a reversal's is a refund's or a bill's, what a repayment's is depends on what came."""
     member, receiver = await bank.member(100), await bank.member()
     held = accrued(member.wallet_id, 40, member_id=member.member_id, kind="earn_held")
     await bank.hear(held, release(held, 40))
@@ -308,3 +310,37 @@ async def test_each_line_says_what_asked_for_it(bank: Bank) -> None:
     assert sources["release"] == sources["earn_held"] == {"bill_id": str(held.bill_id)}
     assert sources["transfer"] == {"transfer_id": given.json()["transfer_id"]}
     assert sources["adjust"] == sources["expire"] == {"adjustment_id": put_right["adjustment_id"]}
+
+
+async def test_what_is_taken_back_and_what_is_repaid_say_the_bill_too(bank: Bank) -> None:
+    """A reversal says its refund and the bill that had earned; a repayment what brought the points: a bill, a redemption that was
+    given back, a merge."""
+    member, other = await bank.member(), await bank.member()
+    first, held = [
+        accrued(member.wallet_id, points, member_id=member.member_id, kind=kind)
+        for points, kind in ((100, "earn"), (40, "earn_held"))
+    ]
+    await bank.hear(first, held)
+    spent = await redeemed(bank, member, points=90)
+    whole, cancelled = reversal(first, 100, on_spent="debt"), reversal(held, 40)
+    await bank.hear(whole, cancelled)
+    later = accrued(member.wallet_id, 20, member_id=member.member_id)
+    await bank.hear(later)
+    await give_back(bank, spent, points=30)
+    act = accrued(other.wallet_id, 50, member_id=other.member_id)
+    await bank.hear(act, merging(other, member))
+    lines = (await bank.get(f"/v1/wallets/{member.wallet_id}/ledger")).json()["items"]
+    assert [
+        (one["kind"], one["points"], one["source"]) for one in reversed(lines) if one["kind"] in TAKEN
+    ] == [
+        ("reverse", 10, {"refund_id": str(whole.refund_id), "bill_id": str(first.bill_id)}),
+        ("owe", 90, {"refund_id": str(whole.refund_id), "bill_id": str(first.bill_id)}),
+        ("cancel_hold", 40, {"refund_id": str(cancelled.refund_id), "bill_id": str(held.bill_id)}),
+        ("repay", 20, {"bill_id": str(later.bill_id)}),
+        ("repay", 30, {"redemption_id": spent}),
+        (
+            "repay",
+            40,
+            {"merge_id": next(one["source"]["merge_id"] for one in lines if one["kind"] == "merge")},
+        ),
+    ]

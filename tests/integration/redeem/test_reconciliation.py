@@ -10,12 +10,12 @@ import pytest
 import pytest_asyncio
 
 from pointbank.sealing import reconcile_tenant, writer_of
-from services.redeem import reconciling, reconciling_dry
 from services.redeem.domain.accruals import DayCompared
 from services.redeem.domain.reconciliation import ReconcilePage, SealCompared
 from services.redeem.handlers import ON
 from services.redeem.handlers import reconcile as handler
-from services.redeem.reconciling import Total
+from services.redeem.jobs import reconciling, reconciling_dry
+from services.redeem.jobs.reconciling import Total
 from shared.config import Settings
 from shared.db import Connection, connect
 from shared.ids import uuid7

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from services.redeem.handlers import ON
-from services.redeem.sealing import job_item
-from services.redeem.sealing_on_call import Wanted, begin_run, seal_on_call, wait_for_seal
+from services.redeem.jobs.sealing import job_item
+from services.redeem.jobs.sealing_on_call import Wanted, begin_run, seal_on_call, wait_for_seal
 from shared.config import Settings
 from shared.jobs import Job
 from shared.tenants import Tenant

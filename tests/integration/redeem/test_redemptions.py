@@ -15,7 +15,7 @@ import pytest
 from services.redeem.api import redemptions as api
 from services.redeem.domain.expiring import consumption_order
 from services.redeem.domain.redemption import Redeem
-from services.redeem.store import postings
+from services.redeem.store import meeting, postings
 from shared.config import Settings
 from shared.events import CardIssued, MerchantChanged
 from shared.ids import uuid7
@@ -352,8 +352,8 @@ async def test_a_wallet_of_many_lots_is_spent_in_order(bank: Bank, consumption: 
         accrued(wallet_id, 5, at=last, expires_at=soon),
     )
     async with bank.runtime.read() as db, db.transaction():
-        asked = [postings.Asked("nowhere", uuid7(), None, None, "riyadh-mall", None)]
-        parties, wallets, lacking = await postings.meet(db, asked, [wallet_id], now=gone)
+        asked = [meeting.Asked("nowhere", uuid7(), None, None, "riyadh-mall", None)]
+        parties, wallets, lacking = await meeting.meet(db, asked, [wallet_id], now=gone)
         assert (parties[0].wallet_id, wallets[wallet_id].lots, lacking) == (None, [], set())
         await postings.load_lots(db, wallets, {wallet_id: (25, consumption)}, datetime.now(UTC))
     order = consumption_order(consumption)
@@ -369,11 +369,11 @@ async def test_a_batch_reads_of_many_lots_what_it_spends(bank: Bank) -> None:
     member = await bank.member(*[10] * (MOST_LOTS + 50))
     gone, last = datetime.now(UTC) - timedelta(seconds=1), AT + timedelta(days=1)
     await bank.hear(accrued(member.wallet_id, 7, at=last, expires_at=gone))
-    asked = [postings.Asked("shops", member.member_id, None, None, "riyadh-mall", None)] * 3
+    asked = [meeting.Asked("shops", member.member_id, None, None, "riyadh-mall", None)] * 3
 
     async def met(*needed: int | None) -> tuple[list[int], bool]:
         async with bank.runtime.read() as db, db.transaction():
-            _, wallets, lacking = await postings.meet(db, asked, (), now=gone, needed=needed)
+            _, wallets, lacking = await meeting.meet(db, asked, (), now=gone, needed=needed)
         lots = wallets[member.wallet_id].lots
         return [lot.points for lot in sorted(lots, key=consumption_order("oldest_earned"))], bool(lacking)
 

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from services.redeem.handlers import ON
-from services.redeem.releasing import release_reservations
+from services.redeem.jobs.releasing import release_reservations
 from shared.config import Settings
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, asks

@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 
 from pointbank.cli.app import app
 from pointbank.sealing import seal_tenant, writer_of
-from services.redeem import sealing
 from services.redeem.domain.ledger import Line, Wallet
 from services.redeem.domain.merkle import leaf_hash, root_of
 from services.redeem.domain.seal import Seal, Signer
-from services.redeem.sealing import SealBusy, SealsForked, export, file_of, job_item, take_seal
+from services.redeem.jobs import sealing
+from services.redeem.jobs.sealing import SealBusy, SealsForked, export, file_of, job_item, take_seal
 from services.redeem.store import seals
 from shared.config import Settings
 from shared.db import PINNED_PLANS, connect

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from pointbank.desk import open_desk
-from services.redeem.benefits_due import issue, learn_job, run
 from services.redeem.domain.codes import benefit_code
 from services.redeem.domain.thresholds import IssueReached
 from services.redeem.handlers import ON
+from services.redeem.jobs.benefits_due import issue, learn_job, run
 from shared.config import Settings
 from shared.messaging import Done
 from shared.tenants import Tenant

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
-from pointbank.verify.streams import heads
+from pointbank.verify.messaging.streams import heads
 from pointbank.verify.walks import check_all
 from services.tiers.handlers import JudgeDay
 from shared.config import Settings

@@ -24,10 +24,10 @@ from pointbank.generate import Bill
 from pointbank.segments import move_members
 from pointbank.verify import Report, Trust
 from pointbank.verify.database import Snapshot
-from pointbank.verify.journal import Journal
-from pointbank.verify.streams import heads
+from pointbank.verify.messaging.streams import heads
+from pointbank.verify.till.journal import Journal
 from pointbank.verify.walks import check_all
-from services.redeem.telling_expiry import tell_of_expiry
+from services.redeem.jobs.telling_expiry import tell_of_expiry
 from shared.config import Settings
 from shared.db import Connection, connect, database_of
 from shared.tenants.provision import prepare_control

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from pointbank.verify import Report, catalogue, functions, verify_tenant
+from pointbank.verify import Report, verify_tenant
 from pointbank.verify.database import auditor, snapshot
-from pointbank.verify.topology import SERVICES
+from pointbank.verify.messaging.topology import SERVICES
+from pointbank.verify.structure import catalogue, functions
 from shared.config import Settings
 from shared.db import Connection, connect, role_of
 from shared.tenants import Tenant

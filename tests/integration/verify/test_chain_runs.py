@@ -31,7 +31,7 @@ class Dies(Quiet):
 async def test_a_check_that_died_is_gone_on_with_and_finds_the_same(
     town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pointbank.verify.chain.AT_ONCE", 3)
+    monkeypatch.setattr("pointbank.verify.ledger.chain.AT_ONCE", 3)
     whole = await verify_chains(town.settings, town.tenant)
     state = tmp_path / "state.json"
     with pytest.raises(InterruptedError):
@@ -68,7 +68,7 @@ def test_one_wallet_is_checked_alone(town: Town, capsys: pytest.CaptureFixture[s
 async def test_what_was_stopped_is_gone_on_with_over_the_same_wallets_alone(
     town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: str
 ) -> None:
-    monkeypatch.setattr("pointbank.verify.chain.AT_ONCE", 3)
+    monkeypatch.setattr("pointbank.verify.ledger.chain.AT_ONCE", 3)
     state, ids = tmp_path / "state.json", [UUID(card.wallet_id) for card in town.cards]
     asked: dict[str, dict[str, Any]] = {"one": {"wallet": max(ids)}, "some": {"after": min(ids)}, "all": {}}
     said = {"one": f"wallet {max(ids)}", "some": f"all wallets after {min(ids)}", "all": "all wallets"}

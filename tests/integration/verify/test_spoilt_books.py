@@ -112,6 +112,13 @@ SPOILT = {
         """,
         {"adjustments:allowed"},
     ),
+    "a member who was active elsewhere, of no opening balance": (
+        """
+        INSERT INTO redeem.opening_activities
+        SELECT gen_random_uuid(), wallet_id, 'epoch' FROM redeem.wallets ORDER BY wallet_id LIMIT 1
+        """,
+        {"adjustments:allowed"},
+    ),
     "a seal that is gone": (
         "DELETE FROM redeem.seals WHERE no = 2",
         {"seals", "seals:exported", "seals:told", "sequence:redeem"},

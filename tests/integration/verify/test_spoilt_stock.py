@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pointbank.verify import Report
 from pointbank.verify.books import Books
 from pointbank.verify.database import Snapshot
-from pointbank.verify.stock import Stock
+from pointbank.verify.spending.stock import Stock
 from shared.db import Connection
 from tests.integration.verify.conftest import spoilt
 from tests.support.town import Town

@@ -16,12 +16,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pointbank.verify import Report, Trust
-from pointbank.verify.chain import FIRST, LAST, ChainWalk
 from pointbank.verify.chains import CHAIN, check_seals
 from pointbank.verify.database import Snapshot
-from pointbank.verify.gift_cards import CHAIN as CARD_CHAIN
-from pointbank.verify.gift_cards import check_card_chains
-from pointbank.verify.seals import SAYS
+from pointbank.verify.ledger.chain import FIRST, LAST, ChainWalk
+from pointbank.verify.ledger.seals import SAYS
+from pointbank.verify.spending.gift_cards import CHAIN as CARD_CHAIN
+from pointbank.verify.spending.gift_cards import check_card_chains
 from services.redeem.domain import ledger as points
 from services.redeem.domain.giftcards import ledger as cards
 from services.redeem.domain.merkle import leaf_hash, root_of

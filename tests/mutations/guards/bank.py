@@ -94,7 +94,7 @@ GUARDS: dict[str, Guard] = {
     "what another clock can still capture": guard(
         "order",
         "what is set aside counts against a limit by one process's clock alone",
-        "services/redeem/redemptions.sql",
+        "services/redeem/store/redemptions.sql",
         "s.expires_at + interval '5 seconds' <= :now::timestamptz",
         "s.expires_at <= :now::timestamptz",
         f"{BANK}/test_limits.py::test_what_a_process_can_still_capture_counts_for_another_whose_clock_is_ahead",
@@ -110,7 +110,7 @@ GUARDS: dict[str, Guard] = {
     "one seal at a time": guard(
         "lock",
         "two processes seal at once",
-        "services/redeem/seals.sql",
+        "services/redeem/store/seals.sql",
         "    pg_try_advisory_xact_lock(x'7365616c'::bigint) AS mine,",
         "    true AS mine,",
         f"{BANK}/test_turns.py::test_who_seals_is_alone_until_its_transaction_ends",
@@ -132,7 +132,7 @@ GUARDS: dict[str, Guard] = {
     ),
     "a refund meets who had not told": lock(
         "a refund does not wait for points that are told of late, nor these for it: each finds nothing of the other",
-        "services/redeem/redemptions.sql",
+        "services/redeem/store/redemptions.sql",
         "meet_bills",
         f"{MEETINGS}::test_what_is_told_of_while_its_bill_is_refunded_comes_back_once",
     ),
@@ -147,7 +147,7 @@ GUARDS: dict[str, Guard] = {
     "the last of a reward": without_all(
         "a reward is bought while somebody else buys it, and the table takes more than there were",
         f"{MEETINGS}::test_the_last_of_a_reward_is_sold_once",
-        unlocked("services/redeem/rewards.sql", "lock_rewards"),
+        unlocked("services/redeem/store/rewards.sql", "lock_rewards"),
         Patch(
             "services/redeem/migrations/0041_rewards_later.sql",
             "    issued >= 0 AND held >= 0 AND (supplied IS NULL OR issued + held <= supplied)\n",
@@ -156,14 +156,14 @@ GUARDS: dict[str, Guard] = {
     ),
     "a benefit at two tills": lock(
         "a benefit is used while it is used elsewhere",
-        "services/redeem/rewards.sql",
+        "services/redeem/store/rewards.sql",
         "lock_benefits",
         f"{MEETINGS}::test_a_benefit_is_used_at_one_of_two_tills",
     ),
     "a benefit that is asked back": without_all(
         "a benefit is taken back while it is used, and the table takes both",
         f"{MEETINGS}::test_what_is_used_while_it_is_asked_back_stays_used",
-        unlocked("services/redeem/giving.sql", "lock_benefits_by_id"),
+        unlocked("services/redeem/store/giving.sql", "lock_benefits_by_id"),
         Patch(
             "services/redeem/migrations/0039_benefits.sql",
             "ADD CONSTRAINT benefits_end_once CHECK (num_nonnulls(consumed_at, withdrawn_at, lapsed_at) <= 1),",
@@ -172,49 +172,49 @@ GUARDS: dict[str, Guard] = {
     ),
     "a request of earn's": lock(
         "what earn asks to be issued is decided while it is decided elsewhere",
-        "services/redeem/giving.sql",
+        "services/redeem/store/giving.sql",
         "lock_asks",
         f"{MEETINGS}::test_a_request_that_is_delivered_to_two_is_answered_once",
     ),
     "a gift card at two tills": lock(
         "a gift card pays while it pays elsewhere",
-        "services/redeem/gift_cards.sql",
+        "services/redeem/store/gift_cards.sql",
         "lock_cards",
         f"{MEETINGS}::test_a_gift_card_pays_no_more_than_is_on_it_at_two_tills",
     ),
     "an adjustment that two decide": lock(
         "an adjustment is approved while it is rejected",
-        "services/redeem/adjustments.sql",
+        "services/redeem/store/adjustments.sql",
         "lock_adjustments",
         f"{MEETINGS}::test_an_adjustment_is_rejected_or_approved_and_never_both",
     ),
     "a dispute that two decide": lock(
         "a dispute is upheld while it is rejected",
-        "services/redeem/disputes.sql",
+        "services/redeem/store/disputes.sql",
         "lock_disputes",
         f"{MEETINGS}::test_a_dispute_is_rejected_or_upheld_and_never_both",
     ),
     "a request that waited": lock(
         "a request that waited for its accrual is done by two at once",
-        "services/redeem/moving.sql",
+        "services/redeem/store/moving.sql",
         "lock_asked",
         f"{MEETINGS}::test_a_request_that_waited_is_done_by_one_of_two",
     ),
     "who closes a month": lock(
         "two close a month at once, each going on from the same wallet",
-        "services/redeem/closing.sql",
+        "services/redeem/store/closing.sql",
         "lock_closing",
         f"{WAITS}[redeem]",
     ),
     "who reconciles": lock(
         "two go on with a run at once, and count its wallets twice",
-        "services/redeem/reconciliation.sql",
+        "services/redeem/store/reconciliation.sql",
         "unfinished",
         f"{WAITS}[redeem]",
     ),
     "a difference that two decide": lock(
         "what one decided about a difference is written over by another who had not seen it",
-        "services/redeem/reconciliation.sql",
+        "services/redeem/store/reconciliation.sql",
         "lock_difference",
         f"{WAITS}[redeem]",
     ),

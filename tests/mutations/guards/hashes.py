@@ -86,7 +86,7 @@ GUARDS: dict[str, Guard] = {
     "a day's accruals as the bank has them": guard(
         "hash",
         "the bank's digest of a day is of its ids alone: it holds, whatever they are worth",
-        f"{REDEEM}/accruals.sql",
+        f"{REDEEM}/store/accruals.sql",
         "encode(sha256(uuid_send(p.posting_id) || int8send(l.points)), 'hex')",
         "encode(sha256(uuid_send(p.posting_id)), 'hex')",
         "tests/integration/redeem/test_told_days.py"
@@ -95,7 +95,7 @@ GUARDS: dict[str, Guard] = {
     "a day's accruals as earn tells them": guard(
         "hash",
         "what earn tells of a day is a digest of its ids alone",
-        f"{EARN}/days.sql",
+        f"{EARN}/store/days.sql",
         "encode(sha256(uuid_send(a.accrual_id) || int8send(a.points)), 'hex')",
         "encode(sha256(uuid_send(a.accrual_id)), 'hex')",
         "tests/integration/earn/test_days.py"

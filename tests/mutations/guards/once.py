@@ -1,5 +1,5 @@
 """What is there once: keys and unique indexes. Where the code can't come to the second one, the list of what the database must
-guarantee (`pointbank/verify/catalogue.json`) is what notices."""
+guarantee (`pointbank/verify/structure/catalogue.json`) is what notices."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ STATEMENT = re.compile(r"^-- name: (\w+)|;[ \t]*$", re.MULTILINE)
 COMMENT = re.compile(r"--(?! name: ).*")
 
 ONE_ROW = {
-    "services/earn/settlements.sql: lock_variance": "the variance of this id",
-    "services/redeem/closing.sql: lock_closing": "the closing of this day",
-    "services/redeem/reconciliation.sql: lock_difference": "the difference of this id",
+    "services/earn/store/settlements.sql: lock_variance": "the variance of this id",
+    "services/redeem/store/closing.sql: lock_closing": "the closing of this day",
+    "services/redeem/store/reconciliation.sql: lock_difference": "the difference of this id",
 }
 """Those that lock one row, by its key: there is nothing to put in an order."""
 

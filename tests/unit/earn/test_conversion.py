@@ -6,8 +6,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointbank.verify.conversion import Conversion, converted
-from pointbank.verify.programme import Line as Counted
+from pointbank.verify.programme.conversion import Conversion, converted
+from pointbank.verify.programme.terms import Line as Counted
 from services.earn.domain.bill import Line, RecordBill, recorded_bill
 from services.earn.domain.conversion import Rate, convert, factor
 from services.earn.domain.limits import MAX_MINOR

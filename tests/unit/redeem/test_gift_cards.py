@@ -11,7 +11,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pointbank.verify.gift_cards import CardWalk
+from pointbank.verify.spending.gift_cards import CardWalk
 from services.redeem.domain.giftcards import card as decide
 from services.redeem.domain.giftcards.acts import Tried
 from services.redeem.domain.giftcards.card import Used

@@ -14,13 +14,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from services.redeem.domain.adjusting import adjust, opening
 from services.redeem.domain.debts import came_by, repay
 from services.redeem.domain.expiring import expire, reinstate
-from services.redeem.domain.holds import release
+from services.redeem.domain.holds import over_when_due, release
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.merging import merge
 from services.redeem.domain.offline import overdraw
 from services.redeem.domain.posting import Rate
 from services.redeem.domain.reversing import Blocked, reverse
-from services.redeem.domain.spending import InsufficientPoints, credit, redeem, spendable
+from services.redeem.domain.spendable import spendable
+from services.redeem.domain.spending import InsufficientPoints, credit, redeem
 from services.redeem.domain.transferring import TransferToOneself, transfer
 from shared.events import PointsAccrued
 from shared.events.bills import AccruedLot
@@ -123,14 +124,17 @@ class Bank(RuleBasedStateMachine):
         )
         self.model.open(self.models[who], points, at=START, until=self.until(days))
 
+    def _gone(self, wallet: Wallet, lots: list[Lot], *, holds: bool) -> None:
+        expire(wallet, terms=SAR, now=self.now, new_id=self.new_id, holds_expire=holds, lots=lots)
+
     @precondition(lambda self: self.accruals)
     @rule(data=st.data(), part=PARTS)
     def release(self, data: st.DataObject, part: str) -> None:
         one = data.draw(st.sampled_from(self.accruals))
         through, until = part_of(one.lot.points, part), self.until(10)
-        expire(
-            one.wallet, terms=SAR, now=self.now, new_id=self.new_id, holds_expire=self.holds, lots=[one.lot]
-        )
+        if through > one.released and not self.from_release:
+            self._gone(one.wallet, over_when_due([one.lot], self.now), holds=True)
+        self._gone(one.wallet, [one.lot], holds=self.holds)
         posting = release(
             one.wallet,
             [one.lot],

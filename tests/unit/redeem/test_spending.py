@@ -6,8 +6,9 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from services.redeem.domain.expiring import expire, expired_lots
+from services.redeem.domain.expiring import expire
 from services.redeem.domain.ledger import Lot, Wallet
+from services.redeem.domain.spendable import expired_lots
 from services.redeem.domain.spending import (
     InsufficientPoints,
     Redeemed,

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointbank.verify.checkout import Offered as TheirOffered
-from pointbank.verify.checkout import Stamped as TheirStamped
-from pointbank.verify.programme import read_terms
+from pointbank.verify.programme.checkout import Offered as TheirOffered
+from pointbank.verify.programme.checkout import Stamped as TheirStamped
+from pointbank.verify.programme.terms import read_terms
 from shared.programme.checkout import Offered, grant, punch
 from shared.programme.compiled import CompiledProgramme, compile_programme
 from shared.programme.rules import Earned

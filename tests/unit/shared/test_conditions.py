@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pointbank.verify.conditions import Asked, holds
-from pointbank.verify.programme import Line as TheirLine
+from pointbank.verify.programme.conditions import Asked, holds
+from pointbank.verify.programme.terms import Line as TheirLine
 from services.earn.domain.bill import Line
 from shared.programme.conditions import compile_condition, contradiction, mistakes
 from shared.programme.subject import FIELDS, NOT_YET, Activity, Subject

@@ -53,7 +53,7 @@ def test_a_guard_counts_under_its_invariant(error: Exception, invariant: int | N
 def test_no_guard_counts_twice_and_each_is_there() -> None:
     named = [guard for guards in GUARDS.values() for guard in guards]
     assert len(named) == len(set(named))
-    catalogue = json.loads((ROOT / "pointbank/verify/catalogue.json").read_text())
+    catalogue = json.loads((ROOT / "pointbank/verify/structure/catalogue.json").read_text())
     there = {name for table in catalogue.values() for name in table["constraints"]}
     assert set(named) - there == OURS
 

@@ -81,6 +81,25 @@ def test_a_tenant_that_is_served_no_more_is_not_late_with_its_seals() -> None:
     assert samples(metrics) == {("seal_turn_timestamp_seconds", "redeem", "other"): 1_790_000_300.0}
 
 
+def test_nothing_stands_open_any_more_with_a_tenant_that_was_let_go() -> None:
+    metrics = fresh("redeem")
+    for tenant in ("acme", "other"):
+        metrics.consumer(tenant, "earn", lag=9_000, pending=40)
+        metrics.relay_lag(tenant, 5, 400.0)
+        metrics.dead_letters(tenant, {"not_json": 3})
+        metrics.differences(tenant, {"lots": 1})
+        metrics.bills_waiting(tenant, 2)
+        metrics.refunds_open(tenant, {"overdue": 1})
+        metrics.pool_in_use(tenant, 1)
+        metrics.seal_turn(tenant, 1_000.0)
+        metrics.retried(tenant, "deadlock")
+    others = {name: value for name, value in samples(metrics).items() if name[2] == "other"}
+    metrics.let_go("acme")
+    assert samples(metrics) == others | {("retries_total", "redeem", "acme", "deadlock"): 1}
+    metrics.consumer("acme", "tiers", lag=1, pending=0)
+    assert samples(metrics)["consumer_lag_events", "redeem", "acme"] == 1
+
+
 def test_a_tenant_that_rests_is_late_with_its_seals_where_its_last_turn_failed() -> None:
     metrics = fresh("redeem")
     for tenant in ("well", "ill", "mended"):

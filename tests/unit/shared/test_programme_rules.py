@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointbank.verify.campaigns import Tried as TheirTried
-from pointbank.verify.checkout import Rooms
-from pointbank.verify.programme import read_terms
+from pointbank.verify.programme.campaigns import Tried as TheirTried
+from pointbank.verify.programme.checkout import Rooms
+from pointbank.verify.programme.terms import read_terms
 from shared.programme.compiled import CompiledProgramme, compile_programme
 from shared.programme.fared import fared
 from shared.programme.rules import Details

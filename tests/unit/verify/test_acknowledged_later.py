@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pointbank.verify.acknowledged_later import ends_as
+from pointbank.verify.till.later import ends_as
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pointbank.verify.acknowledged_refunds import MOVED, altered, is_refund, untrue
+from pointbank.verify.till.refunds import MOVED, altered, is_refund, untrue
 
 KEPT = {
     "refund_ref": "R-1", "currency": "SAR", "bill_id": "b", "refunded_minor": 4500, "status": "completed", "merchant": "mall",

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pointbank.verify.acknowledged_refused import frozen_otherwise, kind_of, left_behind
+from pointbank.verify.till.refused import frozen_otherwise, kind_of, left_behind
 
 REFUSED = {"key": "k1", "http_status": 409, "answer": {"code": "insufficient_points"}}
 BODY = {"merchant": "mall", "terminal": "T03", "points": 300, "bill_ref": "B-1"}

@@ -2,9 +2,9 @@
 
 from datetime import date
 
-from pointbank.verify.campaigns import Tried
-from pointbank.verify.counters import Counters
-from pointbank.verify.decisions import Accrual, Judged, KeptDetails
+from pointbank.verify.earning.counters import Counters
+from pointbank.verify.earning.decisions import Accrual, Judged, KeptDetails
+from pointbank.verify.programme.campaigns import Tried
 
 DAY = date(2026, 11, 22)
 ROOMS = (("day", DAY, 0, 50),)

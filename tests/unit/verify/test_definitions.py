@@ -2,7 +2,7 @@
 
 import pytest
 
-from pointbank.verify.definitions import same
+from pointbank.verify.structure.definitions import same
 
 CHECK = "CHECK ((((a >= 0) AND (a <= b)) AND ((c = 'x'::text) OR (d > 1))))"
 

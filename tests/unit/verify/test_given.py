@@ -11,7 +11,7 @@ import pytest
 from pointbank.verify import Report
 from pointbank.verify.books import Books, Heard
 from pointbank.verify.events import BenefitAsked, BenefitSource
-from pointbank.verify.given import Given
+from pointbank.verify.spending.given import Given
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 EFFECT, WALLET, MEMBER, BILL, BENEFIT = (uuid4() for _ in range(5))

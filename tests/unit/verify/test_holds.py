@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pointbank.verify.holds import check_plans
+from pointbank.verify.earning.holds import check_plans
 from pointbank.verify.report import Check
 
 BILLED = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pointbank.verify.journal import Journal, JournalUnreadable, Tail, Unanswered
-from pointbank.verify.sent import quantity
+from pointbank.verify.till.journal import Journal, JournalUnreadable, Tail, Unanswered
+from pointbank.verify.till.sent import quantity
 
 OFFERED = {
     "kind": "offered",

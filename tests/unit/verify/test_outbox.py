@@ -2,8 +2,8 @@
 
 import pytest
 
-from pointbank.verify.members import ends_in_check_digit
-from pointbank.verify.outbox import Seen
+from pointbank.verify.members.members import ends_in_check_digit
+from pointbank.verify.messaging.outbox import Seen
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointbank.verify.numbers import minor_per_point, money_of, rounded
-from pointbank.verify.programme import Line, Terms, read_terms
+from pointbank.verify.programme.numbers import minor_per_point, money_of, rounded
+from pointbank.verify.programme.terms import Line, Terms, read_terms
 from shared.money import CURRENCIES
 from shared.money import minor_per_point as first_minor_per_point
 from shared.programme.compiled import compile_programme

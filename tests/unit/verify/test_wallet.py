@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from pointbank.verify.canonical import BEGINNING, BUCKETS, KINDS, LAYOUT, micros
-from pointbank.verify.wallet import WalletWalk
+from pointbank.verify.ledger.canonical import BEGINNING, BUCKETS, KINDS, LAYOUT, micros
+from pointbank.verify.ledger.wallet import WalletWalk
 
 WALLET = UUID("01a1f82f-1e80-7e8d-8405-0873dba865aa").bytes
 ACCRUAL = UUID("01a20261-6110-795b-bb36-a8786c764f97").bytes

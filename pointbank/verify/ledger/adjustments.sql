@@ -1,0 +1,142 @@
+-- What people put right, and disputes.
+
+-- name: parts
+-- Every part of an adjustment that was posted.
+SELECT
+    uuid_send(p.posting_id) AS posting_id, uuid_send(p.adjustment_id) AS adjustment_id, uuid_send(p.wallet_id) AS wallet_id, p.points,
+    p.expires_at
+FROM redeem.adjustment_parts AS p
+JOIN redeem.adjustments AS a ON a.adjustment_id = p.adjustment_id
+WHERE a.state = 'posted';
+
+-- name: adjustments
+-- Every adjustment with its parts counted, and what the audit says of who asked and who decided. `most`: the most that one of its
+-- wallets came to with it within a day, of what was posted without a second person.
+WITH done AS (
+    SELECT p.adjustment_id AS act_id, p.wallet_id, abs(p.points) AS points, a.requested_at
+    FROM redeem.adjustment_parts AS p
+    JOIN redeem.adjustments AS a ON a.adjustment_id = p.adjustment_id
+    WHERE a.state = 'posted' AND a.decided_by IS NULL
+    UNION ALL
+    SELECT r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
+    UNION ALL
+    SELECT o.posting_id, o.wallet_id, o.points, o.requested_at FROM redeem.openings AS o
+),
+
+alone AS (
+    SELECT
+        d.act_id,
+        sum(d.points) OVER (
+            PARTITION BY d.wallet_id ORDER BY d.requested_at RANGE BETWEEN '24 hours'::interval PRECEDING AND CURRENT ROW
+        ) AS points
+    FROM done AS d
+),
+
+parts AS (
+    SELECT
+        p.adjustment_id, count(*) AS n, bool_and(w.programme = a.programme) AS at_home,
+        array_agg(p.wallet_id) AS wallets, sum(p.points) AS points
+    FROM redeem.adjustment_parts AS p
+    JOIN redeem.adjustments AS a ON a.adjustment_id = p.adjustment_id
+    LEFT JOIN redeem.wallets AS w ON w.wallet_id = p.wallet_id
+    GROUP BY p.adjustment_id
+)
+
+SELECT
+    uuid_send(a.adjustment_id) AS adjustment_id, a.programme, a.programme_version, a.second_person_above, a.state, a.reason,
+    a.requested_by, a.decided_by, coalesce(p.n, 0) AS parts, p.at_home,
+    (SELECT max(l.points) FROM alone AS l WHERE l.act_id = a.adjustment_id) AS most,
+    (
+        SELECT array_agg(u.action || ' ' || u.actor ORDER BY u.recorded_at, u.action)
+        FROM redeem.audit AS u
+        WHERE u.object = 'adjustment/' || a.adjustment_id::text
+    ) AS audited,
+    d.dispute_id IS NOT NULL AS disputed, d.state AS dispute_state, d.opened_by, d.decided_by AS dispute_decided_by,
+    d.programme AS dispute_programme, d.points AS dispute_points, d.wallet_id = ANY(p.wallets) AS dispute_wallet,
+    p.points
+FROM redeem.adjustments AS a
+LEFT JOIN parts AS p ON p.adjustment_id = a.adjustment_id
+LEFT JOIN redeem.disputes AS d ON d.adjustment_id = a.adjustment_id;
+
+-- name: disputes
+-- Every dispute, with the posting that it is about and whether its correction is there.
+SELECT
+    uuid_send(d.dispute_id) AS dispute_id, d.state, d.opened_by, d.decided_by, d.evidence IS NOT NULL AS evidence,
+    d.evidence_sha256 IS NOT NULL AS hashed, d.adjustment_id IS NOT NULL AS corrected, a.adjustment_id IS NOT NULL AS adjusted,
+    p.wallet_id = d.wallet_id AS of_its_wallet,
+    (SELECT count(*) FROM redeem.disputes AS o WHERE o.posting_id = d.posting_id AND o.state <> 'rejected') AS standing,
+    (
+        SELECT array_agg(u.action || ' ' || u.actor ORDER BY u.recorded_at, u.action)
+        FROM redeem.audit AS u
+        WHERE u.object = 'dispute/' || d.dispute_id::text
+    ) AS audited
+FROM redeem.disputes AS d
+LEFT JOIN redeem.adjustments AS a ON a.adjustment_id = d.adjustment_id
+LEFT JOIN redeem.postings AS p ON p.posting_id = d.posting_id;
+
+-- name: reinstatements
+-- Everything that one person brought back, with the most that its wallet came to with it within a day, and what the audit says.
+WITH done AS (
+    SELECT p.adjustment_id AS act_id, p.wallet_id, abs(p.points) AS points, a.requested_at
+    FROM redeem.adjustment_parts AS p
+    JOIN redeem.adjustments AS a ON a.adjustment_id = p.adjustment_id
+    WHERE a.state = 'posted' AND a.decided_by IS NULL
+    UNION ALL
+    SELECT r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
+    UNION ALL
+    SELECT o.posting_id, o.wallet_id, o.points, o.requested_at FROM redeem.openings AS o
+),
+
+alone AS (
+    SELECT
+        d.act_id,
+        sum(d.points) OVER (
+            PARTITION BY d.wallet_id ORDER BY d.requested_at RANGE BETWEEN '24 hours'::interval PRECEDING AND CURRENT ROW
+        ) AS points
+    FROM done AS d
+)
+
+SELECT
+    uuid_send(r.posting_id) AS posting_id, uuid_send(r.wallet_id) AS wallet_id, uuid_send(r.lot_id) AS lot_id, r.points, r.reason,
+    r.programme_version, r.second_person_above, w.programme, l.points AS most
+FROM redeem.reinstatements AS r
+LEFT JOIN redeem.wallets AS w ON w.wallet_id = r.wallet_id
+LEFT JOIN alone AS l ON l.act_id = r.posting_id;
+
+-- name: activities
+-- Every opening balance with which it was said when its member was last active elsewhere, and whether it is one.
+SELECT
+    uuid_send(o.posting_id) AS posting_id,
+    coalesce(p.kind = 'opening' AND p.wallet_id = o.wallet_id, false) AS posted
+FROM redeem.opening_activities AS o
+LEFT JOIN redeem.postings AS p ON p.posting_id = o.posting_id;
+
+-- name: openings
+-- Every opening balance that one person asked for, with the most that its wallet came to with it within a day, and its posting.
+WITH done AS (
+    SELECT p.adjustment_id AS act_id, p.wallet_id, abs(p.points) AS points, a.requested_at
+    FROM redeem.adjustment_parts AS p
+    JOIN redeem.adjustments AS a ON a.adjustment_id = p.adjustment_id
+    WHERE a.state = 'posted' AND a.decided_by IS NULL
+    UNION ALL
+    SELECT r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
+    UNION ALL
+    SELECT o.posting_id, o.wallet_id, o.points, o.requested_at FROM redeem.openings AS o
+),
+
+alone AS (
+    SELECT
+        d.act_id,
+        sum(d.points) OVER (
+            PARTITION BY d.wallet_id ORDER BY d.requested_at RANGE BETWEEN '24 hours'::interval PRECEDING AND CURRENT ROW
+        ) AS points
+    FROM done AS d
+)
+
+SELECT
+    uuid_send(o.posting_id) AS posting_id, o.programme_version, o.second_person_above, w.programme, l.points AS most,
+    coalesce(p.kind = 'opening' AND p.wallet_id = o.wallet_id AND p.points = o.points, false) AS posted
+FROM redeem.openings AS o
+LEFT JOIN redeem.wallets AS w ON w.wallet_id = o.wallet_id
+LEFT JOIN redeem.postings AS p ON p.posting_id = o.posting_id
+LEFT JOIN alone AS l ON l.act_id = o.posting_id;

@@ -1,0 +1,1 @@
+"""The way between services: what was said, cut and published, and what was heard."""

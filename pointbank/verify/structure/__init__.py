@@ -1,0 +1,1 @@
+"""What the database guarantees whatever the code does, held against lists."""

@@ -1,0 +1,1 @@
+"""The tills' journal: what was seen answered, against the books."""

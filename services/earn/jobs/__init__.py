@@ -1,0 +1,1 @@
+"""What earn does by itself, beside what it hears and is asked."""
