@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
@@ -26,13 +27,41 @@ CHAIN = "seq has no gap, posted_at rises, each hash is that of its bytes, and th
 
 
 class StateBroken(Exception):
-    """A state file that is none of ours, or another tenant's."""
+    """A state file that is none of ours, another tenant's, or of a check of other wallets."""
+
+
+class UnknownWallet(Exception):
+    """There is nothing of this wallet."""
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """The wallets that a check is of: those after `since`, or one."""
+
+    since: UUID = FIRST
+    wallet: UUID | None = None
+
+    def __str__(self) -> str:
+        if self.wallet is not None:
+            return f"wallet {self.wallet}"
+        return "all wallets" if self.since == FIRST else f"all wallets after {self.since}"
+
+    @property
+    def ends(self) -> tuple[UUID, UUID]:
+        """After which wallet it begins, and the last that it can reach."""
+        if self.wallet is None:
+            return self.since, LAST
+        return UUID(int=max(0, self.wallet.int - 1)), self.wallet
+
+
+EVERYTHING = Scope()
 
 
 class State(msgspec.Struct):
     """How far a check came: `after` is the last wallet that was checked. Kept so that it can be gone on with."""
 
     tenant: str
+    scope: Scope
+    began_at: datetime
     after: UUID
     checks: list[Check]
 
@@ -91,7 +120,8 @@ async def verify_chains(
 ) -> Report:
     """The chains of all wallets (or one, or those after one) and gift cards, what the seals say of them, and the seals themselves.
 
-    With `state`, a check that was stopped is gone on with from where that file says, and the file is removed at the end.
+    With `state`, a check that was stopped is gone on with from where that file says, and the file is removed at the end. Raises
+    StateBroken where it is that of a check of other wallets, and UnknownWallet.
     """
     report = Report(tenant)
     began = time.perf_counter()
@@ -99,13 +129,12 @@ async def verify_chains(
     watch = watch or Quiet()
     chain = report.open("ledger:chain", 4, CHAIN)
     heads = report.open("seals:heads", 4, SAYS["seals:heads"])
-    at = after or FIRST
-    if state is not None and (known := read_state(state, tenant)) is not None:
-        at = known.after
+    scope, began_at = Scope(after or FIRST, wallet), datetime.now(UTC)
+    at, through = scope.ends
+    if state is not None and (known := read_state(state, tenant, scope)) is not None:
+        at, began_at = known.after, known.began_at
         chain, heads = report.checks[:] = known.checks
-    through = LAST
-    if wallet is not None:
-        at, through = UUID(int=max(0, wallet.int - 1)), wallet
+        report.went_on = f"a check of {scope}, begun at {began_at:%Y-%m-%dT%H:%M:%SZ}, after wallet {at}"
     async with auditor(settings, tenant) as db:
         async with snapshot(db) as books:
             watch.total(await books.value("ledger/chain.sql", "total"))
@@ -115,7 +144,7 @@ async def verify_chains(
         while following is not None:
             at = following
             if state is not None:
-                write_state(state, State(tenant, at, [chain, heads]))
+                write_state(state, State(tenant, scope, began_at, at, [chain, heads]))
             async with snapshot(db) as books:
                 following = await walk.range(books, at, through)
         if wallet is None:
@@ -124,6 +153,8 @@ async def verify_chains(
                 await check_seals(report, books, tenant, trust)
     if state is not None:
         forget_state(state)
+    if wallet is not None and not (walk.wallets or chain.compared or heads.compared):
+        raise UnknownWallet(f"wallet {wallet} has no row, no line and no sealed head in {tenant}")
     report.seconds = time.perf_counter() - began
     return report
 
@@ -137,8 +168,8 @@ async def check_seals(report: Report, books: Snapshot, tenant: str, trust: Trust
     check_exported(copies, trust, walk.hashes)
 
 
-def read_state(path: Path, tenant: str) -> State | None:
-    """How far an earlier check came; None where there is no such file."""
+def read_state(path: Path, tenant: str, scope: Scope = EVERYTHING) -> State | None:
+    """How far an earlier check of these wallets came; None where there is no such file."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -146,9 +177,14 @@ def read_state(path: Path, tenant: str) -> State | None:
     try:
         found = msgspec.json.decode(content, type=State)
     except msgspec.MsgspecError as error:
-        raise StateBroken(f"{path} is no state of a check: {error}") from error
+        raise StateBroken(f"{path} is no state of a check, remove it to begin anew: {error}") from error
     if found.tenant != tenant or len(found.checks) != 2:
         raise StateBroken(f"{path} is the state of a check of {found.tenant}")
+    if found.scope != scope:
+        raise StateBroken(
+            f"{path} is the state of a check of {found.scope}, begun at {found.began_at:%Y-%m-%dT%H:%M:%SZ}; this one is of "
+            f"{scope}. Ask as that was, or remove the file, or name another."
+        )
     return found
 
 

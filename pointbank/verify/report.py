@@ -60,6 +60,8 @@ class Report:
     tenant: str
     checks: list[Check] = field(default_factory=list)
     seconds: float = 0.0
+    went_on: str | None = None
+    """Which check that was stopped this one went on with: what was compared before that is as it was then."""
 
     def open(self, name: str, invariant: int, says: str) -> Check:
         """A new check of this report."""
@@ -92,4 +94,4 @@ class Report:
             "holds": bool(self),
             "seconds": round(self.seconds, 3),
             "checks": [check.as_json() for check in self.checks],
-        }
+        } | ({} if self.went_on is None else {"went_on": self.went_on})

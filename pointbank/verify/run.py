@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
 
-from pointbank.verify.chains import Bar, StateBroken, bar, verify_chains
+from pointbank.verify.chains import Bar, StateBroken, UnknownWallet, bar, verify_chains
 from pointbank.verify.database import UnknownTenant, auditor, is_suspended, snapshot
 from pointbank.verify.ledger.trust import Trust
 from pointbank.verify.messaging.streams import heads
@@ -37,6 +37,7 @@ COULD_NOT = (
     JournalUnreadable,
     NotConfigured,
     UnknownTenant,
+    UnknownWallet,
     StateBroken,
 )
 """What keeps a check from being made; it says nothing about the books."""

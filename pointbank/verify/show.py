@@ -28,6 +28,8 @@ def show(report: Report, console: Console) -> None:
         says = check.says + "".join(f"; {n:,} {what}" for what, n in check.notes.items())
         table.add_row(str(check.invariant), check.name, Text(verdict, _STYLES[verdict]), counted, says)
     console.print(table)
+    if report.went_on is not None:
+        console.print(f"gone on with {report.went_on}")
     for check in report.broken:
         for example in check.examples:
             console.print(Text(f"{check.name}: {example}", "red"))

@@ -683,6 +683,7 @@ CREATE TABLE benefits (
     withdrawn_at timestamptz, -- taken back unused
     restocked boolean NOT NULL DEFAULT false, -- and on stock again
     lapsed_at timestamptz, -- when the job saw that it had expired unused
+    programme_version integer, -- that it was given by; null: it was bought, or given before this was kept
     CONSTRAINT benefits_redemption_once UNIQUE (redemption_id),
     CONSTRAINT benefits_code_once UNIQUE (code_hash),
     CONSTRAINT benefits_code_is_sha256 CHECK (octet_length(code_hash) = 32),

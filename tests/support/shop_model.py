@@ -284,9 +284,13 @@ class ModelShop(ModelTill):
         """Why a whole reward is not taken back."""
         return benefit.objection(now)
 
+    def unusable(self, benefit: ModelBenefit, now: datetime) -> str | None:
+        """Why it can't be used; what is over is said to be over also where its wallet is blocked."""
+        return benefit.objection(now) or ("wallet_blocked" if self.blocked else None)
+
     def use(self, benefit: ModelBenefit, bill_ref: str, now: datetime) -> Reply:
         """At the merchant's till, once."""
-        if (objection := benefit.objection(now)) is not None:
+        if (objection := self.unusable(benefit, now)) is not None:
             return refuse(objection)
         benefit.consumed = {"consumed_at": now, "merchant": "riyadh-mall", "bill_ref": bill_ref}
         cost = {"amount_minor": benefit.offer.cost, "currency": "SAR"}

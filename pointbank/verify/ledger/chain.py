@@ -59,6 +59,8 @@ class ChainWalk:
         self._head, self._seq, self._posted_at = BEGINNING, 0, b""
         self._left = b""
         self._begun = False
+        self.wallets = 0
+        """Rows of wallets that there were."""
 
     async def range(self, snapshot: Snapshot, after: UUID, through: UUID) -> UUID | None:
         """Checks the next wallets after this one; gives the last of them, None at the end."""
@@ -66,6 +68,7 @@ class ChainWalk:
         # The last range reaches to the end: lines may be there whose wallet is not.
         end = rows[-1]["id"] if len(rows) == AT_ONCE else through
         self._rows = {row["wallet_id"]: row for row in rows}
+        self.wallets += len(rows)
         self._sealed = {}
         for wallet_id, seq, head, no in await snapshot.rows("ledger/chain.sql", "leaves", after, end):
             self._heads.compared += 1

@@ -174,18 +174,19 @@ class Rewards:
             found.append(f"nobody bought it, and it took {row['points']} points")
         if (row["origin"] == "asked") != (row["asked_by"] is not None):
             found.append(f"its origin is {row['origin']}, its request {told(row['asked_by'])}")
-        versions = self._books.versions_of(row["programme"])
+        versions = self._versions(row)
         if row["document"] is None or not versions:
             return [*found, f"there is no version {row['version']} of {row['reward']}, or no such programme"]
         document = json.loads(row["document"])
         if document.get("unit_cost_minor", 0) != row["unit_cost_minor"]:
             found.append("its cost is not that of its version")
-        # Of which version of the programme its time zone was is not kept: one of them must do.
         if all(_ends(row, document, terms) for terms in versions):
             found += _ends(row, document, versions[-1])
         if not document.get("active", True):
             found.append("its reward was not active")
         if row["origin"] == "threshold":
+            if row["given_by"] is not None and versions[0].closed:
+                found.append(f"version {row['given_by']} had closed its programme")
             threshold = document.get("issues_at") or {}
             if threshold.get("points") is None or (row["most"] or 0) < threshold["points"]:
                 found.append(
@@ -198,6 +199,11 @@ class Rewards:
             if row["thresholds"] > 1:
                 found.append(f"its wallet was issued it {row['thresholds']} times")
         return found
+
+    def _versions(self, row: Any) -> list[Terms]:
+        """The version of its programme that a gift was given by; all of them where that was not kept yet: one must do."""
+        versions = self._books.versions_of(row["programme"])
+        return [one for one in versions if row["given_by"] in (None, one.version)]
 
     # ---- the side of the events
 

@@ -23,7 +23,7 @@ ORDER BY r.programme, r.reward;
 SELECT
     uuid_send(b.benefit_id) AS benefit_id, uuid_send(b.redemption_id) AS redemption_id, uuid_send(b.wallet_id) AS wallet_id,
     b.programme, b.reward, b.version, b.tier, b.points, b.unit_cost_minor, b.issued_at, b.expires_at, b.consumed_at, b.merchant,
-    b.bill_ref, b.origin, uuid_send(b.asked_by) AS asked_by, b.withdrawn_at, b.restocked, b.lapsed_at,
+    b.bill_ref, b.origin, uuid_send(b.asked_by) AS asked_by, b.programme_version AS given_by, b.withdrawn_at, b.restocked, b.lapsed_at,
     r.redemption_id IS NOT NULL AS redeemed, uuid_send(r.wallet_id) AS redemption_wallet,
     r.programme AS redemption_programme, r.points AS redemption_points, r.returned_points, r.effective_at AS sold_at, coalesce(s.ended_at, r.effective_at) AS redemption_at, r.programme_version,
     v.document::text AS document, c.card_id IS NOT NULL AS has_card, c.amount_minor AS card_minor, c.activated_at AS card_at,

@@ -45,8 +45,11 @@ class Stock:
             for row in await books.snapshot.rows("spending/stock.sql", "differences")
         }
         counts = await books.snapshot.rows("spending/stock.sql", "counts")
-        for name, of_reward in groupby(counts, key=lambda row: (row["programme"], row["reward"])):
-            async for subject, counted, expected in self._numbers(*name, list(of_reward)):
+        for name, rows in groupby(counts, key=lambda row: (row["programme"], row["reward"])):
+            of_reward = list(rows)
+            for problem in _twice(of_reward):
+                judged.wrong(f"stock/{'/'.join(name)}: {problem}")
+            async for subject, counted, expected in self._numbers(*name, of_reward):
                 judged.compared += 1
                 if counted != expected and subject not in kept:
                     judged.wrong(f"{subject}: {counted} counted, {expected} by the books, and no difference")
@@ -87,6 +90,16 @@ def _whole_day(counts: Sequence[Any]) -> date | None:
         if all(when == day or on_hand == 0 for when, on_hand in last.values()):
             found = day
     return found
+
+
+def _twice(counts: Sequence[Any]) -> Iterator[str]:
+    """What was counted at a merchant and at a terminal of it too, on the day that is judged."""
+    day = _whole_day(counts)
+    some = {row["location"]: row["on_hand"] for row in counts if row["day"] == day and row["on_hand"]}
+    for location, on_hand in some.items():
+        merchant, terminal = location.split("/")[0], "/" in location
+        if terminal and merchant in some:
+            yield f"{some[merchant]} counted at {merchant} and {on_hand} at {location} on {day}"
 
 
 def _gone(benefit: Any, ends: datetime) -> bool:

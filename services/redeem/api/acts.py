@@ -157,6 +157,7 @@ async def reinstate(
             "person_required",
             "mfa_required",
             "not_found",
+            "programme_closed",
             "amount_out_of_range",
             "occurred_in_future",
             "opening_conflict",

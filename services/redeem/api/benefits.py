@@ -14,6 +14,7 @@ from starlette.responses import Response
 from services.redeem.api.bodies import Reference
 from services.redeem.api.codes import CodeText
 from services.redeem.api.shapes import MoneyOut
+from services.redeem.domain.blocking import withheld
 from services.redeem.domain.codes import benefit_code, benefit_hash, read_code
 from services.redeem.domain.rewards import BenefitUnknown, UseBenefit, objection
 from services.redeem.domain.shown import benefit_out
@@ -147,11 +148,12 @@ async def validate_benefit(
     hashed = benefit_hash(call.tenant.tenant.identity_key, read_code(body.code))
     async with call.tenant.read() as db:
         row = await store.benefit_of_code(db, hashed)
-    if row is None:
-        raise BenefitUnknown("No benefit has this code.", pointer="/code")
+        if row is None:
+            raise BenefitUnknown("No benefit has this code.", pointer="/code")
+        status = await store.owner_status(db, row["benefit_id"])
     now = call.tenant.clock()
     ends = {name: row[name] for name in ("expires_at", "consumed_at", "withdrawn_at", "lapsed_at")}
-    refusal = objection(**ends, now=now)
+    refusal = objection(**ends, now=now) or withheld(status)
     shown = benefit_out(row, store.reward_of(row), now)
     return answer({**shown, "usable": refusal is None, "refusal": None if refusal is None else refusal.code})
 
@@ -165,12 +167,13 @@ async def validate_benefit(
         "benefit_consumed",
         "benefit_expired",
         "benefit_withdrawn",
+        "wallet_blocked",
         "merchant_unknown",
         "terminal_unknown",
     ),
 )
 async def use_benefit(body: UseBenefitBody, call: Annotated[Write, writes("redemptions:write")]) -> Response:
-    """Consumes the benefit that a code names, once and for good."""
+    """Consumes the benefit that a code names, once and for good; not while its wallet is blocked."""
     call.principal.at_merchant(body.merchant)
     command = UseBenefit(
         code_hash=benefit_hash(call.tenant.tenant.identity_key, read_code(body.code)),

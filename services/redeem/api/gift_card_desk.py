@@ -171,6 +171,7 @@ async def expire_gift_cards(
 ) -> Response:
     """Expires what is left on the next cards whose time is over, or says what it would. Steps may be broken off, repeated, and made
     by two at once: what has expired is due no more."""
+    call.principal.at_merchant(None)
     place, runtime = decode_cursor(body.cursor, Reached), call.tenant
     async with runtime.read() as db:
         if body.dry_run:

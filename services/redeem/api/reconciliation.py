@@ -115,6 +115,7 @@ async def reconcile(body: RunBody, call: Annotated[Write, writes("ops:write")]) 
     posted since with the events that tell of it, and the ledger with every day of accruals that was told: a portion of it. Where
     the seal takes longer than `within_s`, nothing is compared yet, and the next call waits on. Portions may be broken off,
     repeated, and made by two at once; what a broken one has done is not done again."""
+    call.principal.at_merchant(None)
     runtime: Any = call.tenant
     assert isinstance(runtime, TenantRuntime)
     over, found = time_is_up(body.within_s), list[Any]()

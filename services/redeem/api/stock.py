@@ -33,7 +33,8 @@ _NEWEST = (date.max, "~", "~")
 
 class CountBody(Body):
     """What lay at a location at the end of a day of the programme's calendar: sold and not handed out yet, too. `location`: a
-    merchant, `merchant/terminal`, or a code of your own. `used`: handed out there in all by then, at a merchant or terminal."""
+    merchant, `merchant/terminal`, or a code of your own; of a merchant and its terminals only the one or the others have some on a
+    day. `used`: handed out there in all by then, at a merchant or terminal."""
 
     programme: Code
     reward: Code

@@ -19,6 +19,16 @@ class BlockWallet(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+def withheld(wallet_status: str | None) -> WalletBlocked | None:
+    """Why what was bought or given can't be used: its wallet, or that wallet's heir, is not active. None where it can, also where
+    the bank knows of no such wallet."""
+    if wallet_status in (None, "active"):
+        return None
+    return WalletBlocked(
+        f"The wallet is {wallet_status}; nothing that is its member's can be used.", pointer="/code"
+    )
+
+
 def blocked(wallet: Wallet, asked: BlockWallet) -> Literal["active", "blocked"] | None:
     """The wallet's new status; None where it has it already. Refuses wallet_blocked where it is neither active nor blocked."""
     if wallet.status not in {"active", "blocked"}:

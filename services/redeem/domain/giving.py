@@ -47,6 +47,7 @@ def give(
     asked_by: UUID | None,
     key: bytes,
     zone: ZoneInfo,
+    programme_version: int,
     now: datetime,
 ) -> Benefit:
     """Takes one of the stock, which is locked, and gives the benefit; refuses as `Stock.give` does. `key`: the tenant's."""
@@ -68,6 +69,7 @@ def give(
         stock.reward.expires_at(now, zone),
         origin,
         asked_by,
+        programme_version,
     )
 
 

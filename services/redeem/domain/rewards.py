@@ -297,6 +297,8 @@ class Benefit(msgspec.Struct, frozen=True):
     origin: Origin = "redemption"
     asked_by: UUID | None = None
     """The request of earn that it answers."""
+    programme_version: int | None = None
+    """That it was given by; None: it was bought."""
 
 
 def standing_of(told: tuple[str, datetime | None] | None, ladder: Sequence[str], now: datetime) -> str | None:

@@ -53,6 +53,14 @@ class Count(msgspec.Struct, frozen=True, order=True):
         """The reward's."""
         return self.programme, self.reward
 
+    def overlaps(self, other: Count) -> bool:
+        """Whether what lies here may be in the other count too: a merchant's and one of its terminals', of one day, where both
+        have some."""
+        if (*self.name, self.day) != (*other.name, other.day) or not (self.on_hand and other.on_hand):
+            return False
+        one, another = sorted((self.location, other.location), key=len)
+        return another.startswith(f"{one}/")
+
 
 class ImportCounts(msgspec.Struct, frozen=True):
     """Keep these counts, all or none of them."""

@@ -81,7 +81,8 @@ async def _issue(
             terms = await learned.programme(tx.db, tx.cache, command.programme, versions[command.programme])
             benefit = giving.give(
                 stock, benefit_id=benefit_id, wallet_id=command.wallet_id, member_id=command.member_id,
-                origin="asked", asked_by=command.effect_id, key=tx.tenant.identity_key, zone=terms.zone, now=now,
+                origin="asked", asked_by=command.effect_id, key=tx.tenant.identity_key, zone=terms.zone,
+                programme_version=terms.version, now=now,
             )  # fmt: skip
         except Refusal as refusal:
             answered = asked._replace(

@@ -17,7 +17,7 @@ from services.redeem.handlers.tell import balance_now
 from services.redeem.handlers.tell_moves import tell_opened, worth_of
 from services.redeem.store.adjustments import ActiveElsewhere, OpenedByOne
 from services.redeem.store.postings import Known
-from shared.errors import NotFound
+from shared.errors import NotFound, ProgrammeClosed
 from shared.ids import uuid7
 from shared.messaging import Done, Item
 from shared.programme.compiled import CompiledProgramme
@@ -26,11 +26,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 def open_balance(desk: Desk, item: Item[Any], command: Open) -> Done:
-    """Refuses not_found, amount_out_of_range and occurred_in_future; what one person asked for,
+    """Refuses not_found, programme_closed, amount_out_of_range and occurred_in_future; what one person asked for,
     adjustment_needs_second_person."""
     if command.wallet_id is None:
         raise NotFound(f"Nobody of this identity has a wallet in {command.programme}.")
     wallet, value = desk.wallet_of(command.wallet_id, "/wallet_id")
+    if value.closed:
+        raise ProgrammeClosed.named(value.code, pointer="/wallet_id")
     check_opening(command, desk.now)
     if command.by_one:
         check_alone(command.points, desk.alone.get(wallet.wallet_id, 0), value)

@@ -11,6 +11,7 @@ import msgspec
 
 from services.redeem.domain import limits, reserving, rewards, spending
 from services.redeem.domain.acceptance import Place
+from services.redeem.domain.blocking import withheld
 from services.redeem.domain.codes import benefit_code, benefit_hash
 from services.redeem.domain.holding import Hold
 from services.redeem.domain.ledger import Wallet
@@ -368,10 +369,11 @@ def _unusable(
         return TerminalUnknown(f"{command.merchant} has no terminal {command.terminal}.", pointer="/terminal")
     if one is None:
         return BenefitUnknown("No benefit has this code.", pointer="/code")
-    return rewards.objection(
+    over = rewards.objection(
         expires_at=one.expires_at,
         consumed_at=one.consumed_at,
         withdrawn_at=one.withdrawn_at,
         lapsed_at=one.lapsed_at,
         now=now,
     )
+    return over or withheld(one.wallet_status)

@@ -73,9 +73,12 @@ async def _issue(
         if stock is None or stock.reward.issues_at is None or name[0] not in versions:
             continue
         terms = await learned.programme(tx.db, tx.cache, name[0], versions[name[0]])
+        if terms.closed:
+            continue
         ladder = [one.code for one in terms.ladder]
-        had = await store.had(tx.db, *name, {one.wallet_id for one in due[name]})
-        for wallet in due[name]:
+        active = [one for one in due[name] if one.status == "active"]
+        had = await store.had(tx.db, *name, {one.wallet_id for one in active})
+        for wallet in active:
             # What the reward says now is asked again: this process may have learned another threshold.
             threshold, dead = stock.reward.issues_at, gone[wallet.wallet_id]
             there = just_passed and passed_alive(wallet, threshold, dead)
@@ -87,7 +90,8 @@ async def _issue(
             try:
                 benefit = giving.give(
                     stock, benefit_id=uuid7(), wallet_id=wallet.wallet_id, member_id=wallet.member_id, origin="threshold",
-                    asked_by=None, key=tx.tenant.identity_key, zone=terms.zone, now=now,
+                    asked_by=None, key=tx.tenant.identity_key, zone=terms.zone,
+                    programme_version=terms.version, now=now,
                 )  # fmt: skip
             except Refusal:  # none is left: the sweep tries again
                 break

@@ -67,6 +67,7 @@ class Seen(NamedTuple):
         before = self.known.get(count.key)
         if before is None:
             self._check_begun(count, terms)
+            self._check_apart(count)
         elif before != count:
             raise StockCountConflict(
                 f"{before.on_hand} on hand and {_told(before.used)} used were counted there on that day. Count another day.",
@@ -80,6 +81,15 @@ class Seen(NamedTuple):
                 f"{count.reward} is in the books since {since:%Y-%m-%dT%H:%M:%SZ}: nothing says what there should be at the end of "
                 f"{count.day}. Count a later day.",
                 pointer="/day",
+            )
+
+    def _check_apart(self, count: Count) -> None:
+        other = next((one for one in self.known.values() if count.overlaps(one)), None)
+        if other is not None:
+            raise StockCountConflict(
+                f"{other.location} counts {other.on_hand} on that day: what lies at {count.location} would be counted twice. "
+                "Count a merchant or its terminals.",
+                pointer="/location",
             )
 
     def _check_place(self, location: str) -> None:

@@ -82,7 +82,9 @@ def tell_moved(
 def tell_issued(tx: Tx, item: Item[Any], card: Card, currency: str, now: datetime) -> None:
     """Tells of a card that was just issued: the first event about it."""
     _emit(tx, item, card.card_id, _changed("issue", card, currency, now, None), 1)
-    after = {"programme": card.programme, "serial": card.serial, "amount_minor": card.amount_minor}
+    # The end of the serial alone: the audit forgets nothing.
+    serial_end = card.serial[-_SERIAL_END:]
+    after = {"programme": card.programme, "serial_end": serial_end, "amount_minor": card.amount_minor}
     _note(tx, item, card.card_id, "issue", after)
 
 

@@ -40,6 +40,8 @@ class Held(NamedTuple):
     withdrawn_at: datetime | None
     lapsed_at: datetime | None
     merchant: str | None
+    wallet_status: str | None
+    """Of its wallet, or of that wallet's heir."""
 
 
 class Owner(NamedTuple):
@@ -123,6 +125,12 @@ async def benefit_of_code(db: Connection, code_hash: bytes) -> Any | None:
     return None if benefit_id is None else await benefit(db, benefit_id)
 
 
+async def owner_status(db: Connection, benefit_id: UUID) -> str | None:
+    """The status of the wallet that a benefit is of, or of that wallet's heir; None where there is none."""
+    found: str | None = await rewards.owner_status(db, benefit_id=benefit_id)
+    return found
+
+
 async def lock_benefits(db: Connection, code_hashes: Iterable[bytes]) -> dict[bytes, Held]:
     """Benefits by their codes' hashes, locked until the end of the transaction."""
     rows = await rewards.lock_benefits(db, code_hashes=list(code_hashes))
@@ -185,6 +193,7 @@ _BENEFIT_COLUMNS = (
     "expires_ats",
     "origins",
     "asked_bys",
+    "benefit_programme_versions",
 )
 assert len(_BENEFIT_COLUMNS) == len(Benefit.__struct_fields__)
 

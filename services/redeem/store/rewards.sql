@@ -130,7 +130,7 @@ WITH taken AS (
 
 INSERT INTO benefits (
     benefit_id, redemption_id, wallet_id, member_id, programme, reward, version, tier, points, unit_cost_minor, code_hash,
-    issued_at, expires_at, origin, asked_by
+    issued_at, expires_at, origin, asked_by, programme_version
 )
 SELECT
     b.benefit_id,
@@ -147,15 +147,16 @@ SELECT
     b.issued_at,
     b.expires_at,
     b.origin,
-    b.asked_by
+    b.asked_by,
+    b.programme_version
 FROM unnest(
     :benefit_ids::uuid[], :redemption_ids::uuid[], :benefit_wallets::uuid[], :benefit_members::uuid[],
     :benefit_programmes::text[], :benefit_rewards::text[], :benefit_versions::integer[], :benefit_tiers::text[],
     :benefit_points::bigint[], :benefit_costs::bigint[], :code_hashes::bytea[], :issued_ats::timestamptz[],
-    :expires_ats::timestamptz[], :origins::text[], :asked_bys::uuid[]
+    :expires_ats::timestamptz[], :origins::text[], :asked_bys::uuid[], :benefit_programme_versions::integer[]
 ) AS b (
     benefit_id, redemption_id, wallet_id, member_id, programme, reward, version, tier, points, unit_cost_minor,
-    code_hash, issued_at, expires_at, origin, asked_by
+    code_hash, issued_at, expires_at, origin, asked_by, programme_version
 );
 
 -- name: benefits_by_id
@@ -199,8 +200,20 @@ SELECT benefit_id
 FROM benefits
 WHERE code_hash = :code_hash;
 
+-- name: owner_status$
+-- The status of the wallet that a benefit is of, or of that wallet's heir.
+SELECT
+    (
+        SELECT w.status
+        FROM wallets AS w
+        WHERE w.wallet_id = coalesce((SELECT h.heir FROM heirs AS h WHERE h.wallet_id = b.wallet_id), b.wallet_id)
+    ) AS wallet_status
+FROM benefits AS b
+WHERE b.benefit_id = :benefit_id;
+
 -- name: lock_benefits
--- Benefits by their codes, locked in the order of their ids.
+-- Benefits by their codes, locked in the order of their ids; each with the status of its wallet, or of that wallet's heir, which is
+-- not locked: a use that a block overtakes came before it.
 SELECT
     b.benefit_id,
     b.code_hash,
@@ -208,7 +221,12 @@ SELECT
     b.consumed_at,
     b.withdrawn_at,
     b.lapsed_at,
-    b.merchant
+    b.merchant,
+    (
+        SELECT w.status
+        FROM wallets AS w
+        WHERE w.wallet_id = coalesce((SELECT h.heir FROM heirs AS h WHERE h.wallet_id = b.wallet_id), b.wallet_id)
+    ) AS wallet_status
 FROM benefits AS b
 WHERE b.code_hash = ANY(:code_hashes::bytea[])
 ORDER BY b.benefit_id

@@ -27,7 +27,7 @@ async def in_books_since(db: Connection, names: Iterable[Name]) -> dict[Name, da
 
 
 async def known(db: Connection, counts: Iterable[Count]) -> dict[tuple[str, str, str, date], Count]:
-    """What was counted before under the keys of these."""
+    """What was counted before under the keys of these, and on their days at the merchants and terminals of their locations."""
     rows = await stock.known_counts(db, **columns(_KEY, [one.key for one in counts]))
     return {one.key: one for one in (Count(*row) for row in rows)}
 

@@ -23,8 +23,8 @@ JOIN reward_supplies AS s ON t.programme = s.programme AND t.reward = s.reward
 WHERE s.no = 1;
 
 -- name: known_counts
--- What was counted before under these keys.
-SELECT
+-- What was counted before under these keys, and on their days at the merchants and terminals of their locations.
+SELECT DISTINCT
     c.programme,
     c.reward,
     c.location,
@@ -33,7 +33,9 @@ SELECT
     c.used
 FROM unnest(:programmes::text[], :rewards::text[], :locations::text[], :days::date[]) AS t (programme, reward, location, day)
 JOIN stock_counts AS c
-    ON t.programme = c.programme AND t.reward = c.reward AND t.day = c.day AND t.location = c.location;
+    ON
+        t.programme = c.programme AND t.reward = c.reward AND t.day = c.day
+        AND split_part(t.location, '/', 1) = split_part(c.location, '/', 1);
 
 -- name: keep_counts!
 -- Counts that were not known.

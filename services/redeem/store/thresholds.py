@@ -60,7 +60,8 @@ async def gone(db: Connection, wallets: Mapping[UUID, Wallet], now: datetime) ->
 async def reached_page(
     db: Connection, programme: str, reward: str, threshold: Threshold, *, after: UUID, most: int
 ) -> list[UUID]:
-    """Wallets that have so many points, with what expired and was not swept, and were not issued the reward; by their ids."""
+    """Active wallets that have so many points, with what expired and was not swept, and were not issued the reward; by their
+    ids."""
     rows = await thresholds.reached_page(
         db, programme=programme, reward=reward, of_balance=threshold.of == "balance", points=threshold.points,
         after=after, most=most,
@@ -72,11 +73,13 @@ async def would_issue(
     db: Connection, name: Name, page: list[UUID], cache: dict[Any, Any], now: datetime, *, given: int
 ) -> int:
     """How many of these wallets would be issued the reward now, after so many others: as what is gone of their points, its windows
-    and its stock let them."""
+    and its stock let them; none of a closed programme."""
     stock = (await rewards.named(db, [name]))[name]
     version = await rewards.newest_version(db, name[0])
     assert version is not None
     terms = await learned.programme(db, cache, name[0], version)
+    if terms.closed:
+        return 0
     ladder = [one.code for one in terms.ladder]
     told = await standings(db, page) if stock.reward.windows else {}
     threshold = stock.reward.issues_at
@@ -85,7 +88,8 @@ async def would_issue(
     await note_idle(db, cache, wallets.values(), now)
     dead = await gone(db, wallets, now)
     found = sum(
-        reached(wallet, threshold, dead[wallet_id])
+        wallet.status == "active"
+        and reached(wallet, threshold, dead[wallet_id])
         and stock.reward.open_at(now, standing_of(told.get(wallet_id), ladder, now))
         for wallet_id, wallet in wallets.items()
     )

@@ -22,11 +22,12 @@ WHERE
     AND b.wallet_id = ANY(:wallet_ids::uuid[] || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = ANY(:wallet_ids::uuid[])));
 
 -- name: reached_page
--- Wallets that have reached a threshold and were not issued its reward, by their ids, after one.
+-- Active wallets that have reached a threshold and were not issued its reward, by their ids, after one. A blocked one is found again
+-- when it is unblocked.
 SELECT w.wallet_id
 FROM wallets AS w
 WHERE
-    w.programme = :programme AND w.wallet_id > :after AND w.status <> 'merged'
+    w.programme = :programme AND w.wallet_id > :after AND w.status = 'active'
     AND CASE WHEN :of_balance::boolean THEN w.available ELSE -w.issued - w.held - w.reversed END >= :points::bigint
     AND NOT EXISTS (
         SELECT

@@ -25,10 +25,19 @@ class Api:
         self.client, self.keys, self.tenant = client, keys, tenant
 
     async def call(
-        self, method: str, path: str, body: Any = None, *, role: str | None = None, key: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        role: str | None = None,
+        key: str | None = None,
+        merchant: str | None = None,
     ) -> httpx.Response:
         role = role or ("crm" if path.startswith("/v1/members") else "admin")
-        token = issue(self.keys, role=role, tenant=self.tenant.code, subject=f"test-{role}")
+        token = issue(
+            self.keys, role=role, tenant=self.tenant.code, subject=f"test-{role}", merchant=merchant
+        )
         headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key or secrets.token_hex(8)}
         return await self.client.request(method, path, json=body, headers=headers)
 

@@ -10,7 +10,9 @@ import msgspec
 
 from shared.config import Settings
 from tests.integration.members.conftest import Api
+from tests.support.http import assert_problem
 from tests.support.programmes import SHOPS
+from tests.support.runs import runs_of
 from tests.support.tenants import connect_as
 
 # The year by itself or at the head of a date, and never the digits of a random id (whose groups are longer).
@@ -63,6 +65,9 @@ async def test_a_birthday_is_told_once_however_many_tell_of_it(api: Api, setting
     assert [one.get("birth_month") for one in told] == months
     assert not any("birthday" in one for one in told)
     assert (await api.post("/v1/birthdays/tell", {}, role="crm")).status_code == 403
+    for path in runs_of("members"):
+        narrowed = await api.post(path, {}, role="operator", merchant="riyadh-mall")
+        assert_problem(narrowed, 403, "scope_missing")
 
 
 async def test_a_birthday_that_can_not_be_is_refused(api: Api) -> None:

@@ -125,10 +125,11 @@ class Rewarding(Catalogue):
         said = self.ask("benefits/validate", {"code": self.benefits[k][1]})
         objection = benefit.objection(self.now)
         status = "issued" if objection is None else objection.removeprefix("benefit_")
+        refusal = self.model.unusable(benefit, self.now)
         expected: Said = {
             **benefit.shown(),
-            "usable": objection is None,
-            "refusal": objection,
+            "usable": refusal is None,
+            "refusal": refusal,
             "status": status,
         }
         assert not (wrong := differs(expected, said)), wrong

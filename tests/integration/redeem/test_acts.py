@@ -352,6 +352,25 @@ async def test_a_balance_from_elsewhere_opens_once_by_its_reference(bank: Bank) 
     assert past.json()["available"] == worth(1000)
 
 
+async def test_a_closed_programme_opens_no_balance_and_is_put_right(bank: Bank) -> None:
+    await bank.hear(activated("over", expiry={"policy": "never"}))
+    member = await bank.member(10, programme="over")
+    body = {"wallet_id": str(member.wallet_id), "points": 20, "earned_at": "2024-03-01T07:00:00Z"}
+    before = await approver(bank, "openings", {**body, "opening_ref": "over/1"})
+    assert before.status_code == 201
+    told = activated("over", 2, expiry={"policy": "never"})
+    told.document["programme"]["closed"] = True
+    await bank.hear(told)
+    opened = {**body, "opening_ref": "over/2"}
+    refused = await frozen(bank, 409, "programme_closed", "openings", opened, role="finance", mfa=True)
+    assert [one["pointer"] for one in refused["errors"]] == ["/wallet_id"]
+    again = await approver(bank, "openings", {**body, "opening_ref": "over/1"})
+    assert (again.status_code, again.json()) == (200, before.json())
+    adjusted = await post(bank, "adjustments", asked((member.wallet_id, 5), programme="over"))
+    assert adjusted.status_code == 201
+    assert (await bank.wallet(member.wallet_id))["available"] == 35
+
+
 async def test_a_blank_reference_is_no_evidence(bank: Bank) -> None:
     member = await bank.member()
     body = {**asked((member.wallet_id, 1)), "evidence": {"reference": " \t"}}

@@ -123,9 +123,12 @@ async def test_a_card_is_sold_pays_a_bill_in_part_and_is_good_again_after_a_refu
     ]
     assert shown.json()["next_cursor"] is not None
     noted = await cards.bank.auditor.fetch(
-        "SELECT action FROM redeem.audit WHERE object = $1", f"gift_card/{card['card_id']}"
+        "SELECT action, after::text FROM redeem.audit WHERE object = $1", f"gift_card/{card['card_id']}"
     )
     assert Counter(row["action"] for row in noted)["gift_card.use"] == 2
+    issued = [json.loads(row["after"]) for row in noted if row["action"] == "gift_card.issue"]
+    assert issued == [{"programme": "gifts", "serial_end": card["serial"][-4:], "amount_minor": 10_000}]
+    assert not any(card["serial"] in (row["after"] or "") for row in noted)
 
 
 async def test_a_pin_is_told_once_and_stands_nowhere(cards: Cards, capfd: pytest.CaptureFixture[str]) -> None:

@@ -168,6 +168,30 @@ async def test_one_wrong_count_keeps_all_of_them_out_and_all_mistakes_are_told(b
     assert sorted(one.status_code for one in both) == [200] * 7 + [201]
 
 
+async def test_what_lies_at_a_terminal_is_not_counted_at_its_merchant_too(bank: Bank) -> None:
+    assert (await put(bank, "cap", stock=10)).status_code == 201
+    await backdated(bank, {"supplied": at(DAYS[0], 8)})
+
+    def caps(location: str, day: date, on_hand: int) -> dict[str, Any]:
+        return count(location, day, on_hand, reward="cap")
+
+    twice = await counted(bank, caps("riyadh-mall", DAYS[3], 10), caps("riyadh-mall/T03", DAYS[3], 4))
+    told = assert_problem(twice, 409, "stock_count_conflict")
+    assert [one["pointer"] for one in told["errors"]] == ["/counts/1/location"]
+    assert "riyadh-mall counts 10" in told["detail"]
+    # So it is where the one was counted before.
+    assert (await counted(bank, caps("riyadh-mall", DAYS[3], 10))).json()["differences"] == 0
+    later = await counted(bank, caps("riyadh-mall/T03", DAYS[3], 4))
+    assert_problem(later, 409, "stock_count_conflict")
+    # Where the merchant has none of its own, its terminals are counted from then on.
+    apart = [caps("riyadh-mall", DAYS[4], 0), *(caps(f"riyadh-mall/T0{n}", DAYS[4], 5) for n in (1, 3))]
+    done = await counted(bank, *apart)
+    assert (done.status_code, done.json()["differences"]) == (201, 0)
+    assert done.json()["judged"][0]["found"] == f"on hand 10 at the end of {DAYS[4]} at 3 locations"
+    again = await counted(bank, *apart)
+    assert (again.status_code, again.json()["known"]) == (200, 3)
+
+
 def test_a_file_is_rehearsed_whole_and_its_mistakes_are_told_by_line(
     settings: Settings, tenant: Tenant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

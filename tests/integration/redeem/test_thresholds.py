@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
+
 from pointbank.desk import open_desk
 from services.redeem.domain.codes import benefit_code
+from services.redeem.domain.thresholds import IssueReached
 from services.redeem.handlers import ON
 from services.redeem.jobs.benefits_due import issue, learn_job, run
 from shared.config import Settings
+from shared.messaging import Done
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, Member, accrued, asks
+from tests.integration.redeem.test_acts import approver, post
 from tests.integration.redeem.test_asked import reversal
 from tests.integration.redeem.test_expiring import GONE, NOW
 from tests.integration.redeem.test_rewards import put, use
@@ -170,6 +175,17 @@ async def test_a_reward_issues_itself_once_with_the_credit_that_reaches_its_poin
             """,
             {"benefits", "benefits:told", "rewards:stock", "catalogue:constraints"},
         ),
+        "a reward that a closed programme issued by itself": (
+            """
+            UPDATE earn.programmes SET document = jsonb_set(document::jsonb, '{programme,closed}', 'true')::json
+            WHERE programme = 'self'
+            """,
+            {"benefits"},
+        ),
+        "a reward that no version of its programme issued": (
+            "UPDATE redeem.benefits SET programme_version = 9 WHERE reward = 'cap'",
+            {"benefits"},
+        ),
     }
     names = frozenset(
         {
@@ -223,6 +239,52 @@ async def test_a_balance_that_silence_ended_reaches_no_threshold(bank: Bank) -> 
     assert await issue(bank.runtime) == 1
     assert await mine(bank, silent, "mug") == []
     assert len(await mine(bank, there, "mug")) == 1
+
+
+async def test_a_closed_programme_issues_nothing_by_itself(bank: Bank) -> None:
+    await bank.hear(activated("shut", expiry={"policy": "never"}))
+    there = await bank.member(100, programme="shut")
+    late = await bank.member(programme="shut")
+    await put(bank, "mug", issues_at=OF_BALANCE, programme="shut", unit_cost_minor=12)
+    told = activated("shut", 2, expiry={"policy": "never"})
+    await bank.hear(msgspec.structs.replace(told, document=_closed(told.document)))
+    await learn_job(bank.runtime)
+    assert (await run(bank.runtime, dry_run=True)).issued == 0
+    assert await issue(bank.runtime) == 0
+    await bank.hear(accrued(late.wallet_id, 100, member_id=late.member_id, programme="shut"))
+    assert [await mine(bank, one, "mug") for one in (there, late)] == [[], []]
+
+    await bank.hear(activated("shut", 3, expiry={"policy": "never"}))  # open again
+    assert (await run(bank.runtime, dry_run=True)).issued == 2
+    assert await issue(bank.runtime) == 2
+
+
+async def test_a_blocked_wallet_is_issued_its_reward_once_it_is_unblocked(bank: Bank) -> None:
+    await bank.hear(activated("barred", expiry={"policy": "never"}))
+    await put(bank, "mug", issues_at=OF_BALANCE, programme="barred", unit_cost_minor=12)
+    await learn_job(bank.runtime)
+    passing, there = [await bank.member(points, programme="barred") for points in (90, 90)]
+    for one in (passing, there):
+        await post(bank, f"wallets/{one.wallet_id}/block", {"reason": "fraud"})
+    await bank.hear(accrued(passing.wallet_id, 20, member_id=passing.member_id, programme="barred"))
+    assert (await run(bank.runtime, dry_run=True)).issued == 0
+    assert await issue(bank.runtime) == 0
+    # A page that was read before the block is looked at again under the locks.
+    asked = IssueReached("barred", "mug", (passing.wallet_id,))
+    outcome = await bank.runtime.do(asked, job="benefits")
+    assert isinstance(outcome, Done)
+    assert msgspec.json.decode(outcome.body) == {"benefits": 0}
+    assert await mine(bank, passing, "mug") == []
+
+    await approver(bank, f"wallets/{passing.wallet_id}/unblock", {"reason": "mistake"})
+    assert (await run(bank.runtime, dry_run=True)).issued == 1
+    assert await issue(bank.runtime) == 1
+    assert len(await mine(bank, passing, "mug")) == 1
+    assert await mine(bank, there, "mug") == []
+
+
+def _closed(document: Any) -> Any:
+    return {**document, "programme": {**document["programme"], "closed": True}}
 
 
 async def test_points_that_only_repay_a_debt_pass_no_threshold(bank: Bank) -> None:

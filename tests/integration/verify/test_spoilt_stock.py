@@ -51,6 +51,12 @@ async def test_a_count_is_judged_again(town: Town) -> None:
         assert await broken_of(town, db) == {
             "stock:judged": ["stock/shops/coffee: 5 counted, as by the books, and a difference stands"]
         }
+        # What lies at a terminal is not its merchant's too.
+        await db.execute("UPDATE redeem.stock_counts SET location = 'depot/T1' WHERE location = 'shop'")
+        assert (await broken_of(town, db))["stock:judged"][0] == (
+            f"stock/shops/coffee: 3 counted at depot and 2 at depot/T1 on {day}"
+        )
+        await db.execute("UPDATE redeem.stock_counts SET location = 'shop' WHERE location = 'depot/T1'")
         await db.execute("DELETE FROM redeem.reconciliation_differences WHERE kind = 'stock'")
         await db.execute("UPDATE redeem.reward_supplies SET supplied = 9 WHERE reward = 'coffee'")
         assert (await broken_of(town, db)).keys() == {"stock:supplied", "stock:judged"}

@@ -6,10 +6,8 @@ Triggers and foreign keys are off; what can be made to fit is made to fit.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -17,8 +15,8 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pointbank.verify import Report, Trust, run_chains, verify_chains
-from pointbank.verify.chains import CHAIN, Quiet, StateBroken, check_seals, read_state
+from pointbank.verify import Report, Trust
+from pointbank.verify.chains import CHAIN, check_seals
 from pointbank.verify.database import Snapshot
 from pointbank.verify.ledger.chain import FIRST, LAST, ChainWalk
 from pointbank.verify.ledger.seals import SAYS
@@ -267,54 +265,3 @@ async def _sign_anew(db: Connection, town: Town, key: Ed25519PrivateKey) -> None
             seal["no"], root, previous, hash_, key.sign(signed), key.public_key().public_bytes_raw(),
         )  # fmt: skip
         previous = hash_
-
-
-# ---- the command
-
-
-class Dies(Quiet):
-    """Dies after so many pieces of the ledger."""
-
-    def __init__(self, pieces: int) -> None:
-        self.left = pieces
-
-    def lines(self, count: int) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise InterruptedError
-
-
-async def test_a_check_that_died_is_gone_on_with_and_finds_the_same(
-    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pointbank.verify.ledger.chain.AT_ONCE", 3)
-    whole = await verify_chains(town.settings, town.tenant)
-    state = tmp_path / "state.json"
-    with pytest.raises(InterruptedError):
-        await verify_chains(town.settings, town.tenant, state=state, watch=Dies(4))
-    known = read_state(state, town.tenant)
-    assert known is not None
-    assert 0 < known.checks[0].compared < whole["ledger:chain"].compared
-    rest = await verify_chains(town.settings, town.tenant, after=known.after)
-    assert rest["ledger:chain"].compared == whole["ledger:chain"].compared - known.checks[0].compared
-    with pytest.raises(StateBroken, match=town.tenant):
-        await verify_chains(town.settings, "another", state=state)
-    resumed = await verify_chains(town.settings, town.tenant, state=state)
-    assert [msgspec.to_builtins(check) for check in resumed] == [
-        msgspec.to_builtins(check) for check in whole
-    ]
-    assert whole.broken == []
-    assert not state.exists()
-
-
-def test_one_wallet_is_checked_alone(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
-    wallet = UUID(town.cards[0].wallet_id)
-    trust = Trust.of(town.settings, town.tenant)
-    code = run_chains(
-        town.settings, town.tenant, wallet=wallet, after=None, state=None, trust=trust, as_json=True
-    )
-    document = json.loads(capsys.readouterr().out)
-    [chain, heads] = document["checks"]
-    assert (code, document["holds"], chain["name"], heads["name"]) == (0, True, "ledger:chain", "seals:heads")
-    assert 0 < chain["compared"] < 60
-    assert heads["compared"] == 2
