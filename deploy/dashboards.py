@@ -239,6 +239,18 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
                 "s",
             ),
             Panel(
+                "Redis that its streams take, and may take",
+                [
+                    (
+                        "{{tenant}}: {{kind}} of {{service}}",
+                        f"max by (service, tenant, kind) (pointbank_stream_bytes{{{CHOSEN}}})",
+                    ),
+                    ("{{tenant}}: may", f"max by (tenant) (pointbank_stream_budget_bytes{{{CHOSEN}}})"),
+                ],
+                "bytes",
+                says="All of a tenant's together may take so much; more is refused by nobody before Redis is full.",
+            ),
+            Panel(
                 "Can't be served as it should",
                 [
                     (

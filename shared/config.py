@@ -67,6 +67,10 @@ class Settings(BaseSettings):
     rest_after_s: float = Field(default=30.0, ge=0)
     look_every_s: float = Field(default=1200.0, gt=0)
 
+    # Bytes of Redis that a tenant's streams may take in all. Nothing is refused beyond it: an alert comes at four fifths. What
+    # all tenants of a cell have together should fit into Redis' maxmemory.
+    stream_bytes: int = Field(default=512 * 1024 * 1024, ge=1)
+
     statement_timeout_ms: int = Field(default=10_000, ge=1)
     lock_timeout_ms: int = Field(default=2_000, ge=1)
     idle_in_transaction_ms: int = Field(default=6_000, ge=1)  # who stands still for so long loses its locks

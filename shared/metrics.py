@@ -70,6 +70,14 @@ class Metrics:
             "gave_way_seconds_total",
             "Seconds in which its work gave way to tenants that had had far less, all its steps together",
         )
+        self._stream_bytes = gauge(
+            "stream_bytes",
+            "Bytes of Redis that its streams take, by kind: service, pos (what tills offer), out (what subscribers are told)",
+            "kind",
+        )
+        self._stream_budget = gauge(
+            "stream_budget_bytes", "Bytes of Redis that the tenant's streams may take in all"
+        )
         self._pool_in_use = gauge("db_pool_in_use", "Connections in use")
         self._violations = gauge(
             "invariant_violations", "Writes that a guard refused since the start, by invariant", "invariant"
@@ -91,6 +99,7 @@ class Metrics:
         self._states = (
             self._relay_lag_events, self._relay_lag_seconds, self._consumer_lag, self._consumer_pending, self._dead_letters,
             self._bills_waiting, self._refunds_open, self._pool_in_use, self._differences,
+            self._stream_bytes, self._stream_budget,
         )  # fmt: skip
         """How it stands with a tenant, as of the last look."""
         self._sealing: set[str] = set()
@@ -207,6 +216,11 @@ class Metrics:
     def http(self, tenant: str, route: str, status: int, seconds: float) -> None:
         """A call was answered. `route` is the template, never the path; `tenant` is empty before it is verified."""
         self._child(self._http_seconds, tenant, route, status).observe(seconds)
+
+    def stream_bytes(self, tenant: str, by_kind: Mapping[str, int], *, budget: int) -> None:
+        """What its streams take in Redis, and what all streams of the tenant may take; bytes."""
+        self._set_all(self._stream_bytes, tenant, by_kind)
+        self._stream_budget.labels(self.service, tenant).set(budget)
 
     def pool_in_use(self, tenant: str, connections: int) -> None:
         """Connections that are out of the pool now."""

@@ -34,6 +34,7 @@ from shared.messaging.keys import HEARERS, Keys
 from shared.messaging.lane import DRAIN_S, Lane
 from shared.messaging.relay import Relay
 from shared.messaging.sealer import Sealer
+from shared.messaging.sizes import StreamBytes
 from shared.messaging.traced import TracedLane
 from shared.messaging.writer import Buried, Writer
 from shared.metrics import Metrics
@@ -103,8 +104,9 @@ class TenantRuntime:
         self.keys = Keys(tenant.cell, tenant.code)
         self.metrics = metrics
         self.clock = clock
-        # What outlives a transaction; handlers find the metrics here too.
-        self.cache: dict[Any, Any] = {Metrics: metrics}
+        # What outlives a transaction; handlers find the metrics here too, and whom to tell of streams.
+        sizes = StreamBytes(redis, self.keys, blueprint.name, metrics, budget_bytes=settings.stream_bytes)
+        self.cache: dict[Any, Any] = {Metrics: metrics, StreamBytes: sizes}
         if traces is not None:
             self.cache[Traces] = traces
         self.blueprint, self.bus = blueprint, bus
@@ -164,6 +166,7 @@ class TenantRuntime:
             sealer=self.sealer,
             directory=directory,
             metrics=metrics,
+            sizes=sizes,
         )
         self.upkeep = Upkeep(pool, settings, tenant.code)
         self.rota = Rota(

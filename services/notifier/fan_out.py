@@ -11,6 +11,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from shared.messaging.keys import Keys, till_of
+from shared.messaging.sizes import StreamBytes
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -18,8 +19,10 @@ KEPT_MS = 7 * 24 * 3600 * 1000
 """How long a till can come back and still find its replies."""
 
 
-async def reply(redis: Redis, keys: Keys, replies: Sequence[tuple[str | None, bytes]]) -> None:
-    """Appends each event, as heard, to the out stream of the till that its source names, in one call.
+async def reply(
+    redis: Redis, keys: Keys, replies: Sequence[tuple[str | None, bytes]], sizes: StreamBytes
+) -> None:
+    """Appends each event, as heard, to the out stream of the till that its source names, in one call; `sizes` hears of the streams.
 
     Done before the commit that remembers it, a reply is never lost; it may come twice, with the same event id.
     """
@@ -30,6 +33,7 @@ async def reply(redis: Redis, keys: Keys, replies: Sequence[tuple[str | None, by
     oldest = int(time.time() * 1000) - KEPT_MS
     append = redis.register_script(_script())
     await append(keys=list(numbers), args=[oldest, _pack(events)])
+    sizes.wrote(numbers)
 
 
 @lru_cache(maxsize=1)

@@ -34,6 +34,7 @@ from shared.events import (
 )
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Handlers, Item, Outcome, Tx
+from shared.messaging.sizes import StreamBytes
 from shared.metrics import Metrics
 
 _NEWS = (PointsCredited, PointsExpiring, TierChanged)  # asking for the union takes thrice as long
@@ -66,7 +67,7 @@ async def tell(tx: Tx, items: Sequence[Item[News | Reply | Settle]]) -> list[Out
     if news:
         await _make(tx, news)
     if replies:
-        tx.before_commit(lambda: reply(tx.redis, tx.keys, replies))
+        tx.before_commit(lambda: reply(tx.redis, tx.keys, replies, tx.cache[StreamBytes]))
     return [Done()] * len(items)
 
 

@@ -22,6 +22,7 @@ from shared.messaging.keys import HEARERS, Keys
 from shared.messaging.lane import Lane
 from shared.messaging.queries import queries
 from shared.messaging.sealer import Sealer
+from shared.messaging.sizes import StreamBytes
 from shared.metrics import Metrics
 from shared.tenants.directory import Directory
 
@@ -49,10 +50,12 @@ class Housekeeping:
         sealer: Sealer,
         directory: Directory,
         metrics: Metrics,
+        sizes: StreamBytes,
     ) -> None:
         self._pool, self._redis, self._keys, self._service = pool, redis, keys, service
         self._heard, self._consumers, self._lane = heard, consumers, lane
         self._sealer, self._directory, self._metrics = sealer, directory, metrics
+        self._sizes = sizes
         self._reported: dict[str, int] = {}
         self._in_redis = 0
         self._lag_at = self._trimmed_at = self._partitions_at = float("-inf")
@@ -107,6 +110,7 @@ class Housekeeping:
             self._trimmed_at = now
             await self._trim()
             await self._count()
+            await self._sizes.tell()
         if now - self._partitions_at >= PARTITIONS_EVERY_S:
             self._partitions_at = now
             async with self._pool.acquire() as db:

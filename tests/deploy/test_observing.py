@@ -105,6 +105,7 @@ def exported() -> dict[str, set[str]]:
     metrics.message("acme", "log", "delivered")
     metrics.http("acme", "/v1/bills", 201, 0.01)
     metrics.pool_in_use("acme", 1)
+    metrics.stream_bytes("acme", {"service": 1, "pos": 1, "out": 1}, budget=1)
     metrics.gave_way("acme", 0.1)
     metrics.unready("acme", False)
     metrics._violations.labels("earn", "acme", "2").set(1)

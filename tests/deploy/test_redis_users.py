@@ -177,6 +177,18 @@ def test_notifier_and_earn_tell_outsiders_and_earn_alone_forgets_what_they_offer
     assert forgetting == {"earn"}
 
 
+def test_a_service_asks_how_large_its_own_streams_are_and_no_others(log_in: As) -> None:
+    log_in("admin").xadd(KEYS.out("till"), {"event": "e"})
+    streams = {**TOP, "pos": KEYS.pos, "out": KEYS.out("till")}
+    told = {
+        (name, stream)
+        for name in HEARERS
+        for stream, key in streams.items()
+        if not refused(log_in(name).memory_usage, key, samples=5)
+    }
+    assert told == {(name, name) for name in HEARERS} | {("earn", "pos"), ("notifier", "out")}
+
+
 def test_a_service_sees_the_heads_of_what_it_hears_and_no_others(log_in: As) -> None:
     # Whose copy a stream is, is asked before it is heard; how far members is published, by earn's waiting bills.
     seen = {

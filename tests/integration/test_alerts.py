@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from shared.config import Settings
 from shared.events import MessageDelivered
+from shared.messaging.commands import Handlers
 from shared.metrics import exposition
 from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
@@ -162,6 +163,39 @@ async def test_a_consumer_that_a_lock_holds_up_a_pool_that_is_empty_and_a_relay_
             "PointbankRelayLagging",
             "PointbankRelayStuck",
         }
+
+
+async def test_a_stream_that_nobody_reads_is_told_before_its_tenant_has_all_the_redis_that_it_may(
+    settings: Settings, tenant: Tenant, tmp_path: Path
+) -> None:
+    ears = Ears()
+    small = settings.model_copy(update={"stream_bytes": 60_000})
+    hearing: Handlers = {MessageDelivered: ears.hear}
+
+    async def bytes_now(service: TenantRuntime) -> float:
+        service.housekeeping._trimmed_at = service.housekeeping._sizes._asked_at = float("-inf")
+        await service.housekeeping.turn()
+        labels = {"service": "earn", "tenant": tenant.code, "kind": "service"}
+        return service.metrics.registry.get_sample_value("pointbank_stream_bytes", labels) or 0
+
+    async with running(small, tenant, "earn", {Say: say}) as earn:
+        await bytes_now(earn)
+        healthy = scrape(earn)
+        assert firing(healthy, healthy, minutes=15, folder=tmp_path) == set()
+        await earn.lane.submit_many([by_job(Say(str(k))) for k in range(300)])
+        await eventually(lambda: earn.relay.published == 300)
+        full = await bytes_now(earn)
+        assert full > 0.8 * 60_000
+        assert firing(healthy, scrape(earn), minutes=4, folder=tmp_path) == set()
+        assert firing(healthy, scrape(earn), minutes=6, folder=tmp_path) == {"PointbankStreamsTooLarge"}
+
+        async with (
+            running(small, tenant, "redeem", hearing, hears=("earn",)),
+            running(small, tenant, "notifier", hearing, hears=("earn",)),
+        ):
+            await eventually(lambda: len(ears.heard) == 600)
+        assert await bytes_now(earn) < full / 10
+        assert firing(healthy, scrape(earn), minutes=15, folder=tmp_path) == set()
 
 
 async def test_the_sql_of_the_runbook_is_answered_by_the_tables_there_are(

@@ -12,6 +12,7 @@ from shared.events import BillRecorded, BillRejected, BillSettled, EventData, en
 from shared.events.bills import OfferedBy
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Tx
+from shared.messaging.sizes import StreamBytes
 from shared.runtime import TenantRuntime
 from tests.support.facts import AT, heard
 
@@ -68,6 +69,21 @@ async def test_replies_go_to_their_tills_as_they_were_heard(notifier: TenantRunt
     assert await replies(notifier, "riyadh-mall.T04") == [items[1].payload]
     first = msgspec.json.decode((await replies(notifier, "riyadh-mall.T03"))[0])
     assert (first["type"], first["id"]) == ("bill.recorded.v1", items[0].event_id)
+
+
+async def test_what_tills_were_told_counts_among_what_the_tenant_takes_of_redis(
+    notifier: TenantRuntime,
+) -> None:
+    await notifier.lane.submit_many([as_heard(answer(f"/pos/riyadh-mall/T{k}")) for k in (71, 72)])
+    sizes = notifier.cache[StreamBytes]
+    sizes._asked_at = float("-inf")
+    await sizes.tell()
+    streams: Any = await notifier.redis.keys(notifier.keys.out("*"))
+    assert len(streams) >= 2
+    each = [await notifier.redis.memory_usage(stream, samples=5) or 0 for stream in streams]
+    labels = {"service": "notifier", "tenant": notifier.code, "kind": "out"}
+    shown = notifier.metrics.registry.get_sample_value("pointbank_stream_bytes", labels)
+    assert shown == sum(each) > 0
 
 
 async def test_a_settled_bill_is_told_to_every_till_that_offered_it_each_by_its_own_entry(

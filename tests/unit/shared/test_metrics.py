@@ -13,6 +13,7 @@ lane_batch_items lane_batch_seconds lane_items_total relay_lag_events relay_lag_
 relay_refilled_total consumer_lag_events consumer_pending_events consumer_acknowledged_total
 consumer_reclaimed_total dead_letters retries_total
 bills_waiting refunds_open ledger_points_total messages_total http_request_seconds gave_way_seconds_total db_pool_in_use
+stream_bytes stream_budget_bytes
 invariant_violations reconciliation_differences tenant_unready seal_turn_timestamp_seconds
 """
 NAMES = LISTED.split()
@@ -91,6 +92,7 @@ def test_nothing_stands_open_any_more_with_a_tenant_that_was_let_go() -> None:
         metrics.bills_waiting(tenant, 2)
         metrics.refunds_open(tenant, {"overdue": 1})
         metrics.pool_in_use(tenant, 1)
+        metrics.stream_bytes(tenant, {"service": 400_000_000}, budget=1)
         metrics.seal_turn(tenant, 1_000.0)
         metrics.retried(tenant, "deadlock")
     others = {name: value for name, value in samples(metrics).items() if name[2] == "other"}
