@@ -21,7 +21,7 @@ def verify(
     tenant: TenantOption = "demo",
     everyone: AllTenants = False,
     journal: Annotated[Path | None, typer.Option(help="What tills sent and saw acknowledged.")] = None,
-    wait: Annotated[float, typer.Option(help="Seconds to wait until all is settled.")] = 0,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait until all is settled.")] = 0,
     chain: Annotated[
         bool,
         typer.Option("--chain", help="Only the ledger's chains and the seals over them: the quick check."),
