@@ -28,6 +28,7 @@ def _failed(error: Exception) -> str | None:
 
     from pointbank.api import CallFailed
     from pointbank.balances import FileUnreadable as BalancesUnreadable
+    from pointbank.cli.verifying import CouldNotCheck
     from pointbank.dead_letters import KeptInPart
     from pointbank.embedded import CannotStart
     from pointbank.gateway.errors import CannotBuild
@@ -67,6 +68,8 @@ def _failed(error: Exception) -> str | None:
             return f"Redis: {error}. Is POINTBANK_REDIS_URL right?"
         case NotConfigured() | CannotStart() | TenantCodeInvalid() | UnknownTenant() | NotOnlineRetail():
             return str(error)
+        case CouldNotCheck():
+            return f"could not check: {error}"
         case Refusal():
             return error.detail
         case SealBusy():

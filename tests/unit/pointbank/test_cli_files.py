@@ -74,3 +74,24 @@ def test_keys_that_are_no_jwks_are_named_by_their_setting(
     monkeypatch.setenv("POINTBANK_JWT_KEYS", str(binary))
     line = said(capsys, monkeypatch, "gateway", binary.parent / "gateway")
     assert line.startswith("pointbank: POINTBANK_JWT_KEYS names no JWKS: ")
+
+
+def test_a_folder_of_seals_that_is_not_there_is_no_proof(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "nonexistent"
+    line = said(capsys, monkeypatch, "verify", "--chain", "--seals", folder)
+    assert line == (
+        f"pointbank: could not check: there is no folder {folder}; "
+        "name the one that seals are exported to with `--seals`"
+    )
+
+
+def test_a_journal_is_not_passed_over_where_only_chains_are_checked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, binary: Path
+) -> None:
+    line = said(capsys, monkeypatch, "verify", "--chain", "--journal", binary)
+    assert line == (
+        "pointbank: --journal and --wait are for the whole check: leave out what asks for chains alone; "
+        "see `pointbank verify --help`"
+    )
