@@ -64,7 +64,22 @@ def tenant_create(
         return await allow_tills(settings, code)
 
     user = asyncio.run(make())
-    out.print(f"Tenant {code} is ready. Its tills log in to Redis as {user}.", highlight=False)
+    out.print(
+        f"Tenant {code} is ready. Its tills log in to Redis as {user}; `pointbank tenant till-url {code}` prints where, "
+        "with the password.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@group.command("till-url")
+def tenant_till_url(code: Annotated[str, typer.Argument(help="The tenant's code.")]) -> None:
+    """Prints where the tenant's tills connect to Redis, with their password: it derives from POINTBANK_SECRET."""
+    from pointbank.tills import till_url
+    from shared.config import Settings
+
+    _must_be_known(code)
+    typer.echo(till_url(Settings(), code))
 
 
 @group.command("suspend")
