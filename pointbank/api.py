@@ -85,7 +85,7 @@ class Answer(NamedTuple):
             problem = msgspec.json.decode(self.body, type=_Problem)
         except msgspec.MsgspecError:
             return f"{self.status} {self.body.decode(errors='replace')}"
-        wrong = [f"{one.pointer}: {one.detail}" for one in problem.errors if one.detail != problem.detail]
+        wrong = [f"{one.pointer}: {one.detail}" for one in problem.errors if one.detail not in problem.detail]
         return f"{' '.join([problem.detail, *wrong])} ({problem.code}) request_id {problem.request_id}"
 
 

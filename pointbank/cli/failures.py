@@ -66,7 +66,9 @@ def _failed(error: Exception) -> str | None:
             return f"PostgreSQL refuses the login: {error}. Is POINTBANK_SECRET the one the tenant was made with?"
         case RedisError():
             return f"Redis: {error}. Is POINTBANK_REDIS_URL right?"
-        case NotConfigured() | CannotStart() | TenantCodeInvalid() | UnknownTenant() | NotOnlineRetail():
+        case NotConfigured():
+            return f"{error}; beside a running `pointbank up`: `. var/pointbank.env`"
+        case CannotStart() | TenantCodeInvalid() | UnknownTenant() | NotOnlineRetail():
             return str(error)
         case CouldNotCheck():
             return f"could not check: {error}"

@@ -39,14 +39,14 @@ def simulate(
 
     written = _read(Path(draft)) if Path(draft).is_file() else None
 
+    if written is not None:
+        _span(written, from_, to)
+
     async def run() -> Any:
         db = await log_in(Settings(), tenant, "auditor")
         try:
             document = written or await read_draft(db, *_version(draft))
-            zone = str(document.get("programme", {}).get("time_zone", "UTC"))
-            from_at, to_at = _moment(from_, zone), _moment(to, zone)
-            if from_at >= to_at:
-                raise typer.BadParameter(f"--from {from_} is not before --to {to}")
+            from_at, to_at = _span(document, from_, to)
             with Progress(console=err, transient=True) as progress:
                 bar = progress.add_task("bills", total=None)
                 return await simulate(
@@ -81,6 +81,14 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or not isinstance(document.get("programme", {}), dict):
         raise typer.BadParameter(f"{file} is no programme document (docs/programme.md)")
     return document
+
+
+def _span(document: dict[str, Any], from_: str, to: str) -> tuple[datetime, datetime]:
+    zone = str(document.get("programme", {}).get("time_zone", "UTC"))
+    from_at, to_at = _moment(from_, zone), _moment(to, zone)
+    if from_at >= to_at:
+        raise typer.BadParameter(f"--from {from_} is not before --to {to}")
+    return from_at, to_at
 
 
 def _moment(text: str, zone: str) -> datetime:

@@ -26,6 +26,11 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, default=str, ensure_ascii=False))
 
 
+def counted(n: int, one: str, more: str | None = None) -> str:
+    """`1 wallet`, `2 wallets`: a number with what it counts; `more` where the plural takes more than an s."""
+    return f"{n:,} {one if n == 1 else more or one + 's'}"
+
+
 def table_of(*columns: str) -> Table:
     """A table; a column named with a star holds ids or codes, which people copy: they stand whole, the others give way."""
     from rich.table import Table

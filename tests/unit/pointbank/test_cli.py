@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,10 @@ def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *a
         (
             {},
             "migrate",
-            "pointbank: set POINTBANK_POSTGRES_DSN to a DSN of a database administrator",
+            (
+                "pointbank: set POINTBANK_POSTGRES_DSN to a DSN of a database administrator; "
+                "beside a running `pointbank up`: `. var/pointbank.env`"
+            ),
         ),
         (
             {"POINTBANK_LOG": "shout"},
@@ -241,3 +245,11 @@ def test_a_group_without_a_command_tells_what_there_is(
     with pytest.raises(SystemExit):
         main()
     assert capsys.readouterr().err.startswith("Usage: pointbank tenant [OPTIONS] COMMAND [ARGS]...")
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["pointbank", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"pointbank {version('pointbank')}\n"

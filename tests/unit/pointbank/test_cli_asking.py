@@ -59,6 +59,7 @@ def test_nobody_who_listens_is_told_within_seconds_with_the_url(
     [
         ("settlement check --from 2026-13-01", "--from: 2026-13-01 is no day, which is written YYYY-MM-DD"),
         ("settlement check --to tomorrow", "--to: tomorrow is no day, which is written YYYY-MM-DD"),
+        ("statement --day 9000-01-01", "--day: 9000-01-01 has not begun, in no zone"),
         ("settlement list --only foo", "--only: foo is none of open, explained, closed"),
         ("reviews list --state-of foo", "--state-of: foo is none of open, released, cancelled"),
         ("reviews list --url nowhere", "'--url': nowhere is no http:// or https:// URL"),
@@ -77,7 +78,8 @@ def test_days_choices_and_urls_are_checked_before_anybody_is_asked(
     wrong: str,
 ) -> None:
     command = arguments.partition(" --")[0]
-    line = said(capsys, monkeypatch, *arguments.split(), "--state", tmp_path)
+    state = () if command == "statement" else ("--state", tmp_path)
+    line = said(capsys, monkeypatch, *arguments.split(), *state)
     assert line == f"pointbank: Invalid value for {wrong}; see `pointbank {command} --help`"
 
 

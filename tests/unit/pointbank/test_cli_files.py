@@ -76,6 +76,16 @@ def test_keys_that_are_no_jwks_are_named_by_their_setting(
     assert line.startswith("pointbank: POINTBANK_JWT_KEYS names no JWKS: ")
 
 
+def test_a_span_that_ends_before_it_begins_is_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, binary: Path
+) -> None:
+    binary.write_text("{}")
+    span = ("--from", "2026-02-01", "--to", "2026-01-01")
+    assert said(capsys, monkeypatch, "programme", "simulate", binary, *span) == (
+        "pointbank: --from 2026-02-01 is not before --to 2026-01-01; see `pointbank programme simulate --help`"
+    )
+
+
 def test_a_folder_of_seals_that_is_not_there_is_no_proof(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -42,3 +42,9 @@ def test_in_a_pipe_a_row_is_one_line_with_all_of_it(monkeypatch: pytest.MonkeyPa
         DETAIL,
         "open",
     ]
+
+
+def test_one_is_no_plural() -> None:
+    found = [say.counted(n, "wallet") for n in (0, 1, 1_234)]
+    assert found == ["0 wallets", "1 wallet", "1,234 wallets"]
+    assert say.counted(2, "entry", "entries") == "2 entries"
