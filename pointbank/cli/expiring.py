@@ -100,7 +100,7 @@ def notices(
             settings,
             tenant,
             only_look=dry_run,
-            say=lambda told: say_so_far(f"{told:,} notices"),
+            say=lambda told: say_so_far(counted(told, "notice")),
             say_to_tell=say_to_tell,
         )
 
