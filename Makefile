@@ -57,7 +57,7 @@ lock:  ## renew the locks (needs uv); no registry host is written
 $(VENV)/.ok: requirements-dev.lock pyproject.toml
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; try: make PY=python3.12")'
 	@$(PY) -c 'import sys; sys.version_info < (3, 14) or print("Python 3.14 and later were not tried. Should it fail: make PY=python3.13", file=sys.stderr)'
-	@echo 'Installing into $(VENV) ...' >&2
+	@echo 'Installing into $(VENV): this needs the network, and takes some minutes the first time ...' >&2
 	@if command -v uv >/dev/null 2>&1 && uv venv -q --allow-existing --python "$(PY)" $(VENV) \
 	    && $(UV) --require-hashes -r requirements-dev.lock && $(UV) --no-build-isolation --no-deps -e .; then :; \
 	else \

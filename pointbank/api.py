@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import random
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -38,6 +39,10 @@ class CallFailed(Exception):
     """A call was refused where it must not be, or had no answer in time; the message says which."""
 
 
+class Unreachable(CallFailed):
+    """Nothing answers at the URL; the message names it."""
+
+
 class Call(NamedTuple):
     """One call. A write has a `key`; `told` says whether its body may stand in the journal."""
 
@@ -47,6 +52,18 @@ class Call(NamedTuple):
     key: str | None = None
     role: str = "admin"
     told: bool = True
+
+
+class _Mistake(msgspec.Struct):
+    pointer: str
+    detail: str
+
+
+class _Problem(msgspec.Struct):
+    code: str
+    detail: str
+    request_id: str
+    errors: list[_Mistake] = []
 
 
 class Answer(NamedTuple):
@@ -61,6 +78,16 @@ class Answer(NamedTuple):
         """The stable code of a problem; None for an answer."""
         return self.json().get("code") if self.status >= 400 else None
 
+    @property
+    def said(self) -> str:
+        """What a problem says to a person: its details with their codes, and the request's id; else the answer as it came."""
+        try:
+            problem = msgspec.json.decode(self.body, type=_Problem)
+        except msgspec.MsgspecError:
+            return f"{self.status} {self.body.decode(errors='replace')}"
+        wrong = [f"{one.pointer}: {one.detail}" for one in problem.errors if one.detail not in problem.detail]
+        return f"{' '.join([problem.detail, *wrong])} ({problem.code}) request_id {problem.request_id}"
+
 
 class Api:
     """A client with `connections` kept alive. Writes are journalled where a journal is given."""
@@ -73,15 +100,19 @@ class Api:
         journal: Journal | None = None,
         connections: int = 16,
         patience_s: float = 60,
+        absent_s: float | None = None,
     ) -> None:
+        """`patience_s`: how long a call is repeated; `absent_s`: how long while nobody so much as listens, else as long."""
         parts = urlsplit(base_url)
         self._connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._address = (parts.hostname or "127.0.0.1", parts.port)
+        self._base_url = base_url
         self._base_path = parts.path.rstrip("/")
         self._token = token
         self._tokens: dict[str, str] = {}
         self._journal = journal
         self._patience_s = patience_s
+        self._absent_s = patience_s if absent_s is None else absent_s
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="api")
         self._local = threading.local()
         self._open: list[http.client.HTTPConnection] = []
@@ -107,7 +138,7 @@ class Api:
         """The JSON of the answer; CallFailed when its status is not in `accept`."""
         answer = await self.ask(method, path, body, key=key, role=role)
         if answer.status not in accept:
-            raise CallFailed(f"{method} {path}: {answer.status} {answer.body.decode(errors='replace')}")
+            raise CallFailed(f"{method} {path}: {answer.said}")
         return answer.json() if answer.body else None
 
     async def ask(
@@ -140,7 +171,8 @@ class Api:
                 self._journal.append(kept)
 
     def _send(self, call: Call, body: bytes) -> Answer:
-        deadline = time.monotonic() + self._patience_s
+        began = time.monotonic()
+        deadline = began + self._patience_s
         pause = 0.05
         renewed = False
         while True:
@@ -148,8 +180,11 @@ class Api:
                 answer = self._send_once(call, body)
             except (OSError, http.client.HTTPException) as unreachable:
                 # A write has its key and a read changes nothing: asking again is always right.
-                if time.monotonic() > deadline:
-                    raise CallFailed(f"{call.method} {call.path}: {unreachable!r}") from unreachable
+                absent = isinstance(unreachable, ConnectionRefusedError | socket.gaierror)
+                if time.monotonic() > (began + self._absent_s if absent else deadline):
+                    raise Unreachable(
+                        f"nothing answers at {self._base_url} ({unreachable!r}); is it up? `--url`"
+                    ) from unreachable
             else:
                 expired = answer.status == 401 and not renewed
                 passing = answer.status in _UNSETTLED and answer.code in _UNSETTLED_CODES

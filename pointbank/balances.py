@@ -207,21 +207,17 @@ _WANTED: dict[Callable[[str], Any], str] = {
 
 
 def run_open_balances(settings: Settings, tenant: str, file: Path, *, dry_run: bool, as_json: bool) -> int:
-    """For the command line: how far it has come on stderr, what it came to on stdout; 1 where rows were refused, 2 where the file
-    can't be read."""
+    """For the command line: how far it has come on stderr, what it came to on stdout; 1 where rows were refused. Raises
+    FileUnreadable."""
     err, out = Console(stderr=True, highlight=False), Console(highlight=False, markup=False)
 
     def say(found: Opened) -> None:
         err.print(f"{found.rows:,} rows, {found.points:,} points", end="\r")
 
     actor = os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"
-    try:
-        found = asyncio.run(
-            open_balances(settings, tenant, file, dry_run=dry_run, actor=actor, say=None if as_json else say)
-        )
-    except FileUnreadable as error:
-        err.print(str(error), markup=False)
-        return 2
+    found = asyncio.run(
+        open_balances(settings, tenant, file, dry_run=dry_run, actor=actor, say=None if as_json else say)
+    )
     if as_json:
         shown = {"dry_run": dry_run, **vars(found), "refused": dict(found.refused)}
         sys.stdout.write(msgspec.json.encode(shown).decode() + "\n")

@@ -53,10 +53,15 @@ class Invoice:
 
 def invoices(file: Path) -> Iterator[Invoice]:
     """The invoices of a CSV file, gzipped or not, by their first lines; NotOnlineRetail names a line that is none."""
-    with _text_of(file) as text:
-        by_number: dict[str, list[dict[str, str]]] = {}
-        for row in _numbered(csv.DictReader(text)):
-            by_number.setdefault(row["InvoiceNo"], []).append(row)
+    by_number: dict[str, list[dict[str, str]]] = {}
+    try:
+        with _text_of(file) as text:
+            for row in _numbered(csv.DictReader(text)):
+                by_number.setdefault(row["InvoiceNo"], []).append(row)
+    except (UnicodeDecodeError, csv.Error, gzip.BadGzipFile, EOFError) as error:
+        raise NotOnlineRetail(
+            f"{file} is no CSV in UTF-8, gzipped where its name ends in .gz: {error}"
+        ) from error
     for number, rows in by_number.items():
         yield _invoice(number, rows)
 

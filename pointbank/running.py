@@ -16,7 +16,15 @@ from subprocess import DEVNULL, Popen
 
 from pointbank import embedded
 from pointbank.api import Token
-from pointbank.embedded.process import SELF, START_S, CannotStart, Child, free_port, launch_command
+from pointbank.embedded.process import (
+    SELF,
+    START_S,
+    CannotStart,
+    Child,
+    free_port,
+    launch_command,
+    must_be_free,
+)
 from pointbank.logins import log_in
 from pointbank.tills import allow_tills
 from pointbank.tokens import DevKeys, dev_keys, issue
@@ -86,6 +94,8 @@ def running(
 
     Use it from the main thread: the child is bound to the life of the thread that starts it.
     """
+    if port is not None:
+        must_be_free(port)
     with embedded.servers(state, pg_settings=pg_settings) as servers:
         state = state.resolve()
         state.mkdir(parents=True, exist_ok=True)

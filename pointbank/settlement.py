@@ -22,6 +22,13 @@ class BadFile(Exception):
 def read_lines(file: Path) -> Iterator[dict[str, str]]:
     """The lines of a CSV with a header: `merchant, day`, and `total`, `deposit` or both; `reference` where there are several,
     `currency` where it is not the programme's."""
+    try:
+        yield from _lines(file)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadFile(f"it is no CSV in UTF-8: {error}") from error
+
+
+def _lines(file: Path) -> Iterator[dict[str, str]]:
     with file.open(newline="", encoding="utf-8-sig") as opened:
         rows = csv.DictReader(opened)
         names = set(rows.fieldnames or ())

@@ -63,7 +63,7 @@ def run_statement(
         case "csv":
             write_csv(found, sys.stdout)
         case "table":
-            _show(found, Console(highlight=False))
+            _show(found, Console(highlight=False), day)
 
 
 def write_csv(found: list[Statement], out: IO[str]) -> None:
@@ -85,9 +85,10 @@ def _numbers(figures: Figures) -> tuple[int, ...]:
     )  # fmt: skip
 
 
-def _show(found: list[Statement], out: Console) -> None:
+def _show(found: list[Statement], out: Console, day: date | None) -> None:
     if not any(one.terminals for one in found):
-        out.print("Nothing was accepted.")
+        days = sorted({one.day.isoformat() for one in found} or ({day.isoformat()} if day else set()))
+        out.print(f"Nothing was accepted on {' or '.join(days) or 'the last day that is over'}.")
         return
     table = Table(
         "day", "programme", "merchant", "terminal", "captured", "returned", "accepted", "in minor units"

@@ -86,6 +86,19 @@ class DevKeys:
     jwks: Path
 
 
+class NoKeys(Exception):
+    """No key pair was made in this folder; the message says who makes one."""
+
+
+def known_keys(folder: Path) -> DevKeys:
+    """The key pair that services of this state folder check tokens with; NoKeys where there is none."""
+    if not (folder / "token-key.json").exists():
+        raise NoKeys(
+            f"{folder} has no keys to sign a token with; name the folder that `pointbank up` uses with `--state`"
+        )
+    return dev_keys(folder)
+
+
 def dev_keys(folder: Path) -> DevKeys:
     """The key pair of this state folder, made at the first call; only its owner can read the private half."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared import credentials
@@ -21,6 +21,18 @@ def _address(known: dict[str, Any]) -> tuple[str, int]:
     return query.get("host") or parts.hostname or "127.0.0.1", int(query.get("port") or parts.port or 5432)
 
 
+def _url(url: str, *schemes: str) -> str:
+    """The URL; ValueError, which doesn't repeat it, where it is of another scheme or has no port where one is said."""
+    parts = urlsplit(url)
+    if parts.scheme not in schemes or "://" not in url:
+        raise ValueError(f"it begins with {' or '.join(f'{one}://' for one in schemes)}")
+    try:
+        parts.port  # noqa: B018  asked for its ValueError
+    except ValueError:
+        raise ValueError("its port is no number from 0 to 65535") from None
+    return url
+
+
 class Settings(BaseSettings):
     """Frozen. Secrets and DSNs are left out of its repr, so that it may be logged."""
 
@@ -34,10 +46,20 @@ class Settings(BaseSettings):
     postgres_port: int = Field(default_factory=lambda known: _address(known)[1], ge=1, le=65535)
     control_database: str = "pointbank_control"
 
+    @field_validator("postgres_dsn")
+    @classmethod
+    def _a_dsn(cls, dsn: str | None) -> str | None:
+        return None if dsn is None else _url(dsn, "postgresql", "postgres")
+
     # Redis or Valkey: only the relay writes service streams, so it may have a user of its own.
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)
     relay_redis_url: str = Field(default_factory=lambda known: known["redis_url"], repr=False)
     cell: str = "main"
+
+    @field_validator("redis_url", "relay_redis_url")
+    @classmethod
+    def _a_redis(cls, url: str) -> str:
+        return _url(url, "redis", "rediss", "unix")
 
     # Secrets: the root for administrators and the all-in-one process; a lone service gets its own two.
     secret: str | None = Field(default=None, repr=False)

@@ -31,7 +31,7 @@ def _stream(title: str) -> Problem:
 # Codes are added, never renamed: clients switch on them.
 PROBLEMS: dict[str, Problem] = {
     "malformed_json": _shape(400, "The body is not JSON"),
-    "idempotency_key_missing": _shape(400, "Idempotency-Key is missing"),
+    "idempotency_key_missing": _shape(400, "Idempotency-Key is missing, or is none"),
     "token_missing": _shape(401, "No token"),
     "token_invalid": _shape(401, "The token is not valid"),
     "token_expired": _shape(401, "The token has expired"),

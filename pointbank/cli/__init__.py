@@ -7,11 +7,11 @@ import sys
 
 
 def main() -> None:
-    """The entry point: expected failures end in one line that says what to do, and exit code 2."""
+    """The entry point: mistakes and expected failures end in one line that says what to do, and exit code 2."""
     from pointbank.cli.app import app
 
     try:
-        app()
+        sys.exit(app(prog_name="pointbank", standalone_mode=False))
     except Exception as error:
         from pointbank.cli.failures import expected
         from pointbank.cli.say import err
@@ -19,5 +19,7 @@ def main() -> None:
         said = expected(error)
         if said is None:
             raise
-        err.print(f"pointbank: {said}", style="red", markup=False, highlight=False, soft_wrap=True)
+        # A group without a command is not mistaken: it is asked what there is.
+        line = said if said.startswith("Usage:") else f"pointbank: {said}"
+        err.print(line, style=None if line is said else "red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)

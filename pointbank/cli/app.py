@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from pointbank.cli import (
@@ -30,11 +32,28 @@ from pointbank.cli import (
 
 app = typer.Typer(
     name="pointbank",
-    help="A loyalty engine built like a bank. Start with `pointbank up`, or see it work with `pointbank demo`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"pointbank {version('pointbank')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _pointbank(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A loyalty engine built like a bank. Start with `pointbank up`, or see it work with `pointbank demo`."""
+
 
 for command in (
     running.demo,

@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 
 from pointbank.cli.options import AsJson, TenantOption
-from pointbank.cli.say import err, out, print_json
+from pointbank.cli.say import err, out, print_json, print_table, table_of
 
 if TYPE_CHECKING:
     from pointbank.dead_letters import DeadLetter
@@ -80,9 +80,7 @@ def _plain(one: DeadLetter) -> dict[str, str | None]:
 
 
 def _show(found: list[DeadLetter]) -> None:
-    from rich.table import Table
-
-    table = Table("id", "service", "stream", "entry", "code", "detail", "state", "at")
+    table = table_of("*id", "service", "stream", "*entry", "*code", "detail", "state", "at")
     for one in found:
         table.add_row(
             str(one.dead_letter_id),
@@ -94,7 +92,7 @@ def _show(found: list[DeadLetter]) -> None:
             one.state,
             f"{one.at:%Y-%m-%d %H:%M:%S}",
         )
-    out.print(table)
+    print_table(table)
 
 
 @group.command("show")

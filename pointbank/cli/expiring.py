@@ -9,7 +9,7 @@ import typer
 
 from pointbank.cli.jobs import run_job
 from pointbank.cli.options import AllTenants, AsJson, TenantOption
-from pointbank.cli.say import out, progress
+from pointbank.cli.say import counted, out, progress
 
 if TYPE_CHECKING:
     from services.redeem.domain.sweep import Swept, ToExpire
@@ -49,7 +49,7 @@ def expire(
         wallets, points = (
             sum(getattr(one, name) for one in swept.values()) for name in ("wallets", "points")
         )
-        say_so_far(f"{wallets:,} wallets, {points:,} points")
+        say_so_far(f"{counted(wallets, 'wallet')}, {counted(points, 'point')}")
 
     async def ask(settings: Settings, tenant: str) -> list[Swept]:
         from pointbank.expiring import expire_tenant
@@ -122,12 +122,12 @@ def notices(
             settings,
             tenant,
             only_look=dry_run,
-            say=lambda told: say_so_far(f"{told:,} notices"),
+            say=lambda told: say_so_far(counted(told, "notice")),
             say_to_tell=say_to_tell,
         )
 
     def tell(told: int) -> None:
-        out.print(f"{told:,} notices {'would be ' if dry_run else ''}given.", highlight=False)
+        out.print(f"{counted(told, 'notice')} {'would be ' if dry_run else ''}given.", highlight=False)
 
     def plain(told: int) -> dict[str, Any]:
         return {"dry_run": dry_run, "notices": told}

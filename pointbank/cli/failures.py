@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 def expected(error: Exception) -> str | None:
     """What to tell of it, in one line; None of what is a bug."""
+    import typer
+
+    if isinstance(error, typer.TyperException):
+        return _mistaken(error)
+    return _failed(error)
+
+
+def _mistaken(error: Any) -> str:
+    said: str = error.format_message().removeprefix("Invalid value: ").rstrip(".\n")
+    if (context := getattr(error, "ctx", None)) is None or said.endswith("?"):
+        return said
+    return f"{said}; see `{context.command_path} --help`"
+
+
+def _failed(error: Exception) -> str | None:
     import asyncpg
     from pydantic import ValidationError
     from redis.exceptions import RedisError
 
     from pointbank.api import CallFailed
+    from pointbank.balances import FileUnreadable as BalancesUnreadable
+    from pointbank.cli.verifying import CouldNotCheck
     from pointbank.dead_letters import KeptInPart
     from pointbank.embedded import CannotStart
     from pointbank.gateway.errors import CannotBuild
@@ -17,8 +36,10 @@ def expected(error: Exception) -> str | None:
     from pointbank.logins import NotServed, UnknownTenant
     from pointbank.moving import CannotMove
     from pointbank.online_retail import NotOnlineRetail
+    from pointbank.stock import FileUnreadable as StockUnreadable
     from pointbank.streams import ForkUnknown, NotDrained, NothingToAdopt, StreamMoves
     from pointbank.till import Unanswered
+    from pointbank.tokens import NoKeys
     from pointbank.verify import NotSettled
     from services.redeem.jobs.sealing import SealBusy
     from shared.config import NotConfigured, Settings
@@ -29,8 +50,14 @@ def expected(error: Exception) -> str | None:
 
     match error:
         case ValidationError() if error.title == Settings.__name__:
-            wrong = error.errors(include_url=False, include_input=False)
-            return "; ".join(f"POINTBANK_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in wrong)
+            found = error.errors(include_url=False, include_input=False)
+            wrong = [one for one in found if one["type"] != "default_factory_not_called"]  # only follows
+            return "; ".join(
+                f"POINTBANK_{'_'.join(map(str, e['loc'])).upper()}: {e['msg'].removeprefix('Value error, ')}"
+                for e in wrong
+            )
+        case asyncpg.ClientConfigurationError():
+            return f"POINTBANK_POSTGRES_DSN: {error}"
         case asyncpg.InvalidCatalogNameError():
             return f"{error}. Is the tenant made, and `pointbank migrate` run?"
         case ShutOut():
@@ -39,8 +66,12 @@ def expected(error: Exception) -> str | None:
             return f"PostgreSQL refuses the login: {error}. Is POINTBANK_SECRET the one the tenant was made with?"
         case RedisError():
             return f"Redis: {error}. Is POINTBANK_REDIS_URL right?"
-        case NotConfigured() | CannotStart() | TenantCodeInvalid() | UnknownTenant() | NotOnlineRetail():
+        case NotConfigured():
+            return f"{error}; beside a running `pointbank up`: `. var/pointbank.env`"
+        case CannotStart() | TenantCodeInvalid() | UnknownTenant() | NotOnlineRetail():
             return str(error)
+        case CouldNotCheck():
+            return f"could not check: {error}"
         case Refusal():
             return error.detail
         case SealBusy():
@@ -51,6 +82,9 @@ def expected(error: Exception) -> str | None:
             | KeptInPart()
             | NotServed()
             | CallFailed()
+            | NoKeys()
+            | BalancesUnreadable()
+            | StockUnreadable()
             | JournalBroken()
             | JournalInUse()
             | Unanswered()

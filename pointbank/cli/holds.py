@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pointbank.cli.asking import ABSENT_S, HERE, a_url, bearer
 from pointbank.cli.options import VAR, AsJson, State, TenantOption
 from pointbank.cli.say import err, out, print_json
 
@@ -15,7 +16,7 @@ group = typer.Typer(help="Points that are held.", no_args_is_help=True)
 @group.command("release")
 def release(
     tenant: TenantOption = "demo",
-    url: Annotated[str, typer.Option(help="Where earn is served.")] = "http://127.0.0.1:8080",
+    url: Annotated[str, typer.Option(callback=a_url, help="Where earn is served.")] = HERE,
     token: Annotated[
         str | None,
         typer.Option(
@@ -32,11 +33,8 @@ def release(
     from rich.progress import Progress
 
     from pointbank.holds import release_due
-    from pointbank.tokens import dev_keys, issue
 
-    chosen = token or issue(
-        dev_keys(state / "keys"), role="operator", tenant=tenant, subject=f"operator@{tenant}"
-    )
+    chosen = bearer(token, state, role="operator", tenant=tenant)
     with Progress(console=err, transient=True) as progress:
         bar = progress.add_task("bills", total=None)
         done = asyncio.run(
@@ -44,6 +42,7 @@ def release(
                 url,
                 chosen,
                 dry_run=dry_run,
+                absent_s=ABSENT_S,
                 said=lambda bills, left: progress.update(bar, completed=bills, total=bills + left),
             )
         )

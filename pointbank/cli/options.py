@@ -14,6 +14,7 @@ State = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, for machines.")]
+Port = Annotated[int, typer.Option("--port", min=1, max=65_535, help="Port to listen on.")]
 TenantOption = Annotated[str, typer.Option("--tenant", envvar="POINTBANK_TENANT", help="The tenant's code.")]
 AllTenants = Annotated[
     bool,

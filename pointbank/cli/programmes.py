@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 
 from pointbank.cli.options import AsJson, TenantOption
+from pointbank.cli.reading import text_of
 from pointbank.cli.say import err, out, print_json
 
 group = typer.Typer(help="Programmes.", no_args_is_help=True)
@@ -36,14 +37,16 @@ def simulate(
     from shared.config import Settings
     from shared.errors import Refusal
 
-    written = json.loads(Path(draft).read_text(encoding="utf-8")) if Path(draft).is_file() else None
+    written = _read(Path(draft)) if Path(draft).is_file() else None
+
+    if written is not None:
+        _span(written, from_, to)
 
     async def run() -> Any:
         db = await log_in(Settings(), tenant, "auditor")
         try:
             document = written or await read_draft(db, *_version(draft))
-            zone = str(document.get("programme", {}).get("time_zone", "UTC"))
-            from_at, to_at = _moment(from_, zone), _moment(to, zone)
+            from_at, to_at = _span(document, from_, to)
             with Progress(console=err, transient=True) as progress:
                 bar = progress.add_task("bills", total=None)
                 return await simulate(
@@ -68,6 +71,24 @@ def simulate(
         print_json(found.shown())
     else:
         _show(found.shown())
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(text_of(file))
+    except ValueError as error:
+        raise typer.BadParameter(f"{file} is no JSON: {error}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("programme", {}), dict):
+        raise typer.BadParameter(f"{file} is no programme document (docs/programme.md)")
+    return document
+
+
+def _span(document: dict[str, Any], from_: str, to: str) -> tuple[datetime, datetime]:
+    zone = str(document.get("programme", {}).get("time_zone", "UTC"))
+    from_at, to_at = _moment(from_, zone), _moment(to, zone)
+    if from_at >= to_at:
+        raise typer.BadParameter(f"--from {from_} is not before --to {to}")
+    return from_at, to_at
 
 
 def _moment(text: str, zone: str) -> datetime:

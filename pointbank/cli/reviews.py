@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
+from pointbank.cli.asking import HERE, a_url, one_of, with_api
 from pointbank.cli.options import VAR, AsJson, State, TenantOption
-from pointbank.cli.say import out, print_json
+from pointbank.cli.say import out, print_json, print_table, table_of
 
 group = typer.Typer(help="Bills that fraud guards flagged.", no_args_is_help=True)
 
-Url = Annotated[str, typer.Option(help="Where earn is served.")]
+Url = Annotated[str, typer.Option(callback=a_url, help="Where earn is served.")]
 Token = Annotated[
     str | None,
     typer.Option(envvar="POINTBANK_TOKEN", help="A person's token; else one of the state folder's keys."),
 ]
 Reason = Annotated[str, typer.Option(help="Why; it is kept with the decision.")]
-HERE = "http://127.0.0.1:8080"
+STATES = ("open", "released", "cancelled")
 
 
 @group.command("list")
@@ -32,8 +34,7 @@ def list_reviews(
     state: State = VAR,
 ) -> None:
     """Tells what waits for somebody, the newest first."""
-    from rich.table import Table
-
+    one_of(status, *STATES, option="--state-of")
     asked = f"/v1/reviews?state={status}" + (f"&pattern={pattern}" if pattern else "")
     items: list[Any] = []
     cursor: str | None = ""
@@ -44,7 +45,7 @@ def list_reviews(
     if as_json:
         print_json({"items": items})
         return
-    table = Table("review", "patterns", "merchant", "bill", "terminal", "cashier", "held", "flagged")
+    table = table_of("*review", "patterns", "*merchant", "*bill", "terminal", "cashier", "held", "flagged")
     for one in items:
         table.add_row(
             one["review_id"],
@@ -56,12 +57,12 @@ def list_reviews(
             f"{one['held']['points']:,}",
             one["flagged_at"],
         )
-    out.print(table)
+    print_table(table)
 
 
 @group.command("release")
 def release(
-    review_id: str,
+    review_id: UUID,
     reason: Reason,
     tenant: TenantOption = "demo",
     url: Url = HERE,
@@ -75,7 +76,7 @@ def release(
 
 @group.command("cancel")
 def cancel(
-    review_id: str,
+    review_id: UUID,
     reason: Reason,
     tenant: TenantOption = "demo",
     url: Url = HERE,
@@ -88,7 +89,7 @@ def cancel(
 
 
 def _decide(
-    tenant: str, url: str, token: str | None, state: Path, review_id: str, verdict: str, reason: str
+    tenant: str, url: str, token: str | None, state: Path, review_id: UUID, verdict: str, reason: str
 ) -> Any:
     path = f"/v1/reviews/{review_id}/{verdict}"
     return _call(
@@ -114,17 +115,7 @@ def _call(
     *,
     key: str | None = None,
 ) -> Any:
-    import asyncio
-
-    from pointbank.api import Api
-    from pointbank.tokens import dev_keys, issue
-
-    chosen = token or issue(
-        dev_keys(state / "keys"), role="finance", tenant=tenant, subject=f"finance@{tenant}"
-    )
-
-    async def ask() -> Any:
-        async with Api(url, lambda _: chosen, connections=1) as api:
-            return await api.call(method, path, body, key=key, role="finance")
-
-    return asyncio.run(ask())
+    return with_api(
+        lambda api: api.call(method, path, body, key=key, role="finance"),
+        url=url, token=token, state=state, role="finance", tenant=tenant,
+    )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pointbank.cli.options import VAR, State, TenantOption
+from pointbank.cli.options import VAR, Port, State, TenantOption
 
 
 def demo(state: State = VAR) -> None:
@@ -19,7 +19,7 @@ def demo(state: State = VAR) -> None:
 
 def up(
     state: State = VAR,
-    port: Annotated[int, typer.Option(help="Port of the all-in-one process.")] = 8080,
+    port: Port = 8080,
     tenant: TenantOption = "demo",
 ) -> None:
     """Keeps everything running: servers where none are configured, all services on one port. Ctrl-C stops it in order."""
@@ -31,7 +31,7 @@ def up(
 def serve(
     service: Annotated[str, typer.Argument(help="members, earn, redeem, tiers, notifier, or all.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
+    port: Port = 8080,
 ) -> None:
     """Runs one service (or all in one process), configured by POINTBANK_*; stops in order on SIGTERM."""
     import uvicorn
@@ -80,7 +80,9 @@ def gateway(
     replicas: Annotated[
         int, typer.Option(min=1, max=500, help="With --dns: how many addresses a name may have.")
     ] = 10,
-    limit: Annotated[int, typer.Option(help="Calls of a tenant in 10 s, unless limits.map says.")] = 1000,
+    limit: Annotated[
+        int, typer.Option(min=1, help="Calls of a tenant in 10 s, unless limits.map says.")
+    ] = 1000,
     connections: Annotated[
         int, typer.Option(min=1, max=100_000, help="Open at once, of all callers; who comes then waits.")
     ] = 4096,
@@ -92,6 +94,8 @@ def gateway(
     ] = False,
 ) -> None:
     """Writes the files of the gateway (HAProxy) from the routes, POINTBANK_JWT_KEYS, _ISSUER and _AUDIENCE."""
+    import msgspec
+
     from pointbank.gateway.build import Choices, files, servers_of, write
     from pointbank.gateway.names import names_of
     from shared.config import NotConfigured, Settings
@@ -115,5 +119,9 @@ def gateway(
         tls=tls,
         proxy_protocol=proxy_protocol,
     )
-    for name in write(out, files(choices, read_jwks(settings.jwt_keys))):
+    try:
+        built = files(choices, read_jwks(settings.jwt_keys))
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise NotConfigured(f"POINTBANK_JWT_KEYS names no JWKS: {error}") from error
+    for name in write(out, built):
         typer.echo(str(out / name))

@@ -12,9 +12,9 @@ from pointbank.cli.options import VAR, AsJson, State
 
 
 def generate(
-    bills: Annotated[int, typer.Option(help="How many bills.")] = 2000,
+    bills: Annotated[int, typer.Option(min=0, help="How many bills.")] = 2000,
     members: Annotated[
-        int, typer.Option(help="How many members; the busiest have the most bills (Zipf).")
+        int, typer.Option(min=1, help="How many members; the busiest have the most bills (Zipf).")
     ] = 400,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bills.")] = 1,
     file: Annotated[Path | None, typer.Option("--out", help="A file, else stdout.")] = None,
@@ -33,7 +33,10 @@ def generate(
 
 def replay(
     online_retail: Annotated[
-        Path, typer.Option("--online-retail", exists=True, help="An Online Retail CSV, .gz or not.")
+        Path,
+        typer.Option(
+            "--online-retail", exists=True, dir_okay=False, help="An Online Retail CSV, .gz or not."
+        ),
     ],
     state: State = VAR,
     via: Annotated[Literal["stream", "http"], typer.Option(help="How the bills are sent.")] = "stream",

@@ -9,7 +9,7 @@ import typer
 
 from pointbank.cli.jobs import run_job
 from pointbank.cli.options import AllTenants, AsJson, TenantOption
-from pointbank.cli.say import out, progress
+from pointbank.cli.say import counted, out, progress
 
 if TYPE_CHECKING:
     from services.redeem.jobs.reconciling import Total
@@ -102,7 +102,9 @@ def reconcile(
     actor, say = _actor(), progress()
 
     def say_compared(so_far: Total) -> None:
-        say(f"{so_far.wallets:,} wallets, {so_far.postings:,} postings, {so_far.days:,} days compared")
+        say(
+            f"{counted(so_far.wallets, 'wallet')}, {counted(so_far.postings, 'posting')}, {counted(so_far.days, 'day')} compared"
+        )
 
     async def ask(settings: Settings, tenant: str) -> dict[str, Any]:
         from pointbank.sealing import reconcile_tenant
@@ -119,8 +121,8 @@ def reconcile(
     def tell(done: dict[str, Any]) -> None:
         would = "would be " if dry_run else ""
         out.print(
-            f"{done['wallets']:,} wallets, {done['postings']:,} postings and {done['days']:,} days {would}compared, "
-            f"{done['differences']:,} differences.",
+            f"{counted(done['wallets'], 'wallet')}, {counted(done['postings'], 'posting')} and {counted(done['days'], 'day')} "
+            f"{would}compared, {counted(done['differences'], 'difference')}.",
             highlight=False,
         )
         for one in done["found"]:
@@ -130,7 +132,7 @@ def reconcile(
             )
 
     def wrong(done: dict[str, Any]) -> str | None:
-        return f"{done['differences']:,} differences" if done["differences"] else None
+        return counted(done["differences"], "difference") if done["differences"] else None
 
     run_job(
         context,

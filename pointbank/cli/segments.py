@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from pointbank.cli.asking import ABSENT_S, HERE, a_url, bearer
 from pointbank.cli.options import VAR, AsJson, State, TenantOption
+from pointbank.cli.reading import text_of
 from pointbank.cli.say import err, out, print_json
 
 group = typer.Typer(help="Which segments members are in.", no_args_is_help=True)
@@ -17,7 +19,7 @@ File = Annotated[
     Path,
     typer.Argument(help="External ids of members, one a line.", exists=True, dir_okay=False, readable=True),
 ]
-Url = Annotated[str, typer.Option(help="Where members is served.")]
+Url = Annotated[str, typer.Option(callback=a_url, help="Where members is served.")]
 Token = Annotated[
     str | None,
     typer.Option(
@@ -32,7 +34,7 @@ def put(
     segment: Segment,
     file: File,
     tenant: TenantOption = "demo",
-    url: Url = "http://127.0.0.1:8080",
+    url: Url = HERE,
     token: Token = None,
     from_: Annotated[
         str | None, typer.Option("--from", help="When it begins, with its offset; else now.")
@@ -51,7 +53,7 @@ def remove(
     segment: Segment,
     file: File,
     tenant: TenantOption = "demo",
-    url: Url = "http://127.0.0.1:8080",
+    url: Url = HERE,
     token: Token = None,
     as_json: AsJson = False,
     state: State = VAR,
@@ -78,15 +80,14 @@ def _run(
 
     from pointbank.api import Api
     from pointbank.segments import Moved, move_members
-    from pointbank.tokens import dev_keys, issue
 
-    chosen = token or issue(dev_keys(state / "keys"), role="crm", tenant=tenant, subject=f"crm@{tenant}")
-    ids = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    chosen = bearer(token, state, role="crm", tenant=tenant)
+    ids = [line.strip() for line in text_of(file).splitlines() if line.strip()]
 
     async def run() -> Moved:
         with Progress(console=err, transient=True) as progress:
             bar = progress.add_task("members", total=len(ids))
-            async with Api(url, lambda _: chosen) as api:
+            async with Api(url, lambda _: chosen, absent_s=ABSENT_S) as api:
                 return await move_members(
                     api,
                     segment,

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
+from pointbank.cli.asking import HERE, a_day, a_url, one_of, with_api
 from pointbank.cli.options import VAR, AsJson, State, TenantOption
-from pointbank.cli.say import out, print_json
+from pointbank.cli.say import out, print_json, print_table, table_of
 
 group = typer.Typer(help="Daily totals and deposits, against what bills say.", no_args_is_help=True)
 
-Url = Annotated[str, typer.Option(help="Where earn is served.")]
+Url = Annotated[str, typer.Option(callback=a_url, help="Where earn is served.")]
 Token = Annotated[
     str | None, typer.Option(envvar="POINTBANK_TOKEN", help="A token; else one of the state folder's keys.")
 ]
-HERE = "http://127.0.0.1:8080"
+STATES = ("open", "explained", "closed")
 
 
 @group.command("import")
 def import_(
     file: Annotated[
-        Path, typer.Argument(exists=True, help="CSV: merchant, day, total, deposit, reference, currency.")
+        Path,
+        typer.Argument(
+            exists=True, dir_okay=False, help="CSV: merchant, day, total, deposit, reference, currency."
+        ),
     ],
     programme: Annotated[
         str, typer.Option(help="Its zone says when a day begins, its currency what amounts are in.")
@@ -38,15 +42,12 @@ def import_(
     from pointbank.settlement import BadFile, import_file
 
     try:
-        done = _with_api(
-            tenant,
-            url,
-            token,
-            state,
+        done = with_api(
             lambda api: import_file(api, file, programme=programme, said=lambda _: None),
-        )
+            url=url, token=token, state=state, role="operator", tenant=tenant,
+        )  # fmt: skip
     except BadFile as error:
-        raise typer.BadParameter(str(error)) from error
+        raise typer.BadParameter(f"{file}: {error}") from error
     if as_json:
         print_json(done)
     else:
@@ -66,15 +67,12 @@ def check(
     """Holds what was said of days against the bills, as every night. Exit 1: there are variances."""
     from shared.ids import uuid7
 
-    body = {"from_day": from_, "to_day": to}
+    body = {"from_day": a_day(from_, option="--from"), "to_day": a_day(to, option="--to")}
     key = f"settlement-check-{uuid7()}"
-    done = _with_api(
-        tenant,
-        url,
-        token,
-        state,
+    done = with_api(
         lambda api: api.call("POST", "/v1/settlements/check", body, key=key, role="operator"),
-    )
+        url=url, token=token, state=state, role="operator", tenant=tenant,
+    )  # fmt: skip
     if as_json:
         print_json(done)
     else:
@@ -95,8 +93,7 @@ def list_variances(
     state: State = VAR,
 ) -> None:
     """Tells days that are off by more than half a minor unit, the newest first."""
-    from rich.table import Table
-
+    one_of(only, *STATES, option="--only")
     asked = "/v1/settlements/variances?limit=200" + (f"&state={only}" if only else "")
 
     async def all_pages(api: Any) -> list[Any]:
@@ -108,22 +105,13 @@ def list_variances(
             cursor = None if found["next_cursor"] is None else f"&cursor={found['next_cursor']}"
         return items
 
-    items = _with_api(tenant, url, token, state, all_pages, role="finance")
+    items = with_api(all_pages, role="finance", url=url, token=token, state=state, tenant=tenant)
     if as_json:
         print_json({"items": items})
         return
-    table = Table(
-        "variance",
-        "merchant",
-        "day",
-        "kind",
-        "bills say, minor",
-        "said, minor",
-        "currency",
-        "missing",
-        "state",
-        "owner",
-    )
+    table = table_of(
+        "*variance", "*merchant", "*day", "kind", "bills say, minor", "said, minor", "currency", "missing", "state", "owner",
+    )  # fmt: skip
     for one in items:
         table.add_row(
             one["variance_id"],
@@ -137,12 +125,12 @@ def list_variances(
             one["state"],
             one["owner"] or "",
         )
-    out.print(table)
+    print_table(table)
 
 
 @group.command("resolve")
 def resolve(
-    variance_id: str,
+    variance_id: UUID,
     to: Annotated[str | None, typer.Option("--as", help="explained, closed or open.")] = None,
     owner: Annotated[str | None, typer.Option(help="Who looks after it.")] = None,
     reason: Annotated[str | None, typer.Option(help="Why; it is kept.")] = None,
@@ -155,40 +143,14 @@ def resolve(
     """Gives a variance to somebody, explains or closes it."""
     from shared.ids import uuid7
 
+    one_of(to, *STATES, option="--as")
     body = {"owner": owner, "state": to, "reason": reason}
     path = f"/v1/settlements/variances/{variance_id}"
-    one = _with_api(
-        tenant,
-        url,
-        token,
-        state,
+    one = with_api(
         lambda api: api.call("POST", path, body, key=f"variance-{uuid7()}", role="finance"),
-        role="finance",
-    )
+        url=url, token=token, state=state, role="finance", tenant=tenant,
+    )  # fmt: skip
     if as_json:
         print_json(one)
     else:
         out.print(f"{one['merchant']} on {one['day']} is {one['state']}, with {one['owner'] or 'nobody'}.")
-
-
-def _with_api(
-    tenant: str,
-    url: str,
-    token: str | None,
-    state: Path,
-    do: Callable[[Any], Awaitable[Any]],
-    *,
-    role: str = "operator",
-) -> Any:
-    import asyncio
-
-    from pointbank.api import Api
-    from pointbank.tokens import dev_keys, issue
-
-    chosen = token or issue(dev_keys(state / "keys"), role=role, tenant=tenant, subject=f"{role}@{tenant}")
-
-    async def run() -> Any:
-        async with Api(url, lambda _: chosen, connections=1) as api:
-            return await do(api)
-
-    return asyncio.run(run())

@@ -23,7 +23,7 @@ def statement(
 ) -> None:
     """Says what merchants accepted in points on a day, less what was returned, in money: by terminal and together. The day is the
     programme's own, by when it was written: one that is over changes no more."""
-    from datetime import date
+    from datetime import UTC, date, datetime, timedelta
 
     from pointbank.statements import run_statement
     from shared.clock import check_day
@@ -33,6 +33,8 @@ def statement(
         of_day = None if day is None else check_day(date.fromisoformat(day))
     except ValueError:
         raise typer.BadParameter("a day is written YYYY-MM-DD", param_hint="--day") from None
+    if of_day is not None and of_day > (datetime.now(UTC) + timedelta(hours=14)).date():
+        raise typer.BadParameter(f"{of_day} has not begun, in no zone", param_hint="--day")
     if as_csv and as_json:
         raise typer.BadParameter("only one of --csv, --json", param_hint="--csv")
     run_statement(

@@ -34,21 +34,17 @@ def import_(
     nothing. Exit 1: mistakes or differences; 2: the file can't be read."""
     import msgspec
 
-    from pointbank.stock import FileUnreadable, import_stock
+    from pointbank.stock import import_stock
     from shared.config import Settings
 
     actor = f"cli:{os.environ.get('SUDO_USER') or os.environ.get('USER') or 'operator'}"
     with err.status("counting") as status:
-        try:
-            done = asyncio.run(
-                import_stock(
-                    Settings(), tenant, file, dry_run=dry_run, actor=actor,
-                    say=lambda counts: status.update(f"counting: {counts:,} counts"),
-                )
-            )  # fmt: skip
-        except FileUnreadable as error:
-            err.print(str(error), markup=False)
-            raise typer.Exit(2) from error
+        done = asyncio.run(
+            import_stock(
+                Settings(), tenant, file, dry_run=dry_run, actor=actor,
+                say=lambda counts: status.update(f"counting: {counts:,} counts"),
+            )
+        )  # fmt: skip
     if as_json:
         print_json(msgspec.to_builtins(done))
     else:

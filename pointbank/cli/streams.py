@@ -32,7 +32,9 @@ def stream_adopt(
     agreed_through: Annotated[
         int | None, typer.Option(help="The last dense id that both tell alike, where that can't be seen.")
     ] = None,
-    wait: Annotated[float, typer.Option(help="Seconds to wait until everybody has read what left.")] = 30,
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait until everybody has read what left.")
+    ] = 30,
     leave_unread: Annotated[
         bool, typer.Option("--leave-unread", help="Does not wait: who has not read an orphan never will.")
     ] = False,

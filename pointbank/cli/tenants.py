@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pointbank.cli.asking import one_of
 from pointbank.cli.options import VAR, AsJson, State, TenantOption
 from pointbank.cli.say import err, out, print_json
 
@@ -47,7 +48,7 @@ def tenant_create(
     host: Annotated[
         str | None, typer.Option(help="A PostgreSQL server of its own, with the same administrator.")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="That server's port.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65_535, help="That server's port.")] = None,
 ) -> None:
     """Makes a tenant. Running services pick it up within a second; a second call changes nothing."""
     import asyncio
@@ -63,14 +64,30 @@ def tenant_create(
         return await allow_tills(settings, code)
 
     user = asyncio.run(make())
-    out.print(f"Tenant {code} is ready. Its tills log in to Redis as {user}.", highlight=False)
+    out.print(
+        f"Tenant {code} is ready. Its tills log in to Redis as {user}; `pointbank tenant till-url {code}` prints where, "
+        "with the password.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@group.command("till-url")
+def tenant_till_url(code: Annotated[str, typer.Argument(help="The tenant's code.")]) -> None:
+    """Prints where the tenant's tills connect to Redis, with their password: it derives from POINTBANK_SECRET."""
+    from pointbank.tills import till_url
+    from shared.config import Settings
+
+    _must_be_known(code)
+    typer.echo(till_url(Settings(), code))
 
 
 @group.command("suspend")
 def tenant_suspend(
     code: Annotated[str, typer.Argument(help="The tenant's code.")],
     within: Annotated[
-        float, typer.Option(help="Seconds for what is held to be finished; the rest waits for the resume.")
+        float,
+        typer.Option(min=0, help="Seconds for what is held to be finished; the rest waits for the resume."),
     ] = 60.0,
     as_json: AsJson = False,
 ) -> None:
@@ -112,7 +129,7 @@ def tenant_resume(code: Annotated[str, typer.Argument(help="The tenant's code.")
 def tenant_move(
     code: Annotated[str, typer.Argument(help="The tenant's code.")],
     to: Annotated[str, typer.Option(help="postgresql://host:port of the server it goes to.")],
-    within: Annotated[float, typer.Option(help="Seconds for what is held to be finished.")] = 60.0,
+    within: Annotated[float, typer.Option(min=0, help="Seconds for what is held to be finished.")] = 60.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Drop what an earlier move left at the destination.")
@@ -187,25 +204,46 @@ def tenant_list(as_json: AsJson = False) -> None:
     out.print(table if found else "No tenants yet. Make one with: pointbank tenant create CODE")
 
 
+def _some_time(hours: float) -> float:
+    if hours <= 0:
+        raise typer.BadParameter(f"{hours} is not in the range x>0")
+    return hours
+
+
+def _must_be_known(tenant: str) -> None:
+    """Refuses a tenant that the directory lacks. Nobody is asked where no administrator's DSN is set."""
+    import asyncio
+
+    from pointbank.logins import UnknownTenant
+    from shared.config import Settings
+    from shared.tenants.provision import list_tenants
+
+    if (settings := Settings()).postgres_dsn is None:
+        return
+    if tenant not in {one.code for one in asyncio.run(list_tenants(settings))}:
+        raise UnknownTenant(f"there is no tenant {tenant}; `pointbank tenant list` shows those there are")
+
+
 def token(
     role: Annotated[
         str, typer.Option(help="till, ecommerce, crm, marketer, support, finance, auditor, operator, admin.")
     ],
     tenant: TenantOption = "demo",
     subject: Annotated[str | None, typer.Option(help="Who it is for; in the audit.")] = None,
-    hours: Annotated[float, typer.Option(help="How long it is good for.")] = 12,
+    hours: Annotated[float, typer.Option(callback=_some_time, help="How long it is good for.")] = 12,
     merchant: Annotated[str | None, typer.Option(help="Narrows it to one merchant.")] = None,
     mfa: Annotated[bool, typer.Option(help="Says that a second factor was shown (amr: mfa).")] = False,
     state: State = VAR,
 ) -> None:
     """Prints a token for development, signed with the key pair of the state folder."""
-    from pointbank.tokens import ROLES, dev_keys, issue
+    from pointbank.tokens import ROLES, issue, known_keys
 
-    if role not in ROLES:
-        raise typer.BadParameter(f"one of {', '.join(ROLES)}")
+    one_of(role, *ROLES, option="--role")
+    keys = known_keys(state / "keys")
+    _must_be_known(tenant)
     typer.echo(
         issue(
-            dev_keys(state / "keys"),
+            keys,
             role=role,
             tenant=tenant,
             subject=subject or f"{role}@{tenant}",

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from shared.config import Settings
 
 
+class CouldNotCheck(Exception):
+    """What was named to check with is not there; the message names it."""
+
+
 def verify(
     context: typer.Context,
     tenant: TenantOption = "demo",
     everyone: AllTenants = False,
     journal: Annotated[Path | None, typer.Option(help="What tills sent and saw acknowledged.")] = None,
-    wait: Annotated[float, typer.Option(help="Seconds to wait until all is settled.")] = 0,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait until all is settled.")] = 0,
     chain: Annotated[
         bool,
         typer.Option("--chain", help="Only the ledger's chains and the seals over them: the quick check."),
@@ -43,6 +47,9 @@ def verify(
         list[str] | None,
         typer.Option(help="Key that seals may be signed with, in hexadecimal; may be given again."),
     ] = None,
+    unchecked: Annotated[
+        bool, typer.Option("--unchecked", help="List also the checks that had nothing to compare.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Proves the invariants from PostgreSQL, the streams and the tills' journal. Exit 0 holds, 1 broken, 2 could not check."""
@@ -50,26 +57,51 @@ def verify(
     from shared.config import Settings
 
     settings = Settings()
+    if seals is not None and not seals.is_dir():
+        raise CouldNotCheck(
+            f"there is no folder {seals}; name the one that seals are exported to with `--seals`"
+        )
     if everyone:
         if journal or chain or wallet or after or state or public_key:
             raise typer.BadParameter("what is asked with it is one tenant's own: ask for each with --tenant")
-        _verify_all(context, wait, seals, as_json=as_json)
+        _verify_all(context, wait, seals, unchecked=unchecked, as_json=as_json)
     try:
         trust = Trust.of(settings, tenant, folder=seals, keys=public_key or ())
     except ValueError as error:
         raise typer.BadParameter(f"a public key is 64 hexadecimal digits: {error}") from error
     if chain or wallet or after or state:
+        if journal or wait:
+            raise typer.BadParameter(
+                "--journal and --wait are for the whole check: leave out what asks for chains alone"
+            )
         raise typer.Exit(
             run_chains(
-                settings, tenant, wallet=wallet, after=after, state=state, trust=trust, as_json=as_json
+                settings,
+                tenant,
+                wallet=wallet,
+                after=after,
+                state=state,
+                trust=trust,
+                as_json=as_json,
+                unchecked=unchecked,
             )
         )
     raise typer.Exit(
-        run_verify(settings, tenant, journal=journal, wait_until_settled_s=wait, as_json=as_json, trust=trust)
+        run_verify(
+            settings,
+            tenant,
+            journal=journal,
+            wait_until_settled_s=wait,
+            as_json=as_json,
+            trust=trust,
+            unchecked=unchecked,
+        )
     )
 
 
-def _verify_all(context: typer.Context, wait: float, seals: Path | None, *, as_json: bool) -> None:
+def _verify_all(
+    context: typer.Context, wait: float, seals: Path | None, *, unchecked: bool, as_json: bool
+) -> None:
     from pointbank.verify import Report, Trust, verify_tenant
     from pointbank.verify.show import show
 
@@ -84,7 +116,7 @@ def _verify_all(context: typer.Context, wait: float, seals: Path | None, *, as_j
         )
 
     def tell(report: Report) -> None:
-        show(report, out)
+        show(report, out, unchecked=unchecked)
 
     def wrong(report: Report) -> str | None:
         return None if report else f"broken: {', '.join(check.name for check in report.broken)}"

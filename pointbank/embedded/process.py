@@ -1,5 +1,6 @@
 """Child processes that never outlive us, and the lock that lets one run at a time use a folder."""
 
+import errno
 import fcntl
 import os
 import secrets
@@ -162,6 +163,21 @@ def until(done: Callable[[], bool], within_s: float, complaint: str) -> None:
         if time.monotonic() > deadline:
             raise CannotStart(complaint)
         time.sleep(0.01)
+
+
+def must_be_free(port: int) -> None:
+    """Raises CannotStart where this process could not listen on that loopback port."""
+    with socket.socket() as probe:
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as a server does: what closed is no hindrance
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            why = (
+                "is in use" if error.errno == errno.EADDRINUSE else f"can't be listened on ({error.strerror})"
+            )
+            raise CannotStart(f"port {port} {why}; stop what has it, or use `--port`") from error
 
 
 def free_port() -> int:

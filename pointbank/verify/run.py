@@ -41,6 +41,8 @@ COULD_NOT = (
     StateBroken,
 )
 """What keeps a check from being made; it says nothing about the books."""
+_SAY_IT = (JournalUnreadable, NotConfigured, UnknownTenant, StateBroken)
+"""Those whose message is meant for people."""
 
 
 async def verify_tenant(
@@ -96,6 +98,7 @@ def run_verify(
     wait_until_settled_s: float,
     as_json: bool,
     trust: Trust | None = None,
+    unchecked: bool = False,
 ) -> int:
     """For the command line: 0 when everything holds, 1 when something is broken, 2 when it could not be checked."""
     console = Console(stderr=True, highlight=False, markup=False)
@@ -113,9 +116,8 @@ def run_verify(
                 )
             )
     except COULD_NOT as error:
-        console.print(f"could not check {tenant}: {type(error).__name__}: {error}")
-        return 2
-    return _told(report, as_json=as_json)
+        return _could_not(console, tenant, error)
+    return _told(report, as_json=as_json, unchecked=unchecked)
 
 
 def run_chains(
@@ -127,6 +129,7 @@ def run_chains(
     state: Path | None,
     trust: Trust,
     as_json: bool,
+    unchecked: bool = False,
 ) -> int:
     """The same of the chains and seals alone, with a progress bar. Ctrl-C stops it; a state file lets it go on."""
     console = Console(stderr=True, highlight=False, markup=False)
@@ -139,14 +142,19 @@ def run_chains(
                 )
             )
     except COULD_NOT as error:
-        console.print(f"could not check {tenant}: {type(error).__name__}: {error}")
-        return 2
-    return _told(report, as_json=as_json)
+        return _could_not(console, tenant, error)
+    return _told(report, as_json=as_json, unchecked=unchecked)
 
 
-def _told(report: Report, *, as_json: bool) -> int:
+def _could_not(console: Console, tenant: str, error: Exception) -> int:
+    said = str(error) if isinstance(error, _SAY_IT) else f"{type(error).__name__}: {error}"
+    console.print(f"pointbank: could not check {tenant}: {said}", soft_wrap=True)
+    return 2
+
+
+def _told(report: Report, *, as_json: bool, unchecked: bool) -> int:
     if as_json:
         sys.stdout.write(msgspec.json.encode(report.as_json()).decode() + "\n")
     else:
-        show(report, Console(highlight=False, markup=False))
+        show(report, Console(highlight=False, markup=False), unchecked=unchecked)
     return 0 if report else 1

@@ -408,7 +408,7 @@ WHERE c.subject = s.subject;
 -- name: bill_by_id^
 -- A bill; its id says when it was recorded, which finds its partition.
 SELECT
-    bill_id, recorded_at, merchant, bill_ref, occurred_at, currency, total_minor, lines
+    bill_id, recorded_at, merchant, bill_ref, occurred_at, currency, total_minor, lines, identity_kind
 FROM bills
 WHERE bill_id = :bill_id AND recorded_at >= :since AND recorded_at < :until;
 

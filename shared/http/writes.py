@@ -142,7 +142,7 @@ def idempotency_key(call: Call) -> str:
         else "Give one Idempotency-Key of 1 to 255 printable ASCII characters."
     )
     raise IdempotencyKeyMissing(
-        "A write needs the header Idempotency-Key: a value of your own, the same when you try again.",
+        f"{said} A write needs the header Idempotency-Key: a value of your own, the same when you try again.",
         errors=[FieldError("/Idempotency-Key", IdempotencyKeyMissing.code, said)],
     )
 

@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import shlex
+import shutil
 import signal
 import stat
 import subprocess
@@ -14,11 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from pointbank.embedded.process import free_port
 from shared.config import Settings
 
 START_S = 90
+ROOT = Path(__file__).parents[2]
 POINTBANK = (sys.executable, "-c", "from pointbank.cli import main; main()")
 
 
@@ -81,3 +84,37 @@ def test_what_it_prints_works_and_it_stops_in_order(settings: Settings, tmp_path
 
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=START_S) == 0
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the documentation's example calls curl")
+def test_a_programme_of_ones_own_comes_about_as_the_documentation_says(
+    settings: Settings, tmp_path: Path
+) -> None:
+    page = (ROOT / "docs" / "programme.md").read_text(encoding="utf-8")
+    [example] = re.findall(
+        r"^## A programme of your own$.*?^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL
+    )
+    tenant = f"t{secrets.token_hex(4)}"
+    with up(settings, tmp_path) as (_, said):
+        [url] = re.findall(r"API\s+(http://\S+)/v1", said)
+        script = example.replace(". var/", f". {tmp_path}/").replace("http://127.0.0.1:8080", url)
+        script = script.replace("PATH=$PWD/.venv/bin:", f"PATH={Path(sys.executable).parent}:")
+        ran = subprocess.run(
+            ["bash", "-euc", script.replace("acme", tenant)],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+            timeout=START_S,
+        )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    created, *answers = ran.stdout.splitlines()
+    assert created.startswith(f"Tenant {tenant} is ready.")
+    draft, active, merchant, member, bill = map(json.loads, answers)
+    assert (draft["status"], active["status"], merchant["merchant"]) == ("draft", "active", "corner")
+    assert [one["programme"] for one in member["wallets"]] == ["shops"]
+    # Services hear of each other by streams: a bill that was faster than the merchant waits for it.
+    assert (bill["bill_ref"], bill["status"] in {"earned", "waiting"}) == ("C-1", True)
+    if bill["status"] == "earned":
+        assert [one["available"]["points"] for one in bill["accruals"]] == [90]

@@ -214,6 +214,7 @@ async def why(bill_id: UUID, call: Annotated[Read, reads("bills:read")]) -> Resp
                         total_minor=row["total_minor"],
                         currency=row["currency"],
                         told=told,
+                        identity_kind=row["identity_kind"],
                     ),
                     one.decision,
                 )

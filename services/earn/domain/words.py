@@ -62,20 +62,27 @@ def words(
     total_minor: int,
     currency: str,
     told: Told | None = None,
+    identity_kind: str | None = None,
 ) -> list[str]:
-    """What was decided and on what grounds, in the order in which it was worked out."""
-    return list(_sentences(decision, line_ids, total_minor, currency, told or {}))
+    """What was decided and on what grounds, in the order in which it was worked out. `identity_kind`: how the bill named its
+    member; what it named stands nowhere but as a hash."""
+    return list(_sentences(decision, line_ids, total_minor, currency, told or {}, identity_kind))
 
 
 def _sentences(
-    decision: Decision, line_ids: Sequence[str], total_minor: int, currency: str, told: Told
+    decision: Decision,
+    line_ids: Sequence[str],
+    total_minor: int,
+    currency: str,
+    told: Told,
+    identity_kind: str | None,
 ) -> Iterator[str]:
     yield f"The bill is over {money(total_minor, currency)} in {len(line_ids)} line{'' if len(line_ids) == 1 else 's'}."
     match decision.status:
         case "anonymous":
             yield "It names no member, so it earns nothing."
         case "waiting":
-            names = ", ".join(f"the {kind} {key}" for kind, key in decision.waiting_for)
+            names = ", ".join(_awaited(kind, key, identity_kind) for kind, key in decision.waiting_for)
             yield f"It waits for {names}, not known yet."
         case "unclaimed":
             yield "What it waits for did not come in time; it still settles when it comes."
@@ -89,6 +96,16 @@ def _sentences(
     for programme, campaign, *amounts in decision.variances:
         claimed, granted = [_in_its_own(amount, currencies.get(programme)) for amount in amounts]
         yield f"The till gave {claimed} for campaign {campaign} of {programme}; {granted} were granted."
+
+
+def _awaited(kind: str, key: str, identity_kind: str | None) -> str:
+    match kind, key:
+        case "identity", _:
+            return f"a member with the {identity_kind or 'identity'} that it names"
+        case "programme", "*":
+            return "any programme"
+        case _:
+            return f"the {kind} {key}"
 
 
 def _judged(judged: Judged, line_ids: Sequence[str], told: Told) -> Iterator[str]:

@@ -183,6 +183,7 @@ async def test_the_events_of_a_bill_that_waited_are_counted_without_a_gap(shop: 
     ]
     why = (await shop.get(f"/v1/bills/{bill_id}/why")).json()["judgements"]
     assert [one["status"] for one in why] == ["waiting", "unclaimed", "earned"]
+    assert why[0]["words"][-1] == "It waits for a member with the mobile that it names, not known yet."
 
 
 async def test_the_deadline_does_not_run_while_members_has_told_what_earn_has_not_heard(shop: Shop) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from pointbank.balances import run_open_balances
+from pointbank.balances import FileUnreadable, run_open_balances
 from pointbank.desk import open_desk
 from services.redeem.domain.acts import DecideAdjustment
 from services.redeem.jobs.sweeping import walk
@@ -516,8 +516,8 @@ def test_a_file_of_balances_is_opened_once_and_a_dry_run_says_what_a_real_one_do
     assert (ran(dry_run=True), ran(dry_run=True), ran()) == (once, once, once)
     assert ran() == {**once, "posted": 0, "points": 0, "over_at_once": 0, "known": 3}
     file.write_text("row_key,points\nr9,1\n")
-    assert run_open_balances(settings, tenant.code, file, dry_run=False, as_json=False) == 2
-    assert "missing columns: earned_at" in capsys.readouterr().err
+    with pytest.raises(FileUnreadable, match="missing columns: earned_at"):
+        run_open_balances(settings, tenant.code, file, dry_run=False, as_json=False)
 
     async def balances() -> list[int]:
         async with opened(settings, tenant, tmp_path) as bank:

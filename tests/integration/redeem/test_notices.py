@@ -177,9 +177,9 @@ def test_the_command_says_who_would_be_told_and_then_tells_them_once(
     dry = ran("--dry-run")
     assert [line.split("; ")[-1] for line in dry.stdout.splitlines()] == [
         "the notice of 7 days",
-        "1 notices would be given.",
+        "1 notice would be given.",
     ]
-    assert dry.stderr == "1 notices ...\n"
+    assert dry.stderr == "1 notice ...\n"
     notices = tmp_path / "notices.jsonl"
     assert json.loads(ran("--dry-run", "--json", "--to-tell", str(notices)).stdout) == {
         "dry_run": True,
@@ -191,6 +191,6 @@ def test_the_command_says_who_would_be_told_and_then_tells_them_once(
     assert said == [tenant.code, "shops", 7, worth]
     assert "only with --dry-run" in ran("--to-tell", str(notices), code=2).stderr
     told = ran()
-    assert (told.stdout, told.stderr) == ("1 notices given.\n", "1 notices ...\n")
+    assert (told.stdout, told.stderr) == ("1 notice given.\n", "1 notice ...\n")
     assert json.loads(ran("--json").stdout) == {"dry_run": False, "notices": 0}
     assert ran("--dry-run").stdout == "0 notices would be given.\n"

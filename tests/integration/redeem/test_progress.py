@@ -54,7 +54,7 @@ async def test_a_reconciliation_tells_of_its_seal_of_wallets_of_events_and_of_da
             *sealed,
             "2 wallets, 0 postings, 0 days compared ...",
             "2 wallets, 2 postings, 0 days compared ...",
-            "2 wallets, 2 postings, 1 days compared ...",
+            "2 wallets, 2 postings, 1 day compared ...",
         ]
 
 

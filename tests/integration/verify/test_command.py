@@ -27,6 +27,9 @@ def test_books_in_order_are_a_table_and_exit_0(town: Town, capsys: pytest.Captur
     printed = capsys.readouterr().out
     assert "ledger:chain" in printed
     assert "BROKEN" not in printed
+    assert "bills:settled" not in printed
+    [unchecked] = [line for line in printed.splitlines() if line.startswith("not checked: ")]
+    assert unchecked.endswith("; --unchecked lists them")
     assert printed.splitlines()[-1].startswith("holds in ")
 
 
@@ -64,4 +67,4 @@ def test_what_cannot_be_checked_is_exit_2(
         journal.write_text("not json\n")
     tenant = "nobody" if what == "tenant" else town.tenant
     assert verify(town, tenant=tenant, journal=None if what == "tenant" else journal) == 2
-    assert capsys.readouterr().err.startswith(f"could not check {tenant}: ")
+    assert capsys.readouterr().err.startswith(f"pointbank: could not check {tenant}: ")

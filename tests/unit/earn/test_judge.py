@@ -271,6 +271,10 @@ def test_what_did_not_earn_is_told_too() -> None:
     assert said(Decision(status="waiting", waiting_for=(("merchant", "m"),)))[1:] == [
         "It waits for the merchant m, not known yet."
     ]
+    unheard = Decision(status="waiting", waiting_for=(("identity", "ab" * 32), ("programme", "*")))
+    assert words(unheard, line_ids=["1"], total_minor=1, currency="SAR", identity_kind="card_number")[1:] == [
+        "It waits for a member with the card_number that it names, any programme, not known yet."
+    ]
     assert said(Decision(status="nothing", member_id=MEMBER))[1:] == [
         "The member has no wallet in a programme that the bill is for."
     ]

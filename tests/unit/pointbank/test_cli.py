@@ -1,8 +1,10 @@
 """The command line: what is expected to go wrong ends in one line that says what to do, and exit code 2."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,10 @@ def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *a
         (
             {},
             "migrate",
-            "pointbank: set POINTBANK_POSTGRES_DSN to a DSN of a database administrator",
+            (
+                "pointbank: set POINTBANK_POSTGRES_DSN to a DSN of a database administrator; "
+                "beside a running `pointbank up`: `. var/pointbank.env`"
+            ),
         ),
         (
             {"POINTBANK_LOG": "shout"},
@@ -169,3 +174,82 @@ def test_a_file_that_stands_in_the_way_is_named_in_one_line() -> None:
     error = NotADirectoryError(20, "Not a directory", "/seals/acme")
     assert expected(error) == "/seals/acme: Not a directory"
     assert expected(ValueError("ours")) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            "up --port 99999",
+            "pointbank: Invalid value for '--port': Input should be less than or equal to 65535; see `pointbank up --help`",
+        ),
+        ("verfy", "pointbank: No such command 'verfy'. Did you mean 'verify'?"),
+        (
+            "generate --bills -5",
+            "pointbank: Invalid value for '--bills': Input should be greater than or equal to 0; see `pointbank generate --help`",
+        ),
+        (
+            "generate --members 0",
+            "pointbank: Invalid value for '--members': Input should be greater than or equal to 1; see `pointbank generate --help`",
+        ),
+    ],
+)
+def test_a_word_or_number_that_is_none_is_named_in_the_same_way(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: str, line: str
+) -> None:
+    assert said(capsys, monkeypatch, *arguments.split()) == line
+
+
+@pytest.mark.parametrize(
+    ("environment", "line"),
+    [
+        (
+            {"POINTBANK_POSTGRES_DSN": "garbage"},
+            "pointbank: POINTBANK_POSTGRES_DSN: it begins with postgresql:// or postgres://",
+        ),
+        (
+            {"POINTBANK_POSTGRES_DSN": "postgresql://host:port/"},
+            "pointbank: POINTBANK_POSTGRES_DSN: its port is no number from 0 to 65535",
+        ),
+        (
+            {"POINTBANK_REDIS_URL": "127.0.0.1:6379"},
+            "pointbank: POINTBANK_REDIS_URL: it begins with redis:// or rediss:// or unix://",
+        ),
+    ],
+)
+def test_a_url_that_is_none_is_named_by_its_setting(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    line: str,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert said(capsys, monkeypatch, "tenant", "list") == line
+
+
+def test_up_says_that_its_port_is_in_use_before_anything_is_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as another:
+        port = another.getsockname()[1]
+        line = said(capsys, monkeypatch, "up", "--port", str(port), "--state", str(tmp_path / "var"))
+    assert line == f"pointbank: port {port} is in use; stop what has it, or use `--port`"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_group_without_a_command_tells_what_there_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["pointbank", "tenant"])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err.startswith("Usage: pointbank tenant [OPTIONS] COMMAND [ARGS]...")
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["pointbank", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"pointbank {version('pointbank')}\n"

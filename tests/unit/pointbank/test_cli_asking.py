@@ -1,0 +1,95 @@
+"""Commands that call the API for a person: what keeps them from an answer is told in one line, soon, and nothing is left behind."""
+
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pointbank.api import Answer
+from pointbank.cli import asking, main
+from pointbank.embedded.process import free_port
+from pointbank.tokens import dev_keys
+
+
+def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> str:
+    monkeypatch.setattr("sys.argv", ["pointbank", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "token --role support",
+        "reviews list",
+        "settlement list",
+        "holds release",
+        "birthdays tell",
+    ],
+)
+def test_a_folder_without_keys_is_named_and_nothing_is_made_in_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: str
+) -> None:
+    monkeypatch.setattr(asking, "ABSENT_S", 0)
+    line = said(capsys, monkeypatch, *arguments.split(), "--state", tmp_path / "wrong")
+    assert line == (
+        f"pointbank: {tmp_path}/wrong/keys has no keys to sign a token with; "
+        "name the folder that `pointbank up` uses with `--state`"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_who_listens_is_told_within_seconds_with_the_url(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    dev_keys(tmp_path / "keys")
+    url, began = f"http://127.0.0.1:{free_port()}", time.monotonic()
+    line = said(capsys, monkeypatch, "reviews", "list", "--url", url, "--state", tmp_path)
+    assert line.startswith(f"pointbank: nothing answers at {url} (ConnectionRefusedError(")
+    assert line.endswith("); is it up? `--url`")
+    assert time.monotonic() - began < 30  # 5 s, and what a loaded machine adds
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        ("settlement check --from 2026-13-01", "--from: 2026-13-01 is no day, which is written YYYY-MM-DD"),
+        ("settlement check --to tomorrow", "--to: tomorrow is no day, which is written YYYY-MM-DD"),
+        ("statement --day 9000-01-01", "--day: 9000-01-01 has not begun, in no zone"),
+        ("settlement list --only foo", "--only: foo is none of open, explained, closed"),
+        ("reviews list --state-of foo", "--state-of: foo is none of open, released, cancelled"),
+        ("reviews list --url nowhere", "'--url': nowhere is no http:// or https:// URL"),
+        ("token --role till --hours -1", "'--hours': -1.0 is not in the range x>0"),
+        (
+            "token --role root",
+            "--role: root is none of till, ecommerce, crm, marketer, support, finance, auditor, operator, admin",
+        ),
+    ],
+)
+def test_days_choices_and_urls_are_checked_before_anybody_is_asked(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: str,
+    wrong: str,
+) -> None:
+    command = arguments.partition(" --")[0]
+    state = () if command == "statement" else ("--state", tmp_path)
+    line = said(capsys, monkeypatch, *arguments.split(), *state)
+    assert line == f"pointbank: Invalid value for {wrong}; see `pointbank {command} --help`"
+
+
+def test_a_problem_is_told_by_its_details_its_code_and_the_id_of_the_request() -> None:
+    problem = {
+        "type": "/problems/field_type", "title": "A field is of another type", "status": 422, "code": "field_type",
+        "detail": "The request is refused.", "request_id": "01a2027d-d250-70e3-8c73-0d9c08262b25",
+        "errors": [{"pointer": "/from_day", "code": "field_type", "detail": "No day."}],
+    }  # fmt: skip
+    assert Answer(422, msgspec.json.encode(problem)).said == (
+        "The request is refused. /from_day: No day. (field_type) request_id 01a2027d-d250-70e3-8c73-0d9c08262b25"
+    )
+    assert Answer(502, b"<html>").said == "502 <html>"
