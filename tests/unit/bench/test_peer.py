@@ -10,7 +10,7 @@ from rich.console import Console
 
 from bench.sides import Numbers, Pick
 from bench.sides.shown import tables, with_ratios
-from bench.sides.turns import CALLS, POSTINGS, accruals, redemptions
+from bench.sides.turns import CALLS, POSTINGS, Turns, accruals, redemptions
 from bench.timing import at_once
 
 
@@ -83,6 +83,16 @@ async def test_the_goals_are_held_against_pgledgers_single_call_on_one_connectio
     assert found["redemption_p50_c1_over_bare"] == 4
 
 
+async def test_a_goal_is_held_against_each_turns_own_ratio() -> None:
+    turns = Turns()
+    # A machine that halves its speed for a turn or two halves it for both.
+    for ours, theirs in ((10.0, 5.0), (6.0, 2.0), (4.0, 2.0)):
+        turns.note("ours", ours)
+        turns.note("theirs", theirs)
+    assert turns.medians() == {"ours": 6, "theirs": 2}
+    assert turns.ratio("ours", to="theirs") == 2
+
+
 async def test_the_names_of_earlier_runs_are_still_told() -> None:
     found = await measured(*three())
     assert found["pgledger_single_uniform"] == found["pgledger_single_zipf"] == 1_000
@@ -97,7 +107,7 @@ async def test_the_tables_fit_eighty_columns_and_have_the_sides_beside_one_anoth
     assert ["500", "zipf", "5,000", "40,000", "11,000", "2.20", "0.28"] in cells
     assert ["64", "uniform", "64,000", "128,000", "32,000", "32.00", "0.25"] in cells
     assert ["1", "zipf", "1.00", "0.50", "2.00", "4.00", "250"] in cells
-    assert ["redemption_p50_c1_over_bare", "4.00", "5 at most"] in cells
+    assert ["redemption_p50_c1_over_bare_zipf", "4.00", "5 at most"] in cells
 
 
 async def test_connections_share_what_is_asked_and_all_of_them_begin_at_once() -> None:
