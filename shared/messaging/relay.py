@@ -230,7 +230,7 @@ class Relay:
         planned = last["base"] + last["n"] - 1
         published = int(n or 0)
         if not n and (planned or self._compared_at == float("-inf")):
-            await self._halt_where_more_was_heard(planned)
+            await self._halt_where_more_was_heard()
         if published > planned:
             raise Halted(
                 f"the stream is at {published}, PostgreSQL has planned only {planned}: commits were lost"
@@ -267,10 +267,16 @@ class Relay:
     async def _published(self) -> int:
         return int((await self.heads())[1] or 0)
 
-    async def _halt_where_more_was_heard(self, planned: int) -> None:
-        """Redis has lost the stream; who heard it has told the directory how far."""
+    async def _halt_where_more_was_heard(self) -> None:
+        """Redis has lost the stream; who heard it has told the directory how far. What was heard was planned before: PostgreSQL
+        is asked after the directory, for another's relay may have planned it just now."""
         heard = await self._highest_position()
-        if heard is not None and heard > planned:
+        if heard is None:
+            return
+        async with self._pool.acquire() as db:
+            last = await queries.last_cut(db)
+        planned = last["base"] + last["n"] - 1
+        if heard > planned:
             raise Halted(f"{heard} was heard, PostgreSQL has planned only {planned}: commits were lost")
 
     async def rebuild(self, seen: Heads, *, lowest: int, why: str) -> bool:

@@ -68,7 +68,8 @@ class ModelGiving(ModelShop):
 
     def _give(self, reward: ModelReward, wallet: ModelWallet, now: datetime) -> list[ModelBenefit]:
         had = any(code == reward.code and one is wallet for code, one in self.had)
-        if had or reward.gone() or not reward.offer.active:
+        blocked = self.blocked and wallet is self.wallet
+        if had or blocked or reward.gone() or not reward.offer.active:
             return []
         benefit = ModelBenefit(reward, reward.offer, reward.version, None, now, reward.offer.ends(now))
         self.had.append((reward.code, wallet))

@@ -9,4 +9,4 @@ CREATE TABLE opening_activities (
 
 SELECT make_append_only('opening_activities');
 
-GRANT SELECT, INSERT ON opening_activities TO {{service_role}};
+GRANT INSERT ON opening_activities TO {{service_role}};

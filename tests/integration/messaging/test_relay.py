@@ -13,6 +13,7 @@ from shared.events import MessageDelivered
 from shared.ids import uuid7
 from shared.messaging.bus import redis_client
 from shared.messaging.queries import queries
+from shared.messaging.relay import Relay
 from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
 from tests.support.patience import PATIENCE_S
@@ -190,6 +191,32 @@ async def test_a_stream_further_than_postgresql_halts_the_relay(settings: Settin
         await service.redis.hset(service.keys.head("earn"), mapping={"n": 9})
         await tell(service, 1)
         await eventually(lambda: "commits were lost" in (service.relay.trouble(after_s=30) or ""))
+        assert await published(service) == [1, 2, 3, 4, 5]
+
+
+async def test_what_another_relay_plans_and_has_heard_between_two_looks_of_a_first_comparison_is_no_loss(
+    settings: Settings, tenant: Tenant
+) -> None:
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+
+        async def heard() -> int:
+            """Five were planned, published and heard while the directory was on its way to be asked."""
+            await tell(service, 5)
+            await until_published(service, 5)
+            return 5
+
+        begins = Relay(
+            pool=service.pool,
+            redis=service.redis,
+            keys=service.keys,
+            service="earn",
+            lowest_position=heard,
+            highest_position=heard,
+            metrics=service.metrics,
+        )
+        await begins.compare()
+        await begins.compare()
+        assert begins.trouble(after_s=30) == "not started"
         assert await published(service) == [1, 2, 3, 4, 5]
 
 
