@@ -9,7 +9,10 @@ ORDER BY t.code;
 
 -- name: tenants_mark$
 -- Another text whenever `tenants_of` would give something else; NULL where there is no tenant.
-SELECT md5(string_agg((t.code, t.cell, t.database, t.host, t.port, t.state, v.version, v.state, v.needs)::text, ',' ORDER BY t.code))
+SELECT encode(
+    sha256(convert_to(
+        string_agg((t.code, t.cell, t.database, t.host, t.port, t.state, v.version, v.state, v.needs)::text, ',' ORDER BY t.code), 'UTF8'
+    )), 'hex')
 FROM control.tenants AS t
 LEFT JOIN control.schema_versions AS v ON v.tenant = t.code AND v.service = :service;
 
