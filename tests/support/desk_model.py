@@ -74,6 +74,10 @@ class ModelDesk:
     def _gone(self, now: datetime) -> int:
         return self.wallet.buckets["available"] - self.bank.spendable(self.wallet, now)
 
+    def balance_left(self, now: datetime) -> Said:
+        """What an act leaves to be spent: what has expired of it is not there, swept or not."""
+        return self.balance(gone=self._gone(now))
+
     def balance_read(self, now: datetime) -> Said:
         ends: dict[datetime, int] = {}
         whole = self.bank.ends_at(self.wallet) or NEVER

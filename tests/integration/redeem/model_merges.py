@@ -49,20 +49,25 @@ class Merging(Machine):
         else:
             done = self.model.bank.bring_back(self.model.wallet, lots[k], points, until=until, now=self.now)
             said = {"reinstated": self.model.worth(points), "expires_at": until, "effective_at": self.now}
-            back = Reply(201, {**said, "balance": self.model.balance()})
+            back = Reply(201, {**said, "balance": self.model.balance_left(self.now)})
             expected = back if done else refuse("amount_out_of_range")
         self.post(f"wallets/{wallet_id}/reinstatements", body, expected, role="support")
 
-    @rule(points=st.integers(5, 20), part=PART)
-    def points_expire_and_are_brought_back(self, points: int, part: str) -> None:
+    @rule(points=st.integers(5, 20), part=PART, unswept=st.booleans())
+    def points_expire_and_are_brought_back(self, points: int, part: str, unswept: bool) -> None:
+        """Other points may have expired since, and nobody swept them: they are not in the balance that is answered."""
         self._earn([(points, 15)], 0, held=False)
-        lot = self.model.wallet.lots[-1]
+        lot, lot_id = self.model.wallet.lots[-1], self.accruals[-1].lots[0].lot_id
         self.house.now += 20 * MINUTE
         self.sweep()
+        if unswept:
+            self._earn([(points, 15)], 0, held=False)
+            self.house.now += 20 * MINUTE
         back = self.part(lot.expired, part) if lot.expired else 1
-        body: Said = {"lot_id": str(self.accruals[-1].lots[0].lot_id), "points": back, "reason": "goodwill"}
+        body: Said = {"lot_id": str(lot_id), "points": back, "reason": "goodwill"}
         done = self.model.bank.bring_back(self.model.wallet, lot, back, until=None, now=self.now)
-        said = {"reinstated": self.model.worth(back), "balance": self.model.balance()}
+        said = {"reinstated": self.model.worth(back), "balance": self.model.balance_left(self.now)}
+        self.house.met["reinstated beside unswept"] += unswept and done
         expected = Reply(201, said) if done else refuse("amount_out_of_range")
         self.post(f"wallets/{self.member.wallet_id}/reinstatements", body, expected, role="support")
 

@@ -35,6 +35,7 @@ WALKS: dict[str, list[Act]] = {
         _threshold("balance", False),
         _threshold("balance", True),
         _threshold("earned", False),
+        lambda desk: desk.points_expire_and_are_brought_back(points=9, part="half", unswept=True),
         lambda desk: desk.points_that_repay_a_debt_pass_no_threshold(points=8),
         lambda desk: desk.a_bill_is_named_by_its_capture(first=3, second=2, total=40),
         lambda desk: desk.a_bill_is_named_by_its_capture(first=2, second=2, total=40),
@@ -60,7 +61,7 @@ MET_BY_WALKS = {
     )),
     "quote velocity_exceeded", "part refused", "bill named 200", "bill named 409", "given balance", "given earned",
     "given by the run", "threshold of balance passed at once", "threshold of balance not passed too late",
-    "threshold of earned passed at once",
+    "threshold of earned passed at once", "reinstated beside unswept",
 }  # fmt: skip
 
 
