@@ -11,9 +11,11 @@ from uuid import UUID
 import httpx
 import pytest
 
+from shared.config import Settings
 from shared.events import ReturnRequested
 from shared.ids import uuid7
 from tests.integration.redeem.conftest import Bank, Member, accrued, asks
+from tests.support.bank_books import assert_whole_until_spoilt
 from tests.support.facts import AT, activated
 from tests.support.http import assert_problem
 
@@ -216,3 +218,13 @@ async def test_a_request_that_finds_no_redemption_is_answered_about_the_bill(ban
     ]
     assert told[0]["data"]["returned"] is None
     assert [type(one).__name__ for one in await bank.outcomes(requested("x", 1, 0))] == ["Refused"]
+
+
+async def test_the_oracle_knows_a_return_of_less_than_a_points_worth(bank: Bank, settings: Settings) -> None:
+    member = await bank.member(30)
+    one = await redeemed(bank, member, points=10)
+    back = await give_back(bank, one, money={"amount_minor": 5, "currency": "SAR"})
+    assert (back.status_code, back.json()["returned"]["points"]) == (201, 0)
+    more = f"UPDATE redeem.redemption_lots SET lent = lent + 1, captured = captured + 1 WHERE redemption_id = '{one}'"
+    spoilt = {"more than its lines took": (more, {"redemptions:lots"})}
+    await assert_whole_until_spoilt(settings, bank.code, frozenset({"redemptions:lots"}), spoilt)
