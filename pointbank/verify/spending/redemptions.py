@@ -112,6 +112,7 @@ class Redemptions:
         moved_from = {
             row["to_lot"]: row["lot_id"] for row in back if row["to_lot"] not in {None, row["lot_id"]}
         }
+        listed = {row["redemption_id"] for row in taken.lots}
         by_redemption: dict[bytes, list[Posting]] = defaultdict(list)
         for posting in walk.postings:
             if posting.kind in OF_THE_LEDGER:
@@ -139,7 +140,8 @@ class Redemptions:
                     self._returns.theirs(
                         (one.posting_id, redemption_id, one.points, one.effective_at, lots_of)
                     )
-            if any(one.kind in {"reserve", "return"} for one in postings):
+            # A return of less than a point's worth has no posting; what was taken of lots is written down by it all the same.
+            if redemption_id in listed or any(one.kind in {"reserve", "return"} for one in postings):
                 self._parts.theirs((redemption_id, _parts(redemption_id, postings, moved_from)))
         self._of_tables(wallet_id, taken)
         for lot_id, lot in walk.lots.items():

@@ -173,11 +173,13 @@ def _taken_by(row: Any, kind: str) -> dict[str, UUID]:
     """Of what was taken back the refund, where one asked, and what had earned it; of what was repaid what brought the points."""
     source_id = row["source_id"]
     earned = {"act_id" if row["earned_by_act"] else "bill_id": row["earned_by"]}
+    if row["by_redemption"]:
+        return {"redemption_id": source_id}
     if source_id == row["earned_by"]:
         return earned
     if kind in _TAKEN_BACK:
         return {"refund_id": source_id} | (earned if row["earned_by"] is not None else {})
-    return {"redemption_id" if row["by_redemption"] else "merge_id": source_id}
+    return {"merge_id": source_id}
 
 
 def _source(row: Any, kind: str | None) -> dict[str, UUID] | None:

@@ -118,9 +118,7 @@ async def _would_release(
     """Decides about them as their release would, on copies of their wallets."""
     if not page:
         return
-    wallets = {
-        wallet.wallet_id: wallet for wallet in await expiring.see_wallets(db, {one.wallet_id for one in page})
-    }
+    wallets = await expiring.see_heirs(db, {one.wallet_id for one in page})
     whole = await redemptions.load(db, [one.redemption_id for one in page])
     await redemptions.load_lots(db, whole.values(), wallets, now)
     await idle_too(db, cache, wallets, now)

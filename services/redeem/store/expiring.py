@@ -9,6 +9,8 @@ from uuid import UUID
 
 from services.redeem.domain.expiring import mark_idle
 from services.redeem.domain.ledger import Lot, Wallet
+from services.redeem.store import merging
+from services.redeem.store.locked import Locked
 from services.redeem.store.sql import columns, moving
 from shared.db import Connection
 
@@ -100,6 +102,15 @@ async def load_by_id(
 async def see_wallets(db: Connection, wallet_ids: Collection[UUID]) -> list[Wallet]:
     """The wallets as they are, not locked: for a look at what would be decided."""
     return [Wallet(*row) for row in await moving.see_wallets(db, wallet_ids=list(wallet_ids))]
+
+
+async def see_heirs(db: Connection, wallet_ids: Collection[UUID]) -> Locked:
+    """The same, heirs in place of those that were merged, under either name; of one snapshot."""
+    heirs = await merging.heirs_of(db, wallet_ids)
+    found = Locked()
+    for wallet in await see_wallets(db, {heirs.get(one, one) for one in wallet_ids}):
+        found.add(wallet, [one for one, heir in heirs.items() if heir == wallet.wallet_id])
+    return found
 
 
 async def due_page(

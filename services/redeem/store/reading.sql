@@ -175,8 +175,8 @@ ORDER BY b.expires_at;
 -- A wallet's lines before `seq`, the newest first, of these kinds (null: any), posted and effective from a moment on and
 -- before another. Lines count without a gap: without a filter the last `reach` before `seq` are all, and snapshots
 -- tell in which months those are. With one, `reach` is as far as the first line. `opened_by`: what opened the lot that expired.
--- Of what was taken back and repaid also `earned_by`, what earned the lot (`earned_by_act`: an act), and whether a redemption
--- brought what repaid.
+-- Of what was taken back and repaid also `earned_by`, what earned the lot or the one that it came from (`earned_by_act`: an act), and
+-- whether a redemption brought what repaid.
 SELECT
     e.seq,
     e.posting_id,
@@ -208,27 +208,49 @@ SELECT
     e.reserved_after,
     e.debt_after,
     e.hash
-FROM ledger AS e
-LEFT JOIN lots AS o ON e.lot_id = o.lot_id AND e.kind IN ('cancel_hold', 'reverse', 'owe', 'repay')
-WHERE
-    e.wallet_id = :wallet_id
-    AND e.seq < :before
-    AND e.seq >= :before - :reach
-    AND e.posted_at >= (
-        SELECT coalesce(max(s.as_of), '-infinity')
-        FROM snapshots AS s
-        WHERE s.wallet_id = :wallet_id AND s.seq < :before - :reach
+FROM (
+    SELECT *
+    FROM ledger
+    WHERE
+        wallet_id = :wallet_id
+        AND seq < :before
+        AND seq >= :before - :reach
+        AND posted_at >= (
+            SELECT coalesce(max(s.as_of), '-infinity')
+            FROM snapshots AS s
+            WHERE s.wallet_id = :wallet_id AND s.seq < :before - :reach
+        )
+        AND posted_at < (
+            SELECT coalesce(min(s.as_of), 'infinity')
+            FROM snapshots AS s
+            WHERE s.wallet_id = :wallet_id AND s.seq >= :before - 1
+        )
+        AND posted_at >= :posted_since AND posted_at < :posted_until
+        AND effective_at >= :effective_since AND effective_at < :effective_until
+        AND (:kinds::text[] IS NULL OR kind::text = ANY(:kinds))
+    ORDER BY seq DESC
+    LIMIT :most
+) AS e
+LEFT JOIN LATERAL (
+    WITH RECURSIVE line AS (
+        SELECT
+            l.source_id,
+            l.parent_lot
+        FROM lots AS l
+        WHERE l.lot_id = e.lot_id AND e.kind IN ('cancel_hold', 'reverse', 'owe', 'repay')
+        UNION ALL
+        SELECT
+            l.source_id,
+            l.parent_lot
+        FROM line
+        JOIN lots AS l ON line.parent_lot = l.lot_id
     )
-    AND e.posted_at < (
-        SELECT coalesce(min(s.as_of), 'infinity')
-        FROM snapshots AS s
-        WHERE s.wallet_id = :wallet_id AND s.seq >= :before - 1
-    )
-    AND e.posted_at >= :posted_since AND e.posted_at < :posted_until
-    AND e.effective_at >= :effective_since AND e.effective_at < :effective_until
-    AND (:kinds::text[] IS NULL OR e.kind::text = ANY(:kinds))
-ORDER BY e.seq DESC
-LIMIT :most;
+
+    SELECT line.source_id
+    FROM line
+    WHERE line.parent_lot IS NULL
+) AS o ON true
+ORDER BY e.seq DESC;
 
 -- name: last_seq$
 -- The number of a wallet's last line; 0 before the first.

@@ -192,14 +192,14 @@ ORDER BY expires_at, redemption_id
 LIMIT :most::int;
 
 -- name: redemption_by_code^
--- An authorisation by the hash of its code, as it stands now.
+-- An authorisation by the hash of its code, as it stands now, with its wallet, or that wallet's heir.
 SELECT
     r.redemption_id,
     r.status,
     s.ended,
     r.programme,
     r.programme_version,
-    r.wallet_id,
+    w.wallet_id,
     r.merchant,
     r.terminal,
     r.bill_ref,
@@ -209,7 +209,8 @@ SELECT
     w.status AS wallet_status
 FROM reservations AS s
 JOIN redemptions AS r ON s.redemption_id = r.redemption_id
-JOIN wallets AS w ON r.wallet_id = w.wallet_id
+LEFT JOIN heirs AS h ON r.wallet_id = h.wallet_id
+JOIN wallets AS w ON w.wallet_id = coalesce(h.heir, r.wallet_id)
 WHERE s.code_hash = :code_hash::bytea;
 
 -- name: redemptions_of_bills

@@ -3,14 +3,16 @@
 import secrets
 from typing import Any
 
+from pointbank.releasing import release as release_overdue
 from shared.config import Settings
 from shared.events import EnrolledWallet, HashedIdentity, MemberMerged, MergedWallet
 from shared.ids import uuid7
 from shared.messaging import Done, Refused
+from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, Member, accrued, asks
 from tests.integration.redeem.test_acts import EVIDENCE, approver, asked, post
 from tests.integration.redeem.test_asked import answers, release, reversal
-from tests.integration.redeem.test_authorisations import authorised, capture
+from tests.integration.redeem.test_authorisations import authorised, capture, overdue
 from tests.integration.redeem.test_rewards import put
 from tests.support.bank_books import assert_whole_until_spoilt
 from tests.support.facts import AT, activated
@@ -216,3 +218,39 @@ async def test_a_merge_opens_no_new_limits_and_leaves_no_benefit_out_of_the_list
         page = (await bank.client.get("/v1/benefits", params=query, headers=reader)).json()
         listed.append([each["redemption_id"] for each in page["items"]])
     assert listed == [mine[::-1], mine[:1]]
+
+
+async def test_a_dry_release_says_what_it_would_give_back_of_merged_wallets(
+    bank: Bank, settings: Settings, tenant: Tenant
+) -> None:
+    await release_overdue(settings, tenant.code, dry_run=False)  # what other tests left
+    ended, heir = await bank.member(20), await bank.member(20)
+    for member in (ended, heir):
+        await overdue(bank, await authorised(bank, member, points=8))
+    await merge(bank, ended, heir)
+
+    dry = await release_overdue(settings, tenant.code, dry_run=True)
+    done = await release_overdue(settings, tenant.code, dry_run=False)
+    assert (dry.reservations, done.reservations) == (2, 2)
+    assert dry.programmes == done.programmes
+    assert (await bank.wallet(heir.wallet_id))["available"] == 40
+
+
+async def test_a_code_of_a_merged_wallet_is_as_good_as_using_it_says(bank: Bank) -> None:
+    ended, heir = await bank.member(20), await bank.member()
+    one, other = [await authorised(bank, ended, points=8) for _ in range(2)]
+    await merge(bank, ended, heir)
+
+    async def said(made: dict[str, Any]) -> tuple[Any, ...]:
+        asked = {"code": made["code"], "merchant": "riyadh-mall"}
+        answer = await bank.client.post(
+            "/v1/redemption-codes/validate", json=asked, headers=bank.headers("till")
+        )
+        return tuple(answer.json()[name] for name in ("usable", "refusal", "wallet_id"))
+
+    assert await said(one) == (True, None, str(heir.wallet_id))
+    assert (await capture(bank, one)).status_code == 200
+    why = {"reason": "fraud"}
+    assert (await post(bank, f"wallets/{heir.wallet_id}/block", why, role="support")).status_code == 200
+    assert await said(other) == (False, "wallet_blocked", str(heir.wallet_id))
+    assert_problem(await capture(bank, other), 409, "wallet_blocked")

@@ -11,9 +11,13 @@ from uuid import UUID
 import httpx
 import pytest
 
-from shared.events import ReturnRequested
+from shared.config import Settings
+from shared.events import ReturnRequested, ReversalRequested
+from shared.events.asking import OnSpent
 from shared.ids import uuid7
 from tests.integration.redeem.conftest import Bank, Member, accrued, asks
+from tests.integration.redeem.test_asked import reversal
+from tests.support.bank_books import assert_whole_until_spoilt
 from tests.support.facts import AT, activated
 from tests.support.http import assert_problem
 
@@ -216,3 +220,47 @@ async def test_a_request_that_finds_no_redemption_is_answered_about_the_bill(ban
     ]
     assert told[0]["data"]["returned"] is None
     assert [type(one).__name__ for one in await bank.outcomes(requested("x", 1, 0))] == ["Refused"]
+
+
+async def test_the_oracle_knows_a_return_of_less_than_a_points_worth(bank: Bank, settings: Settings) -> None:
+    member = await bank.member(30)
+    one = await redeemed(bank, member, points=10)
+    back = await give_back(bank, one, money={"amount_minor": 5, "currency": "SAR"})
+    assert (back.status_code, back.json()["returned"]["points"]) == (201, 0)
+    more = f"UPDATE redeem.redemption_lots SET lent = lent + 1, captured = captured + 1 WHERE redemption_id = '{one}'"
+    spoilt = {"more than its lines took": (more, {"redemptions:lots"})}
+    await assert_whole_until_spoilt(settings, bank.code, frozenset({"redemptions:lots"}), spoilt)
+
+
+async def test_what_is_taken_of_renewed_points_says_the_bill_that_had_earned_them_and_what_brought_them(
+    bank: Bank,
+) -> None:
+    await bank.hear(activated("anew", redemption={**RULES, "restore": "renewed"}))
+    soon = datetime.now(UTC) + timedelta(days=9)
+
+    async def sources(
+        kind: str, on_spent: OnSpent, *, first: str
+    ) -> tuple[list[Any], str, ReversalRequested]:
+        """What lines of that kind say of a bill of 30 points, 20 of which are spent and returned, and all of which are refunded."""
+        member = await bank.member(programme="anew")
+        bill = accrued(member.wallet_id, 30, programme="anew", expires_at=soon)
+        await bank.hear(bill)
+        one, refund = (
+            await redeemed(bank, member, points=20, programme="anew"),
+            reversal(bill, 30, on_spent=on_spent),
+        )
+        if first == "refund":
+            await bank.hear(refund)
+        assert (await give_back(bank, one, all=True)).status_code == 201
+        if first == "return":
+            await bank.hear(refund)
+        page = await bank.get(f"/v1/wallets/{member.wallet_id}/ledger", kind=kind)
+        return [(line["points"], line["source"]) for line in page.json()["items"]], one, refund
+
+    cases: tuple[tuple[OnSpent, str], ...] = (("block", "return"), ("partial", "refund"))
+    for on_spent, first in cases:
+        found, _, refund = await sources("reverse", on_spent, first=first)
+        asked = {"refund_id": str(refund.refund_id), "bill_id": str(refund.bill_id)}
+        assert sorted(found, key=str) == [(10, asked), (20, asked)]
+    found, one, _ = await sources("repay", "debt", first="refund")
+    assert found == [(20, {"redemption_id": one})]
