@@ -49,6 +49,7 @@ class Example:
     sentinel: int = field(default_factory=free_port)
     proxy: int = field(default_factory=free_port)
     pods: dict[int, list[subprocess.Popen[bytes]]] = field(default_factory=dict)
+    proxies: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         made = documents("examples/valkey.yaml")
@@ -104,15 +105,23 @@ class Example:
             os.killpg(one.pid, signal.SIGKILL)
             one.wait(10)
 
-    def proxied(self) -> subprocess.Popen[bytes]:
+    def end(self) -> None:
+        for number in list(self.pods):
+            self.kill(number)
+        for one in self.proxies:
+            one.kill()
+            one.wait(10)
+
+    def proxied(self) -> None:
         file = self.folder / "haproxy.cfg"
         file.write_text(self.here(self._data["haproxy.cfg"], 0))
         environment = {"REPLICATION_PASSWORD": PASSWORD}
         with (self.folder / "proxy.log").open("ab") as log:
             command = [str(shutil.which("haproxy")), "-db", "-f", str(file)]
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 launch_command(SELF, signal.SIGKILL, command), env=environment, stdout=log, stderr=log
             )
+        self.proxies.append(process)
 
     def role(self, number: int) -> str:
         """What a server says that it is; empty where it says nothing."""
@@ -150,11 +159,10 @@ def example(tmp_path: Path, compose_variables: dict[str, str]) -> Iterator[Examp
     )
     made = Example(tmp_path, users, f"{programs}:{os.environ['PATH']}")
     with ExitStack() as stack:
-        stack.callback(lambda: [made.kill(number) for number in list(made.pods)])
+        stack.callback(made.end)
         for number in range(3):
             made.start(number)
-        proxy = made.proxied()
-        stack.callback(lambda: (proxy.kill(), proxy.wait(10)))
+        made.proxied()
         with client(redis_url(ROOT, "admin", f"127.0.0.1:{made.proxy}")) as redis:
             until(lambda: redis.set("begun", "1"))
         yield made

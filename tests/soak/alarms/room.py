@@ -73,10 +73,11 @@ async def _leave_replies(site: Site, tenant: str, redis: Any) -> None:
 
 async def _drop_the_tills(site: Site, tenant: str, redis: Any) -> None:
     """Those that are gone for good, the largest first, until two fifths of what the tenant may take are free."""
-    own = [Keys("main", tenant).stream(service) for service in SERVICES]
-    taken = {one: await _bytes_of(redis, one) for one in [*own, *await _replies(redis, tenant)]}
+    own = [Keys("main", tenant).stream(service).encode() for service in SERVICES]
+    tills = await _replies(redis, tenant)
+    taken = {one: await _bytes_of(redis, one) for one in [*own, *tills]}
     before, dropped = sum(taken.values()), 0
-    for till in sorted(taken.keys() - set(own), key=taken.__getitem__, reverse=True):
+    for till in sorted(tills, key=taken.__getitem__, reverse=True):
         if sum(taken.values()) > SMALL * 6 // 10:
             dropped += await redis.delete(till)
             taken[till] = 0
