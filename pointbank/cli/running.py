@@ -36,11 +36,18 @@ def serve(
     """Runs one service (or all in one process), configured by POINTBANK_*; stops in order on SIGTERM."""
     import uvicorn
 
+    from pointbank.embedded.process import must_be_free
+    from shared.config import Settings
     from shared.http.protocol import Protocol
     from shared.messaging.keys import SERVICES
 
     if service not in (*SERVICES, "all"):
         raise typer.BadParameter(f"one of {', '.join(SERVICES)}, all")
+    # What the process would say after its start, in uvicorn's words, is said before it.
+    settings = Settings()
+    settings.secret_of(service)
+    settings.identity_root()
+    must_be_free(port, host)
     target = "pointbank.allinone:create" if service == "all" else f"services.{service}.app:create"
     uvicorn.run(
         target,

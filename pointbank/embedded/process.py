@@ -165,19 +165,21 @@ def until(done: Callable[[], bool], within_s: float, complaint: str) -> None:
         time.sleep(0.01)
 
 
-def must_be_free(port: int) -> None:
-    """Raises CannotStart where this process could not listen on that loopback port."""
-    with socket.socket() as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # as a server does: what closed is no hindrance
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            why = (
-                "is in use" if error.errno == errno.EADDRINUSE else f"can't be listened on ({error.strerror})"
-            )
-            raise CannotStart(f"port {port} {why}; stop what has it, or use `--port`") from error
+def must_be_free(port: int, host: str = "127.0.0.1") -> None:
+    """Raises CannotStart where this process could not listen on that port of that address."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind) as probe:
+            # As a server does: what closed is no hindrance.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise CannotStart(f"port {port} is in use; stop what has it, or use `--port`") from error
+        where = f"port {port}" if host == "127.0.0.1" else f"port {port} of {host}"
+        raise CannotStart(f"{where} can't be listened on ({error.strerror}); use another") from error
 
 
 def free_port() -> int:

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from pointbank.allinone import SERVICES
 from pointbank.tokens import dev_keys, issue
 from shared.config import Settings
 from shared.tenants.provision import prepare_control
+from tests.gate.holdings import PROGRAMME, Holdings, found_holdings
+from tests.support.caller import Caller
 from tests.support.haproxy import Edge
 from tests.support.processes import ALL, Fleet
 from tests.support.town import Town, found_town, leave
@@ -77,3 +80,23 @@ def edge(fleet: Fleet, folder: Path, jwks: Path) -> Iterator[Edge]:
     backends = {name: [f"127.0.0.1:{one.port}" for one in fleet.of(name)] for name in SERVICES}
     with Edge(folder / "edge", jwks, backends).running() as made:
         yield made
+
+
+def _holdings(fleet: Fleet, name: str, seed: int) -> Iterator[Holdings]:
+    town = asyncio.run(
+        found_town(fleet, f"{name}{secrets.token_hex(3)}", members=2, seed=seed, document=PROGRAMME)
+    )
+    with closing(Caller(fleet, town.tenant, subject=name)) as call:
+        yield found_holdings(town, call)
+    asyncio.run(leave(town))
+
+
+@pytest.fixture(scope="module")
+def victim(fleet: Fleet) -> Iterator[Holdings]:
+    yield from _holdings(fleet, "v", 11)
+
+
+@pytest.fixture(scope="module")
+def thief(fleet: Fleet) -> Iterator[Holdings]:
+    """Has as much, but none of it the victim's."""
+    yield from _holdings(fleet, "t", 12)

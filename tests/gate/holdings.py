@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
+
 from shared.db import Connection, connect
 from shared.ids import uuid7
 from shared.messaging.keys import SERVICES
@@ -21,6 +23,7 @@ from tests.support.town import Town
 PROGRAMME = {
     **SHOPS,
     "earning": {**SHOPS["earning"], "acts": [{"code": "survey", "points": 20}]},
+    "redemption": {**SHOPS["redemption"], "offline": {"points": 5, "hours": 24, "report_days": 2}},
     "gift_cards": GIFTS,
 }
 MALL = "riyadh-mall"
@@ -110,6 +113,11 @@ class Holdings:
             await db.close()
 
 
+def said(answer: httpx.Response) -> tuple[int, Any]:
+    """An answer, whichever request it was to."""
+    return answer.status_code, {**answer.json(), "request_id": ""}
+
+
 def found_holdings(town: Town, call: Caller) -> Holdings:
     """Everything, made by its own calls, and by hand what no call makes at once."""
     made = Holdings(town, call)
@@ -137,7 +145,8 @@ def found_holdings(town: Town, call: Caller) -> Holdings:
     return made
 
 
-def _now() -> str:
+def now() -> str:
+    """A minute ago, as bodies write it."""
     return (datetime.now(UTC) - timedelta(minutes=1)).isoformat(timespec="seconds")
 
 
@@ -149,7 +158,7 @@ def _earned(made: Holdings, member: dict[str, str]) -> None:
             "terminal": "T03",
             "bill_ref": f"{made.town.tenant}-{number}",
             "channel": "store",
-            "occurred_at": _now(),
+            "occurred_at": now(),
             "member": member,
             "currency": "SAR",
             "total_minor": 60_000,
@@ -161,6 +170,12 @@ def _earned(made: Holdings, member: dict[str, str]) -> None:
     card_id = found["wallets"][0]["card"]["card_id"]
     made.ids |= {"member_id": found["member_id"], "cards card_id": card_id, **member}
     made.ids["mobile"] = made.town.cards[0].person.mobile
+    own = {
+        name: f"{made.town.tenant}{rest}" for name, rest in (("email", "@example.com"), ("external_id", "-1"))
+    }
+    consent = {"accepted": True, "terms_version": "2026-01", "accepted_at": now()}
+    made.made("POST", "/v1/members", {**own, "channel": "store", "programmes": ["shops"], "consent": consent})
+    made.ids |= own
     for reward in ("mug", "bag"):
         body = {"programme": "shops", "kind": "product", "name": {"en": reward}, "price": {"points": 1}}
         made.made("PUT", f"/v1/rewards/{reward}", {**body, "stock": 9})
@@ -180,13 +195,13 @@ def _moved(made: Holdings, member: dict[str, str]) -> None:
             "bill": named,
             "refund_ref": ref,
             "merchant": MALL,
-            "occurred_at": _now(),
+            "occurred_at": now(),
             "currency": "SAR",
         }
         made.ids["refund_id"] = made.made("POST", "/v1/refunds", {**refund, "amount_minor": 100})["refund_id"]
         waits = {**refund, "refund_ref": f"W-{ref}", "bill": {**named, "bill_ref": f"later-{ref}"}}
         made.made("POST", "/v1/refunds", {**waits, "amount_minor": 100})
-        act = {"act": "survey", "act_ref": ref, "occurred_at": _now(), "member": member}
+        act = {"act": "survey", "act_ref": ref, "occurred_at": now(), "member": member}
         made.ids["act_id"] = made.made("POST", "/v1/acts", act)["act_id"]
         one, other = ({"wallet_id": card.wallet_id, "points": 1} for card in made.town.cards[:2])
         asked = {"programme": "shops", "reason": "goodwill", "evidence": {"reference": "C-1"}}
@@ -204,8 +219,11 @@ def _spent(made: Holdings, member: dict[str, str]) -> None:
     for reward in ("mug", "bag"):
         bought = made.made("POST", "/v1/redemptions", {**asked, "reward": reward})
         made.ids["benefit_id"] = bought["benefit"]["benefit_id"]
+        made.ids["benefit_code"] = bought["benefit"]["code"]
     later = made.made("POST", "/v1/redemptions", {**asked, "points": 5, "capture": "later"})
-    made.ids["redemption_id"] = later["redemption_id"]
+    made.ids |= {"redemption_id": later["redemption_id"], "redemption_code": later["code"]}
+    offline = made.made("POST", "/v1/redemption-allowances", {**asked, "terminal": "T03"})
+    made.ids["allowance"] = offline["allowance"]
     issue = {"programme": "shops", "amount": sar(1_000), "count": 1}
     [card] = made.made("POST", "/v1/gift-cards", issue)["gift_cards"]
     placed = {"serial": card["serial"], "merchant": MALL}

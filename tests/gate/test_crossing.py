@@ -7,23 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
-import httpx
-import msgspec
-import pytest
-
-from tests.gate.bodies import NOTHING, cases, nobodys
-from tests.gate.holdings import ABOUT, MALL, PROGRAMME, Holdings, found_holdings
+from tests.gate.bodies import NOTHING
+from tests.gate.holdings import ABOUT, MALL, Holdings, said
 from tests.gate.words import CODE_ELSEWHERE
-from tests.support.caller import DOCUMENT, Caller
-from tests.support.processes import Fleet
-from tests.support.town import found_town, leave
+from tests.support.caller import DOCUMENT
 
 ANOTHER = "01a00000-0000-7000-8000-000000000001"
 AT = "2026-11-22T09:00:00Z"
@@ -67,26 +58,6 @@ def good(label: str, of: Holdings) -> Any:
     return body and {name: of.ids[name] if said is None else said for name, said in body.items()}
 
 
-def _holdings(fleet: Fleet, name: str, seed: int) -> Iterator[Holdings]:
-    town = asyncio.run(
-        found_town(fleet, f"{name}{secrets.token_hex(3)}", members=2, seed=seed, document=PROGRAMME)
-    )
-    with closing(Caller(fleet, town.tenant, subject=name)) as call:
-        yield found_holdings(town, call)
-    asyncio.run(leave(town))
-
-
-@pytest.fixture(scope="module")
-def victim(fleet: Fleet) -> Iterator[Holdings]:
-    yield from _holdings(fleet, "v", 11)
-
-
-@pytest.fixture(scope="module")
-def thief(fleet: Fleet) -> Iterator[Holdings]:
-    """Has as much, but none of it the victim's."""
-    yield from _holdings(fleet, "t", 12)
-
-
 def parameters(method: str) -> list[tuple[str, list[str]]]:
     """Every path that this method is for, with the names of its parameters."""
     return [
@@ -112,21 +83,6 @@ def asked_with(
     if name == "cursor":
         query |= {other: mine.ids[other] for other in names if other in ABOUT}
     return where, {key: given for key, given in query.items() if f"{{{key}}}" not in path}
-
-
-def said(answer: httpx.Response) -> tuple[int, Any]:
-    return answer.status_code, {**answer.json(), "request_id": ""}
-
-
-def naming(body: Any, value: str) -> Any:
-    """The body with this value where it names a thing."""
-    return msgspec.json.decode(msgspec.json.encode(body).replace(b"{it}", value.encode()))
-
-
-def told(answer: httpx.Response, value: str) -> tuple[int, Any]:
-    """As `said`, whatever value it was asked with."""
-    status, body = said(answer)
-    return status, msgspec.json.encode(body).decode().replace(value, "{it}")
 
 
 READS = [(path, names, name) for path, names in parameters("get") for name in names if names_a_thing(name)]
@@ -192,38 +148,6 @@ def test_no_write_reaches_into_another_tenant(victim: Holdings, thief: Holdings)
         assert said(spoofed) == said(there), label
     after = asyncio.run(victim.tables())
     assert [name for name in before if before[name] != after[name]] == []
-
-
-def test_no_field_of_a_body_reaches_into_another_tenant(victim: Holdings, thief: Holdings) -> None:
-    """What is named there is answered as what nobody has."""
-    before = asyncio.run(victim.tables())
-    differ = []
-    for case, path, name, body in cases(thief, victim.pin):
-        theirs = victim.of("/v1/cards", name)
-        assert theirs is not None, case
-        there, nowhere = (
-            told(thief.call("POST", path, json=naming(body, value)), value)
-            for value in (theirs, nobodys(name, theirs))
-        )
-        if there != nowhere or not 400 <= there[0] < 500:
-            differ.append((case, there, nowhere))
-    assert differ == []
-    after = asyncio.run(victim.tables())
-    assert [name for name in before if before[name] != after[name]] == []
-
-
-def test_each_of_these_bodies_is_answered_otherwise_about_a_thing_of_ones_own(thief: Holdings) -> None:
-    """So it was the thing that was unknown, and no shape that was refused."""
-    alike = []
-    for case, path, name, body in cases(thief, thief.pin):
-        own = str(thief.of("/v1/cards", name))
-        mine, nowhere = (
-            thief.call("POST", path, json=naming(body, value)) for value in (own, nobodys(name, own))
-        )
-        code = mine.json().get("code", "")
-        if code == nowhere.json()["code"] or code.startswith(("field_", "card_check")):
-            alike.append((case, mine.text, nowhere.text))
-    assert alike == []
 
 
 def test_each_of_these_writes_says_something_of_ones_own_thing(thief: Holdings) -> None:

@@ -55,8 +55,8 @@ def test_each_alert_fires_for_its_cause_and_goes_when_the_runbook_was_followed(
 
 def test_alerts_about_relays_and_pools_do_so_too(tell: Tell, tmp_path: Path) -> None:
     with site_of(("halted", "pool", "away"), ONE_EACH, tmp_path) as site:
-        first, *others = ALONE
-        asyncio.run(_try_all(site, [[first], others], tell))
+        first, *others, last = ALONE
+        asyncio.run(_try_all(site, [[first], others, [last]], tell))
 
 
 def test_alerts_of_the_gateway_do_so_too(settings: Settings, tell: Tell, tmp_path: Path) -> None:

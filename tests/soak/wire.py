@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -71,7 +73,7 @@ class Wire:
 
         def cut() -> None:
             for writer in list(self._writers):
-                writer.transport.abort()
+                _reset(writer)
 
         self._loop.call_soon_threadsafe(cut)
         return there
@@ -129,6 +131,7 @@ class Wire:
                 continue
             self.met["answers"] += 1
             if self.trouble == "cut" and who not in self._silent:
+                _reset(who)
                 break
         raise ConnectionResetError
 
@@ -136,6 +139,15 @@ class Wire:
         if self.trouble == "slow":
             self.met["delayed"] += 1
             await asyncio.sleep(self.delay_s)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Ends it with an RST: closed as it is, the other side would read an end in order."""
+    with suppress(OSError):  # it is closed already
+        writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+    writer.transport.abort()
 
 
 async def _say(writer: asyncio.StreamWriter, said: bytes) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -73,6 +74,26 @@ async def test_a_wire_loses_questions_or_answers_and_counts_them(echo: tuple[Ech
     assert await asked(wire, b", slow") == b", slow"
     assert heard.heard == b"whole, one-sided, cut, slow"
     assert wire.met == {"questions": 1, "answers": 2, "delayed": 2}
+
+
+@pytest.mark.parametrize("how", ["reset", "cut"])
+async def test_a_connection_that_is_broken_ends_with_a_reset_and_not_in_order(
+    echo: tuple[Echo, Wire], how: Literal["reset", "cut"]
+) -> None:
+    _, wire = echo
+    reader, writer = await asyncio.open_connection("127.0.0.1", wire.port)
+    writer.write(b"whole")
+    assert await asyncio.wait_for(reader.read(5), 5) == b"whole"
+    if how == "reset":
+        assert wire.reset() == 1
+    else:
+        wire.trouble = "cut"
+        writer.write(b"?")
+    with pytest.raises(ConnectionResetError):
+        await asyncio.wait_for(reader.read(1), 5)
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def test_who_asks_is_known_until_there_is_an_answer_or_none_can_come(echo: tuple[Echo, Wire]) -> None:

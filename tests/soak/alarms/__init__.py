@@ -32,6 +32,7 @@ from tests.soak.alarms.relays import (
     redis_forgets_and_is_away,
     relays_halt,
 )
+from tests.soak.alarms.room import streams_grow_too_large
 from tests.soak.alarms.site import Site, Trial
 
 __all__ = ["ALONE", "AT_THE_DOOR", "TOGETHER", "TRIALS", "Door", "DoorTrial", "Site", "Trial", "probe"]
@@ -63,8 +64,9 @@ ALONE: Mapping[Trial, frozenset[str]] = {
     redis_forgets_and_is_away: frozenset(
         {"PointbankStreamRebuilt", "PointbankRelayLagging", "PointbankRelayStuck"}
     ),
+    streams_grow_too_large: frozenset({"PointbankStreamsTooLarge"}),
 }
-"""On another fleet; the first by itself, for it stops all of it."""
+"""On another fleet; the first by itself and the last by itself, for they stop all of it."""
 
 AT_THE_DOOR: Mapping[DoorTrial, frozenset[str]] = {
     a_pod_hangs: frozenset({"PointbankReplicasOut"}),

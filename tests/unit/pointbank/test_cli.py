@@ -238,6 +238,55 @@ def test_up_says_that_its_port_is_in_use_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)])
+def test_serve_says_that_its_port_is_in_use_before_it_asks_for_servers(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    family: socket.AddressFamily,
+) -> None:
+    monkeypatch.setenv("POINTBANK_SECRET", "root of the tests")
+    with socket.create_server((host, 0), family=family) as another:
+        port = another.getsockname()[1]
+        line = said(capsys, monkeypatch, "serve", "all", "--host", host, "--port", str(port))
+    assert line == f"pointbank: port {port} is in use; stop what has it, or use `--port`"
+
+
+@pytest.mark.parametrize(
+    ("environment", "host", "line"),
+    [
+        (
+            {"POINTBANK_SECRET": "root of the tests"},
+            "192.0.2.1",
+            "port 8080 of 192.0.2.1 can't be listened on (Cannot assign requested address); use another",
+        ),
+        (
+            {},
+            "127.0.0.1",
+            (
+                "set POINTBANK_SERVICE_SECRET (or POINTBANK_SECRET for the all-in-one process); "
+                "beside a running `pointbank up`: `. var/pointbank.env`"
+            ),
+        ),
+        (
+            {"POINTBANK_SERVICE_SECRET": "earn's"},
+            "127.0.0.1",
+            "set POINTBANK_IDENTITY_SECRET; beside a running `pointbank up`: `. var/pointbank.env`",
+        ),
+    ],
+)
+def test_serve_says_what_it_lacks_before_it_starts(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    host: str,
+    line: str,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert said(capsys, monkeypatch, "serve", "earn", "--host", host) == f"pointbank: {line}"
+
+
 def test_a_group_without_a_command_tells_what_there_is(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
