@@ -19,6 +19,7 @@ import pytest
 from pointbank import embedded
 from shared.config import Settings
 from shared.tenants.provision import prepare_control
+from tests.support.copies import copy_tenant
 from tests.support.processes import Fleet
 from tests.support.servers import UNTENDED
 from tests.support.town import Town, found_town, leave
@@ -54,6 +55,7 @@ def running_world(
     replicas: int | Mapping[str, int] = 2,
     state: Path | None = None,
     pg_settings: Mapping[str, str] = MappingProxyType({}),
+    forked: bool = False,
 ) -> Iterator[World]:
     """A world, whole at the beginning; nothing of it is left at the end. `state`: where its servers keep their data."""
     folder = Path(tempfile.mkdtemp(prefix="pointbank-faults-"))
@@ -71,7 +73,7 @@ def running_world(
         asyncio.run(prepare_control(settings))
         given = environment(servers) if callable(environment) else environment
         fleet = stack.enter_context(
-            Fleet(settings, folder, environment=given, apps=apps, replicas=replicas).running()
+            Fleet(settings, folder, environment=given, apps=apps, replicas=replicas, forked=forked).running()
         )
         yield World(servers.postgres, servers.valkey, fleet)
         crashes = [line for line in servers.postgres.log.read_text().splitlines() if "by signal 11" in line]
@@ -81,7 +83,7 @@ def running_world(
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
     """What a module's tests break; each mends it."""
-    with running_world() as made:
+    with running_world(forked=True) as made:
         yield made
 
 
@@ -89,7 +91,7 @@ def world() -> Iterator[World]:
 def town(world: World) -> Iterator[Town]:
     """A tenant of the test's own, so that its books are short."""
     world.mend()
-    made = asyncio.run(found_town(world.fleet, f"t{secrets.token_hex(3)}", members=30))
+    made = asyncio.run(found_town(world.fleet, f"t{secrets.token_hex(3)}", members=30, make=copy_tenant))
     yield made
     world.mend()
     asyncio.run(leave(made))

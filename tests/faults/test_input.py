@@ -42,7 +42,7 @@ def world() -> Iterator[World]:
     }
     replicas = {**dict.fromkeys(SERVICES, 1), "earn": 2}  # input is earn's business
     apps = {"earn": "tests.support.deadly:create"}
-    with running_world(environment=impatient, apps=apps, replicas=replicas) as made:
+    with running_world(environment=impatient, apps=apps, replicas=replicas, forked=True) as made:
         yield made
 
 

@@ -28,7 +28,7 @@ HELD = "until its relay has compared it with PostgreSQL as it is now"
 @pytest.fixture
 def fleet() -> Iterator[Fleet]:
     """A process of each service, on servers of their own."""
-    with running_world(replicas=1, environment=QUICK) as world:
+    with running_world(replicas=1, environment=QUICK, forked=True) as world:
         yield world.fleet
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from shared.config import Settings
 from shared.tenants.provision import prepare_control
+from tests.support.copies import copy_tenant
 from tests.support.processes import ALL, Fleet
 from tests.support.town import Town, found_town, leave
 
@@ -35,7 +36,7 @@ def running_fleet(settings: Settings, how: str, **environment: str) -> Iterator[
     own = own_directory(settings)
     form: dict[str, Any] = {"services": (ALL,), "replicas": 1} if how == ALL_IN_ONE else {}
     try:
-        with Fleet(own, folder, environment=environment, **form).running() as fleet:
+        with Fleet(own, folder, environment=environment, forked=True, **form).running() as fleet:
             yield fleet
     finally:
         shutil.rmtree(folder)
@@ -56,6 +57,6 @@ def fleet(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Fleet]
 @pytest.fixture(scope="package")
 def town(fleet: Fleet) -> Iterator[Town]:
     """A tenant with a programme, merchants and members."""
-    made = asyncio.run(found_town(fleet, f"t{secrets.token_hex(3)}", members=40))
+    made = asyncio.run(found_town(fleet, f"t{secrets.token_hex(3)}", members=40, make=copy_tenant))
     yield made
     asyncio.run(leave(made))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -25,6 +26,7 @@ from pointbank.tokens import DevKeys, dev_keys, issue
 from shared import credentials
 from shared.config import Settings
 from shared.messaging.keys import SERVICES
+from tests.support.forked import Forked
 from tests.support.gateway import Gateway
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +43,7 @@ class Replica:
     number: int
     port: int
     log: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     deaths: int = 0
     host: str = "127.0.0.1"
 
@@ -72,6 +74,13 @@ class Replica:
             return {}
         return {check["name"]: check["ok"] for check in msgspec.json.decode(body)["checks"]}
 
+    def serves(self, checks: Mapping[str, bool]) -> set[str]:
+        """The tenants that each of its services serves, by its checks."""
+        said = Counter(check.split(":")[1] for check in checks if "relay:" in check or "rest:" in check)
+        return {
+            tenant for tenant, times in said.items() if times == (len(SERVICES) if self.service == ALL else 1)
+        }
+
     def committed(self, tenant: str) -> int:
         """How many items of a tenant this process has committed as new, by its own count."""
         total = 0.0
@@ -101,12 +110,15 @@ class Fleet:
         apps: Mapping[str, str] | None = None,
         code: Path = ROOT,
         pods: bool = False,
+        forked: bool = False,
     ) -> None:
         self.settings = settings
         self._pods_port = free_port() if pods else None
         """Of pods, each of which has an address of its own, while all listen on one port."""
         self.folder = folder
         self.code = code  # where the packages are that its processes run
+        self._forked = forked
+        """Whether its processes find their modules read (tests.support.forked)."""
         self.keys: DevKeys = dev_keys(folder / "keys")
         self.replicas: dict[str, Replica] = {}
         counts = replicas if isinstance(replicas, Mapping) else dict.fromkeys(services, replicas)
@@ -143,21 +155,10 @@ class Fleet:
         port = self._pods_port or (before.port if before else free_port())
         host = f"127.0.0.{int(number) + 1}" if self._pods_port else "127.0.0.1"
         log = self.folder / f"{name}.log"
-        command = [sys.executable, "-m", "uvicorn", "--factory", self._apps.get(service) or _app_of(service)]
-        command += [
-            "--http",
-            PROTOCOL,
-            "--host",
-            host,
-            "--port",
-            str(port),
-            "--no-access-log",
-            "--log-level",
-            "warning",
-        ]
-        process = self._starter.submit(
-            self._spawn, command, {**self._environment(service), **more}, log
-        ).result()
+        arguments = ["--factory", self._apps.get(service) or _app_of(service), "--http", PROTOCOL]
+        arguments += ["--host", host, "--port", str(port), "--no-access-log", "--log-level", "warning"]
+        environment = {**self._environment(service), **more}
+        process = self._starter.submit(self._spawn, arguments, environment, log).result()
         deaths = before.deaths if before else 0
         self.replicas[name] = replica = Replica(service, int(number), port, log, process, deaths, host)
         return replica
@@ -206,7 +207,7 @@ class Fleet:
             while True:
                 replica = self.replicas[name]
                 checks = replica.ready_checks()
-                served = {check.split(":")[1] for check in checks if "relay:" in check or "rest:" in check}
+                served = replica.serves(checks)
                 if checks and all(checks.values()) and served.issuperset(tenants):
                     break
                 wrong = [check for check, ok in checks.items() if not ok]
@@ -250,10 +251,14 @@ class Fleet:
     def _addresses(self, service: str) -> list[tuple[str, int]]:
         return [(one.host, one.port) for one in self.of(service) if one.name not in self.aside]
 
-    def _spawn(self, command: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, arguments: list[str], environment: dict[str, str], log: Path
+    ) -> subprocess.Popen[bytes] | Forked:
+        if self._forked and self.code == ROOT:
+            return Forked(arguments, folder=self.code, environment=environment, log=log)
         with log.open("ab") as out:
             return subprocess.Popen(
-                launch_command(SELF, signal.SIGKILL, command),
+                launch_command(SELF, signal.SIGKILL, [sys.executable, "-m", "uvicorn", *arguments]),
                 cwd=self.code,  # comes first on their path
                 env=environment,
                 stdin=subprocess.DEVNULL,

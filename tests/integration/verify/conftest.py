@@ -31,6 +31,7 @@ from services.redeem.jobs.telling_expiry import tell_of_expiry
 from shared.config import Settings
 from shared.db import Connection, connect, database_of
 from shared.tenants.provision import prepare_control
+from tests.support.copies import copy_tenant
 from tests.support.gift_cards import GIFTS, sar
 from tests.support.processes import ALL, Fleet
 from tests.support.programmes import SHOPS
@@ -71,7 +72,9 @@ async def _trade(fleet: Fleet) -> Town:
     # In the coming months: no birthday is told while the tests run.
     month = datetime.now(UTC).date().replace(year=1990, day=1)
     birthdays = [month + relativedelta(months=1 + k % 10) for k in range(20)]
-    town = await found_town(fleet, "verified", members=20, document=PROGRAMME, birthdays=birthdays)
+    town = await found_town(
+        fleet, "verified", members=20, document=PROGRAMME, birthdays=birthdays, make=copy_tenant
+    )
     async with town.open() as trade:
         made = await trade.call(Call("PUT", "/v1/rewards/treat", TREAT, key="reward-0", role="marketer"))
         assert made.status == 201, made.body
@@ -283,7 +286,9 @@ def town(settings: Settings) -> Iterator[Town]:
     exported = {"POINTBANK_SEAL_FOLDER": str(folder / "seals")}
     try:
         asyncio.run(prepare_control(own))
-        with Fleet(own, folder, services=(ALL,), replicas=1, environment=exported).running() as fleet:
+        with Fleet(
+            own, folder, services=(ALL,), replicas=1, environment=exported, forked=True
+        ).running() as fleet:
             made = asyncio.run(_trade(fleet))
         yield made
     finally:

@@ -12,6 +12,7 @@ import pytest
 from pointbank.verify import verify_tenant
 from shared.config import Settings
 from shared.tenants.provision import prepare_control
+from tests.support.copies import copy_tenant
 from tests.support.processes import ALL, Fleet
 from tests.support.town import Load, Town, found_town
 
@@ -22,8 +23,8 @@ def busy_town(settings: Settings) -> Iterator[Town]:
     folder = Path(tempfile.mkdtemp(prefix="pointbank-live-"))
     try:
         asyncio.run(prepare_control(settings))
-        with Fleet(settings, folder, services=(ALL,), replicas=2).running() as fleet:
-            yield asyncio.run(found_town(fleet, "live", members=20))
+        with Fleet(settings, folder, services=(ALL,), replicas=2, forked=True).running() as fleet:
+            yield asyncio.run(found_town(fleet, "live", members=20, make=copy_tenant))
     finally:
         shutil.rmtree(folder)
 
