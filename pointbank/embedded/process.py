@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,6 +19,9 @@ from pathlib import Path
 LAUNCHER = Path(__file__).with_name("launch.py")
 STOP_S = 30
 START_S = 60
+HELD = 200
+"""So many of the ports that it drew last a process keeps from others."""
+_held: deque[int] = deque()
 
 
 class CannotStart(Exception):
@@ -183,7 +187,8 @@ def must_be_free(port: int, host: str = "127.0.0.1") -> None:
 
 
 def free_port() -> int:
-    """A free loopback port below the ephemeral range, so that no outgoing connection can take it from a restart."""
+    """A free loopback port below the ephemeral range, so that no outgoing connection can take it from a restart. It is this
+    process's until it has drawn HELD more: whoever listens there may be down for a while, and nobody else's call gives it."""
     for _ in range(200):
         port = 15_000 + secrets.randbelow(17_000)
         with socket.socket() as probe:
@@ -191,8 +196,26 @@ def free_port() -> int:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        if _hold(port):
             return port
     raise CannotStart("no free port between 15000 and 32000 on 127.0.0.1")
+
+
+def _hold(port: int) -> bool:
+    """Whether it could be had for this process. By a name of Linux' own for sockets (`abstract`), which lives in the network
+    namespace as ports do, and ends with the process; elsewhere nothing is held."""
+    if sys.platform != "linux":
+        return True
+    held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        held.bind(f"\0pointbank-port-{port}")
+    except OSError:
+        held.close()
+        return False
+    _held.append(held.detach())
+    while len(_held) > HELD:
+        os.close(_held.popleft())
+    return True
 
 
 def lock_folder(state: Path) -> int:

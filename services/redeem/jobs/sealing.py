@@ -10,8 +10,8 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Callable, Sequence, Set
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,6 +51,10 @@ class SealsForked(Exception):
     """Seals were exported that the database does not know: it lost commits, or its seals were changed."""
 
     guard = "seal_forked"
+
+
+class FolderFailed(OSError):
+    """The folder of seals can't be read or written. What was sealed stands in the database."""
 
 
 class Exported(NamedTuple):
@@ -202,11 +206,19 @@ async def export_new(pool: Pool, tenant: str, folder: Path, last: Seal) -> Expor
         newest = page[-1]
 
 
-def _files(place: Path) -> set[str]:
+@contextmanager
+def _named(place: Path) -> Iterator[None]:
+    """What goes wrong with files, as FolderFailed of the file or of the folder."""
     try:
+        yield
+    except OSError as error:
+        raise FolderFailed(error.errno, error.strerror, error.filename or str(place)) from error
+
+
+def _files(place: Path) -> set[str]:
+    with _named(place), suppress(FileNotFoundError):
         return {name for name in os.listdir(place) if _FILE.fullmatch(name)}  # noqa: PTH208
-    except FileNotFoundError:
-        return set()
+    return set()
 
 
 def _write_missing(
@@ -215,13 +227,14 @@ def _write_missing(
     count = 0
     for seal in page:
         name = file_of(seal)
-        if name in there or (place / name).exists():
-            continue
-        count += 1
-        if only_look:
-            continue
-        place.mkdir(parents=True, exist_ok=True)
-        write_whole(place / name, msgspec.json.encode(written(tenant, seal)) + b"\n")
+        with _named(place):
+            if name in there or (place / name).exists():
+                continue
+            count += 1
+            if only_look:
+                continue
+            place.mkdir(parents=True, exist_ok=True)
+            write_whole(place / name, msgspec.json.encode(written(tenant, seal)) + b"\n")
     return count
 
 

@@ -15,14 +15,22 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from services.redeem.domain.seal import Seal
-from services.redeem.jobs.sealing import SealBusy, export, signer_of, take_seal, would_seal
+from services.redeem.jobs.sealing import FolderFailed, SealBusy, export, signer_of, take_seal, would_seal
 from services.redeem.store import seals
+from shared.http.problems import TenantUnavailable
 from shared.ids import uuid7
 from shared.messaging.commands import Item
 from shared.runtime import TenantRuntime
 
+log = structlog.get_logger(__name__)
+
+_NOT_EXPORTED = (
+    "What is sealed stands in the database, but its file can't be read or written here: {}. redeem's log names it. Mend the "
+    "folder of POINTBANK_SEAL_FOLDER, and ask again."
+)
 BUSY_S = 0.1
 """So long a call waits before it asks again whether another process is still sealing."""
 
@@ -143,7 +151,11 @@ async def _seal(runtime: TenantRuntime, wanted: Wanted) -> SealDone:
     folder = runtime.settings.seal_folder
     if folder is None or not wanted.exported:
         return SealDone(made)
-    done = await export(runtime.pool, runtime.code, folder, only_look=wanted.dry_run)
+    try:
+        done = await export(runtime.pool, runtime.code, folder, only_look=wanted.dry_run)
+    except FolderFailed as failed:
+        log.error("seals can't be exported", tenant=runtime.code, file=failed.filename, error=failed.strerror)
+        raise TenantUnavailable(_NOT_EXPORTED.format(failed.strerror)) from failed
     # A seal that would be taken would be there to be exported.
     return SealDone(made, done.written + (wanted.dry_run and made is not None), len(done.foreign))
 

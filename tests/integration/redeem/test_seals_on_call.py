@@ -1,8 +1,8 @@
 """A seal that is asked for over HTTP: a call waits for it as long as it likes, the next goes on waiting, whoever takes the seal."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,21 @@ def files(bank: Bank) -> list[Path]:
     return sorted((folder / bank.code).glob("*.json"))
 
 
+@contextmanager
+def in_the_way(bank: Bank) -> Iterator[Path]:
+    """A file where the tenant's folder is."""
+    folder = bank.runtime.settings.seal_folder
+    assert folder is not None
+    place = folder / bank.code
+    aside = place.rename(folder / "aside")
+    place.write_bytes(b"")
+    try:
+        yield place
+    finally:
+        place.unlink()
+        aside.rename(place)
+
+
 def wanted_by(run: Any, **changed: Any) -> Wanted:
     return Wanted(run, job_item(), dry_run=False, whole=False, resumed=False, **changed)
 
@@ -92,6 +107,27 @@ async def test_a_call_that_waits_no_longer_is_told_how_to_go_on_and_the_seal_goe
         422,
         "field_type",
     )
+
+
+async def test_a_folder_that_cant_be_written_is_said_and_once_it_is_mended_the_same_call_exports_the_seal(
+    bank: Bank,
+) -> None:
+    await sealed_before(bank)
+    before = await numbers(bank)
+    await bank.member(10)
+    with in_the_way(bank):
+        for dry_run in (True, False):
+            answer = await bank.client.post(
+                "/v1/ledger/seals", json={"dry_run": dry_run}, headers=bank.headers("operator")
+            )
+            assert_problem(answer, 503, "tenant_unavailable")
+            assert "file can't be read or written here: Not a directory." in answer.json()["detail"]
+            assert "POINTBANK_SEAL_FOLDER" in answer.json()["detail"]
+    made = [*before, before[-1] + 1]
+    assert await numbers(bank) == made
+    status, done = await asked(bank)
+    assert (status, done["seal"], done["exported"]) == (200, None, 1)
+    assert await numbers(bank) == made
 
 
 @pytest.mark.parametrize("whole", [False, True])
