@@ -23,6 +23,7 @@ from shared.http.problems import (
     MfaRequired,
     PersonRequired,
     ScopeMissing,
+    TenantForbidden,
     TenantUnavailable,
     TokenExpired,
     TokenInvalid,
@@ -35,6 +36,9 @@ ALGORITHMS = ("RS256", "ES256", "EdDSA", "Ed25519")  # RFC 9864 renames EdDSA; i
 LEEWAY_S = 5.0  # for "not before" only: an issuer's clock may run ahead of ours, an expired token is expired
 REMEMBERED = 10_000
 MAX_TOKEN_BYTES = 8 * 1024
+NO_TIME = (
+    253_402_300_800  # the year 10000: an expiry from then on is a mistake, or no number that a clock knows
+)
 
 _SUBJECT = re.compile(r"[\x21-\x7e]{1,255}")
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -81,7 +85,7 @@ class _Claims(msgspec.Struct):
     aud: str | list[str]
     exp: int | float
     sub: str
-    tenant: str
+    tenant: Any = None
     scope: str = ""
     nbf: int | float | None = None
     merchant: str | None = None
@@ -104,7 +108,7 @@ class Verifier:
         self._generation = keys.generation
 
     async def verify(self, token: str) -> Principal:
-        """The principal of a good token; else TokenInvalid or TokenExpired."""
+        """The principal of a good token; else TokenInvalid, TokenExpired, or TenantForbidden where it names no tenant."""
         if self.keys.stale:
             await self.keys.refresh()
         if self._generation != self.keys.generation:
@@ -137,6 +141,8 @@ class Verifier:
             claims = msgspec.convert(decoded.claims, _Claims)
         except (JoseError, ValueError) as error:  # msgspec.ValidationError is a ValueError
             raise TokenInvalid("The token's signature or claims are not as they must be.") from error
+        if not claims.exp < NO_TIME:
+            raise TokenInvalid("The token's exp is no time.")
         return self._principal(claims), float(claims.exp)
 
     def _principal(self, claims: _Claims) -> Principal:
@@ -145,10 +151,12 @@ class Verifier:
             raise TokenInvalid("The token is from another issuer or for another audience.")
         if claims.nbf is not None and claims.nbf > self._now() + LEEWAY_S:
             raise TokenInvalid("The token is not valid yet.")
-        if not TENANT_CODE.fullmatch(claims.tenant) or not _SUBJECT.fullmatch(claims.sub):
-            raise TokenInvalid("The token's tenant or subject is malformed.")
+        if not _SUBJECT.fullmatch(claims.sub):
+            raise TokenInvalid("The token's subject is malformed.")
         if claims.merchant is not None and not _CODE.fullmatch(claims.merchant):
             raise TokenInvalid("The token's merchant is malformed.")
+        if not isinstance(claims.tenant, str) or not TENANT_CODE.fullmatch(claims.tenant):
+            raise TenantForbidden("The token names no tenant: its claim `tenant` must be a tenant's code.")
         return Principal(
             claims.tenant,
             claims.sub,

@@ -204,8 +204,10 @@ def test_who_hears_streams_is_scaled_by_what_waits_there(
         assert 2 == spec["minReplicaCount"] <= spec["fallback"]["replicas"] <= spec["maxReplicaCount"]
         assert spec["maxReplicaCount"] * len(HEARERS) * (Settings().connections + 1) <= room
         [trigger] = spec["triggers"]
-        [asked] = named(trigger["metadata"]["query"]).series
-        assert (asked.name, asked.labels) == ("pointbank_consumer_lag_events", (("service", "=", name),))
+        waiting, up = named(trigger["metadata"]["query"]).series
+        assert (waiting.name, waiting.labels) == ("pointbank_consumer_lag_events", (("service", "=", name),))
+        assert (up.name, up.labels) == ("up", (("job", "=", "pointbank"),))
+        assert trigger["metadata"]["ignoreNullValues"] == "false"
         assert int(trigger["metadata"]["threshold"]) >= 2 * Settings().batch_items
         assert all(isinstance(value, str) for value in trigger["metadata"].values())
 

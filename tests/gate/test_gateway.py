@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -25,6 +24,7 @@ from joserfc.jwk import ECKey, RSAKey
 from pointbank.embedded.process import free_port
 from pointbank.verify.database import auditor
 from shared.http.shell import MOST_BYTES
+from shared.messaging.keys import SERVICES
 from tests.gate.certificates import certificate
 from tests.support.haproxy import Edge
 from tests.support.http import assert_problem
@@ -71,6 +71,18 @@ def balance(town: Town) -> str:
     return f"/v1/wallets/{town.cards[0].wallet_id}/balance"
 
 
+def of_each_service(town: Town) -> dict[str, str]:
+    """An address of each service that is read of."""
+    wallet = town.cards[0].wallet_id
+    return {
+        "members": "/v1/programmes",
+        "earn": f"/v1/bills?wallet_id={wallet}",
+        "redeem": balance(town),
+        "tiers": f"/v1/tiers/{wallet}",
+        "notifier": f"/v1/messages?wallet_id={wallet}",
+    }
+
+
 # ---------------------------------------------------------------- who comes through
 
 
@@ -78,14 +90,7 @@ def test_each_address_reaches_its_own_service_and_the_answer_is_the_services(
     edge: Edge, town: Town, rsa: RSAKey
 ) -> None:
     token = by_rsa(rsa, town)
-    wallet = town.cards[0].wallet_id
-    for path, service in {
-        "/v1/programmes": "members",
-        f"/v1/bills?wallet_id={wallet}": "earn",
-        balance(town): "redeem",
-        f"/v1/tiers/{wallet}": "tiers",
-        f"/v1/messages?wallet_id={wallet}": "notifier",
-    }.items():
+    for service, path in of_each_service(town).items():
         answer = edge.ask("GET", path, token=token)
         assert (answer.status_code, edge.told(answer)["backend"]) == (200, service), (path, answer.text)
 
@@ -161,24 +166,24 @@ def forged(rsa: RSAKey, town: Town, how: str) -> str:
             return how
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        "wrong key",
-        "alg none",
-        "alg none with a signature",
-        "HS256 with the public key",
-        "HS256 with the name of the key's file",
-        "tampered",
-        "another key's id",
-        "another kind of key",
-        "a kid that is a path",
-        "no signature",
-        "not.a.token",
-        "a.b",
-        "x" * 9000,
-    ],
+FORGERIES = (
+    "wrong key",
+    "alg none",
+    "alg none with a signature",
+    "HS256 with the public key",
+    "HS256 with the name of the key's file",
+    "tampered",
+    "another key's id",
+    "another kind of key",
+    "a kid that is a path",
+    "no signature",
+    "not.a.token",
+    "a.b",
+    "x" * 9000,
 )
+
+
+@pytest.mark.parametrize("how", FORGERIES)
 def test_a_forged_token_is_invalid(edge: Edge, town: Town, rsa: RSAKey, how: str) -> None:
     answer = edge.ask("GET", balance(town), token=forged(rsa, town, how))
     assert_problem(answer, 401, "token_invalid")
@@ -186,25 +191,28 @@ def test_a_forged_token_is_invalid(edge: Edge, town: Town, rsa: RSAKey, how: str
     assert edge.told(answer)["backend"] == "edge", "no service was asked"
 
 
+WRONG_CLAIMS: tuple[tuple[dict[str, Any], int, str], ...] = (
+    ({"iss": "https://evil.example"}, 401, "token_invalid"),
+    ({"iss": None}, 401, "token_invalid"),
+    ({"aud": "other"}, 401, "token_invalid"),
+    ({"aud": ["other", "pointbank-2"]}, 401, "token_invalid"),
+    ({"aud": None}, 401, "token_invalid"),
+    ({"exp": None}, 401, "token_invalid"),
+    ({"exp": 10**400}, 401, "token_invalid"),
+    ({"exp": "soon"}, 401, "token_invalid"),
+    ({"exp": FromNow(-5)}, 401, "token_expired"),
+    ({"nbf": FromNow(3600)}, 401, "token_invalid"),
+    ({"sub": None}, 401, "token_invalid"),
+    ({"sub": "a\r\nX-Tenant-Id: evil"}, 401, "token_invalid"),
+    ({"tenant": None}, 403, "tenant_forbidden"),
+    ({"tenant": "ACME"}, 403, "tenant_forbidden"),
+    ({"tenant": "acme\nevil"}, 403, "tenant_forbidden"),
+)
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "code"),
-    [
-        ({"iss": "https://evil.example"}, 401, "token_invalid"),
-        ({"iss": None}, 401, "token_invalid"),
-        ({"aud": "other"}, 401, "token_invalid"),
-        ({"aud": ["other", "pointbank-2"]}, 401, "token_invalid"),
-        ({"aud": None}, 401, "token_invalid"),
-        ({"exp": None}, 401, "token_invalid"),
-        ({"exp": 10**400}, 401, "token_invalid"),
-        ({"exp": "soon"}, 401, "token_invalid"),
-        ({"exp": FromNow(-5)}, 401, "token_expired"),
-        ({"nbf": FromNow(3600)}, 401, "token_invalid"),
-        ({"sub": None}, 401, "token_invalid"),
-        ({"sub": "a\r\nX-Tenant-Id: evil"}, 401, "token_invalid"),
-        ({"tenant": None}, 403, "tenant_forbidden"),
-        ({"tenant": "ACME"}, 403, "tenant_forbidden"),
-        ({"tenant": "acme\nevil"}, 403, "tenant_forbidden"),
-    ],
+    WRONG_CLAIMS,
     ids=lambda value: json.dumps(value, default=str)[:40] if isinstance(value, dict) else str(value),
 )
 def test_a_token_with_a_wrong_claim_is_refused(
@@ -436,16 +444,27 @@ def test_its_counts_are_on_an_address_of_their_own(edge: Edge) -> None:
 # ---------------------------------------------------------------- and without it
 
 
-def test_the_services_refuse_the_same_without_the_gateway(fleet: Fleet, town: Town, rsa: RSAKey) -> None:
-    port = fleet.of("redeem")[0].port
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-        for how in ("wrong key", "alg none", "HS256 with the public key", "tampered", "another key's id"):
-            headers = {"Authorization": f"Bearer {forged(rsa, town, how)}", "X-Tenant-Id": town.tenant}
-            assert_problem(client.get(balance(town), headers=headers), 401, "token_invalid")
-        spoofed = {
-            "Authorization": f"Bearer {by_rsa(rsa, town, tenant='another')}",
-            "X-Tenant-Id": town.tenant,
-        }
-        assert_problem(client.get(balance(town), headers=spoofed), 403, "tenant_forbidden")
-        unknown = {"Authorization": f"Bearer {by_rsa(rsa, town)}"}
-        assert client.get(f"/v1/wallets/{uuid4()}/balance", headers=unknown).status_code == 404
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_refuses_the_same_without_the_gateway(
+    fleet: Fleet, town: Town, rsa: RSAKey, service: str
+) -> None:
+    path = of_each_service(town)[service]
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{fleet.of(service)[0].port}", trust_env=False, timeout=30
+    ) as client:
+
+        def ask(token: str | None) -> httpx.Response:
+            """With a header beside it that no service believes."""
+            bearer = {} if token is None else {"Authorization": f"Bearer {token}"}
+            return client.get(path, headers={"X-Tenant-Id": town.tenant, **bearer})
+
+        assert ask(by_rsa(rsa, town)).status_code == 200
+        assert_problem(ask(None), 401, "token_missing")
+        for how in FORGERIES:
+            assert_problem(ask(forged(rsa, town, how)), 401, "token_invalid")
+        for changes, status, code in WRONG_CLAIMS:
+            assert_problem(ask(by_rsa(rsa, town, **changes)), status, code)
+        assert_problem(ask(by_rsa(rsa, town, tenant="another")), 403, "tenant_forbidden")
+        good = {"Authorization": f"Bearer {by_rsa(rsa, town)}"}
+        assert_problem(client.get("/v1/nowhere", headers=good), 404, "not_found")
+        assert_problem(client.delete(path, headers=good), 405, "method_not_allowed")

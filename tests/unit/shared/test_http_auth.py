@@ -90,13 +90,10 @@ async def test_a_header_that_holds_no_token_is_invalid(shop: Served, header: str
         {"exp": None},
         {"exp": "soon"},
         {"exp": True},
+        {"exp": 10**400},
+        {"exp": 253_402_300_800},  # the year 10000
         {"sub": None},
         {"sub": "two words"},
-        {"tenant": None},
-        {"tenant": "ACME"},
-        {"tenant": "a" * 41},
-        {"tenant": "acme; drop"},
-        {"tenant": ["acme"]},
         {"nbf": 32_503_680_000},  # the year 3000
         {"typ": "robot"},
         {"merchant": "a/b"},
@@ -107,6 +104,13 @@ async def test_a_token_with_a_wrong_claim_is_invalid(shop: Served, changes: dict
     answer = await get(shop, signed(shop, **changes))
     assert_problem(answer, 401, "token_invalid")
     assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+
+
+@pytest.mark.parametrize("tenant", [None, "ACME", "a" * 41, "acme; drop", ["acme"], ""], ids=str)
+async def test_a_token_that_names_no_tenant_is_good_for_none(shop: Served, tenant: object) -> None:
+    answer = await get(shop, signed(shop, tenant=tenant))
+    assert_problem(answer, 403, "tenant_forbidden")
+    assert "names no tenant" in answer.json()["detail"]
 
 
 async def test_an_expired_token_says_so(shop: Served) -> None:
