@@ -209,9 +209,9 @@ def _hold(port: int) -> bool:
     held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         held.bind(f"\0pointbank-port-{port}")
-    except OSError:
+    except OSError as error:
         held.close()
-        return False
+        return error.errno != errno.EADDRINUSE  # where such names may not be had, nothing is held
     _held.append(held.detach())
     while len(_held) > HELD:
         os.close(_held.popleft())
