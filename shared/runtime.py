@@ -48,6 +48,8 @@ from shared.upkeep import Upkeep
 log = structlog.get_logger(__name__)
 
 RECLAIM_EVERY_S = 1.0
+BEGINS_S = 15.0
+"""So long a tenant that was begun with may take before it is one in trouble."""
 AT_REST = "nobody uses it: nothing runs for it until somebody does"
 END_S = 10.0
 """So long a stop waits for what consumers and jobs hold before the lane gives it up; with DRAIN_S below Kubernetes' grace."""
@@ -350,9 +352,15 @@ class TenantRuntime:
                 Check(f"rest:{self.code}", ok=True, detail=AT_REST, tenant=self.code),
                 *self.upkeep.checks(),
             ]
-        wrongs = [(f"relay:{self.code}", self.relay.trouble(after_s=30.0))]
-        wrongs += [(f"consumer:{self.code}:{one.label}", one.trouble(after_s=15.0)) for one in self.heard]
-        found = [Check(name, wrong is None, wrong or "", tenant=self.code) for name, wrong in wrongs]
+        young = time.monotonic() - self.began_at < BEGINS_S
+        wrongs = [(f"relay:{self.code}", self.relay.trouble(after_s=30.0), self.relay.begins)]
+        wrongs += [
+            (f"consumer:{self.code}:{one.label}", one.trouble(after_s=15.0), one.begins) for one in self.heard
+        ]
+        found = [
+            Check(name, wrong is None, wrong or "", tenant=self.code, begins=young and begins)
+            for name, wrong, begins in wrongs
+        ]
         found += self.upkeep.checks()
         tasks = [*self._tasks, *([self._relaying] if self._relaying is not None else [])]
         found += [

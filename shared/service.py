@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from fastapi import APIRouter, FastAPI
@@ -27,7 +28,7 @@ from shared.messaging.faults import passing
 from shared.messaging.keys import SERVICES
 from shared.messaging.writer import Buried
 from shared.metrics import Metrics
-from shared.runtime import Blueprint, NextDue, TenantRuntime, nothing_due, open_tenant_pool
+from shared.runtime import BEGINS_S, Blueprint, NextDue, TenantRuntime, nothing_due, open_tenant_pool
 from shared.tenants.directory import SERVED, Directory, Listed
 from shared.tending import Tending
 from shared.traces import Traces, open_traces
@@ -85,6 +86,13 @@ class Served:
     state: str
     runtime: TenantRuntime | None = None
     trouble: str = ""
+    since: float = field(default_factory=time.monotonic)
+    """When it came into this state."""
+
+    @property
+    def begins(self) -> bool:
+        """Whether it is being opened, and nothing is wrong so far."""
+        return not self.trouble and time.monotonic() - self.since < BEGINS_S
 
     @property
     def rests(self) -> bool:
@@ -110,7 +118,7 @@ class Service:
         self._following: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._trouble = "the directory was not read yet"
-        self._released = self._opened = False
+        self._released = self._opened = self._begun = False
         self._shortage: str | None = None
         self._reading = False
 
@@ -177,7 +185,9 @@ class Service:
         ]
         for code, served in self._served.items():
             found += self._checks_of(code, served)
-        return found + self._tending.checks()
+        found += self._tending.checks()
+        # A process that starts is not ready while its tenants begin: of a release that can't begin with them there would be more.
+        return found if self._begun else [check._replace(begins=False) for check in found]
 
     @staticmethod
     def _checks_of(code: str, served: Served) -> list[Check]:
@@ -186,7 +196,8 @@ class Service:
         if served.runtime is not None:
             return served.runtime.checks()
         if served.state == "active":
-            return [Check(f"tenant:{code}", False, served.trouble or "starting", tenant=code)]
+            said = served.trouble or "starting"
+            return [Check(f"tenant:{code}", False, said, tenant=code, begins=served.begins)]
         return []
 
     async def _follow(self) -> None:
@@ -226,6 +237,7 @@ class Service:
         for code, served in self._served.items():
             if not served.rests:  # who rests wants nothing, and hundreds may
                 found += self._checks_of(code, served)
+        self._begun = self._begun or not any(check.begins for check in found)
         unready = {check.tenant for check in found if not check.ok}
         for code, served in self._served.items():
             self._metrics.unready(code, code in unready if served.state in SERVED else None)
@@ -265,7 +277,8 @@ class Service:
 
     async def _keep(self, one: Listed) -> None:
         served = self._served.setdefault(one.tenant.code, Served(one.state))
-        served.state = one.state
+        if served.state != one.state:
+            served.state, served.since = one.state, time.monotonic()
         if one.state == "migrating":
             served.trouble = one.detail
         if one.state in SERVED and served.runtime is None:

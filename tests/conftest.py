@@ -13,6 +13,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+import structlog
 
 from pointbank import embedded
 from shared.config import Settings
@@ -27,6 +28,14 @@ hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any machine")
+
+# What a test logs without a set-up of its own: structlog's would draw each frame of a traceback with its locals, for a second.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 _SETTINGS: list[Settings] = []
 

@@ -14,8 +14,8 @@ from shared.metrics import CONTENT_TYPE, exposition
 
 def serves(checks: Sequence[Check]) -> bool:
     """Whether calls may be sent here: the process is well, and so is one of its tenants at least. One tenant's trouble is no reason
-    to send the others' calls elsewhere: of all replicas, to nobody (docs/decisions/0198)."""
-    troubled = {check.tenant for check in checks if not check.ok}
+    to send the others' calls elsewhere: of all replicas, to nobody (docs/decisions/0198). Nor is it one that a tenant begins."""
+    troubled = {check.tenant for check in checks if not check.ok and not check.begins}
     return "" not in troubled and (
         not troubled or any(check.tenant not in troubled for check in checks if check.tenant)
     )

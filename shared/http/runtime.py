@@ -12,13 +12,14 @@ from shared.tenants import Tenant
 
 class Check(NamedTuple):
     """One named fact of /readyz. `fatal`: only a restart can mend it, so /livez fails too. `tenant`: whose fact it is; empty: the
-    whole process's."""
+    whole process's. `begins`: the tenant is being begun with, and nothing is wrong with it so far."""
 
     name: str
     ok: bool
     detail: str = ""
     fatal: bool = False
     tenant: str = ""
+    begins: bool = False
 
 
 class Lane(Protocol):

@@ -297,6 +297,7 @@ class Subscription:
         await end(reading)
         while self._begun:
             await asyncio.wait(self._begun)
+        self._bus.client.read_at.pop(self._stream, None)  # who begins again, after a rest, has not read yet
 
 
 def _text(name: Any) -> str:

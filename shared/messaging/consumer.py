@@ -167,6 +167,11 @@ class Consumer:
             return f"{self.label}: not read for {silence:.0f} s"
         return None
 
+    @property
+    def begins(self) -> bool:
+        """Whether it has not read yet."""
+        return self.held_back or self._subscription is None or self._subscription.seconds_since_read is None
+
     async def handle(self, entries: Sequence[Entry], deliveries: Mapping[bytes, int] = _FIRST) -> None:
         """Writes entries and acknowledges them; those that could not be written stay pending and come again.
 

@@ -35,6 +35,7 @@ CHUNK = 500
 ID_BYTES = 16
 MOST_TOLD = 5_000
 """More events than this are not kept for the relay: while it can't cut, PostgreSQL keeps them anyway."""
+NOT_STARTED = "not started"
 COMPARE_S = 5.0
 IDLE_MIN_S, IDLE_MAX_S = 0.2, 1.0
 """Who commits wakes its own relay: looking without being woken is for what a process left that died in between."""
@@ -84,7 +85,7 @@ class Relay:
         self._postgres = ""
         """Which PostgreSQL it was compared with: what it publishes is of that one."""
         self._had = Had(highest_position)
-        self._trouble: str | None = "not started"
+        self._trouble: str | None = NOT_STARTED
         self._stopping = False
         self.turned_at = time.monotonic()
         self.published = 0
@@ -114,9 +115,14 @@ class Relay:
             return f"no turn for {silence:.0f} s"
         return self._trouble
 
+    @property
+    def begins(self) -> bool:
+        """Whether its first turn is not over, and nothing went wrong in it."""
+        return self._trouble == NOT_STARTED
+
     def begin(self) -> Coroutine[Any, Any, None]:
         """`run`, also after it was stopped; what is wrong is found anew."""
-        self._stopping, self._trouble, self._compared_at = False, "not started", float("-inf")
+        self._stopping, self._trouble, self._compared_at = False, NOT_STARTED, float("-inf")
         return self.run()
 
     async def run(self) -> None:

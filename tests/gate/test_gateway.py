@@ -92,7 +92,8 @@ def test_each_address_reaches_its_own_service_and_the_answer_is_the_services(
     token = by_rsa(rsa, town)
     for service, path in of_each_service(town).items():
         answer = edge.ask("GET", path, token=token)
-        assert (answer.status_code, edge.told(answer)["backend"]) == (200, service), (path, answer.text)
+        told = edge.told(answer)
+        assert (answer.status_code, told["backend"]) == (200, service), (told, answer.text)
 
 
 def test_a_write_goes_through_whole_and_a_repeat_gets_the_first_answer(

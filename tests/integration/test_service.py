@@ -2,19 +2,25 @@
 
 import asyncio
 import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from pointbank.suspending import resume, suspend
 from shared.config import Settings
-from shared.db import connect, role_of
+from shared.db import connect, database_of, role_of
 from shared.errors import Refusal
 from shared.http.health import serves
 from shared.metrics import Metrics
 from shared.runtime import Blueprint
 from shared.service import Service
-from shared.tenants.provision import create_tenant, prepare_control
+from shared.tenants.provision import create_tenant, dsn_for, prepare_control
+from tests.support.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -88,6 +94,68 @@ async def test_a_tenant_that_can_not_be_opened_is_told_of_and_the_others_are_ser
         assert unready(metrics, well) == 0.0
     finally:
         await service.stop()
+
+
+async def test_a_process_goes_on_to_serve_while_its_only_tenant_begins_and_is_not_ready_before_its_first_have(
+    own: Settings,
+) -> None:
+    """Or a tenant that is made, or resumed, would take each replica from the gateway until it is found well again."""
+    tenant = f"t{secrets.token_hex(4)}"
+    patient = own.model_copy(
+        update={"rest_after_s": 0, "lock_timeout_ms": 60_000, "statement_timeout_ms": 60_000}
+    )
+    metrics = Metrics(CollectorRegistry(), "members")
+    service, newer = [
+        Service(Blueprint("members", {}, ()), patient, each)
+        for each in (metrics, Metrics(CollectorRegistry(), "members"))
+    ]
+    await service.start()
+    try:
+        assert serves(service.checks()), "nobody is there to be served yet"
+        await create_tenant(own, tenant)
+        await until(lambda: well(service, tenant))
+        await suspend(own, tenant, within_s=30)
+        async with locked(own, tenant, "members.cuts"):
+            await resume(own, tenant)
+            await until(lambda: unready(metrics, tenant) == 1.0)
+            assert unready_of(service) == {f"relay:{tenant}": "not started"}
+            assert serves(service.checks())
+            await newer.start()
+            assert not serves(newer.checks())
+        for each in (service, newer):
+            await until(partial(well, each, tenant))
+            assert serves(each.checks())
+    finally:
+        await newer.stop()
+        await service.stop()
+
+
+@asynccontextmanager
+async def locked(settings: Settings, tenant: str, table: str) -> AsyncIterator[None]:
+    """Within, nobody gets at a table: what begins with it takes as long."""
+    db = await connect(dsn_for(settings, database_of(tenant)))
+    try:
+        await db.execute(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+    finally:
+        await db.close()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
+def well(service: Service, tenant: str) -> bool:
+    """Whether the tenant is served, and nothing is wrong."""
+    checks = service.checks()
+    return any(check.tenant == tenant for check in checks) and all(check.ok for check in checks)
+
+
+def unready_of(service: Service) -> dict[str, str]:
+    return {check.name: check.detail for check in service.checks() if not check.ok}
 
 
 def unready(metrics: Metrics, tenant: str) -> float | None:

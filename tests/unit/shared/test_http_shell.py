@@ -152,6 +152,16 @@ async def test_one_tenants_trouble_is_told_and_sends_nobody_elsewhere_the_troubl
     assert (all_of_them.status_code, all_of_them.json()["status"]) == (503, "failing")
 
 
+async def test_a_tenant_that_begins_is_told_and_sends_nobody_elsewhere(shop: Served) -> None:
+    """It may be the only one: the gateway would have to find each replica anew."""
+    shop.shop.extra.append(Check("tenant:acme", False, "starting", tenant="acme", begins=True))
+    begins = await shop.client.get("/readyz")
+    assert (begins.status_code, begins.json()["status"]) == (200, "degraded")
+    assert begins.json()["checks"][-1] == {"name": "tenant:acme", "ok": False, "detail": "starting"}
+    shop.shop.extra.append(Check("relay:acme", False, "halted", tenant="acme"))
+    assert (await shop.client.get("/readyz")).status_code == 503, "that one is no beginning"
+
+
 async def test_only_what_a_restart_mends_makes_a_service_dead(shop: Served) -> None:
     shop.shop.extra.append(Check("consumer pos", False, "its task ended", fatal=True))
     assert (await shop.client.get("/livez")).status_code == 503
