@@ -29,8 +29,9 @@ _CHUNK = 500
 _BLOCK_MS = 200
 _UNREACHABLE = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
 """What passes: a till keeps its bills and offers them again. A server that is full, or not the master, is as good as away."""
-_TAKES_NO_WRITES = ("MISCONF", "NOREPLICAS")
-"""So is one that can't write its file, because the disk is full, or has too few replicas; redis-py has no class for either."""
+_TAKES_NO_WRITES = ("MISCONF", "NOREPLICAS", "exhausted the last possible ID")
+"""So is one that can't write its file, because the disk is full, or has too few replicas, and a stream in which somebody took the
+highest id there is, until earn has set it back; redis-py has no class for any of them."""
 
 
 def _passes(error: ResponseError) -> bool:

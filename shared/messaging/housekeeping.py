@@ -20,6 +20,7 @@ from shared.messaging.consumer import Consumer
 from shared.messaging.faults import passing
 from shared.messaging.keys import HEARERS, Keys
 from shared.messaging.lane import Lane
+from shared.messaging.lowering import after, entry_id, lower
 from shared.messaging.queries import queries
 from shared.messaging.sealer import Sealer
 from shared.messaging.sizes import StreamBytes
@@ -165,6 +166,7 @@ class Housekeeping:
         await self._trim_stream(self._keys.stream(self._service), HEARERS[self._service])
         if self._service == "earn":
             await self._trim_stream(self._keys.pos, ("earn",))
+            await lower(self._redis, self._keys.pos, "earn")
 
     async def _trim_stream(self, stream: str, required: Sequence[str]) -> None:
         try:
@@ -179,17 +181,18 @@ class Housekeeping:
             return
         if any(group not in groups for group in required):
             return
-        lowest: tuple[int, int] | None = None
+        edges: list[tuple[int, int]] = []
         for group in required:
             waiting = await self._redis.xpending(stream, group)
             if waiting["pending"]:
-                edge = _id(waiting["min"])
-            else:
-                ms, seq = _id(groups[group]["last-delivered-id"])
-                edge = (ms, seq + 1)
-            lowest = edge if lowest is None else min(lowest, edge)
-        assert lowest is not None
-        await self._redis.xtrim(stream, minid=f"{lowest[0]}-{lowest[1]}", approximate=False)
+                edges.append(entry_id(waiting["min"]))
+            elif (end := after(entry_id(groups[group]["last-delivered-id"]))) is not None:
+                edges.append(end)
+        if edges:
+            ms, seq = min(edges)
+            await self._redis.xtrim(stream, minid=f"{ms}-{seq}", approximate=False)
+        else:  # all was heard up to the highest id there is: nothing can have come since
+            await self._redis.xtrim(stream, maxlen=0, approximate=False)
 
     # ------------------------------------------------------------ dead letters, counts
 
@@ -261,10 +264,5 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _id(value: Any) -> tuple[int, int]:
-    ms, _, seq = _text(value).partition("-")
-    return int(ms), int(seq or 0)
-
-
 def _n(value: Any) -> int:
-    return _id(value)[0]
+    return entry_id(value)[0]

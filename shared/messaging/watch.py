@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from shared.messaging import lowering
+
 BLOCK_MS = 2_000
 """Below the client's socket time-out."""
 COUNT = 8
@@ -39,14 +41,16 @@ async def hint(redis: Redis, cell: str, tenants: Iterable[str]) -> None:
 
 
 async def stands_at(redis: Any, stream: str, group: str) -> str | None:
-    """The last id that was handed to a group; None where there is no such group, or one of its readers holds something."""
+    """The last id that was handed to a group; None where there is no such group, one of its readers holds something, or the id is
+    of no time: what comes after it can't be waited for."""
     try:
         groups = await redis.xinfo_groups(stream)
     except ResponseError:
         return None
     for row in groups:
         if _text(row["name"]) == group:
-            return None if row["pending"] else _text(row["last-delivered-id"])
+            last = _text(row["last-delivered-id"])
+            return None if row["pending"] or lowering.of_no_time(lowering.entry_id(last)) else last
     return None
 
 

@@ -177,6 +177,18 @@ def test_notifier_and_earn_tell_outsiders_and_earn_alone_forgets_what_they_offer
     assert forgetting == {"earn"}
 
 
+def test_earn_alone_sets_a_stream_back_in_which_a_till_took_the_highest_id_and_no_other_stream(
+    log_in: As,
+) -> None:
+    pos = Keys("main", "emptied").pos
+    log_in("admin").xgroup_create(pos, "earn", mkstream=True)
+    for name in HEARERS:
+        client = log_in(name)
+        mine = not refused(client.execute_command, "XSETID", pos, "0-1")
+        assert mine == (not refused(client.xgroup_setid, pos, "earn", "0-1")) == (name == "earn")
+        assert refused(client.execute_command, "XSETID", TOP[name], "0-1")
+
+
 def test_a_service_asks_how_large_its_own_streams_are_and_no_others(log_in: As) -> None:
     log_in("admin").xadd(KEYS.out("till"), {"event": "e"})
     streams = {**TOP, "pos": KEYS.pos, "out": KEYS.out("till")}

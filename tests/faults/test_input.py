@@ -10,12 +10,14 @@ import asyncpg
 import msgspec
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from pointbank.dead_letters import list_dead_letters
 from pointbank.generate import Bill
 from shared.config import Settings
 from shared.db import connect
 from shared.messaging.keys import SERVICES, Keys
+from shared.messaging.lowering import HIGHEST
 from shared.tenants.provision import dsn_for
 from tests.faults.conftest import World, running_world
 from tests.support import deadly
@@ -113,6 +115,25 @@ async def test_poison_of_seven_kinds_dies_and_its_neighbours_do_not(
     await town.verified()
     assert await dead_letters(town) == sorted((kind, entry) for entry, kind in placed.items())
     assert trade.till.unanswered == 0
+
+
+async def test_a_till_that_takes_the_highest_id_there_is_keeps_no_other_from_offering(town: Town) -> None:
+    """Redis gives none above it: the stream is full for good, unless earn sets it back once all in it was heard."""
+    bills = town.bills(60)
+    keys = Keys(town.settings.cell, town.tenant)
+    async with town.open() as trade:
+        for start, end in ((0, 20), (20, 40), (40, 60)):
+            await trade.till.offer([town.offer(bill) for bill in bills[start:end]])
+            async with Redis.from_url(town.settings.redis_url) as redis:
+                await redis.xadd(keys.pos, {"event": b"x"}, id=f"{HIGHEST}-{HIGHEST}")
+                with pytest.raises(ResponseError, match="exhausted"):
+                    await redis.xadd(keys.pos, {"event": b"y"})
+        await trade.till.offer([town.offer(bill) for bill in town.bills(5)])
+        await trade.till.wait(settled=True)
+        assert (trade.till.counts.rejected, trade.till.unanswered) == (0, 0)
+        assert trade.till.counts.answers == 65
+    await town.verified()
+    assert {code for code, _ in await dead_letters(town)} == {"not_json"}
 
 
 @asynccontextmanager
