@@ -406,23 +406,26 @@ WHERE c.subject = s.subject;
 -- ---------------------------------------------------------------- reads
 
 -- name: bill_by_id^
--- A bill; its id says when it was recorded, which finds its partition.
+-- A bill that was recorded between these times, which find its partition.
 SELECT
     bill_id, recorded_at, merchant, bill_ref, occurred_at, currency, total_minor, lines, identity_kind
 FROM bills
 WHERE bill_id = :bill_id AND recorded_at >= :since AND recorded_at < :until;
 
 -- name: bill_by_ref^
--- The id of the bill with this reference.
-SELECT bill_id, recorded_at
-FROM bill_keys
-WHERE merchant = :merchant AND bill_ref = :bill_ref;
+-- The bill with this reference.
+SELECT
+    b.bill_id, b.recorded_at, b.merchant, b.bill_ref, b.occurred_at, b.currency, b.total_minor, b.lines, b.identity_kind
+FROM bill_keys AS k
+JOIN bills AS b ON b.bill_id = k.bill_id AND b.recorded_at = k.recorded_at
+WHERE k.merchant = :merchant AND k.bill_ref = :bill_ref;
 
 -- name: decisions_of
--- Every decision about a bill, in their order.
+-- Every decision about a bill recorded then, in their order. One that came later may stand before it by an hour: on another server,
+-- whose clock is behind.
 SELECT n, status, decided_at, decision
 FROM decisions
-WHERE bill_id = :bill_id AND recorded_at >= :since
+WHERE bill_id = :bill_id AND recorded_at >= :bill_recorded_at::timestamptz - interval '1 hour'
 ORDER BY n;
 
 -- name: bills_of_wallet
@@ -443,7 +446,7 @@ JOIN LATERAL (
 JOIN LATERAL (
     SELECT y.decision
     FROM decisions AS y
-    WHERE y.bill_id = b.bill_id AND y.recorded_at >= b.recorded_at
+    WHERE y.bill_id = b.bill_id AND y.recorded_at >= b.recorded_at - interval '1 hour'
     ORDER BY y.n DESC
     LIMIT 1
 ) AS d ON true
