@@ -232,17 +232,16 @@ SET unclaimed = true, n = n + 1, sequence = sequence + 1
 WHERE bill_id = ANY(:bill_ids::uuid[]);
 
 -- name: tick!
--- Lets the clock of the deadline run on to :at, where it may run. After a longer pause than :gap_ms nobody watched it.
+-- Lets the clock of the deadline run on to PostgreSQL's present, where it may run. After a longer pause than :gap nobody watched it.
+-- The row itself says since when: of two that come at once the second finds what the first has left. It never goes back, but where it
+-- is ahead by more than :gap: PostgreSQL's clock was set back.
 UPDATE waiting_clock
 SET running_ms = running_ms + CASE
-        WHEN :runs::boolean AND passed.ms BETWEEN 0 AND :gap_ms::bigint THEN passed.ms
+        WHEN :runs::boolean AND now() - ticked_at BETWEEN '0' AND :gap::interval
+            THEN floor(extract(EPOCH FROM now() - ticked_at) * 1000)::bigint
         ELSE 0
     END,
-    ticked_at = :at
-FROM (
-    SELECT floor(extract(EPOCH FROM :at::timestamptz - c.ticked_at) * 1000)::bigint AS ms
-    FROM waiting_clock AS c
-) AS passed;
+    ticked_at = CASE WHEN ticked_at - now() > :gap::interval THEN now() ELSE greatest(ticked_at, now()) END;
 
 -- name: ready_bills
 -- Bills whose waiting may be over.
