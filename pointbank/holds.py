@@ -20,5 +20,7 @@ async def release_due(
             turn = await api.call("POST", "/v1/holds/release", body, key=f"holds-{uuid7()}", role="operator")
             bills, points = bills + turn["bills"], points + turn["points"]
             said(bills, turn["left"])
-            if dry_run or not turn["left"]:
+            if (
+                dry_run or not turn["left"] or not turn["bills"]
+            ):  # what nothing moves is left to the service's job
                 return {"bills": bills, "points": points, "dry_run": dry_run}

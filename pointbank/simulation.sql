@@ -20,7 +20,7 @@ FROM earn.bills AS b
 JOIN LATERAL (
     SELECT x.decision
     FROM earn.decisions AS x
-    WHERE x.bill_id = b.bill_id AND x.recorded_at >= b.recorded_at
+    WHERE x.bill_id = b.bill_id AND x.recorded_at >= b.recorded_at - interval '1 hour'
     ORDER BY x.n DESC
     LIMIT 1
 ) AS d ON true

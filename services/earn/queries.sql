@@ -232,17 +232,16 @@ SET unclaimed = true, n = n + 1, sequence = sequence + 1
 WHERE bill_id = ANY(:bill_ids::uuid[]);
 
 -- name: tick!
--- Lets the clock of the deadline run on to :at, where it may run. After a longer pause than :gap_ms nobody watched it.
+-- Lets the clock of the deadline run on to PostgreSQL's present, where it may run. After a longer pause than :gap nobody watched it.
+-- The row itself says since when: of two that come at once the second finds what the first has left. It never goes back, but where it
+-- is ahead by more than :gap: PostgreSQL's clock was set back.
 UPDATE waiting_clock
 SET running_ms = running_ms + CASE
-        WHEN :runs::boolean AND passed.ms BETWEEN 0 AND :gap_ms::bigint THEN passed.ms
+        WHEN :runs::boolean AND now() - ticked_at BETWEEN '0' AND :gap::interval
+            THEN floor(extract(EPOCH FROM now() - ticked_at) * 1000)::bigint
         ELSE 0
     END,
-    ticked_at = :at
-FROM (
-    SELECT floor(extract(EPOCH FROM :at::timestamptz - c.ticked_at) * 1000)::bigint AS ms
-    FROM waiting_clock AS c
-) AS passed;
+    ticked_at = CASE WHEN ticked_at - now() > :gap::interval THEN now() ELSE greatest(ticked_at, now()) END;
 
 -- name: ready_bills
 -- Bills whose waiting may be over.
@@ -406,23 +405,26 @@ WHERE c.subject = s.subject;
 -- ---------------------------------------------------------------- reads
 
 -- name: bill_by_id^
--- A bill; its id says when it was recorded, which finds its partition.
+-- A bill that was recorded between these times, which find its partition.
 SELECT
     bill_id, recorded_at, merchant, bill_ref, occurred_at, currency, total_minor, lines, identity_kind
 FROM bills
 WHERE bill_id = :bill_id AND recorded_at >= :since AND recorded_at < :until;
 
 -- name: bill_by_ref^
--- The id of the bill with this reference.
-SELECT bill_id, recorded_at
-FROM bill_keys
-WHERE merchant = :merchant AND bill_ref = :bill_ref;
+-- The bill with this reference.
+SELECT
+    b.bill_id, b.recorded_at, b.merchant, b.bill_ref, b.occurred_at, b.currency, b.total_minor, b.lines, b.identity_kind
+FROM bill_keys AS k
+JOIN bills AS b ON b.bill_id = k.bill_id AND b.recorded_at = k.recorded_at
+WHERE k.merchant = :merchant AND k.bill_ref = :bill_ref;
 
 -- name: decisions_of
--- Every decision about a bill, in their order.
+-- Every decision about a bill recorded then, in their order. One that came later may stand before it by an hour: on another server,
+-- whose clock is behind.
 SELECT n, status, decided_at, decision
 FROM decisions
-WHERE bill_id = :bill_id AND recorded_at >= :since
+WHERE bill_id = :bill_id AND recorded_at >= :bill_recorded_at::timestamptz - interval '1 hour'
 ORDER BY n;
 
 -- name: bills_of_wallet
@@ -443,7 +445,7 @@ JOIN LATERAL (
 JOIN LATERAL (
     SELECT y.decision
     FROM decisions AS y
-    WHERE y.bill_id = b.bill_id AND y.recorded_at >= b.recorded_at
+    WHERE y.bill_id = b.bill_id AND y.recorded_at >= b.recorded_at - interval '1 hour'
     ORDER BY y.n DESC
     LIMIT 1
 ) AS d ON true

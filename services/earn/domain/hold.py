@@ -167,10 +167,15 @@ def shares(judged: Judged, points: int) -> Iterator[tuple[str, int]]:
 # ---- what is asked, and answered ---------------------------------------------------------------
 
 
+FROM_THE_FIRST = UUID(int=0)
+"""Before every bill's id."""
+
+
 class ReleaseDue(msgspec.Struct, frozen=True):
-    """Release what is due of some bills. `dry_run`: only say how much that is."""
+    """Release what is due of the first bills after that one. `dry_run`: only say how much is due, of all."""
 
     dry_run: bool = False
+    after: UUID = FROM_THE_FIRST
 
 
 class Activate(msgspec.Struct, frozen=True):

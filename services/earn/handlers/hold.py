@@ -57,7 +57,7 @@ async def release_due(tx: Tx, items: Sequence[Item[ReleaseDue]]) -> list[Outcome
             due = await store.due_summary(tx.db, now)
             outcomes.append(Done(200, _encode(Released(due.bills, due.points, due.bills, dry_run=True))))
             continue
-        bills = await store.due_bills(tx.db, now, most=AT_ONCE)
+        bills = await store.due_bills(tx.db, now, most=AT_ONCE, after=item.command.after)
         moved = await release_bills(tx, dict.fromkeys(bills, item), now)
         left = await store.due_summary(tx.db, now) if len(bills) == AT_ONCE else store.Due(0, 0)
         points = sum(points for plans in moved.values() for _, points in plans)

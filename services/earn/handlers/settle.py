@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,11 +19,10 @@ from services.earn.store import bills as bills_store
 from services.earn.store import waiting
 from services.earn.store.facts import facts_for
 from services.earn.store.listeners import keep_settled
-from shared.clock import real_clock
 from shared.events import BillSettled
 from shared.messaging import Done, Item, Outcome, Tx
 
-GAP_MS = 30_000
+GAP = timedelta(seconds=30)
 """A longer pause between two ticks is no waiting: nobody could have settled anything in it."""
 
 
@@ -146,7 +145,7 @@ async def report_unclaimed(tx: Tx, items: Sequence[Item[ReportUnclaimed]]) -> li
 async def tick(tx: Tx, items: Sequence[Item[Tick]]) -> list[Outcome]:
     """Lets the clock of the deadline go on."""
     runs = all(item.command.runs for item in items)
-    await waiting.tick(tx.db, at=real_clock(), runs=runs, gap_ms=GAP_MS)
+    await waiting.tick(tx.db, runs=runs, gap=GAP)
     return [_DONE] * len(items)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from services.earn.domain.hold import ReleaseDue
+from uuid import UUID
+
+from services.earn.domain.hold import FROM_THE_FIRST, ReleaseDue
 from services.earn.handlers.activations import TakeUpActivations
+from services.earn.handlers.hold import AT_ONCE
 from services.earn.store import activations, holds
+from shared.messaging import Done
 from shared.runtime import TenantRuntime
 
 POLL_S = 5.0
@@ -12,15 +16,18 @@ POLL_S = 5.0
 
 
 async def release_held_points(runtime: TenantRuntime) -> None:
-    """Takes up activations that were told before their bills, then asks for what is due, some hundred bills in a transaction, until
-    nothing is."""
+    """Takes up activations that were told before their bills, then asks for what is due, some hundred bills in a transaction, going
+    over each bill once: one of which nothing moves keeps no other from it."""
     await _take_up_activations(runtime)
-    while True:
-        async with runtime.read() as db:
-            due = await holds.due_bills(db, runtime.clock(), most=1)
-        if not due:
-            return
-        await runtime.do(ReleaseDue(), job="holds")
+    after = FROM_THE_FIRST
+    while due := await _due(runtime, after):
+        await runtime.do(ReleaseDue(after=after), job="holds")
+        after = due[-1]
+
+
+async def _due(runtime: TenantRuntime, after: UUID) -> list[UUID]:
+    async with runtime.read() as db:
+        return await holds.due_bills(db, runtime.clock(), most=AT_ONCE, after=after)
 
 
 async def _take_up_activations(runtime: TenantRuntime) -> None:
@@ -28,4 +35,7 @@ async def _take_up_activations(runtime: TenantRuntime) -> None:
         async with runtime.read() as db:
             if not await activations.any_arrived(db):
                 return
-        await runtime.do(TakeUpActivations(), job="holds")
+        outcome = await runtime.do(TakeUpActivations(), job="holds")
+        assert isinstance(outcome, Done), outcome
+        if not int(outcome.body):
+            return  # another process has them in hand

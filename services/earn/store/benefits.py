@@ -10,7 +10,7 @@ from uuid import UUID
 from services.earn.domain.benefit import Effect, TakenStamps
 from services.earn.domain.decision import Decision, decode_decision
 from services.earn.domain.judge import CardKey
-from services.earn.store.bills import recorded_between
+from services.earn.store.recorded import of_bills
 from shared.db import Connection
 from shared.sql import load
 
@@ -115,11 +115,7 @@ async def lock_effects(db: Connection, effect_ids: Collection[UUID]) -> dict[UUI
 
 async def decisions_about(db: Connection, bill_ids: Collection[UUID]) -> dict[UUID, Decision]:
     """The last decision about each of these settled bills."""
-    ids = list(bill_ids)
-    between = [recorded_between(bill_id) for bill_id in ids]
-    rows = await queries.decisions_about(
-        db, bill_ids=ids, sinces=[since for since, _ in between], untils=[until for _, until in between]
-    )
+    rows = await of_bills(db, queries.decisions_about, bill_ids)
     return {row[0]: decode_decision(row[1]) for row in rows}
 
 

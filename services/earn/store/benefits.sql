@@ -76,14 +76,14 @@ JOIN effects AS e ON e.bill_id = b.bill_id AND e.wallet_id = b.wallet_id
 WHERE e.kind = 'campaign' AND e.status IN ('asked', 'issued');
 
 -- name: decisions_about
--- The last decision about each of these bills; an id says when its bill was recorded, which finds the partition.
+-- The last decision about each of these bills that were recorded between these times, which find their partitions.
 SELECT b.bill_id, d.decision
 FROM unnest(:bill_ids::uuid[], :sinces::timestamptz[], :untils::timestamptz[]) AS wanted (bill_id, since, until)
 JOIN bills AS b ON b.bill_id = wanted.bill_id AND b.recorded_at >= wanted.since AND b.recorded_at < wanted.until
 JOIN LATERAL (
     SELECT x.decision
     FROM decisions AS x
-    WHERE x.bill_id = b.bill_id AND x.recorded_at >= b.recorded_at
+    WHERE x.bill_id = b.bill_id AND x.recorded_at >= b.recorded_at - interval '1 hour'
     ORDER BY x.n DESC
     LIMIT 1
 ) AS d ON true;

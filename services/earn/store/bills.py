@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.earn.domain.bill import RecordBill, claims_json, tenders_json
 from services.earn.domain.decision import Decision, decode_decision, encode_decision
+from services.earn.store.recorded import EVER, recorded_about
 from services.earn.store.sql import queries
 from shared.db import Connection
 from shared.rows import Rows
-
-CLOCK_SKEW = timedelta(hours=1)
-"""How far a bill's `recorded_at` may lie from the time in its id: PostgreSQL's clock, and ours."""
 
 
 class Judgement(NamedTuple):
@@ -114,30 +112,23 @@ async def write_accruals(db: Connection, rows: Sequence[Row]) -> None:
     await ACCRUALS.copy(db, rows)
 
 
-def recorded_between(bill_id: UUID) -> tuple[datetime, datetime]:
-    """Between which times a bill with this id was recorded: the id is a UUIDv7."""
-    try:
-        made_at = datetime.fromtimestamp((bill_id.int >> 80) / 1000, tz=UTC)
-    except (OverflowError, ValueError, OSError):
-        made_at = datetime(1970, 1, 2, tzinfo=UTC)  # no id of ours: nothing was recorded then
-    return made_at - CLOCK_SKEW, made_at + CLOCK_SKEW
-
-
 async def bill_by_id(db: Connection, bill_id: UUID) -> Any:
     """The bill's row, or None."""
-    since, until = recorded_between(bill_id)
-    return await queries.bill_by_id(db, bill_id=bill_id, since=since, until=until)
+    for since, until in (recorded_about(bill_id), EVER):
+        found = await queries.bill_by_id(db, bill_id=bill_id, since=since, until=until)
+        if found is not None:
+            return found
+    return None
 
 
 async def bill_by_ref(db: Connection, merchant: str, bill_ref: str) -> Any:
     """The row of the bill with this reference, or None."""
-    found = await queries.bill_by_ref(db, merchant=merchant, bill_ref=bill_ref)
-    return None if found is None else await bill_by_id(db, found["bill_id"])
+    return await queries.bill_by_ref(db, merchant=merchant, bill_ref=bill_ref)
 
 
 async def decisions_of(db: Connection, bill: Any) -> list[Judgement]:
     """Every decision about the bill of this row, in their order."""
-    rows = await queries.decisions_of(db, bill_id=bill["bill_id"], since=bill["recorded_at"])
+    rows = await queries.decisions_of(db, bill_id=bill["bill_id"], bill_recorded_at=bill["recorded_at"])
     return [Judgement(row["n"], row["decided_at"], decode_decision(row["decision"])) for row in rows]
 
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from services.earn.domain.hold import HoldPlan
-from services.earn.store.bills import recorded_between
+from services.earn.domain.hold import FROM_THE_FIRST, HoldPlan
+from services.earn.store.recorded import of_bills
 from shared.db import Connection
 from shared.sql import load
 
@@ -49,9 +49,9 @@ async def write_plans(db: Connection, plans: Iterable[HoldPlan]) -> None:
         await db.copy_records_to_table("hold_plans", records=rows, columns=_PLAN_COLUMNS)
 
 
-async def due_bills(db: Connection, now: datetime, *, most: int) -> list[UUID]:
-    """Some bills with held points that are due by then, or activated."""
-    return [row[0] for row in await queries.due_bills(db, now=now, most=most)]
+async def due_bills(db: Connection, now: datetime, *, most: int, after: UUID = FROM_THE_FIRST) -> list[UUID]:
+    """The first bills after that one with held points that are due by then, or activated, in the order of their ids."""
+    return [row[0] for row in await queries.due_bills(db, now=now, most=most, after=after)]
 
 
 async def due_summary(db: Connection, now: datetime) -> Due:
@@ -62,9 +62,8 @@ async def due_summary(db: Connection, now: datetime) -> Due:
 
 async def settled_through(db: Connection, bill_ids: Collection[UUID]) -> dict[UUID, int]:
     """Of these bills those that are settled, and the place of the last event that their decisions said."""
-    ids = list(bill_ids)
-    rows = await queries.settled_through(db, bill_ids=ids, sinces=[recorded_between(one)[0] for one in ids])
-    return {row[0]: row[1] for row in rows}
+    rows = await of_bills(db, queries.settled_through, bill_ids)
+    return {row[0]: row[1] for row in rows if not row[2]}
 
 
 async def plans_of_bills(db: Connection, bill_ids: Collection[UUID]) -> dict[UUID, list[HoldPlan]]:

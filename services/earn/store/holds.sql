@@ -1,8 +1,8 @@
 -- Points that are held. The search path is earn's schema. Lists go in as arrays, one transaction's worth at a time.
 
 -- name: due_bills
--- Bills with held points that a day releases by :now, or that were activated, oldest first; those with a refund in flight wait
--- for what the bank says that it took, those under review for somebody.
+-- Bills after :after with held points that a day releases by :now, or that were activated, oldest first; those with a refund in
+-- flight wait for what the bank says that it took, those under review for somebody.
 SELECT p.bill_id
 FROM (
     SELECT DISTINCT x.bill_id FROM hold_plans AS x WHERE x.next_at <= :now
@@ -12,24 +12,26 @@ FROM (
     LEFT JOIN waiting AS w ON w.bill_id = a.bill_id
     WHERE NOT a.applied AND w.bill_id IS NULL
 ) AS p
-WHERE NOT EXISTS (SELECT FROM refunds AS r WHERE r.bill_id = p.bill_id AND r.status = 'pending')
+WHERE p.bill_id > :after
+    AND NOT EXISTS (SELECT FROM refunds AS r WHERE r.bill_id = p.bill_id AND r.status = 'pending')
     AND NOT EXISTS (SELECT FROM reviews AS v WHERE v.bill_id = p.bill_id AND (v.state = 'open' OR (v.state = 'cancelled' AND v.answer_event_id IS NULL)))
 ORDER BY p.bill_id
 LIMIT :most;
 
 -- name: settled_through
--- The place of the last event that each of these settled bills' decisions said; one that still waits is left out.
-SELECT b.bill_id, d.sequence
-FROM unnest(:bill_ids::uuid[], :sinces::timestamptz[]) AS b (bill_id, since)
+-- The place of the last event that the decisions said about each of these bills that were recorded between these times, which find
+-- their partitions; and whether it still waits to be settled.
+SELECT b.bill_id, d.sequence, w.bill_id IS NOT NULL AS waits
+FROM unnest(:bill_ids::uuid[], :sinces::timestamptz[], :untils::timestamptz[]) AS wanted (bill_id, since, until)
+JOIN bills AS b ON b.bill_id = wanted.bill_id AND b.recorded_at >= wanted.since AND b.recorded_at < wanted.until
 JOIN LATERAL (
     SELECT x.sequence
     FROM decisions AS x
-    WHERE x.bill_id = b.bill_id AND x.recorded_at >= b.since
+    WHERE x.bill_id = b.bill_id AND x.recorded_at >= b.recorded_at - interval '1 hour'
     ORDER BY x.n DESC
     LIMIT 1
 ) AS d ON true
-LEFT JOIN waiting AS w ON w.bill_id = b.bill_id
-WHERE w.bill_id IS NULL;
+LEFT JOIN waiting AS w ON w.bill_id = b.bill_id;
 
 -- name: plans_of
 -- The plans of these bills, whose sagas are locked.

@@ -14,7 +14,7 @@ from services.earn.domain.bill import stored_lines
 from services.earn.domain.decision import decode_decision
 from services.earn.domain.refund import Answer, Asked, Refund, RefundedBill, Request, Status
 from services.earn.domain.refund_body import RecordRefund
-from services.earn.store.bills import recorded_between
+from services.earn.store.recorded import of_bills
 from shared.db import Connection
 from shared.sql import load
 
@@ -82,11 +82,7 @@ def refund_wake(cache: dict[Any, Any]) -> asyncio.Event:
 
 async def bill_references(db: Connection, bill_ids: Collection[UUID]) -> dict[UUID, Reference]:
     """Merchant and reference of those of the bills that are there."""
-    ids = list(bill_ids)
-    between = [recorded_between(bill_id) for bill_id in ids]
-    rows = await queries.bill_references(
-        db, bill_ids=ids, sinces=[since for since, _ in between], untils=[until for _, until in between]
-    )
+    rows = await of_bills(db, queries.bill_references, bill_ids)
     return {row[0]: (row[1], row[2]) for row in rows}
 
 

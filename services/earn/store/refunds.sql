@@ -3,7 +3,7 @@
 -- ---------------------------------------------------------------- the bills of refunds
 
 -- name: bill_references
--- Merchant and reference of bills; an id says when its bill was recorded, which finds the partition.
+-- Merchant and reference of bills that were recorded between these times, which find their partitions.
 SELECT b.bill_id, b.merchant, b.bill_ref
 FROM unnest(:bill_ids::uuid[], :sinces::timestamptz[], :untils::timestamptz[]) AS wanted (bill_id, since, until)
 JOIN bills AS b ON b.bill_id = wanted.bill_id AND b.recorded_at >= wanted.since AND b.recorded_at < wanted.until;
@@ -19,7 +19,7 @@ JOIN bills AS b ON b.bill_id = k.bill_id AND b.recorded_at = k.recorded_at
 JOIN LATERAL (
     SELECT x.decision, x.sequence
     FROM decisions AS x
-    WHERE x.bill_id = b.bill_id AND x.recorded_at >= b.recorded_at
+    WHERE x.bill_id = b.bill_id AND x.recorded_at >= b.recorded_at - interval '1 hour'
     ORDER BY x.n DESC
     LIMIT 1
 ) AS d ON true

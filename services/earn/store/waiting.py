@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -155,9 +155,9 @@ async def mark_unclaimed(db: Connection, bill_ids: Sequence[UUID]) -> None:
     await queries.mark_unclaimed(db, bill_ids=bill_ids)
 
 
-async def tick(db: Connection, *, at: datetime, runs: bool, gap_ms: int) -> None:
+async def tick(db: Connection, *, runs: bool, gap: timedelta) -> None:
     """Lets the clock of the deadline run on, where it may run."""
-    await queries.tick(db, at=at, runs=runs, gap_ms=gap_ms)
+    await queries.tick(db, runs=runs, gap=gap)
 
 
 async def count_waiting(db: Connection) -> tuple[int, int, int]:

@@ -3,7 +3,7 @@ the oracle judges it all again, and sees what was spoilt."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +34,7 @@ from tests.integration.earn.test_campaigns import campaign
 from tests.integration.earn.test_refunds import Bank, post, refund
 from tests.support.facts import AT, activated, autumn_2026, heard
 from tests.support.programmes import earning, rule
+from tests.support.skew import clock_off
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -345,6 +346,25 @@ async def test_a_refused_reward_gives_budget_and_cap_back_once(cafe: Shop, setti
     assert sorted(await counted()) == [(1, 0), (1, 1), (2, 2), (4000, 3000)]
     assert (await sold(second))[0] == "applied"
     await holds(cafe, settings, "budgets:counted", "caps:counted")
+
+
+@pytest.mark.parametrize("hours", [2, -2])
+async def test_a_refused_reward_gives_its_budget_back_whatever_the_clock_was_of_who_recorded_its_bill(
+    cafe: Shop, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    programme = f"clock{hours + 2}"
+    reward = campaign(
+        "gift", effect={"issue": {"reward": "gift", "value_minor": 1000}}, budget={"money_minor": 2000}
+    )
+    await cafe.hear(activated(programme, earning={**earning(rule()), "campaigns": [reward]}))
+    member = await cafe.member(programme)
+    with monkeypatch.context() as wrong:
+        clock_off(wrong, timedelta(hours=hours))
+        assert (await cafe.post(bill(member))).status_code == 201
+    [asked] = await effects(cafe, member)
+    await answer(cafe, asked["effect_id"], "refused", code="reward_sold_out")
+    counted = "SELECT decided, given_back FROM earn.budgets WHERE campaign = 'gift/money' AND programme = $1"
+    assert tuple(await cafe.auditor.fetchrow(counted, programme) or ()) == (1000, 1000)
 
 
 async def test_the_stamps_of_who_was_merged_lie_on_the_heirs_card(cafe: Shop, settings: Settings) -> None:

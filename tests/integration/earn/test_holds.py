@@ -13,6 +13,7 @@ import pytest
 from pointbank.verify import verify_tenant
 from services.earn.domain import hold
 from services.earn.domain.hold import ReleaseDue
+from services.earn.handlers.hold import AT_ONCE
 from services.earn.jobs.holding import release_held_points
 from shared.config import Settings
 from shared.db import Connection, connect, database_of
@@ -24,6 +25,7 @@ from tests.integration.earn.test_refunds import Bank, post, refund
 from tests.support.facts import activated
 from tests.support.programmes import earning, rule
 from tests.support.runs import runs_of
+from tests.support.skew import clock_off
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -61,6 +63,30 @@ async def undone(db: Connection) -> AsyncIterator[None]:
         yield
     finally:
         await transaction.rollback()
+        await db.close()
+
+
+@asynccontextmanager
+async def plans_without_bills(settings: Settings, shop: Shop, number: int) -> AsyncIterator[None]:
+    """Plans that are due and come before all others, of bills that nobody knows."""
+    db = await connect(settings.admin_dsn(), database=shop.runtime.tenant.database)
+    await db.execute(
+        f"""
+        INSERT INTO earn.hold_plans (
+            accrual_id, rule, bill_id, wallet_id, programme, currency, point_value, points, until, billed_on, days, last_on,
+            zone, next_at
+        )
+        SELECT
+            to_char(n, 'FM00000000-0000-0000-0000-000000000000')::uuid, 'lost',
+            to_char(n, 'FM00000000-0000-0000-0000-000000000000')::uuid, gen_random_uuid(), 'holding', 'SAR', '0.10', 1, 'date',
+            '2026-01-01', 0, '2026-01-02', 'UTC', '2026-01-02'
+        FROM generate_series(1, {number}) AS n
+        """
+    )
+    try:
+        yield
+    finally:
+        await db.execute("DELETE FROM earn.hold_plans WHERE rule = 'lost'")
         await db.close()
 
 
@@ -272,6 +298,33 @@ async def test_plans_of_before_count_what_refunds_had_taken_once_they_are_migrat
         )
         assert [row[0] for row in cancelled] == [33, 33, 34]
     await turn(shop, timedelta(days=30))
+
+
+@pytest.mark.parametrize("hours", [2, -2])
+async def test_held_points_are_released_whatever_the_clock_was_of_who_recorded_their_bill(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    with monkeypatch.context() as wrong:
+        clock_off(wrong, timedelta(hours=hours))
+        _, bill_id = await sale(shop, "phone", "late")
+    told = await shop.client.post(f"/v1/bills/{bill_id}/activate", headers=shop.headers("till"))
+    assert [one["released"]["points"] for one in told.json()["released"]] == [100]
+    shop.at(NOON + timedelta(days=14))
+    async with asyncio.timeout(10):
+        await release_held_points(shop.runtime)
+    assert await asked(shop, bill_id) == [100, 200]
+
+
+async def test_what_can_not_be_released_keeps_nobody_elses_points_and_no_process_busy(
+    shop: Shop, settings: Settings
+) -> None:
+    """Plans without a bill stand for whatever keeps one from being released."""
+    _, bill_id = await sale(shop, "late")
+    shop.at(NOON + timedelta(days=14))
+    async with plans_without_bills(settings, shop, AT_ONCE + 1):
+        async with asyncio.timeout(10):
+            await release_held_points(shop.runtime)
+        assert await asked(shop, bill_id) == [100]
 
 
 async def test_an_operator_sees_what_is_due_and_releases_it(shop: Shop) -> None:

@@ -10,8 +10,9 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from services.earn.handlers.settle import Settle
+from services.earn.handlers.settle import Settle, Tick
 from shared.config import Settings
+from shared.db import connect
 from shared.events import BenefitAnswered, MerchantChanged
 from shared.tenants import Tenant
 from tests.integration.earn.conftest import Shop, bill, running_earn, somebody
@@ -175,3 +176,17 @@ async def test_what_a_referral_gave_is_given_back_to_its_caps_once(two: Two) -> 
     )
     caps = "SELECT decided, given_back FROM earn.caps WHERE campaign = 'act:friends' AND wallet_id = $1"
     assert [tuple(row) for row in await two.first.auditor.fetch(caps, by.wallet_id)] == [(1000, 500)]
+
+
+async def test_time_that_two_see_pass_for_the_deadline_passes_once(two: Two, settings: Settings) -> None:
+    clock = "SELECT running_ms FROM earn.waiting_clock"
+    db = await connect(settings.admin_dsn(), database=two.first.runtime.tenant.database)
+    before = await two.first.auditor.fetchval(clock)
+    await db.execute("UPDATE earn.waiting_clock SET ticked_at = clock_timestamp() - interval '15 seconds'")
+    await db.close()
+    await two.gate.met(
+        "earn.waiting_clock",
+        "one",
+        *[shop.runtime.do(Tick(runs=True), job="test") for shop in (two.first, two.second)],
+    )
+    assert 15_000 <= await two.first.auditor.fetchval(clock) - before < 25_000

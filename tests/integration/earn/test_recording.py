@@ -16,6 +16,7 @@ from shared.messaging import Done
 from tests.integration.earn.conftest import Shop, bill
 from tests.support.facts import activated
 from tests.support.http import assert_problem
+from tests.support.skew import clock_off
 from tests.support.tenants import connect_as
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -300,6 +301,27 @@ async def test_bills_are_found_by_id_by_reference_and_by_wallet_in_pages(shop: S
         await shop.get("/v1/bills", merchant="riyadh-mall", bill_ref="a\0b"), 422, "field_type"
     )
     assert [error["pointer"] for error in problem["errors"]] == ["/bill_ref"]
+
+
+HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    "off", [HOUR - SECOND, HOUR, -(HOUR + SECOND), timedelta(days=40), -timedelta(days=40)]
+)
+async def test_a_bill_is_found_however_far_the_clock_was_off_of_who_recorded_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, off: timedelta
+) -> None:
+    with monkeypatch.context() as wrong:
+        clock_off(wrong, off)
+        posted = (await shop.post(bill(await shop.member()))).json()
+    by_id, by_ref, why = [
+        await shop.get(f"/v1/bills/{posted['bill_id']}"),
+        await shop.get("/v1/bills", merchant="riyadh-mall", bill_ref=posted["bill_ref"]),
+        await shop.get(f"/v1/bills/{posted['bill_id']}/why"),
+    ]
+    assert (by_id.json(), by_ref.json()) == (posted, posted)
+    assert [one["status"] for one in why.json()["judgements"]] == ["earned"]
 
 
 async def test_each_bill_leaves_an_audit_row_and_a_canonical_hash(shop: Shop) -> None:

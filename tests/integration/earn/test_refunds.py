@@ -18,6 +18,7 @@ from shared.messaging import Done
 from shared.money import worth
 from tests.integration.earn.conftest import Member, Shop, bill, somebody
 from tests.support.facts import AT, activated
+from tests.support.skew import clock_off
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -161,6 +162,20 @@ async def test_a_refund_asks_the_bank_and_is_completed_by_its_answers(shop: Shop
     assert [int(one["sequence"]) for one in about] == [1, 2, 3, 4]
     await shop.hear(bank.answer(reversal), bank.answer(back))  # again: nothing more
     assert len(await shop.told(told["refund_id"])) == 2
+
+
+@pytest.mark.parametrize("hours", [2, -2])
+async def test_a_bill_is_refunded_by_its_id_whatever_the_clock_was_of_who_recorded_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    with monkeypatch.context() as wrong:
+        clock_off(wrong, timedelta(hours=hours))
+        body, bill_id, _ = await sale(shop)
+    answer = await post(shop, refund(body, bill=None), bill_id=bill_id)
+    assert (answer.status_code, answer.json()["status"]) == (202, "pending")
+    assert [
+        one["reverse_through"] for one in await Bank(shop).asked(bill_id) if "reverse_through" in one
+    ] == [45]
 
 
 async def test_one_refund_of_a_bill_is_in_flight_and_the_next_is_computed_from_its_answer(shop: Shop) -> None:

@@ -1,20 +1,24 @@
 """A bill for what earn does not know yet waits, and settles when it comes: never lost, never rejected once answered."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from services.earn.handlers import Settle
+from services.earn.handlers import Settle, Tick
 from services.earn.store import waiting
 from shared.config import Settings
+from shared.db import connect
 from shared.events import EventData, MerchantChanged
 from shared.messaging import Done, Refused
 from shared.runtime import TenantRuntime
 from tests.integration.earn.conftest import Shop, bill, somebody
 from tests.integration.earn.oracle import noticed, objections, one_moment
+from tests.integration.earn.test_refunds import post, refund
 from tests.support.facts import activated
+from tests.support.skew import clock_off
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -197,6 +201,76 @@ async def test_the_deadline_does_not_run_while_members_has_told_what_earn_has_no
     await shop.post(bill(somebody()))
     await asyncio.sleep(2.2)
     assert await shop.auditor.fetchval("SELECT running_ms FROM earn.waiting_clock") == before
+
+
+async def deadline_clock(shop: Shop) -> tuple[int, datetime]:
+    """What it has run, in milliseconds, and when it was looked at last."""
+    row = await shop.auditor.fetchrow("SELECT running_ms, ticked_at FROM earn.waiting_clock")
+    assert row is not None
+    return row["running_ms"], row["ticked_at"]
+
+
+@pytest.mark.parametrize("apart_s", [20, 40])
+async def test_the_deadline_runs_by_postgresqls_clock_whatever_those_of_its_processes_say(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, apart_s: int
+) -> None:
+    await caught_up(shop.runtime)
+    await shop.runtime.do(Tick(runs=True), job="test")
+    ran, since = await deadline_clock(shop)
+    for ahead in (True, False) * 3:
+        with monkeypatch.context() as wrong:
+            clock_off(wrong, timedelta(seconds=apart_s if ahead else 0))
+            await asyncio.sleep(0.05)
+            await shop.runtime.do(Tick(runs=True), job="test")
+    now_ran, now = await deadline_clock(shop)
+    passed_ms = (now - since) / timedelta(milliseconds=1)
+    assert 300 <= passed_ms < 10_000
+    assert passed_ms - 20 <= now_ran - ran <= passed_ms  # each tick leaves less than a millisecond
+
+
+async def test_the_deadlines_clock_never_goes_back_but_for_a_server_whose_clock_was_set_back(
+    empty_shop: Shop, settings: Settings
+) -> None:
+    shop = empty_shop
+    db = await connect(settings.admin_dsn(), database=shop.runtime.tenant.database)
+
+    async def ticked(ahead: str) -> tuple[int, timedelta]:
+        """What a tick adds, and how far it moves the clock, that was looked at so far ahead of PostgreSQL's present."""
+        before = await db.fetchval(
+            f"UPDATE earn.waiting_clock SET ticked_at = now() + interval '{ahead}' RETURNING ticked_at"
+        )
+        ran, _ = await deadline_clock(shop)
+        await shop.runtime.do(Tick(runs=True), job="test")
+        now_ran, at = await deadline_clock(shop)
+        return now_ran - ran, at - before
+
+    assert await ticked("20 seconds") == (0, timedelta())
+    added, moved = await ticked("1 hour")
+    assert (added, timedelta(hours=-1) < moved < timedelta(minutes=-59)) == (0, True)
+    await db.close()
+
+
+async def test_a_bill_is_settled_by_a_server_whose_clock_is_behind_that_of_the_one_that_recorded_it(
+    shop: Shop, settings: Settings
+) -> None:
+    member = somebody()
+    body = bill(member)
+    bill_id = (await shop.post(body)).json()["bill_id"]
+    db = await connect(settings.admin_dsn(), database=shop.runtime.tenant.database)
+    await db.execute("SET session_replication_role = replica")  # the tables are append-only
+    for table in ("bills", "decisions", "bill_keys", "waiting"):
+        await db.execute(
+            f"UPDATE earn.{table} SET recorded_at = recorded_at + interval '10 minutes' WHERE bill_id = $1",
+            UUID(bill_id),
+        )
+    await db.close()
+    await shop.hear(shop.enrolment(member))
+    told = await settled(shop, bill_id, "earned")
+    [listed] = (await shop.get("/v1/bills", wallet_id=str(member.wallet_id))).json()["items"]
+    assert listed == told
+    assert (await post(shop, refund(body, all=True))).json()["status"] == "pending"
+    events = await shop.told(bill_id)
+    assert [int(event["sequence"]) for event in events] == list(range(1, len(events) + 1))
 
 
 async def test_a_bill_waits_for_one_thing_after_the_other_in_any_order(empty_shop: Shop) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pointbank.api import Api, Call, CallFailed
+from pointbank.holds import release_due
 from pointbank.journal import Acknowledged, Called, Journal, read
 
 Answers = list[tuple[int, Any] | None]  # None: the connection breaks
@@ -103,3 +104,19 @@ async def test_writes_are_journalled_before_and_after_and_answers_keep_their_ord
     assert [entry.key for entry in called] == [call.key for call in calls]
     assert [entry.key for entry in entries if isinstance(entry, Acknowledged)] == [call.key for call in calls]
     assert b"Noor" not in (tmp_path / "till.jsonl").read_bytes()
+
+
+async def test_whoever_releases_by_hand_ends_where_nothing_moves_though_something_is_left(
+    server: Server,
+) -> None:
+    turns = [{"bills": bills, "points": 10 * bills, "left": 201, "dry_run": False} for bills in (200, 0)]
+    server.answers = [(200, turn) for turn in turns]
+    told: list[tuple[int, int]] = []
+    done = await release_due(
+        f"http://127.0.0.1:{server.server_port}",
+        "token",
+        dry_run=False,
+        said=lambda bills, left: told.append((bills, left)),
+    )
+    assert done == {"bills": 200, "points": 2000, "dry_run": False}
+    assert told == [(200, 201), (200, 201)]
