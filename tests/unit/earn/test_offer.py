@@ -135,6 +135,23 @@ def test_an_article_number_may_look_like_a_card(card: str) -> None:
     assert code_of(event({**BILL, "lines": lines})) == ""
 
 
+@pytest.mark.parametrize("escaped", [False, True])
+def test_a_bill_that_is_cut_off_is_no_json_wherever_and_whatever_its_articles_are(escaped: bool) -> None:
+    raw = event({**BILL, "lines": [{**BILL["lines"][0], "sku": "4684847513501"}, BILL["lines"][1]]})
+    if escaped:
+        raw = raw.replace(b"/pos/", b"\\/pos\\/")
+    assert {code_of(raw[:end]) for end in range(len(raw))} == {"not_json"}
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_a_card_is_found_in_what_is_cut_off(card: str) -> None:
+    raw = event({**BILL, "lines": [{**BILL["lines"][0], "sku": card, "line_id": card}]})
+    ends = [found.end() for found in re.finditer(re.escape(card).encode(), raw)]
+    assert len(ends) == 2
+    assert {code_of(raw[:end]) for end in range(ends[0])} == {"not_json"}
+    assert {code_of(raw[:end]) for end in range(max(ends), len(raw))} == {"payment_card_number"}
+
+
 def test_ids_and_traces_are_no_cards() -> None:
     uuid = "4111111e-1111-4111-8111-411111111111"
     assert code_of(event({**BILL, "member": {"member_id": uuid}})) == ""
