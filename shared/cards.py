@@ -1,20 +1,19 @@
 """Where in a JSON document a payment card's number stands: what holds one is refused, and stored nowhere."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from shared.identity import payment_card_number
-
-Path = tuple[str | int, ...]
-
-UNSEARCHED = frozenset({"sku", "traceparent"})
-"""Article numbers (GTIN) are 13 and 14 digits with a check digit of the same kind; a trace is hexadecimal."""
+from shared.reading import Path, Said, read_so_far
+from shared.tracing import traceparent_of
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
+_Exempt = Callable[[Said], bool]
 
-def placed_texts(document: Any, *, numbers: bool = False) -> Iterator[tuple[Path, str]]:
+
+def placed_texts(document: Any, *, numbers: bool = False) -> Iterator[Said]:
     """Every text of a document with the path to it, in its order; with `numbers` its integers too. The name of a member
     stands where its object does, so that no path quotes what may be a secret."""
     # Not recursive: a document may be nested as deep as its decoder allows.
@@ -23,27 +22,58 @@ def placed_texts(document: Any, *, numbers: bool = False) -> Iterator[tuple[Path
         path, value = waiting.pop()
         match value:
             case str():
-                yield path, value
+                yield Said(path, value, "text")
             case dict():
                 for name in value:
-                    yield path, name
+                    yield Said(path, name, "name")
                 waiting += [((*path, name), member) for name, member in reversed(value.items())]
             case list():
                 waiting += [((*path, place), value[place]) for place in range(len(value) - 1, -1, -1)]
             case int() if numbers and not isinstance(value, bool):
-                yield path, str(value)
+                yield Said(path, str(value), "number")
             case _:
                 pass
 
 
 def payment_card_at(document: Any, *, numbers: bool = False) -> Path | None:
-    """The path to a payment card's number in a document, None where there is none. `numbers`: also among integers."""
-    searched = [
-        (path, text)
-        for path, text in placed_texts(document, numbers=numbers)
-        if (not path or path[-1] not in UNSEARCHED) and _UUID.fullmatch(text) is None
-    ]
+    """The path to a payment card's number in a body, None where there is none. `numbers`: also among integers. A `sku` is not
+    looked at: article numbers (GTIN) are 13 and 14 digits with a check digit of the same kind. Where it may stand, shapes say."""
+    return _card_at(placed_texts(document, numbers=numbers), _is_article)
+
+
+def offered_card_at(document: Any) -> Path | None:
+    """The same in what a till offers, numbers included. As much is read there that no shape knows, articles are those of a bill's
+    lines and of an act's data alone; and the trace of the entry is nobody's card."""
+    return _card_at(placed_texts(document, numbers=True), _is_exempt_in_offer)
+
+
+def payment_card_in(raw: bytes) -> bool:
+    """Whether a payment card's number stands in what a till offers, whether it can be decoded or not: in what could be read of it
+    as above, and anywhere in the rest. A name that is said twice hides none."""
+    text = raw.decode("utf-8", "replace")
+    if b"\\" not in raw and not payment_card_number(text):
+        return False
+    reading = read_so_far(text)
+    return payment_card_number(reading.rest) or _card_at(reading.said, _is_exempt_in_offer) is not None
+
+
+def _card_at(said: Iterable[Said], exempt: _Exempt) -> Path | None:
+    searched = [one for one in said if _UUID.fullmatch(one.text) is None and not exempt(one)]
     # One search settles nearly every document.
-    if not payment_card_number("\n".join([text for _, text in searched])):
+    if not payment_card_number("\n".join([one.text for one in searched])):
         return None
-    return next(path for path, text in searched if payment_card_number(text))
+    return next(one.path for one in searched if payment_card_number(one.text))
+
+
+def _is_article(said: Said) -> bool:
+    return said.path[-1:] == ("sku",) and said.kind != "name"
+
+
+def _is_exempt_in_offer(said: Said) -> bool:
+    match said.path:
+        case ("data", "lines", int(), "sku") | ("data", "data", *_, "sku"):
+            return said.kind != "name"
+        case ("traceparent",):
+            return traceparent_of(said.text) is not None
+        case _:
+            return False

@@ -130,7 +130,7 @@ def validate(raw: bytes, shape: TypeAdapter[Any], document: Any) -> Any:
 
 def refuse_unstorable(document: Any) -> None:
     """Refuses texts with a NUL, which PostgreSQL can't keep, and payment card numbers, which we must not."""
-    for path, text in placed_texts(document):
+    for path, text, _ in placed_texts(document):
         if "\0" in text:
             raise FieldType("This text has a NUL character.", pointer=pointer_to(path))
     card = payment_card_at(document)

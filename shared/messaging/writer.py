@@ -6,7 +6,6 @@ here retries: that is the lane's.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
@@ -19,7 +18,6 @@ from redis.asyncio import Redis
 from shared.clock import Clock
 from shared.db import Kept, Pool
 from shared.errors import FieldError
-from shared.identity import payment_card_number
 from shared.ids import uuid7
 from shared.joined import Joined
 from shared.messaging.answers import keep, kept, refusal
@@ -37,6 +35,7 @@ from shared.messaging.commands import (
     Refused,
 )
 from shared.messaging.inbox import HeardInPart, Left, hear, runs_of
+from shared.messaging.keeping import kept_of
 from shared.messaging.keys import Keys
 from shared.messaging.queries import queries
 from shared.messaging.sealer import Sealer
@@ -49,9 +48,6 @@ _json = msgspec.json.Encoder().encode
 _REPEATED = Done(replayed=True)
 FEW = 64
 """Up to so many rows, one statement and its one round trip are the quickest (docs/decisions/0189)."""
-KEPT_WHOLE = 1 << 20
-BEGINNING = 1 << 16
-"""Of an entry that is larger than may be read, a dead letter keeps only so much: one entry can't fill the table."""
 OUTBOX = Rows("outbox", event_id="uuid", payload="bytea")
 AUDIT = Rows(
     "audit",
@@ -429,7 +425,7 @@ class Writer:
 
     async def _bury_all(self, tx: Tx, dead: Sequence[tuple[Item[Any], Refused]]) -> None:
         entries = [_entry(item.origin) for item, _ in dead]
-        stored = [_storable(item, refused) for item, refused in dead]
+        stored = [kept_of(item, refused) for item, refused in dead]
         await queries.bury(
             tx.db,
             dead_letter_ids=[uuid7() for _ in dead],
@@ -492,22 +488,6 @@ def _reused() -> Any:
         "idempotency_key_reused",
         "This Idempotency-Key was used with another request. Use a new key for a new request.",
     )
-
-
-def _storable(item: Item[Any], refused: Refused) -> tuple[bytes, str]:
-    """What is kept of an entry, and what to say where that is only its beginning.
-
-    What may hold a payment card's number is stored nowhere, not even sealed.
-    """
-    payload = item.payload
-    if refused.refusal.code == "payment_card_number":
-        return b"", ""
-    if isinstance(item.origin, FromPos) and payment_card_number(payload.decode("utf-8", "replace")):
-        return b"", ""
-    if len(payload) <= KEPT_WHOLE:
-        return payload, ""
-    whole = f"{len(payload):,} bytes, SHA-256 {hashlib.sha256(payload).hexdigest()}"
-    return payload[:BEGINNING], f" Of the entry ({whole}) the first {BEGINNING:,} bytes are kept."
 
 
 def _entry(origin: Origin) -> tuple[str, str]:

@@ -165,6 +165,8 @@ async def test_neighbours_of_a_rejected_entry_are_recorded(shop: Shop) -> None:
         {"event_id": CARD},
         {"source": f"/pos/{CARD}"},
         {"data": {"bill_ref": "4111 1111 1111 1111"}},
+        {"card_number": CARD},
+        {"sku": CARD},
         {"data": {"pan": CARD}},
         {"data": {"pan": int(CARD)}},
         {"data": {"member": {"external_id": "٤١١١١١١١١١١١١١١١"}}},

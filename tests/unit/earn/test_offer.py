@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.earn.domain.offer import Offered, Spoiled, read_offer
+from services.earn.domain.acts.act import read_act
+from services.earn.domain.offer import Offered, Spoiled, read_entry, read_offer
 from shared.identity import with_check_digit
 from tests.unit.earn.test_bill import BILL
 
@@ -135,10 +136,93 @@ def test_an_article_number_may_look_like_a_card(card: str) -> None:
     assert code_of(event({**BILL, "lines": lines})) == ""
 
 
+@pytest.mark.parametrize("escaped", [False, True])
+def test_a_bill_that_is_cut_off_is_no_json_wherever_and_whatever_its_articles_are(escaped: bool) -> None:
+    raw = event({**BILL, "lines": [{**BILL["lines"][0], "sku": "4684847513501"}, BILL["lines"][1]]})
+    if escaped:
+        raw = raw.replace(b"/pos/", b"\\/pos\\/")
+    assert {code_of(raw[:end]) for end in range(len(raw))} == {"not_json"}
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_a_card_is_found_in_what_is_cut_off(card: str) -> None:
+    raw = event({**BILL, "lines": [{**BILL["lines"][0], "sku": card, "line_id": card}]})
+    ends = [found.end() for found in re.finditer(re.escape(card).encode(), raw)]
+    assert len(ends) == 2
+    assert {code_of(raw[:end]) for end in range(ends[0])} == {"not_json"}
+    assert {code_of(raw[:end]) for end in range(max(ends), len(raw))} == {"payment_card_number"}
+
+
+TRACE = "00-4111111111111111411111111111111a-00f067aa0ba902b7-01"
+ACT = {
+    "act": "survey",
+    "act_ref": "S-1",
+    "occurred_at": "2026-11-22T18:42:10+03:00",
+    "member": {"email": "a@b.c"},
+}
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"card_number": "CARD"},
+        {"sku": "CARD"},
+        {"traceparent": "CARD"},
+        {"traceparent": "ff-CARDaaaaaaaaaaaaaaaa-00f067aa0ba902b7-01"},
+        {"traceparent": "CARD-00f067aa0ba902b7-01-00f067aa0ba902b7-01-2-4-6-8"},
+        {"note": {"traceparent": "CARD"}},
+        {"note": {"lines": [{"sku": "CARD"}]}},
+        {"note": [{"card_number": "CARD"}]},
+        {"note": "CARD"},
+        {"sku": {"CARD": 1}},
+        {"CARD": "a"},
+    ],
+)
+@pytest.mark.parametrize("escaped", [False, True])
+@pytest.mark.parametrize("lean", [False, True])
+def test_a_card_beside_the_bill_is_found_under_any_name(
+    beside: dict[str, Any], escaped: bool, lean: bool
+) -> None:
+    lines = [{name: value for name, value in line.items() if value} for line in BILL["lines"]]
+    raw = event({**BILL, "lines": lines} if lean else BILL, **beside).replace(b"CARD", CARDS[0].encode())
+    if escaped:
+        raw = raw.replace(b"/pos/", b"\\/pos\\/")
+    assert code_of(raw) == "payment_card_number"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {**BILL, "sku": "CARD"},
+        {**BILL, "member": {"sku": "CARD"}},
+        {**BILL, "lines": [{"sku": {"CARD": 1}}]},
+        {**BILL, "lines": [{"sku": ["CARD"]}]},
+        {**BILL, "lines": {"sku": "CARD"}},
+        {**BILL, "lines": [{"note": {"sku": "CARD"}}]},
+        {**BILL, "traceparent": "CARD"},
+    ],
+)
+def test_an_article_number_stands_in_a_line(data: dict[str, Any]) -> None:
+    assert code_of(event(data).replace(b"CARD", CARDS[0].encode())) == "payment_card_number"
+
+
+def test_an_act_may_name_articles_anywhere_in_its_data() -> None:
+    for named, code in (
+        ({"sku": CARDS[0]}, ""),
+        ({"bought": [{"sku": CARDS[0]}]}, ""),
+        ({"pan": CARDS[0]}, "payment_card_number"),
+        ({"sku": {CARDS[0]: 1}}, "payment_card_number"),
+    ):
+        raw = event({**ACT, "data": named}, type="act.completed.v1")
+        found = read_entry(raw, tenant="acme", type_="act.completed.v1", read=read_act)
+        assert (found.refusal.code if isinstance(found, Spoiled) else "") == code
+
+
 def test_ids_and_traces_are_no_cards() -> None:
     uuid = "4111111e-1111-4111-8111-411111111111"
     assert code_of(event({**BILL, "member": {"member_id": uuid}})) == ""
-    assert code_of(event(traceparent="00-4111111111111111411111111111111a-00f067aa0ba902b7-01")) == ""
+    assert code_of(event(traceparent=TRACE)) == ""
+    assert code_of(event(traceparent=TRACE, note="x")) == ""
     assert code_of(event({**BILL, "bill_ref": "413-20261122-00841"})) == ""
 
 

@@ -10,15 +10,15 @@ CARD = "4111111111111111"
 def test_texts_come_in_their_order_with_the_path_to_each() -> None:
     document = {"a": "one", "b": [{"c": "two"}, 3, True, None, "three"]}
     assert list(placed_texts(document)) == [
-        ((), "a"),
-        ((), "b"),
-        (("a",), "one"),
-        (("b", 0), "c"),
-        (("b", 0, "c"), "two"),
-        (("b", 4), "three"),
+        ((), "a", "name"),
+        ((), "b", "name"),
+        (("a",), "one", "text"),
+        (("b", 0), "c", "name"),
+        (("b", 0, "c"), "two", "text"),
+        (("b", 4), "three", "text"),
     ]
-    assert (("b", 1), "3") in list(placed_texts(document, numbers=True))
-    assert all(text != "True" for _, text in placed_texts(document, numbers=True))
+    assert (("b", 1), "3", "number") in list(placed_texts(document, numbers=True))
+    assert all(one.text != "True" for one in placed_texts(document, numbers=True))
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,8 @@ def test_texts_come_in_their_order_with_the_path_to_each() -> None:
         ({"note": {CARD: "its name"}}, ("note",)),
         ({"a": "4111", "b": "111111111111"}, None),
         ({"sku": CARD, "lines": [{"sku": CARD}]}, None),
+        ({"sku": {CARD: 1}}, ("sku",)),
+        ({"traceparent": CARD}, ("traceparent",)),
         ({"member_id": "41111111-1111-4111-8111-111111111111"}, None),
         ({"total_minor": int(CARD)}, None),
     ],
