@@ -12,6 +12,7 @@ import csv
 import gzip
 import sys
 from collections import defaultdict
+from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
@@ -24,7 +25,14 @@ def say(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
-def read(file: str) -> list[tuple[str, str, str, list[dict[str, str]]]]:
+def moment(text: str) -> datetime:
+    """ISO 8601, or the month first, as the common export of the data set has it."""
+    if "/" in text:
+        return datetime.strptime(text, "%m/%d/%Y %H:%M")  # noqa: DTZ007  # only told apart, all in one zone
+    return datetime.fromisoformat(text)
+
+
+def read(file: str) -> list[tuple[datetime, str, str, list[dict[str, str]]]]:
     """(time, number, customer, rows) of each invoice, by time."""
     raw = Path(file).read_bytes()
     text = (gzip.decompress(raw) if file.endswith(".gz") else raw).decode("utf-8-sig")
@@ -32,7 +40,7 @@ def read(file: str) -> list[tuple[str, str, str, list[dict[str, str]]]]:
     for row in csv.DictReader(text.splitlines()):
         rows[row["InvoiceNo"]].append(row)
     return sorted(
-        [(own[0]["InvoiceDate"], number, own[0]["CustomerID"], own) for number, own in rows.items()],
+        [(moment(own[0]["InvoiceDate"]), number, own[0]["CustomerID"], own) for number, own in rows.items()],
         key=lambda one: one[0],
     )
 

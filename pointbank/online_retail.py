@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +28,13 @@ MERCHANT_BODY: dict[str, Any] = {
     "terminals": [TERMINAL],
 }
 
+COLUMNS = ("InvoiceNo", "StockCode", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID")
+MONTH_FIRST = "%m/%d/%Y %H:%M"
+WRITE_A_TIME = "write it as 2010-12-01T08:26:00, or with the month first, as 12/1/2010 8:26"
+
 _LONDON = ZoneInfo("Europe/London")
+_WHOLE = re.compile(r"-?[0-9]{1,9}").fullmatch
+_PRICE = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?").fullmatch
 
 
 class NotOnlineRetail(ValueError):
@@ -53,17 +60,15 @@ class Invoice:
 
 def invoices(file: Path) -> Iterator[Invoice]:
     """The invoices of a CSV file, gzipped or not, by their first lines; NotOnlineRetail names a line that is none."""
-    by_number: dict[str, list[dict[str, str]]] = {}
     try:
         with _text_of(file) as text:
-            for row in _numbered(csv.DictReader(text)):
-                by_number.setdefault(row["InvoiceNo"], []).append(row)
+            yield from _invoices(csv.DictReader(text))
     except (UnicodeDecodeError, csv.Error, gzip.BadGzipFile, EOFError) as error:
         raise NotOnlineRetail(
             f"{file} is no CSV in UTF-8, gzipped where its name ends in .gz: {error}"
         ) from error
-    for number, rows in by_number.items():
-        yield _invoice(number, rows)
+    except _Wrong as wrong:
+        raise NotOnlineRetail(f"{file}, {wrong}") from wrong
 
 
 def external_id(customer: str) -> str:
@@ -82,21 +87,82 @@ def _text_of(file: Path) -> IO[str]:
     return file.open(encoding="utf-8-sig", newline="")
 
 
-def _numbered(rows: csv.DictReader[str]) -> Iterator[dict[str, str]]:
-    for row in rows:
-        if not row.get("InvoiceNo") or row.get("CustomerID") is None:
-            raise NotOnlineRetail(f"line {rows.line_num} is not a line of an Online Retail file")
-        yield {**row, "": str(rows.line_num)}
+class _Wrong(ValueError):
+    """A line, and what is wrong with it."""
 
 
-def _invoice(number: str, rows: list[dict[str, str]]) -> Invoice:
-    first = rows[0]
-    occurred_at = datetime.fromisoformat(first["InvoiceDate"]).replace(tzinfo=_LONDON)
-    customer = first["CustomerID"] or None
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A line of the file; what it says is read when it is asked for, and what can't be is _Wrong."""
+
+    number: int
+    said: dict[str, str]
+
+    @property
+    def occurred_at(self) -> datetime:
+        """London's time: ISO 8601, or as the common export of the data set has it, the month first."""
+        text = self.said["InvoiceDate"].strip()
+        try:
+            if "/" in text:
+                return datetime.strptime(text, MONTH_FIRST).replace(tzinfo=_LONDON)
+            return datetime.fromisoformat(text).replace(tzinfo=_LONDON)
+        except ValueError:
+            raise self.wrong(f"InvoiceDate {text!r} is no time; {WRITE_A_TIME}") from None
+
+    @property
+    def quantity(self) -> int:
+        text = self.said["Quantity"].strip()
+        if not _WHOLE(text):
+            raise self.wrong(f"Quantity {text!r} is no whole number")
+        return int(text)
+
+    def minor(self, quantity: int) -> int:
+        """What so many come to, in whole pence."""
+        price = self.said["UnitPrice"].strip()
+        if not _PRICE(price):
+            raise self.wrong(f"UnitPrice {price!r} is no price; write it in pounds, as 2.55")
+        amount = quantity * Fraction(price) * 100
+        if amount.denominator != 1:
+            raise self.wrong(f"{quantity} at {price} is no sum in whole pence")
+        return amount.numerator
+
+    def wrong(self, what: str) -> _Wrong:
+        return _Wrong(f"line {self.number}: {what}")
+
+
+def _invoices(rows: csv.DictReader[str]) -> Iterator[Invoice]:
+    by_number: dict[str, list[_Row]] = {}
+    for row in _numbered(rows):
+        by_number.setdefault(row.said["InvoiceNo"], []).append(row)
+    for number, own in by_number.items():
+        yield _invoice(number, own)
+
+
+def _numbered(rows: csv.DictReader[str]) -> Iterator[_Row]:
+    if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
+        *most, last = missing
+        are = f"columns {', '.join(most)} and {last} are" if most else f"column {last} is"
+        raise _Wrong(f"line 1: the {are} missing")
+    for said in rows:
+        number = rows.line_num
+        if None in said:
+            raise _Wrong(
+                f"line {number} has more columns than line 1; a comma within a text needs quotes around it"
+            )
+        if None in said.values():
+            raise _Wrong(f"line {number} has fewer columns than line 1")
+        row = _Row(number, said)
+        if not said["InvoiceNo"]:
+            raise row.wrong("InvoiceNo is empty")
+        yield row
+
+
+def _invoice(number: str, rows: list[_Row]) -> Invoice:
+    occurred_at = rows[0].occurred_at
+    customer = rows[0].said["CustomerID"] or None
     if number.startswith("C"):
-        cancelled = tuple([(row["StockCode"], _minor(row, -int(row["Quantity"]))) for row in rows])
-        return Invoice(number, customer, occurred_at, None, cancelled)
-    lines = [_line(position, row) for position, row in enumerate(rows, start=1) if int(row["Quantity"]) > 0]
+        return Invoice(number, customer, occurred_at, None, tuple([_cancelled(row) for row in rows]))
+    lines = [_line(position, row) for position, row in enumerate(rows, start=1) if row.quantity > 0]
     bill: dict[str, Any] = {
         "merchant": MERCHANT,
         "terminal": TERMINAL,
@@ -112,22 +178,19 @@ def _invoice(number: str, rows: list[dict[str, str]]) -> Invoice:
     return Invoice(number, customer, occurred_at, bill)
 
 
-def _line(position: int, row: dict[str, str]) -> dict[str, Any]:
-    amount_minor = _minor(row, int(row["Quantity"]))
+def _cancelled(row: _Row) -> tuple[str, int]:
+    if row.quantity > 0:
+        raise row.wrong(f"Quantity {row.quantity} of a cancellation is above zero")
+    return row.said["StockCode"], row.minor(-row.quantity)
+
+
+def _line(position: int, row: _Row) -> dict[str, Any]:
     return {
         "line_id": str(position),
-        "sku": row["StockCode"],
+        "sku": row.said["StockCode"],
         "categories": [],
-        "quantity": row["Quantity"],
-        "amount_minor": amount_minor,
+        "quantity": str(row.quantity),
+        "amount_minor": row.minor(row.quantity),
         "discount_minor": 0,
         "tax_minor": 0,
     }
-
-
-def _minor(row: dict[str, str], quantity: int) -> int:
-    """What a line comes to, in whole pence."""
-    amount = quantity * Fraction(row["UnitPrice"]) * 100
-    if amount.denominator != 1 or amount < 0:
-        raise NotOnlineRetail(f"line {row['']}: {row['UnitPrice']} is not a price in whole pence")
-    return amount.numerator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,10 +67,11 @@ def run_replay(
 ) -> int:
     """Replays with everything running in `state`; 0 when it verifies, else 1. With `as_json` stdout has one line."""
     say = Console(stderr=True, highlight=False, markup=False).print
+    found = list(invoices(file))
     with running(state) as deployment:
         say(f"Running: {deployment.how}")
         journal = state / f"till-{TENANT}.jsonl"
-        summary = asyncio.run(replay(deployment, file, journal=journal, via=via, say=say, refunds=refunds))
+        summary = asyncio.run(replay(deployment, found, journal=journal, via=via, say=say, refunds=refunds))
     told = msgspec.to_builtins(summary)
     if as_json:
         typer.echo(msgspec.json.encode(told).decode())
@@ -82,7 +83,7 @@ def run_replay(
 
 async def replay(
     deployment: Deployment,
-    file: Path,
+    found: Sequence[Invoice],
     *,
     journal: Path,
     via: Literal["stream", "http"] = "stream",
@@ -91,9 +92,8 @@ async def replay(
     timeout_s: float = 600,
     refunds: bool = False,
 ) -> Summary:
-    """Publishes the file as a till would, waits until settled, verifies. What was rung up before adds nothing. With `refunds`
+    """Publishes the sales as a till would, waits until settled, verifies. What was rung up before adds nothing. With `refunds`
     the cancellations are sent too, each to the bills that it gives money back for."""
-    found = list(invoices(file))
     sales = [one for one in found if one.bill is not None]
     settings = deployment.settings
     await deployment.open_tenant(tenant)

@@ -36,16 +36,14 @@ def simulate(
     from pointbank.simulation import NoSuchVersion, read_draft, simulate
     from shared.config import Settings
     from shared.errors import Refusal
+    from shared.programme.validation import validate
 
     written = _read(Path(draft)) if Path(draft).is_file() else None
-
-    if written is not None:
-        _span(written, from_, to)
 
     async def run() -> Any:
         db = await log_in(Settings(), tenant, "auditor")
         try:
-            document = written or await read_draft(db, *_version(draft))
+            document = written if written is not None else await read_draft(db, *_version(draft))
             from_at, to_at = _span(document, from_, to)
             with Progress(console=err, transient=True) as progress:
                 bar = progress.add_task("bills", total=None)
@@ -60,6 +58,9 @@ def simulate(
             await db.close()
 
     try:
+        if written is not None:
+            _span(written, from_, to)
+            validate(written)
         found = asyncio.run(run())
     except (UnknownTenant, NoSuchVersion, OSError) as error:
         raise typer.BadParameter(str(error)) from error
@@ -84,19 +85,27 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _span(document: dict[str, Any], from_: str, to: str) -> tuple[datetime, datetime]:
-    zone = str(document.get("programme", {}).get("time_zone", "UTC"))
+    zone = _zone(document)
     from_at, to_at = _moment(from_, zone), _moment(to, zone)
     if from_at >= to_at:
         raise typer.BadParameter(f"--from {from_} is not before --to {to}")
     return from_at, to_at
 
 
-def _moment(text: str, zone: str) -> datetime:
+def _zone(document: dict[str, Any]) -> ZoneInfo:
+    """The programme's; of one that is none, UTC: that mistake is told with the others."""
+    try:
+        return ZoneInfo(str(document.get("programme", {}).get("time_zone", "UTC")))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return ZoneInfo("UTC")
+
+
+def _moment(text: str, zone: ZoneInfo) -> datetime:
     try:
         at = datetime.fromisoformat(text)
-        return at if at.tzinfo is not None else at.replace(tzinfo=ZoneInfo(zone))
-    except (ValueError, ZoneInfoNotFoundError) as error:
+    except ValueError as error:
         raise typer.BadParameter(f"{text} is no day and no time") from error
+    return at if at.tzinfo is not None else at.replace(tzinfo=zone)
 
 
 def _version(draft: str) -> tuple[str, int]:

@@ -69,7 +69,7 @@ async def verify_tenant(
         suspended = await is_suspended(settings, tenant)
         # Before the snapshot: whatever they tell of was committed by then.
         copies = await heads(redis, settings.cell, tenant)
-        written = None if journal is None else Journal.now(journal)
+        written = None if journal is None else Journal.now(journal, tenant)
         async with auditor(settings, tenant) as db, snapshot(db) as books:
             await check_all(
                 report, books, redis, copies, journal=written, progress=progress or _quiet,

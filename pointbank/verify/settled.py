@@ -42,7 +42,7 @@ async def wait_until_settled(
     say: Callable[[dict[str, int]], None] | None = None,
 ) -> None:
     """Returns when everything is settled, offered bills too where there is a journal; NotSettled when the time is over."""
-    offered = None if journal is None else Unanswered(journal)
+    offered = None if journal is None else Unanswered(journal, tenant)
     deadline = time.monotonic() + timeout_s
     async with auditor(settings, tenant) as db:
         while True:
@@ -78,7 +78,7 @@ async def check_settled(report: Report, books: Snapshot, journal: Journal | None
     if journal is None:
         offered.why_not = "no journal was given"
         return
-    unanswered = Unanswered(journal.path, journal.size)
+    unanswered = Unanswered(journal.path, journal.tenant, journal.size)
     for what, n in unanswered.left().items():
         offered.broken += n
         offered.examples.append(f"{what}: {n:,}")

@@ -1,7 +1,8 @@
 """What every section of the programme document is made of: its base class, and the texts that stand in it."""
 
+from functools import cache
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -19,12 +20,22 @@ def _known_currency(code: str) -> str:
     return code
 
 
-def _known_zone(name: str) -> str:
+NO_ZONE = "it is no time zone of the IANA database: write it as it stands there, such as Asia/Riyadh or UTC"
+
+
+def _readable_zone(name: str) -> str:
+    """Versions are kept with any name that this machine has a file for; `iana_zones` is what new ones may say."""
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise ValueError("it is not an IANA time zone") from None
+        raise ValueError(NO_ZONE) from None
     return name
+
+
+@cache
+def iana_zones() -> frozenset[str]:
+    """Names that mean the same zone on every machine. `localtime` is the machine's own, and `Factory` nobody's."""
+    return frozenset(available_timezones() - {"localtime", "posixrules", "Factory"})
 
 
 def _positive_decimal(text: str) -> str:
@@ -45,7 +56,7 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Localized = Annotated[dict[Locale, Text], Field(min_length=1, max_length=100)]
 PositiveDecimal = Annotated[str, AfterValidator(_positive_decimal)]
 Currency = Annotated[str, AfterValidator(_known_currency)]
-TimeZone = Annotated[str, AfterValidator(_known_zone)]
+TimeZone = Annotated[str, AfterValidator(_readable_zone)]
 CardPrefix = Annotated[str, StringConstraints(pattern=r"^[0-9]{4,8}$"), AfterValidator(_no_payment_prefix)]
 Tree = dict[str, Any]
 """A condition tree; `conditions` says what may stand in it."""

@@ -22,7 +22,7 @@ from shared.programme.model import Programme
 from shared.programme.redeeming import Redeeming, compile_redeeming
 from shared.programme.rules import Earned, EarnedByRule, JudgedLine, Rulebook, compile_rules
 from shared.programme.subject import Line, Subject
-from shared.programme.validation import validate
+from shared.programme.validation import as_kept
 
 OnSpent = Literal["block", "partial", "debt"]
 
@@ -128,8 +128,8 @@ class CompiledProgramme:
 
 
 def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProgramme:
-    """A version of a programme, ready to judge with; refuses programme_invalid like `validate`."""
-    programme = validate(document)
+    """A version of a programme, ready to judge with; refuses programme_invalid like `as_kept`."""
+    programme = as_kept(document)
     header, earning, redemption = programme.programme, programme.earning, programme.redemption
     ladder = _ladder(programme)
     multipliers: dict[str | None, Ratio] = {None: ladder[0].multiplier if ladder else (1, 1)}

@@ -1,6 +1,6 @@
 """All mistakes of a programme document at once, each with its JSON pointer."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, TypeGuard
 from zoneinfo import ZoneInfo
@@ -18,6 +18,7 @@ from shared.programme.earning_mistakes import (
     rule_mistakes,
     unknown_tiers,
 )
+from shared.programme.header_mistakes import accepts_mistakes, zone_mistakes
 from shared.programme.ladder import ladder_mistakes
 from shared.programme.model import MAX_POINTS, NOT_YET, Programme, Tier
 
@@ -35,8 +36,18 @@ class ProgrammeInvalid(Refusal):
 def validate(document: Document) -> Programme:
     """The document as a model; refuses programme_invalid with every mistake. Null means left out."""
     given = without_nulls(document)
+    return _without_mistakes(given, zone_mistakes(given.get("programme")))
+
+
+def as_kept(document: Document) -> Programme:
+    """A version that is there, which may be older than some of the rules for new ones; else like `validate`."""
+    return _without_mistakes(without_nulls(document), ())
+
+
+def _without_mistakes(given: Document, further: Iterable[FieldError]) -> Programme:
     programme, errors = _parse(given)
     errors += _mistakes(given)
+    errors += further
     if programme is None or errors:
         raise _invalid(errors)
     return programme
@@ -47,6 +58,7 @@ def validate_for_activation(document: Document) -> Programme:
     given = without_nulls(document)
     programme, errors = _parse(given)
     errors += _mistakes(given)
+    errors += zone_mistakes(given.get("programme"))
     errors += _missing_for_activation(given)
     if programme is not None and not errors and programme.earning is not None:
         ladder = [tier.code for tier in _ladder(programme)]
@@ -156,7 +168,7 @@ def _mistakes(document: Document) -> list[FieldError]:
         found += rule_mistakes(number, rule, document["earning"])
     found += _repeated("/earning/rules", _objects(document, "earning", "rules"))
     header = document.get("programme")
-    found += _accepts_mistakes(header)
+    found += accepts_mistakes(header)
     zone = header.get("time_zone") if isinstance(header, Mapping) else None
     for number, campaign in _objects(document, "earning", "campaigns"):
         found += campaign_mistakes(number, campaign, zone)
@@ -198,19 +210,6 @@ def _repeated(
         if code in seen:
             yield _invalid_at(f"{pointer}/{number}/code", f"{code} stands here a second time.")
         seen.add(code)
-
-
-def _accepts_mistakes(header: Any) -> Iterator[FieldError]:
-    if not isinstance(header, Mapping):
-        return
-    given = header.get("accepts")
-    accepts: list[Any] = given if isinstance(given, list) else []
-    for number, currency in enumerate(accepts):
-        pointer = f"/programme/accepts/{number}"
-        if currency == header.get("currency"):
-            yield _invalid_at(pointer, f"{currency} is the programme's own.")
-        elif currency in accepts[:number]:
-            yield _invalid_at(pointer, f"{currency} stands here a second time.")
 
 
 def _ladder_mistakes(ladder: list[tuple[int, Document]]) -> Iterator[FieldError]:

@@ -11,6 +11,7 @@ from shutil import rmtree
 
 import pytest
 
+from pointbank.online_retail import invoices
 from pointbank.replay import RefundSummary, replay
 from pointbank.running import running
 from shared.tenants.provision import dsn_for
@@ -43,7 +44,7 @@ def test_cancellations_become_refunds_and_the_books_are_right_by_another_arithme
         told = asyncio.run(
             replay(
                 deployment,
-                file,
+                list(invoices(file)),
                 journal=folder / "var" / "till-retail.jsonl",
                 say=lambda _: None,
                 refunds=True,

@@ -18,32 +18,50 @@ TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP statuses that are no answer: the call is made again."""
 
 
+FORMAT = 1
+"""Of journals that are read here."""
+FORMAT_PAGE = "docs/journal.md"
+FIELDS = {
+    "opened": frozenset({"format", "tenant"}),
+    "offered": frozenset({"source", "id"}),
+    "placed": frozenset({"entry"}),
+    "answered": frozenset({"source", "id", "event", "reply", "status"}),
+    "called": frozenset({"key", "path"}),
+    "acknowledged": frozenset({"key", "path", "http_status", "answer"}),
+    "read": frozenset[str](),
+    "skipped": frozenset[str](),
+}
+"""Kind of entry -> what each has, of what is looked at here."""
+
+
 class JournalUnreadable(Exception):
-    """A complete line of the journal is not what the format says; the message names it."""
+    """The file is no journal of this tenant, or a complete line is not what the format says; the message names the line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """A journal as far as it was written at one moment: what came later is for another day."""
+    """A tenant's journal as far as it was written at one moment: what came later is for another day."""
 
     path: Path
+    tenant: str
     size: int
 
     @classmethod
-    def now(cls, path: Path) -> Journal:
+    def now(cls, path: Path, tenant: str) -> Journal:
         """As it is now."""
-        return cls(path, path.stat().st_size)
+        return cls(path, tenant, path.stat().st_size)
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Its entries, oldest first."""
-        return Tail(self.path, self.size).lines()
+        """Its entries, oldest first. JournalUnreadable where it is none of the tenant's."""
+        return Tail(self.path, self.tenant, self.size).lines()
 
 
 class Tail:
-    """The complete lines of a file that may still grow: each call gives those that came since the last."""
+    """The complete lines of a tenant's journal that may still grow: each call gives those that came since the last."""
 
-    def __init__(self, path: Path, size: int | None = None) -> None:
+    def __init__(self, path: Path, tenant: str, size: int | None = None) -> None:
         self._path = path
+        self._tenant = tenant
         self._size = sys.maxsize if size is None else size
         self._at = 0
         self._number = 0
@@ -59,16 +77,44 @@ class Tail:
                 try:
                     entry = _decode(line)
                 except msgspec.DecodeError as error:
-                    raise JournalUnreadable(f"{self._path}, line {self._number}: {error}") from error
+                    raise self._unreadable(str(error)) from error
+                if (wrong := _wrong(entry, self._tenant, first=self._number == 1)) is not None:
+                    raise self._unreadable(wrong)
                 self._at += len(line)
                 yield entry
+
+    def _unreadable(self, wrong: str) -> JournalUnreadable:
+        return JournalUnreadable(f"{self._path}, line {self._number}: {wrong}")
+
+
+def _wrong(entry: dict[str, Any], tenant: str, *, first: bool) -> str | None:
+    """Why it is no entry of this tenant's journal, and what to do."""
+    kind = entry.get("kind")
+    if first and kind != "opened":
+        return f"no journal begins so, but with `opened` ({FORMAT_PAGE}); name the file that a till wrote"
+    if not isinstance(kind, str):
+        return f"an entry has a `kind` ({FORMAT_PAGE})"
+    if kind not in FIELDS:
+        return f"no kind of entry is {kind!r} ({FORMAT_PAGE})"
+    if missing := FIELDS[kind] - entry.keys():
+        has = " and ".join(f"`{name}`" for name in sorted(missing))
+        return f"an entry of kind {kind} has {has} ({FORMAT_PAGE})"
+    return _of_another(entry, tenant) if kind == "opened" else None
+
+
+def _of_another(opened: dict[str, Any], tenant: str) -> str | None:
+    if opened["format"] != FORMAT:
+        return f"the journal's format is {opened['format']}, and {FORMAT} is read here; use the release that wrote it"
+    if (wrote := opened["tenant"]) != tenant:
+        return f"a till of tenant {wrote} wrote this; name {tenant}'s journal, or say `--tenant {wrote}`"
+    return None
 
 
 class Unanswered:
     """The bills of a journal that have no answer yet, followed while it grows."""
 
-    def __init__(self, path: Path, size: int | None = None) -> None:
-        self._tail = Tail(path, size)
+    def __init__(self, path: Path, tenant: str, size: int | None = None) -> None:
+        self._tail = Tail(path, tenant, size)
         self._offered: set[Key] = set()
         self._answered: set[Key] = set()
 

@@ -333,7 +333,7 @@ async def report_of(town: Town, db: Connection) -> Report:
             Snapshot(db),
             redis,
             copies,
-            journal=Journal.now(town.journal),
+            journal=Journal.now(town.journal, town.tenant),
             progress=lambda _: None,
             trust=Trust.of(town.settings, town.tenant),
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pointbank.journal import Journal
 from pointbank.verify import run_verify
 from tests.integration.verify.conftest import change
 from tests.support.town import Town
@@ -58,13 +59,29 @@ def test_broken_books_are_exit_1_with_an_example(town: Town, capsys: pytest.Capt
     assert verify(town) == 0
 
 
-@pytest.mark.parametrize("what", ["tenant", "journal", "line"])
+@pytest.mark.parametrize("what", ["tenant", "journal", "line", "bills"])
 def test_what_cannot_be_checked_is_exit_2(
     town: Town, tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
 ) -> None:
     journal = tmp_path / "till.jsonl"
     if what == "line":
         journal.write_text("not json\n")
+    if what == "bills":
+        journal.write_text('{"bill":{"merchant":"riyadh-mall"}}\n')
     tenant = "nobody" if what == "tenant" else town.tenant
     assert verify(town, tenant=tenant, journal=None if what == "tenant" else journal) == 2
-    assert capsys.readouterr().err.startswith(f"pointbank: could not check {tenant}: ")
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"pointbank: could not check {tenant}: ")
+
+
+def test_another_tenants_journal_says_nothing_about_these_books(
+    town: Town, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = tmp_path / "till.jsonl"
+    with Journal(journal, tenant="acme", cell="main"):
+        pass
+    assert verify(town, journal=journal) == 2
+    assert capsys.readouterr().err == (
+        f"pointbank: could not check {town.tenant}: {journal}, line 1: a till of tenant acme wrote this; "
+        f"name {town.tenant}'s journal, or say `--tenant acme`\n"
+    )

@@ -1,11 +1,13 @@
 """The command line: a file that is not what it should be ends in one line that names it, and exit code 2."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from pointbank.cli import main
 from pointbank.tokens import dev_keys
+from tests.support.programmes import changed
 
 BINARY = b"\xd0\xff\x00\x01"
 
@@ -83,6 +85,24 @@ def test_a_span_that_ends_before_it_begins_is_none(
     span = ("--from", "2026-02-01", "--to", "2026-01-01")
     assert said(capsys, monkeypatch, "programme", "simulate", binary, *span) == (
         "pointbank: --from 2026-02-01 is not before --to 2026-01-01; see `pointbank programme simulate --help`"
+    )
+
+
+@pytest.mark.parametrize("zone", ["Mars", "localtime"])
+def test_a_draft_in_no_time_zone_is_told_so_before_anything_is_read(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, binary: Path, zone: str
+) -> None:
+    binary.write_text(json.dumps(changed("/programme/time_zone", zone)))
+    span = ("--from", "2026-01-01", "--to", "2026-02-01")
+    monkeypatch.setattr("sys.argv", ["pointbank", "programme", "simulate", str(binary), *span])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, " ".join(capsys.readouterr().err.split())) == (
+        1,
+        (
+            "/programme/time_zone: It is no time zone of the IANA database: "
+            "write it as it stands there, such as Asia/Riyadh or UTC."
+        ),
     )
 
 

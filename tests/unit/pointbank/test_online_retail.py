@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pointbank.cancellations import match
-from pointbank.online_retail import expected_points, invoices
+from pointbank.online_retail import NotOnlineRetail, expected_points, invoices
+from pointbank.replay import run_replay
 
 FILE = Path(__file__).parents[4] / "shared" / "data" / "online-retail-2010-12.csv.gz"
 HEAD = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID\n"
@@ -47,11 +48,67 @@ def test_london_time_is_summer_time_in_summer(tmp_path: Path) -> None:
     assert sale.bill["occurred_at"] == "2011-06-09T11:00:00Z"
 
 
-def test_another_file_is_refused(tmp_path: Path) -> None:
+def test_the_months_first_of_the_common_export_are_read_too(tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_text(
+        "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
+        "536365,85123A,WHITE HANGING HEART T-LIGHT HOLDER,6,12/1/2010 8:26,2.55,17850,United Kingdom\n"
+        "556201,22423,STAND,1,6/9/2011 12:00,12.75,12431,Belgium\n"
+    )
+    winter, summer = invoices(file)
+    assert winter.bill is not None
+    assert summer.bill is not None
+    assert (winter.told_at, winter.bill["occurred_at"]) == ("2010-12-01T08:26:00Z", "2010-12-01T08:26:00Z")
+    assert summer.bill["occurred_at"] == "2011-06-09T11:00:00Z"
+
+
+NO_TIME = "write it as 2010-12-01T08:26:00, or with the month first, as 12/1/2010 8:26"
+
+
+ALL = "InvoiceNo, StockCode, Quantity, InvoiceDate, UnitPrice and CustomerID"
+NO_PRICE = "is no price; write it in pounds, as 2.55"
+DAY = "2010-12-01T08:26:00"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a,b\n1,2\n", f"line 1: the columns {ALL} are missing"),
+        ("", f"line 1: the columns {ALL} are missing"),
+        (HEAD.replace("Quantity", "Count"), "line 1: the column Quantity is missing"),
+        (HEAD + "1,A,X,6\n", "line 2 has fewer columns than line 1"),
+        (
+            HEAD + f"1,A,X,Y,6,{DAY},2.55,17850\n",
+            "line 2 has more columns than line 1; a comma within a text needs quotes around it",
+        ),
+        (HEAD + f",A,X,6,{DAY},2.55,17850\n", "line 2: InvoiceNo is empty"),
+        (
+            HEAD + "1,A,X,6,13/1/2010 8:26,2.55,17850\n",
+            f"line 2: InvoiceDate '13/1/2010 8:26' is no time; {NO_TIME}",
+        ),
+        (HEAD + "1,A,X,6,,2.55,17850\n", f"line 2: InvoiceDate '' is no time; {NO_TIME}"),
+        (HEAD + f"1,A,X,,{DAY},2.55,17850\n", "line 2: Quantity '' is no whole number"),
+        (HEAD + f"1,A,X,six,{DAY},2.55,17850\n", "line 2: Quantity 'six' is no whole number"),
+        (HEAD + f"1,A,X,6,{DAY},,17850\n", f"line 2: UnitPrice '' {NO_PRICE}"),
+        (HEAD + f"1,A,X,6,{DAY},-2.55,17850\n", f"line 2: UnitPrice '-2.55' {NO_PRICE}"),
+        (HEAD + f"1,A,X,6,{DAY},0.001,17850\n", "line 2: 6 at 0.001 is no sum in whole pence"),
+        (HEAD + f"C1,A,X,6,{DAY},2.55,17850\n", "line 2: Quantity 6 of a cancellation is above zero"),
+    ],
+)
+def test_what_is_no_online_retail_file_is_told_with_its_line(tmp_path: Path, content: str, said: str) -> None:
+    file = tmp_path / "other.csv"
+    file.write_text(content)
+    with pytest.raises(NotOnlineRetail) as told:
+        list(invoices(file))
+    assert str(told.value) == f"{file}, {said}"
+
+
+def test_a_file_that_is_none_starts_no_server(tmp_path: Path) -> None:
     file = tmp_path / "other.csv"
     file.write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="line 2 is not a line of an Online Retail file"):
-        list(invoices(file))
+    with pytest.raises(NotOnlineRetail):
+        run_replay(file, state=tmp_path / "var", via="stream", as_json=False)
+    assert not (tmp_path / "var").exists()
 
 
 @pytest.mark.skipif(not FILE.exists(), reason="the Online Retail file is not part of the project")

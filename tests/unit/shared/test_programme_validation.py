@@ -1,9 +1,11 @@
 import json
 from copy import deepcopy
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from shared.programme.compiled import compile_programme
 from shared.programme.validation import ProgrammeInvalid, validate, validate_for_activation, without_nulls
 from tests.support.programmes import SHOPS, Document, changed, document, ladder, rule
 
@@ -120,6 +122,46 @@ def test_all_mistakes_are_told_at_once_with_their_places() -> None:
 )
 def test_each_mistake_has_its_place_and_code(path: str, value: Any, code: str) -> None:
     assert mistakes(changed(path, value)) == [(path, code)]
+
+
+@pytest.mark.parametrize(
+    "zone",
+    [
+        "localtime",
+        "posixrules",
+        "Factory",
+        "right/Europe/London",
+        "posix/Asia/Riyadh",
+        "asia/riyadh",
+        "Asia",
+        "AST-3",
+        "/etc/localtime",
+        "../zoneinfo/Asia/Riyadh",
+        "",
+    ],
+)
+@pytest.mark.parametrize("active", [False, True])
+def test_a_name_that_means_another_zone_on_another_machine_is_no_time_zone(zone: str, active: bool) -> None:
+    with pytest.raises(ProgrammeInvalid) as refused:
+        (validate_for_activation if active else validate)(changed("/programme/time_zone", zone))
+    assert [(error.pointer, error.code, error.detail) for error in refused.value.errors] == [
+        (
+            "/programme/time_zone",
+            "programme_invalid",
+            "It is no time zone of the IANA database: write it as it stands there, such as Asia/Riyadh or UTC.",
+        )
+    ]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Etc/GMT-3", "Asia/Riyadh", "America/Argentina/Buenos_Aires", "GB"])
+def test_each_name_of_the_iana_database_is_a_time_zone(zone: str) -> None:
+    assert validate_for_activation(changed("/programme/time_zone", zone)).programme.time_zone == zone
+
+
+def test_a_version_kept_with_a_zone_that_is_refused_now_is_read_as_before() -> None:
+    kept = changed("/programme/time_zone", "Factory")
+    assert compile_programme(kept, 1).zone == ZoneInfo("Factory")
+    assert mistakes(kept) == [("/programme/time_zone", "programme_invalid")]
 
 
 @pytest.mark.parametrize(
