@@ -332,7 +332,8 @@ CREATE TABLE return_requests (
     total_minor bigint NOT NULL,
     redemptions integer NOT NULL, -- so many were found
     decided_at timestamptz NOT NULL,
-    effective_at timestamptz -- when the refund happened; null: heard before that was kept, it counts when earn decided
+    effective_at timestamptz, -- when the refund happened; null: heard before that was kept, it counts when earn decided
+    meant uuid[] -- those that were found: asked again, it means them and no other; null: heard before that was kept
 );
 
 -- Which refunds a bill has had, where points are captured for it later.

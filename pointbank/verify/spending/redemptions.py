@@ -87,7 +87,9 @@ class Redemptions:
         )
         self._codes = books.check("reservations:codes", 1, "a code names one redemption")
         self._refunds = books.check(
-            "returns:refunds", 8, "of each redemption as much came back as its bill's refund says"
+            "returns:refunds",
+            8,
+            "of each redemption as much came back as its bill's refund says, of those that it meant",
         )
 
     # ---- beside the walk over wallets
@@ -218,6 +220,11 @@ class Redemptions:
         for row in await snapshot.rows("spending/redemptions.sql", "refunds_given"):
             self._refunds.wrong(
                 f"redemption {row['redemption_id']}: {row['returned']} points came back with refunds, which ask for {row['due']}"
+            )
+        for row in await snapshot.rows("spending/redemptions.sql", "refunds_meant"):
+            self._refunds.wrong(
+                f"request {row['request_id']} found {row['redemptions']} redemptions and names {row['named']}; points of "
+                f"{row['back']} came back with it, or of others than it found"
             )
         await self._shares.walk()
         [counts] = await snapshot.rows("spending/redemptions.sql", "counts")

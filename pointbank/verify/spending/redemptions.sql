@@ -41,8 +41,8 @@ SELECT s.code_hash FROM redeem.reservations AS s GROUP BY s.code_hash HAVING cou
 
 -- name: refunds
 -- Redemptions that paid for refunded bills: how many points were to come back, and how many did. One that bought a reward paid for
--- no bill. Where a later redemption paid for it too, it is not known which were meant; one that was authorised is always, and one that
--- a till had let a member spend offline, whenever it was told of.
+-- no bill. In requests of before they kept which they meant it is not known where a later redemption paid for the bill too; one that
+-- was authorised is always meant, and one that a till had let a member spend offline, whenever it was told of.
 SELECT q.request_id::text AS request_id, p.redemption_id::text AS redemption_id, p.due, p.returned_points
 FROM redeem.return_requests AS q
 JOIN LATERAL (
@@ -55,7 +55,23 @@ JOIN LATERAL (
     LEFT JOIN redeem.offline_redemptions AS o ON o.redemption_id = r.redemption_id
     WHERE r.merchant = q.merchant AND r.bill_ref = q.bill_ref AND r.status = 'captured'
         AND NOT EXISTS (SELECT FROM redeem.benefits AS n WHERE n.redemption_id = r.redemption_id)
-) AS p ON p.redemptions = q.redemptions OR p.always;
+) AS p ON p.redemption_id = ANY(q.meant) OR p.redemptions = q.redemptions OR p.always;
+
+-- name: refunds_meant
+-- Requests that brought back points of redemptions that they had not found, though these were not captured, or told of, only later; or
+-- that name others than they count. Those of before they kept which they meant count them alone.
+SELECT q.request_id::text AS request_id, q.redemptions, cardinality(q.meant) AS named, coalesce(cardinality(b.back), 0) AS back
+FROM redeem.return_requests AS q
+LEFT JOIN (
+    SELECT o.request_id, array_agg(DISTINCT o.redemption_id) AS back
+    FROM redeem.returns AS o
+    WHERE o.request_id IS NOT NULL
+        AND NOT EXISTS (SELECT FROM redeem.reservations AS s WHERE s.redemption_id = o.redemption_id)
+        AND NOT EXISTS (SELECT FROM redeem.offline_redemptions AS f WHERE f.redemption_id = o.redemption_id)
+    GROUP BY o.request_id
+) AS b ON b.request_id = q.request_id
+WHERE cardinality(q.meant) <> q.redemptions OR NOT b.back <@ q.meant OR cardinality(b.back) > q.redemptions
+LIMIT 5;
 
 -- name: refunds_given
 -- Redemptions of which refunds brought back more than the highest of their bill asks for.

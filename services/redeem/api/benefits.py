@@ -118,12 +118,14 @@ async def get_benefits(
 @router.get("/{benefit_id}/code", response_model=BenefitCodeOut, responses=problems("not_found"))
 async def get_code(benefit_id: UUID, call: Annotated[Read, reads("redemptions:write")]) -> Response:
     """The code of a benefit, for who shows it to its member: one that was given was told to nobody yet. Not for a token that is one
-    merchant's."""
+    merchant's. One that is a gift card has none."""
     call.principal.at_merchant(None)
     async with call.tenant.read() as db:
         row = await store.benefit(db, benefit_id)
     if row is None:
         raise NotFound("There is no such benefit.")
+    if store.reward_of(row).loads is not None:
+        raise NotFound("This benefit is a gift card: it is used by its serial and PIN, and has no code.")
     code = benefit_code(call.tenant.tenant.identity_key, benefit_id)
     return answer({"benefit_id": benefit_id, "code": code})
 

@@ -17,24 +17,25 @@ from services.redeem.domain.returning import ReturnConflict
 from services.redeem.handlers.bought_rewards import BoughtRewards
 from services.redeem.handlers.came_back import ComingBack, return_row
 from services.redeem.handlers.counting import count_points
+from services.redeem.handlers.post import IdReused
 from services.redeem.handlers.tell_returned import answer_nothing_found, return_answer
 from services.redeem.store import learned, postings, redemptions, returns
 from services.redeem.store.idle import idle_too
 from services.redeem.store.postings import NewPosting
 from services.redeem.store.redemptions import Named
-from services.redeem.store.returns import Known, Paid
+from services.redeem.store.returns import Asked, Known, Paid
 from shared.errors import AmountOutOfRange, NotFound, Refusal
 from shared.events import ReturnRequested
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Refused, Tx
 from shared.programme.compiled import CompiledProgramme
 
-_ANSWERED = Done()
+_ANSWERED, _REPEATED = Done(), Done(replayed=True)
 
 
 async def give_back(tx: Tx, items: Sequence[Item[Return | ReturnRequested]]) -> list[Outcome]:
-    """Returns points, each to the lot that it came from. What earn asks is a total: a repeat or a lower one moves nothing,
-    and is answered all the same."""
+    """Returns points, each to the lot that it came from. What earn asks is a total: a lower one moves nothing, nor does a
+    repeat, which means the redemptions that it found at first; both are answered all the same."""
     batch = _Batch(tx)
     calls = [(k, item.command) for k, item in enumerate(items) if isinstance(item.command, Return)]
     requests = [
@@ -70,7 +71,8 @@ class _Batch:
         self.now: datetime = tx.now()
         self.keys: list[NewPosting] = []
         self.back = ComingBack(tx, {}, self.now, self.keys)
-        self.asked: list[tuple[ReturnRequested, int]] = []
+        self.asked: list[tuple[ReturnRequested, list[UUID]]] = []
+        self.before: dict[UUID, Asked] = {}
         self.bought = BoughtRewards.none(tx)
         self.alone: list[Item[ReturnRequested]] = []
 
@@ -92,6 +94,7 @@ class _Batch:
                     self.named[k] = Paid(one.redemption_id, one.wallet_id)
         if requests:
             await returns.meet_bills(db, [(request.merchant, request.bill_ref) for _, request in requests])
+            self.before = await returns.asked_before(db, {request.request_id for _, request in requests})
             paid = await returns.of_bills(db, [request for _, request in requests])
             self.paid = {k: ones for (k, _), ones in zip(requests, paid, strict=True)}
         meant = [*self.named.values(), *(one for ones in self.paid.values() for one in ones)]
@@ -153,14 +156,22 @@ class _Batch:
     async def _refunded(
         self, item: Item[Return | ReturnRequested], request: ReturnRequested, paid: Sequence[Paid]
     ) -> Outcome:
-        bill = (request.merchant, request.bill_ref)
+        bill, before = (request.merchant, request.bill_ref), self.before.get(request.request_id)
+        if before is not None and not before.says(request):
+            raise IdReused(f"Another request was made under the id {request.request_id}.")
         # It was found before its wallet was locked: meanwhile it may have paid for another bill, or for a reward.
         captured = [
             one
             for one in (self.whole[p.redemption_id] for p in paid)
             if one.status == "captured" and one.reward is None and (one.merchant, one.bill_ref) == bill
         ]
-        self.asked.append((request, len(captured)))
+        if before is None:
+            self.asked.append((request, found := [one.redemption_id for one in captured]))
+            self.before[request.request_id] = Asked.of(request, found)
+        elif (meant := before.meant) is None:
+            return _REPEATED
+        else:
+            captured = [one for one in captured if one.redemption_id in meant]
         if not captured:
             self.alone.append(item)  # type: ignore[arg-type]
         for redemption in captured:

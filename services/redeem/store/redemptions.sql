@@ -329,10 +329,30 @@ SELECT
 FROM unnest(:back_returns::uuid[], :back_lots::uuid[], :back_tos::uuid[], :back_points::bigint[])
     AS t (return_id, lot_id, to_lot, points);
 
+-- name: asked_before
+-- What was asked under these ids before, and which redemptions each meant. Under the locks of their bills.
+SELECT
+    request_id,
+    merchant,
+    bill_ref,
+    returned_minor,
+    total_minor,
+    meant
+FROM return_requests
+WHERE request_id = ANY(:request_ids::uuid[]);
+
 -- name: keep_requests!
--- What earn asked, each the first time.
+-- What earn asked for the first time, each with the redemptions that it found.
+WITH found AS (
+    SELECT
+        m.request_id,
+        array_agg(m.redemption_id ORDER BY m.redemption_id) AS meant
+    FROM unnest(:meant_requests::uuid[], :meant_redemptions::uuid[]) AS m (request_id, redemption_id)
+    GROUP BY m.request_id
+)
+
 INSERT INTO return_requests (
-    request_id, refund_id, bill_id, merchant, bill_ref, returned_minor, total_minor, redemptions, decided_at, effective_at
+    request_id, refund_id, bill_id, merchant, bill_ref, returned_minor, total_minor, redemptions, decided_at, effective_at, meant
 )
 SELECT
     t.request_id,
@@ -342,16 +362,16 @@ SELECT
     t.bill_ref,
     t.returned_minor,
     t.total_minor,
-    t.redemptions,
+    coalesce(cardinality(f.meant), 0) AS redemptions,
     t.decided_at,
-    t.effective_at
+    t.effective_at,
+    coalesce(f.meant, '{}') AS meant
 FROM unnest(
     :request_ids::uuid[], :refund_ids::uuid[], :bill_ids::uuid[], :merchants::text[], :bill_refs::text[],
-    :returned_minors::bigint[], :total_minors::bigint[], :founds::integer[], :decided_ats::timestamptz[],
-    :effective_ats::timestamptz[]
-) AS t (request_id, refund_id, bill_id, merchant, bill_ref, returned_minor, total_minor, redemptions, decided_at, effective_at)
-ORDER BY t.request_id
-ON CONFLICT DO NOTHING;
+    :returned_minors::bigint[], :total_minors::bigint[], :decided_ats::timestamptz[], :effective_ats::timestamptz[]
+) AS t (request_id, refund_id, bill_id, merchant, bill_ref, returned_minor, total_minor, decided_at, effective_at)
+LEFT JOIN found AS f ON t.request_id = f.request_id
+ORDER BY t.request_id;
 
 -- name: meet_bills!
 -- Where a refund and points spent for its bill that nobody had told of meet: the row is made where it is missing, and locked

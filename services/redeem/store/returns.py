@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -27,6 +27,25 @@ class Known(NamedTuple):
 
     request_hash: bytes
     answer: bytes
+
+
+class Asked(NamedTuple):
+    """What a refund asked under its request, and the redemptions that it found; None: heard before these were kept."""
+
+    merchant: str
+    bill_ref: str
+    returned_minor: int
+    total_minor: int
+    meant: frozenset[UUID] | None
+
+    @classmethod
+    def of(cls, request: ReturnRequested, meant: Iterable[UUID]) -> Asked:
+        """As it is kept."""
+        return cls(*_said(request), frozenset(meant))
+
+    def says(self, request: ReturnRequested) -> bool:
+        """Whether this is what it asks."""
+        return self[:-1] == _said(request)
 
 
 class Return(NamedTuple):
@@ -136,22 +155,41 @@ async def give_back(
     )
 
 
-async def keep_requests(db: Connection, asked: Sequence[tuple[ReturnRequested, int]]) -> None:
-    """Keeps what earn asked, with how many redemptions were found for it."""
-    once = {request.request_id: (request, found) for request, found in reversed(asked)}.values()
+async def asked_before(db: Connection, request_ids: Collection[UUID]) -> dict[UUID, Asked]:
+    """What was asked under these ids before; their bills are met."""
+    rows = await redemptions.asked_before(db, request_ids=list(request_ids))
+    return {
+        row["request_id"]: Asked(
+            row["merchant"],
+            row["bill_ref"],
+            row["returned_minor"],
+            row["total_minor"],
+            None if row["meant"] is None else frozenset(row["meant"]),
+        )
+        for row in rows
+    }
+
+
+async def keep_requests(db: Connection, asked: Sequence[tuple[ReturnRequested, Sequence[UUID]]]) -> None:
+    """Keeps what earn asked for the first time, with the redemptions that were found for it."""
     await redemptions.keep_requests(
         db,
-        request_ids=[one.request_id for one, _ in once],
-        refund_ids=[one.refund_id for one, _ in once],
-        bill_ids=[one.bill_id for one, _ in once],
-        merchants=[one.merchant for one, _ in once],
-        bill_refs=[one.bill_ref for one, _ in once],
-        returned_minors=[one.returned_minor for one, _ in once],
-        total_minors=[one.total_minor for one, _ in once],
-        founds=[found for _, found in once],
-        decided_ats=[one.decided_at for one, _ in once],
-        effective_ats=[one.effective_at for one, _ in once],
+        request_ids=[one.request_id for one, _ in asked],
+        refund_ids=[one.refund_id for one, _ in asked],
+        bill_ids=[one.bill_id for one, _ in asked],
+        merchants=[one.merchant for one, _ in asked],
+        bill_refs=[one.bill_ref for one, _ in asked],
+        returned_minors=[one.returned_minor for one, _ in asked],
+        total_minors=[one.total_minor for one, _ in asked],
+        decided_ats=[one.decided_at for one, _ in asked],
+        effective_ats=[one.effective_at for one, _ in asked],
+        meant_requests=[one.request_id for one, meant in asked for _ in meant],
+        meant_redemptions=[redemption_id for _, meant in asked for redemption_id in meant],
     )
+
+
+def _said(request: ReturnRequested) -> tuple[str, str, int, int]:
+    return request.merchant, request.bill_ref, request.returned_minor, request.total_minor
 
 
 async def next_bill_events(db: Connection, bill_ids: Iterable[UUID]) -> dict[UUID, list[int]]:

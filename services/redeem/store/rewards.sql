@@ -195,10 +195,11 @@ JOIN reward_versions AS v ON b.programme = v.programme AND b.reward = v.reward A
 WHERE b.benefit_id = ANY(:benefit_ids::uuid[]);
 
 -- name: benefit_id_of$
--- The benefit that a code names.
-SELECT benefit_id
-FROM benefits
-WHERE code_hash = :code_hash;
+-- The benefit that a code names: none that is a gift card.
+SELECT b.benefit_id
+FROM benefits AS b
+WHERE b.code_hash = :code_hash
+    AND NOT EXISTS (SELECT FROM gift_cards AS c WHERE c.benefit_id = b.benefit_id);
 
 -- name: owner_status$
 -- The status of the wallet that a benefit is of, or of that wallet's heir.
@@ -213,7 +214,7 @@ WHERE b.benefit_id = :benefit_id;
 
 -- name: lock_benefits
 -- Benefits by their codes, locked in the order of their ids; each with the status of its wallet, or of that wallet's heir, which is
--- not locked: a use that a block overtakes came before it.
+-- not locked: a use that a block overtakes came before it. One that is a gift card has no code.
 SELECT
     b.benefit_id,
     b.code_hash,
@@ -229,6 +230,7 @@ SELECT
     ) AS wallet_status
 FROM benefits AS b
 WHERE b.code_hash = ANY(:code_hashes::bytea[])
+    AND NOT EXISTS (SELECT FROM gift_cards AS c WHERE c.benefit_id = b.benefit_id)
 ORDER BY b.benefit_id
 FOR NO KEY UPDATE;
 

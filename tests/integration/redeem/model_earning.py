@@ -127,3 +127,10 @@ class Earning(Machine):
         asked = msgspec.structs.replace(requested(bill_ref, returned), effective_at=self.now)
         self.house.run(self.house.bank.hear(asked))
         self.model.refund(bill_ref, returned, 10_000, now=self.now)
+        self.asked_back.append(asked)
+
+    @precondition(lambda self: self.asked_back)
+    @rule(data=st.data())
+    def a_refund_is_asked_again_and_moves_nothing(self, data: st.DataObject) -> None:
+        asked = data.draw(st.sampled_from(self.asked_back))
+        self.house.run(self.house.bank.hear(*[asked] * (1 + self.twice)))

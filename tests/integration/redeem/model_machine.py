@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.redeem.domain.sweep import Expire
-from shared.events import PointsAccrued
+from shared.events import PointsAccrued, ReturnRequested
 from tests.integration.redeem.conftest import Member, accrued, asks
 from tests.integration.redeem.model_house import BEGIN, House, differs
 from tests.integration.redeem.model_programmes import MINUTE, PROGRAMMES, until_of
@@ -94,6 +94,7 @@ class Machine(RuleBasedStateMachine):
         self.merged: set[int] = set()
         """The lines of opening balances, and those of merges: their kinds are not told by where the points went."""
         self.accruals: list[PointsAccrued] = []
+        self.asked_back: list[ReturnRequested] = []
         self.sold: list[tuple[str, str | None]] = []
         self.calls: list[Call] = []
         self.signed: list[str] = []

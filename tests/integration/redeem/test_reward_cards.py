@@ -11,10 +11,13 @@ import httpx
 import pytest_asyncio
 
 from services.redeem.api.gift_card_shapes import GiftCardLinesOut
+from services.redeem.domain.codes import benefit_code
+from shared.config import Settings
 from shared.ids import uuid7
 from tests.integration.redeem.conftest import Bank, Member, asks
 from tests.integration.redeem.gift_cards import Cards
 from tests.integration.redeem.test_returns import give_back
+from tests.support.bank_books import assert_whole_until_spoilt
 from tests.support.facts import activated
 from tests.support.gift_cards import GIFTS, sar
 from tests.support.http import assert_problem
@@ -122,6 +125,38 @@ async def test_a_card_is_used_or_taken_back_and_no_more_are_sold_than_there_are(
         )
         wallet = await bank.wallet(UUID(one["wallet_id"]))
         assert wallet["available"] == (0 if paid.is_success else 40)
+
+
+async def test_a_card_that_points_bought_is_no_benefit_with_a_code_and_is_returned_all_the_same(
+    bank: Bank, cards: Cards, settings: Settings
+) -> None:
+    issued = await bank.auditor.fetchval("SELECT coalesce(max(issued), 0) FROM redeem.rewards")
+    await put(bank, stock=issued + 1)
+    member = await bank.member(40, programme="gifts")
+    bought = (await buy(bank, member)).json()
+    benefit_id = bought["benefit"]["benefit_id"]
+    none = await bank.client.get(f"/v1/benefits/{benefit_id}/code", headers=bank.headers("till"))
+    problem = assert_problem(none, 404, "not_found")
+    assert (
+        problem["detail"] == "This benefit is a gift card: it is used by its serial and PIN, and has no code."
+    )
+    # What its code would be was told before it was none.
+    code = benefit_code(bank.runtime.tenant.identity_key, UUID(benefit_id))
+    for act, body in (("validate", {"code": code}), ("use", {"code": code, "merchant": "riyadh-mall"})):
+        asked = await bank.client.post(f"/v1/benefits/{act}", json=body, headers=bank.headers("till"))
+        assert_problem(asked, 422, "benefit_unknown")
+    shown = await bank.client.get(f"/v1/benefits/{benefit_id}", headers=bank.headers("support"))
+    assert (shown.json()["status"], await cards.buckets(bought["gift_card"])) == (
+        "issued",
+        (-5_000, 5_000, 0, 0),
+    )
+    back = await give_back(bank, bought["redemption_id"], all=True)
+    assert (back.status_code, back.json()["balance"]["available"]["points"]) == (201, 40)
+    assert await cards.buckets(bought["gift_card"]) == (0, 0, 0, 0)
+    other = (await buy(bank, member)).json()["benefit"]["benefit_id"]
+    used = f"UPDATE redeem.benefits SET consumed_at = now(), merchant = 'riyadh-mall' WHERE benefit_id = '{other}'"
+    spoilt = {"a card that was used by a code": (used, {"benefits"})}
+    await assert_whole_until_spoilt(settings, bank.code, frozenset({"benefits", "rewards:stock"}), spoilt)
 
 
 async def test_what_is_no_gift_card_is_refused_where_it_is_put_and_bought(bank: Bank, cards: Cards) -> None:

@@ -276,6 +276,23 @@ SPOILT = {
         "UPDATE redeem.returns SET return_ref = NULL, request_hash = NULL, answer = NULL, request_id = gen_random_uuid()",
         {"returns:refunds"},
     ),
+    "points that a refund brought back of a redemption that it had not found": (
+        """
+        WITH spent AS (
+            SELECT o.return_id, r.merchant, r.bill_ref
+            FROM redeem.returns AS o JOIN redeem.redemptions AS r ON r.redemption_id = o.redemption_id
+            WHERE o.points > 0 AND NOT EXISTS (SELECT FROM redeem.reservations AS s WHERE s.redemption_id = r.redemption_id) LIMIT 1
+        ), asked AS (
+            INSERT INTO redeem.return_requests
+            SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), merchant, bill_ref, 1, 1, 0, now(), now(), '{}'
+            FROM spent
+            RETURNING request_id
+        )
+        UPDATE redeem.returns AS o SET return_ref = NULL, request_hash = NULL, answer = NULL, request_id = asked.request_id
+        FROM asked, spent WHERE o.return_id = spent.return_id
+        """,
+        {"returns:refunds"},
+    ),
     "a refund that brought back too little of a bill beside which a reward was bought": (
         """
         WITH paid AS (
