@@ -155,7 +155,8 @@ async def close_programmes(tx: Tx, items: Sequence[Item[CloseProgramme]]) -> lis
 async def _activate(tx: Tx, item: Item[Any], row: ProgrammeRow, version: Version, now: datetime) -> None:
     """The version judges from now on, and that is told."""
     row.active_version = version.version
-    row.currency = version.document["programme"]["currency"]
+    header = version.document["programme"]
+    row.currency, row.time_zone = header["currency"], header["time_zone"]
     row.event_sequence += 1
     await store.activate_version(tx.db, row, now)
     tx.emit(

@@ -16,6 +16,16 @@ WHERE code = ANY(:codes::text[])
 ORDER BY code
 FOR NO KEY UPDATE;
 
+-- name: zones_of_programmes
+-- The time zone of each of these programmes, locked before, that has an active version: the version's own.
+SELECT
+    p.code,
+    v.document -> 'programme' ->> 'time_zone' AS time_zone
+FROM programmes AS p
+JOIN programme_versions AS v ON v.programme = p.code AND v.version = p.active_version
+WHERE p.code = ANY(:codes::text[])
+ORDER BY p.code;
+
 -- name: add_version!
 -- A new draft of a locked programme, which becomes its latest version.
 WITH latest AS (

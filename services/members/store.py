@@ -64,7 +64,11 @@ async def open_programmes(db: Connection, codes: Iterable[str]) -> None:
 
 async def lock_programmes(db: Connection, codes: Iterable[str]) -> dict[str, ProgrammeRow]:
     """The programmes by code, locked; those that don't exist are left out."""
-    return {row["code"]: ProgrammeRow(*row) for row in await queries.lock_programmes(db, codes=sorted(codes))}
+    asked = sorted(codes)
+    rows = {row["code"]: ProgrammeRow(*row) for row in await queries.lock_programmes(db, codes=asked)}
+    for code, time_zone in await queries.zones_of_programmes(db, codes=asked):
+        rows[code].time_zone = time_zone
+    return rows
 
 
 async def add_version(db: Connection, version: Version) -> None:

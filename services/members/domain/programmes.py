@@ -50,6 +50,7 @@ class ProgrammeRow(msgspec.Struct):
     active_version: int | None
     currency: str | None
     event_sequence: int
+    time_zone: str | None = None
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -96,7 +97,7 @@ class Programmes(msgspec.Struct, frozen=True):
 
 def draft(row: ProgrammeRow, programme: Programme, document: Document, now: datetime) -> Version:
     """The next version of a programme, a draft; `document` is the same as `programme`, as it was written."""
-    _keep_currency(row, programme)
+    _keep_what_stays(row, programme)
     if len(msgspec.json.encode(document)) > MOST_DOCUMENT_BYTES:
         raise ProgrammeInvalid(f"A programme document has at most {MOST_DOCUMENT_BYTES} bytes.", pointer="")
     if row.latest_version >= MOST_VERSIONS:
@@ -115,7 +116,7 @@ def activate(row: ProgrammeRow | None, version: Version | None, now: datetime) -
             f"Version {row.active_version} of {row.code} is active; an earlier one can't replace it. Draft a new one."
         )
     # Again, and not only when it was drafted: rules get stricter, and a draft may be years old.
-    _keep_currency(row, validate_for_activation(version.document))
+    _keep_what_stays(row, validate_for_activation(version.document))
     return msgspec.structs.replace(version, status="active", activated_at=now)
 
 
@@ -132,9 +133,15 @@ def close(row: ProgrammeRow | None, active: Version | None, now: datetime) -> Ve
     return Version(row.code, row.latest_version + 1, "active", document, now, now)
 
 
-def _keep_currency(row: ProgrammeRow, programme: Programme) -> None:
-    if row.currency is not None and programme.programme.currency != row.currency:
+def _keep_what_stays(row: ProgrammeRow, programme: Programme) -> None:
+    header = programme.programme
+    if row.currency is not None and header.currency != row.currency:
         # Points in wallets have a money value already: it can't become another money.
         raise ProgrammeInvalid(
             f"The currency of {row.code} is {row.currency} for good.", pointer="/programme/currency"
+        )
+    if row.time_zone is not None and header.time_zone != row.time_zone:
+        # Days are settled already, and each begins where the one before ends: it can't be moved.
+        raise ProgrammeInvalid(
+            f"The time zone of {row.code} is {row.time_zone} for good.", pointer="/programme/time_zone"
         )

@@ -137,6 +137,32 @@ async def test_a_programme_keeps_its_currency(api: Api) -> None:
     assert [error["pointer"] for error in answer.json()["errors"]] == ["/programme/currency"]
 
 
+async def test_a_programme_keeps_its_time_zone(api: Api) -> None:
+    """Every day that was settled, every expiry and every tier's year stands on it."""
+    await api.activated(programme("zones"))
+    other = programme("zones", time_zone="UTC")
+    drafted = await api.post("/v1/programmes", other)
+    assert (drafted.status_code, drafted.json()["code"]) == (422, "programme_invalid")
+    assert [(error["pointer"], error["detail"]) for error in drafted.json()["errors"]] == [
+        ("/programme/time_zone", "The time zone of zones is Asia/Riyadh for good.")
+    ]
+    closed = await api.post("/v1/programmes/zones/close", {"reason": "over"})
+    assert (closed.status_code, (await api.post("/v1/programmes", other)).status_code) == (200, 422)
+
+
+async def test_a_draft_of_before_the_first_activation_may_have_another_zone_and_is_not_activated_after_it(
+    api: Api,
+) -> None:
+    for zone in ("Asia/Riyadh", "UTC", "Asia/Riyadh"):
+        answer = await api.post("/v1/programmes", programme("early", time_zone=zone))
+        assert answer.status_code == 201
+    codes = []
+    for version in (1, 2, 3):
+        answer = await api.post(f"/v1/programmes/early/versions/{version}/activate")
+        codes.append((answer.status_code, answer.json().get("code")))
+    assert codes == [(200, None), (422, "programme_invalid"), (200, None)]
+
+
 async def test_the_same_activation_under_the_same_key_is_one(api: Api, db: Db) -> None:
     await api.post("/v1/programmes", programme("h"))
     first = await api.post("/v1/programmes/h/versions/1/activate", key="go-h")

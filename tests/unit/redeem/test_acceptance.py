@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -124,6 +124,14 @@ def test_a_statement_is_the_sum_of_its_terminals_and_so_is_its_csv(rows: list[Ro
     write_csv([one], text)
     header, *lines = [line.split(",") for line in text.getvalue().splitlines()]
     assert sum(int(line[header.index("accepted_minor")]) for line in lines) == taken
+
+
+@pytest.mark.parametrize("zone", ["Asia/Riyadh", "America/New_York", "America/Havana", "Australia/Lord_Howe"])
+def test_days_tile_time_also_when_clocks_change(zone: str) -> None:
+    days = [date(2026, 1, 1) + timedelta(days=k) for k in range(366)]
+    found = [bounds(day, ZoneInfo(zone)) for day in days]
+    assert all(since < until for since, until in found)
+    assert [until for _, until in found[:-1]] == [since for since, _ in found[1:]]
 
 
 def test_a_day_is_the_programmes_own_also_when_clocks_change() -> None:
