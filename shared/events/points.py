@@ -129,8 +129,9 @@ class PointsVoided(EventData, frozen=True, kw_only=True):
     balance: Balance
 
 
-class PointsExpired(EventData, frozen=True, kw_only=True):
-    """Subject: the wallet_id. Lots that reached their expiry; `effective_at` is the last one's."""
+class PointsExpired(EventData, frozen=True, kw_only=True, omit_defaults=True):
+    """Subject: the wallet_id. Lots that reached their expiry; `effective_at` is the last one's. `programme_version`: where some of
+    them ended by their member's silence, the version of the programme that says after how long."""
 
     TYPE: ClassVar[str] = "points.expired.v1"
     SOURCE: ClassVar[str] = "/redeem"
@@ -144,6 +145,7 @@ class PointsExpired(EventData, frozen=True, kw_only=True):
     expired: Worth
     lots: tuple[TakenLot, ...]
     balance: Balance
+    programme_version: int | None = None
 
 
 class PointsReleased(EventData, frozen=True, kw_only=True):

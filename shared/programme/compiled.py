@@ -103,10 +103,6 @@ class CompiledProgramme:
             return ends[(birth_month or UNKNOWN_BIRTH_MONTH) - 1](effective_at)
         return None
 
-    def idle_at(self, last_active_at: datetime) -> datetime | None:
-        """When the whole balance of a wallet expires whose last activity was then. None: not by inactivity."""
-        return None if self.expiry.idles is None else self.expiry.idles(last_active_at)
-
     def refund_closes_at(self, occurred_at: datetime) -> datetime | None:
         """The first instant, in UTC, at which a refund of a bill of that time moves no points any more. None: never."""
         if self.refund_window_days is None:

@@ -50,6 +50,7 @@ class Posted(msgspec.Struct, frozen=True, gc=False):
     merchant: str | None = None
     bill_ref: str | None = None
     resolved_wallet: str | None = None
+    programme_version: int | None = None
 
 
 class Returned(msgspec.Struct, frozen=True, gc=False):

@@ -27,6 +27,7 @@ from pointbank.verify.ledger.canonical import NOTHING
 from pointbank.verify.ledger.merged import Families, Family, Held
 from pointbank.verify.ledger.requests import Requests
 from pointbank.verify.ledger.revived import revived
+from pointbank.verify.ledger.silence import Silences
 from pointbank.verify.ledger.snapshots import MonthsWalk, orphan, read_closings
 from pointbank.verify.ledger.wallet import Posting, WalletWalk
 from pointbank.verify.matching import told
@@ -80,6 +81,7 @@ class Bank:
         self._money = books.check(
             "ledger:money", 8, "points are worth what a version of their programme says, in whole minor units"
         )
+        self._silences = Silences(books)
         self._requests = Requests(books)
         self._adjustments = Adjustments(books)
         self._idle = {
@@ -222,6 +224,8 @@ class Bank:
         may_idle = len(rows) == 1 and rows[0]["programme"] in self._idle
         for problem in walk.against_lots(lots, may_idle=may_idle):
             self._lots.wrong(f"wallet {told(walk.wallet_id)}: {problem}")
+        if may_idle:
+            self._silences.wallet(walk, rows[0]["programme"], lots)
         released = [(row, walk.lots[row["lot_id"]]) for row in lots if row["lot_id"] in walk.lots]
         for row, lot in released if rows else ():
             self._revived.compared += len(lot.releases)
@@ -363,6 +367,8 @@ class Bank:
             self._redemptions.on_told(event)
         elif moved is not None:
             self._worth(event.programme, moved.points, moved.money.amount_minor, binary(event.posting_id))
+        if event.programme_version is not None:
+            self._silences.on_expired(event, event.programme_version)
         balance = _balance(event.balance)
         if event.debt is not None:
             balance = (*balance, event.debt.points)

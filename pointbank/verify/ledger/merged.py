@@ -88,6 +88,7 @@ class Family:
             walk = one.months.walk
             together.postings += walk.postings
             together.unopened += walk.unopened
+            together.gone += walk.gone
             for bucket in BUCKETS:
                 together.buckets[bucket] += walk.buckets[bucket]
             for lot_id, lot in walk.lots.items():

@@ -50,6 +50,16 @@ class Release(NamedTuple):
     available: int
 
 
+class Gone(NamedTuple):
+    """A line by which points of a lot expired, and when the wallet's member had been active by then."""
+
+    seq: int
+    lot_id: bytes
+    at: datetime
+    posted_at: datetime
+    active_at: datetime | None
+
+
 class LotWalk:
     """What the lines that name a lot did to it."""
 
@@ -125,6 +135,7 @@ class WalletWalk:
         self.lots: dict[bytes, LotWalk] = {}
         self.postings: list[Posting] = []
         self.problems: list[tuple[str, str]] = []
+        self.gone: list[Gone] = []
         self.unopened: list[tuple[int, bytes]] = []
         """Lines whose lots were not opened here: in the wallet that was merged into this one, or nowhere."""
 
@@ -224,6 +235,7 @@ class WalletWalk:
         lot.reinstated = lot.reinstated or kind == "reinstate"
         if kind == "expire":
             lot.went_at = effective_at
+            self.gone.append(Gone(seq, lot_id, effective_at, self.posted_at, self.last_active_at))
         elif kind == "void":
             lot.voided_at = effective_at
         lot.expired += points * ((target == "expired") - (source == "expired"))

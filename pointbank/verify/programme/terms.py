@@ -294,8 +294,11 @@ class Terms:
 
     def silent(self, active_at: datetime, at: datetime) -> bool:
         """Whether a balance has ended by then whose member did something last at a moment."""
-        idles = self.expiry["policy"] == "inactivity"
-        return idles and self.local_day(at) > self._months_later(self.local_day(active_at))
+        return self.expiry["policy"] == "inactivity" and self.local_day(at) > self.silent_after(active_at)
+
+    def silent_after(self, active_at: datetime) -> date:
+        """The last day of a balance whose member did something last at a moment."""
+        return self._months_later(self.local_day(active_at))
 
     def _months_later(self, day: date) -> date:
         """The same day so many months later, or the last one of that month."""

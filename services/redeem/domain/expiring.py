@@ -55,7 +55,13 @@ def expire(
             act.move(
                 "expire", "held", "expired", lot.held, lot, effective_at=lot.dies_at, source_id=lot.source_id
             )
-    return act.done()
+    return act.done(silenced_by=silenced_by(wallet, due))
+
+
+def silenced_by(wallet: Wallet, lots: Iterable[Lot]) -> int | None:
+    """The version by which silence ended any of these lots, which are due; None: each came to its own end."""
+    ended_at = next((lot.idle_at for lot in lots if lot.silenced), None)
+    return None if ended_at is None or wallet.silence is None else wallet.silence.version_at(ended_at)
 
 
 def due_of(lot: Lot, now: datetime, holds_expire: bool = False) -> int:
@@ -117,12 +123,12 @@ def mark_idle(wallet: Wallet, idle_at: datetime | None) -> None:
 def wake(wallet: Wallet, *, at: datetime, value: Value, new_id: Callable[[], UUID]) -> Posting | None:
     """Its member did something at that moment: what had expired of a wallet before it, for it was left alone. An act that
     happened before the end, and is only told late, moves the end: then nothing expires yet."""
-    if wallet.idle_at is None or wallet.idles is None:
+    if wallet.idle_at is None or (silence := wallet.silence) is None:
         return None
     expired = None
     if at >= wallet.idle_at:
         expired = expire(wallet, terms=value, now=at, new_id=new_id, holds_expire=wallet.idle_holds)
-    mark_idle(wallet, wallet.idles(max(at, wallet.last_active_at or at)))
+    mark_idle(wallet, silence.ends_at(max(at, wallet.last_active_at or at)))
     return expired
 
 
@@ -130,10 +136,10 @@ def backdate(wallet: Wallet, now: datetime, *, active_at: datetime) -> None:
     """Its member was last active at that moment, or after it as far as is known here: where that is so long ago that the balance
     has ended by now, notes it. What was there has been woken; of programmes without such an end nothing is noted."""
     wallet.last_active_at = max(wallet.last_active_at or active_at, active_at)
-    if wallet.idles is None:
+    if wallet.silence is None:
         return
-    ends = wallet.idles(wallet.last_active_at)
-    if ends <= now or wallet.idle_at is not None:
+    ends = wallet.silence.ends_at(wallet.last_active_at)
+    if (ends is not None and ends <= now) or wallet.idle_at is not None:
         mark_idle(wallet, ends)
 
 

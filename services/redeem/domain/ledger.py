@@ -6,13 +6,14 @@ docs/ledger.md is the specification of the bytes; an independent verifier is wri
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Literal
 from uuid import UUID
 
 import msgspec
+
+from services.redeem.domain.silence import Silence
 
 Bucket = Literal[
     "issued",
@@ -177,6 +178,11 @@ class Lot(msgspec.Struct):
         return (expires_at is not None and expires_at <= now) or (idle_at is not None and idle_at <= now)
 
     @property
+    def silenced(self) -> bool:
+        """Whether it ends with its wallet, before its own end."""
+        return self.idle_at is not None and (self.expires_at is None or self.idle_at < self.expires_at)
+
+    @property
     def dies_at(self) -> datetime | None:
         """The instant from which none of it may be spent; None: never."""
         if self.expires_at is None or self.idle_at is None:
@@ -188,8 +194,8 @@ class Wallet(msgspec.Struct):
     """A wallet under its lock: its row as it was read, and then as the decisions of this batch leave it.
 
     `clock` is PostgreSQL's, read after the lock. `last_active_at` is known where a decision needs it, and grows with each line
-    that brings points or spends them. `idle_at` is when the balance ended, where it was left alone for too long, and `idles`
-    tells it from the last activity; what is held ends with it where `idle_holds`. `birth_month` (1 to 12) is known where a
+    that brings points or spends them. `idle_at` is when the balance ended, where it was left alone for too long, and `silence`
+    tells it from the last activity. `birth_month` (1 to 12) is known where a
     decision needs it, and members said it. `told` counts the events of this batch. `lots`
     are those that were loaded or opened; what
     was posted since stands in `lines`, `opened` and `touched`.
@@ -216,14 +222,18 @@ class Wallet(msgspec.Struct):
     last_posted_at: datetime = _EPOCH
     last_active_at: datetime | None = None
     idle_at: datetime | None = None
-    idles: Callable[[datetime], datetime] | None = None
-    idle_holds: bool = False
+    silence: Silence | None = None
     birth_month: int | None = None
     told: int = 0
     lots: list[Lot] = []
     lines: list[Line] = []
     opened: list[Lot] = []
     touched: dict[UUID, Lot] = {}
+
+    @property
+    def idle_holds(self) -> bool:
+        """Whether what is held has ended with the balance."""
+        return self.idle_at is not None and self.silence is not None and self.silence.holds_expire
 
     def next_event(self) -> int:
         """The count of the next event about this wallet, from 1."""

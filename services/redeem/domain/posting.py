@@ -42,7 +42,8 @@ class Before(msgspec.Struct, frozen=True):
 
 
 class Posting(msgspec.Struct, frozen=True):
-    """An atomic act that was posted, and the wallet's balance before and after it. `kind` is that of its first line."""
+    """An atomic act that was posted, and the wallet's balance before and after it. `kind` is that of its first line. `silenced_by`:
+    where points expired for their member had left them alone, the version of the programme that says so."""
 
     posting_id: UUID
     kind: Kind
@@ -53,6 +54,7 @@ class Posting(msgspec.Struct, frozen=True):
     available: int
     held: int
     reserved: int
+    silenced_by: int | None = None
 
     @property
     def posted_at(self) -> datetime:
@@ -124,7 +126,7 @@ class Act:
             )
         )
 
-    def done(self) -> Posting | None:
+    def done(self, *, silenced_by: int | None = None) -> Posting | None:
         """What was posted; None where nothing moved."""
         if not self.lines:
             return None
@@ -139,6 +141,7 @@ class Act:
             wallet.available,
             wallet.held,
             wallet.reserved,
+            silenced_by,
         )
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.redeem.domain.expiring import consumption_order, expire, wake
+from services.redeem.domain.expiring import consumption_order, expire, silenced_by, wake
 from services.redeem.domain.ledger import Line, Lot, Wallet
 from services.redeem.domain.parts import part_of
 from services.redeem.domain.posting import Before, Posting
@@ -218,11 +218,12 @@ def expire_at_once(
 ) -> Posting | None:
     """Expires what just came back to lots that are past their expiry at `now`: each at its expiry, or at `since`, when it came
     back, if that is later, for before it was not there to expire."""
-    before, posting_id, lines = Before.of(wallet), new_id(), []
+    before, posting_id, lines, gone = Before.of(wallet), new_id(), [], []
     for lot, points in came_back:
         dies_at = lot.dies_at
         if dies_at is None or dies_at > now:
             continue
+        gone.append(lot)
         wallet.shift(lot, "available", "expired", points)
         lines.append(
             wallet.move(
@@ -240,7 +241,16 @@ def expire_at_once(
     if not lines:
         return None
     points = sum(line.points for line in lines)
-    return posting_of(wallet, before, posting_id, "expire", points, lines[-1].effective_at, lines)
+    return posting_of(
+        wallet,
+        before,
+        posting_id,
+        "expire",
+        points,
+        lines[-1].effective_at,
+        lines,
+        silenced_by=silenced_by(wallet, gone),
+    )
 
 
 def _check_standing(redemption: Redemption) -> None:

@@ -217,6 +217,8 @@ def posting_of(
     points: int,
     effective_at: datetime,
     lines: list[Line],
+    *,
+    silenced_by: int | None = None,
 ) -> Posting:
     """A posting of these lines, which just were moved."""
     return Posting(
@@ -229,4 +231,5 @@ def posting_of(
         wallet.available,
         wallet.held,
         wallet.reserved,
+        silenced_by,
     )

@@ -63,7 +63,7 @@ async def notify(tx: Tx, items: Sequence[Item[Notify]]) -> list[Outcome]:
         first = _first(items, wallets)
         terms = await _terms(tx, wallets.values())
         now = tx.now()
-        await noticing.load_expiring(tx.db, wallets, terms, now)
+        await noticing.load_expiring(tx.db, tx.cache, wallets, terms, now)
         known = await expiring.told(tx.db, wallets, now)
         rows: list[expiring.Told] = []
         for wallet in wallets.values():

@@ -92,6 +92,7 @@ def tell_expired(
             expired=worth(posting.points, terms.point_value, terms.currency),
             lots=taken_lots(posting),
             balance=balance_after(posting, terms.point_value, terms.currency),
+            programme_version=posting.silenced_by,
         ),
         subject=subject,
         sequence=sequence or wallet.next_event(),
@@ -173,18 +174,24 @@ def tell_redeemed_offline(
     note(tx, "points.redeem", item, subject, posting)
 
 
-class _After(msgspec.Struct, gc=False):
+class _After(msgspec.Struct, gc=False, omit_defaults=True):
     posting_id: UUID
     seq: int
     available: int
     held: int
     reserved: int
+    programme_version: int | None = None
 
 
 def note(tx: Tx, action: str, item: Item[Any], wallet_id: str, posting: Posting) -> None:
     """The audit row of a posting."""
     after = _After(
-        posting.posting_id, posting.lines[-1].seq, posting.available, posting.held, posting.reserved
+        posting.posting_id,
+        posting.lines[-1].seq,
+        posting.available,
+        posting.held,
+        posting.reserved,
+        posting.silenced_by,
     )
     tx.audit(action, f"wallet/{wallet_id}", item=item, before=posting.before, after=after)
 

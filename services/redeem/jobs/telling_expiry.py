@@ -80,7 +80,9 @@ async def tell_step(bank: Bank, walk: NoticeWalk, *, most: int = due.STEP) -> tu
         terms, place = _here(programmes, walk)
         if terms is None:
             return 0, None
-        wallet_ids, following = await noticing.next_untold(db, terms, place, bank.clock(), most=most)
+        wallet_ids, following = await noticing.next_untold(
+            db, bank.cache, terms, place, bank.clock(), most=most
+        )
     return await _notify(bank, wallet_ids), _following(programmes, terms, following)
 
 
@@ -92,7 +94,7 @@ async def would_tell_step(
     terms, place = _here(programmes, walk)
     if terms is None:
         return [], None
-    told, following = await noticing.would_tell(db, terms, place, now, most=most)
+    told, following = await noticing.would_tell(db, cache, terms, place, now, most=most)
     return told, _following(programmes, terms, following)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,12 +11,9 @@ from services.redeem.store import asked, expiring, learned
 from services.redeem.store.idle import note_idle, policies
 from shared.db import Connection
 from shared.ids import uuid7
-from shared.programme.compiled import CompiledProgramme
 
 STEP = 500
 """Lots, or wallets, that a step looks at: it holds their locks for one short transaction."""
-
-_MONTHS_DIFFER = timedelta(days=35)
 
 
 async def next_due(
@@ -31,16 +28,9 @@ async def next_due(
             return wallet_ids, Place("lots", page[-1].expires_at, page[-1].lot_id)
         return wallet_ids, Place("idle") if await policies(db, cache) else None
     terms = await policies(db, cache)
-    before = max((left_alone_since(one, now) for one in terms.values()), default=now)
+    before = max((silence.left_alone_since(now) for silence in terms.values()), default=now)
     found, last = await expiring.wallets_page(db, terms, after=place.id, before=before, most=most)
     return found, None if last is None else Place("idle", None, last)
-
-
-def left_alone_since(terms: CompiledProgramme, now: datetime) -> datetime:
-    """Whoever was active after this moment is not idle now; of the others some are."""
-    ends = terms.idle_at(now)
-    assert ends is not None
-    return now - (ends - now) + _MONTHS_DIFFER
 
 
 async def would_expire(

@@ -32,9 +32,10 @@ class Told(NamedTuple):
     points: int
 
 
-async def idle_versions(db: Connection) -> list[tuple[str, int]]:
-    """The programmes whose newest version is of the policy `inactivity`, with that version."""
-    return [(row[0], row[1]) for row in await moving.idle_versions(db)]
+async def idle_versions(db: Connection) -> list[tuple[str, int, datetime]]:
+    """The programmes of which a version is of the policy `inactivity`: each version that changed what was said of expiry, in order,
+    with when it was activated."""
+    return [(row[0], row[1], row[2]) for row in await moving.idle_versions(db)]
 
 
 async def newest_versions(db: Connection) -> list[tuple[str, int]]:

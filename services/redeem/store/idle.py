@@ -14,9 +14,9 @@ from uuid import UUID
 
 from services.redeem.domain.expiring import mark_idle
 from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.silence import Rule, Silence
 from services.redeem.store import expiring, learned
 from shared.db import Connection
-from shared.programme.compiled import CompiledProgramme
 
 KNOWN_S = 60.0
 """A version that another process learned is heeded here at the latest after so long."""
@@ -24,17 +24,23 @@ KNOWN_S = 60.0
 _KEY = "idle policies"
 
 
-async def policies(db: Connection, cache: dict[Any, Any]) -> dict[str, CompiledProgramme]:
-    """The programmes whose newest version ends balances that were left alone; asked once a minute."""
+async def policies(db: Connection, cache: dict[Any, Any]) -> dict[str, Silence]:
+    """The programmes of which a version ends balances that were left alone, with when they do; asked once a minute."""
     known = cache.get(_KEY)
     if known is None or time.monotonic() - known[0] > KNOWN_S:
-        found = {
-            code: await learned.programme(db, cache, code, version)
-            for code, version in await expiring.idle_versions(db)
-        }
-        known = cache[_KEY] = (time.monotonic(), found)
-    active: dict[str, CompiledProgramme] = known[1]
+        known = cache[_KEY] = (time.monotonic(), await _read(db, cache))
+    active: dict[str, Silence] = known[1]
     return active
+
+
+async def _read(db: Connection, cache: dict[Any, Any]) -> dict[str, Silence]:
+    rules: dict[str, list[Rule]] = {}
+    newest: dict[str, bool] = {}
+    for code, version, activated_at in await expiring.idle_versions(db):
+        terms = await learned.programme(db, cache, code, version)
+        rules.setdefault(code, []).append(Rule.of(terms, activated_at))
+        newest[code] = terms.expiry.holds_expire
+    return {code: Silence(found, holds_expire=newest[code]) for code, found in rules.items()}
 
 
 def forget_policies(cache: dict[Any, Any]) -> None:
@@ -63,7 +69,7 @@ async def note_idle(
         return
     for wallet_id, last_active_at in await expiring.last_activity(db, concerned):
         wallet = concerned[wallet_id]
-        wallet.last_active_at, wallet.idles = last_active_at, terms[wallet.programme].expiry.idles
+        wallet.last_active_at, wallet.silence = last_active_at, terms[wallet.programme]
     idle = {}
     for wallet in concerned.values():
         ends = idle_at(wallet, terms[wallet.programme])
@@ -76,23 +82,21 @@ async def note_idle(
     for lot in await expiring.open_lots(db, idle):
         concerned[lot.wallet_id].lots.append(lot)
     for wallet_id, ends in idle.items():
-        wallet = concerned[wallet_id]
-        wallet.idle_holds = terms[wallet.programme].expiry.holds_expire
-        mark_idle(wallet, ends)
+        mark_idle(concerned[wallet_id], ends)
 
 
-def idle_at(wallet: Wallet, terms: CompiledProgramme) -> datetime | None:
+def idle_at(wallet: Wallet, silence: Silence) -> datetime | None:
     """When the balance of a wallet ends that is left alone from now on."""
-    return terms.idle_at(wallet.last_active_at) if wallet.last_active_at is not None else None
+    return silence.ends_at(wallet.last_active_at) if wallet.last_active_at is not None else None
 
 
 async def ends_at(db: Connection, cache: dict[Any, Any], wallet_id: UUID, programme: str) -> datetime | None:
     """When this wallet's whole balance ends if its member does nothing; None: not by that."""
-    terms = (await policies(db, cache)).get(programme)
-    if terms is None:
+    silence = (await policies(db, cache)).get(programme)
+    if silence is None:
         return None
     [(_, last_active_at)] = await expiring.last_activity(db, [wallet_id])
-    return terms.idle_at(last_active_at) if last_active_at is not None else None
+    return silence.ends_at(last_active_at) if last_active_at is not None else None
 
 
 async def idle_too(db: Connection, cache: dict[Any, Any], wallets: dict[UUID, Wallet], now: datetime) -> None:

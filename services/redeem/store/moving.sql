@@ -259,19 +259,31 @@ GROUP BY programme;
 -- ---------------------------------------------------------------- what is due
 
 -- name: idle_versions
--- The programmes whose newest version ends balances that were left alone.
+-- The programmes of which a version ends balances that were left alone: those of their versions, in order, that say something else of
+-- expiry or of the time zone than the one before.
 SELECT
     v.programme,
-    v.version
+    v.version,
+    v.activated_at
 FROM (
-    SELECT DISTINCT ON (p.programme)
-        p.programme,
-        p.version,
-        p.document
-    FROM programmes AS p
-    ORDER BY p.programme ASC, p.version DESC
+    SELECT
+        s.programme,
+        s.version,
+        s.activated_at,
+        s.said,
+        lag(s.said) OVER (PARTITION BY s.programme ORDER BY s.version) AS said_before,
+        bool_or(s.said #>> '{0,policy}' = 'inactivity') OVER (PARTITION BY s.programme) AS ends_some
+    FROM (
+        SELECT
+            p.programme,
+            p.version,
+            p.activated_at,
+            jsonb_build_array(p.document -> 'expiry', p.document #> '{programme,time_zone}') AS said
+        FROM programmes AS p
+    ) AS s
 ) AS v
-WHERE v.document #>> '{expiry,policy}' = 'inactivity';
+WHERE v.ends_some AND v.said IS DISTINCT FROM v.said_before
+ORDER BY v.programme, v.version;
 
 -- name: all_versions
 -- Every programme with its newest version.

@@ -13,8 +13,8 @@ from services.redeem.domain.expiring import Notice, mark_idle
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.sweep import due_notices
 from services.redeem.store import expiring, learned
-from services.redeem.store.due import STEP, left_alone_since
-from services.redeem.store.idle import idle_at
+from services.redeem.store.due import STEP
+from services.redeem.store.idle import idle_at, policies
 from shared.db import Connection
 from shared.money import Worth
 from shared.programme.compiled import CompiledProgramme
@@ -60,11 +60,20 @@ def begin(terms: CompiledProgramme) -> NoticePlace:
 
 
 async def next_untold(
-    db: Connection, terms: CompiledProgramme, place: NoticePlace, now: datetime, *, most: int = STEP
+    db: Connection,
+    cache: dict[Any, Any],
+    terms: CompiledProgramme,
+    place: NoticePlace,
+    now: datetime,
+    *,
+    most: int = STEP,
 ) -> tuple[list[UUID], NoticePlace | None]:
     """Wallets whose members may have to be told of something now, and where to go on; None after the last."""
     if place.days is None:
-        before = left_alone_since(terms, now + timedelta(days=max(terms.expiry.notice_days)))
+        silence = (await policies(db, cache)).get(terms.code)
+        if silence is None:
+            return [], None  # a process that has not heard of it within the minute tells nobody of it yet
+        before = silence.left_alone_since(now + timedelta(days=max(terms.expiry.notice_days)))
         found, last = await expiring.wallets_page(db, [terms.code], after=place.id, before=before, most=most)
         return found, None if last is None else NoticePlace(None, None, last)
     since, until = _span(terms, place.days, now)
@@ -89,7 +98,11 @@ def _span(terms: CompiledProgramme, days: int, now: datetime) -> tuple[datetime,
 
 
 async def load_expiring(
-    db: Connection, wallets: Mapping[UUID, Wallet], terms: Mapping[str, CompiledProgramme], now: datetime
+    db: Connection,
+    cache: dict[Any, Any],
+    wallets: Mapping[UUID, Wallet],
+    terms: Mapping[str, CompiledProgramme],
+    now: datetime,
 ) -> list[Lot]:
     """Gives the wallets the lots that they are to be told of: those that soon expire, all where the balance ends before, none where
     its member's silence has ended it already, swept or not. Gives those that expire within the longest notice, as they are."""
@@ -100,11 +113,12 @@ async def load_expiring(
     if until is None:
         return []
     soon = await expiring.expiring_lots(db, wallets, now, until)
+    silences = await policies(db, cache)
     ends = {
         wallet.wallet_id: at
         for wallet in wallets.values()
-        if (value := terms.get(wallet.programme)) is not None
-        and (at := idle_at(wallet, value)) is not None
+        if (silence := silences.get(wallet.programme)) is not None
+        and (at := idle_at(wallet, silence)) is not None
         and at <= until
     }
     idle = {wallet_id: at for wallet_id, at in ends.items() if now < at}
@@ -128,16 +142,22 @@ def untold(
 
 
 async def would_tell(
-    db: Connection, terms: CompiledProgramme, place: NoticePlace, now: datetime, *, most: int = STEP
+    db: Connection,
+    cache: dict[Any, Any],
+    terms: CompiledProgramme,
+    place: NoticePlace,
+    now: datetime,
+    *,
+    most: int = STEP,
 ) -> tuple[list[ToTell], NoticePlace | None]:
     """The notices that a step would give that went on from here, and where the next would go on. Nothing is locked or written.
 
     A step tells all that is due of its wallets, so that later steps do not meet them again: a wallet is shown where it is met
     first.
     """
-    wallet_ids, following = await next_untold(db, terms, place, now, most=most)
+    wallet_ids, following = await next_untold(db, cache, terms, place, now, most=most)
     wallets = {wallet.wallet_id: wallet for wallet in await expiring.see_wallets(db, wallet_ids)}
-    soon = await load_expiring(db, wallets, {terms.code: terms}, now)
+    soon = await load_expiring(db, cache, wallets, {terms.code: terms}, now)
     known = await expiring.told(db, wallets, now)
     before = _met_before(soon, known, terms, place, now)
     notices = [

@@ -26,6 +26,7 @@ UNUSED = {
     "redemptions:accepted",  # tests/integration/redeem/test_acceptance.py
     "redemptions:shares",  # tests/integration/redeem/test_bill_shares.py
     "ledger:revived",  # tests/integration/redeem/test_expiring.py
+    "ledger:silence",  # tests/integration/redeem/test_silence.py
     "rewards:held",  # tests/integration/redeem/test_rewards_later.py
 }
 # tests/integration/earn look at these, in books that have other acts, rates, birthdays, guards, settlements and activations.

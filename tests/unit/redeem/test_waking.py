@@ -8,10 +8,15 @@ from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.offline import overdraw
 from services.redeem.domain.reserving import LotPart, Redemption, capture
 from services.redeem.domain.returning import Returned, Total, give_back
+from services.redeem.domain.silence import Rule, Silence
 from tests.unit.redeem.test_returning import Terms
 
 BEGAN, SILENT = datetime(2026, 1, 1, tzinfo=UTC), timedelta(days=59)
 ENDED, NOW = BEGAN + SILENT, BEGAN + timedelta(days=60)
+
+
+def silence(*, holds: bool = False) -> Silence:
+    return Silence([Rule(1, BEGAN, lambda at: at + SILENT, BEGAN)], holds_expire=holds)
 
 
 def left_alone(*lots: tuple[int, int, int]) -> Wallet:
@@ -21,7 +26,7 @@ def left_alone(*lots: tuple[int, int, int]) -> Wallet:
     wallet.available = sum(remaining - reserved for _, remaining, reserved in lots)
     wallet.reserved = sum(reserved for _, _, reserved in lots)
     wallet.redeemed = sum(points - remaining for points, remaining, _ in lots)
-    wallet.last_active_at, wallet.idles = BEGAN, lambda at: at + SILENT
+    wallet.last_active_at, wallet.silence = BEGAN, silence()
     wallet.lots = [
         Lot(uuid4(), wallet.wallet_id, uuid4(), None, BEGAN, None, points, remaining, reserved=reserved)
         for points, remaining, reserved in lots
@@ -107,7 +112,7 @@ def test_what_is_held_ends_by_silence_too_where_holds_expire() -> None:
     for holds, lines in ((True, [("expire", 10, ENDED), ("expire", 1000, ENDED)]), (False, [])):
         wallet = left_alone((10, 10, 0), (1000, 1000, 0))
         wallet.lots[1].held, wallet.held, wallet.available = 1000, 1000, 10
-        wallet.idle_holds = holds
+        wallet.silence = silence(holds=holds)
         wake(wallet, at=NOW, value=Terms(), new_id=uuid4)
         assert sorted(moved(wallet)) == (lines or [("expire", 10, ENDED)]), (
             "lots that end together end in any order"

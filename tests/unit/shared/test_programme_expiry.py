@@ -180,7 +180,7 @@ def test_a_fixed_date_is_the_first_that_lies_far_enough_ahead(
 ) -> None:
     compiled = policy(policy="fixed_date", date=day, months=months)
     assert compiled.expires_at(earned) == expires
-    assert compiled.idle_at(earned) is None
+    assert compiled.expiry.idles is None
 
 
 @given(day=st.dates(date(2000, 1, 1), date(2060, 1, 1)), months=st.integers(0, 60))
@@ -214,7 +214,7 @@ def test_points_are_usable_to_the_end_of_the_birth_month_so_many_years_on(
 ) -> None:
     compiled = policy(policy="birth_month_end", years=years)
     assert compiled.expires_at(earned, birth_month) == expires
-    assert compiled.idle_at(earned) is None
+    assert compiled.expiry.idles is None
 
 
 def test_a_birth_month_ends_where_the_programme_lives() -> None:
@@ -242,7 +242,8 @@ def test_silence_ends_a_balance_and_no_lot() -> None:
     compiled = policy("Asia/Riyadh", policy="inactivity", months=1)
     last_active_at = datetime(2026, 1, 31, 20, 59, 59, tzinfo=UTC)
     assert compiled.expires_at(last_active_at) is None
-    assert compiled.idle_at(last_active_at) == at(2026, 3, 1, zone="Asia/Riyadh")
+    assert compiled.expiry.idles is not None
+    assert compiled.expiry.idles(last_active_at) == at(2026, 3, 1, zone="Asia/Riyadh")
 
 
 def test_a_notice_of_so_many_days_comes_with_the_day_that_lies_so_many_before() -> None:
