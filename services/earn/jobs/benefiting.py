@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import structlog
 
 from services.earn.handlers.benefits import AskBenefitsAgain
+from services.earn.jobs.asking import asked_long_ago
 from services.earn.store import benefits as store
-from shared.clock import real_clock
 from shared.runtime import TenantRuntime
 
 log = structlog.get_logger(__name__)
@@ -18,8 +16,8 @@ POLL_S = 5.0
 
 async def keep_benefits_going(runtime: TenantRuntime) -> None:
     """One turn."""
-    before = real_clock() - timedelta(seconds=runtime.settings.ask_again_s)
     async with runtime.read() as db:
+        before = await asked_long_ago(runtime, db)
         overdue = await store.unanswered_effects(db, asked_before=before)
     if overdue:
         log.warning(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 
 import structlog
 
 from services.earn.handlers.answered import AskAgain, TakeUp
+from services.earn.jobs.asking import asked_long_ago
 from services.earn.store import refunds as store
-from shared.clock import real_clock
 from shared.runtime import TenantRuntime
 
 log = structlog.get_logger(__name__)
@@ -31,9 +30,12 @@ async def keep_refunds_going(runtime: TenantRuntime) -> None:
 
 
 async def _turn(runtime: TenantRuntime) -> tuple[bool, bool]:
-    before = real_clock() - timedelta(seconds=runtime.settings.ask_again_s)
     async with runtime.read() as db:
         by_status = await store.open_refunds(db)
+        if not by_status:
+            runtime.metrics.refunds_open(runtime.code, dict.fromkeys(OPEN, 0))
+            return False, False
+        before = await asked_long_ago(runtime, db)
         arrived = await store.arrived_refunds(db) if by_status.get("waiting_for_bill") else []
         overdue = await store.overdue_refunds(db, asked_before=before) if by_status.get("pending") else []
         owed = await store.owed_refunds(db, asked_before=before) if by_status.get("pending") else 0

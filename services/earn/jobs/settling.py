@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
 from itertools import count
 from uuid import UUID
 
@@ -22,8 +21,8 @@ from services.earn.handlers import (
     Tick,
     settle_wake,
 )
+from services.earn.jobs.asking import asked_long_ago
 from services.earn.store import acts, referrals, waiting
-from shared.clock import real_clock
 from shared.runtime import TenantRuntime
 
 log = structlog.get_logger(__name__)
@@ -72,8 +71,8 @@ async def _turn(runtime: TenantRuntime, *, sweep: bool) -> bool:
 
 async def _refer(runtime: TenantRuntime) -> None:
     """Gives for referrals, looks at those whose bill was refunded, and asks the bank again."""
-    before = real_clock() - timedelta(seconds=runtime.settings.ask_again_s)
     async with runtime.read() as db:
+        before = await asked_long_ago(runtime, db)
         due = await referrals.due(db)
         reviews = await referrals.to_review(db)
         overdue = await referrals.overdue_reversals(db, asked_before=before)

@@ -16,6 +16,7 @@ from pointbank.verify.database import Snapshot
 from pointbank.verify.messaging.streams import heads
 from pointbank.verify.walks import check_all
 from services.earn.domain.decision import decode_decision
+from services.earn.jobs.benefiting import keep_benefits_going
 from shared.config import Settings
 from shared.db import connect, database_of
 from shared.events import (
@@ -346,6 +347,19 @@ async def test_a_refused_reward_gives_budget_and_cap_back_once(cafe: Shop, setti
     assert sorted(await counted()) == [(1, 0), (1, 1), (2, 2), (4000, 3000)]
     assert (await sold(second))[0] == "applied"
     await holds(cafe, settings, "budgets:counted", "caps:counted")
+
+
+async def test_when_the_bank_is_asked_again_for_a_reward_is_no_matter_of_a_processs_clock(
+    cafe: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = await cafe.member()
+    await cafe.post(coffees(member, 5))
+    [asked] = await effects(cafe, member)
+    with monkeypatch.context() as wrong:
+        clock_off(wrong, timedelta(hours=1))
+        await keep_benefits_going(cafe.runtime)
+    times = "SELECT sequence FROM earn.effects WHERE effect_id = $1 AND status = 'asked'"
+    assert await cafe.auditor.fetchval(times, asked["effect_id"]) == 1
 
 
 @pytest.mark.parametrize("hours", [2, -2])

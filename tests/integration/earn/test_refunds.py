@@ -10,8 +10,11 @@ import httpx
 import pytest
 
 from services.earn.handlers import AskAgain
+from services.earn.jobs.refunding import keep_refunds_going
 from services.earn.store import refunds as store
 from shared.clock import real_clock
+from shared.config import Settings
+from shared.db import connect
 from shared.events import Balance, EventData, PointsReturned, PointsReversed, ReversalRefused
 from shared.ids import uuid7
 from shared.messaging import Done
@@ -351,6 +354,29 @@ async def test_what_the_bank_does_not_answer_is_asked_again_under_the_same_id_an
         assert await store.owed_refunds(db, asked_before=between) == owed - 1
     listed = (await shop.get("/v1/refunds", limit=200)).json()["items"]
     assert refund_id not in [one["refund_id"] for one in listed]
+
+
+async def test_when_the_bank_is_asked_again_is_no_matter_of_a_processs_clock(
+    shop: Shop, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body, bill_id, _ = await sale(shop)
+    refund_id = (await post(shop, refund(body))).json()["refund_id"]
+
+    async def times(off: timedelta) -> int:
+        """How often it was asked, once the job has had a turn by such a clock."""
+        with monkeypatch.context() as wrong:
+            clock_off(wrong, off)
+            await keep_refunds_going(shop.runtime)
+        listed = (await shop.get("/v1/refunds", limit=200)).json()["items"]
+        return next(int(one["times"]) for one in listed if one["refund_id"] == refund_id)
+
+    assert await times(timedelta(hours=1)) == 2
+    db = await connect(settings.admin_dsn(), database=shop.runtime.tenant.database)
+    await db.execute("SET session_replication_role = replica")  # the table is append-only
+    await db.execute("UPDATE earn.refund_asks SET asked_at = asked_at - interval '2 minutes'")
+    await db.close()
+    assert await times(timedelta(hours=-1)) == 4
+    await Bank(shop).serve(bill_id)
 
 
 async def test_a_bill_that_two_redemptions_paid_is_answered_when_both_are_heard(shop: Shop) -> None:
