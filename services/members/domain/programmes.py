@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from shared.errors import AmountOutOfRange, NotFound, ProgrammeClosed, Refusal
+from shared.programme.base import iana_zones
 from shared.programme.model import Programme
 from shared.programme.validation import ProgrammeInvalid, validate_for_activation
 
@@ -140,8 +141,9 @@ def _keep_what_stays(row: ProgrammeRow, programme: Programme) -> None:
         raise ProgrammeInvalid(
             f"The currency of {row.code} is {row.currency} for good.", pointer="/programme/currency"
         )
-    if row.time_zone is not None and header.time_zone != row.time_zone:
-        # Days are settled already, and each begins where the one before ends: it can't be moved.
+    if row.time_zone in iana_zones() and header.time_zone != row.time_zone:
+        # Days are settled already, and each begins where the one before ends: it can't be moved. A name that no version may say any
+        # more (`localtime`) was another zone on another machine, and must be left.
         raise ProgrammeInvalid(
             f"The time zone of {row.code} is {row.time_zone} for good.", pointer="/programme/time_zone"
         )

@@ -55,6 +55,18 @@ def test_a_draft_in_another_currency_than_the_programmes_is_invalid() -> None:
     assert draft(row(active_version=None, currency=None), validate(other), other, NOW).version == 4
 
 
+def test_a_draft_in_another_zone_is_invalid_unless_the_programmes_own_may_not_be_said_any_more() -> None:
+    other = changed("/programme/time_zone", "Asia/Dubai")
+    for own, pointers in (("Asia/Riyadh", ["/programme/time_zone"]), ("localtime", [])):
+        standing = msgspec.structs.replace(row(), time_zone=own)
+        if pointers:
+            with pytest.raises(ProgrammeInvalid) as refused:
+                draft(standing, validate(other), other, NOW)
+            assert [error.pointer for error in refused.value.errors] == pointers
+        else:
+            assert draft(standing, validate(other), other, NOW).version == 4
+
+
 def test_a_document_that_no_event_could_carry_is_invalid() -> None:
     rules = [dict(SHOPS["earning"]["rules"][1], code=f"{place:064}") for place in range(3000)]
     big = document(earning={"rules": rules})
