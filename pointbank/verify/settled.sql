@@ -108,6 +108,15 @@ found AS (
     JOIN (SELECT p.programme, max(p.version) AS version FROM tiers.programmes AS p GROUP BY p.programme) AS newest
         ON newest.programme = s.programme AND s.judged_version < newest.version AND s.heir IS NULL
     UNION ALL
+    SELECT 'standings that are over', count(*)
+    FROM tiers.standings AS s
+    JOIN (
+        SELECT DISTINCT ON (p.programme) p.programme, p.document #> '{tiers,ladder,0}' AS first
+        FROM tiers.programmes AS p
+        ORDER BY p.programme, p.version DESC
+    ) AS newest ON newest.programme = s.programme AND newest.first IS NOT NULL
+    WHERE s.until <= transaction_timestamp() AND s.heir IS NULL
+    UNION ALL
     SELECT 'dispatches not settled', count(*) FROM notifier.dispatches AS s WHERE s.settled_at IS NULL
     UNION ALL
     SELECT 'deliveries due', count(*) FROM notifier.deliveries AS d WHERE d.state = 'due'

@@ -11,7 +11,9 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from services.tiers import store
-from services.tiers.domain import Standing, missing
+from services.tiers.domain import Known, Programme, Standing, end, is_over, missing
+from services.tiers.segments import segments_at
+from shared.db import Connection
 from shared.errors import NotFound
 from shared.http.cursors import Cursor, Limit, answer, decode_cursor, page
 from shared.http.openapi import problems
@@ -97,6 +99,10 @@ async def get_standing(wallet_id: UUID, call: Annotated[Read, reads("tiers:read"
         by_year = (await store.points_by_year(db, [wallet_id])).get(wallet_id, {})
         versions = await store.latest_versions(db, [row.programme])
         known = await store.known_programme(db, row.programme, versions[row.programme]) if versions else None
+        now = call.tenant.clock()
+        standing = row.standing
+        if known is not None and is_over(standing, now):
+            standing = await _ended(db, known.programme, row, by_year, now)
     shown: dict[str, Any] = {
         "wallet_id": wallet_id,
         "member_id": row.member_id,
@@ -104,14 +110,25 @@ async def get_standing(wallet_id: UUID, call: Annotated[Read, reads("tiers:read"
         "programme": row.programme,
         "programme_version": known.programme.version if known else None,
         "tier": None,
-        "since": row.standing.since,
-        "until": row.standing.until,
+        "since": standing.since,
+        "until": standing.until,
         "numbers": {"lifetime_points": sum(by_year.values())},
         "next": None,
     }
     if known is not None:
-        shown |= _judged(known, row.standing, by_year, call.tenant.clock())
+        shown |= _judged(known, standing, by_year, now)
     return answer(shown)
+
+
+async def _ended(
+    db: Connection, programme: Programme, row: store.Found, by_year: dict[int, int], now: datetime
+) -> Standing:
+    """Where a wallet stands whose standing is over, before the job has come by; nowhere without a ladder."""
+    if not programme.ladder:
+        return Standing(sequence=row.standing.sequence)
+    mine = await segments_at(db, [row.member_id], now) if programme.asks_segments else {}
+    known = Known(now, mine.get(row.member_id, frozenset()))
+    return end(programme, row.standing, by_year, known=known)[0]
 
 
 def _judged(known: store.Known, standing: Standing, by_year: dict[int, int], now: datetime) -> dict[str, Any]:

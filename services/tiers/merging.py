@@ -81,7 +81,7 @@ async def _merge(
     taken = await _take_over(tx, programme, ended, locked.of[ended].standing, wallet.standing, at=at, now=now)
     if taken is not None:
         of, change = taken
-        wallet.standing = Standing(change.to.code, at, change.until, change.sequence)
+        wallet.standing = wallet.standing.after(change)
         changes.append((heir, of, change, item))
     return changes
 

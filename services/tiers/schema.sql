@@ -35,6 +35,9 @@ CREATE INDEX standings_judged ON standings (programme, judged_version, wallet_id
 
 CREATE INDEX standings_of_heir ON standings (heir) WHERE heir IS NOT NULL;
 
+-- Whose standing ends next.
+CREATE INDEX standings_ends ON standings (programme, until, wallet_id) WHERE until IS NOT NULL AND heir IS NULL;
+
 -- Whose standings a word about a member's segments concerns.
 CREATE INDEX standings_member ON standings (member_id);
 

@@ -1,14 +1,16 @@
-"""The job that settles: what was heard before its programme, wallets that a new version has not judged, and what a day brings."""
+"""The job that settles: what was heard before its programme, wallets that a new version has not judged, standings that are over,
+and what a day brings."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from services.tiers import segments, store
-from services.tiers.handlers import JudgeDay, Settle, settle_wake
+from services.tiers import ending, segments, store
+from services.tiers.domain import Programme
+from services.tiers.handlers import EndStandings, JudgeDay, Settle, settle_wake
 from shared.db import Connection
 from shared.runtime import TenantRuntime
 
@@ -23,13 +25,14 @@ async def settle_all(runtime: TenantRuntime) -> None:
         wake.clear()
         async with runtime.read() as db:
             unsettled = await store.unsettled(db)
+            ends = await ends_due(db, runtime.cache, runtime.clock())
             due = await days_due(db, runtime.cache, runtime.clock())
         for programme, version in unsettled:
             await runtime.do(Settle(programme, version), job="settle")
-        for judge in due:
-            await runtime.do(judge, job="settle")
+        for command in (*ends, *due):
+            await runtime.do(command, job="settle")
         # Another process may hold what is left: ask again, but not in a spin.
-        pause = PAUSE_S if unsettled or due else POLL_S
+        pause = PAUSE_S if unsettled or ends or due else POLL_S
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await wake.wait()
@@ -44,23 +47,44 @@ async def days_due(db: Connection, cache: dict[Any, Any], now: datetime) -> list
     ]
 
 
+async def ends_due(db: Connection, cache: dict[Any, Any], now: datetime) -> list[EndStandings]:
+    """The programmes with ladders in which a standing is over."""
+    versions, ends = await _ends(db, cache)
+    return [EndStandings(code, versions[code]) for code, until in ends.items() if until <= now]
+
+
 async def next_due(db: Connection, now: datetime) -> datetime | None:
-    """When the next day of a programme with conditions begins; `now` where something is to be settled: who rests misses both."""
-    if await store.unsettled(db) or await days_due(db, {}, now):
+    """When the next standing ends, or the next day of a programme with conditions begins; `now` where something is to be settled:
+    who rests misses all of it."""
+    cache: dict[Any, Any] = {}
+    _, ends = await _ends(db, cache)
+    if await store.unsettled(db) or await days_due(db, cache, now):
         return now
-    return min((begins for *_, begins in await _days(db, {}, now)), default=None)
+    return min((*ends.values(), *(begins for *_, begins in await _days(db, cache, now))), default=None)
+
+
+async def _ends(db: Connection, cache: dict[Any, Any]) -> tuple[dict[str, int], dict[str, datetime]]:
+    """The latest versions of programmes with ladders, and when the first of their standings ends."""
+    versions = {
+        programme.code: programme.version for programme, _ in await _latest(db, cache) if programme.ladder
+    }
+    return versions, await ending.first_ends(db, sorted(versions))
 
 
 async def _days(db: Connection, cache: dict[Any, Any], now: datetime) -> list[Any]:
     """(code, version, the day that was judged, the day that it is there, when the next begins) of programmes with conditions."""
     found = []
-    for code, version, judged_day in await segments.latest(db):
-        key = (store.Known, code, version)
-        if key not in cache:
-            cache[key] = await store.known_programme(db, code, version)
-        programme = cache[key].programme
+    for programme, judged_day in await _latest(db, cache):
         if programme.conditional:
             day = now.astimezone(programme.zone).date()
             begins = datetime.combine(day + timedelta(days=1), time.min, programme.zone)
-            found.append((code, version, judged_day, day, begins))
+            found.append((programme.code, programme.version, judged_day, day, begins))
     return found
+
+
+async def _latest(db: Connection, cache: dict[Any, Any]) -> list[tuple[Programme, date | None]]:
+    """Each programme at its latest version, and the last day by which everybody was judged."""
+    return [
+        ((await store.known(db, cache, code, version)).programme, judged_day)
+        for code, version, judged_day in await segments.latest(db)
+    ]

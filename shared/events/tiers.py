@@ -12,7 +12,8 @@ from shared.events.envelope import EventData
 class TierChanged(EventData, frozen=True, kw_only=True, rename={"from_": "from"}):
     """Subject: the wallet_id. `from_` (on the wire `from`) is null for the first tier.
 
-    `direction` is entry, up, down, kept (only `until` moved) or moved (the old tier is no longer on the ladder).
+    `direction` is entry, up, down (points were taken back, or the tier before is over), kept (only `until` moved) or moved (the old
+    tier is no longer on the ladder).
     """
 
     TYPE: ClassVar[str] = "tier.changed.v1"

@@ -1,9 +1,10 @@
-"""Standings: the points they count are the ledger's, each change follows from the numbers it kept, none is too low."""
+"""Standings: the points they count are the ledger's, each change follows from the numbers it kept, none is too low, and what is
+over is no step to another."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -15,6 +16,8 @@ from pointbank.verify.programme.terms import Terms, meets, read_terms
 _decode = msgspec.json.decode
 _sorted = msgspec.json.Encoder(order="sorted").encode
 FOREVER = datetime.max.replace(tzinfo=UTC)
+AHEAD = timedelta(minutes=5)
+"""So far the moment of a fact may be ahead of who hears it."""
 
 
 class Tiers:
@@ -45,7 +48,9 @@ class Tiers:
             "tiers:decisions", 8, "each change follows from the rule and numbers it kept"
         )
         self._stand = books.check(
-            "tiers:standings", 8, "each standing is its last change, and no lower than its years earn"
+            "tiers:standings",
+            8,
+            "each standing is its last change, and no lower than its years earn; from one that is over nothing goes on",
         )
         self._now = await snapshot.value("members/tiers.sql", "now")
         history = Follower(snapshot, "members/tiers.sql", "history")
@@ -86,6 +91,10 @@ class Tiers:
                 self._stand.wrong(
                     f"{wallet}: change {change['sequence']} from {change['from_tier']} follows {place - 1} to {tier}"
                 )
+            if until is not None and change["effective_at"] > until + AHEAD:
+                self._stand.wrong(
+                    f"{wallet}: change {place} at {change['effective_at']} is from {tier}, which was over at {until}"
+                )
             tier, until = change["to_tier"], change["until"]
             terms = self._terms.get((change["programme"], change["programme_version"]))
             if terms is None:
@@ -101,13 +110,14 @@ class Tiers:
                 f"{wallet} stands in {standing['tier']} until {standing['until']}; its changes end in {tier} until {until}"
             )
         newest = self._terms.get((standing["programme"], standing["judged_version"]))
-        if newest is not None:
+        if newest is not None and newest.ladder and not standing["merged"]:
             for problem in self._too_low(standing, newest):
                 self._stand.wrong(f"{wallet}: {problem}")
 
     def _too_low(self, standing: Any, terms: Terms) -> Iterator[str]:
-        """Whether a year of this wallet earns more than where it stands."""
-        if not terms.ladder:
+        """Whether a year of this wallet earns more than where it stands. One that is over is to be ended: `settled` says so."""
+        stands = terms.ranks.get(standing["tier"] or "", -1), standing["until"] or FOREVER
+        if stands[1] <= self._now:
             return
         years, points = standing["years"] or [], standing["points"] or []
         sums = (
@@ -115,7 +125,6 @@ class Tiers:
             if terms.lifecycle == "lifetime" and years
             else list(zip(years, points, strict=True))
         )
-        stands = terms.ranks.get(standing["tier"] or "", -1), standing["until"] or FOREVER
         for year, earned in sums:
             rank = terms.rank_reached({"points": earned, "year": year})
             until = terms.status_until(rank, year) or FOREVER

@@ -43,6 +43,7 @@ SELECT count(*) FROM tiers.qualifications;
 -- Every standing with its years and their points.
 SELECT
     s.wallet_id::text AS id, s.member_id::text AS member_id, s.programme, s.tier, s.since, s.until, s.sequence, s.judged_version,
+    s.heir IS NOT NULL AS merged,
     (SELECT array_agg(q.year ORDER BY q.year) FROM tiers.qualifications AS q WHERE q.wallet_id = s.wallet_id) AS years,
     (SELECT array_agg(q.points ORDER BY q.year) FROM tiers.qualifications AS q WHERE q.wallet_id = s.wallet_id) AS points
 FROM tiers.standings AS s

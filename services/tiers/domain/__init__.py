@@ -1,16 +1,9 @@
 """Which tier a wallet is in, and why. Pure: time, rows and the programme's document come as arguments."""
 
+from services.tiers.domain.ending import end, is_over
 from services.tiers.domain.ladder import Known, Programme, Tier, missing, qualifies, read_programme
-from services.tiers.domain.standing import (
-    QUALIFYING,
-    Change,
-    Earned,
-    Standing,
-    judge,
-    moves,
-    rejudge,
-    take_over,
-)
+from services.tiers.domain.standing import judge, moves, rejudge, take_over
+from services.tiers.domain.words import QUALIFYING, Change, Earned, Standing
 
 __all__ = [
     "QUALIFYING",
@@ -20,6 +13,8 @@ __all__ = [
     "Programme",
     "Standing",
     "Tier",
+    "end",
+    "is_over",
     "judge",
     "missing",
     "moves",

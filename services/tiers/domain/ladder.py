@@ -60,6 +60,11 @@ class Programme:
             return None
         return _status_end(self.zone, year, self.extra_months)
 
+    def ends_at(self, moment: datetime) -> bool:
+        """Whether a tier that some year earns is over at that instant."""
+        year = self.year_of(moment) - 2 - self.extra_months // 12
+        return self.lifecycle != "lifetime" and moment == _status_end(self.zone, year, self.extra_months)
+
     def earned_rank(self, points: int, year: int, known: Known) -> int:
         """The highest tier that these points are enough for, and whose condition holds."""
         numbers = self.numbers(points, year)

@@ -1,59 +1,21 @@
 """Which tier a wallet is in, and why. Pure: time, rows and the programme's document come as arguments.
 
 Facts commute: whatever the order and the batches in which points arrive, the standing ends the same, because it is the
-highest (tier, until) that any year of the wallet earns. Points that are taken back lower the sum of the year in which they
-were earned, and a standing that rested on them with it.
+highest (tier, until) that any year of the wallet earns, of those that are not over. Points that are taken back lower the sum of
+the year in which they were earned, and a standing that rested on them with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any
 
 import msgspec
 
-from services.tiers.domain.ladder import Known, Programme, Tier
-
-Direction = Literal["entry", "up", "kept", "moved", "down"]
-
-QUALIFYING = frozenset({"earn", "earn_held"})
-"""Kinds of posting whose points count: what was earned, at the moment of earning, held or not."""
-
-FOREVER = datetime.max.replace(tzinfo=UTC)
-
-
-class Standing(msgspec.Struct, frozen=True, gc=False):
-    """Where a wallet stands. `tier` None: nothing has judged it yet."""
-
-    tier: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    sequence: int = 0
-
-
-class Earned(msgspec.Struct, frozen=True, gc=False):
-    """Points that a wallet earned in a year; none at all when it was merely opened, below zero what was taken back."""
-
-    year: int
-    points: int
-    effective_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A standing that moved, with what decided it. `rank` is the new tier's in the ladder of the deciding version."""
-
-    from_tier: str | None
-    to: Tier
-    direction: Direction
-    numbers: dict[str, int]
-    effective_at: datetime
-    until: datetime | None
-    sequence: int
-    facts: dict[str, Any] | None = None
-    """What conditions were told, where the ladder has some."""
+from services.tiers.domain.ending import Best, best, end, holds_from, is_over
+from services.tiers.domain.ladder import Known, Programme
+from services.tiers.domain.words import FOREVER, Change, Earned, Standing, direction_of
 
 
 def moves(programme: Programme, standing: Standing, *, sums: Mapping[int, int], known: Known) -> bool:
@@ -61,7 +23,7 @@ def moves(programme: Programme, standing: Standing, *, sums: Mapping[int, int], 
     now = known.at
     if not programme.ladder:
         return False
-    if standing.tier is None:
+    if standing.tier is None or is_over(standing, now):
         return True
     lifetime = programme.lifecycle == "lifetime"
     for year, points in sums.items():
@@ -82,22 +44,23 @@ def judge(
     """Counts what was earned one by one onto `before` (points by year) and moves the standing where a tier is reached.
 
     Gives the standing after, and each change with the position in `earned` of what caused it. A tier whose status is
-    already over by now is not given any more. Where something was taken back, `before` has every year. A condition has to hold
-    when a tier is reached or lasts longer; one that does not hold any more takes nothing away by itself.
+    already over by now is not given any more, and a standing that is, ends first. Where it is or something was taken back, `before`
+    has every year. A condition has to hold when a tier is reached or lasts longer; one that does not hold any more takes nothing
+    away by itself.
     """
     now = known.at
     sums = dict(before)
-    changes: list[tuple[Change, int]] = []
     if not programme.ladder:
-        return standing, changes
+        return standing, []
+    standing, ended = end(programme, standing, sums, known=known)
+    changes = [(change, 0) for change in ended]
     for position, one in enumerate(earned):
         if one.points < 0 and standing.tier is not None:
             kept = msgspec.structs.replace(known, exempt=standing.tier)
-            rested = _best(programme, sums, known=kept)
+            rested = best(programme, sums, after=now, known=kept)
             sums[one.year] = sums.get(one.year, 0) + one.points
             if fallen := _fall(programme, standing, rested, sums, one=one, known=kept):
-                since = standing.since if fallen.direction == "kept" else one.effective_at
-                standing = Standing(fallen.to.code, since, fallen.until, fallen.sequence)
+                standing = standing.after(fallen)
                 changes.append((fallen, position))
             continue
         sums[one.year] = sums.get(one.year, 0) + one.points
@@ -109,8 +72,7 @@ def judge(
             if not _is_better(programme, standing, rank=step, until=until, now=now):
                 continue
             change = _change(programme, standing, rank=step, until=until, one=one, points=points, known=known)
-            since = standing.since if change.direction == "kept" else one.effective_at
-            standing = Standing(change.to.code, since, until, change.sequence)
+            standing = standing.after(change)
             changes.append((change, position))
     return standing, changes
 
@@ -124,32 +86,18 @@ def _is_better(
     return rank > held or (rank == held and (until or FOREVER) > (standing.until or FOREVER))
 
 
-def _best(programme: Programme, sums: Mapping[int, int], *, known: Known) -> tuple[int, datetime | None, int]:
-    """The highest tier that these sums earn, until when, and the year that earns it; the first tier where none does."""
-    found: tuple[int, datetime | None, int] = (0, None, 0)
-    lifetime = programme.lifecycle == "lifetime"
-    for year in sorted(sums):
-        rank = programme.earned_rank(sum(sums.values()) if lifetime else sums[year], year, known)
-        until = programme.until(rank, year)
-        if until is not None and until <= known.at:
-            continue
-        if rank and (not found[0] or (rank, until or FOREVER) > (found[0], found[1] or FOREVER)):
-            found = rank, until, year
-    return found
-
-
 def _fall(
     programme: Programme,
     standing: Standing,
-    rested: tuple[int, datetime | None, int],
+    rested: Best,
     sums: Mapping[int, int],
     *,
     one: Earned,
     known: Known,
 ) -> Change | None:
-    """How a standing falls that rested on points which were taken back. One that was given by other rules, or is over,
-    rests on something else."""
-    rank, until, year = _best(programme, sums, known=known)
+    """How a standing falls that rested on points which were taken back. One that was given by other rules rests on something
+    else."""
+    rank, until, year = best(programme, sums, after=known.at, known=known)
     if (rank, until) == rested[:2] or (programme.rank_of(standing.tier), standing.until) != rested[:2]:
         return None
     year = year or one.year
@@ -158,9 +106,9 @@ def _fall(
     return Change(
         from_tier=standing.tier,
         to=to,
-        direction="kept" if to.code == standing.tier else "down",
+        direction=direction_of(programme.ranks, standing.tier, to.code),
         numbers=programme.numbers(points, year),
-        effective_at=one.effective_at,
+        effective_at=holds_from(programme, standing, one.effective_at),
         until=until,
         sequence=standing.sequence + 1,
         facts=programme.facts(points, year, known),
@@ -178,19 +126,12 @@ def _change(
     known: Known,
 ) -> Change:
     to = programme.ladder[rank]
-    direction: Direction = "up"
-    if standing.tier is None:
-        direction = "entry"
-    elif standing.tier == to.code:
-        direction = "kept"
-    elif standing.tier not in programme.ranks:
-        direction = "moved"  # its tier was taken off the ladder: nobody can say which of the two is higher
     return Change(
         from_tier=standing.tier,
         to=to,
-        direction=direction,
+        direction=direction_of(programme.ranks, standing.tier, to.code),
         numbers=programme.numbers(points, one.year),
-        effective_at=one.effective_at,
+        effective_at=holds_from(programme, standing, one.effective_at),
         until=until,
         sequence=standing.sequence + 1,
         facts=programme.facts(points, one.year, known),
@@ -201,7 +142,7 @@ def rejudge(
     programme: Programme, standing: Standing, *, by_year: Mapping[int, int], at: datetime, known: Known
 ) -> tuple[Standing, list[Change]]:
     """Judges all that a wallet has earned, as when a new version of the programme applies from `at` on."""
-    changes: list[Change] = []
+    standing, changes = end(programme, standing, by_year, known=known)
     years: Iterable[int] = sorted(by_year) or [programme.year_of(at)]
     if programme.lifecycle == "lifetime":
         years = [max(years)]
@@ -224,26 +165,17 @@ def take_over(
     now: datetime,
     facts: dict[str, Any] | None = None,
 ) -> Change | None:
-    """The standing of a wallet that was merged, where it is better than that of its heir: it goes on as it is, by the version `of`
-    and the numbers that decided it."""
+    """The standing of a wallet that was merged, where it is better than that of its heir, which is not over: it goes on as it is,
+    by the version `of` and the numbers that decided it."""
     rank = programme.rank_of(had.tier)
     if had.tier is None or rank < 0 or had.tier not in of.ranks:
         return None
     if not _is_better(programme, stands, rank=rank, until=had.until, now=now):
         return None
-    direction: Direction = "up"
-    if stands.tier is None:
-        direction = "entry"
-    elif stands.tier == had.tier:
-        direction = "kept"
-    elif stands.tier not in of.ranks:
-        direction = "moved"
-    elif of.ranks[stands.tier] > of.ranks[had.tier]:
-        direction = "down"
     return Change(
         from_tier=stands.tier,
         to=of.ladder[of.ranks[had.tier]],
-        direction=direction,
+        direction=direction_of(of.ranks, stands.tier, had.tier),
         numbers=numbers,
         effective_at=at,
         until=had.until,

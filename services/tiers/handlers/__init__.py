@@ -2,6 +2,7 @@
 
 from services.tiers.handlers.conditions import JudgeDay, judge_days, learn_segments
 from services.tiers.handlers.counting import Settle, count_points, learn_programmes, settle, settle_wake
+from services.tiers.handlers.ending import EndStandings, end_standings
 from services.tiers.merging import merge_members
 from shared.events import (
     MemberEnrolled,
@@ -13,7 +14,7 @@ from shared.events import (
 )
 from shared.messaging import Handlers
 
-__all__ = ["HEARS", "ON", "JudgeDay", "Settle", "settle_wake"]
+__all__ = ["HEARS", "ON", "EndStandings", "JudgeDay", "Settle", "settle_wake"]
 
 ON: Handlers = {
     ProgrammeActivated: learn_programmes,
@@ -24,6 +25,7 @@ ON: Handlers = {
     PointsReversed: count_points,
     Settle: settle,
     JudgeDay: judge_days,
+    EndStandings: end_standings,
 }
 
 HEARS: tuple[str, ...] = ("members", "redeem")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from services.tiers import segments, store
-from services.tiers.domain import QUALIFYING, Change, Earned, Programme, judge, moves, rejudge
+from services.tiers.domain import QUALIFYING, Change, Earned, Programme, is_over, judge, moves, rejudge
 from services.tiers.domain import Known as Told
 from services.tiers.store import Known, Learned, Locked, Opened, Unplaced
 from services.tiers.telling import cause_of, write
@@ -158,7 +158,8 @@ async def _count(tx: Tx, facts: Sequence[Fact], versions: Mapping[str, int]) -> 
         for fact in facts:
             by_wallet.setdefault(fact.wallet_id, []).append(fact)
     await _keep_unplaced(tx, [fact for fact in facts if fact.programme not in programmes])
-    sums = await _add_points(tx, [fact for fact in facts if fact.programme in programmes], programmes)
+    over = {one for one, wallet in standings.of.items() if is_over(wallet.standing, tx.now())}
+    sums = await _add_points(tx, [fact for fact in facts if fact.programme in programmes], programmes, over)
 
     told = await _told(tx, standings.of, [one for one in programmes.values() if one.asks_segments])
     changes: list[tuple[UUID, Programme, Change, Item[Any]]] = []
@@ -224,10 +225,10 @@ async def _keep_unplaced(tx: Tx, facts: Sequence[Fact]) -> None:
 
 
 async def _add_points(
-    tx: Tx, facts: Sequence[Fact], programmes: Mapping[str, Programme]
+    tx: Tx, facts: Sequence[Fact], programmes: Mapping[str, Programme], over: Set[UUID]
 ) -> dict[UUID, dict[int, int]]:
-    """The sums after adding: of the years that points went to, or of all years where a lifetime counts or something was
-    taken back."""
+    """The sums after adding: of the years that points went to, or of all years where a lifetime counts, something was
+    taken back, or the standing is over."""
     added: dict[tuple[UUID, int], int] = {}
     for fact in facts:
         if fact.points:
@@ -237,7 +238,7 @@ async def _add_points(
     whole = {
         fact.wallet_id
         for fact in facts
-        if fact.points < 0 or programmes[fact.programme].lifecycle == "lifetime"
+        if fact.points < 0 or fact.wallet_id in over or programmes[fact.programme].lifecycle == "lifetime"
     }
     if whole:
         sums |= await store.points_by_year(tx.db, sorted(whole))
@@ -262,10 +263,10 @@ async def judge_again(
     at: datetime,
     version: int = 0,
 ) -> None:
-    """Judges all years of these wallets, each for what the item tells. `version`: which has judged them then."""
-    wallet_ids = sorted(items)
-    locked = (await store.lock_standings(tx.db, wallet_ids)).of
-    sums = await store.points_by_year(tx.db, wallet_ids)
+    """Judges all years of these wallets, or of their heirs, each for what the item tells. `version`: which has judged them then."""
+    standings = await store.lock_standings(tx.db, sorted(items))
+    locked, told_by = standings.of, {standings.home(one): item for one, item in items.items()}
+    sums = await store.points_by_year(tx.db, sorted(locked))
     told = await _told(tx, locked, [programme] if programme.asks_segments else [])
     changes: list[tuple[UUID, Programme, Change, Item[Any]]] = []
     moved: dict[UUID, Locked] = {}
@@ -276,7 +277,7 @@ async def judge_again(
         )
         if found or version:
             moved[wallet_id] = wallet
-        changes += [(wallet_id, programme, change, items[wallet_id]) for change in found]
+        changes += [(wallet_id, programme, change, told_by[wallet_id]) for change in found]
     await write(tx, moved, changes)
 
 

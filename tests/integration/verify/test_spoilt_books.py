@@ -408,6 +408,10 @@ SPOILT = {
         """,
         {"tiers:standings"},
     ),
+    "a tier that went on after it was over": (
+        "UPDATE tiers.history SET until = effective_at - interval '1 day' WHERE direction = 'entry'",
+        {"tiers:standings", "tiers:decisions", "tiers:told"},
+    ),
     "numbers that do not reach the tier": (
         "UPDATE tiers.history SET numbers = jsonb_set(numbers, '{points}', '1') WHERE to_tier <> 'blue'",
         {"tiers:decisions", "tiers:told"},
