@@ -87,6 +87,8 @@ class Terms:
     """The merchants that take points, with the terminals that do (None: all); None: every merchant."""
     shares: frozenset[str] | None = frozenset()
     """The merchants of whose bills points may pay a part only; None: all of them."""
+    redemption: Mapping[str, Any] = field(default_factory=dict)
+    """Who may spend how much, as it was written."""
     second_person_above: int = 1000
     reasons: frozenset[str] = frozenset({"correction", "fraud", "goodwill", "missing_purchase"})
     refund_window_days: int | None = None
@@ -456,6 +458,7 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
         on_spent=(document.get("redemption") or {}).get("on_spent") or "block",
         accepts=_accepts((document.get("redemption") or {}).get("acceptance")),
         shares=_shares(document.get("redemption") or {}),
+        redemption=document.get("redemption") or {},
         refund_window_days=None if window in (None, "unlimited") else window,
         second_person_above=1000 if threshold is None else threshold,
         reasons=frozenset(adjustments.get("reasons") or Terms.reasons),

@@ -11,6 +11,7 @@ from pointbank.verify.ledger.canonical import NOTHING
 from pointbank.verify.ledger.wallet import Posting, WalletWalk
 from pointbank.verify.matching import told
 from pointbank.verify.spending.bill_shares import BillShares
+from pointbank.verify.spending.deciding import Deciding
 
 ACTS = ("reserve", "redeem", "void", "return")
 OF_THE_LEDGER = {"overdraw": "redeem", **{act: act for act in ACTS}}
@@ -72,7 +73,7 @@ class Redemptions:
         self._placed = books.check(
             "redemptions:accepted", 3, "points were spent where their version of the programme takes them"
         )
-        self._shares = BillShares(books)
+        self._shares, self._deciding = BillShares(books), Deciding(books)
         self._days = books.check(
             "redemptions:recorded",
             3,
@@ -227,6 +228,7 @@ class Redemptions:
                 f"{row['back']} came back with it, or of others than it found"
             )
         await self._shares.walk()
+        await self._deciding.walk()
         [counts] = await snapshot.rows("spending/redemptions.sql", "counts")
         self._codes.compared += counts["reservations"]
 

@@ -23,10 +23,12 @@ from services.redeem.api import (
     statements,
     stock,
     wallets,
+    why,
 )
 
 ROUTERS = (
     redemptions.router,
+    why.router,
     jobs.router,
     codes.router,
     quotes.router,

@@ -78,6 +78,8 @@ class Facts(msgspec.Struct):
     spent: list[Spent] = []
     tier: str | None = None
     until: datetime | None = None
+    sequence: int | None = None
+    """The place of that word among the events about the wallet."""
 
     def count(self, points: int) -> None:
         """One more redemption, now."""
@@ -123,7 +125,7 @@ def limits(
         detail = no.detail if no is not None else "Points are accepted here."
         yield Limit(PointsNotAccepted, 0 if no is not None else MOST_POINTS, detail, field=where)
     if redeeming.tiers is not None:
-        tier = _tier(terms, facts, now)
+        tier = tier_of(terms, facts, now)
         eligible = tier in redeeming.tiers
         who = "every tier" if not redeeming.tiers else ", ".join(sorted(redeeming.tiers))
         detail = f"Points are spent in {who}; the member is in {tier or 'none'}."
@@ -209,6 +211,7 @@ def _worth_at_most(terms: LimitedTerms, cap: int) -> int:
     return min(((cap + 1) * over - 1) // per, MOST_POINTS)
 
 
-def _tier(terms: LimitedTerms, facts: Facts, now: datetime) -> str | None:
+def tier_of(terms: LimitedTerms, facts: Facts, now: datetime) -> str | None:
+    """The tier that counts."""
     told = (facts.tier, facts.until) if facts.tier is not None else None
     return standing_of(told, [step.code for step in terms.ladder], now)

@@ -41,10 +41,11 @@ from services.redeem.handlers.move import move_points
 from services.redeem.handlers.offline import give_allowance, report_uses
 from services.redeem.handlers.post import post
 from services.redeem.handlers.reconcile import decide_difference, keep_seals, reconcile_page
-from services.redeem.handlers.rewards import put_reward, redeem_reward, use_benefit
+from services.redeem.handlers.rewards import put_reward, redeem_reward
 from services.redeem.handlers.self_issue import issue_reached
 from services.redeem.handlers.settle import settle
 from services.redeem.handlers.stock import import_counts
+from services.redeem.handlers.used_benefits import use_benefit
 from shared.events import (
     AccrualsDayTold,
     BenefitAsked,

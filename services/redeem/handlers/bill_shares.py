@@ -8,11 +8,12 @@ from typing import Any
 
 from services.redeem.domain import acceptance
 from services.redeem.domain.acceptance import Bill
+from services.redeem.domain.deciding import BillFacts, Inputs
 from services.redeem.domain.limits import BillShareExceeded
 from services.redeem.domain.parts import part_of
 from services.redeem.domain.redemption import Capture, Redeem
 from services.redeem.domain.reserving import Redemption
-from services.redeem.store import limiting
+from services.redeem.store import deciding, limiting
 from shared.db import Connection
 from shared.messaging import Item
 from shared.programme.compiled import CompiledProgramme
@@ -44,6 +45,7 @@ class NamedLater:
 
     def __init__(self, paid: dict[Bill, int], named: Mapping[int, Bill], now: datetime) -> None:
         self._paid, self._named, self._now = paid, named, now
+        self._decided: list[Inputs] = []
 
     @classmethod
     async def of(
@@ -58,18 +60,35 @@ class NamedLater:
                 mosts[bill] = max(mosts.get(bill, 0), one.bill_most_minor)
         return cls(await limiting.pay_for_bills(db, mosts, now=now), named, now)
 
-    def check(self, k: int, redemption: Redemption, command: Capture, terms: CompiledProgramme) -> None:
-        """Raises bill_share_exceeded."""
+    def check(
+        self, k: int, redemption: Redemption, command: Capture, terms: CompiledProgramme
+    ) -> Inputs | None:
+        """Raises bill_share_exceeded. Gives what decided, where the bill's share did."""
         bill, most = self._named.get(k), redemption.bill_most_minor
         over = redemption.expires_at is None or self._now >= redemption.expires_at
         if bill is None or most is None or over or redemption.ended is not None:
-            return  # what it ended by is the first to be said
+            return None  # what it ended by is the first to be said
         _, pays = part_of(redemption, points=command.points, money=command.money, terms=terms)
-        if self._paid[bill] + pays > most:
+        paid = self._paid[bill]
+        if paid + pays > most:
             raise BillShareExceeded(
-                f"Points pay for at most {most} of the bill {bill.bill_ref}; {self._paid[bill]} are paid with points already.",
+                f"Points pay for at most {most} of the bill {bill.bill_ref}; {paid} are paid with points already.",
                 pointer="/bill_ref",
             )
+        return Inputs(
+            redemption.redemption_id,
+            "capture",
+            bill=BillFacts(bill.bill_ref, most_minor=most, paid_minor=paid),
+        )
+
+    def captured(self, decided: Inputs | None) -> None:
+        """The capture that these inputs of `check` decided is made."""
+        if decided is not None:
+            self._decided.append(decided)
+
+    async def write(self, db: Connection) -> None:
+        """Keeps what decided captures."""
+        await deciding.keep(db, self._decided)
 
     def seen(self, redemption: Redemption) -> tuple[Bill | None, int]:
         """The bill that it pays for, and how much of it, as the bank counts it now."""

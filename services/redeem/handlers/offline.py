@@ -10,13 +10,14 @@ import msgspec
 
 from services.redeem.domain import limits, offline
 from services.redeem.domain.acceptance import objection
+from services.redeem.domain.deciding import Inputs, standing_in
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.offline import Allowance, AskAllowance, ReportUses
 from services.redeem.domain.redemption import missing
 from services.redeem.domain.spendable import spendable
 from services.redeem.domain.spending import WalletBlocked
 from services.redeem.handlers.uses import Told, Uses
-from services.redeem.store import learned, limiting, meeting, postings, returns
+from services.redeem.store import deciding, learned, limiting, meeting, postings, returns
 from services.redeem.store import offline as store
 from shared.errors import NotFound, ProgrammeClosed, Refusal
 from shared.ids import uuid7
@@ -50,6 +51,7 @@ async def give_allowance(tx: Tx, items: Sequence[Item[AskAllowance]]) -> list[Ou
     places = {(meant[k][0], commands[k].merchant, commands[k].terminal) for k in meant}
     standing = await store.standing(tx.db, places, now) if places else {}
     made: list[Allowance] = []
+    kept: list[Inputs] = []
     for k, (wallet_id, terms, version) in meant.items():
         command = commands[k]
         try:
@@ -72,11 +74,15 @@ async def give_allowance(tx: Tx, items: Sequence[Item[AskAllowance]]) -> list[Ou
                 allowance_id=uuid7(),
             )
             made.append(allowance)
+            if terms.redeeming.tiers is not None:
+                stood = standing_in(terms, facts.get(wallet_id), now)
+                kept.append(Inputs(allowance.allowance_id, "allowance", stood))
             tx.audit("allowance.give", f"wallet/{wallet_id}", item=items[k], after=allowance)
             outcomes[k] = Done(201, _allowance_answer(allowance, terms))
         else:
             outcomes[k] = Done(200, _allowance_answer(allowance, terms))
     await store.give(tx.db, made)
+    await deciding.keep(tx.db, kept)
     return [outcomes[k] for k in range(len(items))]
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-import msgspec
-
-from services.redeem.domain import limits, reserving, spending
-from services.redeem.domain.acceptance import Bill
+from services.redeem.domain import reserving, spending
 from services.redeem.domain.debts import came_by, repay
 from services.redeem.domain.expiring import mark_idle, wake
 from services.redeem.domain.ledger import Wallet
@@ -18,12 +15,13 @@ from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import Redeem, missing
 from services.redeem.handlers import bill_shares
 from services.redeem.handlers.counting import count_points
+from services.redeem.handlers.limiting import Asked, Limiting
 from services.redeem.handlers.self_issue import issue_passed
 from services.redeem.handlers.tell import tell_credited, tell_expired, tell_redeemed
 from services.redeem.handlers.tell_moves import tell_repaid
 from services.redeem.handlers.tell_settled import tell_reserved
 from services.redeem.handlers.waking import asked_wait
-from services.redeem.store import learned, limiting, meeting, merging, postings
+from services.redeem.store import learned, meeting, merging, postings
 from services.redeem.store.idle import note_idle
 from services.redeem.store.locked import MovedMeanwhile
 from services.redeem.store.redemptions import Authorised, authorise
@@ -33,7 +31,6 @@ from shared.events import PointsAccrued
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Refused, Tx, claims_keys
 from shared.money import money_of
-from shared.programme.compiled import CompiledProgramme
 
 
 class IdReused(Refusal):
@@ -42,15 +39,6 @@ class IdReused(Refusal):
 
 _CREDITED = Done()
 _ORDER, _OLDEST = "order of lots", "oldest_earned"
-
-
-class _Asked(msgspec.Struct):
-    """A redemption whose parties are known, and the points that it takes."""
-
-    wallet_id: UUID
-    terms: CompiledProgramme
-    points: int
-    pointer: str
 
 
 @claims_keys
@@ -62,9 +50,8 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
     homes = await _claim(tx, accruals, outcomes) if accruals else {}
     new = [command for k, command in accruals if k not in outcomes]
     credited = set(homes.values())
-    asked: dict[int, _Asked] = {}
-    counted: dict[UUID, limits.Facts] = {}
-    paid: dict[Bill, int] = {}
+    asked: dict[int, Asked] = {}
+    limiting = Limiting()
     if redemptions:
         names = [meeting.Asked.of(command) for _, command in redemptions]
         needed = {k: _needed(tx, command) for k, command in redemptions}
@@ -76,10 +63,7 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
             one.wallet_id for k, one in asked.items() if needed[k] and one.terms.consumption != _OLDEST
         }
         now = tx.now()
-        counted = await _facts(tx, list(asked.values()), now)
-        paid = await bill_shares.pay(
-            tx.db, [(asked[k].terms, command) for k, command in redemptions if k in asked], now
-        )
+        await limiting.begin(tx.db, [(asked[k], one) for k, one in redemptions if k in asked], now)
         if needs := _needs(asked, lacking):
             await postings.load_lots(tx.db, wallets, needs, now)
     elif credited:
@@ -122,7 +106,7 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
         decide = spending.redeem if command.code is None else reserving.reserve
         try:
             if wallet.status == "active":
-                _check_limits(one, counted.get(wallet.wallet_id), command, now, paid)
+                limiting.check(one, command)
             decided = decide(
                 wallet,
                 points=one.points,
@@ -138,13 +122,10 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
         if decided.expired is not None:
             keys.append(postings.NewPosting.of(wallet, decided.expired))
             tell_expired(tx, item, one.terms, wallet, decided.expired)
-        if wallet.wallet_id in counted:
-            counted[wallet.wallet_id].count(one.points)
         posting = decided.spent if isinstance(decided, spending.Redeemed) else decided.set_aside
         row = _redemption(redemption_id, command, one, wallet, posting)
         keys.append(postings.NewPosting.of(wallet, posting))
-        if (bill := command.bill) in paid:
-            paid[bill] += row.money_minor
+        limiting.count(one, command, row)
         if isinstance(decided, spending.Redeemed):
             spent.append(row)
             outcomes[k] = tell_redeemed(tx, item, one.terms, wallet, posting, row)
@@ -156,6 +137,7 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
             outcomes[k] = tell_reserved(tx, item, one.terms, wallet, posting, made, command.code.sealed)
     await postings.note_acts(tx.db, new)
     await authorise(tx.db, authorised)
+    await limiting.write(tx.db)
     if told:
         async with beside(postings.write_now(tx.db, wallets.values(), keys)):
             await step_by_step(told)
@@ -234,9 +216,9 @@ async def _agree(
     redemptions: Sequence[tuple[int, Redeem]],
     parties: Sequence[meeting.Party],
     outcomes: dict[int, Outcome],
-) -> dict[int, _Asked]:
+) -> dict[int, Asked]:
     """Settles the redemptions that no wallet need be asked about, and gives the others with their terms and points."""
-    asked: dict[int, _Asked] = {}
+    asked: dict[int, Asked] = {}
     for (k, command), party in zip(redemptions, parties, strict=True):
         if (unknown := missing(command, party)) is not None:
             unknown.frozen = not command.patient
@@ -254,37 +236,8 @@ async def _agree(
             outcomes[k] = Refused(refusal)
             continue
         pointer = "/points" if command.points is not None else "/money/amount_minor"
-        asked[k] = _Asked(party.wallet_id, terms, points, pointer)
+        asked[k] = Asked(party.wallet_id, terms, points, pointer)
     return asked
-
-
-async def _facts(tx: Tx, asked: Sequence[_Asked], now: datetime) -> dict[UUID, limits.Facts]:
-    """What the limits of these redemptions are counted from, by wallet; nothing is asked where there are none."""
-    moments = {one.wallet_id: limits.moments(one.terms, now) for one in asked if one.terms.redeeming.counts}
-    tiered = {one.wallet_id for one in asked if one.terms.redeeming.tiers is not None}
-    return await limiting.facts(tx.db, moments, tiered, now=now) if moments or tiered else {}
-
-
-def _check_limits(
-    one: _Asked, facts: limits.Facts | None, command: Redeem, now: datetime, paid: Mapping[Bill, int]
-) -> None:
-    if not one.terms.redeeming.limits and command.bill_total_minor is None:
-        return
-    money, bill = command.money, command.bill
-    limits.check_limits(
-        limits.limits(
-            one.terms,
-            facts or limits.Facts(),
-            bill_total_minor=command.bill_total_minor,
-            now=now,
-            place=command.place_of(paid.get(bill, 0)) if bill is not None else command.place,
-        ),
-        points=one.points,
-        money_minor=money.amount_minor
-        if money is not None
-        else one.terms.worth(one.points).money.amount_minor,
-        pointer=one.pointer,
-    )
 
 
 def _needed(tx: Tx, command: Redeem) -> int | None:
@@ -293,7 +246,7 @@ def _needed(tx: Tx, command: Redeem) -> int | None:
     return command.points if tx.cache.get((_ORDER, command.programme)) == _OLDEST else None
 
 
-def _needs(asked: dict[int, _Asked], lacking: set[UUID]) -> dict[UUID, tuple[int, str]]:
+def _needs(asked: dict[int, Asked], lacking: set[UUID]) -> dict[UUID, tuple[int, str]]:
     """How many points this batch spends of each of these wallets at most, and in which order."""
     needs: dict[UUID, tuple[int, str]] = {}
     for one in asked.values():
@@ -304,7 +257,7 @@ def _needs(asked: dict[int, _Asked], lacking: set[UUID]) -> dict[UUID, tuple[int
 
 
 def _redemption(
-    redemption_id: UUID, command: Redeem, one: _Asked, wallet: Wallet, posting: Posting
+    redemption_id: UUID, command: Redeem, one: Asked, wallet: Wallet, posting: Posting
 ) -> postings.Redemption:
     terms = one.terms
     asked = command.money

@@ -1,4 +1,4 @@
-"""Rewards: put into the catalogue, bought with points, and used."""
+"""Rewards: put into the catalogue, and bought with points."""
 
 from __future__ import annotations
 
@@ -11,28 +11,25 @@ import msgspec
 
 from services.redeem.domain import limits, reserving, rewards, spending
 from services.redeem.domain.acceptance import Place
-from services.redeem.domain.blocking import withheld
 from services.redeem.domain.codes import benefit_code, benefit_hash
+from services.redeem.domain.deciding import Inputs, of_reward
 from services.redeem.domain.holding import Hold
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import missing
 from services.redeem.domain.rewards import (
     Benefit,
-    BenefitConsumed,
-    BenefitUnknown,
     PutReward,
     RedeemReward,
     RewardUnknown,
     Stock,
-    UseBenefit,
 )
 from services.redeem.handlers import reward_cards
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.tell import tell_expired, tell_redeemed
-from services.redeem.handlers.tell_rewards import benefit_answer, reward_answer, tell_consumed, tell_issued
+from services.redeem.handlers.tell_rewards import reward_answer, tell_issued
 from services.redeem.handlers.tell_settled import tell_reserved
-from services.redeem.store import holding, learned, limiting, meeting, postings
+from services.redeem.store import deciding, holding, learned, limiting, meeting, postings
 from services.redeem.store import rewards as store
 from services.redeem.store.idle import note_idle
 from services.redeem.store.redemptions import Authorised, authorise
@@ -40,11 +37,9 @@ from services.redeem.store.stock import keep_supply
 from services.redeem.store.thresholds import learn as learn_thresholds
 from shared.errors import (
     AmountOutOfRange,
-    MerchantUnknown,
     ProgrammeClosed,
     ProgrammeUnknown,
     Refusal,
-    TerminalUnknown,
 )
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Refused, Tx
@@ -170,6 +165,7 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
     set_aside: list[Authorised] = []
     holds: list[Hold] = []
     wanted: list[reward_cards.Wanted] = []
+    kept: list[Inputs] = []
     taken: Counter[store.Name] = Counter()
     since_then: dict[tuple[UUID, str, str], int] = {}
     for k, one in asked.items():
@@ -197,6 +193,9 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
         except Refusal as refusal:
             outcomes[k] = Refused(refusal)
             continue
+        kept.append(
+            of_reward(redemption_id, one.terms, one.stock.reward, one.facts, had=one.had + bought, now=now)
+        )
         one.facts.count(one.points)
         one.stock.taken += 1
         since_then[one.wallet_id, *name] = bought + 1
@@ -230,41 +229,9 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
     await reward_cards.issue(tx, wanted, outcomes)
     await authorise(tx.db, set_aside)
     await holding.hold(tx.db, holds)
+    await deciding.keep(tx.db, kept)
     await postings.write(tx, wallets.values(), postings=keys, redemptions=spent)
     tx.after_commit(lambda: count_points(tx, wallets.values()))
-    return [outcomes[k] for k in range(len(items))]
-
-
-async def use_benefit(tx: Tx, items: Sequence[Item[UseBenefit]]) -> list[Outcome]:
-    """Consumes benefits by their codes, each once: which of several calls comes first is decided by the benefit's lock."""
-    outcomes: dict[int, Outcome] = {}
-    known = await store.terminals_of(tx.db, {item.command.merchant for item in items})
-    held = await store.lock_benefits(tx.db, {item.command.code_hash for item in items})
-    now = tx.now()
-    uses: list[store.Use] = []
-    used: set[UUID] = set()
-    for k, item in enumerate(items):
-        command = item.command
-        one = held.get(command.code_hash)
-        refusal = _unusable(command, known, one, now)
-        if refusal is None and one is not None and one.benefit_id in used:
-            refusal = BenefitConsumed("The benefit was used a moment ago.", pointer="/code")
-        if refusal is not None:
-            outcomes[k] = Refused(refusal)
-            continue
-        assert one is not None
-        used.add(one.benefit_id)
-        uses.append(
-            store.Use(one.benefit_id, command.merchant, command.terminal, command.cashier, command.bill_ref)
-        )
-    if uses:
-        await store.consume(tx.db, uses, now)
-    rows = await store.benefits(tx.db, used) if used else {}
-    for k, item in enumerate(items):
-        if k not in outcomes:
-            row = rows[held[item.command.code_hash].benefit_id]
-            tell_consumed(tx, item, row)
-            outcomes[k] = Done(200, benefit_answer(row, now))
     return [outcomes[k] for k in range(len(items))]
 
 
@@ -358,22 +325,3 @@ def _benefit(
         now,
         one.stock.reward.expires_at(now, one.terms.zone),
     )
-
-
-def _unusable(
-    command: UseBenefit, known: Mapping[str, Sequence[str]], one: store.Held | None, now: datetime
-) -> Refusal | None:
-    if command.merchant not in known:
-        return MerchantUnknown(f"There is no merchant {command.merchant}.", pointer="/merchant")
-    if command.terminal is not None and command.terminal not in known[command.merchant]:
-        return TerminalUnknown(f"{command.merchant} has no terminal {command.terminal}.", pointer="/terminal")
-    if one is None:
-        return BenefitUnknown("No benefit has this code.", pointer="/code")
-    over = rewards.objection(
-        expires_at=one.expires_at,
-        consumed_at=one.consumed_at,
-        withdrawn_at=one.withdrawn_at,
-        lapsed_at=one.lapsed_at,
-        now=now,
-    )
-    return over or withheld(one.wallet_status)

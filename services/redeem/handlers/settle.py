@@ -70,8 +70,8 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
                     _check_place(terms, redemption, command)
                     _check_bill(terms, redemption, command)
                     held.check(redemption, command)
-                    if wallet.status == "active":
-                        named.check(k, redemption, command, terms)
+                    active = wallet.status == "active"
+                    decided = named.check(k, redemption, command, terms) if active else None
                     captured = reserving.capture(
                         wallet,
                         redemption,
@@ -81,6 +81,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
                         now=now,
                         new_id=uuid7,
                     )
+                    named.captured(decided)
                     _note_place(redemption, command)
                     _captured(tx, item, terms, wallet, redemption, captured, keys, back)
                     # What bought a reward paid for no bill.
@@ -105,6 +106,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
         named.settled(redemption, before)
     await held.write(whole)
     await redemptions.settle(tx.db, [one for one in whole.values() if one.changed])
+    await named.write(tx.db)
     await back.write()
     await postings.write(tx, wallets.values(), postings=keys)
     tx.after_commit(lambda: count_points(tx, wallets.values()))

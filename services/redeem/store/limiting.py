@@ -25,8 +25,9 @@ async def facts(
         for (wallet_id, _), (_, points, made) in zip(asked, rows, strict=True):
             found[wallet_id].spent.append(Spent(points, made))
     if tiered:
-        for wallet_id, tier, until in await redemptions.standings_of(db, wallet_ids=list(tiered)):
-            found[wallet_id].tier, found[wallet_id].until = tier, until
+        for wallet_id, *told in await redemptions.standings_of(db, wallet_ids=list(tiered)):
+            one = found[wallet_id]
+            one.tier, one.until, one.sequence = told
     return found
 
 

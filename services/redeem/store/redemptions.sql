@@ -439,11 +439,12 @@ ON CONFLICT (wallet_id) DO UPDATE SET tier = excluded.tier, until = excluded.unt
 WHERE standings.sequence < excluded.sequence;
 
 -- name: standings_of
--- What tiers told last of these wallets.
+-- What tiers told last of these wallets, and by which event of each.
 SELECT
     s.wallet_id,
     s.tier,
-    s.until
+    s.until,
+    s.sequence
 FROM standings AS s
 WHERE s.wallet_id = ANY(:wallet_ids::uuid[]);
 

@@ -25,6 +25,7 @@ UNUSED = {
     "redemptions:overdrawn",
     "redemptions:accepted",  # tests/integration/redeem/test_acceptance.py
     "redemptions:shares",  # tests/integration/redeem/test_bill_shares.py
+    "redemptions:decided",  # tests/integration/redeem/test_why.py
     "ledger:revived",  # tests/integration/redeem/test_expiring.py
     "ledger:silence",  # tests/integration/redeem/test_silence.py
     "rewards:held",  # tests/integration/redeem/test_rewards_later.py
