@@ -145,8 +145,8 @@ class ModelBank(Ends):
     def release(
         self, accrual: ModelAccrual, through: int, *, now: datetime, renewed: datetime | None = None
     ) -> int:
-        """What is over goes first, held points too where they are due. `renewed`: when the lots end from now on, where their time
-        runs from a release."""
+        """What is over goes first, held points too where they are due. `renewed`: when what is released now would end, where
+        the time of lots runs from their releases: what was released of one before ends no earlier by it."""
         self.wake(accrual.wallet, now)
         due = max(through - accrual.released, 0)
         holds = self.holds_expire or (due > 0 and renewed is None)
@@ -154,8 +154,10 @@ class ModelBank(Ends):
         came = []
         for lot in accrual.lots:
             part = min(due, lot.held)
-            if part and renewed is not None:
+            kept = lot.released and (lot.expires_at is None or renewed is None or lot.expires_at >= renewed)
+            if part and renewed is not None and not kept:
                 lot.expires_at = renewed
+            lot.released += part
             self._move(accrual.wallet, lot, "held", "available", part)
             due -= part
             came.append((lot, part))

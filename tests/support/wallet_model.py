@@ -34,6 +34,7 @@ class ModelLot:
     expired: int = 0
     reversed: int = 0
     owed: int = 0
+    released: int = 0
     parent: ModelLot | None = None
     renews: ModelLot | None = None
     """Points of that lot came back to this one, to live longer; it is still the same accrual's."""

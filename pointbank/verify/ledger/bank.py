@@ -120,7 +120,7 @@ class Bank:
         self._revived = books.check(
             "ledger:revived",
             3,
-            "what a release finds over of its lot is over, and is not released with the rest",
+            "what a release finds over of its lot is over, and not released with the rest; what was released ends no earlier",
         )
         self._born = books.check("wallets:born", 5, "each wallet is its member's, as members gave it out")
         self._past = books.check(

@@ -1,4 +1,5 @@
-"""Held points that are released in parts: what a release finds over of its lot is over, and is not released with the rest."""
+"""Held points that are released in parts: what a release finds over of its lot is over, and is not released with the rest. Where
+points count from their release, a later one takes no time from what was released before."""
 
 from __future__ import annotations
 
@@ -24,11 +25,14 @@ def revived(lot_id: bytes, row: Any, lot: LotWalk, versions: Sequence[Terms]) ->
                 )
             if holds:
                 yield f"line {release.seq} releases points of lot {told(lot_id)} that had died while they were held"
-        before = release
+        if before is None or release.at > before.at:
+            before = release
+    if not lot.reinstated and (short := _shortened(row["expires_at"], lot, versions)) is not None:
+        yield f"lot {told(lot_id)} ends at {row['expires_at']}, before what line {short.seq} released was to end"
 
 
 def _over(first: datetime | None, before: Release | None, at: datetime, versions: Sequence[Terms]) -> bool:
-    """Whether the lot had ended by then: as it was opened, or as its release before says where points count from there."""
+    """Whether the lot had ended by then: as it was opened, or as the last release before it says where points count from that."""
     opened = first is not None and first <= at
     if before is None:
         return opened
@@ -36,3 +40,10 @@ def _over(first: datetime | None, before: Release | None, at: datetime, versions
         terms.over(before.at, at) if terms.expiry.get("counts_from") == "release" else opened
         for terms in versions
     )
+
+
+def _shortened(end: datetime | None, lot: LotWalk, versions: Sequence[Terms]) -> Release | None:
+    """A release that was to let the lot live longer than it does, by every version."""
+    if end is None or not versions or any(terms.expiry.get("counts_from") != "release" for terms in versions):
+        return None
+    return next((one for one in lot.releases if all(terms.longer(one.at, end) for terms in versions)), None)

@@ -294,6 +294,13 @@ class Terms:
         last = None if self.by_birth_month else self.last_usable_day(self.local_day(earned_at))
         return last is not None and self.local_day(at) > last
 
+    def longer(self, earned_at: datetime, end: datetime) -> bool:
+        """Whether points that count from a moment live past that end; not where that is the member's birth month's to say."""
+        if self.by_birth_month:
+            return False
+        last = self.last_usable_day(self.local_day(earned_at))
+        return last is None or self.local_day(end - MOMENT) < last
+
     def silent(self, active_at: datetime, at: datetime) -> bool:
         """Whether a balance has ended by then whose member did something last at a moment."""
         return self.expiry["policy"] == "inactivity" and self.local_day(at) > self.silent_after(active_at)

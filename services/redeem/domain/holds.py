@@ -25,7 +25,7 @@ def release(
     """Sets free what of an accrual's lots is to be available by now and is held still; None where nothing is.
 
     `release_through` is cumulative and `released` what was released before: a lower target moves nothing, and what a
-    reversal ended is released no more. With `renewed`, a lot's expiry counts from its last release.
+    reversal ended is released no more. With `renewed`, a lot's expiry counts from its releases: from the one that gives most.
     """
     points = release_through - released
     act = Act(wallet, posting_id, value, effective_at, source_id)
@@ -34,10 +34,18 @@ def release(
         if part <= 0:
             continue
         if renewed is not None:
-            lot.expires_at = renewed(effective_at)
+            lot.expires_at = _renewed(lot, renewed(effective_at))
         act.move("release", "held", "available", part, lot)
         points -= part
     return act.done()
+
+
+def _renewed(lot: Lot, until: datetime | None) -> datetime | None:
+    """When a lot ends whose release says `until` (None: never): not before the end that points released of it earlier were told.
+    Before its first release it is nobody's."""
+    if lot.held == lot.points - lot.reversed:
+        return until
+    return None if until is None or lot.expires_at is None else max(until, lot.expires_at)
 
 
 def over_when_due(lots: Iterable[Lot], now: datetime) -> list[Lot]:

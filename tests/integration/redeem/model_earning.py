@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -69,10 +70,10 @@ class Earning(Machine):
     def release(self, data: st.DataObject, part: str) -> None:
         self._release(data.draw(st.integers(0, len(self.accruals) - 1)), part)
 
-    def _release(self, k: int, part: str) -> None:
-        through = self.part(self.accruals[k].points, part)
-        asked = release(self.accruals[k], through, effective_at=self.now)
-        renewed = self.model.until_of(self.now) if self.terms.from_release else None
+    def _release(self, k: int, part: str, late: timedelta = timedelta(0)) -> None:
+        through, at = self.part(self.accruals[k].points, part), self.now - late
+        asked = release(self.accruals[k], through, effective_at=at)
+        renewed = self.model.until_of(at) if self.terms.from_release else None
         with self.reaching():
             self.house.run(self.house.bank.hear(*[asked] * (1 + self.twice)))
             self.model.bank.release(self.model.accruals[k], through, now=self.now, renewed=renewed)
@@ -84,6 +85,13 @@ class Earning(Machine):
         self._release(k, "some")
         self.house.now += minutes * MINUTE
         self._release(k, "half")
+
+    @rule(points=st.integers(10, 40), days=st.integers(1, 2))
+    def the_first_part_of_held_points_is_told_after_the_second(self, points: int, days: int) -> None:
+        self._earn([(points, None)], 0, held=True)
+        k = len(self.accruals) - 1
+        self._release(k, "some")
+        self._release(k, "half", late=timedelta(days=days))
 
     @precondition(lambda self: self.accruals)
     @rule(data=st.data(), part=PART, on_spent=st.sampled_from(["block", "partial", "partial", "debt"]))

@@ -129,10 +129,19 @@ class Bank(RuleBasedStateMachine):
         expire(wallet, terms=SAR, now=self.now, new_id=self.new_id, holds_expire=holds, lots=lots)
 
     @precondition(lambda self: self.accruals)
-    @rule(data=st.data(), part=PARTS)
-    def release(self, data: st.DataObject, part: str) -> None:
-        one = data.draw(st.sampled_from(self.accruals))
-        through, until = part_of(one.lot.points, part), self.until(10)
+    @rule(data=st.data(), part=PARTS, days=st.sampled_from([3, 10, 10]))
+    def release(self, data: st.DataObject, part: str, days: int) -> None:
+        self._release(data.draw(st.sampled_from(self.accruals)), part, days)
+
+    @rule(who=WHO, points=st.integers(10, 40), first=st.sampled_from([3, 10]), days=st.sampled_from([3, 10]))
+    def held_points_are_released_in_two_parts(self, who: int, points: int, first: int, days: int) -> None:
+        self._earn(who, points, None, 0, held=True)
+        one = self.accruals[-1]
+        self._release(one, "some", first)
+        self._release(one, "half", days)
+
+    def _release(self, one: Accrual, part: str, days: int) -> None:
+        through, until = part_of(one.lot.points, part), self.until(days)
         if through > one.released and not self.from_release:
             self._gone(one.wallet, over_when_due([one.lot], self.now), holds=True)
         self._gone(one.wallet, [one.lot], holds=self.holds)
