@@ -69,8 +69,9 @@ class PointsAdjusted(EventData, frozen=True, kw_only=True):
     balance: Balance
 
 
-class PointsReinstated(EventData, frozen=True, kw_only=True):
-    """Subject: the wallet_id. Expired points that a person brought back, with their new expiry."""
+class PointsReinstated(EventData, frozen=True, kw_only=True, omit_defaults=True):
+    """Subject: the wallet_id. Expired points that a person brought back, with their new expiry. `redemption_id`: this had spent
+    them while they lived, and was told when they had expired (`reason` spent_offline); it takes them at once."""
 
     TYPE: ClassVar[str] = "points.reinstated.v1"
     SOURCE: ClassVar[str] = "/redeem"
@@ -85,6 +86,7 @@ class PointsReinstated(EventData, frozen=True, kw_only=True):
     reinstated: Worth
     lots: tuple[Lot, ...]
     balance: Balance
+    redemption_id: UUID | None = None
 
 
 class PointsMerged(EventData, frozen=True, kw_only=True):

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from tests.support.ends_model import Ends
+from tests.support.late_model import bring_back
 from tests.support.wallet_model import (
     LOT,
     NEVER,
@@ -219,6 +221,7 @@ class ModelBank(Ends):
         for lot in sorted(
             due, key=lambda lot: (min(lot.expires_at or NEVER, whole), lot.earned_at, lot.number)
         ):
+            lot.went.append([min(lot.expires_at or NEVER, whole), lot.available])
             for part in ("available", "held") if holds else ("available",):
                 points += getattr(lot, part)
                 self._move(wallet, lot, part, "expired", getattr(lot, part))
@@ -247,12 +250,15 @@ class ModelBank(Ends):
 
     def overdraw(self, wallet: ModelWallet, points: int, *, now: datetime) -> int:
         """What a till let somebody spend; gives what was not there."""
-        there = min(points, self.spendable(wallet, now))
-        return sum(part.captured for part in self.let(wallet, points, there, now=now) if part.lot is None)
+        return sum(part.captured for part in self.let(wallet, points, now=now) if part.lot is None)
 
-    def let(self, wallet: ModelWallet, points: int, there: int, *, now: datetime) -> list[ModelPart]:
-        """What a till let somebody spend, of which so much was there."""
+    def let(self, wallet: ModelWallet, points: int, *, now: datetime) -> list[ModelPart]:
+        """What a till let somebody spend then, and what was not there; what expired since was."""
         self._comes(wallet, now)
+        self.expire(wallet, now, sweep=False)
+        back = partial(self._move, wallet, source="expired", target="available")
+        bring_back(self.in_order(wallet), points, now, lambda lot, some: back(lot=lot, points=some))
+        there = min(points, self.spendable(wallet, now))
         taken = self._take(wallet, there, "redeemed", now) or []
         parts = [ModelPart(lot, part, captured=part) for lot, part in taken]
         if points > there:
@@ -289,7 +295,7 @@ class ModelBank(Ends):
             if part.lot is not None and part.lent > part.captured:
                 self._move(wallet, part.lot, "reserved", "available", part.lent - part.captured)
                 came.append((part.lot, part.lent - part.captured))
-        return self._came_back(wallet, came, now)
+        return self._came_back(wallet, came, now, since=now)
 
     def give_back(
         self,
@@ -322,14 +328,19 @@ class ModelBank(Ends):
                 lot.renews = part.lot
             self._move(wallet, lot, "redeemed", "available", some)
             came.append((lot, some))
-        return self._came_back(wallet, came, now)
+        return self._came_back(wallet, came, now, since=at)
 
-    def _came_back(self, wallet: ModelWallet, came: list[tuple[ModelLot, int]], now: datetime) -> int:
+    def _came_back(
+        self, wallet: ModelWallet, came: list[tuple[ModelLot, int]], now: datetime, *, since: datetime
+    ) -> int:
         """What came back to lots that are gone goes with them; refunds that were short, then debts, take of the rest."""
         expired = 0
         for lot, points in came:
             if self.dead(wallet, lot, now):
                 expired += points
+                ended = min(lot.expires_at or NEVER, self.ends_at(wallet) or NEVER)
+                if ended > since:
+                    lot.went.append([ended, points])
                 self._move(wallet, lot, "available", "expired", points)
         left = []
         for lot, points in came:

@@ -92,8 +92,8 @@ class ModelTill(ModelDesk):
             return {**said, "outcome": "refused", "code": code}
         one.used += points
         at = min(at, now)
-        there = min(points, self.bank.spendable(self.wallet, at))
-        parts = self.bank.let(self.wallet, points, there, now=at)
+        parts = self.bank.let(self.wallet, points, now=at)
+        owed = sum(part.captured for part in parts if part.lot is None)
         paid = self.rules.worth(points)
         sale = Sale(parts, points, paid, "captured", bill_ref, at)
         sale.captured, sale.captured_minor, sale.captured_at = points, paid, at
@@ -102,7 +102,7 @@ class ModelTill(ModelDesk):
             **said,
             "outcome": "posted",
             "redeemed": self.worth(points),
-            "overdrawn": self.worth(points - there),
+            "overdrawn": self.worth(owed),
             "wallet_blocked": self.blocked,
         }
         one.uses[ref] = asked, answer, sale

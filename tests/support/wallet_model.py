@@ -39,6 +39,8 @@ class ModelLot:
     renews: ModelLot | None = None
     """Points of that lot came back to this one, to live longer; it is still the same accrual's."""
     accrual: ModelAccrual | None = None
+    went: list[list[Any]] = field(default_factory=list)
+    """When what of it expired that had been usable, and how much of that did not come back for who had spent it before."""
 
     def gone(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now

@@ -257,7 +257,7 @@ class Bank:
                 self._transfer(row, posting, parents)
             elif posting.kind == "adjust":
                 self._adjustments.on_posting(walk.wallet_id, posting, expiries)
-            elif posting.kind == "reinstate":
+            elif posting.kind == "reinstate" and posting.source_id in {posting.posting_id, NOTHING}:
                 self._adjustments.on_reinstated(walk.wallet_id, posting)
             elif posting.kind == "merge":
                 last = ended and posting is walk.postings[-1]

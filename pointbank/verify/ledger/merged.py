@@ -89,6 +89,7 @@ class Family:
             together.postings += walk.postings
             together.unopened += walk.unopened
             together.gone += walk.gone
+            together.back += walk.back
             for bucket in BUCKETS:
                 together.buckets[bucket] += walk.buckets[bucket]
             for lot_id, lot in walk.lots.items():

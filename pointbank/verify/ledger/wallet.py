@@ -55,9 +55,20 @@ class Gone(NamedTuple):
 
     seq: int
     lot_id: bytes
+    points: int
     at: datetime
     posted_at: datetime
     active_at: datetime | None
+
+
+class Back(NamedTuple):
+    """A line by which expired points of a lot came back, for what a till that could not ask had spent of it."""
+
+    seq: int
+    lot_id: bytes
+    points: int
+    at: datetime
+    redemption_id: bytes
 
 
 class LotWalk:
@@ -136,6 +147,7 @@ class WalletWalk:
         self.postings: list[Posting] = []
         self.problems: list[tuple[str, str]] = []
         self.gone: list[Gone] = []
+        self.back: list[Back] = []
         self.unopened: list[tuple[int, bytes]] = []
         """Lines whose lots were not opened here: in the wallet that was merged into this one, or nowhere."""
 
@@ -231,11 +243,16 @@ class WalletWalk:
                 self.problems.append(("lots", f"line {seq} takes more than lot {told(lot_id)} has there"))
         if target in IN_LOTS:
             setattr(lot, target, getattr(lot, target) + points)
-        lot.renewed = lot.renewed or kind in RENEWING
-        lot.reinstated = lot.reinstated or kind == "reinstate"
+        # What a person brings back has that act's id for its source, and another end; what had been spent keeps its own.
+        late_spent = kind == "reinstate" and source_id not in {None, posting_id}
+        lot.renewed = lot.renewed or (kind in RENEWING and not late_spent)
+        lot.reinstated = lot.reinstated or (kind == "reinstate" and not late_spent)
         if kind == "expire":
             lot.went_at = effective_at
-            self.gone.append(Gone(seq, lot_id, effective_at, self.posted_at, self.last_active_at))
+            self.gone.append(Gone(seq, lot_id, points, effective_at, self.posted_at, self.last_active_at))
+        elif late_spent:
+            assert source_id is not None
+            self.back.append(Back(seq, lot_id, points, effective_at, source_id))
         elif kind == "void":
             lot.voided_at = effective_at
         lot.expired += points * ((target == "expired") - (source == "expired"))

@@ -6,6 +6,12 @@ SELECT uuid_send(o.redemption_id) AS redemption_id, o.overdrawn_points
 FROM redeem.offline_redemptions AS o
 WHERE o.overdrawn_points > 0;
 
+-- name: not_offline
+-- Which of these redemptions no till reported that could not ask. Parameter: their ids.
+SELECT uuid_send(u.redemption_id) AS redemption_id
+FROM unnest($1::uuid[]) AS u (redemption_id)
+WHERE NOT EXISTS (SELECT FROM redeem.offline_redemptions AS o WHERE o.redemption_id = u.redemption_id);
+
 -- name: allowances
 -- Each allowance with what was spent on it, and how many of its uses are not of its wallet, place and time. A till's clock may be
 -- five minutes behind when it is given.

@@ -12,6 +12,7 @@ from pointbank.verify.ledger.wallet import Posting, WalletWalk
 from pointbank.verify.matching import told
 from pointbank.verify.spending.bill_shares import BillShares
 from pointbank.verify.spending.deciding import Deciding
+from pointbank.verify.spending.revived import Revived
 
 ACTS = ("reserve", "redeem", "void", "return")
 OF_THE_LEDGER = {"overdraw": "redeem", **{act: act for act in ACTS}}
@@ -83,6 +84,7 @@ class Redemptions:
             "redemptions:overdrawn", 2, "only a till that could not ask overdrew, by what it reported", ("points",),
             ours="the offline redemptions", theirs="the ledger",
         )  # fmt: skip
+        self._revived = Revived(books)
         self._allowances = books.check(
             "allowances", 2, "what was spent on an allowance is within its points, place and time"
         )
@@ -112,6 +114,7 @@ class Redemptions:
     def wallet(self, walk: WalletWalk, lots: list[Any], reserved: int, taken: Taken) -> None:
         """One wallet, with its lots and its row's reserved points."""
         wallet_id, back = walk.wallet_id, taken.back
+        self._revived.wallet(walk)
         moved_from = {
             row["to_lot"]: row["lot_id"] for row in back if row["to_lot"] not in {None, row["lot_id"]}
         }
@@ -205,6 +208,7 @@ class Redemptions:
         async for page in snapshot.pages("spending/offline.sql", "overdrawn"):
             for redemption_id, points in page:
                 self._overdrawn.ours((redemption_id, points))
+        await self._revived.walk()
         async for page in snapshot.pages("spending/offline.sql", "allowances"):
             for row in page:
                 self._allowance(row)

@@ -166,6 +166,8 @@ def _source_of_line(row: Any) -> dict[str, UUID] | None:
     kind = row["kind"]
     if row["source_id"] is not None and (kind in _TAKEN_BACK or kind == "repay"):
         return _taken_by(row, kind)
+    if kind == "reinstate" and row["source_id"] != row["posting_id"]:
+        return {"redemption_id": row["source_id"]}  # what a person asks for is posted under its own id
     return _source(row, row["opened_by"] if kind == "expire" else kind)
 
 

@@ -6,7 +6,7 @@ An allowance sets nothing aside. What was spent on it is posted as it happened: 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
@@ -16,6 +16,7 @@ import msgspec
 from services.redeem.domain.expiring import consumption_order, expire, wake
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.posting import Before, Posting
+from services.redeem.domain.reviving import Went, revive
 from services.redeem.domain.spendable import spendable
 from services.redeem.domain.spending import Terms, consume, posting_of
 from shared.errors import Refusal
@@ -138,11 +139,13 @@ class UseAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Overdrawn(msgspec.Struct, frozen=True):
-    """A redemption that was posted as it had happened; `owed` of its points were more than the balance had."""
+    """A redemption that was posted as it had happened; `owed` of its points were more than the balance had. `revived`: what had
+    expired only after it, and was swept before it was told."""
 
     spent: Posting
     expired: Posting | None
     owed: int
+    revived: Posting | None = None
 
 
 def allow(
@@ -196,18 +199,31 @@ def overdraw(
     at: datetime,
     redemption_id: UUID,
     new_id: Callable[[], UUID],
+    went: Iterable[Went] = (),
 ) -> Overdrawn:
     """Posts what was spent at that moment, whatever the wallet's status and balance: from lots in the programme's order as far as
-    they go, the rest as debt. What had expired or ended by silence by then is not spent, what expired since and was not swept is.
+    they go, the rest as debt. What had expired or ended by silence by then is not spent, what expired since is, swept or not.
 
-    The wallet's lots must hold all that are past their expiry, and the first in order that make up `points`.
+    The wallet's lots must hold all that are past their expiry, those that `went` names, and the first in order that make up
+    `points`.
     """
     woken = wake(wallet, at=at, value=terms, new_id=new_id)
     expired = woken or expire(wallet, terms=terms, now=at, new_id=new_id)
+    order = consumption_order(terms.consumption)
+    revived = revive(
+        wallet,
+        went,
+        points=points,
+        at=at,
+        order=order,
+        value=terms,
+        source_id=redemption_id,
+        new_id=new_id,
+    )
     before, posting_id, lines = Before.of(wallet), new_id(), []
     there = min(points, spendable(wallet, at))
     if there:
-        for lot, taken in consume(wallet.lots, there, consumption_order(terms.consumption)):
+        for lot, taken in consume(wallet.lots, there, order):
             wallet.take(lot, taken)
             lines.append(
                 wallet.move(
@@ -238,4 +254,4 @@ def overdraw(
             )
         )
     spent = posting_of(wallet, before, posting_id, lines[0].kind, points, at, lines)
-    return Overdrawn(spent, expired, owed)
+    return Overdrawn(spent, expired, owed, revived)

@@ -202,7 +202,7 @@ class Desk:
                 self.now,
             )
         )
-        tell_reinstated(self.tx, item, value, wallet, self.keep(wallet, back), lot, command.reason)
+        tell_reinstated(self.tx, item, value, wallet, self.keep(wallet, back), (lot,), command.reason)
         answer = {
             "reinstatement_id": command.reinstatement_id,
             "programme": wallet.programme,

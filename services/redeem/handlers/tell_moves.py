@@ -248,10 +248,22 @@ def tell_adjusted(
     note(tx, "points.adjust", item, wallet, posting, adjustment_id=asked.adjustment_id, reason=asked.reason)
 
 
+SPENT_OFFLINE = "spent_offline"
+"""The reason of what came back for it had been spent before it expired."""
+
+
 def tell_reinstated(
-    tx: Tx, item: Item[Any], rate: Value, wallet: Wallet, posting: Posting, lot: Lot, reason: str
+    tx: Tx,
+    item: Item[Any],
+    rate: Value,
+    wallet: Wallet,
+    posting: Posting,
+    lots: Iterable[Lot],
+    reason: str,
+    *,
+    redemption_id: UUID | None = None,
 ) -> None:
-    """What a person brought back, and why."""
+    """What a person brought back, or a redemption that is told late, and why."""
     tx.emit(
         PointsReinstated(
             posting_id=posting.posting_id,
@@ -263,8 +275,9 @@ def tell_reinstated(
             effective_at=posting.effective_at,
             posted_at=posting.posted_at,
             reinstated=worth_of(posting.points, rate),
-            lots=named(posting, (lot,), rate),
+            lots=named(posting, lots, rate),
             balance=balance(posting, rate),
+            redemption_id=redemption_id,
         ),
         subject=str(wallet.wallet_id),
         sequence=wallet.next_event(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -18,10 +19,12 @@ from services.redeem.domain.offline import (
 )
 from services.redeem.domain.reserving import Redemption
 from services.redeem.domain.returning import taken
+from services.redeem.domain.reviving import Went
 from services.redeem.handlers.came_back import ComingBack
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.tell import tell_expired, tell_redeemed_offline
-from services.redeem.store import learned, postings, returns
+from services.redeem.handlers.tell_moves import SPENT_OFFLINE, tell_reinstated
+from services.redeem.store import expiring, learned, postings, returns
 from services.redeem.store import offline as store
 from services.redeem.store.idle import note_idle
 from shared.errors import Refusal
@@ -65,6 +68,7 @@ class Uses:
         self._keys: list[postings.NewPosting] = []
         self._used: list[store.Used] = []
         self._backs: list[_Back] = []
+        self._went: list[Went] = []
         self._coming_back: ComingBack | None = None
 
     async def begin(self, commands: Sequence[ReportUses]) -> None:
@@ -94,9 +98,23 @@ class Uses:
         await note_idle(
             db, self.tx.cache, self.wallets.values(), self.now, empty_too=bool(self._refunded)
         )  # fmt: skip
+        self._went = await store.went_since(db, self.wallets, self._first_of(commands))
+        await expiring.load_by_id(db, {one.lot_id for one in self._went}, self.wallets)
         if self._refunded:
             terms = [await self.terms(self.allowances[one.allowance_id]) for one in commands]
             await learned.note_birth_months(db, self.wallets.values(), terms)
+
+    def _first_of(self, commands: Sequence[ReportUses]) -> datetime:
+        """When the first of the uses happened that were not reported before."""
+        return min(
+            (
+                use.occurred_at
+                for one in commands
+                for use in one.uses
+                if (one.allowance_id, use.redemption_ref) not in self._known
+            ),
+            default=self.now,
+        )
 
     async def terms(self, allowance: Allowance) -> CompiledProgramme:
         """The version that it was given under."""
@@ -130,11 +148,29 @@ class Uses:
         at = min(use.occurred_at, self.now)
         redemption_id = uuid7()
         decided = offline.overdraw(
-            wallet, points=use.points, terms=terms, at=at, redemption_id=redemption_id, new_id=uuid7
+            wallet,
+            points=use.points,
+            terms=terms,
+            at=at,
+            redemption_id=redemption_id,
+            new_id=uuid7,
+            went=[one for one in self._went if one.wallet_id == wallet.wallet_id],
         )
         if decided.expired is not None:
             self._keys.append(postings.NewPosting.of(wallet, decided.expired))
             tell_expired(self.tx, item, terms, wallet, decided.expired)
+        if decided.revived is not None:
+            self._keys.append(postings.NewPosting.of(wallet, decided.revived))
+            tell_reinstated(
+                self.tx,
+                item,
+                terms,
+                wallet,
+                decided.revived,
+                wallet.lots,
+                SPENT_OFFLINE,
+                redemption_id=redemption_id,
+            )
         row = postings.Redemption(
             redemption_id,
             decided.spent.posting_id,

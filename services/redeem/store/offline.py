@@ -11,6 +11,7 @@ import msgspec
 
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.offline import Allowance
+from services.redeem.domain.reviving import Went
 from services.redeem.store import postings
 from services.redeem.store.postings import REDEMPTION_COLUMNS
 from services.redeem.store.postings import Redemption as Row
@@ -59,6 +60,15 @@ async def load_lots(
             found[wallet_id] |= {lot.lot_id: lot for lot in wallets[wallet_id].lots}
     for wallet_id, lots in found.items():
         wallets[wallet_id].lots = list(lots.values())
+
+
+async def went_since(db: Connection, wallets: Mapping[UUID, Wallet], since: datetime) -> list[Went]:
+    """What expired of these locked wallets after that moment and did not come back, the earliest first. None of them ever lost
+    anything: nothing asked for."""
+    losing = {wallet.wallet_id for wallet in wallets.values() if wallet.expired}
+    if not losing:
+        return []
+    return [Went(*row) for row in await offline.went_since(db, wallet_ids=list(losing), since=since)]
 
 
 async def standing(db: Connection, places: Iterable[Place], now: datetime) -> dict[Place, Allowance]:

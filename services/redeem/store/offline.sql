@@ -27,6 +27,38 @@ FROM unnest(:allowance_ids::uuid[], :redemption_refs::text[]) AS a (allowance_id
 JOIN offline_redemptions AS o ON a.allowance_id = o.allowance_id AND a.redemption_ref = o.redemption_ref
 JOIN redemptions AS r ON o.redemption_id = r.redemption_id;
 
+-- name: went_since
+-- What was usable of these wallets' lots, and expired after a moment: how much of each lot at each moment, in that order, less what was
+-- brought back as of that moment. Not what expired as it came back, of a void or a return: it was not there before. The lines of
+-- wallets that were merged into these count too. Nothing was written before it happened, by more than clocks differ: only months since
+-- then are read.
+SELECT
+    t.wallet_id,
+    t.lot_id,
+    l.effective_at,
+    sum(CASE l.kind WHEN 'expire' THEN l.points ELSE -l.points END)::bigint AS points
+FROM ledger AS l
+JOIN lots AS t ON l.lot_id = t.lot_id
+WHERE
+    l.wallet_id = ANY(:wallet_ids::uuid[] || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = ANY(:wallet_ids::uuid[])))
+    AND l.posted_at > :since::timestamptz - interval '1 hour'
+    AND l.effective_at > :since
+    AND (
+        l.kind = 'reinstate'
+        OR (
+            l.kind = 'expire' AND l.from_bucket = 'available'
+            AND NOT EXISTS (
+                SELECT FROM ledger AS b
+                WHERE
+                    b.wallet_id = l.wallet_id AND b.lot_id = l.lot_id AND b.kind IN ('void', 'return')
+                    AND b.effective_at = l.effective_at AND b.posted_at > :since::timestamptz - interval '1 hour'
+            )
+        )
+    )
+GROUP BY t.wallet_id, t.lot_id, l.effective_at
+HAVING sum(CASE l.kind WHEN 'expire' THEN l.points ELSE -l.points END) > 0
+ORDER BY l.effective_at, t.lot_id;
+
 -- name: give_allowances!
 -- New allowances.
 INSERT INTO allowances (

@@ -37,7 +37,7 @@ BEGIN = (datetime.now(UTC) - 170 * DAY).replace(microsecond=0)
 """Each example begins here on the tenant's clock: its months are over, and nothing of it lies in the future."""
 
 OURS = (
-    "ledger:revived", "ledger:silence",
+    "ledger:revived", "ledger:silence", "redemptions:revived",
     "ledger:chain", "ledger:balances", "ledger:lots", "ledger:money", "postings:once", "postings:told", "requests:told",
     "requests:targets", "requests:recovered", "returns", "returns:told", "returns:refunds", "redemptions",
     "redemptions:told", "adjustments:posted", "adjustments:allowed", "transfers", "redemptions:lots",

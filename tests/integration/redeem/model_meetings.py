@@ -132,3 +132,18 @@ class Seldom(Earning, Spending, Offline):
         self.ask_for_an_allowance()
         if self.signed and not self.model.blocked:
             self._report(len(self.signed) - 1, [(ref, points, ago)], again=False, own=True)
+
+    @rule(
+        points=st.integers(8, 20), spent=st.integers(5, 30), swept=st.booleans(), ref=st.integers(6, 9), again=st.booleans(),
+    )  # fmt: skip
+    def what_was_spent_offline_has_expired_when_it_is_told(
+        self, points: int, spent: int, swept: bool, ref: int, again: bool
+    ) -> None:
+        self.ask_for_an_allowance()
+        self._earn([(points, 15)], 0, held=False)
+        self.house.now += 20 * MINUTE
+        if swept:
+            self.sweep()
+        if self.signed:
+            self._report(len(self.signed) - 1, [(ref, spent, 10)], again=again, own=True)
+            self.house.met["spent offline and swept before it was told"] += swept

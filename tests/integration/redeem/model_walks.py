@@ -26,6 +26,12 @@ def _part(points: int, in_money: bool) -> Act:
     return lambda desk: desk.a_part_that_is_none_is_captured(points=points, in_money=in_money, rest=6)
 
 
+def _told_late(spent: int, ref: int, swept: bool) -> Act:
+    return lambda desk: desk.what_was_spent_offline_has_expired_when_it_is_told(
+        points=9, spent=spent, swept=swept, ref=ref, again=True
+    )
+
+
 def _threshold(of: str, gone: bool) -> Act:
     return lambda desk: desk.a_threshold_is_passed(points=9, of=of, gone=gone)
 
@@ -36,10 +42,13 @@ WALKS: dict[str, list[Act]] = {
         _threshold("balance", True),
         _threshold("earned", False),
         lambda desk: desk.points_expire_and_are_brought_back(points=9, part="half", unswept=True),
+        _told_late(5, 6, True),
+        _told_late(20, 7, True),
         lambda desk: desk.points_that_repay_a_debt_pass_no_threshold(points=8),
         lambda desk: desk.a_bill_is_named_by_its_capture(first=3, second=2, total=40),
         lambda desk: desk.a_bill_is_named_by_its_capture(first=2, second=2, total=40),
     ],
+    "drips": [_told_late(5, 6, True), _told_late(20, 7, True), _told_late(5, 8, False)],
     "crumbs": [_part(3, False), _part(5, False), _part(3, True), _part(7, True)],
     "hushes": [_spends(NOT_SAID), lambda desk: desk.a_bill_is_paid_in_parts(first=3, second=2, total=100)],
     "malls": [
@@ -61,7 +70,7 @@ MET_BY_WALKS = {
     )),
     "quote velocity_exceeded", "part refused", "bill named 200", "bill named 409", "given balance", "given earned",
     "given by the run", "threshold of balance passed at once", "threshold of balance not passed too late",
-    "threshold of earned passed at once", "reinstated beside unswept",
+    "threshold of earned passed at once", "reinstated beside unswept", "spent offline and swept before it was told",
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import pytest
 from joserfc import jwt
 from joserfc.jwk import OKPKey
 from redis.asyncio import Redis
@@ -18,6 +19,7 @@ from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
 from pointbank.verify.messaging.streams import heads
 from pointbank.verify.walks import check_all
+from services.redeem.jobs.sweeping import walk
 from shared.config import Settings
 from tests.integration.redeem.conftest import Bank, Db, Member, accrued
 from tests.support.facts import AT, activated
@@ -236,8 +238,9 @@ async def test_what_an_allowance_does_not_cover_is_refused_one_by_one_and_moves_
     assert_problem(await post(bank, path, report, merchant="somebody-else"), 403, "scope_missing")
 
 
+@pytest.mark.parametrize("swept", [False, True])
 async def test_a_blocked_wallet_owes_what_its_member_took_and_an_expired_lot_paid_for_what_came_before(
-    bank: Bank, settings: Settings
+    bank: Bank, settings: Settings, swept: bool
 ) -> None:
     code = await programme(bank)
     member = await bank.member(programme=code)
@@ -251,6 +254,8 @@ async def test_a_blocked_wallet_owes_what_its_member_took_and_an_expired_lot_pai
     db = await bank.administrator()
     await db.execute("UPDATE redeem.wallets SET status = 'blocked' WHERE wallet_id = $1", member.wallet_id)
     await db.close()
+    if swept:
+        assert (await walk(bank.runtime))[code].points == 80
     said = await reported(bank, one, before, use("R-2", 20))
     assert [(use["overdrawn"], use["wallet_blocked"]) for use in said["redemptions"]] == [
         (worth(0), True),

@@ -23,6 +23,7 @@ UNUSED = {
     "holds:asked",
     "allowances",  # tests/integration/redeem/test_offline.py
     "redemptions:overdrawn",
+    "redemptions:revived",  # tests/integration/redeem/test_offline_swept.py
     "redemptions:accepted",  # tests/integration/redeem/test_acceptance.py
     "redemptions:shares",  # tests/integration/redeem/test_bill_shares.py
     "redemptions:decided",  # tests/integration/redeem/test_why.py
