@@ -117,10 +117,10 @@ async def test_after_a_restore_the_runbooks_order_is_enough_to_seal_again(
         words = ("stream", "adopt", "--tenant", town.tenant, "--service", service)
         if (await command(settings, *words, "--dry-run")).code == 0:
             await asked(settings, *words, "--leave-unread", "--reason", "restored")
-    words = ("seal", "adopt", "--tenant", town.tenant)
-    would = (await asked(settings, *words, "--dry-run", "--json")).json()
+    lost = ("seal", "adopt", "--tenant", town.tenant)
+    would = (await asked(settings, *lost, "--dry-run", "--json")).json()
     assert would["lost"] == sorted(before - kept)
-    await asked(settings, *words, "--reason", "restored")
+    await asked(settings, *lost, "--reason", "restored")
     for service in SERVICES:
         await _started(fleet, service)
     await asyncio.to_thread(fleet.wait_ready, town.tenant)

@@ -29,6 +29,7 @@ class LostSeals:
 
     async def load(self, snapshot: Snapshot) -> None:
         """Reads and checks all of it."""
+        self._check.why_not = "none was lost"
         async for page in snapshot.pages("ledger/seals.sql", "lost"):
             for row in page:
                 self._check.compared += 1
