@@ -32,7 +32,7 @@ JOBS = (
     Job("expire-gift-cards", "10 2 * * *", ("expire-gift-cards",), 7200),
     Job("benefits", "50 2 * * *", ("benefits",), 7200),
     Job("verify", "17 3 * * *", ("verify", "--wait", "60"), 21600, part="auditor", seals=True),
-    Job("reconcile", "30 5 * * *", ("reconcile",), 14400),
+    Job("reconcile", "30 5 * * *", ("reconcile",), 14400, seals=True),
     # Each with its service's own login: nobody but an administrator has all five.
     *(
         Job(
@@ -151,7 +151,7 @@ def _one(job: Job) -> str:
     mounts = volumes = ""
     if job.seals:
         env.append(f"                - name: POINTBANK_SEAL_FOLDER\n                  value: {FOLDER}")
-        reads = ", readOnly: true" if job.part == "auditor" else ""
+        reads = "" if job.name == "seal" else ", readOnly: true"  # the others only compare
         mounts = f"                - {{name: seals, mountPath: {FOLDER}{reads}}}\n"
         volumes = (
             f"            - {{name: seals, persistentVolumeClaim: {{claimName: pointbank-seals{reads}}}}}\n"

@@ -5,30 +5,34 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from pointbank.logins import find_served
 from pointbank.waking import ask_to_wake
 from services.redeem.domain.accruals import DayCompared
+from services.redeem.domain.lost_seals import Adoption, AdoptSeals
 from services.redeem.domain.reconciliation import ReconcilePage, SealCompared
-from services.redeem.domain.seal import Seal, Signer, written
+from services.redeem.domain.seal import SealBusy, Signer, written
 from services.redeem.handlers import ON
+from services.redeem.jobs.adopting import find_lost, would_adopt
+from services.redeem.jobs.exporting import SealsForked, export, refuse_forked
 from services.redeem.jobs.reconciling import Progress, reconcile, unheard
 from services.redeem.jobs.reconciling_dry import would_reconcile
-from services.redeem.jobs.sealing import Exported, SealBusy, export, job_item, take_seal, would_seal
 from services.redeem.jobs.sealing import Progress as SealProgress
+from services.redeem.jobs.sealing import job_item, take_seal, would_seal
 from shared.clock import real_clock
-from shared.config import Settings
+from shared.config import NotConfigured, Settings
 from shared.ids import uuid7
 from shared.messaging.bus import redis_client
-from shared.messaging.commands import FromJob, Item, Outcome
+from shared.messaging.commands import Done, FromJob, Item, Outcome
 from shared.messaging.keys import Keys
 from shared.messaging.sealer import Sealer
 from shared.messaging.writer import Writer
 from shared.runtime import open_tenant_pool
 
+T = TypeVar("T")
 SERVICE = "redeem"
 BUSY_S = 0.1
 """So long it waits before it looks again whether another process is still sealing."""
@@ -67,11 +71,15 @@ async def seal_tenant(
     whole: bool = False,
     progress: SealProgress | None = None,
 ) -> dict[str, Any]:
-    """Seals what is new and exports what the folder lacks: `seal` (null where nothing is new), `exported`, `foreign`. A dry run
-    says what would be sealed and exported."""
+    """Seals what is new and exports what the folder lacks: `seal` (null where nothing is new), `exported`. Where the folder has
+    `foreign` seals, which the database lacks, it does neither. A dry run says what would be sealed and exported."""
     signer = Signer(settings.seal_root(), tenant)
-    done = Exported(0, [], None)
+    exported = 0
     async with writer_of(settings, tenant) as writer:
+        try:
+            await refuse_forked(writer.pool, tenant, settings.seal_folder)
+        except SealsForked as forked:
+            return {"dry_run": dry_run, "seal": None, "exported": 0, "foreign": forked.foreign}
         if dry_run:
             made = await _in_turn(lambda: would_seal(writer.pool, signer, whole=whole, progress=progress))
         else:
@@ -81,17 +89,37 @@ async def seal_tenant(
             )
         if settings.seal_folder is not None:
             done = await export(writer.pool, tenant, settings.seal_folder, only_look=dry_run)
-            if dry_run and made is not None:  # it would be there to be exported
-                done = done._replace(written=done.written + 1)
+            # A seal that would be taken would be there to be exported.
+            exported = done.written + (dry_run and made is not None)
     return {
         "dry_run": dry_run,
         "seal": None if made is None else written(tenant, made),
-        "exported": done.written,
-        "foreign": done.foreign,
+        "exported": exported,
+        "foreign": [],
     }
 
 
-async def _in_turn(make: Callable[[], Awaitable[Seal | None]]) -> Seal | None:
+async def adopt_seals(
+    settings: Settings, tenant: str, *, actor: str, reason: str, dry_run: bool = False
+) -> dict[str, Any]:
+    """The database, as it is now, goes on: what the folder has and it lacks is recorded as `lost`, and the seal after `after_no`
+    will be `next_no`. Raises NoSealsLost, NotOurSeal, FolderFailed; NotConfigured without a folder."""
+    signer, folder = Signer(settings.seal_root(), tenant), settings.seal_folder
+    if folder is None:
+        raise NotConfigured("set POINTBANK_SEAL_FOLDER to the folder that redeem exports seals to")
+    async with writer_of(settings, tenant) as writer:
+        asked = await find_lost(writer.pool, signer, tenant, folder, reason=reason)
+        if dry_run:
+            done = await would_adopt(writer.pool, asked)
+        else:
+            item = Item(asked, FromJob("seal"), str(uuid7()), actor)
+            [outcome] = await _in_turn(lambda: writer.write([item], ON[AdoptSeals]))
+            assert isinstance(outcome, Done), outcome
+            done = msgspec.json.decode(outcome.body, type=Adoption)
+    return {"dry_run": dry_run, **msgspec.structs.asdict(done)}
+
+
+async def _in_turn(make: Callable[[], Awaitable[T]]) -> T:
     """After whoever is sealing at this moment."""
     while True:
         try:
@@ -115,7 +143,8 @@ async def reconcile_tenant(
     progress: Progress = unheard,
 ) -> dict[str, Any]:
     """Seals what is new and reconciles all that was sealed since the last run: `wallets`, `days`, `postings`, `differences`, and
-    of a dry run, which takes no seal, the first of what was `found`. `sealing` hears of the seal, `progress` of the rest."""
+    of a dry run, which takes no seal, the first of what was `found`. `sealing` hears of the seal, `progress` of the rest.
+    SealsForked where the folder has seals that the database lacks."""
     found: list[Any] = []
     async with writer_of(settings, tenant) as writer:
 
@@ -129,6 +158,7 @@ async def reconcile_tenant(
             done, told = await would_reconcile(writer.pool, progress)
             found = [one._asdict() for one in told]
         else:
+            await refuse_forked(writer.pool, tenant, settings.seal_folder)
             with suppress(SealBusy):  # what is being sealed at this moment is the next run's
                 signer = Signer(settings.seal_root(), tenant)
                 await take_seal(writer, signer, item=job_item(actor), progress=sealing)

@@ -41,7 +41,9 @@ def _failed(error: Exception) -> str | None:
     from pointbank.till import Unanswered
     from pointbank.tokens import NoKeys
     from pointbank.verify import NotSettled
-    from services.redeem.jobs.sealing import SealBusy
+    from services.redeem.domain.lost_seals import NoSealsLost
+    from services.redeem.domain.seal import NotOurSeal, SealBusy
+    from services.redeem.jobs.exporting import SealsForked
     from shared.config import NotConfigured, Settings
     from shared.errors import Refusal
     from shared.login import ShutOut
@@ -89,9 +91,10 @@ def _failed(error: Exception) -> str | None:
             | JournalInUse()
             | Unanswered()
             | NotSettled()
+            | SealsForked()
         ):
             return str(error)
-        case NothingToAdopt() | NotDrained() | ForkUnknown() | StreamMoves():
+        case NothingToAdopt() | NoSealsLost() | NotOurSeal() | NotDrained() | ForkUnknown() | StreamMoves():
             return f"nothing was changed: {error}"
         case Halted():
             return f"the stream is halted: {error}. `pointbank stream adopt --dry-run` tells what is to be decided"

@@ -9,7 +9,7 @@ import typer
 
 from pointbank.cli.jobs import run_job
 from pointbank.cli.options import AllTenants, AsJson, TenantOption
-from pointbank.cli.say import counted, out, progress
+from pointbank.cli.say import counted, out, print_json, progress
 
 if TYPE_CHECKING:
     from services.redeem.jobs.reconciling import Total
@@ -19,6 +19,9 @@ group = typer.Typer(
     help="Seals the ledger's new heads, and exports seals that POINTBANK_SEAL_FOLDER lacks. Safe to repeat, and beside others.",
     invoke_without_command=True,
 )
+
+
+MOST_SHOWN = 20
 
 
 @group.callback()
@@ -37,7 +40,7 @@ def seal(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Exit 1 where the folder has seals that the database lacks."""
+    """Exit 1 where the folder has seals that the database lacks: nothing is sealed then."""
     if context.invoked_subcommand is not None:
         return
     actor, say = _actor(), progress()
@@ -55,6 +58,8 @@ def seal(
         )
 
     def tell(done: dict[str, Any]) -> None:
+        if done["foreign"]:
+            return
         made, would = done["seal"], "would be " if dry_run else ""
         said = (
             "Nothing is new."
@@ -64,7 +69,12 @@ def seal(
         out.print(f"{said} {done['exported']:,} seals {would}exported.", highlight=False)
 
     def wrong(done: dict[str, Any]) -> str | None:
-        return f"Not in the database: {', '.join(done['foreign'])}" if done["foreign"] else None
+        if not done["foreign"]:
+            return None
+        names = ", ".join(done["foreign"])
+        return (
+            f"seal_forked: nothing is sealed. Not in the database: {names}. See `pointbank seal adopt --help`"
+        )
 
     run_job(
         context,
@@ -77,6 +87,43 @@ def seal(
         wrong=wrong,
         as_json=as_json,
     )
+
+
+@group.command("adopt")
+def seal_adopt(
+    tenant: TenantOption = "demo",
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit.")] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tells what it finds and would do.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """PostgreSQL lost commits whose seals were exported: it goes on as it is, what was lost is recorded, numbers go on above."""
+    import asyncio
+
+    from pointbank.sealing import adopt_seals
+    from shared.config import Settings
+
+    if not dry_run and not reason:
+        raise typer.BadParameter("say why, with --reason: it is kept in the audit")
+    done = asyncio.run(adopt_seals(Settings(), tenant, actor=_actor(), reason=reason, dry_run=dry_run))
+    if as_json:
+        print_json(done)
+        return
+    last = f"seal {done['after_no']}" if done["after_no"] else "none"
+    out.print(
+        f"The newest seal in the database is {last}; these were exported and are not there:", highlight=False
+    )
+    for name in done["lost"][:MOST_SHOWN]:
+        out.print(f"  {name}", highlight=False)
+    if len(done["lost"]) > MOST_SHOWN:
+        out.print(f"  ... and {len(done['lost']) - MOST_SHOWN} more (--json has all)", highlight=False)
+    if dry_run:
+        out.print(f"Nothing was changed. The next seal would be {done['next_no']}.", highlight=False)
+    else:
+        out.print(
+            f"Recorded as lost, epoch {done['epoch']}. The next seal is {done['next_no']}.", highlight=False
+        )
 
 
 @group.command("public-key")

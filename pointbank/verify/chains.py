@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pointbank.verify.database import Snapshot, auditor, snapshot
 from pointbank.verify.ledger.chain import FIRST, LAST, ChainWalk
+from pointbank.verify.ledger.lost_seals import LostSeals
 from pointbank.verify.ledger.seals import SAYS, SealWalk, check_exported
 from pointbank.verify.ledger.trust import Trust
 from pointbank.verify.report import Check, Report
@@ -163,9 +164,11 @@ async def check_seals(report: Report, books: Snapshot, tenant: str, trust: Trust
     """The seals by themselves: their chain, signatures, roots and exported copies."""
     seals = report.open("seals", 4, SAYS["seals"])
     copies = report.open("seals:exported", 4, SAYS["seals:exported"])
-    walk = SealWalk(seals, tenant, trust)
+    lost = LostSeals(report.open("seals:lost", 4, SAYS["seals:lost"]), tenant, trust)
+    await lost.load(books)
+    walk = SealWalk(seals, tenant, trust, lost)
     await walk.walk(books)
-    check_exported(copies, trust, walk.hashes)
+    check_exported(copies, trust, walk.hashes, lost.files)
 
 
 def read_state(path: Path, tenant: str, scope: Scope = EVERYTHING) -> State | None:

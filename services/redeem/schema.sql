@@ -544,7 +544,7 @@ CREATE TABLE notices (
 -- A signed root over the heads of the wallets that were posted to since the last one; never changed, never deleted.
 -- `hash` is the SHA-256 of the bytes that are signed (docs/ledger.md), `previous` that of the seal before.
 CREATE TABLE seals (
-    no bigint PRIMARY KEY, -- 1, 2, 3, ... without a gap
+    no bigint PRIMARY KEY, -- 1, 2, 3, ...; what is left out are numbers of lost_seals
     sealed_at timestamptz NOT NULL, -- when the transaction began: before its snapshot
     xid xid8 NOT NULL DEFAULT pg_current_xact_id(), -- taken after sealed_at
     snapshot pg_snapshot NOT NULL, -- what it saw
@@ -581,6 +581,38 @@ CREATE TABLE seal_leaves (
 );
 
 CREATE UNIQUE INDEX seal_leaves_card_head_once ON seal_leaves (card_id, seq) WHERE card_id IS NOT NULL;
+
+-- An operator said that the database, which had lost commits, goes on as it is. Never changed, never deleted.
+CREATE TABLE seal_adoptions (
+    epoch integer PRIMARY KEY,
+    after_no bigint NOT NULL, -- the newest seal that was there, 0: none
+    next_no bigint NOT NULL, -- the next seal's: above that one, and above all that were lost
+    skipped bigint NOT NULL, -- numbers that no seal has, up to that one
+    actor text NOT NULL,
+    reason text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT seal_adoptions_epoch_positive CHECK (epoch > 0),
+    CONSTRAINT seal_adoptions_go_forward CHECK (after_no >= 0 AND next_no > after_no AND skipped >= 0)
+);
+
+-- The seals that had been exported and were not there, as their files have them; their leaves are gone.
+CREATE TABLE lost_seals (
+    no bigint NOT NULL,
+    hash bytea NOT NULL,
+    epoch integer NOT NULL REFERENCES seal_adoptions,
+    sealed_at timestamptz NOT NULL,
+    leaves bigint NOT NULL,
+    root bytea NOT NULL,
+    previous bytea NOT NULL,
+    public_key bytea NOT NULL,
+    signature bytea NOT NULL,
+    CONSTRAINT lost_seals_pkey PRIMARY KEY (no, hash),
+    CONSTRAINT lost_seals_count_from_one CHECK (no > 0 AND leaves > 0),
+    CONSTRAINT lost_seals_hashes_are_sha256 CHECK (
+        octet_length(root) = 32 AND octet_length(previous) = 32 AND octet_length(hash) = 32
+    ),
+    CONSTRAINT lost_seals_are_signed CHECK (octet_length(public_key) = 32 AND octet_length(signature) = 64)
+);
 
 -- A walk over the wallets that were sealed since the last one: their heads in seals after `from_seal`, up to `to_seal`.
 -- The row is the lock of whoever goes on with it.

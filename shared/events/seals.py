@@ -9,8 +9,8 @@ from shared.events.envelope import EventData
 
 
 class LedgerSealed(EventData, frozen=True, kw_only=True):
-    """Subject: "ledger"; its sequence is `no`. A signed root over the heads of wallets (docs/ledger.md); hashes, key and
-    signature in hexadecimal."""
+    """Subject: "ledger"; its sequence counts seals: `no`, where none was lost. A signed root over the heads of wallets
+    (docs/ledger.md); hashes, key and signature in hexadecimal."""
 
     TYPE: ClassVar[str] = "ledger.sealed.v1"
     SOURCE: ClassVar[str] = "/redeem"

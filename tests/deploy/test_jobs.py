@@ -195,7 +195,7 @@ def test_else_a_job_is_the_migrate_job_with_an_account_of_its_own(
     assert mounted == {volume["name"] for volume in pod(inner)["volumes"]}
 
 
-def test_the_job_that_seals_writes_where_redeem_does_and_the_oracles_only_reads_there() -> None:
+def test_the_job_that_seals_writes_where_redeem_does_and_who_compares_only_reads_there() -> None:
     patch = next(
         one["patch"]
         for one in yaml.safe_load((K8S / "prod" / "kustomization.yaml").read_text())["patches"]
@@ -214,4 +214,4 @@ def test_the_job_that_seals_writes_where_redeem_does_and_the_oracles_only_reads_
             assert claim["claimName"] == redeem["volumes"]["persistentVolumeClaim"]["claimName"]
             read_only = {bool(one.get("readOnly")) for one in (mount[0], claim)}
             found[container(inner)["name"]] = read_only
-    assert found == {"seal": {False}, "verify": {True}}
+    assert found == {"seal": {False}, "verify": {True}, "reconcile": {True}}

@@ -1,9 +1,11 @@
-"""A tenant is restored from an older copy, and a service starts before anybody adopted what it hears: it books nothing of it."""
+"""A tenant is restored from an older copy, and a service starts before anybody adopted what it hears: it books nothing of it, and
+seals nothing beside what was exported."""
 
 import asyncio
 import secrets
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -12,10 +14,10 @@ import pytest
 from redis.asyncio import Redis
 
 from shared.db import connect, database_of
-from shared.messaging.keys import Keys
+from shared.messaging.keys import SERVICES, Keys
 from shared.tenants.provision import create_tenant, dsn_for
 from tests.faults.conftest import QUICK, running_world
-from tests.soak.commands import asked
+from tests.soak.commands import asked, command
 from tests.support.processes import Fleet, Replica
 from tests.support.town import Town, found_town, leave
 
@@ -26,9 +28,10 @@ HELD = "until its relay has compared it with PostgreSQL as it is now"
 
 
 @pytest.fixture
-def fleet() -> Iterator[Fleet]:
-    """A process of each service, on servers of their own."""
-    with running_world(replicas=1, environment=QUICK, forked=True) as world:
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    """A process of each service, on servers of their own; what changes is sealed and exported within a second."""
+    sealing = {"POINTBANK_SEAL_FOLDER": str(tmp_path), "POINTBANK_SEAL_EVERY_S": "1"}
+    with running_world(replicas=1, environment={**QUICK, **sealing}, forked=True) as world:
         yield world.fleet
 
 
@@ -76,6 +79,59 @@ async def test_a_service_that_starts_first_after_a_restore_books_no_orphans(flee
             assert (await trade.call(call)).status == 201
     await town.verified()
     assert await _postings(town) > booked
+
+
+async def test_after_a_restore_the_runbooks_order_is_enough_to_seal_again(
+    fleet: Fleet, town: Town, tmp_path: Path
+) -> None:
+    exported = tmp_path / town.tenant
+    calls = [town.post(bill) for bill in town.bills(3 * BILLS) if bill.member is not None][: 2 * BILLS]
+    async with town.open() as trade:
+        for call in calls[:BILLS]:
+            assert (await trade.call(call)).status == 201
+    await town.settled()
+    await _until(lambda: _covered(exported, 1))
+    promised = town.journal.read_bytes()
+    await _copied(fleet, town)
+    kept = _files(exported)
+    for service in SERVICES:
+        await _started(fleet, service)
+    await asyncio.to_thread(fleet.wait_ready, town.tenant)
+    async with town.open() as trade:
+        for call in calls[BILLS:]:
+            assert (await trade.call(call)).status == 201
+    await town.settled()
+    await _until(lambda: _covered(exported, len(kept) + 1))
+    await _restored(fleet, town)
+    town.journal.write_bytes(promised)
+
+    before = _files(exported)
+    redeem = await _started(fleet, "redeem")  # too early: it says so, and seals nothing
+    await _until(lambda: _refused(redeem))
+    await asyncio.sleep(WATCHED_S)
+    assert (_files(exported), await _seals(town)) == (before, len(kept))
+
+    await _stopped(fleet)
+    settings = town.settings.model_copy(update={"seal_folder": tmp_path})
+    for service in SERVICES:
+        words = ("stream", "adopt", "--tenant", town.tenant, "--service", service)
+        if (await command(settings, *words, "--dry-run")).code == 0:
+            await asked(settings, *words, "--leave-unread", "--reason", "restored")
+    lost = ("seal", "adopt", "--tenant", town.tenant)
+    would = (await asked(settings, *lost, "--dry-run", "--json")).json()
+    assert would["lost"] == sorted(before - kept)
+    await asked(settings, *lost, "--reason", "restored")
+    for service in SERVICES:
+        await _started(fleet, service)
+    await asyncio.to_thread(fleet.wait_ready, town.tenant)
+    async with town.open() as trade:
+        for call in calls[BILLS:]:
+            assert (await trade.call(call)).status == 201
+    await town.settled()
+    await _until(lambda: _covered(exported, len(before) + 1))
+    assert min(_files(exported) - before) > f"{would['next_no']:012d}-"
+    await town.verified()
+    await asked(settings, "verify", "--tenant", town.tenant, "--seals", str(tmp_path))
 
 
 async def _copied(fleet: Fleet, town: Town) -> None:
@@ -140,6 +196,27 @@ async def _until_told(town: Town, service: str) -> None:
             told = int(await redis.hget(head, "n") or 0)
             await asyncio.sleep(0.05)
     await db.close()
+
+
+def _files(exported: Path) -> set[str]:
+    return {one.name for one in exported.glob("0*.json")}
+
+
+def _covered(exported: Path, seals: int) -> bool:
+    return len(_files(exported)) >= seals
+
+
+def _refused(redeem: Replica) -> bool:
+    """Whether the guard of the ledger fired there."""
+    lines = redeem.get("/metrics")[1].decode().splitlines()
+    return any(one.startswith("pointbank_invariant_violations{") and 'invariant="4"' in one for one in lines)
+
+
+async def _seals(town: Town) -> int:
+    db = await connect(dsn_for(town.settings, database_of(town.tenant)))
+    found = await db.fetchval("SELECT count(*) FROM redeem.seals")
+    await db.close()
+    return int(found)
 
 
 async def _postings(town: Town) -> int:

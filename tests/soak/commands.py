@@ -13,7 +13,7 @@ from shared.config import Settings
 
 WITHIN_S = 90.0
 PROGRAM = "import sys; from pointbank.cli import main; sys.exit(main())"
-NAMED = ("postgres_dsn", "redis_url", "secret", "control_database", "cell")
+NAMED = ("postgres_dsn", "redis_url", "secret", "control_database", "cell", "seal_folder")
 
 
 class Done(NamedTuple):
@@ -30,7 +30,8 @@ class Done(NamedTuple):
 async def command(settings: Settings, *words: str) -> Done:
     """`pointbank` with these words, as an administrator of these servers gives it; AssertionError where it does not end."""
     given = {name: value for name, value in os.environ.items() if not name.startswith("POINTBANK_")}
-    given |= {f"POINTBANK_{name.upper()}": str(getattr(settings, name)) for name in NAMED}
+    named = {name: getattr(settings, name) for name in NAMED}
+    given |= {f"POINTBANK_{name.upper()}": str(value) for name, value in named.items() if value is not None}
     running = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PROGRAM, *words, env=given, stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

@@ -12,19 +12,17 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from pointbank.verify.books import Books
 from pointbank.verify.database import Snapshot
 from pointbank.verify.events import Envelope, LedgerSealed
-from pointbank.verify.ledger.canonical import BEGINNING, micros
+from pointbank.verify.ledger.canonical import BEGINNING
+from pointbank.verify.ledger.lost_seals import SAYS as LOST_SAYS
+from pointbank.verify.ledger.lost_seals import LostSeals
+from pointbank.verify.ledger.sealed import exported, sealed_bytes, signed_by, wrongly_signed
 from pointbank.verify.ledger.trust import Trust
 from pointbank.verify.matching import told
 from pointbank.verify.report import Check
 
-SIGNED = struct.Struct(">16s32sQ32sqQ32s")
-MAGIC = b"pointbank:seal:1"
 _LEAF = struct.Struct(">c16sQ32s").pack
 PAGE = 1024
 
@@ -32,10 +30,11 @@ ORDER = {"wallet": 0, "card": 1}
 """Of a seal's leaves."""
 
 SAYS = {
-    "seals": "seals count from 1, each chained to the last, signed, over the root of its leaves",
+    "seals": "seals count from 1, past those that were lost, each chained to the last, signed, over the root of its leaves",
     "seals:heads": "each sealed head is still the hash of that line of its wallet or gift card",
     "seals:cover": "every line an hour older than the last seal is under one",
-    "seals:exported": "each exported seal is in the database as it was exported",
+    "seals:exported": "each exported seal is in the database as it was exported, or recorded as lost",
+    "seals:lost": LOST_SAYS,
 }
 
 
@@ -68,9 +67,8 @@ class Tree:
 class SealWalk:
     """The seals in order, each with its leaves. `files` learns what an exported copy must hold."""
 
-    def __init__(self, check: Check, tenant: str, trust: Trust) -> None:
-        self._check, self._tenant, self._trust = check, tenant, trust
-        self._named = sha256(tenant.encode()).digest()
+    def __init__(self, check: Check, tenant: str, trust: Trust, lost: LostSeals) -> None:
+        self._check, self._tenant, self._trust, self._lost = check, tenant, trust, lost
         self._before: Any = None
         self.hashes: dict[str, dict[str, Any]] = {}
         self.sealed_at: datetime | None = None
@@ -97,23 +95,20 @@ class SealWalk:
 
     def _wrong(self, row: Any) -> Iterator[str]:
         before = self._before
-        no, previous = (1, BEGINNING) if before is None else (before["no"] + 1, before["hash"])
+        last, previous = (0, BEGINNING) if before is None else (before["no"], before["hash"])
+        no = self._lost.goes_on(last)
         if row["no"] != no:
-            yield f"it follows seal {no - 1}"
+            yield f"it follows seal {last}" if no == last + 1 else f"it follows seal {last}, {no} is due"
         if row["previous"] != previous:
             yield "it is not chained to the one before it"
         if before is not None and row["sealed_at"] < before["sealed_at"]:
             yield f"it was taken at {row['sealed_at']}, the one before at {before['sealed_at']}"
-        signed = SIGNED.pack(
-            MAGIC, self._named, row["no"], row["previous"], micros(row["sealed_at"]), row["leaves"], row["root"]
-        )  # fmt: skip
+        signed = sealed_bytes(self._tenant, row)
         if sha256(signed).digest() != row["hash"]:
             yield "its hash is not that of its bytes"
         if self._trust.keys and row["public_key"] not in self._trust.keys:
-            yield f"it is signed with the key {row['public_key'].hex()}, which is not trusted"
-        try:
-            Ed25519PublicKey.from_public_bytes(row["public_key"]).verify(row["signature"], signed)
-        except InvalidSignature:
+            yield wrongly_signed(row)
+        if not signed_by(row, signed):
             yield "its signature is not that of its bytes"
         if self._trust.folder is not None:
             self.hashes[f"{row['no']:012d}-{row['hash'].hex()[:16]}.json"] = exported(self._tenant, row)
@@ -174,23 +169,11 @@ class _Leaves:
         return sorted(found)
 
 
-def exported(tenant: str, row: Any) -> dict[str, Any]:
-    """A seal as its file must hold it."""
-    return {
-        "tenant": tenant,
-        "no": row["no"],
-        "sealed_at": row["sealed_at"].strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        "leaves": row["leaves"],
-        "root": row["root"].hex(),
-        "previous": row["previous"].hex(),
-        "hash": row["hash"].hex(),
-        "public_key": row["public_key"].hex(),
-        "signature": row["signature"].hex(),
-    }
-
-
-def check_exported(check: Check, trust: Trust, known: dict[str, dict[str, Any]]) -> None:
-    """Holds the exported files against the seals of the database."""
+def check_exported(
+    check: Check, trust: Trust, seals: dict[str, dict[str, Any]], lost: dict[str, dict[str, Any]]
+) -> None:
+    """Holds the exported files against the seals of the database, and those that it recorded as lost."""
+    known = {**lost, **seals}
     if trust.folder is None:
         check.why_not = "no folder of exported seals was named"
         return
@@ -208,7 +191,9 @@ def check_exported(check: Check, trust: Trust, known: dict[str, dict[str, Any]])
             continue
         if content != known[name]:
             check.wrong(f"{name} says something else than the database")
-    if missing := sum(not (trust.folder / name).exists() for name in known):
+    if gone := len(trust.files & lost.keys()):
+        check.note("were lost by the database, as an operator said", gone)
+    if missing := sum(not (trust.folder / name).exists() for name in seals):
         check.note("are not exported there", missing)
 
 
@@ -251,9 +236,11 @@ class Seals:
         checks = {name: books.check(name, 4, says) for name, says in SAYS.items()}
         if not books.closed:
             books.progress("seals")
-            walk = SealWalk(checks["seals"], books.tenant, self._trust)
+            lost = LostSeals(checks["seals:lost"], books.tenant, self._trust)
+            await lost.load(books.snapshot)
+            walk = SealWalk(checks["seals"], books.tenant, self._trust, lost)
             await walk.walk(books.snapshot)
-            check_exported(checks["seals:exported"], self._trust, walk.hashes)
+            check_exported(checks["seals:exported"], self._trust, walk.hashes, lost.files)
             await check_covered(checks["seals:heads"], checks["seals:cover"], books.snapshot)
         async for page in books.snapshot.pages("ledger/seals.sql", "seals"):
             for row in page:

@@ -6,6 +6,27 @@ SELECT s.no, s.sealed_at, s.leaves, s.root, s.pages, s.previous, s.hash, s.publi
 FROM redeem.seals AS s
 ORDER BY s.no;
 
+-- name: lost
+-- Every seal that was recorded as lost, by epoch; `kept`: it stands in the chain all the same.
+SELECT
+    k.epoch, k.no, k.sealed_at, k.leaves, k.root, k.previous, k.hash, k.public_key, k.signature,
+    EXISTS (SELECT FROM redeem.seals AS s WHERE s.hash = k.hash AND s.no = k.no) AS kept
+FROM redeem.lost_seals AS k
+ORDER BY k.epoch, k.no, k.hash;
+
+-- name: adoptions
+-- Every decision that the database goes on without seals that it lost, how many seals have a smaller number than it goes on with,
+-- and whether the audit says it.
+SELECT
+    a.epoch, a.after_no, a.next_no, a.skipped,
+    (SELECT count(*) FROM redeem.seals AS s WHERE s.no < a.next_no) AS taken,
+    EXISTS (
+        SELECT FROM redeem.audit AS u
+        WHERE u.action = 'ledger.seals_adopt' AND u.object = 'seal/' || a.next_no AND u.actor = a.actor
+    ) AS audited
+FROM redeem.seal_adoptions AS a
+ORDER BY a.epoch;
+
 -- name: leaves
 -- The leaves of every seal, in order.
 SELECT

@@ -18,7 +18,7 @@ SELECT t.day::text, max(t.sequence) FROM earn.told_days AS t GROUP BY t.day;
 -- Wallets, the ledger as a whole, benefits, what was asked about them, gift cards, and bills that no redemption paid for.
 SELECT w.wallet_id::text AS subject, w.event_sequence AS last FROM redeem.wallets AS w WHERE w.event_sequence > 0
 UNION ALL
-SELECT 'ledger', max(s.no) FROM redeem.seals AS s HAVING max(s.no) > 0
+SELECT 'ledger', count(*) FROM redeem.seals HAVING count(*) > 0
 UNION ALL
 SELECT b.benefit_id::text, b.event_sequence FROM redeem.benefits AS b
 UNION ALL

@@ -66,7 +66,8 @@ class SealOut(BaseModel):
 
 class SealedOut(BaseModel):
     """`seal` is null where nothing was new. `exported`: seals written to this process's folder, or that a dry run would write;
-    `foreign`: files there of seals that the database does not have. `next_cursor` not null: it is not over, ask again with it."""
+    `foreign` is 0: where files are there of seals that the database does not have, nothing is sealed, and the answer is 503.
+    `next_cursor` not null: it is not over, ask again with it."""
 
     dry_run: bool
     seal: SealOut | None
@@ -149,7 +150,7 @@ async def seal(body: SealBody, call: Annotated[Write, writes("ops:write")]) -> R
         "dry_run": body.dry_run,
         "seal": None if made is None else written(runtime.code, made),
         "exported": done.exported if done is not None else 0,
-        "foreign": done.foreign if done is not None else 0,
+        "foreign": 0,
         "next_cursor": told(None if done is not None else run),
     }
     if done is None:

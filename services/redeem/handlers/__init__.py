@@ -17,6 +17,7 @@ from services.redeem.domain.giftcards.acts import (
 )
 from services.redeem.domain.giving import LapseBenefits
 from services.redeem.domain.jobs import JobDone
+from services.redeem.domain.lost_seals import AdoptSeals
 from services.redeem.domain.offline import AskAllowance, ReportUses
 from services.redeem.domain.reconciliation import DecideDifference, ReconcilePage, SealCompared
 from services.redeem.domain.redemption import Capture, Redeem, Release, Return, Void
@@ -24,6 +25,7 @@ from services.redeem.domain.rewards import PutReward, RedeemReward, UseBenefit
 from services.redeem.domain.stock import ImportCounts
 from services.redeem.domain.sweep import Expire, Notify
 from services.redeem.domain.thresholds import IssueReached
+from services.redeem.handlers.adopt_seals import adopt_seals
 from services.redeem.handlers.answer import answer
 from services.redeem.handlers.asked import SettleAsked, do_asked
 from services.redeem.handlers.block import block_wallets
@@ -99,6 +101,7 @@ ON: Handlers = {
     AccrualsDayTold: hear_days,
     DayCompared: keep_days,
     SealCompared: keep_seals,
+    AdoptSeals: adopt_seals,
     PutReward: put_reward,
     ImportCounts: import_counts,
     RedeemReward: redeem_reward,

@@ -1,4 +1,4 @@
-"""Sealing the ledger: a signed root over the heads that are new, kept in the database and exported outside of it.
+"""Sealing the ledger: a signed root over the heads that are new, kept in the database and exported outside of it (exporting.py).
 
 A seal is one REPEATABLE READ transaction beside the lane: it takes no lock that a posting waits for. Which heads are new is a
 difference of snapshots (`covered_until` in seals.sql); docs/decisions/0070 argues it.
@@ -7,21 +7,18 @@ difference of snapshots (`covered_until` in seals.sql); docs/decisions/0070 argu
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import time
-from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import asyncpg
 import msgspec
 import structlog
 
 from services.redeem.domain.merkle import Pages, leaf_hash
-from services.redeem.domain.seal import Seal, Signer, written
+from services.redeem.domain.seal import Seal, SealBusy, Signer
+from services.redeem.jobs.exporting import SealsForked, export, export_new, refuse_forked
 from services.redeem.store import seals
 from shared.db import Connection, Pool
 from shared.events.seals import LedgerSealed
@@ -43,29 +40,6 @@ Progress = Callable[[int], None]
 """Told how many heads were read so far."""
 
 
-class SealBusy(Exception):
-    """Another process is sealing this tenant at this moment: there will be one seal, and it is that one's."""
-
-
-class SealsForked(Exception):
-    """Seals were exported that the database does not know: it lost commits, or its seals were changed."""
-
-    guard = "seal_forked"
-
-
-class FolderFailed(OSError):
-    """The folder of seals can't be read or written. What was sealed stands in the database."""
-
-
-class Exported(NamedTuple):
-    """What an export did: how many seals it wrote, the files of seals that the database does not have, and the newest seal
-    that is there now."""
-
-    written: int
-    foreign: list[str]
-    newest: Seal | None
-
-
 def job_item(actor: str = "job:seal") -> Item[None]:
     """Who seals, for the audit and the event."""
     return Item(command=None, origin=FromJob("seal"), request_id=str(uuid7()), actor=actor)
@@ -83,7 +57,7 @@ async def take_seal(
         found = await _found(tx.db, signer, whole=whole, keep=True, progress=progress)
         if found is None:
             return None
-        seal, snapshot, pages = found
+        seal, snapshot, pages, sequence = found
         await seals.keep_seal(tx.db, seal, snapshot=snapshot, pages=pages)
         said = LedgerSealed(
             no=seal.no,
@@ -95,7 +69,7 @@ async def take_seal(
             public_key=seal.public_key.hex(),
             signature=seal.signature.hex(),
         )
-        tx.emit(said, subject=SUBJECT, sequence=seal.no, item=item)
+        tx.emit(said, subject=SUBJECT, sequence=sequence, item=item)
         tx.audit("ledger.seal", f"seal/{seal.no}", item=item, after=said)
         return seal
 
@@ -117,12 +91,12 @@ async def would_seal(
 
 async def _found(
     db: Connection, signer: Signer, *, whole: bool, keep: bool, progress: Progress | None
-) -> tuple[Seal, str, bytes] | None:
+) -> tuple[Seal, str, bytes, int] | None:
     turn = await seals.take_turn(db)
     if not turn.mine:
         raise SealBusy("another process is sealing this tenant")
     last = await seals.last_seal(db)
-    no = 1 if last is None else int(last["no"]) + 1
+    no, sequence = await seals.next_place(db)
     since = None if whole else await _since(db, turn.began, last)
     pages = Pages()
     for holder in seals.HOLDERS:
@@ -145,7 +119,7 @@ async def _found(
         leaves=pages.count,
         root=root,
     )
-    return seal, turn.snapshot, page_roots
+    return seal, turn.snapshot, page_roots, sequence
 
 
 async def new_since(db: Connection) -> datetime | None:
@@ -162,101 +136,6 @@ async def _since(db: Connection, began: datetime, last: Any) -> datetime | None:
     return None if covered is None else covered - CLOCK_MARGIN
 
 
-# ---- outside of the database
-
-
-def file_of(seal: Seal) -> str:
-    """A seal's file: its number, and the beginning of its hash, so that two of one number stand side by side."""
-    return f"{seal.no:012d}-{seal.hash.hex()[:16]}.json"
-
-
-_FILE = re.compile(r"(\d{12})-[0-9a-f]{16}\.json")
-
-
-async def export(pool: Pool, tenant: str, folder: Path, *, only_look: bool = False) -> Exported:
-    """Writes every seal that the tenant's folder lacks, each whole or not at all. Nothing there is ever changed. With `only_look`
-    it is only said what would be written."""
-    place = folder / tenant
-    there = await asyncio.to_thread(_files, place)
-    no, count = 1, 0
-    newest: Seal | None = None
-    while True:
-        async with pool.acquire() as db:
-            page = await seals.seals_from(db, no)
-        if not page:
-            break
-        count += await asyncio.to_thread(_write_missing, place, tenant, page, there, only_look=only_look)
-        there.difference_update(map(file_of, page))
-        newest, no = page[-1], page[-1].no + 1
-    # The folder was read first, and a seal is committed before it is exported: what is left over was never committed here.
-    return Exported(count, sorted(there), newest)
-
-
-async def export_new(pool: Pool, tenant: str, folder: Path, last: Seal) -> Exported:
-    """The same for the seals after the last one that is known to be there; of all, where that one is not as it was."""
-    newest, count = last, 0
-    while True:
-        async with pool.acquire() as db:
-            page = await seals.seals_from(db, newest.no)
-        if not page or page[0].hash != newest.hash:
-            return await export(pool, tenant, folder)
-        if len(page) == 1:
-            return Exported(count, [], newest)
-        count += await asyncio.to_thread(_write_missing, folder / tenant, tenant, page[1:], frozenset[str]())
-        newest = page[-1]
-
-
-@contextmanager
-def _named(place: Path) -> Iterator[None]:
-    """What goes wrong with files, as FolderFailed of the file or of the folder."""
-    try:
-        yield
-    except OSError as error:
-        raise FolderFailed(error.errno, error.strerror, error.filename or str(place)) from error
-
-
-def _files(place: Path) -> set[str]:
-    with _named(place), suppress(FileNotFoundError):
-        return {name for name in os.listdir(place) if _FILE.fullmatch(name)}  # noqa: PTH208
-    return set()
-
-
-def _write_missing(
-    place: Path, tenant: str, page: Sequence[Seal], there: Set[str], *, only_look: bool = False
-) -> int:
-    count = 0
-    for seal in page:
-        name = file_of(seal)
-        with _named(place):
-            if name in there or (place / name).exists():
-                continue
-            count += 1
-            if only_look:
-                continue
-            place.mkdir(parents=True, exist_ok=True)
-            write_whole(place / name, msgspec.json.encode(written(tenant, seal)) + b"\n")
-    return count
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """A file that is there whole or not at all, also after a power failure: written aside, synced, renamed."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{uuid7().hex}")
-    try:
-        with aside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.rename(path)
-    finally:
-        with suppress(FileNotFoundError):
-            aside.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 # ---- the job of the service
 
 
@@ -270,40 +149,53 @@ class Standing(msgspec.Struct):
 
 async def seal(runtime: TenantRuntime) -> None:
     """One turn: seals what is new, unless another process has just done so; exports what is new, and once a day, and at
-    first, whatever the folder lacks."""
+    first, whatever the folder lacks. SealsForked where the folder has what the database lacks: then it does neither."""
     now = asyncio.get_running_loop().time()
     runtime.metrics.seal_begins(runtime.code, time.time())
     standing: Standing = runtime.cache.setdefault(Standing, Standing(now + WHOLE_EVERY_S))
+    await _compare(runtime, standing, now)
+    await _take(runtime, standing, now)
+    await _export(runtime, standing, now)
+    runtime.metrics.seal_turn(runtime.code, time.time())
+
+
+async def _compare(runtime: TenantRuntime, standing: Standing, now: float) -> None:
+    if now >= standing.all_files_at:
+        standing.exported = None
+    # What was compared before lies under what is exported: that one, and all above it, must still be known.
+    since = 0 if standing.exported is None else standing.exported.no
+    try:
+        await refuse_forked(runtime.pool, runtime.code, runtime.settings.seal_folder, since=since)
+    except SealsForked:
+        standing.exported = None  # looked at whole again at each turn, until somebody has dealt with it
+        raise
+
+
+async def _take(runtime: TenantRuntime, standing: Standing, now: float) -> None:
     whole = now >= standing.whole_at
     async with runtime.read() as db:
         lately = await seals.sealed_within(db, runtime.settings.seal_every_s / 2)
-    if whole or not lately:
-        try:
-            made = await take_seal(runtime.writer, signer_of(runtime), item=job_item(), whole=whole)
-            if whole:
-                standing.whole_at = now + WHOLE_EVERY_S
-            if made is not None:
-                log.info("sealed", tenant=runtime.code, no=made.no, leaves=made.leaves)
-        except SealBusy:
-            pass  # its seal is as good as ours
-    await _export(runtime, standing, now)
-    runtime.metrics.seal_turn(runtime.code, time.time())
+    if lately and not whole:
+        return
+    try:
+        made = await take_seal(runtime.writer, signer_of(runtime), item=job_item(), whole=whole)
+    except SealBusy:
+        return  # its seal is as good as ours
+    if whole:
+        standing.whole_at = now + WHOLE_EVERY_S
+    if made is not None:
+        log.info("sealed", tenant=runtime.code, no=made.no, leaves=made.leaves)
 
 
 async def _export(runtime: TenantRuntime, standing: Standing, now: float) -> None:
     folder = runtime.settings.seal_folder
     if folder is None:
         return
-    if standing.exported is None or now >= standing.all_files_at:
+    if standing.exported is None:
         done = await export(runtime.pool, runtime.code, folder)
+        standing.all_files_at = now + WHOLE_EVERY_S
     else:
         done = await export_new(runtime.pool, runtime.code, folder, standing.exported)
-    if done.foreign:
-        standing.exported = None  # looked at whole again at each turn, until somebody has dealt with it
-        said = f"{len(done.foreign)} exported seals are not in the database, the first is {done.foreign[0]}"
-        raise SealsForked(f"tenant {runtime.code}: {said}")
-    if standing.exported is None:
-        standing.all_files_at = now + WHOLE_EVERY_S
     standing.exported = done.newest
 
 

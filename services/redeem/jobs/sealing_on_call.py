@@ -17,8 +17,9 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from services.redeem.domain.seal import Seal
-from services.redeem.jobs.sealing import FolderFailed, SealBusy, export, signer_of, take_seal, would_seal
+from services.redeem.domain.seal import Seal, SealBusy
+from services.redeem.jobs.exporting import FolderFailed, SealsForked, export, refuse_forked
+from services.redeem.jobs.sealing import signer_of, take_seal, would_seal
 from services.redeem.store import seals
 from shared.http.problems import TenantUnavailable
 from shared.ids import uuid7
@@ -30,6 +31,10 @@ log = structlog.get_logger(__name__)
 _NOT_EXPORTED = (
     "What is sealed stands in the database, but its file can't be read or written here: {}. redeem's log names it. Mend the "
     "folder of POINTBANK_SEAL_FOLDER, and ask again."
+)
+_FORKED = (
+    "Nothing is sealed (seal_forked): {} exported seals are not in the database, the first is {}. PostgreSQL lost commits, or its "
+    "seals were changed. Where it goes on as it is, give `pointbank seal adopt`, and ask again; docs/runbook.md, PointbankSealLate."
 )
 BUSY_S = 0.1
 """So long a call waits before it asks again whether another process is still sealing."""
@@ -46,11 +51,10 @@ class SealRun(msgspec.Struct, frozen=True):
 
 class SealDone(msgspec.Struct, frozen=True):
     """What a run came to: its seal, or the one that it would take, None where nothing is new; how many seals it wrote to this
-    process's folder, or would write; and how many files there are of seals that the database does not have."""
+    process's folder, or would write."""
 
     seal: Seal | None
     exported: int = 0
-    foreign: int = 0
 
 
 @dataclass(frozen=True)
@@ -147,8 +151,14 @@ async def _do(runtime: TenantRuntime, work: _Work) -> None:
 
 
 async def _seal(runtime: TenantRuntime, wanted: Wanted) -> SealDone:
-    made = await _taken(runtime, wanted)
     folder = runtime.settings.seal_folder
+    try:
+        await refuse_forked(runtime.pool, runtime.code, folder)
+    except SealsForked as forked:
+        runtime.metrics.failed(runtime.code, forked)
+        log.error("seals are forked", tenant=runtime.code, code=forked.guard, foreign=forked.foreign[:10])
+        raise TenantUnavailable(_FORKED.format(len(forked.foreign), forked.foreign[0])) from forked
+    made = await _taken(runtime, wanted)
     if folder is None or not wanted.exported:
         return SealDone(made)
     try:
@@ -157,7 +167,7 @@ async def _seal(runtime: TenantRuntime, wanted: Wanted) -> SealDone:
         log.error("seals can't be exported", tenant=runtime.code, file=failed.filename, error=failed.strerror)
         raise TenantUnavailable(_NOT_EXPORTED.format(failed.strerror)) from failed
     # A seal that would be taken would be there to be exported.
-    return SealDone(made, done.written + (wanted.dry_run and made is not None), len(done.foreign))
+    return SealDone(made, done.written + (wanted.dry_run and made is not None))
 
 
 async def _taken(runtime: TenantRuntime, wanted: Wanted) -> Seal | None:

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from services.redeem.domain.giftcards import ledger as cards
 from services.redeem.domain.ledger import canonical
 from services.redeem.domain.seal import Seal
@@ -18,6 +20,8 @@ queries = load("services.redeem.store", "seals.sql")
 
 PAGE = 2_000
 """Heads that are held at once."""
+LOOKED_UP = 20_000
+"""Exported seals that one statement looks for."""
 PATIENCE_MS = 300_000
 """The `statement_timeout` of a transaction that seals: its statements read what was posted for days."""
 
@@ -59,9 +63,20 @@ async def take_turn(db: Connection) -> Turn:
     return Turn(row["mine"], row["began"], row["snapshot"])
 
 
+async def take_lock(db: Connection) -> bool:
+    """The same lock alone: whether nobody else seals until this transaction ends."""
+    return bool(await queries.take_lock(db))
+
+
 async def last_seal(db: Connection) -> Any:
     """`no`, `sealed_at` and `hash` of the newest seal, or None."""
     return await queries.last_seal(db)
+
+
+async def next_place(db: Connection) -> tuple[int, int]:
+    """The number of the next seal, and how many there are with it. A number that a lost seal had is not used again."""
+    row = await queries.next_place(db)
+    return row["no"], row["sequence"]
 
 
 async def sealed_within(db: Connection, seconds: float) -> bool:
@@ -120,6 +135,43 @@ async def keep_seal(db: Connection, seal: Seal, *, snapshot: str, pages: bytes) 
 async def seals_from(db: Connection, no: int) -> list[Seal]:
     """Seals from this number on, in order, a thousand at most."""
     return [Seal(*row) for row in await queries.seals_from(db, no=no)]
+
+
+async def unknown_seals(db: Connection, parts: Sequence[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """Of seals by number and the first eight bytes of their hash, those that are neither taken nor adopted as lost."""
+    found: list[tuple[int, bytes]] = []
+    parts = sorted(parts)
+    for first in range(0, len(parts), LOOKED_UP):
+        some = parts[first : first + LOOKED_UP]
+        rows = await queries.unknown_seals(
+            db, nos=[no for no, _ in some], beginnings=[beginning for _, beginning in some]
+        )
+        found += [tuple(row) for row in rows]
+    return found
+
+
+async def keys_used(db: Connection) -> set[bytes]:
+    """The keys that seals were signed with."""
+    return {row["public_key"] for row in await queries.keys_used(db)}
+
+
+async def keep_adoption(
+    db: Connection, *, after_no: int, next_no: int, skipped: int, actor: str, reason: str
+) -> int:
+    """Keeps that the database goes on after one number with another; gives the epoch."""
+    epoch = await queries.add_adoption(
+        db, after_no=after_no, next_no=next_no, skipped=skipped, actor=actor, reason=reason
+    )
+    return int(epoch)
+
+
+async def keep_lost(db: Connection, epoch: int, lost: Sequence[Seal]) -> None:
+    """Keeps seals that the database lost."""
+    await db.copy_records_to_table(
+        "lost_seals",
+        records=[(epoch, *msgspec.structs.astuple(seal)) for seal in lost],
+        columns=("epoch", *Seal.__struct_fields__),
+    )
 
 
 async def standing(db: Connection) -> tuple[int, datetime]:

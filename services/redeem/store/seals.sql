@@ -10,9 +10,22 @@ SELECT
     set_config('plan_cache_mode', 'force_custom_plan', true) AS plans,
     set_config('enable_indexonlyscan', 'off', true) AS index_only;
 
+-- name: take_lock$
+-- Whether nobody else is sealing, for as long as this transaction runs.
+SELECT pg_try_advisory_xact_lock(x'7365616c'::bigint);
+
 -- name: last_seal^
 -- The newest seal.
 SELECT no, sealed_at, hash FROM seals ORDER BY no DESC LIMIT 1;
+
+-- name: next_place^
+-- The next seal's number, above those of seals that were lost; and the count of seals with it: no number was left out but theirs.
+SELECT place.no, place.no - coalesce(a.skipped, 0) AS sequence
+FROM (SELECT max(epoch) AS epoch FROM seal_adoptions) AS newest
+LEFT JOIN seal_adoptions AS a ON a.epoch = newest.epoch
+CROSS JOIN LATERAL (
+    SELECT greatest(coalesce((SELECT max(s.no) FROM seals AS s), 0) + 1, a.next_no) AS no
+) AS place;
 
 -- name: sealed_within$
 -- Whether the last seal is younger than so many seconds.
@@ -145,3 +158,22 @@ SELECT
 FROM gift_card_lines AS l
 WHERE l.card_id = :card_id AND l.seq >= :first AND l.seq <= :last
 ORDER BY l.seq;
+
+-- name: unknown_seals
+-- Of seals by number and the first eight bytes of the hash, those that are neither here nor adopted as lost, in their order.
+SELECT f.no, f.beginning
+FROM unnest(:nos::bigint[], :beginnings::bytea[]) AS f (no, beginning)
+WHERE NOT EXISTS (SELECT FROM seals AS s WHERE s.no = f.no AND substr(s.hash, 1, 8) = f.beginning)
+    AND NOT EXISTS (SELECT FROM lost_seals AS k WHERE k.no = f.no AND substr(k.hash, 1, 8) = f.beginning)
+ORDER BY f.no, f.beginning;
+
+-- name: keys_used
+-- The keys that seals were signed with.
+SELECT DISTINCT public_key FROM seals;
+
+-- name: add_adoption$
+-- The database goes on as it is, from a number that no seal had; gives the epoch.
+INSERT INTO seal_adoptions (epoch, after_no, next_no, skipped, actor, reason)
+SELECT coalesce(max(a.epoch), 0) + 1, :after_no, :next_no, :skipped, :actor, :reason
+FROM seal_adoptions AS a
+RETURNING epoch;

@@ -32,7 +32,7 @@ WITH sealed AS MATERIALIZED (
         coalesce(p.sealed_at - interval '1 day', '-infinity') AS since
     FROM (SELECT :no::bigint AS no) AS a
     LEFT JOIN seals AS s ON s.no = a.no
-    LEFT JOIN seals AS p ON p.no = a.no - 1
+    LEFT JOIN seals AS p ON p.no = (SELECT max(b.no) FROM seals AS b WHERE b.no < a.no)
 ),
 
 leaves AS (

@@ -20,9 +20,10 @@ from pointbank.cli.app import app
 from pointbank.sealing import seal_tenant, writer_of
 from services.redeem.domain.ledger import Line, Wallet
 from services.redeem.domain.merkle import leaf_hash, root_of
-from services.redeem.domain.seal import Seal, Signer
+from services.redeem.domain.seal import Seal, SealBusy, Signer, file_of
 from services.redeem.jobs import sealing
-from services.redeem.jobs.sealing import SealBusy, SealsForked, export, file_of, job_item, take_seal
+from services.redeem.jobs.exporting import SealsForked, export
+from services.redeem.jobs.sealing import job_item, take_seal
 from services.redeem.store import seals
 from shared.config import Settings
 from shared.db import PINNED_PLANS, connect
@@ -228,9 +229,9 @@ async def test_a_seal_that_died_before_its_export_or_was_lost_is_exported_again(
     assert {file.name: file.read_bytes() for file in place.glob("0*.json")} == whole
 
     (place / first).unlink()
-    assert await export(bank.runtime.pool, bank.code, folder, only_look=True) == (1, [], made)
-    assert await export(bank.runtime.pool, bank.code, folder) == (1, [], made)
-    assert await export(bank.runtime.pool, bank.code, folder) == (0, [], made)
+    assert await export(bank.runtime.pool, bank.code, folder, only_look=True) == (1, made)
+    assert await export(bank.runtime.pool, bank.code, folder) == (1, made)
+    assert await export(bank.runtime.pool, bank.code, folder) == (0, made)
     other = place / f"{made.no + 7:012d}-{'ab' * 8}.json"
     other.write_text("{}")  # the database was set back to before this seal
     bank.runtime.cache[sealing.Standing].exported = msgspec.structs.replace(made, hash=bytes(32))

@@ -24,6 +24,7 @@ UNUSED = {
     "allowances",  # tests/integration/redeem/test_offline.py
     "redemptions:overdrawn",
     "redemptions:revived",  # tests/integration/redeem/test_offline_swept.py
+    "seals:lost",  # tests/integration/redeem/test_seals_after_a_restore.py
     "redemptions:accepted",  # tests/integration/redeem/test_acceptance.py
     "redemptions:shares",  # tests/integration/redeem/test_bill_shares.py
     "redemptions:decided",  # tests/integration/redeem/test_why.py
@@ -59,7 +60,29 @@ ADOPTED = """
     SELECT 1, {0}, 'x', {1}, {2}, 'tester', 'none' FROM (SELECT max(base + n) - 1 AS top FROM earn.cuts) AS last
 """
 
+FORGED = "sha256('x')"
+SEALS_ADOPTED = """
+    INSERT INTO redeem.seal_adoptions (epoch, after_no, next_no, skipped, actor, reason) VALUES ({0}, {1}, {2}, {3}, 'x', 'none')
+"""
+SEAL_LOST = """
+    INSERT INTO redeem.lost_seals (no, hash, epoch, sealed_at, leaves, root, previous, public_key, signature)
+    SELECT no, {0}, 1, sealed_at, leaves, root, previous, public_key, signature FROM redeem.seals WHERE no = 2
+"""
+
 SPOILT = {
+    "seals that were adopted and name none that was lost": (SEALS_ADOPTED.format(1, 2, 3, 0), {"seals:lost"}),
+    "a seal that is recorded as lost and stands in the chain": (
+        f"{SEALS_ADOPTED.format(1, 2, 3, 0)}; {SEAL_LOST.format('hash')}",
+        {"seals:lost"},
+    ),
+    "a seal that was never signed and is recorded as lost": (
+        f"{SEALS_ADOPTED.format(1, 2, 3, 0)}; {SEAL_LOST.format(FORGED)}",
+        {"seals:lost"},
+    ),
+    "a seal that has the number of one that was lost": (
+        f"{SEALS_ADOPTED.format(1, 1, 3, 1)}; {SEAL_LOST.format(FORGED)}",
+        {"seals:lost", "seals"},
+    ),
     "triggers that are off for everybody in the database": (
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = replica', current_database()); END $$",
         {"catalogue:settings"},

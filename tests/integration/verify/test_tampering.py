@@ -78,7 +78,7 @@ async def chains_of(town: Town, db: Connection) -> dict[str, list[str]]:
     await ChainWalk(chain, heads, lambda _: None).range(Snapshot(db), FIRST, LAST)
     await check_card_chains(report.open("gift_cards:chain", 4, CARD_CHAIN), heads, Snapshot(db))
     await check_seals(report, Snapshot(db), town.tenant, Trust.of(town.settings, town.tenant))
-    assert all(check.compared for check in report)
+    assert {check.name for check in report if not check.compared} <= {"seals:lost"}
     return {check.name: check.examples for check in report.broken}
 
 

@@ -115,6 +115,14 @@ GUARDS: dict[str, Guard] = {
         "    true AS mine,",
         f"{BANK}/test_turns.py::test_who_seals_is_alone_until_its_transaction_ends",
     ),
+    "no seal while one is adopted": guard(
+        "lock",
+        "a seal is taken under a number that is just being given up",
+        "services/redeem/store/seals.sql",
+        "SELECT pg_try_advisory_xact_lock(x'7365616c'::bigint);",
+        "SELECT true;",
+        f"{BANK}/test_turns.py::test_nobody_adopts_while_somebody_seals_nor_the_other_way_round",
+    ),
     "an older merchant": guard(
         "order",
         "what is told late of a merchant replaces what is newer",

@@ -278,6 +278,12 @@ GUARDS: dict[str, Guard] = {
         "compared_seals",
         CATALOGUE,
     ),
+    "a seal that was lost": no_key(
+        "a seal is recorded as lost twice",
+        "services/redeem/migrations/0108_seal_adoptions.sql",
+        "lost_seals",
+        CATALOGUE,
+    ),
     "a month that is closed": no_key(
         "a month is closed twice",
         "services/redeem/migrations/0007_snapshots.sql",

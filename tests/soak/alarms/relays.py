@@ -39,6 +39,7 @@ async def relays_halt(site: Site) -> None:
     await asyncio.to_thread(fleet.wait_ready, *site.towns)
     await site.ring_up(name, 12)
     await site.trades[name].till.wait(settled=True, timeout_s=120)
+    await site.pointbank("seal", "--tenant", name)
     await stopped(f'DROP DATABASE "{database}" WITH (FORCE)', f'ALTER DATABASE backup RENAME TO "{database}"')
     await admin.close()
     # Calls go on, and none of their events leaves.
@@ -46,6 +47,8 @@ async def relays_halt(site: Site) -> None:
         assert (await site.trades[name].call(town.post(bill))).status == 201
     await site.watch.fires("PointbankRelayHalted", 6, tenant=name, service="earn")
     await site.watch.fires("PointbankInvariantViolated", 1, tenant=name, service="earn", invariant="5")
+    # Nor is anything sealed beside what was exported.
+    await site.watch.fires("PointbankInvariantViolated", 2, tenant=name, service="redeem", invariant="4")
     adopted = []
     for service in IN_ORDER:
         [replica] = fleet.of(service)
@@ -58,6 +61,10 @@ async def relays_halt(site: Site) -> None:
         adopted.append(service)
     assert "earn" in adopted
     site.watch.history.append(f"            adopted: {', '.join(adopted)}")
+    await site.pointbank("seal", "--tenant", name, exits=1)
+    await site.pointbank("seal", "adopt", "--tenant", name, "--dry-run")
+    await site.pointbank("seal", "adopt", "--tenant", name, "--reason", "restored from the backup of 02:00")
+    await site.pointbank("seal", "--tenant", name)
     for service in adopted:
         await site.watch.goes("PointbankRelayHalted", 4, tenant=name, service=service)
     await asyncio.to_thread(fleet.wait_ready, *site.towns)
