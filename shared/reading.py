@@ -6,6 +6,8 @@ import json
 import re
 from typing import Literal, NamedTuple
 
+import msgspec
+
 Path = tuple[str | int, ...]
 
 MOST_TOKENS = 100_000
@@ -21,16 +23,16 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-_CUT = re.compile(r'[ \t\n\r]*+"(?P<text>[^"\\\x00-\x1f]*+)\Z')
-"""A text in which all ends."""
+_CUT = re.compile(r'[ \t\n\r]*+"(?P<beginning>[^"\\\x00-\x1f]*+)\Z')
 
 
 class Said(NamedTuple):
-    """A name, a text or a number, and where it stands. A name stands where its object does; a number is as it was written."""
+    """A name, a text or a number, and where it stands. A name stands where its object does; a number is as it was written; of a
+    text in which all ends there is only the beginning."""
 
     path: Path
     text: str
-    kind: Literal["name", "text", "number"]
+    kind: Literal["name", "text", "number", "beginning"]
 
 
 class Reading(NamedTuple):
@@ -54,6 +56,23 @@ def read_so_far(text: str) -> Reading:
         return Reading(reader.said, "", whole=False)
     rest = text[at:].strip(" \t\n\r")
     return Reading(reader.said, rest, whole=reader.expects == "nothing" and not rest)
+
+
+def number_out_of_range(reading: Reading) -> Path | None:
+    """Where in a JSON text the first number stands that no decoder takes; None where there is none, or it is no JSON."""
+    return (
+        next((one.path for one in reading.said if one.kind == "number" and _is_out_of_range(one.text)), None)
+        if reading.whole
+        else None
+    )
+
+
+def _is_out_of_range(number: str) -> bool:
+    try:
+        msgspec.json.decode(number)
+    except msgspec.ValidationError:
+        return True
+    return False
 
 
 class _Reader:
@@ -97,10 +116,11 @@ class _Reader:
         self.expects = "value"
 
     def value(self, kind: str, written: str) -> None:
-        if kind == "text":
-            self.said.append(Said(tuple(self._path), _text(written), "text"))
-        elif kind == "number":
-            self.said.append(Said(tuple(self._path), written, "number"))
+        match kind:
+            case "text":
+                self.said.append(Said(tuple(self._path), _text(written), kind))
+            case "number" | "beginning":
+                self.said.append(Said(tuple(self._path), written, kind))
         self.end_value()
 
     def comma(self, *_: str) -> None:
@@ -121,6 +141,7 @@ _STEPS = {
     **{("value or end", mark): _Reader.open for mark in "{["},
     **{("value", kind): _Reader.value for kind in ("text", "number", "word")},
     **{("value or end", kind): _Reader.value for kind in ("text", "number", "word")},
+    **{(before, "beginning"): _Reader.value for before in ("value", "value or end")},
     ("value or end", "]"): _Reader.close,
     ("name", "text"): _Reader.name,
     ("name or end", "text"): _Reader.name,

@@ -2,6 +2,6 @@
 
 from pointbank.till.book import BillToOffer, Counts
 from pointbank.till.client import Till, Unanswered, open_till
-from pointbank.till.wire import event_of, out_stream_of
+from pointbank.till.wire import event_of
 
-__all__ = ["BillToOffer", "Counts", "Till", "Unanswered", "event_of", "open_till", "out_stream_of"]
+__all__ = ["BillToOffer", "Counts", "Till", "Unanswered", "event_of", "open_till"]

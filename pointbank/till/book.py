@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from pointbank.journal import BILL, Answered, Entry, Offered, Placed, Read, Skipped, digest, now
-from pointbank.till.wire import out_stream_of
+from shared.tills import till_of
 
 UNDECODABLE = "pos"  # the out stream of entries that name no till
 _UNFINISHED = frozenset({"waiting", "unclaimed", "pending", "waiting_for_bill"})
@@ -146,7 +146,7 @@ class Book:
             offer = self.offers[key] = Offer(entry.sha256, entry.time, type=entry.type)
             self.counts.offered += 1
             self.unanswered[key] = None
-            self.listen_to(out_stream_of(entry.source))
+            self.listen_to(till_of(entry.source))
         offer.attempts = entry.attempt
         if entry.body is not msgspec.UNSET:
             offer.sha256, offer.time, offer.body = entry.sha256, entry.time, bytes(entry.body)

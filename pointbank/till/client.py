@@ -23,7 +23,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from pointbank.journal import Answered, Entry, Journal, Read, Skipped, now, placed
 from pointbank.till.book import BillToOffer, Book, Counts, Key
-from pointbank.till.wire import answer_in, event_of, out_stream_of
+from pointbank.till.wire import answer_in, event_of
+from shared.tills import till_of
 
 _CHUNK = 500
 _BLOCK_MS = 200
@@ -113,7 +114,7 @@ class Till:
         entry = (await cast(Any, self._redis).xadd(self._prefix + "pos", {"event": content})).decode()
         self._record(placed(entry, content))
         if source is not None:
-            self._book.listen_to(out_stream_of(source))
+            self._book.listen_to(till_of(source))
         return str(entry)
 
     def skip(self, source: str, ids: Iterable[str], *, reason: str) -> None:

@@ -85,8 +85,3 @@ def answer_in(event: bytes) -> Answered:
         code=data.code,
         accruals=accruals,
     )
-
-
-def out_stream_of(source: str) -> str:
-    """`/pos/riyadh-mall/T03` -> `riyadh-mall.T03`: the last part of the key of the till's replies."""
-    return source.removeprefix("/pos/").replace("/", ".")

@@ -10,8 +10,9 @@ from importlib import resources
 import msgspec
 from redis.asyncio import Redis
 
-from shared.messaging.keys import Keys, till_of
+from shared.messaging.keys import Keys
 from shared.messaging.sizes import StreamBytes
+from shared.tills import till_of
 
 _pack = msgspec.msgpack.Encoder().encode
 

@@ -20,12 +20,13 @@ from starlette.requests import ClientDisconnect
 
 from shared.cards import payment_card_at, placed_texts
 from shared.clock import as_utc, check_day
-from shared.errors import FieldType, pointer_to
+from shared.errors import AmountOutOfRange, FieldType, pointer_to
 from shared.http.call import call_of
 from shared.http.problems import MalformedJson
 from shared.http.validation import field_errors, summary
 from shared.identity import PaymentCardNumber, payment_card_number
 from shared.messaging.answers import refusal
+from shared.reading import number_out_of_range, read_so_far
 from shared.repeats import quotes
 
 _JSON = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
@@ -67,7 +68,7 @@ class Body(BaseModel):
 async def read_body(request: Request, shape: TypeAdapter[Any], *, optional: bool) -> Any:
     """The validated body; leaves its canonical form with the call, for the request hash.
 
-    Refuses malformed_json, the shape codes and payment_card_number.
+    Refuses malformed_json, amount_out_of_range, the shape codes and payment_card_number.
     """
     raw = await _read(request)
     if not raw and optional:
@@ -108,12 +109,24 @@ async def _read(request: Request) -> bytes:
 
 
 def decode(raw: bytes) -> Any:
-    """Any JSON document, or MalformedJson. NaN, lone surrogates and absurd nesting are not JSON."""
+    """Any JSON document, or MalformedJson: NaN, lone surrogates and absurd nesting are not JSON. AmountOutOfRange where all that
+    is wrong is a number beyond those that are read, as 1e400."""
     try:
         return msgspec.json.decode(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        if isinstance(error, msgspec.ValidationError):
+            _refuse_number(raw)
         said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise MalformedJson(f"The body can't be read as JSON: {said}.") from error
+
+
+def _refuse_number(raw: bytes) -> None:
+    number = number_out_of_range(read_so_far(raw.decode("utf-8", "replace")))
+    if number is not None:
+        pointer = pointer_to(number)
+        raise AmountOutOfRange(
+            f"{pointer or 'The body'}: this number is beyond all that are read.", pointer=pointer
+        )
 
 
 def validate(raw: bytes, shape: TypeAdapter[Any], document: Any) -> Any:

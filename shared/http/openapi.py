@@ -37,6 +37,7 @@ _BODY = (
     "field_unknown",
     "field_missing",
     "field_type",
+    "amount_out_of_range",
     "payment_card_number",
 )
 

@@ -18,7 +18,7 @@ from shared.messaging.commands import (
     Refused,
 )
 from shared.messaging.entries import PosAct, PosActivation, PosEntry, PosRefund
-from shared.messaging.keys import Keys, heard_by, till_of
+from shared.messaging.keys import Keys, heard_by
 from shared.messaging.transaction import Tx, claims_keys
 
 __all__ = [
@@ -42,5 +42,4 @@ __all__ = [
     "claims_keys",
     "heard_by",
     "refusal",
-    "till_of",
 ]

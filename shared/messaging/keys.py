@@ -51,14 +51,3 @@ class Keys:
     def out(self, subscriber: str) -> str:
         """What one subscriber is told; a till's replies."""
         return self._key("out", subscriber)
-
-
-def till_of(source: str | None) -> str:
-    """The subscriber that a till reads its replies under: its CloudEvents source as one word, `pos` where there is none.
-
-    "/pos/riyadh-mall/T03" -> "riyadh-mall.T03".
-    """
-    if not source:
-        return "pos"
-    words = [word for word in source.removeprefix("/pos/").split("/") if word]
-    return ".".join(words)[:128] or "pos"

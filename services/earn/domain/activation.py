@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any
 from uuid import UUID
@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from services.earn.domain.body import Code, ShapeRefused, known_time, not_a_bill
 from services.earn.domain.judge import FUTURE, OccurredInFuture
+from services.earn.domain.moment import moment
 from services.earn.domain.refund import MerchantMismatch
 from services.earn.domain.refund_body import BillReference
 from shared.http.validation import field_errors, summary
@@ -20,7 +21,6 @@ from shared.programme.validation import without_nulls
 TYPE = "bill.activated.v1"
 
 _encode = msgspec.json.Encoder().encode
-_parse_time = msgspec.json.Decoder(Annotated[datetime, msgspec.Meta(tz=True)]).decode
 
 
 class ActivationBody(BaseModel):
@@ -87,7 +87,7 @@ def read_activation(data: bytes | msgspec.Raw) -> TellActivation:
         raise ShapeRefused(summary(errors), errors) from error
     except RecursionError as error:
         raise not_a_bill("it is nested too deeply") from error
-    at = _parse_time(_encode(body.occurred_at)).astimezone(UTC)
+    at = moment(body.occurred_at)
     return TellActivation(body.merchant, body.bill.merchant, body.bill.bill_ref, at)
 
 

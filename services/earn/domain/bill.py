@@ -1,6 +1,6 @@
 """A bill as earn judges it, and its fast reader: what goes wrong here is explained by `body`."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Literal
 
@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from services.earn.domain.body import explain, not_a_bill
 from services.earn.domain.limits import MAX_LINES, MAX_MINOR, is_code, normal_quantity
+from services.earn.domain.moment import moment
 from shared.errors import FieldError, Refusal
 from shared.identity import KINDS, Identity, hashed, identify
 from shared.money import CURRENCIES
@@ -51,7 +52,7 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     merchant: str
     bill_ref: Annotated[str, Meta(min_length=1, max_length=128)]
-    occurred_at: Annotated[datetime, Meta(tz=True)]
+    occurred_at: str
     currency: str
     total_minor: Minor
     lines: Annotated[tuple[Line, ...], Meta(max_length=MAX_LINES)]
@@ -129,17 +130,13 @@ def command(body: Body, identity_key: bytes) -> RecordBill:
     if not _codes_are_codes(body) or body.currency not in CURRENCIES:
         raise ValueError("a code or the currency is malformed")
     lines = _normal(body.lines)
-    try:
-        at = body.occurred_at.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("the time lies outside the calendar") from error
     return recorded_bill(
         body.merchant,
         body.bill_ref,
         body.terminal,
         body.cashier,
         body.channel,
-        at,
+        moment(body.occurred_at),
         None if body.member is None else _identity(body.member, identity_key),
         body.currency,
         body.total_minor,

@@ -1,6 +1,5 @@
 """The body of a bill as people read it: the model of POST /v1/bills. It also explains what the fast reader refused."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -8,12 +7,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydantic_core import PydanticCustomError
 
 from services.earn.domain.limits import CODE_PATTERN, MAX_LINES, MAX_MINOR, QUANTITY_PATTERN, normal_quantity
+from services.earn.domain.moment import moment
 from shared.errors import FieldError, Refusal
 from shared.http.validation import field_errors, summary
 from shared.money import CURRENCIES
 from shared.programme.validation import without_nulls
-
-_parse_time = msgspec.json.Decoder(Annotated[datetime, msgspec.Meta(tz=True)]).decode
 
 
 def _no_nul(text: str) -> str:
@@ -24,8 +22,8 @@ def _no_nul(text: str) -> str:
 
 def known_time(text: str) -> str:
     try:
-        _parse_time(msgspec.json.encode(text)).astimezone(UTC)
-    except (msgspec.MsgspecError, OverflowError):
+        moment(text)
+    except ValueError:
         raise ValueError(
             "this must be a time with its offset, as in 2026-11-22T11:31:04+03:00, or Z"
         ) from None

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from services.earn.domain.bill import Body, RecordBill, check_total, command, read_bill
-from services.earn.domain.limits import MAX_BYTES, is_code
-from shared.cards import offered_card_at, payment_card_in
-from shared.errors import FieldError, FieldMissing, FieldType, Refusal
-from shared.identity import PaymentCardNumber, payment_card_number
+from services.earn.domain.limits import MAX_BYTES
+from services.earn.domain.spoiled import Spoiled, card_refused, spoiled, why_unreadable
+from shared.cards import offered_card_at
+from shared.errors import FieldMissing, FieldType, Refusal
+from shared.identity import payment_card_number
 from shared.repeats import says_twice
 from shared.tracing import traceparent_of
 
@@ -42,29 +43,8 @@ class Entry(msgspec.Struct, frozen=True):
     traceparent: str | None
 
 
-class Spoiled(msgspec.Struct, frozen=True):
-    """An entry that can't be taken, and what of it could be read: null where it couldn't, or must not be kept."""
-
-    refusal: Refusal
-    source: str | None = None
-    event_id: str | None = None
-    merchant: str | None = None
-    bill_ref: str | None = None
-    request_id: str = ""
-    traceparent: str | None = None
-    act_ref: str | None = None
-
-
-class NotJson(Refusal):
-    code = "not_json"
-
-
 class SaidTwice(Refusal):
     code = "malformed_json"
-
-
-class NotUtf8(Refusal):
-    code = "not_utf8"
 
 
 class TypeUnknown(Refusal):
@@ -192,14 +172,14 @@ def read_entry(
         _check_envelope(envelope, tenant, type_)
         document = msgspec.json.decode(event)
         if (_unusual(event) or _digits_of_card(event)) and offered_card_at(document) is not None:
-            return _spoiled(event, _card_refused())
+            return spoiled(event, card_refused())
         if says_twice(event, document):
             raise SaidTwice("The event says a name twice in the same object. Say each once.")
         data = read(envelope.data)
     except Refusal as refusal:
-        return _spoiled(event, refusal)
+        return spoiled(event, refusal)
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
-        return _spoiled(event, _unreadable(event, error))
+        return spoiled(event, why_unreadable(event, error))
     traceparent = traceparent_of(envelope.traceparent)
     return Entry(envelope.source, envelope.id, envelope.requestid or "", traceparent), data
 
@@ -224,57 +204,6 @@ def _check_envelope(envelope: _Envelope, tenant: str, type_: str) -> None:
         )
 
 
-def _unreadable(event: bytes, error: Exception) -> Refusal:
-    if isinstance(error, RecursionError):
-        return NotJson("The event is nested too deeply.")
-    try:
-        event.decode()
-    except UnicodeDecodeError as wrong:
-        return NotUtf8(f"Byte {wrong.start} is not UTF-8.")
-    try:
-        document = msgspec.json.decode(event)
-    except (ValueError, RecursionError) as wrong:
-        return NotJson(f"The event can't be read as JSON: {wrong}.")
-    if not isinstance(document, dict):
-        return FieldType("An event is a JSON object.", pointer="")
-    missing = [name for name in ("specversion", "id", "source", "type", "data") if document.get(name) is None]
-    if missing:
-        said = "This attribute is required."
-        errors = [FieldError(f"/{name}", FieldMissing.code, said) for name in missing]
-        return FieldMissing(f"The event lacks {', '.join(missing)}.", errors=errors)
-    return FieldType(f"The event's envelope can't be read: {error}.", pointer="")
-
-
-# ---- what is told about an entry that was refused ----------------------------------------------
-
-
-def _spoiled(event: bytes, refusal: Refusal) -> Spoiled:
-    if isinstance(refusal, PaymentCardNumber) or payment_card_in(event):
-        return Spoiled(_card_refused())
-    try:
-        document = msgspec.json.decode(event)
-    except (ValueError, RecursionError):
-        return Spoiled(refusal)
-    if not isinstance(document, dict):
-        return Spoiled(refusal)
-    source, event_id = _text(document, "source"), _text(document, "id")
-    data = document.get("data")
-    named = data.get("bill", data) if isinstance(data, dict) else None  # a refund names its bill apart
-    merchant, bill_ref = (
-        (_text(named, "merchant"), _text(named, "bill_ref")) if isinstance(named, dict) else (None, None)
-    )
-    if merchant is not None and not is_code(merchant):
-        merchant = None
-    request_id, traceparent = _text(document, "requestid") or "", traceparent_of(document.get("traceparent"))
-    act_ref = _text(data, "act_ref") if isinstance(data, dict) else None
-    return Spoiled(refusal, source, event_id, merchant, bill_ref, request_id, traceparent, act_ref)
-
-
-def _text(document: dict[str, Any], name: str) -> str | None:
-    value = document.get(name)
-    return value if isinstance(value, str) and 1 <= len(value) <= 255 and "\0" not in value else None
-
-
 # ---- payment cards -----------------------------------------------------------------------------
 
 # Every digit as 0, every separator that cards are printed with as a dash.
@@ -282,10 +211,6 @@ _SHAPES = bytes.maketrans(b"123456789 .", b"000000000--")
 # Article numbers are not looked at; the member's own card, which most bills name, is looked at by itself. A trace's numbers
 # are nobody's card: by chance alone a till would be refused now and then. That each stood in its place is seen afterwards.
 _LOOKED_AT_APART = re.compile(rb'"(?:sku|card_number)"\s*:\s*"[^"\\]*"|"traceparent"\s*:\s*"[0-9a-f-]{55}"')
-
-
-def _card_refused() -> PaymentCardNumber:
-    return PaymentCardNumber("The number of a payment card stands in it; such numbers are never taken.")
 
 
 def _may_hold_card(event: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
@@ -21,12 +21,12 @@ from services.earn.domain.body import (
     not_a_bill,
 )
 from services.earn.domain.limits import MAX_LINES, MAX_MINOR
+from services.earn.domain.moment import moment
 from services.earn.domain.refund import Asked, RefundedLine
 from shared.http.validation import field_errors, summary
 from shared.programme.validation import without_nulls
 
 _encode = msgspec.json.Encoder().encode
-_parse_time = msgspec.json.Decoder(Annotated[datetime, msgspec.Meta(tz=True)]).decode
 
 Amount = Annotated[int, Field(ge=1, le=MAX_MINOR)]
 
@@ -135,7 +135,7 @@ def command_of(body: BillRefundBody, *, bill_id: UUID | None = None) -> RecordRe
         terminal=body.terminal,
         cashier=body.cashier,
         channel=body.channel,
-        occurred_at=_parse_time(_encode(body.occurred_at)).astimezone(UTC),
+        occurred_at=moment(body.occurred_at),
         currency=body.currency,
         asked=Asked(lines, body.amount_minor, body.all is True),
         bill_merchant=None if named is None else named.merchant,

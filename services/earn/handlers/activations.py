@@ -10,7 +10,8 @@ from uuid import UUID
 import msgspec
 
 from services.earn.domain.activation import TYPE, TellActivation, Told, admit, read_activation
-from services.earn.domain.offer import Spoiled, read_entry
+from services.earn.domain.offer import read_entry
+from services.earn.domain.spoiled import Spoiled
 from services.earn.handlers.batch import IdReused
 from services.earn.handlers.entering import entered
 from services.earn.handlers.hold import release_bills

@@ -21,7 +21,8 @@ from services.earn.domain.acts.act import (
 from services.earn.domain.acts.answer import answer_body
 from services.earn.domain.acts.judge import ActDecision, admit, decide, waits_for, weigh
 from services.earn.domain.judge import Facts
-from services.earn.domain.offer import Spoiled, read_entry
+from services.earn.domain.offer import read_entry
+from services.earn.domain.spoiled import Spoiled
 from services.earn.handlers.batch import IdReused
 from services.earn.handlers.entering import entered
 from services.earn.handlers.reject import Rejected, reject, rejected_act

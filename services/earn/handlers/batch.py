@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from services.earn.domain.bill import RecordBill
-from services.earn.domain.offer import Spoiled
+from services.earn.domain.spoiled import Spoiled
 from services.earn.handlers.reject import Rejected, rejected
 from shared.errors import Refusal
 from shared.messaging import Item, Outcome, Refused, Tx

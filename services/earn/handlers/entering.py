@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.earn.domain.offer import Entry, Offered, Spoiled
+from services.earn.domain.offer import Entry, Offered
+from services.earn.domain.spoiled import Spoiled
 from shared.messaging import Item, Tx
 from shared.traces import Traces
 

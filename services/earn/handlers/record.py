@@ -11,7 +11,8 @@ from services.earn.domain.answer import answer_of, body
 from services.earn.domain.bill import RecordBill, check_total
 from services.earn.domain.decision import Decision
 from services.earn.domain.judge import Facts, admit, waits_for
-from services.earn.domain.offer import TYPE, Spoiled, read_offer
+from services.earn.domain.offer import TYPE, read_offer
+from services.earn.domain.spoiled import Spoiled
 from services.earn.handlers.batch import Asked, Batch, BillConflict, IdReused
 from services.earn.handlers.benefits import ask_benefits, gives
 from services.earn.handlers.entering import entered

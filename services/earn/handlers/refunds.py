@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from services.earn.domain.judge import FUTURE, OccurredInFuture
-from services.earn.domain.offer import REFUND_TYPE, Entry, Spoiled, read_entry
+from services.earn.domain.offer import REFUND_TYPE, Entry, read_entry
 from services.earn.domain.refund import (
     MerchantMismatch,
     Refund,
@@ -20,6 +20,7 @@ from services.earn.domain.refund import (
 )
 from services.earn.domain.refund_answer import body_of, status_of, told
 from services.earn.domain.refund_body import RecordRefund, read_refund
+from services.earn.domain.spoiled import Spoiled
 from services.earn.handlers.batch import IdReused
 from services.earn.handlers.courses import follow
 from services.earn.handlers.entering import entered

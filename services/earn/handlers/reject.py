@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from services.earn.domain.offer import Spoiled, read_offer
+from services.earn.domain.offer import read_offer
+from services.earn.domain.spoiled import Spoiled
 from services.earn.handlers.told import Replies
 from services.earn.store.rejections import Rejection, count_rejections, known_rejections, write_rejections
 from shared.clock import real_clock

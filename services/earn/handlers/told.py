@@ -17,7 +17,8 @@ from shared.events import BillRecorded, BillSettled, EventData, PointsAccrued
 from shared.events.bills import AccruedLot, OfferedBy
 from shared.events.envelope import encode_event
 from shared.ids import uuid7
-from shared.messaging import Item, Tx, till_of
+from shared.messaging import Item, Tx
+from shared.tills import till_of
 
 
 def tell(

@@ -136,6 +136,23 @@ async def test_the_same_bill_by_stream_and_by_http_is_one_bill(shop: Shop) -> No
     assert len(await shop.told(posted.json()["bill_id"])) == 2
 
 
+async def test_the_last_instant_of_a_day_stays_in_it_by_stream_and_by_http(shop: Shop) -> None:
+    body = bill(await shop.member(), occurred_at="2026-11-21T23:59:59.9999999Z")
+    assert await shop.code_of(shop.event(body)) == ""
+    answered = await shop.post({**body, "occurred_at": "2026-11-22T02:59:59.999999+03:00"})
+    assert (answered.status_code, answered.json()["occurred_at"]) == (200, "2026-11-21T23:59:59.999999Z")
+    assert (await shop.post(body)).status_code == 200
+    assert await shop.code_of(shop.event(body)) == ""
+
+
+async def test_an_offset_may_lack_its_colon_by_stream_and_by_http(shop: Shop) -> None:
+    body = bill(await shop.member(), occurred_at="2026-11-22T11:31:04+0300")
+    answered = await shop.post(body)
+    assert (answered.status_code, answered.json()["occurred_at"]) == (201, "2026-11-22T08:31:04Z")
+    assert await shop.code_of(shop.event(body)) == ""
+    assert await shop.count("bill_keys WHERE bill_ref = '" + body["bill_ref"] + "'") == 1
+
+
 async def test_what_is_left_out_and_what_is_null_is_the_same_content(shop: Shop) -> None:
     body = bill(cashier=None, programmes=None)
     first = await shop.post(body)

@@ -144,6 +144,41 @@ async def test_a_rejected_entry_offered_again_is_one_dead_letter_and_the_same_re
     assert [(reply["id"], reply["data"]) for reply in again] == [(told["id"], told["data"])] * 2
 
 
+@pytest.mark.parametrize("odd", [b"1e400", b'"\\ud800"', b'"\xff"', b"10500} {"])
+async def test_what_no_decoder_takes_is_told_to_its_till_once_however_often_it_is_offered(
+    shop: Shop, odd: bytes
+) -> None:
+    event = shop.event(bill(cashier=secrets.token_hex(4))).replace(b"10500", odd, 1)
+    dead, replies = await shop.count("dead_letters"), len(await shop.replies())
+    first, second = await shop.offer(event, event)
+    [third] = await shop.offer(event)
+    assert [one.replayed for one in (first, second, third)] == [False, True, True]
+    assert await shop.count("dead_letters") == dead + 1
+    event_id = event.split(b'"id":"')[1].split(b'"')[0].decode()
+    [told] = [one for one in await shop.told() if one["data"].get("event_id") == event_id]
+    assert told["data"]["source"] == "/pos/riyadh-mall/T03"
+    again = (await shop.replies())[replies:]
+    assert [(reply["id"], reply["data"]) for reply in again] == [(told["id"], told["data"])] * 2
+
+
+@pytest.mark.parametrize("number", ["1e400", "1" + "0" * 5000])
+async def test_a_number_beyond_all_bounds_is_refused_alike_by_http_and_by_stream(
+    shop: Shop, number: str
+) -> None:
+    body = bill(total_minor="HERE")
+    raw = msgspec.json.encode(body).replace(b'"HERE"', number.encode())
+    headers = {**shop.headers("till"), "Content-Type": "application/json"}
+    answer = await shop.client.post("/v1/bills", content=raw, headers=headers)
+    problem = assert_problem(answer, 422, "amount_out_of_range")
+    [outcome] = await shop.offer(shop.event(body).replace(b'"HERE"', number.encode()))
+    assert isinstance(outcome, Refused)
+    assert outcome.refusal.code == "amount_out_of_range"
+    assert [one.pointer for one in outcome.refusal.errors] == ["/total_minor"]
+    assert [one["pointer"] for one in problem["errors"]] == ["/total_minor"]
+    [told] = await shop.told(f"riyadh-mall/{body['bill_ref']}")
+    assert (told["data"]["code"], told["data"]["event_id"]) == ("amount_out_of_range", body["bill_ref"])
+
+
 async def test_a_rejected_id_is_not_used_up(shop: Shop) -> None:
     wrong = bill(total_minor=1)
     assert await shop.code_of(shop.event(wrong)) == "total_mismatch"

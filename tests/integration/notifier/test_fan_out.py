@@ -14,6 +14,7 @@ from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Tx
 from shared.messaging.sizes import StreamBytes
 from shared.runtime import TenantRuntime
+from shared.tills import till_of
 from tests.support.facts import AT, heard
 
 
@@ -113,6 +114,17 @@ async def test_a_settled_bill_is_told_to_every_till_that_offered_it_each_by_its_
         ("riyadh-mall.T03", item.event_id, "000000000001", "3-0", "again", False),
         ("riyadh-mall.T04", item.event_id, "000000000001", "2-0", "again", False),
     ]
+
+
+async def test_tills_with_the_longest_codes_and_with_dots_in_them_are_each_told_their_own(
+    notifier: TenantRuntime,
+) -> None:
+    long = f"/pos/{'m' * 64}/{'t' * 63}"
+    sources = [f"{long}1", f"{long}2", "/pos/a.b/T1", "/pos/a/b.T1"]
+    items = [as_heard(answer(source)) for source in sources]
+    await notifier.lane.submit_many(items)
+    told = [await replies(notifier, till_of(source)) for source in sources]
+    assert told == [[item.payload] for item in items]
 
 
 async def test_what_nobody_could_read_is_answered_on_the_common_stream(notifier: TenantRuntime) -> None:

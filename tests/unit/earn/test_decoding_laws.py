@@ -16,8 +16,9 @@ from services.earn.domain.acts import act
 from services.earn.domain.acts.act import ActBody, read_act
 from services.earn.domain.bill import read_bill
 from services.earn.domain.limits import MAX_BYTES
-from services.earn.domain.offer import REFUND_TYPE, Offered, Spoiled, read_entry, read_offer
+from services.earn.domain.offer import REFUND_TYPE, Offered, read_entry, read_offer
 from services.earn.domain.refund_body import RecordRefund, read_refund
+from services.earn.domain.spoiled import Spoiled
 from shared.errors import PROBLEMS, Refusal
 from tests.support.odd import altered, bombs, spoilt, storable
 from tests.unit.earn.test_bill import BILL

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.earn.domain.acts.act import read_act
-from services.earn.domain.offer import Offered, Spoiled, read_entry, read_offer
+from services.earn.domain.offer import Offered, read_entry, read_offer
+from services.earn.domain.spoiled import Spoiled
 from shared.identity import with_check_digit
 from tests.unit.earn.test_bill import BILL
 
@@ -99,6 +100,58 @@ def test_a_refused_entry_is_told_with_what_could_be_read() -> None:
 )
 def test_what_is_no_event_has_its_code(raw: bytes | None, code: str) -> None:
     assert code_of(raw) == code
+
+
+FAR = ["1e400", "-1e400", "1E+309", "1" + "0" * 5000]
+
+
+@pytest.mark.parametrize("number", FAR)
+@pytest.mark.parametrize("place", ["/total_minor", "/lines/1/amount_minor", "/note", "/id"])
+def test_a_number_beyond_all_bounds_is_out_of_range_under_the_tills_own_id(number: str, place: str) -> None:
+    raw = {
+        "/total_minor": event({**BILL, "total_minor": "HERE"}),
+        "/lines/1/amount_minor": event({**BILL, "lines": [BILL["lines"][0], {"amount_minor": "HERE"}]}),
+        "/note": event(note={"deep": "HERE"}),
+        "/id": event(id="HERE"),
+    }[place]
+    found = spoiled(raw.replace(b'"HERE"', number.encode()))
+    assert found.refusal.code == "amount_out_of_range"
+    assert [one.pointer for one in found.refusal.errors] == [place + "/deep" if place == "/note" else place]
+    assert (found.source, found.merchant, found.bill_ref) == (
+        "/pos/riyadh-mall/T03",
+        "riyadh-mall",
+        "RM-T03-20261122-00841",
+    )
+    assert found.event_id == (None if place == "/id" else "RM-T03-20261122-00841")
+
+
+def test_an_id_with_half_a_character_is_read_with_a_mark_in_its_place() -> None:
+    found = spoiled(event(id="a HALF", requestid="r-1").replace(b"HALF", b"\\ud800"))
+    assert (found.refusal.code, found.refusal.detail) == (
+        "not_json",
+        "The event can't be read as JSON: a text has half of a surrogate pair.",
+    )
+    assert (found.source, found.event_id, found.request_id) == ("/pos/riyadh-mall/T03", "a \ufffd", "r-1")
+    assert (found.merchant, found.bill_ref) == (None, None)
+
+
+def test_of_what_is_cut_off_source_and_id_are_read_where_they_stand_whole_before_the_end() -> None:
+    raw = event(id="RM-1")
+    for end in range(len(raw)):
+        found = spoiled(raw[:end])
+        assert found.event_id == ("RM-1" if raw[:end].find(b'"RM-1"') > 0 else None)
+        assert found.source == ("/pos/riyadh-mall/T03" if b'T03"' in raw[:end] else None)
+        assert (found.merchant, found.bill_ref) == (None, None)
+
+
+def test_of_what_is_no_utf_8_source_and_id_are_read() -> None:
+    found = spoiled(event({**BILL, "cashier": "CASHIER"}).replace(b"CASHIER", b"\xff"))
+    assert (found.refusal.code, found.source, found.event_id, found.bill_ref) == (
+        "not_utf8",
+        "/pos/riyadh-mall/T03",
+        "RM-T03-20261122-00841",
+        None,
+    )
 
 
 CARDS = [

@@ -17,7 +17,7 @@ from pointbank.journal import (
     read,
 )
 from pointbank.till.book import BillToOffer, Book
-from pointbank.till.wire import answer_in, event_of, out_stream_of
+from pointbank.till.wire import answer_in, event_of
 
 AT = datetime(2026, 11, 22, 8, 31, tzinfo=UTC)
 SOURCE = "/pos/riyadh-mall/T03"
@@ -186,4 +186,3 @@ def test_the_event_of_a_bill_is_the_same_bytes_each_time() -> None:
         "data": {"bill_ref": "RM-1"},
     }
     assert event_of(SOURCE, "RM-1", time=BILL.time, body=BILL.body) == event
-    assert out_stream_of(SOURCE) == "riyadh-mall.T03"

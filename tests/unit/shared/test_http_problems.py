@@ -119,6 +119,22 @@ async def test_what_is_not_json_is_malformed(shop: Served, content: bytes) -> No
     assert_problem(await shop.post(content), 400, "malformed_json")
 
 
+@pytest.mark.parametrize(
+    ("content", "pointer"),
+    [
+        (b'{"ref": "A", "lines": [{"sku": "x", "amount_minor": -1e400}]}', "/lines/0/amount_minor"),
+        (b'{"ref": "A", "colour": 1' + b"0" * 5000 + b"}", "/colour"),
+        (b"1e400", ""),
+    ],
+)
+async def test_a_number_beyond_all_that_are_read_is_out_of_range(
+    shop: Served, content: bytes, pointer: str
+) -> None:
+    found = assert_problem(await shop.post(content), 422, "amount_out_of_range")
+    assert pointers(found) == [(pointer, "amount_out_of_range")]
+    assert_problem(await shop.post(content + b"}"), 400, "malformed_json")
+
+
 async def test_texts_with_quotes_and_escapes_are_no_names_given_twice(shop: Served) -> None:
     answer = await shop.post(b'{"ref": "a \\"b\\" \\\\ \\u0022\\u00e9\\/", "channel": null, "lines": []}')
     assert answer.status_code == 201, answer.text

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.reading import DEEPEST, MOST_TOKENS, Said, read_so_far
+from shared.reading import DEEPEST, MOST_TOKENS, Said, number_out_of_range, read_so_far
 
 TEXT = '{"id": "a", "n": -1e400, "lines": [{"sku": "b\\u0063\\/"}, [], {}, true], "id": "d"} '
 
@@ -55,8 +55,22 @@ def test_what_is_no_json_is_the_rest(text: str, rest: str) -> None:
     assert (reading.rest, reading.whole) == (rest, False)
 
 
-def test_a_text_in_which_all_ends_is_read() -> None:
-    assert read_so_far('{"a":["b').said[-1] == Said(("a", 0), "b", "text")
+def test_of_a_text_in_which_all_ends_the_beginning_is_read() -> None:
+    assert read_so_far('{"a":["b').said[-1] == Said(("a", 0), "b", "beginning")
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("1e400", ()),
+        ("[1e308, -1e309, 1e400]", (1,)),
+        ('{"a": {"b": 1' + "0" * 5000 + "}}", ("a", "b")),
+        ("[1e-400, 1" + "0" * 400 + "]", None),
+        ("[1e400", None),
+    ],
+)
+def test_a_number_that_no_decoder_takes_is_found(text: str, path: tuple[str | int, ...] | None) -> None:
+    assert number_out_of_range(read_so_far(text)) == path
 
 
 def test_a_lone_surrogate_is_read() -> None:

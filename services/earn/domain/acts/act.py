@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -12,6 +12,7 @@ import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from services.earn.domain.body import Code, MemberBody, Reference, ShapeRefused, known_time, not_a_bill
+from services.earn.domain.moment import moment
 from shared.cards import payment_card_at
 from shared.errors import AmountOutOfRange, Refusal, pointer_to
 from shared.http.validation import field_errors, summary
@@ -27,7 +28,6 @@ TYPE = "act.completed.v1"
 
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
-_parse_time = msgspec.json.Decoder(Annotated[datetime, msgspec.Meta(tz=True)]).decode
 
 
 class ActBody(BaseModel):
@@ -137,7 +137,7 @@ def command_of(body: ActBody, identity_key: bytes, *, told_by: str) -> RecordAct
         source=told_by if body.merchant is None else f"merchant:{body.merchant}",
         act_ref=body.act_ref,
         act=body.act,
-        occurred_at=_parse_time(_encode(body.occurred_at)).astimezone(UTC),
+        occurred_at=moment(body.occurred_at),
         identity=identify(identity_key, body.member.model_dump(exclude_none=True)),
         merchant=body.merchant,
         programme=body.programme,
