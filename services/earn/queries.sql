@@ -27,8 +27,8 @@ FROM merchants
 WHERE merchant = ANY(:merchants::text[]) AND brand IS NOT NULL;
 
 -- name: known_terminals
--- Those of the terminals that are known.
-SELECT t.merchant, t.terminal
+-- Those of the terminals that were told of, and whether their merchant still lists them.
+SELECT t.merchant, t.terminal, t.listed
 FROM unnest(:merchants::text[], :terminals::text[]) AS wanted (merchant, terminal)
 JOIN terminals AS t ON t.merchant = wanted.merchant AND t.terminal = wanted.terminal;
 
@@ -259,7 +259,7 @@ WHERE NOT w.ready AND CASE w.kind
     WHEN 'merchant' THEN EXISTS (SELECT FROM merchants AS m WHERE m.merchant = w.key)
     WHEN 'terminal' THEN EXISTS (
         SELECT FROM terminals AS t
-        WHERE t.merchant = split_part(w.key, '/', 1) AND t.terminal = split_part(w.key, '/', 2))
+        WHERE t.merchant = split_part(w.key, '/', 1) AND t.terminal = split_part(w.key, '/', 2) AND t.listed)
     WHEN 'programme' THEN EXISTS (SELECT FROM programmes AS p WHERE w.key IN (p.programme, '*'))
     WHEN 'identity' THEN EXISTS (SELECT FROM identities AS i WHERE i.identity = decode(w.key, 'hex'))
     WHEN 'member' THEN EXISTS (SELECT FROM members AS e WHERE e.member_id = w.key::uuid)
@@ -300,22 +300,38 @@ FROM unnest(:programmes::text[], :versions::int[], :activated_ats::timestamptz[]
 ORDER BY p.programme, p.version
 ON CONFLICT DO NOTHING;
 
--- name: learn_merchants!
--- Merchants; the highest version heard stands.
+-- name: learn_merchants
+-- Merchants; the highest version heard stands. Those of them that this is news of, locked.
 INSERT INTO merchants (merchant, version, brand, cashiers)
 SELECT m.merchant, m.version, m.brand, m.cashiers::json
 FROM unnest(:merchants::text[], :versions::int[], :brands::text[], :cashiers::text[]) AS m (merchant, version, brand, cashiers)
 ORDER BY m.merchant
 ON CONFLICT (merchant) DO UPDATE SET version = EXCLUDED.version, brand = EXCLUDED.brand, cashiers = EXCLUDED.cashiers
-WHERE merchants.version < EXCLUDED.version;
+WHERE merchants.version < EXCLUDED.version
+RETURNING merchant;
 
 -- name: learn_terminals!
--- Terminals of known merchants.
-INSERT INTO terminals (merchant, terminal)
-SELECT t.merchant, t.terminal
-FROM unnest(:merchants::text[], :terminals::text[]) AS t (merchant, terminal)
+-- Terminals of known merchants, those that a later version no longer lists too. One that is there stays as it is.
+INSERT INTO terminals (merchant, terminal, listed)
+SELECT t.merchant, t.terminal, t.listed
+FROM unnest(:merchants::text[], :terminals::text[], :listed::boolean[]) AS t (merchant, terminal, listed)
 ORDER BY t.merchant, t.terminal
 ON CONFLICT DO NOTHING;
+
+-- name: list_terminals!
+-- Of the merchants that changed these terminals are listed, and no others. In the order in which guards lock them.
+UPDATE terminals AS t
+SET listed = other.listed
+FROM (
+    SELECT k.merchant, k.terminal, NOT k.listed AS listed
+    FROM terminals AS k
+    LEFT JOIN unnest(:merchants::text[], :terminals::text[]) AS l (merchant, terminal)
+        ON l.merchant = k.merchant AND l.terminal = k.terminal
+    WHERE k.merchant = ANY(:changed::text[]) AND k.listed <> (l.terminal IS NOT NULL)
+    ORDER BY k.merchant, k.terminal
+    FOR NO KEY UPDATE OF k
+) AS other
+WHERE t.merchant = other.merchant AND t.terminal = other.terminal;
 
 -- name: learn_members!
 -- Members whose enrolment was heard.

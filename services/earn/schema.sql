@@ -22,10 +22,12 @@ CREATE TABLE merchants (
     cashiers json -- {cashier: member_id} of those who are members; null: none is known
 );
 
--- Terminals are only added: what a terminal rang up before it was taken away still earns.
+-- A merchant's terminals are the listed ones, those of its latest version: what another rings up is refused. Rows are only added: a
+-- bill that was taken while its terminal was listed is judged.
 CREATE TABLE terminals (
     merchant text COLLATE "C" NOT NULL REFERENCES merchants,
     terminal text COLLATE "C" NOT NULL,
+    listed boolean NOT NULL DEFAULT true,
     PRIMARY KEY (merchant, terminal)
 );
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.errors import PROBLEMS, FieldError, pointer_to
+from shared.shapes import wanted
 
 MOST = 50  # a body of a thousand wrong lines is told about fifty times, not a thousand
 
@@ -39,7 +40,7 @@ def field_errors(error: ValidationError, document: object) -> list[FieldError]:
 
     A validator may raise PydanticCustomError with a public code as its type: that code and message are kept.
     """
-    found = error.errors(include_url=False, include_context=False, include_input=False)
+    found = error.errors(include_url=False, include_input=False)
     return _unique(_translated(mistake, document) for mistake in found)[:MOST]
 
 
@@ -55,8 +56,13 @@ def _translated(mistake: ErrorDetails, document: object) -> FieldError:
     pointer = pointer_to(_path(mistake["loc"], document, missing=kind == "missing"))
     if kind in PROBLEMS:
         return FieldError(pointer, kind, mistake["msg"])
-    said = _WORDS.get(kind) or mistake["msg"].removeprefix("Value error, ").rstrip(".") + "."
-    return FieldError(pointer, _CODES.get(kind, "field_type"), said)
+    return FieldError(pointer, _CODES.get(kind, "field_type"), _WORDS.get(kind) or f"{_said(mistake)}.")
+
+
+def _said(mistake: ErrorDetails) -> str:
+    if mistake["type"] == "string_pattern_mismatch" and (words := wanted(mistake["ctx"]["pattern"])):
+        return words
+    return mistake["msg"].removeprefix("Value error, ").rstrip(".")
 
 
 def _path(loc: Iterable[str | int], document: object, *, missing: bool) -> list[str | int]:

@@ -21,6 +21,7 @@ from shared.programme.earning_mistakes import (
 from shared.programme.header_mistakes import accepts_mistakes, zone_mistakes
 from shared.programme.ladder import ladder_mistakes
 from shared.programme.model import MAX_POINTS, NOT_YET, Programme, Tier
+from shared.shapes import wanted
 
 Document = Mapping[str, Any]
 
@@ -142,6 +143,8 @@ def _field_error(document: Document, error: ErrorDetails) -> FieldError:
     if isinstance(value, str) and value in NOT_YET.get(field, ()):
         return FieldError(pointer_to(path), "programme_invalid", f"{value} is not available yet.")
     message = error["msg"].removeprefix("Value error, ")
+    if kind == "string_pattern_mismatch":
+        message = wanted(error["ctx"]["pattern"]) or message
     code = "field_type" if kind.endswith("_type") else "programme_invalid"
     return FieldError(pointer_to(path), code, f"{message[:1].upper()}{message[1:]}.")
 

@@ -127,6 +127,7 @@ class _Why(msgspec.Struct):
             "currency_mismatch",
             "occurred_in_future",
             "occurred_too_early",
+            "terminal_unknown",
             "programme_closed",
             "card_check_digit",
             "identity_ambiguous",

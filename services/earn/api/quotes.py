@@ -247,7 +247,7 @@ _UNKNOWN: dict[str, tuple[type[Refusal], str]] = {
 
 def _known(bill: RecordBill, facts: Facts) -> None:
     """A bill waits for what is not known; a quote says so."""
-    for kind, _ in waits_for(bill, facts):
+    for kind, _ in waits_for(bill, facts, taken=True):  # one that was taken off is refused, and not awaited
         refusal, pointer = _UNKNOWN[kind]
         raise refusal(f"This {pointer[1:]} is not known here yet. A bill would wait for it.", pointer=pointer)
 

@@ -12,7 +12,7 @@ from services.earn.domain.conversion import Conversion, Rate, convert
 from services.earn.domain.decision import Accrual, Awaited, Decision, Judged, Seen
 from services.earn.domain.giving import CardKey, given, punched, taken_off, variances
 from services.earn.domain.limits import MAX_MINOR
-from shared.errors import AmountOutOfRange, CurrencyMismatch, ProgrammeClosed, Refusal
+from shared.errors import AmountOutOfRange, CurrencyMismatch, ProgrammeClosed, Refusal, TerminalUnknown
 from shared.programme.campaigns import BudgetKey, CapKey, Limits
 from shared.programme.checkout import Offered, Stamped, counters
 from shared.programme.compiled import CompiledProgramme, Earned
@@ -102,7 +102,8 @@ class SegmentStay(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What earn knows that concerns a batch of bills. `members` by identity hash; `history` has the standings, by
+    """What earn knows that concerns a batch of bills. `terminals` are those that their merchants list, `taken_off` those that they
+    listed once. `members` by identity hash; `history` has the standings, by
     sequence, of wallets whose latest one came after a bill; `brands` by merchant, and `segments` by member, are known where
     a programme asks for them, `rates` where it accepts the currency of a bill."""
 
@@ -114,6 +115,7 @@ class Facts:
     brands: Mapping[str, str] = field(default_factory=dict)
     rates: Mapping[RateKey, Rate] = field(default_factory=dict)
     segments: Mapping[UUID, Sequence[SegmentStay]] = field(default_factory=dict)
+    taken_off: Collection[tuple[str, str]] = ()
 
 
 def segments_at(stays: Sequence[SegmentStay], at: datetime) -> frozenset[str]:
@@ -151,13 +153,18 @@ def standing_at(wallet: Wallet, facts: Facts, at: datetime) -> Standing | None:
     return found if found is None or found.until is None or at < found.until else None
 
 
-def waits_for(bill: RecordBill, facts: Facts) -> tuple[Awaited, ...]:
-    """What must be learned before the bill can be judged; nothing when it can be."""
+def waits_for(bill: RecordBill, facts: Facts, *, taken: bool = False) -> tuple[Awaited, ...]:
+    """What must be learned before the bill can be judged; nothing when it can be. `taken`: its terminal was listed when it was
+    taken, and may have been taken off since."""
     waits: list[Awaited] = []
     merchant, terminal, identity = bill.merchant, bill.terminal, bill.identity
     if merchant not in facts.merchants:
         waits.append(("merchant", merchant))
-    if terminal is not None and (merchant, terminal) not in facts.terminals:
+    if (
+        terminal is not None
+        and (merchant, terminal) not in facts.terminals
+        and not (taken and (merchant, terminal) in facts.taken_off)
+    ):
         waits.append(("terminal", f"{merchant}/{terminal}"))
     member = None
     if identity is not None:
@@ -174,11 +181,17 @@ def waits_for(bill: RecordBill, facts: Facts) -> tuple[Awaited, ...]:
 
 
 def admit(bill: RecordBill, facts: Facts, now: datetime) -> None:
-    """Refuses a bill that no programme concerned takes: occurred_in_future, programme_closed, currency_mismatch,
-    occurred_too_early.
+    """Refuses a bill of a terminal that was taken off, terminal_unknown, and one that no programme concerned takes:
+    occurred_in_future, programme_closed, currency_mismatch, occurred_too_early.
 
     Programmes that are not known yet might: then it isn't refused.
     """
+    if (bill.merchant, bill.terminal) in facts.taken_off:
+        raise TerminalUnknown(
+            f"{bill.terminal} was taken off the terminals of {bill.merchant}. Once PUT /v1/merchants/{bill.merchant} "
+            "names it again, send the bill again, by HTTP under a new Idempotency-Key.",
+            pointer="/terminal",
+        )
     if bill.occurred_at > now + FUTURE:
         raise OccurredInFuture("The bill lies more than 5 minutes in the future.", pointer="/occurred_at")
     if bill.occurred_at < EARLIEST:

@@ -10,7 +10,7 @@ MAX_BYTES = 1 << 20
 CHANNELS = ("store", "ecom", "app", "kiosk", "call_center", "partner")
 
 CODE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-QUANTITY_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,6})?$"
+QUANTITY_PATTERN = r"^[0-9]{1,64}(\.[0-9]{1,6})?$"
 
 _CODE = re.compile(CODE_PATTERN.removesuffix("$"))
 _QUANTITY = re.compile(QUANTITY_PATTERN.removesuffix("$"))

@@ -113,7 +113,7 @@ async def _claim(
         if known.get(one.pair, first[one.pair].told.content_hash) == one.told.content_hash:
             taken.append(one)
             continue
-        why = IdReused("This event id was used by this source for something else.", pointer="/id")
+        why = IdReused()
         refused.append((one.place, _rejected(one.item, why, *one.pair, one.told), why))
     return taken
 

@@ -174,8 +174,7 @@ async def _claim(batch: _Batch, asked: Sequence[Asked]) -> list[Asked]:
     for ask in asked:
         content = ask.act.content_hash
         if ask.pair is not None and used.get(ask.pair, first[ask.pair].act.content_hash) != content:
-            said = "This event id was used by this source for something else."
-            batch.refuse(ask, IdReused(said, pointer="/id"))
+            batch.refuse(ask, IdReused())
         elif by_key.setdefault(ask.act.key, ask) is not ask:
             others.append(ask)
     new: list[Asked] = []

@@ -21,6 +21,13 @@ class BillConflict(Refusal):
 class IdReused(Refusal):
     code = "id_reused"
 
+    def __init__(self) -> None:
+        super().__init__(
+            "This source used this event id for other content. Send this under an id of its own: under the same id "
+            "only the same is sent again.",
+            pointer="/id",
+        )
+
 
 @dataclass(slots=True, eq=False)
 class Asked:

@@ -42,7 +42,7 @@ async def learn_programmes(tx: Tx, items: Sequence[Item[ProgrammeActivated]]) ->
 
 
 async def learn_merchants(tx: Tx, items: Sequence[Item[MerchantChanged]]) -> list[Outcome]:
-    """Knows a merchant and its terminals from now on."""
+    """Knows a merchant, and which terminals it lists, from now on."""
     waits = {("merchant", item.command.merchant) for item in items}
     for item in items:
         waits.update([("terminal", f"{item.command.merchant}/{name}") for name in item.command.terminals])

@@ -172,14 +172,15 @@ async def _claim_pairs(batch: Batch, asked: Sequence[Asked]) -> tuple[list[Asked
         elif contents.get(ask.pair, first[ask.pair].bill.content_hash) == ask.bill.content_hash:
             repeats.append(ask)
         else:
-            said = "This event id was used by this source for another bill."
-            batch.refuse(ask, IdReused(said, pointer="/id"))
+            batch.refuse(ask, IdReused())
     return unused, repeats
 
 
 def _conflict(bill: RecordBill) -> BillConflict:
     return BillConflict(
-        f"{bill.merchant} has recorded another bill with this reference.", pointer="/bill_ref"
+        f"{bill.merchant} has recorded another bill with this reference, and what was recorded stays. Send another sale under a "
+        "bill_ref of its own; take back what is wrong of that bill by a refund.",
+        pointer="/bill_ref",
     )
 
 

@@ -198,7 +198,10 @@ def _repeat(batch: _Batch, ask: Asking, known: tuple[bytes, UUID]) -> None:
     if known[0] == ask.content_hash:
         batch.repeats.append(replace(ask, refund_id=known[1]))
     else:
-        said = f"{ask.command.merchant} has recorded another refund with this reference."
+        said = (
+            f"{ask.command.merchant} has recorded another refund with this reference. "
+            "Send this one under a refund_ref of its own."
+        )
         batch.refuse(ask, RefundConflict(said, pointer="/refund_ref"))
 
 
@@ -240,8 +243,7 @@ async def _claim(batch: _Batch, asked: Sequence[Asking]) -> list[Asking]:
             used = None if ask.pair is None else contents.get(ask.pair)
             twice = ask.pair is not None and offers[ask.pair] is not ask
             if twice or (used is not None and used != ask.content_hash):
-                said = "This event id was used by this source for something else."
-                batch.refuse(ask, IdReused(said, pointer="/id"))
+                batch.refuse(ask, IdReused())
             else:
                 free.append(ask)
         asked = free

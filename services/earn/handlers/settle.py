@@ -9,8 +9,8 @@ from uuid import UUID
 
 import msgspec
 
-from services.earn.domain.decision import Decision
-from services.earn.domain.judge import waits_for
+from services.earn.domain.decision import Awaited, Decision
+from services.earn.domain.judge import Facts, waits_for
 from services.earn.handlers.benefits import ask_benefits, gives
 from services.earn.handlers.hold import HOLDING, plan_holds
 from services.earn.handlers.judging import judge_all
@@ -54,11 +54,11 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
     if not locked:
         return [_DONE] * len(items)
     facts = await facts_for(tx.db, [one.bill for one in locked], tx.cache)
-    waits = {one.bill_id: found for one in locked if (found := waits_for(one.bill, facts))}
+    waits = {one.bill_id: found for one in locked if (found := _waits_for(one, facts))}
     if waits:
         await waiting.lock_awaited(tx.db, {one for found in waits.values() for one in found})
         facts = await facts_for(tx.db, [one.bill for one in locked], tx.cache)
-        waits = {one.bill_id: found for one in locked if (found := waits_for(one.bill, facts))}
+        waits = {one.bill_id: found for one in locked if (found := _waits_for(one, facts))}
         await waiting.wait_on(tx.db, [(bill_id, *found[0]) for bill_id, found in waits.items()])
     # They were taken then: how long they had to wait does not count against them.
     made = await judge_all(
@@ -110,6 +110,11 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
         await ask_benefits(tx, giving)
         await waiting.end_waiting(tx.db, [one.bill_id for one in locked if one.bill_id not in waits])
     return [_DONE] * len(items)
+
+
+def _waits_for(one: waiting.WaitingBill, facts: Facts) -> tuple[Awaited, ...]:
+    """What it waits for still. Once it waited for neither its merchant nor its terminal, that one was listed: it is taken."""
+    return waits_for(one.bill, facts, taken=one.waits_for[0] not in {"merchant", "terminal"})
 
 
 async def report_unclaimed(tx: Tx, items: Sequence[Item[ReportUnclaimed]]) -> list[Outcome]:

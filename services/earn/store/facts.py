@@ -28,14 +28,15 @@ async def facts_for(db: Connection, bills: Collection[RecordBill], cache: Cache)
     programmes = await known_programmes(db, cache)
     merchants = {bill.merchant for bill in bills}
     terminals = {(bill.merchant, bill.terminal) for bill in bills if bill.terminal is not None}
-    known_merchants, known_terminals = await _places(db, merchants, terminals, cache)
+    listed, taken_off = await _terminals(db, terminals)
     identities = {bill.identity.hash for bill in bills if bill.identity is not None}
     members = await _members(db, identities) if identities else {}
     asked = _asked(programmes)
     known = {member.member_id for member in members.values()} if "segments" in asked else None
     return Facts(
-        merchants=known_merchants,
-        terminals=known_terminals,
+        merchants=await _merchants(db, merchants, cache),
+        terminals=listed,
+        taken_off=taken_off,
         members=members,
         programmes=programmes,
         history=await _history(db, bills, members),
@@ -49,10 +50,9 @@ async def facts_for_acts(db: Connection, acts: Collection[RecordAct], cache: Cac
     """What is known now that concerns these acts."""
     programmes = await known_programmes(db, cache)
     merchants = {act.merchant for act in acts if act.merchant is not None}
-    known_merchants, _ = await _places(db, merchants, set(), cache)
     members = await _members(db, {act.identity.hash for act in acts})
     return Facts(
-        merchants=known_merchants,
+        merchants=await _merchants(db, merchants, cache),
         terminals=(),
         members=members,
         programmes=programmes,
@@ -131,20 +131,27 @@ async def known_programmes(db: Connection, cache: Cache) -> dict[str, Versions]:
     return dict(known)
 
 
-async def _places(
-    db: Connection, merchants: set[str], terminals: set[tuple[str, str]], cache: Cache
-) -> tuple[set[str], set[tuple[str, str]]]:
-    # What is known stays known: merchants and terminals are only added.
-    known_merchants: set[str] = cache.setdefault("merchants", set())
-    known_terminals: set[tuple[str, str]] = cache.setdefault("terminals", set())
-    if unknown := merchants - known_merchants:
-        known_merchants.update([row[0] for row in await queries.known_merchants(db, merchants=list(unknown))])
-    if unfamiliar := terminals - known_terminals:
-        rows = await queries.known_terminals(
-            db, merchants=[merchant for merchant, _ in unfamiliar], terminals=[name for _, name in unfamiliar]
-        )
-        known_terminals.update([(row[0], row[1]) for row in rows])
-    return known_merchants, known_terminals
+async def _merchants(db: Connection, merchants: set[str], cache: Cache) -> set[str]:
+    # What is known stays known: merchants are only added.
+    known: set[str] = cache.setdefault("merchants", set())
+    if unknown := merchants - known:
+        known.update([row[0] for row in await queries.known_merchants(db, merchants=list(unknown))])
+    return known
+
+
+async def _terminals(
+    db: Connection, terminals: set[tuple[str, str]]
+) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """Those that their merchant lists, and those that it listed once. Asked each time: another process may have heard that one
+    was taken off."""
+    found: tuple[set[tuple[str, str]], set[tuple[str, str]]] = set(), set()
+    if terminals:
+        merchants, names = zip(*terminals, strict=True)
+        for merchant, terminal, listed in await queries.known_terminals(
+            db, merchants=merchants, terminals=names
+        ):
+            found[0 if listed else 1].add((merchant, terminal))
+    return found
 
 
 async def _members(db: Connection, identities: Collection[bytes]) -> dict[bytes, Member]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import msgspec
@@ -24,28 +24,44 @@ async def learn_programmes(db: Connection, versions: Sequence[ProgrammeActivated
     )
 
 
-async def learn_merchants(db: Connection, changes: Iterable[MerchantChanged]) -> None:
-    """Merchants and their terminals."""
-    highest: dict[str, MerchantChanged] = {}
-    terminals: set[tuple[str, str]] = set()
+async def learn_merchants(db: Connection, changes: Sequence[MerchantChanged]) -> None:
+    """Merchants, and which terminals they list: the highest version heard stands."""
+    latest: dict[str, MerchantChanged] = {}
     for change in changes:
-        known = highest.setdefault(change.merchant, change)
-        if change.version > known.version:
-            highest[change.merchant] = change
-        terminals.update([(change.merchant, terminal) for terminal in change.terminals])
-    await queries.learn_merchants(
+        if change.version >= latest.setdefault(change.merchant, change).version:
+            latest[change.merchant] = change
+    news = await queries.learn_merchants(
         db,
-        merchants=list(highest),
-        versions=[change.version for change in highest.values()],
-        brands=[change.brand for change in highest.values()],
+        merchants=list(latest),
+        versions=[change.version for change in latest.values()],
+        brands=[change.brand for change in latest.values()],
         cashiers=[
             msgspec.json.encode(change.cashiers).decode() if change.cashiers else None
-            for change in highest.values()
+            for change in latest.values()
         ],
     )
-    if terminals:
+    told = {(change.merchant, terminal) for change in changes for terminal in change.terminals}
+    await _list_terminals(db, told, [latest[row[0]] for row in news])
+
+
+async def _list_terminals(
+    db: Connection, told: set[tuple[str, str]], news: Sequence[MerchantChanged]
+) -> None:
+    """Each terminal that was `told` of is known from now on; those of `news` are listed, and no others of these merchants."""
+    listed = {(change.merchant, terminal) for change in news for terminal in change.terminals}
+    if told:
         await queries.learn_terminals(
-            db, merchants=[merchant for merchant, _ in terminals], terminals=[name for _, name in terminals]
+            db,
+            merchants=[merchant for merchant, _ in told],
+            terminals=[terminal for _, terminal in told],
+            listed=[one in listed for one in told],
+        )
+    if news:
+        await queries.list_terminals(
+            db,
+            changed=[change.merchant for change in news],
+            merchants=[merchant for merchant, _ in listed],
+            terminals=[terminal for _, terminal in listed],
         )
 
 

@@ -17,7 +17,7 @@ from tests.flows.codes.asking import (
     LONG_AGO,
     SOON,
 )
-from tests.support.desk import SOURCE, Desk, altered, event
+from tests.support.desk import SOURCE, Ask, Desk, altered, event
 
 ENTRIES: dict[str, Callable[[Desk], bytes]] = {
     "not_json": lambda desk: event(desk.bill())[:-9],
@@ -89,6 +89,18 @@ async def conflicting_entry(desk: Desk) -> None:
     await rejected(desk, event({**first.body, "cashier": "c999"}), "bill_conflict", pos_events=1)
 
 
+async def terminal_taken_off(desk: Desk) -> None:
+    """earn waits for a terminal that nobody told of; it refuses one that was taken off."""
+    kiosk = {"brand": "kiosk", "name": {"en": "Kiosk"}}
+    for terminals in (["T01", "T03"], ["T01"]):
+        put = await desk.call(
+            Ask("PUT", "/v1/merchants/kiosk", {**kiosk, "terminals": terminals}, role="admin")
+        )
+        assert put.status_code in {200, 201}, put.text
+    await desk.town.settled()
+    await rejected(desk, event(desk.bill(merchant="kiosk", terminal="T03")), "terminal_unknown")
+
+
 async def reused_id(desk: Desk) -> None:
     async with desk.town.open() as trade:
         first = msgspec.json.encode(desk.bill())
@@ -114,5 +126,6 @@ async def refused_by_postgresql(desk: Desk) -> None:
 STREAM: dict[str, Callable[[Desk], Awaitable[None]]] = {
     "bill_conflict": conflicting_entry,
     "id_reused": reused_id,
+    "terminal_unknown": terminal_taken_off,
     "database_refused": refused_by_postgresql,
 }

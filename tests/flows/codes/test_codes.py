@@ -50,7 +50,7 @@ async def test_over_http(desk: Desk, code: str) -> None:
 
 
 @IN_ONE_LOOP
-@pytest.mark.parametrize("code", [*ENTRIES, "bill_conflict", "id_reused", "database_refused"])
+@pytest.mark.parametrize("code", [*ENTRIES, *STREAM])
 async def test_on_the_stream(desk: Desk, code: str) -> None:
     await STREAM[code](desk) if code in STREAM else await rejected(desk, ENTRIES[code](desk), code)
 

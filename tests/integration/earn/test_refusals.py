@@ -40,6 +40,12 @@ BODIES: dict[str, tuple[dict[str, Any], str, str]] = {
     "an absurd total": ({"total_minor": 10**13}, "amount_out_of_range", "/total_minor"),
     "an amount beyond 64 bits": ({"total_minor": 10**30}, "amount_out_of_range", "/total_minor"),
     "an absurd quantity": ({"lines": [line(quantity="1000001")]}, "amount_out_of_range", "/lines/0/quantity"),
+    "a quantity of 13 digits": (
+        {"lines": [line(quantity="1000000000000")]},
+        "amount_out_of_range",
+        "/lines/0/quantity",
+    ),
+    "a quantity that is none": ({"lines": [line(quantity="two")]}, "field_type", "/lines/0/quantity"),
     "a wrong sum": ({"total_minor": 10400}, "total_mismatch", "/total_minor"),
     "another currency": ({"currency": "EUR"}, "currency_mismatch", "/currency"),
     "the future": ({"occurred_at": "2026-11-22T12:06:00Z"}, "occurred_in_future", "/occurred_at"),
@@ -78,6 +84,54 @@ async def test_a_bill_is_refused_alike_by_http_and_by_stream(shop: Shop, what: s
     if code != "payment_card_number":
         assert outcome.refusal.errors[0].pointer == pointer
     assert (await shop.count("bill_keys"), await shop.count("pos_events")) == (keys, bills)
+
+
+SAID: dict[str, tuple[dict[str, Any], str]] = {
+    "a malformed code": (
+        {"terminal": "T 03"},
+        "/terminal: This must be a code: 1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first.",
+    ),
+    "a quantity that is none": (
+        {"lines": [line(quantity="-2")]},
+        "/lines/0/quantity: This must be a quantity: digits, and at most 6 of them after a dot, as in 2 or 0.75.",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SAID)
+async def test_what_is_wanted_is_said_in_words_by_http_and_by_stream(shop: Shop, what: str) -> None:
+    changes, said = SAID[what]
+    body = bill(**changes)
+    assert assert_problem(await shop.post(body), 422, "field_type")["detail"] == said
+    [outcome] = await shop.offer(shop.event(body))
+    assert isinstance(outcome, Refused)
+    assert outcome.refusal.detail == said
+
+
+async def test_a_changed_bill_is_told_what_to_do_by_http_and_by_stream(shop: Shop) -> None:
+    first = bill()
+    assert (await shop.post(first)).status_code == 201
+    changed = {**first, "cashier": "c999"}
+    said = (
+        "riyadh-mall has recorded another bill with this reference, and what was recorded stays. Send another sale under "
+        "a bill_ref of its own; take back what is wrong of that bill by a refund."
+    )
+    assert assert_problem(await shop.post(changed), 409, "bill_conflict")["detail"] == said
+    [outcome] = await shop.offer(shop.event(changed))
+    assert isinstance(outcome, Refused)
+    assert outcome.refusal.detail == said
+
+
+async def test_a_till_that_uses_an_id_again_is_told_what_to_do(shop: Shop) -> None:
+    first, second = bill(), bill()
+    assert await shop.offer(shop.event(first, event_id="till-1")) == [Done()]
+    [outcome] = await shop.offer(shop.event(second, event_id="till-1"))
+    assert isinstance(outcome, Refused)
+    assert outcome.refusal.code == "id_reused"
+    assert outcome.refusal.detail == (
+        "This source used this event id for other content. Send this under an id of its own: under the same id "
+        "only the same is sent again."
+    )
 
 
 ENTRIES: dict[str, tuple[bytes, str]] = {

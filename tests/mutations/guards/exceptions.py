@@ -27,6 +27,11 @@ DRAWN = (
 )
 DRAWN_FROM_CODE = "A database's name is made of its tenant's code, which is the key."
 
+IN_ORDER = (
+    "It says in which order the rows are written, which tests/mutations/test_ordered.py holds; two who would write them are"
+    " kept apart by the lock on their merchant."
+)
+
 EARN = "services/earn/migrations"
 REDEEM = "services/redeem/migrations"
 MESSAGING = "shared/messaging/migrations"
@@ -41,6 +46,7 @@ EXCEPTIONS: dict[str, str] = {
     f"{MESSAGING}/0008_partitions_ahead.sql:  LOCK TABLE partitioned IN SHARE ROW EXCLUSIVE MODE;": STANDING_LOCK,
     'shared/migrate.py: IF await db.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)': ADMINISTRATOR,
     'shared/tenants/provision.py:  await db.execute("SELECT pg_advisory_xact_lock(8101315)")': ADMINISTRATOR,
+    "services/earn/queries.sql: list_terminals": IN_ORDER,
     # ------------------------------------------------------------ uniquenesses
     f"{EARN}/0001_earn.sql: programmes PRIMARY KEY (programme, version)": HEARD_AGAIN,
     f"{EARN}/0001_earn.sql: terminals PRIMARY KEY (merchant, terminal)": HEARD_AGAIN,
