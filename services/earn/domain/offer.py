@@ -75,6 +75,9 @@ class _Entry(msgspec.Struct, frozen=True):
     datacontenttype: str | None = None
 
 
+_READ = frozenset(_Entry.__struct_fields__)
+
+
 class _Envelope(msgspec.Struct, frozen=True):
     id: str
     source: str
@@ -120,8 +123,8 @@ def read_offer(event: bytes | None, *, tenant: str, identity_key: bytes) -> Offe
 def _is_odd(event: bytes, document: dict[str, Any]) -> bool:
     """Whether an entry says a name twice, or the number of a card, under whatever name, among what nobody reads: that stands
     beside the bill, whose own shape lets nothing stand out of its place."""
-    beside = {name: value for name, value in document.items() if name not in {"data", "traceparent"}}
-    return says_twice(event, document) or _digits_of_card(msgspec.json.encode(beside))
+    unread = {name: document[name] for name in document.keys() - _READ}
+    return says_twice(event, document) or (bool(unread) and _digits_of_card(msgspec.json.encode(unread)))
 
 
 def _quotes(entry: _Entry, bill: RecordBill) -> int:
