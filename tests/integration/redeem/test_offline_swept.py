@@ -15,6 +15,8 @@ from tests.integration.redeem.conftest import Bank, Member, accrued
 from tests.integration.redeem.test_asked import answers
 from tests.integration.redeem.test_merges import merge
 from tests.integration.redeem.test_offline import (
+    OFFLINE,
+    RULES,
     allowed,
     body_of,
     moved,
@@ -25,6 +27,7 @@ from tests.integration.redeem.test_offline import (
     worth,
 )
 from tests.support.bank_books import assert_whole_until_spoilt
+from tests.support.facts import activated
 
 HOUR = 3600.0
 BOTH = pytest.mark.parametrize("swept", [False, True])
@@ -222,3 +225,24 @@ async def test_what_was_swept_of_a_wallet_that_was_merged_since_pays_from_its_he
     kept = {"available": 0, "redeemed": 150, "expired": 50, "debt": 0}
     assert await stands(bank, heir) == (kept, [(0, 50)])
     await assert_whole_until_spoilt(settings, bank.code, BOOKS, {})
+
+
+async def test_what_silence_ended_pays_too_and_does_not_live_on(bank: Bank, settings: Settings) -> None:
+    """It would where no sweep had come by (docs/decisions/0061)."""
+    silence = {"policy": "inactivity", "months": 48}
+    code = f"p-{secrets.token_hex(4)}"
+    await bank.hear(activated(code, redemption={**RULES, "offline": OFFLINE}, expiry=silence))
+    today = (datetime.now(UTC) + timedelta(hours=3)).replace(hour=0, minute=0, second=0, microsecond=0)
+    ended, last = today - timedelta(hours=3), today - timedelta(hours=15)
+    member = await bank.member(programme=code)
+    long_ago = last.replace(year=last.year - 4)
+    await bank.hear(accrued(member.wallet_id, 1000, member_id=member.member_id, programme=code, at=long_ago))
+    one = await allowed(bank, member, code)
+    await moved(bank, one, issued_at=ended - timedelta(hours=3))
+    assert (await walk(bank.runtime))[code].points == 1000
+    spent = {**use("R-1", 300), "occurred_at": (ended - timedelta(hours=1)).isoformat()}
+    said = await reported(bank, one, spent)
+    assert said["redemptions"][0]["overdrawn"] == worth(0)
+    kept = {"available": 0, "redeemed": 300, "expired": 700, "debt": 0}
+    assert await stands(bank, member) == (kept, [(0, 700)])
+    await assert_whole_until_spoilt(settings, bank.code, BOOKS | {"ledger:silence"}, {})
