@@ -21,7 +21,12 @@ def generate(
 ) -> None:
     """Makes a sample of bills as JSON lines: several lines each, realistic hours, the same for the same seed."""
     from pointbank.generate import json_lines
+    from pointbank.generate.people import MOST
 
+    if members > MOST:
+        raise typer.BadParameter(
+            f"--members {members} is more than there are mobile numbers: ask for {MOST:,} at most"
+        )
     target = sys.stdout if file is None else file.open("w", encoding="utf-8")
     try:
         for line in json_lines(bills=bills, members=members, seed=seed):

@@ -15,8 +15,9 @@ _LAST = {
     "ar": ("حداد", "العتيبي", "النجار", "الحربي", "منصور", "الغامدي", "صالح", "الزهراني"),
 }
 _MOBILE_PREFIXES = ("50", "53", "54", "55", "56", "58", "59")  # Saudi ranges that are assigned as a whole
-_NUMBERS = len(_MOBILE_PREFIXES) * 10_000_000
-_STEP = 7_368_787  # prime to _NUMBERS: stepping by it visits every number once before it repeats one
+MOST = len(_MOBILE_PREFIXES) * 10_000_000
+"""People who can have a mobile number of their own."""
+_STEP = 7_368_787  # prime to MOST: stepping by it visits every number once before it repeats one
 _LOCALES = ("ar", "ar", "ar", "en", "en")
 _CHANNELS = ("store", "store", "store", "app", "app", "ecom", "call_center")
 
@@ -39,10 +40,10 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
 
 def people(count: int, seed: int) -> list[Person]:
     """`count` people; the first n of a larger count with the same seed are the same n."""
-    assert 0 <= count <= _NUMBERS
+    assert 0 <= count <= MOST
     rng = Random(f"{seed}/people")
-    first_number = rng.randrange(_NUMBERS)
-    return [_person(rng, index, (first_number + index * _STEP) % _NUMBERS) for index in range(count)]
+    first_number = rng.randrange(MOST)
+    return [_person(rng, index, (first_number + index * _STEP) % MOST) for index in range(count)]
 
 
 def _person(rng: Random, index: int, number: int) -> Person:

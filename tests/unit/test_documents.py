@@ -1,6 +1,8 @@
 """Documents that name something in the code name something that is there."""
 
+import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,18 @@ def test_the_make_targets_that_the_readme_names_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
     assert {"run", "test", "up", "help"} <= named <= targets
+
+
+def test_the_readmes_bill_by_hand_is_another_bill_each_time() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [made] = re.findall(r"^(REF=.*?\n.*?)\|\n  redis-cli [^\n]* XADD", readme, re.MULTILINE | re.DOTALL)
+    refs = []
+    for now in (1_795_000_001, 1_795_000_002):
+        clock = f'date() {{ command date -d @{now} "$@"; }}'
+        ran = subprocess.run(["bash", "-euc", f"{clock}\n{made}"], capture_output=True, check=True, text=True)
+        event = json.loads(ran.stdout)
+        refs.append((event["id"], event["data"]["bill_ref"], event["data"]["occurred_at"][-4:]))
+    assert refs == [
+        ("BY-HAND-1795000001", "BY-HAND-1795000001", ":41Z"),
+        ("BY-HAND-1795000002", "BY-HAND-1795000002", ":42Z"),
+    ]

@@ -110,3 +110,12 @@ async def test_a_terminal_that_nobody_told_of_is_waited_for_as_before(shop: Shop
     merchant = kiosk()
     await shop.hear(told(merchant, 1, "T01"))
     assert await earned_at(shop, merchant, "T09") == 202
+
+
+async def test_a_quote_says_so_too(shop: Shop) -> None:
+    merchant, member = kiosk(), await shop.member("shops")
+    await shop.hear(told(merchant, 1, "T01", "T03"), told(merchant, 2, "T01"))
+    basket = at(merchant, "T03", member)
+    del basket["bill_ref"]
+    answer = await shop.client.post("/v1/quotes", json=basket, headers=shop.headers("till"))
+    assert "was taken off" in assert_problem(answer, 422, "terminal_unknown")["detail"]

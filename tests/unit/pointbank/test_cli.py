@@ -170,6 +170,16 @@ def test_each_command_says_what_it_does_and_what_its_options_mean() -> None:
         assert silent == [], path
 
 
+def test_more_members_than_there_are_numbers_are_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = said(capsys, monkeypatch, "generate", "--members", "100000000", "--bills", "1")
+    assert line == (
+        "pointbank: --members 100000000 is more than there are mobile numbers: ask for 70,000,000 at most; "
+        "see `pointbank generate --help`"
+    )
+
+
 def test_a_file_that_stands_in_the_way_is_named_in_one_line() -> None:
     error = NotADirectoryError(20, "Not a directory", "/seals/acme")
     assert expected(error) == "/seals/acme: Not a directory"
