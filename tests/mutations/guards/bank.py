@@ -19,6 +19,14 @@ GUARDS: dict[str, Guard] = {
         "    WHERE w.wallet_id = t.wallet_id;\n",
         f"{BANK}/test_guards.py::test_a_wallet_that_changed_since_it_was_read_is_never_written",
     ),
+    "a refund's request is asked once": guard(
+        "uniqueness",
+        "a refund that asks again means what it finds then",
+        "services/redeem/store/redemptions.sql",
+        "FROM return_requests\nWHERE request_id = ANY(:request_ids::uuid[]);",
+        "FROM return_requests\nWHERE request_id = ANY(:request_ids::uuid[]) AND false;",
+        f"{BANK}/test_returns_asked_again.py::test_a_refund_asked_again_is_answered_of_those_that_it_found_and_of_no_other",
+    ),
     "available is never negative": guard(
         "check",
         "the table takes a negative balance",
