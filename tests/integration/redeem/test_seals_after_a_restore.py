@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from pointbank.cli.app import app
 from pointbank.cli.failures import expected
-from pointbank.sealing import adopt_seals
+from pointbank.sealing import adopt_seals, reconcile_tenant
 from pointbank.verify.chains import verify_chains
 from services.redeem.domain.lost_seals import NoSealsLost
 from services.redeem.domain.seal import NotOurSeal
@@ -162,6 +162,18 @@ async def test_the_oracle_follows_the_chain_past_what_was_lost_and_says_how_much
     lost = await bank.auditor.fetchval("SELECT count(*) FROM redeem.lost_seals")
     assert report["seals:exported"].notes["were lost by the database, as an operator said"] == lost
     assert report["seals:lost"].compared > lost
+
+
+async def test_a_reconciliation_compares_what_was_posted_since_the_seal_before_the_gap(bank: Bank) -> None:
+    last = await sealed(bank)
+    await reconcile_tenant(bank.settings, bank.code, actor="cli:me")
+    await sealed(bank)
+    await lose_seals(bank, after=last)
+    await adopted(bank)
+    await bank.member(5, 6)
+    assert await sealed(bank) == last + 2
+    done = await reconcile_tenant(bank.settings, bank.code, actor="cli:me")
+    assert (done["postings"], done["differences"]) == (4, 0)
 
 
 async def test_a_process_that_went_on_notices_it_at_its_next_turn(bank: Bank) -> None:
