@@ -19,6 +19,8 @@ EXCEPT = {
     ("services/redeem/domain/giftcards/card.py", "tried.pin_hash != card.pin_hash"),
     # A till's own return, as it stands in its body: nobody's secret is in that.
     ("services/redeem/handlers/give_back.py", "before.request_hash != asked"),
+    # A seal's hash stands in its file beside the bytes that it is of, for everybody.
+    ("services/redeem/domain/seal.py", "sha256(signed).digest() != seal.hash"),
 }
 
 
