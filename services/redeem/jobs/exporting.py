@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import msgspec
+import structlog
 
 from services.redeem.domain.seal import Seal, file_of, written
 from services.redeem.store import seals
 from shared.db import Pool
 from shared.ids import uuid7
+
+log = structlog.get_logger(__name__)
 
 
 class SealsForked(Exception):
@@ -52,12 +55,18 @@ _FILE = re.compile(r"(\d{12})-([0-9a-f]{16})\.json")
 
 async def refuse_forked(pool: Pool, tenant: str, folder: Path | None, *, since: int = 0) -> None:
     """Before a seal is taken: raises SealsForked where the tenant's folder has seals, numbered `since` or above, that the database
-    has neither taken nor adopted. A folder that can't be read says nothing of it: who exports will say so."""
+    has neither taken nor adopted. A folder that can't be read keeps nobody from sealing, only from exporting."""
     if folder is None:
         return
-    with suppress(FolderFailed):
-        if found := await foreign_files(pool, folder / tenant, since=since):
-            raise SealsForked(tenant, found)
+    try:
+        found = await foreign_files(pool, folder / tenant, since=since)
+    except FolderFailed as failed:
+        log.warning(
+            "exported seals can't be compared", tenant=tenant, file=failed.filename, error=failed.strerror
+        )
+        return
+    if found:
+        raise SealsForked(tenant, found)
 
 
 async def foreign_files(pool: Pool, place: Path, *, since: int = 0) -> list[str]:
