@@ -37,7 +37,8 @@ def placed_texts(document: Any, *, numbers: bool = False) -> Iterator[Said]:
 
 def payment_card_at(document: Any, *, numbers: bool = False) -> Path | None:
     """The path to a payment card's number in a body, None where there is none. `numbers`: also among integers. A `sku` is not
-    looked at: article numbers (GTIN) are 13 and 14 digits with a check digit of the same kind. Where it may stand, shapes say."""
+    looked at, nor are those of a rule, nor what a condition compares them with: article numbers (GTIN) are 13 and 14 digits with a
+    check digit of the same kind. Where they may stand, shapes say."""
     return _card_at(placed_texts(document, numbers=numbers), _is_article)
 
 
@@ -66,7 +67,15 @@ def _card_at(said: Iterable[Said], exempt: _Exempt) -> Path | None:
 
 
 def _is_article(said: Said) -> bool:
-    return said.path[-1:] == ("sku",) and said.kind != "name"
+    if said.kind == "name":
+        return False
+    match said.path:
+        case (*_, "sku") | (*_, "skus", int()):
+            return True
+        case (*_, "line.sku" | "bill.skus", str()) | (*_, "line.sku" | "bill.skus", str(), int()):
+            return True  # what a condition compares with
+        case _:
+            return False
 
 
 def _is_exempt_in_offer(said: Said) -> bool:
