@@ -16,6 +16,7 @@ MESSAGING = "shared/messaging/migrations/0001_messaging.sql"
 QUERIES = "shared/messaging/queries.sql"
 LUA = "shared/messaging/scripts.py"
 HOUSEKEEPING = "shared/messaging/housekeeping.py"
+LOWERING = "shared/messaging/lowering.py"
 
 
 GUARDS: dict[str, Guard] = {
@@ -230,8 +231,8 @@ GUARDS: dict[str, Guard] = {
         "trimming",
         "the quickest group decides what is trimmed",
         HOUSEKEEPING,
-        "else min(lowest, edge)",
-        "else max(lowest, edge)",
+        "ms, seq = min(edges)",
+        "ms, seq = max(edges)",
         f"{SCRIPTS}::test_only_what_every_group_has_done_is_trimmed",
     ),
     "what is being worked on": guard(
@@ -245,17 +246,26 @@ GUARDS: dict[str, Guard] = {
     "the next of one millisecond": guard(
         "MINID",
         "with an entry all of its millisecond are trimmed",
-        HOUSEKEEPING,
-        "edge = (ms, seq + 1)",
-        "edge = (ms + 1, 0)",
+        LOWERING,
+        "return ms, seq + 1\n",
+        "return ms + 1, 0\n",
         f"{SCRIPTS}::test_only_what_every_group_has_done_is_trimmed",
     ),
     "exactly": guard(
         "MINID",
         "trimming takes one entry more than what is done",
-        HOUSEKEEPING,
-        "edge = (ms, seq + 1)",
-        "edge = (ms, seq + 2)",
+        LOWERING,
+        "return ms, seq + 1\n",
+        "return ms, seq + 2\n",
         f"{SCRIPTS}::test_only_what_every_group_has_done_is_trimmed",
+    ),
+    "set back": guard(
+        "set back",
+        "a stream in which a till took the highest id takes no entry any more",
+        HOUSEKEEPING,
+        '            await lower(self._redis, self._keys.pos, "earn")\n',
+        "",
+        "tests/integration/messaging/test_lowering.py::"
+        "test_a_full_stream_takes_entries_again_once_all_in_it_was_heard_and_each_is_heard_once",
     ),
 }
