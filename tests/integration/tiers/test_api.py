@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 from pointbank.tokens import DevKeys, dev_keys, issue
-from services.tiers.app import create
 from shared.config import Settings
 from shared.ids import uuid7
 from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
+from tests.integration.tiers.conftest import calling
 from tests.support.facts import activated, credited, enrolled, heard
 from tests.support.http import assert_problem
 
@@ -25,17 +25,8 @@ def keys(tmp_path: Path) -> DevKeys:
 
 @pytest.fixture
 async def client(settings: Settings, tenant: Tenant, keys: DevKeys) -> AsyncIterator[httpx.AsyncClient]:
-    app = create(settings.model_copy(update={"jwt_keys": str(keys.jwks)}))
-    token = issue(keys, role="support", tenant=tenant.code, subject="somebody")
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(app),
-            base_url="http://tiers",
-            headers={"Authorization": f"Bearer {token}"},
-        ) as calling,
-    ):
-        yield calling
+    async with calling(settings, tenant, keys) as made:
+        yield made
 
 
 async def climbed(tiers: TenantRuntime, code: str) -> tuple[UUID, UUID]:

@@ -8,16 +8,14 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-import httpx
 import pytest
 
-from pointbank.tokens import dev_keys, issue
+from pointbank.tokens import dev_keys
 from pointbank.verify import unsettled
 from pointbank.verify.database import auditor
 from services.earn.handlers import ON as EARN
 from services.notifier.handlers import HEARS as NOTIFIER_HEARS
 from services.notifier.handlers import ON as NOTIFIER
-from services.tiers.app import create
 from services.tiers.ending import first_ends
 from services.tiers.handlers import ON, EndStandings, Settle
 from services.tiers.settling import next_due, settle_all
@@ -28,6 +26,7 @@ from shared.jobs import Job
 from shared.messaging import Done
 from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
+from tests.integration.tiers.conftest import calling
 from tests.integration.tiers.test_conditions import segmented
 from tests.integration.tiers.test_handlers import END_OF_2027, hear, standing, told, until
 from tests.support.facts import AT, activated, credited, enrolled, heard, publish, taken_back
@@ -268,22 +267,13 @@ async def test_a_reader_sees_what_holds_before_the_job_has_come_by(
     wallet, keys = uuid7(), dev_keys(tmp_path)
     async with running(settings, tenant, "tiers", ON, clock=clock) as tiers:
         await hear(tiers, activated(code), credited(wallet, 1200, programme=code, at=clock.now))
-    app = create(settings.model_copy(update={"jwt_keys": str(keys.jwks)}))
-    token = issue(keys, role="support", tenant=tenant.code, subject="somebody")
     admin = await asyncpg.connect(settings.postgres_dsn, database=tenant.database)
     transaction = admin.transaction()
     await transaction.start()
     try:
         row = await admin.fetchrow("SELECT tier FROM tiers.standings WHERE wallet_id = $1 FOR UPDATE", wallet)
         assert row is not None
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(
-                transport=httpx.ASGITransport(app),
-                base_url="http://tiers",
-                headers={"Authorization": f"Bearer {token}"},
-            ) as client,
-        ):
+        async with calling(settings, tenant, keys) as client:
             found = (await client.get(f"/v1/tiers/{wallet}")).json()
             assert row["tier"] == "gold"
             assert (found["tier"]["code"], found["since"], found["until"]) == (
