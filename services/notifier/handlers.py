@@ -33,7 +33,7 @@ from shared.events import (
     TierChanged,
 )
 from shared.ids import uuid7
-from shared.messaging import Done, FromJob, Handlers, Item, Outcome, Tx
+from shared.messaging import Done, FromJob, Handlers, Item, NotHeardYet, Outcome, Tx
 from shared.messaging.sizes import StreamBytes
 from shared.metrics import Metrics
 
@@ -114,8 +114,8 @@ async def _make(tx: Tx, news: Sequence[tuple[Item[News], tuple[str, str]]]) -> N
         tx.after_commit(lambda: sender.put(ready, made_at))
 
 
-class MemberNotHeard(OSError):
-    """A member goes on who was not heard of yet. An OSError, for the lane to try again: the enrolment is on its way."""
+class MemberNotHeard(NotHeardYet):
+    """A member goes on who was not heard of yet: the enrolment is on its way, or behind this in the same batch."""
 
 
 async def learn_merged(tx: Tx, items: Sequence[Item[MemberMerged]]) -> list[Outcome]:

@@ -18,6 +18,7 @@ from shared.messaging.commands import (
     Refused,
 )
 from shared.messaging.entries import PosAct, PosActivation, PosEntry, PosRefund
+from shared.messaging.faults import NotHeardYet
 from shared.messaging.keys import Keys, heard_by
 from shared.messaging.transaction import Tx, claims_keys
 
@@ -32,6 +33,7 @@ __all__ = [
     "Handlers",
     "Item",
     "Keys",
+    "NotHeardYet",
     "Outcome",
     "PosAct",
     "PosActivation",

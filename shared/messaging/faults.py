@@ -10,17 +10,26 @@ from redis.exceptions import RedisError
 from shared.db import TRANSIENT
 
 
+class NotHeardYet(Exception):
+    """What an item needs is told by an entry that was not written yet: by one behind it in this very lane, perhaps."""
+
+
 class Fault(Enum):
     """TRANSIENT: the way to the servers; retried for ever. SLOW: perhaps the item, perhaps the load or the connection.
+    LOCKED, UNHEARD: what an item needs is in another's hands, or told by an entry that was not written yet.
     ITEM: something in the batch can't be written, whenever it is tried. PARTITION: one is missing and can be made."""
 
     TRANSIENT = "transient"
     LOCKED = "locked"
+    UNHEARD = "unheard"
     SLOW = "slow"
     PARTITION = "partition"
     SCHEMA = "schema"
     ITEM = "item"
 
+
+APART = (Fault.LOCKED, Fault.UNHEARD)
+"""An item waits for these by itself, outside of its lane: in the lane it might be waited for by what it waits for."""
 
 OF_THE_SERVER = ("08", "28", "3D", "53", "57", "58")
 """Classes of SQLSTATE that blame no item (PostgreSQL, appendix A), for codes that the driver has no name for."""
@@ -32,12 +41,14 @@ OF_A_BROKEN_CONNECTION = ("cannot switch to ", "not connected")
 
 def passing(error: BaseException) -> bool:
     """Whether a later try can survive it: the server, or the way to it; neither an item nor our code."""
-    return classify(error) in (Fault.TRANSIENT, Fault.LOCKED)
+    return classify(error) in (Fault.TRANSIENT, *APART)
 
 
 def classify(error: BaseException) -> Fault:
     """What kind of fault this is."""
     match error:
+        case NotHeardYet():
+            return Fault.UNHEARD
         case asyncpg.LockNotAvailableError():
             return Fault.LOCKED
         case asyncpg.QueryCanceledError():

@@ -19,7 +19,7 @@ import structlog
 from shared.fairness import FAIRNESS
 from shared.messaging.answers import refusal
 from shared.messaging.commands import Done, FromHttp, FromJob, FromStream, Handler, Handlers, Item, Outcome
-from shared.messaging.faults import Fault, classify, describe
+from shared.messaging.faults import APART, Fault, classify, describe
 from shared.messaging.submission import Group, Waiting
 from shared.messaging.writer import Writer
 from shared.metrics import Metrics
@@ -251,7 +251,7 @@ class Lane:
                 batch = [single for one in batch for single in one.singly()]
                 if fault is Fault.PARTITION:
                     await self._make_room()
-                elif fault in (Fault.ITEM, Fault.SLOW, Fault.LOCKED) and len(batch) > 1:
+                elif fault in (Fault.ITEM, Fault.SLOW, *APART) and len(batch) > 1:
                     middle = len(batch) // 2
                     await self._settle(batch[:middle])
                     await self._settle(batch[middle:])
@@ -259,7 +259,7 @@ class Lane:
                 elif fault in (Fault.ITEM, Fault.SLOW):
                     await self._try_alone(batch[0])
                     return
-                elif fault is Fault.LOCKED:
+                elif fault in APART:
                     self._leave_outside(batch[0], self._keep_asking(batch[0]))
                     return
                 log.warning(
@@ -289,7 +289,7 @@ class Lane:
         """A suspect, alone. Each try is counted before it is made; after the last one it is a dead letter. A count is taken
         back when the try failed by no fault of its own: where a time-out is followed by a canary's, the server is slow.
 
-        Where a lock that it needs is held elsewhere it goes on `outside` of the lane, as it got: `last` and `to_take_back`.
+        Where what it needs is elsewhere (APART) it goes on `outside` of the lane, as it got: `last` and `to_take_back`.
         """
         if one.by_http or isinstance(one.item.origin, FromJob):
             await self._answer_alone(one)
@@ -323,7 +323,7 @@ class Lane:
                 if fault is Fault.PARTITION:
                     await self._make_room()
                 log.warning("item failed alone", fault=fault.value, error=repr(error)[:300])
-                if fault is Fault.LOCKED and not outside:
+                if fault in APART and not outside:
                     self._leave_outside(
                         one, self._try_alone(one, outside=True, last=last, to_take_back=to_take_back)
                     )
@@ -351,7 +351,7 @@ class Lane:
             [outcome] = await self._writer.write([one.item], one.handler)
         except Exception as error:
             self._metrics.failed(self._tenant, error)
-            if classify(error) in (Fault.LOCKED, Fault.TRANSIENT):
+            if classify(error) in (Fault.TRANSIENT, *APART):
                 self._leave_outside(one, self._keep_asking(one))
                 return
             log.error("call failed", error=repr(error)[:500], exc_info=error)
@@ -360,7 +360,7 @@ class Lane:
         one.answer([outcome])
 
     def _leave_outside(self, one: Waiting, work: Coroutine[Any, Any, None]) -> None:
-        """An item whose lock is held elsewhere waits for it apart, so that the lane goes on."""
+        """An item whose lock is held elsewhere, or that needs what was not heard yet, waits for it apart: the lane goes on."""
 
         def end(task: asyncio.Task[None]) -> None:
             self._outside.discard(task)
@@ -383,7 +383,7 @@ class Lane:
                 [outcome] = await self._writer.write([one.item], one.handler, left)
             except Exception as error:
                 fault = classify(error)
-                if fault not in (Fault.LOCKED, Fault.TRANSIENT):
+                if fault not in (Fault.TRANSIENT, *APART):
                     await self._settle([one])
                     return
                 self._metrics.retried(self._tenant, fault.value)

@@ -18,12 +18,12 @@ from services.redeem.store.idle import note_idle
 from services.redeem.store.locked import Locked
 from shared.events import MemberMerged, MergedWallet, PointsMerged, TakenLot
 from shared.ids import uuid7
-from shared.messaging import Done, Item, Outcome, Tx
+from shared.messaging import Done, Item, NotHeardYet, Outcome, Tx
 from shared.programme.compiled import CompiledProgramme
 
 
-class ProgrammeNotHeard(OSError):
-    """Points are to be merged of a programme that was not heard of yet. An OSError, for the lane to try again: it is on its way."""
+class ProgrammeNotHeard(NotHeardYet):
+    """Points are to be merged of a programme that was not heard of yet: it is on its way, or behind this in the same batch."""
 
 
 async def merge_members(tx: Tx, items: Sequence[Item[MemberMerged]]) -> list[Outcome]:

@@ -7,7 +7,7 @@ import inspect
 import asyncpg
 import pytest
 
-from shared.messaging.faults import Fault, classify, describe
+from shared.messaging.faults import Fault, NotHeardYet, classify, describe, passing
 
 OF_THE_SERVER = {"08", "28", "3D", "53", "57", "58"}
 """Classes of SQLSTATE (PostgreSQL, appendix A): the connection, who may log in, the database, resources, an operator, the
@@ -78,3 +78,7 @@ def test_what_the_values_cause_is_the_items(sqlstate: str) -> None:
 def test_a_value_that_the_driver_refuses_is_the_items() -> None:
     assert classify(asyncpg.exceptions.DataError("invalid input for query argument $1")) is Fault.ITEM
     assert classify(ValueError("a bug of ours")) is Fault.ITEM
+
+
+def test_what_was_not_heard_yet_is_nobodys_fault_and_passes() -> None:
+    assert (classify(NotHeardYet("a member")), passing(NotHeardYet("a member"))) == (Fault.UNHEARD, True)
