@@ -108,7 +108,7 @@ async def activate_programmes(tx: Tx, items: Sequence[Item[ActivateProgramme]]) 
             continue
         assert row is not None, "a programme without a row is refused"
         before = row.active_version
-        await _activate(tx, item, row, version, now)
+        await _activate(tx, item, row, version)
         tx.audit(
             "programme.activate",
             f"programme/{code}",
@@ -140,7 +140,7 @@ async def close_programmes(tx: Tx, items: Sequence[Item[CloseProgramme]]) -> lis
         await store.add_version(tx.db, version)
         row.latest_version = version.version
         before = row.active_version
-        await _activate(tx, item, row, version, now)
+        await _activate(tx, item, row, version)
         tx.audit(
             "programme.close",
             f"programme/{code}",
@@ -152,16 +152,20 @@ async def close_programmes(tx: Tx, items: Sequence[Item[CloseProgramme]]) -> lis
     return outcomes
 
 
-async def _activate(tx: Tx, item: Item[Any], row: ProgrammeRow, version: Version, now: datetime) -> None:
-    """The version judges from now on, and that is told."""
-    row.active_version = version.version
+async def _activate(tx: Tx, item: Item[Any], row: ProgrammeRow, version: Version) -> None:
+    """The version judges from when it begins, and that is told."""
+    assert version.activated_at is not None, "it was made the active one"
+    row.active_version, row.begins_at = version.version, version.activated_at
     header = version.document["programme"]
     row.currency, row.time_zone = header["currency"], header["time_zone"]
     row.event_sequence += 1
-    await store.activate_version(tx.db, row, now)
+    await store.activate_version(tx.db, row)
     tx.emit(
         ProgrammeActivated(
-            programme=row.code, version=version.version, document=version.document, activated_at=now
+            programme=row.code,
+            version=version.version,
+            document=version.document,
+            activated_at=version.activated_at,
         ),
         subject=f"programme/{row.code}",  # a merchant may have the same code, and counts for itself
         sequence=row.event_sequence,

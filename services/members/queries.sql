@@ -16,11 +16,12 @@ WHERE code = ANY(:codes::text[])
 ORDER BY code
 FOR NO KEY UPDATE;
 
--- name: zones_of_programmes
--- The time zone of each of these programmes, locked before, that has an active version: the version's own.
+-- name: begun_programmes
+-- Of these programmes, locked before, those that have an active version: its time zone, and when the last of all versions begins.
 SELECT
     p.code,
-    v.document -> 'programme' ->> 'time_zone' AS time_zone
+    v.document -> 'programme' ->> 'time_zone' AS time_zone,
+    (SELECT max(b.activated_at) FROM programme_versions AS b WHERE b.programme = p.code) AS begins_at
 FROM programmes AS p
 JOIN programme_versions AS v ON v.programme = p.code AND v.version = p.active_version
 WHERE p.code = ANY(:codes::text[])

@@ -66,8 +66,8 @@ async def lock_programmes(db: Connection, codes: Iterable[str]) -> dict[str, Pro
     """The programmes by code, locked; those that don't exist are left out."""
     asked = sorted(codes)
     rows = {row["code"]: ProgrammeRow(*row) for row in await queries.lock_programmes(db, codes=asked)}
-    for code, time_zone in await queries.zones_of_programmes(db, codes=asked):
-        rows[code].time_zone = time_zone
+    for code, time_zone, begins_at in await queries.begun_programmes(db, codes=asked):
+        rows[code].time_zone, rows[code].begins_at = time_zone, begins_at
     return rows
 
 
@@ -82,14 +82,14 @@ async def add_version(db: Connection, version: Version) -> None:
     )
 
 
-async def activate_version(db: Connection, row: ProgrammeRow, activated_at: datetime) -> None:
-    """Makes the version that the changed row names as active the active one."""
+async def activate_version(db: Connection, row: ProgrammeRow) -> None:
+    """Makes the version that the changed row names as active the active one, from when the row says that it begins."""
     await queries.supersede_active(db, programme=row.code)
     await queries.activate_version(
         db,
         programme=row.code,
         version=row.active_version,
-        activated_at=activated_at,
+        activated_at=row.begins_at,
         currency=row.currency,
         event_sequence=row.event_sequence,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 
 from pointbank.verify.books import Books
@@ -44,6 +46,7 @@ class Members:
             "programmes:told", 5, "each activated version was told by one event, with its document",
             ("activated_at", "document"), ours="the versions", theirs="the events",
         )  # fmt: skip
+        self._in_order = books.check("programmes:order", 8, "each version begins after those before it")
         self._merchants = books.match(
             "merchants:told", 5, "each merchant is what its last event says", ("terminals", "cashiers"),
             ours="the merchants", theirs="the events",
@@ -89,8 +92,13 @@ class Members:
         """Everything that members keeps, and that others keep of it. After the events of members."""
         books, snapshot = self._books, self._books.snapshot
         cards = books.check("cards:digits", 8, "each card number ends in its check digit")
+        began: dict[str, datetime] = {}
         for code, version, activated_at, document in await snapshot.rows("members/members.sql", "programmes"):
             self._programmes.ours(((code, version), activated_at, _sorted(msgspec.json.decode(document))))
+            self._in_order.compared += 1
+            if activated_at < began.get(code, activated_at):
+                self._in_order.wrong(f"version {version} of {code} begins before one that it supersedes")
+            began[code] = max(activated_at, began.get(code, activated_at))
         async for page in snapshot.pages("members/members.sql", "members"):
             books.progress("members")
             for member_id, locale, channel, enrolled_at, wallets, referred_by in page:

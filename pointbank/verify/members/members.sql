@@ -1,10 +1,11 @@
 -- What members keeps, and what the others learned of it.
 
 -- name: programmes
--- Every version that was ever activated.
+-- Every version that was ever activated, each programme's in their order.
 SELECT v.programme, v.version, v.activated_at, v.document::text AS document
 FROM members.programme_versions AS v
-WHERE v.activated_at IS NOT NULL;
+WHERE v.activated_at IS NOT NULL
+ORDER BY v.programme, v.version;
 
 -- name: members
 -- Every member with the wallets that each was enrolled with; a merge may have brought others.

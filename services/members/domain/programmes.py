@@ -1,7 +1,7 @@
 """Which version a programme has: drafts, and the one that judges."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
@@ -15,6 +15,8 @@ MOST_DOCUMENT_BYTES = 512 * 1024
 """A document travels in an event, and an event has at most a megabyte."""
 
 MOST_VERSIONS = 100_000
+
+NEXT_MOMENT = timedelta(microseconds=1)
 
 Document = dict[str, Any]
 
@@ -52,6 +54,8 @@ class ProgrammeRow(msgspec.Struct):
     currency: str | None
     event_sequence: int
     time_zone: str | None = None
+    begins_at: datetime | None = None
+    """When the last of its versions begins: later than now, where the clock that it was activated by ran ahead."""
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -118,7 +122,7 @@ def activate(row: ProgrammeRow | None, version: Version | None, now: datetime) -
         )
     # Again, and not only when it was drafted: rules get stricter, and a draft may be years old.
     _keep_what_stays(row, validate_for_activation(version.document))
-    return msgspec.structs.replace(version, status="active", activated_at=now)
+    return msgspec.structs.replace(version, status="active", activated_at=_begins_at(row, now))
 
 
 def close(row: ProgrammeRow | None, active: Version | None, now: datetime) -> Version:
@@ -131,7 +135,12 @@ def close(row: ProgrammeRow | None, active: Version | None, now: datetime) -> Ve
     if row.latest_version >= MOST_VERSIONS:
         raise AmountOutOfRange(f"A programme has at most {MOST_VERSIONS} versions.")
     document = {**active.document, "programme": {**header, "closed": True}}
-    return Version(row.code, row.latest_version + 1, "active", document, now, now)
+    return Version(row.code, row.latest_version + 1, "active", document, now, _begins_at(row, now))
+
+
+def _begins_at(row: ProgrammeRow, now: datetime) -> datetime:
+    """Now, and after every version before: bills are judged by what began last, and clocks of processes differ."""
+    return now if row.begins_at is None else max(now, row.begins_at + NEXT_MOMENT)
 
 
 def _keep_what_stays(row: ProgrammeRow, programme: Programme) -> None:

@@ -399,6 +399,10 @@ SPOILT = {
         """,
         {"bills:decisions", "programmes:learned"},
     ),
+    "a version that begins after the one that superseded it": (
+        "UPDATE members.programme_versions SET activated_at = activated_at + interval '1 hour' WHERE version = 1",
+        {"programmes:order", "programmes:told"},
+    ),
     "a programme that was closed before it was earned and spent in": (
         """
         UPDATE earn.programmes

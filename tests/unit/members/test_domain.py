@@ -117,6 +117,20 @@ def test_a_programme_is_closed_by_a_version_of_its_own_and_only_once() -> None:
             close(on, active, NOW)
 
 
+def test_a_version_begins_after_all_before_it_also_where_their_clock_ran_ahead() -> None:
+    hour, moment = timedelta(hours=1), timedelta(microseconds=1)
+    for begins_at, begins in (
+        (None, NOW),
+        (NOW - hour, NOW),
+        (NOW, NOW + moment),
+        (NOW + hour, NOW + hour + moment),
+    ):
+        standing = msgspec.structs.replace(row(), begins_at=begins_at)
+        assert activate(standing, version(), NOW).activated_at == begins
+        closed = close(standing, version(2, "active"), NOW)
+        assert (closed.created_at, closed.activated_at) == (NOW, begins)
+
+
 def test_nobody_joins_what_is_closed_and_who_names_nothing_joins_the_rest() -> None:
     def joins(programmes: Any) -> tuple[str, ...]:
         asked = enrolment(programmes=programmes)
