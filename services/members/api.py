@@ -191,6 +191,7 @@ async def draft_programme(
     document: Annotated[dict[str, Any], FromBody()], call: Annotated[Write, writes("programmes:write")]
 ) -> Response:
     """Keeps a programme document, version 1 of the format, as a new draft. All its mistakes are told at once."""
+    call.principal.at_merchant(None)
     return await call.submit(DraftProgramme(document))
 
 
@@ -232,6 +233,7 @@ async def activate_programme(
     programme: Code, version: VersionNumber, call: Annotated[Write, writes("programmes:activate")]
 ) -> Response:
     """Makes a draft the version that judges from now on; the one before it is superseded."""
+    call.principal.at_merchant(None)
     return await call.submit(ActivateProgramme(programme, version))
 
 
@@ -249,6 +251,7 @@ async def close_programme(
 ) -> Response:
     """From now on nobody joins it, nothing is earned or redeemed in it, and no gift card of it is sold or loaded. What was set
     aside can be captured, refunds and returns go on, and gift cards pay. A later version that is activated opens it again."""
+    call.principal.at_merchant(None)
     return await call.submit(CloseProgramme(programme, body.reason))
 
 
