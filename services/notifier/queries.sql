@@ -58,15 +58,15 @@ INSERT INTO dispatches (dispatch_id, attempts, claimed_until)
 VALUES (:dispatch_id, (:lease::interval IS NOT NULL)::integer, clock_timestamp() + :lease::interval);
 
 -- name: set_apart!
--- These messages go their own way from here.
+-- These messages go their own way from here: those that are due in a while, or at once.
 INSERT INTO deliveries (message_id, member_id, state, due_at, attempts, takeovers, error)
 SELECT
-    a.message_id, a.member_id, a.state, CASE WHEN a.state = 'due' THEN coalesce(a.due_at, clock_timestamp()) END,
+    a.message_id, a.member_id, a.state, CASE WHEN a.state = 'due' THEN clock_timestamp() + coalesce(a.pause, INTERVAL '0') END,
     a.attempts, a.takeovers, a.error
 FROM unnest(
-    :message_ids::uuid[], :member_ids::uuid[], :states::text[], :due_ats::timestamptz[], :attempts::integer[],
+    :message_ids::uuid[], :member_ids::uuid[], :states::text[], :pauses::interval[], :attempts::integer[],
     :takeovers::integer[], :errors::text[]
-) AS a (message_id, member_id, state, due_at, attempts, takeovers, error)
+) AS a (message_id, member_id, state, pause, attempts, takeovers, error)
 ORDER BY a.message_id;
 
 -- name: programme_names
@@ -187,12 +187,12 @@ SET
     state = r.state,
     locale = r.locale,
     error = r.error,
-    due_at = CASE WHEN r.state = 'due' THEN coalesce(r.due_at, d.due_at) END,
+    due_at = CASE WHEN r.state = 'due' THEN coalesce(clock_timestamp() + r.pause, d.due_at) END,
     claimed_until = NULL,
     delivered_at = CASE WHEN r.state = 'delivered' THEN :now::timestamptz END
 FROM unnest(
-    :message_ids::uuid[], :attempts::integer[], :states::text[], :locales::text[], :errors::text[], :due_ats::timestamptz[]
-) AS r (message_id, attempts, state, locale, error, due_at)
+    :message_ids::uuid[], :attempts::integer[], :states::text[], :locales::text[], :errors::text[], :pauses::interval[]
+) AS r (message_id, attempts, state, locale, error, pause)
 WHERE d.message_id = r.message_id AND d.attempts = r.attempts AND CASE d.state WHEN 'due' THEN TRUE ELSE FALSE END
 RETURNING d.message_id::text AS message_id;
 

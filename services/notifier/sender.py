@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 
 import msgspec
 import structlog
@@ -188,7 +187,7 @@ def _failed(made: Made, error: Exception) -> Unsent:
     reason = type(error).__name__
     if gives_up:
         return Unsent(made, "failed", reason)
-    return Unsent(made, "due", reason, datetime.now(UTC) + pause_after(made.attempts))
+    return Unsent(made, "due", reason, pause_after(made.attempts))
 
 
 def _outcomes(

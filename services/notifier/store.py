@@ -59,12 +59,13 @@ class Made(msgspec.Struct, frozen=True, gc=False):
 
 
 class Unsent(msgspec.Struct, frozen=True, gc=False):
-    """A message that is not delivered now: suppressed, failed, or due again at `due_at` (None: as soon as it can go)."""
+    """A message that is not delivered now: suppressed, failed, or due again after a `pause` (None: as soon as it can go), which
+    PostgreSQL's clock counts: senders' clocks differ."""
 
     made: Made
     state: str
     error: str | None = None
-    due_at: datetime | None = None
+    pause: timedelta | None = None
 
 
 class Listed(NamedTuple):
@@ -205,7 +206,7 @@ async def set_apart(db: Connection, unsent: Sequence[Unsent]) -> None:
         message_ids=[one.made.message_id for one in unsent],
         member_ids=[one.made.member_id for one in unsent],
         states=[one.state for one in unsent],
-        due_ats=[one.due_at for one in unsent],
+        pauses=[one.pause for one in unsent],
         attempts=[one.made.attempts for one in unsent],
         takeovers=[one.made.takeovers for one in unsent],
         errors=[one.error for one in unsent],
@@ -278,7 +279,7 @@ async def settle(
         states=[one.state for one in outcomes],
         locales=[one.made.locale if one.state == "delivered" else None for one in outcomes],
         errors=[one.error for one in outcomes],
-        due_ats=[one.due_at for one in outcomes],
+        pauses=[one.pause for one in outcomes],
     )
     return {row["message_id"] for row in rows}
 

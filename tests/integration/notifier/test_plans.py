@@ -52,7 +52,7 @@ async def test_settling_goes_to_its_messages_by_their_key(admin: asyncpg.Connect
         "states": ["due"] * 500,
         "now": None,
     }
-    order = ("now", "message_ids", "attempts", "states", "locales", "errors", "due_ats")
+    order = ("now", "message_ids", "attempts", "states", "locales", "errors", "pauses")
     found = await plan(admin, "settle", *[values.get(name, nothing) for name in order])
     assert "Index Scan using deliveries_pkey" in found
     assert "deliveries_due" not in found
