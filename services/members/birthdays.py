@@ -44,6 +44,7 @@ async def tell_birthdays(tx: Tx, items: Sequence[Item[TellBirthdays]]) -> list[O
 
 async def _tell(tx: Tx, item: Item[TellBirthdays], rows: Sequence[Any]) -> int:
     by_key = {(row["member_id"], row["programme"], row["year"]): row for row in rows}
+    locked = await queries.lock_members(tx.db, member_ids=sorted({member_id for member_id, _, _ in by_key}))
     won = await queries.claim(
         tx.db,
         member_ids=[one for one, _, _ in by_key],
@@ -53,8 +54,8 @@ async def _tell(tx: Tx, item: Item[TellBirthdays], rows: Sequence[Any]) -> int:
     mine = sorted(tuple(row) for row in won)
     if not mine:
         return 0
-    locked = await queries.lock_members(tx.db, member_ids=sorted({member_id for member_id, _, _ in mine}))
-    counts = {row["member_id"]: row["event_sequence"] for row in locked}
+    telling = {member_id for member_id, _, _ in mine}
+    counts = {row["member_id"]: row["event_sequence"] for row in locked if row["member_id"] in telling}
     for key in mine:
         row = by_key[key]
         member_id = row["member_id"]

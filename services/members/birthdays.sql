@@ -9,7 +9,7 @@ ORDER BY p.code;
 
 -- name: due
 -- Members who have their birthday on one of these days in a programme that they were in by its end, and of whom, and of those who
--- were merged into them, that was not told this year.
+-- were merged into them, through every merge, that was not told this year.
 SELECT m.member_id, w.wallet_id, d.programme, d.year, d.begins_at
 FROM unnest(
     :programmes::text[], :years::int[], :months::int[], :days::int[], :begins_ats::timestamptz[], :ends_ats::timestamptz[]
@@ -21,18 +21,43 @@ WHERE NOT EXISTS (
     SELECT FROM birthdays_told AS t
     WHERE t.member_id = m.member_id AND t.programme = d.programme AND t.year = d.year
 ) AND NOT EXISTS (
-    SELECT FROM members AS o
-    JOIN birthdays_told AS t ON t.member_id = o.member_id
-    WHERE o.merged_into = m.member_id AND t.programme = d.programme AND t.year = d.year
+    WITH RECURSIVE ended AS (
+        SELECT o.member_id
+        FROM members AS o
+        WHERE o.merged_into = m.member_id
+        UNION ALL
+        SELECT o.member_id
+        FROM ended AS e
+        JOIN members AS o ON o.merged_into = e.member_id
+    )
+    SELECT FROM ended AS e
+    JOIN birthdays_told AS t ON t.member_id = e.member_id
+    WHERE t.programme = d.programme AND t.year = d.year
 )
 ORDER BY m.member_id, d.programme
 LIMIT :most;
 
 -- name: claim
--- Those of these birthdays that were not told, and are from now on.
+-- Those of these birthdays that were not told, and are from now on. Their members are locked: who was merged since they were found
+-- is left out, and so is who goes on as somebody that was told.
 INSERT INTO birthdays_told (member_id, programme, year)
 SELECT b.member_id, b.programme, b.year
 FROM unnest(:member_ids::uuid[], :programmes::text[], :years::int[]) AS b (member_id, programme, year)
+JOIN members AS m ON m.member_id = b.member_id AND m.status = 'active'
+WHERE NOT EXISTS (
+    WITH RECURSIVE ended AS (
+        SELECT o.member_id
+        FROM members AS o
+        WHERE o.merged_into = m.member_id
+        UNION ALL
+        SELECT o.member_id
+        FROM ended AS e
+        JOIN members AS o ON o.merged_into = e.member_id
+    )
+    SELECT FROM ended AS e
+    JOIN birthdays_told AS t ON t.member_id = e.member_id
+    WHERE t.programme = b.programme AND t.year = b.year
+)
 ORDER BY b.member_id, b.programme, b.year
 ON CONFLICT DO NOTHING
 RETURNING member_id, programme, year;
