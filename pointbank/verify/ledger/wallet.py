@@ -188,11 +188,15 @@ class WalletWalk:
             problem(("balances", f"line {seq} leaves a bucket on the wrong side of zero"))
         if (source, target) not in MOVES[kind]:
             problem(("balances", f"line {seq}: {kind} does not move {source} to {target}"))
-        if (target in ACTIVE and kind not in PASSIVE) and (
+        # What a person brings back has that act's id for its source, and another end; what had been spent keeps its own.
+        late_spent = kind == "reinstate" and source_id not in {None, posting_id}
+        if (target in ACTIVE and kind not in PASSIVE and not late_spent) and (
             self.last_active_at is None or effective_at > self.last_active_at
         ):
             self.last_active_at = effective_at
-        self._to_lot(seq, posting_id, kind, source, target, points, lot_id, source_id, effective_at)
+        self._to_lot(
+            seq, posting_id, kind, source, target, points, lot_id, source_id, effective_at, late_spent
+        )
         self._to_posting(
             posting_id,
             kind,
@@ -220,6 +224,7 @@ class WalletWalk:
         lot_id: bytes | None,
         source_id: bytes | None,
         effective_at: datetime,
+        late_spent: bool,
     ) -> None:
         if lot_id is None:
             if kind not in NAMES_NO_LOT:
@@ -243,8 +248,6 @@ class WalletWalk:
                 self.problems.append(("lots", f"line {seq} takes more than lot {told(lot_id)} has there"))
         if target in IN_LOTS:
             setattr(lot, target, getattr(lot, target) + points)
-        # What a person brings back has that act's id for its source, and another end; what had been spent keeps its own.
-        late_spent = kind == "reinstate" and source_id not in {None, posting_id}
         lot.renewed = lot.renewed or (kind in RENEWING and not late_spent)
         lot.reinstated = lot.reinstated or (kind == "reinstate" and not late_spent)
         if kind == "expire":

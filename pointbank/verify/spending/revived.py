@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from pointbank.verify.books import Books
@@ -20,22 +21,34 @@ class Revived:
         self._check = books.check(
             "redemptions:revived",
             2,
-            "expired points came back for what a till that could not ask had spent while they lived, and went with it",
+            "expired points came back for what a till that could not ask had spent while they lived, and went with it; none that a "
+            "refund had found over",
         )
         self._redemptions: set[bytes] = set()
+        self._lots: set[bytes] = set()
 
     def wallet(self, walk: WalletWalk) -> None:
         """A wallet, or a family, whose lines have gone by."""
         self._check.compared += len(walk.back)
         self._redemptions.update(one.redemption_id for one in walk.back)
+        self._lots.update(one.lot_id for one in walk.back)
         for problem in _wrongs(walk) if walk.back else ():
             self._check.wrong(f"wallet {told(walk.wallet_id)}: {problem}")
 
     async def walk(self) -> None:
-        """Whose they are."""
-        ids = [UUID(bytes=one) for one in sorted(self._redemptions)]
-        for row in await self._books.snapshot.rows("spending/offline.sql", "not_offline", ids) if ids else ():
+        """Whose they are, and whether a refund had taken them back."""
+        if not self._redemptions:
+            return
+        for row in await self._rows("not_offline", self._redemptions):
             self._check.wrong(f"redemption {told(row['redemption_id'])} was no till's that could not ask")
+        for row in await self._rows("taken_back", self._lots):
+            self._check.wrong(
+                f"accrual {told(row['accrual_id'])}: refunds found {row['lapsed']} points over, {row['expired']} are left of them"
+            )
+
+    async def _rows(self, query: str, ids: set[bytes]) -> Sequence[Any]:
+        asked = [UUID(bytes=one) for one in sorted(ids)]
+        return await self._books.snapshot.rows("spending/offline.sql", query, asked)
 
 
 def _wrongs(walk: WalletWalk) -> Iterator[str]:

@@ -74,7 +74,7 @@ class Acknowledged:
             await self._placed([entry["entry"] for entry in page if entry["kind"] == "placed"])
         for page in _pages(journal.lines(), _was_sent):
             self._books.progress("the journal's bills")
-            await self._calls_refused.sent([entry for entry in page if entry["kind"] == "called"])
+            self._calls_refused.sent(page)
             await self._sent([entry for entry in page if entry.get("path") in (None, "/v1/bills")])
             refunds = [entry for entry in page if "path" not in entry or is_refund(entry["path"])]
             await self._refunds.sent(

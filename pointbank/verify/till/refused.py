@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,6 +15,7 @@ Entry = dict[str, Any]
 Key = tuple[str | None, str]
 """What a call does, and the key that it does it under."""
 
+AT_ONCE = 2_000
 KNOWN = frozenset({"refund_conflict"})
 """Says that there is another refund under the reference."""
 OVER = "authorisation_expired"
@@ -52,11 +53,45 @@ def _code(row: Any) -> str | None:
     return msgspec.json.decode(row["body"]).get("code") if row["status"] >= 400 else None
 
 
-def left_behind(body: Entry, made: Sequence[Any], known: Set[str]) -> Iterator[str]:
+class Wanted(NamedTuple):
+    """What a call or an offer asks for, as far as it is found by what it names: by which query, and what it has there."""
+
+    query: str
+    merchant: str
+    ref: str
+    terminal: str | None
+    points: int | None
+
+    @classmethod
+    def of(cls, body: Any) -> list[Wanted]:
+        """Of a refund with its reference, or of points that are spent for a bill; of others, and of what is neither, nothing can be
+        found."""
+        if not isinstance(body, dict):
+            return []
+        merchant, terminal = body.get("merchant"), body.get("terminal")
+        refund, bill, points = body.get("refund_ref"), body.get("bill_ref"), body.get("points")
+        match merchant, terminal, refund, bill, points:
+            case str(), str() | None, str(), _, _:
+                return [cls("refunds_by_ref", merchant, refund, terminal, None)]
+            case str(), str() | None, None, str(), int():
+                return [cls("redemptions_by_bill", merchant, bill, terminal, points)]
+            case _:
+                return []
+
+
+def left_behind(wanted: Wanted, made: Sequence[Any], known: Set[str]) -> Iterator[str]:
     """What stands in the books as a refused call asked for it, and no other call or offer of the journal was answered with."""
     for row in made:
-        if row["id"] not in known and all(body.get(field) == row[field] for field in ("terminal", "points")):
-            yield f"{body['merchant']} {row['ref']} was refused, kept is {row['id']}"
+        if row["id"] not in known and (row["terminal"], row["points"]) == wanted[3:]:
+            yield f"{wanted.merchant} {wanted.ref} was refused, kept is {row['id']}"
+
+
+def made_by(answer: Any) -> set[str]:
+    """The refunds and redemptions that an answer of success names, whatever was called."""
+    if not isinstance(answer, dict):
+        return set()
+    found = [answer, *(answer.get("redemptions") or ())]
+    return {one[name] for one in found for name in ("refund_id", "redemption_id") if one.get(name)}
 
 
 class AcknowledgedRefused:
@@ -72,6 +107,11 @@ class AcknowledgedRefused:
         self._known: set[str] = set()
         """Refunds and redemptions that somebody was answered with."""
         self._captured: set[str] = set()
+        self._heard: set[tuple[str, str]] = set()
+        """Offers that were answered with a refund, or refused."""
+        self._wanted: set[Wanted] = set()
+        self._open: set[Wanted] = set()
+        """What calls and offers asked for that no answer was seen to: it may be there."""
 
     def without_journal(self) -> None:
         """There is none."""
@@ -81,42 +121,42 @@ class AcknowledgedRefused:
         """Of any kind and status."""
         for entry in entries:
             if entry["kind"] == "answered":
-                self._known |= {entry["refund_id"]} if entry.get("refund_id") else set()
-            elif entry["kind"] == "acknowledged" and (kind := kind_of(entry["path"])) is not None:
-                self._acknowledged((kind, entry["key"]), entry)
+                if entry.get("refund_id") or entry["status"] == "rejected":
+                    self._heard.add((entry["source"], entry["id"]))
+                    self._known |= made_by(entry)
+            elif entry["kind"] == "acknowledged":
+                self._known |= made_by(entry["answer"]) if entry["http_status"] < 300 else set()
+                if (kind := kind_of(entry["path"])) is not None:
+                    self._acknowledged((kind, entry["key"]), entry)
 
     def _acknowledged(self, key: Key, entry: Entry) -> None:
         status, answer = entry["http_status"], entry["answer"]
         if status < 300:
             self._accepted.add(key)
-            self._known.add(answer.get("refund_id") or answer["redemption_id"])
             if answer["status"] == "captured":
                 self._captured.add(answer["redemption_id"])
         elif status not in TRANSIENT:
             self._refused[key] = entry
 
-    async def sent(self, entries: list[Entry]) -> None:
-        """Calls with their bodies, after all answers: what a refused one would have made."""
-        bodies = [entry["body"] for entry in entries if self._stays_refused(entry)]
-        refunds = [body for body in bodies if "refund_ref" in body]
-        spent = [body for body in bodies if body.get("points") and body.get("bill_ref")]
-        await self._left(refunds, "refund_ref", "refunds_by_ref")
-        await self._left(spent, "bill_ref", "redemptions_by_bill")
+    def sent(self, entries: list[Entry]) -> None:
+        """Calls and offers with their bodies, after all answers."""
+        for entry in entries:
+            if entry["kind"] == "called":
+                key = kind_of(entry["path"]), entry["key"]
+                if self._stays_refused(key):
+                    self._wanted.update(Wanted.of(entry["body"]))
+                elif key not in self._accepted and key not in self._refused:
+                    self._open.update(Wanted.of(entry["body"]))
+            elif (entry["source"], entry["id"]) not in self._heard:
+                self._open.update(Wanted.of(entry["body"]))
 
-    async def _left(self, bodies: list[Entry], field: str, query: str) -> None:
-        refs = [(body["merchant"], body[field]) for body in bodies]
-        made = await self._rows(query, refs)
-        for ref, body in zip(refs, bodies, strict=True):
-            for told in left_behind(body, made.get(ref, ()), self._known):
-                self._check.wrong(told)
-
-    def _stays_refused(self, called: Entry) -> bool:
-        key = kind_of(called["path"]), called["key"]
+    def _stays_refused(self, key: tuple[str | None, str]) -> bool:
         entry = self._refused.get(key)
         return key not in self._accepted and entry is not None and code_of(entry) not in KNOWN
 
     async def end(self) -> None:
-        """What is kept under the keys of refused calls; what became of reservations whose time was over."""
+        """What refused calls would have made; what is kept under their keys; what became of reservations whose time was over."""
+        await self._left(sorted(self._wanted - self._open, key=str))
         refused = {key: entry for key, entry in self._refused.items() if key not in self._accepted}
         kept = await self._keys(sorted({name for _, name in refused}))
         for key, entry in refused.items():
@@ -138,6 +178,16 @@ class AcknowledgedRefused:
             if kind is not None and SERVICES[kind] == row["service"]:
                 found.setdefault((kind, row["key"]), []).append(row)
         return found
+
+    async def _left(self, every: list[Wanted]) -> None:
+        for query in ("refunds_by_ref", "redemptions_by_bill"):
+            wanted = [one for one in every if one.query == query]
+            for first in range(0, len(wanted), AT_ONCE):
+                some = wanted[first : first + AT_ONCE]
+                made = await self._rows(query, [one[1:3] for one in some])
+                for one in some:
+                    for told in left_behind(one, made.get(one[1:3], ()), self._known):
+                        self._check.wrong(told)
 
     async def _rows(self, query: str, refs: list[tuple[str, str]]) -> Mapping[tuple[str, str], list[Any]]:
         found: dict[tuple[str, str], list[Any]] = {}

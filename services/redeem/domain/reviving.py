@@ -44,7 +44,7 @@ def revive(
     for one in went:
         if one.at > at and one.points:
             lost[one.lot_id].append(one)
-    act = Act(wallet, new_id(), value, at, source_id)
+    act, active_at = Act(wallet, new_id(), value, at, source_id), wallet.last_active_at
     for lot in sorted([lot for lot in wallet.lots if lot.usable or lot.lot_id in lost], key=order):
         usable = lot.usable
         for one in lost.get(lot.lot_id, ()):
@@ -56,4 +56,6 @@ def revive(
         points -= min(points, usable)
         if not points:
             break
+    # Its member did nothing when they expired: what was spent of them is the act.
+    wallet.last_active_at = active_at
     return act.done()

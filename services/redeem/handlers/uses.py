@@ -99,6 +99,7 @@ class Uses:
             db, self.tx.cache, self.wallets.values(), self.now, empty_too=bool(self._refunded)
         )  # fmt: skip
         self._went = await store.went_since(db, self.wallets, self._first_of(commands))
+        await store.leave_taken_back(db, self._went)
         await expiring.load_by_id(db, {one.lot_id for one in self._went}, self.wallets)
         if self._refunded:
             terms = [await self.terms(self.allowances[one.allowance_id]) for one in commands]

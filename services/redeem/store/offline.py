@@ -12,7 +12,7 @@ import msgspec
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.offline import Allowance
 from services.redeem.domain.reviving import Went
-from services.redeem.store import postings
+from services.redeem.store import asked, postings
 from services.redeem.store.postings import REDEMPTION_COLUMNS
 from services.redeem.store.postings import Redemption as Row
 from services.redeem.store.sql import columns, offline
@@ -69,6 +69,24 @@ async def went_since(db: Connection, wallets: Mapping[UUID, Wallet], since: date
     if not losing:
         return []
     return [Went(*row) for row in await offline.went_since(db, wallet_ids=list(losing), since=since)]
+
+
+async def leave_taken_back(db: Connection, went: Sequence[Went]) -> None:
+    """Takes off of what expired as much as refunds found over of the same accruals: it was taken back. What expired last is left
+    first. Their wallets are locked."""
+    lapsed = await offline.lapsed_of_lots(db, lot_ids=[one.lot_id for one in went]) if went else []
+    if not lapsed:
+        return
+    lots = await asked.lots(db, {row["accrual_id"] for row in lapsed})
+    left = {
+        row["accrual_id"]: sum(lot.expired for lot in lots[row["accrual_id"]]) - row["lapsed"]
+        for row in lapsed
+    }
+    accruals = {row["of_lot"]: row["accrual_id"] for row in lapsed}
+    for one in reversed(went):
+        if (accrual_id := accruals.get(one.lot_id)) is not None:
+            one.points = min(one.points, max(left[accrual_id], 0))
+            left[accrual_id] -= one.points
 
 
 async def standing(db: Connection, places: Iterable[Place], now: datetime) -> dict[Place, Allowance]:

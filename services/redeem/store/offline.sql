@@ -59,6 +59,36 @@ GROUP BY t.wallet_id, t.lot_id, l.effective_at
 HAVING sum(CASE l.kind WHEN 'expire' THEN l.points ELSE -l.points END) > 0
 ORDER BY l.effective_at, t.lot_id;
 
+-- name: lapsed_of_lots
+-- Of the accruals that these lots come from, and whose lots they still are, those of which a refund found something over: how much.
+WITH RECURSIVE up AS (
+    SELECT
+        l.lot_id AS of_lot,
+        l.accrual_id,
+        l.parent_lot,
+        l.given
+    FROM lots AS l
+    WHERE l.lot_id = ANY(:lot_ids::uuid[])
+    UNION ALL
+    SELECT
+        u.of_lot,
+        l.accrual_id,
+        l.parent_lot,
+        l.given
+    FROM up AS u
+    JOIN lots AS l ON u.parent_lot = l.lot_id
+    WHERE NOT u.given
+)
+
+SELECT
+    u.of_lot,
+    u.accrual_id,
+    sum(a.lapsed)::bigint AS lapsed
+FROM up AS u
+JOIN asked AS a ON u.accrual_id = a.accrual_id
+WHERE a.state = 'done' AND a.lapsed > 0
+GROUP BY u.of_lot, u.accrual_id;
+
 -- name: give_allowances!
 -- New allowances.
 INSERT INTO allowances (

@@ -141,9 +141,11 @@ def _change(
 def rejudge(
     programme: Programme, standing: Standing, *, by_year: Mapping[int, int], at: datetime, known: Known
 ) -> tuple[Standing, list[Change]]:
-    """Judges all that a wallet has earned, as when a new version of the programme applies from `at` on."""
+    """Judges all that a wallet has earned, as when a new version of the programme applies from `at` on. A condition may be enough:
+    where a tier has one, the year of `at` counts without points, too."""
     standing, changes = end(programme, standing, by_year, known=known)
-    years: Iterable[int] = sorted(by_year) or [programme.year_of(at)]
+    present = {programme.year_of(at)} if programme.conditional or not by_year else set[int]()
+    years: Iterable[int] = sorted(present | by_year.keys())
     if programme.lifecycle == "lifetime":
         years = [max(years)]
     for year in years:

@@ -158,10 +158,12 @@ async def _count(tx: Tx, facts: Sequence[Fact], versions: Mapping[str, int]) -> 
         for fact in facts:
             by_wallet.setdefault(fact.wallet_id, []).append(fact)
     await _keep_unplaced(tx, [fact for fact in facts if fact.programme not in programmes])
-    over = {one for one, wallet in standings.of.items() if is_over(wallet.standing, tx.now())}
+    # One moment for both: what ends between two of them would be judged without its other years.
+    now = tx.now()
+    over = {one for one, wallet in standings.of.items() if is_over(wallet.standing, now)}
     sums = await _add_points(tx, [fact for fact in facts if fact.programme in programmes], programmes, over)
 
-    told = await _told(tx, standings.of, [one for one in programmes.values() if one.asks_segments])
+    told = await _told(tx, standings.of, [one for one in programmes.values() if one.asks_segments], now)
     changes: list[tuple[UUID, Programme, Change, Item[Any]]] = []
     moved: dict[UUID, Locked] = {}
     for wallet_id, wallet in standings.of.items():
@@ -184,11 +186,10 @@ async def _count(tx: Tx, facts: Sequence[Fact], versions: Mapping[str, int]) -> 
 
 
 async def _told(
-    tx: Tx, locked: Mapping[UUID, Locked], asking: Sequence[Programme]
+    tx: Tx, locked: Mapping[UUID, Locked], asking: Sequence[Programme], now: datetime
 ) -> Callable[[Locked], Told]:
     """What conditions know of a wallet's member by now. Segments are read after the wallets are locked, and only where some
     ladder asks for them: whoever tells of one judges after it, under the same locks."""
-    now = tx.now()
     if not asking:
         nothing = Told(now)
         return lambda _: nothing
@@ -267,7 +268,7 @@ async def judge_again(
     standings = await store.lock_standings(tx.db, sorted(items))
     locked, told_by = standings.of, {standings.home(one): item for one, item in items.items()}
     sums = await store.points_by_year(tx.db, sorted(locked))
-    told = await _told(tx, locked, [programme] if programme.asks_segments else [])
+    told = await _told(tx, locked, [programme] if programme.asks_segments else [], tx.now())
     changes: list[tuple[UUID, Programme, Change, Item[Any]]] = []
     moved: dict[UUID, Locked] = {}
     for wallet_id, wallet in locked.items():

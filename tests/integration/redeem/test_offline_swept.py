@@ -246,3 +246,22 @@ async def test_what_silence_ended_pays_too_and_does_not_live_on(bank: Bank, sett
     kept = {"available": 0, "redeemed": 300, "expired": 700, "debt": 0}
     assert await stands(bank, member) == (kept, [(0, 700)])
     await assert_whole_until_spoilt(settings, bank.code, BOOKS | {"ledger:silence"}, {})
+
+
+@BOTH
+async def test_its_member_was_last_active_when_they_spent_it_and_not_when_it_expired(
+    bank: Bank, settings: Settings, swept: bool
+) -> None:
+    """By which silence ends the rest of a balance."""
+    code = await programme(bank, consumption="earliest_expiry")
+    member = await owner(bank, code, (500, None), (100, 1))
+    one = await before(bank, member, code)
+    if swept:
+        await walk(bank.runtime)
+    spent = use("R-1", 60, ago_s=3 * HOUR)
+    await reported(bank, one, spent)
+    active_at = await bank.auditor.fetchval(
+        "SELECT last_active_at FROM redeem.wallets WHERE wallet_id = $1", member.wallet_id
+    )
+    assert active_at == datetime.fromisoformat(spent["occurred_at"])
+    await assert_whole_until_spoilt(settings, bank.code, BOOKS - {"redemptions:revived"}, {})

@@ -149,3 +149,15 @@ async def test_a_day_is_judged_by_the_job_once_in_pieces(tiers: TenantRuntime) -
     await tiers.do(again, job="settle")  # one that comes late begins nothing anew
     assert await day() == ("2026-11-23", True)
     assert len(await facts(tiers, wallets[0])) == 2
+
+
+async def test_a_segment_alone_opens_a_tier_of_this_year_to_who_earned_in_another(
+    tiers: TenantRuntime, settings: Settings
+) -> None:
+    code, member, wallet = f"p-{secrets.token_hex(4)}", uuid7(), uuid7()
+    await hear(tiers, laddered(code, {"member.segments": {"any_of": ["vip"]}}))
+    await hear(tiers, credited(wallet, 9, member_id=member, programme=code, at=NOON - timedelta(days=900)))
+    await segmented(tiers, member, 2, NOON, None)
+    assert (await standing(tiers, wallet) or ())[:2] == ("silver", datetime(2027, 12, 31, 21, tzinfo=UTC))
+    assert await objections(tiers, settings, wallet, "facts = facts") == []
+    assert await objections(tiers, settings, wallet, """numbers = '{"points": 0, "year": 2025}'""") != []

@@ -136,6 +136,20 @@ def test_a_condition_is_asked_at_the_end_and_prolongs_or_not() -> None:
     assert left.since == end_of(2027)
 
 
+def test_a_condition_alone_gives_its_tier_also_to_who_earned_in_other_years_only() -> None:
+    """As to who never earned a point, and as where a standing ends: the year that it is counts without points."""
+    vip = {"member.segments": {"any_of": ["vip"]}}
+    ladder = [*SHOPS["tiers"]["ladder"][:1], {**SHOPS["tiers"]["ladder"][1], "entry": {"when": vip}}]
+    rules = programme(tiers={"ladder": ladder})
+    blue, march = Standing("blue", day(2026, 6), None, 1), day(2028, 3)
+    is_one = Known(march, frozenset({"vip"}))
+    for by_year in ({}, {2026: 9}, {2026: 9, 2027: 5}, {2028: 1}):
+        silver, changes = rejudge(rules, blue, by_year=by_year, at=march, known=is_one)
+        assert (silver.tier, silver.until) == ("silver", end_of(2029)), by_year
+        assert changes[-1].numbers == {"points": by_year.get(2028, 0), "year": 2028}
+    assert rejudge(rules, blue, by_year={2026: 9}, at=march, known=Known(march)) == (blue, [])
+
+
 # ---- a moving now
 
 years = st.integers(2024, 2029)

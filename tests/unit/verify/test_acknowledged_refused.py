@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pointbank.verify.till.refused import frozen_otherwise, kind_of, left_behind
+from pointbank.verify.till.refused import Wanted, frozen_otherwise, kind_of, left_behind, made_by
 
 REFUSED = {"key": "k1", "http_status": 409, "answer": {"code": "insufficient_points"}}
 BODY = {"merchant": "mall", "terminal": "T03", "points": 300, "bill_ref": "B-1"}
@@ -47,8 +47,31 @@ def test_a_refusal_is_what_is_kept_under_its_key() -> None:
 
 
 def test_what_a_refused_call_asked_for_is_not_there_unless_another_one_made_it() -> None:
-    assert list(left_behind(BODY, [SPENT], set())) == ["mall B-1 was refused, kept is r1"]
-    assert list(left_behind(BODY, [SPENT], {"r1"})) == []
-    assert list(left_behind(BODY, [{**SPENT, "points": 299}], set())) == []
-    assert list(left_behind(BODY, [{**SPENT, "terminal": "T04"}], set())) == []
-    assert list(left_behind(BODY, [], set())) == []
+    [wanted] = Wanted.of(BODY)
+    assert list(left_behind(wanted, [SPENT], set())) == ["mall B-1 was refused, kept is r1"]
+    assert list(left_behind(wanted, [SPENT], {"r1"})) == []
+    assert list(left_behind(wanted, [{**SPENT, "points": 299}], set())) == []
+    assert list(left_behind(wanted, [{**SPENT, "terminal": "T04"}], set())) == []
+    assert list(left_behind(wanted, [], set())) == []
+
+
+def test_what_names_no_bill_or_reference_is_looked_for_by_its_key_alone() -> None:
+    refund = {"merchant": "mall", "terminal": "T01", "refund_ref": "R-1", "bill": {"bill_ref": "B-1"}}
+    assert Wanted.of(refund) == [Wanted("refunds_by_ref", "mall", "R-1", "T01", None)]
+    assert Wanted.of({**BODY, "bill_ref": None}) == []
+    assert Wanted.of({"points": 10}) == []
+
+
+@pytest.mark.parametrize(
+    "body", [{"refund_ref": "R-1"}, {**BODY, "merchant": None}, {**BODY, "terminal": ["T1"]}, ["B-1"], "B-1", None]
+)  # fmt: skip
+def test_what_was_refused_for_its_form_is_looked_for_nowhere(body: Any) -> None:
+    assert Wanted.of(body) == []
+
+
+def test_an_answer_names_what_was_made_whatever_call_made_it() -> None:
+    assert made_by({"refund_id": "f1", "status": "pending"}) == {"f1"}
+    assert made_by({"redemption_id": "r1", "status": "captured"}) == {"r1"}
+    report = [{"redemption_ref": "1", "redemption_id": "r2"}, {"redemption_ref": "2", "outcome": "refused"}]
+    assert made_by({"allowance_id": "a", "redemptions": report}) == {"r2"}
+    assert made_by({"bill_id": "b"}) == made_by(None) == set()
