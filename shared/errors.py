@@ -196,10 +196,15 @@ class Refusal(Exception):
         return f"{self.code}: {self.detail}"
 
 
+MOST_POINTER = 500
+
+
 def pointer_to(path: Sequence[str | int]) -> str:
-    """The JSON pointer (RFC 6901) of a path of keys and positions; a NUL in a key, which PostgreSQL can't keep, as U+FFFD."""
+    """The JSON pointer (RFC 6901) of a path of keys and positions; a NUL in a key, which PostgreSQL can't keep, as U+FFFD. Of a
+    longer one the first 500 characters and an ellipsis: a key may be as long as a body, and is told several times."""
     steps = [str(step).replace("~", "~0").replace("/", "~1").replace("\0", "\ufffd") for step in path]
-    return "".join(f"/{step}" for step in steps)
+    pointer = "".join(f"/{step}" for step in steps)
+    return pointer if len(pointer) <= MOST_POINTER else f"{pointer[:MOST_POINTER]}\u2026"
 
 
 class NotFound(Refusal):

@@ -236,7 +236,8 @@ CREATE INDEX waiting_for ON waiting (kind, key);
 CREATE INDEX waiting_ready ON waiting (bill_id) WHERE ready;
 CREATE INDEX waiting_since ON waiting (since_ms) WHERE NOT unclaimed;
 
--- Who offered a bill or an act that waited, besides the entry that it came by; `n` in which order.
+-- Who offered a bill, an act or a refund that was not settled, or told an activation before its bill (named by the event that recorded
+-- it), besides the entry that it came by; `n` in which order.
 CREATE TABLE listeners (
     subject_id uuid NOT NULL,
     stream_id text NOT NULL,
@@ -248,7 +249,8 @@ CREATE TABLE listeners (
 -- listeners: append-only.
 
 -- Each bill.settled.v1 and act.settled.v1: for the decision of this number; `told`: how many entries stood in it, the own one first
--- and then listeners in their order.
+-- and then listeners in their order. Of refund.settled.v1 and activation.settled.v1 those that others were told than the own entry; `n`:
+-- the event's place.
 CREATE TABLE settled_events (
     subject_id uuid NOT NULL,
     n smallint NOT NULL CHECK (n > 1),

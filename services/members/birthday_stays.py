@@ -19,7 +19,8 @@ queries = load("services.members", "birthdays.sql")
 async def put_in(tx: Tx, item: Item[Any], rows: Sequence[Any]) -> int:
     """Writes and tells these stays; gives how many are new. Of two processes that do so at once one has the members' locks first,
     and the other finds its stays: a stay is named by its beginning, and one that was called off meanwhile stays so."""
-    sequences = await segments.lock(tx.db, {row["member_id"] for row in rows})
+    locked = await segments.lock(tx.db, {row["member_id"] for row in rows})
+    sequences = {member_id: one.event_sequence for member_id, one in locked.items()}
     known = await segments.stays_of(tx.db, sequences)
     written: dict[tuple[UUID, str, datetime], Stay] = {}
     for row in rows:

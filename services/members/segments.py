@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 
+from services.members.domain.merges import MemberMerged
 from services.members.domain.segments import PutInSegment, Stay, Stays, TakeOutOfSegment, put_in, take_out
 from shared.db import Connection
-from shared.errors import NotFound
+from shared.errors import NotFound, Refusal
 from shared.events import MemberSegmented
 from shared.messaging import Done, Item, Outcome, Refused, Tx
 from shared.sql import load
@@ -19,18 +20,26 @@ queries = load("services.members", "segments.sql")
 _encode = msgspec.json.Encoder().encode
 
 
+class Locked(NamedTuple):
+    """A member whose row is locked. `merged_into`: who it goes on as."""
+
+    event_sequence: int
+    merged_into: UUID | None
+
+
 async def move_segments(tx: Tx, items: Sequence[Item[PutInSegment | TakeOutOfSegment]]) -> list[Outcome]:
-    """Writes and tells what differs; a repeat changes nothing."""
-    members = {item.command.member_id for item in items}
-    sequences = await lock(tx.db, members)
+    """Writes and tells what differs; a repeat changes nothing. Refuses not_found, and member_merged for one whose segments nobody
+    looks at any more."""
+    locked = await lock(tx.db, {item.command.member_id for item in items})
+    sequences = {member_id: one.event_sequence for member_id, one in locked.items()}
     known = await stays_of(tx.db, sequences)
     now = tx.now()
     outcomes: list[Outcome] = []
     written: dict[tuple[UUID, str, datetime], Stay] = {}
     for item in items:
         member_id = item.command.member_id
-        if member_id not in sequences:
-            outcomes.append(Refused(NotFound("There is no such member.")))
+        if (refusal := _refusal(locked.get(member_id))) is not None:
+            outcomes.append(Refused(refusal))
             continue
         stays = known.setdefault(member_id, [])
         for stay in _changed(stays, item.command, now):
@@ -46,6 +55,14 @@ async def move_segments(tx: Tx, items: Sequence[Item[PutInSegment | TakeOutOfSeg
     if written:
         await write(tx.db, written, sequences)
     return outcomes
+
+
+def _refusal(member: Locked | None) -> Refusal | None:
+    if member is None:
+        return NotFound("There is no such member.")
+    if member.merged_into is not None:
+        return MemberMerged(f"The member was merged into {member.merged_into}. Name that one.")
+    return None
 
 
 def _changed(stays: Iterable[Stay], asked: PutInSegment | TakeOutOfSegment, now: datetime) -> list[Stay]:
@@ -68,10 +85,10 @@ def tell(tx: Tx, item: Item[Any], member_id: UUID, stay: Stay, sequence: int) ->
     tx.audit("member.segment", f"member/{member_id}", item=item, after=stay)
 
 
-async def lock(db: Connection, member_ids: Iterable[UUID]) -> dict[UUID, int]:
-    """How many events have told of these members, locked; those that don't exist are left out."""
+async def lock(db: Connection, member_ids: Iterable[UUID]) -> dict[UUID, Locked]:
+    """These members, locked; those that don't exist are left out."""
     rows = await queries.lock_members(db, member_ids=list(member_ids))
-    return {row["member_id"]: row["event_sequence"] for row in rows}
+    return {row["member_id"]: Locked(row["event_sequence"], row["merged_into"]) for row in rows}
 
 
 async def stays_of(db: Connection, member_ids: Iterable[UUID]) -> dict[UUID, list[Stay]]:

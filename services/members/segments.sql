@@ -2,7 +2,7 @@
 
 -- name: lock_members
 -- These members, locked in their order until the transaction ends; those that don't exist are left out.
-SELECT member_id, event_sequence
+SELECT member_id, event_sequence, merged_into
 FROM members
 WHERE member_id = ANY(:member_ids::uuid[])
 ORDER BY member_id

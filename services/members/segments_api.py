@@ -52,7 +52,11 @@ of_member = Router(prefix="/v1/members", tags=["members"])
 ROUTERS = (segments, of_member)
 
 
-@segments.put("/{segment}/members/{member_id}", response_model=StaysOut, responses=problems("not_found"))
+@segments.put(
+    "/{segment}/members/{member_id}",
+    response_model=StaysOut,
+    responses=problems("not_found", "member_merged"),
+)
 async def put_member_in_segment(
     segment: Code,
     member_id: UUID,
@@ -65,7 +69,11 @@ async def put_member_in_segment(
     return await call.submit(PutInSegment(segment, member_id, asked.from_at, asked.until))
 
 
-@segments.delete("/{segment}/members/{member_id}", response_model=StaysOut, responses=problems("not_found"))
+@segments.delete(
+    "/{segment}/members/{member_id}",
+    response_model=StaysOut,
+    responses=problems("not_found", "member_merged"),
+)
 async def take_member_out_of_segment(
     segment: Code, member_id: UUID, call: Annotated[Write, writes("members:write")]
 ) -> Response:

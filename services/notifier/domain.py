@@ -89,6 +89,9 @@ Reply = (
     | ActivationSettled
 )
 
+_Settled = BillSettled | RefundSettled | ActSettled | ActivationSettled
+"""What is told to all who offered it."""
+
 
 def replies_of(event: Reply, payload: bytes) -> list[tuple[str | None, bytes]]:
     """(source, event) for each till that waits for this; none where a bill, refund or act came by HTTP: that was answered there.
@@ -98,7 +101,7 @@ def replies_of(event: Reply, payload: bytes) -> list[tuple[str | None, bytes]]:
     """
     if event.stream_id is None:
         return []
-    others = event.also_offered_by if isinstance(event, BillSettled | ActSettled) else msgspec.UNSET
+    others = event.also_offered_by if isinstance(event, _Settled) else msgspec.UNSET
     if isinstance(others, msgspec.UnsetType):
         return [(event.source, payload)]
     told = msgspec.json.decode(payload)

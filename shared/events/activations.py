@@ -6,6 +6,9 @@ from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
+import msgspec
+
+from shared.events.bills import OfferedBy
 from shared.events.envelope import EventData
 
 
@@ -31,7 +34,8 @@ class ActivationRecorded(ActivationAnswer, frozen=True, kw_only=True):
 
 
 class ActivationSettled(ActivationAnswer, frozen=True, kw_only=True):
-    """The same subject: a bill has come whose activation was told before it."""
+    """The same subject: a bill has come whose activation was told before it. `also_offered_by` as of a bill."""
 
     TYPE: ClassVar[str] = "activation.settled.v1"
     SOURCE: ClassVar[str] = "/earn"
+    also_offered_by: tuple[OfferedBy, ...] | msgspec.UnsetType = msgspec.UNSET

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from shared.events.bills import OfferedBy
 from shared.events.envelope import EventData
 from shared.money import Worth
 
@@ -54,7 +55,9 @@ class RefundRecorded(RefundAnswer, frozen=True, kw_only=True):
 
 
 class RefundSettled(RefundAnswer, frozen=True, kw_only=True):
-    """Subject: the refund_id. A refund that was pending or waiting told again: completed, or refused."""
+    """Subject: the refund_id. A refund that was pending or waiting told again: completed, or refused. `also_offered_by`
+    as of a bill."""
 
     TYPE: ClassVar[str] = "refund.settled.v1"
     SOURCE: ClassVar[str] = "/earn"
+    also_offered_by: tuple[OfferedBy, ...] | msgspec.UnsetType = msgspec.UNSET

@@ -8,6 +8,7 @@ import asyncpg
 from redis.exceptions import RedisError
 
 from shared.db import TRANSIENT
+from shared.errors import Refusal
 
 
 class NotHeardYet(Exception):
@@ -74,6 +75,8 @@ def classify(error: BaseException) -> Fault:
 
 def describe(error: BaseException) -> tuple[str, str]:
     """The code and the sentence of a dead letter for an item that can't be written."""
+    if isinstance(error, Refusal):
+        return error.code, error.detail
     if isinstance(error, asyncpg.QueryCanceledError):
         return (
             "timed_out",

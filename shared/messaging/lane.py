@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from shared.errors import Refusal
 from shared.fairness import FAIRNESS
 from shared.messaging.answers import refusal
 from shared.messaging.commands import Done, FromHttp, FromJob, FromStream, Handler, Handlers, Item, Outcome
@@ -349,6 +350,9 @@ class Lane:
         A lock held elsewhere, or PostgreSQL away, is not its error: that is waited for outside."""
         try:
             [outcome] = await self._writer.write([one.item], one.handler)
+        except Refusal as refused:
+            one.fail(refused)  # what it asks for can't be told: an expected no, and its key is free
+            return
         except Exception as error:
             self._metrics.failed(self._tenant, error)
             if classify(error) in (Fault.TRANSIENT, *APART):

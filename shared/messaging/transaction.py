@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from shared.db import Connection
+from shared.errors import Refusal
 from shared.events.envelope import EventData, encode_event
 from shared.ids import uuid7
 from shared.joined import Joined
@@ -27,11 +28,26 @@ _json = msgspec.json.Encoder().encode
 Hook = Callable[[], Awaitable[None] | None]
 Columns = Mapping[str, Sequence[Any]]
 
+MOST_EVENT_BYTES = 1 << 20
+"""So many the outbox takes in a row, by a CHECK."""
+
 NO_KEYS: Columns = {"principals": (), "routes": (), "keys": (), "request_hashes": ()}
 
 
 class KeysUsed(Exception):
     """A handler that claims idempotency keys by itself did not get all of them: some were used before."""
+
+
+class EventTooLarge(Refusal):
+    """What was asked for has to be told whole, and is more than an event holds. It ends the transaction: the lane tells it to who
+    asked, alone, and writes what stood beside it."""
+
+    code = "body_too_large"
+
+    def __init__(self, kind: str, size: int) -> None:
+        super().__init__(
+            f"It is told whole by {kind}, and an event has at most {MOST_EVENT_BYTES} bytes; this one would have {size}."
+        )
 
 
 def claims_keys(handler: Handler) -> Handler:
@@ -108,22 +124,24 @@ class Tx:
     def emit(
         self, data: EventData, *, subject: str, sequence: int, item: Item[Any], event_id: UUID | None = None
     ) -> UUID:
-        """Tells an event with this transaction; gives its id. `sequence` is this source's count for the subject, from 1."""
+        """Tells an event with this transaction; gives its id. `sequence` is this source's count for the subject, from 1. Raises
+        EventTooLarge."""
         chosen = event_id or uuid7()
-        self.told_ids.append(chosen)
-        self.told_payloads.append(
-            encode_event(
-                data,
-                event_id=chosen,
-                subject=subject,
-                time=self._said_at or self._saying(),
-                tenant=self.tenant.code,
-                request_id=item.request_id,
-                sequence=sequence,
-                causation_id=item.event_id or item.causation_id,
-                traceparent=item.traceparent,
-            )
+        payload = encode_event(
+            data,
+            event_id=chosen,
+            subject=subject,
+            time=self._said_at or self._saying(),
+            tenant=self.tenant.code,
+            request_id=item.request_id,
+            sequence=sequence,
+            causation_id=item.event_id or item.causation_id,
+            traceparent=item.traceparent,
         )
+        if len(payload) > MOST_EVENT_BYTES:
+            raise EventTooLarge(data.TYPE, len(payload))
+        self.told_ids.append(chosen)
+        self.told_payloads.append(payload)
         return chosen
 
     def audit(

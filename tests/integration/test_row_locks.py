@@ -61,6 +61,13 @@ ONE_REFERRAL = {"member_ids": [ID], "programmes": ["1"]}
 WAITING = row("earn.waiting", kind="member", key="1")
 ACTS = (row("earn.acts", identity="\\x" + "00" * 16), row("earn.act_waiting", kind="member", key="1"))
 LISTEN = {"subject_ids": [ID], "stream_ids": ["1-0"], "sources": ["/x"], "event_ids": ["x"]}
+LISTEN_FOR_ONE = {
+    **{k: v for k, v in LISTEN.items() if k != "subject_ids"},
+    "merchants": ["1"],
+    "bill_refs": ["1"],
+}
+REFUND = (row("earn.refunds", status="waiting_for_bill", told_status="waiting_for_bill", currency="SAR"),)
+ARRIVED = (row("earn.told_activations", waited="true"), row("earn.bill_keys"))
 MEMBER = row("members.members")
 DISPATCHES = {"grace": timedelta(seconds=1), "lease": timedelta(seconds=1)}
 
@@ -123,6 +130,19 @@ WAITS = [
     Meeting("earn/store/acts.sql:lock_waiting", {"act_ids": [ID]}, ACTS, "earn/store/listeners.sql:listen_for_acts", LISTEN),
     Meeting("earn/store/listeners.sql:listen_for_acts", LISTEN, ACTS, "earn/store/acts.sql:lock_waiting", {"act_ids": [ID]}),
     Meeting("earn/store/refunds.sql:lock_sagas", {"bill_ids": [ID]}, (row("earn.sagas"),)),
+    Meeting("earn/store/refunds.sql:lock_refunds", {"refund_ids": [ID]}, REFUND),
+    Meeting(
+        "earn/store/refunds.sql:lock_refunds", {"refund_ids": [ID]}, REFUND,
+        "earn/store/listeners.sql:listen_for_refunds", LISTEN,
+    ),
+    Meeting(
+        "earn/store/listeners.sql:listen_for_refunds", LISTEN, REFUND,
+        "earn/store/refunds.sql:lock_refunds", {"refund_ids": [ID]},
+    ),
+    Meeting(
+        "earn/store/activations.sql:lock_arrived", {"most": 5}, ARRIVED,
+        "earn/store/listeners.sql:listen_for_activations", LISTEN_FOR_ONE,
+    ),
     Meeting(
         "earn/store/settlements.sql:lock_variance",
         {"variance_id": ID},
@@ -199,8 +219,11 @@ PASSES_BY = [
         {"kinds": ["member"], "keys": ["1"]},
     ),
     Meeting(
+        "earn/store/activations.sql:lock_arrived", {"most": 5}, ARRIVED,
+    ),
+    Meeting(
+        "earn/store/listeners.sql:listen_for_activations", LISTEN_FOR_ONE, ARRIVED,
         "earn/store/activations.sql:lock_arrived", {"most": 5},
-        (row("earn.told_activations", waited="true"), row("earn.bill_keys")),
     ),
     Meeting(
         "tiers/queries.sql:take_unplaced", {"programme": "1", "most": 5}, (row("tiers.standings"), row("tiers.unplaced"))

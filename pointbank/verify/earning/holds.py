@@ -8,7 +8,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pointbank.verify.books import Books
-from pointbank.verify.events import ActivationAnswer, Asked, Envelope
+from pointbank.verify.earning.bills import told_entries
+from pointbank.verify.events import ActivationAnswer, Asked, Envelope, entries_of
 from pointbank.verify.report import Check
 
 _ASKED = ("bill", "accrual", "through", "effective_at", "decided_at")
@@ -29,7 +30,7 @@ class Holds:
 
         self._told = books.match(
             "activations:told", 5, "each activation that a till told is answered once, and again when its bill has come after it",
-            ("event", "bill", "status", "occurred_at", "entry"), ours="the activations", theirs="the events",
+            ("event", "bill", "status", "occurred_at", "entries"), ours="the activations", theirs="the events",
         )  # fmt: skip
 
     async def walk(self) -> None:
@@ -87,21 +88,21 @@ class Holds:
                 self._told.ours(
                     (
                         (subject, 1), row["recorded_event_id"], first, "waiting_for_bill" if row["waited"] else "activated",
-                        row["occurred_at"], entry,
+                        row["occurred_at"], (entry,),
                     )
                 )  # fmt: skip
                 if row["settled_event_id"] is not None:
                     settled = (row["settled_event_id"], row["bill_id"], "activated", row["occurred_at"])
-                    self._told.ours(((subject, 2), *settled, entry))
+                    entries = told_entries(entry, row["listeners"], row["told"])
+                    self._told.ours(((subject, 2), *settled, entries))
 
     def on_activation(self, n: int | None, envelope: Envelope, told: ActivationAnswer) -> None:
         """activation.recorded and activation.settled."""
-        entry = (told.stream_id, told.source, told.event_id)
         place = int(envelope.sequence)
         self._told.theirs(
             (
                 (envelope.subject, place), envelope.id, told.bill_id, told.status, told.occurred_at,
-                entry,
+                entries_of(told),
             )
         )  # fmt: skip
 

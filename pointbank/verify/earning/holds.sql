@@ -65,7 +65,13 @@ WHERE p.released + p.cancelled < p.points
 SELECT
     t.merchant, t.bill_ref, t.occurred_at, t.stream_id, t.source, t.event_id, t.recorded_event_id::text AS recorded_event_id, t.waited,
     t.bill_id::text AS bill_id, t.settled_event_id::text AS settled_event_id, k.bill_id::text AS own_bill_id,
-    a.bill_id IS NOT NULL AS activated
+    a.bill_id IS NOT NULL AS activated, (
+        SELECT json_agg(json_build_array(l.stream_id, l.source, l.event_id) ORDER BY l.n)::text
+        FROM earn.listeners AS l
+        JOIN earn.pos_events AS p ON p.source = l.source AND p.event_id = l.event_id
+        WHERE l.subject_id = t.recorded_event_id
+    ) AS listeners, coalesce(s.told, 1) AS told
 FROM earn.told_activations AS t
 LEFT JOIN earn.bill_keys AS k ON k.merchant = t.merchant AND k.bill_ref = t.bill_ref
-LEFT JOIN earn.activations AS a ON a.bill_id = t.bill_id;
+LEFT JOIN earn.activations AS a ON a.bill_id = t.bill_id
+LEFT JOIN earn.settled_events AS s ON s.subject_id = t.recorded_event_id AND s.event_id = t.settled_event_id;

@@ -12,9 +12,18 @@ from typing import Any
 import msgspec
 
 from pointbank.verify.books import Books, Follower
+from pointbank.verify.earning.bills import told_entries
 from pointbank.verify.earning.decisions import Decision, Judged, decode_decision, decode_lines
 from pointbank.verify.earning.gifts import Gifts, taken_of
-from pointbank.verify.events import Asked, Envelope, RefundAnswer, Returned, ReversalRefused, Reversed
+from pointbank.verify.events import (
+    Asked,
+    Envelope,
+    RefundAnswer,
+    Returned,
+    ReversalRefused,
+    Reversed,
+    entries_of,
+)
 from pointbank.verify.programme.numbers import minor_per_point, money_of
 from pointbank.verify.programme.terms import Terms
 from pointbank.verify.report import Check
@@ -22,8 +31,8 @@ from pointbank.verify.report import Check
 _encode = msgspec.json.Encoder().encode
 
 _TOLD = (
-    "place", "type", "status", "bill", "merchant", "refund_ref", "refunded_minor", "currency", "code", "detail", "stream_id",
-    "source", "event_id", "reversals",
+    "place", "type", "status", "bill", "merchant", "refund_ref", "refunded_minor", "currency", "code", "detail", "entries",
+    "reversals",
 )  # fmt: skip
 _ASKED = (
     "type", "refund", "bill", "accrual", "wallet", "programme", "point_value", "on_spent", "through", "of", "effective_at",
@@ -287,14 +296,15 @@ class Refunds:
             (
                 refund["recorded_event_id"], 1, "refund.recorded.v1", refund["told_status"],
                 None if waits else refund["bill_id"], *base, None if waits else refund["refunded_minor"], refund["currency"],
-                *((None, None) if early else (refund["code"], refund["detail"])), *entry, () if early else final,
+                *((None, None) if early else (refund["code"], refund["detail"])), (entry,), () if early else final,
             )
         )  # fmt: skip
         if settled:
             self._told.ours(
                 (
                     refund["settled_event_id"], 2, "refund.settled.v1", refund["status"], refund["bill_id"], *base,
-                    refund["refunded_minor"], refund["currency"], refund["code"], refund["detail"], *entry, final,
+                    refund["refunded_minor"], refund["currency"], refund["code"], refund["detail"],
+                    told_entries(entry, refund["listeners"], refund["told"]), final,
                 )
             )  # fmt: skip
         for one in requests:
@@ -324,7 +334,7 @@ class Refunds:
         self._told.theirs(
             (
                 envelope.id, int(envelope.sequence), envelope.type, told.status, told.bill_id, told.merchant, told.refund_ref,
-                told.refunded_minor, told.currency, told.code, told.detail, told.stream_id, told.source, told.event_id,
+                told.refunded_minor, told.currency, told.code, told.detail, entries_of(told),
                 tuple(sorted(one.row() for one in told.reversals)),
             )
         )  # fmt: skip

@@ -9,8 +9,14 @@ SELECT
     r.amounts, r.refunded_minor, r.code, r.detail, r.sequence, r.settled_event_id::text AS settled_event_id, k.content_hash,
     k.refund_id IS NOT NULL AS has_key, b.bill_id IS NOT NULL AS has_bill, b.merchant AS bill_merchant, b.bill_ref AS own_bill_ref,
     b.occurred_at AS bill_occurred_at, b.currency AS bill_currency, b.total_minor, b.lines::text AS lines,
-    d.decision::text AS decision, d.sequence AS decided_through, s.sequence AS saga_sequence, s.refunds AS saga_refunds
+    d.decision::text AS decision, d.sequence AS decided_through, s.sequence AS saga_sequence, s.refunds AS saga_refunds,
+    (
+        SELECT json_agg(json_build_array(l.stream_id, l.source, l.event_id) ORDER BY l.n)::text
+        FROM earn.listeners AS l WHERE l.subject_id = r.refund_id
+    ) AS listeners, coalesce(t.told, (r.source IS NOT NULL)::int) AS told
 FROM earn.refunds AS r
+LEFT JOIN earn.settled_events AS t
+    ON t.subject_id = r.refund_id AND t.n = r.sequence AND t.event_id = r.settled_event_id
 LEFT JOIN earn.refund_keys AS k ON k.merchant = r.merchant AND k.refund_ref = r.refund_ref
 LEFT JOIN earn.bills AS b ON b.bill_id = r.bill_id
 LEFT JOIN earn.sagas AS s ON s.bill_id = r.bill_id
@@ -27,9 +33,15 @@ SELECT
     r.asked::text AS asked, r.told_status, r.recorded_event_id::text AS recorded_event_id, r.stream_id, r.source, r.event_id,
     r.status, r.bill_id::text AS bill_id, r.n, r.refunded_minor, r.code, r.detail, r.sequence,
     r.settled_event_id::text AS settled_event_id, k.content_hash, k.refund_id IS NOT NULL AS has_key,
-    k.refund_id::text AS key_refund_id
+    k.refund_id::text AS key_refund_id,
+    (
+        SELECT json_agg(json_build_array(l.stream_id, l.source, l.event_id) ORDER BY l.n)::text
+        FROM earn.listeners AS l WHERE l.subject_id = r.refund_id
+    ) AS listeners, coalesce(t.told, (r.source IS NOT NULL)::int) AS told
 FROM earn.refunds AS r
 FULL JOIN earn.refund_keys AS k ON k.merchant = r.merchant AND k.refund_ref = r.refund_ref
+LEFT JOIN earn.settled_events AS t
+    ON t.subject_id = r.refund_id AND t.n = r.sequence AND t.event_id = r.settled_event_id
 WHERE r.n IS NULL;
 
 -- name: requests

@@ -65,12 +65,6 @@ class ActAnswer(msgspec.Struct, frozen=True, gc=False):
     also_offered_by: tuple[OfferedBy, ...] = ()
 
 
-def entries_of(told: BillAnswer | ActAnswer) -> tuple[tuple[str | None, str | None, str | None], ...]:
-    """The entries of all tills that are told, the one that it came by first; one of nulls where there is none."""
-    others = [(one.stream_id, one.source, one.event_id) for one in told.also_offered_by]
-    return ((told.stream_id, told.source, told.event_id), *others)
-
-
 class ActivationAnswer(msgspec.Struct, frozen=True, gc=False):
     bill_id: str | None
     status: str
@@ -80,6 +74,7 @@ class ActivationAnswer(msgspec.Struct, frozen=True, gc=False):
     stream_id: str
     source: str
     event_id: str
+    also_offered_by: tuple[OfferedBy, ...] = ()
 
 
 class BillRejected(msgspec.Struct, frozen=True, gc=False):
@@ -123,6 +118,15 @@ class RefundAnswer(msgspec.Struct, frozen=True, gc=False):
     stream_id: str | None = None
     source: str | None = None
     event_id: str | None = None
+    also_offered_by: tuple[OfferedBy, ...] = ()
+
+
+def entries_of(
+    told: BillAnswer | ActAnswer | RefundAnswer | ActivationAnswer,
+) -> tuple[tuple[str | None, str | None, str | None], ...]:
+    """The entries of all tills that are told, the one that it came by first; one of nulls where there is none."""
+    others = [(one.stream_id, one.source, one.event_id) for one in told.also_offered_by]
+    return ((told.stream_id, told.source, told.event_id), *others)
 
 
 class AccruedLot(msgspec.Struct, frozen=True, gc=False):

@@ -71,6 +71,11 @@ class Told(msgspec.Struct, frozen=True):
     settled_at: datetime | None = None
 
     @property
+    def entry(self) -> tuple[str, str, str]:
+        """Stream id, source and id of the entry that told it."""
+        return self.stream_id, self.source, self.event_id
+
+    @property
     def subject(self) -> str:
         """Of the events about it."""
         return f"activation/{self.merchant}/{self.bill_ref}"

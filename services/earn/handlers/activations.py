@@ -16,9 +16,10 @@ from services.earn.handlers.batch import IdReused
 from services.earn.handlers.entering import entered
 from services.earn.handlers.hold import release_bills
 from services.earn.handlers.reject import Rejected, reject, rejected
-from services.earn.handlers.told import Replies
+from services.earn.handlers.told import Replies, offered_by
 from services.earn.store import activations as store
 from services.earn.store import holds, nets
+from services.earn.store.listeners import Entry, keep_settled, listen_for_activations, tellers_of
 from shared.errors import Refusal
 from shared.events import ActivationRecorded, ActivationSettled
 from shared.ids import uuid7
@@ -125,7 +126,7 @@ async def _tell(tx: Tx, taken: Sequence[_Asked], outcomes: list[Outcome]) -> Non
         if one.told.reference not in new:
             new[one.told.reference] = _first_word(one, now), one
     await store.tell(tx.db, [told for told, _ in new.values()], recorded_at=now)
-    known = await store.told(tx.db, new)
+    known = await _heard(tx, taken, await store.told(tx.db, new))
     activated: dict[UUID, Item[Any]] = {}
     replies = Replies(tx)
     for one in taken:
@@ -141,6 +142,21 @@ async def _tell(tx: Tx, taken: Sequence[_Asked], outcomes: list[Outcome]) -> Non
             _reply(replies, kept, one)
             outcomes[one.place] = Done(replayed=True)
     await _activate(tx, activated, now)
+
+
+async def _heard(
+    tx: Tx, taken: Sequence[_Asked], known: dict[store.Reference, Told]
+) -> dict[store.Reference, Told]:
+    """Where these stand. Who else tells of one whose bill has not come is told when it has."""
+    listening = [
+        (one.told.reference, (one.item.command.entry_id, *one.pair))
+        for one in taken
+        if known[one.told.reference].bill_id is None and one.pair != known[one.told.reference].entry[1:]
+    ]
+    if not listening:
+        return known
+    await listen_for_activations(tx.db, listening)
+    return await store.told(tx.db, known)
 
 
 def _first_word(one: _Asked, now: datetime) -> Told:
@@ -165,9 +181,9 @@ def _answer(
     kind: type[ActivationRecorded] | type[ActivationSettled],
     kept: Told,
     bill_id: UUID | None,
-    entry: tuple[str, str, str] | None = None,
+    entry: Entry | None = None,
 ) -> ActivationRecorded | ActivationSettled:
-    stream_id, source, event_id = entry or (kept.stream_id, kept.source, kept.event_id)
+    stream_id, source, event_id = entry or kept.entry
     return kind(
         bill_id=bill_id,
         status="waiting_for_bill" if bill_id is None else "activated",
@@ -182,7 +198,7 @@ def _answer(
 
 def _reply(replies: Replies, kept: Told, one: _Asked) -> None:
     """What stands, once more, under the id under which it was said; with the entry that asks."""
-    same = one.pair == (kept.source, kept.event_id)
+    same = one.pair == kept.entry[1:]
     entry = None if same else (one.item.command.entry_id, *one.pair)
     since = kept.settled_event_id is not None
     bill_id = kept.bill_id if since or not kept.waited else None
@@ -200,20 +216,32 @@ def _reply(replies: Replies, kept: Told, one: _Asked) -> None:
 async def take_up_activations(tx: Tx, items: Sequence[Item[TakeUpActivations]]) -> list[Outcome]:
     """Answers with how many were taken up; asked again until none is."""
     now, arrived = tx.now(), await store.lock_arrived(tx.db, most=AT_ONCE)
+    tellers = (
+        await tellers_of(tx.db, [(one.recorded_event_id, *one.entry) for one in arrived]) if arrived else {}
+    )
     settled: list[tuple[Told, UUID]] = []
     activated: dict[UUID, Item[Any]] = {}
     for kept in arrived:
         item = _on_behalf_of(kept, items[0])
-        event_id = tx.emit(
-            _answer(ActivationSettled, kept, kept.bill_id), subject=kept.subject, sequence=2, item=item
-        )
-        settled.append((kept, event_id))
+        settled.append((kept, _tell_settled(tx, item, kept, tellers[kept.recorded_event_id][1:])))
         assert kept.bill_id is not None
         activated[kept.bill_id] = item
     if settled:
         await store.settle(tx.db, settled, settled_at=now)
+        told = [
+            (kept.recorded_event_id, 2, said, len(tellers[kept.recorded_event_id])) for kept, said in settled
+        ]
+        if to_others := [one for one in told if one[-1] > 1]:
+            await keep_settled(tx.db, to_others)
         await _activate(tx, activated, now)
     return [Done(200, b"%d" % (len(settled) if place == 0 else 0)) for place, _ in enumerate(items)]
+
+
+def _tell_settled(tx: Tx, item: Item[Any], kept: Told, also: Sequence[Entry]) -> UUID:
+    said = _answer(ActivationSettled, kept, kept.bill_id)
+    if also:
+        said = msgspec.structs.replace(said, also_offered_by=offered_by(also))
+    return tx.emit(said, subject=kept.subject, sequence=2, item=item)
 
 
 def _on_behalf_of(kept: Told, item: Item[Any]) -> Item[Any]:

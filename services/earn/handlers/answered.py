@@ -12,10 +12,11 @@ import msgspec
 from services.earn.domain.decision import Decision, Judged
 from services.earn.domain.hold import HoldPlan, cancel
 from services.earn.domain.refund import Answer
-from services.earn.handlers.courses import follow, follow_again, on_behalf_of, tell_request
+from services.earn.handlers.courses import follow, follow_again
 from services.earn.handlers.judging import give_back
 from services.earn.handlers.reviewing import cancelled, hear_cancelled
 from services.earn.handlers.taken_back import hear_of_acts
+from services.earn.handlers.telling_refunds import on_behalf_of, tell_request
 from services.earn.store import holds
 from services.earn.store import refunds as store
 from services.earn.store.refunds import Reference

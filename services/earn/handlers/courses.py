@@ -18,15 +18,14 @@ from services.earn.domain.refund import (
     open_programmes,
     requests_for,
 )
-from services.earn.domain.refund_answer import told
 from services.earn.handlers.benefits import TakenBack, gives, take_back
+from services.earn.handlers.telling_refunds import on_behalf_of, tell_request, tell_settled
 from services.earn.handlers.wake import settle_wake
 from services.earn.store import referrals
 from services.earn.store import refunds as store
 from services.earn.store.facts import known_programmes
 from services.earn.store.refunds import Saga
 from shared.errors import Refusal
-from shared.events import EventData, RefundSettled, ReturnRequested, ReversalRequested
 from shared.ids import uuid7
 from shared.messaging import Item, Tx
 
@@ -157,10 +156,9 @@ class Courses:
                 asked.append((refund, request, place))
         moved = [refund for course in self._by_bill.values() for refund in course.moved.values()]
         known = [refund for refund in moved if refund.refund_id not in new]
-        for refund in known:
-            if refund.closed:
-                self._settle(refund, on_behalf_of(refund, item_of.get(refund.refund_id)))
         if known:
+            await store.lock_refunds(tx.db, [refund.refund_id for refund in known])
+            self.events = await tell_settled(tx, [refund for refund in known if refund.closed], item_of)
             await store.move_refunds(tx.db, known, events=self.events, settled_at=tx.now())
         await store.write_requests(tx.db, asked)
         if self._by_bill:
@@ -179,18 +177,6 @@ class Courses:
         ]
         if taken:
             await take_back(tx, taken)
-
-    def _settle(self, refund: Refund, item: Item[Any]) -> None:
-        refund.sequence += 1
-        self.events[refund.refund_id] = self._tx.emit(
-            told(RefundSettled, refund), subject=str(refund.refund_id), sequence=refund.sequence, item=item
-        )
-        self._tx.audit(
-            "refund.settle",
-            f"refund/{refund.refund_id}",
-            item=item,
-            after={"status": refund.status, "code": refund.code},
-        )
 
 
 async def follow(tx: Tx, bills: Iterable[RefundedBill]) -> Courses:
@@ -224,60 +210,3 @@ async def follow_again(tx: Tx, bill_ids: Iterable[UUID]) -> Courses:
             for bill_id, found in refunds.items()
         },
     )
-
-
-def on_behalf_of(refund: Refund, item: Item[Any] | None) -> Item[Any]:
-    """What is said of a refund belongs to the call that asked for it, whatever moved it now."""
-    assert item is not None, "a refund is moved by something"
-    return Item(
-        None,
-        item.origin,
-        request_id=refund.request_id,
-        actor=item.actor,
-        causation_id=item.event_id or item.causation_id,
-        source=item.source,
-        event_id=item.event_id,
-        place=item.place,
-        traceparent=refund.traceparent,
-    )
-
-
-def tell_request(
-    tx: Tx, item: Item[Any], bill: RefundedBill, refund: Refund, request: Request, place: int
-) -> None:
-    """Asks the bank, for the first time or again: always the same."""
-    asked: EventData
-    if request.kind == "return":
-        asked = ReturnRequested(
-            request_id=request.request_id,
-            refund_id=refund.refund_id,
-            bill_id=bill.bill_id,
-            merchant=bill.merchant,
-            bill_ref=bill.bill_ref,
-            returned_minor=request.through_minor,
-            total_minor=request.of_minor,
-            effective_at=refund.occurred_at,
-            decided_at=request.decided_at,
-        )
-    else:
-        assert request.accrual_id is not None
-        assert request.wallet_id is not None
-        assert request.programme is not None
-        assert request.point_value is not None
-        assert request.on_spent is not None
-        assert request.target is not None
-        asked = ReversalRequested(
-            request_id=request.request_id,
-            refund_id=refund.refund_id,
-            bill_id=bill.bill_id,
-            accrual_id=request.accrual_id,
-            wallet_id=request.wallet_id,
-            programme=request.programme,
-            currency=request.currency or bill.currency,
-            point_value=request.point_value,
-            reverse_through=request.target,
-            on_spent=request.on_spent,
-            effective_at=refund.occurred_at,
-            decided_at=request.decided_at,
-        )
-    tx.emit(asked, subject=str(bill.bill_id), sequence=place, item=item)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from hashlib import sha256
-from typing import Any
 from uuid import UUID
 
 from services.earn.domain.judge import FUTURE, OccurredInFuture
-from services.earn.domain.offer import REFUND_TYPE, Entry, read_entry
+from services.earn.domain.offer import REFUND_TYPE, read_entry
 from services.earn.domain.refund import (
     MerchantMismatch,
     Refund,
@@ -22,12 +20,13 @@ from services.earn.domain.refund_answer import body_of, status_of, told
 from services.earn.domain.refund_body import RecordRefund, read_refund
 from services.earn.domain.spoiled import Spoiled
 from services.earn.handlers.batch import IdReused
-from services.earn.handlers.courses import follow
-from services.earn.handlers.entering import entered
-from services.earn.handlers.reject import Rejected, reject, rejected
+from services.earn.handlers.courses import Courses, follow
+from services.earn.handlers.refund_batch import Asking, RefundBatch
+from services.earn.handlers.reject import reject
 from services.earn.handlers.told import Replies
 from services.earn.store import nets
 from services.earn.store import refunds as store
+from services.earn.store.listeners import listen_for_refunds
 from services.earn.store.refunds import Reference, Told
 from shared.errors import NotFound, Refusal
 from shared.events import RefundRecorded, RefundSettled
@@ -35,104 +34,37 @@ from shared.ids import uuid7
 from shared.messaging import Done, FromDeadLetter, Item, Outcome, PosRefund, Refused, Tx
 
 
-@dataclass(slots=True, eq=False)
-class Asking:
-    """An item whose refund could be read. `pair`: the till's own source and id, None over HTTP."""
-
-    place: int
-    item: Item[Any]
-    command: RecordRefund
-    pair: tuple[str, str] | None
-    refund_id: UUID
-    reference: Reference = ("", "")
-    content_hash: bytes = b""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.command.merchant, self.command.refund_ref
-
-    @property
-    def entry(self) -> tuple[str | None, str | None, str | None]:
-        return (self.item.command.entry_id, *self.pair) if self.pair is not None else (None, None, None)
-
-
-class _Batch:
-    def __init__(self, tx: Tx, items: Sequence[Item[Any]], *, again: bool = False) -> None:
-        self.tx, self.items = tx, items
-        self._again = again  # the rest of a batch: its entries were named and traced with the first of it
-        self.outcomes: list[Outcome | None] = [None] * len(items)
-        self.rejections: list[tuple[int, Rejected, Refusal]] = []
-        self.repeats: list[Asking] = []
-        self.later: list[int] = []
-
-    def enter(self, item: Item[Any], said: Entry | Spoiled) -> None:
-        if not self._again:
-            entered(self.tx, item, said, REFUND_TYPE)
-
-    def refuse(self, ask: Asking, refusal: Refusal) -> None:
-        if ask.pair is None:
-            self.outcomes[ask.place] = Refused(refusal)
-            return
-        merchant, bill_ref = (
-            ask.reference if ask.reference[0] else (ask.command.bill_merchant, ask.command.bill_ref)
-        )
-        one = rejected(
-            ask.item,
-            code=refusal.code,
-            detail=refusal.detail,
-            errors=refusal.errors,
-            source=ask.pair[0],
-            event_id=ask.pair[1],
-            merchant=merchant,
-            bill_ref=bill_ref,
-            content=ask.content_hash or sha256(ask.item.payload).digest(),
-        )
-        self.rejections.append((ask.place, one, refusal))
-
-    def spoiled(self, place: int, spoiled: Spoiled) -> None:
-        refusal = spoiled.refusal
-        one = rejected(
-            self.items[place],
-            code=refusal.code,
-            detail=refusal.detail,
-            errors=refusal.errors,
-            source=spoiled.source,
-            event_id=spoiled.event_id,
-            merchant=spoiled.merchant,
-            bill_ref=spoiled.bill_ref,
-        )
-        self.rejections.append((place, one, refusal))
-
-
 async def record_refunds(tx: Tx, items: Sequence[Item[PosRefund | RecordRefund]]) -> list[Outcome]:
     """Records refunds, each once, and begins those whose bills are there; refuses what its bill does not have."""
-    return await _recorded(_Batch(tx, items))
+    return await _recorded(RefundBatch(tx, items))
 
 
-async def _recorded(batch: _Batch) -> list[Outcome]:
+async def _recorded(batch: RefundBatch) -> list[Outcome]:
     tx, items = batch.tx, batch.items
     asked = await _name_bills(batch, _read(batch))
     bills = await store.bills_by_reference(tx.db, {ask.reference for ask in asked}) if asked else {}
     asked = await _known_apart(batch, asked)
     asked = await _admit(batch, asked, bills, tx.now())
     new = await _claim(batch, asked) if asked else []
+    named = {ask.reference for ask in new}
+    courses = await follow(tx, [bill for key, bill in bills.items() if key in named and not bill.waits])
+    known = await _look_again(batch) if batch.repeats else {}
     if new:
-        await _record(batch, new, bills)
-    if batch.repeats:
-        await _answer_again(batch)
+        await _record(batch, new, bills, courses)
+    _answer_again(batch, known)
     for (place, _, refusal), repeated in zip(
         batch.rejections, await reject(tx, [one for _, one, _ in batch.rejections]), strict=True
     ):
         again = repeated and not isinstance(items[place].origin, FromDeadLetter)
         batch.outcomes[place] = Refused(refusal, replayed=again)
     if batch.later:
-        told_again = await _recorded(_Batch(tx, [items[place] for place in batch.later], again=True))
+        told_again = await _recorded(RefundBatch(tx, [items[place] for place in batch.later], again=True))
         for place, outcome in zip(batch.later, told_again, strict=True):
             batch.outcomes[place] = outcome
     return [outcome for outcome in batch.outcomes if outcome is not None]
 
 
-def _read(batch: _Batch) -> list[Asking]:
+def _read(batch: RefundBatch) -> list[Asking]:
     """What could be read."""
     asked: list[Asking] = []
     for place, item in enumerate(batch.items):
@@ -152,7 +84,7 @@ def _read(batch: _Batch) -> list[Asking]:
     return asked
 
 
-async def _name_bills(batch: _Batch, asked: Sequence[Asking]) -> list[Asking]:
+async def _name_bills(batch: RefundBatch, asked: Sequence[Asking]) -> list[Asking]:
     """Those that name a bill of their own merchant, or one that has not come; each by its reference."""
     by_id = {ask.command.bill_id for ask in asked if ask.command.bill_id is not None}
     references = await store.bill_references(batch.tx.db, by_id) if by_id else {}
@@ -179,7 +111,7 @@ async def _name_bills(batch: _Batch, asked: Sequence[Asking]) -> list[Asking]:
     return found
 
 
-async def _known_apart(batch: _Batch, asked: Sequence[Asking]) -> list[Asking]:
+async def _known_apart(batch: RefundBatch, asked: Sequence[Asking]) -> list[Asking]:
     """Those whose reference was not used before: a refund that was taken once is answered again, whatever has changed."""
     if not asked:
         return []
@@ -194,7 +126,7 @@ async def _known_apart(batch: _Batch, asked: Sequence[Asking]) -> list[Asking]:
     return list(found.values())
 
 
-def _repeat(batch: _Batch, ask: Asking, known: tuple[bytes, UUID]) -> None:
+def _repeat(batch: RefundBatch, ask: Asking, known: tuple[bytes, UUID]) -> None:
     if known[0] == ask.content_hash:
         batch.repeats.append(replace(ask, refund_id=known[1]))
     else:
@@ -206,7 +138,7 @@ def _repeat(batch: _Batch, ask: Asking, known: tuple[bytes, UUID]) -> None:
 
 
 async def _admit(
-    batch: _Batch, asked: Sequence[Asking], bills: Mapping[Reference, RefundedBill], now: datetime
+    batch: RefundBatch, asked: Sequence[Asking], bills: Mapping[Reference, RefundedBill], now: datetime
 ) -> list[Asking]:
     """Those that their bills have room for, as far as can be seen before the bills are locked."""
     settled = {bills[ask.reference].bill_id for ask in asked if ask.reference in bills}
@@ -229,7 +161,7 @@ async def _admit(
     return admitted
 
 
-async def _claim(batch: _Batch, asked: Sequence[Asking]) -> list[Asking]:
+async def _claim(batch: RefundBatch, asked: Sequence[Asking]) -> list[Asking]:
     """The refunds that are new, from now on taken."""
     tx = batch.tx
     offers = {ask.pair: ask for ask in asked if ask.pair is not None}
@@ -260,10 +192,10 @@ async def _claim(batch: _Batch, asked: Sequence[Asking]) -> list[Asking]:
     return [ask for ask in asked if ask.refund_id in taken]
 
 
-async def _record(batch: _Batch, new: Sequence[Asking], bills: Mapping[Reference, RefundedBill]) -> None:
+async def _record(
+    batch: RefundBatch, new: Sequence[Asking], bills: Mapping[Reference, RefundedBill], courses: Courses
+) -> None:
     tx = batch.tx
-    named = {ask.reference for ask in new}
-    courses = await follow(tx, [bill for key, bill in bills.items() if key in named and not bill.waits])
     made: list[tuple[Asking, Refund]] = []
     for ask in new:
         refund = _refund(ask)
@@ -306,9 +238,25 @@ def _refund(ask: Asking) -> Refund:
     )
 
 
-async def _answer_again(batch: _Batch) -> None:
+async def _look_again(batch: RefundBatch) -> dict[UUID, Told]:
+    """The refunds that are offered again, where they stand. A till that offers one which is not closed is told when it is: it says
+    so under the locks of sagas and before anything of this batch is written, in the order of who closes refunds."""
+    tx, ids = batch.tx, {ask.refund_id for ask in batch.repeats}
+    known = await store.refunds_by_id(tx.db, ids)
+    listening = [
+        (ask.refund_id, ask.offered)
+        for ask in sorted(batch.repeats, key=lambda ask: ask.place)
+        if ask.pair not in (None, known[ask.refund_id].refund.entry[1:])
+        and not known[ask.refund_id].refund.closed
+    ]
+    if not listening:
+        return known
+    await listen_for_refunds(tx.db, listening)
+    return await store.refunds_by_id(tx.db, ids)
+
+
+def _answer_again(batch: RefundBatch, known: Mapping[UUID, Told]) -> None:
     """By HTTP the refund as it stands; to a till what it was told last, under that event's id."""
-    known = await store.refunds_by_id(batch.tx.db, {ask.refund_id for ask in batch.repeats})
     replies = Replies(batch.tx)
     for ask in batch.repeats:
         one = known[ask.refund_id]

@@ -184,6 +184,11 @@ async def write_refunds(db: Connection, rows: Sequence[tuple[Any, ...]]) -> None
     await db.copy_records_to_table("refunds", records=rows, columns=_REFUND_COLUMNS)
 
 
+async def lock_refunds(db: Connection, refund_ids: Collection[UUID]) -> None:
+    """Refunds that are about to move: from now on nobody offers them again without seeing where they stand then."""
+    await queries.lock_refunds(db, refund_ids=list(refund_ids))
+
+
 async def move_refunds(
     db: Connection, moved: Sequence[Refund], *, events: dict[UUID, UUID], settled_at: datetime
 ) -> None:

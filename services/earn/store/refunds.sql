@@ -92,6 +92,14 @@ FROM refunds
 WHERE refund_id = ANY(:refund_ids::uuid[])
 ORDER BY refund_id;
 
+-- name: lock_refunds!
+-- These refunds, locked in their order against who offers them again: under the locks of their bills' sagas.
+SELECT refund_id
+FROM refunds
+WHERE refund_id = ANY(:refund_ids::uuid[])
+ORDER BY refund_id
+FOR NO KEY UPDATE;
+
 -- name: move_refunds!
 -- Where these refunds stand now.
 UPDATE refunds AS r

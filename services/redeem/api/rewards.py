@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 import msgspec
 from fastapi import Query
-from pydantic import AwareDatetime, BaseModel, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
@@ -30,6 +30,16 @@ from shared.programme.compiled import CompiledProgramme
 from shared.programme.model import Code, Localized
 
 router = Router(prefix="/v1/rewards", tags=["rewards"])
+
+
+MOST_NAME_BYTES = 128 * 1024
+"""As JSON. Each benefit is told with the name of what it is, in one event."""
+
+
+def _fits_an_event(name: dict[str, str]) -> dict[str, str]:
+    if len(msgspec.json.encode(name)) > MOST_NAME_BYTES:
+        raise ValueError(f"A name has at most {MOST_NAME_BYTES} bytes in all its languages")
+    return name
 
 
 class PriceBody(Body):
@@ -86,7 +96,7 @@ class RewardBody(Body):
 
     programme: Code
     kind: domain.Kind
-    name: Localized
+    name: Annotated[Localized, AfterValidator(_fits_an_event)]
     active: bool = True
     price: PriceBody
     tier_prices: Annotated[dict[Code, PriceBody], Field(max_length=100)] | None = None

@@ -11,6 +11,7 @@ from shared.config import Settings
 from shared.tenants import Tenant
 from tests.integration.members.conftest import Api
 from tests.integration.members.test_enrolment import person
+from tests.support.http import assert_problem
 from tests.support.programmes import SHOPS
 from tests.support.tenants import connect_as
 
@@ -96,3 +97,22 @@ async def test_two_who_put_in_and_take_out_at_once_leave_one_history(
     assert [row[0] for row in history] == list(range(3, 3 + len(history)))
     stays = (await api.get(f"/v1/members/{member_id}/segments", role="crm")).json()["stays"]
     assert sum(stay["until_at"] is None for stay in stays) == (history[-1][2] is None)
+
+
+async def test_who_was_merged_is_put_into_no_segment_and_the_refusal_says_who_goes_on(
+    api: Api, auditor: Any, member_id: str
+) -> None:
+    other = (await api.post("/v1/members", person(7_654_321))).json()["member_id"]
+    path = f"/v1/segments/vip/members/{member_id}"
+    before = await api.put(path, {}, role="crm", key="before-the-merge")
+    merged = await api.post(f"/v1/members/{member_id}/merge", {"into": other, "reason": "duplicate"})
+    assert merged.status_code == 200, merged.text
+    known = await told(auditor, member_id)
+    for answer in (await api.put(path, {}, role="crm"), await api.call("DELETE", path, role="crm")):
+        assert_problem(answer, 409, "member_merged")
+        assert answer.json()["detail"] == f"The member was merged into {other}. Name that one."
+    assert await told(auditor, member_id) == known
+    assert await told(auditor, other) == []
+    assert (await api.put(path, {}, role="crm", key="before-the-merge")).json() == before.json()
+    assert (await api.put(f"/v1/segments/vip/members/{other}", {}, role="crm")).status_code == 200
+    assert [row[1:] for row in await told(auditor, other)] == [("vip", None)]

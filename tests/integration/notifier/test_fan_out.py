@@ -8,7 +8,15 @@ import msgspec
 import pytest
 
 from services.notifier.handlers import tell
-from shared.events import BillRecorded, BillRejected, BillSettled, EventData, encode_event
+from shared.events import (
+    ActivationSettled,
+    BillRecorded,
+    BillRejected,
+    BillSettled,
+    EventData,
+    RefundSettled,
+    encode_event,
+)
 from shared.events.bills import OfferedBy
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Tx
@@ -114,6 +122,37 @@ async def test_a_settled_bill_is_told_to_every_till_that_offered_it_each_by_its_
         ("riyadh-mall.T03", item.event_id, "000000000001", "3-0", "again", False),
         ("riyadh-mall.T04", item.event_id, "000000000001", "2-0", "again", False),
     ]
+
+
+async def test_a_settled_refund_and_an_activation_are_told_to_every_till_as_a_bill_is(
+    notifier: TenantRuntime,
+) -> None:
+    others = (OfferedBy(stream_id="2-0", source="/pos/riyadh-mall/T62", event_id="again"),)
+    entry = {"stream_id": "1-0", "source": "/pos/riyadh-mall/T61", "event_id": "first"}
+    events: list[EventData] = [
+        RefundSettled(
+            refund_id=uuid7(), bill_id=uuid7(), merchant="riyadh-mall", refund_ref="x-1", status="completed",
+            refunded_minor=1, currency="SAR", reversals=(), also_offered_by=others, **entry,
+        ),
+        ActivationSettled(
+            bill_id=uuid7(), status="activated", merchant="riyadh-mall", bill_ref="r-1", occurred_at=AT,
+            also_offered_by=others, **entry,
+        ),
+    ]  # fmt: skip
+    items = [as_heard(event) for event in events]
+    await notifier.lane.submit_many(items)
+    told = {
+        till: [
+            (one["id"], one["type"], one["data"]["event_id"], "also_offered_by" in one["data"])
+            for one in map(msgspec.json.decode, await replies(notifier, f"riyadh-mall.{till}"))
+        ]
+        for till in ("T61", "T62")
+    }
+    types = ("refund.settled.v1", "activation.settled.v1")
+    assert told == {
+        "T61": [(item.event_id, type_, "first", False) for item, type_ in zip(items, types, strict=True)],
+        "T62": [(item.event_id, type_, "again", False) for item, type_ in zip(items, types, strict=True)],
+    }
 
 
 async def test_tills_with_the_longest_codes_and_with_dots_in_them_are_each_told_their_own(

@@ -70,6 +70,24 @@ GUARDS: dict[str, Guard] = {
         "listen_for_acts",
         f"{WAITS}[earn]",
     ),
+    "who listens for a refund": lock(
+        "who offers a refund again while it is closed does not wait, and is told by nobody",
+        "services/earn/store/listeners.sql",
+        "listen_for_refunds",
+        f"{WAITS}[earn]",
+    ),
+    "a refund that is closed": lock(
+        "a refund is closed beside who offers it again, who is told by nobody",
+        "services/earn/store/refunds.sql",
+        "lock_refunds",
+        f"{WAITS}[earn]",
+    ),
+    "who listens for an activation": lock(
+        "the same for an activation whose bill has come",
+        "services/earn/store/listeners.sql",
+        "listen_for_activations",
+        f"{WAITS}[earn]",
+    ),
     "who learns passes by": lock(
         "who learns of a member waits for who settles, who waits for what was learned",
         "services/earn/queries.sql",

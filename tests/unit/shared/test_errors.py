@@ -71,6 +71,11 @@ def test_a_pointer_escapes_what_rfc_6901_escapes() -> None:
     assert pointer_to(["lines", 0, "a/b", "m~n"]) == "/lines/0/a~1b/m~0n"
 
 
+def test_a_pointer_through_a_name_as_long_as_a_body_is_cut() -> None:
+    assert pointer_to(["data", "x" * 494]) == "/data/" + "x" * 494
+    assert pointer_to(["data", "x" * 495]) == "/data/" + "x" * 494 + "…"
+
+
 def test_ids_are_version_7_and_rise() -> None:
     made = [uuid7() for _ in range(1000)]
     assert all(isinstance(one, UUID) for one in made)

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from shared.messaging.faults import Fault, NotHeardYet, classify, describe, passing
+from shared.messaging.transaction import EventTooLarge
 
 OF_THE_SERVER = {"08", "28", "3D", "53", "57", "58"}
 """Classes of SQLSTATE (PostgreSQL, appendix A): the connection, who may log in, the database, resources, an operator, the
@@ -68,6 +69,15 @@ def test_a_confused_driver_is_believed_only_when_a_canary_lives() -> None:
     ):
         assert classify(error) is Fault.SLOW
         assert describe(error)[0] == "handler_failed"
+
+
+def test_an_entry_whose_answer_no_event_can_hold_is_a_dead_letter_by_that_name() -> None:
+    error = EventTooLarge("bill.recorded.v1", 1_048_577)
+    assert classify(error) is Fault.ITEM
+    assert describe(error) == ("body_too_large", error.detail)
+    assert error.detail == (
+        "It is told whole by bill.recorded.v1, and an event has at most 1048576 bytes; this one would have 1048577."
+    )
 
 
 @pytest.mark.parametrize("sqlstate", ["22", "23", "21", "44"])
