@@ -356,7 +356,7 @@ async def test_who_lost_its_lease_neither_renews_nor_settles(
         async def asked(attempts: int) -> list[int]:
             of: dict[str, Any] = {"dispatch_ids": [ID], "attempts": [attempts]}
             alone: dict[str, Any] = {"message_ids": [ID], "attempts": [attempts]}
-            came = {"states": ["failed"], "locales": [None], "errors": [None], "due_ats": [None]}
+            came = {"states": ["failed"], "locales": [None], "errors": [None], "pauses": [None]}
             return [
                 len(await sql(db, **given))
                 for sql, given in (
