@@ -380,16 +380,19 @@ class TenantRuntime:
         self._tasks.append(asyncio.create_task(work, name=name))
 
     async def _reclaim(self, consumer: Consumer) -> None:
-        while True:
-            await asyncio.sleep(RECLAIM_EVERY_S)
-            try:
-                while await consumer.reclaim():
-                    pass
-            except Exception as error:
-                if passing(error):
-                    log.warning("reclaim failed", stream=consumer.stream, error=repr(error)[:300])
-                else:
-                    log.error("reclaim is broken", stream=consumer.stream, exc_info=error)
+        try:
+            while True:
+                await asyncio.sleep(RECLAIM_EVERY_S)
+                try:
+                    while await consumer.reclaim():
+                        pass
+                except Exception as error:
+                    if passing(error):
+                        log.warning("reclaim failed", stream=consumer.stream, error=repr(error)[:300])
+                    else:
+                        log.error("reclaim is broken", stream=consumer.stream, exc_info=error)
+        finally:
+            await consumer.taken_over.end()
 
 
 async def open_tenant_pool(
