@@ -25,12 +25,17 @@ WHERE dead_letter_id = :dead_letter_id;
 SELECT dead_letter_id FROM dead_letters WHERE dead_letter_id = ANY(:dead_letter_ids::uuid[]) AND NOT whole;
 
 -- name: moved
--- Dead letters that are open go to another state; gives those that were.
+-- Dead letters that are open go to another state, and how often their entries were tried is forgotten; gives those that were.
 WITH moved AS (
     UPDATE dead_letters
     SET state = :state, changed_at = clock_timestamp()
     WHERE dead_letter_id = ANY(:dead_letter_ids::uuid[]) AND state = 'open'
-    RETURNING dead_letter_id
+    RETURNING dead_letter_id, stream, entry_id
+),
+forgotten AS (
+    DELETE FROM attempts AS a
+    USING moved
+    WHERE a.stream = moved.stream AND a.entry_id = moved.entry_id
 ),
 audited AS (
     INSERT INTO audit (at, actor, action, object, before, after, place, request_id)

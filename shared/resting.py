@@ -57,7 +57,7 @@ async def may_rest(runtime: TenantRuntime, streams: dict[str, str], *, began: fl
         return None
     now = runtime.clock()
     async with runtime.pool.acquire() as db:
-        asked = await queries.asked_retries(db)
+        asked = await queries.asked_retries(db, under_way=[], most=1)
         due = await runtime.blueprint.next_due(db, now)
     until = runtime.rota.next_at(runtime.used_at)
     if asked or (due is not None and due <= now):

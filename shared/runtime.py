@@ -33,6 +33,7 @@ from shared.messaging.housekeeping import Housekeeping, consumer_name
 from shared.messaging.keys import HEARERS, Keys
 from shared.messaging.lane import DRAIN_S, Lane
 from shared.messaging.relay import Relay
+from shared.messaging.retries import Retries
 from shared.messaging.sealer import Sealer
 from shared.messaging.sizes import StreamBytes
 from shared.messaging.traced import TracedLane
@@ -157,6 +158,14 @@ class TenantRuntime:
             self.lane.traces, self.lane.of = traces, tenant.code
         name = consumer_name(blueprint.name)
         self.consumers = [self._consumer(stream, name, handlers) for stream in blueprint.hears]
+        retries = Retries(
+            pool=pool,
+            lane=self.lane,
+            sealer=self.sealer,
+            decoders={one.label: one.decode for one in self.consumers},
+            metrics=metrics,
+            tenant=tenant.code,
+        )
         self.housekeeping = Housekeeping(
             pool=pool,
             redis=redis,
@@ -164,8 +173,7 @@ class TenantRuntime:
             service=blueprint.name,
             heard=[stream for stream in blueprint.hears if stream != "pos"],
             consumers=self.consumers,
-            lane=self.lane,
-            sealer=self.sealer,
+            retries=retries,
             directory=directory,
             metrics=metrics,
             sizes=sizes,
@@ -380,16 +388,19 @@ class TenantRuntime:
         self._tasks.append(asyncio.create_task(work, name=name))
 
     async def _reclaim(self, consumer: Consumer) -> None:
-        while True:
-            await asyncio.sleep(RECLAIM_EVERY_S)
-            try:
-                while await consumer.reclaim():
-                    pass
-            except Exception as error:
-                if passing(error):
-                    log.warning("reclaim failed", stream=consumer.stream, error=repr(error)[:300])
-                else:
-                    log.error("reclaim is broken", stream=consumer.stream, exc_info=error)
+        try:
+            while True:
+                await asyncio.sleep(RECLAIM_EVERY_S)
+                try:
+                    while await consumer.reclaim():
+                        pass
+                except Exception as error:
+                    if passing(error):
+                        log.warning("reclaim failed", stream=consumer.stream, error=repr(error)[:300])
+                    else:
+                        log.error("reclaim is broken", stream=consumer.stream, exc_info=error)
+        finally:
+            await consumer.taken_over.end()
 
 
 async def open_tenant_pool(

@@ -23,6 +23,7 @@ from shared.messaging.commands import FromPos, FromStream, Refused
 from shared.messaging.entries import PosDecoder, StreamDecoder
 from shared.messaging.lane import Lane
 from shared.messaging.lease import Lease
+from shared.messaging.taken_over import TakenOver
 from shared.messaging.watch import stands_at
 from shared.metrics import Metrics
 
@@ -68,6 +69,7 @@ class Consumer:
         self._stranded_ms = min(lease_ms, STRANDED_MS)
         self._lease = Lease(lease_ms / 1000, self._say_alive, at_most_s=GETS_NOWHERE_S)
         self._holding: set[bytes] = set()
+        self.taken_over = TakenOver()
         self._subscription: Subscription | None = None
         self._redis: Redis | None = None
         self._holding_back: asyncio.Task[None] | None = None
@@ -242,7 +244,7 @@ class Consumer:
         work = [(entry_id, fields.get(FIELD)) for entry_id, fields in claimed if fields]
         if work:
             self._metrics.reclaimed(self._tenant, len(work))
-            await self.handle(work, deliveries)
+            await self.taken_over.take(self.handle(work, deliveries))
         return len(work)
 
     async def _left_behind(self, redis: Any) -> dict[bytes, int]:

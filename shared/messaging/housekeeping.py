@@ -14,15 +14,12 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from shared.db import Connection, Pool
-from shared.messaging.bus import FIELD
-from shared.messaging.commands import FromDeadLetter, FromPos, FromStream, Item
 from shared.messaging.consumer import Consumer
 from shared.messaging.faults import passing
 from shared.messaging.keys import HEARERS, Keys
-from shared.messaging.lane import Lane
 from shared.messaging.lowering import after, entry_id, lower
 from shared.messaging.queries import queries
-from shared.messaging.sealer import Sealer
+from shared.messaging.retries import Retries
 from shared.messaging.sizes import StreamBytes
 from shared.metrics import Metrics
 from shared.tenants.directory import Directory
@@ -47,15 +44,14 @@ class Housekeeping:
         service: str,
         heard: Sequence[str],
         consumers: Sequence[Consumer],
-        lane: Lane,
-        sealer: Sealer,
+        retries: Retries,
         directory: Directory,
         metrics: Metrics,
         sizes: StreamBytes,
     ) -> None:
         self._pool, self._redis, self._keys, self._service = pool, redis, keys, service
-        self._heard, self._consumers, self._lane = heard, consumers, lane
-        self._sealer, self._directory, self._metrics = sealer, directory, metrics
+        self._heard, self._consumers, self._retries = heard, consumers, retries
+        self._directory, self._metrics = directory, metrics
         self._sizes = sizes
         self._reported: dict[str, int] = {}
         self._in_redis = 0
@@ -82,21 +78,28 @@ class Housekeeping:
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        while True:
-            try:
-                await self.turn()
-                self.turned_at = time.monotonic()
-            except Exception as error:
-                where = {"service": self._service, "tenant": self._keys.tenant, "error": repr(error)[:300]}
-                if passing(error):
-                    log.warning("housekeeping failed", **where)
-                else:
-                    self._metrics.failed(self._keys.tenant, error)
-                    log.error("housekeeping is broken", **where, exc_info=error)
-            await asyncio.sleep(TURN_S)
+        try:
+            while True:
+                await self._turn_and_say()
+                await asyncio.sleep(TURN_S)
+        finally:
+            await self._retries.end()
+
+    async def _turn_and_say(self) -> None:
+        try:
+            await self.turn()
+            await self._retries.turn()
+            self.turned_at = time.monotonic()
+        except Exception as error:
+            where = {"service": self._service, "tenant": self._keys.tenant, "error": repr(error)[:300]}
+            if passing(error):
+                log.warning("housekeeping failed", **where)
+            else:
+                self._metrics.failed(self._keys.tenant, error)
+                log.error("housekeeping is broken", **where, exc_info=error)
 
     async def turn(self) -> None:
-        """Everything that is due."""
+        """Everything that is due, but for retries: they are begun by who runs."""
         # Before it asks for a connection itself: where there is none left, that is what is to be seen.
         in_use = self._pool.get_size() - self._pool.get_idle_size()
         self._metrics.pool_in_use(self._keys.tenant, in_use)
@@ -105,7 +108,6 @@ class Housekeeping:
             await self._count_lag()
         for stream in self._heard:
             await self._advance(stream)
-        await self._retry_dead_letters()
         now = time.monotonic()
         if now - self._trimmed_at >= TRIM_EVERY_S:
             self._trimmed_at = now
@@ -194,26 +196,7 @@ class Housekeeping:
         else:  # all was heard up to the highest id there is: nothing can have come since
             await self._redis.xtrim(stream, maxlen=0, approximate=False)
 
-    # ------------------------------------------------------------ dead letters, counts
-
-    async def _retry_dead_letters(self) -> None:
-        async with self._pool.acquire() as db:
-            rows = await queries.asked_retries(db)
-        if not rows:
-            return
-        decoders = {consumer.label: consumer.decode for consumer in self._consumers}
-        items: list[Item[Any]] = []
-        for row in rows:
-            decode = decoders.get(row["stream"])
-            if decode is None:
-                log.error("a dead letter's stream is not heard here", stream=row["stream"])
-                continue
-            item = decode(row["entry_id"], {FIELD: self._sealer.open(row["payload"])}, 1)
-            assert item is not None  # only entries of ours become dead letters
-            assert isinstance(item.origin, FromStream | FromPos)
-            item.origin = FromDeadLetter(str(row["dead_letter_id"]), item.origin)
-            items.append(item)
-        await self._lane.submit_many(items)
+    # ------------------------------------------------------------ counts
 
     async def _count_lag(self) -> None:
         """What is committed and not in Redis, and what is there and not applied here. First in its turn: while Redis is away, or a

@@ -19,7 +19,17 @@ import structlog
 from shared.errors import Refusal
 from shared.fairness import FAIRNESS
 from shared.messaging.answers import refusal
-from shared.messaging.commands import Done, FromHttp, FromJob, FromStream, Handler, Handlers, Item, Outcome
+from shared.messaging.commands import (
+    Done,
+    FromDeadLetter,
+    FromHttp,
+    FromJob,
+    FromStream,
+    Handler,
+    Handlers,
+    Item,
+    Outcome,
+)
 from shared.messaging.faults import APART, Fault, classify, describe
 from shared.messaging.submission import Group, Waiting
 from shared.messaging.writer import Writer
@@ -28,7 +38,7 @@ from shared.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 ALONE_FROM = 3
-"""An entry delivered this often runs alone: it may be what killed its readers."""
+"""An entry delivered this often runs alone: it may be what killed its readers. So may a dead letter that is tried again."""
 
 QUEUE_LIMIT = 20_000
 DRAIN_S = 15.0
@@ -104,9 +114,10 @@ class Lane:
         joined = 0
         for place, item in enumerate(items):
             handler = None if item.command is None else handlers.get(type(item.command))
-            deliveries = getattr(item.origin, "deliveries", 1)
-            if deliveries >= ALONE_FROM or type(item.origin) is FromHttp:
-                by_http = type(item.origin) is FromHttp
+            kind = type(item.origin)
+            deliveries = ALONE_FROM if kind is FromDeadLetter else getattr(item.origin, "deliveries", 1)
+            by_http = kind is FromHttp
+            if by_http or deliveries >= ALONE_FROM:
                 one = Waiting([item], handler, group, [place], since, by_http=by_http, deliveries=deliveries)
                 waiting.append(one)
                 continue
@@ -288,7 +299,8 @@ class Lane:
         to_take_back: bool = False,
     ) -> None:
         """A suspect, alone. Each try is counted before it is made; after the last one it is a dead letter. A count is taken
-        back when the try failed by no fault of its own: where a time-out is followed by a canary's, the server is slow.
+        back when the try failed by no fault of its own (where a time-out is followed by a canary's, the server is slow), and
+        before anything is waited for: the process may die meanwhile.
 
         Where what it needs is elsewhere (APART) it goes on `outside` of the lane, as it got: `last` and `to_take_back`.
         """
@@ -310,7 +322,8 @@ class Lane:
                         if last
                         else ("delivery_limit", "Its readers died each time they tried it alone.")
                     )
-                    await self._writer.bury(one.item, one.handler, code, detail, left)
+                    plainly = tries > self._poison_attempts + 1  # its burial failed, or killed
+                    await self._writer.bury(one.item, one.handler, code, detail, left, plainly=plainly)
                     outcome: Outcome = Done(replayed=True)
                 else:
                     [outcome] = await self._writer.write([one.item], one.handler, left)
@@ -324,6 +337,8 @@ class Lane:
                 if fault is Fault.PARTITION:
                     await self._make_room()
                 log.warning("item failed alone", fault=fault.value, error=repr(error)[:300])
+                if fault in APART and to_take_back:
+                    to_take_back = not await self._quietly(lambda: self._writer.uncount_try(one.item))
                 if fault in APART and not outside:
                     self._leave_outside(
                         one, self._try_alone(one, outside=True, last=last, to_take_back=to_take_back)
@@ -439,9 +454,11 @@ class Lane:
         return next((one.handler for one in batch if one.handler is not None), None)
 
     @staticmethod
-    async def _quietly(action: Callable[[], Awaitable[None]]) -> None:
-        """A help that may fail: the retry that follows meets the same fault and says so."""
+    async def _quietly(action: Callable[[], Awaitable[None]]) -> bool:
+        """A help that may fail: the retry that follows meets the same fault and says so. Gives whether it did not."""
         try:
             await action()
         except Exception as error:
             log.warning("help failed", error=repr(error)[:300])
+            return False
+        return True

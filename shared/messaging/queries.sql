@@ -76,12 +76,12 @@ UPDATE attempts SET at = clock_timestamp() WHERE stream = :stream AND entry_id =
 DELETE FROM attempts WHERE stream = :stream AND entry_id = :entry_id;
 
 -- name: asked_retries
--- Dead letters that an operator asked to try again, oldest first.
+-- Dead letters that an operator asked to try again and that are not under way, oldest first, so many at most.
 SELECT dead_letter_id, stream, entry_id, payload, request_id
 FROM dead_letters
-WHERE state = 'retry'
+WHERE state = 'retry' AND dead_letter_id <> ALL(:under_way::uuid[])
 ORDER BY at
-LIMIT 100;
+LIMIT :most;
 
 -- name: open_dead_letters
 -- How many dead letters are open, by code.

@@ -170,9 +170,17 @@ class Writer:
         return made
 
     async def bury(
-        self, item: Item[Any], handler: Handler | None, code: str, detail: str, left: Sequence[Left] = ()
+        self,
+        item: Item[Any],
+        handler: Handler | None,
+        code: str,
+        detail: str,
+        left: Sequence[Left] = (),
+        *,
+        plainly: bool = False,
     ) -> None:
-        """Makes a dead letter of an entry that can't be written, in the transaction of its own inbox row."""
+        """Makes a dead letter of an entry that can't be written, in the transaction of its own inbox row. `plainly`: without what
+        its service adds, which may read the entry once more."""
         async with self.pool.acquire() as db:
             async with db.transaction():
                 tx = Tx(
@@ -185,7 +193,7 @@ class Writer:
                 )
                 if (await self._recall(tx, [item], left))[0] is None:
                     outcome = Refused(refusal(code, detail))
-                    if self.buried is not None:
+                    if self.buried is not None and not plainly:
                         await self.buried(tx, item, code, detail, ())
                     await self._flush(tx, [item], [outcome])
                     await tx.run_before_commit()

@@ -16,6 +16,7 @@ from shared.db import role_of
 from shared.jobs import Job
 from shared.messaging.bus import Bus, redis_client
 from shared.messaging.commands import Handlers
+from shared.messaging.writer import Buried
 from shared.metrics import Metrics
 from shared.runtime import Blueprint, TenantRuntime, open_tenant_pool
 from shared.tenants import Tenant
@@ -85,6 +86,7 @@ async def running(
     *,
     hears: tuple[str, ...] = (),
     jobs: tuple[Job, ...] = (),
+    buried: Buried | None = None,
     clock: Clock = real_clock,
 ) -> AsyncIterator[TenantRuntime]:
     """One service's process for one tenant, with these handlers; stopped in order at the end."""
@@ -99,7 +101,7 @@ async def running(
             stack.push_async_callback(close)
         await bus.start()
         runtime = TenantRuntime(
-            Blueprint(name=service, handlers=handlers, hears=hears, jobs=jobs),
+            Blueprint(name=service, handlers=handlers, hears=hears, jobs=jobs, buried=buried),
             tenant,
             settings=settings,
             pool=await open_tenant_pool(settings, tenant, service),

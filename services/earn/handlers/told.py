@@ -8,6 +8,8 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import structlog
+from redis.exceptions import RedisError
 
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Decision
@@ -19,6 +21,8 @@ from shared.events.envelope import encode_event
 from shared.ids import uuid7
 from shared.messaging import Item, Tx
 from shared.tills import till_of
+
+log = structlog.get_logger(__name__)
 
 
 def tell(
@@ -123,7 +127,8 @@ def accrual_rows(bill_id: UUID, decision: Decision) -> list[Row]:
 
 
 class Replies:
-    """Replies that are no new facts: they go to the tills' out streams alone, after the commit and before the ack."""
+    """Replies that are no new facts: they go to the tills' out streams alone, after the commit and before the ack. What Redis does
+    not take is lost, and its till offers once more."""
 
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
@@ -156,7 +161,13 @@ class Replies:
         self._made.append((self._tx.keys.out(till_of(source)), event))
 
     async def _send(self) -> None:
-        async with self._tx.redis.pipeline(transaction=False) as pipe:
-            for stream, event in self._made:
-                pipe.xadd(stream, {"event": event})
-            await pipe.execute()
+        try:
+            async with self._tx.redis.pipeline(transaction=False) as pipe:
+                for stream, event in self._made:
+                    pipe.xadd(stream, {"event": event})
+                await pipe.execute()
+        except (RedisError, OSError) as error:
+            # All is committed. Tried again from here on it would keep the lane from calls, which need no Redis; and what is not
+            # acknowledged can't be dropped, so a Redis that is full of it would stay full.
+            replies, tenant = len(self._made), self._tx.tenant.code
+            log.warning("repeats are not answered", replies=replies, tenant=tenant, error=repr(error)[:300])

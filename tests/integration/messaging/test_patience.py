@@ -99,6 +99,20 @@ async def test_a_suspect_whose_lock_is_held_elsewhere_does_not_hold_the_lane(
     assert await tries(settings, tenant) == [], "it was not its fault"
 
 
+async def test_a_suspect_that_waits_for_a_lock_has_no_try_against_it_should_its_process_die(
+    settings: Settings, tenant: Tenant
+) -> None:
+    settings = settings.model_copy(update={"lock_timeout_ms": 50})
+    async with running(settings, tenant, "redeem", {Say: say}) as service:
+        async with being_heard(settings, tenant, 1):
+            suspect = asyncio.create_task(service.lane.submit(delivered_often(1)))
+            await asyncio.sleep(0.3)
+            seen = [await tries(settings, tenant) for _ in range(20)]
+            assert not suspect.done()
+        await suspect
+    assert seen.count([]) > len(seen) / 2, "a try is counted while it is made, not while it is waited"
+
+
 async def test_a_call_whose_second_try_meets_a_lock_waits_for_it(settings: Settings, tenant: Tenant) -> None:
     """It failed at first, and alone it finds a lock held elsewhere: that is no error of the call's."""
     settings = settings.model_copy(update={"lock_timeout_ms": 50})

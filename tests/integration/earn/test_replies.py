@@ -1,0 +1,31 @@
+"""A reply to what was offered again is a copy: where Redis takes none, earn goes on without."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from shared.messaging import Done
+from tests.integration.earn.conftest import Shop, bill
+from tests.support.patience import PATIENCE_S
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_a_repeat_that_a_full_redis_lets_nobody_answer_holds_nobody_up(shop: Shop) -> None:
+    """What is full of entries that nobody may acknowledge stays full; and calls need no Redis."""
+    member = await shop.member()
+    event = shop.event(bill(member))
+    assert await shop.offer(event) == [Done()]
+    redis: Any = shop.runtime.redis
+    before = len(await shop.replies())
+    await redis.config_set("maxmemory", "1mb")
+    try:
+        async with asyncio.timeout(PATIENCE_S / 4):
+            assert await shop.offer(event) == [Done(replayed=True)]
+            assert (await shop.post(bill(member))).status_code == 201
+    finally:
+        await redis.config_set("maxmemory", "0")
+    assert len(await shop.replies()) == before
+    assert await shop.offer(event) == [Done(replayed=True)]
+    assert len(await shop.replies()) == before + 1, "it asks once more"
