@@ -90,6 +90,11 @@ async def test_a_tenant_that_has_settled_is_suspended_and_resumed(own: Settings,
     again = await tenant("resume", alone.code)
     assert (again.exit_code, again.stdout) == (0, f"{alone.code} is served again.\n")
     assert await state(own, alone) == "active"
+    await tenant("suspend", alone.code, "--within", "10")
+    told = await tenant("resume", alone.code, "--json")
+    assert json.loads(told.stdout) == {"tenant": alone.code, "state": "active"}
+    made = await tenant("create", alone.code, "--json")
+    assert json.loads(made.stdout) == {"tenant": alone.code, "till_user": f"pb-{alone.code}-tills"}
 
 
 async def test_a_tenant_that_has_not_settled_is_suspended_and_the_command_fails(

@@ -176,6 +176,31 @@ def test_each_command_says_what_it_does_and_what_its_options_mean() -> None:
         assert silent == [], path
 
 
+WITHOUT_JSON = {
+    "demo": "a show",
+    "up": "runs until it is stopped",
+    "serve": "runs until it is stopped",
+    "openapi": "prints a JSON document",
+    "gateway": "prints the names of files",
+    "token": "prints one word",
+    "generate": "prints JSON lines",
+    "tenant till-url": "prints one word",
+    "seal public-key": "prints one word",
+}
+"""Commands that answer no machine otherwise than a person."""
+
+
+def test_what_answers_with_data_takes_json() -> None:
+    commands = dict(every_command(typer.main.get_command(app), "pointbank"))
+    without = {
+        path.removeprefix("pointbank ")
+        for path, command in commands.items()
+        if not getattr(command, "commands", None)
+        and not any("--json" in param.opts for param in command.params)
+    }
+    assert without == set(WITHOUT_JSON)
+
+
 def test_more_members_than_there_are_numbers_are_refused(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
