@@ -48,6 +48,7 @@ def _failed(error: Exception) -> str | None:
     from shared.errors import Refusal
     from shared.login import ShutOut
     from shared.messaging.relay import Halted
+    from shared.tenants.counting import TooFarBehind
     from shared.tenants.provision import TenantCodeInvalid
 
     match error:
@@ -89,6 +90,7 @@ def _failed(error: Exception) -> str | None:
             | StockUnreadable()
             | JournalBroken()
             | JournalInUse()
+            | TooFarBehind()
             | Unanswered()
             | NotSettled()
             | SealsForked()
