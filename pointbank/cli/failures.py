@@ -64,7 +64,7 @@ def _failed(error: Exception) -> str | None:
         case asyncpg.InvalidCatalogNameError():
             return f"{error}. Is the tenant made, and `pointbank migrate` run?"
         case ShutOut():
-            return f"{error}. `pointbank migrate` lets a service in again"
+            return f"{error}. `pointbank migrate` lets a service in again; is the tenant suspended, `pointbank tenant resume` does"
         case asyncpg.InvalidAuthorizationSpecificationError():
             return f"PostgreSQL refuses the login: {error}. Is POINTBANK_SECRET the one the tenant was made with?"
         case RedisError():
