@@ -8,7 +8,9 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
+import typer.main
 
+from pointbank.cli.app import app
 from services.earn.domain.offer import Offered, read_offer
 from services.earn.domain.refund_body import RecordRefund, read_refund
 from shared.errors import PROBLEMS
@@ -103,3 +105,42 @@ def found(interface: dict[str, Any], method: str, path: str) -> tuple[str, dict[
         if re.fullmatch(re.sub(r"\{\w+\}", r"[^/]+", template), path) and method in operations:
             return template, operations[method]
     raise AssertionError(f"the interface has no {method.upper()} {path}")
+
+
+GROUP = typer.main.get_command(app)
+PAGES = [
+    *(DOCS.parent / name for name in ("README.md", "CHANGELOG.md", "deploy/README.md", "deploy/gateway/README.md")),
+    *sorted(DOCS.rglob("*.md")),
+    *sorted((DOCS.parent / "services").glob("*/README.md")),
+]  # fmt: skip
+
+
+def commands_in(text: str) -> list[str]:
+    """What a page says of `pointbank`, in a line of words or of a shell."""
+    shell = "\n".join(re.findall(r"^```(?:sh)?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    spans = re.findall(r"`pointbank ([a-z][^`]*)`", text)
+    return spans + re.findall(r"(?:^|[\s(/])pointbank ([a-z][^#\n]*)", shell, re.MULTILINE)
+
+
+def unknown_in(words: list[str]) -> str | None:
+    """The first word of a command that the command line does not know; alternatives stand as `retry|drop`."""
+    at: Any = GROUP
+    while words and getattr(at, "commands", None):
+        known = [name for name in words[0].split("|") if name in at.commands]
+        if len(known) != len(words[0].split("|")):
+            return None if words[0].startswith("-") or at.invoke_without_command else words[0]
+        at, words = at.commands[known[0]], words[1:]
+    options = {"--help", *(option for param in at.params for option in (*param.opts, *param.secondary_opts))}
+    given = [word.partition("=")[0].rstrip(").,") for word in words if word.startswith("--")]
+    return next((word for word in given if word not in options), None)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS.parent)))
+def test_each_command_that_a_page_names_is_there_with_its_options(page: Path) -> None:
+    told = commands_in(page.read_text())
+    wrong = {line: found for line in told if (found := unknown_in(re.split(r"\s+[|>]|\s+", line.strip())))}
+    assert wrong == {}
+
+
+def test_pages_name_commands() -> None:
+    assert sum(len(commands_in(page.read_text())) for page in PAGES) > 200
