@@ -3,7 +3,8 @@
     python3 -m deploy.env                        writes .env and var/users.acl, for docker-compose.yml
     python3 -m deploy.env --kubernetes           prints the Secrets that deploy/k8s/base refers to
 
-POINTBANK_SECRET is the root secret; without it one is made. The same root gives the same secrets again.
+POINTBANK_SECRET is the root secret; without it one is made. The same root gives the same secrets again. Of another root
+POINTBANK_IDENTITY_SECRET keeps the identities: give it as it was, or no member is found again (docs/operating.md).
 It needs nothing but Python, so it runs before anything is installed.
 """
 
@@ -50,11 +51,16 @@ def redis_users(root: str) -> str:
     return "".join(f"{line}\n" for line in lines if line and not line.startswith("#"))
 
 
-def compose(root: str) -> dict[str, str]:
+def identity_secret(root: str, known: str | None = None) -> str:
+    """What identities are hashed with: as it is known, else the root's."""
+    return known or credentials.service_secret(root, "identity")
+
+
+def compose(root: str, identity: str | None = None) -> dict[str, str]:
     """The variables of docker-compose.yml that are secrets."""
     known = {
         "POINTBANK_SECRET": root,
-        "POINTBANK_IDENTITY_SECRET": credentials.service_secret(root, "identity"),
+        "POINTBANK_IDENTITY_SECRET": identity_secret(root, identity),
         "POSTGRES_PASSWORD": credentials.role_password(credentials.service_secret(root, "admin"), "postgres"),
         "ADMIN_REDIS_PASSWORD": redis_password(root, "admin"),
         "GRAFANA_PASSWORD": credentials.role_password(credentials.service_secret(root, "admin"), "grafana"),
@@ -67,7 +73,9 @@ def compose(root: str) -> dict[str, str]:
     return known
 
 
-def kubernetes(root: str, *, postgres_dsn: str, redis: str) -> list[dict[str, object]]:
+def kubernetes(
+    root: str, *, postgres_dsn: str, redis: str, identity: str | None = None
+) -> list[dict[str, object]]:
     """One Secret per service, the administrator's and the auditor's, under the names and keys that deploy/k8s/base refers to."""
 
     def secret(name: str, values: Mapping[str, str]) -> dict[str, object]:
@@ -84,13 +92,18 @@ def kubernetes(root: str, *, postgres_dsn: str, redis: str) -> list[dict[str, ob
     made = [
         secret(
             "admin",
-            {"postgres-dsn": postgres_dsn, "secret": root, "redis-url": redis_url(root, "admin", redis)},
+            {
+                "postgres-dsn": postgres_dsn,
+                "secret": root,
+                "identity-secret": identity_secret(root, identity),
+                "redis-url": redis_url(root, "admin", redis),
+            },
         )
     ]
     for service in SERVICES:
         values = {
             "service-secret": credentials.service_secret(root, service),
-            "identity-secret": credentials.service_secret(root, "identity"),
+            "identity-secret": identity_secret(root, identity),
             "redis-url": redis_url(root, service, redis),
             "relay-redis-url": redis_url(root, f"{service}-relay", redis),
         }
@@ -119,11 +132,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     root = os.environ.get("POINTBANK_SECRET") or secrets.token_hex(32)
+    identity = os.environ.get("POINTBANK_IDENTITY_SECRET")
 
     if given.kubernetes:
         if not given.postgres_dsn:
             parser.error("--kubernetes needs --postgres-dsn")
-        items = kubernetes(root, postgres_dsn=given.postgres_dsn, redis=given.redis)
+        items = kubernetes(root, postgres_dsn=given.postgres_dsn, redis=given.redis, identity=identity)
         json.dump({"apiVersion": "v1", "kind": "List", "items": items}, sys.stdout, indent=2)
         return 0
 
@@ -134,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{env} is there already and is kept: the passwords in the database come from it.\n")
         return 1
     with os.fdopen(descriptor, "w") as file:
-        file.writelines(f"{name}={value}\n" for name, value in compose(root).items())
+        file.writelines(f"{name}={value}\n" for name, value in compose(root, identity).items())
     users = given.directory / "var" / "users.acl"
     users.parent.mkdir(exist_ok=True)
     users.write_text(redis_users(root))

@@ -15,6 +15,16 @@ class UnknownTenant(Exception):
 class NotServed(Exception):
     """The tenant can't be written to now; the message says why."""
 
+    @classmethod
+    def because(cls, tenant: str, state: str) -> NotServed:
+        """Of a tenant in a state that is not `active`, with what ends it."""
+        ends = (
+            f"`pointbank tenant resume {tenant}` serves it again"
+            if state in ("suspending", "suspended")
+            else "run `pointbank migrate`, or try again when it is active"
+        )
+        return cls(f"{tenant} is {state}; {ends}")
+
 
 async def find_served(settings: Settings, tenant: str, service: str) -> Tenant:
     """A tenant that is active and on this release's schema, for who writes as `service` does. Raises UnknownTenant, NotServed."""
@@ -27,9 +37,7 @@ async def find_served(settings: Settings, tenant: str, service: str) -> Tenant:
     if tenant not in listed:
         raise UnknownTenant(f"there is no tenant {tenant}; `pointbank tenant list` shows those there are")
     if listed[tenant].state != "active":
-        raise NotServed(
-            f"{tenant} is {listed[tenant].state}; run `pointbank migrate`, or try again when it is active"
-        )
+        raise NotServed.because(tenant, listed[tenant].state)
     return listed[tenant].tenant
 
 

@@ -28,29 +28,13 @@ from shared.config import Settings
 from shared.db import Connection, role_of
 from shared.messaging.keys import SERVICES
 from shared.sql import load
+from shared.tenants import counting
 from shared.tenants.directory import Place, queries
 from shared.tenants.provision import OWNER, connected, dsn_for, make_roles, migrate_tenant, quoted
 
 sql = load("pointbank", "moving.sql")
 
 Say = Callable[[str], None]
-
-BURNED_AT_ONCE = 50_000
-MOST_BURNED = 50_000_000
-"""Transaction ids that a move may use up at its destination: some minutes."""
-BURN = """
-CREATE TEMPORARY TABLE burned (x int) ON COMMIT DELETE ROWS;
-CREATE FUNCTION pg_temp.burn(times int) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    FOR k IN 1..times LOOP
-        BEGIN
-            INSERT INTO burned VALUES (k);  -- a subtransaction that writes has an id of its own
-        EXCEPTION WHEN division_by_zero THEN
-            NULL;
-        END;
-    END LOOP;
-END $$
-"""
 
 
 class CannotMove(Exception):
@@ -153,7 +137,7 @@ async def _plan(given: _Move) -> Moved:
             )
         await asyncio.to_thread(_programs, old)
         burn = await _behind(here, there)
-        if burn > MOST_BURNED:
+        if burn > counting.MOST:
             raise CannotMove(
                 f"the destination's transaction ids are {burn:,} behind, and events are told apart by them: "
                 "bring them forward with pg_resetwal, or copy the server physically. Nothing was changed"
@@ -180,7 +164,7 @@ async def _copy(given: _Move) -> Copied:
     given.say("comparing")
     async with connected(settings, given.origin) as here, connected(settings, destination) as there:
         copied = await _compare(here, there)
-        await _burn(there, await _behind(here, there))
+        await counting.burn(there, await _behind(here, there))
     return copied
 
 
@@ -262,13 +246,6 @@ async def _behind(here: Connection, there: Connection) -> int:
     """How many transaction ids the destination must use up: what is new there must have higher ones than all that was copied,
     or a relay would take it for told (queries.sql, cut_outbox)."""
     return max(0, int(await sql.next_xid(here)) - int(await sql.next_xid(there)))
-
-
-async def _burn(db: Connection, count: int) -> None:
-    await db.execute(BURN)
-    while count > 0:
-        await db.execute("SELECT pg_temp.burn($1::int)", min(count, BURNED_AT_ONCE))
-        count -= BURNED_AT_ONCE
 
 
 async def _switch(given: _Move, was: Place, to: Place) -> None:

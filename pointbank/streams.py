@@ -18,7 +18,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from pointbank.logins import UnknownTenant
+from pointbank.logins import NotServed, UnknownTenant
 from shared.clock import real_clock
 from shared.config import Settings
 from shared.db import Connection, connect
@@ -380,13 +380,16 @@ class Stream:
 
 @asynccontextmanager
 async def opened(settings: Settings, tenant: str, service: str) -> AsyncIterator[Stream]:
-    """A service's stream with an administrator's connections; UnknownTenant where there is no such tenant."""
+    """A service's stream with an administrator's connections; UnknownTenant where there is no such tenant, NotServed of one that is
+    suspended: the service's own login is wanted too."""
     async with AsyncExitStack() as stack:
         control = await connect(dsn_for(settings, settings.control_database))
         stack.push_async_callback(control.close)
         row = await directory.place_of(control, code=tenant)
         if row is None:
             raise UnknownTenant(f"there is no tenant {tenant}; `pointbank tenant list` shows those there are")
+        if (state := await directory.state_of(control, code=tenant)) == "suspended":
+            raise NotServed.because(tenant, state)
         place = Place(**row)
         db = await connect(dsn_for(settings, place.database, place.host, place.port))
         stack.push_async_callback(db.close)

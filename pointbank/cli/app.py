@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from pointbank.cli import (
     expiring,
     gift_cards,
     holds,
+    liability,
     partitions,
     programmes,
     releasing,
@@ -29,9 +31,11 @@ from pointbank.cli import (
     tenants,
     verifying,
 )
+from pointbank.cli.help import Told
 
 app = typer.Typer(
     name="pointbank",
+    cls=Told,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -46,7 +50,9 @@ def _tell_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(
+    epilog="`pointbank COMMAND --help` tells more of each. Exit codes: 0 well, 1 found or left undone, 2 mistaken or failed."
+)
 def _pointbank(
     version: Annotated[
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
@@ -55,36 +61,52 @@ def _pointbank(
     """A loyalty engine built like a bank. Start with `pointbank up`, or see it work with `pointbank demo`."""
 
 
-for command in (
-    running.demo,
-    running.up,
-    running.serve,
-    running.openapi,
-    running.gateway,
-    tenants.migrate,
-    tenants.token,
-    samples.generate,
-    samples.replay,
-    verifying.verify,
-    releasing.release_reservations,
-    partitions.partitions,
-    expiring.expire,
-    expiring.notices,
-    gift_cards.expire_gift_cards,
-    balances.open_balances,
-    sealing.reconcile,
-    statements.statement,
-    benefits.benefits,
-):
-    app.command()(command)
-app.add_typer(tenants.group, name="tenant")
-app.add_typer(sealing.group, name="seal")
-app.add_typer(dead_letters.group, name="dead-letters")
-app.add_typer(streams.group, name="stream")
-app.add_typer(holds.group, name="holds")
-app.add_typer(programmes.group, name="programme")
-app.add_typer(reviews.group, name="reviews")
-app.add_typer(settlement.group, name="settlement")
-app.add_typer(stock.group, name="stock")
-app.add_typer(segments.group, name="segments")
-app.add_typer(birthdays.group, name="birthdays")
+COMMANDS: dict[str, tuple[Callable[..., None] | tuple[str, typer.Typer], ...]] = {
+    "See it work": (running.demo, running.up, samples.generate, samples.replay),
+    "Run it": (
+        running.serve,
+        running.gateway,
+        tenants.migrate,
+        tenants.token,
+        running.openapi,
+        ("tenant", tenants.group),
+    ),
+    "Prove it, and report": (
+        verifying.verify,
+        sealing.reconcile,
+        liability.liability,
+        statements.statement,
+        ("seal", sealing.group),
+        ("settlement", settlement.group),
+    ),
+    "Programmes, members, rewards": (
+        balances.open_balances,
+        ("programme", programmes.group),
+        ("segments", segments.group),
+        ("birthdays", birthdays.group),
+        ("reviews", reviews.group),
+        ("holds", holds.group),
+        ("stock", stock.group),
+    ),
+    "Jobs, which the services do by themselves too": (
+        expiring.expire,
+        expiring.notices,
+        gift_cards.expire_gift_cards,
+        benefits.benefits,
+        releasing.release_reservations,
+        partitions.partitions,
+    ),
+    "When something was put aside, or lost": (
+        ("dead-letters", dead_letters.group),
+        ("stream", streams.group),
+    ),
+}
+"""Heading -> its commands, then groups of commands by their names."""
+
+for heading, told in COMMANDS.items():
+    for one in told:
+        if isinstance(one, tuple):
+            name, group = one
+            app.add_typer(group, name=name, cls=Told, rich_help_panel=heading)
+        else:
+            app.command(rich_help_panel=heading)(one)

@@ -18,9 +18,15 @@ T = TypeVar("T")
 
 def bearer(token: str | None, state: Path, *, role: str, tenant: str) -> str:
     """The token that was given, else a new one for that role; NoKeys where the folder has none."""
-    from pointbank.tokens import issue, known_keys
+    from pointbank.tokens import NoKeys, issue, known_keys
 
-    return token or issue(known_keys(state / "keys"), role=role, tenant=tenant, subject=f"{role}@{tenant}")
+    if token:
+        return token
+    try:
+        keys = known_keys(state / "keys")
+    except NoKeys as error:
+        raise NoKeys(f"{error}, or give a token: `--token`, POINTBANK_TOKEN") from error
+    return issue(keys, role=role, tenant=tenant, subject=f"{role}@{tenant}")
 
 
 def with_api(

@@ -96,8 +96,8 @@ def _show(found: list[DeadLetter]) -> None:
 
 
 @group.command("show")
-def dead_show(dead_letter_id: UUID, tenant: TenantOption = "demo") -> None:
-    """One dead letter whole, with its payload opened. It may hold personal data."""
+def dead_show(dead_letter_id: UUID, tenant: TenantOption = "demo", as_json: AsJson = False) -> None:
+    """One dead letter whole, with its payload opened, as JSON either way. It may hold personal data."""
     import asyncio
 
     from pointbank.dead_letters import show_dead_letter
@@ -115,9 +115,10 @@ def dead_retry(
     dead_letter_ids: list[UUID],
     tenant: TenantOption = "demo",
     reason: Annotated[str, typer.Option(help="Why; kept in the audit.")] = "retry",
+    as_json: AsJson = False,
 ) -> None:
     """Hands dead letters back to their service, once; what still can't be handled is open again."""
-    _move(dead_letter_ids, tenant, "retry", reason)
+    _move(dead_letter_ids, tenant, "retry", reason, as_json=as_json)
 
 
 @group.command("drop")
@@ -125,12 +126,13 @@ def dead_drop(
     dead_letter_ids: list[UUID],
     reason: Annotated[str, typer.Option(help="Why; kept in the audit.")],
     tenant: TenantOption = "demo",
+    as_json: AsJson = False,
 ) -> None:
     """Closes dead letters for good; they stay in the list under --all."""
-    _move(dead_letter_ids, tenant, "dropped", reason)
+    _move(dead_letter_ids, tenant, "dropped", reason, as_json=as_json)
 
 
-def _move(dead_letter_ids: list[UUID], tenant: str, state: str, reason: str) -> None:
+def _move(dead_letter_ids: list[UUID], tenant: str, state: str, reason: str, *, as_json: bool) -> None:
     import asyncio
 
     from pointbank.dead_letters import move_dead_letters
@@ -142,8 +144,12 @@ def _move(dead_letter_ids: list[UUID], tenant: str, state: str, reason: str) -> 
             Settings(), tenant, dead_letter_ids, state=state, actor=f"cli:{actor}", reason=reason
         )
     )
-    out.print(f"{len(moved)} of {len(dead_letter_ids)} dead letters: {state}.", highlight=False)
     missing = [str(one) for one in dead_letter_ids if one not in moved]
-    if missing:
+    if as_json:
+        print_json({"state": state, "moved": [str(one) for one in moved], "not_open": missing})
+    else:
+        out.print(f"{len(moved)} of {len(dead_letter_ids)} dead letters: {state}.", highlight=False)
+    if missing and not as_json:
         err.print(f"Not open (or not there): {', '.join(missing)}", highlight=False)
+    if missing:
         raise typer.Exit(1)

@@ -48,6 +48,7 @@ def _failed(error: Exception) -> str | None:
     from shared.errors import Refusal
     from shared.login import ShutOut
     from shared.messaging.relay import Halted
+    from shared.tenants.counting import TooFarBehind
     from shared.tenants.provision import TenantCodeInvalid
 
     match error:
@@ -63,7 +64,7 @@ def _failed(error: Exception) -> str | None:
         case asyncpg.InvalidCatalogNameError():
             return f"{error}. Is the tenant made, and `pointbank migrate` run?"
         case ShutOut():
-            return f"{error}. `pointbank migrate` lets a service in again"
+            return f"{error}. `pointbank migrate` lets a service in again; is the tenant suspended, `pointbank tenant resume` does"
         case asyncpg.InvalidAuthorizationSpecificationError():
             return f"PostgreSQL refuses the login: {error}. Is POINTBANK_SECRET the one the tenant was made with?"
         case RedisError():
@@ -89,6 +90,7 @@ def _failed(error: Exception) -> str | None:
             | StockUnreadable()
             | JournalBroken()
             | JournalInUse()
+            | TooFarBehind()
             | Unanswered()
             | NotSettled()
             | SealsForked()

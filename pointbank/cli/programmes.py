@@ -1,4 +1,4 @@
-"""Programmes: what a draft would have given."""
+"""Programmes: whether a draft has mistakes, and what it would have given."""
 
 from __future__ import annotations
 
@@ -12,9 +12,52 @@ import typer
 
 from pointbank.cli.options import AsJson, TenantOption
 from pointbank.cli.reading import text_of
-from pointbank.cli.say import err, out, print_json
+from pointbank.cli.say import counted, err, out, print_json
 
-group = typer.Typer(help="Programmes.", no_args_is_help=True)
+group = typer.Typer(help="Programmes: drafts, before anybody is asked to take them.", no_args_is_help=True)
+
+
+@group.command("check")
+def check(
+    draft: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A JSON file of a programme document.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Tells all mistakes of a programme document, those that would keep it from being activated too. No server is asked. Exit 1:
+    there are some; 2: the file can't be read."""
+    from pointbank.drafts import judge
+
+    document = _read(draft)
+    found = judge(draft.read_bytes(), document)
+    name = found.programme or "It"
+    count = counted(len(found.mistakes), "mistake")
+    if as_json:
+        print_json(found.shown())
+    elif found.activated:
+        out.print(
+            f"{name} has no mistakes: {_size(document)}. "
+            "A programme that is active keeps its currency and time zone besides.",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
+    else:
+        for mistake in found.mistakes:
+            err.print(
+                f"{mistake.pointer or '/'}: {mistake.detail}", highlight=False, markup=False, soft_wrap=True
+            )
+        so = "it can be drafted, and not activated" if found.drafted else "it can't be drafted"
+        err.print(f"{name} has {count}: {so}.", style="red", highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(0 if found.activated else 1)
+
+
+def _size(document: dict[str, Any]) -> str:
+    """What a document without mistakes consists of."""
+    earning, tiers = document["earning"], document.get("tiers") or {}
+    parts = [
+        counted(len(earning.get(field) or ()), field.removesuffix("s").replace("_", " "))
+        for field in ("rules", "campaigns", "stamp_cards", "acts")
+    ]
+    return ", ".join([*parts, counted(len(tiers.get("ladder") or ()), "tier")])
 
 
 @group.command("simulate")

@@ -103,6 +103,7 @@ def stream_rebuild(
         ),
     ] = None,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Empties a stream and fills it from PostgreSQL. Whoever hears it goes on where it stands; nothing counts twice."""
     import asyncio
@@ -117,6 +118,9 @@ def stream_rebuild(
             return not dry_run, await stream.rebuild(start=start, dry_run=dry_run)
 
     done, lowest = asyncio.run(run())
+    if as_json:
+        print_json({"service": service, "from": lowest, "rebuilt": done})
+        return
     _Say()(
         f"The stream of {service} was filled again from {lowest} on."
         if done

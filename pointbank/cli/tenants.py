@@ -49,6 +49,7 @@ def tenant_create(
         str | None, typer.Option(help="A PostgreSQL server of its own, with the same administrator.")
     ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65_535, help="That server's port.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Makes a tenant. Running services pick it up within a second; a second call changes nothing."""
     import asyncio
@@ -64,6 +65,9 @@ def tenant_create(
         return await allow_tills(settings, code)
 
     user = asyncio.run(make())
+    if as_json:
+        print_json({"tenant": code, "till_user": user})
+        return
     out.print(
         f"Tenant {code} is ready. Its tills log in to Redis as {user}; `pointbank tenant till-url {code}` prints where, "
         "with the password.",
@@ -114,7 +118,9 @@ def tenant_suspend(
 
 
 @group.command("resume")
-def tenant_resume(code: Annotated[str, typer.Argument(help="The tenant's code.")]) -> None:
+def tenant_resume(
+    code: Annotated[str, typer.Argument(help="The tenant's code.")], as_json: AsJson = False
+) -> None:
     """Serves a suspended tenant again, from where it was; services pick it up within a second."""
     import asyncio
 
@@ -122,7 +128,10 @@ def tenant_resume(code: Annotated[str, typer.Argument(help="The tenant's code.")
     from shared.config import Settings
 
     asyncio.run(resume(Settings(), code))
-    out.print(f"{code} is served again.", highlight=False)
+    if as_json:
+        print_json({"tenant": code, "state": "active"})
+    else:
+        out.print(f"{code} is served again.", highlight=False)
 
 
 @group.command("move")

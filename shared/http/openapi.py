@@ -41,6 +41,16 @@ _BODY = (
     "payment_card_number",
 )
 
+_FOR_ALL = (
+    "Every call has `Authorization: Bearer` and a JWT of your identity provider with the claims `tenant`, `sub` and "
+    "`scope`; each operation names its scope. Every write has an `Idempotency-Key` of your own: the same key and body is "
+    "the same call, and gets its first answer (`Idempotent-Replayed: true`). Money is integer minor units with their ISO "
+    "4217 currency, points are integers, times are RFC 3339 with their offset; unknown fields are refused, null means left "
+    "out. A refusal is a problem (RFC 9457): switch on `code`; docs/codes.md says what each asks of you. Lists take `limit` "
+    "and `cursor`: go on with `next_cursor` until it is null. Bills may go by stream too: docs/tills.md."
+)
+"""What holds for every operation."""
+
 _KEY_PARAMETER = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -111,7 +121,7 @@ def merge(title: str, documents: Mapping[str, Document]) -> Document:
     """One document of several services'. Where two mean different things by a name, it gets its service's prefix."""
     merged: Document = {
         "openapi": "3.1.0",
-        "info": {"title": title, "version": VERSION},
+        "info": {"title": title, "version": VERSION, "description": _FOR_ALL},
         "paths": {},
         "components": {"schemas": {}, "securitySchemes": {}},
     }

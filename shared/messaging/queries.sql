@@ -182,8 +182,15 @@ FROM (
 
 -- name: last_cut^
 -- The newest cut: dense ids up to base + n - 1 are planned. Beside it which PostgreSQL says so: since when it runs, and which
--- outbox it has (that of a restored copy is another one).
-SELECT no, base, n, hash, pg_postmaster_start_time() AS started_at, 'outbox'::regclass::oid::bigint AS outbox
+-- outbox it has (that of a restored copy is another one), and how many transactions it has counted too few: above 0 only where cuts and
+-- events were written by another server, for whoever reads what is committed counts beyond its writer.
+SELECT no, base, n, hash, pg_postmaster_start_time() AS started_at, 'outbox'::regclass::oid::bigint AS outbox,
+    greatest(
+        0,
+        pg_snapshot_xmax(snapshot)::text::bigint - pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
+        (SELECT o.xid FROM outbox AS o ORDER BY o.xid DESC LIMIT 1)::text::bigint + 1
+        - pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+    ) AS behind
 FROM cuts
 ORDER BY no DESC
 LIMIT 1;

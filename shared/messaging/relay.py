@@ -54,6 +54,13 @@ class Halted(Exception):
     guard = "relay_halted"
 
 
+def _behind(count: int, tenant: str) -> str:
+    return (
+        f"PostgreSQL counts transactions from {count} further back than this tenant's events: it came by a dump from another "
+        f"server, and what is new would be taken for told. Stop the services, and run `pointbank tenant create {tenant}`"
+    )
+
+
 class Relay:
     """Publishes one tenant's outbox of one service. `wake` tells it that something was committed here."""
 
@@ -233,6 +240,8 @@ class Relay:
         async with self._pool.acquire() as db:
             last = await queries.last_cut(db)
             postgres = await queries.postgres_of(db, service=self._service)
+        if last["behind"]:
+            raise Halted(_behind(last["behind"], self._keys.tenant))
         planned = last["base"] + last["n"] - 1
         published = int(n or 0)
         if not n and (planned or self._compared_at == float("-inf")):

@@ -17,6 +17,7 @@ from shared.db import Connection, connect, database_of, role_of
 from shared.messaging.keys import SERVICES
 from shared.migrate import migrate, schema_version, standing
 from shared.tenants import CODE
+from shared.tenants.counting import bring_forward
 from shared.tenants.directory import SERVED, Place, control_role, queries
 
 AUDITOR = "auditor"
@@ -119,7 +120,8 @@ async def make_roles(settings: Settings, code: str, db: Connection) -> None:
 
 
 async def migrate_tenant(settings: Settings, code: str, place: Place) -> list[str]:
-    """Brings a tenant's schemas up to this code; gives the files that ran. A failure is recorded for that service alone."""
+    """Brings a tenant's schemas up to this code, and its server's transaction ids to where its events were; gives the files that
+    ran. A failure is recorded for that service alone."""
     ran: list[str] = []
     owner, auditor = role_of(code, OWNER), role_of(code, AUDITOR)
     database = quoted(place.database)
@@ -146,6 +148,7 @@ async def migrate_tenant(settings: Settings, code: str, place: Place) -> list[st
                     await _say_version(control, db, code, service, error)
                 raise
             await _say_version(control, db, code, service)
+        await bring_forward(db)
         # Its roles were just let in again.
         if await queries.state_of(control, code=code) == "suspended":
             await fence(db, code, place.database)

@@ -226,6 +226,8 @@ def test_only_the_migrate_job_is_given_the_root_secret_and_the_administrators_ds
         for name, workload in workloads.items()
     }
     assert given.pop("migrate") == ADMINISTRATIVE
+    administrator = {variable["name"] for variable in container(workloads["migrate"])["env"]}
+    assert "POINTBANK_IDENTITY_SECRET" in administrator  # under another root it derives from no root any more
     assert set(map(frozenset, given.values())) == {frozenset()}
 
 

@@ -1,7 +1,9 @@
+import json
 import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +37,31 @@ def test_one_root_gives_the_same_secrets_again_and_another_root_gives_all_others
     assert env.redis_users("one") == env.redis_users("one")
     same = {name for name, value in env.compose("one").items() if env.compose("two")[name] == value}
     assert same == set()
+
+
+def test_members_keep_their_identities_under_another_root_where_their_secret_is_said(
+    tmp_path: Path, run: Run
+) -> None:
+    """Without it nobody's card, mobile or e-mail would be found again, and no PIN would be right."""
+    known = env.compose("one")["POINTBANK_IDENTITY_SECRET"]
+    given = {"POINTBANK_SECRET": "two", "POINTBANK_IDENTITY_SECRET": known}
+    assert run("python", "-m", "deploy.env", "--directory", tmp_path, env=given).returncode == 0
+    lines = dict(line.split("=", 1) for line in (tmp_path / ".env").read_text().splitlines())
+    assert lines == {**env.compose("two"), "POINTBANK_IDENTITY_SECRET": known}
+    arguments = ("--kubernetes", "--postgres-dsn", "postgresql://admin@db/postgres")
+    done = run("python", "-m", "deploy.env", *arguments, env=given)
+    told = {item["metadata"]["name"]: item["stringData"] for item in json.loads(done.stdout)["items"]}
+    assert {name for name, values in told.items() if values.get("identity-secret") == known} == {
+        "pointbank-admin",
+        *(f"pointbank-{name}" for name in SERVICES),
+    }
+
+
+def test_who_administers_hashes_identities_as_the_services_do(
+    compose: dict[str, Any], compose_variables: dict[str, str]
+) -> None:
+    known = compose_variables["POINTBANK_IDENTITY_SECRET"]
+    assert compose["services"]["migrate"]["environment"]["POINTBANK_IDENTITY_SECRET"] == known
 
 
 def test_no_two_secrets_of_a_deployment_are_equal() -> None:

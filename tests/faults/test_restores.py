@@ -134,6 +134,53 @@ async def test_after_a_restore_the_runbooks_order_is_enough_to_seal_again(
     await asked(settings, "verify", "--tenant", town.tenant, "--seals", str(tmp_path))
 
 
+async def test_one_tenant_is_restored_while_the_services_go_on(
+    fleet: Fleet, town: Town, tmp_path: Path
+) -> None:
+    """docs/operating.md, "One tenant, from a dump"."""
+    calls = [town.post(bill) for bill in town.bills(3 * BILLS) if bill.member is not None][: 2 * BILLS]
+    async with town.open() as trade:
+        for call in calls[:BILLS]:
+            assert (await trade.call(call)).status == 201
+    await town.settled()
+    await _until(lambda: _covered(tmp_path / town.tenant, 1))
+    promised = town.journal.read_bytes()
+    await _copied(fleet, town)
+    for service in SERVICES:
+        await _started(fleet, service)
+    await asyncio.to_thread(fleet.wait_ready, town.tenant)
+    async with town.open() as trade:
+        for call in calls[BILLS:]:
+            assert (await trade.call(call)).status == 201
+    await town.settled()
+
+    settings = town.settings.model_copy(update={"seal_folder": tmp_path})
+    name, tenant = database_of(town.tenant), ("--tenant", town.tenant)
+    await asked(settings, "tenant", "suspend", town.tenant)
+    renamed = f'ALTER DATABASE "{name}" RENAME TO "{name}_before"'
+    await _said(town, renamed, f'ALTER DATABASE backup RENAME TO "{name}"')
+    town.journal.write_bytes(promised)
+    for did in ("create", "resume"):
+        await asked(settings, "tenant", did, town.tenant)
+    [earn] = fleet.of("earn")
+    await _until(lambda: _halted(earn, town.tenant))
+    adopted = []
+    for service in SERVICES:
+        words = ("stream", "adopt", *tenant, "--service", service)
+        if (await command(settings, *words, "--dry-run")).code == 0:
+            await asked(settings, *words, "--leave-unread", "--reason", "restored")
+            adopted.append(service)
+    assert {"earn", "redeem"} <= set(adopted)
+    if (await command(settings, "seal", "adopt", *tenant, "--dry-run")).code == 0:
+        await asked(settings, "seal", "adopt", *tenant, "--reason", "restored")
+    await asyncio.to_thread(fleet.wait_ready, town.tenant)
+    async with town.open() as trade:
+        for call in calls[BILLS:]:
+            assert (await trade.call(call)).status == 201
+    await town.settled()
+    await town.verified()
+
+
 async def _copied(fleet: Fleet, town: Town) -> None:
     await _stopped(fleet)
     await _said(town, f'CREATE DATABASE backup TEMPLATE "{database_of(town.tenant)}"')

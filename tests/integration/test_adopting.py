@@ -364,6 +364,8 @@ async def test_an_operator_looks_first_and_then_has_a_stream_filled_anew(
             0,
             "Both tell the same. The stream of earn would be emptied, and filled again from 2 on.\n",
         )
+        told = await asyncio.to_thread(CliRunner().invoke, app, [*command, "--dry-run", "--json"])
+        assert json.loads(told.stdout) == {"service": "earn", "from": 2, "rebuilt": False}
         assert await standing(stream) == before
         done = await asyncio.to_thread(CliRunner().invoke, app, command)
         assert done.exit_code == 0, done.output

@@ -18,8 +18,11 @@ from typer.testing import CliRunner
 
 from pointbank import embedded
 from pointbank.cli.app import app
+from pointbank.cli.failures import expected
+from pointbank.logins import NotServed
 from pointbank.moving import CannotMove
 from shared.config import Settings
+from shared.login import ShutOut
 from shared.tenants import Tenant
 from shared.tenants.directory import Place, find_place, states_of
 from shared.tenants.provision import dsn_for
@@ -90,6 +93,27 @@ async def test_a_tenant_that_has_settled_is_suspended_and_resumed(own: Settings,
     again = await tenant("resume", alone.code)
     assert (again.exit_code, again.stdout) == (0, f"{alone.code} is served again.\n")
     assert await state(own, alone) == "active"
+    await tenant("suspend", alone.code, "--within", "10")
+    told = await tenant("resume", alone.code, "--json")
+    assert json.loads(told.stdout) == {"tenant": alone.code, "state": "active"}
+    made = await tenant("create", alone.code, "--json")
+    assert json.loads(made.stdout) == {"tenant": alone.code, "till_user": f"pb-{alone.code}-tills"}
+
+
+async def test_what_can_not_be_done_for_a_suspended_tenant_says_that_it_is_to_be_resumed(
+    own: Settings, alone: Tenant
+) -> None:
+    assert (await tenant("suspend", alone.code, "--within", "10")).exit_code == 0
+    resume = f"`pointbank tenant resume {alone.code}`"
+    for words in (("stream", "adopt", "--service", "earn", "--dry-run"), ("expire", "--dry-run")):
+        done = await asyncio.to_thread(CliRunner().invoke, app, [*words, "--tenant", alone.code])
+        assert isinstance(done.exception, NotServed), (words, done.exception)
+        assert str(done.exception) == f"{alone.code} is suspended; {resume} serves it again"
+    shut = await asyncio.to_thread(CliRunner().invoke, app, ["dead-letters", "list", "--tenant", alone.code])
+    assert isinstance(shut.exception, ShutOut)
+    assert (expected(shut.exception) or "").endswith(
+        "`pointbank migrate` lets a service in again; is the tenant suspended, `pointbank tenant resume` does"
+    )
 
 
 async def test_a_tenant_that_has_not_settled_is_suspended_and_the_command_fails(

@@ -65,10 +65,13 @@ def test_dead_letters_are_listed_shown_tried_again_and_dropped_by_command(buried
     assert said == ["redeem", "earn", "not_json", "open"]
     ids = [one["dead_letter_id"] for one in (first, second, third)]
     assert json.loads(run("show", ids[0]))["payload"] == "no event 103"
+    assert run("show", ids[0], "--json") == run("show", ids[0])
     assert run("retry", ids[0]) == "1 of 1 dead letters: retry.\n"
     why = ("--reason", "its till sent it again")
     assert run("drop", *ids[1:], *why) == "2 of 2 dead letters: dropped.\n"
     assert run("drop", *ids[1:], *why, ends_with=1).startswith("0 of 2 dead letters: dropped.\nNot open")
+    again = json.loads(run("drop", *ids[1:], *why, "--json", ends_with=1))
+    assert again == {"state": "dropped", "moved": [], "not_open": ids[1:]}
     assert listed()[1] == 101  # what is to be tried again is not done with
     assert listed("--all")[1] == 103
     states = [one["state"] for one in json.loads(run("list", "--all", "--most", "4", "--json"))["items"]]

@@ -13,9 +13,10 @@ from shared.events import MessageDelivered
 from shared.ids import uuid7
 from shared.messaging.bus import redis_client
 from shared.messaging.queries import queries
-from shared.messaging.relay import Relay
+from shared.messaging.relay import Halted, Relay
 from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
+from shared.tenants.provision import create_tenant, dsn_for
 from tests.support.patience import PATIENCE_S
 from tests.support.speaking import Ears, Say, by_job, eventually, say
 from tests.support.tenants import connect_as, running
@@ -230,6 +231,40 @@ async def test_a_stream_that_tells_another_story_halts_the_relay(settings: Setti
         assert await published(service) == [1, 2, 3, 4, 5]
         labels = {"service": "earn", "tenant": service.code, "invariant": "5"}
         assert service.metrics.registry.get_sample_value("pointbank_invariant_violations", labels) == 1
+
+
+async def test_a_dump_on_a_server_that_counts_transactions_further_back_halts_the_relay_until_it_is_made_again(
+    settings: Settings, tenant: Tenant
+) -> None:
+    """What is new there would be taken for told: it would be lost without a word."""
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        await tell(service, 2)
+        await until_published(service, 2)
+    await from_further_on(settings, tenant, by=3_000)
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        await eventually(lambda: "counts transactions" in (service.relay.trouble(after_s=30) or ""))
+        with pytest.raises(Halted, match=f"pointbank tenant create {tenant.code}"):
+            await service.relay.compare()
+    await create_tenant(settings, tenant.code)
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        await tell(service, 2)
+        await until_published(service, 4)
+        assert service.relay.trouble(after_s=30) is None
+
+
+async def from_further_on(settings: Settings, tenant: Tenant, *, by: int) -> None:
+    """The cuts say that they came from a server that had counted so many transactions more."""
+    admin = await asyncpg.connect(dsn_for(settings, tenant.database))
+    try:
+        await admin.execute("SET session_replication_role = replica")
+        await admin.execute(
+            "UPDATE earn.cuts SET snapshot = format('%s:%s:', x, x)::pg_snapshot "
+            "FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint + $1 AS x) AS further "
+            "WHERE no = (SELECT max(no) FROM earn.cuts)",
+            by,
+        )
+    finally:
+        await admin.close()
 
 
 async def test_a_relay_killed_between_cut_and_publish_is_completed_by_another(

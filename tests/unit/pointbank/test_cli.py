@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
 from pointbank.cli import main
 from pointbank.cli.app import app
@@ -117,39 +118,44 @@ def test_help_is_quick_because_commands_import_what_they_need_when_they_run() ->
     help_, _, loaded = told.partition("loaded:")
     assert HEAVY.isdisjoint(loaded.split())
     assert "Start with `pointbank up`, or see it" in help_
-    commands = [line.split()[0] for line in help_.partition("Commands:")[2].splitlines() if line.strip()]
-    assert commands == [
-        "demo",
-        "up",
-        "serve",
-        "openapi",
-        "gateway",
-        "migrate",
-        "token",
-        "generate",
-        "replay",
-        "verify",
-        "release-reservations",
-        "partitions",
-        "expire",
-        "notices",
-        "expire-gift-cards",
-        "open-balances",
-        "reconcile",
-        "statement",
-        "benefits",
-        "tenant",
-        "seal",
-        "dead-letters",
-        "stream",
-        "holds",
-        "programme",
-        "reviews",
-        "settlement",
-        "stock",
-        "segments",
-        "birthdays",
-    ]
+    assert sections(help_) == {
+        "See it work": ["demo", "up", "generate", "replay"],
+        "Run it": ["serve", "gateway", "migrate", "token", "openapi", "tenant"],
+        "Prove it, and report": ["verify", "reconcile", "liability", "statement", "seal", "settlement"],
+        "Programmes, members, rewards": [
+            "open-balances", "programme", "segments", "birthdays", "reviews", "holds", "stock",
+        ],
+        "Jobs, which the services do by themselves too": [
+            "expire", "notices", "expire-gift-cards", "benefits", "release-reservations", "partitions",
+        ],
+        "When something was put aside, or lost": ["dead-letters", "stream"],
+    }  # fmt: skip
+
+
+def sections(help_: str) -> dict[str, list[str]]:
+    """The commands that help lists, under their headings; a line that goes on is indented further."""
+    listed: dict[str, list[str]] = {}
+    for line in help_.partition("Options:")[2].partition("`pointbank COMMAND")[0].splitlines():
+        if line.endswith(":") and not line.startswith(" "):
+            listed[line.removesuffix(":")] = []
+        elif line.startswith("  ") and line[2:3].islower() and listed:
+            listed[list(listed)[-1]].append(line.split()[0])
+    return listed
+
+
+def test_help_tells_each_command_in_a_whole_sentence() -> None:
+    groups = {
+        path: command
+        for path, command in every_command(typer.main.get_command(app), "pointbank")
+        if getattr(command, "commands", None)
+    }
+    assert len(groups) == 12
+    for path, group in groups.items():
+        told = CliRunner().invoke(app, [*path.split()[1:], "--help"]).output
+        assert "..." not in told.partition("Options:")[2], path
+        for name, command in group.commands.items():
+            first = " ".join((command.help or "").split()).partition(". ")[0].rstrip(".")
+            assert f"{name} {first}." in " ".join(told.split()), (path, name)
 
 
 def every_command(command: Any, *path: str) -> Iterator[tuple[str, Any]]:
@@ -168,6 +174,31 @@ def test_each_command_says_what_it_does_and_what_its_options_mean() -> None:
         options = [one for one in command.params if one.param_type_name == "option"]
         silent = [one.name for one in options if not (one.help or one.hidden)]
         assert silent == [], path
+
+
+WITHOUT_JSON = {
+    "demo": "a show",
+    "up": "runs until it is stopped",
+    "serve": "runs until it is stopped",
+    "openapi": "prints a JSON document",
+    "gateway": "prints the names of files",
+    "token": "prints one word",
+    "generate": "prints JSON lines",
+    "tenant till-url": "prints one word",
+    "seal public-key": "prints one word",
+}
+"""Commands that answer no machine otherwise than a person."""
+
+
+def test_what_answers_with_data_takes_json() -> None:
+    commands = dict(every_command(typer.main.get_command(app), "pointbank"))
+    without = {
+        path.removeprefix("pointbank ")
+        for path, command in commands.items()
+        if not getattr(command, "commands", None)
+        and not any("--json" in param.opts for param in command.params)
+    }
+    assert without == set(WITHOUT_JSON)
 
 
 def test_more_members_than_there_are_numbers_are_refused(

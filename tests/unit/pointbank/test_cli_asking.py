@@ -36,9 +36,10 @@ def test_a_folder_without_keys_is_named_and_nothing_is_made_in_it(
 ) -> None:
     monkeypatch.setattr(asking, "ABSENT_S", 0)
     line = said(capsys, monkeypatch, *arguments.split(), "--state", tmp_path / "wrong")
+    other = "" if arguments.startswith("token") else ", or give a token: `--token`, POINTBANK_TOKEN"
     assert line == (
         f"pointbank: {tmp_path}/wrong/keys has no keys to sign a token with; "
-        "name the folder that `pointbank up` uses with `--state`"
+        f"name the folder that `pointbank up` uses with `--state`{other}"
     )
     assert list(tmp_path.iterdir()) == []
 

@@ -1,5 +1,6 @@
 """The published interface document: kept equal to the code, and complete."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,15 @@ def test_every_operation_has_a_summary_a_scope_and_a_name_of_its_own(
     assert lacking == []
     names = [found["operationId"] for found in operations.values()]
     assert len(set(names)) == len(names)
+
+
+def test_the_document_says_first_what_holds_for_every_call() -> None:
+    said = merged_openapi()["info"]["description"]
+    for word in ("Bearer", "Idempotency-Key", "Idempotent-Replayed", "minor units", "code", "next_cursor"):
+        assert f"{word}" in said
+    named = re.findall(r"docs/\w+\.md", said)
+    assert named == ["docs/codes.md", "docs/tills.md"]
+    assert [page for page in named if not (PUBLISHED.parents[1] / page).exists()] == []
 
 
 def test_every_answer_says_what_it_holds(operations: dict[str, dict[str, Any]]) -> None:

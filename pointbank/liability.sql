@@ -1,0 +1,75 @@
+-- What is owed to members, as the tenant's auditor reads it: from lines, and not from the balances that they led to.
+
+-- name: programmes
+-- Every programme that was ever active, with the zone in which its days begin.
+SELECT DISTINCT ON (p.programme) p.programme, p.document #>> '{programme,time_zone}' AS time_zone
+FROM redeem.programmes AS p
+WHERE :programme::text IS NULL OR p.programme = :programme
+ORDER BY p.programme, p.version DESC;
+
+-- name: clock$
+-- PostgreSQL's, by which lines are posted.
+SELECT clock_timestamp();
+
+-- name: owed
+-- Of each programme what was written before its moment (null: all of it) comes to, and what its version of then says that a point is
+-- worth. One that was not active yet owed nothing.
+SELECT
+    a.programme, a.before, v.version, v.currency, v.point_value, p.available, p.held, p.reserved, p.debt, c.gift_cards_minor, b.benefits_minor
+FROM unnest(:programmes::text[], :befores::timestamptz[]) AS a (programme, before)
+CROSS JOIN LATERAL (
+    SELECT
+        x.version, x.document #>> '{programme,currency}' AS currency, x.document #>> '{programme,point_value}' AS point_value
+    FROM redeem.programmes AS x
+    WHERE x.programme = a.programme
+    ORDER BY (a.before IS NULL OR x.activated_at < a.before) DESC, x.version DESC
+    LIMIT 1
+) AS v
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(sum(l.points) FILTER (WHERE l.to_bucket = 'available'), 0)::bigint
+        - coalesce(sum(l.points) FILTER (WHERE l.from_bucket = 'available'), 0)::bigint AS available,
+        coalesce(sum(l.points) FILTER (WHERE l.to_bucket = 'held'), 0)::bigint
+        - coalesce(sum(l.points) FILTER (WHERE l.from_bucket = 'held'), 0)::bigint AS held,
+        coalesce(sum(l.points) FILTER (WHERE l.to_bucket = 'reserved'), 0)::bigint
+        - coalesce(sum(l.points) FILTER (WHERE l.from_bucket = 'reserved'), 0)::bigint AS reserved,
+        coalesce(sum(l.points) FILTER (WHERE l.to_bucket = 'debt'), 0)::bigint
+        - coalesce(sum(l.points) FILTER (WHERE l.from_bucket = 'debt'), 0)::bigint AS debt
+    FROM redeem.wallets AS w
+    JOIN redeem.ledger AS l ON l.wallet_id = w.wallet_id
+    WHERE w.programme = a.programme AND (a.before IS NULL OR l.posted_at < a.before)
+) AS p
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(sum(l.amount_minor) FILTER (WHERE l.to_bucket = 'balance'), 0)::bigint
+        - coalesce(sum(l.amount_minor) FILTER (WHERE l.from_bucket = 'balance'), 0)::bigint AS gift_cards_minor
+    FROM redeem.gift_cards AS g
+    JOIN redeem.gift_card_lines AS l ON l.card_id = g.card_id
+    WHERE g.programme = a.programme AND (a.before IS NULL OR l.posted_at < a.before)
+) AS c
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(x.unit_cost_minor), 0)::bigint AS benefits_minor
+    FROM redeem.benefits AS x
+    WHERE
+        x.programme = a.programme AND (a.before IS NULL OR x.issued_at < a.before)
+        AND (
+            coalesce(x.consumed_at, x.withdrawn_at, x.lapsed_at) IS NULL
+            OR coalesce(x.consumed_at, x.withdrawn_at, x.lapsed_at) >= a.before
+        )
+) AS b
+ORDER BY a.programme;
+
+-- name: wallets
+-- The same of each wallet that has something or owes it.
+SELECT w.programme, w.wallet_id, w.member_id, s.available, s.held, s.reserved, s.debt
+FROM unnest(:programmes::text[], :befores::timestamptz[]) AS a (programme, before)
+JOIN redeem.wallets AS w ON w.programme = a.programme
+CROSS JOIN LATERAL (
+    SELECT l.available_after AS available, l.held_after AS held, l.reserved_after AS reserved, l.debt_after AS debt
+    FROM redeem.ledger AS l
+    WHERE l.wallet_id = w.wallet_id AND (a.before IS NULL OR l.posted_at < a.before)
+    ORDER BY l.seq DESC
+    LIMIT 1
+) AS s
+WHERE s.available <> 0 OR s.held <> 0 OR s.reserved <> 0 OR s.debt <> 0
+ORDER BY w.programme, w.wallet_id;

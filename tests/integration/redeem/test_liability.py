@@ -1,0 +1,170 @@
+"""What is owed to members: to the last point, now and at a moment that is over."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import secrets
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from typer.testing import CliRunner, Result
+
+from pointbank.cli.app import app
+from pointbank.liability import Owed, read_liability
+from tests.integration.redeem.conftest import Bank, Member, asks
+from tests.integration.redeem.gift_cards import Cards
+from tests.support.facts import activated
+from tests.support.gift_cards import GIFTS
+from tests.support.tenants import as_administrator
+
+
+@pytest.fixture
+def programme() -> str:
+    return f"p-{secrets.token_hex(4)}"
+
+
+async def owed(bank: Bank, programme: str, at: datetime | None = None, **more: Any) -> Owed:
+    found = await read_liability(bank.settings, bank.code, programme=programme, at=at, **more)
+    [one] = found
+    return one
+
+
+async def spent(bank: Bank, member: Member, programme: str, points: int, **more: Any) -> None:
+    answer = await bank.redeem(asks(member, programme=programme, points=points, **more))
+    assert answer.status_code == 201, answer.text
+
+
+async def test_what_is_owed_is_what_members_may_still_spend_or_get(bank: Bank, programme: str) -> None:
+    await bank.hear(activated(programme, gift_cards=GIFTS))
+    one, other = await bank.member(5_003, 40, programme=programme), await bank.member(7, programme=programme)
+    await bank.member(600, programme=programme, kind="earn_held")
+    await spent(bank, one, programme, 120)
+    await spent(bank, other, programme, 7)
+    await spent(bank, one, programme, 50, capture="later")
+    cards = Cards(bank)
+    card = await cards.sold(10_000, programme)
+    assert (await cards.use(card, 2_500)).status_code == 201
+    await cards.issued(900, programme)  # nobody paid for it yet
+
+    found = await owed(bank, programme)
+    assert (found.currency, found.version, found.point_value) == ("SAR", 1, "0.10")
+    assert found.points == {"available": 4_873, "held": 600, "reserved": 50, "debt": 0}
+    assert found.owed_points == 5_523
+    assert found.minor == {"points": 55_230, "gift_cards": 7_500, "benefits": 0, "debt": 0}
+    assert found.owed_minor == 62_730
+    assert found.settled is False
+
+
+async def test_a_moment_that_is_over_says_the_same_whatever_came_after(bank: Bank, programme: str) -> None:
+    await bank.hear(activated(programme))
+    member = await bank.member(1_000, programme=programme)
+    await spent(bank, member, programme, 100)
+    moment = await bank.auditor.fetchval("SELECT clock_timestamp()")
+    before = await owed(bank, programme, moment)
+    assert (before.owed_points, before.owed_minor) == (900, 9_000)
+
+    dearer = msgspec.structs.replace(activated(programme, 2), activated_at=datetime.now(UTC))
+    dearer.document["programme"]["point_value"] = "0.20"
+    await bank.hear(dearer)
+    await spent(bank, member, programme, 400)
+    late = await bank.member(50, programme=programme)
+    assert await owed(bank, programme, moment) == before
+    after = await owed(bank, programme)
+    assert (after.version, after.owed_points, after.owed_minor) == (2, 550, 11_000)
+    assert {str(member.wallet_id), str(late.wallet_id)} == {row[1] for row in await wallets(bank, programme)}
+    assert (await owed(bank, programme, moment - timedelta(days=1))).owed_points == 0
+
+
+async def wallets(bank: Bank, programme: str, at: datetime | None = None) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
+    await read_liability(bank.settings, bank.code, programme=programme, at=at, each=rows.extend)
+    return [(row[0], str(row[1]), *row[3:]) for row in rows]
+
+
+async def test_a_part_of_a_minor_unit_is_not_owed_and_debts_are_not_taken_off(
+    bank: Bank, programme: str
+) -> None:
+    document = activated(programme)
+    document.document["programme"]["point_value"] = "0.005"
+    offline = {"points": 500, "hours": 24, "report_days": 7}
+    document = msgspec.structs.replace(
+        document, document={**document.document, "redemption": {"offline": offline}}
+    )
+    await bank.hear(document)
+    await bank.member(33, programme=programme)
+    member = await bank.member(20, programme=programme)
+    await overdrawn(bank, member, programme, 31)
+    found = await owed(bank, programme)
+    assert found.points == {"available": 33, "held": 0, "reserved": 0, "debt": -11}
+    assert found.minor == {"points": 16, "gift_cards": 0, "benefits": 0, "debt": -5}
+    assert found.owed_minor == 16
+
+
+async def overdrawn(bank: Bank, member: Member, programme: str, points: int) -> None:
+    """A till lets the member spend more than there is, while it can't ask."""
+    body = {
+        "programme": programme,
+        "member": {"mobile": member.mobile},
+        "merchant": "riyadh-mall",
+        "terminal": "T03",
+    }
+    given = await bank.client.post("/v1/redemption-allowances", json=body, headers=bank.headers("till"))
+    use = {"redemption_ref": "T03-1", "points": points, "occurred_at": datetime.now(UTC).isoformat()}
+    report = {"allowance": given.json()["allowance"], "redemptions": [use]}
+    told = await bank.client.post("/v1/offline-redemptions", json=report, headers=bank.headers("till"))
+    assert told.json()["redemptions"][0]["outcome"] == "posted", told.text
+
+
+async def run(*arguments: str) -> Result:
+    return await asyncio.to_thread(CliRunner().invoke, app, arguments)
+
+
+async def test_the_command_tells_programmes_and_writes_each_wallet(
+    bank: Bank, programme: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    await bank.hear(activated(programme))
+    some = [await bank.member(points, programme=programme) for points in (300, 20, 1)]
+    await spent(bank, some[2], programme, 1)
+    as_administrator(bank.settings, monkeypatch)
+    file = tmp_path / "wallets.csv"
+    asked = ["liability", "--tenant", bank.code, "--programme", programme]
+    told = await run(*asked, "--json", "--wallets", str(file))
+    assert told.exit_code == 0, told.output
+    [found] = json.loads(told.stdout)["items"]
+    assert (found["owed"], found["owed_minor"], found["programme"]) == (320, 3_200, programme)
+    rows = list(csv.DictReader(io.StringIO(file.read_text())))
+    assert {row["wallet_id"]: int(row["available"]) for row in rows} == {
+        str(some[0].wallet_id): 300,
+        str(some[1].wallet_id): 20,
+    }
+    assert sum(int(row["owed"]) for row in rows) == found["owed"]
+
+    table = " ".join((await run(*asked)).stdout.split())
+    assert f"{programme}" in table
+    assert "3,200 SAR" in table
+    [head, row] = (await run(*asked, "--csv")).stdout.splitlines()
+    assert dict(zip(head.split(","), row.split(","), strict=True))["owed_minor"] == "3200"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--at", "soon"), "soon is no day and no time, as 2026-12-01 or 2026-12-01T00:00:00+03:00"),
+        (("--at", "2999-01-01"), "2999-01-01 is not over yet"),
+        (("--programme", "nothing"), "there is no programme nothing that was ever active"),
+        (("--csv", "--json"), "only one of --csv, --json"),
+    ],
+)
+async def test_what_can_not_be_told_is_said(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], said: str
+) -> None:
+    as_administrator(bank.settings, monkeypatch)
+    told = await run("liability", "--tenant", bank.code, *options)
+    assert told.exit_code == 2
+    assert said in " ".join(told.output.split())
