@@ -15,7 +15,6 @@ from rich.table import Table
 from pointbank.desk import open_desk
 from services.redeem.domain.statement import Figures, Statement
 from services.redeem.store.statements import statements_of
-from shared.clock import Clock, real_clock
 from shared.config import Settings
 
 Form = Literal["table", "json", "csv"]
@@ -33,17 +32,14 @@ async def read_statements(
     merchant: str | None,
     programme: str | None,
     day: date | None,
-    clock: Clock = real_clock,
 ) -> list[Statement]:
     """The statements of a day; raises UnknownTenant, and refuses as `statements_of`."""
     async with (
-        open_desk(settings, tenant, clock=clock) as desk,
+        open_desk(settings, tenant) as desk,
         desk.read() as db,
         db.transaction(isolation="repeatable_read", readonly=True),
     ):
-        return await statements_of(
-            db, desk.cache, merchant=merchant, programme=programme, day=day, now=clock()
-        )
+        return await statements_of(db, desk.cache, merchant=merchant, programme=programme, day=day)
 
 
 def run_statement(

@@ -98,8 +98,8 @@ class ModelBenefit:
 
     @property
     def had_at(self) -> datetime:
-        """When it was issued, or else set aside."""
-        at = self.issued_at if self.issued_at is not None or self.sale is None else self.sale.at
+        """When it was sold, now or for later; or given."""
+        at = self.issued_at if self.sale is None else self.sale.at
         assert at is not None
         return at
 

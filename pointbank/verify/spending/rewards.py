@@ -138,12 +138,12 @@ class Rewards:
             return ["its redemption is not there"]
         found = []
         redeemed = (
-            row["redemption_wallet"],
+            row["of_buyer"],
             row["redemption_programme"],
             row["redemption_points"],
             row["redemption_at"],
         )
-        if redeemed != (row["wallet_id"], row["programme"], row["points"], row["issued_at"]):
+        if redeemed != (True, row["programme"], row["points"], row["issued_at"]):
             found.append("its redemption is of another wallet, programme, number of points or moment")
         if row["document"] is None:
             return [*found, f"there is no version {row['version']} of {row['reward']}"]
@@ -163,8 +163,9 @@ class Rewards:
         kept = row["withdrawn_at"] is None
         if kept and row["returned_points"]:
             found.append(f"{row['returned_points']} points of its redemption came back, and it stands")
-        if kept and limit is not None and limit["per"] == "ever" and row["place"] > limit["most"]:
-            found.append(f"it is the member's number {row['place']}, {limit['most']} are allowed")
+        if kept and limit is not None and row["place"] > limit["most"]:
+            period = "" if limit["per"] == "ever" else f" in a {limit['per']}"
+            found.append(f"it is the member's number {row['place']}, {limit['most']} are allowed{period}")
         return found
 
     def _gift(self, row: Any) -> list[str]:

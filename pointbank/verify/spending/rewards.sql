@@ -16,15 +16,17 @@ FROM redeem.rewards AS r
 ORDER BY r.programme, r.reward;
 
 -- name: benefits
--- Every benefit with its redemption and the version of its reward; `place`: which one it is of its wallet's of that version and
--- origin, of those that were not taken back; `most`: the most points that its wallet ever had, as its threshold counts them: of a
+-- Every benefit with its redemption and the version of its reward; `of_buyer`: whether it is of the wallet that bought it, or of one that
+-- it was merged into; `place`: which one it is of those that this wallet bought of that version and were not taken back, within the
+-- period of the limit in which it was sold; `most`: the most points that its wallet ever had, as its threshold counts them: of a
 -- balance without lots that were over when it was issued, as far as their ends never changed; `active_at`: when its member had done
 -- something last by then, where nobody else was merged into it.
 SELECT
     uuid_send(b.benefit_id) AS benefit_id, uuid_send(b.redemption_id) AS redemption_id, uuid_send(b.wallet_id) AS wallet_id,
     b.programme, b.reward, b.version, b.tier, b.points, b.unit_cost_minor, b.issued_at, b.expires_at, b.consumed_at, b.merchant,
     b.bill_ref, b.origin, uuid_send(b.asked_by) AS asked_by, b.programme_version AS given_by, b.withdrawn_at, b.restocked, b.lapsed_at,
-    r.redemption_id IS NOT NULL AS redeemed, uuid_send(r.wallet_id) AS redemption_wallet,
+    r.redemption_id IS NOT NULL AS redeemed,
+    coalesce(i.heir, b.wallet_id) = coalesce(o.heir, r.wallet_id) AS of_buyer,
     r.programme AS redemption_programme, r.points AS redemption_points, r.returned_points, r.effective_at AS sold_at, coalesce(s.ended_at, r.effective_at) AS redemption_at, r.programme_version,
     v.document::text AS document, c.card_id IS NOT NULL AS has_card, c.amount_minor AS card_minor, c.activated_at AS card_at,
     c.programme AS card_programme, c.status = 'voided' AS card_voided,
@@ -56,11 +58,23 @@ SELECT
     count(*) FILTER (WHERE b.origin = 'threshold')
         OVER (PARTITION BY b.wallet_id, b.programme, b.reward) AS thresholds,
     row_number() OVER (
-        PARTITION BY b.wallet_id, b.programme, b.reward, b.version, b.origin, b.withdrawn_at IS NULL
+        PARTITION BY
+            coalesce(r.wallet_id, b.wallet_id), b.programme, b.reward, b.version, b.origin, b.withdrawn_at IS NULL,
+            date_trunc(
+                nullif(v.document #>> '{limit,per}', 'ever'), r.effective_at AT TIME ZONE (
+                    SELECT p.document #>> '{programme,time_zone}'
+                    FROM redeem.programmes AS p
+                    WHERE p.programme = b.programme
+                    ORDER BY p.version DESC
+                    LIMIT 1
+                )
+            )
         ORDER BY b.issued_at, b.benefit_id
     ) AS place
 FROM redeem.benefits AS b
 LEFT JOIN redeem.redemptions AS r ON r.redemption_id = b.redemption_id
+LEFT JOIN redeem.heirs AS i ON i.wallet_id = b.wallet_id
+LEFT JOIN redeem.heirs AS o ON o.wallet_id = r.wallet_id
 LEFT JOIN redeem.reservations AS s ON s.redemption_id = b.redemption_id
 LEFT JOIN redeem.gift_cards AS c ON c.benefit_id = b.benefit_id
 LEFT JOIN redeem.reward_versions AS v ON v.programme = b.programme AND v.reward = b.reward AND v.version = b.version;

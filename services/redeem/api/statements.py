@@ -11,7 +11,6 @@ from starlette.responses import Response
 
 from services.redeem.api.shapes import WorthOut
 from services.redeem.store.statements import statements_of
-from shared.clock import real_clock
 from shared.http.bodies import Day
 from shared.http.cursors import answer
 from shared.http.openapi import problems
@@ -78,7 +77,5 @@ async def get_statements(
         call.tenant.read() as db,
         db.transaction(isolation="repeatable_read", readonly=True),
     ):
-        found = await statements_of(
-            db, call.tenant.cache, merchant=merchant, programme=programme, day=day, now=real_clock()
-        )
+        found = await statements_of(db, call.tenant.cache, merchant=merchant, programme=programme, day=day)
     return answer({"items": found})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +24,8 @@ from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Tx
 
 _encode = msgspec.json.Encoder().encode
+Cause = Callable[[Name, UUID], Item[Any]]
+"""By what a wallet is issued a reward."""
 
 
 async def issue_passed(tx: Tx, wallets: Iterable[Wallet], causes: Mapping[UUID, Item[Any]]) -> None:
@@ -37,28 +39,29 @@ async def issue_passed(tx: Tx, wallets: Iterable[Wallet], causes: Mapping[UUID, 
         for reward in passed(wallet, known):
             due[wallet.programme, reward].append(wallet)
     if due:
-        await _issue(tx, due, causes, just_passed=True)
+        await _issue(tx, due, lambda _, wallet_id: causes[wallet_id], just_passed=True)
 
 
 async def issue_reached(tx: Tx, items: Sequence[Item[IssueReached]]) -> list[Outcome]:
     """Issues to those who have reached a threshold and were not issued its reward: they had the points before it was declared, or
-    got them by a road that does not look."""
+    got them by a road that does not look. Of two that name a wallet for one reward the first issues it."""
     wallets = await postings.lock(tx.db, {one for item in items for one in item.command.wallet_ids})
     await note_idle(tx.db, tx.cache, wallets.values(), tx.now())
-    due: dict[Name, list[Wallet]] = {}
-    causes: dict[UUID, Item[Any]] = {}
+    first: dict[Name, dict[UUID, Item[Any]]] = defaultdict(dict)
     for item in items:
         name = item.command.programme, item.command.reward
-        found = list({id(one): one for k in item.command.wallet_ids if (one := wallets.get(k))}.values())
-        due[name] = [*due.get(name, []), *(one for one in found if one.programme == name[0])]
-        causes.update({one.wallet_id: item for one in found})
-    issued = await _issue(tx, due, causes, just_passed=False)
-    counts = [sum(causes[one.wallet_id] is item for one in issued) for item in items]
-    return [Done(200, _encode(Issued(count))) for count in counts]
+        for wallet_id in item.command.wallet_ids:
+            wallet = wallets.get(wallet_id)
+            if wallet is not None and wallet.programme == name[0]:
+                first[name].setdefault(wallet.wallet_id, item)
+    due = {name: [wallets[wallet_id] for wallet_id in named] for name, named in first.items()}
+    issued = await _issue(tx, due, lambda name, wallet_id: first[name][wallet_id], just_passed=False)
+    counts = Counter([id(first[one.programme, one.reward][one.wallet_id]) for one in issued])
+    return [Done(200, _encode(Issued(counts[id(item)]))) for item in items]
 
 
 async def _issue(
-    tx: Tx, due: Mapping[Name, Sequence[Wallet]], causes: Mapping[UUID, Item[Any]], *, just_passed: bool
+    tx: Tx, due: Mapping[Name, Sequence[Wallet]], cause: Cause, *, just_passed: bool
 ) -> list[Benefit]:
     stocks = await rewards.lock(tx.db, due)
     versions = await programmes.newest_versions(tx.db, {programme for programme, _ in due})
@@ -97,7 +100,7 @@ async def _issue(
                 break
             had.add(wallet.wallet_id)
             made.append(benefit)
-            tell_given(tx, causes[wallet.wallet_id], stock.reward, benefit, terms.currency, None)
+            tell_given(tx, cause(name, wallet.wallet_id), stock.reward, benefit, terms.currency, None)
     if made:
         taken: dict[Name, int] = {
             name: one.taken for name, one in stocks.items() if one is not None and one.taken

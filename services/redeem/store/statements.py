@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from itertools import groupby
 from typing import Any
 
@@ -20,10 +20,11 @@ async def statements_of(
     merchant: str | None,
     programme: str | None,
     day: date | None,
-    now: datetime,
 ) -> list[Statement]:
     """The statements of a day, by programme and merchant: of one merchant (also where nothing moved) or of all that moved anything.
-    Without a day, of the last that is over in each programme's time zone. Refuses an unknown merchant or programme."""
+    Without a day, of the last that is over in each programme's time zone. What is over, PostgreSQL's clock says, by which all of it
+    was written. Refuses an unknown merchant or programme."""
+    now = await statements.clock(db)
     if merchant is not None and not await statements.merchant_known(db, merchant=merchant):
         raise NotFound(f"There is no merchant {merchant}.")
     versions = await statements.newest_programmes(db, programme=programme)

@@ -10,6 +10,10 @@ WHERE :programme::text IS NULL OR p.programme = :programme
 GROUP BY p.programme
 ORDER BY p.programme;
 
+-- name: clock$
+-- PostgreSQL's clock, by which what is counted was written.
+SELECT clock_timestamp();
+
 -- name: merchant_known$
 -- Whether there is such a merchant.
 SELECT EXISTS (SELECT FROM merchants AS m WHERE m.merchant = :merchant);

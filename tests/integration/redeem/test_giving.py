@@ -232,3 +232,30 @@ SPOILT = {
         {"rewards:stock", "benefits:told"},
     ),
 }
+
+
+async def test_what_is_asked_back_is_there_for_who_asks_after_it_in_one_batch_too(bank: Bank) -> None:
+    await put(bank, "last", stock=1, restock=True)
+    member = await bank.member()
+    first, early, late, then = (asked(member, "last") for _ in range(4))
+    await bank.hear(first)
+    # One batch of the stream: nothing is left for who asks before it is given back, and it is there for who asks after.
+    again, gone = back(first), back(late)
+    await bank.hear(early, again, late, gone, then)
+    assert await answers(bank, early, again, late, gone, then) == [
+        ("refused", "reward_sold_out"), ("withdrawn", None), ("issued", None), ("withdrawn", None), ("issued", None),
+    ]  # fmt: skip
+    assert await stock(bank, "last") == 1
+    ends = [
+        [one["type"] for one in await bank.told((await benefit_of(bank, ask))["benefit_id"])]
+        for ask in (late, then)
+    ]
+    assert ends == [["benefit.issued.v1", "benefit.withdrawn.v1"], ["benefit.issued.v1"]]
+
+    # Asked back before it came, in one batch: refused, and nothing is taken of the stock.
+    await put(bank, "none", stock=1, restock=True)
+    ask = asked(member, "none")
+    before = back(ask)
+    await bank.hear(before, ask)
+    assert await answers(bank, before, ask) == [("nothing", None), ("refused", "benefit_withdrawn")]
+    assert await stock(bank, "none") == 0

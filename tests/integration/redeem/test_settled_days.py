@@ -7,6 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+import pytest
+
+from pointbank.statements import read_statements
+from shared.config import Settings
 from tests.integration.redeem.conftest import Bank, asks
 from tests.support.facts import activated
 from tests.support.programmes import SHOPS
@@ -36,6 +40,30 @@ async def test_each_redemption_is_in_one_day_and_a_settled_day_says_the_same_und
     assert [await statement(bank, code, first + timedelta(days=k)) for k in range(3)] == before
 
 
+async def test_a_day_is_over_by_postgresqls_clock_whatever_that_of_the_process_says(
+    bank: Bank, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = f"p-{secrets.token_hex(4)}"
+    await bank.hear(activated(code))
+    member = await bank.member(100, programme=code)
+    assert (await bank.redeem(asks(member, programme=code, points=7))).status_code == 201
+    today = (await bank.auditor.fetchval("SELECT clock_timestamp() AT TIME ZONE 'Asia/Riyadh'")).date()
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + timedelta(days=1)
+
+    monkeypatch.setattr("shared.clock.datetime", Ahead)
+    running = await statement(bank, code, today)
+    assert (running["settled"], running["total"]["accepted"]["points"]) == (False, 7)
+    assert (await statement(bank, code))["day"] == str(today - timedelta(days=1))
+    [told] = await read_statements(settings, bank.code, merchant="riyadh-mall", programme=code, day=today)
+    assert told.settled is False
+    [last] = await read_statements(settings, bank.code, merchant="riyadh-mall", programme=code, day=None)
+    assert last.day == today - timedelta(days=1)
+
+
 async def written_at(bank: Bank, redemption_id: str, at: datetime) -> None:
     administrator = await bank.administrator()
     try:
@@ -46,10 +74,10 @@ async def written_at(bank: Bank, redemption_id: str, at: datetime) -> None:
         await administrator.close()
 
 
-async def statement(bank: Bank, code: str, day: date) -> Any:
+async def statement(bank: Bank, code: str, day: date | None = None) -> Any:
     answer = await bank.client.get(
         "/v1/merchants/riyadh-mall/statements",
-        params={"day": str(day), "programme": code},
+        params={"programme": code} | ({} if day is None else {"day": str(day)}),
         headers=bank.headers("finance"),
     )
     assert answer.status_code == 200, answer.text

@@ -13,7 +13,7 @@ from services.redeem.domain.thresholds import IssueReached
 from services.redeem.handlers import ON
 from services.redeem.jobs.benefits_due import issue, learn_job, run
 from shared.config import Settings
-from shared.messaging import Done
+from shared.messaging import Done, FromJob, Item
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, Member, accrued, asks
 from tests.integration.redeem.test_acts import approver, post
@@ -300,3 +300,24 @@ async def test_points_that_only_repay_a_debt_pass_no_threshold(bank: Bank) -> No
     assert await mine(bank, member, "mug") == []
     await bank.hear(accrued(member.wallet_id, 50, member_id=member.member_id, programme="owing"))
     assert len(await mine(bank, member, "mug")) == 1
+
+
+async def test_of_two_runs_in_one_batch_each_is_told_what_it_issued_itself(bank: Bank) -> None:
+    await bank.hear(activated("twice", expiry={"policy": "never"}))
+    one, two = [await bank.member(150, programme="twice") for _ in range(2)]
+    for reward in ("cap", "mug"):
+        await put(bank, reward, issues_at=OF_BALANCE, programme="twice")
+    runs = [
+        (IssueReached("twice", "mug", (one.wallet_id, two.wallet_id)), "night"),
+        (IssueReached("twice", "cap", (one.wallet_id,)), "hand"),
+        (IssueReached("twice", "cap", (one.wallet_id, two.wallet_id)), "other"),
+    ]
+    items = [Item(run, FromJob(by), request_id=by, actor=f"job:{by}") for run, by in runs]
+    done = [outcome for outcome in await bank.runtime.lane.submit_many(items) if isinstance(outcome, Done)]
+    assert [msgspec.json.decode(outcome.body) for outcome in done] == [{"benefits": n} for n in (2, 1, 1)]
+    said = await bank.auditor.fetch(
+        "SELECT b.reward, a.actor FROM redeem.benefits AS b JOIN redeem.audit AS a ON a.object = 'benefit/' || b.benefit_id"
+        " WHERE b.wallet_id = $1 ORDER BY b.reward",
+        one.wallet_id,
+    )
+    assert [tuple(row) for row in said] == [("cap", "job:hand"), ("mug", "job:night")]
