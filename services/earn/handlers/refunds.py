@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from hashlib import sha256
-from typing import Any
 from uuid import UUID
 
 from services.earn.domain.judge import FUTURE, OccurredInFuture
-from services.earn.domain.offer import REFUND_TYPE, Entry, read_entry
+from services.earn.domain.offer import REFUND_TYPE, read_entry
 from services.earn.domain.refund import (
     MerchantMismatch,
     Refund,
@@ -23,8 +21,8 @@ from services.earn.domain.refund_body import RecordRefund, read_refund
 from services.earn.domain.spoiled import Spoiled
 from services.earn.handlers.batch import IdReused
 from services.earn.handlers.courses import follow
-from services.earn.handlers.entering import entered
-from services.earn.handlers.reject import Rejected, reject, rejected
+from services.earn.handlers.refund_batch import Asking, RefundBatch
+from services.earn.handlers.reject import reject
 from services.earn.handlers.told import Replies
 from services.earn.store import nets
 from services.earn.store import refunds as store
@@ -35,87 +33,19 @@ from shared.ids import uuid7
 from shared.messaging import Done, FromDeadLetter, Item, Outcome, PosRefund, Refused, Tx
 
 
-@dataclass(slots=True, eq=False)
-class Asking:
-    """An item whose refund could be read. `pair`: the till's own source and id, None over HTTP."""
-
-    place: int
-    item: Item[Any]
-    command: RecordRefund
-    pair: tuple[str, str] | None
-    refund_id: UUID
-    reference: Reference = ("", "")
-    content_hash: bytes = b""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.command.merchant, self.command.refund_ref
-
-    @property
-    def entry(self) -> tuple[str | None, str | None, str | None]:
-        return (self.item.command.entry_id, *self.pair) if self.pair is not None else (None, None, None)
-
-
-class _Batch:
-    def __init__(self, tx: Tx, items: Sequence[Item[Any]], *, again: bool = False) -> None:
-        self.tx, self.items = tx, items
-        self._again = again  # the rest of a batch: its entries were named and traced with the first of it
-        self.outcomes: list[Outcome | None] = [None] * len(items)
-        self.rejections: list[tuple[int, Rejected, Refusal]] = []
-        self.repeats: list[Asking] = []
-        self.later: list[int] = []
-
-    def enter(self, item: Item[Any], said: Entry | Spoiled) -> None:
-        if not self._again:
-            entered(self.tx, item, said, REFUND_TYPE)
-
-    def refuse(self, ask: Asking, refusal: Refusal) -> None:
-        if ask.pair is None:
-            self.outcomes[ask.place] = Refused(refusal)
-            return
-        merchant, bill_ref = (
-            ask.reference if ask.reference[0] else (ask.command.bill_merchant, ask.command.bill_ref)
-        )
-        one = rejected(
-            ask.item,
-            code=refusal.code,
-            detail=refusal.detail,
-            errors=refusal.errors,
-            source=ask.pair[0],
-            event_id=ask.pair[1],
-            merchant=merchant,
-            bill_ref=bill_ref,
-            content=ask.content_hash or sha256(ask.item.payload).digest(),
-        )
-        self.rejections.append((ask.place, one, refusal))
-
-    def spoiled(self, place: int, spoiled: Spoiled) -> None:
-        refusal = spoiled.refusal
-        one = rejected(
-            self.items[place],
-            code=refusal.code,
-            detail=refusal.detail,
-            errors=refusal.errors,
-            source=spoiled.source,
-            event_id=spoiled.event_id,
-            merchant=spoiled.merchant,
-            bill_ref=spoiled.bill_ref,
-        )
-        self.rejections.append((place, one, refusal))
-
-
 async def record_refunds(tx: Tx, items: Sequence[Item[PosRefund | RecordRefund]]) -> list[Outcome]:
     """Records refunds, each once, and begins those whose bills are there; refuses what its bill does not have."""
-    return await _recorded(_Batch(tx, items))
+    return await _recorded(RefundBatch(tx, items))
 
 
-async def _recorded(batch: _Batch) -> list[Outcome]:
+async def _recorded(batch: RefundBatch) -> list[Outcome]:
     tx, items = batch.tx, batch.items
     asked = await _name_bills(batch, _read(batch))
     bills = await store.bills_by_reference(tx.db, {ask.reference for ask in asked}) if asked else {}
     asked = await _known_apart(batch, asked)
-    asked = await _admit(batch, asked, bills, tx.now())
-    new = await _claim(batch, asked) if asked else []
+    admitted, refused = await _admit(batch, asked, bills, tx.now())
+    new = await _claim(batch, admitted) if admitted else []
+    _refuse(batch, refused, admitted, new)
     if new:
         await _record(batch, new, bills)
     if batch.repeats:
@@ -126,13 +56,14 @@ async def _recorded(batch: _Batch) -> list[Outcome]:
         again = repeated and not isinstance(items[place].origin, FromDeadLetter)
         batch.outcomes[place] = Refused(refusal, replayed=again)
     if batch.later:
-        told_again = await _recorded(_Batch(tx, [items[place] for place in batch.later], again=True))
-        for place, outcome in zip(batch.later, told_again, strict=True):
+        later = sorted(batch.later)
+        told_again = await _recorded(RefundBatch(tx, [items[place] for place in later], again=True))
+        for place, outcome in zip(later, told_again, strict=True):
             batch.outcomes[place] = outcome
     return [outcome for outcome in batch.outcomes if outcome is not None]
 
 
-def _read(batch: _Batch) -> list[Asking]:
+def _read(batch: RefundBatch) -> list[Asking]:
     """What could be read."""
     asked: list[Asking] = []
     for place, item in enumerate(batch.items):
@@ -152,7 +83,7 @@ def _read(batch: _Batch) -> list[Asking]:
     return asked
 
 
-async def _name_bills(batch: _Batch, asked: Sequence[Asking]) -> list[Asking]:
+async def _name_bills(batch: RefundBatch, asked: Sequence[Asking]) -> list[Asking]:
     """Those that name a bill of their own merchant, or one that has not come; each by its reference."""
     by_id = {ask.command.bill_id for ask in asked if ask.command.bill_id is not None}
     references = await store.bill_references(batch.tx.db, by_id) if by_id else {}
@@ -179,22 +110,31 @@ async def _name_bills(batch: _Batch, asked: Sequence[Asking]) -> list[Asking]:
     return found
 
 
-async def _known_apart(batch: _Batch, asked: Sequence[Asking]) -> list[Asking]:
-    """Those whose reference was not used before: a refund that was taken once is answered again, whatever has changed."""
+async def _known_apart(batch: RefundBatch, asked: Sequence[Asking]) -> list[Asking]:
+    """Those whose reference was not used before: a refund that was taken once is answered again, whatever has changed. One whose
+    reference or id an earlier one of the batch has comes after that."""
     if not asked:
         return []
     contents = await store.refund_contents(batch.tx.db, {ask.key for ask in asked})
-    found: dict[tuple[str, str], Asking] = {}
+    found: list[Asking] = []
+    keys: set[tuple[str, str]] = set()
+    pairs: set[tuple[str, str]] = set()
     for ask in asked:
         known = contents.get(ask.key)
         if known is not None:
             _repeat(batch, ask, known)
-        elif found.setdefault(ask.key, ask) is not ask:
+            continue
+        if ask.key in keys or ask.pair in pairs:
             batch.later.append(ask.place)  # what it is depends on what becomes of the first
-    return list(found.values())
+        else:
+            found.append(ask)
+        keys.add(ask.key)
+        if ask.pair is not None:
+            pairs.add(ask.pair)
+    return found
 
 
-def _repeat(batch: _Batch, ask: Asking, known: tuple[bytes, UUID]) -> None:
+def _repeat(batch: RefundBatch, ask: Asking, known: tuple[bytes, UUID]) -> None:
     if known[0] == ask.content_hash:
         batch.repeats.append(replace(ask, refund_id=known[1]))
     else:
@@ -206,12 +146,14 @@ def _repeat(batch: _Batch, ask: Asking, known: tuple[bytes, UUID]) -> None:
 
 
 async def _admit(
-    batch: _Batch, asked: Sequence[Asking], bills: Mapping[Reference, RefundedBill], now: datetime
-) -> list[Asking]:
-    """Those that their bills have room for, as far as can be seen before the bills are locked."""
+    batch: RefundBatch, asked: Sequence[Asking], bills: Mapping[Reference, RefundedBill], now: datetime
+) -> tuple[list[Asking], list[tuple[Asking, Refusal]]]:
+    """Those that their bills have room for beside those before them, as far as can be seen before the bills are locked; and the
+    others."""
     settled = {bills[ask.reference].bill_id for ask in asked if ask.reference in bills}
     refunded = await store.refunded_by_line(batch.tx.db, settled) if settled else {}
-    admitted = []
+    admitted: list[Asking] = []
+    refused: list[tuple[Asking, Refusal]] = []
     for ask in asked:
         try:
             if ask.command.occurred_at > now + FUTURE:
@@ -223,13 +165,30 @@ async def _admit(
                 columns = [sum(column) for column in zip(*before, strict=True)] or [0] * len(bill.amounts)
                 before.append(check(ask.command.asked, bill, columns, currency=ask.command.currency))
         except Refusal as refusal:
-            batch.refuse(ask, refusal)
+            refused.append((ask, refusal))
         else:
             admitted.append(ask)
-    return admitted
+    return admitted, refused
 
 
-async def _claim(batch: _Batch, asked: Sequence[Asking]) -> list[Asking]:
+def _refuse(
+    batch: RefundBatch,
+    refused: Sequence[tuple[Asking, Refusal]],
+    admitted: Sequence[Asking],
+    new: Sequence[Asking],
+) -> None:
+    """Refuses these, but for those of a bill of which one was admitted before and not taken, for its id or reference was used: it
+    had taken no room. They are looked at once more."""
+    taken = {ask.refund_id for ask in new}
+    freed = {ask.reference for ask in admitted if ask.refund_id not in taken}
+    for ask, refusal in refused:
+        if ask.reference in freed:
+            batch.later.append(ask.place)
+        else:
+            batch.refuse(ask, refusal)
+
+
+async def _claim(batch: RefundBatch, asked: Sequence[Asking]) -> list[Asking]:
     """The refunds that are new, from now on taken."""
     tx = batch.tx
     offers = {ask.pair: ask for ask in asked if ask.pair is not None}
@@ -241,8 +200,7 @@ async def _claim(batch: _Batch, asked: Sequence[Asking]) -> list[Asking]:
         free = []
         for ask in asked:
             used = None if ask.pair is None else contents.get(ask.pair)
-            twice = ask.pair is not None and offers[ask.pair] is not ask
-            if twice or (used is not None and used != ask.content_hash):
+            if used is not None and used != ask.content_hash:
                 batch.refuse(ask, IdReused())
             else:
                 free.append(ask)
@@ -260,7 +218,7 @@ async def _claim(batch: _Batch, asked: Sequence[Asking]) -> list[Asking]:
     return [ask for ask in asked if ask.refund_id in taken]
 
 
-async def _record(batch: _Batch, new: Sequence[Asking], bills: Mapping[Reference, RefundedBill]) -> None:
+async def _record(batch: RefundBatch, new: Sequence[Asking], bills: Mapping[Reference, RefundedBill]) -> None:
     tx = batch.tx
     named = {ask.reference for ask in new}
     courses = await follow(tx, [bill for key, bill in bills.items() if key in named and not bill.waits])
@@ -306,7 +264,7 @@ def _refund(ask: Asking) -> Refund:
     )
 
 
-async def _answer_again(batch: _Batch) -> None:
+async def _answer_again(batch: RefundBatch) -> None:
     """By HTTP the refund as it stands; to a till what it was told last, under that event's id."""
     known = await store.refunds_by_id(batch.tx.db, {ask.refund_id for ask in batch.repeats})
     replies = Replies(batch.tx)
