@@ -632,6 +632,7 @@ CREATE TABLE settlement_variances (
     reason text,
     programme text, -- of the lines
     missing text CHECK (missing IN ('total', 'bills')), -- nobody said a total of these bills, or there are none to what was said
+    agreed boolean NOT NULL DEFAULT false, -- the job closed it, for its day agreed
     CHECK (abs(found_minor - expected_minor) > 0.5),
     CHECK (state = 'open' OR reason IS NOT NULL)
 ) WITH (fillfactor = 80);

@@ -82,6 +82,9 @@ class Members:
         self._merges_learned = books.check(
             "merges:learned", 1, "wallets that the bank heard to be one person's are one there"
         )
+        self._led = books.check(
+            "merges:led", 8, "what named a member who earn heard to be merged names who goes on there"
+        )
         self._last_of_merchant: dict[str, tuple[int, tuple[str, ...], bytes]] = {}
         self._not_heard_yet: dict[tuple[str, str], tuple[tuple[str, str], str, str]] = {}
         """(hearer, wallet) -> what it must know of a wallet, should it know it already."""
@@ -137,6 +140,9 @@ class Members:
                 if told := self._not_heard_yet.get((hearer, wallet_id)):
                     self._wallets_learned.ours(told)
                 self._wallets_learned.theirs(((hearer, wallet_id), member_id, programme))
+        self._led.compared = await snapshot.value("members/members.sql", "merged_for_earn")
+        for kind, member_id, goes_on in await snapshot.rows("members/members.sql", "led_astray"):
+            self._led.wrong(f"a {kind} names {member_id}, who goes on as {goes_on}")
         async for page in snapshot.pages("members/members.sql", "learned_birth_months"):
             for hearer, member_id, month in page:
                 self._birth_months.theirs(((hearer, member_id), month))

@@ -84,6 +84,16 @@ SELECT 'redeem', p.programme, p.version, p.document::text FROM redeem.programmes
 UNION ALL
 SELECT 'tiers', p.programme, p.version, p.document::text FROM tiers.programmes AS p;
 
+-- name: merged_for_earn
+-- How many members earn heard to go on as others.
+SELECT count(*) FROM earn.merged_members;
+
+-- name: led_astray
+-- What names such a member at earn still: a bill that says it would be judged in a wallet that is merged.
+SELECT i.kind, i.member_id::text AS member_id, m.merged_into::text AS merged_into
+FROM earn.merged_members AS m
+JOIN earn.identities AS i ON i.member_id = m.member_id;
+
 -- name: learned_birth_months
 -- In which month members were born, as each hearer keeps it.
 SELECT 'earn' AS hearer, m.member_id::text AS member_id, m.birth_month AS month

@@ -41,6 +41,7 @@ async def merge_members(tx: Tx, items: Sequence[Item[MemberMerged]]) -> list[Out
         await merging.lead_identities(
             tx.db, identities=list(found), kinds=list(found.values()), member_id=survivor
         )
+        await merging.lead_ids(tx.db, member_id=told.member_id, survivor=survivor)
     if await waiting.learned(tx.db, waits):
         tx.after_commit(settle_wake(tx.cache).set)
     return [Done()] * len(items)

@@ -1,4 +1,4 @@
-"""A batch of refunds on its way, from the tills' stream and over HTTP."""
+"""A batch of refunds on their way to their outcomes."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class Asking:
 
     @property
     def key(self) -> tuple[str, str]:
+        """Of the second net."""
         return self.command.merchant, self.command.refund_ref
 
     @property
@@ -47,7 +48,7 @@ class Asking:
 
 
 class RefundBatch:
-    """What becomes of each item, and what is left to do for it."""
+    """The items of one call on their way to their outcomes. `later`: places of those that depend on what becomes of others."""
 
     def __init__(self, tx: Tx, items: Sequence[Item[Any]], *, again: bool = False) -> None:
         self.tx, self.items = tx, items
@@ -58,10 +59,12 @@ class RefundBatch:
         self.later: list[int] = []
 
     def enter(self, item: Item[Any], said: Entry | Spoiled) -> None:
+        """An entry was read."""
         if not self._again:
             entered(self.tx, item, said, REFUND_TYPE)
 
     def refuse(self, ask: Asking, refusal: Refusal) -> None:
+        """This refund is not taken."""
         if ask.pair is None:
             self.outcomes[ask.place] = Refused(refusal)
             return
@@ -82,6 +85,7 @@ class RefundBatch:
         self.rejections.append((ask.place, one, refusal))
 
     def spoiled(self, place: int, spoiled: Spoiled) -> None:
+        """This entry could not be read."""
         refusal = spoiled.refusal
         one = rejected(
             self.items[place],

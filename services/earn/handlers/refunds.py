@@ -44,8 +44,9 @@ async def _recorded(batch: RefundBatch) -> list[Outcome]:
     asked = await _name_bills(batch, _read(batch))
     bills = await store.bills_by_reference(tx.db, {ask.reference for ask in asked}) if asked else {}
     asked = await _known_apart(batch, asked)
-    asked = await _admit(batch, asked, bills, tx.now())
-    new = await _claim(batch, asked) if asked else []
+    admitted, refused = await _admit(batch, asked, bills, tx.now())
+    new = await _claim(batch, admitted) if admitted else []
+    _refuse(batch, refused, admitted, new)
     named = {ask.reference for ask in new}
     courses = await follow(tx, [bill for key, bill in bills.items() if key in named and not bill.waits])
     known = await _look_again(batch) if batch.repeats else {}
@@ -58,8 +59,9 @@ async def _recorded(batch: RefundBatch) -> list[Outcome]:
         again = repeated and not isinstance(items[place].origin, FromDeadLetter)
         batch.outcomes[place] = Refused(refusal, replayed=again)
     if batch.later:
-        told_again = await _recorded(RefundBatch(tx, [items[place] for place in batch.later], again=True))
-        for place, outcome in zip(batch.later, told_again, strict=True):
+        later = sorted(batch.later)
+        told_again = await _recorded(RefundBatch(tx, [items[place] for place in later], again=True))
+        for place, outcome in zip(later, told_again, strict=True):
             batch.outcomes[place] = outcome
     return [outcome for outcome in batch.outcomes if outcome is not None]
 
@@ -112,18 +114,27 @@ async def _name_bills(batch: RefundBatch, asked: Sequence[Asking]) -> list[Askin
 
 
 async def _known_apart(batch: RefundBatch, asked: Sequence[Asking]) -> list[Asking]:
-    """Those whose reference was not used before: a refund that was taken once is answered again, whatever has changed."""
+    """Those whose reference was not used before: a refund that was taken once is answered again, whatever has changed. One whose
+    reference or id an earlier one of the batch has comes after that."""
     if not asked:
         return []
     contents = await store.refund_contents(batch.tx.db, {ask.key for ask in asked})
-    found: dict[tuple[str, str], Asking] = {}
+    found: list[Asking] = []
+    keys: set[tuple[str, str]] = set()
+    pairs: set[tuple[str, str]] = set()
     for ask in asked:
         known = contents.get(ask.key)
         if known is not None:
             _repeat(batch, ask, known)
-        elif found.setdefault(ask.key, ask) is not ask:
+            continue
+        if ask.key in keys or ask.pair in pairs:
             batch.later.append(ask.place)  # what it is depends on what becomes of the first
-    return list(found.values())
+        else:
+            found.append(ask)
+        keys.add(ask.key)
+        if ask.pair is not None:
+            pairs.add(ask.pair)
+    return found
 
 
 def _repeat(batch: RefundBatch, ask: Asking, known: tuple[bytes, UUID]) -> None:
@@ -139,11 +150,13 @@ def _repeat(batch: RefundBatch, ask: Asking, known: tuple[bytes, UUID]) -> None:
 
 async def _admit(
     batch: RefundBatch, asked: Sequence[Asking], bills: Mapping[Reference, RefundedBill], now: datetime
-) -> list[Asking]:
-    """Those that their bills have room for, as far as can be seen before the bills are locked."""
+) -> tuple[list[Asking], list[tuple[Asking, Refusal]]]:
+    """Those that their bills have room for beside those before them, as far as can be seen before the bills are locked; and the
+    others."""
     settled = {bills[ask.reference].bill_id for ask in asked if ask.reference in bills}
     refunded = await store.refunded_by_line(batch.tx.db, settled) if settled else {}
-    admitted = []
+    admitted: list[Asking] = []
+    refused: list[tuple[Asking, Refusal]] = []
     for ask in asked:
         try:
             if ask.command.occurred_at > now + FUTURE:
@@ -155,10 +168,27 @@ async def _admit(
                 columns = [sum(column) for column in zip(*before, strict=True)] or [0] * len(bill.amounts)
                 before.append(check(ask.command.asked, bill, columns, currency=ask.command.currency))
         except Refusal as refusal:
-            batch.refuse(ask, refusal)
+            refused.append((ask, refusal))
         else:
             admitted.append(ask)
-    return admitted
+    return admitted, refused
+
+
+def _refuse(
+    batch: RefundBatch,
+    refused: Sequence[tuple[Asking, Refusal]],
+    admitted: Sequence[Asking],
+    new: Sequence[Asking],
+) -> None:
+    """Refuses these, but for those of a bill of which one was admitted before and not taken, for its id or reference was used: it
+    had taken no room. They are looked at once more."""
+    taken = {ask.refund_id for ask in new}
+    freed = {ask.reference for ask in admitted if ask.refund_id not in taken}
+    for ask, refusal in refused:
+        if ask.reference in freed:
+            batch.later.append(ask.place)
+        else:
+            batch.refuse(ask, refusal)
 
 
 async def _claim(batch: RefundBatch, asked: Sequence[Asking]) -> list[Asking]:
@@ -173,8 +203,7 @@ async def _claim(batch: RefundBatch, asked: Sequence[Asking]) -> list[Asking]:
         free = []
         for ask in asked:
             used = None if ask.pair is None else contents.get(ask.pair)
-            twice = ask.pair is not None and offers[ask.pair] is not ask
-            if twice or (used is not None and used != ask.content_hash):
+            if used is not None and used != ask.content_hash:
                 batch.refuse(ask, IdReused())
             else:
                 free.append(ask)

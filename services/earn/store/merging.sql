@@ -28,6 +28,10 @@ ORDER BY i.identity
 ON CONFLICT (identity) DO UPDATE SET member_id = EXCLUDED.member_id
 WHERE n.member_id <> EXCLUDED.member_id;
 
+-- name: lead_ids!
+-- The ids of this member, and of those who were merged into it before, name who goes on: nobody tells them, as what else named it.
+UPDATE identities SET member_id = :survivor WHERE member_id = :member_id AND kind = 'member_id';
+
 -- name: add_heirs!
 -- Which wallet goes on for which, those too that were merged into these before.
 WITH pairs AS (

@@ -103,10 +103,11 @@ WHERE r.member_id = w.member_id AND r.programme = w.programme;
 -- ---------------------------------------------------------------- what is taken back
 
 -- name: review_referrals!
--- Refunds of these bills moved: whether their referrals still hold is to be looked at.
+-- Refunds of these bills moved: whether their referrals still hold is to be looked at. Also of one that is marked: who looks at it
+-- now, and has not seen these refunds, takes the mark off, and is waited for.
 UPDATE referrals
 SET review = true
-WHERE bill_id = ANY(:bill_ids::uuid[]) AND outcome = 'reached' AND NOT review;
+WHERE bill_id = ANY(:bill_ids::uuid[]) AND outcome = 'reached';
 
 -- name: referrals_to_review
 -- Some of those that are to be looked at, and whose two acts are decided.

@@ -9,27 +9,34 @@ ORDER BY t.merchant, t.terminal
 FOR NO KEY UPDATE OF t;
 
 -- name: seen_of_wallets
--- The bills of wallets that guards count, from and to those moments.
-SELECT s.bill_id, s.wallet_id, s.programme, s.merchant, s.terminal, s.currency, s.total_minor, s.occurred_at
+-- The bills of wallets, and of those that were merged into them, that guards count, from and to those moments.
+SELECT s.bill_id, w.wallet_id, s.programme, s.merchant, s.terminal, s.currency, s.total_minor, s.occurred_at
 FROM unnest(:wallet_ids::uuid[], :froms::timestamptz[], :tos::timestamptz[]) AS w (wallet_id, from_at, to_at)
-JOIN sightings AS s ON s.wallet_id = w.wallet_id AND s.occurred_at BETWEEN w.from_at AND w.to_at;
+JOIN sightings AS s
+    ON s.wallet_id = ANY(w.wallet_id || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = w.wallet_id))
+    AND s.occurred_at BETWEEN w.from_at AND w.to_at;
 
 -- name: seen_at_terminals
--- The bills at terminals that guards of a programme count, from and to those moments.
-SELECT s.bill_id, s.wallet_id, s.programme, s.merchant, s.terminal, s.currency, s.total_minor, s.occurred_at
+-- The bills at terminals that guards of a programme count, from and to those moments; of who was merged as the heir's.
+SELECT s.bill_id, coalesce(h.heir, s.wallet_id) AS wallet_id, s.programme, s.merchant, s.terminal, s.currency, s.total_minor, s.occurred_at
 FROM unnest(
     :programmes::text[], :merchants::text[], :terminals::text[], :froms::timestamptz[], :tos::timestamptz[]
 ) AS w (programme, merchant, terminal, from_at, to_at)
 JOIN sightings AS s
     ON s.programme = w.programme AND s.merchant = w.merchant AND s.terminal = w.terminal
-    AND s.occurred_at BETWEEN w.from_at AND w.to_at;
+    AND s.occurred_at BETWEEN w.from_at AND w.to_at
+LEFT JOIN heirs AS h ON h.wallet_id = s.wallet_id;
 
 -- name: refunds_of_wallets
--- When bills of these wallets were refunded, each refund once, since and until those moments: whatever they had earned, and
--- whatever became of the points.
+-- When bills of these wallets, and of those that were merged into them, were refunded, each refund once, since and until those
+-- moments: whatever they had earned, and whatever became of the points.
 SELECT w.wallet_id, r.refund_id, r.occurred_at
 FROM unnest(:wallet_ids::uuid[], :froms::timestamptz[], :tos::timestamptz[]) AS w (wallet_id, from_at, to_at)
-JOIN LATERAL (SELECT DISTINCT a.bill_id FROM accruals AS a WHERE a.wallet_id = w.wallet_id) AS b ON true
+JOIN LATERAL (
+    SELECT DISTINCT a.bill_id
+    FROM accruals AS a
+    WHERE a.wallet_id = ANY(w.wallet_id || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = w.wallet_id))
+) AS b ON true
 JOIN refunds AS r ON r.bill_id = b.bill_id AND r.n IS NOT NULL AND r.occurred_at BETWEEN w.from_at AND w.to_at;
 
 -- name: earliest_waiting$
@@ -62,11 +69,21 @@ WHERE s.wallet_id = old.wallet_id AND s.bill_id = old.bill_id
 RETURNING s.bill_id;
 
 -- name: cashiers
--- Who these cashiers are as members, as far as their merchants say.
-SELECT w.merchant, w.cashier, (m.cashiers ->> w.cashier)::uuid AS member_id
-FROM unnest(:merchants::text[], :cashiers::text[]) AS w (merchant, cashier)
-JOIN merchants AS m ON m.merchant = w.merchant
-WHERE m.cashiers ->> w.cashier IS NOT NULL;
+-- Who these cashiers are as members, as far as their merchants say: of who was merged, who goes on.
+WITH RECURSIVE named AS (
+    SELECT w.merchant, w.cashier, (m.cashiers ->> w.cashier)::uuid AS member_id
+    FROM unnest(:merchants::text[], :cashiers::text[]) AS w (merchant, cashier)
+    JOIN merchants AS m ON m.merchant = w.merchant
+    WHERE m.cashiers ->> w.cashier IS NOT NULL
+    UNION ALL
+    SELECT n.merchant, n.cashier, g.merged_into
+    FROM named AS n
+    JOIN merged_members AS g ON g.member_id = n.member_id
+)
+
+SELECT n.merchant, n.cashier, n.member_id
+FROM named AS n
+WHERE NOT EXISTS (SELECT FROM merged_members AS g WHERE g.member_id = n.member_id);
 
 -- name: reviewed
 -- Reviews, as they are now; under the locks of their bills' sagas nobody decides them meanwhile.

@@ -20,7 +20,7 @@ JOIN settlement_lines AS l ON l.merchant = k.merchant AND l.day = k.day AND l.ki
 
 -- name: compared
 -- Of each merchant, day, kind and currency that lines name in a time: what they come to, and what bills less refunds of that day come to
--- in that currency, each by when it happened in the zone of the lines.
+-- in that currency, each by when it happened in the zone of the lines: by what the clocks showed, for a midnight may come twice.
 WITH said AS (
     SELECT
         l.merchant, l.day, l.kind, l.currency, min(l.zone) AS zone, sum(l.amount_minor) AS found_minor, min(l.programme) AS programme
@@ -30,16 +30,16 @@ WITH said AS (
 ),
 
 days AS (
-    SELECT DISTINCT
-        s.merchant, s.day, s.currency, s.zone, s.day::timestamp AT TIME ZONE s.zone AS begins_at,
-        (s.day + 1)::timestamp AT TIME ZONE s.zone AS ends_at
+    SELECT DISTINCT s.merchant, s.day, s.currency, s.zone
     FROM said AS s
 ),
 
 sold AS (
     SELECT d.merchant, d.day, d.currency, d.zone, sum(b.total_minor) AS minor
     FROM days AS d
-    JOIN bills AS b ON b.merchant = d.merchant AND b.currency = d.currency AND b.occurred_at >= d.begins_at AND b.occurred_at < d.ends_at
+    JOIN bills AS b
+        ON b.merchant = d.merchant AND b.currency = d.currency AND b.occurred_at >= d.day - 1 AND b.occurred_at < d.day + 2
+        AND (b.occurred_at AT TIME ZONE d.zone)::date = d.day
     GROUP BY d.merchant, d.day, d.currency, d.zone
 ),
 
@@ -47,7 +47,8 @@ refunded AS (
     SELECT d.merchant, d.day, d.currency, d.zone, sum(r.refunded_minor) AS minor
     FROM days AS d
     JOIN refunds AS r
-        ON r.merchant = d.merchant AND r.currency = d.currency AND r.occurred_at >= d.begins_at AND r.occurred_at < d.ends_at
+        ON r.merchant = d.merchant AND r.currency = d.currency AND r.occurred_at >= d.day - 1 AND r.occurred_at < d.day + 2
+        AND (r.occurred_at AT TIME ZONE d.zone)::date = d.day
     WHERE r.n IS NOT NULL
     GROUP BY d.merchant, d.day, d.currency, d.zone
 )
@@ -64,9 +65,7 @@ ORDER BY s.merchant, s.day, s.kind, s.currency;
 -- Bills, and refunds (below zero), of these merchants' days in another currency than a total is in, each with the rate by which the
 -- programme counts the bill: that of its decision, else the one that holds for when it happened.
 WITH days AS (
-    SELECT
-        t.merchant, t.day, t.programme, t.currency, t.day::timestamp AT TIME ZONE t.zone AS begins_at,
-        (t.day + 1)::timestamp AT TIME ZONE t.zone AS ends_at
+    SELECT t.merchant, t.day, t.programme, t.currency, t.zone
     FROM unnest(:merchants::text[], :days::date[], :programmes::text[], :currencies::text[], :zones::text[])
         AS t (merchant, day, programme, currency, zone)
 ),
@@ -74,12 +73,15 @@ WITH days AS (
 moved AS (
     SELECT d.merchant, d.day, d.programme, d.currency, b.bill_id, b.currency AS of_currency, b.total_minor AS minor
     FROM days AS d
-    JOIN bills AS b ON b.merchant = d.merchant AND b.currency <> d.currency AND b.occurred_at >= d.begins_at AND b.occurred_at < d.ends_at
+    JOIN bills AS b
+        ON b.merchant = d.merchant AND b.currency <> d.currency AND b.occurred_at >= d.day - 1 AND b.occurred_at < d.day + 2
+        AND (b.occurred_at AT TIME ZONE d.zone)::date = d.day
     UNION ALL
     SELECT d.merchant, d.day, d.programme, d.currency, r.bill_id, r.currency AS of_currency, -r.refunded_minor AS minor
     FROM days AS d
     JOIN refunds AS r
-        ON r.merchant = d.merchant AND r.currency <> d.currency AND r.occurred_at >= d.begins_at AND r.occurred_at < d.ends_at
+        ON r.merchant = d.merchant AND r.currency <> d.currency AND r.occurred_at >= d.day - 1 AND r.occurred_at < d.day + 2
+        AND (r.occurred_at AT TIME ZONE d.zone)::date = d.day
     WHERE r.n IS NOT NULL
 )
 
@@ -161,7 +163,7 @@ FROM unnest(
 WHERE NOT EXISTS (
     SELECT FROM settlement_variances AS c
     WHERE c.merchant = v.merchant AND c.day = v.day AND c.kind = v.kind AND c.currency = v.currency AND c.state = 'closed'
-        AND c.expected_minor = v.expected_minor AND c.found_minor = v.found_minor
+        AND NOT c.agreed AND c.expected_minor = v.expected_minor AND c.found_minor = v.found_minor
 )
 ORDER BY v.merchant, v.day, v.kind, v.currency
 ON CONFLICT (merchant, day, kind, currency) WHERE state <> 'closed' DO UPDATE
@@ -172,7 +174,7 @@ RETURNING variance_id;
 -- name: agree
 -- Variances of days that agree by now are closed.
 UPDATE settlement_variances AS v
-SET state = 'closed', reason = 'It agrees by now.', last_seen = :seen
+SET state = 'closed', reason = 'It agrees by now.', agreed = true, last_seen = :seen
 FROM unnest(:merchants::text[], :days::date[], :kinds::text[], :currencies::text[]) AS a (merchant, day, kind, currency)
 WHERE v.merchant = a.merchant AND v.day = a.day AND v.kind = a.kind AND v.currency = a.currency AND v.state <> 'closed'
 RETURNING v.variance_id;
@@ -197,5 +199,7 @@ WHERE variance_id = :variance_id
 FOR NO KEY UPDATE;
 
 -- name: decide_variance!
--- Who has it, and what became of it.
-UPDATE settlement_variances SET owner = :owner, state = :state, reason = :reason WHERE variance_id = :variance_id;
+-- Who has it, and what became of it. Another state or reason than the job gave is a person's word.
+UPDATE settlement_variances
+SET owner = :owner, state = :state, reason = :reason, agreed = agreed AND state = :state AND reason = :reason
+WHERE variance_id = :variance_id;

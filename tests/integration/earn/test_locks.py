@@ -1,13 +1,17 @@
-"""Where those who wait meet those who learn, and where bills of one wallet meet: who comes second waits."""
+"""Where those who wait meet those who learn, where bills of one wallet meet, and a refund who looks at a referral: who comes second
+waits."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
 
-from services.earn.store import reviews, waiting
+from services.earn.domain.acts.referral import First
+from services.earn.store import referrals, reviews, waiting
 from shared.config import Settings
 from shared.ids import uuid7
 from shared.tenants import Tenant
@@ -53,3 +57,29 @@ async def test_bills_of_one_wallet_are_judged_one_after_the_other(two: tuple[Db,
         "INSERT INTO wallets (wallet_id, member_id, programme) VALUES ($1, $1, 'shops')", wallet_id
     )
     await excludes(two, lambda db: reviews.lock(db, [wallet_id], []))
+
+
+async def test_a_refund_that_moves_while_a_referral_is_looked_at_has_it_looked_at_once_more(
+    two: tuple[Db, Db],
+) -> None:
+    """Who looks has read the refunds of before. The row says already that it is to be looked at: that is of the refund before."""
+    looking, moving = two
+    await moving.execute("SET lock_timeout = '10s'")
+    member_id, referrer_id, bill_id = uuid7(), uuid7(), uuid7()
+    key = member_id, "shops"
+    await referrals.learn(looking, [(member_id, "shops", referrer_id)])
+    await referrals.decide(looking, [First(key, "reached", bill_id, datetime.now(UTC), 1, 100, 100)])
+    await referrals.mark_for_review(looking, [bill_id])
+
+    async def moves() -> None:
+        async with moving.transaction():
+            await referrals.mark_for_review(moving, [bill_id])
+
+    async with looking.transaction():
+        [one] = await referrals.lock_reviews(looking, [key])
+        assert one.bill_id == bill_id
+        refund = asyncio.create_task(moves())
+        await asyncio.wait({refund}, timeout=0.2)
+        await referrals.mark_reviewed(looking, [key])
+    await refund
+    assert await looking.fetchval("SELECT review FROM referrals WHERE member_id = $1", member_id)

@@ -160,6 +160,29 @@ async def test_a_variance_has_an_owner_and_a_state_and_what_was_closed_is_not_ra
     assert {row[0] for row in audited} == {"settlement.import", "settlement.check", "settlement.decide"}
 
 
+async def test_what_agreed_is_raised_again_with_the_same_numbers_but_not_what_a_person_closed(
+    shop: Shop, settings: Settings
+) -> None:
+    async def after(amount: str, reference: str) -> list[tuple[int, str]]:
+        assert (await imported(shop, line("wavers", amount, reference=reference))).status_code == 200
+        await check(shop.runtime, first=DAY, last=DAY)
+        return [(one["expected_minor"], one["found_minor"]) for one in await variances(shop, "wavers")]
+
+    await day_of(shop, "wavers", (10_000, "2026-11-22T11:00:00Z"))
+    assert await after("90.00", "first") == [(10_000, "9000")]
+    assert await after("10.00", "corrected") == []
+    assert await after("-10.00", "the correction was wrong") == [(10_000, "9000")]
+    [one] = await variances(shop, "wavers")
+    path = f"/v1/settlements/variances/{one['variance_id']}"
+    said = {"state": "closed", "reason": "It agrees by now."}  # whatever a person says, it is a person's word
+    assert (await shop.client.post(path, json=said, headers=shop.headers("finance"))).status_code == 200
+    assert await after("0.00", "nothing more") == []
+    assert await after("10.00", "corrected again") == []
+    assert await after("-10.00", "and back") == [], "these numbers are a person's"
+    assert len(await variances(shop, "wavers", state="closed")) == 2
+    assert await computed(shop, settings, "found_minor = found_minor", "wavers") == []
+
+
 async def test_foreign_bills_are_converted_into_the_total_and_what_nobody_spoke_of_is_missed(
     shop: Shop, settings: Settings
 ) -> None:
@@ -215,6 +238,30 @@ async def test_foreign_bills_are_converted_into_the_total_and_what_nobody_spoke_
     assert (await said("11.01", currency="EUR")).status_code == 200
     assert await found() == silent | {("quay", "total", "SAR", 1_000, "5454", None)}
     assert await computed(shop, settings, "found_minor = found_minor", "quay") == []
+
+
+async def test_a_day_begins_where_its_first_hour_does_also_where_clocks_come_to_it_twice(
+    shop: Shop, settings: Settings
+) -> None:
+    """On the Azores 25 October 2026 has two hours from midnight to one: the clocks are put back. The first is the day's too."""
+    told = activated("isles", 1)
+    told.document["programme"] |= {"time_zone": "Atlantic/Azores", "accepts": ["EUR"]}
+    await shop.hear(told, rate(3, "4", since=datetime(2026, 10, 1, tzinfo=UTC)))
+    await day_of(shop, "pier", (300, "2026-10-24T23:59:59Z"), (500, "2026-10-25T00:30:00Z"))
+    await day_of(shop, "pier", (700, "2026-10-25T01:30:00Z"), (900, "2026-10-26T00:59:59Z"))
+    abroad = bill(None, merchant="pier", lines=[], total_minor=1_000, currency="EUR")
+    assert (await shop.post(abroad | {"occurred_at": "2026-10-25T00:15:00Z"})).status_code == 201
+    days = date(2026, 10, 24), date(2026, 10, 25)
+    lines = [
+        line("pier", amount) | {"day": day.isoformat()}
+        for day, amount in zip(days, ("3", "60.99"), strict=True)
+    ]
+    assert (await imported(shop, *lines, programme="isles")).json() == {"imported": 2, "known": 0}
+    await check(shop.runtime, first=days[0], last=days[1])
+    [one] = await variances(shop, "pier")
+    # 5 and 7 and 9, and 10 EUR at 4; but a cent too little was said.
+    assert (one["day"], one["expected_minor"], one["found_minor"]) == ("2026-10-25", 6_100, "6099")
+    assert await computed(shop, settings, "found_minor = found_minor", "pier") == []
 
 
 async def test_another_amount_under_a_key_another_merchants_day_and_an_unknown_programme_are_refused(

@@ -50,8 +50,8 @@ UNUSED |= {
 UNUSED |= {f"days:{what}" for what in ("told", "counted", "heard", "compared")}
 # tests/integration/redeem/test_gift_cards.py has cards, and spoils them.
 UNUSED |= {f"gift_cards:{what}" for what in ("chain", "balances", "uses", "terms", "once", "refunds", "told")}
-# tests/integration/redeem/test_merges.py and tests/flows/test_merges.py have members who were one person.
-UNUSED |= {f"merges:{what}" for what in ("told", "learned", "kept", "moved")}
+# tests/integration/redeem/test_merges.py, earn/test_merged.py and tests/flows/test_merges.py have members who were one person.
+UNUSED |= {f"merges:{what}" for what in ("told", "learned", "led", "kept", "moved")}
 LAST_OF = "id = (SELECT max(id) FROM {0}.outbox)"
 
 ORPHAN = "INSERT INTO earn.orphans (epoch, n, event_id, heard_by) VALUES (1, {0}, 'x', '{{}}')"
