@@ -208,7 +208,7 @@ async def list_variances(
     "/variances/{variance_id}",
     status_code=200,
     response_model=VarianceOut,
-    responses=problems("not_found", "merchant_mismatch"),
+    responses=problems("not_found", "merchant_mismatch", "variance_exists"),
 )
 async def decide_variance(
     variance_id: UUID,

@@ -28,6 +28,12 @@ class SettlementConflict(Refusal):
     code = "settlement_conflict"
 
 
+class VarianceExists(Refusal):
+    """A closed one can't be opened beside one of the same merchant, day, kind and currency that is not closed."""
+
+    code = "variance_exists"
+
+
 class Line(msgspec.Struct, frozen=True):
     """What was said of a merchant's day: `total` by the merchant, `deposit` by its bank. Several of a kind have references and
     add up; a correction is one more. `amount_minor` may be finer than the minor unit."""

@@ -17,6 +17,7 @@ from services.earn.domain.settlement import (
     Keep,
     SettlementConflict,
     Variance,
+    VarianceExists,
 )
 from services.earn.store import settlements as store
 from shared.errors import FieldError, NotFound
@@ -98,6 +99,11 @@ async def decide_variances(tx: Tx, items: Sequence[Item[DecideVariance]]) -> lis
             continue
         if asked.merchant is not None and asked.merchant != one.merchant:
             outcomes.append(Refused(MerchantMismatch(f"It is not {asked.merchant}'s.", pointer="/merchant")))
+            continue
+        reopened = one.state == "closed" and asked.state not in {None, "closed"}
+        if reopened and (other := await store.standing_beside(tx.db, one.variance_id)) is not None:
+            detail = f"{other} is of the same merchant, day, kind and currency, with the numbers of now: decide about that one."
+            outcomes.append(Refused(VarianceExists(detail, pointer="/state")))
             continue
         before = _decided(one)
         one.owner = asked.owner or one.owner

@@ -121,6 +121,11 @@ async def lock(db: Connection, variance_id: UUID) -> Variance | None:
     return None if row is None else Variance(**dict(row))
 
 
+async def standing_beside(db: Connection, variance_id: UUID) -> UUID | None:
+    """The other variance of the same merchant, day, kind and currency that is not closed: there is one at most."""
+    return await queries.standing_variance(db, variance_id=variance_id)  # type: ignore[no-any-return]
+
+
 async def decide(db: Connection, one: Variance) -> None:
     """Keeps who has it, and what became of it."""
     await queries.decide_variance(

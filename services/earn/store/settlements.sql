@@ -198,6 +198,14 @@ FROM settlement_variances
 WHERE variance_id = :variance_id
 FOR NO KEY UPDATE;
 
+-- name: standing_variance$
+-- The other one of the same merchant, day, kind and currency that is not closed.
+SELECT o.variance_id
+FROM settlement_variances AS v
+INNER JOIN settlement_variances AS o
+    ON v.merchant = o.merchant AND v.day = o.day AND v.kind = o.kind AND v.currency = o.currency
+WHERE v.variance_id = :variance_id AND o.variance_id <> v.variance_id AND o.state <> 'closed';
+
 -- name: decide_variance!
 -- Who has it, and what became of it. Another state or reason than the job gave is a person's word.
 UPDATE settlement_variances

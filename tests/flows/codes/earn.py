@@ -71,6 +71,24 @@ async def settlement_conflict(desk: Desk) -> None:
     await desk.refused(said("2"), "settlement_conflict")
 
 
+async def variance_exists(desk: Desk) -> None:
+    closed, standing = uuid7(), uuid7()
+    there = "".join(
+        f"""
+        INSERT INTO earn.settlement_variances (variance_id, merchant, day, kind, currency, zone, expected_minor, found_minor,
+            first_seen, last_seen, state, reason)
+        VALUES ('{one}', 'riyadh-mall', '2026-11-02', 'total', 'SAR', 'Asia/Riyadh', 1, 2, now(), now(), {state});
+        """
+        for one, state in ((closed, "'closed', 'counted again'"), (standing, "'open', NULL"))
+    )
+    gone = f"DELETE FROM earn.settlement_variances WHERE variance_id IN ('{closed}', '{standing}')"
+    async with altered(desk, there, gone):
+        path = f"/v1/settlements/variances/{closed}"
+        await desk.refused(
+            Ask("POST", path, {"state": "open"}, role="finance", kept_by="earn"), "variance_exists"
+        )
+
+
 async def review_decided(desk: Desk) -> None:
     review = uuid7()
     there = f"""
@@ -109,6 +127,7 @@ SPECIAL: dict[str, Callable[[Desk], Awaitable[None]]] = {
         refund_exceeds_bill,
         review_decided,
         settlement_conflict,
+        variance_exists,
         line_unknown,
         merchant_mismatch,
     )

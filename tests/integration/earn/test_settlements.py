@@ -173,14 +173,19 @@ async def test_what_agreed_is_raised_again_with_the_same_numbers_but_not_what_a_
     assert await after("10.00", "corrected") == []
     assert await after("-10.00", "the correction was wrong") == [(10_000, "9000")]
     [one] = await variances(shop, "wavers")
+    assert await computed(shop, settings, "found_minor = found_minor", "wavers") == []
     path = f"/v1/settlements/variances/{one['variance_id']}"
+    [agreed] = await variances(shop, "wavers", state="closed")
+    beside = f"/v1/settlements/variances/{agreed['variance_id']}"
+    opened = await shop.client.post(beside, json={"state": "open"}, headers=shop.headers("finance"))
+    assert (opened.status_code, opened.json()["code"]) == (409, "variance_exists")
+    assert one["variance_id"] in opened.json()["detail"]
     said = {"state": "closed", "reason": "It agrees by now."}  # whatever a person says, it is a person's word
     assert (await shop.client.post(path, json=said, headers=shop.headers("finance"))).status_code == 200
     assert await after("0.00", "nothing more") == []
     assert await after("10.00", "corrected again") == []
     assert await after("-10.00", "and back") == [], "these numbers are a person's"
     assert len(await variances(shop, "wavers", state="closed")) == 2
-    assert await computed(shop, settings, "found_minor = found_minor", "wavers") == []
 
 
 async def test_foreign_bills_are_converted_into_the_total_and_what_nobody_spoke_of_is_missed(
