@@ -19,9 +19,11 @@ from pointbank.verify.earning.settlements import Settlements
 from pointbank.verify.events import SAID_BY, Envelope, binary, decode_data, decode_envelope
 from pointbank.verify.ledger.bank import Bank
 from pointbank.verify.ledger.days import Days
+from pointbank.verify.ledger.decided import Decided
 from pointbank.verify.ledger.seals import Seals
 from pointbank.verify.ledger.trust import Trust
 from pointbank.verify.members.blocking import Blocking
+from pointbank.verify.members.learned import Learned
 from pointbank.verify.members.members import Members
 from pointbank.verify.members.messages import Messages
 from pointbank.verify.members.segments import Segments
@@ -31,6 +33,8 @@ from pointbank.verify.messaging.outbox import OutboxWalk, Told
 from pointbank.verify.messaging.places import AT_ONCE, Places
 from pointbank.verify.messaging.streams import Copy
 from pointbank.verify.report import Check
+from pointbank.verify.spending.asked_returns import AskedReturns
+from pointbank.verify.spending.blocked_cards import BlockedCards
 from pointbank.verify.spending.gift_cards import CHANGED, GiftCards
 from pointbank.verify.spending.gift_cards import TOLD as MOVED
 from pointbank.verify.spending.given import Given
@@ -64,8 +68,8 @@ class Listener:
         refunds, holds, seals = Refunds(books, gifts), Holds(books), Seals(books, trust)
         given, gift_cards, segments = Given(books), GiftCards(books), Segments(books)
         acts, referrals = Acts(books, bills), Referrals(books)
-        blocking = Blocking(books)
-        days = Days(books)
+        blocking, learned = Blocking(books), Learned(books)
+        days, blocked_cards, returns = Days(books), BlockedCards(books), AskedReturns(books)
         self._tables = (
             acts,
             referrals,
@@ -76,9 +80,11 @@ class Listener:
             gifts,
             holds,
             bank,
+            returns,
             rewards,
             given,
             gift_cards,
+            blocked_cards,
             Stock(books),
             seals,
             tiers,
@@ -86,17 +92,19 @@ class Listener:
             members,
             segments,
             blocking,
+            learned,
             days,
+            Decided(books),
         )
         self._on: dict[str, tuple[Handler, ...]] = {
             "programme.activated.v1": (members.on_programme,),
-            "merchant.changed.v1": (members.on_merchant,),
+            "merchant.changed.v1": (members.on_merchant, learned.on_merchant),
             "rate.published.v1": (members.on_rate,),
             "member.birthday.v1": (members.on_birthday,),
-            "member.enrolled.v1": (members.on_enrolled, referrals.on_enrolled),
-            "card.issued.v1": (members.on_card,),
+            "member.enrolled.v1": (members.on_enrolled, referrals.on_enrolled, learned.on_enrolled),
+            "card.issued.v1": (members.on_card, learned.on_named),
             "member.segmented.v1": (segments.on_segmented,),
-            "card.blocked.v1": (blocking.on_card,),
+            "card.blocked.v1": (blocking.on_card, learned.on_blocked),
             "member.merged.v1": (members.on_merged,),
             "wallet.blocked.v1": (blocking.on_blocked,),
             "wallet.unblocked.v1": (blocking.on_unblocked,),
@@ -111,7 +119,7 @@ class Listener:
             "points.accrued.v1": (bills.on_accrued, bank.on_accrued),
             "refund.recorded.v1": (refunds.on_refund,),
             "refund.settled.v1": (refunds.on_refund,),
-            "points.return_requested.v1": (refunds.on_asked,),
+            "points.return_requested.v1": (refunds.on_asked, returns.on_asked),
             "points.credited.v1": (bank.on_posted, messages.on_credited),
             "points.redeemed.v1": (bank.on_posted,),
             "points.expired.v1": (bank.on_posted,),
@@ -146,7 +154,9 @@ class Listener:
             "benefit.answered.v1": (given.on_answered, gifts.on_answered),
             **dict.fromkeys(MOVED.values(), (gift_cards.on_moved,)),
             **dict.fromkeys(CHANGED, (gift_cards.on_changed,)),
-            "tier.changed.v1": (tiers.on_changed, messages.on_tier),
+            "gift_card.blocked.v1": (blocked_cards.on_changed,),
+            "gift_card.unblocked.v1": (blocked_cards.on_changed,),
+            "tier.changed.v1": (tiers.on_changed, messages.on_tier, learned.on_standing),
             "message.delivered.v1": (messages.on_delivered,),
         }
 

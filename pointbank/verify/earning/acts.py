@@ -142,7 +142,8 @@ class Acts:
                 place = 0
                 for row, decision in judgements:
                     made.compared += 1
-                    at = act["taken_at"]
+                    # Without its first decision, which the chain misses, nobody knows when it was taken.
+                    at = act["taken_at"] or row["decided_at"]
                     for problem in self._objections(act, decision, at, standings, months):
                         made.wrong(f"act {act['id']}, decision {row['n']}: {problem}")
                     place = self._says(act, row, decision, place)

@@ -196,7 +196,8 @@ class Refunds:
         amounts = _amounts(_decode_asked(refund["asked"]), bill)
         if amounts is None or list(amounts) != refund["amounts"] or sum(amounts) != refund["refunded_minor"]:
             check.wrong(f"{name} refunds {refund['amounts']}, computed {amounts}")
-            amounts = tuple(refund["amounts"])
+            fits = len(refund["amounts"]) == len(bill.amounts)
+            amounts = tuple(refund["amounts"]) if fits else (0,) * len(bill.amounts)
         for place, amount in enumerate(amounts):
             bill.refunded[place] += amount
             if bill.refunded[place] > bill.amounts[place]:

@@ -7,7 +7,7 @@ SELECT
     r.bill_ref, r.terminal, r.cashier, r.channel, r.occurred_at, r.currency, r.asked::text AS asked, r.told_status,
     r.recorded_event_id::text AS recorded_event_id, r.stream_id, r.source, r.event_id, r.status, r.bill_id::text AS bill_id, r.n,
     r.amounts, r.refunded_minor, r.code, r.detail, r.sequence, r.settled_event_id::text AS settled_event_id, k.content_hash,
-    k.refund_id IS NOT NULL AS has_key, b.bill_id IS NOT NULL AS has_bill, b.merchant AS bill_merchant, b.bill_ref AS own_bill_ref,
+    coalesce(k.refund_id = r.refund_id, false) AS has_key, b.bill_id IS NOT NULL AS has_bill, b.merchant AS bill_merchant, b.bill_ref AS own_bill_ref,
     b.occurred_at AS bill_occurred_at, b.currency AS bill_currency, b.total_minor, b.lines::text AS lines,
     d.decision::text AS decision, d.sequence AS decided_through, s.sequence AS saga_sequence, s.refunds AS saga_refunds,
     (

@@ -169,6 +169,8 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     reverse_through: int | None = None
     returned_minor: int | None = None
     total_minor: int | None = None
+    merchant: str | None = None
+    bill_ref: str | None = None
 
 
 class BenefitSource(msgspec.Struct, frozen=True, gc=False):

@@ -35,6 +35,7 @@ class CardIssued(msgspec.Struct, frozen=True, gc=False):
     wallet_id: str
     programme: str
     card_id: str
+    identities: tuple[Identity, ...]
     issued_at: datetime
 
 
@@ -77,6 +78,7 @@ class MerchantChanged(msgspec.Struct, frozen=True, gc=False):
     version: int
     terminals: tuple[str, ...]
     cashiers: dict[str, str] = {}
+    brand: str | None = None
 
 
 class ProgrammeActivated(msgspec.Struct, frozen=True, gc=False):

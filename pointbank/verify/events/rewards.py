@@ -13,12 +13,14 @@ class RewardIssued(msgspec.Struct, frozen=True, gc=False):
     benefit_id: str
     redemption_id: str
     wallet_id: str
+    member_id: str
     programme: str
     reward: str
     version: int
     tier: str | None
     redeemed: Worth
     unit_cost: Money
+    issued_at: datetime
     expires_at: datetime | None
 
 
@@ -29,6 +31,7 @@ class BenefitConsumed(msgspec.Struct, frozen=True, gc=False):
     reward: str
     version: int
     merchant: str
+    terminal: str | None
     bill_ref: str | None
     unit_cost: Money
     consumed_at: datetime
@@ -37,12 +40,14 @@ class BenefitConsumed(msgspec.Struct, frozen=True, gc=False):
 class BenefitIssued(msgspec.Struct, frozen=True, gc=False):
     benefit_id: str
     wallet_id: str
+    member_id: str
     programme: str
     reward: str
     version: int
     origin: str
     effect_id: str | None
     unit_cost: Money
+    issued_at: datetime
     expires_at: datetime | None
 
 

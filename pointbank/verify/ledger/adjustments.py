@@ -19,12 +19,12 @@ class Adjustments:
     def __init__(self, books: Books) -> None:
         self._books = books
         self._posted = books.match(
-            "adjustments:posted", 1, "each adjustment that was posted was asked for, for that wallet, with these points and expiry",
-            ("adjustment", "wallet", "points", "expires_at"), ours="the requests", theirs="the ledger",
+            "adjustments:posted", 1, "each adjustment was asked for, for that wallet, with these points, expiry and moment",
+            ("adjustment", "wallet", "points", "expires_at", "effective_at"), ours="the requests", theirs="the ledger",
         )  # fmt: skip
         self._reinstated = books.match(
-            "reinstatements", 1, "what was brought back was asked for, of that lot",
-            ("wallet", "lot", "points"), ours="the requests", theirs="the ledger",
+            "reinstatements", 1, "what was brought back was asked for, of that lot and at that moment",
+            ("wallet", "lot", "points", "effective_at"), ours="the requests", theirs="the ledger",
         )  # fmt: skip
         self._allowed = books.check(
             "adjustments:allowed",
@@ -42,12 +42,21 @@ class Adjustments:
         points = posting.points if posting.incoming else -posting.points
         expires_at = expiries.get(posting.lots[0][0]) if posting.incoming else None
         self._posted.theirs(
-            (posting.posting_id, posting.source_id, self._books.merges.heir(wallet_id), points, expires_at)
+            (
+                posting.posting_id,
+                posting.source_id,
+                self._books.merges.heir(wallet_id),
+                points,
+                expires_at,
+                posting.effective_at,
+            )
         )
 
     def on_reinstated(self, wallet_id: bytes, posting: Posting) -> None:
         """A posting of kind reinstate."""
-        self._reinstated.theirs((posting.posting_id, wallet_id, posting.lots[0][0], posting.points))
+        self._reinstated.theirs(
+            (posting.posting_id, wallet_id, posting.lots[0][0], posting.points, posting.effective_at)
+        )
 
     async def walk(self) -> None:
         """The side of the tables."""
@@ -67,7 +76,9 @@ class Adjustments:
                         self._disputes.wrong(f"adjustment {told(row['adjustment_id'])}: {problem}")
         async for page in snapshot.pages("ledger/adjustments.sql", "reinstatements"):
             for row in page:
-                self._reinstated.ours((row["posting_id"], row["wallet_id"], row["lot_id"], row["points"]))
+                self._reinstated.ours(
+                    (row["posting_id"], row["wallet_id"], row["lot_id"], row["points"], row["effective_at"])
+                )
                 self._allowed.compared += 1
                 for problem in self._too_much(row):
                     self._allowed.wrong(f"reinstatement {told(row['posting_id'])}: {problem}")
@@ -97,6 +108,8 @@ class Adjustments:
             yield f"version {row['programme_version']} of {row['programme']} does not say {row['second_person_above']}"
         elif row["most"] > terms.second_person_above:
             yield f"{row['most']} points of its wallet within a day were put right by one person"
+        if not row["audited"]:
+            yield "the audit has no such opening of that person, then"
 
     def _too_much(self, row: Any) -> Iterator[str]:
         terms = self._books.terms.get((row["programme"], row["programme_version"]))
@@ -104,6 +117,8 @@ class Adjustments:
             yield f"version {row['programme_version']} of {row['programme']} does not say {row['second_person_above']}"
         elif row["most"] > terms.second_person_above or row["reason"] not in terms.reasons:
             yield f"{row['most']} points of its wallet within a day were put right by one person, for {row['reason']}"
+        if not row["audited"]:
+            yield "the audit has it of nobody, of another person or for another reason"
 
     def _wrongs(self, row: Any) -> Iterator[str]:
         terms = self._books.terms.get((row["programme"], row["programme_version"]))
@@ -134,6 +149,8 @@ class Adjustments:
             audited.append(f"adjustment.{DECIDED.get(row['state'])} {row['decided_by']}")
         if sorted(row["audited"] or ()) != sorted(audited):
             yield f"the audit says {row['audited']}"
+        elif not row["noted"]:
+            yield "the audit has another reason, evidence or moment"
 
 
 def _miscorrected(row: Any) -> Iterator[str]:
@@ -141,6 +158,8 @@ def _miscorrected(row: Any) -> Iterator[str]:
     found = (row["dispute_state"], row["requested_by"], row["decided_by"], row["programme"], row["parts"])
     if asked != found or row["state"] != "posted" or row["reason"] != BY_DISPUTE:
         yield "it is not what was asked for and upheld"
+    if not row["as_upheld"]:
+        yield "it has another evidence or moment than its dispute"
     if row["dispute_points"] != row["points"] or not row["dispute_wallet"]:
         yield f"it moves {row['points']} points, {row['dispute_points']} were disputed, or of another wallet"
 
@@ -161,3 +180,5 @@ def _misjudged(row: Any) -> Iterator[str]:
         audited.append(f"dispute.{'uphold' if row['state'] == 'upheld' else 'reject'} {row['decided_by']}")
     if sorted(row["audited"] or ()) != sorted(audited):
         yield f"the audit says {row['audited']}"
+    elif not row["noted"]:
+        yield "the audit has other points, another posting, reason, evidence or moment"

@@ -1,10 +1,10 @@
 -- What people put right, and disputes.
 
 -- name: parts
--- Every part of an adjustment that was posted.
+-- Every part of an adjustment that was posted, with when whoever had to agree last did.
 SELECT
     uuid_send(p.posting_id) AS posting_id, uuid_send(p.adjustment_id) AS adjustment_id, uuid_send(p.wallet_id) AS wallet_id, p.points,
-    p.expires_at
+    p.expires_at, coalesce(a.decided_at, a.requested_at) AS effective_at
 FROM redeem.adjustment_parts AS p
 JOIN redeem.adjustments AS a ON a.adjustment_id = p.adjustment_id
 WHERE a.state = 'posted';
@@ -51,6 +51,18 @@ SELECT
         FROM redeem.audit AS u
         WHERE u.object = 'adjustment/' || a.adjustment_id::text
     ) AS audited,
+    (
+        SELECT bool_and(
+            (u.after ->> 'reason', (u.after ->> 'requested_at')::timestamptz) = (a.reason, a.requested_at)
+            AND u.after #>> '{evidence,reference}' = a.evidence
+            AND u.after #>> '{evidence,sha256}' IS NOT DISTINCT FROM encode(a.evidence_sha256, 'hex')
+            AND (u.action = 'adjustment.request' OR (u.after ->> 'decided_at')::timestamptz = a.decided_at)
+        )
+        FROM redeem.audit AS u
+        WHERE u.object = 'adjustment/' || a.adjustment_id::text
+    ) AS noted,
+    (a.requested_at, a.decided_at, a.evidence, a.evidence_sha256) = (d.opened_at, d.decided_at, d.evidence, d.evidence_sha256)
+        AS as_upheld,
     d.dispute_id IS NOT NULL AS disputed, d.state AS dispute_state, d.opened_by, d.decided_by AS dispute_decided_by,
     d.programme AS dispute_programme, d.points AS dispute_points, d.wallet_id = ANY(p.wallets) AS dispute_wallet,
     p.points
@@ -69,7 +81,20 @@ SELECT
         SELECT array_agg(u.action || ' ' || u.actor ORDER BY u.recorded_at, u.action)
         FROM redeem.audit AS u
         WHERE u.object = 'dispute/' || d.dispute_id::text
-    ) AS audited
+    ) AS audited,
+    (
+        SELECT bool_and(
+            (u.after ->> 'posting_id', u.after ->> 'wallet_id') = (d.posting_id::text, d.wallet_id::text)
+            AND (u.after ->> 'programme', u.after ->> 'reason', (u.after #>> '{correction,points}')::bigint) = (d.programme, d.reason, d.points)
+            AND (u.after ->> 'opened_at')::timestamptz = d.opened_at
+            AND CASE WHEN u.action <> 'dispute.open' OR d.state = 'open' THEN
+                (u.after #>> '{evidence,reference}', u.after #>> '{evidence,sha256}', (u.after ->> 'decided_at')::timestamptz)
+                IS NOT DISTINCT FROM (d.evidence, encode(d.evidence_sha256, 'hex'), d.decided_at)
+            ELSE true END
+        )
+        FROM redeem.audit AS u
+        WHERE u.object = 'dispute/' || d.dispute_id::text
+    ) AS noted
 FROM redeem.disputes AS d
 LEFT JOIN redeem.adjustments AS a ON a.adjustment_id = d.adjustment_id
 LEFT JOIN redeem.postings AS p ON p.posting_id = d.posting_id;
@@ -98,7 +123,12 @@ alone AS (
 
 SELECT
     uuid_send(r.posting_id) AS posting_id, uuid_send(r.wallet_id) AS wallet_id, uuid_send(r.lot_id) AS lot_id, r.points, r.reason,
-    r.programme_version, r.second_person_above, w.programme, l.points AS most
+    r.programme_version, r.second_person_above, w.programme, l.points AS most, r.requested_at AS effective_at,
+    EXISTS (
+        SELECT FROM redeem.audit AS u
+        WHERE u.object = 'wallet/' || r.wallet_id::text AND u.action = 'points.reinstate'
+            AND u.after ->> 'posting_id' = r.posting_id::text AND (u.actor, u.after ->> 'reason') = (r.requested_by, r.reason)
+    ) AS audited
 FROM redeem.reinstatements AS r
 LEFT JOIN redeem.wallets AS w ON w.wallet_id = r.wallet_id
 LEFT JOIN alone AS l ON l.act_id = r.posting_id;
@@ -135,7 +165,12 @@ alone AS (
 
 SELECT
     uuid_send(o.posting_id) AS posting_id, o.programme_version, o.second_person_above, w.programme, l.points AS most,
-    coalesce(p.kind = 'opening' AND p.wallet_id = o.wallet_id AND p.points = o.points, false) AS posted
+    coalesce(p.kind = 'opening' AND p.wallet_id = o.wallet_id AND p.points = o.points, false) AS posted,
+    EXISTS (
+        SELECT FROM redeem.audit AS u
+        WHERE u.object = 'wallet/' || o.wallet_id::text AND u.action = 'points.open' AND u.after ->> 'posting_id' = o.posting_id::text
+            AND u.actor = o.requested_by AND u.at BETWEEN o.requested_at - interval '1 minute' AND o.requested_at + interval '1 minute'
+    ) AS audited
 FROM redeem.openings AS o
 LEFT JOIN redeem.wallets AS w ON w.wallet_id = o.wallet_id
 LEFT JOIN redeem.postings AS p ON p.posting_id = o.posting_id

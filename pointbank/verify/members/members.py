@@ -56,7 +56,8 @@ class Members:
             ours="the events", theirs="the hearers",
         )  # fmt: skip
         self._programmes_learned = books.match(
-            "programmes:learned", 8, "each version that a service heard of is kept there, word for word", ("document",),
+            "programmes:learned", 8, "each version that a service heard of is kept there, word for word",
+            ("activated_at", "document"),
             ours="the events", theirs="the hearers",
         )  # fmt: skip
         self._rates = books.match(
@@ -146,10 +147,11 @@ class Members:
         async for page in snapshot.pages("members/members.sql", "learned_birth_months"):
             for hearer, member_id, month in page:
                 self._birth_months.theirs(((hearer, member_id), month))
-        for hearer, code, version, document in await snapshot.rows(
+        for hearer, code, version, activated_at, document in await snapshot.rows(
             "members/members.sql", "learned_programmes"
         ):
-            self._programmes_learned.theirs(((hearer, code, version), _sorted(msgspec.json.decode(document))))
+            kept = _sorted(msgspec.json.decode(document))
+            self._programmes_learned.theirs(((hearer, code, version), activated_at, kept))
 
     # ---- the side of the events
 
@@ -246,7 +248,9 @@ class Members:
         self._programmes.theirs(((event.programme, event.version), event.activated_at, document))
         for hearer in LEARN_PROGRAMMES:
             if self._books.heard["members", hearer].applied(n):
-                self._programmes_learned.ours(((hearer, event.programme, event.version), document))
+                self._programmes_learned.ours(
+                    ((hearer, event.programme, event.version), event.activated_at, document)
+                )
 
 
 def ends_in_check_digit(number: str) -> bool:

@@ -78,11 +78,11 @@ SELECT 'notifier', w.wallet_id::text, w.member_id::text, '' FROM notifier.wallet
 
 -- name: learned_programmes
 -- Each version of a programme, as each hearer keeps it.
-SELECT 'earn' AS hearer, p.programme, p.version, p.document::text AS document FROM earn.programmes AS p
+SELECT 'earn' AS hearer, p.programme, p.version, p.activated_at, p.document::text AS document FROM earn.programmes AS p
 UNION ALL
-SELECT 'redeem', p.programme, p.version, p.document::text FROM redeem.programmes AS p
+SELECT 'redeem', p.programme, p.version, p.activated_at, p.document::text FROM redeem.programmes AS p
 UNION ALL
-SELECT 'tiers', p.programme, p.version, p.document::text FROM tiers.programmes AS p;
+SELECT 'tiers', p.programme, p.version, p.activated_at, p.document::text FROM tiers.programmes AS p;
 
 -- name: merged_for_earn
 -- How many members earn heard to go on as others.

@@ -39,3 +39,11 @@ FROM redeem.gift_card_postings AS p;
 -- What was given back, by the posting that did.
 SELECT uuid_send(r.refund_id) AS refund_id, uuid_send(r.use_id) AS use_id, r.amount_minor
 FROM redeem.gift_card_refunds AS r;
+
+-- name: blocked
+-- Every card that is blocked.
+SELECT c.card_id::text AS card_id FROM redeem.gift_cards AS c WHERE c.blocked;
+
+-- name: count
+-- How many cards there are.
+SELECT count(*) FROM redeem.gift_cards;

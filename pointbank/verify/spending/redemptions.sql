@@ -57,6 +57,13 @@ JOIN LATERAL (
         AND NOT EXISTS (SELECT FROM redeem.benefits AS n WHERE n.redemption_id = r.redemption_id)
 ) AS p ON p.redemption_id = ANY(q.meant) OR p.redemptions = q.redemptions OR p.always;
 
+-- name: asked
+-- Everything that earn asked to come back.
+SELECT
+    uuid_send(q.request_id) AS request_id, q.refund_id::text AS refund_id, q.bill_id::text AS bill_id, q.merchant, q.bill_ref,
+    q.returned_minor, q.total_minor, q.decided_at
+FROM redeem.return_requests AS q;
+
 -- name: refunds_meant
 -- Requests that brought back points of redemptions that they had not found, though these were not captured, or told of, only later; or
 -- that name others than they count. Those of before they kept which they meant count them alone.

@@ -65,6 +65,8 @@ class Rewards:
                 )
             if row["versions"] != list(range(1, row["version"] + 1)):
                 self._stock.wrong(f"{name} is at version {row['version']}; there are {row['versions']}")
+        for row in await self._books.snapshot.rows("spending/rewards.sql", "stockless"):
+            self._stock.wrong(f"{row['programme']}/{row['reward']} was put, and its stock is not there")
         async for page in self._books.snapshot.pages("spending/rewards.sql", "holds"):
             for row in page:
                 self._hold(row)
@@ -102,17 +104,13 @@ class Rewards:
 
     def _ours(self, row: Any) -> None:
         common = (row["wallet_id"], row["programme"], row["reward"], row["version"])
-        cost = row["unit_cost_minor"]
+        cost, to_whom = row["unit_cost_minor"], (row["member_id"], row["issued_at"], row["expires_at"])
         if row["origin"] == "redemption":
             sold = row["redemption_id"], row["tier"], row["points"]
-            self._told.ours(
-                ((row["benefit_id"], "reward.issued.v1"), (*common, *sold, cost, row["expires_at"]))
-            )
+            self._told.ours(((row["benefit_id"], "reward.issued.v1"), (*common, *sold, cost, *to_whom)))
         else:
             given = row["origin"], row["asked_by"]
-            self._told.ours(
-                ((row["benefit_id"], "benefit.issued.v1"), (*common, *given, cost, row["expires_at"]))
-            )
+            self._told.ours(((row["benefit_id"], "benefit.issued.v1"), (*common, *given, cost, *to_whom)))
         if row["withdrawn_at"] is not None:
             ended = cost, row["withdrawn_at"], row["restocked"], None
             self._told.ours(((row["benefit_id"], "benefit.withdrawn.v1"), (*common, *ended)))
@@ -124,7 +122,10 @@ class Rewards:
             self._told.ours(
                 (
                     (row["benefit_id"], "benefit.consumed.v1"),
-                    (*common, row["merchant"], row["bill_ref"], row["unit_cost_minor"], row["consumed_at"]),
+                    (
+                        *common, row["merchant"], row["terminal"], row["bill_ref"], row["unit_cost_minor"],
+                        row["consumed_at"],
+                    ),
                 )
             )  # fmt: skip
 
@@ -216,7 +217,7 @@ class Rewards:
                 (binary(event.benefit_id), "reward.issued.v1"),
                 (
                     binary(event.wallet_id), event.programme, event.reward, event.version, binary(event.redemption_id), event.tier,
-                    event.redeemed.points, event.unit_cost.amount_minor, event.expires_at,
+                    event.redeemed.points, event.unit_cost.amount_minor, binary(event.member_id), event.issued_at, event.expires_at,
                 ),
             )
         )  # fmt: skip
@@ -228,8 +229,8 @@ class Rewards:
             (
                 (binary(event.benefit_id), "benefit.consumed.v1"),
                 (
-                    binary(event.wallet_id), event.programme, event.reward, event.version, event.merchant, event.bill_ref,
-                    event.unit_cost.amount_minor, event.consumed_at,
+                    binary(event.wallet_id), event.programme, event.reward, event.version, event.merchant, event.terminal,
+                    event.bill_ref, event.unit_cost.amount_minor, event.consumed_at,
                 ),
             )
         )  # fmt: skip
@@ -239,8 +240,9 @@ class Rewards:
         self._owe(event.programme, event.reward, event.unit_cost, 1)
         common = (binary(event.wallet_id), event.programme, event.reward, event.version)
         asked = None if event.effect_id is None else binary(event.effect_id)
-        rest = event.origin, asked, event.unit_cost.amount_minor, event.expires_at
-        self._told.theirs(((binary(event.benefit_id), "benefit.issued.v1"), (*common, *rest)))
+        rest = event.origin, asked, event.unit_cost.amount_minor
+        to_whom = binary(event.member_id), event.issued_at, event.expires_at
+        self._told.theirs(((binary(event.benefit_id), "benefit.issued.v1"), (*common, *rest, *to_whom)))
 
     def on_ended(self, n: int | None, envelope: Any, event: BenefitEnded) -> None:
         """benefit.withdrawn, benefit.expired."""

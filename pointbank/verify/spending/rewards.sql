@@ -23,8 +23,8 @@ ORDER BY r.programme, r.reward;
 -- something last by then, where nobody else was merged into it.
 SELECT
     uuid_send(b.benefit_id) AS benefit_id, uuid_send(b.redemption_id) AS redemption_id, uuid_send(b.wallet_id) AS wallet_id,
-    b.programme, b.reward, b.version, b.tier, b.points, b.unit_cost_minor, b.issued_at, b.expires_at, b.consumed_at, b.merchant,
-    b.bill_ref, b.origin, uuid_send(b.asked_by) AS asked_by, b.programme_version AS given_by, b.withdrawn_at, b.restocked, b.lapsed_at,
+    uuid_send(b.member_id) AS member_id, b.programme, b.reward, b.version, b.tier, b.points, b.unit_cost_minor, b.issued_at, b.expires_at,
+    b.consumed_at, b.merchant, b.terminal, b.bill_ref, b.origin, uuid_send(b.asked_by) AS asked_by, b.programme_version AS given_by, b.withdrawn_at, b.restocked, b.lapsed_at,
     r.redemption_id IS NOT NULL AS redeemed,
     coalesce(i.heir, b.wallet_id) = coalesce(o.heir, r.wallet_id) AS of_buyer,
     r.programme AS redemption_programme, r.points AS redemption_points, r.returned_points, r.effective_at AS sold_at, coalesce(s.ended_at, r.effective_at) AS redemption_at, r.programme_version,
@@ -78,6 +78,12 @@ LEFT JOIN redeem.heirs AS o ON o.wallet_id = r.wallet_id
 LEFT JOIN redeem.reservations AS s ON s.redemption_id = b.redemption_id
 LEFT JOIN redeem.gift_cards AS c ON c.benefit_id = b.benefit_id
 LEFT JOIN redeem.reward_versions AS v ON v.programme = b.programme AND v.reward = b.reward AND v.version = b.version;
+
+-- name: stockless
+-- Rewards that were put and have no stock.
+SELECT DISTINCT v.programme, v.reward
+FROM redeem.reward_versions AS v
+WHERE NOT EXISTS (SELECT FROM redeem.rewards AS r WHERE r.programme = v.programme AND r.reward = v.reward);
 
 -- name: bought_by_nothing
 -- Gift cards that name a purchase which is not there.

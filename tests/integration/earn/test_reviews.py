@@ -46,6 +46,7 @@ RULES = (
 )
 CHECKS = {
     "bills:decisions",
+    "decisions:audited",
     "guards:counted",
     "reviews:kept",
     "reviews:asked",
@@ -359,6 +360,10 @@ SPOILT = {
     "a cancellation that was never asked for": (
         "UPDATE earn.reviews SET request_id = gen_random_uuid() WHERE merchant = 'twice'",
         {"reviews:asked"},
+    ),
+    "a verdict that was another's": (
+        "UPDATE earn.reviews SET decided_by = 'somebody' WHERE state <> 'open'",
+        {"decisions:audited"},
     ),
     "stamps that a cancelled review left": (
         "UPDATE earn.stamps SET taken_back = taken_back - 1 WHERE taken_back = 3",

@@ -114,6 +114,8 @@ async def computed(shop: Shop, settings: Settings, change: str, merchant: str = 
         await check_all(report, Snapshot(db), redis, copies, journal=None, progress=lambda _: None)
         found = report["settlements:computed"]
         assert found.compared
+        assert report["decisions:audited"].compared
+        assert not report["decisions:audited"].broken
         return found.examples
     finally:
         await transaction.rollback()

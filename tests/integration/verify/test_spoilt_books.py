@@ -37,6 +37,7 @@ UNUSED |= {"rates:told", "rates:learned", "birthdays:told"}
 UNUSED |= {f"referrals:{what}" for what in ("learned", "decided", "given", "requests", "asked", "answered")}
 UNUSED |= {"guards:counted", "reviews:kept", "reviews:asked", "reviews:settled", "settlements:computed"}
 UNUSED |= {"activations:told", "activations:kept"}
+UNUSED |= {"decisions:audited"}  # tests/integration/verify/test_spoilt_learned.py
 # tests/integration/verify/test_spoilt_refunds.py looks at these, where the bank answers all that a refund asks.
 UNUSED |= {
     "refunds:told",
