@@ -4,6 +4,7 @@
   earn by a rule, match, and are not excluded, however they were paid. It looks at the bill as it was before the till took off
   the discounts that it claims: at its total, and what its lines come to, and what was taken off these besides. A discount
   was taken off the lines that its campaign counts; of one whose campaign is not for the bill nobody knows which: off any.
+  A line that would earn but for its discount counts too where that is no more than all that the till took off.
 - A discount is its amount, or its part of what the lines come to, floored; never more than that, nor than its `most_minor`.
 - A till claims discounts and free items that it gave; a reward is given without a claim. On a bill those compete that are
   claimed or are rewards (the others are `unclaimed`), in a quote all. Of these the first `exclusive` one alone; else every

@@ -302,6 +302,9 @@ class Rulebook:
         by_sku, none = self._by_sku, len(rules)
         judged: list[JudgedLine] = []
         entries: list[Entry] = []
+        # Their discount may be what the till says that it took off for campaigns: before that they had none.
+        undiscounted: list[Entry] = []
+        claimed = sum(subject.claims.values())
         traces: dict[int, list[str]] = {}
         last = 0
         for place, line in enumerate(lines):
@@ -322,6 +325,8 @@ class Rulebook:
                 if self.without_tax:
                     amount = max(amount - line.tax_minor, 0)
                 entries.append((place, number, amount, items_of(line)))
+            elif outcome == "discounted" and line.discount_minor <= claimed:
+                undiscounted.append((place, number, line.amount_minor, items_of(line)))
             judged.append((code, outcome, line.amount_minor, None))
         tally = self._tally(entries, multiplier, subject)
         if self.rounding_at == "line":
@@ -363,7 +368,9 @@ class Rulebook:
                 ended=ended,
                 form=3 if self.campaigns or self.offers else 1,
             ),
-            self._offers(subject.before_claims(), lines, entries) if self.offers else (),
+            self._offers(subject.before_claims(), lines, sorted([*entries, *undiscounted]))
+            if self.offers
+            else (),
             self._stamps(subject, lines, entries) if self.cards else (),
         )
 

@@ -7,13 +7,23 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from fractions import Fraction
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
 from dateutil.rrule import rrulestr
 
-from pointbank.verify.programme.checkout import Offered, Rooms, Stamped, gives_points, lasts, offers, stamps
+from pointbank.verify.programme.checkout import (
+    Offered,
+    Rooms,
+    Stamped,
+    gives_points,
+    lasts,
+    offers,
+    stamps,
+    taken_off,
+)
 from pointbank.verify.programme.conditions import Asked, asks_for_lines, holds
 from pointbank.verify.programme.numbers import rounded
 from pointbank.verify.programme.rules import Rule, Sums, add_up, against, by_rate, paid_part
@@ -153,21 +163,37 @@ def _reach(
 
 
 def besides(
-    terms: Terms, lines: Sequence[Line], bill: Asked, earning: Sequence[tuple[int, Rule]]
+    terms: Terms,
+    lines: Sequence[Line],
+    bill: Asked,
+    earning: Sequence[tuple[int, Rule]],
+    discounted: Sequence[tuple[int, Rule]],
 ) -> tuple[tuple[Offered, ...], tuple[tuple[Stamped, int], ...]]:
-    """What is given at the checkout, and the stamps with how many rewards they bring."""
+    """What is given at the checkout, and the stamps with how many rewards they bring. `discounted`: lines that would earn but for
+    their discount."""
     today = bill.occurred_at.astimezone(bill.zone).date()
 
-    def reach(raw: Mapping[str, Any], asked: Asked) -> tuple[str, str, list[int]] | None:
-        reached = _reach(raw, lines, asked, earning)
+    def arm_of(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        return _arm(raw, bill.member_id)
+
+    off = 0 if bill.given_before[2] < 3 else sum(taken_off(terms, bill.claims, arm_of).values())
+    before = {
+        **dict(earning),
+        **{place: rule for place, rule in discounted if lines[place].discount_minor <= off},
+    }
+
+    def reach(
+        raw: Mapping[str, Any], asked: Asked, counted: Sequence[tuple[int, Rule]] = earning
+    ) -> tuple[str, str, list[int]] | None:
+        reached = _reach(raw, lines, asked, counted)
         return None if reached is None else (*reached[:2], [place for place, _ in reached[2]])
 
     given_ = offers(
         terms,
         lines,
         bill,
-        reach,
-        lambda raw: _arm(raw, bill.member_id),
+        lambda raw, asked: reach(raw, asked, sorted(before.items(), key=itemgetter(0))),
+        arm_of,
         lambda caps, spent: _rooms(caps, spent, today),
     )
     return given_, stamps(terms, lines, bill, reach)

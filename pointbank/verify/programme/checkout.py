@@ -74,7 +74,7 @@ def offers(
 ) -> tuple[Offered, ...]:
     """What is given, where so much had been given before as the decision says."""
     claims, form = bill.claims, bill.given_before[2]
-    off = _taken_off(terms, claims, arm_of if form >= 3 else None)
+    off = taken_off(terms, claims, arm_of if form >= 3 else None)
     whole = replace(bill, total_minor=bill.total_minor + sum(off.values()))
     before = {one.campaign: one for one in bill.offered_before}
     found: dict[str, Offered] = {}
@@ -121,7 +121,7 @@ def offers(
     return (*found.values(), *strange)
 
 
-def _taken_off(
+def taken_off(
     terms: Terms,
     claims: Mapping[str, int],
     arm_of: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] | None,

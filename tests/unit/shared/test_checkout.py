@@ -120,6 +120,19 @@ def test_what_was_taken_off_other_lines_makes_no_discount_larger() -> None:
     assert granted(both, *after, claims={"half": 10_000, "all": 9000})["all"] == ("applied", 3900)
 
 
+def test_a_discount_does_not_take_its_own_line_away_where_discounted_lines_earn_nothing() -> None:
+    section = {**earning(rule(on_discounted=False)), "campaigns": [off(percent="10")]}
+    version = compile_programme(document(earning=section, tiers=ladder("1")), 1)
+    assert granted(version, line(10_000)) == {"off": ("offered", 1000)}
+    paid = line(9000, discount_minor=1000)
+    assert granted(version, paid, claims={"off": 1000}) == {"off": ("applied", 1000)}
+    assert earn(version, paid, claims={"off": 1000}).points == 0
+    on_sale = line(9000, discount_minor=2500)
+    assert granted(version, on_sale, paid, claims={"off": 1000}) == {"off": ("applied", 1000)}
+    assert granted(version, on_sale, claims={"off": 1000}) == {"off": ("no_lines", 0)}
+    assert granted(version, paid) == {"off": ("no_lines", 0)}
+
+
 def test_a_free_item_in_one_arm_is_no_discount_though_the_other_arm_has_one() -> None:
     cookie = {"free_item": {"sku": "X", "value_minor": 800}}
     arms = [{"code": "cookie", "share": 5000, "effect": cookie}, {"code": "off", "share": 5000}]
@@ -296,9 +309,10 @@ stamp_cards = st.builds(
     cards=st.lists(stamp_cards, max_size=2),
     bill=st.lists(lines, max_size=4),
     tier=st.sampled_from([None, "t0", "t1"]),
-    claimed=st.lists(st.sampled_from([None, 0, 10, 300, 450]), min_size=5, max_size=5),
+    claimed=st.lists(st.sampled_from([None, 0, 10, 300, 450, 900]), min_size=5, max_size=5),
     had=st.integers(0, 60),
     before=st.integers(-3, 3),
+    on_discounted=st.booleans(),
 )
 def test_both_writings_come_to_the_same_and_nothing_is_given_beyond_its_bounds(
     made: list[Document],
@@ -308,9 +322,13 @@ def test_both_writings_come_to_the_same_and_nothing_is_given_beyond_its_bounds(
     claimed: list[int | None],
     had: int,
     before: int,
+    on_discounted: bool,
 ) -> None:
     section = {
-        **earning(rule(), {"code": "fee", "priority": 1, "action": "skip", "match": {"categories": ["fee"]}}),
+        **earning(
+            rule(on_discounted=on_discounted),
+            {"code": "fee", "priority": 1, "action": "skip", "match": {"categories": ["fee"]}},
+        ),
         "campaigns": [{**one, "code": f"c{k}"} for k, one in enumerate(made)],
         "stamp_cards": [{**one, "code": f"s{k}"} for k, one in enumerate(cards)],
     }
