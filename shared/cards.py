@@ -14,7 +14,7 @@ _Exempt = Callable[[Said], bool]
 
 
 def placed_texts(document: Any, *, numbers: bool = False) -> Iterator[Said]:
-    """Every text of a document with the path to it, in its order; with `numbers` its integers too. The name of a member
+    """Every text of a document with the path to it, in its order; with `numbers` its integers too, 5.0 as 5. The name of a member
     stands where its object does, so that no path quotes what may be a secret."""
     # Not recursive: a document may be nested as deep as its decoder allows.
     waiting: list[tuple[Path, Any]] = [((), document)]
@@ -31,6 +31,8 @@ def placed_texts(document: Any, *, numbers: bool = False) -> Iterator[Said]:
                 waiting += [((*path, place), value[place]) for place in range(len(value) - 1, -1, -1)]
             case int() if numbers and not isinstance(value, bool):
                 yield Said(path, str(value), "number")
+            case float() if numbers and value.is_integer():
+                yield Said(path, str(int(value)), "number")
             case _:
                 pass
 

@@ -1,6 +1,7 @@
 """Mistakes of campaigns that need several fields at once."""
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from fractions import Fraction
 from typing import Any
@@ -9,12 +10,15 @@ from zoneinfo import ZoneInfo
 from shared.errors import FieldError, pointer_to
 from shared.programme.base import MAX_MINOR
 from shared.programme.conditions import NEVER_HOLDS, contradiction, mistakes
-from shared.programme.earning import Campaign, Earning, Effect, instant
+from shared.programme.earning import Campaign, Earning, Effect, StampCard, instant
+from shared.programme.matching import matcher_of
 from shared.programme.meeting import Meetings
 from shared.programme.subject import FIELDS, NOT_YET
-from shared.programme.windows import rule_mistake
+from shared.programme.windows import day_of, rule_mistake
 
 Document = Mapping[str, Any]
+
+NO_LINE = "It leaves out every line that is counted; leave it out where none is."
 
 
 def _invalid(pointer: str, detail: str) -> FieldError:
@@ -46,8 +50,8 @@ def campaign_mistakes(number: int, campaign: Document, zone: Any) -> Iterator[Fi
     recurring, known = campaign.get("recurring"), _zone(zone)
     rrule = recurring.get("rrule") if isinstance(recurring, Mapping) else None
     if isinstance(rrule, str) and known is not None:
-        first, last = (at.astimezone(known).date() for at in times if at is not None)
-        if said := rule_mistake(rrule, first, last):
+        said = rule_mistake(rrule, day_of(times[0], known), day_of(times[1], known))
+        if said is not None:
             yield _invalid(f"{pointer}/recurring/rrule", said)
 
 
@@ -185,11 +189,16 @@ def _most_of(effect: Effect, base: Fraction) -> Fraction:
 
 
 def never_taking_effect(earning: Earning, ladder: Collection[str], zone: ZoneInfo) -> Iterator[FieldError]:
-    """Campaigns whose condition contradicts itself, and exclusive ones that could be for the same bill."""
-    conditions = [("stamp_cards", number, card.when) for number, card in enumerate(earning.stamp_cards)]
-    conditions += [("campaigns", number, one.when) for number, one in enumerate(earning.campaigns)]
-    for part, number, when in conditions:
-        if when is not None and (at := contradiction(when, FIELDS, only={"tier": ladder})) is not None:
+    """Campaigns that count no line, or whose condition contradicts itself, and exclusive ones that could be for the same bill."""
+    counting: list[tuple[str, int, StampCard | Campaign]] = [
+        ("stamp_cards", number, card) for number, card in enumerate(earning.stamp_cards)
+    ]
+    counting += [("campaigns", number, one) for number, one in enumerate(earning.campaigns)]
+    for part, number, one in counting:
+        if one.exclude is not None and matcher_of(one.exclude).covers(matcher_of(one.match)):
+            yield _invalid(f"/earning/{part}/{number}/exclude", NO_LINE)
+        at = None if one.when is None else contradiction(one.when, FIELDS, only={"tier": ladder})
+        if at is not None:
             yield _invalid(pointer_to(("earning", part, number, "when", *at)), NEVER_HOLDS)
     meetings = Meetings(zone)
     exclusive: list[Campaign] = []
@@ -200,10 +209,15 @@ def never_taking_effect(earning: Earning, ladder: Collection[str], zone: ZoneInf
             if other.effect.at_checkout != campaign.effect.at_checkout:
                 continue  # points are chosen among points
             if (met := meetings.first(campaign, other)) is not None:
-                first = met.astimezone(zone).isoformat(timespec="minutes")
-                said = f"{other.code} is exclusive at the same time, from {first} on; only one can be."
+                said = f"{other.code} is exclusive at the same time, from {_shown(met, zone)} on; only one can be."
                 if not meetings.all_seen:
                     said = f"{other.code} may be exclusive at the same time: these are too many windows to look at."
                 yield _invalid(f"/earning/campaigns/{number}/stacking", said)
                 break
         exclusive.append(campaign)
+
+
+def _shown(at: datetime, zone: ZoneInfo) -> str:
+    with suppress(OverflowError):  # the clocks there may show no such day
+        at = at.astimezone(zone)
+    return at.isoformat(timespec="minutes")

@@ -1,7 +1,9 @@
 """What campaigns add to the points of the rules (`pointbank verify` computes the same a second time):
 
 - A campaign is tried while it lasts (`starts_at <= occurred_at < ends_at`). It is for a bill within its recurring windows,
-  that its `match` and `when` are for, and counts the lines that *earn* by a rule, match, and are not excluded. Its result
+  that its `match` and `when` are for, and counts the lines that *earn* by a rule, match, and are not excluded. Of a bill that
+  says its tenders it counts what its rules count of these lines and, where its `match` names tenders, of that alone what was
+  paid with them; a line of which its rule counts nothing (all was paid with points) it does not count. Its result
   says where it ended: `window`, `merchants` (brands, channels, tenders), `when`, `no_lines`, `nothing` (no whole point),
   `control` (the member is in the control arm), or how it fared among the others.
 - A multiplier gives the exact base points of those lines x (multiplier - 1); `with_tier` multiplies by the tier's rate too.
@@ -18,9 +20,11 @@
   the unbounded, or as much after it. They are `excluded` and `not_best` like the others.
 - Together rules and campaigns give at most the maximum of a bill and what is left of the member's caps of the
   programme. What is beyond is taken from the last campaign first, then from the rules; of each, what is held first.
-- What a decision keeps of each (form 2) is as much as is needed to make it again. In full: those that applied, that have an
+- What a decision keeps of each (forms 2 and 3) is as much as is needed to make it again. In full: those that applied, that have an
   arm, or that were asked what is left. As `[campaign, result, wanted, condition]`: others that came to points, or to none
   (`nothing`). The rest as `[result, condition, campaigns]`, by where they ended. In form 1 all stand there in full.
+  Before form 3 tenders in a `match` only said for which bills a campaign is, lines that points alone had paid were counted, and
+  what a till had taken off stood beside the lines of every discount.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ from shared.programme.conditions import Condition, compile_condition
 from shared.programme.earning import Campaign, Effect, MemberCaps, instant
 from shared.programme.matching import Matcher, matcher_of
 from shared.programme.subject import FIELDS, Line, Subject
-from shared.programme.windows import Window, compile_window
+from shared.programme.windows import Window, compile_window, day_of
 
 Period = Literal["day", "week", "month", "year"]
 PERIODS: tuple[Period, ...] = ("day", "week", "month", "year")
@@ -268,6 +272,11 @@ class CompiledCampaign:
         place = bucket(self.code, member_id)
         return next(arm for arm in self.arms if place < arm.below)
 
+    def takes_off(self, member_id: object) -> bool:
+        """Whether it is a discount for the member."""
+        effect = self.arm(str(member_id)).effect if self.arms else self.effect
+        return effect.checkout is not None and effect.checkout.kind == "discount"
+
 
 @lru_cache(maxsize=16_384)
 def bucket(campaign: str, member_id: str) -> int:
@@ -328,8 +337,6 @@ class Limits:
     campaigns: Mapping[str, CompiledCampaign]
     maximum: int | None
     caps: tuple[Cap, ...]
-    discounts: frozenset[str] = frozenset()
-    """The campaigns that take money off a bill."""
 
     def counters(
         self, tried: Sequence[Tried], points: int, wallet_id: UUID, occurred_at: datetime
@@ -542,9 +549,7 @@ def compile_campaign(campaign: Campaign, zone: ZoneInfo, minor_per_point: Ratio)
         ends_at=instant(campaign.ends_at),
         window=None
         if recurring is None
-        else compile_window(
-            recurring.rrule, recurring.at, recurring.minutes, starts_at.astimezone(zone).date()
-        ),
+        else compile_window(recurring.rrule, recurring.at, recurring.minutes, day_of(starts_at, zone)),
         match=match,
         exclude=None if campaign.exclude is None else matcher_of(campaign.exclude),
         when=when if when is not None and not when.by_line else None,

@@ -1,8 +1,10 @@
 """What campaigns and stamp cards give besides points (`pointbank verify` computes the same a second time):
 
-- A campaign that gives something at the checkout is for the same bills, and counts the same lines, as one that gives points:
-  those that earn by a rule, match, and are not excluded. It looks at the bill as it was before the till took off the
-  discounts that it claims: at its total, and what its lines come to, and these besides.
+- A campaign that gives something at the checkout is for the same bills as one that gives points, and counts the lines that
+  earn by a rule, match, and are not excluded, however they were paid. It looks at the bill as it was before the till took off
+  the discounts that it claims: at its total, and what its lines come to, and what was taken off these besides. A discount
+  was taken off the lines that its campaign counts; of one whose campaign is not for the bill nobody knows which: off any.
+  A line that would earn but for its discount counts too where that is no more than all that the till took off.
 - A discount is its amount, or its part of what the lines come to, floored; never more than that, nor than its `most_minor`.
 - A till claims discounts and free items that it gave; a reward is given without a claim. On a bill those compete that are
   claimed or are rewards (the others are `unclaimed`), in a quote all. Of these the first `exclusive` one alone; else every
@@ -127,16 +129,37 @@ def punch(one: Stamped, before: int, new_id: Callable[[], UUID]) -> tuple[Stampe
     return msgspec.structs.replace(one, before=before, effects=effects), after - due * one.needed
 
 
-def offer(
-    campaign: CompiledCampaign, subject: Subject, lines: Sequence[Line], entries: Sequence[Entry]
-) -> Offered | None:
-    """How far a campaign comes with a bill, whatever was given before. None: it does not last at that time."""
-    reached = campaign.reach(subject, lines, entries)
-    if reached is None:
-        return None
+Reached = tuple[Sequence[Entry], str] | Tried | None
+"""The lines that a campaign counts, and the results of its condition; where it ended; None: it does not last."""
+
+
+def offered(
+    tried: Sequence[tuple[CompiledCampaign, Reached]], subject: Subject, lines: Sequence[Line]
+) -> tuple[Offered, ...]:
+    """How far campaigns come with a bill, whatever was given before."""
+    places = {
+        campaign.code: frozenset([entry[0] for entry in reached[0]])
+        for campaign, reached in tried
+        if isinstance(reached, tuple)
+    }
+    return tuple(
+        [
+            _offered(campaign, reached, subject, lines, places)
+            for campaign, reached in tried
+            if reached is not None
+        ]
+    )
+
+
+def _offered(
+    campaign: CompiledCampaign,
+    reached: tuple[Sequence[Entry], str] | Tried,
+    subject: Subject,
+    lines: Sequence[Line],
+    places: Mapping[str, frozenset[int]],
+) -> Offered:
     if isinstance(reached, Tried):
         return Offered(campaign.code, reached.result, reached.condition)
-    counted, trace = reached
     effect, arm = campaign.effect, None
     if campaign.arms:
         arm = campaign.arm(str(subject.member_id))
@@ -145,11 +168,18 @@ def offer(
     assert gift is not None, "points are tried elsewhere"
     amount = None
     if gift.kind == "discount":
-        amount = sum([lines[entry[0]].amount_minor for entry in counted]) + subject.claimed_minor
+        own = places[campaign.code]
+        amount = sum([lines[place].amount_minor for place in own]) + sum(
+            [
+                taken_off
+                for code, taken_off in subject.claims.items()
+                if code not in places or not own.isdisjoint(places[code])
+            ]
+        )
     worth = gift.worth(amount or 0, subject.tier)
     result = "nothing" if not worth else "control" if arm is not None and arm.control else "able"
     code = None if arm is None else arm.code
-    return Offered(campaign.code, result, trace, code, gift.kind, gift.what, amount, worth)
+    return Offered(campaign.code, result, reached[1], code, gift.kind, gift.what, amount, worth)
 
 
 # ---- among others, and within what is left -----------------------------------------------------

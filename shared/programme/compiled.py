@@ -180,16 +180,7 @@ def _limits(
     caps = caps_of(earning.member_caps)
     if not campaigns and not caps and earning.maximum.bill is None:
         return None
-    discounts = frozenset(
-        one.code
-        for one in earning.campaigns
-        if any(
-            effect.discount for effect in (one.effect, *[arm.effect for arm in one.arms or () if arm.effect])
-        )
-    )
-    return Limits(
-        programme, zone, {one.code: one for one in campaigns}, earning.maximum.bill, caps, discounts
-    )
+    return Limits(programme, zone, {one.code: one for one in campaigns}, earning.maximum.bill, caps)
 
 
 def _ladder(programme: Programme) -> tuple[CompiledTier, ...]:

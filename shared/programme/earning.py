@@ -59,7 +59,7 @@ class Match(Section):
     brands: Annotated[list[Brand], Field(min_length=1, max_length=1000)] | None = None
     channels: Annotated[list[Channel], Field(min_length=1)] | None = None
     tenders: Codes | None = None
-    """Bills that were paid, in any part, with one of these; only that part of the amount counts."""
+    """Bills that were paid, in any part, with one of these; of points only those that this part of the amount earns count."""
 
 
 class Rate(Section):

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from shared.programme.conditions import contradiction
 from shared.programme.earning import Campaign, instant
 from shared.programme.subject import FIELDS
-from shared.programme.windows import Span, compile_window
+from shared.programme.windows import Span, compile_window, day_of
 
 MOST_LOOKED_AT = 100_000
 """Windows of one document, and pairs of campaigns ten times: a second or two."""
@@ -76,9 +76,7 @@ class Meetings:
         """Its windows by the clocks, in order; without a rule one that is always open."""
         found = self._spans.get(campaign.code)
         if found is None:
-            first, last = (
-                instant(at).astimezone(self._zone).date() for at in (campaign.starts_at, campaign.ends_at)
-            )
+            first, last = (day_of(instant(at), self._zone) for at in (campaign.starts_at, campaign.ends_at))
             found = self._spans[campaign.code] = self._windows(campaign, first, last)
             self._left -= len(found)
         return found

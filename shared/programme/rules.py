@@ -22,7 +22,7 @@
   ladder it is 1.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -33,7 +33,7 @@ import msgspec
 
 from shared.money import ROUNDINGS, Ratio, decimal_ratio
 from shared.programme.campaigns import CompiledCampaign, Ended, Entry, LeftOut, Room, Tried, Worked
-from shared.programme.checkout import CompiledCard, Offered, Stamped, offer
+from shared.programme.checkout import CompiledCard, Offered, Stamped, offered
 from shared.programme.conditions import MILLION, Condition, compile_condition
 from shared.programme.earning import Base, Earning, Rule
 from shared.programme.holds import UNTIL_ACTIVATION, CompiledHold, compile_hold
@@ -106,7 +106,7 @@ class Details(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     ended: tuple[Ended, ...] = ()
     """Where the rest of the campaigns ended."""
     form: int = 1
-    """How campaigns are told. 1: all of them in full, as long as there was no other."""
+    """How campaigns are told, and what they count. 1: all of them in full, as long as there was no other."""
 
 
 class Earned(msgspec.Struct, frozen=True, gc=False):
@@ -302,6 +302,9 @@ class Rulebook:
         by_sku, none = self._by_sku, len(rules)
         judged: list[JudgedLine] = []
         entries: list[Entry] = []
+        # Their discount may be what the till says that it took off for campaigns: before that they had none.
+        undiscounted: list[Entry] = []
+        claimed = sum(subject.claims.values())
         traces: dict[int, list[str]] = {}
         last = 0
         for place, line in enumerate(lines):
@@ -322,6 +325,8 @@ class Rulebook:
                 if self.without_tax:
                     amount = max(amount - line.tax_minor, 0)
                 entries.append((place, number, amount, items_of(line)))
+            elif outcome == "discounted" and line.discount_minor <= claimed:
+                undiscounted.append((place, number, line.amount_minor, items_of(line)))
             judged.append((code, outcome, line.amount_minor, None))
         tally = self._tally(entries, multiplier, subject)
         if self.rounding_at == "line":
@@ -333,10 +338,11 @@ class Rulebook:
         ended: tuple[Ended, ...] = ()
         if self.campaigns:
 
-            def of_some(some: Sequence[Entry]) -> Worked:
-                return self._sums(some, multiplier, subject)
+            def of_some(some: Sequence[Entry], paid_with: Collection[str] | None) -> Worked:
+                return self._sums(some, multiplier, subject, paid_with)
 
-            campaigns, ended = self._trying.tried(subject, lines, entries, tally, of_some, self)
+            paid = self._paid(entries, subject)
+            campaigns, ended = self._trying.tried(subject, lines, paid, tally, of_some, self)
         return Earned(
             tally.points,
             tally.available,
@@ -360,17 +366,18 @@ class Rulebook:
                 tuple([(rules[number].code, rules[number].base) for number in tally.others]),
                 campaigns,
                 ended=ended,
-                form=2 if self.campaigns else 1,
+                form=3 if self.campaigns or self.offers else 1,
             ),
-            self._offers(subject.before_claims(), lines, entries) if self.offers else (),
+            self._offers(subject.before_claims(), lines, sorted([*entries, *undiscounted]))
+            if self.offers
+            else (),
             self._stamps(subject, lines, entries) if self.cards else (),
         )
 
     def _offers(
         self, subject: Subject, lines: Sequence[Line], entries: Sequence[Entry]
     ) -> tuple[Offered, ...]:
-        found = [offer(campaign, subject, lines, entries) for campaign in self.offers]
-        return tuple([one for one in found if one is not None])
+        return offered([(one, one.reach(subject, lines, entries)) for one in self.offers], subject, lines)
 
     def _stamps(
         self, subject: Subject, lines: Sequence[Line], entries: Sequence[Entry]
@@ -407,12 +414,20 @@ class Rulebook:
                 refused.append((number, reason))
         return tuple(eligible), refused, conditions
 
-    def _tally(self, entries: Sequence["Entry"], multiplier: Ratio, subject: Subject) -> "Tally":
+    def _tally(
+        self,
+        entries: Sequence["Entry"],
+        multiplier: Ratio,
+        subject: Subject,
+        paid_with: Collection[str] | None = None,
+    ) -> "Tally":
         by_line = self.rounding_at == "line"
         sums: dict[int, list[int]] = {}
         parts: dict[int, Ratio | None] = {}
         if subject.tenders:
-            parts = {number: self._part(self.rules[number], subject) for _, number, _, _ in entries}
+            parts = {
+                number: self._part(self.rules[number], subject, paid_with) for _, number, _, _ in entries
+            }
         own: dict[int, int] = {}
         exact: list[dict[Ratio, int]] = [{}, {}]
         lines = [0, 0]
@@ -465,10 +480,16 @@ class Rulebook:
             points = self.together(_added(now, held)) if held else available
         return Tally(points, available, own, tuple(by_rule), tuple(others), tuple(multipliers), now, held)
 
-    def _sums(self, entries: Sequence["Entry"], multiplier: Ratio, subject: Subject) -> Worked:
-        """What some lines come to, before it is rounded."""
+    def _sums(
+        self,
+        entries: Sequence["Entry"],
+        multiplier: Ratio,
+        subject: Subject,
+        paid_with: Collection[str] | None,
+    ) -> Worked:
+        """What some lines come to, before it is rounded; of a bill that says its tenders, what was paid with these."""
         if self.rounding_at == "line" or subject.tenders:
-            return self._tally(entries, multiplier, subject)
+            return self._tally(entries, multiplier, subject, paid_with)
         sums: dict[int, tuple[int, int, int]] = {}
         for _, number, amount, items in entries:
             amounts, counted, times = sums.get(number, (0, 0, 0))
@@ -509,18 +530,27 @@ class Rulebook:
             return sum([self._points(numerator, multiplier) for multiplier, numerator in groups.items()])
         return self.round(*self.exactly(groups))
 
-    def _part(self, rule: CompiledRule, subject: Subject) -> Ratio | None:
-        """What part of the bill counts for the rule; None: all of it."""
-        tenders = subject.tenders
-        if not tenders:
-            return None
-        if rule.match.tenders is not None:
-            paid = sum([amount for tender, amount in tenders.items() if tender in rule.match.tenders])
-        elif self.points_earn or POINTS_TENDER not in tenders:
-            return None
-        else:
-            paid = subject.total_minor - tenders[POINTS_TENDER]
+    def _part(
+        self, rule: CompiledRule, subject: Subject, paid_with: Collection[str] | None = None
+    ) -> Ratio | None:
+        """What part of the bill counts for the rule, and was paid with these tenders; None: all of it."""
+        own, points_earn = rule.match.tenders, self.points_earn
+        paid = sum(
+            [
+                amount
+                for tender, amount in subject.tenders.items()
+                if (tender in own if own is not None else points_earn or tender != POINTS_TENDER)
+                and (paid_with is None or tender in paid_with)
+            ]
+        )
         return None if paid == subject.total_minor else (paid, subject.total_minor)
+
+    def _paid(self, entries: Sequence["Entry"], subject: Subject) -> Sequence["Entry"]:
+        """Those of lines of which anything was paid in what counts for their rule."""
+        if not subject.tenders:
+            return entries
+        parts = {number: self._part(self.rules[number], subject) for _, number, _, _ in entries}
+        return [entry for entry in entries if (part := parts[entry[1]]) is None or part[0]]
 
 
 class Sums(msgspec.Struct, frozen=True, gc=False):

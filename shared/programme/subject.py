@@ -89,7 +89,7 @@ class Subject:
         activity: Activity | None = None,
         member_id: object = None,
         segments: frozenset[str] = frozenset(),
-        claimed_minor: int = 0,
+        claims: Mapping[str, int] | None = None,
     ) -> None:
         self.occurred_at, self.zone = occurred_at, zone
         self.total_minor, self.lines = total_minor, lines
@@ -99,15 +99,15 @@ class Subject:
         self.activity = activity
         self.member_id = member_id
         self.segments = segments
-        self.claimed_minor = claimed_minor
-        """What the till says that it took off for campaigns of this programme."""
+        self.claims: Mapping[str, int] = claims or {}
+        """By campaign of this programme, what the till says that it took off."""
 
     def before_claims(self) -> "Subject":
         """The same as it was before the till took something off."""
-        if not self.claimed_minor:
+        if not self.claims:
             return self
         made = copy(self)
-        made.total_minor += self.claimed_minor
+        made.total_minor += sum(self.claims.values())
         return made
 
     @_kept

@@ -4,7 +4,7 @@ What a campaign gives is said at the head of `campaigns`; here is only how it is
 campaigns and their conditions tell apart of its time, merchant, brand, channel, tenders, total, member (`Trying._kind`). For
 bills of a kind it is known which campaigns last, how those end that are not for it, and what lines the others count (`_Plan`);
 and by which of these lines there are (`_Course`) what a decision keeps of those that ended, and what a bonus comes to.
-Campaigns that count the same lines share these, their sums, and what a multiplier multiplies (`_Part`).
+Campaigns that count the same of the same lines share these, their sums, and what a multiplier multiplies (`_Part`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ MOST_KINDS = 1024
 MOST_COURSES = 64
 """Of a kind of bills."""
 
-Tally = Callable[[Sequence[Entry]], Worked]
+Tally = Callable[[Sequence[Entry], Collection[str] | None], Worked]
+"""What some lines come to, as far as it was paid with these tenders; None: with any."""
 Kind = tuple[object, ...]
 End = tuple[str, str, int]
 """Where a campaign ended: result, the results of its condition, and its number."""
@@ -115,8 +116,9 @@ class Trying:
         parts = {}
         held: list[bool | None] = []
         for number in plan.parts:
-            own = _counted(self._matchers[number], lines, entries)
-            parts[number] = part = _Part(own, whole if len(own) == len(entries) else None, tally, book)
+            match = self._matchers[number]
+            own = _counted(match, lines, entries)
+            parts[number] = part = _part(match, own, entries, whole, tally, book)
             held.append(part.held if own else None)
         course = plan.courses.get(tuple(held))
         if course is None:
@@ -135,7 +137,7 @@ class Trying:
                 continue
             counted, line_trace = campaign.lines(subject, lines, entries)
             if counted:
-                part = _Part(counted, whole if len(counted) == len(entries) else None, tally, book)
+                part = _part(campaign.match, counted, entries, whole, tally, book)
                 found.append(_worth(campaign, subject, part, line_trace or trace))
             else:
                 more.append(("no_lines", line_trace or trace, number))
@@ -191,7 +193,7 @@ class Trying:
             return None
         mine = campaign.match
         for number, one in enumerate(self._matchers):
-            if (one.categories, one.skus) == (mine.categories, mine.skus):
+            if (one.categories, one.skus, one.tenders) == (mine.categories, mine.skus, mine.tenders):
                 return number
         self._matchers.append(mine)
         return len(self._matchers) - 1
@@ -245,11 +247,18 @@ def _counted(match: Matcher, lines: Sequence[Line], entries: Sequence[Entry]) ->
 class _Part:
     """Lines that some campaigns count, at least one, and what these ask of them, each worked out once."""
 
-    __slots__ = ("_bases", "_book", "_multiplied", "_sums", "_tally", "entries", "held")
+    __slots__ = ("_bases", "_book", "_multiplied", "_paid_with", "_sums", "_tally", "entries", "held")
 
-    def __init__(self, entries: Sequence[Entry], sums: Worked | None, tally: Tally, book: Rounder) -> None:
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        sums: Worked | None,
+        tally: Tally,
+        paid_with: Collection[str] | None,
+        book: Rounder,
+    ) -> None:
         self.entries = entries
-        self._sums, self._tally, self._book = sums, tally, book
+        self._sums, self._tally, self._paid_with, self._book = sums, tally, paid_with, book
         self._bases: dict[bool, tuple[Ratio, Ratio | None]] = {}
         self._multiplied: dict[tuple[Ratio, bool], tuple[int, int, Ratio]] = {}
         self.held = book.holds and all([book.is_held(entry[1]) for entry in entries])  # noqa: C419
@@ -258,7 +267,7 @@ class _Part:
     @property
     def sums(self) -> Worked:
         if self._sums is None:
-            self._sums = self._tally(self.entries)
+            self._sums = self._tally(self.entries, self._paid_with)
         return self._sums
 
     def multiplied(self, less_one: Ratio, *, with_tier: bool) -> tuple[int, int, Ratio]:
@@ -279,6 +288,19 @@ class _Part:
         now, held = self.sums.amounts
         whole = (now + held) // per_minor * points
         return whole, whole - now // per_minor * points, now + held
+
+
+def _part(
+    match: Matcher,
+    own: Sequence[Entry],
+    entries: Sequence[Entry],
+    whole: Worked,
+    tally: Tally,
+    book: Rounder,
+) -> _Part:
+    """These lines of all; where they are all of them, and however they were paid, they come to the whole."""
+    same = len(own) == len(entries) and match.tenders is None
+    return _Part(own, whole if same else None, tally, match.tenders, book)
 
 
 def _worth(campaign: CompiledCampaign, subject: Subject, part: _Part, trace: str) -> Tried:

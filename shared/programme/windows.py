@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr
 
@@ -51,7 +52,7 @@ def rule_mistake(rrule: str, starts_on: date, ends_on: date) -> str | None:
         return "Days of a month, and their order, stand in a rule that is MONTHLY or YEARLY."
     if "FREQ=DAILY" in rrule and "INTERVAL" in seen and "BYDAY" in seen:
         return "Every so many days, and days of the week, do not go together."
-    if ends_on > _years_later(starts_on):
+    if (ends_on - starts_on).days > 366 * MOST_YEARS:
         return f"A campaign with windows lasts at most {MOST_YEARS} years."
     try:
         days = _days(rrule, starts_on)
@@ -59,6 +60,15 @@ def rule_mistake(rrule: str, starts_on: date, ends_on: date) -> str | None:
     except (ValueError, OverflowError) as error:
         return f"It can't be read: {error}."
     return "No day of this rule lies within the campaign." if first is None else None
+
+
+def day_of(at: datetime, zone: ZoneInfo) -> date:
+    """The day that clocks show then. At an end of the calendar, which documents say for always, they may show none: then its first
+    or last."""
+    try:
+        return at.astimezone(zone).date()
+    except OverflowError:
+        return date.max if at.year == date.max.year else date.min
 
 
 Span = tuple[datetime, datetime]
@@ -129,7 +139,3 @@ def _days(rrule: str, starts_on: date):  # type: ignore[no-untyped-def]  # of da
 
 def _midnight(day: date) -> datetime:
     return datetime.combine(day, time.min)
-
-
-def _years_later(day: date) -> date:
-    return day + timedelta(days=366 * MOST_YEARS)

@@ -15,7 +15,7 @@ from referencing import Registry
 
 from pointbank.verify.books import Books, Follower
 from pointbank.verify.earning.bills import Bills, told_entries
-from pointbank.verify.earning.decisions import OPEN, Accrual, Standings
+from pointbank.verify.earning.decisions import OPEN, Accrual, Standings, began_later
 from pointbank.verify.events import ActAnswer, Envelope, entries_of
 from pointbank.verify.programme.checkout import Rooms
 from pointbank.verify.programme.conditions import Asked, holds
@@ -247,6 +247,7 @@ class Acts:
                 continue
             if act["programme"] not in (None, judged.programme):
                 yield f"{judged.programme} is not the act's programme"
+            yield from began_later(terms, self._books.versions_of, act["occurred_at"])
             yield from _judgement(act, judged, terms, at, birth_months.get(decision.member_id or ""))
             yield from _standing(act, judged, terms, standings)
         computed = "earned" if any(one.points for one in decision.programmes) else "nothing"

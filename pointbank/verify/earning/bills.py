@@ -214,6 +214,7 @@ class Bills:
                     decision,
                     at,
                     self._terms_of,
+                    self._books.versions_of,
                     standings,
                     words,
                     self._books.rates,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -117,9 +117,19 @@ decode_decision = msgspec.json.Decoder(Decision).decode
 decode_lines = msgspec.json.Decoder(tuple[KeptLine, ...]).decode
 
 TermsOf = Callable[[tuple[str, int]], Terms | None]
+VersionsOf = Callable[[str], Sequence[Terms]]
 Standings = dict[tuple[str, int], tuple[str, str, datetime, datetime | None]]
 SegmentWords = dict[str, list[tuple[str, datetime, datetime | None]]]
 """By member what earn heard: segment, from, until."""
+
+
+def began_later(terms: Terms, versions_of: VersionsOf, at: datetime) -> Iterator[str]:
+    """A version judges what happened before it began only where there was none before it."""
+    if terms.activated_at > at and any(
+        one.version < terms.version and one.activated_at < terms.activated_at
+        for one in versions_of(terms.code)
+    ):
+        yield f"judged by version {terms.version}, which began at {terms.activated_at}, later"
 
 
 def countable(lines: tuple[KeptLine, ...]) -> list[Line]:
@@ -140,6 +150,7 @@ def objections(
     decision: Decision,
     at: datetime,
     terms_of: TermsOf,
+    versions_of: VersionsOf,
     standings: Standings,
     words: SegmentWords,
     rates: Rates | None = None,
@@ -182,6 +193,7 @@ def objections(
         made.append(worth)
         yield from _numbers(judged, worth)
         yield from _besides(judged, worth, bool(claims_of(bill)))
+        yield from began_later(terms, versions_of, bill["occurred_at"])
         yield from _inputs(bill, judged, terms, at, standings)
         yield from _segments(bill, judged, words.get(decision.member_id or "", []))
         yield from _accruals(bill, judged, worth, terms, birth_month)
@@ -275,7 +287,7 @@ def _guards(judged: Judged, worth: Worth, terms: Terms) -> Iterator[str]:
 
 
 def _numbers(judged: Judged, worth: Worth) -> Iterator[str]:
-    if judged.details.form not in {1, 2}:
+    if judged.details.form not in {1, 2, 3}:
         yield f"campaigns are told in form {judged.details.form}, which there is not"
     kept = (judged.points, judged.available, judged.held)
     if kept != worth[:3]:

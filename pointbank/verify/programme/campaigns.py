@@ -7,16 +7,26 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from fractions import Fraction
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
 from dateutil.rrule import rrulestr
 
-from pointbank.verify.programme.checkout import Offered, Rooms, Stamped, gives_points, lasts, offers, stamps
+from pointbank.verify.programme.checkout import (
+    Offered,
+    Rooms,
+    Stamped,
+    gives_points,
+    lasts,
+    offers,
+    stamps,
+    taken_off,
+)
 from pointbank.verify.programme.conditions import Asked, asks_for_lines, holds
 from pointbank.verify.programme.numbers import rounded
-from pointbank.verify.programme.rules import Rule, Sums, add_up, against, by_rate
+from pointbank.verify.programme.rules import Rule, Sums, add_up, against, by_rate, paid_part
 from pointbank.verify.programme.short import ended, in_full, left_out, never_chosen
 
 if TYPE_CHECKING:
@@ -65,15 +75,17 @@ def given(
 ) -> Given:
     """What the bill gets, where so much had been given before as these say; told in this form."""
     before = {one.campaign: one for one in kept}
+    paid = [one for one in earning if form < 3 or not bill.tenders or paid_part(terms, one[1], bill)]
+    whole = sums if len(paid) == len(earning) else add_up(terms, lines, paid, bill)
     tried = [
         one
         for raw in terms.campaigns
         if gives_points(raw)
-        and (one := _tried(terms, raw, lines, bill, member_id, sums, earning)) is not None
+        and (one := _tried(terms, raw, lines, bill, member_id, whole, paid, form)) is not None
     ]
     by_code = {raw["code"]: raw for raw in terms.campaigns}
     today = bill.occurred_at.astimezone(bill.zone).date()
-    passed = never_chosen(tried, by_code) if form == 2 else set()
+    passed = set() if form == 1 else never_chosen(tried, by_code)
     for place, one in enumerate(tried):
         if one.result == "able" and place not in passed:
             tried[place] = _within(terms, one, by_code[one.campaign], before.get(one.campaign), today)
@@ -106,6 +118,7 @@ def _tried(
     member_id: str | None,
     sums: Sums,
     earning: Sequence[tuple[int, Rule]],
+    form: int,
 ) -> Tried | None:
     code = raw["code"]
     reached = _reach(raw, lines, bill, earning)
@@ -116,7 +129,9 @@ def _tried(
         return Tried(code, ended, trace)
     arm = _arm(raw, member_id)
     effect = (arm.get("effect") if arm else None) or raw["effect"]
-    own = sums if len(mine) == len(earning) else add_up(terms, lines, mine, bill)
+    paid_with = None if form < 3 else _named(raw.get("match")).get("tenders")
+    same = paid_with is None and len(mine) == len(earning)
+    own = sums if same else add_up(terms, lines, mine, bill, paid_with)
     wanted, held, base, amount = _effect(terms, effect, raw.get("on") or "base", own, bill)
     result = "able" if wanted else "nothing"
     if wanted and arm and arm.get("control"):
@@ -148,21 +163,37 @@ def _reach(
 
 
 def besides(
-    terms: Terms, lines: Sequence[Line], bill: Asked, earning: Sequence[tuple[int, Rule]]
+    terms: Terms,
+    lines: Sequence[Line],
+    bill: Asked,
+    earning: Sequence[tuple[int, Rule]],
+    discounted: Sequence[tuple[int, Rule]],
 ) -> tuple[tuple[Offered, ...], tuple[tuple[Stamped, int], ...]]:
-    """What is given at the checkout, and the stamps with how many rewards they bring."""
+    """What is given at the checkout, and the stamps with how many rewards they bring. `discounted`: lines that would earn but for
+    their discount."""
     today = bill.occurred_at.astimezone(bill.zone).date()
 
-    def reach(raw: Mapping[str, Any], asked: Asked) -> tuple[str, str, list[int]] | None:
-        reached = _reach(raw, lines, asked, earning)
+    def arm_of(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        return _arm(raw, bill.member_id)
+
+    off = 0 if bill.given_before[2] < 3 else sum(taken_off(terms, bill.claims, arm_of).values())
+    before = {
+        **dict(earning),
+        **{place: rule for place, rule in discounted if lines[place].discount_minor <= off},
+    }
+
+    def reach(
+        raw: Mapping[str, Any], asked: Asked, counted: Sequence[tuple[int, Rule]] = earning
+    ) -> tuple[str, str, list[int]] | None:
+        reached = _reach(raw, lines, asked, counted)
         return None if reached is None else (*reached[:2], [place for place, _ in reached[2]])
 
     given_ = offers(
         terms,
         lines,
         bill,
-        reach,
-        lambda raw: _arm(raw, bill.member_id),
+        lambda raw, asked: reach(raw, asked, sorted(before.items(), key=itemgetter(0))),
+        arm_of,
         lambda caps, spent: _rooms(caps, spent, today),
     )
     return given_, stamps(terms, lines, bill, reach)

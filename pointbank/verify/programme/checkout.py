@@ -73,24 +73,30 @@ def offers(
     rooms: Callable[[Mapping[str, Any], Mapping[str, int]], Rooms],
 ) -> tuple[Offered, ...]:
     """What is given, where so much had been given before as the decision says."""
-    claims = bill.claims
-    off = _taken_off(terms, claims)
-    whole = replace(bill, total_minor=bill.total_minor + off)
+    claims, form = bill.claims, bill.given_before[2]
+    off = taken_off(terms, claims, arm_of if form >= 3 else None)
+    whole = replace(bill, total_minor=bill.total_minor + sum(off.values()))
     before = {one.campaign: one for one in bill.offered_before}
     found: dict[str, Offered] = {}
     able: dict[str, tuple[Mapping[str, Any], int]] = {}
-    for raw in terms.campaigns:
-        if gives_points(raw) or (reached := reach(raw, whole)) is None:
-            continue
+    tried = [
+        (raw, *reached)
+        for raw in terms.campaigns
+        if not gives_points(raw) and (reached := reach(raw, whole)) is not None
+    ]
+    counted = {raw["code"]: set(mine) for raw, ended, _, mine in tried if form >= 3 and not ended}
+    for raw, ended, trace, mine in tried:
         code = raw["code"]
-        ended, trace, mine = reached
         claimed = claims.get(code)
         if ended:
             found[code] = Offered(code, ended, trace, claimed_minor=claimed)
             continue
         arm = arm_of(raw)
+        besides = sum(
+            amount for other, amount in off.items() if other not in counted or counted[other] & set(mine)
+        )
         kind, what, amount, worth = _worth(
-            (arm or {}).get("effect") or raw["effect"], lines, mine, whole, off
+            (arm or {}).get("effect") or raw["effect"], lines, mine, whole, besides
         )
         one = Offered(
             code, "unclaimed", trace, None if arm is None else arm["code"], kind, what, amount, worth, claimed
@@ -115,25 +121,34 @@ def offers(
     return (*found.values(), *strange)
 
 
-def _taken_off(terms: Terms, claims: Mapping[str, int]) -> int:
-    """What of the claims the till took off the bill; free items come besides."""
+def taken_off(
+    terms: Terms,
+    claims: Mapping[str, int],
+    arm_of: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] | None,
+) -> dict[str, int]:
+    """What of the claims the till took off the bill; free items come besides. Without `arm_of` a campaign counts that is a discount
+    in any of its arms."""
+
+    def effects(raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        if arm_of is None:
+            return [side.get("effect") or {} for side in (raw, *(raw.get("arms") or ()))]
+        return [(arm_of(raw) or {}).get("effect") or raw["effect"]]
+
     discounts = {
-        raw["code"]
-        for raw in terms.campaigns
-        if any((side.get("effect") or {}).get("discount") for side in (raw, *(raw.get("arms") or ())))
+        raw["code"] for raw in terms.campaigns if any(effect.get("discount") for effect in effects(raw))
     }
-    return sum(amount for code, amount in claims.items() if code in discounts)
+    return {code: amount for code, amount in claims.items() if code in discounts}
 
 
 def _worth(
-    effect: Mapping[str, Any], lines: Sequence[Line], mine: Sequence[int], bill: Asked, off: int
+    effect: Mapping[str, Any], lines: Sequence[Line], mine: Sequence[int], bill: Asked, besides: int
 ) -> tuple[str, str | None, int | None, int]:
     if effect.get("free_item"):
         return "free_item", effect["free_item"]["sku"], None, effect["free_item"]["value_minor"]
     if effect.get("issue"):
         return "reward", effect["issue"]["reward"], None, effect["issue"]["value_minor"]
     said = effect["discount"]
-    amount = sum(lines[place].amount_minor for place in mine) + off
+    amount = sum(lines[place].amount_minor for place in mine) + besides
     if said.get("percent") is not None:
         percent = (said.get("percent_by_tier") or {}).get(bill.tier) or said["percent"]
         value = floor(Fraction(percent) * amount / 100)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -174,8 +174,14 @@ def judge(
     return outcomes, tried, sums, details, earning
 
 
-def add_up(terms: Terms, lines: Sequence[Line], earning: Sequence[tuple[int, Rule]], bill: Asked) -> Sums:
-    """What these lines come to by their rules."""
+def add_up(
+    terms: Terms,
+    lines: Sequence[Line],
+    earning: Sequence[tuple[int, Rule]],
+    bill: Asked,
+    paid_with: Collection[str] | None = None,
+) -> Sums:
+    """What these lines come to by their rules, as far as it was paid with these tenders (None: with any)."""
     by_rule: list[tuple[Rule, int, Fraction, Fraction]] = []
     by_line: dict[int, int] = {}
     now: dict[Fraction, Fraction] = {}
@@ -185,7 +191,7 @@ def add_up(terms: Terms, lines: Sequence[Line], earning: Sequence[tuple[int, Rul
         own = [(place, lines[place]) for place, found in earning if found is rule]
         if not own:
             continue
-        part = paid_part(terms, rule, bill)
+        part = paid_part(terms, rule, bill, paid_with)
         rate = rule.multipliers.get(bill.tier or "", terms.multiplier(bill.tier))
         groups = [[one] for one in own] if terms.at == "line" else [own]
         amount, units = 0, Fraction(0)
@@ -225,18 +231,16 @@ def counted(terms: Terms, line: Line) -> int:
     return max(line.amount_minor - line.tax_minor, 0) if terms.without_tax else line.amount_minor
 
 
-def paid_part(terms: Terms, rule: Rule, bill: Asked) -> Fraction:
-    """What part of the bill was paid so that the rule counts it."""
+def paid_part(terms: Terms, rule: Rule, bill: Asked, paid_with: Collection[str] | None = None) -> Fraction:
+    """What part of the bill was paid so that the rule counts it, and with these tenders (None: with any)."""
     if not bill.tenders or not bill.total_minor:
         return Fraction(1)
     tenders = rule.match.get("tenders")
-    if tenders is not None:
-        paid = sum(amount for tender, amount in bill.tenders.items() if tender in tenders)
-    elif terms.points_earn:
-        paid = bill.total_minor
-    else:
-        paid = bill.total_minor - bill.tenders.get(POINTS, 0)
-    return Fraction(paid, bill.total_minor)
+    unless_named = bill.tenders.keys() - (set() if terms.points_earn else {POINTS})
+    counts = unless_named if tenders is None else set(tenders)
+    if paid_with is not None:
+        counts &= set(paid_with)
+    return Fraction(sum(bill.tenders[one] for one in counts & bill.tenders.keys()), bill.total_minor)
 
 
 def counted_units(rule: Rule, lines: Sequence[Line], amount: int, part: Fraction, *, first: bool) -> Fraction:

@@ -1,4 +1,4 @@
-"""What a decision keeps of campaigns in form 2: the head of shared/programme/campaigns.py says it, worked out a second time."""
+"""What a decision keeps of campaigns, from form 2 on: see the head of shared/programme/campaigns.py, worked out a second time."""
 
 from __future__ import annotations
 

@@ -224,7 +224,13 @@ class Terms:
             ),
             1,
             details,
-            *besides(self, lines, bill, earning),
+            *besides(
+                self,
+                lines,
+                bill,
+                earning,
+                [(place, rule) for place, (rule, outcome) in enumerate(outcomes) if outcome == "discounted"],
+            ),
         )
 
     def _outcome(self, number: int | None, line: Line) -> str:

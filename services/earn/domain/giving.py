@@ -70,7 +70,11 @@ def variances(bill: RecordBill, judged: Sequence[Judged]) -> tuple[tuple[str, st
     )
 
 
-def taken_off(bill: RecordBill, version: CompiledProgramme) -> int:
-    """What the till says that it took off; a free item comes besides, and a reward later."""
-    discounts = () if version.limits is None else version.limits.discounts
-    return sum([amount for campaign, amount in bill.claims_of(version.code).items() if campaign in discounts])
+def taken_off(bill: RecordBill, version: CompiledProgramme, member_id: UUID) -> dict[str, int]:
+    """What the till says that it took off, by campaign; a free item comes besides, and a reward later."""
+    campaigns = {} if version.limits is None else version.limits.campaigns
+    return {
+        code: amount
+        for code, amount in bill.claims_of(version.code).items()
+        if code in campaigns and campaigns[code].takes_off(member_id)
+    }

@@ -500,7 +500,7 @@ def _subject(
         activity=activity,
         member_id=member_id,
         segments=segments_at(facts.segments.get(member_id, ()), bill.occurred_at),
-        claimed_minor=taken_off(bill, version) if bill.claims else 0,
+        claims=taken_off(bill, version, member_id) if bill.claims else None,
     )
 
 

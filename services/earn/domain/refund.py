@@ -1,8 +1,9 @@
 """What a refund takes back: pure, from the bill, what was decided about it, and the refunds before this one.
 
 - Each line of the bill remembers how much of it was refunded. `lines` names amounts of lines (none: what is left of the
-  line), `all` takes what is left of every line, an amount is spread over what is left of the lines in proportion: of the
-  first k lines together the floor, so that no line is refunded more than it was, and the parts add up to the amount.
+  line, which of one that came to nothing is nothing), `all` takes what is left of every line, an amount is spread over what
+  is left of the lines in proportion: of the first k lines together the floor, so that no line is refunded more than it was,
+  and the parts add up to the amount.
 - An accrual was earned by some of the lines: those whose rule earned it, of one that is held for a review all that earned
   (where they came to nothing, all of them).
   After a refund, floor(points x refunded of these lines / what these lines came to) of it is to be taken back in all. So
@@ -228,7 +229,7 @@ def allocate(asked: Asked, bill: RefundedBill, refunded: Sequence[int]) -> tuple
             raise LineUnknown(f"The bill has no line {line.line_id}.", pointer=f"/lines/{at}/line_id")
         place = bill.line_ids.index(line.line_id)
         amount = left[place] if line.amount_minor is None else line.amount_minor
-        if amount > left[place] or (not amount and bill.total_minor):
+        if amount > left[place] or (not amount and bill.amounts[place]):
             said = f"{left[place]} of line {line.line_id} is left to refund; {amount} were asked."
             raise RefundExceedsBill(said, pointer=f"/lines/{at}/amount_minor")
         amounts[place] = amount

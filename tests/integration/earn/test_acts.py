@@ -163,6 +163,10 @@ async def test_a_rate_counts_the_data_up_to_the_maximum_of_an_act(clubbed: Shop)
     member = await clubbed.member("club")
     given = [points(await post(clubbed, act(member, "walk", data={"steps": n}))) for n in (999, 5999, 10**18)]
     assert given == [0, 5, 12]
+    body = act(member, "walk", data={"steps": 5999.0})  # as clients write that know one kind of number
+    first, again = [await post(clubbed, {**body, "data": {"steps": steps}}) for steps in (5999.0, 5999)]
+    assert (first.status_code, points(first), again.status_code) == (201, 5, 200)
+    assert again.json() == first.json()
 
 
 async def test_data_that_the_schema_does_not_allow_is_refused_with_pointers(clubbed: Shop) -> None:

@@ -134,6 +134,26 @@ async def test_what_is_taken_back_is_given_back_and_can_be_given_again(
     await holds(offers, settings)
 
 
+async def test_campaigns_count_what_was_paid_so_that_it_counts_and_the_oracle_works_out_the_same(
+    offers: Shop, settings: Settings
+) -> None:
+    card = campaign("card", effect={"multiplier": "2"}, match={"tenders": ["card"]})
+    section = {**earning(rule()), "campaigns": [card, campaign("five", effect={"bonus": 5})]}
+    await offers.hear(activated("tenders", earning=section))
+    member = await offers.member("tenders")
+
+    async def paid(**tenders: int) -> int:
+        said = [{"tender": tender, "amount_minor": amount} for tender, amount in tenders.items()]
+        told = await offers.post(bill(member, lines=[], total_minor=10000, tenders=said))
+        points: int = told.json()["accruals"][0]["available"]["points"]
+        return points
+
+    assert await paid(card=6000, cash=4000) == 100 + 60 + 5
+    assert await paid(card=100, points=9900) == 1 + 1 + 5
+    assert await paid(points=10000) == 0
+    await holds(offers, settings)
+
+
 SPOIL = """
     UPDATE earn.decisions SET decision = jsonb_set(decision::jsonb, '{programmes,0,details,%s}', '%s')::json
     WHERE decision->'programmes'->0->'details'->'ended' IS NOT NULL

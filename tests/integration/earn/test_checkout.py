@@ -153,6 +153,34 @@ async def holds(shop: Shop, settings: Settings, *compared: str) -> None:
         assert report[check].verdict == "holds" or check not in compared, check
 
 
+async def test_a_quote_that_is_asked_again_offers_no_more_for_what_was_taken_off_other_lines(
+    cafe: Shop, settings: Settings
+) -> None:
+    half = campaign("half", effect={"discount": {"percent": "50"}}, match={"categories": ["coffee"]})
+    tenth = campaign("tenth", effect={"discount": {"percent": "10"}}, match={"categories": ["tea"]})
+    await cafe.hear(activated("halves", earning={**earning(rule()), "campaigns": [half, tenth]}))
+    member = await cafe.member("halves")
+
+    def sale(coffee: int, tea: int, **claims: int) -> dict[str, Any]:
+        lines = [
+            {"line_id": "1", "categories": ["coffee"], "amount_minor": coffee},
+            {"line_id": "2", "categories": ["tea"], "amount_minor": tea},
+        ]
+        said = [{**one, "programme": "halves"} for one in applied(**claims)] or None
+        return bill(member, lines=lines, total_minor=coffee + tea, effects_applied=said)
+
+    async def offered(body: dict[str, Any]) -> dict[str, int]:
+        return {one["campaign"]: one["amount_minor"] for one in (await quote(cafe, body))["effects"]}
+
+    assert await offered(sale(20_000, 10_000)) == {"half": 10_000, "tenth": 1000}
+    assert await offered(sale(10_000, 10_000, half=10_000)) == {"half": 10_000, "tenth": 1000}
+    paid = sale(10_000, 8000, half=10_000, tenth=2000)
+    assert (await cafe.post(paid)).status_code == 201
+    assert (await decision(cafe, paid["bill_ref"])).variances == (("halves", "tenth", 2000, 1000),)
+    report = await verify_tenant(settings, cafe.code)
+    assert report["bills:decisions"].verdict == "holds", report["bills:decisions"].examples
+
+
 async def test_a_bill_is_judged_by_the_segments_that_were_known_of_its_time(cafe: Shop) -> None:
     member = await cafe.member()
     day = [datetime(2026, 11, day, tzinfo=UTC) for day in range(1, 31)]

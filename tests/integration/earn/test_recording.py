@@ -14,6 +14,7 @@ from shared.config import Settings
 from shared.ids import uuid7
 from shared.messaging import Done
 from tests.integration.earn.conftest import Shop, bill
+from tests.integration.earn.oracle import noticed, objections, one_moment
 from tests.support.facts import activated
 from tests.support.http import assert_problem
 from tests.support.skew import clock_off
@@ -298,6 +299,23 @@ async def test_the_version_active_when_the_bill_happened_judges_it(shop: Shop) -
     after = (await shop.post(bill(member))).json()["accruals"][0]
     assert (before["programme_version"], before["available"]["points"]) == (1, 90)
     assert (after["programme_version"], after["available"]["points"]) == (2, 210)
+
+
+async def test_the_oracle_notices_a_version_that_judged_what_had_happened_before_it_began(
+    shop: Shop, settings: Settings
+) -> None:
+    second = msgspec.structs.replace(activated("twice", 2), activated_at=datetime(2026, 11, 20, tzinfo=UTC))
+    await shop.hear(activated("twice"), second)
+    member = await shop.member("twice")
+    await shop.post(bill(member, occurred_at="2026-11-19T12:00:00Z"))
+    spoil = """
+        UPDATE earn.decisions SET decision = jsonb_set(decision::jsonb, '{programmes,0,version}', '2')::json
+        WHERE decision->'programmes'->0->>'programme' = 'twice'
+    """
+    async with one_moment(settings, shop) as db:
+        assert await objections(settings, shop, db, {"bills:decisions"}) == {}
+        [said] = (await noticed(settings, shop, db, spoil, {"bills:decisions"}))["bills:decisions"]
+        assert said.endswith("judged by version 2, which began at 2026-11-20 00:00:00+00:00, later")
 
 
 async def test_bills_are_found_by_id_by_reference_and_by_wallet_in_pages(shop: Shop) -> None:

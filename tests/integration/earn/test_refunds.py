@@ -309,6 +309,31 @@ async def test_what_the_bill_does_not_have_is_refused_frozen_and_nothing_moves(s
     ]
 
 
+async def test_a_line_that_cost_nothing_is_refunded_with_the_others_and_alone(shop: Shop) -> None:
+    member = await shop.member()
+    lines = [
+        {"line_id": "1", "categories": ["coffee"], "amount_minor": 9000},
+        {"line_id": "2", "categories": ["cookie"], "amount_minor": 0},
+    ]
+    body = bill(member, lines=lines, total_minor=9000)
+    bill_id = (await shop.post(body)).json()["bill_id"]
+    alone = await post(shop, refund(body, lines=[{"line_id": "2"}]))
+    assert (alone.status_code, alone.json()["status"], alone.json()["refunded_minor"]) == (
+        201,
+        "completed",
+        0,
+    )
+    both = (await post(shop, refund(body, lines=[{"line_id": "1"}, {"line_id": "2"}]))).json()
+    assert (both["status"], both["refunded_minor"]) == ("pending", 9000)
+    bank = Bank(shop)
+    await bank.serve(bill_id)
+    assert list(bank.taken.values()) == [90]
+    again = await post(shop, refund(body, lines=[{"line_id": "1"}, {"line_id": "2"}]))
+    assert (again.status_code, again.json()["code"]) == (409, "refund_exceeds_bill")
+    assert await shop.code_of(event(shop, refund(body, lines=[{"line_id": "2"}]))) == ""
+    assert await shop.code_of(event(shop, refund(body, lines=[{"line_id": "1"}]))) == "refund_exceeds_bill"
+
+
 async def test_outside_its_window_a_refund_is_recorded_and_moves_nothing(shop: Shop) -> None:
     windowed = {**activated("w").document["earning"], "refund_window_days": 1}
     await shop.hear(activated("windowed", earning=windowed))

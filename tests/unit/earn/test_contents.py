@@ -10,6 +10,7 @@ import pytest
 from services.earn.domain.activation import read_activation
 from services.earn.domain.acts import act
 from services.earn.domain.refund_body import read_refund
+from shared.identity import PaymentCardNumber
 
 KEY = b"k" * 32
 AT = "2026-11-22T18:42:10+03:00"
@@ -107,3 +108,14 @@ def test_another_act_has_another_hash(changes: dict[str, Any]) -> None:
 def test_another_activation_has_another_hash(changes: dict[str, Any]) -> None:
     assert of_activation(**changes) != of_activation()
     assert of_activation() == of_activation(occurred_at="2026-11-22T15:42:10Z")
+
+
+def test_a_number_that_is_whole_is_the_same_number_however_it_is_written() -> None:
+    body = act.read_act(
+        msgspec.json.encode({**ACT, "data": {"answers": 7.0, "of": [2.5, -0.0], "far": 1e300}})
+    )
+    made = act.command_of(body, KEY, told_by="stream:/pos")
+    assert made.data_json == b'{"answers":7,"far":1e300,"of":[2.5,0]}'
+    assert of_act(data={"answers": 7.0}) == of_act()
+    with pytest.raises(PaymentCardNumber):
+        of_act(data={"answers": 4111111111111111.0})

@@ -172,6 +172,17 @@ def test_a_line_that_earned_nothing_takes_nothing_back() -> None:
     assert till.refund(lines(l1=4_500)) == 45
 
 
+def test_a_line_that_came_to_nothing_goes_with_the_others_and_alone_takes_nothing_back() -> None:
+    till = Till(bill(9_000, 0, 1_000))
+    assert till.refund(lines(l2=None)) == 0
+    assert till.refunds[-1].requests == []
+    assert till.refund(lines(l1=None, l2=None)) == 90
+    assert till.refunds[-1].amounts == (9_000, 0, 0)
+    with pytest.raises(Refusal, match="refund_exceeds_bill"):
+        till.refund(lines(l1=None, l2=None))
+    assert till.refund(lines(l2=None, l3=None)) == 10
+
+
 def test_a_refund_whose_reversal_was_refused_is_not_counted_and_its_money_is() -> None:
     till = Till(bill(10_000))
     assert till.refund(amount(4_000), refused=True) == 0

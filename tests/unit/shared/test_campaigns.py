@@ -111,6 +111,81 @@ def test_only_lines_that_earn_match_and_are_not_excluded_count() -> None:
     assert results(allot(version, line(100))) == {"double": "no_lines"}
 
 
+def test_a_campaign_for_a_tender_counts_what_was_paid_with_it() -> None:
+    card: Document = {"match": {"tenders": ["card"]}}
+    split = {"card": 6000, "cash": 4000}
+    steps = {"steps": {"points": 10, "per_minor": 2500}}
+    assert allot(programme(campaign(**card)), line(10_000), tenders=split).points == 100 + 60
+    assert allot(programme(campaign(effect=steps, **card)), line(10_000), tenders=split).points == 100 + 20
+    assert allot(programme(bonus("five", 5, **card)), line(10_000), tenders=split).points == 100 + 5
+    beside = programme(campaign(**card, stacking="all"), campaign("other", stacking="all"))
+    assert allot(beside, line(10_000), tenders=split).points == 100 + 60 + 100
+    assert allot(beside, line(10_000), tenders={"card": 100, "points": 9900}).points == 1 + 1 + 1
+    of_lines = programme(campaign(match={"tenders": ["card"], "categories": ["coffee"]}))
+    assert allot(of_lines, line(7000, "coffee"), line(3000), tenders=split).points == 100 + 42
+
+
+def test_what_points_alone_paid_gets_no_bonus_unless_the_programme_says_so() -> None:
+    five, paid = bonus("five", 5), {"points": 1000}
+    found = allot(programme(five), line(1000), tenders=paid)
+    assert (found.points, results(found)) == (0, {"five": "no_lines"})
+    assert (
+        allot(programme(five, section={"paid_with_points": "earns"}), line(1000), tenders=paid).points == 15
+    )
+    assert allot(programme(five), line(1000), tenders={"card": 1, "points": 999}).points == 5
+    by_line = bonus("five", 5, when={"line.amount_minor": {"gte": 1}})
+    assert results(allot(programme(by_line), line(1000), tenders=paid)) == {"five": "no_lines"}
+
+
+TENDERS = ("card", "cash", "points")
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5000), st.sampled_from(["a", "b"])), min_size=1, max_size=4),
+    st.lists(st.integers(0, 9), min_size=3, max_size=3).filter(any),
+    st.lists(
+        st.tuples(
+            st.integers(1, 3),
+            st.none() | st.sets(st.sampled_from(TENDERS), min_size=1),
+            st.sampled_from([None, "a", "b"]),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.booleans(),
+)
+def test_of_what_was_paid_with_its_tenders_a_campaign_gives_its_multiple(
+    lines: list[tuple[int, str]],
+    shares: list[int],
+    given_: list[tuple[int, set[str] | None, str | None]],
+    points_earn: bool,
+) -> None:
+    total = sum(amount for amount, _ in lines)
+    paid = [total * share // sum(shares) for share in shares]
+    paid[shares.index(max(shares))] += total - sum(paid)
+    tenders = {tender: amount for tender, amount in zip(TENDERS, paid, strict=True) if amount}
+    made = []
+    for number, (more, named, category) in enumerate(given_):
+        match = {"tenders": sorted(named) if named else None, "categories": [category] if category else None}
+        made.append(campaign(f"c{number}", effect={"multiplier": str(more + 1)}, match=match, stacking="all"))
+    section = {"paid_with_points": "earns"} if points_earn else {}
+    version = programme(*made, rules=[rule(per_minor=1)], section=section)
+    found = allot(version, *[line(amount, category) for amount, category in lines], tenders=tenders)
+
+    def counts(named: set[str] | None, category: str | None) -> int:
+        of = sum(amount for amount, own in lines if category in (None, own))
+        if not tenders:
+            return of
+        earns = {tender for tender in tenders if points_earn or tender != "points"}
+        return of * sum(tenders[one] for one in earns & (named or earns)) // total
+
+    wanted = counts(None, None)
+    for more, named, category in given_:
+        if named is None or named & tenders.keys():
+            wanted += more * counts(named, category)
+    assert found.points == wanted
+
+
 def test_what_comes_of_held_lines_is_held() -> None:
     held = rule("phones", category="phone", timing="hold", priority=1)
     lines = (line(150), line(250, "phone"))

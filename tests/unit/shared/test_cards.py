@@ -47,6 +47,8 @@ def test_a_card_is_found_where_it_stands(document: Any, path: tuple[str | int, .
 
 def test_a_card_may_stand_as_a_number_where_that_is_asked() -> None:
     assert payment_card_at({"total_minor": int(CARD)}, numbers=True) == ("total_minor",)
+    assert payment_card_at({"steps": [1.5, float(CARD)]}, numbers=True) == ("steps", 1)
+    assert payment_card_at({"steps": 1e300, "of": float(CARD) + 0.5}, numbers=True) is None
 
 
 def test_no_nesting_is_too_deep() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pointbank.verify.programme.checkout import Offered as TheirOffered
 from pointbank.verify.programme.checkout import Stamped as TheirStamped
 from pointbank.verify.programme.terms import read_terms
+from shared.programme.campaigns import bucket
 from shared.programme.checkout import Offered, grant, punch
 from shared.programme.compiled import CompiledProgramme, compile_programme
 from shared.programme.rules import Earned
@@ -49,8 +50,10 @@ def granted(
     spent: Any = None,
     **about: Any,
 ) -> dict[str, tuple[str, int]]:
-    earned = earn(version, *bill, **about)
     assert version.limits is not None
+    campaigns = version.limits.campaigns
+    taken_off = {code: off for code, off in (claims or {}).items() if campaigns[code].takes_off(MEMBER)}
+    earned = earn(version, *bill, claims=taken_off, **about)
     found, _ = grant(
         version.limits,
         earned.offers,
@@ -94,11 +97,58 @@ def test_a_discount_is_worth_its_part_or_its_amount_by_tier(
 def test_a_discount_that_was_taken_off_does_not_make_itself_smaller() -> None:
     version = programme(off(percent="10"))
     assert granted(version, line(10_000)) == {"off": ("offered", 1000)}
-    assert granted(version, line(9000), claims={"off": 1000}, claimed_minor=1000) == {
-        "off": ("applied", 1000)
+    assert granted(version, line(9000), claims={"off": 1000}) == {"off": ("applied", 1000)}
+    assert granted(version, line(9000), claims={"off": 2000}) == {"off": ("applied", 1100)}
+
+
+def test_what_was_taken_off_other_lines_makes_no_discount_larger() -> None:
+    def part(code: str, percent: str, **match: Any) -> Document:
+        return off(code, percent=percent, match=match, stacking="all")
+
+    version = programme(part("half", "50", categories=["coffee"]), part("tenth", "10", categories=["tea"]))
+    basket = [line(20_000, "coffee"), line(10_000, "tea")]
+    assert granted(version, *basket) == {"half": ("offered", 10_000), "tenth": ("offered", 1000)}
+    after = [line(10_000, "coffee"), line(10_000, "tea")]
+    asked_again = earn(version, *after, claims={"half": 10_000}).offers
+    assert [(one.amount_minor, one.worth_minor) for one in asked_again] == [(20_000, 10_000), (10_000, 1000)]
+    greedy = {"half": 10_000, "tenth": 2000}
+    assert granted(version, line(10_000, "coffee"), line(8000, "tea"), claims=greedy)["tenth"] == (
+        "applied",
+        1000,
+    )
+    both = programme(part("half", "50", categories=["coffee"]), part("all", "10"))
+    assert granted(both, *after, claims={"half": 10_000, "all": 9000})["all"] == ("applied", 3900)
+
+
+def test_a_discount_does_not_take_its_own_line_away_where_discounted_lines_earn_nothing() -> None:
+    section = {**earning(rule(on_discounted=False)), "campaigns": [off(percent="10")]}
+    version = compile_programme(document(earning=section, tiers=ladder("1")), 1)
+    assert granted(version, line(10_000)) == {"off": ("offered", 1000)}
+    paid = line(9000, discount_minor=1000)
+    assert granted(version, paid, claims={"off": 1000}) == {"off": ("applied", 1000)}
+    assert earn(version, paid, claims={"off": 1000}).points == 0
+    on_sale = line(9000, discount_minor=2500)
+    assert granted(version, on_sale, paid, claims={"off": 1000}) == {"off": ("applied", 1000)}
+    assert granted(version, on_sale, claims={"off": 1000}) == {"off": ("no_lines", 0)}
+    assert granted(version, paid) == {"off": ("no_lines", 0)}
+
+
+def test_a_free_item_in_one_arm_is_no_discount_though_the_other_arm_has_one() -> None:
+    cookie = {"free_item": {"sku": "X", "value_minor": 800}}
+    arms = [{"code": "cookie", "share": 5000, "effect": cookie}, {"code": "off", "share": 5000}]
+    tenth = {"discount": {"percent": "10"}}
+    [cookies, money] = [
+        programme(campaign(code, effect=tenth, arms=arms, stacking="all"), off("other", percent="10"))
+        for code in ("b", "a")
+    ]
+    assert (bucket("b", str(MEMBER)) < 5000, bucket("a", str(MEMBER)) < 5000) == (True, False)
+    assert granted(cookies, line(9000), claims={"b": 800, "other": 1080}) == {
+        "b": ("applied", 800),
+        "other": ("applied", 1008),
     }
-    assert granted(version, line(9000), claims={"off": 2000}, claimed_minor=2000) == {
-        "off": ("applied", 1100)
+    assert granted(money, line(8000), claims={"a": 1000, "other": 1000}) == {
+        "a": ("applied", 1000),
+        "other": ("applied", 1000),
     }
 
 
@@ -233,7 +283,14 @@ campaigns = st.builds(
     st.sampled_from(["best_only", "all", "exclusive"]),
     st.sampled_from([None, {"day": 40}, {"month": 50, "week": 20}]),
     st.sampled_from([None, {"money_minor": 100}, {"money_minor": 555}]),
-    st.sampled_from([None, [{"code": "c", "share": 4000, "control": True}, {"code": "t", "share": 6000}]]),
+    st.sampled_from(
+        [
+            None,
+            [{"code": "c", "share": 4000, "control": True}, {"code": "t", "share": 6000}],
+            [{"code": "m", "share": 5000, "effect": {"discount": {"percent": "5"}}}, {"code": "t", "share": 5000}],
+            [{"code": "i", "share": 5000, "effect": {"free_item": {"sku": "X", "value_minor": 90}}}, {"code": "t", "share": 5000}],
+        ]
+    ),
 )  # fmt: skip
 stamp_cards = st.builds(
     lambda match, when, how, stamps, most: {
@@ -252,9 +309,10 @@ stamp_cards = st.builds(
     cards=st.lists(stamp_cards, max_size=2),
     bill=st.lists(lines, max_size=4),
     tier=st.sampled_from([None, "t0", "t1"]),
-    claimed=st.lists(st.sampled_from([None, 0, 10, 300, 450]), min_size=5, max_size=5),
+    claimed=st.lists(st.sampled_from([None, 0, 10, 300, 450, 900]), min_size=5, max_size=5),
     had=st.integers(0, 60),
     before=st.integers(-3, 3),
+    on_discounted=st.booleans(),
 )
 def test_both_writings_come_to_the_same_and_nothing_is_given_beyond_its_bounds(
     made: list[Document],
@@ -264,9 +322,13 @@ def test_both_writings_come_to_the_same_and_nothing_is_given_beyond_its_bounds(
     claimed: list[int | None],
     had: int,
     before: int,
+    on_discounted: bool,
 ) -> None:
     section = {
-        **earning(rule(), {"code": "fee", "priority": 1, "action": "skip", "match": {"categories": ["fee"]}}),
+        **earning(
+            rule(on_discounted=on_discounted),
+            {"code": "fee", "priority": 1, "action": "skip", "match": {"categories": ["fee"]}},
+        ),
         "campaigns": [{**one, "code": f"c{k}"} for k, one in enumerate(made)],
         "stamp_cards": [{**one, "code": f"s{k}"} for k, one in enumerate(cards)],
     }
@@ -275,7 +337,11 @@ def test_both_writings_come_to_the_same_and_nothing_is_given_beyond_its_bounds(
     limits = version.limits
     assert limits is not None
     claims = {f"c{k}": amount for k, amount in enumerate(claimed) if amount is not None}
-    taken_off = sum(amount for code, amount in claims.items() if code in limits.discounts)
+    taken_off = {
+        code: amount
+        for code, amount in claims.items()
+        if code in limits.campaigns and limits.campaigns[code].takes_off(MEMBER)
+    }
     total = sum(one.amount_minor for one in bill) if bill else 12_345
     one = subject(
         version,
@@ -283,7 +349,7 @@ def test_both_writings_come_to_the_same_and_nothing_is_given_beyond_its_bounds(
         total_minor=total,
         tier=tier,
         member_id=MEMBER,
-        claimed_minor=taken_off,
+        claims=taken_off,
         activity=Activity(1, AT),
     )
     earned = version.book.earn(bill, total, tier, one)
@@ -302,7 +368,12 @@ def test_both_writings_come_to_the_same_and_nothing_is_given_beyond_its_bounds(
         total,
         tier,
         dataclasses.replace(
-            asked(one), member_id=str(MEMBER), claims=claims, offered_before=kept, stamped_before=stamped
+            asked(one),
+            member_id=str(MEMBER),
+            claims=claims,
+            offered_before=kept,
+            stamped_before=stamped,
+            given_before=((), (), 3),
         ),
     )
     assert theirs.offers == tuple(msgspec.structs.replace(each, effect_id=None) for each in kept)

@@ -388,6 +388,64 @@ def test_exclusive_campaigns_that_overlap_and_impossible_ones_are_not_activated(
     ]
 
 
+def test_a_campaign_for_always_is_told_like_any_other_whatever_its_clocks_can_show() -> None:
+    def always(code: str, **more: Any) -> Document:
+        times = {"starts_at": "0001-01-01T00:00:00Z", "ends_at": "9999-12-31T23:59:59Z"}
+        return {"code": code, **times, "effect": {"bonus": 5}, **more}
+
+    nightly = {"recurring": {"rrule": "FREQ=DAILY", "at": "22:00", "minutes": 60}}
+    for zone in ("Asia/Riyadh", "America/New_York"):
+        given = changed("/programme/time_zone", zone)
+        given["earning"]["campaigns"] = [always("nights", **nightly)]
+        with pytest.raises(ProgrammeInvalid) as refused:
+            validate(given)
+        [said] = [(one.pointer, one.detail) for one in refused.value.errors]
+        assert said == (
+            "/earning/campaigns/0/recurring/rrule",
+            "A campaign with windows lasts at most 20 years.",
+        )
+        last_years = {"starts_at": "9990-01-01T00:00:00Z", **nightly}
+        given["earning"]["campaigns"] = [
+            always("one", stacking="exclusive"),
+            always("other", stacking="exclusive"),
+            always("nights", stacking="exclusive", **last_years),
+        ]
+        assert mistakes(given, active=True) == [
+            ("/earning/campaigns/1/stacking", "programme_invalid"),
+            ("/earning/campaigns/2/stacking", "programme_invalid"),
+        ]
+        given["earning"]["campaigns"] = [always("one"), always("nights", **last_years)]
+        assert compile_programme(given, 1).limits is not None
+
+
+def test_what_leaves_out_every_line_that_it_counts_is_not_activated() -> None:
+    coffee = {"categories": ["coffee"]}
+    usual = {
+        "starts_at": "2026-11-01T00:00:00Z",
+        "ends_at": "2026-12-01T00:00:00Z",
+        "effect": {"bonus": 5},
+    }
+    given = changed(
+        "/earning/campaigns",
+        [
+            {**usual, "code": "all", "exclude": {}},
+            {**usual, "code": "nulls", "exclude": {"skus": None}},
+            {**usual, "code": "same", "match": coffee, "exclude": {"categories": ["tea", "coffee"]}},
+            {**usual, "code": "app", "match": coffee, "exclude": {**coffee, "channels": ["app"]}},
+            {**usual, "code": "some", "match": coffee, "exclude": {"skus": ["GIFT"]}},
+        ],
+    )
+    card = {"code": "card", "stamps": 5, "reward": "r", "match": coffee, "exclude": coffee}
+    given["earning"]["stamp_cards"] = [card, {**card, "code": "other", "match": {}}]
+    assert validate(given).earning is not None
+    assert mistakes(given, active=True) == [
+        ("/earning/campaigns/0/exclude", "programme_invalid"),
+        ("/earning/campaigns/1/exclude", "programme_invalid"),
+        ("/earning/campaigns/2/exclude", "programme_invalid"),
+        ("/earning/stamp_cards/0/exclude", "programme_invalid"),
+    ]
+
+
 def test_exclusive_campaigns_that_no_bill_can_meet_are_activated_and_the_first_moment_is_told() -> None:
     def exclusive(code: str, days: str, at: str, **more: Any) -> Document:
         return {

@@ -124,13 +124,14 @@ def command_of(body: ActBody, identity_key: bytes, *, told_by: str) -> RecordAct
 
     Refuses a wrong identity, and amount_out_of_range for more data than is taken.
     """
-    if (card := payment_card_at(body.data, numbers=True)) is not None:
+    data = _with_whole_numbers(body.data or {})
+    if (card := payment_card_at(data, numbers=True)) is not None:
         said = "This looks like the number of a payment card; such numbers are never taken."
         raise PaymentCardNumber(said, pointer=pointer_to(("data", *card)))
-    if not _in_64_bits(body.data):
+    if not _in_64_bits(data):
         # Longer ones are more than a float holds, and a schema's `multipleOf` divides by floats.
         raise AmountOutOfRange("A whole number of an act's data has at most 64 bits.", pointer="/data")
-    data_json = _encode_sorted(body.data or {})
+    data_json = _encode_sorted(data)
     if len(data_json) > MOST_DATA_BYTES:
         raise AmountOutOfRange(f"An act has at most {MOST_DATA_BYTES} bytes of data.", pointer="/data")
     return recorded_act(
@@ -143,6 +144,17 @@ def command_of(body: ActBody, identity_key: bytes, *, told_by: str) -> RecordAct
         programme=body.programme,
         data_json=data_json,
     )
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    """The same JSON with 5.0 as 5, which is the same number: a schema takes both for an integer, and a rate counts integers."""
+    if isinstance(value, dict):
+        return {name: _with_whole_numbers(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_with_whole_numbers(member) for member in value]
+    if isinstance(value, float) and value.is_integer() and -(2**63) <= value < 2**63:
+        return int(value)
+    return value
 
 
 def _in_64_bits(value: Any) -> bool:
