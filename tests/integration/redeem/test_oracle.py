@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import msgspec
 import pytest_asyncio
 from redis.asyncio import Redis
@@ -25,6 +24,7 @@ from services.redeem.domain.redemption import Redeem
 from services.redeem.domain.sweep import Expire
 from services.redeem.jobs.telling_expiry import tell_of_expiry
 from shared.config import Settings
+from shared.db import Connection
 from shared.events import PointsAccrued
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item, Outcome
