@@ -126,8 +126,10 @@ class Snapshot:
 
     async def _read(self, sql: str, *arguments: Any) -> AsyncIterator[Sequence[Any]]:
         cursor = await self._db.cursor(sql, *arguments)
-        while page := await cursor.fetch(PAGE):
+        page = await cursor.fetch(PAGE)
+        while page:
             yield page
+            page = await cursor.fetch(PAGE) if len(page) == PAGE else []
 
 
 @asynccontextmanager

@@ -61,7 +61,8 @@ class Matching:
     def close(self) -> bool:
         """Ends the first walk; whether both sides are the same."""
         self.check.compared += max(self._counts)
-        different = [k for k in range(BUCKETS) if self._left[k] != self._right[k]]
+        sums = enumerate(zip(self._left, self._right, strict=True))
+        different = [] if self._left == self._right else [k for k, (left, right) in sums if left != right]
         if len(different) > MOST_SUSPECTS:
             self.check.note(
                 f"of {BUCKETS:,} parts differ; {MOST_SUSPECTS} of them are looked into", len(different)

@@ -12,7 +12,7 @@ from pointbank.verify.database import Snapshot
 from pointbank.verify.messaging.streams import heads
 from pointbank.verify.walks import check_all
 from shared.config import Settings
-from shared.db import connect, database_of
+from tests.support.books import open_books
 
 # What earn would know of the programmes: the oracle takes currencies, time zones and the value of a point from there.
 LEARN = (
@@ -25,7 +25,7 @@ async def assert_whole_until_spoilt(
     settings: Settings, tenant: str, names: frozenset[str], spoilt: Mapping[str, tuple[str, set[str]]]
 ) -> None:
     """The named checks hold, each over something; and after each change, which is rolled back, those that it names do not."""
-    db = await connect(settings.admin_dsn(), database=database_of(tenant))
+    db = await open_books(settings, tenant)
     outer = db.transaction()
     await outer.start()
     try:

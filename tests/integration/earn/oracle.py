@@ -10,14 +10,15 @@ from pointbank.verify.database import Snapshot
 from pointbank.verify.messaging.streams import heads
 from pointbank.verify.walks import check_all
 from shared.config import Settings
-from shared.db import Connection, connect, database_of
+from shared.db import Connection
 from tests.integration.earn.conftest import Shop
+from tests.support.books import open_books
 
 
 @asynccontextmanager
 async def one_moment(settings: Settings, shop: Shop) -> AsyncIterator[Connection]:
     """The books in a transaction in which everything can be changed, and nothing stays."""
-    db = await connect(settings.admin_dsn(), database=database_of(shop.code))
+    db = await open_books(settings, shop.code)
     transaction = db.transaction(isolation="repeatable_read")
     await transaction.start()
     try:

@@ -18,7 +18,6 @@ from pointbank.verify.walks import check_all
 from services.earn.domain.decision import decode_decision
 from services.earn.jobs.benefiting import keep_benefits_going
 from shared.config import Settings
-from shared.db import connect, database_of
 from shared.events import (
     BenefitAnswered,
     EnrolledWallet,
@@ -33,6 +32,7 @@ from shared.tenants import Tenant
 from tests.integration.earn.conftest import Member, Shop, bill, running_earn
 from tests.integration.earn.test_campaigns import campaign
 from tests.integration.earn.test_refunds import Bank, post, refund
+from tests.support.books import open_books
 from tests.support.facts import AT, activated, autumn_2026, heard
 from tests.support.programmes import earning, rule
 from tests.support.skew import clock_off
@@ -469,7 +469,7 @@ SEEN = (
 
 
 async def test_the_oracle_sees_what_was_spoilt(cafe: Shop, settings: Settings, tenant: Tenant) -> None:
-    db = await connect(settings.admin_dsn(), database=database_of(tenant.code))
+    db = await open_books(settings, tenant.code)
     redis = Redis.from_url(settings.redis_url)
     try:
         copies = await heads(redis, settings.cell, tenant.code)

@@ -20,7 +20,6 @@ from pointbank.verify.walks import check_all
 from services.earn.domain.hold import ReleaseDue
 from services.earn.jobs.thinning import thin_sightings
 from shared.config import Settings
-from shared.db import connect, database_of
 from shared.events import BenefitAnswered, MerchantChanged
 from shared.money import CURRENCIES
 from shared.tenants import Tenant
@@ -28,6 +27,7 @@ from tests.integration.earn.conftest import Member, Shop, bill, running_earn, so
 from tests.integration.earn.test_campaigns import campaign
 from tests.integration.earn.test_refunds import Bank, post, refund
 from tests.integration.earn.test_waiting import settled
+from tests.support.books import open_books
 from tests.support.facts import activated, autumn_2026
 from tests.support.programmes import earning, rule
 
@@ -321,7 +321,7 @@ async def test_no_hand_makes_a_review_that_the_queue_cannot_show(shop: Shop, set
     member = await shop.member("guarded")
     await till(shop, "hand", c1=member.member_id)
     await sale(shop, "hand", member, cashier="c1")
-    db = await connect(settings.admin_dsn(), database=database_of(shop.code))
+    db = await open_books(settings, shop.code)
     let_in = []
     for change in BY_HAND:
         try:
@@ -381,7 +381,7 @@ SPOILT = {
 
 async def test_the_oracle_agrees_and_finds_what_is_spoilt(shop: Shop, settings: Settings) -> None:
     """After the others: over the books that they left."""
-    db = await connect(settings.admin_dsn(), database=database_of(shop.code))
+    db = await open_books(settings, shop.code)
     redis = Redis.from_url(settings.redis_url)
 
     async def broken() -> dict[str, list[str]]:

@@ -18,11 +18,11 @@ from pointbank.verify.walks import check_all
 from services.earn.domain.settlement import Compared, minor
 from services.earn.jobs.checking import check, check_days
 from shared.config import Settings
-from shared.db import connect, database_of
 from shared.events import MerchantChanged
 from tests.integration.earn.conftest import Shop, bill
 from tests.integration.earn.test_currencies import rate
 from tests.integration.earn.test_refunds import Bank, post, refund
+from tests.support.books import open_books
 from tests.support.facts import activated
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -99,7 +99,7 @@ async def test_a_day_is_held_against_its_bills_in_the_zone_and_only_more_than_ha
 
 async def computed(shop: Shop, settings: Settings, change: str, merchant: str = "owned") -> list[str]:
     """What the oracle says of the variances, changed by hand, an hour after they were seen."""
-    db = await connect(settings.admin_dsn(), database=database_of(shop.code))
+    db = await open_books(settings, shop.code)
     redis = Redis.from_url(settings.redis_url)
     transaction = db.transaction()
     await transaction.start()

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import msgspec
 import pytest_asyncio
 from redis.asyncio import Redis
@@ -25,7 +24,7 @@ from services.redeem.domain.redemption import Redeem
 from services.redeem.domain.sweep import Expire
 from services.redeem.jobs.telling_expiry import tell_of_expiry
 from shared.config import Settings
-from shared.db import connect, database_of
+from shared.db import Connection
 from shared.events import PointsAccrued
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item, Outcome
@@ -34,6 +33,7 @@ from tests.integration.redeem.test_asked import release, reversal
 from tests.integration.redeem.test_authorisations import authorised, capture, void
 from tests.integration.redeem.test_returns import RULES, give_back, lots_of, redeemed, requested
 from tests.support.bank_model import ModelBank
+from tests.support.books import open_books
 from tests.support.facts import activated
 from tests.support.wallet_model import WALLET, ModelAccrual, ModelWallet
 
@@ -248,7 +248,7 @@ async def test_the_bank_does_what_the_model_does_and_the_oracle_finds_nothing_bu
     )
     assert [tuple(row) for row in apart] == []
 
-    db = await connect(settings.admin_dsn(), database=database_of(town.bank.code))
+    db = await open_books(settings, town.bank.code)
     outer = db.transaction()
     await outer.start()
     try:
@@ -362,7 +362,7 @@ async def by_two(town: Town) -> None:
     assert [one.status for one in decided if isinstance(one, Done)] == [200, 200, 200]
 
 
-async def town_report(settings: Settings, tenant: str, db: "asyncpg.Connection[asyncpg.Record]") -> set[str]:
+async def town_report(settings: Settings, tenant: str, db: Connection) -> set[str]:
     """The names of the bank's own checks that are broken; each of them compared something."""
     report = Report(tenant)
     redis = Redis.from_url(settings.redis_url)

@@ -14,13 +14,13 @@ from pointbank.verify.messaging.streams import heads
 from pointbank.verify.walks import check_all
 from services.tiers.handlers import JudgeDay
 from shared.config import Settings
-from shared.db import connect, database_of
 from shared.events import MemberSegmented
 from shared.events.envelope import encode_event
 from shared.ids import uuid7
 from shared.messaging import Done
 from shared.runtime import TenantRuntime
 from tests.integration.tiers.test_handlers import hear, standing, until
+from tests.support.books import open_books
 from tests.support.facts import AT, activated, credited, enrolled, heard, taken_back
 from tests.support.programmes import SHOPS
 
@@ -57,7 +57,7 @@ async def facts(tiers: TenantRuntime, wallet_id: UUID) -> list[tuple[str, Any]]:
 
 async def objections(tiers: TenantRuntime, settings: Settings, wallet_id: UUID, change: str) -> list[str]:
     """What the oracle says of a wallet's changes, after one by hand."""
-    db = await connect(settings.admin_dsn(), database=database_of(tiers.code))
+    db = await open_books(settings, tiers.code)
     redis = Redis.from_url(settings.redis_url)
     transaction = db.transaction()
     await transaction.start()

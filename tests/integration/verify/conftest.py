@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from dateutil.relativedelta import relativedelta
 from redis.asyncio import Redis
 
@@ -31,6 +32,7 @@ from services.redeem.jobs.telling_expiry import tell_of_expiry
 from shared.config import Settings
 from shared.db import Connection, connect, database_of
 from shared.tenants.provision import prepare_control
+from tests.support.books import open_books
 from tests.support.copies import copy_tenant
 from tests.support.gift_cards import GIFTS, sar
 from tests.support.processes import ALL, Fleet
@@ -295,10 +297,17 @@ def town(settings: Settings) -> Iterator[Town]:
         shutil.rmtree(folder)
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def books(town: Town) -> AsyncIterator[Connection]:
+    """The town's books, for a module that spoils them many times."""
+    db = await open_books(town.settings, town.tenant)
+    yield db
+    await db.close()
+
+
 @asynccontextmanager
-async def spoilt(town: Town) -> AsyncIterator[Connection]:
+async def undone(db: Connection) -> AsyncIterator[Connection]:
     """A transaction in which everything can be changed, and that is rolled back."""
-    db = await connect(town.settings.admin_dsn(), database=database_of(town.tenant))
     transaction = db.transaction()
     await transaction.start()
     try:
@@ -306,6 +315,16 @@ async def spoilt(town: Town) -> AsyncIterator[Connection]:
         yield db
     finally:
         await transaction.rollback()
+
+
+@asynccontextmanager
+async def spoilt(town: Town) -> AsyncIterator[Connection]:
+    """The same on a connection of its own."""
+    db = await open_books(town.settings, town.tenant)
+    try:
+        async with undone(db):
+            yield db
+    finally:
         await db.close()
 
 

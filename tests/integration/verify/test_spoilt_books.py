@@ -3,8 +3,11 @@
 import pytest
 
 from pointbank.verify import verify_tenant
-from tests.integration.verify.conftest import report_of, spoilt
+from shared.db import Connection
+from tests.integration.verify.conftest import report_of, spoilt, undone
 from tests.support.town import Town
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # as `books` has it
 
 SOME_LINE = (
     "(wallet_id, seq) = (SELECT wallet_id, seq FROM redeem.ledger ORDER BY seq DESC, wallet_id LIMIT 1)"
@@ -571,8 +574,8 @@ async def test_a_town_in_order_holds_and_every_check_of_it_compared_something(to
 
 
 @pytest.mark.parametrize(("sql", "found"), SPOILT.values(), ids=SPOILT)
-async def test_what_is_spoilt_is_found(town: Town, sql: str, found: set[str]) -> None:
-    async with spoilt(town) as db:
+async def test_what_is_spoilt_is_found(town: Town, books: Connection, sql: str, found: set[str]) -> None:
+    async with undone(books) as db:
         done = await db.execute(sql)
         assert not done.endswith(" 0"), done
         report = await report_of(town, db)

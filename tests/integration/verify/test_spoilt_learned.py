@@ -2,8 +2,11 @@
 
 import pytest
 
-from tests.integration.verify.conftest import report_of, spoilt
+from shared.db import Connection
+from tests.integration.verify.conftest import report_of, undone
 from tests.support.town import Town
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # as `books` has it
 
 A_CARD = (
     "hash = (SELECT min(hash) FROM redeem.identities WHERE kind = 'card_number' AND member_id IS NOT NULL)"
@@ -170,8 +173,10 @@ SPOILT = {
 
 
 @pytest.mark.parametrize(("sql", "found"), SPOILT.values(), ids=SPOILT)
-async def test_what_was_changed_where_it_is_kept_is_found(town: Town, sql: str, found: set[str]) -> None:
-    async with spoilt(town) as db:
+async def test_what_was_changed_where_it_is_kept_is_found(
+    town: Town, books: Connection, sql: str, found: set[str]
+) -> None:
+    async with undone(books) as db:
         done = await db.execute(sql)
         assert not done.endswith(" 0"), done
         report = await report_of(town, db)

@@ -3,9 +3,12 @@
 import pytest
 
 from pointbank.verify import verify_tenant
-from tests.integration.verify.conftest import report_of, spoilt
+from shared.db import Connection
+from tests.integration.verify.conftest import report_of, undone
 from tests.support.returns import answered
 from tests.support.town import Town
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # as `books` has it
 
 SOME_REFUND = "refund_id = (SELECT refund_id FROM earn.refunds WHERE n = 2 ORDER BY refund_id LIMIT 1)"
 SOME_REQUEST = f"{SOME_REFUND} AND kind = 'reversal'"
@@ -95,8 +98,8 @@ HOLDS = {
 }
 
 
-async def found(town: Town, sql: str, checks: set[str]) -> None:
-    async with spoilt(town) as db:
+async def found(town: Town, books: Connection, sql: str, checks: set[str]) -> None:
+    async with undone(books) as db:
         done = await db.execute(sql)
         assert not done.endswith(" 0"), done
         report = await report_of(town, db)
@@ -117,10 +120,14 @@ async def test_refunds_of_a_town_in_order_hold_and_were_compared(town: Town) -> 
 
 @answered
 @pytest.mark.parametrize(("sql", "checks"), REFUNDS.values(), ids=REFUNDS)
-async def test_a_refund_that_is_spoilt_is_found(town: Town, sql: str, checks: set[str]) -> None:
-    await found(town, sql, checks)
+async def test_a_refund_that_is_spoilt_is_found(
+    town: Town, books: Connection, sql: str, checks: set[str]
+) -> None:
+    await found(town, books, sql, checks)
 
 
 @pytest.mark.parametrize(("sql", "checks"), HOLDS.values(), ids=HOLDS)
-async def test_a_hold_that_is_spoilt_is_found(town: Town, sql: str, checks: set[str]) -> None:
-    await found(town, sql, checks)
+async def test_a_hold_that_is_spoilt_is_found(
+    town: Town, books: Connection, sql: str, checks: set[str]
+) -> None:
+    await found(town, books, sql, checks)
