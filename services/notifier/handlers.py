@@ -34,6 +34,7 @@ from shared.events import (
 )
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Handlers, Item, NotHeardYet, Outcome, Tx
+from shared.messaging.kept import kept
 from shared.messaging.sizes import StreamBytes
 from shared.metrics import Metrics
 
@@ -67,7 +68,8 @@ async def tell(tx: Tx, items: Sequence[Item[News | Reply | Settle]]) -> list[Out
     if news:
         await _make(tx, news)
     if replies:
-        tx.before_commit(lambda: reply(tx.redis, tx.keys, replies, tx.cache[StreamBytes]))
+        sizes, keep = tx.cache[StreamBytes], kept(tx.cache)
+        tx.before_commit(lambda: reply(tx.redis, tx.keys, replies, sizes, keep))
     return [Done()] * len(items)
 
 
