@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from services.notifier import store
-from services.notifier.domain import News, Reply, message_id_of, news_of, replies_of
+from services.notifier.domain import News, Reply, message_id_of, news_of, replies_of, wallet_of
 from services.notifier.fan_out import reply
 from services.notifier.outgoing import outgoing
 from services.notifier.store import Made, Unsent
@@ -90,7 +90,7 @@ async def _make(tx: Tx, news: Sequence[tuple[Item[News], tuple[str, str]]]) -> N
             template,
             store.CHANNEL,
             event.member_id,
-            event.wallet_id,
+            wallet_of(event),
             event.programme,
             facts,
             item.request_id,
