@@ -97,7 +97,7 @@ class Listener:
             Decided(books),
         )
         self._on: dict[str, tuple[Handler, ...]] = {
-            "programme.activated.v1": (members.on_programme,),
+            "programme.activated.v1": (members.on_programme, learned.on_programme),
             "merchant.changed.v1": (members.on_merchant, learned.on_merchant),
             "rate.published.v1": (members.on_rate,),
             "member.birthday.v1": (members.on_birthday,),

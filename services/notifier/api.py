@@ -33,7 +33,9 @@ class MessageOut(BaseModel):
     template: str
     channel: str
     locale: str | None
-    state: str = Field(description="due, delivered, suppressed (no consent) or failed")
+    state: str = Field(
+        description="due, delivered, suppressed (no consent) or failed (given up, or no longer true)"
+    )
     attempts: int
     taken_over: int
     cause: UUID

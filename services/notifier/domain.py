@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
+from uuid import UUID
 
 import msgspec
 
@@ -58,11 +59,35 @@ def news_of(event: News) -> tuple[str, str] | None:
             "amount_minor": money.amount_minor,
             "currency": money.currency,
             "days": event.days,
+            "expires_at": event.expires_at,
         }
         return "expiring", _encode(facts).decode()
     if event.direction != "up" or event.from_ is None:
         return None
     return "reached", _encode({"tier": event.name}).decode()
+
+
+class _Until(msgspec.Struct):
+    expires_at: datetime | None = None
+
+
+_decode_until = msgspec.json.Decoder(_Until).decode
+
+
+def is_over(template: str, facts: str, now: datetime) -> bool:
+    """Whether what a message says is true no more: that points will expire which have. Messages that were made before they kept
+    when say nothing of it."""
+    if template != "expiring":
+        return False
+    until = _decode_until(facts).expires_at
+    return until is not None and until <= now
+
+
+def wallet_of(event: News) -> UUID:
+    """The wallet that a message is about: where the points are, not the merged one that they were earned for."""
+    if isinstance(event, PointsCredited) and event.resolved_wallet is not None:
+        return event.resolved_wallet
+    return event.wallet_id
 
 
 def message_id_of(cause: str, template: str, channel: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib import resources
@@ -10,20 +9,19 @@ from importlib import resources
 import msgspec
 from redis.asyncio import Redis
 
+from shared.messaging.kept import Kept
 from shared.messaging.keys import Keys
 from shared.messaging.sizes import StreamBytes
 from shared.tills import till_of
 
 _pack = msgspec.msgpack.Encoder().encode
 
-KEPT_MS = 7 * 24 * 3600 * 1000
-"""How long a till can come back and still find its replies."""
-
 
 async def reply(
-    redis: Redis, keys: Keys, replies: Sequence[tuple[str | None, bytes]], sizes: StreamBytes
+    redis: Redis, keys: Keys, replies: Sequence[tuple[str | None, bytes]], sizes: StreamBytes, kept: Kept
 ) -> None:
-    """Appends each event, as heard, to the out stream of the till that its source names, in one call; `sizes` hears of the streams.
+    """Appends each event, as heard, to the out stream of the till that its source names, in one call, and drops what is not `kept`;
+    `sizes` hears of the streams.
 
     Done before the commit that remembers it, a reply is never lost; it may come twice, with the same event id.
     """
@@ -31,9 +29,8 @@ async def reply(
     numbers = {stream: number for number, stream in enumerate(dict.fromkeys(streams.values()), start=1)}
     # Lua's MessagePack knows no binary; our own events are JSON, so they are text.
     events = [(numbers[streams[source]], event.decode()) for source, event in replies]
-    oldest = int(time.time() * 1000) - KEPT_MS
     append = redis.register_script(_script())
-    await append(keys=list(numbers), args=[oldest, _pack(events)])
+    kept.told(await append(keys=list(numbers), args=[kept.oldest(), _pack(events)]))
     sizes.wrote(numbers)
 
 

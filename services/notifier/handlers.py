@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from services.notifier import store
-from services.notifier.domain import News, Reply, message_id_of, news_of, replies_of
+from services.notifier.domain import News, Reply, message_id_of, news_of, replies_of, wallet_of
 from services.notifier.fan_out import reply
 from services.notifier.outgoing import outgoing
 from services.notifier.store import Made, Unsent
@@ -34,6 +34,7 @@ from shared.events import (
 )
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Handlers, Item, NotHeardYet, Outcome, Tx
+from shared.messaging.kept import kept
 from shared.messaging.sizes import StreamBytes
 from shared.metrics import Metrics
 
@@ -67,7 +68,8 @@ async def tell(tx: Tx, items: Sequence[Item[News | Reply | Settle]]) -> list[Out
     if news:
         await _make(tx, news)
     if replies:
-        tx.before_commit(lambda: reply(tx.redis, tx.keys, replies, tx.cache[StreamBytes]))
+        sizes, keep = tx.cache[StreamBytes], kept(tx.cache)
+        tx.before_commit(lambda: reply(tx.redis, tx.keys, replies, sizes, keep))
     return [Done()] * len(items)
 
 
@@ -88,7 +90,7 @@ async def _make(tx: Tx, news: Sequence[tuple[Item[News], tuple[str, str]]]) -> N
             template,
             store.CHANNEL,
             event.member_id,
-            event.wallet_id,
+            wallet_of(event),
             event.programme,
             facts,
             item.request_id,

@@ -17,7 +17,7 @@ import structlog
 
 from services.notifier import store
 from services.notifier.channels import CHANNELS, Channel, Message
-from services.notifier.domain import GIVE_UP_AFTER, pause_after
+from services.notifier.domain import GIVE_UP_AFTER, is_over, pause_after
 from services.notifier.handlers import Settle
 from services.notifier.outgoing import AT_ONCE, LEASE, LEASE_S, Held, Outgoing, outgoing
 from services.notifier.store import Made, Unsent
@@ -39,6 +39,10 @@ class NoAnswer(Exception):
 
 class SendersDied(Exception):
     """It was claimed so often, and nothing came of it, that it may be what its senders died of."""
+
+
+class Over(Exception):
+    """It would tell of points that will expire, and they have."""
 
 
 async def send_all(runtime: TenantRuntime) -> None:
@@ -96,7 +100,10 @@ async def _send_due(runtime: TenantRuntime, mine: Outgoing, channels: Mapping[st
     alive = taken if not hopeless else [one for one in taken if one.attempts <= GIVE_UP_AFTER]
     unsent = [_failed(one, SendersDied()) for one in hopeless]
     unsent += [Unsent(one, "suppressed") for one in alive if not one.consented]
-    wanted = [one for one in alive if one.consented]
+    now = runtime.clock()
+    over = {one.message_id for one in alive if one.consented and is_over(one.template, one.facts, now)}
+    unsent += [_failed(one, Over()) for one in alive if one.message_id in over]
+    wanted = [one for one in alive if one.consented and one.message_id not in over]
     letters: dict[str, list[Message]] = {}
     failures: dict[str, Exception] = {}
     for one in wanted:
@@ -176,7 +183,7 @@ async def _send(mine: Outgoing, channel: Channel, messages: Sequence[Message]) -
 
 
 def _failed(made: Made, error: Exception) -> Unsent:
-    gives_up = made.attempts >= GIVE_UP_AFTER
+    gives_up = made.attempts >= GIVE_UP_AFTER or isinstance(error, Over)
     _log.warning(
         "message not sent",
         message_id=made.message_id,

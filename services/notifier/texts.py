@@ -82,7 +82,14 @@ def plural(value: int, language: str, **forms: str) -> str:
 
 
 def _name(names: dict[str, str], language: str) -> str:
-    return names.get(language) or names.get(DEFAULT_LANGUAGE) or next(iter(names.values()))
+    """In this language, whichever of its countries the name was given for, or else in English, or as it was given at all."""
+    for wanted in (language, DEFAULT_LANGUAGE):
+        if wanted in names:
+            return names[wanted]
+        for locale, name in names.items():
+            if locale.partition("-")[0] == wanted:
+                return name
+    return next(iter(names.values()))
 
 
 @lru_cache(maxsize=len(LANGUAGES))

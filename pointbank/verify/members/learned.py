@@ -13,9 +13,12 @@ from pointbank.verify.events import (
     Envelope,
     MemberEnrolled,
     MerchantChanged,
+    ProgrammeActivated,
     TierChanged,
 )
 from pointbank.verify.events.members import Identity
+
+_sorted = msgspec.json.Encoder(order="sorted").encode
 
 HEARERS = ("earn", "redeem")
 
@@ -38,6 +41,12 @@ class Learned:
             "consents:learned", 8, "who consented to messages, and in which language, the notifier keeps as it was told",
             ("locale", "consented", "enrolled_at"), ours="the events", theirs="the notifier",
         )  # fmt: skip
+        self._names = books.check(
+            "names:learned",
+            8,
+            "the notifier names each programme as the highest version that it heard of does",
+        )
+        self._named: dict[str, tuple[int, bytes]] = {}
         self._standings = books.check(
             "standings:learned",
             8,
@@ -59,6 +68,12 @@ class Learned:
                 key not in self._last or self._last[key].version < event.version
             ):
                 self._last[key] = event
+
+    def on_programme(self, n: int | None, envelope: Envelope, event: ProgrammeActivated) -> None:
+        """programme.activated."""
+        if self._books.heard["members", "notifier"].applied(n):
+            told = event.version, _sorted(event.document["programme"]["name"])
+            self._named[event.programme] = max(told, self._named.get(event.programme, told))
 
     def on_enrolled(self, n: int | None, envelope: Envelope, event: MemberEnrolled) -> None:
         """member.enrolled."""
@@ -109,6 +124,7 @@ class Learned:
         async for page in snapshot.pages("members/learned.sql", "consents"):
             for row in page:
                 self._consents.theirs(tuple(row))
+        await self._of_programmes()
         self._standings.compared += await snapshot.value("members/learned.sql", "standing")
         async for page in snapshot.pages("members/learned.sql", "standings"):
             for hearer, wallet_id, tier, until, told, told_until in page:
@@ -116,6 +132,18 @@ class Learned:
                     self._standings.wrong(
                         f"{hearer} has wallet {wallet_id} in {tier} until {until}; it was told {told} until {told_until}"
                     )
+
+    async def _of_programmes(self) -> None:
+        named = dict(self._named)
+        for programme, version, names in await self._books.snapshot.rows("members/learned.sql", "names"):
+            self._names.compared += 1
+            told = named.pop(programme, None)
+            if told is None:
+                self._names.wrong(f"the notifier names {programme}, of which it heard nothing")
+            elif told != (version, _sorted(msgspec.json.decode(names))):
+                self._names.wrong(f"the notifier names {programme} otherwise than version {told[0]} does")
+        for programme in sorted(named):
+            self._names.wrong(f"the notifier heard of {programme}, and has no name for it")
 
     async def _of_merchants(self) -> None:
         found = set()

@@ -22,6 +22,10 @@ SELECT 'redeem', r.kind, encode(r.hash, 'hex'), r.member_id::text FROM redeem.id
 -- Whom messages are sent to, and how, as the notifier keeps it.
 SELECT m.member_id::text AS member_id, m.locale, m.consented, m.enrolled_at FROM notifier.members AS m;
 
+-- name: names
+-- What programmes are called, as the notifier keeps it.
+SELECT p.programme, p.version, p.names::text AS names FROM notifier.programmes AS p;
+
 -- name: standings
 -- Standings by which earn and the bank judge that are not the last of their history.
 WITH latest AS (

@@ -7,12 +7,23 @@ from typing import Any
 import msgspec
 
 from pointbank.verify.books import Books
-from pointbank.verify.events import Envelope, MessageDelivered, PointsExpiring, Posted, TierChanged
+from pointbank.verify.events import (
+    Envelope,
+    MessageDelivered,
+    PointsExpiring,
+    Posted,
+    TierChanged,
+    binary,
+)
 
 _decode = msgspec.json.decode
 _sorted = msgspec.json.Encoder(order="sorted").encode
 
 TEMPLATES = {"earn": "earned", "earn_held": "earned_held"}
+LANGUAGES = ("en", "ar")
+LAST_ATTEMPT = 80
+OVER = "Over"
+"""Why a message is given up sooner: the points that it says will expire have."""
 
 
 class Messages:
@@ -37,9 +48,16 @@ class Messages:
         check = self._books.check(
             "messages:delivered",
             6,
-            "each message has a delivery or a dispatch: sent to who consented, suppressed for others",
+            "each message has a delivery or a dispatch: sent to who consented, in their language, suppressed for others",
         )
-        async for page in self._books.snapshot.pages("members/messages.sql", "messages"):
+        snapshot = self._books.snapshot
+        async for page in snapshot.pages("members/messages.sql", "of_no_message"):
+            for what, one in page:
+                check.wrong(f"the {what} {one} is of no message")
+        async for page in snapshot.pages("members/messages.sql", "other_ends"):
+            for message_id, kept, told in page:
+                check.wrong(f"message {message_id}: its points expire at {kept}, its event says {told}")
+        async for page in snapshot.pages("members/messages.sql", "messages"):
             self._books.progress("messages")
             for row in page:
                 check.compared += 1
@@ -51,14 +69,16 @@ class Messages:
                 if row["takeovers"]:
                     check.note("taken over from a sender that died, and perhaps sent twice")
                 key = (row["cause"], row["template"])
+                facts = _decode(row["facts"])
+                facts.pop("expires_at", None)  # `other_ends`
                 self._made.theirs(
                     (
                         key,
                         row["channel"],
                         row["member_id"],
-                        row["wallet_id"],
+                        self._heir(row["wallet_id"]),
                         row["programme"],
-                        _sorted(_decode(row["facts"])),
+                        _sorted(facts),
                     )
                 )
                 if row["state"] == "delivered":
@@ -91,7 +111,7 @@ class Messages:
                 (envelope.id, template),
                 "log",
                 event.member_id,
-                event.wallet_id,
+                self._heir(event.wallet_id),
                 event.programme,
                 _sorted(facts),
             )
@@ -113,7 +133,7 @@ class Messages:
                 (envelope.id, "expiring"),
                 "log",
                 event.member_id,
-                event.wallet_id,
+                self._heir(event.wallet_id),
                 event.programme,
                 _sorted(facts),
             )
@@ -129,8 +149,19 @@ class Messages:
             return
         facts = _sorted({"tier": event.name})
         self._made.ours(
-            ((envelope.id, "reached"), "log", event.member_id, event.wallet_id, event.programme, facts)
+            (
+                (envelope.id, "reached"),
+                "log",
+                event.member_id,
+                self._heir(event.wallet_id),
+                event.programme,
+                facts,
+            )
         )
+
+    def _heir(self, wallet_id: str) -> bytes:
+        """A message names the wallet that had the points when they were told; older ones that of a bill, merged or not."""
+        return self._books.merges.heir(binary(wallet_id))
 
     def on_delivered(self, n: int | None, envelope: Envelope, event: MessageDelivered) -> None:
         """message.delivered."""
@@ -154,4 +185,22 @@ def _problem(row: Any) -> str | None:
         return "it was sent to a member who had not consented"
     if state == "suppressed" and row["consented"] is not False:
         return "it was suppressed, and its member consents"
+    if row["locale"] is not None and row["locale"] != (reads := _language(row["reads"])):
+        return f"it is in {row['locale']}, and its member reads {reads}"
+    if state == "delivered" and row["attempts"] < 1:
+        return "it was sent, and no sender had it"
+    if state == "failed" and row["attempts"] < LAST_ATTEMPT and not _over(row):
+        return f"it was given up after {row['attempts']} attempts"
     return None
+
+
+def _over(row: Any) -> bool:
+    return bool(row["error"] == OVER and row["template"] == "expiring")
+
+
+def _language(locale: str | None) -> str | None:
+    """What a member with this locale is written to in: the first that there is where theirs is not."""
+    if locale is None:
+        return None
+    language = locale.split("-")[0]
+    return language if language in LANGUAGES else LANGUAGES[0]

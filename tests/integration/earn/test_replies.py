@@ -1,6 +1,7 @@
 """A reply to what was offered again is a copy: where Redis takes none, earn goes on without."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -29,3 +30,19 @@ async def test_a_repeat_that_a_full_redis_lets_nobody_answer_holds_nobody_up(sho
     assert len(await shop.replies()) == before
     assert await shop.offer(event) == [Done(replayed=True)]
     assert len(await shop.replies()) == before + 1, "it asks once more"
+
+
+async def test_a_till_that_only_repeats_does_not_fill_redis(shop: Shop) -> None:
+    """Nobody else writes to its stream: a new bill would have the notifier trim it."""
+    event = shop.event(bill(await shop.member()), source="/pos/riyadh-mall/T-repeats")
+    redis: Any = shop.runtime.redis
+    stream = shop.runtime.keys.out("riyadh-mall.T-repeats")
+    eight_days_ago = int(time.time() * 1000) - 8 * 24 * 3600 * 1000
+    async with redis.pipeline(transaction=False) as pipe:
+        for k in range(1000):
+            pipe.xadd(stream, {"event": b"old"}, id=f"{eight_days_ago + k}-0")
+        await pipe.execute()
+    for _ in range(3):
+        await shop.offer(event)
+    # Redis drops whole nodes (100 entries by default), so a rest of the oldest may stay a while.
+    assert await redis.xlen(stream) <= 102

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from pointbank.tokens import DevKeys, dev_keys, issue
@@ -78,6 +79,21 @@ async def test_a_members_messages_are_listed_with_how_far_they_are(
     ]
     assert await listed(client, member_id=member, wallet_id=uuid7()) == []
     assert await listed(client, wallet_id=uuid7()) == []
+
+
+async def test_what_a_merged_wallets_bill_earned_is_listed_where_the_points_are(
+    notifier: TenantRuntime, client: httpx.AsyncClient
+) -> None:
+    """The bill was judged for the member who ended; the bank gave the points to who goes on."""
+    ended, heir, of_ended, of_heir = uuid7(), uuid7(), uuid7(), uuid7()
+    for event in (activated(), enrolled(ended, of_ended), enrolled(heir, of_heir)):
+        await notifier.lane.submit(heard(event))
+    earned = msgspec.structs.replace(credited(of_ended, 10, member_id=heir), resolved_wallet=of_heir)
+    await notifier.lane.submit(heard(earned))
+    [message] = await listed(client, member_id=heir)
+    assert message["wallet_id"] == str(of_heir)
+    assert await listed(client, wallet_id=of_heir) == [message]
+    assert await listed(client, wallet_id=of_ended) == []
 
 
 async def test_messages_come_in_pages_newest_first(

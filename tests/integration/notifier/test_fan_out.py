@@ -203,13 +203,43 @@ async def test_a_reply_is_out_before_the_commit_and_comes_again_after_a_roll_bac
     assert await replies(notifier, "a.b") == [item.payload, item.payload]
 
 
-async def test_old_replies_are_trimmed_when_new_ones_come(notifier: TenantRuntime) -> None:
-    stream = notifier.keys.out("a.b")
-    eight_days_ago = int(time.time() * 1000) - 8 * 24 * 3600 * 1000
-    async with notifier.redis.pipeline(transaction=False) as pipe:
+DAY_MS = 24 * 3600 * 1000
+
+
+async def told_before(runtime: TenantRuntime, till: str, *, days: int) -> None:
+    """A thousand replies on the stream of a till, so many days old."""
+    at = int(time.time() * 1000) - days * DAY_MS
+    async with runtime.redis.pipeline(transaction=False) as pipe:
         for k in range(1000):
-            pipe.xadd(stream, {"event": b"old"}, id=f"{eight_days_ago + k}-0")
+            pipe.xadd(runtime.keys.out(till), {"event": b"old"}, id=f"{at + k}-0")
         await pipe.execute()
-    await notifier.lane.submit(as_heard(answer("/pos/a/b")))
+
+
+async def test_old_replies_are_trimmed_when_new_ones_come(notifier: TenantRuntime) -> None:
+    await told_before(notifier, "a.b", days=8)
+    for _ in range(2):  # the first tells what time it is in Redis
+        await notifier.lane.submit(as_heard(answer("/pos/a/b")))
     # Redis drops whole nodes (100 entries by default), so a rest of the oldest may stay a while.
-    assert await notifier.redis.xlen(stream) <= 101
+    assert await notifier.redis.xlen(notifier.keys.out("a.b")) <= 102
+
+
+@pytest.mark.parametrize("off_days", [30, -30])
+async def test_a_process_whose_clock_is_wrong_drops_no_reply_that_a_till_has_still_to_read(
+    notifier: TenantRuntime, monkeypatch: pytest.MonkeyPatch, off_days: int
+) -> None:
+    await told_before(notifier, "a.b", days=1)
+    wrong = time.time() + off_days * DAY_MS / 1000
+    with monkeypatch.context() as patched:
+        patched.setattr("time.time", lambda: wrong)
+        for _ in range(3):
+            await notifier.lane.submit(as_heard(answer("/pos/a/b")))
+    assert await notifier.redis.xlen(notifier.keys.out("a.b")) == 1003
+
+
+async def test_a_stream_whose_ids_are_ahead_costs_other_tills_nothing(notifier: TenantRuntime) -> None:
+    """Redis' clock was wrong once: ids of that time are on the stream of one till for good."""
+    await told_before(notifier, "a.b", days=1)
+    await told_before(notifier, "a.c", days=-30)
+    for till in ("c", "b"):
+        await notifier.lane.submit(as_heard(answer(f"/pos/a/{till}")))
+    assert await notifier.redis.xlen(notifier.keys.out("a.b")) == 1001

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -113,13 +113,16 @@ def reached(
     )
 
 
+ENDS = autumn_2026() + timedelta(days=1)
+
+
 def expiring(wallet_id: UUID, member_id: UUID, *, days: int) -> PointsExpiring:
     nothing, points = worth(0, "0.10", "SAR"), worth(120, "0.10", "SAR")
     return PointsExpiring(
         wallet_id=wallet_id,
         member_id=member_id,
         programme="shops",
-        expires_at=AT,
+        expires_at=ENDS,
         days=days,
         expiring=points,
         balance=Balance(available=points, held=nothing, reserved=nothing),
@@ -201,6 +204,38 @@ async def test_each_notice_of_points_that_expire_is_told_once_to_who_consents(
         for days in (30, 7)
     ]
     assert await states(notifier) == {"delivered": 2, "suppressed": 1}
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["gone", "there for a second"])
+async def test_a_notice_that_comes_late_is_not_sent_once_the_points_are_gone(
+    settings: Settings, tenant: Tenant, notifier: TenantRuntime, channel: Outbox, gone: bool
+) -> None:
+    """A provider that was away for a day: to say then that points expire within a day would be wrong."""
+    member, wallet = uuid7(), uuid7()
+    await hear(notifier, activated(), enrolled(member, wallet), expiring(wallet, member, days=1))
+    channel.broken = True
+    await send(notifier, channel)
+    channel.broken = False
+    await due_now(notifier)
+    at = ENDS if gone else ENDS - timedelta(seconds=1)
+    async with running(settings, tenant, "notifier", ON, clock=lambda: at) as later:
+        assert await send(later, channel) == 1
+        assert await send(later, channel) == 0
+    state, attempts, _, _, error = await delivery(notifier)
+    assert (state, attempts, error) == (("failed", 2, "Over") if gone else ("delivered", 2, None))
+    assert len(channel.sent) == (0 if gone else 1)
+
+
+async def test_a_notice_that_is_heard_too_late_stops_nothing_beside_it(
+    settings: Settings, tenant: Tenant, notifier: TenantRuntime, channel: Outbox
+) -> None:
+    member, wallet = uuid7(), uuid7()
+    async with running(settings, tenant, "notifier", ON, clock=lambda: ENDS) as later:
+        await hear(later, activated(), enrolled(member, wallet))
+        await hear(later, expiring(wallet, member, days=7), credited(wallet, 9, member_id=member))
+        assert await send(later, channel) == 2
+    assert await states(notifier) == {"failed": 1, "delivered": 1}
+    assert [message.template for message in channel.sent] == ["earned"]
 
 
 async def test_who_did_not_consent_gets_nothing(notifier: TenantRuntime, channel: Outbox) -> None:

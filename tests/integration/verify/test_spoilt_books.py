@@ -457,6 +457,36 @@ SPOILT = {
         "UPDATE notifier.messages SET facts = jsonb_set(facts::jsonb, '{points}', '1000000')::json WHERE template = 'expiring'",
         {"messages:made"},
     ),
+    "a message of points that expire at another time": (
+        """
+        UPDATE notifier.messages SET facts = jsonb_set(facts::jsonb, '{expires_at}', '"2031-01-01T00:00:00Z"')::json
+        WHERE template = 'expiring'
+        """,
+        {"messages:delivered"},
+    ),
+    "a message in another language than its member's": (
+        "UPDATE notifier.messages SET locale = CASE locale WHEN 'en' THEN 'ar' ELSE 'en' END",
+        {"messages:delivered"},
+    ),
+    "a message that was given up at once": (
+        """
+        INSERT INTO notifier.deliveries (message_id, member_id, state, due_at, attempts, error)
+        SELECT message_id, member_id, 'failed', NULL, 3, 'Over' FROM notifier.messages WHERE template = 'earned' LIMIT 1
+        """,
+        {"messages:delivered"},
+    ),
+    "messages that were sent and no sender had": (
+        "UPDATE notifier.dispatches SET attempts = 0",
+        {"messages:delivered"},
+    ),
+    "a delivery of no message": (
+        "INSERT INTO notifier.deliveries (message_id, member_id) VALUES (gen_random_uuid(), gen_random_uuid())",
+        {"messages:delivered"},
+    ),
+    "a dispatch of no message": (
+        "INSERT INTO notifier.dispatches (dispatch_id, attempts, settled_at) VALUES (gen_random_uuid(), 1, now())",
+        {"messages:delivered"},
+    ),
     "a dispatch that is gone": (
         "DELETE FROM notifier.dispatches",
         {"messages:delivered", "messages:told"},

@@ -93,6 +93,15 @@ SPOILT = {
         """,
         {"consents:learned"},
     ),
+    "a programme that messages call something else": (
+        """UPDATE notifier.programmes SET names = '{"en": "Another"}'""",
+        {"names:learned"},
+    ),
+    "a programme whose older names messages go by": (
+        "UPDATE notifier.programmes SET version = version + 1",
+        {"names:learned"},
+    ),
+    "a programme that messages have no name for": ("DELETE FROM notifier.programmes", {"names:learned"}),
     "a gift card that was blocked in secret": (
         "UPDATE redeem.gift_cards SET blocked = true",
         {"gift_cards:blocked"},

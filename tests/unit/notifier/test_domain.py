@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from services.notifier.domain import message_id_of, news_of, pause_after, replies_of
+from services.notifier.domain import is_over, message_id_of, news_of, pause_after, replies_of, wallet_of
 from shared.events import ActRecorded, Balance, BillRecorded, BillRejected, PointsCredited, TierChanged
 from shared.ids import uuid7
 from shared.money import worth
@@ -57,6 +57,21 @@ def test_earning_is_told_with_its_points_and_money(kind: str, template: str) -> 
 
 def test_other_postings_are_not_told() -> None:
     assert news_of(credited("return")) is None
+
+
+def test_a_message_is_about_the_wallet_that_has_the_points() -> None:
+    assert wallet_of(credited()) == WALLET
+    merged = msgspec.structs.replace(credited(), resolved_wallet=UUID(int=5))
+    assert wallet_of(merged) == UUID(int=5)
+    assert wallet_of(changed("silver", "gold", "up")) == WALLET
+
+
+def test_points_that_will_expire_are_no_news_once_they_have() -> None:
+    facts = '{"points":1,"amount_minor":10,"currency":"SAR","days":7,"expires_at":"2026-11-22T08:31:00Z"}'
+    assert is_over("expiring", facts, AT)
+    assert not is_over("expiring", facts, AT - timedelta(microseconds=1))
+    assert not is_over("expiring", '{"points":1,"days":7}', AT), "it was made before messages kept when"
+    assert not is_over("earned", facts, AT)
 
 
 def test_an_upgrade_is_told_with_the_tiers_names() -> None:

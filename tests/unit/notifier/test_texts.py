@@ -77,6 +77,14 @@ def test_names_that_are_not_translated_fall_back() -> None:
     assert "Or" in render("reached", "ar", '{"en": "Shops"}', '{"tier": {"fr": "Or"}}')
 
 
+def test_a_name_that_was_given_for_a_country_is_in_the_language_of_that_country() -> None:
+    shops = '{"fr": "Boutiques", "en-GB": "Shops", "ar-SA": "المتاجر"}'
+    gold = '{"tier": {"en": "Gold", "ar-EG": "ذهبي", "ar": "الذهبي"}}'
+    assert render("reached", "ar", shops, gold) == "لقد وصلت إلى المستوى الذهبي في المتاجر. تهانينا!"
+    assert render("reached", "en", shops, gold) == "You have reached Gold in Shops. Congratulations!"
+    assert "Shops" in render("reached", "ar", '{"fr": "Boutiques", "en-GB": "Shops"}', gold)
+
+
 @pytest.mark.parametrize(
     ("amount_minor", "currency", "said"),
     [
