@@ -154,7 +154,6 @@ async def list_adjustments(
     limit: Limit = 50,
 ) -> Response:
     """Adjustments, the newest first; `state=pending` are those that somebody must decide about."""
-    call.principal.at_merchant(None)
     position = decode_cursor(cursor, AdjustmentPosition)
     before = position.adjustment_id if position is not None else _NEWEST
     async with call.tenant.read() as db:
@@ -173,7 +172,6 @@ async def list_adjustments(
 @router.get("/{adjustment_id}", response_model=AdjustmentOut, responses=problems("not_found"))
 async def get_adjustment(adjustment_id: UUID, call: Annotated[Read, reads("wallets:read")]) -> Response:
     """An adjustment with its items."""
-    call.principal.at_merchant(None)
     async with call.tenant.read() as db:
         found = await adjustments.find(db, adjustment_id)
         if found is None:

@@ -112,7 +112,9 @@ class _Buyer(msgspec.Struct, frozen=True):
         "programme_unknown", "member_unknown", "identity_ambiguous", "identity_malformed", "card_check_digit"
     ),
 )
-async def get_affordable(body: OwnerBody, call: Annotated[Read, reads("rewards:read")]) -> Response:
+async def get_affordable(
+    body: OwnerBody, call: Annotated[Read, reads("rewards:read", one_merchant="alike")]
+) -> Response:
     """What a member can have now, at which price, and what of it they could buy: the cheapest first. A read."""
     identity = identify(call.tenant.tenant.identity_key, body.member.model_dump())
     now = call.tenant.clock()

@@ -116,7 +116,6 @@ async def list_disputes(
     limit: Limit = 50,
 ) -> Response:
     """Disputes, the newest first."""
-    call.principal.at_merchant(None)
     position = decode_cursor(cursor, DisputePosition)
     before = position.dispute_id if position is not None else _NEWEST
     async with call.tenant.read() as db:
@@ -128,7 +127,6 @@ async def list_disputes(
 @router.get("/{dispute_id}", response_model=DisputeOut, responses=problems("not_found"))
 async def get_dispute(dispute_id: UUID, call: Annotated[Read, reads("wallets:read")]) -> Response:
     """A dispute, and what became of it."""
-    call.principal.at_merchant(None)
     async with call.tenant.read() as db:
         found = await disputes.find(db, dispute_id)
         if found is None:
