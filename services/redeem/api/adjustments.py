@@ -148,7 +148,7 @@ async def request_adjustment(
 
 @router.get("", response_model=AdjustmentsOut)
 async def list_adjustments(
-    call: Annotated[Read, reads("wallets:read")],
+    call: Annotated[Read, reads("adjustments:read")],
     state: Annotated[State | None, Query(description="Without it: all.")] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
@@ -170,7 +170,7 @@ async def list_adjustments(
 
 
 @router.get("/{adjustment_id}", response_model=AdjustmentOut, responses=problems("not_found"))
-async def get_adjustment(adjustment_id: UUID, call: Annotated[Read, reads("wallets:read")]) -> Response:
+async def get_adjustment(adjustment_id: UUID, call: Annotated[Read, reads("adjustments:read")]) -> Response:
     """An adjustment with its items."""
     async with call.tenant.read() as db:
         found = await adjustments.find(db, adjustment_id)

@@ -110,7 +110,7 @@ async def open_dispute(body: DisputeBody, call: Annotated[Write, writes("adjustm
 
 @router.get("", response_model=DisputesOut)
 async def list_disputes(
-    call: Annotated[Read, reads("wallets:read")],
+    call: Annotated[Read, reads("adjustments:read")],
     state: Annotated[State | None, Query(description="Without it: all.")] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
@@ -125,7 +125,7 @@ async def list_disputes(
 
 
 @router.get("/{dispute_id}", response_model=DisputeOut, responses=problems("not_found"))
-async def get_dispute(dispute_id: UUID, call: Annotated[Read, reads("wallets:read")]) -> Response:
+async def get_dispute(dispute_id: UUID, call: Annotated[Read, reads("adjustments:read")]) -> Response:
     """A dispute, and what became of it."""
     async with call.tenant.read() as db:
         found = await disputes.find(db, dispute_id)
