@@ -58,16 +58,17 @@ ROLES: dict[str, Role] = {
     "support": _role(
         "person",
         "programmes:read members:read members:write contacts:read bills:read wallets:read redemptions:read tiers:read "
-        "messages:read rewards:read giftcards:read giftcards:block adjustments:request",
+        "messages:read rewards:read giftcards:read giftcards:block adjustments:read adjustments:request",
     ),
     "finance": _role(
         "person",
         "programmes:read programmes:activate bills:read wallets:read redemptions:read tiers:read "
-        "giftcards:read adjustments:approve audit:read",
+        "giftcards:read adjustments:read adjustments:approve audit:read",
     ),
     "auditor": _role(
         "person",
-        "programmes:read bills:read wallets:read redemptions:read rewards:read giftcards:read tiers:read messages:read audit:read",
+        "programmes:read bills:read wallets:read redemptions:read rewards:read giftcards:read tiers:read messages:read "
+        "adjustments:read audit:read",
     ),
     "operator": _role("person", "programmes:read ops:read ops:write"),
     "admin": _role(

@@ -444,12 +444,17 @@ WHERE bill_id = :bill_id AND recorded_at >= :bill_recorded_at::timestamptz - int
 ORDER BY n;
 
 -- name: bills_of_wallet
--- A page of the bills that were judged for a wallet, newest first, each with its latest decision.
+-- A page of the bills (of one merchant's, if given) that were judged for a wallet, newest first, each with its latest decision.
 SELECT b.bill_id, b.merchant, b.bill_ref, b.occurred_at, d.decision
 FROM (
     SELECT DISTINCT a.bill_id
     FROM accruals AS a
-    WHERE a.wallet_id = :wallet_id AND (:before::uuid IS NULL OR a.bill_id < :before)
+    WHERE
+        a.wallet_id = :wallet_id AND (:before::uuid IS NULL OR a.bill_id < :before)
+        AND (
+            :merchant::text IS NULL
+            OR :merchant = (SELECT m.merchant FROM bills AS m WHERE m.bill_id = a.bill_id LIMIT 1)
+        )
     ORDER BY a.bill_id DESC
     LIMIT :most
 ) AS page

@@ -191,19 +191,20 @@ async def draft_programme(
     document: Annotated[dict[str, Any], FromBody()], call: Annotated[Write, writes("programmes:write")]
 ) -> Response:
     """Keeps a programme document, version 1 of the format, as a new draft. All its mistakes are told at once."""
-    call.principal.at_merchant(None)
     return await call.submit(DraftProgramme(document))
 
 
 @programmes.get("", response_model=ProgrammesOut)
-async def list_programmes(call: Annotated[Read, reads("programmes:read")]) -> Response:
+async def list_programmes(call: Annotated[Read, reads("programmes:read", one_merchant="alike")]) -> Response:
     """Every programme with its active and its latest version."""
     async with call.tenant.read() as db:
         return answer(Programmes(await store.all_programmes(db)))
 
 
 @programmes.get("/{programme}", response_model=ProgrammeOut)
-async def get_programme(programme: Code, call: Annotated[Read, reads("programmes:read")]) -> Response:
+async def get_programme(
+    programme: Code, call: Annotated[Read, reads("programmes:read", one_merchant="alike")]
+) -> Response:
     """A programme's versions, the latest first."""
     async with call.tenant.read() as db:
         found = await store.programme_summary(db, programme)
@@ -214,7 +215,9 @@ async def get_programme(programme: Code, call: Annotated[Read, reads("programmes
 
 @programmes.get("/{programme}/versions/{version}", response_model=VersionOut)
 async def get_programme_version(
-    programme: Code, version: VersionNumber, call: Annotated[Read, reads("programmes:read")]
+    programme: Code,
+    version: VersionNumber,
+    call: Annotated[Read, reads("programmes:read", one_merchant="alike")],
 ) -> Response:
     """One version with its document."""
     async with call.tenant.read() as db:
@@ -233,7 +236,6 @@ async def activate_programme(
     programme: Code, version: VersionNumber, call: Annotated[Write, writes("programmes:activate")]
 ) -> Response:
     """Makes a draft the version that judges from now on; the one before it is superseded."""
-    call.principal.at_merchant(None)
     return await call.submit(ActivateProgramme(programme, version))
 
 
@@ -251,7 +253,6 @@ async def close_programme(
 ) -> Response:
     """From now on nobody joins it, nothing is earned or redeemed in it, and no gift card of it is sold or loaded. What was set
     aside can be captured, refunds and returns go on, and gift cards pay. A later version that is activated opens it again."""
-    call.principal.at_merchant(None)
     return await call.submit(CloseProgramme(programme, body.reason))
 
 
@@ -261,7 +262,7 @@ async def close_programme(
     responses={201: {"model": MerchantOut, "description": "Successful Response"}},
 )
 async def put_merchant(
-    merchant: Code, body: MerchantBody, call: Annotated[Write, writes("merchants:write")]
+    merchant: Code, body: MerchantBody, call: Annotated[Write, writes("merchants:write", one_merchant="own")]
 ) -> Response:
     """Makes a merchant (201), or changes it to be so (200)."""
     call.principal.at_merchant(merchant)
@@ -287,7 +288,9 @@ async def put_merchant(
         "card_check_digit",
     ),
 )
-async def enrol_member(body: MemberBody, call: Annotated[Write, writes("members:write")]) -> Response:
+async def enrol_member(
+    body: MemberBody, call: Annotated[Write, writes("members:write", one_merchant="alike")]
+) -> Response:
     """Enrols a member with a wallet and a card in each programme."""
     consent = body.consent
     return await call.submit(
@@ -321,7 +324,9 @@ def _named(call: Write, body: LookupBody | None) -> Named | None:
     response_model=MemberOut,
     responses=problems("not_found", "identity_ambiguous", "identity_malformed", "card_check_digit"),
 )
-async def look_up_member(body: LookupBody, call: Annotated[Read, reads("members:read")]) -> Response:
+async def look_up_member(
+    body: LookupBody, call: Annotated[Read, reads("members:read", one_merchant="alike")]
+) -> Response:
     """The member of an identity. A read: identities stand in a body because URLs end in logs."""
     identity = identify(call.tenant.tenant.identity_key, body.model_dump(), pointer="")
     async with call.tenant.read() as db:
@@ -337,7 +342,9 @@ async def look_up_member(body: LookupBody, call: Annotated[Read, reads("members:
 
 
 @members.get("/{member_id}", response_model=MemberOut)
-async def get_member(member_id: UUID, call: Annotated[Read, reads("members:read")]) -> Response:
+async def get_member(
+    member_id: UUID, call: Annotated[Read, reads("members:read", one_merchant="alike")]
+) -> Response:
     """A member with wallets and cards."""
     async with call.tenant.read() as db:
         found = await store.member(db, member_id)

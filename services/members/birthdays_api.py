@@ -36,5 +36,4 @@ async def tell(
 ) -> Response:
     """Tells of birthdays that are due, once for each member, programme and year; asked again until nothing is left. Safe at any
     time, twice, and beside the job that does the same."""
-    call.principal.at_merchant(None)
     return await call.submit(TellBirthdays(asked.dry_run))

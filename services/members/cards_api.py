@@ -48,5 +48,4 @@ async def block_card(
     card_id: UUID, body: BlockCardBody, call: Annotated[Write, writes("members:write")]
 ) -> Response:
     """Blocks a card for ever: nobody spends with it any more. Bills that still name it earn for its member."""
-    call.principal.at_merchant(None)
     return await call.submit(BlockCard(card_id, body.reason, body.replace))

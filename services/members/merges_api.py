@@ -52,5 +52,4 @@ async def merge_member(
     """Merges a member who was enrolled twice into the other, for ever. Its identities and cards name the other from now on, and
     the other's wallets have its points; where the other has no wallet in one of its programmes it gets one. Consents, contacts,
     segments and locale of the other stay as they are; nothing is added to them. The same merge again gets the same answer."""
-    call.principal.at_merchant(None)
     return await call.submit(MergeMember(member_id, body.into, body.reason))

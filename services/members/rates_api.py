@@ -67,7 +67,6 @@ async def publish_rate(
 ) -> Response:
     """Publishes a rate. None is ever changed: a correction is another one with the same `valid_from`, which is used from then
     on; bills that were judged keep theirs."""
-    call.principal.at_merchant(None)
     return await call.submit(
         PublishRate(rate.from_currency, rate.to_currency, rate.rate, rate.valid_from, rate.source)
     )
@@ -77,7 +76,7 @@ async def publish_rate(
 async def list_rates(
     from_currency: Currency,
     to_currency: Currency,
-    call: Annotated[Read, reads("programmes:read")],
+    call: Annotated[Read, reads("programmes:read", one_merchant="alike")],
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Response:

@@ -64,7 +64,6 @@ async def put_member_in_segment(
     body: Annotated[StayBody | None, FromBody()] = None,
 ) -> Response:
     """Says that the member is in the segment, from then until then. Conditions ask for it by `member.segments`."""
-    call.principal.at_merchant(None)
     asked = body or StayBody()
     return await call.submit(PutInSegment(segment, member_id, asked.from_at, asked.until))
 
@@ -78,7 +77,6 @@ async def take_member_out_of_segment(
     segment: Code, member_id: UUID, call: Annotated[Write, writes("members:write")]
 ) -> Response:
     """Ends the member's stays in the segment now, and calls off those to come. What was judged stays as it was judged."""
-    call.principal.at_merchant(None)
     return await call.submit(TakeOutOfSegment(segment, member_id))
 
 

@@ -90,7 +90,9 @@ class Position(msgspec.Struct):
 
 
 @router.get("/{wallet_id}", response_model=StandingOut, responses=problems("not_found"))
-async def get_standing(wallet_id: UUID, call: Annotated[Read, reads("tiers:read")]) -> Response:
+async def get_standing(
+    wallet_id: UUID, call: Annotated[Read, reads("tiers:read", one_merchant="alike")]
+) -> Response:
     """Where a wallet stands, and what the next tier takes."""
     async with call.tenant.read() as db:
         row = await store.standing_of(db, wallet_id)

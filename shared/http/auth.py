@@ -43,6 +43,10 @@ NO_TIME = (
 _SUBJECT = re.compile(r"[\x21-\x7e]{1,255}")
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
+OneMerchant = Literal["refused", "own", "alike"]
+"""What a token of one merchant may on a route. `refused`: nothing. `own`: what is its merchant's, which the route sees to by
+`at_merchant` (of what the call names) and `sees` (of what is found). `alike`: what whoever asks may, for it is no merchant's."""
+
 
 class Principal(msgspec.Struct, frozen=True):
     """A verified caller. With `merchant` the token is good for that merchant only."""
@@ -60,9 +64,12 @@ class Principal(msgspec.Struct, frozen=True):
         if self.merchant is not None and merchant != self.merchant:
             raise ScopeMissing(f"This token is for the merchant {self.merchant} only.")
 
+    def sees(self, merchant: str | None) -> bool:
+        """Whether what is this merchant's is there for this token; None: it is no merchant's, or not one's alone."""
+        return self.merchant is None or merchant == self.merchant
+
     def person(self) -> None:
-        """Refuses a service, and a token that is good for one merchant only, where a person must answer for it."""
-        self.at_merchant(None)
+        """Refuses a service, where a person must answer for it."""
         if self.kind != "person":
             raise PersonRequired("A person must do this: come with a token of `typ: person`.")
 
@@ -194,10 +201,12 @@ def _bearer(call: Call) -> str:
 
 
 class Guard:
-    """Lets in who has a good token with these scopes, for a tenant that is served here."""
+    """Lets in who has a good token with these scopes, for a tenant that is served here; with a token of one merchant only where
+    the route says so."""
 
-    def __init__(self, *scopes: str) -> None:
+    def __init__(self, *scopes: str, one_merchant: OneMerchant = "refused") -> None:
         self.scopes = scopes
+        self.one_merchant = one_merchant
 
     async def admit(self, connection: HTTPConnection) -> tuple[Principal, TenantRuntime]:
         """The caller and the tenant; both are noted with the call."""
@@ -207,6 +216,8 @@ class Guard:
         if not principal.scopes.issuperset(self.scopes):
             missing = [scope for scope in self.scopes if scope not in principal.scopes]
             raise ScopeMissing(f"This needs the scope {' '.join(missing)}.")
+        if self.one_merchant == "refused":
+            principal.at_merchant(None)
         runtime: Runtime | None = app.state.runtime
         if runtime is None:
             raise TenantUnavailable("The service is starting or stopping.")
@@ -224,6 +235,6 @@ class _Require(Guard):
         return (await self.admit(connection))[0]
 
 
-def require(*scopes: str) -> Any:
+def require(*scopes: str, one_merchant: OneMerchant = "refused") -> Any:
     """For `Annotated[Principal, require("bills:read")]`: the caller, who has all of these scopes."""
-    return Depends(_Require(*scopes))
+    return Depends(_Require(*scopes, one_merchant=one_merchant))

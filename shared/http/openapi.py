@@ -47,7 +47,9 @@ _FOR_ALL = (
     "the same call, and gets its first answer (`Idempotent-Replayed: true`). Money is integer minor units with their ISO "
     "4217 currency, points are integers, times are RFC 3339 with their offset; unknown fields are refused, null means left "
     "out. A refusal is a problem (RFC 9457): switch on `code`; docs/codes.md says what each asks of you. Lists take `limit` "
-    "and `cursor`: go on with `next_cursor` until it is null. Bills may go by stream too: docs/tills.md."
+    "and `cursor`: go on with `next_cursor` until it is null. A token with the claim `merchant` is good for that merchant alone; "
+    "`x-one-merchant` says what it may of an operation: `refused`, its merchant's `own`, or what no merchant's is (`alike`). Bills "
+    "may go by stream too: docs/tills.md."
 )
 """What holds for every operation."""
 
@@ -151,6 +153,7 @@ def _complete(operation: Document, route: APIRoute) -> None:
     codes: set[str] = {"internal_error"}
     if guards:
         operation["security"] = [{"bearer": sorted({scope for guard in guards for scope in guard.scopes})}]
+        [operation["x-one-merchant"]] = {guard.one_merchant for guard in guards}
         codes.update(_GUARDED)
     if (write := next((guard for guard in guards if isinstance(guard, Writes)), None)) is not None:
         key = _KEY_PARAMETER if write.key_wanted else {**_KEY_PARAMETER, "required": False}

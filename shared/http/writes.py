@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from shared.errors import FieldError
 from shared.http.answers import JsonAnswer
-from shared.http.auth import Guard, Principal
+from shared.http.auth import Guard, OneMerchant, Principal
 from shared.http.call import Call, call_of
 from shared.http.problems import IdempotencyKeyMissing, RateLimited, refusal_response
 from shared.http.runtime import TenantRuntime
@@ -112,8 +112,8 @@ class _Reads(Guard):
 class Writes(Guard):
     """The guard of a write: it also wants an Idempotency-Key, or takes one (`key_wanted` false)."""
 
-    def __init__(self, *scopes: str, key_wanted: bool = True) -> None:
-        super().__init__(*scopes)
+    def __init__(self, *scopes: str, one_merchant: OneMerchant = "refused", key_wanted: bool = True) -> None:
+        super().__init__(*scopes, one_merchant=one_merchant)
         self.key_wanted = key_wanted
 
     async def __call__(self, connection: HTTPConnection) -> Write:
@@ -121,14 +121,14 @@ class Writes(Guard):
         return Write(connection, principal, tenant, key_wanted=self.key_wanted)
 
 
-def reads(*scopes: str) -> Any:
-    """For `Annotated[Read, reads("wallets:read")]`."""
-    return Depends(_Reads(*scopes))
+def reads(*scopes: str, one_merchant: OneMerchant = "refused") -> Any:
+    """For `Annotated[Read, reads("wallets:read", one_merchant="alike")]`."""
+    return Depends(_Reads(*scopes, one_merchant=one_merchant))
 
 
-def writes(*scopes: str, key_wanted: bool = True) -> Any:
-    """For `Annotated[Write, writes("bills:write")]`."""
-    return Depends(Writes(*scopes, key_wanted=key_wanted))
+def writes(*scopes: str, one_merchant: OneMerchant = "refused", key_wanted: bool = True) -> Any:
+    """For `Annotated[Write, writes("bills:write", one_merchant="own")]`."""
+    return Depends(Writes(*scopes, one_merchant=one_merchant, key_wanted=key_wanted))
 
 
 def idempotency_key(call: Call) -> str:

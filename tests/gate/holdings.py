@@ -103,12 +103,16 @@ class Holdings:
         return answer.json()
 
     async def by_hand(self) -> None:
-        db = await self._administrator()
         names = ("review_id", "difference_id", "variance_id")
+        for number in range(2):
+            self.ids |= {name: str(uuid7()) for name in names}
+            await self.written(BY_HAND.format(**self.ids, number=number))
+
+    async def written(self, statements: str) -> None:
+        """Writes what no call makes in a few seconds."""
+        db = await self._administrator()
         try:
-            for number in range(2):
-                self.ids |= {name: str(uuid7()) for name in names}
-                await db.execute(BY_HAND.format(**self.ids, number=number))
+            await db.execute(statements)
         finally:
             await db.close()
 

@@ -19,9 +19,11 @@ DOCUMENT: dict[str, Any] = json.loads(PUBLISHED.read_text())
 
 
 class Caller:
-    """A person with every scope and a second factor, in one tenant."""
+    """A person with every scope and a second factor, in one tenant; of one merchant, if it is named."""
 
-    def __init__(self, fleet: Fleet, tenant: str, *, subject: str = "mallory") -> None:
+    def __init__(
+        self, fleet: Fleet, tenant: str, *, subject: str = "mallory", merchant: str | None = None
+    ) -> None:
         operations = [one for path in DOCUMENT["paths"].values() for one in path.values()]
         scopes = {scope for one in operations for scope in one["security"][0]["bearer"]}
         claims = {
@@ -33,6 +35,7 @@ class Caller:
             "typ": "person",
             "amr": ["pwd", "mfa"],
             "exp": int(time.time()) + 3600,
+            **({} if merchant is None else {"merchant": merchant}),
         }
         key = fleet.keys.private
         token = jwt.encode({"alg": "ES256", "kid": key.kid}, claims, key, algorithms=["ES256"])

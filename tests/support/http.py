@@ -131,7 +131,9 @@ def router() -> Router:
         response_model=SaleOut,
         responses=problems("bill_conflict", "total_mismatch"),
     )
-    async def record_sale(body: Sale, call: Annotated[Write, writes("bills:write")]) -> Response:
+    async def record_sale(
+        body: Sale, call: Annotated[Write, writes("bills:write", one_merchant="own")]
+    ) -> Response:
         """Records a sale."""
         call.principal.at_merchant("shop-1")
         return await call.submit(RecordSale(body), terminal="T03")

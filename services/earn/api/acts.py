@@ -90,7 +90,7 @@ class _Answered(msgspec.Struct):
     },
 )
 async def record_act(
-    act: Annotated[ActBody, FromBody()], call: Annotated[Write, writes("bills:write")]
+    act: Annotated[ActBody, FromBody()], call: Annotated[Write, writes("bills:write", one_merchant="own")]
 ) -> Response:
     """Records an act that a programme declares to earn: a survey, a visit, whatever it names. An act with the same reference,
     of the same merchant or else of the same caller, is answered as the first time."""
@@ -104,14 +104,14 @@ async def record_act(
 
 
 @router.get("/{act_id}", response_model=ActOut, responses=problems("not_found"))
-async def get_act(act_id: UUID, call: Annotated[Read, reads("bills:read")]) -> Response:
+async def get_act(act_id: UUID, call: Annotated[Read, reads("bills:read", one_merchant="own")]) -> Response:
     """The act as it was decided last."""
     row, decided = await _act(call, act_id)
     return Response(answer_body(act_id, row, decided[-1].decision), media_type="application/json")
 
 
 @router.get("/{act_id}/why", response_model=ActWhyOut, responses=problems("not_found"))
-async def why_act(act_id: UUID, call: Annotated[Read, reads("bills:read")]) -> Response:
+async def why_act(act_id: UUID, call: Annotated[Read, reads("bills:read", one_merchant="own")]) -> Response:
     """Why the act earned what it earned: the declaration and inputs as they were, whatever has changed since."""
     _, decided = await _act(call, act_id)
     async with call.tenant.read() as db:
@@ -126,6 +126,6 @@ async def why_act(act_id: UUID, call: Annotated[Read, reads("bills:read")]) -> R
 async def _act(call: Read, act_id: UUID) -> tuple[Any, list[store.Judgement]]:
     async with call.tenant.read() as db:
         row = await store.act_by_id(db, act_id)
-        if row is None or call.principal.merchant not in (None, row["merchant"]):
+        if row is None or not call.principal.sees(row["merchant"]):
             raise NotFound("There is no such act.")
         return row, await store.decisions_of(db, act_id)

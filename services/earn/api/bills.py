@@ -136,7 +136,7 @@ class _Why(msgspec.Struct):
     },
 )
 async def record_bill(
-    bill: Annotated[BillBody, FromBody()], call: Annotated[Write, writes("bills:write")]
+    bill: Annotated[BillBody, FromBody()], call: Annotated[Write, writes("bills:write", one_merchant="own")]
 ) -> Response:
     """Records a bill. Its points follow; a bill with the same merchant and reference is answered as the first time."""
     call.principal.at_merchant(bill.merchant)
@@ -151,7 +151,7 @@ async def record_bill(
 
 @router.get("", response_model=BillOut | BillsOut, responses=problems("not_found"))
 async def find_bills(
-    call: Annotated[Read, reads("bills:read")],
+    call: Annotated[Read, reads("bills:read", one_merchant="own")],
     merchant: Annotated[str | None, Query(max_length=64)] = None,
     bill_ref: Annotated[str | None, Query(max_length=128)] = None,
     wallet_id: UUID | None = None,
@@ -177,25 +177,26 @@ async def _bills_of_wallet(call: Read, wallet_id: UUID, cursor: str | None, limi
     position = decode_cursor(cursor, _Position)
     async with call.tenant.read() as db:
         rows = await bills.bills_of_wallet(
-            db, wallet_id, before=None if position is None else position.before, most=limit + 1
+            db,
+            wallet_id,
+            merchant=call.principal.merchant,
+            before=None if position is None else position.before,
+            most=limit + 1,
         )
     shown = rows[:limit]
     more = _Position(shown[-1][0]["bill_id"]) if len(rows) > limit else None
-    merchant = call.principal.merchant
-    return page(
-        [_told(row, decision) for row, decision in shown if merchant in (None, row["merchant"])], more
-    )
+    return page([_told(row, decision) for row, decision in shown], more)
 
 
 @router.get("/{bill_id}", response_model=BillOut, responses=problems("not_found"))
-async def get_bill(bill_id: UUID, call: Annotated[Read, reads("bills:read")]) -> Response:
+async def get_bill(bill_id: UUID, call: Annotated[Read, reads("bills:read", one_merchant="own")]) -> Response:
     """The bill as it was decided last."""
     row, decided = await _bill(call, bill_id)
     return answer(_told(row, decided[-1].decision))
 
 
 @router.get("/{bill_id}/why", response_model=WhyOut, responses=problems("not_found"))
-async def why(bill_id: UUID, call: Annotated[Read, reads("bills:read")]) -> Response:
+async def why(bill_id: UUID, call: Annotated[Read, reads("bills:read", one_merchant="own")]) -> Response:
     """Why the bill earned what it earned: the rules and inputs as they were, whatever has changed since."""
     row, decided = await _bill(call, bill_id)
     async with call.tenant.read() as db:
@@ -232,7 +233,7 @@ def _bill_id(body: bytes | memoryview) -> UUID:
 async def _bill(call: Read, bill_id: UUID) -> tuple[Any, list[bills.Judgement]]:
     async with call.tenant.read() as db:
         row = await bills.bill_by_id(db, bill_id)
-        if row is None or call.principal.merchant not in (None, row["merchant"]):
+        if row is None or not call.principal.sees(row["merchant"]):
             raise NotFound("There is no such bill.")
         return row, await bills.decisions_of(db, row)
 

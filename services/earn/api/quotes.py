@@ -182,7 +182,9 @@ class _Quote(msgspec.Struct, frozen=True):
     ),
 )
 async def quote(
-    basket: Annotated[QuoteBody, FromBody()], call: Annotated[Read, reads("bills:write")], request: Request
+    basket: Annotated[QuoteBody, FromBody()],
+    call: Annotated[Read, reads("bills:write", one_merchant="own")],
+    request: Request,
 ) -> Response:
     """What this basket would earn if it were paid now, which campaigns apply, and why; and what could be spent of it, where
     the bank answers in time. Writes nothing."""

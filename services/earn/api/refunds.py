@@ -115,7 +115,7 @@ _REFUSALS = (
 )
 async def record_refund(
     refund: Annotated[RefundBody, FromBody()],
-    call: Annotated[Write, writes("refunds:write")],
+    call: Annotated[Write, writes("refunds:write", one_merchant="own")],
     request: Request,
 ) -> Response:
     """Records the refund of a bill by the bill's reference, also before the bill itself has come."""
@@ -131,11 +131,12 @@ async def record_refund(
 async def refund_bill(
     bill_id: UUID,
     refund: Annotated[BillRefundBody, FromBody()],
-    call: Annotated[Write, writes("refunds:write")],
+    call: Annotated[Write, writes("refunds:write", one_merchant="own")],
     request: Request,
 ) -> Response:
     """Records a refund of this bill."""
-    return await _record(call, request, command_of(refund, bill_id=bill_id))
+    bounded = call.principal.merchant is not None
+    return await _record(call, request, command_of(refund, bill_id=bill_id, bounded=bounded))
 
 
 async def _record(call: Write, request: Request, command: RecordRefund) -> Response:
@@ -147,7 +148,7 @@ async def _record(call: Write, request: Request, command: RecordRefund) -> Respo
     wait_s = preferred_wait_s(request)
     if wait_s and await _waiters(call.tenant).wait(answered.refund_id, seconds=wait_s):
         # The key's answer stays the first one; who waits is told what the row says.
-        response = Response(await _body(call.tenant, answered.refund_id), 201, media_type="application/json")
+        response = Response(await _body(call, answered.refund_id), 201, media_type="application/json")
     else:
         response.headers["Location"] = f"/v1/refunds/{answered.refund_id}"
     if wait_s:
@@ -169,24 +170,25 @@ def _waiters(tenant: TenantRuntime) -> Waiters:
     return waiters
 
 
-async def _body(tenant: TenantRuntime, refund_id: UUID, *, merchant: str | None = None) -> bytes:
-    async with tenant.read() as db:
+async def _body(call: Read | Write, refund_id: UUID) -> bytes:
+    async with call.tenant.read() as db:
         found = (await store.refunds_by_id(db, [refund_id])).get(refund_id)
-    if found is None or merchant not in (None, found.refund.merchant):
+    if found is None or not call.principal.sees(found.refund.merchant):
         raise NotFound("There is no such refund.")
     return body_of(found.refund)
 
 
 @router.get("/refunds/{refund_id}", response_model=RefundOut, responses=problems("not_found"))
-async def get_refund(refund_id: UUID, call: Annotated[Read, reads("bills:read")]) -> Response:
+async def get_refund(
+    refund_id: UUID, call: Annotated[Read, reads("bills:read", one_merchant="own")]
+) -> Response:
     """The refund as it stands."""
-    body = await _body(call.tenant, refund_id, merchant=call.principal.merchant)
-    return Response(body, media_type="application/json")
+    return Response(await _body(call, refund_id), media_type="application/json")
 
 
 @router.get("/refunds", response_model=OpenRefundsOut)
 async def open_refunds(
-    call: Annotated[Read, reads("bills:read")], cursor: Cursor = None, limit: Limit = 50
+    call: Annotated[Read, reads("bills:read", one_merchant="own")], cursor: Cursor = None, limit: Limit = 50
 ) -> Response:
     """Refunds that are not closed, oldest first: those that wait for their bill, for another refund of it, or the bank."""
     position = decode_cursor(cursor, _Position)

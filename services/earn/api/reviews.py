@@ -18,7 +18,6 @@ from services.earn.store import reviews
 from shared.http.bodies import Body
 from shared.http.cursors import Cursor, Limit, decode_cursor, page
 from shared.http.openapi import problems
-from shared.http.problems import ScopeMissing
 from shared.http.routing import Router
 from shared.http.writes import Read, Write, reads, writes
 from shared.programme.guards import Pattern
@@ -71,7 +70,7 @@ class _Position(msgspec.Struct):
 
 @router.get("", response_model=ReviewsOut)
 async def list_reviews(
-    call: Annotated[Read, reads("audit:read")],
+    call: Annotated[Read, reads("audit:read", one_merchant="own")],
     state: Annotated[State | None, Query(description="Without it: open ones.")] = None,
     pattern: Annotated[Pattern | None, Query(description="Flagged for this, among others.")] = None,
     cursor: Cursor = None,
@@ -92,14 +91,14 @@ async def list_reviews(
     return page(shown, _Position(rows[limit - 1].review_id) if len(rows) > limit else None)
 
 
-_REFUSED = problems("not_found", "merchant_mismatch", "review_decided")
+_REFUSED = problems("person_required", "not_found", "review_decided")
 
 
 @router.post("/{review_id}/release", response_model=ReviewOut, responses=_REFUSED)
 async def release_review(
     review_id: UUID,
     asked: Annotated[VerdictBody, FromBody()],
-    call: Annotated[Write, writes("adjustments:approve")],
+    call: Annotated[Write, writes("adjustments:approve", one_merchant="own")],
 ) -> Response:
     """The bill is as it should be: its points are free, those that its rules hold when their day comes. Takes a person; audited."""
     return await _decide(call, review_id, "released", asked.reason)
@@ -109,7 +108,7 @@ async def release_review(
 async def cancel_review(
     review_id: UUID,
     asked: Annotated[VerdictBody, FromBody()],
-    call: Annotated[Write, writes("adjustments:approve")],
+    call: Annotated[Write, writes("adjustments:approve", one_merchant="own")],
 ) -> Response:
     """The points of the bill are taken back, and the stamps and rewards that it gave in this programme; caps and budgets get the
     points back when the bank has. Takes a person; audited."""
@@ -117,6 +116,5 @@ async def cancel_review(
 
 
 async def _decide(call: Write, review_id: UUID, verdict: Verdict, reason: str) -> Response:
-    if call.principal.kind != "person":
-        raise ScopeMissing("A review is decided by a person.")
+    call.principal.person()
     return await call.submit(Decide(review_id, verdict, reason, call.principal.merchant))

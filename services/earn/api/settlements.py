@@ -143,7 +143,7 @@ class _Position(msgspec.Struct):
     responses=problems("programme_unknown", "currency_mismatch", "settlement_conflict"),
 )
 async def import_settlement(
-    asked: Annotated[ImportBody, FromBody()], call: Annotated[Write, writes("ops:write")]
+    asked: Annotated[ImportBody, FromBody()], call: Annotated[Write, writes("ops:write", one_merchant="own")]
 ) -> Response:
     """Takes what a merchant (`total`) or its bank (`deposit`) says of days; twice is once. What was said stands: a correction is
     one more line."""
@@ -178,7 +178,6 @@ async def check_settlement(
     """Holds what was said of days against the bills, as the job does every night. Safe at any time, and twice."""
     runtime: Any = call.tenant
     assert isinstance(runtime, TenantRuntime)
-    call.principal.at_merchant(None)
     last = asked.to_day or runtime.clock().date()
     done = await check(runtime, first=asked.from_day or last - timedelta(days=DAYS), last=last)
     return await call.submit(CheckDone(done))
@@ -186,7 +185,7 @@ async def check_settlement(
 
 @router.get("/variances", response_model=VariancesOut)
 async def list_variances(
-    call: Annotated[Read, reads("audit:read")],
+    call: Annotated[Read, reads("audit:read", one_merchant="own")],
     state: Annotated[State | None, Query(description="Without it: open and explained.")] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
@@ -208,12 +207,12 @@ async def list_variances(
     "/variances/{variance_id}",
     status_code=200,
     response_model=VarianceOut,
-    responses=problems("not_found", "merchant_mismatch", "variance_exists"),
+    responses=problems("not_found", "variance_exists"),
 )
 async def decide_variance(
     variance_id: UUID,
     asked: Annotated[VarianceBody, FromBody()],
-    call: Annotated[Write, writes("adjustments:approve")],
+    call: Annotated[Write, writes("adjustments:approve", one_merchant="own")],
 ) -> Response:
     """Gives a variance to somebody, explains or closes it; audited. No bill is changed by it."""
     merchant = call.principal.merchant

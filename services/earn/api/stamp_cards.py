@@ -84,7 +84,7 @@ class _Cards(msgspec.Struct, frozen=True):
 
 @router.get("/wallets/{wallet_id}/stamp-cards", response_model=CardsOut, responses=problems("not_found"))
 async def get_stamp_cards_of_wallet(
-    wallet_id: UUID, call: Annotated[Read, reads("wallets:read")]
+    wallet_id: UUID, call: Annotated[Read, reads("wallets:read", one_merchant="alike")]
 ) -> Response:
     """The stamp cards of a wallet."""
     return await _told(call, wallet_id=wallet_id)
@@ -92,7 +92,7 @@ async def get_stamp_cards_of_wallet(
 
 @router.get("/members/{member_id}/stamp-cards", response_model=CardsOut, responses=problems("not_found"))
 async def get_stamp_cards_of_member(
-    member_id: UUID, call: Annotated[Read, reads("wallets:read")]
+    member_id: UUID, call: Annotated[Read, reads("wallets:read", one_merchant="alike")]
 ) -> Response:
     """The stamp cards of a member, in every programme."""
     return await _told(call, member_id=member_id)

@@ -93,7 +93,8 @@ class RefundBody(BillRefundBody):
 
 
 class RecordRefund(msgspec.Struct, frozen=True, kw_only=True):
-    """The command, by whatever way the refund came. The bill is named by `bill_id`, or by merchant and reference."""
+    """The command, by whatever way the refund came. The bill is named by `bill_id`, or by merchant and reference. `bounded`: who
+    asks may know of the bills of its merchant alone."""
 
     merchant: str
     refund_ref: str
@@ -106,6 +107,7 @@ class RecordRefund(msgspec.Struct, frozen=True, kw_only=True):
     bill_merchant: str | None = None
     bill_ref: str | None = None
     bill_id: UUID | None = None
+    bounded: bool = False
 
     def content_hash(self, bill_merchant: str, bill_ref: str) -> bytes:
         """SHA-256 of its canonical bytes (README.md): equal hashes, equal refunds, by whatever way they name their bill."""
@@ -123,7 +125,7 @@ class RecordRefund(msgspec.Struct, frozen=True, kw_only=True):
         return sha256(_encode(head) + b"\n" + _encode(self.asked)).digest()
 
 
-def command_of(body: BillRefundBody, *, bill_id: UUID | None = None) -> RecordRefund:
+def command_of(body: BillRefundBody, *, bill_id: UUID | None = None, bounded: bool = False) -> RecordRefund:
     """The command of a body."""
     lines = None
     if body.lines is not None:
@@ -141,6 +143,7 @@ def command_of(body: BillRefundBody, *, bill_id: UUID | None = None) -> RecordRe
         bill_merchant=None if named is None else named.merchant,
         bill_ref=None if named is None else named.bill_ref,
         bill_id=bill_id,
+        bounded=bounded,
     )
 
 

@@ -20,7 +20,6 @@ from services.earn.domain.hold import (
     plans_of,
 )
 from services.earn.domain.judge import Versions
-from services.earn.domain.refund import MerchantMismatch
 from services.earn.store import holds as store
 from services.earn.store import refunds
 from services.earn.store.holds import Release
@@ -73,11 +72,9 @@ async def activate_bills(tx: Tx, items: Sequence[Item[Activate]]) -> list[Outcom
     item_of: dict[UUID, Item[Any]] = {}
     for k, item in enumerate(items):
         bill_id, merchant = item.command.bill_id, item.command.merchant
-        if bill_id not in references:
+        reference = references.get(bill_id)
+        if reference is None or merchant not in (None, reference[0]):
             outcomes[k] = Refused(NotFound("There is no such bill."))
-        elif merchant is not None and references[bill_id][0] != merchant:
-            said = f"The bill is not {merchant}'s."
-            outcomes[k] = Refused(MerchantMismatch(said, pointer="/merchant"))
         elif bill_id not in item_of:
             item_of[bill_id] = item
             tx.audit("bill.activate", f"bill/{bill_id}", item=item)

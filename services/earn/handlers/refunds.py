@@ -94,10 +94,11 @@ async def _name_bills(batch: RefundBatch, asked: Sequence[Asking]) -> list[Askin
     for ask in asked:
         command = ask.command
         if command.bill_id is not None:
-            if command.bill_id not in references:
+            found_at = references.get(command.bill_id)
+            if found_at is None or (command.bounded and found_at[0] != command.merchant):
                 batch.refuse(ask, NotFound("There is no such bill."))
                 continue
-            ask.reference = references[command.bill_id]
+            ask.reference = found_at
         else:
             assert command.bill_merchant is not None
             assert command.bill_ref is not None

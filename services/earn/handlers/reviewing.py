@@ -11,7 +11,6 @@ import msgspec
 
 from services.earn.domain.benefit import all_stamps
 from services.earn.domain.decision import Judged
-from services.earn.domain.refund import MerchantMismatch
 from services.earn.domain.review import Decide, Review, ReviewDecided, told
 from services.earn.handlers.benefits import TakenBack, take_back
 from services.earn.handlers.hold import release_bills
@@ -64,10 +63,8 @@ async def decide_reviews(tx: Tx, items: Sequence[Item[Decide]]) -> list[Outcome]
 
 
 def _refusal(asked: Decide, one: Review | None) -> Refusal | None:
-    if one is None:
+    if one is None or asked.merchant not in (None, one.merchant):
         return NotFound("There is no such review.")
-    if asked.merchant is not None and one.merchant != asked.merchant:
-        return MerchantMismatch(f"The bill is not {asked.merchant}'s.", pointer="/merchant")
     if one.state not in ("open", asked.verdict):
         return ReviewDecided(f"{one.decided_by} has {one.state} it, at {one.decided_at:%Y-%m-%dT%H:%M:%SZ}.")
     return None

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from services.earn.domain.refund import MerchantMismatch
 from services.earn.domain.settlement import (
     CheckDone,
     Checked,
@@ -94,11 +93,8 @@ async def decide_variances(tx: Tx, items: Sequence[Item[DecideVariance]]) -> lis
     for item in items:
         asked = item.command
         one = await store.lock(tx.db, asked.variance_id)
-        if one is None:
+        if one is None or asked.merchant not in (None, one.merchant):
             outcomes.append(Refused(NotFound("There is no such variance.")))
-            continue
-        if asked.merchant is not None and asked.merchant != one.merchant:
-            outcomes.append(Refused(MerchantMismatch(f"It is not {asked.merchant}'s.", pointer="/merchant")))
             continue
         reopened = one.state == "closed" and asked.state not in {None, "closed"}
         if reopened and (other := await store.standing_beside(tx.db, one.variance_id)) is not None:

@@ -133,8 +133,9 @@ async def decisions_of(db: Connection, bill: Any) -> list[Judgement]:
 
 
 async def bills_of_wallet(
-    db: Connection, wallet_id: UUID, *, before: UUID | None, most: int
+    db: Connection, wallet_id: UUID, *, merchant: str | None, before: UUID | None, most: int
 ) -> list[tuple[Any, Decision]]:
-    """Rows of bills that were judged for the wallet with their latest decision, newest first, from before that id on."""
-    rows = await queries.bills_of_wallet(db, wallet_id=wallet_id, before=before, most=most)
+    """Rows of bills that were judged for the wallet (of one merchant's, if given) with their latest decision, newest first, from
+    before that id on."""
+    rows = await queries.bills_of_wallet(db, wallet_id=wallet_id, merchant=merchant, before=before, most=most)
     return [(row, decode_decision(row["decision"])) for row in rows]

@@ -112,7 +112,6 @@ class OpeningOut(BaseModel):
 async def transfer(body: TransferBody, call: Annotated[Write, writes("transfers:write")]) -> Response:
     """Gives points to another wallet. Lots move in the programme's order with their expiries; what was given is spent: no refund of
     what earned it takes it from the receiver. A token of one merchant can't."""
-    call.principal.at_merchant(None)
     return await call.submit(
         Transfer(transfer_id=uuid7(), giver=body.from_wallet, receiver=body.to_wallet, points=body.points)
     )

@@ -148,13 +148,12 @@ async def request_adjustment(
 
 @router.get("", response_model=AdjustmentsOut)
 async def list_adjustments(
-    call: Annotated[Read, reads("wallets:read")],
+    call: Annotated[Read, reads("adjustments:read")],
     state: Annotated[State | None, Query(description="Without it: all.")] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Response:
     """Adjustments, the newest first; `state=pending` are those that somebody must decide about."""
-    call.principal.at_merchant(None)
     position = decode_cursor(cursor, AdjustmentPosition)
     before = position.adjustment_id if position is not None else _NEWEST
     async with call.tenant.read() as db:
@@ -171,9 +170,8 @@ async def list_adjustments(
 
 
 @router.get("/{adjustment_id}", response_model=AdjustmentOut, responses=problems("not_found"))
-async def get_adjustment(adjustment_id: UUID, call: Annotated[Read, reads("wallets:read")]) -> Response:
+async def get_adjustment(adjustment_id: UUID, call: Annotated[Read, reads("adjustments:read")]) -> Response:
     """An adjustment with its items."""
-    call.principal.at_merchant(None)
     async with call.tenant.read() as db:
         found = await adjustments.find(db, adjustment_id)
         if found is None:

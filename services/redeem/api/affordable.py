@@ -112,8 +112,12 @@ class _Buyer(msgspec.Struct, frozen=True):
         "programme_unknown", "member_unknown", "identity_ambiguous", "identity_malformed", "card_check_digit"
     ),
 )
-async def get_affordable(body: OwnerBody, call: Annotated[Read, reads("rewards:read")]) -> Response:
-    """What a member can have now, at which price, and what of it they could buy: the cheapest first. A read."""
+async def get_affordable(
+    body: OwnerBody,
+    call: Annotated[Read, reads("rewards:read", "members:read", "wallets:read", one_merchant="alike")],
+) -> Response:
+    """What a member can have now, at which price, and what of it they could buy: the cheapest first. A read; who asks learns whose
+    the identity is and what the wallet holds, and must be let see both."""
     identity = identify(call.tenant.tenant.identity_key, body.member.model_dump())
     now = call.tenant.clock()
     async with call.tenant.read() as db, db.transaction(isolation="repeatable_read", readonly=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -99,16 +99,19 @@ class BenefitPosition(msgspec.Struct):
 
 @router.get("", response_model=BenefitsOut, responses=problems())
 async def get_benefits(
-    call: Annotated[Read, reads("redemptions:read")],
+    call: Annotated[Read, reads("redemptions:read", one_merchant="own")],
     wallet_id: Annotated[UUID, Query(description="Whose.")],
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Response:
-    """A wallet's benefits, and those of all that were merged into it, the newest first, bought and given, without their codes."""
+    """A wallet's benefits, and those of all that were merged into it, the newest first, bought and given, without their codes. A
+    token of one merchant has those that nobody used, and those that were used there."""
     position = decode_cursor(cursor, BenefitPosition)
     before = (position.at, position.id) if position is not None else _NEWEST
     async with call.tenant.read() as db:
-        rows = await giving.of_wallet(db, wallet_id, before=before, most=limit + 1)
+        rows = await giving.of_wallet(
+            db, wallet_id, merchant=call.principal.merchant, before=before, most=limit + 1
+        )
     now = call.tenant.clock()
     shown = [benefit_out(row, store.reward_of(row), now) for row in rows[:limit]]
     last = rows[limit - 1] if len(rows) > limit else None
@@ -117,9 +120,8 @@ async def get_benefits(
 
 @router.get("/{benefit_id}/code", response_model=BenefitCodeOut, responses=problems("not_found"))
 async def get_code(benefit_id: UUID, call: Annotated[Read, reads("redemptions:write")]) -> Response:
-    """The code of a benefit, for who shows it to its member: one that was given was told to nobody yet. Not for a token that is one
-    merchant's. One that is a gift card has none."""
-    call.principal.at_merchant(None)
+    """The code of a benefit, for who shows it to its member: one that was given was told to nobody yet. One that is a gift card has
+    none."""
     async with call.tenant.read() as db:
         row = await store.benefit(db, benefit_id)
     if row is None:
@@ -131,11 +133,13 @@ async def get_code(benefit_id: UUID, call: Annotated[Read, reads("redemptions:wr
 
 
 @router.get("/{benefit_id}", response_model=BenefitOut, responses=problems("not_found"))
-async def get_benefit(benefit_id: UUID, call: Annotated[Read, reads("redemptions:read")]) -> Response:
-    """One benefit, without its code."""
+async def get_benefit(
+    benefit_id: UUID, call: Annotated[Read, reads("redemptions:read", one_merchant="own")]
+) -> Response:
+    """One benefit, without its code. To a token of one merchant one that was used elsewhere is not there."""
     async with call.tenant.read() as db:
         row = await store.benefit(db, benefit_id)
-    if row is None:
+    if row is None or _used_elsewhere(row, call):
         raise NotFound("There is no such benefit.")
     return answer(benefit_out(row, store.reward_of(row), call.tenant.clock()))
 
@@ -144,9 +148,9 @@ async def get_benefit(benefit_id: UUID, call: Annotated[Read, reads("redemptions
     "/validate", response_model=ValidatedOut, responses=problems("code_malformed", "benefit_unknown")
 )
 async def validate_benefit(
-    body: BenefitCodeBody, call: Annotated[Read, reads("redemptions:write")]
+    body: BenefitCodeBody, call: Annotated[Read, reads("redemptions:write", one_merchant="own")]
 ) -> Response:
-    """Says what a code is good for, and changes nothing."""
+    """Says what a code is good for, and changes nothing. Where it was used elsewhere, a token of one merchant is not told where."""
     hashed = benefit_hash(call.tenant.tenant.identity_key, read_code(body.code))
     async with call.tenant.read() as db:
         row = await store.benefit_of_code(db, hashed)
@@ -157,6 +161,8 @@ async def validate_benefit(
     ends = {name: row[name] for name in ("expires_at", "consumed_at", "withdrawn_at", "lapsed_at")}
     refusal = objection(**ends, now=now) or withheld(status)
     shown = benefit_out(row, store.reward_of(row), now)
+    if _used_elsewhere(row, call):
+        shown |= {"merchant": None, "terminal": None, "bill_ref": None}
     return answer({**shown, "usable": refusal is None, "refusal": None if refusal is None else refusal.code})
 
 
@@ -174,7 +180,9 @@ async def validate_benefit(
         "terminal_unknown",
     ),
 )
-async def use_benefit(body: UseBenefitBody, call: Annotated[Write, writes("redemptions:write")]) -> Response:
+async def use_benefit(
+    body: UseBenefitBody, call: Annotated[Write, writes("redemptions:write", one_merchant="own")]
+) -> Response:
     """Consumes the benefit that a code names, once and for good; not while its wallet is blocked."""
     call.principal.at_merchant(body.merchant)
     command = UseBenefit(
@@ -185,3 +193,7 @@ async def use_benefit(body: UseBenefitBody, call: Annotated[Write, writes("redem
         bill_ref=body.bill_ref,
     )
     return await call.submit(command, terminal=body.terminal)
+
+
+def _used_elsewhere(row: Any, call: Read) -> bool:
+    return row["merchant"] is not None and not call.principal.sees(row["merchant"])

@@ -78,7 +78,6 @@ class LiabilitiesOut(BaseModel):
 async def run_benefits(call: Annotated[Write, writes("ops:write")], body: RunBody | None = None) -> Response:
     """Issues and writes off what is due, as the jobs do by themselves: a portion of it. Portions may be broken off, repeated, and
     made by two at once: each benefit is issued once, and written off once."""
-    call.principal.at_merchant(None)
     runtime: Any = call.tenant
     assert isinstance(runtime, TenantRuntime)
     asked = body if body is not None else RunBody()

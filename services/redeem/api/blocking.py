@@ -35,7 +35,9 @@ class StatusOut(BaseModel):
 
 
 @router.get("/{wallet_id}", response_model=StatusOut, responses=problems("not_found"))
-async def get_wallet(wallet_id: UUID, call: Annotated[Read, reads("wallets:read")]) -> Response:
+async def get_wallet(
+    wallet_id: UUID, call: Annotated[Read, reads("wallets:read", one_merchant="alike")]
+) -> Response:
     """Whether a wallet can be spent from. What is in it is asked at its balance."""
     async with call.tenant.read() as db:
         found = await adjustments.status(db, wallet_id)

@@ -58,7 +58,9 @@ class CodeOut(BaseModel):
 
 
 @router.post("/validate", response_model=CodeOut, responses=problems("code_malformed", "code_unknown"))
-async def validate(body: ValidateBody, call: Annotated[Read, reads("redemptions:write")]) -> Response:
+async def validate(
+    body: ValidateBody, call: Annotated[Read, reads("redemptions:write", one_merchant="own")]
+) -> Response:
     """Says what a code is good for, and changes nothing."""
     call.principal.at_merchant(body.merchant)
     hashed = code_hash(call.tenant.tenant.identity_key, read_code(body.code))
@@ -89,7 +91,9 @@ async def validate(body: ValidateBody, call: Annotated[Read, reads("redemptions:
     response_model=SettledOut,
     responses=problems("code_malformed", "code_unknown", *CAPTURE_REFUSALS),
 )
-async def use(body: UseBody, call: Annotated[Write, writes("redemptions:write")]) -> Response:
+async def use(
+    body: UseBody, call: Annotated[Write, writes("redemptions:write", one_merchant="own")]
+) -> Response:
     """Captures the redemption that a code names, at the merchant that it was made for: all of it, or so much."""
     call.principal.at_merchant(body.merchant)
     hashed = code_hash(call.tenant.tenant.identity_key, read_code(body.code))

@@ -110,13 +110,12 @@ async def open_dispute(body: DisputeBody, call: Annotated[Write, writes("adjustm
 
 @router.get("", response_model=DisputesOut)
 async def list_disputes(
-    call: Annotated[Read, reads("wallets:read")],
+    call: Annotated[Read, reads("adjustments:read")],
     state: Annotated[State | None, Query(description="Without it: all.")] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Response:
     """Disputes, the newest first."""
-    call.principal.at_merchant(None)
     position = decode_cursor(cursor, DisputePosition)
     before = position.dispute_id if position is not None else _NEWEST
     async with call.tenant.read() as db:
@@ -126,9 +125,8 @@ async def list_disputes(
 
 
 @router.get("/{dispute_id}", response_model=DisputeOut, responses=problems("not_found"))
-async def get_dispute(dispute_id: UUID, call: Annotated[Read, reads("wallets:read")]) -> Response:
+async def get_dispute(dispute_id: UUID, call: Annotated[Read, reads("adjustments:read")]) -> Response:
     """A dispute, and what became of it."""
-    call.principal.at_merchant(None)
     async with call.tenant.read() as db:
         found = await disputes.find(db, dispute_id)
         if found is None:

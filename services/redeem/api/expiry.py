@@ -73,7 +73,6 @@ class ExpiryRunOut(BaseModel):
 async def expire(body: ExpiryRunBody, call: Annotated[Write, writes("ops:write")]) -> Response:
     """Expires what is due in the next wallets, or says what it would expire. Steps may be broken off, repeated, and made by
     two at once: what has expired is due no more."""
-    call.principal.at_merchant(None)
     place = decode_cursor(body.cursor, Place) or Place()
     runtime = call.tenant
     async with runtime.read() as db:
@@ -128,7 +127,6 @@ class NoticeRunOut(BaseModel):
 async def notify(call: Annotated[Write, writes("ops:write")], body: NoticeRunBody | None = None) -> Response:
     """Tells members of points that soon expire, on the notice days of their programmes, as the service does every hour: a portion
     of them. Portions may be broken off, repeated, and made by two at once: what was told is told once."""
-    call.principal.at_merchant(None)
     runtime: Any = call.tenant
     assert isinstance(runtime, TenantRuntime)
     asked = body if body is not None else NoticeRunBody()

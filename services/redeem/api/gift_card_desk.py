@@ -101,7 +101,6 @@ async def issue_gift_cards(
 ) -> Response:
     """Issues cards, worth nothing until they are activated. Their PINs stand in this answer and nowhere else: a repeat under the
     same key names the cards without them. Who lost an answer asks for new PINs."""
-    call.principal.at_merchant(None)
     amount = Money(body.amount.amount_minor, body.amount.currency)
     async with call.tenant.read() as db:
         terms = await store.terms_of(db, call.tenant.cache, body.programme)
@@ -124,7 +123,6 @@ async def look_up_gift_card(
     body: GiftCardSerialBody, call: Annotated[Read, reads("giftcards:read")]
 ) -> Response:
     """A card by its serial, without its PIN: for who looks after cards. A read."""
-    call.principal.at_merchant(None)
     serial = read_serial(body.serial)
     async with call.tenant.read() as db:
         found = await store.pin_of(db, serial)
@@ -139,7 +137,6 @@ async def get_gift_card_liability(
     programme: Annotated[Code, Query(description="Of which programme.")],
 ) -> Response:
     """What is owed to the holders of a programme's gift cards now. It reads every card of the programme."""
-    call.principal.at_merchant(None)
     now = call.tenant.clock()
     async with call.tenant.read() as db:
         terms = await store.terms_of(db, call.tenant.cache, programme)
@@ -171,7 +168,6 @@ async def expire_gift_cards(
 ) -> Response:
     """Expires what is left on the next cards whose time is over, or says what it would. Steps may be broken off, repeated, and made
     by two at once: what has expired is due no more."""
-    call.principal.at_merchant(None)
     place, runtime = decode_cursor(body.cursor, Reached), call.tenant
     async with runtime.read() as db:
         if body.dry_run:
@@ -188,7 +184,6 @@ async def expire_gift_cards(
 @router.get("/{card_id}", response_model=GiftCardOut, responses=problems("not_found"))
 async def get_gift_card(card_id: UUID, call: Annotated[Read, reads("giftcards:read")]) -> Response:
     """One card."""
-    call.principal.at_merchant(None)
     async with call.tenant.read() as db:
         return await _shown(call, db, card_id)
 
@@ -201,7 +196,6 @@ async def get_gift_card_lines(
     limit: Limit = 50,
 ) -> Response:
     """A card's ledger, the newest line first."""
-    call.principal.at_merchant(None)
     position = decode_cursor(cursor, Position)
     async with call.tenant.read() as db:
         _, terms = await _card(call, db, card_id)
@@ -230,7 +224,6 @@ async def void_gift_card(
 )
 async def renew_gift_card_pin(card_id: UUID, call: Annotated[Write, writes("giftcards:issue")]) -> Response:
     """Another PIN for a card that is not activated: for who lost the answer that told the first. Told once, like that one."""
-    call.principal.at_merchant(None)
     pin = new_pin()
     pin_hash = await pins.hashed(call.tenant, card_id, pin)
     outcome = await call.outcome(RenewPin(card_id=card_id, pin_hash=pin_hash))
@@ -261,7 +254,6 @@ async def unblock_gift_card(
 async def _managed(
     call: Write, card_id: UUID, act: Literal["void", "block", "unblock"], body: GiftCardReasonBody
 ) -> Response:
-    call.principal.at_merchant(None)
     return await call.submit(Manage(card_id=card_id, act=act, reason=body.reason))
 
 

@@ -82,7 +82,7 @@ class RefundGiftCardBody(Body):
     responses=problems("gift_card_unknown", "gift_card_active", "programme_closed", *_AT_A_TILL),
 )
 async def activate_gift_card(
-    body: PlacedGiftCardBody, call: Annotated[Write, writes("giftcards:write")]
+    body: PlacedGiftCardBody, call: Annotated[Write, writes("giftcards:write", one_merchant="own")]
 ) -> Response:
     """The card is sold and paid for: from now on it is worth its amount, and its time runs. Call it at settlement."""
     call.principal.at_merchant(body.merchant)
@@ -104,7 +104,7 @@ async def activate_gift_card(
     ),
 )
 async def reload_gift_card(
-    body: ReloadGiftCardBody, call: Annotated[Write, writes("giftcards:write")]
+    body: ReloadGiftCardBody, call: Annotated[Write, writes("giftcards:write", one_merchant="own")]
 ) -> Response:
     """Loads an active card with more, where its programme lets that be done. Its expiry stays."""
     call.principal.at_merchant(body.merchant)
@@ -116,7 +116,8 @@ async def reload_gift_card(
     "/balance", response_model=GiftCardOut, responses=problems("card_check_digit", "rate_limited", *_BY_PIN)
 )
 async def get_gift_card_balance(
-    body: GiftCardPinBody, call: Annotated[Write, writes("giftcards:write", key_wanted=False)]
+    body: GiftCardPinBody,
+    call: Annotated[Write, writes("giftcards:write", one_merchant="alike", key_wanted=False)],
 ) -> Response:
     """What is on a card, for who knows its PIN. A wrong one counts as anywhere, so that nobody guesses here for nothing. With an
     Idempotency-Key a repeat gets the first answer, and is no further guess."""
@@ -135,7 +136,9 @@ async def get_gift_card_balance(
     response_model=GiftCardUseOut,
     responses=problems("gift_card_insufficient", "currency_mismatch", *_AT_A_TILL, *_BY_PIN, *_SPENT),
 )
-async def use_gift_card(body: UseGiftCardBody, call: Annotated[Write, writes("giftcards:write")]) -> Response:
+async def use_gift_card(
+    body: UseGiftCardBody, call: Annotated[Write, writes("giftcards:write", one_merchant="own")]
+) -> Response:
     """Pays with a card: the amount, or as much of it as there is. `use_id` is what a refund names."""
     call.principal.at_merchant(body.merchant)
     call.hide_body(call.tenant.tenant.identity_key)
@@ -168,7 +171,9 @@ async def use_gift_card(body: UseGiftCardBody, call: Annotated[Write, writes("gi
     ),
 )
 async def refund_gift_card(
-    use_id: UUID, body: RefundGiftCardBody, call: Annotated[Write, writes("giftcards:write")]
+    use_id: UUID,
+    body: RefundGiftCardBody,
+    call: Annotated[Write, writes("giftcards:write", one_merchant="own")],
 ) -> Response:
     """Gives back to the card what it paid, whole or in part; a used-up card is good again. A refund whose reference is known is
     answered with 200 and the first answer."""

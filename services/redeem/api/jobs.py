@@ -48,7 +48,6 @@ class ReleasedOut(BaseModel):
 async def release(call: Annotated[Write, writes("ops:write")], body: ReleaseBody | None = None) -> Response:
     """Releases what is set aside past its time, as the job does every few seconds: a portion of it. Portions may be broken off,
     repeated, and made by two at once: each reservation is released once."""
-    call.principal.at_merchant(None)
     asked = body if body is not None else ReleaseBody()
     over, found, now = time_is_up(asked.within_s), Released(asked.dry_run), call.tenant.clock()
     place: ReleasePlace | None = decode_cursor(asked.cursor, ReleasePlace) or BEGIN

@@ -135,7 +135,7 @@ class ReportOut(BaseModel):
     ),
 )
 async def give_allowance(
-    body: AllowanceBody, call: Annotated[Write, writes("redemptions:write")]
+    body: AllowanceBody, call: Annotated[Write, writes("redemptions:write", one_merchant="own")]
 ) -> Response:
     """Lets a terminal spend points of a member while it can't ask. One stands for both at a time: asked again it is answered with
     200 and what is left of it. It sets nothing aside."""
@@ -157,13 +157,15 @@ async def give_allowance(
 
 
 @allowances.get("/public-key", response_model=KeyOut)
-async def get_public_key(call: Annotated[Read, reads("redemptions:write")]) -> Response:
+async def get_public_key(call: Annotated[Read, reads("redemptions:write", one_merchant="alike")]) -> Response:
     """The key that a till checks an allowance with while it can't ask."""
     return answer(_key_of(call.tenant).as_dict(private=False))
 
 
 @uses.post("", response_model=ReportOut, responses=problems("not_found", "allowance_invalid"))
-async def report(body: ReportBody, call: Annotated[Write, writes("redemptions:write")]) -> Response:
+async def report(
+    body: ReportBody, call: Annotated[Write, writes("redemptions:write", one_merchant="own")]
+) -> Response:
     """Posts what a till let a member spend while it could not ask, in the order in which it happened; each is answered by itself.
     What was posted before under its reference is answered again."""
     said = _read(body.allowance, _key_of(call.tenant), call.tenant.tenant.code)

@@ -48,7 +48,6 @@ async def run_partitions(
 ) -> Response:
     """Makes the partitions by time that the bank's tables lack, from the present ones on, as every process does every ten minutes.
     A repeat is another run: it finds none missing."""
-    call.principal.at_merchant(None)
     runtime: Any = call.tenant
     assert isinstance(runtime, TenantRuntime)
     return answer(await make_partitions(runtime.pool, dry_run=body is not None and body.dry_run))

@@ -110,7 +110,9 @@ class QuoteOut(BaseModel):
         "programme_closed",
     ),
 )
-async def get_quote(body: QuoteBody, call: Annotated[Read, reads("redemptions:write")]) -> Response:
+async def get_quote(
+    body: QuoteBody, call: Annotated[Read, reads("redemptions:write", one_merchant="own")]
+) -> Response:
     """Says what a redemption would take now, what it would be refused with, and the most that could be spent. Writes nothing."""
     call.principal.at_merchant(body.merchant)
     identity = identify(call.tenant.tenant.identity_key, body.member.model_dump())

@@ -115,7 +115,6 @@ async def reconcile(body: RunBody, call: Annotated[Write, writes("ops:write")]) 
     posted since with the events that tell of it, and the ledger with every day of accruals that was told: a portion of it. Where
     the seal takes longer than `within_s`, nothing is compared yet, and the next call waits on. Portions may be broken off,
     repeated, and made by two at once; what a broken one has done is not done again."""
-    call.principal.at_merchant(None)
     runtime: Any = call.tenant
     assert isinstance(runtime, TenantRuntime)
     over, found = time_is_up(body.within_s), list[Any]()
@@ -144,17 +143,22 @@ async def reconcile(body: RunBody, call: Annotated[Write, writes("ops:write")]) 
 
 @router.get("/differences", response_model=DifferencesOut)
 async def list_differences(
-    call: Annotated[Read, reads("audit:read")],
+    call: Annotated[Read, reads("audit:read", one_merchant="own")],
     state: Annotated[State | None, Query(description="Without it: open and explained.")] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Response:
-    """What does not agree, the newest first. Nothing here is ever repaired by itself."""
+    """What does not agree, the newest first. Nothing here is ever repaired by itself. A token of one merchant has what was counted
+    there."""
     position = decode_cursor(cursor, DifferencePosition)
     before = position.difference_id if position is not None else _NEWEST
     async with call.tenant.read() as db:
         rows = await reconciliation.differences(
-            db, states=_UNDECIDED if state is None else (state,), before=before, most=limit + 1
+            db,
+            states=_UNDECIDED if state is None else (state,),
+            merchant=call.principal.merchant,
+            before=before,
+            most=limit + 1,
         )
     shown = [row._asdict() for row in rows[:limit]]
     return page(shown, DifferencePosition(rows[limit - 1].difference_id) if len(rows) > limit else None)

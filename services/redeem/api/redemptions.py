@@ -188,7 +188,9 @@ class SettledOut(BaseModel):
         "rate_limited",
     ),
 )
-async def redeem(body: RedemptionBody, call: Annotated[Write, writes("redemptions:write")]) -> Response:
+async def redeem(
+    body: RedemptionBody, call: Annotated[Write, writes("redemptions:write", one_merchant="own")]
+) -> Response:
     """Spends points at a merchant, or sets them aside for a capture later: in the programme's order of lots, never more than there
     are."""
     call.principal.at_merchant(body.merchant)
@@ -313,7 +315,7 @@ class ReturnOut(BaseModel):
 )
 async def capture(
     redemption_id: UUID,
-    call: Annotated[Write, writes("redemptions:write")],
+    call: Annotated[Write, writes("redemptions:write", one_merchant="own")],
     body: CaptureBody | None = None,
 ) -> Response:
     """Spends points that were set aside, once and before their time is over: all of them, or so many."""
@@ -329,7 +331,9 @@ async def capture(
     response_model=SettledOut,
     responses=problems("not_found", "redemption_captured", "redemption_voided", "authorisation_expired"),
 )
-async def void(redemption_id: UUID, call: Annotated[Write, writes("redemptions:write")]) -> Response:
+async def void(
+    redemption_id: UUID, call: Annotated[Write, writes("redemptions:write", one_merchant="own")]
+) -> Response:
     """Gives each lot back what was set aside of it, with its own expiry."""
     return await call.submit(Void(redemption_id=redemption_id, merchant=call.principal.merchant))
 
@@ -354,7 +358,9 @@ async def void(redemption_id: UUID, call: Annotated[Write, writes("redemptions:w
     ),
 )
 async def give_back(
-    redemption_id: UUID, body: ReturnBody, call: Annotated[Write, writes("redemptions:write")]
+    redemption_id: UUID,
+    body: ReturnBody,
+    call: Annotated[Write, writes("redemptions:write", one_merchant="own")],
 ) -> Response:
     """Returns points of a captured redemption, whole or in part, within the programme's window. A return whose reference is
     known is answered with 200 and the first answer."""

@@ -186,7 +186,6 @@ async def put_reward(
     reward: Code, body: RewardBody, call: Annotated[Write, writes("rewards:write")]
 ) -> Response:
     """Makes a reward (201), or changes it to be so (200): what was issued before stays as it was. A token of one merchant can't."""
-    call.principal.at_merchant(None)
     made = domain.Reward(
         kind=body.kind,
         name=dict(body.name),
@@ -212,7 +211,7 @@ async def put_reward(
 
 @router.get("", response_model=RewardsOut, responses=problems("programme_unknown"))
 async def get_rewards(
-    call: Annotated[Read, reads("rewards:read")],
+    call: Annotated[Read, reads("rewards:read", one_merchant="alike")],
     programme: Annotated[Code, Query(description="Of which programme.")],
     cursor: Cursor = None,
     limit: Limit = 50,
@@ -230,7 +229,7 @@ async def get_rewards(
 @router.get("/{reward}", response_model=RewardOut, responses=problems("programme_unknown", "reward_unknown"))
 async def get_reward(
     reward: Code,
-    call: Annotated[Read, reads("rewards:read")],
+    call: Annotated[Read, reads("rewards:read", one_merchant="alike")],
     programme: Annotated[Code, Query(description="Of which programme.")],
 ) -> Response:
     """One reward."""

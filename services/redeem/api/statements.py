@@ -66,7 +66,7 @@ class StatementsOut(BaseModel):
 )
 async def get_statements(
     merchant: Code,
-    call: Annotated[Read, reads("redemptions:read")],
+    call: Annotated[Read, reads("redemptions:read", one_merchant="own")],
     day: Annotated[Day | None, Query(description="Without it the last day that is over.")] = None,
     programme: Annotated[Code | None, Query(description="Without it each programme.")] = None,
 ) -> Response:

@@ -116,7 +116,6 @@ async def import_counts(body: CountsBody, call: Annotated[Write, writes("rewards
     """Keeps counts, all or none, and holds them against the catalogue's stock. What does not agree is a difference that somebody
     has to deal with (`/v1/reconciliation/differences`, kind `stock`); nothing is repaired, and a later count that agrees closes
     it by a note."""
-    call.principal.at_merchant(None)
     counts = tuple(
         Count(one.programme, one.reward, one.location, one.day, one.on_hand, one.used) for one in body.counts
     )
@@ -130,17 +129,19 @@ async def import_counts(body: CountsBody, call: Annotated[Write, writes("rewards
 
 @router.get("", response_model=CountsOut)
 async def list_counts(
-    call: Annotated[Read, reads("rewards:read")],
+    call: Annotated[Read, reads("rewards:read", one_merchant="own")],
     programme: Annotated[Code, Query(description="Of which programme.")],
     reward: Annotated[Code | None, Query(description="Without it: of all rewards.")] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Response:
-    """What was counted, the newest days first."""
+    """What was counted, the newest days first; with a token of one merchant there, and at its terminals."""
     position = decode_cursor(cursor, CountPosition)
     before = _NEWEST if position is None else (position.day, position.reward, position.location)
     async with call.tenant.read() as db:
-        rows = await store.page(db, programme, reward, before=before, most=limit + 1)
+        rows = await store.page(
+            db, programme, reward, merchant=call.principal.merchant, before=before, most=limit + 1
+        )
     last = rows[limit - 1] if len(rows) > limit else None
     place = None if last is None else CountPosition(last["day"], last["reward"], last["location"])
     return page([dict(row) for row in rows[:limit]], place)

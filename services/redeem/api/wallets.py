@@ -70,13 +70,16 @@ class LotPosition(msgspec.Struct):
 )
 async def get_balance(
     wallet_id: UUID,
-    call: Annotated[Read, reads("wallets:read")],
+    call: Annotated[Read, reads("wallets:read", one_merchant="alike")],
     at: Annotated[Moment | None, Query(description="A past moment; without it: now.")] = None,
     clock: Annotated[
         Clock, Query(description="Whether `at` means when things happened or when they were written.")
     ] = "effective",
 ) -> Response:
-    """What a wallet holds, and when its points expire. Without `at` it is what may be spent now, on either clock."""
+    """What a wallet holds, and when its points expire. Without `at` it is what may be spent now, on either clock; a token of one
+    merchant is told no other."""
+    if at is not None:
+        call.principal.at_merchant(None)
     moment = at if at is not None else call.tenant.clock()
     async with call.tenant.read() as db:
         value = await _value(db, wallet_id)

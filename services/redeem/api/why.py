@@ -96,11 +96,13 @@ class RedemptionWhyOut(BaseModel):
 
 
 @router.get("/{redemption_id}/why", response_model=RedemptionWhyOut, responses=problems("not_found"))
-async def why_redemption(redemption_id: UUID, call: Annotated[Read, reads("redemptions:read")]) -> Response:
+async def why_redemption(
+    redemption_id: UUID, call: Annotated[Read, reads("redemptions:read", one_merchant="own")]
+) -> Response:
     """Why the redemption was allowed: what its version asked for, and what was known then, whatever has changed since."""
     async with call.tenant.read() as db:
         found = await deciding.explained(db, redemption_id)
-        if found is None or call.principal.merchant not in (None, found[0]["merchant"]):
+        if found is None or not call.principal.sees(found[0]["merchant"]):
             raise NotFound("There is no such redemption.")
         row, decided = found
         terms = await learned.programme(db, call.tenant.cache, row["programme"], row["programme_version"])

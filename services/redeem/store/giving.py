@@ -165,13 +165,19 @@ async def liability(db: Connection, programme: str | None, now: datetime) -> lis
 
 
 async def of_wallet(
-    db: Connection, wallet_id: UUID, *, before: tuple[datetime, UUID], most: int
+    db: Connection, wallet_id: UUID, *, merchant: str | None, before: tuple[datetime, UUID], most: int
 ) -> list[Any]:
-    """A wallet's benefits as `benefits` gives them, the newest first, from before one of them."""
+    """A wallet's benefits as `benefits` gives them, the newest first, from before one of them; with a merchant without those that
+    were used elsewhere."""
     ids = [
         row[0]
         for row in await giving.benefit_ids_of_wallet(
-            db, wallet_id=wallet_id, before_at=before[0], before_id=before[1], most=most
+            db,
+            wallet_id=wallet_id,
+            merchant=merchant,
+            before_at=before[0],
+            before_id=before[1],
+            most=most,
         )
     ]
     found = await benefits(db, ids)

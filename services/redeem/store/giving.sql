@@ -164,11 +164,13 @@ GROUP BY b.programme, b.reward
 ORDER BY b.programme, b.reward;
 
 -- name: benefit_ids_of_wallet
--- The benefits of a wallet and of all that were merged into it, the newest first, from before one of them.
+-- The benefits of a wallet and of all that were merged into it, the newest first, from before one of them; with a merchant without
+-- those that were used elsewhere.
 SELECT b.benefit_id
 FROM benefits AS b
 WHERE
     b.wallet_id = ANY(:wallet_id::uuid || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = :wallet_id))
     AND (b.issued_at, b.benefit_id) < (:before_at::timestamptz, :before_id::uuid)
+    AND (:merchant::text IS NULL OR b.merchant IS NULL OR b.merchant = :merchant)
 ORDER BY b.issued_at DESC, b.benefit_id DESC
 LIMIT :most::int;

@@ -165,9 +165,14 @@ def advanced(run: Run, page: Page, found: Sequence[Found]) -> Run:
     )
 
 
-async def differences(db: Connection, *, states: Sequence[str], before: UUID, most: int) -> list[Difference]:
-    """Differences in these states that are older than one of them, the newest first."""
-    rows: Sequence[Any] = await queries.differences(db, states=states, before=before, most=most)
+async def differences(
+    db: Connection, *, states: Sequence[str], merchant: str | None, before: UUID, most: int
+) -> list[Difference]:
+    """Differences in these states (of what was counted at a merchant, if one is given) that are older than one of them, the newest
+    first."""
+    rows: Sequence[Any] = await queries.differences(
+        db, states=states, merchant=merchant, before=before, most=most
+    )
     return [Difference(*row) for row in rows]
 
 

@@ -166,10 +166,13 @@ SET at_seal = :at_seal, at_position = :at_position, wallets = :wallets, differen
 WHERE no = :no;
 
 -- name: differences
--- Differences in these states, the newest first, from before one of them.
+-- Differences in these states, the newest first, from before one of them; with a merchant those of what was counted at it or at its
+-- terminals: stock/<programme>/<reward>/<location>.
 SELECT difference_id, kind, subject, expected, found, first_seen, last_seen, owner, state, reason
 FROM reconciliation_differences
-WHERE state = ANY(:states::text[]) AND difference_id < :before
+WHERE
+    state = ANY(:states::text[]) AND difference_id < :before
+    AND (:merchant::text IS NULL OR kind = 'stock' AND split_part(subject, '/', 4) = :merchant)
 ORDER BY difference_id DESC
 LIMIT :most;
 

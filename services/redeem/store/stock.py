@@ -61,15 +61,22 @@ async def close(db: Connection, subjects: Sequence[str], note: str) -> list[UUID
 
 
 async def page(
-    db: Connection, programme: str, reward: str | None, *, before: tuple[date, str, str], most: int
+    db: Connection,
+    programme: str,
+    reward: str | None,
+    *,
+    merchant: str | None,
+    before: tuple[date, str, str],
+    most: int,
 ) -> list[Any]:
-    """Counts, the newest first, from before a place (day, reward, location)."""
+    """Counts (of a merchant's locations, if one is given), the newest first, from before a place (day, reward, location)."""
     day, code, location = before
     return list(
         await stock.counts_page(
             db,
             programme=programme,
             reward=reward,
+            merchant=merchant,
             before_day=day,
             before_reward=code,
             before_location=location,

@@ -120,7 +120,8 @@ WHERE kind = 'stock' AND subject = ANY(:subjects::text[]) AND state <> 'closed'
 RETURNING difference_id;
 
 -- name: counts_page
--- What was counted of a programme's rewards (or of one), the newest first, from before a place.
+-- What was counted of a programme's rewards (or of one), at a merchant and its terminals or everywhere, the newest first, from before
+-- a place.
 SELECT
     c.programme,
     c.reward,
@@ -132,6 +133,7 @@ SELECT
 FROM stock_counts AS c
 WHERE
     c.programme = :programme AND (:reward::text IS NULL OR c.reward = :reward)
+    AND (:merchant::text IS NULL OR split_part(c.location, '/', 1) = :merchant)
     AND (c.day, c.reward, c.location) < (:before_day::date, :before_reward::text, :before_location::text)
 ORDER BY c.day DESC, c.reward DESC, c.location DESC
 LIMIT :most;

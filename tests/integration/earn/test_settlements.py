@@ -145,7 +145,7 @@ async def test_a_variance_has_an_owner_and_a_state_and_what_was_closed_is_not_ra
         return await shop.client.post(path, json=said, headers=shop.headers(role, merchant=merchant))
 
     assert (await decided("operator", owner="noor")).json()["code"] == "scope_missing"
-    assert (await decided(merchant="exact", owner="noor")).json()["code"] == "merchant_mismatch"
+    assert (await decided(merchant="exact", owner="noor")).json()["code"] == "not_found"
     assert (await decided(state="closed")).json()["code"] == "field_missing"
     assert (await decided(owner="noor")).json()["owner"] == "noor"
     closed = (await decided(state="closed", reason="gross, not net")).json()

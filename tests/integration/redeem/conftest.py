@@ -143,7 +143,7 @@ class Bank:
         )
 
     async def get(self, path: str, **query: Any) -> httpx.Response:
-        return await self.client.get(path, params=query, headers=self.headers("crm"))
+        return await self.client.get(path, params=query, headers=self.headers("support"))
 
     async def wallet(self, wallet_id: UUID) -> dict[str, Any]:
         row = await self.auditor.fetchrow("SELECT * FROM redeem.wallets WHERE wallet_id = $1", wallet_id)

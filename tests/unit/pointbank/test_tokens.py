@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from pointbank.allinone import merged_openapi
 from pointbank.tokens import ROLES, dev_keys, issue
 from shared.http.auth import Principal, Verifier
 from shared.http.keys import Keys
 from shared.http.problems import TokenExpired
 
-# contract.md, "Scopes and roles"; and those for the catalogue of rewards, for gift cards and for transfers
+# contract.md, "Scopes and roles"; and those for the catalogue of rewards, gift cards, transfers, and what people put right
 LISTED = """
 programmes:read programmes:write programmes:activate merchants:write members:read members:write contacts:read bills:read
 bills:write refunds:write wallets:read redemptions:read redemptions:write tiers:read tiers:override messages:read
 rewards:read rewards:write transfers:write giftcards:read giftcards:write giftcards:issue giftcards:block
-adjustments:request adjustments:approve audit:read ops:read ops:write tenants:admin
+adjustments:read adjustments:request adjustments:approve audit:read ops:read ops:write tenants:admin
 """
 SCOPES = set(LISTED.split())
 
@@ -51,6 +52,22 @@ def test_the_roles_are_the_contracts_and_share_out_all_its_scopes() -> None:
 )
 def test_no_role_has_both(apart: set[str]) -> None:
     assert [name for name, role in ROLES.items() if apart <= role.scopes] == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "roles"),
+    [
+        ("GET /v1/adjustments", {"support", "finance", "auditor"}),
+        ("GET /v1/adjustments/{adjustment_id}", {"support", "finance", "auditor"}),
+        ("GET /v1/disputes", {"support", "finance", "auditor"}),
+        ("GET /v1/disputes/{dispute_id}", {"support", "finance", "auditor"}),
+        ("POST /v1/rewards/affordable", {"till", "ecommerce", "crm", "support"}),
+    ],
+)
+def test_who_may_ask_is_who_may_know_the_answer(operation: str, roles: set[str]) -> None:
+    method, path = operation.lower().split(" ")
+    wanted = set(merged_openapi()["paths"][path][method]["security"][0]["bearer"])
+    assert {name for name, role in ROLES.items() if wanted <= role.scopes} == roles
 
 
 def test_an_auditor_changes_nothing() -> None:

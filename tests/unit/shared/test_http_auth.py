@@ -174,6 +174,12 @@ async def test_a_merchants_token_is_good_for_that_merchant_only(shop: Served) ->
     assert found["detail"] == "This token is for the merchant shop-2 only."
 
 
+async def test_a_route_that_does_not_say_otherwise_lets_no_merchants_token_in(shop: Served) -> None:
+    found = assert_problem(await get(shop, signed(shop, merchant="shop-1")), 403, "scope_missing")
+    assert found["detail"] == "This token is for the merchant shop-1 only."
+    assert (await get(shop, signed(shop))).status_code == 200
+
+
 async def test_who_may_not_come_in_is_told_nothing_about_the_body(shop: Served) -> None:
     answer = await shop.client.post("/v1/sales", content=b"{", headers={"Content-Type": "application/json"})
     assert_problem(answer, 401, "token_missing")
