@@ -17,7 +17,7 @@ import structlog
 
 from pointbank import embedded
 from shared.config import Settings
-from tests.support.servers import UNTENDED
+from tests.support.servers import UNTENDED, log_in_lightly
 from tests.support.telling import show, tell
 from tests.support.tenants import suspend_all
 
@@ -63,6 +63,7 @@ def servers() -> Iterator[embedded.Servers]:
     state.chmod(0o711)
     try:
         with embedded.servers(state, pg_settings=UNTENDED) as running:
+            log_in_lightly(running)
             yield running
     finally:
         # A thousand files for each tenant: nobody has to wait for the disk.
