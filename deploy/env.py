@@ -142,6 +142,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
 
     env = given.directory / ".env"
+    given.directory.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(env, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

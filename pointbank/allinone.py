@@ -55,6 +55,7 @@ PLACES = {
     "gift-cards": "redeem",
     "wallets": "redeem",
     "ledger": "redeem",
+    "liability": "redeem",
     "reconciliation": "redeem",
     "tiers": "tiers",
     "messages": "notifier",

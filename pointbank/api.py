@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -24,6 +24,8 @@ Token = Callable[[str], str]
 
 _CHUNK = 200
 _UNSETTLED = frozenset({409, 429, 503})
+_OF_SOMETHING_BETWEEN = frozenset({502, 503, 504})
+"""Without a code of ours: a proxy found nobody."""
 _UNSETTLED_CODES = frozenset(
     {
         "idempotency_key_in_flight",
@@ -59,8 +61,11 @@ class _Mistake(msgspec.Struct):
     detail: str
 
 
-class _Problem(msgspec.Struct):
+class _Coded(msgspec.Struct):
     code: str
+
+
+class _Problem(_Coded):
     detail: str
     request_id: str
     errors: list[_Mistake] = []
@@ -75,8 +80,13 @@ class Answer(NamedTuple):
 
     @property
     def code(self) -> str | None:
-        """The stable code of a problem; None for an answer."""
-        return self.json().get("code") if self.status >= 400 else None
+        """The stable code of a problem; None for an answer, and for what is no problem of ours."""
+        if self.status < 400:
+            return None
+        try:
+            return msgspec.json.decode(self.body, type=_Coded).code
+        except msgspec.MsgspecError:
+            return None
 
     @property
     def said(self) -> str:
@@ -116,11 +126,18 @@ class Api:
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="api")
         self._local = threading.local()
         self._open: list[http.client.HTTPConnection] = []
+        self._broken_off = threading.Event()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        # Whoever broke off (Ctrl-C) waits for nobody who asks again and again, or who listens to a server that is silent.
+        self._broken_off.set()
+        for connection in self._open:
+            if (listening := connection.sock) is not None:
+                with suppress(OSError):
+                    listening.shutdown(socket.SHUT_RDWR)
         await asyncio.to_thread(self._threads.shutdown)
         for connection in self._open:
             connection.close()
@@ -139,7 +156,12 @@ class Api:
         answer = await self.ask(method, path, body, key=key, role=role)
         if answer.status not in accept:
             raise CallFailed(f"{method} {path}: {answer.said}")
-        return answer.json() if answer.body else None
+        try:
+            return answer.json() if answer.body else None
+        except msgspec.DecodeError as error:
+            raise CallFailed(
+                f"{method} {path}: what answers at {self._base_url} is not our API; `--url`"
+            ) from error
 
     async def ask(
         self, method: str, path: str, body: Any = None, *, key: str | None = None, role: str = "admin"
@@ -181,19 +203,22 @@ class Api:
             except (OSError, http.client.HTTPException) as unreachable:
                 # A write has its key and a read changes nothing: asking again is always right.
                 absent = isinstance(unreachable, ConnectionRefusedError | socket.gaierror)
-                if time.monotonic() > (began + self._absent_s if absent else deadline):
+                late = time.monotonic() > (began + self._absent_s if absent else deadline)
+                if late or self._broken_off.is_set():
                     raise Unreachable(
                         f"nothing answers at {self._base_url} ({unreachable!r}); is it up? `--url`"
                     ) from unreachable
             else:
                 expired = answer.status == 401 and not renewed
                 passing = answer.status in _UNSETTLED and answer.code in _UNSETTLED_CODES
+                passing |= answer.status in _OF_SOMETHING_BETWEEN and answer.code is None
                 if not (expired or passing) or time.monotonic() > deadline:
                     return answer
                 if expired:
                     renewed = True
                     self._tokens.pop(call.role, "")
-            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  jitter, no secret
+            if self._broken_off.wait(pause * random.uniform(0.5, 1.5)):  # noqa: S311  jitter, no secret
+                raise CallFailed(f"{call.method} {call.path}: broken off before it was answered")
             pause = min(pause * 2, 1.0)
 
     def _send_once(self, call: Call, body: bytes) -> Answer:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import hashlib
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -18,11 +18,11 @@ from uuid import UUID
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
+from pointbank.cli.say import print_json, print_table, progress, table_of
 from pointbank.desk import open_desk, rehearse
 from services.redeem.domain.acts import Open
-from services.redeem.domain.adjusting import opening_id
+from services.redeem.domain.adjusting import another_balance, opening_id
 from shared.clock import as_utc
 from shared.config import Settings
 from shared.errors import FieldMissing, FieldType, Refusal
@@ -59,6 +59,7 @@ class _Points(msgspec.Struct, frozen=True):
 
 
 class _Answer(msgspec.Struct, frozen=True):
+    wallet_id: UUID
     over_at_once: _Points
 
 
@@ -89,9 +90,11 @@ async def open_balances(
     settings: Settings, tenant: str, file: Path, *, dry_run: bool, actor: str, say: Say | None = None
 ) -> Opened:
     """Posts each row once by its `row_key`, however often the file is given and wherever it was broken off. With `dry_run` the same
-    decisions are made and rolled back: rows that repeat the key of an earlier batch count as new there. Raises FileUnreadable and
-    UnknownTenant."""
+    decisions are made, batch by batch, and rolled back; a row that repeats a key is held against the one that had it. Raises
+    FileUnreadable and UnknownTenant."""
     found = Opened()
+    rehearsed: dict[bytes, bytes] = {}
+    """By the ids of opening balances that would be posted: what of them a repeat must have."""
     async with open_desk(settings, tenant) as runtime:
         for batch in _batches(file):
             items: list[tuple[int, Item[Open]]] = []
@@ -110,9 +113,17 @@ async def open_balances(
                     case Refused(refusal):
                         found.refuse(line, refusal)
                     case Done(201):
-                        found.posted += 1
-                        found.points += item.command.points
-                        found.over_at_once += _over(outcome)
+                        answer = msgspec.json.decode(outcome.body, type=_Answer)
+                        own = _content(item.command, answer.wallet_id)
+                        before = rehearsed.setdefault(item.command.opening_id.bytes, own) if dry_run else own
+                        if before is own:
+                            found.posted += 1
+                            found.points += item.command.points
+                            found.over_at_once += answer.over_at_once.points
+                        elif before == own:
+                            found.known += 1
+                        else:
+                            found.refuse(line, another_balance())
                     case Done():
                         found.known += 1
             if say is not None:
@@ -120,8 +131,9 @@ async def open_balances(
     return found
 
 
-def _over(outcome: Done) -> int:
-    return msgspec.json.decode(outcome.body, type=_Answer).over_at_once.points
+def _content(command: Open, wallet_id: UUID) -> bytes:
+    said = f"{wallet_id} {command.points} {command.earned_at.isoformat()}"
+    return hashlib.blake2b(said.encode(), digest_size=16).digest()
 
 
 def _batches(file: Path) -> Iterator[list[tuple[int, Mapping[str, str]]]]:
@@ -209,10 +221,10 @@ _WANTED: dict[Callable[[str], Any], str] = {
 def run_open_balances(settings: Settings, tenant: str, file: Path, *, dry_run: bool, as_json: bool) -> int:
     """For the command line: how far it has come on stderr, what it came to on stdout; 1 where rows were refused. Raises
     FileUnreadable."""
-    err, out = Console(stderr=True, highlight=False), Console(highlight=False, markup=False)
+    out, so_far = Console(highlight=False, markup=False), progress()
 
     def say(found: Opened) -> None:
-        err.print(f"{found.rows:,} rows, {found.points:,} points", end="\r")
+        so_far(f"{found.rows:,} rows, {found.points:,} points")
 
     actor = os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"
     found = asyncio.run(
@@ -220,7 +232,7 @@ def run_open_balances(settings: Settings, tenant: str, file: Path, *, dry_run: b
     )
     if as_json:
         shown = {"dry_run": dry_run, **vars(found), "refused": dict(found.refused)}
-        sys.stdout.write(msgspec.json.encode(shown).decode() + "\n")
+        print_json(msgspec.to_builtins(shown))
     else:
         _show(found, out, dry_run=dry_run)
     return 1 if found.refused else 0
@@ -236,7 +248,7 @@ def _show(found: Opened, out: Console, *, dry_run: bool) -> None:
         would = "would be" if dry_run else "are"
         out.print(f"{found.over_at_once:,} of the points {would} over at once: expired, or ended by silence.")
     if found.told:
-        table = Table("line", "code", "what is wrong")
+        table = table_of("line", "*code", "what is wrong")
         for one in found.told:
             table.add_row(str(one.line), one.code, one.detail)
-        out.print(table)
+        print_table(table)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from shared.config import Settings
 from shared.db import Connection, connect, role_of
 from shared.tenants import Tenant
-from shared.tenants.directory import Directory, find_place
+from shared.tenants.directory import Directory, Place, find_place
 
 
 class UnknownTenant(Exception):
@@ -46,11 +48,7 @@ async def log_in(settings: Settings, tenant: str, part: str, *, enter: str | Non
 
     `enter` names another tenant, whose database is tried with this one's role: it must be refused.
     """
-    place = await find_place(settings, enter or tenant, part=part)
-    if place is None:
-        raise UnknownTenant(
-            f"there is no tenant {enter or tenant}; `pointbank tenant list` shows those there are"
-        )
+    place = await _place(settings, enter or tenant, part)
     role = role_of(tenant, part)
     return await connect(
         "postgresql://",
@@ -60,3 +58,27 @@ async def log_in(settings: Settings, tenant: str, part: str, *, enter: str | Non
         user=role,
         password=settings.password_of(part, role),
     )
+
+
+async def login_url(settings: Settings, tenant: str, part: str) -> str:
+    """The same login as a DSN, with its password, for `psql` and others. Raises UnknownTenant."""
+    role = role_of(tenant, part)
+    return url_of(await _place(settings, tenant, part), role, settings.password_of(part, role))
+
+
+def url_of(place: Place, role: str, password: str) -> str:
+    """A DSN of this place; a host that is a path is the folder of a socket."""
+    host = place.host or ""
+    if host.startswith("/"):
+        return (
+            f"postgresql://{role}:{password}@/{place.database}?host={quote(host, safe='')}&port={place.port}"
+        )
+    at = f"[{host}]" if ":" in host else host
+    return f"postgresql://{role}:{password}@{at}:{place.port}/{place.database}"
+
+
+async def _place(settings: Settings, tenant: str, part: str) -> Place:
+    place = await find_place(settings, tenant, part=part)
+    if place is None:
+        raise UnknownTenant(f"there is no tenant {tenant}; `pointbank tenant list` shows those there are")
+    return place

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from pointbank.api import Api, Call, CallFailed
 from shared.ids import uuid7
@@ -37,12 +38,12 @@ async def move_members(
         if answer.status == 404:
             unknown.append(call.body["external_id"])
         elif answer.status != 200:
-            raise CallFailed(f"member {call.body['external_id']}: {answer.status} {answer.code}")
+            raise CallFailed(f"member {call.body['external_id']}: {answer.said}")
         else:
             found.append(answer.json()["member_id"])
     async for call, answer in api.call_many(_moves(segment, found, run, out=out, stay=stay)):
         if answer.status != 200:
-            raise CallFailed(f"{call.path}: {answer.status} {answer.code}")
+            raise CallFailed(f"{call.path}: {answer.said}")
         members += 1
         said(members)
     return Moved(members, unknown)
@@ -52,6 +53,6 @@ def _moves(
     segment: str, members: Iterable[str], run: Any, *, out: bool, stay: dict[str, str] | None
 ) -> Iterable[Call]:
     for member_id in members:
-        path = f"/v1/segments/{segment}/members/{member_id}"
+        path = f"/v1/segments/{quote(segment, safe='')}/members/{member_id}"
         body = None if out else stay or {}
         yield Call("DELETE" if out else "PUT", path, body, key=f"segment-{run}-{member_id}", role="crm")

@@ -10,8 +10,8 @@ from typing import IO, Literal
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
+from pointbank.cli.say import print_json, print_table, table_of
 from pointbank.desk import open_desk
 from services.redeem.domain.statement import Figures, Statement
 from services.redeem.store.statements import statements_of
@@ -55,7 +55,7 @@ def run_statement(
     found = asyncio.run(read_statements(settings, tenant, merchant=merchant, programme=programme, day=day))
     match form:
         case "json":
-            sys.stdout.write(msgspec.json.encode({"items": found}).decode() + "\n")
+            print_json(msgspec.to_builtins({"items": found}))
         case "csv":
             write_csv(found, sys.stdout)
         case "table":
@@ -86,8 +86,8 @@ def _show(found: list[Statement], out: Console, day: date | None) -> None:
         days = sorted({one.day.isoformat() for one in found} or ({day.isoformat()} if day else set()))
         out.print(f"Nothing was accepted on {' or '.join(days) or 'the last day that is over'}.")
         return
-    table = Table(
-        "day", "programme", "merchant", "terminal", "captured", "returned", "accepted", "in minor units"
+    table = table_of(
+        "*day", "*programme", "*merchant", "*terminal", "captured", "returned", "accepted", "in minor units"
     )
     for one in found:
         lines = [(of.terminal or "-", of.figures) for of in one.terminals]
@@ -95,4 +95,4 @@ def _show(found: list[Statement], out: Console, day: date | None) -> None:
             money = f"{of.accepted.money.amount_minor:,} {one.currency}"
             points = [f"{worth.points:,}" for worth in (of.captured, of.returned, of.accepted)]
             table.add_row(str(one.day), one.programme, one.merchant, terminal, *points, money)
-    out.print(table)
+    print_table(table)

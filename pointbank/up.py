@@ -37,7 +37,7 @@ def up(state: Path, *, port: int, tenant: str) -> int:
                 return 1
 
 
-def _environment(deployment: Deployment, state: Path) -> Path:
+def _environment(deployment: Deployment, tenant: str, state: Path) -> Path:
     """A file that gives the other commands what they need while this runs; only its owner can read it."""
     settings = deployment.settings
     path = state / "pointbank.env"
@@ -50,7 +50,16 @@ def _environment(deployment: Deployment, state: Path) -> Path:
         "POINTBANK_SECRET": settings.secret or "",
         "POINTBANK_JWT_KEYS": settings.jwt_keys or "",
         "POINTBANK_STATE": str(state.resolve()),
+        "POINTBANK_URL": deployment.base_url,
+        "POINTBANK_TENANT": tenant,
     }
+    # What was said to the services is said to commands too: another secret would find nobody, another folder no seal.
+    given = {
+        "POINTBANK_IDENTITY_SECRET": settings.identity_secret,
+        "POINTBANK_SEAL_SECRET": settings.seal_secret,
+        "POINTBANK_SEAL_FOLDER": settings.seal_folder and str(settings.seal_folder.resolve()),
+    }
+    words |= {name: value for name, value in given.items() if value}
     path.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in words.items()))
     return path
 
@@ -70,7 +79,7 @@ def _explain(console: Console, deployment: Deployment, tenant: str, state: Path)
     say(f"  tills' stream {keys.pos}")
     say(f"  tills' Redis  {till_url(settings, tenant)}")
     say("\nFor the other commands (pointbank verify, pointbank dead-letters list, ...), while this runs:\n")
-    say(f". {_environment(deployment, state)}\n")
+    say(f". {_environment(deployment, tenant, state)}\n")
     say(f"A token of role support for tenant {tenant}, good for 12 hours (others: pointbank token --help):\n")
     say(f"export TOKEN={token}\n")
     say("Try:\n")

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import typer
 
-HERE = "http://127.0.0.1:8080"
 ABSENT_S = 5.0
 """How long a person is let wait while nobody listens."""
 

@@ -105,8 +105,10 @@ def dead_show(dead_letter_id: UUID, tenant: TenantOption = "demo", as_json: AsJs
 
     found = asyncio.run(show_dead_letter(Settings(), tenant, dead_letter_id))
     if found is None:
-        err.print(f"There is no dead letter {dead_letter_id} in {tenant}.")
-        raise typer.Exit(1)
+        raise typer.BadParameter(
+            f"there is no dead letter {dead_letter_id} in {tenant}; "
+            f"`pointbank dead-letters list --all --tenant {tenant}` shows those there are"
+        )
     print_json(found)
 
 

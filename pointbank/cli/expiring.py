@@ -9,7 +9,8 @@ import typer
 
 from pointbank.cli.jobs import run_job
 from pointbank.cli.options import AllTenants, AsJson, TenantOption
-from pointbank.cli.say import counted, out, progress
+from pointbank.cli.say import counted, out, print_table, progress, table_of
+from pointbank.cli.writing import whole_file
 
 if TYPE_CHECKING:
     from services.redeem.domain.sweep import Swept, ToExpire
@@ -36,8 +37,6 @@ def expire(
 ) -> None:
     """Expires the points that are due. Safe to repeat, to break off, and to run beside the services, which do the same by
     themselves. `pointbank notices` tells members of points that soon expire."""
-    from contextlib import nullcontext
-
     import msgspec
 
     if to_expire is not None and not dry_run:
@@ -63,18 +62,19 @@ def expire(
         return await expire_tenant(settings, tenant, only_look=dry_run, say=say, say_to_expire=write_each)
 
     def tell(swept: list[Swept]) -> None:
-        from rich.table import Table
-
-        table = Table("programme", "wallets", "lots", "points", "worth, in minor units")
+        if not swept:
+            out.print("Nothing is due." if dry_run else "Nothing was due.")
+            return
+        table = table_of("*programme", "wallets", "lots", "points", "worth, in minor units")
         for one in swept:
             worth = f"{one.amount_minor:,} {one.currency}"
             table.add_row(one.programme, f"{one.wallets:,}", f"{one.lots:,}", f"{one.points:,}", worth)
-        out.print(table if swept else "Nothing is due." if dry_run else "Nothing was due.", highlight=False)
+        print_table(table)
 
     def plain(swept: list[Swept]) -> dict[str, Any]:
         return {"dry_run": dry_run, "swept": msgspec.to_builtins(swept)}
 
-    with to_expire.open("wb") if to_expire is not None else nullcontext() as file:
+    with whole_file(to_expire, "wb") as file:
         run_job(
             context, ask, tenant, everyone=everyone, part="redeem", tell=tell, plain=plain, as_json=as_json
         )
@@ -99,8 +99,6 @@ def notices(
 ) -> None:
     """Tells members of points that soon expire, on the notice days of their programmes. Safe to repeat, to break off, and to run
     beside the services, which do the same by themselves: each notice is given once."""
-    from contextlib import nullcontext
-
     import msgspec
 
     if to_tell is not None and not dry_run:
@@ -132,7 +130,7 @@ def notices(
     def plain(told: int) -> dict[str, Any]:
         return {"dry_run": dry_run, "notices": told}
 
-    with to_tell.open("wb") if to_tell is not None else nullcontext() as file:
+    with whole_file(to_tell, "wb") as file:
         run_job(
             context,
             ask,

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from typing import Any
+
+NO_WAY = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL, None}
+"""Of an OSError that names no file: a network that leads nowhere; None where several addresses were tried, each in vain."""
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def expected(error: Exception) -> str | None:
@@ -23,6 +29,7 @@ def _mistaken(error: Any) -> str:
 
 def _failed(error: Exception) -> str | None:
     import asyncpg
+    import redis
     from pydantic import ValidationError
     from redis.exceptions import RedisError
 
@@ -47,6 +54,7 @@ def _failed(error: Exception) -> str | None:
     from shared.config import NotConfigured, Settings
     from shared.errors import Refusal
     from shared.login import ShutOut
+    from shared.messaging.faults import passing
     from shared.messaging.relay import Halted
     from shared.tenants.counting import TooFarBehind
     from shared.tenants.provision import TenantCodeInvalid
@@ -66,9 +74,26 @@ def _failed(error: Exception) -> str | None:
         case ShutOut():
             return f"{error}. `pointbank migrate` lets a service in again; is the tenant suspended, `pointbank tenant resume` does"
         case asyncpg.InvalidAuthorizationSpecificationError():
-            return f"PostgreSQL refuses the login: {error}. Is POINTBANK_SECRET the one the tenant was made with?"
+            asked = (
+                "POINTBANK_SECRET the one the tenant was made with"
+                if '"pb_' in str(error)
+                else "the login of POINTBANK_POSTGRES_DSN right"
+            )
+            return f"PostgreSQL refuses the login: {error}. Is {asked}?"
+        case (
+            asyncpg.UndefinedTableError() | asyncpg.UndefinedColumnError() | asyncpg.UndefinedFunctionError()
+        ):
+            return f"the tables are not those of this release: {error}. `pointbank migrate`, then give the command again"
+        case asyncpg.QueryCanceledError():
+            return f"PostgreSQL: {error}. Give the command again when it has less to do"
+        case asyncpg.PostgresError() | asyncpg.InterfaceError() | asyncpg.InternalClientError() if passing(
+            error
+        ) and not isinstance(error, ValueError):
+            return f"PostgreSQL: {error}. It passes: give the command again"
+        case redis.ConnectionError() | redis.TimeoutError():
+            return f"Redis: {str(error).rstrip('.')}. Is POINTBANK_REDIS_URL right?"
         case RedisError():
-            return f"Redis: {error}. Is POINTBANK_REDIS_URL right?"
+            return f"Redis: {str(error).rstrip('.')}. Look at it, then give the command again"
         case NotConfigured():
             return f"{error}; beside a running `pointbank up`: `. var/pointbank.env`"
         case CannotStart() | TenantCodeInvalid() | UnknownTenant() | NotOnlineRetail():
@@ -100,9 +125,18 @@ def _failed(error: Exception) -> str | None:
             return f"nothing was changed: {error}"
         case Halted():
             return f"the stream is halted: {error}. `pointbank stream adopt --dry-run` tells what is to be decided"
-        case ConnectionError() | TimeoutError():
-            return f"PostgreSQL can't be reached: {error}. Is POINTBANK_POSTGRES_DSN (or _HOST, _PORT) right?"
         case OSError() if isinstance(error.filename, str):
             return f"{error.filename}: {error.strerror}"
+        case OSError() if error.errno in NO_ROOM:
+            return f"what was to be written could not be: {error.strerror}"
+        case ConnectionError() | TimeoutError() | socket.gaierror():
+            return _postgres_away(error)
+        case OSError() if error.errno in NO_WAY:
+            return _postgres_away(error)
         case _:
             return None
+
+
+def _postgres_away(error: OSError) -> str:
+    said = str(error) or "no answer in time"
+    return f"PostgreSQL can't be reached: {said}. Is POINTBANK_POSTGRES_DSN (or _HOST, _PORT) right?"

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from pointbank.cli.asking import ABSENT_S, HERE, a_url, bearer
-from pointbank.cli.options import VAR, AsJson, State, TenantOption
+from pointbank.cli.asking import ABSENT_S, bearer
+from pointbank.cli.options import HERE, VAR, AsJson, State, TenantOption, Url
 from pointbank.cli.say import err, out, print_json
 
 group = typer.Typer(help="Points that are held.", no_args_is_help=True)
@@ -16,7 +16,7 @@ group = typer.Typer(help="Points that are held.", no_args_is_help=True)
 @group.command("release")
 def release(
     tenant: TenantOption = "demo",
-    url: Annotated[str, typer.Option(callback=a_url, help="Where earn is served.")] = HERE,
+    url: Url = HERE,
     token: Annotated[
         str | None,
         typer.Option(

@@ -11,6 +11,7 @@ import typer
 
 from pointbank.cli.options import AsJson, TenantOption
 from pointbank.cli.say import out, print_json, print_table, table_of
+from pointbank.cli.writing import whole_file
 
 if TYPE_CHECKING:
     from pointbank.liability import Owed
@@ -39,22 +40,19 @@ def liability(
     as_json: AsJson = False,
 ) -> None:
     """Says what is owed to members, in points and money: points, gift cards and open benefits of each programme. It is summed from
-    the lines of the ledgers, by when they were written. What is over and not swept yet is in it: `pointbank expire` first."""
+    the lines of the ledgers, by when they were written. What is over and not swept yet is in it: asked as of now,
+    `pointbank expire` first."""
     import asyncio
-    from contextlib import nullcontext
 
-    from pointbank.liability import WALLET, CanNotTell, read_liability
+    from pointbank.liability import WALLET, read_liability
     from shared.config import Settings
 
     if as_csv and as_json:
         raise typer.BadParameter("only one of --csv, --json", param_hint="--csv")
     moment = None if at is None else _moment(at)
-    with wallets.open("w", encoding="utf-8", newline="") if wallets is not None else nullcontext() as file:
+    with whole_file(wallets, "w", encoding="utf-8", newline="") as file:
         each = None if file is None else _rows(file, WALLET)
-        try:
-            found = asyncio.run(read_liability(Settings(), tenant, programme=programme, at=moment, each=each))
-        except CanNotTell as error:
-            raise typer.BadParameter(str(error)) from error
+        found = asyncio.run(read_liability(Settings(), tenant, programme=programme, at=moment, each=each))
     if as_json:
         print_json({"items": [one.shown() for one in found]})
     elif as_csv:
@@ -64,17 +62,19 @@ def liability(
 
 
 def _moment(text: str) -> datetime | date:
+    from shared.clock import as_utc, check_day
+
     try:
         if len(text) == len("2026-12-01"):
-            return date.fromisoformat(text)
+            return check_day(date.fromisoformat(text))
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             raise ValueError
+        return as_utc(moment)
     except ValueError:
         raise typer.BadParameter(
             f"{text} is no day and no time, as 2026-12-01 or 2026-12-01T00:00:00+03:00", param_hint="--at"
         ) from None
-    return moment
 
 
 def _rows(file: Any, head: Sequence[str]) -> Any:
@@ -88,9 +88,11 @@ def _rows(file: Any, head: Sequence[str]) -> Any:
 def _csv(found: Sequence[Owed]) -> None:
     import sys
 
-    shown = [one.shown() for one in found]
-    _rows(sys.stdout, list(shown[0]) if shown else ("programme",))(
-        [str(value).lower() if isinstance(value, bool) else value for value in one.values()] for one in shown
+    from pointbank.liability import FLAT
+
+    _rows(sys.stdout, FLAT)(
+        [str(value).lower() if isinstance(value, bool) else value for value in one.shown().values()]
+        for one in found
     )
 
 

@@ -7,6 +7,13 @@ from typing import Annotated
 
 import typer
 
+from pointbank.cli.asking import a_url
+
+HERE = "http://127.0.0.1:8080"
+
+Url = Annotated[
+    str, typer.Option("--url", envvar="POINTBANK_URL", callback=a_url, help="Where the API is served.")
+]
 State = Annotated[
     Path,
     typer.Option(

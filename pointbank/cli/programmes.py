@@ -12,7 +12,7 @@ import typer
 
 from pointbank.cli.options import AsJson, TenantOption
 from pointbank.cli.reading import text_of
-from pointbank.cli.say import counted, err, out, print_json
+from pointbank.cli.say import counted, err, out, print_json, print_table, table_of
 
 group = typer.Typer(help="Programmes: drafts, before anybody is asked to take them.", no_args_is_help=True)
 
@@ -159,9 +159,7 @@ def _version(draft: str) -> tuple[str, int]:
 
 
 def _show(found: Any) -> None:
-    from rich.table import Table
-
-    table = Table("", "happened", "draft", "difference")
+    table = table_of("*of", "happened", "draft", "difference")
 
     def row(name: str, one: Any) -> None:
         table.add_row(name, f"{one['happened']:,}", f"{one['draft']:,}", f"{one['difference']:+,}")
@@ -181,7 +179,7 @@ def _show(found: Any) -> None:
                 if one["happened"] or one["draft"]:
                     of = f"{kind[:-1].replace('_', ' ')} {code or 'none'}"
                     row(f"{of}: {name.replace('_', ' ')}", one)
-    out.print(table)
+    print_table(table)
     out.print(
         f"{found['judged']:,} of {found['bills']:,} bills of members: {found['more']:,} would have earned more, "
         f"{found['less']:,} less, {found['same']:,} the same; {found['passed_over']:,} would be passed over, "

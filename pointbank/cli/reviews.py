@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 import typer
 
-from pointbank.cli.asking import HERE, a_url, one_of, with_api
-from pointbank.cli.options import VAR, AsJson, State, TenantOption
+from pointbank.cli.asking import one_of, with_api
+from pointbank.cli.options import HERE, VAR, AsJson, State, TenantOption, Url
 from pointbank.cli.say import out, print_json, print_table, table_of
 
 group = typer.Typer(help="Bills that fraud guards flagged.", no_args_is_help=True)
 
-Url = Annotated[str, typer.Option(callback=a_url, help="Where earn is served.")]
 Token = Annotated[
     str | None,
-    typer.Option(envvar="POINTBANK_TOKEN", help="A person's token; else one of the state folder's keys."),
+    typer.Option(
+        envvar="POINTBANK_TOKEN",
+        help="A person's token with audit:read, to decide adjustments:approve; else one of the state folder's keys.",
+    ),
 ]
 Reason = Annotated[str, typer.Option(help="Why; it is kept with the decision.")]
 STATES = ("open", "released", "cancelled")
@@ -28,20 +31,23 @@ def list_reviews(
     tenant: TenantOption = "demo",
     url: Url = HERE,
     token: Token = None,
-    status: Annotated[str, typer.Option("--state-of", help="open, released or cancelled.")] = "open",
+    status: Annotated[
+        str, typer.Option("--only", "--state-of", help="open, released or cancelled.")
+    ] = "open",
     pattern: Annotated[str | None, typer.Option(help="Only those flagged for this.")] = None,
     as_json: AsJson = False,
     state: State = VAR,
 ) -> None:
     """Tells what waits for somebody, the newest first."""
-    one_of(status, *STATES, option="--state-of")
-    asked = f"/v1/reviews?state={status}" + (f"&pattern={pattern}" if pattern else "")
+    one_of(status, *STATES, option="--only")
+    asked = {"state": status, "limit": "200"} | ({"pattern": pattern} if pattern else {})
     items: list[Any] = []
     cursor: str | None = ""
     while cursor is not None:
-        found = _call(tenant, url, token, state, "GET", f"{asked}&limit=200{cursor}")
+        page = urlencode(asked | ({"cursor": cursor} if cursor else {}))
+        found = _call(tenant, url, token, state, "GET", f"/v1/reviews?{page}")
         items += found["items"]
-        cursor = None if found["next_cursor"] is None else f"&cursor={found['next_cursor']}"
+        cursor = found["next_cursor"]
     if as_json:
         print_json({"items": items})
         return

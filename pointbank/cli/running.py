@@ -101,9 +101,12 @@ def gateway(
     ] = False,
 ) -> None:
     """Writes the files of the gateway (HAProxy) from the routes, POINTBANK_JWT_KEYS, _ISSUER and _AUDIENCE."""
+    from http.client import HTTPException
+
     import msgspec
 
     from pointbank.gateway.build import Choices, files, servers_of, write
+    from pointbank.gateway.errors import CannotBuild
     from pointbank.gateway.names import names_of
     from shared.config import NotConfigured, Settings
     from shared.http.keys import read_jwks
@@ -128,6 +131,8 @@ def gateway(
     )
     try:
         built = files(choices, read_jwks(settings.jwt_keys))
+    except (OSError, HTTPException) as error:
+        raise CannotBuild(f"POINTBANK_JWT_KEYS can't be read from {settings.jwt_keys}: {error}") from error
     except (msgspec.MsgspecError, ValueError) as error:
         raise NotConfigured(f"POINTBANK_JWT_KEYS names no JWKS: {error}") from error
     for name in write(out, built):

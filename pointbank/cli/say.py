@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,13 @@ from rich.console import Console
 if TYPE_CHECKING:
     from rich.table import Table
 
-out, err = Console(), Console(stderr=True)
+
+def console(**more: Any) -> Console:
+    """Says words as they are: what tills and people wrote is no markup of ours, and where a line ends is a terminal's affair."""
+    return Console(markup=False, emoji=False, soft_wrap=True, **more)
+
+
+out, err = console(), console(stderr=True)
 
 _WIDEST = 10_000
 """Columns that any table of ours fits into."""
@@ -23,7 +30,8 @@ SAID_EVERY_S = 5.0
 
 def print_json(value: Any) -> None:
     """One JSON document, for machines."""
-    typer.echo(json.dumps(value, default=str, ensure_ascii=False))
+    letters = getattr(sys.stdout, "encoding", None) or "utf-8"
+    typer.echo(json.dumps(value, default=str, ensure_ascii=not letters.lower().startswith("utf")))
 
 
 def counted(n: int, one: str, more: str | None = None) -> str:
@@ -48,7 +56,10 @@ def print_table(table: Table) -> None:
 
     need = Measurement.get(out, out.options.update(max_width=_WIDEST), table)
     width = max(out.width, need.minimum if out.is_terminal else need.maximum)
-    Console(file=out.file, width=width, force_terminal=out.is_terminal, highlight=False).print(table)
+    wide = Console(
+        file=out.file, width=width, force_terminal=out.is_terminal, highlight=False, markup=False, emoji=False
+    )
+    wide.print(table)
 
 
 def progress() -> Callable[[str], None]:

@@ -129,9 +129,11 @@ def seal_adopt(
 @group.command("public-key")
 def seal_public_key(tenant: TenantOption = "demo") -> None:
     """Prints the key that seals are signed with (Ed25519, hexadecimal). Keep it where nobody who runs the bank can change it."""
+    from pointbank.cli.tenants import must_be_known
     from pointbank.sealing import public_key
     from shared.config import Settings
 
+    must_be_known(tenant)
     typer.echo(public_key(Settings(), tenant))
 
 

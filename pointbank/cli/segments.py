@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pointbank.cli.asking import ABSENT_S, HERE, a_url, bearer
-from pointbank.cli.options import VAR, AsJson, State, TenantOption
+from pointbank.cli.asking import ABSENT_S, bearer
+from pointbank.cli.options import HERE, VAR, AsJson, State, TenantOption, Url
 from pointbank.cli.reading import text_of
 from pointbank.cli.say import err, out, print_json
 
@@ -19,7 +19,6 @@ File = Annotated[
     Path,
     typer.Argument(help="External ids of members, one a line.", exists=True, dir_okay=False, readable=True),
 ]
-Url = Annotated[str, typer.Option(callback=a_url, help="Where members is served.")]
 Token = Annotated[
     str | None,
     typer.Option(

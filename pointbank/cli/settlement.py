@@ -8,15 +8,19 @@ from uuid import UUID
 
 import typer
 
-from pointbank.cli.asking import HERE, a_day, a_url, one_of, with_api
-from pointbank.cli.options import VAR, AsJson, State, TenantOption
+from pointbank.cli.asking import a_day, one_of, with_api
+from pointbank.cli.options import HERE, VAR, AsJson, State, TenantOption, Url
 from pointbank.cli.say import out, print_json, print_table, table_of
 
 group = typer.Typer(help="Daily totals and deposits, against what bills say.", no_args_is_help=True)
 
-Url = Annotated[str, typer.Option(callback=a_url, help="Where earn is served.")]
 Token = Annotated[
-    str | None, typer.Option(envvar="POINTBANK_TOKEN", help="A token; else one of the state folder's keys.")
+    str | None,
+    typer.Option(
+        envvar="POINTBANK_TOKEN",
+        help="A token: to import and check with ops:write, to list with audit:read, to resolve with adjustments:approve; "
+        "else one of the state folder's keys.",
+    ),
 ]
 STATES = ("open", "explained", "closed")
 

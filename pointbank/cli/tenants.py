@@ -9,7 +9,7 @@ import typer
 
 from pointbank.cli.asking import one_of
 from pointbank.cli.options import VAR, AsJson, State, TenantOption
-from pointbank.cli.say import err, out, print_json
+from pointbank.cli.say import err, out, print_json, print_table, table_of
 
 group = typer.Typer(
     help="Tenants: each has a database, and in it a schema and a login role per service.",
@@ -33,7 +33,7 @@ def migrate(as_json: AsJson = False) -> None:
         for tenant, files in ran.items():
             out.print(f"{tenant}: {', '.join(files) or 'up to date'}", highlight=False)
         for tenant, why in failed.items():
-            err.print(f"{tenant}: failed: {why}", style="red", markup=False)
+            err.print(f"{tenant}: failed: {why}", style="red", highlight=False, markup=False, soft_wrap=True)
         if not results:
             out.print("No tenants yet. Make one with: pointbank tenant create CODE")
     raise typer.Exit(1 if failed else 0)
@@ -82,8 +82,20 @@ def tenant_till_url(code: Annotated[str, typer.Argument(help="The tenant's code.
     from pointbank.tills import till_url
     from shared.config import Settings
 
-    _must_be_known(code)
+    must_be_known(code)
     typer.echo(till_url(Settings(), code))
+
+
+@group.command("auditor-url")
+def tenant_auditor_url(code: Annotated[str, typer.Argument(help="The tenant's code.")]) -> None:
+    """Prints where the tenant's auditor, who may read everything and change nothing, logs in to PostgreSQL, with the password: it
+    derives from POINTBANK_SECRET."""
+    import asyncio
+
+    from pointbank.logins import login_url
+    from shared.config import Settings
+
+    typer.echo(asyncio.run(login_url(Settings(), code, "auditor")))
 
 
 @group.command("suspend")
@@ -177,8 +189,6 @@ def tenant_list(as_json: AsJson = False) -> None:
     """Every tenant: where it is, and whether it can be served."""
     import asyncio
 
-    from rich.table import Table
-
     from shared.config import Settings
     from shared.tenants.provision import list_tenants
 
@@ -200,7 +210,10 @@ def tenant_list(as_json: AsJson = False) -> None:
             ]
         )
         return
-    table = Table("tenant", "cell", "database", "state", "schema", "since")
+    if not found:
+        out.print("No tenants yet. Make one with: pointbank tenant create CODE")
+        return
+    table = table_of("*tenant", "cell", "*database", "state", "schema", "since")
     for t in found:
         table.add_row(
             t.code,
@@ -210,7 +223,7 @@ def tenant_list(as_json: AsJson = False) -> None:
             str(t.version or "-"),
             f"{t.created_at:%Y-%m-%d %H:%M}",
         )
-    out.print(table if found else "No tenants yet. Make one with: pointbank tenant create CODE")
+    print_table(table)
 
 
 def _some_time(hours: float) -> float:
@@ -219,7 +232,7 @@ def _some_time(hours: float) -> float:
     return hours
 
 
-def _must_be_known(tenant: str) -> None:
+def must_be_known(tenant: str) -> None:
     """Refuses a tenant that the directory lacks. Nobody is asked where no administrator's DSN is set."""
     import asyncio
 
@@ -249,7 +262,7 @@ def token(
 
     one_of(role, *ROLES, option="--role")
     keys = known_keys(state / "keys")
-    _must_be_known(tenant)
+    must_be_known(tenant)
     typer.echo(
         issue(
             keys,

@@ -27,6 +27,7 @@ from pointbank.verify.walks import check_all
 from shared.config import NotConfigured, Settings
 
 Say = Callable[[str], None]
+Failed = Callable[[Exception], str | None]
 
 COULD_NOT = (
     asyncpg.PostgresError,
@@ -99,8 +100,10 @@ def run_verify(
     as_json: bool,
     trust: Trust | None = None,
     unchecked: bool = False,
+    failed: Failed = lambda _: None,
 ) -> int:
-    """For the command line: 0 when everything holds, 1 when something is broken, 2 when it could not be checked."""
+    """For the command line: 0 when everything holds, 1 when something is broken, 2 when it could not be checked; `failed` has words
+    for what kept it from that."""
     console = Console(stderr=True, highlight=False, markup=False)
     try:
         with watched(console) as progress:
@@ -116,7 +119,7 @@ def run_verify(
                 )
             )
     except COULD_NOT as error:
-        return _could_not(console, tenant, error)
+        return _could_not(console, tenant, error, failed(error))
     return _told(report, as_json=as_json, unchecked=unchecked)
 
 
@@ -130,6 +133,7 @@ def run_chains(
     trust: Trust,
     as_json: bool,
     unchecked: bool = False,
+    failed: Failed = lambda _: None,
 ) -> int:
     """The same of the chains and seals alone, with a progress bar. Ctrl-C stops it; a state file lets it go on."""
     console = Console(stderr=True, highlight=False, markup=False)
@@ -142,12 +146,13 @@ def run_chains(
                 )
             )
     except COULD_NOT as error:
-        return _could_not(console, tenant, error)
+        return _could_not(console, tenant, error, failed(error))
     return _told(report, as_json=as_json, unchecked=unchecked)
 
 
-def _could_not(console: Console, tenant: str, error: Exception) -> int:
-    said = str(error) if isinstance(error, _SAY_IT) else f"{type(error).__name__}: {error}"
+def _could_not(console: Console, tenant: str, error: Exception, said: str | None) -> int:
+    if said is None:
+        said = str(error) if isinstance(error, _SAY_IT) else f"{type(error).__name__}: {error}"
     console.print(f"pointbank: could not check {tenant}: {said}", soft_wrap=True)
     return 2
 

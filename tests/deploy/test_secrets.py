@@ -81,6 +81,13 @@ def test_kubernetes_is_given_the_secrets_that_compose_is_given(
         assert given["redis-url"] == f"redis://{name}:{password}@valkey:6379/0"
 
 
+def test_a_folder_that_is_not_there_yet_is_made(tmp_path: Path, run: Run) -> None:
+    done = run("python", "-m", "deploy.env", "--directory", tmp_path / "new")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "new" / ".env").exists()
+    assert (tmp_path / "new" / "var" / "users.acl").exists()
+
+
 def test_the_file_is_its_owners_and_is_never_overwritten(tmp_path: Path, run: Run) -> None:
     first = run("python", "-m", "deploy.env", "--directory", tmp_path)
     assert first.returncode == 0, first.stderr

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from pointbank import embedded
 from pointbank.cli.app import app
 from pointbank.cli.failures import expected
-from pointbank.logins import NotServed
+from pointbank.logins import NotServed, UnknownTenant
 from pointbank.moving import CannotMove
 from shared.config import Settings
 from shared.login import ShutOut
@@ -114,6 +114,34 @@ async def test_what_can_not_be_done_for_a_suspended_tenant_says_that_it_is_to_be
     assert (expected(shut.exception) or "").endswith(
         "`pointbank migrate` lets a service in again; is the tenant suspended, `pointbank tenant resume` does"
     )
+
+
+async def test_the_auditor_logs_in_where_the_command_says_and_changes_nothing(
+    own: Settings, alone: Tenant
+) -> None:
+    told = await tenant("auditor-url", alone.code)
+    assert told.exit_code == 0, told.output
+    async with administrating(told.stdout.strip()) as db:
+        assert await db.fetchval("SELECT current_user") == f"pb_{alone.code}_auditor"
+        assert await db.fetchval("SELECT count(*) FROM redeem.ledger") == 0
+        with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+            await db.execute("DELETE FROM redeem.ledger")
+    unknown = await tenant("auditor-url", "nobody")
+    assert isinstance(unknown.exception, UnknownTenant)
+    assert (
+        expected(unknown.exception)
+        == "there is no tenant nobody; `pointbank tenant list` shows those there are"
+    )
+
+
+@pytest.mark.parametrize("words", ["tenant till-url nobody", "seal public-key --tenant nobody"])
+async def test_no_password_or_key_is_told_of_a_tenant_that_nobody_made(
+    own: Settings, alone: Tenant, words: str
+) -> None:
+    told = await asyncio.to_thread(CliRunner().invoke, app, words.split())
+    assert (told.stdout, type(told.exception)) == ("", UnknownTenant)
+    known = words.replace("nobody", alone.code).split()
+    assert (await asyncio.to_thread(CliRunner().invoke, app, known)).exit_code == 0
 
 
 async def test_a_tenant_that_has_not_settled_is_suspended_and_the_command_fails(

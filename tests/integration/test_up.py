@@ -82,6 +82,20 @@ def test_what_it_prints_works_and_it_stops_in_order(settings: Settings, tmp_path
         )
         assert [(one["code"], one["state"]) for one in json.loads(listed.stdout)] == [(tenant, "active")]
 
+        # They find its API and its tenant by it, too.
+        asked = subprocess.run(
+            [
+                "sh",
+                "-c",
+                f". {file}; {shlex.join(POINTBANK)} reviews list --json; exec {shlex.join(POINTBANK)} liability --json",
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path.cwd())},
+        )
+        assert asked.stdout.splitlines() == ['{"items": []}'] * 2
+
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=START_S) == 0
 

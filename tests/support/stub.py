@@ -26,6 +26,7 @@ class Stub:
     """Always well (`/readyz`). With `leaves` it hears each call to its end, and closes without an answer."""
 
     leaves: bool = False
+    answer: bytes = ANSWER
     asked: list[Asked] = field(default_factory=list)
     port: int = 0
 
@@ -66,4 +67,4 @@ class Stub:
                 self.asked.append(Asked(line, headers, body))
                 if self.leaves:
                     return
-            there.sendall(ANSWER)
+            there.sendall(self.answer)

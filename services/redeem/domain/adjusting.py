@@ -26,6 +26,13 @@ class OccurredInFuture(Refusal):
     code: ClassVar[str] = "occurred_in_future"
 
 
+def another_balance() -> OpeningConflict:
+    """The refusal of a second opening balance of a reference that is not the first."""
+    return OpeningConflict(
+        "Another balance was opened under this reference. Take another one.", pointer="/opening_ref"
+    )
+
+
 def opening_id(opening_ref: str) -> UUID:
     """The id of the opening balance of this reference, by whatever road it comes."""
     return uuid5(_OPENINGS, opening_ref)

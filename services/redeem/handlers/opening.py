@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain.acts import Open
-from services.redeem.domain.adjusting import OpeningConflict, check_opening, opening, over_at_once
+from services.redeem.domain.adjusting import another_balance, check_opening, opening, over_at_once
 from services.redeem.domain.approving import check_alone
 from services.redeem.domain.expiring import backdate
 from services.redeem.domain.ledger import Lot, Wallet
@@ -78,9 +78,7 @@ def open_again(desk: Desk, command: Open, known: Known) -> Done:
     home = known.wallet_id if wallet is None else wallet.wallet_id
     before = (known.kind, home, known.points, lot.earned_at if lot is not None else None)
     if lot is None or before != ("opening", command.wallet_id, command.points, command.earned_at):
-        raise OpeningConflict(
-            "Another balance was opened under this reference. Take another one.", pointer="/opening_ref"
-        )
+        raise another_balance()
     wallet, value = desk.wallet_of(known.wallet_id, "/wallet_id")
     return Done(200, _answer(desk, command, wallet, lot, value))
 

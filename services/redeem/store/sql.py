@@ -19,6 +19,7 @@ deciding = load("services.redeem.store", "deciding.sql")
 statements = load("services.redeem.store", "statements.sql")
 offline = load("services.redeem.store", "offline.sql")
 gift_cards = load("services.redeem.store", "gift_cards.sql")
+liability = load("services.redeem.store", "liability.sql")
 stock = load("services.redeem.store", "stock.sql")
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from pointbank import balances
 from pointbank.balances import FileUnreadable, run_open_balances
 from pointbank.desk import open_desk
 from services.redeem.domain.acts import DecideAdjustment
@@ -481,9 +482,18 @@ async def test_a_blocked_card_finds_nobody_even_where_its_issue_is_told_later(ba
     assert (await bank.redeem(asks(member, points=1))).status_code == 201
 
 
+@pytest.mark.parametrize("at_once", [500, 2])
 def test_a_file_of_balances_is_opened_once_and_a_dry_run_says_what_a_real_one_does(
-    settings: Settings, tenant: Tenant, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    settings: Settings,
+    tenant: Tenant,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    at_once: int,
 ) -> None:
+    monkeypatch.setattr(balances, "ROWS", at_once)
+    key = secrets.token_hex(4)
+
     async def people() -> tuple[Member, Member]:
         async with opened(settings, tenant, tmp_path) as bank:
             return await bank.member(), await bank.member(programme="shops")
@@ -492,14 +502,14 @@ def test_a_file_of_balances_is_opened_once_and_a_dry_run_says_what_a_real_one_do
     file = tmp_path / "balances.csv"
     rows = [
         "row_key,wallet_id,programme,mobile,points,earned_at,expires_at,last_active_at",
-        f"r1,{first.wallet_id},,,700,2024-03-01T10:00:00+03:00,{LATER},2025-01-01T10:00:00+03:00",
-        f"r2,,shops,{second.mobile},5,2024-03-01T10:00:00+03:00,2024-04-01T10:00:00+03:00,",
-        f"r3,{uuid7()},,,5,2024-03-01T10:00:00+03:00,,",
-        f"r4,{first.wallet_id},,,1.5,2024-03-01T10:00:00+03:00,,",
-        f"r5,{first.wallet_id},,,5,2024-03-01,,",
-        f"r1,{first.wallet_id},,,701,2024-03-01T10:00:00+03:00,,",
-        f"r7,{first.wallet_id},,,0,2024-03-01T10:00:00+03:00,,",
-        f"r2,,shops,{second.mobile},5,2024-03-01T10:00:00+03:00,,",
+        f"{key}-r1,{first.wallet_id},,,700,2024-03-01T10:00:00+03:00,{LATER},2025-01-01T10:00:00+03:00",
+        f"{key}-r2,,shops,{second.mobile},5,2024-03-01T10:00:00+03:00,2024-04-01T10:00:00+03:00,",
+        f"{key}-r3,{uuid7()},,,5,2024-03-01T10:00:00+03:00,,",
+        f"{key}-r4,{first.wallet_id},,,1.5,2024-03-01T10:00:00+03:00,,",
+        f"{key}-r5,{first.wallet_id},,,5,2024-03-01,,",
+        f"{key}-r1,{first.wallet_id},,,701,2024-03-01T10:00:00+03:00,,",
+        f"{key}-r7,{first.wallet_id},,,0,2024-03-01T10:00:00+03:00,,",
+        f"{key}-r2,,shops,{second.mobile},5,2024-03-01T10:00:00+03:00,,",
     ]
     file.write_text("\n".join(rows) + "\n")
 
@@ -519,8 +529,8 @@ def test_a_file_of_balances_is_opened_once_and_a_dry_run_says_what_a_real_one_do
     with pytest.raises(FileUnreadable, match="missing columns: earned_at"):
         run_open_balances(settings, tenant.code, file, dry_run=False, as_json=False)
 
-    async def balances() -> list[int]:
+    async def standing() -> list[int]:
         async with opened(settings, tenant, tmp_path) as bank:
             return [(await bank.wallet(one.wallet_id))["available"] for one in (first, second)]
 
-    assert asyncio.run(balances()) == [700, 5]
+    assert asyncio.run(standing()) == [700, 5]

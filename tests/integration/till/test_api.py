@@ -1,5 +1,6 @@
 """The API's client against a server that answers as told: what is repeated, and what is journalled."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,8 +13,10 @@ import pytest
 from pointbank.api import Api, Call, CallFailed
 from pointbank.holds import release_due
 from pointbank.journal import Acknowledged, Called, Journal, read
+from pointbank.segments import move_members
 
-Answers = list[tuple[int, Any] | None]  # None: the connection breaks
+SILENCE = (0, None)
+Answers = list[tuple[int, Any] | None]  # None: the connection breaks; SILENCE: no answer
 
 
 class Server(ThreadingHTTPServer):
@@ -29,14 +32,19 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.seen.append((self.path, self.headers["Idempotency-Key"], self.headers["Authorization"]))
         answer = self.server.answers.pop(0) if self.server.answers else (201, {"path": self.path})
+        if answer == SILENCE:
+            self.rfile.read(1)  # until the other end goes
+            return
         if answer is None:
             self.close_connection = True
             return
-        body = json.dumps(answer[1]).encode()
+        body = answer[1] if isinstance(answer[1], bytes) else json.dumps(answer[1]).encode()
         self.send_response(answer[0])
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    do_PUT = do_POST  # noqa: N815  # named by the library
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -120,3 +128,52 @@ async def test_whoever_releases_by_hand_ends_where_nothing_moves_though_somethin
     )
     assert done == {"bills": 200, "points": 2000, "dry_run": False}
     assert told == [(200, 201), (200, 201)]
+
+
+HTML = b"<html>503 Service Unavailable</html>"
+
+
+async def test_what_a_proxy_says_in_our_stead_is_repeated_as_no_answer_is(server: Server) -> None:
+    server.answers = [(503, HTML), (502, b""), (504, b"[]")]
+    async with api(server) as client:
+        assert await client.call("POST", "/v1/bills", {"a": 1}, key="k1") == {"path": "/v1/bills"}
+    assert [key for _, key, _ in server.seen] == ["k1", "k1", "k1", "k1"]
+
+
+async def test_a_page_that_is_not_our_api_is_told_by_its_address(server: Server) -> None:
+    server.answers = [(200, b"<html>Welcome</html>"), (404, b"<html>Not here</html>")]
+    async with api(server) as client:
+        with pytest.raises(
+            CallFailed,
+            match=rf"what answers at http://127.0.0.1:{server.server_port} is not our API; `--url`",
+        ):
+            await client.call("POST", "/v1/bills", {"a": 1}, key="k1")
+        found = await client.ask("POST", "/v1/bills", {"a": 1}, key="k2")
+    assert (found.status, found.code, found.said) == (404, None, "404 <html>Not here</html>")
+
+
+async def test_a_segment_stands_in_the_path_as_one_word_and_a_refusal_says_what_is_wrong(
+    server: Server,
+) -> None:
+    problem = {
+        "code": "field_type", "detail": "segment: this is no code.", "request_id": "01a2027d", "errors": [],
+    }  # fmt: skip
+    server.answers = [(200, {"member_id": "m1"}), (422, problem)]
+    async with api(server) as client:
+        with pytest.raises(CallFailed) as refused:
+            await move_members(client, "gold members/é", ["crm-1"])
+    assert server.seen[1][0] == "/v1/segments/gold%20members%2F%C3%A9/members/m1"
+    assert str(refused.value) == (
+        "/v1/segments/gold%20members%2F%C3%A9/members/m1: segment: this is no code. (field_type) request_id 01a2027d"
+    )
+
+
+@pytest.mark.parametrize("answer", [(503, {"code": "tenant_unavailable"}), SILENCE])
+async def test_who_breaks_off_waits_for_no_answer(server: Server, answer: Any) -> None:
+    server.answers = [answer] * 10_000
+    async with asyncio.timeout(20), api(server, patience_s=600) as client:
+        asking = asyncio.create_task(client.ask("POST", "/v1/bills", {"a": 1}, key="k1"))
+        while not server.seen:
+            await asyncio.sleep(0.01)
+        asking.cancel()
+    assert asking.cancelled()

@@ -1,5 +1,6 @@
 """The command line: what is expected to go wrong ends in one line that says what to do, and exit code 2."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
+import redis
 import typer.main
 from typer.testing import CliRunner
 
@@ -22,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*Settings.model_fields, "state", "tenant"):
+    for name in (*Settings.model_fields, "state", "tenant", "token", "url"):
         monkeypatch.delenv(f"POINTBANK_{name.upper()}", raising=False)
 
 
@@ -83,14 +86,117 @@ def test_a_server_that_is_away_is_named(
     assert line.endswith(" Is POINTBANK_POSTGRES_DSN (or _HOST, _PORT) right?")
 
 
-def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_verify_that_could_not_check_says_what_to_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POINTBANK_POSTGRES_DSN", "postgresql://admin@127.0.0.1:1/postgres")
+    monkeypatch.setenv("POINTBANK_SECRET", "root of the tests")
+    for more in ((), ("--chain",)):
+        line = said(capsys, monkeypatch, "verify", *more)
+        assert line.startswith("pointbank: could not check demo: PostgreSQL can't be reached: ")
+        assert line.endswith(" Is POINTBANK_POSTGRES_DSN (or _HOST, _PORT) right?")
+
+
+def test_a_bug_keeps_its_traceback_and_is_not_told_as_something_that_was_found(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def broken(**_: object) -> None:
         raise KeyError("a bug")
 
     monkeypatch.setattr("pointbank.generate.json_lines", broken)
     monkeypatch.setattr("sys.argv", ["pointbank", "generate", "--out", str(tmp_path / "bills.jsonl")])
-    with pytest.raises(KeyError, match="a bug"):
+    with pytest.raises(SystemExit) as ended:
         main()
+    told = capsys.readouterr().err.splitlines()
+    assert (ended.value.code, told[0], told[-1]) == (
+        2,
+        "Traceback (most recent call last):",
+        "KeyError: 'a bug'",
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            socket.gaierror(-2, "Name or service not known"),
+            (
+                "PostgreSQL can't be reached: [Errno -2] Name or service not known. "
+                "Is POINTBANK_POSTGRES_DSN (or _HOST, _PORT) right?"
+            ),
+        ),
+        (
+            OSError("Multiple exceptions: [Errno 111] Connect call failed ('::1', 5432, 0, 0)"),
+            (
+                "PostgreSQL can't be reached: Multiple exceptions: [Errno 111] Connect call failed ('::1', 5432, 0, 0). "
+                "Is POINTBANK_POSTGRES_DSN (or _HOST, _PORT) right?"
+            ),
+        ),
+        (
+            OSError(113, "No route to host"),
+            "PostgreSQL can't be reached: [Errno 113] No route to host. Is POINTBANK_POSTGRES_DSN (or _HOST, _PORT) right?",
+        ),
+        (
+            TimeoutError(),
+            "PostgreSQL can't be reached: no answer in time. Is POINTBANK_POSTGRES_DSN (or _HOST, _PORT) right?",
+        ),
+        (
+            asyncpg.CannotConnectNowError("the database system is starting up"),
+            "PostgreSQL: the database system is starting up. It passes: give the command again",
+        ),
+        (
+            asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
+            "PostgreSQL: connection was closed in the middle of operation. It passes: give the command again",
+        ),
+        (
+            asyncpg.QueryCanceledError("canceling statement due to statement timeout"),
+            (
+                "PostgreSQL: canceling statement due to statement timeout. "
+                "Give the command again when it has less to do"
+            ),
+        ),
+        (
+            asyncpg.UndefinedColumnError('column "settled_at" does not exist'),
+            (
+                'the tables are not those of this release: column "settled_at" does not exist. '
+                "`pointbank migrate`, then give the command again"
+            ),
+        ),
+        (
+            asyncpg.InvalidPasswordError('password authentication failed for user "postgres"'),
+            (
+                'PostgreSQL refuses the login: password authentication failed for user "postgres". '
+                "Is the login of POINTBANK_POSTGRES_DSN right?"
+            ),
+        ),
+        (
+            asyncpg.InvalidPasswordError('password authentication failed for user "pb_control_earn"'),
+            (
+                'PostgreSQL refuses the login: password authentication failed for user "pb_control_earn". '
+                "Is POINTBANK_SECRET the one the tenant was made with?"
+            ),
+        ),
+        (
+            redis.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."),
+            (
+                "Redis: command not allowed when used memory > 'maxmemory'. "
+                "Look at it, then give the command again"
+            ),
+        ),
+        (
+            OSError(28, "No space left on device"),
+            "what was to be written could not be: No space left on device",
+        ),
+    ],
+)
+def test_a_server_that_is_away_or_can_not_is_no_bug(error: Exception, line: str) -> None:
+    assert expected(error) == line
+
+
+def test_what_blames_nobody_but_us_stays_a_bug() -> None:
+    assert expected(asyncpg.PostgresSyntaxError("syntax error at or near")) is None
+    assert expected(asyncpg.UniqueViolationError("duplicate key")) is None
+    assert expected(OSError(9, "Bad file descriptor")) is None
 
 
 def in_a_process(code: str) -> str:
@@ -185,6 +291,7 @@ WITHOUT_JSON = {
     "token": "prints one word",
     "generate": "prints JSON lines",
     "tenant till-url": "prints one word",
+    "tenant auditor-url": "prints one word",
     "seal public-key": "prints one word",
 }
 """Commands that answer no machine otherwise than a person."""
@@ -343,3 +450,31 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: py
         main()
     assert ended.value.code == 0
     assert capsys.readouterr().out == f"pointbank {version('pointbank')}\n"
+
+
+SAYS_A_NAME = """
+import sys
+from pointbank.cli import main, say
+from pointbank.cli.app import app
+def demo():
+    say.print_json({"name": "نور 🌙"})
+    say.out.print("نور 🌙")
+app.registered_commands[0].callback = demo
+sys.argv = ["pointbank", "demo"]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("encoding", "lines"),
+    [
+        ("utf-8", ['{"name": "نور 🌙"}', "نور 🌙"]),
+        ("latin-1", [r'{"name": "\u0646\u0648\u0631 \ud83c\udf19"}', r"\u0646\u0648\u0631 \U0001f319"]),
+    ],
+)
+def test_a_name_is_told_where_there_are_no_such_letters(encoding: str, lines: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SAYS_A_NAME],
+        capture_output=True, check=True, timeout=60, cwd=ROOT, env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert done.stdout.decode(encoding).splitlines() == lines

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from pointbank.api import Answer
-from pointbank.cli import asking, main
+from pointbank.cli import asking, main, reviews
 from pointbank.embedded.process import free_port
 from pointbank.tokens import dev_keys
+from tests.support.stub import Stub
 
 
 def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> str:
@@ -62,8 +63,11 @@ def test_nobody_who_listens_is_told_within_seconds_with_the_url(
         ("settlement check --to tomorrow", "--to: tomorrow is no day, which is written YYYY-MM-DD"),
         ("statement --day 9000-01-01", "--day: 9000-01-01 has not begun, in no zone"),
         ("settlement list --only foo", "--only: foo is none of open, explained, closed"),
-        ("reviews list --state-of foo", "--state-of: foo is none of open, released, cancelled"),
-        ("reviews list --url nowhere", "'--url': nowhere is no http:// or https:// URL"),
+        ("reviews list --only foo", "--only: foo is none of open, released, cancelled"),
+        (
+            "reviews list --url nowhere",
+            "'--url' (env var: 'POINTBANK_URL'): nowhere is no http:// or https:// URL",
+        ),
         ("token --role till --hours -1", "'--hours': -1.0 is not in the range x>0"),
         (
             "token --role root",
@@ -94,3 +98,44 @@ def test_a_problem_is_told_by_its_details_its_code_and_the_id_of_the_request() -
         "The request is refused. /from_day: No day. (field_type) request_id 01a2027d-d250-70e3-8c73-0d9c08262b25"
     )
     assert Answer(502, b"<html>").said == "502 <html>"
+
+
+NO_REVIEWS = b'{"items": [], "next_cursor": null}'
+
+
+def test_words_of_an_option_stand_in_the_address_as_they_were_meant(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    dev_keys(tmp_path / "keys")
+    answer = (
+        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(NO_REVIEWS) + NO_REVIEWS
+    )
+    with Stub(answer=answer).running() as stub:
+        monkeypatch.setenv("POINTBANK_URL", f"http://{stub.address}")
+        words = (
+            "--only",
+            "closed & open",
+            "--pattern",
+            "same card&state=é",
+            "--json",
+            "--state",
+            str(tmp_path),
+        )
+        monkeypatch.setattr(reviews, "STATES", ("closed & open",))
+        monkeypatch.setattr("sys.argv", ["pointbank", "reviews", "list", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert (ended.value.code, capsys.readouterr().out) == (None, '{"items": []}\n')
+    assert [one.line for one in stub.asked] == [
+        "GET /v1/reviews?state=closed+%26+open&limit=200&pattern=same+card%26state%3D%C3%A9 HTTP/1.1"
+    ]
+
+
+@pytest.mark.parametrize("option", ["--only", "--state-of"])
+def test_a_list_is_narrowed_by_the_word_of_settlement_and_by_the_one_it_had_before(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: str
+) -> None:
+    line = said(capsys, monkeypatch, "reviews", "list", option, "shut", "--state", tmp_path)
+    assert line == (
+        "pointbank: Invalid value for --only: shut is none of open, released, cancelled; see `pointbank reviews list --help`"
+    )

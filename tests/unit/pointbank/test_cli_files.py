@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pointbank.cli import main
+from pointbank.embedded.process import free_port
 from pointbank.tokens import dev_keys
 from tests.support.programmes import changed
 
@@ -76,6 +77,17 @@ def test_keys_that_are_no_jwks_are_named_by_their_setting(
     monkeypatch.setenv("POINTBANK_JWT_KEYS", str(binary))
     line = said(capsys, monkeypatch, "gateway", binary.parent / "gateway")
     assert line.startswith("pointbank: POINTBANK_JWT_KEYS names no JWKS: ")
+
+
+def test_keys_that_nobody_gives_are_named_by_their_setting(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = f"http://127.0.0.1:{free_port()}/jwks.json"
+    monkeypatch.setenv("POINTBANK_JWT_KEYS", url)
+    line = said(capsys, monkeypatch, "gateway", tmp_path / "gateway")
+    assert line == (
+        f"pointbank: POINTBANK_JWT_KEYS can't be read from {url}: <urlopen error [Errno 111] Connection refused>"
+    )
 
 
 def test_a_span_that_ends_before_it_begins_is_none(

@@ -48,3 +48,27 @@ def test_one_is_no_plural() -> None:
     found = [say.counted(n, "wallet") for n in (0, 1, 1_234)]
     assert found == ["0 wallets", "1 wallet", "1,234 wallets"]
     assert say.counted(2, "entry", "entries") == "2 entries"
+
+
+def test_what_a_till_wrote_is_no_markup_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(say, "out", say.console(width=80, file=io.StringIO()))
+    table = say.table_of("*bill", "detail")
+    table.add_row("A:100:B", "[/lines] is [red]not[/red] what [link=x]it[/link] was")
+    say.print_table(table)
+    say.out.print("owner [bold] of :warning:")
+    text = say.out.file
+    assert isinstance(text, io.StringIO)
+    *_, row, _, line = text.getvalue().splitlines()
+    assert [cell.strip() for cell in row.strip("│").split("│")] == [
+        "A:100:B",
+        "[/lines] is [red]not[/red] what [link=x]it[/link] was",
+    ]
+    assert line == "owner [bold] of :warning:"
+
+
+def test_in_a_pipe_a_sentence_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(say, "out", say.console(width=80, file=io.StringIO()))
+    say.out.print(f"buckets of {ID}: " + "a long word, " * 20)
+    text = say.out.file
+    assert isinstance(text, io.StringIO)
+    assert len(text.getvalue().splitlines()) == 1

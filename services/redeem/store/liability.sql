@@ -1,9 +1,18 @@
--- What is owed to members, as the tenant's auditor reads it: from lines, and not from the balances that they led to.
+-- What is owed to members: from lines, and not from the balances that they led to. The search path is redeem's schema.
+
+-- name: plan_for_all^
+-- The whole ledger is read: the keys that a service plans by are the longest way to it; and it may take its time.
+SELECT
+    set_config('statement_timeout', :patience_ms, true) AS patience,
+    set_config('plan_cache_mode', 'force_custom_plan', true) AS plans,
+    set_config('enable_seqscan', 'on', true) AS whole_tables,
+    set_config('enable_hashjoin', 'on', true) AS hashes,
+    set_config('enable_mergejoin', 'on', true) AS merges;
 
 -- name: programmes
 -- Every programme that was ever active, with the zone in which its days begin.
 SELECT DISTINCT ON (p.programme) p.programme, p.document #>> '{programme,time_zone}' AS time_zone
-FROM redeem.programmes AS p
+FROM programmes AS p
 WHERE :programme::text IS NULL OR p.programme = :programme
 ORDER BY p.programme, p.version DESC;
 
@@ -20,7 +29,7 @@ FROM unnest(:programmes::text[], :befores::timestamptz[]) AS a (programme, befor
 CROSS JOIN LATERAL (
     SELECT
         x.version, x.document #>> '{programme,currency}' AS currency, x.document #>> '{programme,point_value}' AS point_value
-    FROM redeem.programmes AS x
+    FROM programmes AS x
     WHERE x.programme = a.programme
     ORDER BY (a.before IS NULL OR x.activated_at < a.before) DESC, x.version DESC
     LIMIT 1
@@ -35,21 +44,21 @@ CROSS JOIN LATERAL (
         - coalesce(sum(l.points) FILTER (WHERE l.from_bucket = 'reserved'), 0)::bigint AS reserved,
         coalesce(sum(l.points) FILTER (WHERE l.to_bucket = 'debt'), 0)::bigint
         - coalesce(sum(l.points) FILTER (WHERE l.from_bucket = 'debt'), 0)::bigint AS debt
-    FROM redeem.wallets AS w
-    JOIN redeem.ledger AS l ON l.wallet_id = w.wallet_id
+    FROM wallets AS w
+    JOIN ledger AS l ON l.wallet_id = w.wallet_id
     WHERE w.programme = a.programme AND (a.before IS NULL OR l.posted_at < a.before)
 ) AS p
 CROSS JOIN LATERAL (
     SELECT
         coalesce(sum(l.amount_minor) FILTER (WHERE l.to_bucket = 'balance'), 0)::bigint
         - coalesce(sum(l.amount_minor) FILTER (WHERE l.from_bucket = 'balance'), 0)::bigint AS gift_cards_minor
-    FROM redeem.gift_cards AS g
-    JOIN redeem.gift_card_lines AS l ON l.card_id = g.card_id
+    FROM gift_cards AS g
+    JOIN gift_card_lines AS l ON l.card_id = g.card_id
     WHERE g.programme = a.programme AND (a.before IS NULL OR l.posted_at < a.before)
 ) AS c
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(x.unit_cost_minor), 0)::bigint AS benefits_minor
-    FROM redeem.benefits AS x
+    FROM benefits AS x
     WHERE
         x.programme = a.programme AND (a.before IS NULL OR x.issued_at < a.before)
         AND (
@@ -63,10 +72,10 @@ ORDER BY a.programme;
 -- The same of each wallet that has something or owes it.
 SELECT w.programme, w.wallet_id, w.member_id, s.available, s.held, s.reserved, s.debt
 FROM unnest(:programmes::text[], :befores::timestamptz[]) AS a (programme, before)
-JOIN redeem.wallets AS w ON w.programme = a.programme
+JOIN wallets AS w ON w.programme = a.programme
 CROSS JOIN LATERAL (
     SELECT l.available_after AS available, l.held_after AS held, l.reserved_after AS reserved, l.debt_after AS debt
-    FROM redeem.ledger AS l
+    FROM ledger AS l
     WHERE l.wallet_id = w.wallet_id AND (a.before IS NULL OR l.posted_at < a.before)
     ORDER BY l.seq DESC
     LIMIT 1

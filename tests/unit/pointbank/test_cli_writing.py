@@ -1,0 +1,104 @@
+"""The command line: a file that a command writes is there whole, or what was there before is."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+import typer
+
+from pointbank.cli import main
+from pointbank.cli.writing import whole_file
+
+
+def test_a_file_is_there_when_all_of_it_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "november.csv"
+    file.write_text("as it was")
+    file.chmod(0o640)
+    with whole_file(file, "w", encoding="utf-8") as written:
+        written.write("as it is")
+        assert file.read_text() == "as it was"
+    assert file.read_text() == "as it is"
+    assert (file.stat().st_mode & 0o777, list(tmp_path.iterdir())) == (0o640, [file])
+
+
+def half_written(file: Path, then: BaseException) -> None:
+    with whole_file(file, "w", encoding="utf-8") as written:
+        written.write("half")
+        raise then
+
+
+def test_where_it_fails_what_was_there_stays_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "november.csv"
+    file.write_text("as it was")
+    with pytest.raises(KeyboardInterrupt):
+        half_written(file, KeyboardInterrupt())
+    assert (file.read_text(), list(tmp_path.iterdir())) == ("as it was", [file])
+
+
+def test_a_command_that_ends_with_what_it_found_has_written_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "found.jsonl"
+    with pytest.raises(typer.Exit) as ended:
+        half_written(file, typer.Exit(1))
+    assert (ended.value.exit_code, file.read_text()) == (1, "half")
+
+
+def test_a_link_goes_on_to_where_it_went(tmp_path: Path) -> None:
+    (tmp_path / "there.csv").write_text("before")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "there.csv")
+    with whole_file(tmp_path / "link.csv", "w", encoding="utf-8") as written:
+        written.write("after")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "there.csv").read_text() == "after"
+
+
+def test_a_pipe_is_written_as_it_comes(tmp_path: Path) -> None:
+    pipe, heard = tmp_path / "pipe", list[str]()
+    os.mkfifo(pipe)
+    listener = threading.Thread(target=lambda: heard.append(pipe.read_text()))
+    listener.start()
+    with whole_file(pipe, "w", encoding="utf-8") as written:
+        written.write("a line")
+    listener.join()
+    assert (heard, list(tmp_path.iterdir())) == (["a line"], [pipe])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("liability", "--wallets"),
+        ("expire", "--dry-run", "--to-expire"),
+        ("notices", "--dry-run", "--to-tell"),
+    ],
+)
+def test_a_server_that_is_away_leaves_the_file_of_last_month_as_it_was(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+) -> None:
+    file = tmp_path / "november.csv"
+    file.write_text("wallets of November")
+    for name, value in (
+        ("POSTGRES_DSN", "postgresql://admin@127.0.0.1:1/postgres"),
+        ("SECRET", "root of the tests"),
+    ):
+        monkeypatch.setenv(f"POINTBANK_{name}", value)
+    monkeypatch.setattr("sys.argv", ["pointbank", *arguments, str(file)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, capsys.readouterr().err[:37]) == (2, "pointbank: PostgreSQL can't be reache")
+    assert (file.read_text(), list(tmp_path.iterdir())) == ("wallets of November", [file])
+
+
+def test_a_folder_that_is_not_there_is_named_by_the_file_that_was_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "nowhere" / "november.csv"
+    monkeypatch.setattr("sys.argv", ["pointbank", "liability", "--wallets", str(file)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, capsys.readouterr().err) == (
+        2,
+        f"pointbank: {file}: No such file or directory\n",
+    )
