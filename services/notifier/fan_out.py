@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from functools import lru_cache
 from importlib import resources
 
@@ -16,14 +16,20 @@ from shared.tills import till_of
 
 _pack = msgspec.msgpack.Encoder().encode
 
-KEPT_MS = 7 * 24 * 3600 * 1000
+KEPT = timedelta(days=7)
 """How long a till can come back and still find its replies."""
 
 
 async def reply(
-    redis: Redis, keys: Keys, replies: Sequence[tuple[str | None, bytes]], sizes: StreamBytes
+    redis: Redis,
+    keys: Keys,
+    replies: Sequence[tuple[str | None, bytes]],
+    sizes: StreamBytes,
+    *,
+    now: datetime,
 ) -> None:
     """Appends each event, as heard, to the out stream of the till that its source names, in one call; `sizes` hears of the streams.
+    What is older than `KEPT` goes; `now` is the true time, as the ids of what is there.
 
     Done before the commit that remembers it, a reply is never lost; it may come twice, with the same event id.
     """
@@ -31,7 +37,7 @@ async def reply(
     numbers = {stream: number for number, stream in enumerate(dict.fromkeys(streams.values()), start=1)}
     # Lua's MessagePack knows no binary; our own events are JSON, so they are text.
     events = [(numbers[streams[source]], event.decode()) for source, event in replies]
-    oldest = int(time.time() * 1000) - KEPT_MS
+    oldest = int((now - KEPT).timestamp() * 1000)
     append = redis.register_script(_script())
     await append(keys=list(numbers), args=[oldest, _pack(events)])
     sizes.wrote(numbers)

@@ -13,6 +13,7 @@ from services.notifier.fan_out import reply
 from services.notifier.outgoing import outgoing
 from services.notifier.store import Made, Unsent
 from services.notifier.texts import language_of
+from shared.clock import TenantClock
 from shared.events import (
     ActivationRecorded,
     ActivationSettled,
@@ -67,7 +68,8 @@ async def tell(tx: Tx, items: Sequence[Item[News | Reply | Settle]]) -> list[Out
     if news:
         await _make(tx, news)
     if replies:
-        tx.before_commit(lambda: reply(tx.redis, tx.keys, replies, tx.cache[StreamBytes]))
+        now = tx.cache[TenantClock]()
+        tx.before_commit(lambda: reply(tx.redis, tx.keys, replies, tx.cache[StreamBytes], now=now))
     return [Done()] * len(items)
 
 

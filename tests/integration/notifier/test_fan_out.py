@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from shared.messaging.sizes import StreamBytes
 from shared.runtime import TenantRuntime
 from shared.tills import till_of
 from tests.support.facts import AT, heard
+from tests.support.skew import clock_off
 
 
 def answer(source: str | None, *, settled: bool = False) -> BillRecorded | BillSettled:
@@ -213,3 +215,20 @@ async def test_old_replies_are_trimmed_when_new_ones_come(notifier: TenantRuntim
     await notifier.lane.submit(as_heard(answer("/pos/a/b")))
     # Redis drops whole nodes (100 entries by default), so a rest of the oldest may stay a while.
     assert await notifier.redis.xlen(stream) <= 101
+
+
+async def test_replies_of_the_last_days_stay_where_a_process_takes_them_for_old(
+    notifier: TenantRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its machine is nine days ahead; the ids of replies are of Redis' clock."""
+    stream = notifier.keys.out("a.b")
+    a_day_ago = int(time.time() * 1000) - 24 * 3600 * 1000
+    async with notifier.redis.pipeline(transaction=False) as pipe:
+        for k in range(300):
+            pipe.xadd(stream, {"event": b"told"}, id=f"{a_day_ago + k}-0")
+        await pipe.execute()
+    monkeypatch.setattr("time.time", lambda: a_day_ago / 1000 + 10 * 24 * 3600)
+    clock_off(monkeypatch, timedelta(days=9))
+    await notifier.upkeep.compare_clocks()
+    await notifier.lane.submit(as_heard(answer("/pos/a/b")))
+    assert await notifier.redis.xlen(stream) == 301
