@@ -19,9 +19,9 @@ WITH done AS (
     JOIN redeem.adjustments AS a ON a.adjustment_id = p.adjustment_id
     WHERE a.state = 'posted' AND a.decided_by IS NULL
     UNION ALL
-    SELECT r.posting_id, r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
+    SELECT r.posting_id AS act_id, r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
     UNION ALL
-    SELECT o.posting_id, o.posting_id, o.wallet_id, o.points, o.requested_at FROM redeem.openings AS o
+    SELECT o.posting_id AS act_id, o.posting_id, o.wallet_id, o.points, o.requested_at FROM redeem.openings AS o
 ),
 
 alone AS (
@@ -116,9 +116,9 @@ WITH done AS (
     JOIN redeem.adjustments AS a ON a.adjustment_id = p.adjustment_id
     WHERE a.state = 'posted' AND a.decided_by IS NULL
     UNION ALL
-    SELECT r.posting_id, r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
+    SELECT r.posting_id AS act_id, r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
     UNION ALL
-    SELECT o.posting_id, o.posting_id, o.wallet_id, o.points, o.requested_at FROM redeem.openings AS o
+    SELECT o.posting_id AS act_id, o.posting_id, o.wallet_id, o.points, o.requested_at FROM redeem.openings AS o
 ),
 
 alone AS (
@@ -166,9 +166,9 @@ WITH done AS (
     JOIN redeem.adjustments AS a ON a.adjustment_id = p.adjustment_id
     WHERE a.state = 'posted' AND a.decided_by IS NULL
     UNION ALL
-    SELECT r.posting_id, r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
+    SELECT r.posting_id AS act_id, r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
     UNION ALL
-    SELECT o.posting_id, o.posting_id, o.wallet_id, o.points, o.requested_at FROM redeem.openings AS o
+    SELECT o.posting_id AS act_id, o.posting_id, o.wallet_id, o.points, o.requested_at FROM redeem.openings AS o
 ),
 
 alone AS (
