@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from pointbank.logins import find_served
 from pointbank.waking import kept_awake
 from services.redeem.handlers import ON
-from shared.clock import Clock, real_clock
+from shared.clock import Clock
 from shared.collecting import settle_garbage_collector
 from shared.config import Settings
 from shared.messaging import Item, Keys, Outcome, Tx
@@ -25,7 +25,7 @@ SERVICE = "redeem"
 
 @asynccontextmanager
 async def open_desk(
-    settings: Settings, tenant: str, *, clock: Clock = real_clock
+    settings: Settings, tenant: str, *, clock: Clock | None = None
 ) -> AsyncIterator[TenantRuntime]:
     """The bank without its ears, of a tenant that is active and on this release's schema: it hears and relays nothing, running
     processes tell what it writes. Raises UnknownTenant, NotServed."""
@@ -49,6 +49,7 @@ async def open_desk(
         async with kept_awake(redis, found.cell, tenant):
             settle_garbage_collector()
             try:
+                await runtime.upkeep.compare_clocks()
                 yield runtime
             finally:
                 await runtime.stop()

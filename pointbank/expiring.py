@@ -10,7 +10,7 @@ from services.redeem.domain.sweep import Swept, ToExpire
 from services.redeem.jobs.sweeping import dry_run, walk
 from services.redeem.jobs.telling_expiry import tell_of_expiry, would_tell_of_expiry
 from services.redeem.store.noticing import ToTell
-from shared.clock import Clock, real_clock
+from shared.clock import Clock
 from shared.config import Settings
 
 
@@ -21,7 +21,7 @@ async def expire_tenant(
     only_look: bool,
     say: Callable[[dict[str, Swept]], None] | None = None,
     say_to_expire: Callable[[list[ToExpire]], None] | None = None,
-    clock: Clock = real_clock,
+    clock: Clock | None = None,
 ) -> list[Swept]:
     """What expired, by programme; with `only_look` what would expire: then `say_to_expire` hears of which wallets, a step's at a
     time. `say` hears of it after each step."""
@@ -40,7 +40,7 @@ async def tell_tenant(
     only_look: bool,
     say: Callable[[int], None] | None = None,
     say_to_tell: Callable[[list[ToTell]], None] | None = None,
-    clock: Clock = real_clock,
+    clock: Clock | None = None,
 ) -> int:
     """How many notices were given; with `only_look` would be: then `say_to_tell` hears which, a step's at a time. `say` hears after
     each step how many there are so far."""

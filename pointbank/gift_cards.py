@@ -5,12 +5,12 @@ from __future__ import annotations
 from pointbank.desk import open_desk
 from services.redeem.domain.giftcards.acts import Swept
 from services.redeem.jobs.gift_card_sweeping import Say, dry_run, expire_gift_cards
-from shared.clock import Clock, real_clock
+from shared.clock import Clock
 from shared.config import Settings
 
 
 async def expire_tenant(
-    settings: Settings, tenant: str, *, only_look: bool, say: Say | None = None, clock: Clock = real_clock
+    settings: Settings, tenant: str, *, only_look: bool, say: Say | None = None, clock: Clock | None = None
 ) -> list[Swept]:
     """What expired of a tenant's gift cards (or with `only_look` would have), by programme. Raises UnknownTenant, NotServed."""
     async with open_desk(settings, tenant, clock=clock) as desk:

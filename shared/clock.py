@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
@@ -12,6 +13,41 @@ Clock = Callable[[], datetime]
 def real_clock() -> datetime:
     """The machine's clock, UTC."""
     return datetime.now(UTC)
+
+
+MAY_DIFFER = timedelta(seconds=5)
+"""So far the clocks of two processes may be apart: what one of them decides holds for the other."""
+
+
+def ahead(theirs: datetime, *, before: datetime, after: datetime) -> timedelta:
+    """How far our clock is ahead of theirs, at least; below zero: behind. They showed it between these two moments of ours."""
+    return max(before - theirs, timedelta()) - max(theirs - after, timedelta())
+
+
+class TenantClock:
+    """The clock of a tenant that was given none of its own: the machine's, unless that is further from PostgreSQL's than clocks may
+    differ. Then it is PostgreSQL's, as it was seen last and has gone on since: all processes of a tenant have that one."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+        """How far the machine's was ahead when the two were compared last."""
+        self._theirs: tuple[datetime, float] | None = None
+
+    def __call__(self) -> datetime:
+        if self._theirs is None:
+            return real_clock()
+        shown, seen_at = self._theirs
+        return shown + timedelta(seconds=time.monotonic() - seen_at)
+
+    def compare(self, theirs: datetime, *, before: datetime, after: datetime) -> None:
+        """PostgreSQL's was asked for, showed that, and has answered just now."""
+        self.ahead = ahead(theirs, before=before, after=after)
+        self._theirs = (theirs, time.monotonic()) if self.is_wrong else None
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the machine's can't be gone by."""
+        return abs(self.ahead) > MAY_DIFFER
 
 
 _MARGIN = timedelta(days=2)

@@ -15,7 +15,7 @@ import structlog
 from redis.asyncio import Redis
 
 from shared.budget import Budget, close_idle
-from shared.clock import Clock, real_clock
+from shared.clock import Clock, TenantClock
 from shared.config import Settings
 from shared.db import Connection, Kept, Pool, open_pool, role_of
 from shared.ending import end
@@ -43,8 +43,8 @@ from shared.resting import Rest, look, may_rest, standing
 from shared.tenants import Tenant
 from shared.tenants.directory import Directory
 from shared.traces import Traces
+from shared.upkeep import CLOCKS_EVERY_S, Upkeep
 from shared.upkeep import EVERY_S as UPKEEP_EVERY_S
-from shared.upkeep import Upkeep
 
 log = structlog.get_logger(__name__)
 
@@ -96,7 +96,7 @@ class TenantRuntime:
         bus: Bus,
         directory: Directory,
         metrics: Metrics,
-        clock: Clock = real_clock,
+        clock: Clock | None = None,
         traces: Traces | None = None,
     ) -> None:
         self.code = tenant.code
@@ -106,10 +106,11 @@ class TenantRuntime:
         self.redis = redis
         self.keys = Keys(tenant.cell, tenant.code)
         self.metrics = metrics
-        self.clock = clock
-        # What outlives a transaction; handlers find the metrics here too, and whom to tell of streams.
+        compared = TenantClock()
+        self.clock: Clock = clock or compared
+        # What outlives a transaction; handlers find the metrics here too, whom to tell of streams, and the true time.
         sizes = StreamBytes(redis, self.keys, blueprint.name, metrics, budget_bytes=settings.stream_bytes)
-        self.cache: dict[Any, Any] = {Metrics: metrics, StreamBytes: sizes}
+        self.cache: dict[Any, Any] = {Metrics: metrics, StreamBytes: sizes, TenantClock: compared}
         if traces is not None:
             self.cache[Traces] = traces
         self.blueprint, self.bus = blueprint, bus
@@ -136,7 +137,7 @@ class TenantRuntime:
         self.writer = Writer(
             pool,
             tenant,
-            clock,
+            self.clock,
             redis,
             self.keys,
             self.sealer,
@@ -178,9 +179,14 @@ class TenantRuntime:
             metrics=metrics,
             sizes=sizes,
         )
-        self.upkeep = Upkeep(pool, settings, tenant.code)
+        self.upkeep = Upkeep(pool, settings, tenant.code, compared)
         self.rota = Rota(
-            [*blueprint.jobs, Job("upkeep", UPKEEP_EVERY_S, lambda runtime: runtime.upkeep.turn())]
+            [
+                # First: a look at a tenant that rests does one after the other.
+                Job("clock", CLOCKS_EVERY_S, lambda runtime: runtime.upkeep.compare_clocks()),
+                *blueprint.jobs,
+                Job("upkeep", UPKEEP_EVERY_S, lambda runtime: runtime.upkeep.turn()),
+            ]
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._relaying: asyncio.Task[None] | None = None
@@ -251,6 +257,7 @@ class TenantRuntime:
         """Prepares its tables and begins, also after a rest. Raises what keeps it from beginning; the caller tries again."""
         if self.housekeeping.partitions_due():
             await self.housekeeping.prepare()
+            await self.upkeep.compare_clocks()  # before anything is decided here
         await self._halt()  # of a start, or a rest, that was broken off
         self._relaying = asyncio.create_task(self.relay.begin(), name=f"relay {self.code}")
         self._hearing = True

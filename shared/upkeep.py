@@ -1,4 +1,5 @@
-"""What each service does for a tenant now and then: it forgets what it was to keep no longer, and looks at its server."""
+"""What each service does for a tenant now and then: it forgets what it was to keep no longer, looks at its server, and compares the
+clocks of both."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from shared.clock import TenantClock, real_clock
 from shared.config import Settings
 from shared.db import Pool
 from shared.http.runtime import Check
@@ -15,6 +17,7 @@ queries = load("shared", "upkeep.sql")
 log = structlog.get_logger(__name__)
 
 EVERY_S = 600.0
+CLOCKS_EVERY_S = 60.0
 
 
 @dataclass(slots=True)
@@ -24,6 +27,7 @@ class Upkeep:
     pool: Pool
     settings: Settings
     tenant: str
+    clock: TenantClock
     survives_its_server: bool | None = None
     """Whether a second PostgreSQL has every commit; None before anybody looked."""
 
@@ -35,9 +39,28 @@ class Upkeep:
         if emptied:
             log.info("closed dead letters were emptied", tenant=self.tenant, dead_letters=emptied)
 
+    async def compare_clocks(self) -> None:
+        """Puts the tenant's clock right, where this machine's is wrong, and says so."""
+        async with self.pool.acquire() as db:
+            before = real_clock()
+            theirs = await queries.clock(db)
+            self.clock.compare(theirs, before=before, after=real_clock())
+        if self.clock.is_wrong:
+            log.error("clock_wrong", tenant=self.tenant, what=self._clock_said)
+
     def checks(self) -> list[Check]:
-        """What /readyz tells. Production without a synchronous standby is said, and no reason to send calls elsewhere."""
-        if self.settings.environment != "production" or self.survives_its_server is not False:
-            return []
-        said = "PostgreSQL has no synchronous standby: what its server loses is lost"
-        return [Check(f"standby:{self.tenant}", ok=True, detail=said, tenant=self.tenant)]
+        """What /readyz tells. Production without a synchronous standby is said, and so is a clock that is not PostgreSQL's; neither
+        is a reason to send calls elsewhere: which of two clocks is right nobody knows here."""
+        found = []
+        if self.settings.environment == "production" and self.survives_its_server is False:
+            said = "PostgreSQL has no synchronous standby: what its server loses is lost"
+            found.append(Check(f"standby:{self.tenant}", ok=True, detail=said, tenant=self.tenant))
+        if self.clock.is_wrong:
+            found.append(Check(f"clock:{self.tenant}", ok=True, detail=self._clock_said, tenant=self.tenant))
+        return found
+
+    @property
+    def _clock_said(self) -> str:
+        ahead_s = self.clock.ahead.total_seconds()
+        apart = f"{abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'}"
+        return f"this machine's clock is {apart} PostgreSQL's, and the tenant's is PostgreSQL's here: set one of the two right"

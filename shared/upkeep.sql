@@ -13,3 +13,7 @@ SELECT count(*) FROM emptied;
 -- name: survives_its_server$
 -- Whether a commit waits until another server has it too.
 SELECT current_setting('synchronous_standby_names') <> '' AND current_setting('synchronous_commit') NOT IN ('off', 'local');
+
+-- name: clock$
+-- What PostgreSQL's clock shows.
+SELECT clock_timestamp();

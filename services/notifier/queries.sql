@@ -219,12 +219,13 @@ LIMIT :most;
 SELECT member_id FROM wallets WHERE wallet_id = :wallet_id;
 
 -- name: next_due$
--- When the next message is due; a past moment where a dispatch is open, NULL where nothing is to be sent. What a member is
--- waited for is not: their enrolment comes by a stream.
+-- When the next message is due, on the clock that shows :now; a past moment where a dispatch is open, NULL where nothing is to be sent.
+-- PostgreSQL's clock says when a message is due: only how long that is from now is the same on both. What a member is waited for is
+-- not: their enrolment comes by a stream.
 SELECT least(
     (SELECT 'epoch'::timestamptz FROM dispatches WHERE settled_at IS NULL LIMIT 1),
     (
-        SELECT min(d.due_at)
+        SELECT :now::timestamptz + (min(d.due_at) - clock_timestamp())
         FROM deliveries AS d
         JOIN members AS b ON b.member_id = d.member_id
         WHERE d.due_at IS NOT NULL

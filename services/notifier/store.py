@@ -298,7 +298,8 @@ async def member_of(db: Connection, wallet_id: UUID) -> UUID | None:
     return found
 
 
-async def next_due(db: Connection, _: datetime) -> datetime | None:
-    """When the next message is to be sent, a past time where one waits: the notifier may not rest over it."""
-    due: datetime | None = await queries.next_due(db)
+async def next_due(db: Connection, now: datetime) -> datetime | None:
+    """When the next message is to be sent, on the clock that shows `now`; a past time where one waits: the notifier may not rest
+    over it."""
+    due: datetime | None = await queries.next_due(db, now=now)
     return due

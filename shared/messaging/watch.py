@@ -6,7 +6,6 @@ where their group stands. So a tenant that is awake pays nothing for those that 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -62,7 +61,8 @@ class Watch:
         self._hints = hints_key(cell).encode()
         self._seen: dict[bytes, bytes] = {}
         """As they are written: hundreds are, every two seconds."""
-        self._hinted = b"%d-0" % int(time.time() * 1000)
+        self._hinted: bytes | None = None
+        """The last hint that is known; None before the first read."""
 
     def add(self, streams: Mapping[str, str]) -> None:
         """From the next read on: what comes after these ids."""
@@ -75,6 +75,11 @@ class Watch:
 
     async def moved(self, *, block_ms: int = BLOCK_MS) -> Moved:
         """What moves first; nothing after `block_ms` in which nothing did. Raises what Redis does."""
+        if self._hinted is None:
+            # Where hints stand, by a hint of nobody: Redis' clock gives it its id, as it does the others. After a moment of our own
+            # clock, where that is ahead, none would come until Redis' had caught up.
+            none: Any = {TENANTS: b""}
+            self._hinted = await self._redis.xadd(self._hints, none, maxlen=KEPT_HINTS, approximate=True)
         watched = {self._hints: self._hinted, **self._seen}
         answer = await self._redis.xread(watched, count=COUNT, block=block_ms)
         found = Moved(set(), set())

@@ -1,9 +1,11 @@
-"""What is done now and then: closed dead letters are emptied, and production without a standby is said."""
+"""What is done now and then: closed dead letters are emptied, and production without a standby is said, and a wrong clock."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
+import pytest
 
 from pointbank.dead_letters import list_dead_letters, move_dead_letters, show_dead_letter
 from shared.config import Settings
@@ -11,6 +13,8 @@ from shared.events import MessageDelivered
 from shared.messaging import Done, Item, Outcome, Tx
 from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
+from tests.support.facts import autumn_2026
+from tests.support.skew import clock_off
 from tests.support.tenants import running
 
 
@@ -68,3 +72,35 @@ async def test_production_says_that_it_has_no_synchronous_standby(settings: Sett
             checks = [check for check in redeem.checks() if check.name.startswith("standby:")]
         assert [check.name for check in checks] == told
         assert all(check.ok and "no synchronous standby" in check.detail for check in checks)
+
+
+@pytest.mark.parametrize(("off", "said"), [(1, "ahead of"), (-1, "behind")], ids=["ahead", "behind"])
+async def test_a_machine_whose_clock_is_wrong_says_so_and_goes_by_postgresqls(
+    settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch, off: int, said: str
+) -> None:
+    """Also once it was put right: until the two are compared again it is PostgreSQL's that goes on."""
+    async with running(settings, tenant, "redeem", {}, clock=None) as redeem:
+
+        async def shown() -> tuple[list[bool], bool]:
+            """Whether each word about the clock says what is wrong with it, and whether the tenant's is PostgreSQL's."""
+            told = [check for check in redeem.checks() if check.name == f"clock:{tenant.code}"]
+            assert all(check.ok for check in told), "which of the two is right, it does not know"
+            async with redeem.read() as db:
+                apart = redeem.clock() - await db.fetchval("SELECT clock_timestamp()")
+            return [said in check.detail for check in told], abs(apart) < timedelta(minutes=30)
+
+        assert await shown() == ([], True)
+        with monkeypatch.context() as patch:
+            clock_off(patch, timedelta(hours=off))
+            assert await shown() == ([], False)
+            await redeem.upkeep.compare_clocks()
+            assert await shown() == ([True], True)
+        assert await shown() == ([True], True)
+        await redeem.upkeep.compare_clocks()
+        assert await shown() == ([], True)
+
+
+async def test_a_tenant_with_a_clock_of_its_own_keeps_it(settings: Settings, tenant: Tenant) -> None:
+    async with running(settings, tenant, "redeem", {}, clock=autumn_2026) as redeem:
+        await redeem.upkeep.compare_clocks()
+        assert redeem.clock is redeem.writer.clock is autumn_2026

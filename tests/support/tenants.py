@@ -87,7 +87,7 @@ async def running(
     hears: tuple[str, ...] = (),
     jobs: tuple[Job, ...] = (),
     buried: Buried | None = None,
-    clock: Clock = real_clock,
+    clock: Clock | None = real_clock,
 ) -> AsyncIterator[TenantRuntime]:
     """One service's process for one tenant, with these handlers; stopped in order at the end."""
     async with AsyncExitStack() as stack:

@@ -11,25 +11,34 @@ WHERE a.state = 'posted';
 
 -- name: adjustments
 -- Every adjustment with its parts counted, and what the audit says of who asked and who decided. `most`: the most that one of its
--- wallets came to with it within a day, of what was posted without a second person.
+-- wallets came to with it within a day, of what was posted without a second person: by `posted_at`, which is PostgreSQL's, and hashed. A second less
+-- than the day: it is read a moment apart from the time that is counted by.
 WITH done AS (
-    SELECT p.adjustment_id AS act_id, p.wallet_id, abs(p.points) AS points, a.requested_at
+    SELECT p.adjustment_id AS act_id, p.posting_id, p.wallet_id, abs(p.points) AS points, a.requested_at
     FROM redeem.adjustment_parts AS p
     JOIN redeem.adjustments AS a ON a.adjustment_id = p.adjustment_id
     WHERE a.state = 'posted' AND a.decided_by IS NULL
     UNION ALL
-    SELECT r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
+    SELECT r.posting_id AS act_id, r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
     UNION ALL
-    SELECT o.posting_id, o.wallet_id, o.points, o.requested_at FROM redeem.openings AS o
+    SELECT o.posting_id AS act_id, o.posting_id, o.wallet_id, o.points, o.requested_at FROM redeem.openings AS o
 ),
 
 alone AS (
     SELECT
         d.act_id,
         sum(d.points) OVER (
-            PARTITION BY d.wallet_id ORDER BY d.requested_at RANGE BETWEEN '24 hours'::interval PRECEDING AND CURRENT ROW
+            PARTITION BY d.wallet_id ORDER BY coalesce(w.posted_at, d.requested_at)
+            RANGE BETWEEN '23:59:59'::interval PRECEDING AND CURRENT ROW
         ) AS points
     FROM done AS d
+    LEFT JOIN redeem.postings AS k ON k.posting_id = d.posting_id
+    LEFT JOIN LATERAL (
+        SELECT min(l.posted_at) AS posted_at
+        FROM redeem.ledger AS l
+        WHERE l.wallet_id = k.wallet_id AND l.posting_id = k.posting_id
+            AND l.posted_at BETWEEN k.recorded_at - interval '1 day' AND k.recorded_at + interval '1 day'
+    ) AS w ON true
 ),
 
 parts AS (
@@ -102,23 +111,31 @@ LEFT JOIN redeem.postings AS p ON p.posting_id = d.posting_id;
 -- name: reinstatements
 -- Everything that one person brought back, with the most that its wallet came to with it within a day, and what the audit says.
 WITH done AS (
-    SELECT p.adjustment_id AS act_id, p.wallet_id, abs(p.points) AS points, a.requested_at
+    SELECT p.adjustment_id AS act_id, p.posting_id, p.wallet_id, abs(p.points) AS points, a.requested_at
     FROM redeem.adjustment_parts AS p
     JOIN redeem.adjustments AS a ON a.adjustment_id = p.adjustment_id
     WHERE a.state = 'posted' AND a.decided_by IS NULL
     UNION ALL
-    SELECT r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
+    SELECT r.posting_id AS act_id, r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
     UNION ALL
-    SELECT o.posting_id, o.wallet_id, o.points, o.requested_at FROM redeem.openings AS o
+    SELECT o.posting_id AS act_id, o.posting_id, o.wallet_id, o.points, o.requested_at FROM redeem.openings AS o
 ),
 
 alone AS (
     SELECT
         d.act_id,
         sum(d.points) OVER (
-            PARTITION BY d.wallet_id ORDER BY d.requested_at RANGE BETWEEN '24 hours'::interval PRECEDING AND CURRENT ROW
+            PARTITION BY d.wallet_id ORDER BY coalesce(w.posted_at, d.requested_at)
+            RANGE BETWEEN '23:59:59'::interval PRECEDING AND CURRENT ROW
         ) AS points
     FROM done AS d
+    LEFT JOIN redeem.postings AS k ON k.posting_id = d.posting_id
+    LEFT JOIN LATERAL (
+        SELECT min(l.posted_at) AS posted_at
+        FROM redeem.ledger AS l
+        WHERE l.wallet_id = k.wallet_id AND l.posting_id = k.posting_id
+            AND l.posted_at BETWEEN k.recorded_at - interval '1 day' AND k.recorded_at + interval '1 day'
+    ) AS w ON true
 )
 
 SELECT
@@ -144,23 +161,31 @@ LEFT JOIN redeem.postings AS p ON p.posting_id = o.posting_id;
 -- name: openings
 -- Every opening balance that one person asked for, with the most that its wallet came to with it within a day, and its posting.
 WITH done AS (
-    SELECT p.adjustment_id AS act_id, p.wallet_id, abs(p.points) AS points, a.requested_at
+    SELECT p.adjustment_id AS act_id, p.posting_id, p.wallet_id, abs(p.points) AS points, a.requested_at
     FROM redeem.adjustment_parts AS p
     JOIN redeem.adjustments AS a ON a.adjustment_id = p.adjustment_id
     WHERE a.state = 'posted' AND a.decided_by IS NULL
     UNION ALL
-    SELECT r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
+    SELECT r.posting_id AS act_id, r.posting_id, r.wallet_id, r.points, r.requested_at FROM redeem.reinstatements AS r
     UNION ALL
-    SELECT o.posting_id, o.wallet_id, o.points, o.requested_at FROM redeem.openings AS o
+    SELECT o.posting_id AS act_id, o.posting_id, o.wallet_id, o.points, o.requested_at FROM redeem.openings AS o
 ),
 
 alone AS (
     SELECT
         d.act_id,
         sum(d.points) OVER (
-            PARTITION BY d.wallet_id ORDER BY d.requested_at RANGE BETWEEN '24 hours'::interval PRECEDING AND CURRENT ROW
+            PARTITION BY d.wallet_id ORDER BY coalesce(w.posted_at, d.requested_at)
+            RANGE BETWEEN '23:59:59'::interval PRECEDING AND CURRENT ROW
         ) AS points
     FROM done AS d
+    LEFT JOIN redeem.postings AS k ON k.posting_id = d.posting_id
+    LEFT JOIN LATERAL (
+        SELECT min(l.posted_at) AS posted_at
+        FROM redeem.ledger AS l
+        WHERE l.wallet_id = k.wallet_id AND l.posting_id = k.posting_id
+            AND l.posted_at BETWEEN k.recorded_at - interval '1 day' AND k.recorded_at + interval '1 day'
+    ) AS w ON true
 )
 
 SELECT

@@ -60,7 +60,7 @@ async def move_points(tx: Tx, items: Sequence[Item[Move]]) -> list[Outcome]:
         db, [one.lot_id for one in commands if isinstance(one, Reinstate)], wallets
     )
     await expiring.load_due(db, wallets, _takes_nothing(commands), now)
-    alone = await adjustments.posted_alone(db, _by_one(commands), since=now - COUNTED_FOR)
+    alone = await adjustments.posted_alone(db, _by_one(commands), within=COUNTED_FOR)
     again = [one.opening_id for one in commands if isinstance(one, Open) and one.opening_id in known]
     opened = await asked_store.lots(db, again) if again else {}
     desk = Desk(tx, now, wallets, terms, lots, made, disputed, alone, opened)

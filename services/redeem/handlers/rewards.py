@@ -140,7 +140,6 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
     commands = [item.command for item in items]
     names = [meeting.Asked.of(command) for command in commands]
     parties, wallets, lacking = await meeting.meet(tx.db, names, (), now=tx.now())
-    now = tx.now()
     agreed: dict[int, tuple[UUID, CompiledProgramme]] = {}
     for k, (command, party) in enumerate(zip(commands, parties, strict=True)):
         if (unknown := missing(command, party)) is not None:
@@ -154,7 +153,7 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
             outcomes[k] = Refused(ProgrammeClosed.named(terms.code, pointer="/programme"))
             continue
         agreed[k] = party.wallet_id, terms
-    asked = await _stocked(tx, commands, agreed, now, outcomes)
+    asked, now = await _stocked(tx, commands, agreed, outcomes)
     if lacking:
         await postings.load_lots(tx.db, wallets, _needs(asked, lacking), now)
     await note_idle(tx.db, tx.cache, wallets.values(), now)
@@ -239,12 +238,13 @@ async def _stocked(
     tx: Tx,
     commands: Sequence[RedeemReward],
     agreed: Mapping[int, tuple[UUID, CompiledProgramme]],
-    now: datetime,
     outcomes: dict[int, Outcome],
-) -> dict[int, _Asked]:
-    """The rewards that are asked for, their stock locked after the wallets; and what each buyer has had of them."""
+) -> tuple[dict[int, _Asked], datetime]:
+    """The rewards that are asked for, their stock locked after the wallets, and what each buyer has had of them; and the moment at
+    which all is decided, once nothing is waited for any more."""
     wanted = {(commands[k].programme, commands[k].reward) for k in agreed}
     stocks = await store.lock(tx.db, wanted) if wanted else {}
+    now = tx.now()
     moments = {
         wallet_id: limits.moments(terms, now) if terms.redeeming.counts else []
         for wallet_id, terms in agreed.values()
@@ -273,7 +273,7 @@ async def _stocked(
     if counted:
         for (k, _), had in zip(counted, await store.had(tx.db, [one for _, one in counted]), strict=True):
             asked[k].had = had
-    return asked
+    return asked, now
 
 
 def _needs(asked: Mapping[int, _Asked], lacking: set[UUID]) -> dict[UUID, tuple[int, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -32,11 +32,12 @@ async def newest(db: Connection, *, state: str | None, before: UUID, most: int) 
     return await _whole(db, await adjustments.adjustments(db, state=state, before=before, most=most))
 
 
-async def posted_alone(db: Connection, wallet_ids: Collection[UUID], *, since: datetime) -> dict[UUID, int]:
-    """The points that were given to these wallets, taken of them and brought back in them without a second person since then."""
+async def posted_alone(db: Connection, wallet_ids: Collection[UUID], *, within: timedelta) -> dict[UUID, int]:
+    """The points that were given to these wallets, taken of them and brought back in them without a second person within that time,
+    up to now by PostgreSQL's clock."""
     if not wallet_ids:
         return {}
-    rows = await adjustments.posted_alone(db, wallet_ids=list(wallet_ids), since=since)
+    rows = await adjustments.posted_alone(db, wallet_ids=list(wallet_ids), within=within)
     return {row["wallet_id"]: row["points"] for row in rows}
 
 

@@ -75,7 +75,8 @@ ORDER BY adjustment_id, wallet_id;
 
 -- name: posted_alone
 -- How many points were given to each of these wallets, or to one that was merged into it since, taken of it, brought back and opened in
--- it since a moment, without a second person.
+-- it of late, without a second person. By PostgreSQL's clock, which said when each was posted: it is no time of the programme's, and
+-- whoever's clock is a day ahead does nothing alone sooner.
 WITH family AS MATERIALIZED (
     SELECT
         w.wallet_id,
@@ -95,24 +96,27 @@ SELECT
 FROM (
     SELECT
         p.wallet_id,
+        p.posting_id,
         abs(p.points) AS points
     FROM adjustment_parts AS p
     JOIN adjustments AS a ON p.adjustment_id = a.adjustment_id
-    WHERE p.wallet_id IN (SELECT f.wallet_id FROM family AS f)
-        AND a.state = 'posted' AND a.decided_by IS NULL AND a.requested_at >= :since
+    WHERE p.wallet_id IN (SELECT f.wallet_id FROM family AS f) AND a.state = 'posted' AND a.decided_by IS NULL
     UNION ALL
     SELECT
         r.wallet_id,
+        r.posting_id,
         r.points
     FROM reinstatements AS r
-    WHERE r.wallet_id IN (SELECT f.wallet_id FROM family AS f) AND r.requested_at >= :since
+    WHERE r.wallet_id IN (SELECT f.wallet_id FROM family AS f)
     UNION ALL
     SELECT
         o.wallet_id,
+        o.posting_id,
         o.points
     FROM openings AS o
-    WHERE o.wallet_id IN (SELECT f.wallet_id FROM family AS f) AND o.requested_at >= :since
+    WHERE o.wallet_id IN (SELECT f.wallet_id FROM family AS f)
 ) AS d
+JOIN postings AS k ON d.posting_id = k.posting_id AND k.recorded_at >= clock_timestamp() - :within::interval
 JOIN family AS f ON d.wallet_id = f.wallet_id
 GROUP BY f.heir;
 

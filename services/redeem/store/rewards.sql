@@ -79,8 +79,8 @@ WHERE programme = :programme AND reward = :reward;
 
 -- name: had
 -- How many of a reward each wallet, with all that were merged into it, bought since a moment and kept, or has set aside; by when it was
--- sold, however much later it was captured. What it was given counts for no limit. A benefit is issued no sooner than it was sold, by
--- clocks that differ by 5 s at most.
+-- sold, however much later it was captured. What it was given counts for no limit. A benefit is issued no sooner than it was sold: by
+-- clocks of processes that differ by less than a day, which costs the benefits of a day more to look at.
 WITH family AS (
     SELECT
         t.k,
@@ -107,7 +107,7 @@ SELECT
             FROM benefits AS b
             JOIN redemptions AS r ON b.redemption_id = r.redemption_id AND r.effective_at >= f.since
             WHERE
-                b.wallet_id = f.wallet_id AND b.issued_at >= f.since - interval '5 seconds' AND b.programme = f.programme
+                b.wallet_id = f.wallet_id AND b.issued_at >= f.since - interval '1 day' AND b.programme = f.programme
                 AND b.reward = f.reward AND b.withdrawn_at IS NULL
         ) + (
             SELECT count(*)

@@ -25,6 +25,7 @@ from shared.ids import uuid7
 from shared.messaging import Done, Refused
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, Member, accrued, asks, opened
+from tests.support.bank_books import assert_whole_until_spoilt
 from tests.support.facts import AT, activated
 from tests.support.http import assert_problem
 
@@ -253,6 +254,49 @@ async def test_what_is_wrong_with_a_request_is_said_and_kept(bank: Bank) -> None
     gone["items"][0]["expires_at"] = "2020-01-01T00:00:00Z"
     await frozen(bank, 422, "amount_out_of_range", "adjustments", gone)
     assert (await bank.wallet(member.wallet_id))["seq"] == 1
+
+
+async def test_a_day_of_what_one_person_does_alone_is_postgresqls_whatever_a_process_takes_it_for(
+    bank: Bank, settings: Settings
+) -> None:
+    """A process that is a day ahead lets nobody do more alone, nor does what one did count for less that was a day behind."""
+    members = [await bank.member(10) for _ in range(2)]
+    administrator = await bank.administrator()
+    try:
+        for member, first, then in zip(members, (0, -25), (25, 0), strict=True):
+            of_clock(bank, timedelta(hours=first))
+            assert (await post(bank, "adjustments", asked((member.wallet_id, 1000)))).status_code == 201
+            of_clock(bank, timedelta(hours=then))
+            more = await post(bank, "adjustments", asked((member.wallet_id, -1)))
+            assert (more.status_code, more.json()["status"]) == (202, "pending")
+            path = f"adjustments/{more.json()['adjustment_id']}/approve"
+            assert (await approver(bank, path)).status_code == 200
+        of_clock(bank, timedelta())
+        part = f"FROM redeem.adjustment_parts WHERE points = -1 AND wallet_id = '{members[0].wallet_id}'"
+        nobody_else = f"""
+            DELETE FROM redeem.audit
+            WHERE action = 'adjustment.approve' AND object = (SELECT 'adjustment/' || adjustment_id {part});
+            UPDATE redeem.adjustments SET decided_by = NULL, decided_at = NULL WHERE adjustment_id = (SELECT adjustment_id {part})
+        """
+        spoilt = {"a day that is one by a process's clock": (nobody_else, {"adjustments:allowed"})}
+        await assert_whole_until_spoilt(settings, bank.code, frozenset({"adjustments:allowed"}), spoilt)
+        # When the day is over by PostgreSQL's clock, they may again.
+        await administrator.execute("SET session_replication_role = replica")
+        for hours, status in ((23, 202), (1, 201)):
+            earlier = f"recorded_at - interval '{hours} hours'"
+            await administrator.execute(
+                f"UPDATE redeem.postings SET recorded_at = {earlier} WHERE wallet_id = $1",
+                members[0].wallet_id,
+            )
+            again = await post(bank, "adjustments", asked((members[0].wallet_id, 1)))
+            assert again.status_code == status
+    finally:
+        await administrator.close()
+
+
+def of_clock(bank: Bank, ahead: timedelta) -> None:
+    """The bank's process takes it for so much later."""
+    bank.runtime.clock = bank.runtime.writer.clock = lambda: datetime.now(UTC) + ahead
 
 
 # ---- brought back, brought along -----------------------------------------------------------------

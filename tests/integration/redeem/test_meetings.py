@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import httpx
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 
 from services.redeem.domain.codes import benefit_code
 from services.redeem.handlers.asked import SettleAsked
+from shared.clock import real_clock
 from shared.config import Settings
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item
@@ -66,6 +68,26 @@ async def test_the_last_of_a_reward_is_sold_once(two: Two) -> None:
     )
     assert codes(met) == [(201, ""), (409, "reward_sold_out")]
     assert await stock(two.first, "met") == 1
+
+
+async def test_a_reward_whose_time_ends_while_its_stock_is_waited_for_is_not_sold(two: Two) -> None:
+    shown = [datetime.now(UTC)]
+    closes = shown[0] + timedelta(hours=1)
+    await put(two.first, "closing", stock=5, windows=[{"until": closes.isoformat()}])
+    member, writer = await two.first.member(50), two.first.runtime.writer
+
+    async def it_closes() -> None:
+        shown[0] = closes
+
+    writer.clock = lambda: shown[0]
+    try:
+        buy = two.first.redeem(asks(member, reward="closing"))
+        refused, _ = await two.gate.met("redeem.rewards", "reward = 'closing'", buy, it_closes())
+    finally:
+        writer.clock = real_clock
+    assert isinstance(refused, httpx.Response)
+    assert codes([refused]) == [(409, "reward_unavailable")]
+    assert await stock(two.first, "closing") == 0
 
 
 async def test_a_benefit_is_used_at_one_of_two_tills(two: Two) -> None:

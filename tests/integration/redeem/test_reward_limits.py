@@ -50,6 +50,20 @@ async def test_what_is_captured_after_midnight_counts_on_the_day_that_it_was_sol
     await assert_whole_until_spoilt(settings, bank.code, frozenset({"benefits"}), spoilt)
 
 
+async def test_what_a_process_sold_whose_clock_is_ahead_counts_whoever_captures_it(bank: Bank) -> None:
+    await put(bank, "hurried", price={"points": 1}, limit={"most": 1, "per": "day"}, stock=9)
+    member = await bank.member(100)
+    riyadh = datetime.now(UTC) + timedelta(hours=3)
+    midnight = riyadh.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1, hours=-3)
+
+    at(bank, midnight + 5 * MINUTE)  # an hour ahead: it is five minutes past eleven
+    sold = await authorised(bank, member, reward="hurried")
+    at(bank, midnight - 50 * MINUTE)
+    assert (await capture(bank, sold)).status_code == 200
+    at(bank, midnight + 10 * MINUTE)
+    assert_problem(await bank.redeem(asks(member, reward="hurried")), 409, "reward_limit_reached")
+
+
 def at(bank: Bank, moment: datetime) -> None:
     bank.runtime.clock = bank.runtime.writer.clock = lambda: moment
 

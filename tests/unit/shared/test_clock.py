@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from shared.clock import as_utc, check_day
+from shared.clock import ahead, as_utc, check_day
 from shared.http.bodies import Body, Day, Moment
 from shared.programme.expiry import start_of_day
 
@@ -61,3 +61,15 @@ def test_every_zone_can_reckon_with_what_is_taken(zone: str) -> None:
         assert start_of_day(day, ZoneInfo(zone)) < start_of_day(day + timedelta(days=1), ZoneInfo(zone))
         moment = datetime.combine(day, datetime.min.time(), UTC)
         assert as_utc(moment.astimezone(ZoneInfo(zone))) == moment
+
+
+@pytest.mark.parametrize(
+    ("theirs", "found"),
+    [(0, 0), (1, 0), (2, 0), (3, -1), (3602, -3600), (-1, 1), (-3600, 3600)],
+    ids=str,
+)
+def test_a_clock_is_ahead_of_another_by_no_more_than_the_way_to_it_leaves(theirs: int, found: int) -> None:
+    """It was asked at 0 s by ours, and its answer came at 2 s."""
+    now = datetime(2026, 11, 22, 9, tzinfo=UTC)
+    second = timedelta(seconds=1)
+    assert ahead(now + theirs * second, before=now, after=now + 2 * second) == found * second
