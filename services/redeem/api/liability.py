@@ -67,7 +67,6 @@ async def get_owed(
 ) -> Response:
     """What is owed to members: points, gift cards and open benefits of each programme, summed from the lines of the ledgers by
     when they were written. What is over and not swept yet is in it. It reads them all: one call of a tenant at a time."""
-    call.principal.at_merchant(None)
     turn: asyncio.Lock = call.tenant.cache.setdefault((__name__, "turn"), asyncio.Lock())
     if turn.locked():
         raise RateLimited("What is owed is being summed for somebody else. Try again in some seconds.")
