@@ -9,7 +9,7 @@ SELECT
     coalesce(r.merchant, a.merchant) AS merchant, coalesce(r.effective_at, a.issued_at) AS at, r.points, r.money_minor,
     s.captured_minor, s.bill_most_minor,
     i.tier, i.told_tier, i.told_until, i.bill_total_minor, i.bill_categories::text AS bill_categories, i.most_minor, i.paid_minor,
-    i.counted::text AS counted, i.had, coalesce(b.reward, h.reward) AS reward, v.document #>> '{limit,per}' AS per,
+    i.counted::text AS counted, i.had, coalesce(b.reward, k.reward) AS reward, v.document #>> '{limit,per}' AS per,
     v.document #>> '{limit,most}' AS most,
     (
         SELECT h.to_tier FROM tiers.history AS h
@@ -22,9 +22,9 @@ LEFT JOIN redeem.redemptions AS r ON r.redemption_id = i.subject_id AND i.step <
 LEFT JOIN redeem.allowances AS a ON a.allowance_id = i.subject_id AND i.step = 'allowance'
 LEFT JOIN redeem.reservations AS s ON s.redemption_id = r.redemption_id
 LEFT JOIN redeem.benefits AS b ON b.redemption_id = r.redemption_id
-LEFT JOIN redeem.reward_holds AS h ON h.redemption_id = r.redemption_id
+LEFT JOIN redeem.reward_holds AS k ON k.redemption_id = r.redemption_id
 LEFT JOIN redeem.reward_versions AS v
-    ON v.programme = r.programme AND v.reward = coalesce(b.reward, h.reward) AND v.version = coalesce(b.version, h.version);
+    ON v.programme = r.programme AND v.reward = coalesce(b.reward, k.reward) AND v.version = coalesce(b.version, k.version);
 
 -- name: spent
 -- What the wallet of each of these redemptions had spent since a moment when that one was written: at least what is left of what was written
