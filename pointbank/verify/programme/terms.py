@@ -460,7 +460,7 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
         mode=rounding.get("mode") or "floor",
         at=rounding.get("at") or "bill",
         when=rounding.get("when") or "after_multiplier",
-        expiry=document.get("expiry") or {"policy": "never"},
+        expiry=_section(document.get("expiry") or {"policy": "never"}),
         lifecycle=tiers.get("lifecycle") or "calendar_year",
         extra_months=tiers.get("extra_months") or 0,
         ladder=ladder,
@@ -473,9 +473,15 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
         second_person_above=1000 if threshold is None else threshold,
         reasons=frozenset(adjustments.get("reasons") or Terms.reasons),
     )
-    if not isinstance(found.expiry, Mapping) or found.per_point <= 0:
-        raise ValueError(f"points of {found.code} end as {found.expiry}, and are worth {found.point_value}")
+    if found.per_point <= 0:
+        raise ValueError(f"a point of {found.code} is worth {found.point_value}")
     return found
+
+
+def _section(written: object) -> Mapping[str, Any]:
+    if not isinstance(written, Mapping):
+        raise ValueError(f"{written!r:.64} is no section of a document")
+    return written
 
 
 def _accepts(written: Sequence[Mapping[str, Any]] | None) -> dict[str, frozenset[str] | None] | None:
