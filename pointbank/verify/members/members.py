@@ -90,6 +90,8 @@ class Members:
             "enrolments:learned", 8, "whoever earn heard to be enrolled is known there, since that moment", ("enrolled_at",),
             ours="the events", theirs="earn",
         )  # fmt: skip
+        self._earns_later: dict[str, tuple[str, datetime]] = {}
+        """Member -> what earn must know, should it know the member already."""
         self._last_of_merchant: dict[str, tuple[int, tuple[str, ...], bytes, str | None]] = {}
         self._not_heard_yet: dict[tuple[str, str], tuple[tuple[str, str], str, str]] = {}
         """(hearer, wallet) -> what it must know of a wallet, should it know it already."""
@@ -121,6 +123,8 @@ class Members:
                 )
         async for page in snapshot.pages("members/members.sql", "earning"):
             for row in page:
+                if known := self._earns_later.get(row["member_id"]):
+                    self._earns.ours(known)
                 self._earns.theirs(tuple(row))
         await self._consents()
         async for page in snapshot.pages("members/members.sql", "cards"):
@@ -198,8 +202,11 @@ class Members:
                 event.referred_by,
             )
         )
+        known = event.member_id, event.enrolled_at
         if self._books.heard["members", "earn"].applied(n):
-            self._earns.ours((event.member_id, event.enrolled_at))
+            self._earns.ours(known)
+        else:
+            self._earns_later[event.member_id] = known
         for hearer in LEARN_BIRTH_MONTHS if event.birth_month is not None else ():
             if self._books.heard["members", hearer].applied(n):
                 self._birth_months.ours(((hearer, event.member_id), event.birth_month))
