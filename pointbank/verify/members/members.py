@@ -123,8 +123,8 @@ class Members:
                 )
         async for page in snapshot.pages("members/members.sql", "earning"):
             for row in page:
-                if known := self._earns_later.get(row["member_id"]):
-                    self._earns.ours(known)
+                if on_its_way := self._earns_later.get(row["member_id"]):
+                    self._earns.ours(on_its_way)
                 self._earns.theirs(tuple(row))
         await self._consents()
         async for page in snapshot.pages("members/members.sql", "cards"):
