@@ -24,41 +24,61 @@ UNION ALL
 SELECT 'members', p.stream, p.applied_through FROM members.positions AS p;
 
 -- name: inbox_above
--- What was applied beyond the first gap, entry by entry.
-SELECT i.stream, 'earn' AS hearer, g.n
-FROM earn.inbox AS i
-JOIN earn.positions AS p ON p.stream = i.stream
-CROSS JOIN generate_series(greatest(lower(i.entries), p.applied_through + 1), upper(i.entries) - 1) AS g (n)
-WHERE i.entries && int8range(p.applied_through + 1, NULL)
-UNION ALL
-SELECT i.stream, 'redeem', g.n
-FROM redeem.inbox AS i
-JOIN redeem.positions AS p ON p.stream = i.stream
-CROSS JOIN generate_series(greatest(lower(i.entries), p.applied_through + 1), upper(i.entries) - 1) AS g (n)
-WHERE i.entries && int8range(p.applied_through + 1, NULL)
-UNION ALL
-SELECT i.stream, 'tiers', g.n
-FROM tiers.inbox AS i
-JOIN tiers.positions AS p ON p.stream = i.stream
-CROSS JOIN generate_series(greatest(lower(i.entries), p.applied_through + 1), upper(i.entries) - 1) AS g (n)
-WHERE i.entries && int8range(p.applied_through + 1, NULL)
-UNION ALL
-SELECT i.stream, 'notifier', g.n
-FROM notifier.inbox AS i
-JOIN notifier.positions AS p ON p.stream = i.stream
-CROSS JOIN generate_series(greatest(lower(i.entries), p.applied_through + 1), upper(i.entries) - 1) AS g (n)
-WHERE i.entries && int8range(p.applied_through + 1, NULL);
+-- What was applied beyond the first gap, entry by entry; no further than was said.
+WITH said AS (
+    (SELECT 'members' AS stream, c.base + c.n - 1 AS top FROM members.cuts AS c ORDER BY c.no DESC LIMIT 1)
+    UNION ALL
+    (SELECT 'earn', c.base + c.n - 1 FROM earn.cuts AS c ORDER BY c.no DESC LIMIT 1)
+    UNION ALL
+    (SELECT 'redeem', c.base + c.n - 1 FROM redeem.cuts AS c ORDER BY c.no DESC LIMIT 1)
+    UNION ALL
+    (SELECT 'tiers', c.base + c.n - 1 FROM tiers.cuts AS c ORDER BY c.no DESC LIMIT 1)
+),
+
+heard AS (
+    SELECT 'earn' AS hearer, i.stream, p.applied_through, i.entries
+    FROM earn.inbox AS i
+    JOIN earn.positions AS p ON p.stream = i.stream
+    WHERE i.entries && int8range(p.applied_through + 1, NULL)
+    UNION ALL
+    SELECT 'redeem' AS hearer, i.stream, p.applied_through, i.entries
+    FROM redeem.inbox AS i
+    JOIN redeem.positions AS p ON p.stream = i.stream
+    WHERE i.entries && int8range(p.applied_through + 1, NULL)
+    UNION ALL
+    SELECT 'tiers' AS hearer, i.stream, p.applied_through, i.entries
+    FROM tiers.inbox AS i
+    JOIN tiers.positions AS p ON p.stream = i.stream
+    WHERE i.entries && int8range(p.applied_through + 1, NULL)
+    UNION ALL
+    SELECT 'notifier' AS hearer, i.stream, p.applied_through, i.entries
+    FROM notifier.inbox AS i
+    JOIN notifier.positions AS p ON p.stream = i.stream
+    WHERE i.entries && int8range(p.applied_through + 1, NULL)
+)
+
+SELECT h.stream, h.hearer, g.n
+FROM heard AS h
+JOIN said AS s ON s.stream = h.stream
+CROSS JOIN generate_series(
+    greatest(lower(h.entries), h.applied_through + 1), least(coalesce(upper(h.entries) - 1, s.top), s.top)
+) AS g (n);
 
 -- name: dead_entries
 -- Events of our own streams that became dead letters and were not done since.
-SELECT d.stream, 'earn' AS hearer, split_part(d.entry_id, '-', 1)::bigint AS n
-FROM earn.dead_letters AS d WHERE d.state <> 'retried' AND d.stream <> 'pos'
-UNION ALL
-SELECT d.stream, 'redeem', split_part(d.entry_id, '-', 1)::bigint FROM redeem.dead_letters AS d WHERE d.state <> 'retried'
-UNION ALL
-SELECT d.stream, 'tiers', split_part(d.entry_id, '-', 1)::bigint FROM tiers.dead_letters AS d WHERE d.state <> 'retried'
-UNION ALL
-SELECT d.stream, 'notifier', split_part(d.entry_id, '-', 1)::bigint FROM notifier.dead_letters AS d WHERE d.state <> 'retried';
+WITH letters AS (
+    SELECT d.stream, 'earn' AS hearer, d.entry_id FROM earn.dead_letters AS d WHERE d.state <> 'retried' AND d.stream <> 'pos'
+    UNION ALL
+    SELECT d.stream, 'redeem', d.entry_id FROM redeem.dead_letters AS d WHERE d.state <> 'retried'
+    UNION ALL
+    SELECT d.stream, 'tiers', d.entry_id FROM tiers.dead_letters AS d WHERE d.state <> 'retried'
+    UNION ALL
+    SELECT d.stream, 'notifier', d.entry_id FROM notifier.dead_letters AS d WHERE d.state <> 'retried'
+)
+
+SELECT l.stream, l.hearer, split_part(l.entry_id, '-', 1)::bigint AS n
+FROM letters AS l
+WHERE l.entry_id ~ '^[0-9]{1,18}-';
 
 -- name: merged_wallets
 -- Every wallet that was merged, and into which.

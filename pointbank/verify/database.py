@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from pointbank.verify.messaging.topology import SERVICES
@@ -85,6 +85,11 @@ class Snapshot:
 
     def __init__(self, db: Connection) -> None:
         self._db = db
+
+    def apart(self) -> AbstractAsyncContextManager[Any]:
+        """What fails within leaves the snapshot as it was before."""
+        apart: AbstractAsyncContextManager[Any] = self._db.transaction()
+        return apart
 
     async def rows(self, file: str, name: str, *arguments: Any) -> list[Any]:
         """All rows of a query that gives few."""

@@ -11,6 +11,7 @@ from pointbank.verify.books import Books
 from pointbank.verify.earning.acts import Acts
 from pointbank.verify.earning.bills import Bills
 from pointbank.verify.earning.gifts import Gifts
+from pointbank.verify.earning.hold_plans import HoldPlans
 from pointbank.verify.earning.holds import Holds
 from pointbank.verify.earning.referrals import Referrals
 from pointbank.verify.earning.refunds import Refunds
@@ -25,6 +26,7 @@ from pointbank.verify.ledger.trust import Trust
 from pointbank.verify.members.blocking import Blocking
 from pointbank.verify.members.learned import Learned
 from pointbank.verify.members.members import Members
+from pointbank.verify.members.merging import Merging
 from pointbank.verify.members.messages import Messages
 from pointbank.verify.members.segments import Segments
 from pointbank.verify.members.tiers import Tiers
@@ -32,7 +34,9 @@ from pointbank.verify.messaging.adoptions import ORPHANED, Adoptions
 from pointbank.verify.messaging.outbox import OutboxWalk, Told
 from pointbank.verify.messaging.places import AT_ONCE, Places
 from pointbank.verify.messaging.streams import Copy
+from pointbank.verify.reading import of_the_books, said_of
 from pointbank.verify.report import Check
+from pointbank.verify.spending.answers import Answers
 from pointbank.verify.spending.asked_returns import AskedReturns
 from pointbank.verify.spending.blocked_cards import BlockedCards
 from pointbank.verify.spending.gift_cards import CHANGED, GiftCards
@@ -55,11 +59,11 @@ class Listener:
         self._adopted = books.check(
             "adoptions", 5, "each orphan of an adopted stream is told of, and what was voided is told again"
         )
-        gifts = Gifts(books)
+        gifts, plans = Gifts(books), HoldPlans(books)
         reviews = Reviews(books, gifts)
         members, bills, bank, rewards, tiers, messages = (
             Members(books),
-            Bills(books, gifts, reviews),
+            Bills(books, gifts, reviews, plans),
             Bank(books),
             Rewards(books),
             Tiers(books),
@@ -68,13 +72,14 @@ class Listener:
         refunds, holds, seals = Refunds(books, gifts), Holds(books), Seals(books, trust)
         given, gift_cards, segments = Given(books), GiftCards(books), Segments(books)
         acts, referrals = Acts(books, bills), Referrals(books)
-        blocking, learned = Blocking(books), Learned(books)
+        blocking, learned, merging = Blocking(books), Learned(books), Merging(books)
         days, blocked_cards, returns = Days(books), BlockedCards(books), AskedReturns(books)
         self._tables = (
             acts,
             referrals,
             bills,
             reviews,
+            plans,
             Settlements(books),
             refunds,
             gifts,
@@ -86,10 +91,12 @@ class Listener:
             gift_cards,
             blocked_cards,
             Stock(books),
+            Answers(books),
             seals,
             tiers,
             messages,
             members,
+            merging,
             segments,
             blocking,
             learned,
@@ -105,7 +112,7 @@ class Listener:
             "card.issued.v1": (members.on_card, learned.on_named),
             "member.segmented.v1": (segments.on_segmented,),
             "card.blocked.v1": (blocking.on_card, learned.on_blocked),
-            "member.merged.v1": (members.on_merged,),
+            "member.merged.v1": (members.on_merged, merging.on_merged),
             "wallet.blocked.v1": (blocking.on_blocked,),
             "wallet.unblocked.v1": (blocking.on_unblocked,),
             "bill.recorded.v1": (bills.on_answer,),
@@ -163,16 +170,27 @@ class Listener:
     async def listen(self, service: str, copy: Copy) -> OutboxWalk:
         """All events of a service; `copy` learns what Redis must hold of them."""
         walk = OutboxWalk(self._books, service, watched=copy.n)
+        async with self._books.part(f"events of {service}"):
+            await self._listen(walk, copy)
+        return walk
+
+    async def _listen(self, walk: OutboxWalk, copy: Copy) -> None:
+        service = walk.service
         planned = await walk.open()
         adoptions = Adoptions(self._books, service, self._adopted)
         await adoptions.load()
         # A second walk names what differed; the places were right or wrong in the first.
-        parts = 0 if self._books.closed else 1 + planned // AT_ONCE
+        parts = 0 if self._books.closed else 1 + await self._said(service, planned) // AT_ONCE
         places = Places(self._books, service, part=0, parts=parts) if parts else None
         async for events in walk.events():
             self._books.progress(f"events of {service}")
             for event in events:
-                self._hear(service, event, places, adoptions)
+                try:
+                    self._hear(service, event, places, adoptions)
+                except Exception as error:
+                    if not of_the_books(error):
+                        raise
+                    self._check.wrong(f"event {event.n} of {service}: {said_of(error)}")
                 if event.n is not None:
                     copy.watch(event.n, event.payload)
         adoptions.close()
@@ -180,12 +198,19 @@ class Listener:
             await places.close()
         for part in range(1, parts):
             await self._places(service, part, parts)
-        return walk
+
+    async def _said(self, service: str, planned: int) -> int:
+        """How many events there may be. Where that is more than are looked at together, they are counted: no cut is believed."""
+        if planned <= AT_ONCE:
+            return planned
+        [[said]] = await self._books.snapshot.service_rows("messaging/outbox.sql", "said", service)
+        return int(said)
 
     async def walk(self) -> None:
         """The side of the tables, after all events."""
         for tables in self._tables:
-            await tables.walk()
+            async with self._books.part(f"the tables of {_name(tables)}"):
+                await tables.walk()
 
     def _hear(self, service: str, event: Told, places: Places | None, adoptions: Adoptions) -> None:
         self._check.compared += 1
@@ -230,6 +255,10 @@ class Listener:
                     envelope = decode_envelope(event.payload)
                     if envelope.type != ORPHANED:
                         places.next(envelope, event.n)
-                except msgspec.MsgspecError:
+                except (ValueError, msgspec.MsgspecError):
                     continue  # told by the first walk
         await places.close()
+
+
+def _name(tables: object) -> str:
+    return type(tables).__module__.rpartition(".")[2].replace("_", " ")

@@ -32,17 +32,21 @@ async def check_all(
     """Everything that can be held against everything else. Copies and journal are as they were before the snapshot."""
     books = Books(report.tenant, snapshot, report, progress)
     await books.load()
-    await check_settled(report, snapshot, journal)
+    async with books.part("what is settled"):
+        await check_settled(report, snapshot, journal)
     listener = Listener(books, trust or Trust())
     planned = await _listen(books, listener, redis, copies)
-    await check_hearing(books, planned)
+    async with books.part("what was heard"):
+        await check_hearing(books, planned)
     await listener.walk()
     acknowledged = Acknowledged(books)
     if journal is None:
         acknowledged.without_journal()
     else:
-        await acknowledged.walk(journal)
-    await check_catalogue(books, suspended=suspended)
+        async with books.part("the journal"):
+            await acknowledged.walk(journal)
+    async with books.part("the catalogue"):
+        await check_catalogue(books, suspended=suspended)
     different = [matching for matching in books.matchings.values() if not matching.close()]
     if different:
         progress("what differs")

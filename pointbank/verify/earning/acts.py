@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
-from fractions import Fraction
 from hashlib import sha256
 from typing import Any
 
@@ -19,8 +18,9 @@ from pointbank.verify.earning.decisions import OPEN, Accrual, Standings, began_l
 from pointbank.verify.events import ActAnswer, Envelope, entries_of
 from pointbank.verify.programme.checkout import Rooms
 from pointbank.verify.programme.conditions import Asked, holds
-from pointbank.verify.programme.numbers import money_of, rounded
+from pointbank.verify.programme.numbers import decimal_of, money_of, rounded
 from pointbank.verify.programme.terms import Terms
+from pointbank.verify.report import Check
 
 _encode = msgspec.json.Encoder().encode
 _PERIODS = ("day", "week", "month", "year")
@@ -111,7 +111,7 @@ class Acts:
                 for row in decisions.take(act["id"]):
                     try:
                         judgements.append((row, _decode(row["decision"])))
-                    except msgspec.ValidationError as error:
+                    except msgspec.MsgspecError as error:
                         made.wrong(f"act {act['id']}, decision {row['n']} can't be read: {error}")
                         judgements.append((row, Decision("unreadable")))
                 found.append((act, judgements))
@@ -131,27 +131,40 @@ class Acts:
                 for judged in decision.programmes
             )
             for act, judgements in found:
-                keys.compared += 1
-                for problem in _key_problems(act):
-                    keys.wrong(f"act {act['id']}: {problem}")
-                if not act["has_act"]:
-                    continue
-                chain.compared += 1
-                for problem in _chain_problems(act, judgements):
-                    chain.wrong(f"act {act['id']}: {problem}")
-                place = 0
-                for row, decision in judgements:
-                    made.compared += 1
-                    # Without its first decision, which the chain misses, nobody knows when it was taken.
-                    at = act["taken_at"] or row["decided_at"]
-                    for problem in self._objections(act, decision, at, standings, months):
-                        made.wrong(f"act {act['id']}, decision {row['n']}: {problem}")
-                    place = self._says(act, row, decision, place)
-        for orphan in await decisions.rest():
+                with books.reading("act", act["id"]):
+                    self._act(act, judgements, keys, made, chain, standings, months)
+        async for orphan in decisions.rest():
             chain.wrong(f"act {orphan[0]} has a decision and is not there")
         async for page in snapshot.pages("earning/acts.sql", "accruals"):
             for row in page:
                 self._kept.theirs(tuple(row))
+
+    def _act(
+        self,
+        act: Any,
+        judgements: list[tuple[Any, Decision]],
+        keys: Check,
+        made: Check,
+        chain: Check,
+        standings: Standings,
+        birth_months: dict[str, int],
+    ) -> None:
+        keys.compared += 1
+        for problem in _key_problems(act):
+            keys.wrong(f"act {act['id']}: {problem}")
+        if not act["has_act"]:
+            return
+        chain.compared += 1
+        for problem in _chain_problems(act, judgements):
+            chain.wrong(f"act {act['id']}: {problem}")
+        place = 0
+        for row, decision in judgements:
+            made.compared += 1
+            # Without its first decision, which the chain misses, nobody knows when it was taken.
+            at = act["taken_at"] or row["decided_at"]
+            for problem in self._objections(act, decision, at, standings, birth_months):
+                made.wrong(f"act {act['id']}, decision {row['n']}: {problem}")
+            place = self._says(act, row, decision, place)
 
     def _says(self, act: Any, row: Any, decision: Decision, place: int) -> int:
         """Adds what this decision must have said and counted; gives the place of its last event among those about the act."""
@@ -322,7 +335,7 @@ def _worth(
         rate = kind["rate"]
         given = data.get(rate["of"])
         units = given if type(given) is int and given > 0 else 0
-        exact = Fraction(rate["points"]) * units / (rate.get("per") or 1)
+        exact = decimal_of(rate["points"]) * units / (rate.get("per") or 1)
         wanted = rounded(terms.mode, exact.numerator, exact.denominator)
     if kind.get("maximum") is not None:
         wanted = min(wanted, kind["maximum"])

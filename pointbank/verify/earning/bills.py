@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from pointbank.verify.books import Books, Follower
+from pointbank.verify.books import Books, Follower, known_ids
 from pointbank.verify.earning.counters import Counters
 from pointbank.verify.earning.decisions import (
     OPEN,
@@ -23,11 +23,16 @@ from pointbank.verify.earning.decisions import (
     told_accruals,
 )
 from pointbank.verify.earning.gifts import Gifts
+from pointbank.verify.earning.hold_plans import HoldPlans
 from pointbank.verify.earning.reviews import Reviews
 from pointbank.verify.events import BillAnswer, BillRejected, Envelope, PointsAccrued, entries_of
 from pointbank.verify.report import Check
 
 _encode = msgspec.json.Encoder().encode
+_sorted = msgspec.json.Encoder(order="sorted").encode
+
+MOST = 1 << 63
+"""No number that is kept is as high."""
 
 _ANSWER = (
     "bill",
@@ -48,8 +53,8 @@ _ACCRUED = (
 class Bills:
     """The bills' side, and the side of earn's events."""
 
-    def __init__(self, books: Books, gifts: Gifts, reviews: Reviews) -> None:
-        self._books, self._gifts, self._reviews = books, gifts, reviews
+    def __init__(self, books: Books, gifts: Gifts, reviews: Reviews, plans: HoldPlans) -> None:
+        self._books, self._gifts, self._reviews, self._plans = books, gifts, reviews, plans
         self._terms_of = books.terms.get
         self._recorded = books.match(
             "bills:told", 5, "each bill has one bill.recorded event, with what was decided first", _ANSWER,
@@ -72,7 +77,7 @@ class Bills:
         self._refused: set[str] = set()  # its rewards
         self._rejected = books.match(
             "rejections:told", 9, "each rejection has one bill.rejected or act.rejected event",
-            ("subject", "place", "code", "entry"),
+            ("subject", "place", "code", "what"),
             ours="the rejections", theirs="the events",
         )  # fmt: skip
 
@@ -108,14 +113,16 @@ class Bills:
                 for judged in decision.programmes
             )
             for bill, judgements in found:
-                _check_keys(keys, bill)
                 self._taken = {row["accrual_id"]: row["points"] for row in taken.take(bill["id"])}
                 self._refused = {row["effect_id"] for row in refused.take(bill["id"])}
+                with books.reading("the key of bill", bill["id"]):
+                    _check_keys(keys, bill)
                 if bill["has_bill"]:
-                    self._bill(bill, judgements, made, chain, standings, words, months)
+                    with books.reading("bill", bill["id"]):
+                        self._bill(bill, judgements, made, chain, standings, words, months)
                 elif judgements:
                     chain.wrong(f"bill {bill['id']} has a decision and is not there")
-        for orphan in await decisions.rest():
+        async for orphan in decisions.rest():
             chain.wrong(f"bill {orphan[0]} has a decision and is not there")
         await self._others()
 
@@ -124,7 +131,7 @@ class Bills:
         for row in rows:
             try:
                 decision = decode_decision(row["decision"])
-            except msgspec.ValidationError as error:
+            except msgspec.MsgspecError as error:
                 self._made.wrong(f"bill {row['id']}, decision {row['n']} can't be read: {error}")
                 decision = Decision("unreadable")
             found.append((row, decision))
@@ -143,6 +150,7 @@ class Bills:
 
     async def standings_of(self, used: Collection[tuple[str, int]]) -> Standings:
         """Those of (wallet, sequence) that earn heard."""
+        used = [one for one in used if known_ids(one[:1]) and 0 < one[1] < MOST]
         if not used:
             return {}
         rows = await self._books.snapshot.rows(
@@ -161,9 +169,9 @@ class Bills:
             for member_id, version in judged
             if (terms := self._terms_of(version)) is not None and terms.by_birth_month
         }
-        if not asked:
+        if not (ids := known_ids(asked)):
             return {}
-        return dict(await self._books.snapshot.rows("earning/bills.sql", "birth_months", list(asked)))
+        return dict(await self._books.snapshot.rows("earning/bills.sql", "birth_months", ids))
 
     async def _words(self, found: list[tuple[Any, list[tuple[Any, Decision]]]]) -> SegmentWords:
         asked = {
@@ -174,8 +182,8 @@ class Bills:
             if judged.details.inputs.segments is not None
         }
         words: SegmentWords = {}
-        if asked:
-            for row in await self._books.snapshot.rows("members/segments.sql", "words_about", list(asked)):
+        if ids := known_ids(asked):
+            for row in await self._books.snapshot.rows("members/segments.sql", "words_about", ids):
                 words.setdefault(row[0], []).append((row[2], row[3], row[4]))
         return words
 
@@ -192,7 +200,7 @@ class Bills:
         bill_id = bill["id"]
         try:
             lines = countable(decode_lines(bill["lines"]))
-        except msgspec.ValidationError as error:
+        except msgspec.MsgspecError as error:
             made.wrong(f"bill {bill_id}: its lines can't be read: {error}")
             return
         if lines and sum(line.amount_minor for line in lines) != bill["total_minor"]:
@@ -232,6 +240,7 @@ class Bills:
         for judged in decision.programmes:
             self.counters.count(judged, self._taken, self._refused)
             self._reviews.on_decided(bill, decision.member_id, judged)
+            self._plans.decided(bill, judged)
             if judged.stamps or judged.offers:
                 self._gifts.decided(bill_id, decision, judged)
             for one in judged.accruals:
@@ -267,8 +276,9 @@ class Bills:
                 key = accrual_id if points else "no points"
                 self._kept.theirs((key, bill_id, wallet_id, kind, points))
         async for page in snapshot.pages("earning/bills.sql", "rejections"):
-            for row in page:
-                self._rejected.ours(tuple(row))
+            for event_id, subject, place, code, data in page:
+                with books.reading("the rejection that was told as", event_id):
+                    self._rejected.ours((event_id, subject, place, code, _sorted(msgspec.json.decode(data))))
         once = books.check("bills:once", 1, "no two bills were recorded under one id of a till")
         once.compared = await snapshot.value("earning/bills.sql", "from_tills")
         for source, event_id, count in await snapshot.rows("earning/bills.sql", "counted_twice"):
@@ -305,9 +315,8 @@ class Bills:
 
     def on_rejected(self, n: int | None, envelope: Envelope, told: BillRejected) -> None:
         """bill.rejected."""
-        self._rejected.theirs(
-            (envelope.id, envelope.subject, int(envelope.sequence), told.code, told.stream_id)
-        )
+        what = _sorted(msgspec.json.decode(envelope.data))
+        self._rejected.theirs((envelope.id, envelope.subject, int(envelope.sequence), told.code, what))
 
 
 def told_entries(

@@ -55,7 +55,7 @@ FROM earn.accruals AS a;
 -- name: rejections
 -- What was told of entries that could not be taken.
 SELECT
-    r.event_id::text AS event_id, r.subject, r.sequence, r.code, convert_from(r.data, 'UTF8')::json ->> 'stream_id' AS stream_id
+    r.event_id::text AS event_id, r.subject, r.sequence, r.code, r.data
 FROM earn.rejections AS r;
 
 -- name: standings
@@ -78,8 +78,9 @@ WHERE b.decided > 0 OR b.given_back > 0;
 
 -- name: caps
 -- What earn counted of each member's caps.
-SELECT c.wallet_id::text AS wallet_id, c.campaign, c.period, c.since, c.decided, c.given_back
+SELECT c.wallet_id::text AS wallet_id, c.campaign, c.period, c.since, c.decided, c.given_back, w.programme
 FROM earn.caps AS c
+LEFT JOIN earn.wallets AS w ON w.wallet_id = c.wallet_id
 WHERE c.decided > 0 OR c.given_back > 0;
 
 -- name: counted_twice

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pointbank.verify.books import Books
 from pointbank.verify.earning.decisions import Judged
+from pointbank.verify.programme.checkout import gives_points
+from pointbank.verify.programme.terms import Terms
 from pointbank.verify.report import Check
 
 _Sums = Counter[tuple[Any, ...]]
@@ -76,15 +78,71 @@ class Counters:
             8,
             "each member's caps have counted what the decisions gave, and what refunds and refused rewards gave back",
         )
+        within = books.check(
+            "caps:kept",
+            2,
+            "no campaign gave more than a version of its programme lets it, and no member got more, less what came back",
+        )
+        most: dict[tuple[str, str], int] = {}
+        most_of: dict[tuple[str, str, str], int] = {}
+        with books.reading("budgets and caps of programmes"):
+            most, most_of = _budgets(books), _caps(books)
         kept: dict[tuple[Any, ...], int] = {}
-        for row in await snapshot.rows("earning/bills.sql", "budgets"):
-            kept |= _both(tuple(row))
+        for programme, campaign, decided, back in await snapshot.rows("earning/bills.sql", "budgets"):
+            kept |= _both((programme, campaign, decided, back))
+            if (limit := most.get((programme, campaign))) is not None:
+                within.compared += 1
+                if decided - back > limit:
+                    within.wrong(f"{programme} {campaign} gave {decided - back} of {limit}")
         _compare(budgets, kept, self.budgets)
         kept = {}
         async for page in snapshot.pages("earning/bills.sql", "caps"):
-            for row in page:
-                kept |= _both(tuple(row))
+            for wallet_id, campaign, period, since, decided, back, programme in page:
+                kept |= _both((wallet_id, campaign, period, since, decided, back))
+                if (limit := most_of.get((programme, campaign, period))) is not None:
+                    within.compared += 1
+                    if decided - back > limit:
+                        of = campaign or programme
+                        within.wrong(
+                            f"wallet {wallet_id} got {decided - back} of {of} in the {period} of {since}, of {limit}"
+                        )
         _compare(caps, kept, self.caps)
+
+
+def _limits(books: Books) -> Iterator[tuple[Terms, str, Mapping[str, Any] | None, Mapping[str, Any], bool]]:
+    """Of every version, all that has limits: its counter's name, its budget, its members' caps, and whether it gives something at
+    the checkout, where money and times are counted."""
+    for terms in books.terms.values():
+        yield terms, "", None, terms.member_caps, False
+        for raw in terms.campaigns:
+            yield terms, raw["code"], raw.get("budget"), raw.get("member_caps") or {}, not gives_points(raw)
+        for raw in terms.acts:
+            yield terms, f"act:{raw['code']}", raw.get("budget"), raw.get("member_caps") or {}, False
+
+
+def _budgets(books: Books) -> dict[tuple[str, str], int]:
+    """The most that each counter of a programme's budgets may come to, by whichever version lets it."""
+    most: dict[tuple[str, str], int] = {}
+    for terms, code, budget, _, at_checkout in _limits(books):
+        if budget is None:
+            continue
+        limit = budget.get("money_minor") if at_checkout else budget.get("points")
+        if limit is None:
+            limit = budget["money_minor"] // terms.per_point
+        key = terms.code, f"{code}/money" if at_checkout else code
+        most[key] = max(most.get(key, 0), int(limit))
+    return most
+
+
+def _caps(books: Books) -> dict[tuple[str, str, str], int]:
+    """The same of what a member may get in a period."""
+    most: dict[tuple[str, str, str], int] = {}
+    for terms, code, _, caps, at_checkout in _limits(books):
+        for period, limit in caps.items():
+            if limit is not None:
+                key = terms.code, f"{code}/times" if at_checkout else code, period
+                most[key] = max(most.get(key, 0), int(limit))
+    return most
 
 
 def _both(row: tuple[Any, ...]) -> dict[tuple[Any, ...], int]:

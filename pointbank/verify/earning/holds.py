@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from pointbank.verify.books import Books
 from pointbank.verify.earning.bills import told_entries
 from pointbank.verify.events import ActivationAnswer, Asked, Envelope, entries_of
+from pointbank.verify.programme.numbers import zone_of
 from pointbank.verify.report import Check
 
 _ASKED = ("bill", "accrual", "through", "effective_at", "decided_at")
@@ -45,11 +45,13 @@ class Holds:
         async for page in self._books.snapshot.pages("earning/holds.sql", "plans"):
             for plan in page:
                 if plans and plans[0]["accrual_id"] != plan["accrual_id"]:
-                    check_plans(check, plans)
+                    with self._books.reading("plans of accrual", plans[0]["accrual_id"]):
+                        check_plans(check, plans)
                     plans = []
                 plans.append(plan)
         if plans:
-            check_plans(check, plans)
+            with self._books.reading("plans of accrual", plans[0]["accrual_id"]):
+                check_plans(check, plans)
         for row in await self._books.snapshot.rows("earning/holds.sql", "unplanned"):
             check.wrong(f"accrual {row['accrual_id']} is held and has no plan")
         for row in await self._books.snapshot.rows("earning/holds.sql", "stuck"):
@@ -171,7 +173,7 @@ def _allowed(plan: Any, points: int) -> int:
         return points
     if plan["until"] == "activation":
         return points if plan["activated_at"] is not None else 0
-    day: date = plan["last_at"].astimezone(ZoneInfo(plan["zone"])).date()
+    day: date = plan["last_at"].astimezone(zone_of(plan["zone"])).date()
     if day >= plan["last_on"]:
         return points
     if plan["until"] == "date":

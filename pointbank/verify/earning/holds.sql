@@ -31,6 +31,13 @@ LEFT JOIN LATERAL (
 ) AS t ON true
 ORDER BY p.accrual_id, p.rule;
 
+-- name: terms
+-- Each held accrual's plans: what of it waits for what.
+SELECT
+    p.accrual_id::text AS accrual_id, p.rule, p.bill_id::text AS bill_id, p.wallet_id::text AS wallet_id, p.programme, p.currency,
+    p.point_value, p.points, p.until, p.billed_on, p.days, p.last_on, p.zone
+FROM earn.hold_plans AS p;
+
 -- name: releases
 -- What was asked to be released.
 SELECT

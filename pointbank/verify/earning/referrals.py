@@ -12,6 +12,8 @@ from pointbank.verify.books import Books
 from pointbank.verify.events import Asked, Envelope, MemberEnrolled, ReversalRefused, Reversed
 
 _ROLES = ("referrer", "referred")
+MOST_TIMES = 100_000
+"""So often nothing is asked."""
 _AT_ONCE = timedelta(minutes=1)
 """Of two bills that are judged at the same moment, the one whose transaction began later may be the first."""
 
@@ -115,7 +117,7 @@ class Referrals:
             for act in page:
                 try:
                     data = _data(act["data"])
-                except msgspec.ValidationError as error:
+                except msgspec.MsgspecError as error:
                     made.wrong(f"act {act['act_ref']} can't be read: {error}")
                     continue
                 ref = f"{data.referred}/{act['programme']}/{data.role}"
@@ -138,8 +140,9 @@ class Referrals:
             books.progress("referrals")
             for row in page:
                 made.compared += 1
-                for problem in self._objections(row):
-                    made.wrong(f"referral of {row['member_id']} in {row['programme']}: {problem}")
+                with books.reading("referral of", row["member_id"], "in", row["programme"]):
+                    for problem in self._objections(row):
+                        made.wrong(f"referral of {row['member_id']} in {row['programme']}: {problem}")
                 self._learned.theirs(((row["member_id"], row["programme"]), row["referrer_id"]))
                 if row["outcome"] != "reached" or row["due"]:
                     continue
@@ -169,7 +172,12 @@ class Referrals:
                     requests.wrong(
                         f"request {row['request_id']} is for {row['points']} of {row['earned']} points"
                     )
-                for place in range(row["first"] or row["sequence"], row["sequence"] + 1):
+                if not row["of_refund"]:
+                    requests.wrong(f"request {row['request_id']} names a refund that is not of its bill")
+                first, last = row["first"] or row["sequence"], row["sequence"]
+                if last - first > MOST_TIMES:
+                    requests.wrong(f"request {row['request_id']} was made {last - first + 1} times")
+                for place in range(max(first, last - MOST_TIMES), last + 1):
                     self._asked.ours(
                         (
                             (row["request_id"], row["act_id"], place), row["accrual_id"], row["bill_id"], row["wallet_id"],
@@ -200,7 +208,8 @@ class Referrals:
             if row["due"]:
                 yield "something is due, and nothing was decided"
             oneself = self._person(row["referrer_id"]) == self._person(row["member_id"])
-            if not oneself and any(minimums.get(version) is not None for version in row["versions"] or ()):
+            judged_by = {str(version) for version, minimum in minimums.items() if minimum is not None}
+            if not oneself and judged_by & set(row["versions"] or ()):
                 yield "a bill was judged by a version that gives for referrals, and did not decide it"
             return
         if row["decision"] is None:

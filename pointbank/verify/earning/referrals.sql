@@ -25,11 +25,13 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT
         min(y.recorded_at) FILTER (WHERE y.bill_id IS DISTINCT FROM r.bill_id) AS before,
-        array_agg(DISTINCT (p.judged ->> 'version')::int) AS versions
+        array_agg(DISTINCT p.judged ->> 'version') AS versions
     FROM earn.wallets AS w
     JOIN earn.accruals AS a ON a.wallet_id = w.wallet_id
     JOIN earn.decisions AS y ON y.bill_id = a.bill_id
-    CROSS JOIN LATERAL json_array_elements(y.decision -> 'programmes') AS p (judged)
+    CROSS JOIN LATERAL json_array_elements(
+        CASE json_typeof(y.decision -> 'programmes') WHEN 'array' THEN y.decision -> 'programmes' ELSE '[]' END
+    ) AS p (judged)
     WHERE w.member_id = r.member_id AND w.programme = r.programme AND p.judged ->> 'wallet_id' = w.wallet_id::text
 ) AS o ON true
 LEFT JOIN LATERAL (
@@ -71,7 +73,9 @@ WHERE a.source = 'engine:referral';
 SELECT
     v.accrual_id::text AS accrual_id, v.request_id::text AS request_id, v.act_id::text AS act_id, v.bill_id::text AS bill_id,
     v.wallet_id::text AS wallet_id, v.programme, v.point_value, v.points, v.on_spent, v.effective_at, v.decided_at, v.sequence,
-    v.status, v.through, v.code, d.sequence + 1 AS first, c.points AS earned, c.wallet_id::text AS earned_in
+    v.status, v.through, v.code, d.sequence + 1 AS first, c.points AS earned, c.wallet_id::text AS earned_in,
+    f.bill_id = v.bill_id AS of_refund
 FROM earn.act_reversals AS v
 LEFT JOIN earn.act_decisions AS d ON d.act_id = v.act_id AND d.status = 'earned'
-LEFT JOIN earn.act_accruals AS c ON c.accrual_id = v.accrual_id AND c.act_id = v.act_id;
+LEFT JOIN earn.act_accruals AS c ON c.accrual_id = v.accrual_id AND c.act_id = v.act_id
+LEFT JOIN earn.refunds AS f ON f.refund_id = v.refund_id;

@@ -117,19 +117,23 @@ class Refunds:
             await answers.fill(last)
             for refund in page:
                 own, heard = requests.take(refund["place"]), answers.take(refund["place"])
-                self._key(refund)
+                with books.reading("the key of refund", refund["id"]):
+                    self._key(refund)
                 if bill is None or bill.bill_id != refund["bill_id"]:
                     self._stamps(bill)
                     bill = self._bill(refund)
                 if bill is not None:
-                    self._refund(bill, refund, own, heard)
-                self._tell(refund, own, heard)
+                    with books.reading("refund", refund["id"]):
+                        self._refund(bill, refund, own, heard)
+                with books.reading("what was told of refund", refund["id"]):
+                    self._tell(refund, own, heard)
         self._stamps(bill)
-        for orphan in await requests.rest():
+        async for orphan in requests.rest():
             self._made.wrong(f"request {orphan['request_id']} is of no refund that was taken")
-        await answers.rest()
-        for refund in await snapshot.rows("earning/refunds.sql", "untaken"):
-            self._untaken(refund)
+        async for page in snapshot.pages("earning/refunds.sql", "untaken"):
+            for refund in page:
+                with books.reading("refund", refund["id"]):
+                    self._untaken(refund)
         for saga in await snapshot.rows("earning/refunds.sql", "sagas"):
             self._made.wrong(
                 f"bill {saga['bill_id']}: its saga counts {saga['sequence']} events and {saga['refunds']} refunds; "
@@ -163,7 +167,7 @@ class Refunds:
             return None
         try:
             lines, decision = decode_lines(refund["lines"]), decode_decision(refund["decision"])
-        except msgspec.ValidationError as error:
+        except msgspec.MsgspecError as error:
             self._made.wrong(f"bill {refund['bill_id']} can't be read: {error}")
             return None
         amounts = tuple([line.amount_minor for line in lines]) or (refund["total_minor"],)

@@ -21,7 +21,10 @@ class Reviews:
         )  # fmt: skip
         self._kept = books.match(
             "reviews:kept", 8, "each accrual that was flagged is under review, for the patterns and in the money of its decision",
-            ("bill", "wallet", "member", "programme", "points", "patterns", "currency", "point_value"),
+            (
+                "bill", "wallet", "member", "programme", "points", "patterns", "currency", "point_value", "merchant", "bill_ref",
+                "terminal", "cashier", "occurred_at", "total",
+            ),
             ours="the decisions", theirs="the reviews",
         )  # fmt: skip
         self._asked = books.match(
@@ -44,12 +47,14 @@ class Reviews:
                 self._kept.ours(
                     (
                         one.accrual_id, bill["id"], judged.wallet_id, member_id, judged.programme, one.points, judged.flagged,
-                        judged.currency, judged.point_value,
+                        judged.currency, judged.point_value, bill["merchant"], bill["bill_ref"], bill["terminal"], bill["cashier"],
+                        bill["occurred_at"], bill["total_minor"],
                     )
                 )  # fmt: skip
 
     async def walk(self) -> None:
         """The tables."""
+        await self._thinned()
         async for page in self._books.snapshot.pages("earning/reviews.sql", "sightings"):
             for key, *row in page:
                 self._counted.theirs((key, *row))
@@ -59,7 +64,8 @@ class Reviews:
                 self._kept.theirs(
                     (
                         accrual_id, row["bill_id"], row["wallet_id"], row["member_id"], row["programme"], row["points"], patterns,
-                        row["currency"], row["point_value"],
+                        row["currency"], row["point_value"], row["merchant"], row["bill_ref"], row["terminal"], row["cashier"],
+                        row["occurred_at"], row["total_minor"],
                     )
                 )  # fmt: skip
                 if row["request_id"] is not None:
@@ -81,6 +87,18 @@ class Reviews:
                 f"{row['taken']} taken back; the bank says {row['reversed']}"
             )
         check.compared = await self._books.snapshot.value("earning/reviews.sql", "decided")
+
+    async def _thinned(self) -> None:
+        """What is counted no more lies in the past."""
+        if self._books.closed or not self._books.thinned:
+            return
+        now = await self._books.snapshot.value("members/tiers.sql", "now")
+        for programme, before in self._books.thinned.items():
+            with self._books.reading("what guards count of", programme):
+                if before > now:
+                    self._counted.check.wrong(
+                        f"of {programme} nothing of before {before} is said to count any more"
+                    )
 
     def on_asked(self, n: int | None, envelope: Envelope, asked: Asked) -> None:
         """points.reversal_requested that is of no refund and about its bill: what is about an act takes a referral back."""

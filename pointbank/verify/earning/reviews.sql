@@ -12,7 +12,8 @@ WHERE t.before IS NULL OR s.occurred_at >= t.before;
 -- What was flagged, and what the bank was asked of it.
 SELECT
     v.accrual_id::text AS accrual_id, v.bill_id::text AS bill_id, v.wallet_id::text AS wallet_id, v.member_id::text AS member_id,
-    v.programme, v.points, v.patterns, v.request_id::text AS request_id, v.sequence, v.decided_at, v.currency, v.point_value
+    v.programme, v.points, v.patterns, v.request_id::text AS request_id, v.sequence, v.decided_at, v.currency, v.point_value,
+    v.merchant, v.bill_ref, v.terminal, v.cashier, v.occurred_at, v.total_minor
 FROM earn.reviews AS v;
 
 -- name: wrongly_settled

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 from pointbank.verify.books import Books
-from pointbank.verify.programme.numbers import minor_per_point
+from pointbank.verify.programme.numbers import decimal_of, minor_per_point
 
 HALF = Decimal("0.5")
 
@@ -28,19 +28,52 @@ class Settlements:
         async for page in self._books.snapshot.pages("earning/settlements.sql", "variances"):
             for row in page:
                 check.compared += 1
-                name = f"variance {row['variance_id']} of {row['merchant']} on {row['day']}"
-                found, expected, missing = _computed(row)
-                if found is None:
-                    check.wrong(f"{name}: nothing was said of that day")
-                elif not row["later"]:
-                    kept = row["found_minor"], row["expected_minor"], row["missing"]
-                    if kept != (found, expected, missing):
-                        computed = (found, expected, missing)
+                with self._books.reading("variance", row["variance_id"]):
+                    for problem in _problems(row):
                         check.wrong(
-                            f"{name}: what was said, what bills say, and what is missing, is {kept}, computed {computed}"
+                            f"variance {row['variance_id']} of {row['merchant']} on {row['day']}: {problem}"
                         )
-                if abs(row["found_minor"] - row["expected_minor"]) <= HALF:
-                    check.wrong(f"{name} is off by no more than half a minor unit")
+        noticed = self._books.check(
+            "settlements:noticed",
+            8,
+            "each day whose lines are off from its bills has a variance since it was checked",
+        )
+        noticed.compared += await self._books.snapshot.value("earning/settlements.sql", "said")
+        async for page in self._books.snapshot.pages("earning/settlements.sql", "unnoticed"):
+            for merchant, day, kind, currency, found, expected in page:
+                noticed.wrong(
+                    f"{kind} of {merchant} on {day} in {currency} is {found}, its bills come to {expected}, and no variance says so"
+                )
+
+
+def _problems(row: Any) -> Iterator[str]:
+    found, expected, missing = _computed(row)
+    if row["closed"] and row["another"]:
+        return  # one or the other is of numbers that were
+    if row["closed"] and row["agreed"]:
+        yield from _disagreed(row, found or Decimal(0), expected)
+    elif found is None:
+        yield "nothing was said of that day"
+    elif not row["later"]:
+        kept, computed = (
+            (row["found_minor"], row["expected_minor"], row["missing"]),
+            (found, expected, missing),
+        )
+        if kept != computed:
+            yield f"what was said, what bills say, and what is missing, is {kept}, computed {computed}"
+    if abs(row["found_minor"] - row["expected_minor"]) <= HALF:
+        yield "it is off by no more than half a minor unit"
+
+
+def _disagreed(row: Any, found: Decimal, expected: int) -> Iterator[str]:
+    """Whether what is closed because it agrees does not. What was converted may have another rate by now, and bills of which nobody
+    said a total may count in another currency's."""
+    if row["of_currencies"] or row["missing"] == "total" or abs(found - expected) <= HALF:
+        return
+    if not row["later"]:
+        yield "it is closed as if it agreed, and nothing was written since it did not"
+    elif not row["since"]:
+        yield f"it is closed as if it agreed: {found} was said, bills say {expected}"
 
 
 def _computed(row: Any) -> tuple[Decimal | None, int, str | None]:
@@ -65,5 +98,5 @@ def _computed(row: Any) -> tuple[Decimal | None, int, str | None]:
 
 def _converted(minor: int, rate: str, of: str, into: str) -> int:
     return round(
-        Fraction(rate) * minor * minor_per_point("1", into) / minor_per_point("1", of)
+        decimal_of(rate) * minor * minor_per_point("1", into) / minor_per_point("1", of)
     )  # half to even

@@ -1,10 +1,16 @@
 -- Settlement.
 
 -- name: variances
--- Variances that are not closed, with what lines, bills and refunds of their days come to; `later` where some of them were written
--- after the variance was seen last.
+-- Every variance, with what lines, bills and refunds of its day come to; `later` where some of them were written after it was seen last,
+-- `since` where some were after it was found to agree, by about a minute; `another`: there is one more of that day.
 SELECT
     v.variance_id::text AS variance_id, v.merchant, v.day, v.kind, v.currency, v.missing, v.expected_minor, v.found_minor,
+    v.agreed, v.state = 'closed' AS closed,
+    coalesce(greatest(l.at, o.at, b.at, r.at, f.at) > v.last_seen - interval '1 minute', false) AS since,
+    EXISTS (
+        SELECT FROM earn.settlement_variances AS n
+        WHERE (n.merchant, n.day, n.kind, n.currency) = (v.merchant, v.day, v.kind, v.currency) AND n.variance_id <> v.variance_id
+    ) AS another,
     l.minor AS found, (coalesce(b.minor, 0) - coalesce(r.minor, 0))::bigint AS expected,
     coalesce(b.minor, r.minor) IS NULL AS without_bills, f.of_currencies, f.minors, f.rates,
     coalesce(greatest(l.at, o.at, b.at, r.at, f.at) > v.checked_at - interval '1 minute', false) AS later
@@ -48,7 +54,9 @@ LEFT JOIN LATERAL (
     LEFT JOIN LATERAL (
         SELECT j.judged -> 'conversion' ->> 'rate' AS rate
         FROM earn.decisions AS d
-        CROSS JOIN LATERAL json_array_elements(d.decision -> 'programmes') AS j (judged)
+        CROSS JOIN LATERAL json_array_elements(
+            CASE json_typeof(d.decision -> 'programmes') WHEN 'array' THEN d.decision -> 'programmes' ELSE '[]' END
+        ) AS j (judged)
         WHERE d.bill_id = m.bill_id AND j.judged ->> 'programme' = v.programme
         ORDER BY d.n DESC
         LIMIT 1
@@ -71,5 +79,69 @@ LEFT JOIN LATERAL (
         ORDER BY p.version DESC
         LIMIT 1
     )
-) AS f ON v.kind = 'total'
-WHERE v.state <> 'closed';
+) AS f ON v.kind = 'total';
+
+-- name: unnoticed
+-- Days whose lines are off from their bills, and of which no variance says so, though a check was made more than a day after the last of them
+-- was written. Not totals that take other currencies.
+WITH said AS (
+    SELECT
+        l.merchant, l.day, l.kind, l.currency, min(l.zone) AS zone, sum(l.amount_minor) AS minor, max(l.imported_at) AS at,
+        min(l.programme) AS programme
+    FROM earn.settlement_lines AS l
+    GROUP BY l.merchant, l.day, l.kind, l.currency
+),
+
+zones AS (
+    SELECT DISTINCT s.merchant, s.currency, s.zone FROM said AS s
+),
+
+sold AS (
+    SELECT z.merchant, z.currency, z.zone, (b.occurred_at AT TIME ZONE z.zone)::date AS day, sum(b.total_minor) AS minor, max(b.recorded_at) AS at
+    FROM zones AS z
+    JOIN earn.bills AS b ON b.merchant = z.merchant AND b.currency = z.currency
+    GROUP BY 1, 2, 3, 4
+),
+
+refunded AS (
+    SELECT
+        z.merchant, z.currency, z.zone, (r.occurred_at AT TIME ZONE z.zone)::date AS day, sum(r.refunded_minor) AS minor,
+        max(r.recorded_at) AS at
+    FROM zones AS z
+    JOIN earn.refunds AS r ON r.merchant = z.merchant AND r.currency = z.currency
+    WHERE r.n IS NOT NULL
+    GROUP BY 1, 2, 3, 4
+),
+
+compared AS (
+    SELECT
+        s.merchant, s.day, s.kind, s.currency, s.minor AS found_minor, coalesce(b.minor, 0) - coalesce(r.minor, 0) AS expected_minor,
+        greatest(s.at, b.at, r.at) AS at, s.programme
+    FROM said AS s
+    LEFT JOIN sold AS b ON (b.merchant, b.currency, b.zone, b.day) = (s.merchant, s.currency, s.zone, s.day)
+    LEFT JOIN refunded AS r ON (r.merchant, r.currency, r.zone, r.day) = (s.merchant, s.currency, s.zone, s.day)
+)
+
+SELECT c.merchant, c.day, c.kind, c.currency, c.found_minor, c.expected_minor
+FROM compared AS c
+LEFT JOIN LATERAL (
+    SELECT p.document::jsonb -> 'programme' -> 'accepts' AS accepts
+    FROM earn.programmes AS p
+    WHERE p.programme = c.programme
+    ORDER BY p.version DESC
+    LIMIT 1
+) AS p ON true
+WHERE abs(c.found_minor - c.expected_minor) > 0.5
+    AND (c.kind = 'deposit' OR coalesce(p.accepts, '[]') IN ('[]', 'null'))
+    AND EXISTS (
+        SELECT FROM earn.audit AS a
+        WHERE a.action = 'settlement.check' AND a.recorded_at > c.at + interval '26 hours' AND c.day >= a.recorded_at::date - 60
+    )
+    AND NOT EXISTS (
+        SELECT FROM earn.settlement_variances AS v
+        WHERE (v.merchant, v.day, v.kind, v.currency) = (c.merchant, c.day, c.kind, c.currency)
+    );
+
+-- name: said
+-- How many days merchants and banks spoke of.
+SELECT count(*) FROM (SELECT DISTINCT l.merchant, l.day, l.kind, l.currency FROM earn.settlement_lines AS l) AS s;

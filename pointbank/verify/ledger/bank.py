@@ -28,10 +28,11 @@ from pointbank.verify.ledger.merged import Families, Family, Held
 from pointbank.verify.ledger.requests import Requests
 from pointbank.verify.ledger.revived import revived
 from pointbank.verify.ledger.silence import Silences
-from pointbank.verify.ledger.snapshots import MonthsWalk, orphan, read_closings
+from pointbank.verify.ledger.snapshots import NONE_CLOSED, MonthsWalk, orphan, read_closings
 from pointbank.verify.ledger.wallet import Posting, WalletWalk
 from pointbank.verify.matching import told
 from pointbank.verify.programme.numbers import minor_per_point, money_of
+from pointbank.verify.reading import of_the_books, said_of
 from pointbank.verify.spending.redemptions import Redemptions, Taken
 
 TOLD = {
@@ -120,16 +121,19 @@ class Bank:
         self._revived = books.check(
             "ledger:revived",
             3,
-            "what a release finds over of its lot is over, and not released with the rest; what was released ends no earlier",
+            "what a release finds over of its lot is over, and not released with the rest; what was released ends no earlier, and "
+            "no lot when neither a release nor a person says",
         )
         self._born = books.check("wallets:born", 5, "each wallet is its member's, as members gave it out")
         self._past = books.check(
             "ledger:snapshots", 8, "what past balances begin from is what the lines of closed months come to"
         )
         self._checks = {"chain": self._chain, "balances": self._balances, "lots": self._lots}
-        closings, problems = read_closings(await snapshot.rows("ledger/bank.sql", "closings"))
-        for problem in problems:
-            self._past.wrong(problem)
+        closings = NONE_CLOSED
+        with books.reading("closed months"):
+            closings, problems = read_closings(await snapshot.rows("ledger/bank.sql", "closings"))
+            for problem in problems:
+                self._past.wrong(problem)
         self._wallets = Follower(snapshot, "ledger/bank.sql", "wallets")
         self._lot_rows = Follower(snapshot, "ledger/bank.sql", "lots")
         self._snapshots = Follower(snapshot, "ledger/bank.sql", "snapshots")
@@ -152,19 +156,31 @@ class Bank:
                     if current is not None:
                         self._finish(current)
                     current = MonthsWalk(closings, wallet_id)
-                current.line(row)
+                try:
+                    current.line(row)
+                except Exception as error:
+                    if not of_the_books(error):
+                        raise
+                    self._chain.wrong(f"wallet {told(wallet_id)}, line {row[1]}: {said_of(error)}")
+            for row in self._wallets.passed():
+                self._lineless(row)
         if current is not None:
             self._finish(current)
         for family in self._families.families():
-            self._finish_family(family)
+            with books.reading("the wallets that became", family.heir):
+                self._finish_family(family)
         await self._without_lines()
         await self._heirs()
-        async for page in snapshot.pages("ledger/bank.sql", "postings"):
-            for row in page:
-                self._known.theirs(tuple(row))
-        await self._redemptions.walk()
-        await self._requests.walk()
-        await self._adjustments.walk()
+        async with books.part("posting ids"):
+            async for page in snapshot.pages("ledger/bank.sql", "postings"):
+                for row in page:
+                    self._known.theirs(tuple(row))
+        async with books.part("redemptions"):
+            await self._redemptions.walk()
+        async with books.part("requests"):
+            await self._requests.walk()
+        async with books.part("adjustments"):
+            await self._adjustments.walk()
         async for page in snapshot.pages("ledger/bank.sql", "notices"):
             for row in page:
                 self._notices.ours((tuple(row[:3]), row["points"]))
@@ -182,6 +198,10 @@ class Bank:
                 check.wrong(f"wallet {told(wallet_id)} is led to another than it was merged into")
 
     def _finish(self, months: MonthsWalk) -> None:
+        with self._books.reading("wallet", months.walk.wallet_id):
+            self._against_books(months)
+
+    def _against_books(self, months: MonthsWalk) -> None:
         walk = months.walk
         wallet_id, wallet = walk.wallet_id, f"wallet {told(walk.wallet_id)}"
         for where, problem in walk.problems:
@@ -228,8 +248,10 @@ class Bank:
             self._silences.wallet(walk, rows[0]["programme"], lots)
         released = [(row, walk.lots[row["lot_id"]]) for row in lots if row["lot_id"] in walk.lots]
         for row, lot in released if rows else ():
-            self._revived.compared += len(lot.releases)
-            versions = self._books.versions_of(rows[0]["programme"]) if lot.releases else []
+            self._revived.compared += 1
+            changed = lot.releases or row["expires_at"] != row["first_expires_at"]
+            returned = lot.opened is not None and lot.opened.kind == "return"
+            versions = self._books.versions_of(rows[0]["programme"]) if changed or returned else []
             for problem in revived(row["lot_id"], row, lot, versions):
                 self._revived.wrong(f"wallet {told(walk.wallet_id)}: {problem}")
 
@@ -324,12 +346,16 @@ class Bank:
 
     async def _without_lines(self) -> None:
         for follower, what in ((self._snapshots, "snapshot"), (self._strays, "stray")):
-            for row in await follower.rest():
+            async for row in follower.rest():
                 self._past.wrong(orphan(row, what))
-        for lot in await self._lot_rows.rest():
+        async for lot in self._lot_rows.rest():
             self._lots.wrong(f"wallet {told(lot['wallet_id'])} has a lot and no line")
-        for row in await self._wallets.rest():
-            self._balances.compared += 1
+        async for row in self._wallets.rest():
+            self._lineless(row)
+
+    def _lineless(self, row: Any) -> None:
+        self._balances.compared += 1
+        with self._books.reading("wallet", row["wallet_id"]):
             wallet = f"wallet {told(row['wallet_id'])}"
             for _, problem in WalletWalk(row["wallet_id"]).against_row(row):
                 self._balances.wrong(f"{wallet} without lines: {problem}")

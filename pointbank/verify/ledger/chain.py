@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from uuid import UUID
 from pointbank.verify.database import Snapshot
 from pointbank.verify.ledger.canonical import BEGINNING, BUCKETS, KINDS, VERSION, micros
 from pointbank.verify.matching import told
+from pointbank.verify.reading import of_the_books, said_of
 from pointbank.verify.report import Check
 from pointbank.verify.sql import queries
 
@@ -74,7 +76,12 @@ class ChainWalk:
             self._heads.compared += 1
             self._sealed.setdefault(wallet_id, {})[seq.to_bytes(8, "big")] = (head, no)
         self._wallet, self._left, self._begun = b"", b"", False
-        await snapshot.copy(queries("ledger/chain.sql")["lines"], self._take, after, end)
+        try:
+            await snapshot.copy(queries("ledger/chain.sql")["lines"], self._take, after, end)
+        except Exception as error:
+            if not of_the_books(error):
+                raise
+            self._chain.wrong(f"lines of wallets after {after}, up to {end}: {said_of(error)}")
         if self._wallet:
             self._finish()
         for wallet_id, row in self._rows.items():
@@ -149,7 +156,7 @@ class ChainWalk:
                 self._chain.wrong(f"{wallet} counts {row['seq']} lines, the last is {self._seq}")
             if row["head"] != self._head:
                 self._chain.wrong(f"{wallet}: its head is not the hash of its last line")
-            if micros(row["last_posted_at"]).to_bytes(8, "big", signed=True) != self._posted_at:
+            if _moment(row["last_posted_at"]) != self._posted_at:
                 self._chain.wrong(f"{wallet}: its row was posted to at another moment than its last line")
         self._cut(self._wallet, self._sealed.pop(self._wallet, {}))
 
@@ -158,3 +165,11 @@ class ChainWalk:
             self._heads.wrong(
                 f"wallet {told(wallet_id)}: line {int.from_bytes(seq, 'big')}, the head under seal {no}, is not there"
             )
+
+
+def _moment(at: datetime) -> bytes | None:
+    """As it is hashed; None for what is no moment."""
+    try:
+        return micros(at).to_bytes(8, "big", signed=True)
+    except (TypeError, OverflowError):
+        return None

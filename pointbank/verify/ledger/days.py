@@ -43,9 +43,10 @@ class Days:
         books = self._books
         newest: dict[str, tuple[int, dict[str, Count]]] = {}
         for row in await books.snapshot.rows("ledger/days.sql", "told"):
-            programmes = msgspec.json.decode(row["programmes"])
-            self._told.ours(((row["day"], row["sequence"]), _content(programmes)))
-            newest[row["day"]] = row["sequence"], _counts(programmes)
+            with books.reading("what was told of", row["day"]):
+                programmes = msgspec.json.decode(row["programmes"])
+                self._told.ours(((row["day"], row["sequence"]), _content(programmes)))
+                newest[row["day"]] = row["sequence"], _counts(programmes)
         if books.closed:
             return
         books.progress("days of accruals")
@@ -66,13 +67,14 @@ class Days:
         known: dict[str, tuple[int, dict[str, Count]]] = {}
         for row in await books.snapshot.rows("ledger/days.sql", "heard"):
             heard.compared += 1
-            day, sequence = row["day"], row["sequence"]
-            said = _counts(msgspec.json.decode(row["programmes"]))
-            there = newest.get(day)
-            if there is None or sequence > there[0] or (sequence == there[0] and said != there[1]):
-                heard.wrong(f"{day}: {sequence} as heard is {_text(said)}, told was {there}")
-            if row["compared"] == sequence:
-                known[day] = sequence, said
+            with books.reading("what the bank heard of", row["day"]):
+                day, sequence = row["day"], row["sequence"]
+                said = _counts(msgspec.json.decode(row["programmes"]))
+                there = newest.get(day)
+                if there is None or sequence > there[0] or (sequence == there[0] and said != there[1]):
+                    heard.wrong(f"{day}: {sequence} as heard is {_text(said)}, told was {there}")
+                if row["compared"] == sequence:
+                    known[day] = sequence, said
         rows = {row["subject"] for row in await books.snapshot.rows("ledger/days.sql", "differences")}
         sums = await self._sums("posted", set(known))
         for day, (_, said) in known.items():

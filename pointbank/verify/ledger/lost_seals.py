@@ -11,6 +11,7 @@ from typing import Any
 from pointbank.verify.database import Snapshot
 from pointbank.verify.ledger.sealed import exported, sealed_bytes, signed_by, wrongly_signed
 from pointbank.verify.ledger.trust import Trust
+from pointbank.verify.reading import of_the_books, said_of
 from pointbank.verify.report import Check
 
 SAYS = (
@@ -33,11 +34,17 @@ class LostSeals:
         async for page in snapshot.pages("ledger/seals.sql", "lost"):
             for row in page:
                 self._check.compared += 1
-                for problem in self._wrong(row):
-                    self._check.wrong(f"lost seal {row['no']} of epoch {row['epoch']}: {problem}")
                 self._tops[row["epoch"]] = max(row["no"], self._tops.get(row["epoch"], 0))
-                content = exported(self._tenant, row)
-                self.files[f"{row['no']:012d}-{row['hash'].hex()[:16]}.json"] = content
+                try:
+                    for problem in self._wrong(row):
+                        self._check.wrong(f"lost seal {row['no']} of epoch {row['epoch']}: {problem}")
+                    content = exported(self._tenant, row)
+                except Exception as error:
+                    if not of_the_books(error):
+                        raise
+                    self._check.wrong(f"lost seal {row['no']} of epoch {row['epoch']}: {said_of(error)}")
+                else:
+                    self.files[f"{row['no']:012d}-{row['hash'].hex()[:16]}.json"] = content
         await self._adoptions(snapshot)
 
     def goes_on(self, no: int) -> int:

@@ -29,6 +29,7 @@ def revived(lot_id: bytes, row: Any, lot: LotWalk, versions: Sequence[Terms]) ->
             before = release
     if not lot.reinstated and (short := _shortened(row["expires_at"], lot, versions)) is not None:
         yield f"lot {told(lot_id)} ends at {row['expires_at']}, before what line {short.seq} released was to end"
+    yield from _unfounded(lot_id, row, lot, versions)
 
 
 def _over(first: datetime | None, before: Release | None, at: datetime, versions: Sequence[Terms]) -> bool:
@@ -40,6 +41,24 @@ def _over(first: datetime | None, before: Release | None, at: datetime, versions
         terms.over(before.at, at) if terms.expiry.get("counts_from") == "release" else opened
         for terms in versions
     )
+
+
+def _unfounded(lot_id: bytes, row: Any, lot: LotWalk, versions: Sequence[Terms]) -> Iterator[str]:
+    """Whether a lot ends when nothing says so. Where that is the member's birth month's to say, any end may be right; and a person
+    who brought something back says any."""
+    opened, first, end = lot.opened, row["first_expires_at"], row["expires_at"]
+    if lot.reinstated or not versions or opened is None:
+        return
+    by_birth_month = any(terms.by_birth_month for terms in versions)
+    if end != first:
+        counting = [terms for terms in versions if terms.expiry.get("counts_from") == "release"]
+        founded = any(terms.expires_rightly(one.at, end) for terms in counting for one in lot.releases)
+        if not founded and not (by_birth_month and counting and lot.releases):
+            yield f"lot {told(lot_id)} ends at {end}, first it was to end at {first}, and nothing changed that"
+    if by_birth_month or opened.kind != "return":
+        return
+    if not any(terms.expires_rightly(opened.effective_at, first) for terms in versions):
+        yield f"lot {told(lot_id)} was opened by a return at {opened.effective_at}, and ends at {first}"
 
 
 def _shortened(end: datetime | None, lot: LotWalk, versions: Sequence[Terms]) -> Release | None:

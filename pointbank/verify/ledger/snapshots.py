@@ -34,6 +34,9 @@ class Closings(NamedTuple):
         return as_of <= self.closed or (as_of == self.under_way and wallet_id <= self.through)
 
 
+NONE_CLOSED = Closings(_FIRST, _LAST, b"")
+
+
 def read_closings(rows: list[Any]) -> tuple[Closings, list[str]]:
     """What the rows say, in the order of their months; and what is wrong with them."""
     problems = []

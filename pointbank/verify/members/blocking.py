@@ -35,8 +35,9 @@ class Blocking:
             for (wallet_id,) in page:
                 self._wallets.ours((wallet_id,))
         for wallet_id, (_, blocked) in self._last.items():
-            if blocked and UUID(wallet_id).bytes not in self._books.merges.into:
-                self._wallets.theirs((wallet_id,))
+            with self._books.reading("wallet", wallet_id):
+                if blocked and UUID(wallet_id).bytes not in self._books.merges.into:
+                    self._wallets.theirs((wallet_id,))
         async for page in snapshot.pages("members/blocking.sql", "cards"):
             for row in page:
                 self._cards.ours(tuple(row))

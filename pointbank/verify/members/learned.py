@@ -151,12 +151,13 @@ class Learned:
             key = row["hearer"], row["merchant"]
             found.add(key)
             self._merchants.compared += 1
-            if (told := self._last.get(key)) is None:
-                self._merchants.wrong(f"{key[0]} knows the merchant {key[1]}, of which it heard nothing")
-            elif not self._as_told(row, told):
-                self._merchants.wrong(
-                    f"{key[0]} keeps the merchant {key[1]} otherwise than version {told.version} says"
-                )
+            with self._books.reading("merchant", key[1], "at", key[0]):
+                if (told := self._last.get(key)) is None:
+                    self._merchants.wrong(f"{key[0]} knows the merchant {key[1]}, of which it heard nothing")
+                elif not self._as_told(row, told):
+                    self._merchants.wrong(
+                        f"{key[0]} keeps the merchant {key[1]} otherwise than version {told.version} says"
+                    )
         for hearer, merchant in sorted(self._last.keys() - found):
             self._merchants.wrong(f"{hearer} heard of the merchant {merchant}, and does not know it")
 

@@ -48,7 +48,7 @@ class Members:
         )  # fmt: skip
         self._in_order = books.check("programmes:order", 8, "each version begins after those before it")
         self._merchants = books.match(
-            "merchants:told", 5, "each merchant is what its last event says", ("terminals", "cashiers"),
+            "merchants:told", 5, "each merchant is what its last event says", ("terminals", "cashiers", "brand"),
             ours="the merchants", theirs="the events",
         )  # fmt: skip
         self._wallets_learned = books.match(
@@ -86,7 +86,13 @@ class Members:
         self._led = books.check(
             "merges:led", 8, "what named a member who earn heard to be merged names who goes on there"
         )
-        self._last_of_merchant: dict[str, tuple[int, tuple[str, ...], bytes]] = {}
+        self._earns = books.match(
+            "enrolments:learned", 8, "whoever earn heard to be enrolled is known there, since that moment", ("enrolled_at",),
+            ours="the events", theirs="earn",
+        )  # fmt: skip
+        self._earns_later: dict[str, tuple[str, datetime]] = {}
+        """Member -> what earn must know, should it know the member already."""
+        self._last_of_merchant: dict[str, tuple[int, tuple[str, ...], bytes, str | None]] = {}
         self._not_heard_yet: dict[tuple[str, str], tuple[tuple[str, str], str, str]] = {}
         """(hearer, wallet) -> what it must know of a wallet, should it know it already."""
 
@@ -98,27 +104,42 @@ class Members:
         cards = books.check("cards:digits", 8, "each card number ends in its check digit")
         began: dict[str, datetime] = {}
         for code, version, activated_at, document in await snapshot.rows("members/members.sql", "programmes"):
-            self._programmes.ours(((code, version), activated_at, _sorted(msgspec.json.decode(document))))
+            with books.reading("version", version, "of", code, "at members"):
+                self._programmes.ours(((code, version), activated_at, _sorted(msgspec.json.decode(document))))
             self._in_order.compared += 1
             if activated_at < began.get(code, activated_at):
                 self._in_order.wrong(f"version {version} of {code} begins before one that it supersedes")
             began[code] = max(activated_at, began.get(code, activated_at))
+        for row in await snapshot.rows("members/members.sql", "misled"):
+            self._in_order.wrong(
+                f"{row['code']} says version {row['active_version']} of {row['latest_version']}, in {row['currency']}; "
+                f"its versions say {row['active']} of {row['latest']}, in {row['of_active']}"
+            )
         async for page in snapshot.pages("members/members.sql", "members"):
             books.progress("members")
             for member_id, locale, channel, enrolled_at, wallets, referred_by in page:
                 self._enrolled.ours(
                     (member_id, locale, channel, enrolled_at, tuple(wallets or ()), referred_by)
                 )
+        async for page in snapshot.pages("members/members.sql", "earning"):
+            for row in page:
+                if on_its_way := self._earns_later.get(row["member_id"]):
+                    self._earns.ours(on_its_way)
+                self._earns.theirs(tuple(row))
+        await self._consents()
         async for page in snapshot.pages("members/members.sql", "cards"):
             for card_id, member_id, wallet_id, programme, issued_at, number in page:
                 self._cards.ours((card_id, member_id, wallet_id, programme, issued_at))
                 cards.compared += 1
-                if not ends_in_check_digit(number):
-                    cards.wrong(f"card {card_id} does not end in its check digit")
-        for merchant, version, terminals, cashiers in await snapshot.rows("members/members.sql", "merchants"):
-            self._merchants.ours(
-                ((merchant, version), tuple(sorted(terminals)), _sorted(msgspec.json.decode(cashiers)))
-            )
+                with books.reading("card", card_id):
+                    if not ends_in_check_digit(number):
+                        cards.wrong(f"card {card_id} does not end in its check digit")
+        for merchant, version, terminals, cashiers, brand in await snapshot.rows(
+            "members/members.sql", "merchants"
+        ):
+            with books.reading("merchant", merchant, "at members"):
+                told = _sorted(msgspec.json.decode(cashiers))
+                self._merchants.ours(((merchant, version), tuple(sorted(terminals)), told, brand))
         for merchant, (version, *rest) in self._last_of_merchant.items():
             self._merchants.theirs(((merchant, version), *rest))
         for from_currency, to_currency, number, *rate in await snapshot.rows("members/members.sql", "rates"):
@@ -133,6 +154,17 @@ class Members:
         for key, known in books.rates.items():
             self._rates_learned.theirs((key, *known))
         await self._learned()
+
+    async def _consents(self) -> None:
+        check = self._books.check(
+            "consents:kept",
+            8,
+            "each member agreed once, to the terms that the audit names, where they were enrolled",
+        )
+        check.compared = await self._books.snapshot.value("members/members.sql", "enrolled")
+        async for page in self._books.snapshot.pages("members/members.sql", "disagreed"):
+            for member_id, terms, audited in page:
+                check.wrong(f"member {member_id} agreed to {terms}, the audit says {audited}")
 
     async def _learned(self) -> None:
         snapshot = self._books.snapshot
@@ -150,8 +182,9 @@ class Members:
         for hearer, code, version, activated_at, document in await snapshot.rows(
             "members/members.sql", "learned_programmes"
         ):
-            kept = _sorted(msgspec.json.decode(document))
-            self._programmes_learned.theirs(((hearer, code, version), activated_at, kept))
+            with self._books.reading("version", version, "of", code, "at", hearer):
+                kept = _sorted(msgspec.json.decode(document))
+                self._programmes_learned.theirs(((hearer, code, version), activated_at, kept))
 
     # ---- the side of the events
 
@@ -169,6 +202,11 @@ class Members:
                 event.referred_by,
             )
         )
+        known = event.member_id, event.enrolled_at
+        if self._books.heard["members", "earn"].applied(n):
+            self._earns.ours(known)
+        else:
+            self._earns_later[event.member_id] = known
         for hearer in LEARN_BIRTH_MONTHS if event.birth_month is not None else ():
             if self._books.heard["members", hearer].applied(n):
                 self._birth_months.ours(((hearer, event.member_id), event.birth_month))
@@ -223,11 +261,12 @@ class Members:
 
     def on_merchant(self, n: int | None, envelope: Envelope, event: MerchantChanged) -> None:
         """merchant.changed."""
-        if event.version > self._last_of_merchant.get(event.merchant, (0, (), b""))[0]:
+        if event.version > self._last_of_merchant.get(event.merchant, (0, (), b"", None))[0]:
             self._last_of_merchant[event.merchant] = (
                 event.version,
                 tuple(sorted(event.terminals)),
                 _sorted(event.cashiers),
+                event.brand,
             )
 
     def on_rate(self, n: int | None, envelope: Envelope, event: RatePublished) -> None:

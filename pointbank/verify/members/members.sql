@@ -7,6 +7,56 @@ FROM members.programme_versions AS v
 WHERE v.activated_at IS NOT NULL
 ORDER BY v.programme, v.version;
 
+-- name: misled
+-- Programmes whose row names another version as the active one, or the last, or another currency, than their versions do: the active one is
+-- what was activated last.
+SELECT
+    p.code, p.latest_version, p.active_version, p.currency, v.latest, v.active, v.of_active, v.newest
+FROM members.programmes AS p
+LEFT JOIN LATERAL (
+    SELECT
+        coalesce(max(o.version), 0) AS latest, max(o.version) FILTER (WHERE o.status = 'active') AS active,
+        max(o.document #>> '{programme,currency}') FILTER (WHERE o.status = 'active') AS of_active,
+        (
+            SELECT n.version
+            FROM members.programme_versions AS n
+            WHERE n.programme = p.code AND n.activated_at IS NOT NULL
+            ORDER BY n.activated_at DESC, n.version DESC
+            LIMIT 1
+        ) AS newest
+    FROM members.programme_versions AS o
+    WHERE o.programme = p.code
+) AS v ON true
+WHERE (p.latest_version, p.active_version, p.currency, v.active) IS DISTINCT FROM (v.latest, v.active, v.of_active, v.newest)
+ORDER BY p.code;
+
+-- name: earning
+-- Whom earn knows, since when.
+SELECT m.member_id::text AS member_id, m.enrolled_at FROM earn.members AS m;
+
+-- name: enrolled
+-- How many members there are.
+SELECT count(*) FROM members.members;
+
+-- name: disagreed
+-- Members who did not agree once, to the terms and by the channel that the audit of their enrolment names, no later than it by more than the
+-- minutes that clocks may differ.
+SELECT m.member_id::text AS member_id, c.said, a.said AS audited
+FROM members.members AS m
+LEFT JOIN LATERAL (
+    SELECT
+        string_agg(k.terms_version || ' by ' || k.channel, ', ' ORDER BY k.recorded_at) AS said, max(k.accepted_at) AS accepted_at
+    FROM members.consents AS k
+    WHERE k.member_id = m.member_id
+) AS c ON true
+LEFT JOIN LATERAL (
+    SELECT (u.after ->> 'terms_version') || ' by ' || (u.after ->> 'channel') AS said
+    FROM members.audit AS u
+    WHERE u.object = 'member/' || m.member_id AND u.action = 'member.enrol'
+    LIMIT 1
+) AS a ON true
+WHERE c.said IS NULL OR c.said IS DISTINCT FROM a.said OR c.accepted_at > m.enrolled_at + interval '6 minutes';
+
 -- name: members
 -- Every member with the wallets that each was enrolled with; a merge may have brought others.
 SELECT
@@ -29,7 +79,7 @@ JOIN members.wallets AS w ON w.wallet_id = c.wallet_id;
 
 -- name: merchants
 -- Every merchant as it is now.
-SELECT m.merchant, m.version, m.terminals, m.cashiers::text AS cashiers FROM members.merchants AS m;
+SELECT m.merchant, m.version, m.terminals, m.cashiers::text AS cashiers, m.brand FROM members.merchants AS m;
 
 -- name: merges
 -- Every merge, with the wallets that became others.

@@ -68,26 +68,23 @@ class Messages:
                         check.note(state)
                 if row["takeovers"]:
                     check.note("taken over from a sender that died, and perhaps sent twice")
-                key = (row["cause"], row["template"])
-                facts = _decode(row["facts"])
-                facts.pop("expires_at", None)  # `other_ends`
-                self._made.theirs(
-                    (
-                        key,
-                        row["channel"],
-                        row["member_id"],
-                        self._heir(row["wallet_id"]),
-                        row["programme"],
-                        _sorted(facts),
-                    )
+                with self._books.reading("message", row["message_id"]):
+                    self._message(row)
+
+    def _message(self, row: Any) -> None:
+        key, facts = (row["cause"], row["template"]), _decode(row["facts"])
+        facts.pop("expires_at", None)  # `other_ends`
+        wallet_id = self._heir(row["wallet_id"])
+        self._made.theirs(
+            (key, row["channel"], row["member_id"], wallet_id, row["programme"], _sorted(facts))
+        )
+        if row["state"] == "delivered":
+            self._told.ours(
+                (
+                    row["message_id"], row["member_id"], row["wallet_id"], row["channel"], row["template"],
+                    row["locale"], row["cause"], row["delivered_at"],
                 )
-                if row["state"] == "delivered":
-                    self._told.ours(
-                        (
-                            row["message_id"], row["member_id"], row["wallet_id"], row["channel"], row["template"],
-                            row["locale"], row["cause"], row["delivered_at"],
-                        )
-                    )  # fmt: skip
+            )  # fmt: skip
 
     # ---- the side of the events
 

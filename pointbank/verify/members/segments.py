@@ -7,6 +7,8 @@ from datetime import datetime
 from pointbank.verify.books import Books
 from pointbank.verify.events import Envelope, MemberSegmented
 
+HEARERS = ("earn", "tiers")
+
 
 class Segments:
     """The side of members' stays and of earn's words, and the side of the events."""
@@ -18,8 +20,8 @@ class Segments:
             ours="the stays", theirs="the events",
         )  # fmt: skip
         self._learned = books.match(
-            "segments:learned", 8, "each word about a segment that earn heard is kept there", ("segment", "from_at", "until_at"),
-            ours="the events", theirs="earn",
+            "segments:learned", 8, "each word about a segment that earn and tiers heard is kept there",
+            ("segment", "from_at", "until_at"), ours="the events", theirs="the hearers",
         )  # fmt: skip
         self._last: dict[tuple[str, str, datetime], tuple[int, datetime | None]] = {}
 
@@ -32,13 +34,15 @@ class Segments:
         for key, (_, until_at) in self._last.items():
             self._told.theirs((key, until_at))
         async for page in snapshot.pages("members/segments.sql", "learned"):
-            for member_id, sequence, segment, from_at, until_at in page:
-                self._learned.theirs(((member_id, sequence), segment, from_at, until_at))
+            for hearer, member_id, sequence, segment, from_at, until_at in page:
+                self._learned.theirs(((hearer, member_id, sequence), segment, from_at, until_at))
 
     def on_segmented(self, n: int | None, envelope: Envelope, told: MemberSegmented) -> None:
         """member.segmented."""
         key, place = (told.member_id, told.segment, told.from_at), int(envelope.sequence)
         if place > self._last.get(key, (0, None))[0]:
             self._last[key] = place, told.until_at
-        if self._books.heard["members", "earn"].applied(n):
-            self._learned.ours(((told.member_id, place), told.segment, told.from_at, told.until_at))
+        for hearer in HEARERS:
+            if self._books.heard["members", hearer].applied(n):
+                word = told.segment, told.from_at, told.until_at
+                self._learned.ours(((hearer, told.member_id, place), *word))

@@ -42,8 +42,10 @@ class Tiers:
         """Qualifying points, standings and their history."""
         books, snapshot = self._books, self._books.snapshot
         for code, version, activated_at, document in await snapshot.rows("members/tiers.sql", "versions"):
-            self._terms[code, version] = read_terms(version, activated_at, _decode(document))
-        await self._qualifications()
+            with books.reading("version", version, "of", code, "at tiers"):
+                self._terms[code, version] = read_terms(version, activated_at, _decode(document))
+        async with books.part("qualifying points"):
+            await self._qualifications()
         self._decided = books.check(
             "tiers:decisions", 8, "each change follows from the rule and numbers it kept"
         )
@@ -58,8 +60,10 @@ class Tiers:
             books.progress("standings")
             await history.fill(page[-1]["id"])
             for standing in page:
-                self._standing(standing, history.take(standing["id"]))
-        for change in await history.rest():
+                changes = history.take(standing["id"])
+                with books.reading("the standing of wallet", standing["id"]):
+                    self._standing(standing, changes)
+        async for change in history.rest():
             self._stand.wrong(f"wallet {change['id']} has a history and no standing")
         async for page in snapshot.pages("members/tiers.sql", "heard"):
             for wallet_id, sequence, *rest in page:

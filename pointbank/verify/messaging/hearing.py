@@ -52,6 +52,8 @@ async def _dead_letters(books: Books, planned: dict[str, int]) -> None:
         check.note(f"{row['state']} {row['code']} at {row['service']}", row["n"])
     for row in await books.snapshot.rows("messaging/hearing.sql", "died_twice"):
         check.wrong(f"entry {row['entry_id']} of {row['stream']} died {row['n']} times at {row['service']}")
+    for row in await books.snapshot.rows("messaging/hearing.sql", "no_entries"):
+        check.wrong(f"{row['service']}: {row['entry_id']} of {row['stream']} is no entry's name")
     for row in await books.snapshot.rows("messaging/hearing.sql", "highest"):
         ends = planned.get(row["stream"], 0)
         if row["highest"] > ends:

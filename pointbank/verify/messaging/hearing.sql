@@ -36,12 +36,30 @@ HAVING count(*) > 1;
 -- name: highest
 -- The highest entry of each of our streams that died.
 WITH letters AS (
-    SELECT 'earn' AS service, d.stream, split_part(d.entry_id, '-', 1)::bigint AS n FROM earn.dead_letters AS d WHERE d.stream <> 'pos'
+    SELECT 'earn' AS service, d.stream, d.entry_id FROM earn.dead_letters AS d WHERE d.stream <> 'pos'
     UNION ALL
-    SELECT 'redeem', d.stream, split_part(d.entry_id, '-', 1)::bigint FROM redeem.dead_letters AS d
+    SELECT 'redeem', d.stream, d.entry_id FROM redeem.dead_letters AS d
     UNION ALL
-    SELECT 'tiers', d.stream, split_part(d.entry_id, '-', 1)::bigint FROM tiers.dead_letters AS d
+    SELECT 'tiers', d.stream, d.entry_id FROM tiers.dead_letters AS d
     UNION ALL
-    SELECT 'notifier', d.stream, split_part(d.entry_id, '-', 1)::bigint FROM notifier.dead_letters AS d
+    SELECT 'notifier', d.stream, d.entry_id FROM notifier.dead_letters AS d
 )
-SELECT l.service, l.stream, max(l.n) AS highest FROM letters AS l GROUP BY l.service, l.stream;
+
+SELECT l.service, l.stream, max(split_part(l.entry_id, '-', 1)::bigint) AS highest
+FROM letters AS l
+WHERE l.entry_id ~ '^[0-9]{1,18}-'
+GROUP BY l.service, l.stream;
+
+-- name: no_entries
+-- Dead letters of our streams under a name that no entry has.
+WITH letters AS (
+    SELECT 'earn' AS service, d.stream, d.entry_id FROM earn.dead_letters AS d WHERE d.stream <> 'pos'
+    UNION ALL
+    SELECT 'redeem', d.stream, d.entry_id FROM redeem.dead_letters AS d
+    UNION ALL
+    SELECT 'tiers', d.stream, d.entry_id FROM tiers.dead_letters AS d
+    UNION ALL
+    SELECT 'notifier', d.stream, d.entry_id FROM notifier.dead_letters AS d
+)
+
+SELECT l.service, l.stream, l.entry_id FROM letters AS l WHERE l.entry_id !~ '^[0-9]{1,18}-' LIMIT 5;

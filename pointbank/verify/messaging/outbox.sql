@@ -12,6 +12,10 @@ SELECT o.id, o.xid::text::bigint AS xid, uuid_send(o.event_id) AS event_id, o.pa
 FROM {schema}.outbox AS o
 ORDER BY o.id;
 
+-- name: said
+-- How many events were said.
+SELECT count(*) FROM {schema}.outbox;
+
 -- name: inbox
 -- What is still named in the inbox, by stream: how many entries up to the position, and above.
 SELECT

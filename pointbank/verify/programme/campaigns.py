@@ -25,7 +25,7 @@ from pointbank.verify.programme.checkout import (
     taken_off,
 )
 from pointbank.verify.programme.conditions import Asked, asks_for_lines, holds
-from pointbank.verify.programme.numbers import rounded
+from pointbank.verify.programme.numbers import decimal_of, rounded
 from pointbank.verify.programme.rules import Rule, Sums, add_up, against, by_rate, paid_part
 from pointbank.verify.programme.short import ended, in_full, left_out, never_chosen
 
@@ -256,7 +256,7 @@ def _effect(
         now = sum(amount for rule, amount, _, _ in sums.by_rule if not rule.held)
         whole, available = (part // steps["per_minor"] * steps["points"] for part in (amount, now))
         return whole, whole - available, None, amount
-    more = Fraction(effect["multiplier"]) - 1
+    more = decimal_of(effect["multiplier"]) - 1
     base = _base(terms, on, sums, bill, with_held=True)
     whole = _round(terms, base * more)
     available = whole

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pointbank.verify.programme.conditions import Asked, quantity_of
+from pointbank.verify.programme.numbers import decimal_of
 
 if TYPE_CHECKING:
     from pointbank.verify.programme.terms import Line, Terms
@@ -151,7 +152,7 @@ def _worth(
     amount = sum(lines[place].amount_minor for place in mine) + besides
     if said.get("percent") is not None:
         percent = (said.get("percent_by_tier") or {}).get(bill.tier) or said["percent"]
-        value = floor(Fraction(percent) * amount / 100)
+        value = floor(decimal_of(percent) * amount / 100)
     else:
         value = (said.get("money_by_tier") or {}).get(bill.tier) or said["money_minor"]
     return "discount", None, amount, min(value, amount, said.get("most_minor") or amount)

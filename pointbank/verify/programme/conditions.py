@@ -9,6 +9,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from pointbank.verify.programme.numbers import decimal_of
+
 if TYPE_CHECKING:
     from pointbank.verify.programme.terms import Line
 
@@ -133,7 +135,7 @@ class OnLadder:
 
 def quantity_of(line: Line) -> Fraction:
     """How many items a line is; one where it does not say."""
-    return Fraction(1) if line.quantity is None else Fraction(line.quantity)
+    return Fraction(1) if line.quantity is None else decimal_of(line.quantity)
 
 
 def asks_for_lines(tree: Mapping[str, Any]) -> bool:
@@ -177,7 +179,7 @@ def _compare(name: str, found: Any, operator: str, than: Any) -> bool:
             "none_of": not shared,
         }[operator]
     if name.endswith(".items"):
-        than = [Fraction(one) for one in than] if isinstance(than, list) else Fraction(than)
+        than = [decimal_of(one) for one in than] if isinstance(than, list) else decimal_of(than)
     match operator:
         case "eq":
             return bool(found == than)

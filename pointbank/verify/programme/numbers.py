@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
 
 # ISO 4217: the minor unit has two digits, but for these.
 _DIGITS = {
@@ -12,6 +14,21 @@ _DIGITS = {
     **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
     **dict.fromkeys(("CLF", "UYW"), 4),
 }
+
+
+def decimal_of(written: Any) -> Fraction:
+    """A number as a document writes it. ValueError for what nobody could write there: an exponent may have a billion digits."""
+    if isinstance(written, str) and not (len(written) <= 64 and written.replace(".", "", 1).isdecimal()):
+        raise ValueError(f"{written[:64]!r} is no decimal")
+    return Fraction(written)
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """A time zone. ValueError where there is none of that name."""
+    try:
+        return ZoneInfo(name)
+    except (OSError, KeyError) as error:  # a folder of zones is a file that can't be read
+        raise ValueError(f"{name!r} is no time zone") from error
 
 
 def rounded(mode: str, numerator: int, denominator: int) -> int:
@@ -32,7 +49,7 @@ def rounded(mode: str, numerator: int, denominator: int) -> int:
 @lru_cache(maxsize=1024)
 def minor_per_point(point_value: str, currency: str) -> Fraction:
     """What a point is worth, in minor units of the currency."""
-    return Fraction(point_value) * Fraction(int(10 ** _DIGITS.get(currency, 2)))
+    return decimal_of(point_value) * Fraction(int(10 ** _DIGITS.get(currency, 2)))
 
 
 def money_of(points: int, per_point: Fraction) -> int:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pointbank.verify.programme.conditions import Asked, asks_for_lines, holds, quantity_of
-from pointbank.verify.programme.numbers import rounded
+from pointbank.verify.programme.numbers import decimal_of, rounded
 
 if TYPE_CHECKING:
     from pointbank.verify.programme.terms import Line, Terms
@@ -78,9 +78,9 @@ def read_rule(rule: Mapping[str, Any], section: Mapping[str, Any]) -> Rule:
         held=rule.get("timing") == "hold",
         on_discounted=discounted is None or discounted,
         base=base,
-        rate=Fraction(rate["points"]) / per if rate else Fraction(0),
+        rate=decimal_of(rate["points"]) / per if rate else Fraction(0),
         step=step,
-        multipliers={tier: Fraction(own) for tier, own in (rule.get("tier_multipliers") or {}).items()},
+        multipliers={tier: decimal_of(own) for tier, own in (rule.get("tier_multipliers") or {}).items()},
     )
 
 

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from pointbank.verify.programme.campaigns import besides, given
 from pointbank.verify.programme.checkout import Offered, Stamped
 from pointbank.verify.programme.conditions import Asked, OnLadder, holds
-from pointbank.verify.programme.numbers import minor_per_point, rounded
+from pointbank.verify.programme.numbers import decimal_of, minor_per_point, rounded, zone_of
 from pointbank.verify.programme.rules import Details, Rule, is_for, judge, read_rule
 
 MILLION = 1_000_000
@@ -104,6 +104,8 @@ class Terms:
     cards: Sequence[Mapping[str, Any]] = ()
     acts: Sequence[Mapping[str, Any]] = ()
     currencies: Sequence[str] = ()
+    holds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By rule, what holds what it earns."""
     unit: int = 1
     """The denominator that all rates share: points are counted in whole parts of it, and divided once."""
 
@@ -439,13 +441,13 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
             [read_rule(rule, earning) for rule in earning.get("rules") or ()], earning.get("rules") or ()
         )
     )
-    return Terms(
+    found = Terms(
         code=head["code"],
         version=version,
         activated_at=activated_at,
         currency=head["currency"],
         point_value=head["point_value"],
-        zone=ZoneInfo(head["time_zone"]),
+        zone=zone_of(head["time_zone"]),
         backdating=None if days == "unlimited" else timedelta(days=30 if days is None else days),
         rules=rules,
         without_tax=earning.get("tax") == "excluded",
@@ -459,11 +461,12 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
         cards=earning.get("stamp_cards") or (),
         acts=earning.get("acts") or (),
         currencies=head.get("accepts") or (),
+        holds={rule["code"]: rule["hold"] for rule in earning.get("rules") or () if rule.get("hold")},
         unit=lcm(*(rule.rate.denominator for rule in rules)),
         mode=rounding.get("mode") or "floor",
         at=rounding.get("at") or "bill",
         when=rounding.get("when") or "after_multiplier",
-        expiry=document.get("expiry") or {"policy": "never"},
+        expiry=_section(document.get("expiry") or {"policy": "never"}),
         lifecycle=tiers.get("lifecycle") or "calendar_year",
         extra_months=tiers.get("extra_months") or 0,
         ladder=ladder,
@@ -476,6 +479,15 @@ def read_terms(version: int, activated_at: datetime, document: Mapping[str, Any]
         second_person_above=1000 if threshold is None else threshold,
         reasons=frozenset(adjustments.get("reasons") or Terms.reasons),
     )
+    if found.per_point <= 0:
+        raise ValueError(f"a point of {found.code} is worth {found.point_value}")
+    return found
+
+
+def _section(written: object) -> Mapping[str, Any]:
+    if not isinstance(written, Mapping):
+        raise ValueError(f"{written!r:.64} is no section of a document")
+    return written
 
 
 def _accepts(written: Sequence[Mapping[str, Any]] | None) -> dict[str, frozenset[str] | None] | None:
@@ -507,7 +519,7 @@ def _tier(tier: Mapping[str, Any]) -> Tier:
     return Tier(
         tier["code"],
         tier["name"],
-        Fraction(tier.get("multiplier") or "1"),
+        decimal_of(tier.get("multiplier") or "1"),
         tier.get("entry") or {},
         tuple(tier.get("benefits") or ()),
     )

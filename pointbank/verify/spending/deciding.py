@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 from math import floor
 from typing import Any
+from uuid import UUID
 
 from pointbank.verify.books import Books
 from pointbank.verify.matching import told
+from pointbank.verify.programme.numbers import decimal_of
 from pointbank.verify.programme.terms import Terms
 
 
@@ -22,8 +23,10 @@ class Deciding:
         self._decided = books.check(
             "redemptions:decided",
             3,
-            "what is kept of a redemption's decision is what its version allows it by: tier, bill and limits",
+            "what is kept of a redemption's decision is what its version allows it by: tier, bill, and what limits counted",
         )
+        self._asked: list[tuple[bytes, Any]] = []
+        self._bought: list[tuple[bytes, datetime, str, int]] = []
 
     async def walk(self) -> None:
         """Every decision that was kept."""
@@ -31,8 +34,57 @@ class Deciding:
             for row in page:
                 self._decided.compared += 1
                 terms = self._books.terms.get((row["programme"], row["programme_version"]))
-                for wrong in _wrong(row, terms):
-                    self._decided.wrong(f"{row['step']} {told(row['subject_id'])}: {wrong}")
+                with self._books.reading("what decided", row["step"], row["subject_id"]):
+                    for wrong in _wrong(row, terms):
+                        self._decided.wrong(f"{row['step']} {told(row['subject_id'])}: {wrong}")
+                    if row["known"] and row["step"] == "redeem" and terms is not None:
+                        self._asked += [(row["subject_id"], one) for one in json.loads(row["counted"])]
+                        if row["had"] is not None and row["per"] is not None:
+                            since = _sold_since(row["per"], row["at"], terms)
+                            self._bought.append((row["subject_id"], since, row["reward"], row["had"]))
+            await self._spent()
+            await self._had()
+
+    async def _spent(self) -> None:
+        """What limits counted, against what there is of it."""
+        asked, self._asked = self._asked, []
+        found: list[tuple[bytes, datetime, dict[str, int]]] = []
+        for subject_id, one in asked:
+            with self._books.reading("what was counted for redemption", subject_id):
+                counts = {what: int(one[what]) for what in ("points", "redemptions")}
+                found.append((subject_id, datetime.fromisoformat(one["since"]), counts))
+        if not found:
+            return
+        ids, sinces = [UUID(bytes=one[0]) for one in found], [one[1] for one in found]
+        for row in await self._books.snapshot.rows("spending/deciding.sql", "spent", ids, sinces):
+            subject_id, since, counts = found[row["k"] - 1]
+            for what, least, most in (
+                ("points", row["least"], row["most"]),
+                ("redemptions", row["least_made"], row["most_made"]),
+            ):
+                if counts[what] < least or (counts[what] > most and not row["merged"]):
+                    self._decided.wrong(
+                        f"redemption {told(subject_id)}: {counts[what]} {what} since {since} were counted, there were {least} to "
+                        f"{most}"
+                    )
+
+    async def _had(self) -> None:
+        """What was had of a reward, the same way."""
+        found, self._bought = self._bought, []
+        if not found:
+            return
+        ids, sinces, rewards = (
+            [UUID(bytes=one[0]) for one in found],
+            [one[1] for one in found],
+            [one[2] for one in found],
+        )
+        for row in await self._books.snapshot.rows("spending/deciding.sql", "had", ids, sinces, rewards):
+            subject_id, since, reward, had = found[row["k"] - 1]
+            if had < row["least"] or (had > row["most"] and not row["merged"]):
+                self._decided.wrong(
+                    f"redemption {told(subject_id)}: {had} of {reward} were had since {since}, there were {row['least']} to "
+                    f"{row['most']}"
+                )
 
 
 def _wrong(row: Any, terms: Terms | None) -> Iterator[str]:
@@ -46,6 +98,7 @@ def _wrong(row: Any, terms: Terms | None) -> Iterator[str]:
     if row["step"] != "capture":
         yield from _wrong_tier(row, terms)
         yield from _wrong_counts(row, terms)
+        yield from _wrong_had(row)
     yield from _wrong_bill(row, terms)
 
 
@@ -79,7 +132,7 @@ def _most(row: Any, terms: Terms) -> int | None:
     total: int | None = row["bill_total_minor"]
     share = terms.redemption.get("max_bill_share")
     if total is not None:
-        mosts.append(floor(total * Fraction(share or 1)))
+        mosts.append(floor(total * decimal_of(share or 1)))
     for rule in terms.redemption.get("acceptance") or ():
         if rule["merchant"] != row["merchant"]:
             continue
@@ -87,7 +140,7 @@ def _most(row: Any, terms: Terms) -> int | None:
         if base is not None and (
             rule.get("categories") is not None or rule.get("max_bill_share") is not None
         ):
-            mosts.append(floor(base * Fraction(rule.get("max_bill_share") or 1)))
+            mosts.append(floor(base * decimal_of(rule.get("max_bill_share") or 1)))
     return min(mosts, default=None)
 
 
@@ -122,6 +175,25 @@ def _wrong_counts(row: Any, terms: Terms) -> Iterator[str]:
         within = timedelta(minutes=cap["minutes"]) - timedelta(microseconds=1)
         if row["at"] - datetime.fromisoformat(one["since"]) != within:
             yield f"{cap['minutes']} minutes before {row['at']} is not {one['since']}"
+
+
+def _wrong_had(row: Any) -> Iterator[str]:
+    if row["most"] is None:
+        if row["had"] is not None:
+            yield f"{row['had']} are had of what has no limit"
+    elif row["had"] is None:
+        yield f"of {row['reward']} it is not kept how many were had, and there is a limit"
+    elif row["had"] >= int(row["most"]):
+        yield f"{row['had']} of {row['reward']} were had, of {row['most']}"
+
+
+def _sold_since(per: str, at: datetime, terms: Terms) -> datetime:
+    """Since when a reward's limit counts; it has no weeks."""
+    if per == "ever":
+        return datetime(1, 1, 1, tzinfo=UTC)
+    if per == "year":
+        return datetime(at.astimezone(terms.zone).year, 1, 1, tzinfo=terms.zone).astimezone(UTC)
+    return _begins(per, at, terms)
 
 
 def _begins(per: str, at: datetime, terms: Terms) -> datetime:

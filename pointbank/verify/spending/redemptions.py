@@ -189,13 +189,14 @@ class Redemptions:
     async def walk(self) -> None:
         """Every redemption, after all wallets."""
         snapshot = self._books.snapshot
-        for orphan in (await self._lot_rows.rest())[:5]:
+        async for orphan in self._lot_rows.rest():
             self._kept.wrong(
                 f"redemption {told(orphan['redemption_id'])} took of a lot of a wallet without lines"
             )
         async for page in snapshot.pages("spending/redemptions.sql", "redemptions"):
             for row in page:
-                self._redemption(row)
+                with self._books.reading("redemption", row["redemption_id"]):
+                    self._redemption(row)
         async for page in snapshot.pages("spending/redemptions.sql", "returns"):
             for return_id, redemption_id, posting_id, points, money_minor, effective_at, request_id in page:
                 self._returned.ours(
@@ -231,8 +232,10 @@ class Redemptions:
                 f"request {row['request_id']} found {row['redemptions']} redemptions and names {row['named']}; points of "
                 f"{row['back']} came back with it, or of others than it found"
             )
-        await self._shares.walk()
-        await self._deciding.walk()
+        async with self._books.part("shares of bills"):
+            await self._shares.walk()
+        async with self._books.part("what decided redemptions"):
+            await self._deciding.walk()
         [counts] = await snapshot.rows("spending/redemptions.sql", "counts")
         self._codes.compared += counts["reservations"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, time, timedelta
 from fractions import Fraction
 from typing import Any
@@ -24,6 +24,11 @@ class Rewards:
             "rewards:stock",
             2,
             "each reward's stock is what was supplied less what was issued and is set aside; versions count from 1",
+        )
+        self._put = books.check(
+            "rewards:audited",
+            8,
+            "each version of a reward, and each number that was supplied of it, is what the audit says somebody put",
         )
         self._sold = books.check(
             "benefits",
@@ -63,8 +68,17 @@ class Rewards:
                 self._stock.wrong(
                     f"{name}: {row['benefits']} were issued and {row['holds']} set aside of {row['supplied']}"
                 )
-            if row["versions"] != list(range(1, row["version"] + 1)):
+            if (
+                row["versions"] != list(range(1, len(row["versions"]) + 1))
+                or len(row["versions"]) != row["version"]
+            ):
                 self._stock.wrong(f"{name} is at version {row['version']}; there are {row['versions']}")
+        async for page in self._books.snapshot.pages("spending/rewards.sql", "put"):
+            for row in page:
+                self._put.compared += 1
+                with self._books.reading("reward", f"{row['programme']}/{row['reward']}"):
+                    for problem in _not_put(row):
+                        self._put.wrong(f"{row['programme']}/{row['reward']}: {problem}")
         for row in await self._books.snapshot.rows("spending/rewards.sql", "stockless"):
             self._stock.wrong(f"{row['programme']}/{row['reward']} was put, and its stock is not there")
         async for page in self._books.snapshot.pages("spending/rewards.sql", "holds"):
@@ -73,8 +87,9 @@ class Rewards:
         async for page in self._books.snapshot.pages("spending/rewards.sql", "benefits"):
             for row in page:
                 self._sold.compared += 1
-                for problem in self._wrongs(row):
-                    self._sold.wrong(f"benefit {told(row['benefit_id'])}: {problem}")
+                with self._books.reading("benefit", row["benefit_id"]):
+                    for problem in self._wrongs(row):
+                        self._sold.wrong(f"benefit {told(row['benefit_id'])}: {problem}")
                 self._ours(row)
                 if row["consumed_at"] is None and row["withdrawn_at"] is None and row["lapsed_at"] is None:
                     open_[row["programme"], row["reward"]] += row["unit_cost_minor"]
@@ -253,6 +268,32 @@ class Rewards:
 
     def _owe(self, programme: str, reward: str, cost: Money, sign: int) -> None:
         self._said[programme, reward, cost.currency] += sign * cost.amount_minor
+
+
+def _not_put(row: Any) -> Iterator[str]:
+    """What of a reward nobody put, by the audit."""
+    versions: dict[int, Any] = {}
+    supplies: list[int | None] = []
+    for version, reward, supplied in map(json.loads, row["audited"]):
+        versions.setdefault(version, _unordered(reward))
+        if not supplies or supplies[-1] != supplied:
+            supplies.append(supplied)
+    for version, document in map(json.loads, row["versions"]):
+        if versions.get(version) != _unordered(document):
+            yield f"version {version} is not what was put"
+    # What was supplied before there was a history of it is its first line.
+    if row["supplies"] != supplies[len(supplies) - len(row["supplies"]) :]:
+        yield f"{row['supplies']} were supplied, by the audit {supplies}"
+
+
+def _unordered(value: Any) -> Any:
+    """A document of which lists of words are sets."""
+    if isinstance(value, dict):
+        return {name: _unordered(one) for name, one in value.items()}
+    if isinstance(value, list):
+        made = [_unordered(one) for one in value]
+        return sorted(made) if all(isinstance(one, str) for one in made) else made
+    return value
 
 
 def _ends(row: Any, document: dict[str, Any], terms: Terms) -> list[str]:

@@ -79,6 +79,28 @@ LEFT JOIN redeem.reservations AS s ON s.redemption_id = b.redemption_id
 LEFT JOIN redeem.gift_cards AS c ON c.benefit_id = b.benefit_id
 LEFT JOIN redeem.reward_versions AS v ON v.programme = b.programme AND v.reward = b.reward AND v.version = b.version;
 
+-- name: put
+-- Every version of a reward, and every number of it that was supplied, with what the audit says was put, each in its order.
+SELECT
+    r.programme, r.reward,
+    ARRAY(
+        SELECT json_build_array(v.version, v.document)::text
+        FROM redeem.reward_versions AS v
+        WHERE v.programme = r.programme AND v.reward = r.reward
+        ORDER BY v.version
+    ) AS versions,
+    ARRAY(
+        SELECT s.supplied FROM redeem.reward_supplies AS s WHERE s.programme = r.programme AND s.reward = r.reward ORDER BY s.no
+    ) AS supplies,
+    ARRAY(
+        SELECT json_build_array(u.after -> 'version', u.after -> 'reward', u.after -> 'supplied')::text
+        FROM redeem.audit AS u
+        WHERE u.object = 'reward/' || r.programme || '/' || r.reward AND u.action = 'reward.put'
+        ORDER BY u.recorded_at, u.id
+    ) AS audited
+FROM redeem.rewards AS r
+ORDER BY r.programme, r.reward;
+
 -- name: stockless
 -- Rewards that were put and have no stock.
 SELECT DISTINCT v.programme, v.reward

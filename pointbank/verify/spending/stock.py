@@ -49,12 +49,17 @@ class Stock:
             of_reward = list(rows)
             for problem in _twice(of_reward):
                 judged.wrong(f"stock/{'/'.join(name)}: {problem}")
-            async for subject, counted, expected in self._numbers(*name, of_reward):
-                judged.compared += 1
-                if counted != expected and subject not in kept:
-                    judged.wrong(f"{subject}: {counted} counted, {expected} by the books, and no difference")
-                elif counted == expected and kept.get(subject):
-                    judged.wrong(f"{subject}: {counted} counted, as by the books, and a difference stands")
+            async with books.part(f"counts of {'/'.join(name)}"):
+                async for subject, counted, expected in self._numbers(*name, of_reward):
+                    judged.compared += 1
+                    if counted != expected and subject not in kept:
+                        judged.wrong(
+                            f"{subject}: {counted} counted, {expected} by the books, and no difference"
+                        )
+                    elif counted == expected and kept.get(subject):
+                        judged.wrong(
+                            f"{subject}: {counted} counted, as by the books, and a difference stands"
+                        )
 
     async def _numbers(self, programme: str, reward: str, counts: Sequence[Any]) -> Any:
         """What was counted on the day that is judged, beside what the books come to: (subject, counted, expected)."""

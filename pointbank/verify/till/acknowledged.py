@@ -139,8 +139,9 @@ class Acknowledged:
     async def _decisions(self, bill_ids: list[str]) -> dict[str, list[tuple[int, str, int]]]:
         found: dict[str, list[tuple[int, str, int]]] = {}
         for row in await self._rows("decisions", sorted(set(bill_ids))):
-            points = sum(judged.points for judged in decode_decision(row["decision"]).programmes)
-            found.setdefault(row["bill_id"], []).append((row["n"], row["status"], points))
+            with self._books.reading("decision", row["n"], "of bill", row["bill_id"]):
+                points = sum(judged.points for judged in decode_decision(row["decision"]).programmes)
+                found.setdefault(row["bill_id"], []).append((row["n"], row["status"], points))
         return found
 
     # ---- by HTTP
@@ -241,10 +242,11 @@ class Acknowledged:
             if row is None:
                 continue  # told with the answers
             self._content.compared += 1
-            for field, sent, kept in differences(body, row):
-                self._content.wrong(
-                    f"{' '.join(key).strip()}: {field} was sent as {sent}, bill {bill_id} has {kept}"
-                )
+            with self._books.reading("bill", bill_id):
+                for field, sent, kept in differences(body, row):
+                    self._content.wrong(
+                        f"{' '.join(key).strip()}: {field} was sent as {sent}, bill {bill_id} has {kept}"
+                    )
 
     async def _placed(self, entries: list[str]) -> None:
         died = {row["entry_id"]: row["n"] for row in await self._rows("dead_letters", entries)}

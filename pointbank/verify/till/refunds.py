@@ -160,10 +160,11 @@ class AcknowledgedRefunds:
             if row is None:
                 continue  # told with the answers
             self._content.compared += 1
-            for field, sent, is_ in altered(body, row):
-                self._content.wrong(
-                    f"{' '.join(key).strip()}: {field} was sent as {sent}, refund {self.made[key]} has {is_}"
-                )
+            with self._books.reading("refund", self.made[key]):
+                for field, sent, is_ in altered(body, row):
+                    self._content.wrong(
+                        f"{' '.join(key).strip()}: {field} was sent as {sent}, refund {self.made[key]} has {is_}"
+                    )
 
     async def _kept(self, ids: list[str]) -> dict[str, Any]:
         rows = await self._books.snapshot.rows("till/journal.sql", "refunds", sorted(set(ids))) if ids else []

@@ -50,7 +50,17 @@ def frozen_otherwise(told: Entry, kept: Sequence[Any]) -> Iterator[str]:
 
 
 def _code(row: Any) -> str | None:
-    return msgspec.json.decode(row["body"]).get("code") if row["status"] >= 400 else None
+    if row["status"] < 400:
+        return None
+    try:
+        code: str | None = msgspec.json.decode(row["body"], type=_Problem).code
+    except msgspec.MsgspecError:
+        return "can't be read"
+    return code
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    code: str | None = None
 
 
 class Wanted(NamedTuple):

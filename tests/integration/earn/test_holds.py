@@ -217,12 +217,16 @@ async def test_a_delivery_after_a_refund_releases_nothing_and_the_oracle_holds_w
     await Bank(shop, held=True).serve(bill_id)
     assert await shop.offer(told(shop, delivery(body), f"d-{body['bill_ref']}")) == [Done()]
     assert await asked(shop, bill_id) == []
-    checks = {"activations:told", "activations:kept", "holds:planned", "holds:asked"}
+    checks = {"activations:told", "activations:kept", "holds:planned", "holds:terms", "holds:asked"}
     spoilt = {
         "UPDATE earn.told_activations SET bill_id = gen_random_uuid() WHERE waited": "activations:kept",
         "DELETE FROM earn.told_activations WHERE waited": "activations:told",
         "UPDATE earn.told_activations SET occurred_at = occurred_at + '1 s'": "activations:told",
         f"DELETE FROM earn.activations WHERE bill_id = '{bill_id}'": "activations:kept",
+        "UPDATE earn.hold_plans SET last_on = billed_on WHERE last_on IS NOT NULL": "holds:terms",
+        "UPDATE earn.hold_plans SET until = 'review' WHERE until = 'activation'": "holds:terms",
+        "UPDATE earn.hold_plans SET days = 1 WHERE days > 1": "holds:terms",
+        "UPDATE earn.hold_plans SET zone = 'UTC'": "holds:terms",
     }
     async with one_moment(settings, shop) as books:
         assert await objections(settings, shop, books, checks) == {}

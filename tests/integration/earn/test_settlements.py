@@ -20,6 +20,7 @@ from services.earn.jobs.checking import check, check_days
 from shared.config import Settings
 from shared.events import MerchantChanged
 from tests.integration.earn.conftest import Shop, bill
+from tests.integration.earn.oracle import noticed, objections, one_moment
 from tests.integration.earn.test_currencies import rate
 from tests.integration.earn.test_refunds import Bank, post, refund
 from tests.support.books import open_books
@@ -97,13 +98,20 @@ async def test_a_day_is_held_against_its_bills_in_the_zone_and_only_more_than_ha
     assert one["reason"] == "It agrees by now."
 
 
-async def computed(shop: Shop, settings: Settings, change: str, merchant: str = "owned") -> list[str]:
-    """What the oracle says of the variances, changed by hand, an hour after they were seen."""
+async def computed(
+    shop: Shop, settings: Settings, change: str, merchant: str = "owned", *, alone: bool = False
+) -> list[str]:
+    """What the oracle says of the variances, changed by hand, an hour after they were seen. `alone`: of the open one, without those
+    that were closed before."""
     db = await open_books(settings, shop.code)
     redis = Redis.from_url(settings.redis_url)
     transaction = db.transaction()
     await transaction.start()
     try:
+        if alone:
+            await db.execute(
+                "DELETE FROM earn.settlement_variances WHERE merchant = $1 AND state = 'closed'", merchant
+            )
         await db.execute(
             "UPDATE earn.settlement_variances SET checked_at = clock_timestamp() + interval '1 hour', "
             f"{change} WHERE merchant = $1",
@@ -182,12 +190,39 @@ async def test_what_agreed_is_raised_again_with_the_same_numbers_but_not_what_a_
     opened = await shop.client.post(beside, json={"state": "open"}, headers=shop.headers("finance"))
     assert (opened.status_code, opened.json()["code"]) == (409, "variance_exists")
     assert one["variance_id"] in opened.json()["detail"]
+    [closed] = await computed(
+        shop, settings, "agreed = true, state = 'closed', reason = 'It agrees by now.'", "wavers", alone=True
+    )
+    assert closed.endswith("it is closed as if it agreed, and nothing was written since it did not")
     said = {"state": "closed", "reason": "It agrees by now."}  # whatever a person says, it is a person's word
     assert (await shop.client.post(path, json=said, headers=shop.headers("finance"))).status_code == 200
     assert await after("0.00", "nothing more") == []
     assert await after("10.00", "corrected again") == []
     assert await after("-10.00", "and back") == [], "these numbers are a person's"
     assert len(await variances(shop, "wavers", state="closed")) == 2
+
+
+async def test_a_variance_that_is_gone_is_missed_once_its_day_was_checked_a_day_later(
+    shop: Shop, settings: Settings
+) -> None:
+    """Of lines that were written today nobody need have looked yet."""
+    assert (await imported(shop, line("silent", "50.00", "deposit"))).status_code == 200
+    await check(shop.runtime, first=DAY, last=DAY)
+    assert len(await variances(shop, "silent")) == 1
+    gone = "DELETE FROM earn.settlement_variances WHERE merchant = 'silent'"
+    before = "UPDATE earn.settlement_lines SET imported_at = imported_at - interval '2 days' WHERE merchant = 'silent'"
+    names = {"settlements:noticed"}
+    async with one_moment(settings, shop) as books:
+        assert await objections(settings, shop, books, names) == {}
+        assert await noticed(settings, shop, books, gone, names) == {}
+        await books.execute(before)
+        assert await objections(settings, shop, books, names) == {}
+        found = await noticed(settings, shop, books, gone, names)
+    assert found == {
+        "settlements:noticed": [
+            "deposit of silent on 2026-11-22 in SAR is 5000, its bills come to 0, and no variance says so"
+        ]
+    }
 
 
 async def test_foreign_bills_are_converted_into_the_total_and_what_nobody_spoke_of_is_missed(
@@ -238,7 +273,7 @@ async def test_foreign_bills_are_converted_into_the_total_and_what_nobody_spoke_
     assert (await said("1.00")).status_code == 200
     assert await found() == silent | {("quay", "total", "SAR", 1_000 + 4_050 + 404, "100", None)}
     assert await computed(shop, settings, "found_minor = found_minor", "quay") == []
-    assert len(await computed(shop, settings, "missing = 'bills'", "quay")) == 3
+    assert len(await computed(shop, settings, "missing = 'bills'", "quay")) == 4
     assert (await said("53.54", reference="rest")).status_code == 200
     assert await found() == silent
     # Its own total in EUR takes the bills in EUR out of the one in SAR.

@@ -242,6 +242,11 @@ async def test_the_books_are_whole_until_what_decided_says_something_else(
 
     of_it = f"subject_id = '{aside['redemption_id']}'"
     changed = "UPDATE redeem.redemption_inputs SET {} WHERE {} AND step = '{}'".format
+    # Of what was written in the same seconds nobody can say whether it was counted.
+    earlier = (
+        "WITH earlier AS (UPDATE redeem.redemptions SET recorded_at = recorded_at - interval '1 minute' "
+        f"WHERE programme = '{code}' AND redemption_id <> '{aside['redemption_id']}') "
+    )
     found = {"redemptions:decided"}
     await assert_whole_until_spoilt(
         settings,
@@ -282,6 +287,18 @@ async def test_the_books_are_whole_until_what_decided_says_something_else(
                 changed(
                     """counted = jsonb_set(counted, '{1,since}', '"2026-01-01T00:00:00Z"')""", of_it, "redeem"
                 ),
+                found,
+            ),
+            "more that was spent before, within the limit": (
+                changed("counted = jsonb_set(counted, '{0,points}', '400')", of_it, "redeem"),
+                found,
+            ),
+            "less that was spent before": (
+                earlier + changed("counted = jsonb_set(counted, '{0,points}', '0')", of_it, "redeem"),
+                found,
+            ),
+            "fewer that were made before": (
+                earlier + changed("counted = jsonb_set(counted, '{1,redemptions}', '0')", of_it, "redeem"),
                 found,
             ),
             "a limit that is not counted": (changed("counted = counted - 1", of_it, "redeem"), found),

@@ -23,6 +23,7 @@ UNUSED = {
     "reinstatements",
     "notices:told",
     "holds:planned",
+    "holds:terms",
     "holds:asked",
     "allowances",  # tests/integration/redeem/test_offline.py
     "redemptions:overdrawn",
@@ -38,7 +39,14 @@ UNUSED = {
 # tests/integration/earn look at these, in books that have other acts, rates, birthdays, guards, settlements and activations.
 UNUSED |= {"rates:told", "rates:learned", "birthdays:told"}
 UNUSED |= {f"referrals:{what}" for what in ("learned", "decided", "given", "requests", "asked", "answered")}
-UNUSED |= {"guards:counted", "reviews:kept", "reviews:asked", "reviews:settled", "settlements:computed"}
+UNUSED |= {
+    "guards:counted",
+    "reviews:kept",
+    "reviews:asked",
+    "reviews:settled",
+    "settlements:computed",
+    "settlements:noticed",
+}
 UNUSED |= {"activations:told", "activations:kept"}
 UNUSED |= {"decisions:audited"}  # tests/integration/verify/test_spoilt_learned.py
 # tests/integration/verify/test_spoilt_refunds.py looks at these, where the bank answers all that a refund asks.
@@ -55,7 +63,7 @@ UNUSED |= {f"days:{what}" for what in ("told", "counted", "heard", "compared")}
 # tests/integration/redeem/test_gift_cards.py has cards, and spoils them.
 UNUSED |= {f"gift_cards:{what}" for what in ("chain", "balances", "uses", "terms", "once", "refunds", "told")}
 # tests/integration/redeem/test_merges.py, earn/test_merged.py and tests/flows/test_merges.py have members who were one person.
-UNUSED |= {f"merges:{what}" for what in ("told", "learned", "led", "kept", "moved")}
+UNUSED |= {f"merges:{what}" for what in ("told", "heard", "learned", "led", "kept", "moved")}
 LAST_OF = "id = (SELECT max(id) FROM {0}.outbox)"
 
 ORPHAN = "INSERT INTO earn.orphans (epoch, n, event_id, heard_by) VALUES (1, {0}, 'x', '{{}}')"
