@@ -22,7 +22,7 @@ from services.redeem.jobs.reconciling import Progress, reconcile, unheard
 from services.redeem.jobs.reconciling_dry import would_reconcile
 from services.redeem.jobs.sealing import Progress as SealProgress
 from services.redeem.jobs.sealing import job_item, take_seal, would_seal
-from shared.clock import real_clock
+from shared.clock import TenantClock
 from shared.config import NotConfigured, Settings
 from shared.ids import uuid7
 from shared.messaging.bus import redis_client
@@ -31,6 +31,7 @@ from shared.messaging.keys import Keys
 from shared.messaging.sealer import Sealer
 from shared.messaging.writer import Writer
 from shared.runtime import open_tenant_pool
+from shared.upkeep import Upkeep
 
 T = TypeVar("T")
 SERVICE = "redeem"
@@ -47,11 +48,13 @@ async def writer_of(settings: Settings, tenant: str) -> AsyncIterator[Writer]:
     found = await find_served(settings, tenant, SERVICE)
     pool = await open_tenant_pool(settings, found, SERVICE)
     redis = redis_client(settings.redis_url)
+    clock = TenantClock()
     try:
+        await Upkeep(pool, settings, tenant, clock).compare_clocks()
         yield Writer(
             pool,
             found,
-            real_clock,
+            clock,
             redis,
             Keys(found.cell, tenant),
             Sealer(settings.secret_of(SERVICE), tenant),

@@ -18,6 +18,14 @@ def real_clock() -> datetime:
 MAY_DIFFER = timedelta(seconds=5)
 """So far the clocks of two processes may be apart: what one of them decides holds for the other."""
 
+SLOW = timedelta(seconds=1)
+"""An answer that took longer came when it may not have been so late any more."""
+
+
+def _running_s() -> float:
+    """Seconds that go on, whatever clocks are set to; also while the machine sleeps, where it counts that."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
 
 def ahead(theirs: datetime, *, before: datetime, after: datetime) -> timedelta:
     """How far our clock is ahead of theirs, at least; below zero: behind. They showed it between these two moments of ours."""
@@ -31,23 +39,27 @@ class TenantClock:
     def __init__(self) -> None:
         self.ahead = timedelta()
         """How far the machine's was ahead when the two were compared last."""
+        self._compared = False
         self._theirs: tuple[datetime, float] | None = None
 
     def __call__(self) -> datetime:
         if self._theirs is None:
             return real_clock()
         shown, seen_at = self._theirs
-        return shown + timedelta(seconds=time.monotonic() - seen_at)
+        return shown + timedelta(seconds=_running_s() - seen_at)
 
     def compare(self, theirs: datetime, *, before: datetime, after: datetime) -> None:
-        """PostgreSQL's was asked for, showed that, and has answered just now."""
-        self.ahead = ahead(theirs, before=before, after=after)
-        self._theirs = (theirs, time.monotonic()) if self.is_wrong else None
+        """PostgreSQL's was asked for, showed that, and has answered just now. What came slowly says little: it counts where
+        nothing is known yet."""
+        if self._compared and after - before > SLOW:
+            return
+        self._compared, self.ahead = True, ahead(theirs, before=before, after=after)
+        self._theirs = (theirs, _running_s()) if self.is_wrong else None
 
     @property
     def is_wrong(self) -> bool:
-        """Whether the machine's can't be gone by."""
-        return abs(self.ahead) > MAY_DIFFER
+        """Whether the machine's can't be gone by: another's may be as far off, the other way."""
+        return abs(self.ahead) > MAY_DIFFER / 2
 
 
 _MARGIN = timedelta(days=2)

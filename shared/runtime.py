@@ -108,9 +108,9 @@ class TenantRuntime:
         self.metrics = metrics
         compared = TenantClock()
         self.clock: Clock = clock or compared
-        # What outlives a transaction; handlers find the metrics here too, whom to tell of streams, and the true time.
+        # What outlives a transaction; handlers find the metrics here too, and whom to tell of streams.
         sizes = StreamBytes(redis, self.keys, blueprint.name, metrics, budget_bytes=settings.stream_bytes)
-        self.cache: dict[Any, Any] = {Metrics: metrics, StreamBytes: sizes, TenantClock: compared}
+        self.cache: dict[Any, Any] = {Metrics: metrics, StreamBytes: sizes}
         if traces is not None:
             self.cache[Traces] = traces
         self.blueprint, self.bus = blueprint, bus
@@ -257,7 +257,7 @@ class TenantRuntime:
         """Prepares its tables and begins, also after a rest. Raises what keeps it from beginning; the caller tries again."""
         if self.housekeeping.partitions_due():
             await self.housekeeping.prepare()
-            await self.upkeep.compare_clocks()  # before anything is decided here
+        await self.upkeep.compare_clocks()  # before anything that was offered is decided
         await self._halt()  # of a start, or a rest, that was broken off
         self._relaying = asyncio.create_task(self.relay.begin(), name=f"relay {self.code}")
         self._hearing = True

@@ -7,6 +7,7 @@ where their group stands. So a tenant that is awake pays nothing for those that 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
@@ -62,7 +63,7 @@ class Watch:
         self._seen: dict[bytes, bytes] = {}
         """As they are written: hundreds are, every two seconds."""
         self._hinted: bytes | None = None
-        """The last hint that is known; None before the first read."""
+        """The last hint that is known; None before the first."""
 
     def add(self, streams: Mapping[str, str]) -> None:
         """From the next read on: what comes after these ids."""
@@ -79,8 +80,10 @@ class Watch:
             # Where hints stand, by a hint of nobody: Redis' clock gives it its id, as it does the others. After a moment of our own
             # clock, where that is ahead, none would come until Redis' had caught up.
             none: Any = {TENANTS: b""}
-            self._hinted = await self._redis.xadd(self._hints, none, maxlen=KEPT_HINTS, approximate=True)
-        watched = {self._hints: self._hinted, **self._seen}
+            # A full Redis takes no hint, and gives none that is missed: the streams are read all the more.
+            with suppress(ResponseError):
+                self._hinted = await self._redis.xadd(self._hints, none, maxlen=KEPT_HINTS, approximate=True)
+        watched = {self._hints: self._hinted or b"$", **self._seen}
         answer = await self._redis.xread(watched, count=COUNT, block=block_ms)
         found = Moved(set(), set())
         for name, entries in answer.items() if isinstance(answer, dict) else answer or ():

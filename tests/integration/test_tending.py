@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from datetime import datetime, timedelta
+from typing import Any
 
 import asyncpg
 import pytest
@@ -154,6 +155,29 @@ async def test_a_process_whose_clock_is_ahead_hears_hints_as_any(
         async with asyncio.timeout(PATIENCE_S):
             while code not in (await watch.moved(block_ms=100)).tenants:
                 pass
+
+
+async def test_a_process_that_begins_while_redis_is_full_sees_what_fills_it(settings: Settings) -> None:
+    """It takes no entry more, nor a hint; who hears what is there acknowledges it, and there is room again."""
+    redis: Any = redis_client(settings.redis_url)
+    async with redis:
+        stream = f"pb:{{{settings.cell}}}:t{secrets.token_hex(4)}:pos"
+        await redis.xadd(stream, {"event": "offered"})
+        watch = Watch(redis, settings.cell)
+        watch.add({stream: "0-0"})
+        await redis.config_set("maxmemory", "1mb")
+        try:
+            assert (await watch.moved(block_ms=1)).streams == {stream}
+        finally:
+            await redis.config_set("maxmemory", "0")
+        watch.drop([stream])
+        await watch.moved(block_ms=1)
+        code = f"t{secrets.token_hex(4)}"
+        await hint(redis, settings.cell, [code])
+        async with asyncio.timeout(PATIENCE_S):
+            while code not in (await watch.moved(block_ms=100)).tenants:
+                pass
+        await redis.delete(stream)
 
 
 async def test_a_process_has_no_more_connections_than_its_budget(

@@ -100,6 +100,18 @@ async def test_a_machine_whose_clock_is_wrong_says_so_and_goes_by_postgresqls(
         assert await shown() == ([], True)
 
 
+async def test_who_wakes_compares_clocks_before_anything_is_heard(
+    settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(settings, tenant, "redeem", {}, clock=None) as redeem:
+        assert not redeem.upkeep.clock.is_wrong
+        with monkeypatch.context() as patch:
+            clock_off(patch, timedelta(hours=1))
+            await redeem.rest()
+            await redeem.start()
+            assert redeem.upkeep.clock.is_wrong
+
+
 async def test_a_tenant_with_a_clock_of_its_own_keeps_it(settings: Settings, tenant: Tenant) -> None:
     async with running(settings, tenant, "redeem", {}, clock=autumn_2026) as redeem:
         await redeem.upkeep.compare_clocks()

@@ -13,7 +13,6 @@ from services.earn.domain.offer import read_offer
 from services.earn.domain.spoiled import Spoiled
 from services.earn.handlers.told import Replies
 from services.earn.store.rejections import Rejection, count_rejections, known_rejections, write_rejections
-from shared.clock import real_clock
 from shared.errors import FieldError
 from shared.events import ActRejected, BillRejected
 from shared.events.bills import RejectedField
@@ -100,7 +99,7 @@ async def reject(tx: Tx, all_rejected: Sequence[Rejected]) -> list[bool]:
     # Counters are the last locks of a transaction.
     counts = await count_rejections(tx.db, {one.subject for one in all_rejected})
     known = dict(await known_rejections(tx.db, {one.key for one in all_rejected}))
-    at = real_clock()
+    at = tx.now()
     made: list[Rejection] = []
     replies = Replies(tx)
     repeated = []

@@ -1,5 +1,6 @@
 """The command line: a file that a command writes is there whole, or what was there before is."""
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -61,6 +62,42 @@ def test_a_pipe_is_written_as_it_comes(tmp_path: Path) -> None:
         written.write("a line")
     listener.join()
     assert (heard, list(tmp_path.iterdir())) == (["a line"], [pipe])
+
+
+def test_a_pipe_without_a_name_is_written_as_it_comes() -> None:
+    """`--wallets /dev/stdout`, or the shell's `>(gzip)`."""
+    heard, said = os.pipe()
+    try:
+        with whole_file(Path(f"/dev/fd/{said}"), "w", encoding="utf-8") as written:
+            written.write("a line")
+        assert os.read(heard, 100) == b"a line"
+    finally:
+        os.close(heard)
+        os.close(said)
+
+
+def test_what_is_not_whole_yet_nobody_else_may_read(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "november.csv", "w", encoding="utf-8") as written:
+        [part] = tmp_path.iterdir()
+        assert (Path(written.name), part.stat().st_mode & 0o777) == (part, 0o600)
+    assert [file.name for file in tmp_path.iterdir()] == ["november.csv"]
+
+
+def test_where_a_file_can_not_be_replaced_it_is_written_once_all_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a single file that is mounted into a container."""
+
+    def busy(*_: Path) -> Path:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(Path, "replace", busy)
+    file = tmp_path / "november.csv"
+    file.write_text("as it was, and longer")
+    with whole_file(file, "w", encoding="utf-8") as written:
+        written.write("as it is")
+        assert file.read_text() == "as it was, and longer"
+    assert (file.read_text(), list(tmp_path.iterdir())) == ("as it is", [file])
 
 
 @pytest.mark.parametrize(

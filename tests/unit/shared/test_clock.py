@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from shared.clock import ahead, as_utc, check_day
+from shared.clock import TenantClock, ahead, as_utc, check_day, real_clock
 from shared.http.bodies import Body, Day, Moment
 from shared.programme.expiry import start_of_day
 
@@ -73,3 +73,29 @@ def test_a_clock_is_ahead_of_another_by_no_more_than_the_way_to_it_leaves(theirs
     now = datetime(2026, 11, 22, 9, tzinfo=UTC)
     second = timedelta(seconds=1)
     assert ahead(now + theirs * second, before=now, after=now + 2 * second) == found * second
+
+
+def compared(clock: TenantClock, *, ahead_s: float, took_s: float = 0.0) -> bool:
+    """Whether the machine's clock is wrong by this: it is ahead by so much, and its question took so long to be read."""
+    now = datetime(2026, 11, 22, 9, tzinfo=UTC)
+    theirs = now + timedelta(seconds=took_s - ahead_s)
+    clock.compare(theirs, before=now, after=now + timedelta(seconds=took_s))
+    return clock.is_wrong
+
+
+@pytest.mark.parametrize(("ahead_s", "wrong"), [(2.4, False), (2.6, True), (-2.4, False), (-2.6, True)])
+def test_two_machines_that_may_go_by_their_own_clocks_are_five_seconds_apart_at_most(
+    ahead_s: float, wrong: bool
+) -> None:
+    assert compared(TenantClock(), ahead_s=ahead_s) is wrong
+
+
+def test_a_slow_answer_makes_no_wrong_clock_right() -> None:
+    clock = TenantClock()
+    assert compared(clock, ahead_s=12, took_s=8), "it is 4 s at least, and nothing better is known"
+    assert compared(clock, ahead_s=12)
+    assert compared(clock, ahead_s=12, took_s=11), "where that alone were known, 1 s"
+    theirs = datetime(2026, 11, 22, 9, tzinfo=UTC) - timedelta(seconds=12)
+    assert timedelta() <= clock() - theirs < timedelta(minutes=1)
+    assert not compared(clock, ahead_s=0)
+    assert abs(real_clock() - clock()) < timedelta(minutes=1)
