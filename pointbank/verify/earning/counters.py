@@ -83,10 +83,7 @@ class Counters:
             2,
             "no campaign gave more than a version of its programme lets it, and no member got more, less what came back",
         )
-        most: dict[tuple[str, str], int] = {}
-        most_of: dict[tuple[str, str, str], int] = {}
-        with books.reading("budgets and caps of programmes"):
-            most, most_of = _budgets(books), _caps(books)
+        most, most_of = _limits(books)
         kept: dict[tuple[Any, ...], int] = {}
         for programme, campaign, decided, back in await snapshot.rows("earning/bills.sql", "budgets"):
             kept |= _both((programme, campaign, decided, back))
@@ -109,40 +106,52 @@ class Counters:
         _compare(caps, kept, self.caps)
 
 
-def _limits(books: Books) -> Iterator[tuple[Terms, str, Mapping[str, Any] | None, Mapping[str, Any], bool]]:
-    """Of every version, all that has limits: its counter's name, its budget, its members' caps, and whether it gives something at
-    the checkout, where money and times are counted."""
-    for terms in books.terms.values():
-        yield terms, "", None, terms.member_caps, False
-        for raw in terms.campaigns:
-            yield terms, raw["code"], raw.get("budget"), raw.get("member_caps") or {}, not gives_points(raw)
-        for raw in terms.acts:
-            yield terms, f"act:{raw['code']}", raw.get("budget"), raw.get("member_caps") or {}, False
+def _limits(books: Books) -> tuple[dict[tuple[str, str], int], dict[tuple[str, str, str], int]]:
+    """The most that each counter of a programme's budgets may come to, and that a member may get in a period, by whichever version
+    lets it. Of a programme with a version that can't be read, nothing: that one may let more than the others."""
+    budgets: dict[tuple[str, str], int] = {}
+    caps: dict[tuple[str, str, str], int] = {}
+    for programme in sorted({code for code, _ in books.terms}):
+        versions = books.versions_of(programme)
+        read = []
+        for terms in versions:
+            with books.reading("budgets and caps of version", terms.version, "of", programme):
+                read.append((list(_budgets(terms)), list(_caps(terms))))
+        if len(read) < len(versions):
+            continue
+        for of_budgets, of_caps in read:
+            for name, limit in of_budgets:
+                budgets[programme, name] = max(budgets.get((programme, name), 0), limit)
+            for name, period, limit in of_caps:
+                caps[programme, name, period] = max(caps.get((programme, name, period), 0), limit)
+    return budgets, caps
 
 
-def _budgets(books: Books) -> dict[tuple[str, str], int]:
-    """The most that each counter of a programme's budgets may come to, by whichever version lets it."""
-    most: dict[tuple[str, str], int] = {}
-    for terms, code, budget, _, at_checkout in _limits(books):
+def _budgets(terms: Terms) -> Iterator[tuple[str, int]]:
+    for code, budget, _, at_checkout in _limited(terms):
         if budget is None:
             continue
         limit = budget.get("money_minor") if at_checkout else budget.get("points")
         if limit is None:
             limit = budget["money_minor"] // terms.per_point
-        key = terms.code, f"{code}/money" if at_checkout else code
-        most[key] = max(most.get(key, 0), int(limit))
-    return most
+        yield f"{code}/money" if at_checkout else code, int(limit)
 
 
-def _caps(books: Books) -> dict[tuple[str, str, str], int]:
-    """The same of what a member may get in a period."""
-    most: dict[tuple[str, str, str], int] = {}
-    for terms, code, _, caps, at_checkout in _limits(books):
+def _caps(terms: Terms) -> Iterator[tuple[str, str, int]]:
+    for code, _, caps, at_checkout in _limited(terms):
         for period, limit in caps.items():
             if limit is not None:
-                key = terms.code, f"{code}/times" if at_checkout else code, period
-                most[key] = max(most.get(key, 0), int(limit))
-    return most
+                yield f"{code}/times" if at_checkout else code, period, int(limit)
+
+
+def _limited(terms: Terms) -> Iterator[tuple[str, Mapping[str, Any] | None, Mapping[str, Any], bool]]:
+    """Of a version, all that has limits: its counter's name, its budget, its members' caps, and whether it gives something at the
+    checkout, where money and times are counted."""
+    yield "", None, terms.member_caps, False
+    for raw in terms.campaigns:
+        yield raw["code"], raw.get("budget"), raw.get("member_caps") or {}, not gives_points(raw)
+    for raw in terms.acts:
+        yield f"act:{raw['code']}", raw.get("budget"), raw.get("member_caps") or {}, False
 
 
 def _both(row: tuple[Any, ...]) -> dict[tuple[Any, ...], int]:

@@ -92,6 +92,7 @@ async def record_acts(tx: Tx, items: Sequence[Item[PosAct | RecordAct]]) -> list
     batch = _Batch(tx, items)
     asked = _read(batch)
     if asked:
+        await _by_their_first_hash(batch, asked)
         facts = await facts_for_acts(tx.db, [ask.act for ask in asked], tx.cache)
         now = tx.now()
         admitted = await _admit(batch, asked, facts, now)
@@ -134,6 +135,20 @@ def _read(batch: _Batch) -> list[Asked]:
         else:
             asked.append(Asked(place, item, act, uuid7(), (entry.source, entry.event_id)))
     return asked
+
+
+async def _by_their_first_hash(batch: _Batch, asked: Sequence[Asked]) -> None:
+    """Acts were kept by their data as it was sent, before 5.0 was 5: those that are sent so again go by that hash."""
+    changed = [ask for ask in asked if ask.act.hash_as_sent is not None]
+    if not changed:
+        return
+    acts = await store.contents(batch.tx.db, {ask.act.key for ask in changed})
+    offered = {ask.pair for ask in changed if ask.pair is not None}
+    pairs = await nets.pos_contents(batch.tx.db, offered) if offered else {}
+    for ask in changed:
+        sent, (content, _) = ask.act.hash_as_sent, acts.get(ask.act.key, (None, None))
+        if sent is not None and (sent == content or (ask.pair is not None and sent == pairs.get(ask.pair))):
+            ask.act = msgspec.structs.replace(ask.act, content_hash=sent)
 
 
 async def _admit(batch: _Batch, asked: Sequence[Asked], facts: Facts, now: datetime) -> list[Asked]:

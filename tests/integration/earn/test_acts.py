@@ -5,9 +5,11 @@ import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -17,6 +19,7 @@ from shared.events import MemberBirthday
 from shared.messaging import Done, Refused
 from tests.integration.earn.conftest import Member, Shop, bill, somebody
 from tests.integration.earn.oracle import noticed, objections, one_moment
+from tests.support.books import open_books
 from tests.support.facts import activated, autumn_2026
 from tests.support.programmes import SHOPS, Document
 
@@ -167,6 +170,61 @@ async def test_a_rate_counts_the_data_up_to_the_maximum_of_an_act(clubbed: Shop)
     first, again = [await post(clubbed, {**body, "data": {"steps": steps}}) for steps in (5999.0, 5999)]
     assert (first.status_code, points(first), again.status_code) == (201, 5, 200)
     assert again.json() == first.json()
+
+
+async def test_an_act_of_before_that_wrote_a_whole_number_as_a_fraction_is_answered_as_the_first_time(
+    settings: Settings, clubbed: Shop
+) -> None:
+    numbers = {"steps": {"type": "integer"}, "floors": {"type": "integer"}}
+    walk = {**ACTS[3], "data": {**WALK, "properties": numbers}}
+    await clubbed.hear(activated("walkers", earning={**SHOPS["earning"], "acts": [walk]}))
+    member = await clubbed.member("walkers")
+    body = act(
+        member, "walk", merchant="riyadh-mall", programme="walkers", data={"steps": 999, "floors": 2.0}
+    )
+    first, second = ({"event_id": secrets.token_hex(6), "type": "act.completed.v1"} for _ in range(2))
+    assert await clubbed.offer(clubbed.event(body, **first)) == [Done()]
+    act_id = await clubbed.auditor.fetchval(
+        "SELECT act_id::text FROM earn.acts WHERE act_ref = $1", body["act_ref"]
+    )
+    await _as_before(settings, clubbed, act_id)
+
+    for entry in (first, second, second):
+        assert await clubbed.offer(clubbed.event(body, **entry)) == [Done(replayed=True)]
+        assert (await clubbed.replies())[-1]["data"]["act_id"] == act_id
+    again = await post(clubbed, body)
+    assert (again.status_code, again.json()["act_id"]) == (200, act_id)
+    kept = await clubbed.auditor.fetch(
+        "SELECT DISTINCT content_hash FROM earn.pos_events WHERE event_id = ANY($1)",
+        [first["event_id"], second["event_id"]],
+    )
+    assert len(kept) == 1
+    other = {**body, "data": {"steps": 999, "floors": 3.0}}
+    assert await clubbed.code_of(clubbed.event(other, **first)) == "id_reused"
+    assert (await post(clubbed, other)).json()["code"] == "act_conflict"
+
+    await clubbed.hear(activated("walkers", version=2, earning=SHOPS["earning"]))  # knows no acts
+    assert await clubbed.offer(clubbed.event(body, **first)) == [Done(replayed=True)]
+
+
+async def _as_before(settings: Settings, shop: Shop, act_id: str) -> None:
+    """The act as it was kept when data was kept as it was sent."""
+    db = await open_books(settings, shop.code)
+    await db.execute("SET session_replication_role = replica")
+    try:
+        [row] = await db.fetch("SELECT * FROM earn.acts WHERE act_id = $1::text::uuid", act_id)
+        head = [row[name] for name in ("source", "act_ref", "act", "occurred_at", "identity_kind")]
+        head += [row["identity"].hex(), row["merchant"], row["programme"]]
+        data = b'{"floors":2.0,"steps":999}'
+        content = sha256(msgspec.json.encode(head) + b"\n" + data).digest()
+        for sql, *values in (
+            ("UPDATE earn.act_keys SET content_hash = $2 WHERE act_id = $1::text::uuid", act_id, content),
+            ("UPDATE earn.pos_events SET content_hash = $2 WHERE event_id = $1", row["event_id"], content),
+            ("UPDATE earn.acts SET data = $2 WHERE act_id = $1::text::uuid", act_id, data.decode()),
+        ):
+            assert await db.execute(sql, *values) == "UPDATE 1"
+    finally:
+        await db.close()
 
 
 async def test_data_that_the_schema_does_not_allow_is_refused_with_pointers(clubbed: Shop) -> None:

@@ -126,3 +126,25 @@ async def test_what_cannot_be_read_is_named_and_the_rest_is_compared(town: Town,
     # Whatever is wrong elsewhere: who may do what is looked at last.
     assert report["catalogue:grants"].verdict == "holds"
     assert report["catalogue:settings"].compared
+
+
+async def test_a_version_with_no_budget_that_can_be_read_hides_no_other_programmes(town: Town) -> None:
+    async with spoilt(town) as db:
+        await db.execute(
+            """
+            UPDATE earn.programmes
+            SET document = jsonb_set(document::jsonb, '{earning,campaigns,0,budget,money_minor}', '1')::json
+            WHERE programme = 'shops';
+            INSERT INTO earn.programmes
+            SELECT (jsonb_populate_record(p, jsonb_build_object('programme', 'club', 'document', jsonb_set(
+                jsonb_set(p.document::jsonb, '{programme,code}', '"club"'),
+                '{earning,campaigns,0,budget,money_minor}', '"much"'
+            )))).*
+            FROM earn.programmes AS p WHERE p.programme = 'shops' AND p.version = 1
+            """
+        )
+        report = await report_of(town, db)
+    assert report["caps:kept"].compared
+    assert [one.partition(" gave ")[0] for one in report["caps:kept"].examples] == ["shops treats/money"]
+    [unread] = [one for one in report["books:readable"].examples if "budgets and caps" in one]
+    assert unread.startswith("budgets and caps of version 1 of club: ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -116,6 +117,21 @@ def test_a_number_that_is_whole_is_the_same_number_however_it_is_written() -> No
     )
     made = act.command_of(body, KEY, told_by="stream:/pos")
     assert made.data_json == b'{"answers":7,"far":1e300,"of":[2.5,0]}'
+    identity = made.identity.hash.hex()
+    head = [
+        made.source,
+        "S-1",
+        "survey",
+        "2026-11-22T15:42:10Z",
+        "external_id",
+        identity,
+        "riyadh-mall",
+        "shops",
+    ]
+    sent = msgspec.json.encode(head) + b'\n{"answers":7.0,"far":1e300,"of":[2.5,-0.0]}'
+    assert made.hash_as_sent == sha256(sent).digest()
+    plain = act.command_of(act.read_act(msgspec.json.encode(ACT)), KEY, told_by="stream:/pos")
+    assert plain.hash_as_sent is None
     assert of_act(data={"answers": 7.0}) == of_act()
     with pytest.raises(PaymentCardNumber):
         of_act(data={"answers": 4111111111111111.0})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -48,7 +49,8 @@ class ActBody(BaseModel):
 
 class RecordAct(msgspec.Struct, frozen=True):
     """The command, by whatever way the act came. `source` is who told it, the first half of its key; `data_json` are the
-    canonical bytes of its data, as they are kept."""
+    canonical bytes of its data, as they are kept. `hash_as_sent`, where its body wrote 5.0 for 5: the hash under which older
+    acts were kept that said the same."""
 
     source: str
     act_ref: str
@@ -61,6 +63,7 @@ class RecordAct(msgspec.Struct, frozen=True):
     data: Mapping[str, Any]
     data_json: bytes
     content_hash: bytes
+    hash_as_sent: bytes | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -126,15 +129,16 @@ def command_of(body: ActBody, identity_key: bytes, *, told_by: str) -> RecordAct
     """
     data = _with_whole_numbers(body.data or {})
     if (card := payment_card_at(data, numbers=True)) is not None:
-        said = "This looks like the number of a payment card; such numbers are never taken."
-        raise PaymentCardNumber(said, pointer=pointer_to(("data", *card)))
+        why = "This looks like the number of a payment card; such numbers are never taken."
+        raise PaymentCardNumber(why, pointer=pointer_to(("data", *card)))
     if not _in_64_bits(data):
         # Longer ones are more than a float holds, and a schema's `multipleOf` divides by floats.
         raise AmountOutOfRange("A whole number of an act's data has at most 64 bits.", pointer="/data")
     data_json = _encode_sorted(data)
     if len(data_json) > MOST_DATA_BYTES:
         raise AmountOutOfRange(f"An act has at most {MOST_DATA_BYTES} bytes of data.", pointer="/data")
-    return recorded_act(
+    said = partial(
+        recorded_act,
         source=told_by if body.merchant is None else f"merchant:{body.merchant}",
         act_ref=body.act_ref,
         act=body.act,
@@ -142,8 +146,11 @@ def command_of(body: ActBody, identity_key: bytes, *, told_by: str) -> RecordAct
         identity=identify(identity_key, body.member.model_dump(exclude_none=True)),
         merchant=body.merchant,
         programme=body.programme,
-        data_json=data_json,
     )
+    act = said(data_json=data_json)
+    if (sent_json := _encode_sorted(body.data or {})) == data_json:
+        return act
+    return msgspec.structs.replace(act, hash_as_sent=said(data_json=sent_json).content_hash)
 
 
 def _with_whole_numbers(value: Any) -> Any:
