@@ -4,7 +4,7 @@
 -- Every variance, with what lines, bills and refunds of its day come to; `later` where some of them were written after it was seen last,
 -- `since` where some were after it was found to agree, by about a minute; `another`: there is one more of that day. A total that may
 -- take other currencies is both, too, where a version or a rate began to hold after it was seen last, or so shortly before that
--- earn need not have heard of it.
+-- earn need not have heard of it. A refund is of when it ended, and of now while it is under way: it may have waited for its bill.
 SELECT
     v.variance_id::text AS variance_id, v.merchant, v.day, v.kind, v.currency, v.missing, v.expected_minor, v.found_minor,
     v.agreed, v.state = 'closed' AS closed,
@@ -32,7 +32,9 @@ LEFT JOIN LATERAL (
         AND (x.occurred_at AT TIME ZONE v.zone)::date = v.day
 ) AS b ON true
 LEFT JOIN LATERAL (
-    SELECT sum(x.refunded_minor) AS minor, max(x.recorded_at) AS at
+    SELECT
+        sum(x.refunded_minor) AS minor,
+        max(greatest(x.recorded_at, CASE WHEN x.status IN ('queued', 'pending') THEN now() ELSE x.settled_at END)) AS at
     FROM earn.refunds AS x
     WHERE x.merchant = v.merchant AND x.currency = v.currency AND x.n IS NOT NULL
         AND (x.occurred_at AT TIME ZONE v.zone)::date = v.day
@@ -47,7 +49,9 @@ LEFT JOIN LATERAL (
         FROM earn.bills AS x
         WHERE x.merchant = v.merchant AND x.currency <> v.currency AND (x.occurred_at AT TIME ZONE v.zone)::date = v.day
         UNION ALL
-        SELECT y.bill_id, y.currency, -y.refunded_minor AS minor, y.recorded_at AS at
+        SELECT
+            y.bill_id, y.currency, -y.refunded_minor AS minor,
+            greatest(y.recorded_at, CASE WHEN y.status IN ('queued', 'pending') THEN now() ELSE y.settled_at END) AS at
         FROM earn.refunds AS y
         WHERE y.merchant = v.merchant AND y.currency <> v.currency AND y.n IS NOT NULL
             AND (y.occurred_at AT TIME ZONE v.zone)::date = v.day
@@ -132,7 +136,7 @@ sold AS (
 refunded AS (
     SELECT
         z.merchant, z.currency, z.zone, (r.occurred_at AT TIME ZONE z.zone)::date AS day, sum(r.refunded_minor) AS minor,
-        max(r.recorded_at) AS at
+        max(greatest(r.recorded_at, CASE WHEN r.status IN ('queued', 'pending') THEN now() ELSE r.settled_at END)) AS at
     FROM zones AS z
     JOIN earn.refunds AS r ON r.merchant = z.merchant AND r.currency = z.currency
     WHERE r.n IS NOT NULL

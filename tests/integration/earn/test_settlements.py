@@ -350,6 +350,36 @@ async def test_what_was_checked_before_a_version_or_a_rate_came_is_not_held_agai
         }
 
 
+async def test_a_refund_that_was_taken_long_after_it_was_asked_for_is_of_when_it_was_taken(
+    shop: Shop, settings: Settings
+) -> None:
+    """Its bill waited for a member, or the bank was silent: a night between the two did not count it."""
+    await day_of(shop, "slow")
+    body = bill(await shop.member(), merchant="slow", terminal="T03")
+    answer = await shop.post(body)
+    await post(shop, refund(body, merchant="slow", terminal="T03", amount_minor=4_500))
+    assert (await imported(shop, line("slow", "0.00"))).status_code == 200
+    await check(shop.runtime, first=DAY, last=DAY)
+    names = {"settlements:noticed"}
+    alone = "DELETE FROM earn.bills WHERE merchant = 'slow'"  # nothing else of the day is new
+    gone = "DELETE FROM earn.settlement_variances WHERE merchant = 'slow'"
+    before = "UPDATE earn.settlement_lines SET imported_at = imported_at - interval '2 days' WHERE merchant = 'slow'"
+    asked = "UPDATE earn.refunds SET recorded_at = recorded_at - interval '2 days' WHERE merchant = 'slow'"
+    taken = "UPDATE earn.refunds SET status = 'completed', settled_at = recorded_at + interval '{}' WHERE merchant = 'slow'"
+    async with one_moment(settings, shop) as books:
+        for change in (alone, gone, before, asked):
+            await books.execute(change)
+        assert await objections(settings, shop, books, names) == {}
+        assert await noticed(settings, shop, books, taken.format("2 days"), names) == {}
+        found = await noticed(settings, shop, books, taken.format("1 hour"), names)
+    assert found == {
+        "settlements:noticed": [
+            "total of slow on 2026-11-22 in SAR is 0, its bills come to -4500, and no variance says so"
+        ]
+    }
+    await Bank(shop).serve(answer.json()["bill_id"])
+
+
 async def test_foreign_bills_are_converted_into_the_total_and_what_nobody_spoke_of_is_missed(
     shop: Shop, settings: Settings
 ) -> None:
