@@ -2,18 +2,20 @@
 
 -- name: variances
 -- Every variance, with what lines, bills and refunds of its day come to; `later` where some of them were written after it was seen last,
--- `since` where some were after it was found to agree, by about a minute; `another`: there is one more of that day.
+-- `since` where some were after it was found to agree, by about a minute; `another`: there is one more of that day. A total that may
+-- take other currencies is both, too, where a version or a rate began to hold after it was seen last, or so shortly before that
+-- earn need not have heard of it. A refund is of when it ended, and of now while it is under way: it may have waited for its bill.
 SELECT
     v.variance_id::text AS variance_id, v.merchant, v.day, v.kind, v.currency, v.missing, v.expected_minor, v.found_minor,
     v.agreed, v.state = 'closed' AS closed,
-    coalesce(greatest(l.at, o.at, b.at, r.at, f.at) > v.last_seen - interval '1 minute', false) AS since,
+    coalesce(greatest(l.at, o.at, b.at, r.at, f.at) > v.last_seen - interval '1 minute', false) OR t.otherwise AS since,
     EXISTS (
         SELECT FROM earn.settlement_variances AS n
         WHERE (n.merchant, n.day, n.kind, n.currency) = (v.merchant, v.day, v.kind, v.currency) AND n.variance_id <> v.variance_id
     ) AS another,
     l.minor AS found, (coalesce(b.minor, 0) - coalesce(r.minor, 0))::bigint AS expected,
     coalesce(b.minor, r.minor) IS NULL AS without_bills, f.of_currencies, f.minors, f.rates,
-    coalesce(greatest(l.at, o.at, b.at, r.at, f.at) > v.checked_at - interval '1 minute', false) AS later
+    coalesce(greatest(l.at, o.at, b.at, r.at, f.at) > v.checked_at - interval '1 minute', false) OR t.otherwise AS later
 FROM earn.settlement_variances AS v
 LEFT JOIN LATERAL (
     SELECT sum(s.amount_minor) AS minor, max(s.imported_at) AS at
@@ -30,7 +32,9 @@ LEFT JOIN LATERAL (
         AND (x.occurred_at AT TIME ZONE v.zone)::date = v.day
 ) AS b ON true
 LEFT JOIN LATERAL (
-    SELECT sum(x.refunded_minor) AS minor, max(x.recorded_at) AS at
+    SELECT
+        sum(x.refunded_minor) AS minor,
+        max(greatest(x.recorded_at, CASE WHEN x.status IN ('queued', 'pending') THEN now() ELSE x.settled_at END)) AS at
     FROM earn.refunds AS x
     WHERE x.merchant = v.merchant AND x.currency = v.currency AND x.n IS NOT NULL
         AND (x.occurred_at AT TIME ZONE v.zone)::date = v.day
@@ -45,7 +49,9 @@ LEFT JOIN LATERAL (
         FROM earn.bills AS x
         WHERE x.merchant = v.merchant AND x.currency <> v.currency AND (x.occurred_at AT TIME ZONE v.zone)::date = v.day
         UNION ALL
-        SELECT y.bill_id, y.currency, -y.refunded_minor AS minor, y.recorded_at AS at
+        SELECT
+            y.bill_id, y.currency, -y.refunded_minor AS minor,
+            greatest(y.recorded_at, CASE WHEN y.status IN ('queued', 'pending') THEN now() ELSE y.settled_at END) AS at
         FROM earn.refunds AS y
         WHERE y.merchant = v.merchant AND y.currency <> v.currency AND y.n IS NOT NULL
             AND (y.occurred_at AT TIME ZONE v.zone)::date = v.day
@@ -79,12 +85,36 @@ LEFT JOIN LATERAL (
         ORDER BY p.version DESC
         LIMIT 1
     )
-) AS f ON v.kind = 'total';
+) AS f ON v.kind = 'total'
+CROSS JOIN LATERAL (
+    SELECT
+        v.kind = 'total'
+        AND coalesce(bool_or(coalesce(p.document::jsonb -> 'programme' -> 'accepts', '[]') NOT IN ('[]', 'null')), false)
+        AND coalesce(
+            greatest(
+                max(p.activated_at),
+                (
+                    SELECT max(q.published_at)
+                    FROM members.currency_rates AS q
+                    WHERE q.to_currency = v.currency AND q.valid_from < (v.day + 2)::timestamptz
+                )
+            ) > v.last_seen - interval '26 hours',
+            false
+        ) AS otherwise
+    FROM earn.programmes AS p
+    WHERE p.programme = v.programme
+) AS t;
 
 -- name: unnoticed
--- Days whose lines are off from their bills, and of which no variance says so, though a check was made more than a day after the last of them
--- was written. Not totals that take other currencies.
-WITH said AS (
+-- Days whose lines are off from their bills, and of which no variance says so, though a check looked at them more than a day after the
+-- last of them was written; of totals that took other currencies, and take none by now, after they ended it too. Not totals that do.
+WITH nights AS MATERIALIZED (
+    SELECT a.recorded_at, a.at, (a.after ->> 'from_day')::date AS first, (a.after ->> 'to_day')::date AS last
+    FROM earn.audit AS a
+    WHERE a.action = 'settlement.check' AND a.after ? 'from_day'
+),
+
+said AS (
     SELECT
         l.merchant, l.day, l.kind, l.currency, min(l.zone) AS zone, sum(l.amount_minor) AS minor, max(l.imported_at) AS at,
         min(l.programme) AS programme
@@ -106,7 +136,7 @@ sold AS (
 refunded AS (
     SELECT
         z.merchant, z.currency, z.zone, (r.occurred_at AT TIME ZONE z.zone)::date AS day, sum(r.refunded_minor) AS minor,
-        max(r.recorded_at) AS at
+        max(greatest(r.recorded_at, CASE WHEN r.status IN ('queued', 'pending') THEN now() ELSE r.settled_at END)) AS at
     FROM zones AS z
     JOIN earn.refunds AS r ON r.merchant = z.merchant AND r.currency = z.currency
     WHERE r.n IS NOT NULL
@@ -125,17 +155,25 @@ compared AS (
 SELECT c.merchant, c.day, c.kind, c.currency, c.found_minor, c.expected_minor
 FROM compared AS c
 LEFT JOIN LATERAL (
-    SELECT p.document::jsonb -> 'programme' -> 'accepts' AS accepts
-    FROM earn.programmes AS p
-    WHERE p.programme = c.programme
-    ORDER BY p.version DESC
-    LIMIT 1
+    SELECT
+        (array_agg(x.accepts ORDER BY x.version DESC))[1] AS accepts,
+        max(x.activated_at) FILTER (WHERE x.ever AND NOT x.accepts) AS ended_at
+    FROM (
+        SELECT
+            p.version, p.activated_at, bool_or(a.accepts) OVER () AS ever, a.accepts
+        FROM earn.programmes AS p
+        CROSS JOIN LATERAL (
+            SELECT coalesce(p.document::jsonb -> 'programme' -> 'accepts', '[]') NOT IN ('[]', 'null') AS accepts
+        ) AS a
+        WHERE p.programme = c.programme
+    ) AS x
 ) AS p ON true
 WHERE abs(c.found_minor - c.expected_minor) > 0.5
-    AND (c.kind = 'deposit' OR coalesce(p.accepts, '[]') IN ('[]', 'null'))
+    AND (c.kind = 'deposit' OR p.accepts IS NOT true)
     AND EXISTS (
-        SELECT FROM earn.audit AS a
-        WHERE a.action = 'settlement.check' AND a.recorded_at > c.at + interval '26 hours' AND c.day >= a.recorded_at::date - 60
+        SELECT FROM nights AS n
+        WHERE c.day BETWEEN n.first AND n.last AND n.recorded_at > c.at + interval '26 hours'
+            AND (c.kind = 'deposit' OR p.ended_at IS NULL OR n.at > p.ended_at + interval '26 hours')
     )
     AND NOT EXISTS (
         SELECT FROM earn.settlement_variances AS v

@@ -87,9 +87,11 @@ class Compared(msgspec.Struct, frozen=True):
 
 
 class Keep(msgspec.Struct, frozen=True):
-    """What a check found: days that vary, and days that agree."""
+    """What a check found: days that vary, and days that agree. `looked_at`: with these all days from one to the other were looked
+    at; None: more of them follow."""
 
     compared: tuple[Compared, ...]
+    looked_at: tuple[date, date] | None = None
 
 
 class Checked(msgspec.Struct, frozen=True):

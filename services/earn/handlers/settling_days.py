@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -71,15 +72,22 @@ def _conflict(asked: Import, known: dict[Any, Any]) -> SettlementConflict | None
 
 
 async def keep_variances(tx: Tx, items: Sequence[Item[Keep]]) -> list[Outcome]:
-    """Keeps what a check found."""
+    """Keeps what a check found. The last of it is audited with the days that were looked at, also where all of them agree."""
     outcomes: list[Outcome] = []
     for item in items:
         kept, closed = await store.keep(tx.db, item.command.compared, tx.now())
         done = Checked(len(item.command.compared), kept, closed)
-        if kept or closed:
-            tx.audit("settlement.check", "settlement", item=item, after=done)
+        if kept or closed or item.command.looked_at is not None:
+            tx.audit("settlement.check", "settlement", item=item, after=_noted(done, item.command.looked_at))
         outcomes.append(Done(200, _encode(done)))
     return outcomes
+
+
+def _noted(done: Checked, looked_at: tuple[date, date] | None) -> dict[str, int | date]:
+    numbers: dict[str, int | date] = msgspec.structs.asdict(done)
+    return (
+        numbers if looked_at is None else numbers | dict(zip(("from_day", "to_day"), looked_at, strict=True))
+    )
 
 
 async def answer_checks(tx: Tx, items: Sequence[Item[CheckDone]]) -> list[Outcome]:

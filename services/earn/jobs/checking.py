@@ -34,7 +34,8 @@ async def check(runtime: TenantRuntime, *, first: date, last: date, job: str = "
         found = await _compared(db, runtime, first, last)
     done = Checked(0, 0, 0)
     for k in range(0, len(found), AT_ONCE):
-        done = together(done, await _keep(runtime, found[k : k + AT_ONCE], job))
+        looked_at = (first, last) if k + AT_ONCE >= len(found) else None
+        done = together(done, await _keep(runtime, Keep(tuple(found[k : k + AT_ONCE]), looked_at), job))
     return done
 
 
@@ -50,8 +51,8 @@ async def _compared(db: Connection, runtime: TenantRuntime, first: date, last: d
     return [*found, *unspoken(sold, said, counted)]
 
 
-async def _keep(runtime: TenantRuntime, found: list[Compared], job: str) -> Checked:
-    outcome = await runtime.do(Keep(tuple(found)), job=job)
+async def _keep(runtime: TenantRuntime, found: Keep, job: str) -> Checked:
+    outcome = await runtime.do(found, job=job)
     assert isinstance(outcome, Done), outcome
     return _decode(outcome.body)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
@@ -223,6 +224,160 @@ async def test_a_variance_that_is_gone_is_missed_once_its_day_was_checked_a_day_
             "deposit of silent on 2026-11-22 in SAR is 5000, its bills come to 0, and no variance says so"
         ]
     }
+
+
+async def test_a_line_of_a_day_still_to_come_and_a_day_that_no_check_looked_at_are_not_missed(
+    shop: Shop, settings: Settings
+) -> None:
+    """Somebody checks the first days of November alone, and finds something: that says nothing of the tenth, nor of next year."""
+    looked, other, ahead = date(2026, 11, 2), date(2026, 11, 10), date(2027, 12, 20)
+    said = [line("early", "5.00", "deposit") | {"day": day.isoformat()} for day in (looked, other, ahead)]
+    assert (await imported(shop, *said)).status_code == 200
+    asked = {"from_day": "2026-11-01", "to_day": "2026-11-03"}
+    done = await shop.client.post("/v1/settlements/check", json=asked, headers=shop.headers("operator"))
+    assert done.json() == {"compared": 1, "variances": 1, "closed": 0}
+    names = {"settlements:noticed"}
+    gone = "DELETE FROM earn.settlement_variances WHERE merchant = 'early'"
+    alone = """
+        DELETE FROM earn.audit
+        WHERE action = 'settlement.check' AND id < (SELECT max(id) FROM earn.audit WHERE action = 'settlement.check')
+    """
+    async with one_moment(settings, shop) as books:
+        await books.execute(alone)
+        await books.execute(
+            "UPDATE earn.settlement_lines SET imported_at = imported_at - interval '2 days' WHERE merchant = 'early'"
+        )
+        assert await objections(settings, shop, books, names) == {}
+        assert await noticed(settings, shop, books, gone, names) == {
+            "settlements:noticed": [
+                "deposit of early on 2026-11-02 in SAR is 500, its bills come to 0, and no variance says so"
+            ]
+        }
+
+
+async def test_a_check_that_found_everything_right_has_looked_too(shop: Shop, settings: Settings) -> None:
+    """All that varied may be what is gone."""
+    day = date(2026, 3, 3)
+    assert (
+        await imported(shop, line("righted", "0.00", "deposit") | {"day": day.isoformat()})
+    ).status_code == 200
+    done = await check(shop.runtime, first=day, last=day)
+    assert (done.compared, done.variances, done.closed) == (1, 0, 0)
+    [after] = await shop.auditor.fetch(
+        "SELECT after::text FROM earn.audit WHERE action = 'settlement.check' AND after ->> 'to_day' = '2026-03-03'"
+    )
+    assert msgspec.json.decode(after[0]) == {
+        "compared": 1,
+        "variances": 0,
+        "closed": 0,
+        "from_day": "2026-03-03",
+        "to_day": "2026-03-03",
+    }
+    spoilt = """
+        UPDATE earn.settlement_lines SET imported_at = imported_at - interval '2 days', amount_minor = 700
+        WHERE merchant = 'righted'
+    """
+    async with one_moment(settings, shop) as books:
+        found = await noticed(settings, shop, books, spoilt, {"settlements:noticed"})
+    assert found == {
+        "settlements:noticed": [
+            "deposit of righted on 2026-03-03 in SAR is 700, its bills come to 0, and no variance says so"
+        ]
+    }
+
+
+async def test_what_was_checked_before_a_version_or_a_rate_came_is_not_held_against_it(
+    shop: Shop, settings: Settings
+) -> None:
+    """A programme accepts dollars no more, or what one was worth is put right, when days are over and what varied is closed."""
+    told = activated("strait", 1)
+    told.document["programme"] |= {"currency": "SAR", "accepts": ["USD"]}
+    then, day = "2026-11-18T09:00:00Z", date(2026, 11, 18)
+    await shop.hear(told, rate(1, "3.75", of="USD", since=datetime(2026, 11, 17, tzinfo=UTC)))
+    for merchant, amount in (("ferry", "10.00"), ("barge", "37.50"), ("raft", "10.00")):
+        await day_of(shop, merchant)
+        abroad = bill(None, merchant=merchant, lines=[], total_minor=1_000, currency="USD", occurred_at=then)
+        assert (await shop.post(abroad)).status_code == 201
+        one = line(merchant, amount) | {"day": day.isoformat()}
+        assert (await imported(shop, one, programme="strait")).status_code == 200
+    await check(shop.runtime, first=day, last=day)
+    [one] = await variances(shop, "ferry")
+    assert (one["expected_minor"], one["found_minor"]) == (3_750, "1000")
+    assert await variances(shop, "barge") == []
+    path = f"/v1/settlements/variances/{one['variance_id']}"
+    said = {"state": "closed", "reason": "they are paid in cash"}
+    assert (await shop.client.post(path, json=said, headers=shop.headers("finance"))).status_code == 200
+    names = {"settlements:computed", "settlements:noticed"}
+    an_hour = "UPDATE earn.settlement_variances SET checked_at = clock_timestamp() + interval '1 hour'"
+    before = """
+        UPDATE earn.settlement_lines SET imported_at = imported_at - interval '2 days'
+        WHERE merchant IN ('ferry', 'barge', 'raft')
+    """
+    righted = """
+        WITH of AS (SELECT 'USD', 'SAR', 2, '3.76', timestamptz '2026-11-17', 'the central bank'),
+        kept AS (INSERT INTO earn.currency_rates SELECT * FROM of)
+        INSERT INTO members.currency_rates SELECT of.*, 'finance', timestamptz '2026-11-25' FROM of
+    """
+    wrong = "UPDATE earn.settlement_variances SET expected_minor = 3751 WHERE merchant IN ('ferry', 'raft')"
+    async with one_moment(settings, shop) as books:
+        await books.execute(an_hour)
+        await books.execute(before)
+        assert await objections(settings, shop, books, names) == {}
+        assert len((await noticed(settings, shop, books, wrong, names))["settlements:computed"]) == 2
+        assert await noticed(settings, shop, books, righted, names) == {}
+    dropped = activated("strait", 2)
+    dropped.document["programme"] |= {"currency": "SAR"}
+    await shop.hear(msgspec.structs.replace(dropped, activated_at=shop.runtime.clock()))
+    async with one_moment(settings, shop) as books:
+        await books.execute(an_hour)
+        await books.execute(before)
+        assert await objections(settings, shop, books, names) == {}
+    shop.at(datetime(2026, 11, 24, 12, tzinfo=UTC))
+    await check_days(shop.runtime)
+    off = {
+        (one["currency"], one["expected_minor"], one["found_minor"]) for one in await variances(shop, "barge")
+    }
+    assert off == {("SAR", 0, "3750"), ("USD", 1_000, "0")}
+    gone = "DELETE FROM earn.settlement_variances WHERE merchant = 'barge'"
+    async with one_moment(settings, shop) as books:
+        await books.execute(an_hour)
+        await books.execute(before)
+        assert await objections(settings, shop, books, names) == {}
+        assert await noticed(settings, shop, books, gone, names) == {
+            "settlements:noticed": [
+                "total of barge on 2026-11-18 in SAR is 3750, its bills come to 0, and no variance says so"
+            ]
+        }
+
+
+async def test_a_refund_that_was_taken_long_after_it_was_asked_for_is_of_when_it_was_taken(
+    shop: Shop, settings: Settings
+) -> None:
+    """Its bill waited for a member, or the bank was silent: a night between the two did not count it."""
+    await day_of(shop, "slow")
+    body = bill(await shop.member(), merchant="slow", terminal="T03")
+    answer = await shop.post(body)
+    await post(shop, refund(body, merchant="slow", terminal="T03", amount_minor=4_500))
+    assert (await imported(shop, line("slow", "0.00"))).status_code == 200
+    await check(shop.runtime, first=DAY, last=DAY)
+    names = {"settlements:noticed"}
+    alone = "DELETE FROM earn.bills WHERE merchant = 'slow'"  # nothing else of the day is new
+    gone = "DELETE FROM earn.settlement_variances WHERE merchant = 'slow'"
+    before = "UPDATE earn.settlement_lines SET imported_at = imported_at - interval '2 days' WHERE merchant = 'slow'"
+    asked = "UPDATE earn.refunds SET recorded_at = recorded_at - interval '2 days' WHERE merchant = 'slow'"
+    taken = "UPDATE earn.refunds SET status = 'completed', settled_at = recorded_at + interval '{}' WHERE merchant = 'slow'"
+    async with one_moment(settings, shop) as books:
+        for change in (alone, gone, before, asked):
+            await books.execute(change)
+        assert await objections(settings, shop, books, names) == {}
+        assert await noticed(settings, shop, books, taken.format("2 days"), names) == {}
+        found = await noticed(settings, shop, books, taken.format("1 hour"), names)
+    assert found == {
+        "settlements:noticed": [
+            "total of slow on 2026-11-22 in SAR is 0, its bills come to -4500, and no variance says so"
+        ]
+    }
+    await Bank(shop).serve(answer.json()["bill_id"])
 
 
 async def test_foreign_bills_are_converted_into_the_total_and_what_nobody_spoke_of_is_missed(
