@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import hashlib
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -17,9 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from rich.console import Console
 
-from pointbank.cli.say import print_json, print_table, progress, table_of
 from pointbank.desk import open_desk, rehearse
 from services.redeem.domain.acts import Open
 from services.redeem.domain.adjusting import another_balance, opening_id
@@ -216,39 +212,3 @@ _WANTED: dict[Callable[[str], Any], str] = {
     _count: "not a whole number of points.",
     _moment: "not a time with its offset, as 2024-03-01T10:00:00+03:00.",
 }
-
-
-def run_open_balances(settings: Settings, tenant: str, file: Path, *, dry_run: bool, as_json: bool) -> int:
-    """For the command line: how far it has come on stderr, what it came to on stdout; 1 where rows were refused. Raises
-    FileUnreadable."""
-    out, so_far = Console(highlight=False, markup=False), progress()
-
-    def say(found: Opened) -> None:
-        so_far(f"{found.rows:,} rows, {found.points:,} points")
-
-    actor = os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"
-    found = asyncio.run(
-        open_balances(settings, tenant, file, dry_run=dry_run, actor=actor, say=None if as_json else say)
-    )
-    if as_json:
-        shown = {"dry_run": dry_run, **vars(found), "refused": dict(found.refused)}
-        print_json(msgspec.to_builtins(shown))
-    else:
-        _show(found, out, dry_run=dry_run)
-    return 1 if found.refused else 0
-
-
-def _show(found: Opened, out: Console, *, dry_run: bool) -> None:
-    would = "would be " if dry_run else ""
-    out.print(
-        f"{found.posted:,} rows {would}posted, {found.points:,} points; {found.known:,} were before; "
-        f"{found.refused.total():,} {would}refused."
-    )
-    if found.over_at_once:
-        would = "would be" if dry_run else "are"
-        out.print(f"{found.over_at_once:,} of the points {would} over at once: expired, or ended by silence.")
-    if found.told:
-        table = table_of("line", "*code", "what is wrong")
-        for one in found.told:
-            table.add_row(str(one.line), one.code, one.detail)
-        print_table(table)

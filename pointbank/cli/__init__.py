@@ -13,9 +13,8 @@ def main() -> None:
     from pointbank.cli.app import app
 
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(
-            stream, TextIOWrapper
-        ):  # a name in Arabic is told on a terminal that has no such letters, too
+        # A name in Arabic is told on a terminal that has no such letters, too.
+        if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(app(prog_name="pointbank", standalone_mode=False))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pointbank.cli.options import AsJson, TenantOption
+from pointbank.cli.say import out, print_json, print_table, progress, table_of
+
+if TYPE_CHECKING:
+    from pointbank.balances import Opened
+    from shared.config import Settings
 
 
 def open_balances(
@@ -26,7 +32,49 @@ def open_balances(
 ) -> None:
     """Opens wallets with the points that members had before, backdated. Each row posts once by its row_key: safe to repeat and to
     break off. Refused rows are told, and keep no other row."""
-    from pointbank.balances import run_open_balances
     from shared.config import Settings
 
     raise typer.Exit(run_open_balances(Settings(), tenant, file, dry_run=dry_run, as_json=as_json))
+
+
+def run_open_balances(settings: Settings, tenant: str, file: Path, *, dry_run: bool, as_json: bool) -> int:
+    """How far it has come on stderr, what it came to on stdout; 1 where rows were refused. Raises FileUnreadable."""
+    import asyncio
+
+    import msgspec
+
+    from pointbank.balances import open_balances as opened
+
+    so_far = progress()
+
+    def say(found: Opened) -> None:
+        so_far(f"{found.rows:,} rows, {found.points:,} points")
+
+    actor = os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"
+    found = asyncio.run(
+        opened(settings, tenant, file, dry_run=dry_run, actor=actor, say=None if as_json else say)
+    )
+    if as_json:
+        shown = {"dry_run": dry_run, **vars(found), "refused": dict(found.refused)}
+        print_json(msgspec.to_builtins(shown))
+    else:
+        _show(found, dry_run=dry_run)
+    return 1 if found.refused else 0
+
+
+def _show(found: Opened, *, dry_run: bool) -> None:
+    would = "would be " if dry_run else ""
+    out.print(
+        f"{found.posted:,} rows {would}posted, {found.points:,} points; {found.known:,} were before; "
+        f"{found.refused.total():,} {would}refused.",
+        highlight=False,
+    )
+    if found.over_at_once:
+        would = "would be" if dry_run else "are"
+        said = f"{found.over_at_once:,} of the points {would} over at once: expired, or ended by silence."
+        out.print(said, highlight=False)
+    if found.told:
+        table = table_of("line", "*code", "what is wrong")
+        for one in found.told:
+            table.add_row(str(one.line), one.code, one.detail)
+        print_table(table)

@@ -9,8 +9,8 @@ from importlib import resources
 import msgspec
 from redis.asyncio import Redis
 
-from shared.messaging.kept import Kept
 from shared.messaging.keys import Keys
+from shared.messaging.retention import Retention
 from shared.messaging.sizes import StreamBytes
 from shared.tills import till_of
 
@@ -18,10 +18,14 @@ _pack = msgspec.msgpack.Encoder().encode
 
 
 async def reply(
-    redis: Redis, keys: Keys, replies: Sequence[tuple[str | None, bytes]], sizes: StreamBytes, kept: Kept
+    redis: Redis,
+    keys: Keys,
+    replies: Sequence[tuple[str | None, bytes]],
+    sizes: StreamBytes,
+    retention: Retention,
 ) -> None:
-    """Appends each event, as heard, to the out stream of the till that its source names, in one call, and drops what is not `kept`;
-    `sizes` hears of the streams.
+    """Appends each event, as heard, to the out stream of the till that its source names, in one call, and drops what
+    `retention` is over for; `sizes` hears of the streams.
 
     Done before the commit that remembers it, a reply is never lost; it may come twice, with the same event id.
     """
@@ -30,7 +34,7 @@ async def reply(
     # Lua's MessagePack knows no binary; our own events are JSON, so they are text.
     events = [(numbers[streams[source]], event.decode()) for source, event in replies]
     append = redis.register_script(_script())
-    kept.told(await append(keys=list(numbers), args=[kept.oldest(), _pack(events)]))
+    retention.told(await append(keys=list(numbers), args=[retention.oldest(), _pack(events)]))
     sizes.wrote(numbers)
 
 

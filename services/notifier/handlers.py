@@ -34,7 +34,7 @@ from shared.events import (
 )
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Handlers, Item, NotHeardYet, Outcome, Tx
-from shared.messaging.kept import kept
+from shared.messaging.retention import retention
 from shared.messaging.sizes import StreamBytes
 from shared.metrics import Metrics
 
@@ -68,8 +68,8 @@ async def tell(tx: Tx, items: Sequence[Item[News | Reply | Settle]]) -> list[Out
     if news:
         await _make(tx, news)
     if replies:
-        sizes, keep = tx.cache[StreamBytes], kept(tx.cache)
-        tx.before_commit(lambda: reply(tx.redis, tx.keys, replies, sizes, keep))
+        sizes, kept = tx.cache[StreamBytes], retention(tx.cache)
+        tx.before_commit(lambda: reply(tx.redis, tx.keys, replies, sizes, kept))
     return [Done()] * len(items)
 
 

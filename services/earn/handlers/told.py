@@ -20,7 +20,7 @@ from shared.events.bills import AccruedLot, OfferedBy
 from shared.events.envelope import encode_event
 from shared.ids import uuid7
 from shared.messaging import Item, Tx
-from shared.messaging.kept import kept
+from shared.messaging.retention import retention
 from shared.tills import till_of
 
 log = structlog.get_logger(__name__)
@@ -163,15 +163,15 @@ class Replies:
 
     async def _send(self) -> None:
         try:
-            keep = kept(self._tx.cache)
-            oldest, trimmed = keep.oldest(), set[str]()
+            kept = retention(self._tx.cache)
+            oldest, trimmed = kept.oldest(), set[str]()
             async with self._tx.redis.pipeline(transaction=False) as pipe:
                 for stream, event in self._made:
                     minid = None if stream in trimmed else str(oldest)
                     pipe.xadd(stream, {"event": event}, minid=minid)
                     trimmed.add(stream)
                 ids = await pipe.execute()
-            keep.told(ids[-1])
+            kept.told(ids[-1])
         except (RedisError, OSError) as error:
             # All is committed. Tried again from here on it would keep the lane from calls, which need no Redis; and what is not
             # acknowledged can't be dropped, so a Redis that is full of it would stay full.

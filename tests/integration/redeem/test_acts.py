@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from pointbank import balances
-from pointbank.balances import FileUnreadable, run_open_balances
+from pointbank.balances import FileUnreadable
+from pointbank.cli.balances import run_open_balances
 from pointbank.desk import open_desk
 from services.redeem.domain.acts import DecideAdjustment
 from services.redeem.jobs.sweeping import walk

@@ -9,7 +9,7 @@ KEPT_MS = 7 * 24 * 3600 * 1000
 """A till can come back after so long and still find its replies."""
 
 
-class Kept:
+class Retention:
     """What out streams still keep of a tenant, as one process tells it: it drops what is old by its own clock and by Redis', which
     made the ids. Either alone may be far ahead, and would drop what no till has read."""
 
@@ -25,8 +25,8 @@ class Kept:
         self._told_ms = int(entry_id.partition(b"-")[0])
 
 
-def kept(cache: dict[Any, Any]) -> Kept:
+def retention(cache: dict[Any, Any]) -> Retention:
     """The one of this tenant in this process."""
-    found = cache.setdefault(Kept, Kept())
-    assert isinstance(found, Kept)
+    found = cache.setdefault(Retention, Retention())
+    assert isinstance(found, Retention)
     return found
