@@ -151,7 +151,9 @@ def _batches(file: Path) -> Iterator[list[tuple[int, Mapping[str, str]]]]:
                     batch = []
             if batch:
                 yield batch
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise FileUnreadable(f"{file}: {error.strerror or error}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise FileUnreadable(f"{file}: {error}") from error
 
 

@@ -573,6 +573,10 @@ def test_a_file_of_balances_is_opened_once_and_a_dry_run_says_what_a_real_one_do
     file.write_text("row_key,points\nr9,1\n")
     with pytest.raises(FileUnreadable, match="missing columns: earned_at"):
         run_open_balances(settings, tenant.code, file, dry_run=False, as_json=False)
+    nowhere = tmp_path / "nowhere.csv"
+    with pytest.raises(FileUnreadable) as raised:
+        run_open_balances(settings, tenant.code, nowhere, dry_run=False, as_json=False)
+    assert str(raised.value) == f"{nowhere}: No such file or directory"
 
     async def standing() -> list[int]:
         async with opened(settings, tenant, tmp_path) as bank:
