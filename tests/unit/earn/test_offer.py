@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -9,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pointbank.generate.bills import generate
+from pointbank.generate.people import people
 from services.earn.domain.acts.act import read_act
-from services.earn.domain.offer import Offered, read_entry, read_offer
+from services.earn.domain.offer import Offered, UsualEntry, read_entry, read_offer, says_just_that
 from services.earn.domain.spoiled import Spoiled
 from shared.identity import with_check_digit
 from tests.unit.earn.test_bill import BILL
@@ -311,6 +314,12 @@ WHOLE = {
     "tenders": [{"tender": "cash", "amount_minor": 10500}],
     "effects_applied": [{"programme": "shops", "campaign": "spring", "amount_minor": 5}],
 }
+ZEROS = [
+    {"line_id": "1", "amount_minor": 10000, "discount_minor": 0, "tax_minor": 0},
+    {"line_id": "2", "amount_minor": 400, "discount_minor": 0, "tax_minor": 60},
+    {"line_id": "3", "amount_minor": 100, "discount_minor": 5},
+    {"line_id": "4", "amount_minor": 0, "tax_minor": 0},
+]
 SAID = {
     "requestid": "r-1",
     "tenantid": "acme",
@@ -328,6 +337,9 @@ SAID = {
         event({**WHOLE, "cashier": None}, **SAID),
         event({**WHOLE, "bill_ref": 'a "quoted" one\\"'}, **SAID),
         event({**BILL, "lines": [{"line_id": "1", "amount_minor": 10500, "tax_minor": 0, "categories": []}]}),
+        event({**BILL, "lines": ZEROS}),
+        event({**BILL, "lines": ZEROS[::-1]}, discount_minor=0),
+        event({**BILL, "lines": [dict(reversed(line.items())) for line in ZEROS]}),
         msgspec.json.format(event(WHOLE), indent=2),
     ],
 )
@@ -341,3 +353,16 @@ def test_every_name_said_twice_is_refused_and_none_that_is_said_once(odd: bytes)
         _, end = json.JSONDecoder().raw_decode(text, found.end())
         twice = f"{text[: found.start(1)]}{text[found.start(1) : end]},{text[found.start(1) :]}"
         assert code_of(twice.encode()) == "malformed_json", twice
+
+
+def test_a_shops_usual_bills_need_no_second_look() -> None:
+    """Their tills say zeros too: looked at closely a bill takes half as long again to read."""
+    who = people(50, 7)
+    card = with_check_digit("987000000000001")
+    close = 0
+    for bill in generate(200, 50, 7, now=datetime(2026, 11, 22, tzinfo=UTC)):
+        raw = event(bill.body(None if bill.member is None else who[bill.member], card_number=card))
+        offered = read(raw)
+        assert isinstance(offered, Offered)
+        close += not says_just_that(raw, msgspec.json.decode(raw, type=UsualEntry), offered.bill)
+    assert close == 0
