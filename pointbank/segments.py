@@ -26,21 +26,21 @@ async def move_members(
     stay: dict[str, str] | None = None,
     said: Callable[[int], None] = lambda _: None,
 ) -> Moved:
-    """Puts the members with these ids into the segment, or takes them `out`. `stay`: `from` and `until`, where not from now
-    on. Safe to repeat: what is so already changes nothing."""
+    """Puts the members with these ids into the segment, or takes them `out`, each once however many ids name one. `stay`: `from`
+    and `until`, where not from now on. Safe to repeat: what is so already changes nothing."""
     run, unknown, members = uuid7(), list[str](), 0
     looked_up = (
         Call("POST", "/v1/members/lookup", {"external_id": one}, role="crm", told=False)
         for one in external_ids
     )
-    found: list[str] = []
+    found: dict[str, None] = {}
     async for call, answer in api.call_many(looked_up):
         if answer.status == 404:
             unknown.append(call.body["external_id"])
         elif answer.status != 200:
             raise CallFailed(f"member {call.body['external_id']}: {answer.said}")
         else:
-            found.append(answer.json()["member_id"])
+            found[answer.json()["member_id"]] = None
     async for call, answer in api.call_many(_moves(segment, found, run, out=out, stay=stay)):
         if answer.status != 200:
             raise CallFailed(f"{call.path}: {answer.said}")

@@ -113,6 +113,9 @@ def _email(value: str) -> str:
     address = unicodedata.normalize("NFC", value.strip()).lower()
     if len(address) > 254 or _EMAIL.fullmatch(address) is None:
         raise IdentityMalformed("It is not an e-mail address.")
+    if not address.isprintable():
+        # A page that is copied from brings such along: the address looks the same, and would be somebody else's.
+        raise IdentityMalformed("The e-mail address has a character that can't be seen.")
     return address
 
 

@@ -123,7 +123,7 @@ class MemberOut(BaseModel):
     locale: str
     wallets: list[WalletOut]
     merged_into: UUID | None = None
-    """Who the member goes on as, where it was merged: that one's wallets have its points."""
+    """Who the member goes on as, where it was merged, through every merge: that one's wallets have its points."""
 
 
 class MerchantOut(BaseModel):

@@ -78,14 +78,14 @@ FROM unnest(:member_ids::uuid[], :event_sequences::bigint[]) AS n (member_id, ev
 WHERE m.member_id = n.member_id;
 
 -- name: asking
--- The time zone of each active programme, and which of these segments its rules, campaigns and stamp cards ask for.
+-- The time zone of each active programme, and which of these segments its rules, campaigns, stamp cards and ladder ask for.
 SELECT
     p.code, v.document -> 'programme' ->> 'time_zone' AS zone,
     ARRAY(
         SELECT s.segment
         FROM unnest(:segments::text[]) AS s (segment)
         WHERE jsonb_path_exists(
-            v.document, '$.earning.**."member.segments".** ? (@ == $segment)', jsonb_build_object('segment', s.segment)
+            v.document, '$.**."member.segments".** ? (@ == $segment)', jsonb_build_object('segment', s.segment)
         )
     ) AS segments
 FROM programmes AS p

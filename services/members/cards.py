@@ -33,6 +33,10 @@ async def block_cards(tx: Tx, items: Sequence[Item[BlockCard]]) -> list[Outcome]
     told = {row["member_id"]: row["event_sequence"] for row in locked}
     rows = await queries.cards_by_id(tx.db, card_ids=card_ids)
     cards = {row["card_id"]: CardRow(*row) for row in rows}
+    if merged := {card.member_id for card in cards.values() if card.merged_into is not None}:
+        ends = await store.goes_on_as(tx.db, merged)
+        for card in cards.values():
+            card.merged_into = ends.get(card.member_id)
     now = tx.now()
     outcomes: list[Outcome] = []
     for item in items:

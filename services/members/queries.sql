@@ -189,10 +189,35 @@ LEFT JOIN cards AS c ON c.wallet_id = w.wallet_id AND c.status = 'active'
 WHERE m.member_id = :member_id
 ORDER BY w.programme;
 
+-- name: goes_on_as
+-- Who these members are now, through every merge.
+WITH RECURSIVE steps AS (
+    SELECT a.member_id, a.member_id AS goes_on_as
+    FROM unnest(:member_ids::uuid[]) AS a (member_id)
+    UNION ALL
+    SELECT s.member_id, m.merged_into
+    FROM steps AS s
+    JOIN members AS m ON m.member_id = s.goes_on_as
+    WHERE m.merged_into IS NOT NULL
+)
+SELECT s.member_id, s.goes_on_as
+FROM steps AS s
+JOIN members AS m ON m.member_id = s.goes_on_as
+WHERE m.merged_into IS NULL;
+
 -- name: members_named
--- Whose these identities are, of members that are neither closed nor merged; a member_id names itself.
+-- Whose these identities are, of members that are not closed. A member_id names itself, and of who was merged who goes on.
+WITH RECURSIVE named AS (
+    SELECT n.kind, n.hash, coalesce(n.named, i.member_id) AS member_id
+    FROM unnest(:kinds::text[], :hashes::bytea[], :member_ids::uuid[]) AS n (kind, hash, named)
+    LEFT JOIN identities AS i ON i.kind = n.kind AND i.hash = n.hash
+    UNION ALL
+    SELECT n.kind, n.hash, m.merged_into
+    FROM named AS n
+    JOIN members AS m ON m.member_id = n.member_id
+    WHERE m.merged_into IS NOT NULL
+)
 SELECT n.kind, n.hash, m.member_id
-FROM unnest(:kinds::text[], :hashes::bytea[], :member_ids::uuid[]) AS n (kind, hash, named)
-LEFT JOIN identities AS i ON i.kind = n.kind AND i.hash = n.hash
-JOIN members AS m ON m.member_id = coalesce(n.named, i.member_id)
+FROM named AS n
+JOIN members AS m ON m.member_id = n.member_id
 WHERE m.status NOT IN ('closed', 'merged');

@@ -58,7 +58,7 @@ class RatesOut(BaseModel):
 
 
 class _Position(msgspec.Struct):
-    before: int
+    before: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 @rates.post("", status_code=201, response_model=RateOut)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from services.members import store
 from services.members.domain.merges import MemberMerged
 from services.members.domain.segments import PutInSegment, Stay, Stays, TakeOutOfSegment, put_in, take_out
 from shared.db import Connection
@@ -21,7 +22,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Locked(NamedTuple):
-    """A member whose row is locked. `merged_into`: who it goes on as."""
+    """A member whose row is locked. `merged_into`: who it goes on as, through every merge."""
 
     event_sequence: int
     merged_into: UUID | None
@@ -88,7 +89,9 @@ def tell(tx: Tx, item: Item[Any], member_id: UUID, stay: Stay, sequence: int) ->
 async def lock(db: Connection, member_ids: Iterable[UUID]) -> dict[UUID, Locked]:
     """These members, locked; those that don't exist are left out."""
     rows = await queries.lock_members(db, member_ids=list(member_ids))
-    return {row["member_id"]: Locked(row["event_sequence"], row["merged_into"]) for row in rows}
+    merged = [row["member_id"] for row in rows if row["merged_into"] is not None]
+    ends = await store.goes_on_as(db, merged) if merged else {}
+    return {row["member_id"]: Locked(row["event_sequence"], ends.get(row["member_id"])) for row in rows}
 
 
 async def stays_of(db: Connection, member_ids: Iterable[UUID]) -> dict[UUID, list[Stay]]:

@@ -1,6 +1,6 @@
 """The queries of members, typed: rows in, domain values out."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -272,7 +272,16 @@ async def member(db: Connection, member_id: UUID) -> Member | None:
         if row["wallet_id"] is not None
     ]
     first = rows[0]
-    return Member(first["member_id"], first["status"], first["locale"], wallets, first["merged_into"])
+    merged_into = None
+    if first["merged_into"] is not None:
+        merged_into = (await goes_on_as(db, [member_id]))[member_id]
+    return Member(member_id, first["status"], first["locale"], wallets, merged_into)
+
+
+async def goes_on_as(db: Connection, member_ids: Collection[UUID]) -> dict[UUID, UUID]:
+    """Who each of these members is now, through every merge: itself where there was none."""
+    rows = await queries.goes_on_as(db, member_ids=list(member_ids))
+    return {row["member_id"]: row["goes_on_as"] for row in rows}
 
 
 def _columns(claims: Iterable[Claim]) -> dict[str, list[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -21,6 +21,9 @@ from shared.sql import load
 queries = load("services.tiers", "merging.sql")
 
 _numbers = msgspec.json.Decoder(dict[str, int]).decode
+
+Moved = tuple[UUID, Programme, Change, Item[Any]]
+"""A wallet whose standing moved, by which version, how, and what told it."""
 
 
 async def merge_members(tx: Tx, items: Sequence[Item[MemberMerged]]) -> list[Outcome]:
@@ -42,10 +45,10 @@ async def merge_members(tx: Tx, items: Sequence[Item[MemberMerged]]) -> list[Out
     )
     locked = await store.lock_standings(tx.db, sorted(owners))
     moved: dict[UUID, Locked] = {}
-    changes: list[tuple[UUID, Programme, Change, Item[Any]]] = []
+    changes: list[Moved] = []
     for item in items:
         for pair in item.command.wallets:
-            changes += await _merge(tx, item, pair, versions.get(pair.programme), locked, moved)
+            changes += await _merge(tx, item, pair, versions.get(pair.programme), locked, moved, changes)
     await write(tx, moved, changes)
     return [Done()] * len(items)
 
@@ -57,7 +60,8 @@ async def _merge(
     version: int | None,
     locked: Standings,
     moved: dict[UUID, Locked],
-) -> list[tuple[UUID, Programme, Change, Item[Any]]]:
+    before: Sequence[Moved],
+) -> list[Moved]:
     ended, heir = pair.wallet_id, locked.home(pair.merged_into)
     if locked.home(ended) != ended or ended == heir:
         return []  # it was merged already
@@ -78,7 +82,9 @@ async def _merge(
     told = Known(now, mine.get(wallet.member_id, frozenset()))
     wallet.standing, found = judge(programme, wallet.standing, earned, before=sums.get(heir, {}), known=told)
     changes = [(heir, programme, change, item) for change, _ in found]
-    taken = await _take_over(tx, programme, ended, locked.of[ended].standing, wallet.standing, at=at, now=now)
+    last = await _last_change(tx, ended, before)
+    had, stands = locked.of[ended].standing, wallet.standing
+    taken = None if last is None else _take_over(programme, last, had, stands, at=at, now=now)
     if taken is not None:
         of, change = taken
         wallet.standing = wallet.standing.after(change)
@@ -86,19 +92,34 @@ async def _merge(
     return changes
 
 
-async def _take_over(
-    tx: Tx, programme: Programme, ended: UUID, had: Standing, stands: Standing, *, at: datetime, now: datetime
-) -> tuple[Programme, Change] | None:
-    """The other's standing, where the sums do not come to it: it rests on what another version said, and is kept by that."""
-    last = await queries.last_change(tx.db, wallet_id=ended)
+class _Decided(NamedTuple):
+    """What a standing rests on: the version that gave it, with the numbers and what conditions were told."""
+
+    of: Programme
+    numbers: dict[str, int]
+    facts: dict[str, Any] | None
+
+
+async def _last_change(tx: Tx, wallet_id: UUID, before: Sequence[Moved]) -> _Decided | None:
+    """Of what moved in this batch nothing is written yet: who was merged into before is merged with what it got."""
+    for moved_id, of, change, _ in reversed(before):
+        if moved_id == wallet_id:
+            return _Decided(of, change.numbers, change.facts)
+    last = await queries.last_change(tx.db, wallet_id=wallet_id)
     if last is None:
         return None
     known = await store.known(tx.db, tx.cache, last["programme"], last["programme_version"])
-    of, numbers = known.programme, _numbers(last["numbers"])
+    return _Decided(known.programme, _numbers(last["numbers"]), _facts(last["facts"]))
+
+
+def _take_over(
+    programme: Programme, last: _Decided, had: Standing, stands: Standing, *, at: datetime, now: datetime
+) -> tuple[Programme, Change] | None:
+    """The other's standing, where the sums do not come to it: it rests on what another version said, and is kept by that."""
     change = take_over(
-        programme, of, stands, had, numbers=numbers, facts=_facts(last["facts"]), at=at, now=now
+        programme, last.of, stands, had, numbers=last.numbers, facts=last.facts, at=at, now=now
     )
-    return None if change is None else (of, change)
+    return None if change is None else (last.of, change)
 
 
 def _facts(text: str | None) -> dict[str, Any] | None:

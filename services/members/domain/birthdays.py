@@ -3,7 +3,7 @@
 Who was born on 29 February has it on 28 February of other years. A day is told for up to `LOOK_BACK` days after it began, so that a
 job that did not run tells it late and not never; who joined after the day was over is not told of it.
 
-Three segments are stays around it, for programmes whose campaigns or rules ask for them: `birthday` is the day itself,
+Three segments are stays around it, for programmes whose campaigns, rules or ladder ask for them: `birthday` is the day itself,
 `birthday-week` from three days before to three days after, `birthday-month` the month that it is in. A stay is told some days
 before it begins, so that a bill of its first minute is judged by it.
 """

@@ -24,7 +24,7 @@ class BlockCard(msgspec.Struct, frozen=True):
 
 
 class CardRow(msgspec.Struct):
-    """A card whose member is locked, with what is counted on that member."""
+    """A card whose member is locked. `merged_into`: who that one goes on as, through every merge."""
 
     card_id: UUID
     card_number: str

@@ -54,7 +54,8 @@ class Wallet(msgspec.Struct, frozen=True):
 
 
 class Member(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A member, as it is answered: no name, no address. `merged_into`: who it goes on as, where it was merged."""
+    """A member, as it is answered: no name, no address. `merged_into`: who it goes on as, where it was merged,
+    through every merge."""
 
     member_id: UUID
     status: str

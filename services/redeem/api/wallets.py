@@ -44,7 +44,7 @@ class BalanceOut(BucketsOut):
 
     wallet_id: UUID
     merged_into: UUID | None = None
-    """The wallet that it was merged into, which has its points since."""
+    """The wallet that it was merged into, through every merge, which has its points since."""
     programme: str
     clock: Clock
     at: AwareDatetime

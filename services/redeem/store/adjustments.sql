@@ -256,11 +256,12 @@ ORDER BY i.hash, i.kind
 ON CONFLICT (hash, kind) DO UPDATE SET member_id = NULL;
 
 -- name: wallet_status^
--- A wallet's programme and status, and what it was merged into.
+-- A wallet's programme and status, and which wallet has its points since it was merged, through every merge.
 SELECT
-    wallet_id,
-    programme,
-    status,
-    merged_into
-FROM wallets
-WHERE wallet_id = :wallet_id;
+    w.wallet_id,
+    w.programme,
+    w.status,
+    coalesce(h.heir, w.merged_into) AS merged_into
+FROM wallets AS w
+LEFT JOIN heirs AS h ON w.wallet_id = h.wallet_id
+WHERE w.wallet_id = :wallet_id;

@@ -1,14 +1,15 @@
 -- What is asked about wallets, beside the lane. The search path is redeem's schema.
 
 -- name: wallet_value^
--- What a wallet's points are worth now: of its programme's newest version, null while none is known; and what it was merged into.
--- No row: no such wallet.
+-- What a wallet's points are worth now: of its programme's newest version, null while none is known; and which wallet has them since
+-- it was merged, through every merge. No row: no such wallet.
 SELECT
     w.programme,
     p.currency,
     p.point_value,
-    w.merged_into
+    coalesce(h.heir, w.merged_into) AS merged_into
 FROM wallets AS w
+LEFT JOIN heirs AS h ON w.wallet_id = h.wallet_id
 LEFT JOIN LATERAL (
     SELECT
         v.document #>> '{programme,currency}' AS currency,

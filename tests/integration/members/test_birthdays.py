@@ -131,3 +131,18 @@ async def test_who_has_a_birthday_soon_is_put_into_its_segments_once_by_whoever_
         ("000000000005", "birthday-week", at(4)),
         ("000000000006", "birthday", at(0)),
     ]
+
+
+async def test_a_ladder_alone_asks_for_the_segments_around_a_birthday_too(api: Api) -> None:
+    base, silver, gold = SHOPS["tiers"]["ladder"]
+    sooner = {"points": {"gte": 300}, "member.segments": {"any_of": ["birthday-month"]}}
+    ladder = [base, {**silver, "entry": {"when": {"any": [{"points": {"gte": 500}}, sooner]}}}, gold]
+    header = {**SHOPS["programme"], "code": "climbers", "card_prefix": "627022"}
+    await api.activated({**SHOPS, "programme": header, "tiers": {**SHOPS["tiers"], "ladder": ladder}})
+    zone = ZoneInfo("Asia/Riyadh")
+    today = datetime.now(zone).date()
+    member_id = await enrolled(api, birthday=today.replace(year=1988).isoformat(), programmes=["climbers"])
+    assert (await api.post("/v1/birthdays/tell", {}, role="operator")).json()["stays"] == 1
+    [stay] = (await api.get(f"/v1/members/{member_id}/segments")).json()["stays"]
+    begins = datetime.combine(today.replace(day=1), time(), zone).astimezone(UTC)
+    assert (stay["segment"], stay["from_at"]) == ("birthday-month", f"{begins:%Y-%m-%dT%H:%M:%SZ}")

@@ -270,6 +270,7 @@ async def test_a_repeat_under_the_same_key_gets_the_first_answer(shops: Api, db:
         ({"programmes": []}, 422, "field_type", "/programmes"),
         ({"mobile": "12345"}, 422, "identity_malformed", "/mobile"),
         ({"email": "nobody"}, 422, "identity_malformed", "/email"),
+        ({"email": "noor10@example.com\u200b"}, 422, "identity_malformed", "/email"),
         ({"name": "card 4111 1111 1111 1111"}, 422, "payment_card_number", "/name"),
         ({"channel": "fax"}, 422, "field_type", "/channel"),
         ({"member_id": "x"}, 422, "field_unknown", "/member_id"),

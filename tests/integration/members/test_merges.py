@@ -97,3 +97,37 @@ async def test_the_one_goes_on_as_the_other_and_all_its_names_with_it(
     ]
     assert len(chained["identities"]) == 5 + 3  # those of the first go along
     assert [row["action"] for row in actions] == ["member.enrol", "member.merge"]
+
+
+async def test_who_goes_on_is_told_through_every_merge(api: Api, settings: Settings, tenant: Tenant) -> None:
+    await api.activated()
+    first, second, last = [await enrol(api, f"{name}@chain.example") for name in ("a", "b", "c")]
+    for one, other in ((first, second), (second, last)):
+        assert (await api.post(f"/v1/members/{one['member_id']}/merge", merge(other))).status_code == 200
+
+    path = f"/v1/members/{first['member_id']}"
+    for answer in (
+        await api.get(path),
+        await api.post("/v1/members/lookup", {"member_id": first["member_id"]}),
+    ):
+        assert (answer.json()["status"], answer.json()["merged_into"]) == ("merged", last["member_id"])
+    put = await api.put(f"/v1/segments/vip/members/{first['member_id']}", {}, role="crm")
+    assert_problem(put, 409, "member_merged")
+    assert put.json()["detail"] == f"The member was merged into {last['member_id']}. Name that one."
+    card = first["wallets"][0]["card"]["card_id"]
+    replaced = await api.post(f"/v1/cards/{card}/block", {"reason": "lost", "replace": True}, role="crm")
+    assert_problem(replaced, 409, "member_merged")
+    assert last["member_id"] in replaced.json()["detail"]
+
+    friend = {"email": "d@chain.example", "channel": "app", "consent": CONSENT, "programmes": ["shops"]}
+    made = await api.post("/v1/members", {**friend, "referred_by": {"member_id": first["member_id"]}})
+    assert made.status_code == 201, made.text
+    auditor = await connect_as(settings, tenant, "auditor")
+    try:
+        payload = await auditor.fetchval(
+            "SELECT payload FROM members.outbox WHERE payload LIKE '%member.enrolled.v1%' ORDER BY id DESC LIMIT 1"
+        )
+    finally:
+        await auditor.close()
+    told = msgspec.json.decode(payload)["data"]
+    assert (told["member_id"], told["referred_by"]) == (made.json()["member_id"], last["member_id"])

@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import msgspec
+
 from shared.config import Settings
+from shared.http.cursors import encode_cursor
 from tests.integration.members.conftest import Api
+from tests.support.http import assert_problem
 from tests.support.tenants import connect_as
 
 
@@ -59,3 +63,14 @@ async def test_a_rate_that_is_none_is_refused_and_so_is_who_may_not(api: Api) ->
         assert answered.status_code == 422, wrong
     till = await api.post("/v1/currency-rates", rate("4.05"), role="till")
     assert (till.status_code, till.json()["code"]) == (403, "scope_missing")
+
+
+class Forged(msgspec.Struct):
+    before: int
+
+
+async def test_a_cursor_beyond_all_numbers_is_no_cursor_of_rates(api: Api) -> None:
+    for before in (2**31, -1):
+        cursor = encode_cursor(Forged(before))
+        answer = await api.get(f"/v1/currency-rates?from_currency=EUR&to_currency=SAR&cursor={cursor}")
+        assert_problem(answer, 422, "field_type")

@@ -187,6 +187,16 @@ async def test_what_was_begun_for_the_one_goes_on_in_the_other(bank: Bank, setti
     await assert_whole_until_spoilt(settings, bank.code, OURS, SPOILT)
 
 
+async def test_a_merged_wallet_names_the_one_that_has_its_points_through_every_merge(bank: Bank) -> None:
+    first, second, last = await bank.member(60), await bank.member(), await bank.member()
+    await merge(bank, first, second)
+    await merge(bank, second, last)
+    for wallet_id in (first.wallet_id, second.wallet_id):
+        for path in (f"/v1/wallets/{wallet_id}", f"/v1/wallets/{wallet_id}/balance"):
+            assert (await bank.get(path)).json()["merged_into"] == str(last.wallet_id), path
+    assert (await bank.get(f"/v1/wallets/{last.wallet_id}/balance")).json()["available"]["points"] == 60
+
+
 async def test_a_merge_opens_no_new_limits_and_leaves_no_benefit_out_of_the_list(bank: Bank) -> None:
     code = f"p-{secrets.token_hex(4)}"
     limited = {"minimum_points": 1, "step_points": 1, "member_limits": [{"points": 100, "per": "month"}]}

@@ -398,6 +398,47 @@ async def test_the_years_of_merged_wallets_add_up_and_the_better_standing_stays(
         assert "standings not judged by the newest version" not in await unsettled(db)
 
 
+@pytest.mark.parametrize("known", [(0, 1, 2), (0, 2)], ids=["all", "not the second"])
+async def test_a_standing_goes_on_through_two_merges_of_one_batch_by_what_decided_it(
+    tiers: TenantRuntime, code: str, settings: Settings, known: tuple[int, ...]
+) -> None:
+    await hear(tiers, activated(code))
+    wallets, members = [uuid7() for _ in range(3)], [uuid7() for _ in range(3)]
+    for n in known:
+        points = (1000, 1, 1)[n]
+        await hear(tiers, credited(wallets[n], points, member_id=members[n], programme=code))
+    await hear(tiers, activated(code, 2, tiers=harder(SHOPS)["tiers"]))
+    for wallet in [wallets[n] for n in known]:
+        await until(lambda wallet=wallet: judged_by(tiers, wallet, 2))  # type: ignore[misc]
+    await hear(
+        tiers,
+        *[
+            MemberMerged(
+                merge_id=uuid7(),
+                member_id=members[n],
+                merged_into=members[n + 1],
+                reason="duplicate",
+                wallets=(MergedWallet(programme=code, wallet_id=wallets[n], merged_into=wallets[n + 1]),),
+                survivor_wallets=(EnrolledWallet(programme=code, wallet_id=wallets[n + 1]),),
+                identities=(),
+                merged_at=AT,
+            )
+            for n in range(2)
+        ],
+    )
+    assert await standing(tiers, wallets[2]) == ("gold", END_OF_2027, 2, 2)
+    for wallet in wallets[1:]:
+        assert (await history(tiers, wallet))[-1][1:-1] == (
+            "blue",
+            "gold",
+            '{"points": {"gte": 1000}}',
+            '{"year": 2026, "points": 1000}',
+            1,
+        )
+    async with auditor(settings, tiers.code) as db:
+        assert "standings not judged by the newest version" not in await unsettled(db)
+
+
 async def judged_by(tiers: TenantRuntime, wallet_id: UUID, version: int) -> bool:
     found = await standing(tiers, wallet_id)
     return found is not None and bool(found[3] == version)

@@ -168,6 +168,15 @@ async def test_a_segment_stands_in_the_path_as_one_word_and_a_refusal_says_what_
     )
 
 
+async def test_a_member_whom_two_lines_name_is_moved_and_counted_once(server: Server) -> None:
+    server.answers = [*[(200, {"member_id": one}) for one in ("m1", "m2", "m1")], (200, {}), (200, {})]
+    async with api(server, connections=1) as client:
+        assert await move_members(client, "vip", ["crm-1", "crm-2", "crm-1-again"]) == (2, [])
+    assert [path for path, _, _ in server.seen[3:]] == [
+        f"/v1/segments/vip/members/{one}" for one in ("m1", "m2")
+    ]
+
+
 @pytest.mark.parametrize("answer", [(503, {"code": "tenant_unavailable"}), SILENCE])
 async def test_who_breaks_off_waits_for_no_answer(server: Server, answer: Any) -> None:
     server.answers = [answer] * 10_000
