@@ -4,6 +4,7 @@ import base64
 import binascii
 import zlib
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -38,9 +39,22 @@ def decode_cursor(cursor: str | None, position: type[P]) -> P | None:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         if int.from_bytes(raw[:4], "big") != zlib.crc32(raw[4:]):
             raise ValueError("checksum")
-        return msgspec.msgpack.decode(raw[4:], type=position)
+        found = msgspec.msgpack.decode(raw[4:], type=position)
+        for value in msgspec.structs.astuple(found):
+            _check_storable(value)
     except (binascii.Error, ValueError) as error:  # msgspec's errors are ValueErrors
         raise FieldType("This is no cursor of this list.", pointer="/cursor") from error
+    return found
+
+
+def _check_storable(value: Any) -> None:
+    """ValueError for what no column holds: a query could only fail at it."""
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("a NUL")
+    if isinstance(value, int) and not 0 <= value < 2**63:
+        raise ValueError("no number of a row")
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise ValueError("a time of no zone")
 
 
 class _Page(msgspec.Struct):
