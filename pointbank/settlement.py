@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pointbank.api import Api
+from shared.ids import uuid7
 
 AT_ONCE = 1_000
 """Lines of one call."""
@@ -19,16 +20,16 @@ class BadFile(Exception):
     """The file is not one of ours; the message says what is wrong, and where."""
 
 
-def read_lines(file: Path) -> Iterator[dict[str, str]]:
+def read_lines(file: Path) -> Iterator[dict[str, str | None]]:
     """The lines of a CSV with a header: `merchant, day`, and `total`, `deposit` or both; `reference` where there are several,
-    `currency` where it is not the programme's."""
+    `currency` where it is not the programme's: an empty one is none, as a column that is not there."""
     try:
         yield from _lines(file)
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadFile(f"it is no CSV in UTF-8: {error}") from error
 
 
-def _lines(file: Path) -> Iterator[dict[str, str]]:
+def _lines(file: Path) -> Iterator[dict[str, str | None]]:
     with file.open(newline="", encoding="utf-8-sig") as opened:
         rows = csv.DictReader(opened)
         names = set(rows.fieldnames or ())
@@ -46,17 +47,19 @@ def _lines(file: Path) -> Iterator[dict[str, str]]:
                         "day": row["day"].strip(),
                         "kind": kind,
                         "amount": amount,
-                        "reference": (row.get("reference", "currency") or "").strip(),
+                        "reference": (row.get("reference") or "").strip(),
+                        "currency": (row.get("currency") or "").strip() or None,
                     }
 
 
 async def import_file(api: Api, file: Path, *, programme: str, said: Callable[[int], None]) -> dict[str, int]:
-    """Sends all lines; how many were new and how many known. The same file again does nothing."""
+    """Sends all lines; how many were new and how many known. The same file again does nothing: each line is a key of its own, so
+    that a run is answered by what there is now, and not by what an earlier one of the file was told."""
     file_hash = hashlib.sha256(file.read_bytes()).hexdigest()  # noqa: ASYNC240  # one small file, before anything else
     lines, done = list(read_lines(file)), {"imported": 0, "known": 0}
     for k in range(0, len(lines), AT_ONCE):
         body = {"programme": programme, "file_hash": file_hash, "lines": lines[k : k + AT_ONCE]}
-        key = f"settlement-{programme}-{file_hash}-{k}"
+        key = f"settlement-{uuid7()}"
         answer: dict[str, Any] = await api.call("POST", "/v1/settlements", body, key=key, role="operator")
         done = {name: done[name] + answer[name] for name in done}
         said(min(k + AT_ONCE, len(lines)))

@@ -79,13 +79,20 @@ def _disagreed(row: Any, found: Decimal, expected: int) -> Iterator[str]:
 def _computed(row: Any) -> tuple[Decimal | None, int, str | None]:
     """What was said, what bills say, and what of both is missing. Nothing said at all is right where a total is missed."""
     foreign: dict[str, list[tuple[int, str | None]]] = {}
-    for currency, minor, rate in zip(
-        row["of_currencies"] or (), row["minors"] or (), row["rates"] or (), strict=True
+    taken = set()
+    for currency, minor, rate, accepted in zip(
+        *(row[name] or () for name in ("of_currencies", "minors", "rates", "accepted")), strict=True
     ):
         foreign.setdefault(currency, []).append((minor, rate))
+        if accepted:
+            taken.add(currency)
     if row["found"] is None:
         return (Decimal(0) if row["missing"] == "total" else None), row["expected"], "total"
-    rated = {code: bills for code, bills in foreign.items() if all(rate is not None for _, rate in bills)}
+    rated = {
+        code: bills
+        for code, bills in foreign.items()
+        if code in taken and all(rate is not None for _, rate in bills)
+    }
     more = sum(
         _converted(minor, rate, code, row["currency"])
         for code, bills in rated.items()

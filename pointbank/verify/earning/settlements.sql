@@ -14,7 +14,7 @@ SELECT
         WHERE (n.merchant, n.day, n.kind, n.currency) = (v.merchant, v.day, v.kind, v.currency) AND n.variance_id <> v.variance_id
     ) AS another,
     l.minor AS found, (coalesce(b.minor, 0) - coalesce(r.minor, 0))::bigint AS expected,
-    coalesce(b.minor, r.minor) IS NULL AS without_bills, f.of_currencies, f.minors, f.rates,
+    coalesce(b.minor, r.minor) IS NULL AS without_bills, f.of_currencies, f.minors, f.rates, f.accepted,
     coalesce(greatest(l.at, o.at, b.at, r.at, f.at) > v.checked_at - interval '1 minute', false) OR t.otherwise AS later
 FROM earn.settlement_variances AS v
 LEFT JOIN LATERAL (
@@ -39,11 +39,13 @@ LEFT JOIN LATERAL (
     WHERE x.merchant = v.merchant AND x.currency = v.currency AND x.n IS NOT NULL
         AND (x.occurred_at AT TIME ZONE v.zone)::date = v.day
 ) AS r ON true
--- Of a total of a programme that accepts other currencies: bills and refunds in those of which nobody said a total that day.
+-- Of a total of a programme that accepts other currencies, or ever did: bills and refunds in those of which nobody said a total that
+-- day; `accepted` by the version that the bill happened under, as the first where there was none.
 LEFT JOIN LATERAL (
     SELECT
         array_agg(m.currency ORDER BY m.bill_id, m.minor) AS of_currencies, array_agg(m.minor ORDER BY m.bill_id, m.minor) AS minors,
-        array_agg(coalesce(k.rate, c.rate) ORDER BY m.bill_id, m.minor) AS rates, max(m.at) AS at
+        array_agg(coalesce(k.rate, c.rate) ORDER BY m.bill_id, m.minor) AS rates,
+        array_agg(coalesce(h.accepted, false) ORDER BY m.bill_id, m.minor) AS accepted, max(m.at) AS at
     FROM (
         SELECT x.bill_id, x.currency, x.total_minor AS minor, x.recorded_at AS at
         FROM earn.bills AS x
@@ -74,16 +76,20 @@ LEFT JOIN LATERAL (
         ORDER BY q.valid_from DESC, q.number DESC
         LIMIT 1
     ) AS c ON true
+    LEFT JOIN LATERAL (
+        SELECT (p.document::jsonb -> 'programme' -> 'accepts') ? m.currency AS accepted
+        FROM earn.programmes AS p
+        WHERE p.programme = v.programme
+        ORDER BY p.activated_at <= i.occurred_at DESC, abs(extract(EPOCH FROM p.activated_at - i.occurred_at)), p.version DESC
+        LIMIT 1
+    ) AS h ON true
     WHERE NOT EXISTS (
         SELECT FROM earn.settlement_lines AS s
         WHERE s.merchant = v.merchant AND s.day = v.day AND s.kind = 'total' AND s.currency = m.currency
     )
-    AND (
-        SELECT (p.document::jsonb -> 'programme' -> 'accepts') ? m.currency
-        FROM earn.programmes AS p
-        WHERE p.programme = v.programme
-        ORDER BY p.version DESC
-        LIMIT 1
+    AND EXISTS (
+        SELECT FROM earn.programmes AS p
+        WHERE p.programme = v.programme AND (p.document::jsonb -> 'programme' -> 'accepts') ? m.currency
     )
 ) AS f ON v.kind = 'total'
 CROSS JOIN LATERAL (
@@ -107,7 +113,7 @@ CROSS JOIN LATERAL (
 
 -- name: unnoticed
 -- Days whose lines are off from their bills, and of which no variance says so, though a check looked at them more than a day after the
--- last of them was written; of totals that took other currencies, and take none by now, after they ended it too. Not totals that do.
+-- last of them was written; of totals that took other currencies once, after they ended it too. Not totals of days on which they did.
 WITH nights AS MATERIALIZED (
     SELECT a.recorded_at, a.at, (a.after ->> 'from_day')::date AS first, (a.after ->> 'to_day')::date AS last
     FROM earn.audit AS a
@@ -146,7 +152,7 @@ refunded AS (
 compared AS (
     SELECT
         s.merchant, s.day, s.kind, s.currency, s.minor AS found_minor, coalesce(b.minor, 0) - coalesce(r.minor, 0) AS expected_minor,
-        greatest(s.at, b.at, r.at) AS at, s.programme
+        greatest(s.at, b.at, r.at) AS at, s.programme, s.zone
     FROM said AS s
     LEFT JOIN sold AS b ON (b.merchant, b.currency, b.zone, b.day) = (s.merchant, s.currency, s.zone, s.day)
     LEFT JOIN refunded AS r ON (r.merchant, r.currency, r.zone, r.day) = (s.merchant, s.currency, s.zone, s.day)
@@ -156,11 +162,16 @@ SELECT c.merchant, c.day, c.kind, c.currency, c.found_minor, c.expected_minor
 FROM compared AS c
 LEFT JOIN LATERAL (
     SELECT
-        (array_agg(x.accepts ORDER BY x.version DESC))[1] AS accepts,
+        bool_or(
+            x.accepts AND (x.place = 1 OR (x.activated_at AT TIME ZONE c.zone)::date <= c.day)
+            AND coalesce((x.until AT TIME ZONE c.zone)::date >= c.day, true)
+        ) AS accepts,
         max(x.activated_at) FILTER (WHERE x.ever AND NOT x.accepts) AS ended_at
     FROM (
         SELECT
-            p.version, p.activated_at, bool_or(a.accepts) OVER () AS ever, a.accepts
+            p.activated_at, bool_or(a.accepts) OVER () AS ever, a.accepts,
+            row_number() OVER (ORDER BY p.activated_at, p.version) AS place,
+            lead(p.activated_at) OVER (ORDER BY p.activated_at, p.version) AS until
         FROM earn.programmes AS p
         CROSS JOIN LATERAL (
             SELECT coalesce(p.document::jsonb -> 'programme' -> 'accepts', '[]') NOT IN ('[]', 'null') AS accepts

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
@@ -23,6 +24,7 @@ from services.earn.domain.settlement import (
     Line,
     Missing,
     State,
+    accepted_on,
     minor,
 )
 from services.earn.jobs.checking import DAYS, check
@@ -55,7 +57,7 @@ class LineBody(Body):
     reference: Annotated[str, StringConstraints(max_length=128)] = ""
     """Tells several of a kind apart; they add up. Left out, one in another currency than the programme's has its code."""
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = None
-    """That of the amount: the programme's, as when it is left out, or one that it accepts."""
+    """That of the amount: the programme's, as when it is left out, or one that it accepted on that day."""
 
 
 class ImportBody(Body):
@@ -155,15 +157,18 @@ async def import_settlement(
         versions = (await known_programmes(db, runtime.cache)).get(asked.programme)
     if versions is None:
         raise ProgrammeUnknown(f"There is no programme {asked.programme} here.", pointer="/programme")
-    lines = tuple([_line(place, one, versions[-1][1]) for place, one in enumerate(asked.lines)])
+    lines = tuple([_line(place, one, versions) for place, one in enumerate(asked.lines)])
     return await call.submit(Import(lines, bytes.fromhex(asked.file_hash)))
 
 
-def _line(place: int, one: LineBody, newest: CompiledProgramme) -> Line:
+def _line(place: int, one: LineBody, versions: Sequence[tuple[datetime, CompiledProgramme]]) -> Line:
+    _, newest = versions[-1]
     currency = one.currency or newest.currency
-    if currency != newest.currency and currency not in newest.accepts:
+    if currency != newest.currency and currency not in accepted_on(
+        [(since, version.accepts) for since, version in versions], one.day, newest.zone
+    ):
         raise CurrencyMismatch(
-            f"{newest.code} counts in {newest.currency}, and does not accept {currency}.",
+            f"{newest.code} counts in {newest.currency}, and accepts no {currency} on {one.day}.",
             pointer=f"/lines/{place}/currency",
         )
     amount = minor(one.amount, currency)

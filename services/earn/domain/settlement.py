@@ -8,6 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal, NamedTuple
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -147,13 +148,34 @@ def minor(amount: str, currency: str) -> Decimal:
 
 # ---- what days come to -------------------------------------------------------------------------
 
+Accepted = Sequence[tuple[datetime, Collection[str]]]
+"""Of a programme's versions, in order, when each began and which other currencies it accepts; before the first: as under it."""
+
+
+def accepted_at(versions: Accepted, at: datetime) -> Collection[str]:
+    """The other currencies that were accepted at that moment, as bills of it were judged."""
+    return next((currencies for since, currencies in reversed(versions) if since <= at), versions[0][1])
+
+
+def accepted_on(versions: Accepted, day: date, zone: ZoneInfo) -> set[str]:
+    """The other currencies that were accepted for some of that day, where the programme lives."""
+    began = [since.astimezone(zone).date() for since, _ in versions]
+    ended = [*began[1:], date.max]
+    return {
+        currency
+        for place, (_, currencies) in enumerate(versions)
+        if (place == 0 or began[place] <= day) and ended[place] >= day
+        for currency in currencies
+    }
+
+
 Day = tuple[str, date, str]
 """Merchant, day, and currency of bills."""
 
 
 class Foreign(NamedTuple):
     """A bill, or a refund (below zero), in another currency than its programme's, and the rate by which that counts it; None: it
-    has none."""
+    has none. `occurred_at`: when the bill happened."""
 
     merchant: str
     day: date
@@ -162,6 +184,7 @@ class Foreign(NamedTuple):
     of_currency: str
     minor: int
     rate: str | None
+    occurred_at: datetime
 
     @property
     def converted(self) -> int:
@@ -188,17 +211,20 @@ def own_totals(said: Sequence[Compared]) -> set[Day]:
 
 
 def with_foreign(
-    said: Sequence[Compared], foreign: Sequence[Foreign], accepts: Mapping[str, Collection[str]]
+    said: Sequence[Compared], foreign: Sequence[Foreign], accepts: Mapping[str, Accepted]
 ) -> tuple[list[Compared], set[Day]]:
-    """What was said, its totals held against foreign bills too: converted, where the programme accepts their currency, has a rate
-    for each of that day, and nobody said a total in it. And the days and currencies that are counted so."""
+    """What was said, its totals held against foreign bills too: converted, where the programme accepted the currency when some of
+    them happened, has a rate for each of that day, and nobody said a total in it. And the days and currencies counted so."""
     own = own_totals(said)
+    taken = {
+        (one.merchant, one.day, one.of_currency, one.currency)
+        for one in foreign
+        if one.of_currency in accepted_at(accepts[one.programme], one.occurred_at)
+    }
     by_total: dict[tuple[str, date, str], dict[str, list[Foreign]]] = {}
     for one in foreign:
-        if (
-            one.of_currency in accepts.get(one.programme, ())
-            and (one.merchant, one.day, one.of_currency) not in own
-        ):
+        day = one.merchant, one.day, one.of_currency
+        if day not in own and (*day, one.currency) in taken:
             key = one.merchant, one.day, one.currency
             by_total.setdefault(key, {}).setdefault(one.of_currency, []).append(one)
     counted: set[Day] = set()

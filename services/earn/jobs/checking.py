@@ -42,8 +42,12 @@ async def check(runtime: TenantRuntime, *, first: date, last: date, job: str = "
 async def _compared(db: Connection, runtime: TenantRuntime, first: date, last: date) -> list[Compared]:
     said = await store.compared(db, first, last)
     versions = await known_programmes(db, runtime.cache)
-    accepts = {code: known[-1][1].accepts for code, known in versions.items()}
-    totals = [one for one in said if one.kind == "total" and accepts.get(one.programme or "")]
+    accepts = {
+        code: [(since, version.accepts) for since, version in known]
+        for code, known in versions.items()
+        if any(version.accepts for _, version in known)
+    }
+    totals = [one for one in said if one.kind == "total" and one.programme in accepts]
     foreign = await store.foreign(db, totals) if totals else []
     found, counted = with_foreign(said, foreign, accepts)
     spoken_by = runtime.clock().date() - timedelta(days=SILENT_DAYS)

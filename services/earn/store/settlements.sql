@@ -63,7 +63,7 @@ ORDER BY s.merchant, s.day, s.kind, s.currency;
 
 -- name: foreign
 -- Bills, and refunds (below zero), of these merchants' days in another currency than a total is in, each with the rate by which the
--- programme counts the bill: that of its decision, else the one that holds for when it happened.
+-- programme counts the bill: that of its decision, else the one that holds for when it happened; and when that was.
 WITH days AS (
     SELECT t.merchant, t.day, t.programme, t.currency, t.zone
     FROM unnest(:merchants::text[], :days::date[], :programmes::text[], :currencies::text[], :zones::text[])
@@ -85,7 +85,8 @@ moved AS (
     WHERE r.n IS NOT NULL
 )
 
-SELECT m.merchant, m.day, m.programme, m.currency, m.of_currency, m.minor, coalesce(kept.rate, known.rate) AS rate
+SELECT
+    m.merchant, m.day, m.programme, m.currency, m.of_currency, m.minor, coalesce(kept.rate, known.rate) AS rate, b.occurred_at
 FROM moved AS m
 JOIN bills AS b ON b.bill_id = m.bill_id
 LEFT JOIN LATERAL (
@@ -149,7 +150,8 @@ GROUP BY p.merchant, p.day, p.currency, p.zone
 ORDER BY p.merchant, p.day, p.currency;
 
 -- name: keep_variances
--- Variances that were found; one that is not closed was seen again. What somebody closed is not raised again with the same numbers.
+-- Variances that were found; one that is not closed was seen again. What somebody closed is not raised again with the same numbers; where
+-- one stands beside it, that has these numbers now.
 INSERT INTO settlement_variances (
     variance_id, merchant, day, kind, currency, zone, expected_minor, found_minor, programme, missing, first_seen, last_seen
 )
@@ -164,6 +166,10 @@ WHERE NOT EXISTS (
     SELECT FROM settlement_variances AS c
     WHERE c.merchant = v.merchant AND c.day = v.day AND c.kind = v.kind AND c.currency = v.currency AND c.state = 'closed'
         AND NOT c.agreed AND c.expected_minor = v.expected_minor AND c.found_minor = v.found_minor
+)
+OR EXISTS (
+    SELECT FROM settlement_variances AS o
+    WHERE o.merchant = v.merchant AND o.day = v.day AND o.kind = v.kind AND o.currency = v.currency AND o.state <> 'closed'
 )
 ORDER BY v.merchant, v.day, v.kind, v.currency
 ON CONFLICT (merchant, day, kind, currency) WHERE state <> 'closed' DO UPDATE

@@ -334,10 +334,20 @@ async def test_what_was_checked_before_a_version_or_a_rate_came_is_not_held_agai
         assert await objections(settings, shop, books, names) == {}
     shop.at(datetime(2026, 11, 24, 12, tzinfo=UTC))
     await check_days(shop.runtime)
+    assert await variances(shop, "barge") == [], "dollars were accepted on that day"
+    late = {"currency": "USD", "kind": "deposit", "day": day.isoformat()}
+    assert (await imported(shop, line("barge", "10.00") | late, programme="strait")).status_code == 200
+    after = {"day": "2026-11-23"}
+    refused = await imported(shop, line("barge", "10.00") | late | after, programme="strait")
+    assert refused.json()["code"] == "currency_mismatch"
+    assert (await imported(shop, line("barge", "37.50") | after, programme="strait")).status_code == 200
+    shop.at(datetime(2026, 11, 25, 12, tzinfo=UTC))
+    await check_days(shop.runtime)
     off = {
-        (one["currency"], one["expected_minor"], one["found_minor"]) for one in await variances(shop, "barge")
+        (one["day"], one["currency"], one["expected_minor"], one["found_minor"])
+        for one in await variances(shop, "barge")
     }
-    assert off == {("SAR", 0, "3750"), ("USD", 1_000, "0")}
+    assert off == {("2026-11-23", "SAR", 0, "3750")}
     gone = "DELETE FROM earn.settlement_variances WHERE merchant = 'barge'"
     async with one_moment(settings, shop) as books:
         await books.execute(an_hour)
@@ -345,9 +355,41 @@ async def test_what_was_checked_before_a_version_or_a_rate_came_is_not_held_agai
         assert await objections(settings, shop, books, names) == {}
         assert await noticed(settings, shop, books, gone, names) == {
             "settlements:noticed": [
-                "total of barge on 2026-11-18 in SAR is 3750, its bills come to 0, and no variance says so"
+                "total of barge on 2026-11-23 in SAR is 3750, its bills come to 0, and no variance says so"
             ]
         }
+
+
+async def test_a_day_that_agreed_agrees_whatever_its_programme_accepts_later(
+    shop: Shop, settings: Settings
+) -> None:
+    """The total of a day before euros were accepted has none in it: another programme counted them."""
+    euros, told = activated("euros", 1), activated("later", 1)
+    euros.document["programme"]["currency"] = "EUR"
+    then, day = "2026-11-17T09:00:00Z", date(2026, 11, 17)
+    await shop.hear(euros, told, rate(4, "4", since=datetime(2026, 11, 16, tzinfo=UTC)))
+    await day_of(shop, "isthmus", (1_000, then))
+    abroad = bill(None, merchant="isthmus", lines=[], total_minor=500, currency="EUR", occurred_at=then)
+    assert (await shop.post(abroad)).status_code == 201
+    for said, programme in (({"amount": "10.00"}, "later"), ({"amount": "5.00"}, "euros")):
+        one = line(
+            "isthmus", **said, kind="deposit" if programme == "euros" else "total", reference=programme
+        )
+        assert (await imported(shop, one | {"day": day.isoformat()}, programme=programme)).status_code == 200
+
+    async def off() -> list[tuple[str, int, str, str | None]]:
+        await check(shop.runtime, first=day, last=day)
+        return [
+            (one["currency"], one["expected_minor"], one["found_minor"], one["missing"])
+            for one in await variances(shop, "isthmus")
+        ]
+
+    assert await off() == [("EUR", 500, "0", "total")]
+    accepting = activated("later", 2)
+    accepting.document["programme"] |= {"accepts": ["EUR"]}
+    await shop.hear(msgspec.structs.replace(accepting, activated_at=datetime(2026, 11, 20, tzinfo=UTC)))
+    assert await off() == [("EUR", 500, "0", "total")]
+    assert await computed(shop, settings, "found_minor = found_minor", "isthmus") == []
 
 
 async def test_a_refund_that_was_taken_long_after_it_was_asked_for_is_of_when_it_was_taken(
@@ -476,6 +518,78 @@ async def test_another_amount_under_a_key_another_merchants_day_and_an_unknown_p
     body = {"programme": "nowhere", "file_hash": "0" * 64, "lines": [line("kept", "1")]}
     refused = await shop.client.post("/v1/settlements", json=body, headers=shop.headers("operator"))
     assert refused.json()["code"] == "programme_unknown"
+
+
+async def test_a_file_says_what_the_same_lines_say_over_http_and_each_in_its_own_currency(
+    shop: Shop, tmp_path: Path
+) -> None:
+    told = activated("coast", 1)
+    told.document["programme"] |= {"currency": "SAR", "accepts": ["EUR"]}
+    await shop.hear(told)
+    file = tmp_path / "days.csv"
+    file.write_text("merchant,day,total\ncove,2026-11-22,10.00\n")
+    assert (await imported(shop, line("cove", "10.00"), programme="coast")).json() == {
+        "imported": 1,
+        "known": 0,
+    }
+    answer = await imported(shop, *read_lines(file), programme="coast")
+    assert answer.json() == {"imported": 0, "known": 1}, "a line of no reference has none, however it is said"
+    file.write_text(
+        "merchant,day,deposit,reference,currency\n"
+        "cove,2026-11-22,7.00,,\ncove,2026-11-22,5.00,,EUR\ncove,2026-11-22,2.00,slip 2,EUR\n"
+    )
+    answer = await imported(shop, *read_lines(file), programme="coast")
+    assert answer.json() == {"imported": 3, "known": 0}
+    kept = await shop.auditor.fetch(
+        "SELECT reference, currency, amount_minor::text FROM earn.settlement_lines "
+        "WHERE merchant = 'cove' AND kind = 'deposit' ORDER BY reference"
+    )
+    assert [tuple(row) for row in kept] == [
+        ("", "SAR", "700"),
+        ("EUR", "EUR", "500"),
+        ("slip 2", "EUR", "200"),
+    ]
+
+
+async def test_the_reference_that_files_had_not_is_taken_off(shop: Shop, settings: Settings) -> None:
+    """`currency`, of an earlier `pointbank settlement import`: a line that stands without one already keeps its own beside it."""
+    for merchant, references in (("bay", ("currency", "slip 1")), ("inlet", ("", "currency"))):
+        for reference in references:
+            assert (await imported(shop, line(merchant, "1", reference=reference))).status_code == 200
+    migration = Path("services/earn/migrations/0089_settlement_references.sql").read_text()
+    async with one_moment(settings, shop) as books:
+        await books.execute("SET LOCAL search_path = earn")
+        await books.execute(migration)
+        kept = await books.fetch(
+            "SELECT merchant, reference FROM settlement_lines WHERE merchant IN ('bay', 'inlet') ORDER BY 1, 2"
+        )
+    assert [tuple(row) for row in kept] == [
+        ("bay", ""),
+        ("bay", "slip 1"),
+        ("inlet", ""),
+        ("inlet", "currency"),
+    ]
+
+
+async def test_a_variance_that_stands_has_the_numbers_of_now_also_those_that_a_person_closed_before(
+    shop: Shop,
+) -> None:
+    async def now() -> list[tuple[int, str]]:
+        await check(shop.runtime, first=DAY, last=DAY)
+        return [(one["expected_minor"], one["found_minor"]) for one in await variances(shop, "sways")]
+
+    await day_of(shop, "sways", (10_000, "2026-11-22T11:00:00Z"))
+    assert (await imported(shop, line("sways", "90.00"))).status_code == 200
+    assert await now() == [(10_000, "9000")]
+    [one] = await variances(shop, "sways")
+    path = f"/v1/settlements/variances/{one['variance_id']}"
+    said = {"state": "closed", "reason": "paid in cash"}
+    assert (await shop.client.post(path, json=said, headers=shop.headers("finance"))).status_code == 200
+    assert await now() == []
+    assert (await imported(shop, line("sways", "-50.00", reference="late"))).status_code == 200
+    assert await now() == [(10_000, "4000")]
+    assert (await imported(shop, line("sways", "50.00", reference="late after all"))).status_code == 200
+    assert await now() == [(10_000, "9000")], "40.00 is what nobody says any more"
 
 
 async def test_a_file_is_read_exactly(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pointbank.api import Api, Call, CallFailed
 from pointbank.holds import release_due
 from pointbank.journal import Acknowledged, Called, Journal, read
 from pointbank.segments import move_members
+from pointbank.settlement import import_file
 
 SILENCE = (0, None)
 Answers = list[tuple[int, Any] | None]  # None: the connection breaks; SILENCE: no answer
@@ -186,3 +187,16 @@ async def test_who_breaks_off_waits_for_no_answer(server: Server, answer: Any) -
             await asyncio.sleep(0.01)
         asking.cancel()
     assert asking.cancelled()
+
+
+async def test_a_file_of_settlements_that_is_given_again_is_asked_about_again(
+    server: Server, tmp_path: Path
+) -> None:
+    """What was refused, or told of the first time, is no answer to the second: its lines have keys of their own."""
+    file = tmp_path / "days.csv"
+    file.write_text("merchant,day,total\nmall,2026-11-22,1\n")
+    server.answers = [(200, {"imported": 1, "known": 0}), (200, {"imported": 0, "known": 1})]
+    async with api(server) as client:
+        told = [await import_file(client, file, programme="shops", said=lambda _: None) for _ in range(2)]
+    assert told == [{"imported": 1, "known": 0}, {"imported": 0, "known": 1}]
+    assert len({key for _, key, _ in server.seen}) == 2
