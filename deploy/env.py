@@ -4,8 +4,9 @@
     python3 -m deploy.env --kubernetes           prints the Secrets that deploy/k8s/base refers to
     python3 -m deploy.env --users                prints the Redis users of this release, of the root that there is
 
-POINTBANK_SECRET is the root secret; without it one is made (--users: the one in .env is taken). The same root gives the same secrets again. Of another root
-POINTBANK_IDENTITY_SECRET keeps the identities: give it as it was, or no member is found again (docs/operating.md).
+POINTBANK_SECRET is the root secret; without it one is made, and --users takes that of .env. The same root gives the same secrets
+again. Of another root POINTBANK_IDENTITY_SECRET keeps the identities: give it as it was, or no member is found again
+(docs/operating.md).
 It needs nothing but Python, so it runs before anything is installed.
 """
 
