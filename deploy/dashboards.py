@@ -260,6 +260,17 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
                 ],
             ),
             Panel(
+                "A machine's clock ahead of PostgreSQL's",
+                [
+                    (
+                        "{{service}}: {{instance}}",
+                        f"max by (service, instance) (pointbank_clock_ahead_seconds{{{CHOSEN}}})",
+                    )
+                ],
+                "s",
+                says="Below zero: behind. Beyond 2.5 s a process goes by PostgreSQL's.",
+            ),
+            Panel(
                 "Gives way to tenants that have had far less, seconds of all its steps in a second",
                 [
                     (

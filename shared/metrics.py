@@ -86,6 +86,10 @@ class Metrics:
             "reconciliation_differences", "Differences that nobody has closed, by kind", "kind"
         )
         self._unready = gauge("tenant_unready", "1 while a tenant can't be served as it should, else 0")
+        self._clock_ahead = gauge(
+            "clock_ahead_seconds",
+            "Seconds by which this machine's clock is ahead of PostgreSQL's, at least; below zero: behind",
+        )
         self._seal_turn = gauge(
             "seal_turn_timestamp_seconds",
             "When sealing and exporting last came to an end, in seconds since 1970; until then, when they began",
@@ -99,7 +103,7 @@ class Metrics:
         self._states = (
             self._relay_lag_events, self._relay_lag_seconds, self._consumer_lag, self._consumer_pending, self._dead_letters,
             self._bills_waiting, self._refunds_open, self._pool_in_use, self._differences,
-            self._stream_bytes, self._stream_budget,
+            self._stream_bytes, self._stream_budget, self._clock_ahead,
         )  # fmt: skip
         """How it stands with a tenant, as of the last look."""
         self._sealing: set[str] = set()
@@ -221,6 +225,10 @@ class Metrics:
         """What its streams take in Redis, and what all streams of the tenant may take; bytes."""
         self._set_all(self._stream_bytes, tenant, by_kind)
         self._stream_budget.labels(self.service, tenant).set(budget)
+
+    def clock_ahead(self, tenant: str, seconds: float) -> None:
+        """How far this machine's clock was ahead of PostgreSQL's when the two were compared."""
+        self._clock_ahead.labels(self.service, tenant).set(seconds)
 
     def pool_in_use(self, tenant: str, connections: int) -> None:
         """Connections that are out of the pool now."""

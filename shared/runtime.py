@@ -179,7 +179,7 @@ class TenantRuntime:
             metrics=metrics,
             sizes=sizes,
         )
-        self.upkeep = Upkeep(pool, settings, tenant.code, compared)
+        self.upkeep = Upkeep(pool, settings, tenant.code, compared, metrics)
         self.rota = Rota(
             [
                 # First: a look at a tenant that rests does one after the other.

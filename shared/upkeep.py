@@ -11,6 +11,7 @@ from shared.clock import TenantClock, real_clock
 from shared.config import Settings
 from shared.db import Pool
 from shared.http.runtime import Check
+from shared.metrics import Metrics
 from shared.sql import load
 
 queries = load("shared", "upkeep.sql")
@@ -28,6 +29,8 @@ class Upkeep:
     settings: Settings
     tenant: str
     clock: TenantClock
+    metrics: Metrics | None = None
+    """None in a command, which nobody scrapes."""
     survives_its_server: bool | None = None
     """Whether a second PostgreSQL has every commit; None before anybody looked."""
 
@@ -45,6 +48,8 @@ class Upkeep:
             before = real_clock()
             theirs = await queries.clock(db)
             self.clock.compare(theirs, before=before, after=real_clock())
+        if self.metrics is not None:
+            self.metrics.clock_ahead(self.tenant, self.clock.ahead.total_seconds())
         if self.clock.is_wrong:
             log.error("clock_wrong", tenant=self.tenant, what=self._clock_said)
 

@@ -12,7 +12,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _FUNCTIONS = {
-    "absent", "delta", "histogram_quantile", "increase", "max_over_time", "min_over_time", "rate", "time",
+    "abs", "absent", "delta", "histogram_quantile", "increase", "max_over_time", "min_over_time", "rate", "time",
 }  # fmt: skip
 _AGGREGATIONS = {"avg", "count", "max", "min", "sum"}
 _GROUPING = {"by", "group_left", "group_right", "ignoring", "on", "without"}

@@ -104,6 +104,7 @@ def exported() -> dict[str, set[str]]:
     metrics.posted("acme", "earn", 1)
     metrics.message("acme", "log", "delivered")
     metrics.http("acme", "/v1/bills", 201, 0.01)
+    metrics.clock_ahead("acme", -1.0)
     metrics.pool_in_use("acme", 1)
     metrics.stream_bytes("acme", {"service": 1, "pos": 1, "out": 1}, budget=1)
     metrics.gave_way("acme", 0.1)

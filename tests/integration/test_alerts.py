@@ -20,6 +20,7 @@ from shared.metrics import exposition
 from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
 from shared.tenants.provision import dsn_for
+from tests.support.skew import clock_off
 from tests.support.speaking import Ears, Say, by_job, eventually, heard_by_stream, say
 from tests.support.tenants import connect_as, running
 
@@ -98,6 +99,20 @@ async def test_a_halted_relay_a_dead_letter_and_an_emptied_redis_are_told(
             "PointbankInvariantViolated",
             "PointbankRelayHalted",
         }
+
+
+async def test_a_clock_that_is_wrong_is_told_until_it_is_right(
+    settings: Settings, tenant: Tenant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(settings, tenant, "redeem", {}, clock=None) as service:
+        healthy = scrape(service)
+        with monkeypatch.context() as patch:
+            clock_off(patch, timedelta(hours=-1))
+            await service.upkeep.compare_clocks()
+        wrong = scrape(service)
+        assert firing(healthy, wrong, minutes=4, folder=tmp_path) == {"PointbankClockWrong"}
+        await service.upkeep.compare_clocks()
+        assert firing(wrong, scrape(service), minutes=1, folder=tmp_path) == set()
 
 
 async def test_a_consumer_that_a_lock_holds_up_a_pool_that_is_empty_and_a_relay_that_is_late_are_told(

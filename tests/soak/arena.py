@@ -32,12 +32,6 @@ ANSWERS_WITHIN_S = 5.0
 """The gateway waits no longer for a process: one that stands still has its callers ask another, under their keys."""
 DISK_NAME = "pointbank-soak"
 SMALL = {"max_wal_size": "256MB", "min_wal_size": "80MB", "wal_keep_size": "0"}
-FAKETIME = (
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
-    "/usr/local/lib/faketime/libfaketime.so.1",
-    "/usr/lib64/faketime/libfaketime.so.1",
-)
 
 
 @dataclass
@@ -81,7 +75,6 @@ class Arena:
     """Between callers and the gateway before the services."""
     points: Path
     disk: Disk | str
-    faketime: Path | str
 
     def through(self, url: str) -> str:
         """Redis' address as a till has it: by its wire."""
@@ -151,10 +144,6 @@ def small_disk() -> Iterator[tuple[Path, Disk | str]]:
         yield folder, Disk(folder)
 
 
-def _faketime() -> Path | str:
-    return next((Path(one) for one in FAKETIME if Path(one).exists()), "libfaketime is not installed")
-
-
 @contextmanager
 def running_arena() -> Iterator[Arena]:
     """One for many runs: what a run leaves behind, the next one meets."""
@@ -183,4 +172,4 @@ def running_arena() -> Iterator[Arena]:
         world.fleet.gateway.answers_within_s = ANSWERS_WITHIN_S
         tills = stack.enter_context(Wire(world.valkey.port).running())
         callers = stack.enter_context(Wire(world.fleet.gateway.port).running())
-        yield Arena(world, wires, tills, callers, points, disk, _faketime())
+        yield Arena(world, wires, tills, callers, points, disk)

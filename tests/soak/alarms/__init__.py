@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from itertools import chain
 
 from tests.soak.alarms.calls import a_lane_and_calls_are_slow, members_are_not_ready, nobody_is_watched, probe
+from tests.soak.alarms.clocks import a_clock_is_wrong
 from tests.soak.alarms.gateway import (
     Door,
     DoorTrial,
@@ -61,6 +62,7 @@ ALONE: Mapping[Trial, frozenset[str]] = {
     relays_halt: frozenset({"PointbankRelayHalted", "PointbankInvariantViolated"}),
     a_pool_is_empty: frozenset({"PointbankPoolExhausted"}),
     a_dead_letter_lies: frozenset({"PointbankDeadLetters"}),
+    a_clock_is_wrong: frozenset({"PointbankClockWrong"}),
     redis_forgets_and_is_away: frozenset(
         {"PointbankStreamRebuilt", "PointbankRelayLagging", "PointbankRelayStuck"}
     ),

@@ -15,6 +15,7 @@ consumer_reclaimed_total dead_letters retries_total
 bills_waiting refunds_open ledger_points_total messages_total http_request_seconds gave_way_seconds_total db_pool_in_use
 stream_bytes stream_budget_bytes
 invariant_violations reconciliation_differences tenant_unready seal_turn_timestamp_seconds
+clock_ahead_seconds
 """
 NAMES = LISTED.split()
 
