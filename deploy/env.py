@@ -2,9 +2,11 @@
 
     python3 -m deploy.env                        writes .env and var/users.acl, for docker-compose.yml
     python3 -m deploy.env --kubernetes           prints the Secrets that deploy/k8s/base refers to
+    python3 -m deploy.env --users                prints the Redis users of this release, of the root that there is
 
-POINTBANK_SECRET is the root secret; without it one is made. The same root gives the same secrets again. Of another root
-POINTBANK_IDENTITY_SECRET keeps the identities: give it as it was, or no member is found again (docs/operating.md).
+POINTBANK_SECRET is the root secret; without it one is made, and --users takes that of .env. The same root gives the same secrets
+again. Of another root POINTBANK_IDENTITY_SECRET keeps the identities: give it as it was, or no member is found again
+(docs/operating.md).
 It needs nothing but Python, so it runs before anything is installed.
 """
 
@@ -49,6 +51,12 @@ def redis_users(root: str) -> str:
 
     lines = Template(USERS.read_text()).substitute(Hashes()).splitlines()
     return "".join(f"{line}\n" for line in lines if line and not line.startswith("#"))
+
+
+def root_in(env: Path) -> str | None:
+    """The root secret of an `.env` that was written before."""
+    lines = env.read_text().splitlines() if env.exists() else []
+    return next((line.partition("=")[2] for line in lines if line.startswith("POINTBANK_SECRET=")), None)
 
 
 def identity_secret(root: str, known: str | None = None) -> str:
@@ -126,11 +134,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--kubernetes", action="store_true", help="print Secrets instead, a JSON document that kubectl reads"
     )
+    parser.add_argument("--users", action="store_true", help="print the ACL file of Redis instead")
     parser.add_argument("--postgres-dsn", help="with --kubernetes: the DSN of a database administrator")
     parser.add_argument(
         "--redis", default="valkey:6379", help="with --kubernetes: host:port of Redis or Valkey"
     )
     given = parser.parse_args(arguments)
+    if given.users:
+        there = os.environ.get("POINTBANK_SECRET") or root_in(given.directory / ".env")
+        if not there:
+            parser.error("--users needs POINTBANK_SECRET, or an .env that has it")
+        sys.stdout.write(redis_users(there))
+        return 0
     root = os.environ.get("POINTBANK_SECRET") or secrets.token_hex(32)
     identity = os.environ.get("POINTBANK_IDENTITY_SECRET")
 

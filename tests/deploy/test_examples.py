@@ -51,6 +51,22 @@ def test_the_example_of_valkey_keeps_everything_and_has_a_majority_of_sentinels(
     assert len(re.findall(r"^\s+server valkey-\d", data["haproxy.cfg"], re.MULTILINE)) == servers["replicas"]
 
 
+def test_a_node_that_is_drained_leaves_the_example_a_server_and_a_way_to_it() -> None:
+    made = documents("examples/valkey.yaml")
+    replicas = {
+        one["metadata"]["name"]: one["spec"]["replicas"]
+        for one in made
+        if one["kind"] in ("StatefulSet", "Deployment")
+    }
+    budgets = by_kind(made, "PodDisruptionBudget")
+    assert replicas == {"valkey": 3, "valkey-primary": 2}
+    assert {name: one["spec"]["maxUnavailable"] for name, one in budgets.items()} == dict.fromkeys(
+        replicas, 1
+    )
+    for name, one in budgets.items():
+        assert one["spec"]["selector"]["matchLabels"] == {"app.kubernetes.io/name": name}
+
+
 def test_the_proxy_of_the_example_is_one_that_haproxy_takes(tmp_path: Path) -> None:
     haproxy = shutil.which("haproxy")
     if haproxy is None:

@@ -15,6 +15,8 @@ import yaml
 from shared.config import Settings
 
 KUBERNETES = "1.37"
+OLDEST = "1.30"
+"""Which deploy/README.md names: the first that lets a pod sleep before it ends."""
 SETTINGS = {f"POINTBANK_{name.upper()}" for name in Settings.model_fields}
 ADMINISTRATIVE = {"POINTBANK_SECRET", "POINTBANK_POSTGRES_DSN"}
 QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|Ki|Mi|Gi)?")
@@ -64,10 +66,17 @@ def by_kind(manifests: list[Document], kind: str) -> dict[str, Document]:
     return {document["metadata"]["name"]: document for document in manifests if document["kind"] == kind}
 
 
-def test_every_manifest_fits_the_strict_schema(manifests: list[Document]) -> None:
+@pytest.mark.parametrize("version", [OLDEST, KUBERNETES])
+def test_every_manifest_fits_the_strict_schema(manifests: list[Document], version: str) -> None:
     assert len(manifests) == 18
     for document in manifests:
-        assert kubernetes_validate.validate(document, KUBERNETES, strict=True) == KUBERNETES
+        assert kubernetes_validate.validate(document, version, strict=True) == version
+
+
+def test_the_oldest_kubernetes_that_will_do_is_said(root: Path, workloads: Workloads) -> None:
+    assert f"Kubernetes {OLDEST} or later" in (root / "deploy" / "README.md").read_text()
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(workloads["earn"], "1.28", strict=True)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from shared.budget import FOR_PEOPLE
 from shared.config import Settings
 from shared.messaging.keys import HEARERS, heard_by
 from tests.deploy.promql import named
-from tests.deploy.test_kubernetes import KUBERNETES, SETTINGS, by_kind, container, pod, walk
+from tests.deploy.test_kubernetes import KUBERNETES, OLDEST, SETTINGS, by_kind, container, pod, walk
 
 Document = dict[str, Any]
 K8S = Path(__file__).parents[2] / "deploy" / "k8s"
@@ -91,7 +91,8 @@ def pods(workloads: dict[str, Document]) -> dict[str, Document]:
 )
 def test_what_kubernetes_itself_knows_fits_the_strict_schema(file: str) -> None:
     for document in documents(file):
-        assert kubernetes_validate.validate(document, KUBERNETES, strict=True) == KUBERNETES
+        for version in (OLDEST, KUBERNETES):
+            assert kubernetes_validate.validate(document, version, strict=True) == version
 
 
 @pytest.mark.parametrize(

@@ -219,18 +219,40 @@ def test_nobody_but_the_administrator_can_empty_or_look_around(log_in: As) -> No
             assert refused(client.execute_command, *command.split()), (user, command)
 
 
-def test_a_till_made_as_the_file_says_offers_bills_and_reads_its_own_replies(root: Path, log_in: As) -> None:
+def made_as_the_file_says(admin: Any, root: Path) -> str:
+    """Does what the head of the file has an administrator do for one till; its name."""
     text = (root / "deploy" / "redis" / "users.acl").read_text()
-    (line,) = re.findall(r"^#   ACL SETUSER (.+)$", text, flags=re.MULTILINE)
-    name, *rest = re.findall(r"\([^)]*\)|\S+", line)
+    told = re.findall(r"^#   ACL (.+)$", text, flags=re.MULTILINE)
+    for line in told:
+        admin.execute_command("ACL", *re.findall(r"\([^)]*\)|\S+", line))
+    name: str = told[0].split()[1]
+    return name
+
+
+def test_a_till_made_as_the_file_says_outlives_redis_in_compose_and_with_sentinels(
+    root: Path, valkey: Valkey, tmp_path: Path
+) -> None:
+    password = redis_password("root of the tests", "admin")
+    with valkey(tmp_path) as socket:
+        name = made_as_the_file_says(connect(str(socket), "admin", password), root)
+    with valkey(tmp_path) as socket:
+        assert connect(str(socket), name, "password").ping() is True
+    for file in ("docker-compose.yml", "deploy/k8s/examples/valkey.yaml"):
+        kept = set(re.findall(r"grep '\^user ([^']+)'", (root / file).read_text()))
+        assert kept == {"pb-"}, file
+    assert name.startswith("pb-")
+
+
+def test_a_till_made_as_the_file_says_offers_bills_and_reads_its_own_replies(root: Path, log_in: As) -> None:
     admin = log_in("admin")
-    admin.execute_command("ACL", "SETUSER", name, *rest)
+    name = made_as_the_file_says(admin, root)
     for till in ("riyadh-mall.T03", "riyadh-mall.T04"):
         admin.xadd(KEYS.out(till), {"event": "a reply"})
 
     till = log_in(name, "password")
     assert till.xadd(KEYS.pos, {"event": "a bill"})
     assert len(till.xread({KEYS.out("riyadh-mall.T03"): "0"})) == 1
+    assert len(till.xrevrange(KEYS.out("riyadh-mall.T03"), count=1)) == 1
     assert refused(till.xread, {KEYS.out("riyadh-mall.T04"): "0"})
     assert refused(till.xrange, KEYS.pos)
     assert refused(till.xadd, Keys(cell="main", tenant="other").pos, {"event": "a bill"})

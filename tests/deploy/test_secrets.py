@@ -99,6 +99,25 @@ def test_the_file_is_its_owners_and_is_never_overwritten(tmp_path: Path, run: Ru
     assert (tmp_path / ".env").read_text() == written
 
 
+def test_the_users_of_redis_are_told_anew_of_the_root_that_there_is(tmp_path: Path, run: Run) -> None:
+    """A release may want more of Redis than the one before, and `.env` stays as it is."""
+    assert run("python", "-m", "deploy.env", "--directory", tmp_path).returncode == 0
+    written = (tmp_path / "var" / "users.acl").read_text()
+    told = run("python", "-m", "deploy.env", "--users", "--directory", tmp_path)
+    assert (told.returncode, told.stdout) == (0, written)
+    root = dict(line.split("=", 1) for line in (tmp_path / ".env").read_text().splitlines())[
+        "POINTBANK_SECRET"
+    ]
+    told = run("python", "-m", "deploy.env", "--users", env={"POINTBANK_SECRET": root})
+    assert (told.returncode, told.stdout) == (0, written)
+
+
+def test_no_users_of_redis_are_told_of_a_root_that_nobody_has(tmp_path: Path, run: Run) -> None:
+    done = run("python", "-m", "deploy.env", "--users", "--directory", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--users needs POINTBANK_SECRET" in done.stderr
+
+
 @pytest.mark.parametrize("arguments", [["--kubernetes"], ["--no-such-option"]])
 def test_what_is_asked_wrongly_is_said_so(run: Run, arguments: list[str]) -> None:
     done = run("python", "-m", "deploy.env", *arguments)

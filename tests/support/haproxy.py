@@ -39,6 +39,9 @@ class Edge:
     options: Sequence[str] = ()
     port: int = field(default_factory=free_port)
     metrics_port: int = field(default_factory=free_port)
+    words: Sequence[str] = ("-db",)
+    """How HAProxy is started: with `-W` too as in a container, where a master may be told to read everything anew."""
+    pid: int = 0
 
     @property
     def base_url(self) -> str:
@@ -63,12 +66,13 @@ class Edge:
         config = self.folder / "haproxy.cfg"
         said = subprocess.run([program, "-c", "-f", config], capture_output=True, text=True, check=False)
         assert said.returncode == 0, said.stderr
-        command = launch_command(SELF, signal.SIGKILL, [program, "-db", "-f", str(config)])
+        command = launch_command(SELF, signal.SIGKILL, [program, *self.words, "-f", str(config)])
         starter = ThreadPoolExecutor(1)  # lives as long as its child: see Fleet
         with (self.folder / "haproxy.log").open("wb") as out:
             process = starter.submit(
                 subprocess.Popen, command, stdin=subprocess.DEVNULL, stdout=out, stderr=out
             ).result()
+        self.pid = process.pid
         try:
             deadline = time.monotonic() + 10
             while not self._listens():

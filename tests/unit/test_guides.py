@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import msgspec
@@ -11,8 +11,10 @@ import pytest
 import typer.main
 
 from pointbank.cli.app import app
+from pointbank.tokens import ROLES
 from services.earn.domain.offer import Offered, read_offer
 from services.earn.domain.refund_body import RecordRefund, read_refund
+from services.notifier.domain import Reply
 from shared.errors import PROBLEMS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -71,6 +73,16 @@ def test_the_events_of_the_guide_are_taken() -> None:
     read = read_refund(msgspec.Raw(msgspec.json.encode(event["data"])))
     assert isinstance(read, RecordRefund)
     assert read.bill_ref == offered.bill.bill_ref
+
+
+def test_the_guide_names_the_scopes_of_a_till() -> None:
+    [told] = re.findall(r"the scopes of a till \(`([a-z: ]+)`\)", (DOCS / "tills.md").read_text())
+    assert set(told.split()) == ROLES["till"].scopes
+
+
+def test_each_answer_to_a_till_is_named_by_who_gives_it() -> None:
+    text = (DOCS.parent / "services" / "notifier" / "README.md").read_text()
+    assert [event.TYPE for event in get_args(Reply) if f"`{event.TYPE}`" not in text] == []
 
 
 CALLS = [
