@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pointbank.verify.books import Books
@@ -39,7 +39,7 @@ class Gifts:
         self._asked: dict[str, tuple[int, tuple[Any, ...]]] = {}
         self._back: dict[str, tuple[str, int]] = {}
         self._answers: dict[str, tuple[str, str | None]] = {}
-        self._whole: set[str] = set()
+        self._whole: set[tuple[str, str]] = set()
         self._flagged: dict[tuple[str, str], dict[str, int]] = {}
         self._cancelled: set[tuple[str, str]] = set()
         self._given: Counter[tuple[str, str]] = Counter()
@@ -78,13 +78,12 @@ class Gifts:
                 )
                 self._effects.ours((gift.effect_id, what))
 
-    def taken(self, bill_id: str, through: Mapping[tuple[str, str], int], *, whole: bool) -> None:
-        """What all refunds of a bill took of its stamps; `whole`: nothing of it is left."""
+    def taken(self, bill_id: str, through: Mapping[tuple[str, str], int], *, whole: Collection[str]) -> None:
+        """What all refunds of a bill took of its stamps; `whole`: the wallets for whose programmes nothing of it is left."""
         for (wallet_id, card), count in through.items():
             if count and (bill_id, wallet_id) not in self._cancelled:
                 self._take(bill_id, wallet_id, card, count)
-        if whole:
-            self._whole.add(bill_id)
+        self._whole |= {(bill_id, wallet_id) for wallet_id in whole}
 
     def cancelled(self, bill_id: str, wallet_id: str) -> None:
         """A review was cancelled as fraud: all that its bill gave the wallet goes back, whatever refunds come to. Before them."""
@@ -154,7 +153,8 @@ class Gifts:
         if back is not None:
             self._told.ours((back, (max(times_back, 1), effect_id)))
         asked_back = row["status"] in _BACK
-        goes_back = row["bill_id"] in self._whole or (row["bill_id"], row["wallet_id"]) in self._cancelled
+        given = row["bill_id"], row["wallet_id"]
+        goes_back = given in self._whole or given in self._cancelled
         if row["kind"] == "campaign" and row["status"] != "refused" and asked_back != goes_back:
             return f"its bill is {'not ' if asked_back else ''}refunded or cancelled as fraud"
         first, benefit_id = self._answers.get(effect_id, ("", None))
@@ -194,19 +194,20 @@ class Gifts:
 
 
 def taken_of(
-    decision: Decision, amounts: Sequence[int], refunded: Sequence[int], within: frozenset[str]
+    decision: Decision, amounts: Sequence[int], refunded: Mapping[str, Sequence[int]]
 ) -> dict[tuple[str, str], int]:
-    """By (wallet, card), how many stamps of a bill refunds of so much of each line take back."""
+    """By (wallet, card), how many stamps of a bill refunds take back that come to so much of each line, by the programmes in whose
+    windows they were."""
     found = {}
     for judged in decision.programmes:
         for one in judged.stamps:
-            if judged.programme not in within or not one.stamps:
+            if judged.programme not in refunded or not one.stamps:
                 continue
             places = list(one.lines)
             if sum(amounts[place] for place in places) == 0:
                 places = list(range(len(amounts)))
             whole = sum(amounts[place] for place in places)
-            part = sum(refunded[place] for place in places)
+            part = sum(refunded[judged.programme][place] for place in places)
             found[judged.wallet_id, one.card] = one.stamps * part // whole if whole else one.stamps
     return found
 

@@ -73,9 +73,8 @@ class _Bill:
     given_back: int = 0
     refunds: int = 0
     in_flight: bool = False
-    begun: list[int] = field(default_factory=list)
-    """Of each line, what refunds came to that moved something."""
-    stamps: dict[tuple[str, str], int] = field(default_factory=dict)
+    begun: dict[str, list[int]] = field(default_factory=dict)
+    """By programme, of each line what refunds came to that were within its window and began."""
 
 
 class Refunds:
@@ -184,8 +183,14 @@ class Refunds:
 
     def _stamps(self, bill: _Bill | None) -> None:
         """What all refunds of a bill took of its stamps."""
-        if bill is not None and bill.begun:
-            self._gifts.taken(bill.bill_id, bill.stamps, whole=sum(bill.begun) == bill.total_minor)
+        if bill is None or not bill.begun:
+            return
+        whole = {code for code, amounts in bill.begun.items() if sum(amounts) == bill.total_minor}
+        self._gifts.taken(
+            bill.bill_id,
+            taken_of(bill.decision, bill.amounts, bill.begun),
+            whole={judged.wallet_id for judged in bill.decision.programmes if judged.programme in whole},
+        )
 
     def _refund(self, bill: _Bill, refund: Any, requests: Sequence[Any], answers: Sequence[Any]) -> None:
         check, name = self._made, f"refund {refund['id']}"
@@ -219,8 +224,9 @@ class Refunds:
                 check.wrong(f"{name} waits for another one of its bill, and none is in flight")
         else:
             wanted = sorted(_wanted(bill, refund, amounts, within, self._books.terms), key=str)
-            bill.begun = [a + b for a, b in zip(bill.begun or [0] * len(amounts), amounts, strict=True)]
-            bill.stamps |= taken_of(bill.decision, bill.amounts, bill.begun, within)
+            for code in within:
+                before = bill.begun.get(code, [0] * len(amounts))
+                bill.begun[code] = [a + b for a, b in zip(before, amounts, strict=True)]
         found = sorted([_request(one) for one in requests], key=str)
         if found != wanted:
             check.wrong(f"{name} asked {found}, computed {wanted}")

@@ -59,6 +59,7 @@ class CardWalk:
         self.posted_at: datetime | None = None
         self.buckets = dict.fromkeys(BUCKETS, 0)
         self.taken: dict[bytes, int] = {}
+        self.used_at: dict[bytes, datetime] = {}
         self.back: dict[bytes, int] = {}
         self.lines: list[Any] = []
         self.problems: list[tuple[str, str]] = []
@@ -96,6 +97,7 @@ class CardWalk:
             self.problems.append(("uses", f"line {row['seq']} is of no use, or should be"))
         elif kind == "use":
             self.taken[row["source_id"]] = amount
+            self.used_at[row["source_id"]] = row["effective_at"]
             if row["source_id"] != row["posting_id"]:
                 self.problems.append(("uses", f"line {row['seq']} names another use than its own"))
         elif kind == "refund":
@@ -149,6 +151,12 @@ class CardWalk:
                 )
             if row["applied_minor"] > row["asked_minor"]:
                 found.append(f"{use} applied more than was asked")
+            if row["used_at"] != self.used_at.get(row["use_id"], row["used_at"]):
+                found.append(f"{use} was at {row['used_at']}; by its line at {self.used_at[row['use_id']]}")
+            if row["elsewhere"]:
+                found.append(
+                    f"{use}: {row['elsewhere']} of its refunds stand under another merchant's reference"
+                )
             back = self.back.get(row["use_id"], 0)
             if not back == row["refunded_minor"] == row["refunds"] or back > row["applied_minor"]:
                 found.append(
@@ -335,6 +343,10 @@ class GiftCards:
                     found.append(f"line {line['seq']} lets it expire at another moment than its own")
             elif row["expires_at"] is not None and line["effective_at"] >= row["expires_at"]:
                 found.append(f"line {line['seq']} was {line['kind']} after its end")
+            if not any(_lets(one.gift_cards or {}, line) for one in versions):
+                found.append(
+                    f"no version of its programme lets line {line['seq']} {line['kind']} {line['amount_minor']}"
+                )
         return found
 
     # ---- the side of the events
@@ -373,6 +385,16 @@ def _loads(rules: Mapping[str, Any], amount: int) -> bool:
     return bool(
         span["least_minor"] <= amount <= span["most_minor"] and amount % (span.get("step_minor") or 1) == 0
     )
+
+
+def _lets(rules: Mapping[str, Any], line: Any) -> bool:
+    """Whether these rules let money be loaded again, or given back, as a line does."""
+    match line["kind"]:
+        case "reload":
+            return bool(rules.get("reloadable")) and _loads(rules, line["amount_minor"])
+        case "refund":
+            return rules.get("refundable") is not False
+    return True
 
 
 def _ends_rightly(terms: Terms, activated_at: datetime, expires_at: datetime | None) -> bool:

@@ -22,11 +22,13 @@ FROM redeem.gift_cards AS c
 ORDER BY c.card_id;
 
 -- name: uses
--- Every use in the order of its card, with what its refunds come to.
+-- Every use in the order of its card, with what its refunds come to, and how many of them are another merchant's: a reference is good
+-- once at the merchant of the use.
 SELECT
     uuid_send(u.card_id) AS card_id, uuid_send(u.use_id) AS use_id, u.programme, u.asked_minor, u.applied_minor, u.merchant,
     u.bill_ref, u.used_at, u.refunded_minor,
-    (SELECT coalesce(sum(r.amount_minor), 0)::bigint FROM redeem.gift_card_refunds AS r WHERE r.use_id = u.use_id) AS refunds
+    (SELECT coalesce(sum(r.amount_minor), 0)::bigint FROM redeem.gift_card_refunds AS r WHERE r.use_id = u.use_id) AS refunds,
+    (SELECT count(*) FROM redeem.gift_card_refunds AS r WHERE r.use_id = u.use_id AND r.merchant <> u.merchant) AS elsewhere
 FROM redeem.gift_card_uses AS u
 ORDER BY u.card_id;
 

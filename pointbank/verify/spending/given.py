@@ -82,15 +82,23 @@ class Given:
             self._done.wrong(f"request {told(effect_id)}: its benefit is not there, or another's")
         if row["withdrawn_first"] and row["outcome"] == "issued":
             self._done.wrong(f"request {told(effect_id)} was asked back before it came, and issued")
+        if row["withdrawn_first"] != (row["code"] == "benefit_withdrawn"):
+            self._done.wrong(
+                f"request {told(effect_id)} was {'' if row['withdrawn_first'] else 'not '}asked back before it came"
+            )
 
     def _withdrawal(self, row: Any) -> None:
         effect_id = row["effect_id"]
         self._done.compared += 1
         self._kept.ours((effect_id, ("withdrawal", row["issued_by"])))
         self._answers.ours((effect_id, (row["outcome"], row["benefit_id"], None)))
-        if row["benefit_id"] is not None and row["benefit_id"] != row["issued"]:
+        if row["benefit_id"] != row["issued"]:
             self._done.wrong(f"withdrawal {told(effect_id)} names another benefit than was issued")
+        if not row["withdrawn_first"] and row["asked"] is None:
+            self._done.wrong(f"withdrawal {told(effect_id)} came first, and left no mark for what it names")
         if row["outcome"] == "withdrawn" and row["withdrawn_at"] is None:
             self._done.wrong(f"withdrawal {told(effect_id)}: its benefit was not taken back")
         if row["outcome"] == "used_already" and row["consumed_at"] is None:
             self._done.wrong(f"withdrawal {told(effect_id)}: its benefit was not used")
+        if row["outcome"] == "nothing" and row["issued"] is not None and not row["over"]:
+            self._done.wrong(f"withdrawal {told(effect_id)} took nothing, and its benefit was not over")

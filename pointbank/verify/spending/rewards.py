@@ -179,9 +179,14 @@ class Rewards:
         kept = row["withdrawn_at"] is None
         if kept and row["returned_points"]:
             found.append(f"{row['returned_points']} points of its redemption came back, and it stands")
-        if kept and limit is not None and row["place"] > limit["most"]:
+        if not kept and row["returned_points"] != row["points"]:
+            found.append(
+                f"it was taken back, and {row['returned_points']} of its {row['points']} points came back"
+            )
+        had = row["place"] + (row["before"] or 0)
+        if kept and limit is not None and had > limit["most"]:
             period = "" if limit["per"] == "ever" else f" in a {limit['per']}"
-            found.append(f"it is the member's number {row['place']}, {limit['most']} are allowed{period}")
+            found.append(f"it is the member's number {had}, {limit['most']} are allowed{period}")
         return found
 
     def _gift(self, row: Any) -> list[str]:
@@ -308,6 +313,10 @@ def _ends(row: Any, document: dict[str, Any], terms: Terms) -> list[str]:
         found.append("it was written off before its expiry")
     if (row["consumed_at"], row["withdrawn_at"], row["lapsed_at"]).count(None) < 2:
         found.append("it ended twice")
+    if row["restocked"] != (row["withdrawn_at"] is not None and document.get("restock", False)):
+        found.append(
+            f"it is {'' if row['restocked'] else 'not '}on stock again, against what its version says"
+        )
     return found
 
 

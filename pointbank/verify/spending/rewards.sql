@@ -18,9 +18,9 @@ ORDER BY r.programme, r.reward;
 -- name: benefits
 -- Every benefit with its redemption and the version of its reward; `of_buyer`: whether it is of the wallet that bought it, or of one that
 -- it was merged into; `place`: which one it is of those that this wallet bought of that version and were not taken back, within the
--- period of the limit in which it was sold; `most`: the most points that its wallet ever had, as its threshold counts them: of a
--- balance without lots that were over when it was issued, as far as their ends never changed; `active_at`: when its member had done
--- something last by then, where nobody else was merged into it.
+-- period of the limit in which it was sold; `before`: how many it has of earlier versions that were sold in that period; `most`: the
+-- most points that its wallet ever had, as its threshold counts them: of a balance without lots that were over when it was issued, as
+-- far as their ends never changed; `active_at`: when its member had done something last by then, where nobody else was merged into it.
 SELECT
     uuid_send(b.benefit_id) AS benefit_id, uuid_send(b.redemption_id) AS redemption_id, uuid_send(b.wallet_id) AS wallet_id,
     uuid_send(b.member_id) AS member_id, b.programme, b.reward, b.version, b.tier, b.points, b.unit_cost_minor, b.issued_at, b.expires_at,
@@ -70,7 +70,24 @@ SELECT
                 )
             )
         ORDER BY b.issued_at, b.benefit_id
-    ) AS place
+    ) AS place,
+    CASE WHEN b.version > 1 AND b.origin = 'redemption' AND v.document -> 'limit' IS NOT NULL THEN (
+        SELECT count(*)
+        FROM redeem.benefits AS e
+        JOIN redeem.redemptions AS q ON q.redemption_id = e.redemption_id
+        CROSS JOIN LATERAL (
+            SELECT p.document #>> '{programme,time_zone}' AS name
+            FROM redeem.programmes AS p
+            WHERE p.programme = b.programme
+            ORDER BY p.version DESC
+            LIMIT 1
+        ) AS z
+        WHERE
+            e.wallet_id = b.wallet_id AND q.wallet_id = r.wallet_id AND e.programme = b.programme AND e.reward = b.reward
+            AND e.version < b.version AND e.withdrawn_at IS NULL
+            AND date_trunc(nullif(v.document #>> '{limit,per}', 'ever'), q.effective_at AT TIME ZONE z.name)
+            IS NOT DISTINCT FROM date_trunc(nullif(v.document #>> '{limit,per}', 'ever'), r.effective_at AT TIME ZONE z.name)
+    ) END AS before
 FROM redeem.benefits AS b
 LEFT JOIN redeem.redemptions AS r ON r.redemption_id = b.redemption_id
 LEFT JOIN redeem.heirs AS i ON i.wallet_id = b.wallet_id
@@ -125,10 +142,17 @@ FROM redeem.benefit_asks AS a
 LEFT JOIN redeem.benefits AS b ON b.benefit_id = a.benefit_id;
 
 -- name: withdrawals
--- What earn asked to be taken back, and what it came to.
+-- What earn asked to be taken back, and what it came to; `over`: its benefit was taken back or written off, or had expired when that
+-- was answered.
 SELECT
     uuid_send(w.effect_id) AS effect_id, uuid_send(w.issued_by) AS issued_by, w.outcome, uuid_send(w.benefit_id) AS benefit_id,
-    uuid_send(a.benefit_id) AS issued, b.withdrawn_at, b.consumed_at
+    uuid_send(a.benefit_id) AS issued, a.outcome AS asked, a.withdrawn_first IS TRUE AS withdrawn_first, b.withdrawn_at, b.consumed_at,
+    CASE WHEN w.outcome = 'nothing' THEN
+        num_nonnulls(b.withdrawn_at, b.lapsed_at) > 0 OR EXISTS (
+            SELECT FROM redeem.audit AS u
+            WHERE u.object = 'benefit_ask/' || w.effect_id AND u.action = 'benefit.answer' AND u.at >= b.expires_at
+        )
+    END AS over
 FROM redeem.benefit_withdrawals AS w
 LEFT JOIN redeem.benefit_asks AS a ON a.effect_id = w.issued_by
 LEFT JOIN redeem.benefits AS b ON b.benefit_id = w.benefit_id;

@@ -8,7 +8,7 @@ card is below zero, and what comes next fills it up first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -138,14 +138,12 @@ def all_stamps(bill_id: UUID, judged: Judged) -> list[TakenStamps]:
     ]
 
 
-def taken_stamps(
-    bill: RefundedBill, refunded: Sequence[int], within: frozenset[str]
-) -> Iterator[TakenStamps]:
-    """What a bill's refunds take back of its stamps, when they come to so much of each line: of each card
-    floor(stamps x refunded of the lines that it counted / what these lines came to). Where they came to nothing, all lines
+def taken_stamps(bill: RefundedBill, refunded: Mapping[str, Sequence[int]]) -> Iterator[TakenStamps]:
+    """What a bill's refunds take back of its stamps, when within a programme's window they come to so much of each line: of each
+    card floor(stamps x refunded of the lines that it counted / what these lines came to). Where they came to nothing, all lines
     are looked at; where these did, too, any refund takes all."""
     for judged in bill.decision.programmes:
-        if judged.programme not in within:
+        if judged.programme not in refunded:
             continue
         for one in judged.stamps:
             if not one.stamps:
@@ -154,6 +152,6 @@ def taken_stamps(
             if not sum([bill.amounts[place] for place in places]):
                 places = range(len(bill.amounts))
             whole = sum([bill.amounts[place] for place in places])
-            part = sum([refunded[place] for place in places])
+            part = sum([refunded[judged.programme][place] for place in places])
             through = one.stamps * part // whole if whole else one.stamps
             yield TakenStamps(bill.bill_id, judged.wallet_id, one.card, through)

@@ -269,6 +269,21 @@ def open_programmes(
     return frozenset(found) if found or not asked else None
 
 
+def refunded_within(
+    bill: RefundedBill, versions: Mapping[str, Versions], refunds: Iterable[Refund]
+) -> dict[str, tuple[int, ...]]:
+    """Of each programme whose window some of these refunds were within, how much of each line they came to. A refund that one
+    programme's window was closed for takes nothing of what was given there, though another's was open."""
+    found: dict[str, tuple[int, ...]] = {}
+    for refund in refunds:
+        if refund.amounts is None:
+            continue
+        for programme in open_programmes(bill, versions, refund.occurred_at) or ():
+            before = found.get(programme, (0,) * len(refund.amounts))
+            found[programme] = tuple([a + b for a, b in zip(before, refund.amounts, strict=True)])
+    return found
+
+
 def _version(versions: Mapping[str, Versions], judged: Judged) -> CompiledProgramme:
     return next(version for _, version in versions[judged.programme] if version.version == judged.version)
 

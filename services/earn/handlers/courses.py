@@ -16,6 +16,7 @@ from services.earn.domain.refund import (
     check,
     conclude,
     open_programmes,
+    refunded_within,
     requests_for,
 )
 from services.earn.handlers.benefits import TakenBack, gives, take_back
@@ -102,19 +103,19 @@ class Course:
         refund.status = "pending" if refund.requests else "completed"
         self.asked += [(refund, request) for request in refund.requests]
         if gives(self.bill.decision):
-            self._take_stamps(refund, within)
+            self._take_gifts(refund)
 
-    def _take_stamps(self, refund: Refund, within: frozenset[str]) -> None:
-        """Stamps go with what was bought, whatever becomes of the points: also where the bank refuses to take these back."""
-        begun = [
-            one.amounts
-            for one in self.refunds[: self.refunds.index(refund) + 1]
-            if one.amounts is not None and one.code != WINDOW_CLOSED
+    def _take_gifts(self, refund: Refund) -> None:
+        """Stamps and rewards go with what was bought, whatever becomes of the points: also where the bank refuses to take these
+        back. Those of a programme as far as its own window was open."""
+        begun = self.refunds[: self.refunds.index(refund) + 1]
+        refunded = refunded_within(self.bill, self._versions, begun)
+        rewards = [
+            judged.wallet_id
+            for judged in self.bill.decision.programmes
+            if judged.programme in refunded and sum(refunded[judged.programme]) == self.bill.total_minor
         ]
-        refunded = [sum(column) for column in zip(*begun, strict=True)]
-        whole = sum(refunded) == self.bill.total_minor
-        rewards = [judged.wallet_id for judged in self.bill.decision.programmes if whole]
-        self.taken.append((refund, list(taken_stamps(self.bill, refunded, within)), rewards))
+        self.taken.append((refund, list(taken_stamps(self.bill, refunded)), rewards))
 
     def answered(self) -> None:
         """Answers have come: what is in flight is concluded where they are all there, and the next one begun."""

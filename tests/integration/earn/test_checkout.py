@@ -282,6 +282,39 @@ async def test_a_whole_refund_asks_a_campaigns_reward_back(cafe: Shop, settings:
     await holds(cafe, settings)
 
 
+async def test_a_refund_takes_back_of_each_programme_what_its_own_window_was_open_for(
+    cafe: Shop, settings: Settings
+) -> None:
+    """The first to come was too late for one of the programmes, the last was so too: of this one a quarter was refunded in time."""
+    gift = campaign("gift", effect={"issue": {"reward": "voucher", "value_minor": 1}})
+    for programme, days in (("a-day", 1), ("a-season", 90)):
+        section = {**earning(rule()), "campaigns": [gift], "stamp_cards": [CARD], "refund_window_days": days}
+        await cafe.hear(activated(programme, earning=section))
+    objections = (await verify_tenant(settings, cafe.code))["gifts:standing"].broken
+    member, bank = await cafe.member("a-day", "a-season"), Bank(cafe)
+    body, in_time, late = coffees(member, 4), "2026-11-22T09:00:00Z", "2026-12-01T09:00:00Z"
+    await cafe.post(body)
+    try:
+        cafe.at(datetime.fromisoformat("2026-12-02T09:00:00Z"))
+        for what, occurred_at in (
+            ({"amount_minor": 2000}, late),
+            ({"amount_minor": 1000}, in_time),
+            ({"all": True}, late),
+        ):
+            told = (await post(cafe, refund(body, occurred_at=occurred_at, **what))).json()
+            await bank.serve(told["bill_id"])
+    finally:
+        cafe.at(autumn_2026())
+    found = await cafe.auditor.fetch(
+        "SELECT e.programme, s.stamps, s.taken_back, e.status FROM earn.effects AS e JOIN earn.stamps AS s"
+        " ON s.bill_id = e.bill_id AND s.wallet_id = e.wallet_id WHERE e.bill_id = $1 ORDER BY e.programme",
+        UUID(await cafe.bill_id(body["bill_ref"])),
+    )
+    assert [tuple(row) for row in found] == [("a-day", 4, 1, "asked"), ("a-season", 4, 4, "withdrawing")]
+    await holds(cafe, settings, "stamps:taken", "refunds:computed")
+    assert (await verify_tenant(settings, cafe.code))["gifts:standing"].broken == objections
+
+
 async def test_budgets_and_stamps_are_exact_when_many_come_at_once(cafe: Shop, settings: Settings) -> None:
     member, others = await cafe.member(), [await cafe.member() for _ in range(6)]
     many = [coffees(member, 1) for _ in range(12)]

@@ -449,6 +449,10 @@ OURS = {
     "gift_cards:chain", "gift_cards:balances", "gift_cards:uses", "gift_cards:terms", "gift_cards:once", "gift_cards:refunds",
     "gift_cards:told", "sequence:redeem",
 }  # fmt: skip
+NOT_ALLOWED = """
+UPDATE earn.programmes SET document = jsonb_set(document::jsonb, ARRAY['gift_cards', '{0}'], 'false')::json
+WHERE document -> 'gift_cards' IS NOT NULL
+"""
 SPOILT = {
     "a balance that was put up": (
         "UPDATE redeem.gift_cards SET balance = balance + 5, issued = issued - 5 WHERE balance > 0",
@@ -511,6 +515,22 @@ SPOILT = {
         "UPDATE redeem.gift_cards SET status = 'voided' WHERE status = 'issued'",
         {"gift_cards:told"},
     ),
+    "a use at another moment": (
+        "UPDATE redeem.gift_card_uses SET used_at = used_at + interval '1 minute'",
+        {"gift_cards:uses"},
+    ),
+    "a refund under the reference of another merchant": (
+        "UPDATE redeem.gift_card_refunds SET merchant = 'elsewhere'",
+        {"gift_cards:uses"},
+    ),
+    "money that was loaded again where nobody may": (
+        NOT_ALLOWED.format("reloadable"),
+        {"gift_cards:terms"},
+    ),
+    "money that was given back where nobody may": (
+        NOT_ALLOWED.format("refundable"),
+        {"gift_cards:terms"},
+    ),
     "a lock that has no cause": (
         "UPDATE redeem.gift_cards SET locked_until = now(), wrong_pins = 1",
         {"gift_cards:terms"},
@@ -526,6 +546,8 @@ async def test_the_oracle_replays_every_card_and_finds_each_spoilt_book(
     used = (await cards.use(card, 1_500)).json()
     await cards.refund(used["use_id"], f"O-{used['use_id']}", 700)
     await cards.use(card, 100)
+    more = {"serial": card["serial"], "amount": sar(500), "merchant": "riyadh-mall"}
+    assert (await cards.post("/reload", more)).status_code == 200
     await cards.bank.hear(
         activated("short", gift_cards={**GIFTS, "serial_prefix": "98704", "valid_months": 1})
     )

@@ -195,10 +195,12 @@ async def test_the_oracle_makes_the_same_of_it_and_sees_what_is_spoilt(
     member = await bank.member()
     kept, gone = asked(member, "owed"), asked(member, "owed")
     await bank.hear(kept, gone, back(gone))
+    await bank.hear(back(asked(member, "owed")))  # what it names never comes
     await assert_whole_until_spoilt(settings, bank.code, frozenset(names), SPOILT)
 
 
 KEPT = "reward = 'owed' AND withdrawn_at IS NULL"
+WITHDRAWAL = "INSERT INTO redeem.benefit_withdrawals (effect_id, issued_by, outcome, benefit_id)"
 SPOILT = {
     "a gift that nobody asked for": (
         f"""
@@ -222,6 +224,22 @@ SPOILT = {
     "a refusal with another reason": (
         "UPDATE redeem.benefit_asks SET code = 'reward_sold_out' WHERE code = 'reward_unknown'",
         {"benefits:answered"},
+    ),
+    "a withdrawal that took nothing of a gift that stands": (
+        f"{WITHDRAWAL} SELECT gen_random_uuid(), asked_by, 'nothing', benefit_id FROM redeem.benefits WHERE {KEPT}",
+        {"benefits:requests"},
+    ),
+    "a withdrawal that came late, and names no gift": (
+        f"{WITHDRAWAL} SELECT gen_random_uuid(), asked_by, 'nothing', NULL FROM redeem.benefits WHERE {KEPT}",
+        {"benefits:requests"},
+    ),
+    "a withdrawal that came first, and left no mark": (
+        "UPDATE redeem.benefit_asks SET withdrawn_first = false WHERE outcome IS NULL",
+        {"benefits:requests"},
+    ),
+    "a gift that is refused as asked back, which nobody did": (
+        "UPDATE redeem.benefit_asks SET code = 'benefit_withdrawn' WHERE code = 'reward_unknown'",
+        {"benefits:requests"},
     ),
     "an answer that is gone": (
         "DELETE FROM redeem.benefit_withdrawals WHERE outcome = 'withdrawn'",

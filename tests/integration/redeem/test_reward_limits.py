@@ -88,3 +88,22 @@ async def test_what_two_bought_who_became_one_person_is_of_each_and_its_books_ar
         )
     }
     await assert_whole_until_spoilt(settings, bank.code, frozenset({"benefits"}), spoilt)
+
+
+async def test_what_was_bought_of_an_earlier_version_counts_for_the_limit_of_the_next(
+    bank: Bank, settings: Settings
+) -> None:
+    await put(bank, "fewer", price={"points": 1}, limit={"most": 2, "per": "month"})
+    member = await bank.member(100)
+    _, last = [await bank.redeem(asks(member, reward="fewer")) for _ in range(2)]
+    assert last.status_code == 201
+    await put(bank, "fewer", price={"points": 1}, limit={"most": 1, "per": "month"})
+    assert_problem(await bank.redeem(asks(member, reward="fewer")), 409, "reward_limit_reached")
+
+    spoilt = {
+        "one that was sold of the next version, which lets a member have no more": (
+            f"UPDATE redeem.benefits SET version = 2 WHERE redemption_id = '{last.json()['redemption_id']}'",
+            {"benefits"},
+        )
+    }
+    await assert_whole_until_spoilt(settings, bank.code, frozenset({"benefits"}), spoilt)

@@ -112,7 +112,7 @@ async def test_a_reward_is_set_aside_with_its_points_and_ends_with_them(
     await assert_whole_until_spoilt(settings, bank.code, NAMES, spoilt)
 
 
-async def test_a_reward_is_returned_whole_unless_it_was_used(bank: Bank) -> None:
+async def test_a_reward_is_returned_whole_unless_it_was_used(bank: Bank, settings: Settings) -> None:
     await put(bank, "cup", stock=3, restock=True, limit={"most": 1, "per": "ever"})
     await put(bank, "tray", stock=3)
     member = await bank.member(200)
@@ -147,6 +147,22 @@ async def test_a_reward_is_returned_whole_unless_it_was_used(bank: Bank) -> None
     )
     for k in range(12):
         assert sorted([ends[k].status_code == 200, ends[k + 12].status_code == 201]) == [False, True]
+
+    spoilt = {
+        "a reward that was taken back, and not all of its points came": (
+            f"UPDATE redeem.redemptions SET returned_points = 39 WHERE redemption_id = '{one['redemption_id']}'",
+            {"benefits"},
+        ),
+        "a reward that is on stock again, which its version does not say": (
+            "UPDATE redeem.benefits SET restocked = true WHERE reward = 'tray' AND withdrawn_at IS NOT NULL",
+            {"benefits"},
+        ),
+        "a reward that is not on stock again, though its version says so": (
+            "UPDATE redeem.benefits SET restocked = false WHERE reward = 'cup' AND withdrawn_at IS NOT NULL",
+            {"benefits"},
+        ),
+    }
+    await assert_whole_until_spoilt(settings, bank.code, frozenset({"benefits"}), spoilt)
 
 
 async def _raced(bank: Bank) -> bool:
