@@ -27,6 +27,8 @@ class Panel(NamedTuple):
     unit: str = "short"
     stat: bool = False
     says: str = ""
+    signed: bool = False
+    """Whether what it shows may be below zero."""
 
 
 DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
@@ -263,12 +265,14 @@ DASHBOARDS: dict[str, tuple[str, Sequence[Panel]]] = {
                 "A machine's clock ahead of PostgreSQL's",
                 [
                     (
-                        "{{service}}: {{instance}}",
-                        f"max by (service, instance) (pointbank_clock_ahead_seconds{{{CHOSEN}}})",
+                        f"{{{{service}}}}: {{{{instance}}}}, {which}",
+                        f"{which} by (service, instance) (pointbank_clock_ahead_seconds{{{CHOSEN}}})",
                     )
+                    for which in ("max", "min")
                 ],
                 "s",
-                says="Below zero: behind. Beyond 2.5 s a process goes by PostgreSQL's.",
+                says="Below zero: behind. Beyond 2.5 s a process goes by PostgreSQL's. Of all tenants: their servers may differ.",
+                signed=True,
             ),
             Panel(
                 "Gives way to tenants that have had far less, seconds of all its steps in a second",
@@ -520,7 +524,9 @@ def dashboard(name: str) -> dict[str, Any]:
 
 def _panels(panels: Sequence[Panel]) -> Iterator[dict[str, Any]]:
     for k, panel in enumerate(panels):
-        defaults: dict[str, Any] = {"unit": panel.unit, "min": 0}
+        defaults: dict[str, Any] = {"unit": panel.unit}
+        if not panel.signed:
+            defaults["min"] = 0
         if panel.stat:
             steps = [{"color": "green", "value": None}, {"color": "red", "value": 1}]
             defaults["thresholds"] = {"mode": "absolute", "steps": steps}

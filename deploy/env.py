@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import secrets
 import string
 import sys
@@ -25,6 +26,7 @@ from shared import credentials
 SERVICES = ("members", "earn", "redeem", "tiers", "notifier")
 AUDITOR = "auditor"
 USERS = Path(__file__).parent / "redis" / "users.acl"
+_ROOT = re.compile(r"""^(?:export +)?POINTBANK_SECRET *= *(["']?)(.*?)\1 *$""", re.MULTILINE)
 
 
 def redis_password(root: str, user: str) -> str:
@@ -54,9 +56,9 @@ def redis_users(root: str) -> str:
 
 
 def root_in(env: Path) -> str | None:
-    """The root secret of an `.env` that was written before."""
-    lines = env.read_text().splitlines() if env.exists() else []
-    return next((line.partition("=")[2] for line in lines if line.startswith("POINTBANK_SECRET=")), None)
+    """The root secret of an `.env` as Compose reads it: the last line that says it counts, quotes around it do not."""
+    found = _ROOT.findall(env.read_text()) if env.exists() else []
+    return found[-1][1] if found else None
 
 
 def identity_secret(root: str, known: str | None = None) -> str:
@@ -131,10 +133,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--directory", type=Path, default=Path(), help="where .env and var/users.acl are written"
     )
-    parser.add_argument(
+    printed = parser.add_mutually_exclusive_group()
+    printed.add_argument(
         "--kubernetes", action="store_true", help="print Secrets instead, a JSON document that kubectl reads"
     )
-    parser.add_argument("--users", action="store_true", help="print the ACL file of Redis instead")
+    printed.add_argument("--users", action="store_true", help="print the ACL file of Redis instead")
     parser.add_argument("--postgres-dsn", help="with --kubernetes: the DSN of a database administrator")
     parser.add_argument(
         "--redis", default="valkey:6379", help="with --kubernetes: host:port of Redis or Valkey"

@@ -1,5 +1,6 @@
 """The examples of PostgreSQL and Valkey: what a schema can't see, as their operators and servers read them."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -65,6 +66,22 @@ def test_a_node_that_is_drained_leaves_the_example_a_server_and_a_way_to_it() ->
     )
     for name, one in budgets.items():
         assert one["spec"]["selector"]["matchLabels"] == {"app.kubernetes.io/name": name}
+    template = by_kind(made, "Deployment")["valkey-primary"]["spec"]["template"]
+    [spread] = template["spec"]["topologySpreadConstraints"]
+    assert spread["topologyKey"] == "kubernetes.io/hostname"
+    assert spread["labelSelector"]["matchLabels"] == template["metadata"]["labels"]
+
+
+def test_the_users_of_the_example_are_those_that_its_page_has_one_make(root: Path, tmp_path: Path) -> None:
+    """Its last line lets the servers follow one another; with the password that the head of the example leaves open."""
+    page = (root / "deploy" / "README.md").read_text()
+    [command] = re.findall(r"^sed -n .* deploy/k8s/examples/valkey\.yaml >> users\.acl$", page, re.MULTILINE)
+    command = command.replace("deploy/k8s/", f"{K8S}/")
+    given = {"PATH": os.environ["PATH"], "REPLICATION_PASSWORD": "0abc"}
+    subprocess.run(["sh", "-ec", command], cwd=tmp_path, env=given, check=True, timeout=60)
+    [line] = (tmp_path / "users.acl").read_text().splitlines()
+    assert line.startswith("user replica on >0abc resetkeys ")
+    assert line.endswith(" +acl|list +acl|load")
 
 
 def test_the_proxy_of_the_example_is_one_that_haproxy_takes(tmp_path: Path) -> None:

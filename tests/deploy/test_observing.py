@@ -224,6 +224,15 @@ def test_the_dashboards_that_are_committed_are_those_of_the_script() -> None:
         assert len({panel["id"] for panel in read["panels"]}) == len(read["panels"])
 
 
+def test_what_may_be_below_zero_is_shown_there_too_and_of_all_tenants_both_ends() -> None:
+    """A clock that is behind is as wrong as one that is ahead."""
+    shown = [panel for name in dashboards.DASHBOARDS for panel in dashboards.dashboard(name)["panels"]]
+    signed = {panel["title"]: panel for panel in shown if "min" not in panel["fieldConfig"]["defaults"]}
+    assert list(signed) == ["A machine's clock ahead of PostgreSQL's"]
+    [clock] = signed.values()
+    assert [target["expr"].split(" by ")[0] for target in clock["targets"]] == ["max", "min"]
+
+
 def test_dashboards_ask_the_source_that_is_provisioned() -> None:
     folder = ROOT / "deploy" / "grafana" / "provisioning"
     [source] = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text())["datasources"]

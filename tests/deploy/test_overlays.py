@@ -63,6 +63,25 @@ def gateway() -> Document:
     return by_kind(documents("gateway/gateway.yaml"), "Deployment")["gateway"]
 
 
+def test_what_is_stopped_by_hand_is_all_that_writes_and_comes_back_as_it_was(
+    root: Path, pods: dict[str, Document], workloads: dict[str, Document]
+) -> None:
+    """docs/operating.md, "Services that stay stopped"."""
+    text = (root / "docs" / "operating.md").read_text()
+    stop, go = re.findall(
+        r"^```sh\n(.*?)^```$", text.partition("### Services that stay stopped")[2], re.MULTILINE | re.DOTALL
+    )[:2]
+    scaled = {one["spec"]["scaleTargetRef"]["name"] for one in documents("prod/scale.yaml")}
+    [alone] = set(HEARERS) - scaled
+    assert re.findall(r"scale deployment (\S+) --replicas=(\d+)", stop + go) == [
+        (alone, "0"),
+        (alone, str(workloads[alone]["spec"]["replicas"])),
+    ]
+    waited = re.findall(r"app\.kubernetes\.io/name in \(([^)]*)\)", stop)
+    names = {labels["app.kubernetes.io/name"] for labels in pods.values()}
+    assert [set(one.split(", ")) for one in waited] == [set(HEARERS), names - set(HEARERS) - {"gateway"}]
+
+
 @pytest.fixture(scope="module")
 def pods(workloads: dict[str, Document]) -> dict[str, Document]:
     """The labels of every pod of ours, by name: services, the gateway, migrate, and the jobs that are asked for."""

@@ -112,13 +112,32 @@ def test_the_users_of_redis_are_told_anew_of_the_root_that_there_is(tmp_path: Pa
     assert (told.returncode, told.stdout) == (0, written)
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'POINTBANK_SECRET="one"',
+        "POINTBANK_SECRET='one'\r",
+        "export POINTBANK_SECRET=one  ",
+        "POINTBANK_SECRET=another\nPOINTBANK_SECRET=one",
+        "# POINTBANK_SECRET=another\nPOINTBANK_SECRET = one",
+    ],
+)
+def test_an_env_that_somebody_wrote_by_hand_is_read_as_compose_reads_it(
+    tmp_path: Path, run: Run, lines: str
+) -> None:
+    """Another root would shut everybody out of Redis."""
+    (tmp_path / ".env").write_text(f"GRAFANA_PASSWORD=x\n{lines}\nPOINTBANK_SECRETS=no\n", newline="")
+    told = run("python", "-m", "deploy.env", "--users", "--directory", tmp_path)
+    assert (told.returncode, told.stdout) == (0, env.redis_users("one"))
+
+
 def test_no_users_of_redis_are_told_of_a_root_that_nobody_has(tmp_path: Path, run: Run) -> None:
     done = run("python", "-m", "deploy.env", "--users", "--directory", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "--users needs POINTBANK_SECRET" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--kubernetes"], ["--no-such-option"]])
+@pytest.mark.parametrize("arguments", [["--kubernetes"], ["--no-such-option"], ["--users", "--kubernetes"]])
 def test_what_is_asked_wrongly_is_said_so(run: Run, arguments: list[str]) -> None:
     done = run("python", "-m", "deploy.env", *arguments)
     assert done.returncode == 2

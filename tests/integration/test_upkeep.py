@@ -112,6 +112,28 @@ async def test_who_wakes_compares_clocks_before_anything_is_heard(
             assert redeem.upkeep.clock.is_wrong
 
 
+async def test_of_a_tenant_at_rest_a_clock_that_was_put_right_is_told_as_wrong_until_the_next_look(
+    settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(settings, tenant, "redeem", {}, clock=None) as redeem:
+
+        def told() -> tuple[bool, bool]:
+            """By the gauge, and by /readyz."""
+            labels = {"service": "redeem", "tenant": tenant.code}
+            ahead_s = redeem.metrics.registry.get_sample_value("pointbank_clock_ahead_seconds", labels)
+            assert ahead_s is not None
+            return ahead_s > 2.5, f"clock:{tenant.code}" in {check.name for check in redeem.checks()}
+
+        with monkeypatch.context() as patch:
+            clock_off(patch, timedelta(hours=1))
+            await redeem.upkeep.compare_clocks()
+            assert await redeem.rest() is not None
+        assert told() == (True, True)
+        redeem.rota._due["clock"] = 0.0
+        assert await redeem.look() is not None
+        assert told() == (False, False)
+
+
 async def test_a_tenant_with_a_clock_of_its_own_keeps_it(settings: Settings, tenant: Tenant) -> None:
     async with running(settings, tenant, "redeem", {}, clock=autumn_2026) as redeem:
         await redeem.upkeep.compare_clocks()

@@ -20,7 +20,7 @@ async def a_clock_is_wrong(site: Site) -> None:
     instance = f"127.0.0.1:{tiers.port}"
 
     async def anew(environment: Mapping[str, str], *, bills: int) -> Replica:
-        """Started anew, and something sold: a tenant that rests has no clock."""
+        """Started anew, and something sold: of a tenant that rests clocks are compared seldom."""
         await asyncio.to_thread(fleet.stop, tiers.name)
         replica = await asyncio.to_thread(fleet.start, tiers.name, environment)
         await asyncio.to_thread(fleet.wait_ready, name, names=[tiers.name])

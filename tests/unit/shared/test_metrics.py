@@ -94,6 +94,7 @@ def test_nothing_stands_open_any_more_with_a_tenant_that_was_let_go() -> None:
         metrics.refunds_open(tenant, {"overdue": 1})
         metrics.pool_in_use(tenant, 1)
         metrics.stream_bytes(tenant, {"service": 400_000_000}, budget=1)
+        metrics.clock_ahead(tenant, 3_600.0)
         metrics.seal_turn(tenant, 1_000.0)
         metrics.retried(tenant, "deadlock")
     others = {name: value for name, value in samples(metrics).items() if name[2] == "other"}
