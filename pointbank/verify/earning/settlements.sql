@@ -113,7 +113,8 @@ CROSS JOIN LATERAL (
 
 -- name: unnoticed
 -- Days whose lines are off from their bills, and of which no variance says so, though a check looked at them more than a day after the
--- last of them was written; of totals that took other currencies once, after they ended it too. Not totals of days on which they did.
+-- last of them was written; of totals that took other currencies once, after they ended it too. Not totals of days on which they did,
+-- or on which something in another currency was given back: its bill may be of a day when they were taken.
 WITH nights AS MATERIALIZED (
     SELECT a.recorded_at, a.at, (a.after ->> 'from_day')::date AS first, (a.after ->> 'to_day')::date AS last
     FROM earn.audit AS a
@@ -181,6 +182,11 @@ LEFT JOIN LATERAL (
 ) AS p ON true
 WHERE abs(c.found_minor - c.expected_minor) > 0.5
     AND (c.kind = 'deposit' OR p.accepts IS NOT true)
+    AND NOT EXISTS (
+        SELECT FROM earn.refunds AS r
+        WHERE c.kind = 'total' AND p.ended_at IS NOT NULL AND r.merchant = c.merchant AND r.currency <> c.currency AND r.n IS NOT NULL
+            AND (r.occurred_at AT TIME ZONE c.zone)::date = c.day
+    )
     AND EXISTS (
         SELECT FROM nights AS n
         WHERE c.day BETWEEN n.first AND n.last AND n.recorded_at > c.at + interval '26 hours'

@@ -393,6 +393,47 @@ async def test_a_day_that_agreed_agrees_whatever_its_programme_accepts_later(
     assert await computed(shop, settings, "found_minor = found_minor", "isthmus") == []
 
 
+async def test_a_refund_of_dollars_is_in_a_days_total_when_dollars_are_taken_no_more(
+    shop: Shop, settings: Settings
+) -> None:
+    for version, day, accepts in ((1, 16, ["USD"]), (2, 20, [])):
+        told = activated("sound", version)
+        told.document["programme"] |= {"currency": "SAR", "accepts": accepts}
+        since = datetime(2026, 11, day, tzinfo=UTC)
+        await shop.hear(msgspec.structs.replace(told, activated_at=since))
+    await shop.hear(rate(9, "3.75", of="USD", since=datetime(2026, 11, 16, tzinfo=UTC)))
+    then, day = "2026-11-21T09:00:00Z", date(2026, 11, 21)
+    await day_of(shop, "dinghy", (1_000, then))
+    abroad = bill(
+        None,
+        merchant="dinghy",
+        lines=[],
+        total_minor=1_000,
+        currency="USD",
+        occurred_at="2026-11-19T09:00:00Z",
+    )
+    sold = await shop.post(abroad)
+    assert sold.status_code == 201
+    back = refund(abroad, terminal="T03", currency="USD", amount_minor=400, occurred_at=then)
+    assert (await post(shop, back)).status_code in {201, 202}
+    await Bank(shop).serve(sold.json()["bill_id"])
+    one = line("dinghy", "-5.00") | {"day": day.isoformat()}
+    assert (await imported(shop, one, programme="sound")).status_code == 200
+    shop.at(datetime(2026, 11, 25, 12, tzinfo=UTC))
+    await check(shop.runtime, first=day, last=day)
+    assert await variances(shop, "dinghy") == [], "ten riyals were sold, and four dollars given back"
+    names = {"settlements:noticed"}
+    async with one_moment(settings, shop) as books:
+        for change in (
+            "UPDATE earn.settlement_lines SET imported_at = imported_at - interval '2 days' WHERE merchant = 'dinghy'",
+            "UPDATE earn.bills SET recorded_at = recorded_at - interval '2 days' WHERE merchant = 'dinghy'",
+            """UPDATE earn.refunds SET recorded_at = recorded_at - interval '2 days', settled_at = settled_at - interval '2 days'
+               WHERE merchant = 'dinghy'""",
+        ):
+            await books.execute(change)
+        assert await objections(settings, shop, books, names) == {}
+
+
 async def test_a_refund_that_was_taken_long_after_it_was_asked_for_is_of_when_it_was_taken(
     shop: Shop, settings: Settings
 ) -> None:
