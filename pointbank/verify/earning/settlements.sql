@@ -4,7 +4,8 @@
 -- Every variance, with what lines, bills and refunds of its day come to; `later` where some of them were written after it was seen last,
 -- `since` where some were after it was found to agree, by about a minute; `another`: there is one more of that day. A total that may
 -- take other currencies is both, too, where a version or a rate began to hold after it was seen last, or so shortly before that
--- earn need not have heard of it. A refund is of when it ended, and of now while it is under way: it may have waited for its bill.
+-- earn need not have heard of it; or where it was seen last by a release that took what the newest version accepts. A refund is of when
+-- it ended, and of now while it is under way: it may have waited for its bill.
 SELECT
     v.variance_id::text AS variance_id, v.merchant, v.day, v.kind, v.currency, v.missing, v.expected_minor, v.found_minor,
     v.agreed, v.state = 'closed' AS closed,
@@ -104,7 +105,8 @@ CROSS JOIN LATERAL (
                     FROM members.currency_rates AS q
                     WHERE q.to_currency = v.currency AND q.valid_from < (v.day + 2)::timestamptz
                 )
-            ) > v.last_seen - interval '26 hours',
+            ) > v.last_seen - interval '26 hours'
+            OR v.checked_at < (SELECT m.at FROM earn.migrations AS m WHERE m.name LIKE '%/0089_settlement_references.sql'),
             false
         ) AS otherwise
     FROM earn.programmes AS p

@@ -329,10 +329,20 @@ async def test_what_was_checked_before_a_version_or_a_rate_came_is_not_held_agai
     dropped = activated("strait", 2)
     dropped.document["programme"] |= {"currency": "SAR"}
     await shop.hear(msgspec.structs.replace(dropped, activated_at=shop.runtime.clock()))
+    by_the_newest = "UPDATE earn.settlement_variances SET expected_minor = 0 WHERE merchant = 'ferry'"
+    by_an_earlier_release = f"""
+        WITH ran AS (
+            UPDATE earn.migrations SET at = clock_timestamp() + interval '2 hours' WHERE name LIKE '%/0089%' RETURNING at
+        )
+        {by_the_newest} AND EXISTS (SELECT FROM ran)
+    """
     async with one_moment(settings, shop) as books:
         await books.execute(an_hour)
         await books.execute(before)
+        await books.execute("UPDATE earn.settlement_variances SET last_seen = last_seen + interval '3 days'")
         assert await objections(settings, shop, books, names) == {}
+        assert len((await noticed(settings, shop, books, by_the_newest, names))["settlements:computed"]) == 1
+        assert await noticed(settings, shop, books, by_an_earlier_release, names) == {}
     shop.at(datetime(2026, 11, 24, 12, tzinfo=UTC))
     await check_days(shop.runtime)
     assert await variances(shop, "barge") == [], "dollars were accepted on that day"
