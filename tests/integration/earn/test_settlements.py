@@ -612,14 +612,18 @@ async def test_the_reference_that_files_had_not_is_taken_off(shop: Shop, setting
     of_owner = "SELECT tableowner FROM pg_tables WHERE schemaname = 'earn' AND tablename = 'settlement_lines'"
     async with one_moment(settings, shop) as books:
         await books.execute("SET LOCAL session_replication_role = origin")  # guards stand, as when it runs
-        await books.execute(f'SET LOCAL ROLE "{await books.fetchval(of_owner)}"; SET LOCAL search_path = earn')
+        await books.execute(
+            f'SET LOCAL ROLE "{await books.fetchval(of_owner)}"; SET LOCAL search_path = earn'
+        )
         await books.execute(migration)
         kept = await books.fetch(
             "SELECT merchant, reference FROM settlement_lines WHERE merchant IN ('bay', 'inlet') ORDER BY 1, 2"
         )
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
             async with books.transaction():
-                await books.execute("UPDATE settlement_lines SET reference = 'another' WHERE merchant = 'bay'")
+                await books.execute(
+                    "UPDATE settlement_lines SET reference = 'another' WHERE merchant = 'bay'"
+                )
     assert [tuple(row) for row in kept] == [
         ("bay", ""),
         ("bay", "slip 1"),
