@@ -406,10 +406,10 @@ async def test_a_day_that_agreed_agrees_whatever_its_programme_accepts_later(
 async def test_a_refund_of_dollars_is_in_a_days_total_when_dollars_are_taken_no_more(
     shop: Shop, settings: Settings
 ) -> None:
-    for version, day, accepts in ((1, 16, ["USD"]), (2, 20, [])):
+    for version, began, accepts in ((1, 16, ["USD"]), (2, 20, [])):
         told = activated("sound", version)
         told.document["programme"] |= {"currency": "SAR", "accepts": accepts}
-        since = datetime(2026, 11, day, tzinfo=UTC)
+        since = datetime(2026, 11, began, tzinfo=UTC)
         await shop.hear(msgspec.structs.replace(told, activated_at=since))
     await shop.hear(rate(9, "3.75", of="USD", since=datetime(2026, 11, 16, tzinfo=UTC)))
     then, day = "2026-11-21T09:00:00Z", date(2026, 11, 21)
