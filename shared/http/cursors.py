@@ -4,7 +4,7 @@ import base64
 import binascii
 import zlib
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -42,19 +42,21 @@ def decode_cursor(cursor: str | None, position: type[P]) -> P | None:
         found = msgspec.msgpack.decode(raw[4:], type=position)
         for value in msgspec.structs.astuple(found):
             _check_storable(value)
-    except (binascii.Error, ValueError) as error:  # msgspec's errors are ValueErrors
+    except (binascii.Error, ValueError, OverflowError) as error:  # msgspec's errors are ValueErrors
         raise FieldType("This is no cursor of this list.", pointer="/cursor") from error
     return found
 
 
 def _check_storable(value: Any) -> None:
-    """ValueError for what no column holds: a query could only fail at it."""
+    """ValueError or OverflowError for what no column holds: a query could only fail at it."""
     if isinstance(value, str) and "\0" in value:
         raise ValueError("a NUL")
     if isinstance(value, int) and not 0 <= value < 2**63:
         raise ValueError("no number of a row")
-    if isinstance(value, datetime) and value.tzinfo is None:
-        raise ValueError("a time of no zone")
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError("a time of no zone")
+        value.astimezone(UTC)  # OverflowError where it lies outside the calendar
 
 
 class _Page(msgspec.Struct):

@@ -4,7 +4,8 @@
 -- Every variance, with what lines, bills and refunds of its day come to; `later` where some of them were written after it was seen last,
 -- `since` where some were after it was found to agree, by about a minute; `another`: there is one more of that day. A total that may
 -- take other currencies is both, too, where a version or a rate began to hold after it was seen last, or so shortly before that
--- earn need not have heard of it. A refund is of when it ended, and of now while it is under way: it may have waited for its bill.
+-- earn need not have heard of it; or where it was seen last by a release that took what the newest version accepts. A refund is of when
+-- it ended, and of now while it is under way: it may have waited for its bill.
 SELECT
     v.variance_id::text AS variance_id, v.merchant, v.day, v.kind, v.currency, v.missing, v.expected_minor, v.found_minor,
     v.agreed, v.state = 'closed' AS closed,
@@ -104,7 +105,8 @@ CROSS JOIN LATERAL (
                     FROM members.currency_rates AS q
                     WHERE q.to_currency = v.currency AND q.valid_from < (v.day + 2)::timestamptz
                 )
-            ) > v.last_seen - interval '26 hours',
+            ) > v.last_seen - interval '26 hours'
+            OR v.checked_at < (SELECT m.at FROM earn.migrations AS m WHERE m.name LIKE '%/0089_settlement_references.sql'),
             false
         ) AS otherwise
     FROM earn.programmes AS p
@@ -113,7 +115,8 @@ CROSS JOIN LATERAL (
 
 -- name: unnoticed
 -- Days whose lines are off from their bills, and of which no variance says so, though a check looked at them more than a day after the
--- last of them was written; of totals that took other currencies once, after they ended it too. Not totals of days on which they did.
+-- last of them was written; of totals that took other currencies once, after they ended it too. Not totals of days on which they did,
+-- or on which something in another currency was given back: its bill may be of a day when they were taken.
 WITH nights AS MATERIALIZED (
     SELECT a.recorded_at, a.at, (a.after ->> 'from_day')::date AS first, (a.after ->> 'to_day')::date AS last
     FROM earn.audit AS a
@@ -181,6 +184,11 @@ LEFT JOIN LATERAL (
 ) AS p ON true
 WHERE abs(c.found_minor - c.expected_minor) > 0.5
     AND (c.kind = 'deposit' OR p.accepts IS NOT true)
+    AND NOT EXISTS (
+        SELECT FROM earn.refunds AS r
+        WHERE c.kind = 'total' AND p.ended_at IS NOT NULL AND r.merchant = c.merchant AND r.currency <> c.currency AND r.n IS NOT NULL
+            AND (r.occurred_at AT TIME ZONE c.zone)::date = c.day
+    )
     AND EXISTS (
         SELECT FROM nights AS n
         WHERE c.day BETWEEN n.first AND n.last AND n.recorded_at > c.at + interval '26 hours'

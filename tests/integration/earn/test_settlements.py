@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import msgspec
 import pytest
@@ -328,10 +329,20 @@ async def test_what_was_checked_before_a_version_or_a_rate_came_is_not_held_agai
     dropped = activated("strait", 2)
     dropped.document["programme"] |= {"currency": "SAR"}
     await shop.hear(msgspec.structs.replace(dropped, activated_at=shop.runtime.clock()))
+    by_the_newest = "UPDATE earn.settlement_variances SET expected_minor = 0 WHERE merchant = 'ferry'"
+    by_an_earlier_release = f"""
+        WITH ran AS (
+            UPDATE earn.migrations SET at = clock_timestamp() + interval '2 hours' WHERE name LIKE '%/0089%' RETURNING at
+        )
+        {by_the_newest} AND EXISTS (SELECT FROM ran)
+    """
     async with one_moment(settings, shop) as books:
         await books.execute(an_hour)
         await books.execute(before)
+        await books.execute("UPDATE earn.settlement_variances SET last_seen = last_seen + interval '3 days'")
         assert await objections(settings, shop, books, names) == {}
+        assert len((await noticed(settings, shop, books, by_the_newest, names))["settlements:computed"]) == 1
+        assert await noticed(settings, shop, books, by_an_earlier_release, names) == {}
     shop.at(datetime(2026, 11, 24, 12, tzinfo=UTC))
     await check_days(shop.runtime)
     assert await variances(shop, "barge") == [], "dollars were accepted on that day"
@@ -390,6 +401,47 @@ async def test_a_day_that_agreed_agrees_whatever_its_programme_accepts_later(
     await shop.hear(msgspec.structs.replace(accepting, activated_at=datetime(2026, 11, 20, tzinfo=UTC)))
     assert await off() == [("EUR", 500, "0", "total")]
     assert await computed(shop, settings, "found_minor = found_minor", "isthmus") == []
+
+
+async def test_a_refund_of_dollars_is_in_a_days_total_when_dollars_are_taken_no_more(
+    shop: Shop, settings: Settings
+) -> None:
+    for version, began, accepts in ((1, 16, ["USD"]), (2, 20, [])):
+        told = activated("sound", version)
+        told.document["programme"] |= {"currency": "SAR", "accepts": accepts}
+        since = datetime(2026, 11, began, tzinfo=UTC)
+        await shop.hear(msgspec.structs.replace(told, activated_at=since))
+    await shop.hear(rate(9, "3.75", of="USD", since=datetime(2026, 11, 16, tzinfo=UTC)))
+    then, day = "2026-11-21T09:00:00Z", date(2026, 11, 21)
+    await day_of(shop, "dinghy", (1_000, then))
+    abroad = bill(
+        None,
+        merchant="dinghy",
+        lines=[],
+        total_minor=1_000,
+        currency="USD",
+        occurred_at="2026-11-19T09:00:00Z",
+    )
+    sold = await shop.post(abroad)
+    assert sold.status_code == 201
+    back = refund(abroad, terminal="T03", currency="USD", amount_minor=400, occurred_at=then)
+    assert (await post(shop, back)).status_code in {201, 202}
+    await Bank(shop).serve(sold.json()["bill_id"])
+    one = line("dinghy", "-5.00") | {"day": day.isoformat()}
+    assert (await imported(shop, one, programme="sound")).status_code == 200
+    shop.at(datetime(2026, 11, 25, 12, tzinfo=UTC))
+    await check(shop.runtime, first=day, last=day)
+    assert await variances(shop, "dinghy") == [], "ten riyals were sold, and four dollars given back"
+    names = {"settlements:noticed"}
+    async with one_moment(settings, shop) as books:
+        for change in (
+            "UPDATE earn.settlement_lines SET imported_at = imported_at - interval '2 days' WHERE merchant = 'dinghy'",
+            "UPDATE earn.bills SET recorded_at = recorded_at - interval '2 days' WHERE merchant = 'dinghy'",
+            """UPDATE earn.refunds SET recorded_at = recorded_at - interval '2 days', settled_at = settled_at - interval '2 days'
+               WHERE merchant = 'dinghy'""",
+        ):
+            await books.execute(change)
+        assert await objections(settings, shop, books, names) == {}
 
 
 async def test_a_refund_that_was_taken_long_after_it_was_asked_for_is_of_when_it_was_taken(
@@ -557,12 +609,21 @@ async def test_the_reference_that_files_had_not_is_taken_off(shop: Shop, setting
         for reference in references:
             assert (await imported(shop, line(merchant, "1", reference=reference))).status_code == 200
     migration = Path("services/earn/migrations/0089_settlement_references.sql").read_text()
+    of_owner = "SELECT tableowner FROM pg_tables WHERE schemaname = 'earn' AND tablename = 'settlement_lines'"
     async with one_moment(settings, shop) as books:
-        await books.execute("SET LOCAL search_path = earn")
+        await books.execute("SET LOCAL session_replication_role = origin")  # guards stand, as when it runs
+        await books.execute(
+            f'SET LOCAL ROLE "{await books.fetchval(of_owner)}"; SET LOCAL search_path = earn'
+        )
         await books.execute(migration)
         kept = await books.fetch(
             "SELECT merchant, reference FROM settlement_lines WHERE merchant IN ('bay', 'inlet') ORDER BY 1, 2"
         )
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
+            async with books.transaction():
+                await books.execute(
+                    "UPDATE settlement_lines SET reference = 'another' WHERE merchant = 'bay'"
+                )
     assert [tuple(row) for row in kept] == [
         ("bay", ""),
         ("bay", "slip 1"),

@@ -338,6 +338,7 @@ SAID = {
         event({**WHOLE, "bill_ref": 'a "quoted" one\\"'}, **SAID),
         event({**BILL, "lines": [{"line_id": "1", "amount_minor": 10500, "tax_minor": 0, "categories": []}]}),
         event({**BILL, "lines": ZEROS}),
+        event({**BILL, "lines": [{"line_id": "tax_minor", "sku": "discount_minor", "amount_minor": 10500}]}),
         event({**BILL, "lines": ZEROS[::-1]}, discount_minor=0),
         event({**BILL, "lines": [dict(reversed(line.items())) for line in ZEROS]}),
         msgspec.json.format(event(WHOLE), indent=2),

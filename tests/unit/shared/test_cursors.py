@@ -39,3 +39,15 @@ def test_a_cursor_is_read_as_it_was_said() -> None:
 def test_a_cursor_of_what_no_row_has_is_none_of_the_list(forged: Position) -> None:
     with pytest.raises(FieldType, match="no cursor of this list"):
         decode_cursor(encode_cursor(forged), Position)
+
+
+class Said(msgspec.Struct):
+    at: str
+    name: str
+    seq: int
+
+
+def test_a_time_outside_the_calendar_is_none_of_the_list() -> None:
+    forged = Said("0001-01-01T00:00:00+03:00", "coffee", 1)
+    with pytest.raises(FieldType, match="no cursor of this list"):
+        decode_cursor(encode_cursor(forged), Position)
