@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -242,7 +243,14 @@ class Referrals:
             yield f"amount and minimum are {row['amount_minor']} and {row['minimum_minor']}, computed {amount} and {minimum}"
         elif minimum is not None and not row["review"]:
             total = row["total_minor"]
-            left = amount * (total - sum(row["refunded"] or ()))
+            within = [
+                minor
+                for at, minor in json.loads(row["refunded"] or "[]")
+                if terms[row["programme"], row["version"]].refunds_until(
+                    row["bill_occurred_at"], datetime.fromisoformat(at)
+                )
+            ]
+            left = amount * (total - sum(within))
             back = row["earned"] if computed == "reached" and total and left < minimum * total else 0
             if row["asked"] != back:
                 yield f"{row['asked']} of its accruals were asked back, computed {back}"

@@ -8,7 +8,7 @@ SELECT
     r.occurred_at, r.version, r.amount_minor, r.minimum_minor, r.due, b.occurred_at AS bill_occurred_at, b.total_minor,
     d.decision::text AS decision, d.recorded_at AS judged_at, o.before, o.versions, m.before AS before_of_merged, m.known AS known_of_merged, r.review,
     (
-        SELECT array_agg(f.refunded_minor ORDER BY f.n)
+        SELECT json_agg(json_build_array(f.occurred_at, f.refunded_minor) ORDER BY f.n)::text
         FROM earn.refunds AS f
         WHERE f.bill_id = r.bill_id AND f.n IS NOT NULL AND f.status <> 'queued' AND f.code IS DISTINCT FROM 'window_closed'
     ) AS refunded,

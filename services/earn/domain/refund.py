@@ -265,7 +265,7 @@ def open_programmes(
     earned = [(one.programme, _version(versions, one)) for one in bill.decision.programmes]
     others = [(code, version_at(known, bill.occurred_at)) for code, known in versions.items()]
     asked = earned or [(code, one) for code, one in others if bill.currency in {one.currency, *one.accepts}]
-    found = {code for code, version in asked if _is_open(version, bill.occurred_at, refunded_at)}
+    found = {code for code, version in asked if is_open(version, bill.occurred_at, refunded_at)}
     return frozenset(found) if found or not asked else None
 
 
@@ -288,7 +288,8 @@ def _version(versions: Mapping[str, Versions], judged: Judged) -> CompiledProgra
     return next(version for _, version in versions[judged.programme] if version.version == judged.version)
 
 
-def _is_open(version: CompiledProgramme, occurred_at: datetime, refunded_at: datetime) -> bool:
+def is_open(version: CompiledProgramme, occurred_at: datetime, refunded_at: datetime) -> bool:
+    """Whether a refund at that time is within the window that this version of a programme gives a bill."""
     closes_at = version.refund_closes_at(occurred_at)
     return closes_at is None or refunded_at < closes_at
 

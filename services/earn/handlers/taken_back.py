@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,6 +12,8 @@ import msgspec
 from services.earn.domain.acts.act import ROLES
 from services.earn.domain.acts.judge import ActJudged, decode_decision
 from services.earn.domain.acts.referral import Refunded, fell_below
+from services.earn.domain.judge import Versions
+from services.earn.domain.refund import is_open
 from services.earn.store import counters
 from services.earn.store import referrals as store
 from services.earn.store.facts import known_programmes
@@ -48,15 +50,19 @@ async def review_referrals(tx: Tx, items: Sequence[Item[ReviewReferral]]) -> lis
         refunds.setdefault(row["bill_id"], []).append(
             Refunded(row["refund_id"], row["refunded_minor"], row["occurred_at"], row["total_minor"])
         )
+    versions = await known_programmes(tx.db, tx.cache)
     fell = {
         f"{one.key[0]}/{one.key[1]}/{role}": (one, because)
         for one in reviews
-        if (because := fell_below(one.amount_minor, one.minimum_minor, refunds.get(one.bill_id, ())))
+        if (
+            because := fell_below(
+                one.amount_minor, one.minimum_minor, _within(one, versions, refunds.get(one.bill_id, ()))
+            )
+        )
         for role in ROLES
     }
     rows = []
     if fell:
-        versions = await known_programmes(tx.db, tx.cache)
         now = tx.now()
         for row in await store.accruals_of_acts(tx.db, list(fell)):
             one, because = fell[row["act_ref"]]
@@ -88,6 +94,14 @@ async def review_referrals(tx: Tx, items: Sequence[Item[ReviewReferral]]) -> lis
                 tx.audit("act.take_back", f"act/{reversal.act_id}", item=items[0], after=after)
     await store.mark_reviewed(tx.db, [one.key for one in reviews])
     return [_DONE] * len(items)
+
+
+def _within(
+    one: store.Review, versions: Mapping[str, Versions], refunds: Sequence[Refunded]
+) -> list[Refunded]:
+    """The refunds that its own programme's window was open for, whatever the windows of the bill's other programmes."""
+    [judged] = [version for _, version in versions[one.key[1]] if version.version == one.version]
+    return [refund for refund in refunds if is_open(judged, one.occurred_at, refund.occurred_at)]
 
 
 def _ask(tx: Tx, item: Item[Any], one: store.Reversal) -> None:

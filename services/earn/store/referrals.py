@@ -89,6 +89,8 @@ class Review(NamedTuple):
 
     key: Key
     bill_id: UUID
+    occurred_at: datetime
+    version: int
     amount_minor: int
     minimum_minor: int
 
@@ -129,13 +131,12 @@ async def to_review(db: Connection) -> list[Key]:
 async def lock_reviews(db: Connection, keys: Collection[Key]) -> list[Review]:
     """Those of these that are to be looked at, held until the end of the transaction."""
     return [
-        Review((row[0], row[1]), row[2], row[3], row[4])
-        for row in await queries.lock_reviews(db, **_columns(keys))
+        Review((row[0], row[1]), *tuple(row)[2:]) for row in await queries.lock_reviews(db, **_columns(keys))
     ]
 
 
 async def refunded_of(db: Connection, bill_ids: Collection[UUID]) -> list[Any]:
-    """The refunds of these bills that count, in their order."""
+    """The refunds of these bills that began, in their order."""
     return list(await queries.refunded_of(db, bill_ids=list(bill_ids)))
 
 

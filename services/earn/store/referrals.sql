@@ -126,7 +126,7 @@ LIMIT 500;
 
 -- name: lock_reviews
 -- Those of these that are to be looked at, locked.
-SELECT r.member_id, r.programme, r.bill_id, r.amount_minor, r.minimum_minor
+SELECT r.member_id, r.programme, r.bill_id, r.occurred_at, r.version, r.amount_minor, r.minimum_minor
 FROM referrals AS r
 JOIN unnest(:member_ids::uuid[], :programmes::text[]) AS w (member_id, programme)
     ON w.member_id = r.member_id AND w.programme = r.programme
@@ -135,7 +135,8 @@ ORDER BY r.member_id, r.programme
 FOR NO KEY UPDATE OF r;
 
 -- name: refunded_of
--- The refunds of these bills that count, in their order: not those that wait for another one, and not those that came too late.
+-- The refunds of these bills that began, in their order: not those that wait for another one, and not those that came too late for
+-- every programme of the bill.
 SELECT f.bill_id, b.total_minor, f.refund_id, f.refunded_minor, f.occurred_at
 FROM refunds AS f
 JOIN bills AS b ON b.bill_id = f.bill_id

@@ -270,6 +270,42 @@ async def test_a_refund_before_the_referrer_is_known_is_looked_at_when_that_is(b
     assert len(await reversals(befriended, friend, wait_for=2)) == 2
 
 
+async def test_refunds_outside_of_the_window_of_its_own_programme_take_no_referral_back(
+    befriended: Shop, settings: Settings
+) -> None:
+    """Another programme of the bill has a longer window: the refund moves something there, and counts for nothing here."""
+    brisk = {**EARNING, "refund_window_days": 1}
+    await befriended.hear(
+        activated("brisk", earning=brisk),
+        activated("patient", earning={**SHOPS["earning"], "refund_window_days": 90}),
+    )
+    by, friend, bank = await befriended.member("brisk"), somebody(), Bank(befriended)
+    told = befriended.enrolment(friend, "brisk", "patient")
+    await befriended.hear(msgspec.structs.replace(told, referred_by=by.member_id))
+    body, in_time, late = bill(friend), "2026-11-22T09:00:00Z", "2026-12-01T09:00:00Z"
+    await befriended.post(body)
+    assert await given(befriended, friend) == {"referrer": 500, "referred": 200}
+    befriended.at(datetime.fromisoformat("2026-12-02T09:00:00Z"))
+    answers = []
+    for amount, occurred_at in ((9_000, late), (400, in_time)):
+        answers.append(
+            (await post(befriended, refund(body, amount_minor=amount, occurred_at=occurred_at))).json()
+        )
+        await bank.serve(answers[-1]["bill_id"])
+    assert [one.get("code") for one in answers] == [None, None]
+    assert await reversals(befriended, friend, wait_for=0) == []
+    async with one_moment(settings, befriended) as db:
+        assert await objections(settings, befriended, db, {"referrals:decided"}) == {}
+    last = (await post(befriended, refund(body, all=True, occurred_at=in_time))).json()
+    assert len(await reversals(befriended, friend, wait_for=2)) == 2
+    because = await befriended.auditor.fetch(
+        "SELECT DISTINCT refund_id FROM earn.act_reversals WHERE bill_id = $1", UUID(last["bill_id"])
+    )
+    assert [str(row[0]) for row in because] == [last["refund_id"]]
+    async with one_moment(settings, befriended) as db:
+        assert await objections(settings, befriended, db, {"referrals:decided"}) == {}
+
+
 async def test_nobody_refers_oneself(befriended: Shop) -> None:
     member = somebody()
     await befriended.hear(referred(befriended, member, member))

@@ -277,3 +277,31 @@ async def test_what_is_asked_back_is_there_for_who_asks_after_it_in_one_batch_to
     await bank.hear(before, ask)
     assert await answers(bank, before, ask) == [("nothing", None), ("refused", "benefit_withdrawn")]
     assert await stock(bank, "none") == 0
+
+
+async def test_a_gift_that_was_over_by_the_clock_when_it_was_asked_back_is_no_objection(
+    bank: Bank, settings: Settings
+) -> None:
+    """Nothing is written off yet; and a process whose clock is behind lets it be used after that."""
+    await put(bank, "short", valid_days=1)
+    member = await bank.member()
+    used, left = asked(member, "short"), asked(member, "short")
+    await bank.hear(used, left)
+    row = await benefit_of(bank, used)
+    clock = bank.runtime.clock
+    try:
+        bank.runtime.clock = bank.runtime.writer.clock = lambda: row["expires_at"]
+        backs = back(used), back(left)
+        await bank.hear(*backs)
+        assert await answers(bank, *backs) == [("nothing", None)] * 2
+        bank.runtime.clock = bank.runtime.writer.clock = lambda: row["expires_at"] - timedelta(seconds=2)
+        code = benefit_code(bank.runtime.tenant.identity_key, row["benefit_id"])
+        assert (await use(bank, code)).json()["status"] == "consumed"
+    finally:
+        bank.runtime.clock = bank.runtime.writer.clock = clock
+    earlier = (
+        "UPDATE redeem.audit SET at = at - interval '1 second' WHERE action = 'benefit.answer'"
+        f" AND object = 'benefit_ask/{backs[1].effect_id}'"
+    )
+    spoilt = {"an answer from before its end": (earlier, {"benefits:requests"})}
+    await assert_whole_until_spoilt(settings, bank.code, frozenset({"benefits", "benefits:requests"}), spoilt)
