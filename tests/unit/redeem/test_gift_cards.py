@@ -147,7 +147,12 @@ def _replays(card: Card, uses: list[Used]) -> None:
     row = msgspec.structs.asdict(card)
     assert walk.against_row(row) == []
     rows = [
-        {**msgspec.structs.asdict(one), "use_id": one.use_id.bytes, "refunds": one.refunded_minor}
+        {
+            **msgspec.structs.asdict(one),
+            "use_id": one.use_id.bytes,
+            "refunds": one.refunded_minor,
+            "elsewhere": 0,
+        }
         for one in uses
     ]
     assert walk.against_uses(rows) == []
