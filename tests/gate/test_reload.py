@@ -36,9 +36,8 @@ def test_what_was_changed_holds_once_the_process_is_told_and_not_before(
         (edge.folder / "limits.map").write_text("acme 7\n")
         assert limit() == '"tenant";q=1000;w=10'
         deadline = time.monotonic() + PATIENCE_S
-        while (
-            limit() != '"tenant";q=7;w=10'
-        ):  # HAProxy loses what it is told in the first moments that it listens
+        # HAProxy loses what it is told in the first moments that it listens.
+        while limit() != '"tenant";q=7;w=10':
             assert time.monotonic() < deadline, edge.folder
             os.kill(edge.pid, getattr(signal, f"SIG{told}"))
             time.sleep(1)
