@@ -19,7 +19,7 @@ import asyncpg
 import msgspec
 
 from pointbank import embedded
-from pointbank.sealing import seal_tenant
+from pointbank.jobs.sealing import seal_tenant
 from pointbank.verify import Trust, verify_chains
 from services.redeem.domain.ledger import Line, Wallet
 from shared.config import Settings

@@ -10,11 +10,9 @@ import typer
 from pointbank.cli import (
     balances,
     benefits,
-    birthdays,
     dead_letters,
     expiring,
     gift_cards,
-    holds,
     liability,
     partitions,
     programmes,
@@ -29,6 +27,7 @@ from pointbank.cli import (
     stock,
     streams,
     tenants,
+    turns,
     verifying,
 )
 from pointbank.cli.help import Told
@@ -83,9 +82,9 @@ COMMANDS: dict[str, tuple[Callable[..., None] | tuple[str, typer.Typer], ...]] =
         balances.open_balances,
         ("programme", programmes.group),
         ("segments", segments.group),
-        ("birthdays", birthdays.group),
+        ("birthdays", turns.birthdays),
         ("reviews", reviews.group),
-        ("holds", holds.group),
+        ("holds", turns.holds),
         ("stock", stock.group),
     ),
     "Jobs, which the services do by themselves too": (

@@ -12,7 +12,7 @@ from pointbank.cli.options import AsJson, TenantOption
 from pointbank.cli.say import out, print_json, print_table, progress, table_of
 
 if TYPE_CHECKING:
-    from pointbank.balances import Opened
+    from pointbank.files.balances import Opened
     from shared.config import Settings
 
 
@@ -43,7 +43,7 @@ def run_open_balances(settings: Settings, tenant: str, file: Path, *, dry_run: b
 
     import msgspec
 
-    from pointbank.balances import open_balances as opened
+    from pointbank.files.balances import open_balances as opened
 
     so_far = progress()
 

@@ -12,7 +12,7 @@ from pointbank.cli.options import AsJson, TenantOption
 from pointbank.cli.say import err, out, print_json, print_table, table_of
 
 if TYPE_CHECKING:
-    from pointbank.dead_letters import DeadLetter
+    from pointbank.operating.dead_letters import DeadLetter
 
 group = typer.Typer(
     help="Dead letters: entries that could not be handled. Nothing else waited for them.",
@@ -50,7 +50,7 @@ def dead_list(
 async def _found(
     tenant: str, service: list[str] | None, code: str | None, *, everything: bool, most: int
 ) -> tuple[list[DeadLetter], int]:
-    from pointbank.dead_letters import count_dead_letters, list_dead_letters
+    from pointbank.operating.dead_letters import count_dead_letters, list_dead_letters
     from shared.config import Settings
     from shared.messaging.keys import SERVICES
 
@@ -100,7 +100,7 @@ def dead_show(dead_letter_id: UUID, tenant: TenantOption = "demo", as_json: AsJs
     """One dead letter whole, with its payload opened, as JSON either way. It may hold personal data."""
     import asyncio
 
-    from pointbank.dead_letters import show_dead_letter
+    from pointbank.operating.dead_letters import show_dead_letter
     from shared.config import Settings
 
     found = asyncio.run(show_dead_letter(Settings(), tenant, dead_letter_id))
@@ -137,7 +137,7 @@ def dead_drop(
 def _move(dead_letter_ids: list[UUID], tenant: str, state: str, reason: str, *, as_json: bool) -> None:
     import asyncio
 
-    from pointbank.dead_letters import move_dead_letters
+    from pointbank.operating.dead_letters import move_dead_letters
     from shared.config import Settings
 
     actor = os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"

@@ -51,7 +51,7 @@ def expire(
         say_so_far(f"{counted(wallets, 'wallet')}, {counted(points, 'point')}")
 
     async def ask(settings: Settings, tenant: str) -> list[Swept]:
-        from pointbank.expiring import expire_tenant
+        from pointbank.jobs.expiring import expire_tenant
 
         def write(found: list[ToExpire]) -> None:
             for one in found:
@@ -107,7 +107,7 @@ def notices(
     say_so_far = progress()
 
     async def ask(settings: Settings, tenant: str) -> int:
-        from pointbank.expiring import tell_tenant
+        from pointbank.jobs.expiring import tell_tenant
 
         def say_to_tell(found: list[ToTell]) -> None:
             for one in found:

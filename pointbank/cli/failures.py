@@ -34,17 +34,17 @@ def _failed(error: Exception) -> str | None:
     from redis.exceptions import RedisError
 
     from pointbank.api import CallFailed
-    from pointbank.balances import FileUnreadable as BalancesUnreadable
     from pointbank.cli.verifying import CouldNotCheck
-    from pointbank.dead_letters import KeptInPart
     from pointbank.embedded import CannotStart
+    from pointbank.files.balances import FileUnreadable as BalancesUnreadable
+    from pointbank.files.stock import FileUnreadable as StockUnreadable
     from pointbank.gateway.errors import CannotBuild
     from pointbank.journal import JournalBroken, JournalInUse
     from pointbank.logins import NotServed, UnknownTenant
-    from pointbank.moving import CannotMove
-    from pointbank.online_retail import NotOnlineRetail
-    from pointbank.stock import FileUnreadable as StockUnreadable
-    from pointbank.streams import ForkUnknown, NotDrained, NothingToAdopt, StreamMoves
+    from pointbank.operating.dead_letters import KeptInPart
+    from pointbank.operating.moving import CannotMove
+    from pointbank.operating.streams import ForkUnknown, NotDrained, NothingToAdopt, StreamMoves
+    from pointbank.retail.online_retail import NotOnlineRetail
     from pointbank.till import Unanswered
     from pointbank.tokens import NoKeys
     from pointbank.verify import NotSettled

@@ -34,7 +34,7 @@ def expire_gift_cards(
         say_so_far(f"{sum(one.gift_cards for one in swept.values()):,} gift cards")
 
     async def ask(settings: Settings, tenant: str) -> list[Swept]:
-        from pointbank.gift_cards import expire_tenant
+        from pointbank.jobs.gift_cards import expire_tenant
 
         return await expire_tenant(settings, tenant, only_look=dry_run, say=say)
 

@@ -69,7 +69,7 @@ def _for_all(
 ) -> int:
     import asyncio
 
-    from pointbank.every import for_every
+    from pointbank.jobs.every import for_every
     from shared.config import Settings
 
     found = asyncio.run(for_every(Settings(), part, ask, say=lambda code: _note(f"{code} ...")))

@@ -14,7 +14,7 @@ from pointbank.cli.say import out, print_json, print_table, table_of
 from pointbank.cli.writing import whole_file
 
 if TYPE_CHECKING:
-    from pointbank.liability import Owed
+    from pointbank.reports.liability import Owed
 
 
 def liability(
@@ -44,7 +44,7 @@ def liability(
     `pointbank expire` first."""
     import asyncio
 
-    from pointbank.liability import WALLET, read_liability
+    from pointbank.reports.liability import WALLET, read_liability
     from shared.config import Settings
 
     if as_csv and as_json:
@@ -88,7 +88,7 @@ def _rows(file: Any, head: Sequence[str]) -> Any:
 def _csv(found: Sequence[Owed]) -> None:
     import sys
 
-    from pointbank.liability import FLAT
+    from pointbank.reports.liability import FLAT
 
     _rows(sys.stdout, FLAT)(
         [str(value).lower() if isinstance(value, bool) else value for value in one.shown().values()]

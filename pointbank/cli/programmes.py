@@ -26,7 +26,7 @@ def check(
 ) -> None:
     """Tells all mistakes of a programme document, those that would keep it from being activated too. No server is asked. Exit 1:
     there are some; 2: the file can't be read."""
-    from pointbank.drafts import judge
+    from pointbank.reports.drafts import judge
 
     document = _read(draft)
     found = judge(draft.read_bytes(), document)
@@ -76,7 +76,7 @@ def simulate(
     from rich.progress import Progress
 
     from pointbank.logins import UnknownTenant, log_in
-    from pointbank.simulation import NoSuchVersion, read_draft, simulate
+    from pointbank.reports.simulation import NoSuchVersion, read_draft, simulate
     from shared.config import Settings
     from shared.errors import Refusal
     from shared.programme.validation import validate

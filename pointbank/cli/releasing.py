@@ -29,7 +29,7 @@ def release_reservations(
     say_so_far = progress()
 
     async def ask(settings: Settings, tenant: str) -> Released:
-        from pointbank.releasing import release
+        from pointbank.jobs.releasing import release
 
         return await release(
             settings,

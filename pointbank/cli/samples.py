@@ -51,6 +51,6 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Rings up a file of real sales as a till would, waits until all is settled, verifies. Exit 1 if verify does not hold."""
-    from pointbank.replay import run_replay
+    from pointbank.retail.replay import run_replay
 
     raise typer.Exit(run_replay(online_retail, state=state, via=via, as_json=as_json, refunds=refunds))

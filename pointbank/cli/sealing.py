@@ -46,7 +46,7 @@ def seal(
     actor, say = _actor(), progress()
 
     async def ask(settings: Settings, tenant: str) -> dict[str, Any]:
-        from pointbank.sealing import seal_tenant
+        from pointbank.jobs.sealing import seal_tenant
 
         return await seal_tenant(
             settings,
@@ -101,7 +101,7 @@ def seal_adopt(
     """PostgreSQL lost commits whose seals were exported: it goes on as it is, what was lost is recorded, numbers go on above."""
     import asyncio
 
-    from pointbank.sealing import adopt_seals
+    from pointbank.jobs.sealing import adopt_seals
     from shared.config import Settings
 
     if not dry_run and not reason:
@@ -130,7 +130,7 @@ def seal_adopt(
 def seal_public_key(tenant: TenantOption = "demo") -> None:
     """Prints the key that seals are signed with (Ed25519, hexadecimal). Keep it where nobody who runs the bank can change it."""
     from pointbank.cli.tenants import must_be_known
-    from pointbank.sealing import public_key
+    from pointbank.jobs.sealing import public_key
     from shared.config import Settings
 
     must_be_known(tenant)
@@ -156,7 +156,7 @@ def reconcile(
         )
 
     async def ask(settings: Settings, tenant: str) -> dict[str, Any]:
-        from pointbank.sealing import reconcile_tenant
+        from pointbank.jobs.sealing import reconcile_tenant
 
         return await reconcile_tenant(
             settings,

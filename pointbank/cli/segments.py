@@ -78,7 +78,7 @@ def _run(
     from rich.progress import Progress
 
     from pointbank.api import Api
-    from pointbank.segments import Moved, move_members
+    from pointbank.files.segments import Moved, move_members
 
     chosen = bearer(token, state, role="crm", tenant=tenant)
     ids = [line.strip() for line in text_of(file).splitlines() if line.strip()]

@@ -43,7 +43,7 @@ def import_(
     state: State = VAR,
 ) -> None:
     """Takes what a file says of merchants' days; the same file again does nothing."""
-    from pointbank.settlement import BadFile, import_file
+    from pointbank.files.settlement import BadFile, import_file
 
     try:
         done = with_api(

@@ -33,7 +33,7 @@ def statement(
 
     import msgspec
 
-    from pointbank.statements import read_statements, write_csv
+    from pointbank.reports.statements import read_statements, write_csv
     from shared.clock import check_day
     from shared.config import Settings
 

@@ -13,7 +13,7 @@ from pointbank.cli.options import AsJson, TenantOption
 from pointbank.cli.say import err, out, print_json
 
 if TYPE_CHECKING:
-    from pointbank.stock import Imported
+    from pointbank.files.stock import Imported
 
 group = typer.Typer(help="Stock of rewards, as it was counted.", no_args_is_help=True)
 
@@ -34,7 +34,7 @@ def import_(
     nothing. Exit 1: mistakes or differences; 2: the file can't be read."""
     import msgspec
 
-    from pointbank.stock import import_stock
+    from pointbank.files.stock import import_stock
     from shared.config import Settings
 
     actor = f"cli:{os.environ.get('SUDO_USER') or os.environ.get('USER') or 'operator'}"

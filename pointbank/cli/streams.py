@@ -12,7 +12,7 @@ from pointbank.cli.options import AsJson, TenantOption
 from pointbank.cli.say import out, print_json
 
 if TYPE_CHECKING:
-    from pointbank.streams import Judgement, Orphan
+    from pointbank.operating.streams import Judgement, Orphan
 
 group = typer.Typer(
     help="Service streams: what to do when one is halted (docs/runbook.md, PointbankRelayHalted), or lost.",
@@ -44,7 +44,7 @@ def stream_adopt(
     """PostgreSQL lost commits whose events had left: it is the truth from here on, the stream goes on, orphans are listed."""
     import asyncio
 
-    from pointbank.streams import opened, wait_until_drained
+    from pointbank.operating.streams import opened, wait_until_drained
     from shared.config import Settings
 
     _check(service)
@@ -108,7 +108,7 @@ def stream_rebuild(
     """Empties a stream and fills it from PostgreSQL. Whoever hears it goes on where it stands; nothing counts twice."""
     import asyncio
 
-    from pointbank.streams import opened
+    from pointbank.operating.streams import opened
     from shared.config import Settings
 
     _check(service)
@@ -138,7 +138,7 @@ def stream_orphans(
     """What left and had no fact any more when a stream was adopted, with its content. It may hold business of members."""
     import asyncio
 
-    from pointbank.streams import opened
+    from pointbank.operating.streams import opened
     from shared.config import Settings
 
     _check(service)

@@ -112,7 +112,7 @@ def tenant_suspend(
 
     import msgspec
 
-    from pointbank.suspending import suspend
+    from pointbank.operating.suspending import suspend
     from shared.config import Settings
 
     done = asyncio.run(suspend(Settings(), code, within_s=within))
@@ -136,7 +136,7 @@ def tenant_resume(
     """Serves a suspended tenant again, from where it was; services pick it up within a second."""
     import asyncio
 
-    from pointbank.suspending import resume
+    from pointbank.operating.suspending import resume
     from shared.config import Settings
 
     asyncio.run(resume(Settings(), code))
@@ -162,7 +162,7 @@ def tenant_move(
 
     import msgspec
 
-    from pointbank.moving import move
+    from pointbank.operating.moving import move
     from shared.config import Settings
 
     def say(line: str) -> None:

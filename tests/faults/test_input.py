@@ -12,8 +12,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from pointbank.dead_letters import list_dead_letters
 from pointbank.generate import Bill
+from pointbank.operating.dead_letters import list_dead_letters
 from shared.config import Settings
 from shared.db import connect
 from shared.messaging.keys import SERVICES, Keys

@@ -15,7 +15,7 @@ import pytest
 
 from pointbank import embedded
 from pointbank.logins import log_in
-from pointbank.moving import CannotMove, move
+from pointbank.operating.moving import CannotMove, move
 from shared.config import Settings
 from shared.tenants.directory import find_place
 from tests.flows.conftest import ALL_IN_ONE, running_fleet

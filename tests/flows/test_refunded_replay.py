@@ -11,8 +11,8 @@ from shutil import rmtree
 
 import pytest
 
-from pointbank.online_retail import invoices
-from pointbank.replay import RefundSummary, replay
+from pointbank.retail.online_retail import invoices
+from pointbank.retail.replay import RefundSummary, replay
 from pointbank.running import running
 from shared.tenants.provision import dsn_for
 from tests.flows.test_replay import sales

@@ -11,8 +11,15 @@ import pytest
 from typer.testing import CliRunner
 
 from pointbank.cli.app import app
-from pointbank.streams import ForkUnknown, NotDrained, NothingToAdopt, Stream, opened, wait_until_drained
-from pointbank.streams import queries as deciding
+from pointbank.operating.streams import (
+    ForkUnknown,
+    NotDrained,
+    NothingToAdopt,
+    Stream,
+    opened,
+    wait_until_drained,
+)
+from pointbank.operating.streams import queries as deciding
 from pointbank.verify import verify_tenant
 from shared.config import Settings
 from shared.events import MessageDelivered, StreamOrphaned

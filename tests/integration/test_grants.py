@@ -43,7 +43,7 @@ def tenant(settings: Settings) -> Tenant:
 
 def texts_of(service: str) -> list[str]:
     """Every statement that is run with a service's role: by itself, and by operators' commands."""
-    used = [*queries_of(service), ("commands", load("pointbank", "dead_letters.sql"))]
+    used = [*queries_of(service), ("commands", load("pointbank.operating", "dead_letters.sql"))]
     return [text for _, queries in used for text in queries.texts().values()]
 
 

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from pointbank.dead_letters import list_dead_letters
 from pointbank.logins import UnknownTenant, log_in
+from pointbank.operating.dead_letters import list_dead_letters
 from pointbank.running import AUDITOR, Deployment
 from pointbank.verify.database import UnknownTenant as NobodyToVerify
 from pointbank.verify.database import auditor

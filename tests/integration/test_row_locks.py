@@ -17,7 +17,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from pointbank.streams import queries as streams
+from pointbank.operating.streams import queries as streams
 from services.notifier.store import queries as notifier
 from shared.config import Settings
 from shared.sql import load

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from pointbank.suspending import resume, suspend
+from pointbank.operating.suspending import resume, suspend
 from shared.config import Settings
 from shared.db import connect, database_of, role_of
 from shared.errors import Refusal

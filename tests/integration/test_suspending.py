@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from pointbank.logins import NotServed
-from pointbank.suspending import resume, suspend
+from pointbank.operating.suspending import resume, suspend
 from shared.config import Settings
 from shared.errors import Refusal
 from shared.messaging.bus import redis_client

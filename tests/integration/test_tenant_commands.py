@@ -20,7 +20,7 @@ from pointbank import embedded
 from pointbank.cli.app import app
 from pointbank.cli.failures import expected
 from pointbank.logins import NotServed, UnknownTenant
-from pointbank.moving import CannotMove
+from pointbank.operating.moving import CannotMove
 from shared.config import Settings
 from shared.login import ShutOut
 from shared.tenants import Tenant

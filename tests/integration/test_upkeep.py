@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from pointbank.dead_letters import list_dead_letters, move_dead_letters, show_dead_letter
+from pointbank.operating.dead_letters import list_dead_letters, move_dead_letters, show_dead_letter
 from shared.config import Settings
 from shared.events import MessageDelivered
 from shared.messaging import Done, Item, Outcome, Tx

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
-from pointbank.dead_letters import list_dead_letters
+from pointbank.operating.dead_letters import list_dead_letters
 from pointbank.till import BillToOffer
 from shared.messaging.keys import Keys
 from tests.flows.codes.asking import (

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from pointbank.settlement import BadFile, read_lines
+from pointbank.files.settlement import BadFile, read_lines
 from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
 from pointbank.verify.messaging.streams import heads

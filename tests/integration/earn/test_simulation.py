@@ -12,9 +12,9 @@ import pytest
 import pytest_asyncio
 from typer.testing import CliRunner
 
-from pointbank import simulation
 from pointbank.cli.app import app
-from pointbank.simulation import simulate
+from pointbank.reports import simulation
+from pointbank.reports.simulation import simulate
 from shared.config import Settings
 from shared.errors import Refusal
 from tests.integration.earn.conftest import Shop, bill

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from pointbank.dead_letters import list_dead_letters, move_dead_letters
+from pointbank.operating.dead_letters import list_dead_letters, move_dead_letters
 from shared.config import Settings
 from shared.errors import FieldError
 from shared.events import MessageDelivered

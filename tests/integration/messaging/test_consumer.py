@@ -10,7 +10,12 @@ import asyncpg
 import msgspec
 import pytest
 
-from pointbank.dead_letters import KeptInPart, list_dead_letters, move_dead_letters, show_dead_letter
+from pointbank.operating.dead_letters import (
+    KeptInPart,
+    list_dead_letters,
+    move_dead_letters,
+    show_dead_letter,
+)
 from shared.config import Settings
 from shared.events import MessageDelivered
 from shared.messaging import Done, Item, Outcome, PosEntry, Refused, Tx, refusal

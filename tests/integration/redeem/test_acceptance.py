@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 from uuid import UUID
 
-from pointbank.statements import read_statements
+from pointbank.reports.statements import read_statements
 from services.redeem.domain.statement import Statement
 from services.redeem.store.sql import statements
 from shared.config import Settings

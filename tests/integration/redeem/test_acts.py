@@ -14,10 +14,10 @@ from uuid import UUID
 import httpx
 import pytest
 
-from pointbank import balances
-from pointbank.balances import FileUnreadable
 from pointbank.cli.balances import run_open_balances
 from pointbank.desk import open_desk
+from pointbank.files import balances
+from pointbank.files.balances import FileUnreadable
 from services.redeem.domain.acts import DecideAdjustment
 from services.redeem.jobs.sweeping import walk
 from shared.config import Settings

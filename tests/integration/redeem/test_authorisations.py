@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 
-from pointbank.releasing import release
+from pointbank.jobs.releasing import release
 from services.redeem.domain.codes import code_hash
 from services.redeem.domain.redemption import Release
 from services.redeem.handlers import ON

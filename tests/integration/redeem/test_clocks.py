@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pointbank.expiring import expire_tenant
+from pointbank.jobs.expiring import expire_tenant
 from shared.config import Settings
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, asks, opened

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from pointbank.cli.app import app
 from pointbank.desk import open_desk
-from pointbank.expiring import expire_tenant
+from pointbank.jobs.expiring import expire_tenant
 from services.redeem.domain.acts import Reinstate, Transfer
 from services.redeem.domain.sweep import Swept, ToExpire
 from services.redeem.jobs.sweeping import dry_run, walk

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from pointbank.gift_cards import expire_tenant
+from pointbank.jobs.gift_cards import expire_tenant
 from pointbank.verify import Report
 from pointbank.verify.books import Books
 from pointbank.verify.database import Snapshot

@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 
 from pointbank.desk import open_desk
-from pointbank.sealing import seal_tenant
+from pointbank.jobs.sealing import seal_tenant
 from shared.config import Settings
 from shared.db import Connection
 from shared.ids import uuid7

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from pointbank.cli.app import app
 from pointbank.cli.failures import expected
-from pointbank.liability import Owed, read_liability
+from pointbank.reports.liability import Owed, read_liability
 from shared.errors import Refusal
 from tests.integration.redeem.conftest import Bank, Member, asks
 from tests.integration.redeem.gift_cards import Cards

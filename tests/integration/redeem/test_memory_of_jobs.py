@@ -10,9 +10,9 @@ from uuid import UUID
 import pytest
 
 from pointbank.desk import open_desk
-from pointbank.expiring import expire_tenant, tell_tenant
-from pointbank.partitions import partitions_of
-from pointbank.sealing import reconcile_tenant, seal_tenant
+from pointbank.jobs.expiring import expire_tenant, tell_tenant
+from pointbank.jobs.partitions import partitions_of
+from pointbank.jobs.sealing import reconcile_tenant, seal_tenant
 from services.redeem.domain.redemption import Redeem
 from services.redeem.domain.rewards import Code
 from services.redeem.jobs.releasing import release_reservations

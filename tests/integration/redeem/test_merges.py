@@ -3,7 +3,7 @@
 import secrets
 from typing import Any
 
-from pointbank.releasing import release as release_overdue
+from pointbank.jobs.releasing import release as release_overdue
 from shared.config import Settings
 from shared.events import EnrolledWallet, HashedIdentity, MemberMerged, MergedWallet
 from shared.ids import uuid7

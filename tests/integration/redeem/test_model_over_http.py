@@ -3,9 +3,9 @@
 """The running bank beside a model of it: the same random acts over HTTP and as events, every status, code, reply, balance and line
 compared; at the end the oracle over all of it.
 
-What runs where (the machines' rules stand in model_*.py, what they foretell in tests/support/*_model.py):
+What runs where (the machines' rules stand in model/, what they foretell in tests/support/models/):
 
-- `make test`: what chance seldom meets, once (model_walks.py); some 200 acts on wallets and 60 on gift cards, the service in the
+- `make test`: what chance seldom meets, once (model/walks.py); some 200 acts on wallets and 60 on gift cards, the service in the
   test's process; 60 acts with the service as a process of its own, over a socket.
 - `make soak`: POINTBANK_SOAK_ACTS acts on wallets (6,000 unless said), in parts of 1,000 that take turns: over a socket, in the
   test's process; and as many as one part on gift cards, over a socket.
@@ -27,9 +27,9 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from pointbank.tokens import dev_keys
 from shared.config import Settings
-from tests.integration.redeem.model_bought_cards import CardBuying
-from tests.integration.redeem.model_disputes import Disputing
-from tests.integration.redeem.model_house import (
+from tests.integration.redeem.model.bought_cards import CardBuying
+from tests.integration.redeem.model.disputes import Disputing
+from tests.integration.redeem.model.house import (
     OF_CARDS,
     OURS,
     House,
@@ -38,11 +38,11 @@ from tests.integration.redeem.model_house import (
     open_far_house,
     open_house,
 )
-from tests.integration.redeem.model_machine import KINDS, Machine
-from tests.integration.redeem.model_meetings import Seldom
-from tests.integration.redeem.model_silence import FallingSilent
-from tests.integration.redeem.model_thresholds import Reaching
-from tests.integration.redeem.model_walks import MET_BY_WALKS, walk
+from tests.integration.redeem.model.machine import KINDS, Machine
+from tests.integration.redeem.model.meetings import Seldom
+from tests.integration.redeem.model.silence import FallingSilent
+from tests.integration.redeem.model.thresholds import Reaching
+from tests.integration.redeem.model.walks import MET_BY_WALKS, walk
 
 SHORT, FEW, STEPS = 7, 2, 30
 ACTS = int(os.environ.get("POINTBANK_SOAK_ACTS", "6000"))

@@ -13,7 +13,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from pointbank.desk import open_desk
-from pointbank.sealing import reconcile_tenant
+from pointbank.jobs.sealing import reconcile_tenant
 from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
 from pointbank.verify.messaging.streams import heads
@@ -32,10 +32,10 @@ from tests.integration.redeem.conftest import Bank, Member, accrued, adjustment
 from tests.integration.redeem.test_asked import release, reversal
 from tests.integration.redeem.test_authorisations import authorised, capture, void
 from tests.integration.redeem.test_returns import RULES, give_back, lots_of, redeemed, requested
-from tests.support.bank_model import ModelBank
 from tests.support.books import open_books
 from tests.support.facts import activated
-from tests.support.wallet_model import WALLET, ModelAccrual, ModelWallet
+from tests.support.models.bank import ModelBank
+from tests.support.models.wallet import WALLET, ModelAccrual, ModelWallet
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PROGRAMME = "modelled"

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from pointbank.partitions import SERVICES, partitions_of
+from pointbank.jobs.partitions import SERVICES, partitions_of
 from shared.config import Settings
 from tests.integration.redeem.conftest import Bank
 

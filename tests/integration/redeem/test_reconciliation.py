@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from pointbank.sealing import reconcile_tenant, writer_of
+from pointbank.jobs.sealing import reconcile_tenant, writer_of
 from services.redeem.domain.accruals import DayCompared
 from services.redeem.domain.reconciliation import ReconcilePage, SealCompared
 from services.redeem.handlers import ON

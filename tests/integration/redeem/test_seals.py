@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pointbank.cli.app import app
-from pointbank.sealing import seal_tenant, writer_of
+from pointbank.jobs.sealing import seal_tenant, writer_of
 from services.redeem.domain.ledger import Line, Wallet
 from services.redeem.domain.merkle import leaf_hash, root_of
 from services.redeem.domain.seal import Seal, SealBusy, Signer, file_of

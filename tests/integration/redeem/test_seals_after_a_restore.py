@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from pointbank.cli.app import app
 from pointbank.cli.failures import expected
-from pointbank.sealing import adopt_seals, reconcile_tenant
+from pointbank.jobs.sealing import adopt_seals, reconcile_tenant
 from pointbank.verify.chains import verify_chains
 from services.redeem.domain.lost_seals import NoSealsLost
 from services.redeem.domain.seal import NotOurSeal

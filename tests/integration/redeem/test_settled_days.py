@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pointbank.statements import read_statements
+from pointbank.reports.statements import read_statements
 from shared.config import Settings
 from tests.integration.redeem.conftest import Bank, asks
 from tests.support.facts import activated

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from pointbank.api import Api, Call, CallFailed
-from pointbank.holds import release_due
+from pointbank.files.segments import move_members
+from pointbank.files.settlement import import_file
+from pointbank.jobs.turns import ask_in_turns
 from pointbank.journal import Acknowledged, Called, Journal, read
-from pointbank.segments import move_members
-from pointbank.settlement import import_file
 
 SILENCE = (0, None)
 Answers = list[tuple[int, Any] | None]  # None: the connection breaks; SILENCE: no answer
@@ -121,12 +121,15 @@ async def test_whoever_releases_by_hand_ends_where_nothing_moves_though_somethin
     turns = [{"bills": bills, "points": 10 * bills, "left": 201, "dry_run": False} for bills in (200, 0)]
     server.answers = [(200, turn) for turn in turns]
     told: list[tuple[int, int]] = []
-    done = await release_due(
-        f"http://127.0.0.1:{server.server_port}",
-        "token",
-        dry_run=False,
-        said=lambda bills, left: told.append((bills, left)),
-    )
+    async with api(server) as client:
+        done = await ask_in_turns(
+            client,
+            "/v1/holds/release",
+            ["bills", "points"],
+            towards_left=["bills"],
+            dry_run=False,
+            said=lambda bills, left: told.append((bills, left)),
+        )
     assert done == {"bills": 200, "points": 2000, "dry_run": False}
     assert told == [(200, 201), (200, 201)]
 

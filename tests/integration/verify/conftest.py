@@ -21,8 +21,8 @@ from redis.asyncio import Redis
 
 from pointbank.api import Call
 from pointbank.desk import open_desk
+from pointbank.files.segments import move_members
 from pointbank.generate import Bill
-from pointbank.segments import move_members
 from pointbank.verify import Report, Trust
 from pointbank.verify.database import Snapshot
 from pointbank.verify.messaging.streams import heads

@@ -111,7 +111,7 @@ GUARDS: dict[str, Guard] = {
     "who adopts a stream": guard(
         "lock",
         "a stream is adopted while something to be told is being committed",
-        "pointbank/streams.sql",
+        "pointbank/operating/streams.sql",
         "LOCK TABLE outbox, cuts IN SHARE ROW EXCLUSIVE MODE;",
         "SELECT FROM outbox, cuts LIMIT 0;",
         "tests/integration/test_row_locks.py::test_who_adopts_a_stream_waits_for_who_commits_something_to_tell",

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pointbank.cancellations import match
-from pointbank.online_retail import NotOnlineRetail, expected_points, invoices
-from pointbank.replay import run_replay
+from pointbank.retail.cancellations import match
+from pointbank.retail.online_retail import NotOnlineRetail, expected_points, invoices
+from pointbank.retail.replay import run_replay
 
 FILE = Path(__file__).parents[4] / "shared" / "data" / "online-retail-2010-12.csv.gz"
 HEAD = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID\n"

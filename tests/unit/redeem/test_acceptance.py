@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointbank.statements import write_csv
+from pointbank.reports.statements import write_csv
 from services.redeem.domain.acceptance import Place, objection
 from services.redeem.domain.limits import Facts, check_limits, limits
 from services.redeem.domain.statement import Row, bounds, statement, yesterday

@@ -25,8 +25,8 @@ from services.redeem.domain.spending import InsufficientPoints, credit, redeem
 from services.redeem.domain.transferring import TransferToOneself, transfer
 from shared.events import PointsAccrued
 from shared.events.bills import AccruedLot
-from tests.support.bank_model import ModelBank
-from tests.support.wallet_model import WALLET, ModelAccrual, ModelWallet
+from tests.support.models.bank import ModelBank
+from tests.support.models.wallet import WALLET, ModelAccrual, ModelWallet
 from tests.unit.redeem.test_spending import Terms
 
 SAR = Rate("SAR", "0.10")

@@ -1,0 +1,1 @@
+"""Jobs of the services that a command runs: once, for one tenant or for all."""

@@ -1,0 +1,1 @@
+"""The Online Retail file, rung up again."""
