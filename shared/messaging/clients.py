@@ -15,8 +15,8 @@ PIECE = 64
 
 
 class _Packing:
-    """A connection's way to write a command: redis-py's joins each argument to all before it, up to 6,000 bytes of them. And one that
-    leaves a server which takes no writes."""
+    """A connection's way to write a command: redis-py's joins each argument to all before it, up to 6,000 bytes of them. And it
+    leaves a server that takes no writes."""
 
     used_at = float("-inf")
 
@@ -24,7 +24,7 @@ class _Packing:
         try:
             return await super().read_response(*args, **more)  # type: ignore[misc]
         except ReadOnlyError:
-            # It was the primary, and keeps us connected; its name may be another's by now, which only who connects anew is told.
+            # It was the primary, and keeps us connected. Its name may be another's by now: who connects anew is told.
             await self.disconnect(nowait=True)  # type: ignore[attr-defined]
             raise
 

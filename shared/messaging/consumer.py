@@ -308,8 +308,8 @@ class Consumer:
         return found
 
     async def _forget(self, redis: Any, name: str) -> None:
-        """Takes a consumer off the group that has had nothing for long. One that comes back at this very moment, as from a rest, may
-        have been handed entries meanwhile; they would be pending nowhere, and nobody would find them if it dies. So they are ours."""
+        """Takes a consumer off the group that has had nothing for long. One that comes back at this very moment, as from a rest,
+        may have been handed entries meanwhile: they would be pending nowhere, and lost if it dies. So they are ours."""
         async with redis.pipeline(transaction=True) as pipe:
             pipe.xpending_range(self.stream, self.group, "-", "+", AT_MOST, consumername=name)
             pipe.xgroup_delconsumer(self.stream, self.group, name)

@@ -84,9 +84,7 @@ def pair(tmp_path: Path) -> Iterator[tuple[valkey.Valkey, valkey.Valkey]]:
     made = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        made.append(
-            valkey.prepare(binaries.valkey(), tmp_path / name, password="of both", keeper=keeper)  # noqa: S106
-        )
+        made.append(valkey.prepare(binaries.valkey(), tmp_path / name, password="of both", keeper=keeper))
     try:
         for one in made:
             one.start()

@@ -67,26 +67,26 @@ async def test_a_stream_that_is_no_stream_is_named_by_who_should_hear_it(
 
 
 async def test_who_may_not_look_for_what_others_left_says_so(settings: Settings, tenant: Tenant) -> None:
-    async with as_one_who_may_not(settings, "xinfo|consumers") as narrow:
-        async with running(
-            narrow, tenant, "redeem", {MessageDelivered: Ears().hear}, hears=("earn",)
-        ) as hearer:
-            name = f"consumer:{tenant.code}:earn"
-            await eventually(lambda: "not taken over" in wrong(hearer).get(name, ""))
-            assert "NoPermissionError" in wrong(hearer)[name]
+    async with (
+        as_one_who_may_not(settings, "xinfo|consumers") as narrow,
+        running(narrow, tenant, "redeem", {MessageDelivered: Ears().hear}, hears=("earn",)) as hearer,
+    ):
+        name = f"consumer:{tenant.code}:earn"
+        await eventually(lambda: "not taken over" in wrong(hearer).get(name, ""))
+        assert "NoPermissionError" in wrong(hearer)[name]
 
 
 async def test_who_may_not_see_a_streams_ends_does_not_take_it_for_empty(
     settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.runtime.HOUSEKEEPING_S", 1.0)
-    async with as_one_who_may_not(settings, "xinfo|stream") as narrow:
-        async with running(
-            narrow, tenant, "redeem", {MessageDelivered: Ears().hear}, hears=("earn",)
-        ) as hearer:
-            name = f"housekeeping:{tenant.code}"
-            await eventually(lambda: name in wrong(hearer))
-            assert "NoPermissionError" in wrong(hearer)[name]
+    async with (
+        as_one_who_may_not(settings, "xinfo|stream") as narrow,
+        running(narrow, tenant, "redeem", {MessageDelivered: Ears().hear}, hears=("earn",)) as hearer,
+    ):
+        name = f"housekeeping:{tenant.code}"
+        await eventually(lambda: name in wrong(hearer))
+        assert "NoPermissionError" in wrong(hearer)[name]
 
 
 async def test_a_lost_group_is_made_once_postgresql_can_say_where_it_begins(settings: Settings) -> None:
