@@ -362,8 +362,8 @@ class TenantRuntime:
         )
 
     def checks(self) -> list[Check]:
-        """Relay, consumers, housekeeping, server, and the tasks that must not end: those only a restart can bring back. At rest nothing
-        runs, and that is said."""
+        """Relay, consumers, housekeeping, server, and the tasks that must not end: those only a restart can bring back. At rest
+        nothing runs, and that is said."""
         if self.resting:
             return [
                 Check(f"rest:{self.code}", ok=True, detail=AT_REST, tenant=self.code),
