@@ -4,7 +4,8 @@
     python3 -m deploy.env --kubernetes           prints the Secrets that deploy/k8s/base refers to
     python3 -m deploy.env --users                prints the Redis users of this release, of the root that there is
 
-POINTBANK_SECRET is the root secret; without it one is made, and --users takes that of .env. The same root gives the same secrets
+POINTBANK_SECRET is the root secret; without it one is made, and --users takes that of .env. Of a cell
+that is not `main` POINTBANK_CELL tells --users: they may what is in that cell. The same root gives the same secrets
 again. Of another root POINTBANK_IDENTITY_SECRET keeps the identities: give it as it was, or no member is found again
 (docs/operating.md).
 It needs nothing but Python, so it runs before anything is installed.
@@ -26,6 +27,8 @@ from shared import credentials
 SERVICES = ("members", "earn", "redeem", "tiers", "notifier")
 AUDITOR = "auditor"
 USERS = Path(__file__).parent / "redis" / "users.acl"
+CELL = "main"
+"""As it stands in the template."""
 _ROOT = re.compile(r"""^(?:export +)?POINTBANK_SECRET *= *(["']?)(.*?)\1 *$""", re.MULTILINE)
 
 
@@ -41,8 +44,8 @@ def redis_url(root: str, user: str, address: str) -> str:
     return f"redis://{user}:{redis_password(root, user)}@{address}/0"
 
 
-def redis_users(root: str) -> str:
-    """The ACL file, with hashes where the template names a password: reading it lets nobody in."""
+def redis_users(root: str, cell: str = CELL) -> str:
+    """The ACL file of a cell's Redis, with hashes where the template names a password: reading it lets nobody in."""
 
     class Hashes(dict[str, str]):
         def __missing__(self, user: str) -> str:
@@ -51,7 +54,8 @@ def redis_users(root: str) -> str:
     class Template(string.Template):
         idpattern = "[a-z-]+"
 
-    lines = Template(USERS.read_text()).substitute(Hashes()).splitlines()
+    template = USERS.read_text().replace(f"{{{CELL}}}", f"{{{cell}}}")
+    lines = Template(template).substitute(Hashes()).splitlines()
     return "".join(f"{line}\n" for line in lines if line and not line.startswith("#"))
 
 
@@ -147,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
         there = os.environ.get("POINTBANK_SECRET") or root_in(given.directory / ".env")
         if not there:
             parser.error("--users needs POINTBANK_SECRET, or an .env that has it")
-        sys.stdout.write(redis_users(there))
+        sys.stdout.write(redis_users(there, os.environ.get("POINTBANK_CELL") or CELL))
         return 0
     root = os.environ.get("POINTBANK_SECRET") or secrets.token_hex(32)
     identity = os.environ.get("POINTBANK_IDENTITY_SECRET")

@@ -51,6 +51,8 @@ log = structlog.get_logger(__name__)
 RECLAIM_EVERY_S = 1.0
 BEGINS_S = 15.0
 """So long a tenant that was begun with may take before it is one in trouble."""
+HOUSEKEEPING_S = 60.0
+"""So long housekeeping may not come to the end of a turn: one waits for a lock, or a statement, at each of its steps."""
 AT_REST = "nobody uses it: nothing runs for it until somebody does"
 END_S = 10.0
 """So long a stop waits for what consumers and jobs hold before the lane gives it up; with DRAIN_S below Kubernetes' grace."""
@@ -360,8 +362,8 @@ class TenantRuntime:
         )
 
     def checks(self) -> list[Check]:
-        """Relay, consumers, server, and the tasks that must not end: those only a restart can bring back. At rest nothing runs, and
-        that is said."""
+        """Relay, consumers, housekeeping, server, and the tasks that must not end: those only a restart can bring back. At rest
+        nothing runs, and that is said."""
         if self.resting:
             return [
                 Check(f"rest:{self.code}", ok=True, detail=AT_REST, tenant=self.code),
@@ -372,6 +374,7 @@ class TenantRuntime:
         wrongs += [
             (f"consumer:{self.code}:{one.label}", one.trouble(after_s=15.0), one.begins) for one in self.heard
         ]
+        wrongs.append((f"housekeeping:{self.code}", self.housekeeping.trouble(after_s=HOUSEKEEPING_S), False))
         found = [
             Check(name, wrong is None, wrong or "", tenant=self.code, begins=young and begins)
             for name, wrong, begins in wrongs

@@ -186,6 +186,9 @@ class Service:
         for code, served in self._served.items():
             found += self._checks_of(code, served)
         found += self._tending.checks()
+        if self._following is not None and self._following.done():
+            # Nobody is served anew, suspended or counted as not ready any more.
+            found.append(Check("task:directory", ok=False, detail="has ended", fatal=True))
         # A process that starts is not ready while its tenants begin: of a release that can't begin with them there would be more.
         return found if self._begun else [check._replace(begins=False) for check in found]
 

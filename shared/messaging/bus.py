@@ -27,6 +27,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.ending import end
 from shared.messaging.clients import packing, redis_client
+from shared.messaging.faults import missing, passing
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +78,8 @@ class StreamsRedis(Redis):
     start_at: dict[str, StartAt]
     read_at: dict[str, float]
     failures: dict[str, int]
+    errors: dict[str, str]
+    """By stream, why the last try to read it failed; none where it did not."""
 
     async def xgroup_create(  # type: ignore[override]
         self, name: Any, groupname: Any, id: Any = "$", mkstream: bool = False, **more: Any
@@ -91,7 +94,9 @@ class StreamsRedis(Redis):
     async def _has(self, name: Any, group: Any) -> bool:
         try:
             groups = await self.xinfo_groups(name)
-        except ResponseError:
+        except ResponseError as error:
+            if not missing(error):
+                raise
             return False
         return any(_text(row["name"]) == _text(group) for row in groups)
 
@@ -108,7 +113,9 @@ class StreamsRedis(Redis):
             return await self._cool_down(name, error)
         except (RedisConnectionError, RedisTimeoutError, OSError) as error:
             return await self._cool_down(name, error)
-        self.failures[name] = 0
+        if self.failures.get(name):
+            self.failures[name] = 0
+        self.errors.pop(name, None)
         self.read_at[name] = time.monotonic()
         return found
 
@@ -124,6 +131,7 @@ class StreamsRedis(Redis):
 
     async def _cool_down(self, name: str, error: Exception) -> list[Any]:
         failures = self.failures[name] = self.failures.get(name, 0) + 1
+        self.errors[name] = _said(error)
         if failures in (1, 10, 100) or failures % 1000 == 0:
             log.error("stream can't be read", stream=name, failures=failures, error=str(error)[:300])
         await asyncio.sleep(min(1.0, 0.02 * 2 ** min(failures, 6)) * random.uniform(0.5, 1.0))
@@ -136,7 +144,7 @@ class _State(RedisConnectionState):
     async def connect(self) -> Redis:
         client: Any = StreamsRedis.from_pool(packing(ConnectionPool(**self._options)))
         client.set_response_callback("XREADGROUP", _entries)
-        client.start_at, client.read_at, client.failures = {}, {}, {}
+        client.start_at, client.read_at, client.failures, client.errors = {}, {}, {}, {}
         self._client = client
         self._connected = True
         return client  # type: ignore[no-any-return]
@@ -265,21 +273,37 @@ class Subscription:
             await asyncio.shield(begun)
 
     async def start(self) -> None:
-        """Begins to read; where Redis is away, in the background until it is back."""
-        try:
-            await self._subscriber.start()
-        except (RedisError, OSError) as error:
-            log.error("a stream can't be subscribed to yet", stream=self._stream, error=str(error)[:300])
+        """Begins to read; where Redis, or PostgreSQL for where a lost group begins, does not let it, in the background until it
+        may."""
+        if not await self._starts():
             self._starter = asyncio.create_task(self._keep_starting())
 
     async def _keep_starting(self) -> None:
         while True:
             await asyncio.sleep(0.5)
-            try:
-                await self._subscriber.start()
+            if await self._starts():
                 return
-            except (RedisError, OSError):
-                continue
+
+    async def _starts(self) -> bool:
+        errors = self._bus.client.errors
+        try:
+            await self._subscriber.start()
+        except Exception as error:
+            if errors.get(self._stream) != _said(error):
+                log.error(
+                    "a stream can't be subscribed to yet",
+                    stream=self._stream,
+                    error=_said(error),
+                    exc_info=None if passing(error) else error,
+                )
+            errors[self._stream] = _said(error)
+            return False
+        return True
+
+    @property
+    def error(self) -> str | None:
+        """Why it can't be read, as the last try was told; None where that came to its end."""
+        return self._bus.client.errors.get(self._stream)
 
     @property
     def seconds_since_read(self) -> float | None:
@@ -298,6 +322,11 @@ class Subscription:
         while self._begun:
             await asyncio.wait(self._begun)
         self._bus.client.read_at.pop(self._stream, None)  # who begins again, after a rest, has not read yet
+        self._bus.client.errors.pop(self._stream, None)
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:300]
 
 
 def _text(name: Any) -> str:

@@ -8,15 +8,25 @@ from typing import Any
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import ReadOnlyError
 
 PIECE = 64
 """Arguments that are written together: events of a piece stay below the size from which memory is asked of the kernel."""
 
 
 class _Packing:
-    """A connection's way to write a command: redis-py's joins each argument to all before it, up to 6,000 bytes of them."""
+    """A connection's way to write a command: redis-py's joins each argument to all before it, up to 6,000 bytes of them. And it
+    leaves a server that takes no writes."""
 
     used_at = float("-inf")
+
+    async def read_response(self, *args: Any, **more: Any) -> Any:
+        try:
+            return await super().read_response(*args, **more)  # type: ignore[misc]
+        except ReadOnlyError:
+            # It was the primary, and keeps us connected. Its name may be another's by now: who connects anew is told.
+            await self.disconnect(nowait=True)  # type: ignore[attr-defined]
+            raise
 
     def pack_command(self, *args: Any) -> list[bytes]:
         self.used_at = time.monotonic()

@@ -21,6 +21,7 @@ from shared.fairness import FAIRNESS, work_in
 from shared.messaging.bus import FIELD, Bus, Entry, Subscription
 from shared.messaging.commands import FromPos, FromStream, Refused
 from shared.messaging.entries import PosDecoder, StreamDecoder
+from shared.messaging.faults import missing
 from shared.messaging.lane import Lane
 from shared.messaging.lease import Lease
 from shared.messaging.taken_over import TakenOver
@@ -30,6 +31,8 @@ from shared.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 CLAIM = 100
+AT_MOST = 10_000
+"""More than a consumer can be handed between two of our commands."""
 STRANDED_MS = 5_000
 """Our own entries that nobody here holds are taken up again after this, or after the lease."""
 UNNOTICED_S = 0.05
@@ -74,11 +77,13 @@ class Consumer:
         self._redis: Redis | None = None
         self._holding_back: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
+        self._refused: str | None = None
+        """How Redis refused, the last time, to tell what others left, or to give it."""
         self.entries = 0
 
     async def start(self, bus: Bus) -> None:
         """Begins to hear: at once, or as soon as it may."""
-        self._redis, self._subscription = bus.client, None
+        self._redis, self._subscription, self._refused = bus.client, None, None
         self._stopping.clear()
         # A counter that is born with its first entries says nothing of them: only what comes after is an increase.
         self._metrics.reclaimed(self._tenant, 0)
@@ -147,7 +152,9 @@ class Consumer:
             rows = await redis.xpending_range(
                 self.stream, self.group, "-", "+", self._count, consumername=self.name
             )
-        except ResponseError:
+        except ResponseError as error:
+            if not missing(error):
+                raise
             return False  # no group, and so nothing in our name
         left = {row["message_id"]: int(row["times_delivered"]) + 1 for row in rows}
         ids = [entry_id for entry_id in left if entry_id not in self._holding]
@@ -163,10 +170,14 @@ class Consumer:
         if self.held_back:
             return f"{self.label}: not heard until its relay has compared it with PostgreSQL as it is now"
         silence = self._subscription.seconds_since_read if self._subscription else None
+        why = self._subscription.error if self._subscription else None
+        because = f": {why}" if why else ""
         if silence is None:
-            return f"{self.label}: not read yet"
+            return f"{self.label}: not read yet{because}"
         if silence > after_s and not self._holding:
-            return f"{self.label}: not read for {silence:.0f} s"
+            return f"{self.label}: not read for {silence:.0f} s{because}"
+        if self._refused is not None:
+            return f"{self.label}: what others left is not taken over: {self._refused}"
         return None
 
     @property
@@ -225,6 +236,15 @@ class Consumer:
 
     async def reclaim(self) -> int:
         """Takes over what dead consumers, or broken connections of ours, left pending; gives how many entries that was."""
+        try:
+            taken = await self._take_over()
+        except ResponseError as error:
+            self._refused = f"{type(error).__name__}: {error}"[:300]
+            raise
+        self._refused = None
+        return taken
+
+    async def _take_over(self) -> int:
         assert self._redis is not None
         if self.held_back:
             return 0
@@ -274,7 +294,9 @@ class Consumer:
         there is no group (its reader makes it again)."""
         try:
             consumers = await redis.xinfo_consumers(self.stream, self.group)
-        except ResponseError:
+        except ResponseError as error:
+            if not missing(error):
+                raise
             return []
         found = []
         for row in consumers:
@@ -282,8 +304,20 @@ class Consumer:
             if pending and (name == self.name or idle >= self._lease_ms):
                 found.append(name)
             elif not pending and idle > 10 * self._lease_ms and name != self.name:
-                await redis.xgroup_delconsumer(self.stream, self.group, name)
+                await self._forget(redis, name)
         return found
+
+    async def _forget(self, redis: Any, name: str) -> None:
+        """Takes a consumer off the group that has had nothing for long. One that comes back at this very moment, as from a rest,
+        may have been handed entries meanwhile: they would be pending nowhere, and lost if it dies. So they are ours."""
+        async with redis.pipeline(transaction=True) as pipe:
+            pipe.xpending_range(self.stream, self.group, "-", "+", AT_MOST, consumername=name)
+            pipe.xgroup_delconsumer(self.stream, self.group, name)
+            rows, _ = await pipe.execute()
+        if ids := [row["message_id"] for row in rows]:
+            await redis.xclaim(
+                self.stream, self.group, self.name, min_idle_time=0, message_ids=ids, force=True, justid=True
+            )
 
     async def _say_alive(self) -> None:
         """To Redis, as any read in our name does. Past FastStream's reading: how long ago that was is its own."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 import asyncpg
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from shared.db import TRANSIENT
 from shared.errors import Refusal
@@ -35,6 +35,8 @@ APART = (Fault.LOCKED, Fault.UNHEARD)
 OF_THE_SERVER = ("08", "28", "3D", "53", "57", "58")
 """Classes of SQLSTATE that blame no item (PostgreSQL, appendix A), for codes that the driver has no name for."""
 
+NOT_THERE = ("no such key", "NOGROUP")
+"""How Redis says so, of what it knows of streams."""
 
 OF_A_BROKEN_CONNECTION = ("cannot switch to ", "not connected")
 """How asyncpg says that a connection ended under it before it saw the end: the next user of the pool meets it."""
@@ -71,6 +73,11 @@ def classify(error: BaseException) -> Fault:
             return Fault.SLOW  # it can't read what came: an item's bytes, or a broken connection's
         case _:
             return Fault.ITEM
+
+
+def missing(error: ResponseError) -> bool:
+    """Whether Redis says that there is no such stream, or no such group. Whatever else it refuses is no answer."""
+    return any(words in str(error) for words in NOT_THERE)
 
 
 def describe(error: BaseException) -> tuple[str, str]:

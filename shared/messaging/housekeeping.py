@@ -15,7 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from shared.db import Connection, Pool
 from shared.messaging.consumer import Consumer
-from shared.messaging.faults import passing
+from shared.messaging.faults import missing, passing
 from shared.messaging.keys import HEARERS, Keys
 from shared.messaging.lowering import after, entry_id, lower
 from shared.messaging.queries import queries
@@ -57,6 +57,9 @@ class Housekeeping:
         self._in_redis = 0
         self._lag_at = self._trimmed_at = self._partitions_at = float("-inf")
         self.turned_at = float("-inf")
+        self._began_at = time.monotonic()
+        self._failed = ""
+        """How the last turn failed; empty where it did not."""
         self._stood: Mapping[str, str] | None = None
         """By stream, where groups stood when it was last looked at."""
 
@@ -78,6 +81,7 @@ class Housekeeping:
 
     async def run(self) -> None:
         """Until it is cancelled."""
+        self._began_at = time.monotonic()
         try:
             while True:
                 await self._turn_and_say()
@@ -89,14 +93,20 @@ class Housekeeping:
         try:
             await self.turn()
             await self._retries.turn()
-            self.turned_at = time.monotonic()
+            self.turned_at, self._failed = time.monotonic(), ""
         except Exception as error:
+            self._failed = f": {type(error).__name__}: {error}"[:300]
             where = {"service": self._service, "tenant": self._keys.tenant, "error": repr(error)[:300]}
             if passing(error):
                 log.warning("housekeeping failed", **where)
             else:
                 self._metrics.failed(self._keys.tenant, error)
                 log.error("housekeeping is broken", **where, exc_info=error)
+
+    def trouble(self, *, after_s: float) -> str | None:
+        """What keeps its turns from their end, or None: meanwhile nothing is trimmed, counted or tried again."""
+        silence = time.monotonic() - max(self.turned_at, self._began_at)
+        return f"no turn came to its end for {silence:.0f} s{self._failed}" if silence > after_s else None
 
     async def turn(self) -> None:
         """Everything that is due, but for retries: they are begun by who runs."""
@@ -147,7 +157,9 @@ class Housekeeping:
         """(n of the first entry, n of the last id), 0 where there is none."""
         try:
             info = await self._redis.xinfo_stream(stream)
-        except ResponseError:
+        except ResponseError as error:
+            if not missing(error):
+                raise
             return 0, 0
         first = info["first-entry"]
         return (_n(first[0]) if first else 0), _n(info["last-generated-id"])
@@ -173,7 +185,9 @@ class Housekeeping:
     async def _trim_stream(self, stream: str, required: Sequence[str]) -> None:
         try:
             groups = {_text(row["name"]): row for row in await self._redis.xinfo_groups(stream)}
-        except ResponseError:
+        except ResponseError as error:
+            if not missing(error):
+                raise
             return
         if not required:
             # Nobody must hear it: the last entries stay for people to look at.

@@ -162,9 +162,8 @@ SELECT cut.no, cut.base, cut.n, cut.hash, last.hash AS previous_hash,
 FROM cut, last, summed;
 
 -- name: cut_page^
--- The next rows of a cut in their order, from after the row `after`: always the same answer. NULLs after the last.
+-- The rows of a cut of a page in their order: always the same answer. NULLs where there are none.
 SELECT
-    max(page.id) AS last,
     string_agg(uuid_send(page.event_id), ''::bytea ORDER BY page.id) AS ids,
     array_agg(page.payload ORDER BY page.id) AS payloads
 FROM (
@@ -175,10 +174,30 @@ FROM (
     WHERE c.no = :no
         AND NOT pg_visible_in_snapshot(o.xid, c.previous)
         AND pg_visible_in_snapshot(o.xid, c.snapshot)
-        AND o.id > :after
     ORDER BY o.id
     LIMIT 500
 ) AS page;
+
+-- name: cut_rows
+-- The rows of a cut in their order, without what they say: for a cursor, which reads them once.
+SELECT o.id, o.xid::text AS xid, o.event_id
+FROM cuts AS c
+JOIN outbox AS o
+    ON o.xid >= pg_snapshot_xmin(c.previous) AND o.xid < pg_snapshot_xmax(c.snapshot)
+WHERE c.no = :no
+    AND NOT pg_visible_in_snapshot(o.xid, c.previous)
+    AND pg_visible_in_snapshot(o.xid, c.snapshot)
+ORDER BY o.id;
+
+-- name: payloads_of$
+-- What these rows of the outbox say, in the order of their ids; `xids` are those of their transactions.
+SELECT array_agg(o.payload ORDER BY o.id)
+FROM outbox AS o
+WHERE o.xid = ANY(:xids::text[]::xid8[]) AND o.id = ANY(:ids::bigint[]);
+
+-- name: be_patient$
+-- Statements of this transaction may take so long, in milliseconds.
+SELECT set_config('statement_timeout', :patience_ms, true);
 
 -- name: last_cut^
 -- The newest cut: dense ids up to base + n - 1 are planned. Beside it which PostgreSQL says so: since when it runs, and which
@@ -223,7 +242,8 @@ LIMIT 1000;
 
 -- name: unpublished^
 -- How many committed events are not in a stream that ends at dense id `published`, cut or not, and the age of the oldest in
--- seconds. Of a cut that is not published it is the first by transaction id, which the index finds without reading the cut.
+-- seconds. Of a cut that is not published it is the first by transaction id, which the index finds without reading the cut. Of
+-- those that are not cut no more than 100,000 are looked at, as they lie: the oldest come first, and more need no count.
 WITH last AS (
     SELECT base + n - 1 AS planned, snapshot
     FROM cuts
@@ -231,11 +251,15 @@ WITH last AS (
     LIMIT 1
 ),
 uncut AS (
-    SELECT count(*) AS n, min(o.at) AS oldest
-    FROM last
-    JOIN outbox AS o
-        ON o.xid >= pg_snapshot_xmax(last.snapshot)
-        OR o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(l.snapshot) FROM last AS l))
+    SELECT count(*) AS n, min(few.at) AS oldest
+    FROM (
+        SELECT o.at
+        FROM last
+        JOIN outbox AS o
+            ON o.xid >= pg_snapshot_xmax(last.snapshot)
+            OR o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(l.snapshot) FROM last AS l))
+        LIMIT 100000
+    ) AS few
 ),
 cut AS (
     SELECT previous, snapshot

@@ -10,15 +10,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
+import asyncpg
 import structlog
 from redis.asyncio import Redis
 
-from shared.db import Connection, Pool
+from shared.db import Pool
 from shared.fairness import FAIRNESS, work_in
+from shared.messaging.cuts import ID_BYTES, Lacking, patient, reading
 from shared.messaging.faults import passing
 from shared.messaging.keys import Keys
 from shared.messaging.losses import Had, Position
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 CHUNK = 500
-ID_BYTES = 16
 MOST_TOLD = 5_000
 """More events than this are not kept for the relay: while it can't cut, PostgreSQL keeps them anyway."""
 NOT_STARTED = "not started"
@@ -52,6 +54,15 @@ class Halted(Exception):
     """The stream and PostgreSQL tell different stories: PostgreSQL lost commits. Only an operator may go on."""
 
     guard = "relay_halted"
+
+
+@contextmanager
+def _halting() -> Iterator[None]:
+    """Rows that a cut lacks halt the relay."""
+    try:
+        yield
+    except Lacking as error:
+        raise Halted(str(error)) from error
 
 
 def _behind(count: int, tenant: str) -> str:
@@ -183,9 +194,7 @@ class Relay:
     # ------------------------------------------------------------ the ordinary way
 
     async def _cut_and_publish(self) -> int:
-        async with self._pool.acquire() as db:
-            started_at, outbox = self._incarnation
-            cut = await queries.cut_outbox(db, started_at=started_at, outbox=outbox)
+        cut = await self._cut()
         if cut is None:
             return 0
         n, ids = int(cut["n"]), cut["ids"]
@@ -205,6 +214,19 @@ class Relay:
             # Another relay's cut is not published yet, or Redis is not what it was.
             await self.compare()
         return n
+
+    async def _cut(self) -> Any:
+        """What is new, or None. What has piled up for hours takes longer than a statement may: it is given the time."""
+        started_at, outbox = self._incarnation
+        try:
+            async with self._pool.acquire() as db:
+                return await queries.cut_outbox(db, started_at=started_at, outbox=outbox)
+        except asyncpg.QueryCanceledError:
+            log.warning(
+                "much has piled up, and is cut slowly", service=self._service, tenant=self._keys.tenant
+            )
+        async with patient(self._pool) as db:
+            return await queries.cut_outbox(db, started_at=started_at, outbox=outbox)
 
     async def _append(
         self, first: int, hasher: Hasher, before: str, ids: bytes, payloads: Sequence[bytes]
@@ -320,12 +342,13 @@ class Relay:
                 return ""
             if cut["base"] + cut["n"] - 1 == n:
                 return str(cut["hash"].hex())
-            hasher, left, after = hashlib.sha256(cut["previous_hash"]), n - cut["base"] + 1, 0
-            while left > 0:
-                page = await self._page(db, cut, after)
-                hasher.update(page["ids"][: ID_BYTES * left])
-                left -= len(page["payloads"])
-                after = page["last"]
+        hasher, left = hashlib.sha256(cut["previous_hash"]), ID_BYTES * (n - cut["base"] + 1)
+        with _halting():
+            async with reading(self._pool, cut) as rows:
+                while left > 0:
+                    ids = await rows.ids()
+                    hasher.update(ids[:left])
+                    left -= len(ids)
         return hasher.hexdigest()
 
     async def _rebuild(self, top: int, n: str, hash_: str, *, lowest: int, why: str) -> bool:
@@ -375,29 +398,25 @@ class Relay:
     async def _fill_cut(self, cut: Any, start: int) -> bool:
         """Publishes what of this cut is at `start` or after it. False: another relay was faster."""
         hasher, before = hashlib.sha256(cut["previous_hash"]), cut["previous_hash"].hex()
-        after, at = 0, int(cut["base"])
-        while at < cut["base"] + cut["n"]:
-            async with self._pool.acquire() as db:
-                page = await self._page(db, cut, after)
-            ids, payloads = page["ids"], page["payloads"]
-            skip = max(0, min(start - at, len(payloads)))
-            if skip:
-                hasher.update(ids[: ID_BYTES * skip])
-                before = hasher.hexdigest()
-            if skip < len(payloads):
-                if not await self._append(at + skip, hasher, before, ids[ID_BYTES * skip :], payloads[skip:]):
-                    return False
-                before = hasher.hexdigest()
-            at += len(payloads)
-            after = page["last"]
+        at = int(cut["base"])
+        with _halting():
+            async with reading(self._pool, cut) as rows:
+                while at < cut["base"] + cut["n"]:
+                    ids = await rows.ids()
+                    count = len(ids) // ID_BYTES
+                    skip = max(0, min(start - at, count))
+                    if skip:
+                        hasher.update(ids[: ID_BYTES * skip])
+                        before = hasher.hexdigest()
+                    if skip < count:
+                        payloads = await rows.payloads(skip=skip)
+                        if not await self._append(
+                            at + skip, hasher, before, ids[ID_BYTES * skip :], payloads
+                        ):
+                            return False
+                        before = hasher.hexdigest()
+                    at += count
         return True
-
-    @staticmethod
-    async def _page(db: Connection, cut: Any, after: int) -> Any:
-        page = await queries.cut_page(db, no=cut["no"], after=after)
-        if page["payloads"] is None:
-            raise Halted(f"cut {cut['no']} lacks its rows: the outbox was changed")
-        return page
 
     # ------------------------------------------------------------ waiting
 

@@ -51,6 +51,13 @@ GATEWAY = {
 }
 """What rules and panels ask of HAProxy's own exporter; tests/gate/test_names.py sees that it shows them."""
 
+KUBERNETES = {
+    "kube_cronjob_created": {"namespace", "cronjob"},
+    "kube_cronjob_status_last_successful_time": {"namespace", "cronjob"},
+    "kube_job_failed": {"namespace", "job_name", "condition"},
+}
+"""What rules ask of kube-state-metrics, by its own documentation of Jobs and CronJobs."""
+
 Rule = dict[str, Any]
 
 
@@ -122,7 +129,7 @@ def exported() -> dict[str, set[str]]:
         and name._name not in {re.sub(r"_(total|bucket|count|sum)$", "", shown) for shown in found}
     }
     assert missing == set(), "teach this fixture the new metric"
-    theirs = {name: labels | TARGET for name, labels in GATEWAY.items()}
+    theirs = {name: labels | TARGET for name, labels in {**GATEWAY, **KUBERNETES}.items()}
     return {**found, **theirs, "up": set(TARGET)}
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 import stat
 import subprocess
 from collections.abc import Callable
@@ -110,6 +111,14 @@ def test_the_users_of_redis_are_told_anew_of_the_root_that_there_is(tmp_path: Pa
     ]
     told = run("python", "-m", "deploy.env", "--users", env={"POINTBANK_SECRET": root})
     assert (told.returncode, told.stdout) == (0, written)
+
+
+def test_the_users_of_another_cells_redis_may_what_is_in_that_cell_and_nothing_else(run: Run) -> None:
+    """Where POINTBANK_CELL says `north` all keys do: users of `main` would be refused every one."""
+    given = {"POINTBANK_SECRET": "one", "POINTBANK_CELL": "north"}
+    told = run("python", "-m", "deploy.env", "--users", env=given)
+    assert told.stdout == env.redis_users("one").replace("{main}", "{north}")
+    assert set(re.findall(r"pb:({\w+}):", told.stdout)) == {"{north}"}
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from prometheus_client import CollectorRegistry
 from pointbank.operating.suspending import resume, suspend
 from shared.config import Settings
 from shared.db import connect, database_of, role_of
+from shared.ending import end
 from shared.errors import Refusal
-from shared.http.health import serves
+from shared.http.health import lives, serves
 from shared.metrics import Metrics
 from shared.runtime import Blueprint
 from shared.service import Service
@@ -67,6 +68,20 @@ async def test_while_the_directory_can_not_be_read_nobody_is_told_that_a_tenant_
     await service.start()
     try:
         assert code_of(service, "acme") == "tenant_unavailable"
+    finally:
+        await service.stop()
+
+
+async def test_a_process_that_follows_its_directory_no_more_is_to_be_restarted(own: Settings) -> None:
+    """It would serve whom it serves, whatever becomes of them, and call everybody well."""
+    service = Service(Blueprint("members", {}, ()), own, Metrics(CollectorRegistry(), "members"))
+    await service.start()
+    try:
+        assert lives(service.checks())
+        assert service._following is not None
+        await end([service._following])
+        assert not lives(service.checks())
+        assert unready_of(service) == {"task:directory": "has ended"}
     finally:
         await service.stop()
 

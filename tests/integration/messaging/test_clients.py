@@ -2,14 +2,20 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ReadOnlyError
 
+from pointbank.embedded import binaries, valkey
+from pointbank.embedded.process import Keeper, lock_folder
 from shared.config import Settings
 from shared.messaging.clients import close_unused, redis_client
+from tests.soak.wire import Wire
 from tests.support.patience import PATIENCE_S
 
 BURST = 12
@@ -69,3 +75,52 @@ async def test_what_is_in_use_is_not_closed(settings: Settings) -> None:
         assert await close_unused(one.client, idle_s=0.0) == 0
         await one.looker.rpush(key, "here")
         assert await waiting == (key.encode(), b"here")
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[tuple[valkey.Valkey, valkey.Valkey]]:
+    """Two servers, each a primary."""
+    keeper = Keeper(lock_folder(tmp_path))
+    made = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        made.append(valkey.prepare(binaries.valkey(), tmp_path / name, password="of both", keeper=keeper))
+    try:
+        for one in made:
+            one.start()
+        yield made[0], made[1]
+    finally:
+        for one in made:
+            one.kill()
+        keeper.close()
+
+
+@pytest.mark.parametrize("how", ["a command", "a pipeline", "a script"])
+async def test_a_primary_that_is_one_no_more_is_left_for_whoever_has_its_name(
+    pair: tuple[valkey.Valkey, valkey.Valkey], how: str
+) -> None:
+    """A failover that breaks no connection, as a managed service or `FAILOVER` does it: the old primary answers on."""
+    first, second = pair
+    with Wire(first.port).running() as wire:
+        client: Any = redis_client(first.url.replace(str(first.port), str(wire.port)))
+        async with client, Redis.from_url(first.url) as administrator, Redis.from_url(second.url) as promoted:
+
+            async def write() -> None:
+                if how == "a command":
+                    await client.rpush("told", "x")
+                elif how == "a script":
+                    await client.eval("return redis.call('RPUSH', KEYS[1], ARGV[1])", 1, "told", "x")
+                else:
+                    async with client.pipeline(transaction=False) as pipe:
+                        for _ in range(3):
+                            pipe.rpush("told", "x")
+                        await pipe.execute()
+
+            await write()
+            await administrator.replicaof("127.0.0.1", second.port)
+            wire._there = second.port
+            try:
+                await write()
+            except ReadOnlyError:
+                await write()  # who asks again asks the new one
+            assert set(await promoted.lrange("told", 0, -1)) == {b"x"}

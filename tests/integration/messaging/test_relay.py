@@ -1,7 +1,9 @@
 """The relay: dense ids by snapshot difference, compare and append, and streams that come back whatever Redis loses."""
 
 import asyncio
+import hashlib
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -13,12 +15,12 @@ from shared.events import MessageDelivered
 from shared.ids import uuid7
 from shared.messaging.bus import redis_client
 from shared.messaging.queries import queries
-from shared.messaging.relay import Halted, Relay
+from shared.messaging.relay import GENESIS, Halted, Relay
 from shared.runtime import TenantRuntime
 from shared.tenants import Tenant
 from shared.tenants.provision import create_tenant, dsn_for
 from tests.support.patience import PATIENCE_S
-from tests.support.speaking import Ears, Say, by_job, eventually, say
+from tests.support.speaking import Ears, Say, by_job, eventually, quick_settings, say
 from tests.support.tenants import connect_as, running
 
 
@@ -328,6 +330,76 @@ async def test_a_stream_that_is_lost_when_all_have_heard_it_is_counted_too(
         await tell(service, 1)
         assert await until_published(service, 6) == [6]
         assert refilled(service) == 1
+
+
+PILED_UP = 10_000
+
+
+async def pile_up(settings: Settings, tenant: Tenant) -> list[tuple[UUID, bytes]]:
+    """Events that were committed in many transactions and not cut; in their order."""
+    admin = await asyncpg.connect(dsn_for(settings, tenant.database))
+    try:
+        for first in range(0, PILED_UP, 500):
+            await admin.execute(
+                "INSERT INTO earn.outbox (event_id, payload) "
+                "SELECT gen_random_uuid(), convert_to(k::text, 'UTF8') FROM generate_series($1::int, $1 + 499) AS k",
+                first,
+            )
+        rows = await admin.fetch("SELECT event_id, payload FROM earn.outbox ORDER BY id")
+    finally:
+        await admin.close()
+    return [(row["event_id"], row["payload"]) for row in rows]
+
+
+async def rows_read(settings: Settings, tenant: Tenant) -> int:
+    """How many rows of earn's outbox PostgreSQL has looked at, as those who have hung up told."""
+    admin = await asyncpg.connect(dsn_for(settings, tenant.database))
+    try:
+        return int(
+            await admin.fetchval(
+                "SELECT coalesce(sum(idx_tup_fetch + seq_tup_read), 0) FROM pg_stat_user_tables "
+                "WHERE schemaname = 'earn' AND relname LIKE 'outbox%'"
+            )
+        )
+    finally:
+        await admin.close()
+
+
+async def test_what_has_piled_up_is_read_a_few_times_and_not_once_for_each_page(
+    settings: Settings, tenant: Tenant
+) -> None:
+    """A relay that was halted for a night would need days, and each page longer than a statement may."""
+    committed = await pile_up(settings, tenant)
+    before = await rows_read(settings, tenant)
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        assert await until_published(service, PILED_UP) == list(range(1, PILED_UP + 1))
+        entries: Any = await service.redis.xrange(service.keys.stream("earn"))
+        assert [fields[b"event"] for _, fields in entries] == [payload for _, payload in committed]
+        hasher = hashlib.sha256(GENESIS)
+        for event_id, _ in committed[:7_777]:
+            hasher.update(event_id.bytes)
+        assert await service.relay.hash_at(7_777) == hasher.hexdigest()
+    assert await rows_read(settings, tenant) - before < 8 * PILED_UP
+
+
+async def test_what_takes_longer_to_cut_than_a_statement_may_is_cut(
+    settings: Settings, tenant: Tenant
+) -> None:
+    admin = await asyncpg.connect(dsn_for(settings, tenant.database))
+    try:
+        await admin.execute(
+            """
+            CREATE FUNCTION earn.be_slow() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN PERFORM pg_catalog.pg_sleep(1); RETURN NEW; END $$;
+            CREATE TRIGGER be_slow BEFORE INSERT ON earn.cuts FOR EACH ROW EXECUTE FUNCTION earn.be_slow()
+            """
+        )
+        async with running(quick_settings(settings), tenant, "earn", {Say: say}) as service:
+            await tell(service, 3)
+            assert await until_published(service, 3) == [1, 2, 3]
+    finally:
+        await admin.execute("DROP TRIGGER be_slow ON earn.cuts")
+        await admin.close()
 
 
 async def test_the_published_chain_is_the_one_in_postgresql(settings: Settings, tenant: Tenant) -> None:

@@ -6,6 +6,7 @@ from tests.mutations.guards.model import Guard, guard
 from tests.mutations.mutants import Patch
 
 CONSUMER = "tests/integration/messaging/test_consumer.py"
+REFUSED = "tests/integration/messaging/test_refused.py"
 MESSAGES = "tests/integration/notifier/test_messages.py"
 NOTIFIER = "services/notifier/queries.sql"
 
@@ -75,6 +76,14 @@ GUARDS: dict[str, Guard] = {
         "if pending and (name == self.name or idle >= self._lease_ms):",
         "if pending and name == self.name:",
         f"{CONSUMER}::test_a_dead_consumers_entries_are_taken_over",
+    ),
+    "who comes back as it is taken off its group": guard(
+        "lease",
+        "what a consumer was handed as it was taken off its group is pending nowhere",
+        "shared/messaging/consumer.py",
+        'if ids := [row["message_id"] for row in rows]:',
+        "if ids := []:",
+        f"{REFUSED}::test_who_comes_back_as_it_is_taken_off_its_group_leaves_what_it_was_handed_to_be_found",
     ),
     "the statement that commits": guard(
         "CAS",
