@@ -49,7 +49,8 @@ ROLES: dict[str, Role] = {
     ),
     "crm": _role(
         "service",
-        "programmes:read members:read members:write contacts:read wallets:read tiers:read messages:read rewards:read",
+        "programmes:read members:read members:write members:merge contacts:read wallets:read tiers:read messages:read "
+        "rewards:read",
     ),
     "marketer": _role(
         "person",
@@ -57,8 +58,8 @@ ROLES: dict[str, Role] = {
     ),
     "support": _role(
         "person",
-        "programmes:read members:read members:write contacts:read bills:read wallets:read redemptions:read tiers:read "
-        "messages:read rewards:read giftcards:read giftcards:block adjustments:read adjustments:request",
+        "programmes:read members:read members:write members:merge contacts:read bills:read wallets:read redemptions:read "
+        "tiers:read messages:read rewards:read giftcards:read giftcards:block adjustments:read adjustments:request",
     ),
     "finance": _role(
         "person",

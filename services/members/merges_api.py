@@ -47,7 +47,7 @@ class MergedMemberOut(BaseModel):
     ),
 )
 async def merge_member(
-    member_id: UUID, body: MergeBody, call: Annotated[Write, writes("members:write")]
+    member_id: UUID, body: MergeBody, call: Annotated[Write, writes("members:merge")]
 ) -> Response:
     """Merges a member who was enrolled twice into the other, for ever. Its identities and cards name the other from now on, and
     the other's wallets have its points; where the other has no wallet in one of its programmes it gets one. Consents, contacts,

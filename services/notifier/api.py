@@ -15,6 +15,7 @@ from services.notifier import store
 from services.notifier.store import Listed
 from shared.errors import FieldMissing
 from shared.http.cursors import Cursor, Limit, decode_cursor, page
+from shared.http.openapi import problems
 from shared.http.routing import Router
 from shared.http.writes import Read, reads
 
@@ -54,7 +55,7 @@ class Position(msgspec.Struct):
     message_id: UUID
 
 
-@router.get("/messages", response_model=MessagesOut)
+@router.get("/messages", response_model=MessagesOut, responses=problems("field_missing"))
 async def list_messages(
     call: Annotated[Read, reads("messages:read")],
     member_id: Annotated[UUID | None, Query()] = None,

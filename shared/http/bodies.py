@@ -96,6 +96,20 @@ async def read_body(request: Request, shape: TypeAdapter[Any], *, optional: bool
     return validate(raw, shape, document)
 
 
+class _Nothing(Body):
+    """No field."""
+
+
+_NOTHING = TypeAdapter[Any](_Nothing)
+
+
+async def read_no_body(request: Request) -> None:
+    """For a call that takes no body: there is none, or an object that says nothing. Who says something there would be done
+    something else to than they asked for. The same call with either is the same call."""
+    await read_body(request, _NOTHING, optional=True)
+    call_of(request.scope).canonical_body = b""
+
+
 async def _read(request: Request) -> bytes:
     """All of the body: mostly one message, without a generator around it."""
     parts = []

@@ -53,6 +53,9 @@ _FOR_ALL = (
 )
 """What holds for every operation."""
 
+# A write that takes no body refuses one that says something.
+_NO_BODY = tuple(code for code in _BODY if code != "field_missing")
+
 _KEY_PARAMETER = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -161,8 +164,12 @@ def _complete(operation: Document, route: APIRoute) -> None:
         codes.update(_WRITE)
     if route.body_field is not None:
         codes.update(_BODY)
+    elif write is not None:
+        codes.update(_NO_BODY)
     if route.dependant.query_params:
         codes.add("field_type")
+        if any(field.field_info.is_required() for field in route.dependant.query_params):
+            codes.add("field_missing")
     if route.dependant.path_params:
         codes.add("not_found")
     responses = operation["responses"]

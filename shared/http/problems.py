@@ -8,9 +8,20 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
-from shared.errors import PROBLEMS, FieldError, FieldMissing, FieldType, FieldUnknown, NotFound, Refusal
+from shared.errors import (
+    PROBLEMS,
+    FieldError,
+    FieldMissing,
+    FieldType,
+    FieldUnknown,
+    NotFound,
+    Refusal,
+    pointer_to,
+)
 from shared.http.call import call_of
+from shared.http.validation import MOST
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = {429: "1", 503: "5"}
@@ -146,9 +157,17 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
         case _:
             raise error
     call.code = code
-    return problem_response(
-        code, detail, request_id=call.request_id, headers=dict(error.headers) if error.headers else None
-    )
+    headers = {"Allow": _allowed(request)} if code == "method_not_allowed" else None
+    return problem_response(code, detail, request_id=call.request_id, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """Every method of this address (RFC 9110, 10.2.1). The router knows those of the first route alone that it met."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is Match.PARTIAL:
+            methods |= route.methods
+    return ", ".join(sorted(methods))
 
 
 async def on_parameters(request: Request, error: Exception) -> Response:
@@ -159,9 +178,9 @@ async def on_parameters(request: Request, error: Exception) -> Response:
         # What can't be an id here names nothing.
         return await on_refusal(request, NotFound("Nothing is at this address."))
     errors = []
-    for mistake in found:
+    for mistake in found[:MOST]:
         # RFC 6901 points into documents; a parameter is shown as a member of the document of parameters, the whole of it.
-        pointer = "/" + str(mistake["loc"][1])
+        pointer = pointer_to([mistake["loc"][1]])
         match mistake["type"]:
             case "missing":
                 errors.append(FieldError(pointer, FieldMissing.code, "This parameter is required."))

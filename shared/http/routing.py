@@ -4,29 +4,32 @@ FastAPI's own call solves dependencies that we don't have, decodes what pydantic
 body before it asks who calls.
 """
 
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, cast
 
 from fastapi import APIRouter
-from fastapi._compat import ModelField
+from fastapi._compat import ModelField, field_annotation_is_sequence
 from fastapi.dependencies.utils import request_params_to_args
 from fastapi.exceptions import RequestValidationError
 from fastapi.requests import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
+from starlette.datastructures import QueryParams
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from shared.errors import Refusal
 from shared.http.auth import Guard
-from shared.http.bodies import read_body
+from shared.http.bodies import read_body, read_no_body
 from shared.http.cursors import answer
 from shared.http.problems import on_parameters, on_refusal
 
 
 class Route(APIRoute):
-    """A route that refuses in a fixed order: the guards (401, 403, 503, 400), the parameters (422), the body (400, 413, 422).
+    """A route that refuses in a fixed order: the guards (401, 403, 503, 400), the parameters (422), the body (400, 413, 422); also
+    one that says something where a call takes none.
 
     Its dependencies are guards; its parameters stand in path, query and headers; its body is one value, validated from
     the JSON as it is. What it returns is a Response, or anything that msgspec can encode.
@@ -39,11 +42,17 @@ class Route(APIRoute):
         assert not dependant.cookie_params, "there are no cookies"
         assert len(dependant.body_params) <= 1, "a route has one body"
         known = {field.alias for field in dependant.query_params}
+        lists = {
+            field.alias
+            for field in dependant.query_params
+            if field_annotation_is_sequence(field.field_info.annotation)
+        }
         body: tuple[str, TypeAdapter[Any], bool] | None = None
         if self.body_field is not None:
             field = dependant.body_params[0]
             shape = TypeAdapter[Any](cast(Any, field.field_info.annotation))
             body = field.name, shape, not field.field_info.is_required()
+        takes_none = body is None and "GET" not in (self.methods or ())
         status = self.status_code or 200
 
         async def run(request: Request) -> Response:
@@ -64,6 +73,14 @@ class Route(APIRoute):
                         for name in sorted(unknown)
                     ]
                 )
+            if query and (twice := _said_twice(request.query_params) - lists):
+                # Of several values one would count, and the others be lost without a word.
+                raise RequestValidationError(
+                    [
+                        {"type": "twice", "loc": ("query", name), "msg": "Say this parameter once"}
+                        for name in sorted(twice)
+                    ]
+                )
             if nul := sorted(name for name, value in query.items() if "\0" in value):
                 # PostgreSQL keeps no such text, so nothing can be found by it.
                 raise RequestValidationError(
@@ -79,6 +96,8 @@ class Route(APIRoute):
             if body is not None:
                 name, shape, optional = body
                 values[name] = await read_body(request, shape, optional=optional)
+            elif takes_none:
+                await read_no_body(request)
             made = await endpoint(**values)
             return made if isinstance(made, Response) else answer(made, status)
 
@@ -147,6 +166,13 @@ def guards_of(route: APIRoute) -> list[Guard]:
     """The guards among a route's dependencies, in order."""
     needed: list[object] = [dependant.call for dependant in route.dependant.dependencies]
     return [call for call in needed if isinstance(call, Guard)]
+
+
+def _said_twice(query: QueryParams) -> set[str]:
+    said = query.multi_items()
+    if len(said) == len(query):
+        return set()
+    return {name for name, times in Counter(name for name, _ in said).items() if times > 1}
 
 
 def _take(values: dict[str, Any], fields: Sequence[ModelField], given: Mapping[str, Any]) -> None:

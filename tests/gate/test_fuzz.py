@@ -220,7 +220,7 @@ def test_whatever_is_sent_the_answer_is_one_of_the_documents(fuzz: Fuzz, documen
 
 
 def test_what_an_answer_told_of_is_asked_of_by_the_next_call(fuzz: Fuzz) -> None:
-    fuzz.run_in_sequences(examples=8, steps=12, seed=20261122, about=ABOUT)
+    fuzz.run_in_sequences(examples=12, steps=12, seed=20261122, about=ABOUT)
     assert max(fuzz.statuses) < 500, fuzz.statuses
     assert sum(fuzz.followed.values()) >= 15, fuzz.followed
     # Which ones they are changes with the document, not from run to run.

@@ -157,6 +157,13 @@ def router() -> Router:
             raise NotFound("There is no such sale.")
         return answer({"sale_id": sale_id, "status": who.subject})
 
+    @made.post("/sales/{sale_id}/void", response_model=SaleOut)
+    async def void_sale(
+        sale_id: UUID, call: Annotated[Write, writes("bills:write", one_merchant="own")]
+    ) -> Response:
+        """Takes no body."""
+        return await call.submit(RecordSale(Sale(ref=str(sale_id))))
+
     @made.get("/bugs")
     async def bug(request: Request, who: Annotated[Principal, require()]) -> Response:
         raise request.app.state.runtime.broken

@@ -19,7 +19,7 @@ from services.earn.domain.decision import Decision
 from services.earn.domain.words import words
 from services.earn.store import bills
 from services.earn.store.facts import conditions_of
-from shared.errors import FieldMissing, NotFound
+from shared.errors import FieldMissing, FieldUnknown, NotFound
 from shared.http.cursors import Cursor, Limit, answer, decode_cursor, page
 from shared.http.openapi import problems
 from shared.http.routing import Router
@@ -149,7 +149,7 @@ async def record_bill(
     return response
 
 
-@router.get("", response_model=BillOut | BillsOut, responses=problems("not_found"))
+@router.get("", response_model=BillOut | BillsOut, responses=problems("not_found", "field_missing"))
 async def find_bills(
     call: Annotated[Read, reads("bills:read", one_merchant="own")],
     merchant: Annotated[str | None, Query(max_length=64)] = None,
@@ -158,9 +158,14 @@ async def find_bills(
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Response:
-    """The bill with this merchant and bill_ref; or by wallet_id the bills that it was judged for, newest first."""
+    """The bill with this merchant and bill_ref; or by wallet_id the bills that it was judged for, newest first: with `merchant`
+    those of that one."""
     if wallet_id is not None:
-        return await _bills_of_wallet(call, wallet_id, cursor, limit)
+        if bill_ref is not None:
+            raise FieldUnknown("Ask by bill_ref, or by wallet_id.", pointer="/bill_ref")
+        if merchant is not None:
+            call.principal.at_merchant(merchant)
+        return await _bills_of_wallet(call, wallet_id, merchant or call.principal.merchant, cursor, limit)
     if merchant is None or bill_ref is None:
         missing = "/merchant" if merchant is None else "/bill_ref"
         raise FieldMissing("Ask by merchant and bill_ref, or by wallet_id.", pointer=missing)
@@ -173,13 +178,15 @@ async def find_bills(
     return answer(_told(row, decided[-1].decision))
 
 
-async def _bills_of_wallet(call: Read, wallet_id: UUID, cursor: str | None, limit: int) -> Response:
+async def _bills_of_wallet(
+    call: Read, wallet_id: UUID, merchant: str | None, cursor: str | None, limit: int
+) -> Response:
     position = decode_cursor(cursor, _Position)
     async with call.tenant.read() as db:
         rows = await bills.bills_of_wallet(
             db,
             wallet_id,
-            merchant=call.principal.merchant,
+            merchant=merchant,
             before=None if position is None else position.before,
             most=limit + 1,
         )

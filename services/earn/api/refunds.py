@@ -103,6 +103,7 @@ _REFUSALS = (
     "merchant_mismatch",
     "line_unknown",
     "occurred_in_future",
+    "occurred_too_early",
     "amount_out_of_range",
 )
 

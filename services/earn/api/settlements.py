@@ -31,7 +31,7 @@ from services.earn.jobs.checking import DAYS, check
 from services.earn.store import settlements
 from services.earn.store.facts import known_programmes
 from shared.errors import CurrencyMismatch, ProgrammeUnknown
-from shared.http.bodies import Body
+from shared.http.bodies import Body, Day
 from shared.http.cursors import Cursor, Limit, decode_cursor, page
 from shared.http.openapi import problems
 from shared.http.routing import Router
@@ -51,7 +51,7 @@ class LineBody(Body):
     """What was said of a merchant's day. `amount` in major units, a decimal that may be finer than the minor unit."""
 
     merchant: Code
-    day: date
+    day: Day
     kind: Literal["total", "deposit"]
     amount: Annotated[str, StringConstraints(pattern=AMOUNT)]
     reference: Annotated[str, StringConstraints(max_length=128)] = ""
@@ -79,8 +79,8 @@ class ImportedOut(BaseModel):
 class CheckBody(Body):
     """Days, both included; left out: the last two months."""
 
-    from_day: date | None = None
-    to_day: date | None = None
+    from_day: Day | None = None
+    to_day: Day | None = None
 
 
 class CheckedOut(BaseModel):
@@ -184,8 +184,12 @@ async def check_settlement(
     runtime: Any = call.tenant
     assert isinstance(runtime, TenantRuntime)
     last = asked.to_day or runtime.clock().date()
-    done = await check(runtime, first=asked.from_day or last - timedelta(days=DAYS), last=last)
+    done = await check(runtime, first=asked.from_day or _two_months_before(last), last=last)
     return await call.submit(CheckDone(done))
+
+
+def _two_months_before(last: date) -> date:
+    return last - min(timedelta(days=DAYS), last - date.min)
 
 
 @router.get("/variances", response_model=VariancesOut)
@@ -212,13 +216,14 @@ async def list_variances(
     "/variances/{variance_id}",
     status_code=200,
     response_model=VarianceOut,
-    responses=problems("not_found", "variance_exists"),
+    responses=problems("person_required", "not_found", "variance_exists"),
 )
 async def decide_variance(
     variance_id: UUID,
     asked: Annotated[VarianceBody, FromBody()],
     call: Annotated[Write, writes("adjustments:approve", one_merchant="own")],
 ) -> Response:
-    """Gives a variance to somebody, explains or closes it; audited. No bill is changed by it."""
+    """Gives a variance to somebody, explains or closes it: a person does, and it is audited. No bill is changed by it."""
+    call.principal.person()
     merchant = call.principal.merchant
     return await call.submit(DecideVariance(variance_id, asked.owner, asked.state, asked.reason, merchant))

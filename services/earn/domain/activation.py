@@ -11,7 +11,7 @@ import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from services.earn.domain.body import Code, ShapeRefused, known_time, not_a_bill
-from services.earn.domain.judge import FUTURE, OccurredInFuture
+from services.earn.domain.judge import EARLIEST, FUTURE, OccurredInFuture, OccurredTooEarly
 from services.earn.domain.moment import moment
 from services.earn.domain.refund import MerchantMismatch
 from services.earn.domain.refund_body import BillReference
@@ -97,8 +97,10 @@ def read_activation(data: bytes | msgspec.Raw) -> TellActivation:
 
 
 def admit(told: TellActivation, now: datetime) -> None:
-    """Refuses what another merchant tells, and what has not happened yet."""
+    """Refuses what another merchant tells, what has not happened yet, and what no till can have seen."""
     if told.merchant != told.bill_merchant:
         raise MerchantMismatch(f"The bill is not {told.merchant}'s.", pointer="/merchant")
     if told.occurred_at > now + FUTURE:
         raise OccurredInFuture("It is said to have happened in the future.", pointer="/occurred_at")
+    if told.occurred_at < EARLIEST:
+        raise OccurredTooEarly("It is said to have happened before 1970.", pointer="/occurred_at")

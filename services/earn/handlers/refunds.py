@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from services.earn.domain.judge import FUTURE, OccurredInFuture
+from services.earn.domain.judge import EARLIEST, FUTURE, OccurredInFuture, OccurredTooEarly
 from services.earn.domain.offer import REFUND_TYPE, read_entry
 from services.earn.domain.refund import (
     MerchantMismatch,
@@ -163,6 +163,8 @@ async def _admit(
             if ask.command.occurred_at > now + FUTURE:
                 said = "The refund lies more than 5 minutes in the future."
                 raise OccurredInFuture(said, pointer="/occurred_at")
+            if ask.command.occurred_at < EARLIEST:
+                raise OccurredTooEarly("The refund lies before 1970.", pointer="/occurred_at")
             bill = bills.get(ask.reference)
             if bill is not None:
                 before = refunded.setdefault(bill.bill_id, [])

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from services.redeem.api.portions import PortionBody, time_is_up, told
+from services.redeem.api.rewards import terms_of
 from services.redeem.api.shapes import MoneyOut
 from services.redeem.domain.jobs import JobDone
 from services.redeem.jobs.benefits_due import BEGIN, PAGE, DuePlace, Run, run_step
@@ -93,13 +94,15 @@ async def run_benefits(call: Annotated[Write, writes("ops:write")], body: RunBod
     return await call.submit(JobDone(200, msgspec.json.encode(content)))
 
 
-@router.get("/liability", response_model=LiabilitiesOut, responses=problems())
+@router.get("/liability", response_model=LiabilitiesOut, responses=problems("programme_unknown"))
 async def get_liability(
     call: Annotated[Read, reads("audit:read")],
     programme: Annotated[Code | None, Query(description="Without it each programme.")] = None,
 ) -> Response:
     """What open benefits cost, by reward."""
     async with call.tenant.read() as db:
+        if programme is not None:
+            await terms_of(call, db, programme)
         rows = await giving.liability(db, programme, call.tenant.clock())
     return answer({"items": [_shown(row) for row in rows]})
 

@@ -161,14 +161,17 @@ async def use_gift_card(
     "/uses/{use_id}/refunds",
     status_code=201,
     response_model=GiftCardRefundOut,
-    responses=problems(
-        "not_found",
-        "return_too_much",
-        "refund_conflict",
-        "gift_card_expired",
-        "gift_card_not_refundable",
-        "currency_mismatch",
-    ),
+    responses={
+        200: {"model": GiftCardRefundOut, "description": "The same refund was made before: its first answer"},
+        **problems(
+            "not_found",
+            "return_too_much",
+            "refund_conflict",
+            "gift_card_expired",
+            "gift_card_not_refundable",
+            "currency_mismatch",
+        ),
+    },
 )
 async def refund_gift_card(
     use_id: UUID,

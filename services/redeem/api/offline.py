@@ -119,20 +119,23 @@ class ReportOut(BaseModel):
     "",
     status_code=201,
     response_model=AllowanceOut,
-    responses=problems(
-        "programme_unknown",
-        "merchant_unknown",
-        "terminal_unknown",
-        "member_unknown",
-        "identity_ambiguous",
-        "identity_malformed",
-        "card_check_digit",
-        "programme_closed",
-        "offline_not_allowed",
-        "points_not_accepted",
-        "wallet_blocked",
-        "tier_not_eligible",
-    ),
+    responses={
+        200: {"model": AllowanceOut, "description": "One stands already: what is left of it"},
+        **problems(
+            "programme_unknown",
+            "merchant_unknown",
+            "terminal_unknown",
+            "member_unknown",
+            "identity_ambiguous",
+            "identity_malformed",
+            "card_check_digit",
+            "programme_closed",
+            "offline_not_allowed",
+            "points_not_accepted",
+            "wallet_blocked",
+            "tier_not_eligible",
+        ),
+    },
 )
 async def give_allowance(
     body: AllowanceBody, call: Annotated[Write, writes("redemptions:write", one_merchant="own")]

@@ -10,10 +10,12 @@ from fastapi import Query
 from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
 from starlette.responses import Response
 
+from services.redeem.api.rewards import terms_of
+from services.redeem.domain.rewards import RewardUnknown
 from services.redeem.domain.stock import Count, ImportCounts
-from services.redeem.store import reconciliation
+from services.redeem.store import reconciliation, rewards
 from services.redeem.store import stock as store
-from shared.http.bodies import Body
+from shared.http.bodies import Body, Day
 from shared.http.cursors import Cursor, Limit, decode_cursor, page
 from shared.http.openapi import problems
 from shared.http.routing import Router
@@ -39,7 +41,7 @@ class CountBody(Body):
     programme: Code
     reward: Code
     location: Location
-    day: date = Field(strict=False)
+    day: Day
     on_hand: Number
     used: Number | None = None
 
@@ -127,7 +129,7 @@ async def import_counts(body: CountsBody, call: Annotated[Write, writes("rewards
     return done
 
 
-@router.get("", response_model=CountsOut)
+@router.get("", response_model=CountsOut, responses=problems("programme_unknown", "reward_unknown"))
 async def list_counts(
     call: Annotated[Read, reads("rewards:read", one_merchant="own")],
     programme: Annotated[Code, Query(description="Of which programme.")],
@@ -139,6 +141,9 @@ async def list_counts(
     position = decode_cursor(cursor, CountPosition)
     before = _NEWEST if position is None else (position.day, position.reward, position.location)
     async with call.tenant.read() as db:
+        await terms_of(call, db, programme)
+        if reward is not None and not await rewards.named(db, [(programme, reward)]):
+            raise RewardUnknown(f"{programme} has no reward {reward}.", pointer="/reward")
         rows = await store.page(
             db, programme, reward, merchant=call.principal.merchant, before=before, most=limit + 1
         )

@@ -182,6 +182,7 @@ async def test_a_till_tells_that_what_was_bought_is_delivered_and_it_is_released
         "merchant_mismatch": told(shop, delivery(body, merchant="riyadh-north"), f"f-{ref}"),
         "id_reused": told(shop, delivery(body, occurred_at="2026-11-22T11:41:00+03:00"), f"d-{ref}"),
         "occurred_in_future": told(shop, delivery(body, occurred_at="2026-12-22T11:41:00+03:00"), f"g-{ref}"),
+        "occurred_too_early": told(shop, delivery(body, occurred_at="0001-01-01T00:00:00Z"), f"i-{ref}"),
         "field_missing": told(shop, {"merchant": "riyadh-mall"}, f"h-{ref}"),
     }
     assert {code: await shop.code_of(event) for code, event in refused.items()} == {

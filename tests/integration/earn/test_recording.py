@@ -11,6 +11,7 @@ from services.earn.domain.bill import read_bill
 from services.earn.handlers.record import FEW
 from services.earn.store import nets
 from shared.config import Settings
+from shared.events import MerchantChanged
 from shared.ids import uuid7
 from shared.messaging import Done
 from tests.integration.earn.conftest import Shop, bill
@@ -254,6 +255,26 @@ async def test_a_bill_worth_nothing_is_recorded_and_announces_no_points(shop: Sh
     assert len(await shop.told(told["bill_id"])) == 1
     listed = (await shop.get("/v1/bills", wallet_id=str(member.wallet_id))).json()
     assert [one["bill_id"] for one in listed["items"]] == [told["bill_id"]]
+
+
+async def test_bills_of_a_wallet_are_narrowed_by_the_merchant_that_is_asked_for(shop: Shop) -> None:
+    member = await shop.member()
+    for merchant in ("bakery", "butcher"):
+        await shop.hear(MerchantChanged(merchant=merchant, version=1, terminals=("T03",)))
+    bought = {
+        merchant: (await shop.post(bill(member, merchant=merchant, terminal="T03"))).json()["bill_id"]
+        for merchant in ("bakery", "butcher")
+    }
+    asked = {"wallet_id": str(member.wallet_id)}
+    both = (await shop.get("/v1/bills", **asked)).json()["items"]
+    assert [one["bill_id"] for one in both] == [bought["butcher"], bought["bakery"]]
+    one = (await shop.get("/v1/bills", **asked, merchant="bakery")).json()["items"]
+    assert [one["bill_id"] for one in one] == [bought["bakery"]]
+    found = assert_problem(await shop.get("/v1/bills", **asked, bill_ref="B-1"), 422, "field_unknown")
+    assert found["errors"][0]["pointer"] == "/bill_ref"
+    narrowed = shop.headers("support", merchant="bakery")
+    other = await shop.client.get("/v1/bills", params=asked | {"merchant": "butcher"}, headers=narrowed)
+    assert_problem(other, 403, "scope_missing")
 
 
 async def test_a_bill_without_lines_earns_on_its_total(shop: Shop) -> None:

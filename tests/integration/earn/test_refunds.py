@@ -291,6 +291,8 @@ async def test_what_the_bill_does_not_have_is_refused_frozen_and_nothing_moves(s
         ({**by_id, "merchant": "dubai-mall"}, bill_id, 422, "merchant_mismatch"),
         (by_id, str(uuid7()), 404, "not_found"),
         (refund(body, occurred_at="2027-01-01T00:00:00Z"), "", 422, "occurred_in_future"),
+        (refund(body, occurred_at="0001-01-01T00:00:00Z"), "", 422, "occurred_too_early"),
+        (refund(body, occurred_at="1969-12-31T23:59:59Z"), "", 422, "occurred_too_early"),
     ]
     for asked, way, status, code in tries:
         key = secrets.token_hex(8)

@@ -27,6 +27,7 @@ from tests.integration.earn.test_currencies import rate
 from tests.integration.earn.test_refunds import Bank, post, refund
 from tests.support.books import open_books
 from tests.support.facts import activated
+from tests.support.http import assert_problem
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -678,3 +679,39 @@ async def test_a_file_is_read_exactly(tmp_path: Path) -> None:
         (Decimal("99.5"), False),
     ):
         assert Compared("m", DAY + timedelta(), "total", "SAR", "UTC", 100, found).varies is varies
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "0001-02-01", "9999-12-31", "1700006400", "20261122"])
+async def test_a_day_that_no_calendar_can_reckon_with_is_refused_and_not_our_mistake(
+    shop: Shop, day: str
+) -> None:
+    headers = shop.headers("operator")
+    asked = await shop.client.post("/v1/settlements/check", json={"to_day": day}, headers=headers)
+    if day == "0001-02-01":  # within it, but two months before it are not
+        assert asked.json()["compared"] == 0
+        return
+    assert_problem(asked, 422, "field_type")
+    said = await imported(shop, line("endless", "1.00") | {"day": day})
+    assert assert_problem(said, 422, "field_type")["errors"][0]["pointer"] == "/lines/0/day"
+
+
+async def test_no_service_decides_about_a_variance(shop: Shop) -> None:
+    await day_of(shop, "unattended", (10_000, "2026-11-22T11:00:00Z"))
+    assert (await imported(shop, line("unattended", "90.00"))).status_code == 200
+    await check(shop.runtime, first=DAY, last=DAY)
+    [one] = await variances(shop, "unattended")
+    path, said = f"/v1/settlements/variances/{one['variance_id']}", {"state": "closed", "reason": "so be it"}
+    by_service = await shop.client.post(path, json=said, headers=shop.headers("finance", kind="service"))
+    assert_problem(by_service, 403, "person_required")
+    assert [one["state"] for one in await variances(shop, "unattended")] == ["open"]
+
+
+async def test_what_was_said_to_nine_places_is_told_without_an_exponent(shop: Shop) -> None:
+    await day_of(shop, "precise", (10_000, "2026-11-22T11:00:00Z"))
+    assert (await imported(shop, line("precise", "0.000000000"))).status_code == 200
+    await check(shop.runtime, first=DAY, last=DAY)
+    [one] = await variances(shop, "precise")
+    assert one["found_minor"] == "0.0000000"
+    path = f"/v1/settlements/variances/{one['variance_id']}"
+    owned = await shop.client.post(path, json={"owner": "noor"}, headers=shop.headers("finance"))
+    assert owned.json()["found_minor"] == "0.0000000"

@@ -58,6 +58,7 @@ async def test_the_one_goes_on_as_the_other_and_all_its_names_with_it(
     gone = (await api.get(f"/v1/members/{one['member_id']}")).json()
     assert (gone["status"], gone["merged_into"]) == ("merged", other["member_id"])
 
+    assert_problem(await api.post(path, merge(last), role="ecommerce"), 403, "scope_missing")
     assert_problem(await api.post(path, merge(last)), 409, "member_merged")
     assert_problem(await api.post(f"/v1/members/{last['member_id']}/merge", merge(one)), 409, "member_merged")
     assert_problem(await api.post(path, merge(one)), 422, "merge_into_oneself")

@@ -144,7 +144,7 @@ async def test_one_wrong_count_keeps_all_of_them_out_and_all_mistakes_are_told(b
         count("somewhere", DAYS[3], 5, reward="endless"),
         count("somewhere", DAYS[3], 6),
         count("somewhere", DAYS[3], 5, programme="none"),
-        count("somewhere", date.max, 5),
+        count("somewhere", date(9999, 12, 29), 5),
         count("somewhere", DAYS[2], 0),
     )
     assert_problem(refused, 422, "stock_counts_invalid")
@@ -166,6 +166,24 @@ async def test_one_wrong_count_keeps_all_of_them_out_and_all_mistakes_are_told(b
     # Two at once with one count: it is kept once.
     both = await asyncio.gather(*[counted(bank, right) for _ in range(8)])
     assert sorted(one.status_code for one in both) == [200] * 7 + [201]
+
+
+async def test_counts_and_what_benefits_cost_are_not_empty_where_nobody_knows_what_is_asked_for(
+    bank: Bank,
+) -> None:
+    async def asked(path: str, role: str = "marketer") -> httpx.Response:
+        return await bank.client.get(path, headers=bank.headers(role))
+
+    for path, role in (("/v1/stock-counts", "marketer"), ("/v1/benefits/liability", "finance")):
+        assert_problem(await asked(f"{path}?programme=shoops", role), 422, "programme_unknown")
+        assert (await asked(f"{path}?programme=shops", role)).status_code == 200
+    unknown = await asked("/v1/stock-counts?programme=shops&reward=mugg")
+    assert_problem(unknown, 422, "reward_unknown")
+
+
+@pytest.mark.parametrize("day", ["1700006400", 1700006400, "2026-11-22T00:00:00Z", "9999-12-31"])
+async def test_a_count_is_of_a_day_as_it_is_written(bank: Bank, day: Any) -> None:
+    assert_problem(await counted(bank, count("warehouse", DAYS[0], 8) | {"day": day}), 422, "field_type")
 
 
 async def test_what_lies_at_a_terminal_is_not_counted_at_its_merchant_too(bank: Bank) -> None:

@@ -59,6 +59,45 @@ def test_every_answer_says_what_it_holds(operations: dict[str, dict[str, Any]]) 
     assert silent == []
 
 
+def test_what_is_answered_with_200_where_it_was_done_before_says_so(
+    operations: dict[str, dict[str, Any]],
+) -> None:
+    """These know what was done before by a reference of the caller's, or by what they make, whatever the key."""
+    by_their_name = [
+        "POST /v1/acts",
+        "POST /v1/bills",
+        "POST /v1/bills/{bill_id}/refunds",
+        "POST /v1/gift-cards/uses/{use_id}/refunds",
+        "POST /v1/openings",
+        "POST /v1/redemption-allowances",
+        "POST /v1/redemptions/{redemption_id}/returns",
+        "POST /v1/refunds",
+        "POST /v1/stock-counts",
+    ]
+    shapes = {
+        name: [operations[name]["responses"].get(status, {}).get("content") for status in ("200", "201")]
+        for name in by_their_name
+    }
+    assert [name for name, (known, new) in shapes.items() if new is None or known != new] == []
+
+
+def test_who_must_say_something_in_the_query_is_told_what_becomes_of_it_left_out(
+    operations: dict[str, dict[str, Any]],
+) -> None:
+    """Some want one parameter or another; the others say `required`."""
+    wanting = {"GET /v1/bills", "GET /v1/messages"} | {
+        name
+        for name, found in operations.items()
+        if any(one["in"] == "query" and one["required"] for one in found.get("parameters", ()))
+    }
+    assert len(wanting) == 8
+    assert [
+        name
+        for name in sorted(wanting)
+        if "`field_missing`" not in operations[name]["responses"]["422"]["description"]
+    ] == []
+
+
 def test_every_problem_that_http_can_answer_with_is_told_somewhere(
     operations: dict[str, dict[str, Any]],
 ) -> None:

@@ -13,10 +13,10 @@ from shared.http.auth import Principal, Verifier
 from shared.http.keys import Keys
 from shared.http.problems import TokenExpired
 
-# contract.md, "Scopes and roles"; and those for the catalogue of rewards, gift cards, transfers, and what people put right
+# contract.md, "Scopes and roles"; and those for the catalogue of rewards, gift cards, transfers, merges, and what people put right
 LISTED = """
-programmes:read programmes:write programmes:activate merchants:write members:read members:write contacts:read bills:read
-bills:write refunds:write wallets:read redemptions:read redemptions:write tiers:read tiers:override messages:read
+programmes:read programmes:write programmes:activate merchants:write members:read members:write members:merge contacts:read
+bills:read bills:write refunds:write wallets:read redemptions:read redemptions:write tiers:read tiers:override messages:read
 rewards:read rewards:write transfers:write giftcards:read giftcards:write giftcards:issue giftcards:block
 adjustments:read adjustments:request adjustments:approve audit:read ops:read ops:write tenants:admin
 """
@@ -62,6 +62,7 @@ def test_no_role_has_both(apart: set[str]) -> None:
         ("GET /v1/disputes", {"support", "finance", "auditor"}),
         ("GET /v1/disputes/{dispute_id}", {"support", "finance", "auditor"}),
         ("POST /v1/rewards/affordable", {"till", "ecommerce", "crm", "support"}),
+        ("POST /v1/members/{member_id}/merge", {"crm", "support"}),
     ],
 )
 def test_who_may_ask_is_who_may_know_the_answer(operation: str, roles: set[str]) -> None:

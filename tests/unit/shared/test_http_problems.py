@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from shared.login import ShutOut
 from tests.support.http import Served, assert_problem, served
 
+VOID = "/v1/sales/01a20261-6110-7623-a101-67553939c87e/void"
 GOOD: dict[str, Any] = {"ref": "A-1", "lines": [{"sku": "x", "amount_minor": 5}]}
 
 
@@ -164,10 +165,13 @@ async def test_a_refusal_of_a_route_keeps_its_sentence(shop: Served) -> None:
     assert assert_problem(answer, 404, "not_found")["detail"] == "There is no such sale."
 
 
-async def test_a_wrong_method_says_which_are_right(shop: Served) -> None:
-    answer = await shop.client.delete("/v1/bugs")
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("/v1/bugs", "GET"), ("/v1/sales", "GET, POST"), ("/readyz", "GET, HEAD")]
+)
+async def test_a_wrong_method_says_all_that_are_right(shop: Served, path: str, allowed: str) -> None:
+    answer = await shop.client.delete(path)
     assert_problem(answer, 405, "method_not_allowed")
-    assert answer.headers["allow"] == "GET"
+    assert answer.headers["allow"] == allowed
 
 
 @pytest.mark.parametrize(
@@ -179,6 +183,9 @@ async def test_a_wrong_method_says_which_are_right(shop: Served) -> None:
         ("curosr=abc", "/curosr", "field_unknown"),
         ("cursor=abc", "/cursor", "field_type"),
         ("channel=app&channel=fax", "/channel", "field_type"),
+        ("limit=1&limit=2", "/limit", "field_type"),
+        ("cursor=&cursor=", "/cursor", "field_type"),
+        ("a/b~c=1", "/a~1b~0c", "field_unknown"),
         ("since=2026-11-26", "/since", "field_type"),
     ],
 )
@@ -189,6 +196,48 @@ async def test_a_wrong_query_is_refused_by_parameter(
     found = assert_problem(answer, 422, code)
     assert pointers(found) == [(pointer, code)]
     assert "Value error" not in found["detail"], "the words of a library"
+
+
+async def test_a_list_may_be_said_value_by_value(shop: Served) -> None:
+    answer = await shop.client.get("/v1/sales?channel=app&channel=store&limit=1", headers=shop.headers())
+    assert answer.json()["items"] == [1]
+
+
+async def test_of_a_query_of_unknown_names_fifty_are_told(shop: Served) -> None:
+    query = "&".join(f"n{number:04}" for number in range(2_000))
+    answer = await shop.client.get(f"/v1/sales?{query}", headers=shop.headers())
+    found = assert_problem(answer, 422, "field_unknown")
+    assert [pointer for pointer, _ in pointers(found)] == [f"/n{number:04}" for number in range(50)]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "pointer", "code"),
+    [
+        (b'{"points": 100}', 422, "/points", "field_unknown"),
+        (b'{"points": null, "lines": []}', 422, "/lines", "field_unknown"),
+        (b"[]", 422, "", "field_type"),
+        (b"null", 422, "", "field_type"),
+        (b"points=100", 400, None, "malformed_json"),
+        (b'{"note": "4111 1111 1111 1111"}', 422, "/note", "payment_card_number"),
+    ],
+)
+async def test_a_call_that_takes_no_body_does_nothing_where_one_says_something(
+    shop: Served, body: bytes, status: int, pointer: str | None, code: str
+) -> None:
+    headers = {**shop.headers("k-1"), "Content-Type": "application/json"}
+    answer = await shop.client.post(VOID, content=body, headers=headers)
+    found = assert_problem(answer, status, code)
+    assert pointer is None or pointers(found) == [(pointer, code)]
+    assert shop.shop.lanes["acme"].items == []
+
+
+async def test_a_call_that_takes_no_body_is_the_same_with_one_that_says_nothing(shop: Served) -> None:
+    bare = await shop.client.post(VOID, headers=shop.headers("k-1"))
+    empty = await shop.client.post(VOID, json={"reason": None}, headers=shop.headers("k-1"))
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    formed = await shop.client.post(VOID, headers={**shop.headers("k-1"), **form})
+    assert [one.status_code for one in (bare, empty, formed)] == [201, 201, 201]
+    assert [one.headers.get("idempotent-replayed") for one in (bare, empty, formed)] == [None, "true", "true"]
 
 
 async def test_a_bug_is_answered_without_its_words_and_logged_with_its_traceback(
