@@ -46,6 +46,7 @@ PROBLEMS: dict[str, Problem] = {
     "act_conflict": Problem(409, "Another act has this reference"),
     "refund_conflict": Problem(409, "Another refund has this reference"),
     "settlement_conflict": Problem(409, "Something else was imported under this key"),
+    "variance_changed": Problem(409, "The variance has other numbers"),
     "variance_exists": Problem(409, "Another variance of that day stands"),
     "review_decided": Problem(409, "The review is decided"),
     "refund_exceeds_bill": Problem(409, "More than what is left of the bill"),

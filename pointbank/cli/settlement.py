@@ -138,6 +138,11 @@ def resolve(
     to: Annotated[str | None, typer.Option("--as", help="explained, closed or open.")] = None,
     owner: Annotated[str | None, typer.Option(help="Who looks after it.")] = None,
     reason: Annotated[str | None, typer.Option(help="Why; it is kept.")] = None,
+    bills_say: Annotated[
+        int | None,
+        typer.Option(help="What `list` showed; refused where a check has found another number since."),
+    ] = None,
+    said: Annotated[str | None, typer.Option(help="Likewise.")] = None,
     tenant: TenantOption = "demo",
     url: Url = HERE,
     token: Token = None,
@@ -148,7 +153,7 @@ def resolve(
     from shared.ids import uuid7
 
     one_of(to, *STATES, option="--as")
-    body = {"owner": owner, "state": to, "reason": reason}
+    body = {"owner": owner, "state": to, "reason": reason, "expected_minor": bills_say, "found_minor": said}
     path = f"/v1/settlements/variances/{variance_id}"
     one = with_api(
         lambda api: api.call("POST", path, body, key=f"variance-{uuid7()}", role="finance"),

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from services.members import store
 from services.members.cards import hashed
 from services.members.domain.members import Claim
 from services.members.domain.merges import MemberRow, Merged, MergedOut, MergeMember, Pair, check_merge
@@ -29,11 +30,13 @@ async def merge_members(tx: Tx, items: Sequence[Item[MergeMember]]) -> list[Outc
     named = {one for item in items for one in (item.command.member_id, item.command.into)}
     rows = await queries.lock_members(tx.db, member_ids=sorted(named))
     members = {row["member_id"]: MemberRow(*row) for row in rows}
+    merged = {one.member_id for one in members.values() if one.merged_into is not None}
+    ends = await store.goes_on_as(tx.db, merged) if merged else {}
     now = tx.now()
     outcomes: list[Outcome] = []
     for item in items:
         try:
-            new = check_merge(item.command, members)
+            new = check_merge(item.command, members, ends)
         except Refusal as refusal:
             outcomes.append(Refused(refusal))
             continue

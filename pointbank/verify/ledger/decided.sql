@@ -35,6 +35,13 @@ WHERE v.owner IS DISTINCT FROM u.after ->> 'owner'
         (v.state, coalesce(v.reason, '')) IS DISTINCT FROM (coalesce(u.after ->> 'state', 'open'), coalesce(u.after ->> 'reason', ''))
         AND NOT (v.agreed AND v.state = 'closed')
     )
+    OR (
+        v.state = 'closed' AND NOT v.agreed
+        AND (v.expected_minor, v.found_minor) IS DISTINCT FROM (
+            coalesce((u.after ->> 'expected_minor')::bigint, v.expected_minor),
+            coalesce((u.after ->> 'found_minor')::numeric, v.found_minor)
+        )
+    )
 UNION ALL
 SELECT 'review ' || r.review_id, r.state, r.decided_by, r.reason, NULL
 FROM earn.reviews AS r

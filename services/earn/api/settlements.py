@@ -119,11 +119,14 @@ class VariancesOut(BaseModel):
 
 
 class VarianceBody(Body):
-    """Gives a variance to somebody (`owner`), or says what became of it (`state`, with a `reason`)."""
+    """Gives a variance to somebody (`owner`), or says what became of it (`state`, with a `reason`). Whoever says the numbers that
+    were seen is refused where a check has found others since."""
 
     owner: Text | None = None
     state: State | None = None
     reason: Text | None = None
+    expected_minor: int | None = None
+    found_minor: Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,30}(\.[0-9]{1,9})?$")] | None = None
 
     @model_validator(mode="after")
     def _with_a_reason(self) -> Self:
@@ -216,14 +219,20 @@ async def list_variances(
     "/variances/{variance_id}",
     status_code=200,
     response_model=VarianceOut,
-    responses=problems("person_required", "not_found", "variance_exists"),
+    responses=problems("person_required", "not_found", "variance_changed", "variance_exists"),
 )
 async def decide_variance(
     variance_id: UUID,
     asked: Annotated[VarianceBody, FromBody()],
     call: Annotated[Write, writes("adjustments:approve", one_merchant="own")],
 ) -> Response:
-    """Gives a variance to somebody, explains or closes it: a person does, and it is audited. No bill is changed by it."""
+    """Gives a variance to somebody, explains or closes it: a person does, and it is audited, with the numbers that it has then. No
+    bill is changed by it."""
     call.principal.person()
     merchant = call.principal.merchant
-    return await call.submit(DecideVariance(variance_id, asked.owner, asked.state, asked.reason, merchant))
+    found = None if asked.found_minor is None else Decimal(asked.found_minor)
+    return await call.submit(
+        DecideVariance(
+            variance_id, asked.owner, asked.state, asked.reason, merchant, asked.expected_minor, found
+        )
+    )

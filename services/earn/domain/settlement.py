@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from services.earn.domain.conversion import factor
-from shared.errors import Refusal
+from shared.errors import FieldError, Refusal
 from shared.money import exponent, half_even_ratio
 
 Kind = Literal["total", "deposit"]
@@ -33,6 +33,12 @@ class VarianceExists(Refusal):
     """A closed one can't be opened beside one of the same merchant, day, kind and currency that is not closed."""
 
     code = "variance_exists"
+
+
+class VarianceChanged(Refusal):
+    """Who decides has not seen the numbers of now."""
+
+    code = "variance_changed"
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -130,13 +136,32 @@ class Variance(msgspec.Struct, kw_only=True):
 
 
 class DecideVariance(msgspec.Struct, frozen=True):
-    """Gives a variance to somebody, or says what became of it. What is None stays. `merchant` None: whoever's it is."""
+    """Gives a variance to somebody, or says what became of it. What is None stays. `merchant` None: whoever's it is.
+    `expected_minor`, `found_minor`: the numbers that were seen, where they were said."""
 
     variance_id: UUID
     owner: str | None
     state: State | None
     reason: str | None
     merchant: str | None
+    expected_minor: int | None = None
+    found_minor: Decimal | None = None
+
+
+def unseen(asked: DecideVariance, one: Variance) -> VarianceChanged | None:
+    """Refuses numbers that are not those of now: a check has come between, and they were never looked at."""
+    changed = [
+        FieldError(f"/{name}", VarianceChanged.code, f"It is {now} by now.")
+        for name, seen, now in (
+            ("expected_minor", asked.expected_minor, one.expected_minor),
+            ("found_minor", asked.found_minor, one.found_minor),
+        )
+        if seen is not None and seen != now
+    ]
+    if not changed:
+        return None
+    detail = f"Bills say {one.expected_minor}, and {one.found_minor} was said, by the last check. Look at these first."
+    return VarianceChanged(detail, errors=changed)
 
 
 def minor(amount: str, currency: str) -> Decimal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from services.earn.domain.settlement import (
     SettlementConflict,
     Variance,
     VarianceExists,
+    unseen,
 )
 from services.earn.store import settlements as store
 from shared.errors import FieldError, NotFound
@@ -104,6 +106,9 @@ async def decide_variances(tx: Tx, items: Sequence[Item[DecideVariance]]) -> lis
         if one is None or asked.merchant not in (None, one.merchant):
             outcomes.append(Refused(NotFound("There is no such variance.")))
             continue
+        if (changed := unseen(asked, one)) is not None:
+            outcomes.append(Refused(changed))
+            continue
         reopened = one.state == "closed" and asked.state not in {None, "closed"}
         if reopened and (other := await store.standing_beside(tx.db, one.variance_id)) is not None:
             detail = f"{other} is of the same merchant, day, kind and currency, with the numbers of now: decide about that one."
@@ -121,5 +126,11 @@ async def decide_variances(tx: Tx, items: Sequence[Item[DecideVariance]]) -> lis
     return outcomes
 
 
-def _decided(one: Variance) -> dict[str, str | None]:
-    return {"owner": one.owner, "state": one.state, "reason": one.reason}
+def _decided(one: Variance) -> dict[str, str | int | Decimal | None]:
+    return {
+        "owner": one.owner,
+        "state": one.state,
+        "reason": one.reason,
+        "expected_minor": one.expected_minor,
+        "found_minor": one.found_minor,
+    }

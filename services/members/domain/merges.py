@@ -68,9 +68,11 @@ class MergedOut(msgspec.Struct, frozen=True):
     merged_into: UUID
 
 
-def check_merge(asked: MergeMember, members: Mapping[UUID, MemberRow]) -> bool:
+def check_merge(
+    asked: MergeMember, members: Mapping[UUID, MemberRow], ends: Mapping[UUID, UUID] | None = None
+) -> bool:
     """Whether it is still to be done; not so where the same was done before. Nobody who was merged is anybody's other again, so
-    that no circle can come of it.
+    that no circle can come of it. `ends`: who those that were merged before go on as, through every merge.
 
     Refuses merge_into_oneself, not_found, member_unknown, member_merged and member_not_active.
     """
@@ -84,12 +86,22 @@ def check_merge(asked: MergeMember, members: Mapping[UUID, MemberRow]) -> bool:
     if member.merged_into == into.member_id:
         return False
     if member.merged_into is not None:
-        raise MemberMerged(f"The member was merged into {member.merged_into}. Merge that one.")
+        raise MemberMerged(f"The member was merged into {_end(member, members, ends)}. Merge that one.")
     if into.merged_into is not None:
-        raise MemberMerged(f"It was merged into {into.merged_into}. Name that one.", pointer="/into")
+        raise MemberMerged(f"It was merged into {_end(into, members, ends)}. Name that one.", pointer="/into")
     for one, pointer in ((member, ""), (into, "/into")):
         if one.status != "active":
             raise MemberNotActive(
                 f"The member is {one.status}; only active ones are merged.", pointer=pointer or None
             )
     return True
+
+
+def _end(member: MemberRow, members: Mapping[UUID, MemberRow], ends: Mapping[UUID, UUID] | None) -> UUID:
+    """Who goes on as whom in the end: by what was merged before, and by what this batch has merged."""
+    assert member.merged_into is not None
+    end = (ends or {}).get(member.member_id, member.merged_into)
+    following = members.get(end)
+    if following is None or following.merged_into is None:
+        return end
+    return _end(following, members, ends)

@@ -70,8 +70,9 @@ class ReinstatementOut(BaseModel):
 
 class OpeningBody(Body):
     """Points that a member had elsewhere: earned then, expiring then. `opening_ref` is your own: what comes under it again is
-    answered again. `last_active_at`: when the member last earned or spent there, not before `earned_at`; where the programme ends
-    balances that were left alone (`inactivity`), these points live on from then, and without it from `earned_at`."""
+    answered again, with the expiry of now, and is refused where it says anything else (`opening_conflict`). `last_active_at`: when
+    the member last earned or spent there, not before `earned_at`; where the programme ends balances that were left alone
+    (`inactivity`), these points live on from then, and without it from `earned_at`."""
 
     opening_ref: Reference
     wallet_id: UUID = Field(strict=False)

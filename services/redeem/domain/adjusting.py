@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 from uuid import UUID, uuid5
 
 from services.redeem.domain.acts import Open
@@ -26,10 +26,36 @@ class OccurredInFuture(Refusal):
     code: ClassVar[str] = "occurred_in_future"
 
 
-def another_balance() -> OpeningConflict:
-    """The refusal of a second opening balance of a reference that is not the first."""
+class Opened(NamedTuple):
+    """What was said of an opening balance, as a repeat must say it."""
+
+    wallet_id: UUID
+    points: int
+    earned_at: datetime
+    expires_at: datetime | None
+    last_active_at: datetime | None
+
+
+def opened_of(asked: Open, wallet_id: UUID | None) -> Opened:
+    """What is said, of the wallet that is meant by it."""
+    assert wallet_id is not None, "who opens nobody's wallet is refused before"
+    return Opened(wallet_id, asked.points, asked.earned_at, asked.expires_at, asked.last_active_at)
+
+
+def check_repeat(before: Opened, now: Opened) -> None:
+    """Refuses a second opening balance of a reference that is not the first: opening_conflict."""
+    differs = [name for name, one, other in zip(Opened._fields, before, now, strict=True) if one != other]
+    if differs:
+        raise OpeningConflict(
+            f"Under this reference a balance was opened with another {', '.join(differs)}. Take another reference.",
+            pointer="/opening_ref",
+        )
+
+
+def another_act() -> OpeningConflict:
+    """The refusal of an opening balance whose id something else has."""
     return OpeningConflict(
-        "Another balance was opened under this reference. Take another one.", pointer="/opening_ref"
+        "Something else was posted under this reference. Take another one.", pointer="/opening_ref"
     )
 
 

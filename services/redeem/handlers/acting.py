@@ -34,7 +34,7 @@ from services.redeem.handlers.tell_moves import (
     worth_of,
 )
 from services.redeem.store import postings
-from services.redeem.store.adjustments import ActiveElsewhere, OpenedByOne, Reinstated
+from services.redeem.store.adjustments import ActiveElsewhere, OpenedByOne, Reinstated, Said
 from shared.errors import AmountOutOfRange, NotFound, ProgrammeClosed, ProgrammeUnknown
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Tx
@@ -58,6 +58,8 @@ class Desk:
     """Points given to wallets, taken of them and brought back in them, within the last 24 hours without a second person."""
     opened: dict[UUID, list[Lot]]
     """The lots of opening balances that were posted before."""
+    said: dict[UUID, Said] = field(default_factory=dict)
+    """What was said when these were posted."""
     keys: list[postings.NewPosting] = field(default_factory=list)
     new: list[Adjustment] = field(default_factory=list)
     reinstated: list[Reinstated] = field(default_factory=list)

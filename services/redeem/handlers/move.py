@@ -63,7 +63,8 @@ async def move_points(tx: Tx, items: Sequence[Item[Move]]) -> list[Outcome]:
     alone = await adjustments.posted_alone(db, _by_one(commands), within=COUNTED_FOR)
     again = [one.opening_id for one in commands if isinstance(one, Open) and one.opening_id in known]
     opened = await asked_store.lots(db, again) if again else {}
-    desk = Desk(tx, now, wallets, terms, lots, made, disputed, alone, opened)
+    said = await adjustments.said(db, opened)
+    desk = Desk(tx, now, wallets, terms, lots, made, disputed, alone, opened, said)
     outcomes: list[Outcome] = []
     for item, command in zip(items, commands, strict=True):
         try:

@@ -8,14 +8,22 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain.acts import Open
-from services.redeem.domain.adjusting import another_balance, check_opening, opening, over_at_once
+from services.redeem.domain.adjusting import (
+    Opened,
+    another_act,
+    check_opening,
+    check_repeat,
+    opened_of,
+    opening,
+    over_at_once,
+)
 from services.redeem.domain.approving import check_alone
 from services.redeem.domain.expiring import backdate
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.handlers.acting import Desk
 from services.redeem.handlers.tell import balance_now
 from services.redeem.handlers.tell_moves import tell_opened, worth_of
-from services.redeem.store.adjustments import ActiveElsewhere, OpenedByOne
+from services.redeem.store.adjustments import ActiveElsewhere, OpenedByOne, Said
 from services.redeem.store.postings import Known
 from shared.errors import NotFound, ProgrammeClosed
 from shared.ids import uuid7
@@ -50,6 +58,7 @@ def open_balance(desk: Desk, item: Item[Any], command: Open) -> Done:
         new_id=uuid7,
     )
     backdate(wallet, desk.now, active_at=active_at)
+    desk.said[command.opening_id] = Said(command.expires_at, command.last_active_at)
     _keep(desk, item, command, wallet.wallet_id, value)
     tell_opened(desk.tx, item, value, wallet, desk.keep(wallet, opened))
     return Done(201, _answer(desk, command, wallet, wallet.opened[-1], value))
@@ -75,10 +84,12 @@ def open_again(desk: Desk, command: Open, known: Known) -> Done:
     wallet = desk.wallets.get(known.wallet_id)
     lots = (*desk.opened.get(command.opening_id, ()), *(wallet.lots if wallet is not None else ()))
     lot = next((lot for lot in lots if lot.accrual_id == command.opening_id), None)
+    said = desk.said.get(command.opening_id)
+    if known.kind != "opening" or lot is None or said is None:
+        raise another_act()
     home = known.wallet_id if wallet is None else wallet.wallet_id
-    before = (known.kind, home, known.points, lot.earned_at if lot is not None else None)
-    if lot is None or before != ("opening", command.wallet_id, command.points, command.earned_at):
-        raise another_balance()
+    before = Opened(home, known.points, lot.earned_at, said.expires_at, said.last_active_at)
+    check_repeat(before, opened_of(command, command.wallet_id))
     wallet, value = desk.wallet_of(known.wallet_id, "/wallet_id")
     return Done(200, _answer(desk, command, wallet, lot, value))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.redeem.domain.acts import Adjustment, Evidence, Part
-from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.store.sql import adjustments, columns
 from shared.db import Connection
 
@@ -73,6 +73,22 @@ class ActiveElsewhere(NamedTuple):
     posting_id: UUID
     wallet_id: UUID
     last_active_at: datetime
+
+
+class Said(NamedTuple):
+    """Of an opening balance: when its points were to expire at first, and when its member was last active, where it was said."""
+
+    expires_at: datetime | None
+    last_active_at: datetime | None
+
+
+async def said(db: Connection, opened: Mapping[UUID, Sequence[Lot]]) -> dict[UUID, Said]:
+    """What was said with opening balances that were posted, whose lots these are."""
+    own = [lot.lot_id for posting_id, lots in opened.items() for lot in lots if lot.accrual_id == posting_id]
+    if not own:
+        return {}
+    rows = await adjustments.openings_said(db, lot_ids=own)
+    return {row["opening_id"]: Said(row["expires_at"], row["last_active_at"]) for row in rows}
 
 
 async def keep_openings(

@@ -120,6 +120,19 @@ JOIN postings AS k ON d.posting_id = k.posting_id AND k.recorded_at >= clock_tim
 JOIN family AS f ON d.wallet_id = f.wallet_id
 GROUP BY f.heir;
 
+-- name: openings_said
+-- What was said of the opening balances of these lots: when they were to expire at first, and when their members were last active.
+SELECT
+    l.accrual_id AS opening_id,
+    CASE
+        WHEN l.opened_expires_at IS NULL THEN l.expires_at
+        ELSE nullif(l.opened_expires_at, 'infinity')
+    END AS expires_at,
+    a.last_active_at
+FROM lots AS l
+LEFT JOIN opening_activities AS a ON l.accrual_id = a.posting_id
+WHERE l.lot_id = ANY(:lot_ids::uuid[]) AND l.parent_lot IS NULL;
+
 -- name: keep_openings!
 -- What one person opened. An id that is there already fails the batch.
 INSERT INTO openings (

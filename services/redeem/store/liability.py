@@ -36,9 +36,19 @@ async def befores_of(db: Connection, *, programme: str | None, at: datetime | da
             f"There is no programme {programme} that was ever active.", pointer="/programme"
         )
     befores = {row["programme"]: moment_of(at, row["time_zone"]) for row in rows}
-    if any(before is not None and before > now for before in befores.values()):
-        raise OccurredInFuture(f"{at} is not over yet. Name an earlier moment.", pointer="/at")
+    for row in rows:
+        before = befores[row["programme"]]
+        if before is not None and before > now:
+            raise _still_to_come(at, row["programme"], row["time_zone"])
     return befores
+
+
+def _still_to_come(at: datetime | date | None, programme: str, time_zone: str) -> OccurredInFuture:
+    """A day is its beginning, which comes to one programme before it comes to another."""
+    if isinstance(at, datetime):
+        return OccurredInFuture(f"{at} is still to come. Name an earlier moment.", pointer="/at")
+    where = f"where {programme} lives ({time_zone})"
+    return OccurredInFuture(f"{at} has not begun yet {where}. Name an earlier day.", pointer="/at")
 
 
 async def owed_of(db: Connection, befores: Befores) -> list[Owed]:

@@ -22,20 +22,15 @@ SELECT clock_timestamp();
 
 -- name: owed
 -- Of each programme what was written before its moment (null: all of it) comes to, and what its version of then says that a point is
--- worth. One that was not active yet owed nothing.
-SELECT
-    a.programme, a.before, v.version, v.currency, v.point_value, p.available, p.held, p.reserved, p.debt, c.gift_cards_minor, b.benefits_minor
-FROM unnest(:programmes::text[], :befores::timestamptz[]) AS a (programme, before)
-CROSS JOIN LATERAL (
+-- worth. One that was not active yet owed nothing. The ledgers are read once for all.
+WITH asked AS (
+    SELECT a.programme, a.before
+    FROM unnest(:programmes::text[], :befores::timestamptz[]) AS a (programme, before)
+),
+
+points AS (
     SELECT
-        x.version, x.document #>> '{programme,currency}' AS currency, x.document #>> '{programme,point_value}' AS point_value
-    FROM programmes AS x
-    WHERE x.programme = a.programme
-    ORDER BY (a.before IS NULL OR x.activated_at < a.before) DESC, x.version DESC
-    LIMIT 1
-) AS v
-CROSS JOIN LATERAL (
-    SELECT
+        a.programme,
         coalesce(sum(l.points) FILTER (WHERE l.to_bucket = 'available'), 0)::bigint
         - coalesce(sum(l.points) FILTER (WHERE l.from_bucket = 'available'), 0)::bigint AS available,
         coalesce(sum(l.points) FILTER (WHERE l.to_bucket = 'held'), 0)::bigint
@@ -44,28 +39,54 @@ CROSS JOIN LATERAL (
         - coalesce(sum(l.points) FILTER (WHERE l.from_bucket = 'reserved'), 0)::bigint AS reserved,
         coalesce(sum(l.points) FILTER (WHERE l.to_bucket = 'debt'), 0)::bigint
         - coalesce(sum(l.points) FILTER (WHERE l.from_bucket = 'debt'), 0)::bigint AS debt
-    FROM wallets AS w
+    FROM asked AS a
+    JOIN wallets AS w ON w.programme = a.programme
     JOIN ledger AS l ON l.wallet_id = w.wallet_id
-    WHERE w.programme = a.programme AND (a.before IS NULL OR l.posted_at < a.before)
-) AS p
-CROSS JOIN LATERAL (
+    WHERE a.before IS NULL OR l.posted_at < a.before
+    GROUP BY a.programme
+),
+
+cards AS (
     SELECT
+        a.programme,
         coalesce(sum(l.amount_minor) FILTER (WHERE l.to_bucket = 'balance'), 0)::bigint
-        - coalesce(sum(l.amount_minor) FILTER (WHERE l.from_bucket = 'balance'), 0)::bigint AS gift_cards_minor
-    FROM gift_cards AS g
+        - coalesce(sum(l.amount_minor) FILTER (WHERE l.from_bucket = 'balance'), 0)::bigint AS minor
+    FROM asked AS a
+    JOIN gift_cards AS g ON g.programme = a.programme
     JOIN gift_card_lines AS l ON l.card_id = g.card_id
-    WHERE g.programme = a.programme AND (a.before IS NULL OR l.posted_at < a.before)
-) AS c
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(x.unit_cost_minor), 0)::bigint AS benefits_minor
-    FROM benefits AS x
+    WHERE a.before IS NULL OR l.posted_at < a.before
+    GROUP BY a.programme
+),
+
+promised AS (
+    SELECT a.programme, coalesce(sum(x.unit_cost_minor), 0)::bigint AS minor
+    FROM asked AS a
+    JOIN benefits AS x ON x.programme = a.programme
     WHERE
-        x.programme = a.programme AND (a.before IS NULL OR x.issued_at < a.before)
+        (a.before IS NULL OR x.issued_at < a.before)
         AND (
             coalesce(x.consumed_at, x.withdrawn_at, x.lapsed_at) IS NULL
             OR coalesce(x.consumed_at, x.withdrawn_at, x.lapsed_at) >= a.before
         )
-) AS b
+    GROUP BY a.programme
+)
+
+SELECT
+    a.programme, a.before, v.version, v.currency, v.point_value,
+    coalesce(p.available, 0) AS available, coalesce(p.held, 0) AS held, coalesce(p.reserved, 0) AS reserved, coalesce(p.debt, 0) AS debt,
+    coalesce(c.minor, 0) AS gift_cards_minor, coalesce(b.minor, 0) AS benefits_minor
+FROM asked AS a
+CROSS JOIN LATERAL (
+    SELECT
+        x.version, x.document #>> '{programme,currency}' AS currency, x.document #>> '{programme,point_value}' AS point_value
+    FROM programmes AS x
+    WHERE x.programme = a.programme
+    ORDER BY (a.before IS NULL OR x.activated_at < a.before) DESC, x.version DESC
+    LIMIT 1
+) AS v
+LEFT JOIN points AS p ON p.programme = a.programme
+LEFT JOIN cards AS c ON c.programme = a.programme
+LEFT JOIN promised AS b ON b.programme = a.programme
 ORDER BY a.programme;
 
 -- name: wallets

@@ -89,6 +89,21 @@ async def variance_exists(desk: Desk) -> None:
         )
 
 
+async def variance_changed(desk: Desk) -> None:
+    one = uuid7()
+    there = f"""
+        INSERT INTO earn.settlement_variances (variance_id, merchant, day, kind, currency, zone, expected_minor, found_minor,
+            first_seen, last_seen)
+        VALUES ('{one}', 'riyadh-mall', '2026-11-03', 'total', 'SAR', 'Asia/Riyadh', 1, 3, now(), now())
+    """
+    async with altered(desk, there, f"DELETE FROM earn.settlement_variances WHERE variance_id = '{one}'"):
+        said = {"state": "closed", "reason": "counted again", "found_minor": "2"}
+        await desk.refused(
+            Ask("POST", f"/v1/settlements/variances/{one}", said, role="finance", kept_by="earn"),
+            "variance_changed",
+        )
+
+
 async def review_decided(desk: Desk) -> None:
     review = uuid7()
     there = f"""
@@ -127,6 +142,7 @@ SPECIAL: dict[str, Callable[[Desk], Awaitable[None]]] = {
         refund_exceeds_bill,
         review_decided,
         settlement_conflict,
+        variance_changed,
         variance_exists,
         line_unknown,
         merchant_mismatch,

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from pointbank.files.settlement import BadFile, read_lines
+from pointbank.api import Answer, Api, CallFailed
+from pointbank.files.settlement import BadFile, import_file, read_lines
 from pointbank.verify import Report
 from pointbank.verify.database import Snapshot
 from pointbank.verify.messaging.streams import heads
@@ -556,6 +557,45 @@ async def test_a_day_begins_where_its_first_hour_does_also_where_clocks_come_to_
     assert await computed(shop, settings, "found_minor = found_minor", "pier") == []
 
 
+async def test_who_closes_numbers_that_are_no_more_is_told_so_and_the_audit_has_those_that_were_closed(
+    shop: Shop, settings: Settings
+) -> None:
+    await day_of(shop, "moved", (10_000, "2026-11-22T11:00:00Z"))
+    assert (await imported(shop, line("moved", "99.00"))).status_code == 200
+    await check(shop.runtime, first=DAY, last=DAY)
+    [one] = await variances(shop, "moved")
+    seen = {name: one[name] for name in ("expected_minor", "found_minor")}
+    assert seen == {"expected_minor": 10_000, "found_minor": "9900"}
+    path = f"/v1/settlements/variances/{one['variance_id']}"
+
+    async def closed(**numbers: Any) -> httpx.Response:
+        said = {"state": "closed", "reason": "1.00 was change", **numbers}
+        return await shop.client.post(path, json=said, headers=shop.headers("finance"))
+
+    # While somebody reads 1.00, the day becomes 1,000,000.00 off.
+    assert (await imported(shop, line("moved", "999900.00", reference="late"))).status_code == 200
+    await check(shop.runtime, first=DAY, last=DAY)
+    refused = await closed(**seen)
+    assert (refused.status_code, refused.json()["code"]) == (409, "variance_changed")
+    assert [error["pointer"] for error in refused.json()["errors"]] == ["/found_minor"]
+    assert "99999900" in refused.json()["detail"]
+    assert (await closed(expected_minor=9_999)).json()["code"] == "variance_changed"
+    assert (await closed(found_minor="1,5")).json()["code"] == "field_type"
+    [one] = await variances(shop, "moved")
+    assert (one["state"], one["found_minor"]) == ("open", "99999900")
+    assert (await closed(expected_minor=10_000, found_minor="99999900.0")).json()["state"] == "closed"
+    [after] = await shop.auditor.fetch(
+        "SELECT after ->> 'expected_minor', after ->> 'found_minor' FROM earn.audit WHERE object = $1",
+        f"variance/{one['variance_id']}",
+    )
+    assert tuple(after) == ("10000", "99999900")
+    async with one_moment(settings, shop) as books:
+        assert await objections(settings, shop, books, {"decisions:audited"}) == {}
+        spoil = "UPDATE earn.settlement_variances SET found_minor = found_minor + 1 WHERE merchant = 'moved'"
+        [wrong] = (await noticed(settings, shop, books, spoil, {"decisions:audited"}))["decisions:audited"]
+    assert wrong.startswith(f"variance {one['variance_id']} is closed")
+
+
 async def test_another_amount_under_a_key_another_merchants_day_and_an_unknown_programme_are_refused(
     shop: Shop,
 ) -> None:
@@ -602,6 +642,46 @@ async def test_a_file_says_what_the_same_lines_say_over_http_and_each_in_its_own
         ("EUR", "EUR", "500"),
         ("slip 2", "EUR", "200"),
     ]
+
+
+class ByShop(Api):
+    """The API of a shop that listens on no port."""
+
+    def __init__(self, shop: Shop) -> None:
+        super().__init__("http://127.0.0.1", lambda _: "")
+        self._shop = shop
+
+    async def ask(
+        self, method: str, path: str, body: Any = None, *, key: str | None = None, role: str = "admin"
+    ) -> Answer:
+        found = await self._shop.client.request(method, path, json=body, headers=self._shop.headers(role))
+        return Answer(found.status_code, found.content)
+
+
+async def test_what_is_wrong_with_a_long_file_is_told_by_its_own_lines(shop: Shop, tmp_path: Path) -> None:
+    file = tmp_path / "days.csv"
+    file.write_text("merchant,day,total,deposit\nquay,2026-11-22,1.00,2.00\n")
+
+    async def taken() -> dict[str, int]:
+        async with ByShop(shop) as api:
+            return await import_file(api, file, programme="shops", said=lambda _: None)
+
+    assert await taken() == {"imported": 2, "known": 0}
+    # Two lines of a row each: the second piece begins with row 502 of the file.
+    rows = [f"quay{k},2026-11-22,1.00,2.00" for k in range(500)]
+    others = ["mole,2026-11-22,1.00,", "quay,2026-11-22,1.00,3.00"]
+    file.write_text("\n".join(["merchant,day,total,deposit", *rows, *others, ""]))
+    with pytest.raises(CallFailed) as refused:
+        await taken()
+    assert "line 503: 200 minor units of SAR were imported under this key." in str(refused.value)
+    assert "(settlement_conflict)" in str(refused.value)
+    assert "/lines/" not in str(refused.value)
+    assert str(refused.value).endswith(
+        "1,000 lines before it were taken, and are known when the file comes again."
+    )
+    file.write_text("\n".join(["merchant,day,total,deposit", *rows, "mole,2026-11-31,1.00,", ""]))
+    with pytest.raises(CallFailed, match="line 502, day: "):
+        await taken()
 
 
 async def test_the_reference_that_files_had_not_is_taken_off(shop: Shop, settings: Settings) -> None:

@@ -120,6 +120,20 @@ async def test_who_goes_on_is_told_through_every_merge(api: Api, settings: Setti
     assert_problem(replaced, 409, "member_merged")
     assert last["member_id"] in replaced.json()["detail"]
 
+    stranger = (
+        await api.post(
+            "/v1/members",
+            {"email": "e@chain.example", "channel": "app", "consent": CONSENT, "programmes": ["shops"]},
+        )
+    ).json()
+    for named, wrong in (
+        ((first, stranger), f"The member was merged into {last['member_id']}. Merge that one."),
+        ((stranger, first), f"It was merged into {last['member_id']}. Name that one."),
+    ):
+        refused = await api.post(f"/v1/members/{named[0]['member_id']}/merge", merge(named[1]))
+        assert_problem(refused, 409, "member_merged")
+        assert refused.json()["detail"] == wrong
+
     friend = {"email": "d@chain.example", "channel": "app", "consent": CONSENT, "programmes": ["shops"]}
     made = await api.post("/v1/members", {**friend, "referred_by": {"member_id": first["member_id"]}})
     assert made.status_code == 201, made.text

@@ -378,11 +378,21 @@ async def test_a_balance_from_elsewhere_opens_once_by_its_reference(bank: Bank) 
     assert made.json()["effective_at"] == "2024-03-01T07:00:00Z"
     again = await approver(bank, "openings", body)
     assert (again.status_code, again.json()) == (200, made.json())
-    other_end = (await approver(bank, "openings", {**body, "expires_at": None})).json()
-    assert other_end["expires_at"] == made.json()["expires_at"], "what is kept is said, not what was asked"
     nobody = str((await bank.member()).wallet_id)
-    for other in ({"points": 701}, {"earned_at": "2024-03-02T10:00:00+03:00"}, {"wallet_id": nobody}):
-        await frozen(bank, 409, "opening_conflict", "openings", {**body, **other}, role="finance", mfa=True)
+    for other in (
+        {"points": 701},
+        {"earned_at": "2024-03-02T10:00:00+03:00"},
+        {"wallet_id": nobody},
+        {"expires_at": None},
+        {"last_active_at": "2025-03-02T10:00:00+03:00"},
+        {"points": 701, "expires_at": "2999-01-01T00:00:00Z"},
+    ):
+        refused = await frozen(
+            bank, 409, "opening_conflict", "openings", {**body, **other}, role="finance", mfa=True
+        )
+        assert refused["detail"] == (
+            f"Under this reference a balance was opened with another {', '.join(other)}. Take another reference."
+        )
     late = {**body, "opening_ref": "x", "earned_at": LATER, "expires_at": None}
     await frozen(bank, 422, "occurred_in_future", "openings", late, role="finance", mfa=True)
     # What one person opens counts like what one person adjusts: more than the threshold within a day takes two.
@@ -396,6 +406,30 @@ async def test_a_balance_from_elsewhere_opens_once_by_its_reference(bank: Bank) 
     assert [line["kind"] for line in await bank.lines(member.wallet_id)] == ["opening", "opening"]
     past = await bank.get(f"/v1/wallets/{member.wallet_id}/balance", at="2024-04-01T00:00:00Z")
     assert past.json()["available"] == worth(1000)
+
+
+async def test_an_opening_is_known_by_the_end_that_it_had_at_first_whatever_became_of_it(bank: Bank) -> None:
+    member = await bank.member()
+    body = {
+        "opening_ref": "old-system/over",
+        "wallet_id": str(member.wallet_id),
+        "points": 20,
+        "earned_at": "2024-03-01T10:00:00+03:00",
+        "expires_at": "2025-03-01T10:00:00+03:00",
+        "last_active_at": "2024-06-01T10:00:00+03:00",
+    }
+    made = (await approver(bank, "openings", body)).json()
+    assert made["over_at_once"] == worth(20)
+    assert (await post(bank, "expiry-runs", {}, role="operator")).status_code == 200
+    opened = (await bank.lines(member.wallet_id))[0]
+    back = {"lot_id": str(opened["lot_id"]), "points": 20, "expires_at": LATER, "reason": "goodwill"}
+    assert (await post(bank, f"wallets/{member.wallet_id}/reinstatements", back)).status_code == 201
+    again = await approver(bank, "openings", body)
+    assert (again.status_code, again.json()["over_at_once"]) == (200, worth(0))
+    assert again.json()["expires_at"] != made["expires_at"], "what it is by now is said"
+    await frozen(
+        bank, 409, "opening_conflict", "openings", {**body, "expires_at": LATER}, role="finance", mfa=True
+    )
 
 
 async def test_a_closed_programme_opens_no_balance_and_is_put_right(bank: Bank) -> None:
@@ -555,6 +589,8 @@ def test_a_file_of_balances_is_opened_once_and_a_dry_run_says_what_a_real_one_do
         f"{key}-r1,{first.wallet_id},,,701,2024-03-01T10:00:00+03:00,,",
         f"{key}-r7,{first.wallet_id},,,0,2024-03-01T10:00:00+03:00,,",
         f"{key}-r2,,shops,{second.mobile},5,2024-03-01T10:00:00+03:00,,",
+        f"{key}-r1,{first.wallet_id},,,700,2024-03-01T10:00:00+03:00,{LATER},",
+        f"{key}-r2,,shops,{second.mobile},5,2024-03-01T07:00:00Z,2024-04-01T07:00:00Z,",
     ]
     file.write_text("\n".join(rows) + "\n")
 
@@ -566,8 +602,8 @@ def test_a_file_of_balances_is_opened_once_and_a_dry_run_says_what_a_real_one_do
             name: shown[name] for name in ("rows", "posted", "points", "over_at_once", "known", "refused")
         }
 
-    refused = {"not_found": 1, "field_type": 2, "opening_conflict": 1, "amount_out_of_range": 1}
-    once = {"rows": 8, "posted": 2, "points": 705, "over_at_once": 5, "known": 1, "refused": refused}
+    refused = {"not_found": 1, "field_type": 2, "opening_conflict": 3, "amount_out_of_range": 1}
+    once = {"rows": 10, "posted": 2, "points": 705, "over_at_once": 5, "known": 1, "refused": refused}
     assert (ran(dry_run=True), ran(dry_run=True), ran()) == (once, once, once)
     assert ran() == {**once, "posted": 0, "points": 0, "over_at_once": 0, "known": 3}
     file.write_text("row_key,points\nr9,1\n")

@@ -7,9 +7,11 @@ import csv
 import io
 import json
 import secrets
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import msgspec
@@ -19,6 +21,7 @@ from typer.testing import CliRunner, Result
 from pointbank.cli.app import app
 from pointbank.cli.failures import expected
 from pointbank.reports.liability import Owed, read_liability
+from services.redeem.store.sql import liability
 from shared.errors import Refusal
 from tests.integration.redeem.conftest import Bank, Member, asks
 from tests.integration.redeem.gift_cards import Cards
@@ -182,7 +185,11 @@ async def test_a_day_begins_where_the_programme_lives_and_a_moment_that_is_long_
 @pytest.mark.parametrize(
     ("parameters", "code", "said"),
     [
-        ({"at": "2999-01-01"}, "occurred_in_future", "2999-01-01 is not over yet. Name an earlier moment."),
+        (
+            {"at": "2999-01-01T00:00:00Z"},
+            "occurred_in_future",
+            "2999-01-01 00:00:00+00:00 is still to come. Name an earlier moment.",
+        ),
         (
             {"programme": "nothing"},
             "programme_unknown",
@@ -217,6 +224,53 @@ async def test_one_call_of_a_tenant_at_a_time_reads_the_whole_ledger(bank: Bank,
     both = await asyncio.gather(*(asked(bank, programme=programme) for _ in range(2)))
     assert sorted(one.status_code for one in both) == [200, 429]
     assert (await asked(bank, programme=programme)).status_code == 200
+
+
+async def test_the_ledger_is_read_once_however_many_programmes_there_are(bank: Bank, programme: str) -> None:
+    programmes = [f"{programme}-{k}" for k in range(3)]
+    for code in programmes:
+        await bank.hear(activated(code))
+        await bank.member(10, programme=code)
+    async with bank.auditor.transaction():
+        await bank.auditor.execute("SET LOCAL search_path = redeem; SET LOCAL enable_nestloop = off")
+        shown = await bank.auditor.fetchval(
+            "EXPLAIN (ANALYZE, FORMAT JSON) " + liability.texts()["owed"], programmes, [None] * 3
+        )
+    [whole] = json.loads(shown)
+    reads = list(reads_of(whole["Plan"], "ledger"))
+    assert reads
+    assert max(reads) == 1
+
+
+def reads_of(plan: dict[str, Any], table: str) -> Iterator[int]:
+    """How often a plan went through each part of a table."""
+    if plan.get("Alias", "").rstrip("_0123456789") == "l" and plan["Relation Name"].startswith(table):
+        yield plan["Actual Loops"]
+    for part in plan.get("Plans", ()):
+        yield from reads_of(part, table)
+
+
+async def test_a_day_that_has_begun_for_some_is_refused_by_the_name_of_who_waits_for_it(
+    bank: Bank, programme: str
+) -> None:
+    for code, zone in (
+        (f"{programme}-east", "Pacific/Kiritimati"),
+        (f"{programme}-west", "Pacific/Pago_Pago"),
+    ):
+        told = activated(code)
+        told.document["programme"]["time_zone"] = zone
+        await bank.hear(told)
+    in_the_east = datetime.now(ZoneInfo("Pacific/Kiritimati")).date().isoformat()
+    assert (await asked(bank, programme=f"{programme}-east", at=in_the_east)).status_code == 200
+    problem = assert_problem(
+        await asked(bank, programme=f"{programme}-west", at=in_the_east), 422, "occurred_in_future"
+    )
+    assert problem["detail"] == (
+        f"{in_the_east} has not begun yet where {programme}-west lives (Pacific/Pago_Pago). Name an earlier day."
+    )
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    problem = assert_problem(await asked(bank, at=tomorrow), 422, "occurred_in_future")
+    assert problem["detail"].endswith(" is still to come. Name an earlier moment.")
 
 
 async def run(*arguments: str) -> Result:
@@ -254,7 +308,7 @@ async def test_the_command_tells_programmes_and_writes_each_wallet(
     ("options", "said"),
     [
         (("--at", "soon"), "soon is no day and no time, as 2026-12-01 or 2026-12-01T00:00:00+03:00"),
-        (("--at", "2999-01-01"), "2999-01-01 is not over yet"),
+        (("--at", "2999-01-01"), "2999-01-01 has not begun yet"),
         (("--programme", "nothing"), "There is no programme nothing that was ever active"),
         (("--at", "0001-01-01"), "0001-01-01 is no day and no time"),
         (("--at", "9999-12-31T23:59:59-12:00"), "9999-12-31T23:59:59-12:00 is no day and no time"),
