@@ -14,7 +14,7 @@ from services.redeem.jobs.telling_expiry import tell_of_expiry
 from shared.config import Settings
 from shared.ids import uuid7
 from shared.messaging import FromJob, Item, Refused
-from tests.integration.redeem.conftest import Bank, accrued
+from tests.integration.redeem.conftest import Bank, accrued, asks
 from tests.integration.redeem.test_asked import answers
 from tests.integration.redeem.test_expiring import NOW, expired, owner
 from tests.support.bank_books import assert_whole_until_spoilt
@@ -75,6 +75,8 @@ async def test_what_silence_ended_says_by_which_version(bank: Bank, settings: Se
     first = await owner(bank, "explained", 100, at=NOW - timedelta(days=600))
     second = await owner(bank, "explained", 100, at=LONG_AGO)
     lot = await owner(bank, "explained", 100, at=NOW, expires_at=NOW - timedelta(hours=1))
+    awake = await owner(bank, "explained", 100, at=NOW - timedelta(days=100))
+    assert (await bank.redeem(asks(awake, programme="explained", points=40))).status_code == 201
     await says(bank, "explained", 2, at=since, months=6, notice_days=[30])
     assert (await walk(bank.runtime))["explained"].wallets == 3
     assert [ended_at for _, ended_at in await expired(bank, second.wallet_id)] == [midnight(since, 31)]
@@ -104,8 +106,15 @@ async def test_what_silence_ended_says_by_which_version(bank: Bank, settings: Se
             """,
             {"ledger:silence"},
         ),
+        "points that were spent after silence had ended them": (
+            """
+            UPDATE redeem.ledger SET effective_at = effective_at - interval '300 days'
+            WHERE kind = 'earn' AND wallet_id = '{awake}'
+            """,
+            {"ledger:silence"},
+        ),
     }
-    ids = {"first": first.wallet_id, "second": second.wallet_id}
+    ids = {"first": first.wallet_id, "second": second.wallet_id, "awake": awake.wallet_id}
     filled = {name: (sql.format(**ids), found) for name, (sql, found) in spoilt.items()}
     await assert_whole_until_spoilt(settings, bank.code, frozenset({"ledger:silence"}), filled)
 
