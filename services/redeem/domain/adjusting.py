@@ -40,7 +40,8 @@ def opening_id(opening_ref: str) -> UUID:
 
 def check_opening(asked: Open, value: Value, now: datetime) -> None:
     """Refuses an opening balance that no wallet could have: amount_out_of_range, occurred_in_future."""
-    if not 0 < asked.points <= (most := most_points(value)):
+    most = most_points(value)
+    if not 0 < asked.points <= most:
         raise AmountOutOfRange(f"A balance opens with 1 to {most} points.", pointer="/points")
     if asked.earned_at > now:
         raise OccurredInFuture(

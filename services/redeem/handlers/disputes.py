@@ -33,8 +33,8 @@ async def open_disputes(tx: Tx, items: Sequence[Item[OpenDispute]]) -> list[Outc
             made.append(
                 Refused(ProgrammeUnknown(f"No word of the programme {there.programme} has come here yet."))
             )
-        elif not 0 < abs(asked.points) <= (most := most_points(terms[there.programme])):
-            wrong = f"A correction gives or takes 1 to {most} points."
+        elif not 0 < abs(asked.points) <= most_points(terms[there.programme]):
+            wrong = f"A correction gives or takes 1 to {most_points(terms[there.programme])} points."
             made.append(Refused(AmountOutOfRange(wrong, pointer="/points")))
         else:
             dispute = Dispute(

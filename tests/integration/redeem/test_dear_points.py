@@ -38,6 +38,7 @@ async def test_what_a_line_can_not_hold_the_worth_of_is_refused_where_it_is_aske
             "evidence": EVIDENCE,
         }
 
+    assert_problem(await post(bank, "disputes", dispute(0)), 422, "amount_out_of_range")
     over = MOST + 1
     for answer, pointer in (
         (await approver(bank, "openings", opening(over)), "/points"),
