@@ -70,6 +70,8 @@ than there is."""
 ACTIVE = frozenset({"available", "held", "reserved", "redeemed", "transferred"})
 """A wallet is active with each line into one of these, but for `PASSIVE` kinds."""
 PASSIVE = frozenset({"void", "merge"})
+SPENDING = frozenset({"redeem", "reserve", "transfer", "adjust", "repay"})
+"""With these points leave `available` that somebody could have spent."""
 RENEWING = frozenset({"release", "return", "reinstate"})
 """After these a lot may have another expiry."""
 NAMES_NO_LOT = frozenset({"overdraw", "merge"})

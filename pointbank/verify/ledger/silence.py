@@ -1,4 +1,5 @@
-"""Balances that ended because their members had left them alone: not before the versions of their programme say."""
+"""Balances that ended because their members had left them alone: not before the versions of their programme say, and nothing is
+spent of them after."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any
 
 from pointbank.verify.books import Books
 from pointbank.verify.events import Posted
-from pointbank.verify.ledger.wallet import Gone, WalletWalk
+from pointbank.verify.ledger.wallet import Gone, Spent, WalletWalk
 from pointbank.verify.matching import told
 from pointbank.verify.programme.terms import Terms
 
@@ -24,15 +25,20 @@ class Silences:
         self._check = books.check(
             "ledger:silence",
             8,
-            "silence ends no balance before the versions of its programme say, and members could be told",
+            "silence ends no balance before the versions of its programme say, and members could be told; nothing is spent of one "
+            "that it has ended",
         )
 
     def wallet(self, walk: WalletWalk, programme: str, lots: Sequence[Any]) -> None:
         """A wallet whose lines have gone by."""
-        versions = self._books.versions_of(programme) if walk.gone else []
+        versions = self._books.versions_of(programme) if walk.gone or walk.spent else []
         for gone in by_silence(walk, lots) if versions else ():
             self._check.compared += 1
             for problem in too_soon(gone, versions):
+                self._check.wrong(f"wallet {told(walk.wallet_id)}: {problem}")
+        for spent in walk.spent if versions else ():
+            self._check.compared += 1
+            for problem in spent_after(spent, versions, elsewhere_at=walk.elsewhere_at):
                 self._check.wrong(f"wallet {told(walk.wallet_id)}: {problem}")
 
     def on_expired(self, event: Posted, version: int) -> None:
@@ -67,6 +73,20 @@ def too_soon(gone: Gone, versions: Sequence[Terms]) -> Iterator[str]:
         yield (
             f"line {gone.seq} ends lot {told(gone.lot_id)} by silence at {gone.at}: its member was active at {gone.active_at}, "
             f"and the versions end that at {soonest or 'no time'}"
+        )
+
+
+def spent_after(spent: Spent, versions: Sequence[Terms], *, elsewhere_at: datetime | None) -> Iterator[str]:
+    """What is wrong with points that were spent: by each of the versions that the bank may have gone by the balance had ended."""
+    active_at = max(spent.active_at, elsewhere_at or spent.active_at)
+    ends = [
+        ends_at(active_at, [terms for terms in versions if terms.activated_at <= by])
+        for by in (spent.at, spent.posted_at, spent.posted_at - _HEARD)
+    ]
+    if all(one is not None and one <= spent.at for one in ends):
+        yield (
+            f"line {spent.seq} takes points at {spent.at} of a balance that had ended: its member was active at {active_at}, "
+            f"and the versions end that at {ends[0]}"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from pointbank.verify.ledger.canonical import (
     OPENING,
     PASSIVE,
     RENEWING,
+    SPENDING,
     TOGETHER,
     VERSION,
     micros,
@@ -30,6 +31,8 @@ from pointbank.verify.matching import told
 
 _pack = LAYOUT.pack
 _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
+_SHORTEST_SILENCE = timedelta(days=28)
+"""The shortest month: before that none has ended anything."""
 
 
 class LotLine(NamedTuple):
@@ -59,6 +62,16 @@ class Gone(NamedTuple):
     at: datetime
     posted_at: datetime
     active_at: datetime | None
+
+
+class Spent(NamedTuple):
+    """A line by which points were spent, given away or taken so long after their member had last been active by then that silence
+    may have ended them."""
+
+    seq: int
+    at: datetime
+    posted_at: datetime
+    active_at: datetime
 
 
 class Back(NamedTuple):
@@ -147,6 +160,8 @@ class WalletWalk:
         self.postings: list[Posting] = []
         self.problems: list[tuple[str, str]] = []
         self.gone: list[Gone] = []
+        self.spent: list[Spent] = []
+        self.elsewhere_at: datetime | None = None
         self.back: list[Back] = []
         self.unopened: list[tuple[int, bytes]] = []
         """Lines whose lots were not opened here: in the wallet that was merged into this one, or nowhere."""
@@ -190,6 +205,12 @@ class WalletWalk:
             problem(("balances", f"line {seq}: {kind} does not move {source} to {target}"))
         # What a person brings back has that act's id for its source, and another end; what had been spent keeps its own.
         late_spent = kind == "reinstate" and source_id not in {None, posting_id}
+        silent_since = self.last_active_at
+        if (
+            source == "available" and kind in SPENDING and silent_since is not None
+            and effective_at - silent_since >= _SHORTEST_SILENCE
+        ):  # fmt: skip
+            self.spent.append(Spent(seq, effective_at, posted_at, silent_since))
         if (target in ACTIVE and kind not in PASSIVE and not late_spent) and (
             self.last_active_at is None or effective_at > self.last_active_at
         ):
@@ -305,6 +326,7 @@ class WalletWalk:
 
     def active_elsewhere(self, at: datetime | None) -> None:
         """Its member was active then before there was this ledger, as was said with a balance that was brought along."""
+        self.elsewhere_at = at
         if at is not None and (self.last_active_at is None or at > self.last_active_at):
             self.last_active_at = at
 

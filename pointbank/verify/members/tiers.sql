@@ -2,10 +2,21 @@
 
 -- name: qualifications
 -- Qualifying points of each wallet and year that the ledger's lines do not come to, or that nobody counted.
-WITH zones AS (
+WITH RECURSIVE zones AS (
     SELECT DISTINCT ON (p.programme) p.programme, p.document -> 'programme' ->> 'time_zone' AS zone
     FROM tiers.programmes AS p
     ORDER BY p.programme, p.version DESC
+),
+-- What a return renewed came into a lot of its own: the one that was earned stands at the end of its parents.
+renewed AS (
+    SELECT t.lot_id, t.parent_lot
+    FROM redeem.lots AS t
+    WHERE t.parent_lot IS NOT NULL AND NOT t.given
+    UNION ALL
+    SELECT r.lot_id, t.parent_lot
+    FROM renewed AS r
+    JOIN redeem.lots AS t ON t.lot_id = r.parent_lot
+    WHERE t.parent_lot IS NOT NULL AND NOT t.given
 ),
 counted AS (
     SELECT l.wallet_id, l.effective_at AS counts_at, l.points
@@ -13,9 +24,14 @@ counted AS (
     WHERE l.kind IN ('earn', 'earn_held')
     UNION ALL
     -- What was taken back qualifies no more, where it was earned.
-    SELECT l.wallet_id, t.earned_at, -l.points
+    SELECT l.wallet_id, coalesce(o.earned_at, t.earned_at), -l.points
     FROM redeem.ledger AS l
     JOIN redeem.lots AS t ON t.lot_id = l.lot_id
+    LEFT JOIN (
+        SELECT r.lot_id, a.earned_at
+        FROM renewed AS r
+        JOIN redeem.lots AS a ON a.lot_id = r.parent_lot AND (a.parent_lot IS NULL OR a.given)
+    ) AS o ON o.lot_id = l.lot_id
     WHERE l.kind IN ('reverse', 'cancel_hold', 'owe')
 ),
 earned AS (

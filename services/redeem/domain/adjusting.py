@@ -10,9 +10,9 @@ from uuid import UUID, uuid5
 from services.redeem.domain.acts import Open
 from services.redeem.domain.expiring import consumption_order, expire
 from services.redeem.domain.ledger import Bucket, Kind, Lot, Wallet
-from services.redeem.domain.posting import Act, Posting, Value
+from services.redeem.domain.posting import Act, Posting, Value, most_points
 from services.redeem.domain.spendable import spendable
-from services.redeem.domain.spending import MOST_POINTS, InsufficientPoints, consume
+from services.redeem.domain.spending import InsufficientPoints, consume
 from shared.errors import AmountOutOfRange, Refusal
 
 _OPENINGS = UUID("01a1f82f-1e80-7f0a-9c55-6f70656e696e")
@@ -64,10 +64,11 @@ def opening_id(opening_ref: str) -> UUID:
     return uuid5(_OPENINGS, opening_ref)
 
 
-def check_opening(asked: Open, now: datetime) -> None:
+def check_opening(asked: Open, value: Value, now: datetime) -> None:
     """Refuses an opening balance that no wallet could have: amount_out_of_range, occurred_in_future."""
-    if not 0 < asked.points <= MOST_POINTS:
-        raise AmountOutOfRange(f"A balance opens with 1 to {MOST_POINTS} points.", pointer="/points")
+    most = most_points(value)
+    if not 0 < asked.points <= most:
+        raise AmountOutOfRange(f"A balance opens with 1 to {most} points.", pointer="/points")
     if asked.earned_at > now:
         raise OccurredInFuture(
             "An opening balance was earned before. Name an earlier moment.", pointer="/earned_at"

@@ -11,8 +11,9 @@ import msgspec
 
 from services.redeem.domain.acts import Adjust, Adjustment, DecideAdjustment, Part
 from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.posting import most_points
 from services.redeem.domain.spendable import spendable
-from services.redeem.domain.spending import MOST_POINTS, InsufficientPoints
+from services.redeem.domain.spending import InsufficientPoints
 from shared.errors import AmountOutOfRange, FieldError, NotFound, Refusal
 from shared.programme.compiled import CompiledProgramme
 
@@ -41,24 +42,23 @@ def check_reason(terms: CompiledProgramme, reason: str) -> None:
 
 
 def check_parts(
-    parts: tuple[Part, ...], wallets: Mapping[UUID, Wallet], programme: str, now: datetime
+    parts: tuple[Part, ...], wallets: Mapping[UUID, Wallet], terms: CompiledProgramme, now: datetime
 ) -> None:
     """Refuses parts that could never be posted, by their place: not_found, amount_out_of_range."""
     seen: set[UUID] = set()
+    most = most_points(terms)
     for k, part in enumerate(parts):
         wallet = wallets.get(part.wallet_id)
-        if wallet is None or wallet.programme != programme:
+        if wallet is None or wallet.programme != terms.code:
             raise NotFound(
-                f"{programme} has no such wallet.",
+                f"{terms.code} has no such wallet.",
                 errors=[FieldError(f"/items/{k}/wallet_id", NotFound.code, "There is no such wallet.")],
             )
         if part.wallet_id in seen:
             raise AmountOutOfRange("A wallet stands here twice.", pointer=f"/items/{k}/wallet_id")
         seen.add(part.wallet_id)
-        if not 0 < abs(part.points) <= MOST_POINTS:
-            raise AmountOutOfRange(
-                f"An act gives or takes 1 to {MOST_POINTS} points.", pointer=f"/items/{k}/points"
-            )
+        if not 0 < abs(part.points) <= most:
+            raise AmountOutOfRange(f"An act gives or takes 1 to {most} points.", pointer=f"/items/{k}/points")
         if part.expires_at is not None and (part.points < 0 or part.expires_at <= now):
             said = "Only what is given expires." if part.points < 0 else "It would expire at once."
             raise AmountOutOfRange(

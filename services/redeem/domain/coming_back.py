@@ -15,22 +15,21 @@ from shared.events import ReversalRequested
 
 class Short(msgspec.Struct):
     """An accrual that was to be taken back, and of which `points` were spent then: `asked` was short of them. `taken`: what was
-    ever taken back of it, debt included."""
+    ever taken back of it, debt included. `earned_at`: when it was earned, whatever lot its points come back to."""
 
     accrual_id: UUID
     points: int
     taken: int
     asked: ReversalRequested
+    earned_at: datetime
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """Points that came back and were taken. `through`: what was ever taken back of the accrual by now; `earned_at`: when its
-    lot was earned."""
+    """Points that came back and were taken. `through`: what was ever taken back of the accrual by now."""
 
     short: Short
     posting: Posting
     through: int
-    earned_at: datetime
 
 
 def recover(
@@ -40,12 +39,14 @@ def recover(
     *,
     effective_at: datetime,
     new_id: Callable[[], UUID],
-) -> list[Recovered]:
-    """Takes back what reversals were short of, no more than so many of each lot; `short` is by lot, and counted down."""
-    found = []
+) -> tuple[list[Recovered], list[tuple[Lot, int]]]:
+    """Takes back what reversals were short of, no more than so many of each lot; `short` is by lot, and counted down. Gives also
+    what is left of what came."""
+    found, left = [], []
     for lot, points in came:
         one = short.get(lot.lot_id) or (short.get(lot.parent_lot) if lot.parent_lot is not None else None)
         part = 0 if one is None else min(one.points, points, lot.usable)
+        left.append((lot, points - part))
         if one is None or not part:
             continue
         act = Act(wallet, new_id(), one.asked, effective_at, one.asked.refund_id or one.asked.bill_id)
@@ -54,5 +55,5 @@ def recover(
         one.taken += part
         posting = act.done()
         assert posting is not None
-        found.append(Recovered(one, posting, one.taken, lot.earned_at))
-    return found
+        found.append(Recovered(one, posting, one.taken))
+    return found, left

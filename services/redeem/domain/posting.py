@@ -9,7 +9,10 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain.ledger import Bucket, Kind, Line, Lot, Wallet
-from shared.money import money_of
+from shared.money import minor_per_point, money_of
+from shared.programme.base import MAX_POINTS
+
+_MOST_MINOR = 2**63 - 1
 
 
 class Value(Protocol):
@@ -19,6 +22,12 @@ class Value(Protocol):
     def currency(self) -> str: ...
     @property
     def point_value(self) -> str: ...
+
+
+def most_points(value: Value) -> int:
+    """The most that one act may move: what they are worth has to be held by a line, too."""
+    numerator, denominator = minor_per_point(value.point_value, value.currency)
+    return min(MAX_POINTS, _MOST_MINOR * denominator // numerator)
 
 
 class Rate(msgspec.Struct, frozen=True):

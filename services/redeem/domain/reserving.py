@@ -82,6 +82,8 @@ class Redemption(msgspec.Struct):
     """What an authorisation holds for it."""
     bill_most_minor: int | None = None
     """What points may pay of the bill that it was set aside for; None where nothing was said of that."""
+    newest_version: int | None = None
+    """Of its programme: what a balance is worth by now. None where nothing is answered."""
 
     @property
     def captured_at(self) -> datetime | None:

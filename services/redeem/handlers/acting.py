@@ -110,7 +110,7 @@ class Desk:
         refused with."""
         value = self._terms(command.programme)
         check_reason(value, command.reason)
-        check_parts(command.parts, self.wallets, command.programme, self.now)
+        check_parts(command.parts, self.wallets, value, self.now)
         made = requested(command, terms=value, alone=self.alone, by=item.actor, now=self.now)
         if made.state == "posted":
             check_there(made.parts, self.wallets, self.now)
@@ -132,7 +132,7 @@ class Desk:
         made = decided(command, before, by=item.actor, now=self.now)
         value = self._terms(made.programme)
         if command.approve:
-            check_parts(made.parts, self.wallets, made.programme, self.now)
+            check_parts(made.parts, self.wallets, value, self.now)
             check_there(made.parts, self.wallets, self.now)
         self.adjustments[made.adjustment_id] = made
         self.changed.append(made)

@@ -55,7 +55,8 @@ class ComingBack:
     ) -> None:
         """Points that a posting brought back, some of which may have `expired` at once."""
         came = _left(came_by(posting.lines, wallet.lots), expired)
-        for one in recover(wallet, came, self._short, effective_at=at, new_id=uuid7):
+        recovered, left = recover(wallet, came, self._short, effective_at=at, new_id=uuid7)
+        for one in recovered:
             self._keys.append(NewPosting.of(wallet, one.posting))
             tell_recovered(self._tx, item, wallet, one)
             self._recovered.append(
@@ -67,7 +68,7 @@ class ComingBack:
                     one.posting.points,
                 )
             )
-        repaid = repay(wallet, came, value=terms, now=self._now, source_id=redemption_id, new_id=uuid7)
+        repaid = repay(wallet, left, value=terms, now=self._now, source_id=redemption_id, new_id=uuid7)
         if repaid is not None:
             self._keys.append(NewPosting.of(wallet, repaid))
             tell_repaid(self._tx, item, wallet, repaid, terms)

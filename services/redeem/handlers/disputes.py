@@ -8,7 +8,7 @@ import msgspec
 
 from services.redeem.domain.answers import dispute_out
 from services.redeem.domain.disputes import Dispute, DisputeExists, OpenDispute
-from services.redeem.domain.spending import MOST_POINTS
+from services.redeem.domain.posting import most_points
 from services.redeem.store import asked as asked_store
 from services.redeem.store import disputes, learned
 from shared.errors import AmountOutOfRange, NotFound, ProgrammeUnknown
@@ -21,6 +21,7 @@ async def open_disputes(tx: Tx, items: Sequence[Item[OpenDispute]]) -> list[Outc
     """Keeps each dispute of a posting that is not disputed already, and was not corrected."""
     found = await disputes.disputable(tx.db, {item.command.posting_id for item in items})
     versions = await asked_store.newest_versions(tx.db, {one.programme for one in found.values()})
+    terms = {code: await learned.programme(tx.db, tx.cache, code, n) for code, n in versions.items()}
     now = tx.now()
     made: list[Dispute | Refused] = []
     for item in items:
@@ -32,8 +33,8 @@ async def open_disputes(tx: Tx, items: Sequence[Item[OpenDispute]]) -> list[Outc
             made.append(
                 Refused(ProgrammeUnknown(f"No word of the programme {there.programme} has come here yet."))
             )
-        elif not 0 < abs(asked.points) <= MOST_POINTS:
-            wrong = f"A correction gives or takes 1 to {MOST_POINTS} points."
+        elif not 0 < abs(asked.points) <= most_points(terms[there.programme]):
+            wrong = f"A correction gives or takes 1 to {most_points(terms[there.programme])} points."
             made.append(Refused(AmountOutOfRange(wrong, pointer="/points")))
         else:
             dispute = Dispute(
@@ -63,8 +64,7 @@ async def open_disputes(tx: Tx, items: Sequence[Item[OpenDispute]]) -> list[Outc
                 )
             )
         else:
-            value = await learned.programme(tx.db, tx.cache, one.programme, versions[one.programme])
-            shown = dispute_out(one, value)
+            shown = dispute_out(one, terms[one.programme])
             tx.audit("dispute.open", f"dispute/{one.dispute_id}", item=item, after=shown)
             outcomes.append(Done(201, _encode(shown)))
     return outcomes

@@ -145,7 +145,10 @@ class _Batch:
         returned = self.back.give_back(
             item, wallet, redemption, total, terms, self.now, return_id=return_id, request=None
         )
-        body = return_answer(terms, wallet, redemption, returned, return_id, command.return_ref, self.now)
+        newest = await learned.newest_of(self.tx.db, self.tx.cache, redemption)
+        body = return_answer(
+            terms, wallet, redemption, returned, return_id, command.return_ref, self.now, newest
+        )
         self.back.keep(
             redemption, return_row(return_id, redemption, returned, self.now, ref[1], asked, body, None)
         )

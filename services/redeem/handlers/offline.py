@@ -150,21 +150,22 @@ async def report_uses(tx: Tx, items: Sequence[Item[ReportUses]]) -> list[Outcome
     await batch.write()
     for k in ours:
         command = items[k].command
-        wallet = wallets[batch.allowances[command.allowance_id].wallet_id]
-        terms = await batch.terms(batch.allowances[command.allowance_id])
+        allowance = batch.allowances[command.allowance_id]
+        wallet = wallets[allowance.wallet_id]
+        terms, newest = await batch.terms(allowance), await batch.newest(allowance)
         answers = [batch.answer(told[k][place], terms) for place in range(len(command.uses))]
         outcomes[k] = Done(
             200,
             _encode(
                 {
                     "allowance_id": command.allowance_id,
-                    "left": terms.worth(batch.allowances[command.allowance_id].left),
+                    "left": terms.worth(allowance.left),
                     "redemptions": answers,
                     "balance": {
-                        "available": terms.worth(spendable(wallet, batch.now)),
-                        "held": terms.worth(wallet.held),
-                        "reserved": terms.worth(wallet.reserved),
-                        "debt": terms.worth(wallet.debt),
+                        "available": newest.worth(spendable(wallet, batch.now)),
+                        "held": newest.worth(wallet.held),
+                        "reserved": newest.worth(wallet.reserved),
+                        "debt": newest.worth(wallet.debt),
                     },
                 }
             ),

@@ -41,7 +41,7 @@ def open_balance(desk: Desk, item: Item[Any], command: Open) -> Done:
     wallet, value = desk.wallet_of(command.wallet_id, "/wallet_id")
     if value.closed:
         raise ProgrammeClosed.named(value.code, pointer="/wallet_id")
-    check_opening(command, desk.now)
+    check_opening(command, value, desk.now)
     if command.by_one:
         check_alone(command.points, desk.alone.get(wallet.wallet_id, 0), value)
     active_at = command.last_active_at or command.earned_at

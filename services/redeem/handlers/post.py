@@ -9,7 +9,7 @@ from uuid import UUID
 
 from services.redeem.domain import reserving, spending
 from services.redeem.domain.debts import came_by, repay
-from services.redeem.domain.expiring import mark_idle, wake
+from services.redeem.domain.expiring import backdate, wake
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.posting import Posting
 from services.redeem.domain.redemption import Redeem, missing
@@ -71,7 +71,8 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
     else:
         return [outcomes[k] for k in range(len(items))]
 
-    await note_idle(tx.db, tx.cache, wallets.values(), now)
+    # To a wallet with nothing left points may come that have ended already.
+    await note_idle(tx.db, tx.cache, wallets.values(), now, empty_too=bool(credited))
     keys: list[postings.NewPosting] = []
     causes: dict[UUID, Item[PointsAccrued | Redeem]] = {}
     spent: list[postings.Redemption] = []
@@ -92,8 +93,8 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
                 keys.append(postings.NewPosting.of(wallet, late))
                 tell(partial(tell_expired, tx, item, command, wallet, late, wallet.next_event()))
             credited_now = spending.credit(wallet, command)
-            if wallet.idle_at is not None:
-                mark_idle(wallet, wallet.idle_at)
+            if wallet.silence is not None:
+                backdate(wallet, now, active_at=command.effective_at)
             tell(partial(tell_credited, tx, item, command, wallet, credited_now, wallet.next_event()))
             if wallet.debt and (repaid := _repay(wallet, command, credited_now, now)) is not None:
                 keys.append(postings.NewPosting.of(wallet, repaid))

@@ -62,7 +62,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
             continue
         redemption = whole[ours[k].redemption_id]
         wallet = wallets[redemption.wallet_id]
-        terms = await _terms(tx, redemption)
+        terms, newest = await _terms(tx, redemption), await learned.newest_of(tx.db, tx.cache, redemption)
         command, before = item.command, named.seen(redemption)
         try:
             match command:
@@ -87,11 +87,13 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
                     # What bought a reward paid for no bill.
                     if (request := refunded.get(k)) is not None and redemption.reward is None:
                         back.refund(item, wallet, redemption, request, terms, late=True)
-                    done = settled_answer(terms, wallet, redemption, captured.rest, now)
+                    done = settled_answer(terms, wallet, redemption, captured.rest, now, newest)
                     outcomes[k] = held.captured(item, terms, wallet, redemption, captured.spent, now, done)
                 case Void():
                     voided = reserving.void(wallet, redemption, terms=terms, now=now, new_id=uuid7)
-                    outcomes[k] = _voided(tx, item, terms, wallet, redemption, voided, keys, back, now)
+                    outcomes[k] = _voided(
+                        tx, item, terms, wallet, redemption, voided, keys, back, now, newest
+                    )
                 case Release():
                     outcomes[k] = _NOTHING
                     if (
@@ -100,7 +102,9 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
                         and redemption.expires_at <= now
                     ):
                         voided = reserving.void(wallet, redemption, terms=terms, now=now, new_id=uuid7)
-                        outcomes[k] = _voided(tx, item, terms, wallet, redemption, voided, keys, back, now)
+                        outcomes[k] = _voided(
+                            tx, item, terms, wallet, redemption, voided, keys, back, now, newest
+                        )
         except Refusal as refused:
             outcomes[k] = Refused(refused)
         named.settled(redemption, before)
@@ -147,9 +151,10 @@ def _voided(
     keys: list[NewPosting],
     back: ComingBack,
     now: datetime,
+    newest: CompiledProgramme,
 ) -> Done:
     _went_back(tx, item, terms, wallet, redemption, voided, keys, back)
-    return settled_answer(terms, wallet, redemption, voided, now)
+    return settled_answer(terms, wallet, redemption, voided, now, newest)
 
 
 def _went_back(

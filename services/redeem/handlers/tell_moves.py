@@ -130,7 +130,7 @@ def tell_recovered(tx: Tx, item: Item[Any], wallet: Wallet, one: Recovered) -> N
             reversed_through=one.through,
             lots=taken(one.posting),
             balance=balance(one.posting, asked),
-            earned_at=one.earned_at,
+            earned_at=one.short.earned_at,
             late=True,
         ),
         subject=str(wallet.wallet_id),

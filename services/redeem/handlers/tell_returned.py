@@ -108,8 +108,9 @@ def return_answer(
     return_id: UUID,
     return_ref: str,
     at: datetime,
+    newest: CompiledProgramme,
 ) -> bytes:
-    """The answer to a return over HTTP, as it is kept under its reference."""
+    """The answer to a return over HTTP, as it is kept under its reference; the balance is worth what the newest version says."""
     return _encode(
         ReturnAnswer(
             return_id=return_id,
@@ -123,6 +124,6 @@ def return_answer(
                 redemption.returned_points, Money(redemption.returned_minor, terms.currency)
             ),
             expired=terms.worth(returned.expired.points if returned.expired is not None else 0),
-            balance=balance_now(wallet, terms, at),
+            balance=balance_now(wallet, newest, at),
         )
     )

@@ -140,10 +140,15 @@ def tell_voided(
 
 
 def settled_answer(
-    terms: CompiledProgramme, wallet: Wallet, redemption: Redemption, rest: Voided | None, now: datetime
+    terms: CompiledProgramme,
+    wallet: Wallet,
+    redemption: Redemption,
+    rest: Voided | None,
+    now: datetime,
+    newest: CompiledProgramme,
 ) -> Done:
     """The answer to a capture or a void; the balance is what it leaves, less what was taken of the points that came back and what
-    has expired unswept."""
+    has expired unswept, and worth what the newest version says."""
     expired = rest.expired.points if rest is not None and rest.expired is not None else 0
     assert redemption.ended_at is not None
     back = Worth(redemption.returned_points, Money(redemption.returned_minor, terms.currency))
@@ -156,7 +161,7 @@ def settled_answer(
         redeemed=Worth(redemption.captured_points, Money(redemption.captured_minor, terms.currency)),
         voided=terms.worth(rest.given_back.points if rest is not None else 0),
         expired=terms.worth(expired),
-        balance=balance_now(wallet, terms, now),
+        balance=balance_now(wallet, newest, now),
         returned=back if back.points or back.money.amount_minor else None,
     )
     return Done(200, _encode(answer))

@@ -169,11 +169,11 @@ async def short_lots(db: Connection, lot_ids: Collection[UUID]) -> dict[UUID, Sh
     """By lot the accruals that these come from, of which a reversal was short; the lots of one accrual share one."""
     found: dict[UUID, Short] = {}
     by_accrual: dict[UUID, Short] = {}
-    for lot_id, accrual_id, points, taken, said in await moving.short_lots(db, lot_ids=list(lot_ids)):
-        short = by_accrual.setdefault(
-            accrual_id, Short(accrual_id, points, taken, msgspec.json.decode(said, type=ReversalRequested))
-        )
-        found[lot_id] = short
+    rows = await moving.short_lots(db, lot_ids=list(lot_ids))
+    for lot_id, accrual_id, points, taken, said, earned_at in rows:
+        asked = msgspec.json.decode(said, type=ReversalRequested)
+        short = Short(accrual_id, points, taken, asked, earned_at)
+        found[lot_id] = by_accrual.setdefault(accrual_id, short)
     return found
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain.ledger import Wallet
+from services.redeem.domain.reserving import Redemption
 from services.redeem.store.sql import adjustments, columns, queries, redemptions
 from shared.db import Connection
 from shared.events import (
@@ -32,6 +33,12 @@ async def programme(db: Connection, cache: dict[Any, Any], code: str, version: i
         known = cache["programme", code, version] = compile_programme(msgspec.json.decode(document), version)
     assert isinstance(known, CompiledProgramme)
     return known
+
+
+async def newest_of(db: Connection, cache: dict[Any, Any], redemption: Redemption) -> CompiledProgramme:
+    """The newest version of the programme of a redemption, as it was when that was read."""
+    assert redemption.newest_version is not None, redemption.redemption_id
+    return await programme(db, cache, redemption.programme, redemption.newest_version)
 
 
 async def learn_programmes(db: Connection, told: Sequence[ProgrammeActivated]) -> None:

@@ -177,13 +177,14 @@ GROUP BY accrual_id;
 
 -- name: short_lots
 -- Of the accruals that these lots come from, and whose lots they still are, those of which a reversal was short: how many points
--- are short still, what was ever taken back, and the last request that was short. Under their wallets' locks.
+-- are short still, what was ever taken back, the last request that was short, and when it was earned. Under their wallets' locks.
 WITH RECURSIVE up AS (
     SELECT
         l.lot_id AS of_lot,
         l.accrual_id,
         l.parent_lot,
-        l.given
+        l.given,
+        l.earned_at
     FROM lots AS l
     WHERE l.lot_id = ANY(:lot_ids::uuid[])
     UNION ALL
@@ -191,7 +192,8 @@ WITH RECURSIVE up AS (
         u.of_lot,
         l.accrual_id,
         l.parent_lot,
-        l.given
+        l.given,
+        l.earned_at
     FROM up AS u
     JOIN lots AS l ON u.parent_lot = l.lot_id
     WHERE NOT u.given
@@ -202,7 +204,8 @@ SELECT
     u.accrual_id,
     s.short - s.recovered AS points,
     s.taken + s.recovered AS taken,
-    s.said
+    s.said,
+    u.earned_at
 FROM up AS u
 CROSS JOIN LATERAL (
     SELECT

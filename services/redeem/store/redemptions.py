@@ -82,9 +82,11 @@ async def find(db: Connection, named: Sequence[Named]) -> dict[int, Found]:
 async def load(db: Connection, redemption_ids: Iterable[UUID]) -> dict[UUID, Redemption]:
     """Redemptions, whole; of locked wallets, where anything is to be written. `load_lots` puts their lots into the wallets."""
     rows = await redemptions.whole_redemptions(db, redemption_ids=list(redemption_ids))
-    found = {row[0]: Redemption(*[*row[:21], _parts(row[23:])]) for row in rows}
+    found = {row[0]: Redemption(*[*row[:21], _parts(row[24:])]) for row in rows}
     for row in rows:
-        found[row[0]].reward, found[row[0]].bill_most_minor = row["reward"], row["bill_most_minor"]
+        one = found[row[0]]
+        one.reward, one.bill_most_minor = row["reward"], row["bill_most_minor"]
+        one.newest_version = row["newest_version"]
     return found
 
 

@@ -80,7 +80,8 @@ ORDER BY a.k;
 
 -- name: whole_redemptions
 -- Redemptions whose wallets are locked, with what they took of lots. The columns are those of domain.reserving.Redemption, in its
--- order, up to the lots; these as arrays, after the reward that an authorisation holds, and what points may pay of its bill.
+-- order, up to the lots; these as arrays, after the reward that an authorisation holds, what points may pay of its bill, and the newest
+-- version of its programme.
 SELECT
     r.redemption_id,
     r.posting_id,
@@ -105,6 +106,7 @@ SELECT
     s.ended_at,
     h.reward,
     s.bill_most_minor,
+    (SELECT max(p.version) FROM programmes AS p WHERE p.programme = r.programme) AS newest_version,
     l.lot_ids,
     l.lents,
     l.captureds,

@@ -145,3 +145,36 @@ async def test_a_balance_that_silence_has_ended_opens_with_nothing(
     told, read = await told_and_read(bank, member, await opened(bank, member))
     assert told == read
     assert told["available"]["points"] == sum(points) + (7 if points else 0)
+
+
+async def test_an_act_under_an_older_version_tells_the_balance_at_what_points_are_worth_now(
+    bank: Bank,
+) -> None:
+    """What was set aside, sold or allowed keeps its version; what is left is worth what the newest says."""
+    code = await programme(bank)
+    member = await bank.member(200, programme=code)
+    to_capture, to_void = [await authorised(bank, member, programme=code, points=10) for _ in range(2)]
+    sold, allowance = (
+        await redeemed(bank, member, programme=code, points=10),
+        await allowed(bank, member, code),
+    )
+    dearer = activated(code, 2)
+    dearer.document["programme"]["point_value"] = "0.20"
+    await bank.hear(dearer)
+    answers = [
+        (await capture(bank, to_capture)).json(),
+        (await void(bank, to_void)).json(),
+        (await give_back(bank, sold, points=4)).json(),
+        await reported(bank, allowance, use("T03-1", 5)),
+    ]
+    assert [one["balance"]["available"] for one in answers] == [
+        {"points": points, "money": {"amount_minor": points * 20, "currency": "SAR"}}
+        for points in (170, 180, 184, 179)
+    ]
+    assert (
+        answers[0]["redeemed"]["money"]["amount_minor"],
+        answers[2]["returned"]["money"]["amount_minor"],
+    ) == (
+        100,
+        40,
+    )

@@ -1,15 +1,19 @@
 """Points that come back after a refund of what earned them, or of what they paid for, meet that refund."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from tests.integration.redeem.conftest import Bank, accrued
+from pointbank.verify.database import Snapshot
+from shared.config import Settings
+from tests.integration.redeem.conftest import Bank, Member, accrued
 from tests.integration.redeem.test_asked import answers, moved, reversal
 from tests.integration.redeem.test_authorisations import authorised, capture, void, worth
-from tests.integration.redeem.test_returns import give_back, redeemed, requested
-from tests.support.facts import AT
+from tests.integration.redeem.test_expiring import LATER
+from tests.integration.redeem.test_returns import RULES, give_back, redeemed, requested
+from tests.support.books import open_books
+from tests.support.facts import AT, activated
 
 
 async def balance(bank: Bank, wallet_id: UUID) -> tuple[int, int, int, int]:
@@ -141,3 +145,49 @@ async def test_a_reversal_expires_first_what_no_sweep_has_come_by(bank: Bank) ->
     ]
     [told] = await answers(bank, member.wallet_id, "points.reversed.v1")
     assert (told["reversed"]["points"], told["lapsed"]["points"], told["shortfall"]["points"]) == (0, 100, 0)
+
+
+async def test_what_is_taken_of_renewed_points_counts_where_they_were_earned(
+    bank: Bank, settings: Settings
+) -> None:
+    """They came back into a lot of their own, of another year than the bill, before the refund or after it."""
+    await bank.hear(activated("turned", redemption={**RULES, "restore": "renewed"}))
+    year_before = AT.replace(year=AT.year - 1)
+    members = [await bank.member(programme="turned") for _ in range(2)]
+    for member, refunded_first in zip(members, (True, False), strict=True):
+        bill = accrued(member.wallet_id, 30, programme="turned", at=year_before, expires_at=LATER)
+        await bank.hear(bill)
+        spent = await redeemed(bank, member, points=30, programme="turned")
+        if refunded_first:
+            await bank.hear(reversal(bill, 30, on_spent="partial"))
+        assert (await give_back(bank, spent, all=True)).status_code == 201
+        if not refunded_first:
+            await bank.hear(reversal(bill, 30, on_spent="partial"))
+        *_, last = await answers(bank, member.wallet_id, "points.reversed.v1")
+        assert (last["reversed"]["points"], last.get("late", False)) == (30, refunded_first)
+        assert datetime.fromisoformat(last["earned_at"]) == year_before
+    assert await miscounted(bank, settings, members, year_before.year) == []
+    assert len(await miscounted(bank, settings, members, AT.year)) == 4
+
+
+async def miscounted(bank: Bank, settings: Settings, members: list[Member], year: int) -> list[Any]:
+    """What the oracle objects to where tiers had counted nothing of these members' points, in this year alone."""
+    db = await open_books(settings, bank.code)
+    transaction = db.transaction()
+    await transaction.start()
+    try:
+        await db.execute(
+            "INSERT INTO tiers.programmes (programme, version, document, activated_at, event_id, request_id)"
+            " SELECT programme, version, document, activated_at, 'e', 'r' FROM redeem.programmes WHERE programme = 'turned'"
+        )
+        for one in members:
+            await db.execute(
+                "INSERT INTO tiers.standings (wallet_id, member_id, programme) VALUES ($1, $2, 'turned')",
+                one.wallet_id,
+                one.member_id,
+            )
+            await db.execute("INSERT INTO tiers.qualifications VALUES ($1, $2, 0)", one.wallet_id, year)
+        return list(await Snapshot(db).rows("members/tiers.sql", "qualifications"))
+    finally:
+        await transaction.rollback()
+        await db.close()

@@ -8,14 +8,17 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from services.redeem.domain.redemption import Redeem
 from services.redeem.jobs.sweeping import walk
 from services.redeem.jobs.telling_expiry import tell_of_expiry
 from shared.config import Settings
-from tests.integration.redeem.conftest import Bank
+from shared.ids import uuid7
+from shared.messaging import FromJob, Item, Refused
+from tests.integration.redeem.conftest import Bank, accrued, asks
 from tests.integration.redeem.test_asked import answers
 from tests.integration.redeem.test_expiring import NOW, expired, owner
 from tests.support.bank_books import assert_whole_until_spoilt
-from tests.support.facts import activated
+from tests.support.facts import activated, heard
 
 YESTERDAY, LONG_AGO = NOW - timedelta(days=1), NOW - timedelta(days=250)
 RIYADH = timedelta(hours=3)
@@ -72,6 +75,8 @@ async def test_what_silence_ended_says_by_which_version(bank: Bank, settings: Se
     first = await owner(bank, "explained", 100, at=NOW - timedelta(days=600))
     second = await owner(bank, "explained", 100, at=LONG_AGO)
     lot = await owner(bank, "explained", 100, at=NOW, expires_at=NOW - timedelta(hours=1))
+    awake = await owner(bank, "explained", 100, at=NOW - timedelta(days=100))
+    assert (await bank.redeem(asks(awake, programme="explained", points=40))).status_code == 201
     await says(bank, "explained", 2, at=since, months=6, notice_days=[30])
     assert (await walk(bank.runtime))["explained"].wallets == 3
     assert [ended_at for _, ended_at in await expired(bank, second.wallet_id)] == [midnight(since, 31)]
@@ -101,8 +106,15 @@ async def test_what_silence_ended_says_by_which_version(bank: Bank, settings: Se
             """,
             {"ledger:silence"},
         ),
+        "points that were spent after silence had ended them": (
+            """
+            UPDATE redeem.ledger SET effective_at = effective_at - interval '300 days'
+            WHERE kind = 'earn' AND wallet_id = '{awake}'
+            """,
+            {"ledger:silence"},
+        ),
     }
-    ids = {"first": first.wallet_id, "second": second.wallet_id}
+    ids = {"first": first.wallet_id, "second": second.wallet_id, "awake": awake.wallet_id}
     filled = {name: (sql.format(**ids), found) for name, (sql, found) in spoilt.items()}
     await assert_whole_until_spoilt(settings, bank.code, frozenset({"ledger:silence"}), filled)
 
@@ -120,3 +132,31 @@ async def test_what_had_ended_before_a_version_came_stays_ended_swept_or_not(ban
     [told] = await answers(bank, ended.wallet_id, "points.expired.v1")
     assert told["programme_version"] == 1
     assert datetime.fromisoformat(told["effective_at"]).astimezone(UTC) < YESTERDAY
+
+
+async def test_first_points_that_had_ended_when_they_were_told_are_spent_in_no_batch(bank: Bank) -> None:
+    """A bill that waited for months, and a redemption right behind it: as if a batch lay between them."""
+    await says(bank, "waited", 1, at=NOW - timedelta(days=700), months=1)
+    member = await owner(bank, "waited")
+    bill = accrued(member.wallet_id, 100, member_id=member.member_id, programme="waited", at=LONG_AGO)
+    spend = Redeem(
+        programme="waited",
+        member_id=member.member_id,
+        identity_kind=None,
+        identity_hash=None,
+        points=40,
+        money=None,
+        merchant="riyadh-mall",
+        terminal=None,
+        cashier=None,
+        channel=None,
+        bill_ref=None,
+    )
+    behind = Item(spend, FromJob("test"), request_id=str(uuid7()), actor="test")
+    _, refused = await bank.runtime.lane.submit_many([heard(bill), behind])
+    assert isinstance(refused, Refused)
+    assert refused.refusal.code == "insufficient_points"
+    assert (await bank.wallet(member.wallet_id))["available"] == 100
+    await walk(bank.runtime)
+    wallet = await bank.wallet(member.wallet_id)
+    assert (wallet["available"], wallet["redeemed"], wallet["expired"]) == (0, 0, 100)

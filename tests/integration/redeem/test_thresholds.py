@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -321,3 +322,13 @@ async def test_of_two_runs_in_one_batch_each_is_told_what_it_issued_itself(bank:
         one.wallet_id,
     )
     assert [tuple(row) for row in said] == [("cap", "job:hand"), ("mug", "job:night")]
+
+
+async def test_points_that_had_ended_by_silence_when_they_were_told_pass_no_threshold(bank: Bank) -> None:
+    """The first of a member, told months late: nobody can spend them, swept or not."""
+    await bank.hear(activated("untold", expiry={"policy": "inactivity", "months": 1}))
+    await put(bank, "mug", issues_at=OF_BALANCE, programme="untold", unit_cost_minor=12)
+    await learn_job(bank.runtime)
+    member = await bank.member(100, programme="untold", at=NOW - timedelta(days=90))
+    assert (await bank.get(f"/v1/wallets/{member.wallet_id}/balance")).json()["available"]["points"] == 0
+    assert await mine(bank, member, "mug") == []
