@@ -10,6 +10,7 @@ SHAPES = {
         f"{_A_CODE}; or two of them with a slash between, a merchant's and its terminal's"
     ),
     r"^[0-9]{1,64}(\.[0-9]{1,6})?$": "a quantity: digits, and at most 6 of them after a dot, as in 2 or 0.75",
+    r"^-?[0-9]{1,30}(\.[0-9]{1,9})?$": "a number of minor units as 1234.5, with at most nine digits after the point",
     r"^-?[0-9]{1,12}(\.[0-9]{1,9})?$": (
         "an amount in major units: at most 12 digits, and at most 9 after a dot, as in 105.00"
     ),
