@@ -12,6 +12,7 @@ import pytest
 
 from pointbank.allinone import SERVICES
 from tests.support.haproxy import NO_TLS, Edge
+from tests.support.patience import PATIENCE_S
 
 MOST = 4
 
@@ -22,7 +23,9 @@ def held(edge: Edge, count: int) -> Iterator[list[socket.socket]]:
     with ExitStack() as stack:
         made = []
         for _ in range(count):
-            caller = stack.enter_context(socket.create_connection(("127.0.0.1", edge.port), timeout=5))
+            caller = stack.enter_context(
+                socket.create_connection(("127.0.0.1", edge.port), timeout=PATIENCE_S)
+            )
             caller.sendall(b"GET /healthz HTTP/1.1\r\nHost: edge\r\n\r\n")
             assert b" 200 " in caller.recv(4096)
             made.append(caller)
@@ -37,7 +40,10 @@ def test_a_full_gateway_can_still_be_watched_and_lets_the_next_caller_in_when_on
     with (
         Edge(folder / "full", jwks, nobody, options=options).running(checked=False) as edge,
         httpx.Client(
-            base_url=f"http://127.0.0.1:{edge.metrics_port}", timeout=2, trust_env=False, verify=NO_TLS
+            base_url=f"http://127.0.0.1:{edge.metrics_port}",
+            timeout=PATIENCE_S,
+            trust_env=False,
+            verify=NO_TLS,
         ) as watcher,
         held(edge, MOST) as callers,
         socket.create_connection(("127.0.0.1", edge.port), timeout=0.2) as waits,
@@ -50,5 +56,5 @@ def test_a_full_gateway_can_still_be_watched_and_lets_the_next_caller_in_when_on
         assert f'haproxy_frontend_limit_sessions{{proxy="edge"}} {MOST}\n' in shown
         assert watcher.get("/healthz").text == "ok"
         callers[0].close()
-        waits.settimeout(5)
+        waits.settimeout(PATIENCE_S)
         assert b" 200 " in waits.recv(4096)

@@ -28,6 +28,7 @@ from shared.messaging.keys import SERVICES
 from tests.gate.certificates import certificate
 from tests.support.haproxy import Edge
 from tests.support.http import assert_problem
+from tests.support.patience import PATIENCE_S
 from tests.support.processes import Fleet
 from tests.support.town import Town
 
@@ -375,7 +376,7 @@ def test_behind_a_balancer_it_speaks_tls_and_knows_from_where_the_caller_is(
     answers = {}
     with own.running():
         for caller in ("192.0.2.9", "198.51.100.9"):
-            with socket.create_connection(("127.0.0.1", own.port), timeout=10) as plain:
+            with socket.create_connection(("127.0.0.1", own.port), timeout=PATIENCE_S) as plain:
                 plain.sendall(f"PROXY TCP4 {caller} 127.0.0.1 5000 443\r\n".encode())
                 with context.wrap_socket(plain, server_hostname="localhost") as there:
                     there.sendall(call)
@@ -419,7 +420,7 @@ def test_a_replica_that_went_away_is_nothing_that_a_caller_sees(
     ],
 )
 def test_what_two_readers_could_read_in_two_ways_is_not_passed_on(edge: Edge, said: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", edge.port), timeout=5) as there:
+    with socket.create_connection(("127.0.0.1", edge.port), timeout=PATIENCE_S) as there:
         there.sendall(said)
         answer = b"".join(iter(lambda: there.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 400 ")

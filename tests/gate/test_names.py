@@ -18,12 +18,13 @@ from tests.gate.test_gateway import balance
 from tests.support.dns import Nameserver
 from tests.support.haproxy import Edge
 from tests.support.http import assert_problem
+from tests.support.patience import PATIENCE_S
 from tests.support.processes import Fleet
 from tests.support.town import Town
 
 
-def within(seconds: float, true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + seconds
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -58,7 +59,7 @@ def test_an_address_that_is_another_services_now_is_asked_nothing(folder: Path, 
         backends = {name: [f"127.0.0.1:{server.server_port}"] for name in SERVICES}
         with Edge(folder / "another", jwks, backends).running(checked=False) as own:
             expected = dict.fromkeys(SERVICES, 0.0) | {"earn": 1.0}
-            within(5, lambda: in_turn(own) == expected)
+            until(lambda: in_turn(own) == expected)
         server.shutdown()
 
 
@@ -79,9 +80,9 @@ def test_replicas_are_found_by_their_names_and_who_has_found_none_says_so(
             assert answer.headers["retry-after"] == "5"
 
             dns.names.update(names)
-            within(5, lambda: own.ask("GET", "/startz").status_code == 200)
-            within(5, lambda: own.ask("GET", balance(town), token=token).status_code == 200)
-            within(5, lambda: in_turn(own)["names"] == len(SERVICES))
+            until(lambda: own.ask("GET", "/startz").status_code == 200)
+            until(lambda: own.ask("GET", balance(town), token=token).status_code == 200)
+            until(lambda: in_turn(own)["names"] == len(SERVICES))
             shown = httpx.get(f"http://127.0.0.1:{own.metrics_port}/metrics?no-maint", trust_env=False).text
             assert set(dns.asked) == set(names)
 

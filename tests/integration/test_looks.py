@@ -105,8 +105,12 @@ async def test_a_service_at_rest_has_one_connection_to_redis_after_a_burst_too(
     async with serving(named, speaker()) as earn:
         await until(lambda: resting(earn, alone))
         client: Any = earn._redis
-        await asyncio.gather(*[client.blpop([f"{name}:none"], timeout=1) for _ in range(20)])
-        assert len(await opened()) >= 20
+        burst = [asyncio.create_task(client.blpop([f"{name}:all"], timeout=PATIENCE_S)) for _ in range(20)]
+        async with asyncio.timeout(PATIENCE_S):
+            while (await opened()).count("blpop") != 20:
+                await asyncio.sleep(0.02)
+        await redis.rpush(f"{name}:all", *["here"] * 20)
+        await asyncio.gather(*burst)
         async with asyncio.timeout(PATIENCE_S):
             while await opened() != ["xread"]:
                 await asyncio.sleep(0.05)

@@ -94,7 +94,7 @@ async def test_a_tenant_that_is_suspended_finishes_what_it_holds_and_goes_on_whe
             assert await refused_by_postgres(own, tenant)
             await migrate_all(own)  # makes roles and grants anew
             assert await refused_by_postgres(own, tenant)
-            again = await suspend(own, tenant.code, within_s=1)
+            again = await suspend(own, tenant.code, within_s=PATIENCE_S)
             assert (again.settled, again.standing.offered, taken) == (True, 1, [b"before"])
 
             await resume(own, tenant.code)

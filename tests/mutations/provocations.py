@@ -12,10 +12,14 @@ from redis.asyncio import Redis
 
 from shared.db import Connection, connect, database_of
 from shared.messaging.keys import Keys
+from tests.support.patience import PATIENCE_S
 from tests.support.processes import Fleet
 from tests.support.town import Town, Trade
 
-PATIENCE_S = 60.0
+_BLOCKED = (
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
+)
+"""Whether somebody waits for what this connection holds."""
 
 
 @asynccontextmanager
@@ -76,7 +80,8 @@ async def die_holding_entries(fleet: Fleet, town: Town) -> None:
             await ring_up(town, trade, 60)
             while await _delivered(redis, stream, "redeem") == before:
                 await asyncio.sleep(0.05)
-            await asyncio.sleep(0.3)  # it has them, and waits for the lock
+            while not await db.fetchval(_BLOCKED):
+                await asyncio.sleep(0.05)
             for name in fleet.replicas:
                 fleet.kill(name)
         for name in list(fleet.replicas):

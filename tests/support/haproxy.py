@@ -74,7 +74,7 @@ class Edge:
             ).result()
         self.pid = process.pid
         try:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + PATIENCE_S
             while not self._listens():
                 assert process.poll() is None, (self.folder / "haproxy.log").read_text()
                 assert time.monotonic() < deadline
@@ -137,7 +137,7 @@ class Edge:
     def lines(self, request_id: str) -> list[bytes]:
         """The whole lines that name a call, at least one."""
         said = f'"request_id":"{request_id}"'.encode()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             lines = (self.folder / "haproxy.log").read_bytes().splitlines(keepends=True)
             if found := [line for line in lines if said in line and line.endswith(b"\n")]:

@@ -10,11 +10,12 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import asyncpg
 
+from tests.support.patience import PATIENCE_S
+
 T = TypeVar("T")
 P = TypeVar("P")
 Db: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-PATIENCE_S = 10
 _WAITING = """
 SELECT count(DISTINCT l.pid)
 FROM pg_locks AS l

@@ -23,6 +23,7 @@ from tests.integration.earn.conftest import Shop, bill, somebody
 from tests.integration.earn.oracle import noticed, objections, one_moment
 from tests.integration.earn.test_refunds import Bank, post, refund
 from tests.support.facts import activated
+from tests.support.patience import PATIENCE_S
 from tests.support.programmes import earning, rule
 from tests.support.runs import runs_of
 from tests.support.skew import clock_off
@@ -141,7 +142,7 @@ async def test_an_activation_before_the_bill_is_judged_counts_once_it_is(shop: S
     told = await shop.client.post(f"/v1/bills/{bill_id}/activate", headers=shop.headers("till"))
     assert (told.status_code, told.json()["released"]) == (200, [])
     await shop.hear(shop.enrolment(member, "holding"))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not await asked(shop, bill_id):
             await turn(shop, timedelta())
             await asyncio.sleep(0.05)
@@ -315,7 +316,7 @@ async def test_held_points_are_released_whatever_the_clock_was_of_who_recorded_t
     told = await shop.client.post(f"/v1/bills/{bill_id}/activate", headers=shop.headers("till"))
     assert [one["released"]["points"] for one in told.json()["released"]] == [100]
     shop.at(NOON + timedelta(days=14))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await release_held_points(shop.runtime)
     assert await asked(shop, bill_id) == [100, 200]
 
@@ -327,7 +328,7 @@ async def test_what_can_not_be_released_keeps_nobody_elses_points_and_no_process
     _, bill_id = await sale(shop, "late")
     shop.at(NOON + timedelta(days=14))
     async with plans_without_bills(settings, shop, AT_ONCE + 1):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await release_held_points(shop.runtime)
         assert await asked(shop, bill_id) == [100]
 

@@ -16,6 +16,7 @@ from tests.integration.earn.test_holds import delivery
 from tests.integration.earn.test_holds import sale as held_sale
 from tests.integration.earn.test_holds import told as delivered
 from tests.integration.earn.test_refunds import Bank, post, refund, sale, stands
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -97,7 +98,7 @@ async def test_a_refund_before_its_bill_is_told_to_all_who_offered_it(shop: Shop
     assert (await stands(shop, refund_id))["status"] == "waiting_for_bill"
     bill_id = (await shop.post(body)).json()["bill_id"]
     bank = Bank(shop)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while (await stands(shop, refund_id))["status"] != "completed":
             await bank.serve(bill_id)
             await asyncio.sleep(0.02)

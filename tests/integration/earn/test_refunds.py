@@ -21,6 +21,7 @@ from shared.messaging import Done
 from shared.money import worth
 from tests.integration.earn.conftest import Member, Shop, bill, somebody
 from tests.support.facts import AT, activated
+from tests.support.patience import PATIENCE_S
 from tests.support.skew import clock_off
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -270,7 +271,7 @@ async def test_a_refund_that_comes_before_its_bill_waits_and_is_begun_when_the_b
     assert (await stands(shop, told["refund_id"]))["status"] == "waiting_for_bill"
     await shop.hear(shop.enrolment(member))
     bank = Bank(shop)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while (await stands(shop, told["refund_id"]))["status"] != "completed":
             await bank.serve(bill_id)
             await asyncio.sleep(0.02)

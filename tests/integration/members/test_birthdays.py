@@ -36,7 +36,7 @@ async def test_a_birthday_is_told_once_however_many_tell_of_it(api: Api, setting
     )
     await enrolled(api, birthday=(today - timedelta(days=40)).isoformat())
     await enrolled(
-        api, birthday=(today - timedelta(days=3)).replace(year=1990).isoformat()
+        api, birthday=(today - timedelta(days=3)).replace(year=1988).isoformat()
     )  # joined after it
     await enrolled(api)
     dry = await api.post("/v1/birthdays/tell", {"dry_run": True}, role="operator")

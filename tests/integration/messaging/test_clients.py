@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.soak.wire import Wire
 from tests.support.patience import PATIENCE_S
 
 BURST = 12
+APART_S = 0.5
 
 
 class Named:
@@ -39,7 +41,16 @@ class Named:
                 await asyncio.sleep(0.02)
 
     async def burst(self) -> None:
-        await asyncio.gather(*[self.client.blpop([f"{self.name}:none"], timeout=1) for _ in range(BURST)])
+        """Calls that are answered together, when each has a connection of its own."""
+        waiting = [
+            asyncio.create_task(self.client.blpop([f"{self.name}:all"], timeout=PATIENCE_S))
+            for _ in range(BURST)
+        ]
+        async with asyncio.timeout(PATIENCE_S):
+            while (await self.open()).count("blpop") != BURST:
+                await asyncio.sleep(0.02)
+        await self.looker.rpush(f"{self.name}:all", *["here"] * BURST)
+        await asyncio.gather(*waiting)
 
 
 @asynccontextmanager
@@ -57,9 +68,11 @@ async def test_what_a_burst_opened_is_closed_when_nobody_has_used_it_for_a_while
         await one.burst()
         assert len(await one.open()) == BURST
         assert await close_unused(one.client, idle_s=60.0) == 0, "they were used a moment ago"
-        await asyncio.sleep(0.1)
+        burst_ended = time.monotonic()
+        await asyncio.sleep(2 * APART_S)
         await one.client.ping()
-        assert await close_unused(one.client, idle_s=0.1) == BURST - 1
+        idle_s = time.monotonic() - burst_ended - APART_S
+        assert await close_unused(one.client, idle_s=idle_s) == BURST - 1
         await one.until_open(1)
         await one.burst()
         assert len(await one.open()) == BURST, "the next burst has as many again"

@@ -7,6 +7,7 @@ import asyncpg
 
 from shared.config import Settings
 from shared.tenants import Tenant
+from tests.support.patience import PATIENCE_S
 from tests.support.tenants import connect_as
 
 Db: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -31,7 +32,7 @@ async def test_who_waits_for_a_key_has_claimed_none_that_comes_after_it(
         assert await claim(first, "a") == ["a"]
         waiting = asyncio.create_task(claim(second, "b", "a"))
         blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = $1"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not await third.fetchval(blocked, second.get_server_pid()):
                 await asyncio.sleep(0.01)
         await third.execute("SET lock_timeout = '2s'")

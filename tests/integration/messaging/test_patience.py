@@ -17,6 +17,7 @@ from shared.messaging import Done, FromStream, Item, Outcome, Tx
 from shared.messaging.faults import Fault, classify
 from shared.messaging.inbox import HeardInPart, hear, runs_of
 from shared.tenants import Tenant
+from tests.support.patience import PATIENCE_S
 from tests.support.speaking import Say, by_http, by_job, heard_by_stream, say
 from tests.support.tenants import connect_as, running
 
@@ -75,7 +76,7 @@ async def test_calls_behind_a_batch_that_is_tried_for_ever_are_answered_in_time(
             entry = asyncio.create_task(service.lane.submit(first))
             await asyncio.sleep(0.05)
             assert service.lane.depth == 0, "the entry is being tried"
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 with pytest.raises(Refusal) as refused:
                     await service.lane.submit(by_http(Say("b"), "key"))
             assert not entry.done()
@@ -92,7 +93,7 @@ async def test_a_suspect_whose_lock_is_held_elsewhere_does_not_hold_the_lane(
         async with being_heard(settings, tenant, 1):
             suspect = asyncio.create_task(service.lane.submit(delivered_often(1)))
             await asyncio.sleep(0.3)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 assert await service.lane.submit(by_job(Say("b"))) == Done(201, b'{"said":"b"}')
             assert not suspect.done()
         assert await suspect == Done(201, b'{"said":"suspect 1"}')

@@ -442,7 +442,7 @@ async def test_what_begins_too_late_is_handed_back(
 async def test_a_channel_that_stops_half_way_is_asked_again_for_the_rest_only(
     notifier: TenantRuntime, channel: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.notifier.outgoing.SEND_WITHIN_S", 0.05)
+    monkeypatch.setattr("services.notifier.outgoing.SEND_WITHIN_S", 1.0)
     member, wallet = uuid7(), uuid7()
     await hear(notifier, activated(), enrolled(member, wallet))
     await hear(notifier, *[credited(wallet, points, member_id=member) for points in range(1, 21)])

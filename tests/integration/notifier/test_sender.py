@@ -129,7 +129,7 @@ async def test_what_was_taken_is_put_back_when_a_read_fails(
 @pytest.fixture
 def short_lease(monkeypatch: pytest.MonkeyPatch) -> float:
     """A lease, in seconds, that a test can wait for; sending may take as long as ever."""
-    lease = 0.3
+    lease = 1.0
     for module in ("outgoing", "sender"):
         monkeypatch.setattr(f"services.notifier.{module}.LEASE_S", lease)
         monkeypatch.setattr(f"services.notifier.{module}.LEASE", timedelta(seconds=lease))

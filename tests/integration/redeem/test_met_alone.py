@@ -17,7 +17,6 @@ from tests.support.facts import AT
 
 CLOCK, SEQ = 18, 30
 """Places in a row of `meet`: when it was read, and the wallet's last ledger line."""
-SOON = datetime.now(UTC) + timedelta(seconds=30)
 """Within the minute in which lots count as ending."""
 
 
@@ -73,15 +72,16 @@ async def for_one(db: Connection, asked: Asked, needed: int | None, key: dict[st
 
 async def test_one_is_told_what_many_are_told(bank: Bank) -> None:
     gone, many = datetime.now(UTC) - timedelta(days=1), [10] * 120
+    soon = datetime.now(UTC) + meeting.SOON / 2
     penniless, rich, of_many = await bank.member(), await bank.member(50, 20), await bank.member(*many)
     ending = await bank.member(40)
     await bank.hear(
         accrued(ending.wallet_id, 7, at=AT - timedelta(days=1), expires_at=gone),
-        accrued(ending.wallet_id, 5, at=AT + timedelta(days=1), expires_at=SOON),
+        accrued(ending.wallet_id, 5, at=AT + timedelta(days=1), expires_at=soon),
         accrued(ending.wallet_id, 3, at=AT + timedelta(days=2), expires_at=gone),
     )
     last = await bank.member()
-    await bank.hear(accrued(last.wallet_id, 9, expires_at=SOON))
+    await bank.hear(accrued(last.wallet_id, 9, expires_at=soon))
     for asked, needed, count in [
         (by_id(rich), 50, 1),
         (by_id(rich), 51, 2),

@@ -1,6 +1,5 @@
 """Balances on both clocks, and the ledger by page."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -48,9 +47,10 @@ async def test_a_balance_tells_what_may_be_spent_and_when_it_expires(bank: Bank)
         accrued(member.wallet_id, 80, kind="earn_held", expires_at=soon),
         accrued(member.wallet_id, 160, expires_at=datetime.now(UTC) - timedelta(seconds=1)),
     )
+    asked_at = datetime.now(UTC)
     answer = await bank.get(f"/v1/wallets/{member.wallet_id}/balance")
     body = answer.json()
-    assert datetime.now(UTC) - datetime.fromisoformat(body.pop("at")) < timedelta(seconds=5)
+    assert asked_at <= datetime.fromisoformat(body.pop("at")) <= datetime.now(UTC)
     assert body == {
         "wallet_id": str(member.wallet_id),
         "programme": "shops",
@@ -300,10 +300,10 @@ async def test_each_line_says_what_asked_for_it(bank: Bank) -> None:
     gift = {"from_wallet": str(member.wallet_id), "to_wallet": str(receiver.wallet_id), "points": 10}
     given = await post(bank, "transfers", gift, role="ecommerce")
     assert given.status_code == 201, given.text
-    ends = datetime.now(UTC) + timedelta(seconds=1)
+    ends = datetime.now(UTC) + timedelta(hours=1)
     item = {"wallet_id": str(member.wallet_id), "points": 5, "expires_at": ends.isoformat()}
     put_right = (await post(bank, "adjustments", asked(items=[item]))).json()
-    await asyncio.sleep(max((ends - datetime.now(UTC)).total_seconds(), 0) + 0.05)
+    bank.passes(timedelta(hours=2))
     assert (await bank.redeem(asks(member, points=1))).status_code == 201
     lines = (await bank.get(f"/v1/wallets/{member.wallet_id}/ledger")).json()["items"]
     sources = {line["kind"]: line["source"] for line in lines}

@@ -24,6 +24,7 @@ from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, accrued, asks
 from tests.support.facts import AT, activated, heard
 from tests.support.http import assert_problem
+from tests.support.patience import PATIENCE_S
 
 NOTHING = {"points": 0, "money": {"amount_minor": 0, "currency": "SAR"}}
 MOST_LOTS = 100
@@ -301,7 +302,10 @@ async def test_a_blocked_wallet_earns_but_does_not_spend(
     assert (await bank.wallet(member.wallet_id))["available"] == 105
 
 
-async def test_a_member_who_is_told_of_while_the_till_waits_is_served(bank: Bank) -> None:
+async def test_a_member_who_is_told_of_while_the_till_waits_is_served(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "PATIENCE_S", PATIENCE_S)
     card, member = await bank.member(10), await bank.member(10)
     late = f"+9665{secrets.randbelow(10**8):08}"
     waiting = asyncio.create_task(bank.redeem({**asks(member, points=1), "member": {"mobile": late}}))
@@ -329,7 +333,7 @@ async def test_an_unknown_member_is_refused_for_good_after_the_wait(bank: Bank) 
     again = await bank.redeem(body, key=key)
     assert_problem(again, 422, "member_unknown")
     assert again.headers["idempotent-replayed"] == "true"
-    assert api.PATIENCE_S <= waited < api.PATIENCE_S + 1.0
+    assert waited >= api.PATIENCE_S
 
 
 async def test_a_token_of_a_merchant_spends_there_only(bank: Bank) -> None:

@@ -23,8 +23,14 @@ from tests.support.http import assert_problem
 from tests.support.tenants import as_environment
 
 ZONE = timedelta(hours=3)  # Riyadh
-TODAY = (datetime.now(UTC) + ZONE).date()
-DAYS = [TODAY - timedelta(days=back) for back in (5, 4, 3, 2, 1)]
+
+
+def today() -> date:
+    """Now: a run that began yesterday has read this file yesterday."""
+    return (datetime.now(UTC) + ZONE).date()
+
+
+DAYS = [today() - timedelta(days=back) for back in (5, 4, 3, 2, 1)]
 
 
 def count(location: str, day: date, on_hand: int, used: int | None = None, **more: Any) -> dict[str, Any]:
@@ -137,7 +143,7 @@ async def test_one_wrong_count_keeps_all_of_them_out_and_all_mistakes_are_told(b
     refused = await counted(
         bank,
         right,
-        count("somewhere", TODAY, 5),
+        count("somewhere", today(), 5),
         count("nowhere", DAYS[3], 5, 1),
         count("riyadh-mall/T99", DAYS[3], 5, 1),
         count("somewhere", DAYS[3], 5, reward="spoon"),
@@ -224,7 +230,7 @@ def test_a_file_is_rehearsed_whole_and_its_mistakes_are_told_by_line(
 
     head = "programme,reward,location,day,on_hand,used\n"
     file.write_text(
-        f"{head}shops,mug,shop,{DAYS[4]},9,\nshops,mug,shop,yesterday,9,\nshops,spoon,shop,{DAYS[4]},1,\nshops,mug,shop,{TODAY},1\n"
+        f"{head}shops,mug,shop,{DAYS[4]},9,\nshops,mug,shop,yesterday,9,\nshops,spoon,shop,{DAYS[4]},1,\nshops,mug,shop,{today()},1\n"
     )
     code, done = run()
     assert (code, [(one["line"], one["code"]) for one in done["mistakes"]]) == (
