@@ -110,7 +110,7 @@ class CheckDone(msgspec.Struct, frozen=True):
 
 
 class Variance(msgspec.Struct, kw_only=True):
-    """A variance as it is kept. `owner`: who looks after it."""
+    """A variance as it is kept. `found_minor`: a decimal in plain digits. `owner`: who looks after it."""
 
     variance_id: UUID
     merchant: str
@@ -119,7 +119,7 @@ class Variance(msgspec.Struct, kw_only=True):
     currency: str
     zone: str
     expected_minor: int
-    found_minor: Decimal
+    found_minor: str
     first_seen: datetime
     last_seen: datetime
     owner: str | None
