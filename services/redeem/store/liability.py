@@ -37,7 +37,7 @@ async def befores_of(db: Connection, *, programme: str | None, at: datetime | da
         )
     befores = {row["programme"]: moment_of(at, row["time_zone"]) for row in rows}
     if any(before is not None and before > now for before in befores.values()):
-        raise OccurredInFuture(f"{at} is not over yet. Name an earlier moment.", pointer="/at")
+        raise OccurredInFuture(f"{at} is still to come. Name an earlier moment.", pointer="/at")
     return befores
 
 

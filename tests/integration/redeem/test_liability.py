@@ -182,7 +182,7 @@ async def test_a_day_begins_where_the_programme_lives_and_a_moment_that_is_long_
 @pytest.mark.parametrize(
     ("parameters", "code", "said"),
     [
-        ({"at": "2999-01-01"}, "occurred_in_future", "2999-01-01 is not over yet. Name an earlier moment."),
+        ({"at": "2999-01-01"}, "occurred_in_future", "2999-01-01 is still to come. Name an earlier moment."),
         (
             {"programme": "nothing"},
             "programme_unknown",
@@ -254,7 +254,7 @@ async def test_the_command_tells_programmes_and_writes_each_wallet(
     ("options", "said"),
     [
         (("--at", "soon"), "soon is no day and no time, as 2026-12-01 or 2026-12-01T00:00:00+03:00"),
-        (("--at", "2999-01-01"), "2999-01-01 is not over yet"),
+        (("--at", "2999-01-01"), "2999-01-01 is still to come"),
         (("--programme", "nothing"), "There is no programme nothing that was ever active"),
         (("--at", "0001-01-01"), "0001-01-01 is no day and no time"),
         (("--at", "9999-12-31T23:59:59-12:00"), "9999-12-31T23:59:59-12:00 is no day and no time"),
