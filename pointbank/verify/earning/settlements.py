@@ -42,7 +42,8 @@ class Settlements:
         async for page in self._books.snapshot.pages("earning/settlements.sql", "unnoticed"):
             for merchant, day, kind, currency, found, expected in page:
                 noticed.wrong(
-                    f"{kind} of {merchant} on {day} in {currency} is {found:f}, its bills are {expected}, and no variance says so"
+                    f"{kind} of {merchant} on {day} in {currency} is {found:f}, "
+                    f"its bills come to {expected}, and no variance says so"
                 )
 
 

@@ -106,8 +106,8 @@ def test_what_becomes_of_a_variance_is_asked_for_by_the_names_of_options(
     options: str,
     wanted: str,
 ) -> None:
-    asked = ("settlement", "resolve", NOBODY, *options.split(), "--state", tmp_path)
-    line = said(capsys, monkeypatch, *asked)
+    command = "settlement", "resolve", NOBODY
+    line = said(capsys, monkeypatch, *command, *options.split(), "--state", tmp_path)
     assert line == f"pointbank: {wanted}; see `pointbank settlement resolve --help`"
 
 
