@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import shutil
 import signal
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -64,6 +66,14 @@ def _environment(deployment: Deployment, tenant: str, state: Path) -> Path:
     return path
 
 
+def _found_by() -> str:
+    """What lets a shell find `pointbank`, where it would not."""
+    folder = Path(sys.executable).parent
+    if shutil.which("pointbank") or not (folder / "pointbank").exists():
+        return ""
+    return f"; PATH={shlex.quote(str(folder))}:$PATH"
+
+
 def _explain(console: Console, deployment: Deployment, tenant: str, state: Path) -> None:
     token = deployment.token(tenant)("support")
     keys = Keys(deployment.settings.cell, tenant)
@@ -79,7 +89,7 @@ def _explain(console: Console, deployment: Deployment, tenant: str, state: Path)
     say(f"  tills' stream {keys.pos}")
     say(f"  tills' Redis  {till_url(settings, tenant)}")
     say("\nFor the other commands (pointbank verify, pointbank dead-letters list, ...), while this runs:\n")
-    say(f". {_environment(deployment, tenant, state)}\n")
+    say(f". {_environment(deployment, tenant, state)}{_found_by()}\n")
     say(f"A token of role support for tenant {tenant}, good for 12 hours (others: pointbank token --help):\n")
     say(f"export TOKEN={token}\n")
     say("Try:\n")

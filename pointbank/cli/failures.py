@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from typing import Any
 
@@ -94,6 +95,8 @@ def _failed(error: Exception) -> str | None:
             return f"Redis: {str(error).rstrip('.')}. Is POINTBANK_REDIS_URL right?"
         case RedisError():
             return f"Redis: {str(error).rstrip('.')}. Look at it, then give the command again"
+        case NotConfigured() if os.environ.get("POINTBANK_POSTGRES_DSN"):
+            return str(error)  # who has what a running `up` gives finds nothing more there
         case NotConfigured():
             return f"{error}; beside a running `pointbank up`: `. var/pointbank.env`"
         case CannotStart() | TenantCodeInvalid() | UnknownTenant() | NotOnlineRetail():

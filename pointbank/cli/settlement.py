@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -123,7 +124,7 @@ def list_variances(
             one["day"],
             one["kind"],
             f"{one['expected_minor']:,}",
-            one["found_minor"],
+            f"{Decimal(one['found_minor']):,f}",
             one["currency"],
             one["missing"] or "",
             one["state"],
@@ -153,6 +154,10 @@ def resolve(
     from shared.ids import uuid7
 
     one_of(to, *STATES, option="--as")
+    if to is None and owner is None:
+        raise typer.BadParameter("--owner says who looks after it, --as what became of it: give one of them")
+    if to in {"explained", "closed"} and reason is None:
+        raise typer.BadParameter(f"--as {to} wants a --reason")
     body = {"owner": owner, "state": to, "reason": reason, "expected_minor": bills_say, "found_minor": said}
     path = f"/v1/settlements/variances/{variance_id}"
     one = with_api(

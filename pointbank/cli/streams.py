@@ -12,6 +12,8 @@ from pointbank.cli.options import AsJson, TenantOption
 from pointbank.cli.say import out, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from pointbank.operating.streams import Judgement, Orphan
 
 group = typer.Typer(
@@ -22,6 +24,7 @@ group = typer.Typer(
 ServiceOption = Annotated[str, typer.Option(help="Whose stream: members, earn, redeem, tiers or notifier.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tells what it finds and would do.")]
 MOST_SHOWN = 20
+GONE = "no longer in the stream"
 
 
 @group.command("adopt")
@@ -83,7 +86,7 @@ def stream_adopt(
         say("It was decided before, and not finished.")
     else:
         say(f"{len(judged.orphans)} events left and have no fact any more:")
-        _show(judged.orphans, say)
+        show(judged.orphans, say)
     for line in unread:
         say(f"Not read yet: {line}.")
     if epoch is None:
@@ -154,9 +157,8 @@ def stream_orphans(
     say = _Say()
     for one in found:
         heard = ", ".join(one["heard_by"]) or "nobody"
-        say(
-            f"epoch {one['epoch']}, {one['n']}: {one['type'] or 'unknown'} about {one['subject']}, heard by {heard}"
-        )
+        told = GONE if one["type"] is None else f"{one['type']} about {one['subject']}"
+        say(f"epoch {one['epoch']}, {one['n']}: {told}, heard by {heard}")
     if not found:
         say("None.")
 
@@ -166,12 +168,14 @@ class _Say:
         out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _show(orphans: Any, say: _Say) -> None:
-    by_type = Counter((one.type or "no longer in the stream", one.heard_by) for one in orphans)
+def show(orphans: Sequence[Orphan], say: Callable[[str], None]) -> None:
+    """How many there are of what, and the first of them."""
+    by_type = Counter((one.type or GONE, one.heard_by) for one in orphans)
     for (type_, heard_by), count in sorted(by_type.items()):
         say(f"  {count} {type_}, heard by {', '.join(heard_by) or 'nobody'}")
     for one in orphans[:MOST_SHOWN]:
-        say(f"  {one.n}: {one.type or '?'} {one.event_id or '?'} about {one.subject or '?'}")
+        told = GONE if one.type is None else f"{one.type} {one.event_id} about {one.subject}"
+        say(f"  {one.n}: {told}")
     if len(orphans) > MOST_SHOWN:
         say(f"  ... and {len(orphans) - MOST_SHOWN} more (--json has all)")
 

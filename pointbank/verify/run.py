@@ -42,7 +42,7 @@ COULD_NOT = (
     StateBroken,
 )
 """What keeps a check from being made; it says nothing about the books."""
-_SAY_IT = (JournalUnreadable, NotConfigured, UnknownTenant, StateBroken)
+_SAY_IT = (JournalUnreadable, NotConfigured, UnknownTenant, UnknownWallet, StateBroken)
 """Those whose message is meant for people."""
 
 

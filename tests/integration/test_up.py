@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -70,8 +71,12 @@ def test_what_it_prints_works_and_it_stops_in_order(settings: Settings, tmp_path
         assert call(curl, {"TOKEN": token}) == {"programmes": []}
 
         # The file that it names gives the other commands what they need.
-        [file] = re.findall(r"^\. (\S+)$", said, re.MULTILINE)
+        [(line, file)] = re.findall(r"^(\. ([^\s;]+).*)$", said, re.MULTILINE)
         assert stat.S_IMODE(Path(file).stat().st_mode) == 0o600
+        found = subprocess.run(
+            ["sh", "-c", f"{line}; pointbank --version"], capture_output=True, text=True, check=True
+        )
+        assert found.stdout == f"pointbank {version('pointbank')}\n"
         [tenant] = re.findall(r"for tenant (\w+),", said)
         listed = subprocess.run(
             ["sh", "-c", f". {file}; exec {shlex.join(POINTBANK)} tenant list --json"],

@@ -42,7 +42,8 @@ class Settlements:
         async for page in self._books.snapshot.pages("earning/settlements.sql", "unnoticed"):
             for merchant, day, kind, currency, found, expected in page:
                 noticed.wrong(
-                    f"{kind} of {merchant} on {day} in {currency} is {found}, its bills come to {expected}, and no variance says so"
+                    f"{kind} of {merchant} on {day} in {currency} is {found:f}, "
+                    f"its bills come to {expected}, and no variance says so"
                 )
 
 
@@ -60,7 +61,7 @@ def _problems(row: Any) -> Iterator[str]:
             (found, expected, missing),
         )
         if kept != computed:
-            yield f"what was said, what bills say, and what is missing, is {kept}, computed {computed}"
+            yield f"what was said, what bills say, and what is missing, is {_told(kept)}, computed {_told(computed)}"
     if abs(row["found_minor"] - row["expected_minor"]) <= HALF:
         yield "it is off by no more than half a minor unit"
 
@@ -73,7 +74,12 @@ def _disagreed(row: Any, found: Decimal, expected: int) -> Iterator[str]:
     if not row["later"]:
         yield "it is closed as if it agreed, and nothing was written since it did not"
     elif not row["since"]:
-        yield f"it is closed as if it agreed: {found} was said, bills say {expected}"
+        yield f"it is closed as if it agreed: {found:f} was said, bills say {expected}"
+
+
+def _told(of: tuple[Decimal, int, str | None]) -> str:
+    found, expected, missing = of
+    return f"{found:f}, {expected}, {missing or 'nothing'}"
 
 
 def _computed(row: Any) -> tuple[Decimal | None, int, str | None]:

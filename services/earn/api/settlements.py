@@ -93,8 +93,8 @@ class CheckedOut(BaseModel):
 
 class VarianceOut(BaseModel):
     """`expected_minor`: bills less refunds of that day; of a total in the programme's currency, foreign ones converted too.
-    `found_minor`: what was said, a decimal. `missing`: nobody said a `total` of these bills, or there are no `bills` to what was
-    said."""
+    `found_minor`: what was said, a decimal in plain digits. `missing`: nobody said a `total` of these bills, or there are no
+    `bills` to what was said."""
 
     variance_id: UUID
     merchant: str
@@ -103,7 +103,7 @@ class VarianceOut(BaseModel):
     currency: str
     zone: str
     expected_minor: int
-    found_minor: Decimal
+    found_minor: str
     first_seen: AwareDatetime
     last_seen: AwareDatetime
     owner: str | None

@@ -116,7 +116,7 @@ class CheckDone(msgspec.Struct, frozen=True):
 
 
 class Variance(msgspec.Struct, kw_only=True):
-    """A variance as it is kept. `owner`: who looks after it. `found_minor`: in digits, with a dot where it is finer."""
+    """A variance as it is kept. `found_minor`: a decimal in plain digits. `owner`: who looks after it."""
 
     variance_id: UUID
     merchant: str

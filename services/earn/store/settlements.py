@@ -112,18 +112,13 @@ async def page(
 ) -> list[Variance]:
     """Variances before that one, the newest first."""
     rows = await queries.variance_page(db, states=list(states), merchant=merchant, before=before, most=most)
-    return [_variance(row) for row in rows]
+    return [Variance(**row) for row in rows]
 
 
 async def lock(db: Connection, variance_id: UUID) -> Variance | None:
     """One variance, locked."""
     row = await queries.lock_variance(db, variance_id=variance_id)
-    return None if row is None else _variance(row)
-
-
-def _variance(row: Any) -> Variance:
-    # A Decimal by itself is written with an exponent where it is small: a nothing to nine places is 0E-7.
-    return Variance(**{**row, "found_minor": format(row["found_minor"], "f")})
+    return None if row is None else Variance(**row)
 
 
 async def standing_beside(db: Connection, variance_id: UUID) -> UUID | None:

@@ -188,8 +188,8 @@ RETURNING v.variance_id;
 -- name: variance_page
 -- Variances in these states, of a merchant where one is asked for, the newest first.
 SELECT
-    variance_id, merchant, day, kind, currency, zone, expected_minor, found_minor, first_seen, last_seen, owner, state, reason,
-    programme, missing
+    variance_id, merchant, day, kind, currency, zone, expected_minor, trim_scale(found_minor)::text AS found_minor, first_seen, last_seen,
+    owner, state, reason, programme, missing
 FROM settlement_variances
 WHERE state = ANY(:states::text[]) AND (:merchant::text IS NULL OR merchant = :merchant) AND variance_id < :before
 ORDER BY variance_id DESC
@@ -198,8 +198,8 @@ LIMIT :most;
 -- name: lock_variance^
 -- One variance, locked.
 SELECT
-    variance_id, merchant, day, kind, currency, zone, expected_minor, found_minor, first_seen, last_seen, owner, state, reason,
-    programme, missing
+    variance_id, merchant, day, kind, currency, zone, expected_minor, trim_scale(found_minor)::text AS found_minor, first_seen, last_seen,
+    owner, state, reason, programme, missing
 FROM settlement_variances
 WHERE variance_id = :variance_id
 FOR NO KEY UPDATE;

@@ -174,6 +174,19 @@ async def test_a_variance_has_an_owner_and_a_state_and_what_was_closed_is_not_ra
     assert {row[0] for row in audited} == {"settlement.import", "settlement.check", "settlement.decide"}
 
 
+async def test_a_day_of_whole_hundreds_is_told_in_plain_digits(shop: Shop, settings: Settings) -> None:
+    await day_of(shop, "rounded", (5_000, "2026-11-22T11:00:00Z"))
+    said = line("rounded", "12000.00"), line("rounded", "300.000", "deposit")
+    assert (await imported(shop, *said)).status_code == 200
+    await check(shop.runtime, first=DAY, last=DAY)
+    [deposit, one] = sorted(await variances(shop, "rounded"), key=lambda found: str(found["kind"]))
+    assert [found["found_minor"] for found in (one, deposit)] == ["1200000", "30000"]
+    path = f"/v1/settlements/variances/{one['variance_id']}"
+    answer = await shop.client.post(path, json={"owner": "noor"}, headers=shop.headers("finance"))
+    assert (answer.json()["owner"], answer.json()["found_minor"]) == ("noor", "1200000")
+    assert await computed(shop, settings, "found_minor = found_minor", "rounded") == []
+
+
 async def test_what_agreed_is_raised_again_with_the_same_numbers_but_not_what_a_person_closed(
     shop: Shop, settings: Settings
 ) -> None:

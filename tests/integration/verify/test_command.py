@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from pointbank.journal import Journal
-from pointbank.verify import run_verify
+from pointbank.verify import Trust, run_chains, run_verify
 from tests.integration.verify.conftest import change
 from tests.support.town import Town
 
@@ -72,6 +73,19 @@ def test_what_cannot_be_checked_is_exit_2(
     assert verify(town, tenant=tenant, journal=None if what == "tenant" else journal) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"pointbank: could not check {tenant}: ")
+
+
+def test_a_wallet_that_nobody_has_is_told_in_words(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
+    nobody = UUID("01a1f82f-1e80-7e8d-8405-0873dba865aa")
+    trust = Trust.of(town.settings, town.tenant)
+    code = run_chains(
+        town.settings, town.tenant, wallet=nobody, after=None, state=None, trust=trust, as_json=False
+    )
+    assert code == 2
+    assert capsys.readouterr().err == (
+        f"pointbank: could not check {town.tenant}: "
+        f"wallet {nobody} has no row, no line and no sealed head in {town.tenant}\n"
+    )
 
 
 def test_another_tenants_journal_says_nothing_about_these_books(

@@ -15,9 +15,10 @@ import redis
 import typer.main
 from typer.testing import CliRunner
 
-from pointbank.cli import main
+from pointbank.cli import main, streams
 from pointbank.cli.app import app
 from pointbank.cli.failures import expected
+from pointbank.operating.streams import Orphan
 from shared.config import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -433,6 +434,35 @@ def test_serve_says_what_it_lacks_before_it_starts(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert said(capsys, monkeypatch, "serve", "earn", "--host", host) == f"pointbank: {line}"
+
+
+def test_who_has_what_a_running_up_gives_is_not_sent_there_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("seal", "adopt", "--tenant", "acme", "--dry-run")
+    monkeypatch.setenv("POINTBANK_SECRET", "root of the tests")
+    lacks = "pointbank: set POINTBANK_SEAL_FOLDER to the folder that redeem exports seals to"
+    assert (
+        said(capsys, monkeypatch, *asked)
+        == f"{lacks}; beside a running `pointbank up`: `. var/pointbank.env`"
+    )
+    monkeypatch.setenv("POINTBANK_POSTGRES_DSN", "postgresql://postgres:secret@127.0.0.1:1/postgres")
+    assert said(capsys, monkeypatch, *asked) == lacks
+
+
+def test_an_orphan_that_the_stream_has_no_more_is_told_so() -> None:
+    orphans = [
+        Orphan(5, None),
+        Orphan(6, b"{}", "01a20261", "bill.recorded.v1", "01a20262", ("redeem",)),
+    ]
+    lines: list[str] = []
+    streams.show(orphans, lines.append)
+    assert lines == [
+        "  1 bill.recorded.v1, heard by redeem",
+        "  1 no longer in the stream, heard by nobody",
+        "  5: no longer in the stream",
+        "  6: bill.recorded.v1 01a20261 about 01a20262",
+    ]
 
 
 def test_a_group_without_a_command_tells_what_there_is(

@@ -12,6 +12,8 @@ from pointbank.embedded.process import free_port
 from pointbank.tokens import dev_keys
 from tests.support.stub import Stub
 
+NOBODY = "00000000-0000-7000-8000-000000000000"
+
 
 def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> str:
     monkeypatch.setattr("sys.argv", ["pointbank", *map(str, arguments)])
@@ -86,6 +88,27 @@ def test_days_choices_and_urls_are_checked_before_anybody_is_asked(
     state = () if command == "statement" else ("--state", tmp_path)
     line = said(capsys, monkeypatch, *arguments.split(), *state)
     assert line == f"pointbank: Invalid value for {wrong}; see `pointbank {command} --help`"
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ("", "--owner says who looks after it, --as what became of it: give one of them"),
+        ("--reason counted", "--owner says who looks after it, --as what became of it: give one of them"),
+        ("--as closed --owner noor", "--as closed wants a --reason"),
+        ("--as explained", "--as explained wants a --reason"),
+    ],
+)
+def test_what_becomes_of_a_variance_is_asked_for_by_the_names_of_options(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    options: str,
+    wanted: str,
+) -> None:
+    command = "settlement", "resolve", NOBODY
+    line = said(capsys, monkeypatch, *command, *options.split(), "--state", tmp_path)
+    assert line == f"pointbank: {wanted}; see `pointbank settlement resolve --help`"
 
 
 def test_a_problem_is_told_by_its_details_its_code_and_the_id_of_the_request() -> None:
