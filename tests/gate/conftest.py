@@ -62,7 +62,9 @@ def fleet(settings: Settings, folder: Path, jwks: Path) -> Iterator[Fleet]:
     own = settings.model_copy(update={"control_database": f"pointbank_gate_{secrets.token_hex(4)}"})
     asyncio.run(prepare_control(own))
     environment = {"POINTBANK_JWT_KEYS": str(jwks)}
-    with Fleet(own, folder, services=(ALL,), replicas=1, environment=environment).running() as made:
+    with Fleet(
+        own, folder, services=(ALL,), replicas=1, environment=environment, forked=True
+    ).running() as made:
         yield made
 
 

@@ -35,7 +35,6 @@ async def assert_whole_until_spoilt(
         for name, (sql, found) in spoilt.items():
             transaction = db.transaction()
             await transaction.start()
-            await db.execute("SET LOCAL session_replication_role = replica")
             done = await db.execute(sql)
             assert not done.endswith(" 0"), name
             broken = await _broken(settings, tenant, db, names)

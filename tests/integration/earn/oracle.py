@@ -22,7 +22,6 @@ async def one_moment(settings: Settings, shop: Shop) -> AsyncIterator[Connection
     transaction = db.transaction(isolation="repeatable_read")
     await transaction.start()
     try:
-        await db.execute("SET LOCAL session_replication_role = replica")  # no trigger, no foreign key
         yield db
     finally:
         await transaction.rollback()

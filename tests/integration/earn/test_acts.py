@@ -210,7 +210,6 @@ async def test_an_act_of_before_that_wrote_a_whole_number_as_a_fraction_is_answe
 async def _as_before(settings: Settings, shop: Shop, act_id: str) -> None:
     """The act as it was kept when data was kept as it was sent."""
     db = await open_books(settings, shop.code)
-    await db.execute("SET session_replication_role = replica")
     try:
         [row] = await db.fetch("SELECT * FROM earn.acts WHERE act_id = $1::text::uuid", act_id)
         head = [row[name] for name in ("source", "act_ref", "act", "occurred_at", "identity_kind")]

@@ -62,7 +62,6 @@ async def objections(tiers: TenantRuntime, settings: Settings, wallet_id: UUID, 
     transaction = db.transaction()
     await transaction.start()
     try:
-        await db.execute("SET LOCAL session_replication_role = replica")  # history is append-only
         await db.execute(
             f"UPDATE tiers.history SET {change} WHERE wallet_id = $1 AND sequence > 1", wallet_id
         )

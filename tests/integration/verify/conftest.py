@@ -311,7 +311,6 @@ async def undone(db: Connection) -> AsyncIterator[Connection]:
     transaction = db.transaction()
     await transaction.start()
     try:
-        await db.execute("SET LOCAL session_replication_role = replica")  # no trigger, no foreign key
         yield db
     finally:
         await transaction.rollback()

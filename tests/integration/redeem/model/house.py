@@ -139,6 +139,7 @@ def bank_process(settings: Settings, folder: Path) -> Iterator[tuple[Fleet, Tena
         replicas=1,
         apps={"redeem": "tests.support.clocked:create"},
         environment={CLOCK: str(folder / "clock"), "POINTBANK_REST_AFTER_S": "0"},
+        forked=True,
     )
     with fleet.running():
         fleet.wait_ready(tenant.code)
