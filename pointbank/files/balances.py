@@ -18,7 +18,7 @@ import msgspec
 
 from pointbank.desk import open_desk, rehearse
 from services.redeem.domain.acts import Open
-from services.redeem.domain.adjusting import another_act, opened_of, opening_id
+from services.redeem.domain.adjusting import another_row, opened_of, opening_id
 from shared.clock import as_utc
 from shared.config import Settings
 from shared.errors import FieldMissing, FieldType, Refusal
@@ -119,7 +119,7 @@ async def open_balances(
                         elif before == own:
                             found.known += 1
                         else:
-                            found.refuse(line, another_act())
+                            found.refuse(line, another_row())
                     case Done():
                         found.known += 1
             if say is not None:

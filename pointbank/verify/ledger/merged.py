@@ -90,6 +90,7 @@ class Family:
             together.unopened += walk.unopened
             together.gone += walk.gone
             together.back += walk.back
+            # What was spent is not held against silence here: when each of the others was active is not known of the heir.
             for bucket in BUCKETS:
                 together.buckets[bucket] += walk.buckets[bucket]
             for lot_id, lot in walk.lots.items():

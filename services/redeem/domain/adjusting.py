@@ -36,9 +36,8 @@ class Opened(NamedTuple):
     last_active_at: datetime | None
 
 
-def opened_of(asked: Open, wallet_id: UUID | None) -> Opened:
+def opened_of(asked: Open, wallet_id: UUID) -> Opened:
     """What is said, of the wallet that is meant by it."""
-    assert wallet_id is not None, "who opens nobody's wallet is refused before"
     return Opened(wallet_id, asked.points, asked.earned_at, asked.expires_at, asked.last_active_at)
 
 
@@ -56,6 +55,14 @@ def another_act() -> OpeningConflict:
     """The refusal of an opening balance whose id something else has."""
     return OpeningConflict(
         "Something else was posted under this reference. Take another one.", pointer="/opening_ref"
+    )
+
+
+def another_row() -> OpeningConflict:
+    """The refusal of a row of a file under whose key a row before it opens something else."""
+    return OpeningConflict(
+        "A row before opens another balance under this key. Give each a key of its own.",
+        pointer="/opening_ref",
     )
 
 

@@ -36,9 +36,7 @@ _encode = msgspec.json.Encoder().encode
 def open_balance(desk: Desk, item: Item[Any], command: Open) -> Done:
     """Refuses not_found, programme_closed, amount_out_of_range and occurred_in_future; what one person asked for,
     adjustment_needs_second_person."""
-    if command.wallet_id is None:
-        raise NotFound(f"Nobody of this identity has a wallet in {command.programme}.")
-    wallet, value = desk.wallet_of(command.wallet_id, "/wallet_id")
+    wallet, value = desk.wallet_of(_named(command), "/wallet_id")
     if value.closed:
         raise ProgrammeClosed.named(value.code, pointer="/wallet_id")
     check_opening(command, value, desk.now)
@@ -64,6 +62,12 @@ def open_balance(desk: Desk, item: Item[Any], command: Open) -> Done:
     return Done(201, _answer(desk, command, wallet, wallet.opened[-1], value))
 
 
+def _named(command: Open) -> UUID:
+    if command.wallet_id is None:
+        raise NotFound(f"Nobody of this identity has a wallet in {command.programme}.")
+    return command.wallet_id
+
+
 def _keep(desk: Desk, item: Item[Any], command: Open, wallet_id: UUID, value: CompiledProgramme) -> None:
     if command.last_active_at is not None:
         desk.active.append(ActiveElsewhere(command.opening_id, wallet_id, command.last_active_at))
@@ -80,7 +84,7 @@ def _keep(desk: Desk, item: Item[Any], command: Open, wallet_id: UUID, value: Co
 
 def open_again(desk: Desk, command: Open, known: Known) -> Done:
     """The answer to an opening balance that was posted before, with the balance and the expiry of now. Refuses
-    opening_conflict where it is another one."""
+    opening_conflict where it is another one, and not_found where its identity names nobody by now."""
     wallet = desk.wallets.get(known.wallet_id)
     lots = (*desk.opened.get(command.opening_id, ()), *(wallet.lots if wallet is not None else ()))
     lot = next((lot for lot in lots if lot.accrual_id == command.opening_id), None)
@@ -89,7 +93,7 @@ def open_again(desk: Desk, command: Open, known: Known) -> Done:
         raise another_act()
     home = known.wallet_id if wallet is None else wallet.wallet_id
     before = Opened(home, known.points, lot.earned_at, said.expires_at, said.last_active_at)
-    check_repeat(before, opened_of(command, command.wallet_id))
+    check_repeat(before, opened_of(command, _named(command)))
     wallet, value = desk.wallet_of(known.wallet_id, "/wallet_id")
     return Done(200, _answer(desk, command, wallet, lot, value))
 

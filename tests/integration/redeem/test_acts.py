@@ -606,6 +606,9 @@ def test_a_file_of_balances_is_opened_once_and_a_dry_run_says_what_a_real_one_do
     once = {"rows": 10, "posted": 2, "points": 705, "over_at_once": 5, "known": 1, "refused": refused}
     assert (ran(dry_run=True), ran(dry_run=True), ran()) == (once, once, once)
     assert ran() == {**once, "posted": 0, "points": 0, "over_at_once": 0, "known": 3}
+    nobody = f"{key}-r2,,shops,+966500000000,5,2024-03-01T10:00:00+03:00,2024-04-01T10:00:00+03:00,"
+    file.write_text(f"{rows[0]}\n{nobody}\n")
+    assert [ran(dry_run=way)["refused"] for way in (True, False)] == [{"not_found": 1}] * 2
     file.write_text("row_key,points\nr9,1\n")
     with pytest.raises(FileUnreadable, match="missing columns: earned_at"):
         run_open_balances(settings, tenant.code, file, dry_run=False, as_json=False)
