@@ -97,6 +97,10 @@ MUTANTS: dict[str, tuple[tuple[Patch, ...], Provocation, int, set[str]]] = {
 }
 
 
+TRIES = 3
+"""So often a fault is provoked that a mutant need not meet the first time: who commits in between is chance."""
+
+
 @pytest.mark.parametrize(("patches", "provoke", "replicas", "noticed"), MUTANTS.values(), ids=MUTANTS)
 def test_what_happens_without_a_guard_is_noticed(
     settings: Settings,
@@ -107,8 +111,12 @@ def test_what_happens_without_a_guard_is_noticed(
     noticed: set[str],
 ) -> None:
     with served_by(settings, tmp_path, patches, replicas=replicas) as mutated:
-        asyncio.run(provoke(mutated.fleet, mutated.town))
-        report = verified(mutated.town)
+        tries = 0
+        while True:
+            asyncio.run(provoke(mutated.fleet, mutated.town))
+            report, tries = verified(mutated.town), tries + 1
+            if noticed <= told(report).keys() or tries == TRIES:
+                break
     assert report["bills:told"].compared >= 30, "the mutant did no work"
     assert noticed <= told(report).keys(), told(report)
 
