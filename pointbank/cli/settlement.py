@@ -140,7 +140,7 @@ def resolve(
     owner: Annotated[str | None, typer.Option(help="Who looks after it.")] = None,
     reason: Annotated[str | None, typer.Option(help="Why; it is kept.")] = None,
     bills_say: Annotated[
-        int | None,
+        str | None,
         typer.Option(help="What `list` showed; refused where a check has found another number since."),
     ] = None,
     said: Annotated[str | None, typer.Option(help="Likewise.")] = None,
@@ -158,7 +158,13 @@ def resolve(
         raise typer.BadParameter("--owner says who looks after it, --as what became of it: give one of them")
     if to in {"explained", "closed"} and reason is None:
         raise typer.BadParameter(f"--as {to} wants a --reason")
-    body = {"owner": owner, "state": to, "reason": reason, "expected_minor": bills_say, "found_minor": said}
+    body = {
+        "owner": owner,
+        "state": to,
+        "reason": reason,
+        "expected_minor": _whole(bills_say),
+        "found_minor": said and said.replace(",", ""),
+    }
     path = f"/v1/settlements/variances/{variance_id}"
     one = with_api(
         lambda api: api.call("POST", path, body, key=f"variance-{uuid7()}", role="finance"),
@@ -168,3 +174,11 @@ def resolve(
         print_json(one)
     else:
         out.print(f"{one['merchant']} on {one['day']} is {one['state']}, with {one['owner'] or 'nobody'}.")
+
+
+def _whole(text: str | None) -> int | None:
+    """A number as `list` groups its digits."""
+    try:
+        return None if text is None else int(text.replace(",", ""))
+    except ValueError:
+        raise typer.BadParameter(f"{text} is no whole number", param_hint="--bills-say") from None

@@ -165,7 +165,9 @@ async def find_bills(
             raise FieldUnknown("Ask by bill_ref, or by wallet_id.", pointer="/bill_ref")
         if merchant is not None:
             call.principal.at_merchant(merchant)
-        return await _bills_of_wallet(call, wallet_id, merchant or call.principal.merchant, cursor, limit)
+        return await _bills_of_wallet(
+            call, wallet_id, call.principal.merchant if merchant is None else merchant, cursor, limit
+        )
     if merchant is None or bill_ref is None:
         missing = "/merchant" if merchant is None else "/bill_ref"
         raise FieldMissing("Ask by merchant and bill_ref, or by wallet_id.", pointer=missing)

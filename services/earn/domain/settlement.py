@@ -154,9 +154,9 @@ def unseen(asked: DecideVariance, one: Variance) -> VarianceChanged | None:
         FieldError(f"/{name}", VarianceChanged.code, f"It is {now} by now.")
         for name, seen, now in (
             ("expected_minor", asked.expected_minor, one.expected_minor),
-            ("found_minor", asked.found_minor, Decimal(one.found_minor)),
+            ("found_minor", asked.found_minor, one.found_minor),
         )
-        if seen is not None and seen != now
+        if seen is not None and seen != Decimal(now)
     ]
     if not changed:
         return None
