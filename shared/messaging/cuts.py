@@ -36,16 +36,19 @@ async def patient(pool: Pool) -> AsyncIterator[Connection]:
 class Rows:
     """A cut's, a page at a time: `ids`, and then what its events say."""
 
-    def __init__(self, db: Connection, no: int, cursor: Any) -> None:
-        self._db, self._no, self._cursor = db, no, cursor
+    def __init__(self, db: Connection, cut: Any, cursor: Any) -> None:
+        self._db, self._no, self._n, self._cursor = db, cut["no"], cut["n"], cursor
         self._page: Sequence[Any] = ()
         self._payloads: Sequence[bytes] = ()
 
     async def ids(self) -> bytes:
-        """The event ids of the next page, 16 bytes each. Raises Lacking after the last."""
+        """The event ids of the next page, 16 bytes each. Raises Lacking after the last, and of a cut of one page before anything of
+        it is given."""
         if self._cursor is None:
             page = await queries.cut_page(self._db, no=self._no)
             ids, self._payloads = page["ids"] or b"", page["payloads"] or ()
+            if len(ids) != ID_BYTES * self._n:
+                raise Lacking(f"cut {self._no} lacks its rows: the outbox was changed")
         else:
             self._page = await self._cursor.fetch(PAGE)
             ids = b"".join(row["event_id"].bytes for row in self._page)
@@ -72,7 +75,7 @@ async def reading(pool: Pool, cut: Any) -> AsyncIterator[Rows]:
     """Reads a cut: one of a page by one query, a larger one by a cursor, in a transaction that lasts as long."""
     if cut["n"] <= PAGE:
         async with pool.acquire() as db:
-            yield Rows(db, cut["no"], None)
+            yield Rows(db, cut, None)
         return
     async with patient(pool) as db:
-        yield Rows(db, cut["no"], await db.cursor(queries.texts()["cut_rows"], cut["no"]))
+        yield Rows(db, cut, await db.cursor(queries.texts()["cut_rows"], cut["no"]))

@@ -196,8 +196,10 @@ FROM outbox AS o
 WHERE o.xid = ANY(:xids::text[]::xid8[]) AND o.id = ANY(:ids::bigint[]);
 
 -- name: be_patient$
--- Statements of this transaction may take so long, in milliseconds.
-SELECT set_config('statement_timeout', :patience_ms, true);
+-- Statements of this transaction may take so long, in milliseconds, and who publishes between two of them likewise.
+SELECT
+    set_config('statement_timeout', :patience_ms, true),
+    set_config('idle_in_transaction_session_timeout', :patience_ms, true);
 
 -- name: last_cut^
 -- The newest cut: dense ids up to base + n - 1 are planned. Beside it which PostgreSQL says so: since when it runs, and which

@@ -178,6 +178,27 @@ async def test_a_tail_that_redis_lost_is_published_again(settings: Settings, ten
         await eventually(lambda: refilled(service) == 650)
 
 
+async def test_a_cut_that_lacks_a_row_halts_the_relay_and_nothing_of_it_is_published(
+    settings: Settings, tenant: Tenant
+) -> None:
+    admin = await asyncpg.connect(dsn_for(settings, tenant.database))
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        await tell(service, 3)
+        await until_published(service, 3)
+        assert await admin.fetchval("SELECT n FROM earn.cuts ORDER BY no DESC LIMIT 1") == 3
+        await admin.execute(
+            """
+            SET session_replication_role = replica;
+            DELETE FROM earn.outbox WHERE id = (SELECT max(id) FROM earn.outbox)
+            """
+        )
+        await service.redis.delete(service.keys.stream("earn"), service.keys.head("earn"))
+        await tell(service, 1)
+        await eventually(lambda: "lacks its rows" in (service.relay.trouble(after_s=30) or ""))
+        assert await published(service) == []
+    await admin.close()
+
+
 async def test_a_foreign_entry_in_the_stream_is_driven_out(settings: Settings, tenant: Tenant) -> None:
     async with running(settings, tenant, "earn", {Say: say}) as service:
         await tell(service, 5)
