@@ -100,6 +100,7 @@ class TenantRuntime:
         metrics: Metrics,
         clock: Clock | None = None,
         traces: Traces | None = None,
+        catching_up: asyncio.Semaphore | None = None,
     ) -> None:
         self.code = tenant.code
         self.tenant = tenant
@@ -133,6 +134,7 @@ class TenantRuntime:
             lowest_position=lowest,
             highest_position=highest,
             metrics=metrics,
+            catching_up=catching_up,
             traces=traces,
         )
         self._kept = Kept(pool)

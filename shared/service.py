@@ -113,6 +113,7 @@ class Service:
         self._relay_redis = redis_client(settings.relay_redis_url)
         self._bus = Bus(settings.redis_url, connections=2048)
         self._budget = Budget(settings.connections)
+        self._catching_up = asyncio.Semaphore(max(1, settings.connections // 2))
         self._tending = Tending(settings, blueprint.name, self._redis)
         self._served: dict[str, Served] = {}
         self._following: asyncio.Task[None] | None = None
@@ -326,6 +327,7 @@ class Service:
             directory=self._directory,
             metrics=self._metrics,
             traces=self._traces,
+            catching_up=self._catching_up,
         )
         runtime.closing = one.state == "suspending"
         try:

@@ -6,8 +6,9 @@ id, and each look for the next page would read all of them again (docs/decisions
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from shared.db import Connection, Pool
@@ -16,6 +17,8 @@ from shared.silence import be_patient
 
 PAGE = 500
 ID_BYTES = 16
+AT_ONCE = 5_000
+"""A cut of more events holds its connection for so long that it takes turns with those of other tenants."""
 PATIENCE_MS = 600_000
 """The `statement_timeout` of who reads what has piled up."""
 
@@ -25,9 +28,9 @@ class Lacking(Exception):
 
 
 @asynccontextmanager
-async def patient(pool: Pool) -> AsyncIterator[Connection]:
-    """A transaction whose statements may take long."""
-    async with pool.acquire() as db, db.transaction():
+async def patient(pool: Pool, turns: asyncio.Semaphore | None = None) -> AsyncIterator[Connection]:
+    """A transaction whose statements may take long; `turns`: whose turn it must be first, before a connection is asked for."""
+    async with turns or nullcontext(), pool.acquire() as db, db.transaction():
         be_patient(db, statement_timeout_ms=PATIENCE_MS)
         await queries.be_patient(db, patience_ms=str(PATIENCE_MS))
         yield db
@@ -71,11 +74,12 @@ class Rows:
 
 
 @asynccontextmanager
-async def reading(pool: Pool, cut: Any) -> AsyncIterator[Rows]:
-    """Reads a cut: one of a page by one query, a larger one by a cursor, in a transaction that lasts as long."""
+async def reading(pool: Pool, cut: Any, turns: asyncio.Semaphore | None) -> AsyncIterator[Rows]:
+    """Reads a cut: one of a page by one query, a larger one by a cursor, in a transaction that lasts as long, and a large one in
+    its turn."""
     if cut["n"] <= PAGE:
         async with pool.acquire() as db:
             yield Rows(db, cut, None)
         return
-    async with patient(pool) as db:
+    async with patient(pool, turns if cut["n"] > AT_ONCE else None) as db:
         yield Rows(db, cut, await db.cursor(queries.texts()["cut_rows"], cut["no"]))

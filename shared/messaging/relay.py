@@ -86,7 +86,10 @@ class Relay:
         highest_position: Position,
         metrics: Metrics,
         traces: Traces | None = None,
+        catching_up: asyncio.Semaphore | None = None,
     ) -> None:
+        """`catching_up`: so many relays of the process may hold a connection for long at once, that others find one too."""
+        self._catching_up = catching_up
         self._pool, self._redis, self._keys, self._service = pool, redis, keys, service
         self._stream, self._head = keys.stream(service), keys.head(service)
         self._lowest_position, self._highest_position = lowest_position, highest_position
@@ -225,7 +228,7 @@ class Relay:
             log.warning(
                 "much has piled up, and is cut slowly", service=self._service, tenant=self._keys.tenant
             )
-        async with patient(self._pool) as db:
+        async with patient(self._pool, self._catching_up) as db:
             return await queries.cut_outbox(db, started_at=started_at, outbox=outbox)
 
     async def _append(
@@ -344,7 +347,7 @@ class Relay:
                 return str(cut["hash"].hex())
         hasher, left = hashlib.sha256(cut["previous_hash"]), ID_BYTES * (n - cut["base"] + 1)
         with _halting():
-            async with reading(self._pool, cut) as rows:
+            async with reading(self._pool, cut, self._catching_up) as rows:
                 while left > 0:
                     ids = await rows.ids()
                     hasher.update(ids[:left])
@@ -400,7 +403,7 @@ class Relay:
         hasher, before = hashlib.sha256(cut["previous_hash"]), cut["previous_hash"].hex()
         at = int(cut["base"])
         with _halting():
-            async with reading(self._pool, cut) as rows:
+            async with reading(self._pool, cut, self._catching_up) as rows:
                 while at < cut["base"] + cut["n"]:
                     ids = await rows.ids()
                     count = len(ids) // ID_BYTES

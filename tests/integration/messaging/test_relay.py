@@ -403,6 +403,24 @@ async def test_what_has_piled_up_is_read_a_few_times_and_not_once_for_each_page(
     assert await rows_read(settings, tenant) - before < 8 * PILED_UP
 
 
+async def test_who_reads_much_waits_for_its_turn_without_a_connection(
+    settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.messaging.cuts.AT_ONCE", 600)
+    async with running(quick_settings(settings), tenant, "earn", {Say: say}) as service:
+        turns = service.relay._catching_up = asyncio.Semaphore(1)
+        async with turns:
+            for _ in range(2):
+                await tell(service, 700)
+            await until_published(service, 1400)
+            await service.redis.delete(service.keys.stream("earn"), service.keys.head("earn"))
+            service.relay.wake()
+            await eventually(lambda: turns._waiters is not None and len(turns._waiters) == 1)
+            assert service.pool.get_idle_size() == service.pool.get_size(), "nobody holds a connection"
+            assert await published(service) == []
+        assert await until_published(service, 1400) == list(range(1, 1401))
+
+
 async def test_what_takes_longer_to_cut_than_a_statement_may_is_cut(
     settings: Settings, tenant: Tenant
 ) -> None:
