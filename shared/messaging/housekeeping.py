@@ -59,7 +59,9 @@ class Housekeeping:
         self.turned_at = float("-inf")
         self._began_at = time.monotonic()
         self._failed = ""
-        """How the last turn failed; empty where it did not."""
+        """How the last turn that left something undone failed; empty where none is."""
+        self._undone: set[str] = set()
+        """What is due every few seconds, and failed when it was last: the turns between, which did not try it, mend nothing."""
         self._stood: Mapping[str, str] | None = None
         """By stream, where groups stood when it was last looked at."""
 
@@ -93,7 +95,8 @@ class Housekeeping:
         try:
             await self.turn()
             await self._retries.turn()
-            self.turned_at, self._failed = time.monotonic(), ""
+            if not self._undone:
+                self.turned_at, self._failed = time.monotonic(), ""
         except Exception as error:
             self._failed = f": {type(error).__name__}: {error}"[:300]
             where = {"service": self._service, "tenant": self._keys.tenant, "error": repr(error)[:300]}
@@ -115,15 +118,19 @@ class Housekeeping:
         self._metrics.pool_in_use(self._keys.tenant, in_use)
         if time.monotonic() - self._lag_at >= TRIM_EVERY_S:
             self._lag_at = time.monotonic()
+            self._undone.add("lag")
             await self._count_lag()
+            self._undone.discard("lag")
         for stream in self._heard:
             await self._advance(stream)
         now = time.monotonic()
         if now - self._trimmed_at >= TRIM_EVERY_S:
             self._trimmed_at = now
+            self._undone.add("trim")
             await self._trim()
             await self._count()
             await self._sizes.tell()
+            self._undone.discard("trim")
         if now - self._partitions_at >= PARTITIONS_EVERY_S:
             self._partitions_at = now
             async with self._pool.acquire() as db:
