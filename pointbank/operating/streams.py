@@ -25,6 +25,7 @@ from shared.db import Connection, connect
 from shared.events import StreamOrphaned, decode_envelope, encode_event
 from shared.ids import uuid7
 from shared.messaging.bus import FIELD, redis_client
+from shared.messaging.faults import missing
 from shared.messaging.keys import HEARERS, Keys
 from shared.messaging.queries import queries as messaging
 from shared.messaging.relay import Halted, Relay
@@ -149,7 +150,9 @@ class Stream:
         try:
             top = _n((await self.redis.xinfo_stream(name))["last-generated-id"])
             groups = {_text(row["name"]): row for row in await self.redis.xinfo_groups(name)}
-        except ResponseError:
+        except ResponseError as error:
+            if not missing(error):
+                raise
             return []  # there is no stream that anybody could read
         left = []
         for hearer in HEARERS[self.service]:
