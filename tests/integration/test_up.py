@@ -127,7 +127,7 @@ def test_a_programme_of_ones_own_comes_about_as_the_documentation_says(
             check=False,
             cwd=ROOT,
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
-            timeout=START_S,
+            timeout=4 * START_S,  # a dozen commands and calls, one after the other
         )
     assert (ran.returncode, ran.stderr) == (0, "")
     created, *answers = ran.stdout.splitlines()
