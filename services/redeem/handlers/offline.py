@@ -80,7 +80,10 @@ async def give_allowance(tx: Tx, items: Sequence[Item[AskAllowance]]) -> list[Ou
             tx.audit("allowance.give", f"wallet/{wallet_id}", item=items[k], after=allowance)
             outcomes[k] = Done(201, _allowance_answer(allowance, terms))
         else:
-            outcomes[k] = Done(200, _allowance_answer(allowance, terms))
+            given_under = await learned.programme(
+                tx.db, tx.cache, allowance.programme, allowance.programme_version
+            )
+            outcomes[k] = Done(200, _allowance_answer(allowance, given_under))
     await store.give(tx.db, made)
     await deciding.keep(tx.db, kept)
     return [outcomes[k] for k in range(len(items))]

@@ -36,16 +36,11 @@ async def lead(db: Connection, told: MemberMerged) -> None:
     """The merged member, and all that names it, finds the other's wallets from now on. After the wallets were ended."""
     await merging.add_merged_member(db, member_id=told.member_id, merged_into=told.merged_into)
     survivor = await goes_on_as(db, told.member_id)
-    found = [
-        (member_id, wallet.programme, wallet.wallet_id)
-        for wallet in told.survivor_wallets
-        for member_id in (told.member_id, told.merged_into)
-    ]
     await merging.find_in_wallets(
         db,
-        member_ids=[one[0] for one in found],
-        programmes=[one[1] for one in found],
-        wallet_ids=[one[2] for one in found],
+        member_id=survivor,
+        programmes=[wallet.programme for wallet in told.survivor_wallets],
+        wallet_ids=[wallet.wallet_id for wallet in told.survivor_wallets],
     )
     await _lead_identities(db, told.identities, survivor)
 
