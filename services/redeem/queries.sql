@@ -261,12 +261,6 @@ SELECT
         :principals::text[], :routes::text[], :keys::text[], :statuses::smallint[], :bodies::bytea[]
     );
 
--- name: programme$
--- The document of a programme's version.
-SELECT document
-FROM programmes
-WHERE programme = :programme AND version = :version;
-
 -- name: learn_programmes!
 -- Versions of programmes; one never changes.
 INSERT INTO programmes (programme, version, document, activated_at)

@@ -15,7 +15,7 @@ from services.redeem.api.shapes import WorthOut
 from services.redeem.domain.acts import Adjust, DecideAdjustment, Evidence, Part
 from services.redeem.domain.answers import adjustment_out
 from services.redeem.domain.spending import MOST_POINTS
-from services.redeem.store import adjustments, learned
+from services.redeem.store import adjustments, versions
 from shared.errors import NotFound
 from shared.http.bodies import Body, Moment
 from shared.http.cursors import Cursor, Limit, answer, decode_cursor, page
@@ -161,7 +161,7 @@ async def list_adjustments(
         shown = [
             adjustment_out(
                 one,
-                await learned.programme(db, call.tenant.cache, one.programme, one.programme_version),
+                await versions.promised(db, call.tenant.cache, one),
                 whole=False,
             )
             for one in found[:limit]
@@ -176,7 +176,7 @@ async def get_adjustment(adjustment_id: UUID, call: Annotated[Read, reads("adjus
         found = await adjustments.find(db, adjustment_id)
         if found is None:
             raise NotFound("There is no such adjustment.")
-        value = await learned.programme(db, call.tenant.cache, found.programme, found.programme_version)
+        value = await versions.promised(db, call.tenant.cache, found)
     return answer(adjustment_out(found, value))
 
 

@@ -15,8 +15,7 @@ from services.redeem.api.shapes import WorthOut
 from services.redeem.domain.answers import dispute_out
 from services.redeem.domain.disputes import DecideDispute, Dispute, OpenDispute
 from services.redeem.domain.spending import MOST_POINTS
-from services.redeem.store import asked as asked_store
-from services.redeem.store import disputes, learned
+from services.redeem.store import disputes, versions
 from shared.db import Connection
 from shared.errors import NotFound
 from shared.http.bodies import Body
@@ -176,8 +175,5 @@ async def reject_dispute(
 
 
 async def _shown(db: Connection, tenant: TenantRuntime, found: list[Dispute]) -> list[dict[str, object]]:
-    versions = await asked_store.newest_versions(db, {one.programme for one in found})
-    return [
-        dispute_out(one, await learned.programme(db, tenant.cache, one.programme, versions[one.programme]))
-        for one in found
-    ]
+    newest = await versions.newest_of(db, tenant.cache, {one.programme for one in found})
+    return [dispute_out(one, newest[one.programme]) for one in found]

@@ -23,7 +23,7 @@ from services.redeem.domain.stock import (
     judge,
     refused,
 )
-from services.redeem.store import learned, reconciliation, rewards
+from services.redeem.store import reconciliation, rewards, versions
 from services.redeem.store import stock as store
 from services.redeem.store.reconciliation import Found
 from services.redeem.store.rewards import Name
@@ -145,11 +145,7 @@ async def import_counts(tx: Tx, items: Sequence[Item[ImportCounts]]) -> list[Out
 
 
 async def _seen(tx: Tx, counts: Sequence[Count]) -> Seen:
-    terms: dict[str, CompiledProgramme] = {}
-    for programme in sorted({one.programme for one in counts}):
-        version = await rewards.newest_version(tx.db, programme)
-        if version is not None:
-            terms[programme] = await learned.programme(tx.db, tx.cache, programme, version)
+    terms = await versions.newest_of(tx.db, tx.cache, {one.programme for one in counts})
     stocks = await rewards.lock(tx.db, {one.name for one in counts})
     since = await store.in_books_since(tx.db, stocks)
     merchants = {one.location.partition("/")[0] for one in counts if one.used is not None}

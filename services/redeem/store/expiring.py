@@ -32,17 +32,6 @@ class Told(NamedTuple):
     points: int
 
 
-async def idle_versions(db: Connection) -> list[tuple[str, int, datetime]]:
-    """The programmes of which a version is of the policy `inactivity`: each version that changed what was said of expiry, in order,
-    with when it was activated."""
-    return [(row[0], row[1], row[2]) for row in await moving.idle_versions(db)]
-
-
-async def newest_versions(db: Connection) -> list[tuple[str, int]]:
-    """Every programme, with its newest version."""
-    return [(row[0], row[1]) for row in await moving.all_versions(db)]
-
-
 async def last_activity(
     db: Connection, wallet_ids: Collection[UUID]
 ) -> Sequence[tuple[UUID, datetime | None]]:
