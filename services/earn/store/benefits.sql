@@ -17,12 +17,6 @@ JOIN stamp_cards AS k
     ON k.wallet_id = ANY(c.wallet_id || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = c.wallet_id)) AND k.card = c.card
 GROUP BY c.wallet_id, c.card;
 
--- name: heirs_of
--- Of these wallets those that were merged, with the one that goes on.
-SELECT h.wallet_id, h.heir
-FROM heirs AS h
-WHERE h.wallet_id = ANY(:wallet_ids::uuid[]);
-
 -- name: move_cards!
 -- So many stamps more (below zero: less) are on these cards, which are locked.
 UPDATE stamp_cards AS k

@@ -200,10 +200,10 @@ async def _answer_again(
         if known[accrual.accrual_id].wallet_id != accrual.wallet_id
         for one in (accrual.wallet_id, known[accrual.accrual_id].wallet_id)
     }
-    heirs = await merging.heirs_of(tx.db, elsewhere) if elsewhere else {}
+    homes = await merging.homes(tx.db, elsewhere)
     for k, accrual in again:
         before = known[accrual.accrual_id]
-        home, asked = (heirs.get(one, one) for one in (before.wallet_id, accrual.wallet_id))
+        home, asked = (homes.get(one, one) for one in (before.wallet_id, accrual.wallet_id))
         same = (home, before.points, before.kind) == (asked, accrual.points, accrual.kind)
         outcomes[k] = Done(replayed=True) if same else Refused(_reused(accrual))
 

@@ -96,10 +96,10 @@ async def see_wallets(db: Connection, wallet_ids: Collection[UUID]) -> list[Wall
 
 async def see_heirs(db: Connection, wallet_ids: Collection[UUID]) -> Locked:
     """The same, heirs in place of those that were merged, under either name; of one snapshot."""
-    heirs = await merging.heirs_of(db, wallet_ids)
+    homes = await merging.homes(db, wallet_ids)
     found = Locked()
-    for wallet in await see_wallets(db, {heirs.get(one, one) for one in wallet_ids}):
-        found.add(wallet, [one for one, heir in heirs.items() if heir == wallet.wallet_id])
+    for wallet in await see_wallets(db, set(homes.values())):
+        found.add(wallet, [one for one, home in homes.items() if home == wallet.wallet_id != one])
     return found
 
 

@@ -63,34 +63,14 @@ SELECT EXISTS (SELECT FROM asked AS a WHERE a.state = 'waiting');
 
 -- name: accruals_asked
 -- Accruals that were posted: how many points, and the wallet that answers for them now, through every merge.
-WITH RECURSIVE heirs AS (
-    SELECT
-        p.posting_id AS accrual_id,
-        p.kind::text AS kind,
-        p.points,
-        w.wallet_id,
-        w.merged_into
-    FROM postings AS p
-    JOIN wallets AS w ON p.wallet_id = w.wallet_id
-    WHERE p.posting_id = ANY(:accrual_ids::uuid[])
-    UNION ALL
-    SELECT
-        h.accrual_id,
-        h.kind,
-        h.points,
-        w.wallet_id,
-        w.merged_into
-    FROM heirs AS h
-    JOIN wallets AS w ON h.merged_into = w.wallet_id
-)
-
 SELECT
-    h.accrual_id,
-    h.kind,
-    h.points,
-    h.wallet_id
-FROM heirs AS h
-WHERE h.merged_into IS NULL;
+    p.posting_id AS accrual_id,
+    p.kind::text AS kind,
+    p.points,
+    coalesce(h.heir, p.wallet_id) AS wallet_id
+FROM postings AS p
+LEFT JOIN heirs AS h ON p.wallet_id = h.wallet_id
+WHERE p.posting_id = ANY(:accrual_ids::uuid[]);
 
 -- name: accrual_lots
 -- The lots of accruals, and those that a merge or a renewing return made of them; never those that were given away. The lines of a posting are looked for
