@@ -175,5 +175,6 @@ async def reject_dispute(
 
 
 async def _shown(db: Connection, tenant: TenantRuntime, found: list[Dispute]) -> list[dict[str, object]]:
-    newest = await versions.newest_of(db, tenant.cache, {one.programme for one in found})
-    return [dispute_out(one, newest[one.programme]) for one in found]
+    """What each correction is worth: while it is open as it would post now, once it was decided as was said of it then."""
+    values = await versions.active_at(db, tenant.cache, [(one.programme, one.decided_at) for one in found])
+    return [dispute_out(one, value) for one, value in zip(found, values, strict=True)]

@@ -6,14 +6,14 @@ allowed, issued) goes by the version under which it was promised.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from services.redeem.domain.versions import Newest
-from services.redeem.store.sql import versions
+from services.redeem.store.sql import columns, versions
 from shared.db import Connection
 from shared.programme.compiled import CompiledProgramme, compile_programme
 
@@ -66,6 +66,18 @@ async def as_found(db: Connection, cache: Cache, programme: str, newest: Newest 
 async def promised(db: Connection, cache: Cache, one: Promised) -> CompiledProgramme:
     """What counts for this, whatever versions came since."""
     return await _version(db, cache, one.programme, one.programme_version)
+
+
+async def active_at(
+    db: Connection, cache: Cache, asked: Sequence[tuple[str, datetime | None]]
+) -> list[CompiledProgramme]:
+    """What counted of each of these programmes, which are known here, at a moment: of what was done then and does not keep its
+    version. None: what counts now."""
+    rows = await versions.versions_at(db, **columns(("programmes", "ats"), asked)) if asked else []
+    return [
+        await _version(db, cache, programme, version)
+        for (programme, _), (_, version) in zip(asked, rows, strict=True)
+    ]
 
 
 async def ending_silence(db: Connection, cache: Cache) -> list[tuple[CompiledProgramme, datetime]]:

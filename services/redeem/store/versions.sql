@@ -19,6 +19,16 @@ FROM programmes
 GROUP BY programme
 ORDER BY programme;
 
+-- name: versions_at
+-- The version that was active at each of these moments (null: the newest), the first one before all of them; k says of which.
+SELECT
+    a.k,
+    coalesce(max(p.version) FILTER (WHERE a.at IS NULL OR p.activated_at <= a.at), min(p.version)) AS version
+FROM unnest(:programmes::text[], :ats::timestamptz[]) WITH ORDINALITY AS a (programme, at, k)
+JOIN programmes AS p ON a.programme = p.programme
+GROUP BY a.k
+ORDER BY a.k;
+
 -- name: programme$
 -- The document of a programme's version.
 SELECT document
