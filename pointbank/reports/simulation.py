@@ -44,8 +44,8 @@ from services.earn.domain.judge import (
 from services.earn.domain.limits import MAX_MINOR
 from shared.db import Connection
 from shared.identity import Identity
-from shared.programme.campaigns import since
 from shared.programme.compiled import CompiledProgramme, compile_programme
+from shared.programme.days import since
 from shared.programme.subject import Activity
 from shared.sql import load
 

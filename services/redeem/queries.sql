@@ -261,12 +261,6 @@ SELECT
         :principals::text[], :routes::text[], :keys::text[], :statuses::smallint[], :bodies::bytea[]
     );
 
--- name: programme$
--- The document of a programme's version.
-SELECT document
-FROM programmes
-WHERE programme = :programme AND version = :version;
-
 -- name: learn_programmes!
 -- Versions of programmes; one never changes.
 INSERT INTO programmes (programme, version, document, activated_at)
@@ -293,26 +287,50 @@ ON CONFLICT (merchant) DO UPDATE SET version = excluded.version, terminals = exc
 WHERE merchants.version < excluded.version;
 
 -- name: learn_members!
--- Members' wallets, one in each programme, their birth months, and the identities that find them.
-WITH born AS (
-    INSERT INTO wallets (wallet_id, programme, member_id)
+-- Members' wallets, one in each programme, their birth months, and the identities that find them. Who was merged into a member finds
+-- that one's new wallets, too.
+WITH RECURSIVE told AS (
     SELECT
         w.wallet_id,
         w.programme,
         w.member_id
     FROM unnest(:wallet_ids::uuid[], :programmes::text[], :wallet_members::uuid[]) AS w (wallet_id, programme, member_id)
-    ORDER BY w.wallet_id
+),
+
+finds AS (
+    SELECT
+        t.member_id,
+        t.programme,
+        t.wallet_id
+    FROM told AS t
+    UNION
+    SELECT
+        m.member_id,
+        f.programme,
+        f.wallet_id
+    FROM finds AS f
+    JOIN merged_members AS m ON f.member_id = m.merged_into
+),
+
+born AS (
+    INSERT INTO wallets (wallet_id, programme, member_id)
+    SELECT
+        t.wallet_id,
+        t.programme,
+        t.member_id
+    FROM told AS t
+    ORDER BY t.wallet_id
     ON CONFLICT DO NOTHING
 ),
 
 joined AS (
     INSERT INTO member_wallets (member_id, programme, wallet_id)
     SELECT
-        w.member_id,
-        w.programme,
-        w.wallet_id
-    FROM unnest(:wallet_ids::uuid[], :programmes::text[], :wallet_members::uuid[]) AS w (wallet_id, programme, member_id)
-    ORDER BY w.member_id, w.programme
+        f.member_id,
+        f.programme,
+        f.wallet_id
+    FROM finds AS f
+    ORDER BY f.member_id, f.programme
     ON CONFLICT DO NOTHING
 ),
 

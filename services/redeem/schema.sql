@@ -67,6 +67,8 @@ CREATE TABLE merged_members (
     CONSTRAINT merged_members_into_another CHECK (merged_into <> member_id)
 );
 
+CREATE INDEX merged_members_into ON merged_members (merged_into);
+
 -- In which month members were born, as far as members told: points may expire at the end of it.
 CREATE TABLE birth_months (
     member_id uuid PRIMARY KEY,

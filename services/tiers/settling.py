@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime
 from typing import Any
 
 from services.tiers import ending, segments, store
 from services.tiers.domain import Programme
 from services.tiers.handlers import EndStandings, JudgeDay, Settle, settle_wake
 from shared.db import Connection
+from shared.programme.days import day_of, end_of_day
 from shared.runtime import TenantRuntime
 
 POLL_S = 5.0
@@ -76,8 +77,8 @@ async def _days(db: Connection, cache: dict[Any, Any], now: datetime) -> list[An
     found = []
     for programme, judged_day in await _latest(db, cache):
         if programme.conditional:
-            day = now.astimezone(programme.zone).date()
-            begins = datetime.combine(day + timedelta(days=1), time.min, programme.zone)
+            day = day_of(now, programme.zone)
+            begins = end_of_day(day, programme.zone)
             found.append((programme.code, programme.version, judged_day, day, begins))
     return found
 

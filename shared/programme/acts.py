@@ -28,7 +28,7 @@ from referencing import Registry
 
 from shared.errors import FieldError, pointer_to
 from shared.money import Ratio, RoundingMode, decimal_ratio, minor_per_point, round_ratio
-from shared.programme.campaigns import BudgetKey, Cap, CapKey, Room, Spent, caps_of, since
+from shared.programme.campaigns import BudgetKey, Cap, CapKey, Room, Spent, caps_of
 from shared.programme.conditions import (
     NEVER_HOLDS,
     Condition,
@@ -38,6 +38,7 @@ from shared.programme.conditions import (
     contradiction,
     mistakes,
 )
+from shared.programme.days import since
 from shared.programme.earning import ActType, On
 from shared.programme.subject import FIELDS, NOT_YET
 

@@ -10,11 +10,12 @@ from zoneinfo import ZoneInfo
 from shared.errors import FieldError, pointer_to
 from shared.programme.base import MAX_MINOR
 from shared.programme.conditions import NEVER_HOLDS, contradiction, mistakes
+from shared.programme.days import day_of
 from shared.programme.earning import Campaign, Earning, Effect, StampCard, instant
 from shared.programme.matching import matcher_of
 from shared.programme.meeting import Meetings
 from shared.programme.subject import FIELDS, NOT_YET
-from shared.programme.windows import day_of, rule_mistake
+from shared.programme.windows import rule_mistake
 
 Document = Mapping[str, Any]
 

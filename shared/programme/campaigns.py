@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import lru_cache
 from hashlib import sha256
 from math import gcd
@@ -43,12 +43,12 @@ import msgspec
 
 from shared.money import Ratio, decimal_ratio
 from shared.programme.conditions import Condition, compile_condition
+from shared.programme.days import Period, day_of, since
 from shared.programme.earning import Campaign, Effect, MemberCaps, instant
 from shared.programme.matching import Matcher, matcher_of
 from shared.programme.subject import FIELDS, Line, Subject
-from shared.programme.windows import Window, compile_window, day_of
+from shared.programme.windows import Window, compile_window
 
-Period = Literal["day", "week", "month", "year"]
 PERIODS: tuple[Period, ...] = ("day", "week", "month", "year")
 Cap = tuple[Period, int]
 
@@ -347,13 +347,13 @@ class Limits:
         for place in places:
             campaign = self.campaigns[tried[place].campaign]
             if campaign.caps:
-                today = today or occurred_at.astimezone(self.zone).date()
+                today = today or day_of(occurred_at, self.zone)
                 for period, _ in campaign.caps:
                     yield wallet_id, campaign.code, period, since(period, today)
             if campaign.budget is not None:
                 yield self.programme, campaign.code
         if self.caps and (points or places):
-            today = today or occurred_at.astimezone(self.zone).date()
+            today = today or day_of(occurred_at, self.zone)
             for period, _ in self.caps:
                 yield wallet_id, "", period, since(period, today)
 
@@ -394,7 +394,7 @@ class Limits:
         spent: Spent,
     ) -> Allotted:
         """What of this is given, after what was given before."""
-        today = occurred_at.astimezone(self.zone).date()
+        today = day_of(occurred_at, self.zone)
         offers = {
             place: self._offer(place, tried[place], wallet_id, today, spent)
             for place in self._competing(tried)
@@ -513,19 +513,6 @@ def _rooms(
         begins = since(period, today)
         made.append(Room(period, begins, spent.get((wallet_id, campaign, period, begins), 0), limit))
     return tuple(made)
-
-
-def since(period: Period, day: date) -> date:
-    """The first day of the period that the day lies in; weeks begin on Monday."""
-    match period:
-        case "day":
-            return day
-        case "week":
-            return day - timedelta(days=day.weekday())
-        case "month":
-            return day.replace(day=1)
-        case "year":
-            return day.replace(month=1, day=1)
 
 
 # ---- compiling ---------------------------------------------------------------------------------

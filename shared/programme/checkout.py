@@ -37,9 +37,9 @@ from shared.programme.campaigns import (
     Spent,
     Tried,
     chosen_of,
-    since,
 )
 from shared.programme.conditions import MILLION, compile_condition
+from shared.programme.days import day_of, since
 from shared.programme.earning import StampCard, instant
 from shared.programme.matching import matcher_of
 from shared.programme.subject import FIELDS, Line, Subject
@@ -204,7 +204,7 @@ def counters(
         if campaign.budget is not None:
             yield limits.programme, one.campaign + MONEY
         if campaign.caps:
-            today = occurred_at.astimezone(limits.zone).date()
+            today = day_of(occurred_at, limits.zone)
             for period, _ in campaign.caps:
                 yield wallet_id, one.campaign + TIMES, period, since(period, today)
 
@@ -221,7 +221,7 @@ def grant(
 ) -> tuple[tuple[Offered, ...], dict[CapKey | BudgetKey, int]]:
     """(what of these is given after what was given before, what has to be added by counter). `claims` None: a quote, in
     which all compete."""
-    today = occurred_at.astimezone(limits.zone).date()
+    today = day_of(occurred_at, limits.zone)
     options = [
         _option(limits, place, one, claims, wallet_id, today, spent)
         for place, one in _competing(offers, claims)

@@ -14,8 +14,9 @@ from shared.programme.acts import CompiledAct, compile_act
 from shared.programme.adjusting import Adjusting, compile_adjusting
 from shared.programme.campaigns import CompiledCampaign, Limits, caps_of, compile_campaign
 from shared.programme.checkout import compile_card
+from shared.programme.days import day_of, end_of_day
 from shared.programme.earning import Earning
-from shared.programme.expiry import UNKNOWN_BIRTH_MONTH, CompiledExpiry, compile_expiry, start_of_day
+from shared.programme.expiry import UNKNOWN_BIRTH_MONTH, CompiledExpiry, compile_expiry
 from shared.programme.gift_cards import CompiledGiftCards, compile_gift_cards
 from shared.programme.guards import Guard, compile_guards
 from shared.programme.model import Programme
@@ -33,7 +34,6 @@ __all__ = [
     "EarnedByRule",
     "JudgedLine",
     "compile_programme",
-    "start_of_day",
 ]
 
 
@@ -107,8 +107,8 @@ class CompiledProgramme:
         """The first instant, in UTC, at which a refund of a bill of that time moves no points any more. None: never."""
         if self.refund_window_days is None:
             return None
-        day = occurred_at.astimezone(self.zone).date()
-        return start_of_day(day + timedelta(days=self.refund_window_days + 1), self.zone)
+        day = day_of(occurred_at, self.zone)
+        return end_of_day(day + timedelta(days=self.refund_window_days), self.zone)
 
     @property
     def denominator(self) -> int:

@@ -7,13 +7,15 @@ wallet's and not the lot's: its lots carry no expiry, and the whole balance expi
 from calendar import monthrange
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Literal, assert_never
 from zoneinfo import ZoneInfo
 
 from dateutil.relativedelta import relativedelta
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from shared.programme.days import day_of, end_of_day, start_of_day
 
 Instant = Callable[[datetime], datetime]
 
@@ -134,16 +136,9 @@ def instant_after_months(months: int, zone: ZoneInfo) -> Instant:
     return _first_instant_after(lambda day: day + later, zone)
 
 
-def start_of_day(day: date, zone: ZoneInfo) -> datetime:
-    """The first instant of a calendar day in UTC, also where clocks change at midnight."""
-    # fold=0 of a midnight that the clocks jump over is the jump itself: the day's first instant.
-    return datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC)
-
-
 def horizon(now: datetime, days: int, zone: ZoneInfo) -> datetime:
     """The last instant that lies at most so many calendar days ahead: what expires by then is told of so many days before."""
-    today = now.astimezone(zone).date()
-    return start_of_day(today + timedelta(days=days + 1), zone) - timedelta(microseconds=1)
+    return end_of_day(day_of(now, zone) + timedelta(days=days), zone) - timedelta(microseconds=1)
 
 
 def _last_usable_day(expiry: MonthsAfterEarning | FixedDate | Inactivity) -> Callable[[date], date]:
@@ -175,10 +170,10 @@ def _next_date(month: int, day: int, least: relativedelta) -> Callable[[date], d
 def _first_instant_after(last_usable: Callable[[date], date], zone: ZoneInfo) -> Instant:
     @lru_cache(maxsize=4096)
     def day(earned_on: date) -> tuple[datetime, datetime, datetime]:
-        since, until = start_of_day(earned_on, zone), start_of_day(earned_on + timedelta(days=1), zone)
+        since, until = start_of_day(earned_on, zone), end_of_day(earned_on, zone)
         if until - since != timedelta(days=1):
             until = since  # clocks that are put back at midnight may come to the day before a second time
-        return since, until, start_of_day(last_usable(earned_on) + timedelta(days=1), zone)
+        return since, until, end_of_day(last_usable(earned_on), zone)
 
     # Bills come as they happen, most on one day; to find the day of an instant costs more than the rest.
     since, until, expires = day(date(1970, 1, 1))
@@ -186,7 +181,7 @@ def _first_instant_after(last_usable: Callable[[date], date], zone: ZoneInfo) ->
     def instant(at: datetime) -> datetime:
         nonlocal since, until, expires
         if not since <= at < until:
-            since, until, expires = day(at.astimezone(zone).date())
+            since, until, expires = day(day_of(at, zone))
         return expires
 
     return instant

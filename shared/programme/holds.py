@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from shared.programme.expiry import start_of_day
+from shared.programme.days import day_of, start_of_day
 
 Until = Literal["activation", "date", "day_by_day"]
 
@@ -96,7 +96,7 @@ def released_by(
     """How many of so many held points are to be released in all by now, and when there will be more; None: by no day."""
     if last_on is None:
         return 0, None
-    today = now.astimezone(zone).date()
+    today = day_of(now, zone)
     if today >= last_on:
         return points, None
     each = points // days if until == "day_by_day" else 0

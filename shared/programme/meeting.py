@@ -14,9 +14,10 @@ from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 from shared.programme.conditions import contradiction
+from shared.programme.days import day_of
 from shared.programme.earning import Campaign, instant
 from shared.programme.subject import FIELDS
-from shared.programme.windows import Span, compile_window, day_of
+from shared.programme.windows import Span, compile_window
 
 MOST_LOOKED_AT = 100_000
 """Windows of one document, and pairs of campaigns ten times: a second or two."""

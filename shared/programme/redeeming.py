@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import timedelta
 from typing import Literal
-from zoneinfo import ZoneInfo
 
 from shared.money import Ratio, decimal_ratio
 from shared.programme.model import Acceptance, Redemption
@@ -98,15 +97,3 @@ def _accepting(one: Acceptance) -> Accepting:
         categories=None if one.categories is None else frozenset(one.categories),
         share=None if one.max_bill_share is None else decimal_ratio(one.max_bill_share),
     )
-
-
-def period_start(per: Per, now: datetime, zone: ZoneInfo) -> datetime:
-    """The first instant, in UTC, of the day, week or month that it is now in that zone; weeks begin on Monday."""
-    today = now.astimezone(zone).date()
-    first: dict[Per, date] = {
-        "day": today,
-        "week": today - timedelta(days=today.weekday()),
-        "month": today.replace(day=1),
-    }
-    # fold=0 of a midnight that the clocks jump over is the jump itself: the day's first instant.
-    return datetime.combine(first[per], time.min, tzinfo=zone).astimezone(UTC)

@@ -8,6 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar, overload
 from zoneinfo import ZoneInfo
 
 from shared.programme.conditions import Field, Fields, millionths
+from shared.programme.days import day_of
 
 POINTS_TENDER = "points"
 """The tender of what was paid with points."""
@@ -143,7 +144,7 @@ class Subject:
         return None if since is None else (self.local.date() - self._day(since)).days
 
     def _day(self, at: datetime) -> date:
-        return at.astimezone(self.zone).date()
+        return day_of(at, self.zone)
 
 
 @lru_cache(maxsize=4096)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr
 
@@ -60,15 +59,6 @@ def rule_mistake(rrule: str, starts_on: date, ends_on: date) -> str | None:
     except (ValueError, OverflowError) as error:
         return f"It can't be read: {error}."
     return "No day of this rule lies within the campaign." if first is None else None
-
-
-def day_of(at: datetime, zone: ZoneInfo) -> date:
-    """The day that clocks show then. At an end of the calendar, which documents say for always, they may show none: then its first
-    or last."""
-    try:
-        return at.astimezone(zone).date()
-    except OverflowError:
-        return date.max if at.year == date.max.year else date.min
 
 
 Span = tuple[datetime, datetime]

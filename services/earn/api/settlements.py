@@ -27,6 +27,7 @@ from services.earn.domain.settlement import (
     accepted_on,
     minor,
 )
+from services.earn.domain.versions import newest as newest_of
 from services.earn.jobs.checking import DAYS, check
 from services.earn.store import settlements
 from services.earn.store.facts import known_programmes
@@ -165,7 +166,7 @@ async def import_settlement(
 
 
 def _line(place: int, one: LineBody, versions: Sequence[tuple[datetime, CompiledProgramme]]) -> Line:
-    _, newest = versions[-1]
+    newest = newest_of(versions)
     currency = one.currency or newest.currency
     if currency != newest.currency and currency not in accepted_on(
         [(since, version.accepts) for since, version in versions], one.day, newest.zone

@@ -11,6 +11,7 @@ import msgspec
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from services.earn.domain.versions import newest
 from services.earn.store import benefits as store
 from services.earn.store.facts import known_programmes
 from shared.errors import NotFound
@@ -118,7 +119,7 @@ async def _told(call: Read, **whose: UUID) -> Response:
         )
         for wallet_id, programme in wallets.items()
         if programme in programmes
-        for card in programmes[programme][-1][1].book.cards
+        for card in newest(programmes[programme]).book.cards
     ]
     return answer(
         _Cards(

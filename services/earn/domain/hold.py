@@ -12,9 +12,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from services.earn.domain.decision import Decision, Judged
-from services.earn.domain.judge import Versions
+from services.earn.domain.versions import Versions, judged_by
 from shared.money import Worth
 from shared.programme.compiled import CompiledProgramme
+from shared.programme.days import day_of
 from shared.programme.holds import UNTIL_ACTIVATION, last_day, released_by
 from shared.programme.holds import Until as OfRule
 
@@ -101,7 +102,7 @@ def plans_of(
     """The plans of what a decision held, as the judging versions say."""
     for judged in decision.programmes:
         if judged.held:
-            version = next(one for _, one in programmes[judged.programme] if one.version == judged.version)
+            version = judged_by(programmes, judged)
             yield from _plans(bill_id, occurred_at, judged, version)
 
 
@@ -109,7 +110,7 @@ def _plans(
     bill_id: UUID, occurred_at: datetime, judged: Judged, version: CompiledProgramme
 ) -> Iterator[HoldPlan]:
     holds = {rule.code: rule.hold for rule in version.book.rules}
-    billed_on = occurred_at.astimezone(version.zone).date()
+    billed_on = day_of(occurred_at, version.zone)
     for accrual in judged.accruals:
         if accrual.kind != "earn_held":
             continue

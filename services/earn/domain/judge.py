@@ -12,6 +12,7 @@ from services.earn.domain.conversion import Conversion, Rate, convert
 from services.earn.domain.decision import Accrual, Awaited, Decision, Judged, Seen
 from services.earn.domain.giving import CardKey, given, punched, taken_off, variances
 from services.earn.domain.limits import MAX_MINOR
+from services.earn.domain.versions import Versions, active_at
 from shared.errors import AmountOutOfRange, CurrencyMismatch, ProgrammeClosed, Refusal, TerminalUnknown
 from shared.programme.campaigns import BudgetKey, CapKey, Limits
 from shared.programme.checkout import Offered, Stamped, counters
@@ -30,7 +31,6 @@ __all__ = [
     "OccurredTooEarly",
     "SegmentStay",
     "Standing",
-    "Versions",
     "Wallet",
     "Weighed",
     "admit",
@@ -38,7 +38,6 @@ __all__ = [
     "judge",
     "judged_alone",
     "standing_at",
-    "version_at",
     "waits_for",
     "weigh",
 ]
@@ -47,9 +46,6 @@ FUTURE = timedelta(minutes=5)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 """However far a programme looks back: no till rang up before, and local calendars have no day one of year one."""
 ANY_PROGRAMME = "*"
-
-Versions = Sequence[tuple[datetime, CompiledProgramme]]
-"""A programme's versions with when each was activated, in that order."""
 
 
 RateKey = tuple[str, str, datetime]
@@ -125,15 +121,6 @@ def segments_at(stays: Sequence[SegmentStay], at: datetime) -> frozenset[str]:
     )
 
 
-def version_at(versions: Versions, at: datetime) -> CompiledProgramme:
-    """The version that was active then; the earliest for a time before all of them."""
-    active = versions[0][1]
-    for activated_at, version in versions:
-        if activated_at <= at:
-            active = version
-    return active
-
-
 def judged_alone(programmes: Mapping[str, Versions]) -> bool:
     """Whether nothing but the bill itself decides: no cap or budget bounds its points, no guard counts it, no card is stamped."""
     return not any(
@@ -202,7 +189,7 @@ def admit(bill: RecordBill, facts: Facts, now: datetime) -> None:
         versions = facts.programmes.get(programme)
         if versions is None:
             return
-        reason = _passed_over(bill, version_at(versions, bill.occurred_at), now, facts)
+        reason = _passed_over(bill, active_at(versions, bill.occurred_at), now, facts)
         if reason is None:
             return
         reasons.append(reason)
@@ -295,7 +282,7 @@ def weigh(
     for wallet in member.wallets:
         if bill.programmes is not None and wallet.programme not in bill.programmes:
             continue
-        version = version_at(facts.programmes[wallet.programme], bill.occurred_at)
+        version = active_at(facts.programmes[wallet.programme], bill.occurred_at)
         if reason := _passed_over(own, version, now, facts):
             passed_over.append((wallet.programme, reason))
             continue

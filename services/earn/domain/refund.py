@@ -22,7 +22,7 @@ from uuid import UUID
 import msgspec
 
 from services.earn.domain.decision import Decision, Judged
-from services.earn.domain.judge import Versions, version_at
+from services.earn.domain.versions import Versions, active_at, judged_by
 from shared.errors import CurrencyMismatch, Refusal
 from shared.programme.compiled import CompiledProgramme, OnSpent
 
@@ -262,8 +262,8 @@ def open_programmes(
 
     A bill that earned in no programme follows those that count in its currency, or accept it.
     """
-    earned = [(one.programme, _version(versions, one)) for one in bill.decision.programmes]
-    others = [(code, version_at(known, bill.occurred_at)) for code, known in versions.items()]
+    earned = [(one.programme, judged_by(versions, one)) for one in bill.decision.programmes]
+    others = [(code, active_at(known, bill.occurred_at)) for code, known in versions.items()]
     asked = earned or [(code, one) for code, one in others if bill.currency in {one.currency, *one.accepts}]
     found = {code for code, version in asked if is_open(version, bill.occurred_at, refunded_at)}
     return frozenset(found) if found or not asked else None
@@ -282,10 +282,6 @@ def refunded_within(
             before = found.get(programme, (0,) * len(refund.amounts))
             found[programme] = tuple([a + b for a, b in zip(before, refund.amounts, strict=True)])
     return found
-
-
-def _version(versions: Mapping[str, Versions], judged: Judged) -> CompiledProgramme:
-    return next(version for _, version in versions[judged.programme] if version.version == judged.version)
 
 
 def is_open(version: CompiledProgramme, occurred_at: datetime, refunded_at: datetime) -> bool:
@@ -325,7 +321,7 @@ def requests_for(
                 wallet_id=one.judged.wallet_id,
                 programme=one.judged.programme,
                 point_value=one.judged.point_value,
-                on_spent=_version(versions, one.judged).on_spent,
+                on_spent=judged_by(versions, one.judged).on_spent,
                 part_minor=part,
                 through_minor=through,
                 of_minor=of_minor,

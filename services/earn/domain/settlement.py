@@ -13,8 +13,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from services.earn.domain.conversion import factor
+from services.earn.domain.versions import active_at
 from shared.errors import FieldError, Refusal
 from shared.money import exponent, half_even_ratio
+from shared.programme.days import day_of
 
 Kind = Literal["total", "deposit"]
 Missing = Literal["total", "bills"]
@@ -179,12 +181,12 @@ Accepted = Sequence[tuple[datetime, Collection[str]]]
 
 def accepted_at(versions: Accepted, at: datetime) -> Collection[str]:
     """The other currencies that were accepted at that moment, as bills of it were judged."""
-    return next((currencies for since, currencies in reversed(versions) if since <= at), versions[0][1])
+    return active_at(versions, at)
 
 
 def accepted_on(versions: Accepted, day: date, zone: ZoneInfo) -> set[str]:
     """The other currencies that were accepted for some of that day, where the programme lives."""
-    began = [since.astimezone(zone).date() for since, _ in versions]
+    began = [day_of(since, zone) for since, _ in versions]
     ended = [*began[1:], date.max]
     return {
         currency

@@ -14,7 +14,7 @@ from services.earn.domain.decision import Decision
 from services.earn.domain.giving_back import refused_back
 from services.earn.domain.judge import CardKey
 from services.earn.store import benefits as store
-from services.earn.store import counters
+from services.earn.store import counters, merging
 from shared.events import BenefitAnswered, BenefitAsked, BenefitSource, BenefitWithdrawalAsked
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Tx
@@ -69,7 +69,7 @@ async def take_back(tx: Tx, taken: Sequence[TakenBack]) -> None:
     less: dict[CardKey, int] = {}
     if any(one.stamps for one in taken):
         known = await store.stamps_of_bills(tx.db, {one.bill_id for one in taken if one.stamps})
-        homes = await store.homes(tx.db, {stamps.wallet_id for one in taken for stamps in one.stamps})
+        homes = await merging.homes(tx.db, {stamps.wallet_id for one in taken for stamps in one.stamps})
         for one in taken:
             for stamps in one.stamps:
                 key = stamps.bill_id, stamps.wallet_id, stamps.card
@@ -88,7 +88,7 @@ async def take_back(tx: Tx, taken: Sequence[TakenBack]) -> None:
     ids = await store.standing_of_cards(tx.db, short)
     ids += await store.standing_of_bills(tx.db, given)
     effects = await store.lock_effects(tx.db, ids)
-    homes = await store.homes(tx.db, {effect.wallet_id for effect in effects.values()})
+    homes = await merging.homes(tx.db, {effect.wallet_id for effect in effects.values()})
     moved: list[Effect] = []
     for effect in sorted(effects.values(), key=lambda one: one.effect_id, reverse=True):  # the latest first
         if effect.status not in ("asked", "issued"):
@@ -117,7 +117,7 @@ async def hear_benefits(tx: Tx, items: Sequence[Item[BenefitAnswered]]) -> list[
     of budget and caps goes back; their locks are the last."""
     known = await store.answered_effects(tx.db, {item.command.effect_id for item in items})
     stamped = [row for row in known if row["kind"] == "stamp_card"]
-    homes = await store.homes(tx.db, {row["wallet_id"] for row in stamped})
+    homes = await merging.homes(tx.db, {row["wallet_id"] for row in stamped})
     keys = {(homes[row["wallet_id"]], row["code"]) for row in stamped}
     cards = await store.hold_cards(tx.db, keys) if keys else {}
     before = dict(cards)

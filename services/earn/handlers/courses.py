@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from services.earn.domain.benefit import TakenStamps, taken_stamps
-from services.earn.domain.judge import Versions
 from services.earn.domain.refund import (
     WINDOW_CLOSED,
     Refund,
@@ -19,6 +18,7 @@ from services.earn.domain.refund import (
     refunded_within,
     requests_for,
 )
+from services.earn.domain.versions import Versions
 from services.earn.handlers.benefits import TakenBack, gives, take_back
 from services.earn.handlers.telling_refunds import on_behalf_of, tell_request, tell_settled
 from services.earn.handlers.wake import settle_wake

@@ -19,7 +19,7 @@ from services.earn.domain.hold import (
     ReleaseDue,
     plans_of,
 )
-from services.earn.domain.judge import Versions
+from services.earn.domain.versions import Versions
 from services.earn.store import holds as store
 from services.earn.store import refunds
 from services.earn.store.holds import Release

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from services.earn.domain.acts.act import birthday, sign_up
 from services.earn.domain.acts.judge import kind_of
-from services.earn.domain.judge import ANY_PROGRAMME, Standing, version_at
+from services.earn.domain.judge import ANY_PROGRAMME, Standing
+from services.earn.domain.versions import active_at
 from services.earn.handlers.acts import Asked, record_new
 from services.earn.handlers.wake import settle_wake
 from services.earn.store import acts, learned, rates, referrals, waiting
@@ -99,7 +100,7 @@ async def hear_birthdays(tx: Tx, items: Sequence[Item[MemberBirthday]]) -> list[
         versions = programmes.get(told.programme)
         key = tx.tenant.identity_key
         act = birthday(key, told.member_id, told.programme, told.year, told.occurred_at)
-        if versions is None or kind_of(act, version_at(versions, told.occurred_at)) is not None:
+        if versions is None or kind_of(act, active_at(versions, told.occurred_at)) is not None:
             asked.setdefault(act.key, Asked(0, item, act, uuid7()))
     taken = (
         await acts.claim_keys(tx.db, [(ask.act_id, ask.act) for ask in asked.values()]) if asked else set()
@@ -123,7 +124,7 @@ async def _sign_ups(tx: Tx, items: Sequence[Item[MemberEnrolled | CardIssued]]) 
         for wallet in told.wallets:
             versions = programmes.get(wallet.programme)
             act = sign_up(tx.tenant.identity_key, told.member_id, wallet.programme, told.enrolled_at)
-            if versions is None or kind_of(act, version_at(versions, told.enrolled_at)) is not None:
+            if versions is None or kind_of(act, active_at(versions, told.enrolled_at)) is not None:
                 asked.setdefault(act.key, Asked(0, item, act, uuid7(), waits=versions is None))
     if not asked:
         return []

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.earn.handlers.wake import settle_wake
-from services.earn.store import learned, referrals, waiting
-from services.earn.store.sql import merging
+from services.earn.store import learned, merging, referrals, waiting
 from shared.events import MemberMerged
 from shared.identity import identity_hash
 from shared.messaging import Done, Item, Outcome, Tx
@@ -31,17 +30,7 @@ async def merge_members(tx: Tx, items: Sequence[Item[MemberMerged]]) -> list[Out
             identities={},
             wallets={one.wallet_id: (told.merged_into, one.programme) for one in told.survivor_wallets},
         )
-        await merging.add_merged_member(tx.db, member_id=told.member_id, merged_into=told.merged_into)
-        await merging.add_heirs(
-            tx.db,
-            wallet_ids=[one.wallet_id for one in told.wallets],
-            merged_intos=[one.merged_into for one in told.wallets],
-        )
-        survivor = await merging.goes_on_as(tx.db, member_id=told.member_id)
-        await merging.lead_identities(
-            tx.db, identities=list(found), kinds=list(found.values()), member_id=survivor
-        )
-        await merging.lead_ids(tx.db, member_id=told.member_id, survivor=survivor)
+        await merging.lead(tx.db, told, found)
     if await waiting.learned(tx.db, waits):
         tx.after_commit(settle_wake(tx.cache).set)
     return [Done()] * len(items)

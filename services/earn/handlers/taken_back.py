@@ -12,8 +12,8 @@ import msgspec
 from services.earn.domain.acts.act import ROLES
 from services.earn.domain.acts.judge import ActJudged, decode_decision
 from services.earn.domain.acts.referral import Refunded, fell_below
-from services.earn.domain.judge import Versions
 from services.earn.domain.refund import is_open
+from services.earn.domain.versions import Versions, judged_by
 from services.earn.store import counters
 from services.earn.store import referrals as store
 from services.earn.store.facts import known_programmes
@@ -67,7 +67,6 @@ async def review_referrals(tx: Tx, items: Sequence[Item[ReviewReferral]]) -> lis
         for row in await store.accruals_of_acts(tx.db, list(fell)):
             one, because = fell[row["act_ref"]]
             [judged] = decode_decision(row["decision"]).programmes
-            [on_spent] = {v.on_spent for _, v in versions[judged.programme] if v.version == judged.version}
             rows.append(
                 store.Reversal(
                     accrual_id=row["accrual_id"],
@@ -80,7 +79,7 @@ async def review_referrals(tx: Tx, items: Sequence[Item[ReviewReferral]]) -> lis
                     currency=judged.currency,
                     point_value=judged.point_value,
                     points=row["points"],
-                    on_spent=on_spent,
+                    on_spent=judged_by(versions, judged).on_spent,
                     effective_at=because.occurred_at,
                     decided_at=now,
                     sequence=row["sequence"] + 1,
@@ -100,8 +99,8 @@ def _within(
     one: store.Review, versions: Mapping[str, Versions], refunds: Sequence[Refunded]
 ) -> list[Refunded]:
     """The refunds that its own programme's window was open for, whatever the windows of the bill's other programmes."""
-    [judged] = [version for _, version in versions[one.key[1]] if version.version == one.version]
-    return [refund for refund in refunds if is_open(judged, one.occurred_at, refund.occurred_at)]
+    version = judged_by(versions, one)
+    return [refund for refund in refunds if is_open(version, one.occurred_at, refund.occurred_at)]
 
 
 def _ask(tx: Tx, item: Item[Any], one: store.Reversal) -> None:

@@ -47,13 +47,6 @@ async def move_cards(db: Connection, cards: Mapping[CardKey, int], *, before: Ma
         await queries.move_cards(db, **_columns(more), more=list(more.values()))
 
 
-async def homes(db: Connection, wallet_ids: Iterable[UUID]) -> dict[UUID, UUID]:
-    """The wallet on whose cards the stamps of each of these lie: its own, or its heir's where it was merged."""
-    asked = set(wallet_ids)
-    rows = await queries.heirs_of(db, wallet_ids=list(asked)) if asked else []
-    return {wallet_id: wallet_id for wallet_id in asked} | {row[0]: row[1] for row in rows}
-
-
 async def write_stamps(db: Connection, rows: Sequence[tuple[UUID, UUID, str, int]]) -> None:
     """(bill, wallet, card, stamps) of new bills."""
     if rows:

@@ -17,12 +17,6 @@ JOIN stamp_cards AS k
     ON k.wallet_id = ANY(c.wallet_id || ARRAY(SELECT h.wallet_id FROM heirs AS h WHERE h.heir = c.wallet_id)) AND k.card = c.card
 GROUP BY c.wallet_id, c.card;
 
--- name: heirs_of
--- Of these wallets those that were merged, with the one that goes on.
-SELECT h.wallet_id, h.heir
-FROM heirs AS h
-WHERE h.wallet_id = ANY(:wallet_ids::uuid[]);
-
 -- name: move_cards!
 -- So many stamps more (below zero: less) are on these cards, which are locked.
 UPDATE stamp_cards AS k
@@ -109,12 +103,20 @@ ORDER BY asked_at
 LIMIT 200;
 
 -- name: wallets_of_member
--- The wallets of a member, heirs in place of those that were merged.
+-- The wallets of a member and of who that one goes on as, through every merge, heirs in place of those that were merged; each once.
+WITH RECURSIVE goes_on AS (
+    SELECT :member_id::uuid AS member_id
+    UNION
+    SELECT m.merged_into
+    FROM goes_on AS g
+    JOIN merged_members AS m ON m.member_id = g.member_id
+)
 SELECT coalesce(h.heir, w.wallet_id) AS wallet_id, w.programme
-FROM wallets AS w
+FROM goes_on AS g
+JOIN wallets AS w ON w.member_id = g.member_id
 LEFT JOIN heirs AS h ON h.wallet_id = w.wallet_id
-WHERE w.member_id = :member_id
-ORDER BY w.programme, w.wallet_id;
+GROUP BY coalesce(h.heir, w.wallet_id), w.programme
+ORDER BY w.programme, wallet_id;
 
 -- name: wallet_programme^
 -- The programme of a wallet, or of its heir where it was merged.

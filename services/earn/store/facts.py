@@ -12,7 +12,8 @@ import msgspec
 from services.earn.domain.acts.act import RecordAct
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Decision
-from services.earn.domain.judge import Facts, Member, Standing, Versions, Wallet
+from services.earn.domain.judge import Facts, Member, Standing, Wallet
+from services.earn.domain.versions import Versions
 from services.earn.store.rates import rates_for
 from services.earn.store.segments import segments_of
 from services.earn.store.sql import queries

@@ -51,3 +51,9 @@ SELECT p.wallet_id, p.heir
 FROM pairs AS p
 ORDER BY p.wallet_id
 ON CONFLICT DO NOTHING;
+
+-- name: heirs_of
+-- Of these wallets those that were merged, with the one that goes on.
+SELECT h.wallet_id, h.heir
+FROM heirs AS h
+WHERE h.wallet_id = ANY(:wallet_ids::uuid[]);

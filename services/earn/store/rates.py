@@ -7,7 +7,8 @@ from datetime import datetime
 
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.conversion import Rate
-from services.earn.domain.judge import RateKey, Versions
+from services.earn.domain.judge import RateKey
+from services.earn.domain.versions import Versions
 from services.earn.store.sql import rates as queries
 from shared.db import Connection
 from shared.events import RatePublished

@@ -94,6 +94,10 @@ class Review(NamedTuple):
     amount_minor: int
     minimum_minor: int
 
+    @property
+    def programme(self) -> str:
+        return self.key[1]
+
 
 class Reversal(NamedTuple):
     """What the bank is asked to take back of an act: all that it earned."""

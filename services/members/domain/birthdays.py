@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from shared.programme.expiry import start_of_day
+from shared.programme.days import day_of, end_of_day, start_of_day
 
 LOOK_BACK = 7
 
@@ -69,14 +69,14 @@ def windows(asking: Iterable[tuple[str, ZoneInfo, Iterable[str]]], now: datetime
     """The stays that are told by now, in the segments that each programme asks for: of those that begin soon, that last, and that
     were over not long ago."""
     for programme, zone, segments in asking:
-        today = now.astimezone(zone).date()
+        today = day_of(now, zone)
         for segment in segments:
             for offset in range(-LOOK_BACK - 31, AHEAD + 32):
                 day = today + timedelta(days=offset)
                 first, last = _around(segment, day)
                 if first > today + timedelta(days=AHEAD) or last < today - timedelta(days=LOOK_BACK):
                     continue
-                begins, ends = start_of_day(first, zone), start_of_day(last + timedelta(days=1), zone)
+                begins, ends = start_of_day(first, zone), end_of_day(last, zone)
                 yield Window(programme, segment, day.month, day.day, begins, ends)
                 if (day.month, day.day) == (2, 28) and not isleap(day.year):
                     yield Window(programme, segment, 2, 29, begins, ends)
@@ -94,10 +94,10 @@ def _around(segment: str, day: date) -> tuple[date, date]:
 def days(zones: Iterable[tuple[str, ZoneInfo]], now: datetime) -> Iterator[Day]:
     """The days of each programme that may still be told of, today first."""
     for programme, zone in zones:
-        today = now.astimezone(zone).date()
+        today = day_of(now, zone)
         for back in range(LOOK_BACK):
             day = today - timedelta(days=back)
-            begins, ends = start_of_day(day, zone), start_of_day(day + timedelta(days=1), zone)
+            begins, ends = start_of_day(day, zone), end_of_day(day, zone)
             yield Day(programme, day.year, day.month, day.day, begins, ends)
             if (day.month, day.day) == (2, 28) and not isleap(day.year):
                 yield Day(programme, day.year, 2, 29, begins, ends)

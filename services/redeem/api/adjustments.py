@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -12,17 +13,20 @@ from starlette.responses import Response
 
 from services.redeem.api.bodies import Reference
 from services.redeem.api.shapes import WorthOut
-from services.redeem.domain.acts import Adjust, DecideAdjustment, Evidence, Part
+from services.redeem.domain.acts import Adjust, Adjustment, DecideAdjustment, Evidence, Part
 from services.redeem.domain.answers import adjustment_out
 from services.redeem.domain.spending import MOST_POINTS
-from services.redeem.store import adjustments, learned
+from services.redeem.store import adjustments, versions
+from shared.db import Connection
 from shared.errors import NotFound
 from shared.http.bodies import Body, Moment
 from shared.http.cursors import Cursor, Limit, answer, decode_cursor, page
 from shared.http.openapi import problems
 from shared.http.routing import Router
+from shared.http.runtime import TenantRuntime
 from shared.http.writes import Read, Write, reads, writes
 from shared.ids import uuid7
+from shared.programme.compiled import CompiledProgramme
 from shared.programme.model import Code
 
 router = Router(prefix="/v1/adjustments", tags=["adjustments"])
@@ -158,14 +162,8 @@ async def list_adjustments(
     before = position.adjustment_id if position is not None else _NEWEST
     async with call.tenant.read() as db:
         found = await adjustments.newest(db, state=state, before=before, most=limit + 1)
-        shown = [
-            adjustment_out(
-                one,
-                await learned.programme(db, call.tenant.cache, one.programme, one.programme_version),
-                whole=False,
-            )
-            for one in found[:limit]
-        ]
+        values = await _values(db, call.tenant, found[:limit])
+    shown = [adjustment_out(one, value, whole=False) for one, value in zip(found, values, strict=False)]
     return page(shown, AdjustmentPosition(found[limit - 1].adjustment_id) if len(found) > limit else None)
 
 
@@ -176,7 +174,7 @@ async def get_adjustment(adjustment_id: UUID, call: Annotated[Read, reads("adjus
         found = await adjustments.find(db, adjustment_id)
         if found is None:
             raise NotFound("There is no such adjustment.")
-        value = await learned.programme(db, call.tenant.cache, found.programme, found.programme_version)
+        [value] = await _values(db, call.tenant, [found])
     return answer(adjustment_out(found, value))
 
 
@@ -221,3 +219,14 @@ async def _decide(adjustment_id: UUID, call: Write, body: DecisionBody | None, *
     call.principal.with_second_factor()
     note = body.note if body is not None else None
     return await call.submit(DecideAdjustment(adjustment_id=adjustment_id, approve=approve, note=note))
+
+
+async def _values(
+    db: Connection, tenant: TenantRuntime, shown: Sequence[Adjustment]
+) -> list[CompiledProgramme]:
+    """What each is worth: while it waits as it would post now, once it was decided as was said of it then. One that nobody had to
+    decide about keeps its version."""
+    by_two = [one for one in shown if one.state == "pending" or one.decided_at is not None]
+    found = await versions.active_at(db, tenant.cache, [(one.programme, one.decided_at) for one in by_two])
+    values = {one.adjustment_id: value for one, value in zip(by_two, found, strict=True)}
+    return [values.get(one.adjustment_id) or await versions.promised(db, tenant.cache, one) for one in shown]

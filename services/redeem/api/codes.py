@@ -13,8 +13,9 @@ from services.redeem.api.redemptions import CAPTURE_REFUSALS, CaptureBody, Settl
 from services.redeem.api.sealing import with_benefit_code
 from services.redeem.api.shapes import WorthOut
 from services.redeem.domain.codes import CodeUnknown, code_hash, read_code
-from services.redeem.store import learned
+from services.redeem.store import versions
 from services.redeem.store.redemptions import by_code
+from services.redeem.store.versions import Promise
 from shared.http.bodies import Body
 from shared.http.cursors import answer
 from shared.http.openapi import problems
@@ -68,7 +69,9 @@ async def validate(
         found = await by_code(db, hashed)
         if found is None or found["merchant"] != body.merchant:
             raise CodeUnknown("No redemption at this merchant has this code.", pointer="/code")
-        terms = await learned.programme(db, call.tenant.cache, found["programme"], found["programme_version"])
+        terms = await versions.promised(
+            db, call.tenant.cache, Promise(found["programme"], found["programme_version"])
+        )
     refusal = _refusal(found, call.tenant.clock())
     return answer(
         {

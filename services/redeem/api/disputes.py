@@ -15,8 +15,7 @@ from services.redeem.api.shapes import WorthOut
 from services.redeem.domain.answers import dispute_out
 from services.redeem.domain.disputes import DecideDispute, Dispute, OpenDispute
 from services.redeem.domain.spending import MOST_POINTS
-from services.redeem.store import asked as asked_store
-from services.redeem.store import disputes, learned
+from services.redeem.store import disputes, versions
 from shared.db import Connection
 from shared.errors import NotFound
 from shared.http.bodies import Body
@@ -176,8 +175,6 @@ async def reject_dispute(
 
 
 async def _shown(db: Connection, tenant: TenantRuntime, found: list[Dispute]) -> list[dict[str, object]]:
-    versions = await asked_store.newest_versions(db, {one.programme for one in found})
-    return [
-        dispute_out(one, await learned.programme(db, tenant.cache, one.programme, versions[one.programme]))
-        for one in found
-    ]
+    """What each correction is worth: while it is open as it would post now, once it was decided as was said of it then."""
+    values = await versions.active_at(db, tenant.cache, [(one.programme, one.decided_at) for one in found])
+    return [dispute_out(one, value) for one, value in zip(found, values, strict=True)]

@@ -37,6 +37,7 @@ from services.redeem.domain.giftcards.ledger import Card
 from services.redeem.domain.giftcards.pins import GiftCardUnknown, new_pin, read_serial
 from services.redeem.domain.giftcards.shown import card_out
 from services.redeem.store import gift_cards as store
+from services.redeem.store import versions
 from shared.db import Connection
 from shared.errors import NotFound, ProgrammeUnknown, Refusal
 from shared.http.bodies import Body
@@ -103,7 +104,7 @@ async def issue_gift_cards(
     same key names the cards without them. Who lost an answer asks for new PINs."""
     amount = Money(body.amount.amount_minor, body.amount.currency)
     async with call.tenant.read() as db:
-        terms = await store.terms_of(db, call.tenant.cache, body.programme)
+        terms = await versions.newest(db, call.tenant.cache, body.programme)
     made: dict[Draft, str] = {}
     try:
         checked_to_issue(body.programme, terms, amount)
@@ -139,7 +140,7 @@ async def get_gift_card_liability(
     """What is owed to the holders of a programme's gift cards now. It reads every card of the programme."""
     now = call.tenant.clock()
     async with call.tenant.read() as db:
-        terms = await store.terms_of(db, call.tenant.cache, programme)
+        terms = await versions.newest(db, call.tenant.cache, programme)
         if terms is None:
             raise ProgrammeUnknown(f"There is no programme {programme}.", pointer="/programme")
         row = await store.liability(db, programme, now)
@@ -261,7 +262,7 @@ async def _card(call: Read, db: Connection, card_id: UUID) -> tuple[Card, Compil
     card = (await store.see(db, [card_id])).get(card_id)
     if card is None:
         raise NotFound("There is no such gift card.")
-    terms = await store.terms_of(db, call.tenant.cache, card.programme)
+    terms = await versions.newest(db, call.tenant.cache, card.programme)
     assert terms is not None
     return card, terms
 

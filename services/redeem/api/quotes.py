@@ -17,7 +17,7 @@ from services.redeem.domain.quoting import quote
 from services.redeem.domain.redemption import Redeem, missing
 from services.redeem.domain.rewards import RewardUnknown, check_loads, standing_of
 from services.redeem.domain.spending import MOST_POINTS
-from services.redeem.store import learned, limiting, quoting, rewards, thresholds
+from services.redeem.store import limiting, quoting, rewards, thresholds, versions
 from services.redeem.store.idle import note_idle
 from shared.db import Connection
 from shared.errors import ProgrammeClosed, Refusal
@@ -138,9 +138,8 @@ async def get_quote(
         party, now = await quoting.party(db, command), call.tenant.clock()
         if (unknown := missing(command, party)) is not None:
             raise unknown
-        assert party.version is not None
         assert party.wallet_id is not None
-        terms = await learned.programme(db, call.tenant.cache, command.programme, party.version)
+        terms = await versions.as_found(db, call.tenant.cache, command.programme, party.newest)
         points, refused = None, None
         if terms.closed:
             raise ProgrammeClosed.named(terms.code, pointer="/programme")

@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from services.redeem.api.shapes import MoneyOut, WorthOut
 from services.redeem.domain.deciding import NO_BILL, NOWHERE, BillFacts, Inputs, Step
-from services.redeem.store import deciding, learned
+from services.redeem.store import deciding, versions
+from services.redeem.store.versions import Promise
 from shared.errors import NotFound
 from shared.http.cursors import answer
 from shared.http.openapi import problems
@@ -105,7 +106,9 @@ async def why_redemption(
         if found is None or not call.principal.sees(found[0]["merchant"]):
             raise NotFound("There is no such redemption.")
         row, decided = found
-        terms = await learned.programme(db, call.tenant.cache, row["programme"], row["programme_version"])
+        terms = await versions.promised(
+            db, call.tenant.cache, Promise(row["programme"], row["programme_version"])
+        )
     shown = dict(row)
     asked = Worth(shown.pop("points"), Money(shown.pop("money_minor"), terms.currency))
     return answer({**shown, "asked": asked, "decisions": [_decision(one, terms) for one in decided]})

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from shared.money import Money, Worth, money_of
-from shared.programme.expiry import start_of_day
+from shared.programme.days import start_of_day
 
 SETTLED_AFTER = timedelta(minutes=5)
 """No transaction outlives it: from then on nothing is written any more that counts before a moment."""

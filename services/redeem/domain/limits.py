@@ -18,7 +18,8 @@ from services.redeem.domain.acceptance import BillCategoriesRequired, Place, Poi
 from services.redeem.domain.rewards import standing_of
 from services.redeem.domain.spending import MOST_POINTS, Terms
 from shared.errors import FieldError, Refusal
-from shared.programme.redeeming import Accepting, Redeeming, period_start
+from shared.programme.days import period_start
+from shared.programme.redeeming import Accepting, Redeeming
 
 
 class TierNotEligible(Refusal):

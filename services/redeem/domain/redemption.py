@@ -11,6 +11,7 @@ import msgspec
 from services.redeem.domain.acceptance import Bill, Place
 from services.redeem.domain.offline import AskAllowance
 from services.redeem.domain.rewards import Code, RedeemReward
+from services.redeem.domain.versions import Newest
 from shared.errors import MemberUnknown, MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
 from shared.events import Balance
 from shared.money import Money, Worth
@@ -64,7 +65,7 @@ class Parties(Protocol):
     @property
     def wallet_id(self) -> UUID | None: ...
     @property
-    def version(self) -> int | None: ...
+    def newest(self) -> Newest | None: ...
     @property
     def merchant_known(self) -> bool: ...
     @property
@@ -73,7 +74,7 @@ class Parties(Protocol):
 
 def missing(command: Redeem | RedeemReward | AskAllowance, party: Parties) -> Refusal | None:
     """What is not known of those who take part; None where all are."""
-    if party.version is None:
+    if party.newest is None:
         return ProgrammeUnknown(f"There is no programme {command.programme}.", pointer="/programme")
     if not party.merchant_known:
         return MerchantUnknown(f"There is no merchant {command.merchant}.", pointer="/merchant")

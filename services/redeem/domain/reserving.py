@@ -17,6 +17,7 @@ from services.redeem.domain.ledger import Line, Lot, Wallet
 from services.redeem.domain.parts import part_of
 from services.redeem.domain.posting import Before, Posting
 from services.redeem.domain.spending import Terms, WalletBlocked, check_spendable, consume, posting_of
+from services.redeem.domain.versions import Newest
 from shared.errors import Refusal
 from shared.money import Money, money_of
 
@@ -82,7 +83,7 @@ class Redemption(msgspec.Struct):
     """What an authorisation holds for it."""
     bill_most_minor: int | None = None
     """What points may pay of the bill that it was set aside for; None where nothing was said of that."""
-    newest_version: int | None = None
+    newest: Newest | None = None
     """Of its programme: what a balance is worth by now. None where nothing is answered."""
 
     @property

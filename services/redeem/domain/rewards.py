@@ -6,7 +6,7 @@ A decision is made of what it is given; it raises its refusal before anything ha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -17,6 +17,7 @@ from services.redeem.domain.giftcards.acts import Draft
 from shared.errors import AmountOutOfRange, CurrencyMismatch, FieldType, Refusal
 from shared.money import Money, points_for
 from shared.programme.compiled import CompiledProgramme
+from shared.programme.days import day_of, end_of_day, period_start
 
 Kind = Literal["discount", "voucher", "product", "experience", "gift_card"]
 Period = Literal["ever", "day", "month", "year"]
@@ -138,8 +139,7 @@ class Reward(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """When a benefit that is issued now can't be used any more: at the end of its last day in the programme's zone."""
         if self.valid_days is None:
             return None
-        last = now.astimezone(zone).date() + timedelta(days=self.valid_days)
-        return datetime.combine(last + timedelta(days=1), time(), zone).astimezone(UTC)
+        return end_of_day(day_of(now, zone) + timedelta(days=self.valid_days), zone)
 
     def counted_since(self, now: datetime, zone: ZoneInfo) -> datetime | None:
         """From which instant on the limit counts; None where there is none to count."""
@@ -147,9 +147,7 @@ class Reward(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return None
         if self.limit.per == "ever":
             return datetime.min.replace(tzinfo=UTC)
-        day = now.astimezone(zone).date()
-        first = {"day": day, "month": day.replace(day=1), "year": day.replace(month=1, day=1)}[self.limit.per]
-        return datetime.combine(first, time(), zone).astimezone(UTC)
+        return period_start(self.limit.per, now, zone)
 
 
 def check(reward: Reward, terms: CompiledProgramme) -> None:

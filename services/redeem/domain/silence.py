@@ -14,7 +14,8 @@ from itertools import pairwise
 import msgspec
 
 from shared.programme.compiled import CompiledProgramme
-from shared.programme.expiry import Instant, start_of_day
+from shared.programme.days import day_of, end_of_day
+from shared.programme.expiry import Instant
 
 _MONTHS_DIFFER = timedelta(days=35)
 
@@ -31,9 +32,9 @@ class Rule(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, terms: CompiledProgramme, activated_at: datetime) -> Rule:
         """A version's; who has no notices is given the rest of the day."""
-        day = activated_at.astimezone(terms.zone).date()
+        day = day_of(activated_at, terms.zone)
         longest = max(terms.expiry.notice_days, default=0)
-        not_before = start_of_day(day + timedelta(days=longest + 1), terms.zone)
+        not_before = end_of_day(day + timedelta(days=longest), terms.zone)
         return cls(terms.version, activated_at, terms.expiry.idles, not_before)
 
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from shared.money import Money, Worth
-from shared.programme.expiry import start_of_day
+from shared.programme.days import day_of, end_of_day, start_of_day
 
 SETTLED = timedelta(minutes=5)
 """No transaction takes as long: so long after its end a day changes no more."""
@@ -65,12 +65,12 @@ class Statement(msgspec.Struct, frozen=True):
 
 def bounds(day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
     """The first instant of the day where the programme lives, and that of the next, in UTC."""
-    return start_of_day(day, zone), start_of_day(day + timedelta(days=1), zone)
+    return start_of_day(day, zone), end_of_day(day, zone)
 
 
 def yesterday(now: datetime, zone: ZoneInfo) -> date:
     """The last day that is over there."""
-    return now.astimezone(zone).date() - timedelta(days=1)
+    return day_of(now, zone) - timedelta(days=1)
 
 
 def statement(

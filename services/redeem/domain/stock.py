@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import date, timedelta
 
 import msgspec
 
@@ -107,11 +106,6 @@ class Judged(msgspec.Struct, frozen=True):
     expected: str
     found: str
     agrees: bool
-
-
-def ends_at(day: date, zone: ZoneInfo) -> datetime:
-    """The first instant after a day, in UTC."""
-    return datetime.combine(day + timedelta(days=1), time(), zone).astimezone(UTC)
 
 
 def judge(name: tuple[str, str], day: date, counts: Sequence[OfLocation], books: Books) -> list[Judged]:

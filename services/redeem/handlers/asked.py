@@ -27,7 +27,7 @@ from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_moves import tell_refused, tell_released, tell_repaid, tell_reversed
 from services.redeem.handlers.waking import asked_wait
 from services.redeem.store import asked as store
-from services.redeem.store import learned, postings
+from services.redeem.store import learned, postings, versions
 from services.redeem.store.asked import Known, Request, Row, Settled, Waiting
 from services.redeem.store.idle import note_idle
 from services.redeem.store.locked import Locked, MovedMeanwhile
@@ -145,10 +145,7 @@ async def _move(
 ) -> None:
     ids = {request.accrual_id for request, _ in found}
     lots, stands = await store.lots(tx.db, ids), await store.settled(tx.db, ids)
-    versions = await store.newest_versions(tx.db, {wallet.programme for wallet in wallets.values()})
-    known = {
-        code: await learned.programme(tx.db, tx.cache, code, versions[code]) for code in sorted(versions)
-    }
+    known = await versions.newest_of(tx.db, tx.cache, {wallet.programme for wallet in wallets.values()})
     await learned.note_birth_months(tx.db, wallets.values(), known.values())
     now = tx.now()
     await note_idle(tx.db, tx.cache, wallets.values(), now)

@@ -9,8 +9,7 @@ import msgspec
 from services.redeem.domain.answers import dispute_out
 from services.redeem.domain.disputes import Dispute, DisputeExists, OpenDispute
 from services.redeem.domain.posting import most_points
-from services.redeem.store import asked as asked_store
-from services.redeem.store import disputes, learned
+from services.redeem.store import disputes, versions
 from shared.errors import AmountOutOfRange, NotFound, ProgrammeUnknown
 from shared.messaging import Done, Item, Outcome, Refused, Tx
 
@@ -20,8 +19,7 @@ _encode = msgspec.json.Encoder().encode
 async def open_disputes(tx: Tx, items: Sequence[Item[OpenDispute]]) -> list[Outcome]:
     """Keeps each dispute of a posting that is not disputed already, and was not corrected."""
     found = await disputes.disputable(tx.db, {item.command.posting_id for item in items})
-    versions = await asked_store.newest_versions(tx.db, {one.programme for one in found.values()})
-    terms = {code: await learned.programme(tx.db, tx.cache, code, n) for code, n in versions.items()}
+    terms = await versions.newest_of(tx.db, tx.cache, {one.programme for one in found.values()})
     now = tx.now()
     made: list[Dispute | Refused] = []
     for item in items:
@@ -29,7 +27,7 @@ async def open_disputes(tx: Tx, items: Sequence[Item[OpenDispute]]) -> list[Outc
         there = found.get(asked.posting_id)
         if there is None:
             made.append(Refused(NotFound("There is no such posting.", pointer="/posting_id")))
-        elif there.programme not in versions:
+        elif there.programme not in terms:
             made.append(
                 Refused(ProgrammeUnknown(f"No word of the programme {there.programme} has come here yet."))
             )

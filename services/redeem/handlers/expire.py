@@ -13,7 +13,7 @@ from services.redeem.domain.sweep import Expire, ExpireAnswer, Notify, Swept, To
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_moves import tell_expiring
-from services.redeem.store import asked, expiring, learned, noticing, postings
+from services.redeem.store import expiring, noticing, postings, versions
 from services.redeem.store.idle import note_idle
 from services.redeem.store.locked import Locked
 from shared.ids import uuid7
@@ -94,5 +94,4 @@ def _first(items: Sequence[Item[Any]], wallets: Locked) -> dict[UUID, Item[Any]]
 
 
 async def _terms(tx: Tx, wallets: Iterable[Wallet]) -> dict[str, CompiledProgramme]:
-    versions = await asked.newest_versions(tx.db, {wallet.programme for wallet in wallets})
-    return {code: await learned.programme(tx.db, tx.cache, code, n) for code, n in versions.items()}
+    return await versions.newest_of(tx.db, tx.cache, {wallet.programme for wallet in wallets})

@@ -30,7 +30,7 @@ from services.redeem.domain.giftcards.pins import GiftCardUnknown, new_serial
 from services.redeem.domain.giftcards.shown import card_out, refund_out, use_out
 from services.redeem.handlers.tell_gift_cards import note_pin, tell_changed, tell_issued, tell_moved
 from services.redeem.store import gift_cards as store
-from services.redeem.store import learned
+from services.redeem.store import versions
 from services.redeem.store.rewards import terminals_of
 from shared.errors import (
     MerchantUnknown,
@@ -58,7 +58,7 @@ async def issue_cards(tx: Tx, items: Sequence[Item[Issue]]) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for item in items:
         command = item.command
-        terms = await store.terms_of(tx.db, tx.cache, command.programme)
+        terms = await versions.newest(tx.db, tx.cache, command.programme)
         try:
             decide.checked_to_issue(command.programme, terms, command.amount)
             if not command.drafts:
@@ -112,13 +112,17 @@ class _Batch(NamedTuple):
     refunds: dict[tuple[str, str], Any]
     merchants: Mapping[str, Sequence[str]]
     terms: Mapping[str, CompiledProgramme]
+    issued_under: Mapping[UUID, CompiledProgramme]
+    """Of cards of programmes whose newest version has no gift cards any more."""
     used: list[decide.Used]
     refunded: list[tuple[store.Refunded, decide.Used]]
 
     def rules(self, card: Card) -> CompiledGiftCards:
         """The gift card section that counts for a card: of the newest version, while that has one."""
         found = self.terms[card.programme].gift_cards
-        return found if found is not None else self.tx.cache[_issued_under(card)].gift_cards
+        found = found if found is not None else self.issued_under[card.card_id].gift_cards
+        assert found is not None, card.card_id
+        return found
 
     def currency(self, card: Card) -> str:
         """Of the card's programme; a version never changes it."""
@@ -178,24 +182,13 @@ async def _begin(tx: Tx, items: Sequence[Item[Moves]]) -> _Batch:
     known = await store.refunds(tx.db, references) if references else {}
     places = {one.place.merchant for one in commands if isinstance(one, Activate | Reload | Use)}
     merchants = await terminals_of(tx.db, places) if places else {}
-    terms = await _terms(tx, cards)
-    return _Batch(tx, tx.now(), ids, cards, uses, known, merchants, terms, [], [])
-
-
-async def _terms(tx: Tx, cards: Mapping[UUID, Card]) -> dict[str, CompiledProgramme]:
-    terms: dict[str, CompiledProgramme] = {}
-    for card in cards.values():
-        if card.programme not in terms:
-            newest = await store.terms_of(tx.db, tx.cache, card.programme)
-            assert newest is not None, card.programme
-            terms[card.programme] = newest
-        if terms[card.programme].gift_cards is None:
-            await learned.programme(tx.db, tx.cache, card.programme, card.programme_version)
-    return terms
-
-
-def _issued_under(card: Card) -> tuple[str, str, int]:
-    return "programme", card.programme, card.programme_version
+    terms = await versions.newest_of(tx.db, tx.cache, {card.programme for card in cards.values()})
+    issued_under = {
+        card.card_id: await versions.promised(tx.db, tx.cache, card)
+        for card in cards.values()
+        if terms[card.programme].gift_cards is None
+    }
+    return _Batch(tx, tx.now(), ids, cards, uses, known, merchants, terms, issued_under, [], [])
 
 
 def _decided(batch: _Batch, item: Item[Moves]) -> Outcome:

@@ -17,9 +17,8 @@ from services.redeem.domain import giving
 from services.redeem.domain.rewards import Benefit, BenefitWithdrawn, RewardUnknown, Stock
 from services.redeem.handlers.post import IdReused
 from services.redeem.handlers.tell_given import tell_answered, tell_given, tell_withdrawn
-from services.redeem.store import asked as programmes
 from services.redeem.store import giving as store
-from services.redeem.store import learned, rewards
+from services.redeem.store import rewards, versions
 from services.redeem.store.giving import Ask, Standing, Withdrawal
 from services.redeem.store.rewards import Name
 from shared.errors import Refusal
@@ -81,8 +80,7 @@ class _Batch:
         names |= {(ask.programme, ask.reward) for ask in asks.values() if ask.programme and ask.reward}
         locked = await rewards.lock(db, names) if names else {}
         stocks = {name: stock for name, stock in locked.items() if stock is not None}
-        versions = await programmes.newest_versions(db, {programme for programme, _ in stocks})
-        terms = {code: await learned.programme(db, tx.cache, code, n) for code, n in versions.items()}
+        terms = await versions.newest_of(db, tx.cache, {programme for programme, _ in stocks})
         given = {one for effect_id in meant if (one := asks[effect_id].benefit_id) is not None}
         standing = await store.lock_benefits(db, given) if given else {}
         rows = await rewards.benefits(db, standing) if standing else {}

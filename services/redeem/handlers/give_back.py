@@ -19,7 +19,7 @@ from services.redeem.handlers.came_back import ComingBack, return_row
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.post import IdReused
 from services.redeem.handlers.tell_returned import answer_nothing_found, return_answer
-from services.redeem.store import learned, postings, redemptions, returns
+from services.redeem.store import learned, postings, redemptions, returns, versions
 from services.redeem.store.idle import idle_too
 from services.redeem.store.postings import NewPosting
 from services.redeem.store.redemptions import Named
@@ -145,7 +145,7 @@ class _Batch:
         returned = self.back.give_back(
             item, wallet, redemption, total, terms, self.now, return_id=return_id, request=None
         )
-        newest = await learned.newest_of(self.tx.db, self.tx.cache, redemption)
+        newest = await versions.as_found(self.tx.db, self.tx.cache, redemption.programme, redemption.newest)
         body = return_answer(
             terms, wallet, redemption, returned, return_id, command.return_ref, self.now, newest
         )
@@ -184,9 +184,7 @@ class _Batch:
 
     async def _terms(self, redemption: Redemption) -> CompiledProgramme:
         """The version that it was sold under: what was promised then holds."""
-        return await learned.programme(
-            self.tx.db, self.tx.cache, redemption.programme, redemption.programme_version
-        )
+        return await versions.promised(self.tx.db, self.tx.cache, redemption)
 
     async def write(self) -> None:
         """Writes all that was decided."""

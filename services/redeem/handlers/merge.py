@@ -12,8 +12,7 @@ from services.redeem.handlers.block import tell_blocked
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_moves import balance, note, tell_repaid, worth_of
-from services.redeem.store import adjustments, expiring, learned, merging, postings
-from services.redeem.store import asked as programmes
+from services.redeem.store import adjustments, expiring, merging, postings, versions
 from services.redeem.store.idle import note_idle
 from services.redeem.store.locked import Locked
 from shared.events import MemberMerged, MergedWallet, PointsMerged, TakenLot
@@ -34,8 +33,7 @@ async def merge_members(tx: Tx, items: Sequence[Item[MemberMerged]]) -> list[Out
     wallets = await postings.lock(
         tx.db, {one for _, wallet in pairs for one in (wallet.wallet_id, wallet.merged_into)}
     )
-    versions = await programmes.newest_versions(tx.db, {wallet.programme for wallet in wallets.values()})
-    terms = {code: await learned.programme(tx.db, tx.cache, code, n) for code, n in versions.items()}
+    terms = await versions.newest_of(tx.db, tx.cache, {wallet.programme for wallet in wallets.values()})
     for lot in await expiring.open_lots(tx.db, wallets):
         wallets[lot.wallet_id].lots.append(lot)
     await note_idle(tx.db, tx.cache, wallets.values(), tx.now())

@@ -17,7 +17,7 @@ from services.redeem.handlers.acting import Desk
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.opening import open_again, open_balance
 from services.redeem.handlers.post import IdReused
-from services.redeem.store import adjustments, disputes, expiring, learned, postings
+from services.redeem.store import adjustments, disputes, expiring, learned, postings, versions
 from services.redeem.store import asked as asked_store
 from services.redeem.store.idle import note_idle
 from services.redeem.store.locked import Locked
@@ -48,8 +48,7 @@ async def move_points(tx: Tx, items: Sequence[Item[Move]]) -> list[Outcome]:
     programmes |= {one.programme for one in commands if isinstance(one, Adjust)}
     programmes |= {one.programme for one in made.values()}
     programmes |= {one.programme for one in disputed.values()}
-    versions = await asked_store.newest_versions(db, programmes)
-    terms = {code: await learned.programme(db, tx.cache, code, n) for code, n in versions.items()}
+    terms = await versions.newest_of(db, tx.cache, programmes)
     now = tx.now()
     if needs := _needs(taken, wallets, terms):
         await postings.load_lots(db, wallets, needs, now)

@@ -17,7 +17,7 @@ from services.redeem.domain.redemption import missing
 from services.redeem.domain.spendable import spendable
 from services.redeem.domain.spending import WalletBlocked
 from services.redeem.handlers.uses import Told, Uses
-from services.redeem.store import deciding, learned, limiting, meeting, postings, returns
+from services.redeem.store import deciding, limiting, meeting, postings, returns, versions
 from services.redeem.store import offline as store
 from shared.errors import NotFound, ProgrammeClosed, Refusal
 from shared.ids import uuid7
@@ -34,25 +34,24 @@ async def give_allowance(tx: Tx, items: Sequence[Item[AskAllowance]]) -> list[Ou
     names = [meeting.Asked.of(one) for one in commands]
     parties, wallets, _ = await meeting.meet(tx.db, names, (), now=tx.now())
     now = tx.now()
-    meant: dict[int, tuple[UUID, CompiledProgramme, int]] = {}
+    meant: dict[int, tuple[UUID, CompiledProgramme]] = {}
     for k, (command, party) in enumerate(zip(commands, parties, strict=True)):
         if (unknown := missing(command, party)) is not None:
             outcomes[k] = Refused(unknown)
             continue
-        assert party.version is not None
         assert party.wallet_id is not None
-        terms = await learned.programme(tx.db, tx.cache, command.programme, party.version)
+        terms = await versions.as_found(tx.db, tx.cache, command.programme, party.newest)
         if terms.closed:
             outcomes[k] = Refused(ProgrammeClosed.named(terms.code, pointer="/programme"))
             continue
-        meant[k] = party.wallet_id, terms, party.version
-    tiered = {wallet_id for wallet_id, terms, _ in meant.values() if terms.redeeming.tiers is not None}
+        meant[k] = party.wallet_id, terms
+    tiered = {wallet_id for wallet_id, terms in meant.values() if terms.redeeming.tiers is not None}
     facts = await limiting.facts(tx.db, {}, tiered, now=now) if tiered else {}
     places = {(meant[k][0], commands[k].merchant, commands[k].terminal) for k in meant}
     standing = await store.standing(tx.db, places, now) if places else {}
     made: list[Allowance] = []
     kept: list[Inputs] = []
-    for k, (wallet_id, terms, version) in meant.items():
+    for k, (wallet_id, terms) in meant.items():
         command = commands[k]
         try:
             _check(wallets[wallet_id], terms, facts.get(wallet_id), now)
@@ -68,7 +67,7 @@ async def give_allowance(tx: Tx, items: Sequence[Item[AskAllowance]]) -> list[Ou
             allowance = standing[place] = offline.allow(
                 wallet_id,
                 command,
-                version=version,
+                version=terms.version,
                 terms=terms.redeeming.offline,
                 now=now,
                 allowance_id=uuid7(),
@@ -80,7 +79,8 @@ async def give_allowance(tx: Tx, items: Sequence[Item[AskAllowance]]) -> list[Ou
             tx.audit("allowance.give", f"wallet/{wallet_id}", item=items[k], after=allowance)
             outcomes[k] = Done(201, _allowance_answer(allowance, terms))
         else:
-            outcomes[k] = Done(200, _allowance_answer(allowance, terms))
+            given_under = await versions.promised(tx.db, tx.cache, allowance)
+            outcomes[k] = Done(200, _allowance_answer(allowance, given_under))
     await store.give(tx.db, made)
     await deciding.keep(tx.db, kept)
     return [outcomes[k] for k in range(len(items))]
@@ -152,7 +152,7 @@ async def report_uses(tx: Tx, items: Sequence[Item[ReportUses]]) -> list[Outcome
         command = items[k].command
         allowance = batch.allowances[command.allowance_id]
         wallet = wallets[allowance.wallet_id]
-        terms, newest = await batch.terms(allowance), await batch.newest(allowance)
+        terms, newest = await batch.terms(allowance), batch.newest(allowance)
         answers = [batch.answer(told[k][place], terms) for place in range(len(command.uses))]
         outcomes[k] = Done(
             200,

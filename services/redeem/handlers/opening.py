@@ -91,10 +91,10 @@ def open_again(desk: Desk, command: Open, known: Known) -> Done:
     said = desk.said.get(command.opening_id)
     if known.kind != "opening" or lot is None or said is None:
         raise another_act()
-    home = known.wallet_id if wallet is None else wallet.wallet_id
-    before = Opened(home, known.points, lot.earned_at, said.expires_at, said.last_active_at)
+    # A merge led the lot to the heir, by whatever name the wallet was asked for.
+    before = Opened(lot.wallet_id, known.points, lot.earned_at, said.expires_at, said.last_active_at)
     check_repeat(before, opened_of(command, _named(command)))
-    wallet, value = desk.wallet_of(known.wallet_id, "/wallet_id")
+    wallet, value = desk.wallet_of(lot.wallet_id, "/wallet_id")
     return Done(200, _answer(desk, command, wallet, lot, value))
 
 

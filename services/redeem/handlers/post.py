@@ -21,7 +21,7 @@ from services.redeem.handlers.tell import tell_credited, tell_expired, tell_rede
 from services.redeem.handlers.tell_moves import tell_repaid
 from services.redeem.handlers.tell_settled import tell_reserved
 from services.redeem.handlers.waking import asked_wait
-from services.redeem.store import learned, meeting, merging, postings
+from services.redeem.store import meeting, merging, postings, versions
 from services.redeem.store.idle import note_idle
 from services.redeem.store.locked import MovedMeanwhile
 from services.redeem.store.redemptions import Authorised, authorise
@@ -200,10 +200,10 @@ async def _answer_again(
         if known[accrual.accrual_id].wallet_id != accrual.wallet_id
         for one in (accrual.wallet_id, known[accrual.accrual_id].wallet_id)
     }
-    heirs = await merging.heirs_of(tx.db, elsewhere) if elsewhere else {}
+    homes = await merging.homes(tx.db, elsewhere)
     for k, accrual in again:
         before = known[accrual.accrual_id]
-        home, asked = (heirs.get(one, one) for one in (before.wallet_id, accrual.wallet_id))
+        home, asked = (homes.get(one, one) for one in (before.wallet_id, accrual.wallet_id))
         same = (home, before.points, before.kind) == (asked, accrual.points, accrual.kind)
         outcomes[k] = Done(replayed=True) if same else Refused(_reused(accrual))
 
@@ -225,9 +225,8 @@ async def _agree(
             unknown.frozen = not command.patient
             outcomes[k] = Refused(unknown)
             continue
-        assert party.version is not None
         assert party.wallet_id is not None
-        terms = await learned.programme(tx.db, tx.cache, command.programme, party.version)
+        terms = await versions.as_found(tx.db, tx.cache, command.programme, party.newest)
         tx.cache[_ORDER, command.programme] = terms.consumption
         try:
             if terms.closed:

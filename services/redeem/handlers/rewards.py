@@ -29,7 +29,7 @@ from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.tell import tell_expired, tell_redeemed
 from services.redeem.handlers.tell_rewards import reward_answer, tell_issued
 from services.redeem.handlers.tell_settled import tell_reserved
-from services.redeem.store import deciding, holding, learned, limiting, meeting, postings
+from services.redeem.store import deciding, holding, limiting, meeting, postings, versions
 from services.redeem.store import rewards as store
 from services.redeem.store.idle import note_idle
 from services.redeem.store.redemptions import Authorised, authorise
@@ -53,13 +53,12 @@ async def put_reward(tx: Tx, items: Sequence[Item[PutReward]]) -> list[Outcome]:
     asked: dict[int, CompiledProgramme] = {}
     for k, item in enumerate(items):
         command = item.command
-        version = await store.newest_version(tx.db, command.programme)
-        if version is None:
+        terms = await versions.newest(tx.db, tx.cache, command.programme)
+        if terms is None:
             outcomes[k] = Refused(
                 ProgrammeUnknown(f"There is no programme {command.programme}.", pointer="/programme")
             )
             continue
-        terms = await learned.programme(tx.db, tx.cache, command.programme, version)
         try:
             rewards.check(command.reward, terms)
             asked[k] = terms
@@ -146,9 +145,8 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
             unknown.frozen = not command.patient
             outcomes[k] = Refused(unknown)
             continue
-        assert party.version is not None
         assert party.wallet_id is not None
-        terms = await learned.programme(tx.db, tx.cache, command.programme, party.version)
+        terms = await versions.as_found(tx.db, tx.cache, command.programme, party.newest)
         if terms.closed:
             outcomes[k] = Refused(ProgrammeClosed.named(terms.code, pointer="/programme"))
             continue

@@ -14,8 +14,7 @@ from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.rewards import Benefit, standing_of
 from services.redeem.domain.thresholds import Issued, IssueReached, passed, passed_alive, reached
 from services.redeem.handlers.tell_given import tell_given
-from services.redeem.store import asked as programmes
-from services.redeem.store import learned, postings, rewards
+from services.redeem.store import postings, rewards, versions
 from services.redeem.store import thresholds as store
 from services.redeem.store.idle import note_idle
 from services.redeem.store.rewards import Name
@@ -64,7 +63,7 @@ async def _issue(
     tx: Tx, due: Mapping[Name, Sequence[Wallet]], cause: Cause, *, just_passed: bool
 ) -> list[Benefit]:
     stocks = await rewards.lock(tx.db, due)
-    versions = await programmes.newest_versions(tx.db, {programme for programme, _ in due})
+    newest = await versions.newest_of(tx.db, tx.cache, {programme for programme, _ in due})
     standings: dict[UUID, tuple[str, Any]] = {}
     if any(one is not None and one.reward.windows for one in stocks.values()):
         standings = await store.standings(tx.db, {one.wallet_id for own in due.values() for one in own})
@@ -73,10 +72,8 @@ async def _issue(
     made: list[Benefit] = []
     for name in sorted(due):
         stock = stocks.get(name)
-        if stock is None or stock.reward.issues_at is None or name[0] not in versions:
-            continue
-        terms = await learned.programme(tx.db, tx.cache, name[0], versions[name[0]])
-        if terms.closed:
+        terms = newest.get(name[0])
+        if stock is None or stock.reward.issues_at is None or terms is None or terms.closed:
             continue
         ladder = [one.code for one in terms.ladder]
         active = [one for one in due[name] if one.status == "active"]

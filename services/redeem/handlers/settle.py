@@ -18,7 +18,7 @@ from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.held_rewards import HeldRewards
 from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_settled import settled_answer, tell_captured, tell_voided
-from services.redeem.store import learned, postings, redemptions, returns
+from services.redeem.store import learned, postings, redemptions, returns, versions
 from services.redeem.store.idle import idle_too
 from services.redeem.store.postings import NewPosting
 from services.redeem.store.redemptions import Found, Named
@@ -53,7 +53,7 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
     refunded = await _refunded(tx, {k: whole[one.redemption_id] for k, one in ours.items()}, items)
     if refunded:
         await learned.note_birth_months(
-            tx.db, wallets.values(), [await _terms(tx, one) for one in whole.values()]
+            tx.db, wallets.values(), [await versions.promised(tx.db, tx.cache, one) for one in whole.values()]
         )
     named = await NamedLater.of(tx.db, {k: whole[one.redemption_id] for k, one in ours.items()}, items, now)
     held = await HeldRewards.of(tx, [one.redemption_id for one in whole.values() if one.reward is not None])
@@ -62,7 +62,8 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
             continue
         redemption = whole[ours[k].redemption_id]
         wallet = wallets[redemption.wallet_id]
-        terms, newest = await _terms(tx, redemption), await learned.newest_of(tx.db, tx.cache, redemption)
+        terms = await versions.promised(tx.db, tx.cache, redemption)
+        newest = await versions.as_found(tx.db, tx.cache, redemption.programme, redemption.newest)
         command, before = item.command, named.seen(redemption)
         try:
             match command:
@@ -115,11 +116,6 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
     await postings.write(tx, wallets.values(), postings=keys)
     tx.after_commit(lambda: count_points(tx, wallets.values()))
     return [outcomes[k] for k in range(len(items))]
-
-
-async def _terms(tx: Tx, redemption: Redemption) -> CompiledProgramme:
-    """The version that it was authorised under."""
-    return await learned.programme(tx.db, tx.cache, redemption.programme, redemption.programme_version)
 
 
 def _captured(

@@ -19,17 +19,17 @@ from services.redeem.domain.stock import (
     StockCountConflict,
     StockCountTooEarly,
     StockUnlimited,
-    ends_at,
     judge,
     refused,
 )
-from services.redeem.store import learned, reconciliation, rewards
+from services.redeem.store import reconciliation, rewards, versions
 from services.redeem.store import stock as store
 from services.redeem.store.reconciliation import Found
 from services.redeem.store.rewards import Name
 from shared.errors import MerchantUnknown, ProgrammeUnknown, Refusal, TerminalUnknown
 from shared.messaging import Done, Item, Outcome, Refused, Tx
 from shared.programme.compiled import CompiledProgramme
+from shared.programme.days import day_of, end_of_day
 
 _encode = msgspec.json.Encoder().encode
 KIND = "stock"
@@ -56,8 +56,8 @@ class Seen(NamedTuple):
                 f"{count.reward} has no stock: as many are given as are asked.", pointer="/reward"
             )
         # The last day of the calendar has no end that can be reckoned.
-        today = self.now.astimezone(terms.zone).date()
-        if count.day >= today or ends_at(count.day, terms.zone) + SETTLED > self.now:
+        today = day_of(self.now, terms.zone)
+        if count.day >= today or end_of_day(count.day, terms.zone) + SETTLED > self.now:
             raise OccurredInFuture(
                 f"{count.day} is not over in {terms.zone.key}: count what is there at its end.",
                 pointer="/day",
@@ -76,7 +76,7 @@ class Seen(NamedTuple):
 
     def _check_begun(self, count: Count, terms: CompiledProgramme) -> None:
         since = self.since[count.name]
-        if since is not None and since >= ends_at(count.day, terms.zone):
+        if since is not None and since >= end_of_day(count.day, terms.zone):
             raise StockCountTooEarly(
                 f"{count.reward} is in the books since {since:%Y-%m-%dT%H:%M:%SZ}: nothing says what there should be at the end of "
                 f"{count.day}. Count a later day.",
@@ -145,11 +145,7 @@ async def import_counts(tx: Tx, items: Sequence[Item[ImportCounts]]) -> list[Out
 
 
 async def _seen(tx: Tx, counts: Sequence[Count]) -> Seen:
-    terms: dict[str, CompiledProgramme] = {}
-    for programme in sorted({one.programme for one in counts}):
-        version = await rewards.newest_version(tx.db, programme)
-        if version is not None:
-            terms[programme] = await learned.programme(tx.db, tx.cache, programme, version)
+    terms = await versions.newest_of(tx.db, tx.cache, {one.programme for one in counts})
     stocks = await rewards.lock(tx.db, {one.name for one in counts})
     since = await store.in_books_since(tx.db, stocks)
     merchants = {one.location.partition("/")[0] for one in counts if one.used is not None}
@@ -187,7 +183,7 @@ async def _judged(tx: Tx, name: Name, zone: Any) -> list[Judged]:
     day = await store.newest_whole_day(tx.db, name)
     if day is None:
         return []
-    ends = ends_at(day, zone)
+    ends = end_of_day(day, zone)
     counts = await store.counts_of(tx.db, name, day, ends)
     return judge(name, day, counts, await store.books_at(tx.db, name, ends))
 

@@ -24,7 +24,7 @@ from services.redeem.handlers.came_back import ComingBack
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.tell import tell_expired, tell_redeemed_offline
 from services.redeem.handlers.tell_moves import SPENT_OFFLINE, tell_reinstated
-from services.redeem.store import asked, expiring, learned, postings, returns
+from services.redeem.store import expiring, learned, postings, returns, versions
 from services.redeem.store import offline as store
 from services.redeem.store.idle import note_idle
 from shared.errors import Refusal
@@ -70,7 +70,7 @@ class Uses:
         self._backs: list[_Back] = []
         self._went: list[Went] = []
         self._coming_back: ComingBack | None = None
-        self._newest: dict[str, int] = {}
+        self._newest: dict[str, CompiledProgramme] = {}
 
     async def begin(self, commands: Sequence[ReportUses]) -> None:
         """Reads what was reported before, which bills were refunded, and the lots that all of it can touch."""
@@ -99,7 +99,9 @@ class Uses:
         await note_idle(
             db, self.tx.cache, self.wallets.values(), self.now, empty_too=bool(self._refunded)
         )  # fmt: skip
-        self._newest = await asked.newest_versions(db, {one.programme for one in self.allowances.values()})
+        self._newest = await versions.newest_of(
+            db, self.tx.cache, {one.programme for one in self.allowances.values()}
+        )
         self._went = await store.went_since(db, self.wallets, self._first_of(commands))
         await store.leave_taken_back(db, self._went)
         await expiring.load_by_id(db, {one.lot_id for one in self._went}, self.wallets)
@@ -121,15 +123,11 @@ class Uses:
 
     async def terms(self, allowance: Allowance) -> CompiledProgramme:
         """The version that it was given under."""
-        return await learned.programme(
-            self.tx.db, self.tx.cache, allowance.programme, allowance.programme_version
-        )
+        return await versions.promised(self.tx.db, self.tx.cache, allowance)
 
-    async def newest(self, allowance: Allowance) -> CompiledProgramme:
+    def newest(self, allowance: Allowance) -> CompiledProgramme:
         """What a balance is worth by now."""
-        return await learned.programme(
-            self.tx.db, self.tx.cache, allowance.programme, self._newest[allowance.programme]
-        )
+        return self._newest[allowance.programme]
 
     async def post(self, item: Item[ReportUses], use: Use) -> Told:
         """Posts one use, or says why not."""

@@ -16,7 +16,7 @@ import msgspec
 
 from services.redeem.domain import reserving
 from services.redeem.domain.redemption import Release, SettledAnswer
-from services.redeem.store import expiring, learned, redemptions
+from services.redeem.store import expiring, redemptions, versions
 from services.redeem.store.idle import idle_too
 from services.redeem.store.redemptions import Overdue
 from shared.db import Connection
@@ -124,7 +124,7 @@ async def _would_release(
     await idle_too(db, cache, wallets, now)
     for one in page:
         redemption = whole[one.redemption_id]
-        terms = await learned.programme(db, cache, redemption.programme, redemption.programme_version)
+        terms = await versions.promised(db, cache, redemption)
         voided = reserving.void(wallets[one.wallet_id], redemption, terms=terms, now=now, new_id=uuid7)
         expired = voided.expired.points if voided.expired is not None else 0
         total.add(redemption.programme, terms.worth(voided.given_back.points), terms.worth(expired))

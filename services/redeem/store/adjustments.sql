@@ -274,7 +274,7 @@ SELECT
     w.wallet_id,
     w.programme,
     w.status,
-    coalesce(h.heir, w.merged_into) AS merged_into
+    h.heir AS merged_into
 FROM wallets AS w
 LEFT JOIN heirs AS h ON w.wallet_id = h.wallet_id
 WHERE w.wallet_id = :wallet_id;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -180,12 +180,6 @@ async def short_lots(db: Connection, lot_ids: Collection[UUID]) -> dict[UUID, Sh
 async def write_recoveries(db: Connection, rows: Sequence[Recovery]) -> None:
     """What was taken of points that came back."""
     await moving.write_recoveries(db, **columns(_RECOVERIES, rows))
-
-
-async def newest_versions(db: Connection, programmes: Collection[str]) -> dict[str, int]:
-    """The newest version of each of these programmes that is known here."""
-    rows: Sequence[Any] = await moving.newest_versions(db, programmes=list(programmes))
-    return {row[0]: row[1] for row in rows}
 
 
 _COLUMNS = (

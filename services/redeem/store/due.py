@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from services.redeem.domain.sweep import Place, ToExpire, due_in
-from services.redeem.store import asked, expiring, learned
+from services.redeem.store import expiring, versions
 from services.redeem.store.idle import note_idle, policies
 from shared.db import Connection
 from shared.ids import uuid7
@@ -50,8 +50,7 @@ async def would_expire(
         here = (lot.expires_at, lot.lot_id)
         first[lot.wallet_id] = min(first.get(lot.wallet_id, here), here)
     await note_idle(db, cache, wallets.values(), now)
-    versions = await asked.newest_versions(db, {wallet.programme for wallet in wallets.values()})
-    terms = {code: await learned.programme(db, cache, code, n) for code, n in versions.items()}
+    terms = await versions.newest_of(db, cache, {wallet.programme for wallet in wallets.values()})
     found: list[ToExpire] = []
     for wallet in wallets.values():
         met = first.get(wallet.wallet_id)

@@ -32,17 +32,6 @@ class Told(NamedTuple):
     points: int
 
 
-async def idle_versions(db: Connection) -> list[tuple[str, int, datetime]]:
-    """The programmes of which a version is of the policy `inactivity`: each version that changed what was said of expiry, in order,
-    with when it was activated."""
-    return [(row[0], row[1], row[2]) for row in await moving.idle_versions(db)]
-
-
-async def newest_versions(db: Connection) -> list[tuple[str, int]]:
-    """Every programme, with its newest version."""
-    return [(row[0], row[1]) for row in await moving.all_versions(db)]
-
-
 async def last_activity(
     db: Connection, wallet_ids: Collection[UUID]
 ) -> Sequence[tuple[UUID, datetime | None]]:
@@ -107,10 +96,10 @@ async def see_wallets(db: Connection, wallet_ids: Collection[UUID]) -> list[Wall
 
 async def see_heirs(db: Connection, wallet_ids: Collection[UUID]) -> Locked:
     """The same, heirs in place of those that were merged, under either name; of one snapshot."""
-    heirs = await merging.heirs_of(db, wallet_ids)
+    homes = await merging.homes(db, wallet_ids)
     found = Locked()
-    for wallet in await see_wallets(db, {heirs.get(one, one) for one in wallet_ids}):
-        found.add(wallet, [one for one, heir in heirs.items() if heir == wallet.wallet_id])
+    for wallet in await see_wallets(db, set(homes.values())):
+        found.add(wallet, [one for one, home in homes.items() if home == wallet.wallet_id != one])
     return found
 
 

@@ -12,11 +12,9 @@ import msgspec
 from services.redeem.domain.giftcards.acts import Reached, Swept, together
 from services.redeem.domain.giftcards.card import Used, expire
 from services.redeem.domain.giftcards.ledger import Card, Line
-from services.redeem.store import learned
-from services.redeem.store.rewards import newest_version
+from services.redeem.store import versions
 from services.redeem.store.sql import columns, gift_cards
 from shared.db import Connection
-from shared.programme.compiled import CompiledProgramme
 
 STEP = 500
 """Cards that a step of a sweep looks at: it holds their locks for one short transaction."""
@@ -47,12 +45,6 @@ class Refunded(NamedTuple):
     asked_minor: int | None
     amount_minor: int
     answer: bytes
-
-
-async def terms_of(db: Connection, cache: dict[Any, Any], programme: str) -> CompiledProgramme | None:
-    """The newest version of a programme; None for one that is not known here."""
-    version = await newest_version(db, programme)
-    return None if version is None else await learned.programme(db, cache, programme, version)
 
 
 async def issue(db: Connection, cards: Sequence[NewCard], now: datetime) -> set[UUID]:
@@ -145,7 +137,7 @@ async def would_expire(
     swept: dict[str, Swept] = {}
     for card in (await see(db, card_ids)).values():
         if (line := expire(card, now, UUID(int=0))) is not None:
-            terms = await terms_of(db, cache, card.programme)
+            terms = await versions.newest(db, cache, card.programme)
             assert terms is not None
             together(swept, (Swept(card.programme, terms.currency, 1, line.amount_minor),))
     return swept, following

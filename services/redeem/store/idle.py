@@ -15,7 +15,7 @@ from uuid import UUID
 from services.redeem.domain.expiring import mark_idle
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.silence import Rule, Silence
-from services.redeem.store import expiring, learned
+from services.redeem.store import expiring, versions
 from shared.db import Connection
 
 KNOWN_S = 60.0
@@ -36,10 +36,9 @@ async def policies(db: Connection, cache: dict[Any, Any]) -> dict[str, Silence]:
 async def _read(db: Connection, cache: dict[Any, Any]) -> dict[str, Silence]:
     rules: dict[str, list[Rule]] = {}
     newest: dict[str, bool] = {}
-    for code, version, activated_at in await expiring.idle_versions(db):
-        terms = await learned.programme(db, cache, code, version)
-        rules.setdefault(code, []).append(Rule.of(terms, activated_at))
-        newest[code] = terms.expiry.holds_expire
+    for terms, activated_at in await versions.ending_silence(db, cache):
+        rules.setdefault(terms.code, []).append(Rule.of(terms, activated_at))
+        newest[terms.code] = terms.expiry.holds_expire
     return {code: Silence(found, holds_expire=newest[code]) for code, found in rules.items()}
 
 

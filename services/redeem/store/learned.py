@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from services.redeem.domain.ledger import Wallet
-from services.redeem.domain.reserving import Redemption
 from services.redeem.store.sql import adjustments, columns, queries, redemptions
 from shared.db import Connection
 from shared.events import (
@@ -20,25 +18,9 @@ from shared.events import (
     ProgrammeActivated,
     TierChanged,
 )
-from shared.programme.compiled import CompiledProgramme, compile_programme
+from shared.programme.compiled import CompiledProgramme
 
 _json = msgspec.json.Encoder().encode
-
-
-async def programme(db: Connection, cache: dict[Any, Any], code: str, version: int) -> CompiledProgramme:
-    """A version that is known here; compiled once in a process, for it never changes."""
-    known = cache.get(("programme", code, version))
-    if known is None:
-        document = await queries.programme(db, programme=code, version=version)
-        known = cache["programme", code, version] = compile_programme(msgspec.json.decode(document), version)
-    assert isinstance(known, CompiledProgramme)
-    return known
-
-
-async def newest_of(db: Connection, cache: dict[Any, Any], redemption: Redemption) -> CompiledProgramme:
-    """The newest version of the programme of a redemption, as it was when that was read."""
-    assert redemption.newest_version is not None, redemption.redemption_id
-    return await programme(db, cache, redemption.programme, redemption.newest_version)
 
 
 async def learn_programmes(db: Connection, told: Sequence[ProgrammeActivated]) -> None:

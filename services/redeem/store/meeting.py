@@ -11,6 +11,7 @@ from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.offline import AskAllowance
 from services.redeem.domain.redemption import Redeem
 from services.redeem.domain.rewards import RedeemReward
+from services.redeem.domain.versions import Newest
 from services.redeem.store.locked import Locked
 from services.redeem.store.sql import columns, queries
 from shared.db import Connection
@@ -25,7 +26,8 @@ class Party(NamedTuple):
 
     member_named: bool
     wallet_id: UUID | None
-    version: int | None
+    newest: Newest | None
+    """Of the programme; None for one that is not known."""
     merchant_known: bool
     terminal_known: bool
 
@@ -75,10 +77,10 @@ async def meet(
     lacking: set[UUID] = set()
     suffice: set[UUID] = set()
     for row in rows:
-        k, named, version, merchant_known, terminal_known, lots_suffice, lot_id = row[:7]
+        k, named, newest, merchant_known, terminal_known, lots_suffice, lot_id = row[:7]
         wallet_id: UUID | None = row[15]
         if k is not None:
-            parties[k] = Party(named, wallet_id, version, merchant_known, terminal_known)
+            parties[k] = Party(named, wallet_id, newest, merchant_known, terminal_known)
         if wallet_id is None:
             continue
         if wallet_id not in wallets:

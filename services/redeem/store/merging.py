@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from services.redeem.store.sql import merging
@@ -36,16 +36,11 @@ async def lead(db: Connection, told: MemberMerged) -> None:
     """The merged member, and all that names it, finds the other's wallets from now on. After the wallets were ended."""
     await merging.add_merged_member(db, member_id=told.member_id, merged_into=told.merged_into)
     survivor = await goes_on_as(db, told.member_id)
-    found = [
-        (member_id, wallet.programme, wallet.wallet_id)
-        for wallet in told.survivor_wallets
-        for member_id in (told.member_id, told.merged_into)
-    ]
     await merging.find_in_wallets(
         db,
-        member_ids=[one[0] for one in found],
-        programmes=[one[1] for one in found],
-        wallet_ids=[one[2] for one in found],
+        member_id=survivor,
+        programmes=[wallet.programme for wallet in told.survivor_wallets],
+        wallet_ids=[wallet.wallet_id for wallet in told.survivor_wallets],
     )
     await _lead_identities(db, told.identities, survivor)
 
@@ -65,7 +60,8 @@ async def end(db: Connection, *, wallet_id: UUID, heir: UUID, programme: str) ->
     await merging.lead_wallets(db, wallet_id=wallet_id, heir=heir, programme=programme)
 
 
-async def heirs_of(db: Connection, wallet_ids: Collection[UUID]) -> dict[UUID, UUID]:
-    """Of these wallets those that were merged, with the one that has their points now."""
-    rows = await merging.heirs_of(db, wallet_ids=list(wallet_ids))
-    return {row["wallet_id"]: row["heir"] for row in rows}
+async def homes(db: Connection, wallet_ids: Iterable[UUID]) -> dict[UUID, UUID]:
+    """The wallet in which what is of each of these lies now: its own, or its heir where it was merged, through every merge."""
+    asked = set(wallet_ids)
+    rows = await merging.heirs_of(db, wallet_ids=list(asked)) if asked else []
+    return {wallet_id: wallet_id for wallet_id in asked} | {row["wallet_id"]: row["heir"] for row in rows}

@@ -39,16 +39,47 @@ ORDER BY w.wallet_id
 ON CONFLICT DO NOTHING;
 
 -- name: find_in_wallets!
--- In which wallets members are found from now on, the merged ones in those of the member that they go on as.
+-- In which wallets a member is found who others were merged into, and all of those, whenever they were: in the ones that were told of
+-- now, or in their heirs, and in those that were known before.
+WITH RECURSIVE family AS (
+    SELECT :member_id::uuid AS member_id
+    UNION
+    SELECT m.member_id
+    FROM family AS f
+    JOIN merged_members AS m ON f.member_id = m.merged_into
+),
+
+told AS (
+    SELECT
+        w.programme,
+        coalesce(h.heir, w.wallet_id) AS wallet_id
+    FROM unnest(:programmes::text[], :wallet_ids::uuid[]) AS w (programme, wallet_id)
+    LEFT JOIN heirs AS h ON w.wallet_id = h.wallet_id
+),
+
+own AS (
+    SELECT
+        t.programme,
+        t.wallet_id
+    FROM told AS t
+    UNION ALL
+    SELECT
+        k.programme,
+        k.wallet_id
+    FROM member_wallets AS k
+    WHERE k.member_id = :member_id AND NOT EXISTS (SELECT FROM told AS t WHERE t.programme = k.programme)
+)
+
 INSERT INTO member_wallets (member_id, programme, wallet_id)
 SELECT
-    w.member_id,
-    w.programme,
-    coalesce(h.heir, w.wallet_id)
-FROM unnest(:member_ids::uuid[], :programmes::text[], :wallet_ids::uuid[]) AS w (member_id, programme, wallet_id)
-LEFT JOIN heirs AS h ON w.wallet_id = h.wallet_id
-ORDER BY w.member_id, w.programme
-ON CONFLICT (member_id, programme) DO UPDATE SET wallet_id = excluded.wallet_id;
+    f.member_id,
+    o.programme,
+    o.wallet_id
+FROM family AS f
+CROSS JOIN own AS o
+ORDER BY f.member_id, o.programme
+ON CONFLICT (member_id, programme) DO UPDATE SET wallet_id = excluded.wallet_id
+WHERE member_wallets.wallet_id <> excluded.wallet_id;
 
 -- name: lead_wallets!
 -- Who was found in a wallet that is merged is found in its heir: all who were merged into its member before.

@@ -63,34 +63,14 @@ SELECT EXISTS (SELECT FROM asked AS a WHERE a.state = 'waiting');
 
 -- name: accruals_asked
 -- Accruals that were posted: how many points, and the wallet that answers for them now, through every merge.
-WITH RECURSIVE heirs AS (
-    SELECT
-        p.posting_id AS accrual_id,
-        p.kind::text AS kind,
-        p.points,
-        w.wallet_id,
-        w.merged_into
-    FROM postings AS p
-    JOIN wallets AS w ON p.wallet_id = w.wallet_id
-    WHERE p.posting_id = ANY(:accrual_ids::uuid[])
-    UNION ALL
-    SELECT
-        h.accrual_id,
-        h.kind,
-        h.points,
-        w.wallet_id,
-        w.merged_into
-    FROM heirs AS h
-    JOIN wallets AS w ON h.merged_into = w.wallet_id
-)
-
 SELECT
-    h.accrual_id,
-    h.kind,
-    h.points,
-    h.wallet_id
-FROM heirs AS h
-WHERE h.merged_into IS NULL;
+    p.posting_id AS accrual_id,
+    p.kind::text AS kind,
+    p.points,
+    coalesce(h.heir, p.wallet_id) AS wallet_id
+FROM postings AS p
+LEFT JOIN heirs AS h ON p.wallet_id = h.wallet_id
+WHERE p.posting_id = ANY(:accrual_ids::uuid[]);
 
 -- name: accrual_lots
 -- The lots of accruals, and those that a merge or a renewing return made of them; never those that were given away. The lines of a posting are looked for
@@ -250,52 +230,7 @@ FROM unnest(
 ) AS s (request_id, state, wallet_id, posting_id, released, cancelled, reversed, owed, lapsed, shortfall)
 WHERE a.request_id = s.request_id;
 
--- name: newest_versions
--- The newest version of each of these programmes that is known here.
-SELECT
-    programme,
-    max(version) AS version
-FROM programmes
-WHERE programme = ANY(:programmes::text[])
-GROUP BY programme;
-
 -- ---------------------------------------------------------------- what is due
-
--- name: idle_versions
--- The programmes of which a version ends balances that were left alone: those of their versions, in order, that say something else of
--- expiry or of the time zone than the one before.
-SELECT
-    v.programme,
-    v.version,
-    v.activated_at
-FROM (
-    SELECT
-        s.programme,
-        s.version,
-        s.activated_at,
-        s.said,
-        lag(s.said) OVER (PARTITION BY s.programme ORDER BY s.version) AS said_before,
-        bool_or(s.said #>> '{0,policy}' = 'inactivity') OVER (PARTITION BY s.programme) AS ends_some
-    FROM (
-        SELECT
-            p.programme,
-            p.version,
-            p.activated_at,
-            jsonb_build_array(p.document -> 'expiry', p.document #> '{programme,time_zone}') AS said
-        FROM programmes AS p
-    ) AS s
-) AS v
-WHERE v.ends_some AND v.said IS DISTINCT FROM v.said_before
-ORDER BY v.programme, v.version;
-
--- name: all_versions
--- Every programme with its newest version.
-SELECT
-    programme,
-    max(version) AS version
-FROM programmes
-GROUP BY programme
-ORDER BY programme;
 
 -- name: last_activity
 -- When the members of these wallets were last active.

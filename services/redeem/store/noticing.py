@@ -12,7 +12,7 @@ import msgspec
 from services.redeem.domain.expiring import Notice, mark_idle
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.sweep import due_notices
-from services.redeem.store import expiring, learned
+from services.redeem.store import expiring, versions
 from services.redeem.store.due import STEP
 from services.redeem.store.idle import idle_at, policies
 from shared.db import Connection
@@ -47,11 +47,8 @@ Key = tuple[UUID, datetime, int]
 
 async def noticed(db: Connection, cache: dict[Any, Any]) -> list[CompiledProgramme]:
     """The newest versions of the programmes that tell members before points expire."""
-    found = [
-        await learned.programme(db, cache, code, version)
-        for code, version in await expiring.newest_versions(db)
-    ]
-    return [terms for terms in found if terms.expiry.notice_days]
+    found = await versions.newest_of_all(db, cache)
+    return [terms for terms in found.values() if terms.expiry.notice_days]
 
 
 def begin(terms: CompiledProgramme) -> NoticePlace:

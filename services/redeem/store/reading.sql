@@ -7,7 +7,7 @@ SELECT
     w.programme,
     p.currency,
     p.point_value,
-    coalesce(h.heir, w.merged_into) AS merged_into
+    h.heir AS merged_into
 FROM wallets AS w
 LEFT JOIN heirs AS h ON w.wallet_id = h.wallet_id
 LEFT JOIN LATERAL (

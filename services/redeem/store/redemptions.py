@@ -86,7 +86,7 @@ async def load(db: Connection, redemption_ids: Iterable[UUID]) -> dict[UUID, Red
     for row in rows:
         one = found[row[0]]
         one.reward, one.bill_most_minor = row["reward"], row["bill_most_minor"]
-        one.newest_version = row["newest_version"]
+        one.newest = row["newest"]
     return found
 
 

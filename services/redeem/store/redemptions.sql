@@ -106,7 +106,7 @@ SELECT
     s.ended_at,
     h.reward,
     s.bill_most_minor,
-    (SELECT max(p.version) FROM programmes AS p WHERE p.programme = r.programme) AS newest_version,
+    (SELECT max(p.version) FROM programmes AS p WHERE p.programme = r.programme) AS newest,
     l.lot_ids,
     l.lents,
     l.captureds,
@@ -482,7 +482,7 @@ ORDER BY a.k;
 SELECT
     coalesce(a.member_id, i.member_id) IS NOT NULL AS member_named,
     w.wallet_id,
-    (SELECT max(p.version) FROM programmes AS p WHERE p.programme = a.programme) AS version,
+    (SELECT max(p.version) FROM programmes AS p WHERE p.programme = a.programme) AS newest,
     m.merchant IS NOT NULL AS merchant_known,
     a.terminal IS NULL OR coalesce(a.terminal = ANY(m.terminals), false) AS terminal_known
 FROM (

@@ -53,12 +53,6 @@ class Owner(NamedTuple):
     standing: tuple[str, datetime | None] | None
 
 
-async def newest_version(db: Connection, programme: str) -> int | None:
-    """The number of a programme's newest version; None for one that is not known here."""
-    found: int | None = await rewards.newest_version(db, programme=programme)
-    return found
-
-
 async def begin(db: Connection, names: Iterable[Name]) -> None:
     """Makes rows for rewards that are put for the first time: each has a row to lock after it."""
     await rewards.begin_rewards(db, **_names(names))

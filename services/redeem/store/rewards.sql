@@ -1,11 +1,5 @@
 -- Rewards and benefits. The search path is redeem's schema.
 
--- name: newest_version$
--- The number of the newest version of a programme; null for one that is not known.
-SELECT max(version)
-FROM programmes
-WHERE programme = :programme;
-
 -- name: begin_rewards!
 -- Rewards that are put for the first time; without a version yet.
 INSERT INTO rewards (programme, reward, version)

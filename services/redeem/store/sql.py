@@ -21,6 +21,7 @@ offline = load("services.redeem.store", "offline.sql")
 gift_cards = load("services.redeem.store", "gift_cards.sql")
 liability = load("services.redeem.store", "liability.sql")
 stock = load("services.redeem.store", "stock.sql")
+versions = load("services.redeem.store", "versions.sql")
 
 
 def columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:

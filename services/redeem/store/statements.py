@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from services.redeem.domain.statement import Row, Statement, bounds, statement, yesterday
-from services.redeem.store import learned
+from services.redeem.store import versions
 from services.redeem.store.sql import statements
 from shared.db import Connection
 from shared.errors import NotFound, ProgrammeUnknown
@@ -27,12 +27,13 @@ async def statements_of(
     now = await statements.clock(db)
     if merchant is not None and not await statements.merchant_known(db, merchant=merchant):
         raise NotFound(f"There is no merchant {merchant}.")
-    versions = await statements.newest_programmes(db, programme=programme)
-    if programme is not None and not versions:
+    newest = await (
+        versions.newest_of_all(db, cache) if programme is None else versions.newest_of(db, cache, [programme])
+    )
+    if programme is not None and not newest:
         raise ProgrammeUnknown(f"There is no programme {programme}.", pointer="/programme")
     found: list[Statement] = []
-    for code, version in versions:
-        terms = await learned.programme(db, cache, code, version)
+    for code, terms in newest.items():
         of_day = day or yesterday(now, terms.zone)
         since, until = bounds(of_day, terms.zone)
         rows = [

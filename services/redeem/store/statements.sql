@@ -1,15 +1,5 @@
 -- What merchants accepted. The search path is redeem's schema.
 
--- name: newest_programmes
--- The newest version of each programme, or of one.
-SELECT
-    p.programme,
-    max(p.version) AS version
-FROM programmes AS p
-WHERE :programme::text IS NULL OR p.programme = :programme
-GROUP BY p.programme
-ORDER BY p.programme;
-
 -- name: clock$
 -- PostgreSQL's clock, by which what is counted was written.
 SELECT clock_timestamp();

@@ -10,7 +10,7 @@ from uuid import UUID
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.rewards import Threshold, standing_of
 from services.redeem.domain.thresholds import Gone, Thresholds, by_programme, gone_of, reached
-from services.redeem.store import expiring, learned, rewards
+from services.redeem.store import expiring, rewards, versions
 from services.redeem.store.idle import note_idle
 from services.redeem.store.rewards import Name, reward_of
 from services.redeem.store.sql import redemptions, thresholds
@@ -75,9 +75,8 @@ async def would_issue(
     """How many of these wallets would be issued the reward now, after so many others: as what is gone of their points, its windows
     and its stock let them; none of a closed programme."""
     stock = (await rewards.named(db, [name]))[name]
-    version = await rewards.newest_version(db, name[0])
-    assert version is not None
-    terms = await learned.programme(db, cache, name[0], version)
+    terms = await versions.newest(db, cache, name[0])
+    assert terms is not None
     if terms.closed:
         return 0
     ladder = [one.code for one in terms.ladder]

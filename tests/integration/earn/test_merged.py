@@ -6,11 +6,12 @@ from shared.config import Settings
 from shared.events import HashedIdentity, MemberMerged, MergedWallet
 from shared.events.members import EnrolledWallet
 from shared.ids import uuid7
-from tests.integration.earn.conftest import Member, Shop, bill
+from tests.integration.earn.conftest import Member, Shop, bill, somebody
 from tests.integration.earn.oracle import objections, one_moment
 from tests.integration.earn.test_refunds import Bank, post, refund
 from tests.integration.earn.test_reviews import held, queue, sale, till
-from tests.support.facts import autumn_2026
+from tests.support.facts import activated, autumn_2026
+from tests.support.programmes import earning, rule
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -89,3 +90,22 @@ async def test_two_cards_of_one_person_are_one_member_at_a_terminal(shop: Shop) 
     await shop.hear(merged(members[0], members[1], "guarded"))
     _, answer = await sale(shop, "queue", members[4], 2_000)
     assert held(answer) == (20, 0), "four members, with five cards"
+
+
+async def test_the_stamp_cards_of_who_was_merged_are_those_of_who_goes_on(shop: Shop) -> None:
+    """In every programme: also where only the one who goes on takes part."""
+    card = {"code": "coffees", "match": {"categories": ["coffee"]}, "stamps": 5, "reward": "free-coffee"}
+    section = {**earning(rule()), "stamp_cards": [card]}
+    await shop.hear(activated("here", earning=section), activated("there", earning=section))
+    first, second, last = somebody(), somebody(), somebody()
+    enrolments = [
+        shop.enrolment(first, "here"),
+        shop.enrolment(second, "here"),
+        shop.enrolment(last, "here", "there"),
+    ]
+    await shop.hear(*enrolments)
+    await shop.hear(merged(first, second, "here"), merged(second, last, "here"))
+    wallets = {one.programme: str(one.wallet_id) for one in enrolments[2].wallets}
+    for one in (first, second, last):
+        shown = (await shop.get(f"/v1/members/{one.member_id}/stamp-cards")).json()["cards"]
+        assert {each["programme"]: each["wallet_id"] for each in shown} == wallets

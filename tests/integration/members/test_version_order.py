@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from services.earn.domain.judge import version_at
+from services.earn.domain.versions import active_at
 from services.members.domain.programmes import ActivateProgramme, CloseProgramme, DraftProgramme
 from services.members.handlers import ON
 from shared.config import Settings
@@ -64,6 +64,6 @@ async def test_a_programme_stays_closed_whatever_clock_its_last_version_was_acti
     versions = [
         (at, compile_programme(msgspec.json.decode(text), version)) for version, at, text in map(tuple, rows)
     ]
-    assert version_at(versions, begins[-1] + HOUR).version == closed["version"] == 4
+    assert active_at(versions, begins[-1] + HOUR).version == closed["version"] == 4
     events = [msgspec.json.decode(row["payload"])["data"] for row in told]
     assert [datetime.fromisoformat(one["activated_at"]) for one in events] == begins

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import msgspec
 import pytest
 
 from pointbank.cli.balances import run_open_balances
@@ -361,6 +362,58 @@ async def test_bringing_a_point_back_revives_nothing_that_is_set_aside_or_was_no
     await frozen(bank, 422, "amount_out_of_range", path, body)
     await post(bank, f"redemptions/{made.json()['redemption_id']}/void", role="till")
     assert (await post(bank, path, body)).json()["balance"]["available"] == worth(1)
+
+
+async def test_an_adjustment_is_worth_what_it_would_post_now_and_once_posted_what_it_posted(
+    bank: Bank,
+) -> None:
+    """What the answer to its decision says, and its lines in the ledger, is said of it ever after."""
+    code = f"dear-{secrets.token_hex(3)}"
+
+    async def priced(version: int, point_value: str) -> None:
+        told = activated(code, version)
+        told.document["programme"]["point_value"] = point_value
+        await bank.hear(msgspec.structs.replace(told, activated_at=datetime.now(UTC)))
+
+    async def shown(of: str) -> list[int]:
+        one = (await bank.get(f"/v1/adjustments/{of}")).json()
+        [listed] = [
+            each
+            for each in (await bank.get("/v1/adjustments")).json()["items"]
+            if each["adjustment_id"] == of
+        ]
+        assert listed["given"] == one["given"]
+        return [one["given"]["money"]["amount_minor"], one["items"][0]["adjusted"]["money"]["amount_minor"]]
+
+    await priced(1, "0.10")
+    member = await bank.member(programme=code)
+    alone, large, never = [
+        (await post(bank, "adjustments", asked((member.wallet_id, points), programme=code))).json()
+        for points in (500, 1_100, 1_200)
+    ]
+    await priced(2, "0.20")
+    ids = [one["adjustment_id"] for one in (alone, large, never)]
+    assert [await shown(one) for one in ids] == [[5_000] * 2, [22_000] * 2, [24_000] * 2]
+    approved = (await approver(bank, f"adjustments/{ids[1]}/approve")).json()
+    assert approved["given"]["money"]["amount_minor"] == 22_000
+    assert [line["money_minor"] for line in await bank.lines(member.wallet_id)] == [5_000, 22_000]
+    await approver(bank, f"adjustments/{ids[2]}/reject")
+    wrong = {
+        "posting_id": alone["items"][0]["posting_id"],
+        "points": -50,
+        "reason": "too-much",
+        "evidence": EVIDENCE,
+    }
+    upheld, stays_open = (await post(bank, "disputes", wrong)).json(), approved["items"][0]["posting_id"]
+    more = (await post(bank, "disputes", {**wrong, "posting_id": stays_open})).json()
+    said = (await approver(bank, f"disputes/{upheld['dispute_id']}/uphold")).json()
+    await priced(3, "0.40")
+    assert [await shown(one) for one in ids] == [[5_000] * 2, [22_000] * 2, [24_000] * 2]
+    worths = [
+        (await bank.get(f"/v1/disputes/{one['dispute_id']}")).json()["correction"]["money"]["amount_minor"]
+        for one in (said, more)
+    ]
+    assert worths == [said["correction"]["money"]["amount_minor"], -2_000] == [-1_000, -2_000]
 
 
 async def test_a_balance_from_elsewhere_opens_once_by_its_reference(bank: Bank) -> None:

@@ -2,10 +2,13 @@
 
 import secrets
 from typing import Any
+from uuid import UUID
+
+import msgspec
 
 from pointbank.jobs.releasing import release as release_overdue
 from shared.config import Settings
-from shared.events import EnrolledWallet, HashedIdentity, MemberMerged, MergedWallet
+from shared.events import CardIssued, EnrolledWallet, HashedIdentity, MemberMerged, MergedWallet
 from shared.ids import uuid7
 from shared.messaging import Done, Refused
 from shared.tenants import Tenant
@@ -62,6 +65,33 @@ async def merge(bank: Bank, ended: Member, heir: Member, *, programme: str = "sh
     return told
 
 
+async def joined(bank: Bank, member: Member, programme: str) -> UUID:
+    """A member takes part in another programme from now on."""
+    wallet_id = uuid7()
+    card = CardIssued(
+        member_id=member.member_id,
+        wallet_id=wallet_id,
+        programme=programme,
+        card_id=uuid7(),
+        identities=(),
+        issued_at=AT,
+    )
+    await bank.hear(card)
+    return wallet_id
+
+
+async def wallet_named(bank: Bank, member: Member, programme: str) -> str:
+    """The wallet that a till finds which names the member by its id."""
+    body = {"programme": programme, "member": {"member_id": str(member.member_id)}, "points": 1}
+    answer = await bank.client.post(
+        "/v1/redemption-quotes",
+        json={**body, "merchant": "riyadh-mall", "channel": "store"},
+        headers=bank.headers("till"),
+    )
+    found: str = answer.json().get("wallet_id", answer.json().get("code"))
+    return found
+
+
 async def sums(bank: Bank, *members: Member) -> dict[str, int]:
     """Each bucket over these wallets."""
     rows = [await bank.wallet(one.wallet_id) for one in members]
@@ -116,6 +146,39 @@ async def test_what_one_person_opens_in_a_merged_wallet_counts_in_its_heir(bank:
         assert answer.status_code == status, (ref, answer.json())
         if status == 409:
             assert_problem(answer, 409, "adjustment_needs_second_person")
+
+
+async def test_an_opening_is_known_by_whatever_names_its_wallet_after_every_merge(bank: Bank) -> None:
+    """A file names members by their identities: these name the heir by then."""
+    first, second, last = [await bank.member() for _ in range(3)]
+    body = {"opening_ref": "moved-in", "points": 7, "earned_at": "2024-03-01T07:00:00Z"}
+    opened = await approver(bank, "openings", {**body, "wallet_id": str(first.wallet_id)})
+    assert opened.status_code == 201
+    await merge(bank, first, second)
+    await merge(bank, second, last)
+    for one in (first, second, last):
+        again = await approver(bank, "openings", {**body, "wallet_id": str(one.wallet_id)})
+        assert (again.status_code, again.json()["wallet_id"]) == (200, str(last.wallet_id)), again.json()
+        assert again.json()["balance"]["available"]["points"] == 7
+    other = await bank.member()
+    differs = {**body, "wallet_id": str(other.wallet_id)}
+    assert_problem(await approver(bank, "openings", differs), 409, "opening_conflict")
+
+
+async def test_who_was_merged_finds_every_wallet_of_who_goes_on_whenever_that_joined(bank: Bank) -> None:
+    """Tills go on naming members by the ids that they know."""
+    code, later = [f"joined-{secrets.token_hex(3)}" for _ in range(2)]
+    await bank.hear(activated(code), activated(later))
+    first, second, last = [await bank.member() for _ in range(3)]
+    wallets = {code: await joined(bank, last, code)}
+    await merge(bank, first, second)
+    told = merging(second, last)
+    survivor = (*told.survivor_wallets, EnrolledWallet(programme=code, wallet_id=wallets[code]))
+    await bank.hear(msgspec.structs.replace(told, survivor_wallets=survivor))
+    wallets[later] = await joined(bank, last, later)
+    for programme, wallet_id in wallets.items():
+        named = [await wallet_named(bank, one, programme) for one in (first, second, last)]
+        assert named == [str(wallet_id)] * 3, programme
 
 
 async def test_what_was_begun_for_the_one_goes_on_in_the_other(bank: Bank, settings: Settings) -> None:

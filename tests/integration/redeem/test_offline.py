@@ -204,6 +204,22 @@ async def test_what_was_spent_is_posted_as_it_happened_and_what_was_not_there_is
     assert await broken(bank, settings) == {}
 
 
+async def test_an_allowance_that_is_asked_for_again_is_worth_what_its_own_version_says(bank: Bank) -> None:
+    """As what is spent on it is: a till that was told otherwise would take less, or more, off the bill."""
+    code = await programme(bank)
+    member = await bank.member(100, programme=code)
+    first = await allowed(bank, member, code)
+    dearer = activated(code, 2, redemption={**RULES, "offline": OFFLINE})
+    dearer.document["programme"]["point_value"] = "0.20"
+    await bank.hear(dearer)
+    again = await post(bank, "redemption-allowances", body_of(member, code))
+    assert (again.status_code, again.json()["allowed"]) == (200, worth(300))
+    said = await reported(bank, first, use("a", 40))
+    assert (said["redemptions"][0]["redeemed"], said["left"]) == (worth(40), worth(260))
+    after = await post(bank, "redemption-allowances", body_of(member, code))
+    assert (after.status_code, after.json()["allowed"]) == (200, worth(260))
+
+
 async def test_what_an_allowance_does_not_cover_is_refused_one_by_one_and_moves_nothing(bank: Bank) -> None:
     code = await programme(bank)
     member = await bank.member(100, programme=code)

@@ -16,13 +16,12 @@ from services.earn.domain.judge import (
     Facts,
     Member,
     Standing,
-    Versions,
     Wallet,
     admit,
     judge,
-    version_at,
     waits_for,
 )
+from services.earn.domain.versions import Versions, active_at
 from services.earn.domain.words import decimal, money, words
 from shared.errors import Refusal
 from shared.programme.compiled import compile_programme
@@ -232,7 +231,7 @@ def test_the_standing_of_the_bills_time_counts() -> None:
 def test_the_version_of_the_bills_time_judges_it() -> None:
     known = versions(SHOPS, SHOPS, SHOPS)
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    found = [version_at(known, start + timedelta(days=day)).version for day in (-1, 0, 99, 100, 500)]
+    found = [active_at(known, start + timedelta(days=day)).version for day in (-1, 0, 99, 100, 500)]
     assert found == [1, 1, 1, 2, 3]
 
 

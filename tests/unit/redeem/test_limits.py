@@ -25,7 +25,8 @@ from services.redeem.domain.quoting import Quote, quote
 from services.redeem.domain.spending import price
 from shared.errors import AmountOutOfRange
 from shared.money import Money, money_of
-from shared.programme.redeeming import Redeeming, period_start
+from shared.programme.days import period_start
+from shared.programme.redeeming import Redeeming
 
 NOW = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)  # a Sunday; 01:30 on Monday the 2nd in Riyadh
 RIYADH = ZoneInfo("Asia/Riyadh")

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from shared.clock import TenantClock, ahead, as_utc, check_day, real_clock
 from shared.http.bodies import Body, Day, Moment
-from shared.programme.expiry import start_of_day
+from shared.programme.days import start_of_day
 
 NEVER, EVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 """What the database's driver takes for minus and plus infinity."""

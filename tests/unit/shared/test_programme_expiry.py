@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.programme.compiled import CompiledProgramme, compile_programme
-from shared.programme.expiry import horizon, start_of_day
+from shared.programme.days import start_of_day
+from shared.programme.expiry import horizon
 from shared.programme.validation import ProgrammeInvalid
 from tests.support.programmes import SHOPS, document
 

@@ -23,14 +23,15 @@ from services.earn.domain.judge import (
     Standing,
     Wallet,
     standing_at,
-    version_at,
 )
+from services.earn.domain.versions import active_at
 from shared.errors import FieldError, ProgrammeClosed, Refusal
 from shared.events import BillAccrual
 from shared.money import worth
 from shared.programme.acts import ActSubject, ActWorth, CompiledAct
 from shared.programme.campaigns import Room
 from shared.programme.compiled import CompiledProgramme
+from shared.programme.days import day_of
 
 
 class ActUnknown(Refusal):
@@ -137,7 +138,7 @@ def admit(act: RecordAct, facts: Facts, now: datetime) -> None:
         versions = facts.programmes.get(programme)
         if versions is None:
             return
-        version = version_at(versions, act.occurred_at)
+        version = active_at(versions, act.occurred_at)
         reason = _passed_over(act, version, now)
         if reason is None:
             return
@@ -176,7 +177,7 @@ class Weighed(msgspec.Struct, frozen=True, gc=False):
             for version, kind, wallet, _, _, worth_ in self.programmes
             if worth_.result == "able"
             for key in kind.counters(
-                version.code, wallet.wallet_id, self.act.occurred_at.astimezone(version.zone).date()
+                version.code, wallet.wallet_id, day_of(self.act.occurred_at, version.zone)
             )
         }
 
@@ -189,7 +190,7 @@ def weigh(act: RecordAct, facts: Facts, now: datetime) -> Weighed:
     for wallet in member.wallets:
         if act.programme is not None and wallet.programme != act.programme:
             continue
-        version = version_at(facts.programmes[wallet.programme], act.occurred_at)
+        version = active_at(facts.programmes[wallet.programme], act.occurred_at)
         if reason := _passed_over(act, version, now):
             passed_over.append((wallet.programme, reason))
             continue
@@ -214,7 +215,7 @@ def decide(weighed: Weighed, new_id: Callable[[], UUID], spent: dict[CapKey | Bu
         member_caps: tuple[Room, ...] = ()
         budget: tuple[int, int] | None = None
         if result == "able":
-            today = act.occurred_at.astimezone(version.zone).date()
+            today = day_of(act.occurred_at, version.zone)
             points, caps, member_caps, budget = kind.within(
                 version.code, wallet.wallet_id, today, found.wanted, spent
             )

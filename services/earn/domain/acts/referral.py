@@ -10,7 +10,8 @@ from uuid import UUID
 from services.earn.domain.acts.act import Reached
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Decision, Judged
-from services.earn.domain.judge import Facts, version_at
+from services.earn.domain.judge import Facts
+from services.earn.domain.versions import active_at
 
 Key = tuple[UUID, str]
 """The referred member, and the programme."""
@@ -96,7 +97,7 @@ def firsts(
 
 
 def _first(key: Key, bill_id: UUID, bill: RecordBill, judged: Judged, facts: Facts, late: bool) -> First:
-    kind = version_at(facts.programmes[judged.programme], bill.occurred_at).referral
+    kind = active_at(facts.programmes[judged.programme], bill.occurred_at).referral
     amount = bill.total_minor if judged.conversion is None else judged.conversion.total_minor
     outcome: Said
     minimum: int | None = None
