@@ -78,6 +78,7 @@ PROBLEMS: dict[str, Problem] = {
     "own_request": Problem(409, "One's own request"),
     "adjustment_decided": Problem(409, "The adjustment is decided"),
     "difference_closed": Problem(409, "The difference is closed"),
+    "difference_changed": Problem(409, "The difference has other numbers"),
     "opening_conflict": Problem(409, "Another opening balance has this reference"),
     "dispute_exists": Problem(409, "The posting is disputed already"),
     "dispute_not_open": Problem(409, "The dispute is not open"),

@@ -25,6 +25,9 @@ _EXPONENTS = {
 }
 CURRENCIES: dict[str, int] = {code: digits for digits, codes in _EXPONENTS.items() for code in codes.split()}
 
+MOST_MINOR = 2**63 - 1
+"""The most money that a column holds, and that is told."""
+
 _DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,12})?", re.ASCII)
 
 
@@ -106,11 +109,11 @@ def minor_per_point(point_value: str, currency: str) -> Ratio:
 
 
 def money_of(points: int, point_value: str, currency: str) -> int:
-    """What points are worth in minor units; a part of a minor unit is dropped, towards zero."""
+    """What points are worth in minor units; a part of a minor unit is dropped, towards zero. Never more than MOST_MINOR."""
     numerator, denominator = minor_per_point(point_value, currency)
     if points < 0:
-        return -(-points * numerator // denominator)
-    return points * numerator // denominator
+        return -min(-points * numerator // denominator, MOST_MINOR)
+    return min(points * numerator // denominator, MOST_MINOR)
 
 
 def points_for(amount_minor: int, point_value: str, currency: str) -> int:

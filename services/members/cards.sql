@@ -1,15 +1,23 @@
 -- What members asks of its tables to block a card. The search path is its schema.
 
 -- name: lock_members_of_cards
--- The members of these cards, locked in the order of their ids until the transaction ends; with the events about each.
-SELECT m.member_id, m.event_sequence
-FROM members AS m
-WHERE m.member_id IN (
+-- The members of these cards, and all whom those that were merged go on as, locked in the order of their ids until the transaction
+-- ends; with the events about each.
+WITH RECURSIVE whose AS (
     SELECT w.member_id
     FROM cards AS c
     JOIN wallets AS w ON w.wallet_id = c.wallet_id
     WHERE c.card_id = ANY(:card_ids::uuid[])
+    UNION
+    SELECT m.merged_into
+    FROM whose AS o
+    JOIN members AS m ON m.member_id = o.member_id
+    WHERE m.merged_into IS NOT NULL
 )
+
+SELECT m.member_id, m.event_sequence
+FROM members AS m
+WHERE m.member_id IN (SELECT member_id FROM whose)
 ORDER BY m.member_id
 FOR NO KEY UPDATE;
 
@@ -20,6 +28,13 @@ FROM cards AS c
 JOIN wallets AS w ON w.wallet_id = c.wallet_id
 JOIN members AS m ON m.member_id = w.member_id
 WHERE c.card_id = ANY(:card_ids::uuid[]);
+
+-- name: homes
+-- The wallets of these members, and whether each has an active card.
+SELECT w.member_id, w.programme, w.wallet_id, c.card_id IS NOT NULL AS carded
+FROM wallets AS w
+LEFT JOIN cards AS c ON c.wallet_id = w.wallet_id AND c.status = 'active'
+WHERE w.member_id = ANY(:member_ids::uuid[]);
 
 -- name: block_card!
 -- Blocks a card whose member is locked.

@@ -19,7 +19,8 @@ cards = Router(prefix="/v1/cards", tags=["members"])
 
 
 class BlockCardBody(Body):
-    """`reason` is a code of your own (`lost`, `stolen`). With `replace` another card of the wallet is issued at once."""
+    """`reason` is a code of your own (`lost`, `stolen`). With `replace` another card is issued at once, of the wallet that has the
+    card's points now; where that has no active card also for one that is blocked already."""
 
     reason: Code
     replace: bool = False

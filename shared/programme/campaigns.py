@@ -20,11 +20,11 @@
   the unbounded, or as much after it. They are `excluded` and `not_best` like the others.
 - Together rules and campaigns give at most the maximum of a bill and what is left of the member's caps of the
   programme. What is beyond is taken from the last campaign first, then from the rules; of each, what is held first.
-- What a decision keeps of each (forms 2 and 3) is as much as is needed to make it again. In full: those that applied, that have an
+- What a decision keeps of each (from form 2 on) is as much as is needed to make it again. In full: those that applied, that have an
   arm, or that were asked what is left. As `[campaign, result, wanted, condition]`: others that came to points, or to none
   (`nothing`). The rest as `[result, condition, campaigns]`, by where they ended. In form 1 all stand there in full.
   Before form 3 tenders in a `match` only said for which bills a campaign is, lines that points alone had paid were counted, and
-  what a till had taken off stood beside the lines of every discount.
+  what a till had taken off stood beside the lines of every discount. Before form 4 what was claimed at 0 competed, as nothing.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@
   `all`, and of the `best_only` the one that gives most. Points compete with points, these with these.
 - It grants at most what is claimed, what it is worth, and what is left of its budget: of a discount a part, of an item or a
   reward all or nothing. Member's caps count how often. What is claimed beyond is a variance, and the bill is taken all the same.
+- A discount that is claimed at 0 took nothing off, and is `unclaimed`. A free item that is was given all the same: it is granted
+  as what it is worth. (Before form 4 of a decision both competed, and were `used_up`.)
 - A stamp card gives one stamp for each whole item of the lines that it counts, or one a bill, at most `most_per_bill`. When
   there are as many as it needs they are taken off it and its reward is issued.
 """
@@ -187,8 +189,13 @@ def _offered(
 
 def _competing(offers: Sequence[Offered], claims: Mapping[str, int] | None) -> Iterator[tuple[int, Offered]]:
     for place, one in enumerate(offers):
-        if one.result == "able" and (claims is None or one.kind == "reward" or one.campaign in claims):
+        if one.result == "able" and (claims is None or one.kind == "reward" or _claimed(one, claims)):
             yield place, one
+
+
+def _claimed(one: Offered, claims: Mapping[str, int]) -> bool:
+    claimed = claims.get(one.campaign)
+    return claimed is not None and (claimed > 0 or one.kind == "free_item")
 
 
 def counters(
@@ -276,7 +283,9 @@ def _option(
 ) -> Offer:
     campaign = limits.campaigns[one.campaign]
     claimed = None if claims is None else claims.get(one.campaign)
-    granted = one.worth_minor if claimed is None or one.kind == "reward" else min(claimed, one.worth_minor)
+    granted = one.worth_minor
+    if claimed and one.kind != "reward":
+        granted = min(claimed, granted)
     rooms = []
     for period, limit in campaign.caps:
         begins = since(period, today)

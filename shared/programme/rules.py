@@ -366,7 +366,7 @@ class Rulebook:
                 tuple([(rules[number].code, rules[number].base) for number in tally.others]),
                 campaigns,
                 ended=ended,
-                form=3 if self.campaigns or self.offers else 1,
+                form=4 if self.campaigns or self.offers else 1,
             ),
             self._offers(subject.before_claims(), lines, sorted([*entries, *undiscounted]))
             if self.offers

@@ -287,7 +287,7 @@ def _guards(judged: Judged, worth: Worth, terms: Terms) -> Iterator[str]:
 
 
 def _numbers(judged: Judged, worth: Worth) -> Iterator[str]:
-    if judged.details.form not in {1, 2, 3}:
+    if judged.details.form not in {1, 2, 3, 4}:
         yield f"campaigns are told in form {judged.details.form}, which there is not"
     kept = (judged.points, judged.available, judged.held)
     if kept != worth[:3]:

@@ -31,7 +31,7 @@ from pointbank.verify.ledger.silence import Silences
 from pointbank.verify.ledger.snapshots import NONE_CLOSED, MonthsWalk, orphan, read_closings
 from pointbank.verify.ledger.wallet import Posting, WalletWalk
 from pointbank.verify.matching import told
-from pointbank.verify.programme.numbers import minor_per_point, money_of
+from pointbank.verify.programme.numbers import MOST_MINOR, minor_per_point, money_of
 from pointbank.verify.reading import of_the_books, said_of
 from pointbank.verify.spending.redemptions import Redemptions, Taken
 
@@ -338,7 +338,7 @@ class Bank:
     def _worth(self, programme: str, points: int, money_minor: int, posting_id: bytes) -> None:
         self._money.compared += 1
         for minor, per in self._rates.get(programme, ()):
-            if points * minor // per == money_minor:
+            if min(points * minor // per, MOST_MINOR) == money_minor:
                 return
         self._money.wrong(
             f"posting {told(posting_id)}: {points} points of {programme} are not worth {money_minor}"

@@ -20,6 +20,10 @@ WHERE (d.state, coalesce(d.reason, '')) IS DISTINCT FROM (
         END
     )
     OR (u.action IS DISTINCT FROM 'reconciliation.close' AND d.owner IS DISTINCT FROM u.after ->> 'owner')
+    OR (
+        d.state = 'closed' AND u.action = 'reconciliation.decide'
+        AND (d.expected, d.found) IS DISTINCT FROM (coalesce(u.after ->> 'expected', d.expected), coalesce(u.after ->> 'found', d.found))
+    )
 UNION ALL
 SELECT 'variance ' || v.variance_id, v.state, v.owner, v.reason, u.after::text
 FROM earn.settlement_variances AS v

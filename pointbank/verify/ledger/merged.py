@@ -88,9 +88,15 @@ class Family:
             walk = one.months.walk
             together.postings += walk.postings
             together.unopened += walk.unopened
-            together.gone += walk.gone
             together.back += walk.back
-            # What was spent is not held against silence here: when each of the others was active is not known of the heir.
+            joined = self._joined(one)
+            for gone in walk.gone:
+                others = [at for merged_at, at in joined if merged_at and merged_at < gone.posted_at]
+                together.gone.append(gone._replace(active_at=_latest(gone.active_at, *others)))
+            for spent in walk.spent:
+                others = [at for merged_at, at in joined if not merged_at or merged_at < spent.posted_at]
+                active_at = _latest(spent.active_at, walk.elsewhere_at, *others)
+                together.spent.append(spent._replace(active_at=active_at))
             for bucket in BUCKETS:
                 together.buckets[bucket] += walk.buckets[bucket]
             for lot_id, lot in walk.lots.items():
@@ -105,7 +111,22 @@ class Family:
         others = [
             self.last_active_at(other) for other, into in self._merges.into.items() if into == wallet_id
         ]
-        return max(filter(None, own + others), default=None)
+        return _latest(*own, *others)
+
+    def _joined(self, one: Held) -> list[tuple[datetime | None, datetime | None]]:
+        """Of each wallet that was merged into this one: when, by this one's lines, and when its member had last been active. One
+        that had nothing to move left no line: nobody knows when it was."""
+        came = {
+            posting.source_id: posting.posted_at
+            for posting in one.months.walk.postings
+            if posting.kind == "merge"
+        }
+        went = {
+            other.wallet_id: other.months.walk.postings[-1].source_id
+            for other in self.held
+            if self._merges.into.get(other.wallet_id) == one.wallet_id and other.months.walk.postings
+        }
+        return [(came.get(merge_id), self.last_active_at(wallet_id)) for wallet_id, merge_id in went.items()]
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What of the family does not stand as a merge leaves it."""
@@ -120,6 +141,10 @@ class Family:
                 yield "balances", f"{wallet} was posted to after it was merged"
             if one.lots:
                 yield "lots", f"{wallet} was merged, and has {len(one.lots)} lots still"
+
+
+def _latest(*moments: datetime | None) -> datetime | None:
+    return max(filter(None, moments), default=None)
 
 
 def _place(opened: LotLine | None) -> tuple[bool, bool, datetime]:

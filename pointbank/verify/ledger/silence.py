@@ -78,7 +78,7 @@ def too_soon(gone: Gone, versions: Sequence[Terms]) -> Iterator[str]:
 
 def spent_after(spent: Spent, versions: Sequence[Terms], *, elsewhere_at: datetime | None) -> Iterator[str]:
     """What is wrong with points that were spent: by each of the versions that the bank may have gone by the balance had ended."""
-    active_at = max(spent.active_at, elsewhere_at or spent.active_at)
+    active_at = max(filter(None, (spent.active_at, elsewhere_at)), default=None)
     ends = [
         ends_at(active_at, [terms for terms in versions if terms.activated_at <= by])
         for by in (spent.at, spent.posted_at, spent.posted_at - _HEARD)

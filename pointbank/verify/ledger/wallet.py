@@ -66,12 +66,12 @@ class Gone(NamedTuple):
 
 class Spent(NamedTuple):
     """A line by which points were spent, given away or taken so long after their member had last been active by then that silence
-    may have ended them."""
+    may have ended them. None: by the wallet's own lines never; they were merged into it."""
 
     seq: int
     at: datetime
     posted_at: datetime
-    active_at: datetime
+    active_at: datetime | None
 
 
 class Back(NamedTuple):
@@ -207,8 +207,8 @@ class WalletWalk:
         late_spent = kind == "reinstate" and source_id not in {None, posting_id}
         silent_since = self.last_active_at
         if (
-            source == "available" and kind in SPENDING and silent_since is not None
-            and effective_at - silent_since >= _SHORTEST_SILENCE
+            source == "available" and kind in SPENDING
+            and (silent_since is None or effective_at - silent_since >= _SHORTEST_SILENCE)
         ):  # fmt: skip
             self.spent.append(Spent(seq, effective_at, posted_at, silent_since))
         if (target in ACTIVE and kind not in PASSIVE and not late_spent) and (

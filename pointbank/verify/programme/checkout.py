@@ -106,8 +106,9 @@ def offers(
             one = msgspec.structs.replace(one, result="nothing")
         elif arm is not None and arm.get("control"):
             one = msgspec.structs.replace(one, result="control")
-        elif kind == "reward" or claimed is not None:
-            one, granted = _within(one, raw, before.get(code), rooms)
+        elif kind == "reward" or (claimed is not None and (form < 4 or kind == "free_item" or claimed != 0)):
+            whole_item = form >= 4 and claimed == 0
+            one, granted = _within(one, raw, before.get(code), rooms, whole_item=whole_item)
             able[code] = raw, granted
         found[code] = one
     chosen = _chosen(able)
@@ -163,9 +164,12 @@ def _within(
     raw: Mapping[str, Any],
     before: Offered | None,
     rooms: Callable[[Mapping[str, Any], Mapping[str, int]], Rooms],
+    *,
+    whole_item: bool,
 ) -> tuple[Offered, int]:
+    """What is granted of an offer but for the others. `whole_item`: it was given, and nobody said at what price."""
     granted = one.worth_minor
-    if one.kind != "reward" and one.claimed_minor is not None:
+    if one.kind != "reward" and one.claimed_minor is not None and not whole_item:
         granted = min(granted, one.claimed_minor)
     spent = {room[0]: room[2] for room in before.caps} if before is not None else {}
     caps = rooms(raw.get("member_caps") or {}, spent)

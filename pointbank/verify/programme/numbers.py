@@ -15,6 +15,8 @@ _DIGITS = {
     **dict.fromkeys(("CLF", "UYW"), 4),
 }
 
+MOST_MINOR = 2**63 - 1
+
 
 def decimal_of(written: Any) -> Fraction:
     """A number as a document writes it. ValueError for what nobody could write there: an exponent may have a billion digits."""
@@ -53,5 +55,6 @@ def minor_per_point(point_value: str, currency: str) -> Fraction:
 
 
 def money_of(points: int, per_point: Fraction) -> int:
-    """What points are worth in whole minor units; a part of one is dropped."""
-    return points * per_point.numerator // per_point.denominator
+    """What points are worth in whole minor units; a part of one is dropped, and what no column holds is told as the most that one
+    does."""
+    return min(points * per_point.numerator // per_point.denominator, MOST_MINOR)

@@ -79,7 +79,8 @@ class TenderBody(_Part):
 
 
 class AppliedBody(_Part):
-    """What was given at the checkout for a campaign: what it took off the bill, or the price of the free item."""
+    """What was given at the checkout for a campaign: what it took off the bill, or the price of the free item. An item at 0 was
+    given too, and counts as what the programme says it is worth."""
 
     programme: Code
     campaign: Code

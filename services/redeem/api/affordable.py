@@ -14,12 +14,13 @@ from services.redeem.api.bodies import MemberBody
 from services.redeem.api.rewards import terms_of
 from services.redeem.api.shapes import WorthOut
 from services.redeem.domain import limits
+from services.redeem.domain.posting import most_points
 from services.redeem.domain.rewards import Stock, check_loads, standing_of
 from services.redeem.domain.spending import InsufficientPoints, WalletBlocked
 from services.redeem.store import idle, limiting, reading
 from services.redeem.store import rewards as store
 from shared.db import Connection
-from shared.errors import MemberUnknown, Refusal
+from shared.errors import AmountOutOfRange, MemberUnknown, Refusal
 from shared.http.bodies import Body
 from shared.http.cursors import answer
 from shared.http.openapi import problems
@@ -87,7 +88,9 @@ class _Buyer(msgspec.Struct, frozen=True):
             limits.check_limits(ruled, points=points, money_minor=0, pointer="/reward")
         except Refusal as refusal:
             return refusal.code
-        return InsufficientPoints.code if points > self.spendable else None
+        if points > self.spendable:
+            return InsufficientPoints.code
+        return AmountOutOfRange.code if points > most_points(self.terms) else None
 
     def offer(self, stock: Stock, now: datetime) -> dict[str, object]:
         """An AffordableOut."""

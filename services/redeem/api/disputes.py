@@ -144,6 +144,7 @@ async def get_dispute(dispute_id: UUID, call: Annotated[Read, reads("adjustments
         "own_request",
         "dispute_not_open",
         "evidence_missing",
+        "amount_out_of_range",
         "insufficient_points",
     ),
 )

@@ -30,6 +30,7 @@ router = Router(prefix="/v1/reconciliation", tags=["evidence"])
 
 State = Literal["open", "explained", "closed"]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+Numbers = Annotated[str, StringConstraints(min_length=1, max_length=100_000)]
 _NEWEST = UUID(int=2**128 - 1)
 _UNDECIDED: tuple[State, ...] = ("open", "explained")
 
@@ -88,11 +89,14 @@ class DifferencesOut(BaseModel):
 
 
 class DecisionBody(Body):
-    """Gives a difference to somebody (`owner`), or says what became of it (`state`, with a `reason`)."""
+    """Gives a difference to somebody (`owner`), or says what became of it (`state`, with a `reason`). `expected` and `found` as
+    they were shown: where a run has found others since, nothing is decided (`difference_changed`)."""
 
     owner: Text | None = None
     state: State | None = None
     reason: Text | None = None
+    expected: Numbers | None = None
+    found: Numbers | None = None
 
     @model_validator(mode="after")
     def _with_a_reason(self) -> Self:
@@ -167,11 +171,13 @@ async def list_differences(
 @router.post(
     "/differences/{difference_id}",
     response_model=DifferenceOut,
-    responses=problems("person_required", "not_found", "difference_closed"),
+    responses=problems("person_required", "not_found", "difference_closed", "difference_changed"),
 )
 async def decide(
     difference_id: UUID, body: DecisionBody, call: Annotated[Write, writes("adjustments:approve")]
 ) -> Response:
     """Gives a difference to somebody, explains or closes it: a person does, and it is audited. The ledger is not changed by it."""
     call.principal.person()
-    return await call.submit(DecideDifference(difference_id, body.owner, body.state, body.reason))
+    return await call.submit(
+        DecideDifference(difference_id, body.owner, body.state, body.reason, body.expected, body.found)
+    )

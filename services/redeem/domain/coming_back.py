@@ -40,11 +40,13 @@ def recover(
     effective_at: datetime,
     new_id: Callable[[], UUID],
 ) -> tuple[list[Recovered], list[tuple[Lot, int]]]:
-    """Takes back what reversals were short of, no more than so many of each lot; `short` is by lot, and counted down. Gives also
-    what is left of what came."""
+    """Takes back what reversals were short of, no more than so many of each lot; `short` is by lot, and counted down. What was given
+    away is no reversal's of who gave it. Gives also what is left of what came."""
     found, left = [], []
     for lot, points in came:
-        one = short.get(lot.lot_id) or (short.get(lot.parent_lot) if lot.parent_lot is not None else None)
+        one = short.get(lot.lot_id)
+        if one is None and lot.parent_lot is not None and not lot.given:
+            one = short.get(lot.parent_lot)
         part = 0 if one is None else min(one.points, points, lot.usable)
         left.append((lot, points - part))
         if one is None or not part:

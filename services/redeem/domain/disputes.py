@@ -10,6 +10,7 @@ import msgspec
 
 from services.redeem.domain.acts import Adjustment, Evidence, Part
 from services.redeem.domain.approving import OwnRequest
+from services.redeem.domain.posting import check_worth
 from shared.errors import Refusal
 from shared.programme.adjusting import BY_DISPUTE
 from shared.programme.compiled import CompiledProgramme
@@ -89,7 +90,9 @@ def settled(asked: DecideDispute, before: Dispute, *, by: str, now: datetime, ad
 
 
 def correction(upheld: Dispute, terms: CompiledProgramme, *, posting_id: UUID) -> Adjustment:
-    """The adjustment that an upheld dispute posts: asked for by who opened it, approved by who upheld it."""
+    """The adjustment that an upheld dispute posts: asked for by who opened it, approved by who upheld it. Refuses
+    amount_out_of_range, for points may be worth more than when it was opened."""
+    check_worth(abs(upheld.points), terms, "/points")
     assert upheld.adjustment_id is not None
     assert upheld.evidence is not None
     return Adjustment(

@@ -9,10 +9,9 @@ from uuid import UUID
 import msgspec
 
 from services.redeem.domain.ledger import Bucket, Kind, Line, Lot, Wallet
-from shared.money import minor_per_point, money_of
+from shared.errors import AmountOutOfRange
+from shared.money import MOST_MINOR, minor_per_point, money_of
 from shared.programme.base import MAX_POINTS
-
-_MOST_MINOR = 2**63 - 1
 
 
 class Value(Protocol):
@@ -27,7 +26,16 @@ class Value(Protocol):
 def most_points(value: Value) -> int:
     """The most that one act may move: what they are worth has to be held by a line, too."""
     numerator, denominator = minor_per_point(value.point_value, value.currency)
-    return min(MAX_POINTS, _MOST_MINOR * denominator // numerator)
+    return min(MAX_POINTS, MOST_MINOR * denominator // numerator)
+
+
+def check_worth(points: int, value: Value, pointer: str) -> None:
+    """Refuses, as amount_out_of_range, what nobody can ask of one act: no points, or more than a line holds the worth of now."""
+    most = most_points(value)
+    if not 0 < points <= most:
+        raise AmountOutOfRange(
+            f"{points} points were asked; an act moves 1 to {most} points.", pointer=pointer
+        )
 
 
 class Rate(msgspec.Struct, frozen=True):

@@ -11,13 +11,9 @@ import msgspec
 from services.redeem.domain.acceptance import Place
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.limits import OF_BILLS, Facts, Limit, LimitedTerms, check_limits, largest, limits
+from services.redeem.domain.posting import most_points
 from services.redeem.domain.spendable import spendable
-from services.redeem.domain.spending import (
-    MOST_POINTS,
-    InsufficientPoints,
-    WalletBlocked,
-    redeem,
-)
+from services.redeem.domain.spending import InsufficientPoints, WalletBlocked, redeem
 from shared.errors import AmountOutOfRange, Refusal
 from shared.money import Money, money_of
 
@@ -121,7 +117,9 @@ def _all_limits(
             0, Limit(WalletBlocked, 0, f"The wallet is {wallet.status}; nothing can be spent from it.")
         )
     found.append(Limit(InsufficientPoints, there, f"The wallet has {there} available points."))
-    bound = min([limit.most for limit in found] + [MOST_POINTS])
+    if there > (most := most_points(terms)):
+        found.append(Limit(AmountOutOfRange, most, f"An act moves at most {most} points."))
+    bound = min(limit.most for limit in found)
     if not reward and bound and largest(terms, bound) < bound:
         least, step = terms.minimum_points, terms.step_points
         detail = f"Points are spent in steps of {step}, {least} at least."

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from shared.errors import Refusal
+from shared.errors import FieldError, Refusal
 
 LEAVES = 200
 """Compared in one transaction."""
@@ -15,6 +15,12 @@ LEAVES = 200
 
 class DifferenceClosed(Refusal):
     code: ClassVar[str] = "difference_closed"
+
+
+class DifferenceChanged(Refusal):
+    """Who decides has not seen the numbers of now."""
+
+    code: ClassVar[str] = "difference_changed"
 
 
 class ReconcilePage(msgspec.Struct, frozen=True):
@@ -49,9 +55,25 @@ class SealCompared(msgspec.Struct, frozen=True):
 
 
 class DecideDifference(msgspec.Struct, frozen=True):
-    """Gives a difference to somebody, or says what became of it. What is None stays."""
+    """Gives a difference to somebody, or says what became of it. What is None stays. `expected`, `found`: the numbers that were
+    seen, where they were said."""
 
     difference_id: UUID
     owner: str | None
     state: Literal["open", "explained", "closed"] | None
     reason: str | None
+    expected: str | None = None
+    found: str | None = None
+
+
+def unseen(asked: DecideDifference, *, expected: str, found: str) -> DifferenceChanged | None:
+    """Refuses numbers that are not those of now: a run has come between, and they were never looked at."""
+    changed = [
+        FieldError(f"/{name}", DifferenceChanged.code, f"It is {now} by now.")
+        for name, seen, now in (("expected", asked.expected, expected), ("found", asked.found, found))
+        if seen not in {None, now}
+    ]
+    if not changed:
+        return None
+    detail = f"{expected} was expected, and {found} was found, by the last run. Look at these first."
+    return DifferenceChanged(detail, errors=changed)

@@ -128,7 +128,7 @@ def reserve(
     new_id: Callable[[], UUID],
 ) -> Reserved:
     """Sets points aside, chosen as a redemption chooses them; `redeem` says what must be loaded, and refuses the same."""
-    check_spendable(wallet, points=points, pointer=pointer, now=now)
+    check_spendable(wallet, points=points, pointer=pointer, terms=terms, now=now)
     expired = expire(wallet, terms=terms, now=now, new_id=new_id)
     before, posting_id, lines, parts = Before.of(wallet), new_id(), [], []
     for lot, taken in consume(wallet.lots, points, consumption_order(terms.consumption)):

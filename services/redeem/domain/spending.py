@@ -14,7 +14,7 @@ import msgspec
 
 from services.redeem.domain.expiring import consumption_order, expire
 from services.redeem.domain.ledger import Bucket, Kind, Line, Lot, Wallet
-from services.redeem.domain.posting import Before, Posting
+from services.redeem.domain.posting import Before, Posting, check_worth
 from services.redeem.domain.spendable import spendable
 from shared.errors import AmountOutOfRange, CurrencyMismatch, FieldError, FieldType, Refusal
 from shared.events import PointsAccrued
@@ -160,9 +160,9 @@ def redeem(
     """Spends points now, lot by lot in the programme's order; lots past their expiry are expired first, never spent.
 
     The wallet's lots must hold all that are past their expiry, and the first in order that make up `points`.
-    `pointer` is where the points were asked. Refuses wallet_blocked and insufficient_points.
+    `pointer` is where the points were asked. Refuses what `check_spendable` does.
     """
-    check_spendable(wallet, points=points, pointer=pointer, now=now)
+    check_spendable(wallet, points=points, pointer=pointer, terms=terms, now=now)
     expired = expire(wallet, terms=terms, now=now, new_id=new_id)
     before, posting_id, lines = Before.of(wallet), new_id(), []
     for lot, taken in consume(wallet.lots, points, consumption_order(terms.consumption)):
@@ -183,8 +183,9 @@ def redeem(
     return Redeemed(posting_of(wallet, before, posting_id, "redeem", points, now, lines), expired)
 
 
-def check_spendable(wallet: Wallet, *, points: int, pointer: str, now: datetime) -> None:
-    """Refuses wallet_blocked and insufficient_points for so many points now; lots past their expiry count for nothing."""
+def check_spendable(wallet: Wallet, *, points: int, pointer: str, terms: Terms, now: datetime) -> None:
+    """Refuses wallet_blocked and insufficient_points for so many points now; lots past their expiry count for nothing. What is
+    there and worth more than a line holds is amount_out_of_range."""
     if wallet.status != "active":
         raise WalletBlocked(f"The wallet is {wallet.status}; nothing can be spent from it.")
     there = spendable(wallet, now)
@@ -196,6 +197,7 @@ def check_spendable(wallet: Wallet, *, points: int, pointer: str, now: datetime)
                 FieldError(pointer, InsufficientPoints.code, f"{points} is more than the {there} available.")
             ],
         )
+    check_worth(points, terms, pointer)
 
 
 def consume(lots: list[Lot], points: int, order: Callable[[Lot], Any]) -> Iterator[tuple[Lot, int]]:

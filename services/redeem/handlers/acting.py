@@ -23,8 +23,7 @@ from services.redeem.domain.approving import (
 from services.redeem.domain.disputes import DecideDispute, Dispute, correction, settled
 from services.redeem.domain.expiring import check_reinstatement, expire, reinstate, wake
 from services.redeem.domain.ledger import Lot, Wallet
-from services.redeem.domain.posting import Posting
-from services.redeem.domain.spending import MOST_POINTS
+from services.redeem.domain.posting import Posting, check_worth
 from services.redeem.domain.transferring import TransferToOneself, transfer
 from services.redeem.handlers.tell import balance_now, tell_expired
 from services.redeem.handlers.tell_moves import (
@@ -35,7 +34,7 @@ from services.redeem.handlers.tell_moves import (
 )
 from services.redeem.store import postings
 from services.redeem.store.adjustments import ActiveElsewhere, OpenedByOne, Reinstated, Said
-from shared.errors import AmountOutOfRange, NotFound, ProgrammeClosed, ProgrammeUnknown
+from shared.errors import NotFound, ProgrammeClosed, ProgrammeUnknown
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Tx
 from shared.programme.compiled import CompiledProgramme
@@ -76,7 +75,7 @@ class Desk:
         receiver, _ = self.wallet_of(command.receiver, "/to_wallet")
         if value.closed:
             raise ProgrammeClosed.named(value.code, pointer="/from_wallet")
-        _check_amount(command.points)
+        check_worth(command.points, value, "/points")
         done = transfer(
             wallet,
             receiver,
@@ -173,7 +172,7 @@ class Desk:
         if lot is None or lot.wallet_id != wallet.wallet_id:
             raise NotFound("The wallet has no such lot.")
         check_reason(value, command.reason)
-        _check_amount(command.points)
+        check_worth(command.points, value, "/points")
         check_reinstatement(lot, points=command.points, expires_at=command.expires_at, now=self.now)
         check_alone(command.points, self.alone.get(wallet.wallet_id, 0), value)
         self.awake(item, wallet, value, self.now)
@@ -276,8 +275,3 @@ class Desk:
                 "note": None,
             },  # somebody's words, and the audit forgets nothing
         )
-
-
-def _check_amount(points: int) -> None:
-    if not 0 < points <= MOST_POINTS:
-        raise AmountOutOfRange(f"An act moves 1 to {MOST_POINTS} points.", pointer="/points")

@@ -13,6 +13,7 @@ from services.redeem.domain.reconciliation import (
     Reconciled,
     ReconcilePage,
     SealCompared,
+    unseen,
 )
 from services.redeem.store import reconciliation, told_events
 from services.redeem.store.reconciliation import Difference, Found
@@ -54,8 +55,8 @@ async def keep_seals(tx: Tx, items: Sequence[Item[SealCompared]]) -> list[Outcom
 
 
 async def decide_difference(tx: Tx, items: Sequence[Item[DecideDifference]]) -> list[Outcome]:
-    """Keeps what somebody decided about a difference; nothing of the ledger is changed by it. Refuses not_found and
-    difference_closed."""
+    """Keeps what somebody decided about a difference; nothing of the ledger is changed by it. Refuses not_found, difference_closed
+    and difference_changed."""
     outcomes: list[Outcome] = []
     for item in items:
         asked = item.command
@@ -71,6 +72,9 @@ async def decide_difference(tx: Tx, items: Sequence[Item[DecideDifference]]) -> 
                     )
                 )
             )
+            continue
+        if (changed := unseen(asked, expected=before.expected, found=before.found)) is not None:
+            outcomes.append(Refused(changed))
             continue
         after = before._replace(
             owner=asked.owner or before.owner,
@@ -90,4 +94,10 @@ async def decide_difference(tx: Tx, items: Sequence[Item[DecideDifference]]) -> 
 
 
 def _decided(difference: Difference) -> dict[str, str | None]:
-    return {"owner": difference.owner, "state": difference.state, "reason": difference.reason}
+    return {
+        "owner": difference.owner,
+        "state": difference.state,
+        "reason": difference.reason,
+        "expected": difference.expected,
+        "found": difference.found,
+    }

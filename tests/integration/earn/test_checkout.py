@@ -524,3 +524,37 @@ async def test_the_oracle_sees_what_was_spoilt(cafe: Shop, settings: Settings, t
     finally:
         await redis.aclose()
         await db.close()
+
+
+async def test_an_item_that_a_till_gave_at_no_price_is_counted_and_told(
+    cafe: Shop, settings: Settings
+) -> None:
+    gift = campaign(
+        "cake",
+        effect={"free_item": {"sku": "CAKE", "value_minor": 800}},
+        budget={"money_minor": 2000},
+        member_caps={"day": 1},
+    )
+    await cafe.hear(activated("cakes", earning={**earning(rule()), "campaigns": [gift]}))
+    one, other, third = [await cafe.member("cakes") for _ in range(3)]
+
+    async def given(of: Member) -> tuple[str, int, list[str]]:
+        said = [{"programme": "cakes", "campaign": "cake", "amount_minor": 0}]
+        body = bill(of, effects_applied=said)
+        assert (await cafe.post(body)).status_code == 201
+        [offer] = (await decision(cafe, body["bill_ref"])).programmes[0].offers
+        why = (await cafe.get(f"/v1/bills/{await cafe.bill_id(body['bill_ref'])}/why")).json()
+        words = why["judgements"][0]["words"]
+        return offer.result, offer.granted_minor, [word for word in words if "cake" in word]
+
+    result, granted, words = await given(one)
+    assert (result, granted) == ("applied", 800)
+    assert any("gives a free CAKE" in word for word in words), words
+    assert (await given(one))[:2] == ("used_up", 0)
+    assert (await given(other))[:2] == ("applied", 800)
+    assert (await given(third))[:2] == ("used_up", 0)
+    budgets = "SELECT decided FROM earn.budgets WHERE campaign = 'cake/money'"
+    caps = "SELECT decided FROM earn.caps WHERE campaign = 'cake/times' AND decided > 0"
+    counted = [[row[0] for row in await cafe.auditor.fetch(sql)] for sql in (budgets, caps)]
+    assert counted == [[1600], [1, 1]]
+    await holds(cafe, settings, "bills:decisions", "budgets:counted", "caps:counted")

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from tests.integration.redeem.conftest import Bank
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from services.redeem.jobs.sweeping import walk
+from shared.config import Settings
+from tests.integration.redeem.conftest import Bank, Member, asks
 from tests.integration.redeem.test_acts import EVIDENCE, approver, asked, post
+from tests.integration.redeem.test_expiring import expired
+from tests.integration.redeem.test_merges import merge
+from tests.integration.redeem.test_rewards import put
+from tests.support.bank_books import assert_whole_until_spoilt
 from tests.support.facts import activated
 from tests.support.http import assert_problem
 
 MOST = (2**63 - 1) // 100_000
 """At a thousand riyals a point."""
+TERMS: dict[str, Any] = {
+    "expiry": {"policy": "never"},
+    "adjustments": {"reasons": ["goodwill"], "second_person_above": 10**15},
+}
 
 
 async def test_what_a_line_can_not_hold_the_worth_of_is_refused_where_it_is_asked(bank: Bank) -> None:
-    dear = activated(
-        "dear",
-        expiry={"policy": "never"},
-        adjustments={"reasons": ["goodwill"], "second_person_above": 10**15},
-    )
-    dear.document["programme"]["point_value"] = "1000"
-    await bank.hear(dear)
+    await bank.hear(activated("dear", **TERMS))
     member = await bank.member(1, programme="dear")
+    await rises(bank, "dear", "1000")
     [line] = await bank.lines(member.wallet_id)
 
     def opening(points: int) -> dict[str, object]:
@@ -55,3 +63,89 @@ async def test_what_a_line_can_not_hold_the_worth_of_is_refused_where_it_is_aske
         await post(bank, "adjustments", asked((member.wallet_id, -MOST), programme="dear"))
     ).status_code == 201
     assert (await bank.wallet(member.wallet_id))["available"] == 1
+
+
+MANY = 10**12
+MOST_MINOR = 2**63 - 1
+RISEN = MOST_MINOR // 10**8
+"""The most at a million riyals a point."""
+
+
+async def rises(bank: Bank, code: str, point_value: str = "1000000") -> None:
+    """A point is worth so many riyals from now on, in place of ten halalas."""
+    worth = activated(code, 2, **TERMS)
+    worth.document["programme"]["point_value"] = point_value
+    await bank.hear(worth)
+
+
+async def test_whoever_asks_for_points_that_have_become_too_dear_is_told_so(
+    bank: Bank, settings: Settings
+) -> None:
+    await bank.hear(activated("risen", **TERMS))
+    member, friend = await bank.member(MANY, programme="risen"), await bank.member(MANY, programme="risen")
+    soon = datetime.now(UTC) + timedelta(seconds=-1)
+    gone = await bank.member(MANY, programme="risen", expires_at=soon)
+    [line] = await bank.lines(member.wallet_id)
+    dispute = {
+        "posting_id": str(line["posting_id"]),
+        "points": MANY,
+        "reason": "too-little",
+        "evidence": EVIDENCE,
+    }
+    opened = (await post(bank, "disputes", dispute)).json()["dispute_id"]
+    kept = await bank.redeem(asks(member, programme="risen", points=MANY // 2, capture="later"))
+    assert kept.status_code == 201
+    await walk(bank.runtime)
+    lot_id = await bank.auditor.fetchval(
+        "SELECT lot_id FROM redeem.lots WHERE wallet_id = $1", gone.wallet_id
+    )
+    await put(bank, "palace", price={"points": RISEN + 1}, programme="risen")
+    await rises(bank, "risen")
+
+    def gives(points: int) -> dict[str, Any]:
+        return {"from_wallet": str(member.wallet_id), "to_wallet": str(friend.wallet_id), "points": points}
+
+    def brings_back(points: int) -> dict[str, Any]:
+        return {"lot_id": str(lot_id), "points": points, "reason": "goodwill"}
+
+    over, reinstating = RISEN + 1, f"wallets/{gone.wallet_id}/reinstatements"
+    quoted = asks(member, programme="risen", points=over)
+    for answer in (
+        await post(bank, "transfers", gives(over), role="ecommerce"),
+        await post(bank, reinstating, brings_back(over)),
+        await approver(bank, f"disputes/{opened}/uphold"),
+        await bank.redeem(asks(member, programme="risen", points=over)),
+        await bank.redeem(asks(member, programme="risen", points=over, capture="later")),
+    ):
+        refused = assert_problem(answer, 422, "amount_out_of_range")
+        assert [one["pointer"] for one in refused["errors"]] == ["/points"]
+    bought = await bank.redeem(asks(member, programme="risen", reward="palace"))
+    assert_problem(bought, 422, "amount_out_of_range")
+    quote = (await post(bank, "redemption-quotes", quoted, role="till")).json()
+    assert (quote["refusal"]["code"], quote["most"]["points"]) == ("amount_out_of_range", RISEN)
+
+    async def shows(one: Member, points: int) -> None:
+        there = (await bank.get(f"/v1/wallets/{one.wallet_id}/balance")).json()["available"]
+        assert there == {"points": points, "money": {"amount_minor": MOST_MINOR, "currency": "SAR"}}
+
+    await shows(member, MANY // 2)
+    assert (await bank.redeem(asks(friend, programme="risen", points=RISEN))).status_code == 201
+    assert (await post(bank, "transfers", gives(RISEN), role="ecommerce")).status_code == 201
+    assert (await post(bank, reinstating, brings_back(RISEN))).status_code == 201
+    # What asks for no points, and what was set aside before, goes on.
+    path = f"redemptions/{kept.json()['redemption_id']}"
+    assert (await post(bank, f"{path}/capture", role="till")).status_code == 200
+    await merge(bank, member, friend, programme="risen")
+    await shows(friend, 2 * MANY - MANY // 2 - RISEN)
+    await assert_whole_until_spoilt(settings, bank.code, frozenset({"ledger:money", "postings:told"}), {})
+
+
+async def test_what_has_become_too_dear_expires_all_the_same(bank: Bank) -> None:
+    await bank.hear(activated("soared", **TERMS))
+    ends = datetime.now(UTC) + timedelta(days=1)
+    member = await bank.member(MANY, programme="soared", expires_at=ends)
+    await rises(bank, "soared")
+    bank.passes(timedelta(days=2))
+    await walk(bank.runtime)
+    assert [points for points, _ in await expired(bank, member.wallet_id)] == [MANY]
+    assert [line["money_minor"] for line in await bank.lines(member.wallet_id)] == [MANY * 10, MOST_MINOR]

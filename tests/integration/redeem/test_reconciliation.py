@@ -149,7 +149,18 @@ async def test_what_does_not_agree_is_a_row_until_somebody_closed_it(bank: Bank,
     ):
         refused = await bank.client.post(path, json=closing, headers=bank.headers("finance", **token))
         assert_problem(refused, 403, code)
-    closed = await bank.client.post(path, json=closing, headers=bank.headers("finance"))
+    # While somebody reads what was listed, another run finds more.
+    await books.execute("UPDATE lots SET remaining = 2 WHERE wallet_id = $1", short)
+    await bank.hear(accrued(short, 1))
+    await run(bank)
+    seen = {name: row[name] for name in ("expected", "found")}
+    changed = await bank.client.post(path, json={**closing, **seen}, headers=bank.headers("finance"))
+    problem = assert_problem(changed, 409, "difference_changed")
+    assert [error["pointer"] for error in problem["errors"]] == ["/expected", "/found"]
+    [row] = [one for one in await listed(bank) if one["subject"] == row["subject"]]
+    assert (row["state"], row["found"]) == ("open", "available 3 held 0 reserved 0")
+    seen = {name: row[name] for name in ("expected", "found")}
+    closed = await bank.client.post(path, json={**closing, **seen}, headers=bank.headers("finance"))
     await reconciling.show_open(bank.runtime)  # every few seconds, in each process
     assert shown(bank, row["kind"]) == 1
     assert {name: closed.json()[name] for name in ("owner", "state", "reason")} == {
@@ -164,6 +175,7 @@ async def test_what_does_not_agree_is_a_row_until_somebody_closed_it(bank: Bank,
     assert audit is not None
     assert audit["actor"] == "test-finance"
     assert (json.loads(audit["before"])["state"], json.loads(audit["after"])["state"]) == ("open", "closed")
+    assert {name: json.loads(audit["after"])[name] for name in seen} == seen
     missing = f"/v1/reconciliation/differences/{uuid7()}"
     assert_problem(
         await bank.client.post(missing, json=closing, headers=bank.headers("finance")), 404, "not_found"

@@ -17,6 +17,7 @@ from shared.messaging import FromJob, Item, Refused
 from tests.integration.redeem.conftest import Bank, accrued, asks
 from tests.integration.redeem.test_asked import answers
 from tests.integration.redeem.test_expiring import NOW, expired, owner
+from tests.integration.redeem.test_merges import merge
 from tests.support.bank_books import assert_whole_until_spoilt
 from tests.support.facts import activated, heard
 
@@ -117,6 +118,46 @@ async def test_what_silence_ended_says_by_which_version(bank: Bank, settings: Se
     ids = {"first": first.wallet_id, "second": second.wallet_id, "awake": awake.wallet_id}
     filled = {name: (sql.format(**ids), found) for name, (sql, found) in spoilt.items()}
     await assert_whole_until_spoilt(settings, bank.code, frozenset({"ledger:silence"}), filled)
+
+
+async def test_what_an_heir_spends_and_loses_is_held_against_the_silence_of_all_who_became_it(
+    bank: Bank, settings: Settings
+) -> None:
+    """One heir was never active itself; the points of another, who was, would have ended but for who was merged into it."""
+    at = {"long": NOW - timedelta(days=170), "later": NOW - timedelta(days=100)}
+    await says(bank, "family", 1, at=NOW - timedelta(days=700), months=6)
+    first, never = await owner(bank, "family", 100, at=at["later"]), await owner(bank, "family")
+    second, once = [await owner(bank, "family", 100, at=at[when]) for when in ("later", "long")]
+    third, left = await owner(bank, "family", 100, at=at["later"]), await owner(bank, "family")
+    for ended, heir in ((first, never), (second, once), (third, left)):
+        await merge(bank, ended, heir, programme="family")
+    bank.passes(timedelta(days=30))
+    for heir in (never, once):
+        assert (await bank.redeem(asks(heir, programme="family", points=40))).status_code == 201
+    bank.passes(timedelta(days=120))
+    await walk(bank.runtime)
+    assert [points for points, _ in await expired(bank, left.wallet_id)] == [100]
+    spoilt = {
+        f"what {who} spent after the silence of both": (
+            f"""
+            UPDATE redeem.ledger SET effective_at = effective_at - interval '300 days'
+            WHERE kind = 'earn' AND wallet_id = ANY('{{{ids}}}'::uuid[])
+            """,
+            {"ledger:silence"},
+        )
+        for who, ids in (
+            ("an heir that was never active", first.wallet_id),
+            ("an heir that was", f"{second.wallet_id},{once.wallet_id}"),
+        )
+    }
+    spoilt["what ended too soon after who was merged was active"] = (
+        f"""
+        UPDATE redeem.ledger SET effective_at = effective_at - interval '1 second'
+        WHERE kind = 'expire' AND wallet_id = '{left.wallet_id}'
+        """,
+        {"ledger:silence"},
+    )
+    await assert_whole_until_spoilt(settings, bank.code, frozenset({"ledger:silence"}), spoilt)
 
 
 async def test_what_had_ended_before_a_version_came_stays_ended_swept_or_not(bank: Bank) -> None:

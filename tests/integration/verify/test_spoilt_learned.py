@@ -170,6 +170,16 @@ SPOILT = {
     "an act without its first decision": ("UPDATE earn.act_decisions SET n = 2", {"acts:chain"}),
     "a difference that nobody closed": (DIFFERENCE.format("NULL"), {"decisions:audited"}),
     "a difference that is nobody's to explain": (DIFFERENCE.format("'finance'"), {"decisions:audited"}),
+    "a difference that was closed as another one": (
+        f"""
+        WITH closed AS ({DIFFERENCE.format("'finance'")} RETURNING difference_id)
+        INSERT INTO redeem.audit (at, actor, action, object, after, request_id)
+        SELECT now(), 'finance', 'reconciliation.decide', 'difference/' || difference_id,
+            '{{"owner": "finance", "state": "closed", "reason": "rounding", "expected": "1", "found": "1.5"}}', 'r'
+        FROM closed
+        """,
+        {"decisions:audited"},
+    ),
     "a variance that nobody explained": (
         """
         INSERT INTO earn.settlement_variances

@@ -185,6 +185,29 @@ def test_of_a_budget_a_discount_has_the_rest_and_a_free_item_all_or_nothing() ->
     assert granted(once, line(9999), claims={"off": 1}, spent=Had(2)) == {"off": ("used_up", 0)}
 
 
+def test_a_free_item_that_is_claimed_at_0_was_given_and_counts_as_its_worth() -> None:
+    more: dict[str, Any] = {"stacking": "all", "budget": {"money_minor": 1000}, "member_caps": {"day": 1000}}
+    free = campaign("free", effect={"free_item": {"sku": "X", "value_minor": 300}}, **more)
+    version = programme(off(money_minor=300, **more), free)
+    claims = {"off": 0, "free": 0}
+    assert granted(version, line(9999), claims=claims, spent=Had(700)) == {
+        "off": ("unclaimed", 0),
+        "free": ("applied", 300),
+    }
+    assert granted(version, line(9999), claims=claims, spent=Had(701))["free"] == ("used_up", 0)
+    assert version.limits is not None
+    _, counted = grant(
+        version.limits,
+        earn(version, line(9999), claims={}).offers,
+        claims,
+        wallet_id=WALLET,
+        occurred_at=AT,
+        spent={},
+        new_id=ids(),
+    )
+    assert sorted(counted.values()) == [1, 300]
+
+
 def test_stamps_by_item_and_by_visit_fill_a_card_and_it_starts_anew() -> None:
     by_item = {
         "code": "i",
@@ -358,7 +381,9 @@ def test_both_writings_come_to_the_same_and_nothing_is_given_beyond_its_bounds(
     )
     for offered in offers:
         assert offered.granted_minor <= offered.worth_minor
-        assert offered.kind == "reward" or offered.granted_minor <= (offered.claimed_minor or 0)
+        given_whole = offered.kind == "free_item" and offered.claimed_minor == 0
+        said = offered.worth_minor if given_whole else offered.claimed_minor or 0
+        assert offered.kind == "reward" or offered.granted_minor <= said
         assert offered.budget is None or offered.granted_minor <= max(offered.budget[1] - had, 0)
     stamps = [punch(card, before, ids())[0] if card.stamps else card for card in earned.stamps]
     kept = msgspec.convert(msgspec.to_builtins(offers), tuple[TheirOffered, ...])
@@ -373,7 +398,7 @@ def test_both_writings_come_to_the_same_and_nothing_is_given_beyond_its_bounds(
             claims=claims,
             offered_before=kept,
             stamped_before=stamped,
-            given_before=((), (), 3),
+            given_before=((), (), 4),
         ),
     )
     assert theirs.offers == tuple(msgspec.structs.replace(each, effect_id=None) for each in kept)
