@@ -4,6 +4,7 @@ import errno
 import os
 import threading
 from pathlib import Path
+from typing import IO
 
 import pytest
 import typer
@@ -44,6 +45,12 @@ def test_a_command_that_ends_with_what_it_found_has_written_its_file(tmp_path: P
     assert (ended.value.exit_code, file.read_text()) == (1, "half")
 
 
+def half_a_piece(rows: IO[bytes]) -> None:
+    with whole_piece(rows):
+        rows.write(b"b1\n")
+        raise ConnectionError
+
+
 @pytest.mark.parametrize("others", [[], [b"a1\n", b"a2\n"]], ids=["alone", "after another"])
 def test_of_a_tenant_that_failed_half_way_nothing_stands_beside_what_others_wrote(
     tmp_path: Path, others: list[bytes]
@@ -52,9 +59,8 @@ def test_of_a_tenant_that_failed_half_way_nothing_stands_beside_what_others_wrot
     with whole_file(file, "wb") as rows:
         with whole_piece(rows):
             rows.writelines(others)
-        with pytest.raises(ConnectionError), whole_piece(rows):
-            rows.write(b"b1\n")
-            raise ConnectionError
+        with pytest.raises(ConnectionError):
+            half_a_piece(rows)
         with whole_piece(rows):
             rows.write(b"c1\n")
     assert file.read_bytes() == b"".join([*others, b"c1\n"])
@@ -83,14 +89,9 @@ def test_a_pipe_is_written_as_it_comes(tmp_path: Path) -> None:
 def test_what_a_pipe_has_heard_is_not_taken_back() -> None:
     heard, said = os.pipe()
     try:
-        with (
-            pytest.raises(ConnectionError),
-            whole_file(Path(f"/dev/fd/{said}"), "wb") as written,
-            whole_piece(written),
-        ):
-            written.write(b"a line")
-            raise ConnectionError
-        assert os.read(heard, 100) == b"a line"
+        with whole_file(Path(f"/dev/fd/{said}"), "wb") as written, pytest.raises(ConnectionError):
+            half_a_piece(written)
+        assert os.read(heard, 100) == b"b1\n"
     finally:
         os.close(heard)
         os.close(said)
