@@ -1,6 +1,7 @@
 # Everything a newcomer needs: `make run` shows it working, `make test` proves it.
 PY ?= python3
 WORKERS ?= 2
+PORT := 8080
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
@@ -16,8 +17,8 @@ help:  ## this list
 run: $(VENV)/.ok  ## a demo on real servers: bills, points, a tier, messages, and the proof that nothing is lost
 	@$(BIN)/pointbank demo
 
-up: $(VENV)/.ok  ## keep everything running; prints URLs, a token and a curl line
-	@$(BIN)/pointbank up
+up: $(VENV)/.ok  ## keep everything running; prints URLs, a token and a curl line; PORT=8081 where 8080 is taken
+	@$(BIN)/pointbank up --port $(PORT)
 
 test: $(VENV)/.ok  ## every test, on servers that the tests start themselves; WORKERS=1 for one after the other
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile

@@ -95,7 +95,8 @@ def running(
     Use it from the main thread: the child is bound to the life of the thread that starts it.
     """
     if port is not None:
-        must_be_free(port)
+        spare = port + 1
+        must_be_free(port, another=f"use `make up PORT={spare}` or `pointbank up --port {spare}`")
     with embedded.servers(state, pg_settings=pg_settings) as servers:
         state = state.resolve()
         state.mkdir(parents=True, exist_ok=True)

@@ -55,12 +55,10 @@ HOUSEKEEPING_S = 60.0
 """So long housekeeping may not come to the end of a turn: one waits for a lock, or a statement, at each of its steps."""
 AT_REST = "nobody uses it: nothing runs for it until somebody does"
 END_S = 10.0
-"""So long a stop waits for what consumers and jobs hold before the lane gives it up; with DRAIN_S below Kubernetes' grace."""
-
-
+"""So long a stop waits for what consumers and jobs hold before the lane gives it up."""
 LAST_TURN_S = 10.0
-"""And so long for the relay's last turn: what it has not told by then its next process tells."""
-
+"""And so long for the relay's last turn: what it has not told by then its next process tells. With DRAIN_S, the time for open calls
+and the sleep before it all below the grace of Compose and Kubernetes."""
 
 NextDue = Callable[[Connection, datetime], Awaitable[datetime | None]]
 """When something falls due that only time brings: not after that moment, now, where it waits already; None for never."""
@@ -267,7 +265,7 @@ class TenantRuntime:
         self._hearing = True
         for consumer in self.heard:
             await consumer.start(self.bus)
-        self._go(self.housekeeping.run(), "housekeeping")
+        self._go(self.housekeeping.begin(), "housekeeping")
         for consumer in self.consumers:  # each by itself: what one takes over may take long to write
             self._go(self._reclaim(consumer), f"reclaim {consumer.label}")
         self._tasks += self.rota.tasks(self)

@@ -10,7 +10,7 @@ import typer
 from pointbank.cli.jobs import run_job
 from pointbank.cli.options import AllTenants, AsJson, TenantOption
 from pointbank.cli.say import counted, out, print_table, progress, table_of
-from pointbank.cli.writing import whole_file
+from pointbank.cli.writing import whole_file, whole_piece
 
 if TYPE_CHECKING:
     from services.redeem.domain.sweep import Swept, ToExpire
@@ -30,7 +30,8 @@ def expire(
         typer.Option(
             "--to-expire",
             metavar="FILE",
-            help="With --dry-run: write what would expire of each wallet to this file, each a JSON document on a line.",
+            help="With --dry-run: write what would expire of each wallet to this file, each a JSON document on a line; of a "
+            "tenant that failed (--all) there is none.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -59,7 +60,8 @@ def expire(
                 file.write(msgspec.json.encode({"tenant": tenant, **msgspec.structs.asdict(one)}) + b"\n")
 
         write_each = write if file is not None else None
-        return await expire_tenant(settings, tenant, only_look=dry_run, say=say, say_to_expire=write_each)
+        with whole_piece(file):
+            return await expire_tenant(settings, tenant, only_look=dry_run, say=say, say_to_expire=write_each)
 
     def tell(swept: list[Swept]) -> None:
         if not swept:
@@ -92,7 +94,8 @@ def notices(
         typer.Option(
             "--to-tell",
             metavar="FILE",
-            help="With --dry-run: write the notices that would be given to this file, each a JSON document on a line.",
+            help="With --dry-run: write the notices that would be given to this file, each a JSON document on a line; of a "
+            "tenant that failed (--all) there is none.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -116,13 +119,14 @@ def notices(
                 elif not as_json:
                     _say_notice(tenant, one)
 
-        return await tell_tenant(
-            settings,
-            tenant,
-            only_look=dry_run,
-            say=lambda told: say_so_far(counted(told, "notice")),
-            say_to_tell=say_to_tell,
-        )
+        with whole_piece(file):
+            return await tell_tenant(
+                settings,
+                tenant,
+                only_look=dry_run,
+                say=lambda told: say_so_far(counted(told, "notice")),
+                say_to_tell=say_to_tell,
+            )
 
     def tell(told: int) -> None:
         out.print(f"{counted(told, 'notice')} {'would be ' if dry_run else ''}given.", highlight=False)

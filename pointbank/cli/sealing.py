@@ -163,7 +163,7 @@ def reconcile(
             tenant,
             actor=actor,
             dry_run=dry_run,
-            sealing=lambda heads: say(f"{heads:,} heads sealed"),
+            sealing=lambda heads: say(f"{counted(heads, 'head')} sealed"),
             progress=say_compared,
         )
 

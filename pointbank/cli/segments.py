@@ -43,7 +43,7 @@ def put(
     state: State = VAR,
 ) -> None:
     """Puts members into a segment; safe to repeat. Exits 1 where somebody is not known."""
-    stay = {name: value for name, value in (("from", from_), ("until", until)) if value is not None}
+    stay = {name: value for name, value in (("from_at", from_), ("until_at", until)) if value is not None}
     _run(segment, file, tenant, url, token, state, stay=stay, taken_out=False, as_json=as_json)
 
 

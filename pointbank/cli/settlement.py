@@ -56,7 +56,7 @@ def import_(
     if as_json:
         print_json(done)
     else:
-        out.print(f"{done['imported']:,} lines are new, {done['known']:,} were known.")
+        out.print(f"{done['imported']:,} totals and deposits are new, {done['known']:,} were known.")
 
 
 @group.command("check")

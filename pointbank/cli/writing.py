@@ -47,6 +47,20 @@ def whole_file(path: Path | None, mode: str, **more: Any) -> Iterator[Any]:
         part.unlink(missing_ok=True)
 
 
+@contextmanager
+def whole_piece(file: Any) -> Iterator[None]:
+    """What is written here to a `whole_file` is there whole, or nothing of it where it fails, as the lines of one of many tenants.
+    What a pipe has heard it has heard."""
+    began = file.tell() if file is not None and file.seekable() else None
+    try:
+        yield
+    except BaseException:
+        if began is not None:
+            file.seek(began)
+            file.truncate()
+        raise
+
+
 def _part_of(target: Path, mode: str, **more: Any) -> Any:
     """What is written first: beside the file, or elsewhere where only the file itself may be written. Nobody else may read it."""
     begins = f".{target.name}."

@@ -169,8 +169,8 @@ def until(done: Callable[[], bool], within_s: float, complaint: str) -> None:
         time.sleep(0.01)
 
 
-def must_be_free(port: int, host: str = "127.0.0.1") -> None:
-    """Raises CannotStart where this process could not listen on that port of that address."""
+def must_be_free(port: int, host: str = "127.0.0.1", *, another: str = "use `--port`") -> None:
+    """Raises CannotStart where this process could not listen on that port of that address. `another`: how to take another."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -181,7 +181,7 @@ def must_be_free(port: int, host: str = "127.0.0.1") -> None:
             probe.bind(address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise CannotStart(f"port {port} is in use; stop what has it, or use `--port`") from error
+            raise CannotStart(f"port {port} is in use; stop what has it, or {another}") from error
         where = f"port {port}" if host == "127.0.0.1" else f"port {port} of {host}"
         raise CannotStart(f"{where} can't be listened on ({error.strerror}); use another") from error
 

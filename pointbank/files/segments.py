@@ -26,8 +26,8 @@ async def move_members(
     stay: dict[str, str] | None = None,
     said: Callable[[int], None] = lambda _: None,
 ) -> Moved:
-    """Puts the members with these ids into the segment, or takes them `out`, each once however many ids name one. `stay`: `from`
-    and `until`, where not from now on. Safe to repeat: what is so already changes nothing."""
+    """Puts the members with these ids into the segment, or takes them `out`, each once however many ids name one. `stay`:
+    `from_at` and `until_at`, where not from now on. Safe to repeat: what is so already changes nothing."""
     run, unknown, members = uuid7(), list[str](), 0
     looked_up = (
         Call("POST", "/v1/members/lookup", {"external_id": one}, role="crm", told=False)

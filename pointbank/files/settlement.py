@@ -13,7 +13,7 @@ from pointbank.api import Api, CallFailed, Unreachable
 from shared.ids import uuid7
 
 AT_ONCE = 1_000
-"""Lines of one call."""
+"""Totals and deposits of one call: a line of the file may say both."""
 COLUMNS = ("merchant", "day", "total", "deposit", "reference", "currency")
 
 
@@ -75,18 +75,18 @@ async def import_file(api: Api, file: Path, *, programme: str, said: Callable[[i
             raise
         except CallFailed as refused:
             numbers = [number for number, _ in piece]
-            raise CallFailed(_in_the_file(str(refused), numbers, taken=k)) from refused
+            raise CallFailed(_in_the_file(str(refused), numbers, first=k == 0)) from refused
         done = {name: done[name] + answer[name] for name in done}
         said(min(k + AT_ONCE, len(lines)))
     return done
 
 
-def _in_the_file(said: str, numbers: Sequence[int], *, taken: int) -> str:
+def _in_the_file(said: str, numbers: Sequence[int], *, first: bool) -> str:
     """What a problem says of a piece, by the lines of the file."""
     told = re.sub(
         r"/lines/(\d+)(?:/(\w+))?",
         lambda place: f"line {numbers[int(place[1])]}" + (f", {place[2]}" if place[2] else ""),
         said,
     )
-    before = f" {taken:,} lines before it were taken, and are known when the file comes again."
-    return f"{told}{before if taken else ''}"
+    before = f" What stands before line {numbers[0]} was taken, and is known when the file comes again."
+    return f"{told}{'' if first else before}"

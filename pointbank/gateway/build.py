@@ -75,9 +75,36 @@ def routes(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             raise CannotBuild(f"no service answers {path}: add it to PLACES in pointbank/allinone.py")
         steps = [SEGMENT if step.startswith("{") else re.escape(step) for step in path.split("/")]
         exactness = [step.startswith("{") for step in path.split("/")]
-        methods = ",".join(sorted(method.upper() for method in operations))
+        possible = {method.upper() for method in operations}
+        for other, more in document["paths"].items():
+            if other != path and _may_be(path, other, more):
+                possible |= {method.upper() for method in more}
+        methods = ",".join(sorted(possible))
         made.append((exactness, path, f"^{'/'.join(steps)}$", service, methods))
     return [(pattern, service, methods) for _, _, pattern, service, methods in sorted(made)]
+
+
+def _may_be(path: str, other: str, operations: Mapping[str, Any]) -> bool:
+    """Whether an address of this exact path is one of the `other` too, for a code may be any of its words: a reward may be called
+    `affordable`. An id is none of them."""
+    steps, others = path.split("/"), other.split("/")
+    if len(steps) != len(others):
+        return False
+    named = {
+        one["name"]: one["schema"]
+        for operation in operations.values()
+        for one in operation.get("parameters", ())
+        if one["in"] == "path"
+    }
+    return all(
+        step == place
+        or (
+            place.startswith("{")
+            and not step.startswith("{")
+            and named.get(place[1:-1], {}).get("format") != "uuid"
+        )
+        for step, place in zip(steps, others, strict=True)
+    )
 
 
 def files(choices: Choices, jwks: bytes, document: Mapping[str, Any] | None = None) -> dict[str, str]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import asyncpg
 import msgspec
 
 from pointbank.embedded import CannotStart, binaries
@@ -126,6 +127,7 @@ def _destination(settings: Settings, origin: Place, to: str) -> Place:
 async def _plan(given: _Move) -> Moved:
     """What is to be done; raises what would keep it from being done."""
     server = Place("", given.destination.host, given.destination.port)
+    await _knock(given.settings, server)
     async with connected(given.settings, given.origin) as here, connected(given.settings, server) as there:
         old, new = here.get_server_version().major, there.get_server_version().major
         if new < old:
@@ -144,6 +146,16 @@ async def _plan(given: _Move) -> Moved:
             )
         size = int(await sql.size(here, database=given.origin.database))
     return Moved(given.tenant, True, _told(given, given.origin), _told(given, given.destination), size, burn)
+
+
+async def _knock(settings: Settings, server: Place) -> None:
+    """Raises CannotMove where nobody lets us in there: which of two servers it is, the error itself does not say."""
+    try:
+        async with connected(settings, server):
+            return
+    except (OSError, asyncpg.InvalidAuthorizationSpecificationError) as error:
+        said = str(error) or "no answer in time"
+        raise CannotMove(f"the destination can't be used: {said}; nothing was changed") from error
 
 
 async def _copy(given: _Move) -> Copied:

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from uuid import UUID
 
 from fastapi import Body as FromBody
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
@@ -24,12 +24,12 @@ from shared.programme.model import Code
 class StayBody(Body):
     """From when on, and before when, the member is in the segment; left out: from now on, with no end."""
 
-    from_at: Annotated[Moment | None, Field(alias="from")] = None
-    until: Moment | None = None
+    from_at: Moment | None = None
+    until_at: Moment | None = None
 
     @model_validator(mode="after")
     def _ends_after_it_begins(self) -> Self:
-        if self.until is not None and (self.from_at is None or self.until <= self.from_at):
+        if self.until_at is not None and (self.from_at is None or self.until_at <= self.from_at):
             raise PydanticCustomError("field_missing", "An end lies after a beginning, which is said too.")
         return self
 
@@ -65,7 +65,7 @@ async def put_member_in_segment(
 ) -> Response:
     """Says that the member is in the segment, from then until then. Conditions ask for it by `member.segments`."""
     asked = body or StayBody()
-    return await call.submit(PutInSegment(segment, member_id, asked.from_at, asked.until))
+    return await call.submit(PutInSegment(segment, member_id, asked.from_at, asked.until_at))
 
 
 @segments.delete(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -81,9 +81,13 @@ class Housekeeping:
             position = await queries.position(db, stream=stream)
         return f"{int(position or 0)}-0"
 
+    def begin(self) -> Coroutine[Any, Any, None]:
+        """`run`, also after a rest: how long nothing was done is counted from now, not from when the task has its turn."""
+        self._began_at = time.monotonic()
+        return self.run()
+
     async def run(self) -> None:
         """Until it is cancelled."""
-        self._began_at = time.monotonic()
         try:
             while True:
                 await self._turn_and_say()

@@ -219,7 +219,8 @@ class Relay:
         return n
 
     async def _cut(self) -> Any:
-        """What is new, or None. What has piled up for hours takes longer than a statement may: it is given the time."""
+        """What is new, or None. What has piled up for hours takes longer than a statement may: it is given the time. One that a
+        person cancelled is given it too: PostgreSQL has one code for both, and it would be cut at the next turn anyway."""
         started_at, outbox = self._incarnation
         try:
             async with self._pool.acquire() as db:

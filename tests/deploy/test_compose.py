@@ -137,7 +137,7 @@ def test_everything_but_the_job_is_restarted_and_has_time_to_stop(compose: dict[
     assert set(policies.values()) == {"unless-stopped"}
     graces = {name: service.get("stop_grace_period") for name, service in compose["services"].items()}
     assert graces.pop("migrate") is graces.pop("gateway-files") is None
-    assert set(graces.values()) == {"45s", "30s", "1m0s"}
+    assert set(graces.values()) == {"1m30s", "30s", "1m0s"}
 
 
 def test_each_long_running_container_has_a_healthcheck(compose: dict[str, Any], services: list[str]) -> None:

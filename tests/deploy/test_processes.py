@@ -33,7 +33,7 @@ from tests.support.servers import UNTENDED
 
 Valkey = Callable[..., AbstractContextManager[Path]]
 READY_S = 180
-GRACE_S = 45  # stop_grace_period, terminationGracePeriodSeconds
+GRACE_S = 90  # stop_grace_period, terminationGracePeriodSeconds
 
 
 @dataclass

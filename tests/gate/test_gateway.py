@@ -271,6 +271,14 @@ def test_an_address_has_its_methods_only(edge: Edge, town: Town, rsa: RSAKey) ->
     assert edge.ask("HEAD", "/v1/bills", token=by_rsa(rsa, town)).status_code == 405
 
 
+def test_a_reward_that_is_called_as_an_address_beside_it_is_asked_for_by_its_code(
+    edge: Edge, town: Town, rsa: RSAKey
+) -> None:
+    answer = edge.ask("GET", "/v1/rewards/affordable?programme=shops", token=by_rsa(rsa, town))
+    assert edge.told(answer)["backend"] == "redeem"
+    assert answer.status_code != 405
+
+
 def test_a_large_body_is_refused_where_it_is_announced_and_where_it_is_not(
     edge: Edge, town: Town, rsa: RSAKey
 ) -> None:

@@ -227,3 +227,13 @@ async def test_who_logs_in_at_the_destination_can_not_be_said(own: Settings, alo
         assert str(done.exception).startswith("--to names a server and nobody")
         assert "secret" not in str(done.exception)
     assert await state(own, alone) == "active"
+
+
+async def test_a_destination_where_nobody_listens_is_told_as_that_and_not_as_our_own_server(
+    own: Settings, alone: Tenant
+) -> None:
+    done = await tenant("move", alone.code, "--to", "postgresql://127.0.0.1:1", "--dry-run")
+    assert isinstance(done.exception, CannotMove), done.output
+    assert str(done.exception).startswith("the destination can't be used: ")
+    assert str(done.exception).endswith("; nothing was changed")
+    assert await state(own, alone) == "active"

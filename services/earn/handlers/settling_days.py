@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -126,7 +125,7 @@ async def decide_variances(tx: Tx, items: Sequence[Item[DecideVariance]]) -> lis
     return outcomes
 
 
-def _decided(one: Variance) -> dict[str, str | int | Decimal | None]:
+def _decided(one: Variance) -> dict[str, str | int | None]:
     return {
         "owner": one.owner,
         "state": one.state,

@@ -245,5 +245,5 @@ async def terms_of(call: Read, db: Connection, programme: str) -> CompiledProgra
     """What the newest version of a programme says. Refuses programme_unknown."""
     newest = await versions.newest(db, call.tenant.cache, programme)
     if newest is None:
-        raise ProgrammeUnknown(f"There is no programme {programme}.")
+        raise ProgrammeUnknown(f"There is no programme {programme}.", pointer="/programme")
     return newest

@@ -27,8 +27,8 @@ async def plan_for_all(db: Connection, *, patience_ms: int) -> None:
 
 
 async def befores_of(db: Connection, *, programme: str | None, at: datetime | date | None) -> Befores:
-    """Of each programme that was ever active, or of one. Refuses programme_unknown; occurred_in_future what is not over, by the
-    clock by which lines are written."""
+    """Of each programme that was ever active, or of one. Refuses programme_unknown; occurred_in_future where the moment is still
+    to come, by the clock by which lines are written: what counts before it is not all written yet."""
     now = await liability.clock(db)
     rows = await liability.programmes(db, programme=programme)
     if not rows and programme is not None:

@@ -667,7 +667,8 @@ class ByShop(Api):
     async def ask(
         self, method: str, path: str, body: Any = None, *, key: str | None = None, role: str = "admin"
     ) -> Answer:
-        found = await self._shop.client.request(method, path, json=body, headers=self._shop.headers(role))
+        headers = self._shop.headers(role, key)
+        found = await self._shop.client.request(method, path, json=body, headers=headers)
         return Answer(found.status_code, found.content)
 
 
@@ -690,7 +691,7 @@ async def test_what_is_wrong_with_a_long_file_is_told_by_its_own_lines(shop: Sho
     assert "(settlement_conflict)" in str(refused.value)
     assert "/lines/" not in str(refused.value)
     assert str(refused.value).endswith(
-        "1,000 lines before it were taken, and are known when the file comes again."
+        "What stands before line 502 was taken, and is known when the file comes again."
     )
     file.write_text("\n".join(["merchant,day,total,deposit", *rows, "mole,2026-11-31,1.00,", ""]))
     with pytest.raises(CallFailed, match="line 502, day: "):

@@ -48,7 +48,7 @@ async def test_stays_begin_end_and_are_called_off(api: Api, auditor: Any, member
     answers = [await api.put(path, {}, role="crm") for _ in range(2)]
     assert [one.status_code for one in answers] == [200, 200]
     assert answers[0].json() == answers[1].json()
-    later = {"from": "2030-01-01T00:00:00Z", "until": "2030-02-01T00:00:00Z"}
+    later = {"from_at": "2030-01-01T00:00:00Z", "until_at": "2030-02-01T00:00:00Z"}
     assert len((await api.put(path, later, role="crm")).json()["stays"]) == 2
     assert [row[:2] for row in await told(auditor, member_id)] == [
         (3, "vip"),
@@ -74,9 +74,10 @@ async def test_what_is_wrong_is_refused_and_told_nowhere(api: Api, auditor: Any,
         return str((await api.put(path, body, role=role)).json().get("code"))
 
     assert await code(nobody, {}) == "not_found"
-    assert await code(path, {"until": "2030-01-01T00:00:00Z"}) == "field_missing"
+    assert await code(path, {"until_at": "2030-01-01T00:00:00Z"}) == "field_missing"
     assert (
-        await code(path, {"from": "2030-01-01T00:00:00Z", "until": "2030-01-01T00:00:00Z"}) == "field_missing"
+        await code(path, {"from_at": "2030-01-01T00:00:00Z", "until_at": "2030-01-01T00:00:00Z"})
+        == "field_missing"
     )
     assert await code(path, {}, role="till") == "scope_missing"
     assert (await api.put(f"/v1/segments/-x/members/{member_id}", {}, role="crm")).status_code in {404, 422}

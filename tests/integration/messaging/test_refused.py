@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -89,6 +90,21 @@ async def test_housekeeping_that_redis_refuses_a_part_of_is_told_whichever_turn_
         name = f"housekeeping:{tenant.code}"
         await eventually(lambda: name in wrong(hearer))
         assert "NoPermissionError" in wrong(hearer)[name]
+
+
+async def test_who_begins_again_after_an_hour_is_not_told_as_one_that_did_nothing_for_it(
+    settings: Settings, tenant: Tenant
+) -> None:
+    async with running(
+        settings, tenant, "redeem", {MessageDelivered: Ears().hear}, hears=("earn",)
+    ) as hearer:
+        await eventually(lambda: wrong(hearer) == {})
+        assert await hearer.rest() is not None
+        an_hour_ago = time.monotonic() - 3_600
+        hearer.housekeeping.turned_at = hearer.housekeeping._began_at = an_hour_ago
+        await hearer.start()
+        # Before any task of it had its turn.
+        assert f"housekeeping:{tenant.code}" not in wrong(hearer)
 
 
 async def test_a_lost_group_is_made_once_postgresql_can_say_where_it_begins(settings: Settings) -> None:

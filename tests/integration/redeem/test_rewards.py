@@ -66,6 +66,21 @@ def _heard_with_envelope(event: EventData, bank: Bank) -> Item[Any]:
 _SEQUENCES = iter(range(1, 10_000))
 
 
+async def test_a_reward_may_be_called_as_an_address_beside_it(bank: Bank) -> None:
+    assert (await put(bank, "affordable")).status_code == 201
+    asked = {"params": {"programme": "shops"}, "headers": bank.headers("till")}
+    assert (await bank.client.get("/v1/rewards/affordable", **asked)).json()["reward"] == "affordable"
+
+
+@pytest.mark.parametrize("path", ["/v1/rewards", "/v1/rewards/coffee"])
+async def test_rewards_of_a_programme_that_there_is_not_are_refused_by_its_name(
+    bank: Bank, path: str
+) -> None:
+    answer = await bank.client.get(path, params={"programme": "nowhere"}, headers=bank.headers("till"))
+    assert_problem(answer, 422, "programme_unknown")
+    assert [one["pointer"] for one in answer.json()["errors"]] == ["/programme"]
+
+
 async def test_a_reward_is_bought_and_its_benefit_used_once(bank: Bank) -> None:
     made = await put(bank, "coffee", valid_days=30, stock=5)
     assert made.status_code == 201, made.text

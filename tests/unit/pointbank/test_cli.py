@@ -383,7 +383,8 @@ def test_up_says_that_its_port_is_in_use_before_anything_is_written(
     with socket.create_server(("127.0.0.1", 0)) as another:
         port = another.getsockname()[1]
         line = said(capsys, monkeypatch, "up", "--port", str(port), "--state", str(tmp_path / "var"))
-    assert line == f"pointbank: port {port} is in use; stop what has it, or use `--port`"
+    other = f"use `make up PORT={port + 1}` or `pointbank up --port {port + 1}`"
+    assert line == f"pointbank: port {port} is in use; stop what has it, or {other}"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,12 +4,13 @@ import errno
 import os
 import threading
 from pathlib import Path
+from typing import IO
 
 import pytest
 import typer
 
 from pointbank.cli import main
-from pointbank.cli.writing import whole_file
+from pointbank.cli.writing import whole_file, whole_piece
 
 
 def test_a_file_is_there_when_all_of_it_is_written(tmp_path: Path) -> None:
@@ -44,6 +45,27 @@ def test_a_command_that_ends_with_what_it_found_has_written_its_file(tmp_path: P
     assert (ended.value.exit_code, file.read_text()) == (1, "half")
 
 
+def half_a_piece(rows: IO[bytes]) -> None:
+    with whole_piece(rows):
+        rows.write(b"b1\n")
+        raise ConnectionError
+
+
+@pytest.mark.parametrize("others", [[], [b"a1\n", b"a2\n"]], ids=["alone", "after another"])
+def test_of_a_tenant_that_failed_half_way_nothing_stands_beside_what_others_wrote(
+    tmp_path: Path, others: list[bytes]
+) -> None:
+    file = tmp_path / "due.jsonl"
+    with whole_file(file, "wb") as rows:
+        with whole_piece(rows):
+            rows.writelines(others)
+        with pytest.raises(ConnectionError):
+            half_a_piece(rows)
+        with whole_piece(rows):
+            rows.write(b"c1\n")
+    assert file.read_bytes() == b"".join([*others, b"c1\n"])
+
+
 def test_a_link_goes_on_to_where_it_went(tmp_path: Path) -> None:
     (tmp_path / "there.csv").write_text("before")
     (tmp_path / "link.csv").symlink_to(tmp_path / "there.csv")
@@ -62,6 +84,17 @@ def test_a_pipe_is_written_as_it_comes(tmp_path: Path) -> None:
         written.write("a line")
     listener.join()
     assert (heard, list(tmp_path.iterdir())) == (["a line"], [pipe])
+
+
+def test_what_a_pipe_has_heard_is_not_taken_back() -> None:
+    heard, said = os.pipe()
+    try:
+        with whole_file(Path(f"/dev/fd/{said}"), "wb") as written, pytest.raises(ConnectionError):
+            half_a_piece(written)
+        assert os.read(heard, 100) == b"b1\n"
+    finally:
+        os.close(heard)
+        os.close(said)
 
 
 def test_a_pipe_without_a_name_is_written_as_it_comes() -> None:

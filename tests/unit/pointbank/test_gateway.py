@@ -27,6 +27,8 @@ def jwks(*keys: Mapping[str, Any]) -> bytes:
     return json.dumps({"keys": list(keys)}).encode()
 
 
+MORE: dict[str, dict[str, Any]] = {"/v1/rewards/affordable": {"get": {}, "put": {}}}
+"""What an exact address may beside its own operations, for a code may be its last word."""
 ONE = jwks(EC.as_dict(private=False))
 
 
@@ -56,10 +58,18 @@ def test_every_route_of_the_interface_is_let_through_to_its_service_with_its_met
     assert len(table.splitlines()) == len(known)
     for path, operations in known.items():
         asked = re.sub(r"\{\w+\}", str(uuid7()), path)
-        methods = ",".join(sorted(method.upper() for method in operations))
+        methods = ",".join(sorted(method.upper() for method in operations | MORE.get(path, {})))
         assert routed(table, asked) == (service_of(path), methods), path
         assert routed(table, asked + "/") is None
         assert routed(table, "/x" + asked) is None
+
+
+def test_a_code_may_be_a_word_of_the_interface_and_an_id_is_none() -> None:
+    """A reward that is called `affordable`; no benefit is called `use`."""
+    table = made_of()["routes.map"]
+    assert routed(table, "/v1/rewards/affordable") == ("redeem", "GET,POST,PUT")
+    assert routed(table, "/v1/rewards/coffee") == ("redeem", "GET,PUT")
+    assert routed(table, "/v1/benefits/use") == ("redeem", "POST")
 
 
 def test_the_exact_comes_before_what_holds_a_parameter() -> None:
