@@ -30,6 +30,7 @@ OF_VERSIONS = {
     "redeem/versions.sql idle_versions": "store/versions.py",
     "redeem/versions.sql newest_versions": "store/versions.py",
     "redeem/versions.sql programme": "store/versions.py",
+    "redeem/versions.sql versions_at": "store/versions.py",
 }
 """Queries that read versions of programmes, and what of them."""
 

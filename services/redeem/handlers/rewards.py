@@ -32,6 +32,7 @@ from services.redeem.handlers.tell_settled import tell_reserved
 from services.redeem.store import deciding, holding, limiting, meeting, postings, versions
 from services.redeem.store import rewards as store
 from services.redeem.store.idle import note_idle
+from services.redeem.store.locked import Locked
 from services.redeem.store.redemptions import Authorised, authorise
 from services.redeem.store.stock import keep_supply
 from services.redeem.store.thresholds import learn as learn_thresholds
@@ -139,6 +140,28 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
     commands = [item.command for item in items]
     names = [meeting.Asked.of(command) for command in commands]
     parties, wallets, lacking = await meeting.meet(tx.db, names, (), now=tx.now())
+    agreed = await _agree(tx, commands, parties, outcomes)
+    asked, now = await _stocked(tx, commands, agreed, outcomes)
+    if lacking:
+        await postings.load_lots(tx.db, wallets, _needs(asked, lacking), now)
+    await note_idle(tx.db, tx.cache, wallets.values(), now)
+    sales = _Sales(tx, wallets, now)
+    for k, one in asked.items():
+        try:
+            outcomes[k] = sales.sell(k, items[k], one)
+        except Refusal as refusal:
+            outcomes[k] = Refused(refusal)
+    await sales.write(outcomes)
+    return [outcomes[k] for k in range(len(items))]
+
+
+async def _agree(
+    tx: Tx,
+    commands: Sequence[RedeemReward],
+    parties: Sequence[meeting.Party],
+    outcomes: dict[int, Outcome],
+) -> dict[int, tuple[UUID, CompiledProgramme]]:
+    """Settles those whose parties are not known, or whose programme is closed; gives the others' wallets and terms."""
     agreed: dict[int, tuple[UUID, CompiledProgramme]] = {}
     for k, (command, party) in enumerate(zip(commands, parties, strict=True)):
         if (unknown := missing(command, party)) is not None:
@@ -151,85 +174,104 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
             outcomes[k] = Refused(ProgrammeClosed.named(terms.code, pointer="/programme"))
             continue
         agreed[k] = party.wallet_id, terms
-    asked, now = await _stocked(tx, commands, agreed, outcomes)
-    if lacking:
-        await postings.load_lots(tx.db, wallets, _needs(asked, lacking), now)
-    await note_idle(tx.db, tx.cache, wallets.values(), now)
+    return agreed
 
-    keys: list[postings.NewPosting] = []
-    spent: list[postings.Redemption] = []
-    issued: list[Benefit] = []
-    set_aside: list[Authorised] = []
-    holds: list[Hold] = []
-    wanted: list[reward_cards.Wanted] = []
-    kept: list[Inputs] = []
-    taken: Counter[store.Name] = Counter()
-    since_then: dict[tuple[UUID, str, str], int] = {}
-    for k, one in asked.items():
-        item, command, wallet = items[k], commands[k], wallets[one.wallet_id]
-        name = command.programme, command.reward
-        bought = since_then.get((one.wallet_id, *name), 0)
+
+class _Sales:
+    """What a batch sells and sets aside, in the order it came; made under all its locks."""
+
+    def __init__(self, tx: Tx, wallets: Locked, now: datetime) -> None:
+        self._tx, self._wallets, self._now = tx, wallets, now
+        self._keys: list[postings.NewPosting] = []
+        self._spent: list[postings.Redemption] = []
+        self._issued: list[Benefit] = []
+        self._set_aside: list[Authorised] = []
+        self._holds: list[Hold] = []
+        self._cards: list[reward_cards.Wanted] = []
+        self._kept: list[Inputs] = []
+        self._taken: Counter[store.Name] = Counter()
+        self._bought: Counter[tuple[UUID, str, str]] = Counter()
+
+    def sell(self, k: int, item: Item[RedeemReward], one: _Asked) -> Outcome:
+        """Spends the points now, or sets them and the reward aside. Refuses what the reward, its programme and the wallet do."""
+        tx, command, wallet = self._tx, item.command, self._wallets[one.wallet_id]
+        mine = one.wallet_id, command.programme, command.reward
+        had = one.had + self._bought[mine]
         benefit_id, redemption_id = uuid7(), uuid7()
-        try:
-            one.stock.offer(tier=one.tier, now=now, had=one.had + bought)
-            reward_cards.check(
-                one.stock.reward, one.terms, draft=command.draft, later=command.code is not None
-            )
-            if wallet.status == "active":
-                one.check_limits(now, Place(command.merchant, command.terminal))
-            decide = spending.redeem if command.code is None else reserving.reserve
-            decided = decide(
-                wallet,
-                points=one.points,
-                pointer="/reward",
-                terms=one.terms,
-                now=now,
-                redemption_id=redemption_id,
-                new_id=uuid7,
-            )
-        except Refusal as refusal:
-            outcomes[k] = Refused(refusal)
-            continue
-        kept.append(
-            of_reward(redemption_id, one.terms, one.stock.reward, one.facts, had=one.had + bought, now=now)
+        decided = self._decided(command, one, wallet, had, redemption_id)
+        self._kept.append(
+            of_reward(redemption_id, one.terms, one.stock.reward, one.facts, had=had, now=self._now)
         )
         one.facts.count(one.points)
         one.stock.taken += 1
-        since_then[one.wallet_id, *name] = bought + 1
+        self._bought[mine] += 1
         if decided.expired is not None:
-            keys.append(postings.NewPosting.of(wallet, decided.expired))
+            self._keys.append(postings.NewPosting.of(wallet, decided.expired))
             tell_expired(tx, item, one.terms, wallet, decided.expired)
         posting = decided.spent if isinstance(decided, spending.Redeemed) else decided.set_aside
-        keys.append(postings.NewPosting.of(wallet, posting))
+        self._keys.append(postings.NewPosting.of(wallet, posting))
         row = _redemption(redemption_id, command, one, wallet, posting)
         if isinstance(decided, reserving.Reserved):
-            assert command.code is not None
-            until = now + one.terms.redeeming.authorisation
-            made = Authorised(row, command.code.hash, until, decided.lots)
-            set_aside.append(made)
-            stock = one.stock
-            holds.append(Hold(redemption_id, *name, stock.version, one.tier, "held", stock.reward))
-            outcomes[k] = tell_reserved(tx, item, one.terms, wallet, posting, made, command.code.sealed)
-            continue
-        taken[name] += 1
-        spent.append(row)
-        benefit = _benefit(tx, benefit_id, row, one, wallet, now)
-        issued.append(benefit)
-        done = tell_redeemed(tx, item, one.terms, wallet, posting, row)
-        outcomes[k] = tell_issued(tx, item, one.terms, one.stock.reward, benefit, row, done)
+            return self._hold(item, one, wallet, decided, row)
+        self._spent.append(row)
+        benefit = _benefit(tx, benefit_id, row, one, wallet, self._now)
+        self._issued.append(benefit)
+        self._taken[command.programme, command.reward] += 1
         if command.draft is not None and one.stock.reward.loads is not None:
-            wanted.append(
+            self._cards.append(
                 reward_cards.Wanted(k, item, one.terms, one.stock.reward, benefit, row, command.draft)
             )
-    if issued:
-        await store.issue(tx.db, issued, taken)
-    await reward_cards.issue(tx, wanted, outcomes)
-    await authorise(tx.db, set_aside)
-    await holding.hold(tx.db, holds)
-    await deciding.keep(tx.db, kept)
-    await postings.write(tx, wallets.values(), postings=keys, redemptions=spent)
-    tx.after_commit(lambda: count_points(tx, wallets.values()))
-    return [outcomes[k] for k in range(len(items))]
+        done = tell_redeemed(tx, item, one.terms, wallet, posting, row)
+        return tell_issued(tx, item, one.terms, one.stock.reward, benefit, row, done)
+
+    def _decided(
+        self, command: RedeemReward, one: _Asked, wallet: Wallet, had: int, redemption_id: UUID
+    ) -> spending.Redeemed | reserving.Reserved:
+        one.stock.offer(tier=one.tier, now=self._now, had=had)
+        reward_cards.check(one.stock.reward, one.terms, draft=command.draft, later=command.code is not None)
+        if wallet.status == "active":
+            one.check_limits(self._now, Place(command.merchant, command.terminal))
+        decide = spending.redeem if command.code is None else reserving.reserve
+        return decide(
+            wallet,
+            points=one.points,
+            pointer="/reward",
+            terms=one.terms,
+            now=self._now,
+            redemption_id=redemption_id,
+            new_id=uuid7,
+        )
+
+    def _hold(
+        self,
+        item: Item[RedeemReward],
+        one: _Asked,
+        wallet: Wallet,
+        decided: reserving.Reserved,
+        row: postings.Redemption,
+    ) -> Outcome:
+        code, stock = item.command.code, one.stock
+        assert code is not None
+        made = Authorised(row, code.hash, self._now + one.terms.redeeming.authorisation, decided.lots)
+        self._set_aside.append(made)
+        self._holds.append(
+            Hold(
+                row.redemption_id, stock.programme, stock.code, stock.version, one.tier, "held", stock.reward
+            )
+        )
+        return tell_reserved(self._tx, item, one.terms, wallet, decided.set_aside, made, code.sealed)
+
+    async def write(self, outcomes: dict[int, Outcome]) -> None:
+        """Writes all of it; sales of gift cards are answered with their cards."""
+        tx, wallets = self._tx, self._wallets
+        if self._issued:
+            await store.issue(tx.db, self._issued, self._taken)
+        await reward_cards.issue(tx, self._cards, outcomes)
+        await authorise(tx.db, self._set_aside)
+        await holding.hold(tx.db, self._holds)
+        await deciding.keep(tx.db, self._kept)
+        await postings.write(tx, wallets.values(), postings=self._keys, redemptions=self._spent)
+        tx.after_commit(lambda: count_points(tx, wallets.values()))
 
 
 async def _stocked(

@@ -292,7 +292,7 @@ async def test_the_same_requests_at_once_in_any_order_post_once(bank: Bank, sett
 async def test_a_reversal_follows_what_a_merge_moved_and_not_what_was_given(
     bank: Bank, settings: Settings
 ) -> None:
-    """Nothing merges wallets yet: what a merge leaves behind is made of a transfer, by hand."""
+    """What a merge leaves behind, made of a transfer by hand."""
     giver, heir = await bank.member(), await bank.member()
     accrual = accrued(giver.wallet_id, 100, member_id=giver.member_id)
     await bank.hear(accrual)
@@ -309,6 +309,8 @@ async def test_a_reversal_follows_what_a_merge_moved_and_not_what_was_given(
             giver.wallet_id,
             heir.wallet_id,
         )
+        heirs = "INSERT INTO redeem.heirs (wallet_id, heir) VALUES ($1, $2)"
+        await db.execute(heirs, giver.wallet_id, heir.wallet_id)
         await db.execute("UPDATE redeem.lots SET given = false WHERE wallet_id = $1", heir.wallet_id)
     finally:
         await db.close()
