@@ -40,8 +40,8 @@ def recover(
     effective_at: datetime,
     new_id: Callable[[], UUID],
 ) -> tuple[list[Recovered], list[tuple[Lot, int]]]:
-    """Takes back what reversals were short of, no more than so many of each lot; `short` is by lot, and counted down. What was given
-    away is no reversal's of who gave it. Gives also what is left of what came."""
+    """Takes back what reversals were short of, no more than so many of each lot; `short` is by lot, and counted down. What was
+    given away is no reversal's of who gave it. Gives also what is left of what came."""
     found, left = [], []
     for lot, points in came:
         one = short.get(lot.lot_id)
