@@ -68,10 +68,10 @@ _SEQUENCES = iter(range(1, 10_000))
 
 async def test_a_reward_may_be_called_as_an_address_beside_it(bank: Bank) -> None:
     assert (await put(bank, "affordable")).status_code == 201
-    there = await bank.client.get(
+    found = await bank.client.get(
         "/v1/rewards/affordable", params={"programme": "shops"}, headers=bank.headers("till")
     )
-    assert there.json()["reward"] == "affordable"
+    assert found.json()["reward"] == "affordable"
 
 
 @pytest.mark.parametrize("path", ["/v1/rewards", "/v1/rewards/coffee"])
