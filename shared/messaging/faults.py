@@ -17,19 +17,21 @@ class NotHeardYet(Exception):
 
 class Fault(Enum):
     """TRANSIENT: the way to the servers; retried for ever. SLOW: perhaps the item, perhaps the load or the connection.
-    LOCKED, UNHEARD: what an item needs is in another's hands, or told by an entry that was not written yet.
+    LOCKED, UNHEARD, UNREAD: what an item needs is in another's hands, told by an entry that was not written yet, or an active
+    version of a programme that a later release made: a process of that one can write it.
     ITEM: something in the batch can't be written, whenever it is tried. PARTITION: one is missing and can be made."""
 
     TRANSIENT = "transient"
     LOCKED = "locked"
     UNHEARD = "unheard"
+    UNREAD = "unread"
     SLOW = "slow"
     PARTITION = "partition"
     SCHEMA = "schema"
     ITEM = "item"
 
 
-APART = (Fault.LOCKED, Fault.UNHEARD)
+APART = (Fault.LOCKED, Fault.UNHEARD, Fault.UNREAD)
 """An item waits for these by itself, outside of its lane: in the lane it might be waited for by what it waits for."""
 
 OF_THE_SERVER = ("08", "28", "3D", "53", "57", "58")
@@ -52,6 +54,9 @@ def classify(error: BaseException) -> Fault:
     match error:
         case NotHeardYet():
             return Fault.UNHEARD
+        case Refusal(code="tenant_migrating"):
+            # Buried, it would be answered as a mistake of the till's.
+            return Fault.UNREAD
         case asyncpg.LockNotAvailableError():
             return Fault.LOCKED
         case asyncpg.QueryCanceledError():

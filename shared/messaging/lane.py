@@ -47,6 +47,9 @@ DRAIN_S = 15.0
 LINGER_S = 0.1
 """Entries that nobody handles wait so long for company: alone they are a transaction that decides nothing."""
 
+UNREAD_S = 2.0
+"""What only another release can write is tried again so seldom: a whole batch of entries may be."""
+
 HTTP_PATIENCE_S = 10.0
 """An HTTP call that could not be written for so long is answered 503 (or 409 if its key is in use): its caller asks again."""
 
@@ -78,6 +81,7 @@ class Lane:
         self._lingering: asyncio.TimerHandle | None = None
         self._outside: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._unread: set[str] = set()
 
     async def submit(self, item: Item[Any]) -> Outcome:
         """The outcome of one item."""
@@ -261,6 +265,8 @@ class Lane:
                 self._metrics.retried(self._tenant, fault.value)
                 self._metrics.failed(self._tenant, error)
                 batch = [single for one in batch for single in one.singly()]
+                if fault is Fault.UNREAD:
+                    self._tell_unread(error)
                 if fault is Fault.PARTITION:
                     await self._make_room()
                 elif fault in (Fault.ITEM, Fault.SLOW, *APART) and len(batch) > 1:
@@ -270,6 +276,11 @@ class Lane:
                     return
                 elif fault in (Fault.ITEM, Fault.SLOW):
                     await self._try_alone(batch[0])
+                    return
+                elif fault is Fault.UNREAD and (
+                    batch[0].by_http or isinstance(batch[0].item.origin, FromJob)
+                ):
+                    batch[0].fail(error)
                     return
                 elif fault in APART:
                     self._leave_outside(batch[0], self._keep_asking(batch[0]))
@@ -393,10 +404,10 @@ class Lane:
         task.add_done_callback(end)
 
     async def _keep_asking(self, one: Waiting) -> None:
-        pause = 0.02
+        pause, longest = 0.02, 0.5
         while True:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, 0.5)
+            pause = min(pause * 2, longest)
             try:
                 left = [one.entries_left] if one.left else []
                 [outcome] = await self._writer.write([one.item], one.handler, left)
@@ -406,11 +417,21 @@ class Lane:
                     await self._settle([one])
                     return
                 self._metrics.retried(self._tenant, fault.value)
+                longest = UNREAD_S if fault is Fault.UNREAD else 0.5
+                if fault is Fault.UNREAD and self._closing:
+                    one.fail(error)  # it stays pending, for a process of the other release
+                    return
                 if not self._impatient([one], error, fault):
                     return
                 continue
             one.answer([outcome])
             return
+
+    def _tell_unread(self, error: BaseException) -> None:
+        """Once for each thing that can't be read: a batch of hundreds may wait for it."""
+        if (what := str(error)) not in self._unread:
+            self._unread.add(what)
+            log.warning("what a later release activated is left to it", tenant=self._tenant, error=what)
 
     async def _make_room(self) -> None:
         await self._quietly(self._writer.make_room)

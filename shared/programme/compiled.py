@@ -124,7 +124,7 @@ class CompiledProgramme:
 
 
 def compile_programme(document: Mapping[str, Any], version: int) -> CompiledProgramme:
-    """A version of a programme, ready to judge with; refuses programme_invalid like `as_kept`."""
+    """A version of a programme, ready to judge with; refuses tenant_migrating like `as_kept`."""
     programme = as_kept(document)
     header, earning, redemption = programme.programme, programme.earning, programme.redemption
     ladder = _ladder(programme)

@@ -34,6 +34,12 @@ class ProgrammeInvalid(Refusal):
     code = "programme_invalid"
 
 
+class UnreadVersion(Refusal):
+    """An active version says what this release does not know: a later one allowed it. No bill and no caller is to blame."""
+
+    code = "tenant_migrating"
+
+
 def validate(document: Document) -> Programme:
     """The document as a model; refuses programme_invalid with every mistake. Null means left out."""
     given = without_nulls(document)
@@ -41,8 +47,17 @@ def validate(document: Document) -> Programme:
 
 
 def as_kept(document: Document) -> Programme:
-    """A version that is there, which may be older than some of the rules for new ones; else like `validate`."""
-    return _without_mistakes(without_nulls(document), ())
+    """A version that is there, which may be older than some of the rules for new ones, or younger than this release: then it
+    refuses tenant_migrating, with its first mistake."""
+    try:
+        return _without_mistakes(without_nulls(document), ())
+    except ProgrammeInvalid as invalid:
+        first, header = invalid.errors[0], document.get("programme")
+        code = header.get("code") if isinstance(header, Mapping) else None
+        raise UnreadVersion(
+            f"An active version of the programme {code} says what this release does not know ({first.pointer}: {first.detail})"
+            " Another process may; ask again with the same key."
+        ) from invalid
 
 
 def _without_mistakes(given: Document, further: Iterable[FieldError]) -> Programme:

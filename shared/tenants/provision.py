@@ -129,19 +129,21 @@ async def migrate_tenant(settings: Settings, code: str, place: Place) -> list[st
         connected(settings, place) as db,
         connected(settings, Place(settings.control_database)) as control,
     ):
-        await run_file(db, "tenant_database.sql", database=database, auditor=quoted(auditor))
+        async with _alone(db):
+            await run_file(db, "tenant_database.sql", database=database, auditor=quoted(auditor))
         for service in SERVICES:
             role = role_of(code, service)
             try:
-                await run_file(
-                    db,
-                    "tenant_schema.sql",
-                    schema=quoted(service),
-                    owner=quoted(owner),
-                    role=quoted(role),
-                    auditor=quoted(auditor),
-                    database=database,
-                )
+                async with _alone(db):
+                    await run_file(
+                        db,
+                        "tenant_schema.sql",
+                        schema=quoted(service),
+                        owner=quoted(owner),
+                        role=quoted(role),
+                        auditor=quoted(auditor),
+                        database=database,
+                    )
                 ran += await migrate(db, service=service, owner=owner, service_role=role)
             except Exception as error:
                 if not db.is_closed():
@@ -260,7 +262,8 @@ async def connected(settings: Settings, place: Place) -> AsyncIterator[Connectio
 
 @asynccontextmanager
 async def _alone(db: Connection) -> AsyncIterator[None]:
-    # Roles are shared by all databases of a server: two administrators at once would meet "tuple concurrently updated".
+    # Roles are shared by all databases of a server, and grants are rows too: two administrators at once would meet "tuple
+    # concurrently updated".
     async with db.transaction():
         await db.execute("SELECT pg_advisory_xact_lock(8101315)")
         yield

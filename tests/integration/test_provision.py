@@ -272,3 +272,35 @@ async def test_a_migration_waits_for_a_table_without_making_others_wait(own: Set
     finally:
         await reader.close()
         await other.close()
+
+
+async def test_who_reads_the_directory_for_long_keeps_no_migration_and_no_service_waiting(
+    own: Settings,
+) -> None:
+    code = f"t{secrets.token_hex(4)}"
+    await create_tenant(own, code)
+    reader = await asyncpg.connect(dsn_for(own, own.control_database))
+    directory = Directory(own, "earn")
+    await directory.open()
+    dumping = reader.transaction()
+    await dumping.start()
+    try:
+        for table in ("tenants", "schema_versions", "releases", "positions"):
+            await reader.execute(f"SELECT count(*) FROM control.{table}")
+        migrating = asyncio.create_task(migrate_all(own))
+        await asyncio.sleep(0.5)
+        async with asyncio.timeout(PATIENCE_S / 6):
+            await directory.report(code, {"members": 7})
+            assert await directory.highest_position(code, "members") == 7
+            assert await migrating == {code: []}
+    finally:
+        await dumping.rollback()
+        await reader.close()
+        await directory.close()
+
+
+async def test_of_several_who_migrate_at_once_none_fails(own: Settings) -> None:
+    code = f"t{secrets.token_hex(4)}"
+    await create_tenant(own, code)
+    for _ in range(3):
+        assert await asyncio.gather(*[migrate_all(own) for _ in range(4)]) == [{code: []}] * 4

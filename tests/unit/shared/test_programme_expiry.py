@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shared.programme.compiled import CompiledProgramme, compile_programme
 from shared.programme.days import start_of_day
 from shared.programme.expiry import horizon
-from shared.programme.validation import ProgrammeInvalid
+from shared.programme.validation import ProgrammeInvalid, validate
 from tests.support.programmes import SHOPS, document
 
 
@@ -259,4 +259,4 @@ def test_a_notice_of_so_many_days_comes_with_the_day_that_lies_so_many_before() 
 @pytest.mark.parametrize("day", ["13-01", "02-30", "00-10", "31-12", "1-1"])
 def test_a_date_that_no_year_has_is_refused(day: str) -> None:
     with pytest.raises(ProgrammeInvalid):
-        policy(policy="fixed_date", date=day)
+        validate(document(expiry={"policy": "fixed_date", "date": day}))

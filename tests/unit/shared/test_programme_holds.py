@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.programme.compiled import compile_programme
 from shared.programme.holds import CompiledHold, last_day, released_by
-from shared.programme.validation import ProgrammeInvalid
+from shared.programme.validation import ProgrammeInvalid, validate
 from tests.support.programmes import changed, document, earning, rule
 
 RIYADH = ZoneInfo("Asia/Riyadh")
@@ -82,5 +82,5 @@ def test_a_hold_that_makes_no_sense_is_refused_with_its_place(
     made = changed("/earning/rules/1/hold", hold)
     made["earning"]["rules"][1]["timing"] = timing
     with pytest.raises(ProgrammeInvalid) as refused:
-        compile_programme(made, 1)
+        validate(made)
     assert pointer in [error.pointer for error in refused.value.errors]

@@ -6,7 +6,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from shared.programme.compiled import compile_programme
-from shared.programme.validation import ProgrammeInvalid, validate, validate_for_activation, without_nulls
+from shared.programme.validation import (
+    ProgrammeInvalid,
+    UnreadVersion,
+    as_kept,
+    validate,
+    validate_for_activation,
+    without_nulls,
+)
 from tests.support.programmes import SHOPS, Document, changed, document, ladder, rule
 
 
@@ -521,3 +528,11 @@ def test_the_condition_of_a_tier_asks_only_what_a_ladder_knows_and_more_points_n
     }
     [said] = [one.detail for one in refused.value.errors if "visits" in one.pointer]
     assert said.startswith("visits is not available to a ladder: tiers knows")
+
+
+def test_a_version_that_is_there_and_can_not_be_read_is_a_later_releases_and_nobodys_mistake() -> None:
+    with pytest.raises(
+        UnreadVersion, match=r"programme shops .*/earning/later: This field is not known"
+    ) as unread:
+        as_kept(changed("/earning/later", "anything"))
+    assert (unread.value.status, unread.value.code, unread.value.frozen) == (503, "tenant_migrating", False)

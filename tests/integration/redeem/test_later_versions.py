@@ -1,0 +1,28 @@
+"""A later release's members activates what this release's bank can't read: who asks is told to ask again, and others are served."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+from shared.programme.compiled import compile_programme
+from tests.integration.redeem.conftest import Bank, asks
+from tests.support.facts import activated
+from tests.support.programmes import SHOPS
+
+
+async def test_a_redemption_that_this_release_can_not_judge_may_be_asked_for_again(bank: Bank) -> None:
+    redemption = {**SHOPS["redemption"], "later": "what the next release knows"}
+    await bank.hear(activated("later", redemption=redemption))
+    one, other = await bank.member(100, programme="later"), await bank.member(100)
+    key, ask = secrets.token_hex(8), asks(one, programme="later", points=40)
+    refused, sold = await asyncio.gather(bank.redeem(ask, key=key), bank.redeem(asks(other, points=30)))
+    assert (refused.status_code, refused.json()["code"]) == (503, "tenant_migrating")
+    assert "/redemption/later: This field is not known." in refused.json()["detail"]
+    assert (sold.status_code, sold.json()["redeemed"]["points"]) == (201, 30)
+    assert (await bank.wallet(one.wallet_id))["available"] == 100
+    # As a process of that release reads it.
+    bank.runtime.cache["programme", "later", 1] = compile_programme(SHOPS, 1)
+    answered = await bank.redeem(ask, key=key)
+    assert (answered.status_code, answered.json()["redeemed"]["points"]) == (201, 40)
+    assert (await bank.wallet(one.wallet_id))["available"] == 60
