@@ -19,10 +19,10 @@ import pytest
 
 from pointbank.verify import Report, verify_tenant
 from shared.config import Settings
-from shared.tenants.provision import prepare_control
+from shared.tenants.provision import create_tenant, prepare_control
 from tests.mutations import mutants, provocations
 from tests.mutations.mutants import Patch, copy_of_the_code
-from tests.support.processes import ALL, Fleet
+from tests.support.processes import ALL, ROOT, Fleet
 from tests.support.town import Town, found_town
 
 QUICK = {"POINTBANK_RECLAIM_IDLE_MS": "1500"}
@@ -46,13 +46,16 @@ class Mutated:
 def served_by(
     settings: Settings, folder: Path, patches: tuple[Patch, ...], *, replicas: int = 1
 ) -> Iterator[Mutated]:
-    """A town of its own, made and served by a copy of the code with these patches."""
-    code = copy_of_the_code(folder, patches)
+    """A town of its own, made and served by a copy of the code with these patches; without any, by the code as it stands."""
+    code = copy_of_the_code(folder, patches) if patches else ROOT
     # A directory of its own: these processes must see nobody else's tenants.
     settings = settings.model_copy(update={"control_database": f"pointbank_mutant_{secrets.token_hex(4)}"})
     asyncio.run(prepare_control(settings))
 
     async def make(settings: Settings, tenant: str) -> None:
+        if code == ROOT:
+            await create_tenant(settings, tenant)
+            return
         environment = {
             **os.environ,
             "POINTBANK_POSTGRES_DSN": settings.admin_dsn(),
@@ -63,7 +66,7 @@ def served_by(
         subprocess.run([sys.executable, "-c", MAKE, tenant], cwd=code, env=environment, check=True)
 
     with Fleet(
-        settings, folder, services=(ALL,), replicas=replicas, environment=QUICK, code=code
+        settings, folder, services=(ALL,), replicas=replicas, environment=QUICK, code=code, forked=True
     ).running() as fleet:
         # One call after the other: what lacks a guard must stand until it is provoked.
         town = asyncio.run(found_town(fleet, f"m{secrets.token_hex(4)}", members=6, make=make, at_once=1))

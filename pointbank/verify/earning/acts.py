@@ -159,12 +159,15 @@ class Acts:
             chain.wrong(f"act {act['id']}: {problem}")
         place = 0
         for row, decision in judgements:
+            place = self._says(act, row, decision, place)
+        if self._books.closed:
+            return  # as with bills, whose judgements come after what they said too
+        for row, decision in judgements:
             made.compared += 1
             # Without its first decision, which the chain misses, nobody knows when it was taken.
             at = act["taken_at"] or row["decided_at"]
             for problem in self._objections(act, decision, at, standings, birth_months):
                 made.wrong(f"act {act['id']}, decision {row['n']}: {problem}")
-            place = self._says(act, row, decision, place)
 
     def _says(self, act: Any, row: Any, decision: Decision, place: int) -> int:
         """Adds what this decision must have said and counted; gives the place of its last event among those about the act."""

@@ -208,29 +208,33 @@ class Bills:
         chain.compared += 1
         for problem in _chain_problems(bill, judgements):
             chain.wrong(f"bill {bill_id}: {problem}")
+        # First what it said: the second walk judges nothing, and must find the same of what no judgement can be made of.
         place = 0
+        for row, decision in judgements:
+            place = self._told(bill, row, decision, place)
+        if self._books.closed:
+            return
         for row, decision in judgements:
             made.compared += 1
             if decision.status in OPEN:
                 if not decision.waiting_for or decision.programmes:
                     made.wrong(f"bill {bill_id}: {decision.status} for nothing, or with a result")
-            else:
-                at = row["decided_at"] if row["n"] == 1 else bill["recorded_at"]
-                for problem in objections(
-                    bill,
-                    lines,
-                    decision,
-                    at,
-                    self._terms_of,
-                    self._books.versions_of,
-                    standings,
-                    words,
-                    self._books.rates,
-                    person=self._books.merges.person,
-                    birth_months=birth_months,
-                ):
-                    made.wrong(f"bill {bill_id}, decision {row['n']}: {problem}")
-            place = self._told(bill, row, decision, place)
+                continue
+            at = row["decided_at"] if row["n"] == 1 else bill["recorded_at"]
+            for problem in objections(
+                bill,
+                lines,
+                decision,
+                at,
+                self._terms_of,
+                self._books.versions_of,
+                standings,
+                words,
+                self._books.rates,
+                person=self._books.merges.person,
+                birth_months=birth_months,
+            ):
+                made.wrong(f"bill {bill_id}, decision {row['n']}: {problem}")
 
     def _told(self, bill: Any, row: Any, decision: Decision, place: int) -> int:
         """Adds what this decision must have said; gives the place of its last event among those about the bill."""
@@ -270,7 +274,6 @@ class Bills:
 
     async def _others(self) -> None:
         books, snapshot = self._books, self._books.snapshot
-        await self.counters.compare(books)
         async for page in snapshot.pages("earning/bills.sql", "accruals"):
             for accrual_id, bill_id, wallet_id, kind, points in page:
                 key = accrual_id if points else "no points"
@@ -279,6 +282,9 @@ class Bills:
             for event_id, subject, place, code, data in page:
                 with books.reading("the rejection that was told as", event_id):
                     self._rejected.ours((event_id, subject, place, code, _sorted(msgspec.json.decode(data))))
+        if books.closed:
+            return
+        await self.counters.compare(books)
         once = books.check("bills:once", 1, "no two bills were recorded under one id of a till")
         once.compared = await snapshot.value("earning/bills.sql", "from_tills")
         for source, event_id, count in await snapshot.rows("earning/bills.sql", "counted_twice"):

@@ -20,6 +20,8 @@ class Settlements:
 
     async def walk(self) -> None:
         """Every variance, and every day that lines name."""
+        if self._books.closed:
+            return
         check = self._books.check(
             "settlements:computed",
             8,

@@ -18,6 +18,8 @@ class Decided:
 
     async def walk(self) -> None:
         """Those that do not agree."""
+        if self._books.closed:
+            return
         snapshot = self._books.snapshot
         self._check.compared += await snapshot.value("ledger/decided.sql", "decided")
         async for page in snapshot.pages("ledger/decided.sql", "undecided"):

@@ -42,6 +42,8 @@ class Merging:
 
     async def walk(self) -> None:
         """The tables, after the events."""
+        if self._books.closed:
+            return
         snapshot = self._books.snapshot
         kept: dict[str, Steps] = {keeper: {} for keeper in KEEPERS}
         for keeper, member_id, into in await snapshot.rows("members/merging.sql", "members"):

@@ -24,6 +24,8 @@ class BlockedCards:
 
     async def walk(self) -> None:
         """The table, after the events."""
+        if self._books.closed:
+            return
         snapshot = self._books.snapshot
         self._check.compared += await snapshot.value("spending/gift_cards.sql", "count")
         told = {card_id for card_id, (_, blocked) in self._last.items() if blocked}

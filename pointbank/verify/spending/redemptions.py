@@ -209,6 +209,8 @@ class Redemptions:
         async for page in snapshot.pages("spending/offline.sql", "overdrawn"):
             for redemption_id, points in page:
                 self._overdrawn.ours((redemption_id, points))
+        if self._books.closed:
+            return  # what follows is held against no event
         await self._revived.walk()
         async for page in snapshot.pages("spending/offline.sql", "allowances"):
             for row in page:

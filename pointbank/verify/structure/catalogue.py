@@ -29,8 +29,9 @@ def expected() -> Catalogue:
     return msgspec.json.decode(text, type=Catalogue)
 
 
-async def describe(snapshot: Snapshot, roles: str) -> Catalogue:
-    """The same of a tenant's database as it is; `roles` is the prefix of its roles."""
+async def describe(snapshot: Snapshot, roles: str) -> tuple[Catalogue, list[Any]]:
+    """The same of a tenant's database as it is, and who may do what with each table, partition and column there; `roles` is the
+    prefix of its roles."""
     found: Catalogue = {}
 
     def table(row: Any) -> dict[str, Any]:
@@ -49,17 +50,19 @@ async def describe(snapshot: Snapshot, roles: str) -> Catalogue:
             table(row)[part][row["name"]] = row["definition"]
     for row in await snapshot.rows("structure/catalogue.sql", "not_null", schemas):
         table(row)["not_null"] = row["columns"]
-    for row in await snapshot.rows("structure/catalogue.sql", "grants", schemas):
+    grants = await snapshot.rows("structure/catalogue.sql", "grants", schemas)
+    for row in grants:
         role = row["role"].removeprefix(roles)
         if not row["partition"] and role != AUDITOR:
             table(row)["grants"][role] = row["privileges"]
-    return found
+    return found, grants
 
 
 async def check_catalogue(books: Books, *, suspended: bool = False) -> None:
     """Holds the tenant's database against the list. Who is suspended is let in to no service: no right is missing there."""
     roles = f"pb_{books.tenant}_"
-    wanted, found = expected(), await describe(books.snapshot, roles)
+    wanted = expected()
+    found, grants = await describe(books.snapshot, roles)
     _constraints(
         books.check("catalogue:constraints", 2, "each constraint of the list is there, and says the same"),
         wanted,
@@ -80,6 +83,7 @@ async def check_catalogue(books: Books, *, suspended: bool = False) -> None:
         tables={name: (wanted[name]["grants"], found[name]["grants"]) for name in wanted if name in found},
         append_only={name for name, table in wanted.items() if "refuse_change" in table["triggers"]},
         functions=functions,
+        grants=grants,
         suspended=suspended,
     )
     await check_settings(books, roles)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from pointbank.verify.books import Books
 from pointbank.verify.database import AUDITOR, Snapshot
@@ -17,20 +18,29 @@ Executing = Mapping[str, tuple[list[str], list[str]]]
 
 
 async def check_rights(
-    books: Books, roles: str, *, tables: Grants, append_only: set[str], functions: Executing, suspended: bool
+    books: Books,
+    roles: str,
+    *,
+    tables: Grants,
+    append_only: set[str],
+    functions: Executing,
+    grants: Sequence[Any],
+    suspended: bool,
 ) -> None:
-    """No right is missing, none is too many. `roles` is the prefix of the tenant's roles."""
+    """No right is missing, none is too many. `roles` is the prefix of the tenant's roles, `grants` is what there is of tables,
+    partitions and columns."""
     check = books.check(
         "catalogue:grants",
         7,
         "each service may do in its own schema what the list says, nobody else anything",
     )
     _of_tables(check, tables)
-    await _auditors(check, books.snapshot, roles, tables.keys())
+    _auditors(check, grants, roles, tables.keys())
     _of_functions(check, functions)
     await _of_schemas(check, books.snapshot, roles)
     await _of_database(check, books.snapshot, roles, suspended=suspended)
-    await _foreign(check, books.snapshot, roles, append_only)
+    _foreign(check, grants, roles, append_only)
+    await _functions_of_owners(check, books.snapshot, roles)
     await _roles(check, books.snapshot, roles)
 
 
@@ -46,10 +56,10 @@ def _of_tables(check: Check, tables: Grants) -> None:
             check.wrong(f"{name}: {service} may not {' '.join(sorted(less))}")
 
 
-async def _auditors(check: Check, snapshot: Snapshot, roles: str, tables: Iterable[str]) -> None:
+def _auditors(check: Check, grants: Sequence[Any], roles: str, tables: Iterable[str]) -> None:
     readable = {
         f"{row['schema']}.{row['relation']}"
-        for row in await snapshot.rows("structure/catalogue.sql", "grants", list(SERVICES))
+        for row in grants
         if row["role"].removeprefix(roles) == AUDITOR and "SELECT" in row["privileges"].split()
     }
     for name in tables:
@@ -92,9 +102,9 @@ async def _of_database(check: Check, snapshot: Snapshot, roles: str, *, suspende
         check.wrong(f"the database: {role} may not CONNECT")
 
 
-async def _foreign(check: Check, snapshot: Snapshot, roles: str, append_only: set[str]) -> None:
+def _foreign(check: Check, grants: Sequence[Any], roles: str, append_only: set[str]) -> None:
     """What holds whatever the list says: nobody else's, nothing by a partition, no change of what is append-only."""
-    for row in await snapshot.rows("structure/catalogue.sql", "grants", list(SERVICES)):
+    for row in grants:
         check.compared += 1
         role = row["role"].removeprefix(roles)
         what = f"{row['schema']}.{row['relation']}: {role or 'everybody'} may {row['privileges']}"
@@ -106,6 +116,9 @@ async def _foreign(check: Check, snapshot: Snapshot, roles: str, append_only: se
             check.wrong(what)
         elif privileges & CHANGING and f"{row['schema']}.{row['table']}" in append_only:
             check.wrong(f"{what}, and it is append-only")
+
+
+async def _functions_of_owners(check: Check, snapshot: Snapshot, roles: str) -> None:
     for row in await snapshot.rows("structure/catalogue.sql", "function_grants", list(SERVICES)):
         check.compared += 1
         if row["role"].removeprefix(roles) != row["schema"]:

@@ -3,13 +3,12 @@
 import asyncio
 import json
 import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -23,7 +22,9 @@ from shared.ids import uuid7
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import accrued, asks, opened
 from tests.support.facts import activated, heard
+from tests.support.forked import Forked, command
 from tests.support.patience import PATIENCE_S
+from tests.support.processes import ROOT
 from tests.support.tenants import as_environment, new_tenant
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -59,30 +60,37 @@ async def db(settings: Settings, tenant: Tenant) -> AsyncIterator[Connection]:
         await made.close()
 
 
-def start(tenant: Tenant, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "from pointbank.cli import main; main()",
-            *words,
-            "--tenant",
-            tenant.code,
-            "--json",
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=dict(os.environ),
-    )
+class Job:
+    """A command that runs as a process."""
+
+    def __init__(self, folder: Path, tenant: Tenant, *words: str) -> None:
+        at = folder / uuid7().hex
+        self._said, self._wrong = at.with_suffix(".out"), at.with_suffix(".err")
+        self.process = Forked(
+            [*words, "--tenant", tenant.code, "--json"],
+            folder=ROOT, environment=os.environ, log=self._said, errors=self._wrong, program=command,
+        )  # fmt: skip
+
+    def ended(self) -> tuple[int, str, str]:
+        """Its exit code, what it said, and what was wrong."""
+        return self.process.wait(PATIENCE_S * 2), self._said.read_text(), self._wrong.read_text()
 
 
-async def blocked(db: Connection, process: subprocess.Popen[str]) -> None:
+Start: TypeAlias = Callable[..., Job]
+
+
+@pytest.fixture
+def start(tenant: Tenant, tmp_path: Path) -> Start:
+    """A command of the tenant."""
+    return partial(Job, tmp_path, tenant)
+
+
+async def blocked(db: Connection, job: Job) -> None:
     """Returns when somebody waits for what we hold."""
     # Not of pg_stat_activity: a transaction sees that as it was at its first look.
     waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
     async with asyncio.timeout(PATIENCE_S):
-        while process.poll() is None and not await db.fetchval(waits):
+        while job.process.poll() is None and not await db.fetchval(waits):
             await asyncio.sleep(0.02)
 
 
@@ -101,7 +109,7 @@ async def counts(db: Connection, query: str) -> tuple[int, ...]:
 
 async def killed_and_then_run_by_two(
     db: Connection,
-    tenant: Tenant,
+    start: Start,
     words: tuple[str, ...],
     hold: str,
     *values: Any,
@@ -109,19 +117,19 @@ async def killed_and_then_run_by_two(
 ) -> list[dict[str, Any]]:
     """Runs the command, kills it where it waits for what is held, and runs two of it at once to their ends. Gives their answers."""
     async with held(db, hold, *values):
-        dies = start(tenant, *words)
+        dies = start(*words)
         try:
             await blocked(db, dies)
         finally:
-            dies.kill()
-            said = dies.communicate()
-        assert dies.returncode == -9, said
+            dies.process.kill()
+            said = dies.ended()
+        assert said[0] == -9, said
         if halfway is not None:
             await halfway()
-    both = [start(tenant, *words) for _ in range(2)]
-    done = await asyncio.gather(*[asyncio.to_thread(one.communicate, timeout=PATIENCE_S * 2) for one in both])
-    assert [one.returncode for one in both] == [0, 0], done
-    return [json.loads(stdout) for stdout, _ in done]
+    both = [start(*words) for _ in range(2)]
+    done = await asyncio.gather(*[asyncio.to_thread(one.ended) for one in both])
+    assert [code for code, _, _ in done] == [0, 0], done
+    return [json.loads(said) for _, said, _ in done]
 
 
 async def earn(settings: Settings, tenant: Tenant, expires_at: datetime) -> list[UUID]:
@@ -139,7 +147,7 @@ async def earn(settings: Settings, tenant: Tenant, expires_at: datetime) -> list
 WALLET = "SELECT FROM wallets WHERE wallet_id = $1 FOR UPDATE"
 
 
-async def test_points_expire_once(settings: Settings, tenant: Tenant, db: Connection) -> None:
+async def test_points_expire_once(settings: Settings, tenant: Tenant, db: Connection, start: Start) -> None:
     wallet_ids = await earn(settings, tenant, NOW - timedelta(days=1))
     lines = "SELECT count(*), count(DISTINCT wallet_id), coalesce(sum(points), 0) FROM ledger WHERE kind = 'expire'"
 
@@ -147,14 +155,16 @@ async def test_points_expire_once(settings: Settings, tenant: Tenant, db: Connec
         assert 0 < (await counts(db, lines))[0] < WALLETS
 
     answers = await killed_and_then_run_by_two(
-        db, tenant, ("expire",), WALLET, wallet_ids[-1], halfway=halfway
+        db, start, ("expire",), WALLET, wallet_ids[-1], halfway=halfway
     )
     assert await counts(db, lines) == (WALLETS, WALLETS, 7 * WALLETS)
     assert 0 < sum(one["wallets"] for said in answers for one in said["swept"]) < WALLETS
 
 
 @pytest.mark.soak
-async def test_members_are_told_once(settings: Settings, tenant: Tenant, db: Connection) -> None:
+async def test_members_are_told_once(
+    settings: Settings, tenant: Tenant, db: Connection, start: Start
+) -> None:
     wallet_ids = await earn(settings, tenant, NOW + timedelta(days=3))
     events = """
         SELECT count(*), count(DISTINCT convert_from(payload, 'UTF8')::jsonb ->> 'subject')
@@ -165,7 +175,7 @@ async def test_members_are_told_once(settings: Settings, tenant: Tenant, db: Con
         assert 0 < (await counts(db, events))[0] < WALLETS
 
     answers = await killed_and_then_run_by_two(
-        db, tenant, ("notices",), WALLET, wallet_ids[-1], halfway=halfway
+        db, start, ("notices",), WALLET, wallet_ids[-1], halfway=halfway
     )
     assert await counts(db, events) == (WALLETS, WALLETS)
     assert await db.fetchval("SELECT count(*) FROM notices") == WALLETS
@@ -174,7 +184,7 @@ async def test_members_are_told_once(settings: Settings, tenant: Tenant, db: Con
 
 @pytest.mark.soak
 async def test_what_is_past_its_time_is_released_once(
-    settings: Settings, tenant: Tenant, db: Connection, tmp_path: Path
+    settings: Settings, tenant: Tenant, db: Connection, tmp_path: Path, start: Start
 ) -> None:
     async with opened(settings, tenant, tmp_path) as bank:
         members = [await bank.member(1_000) for _ in range(2)]
@@ -189,7 +199,7 @@ async def test_what_is_past_its_time_is_released_once(
             member.wallet_id,
             timedelta(seconds=ago_s),
         )
-    await killed_and_then_run_by_two(db, tenant, ("release-reservations",), WALLET, members[1].wallet_id)
+    await killed_and_then_run_by_two(db, start, ("release-reservations",), WALLET, members[1].wallet_id)
     ended = await db.fetch("SELECT ended, count(*) FROM reservations GROUP BY ended")
     assert [tuple(row) for row in ended] == [("expired", RESERVATIONS)]
     voids = "SELECT count(*), sum(points) FROM ledger WHERE kind = 'void'"
@@ -197,17 +207,17 @@ async def test_what_is_past_its_time_is_released_once(
 
 
 async def test_there_is_one_seal_and_all_is_compared_once(
-    settings: Settings, tenant: Tenant, db: Connection
+    settings: Settings, tenant: Tenant, db: Connection, start: Start
 ) -> None:
     await earn(settings, tenant, NOW + timedelta(days=99))
-    answers = await killed_and_then_run_by_two(db, tenant, ("seal",), "LOCK TABLE seal_leaves IN SHARE MODE")
+    answers = await killed_and_then_run_by_two(db, start, ("seal",), "LOCK TABLE seal_leaves IN SHARE MODE")
     assert await db.fetchval("SELECT array_agg(leaves) FROM seals") == [WALLETS]
     assert sorted(said["seal"] is not None for said in answers) == [False, True]
     assert settings.seal_folder is not None
     assert len(list((settings.seal_folder / tenant.code).iterdir())) == 1
 
     answers = await killed_and_then_run_by_two(
-        db, tenant, ("reconcile",), "LOCK TABLE compared_seals IN SHARE MODE"
+        db, start, ("reconcile",), "LOCK TABLE compared_seals IN SHARE MODE"
     )
     runs = await db.fetch("SELECT wallets, differences, finished_at IS NOT NULL FROM reconciliations")
     assert [tuple(row) for row in runs] == [(WALLETS, 0, True)]
@@ -216,13 +226,13 @@ async def test_there_is_one_seal_and_all_is_compared_once(
 
 
 @pytest.mark.soak
-async def test_partitions_are_made_once(settings: Settings, tenant: Tenant, db: Connection) -> None:
+async def test_partitions_are_made_once(db: Connection, start: Start) -> None:
     there = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = $1::text::regclass ORDER BY 1"
     whole = {table: [row[0] for row in await db.fetch(there, table)] for table in ("audit", "ledger")}
     for names in whole.values():
         await db.execute(f"DROP TABLE {names[-1]}")
     await killed_and_then_run_by_two(
-        db, tenant, ("partitions", "--service", "redeem"), "LOCK TABLE ledger IN SHARE MODE"
+        db, start, ("partitions", "--service", "redeem"), "LOCK TABLE ledger IN SHARE MODE"
     )
     for table, names in whole.items():
         assert [row[0] for row in await db.fetch(there, table)] == names

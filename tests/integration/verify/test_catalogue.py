@@ -38,7 +38,7 @@ def renew(file: str, content: Any) -> None:
 
 async def test_the_list_is_what_the_migrations_make(settings: Settings, tenant: Tenant) -> None:
     async with auditor(settings, tenant.code) as db, snapshot(db) as made:
-        found = await catalogue.describe(made, f"pb_{tenant.code}_")
+        found, _ = await catalogue.describe(made, f"pb_{tenant.code}_")
         code = await functions.describe(made, f"pb_{tenant.code}_")
     if os.environ.get("RENEW_CATALOGUE"):
         renew("catalogue.json", found)

@@ -148,3 +148,11 @@ async def test_a_version_with_no_budget_that_can_be_read_hides_no_other_programm
     assert [one.partition(" gave ")[0] for one in report["caps:kept"].examples] == ["shops treats/money"]
     [unread] = [one for one in report["books:readable"].examples if "budgets and caps" in one]
     assert unread.startswith("budgets and caps of version 1 of club: ")
+
+
+async def test_what_was_told_of_bills_is_compared_also_where_they_cannot_be_judged(town: Town) -> None:
+    async with spoilt(town) as db:
+        await db.execute("UPDATE earn.bills SET tenders = '7'")
+        report = await report_of(town, db)
+    assert {one.partition(" ")[0] for one in report["books:readable"].examples} == {"bill"}
+    assert (report["bills:told"].verdict, report["accruals:told"].verdict) == ("holds", "holds")
