@@ -80,7 +80,7 @@ def test_tables_come_first_then_processes_one_by_one(settings: Settings, tmp_pat
     following = release(tmp_path, ADDED)
     own = own_directory(settings)
     with Fleet(
-        own, tmp_path, services=(ALL,), environment={"POINTBANK_BATCH_ITEMS": "40"}
+        own, tmp_path, services=(ALL,), environment={"POINTBANK_BATCH_ITEMS": "40"}, forked=True
     ).running() as fleet:
         town = asyncio.run(found_town(fleet, f"t{secrets.token_hex(3)}", members=10))
         asyncio.run(_follow(fleet, town, following))
