@@ -18,6 +18,7 @@ import pytest_asyncio
 from pointbank.tokens import DevKeys, dev_keys, issue
 from services.redeem.app import create
 from services.redeem.domain.acts import Adjust, Evidence, Part
+from services.redeem.jobs import releasing
 from shared.clock import real_clock
 from shared.config import Settings
 from shared.events import EventData, HashedIdentity, MemberEnrolled, MerchantChanged, PointsAccrued
@@ -210,7 +211,9 @@ def bank(running_bank: Bank) -> Bank:
 async def opened(settings: Settings, tenant: Tenant, tmp_path: Path) -> AsyncIterator[Bank]:
     """A bank of the tenant, with a programme and a merchant."""
     keys = dev_keys(tmp_path)
-    app = create(settings.model_copy(update={"jwt_keys": str(keys.jwks)}))
+    with pytest.MonkeyPatch.context() as tests_say_when:
+        tests_say_when.setattr(releasing, "EVERY_S", 3600.0)
+        app = create(settings.model_copy(update={"jwt_keys": str(keys.jwks)}))
     transport = httpx.ASGITransport(app, client=("203.0.113.7", 5050))
     async with (
         app.router.lifespan_context(app),
