@@ -59,8 +59,10 @@ async def test_an_entry_that_came_often_keeps_no_stop_waiting_and_has_no_try_aga
         for name in ("a-died", "b-died", "c-died"):
             await service.redis.xreadgroup("redeem", name, {stream: ">"})
             await service.redis.xclaim(stream, "redeem", name, min_idle_time=0, message_ids=["1-0"])
-        hears = {MessageDelivered: former.hear}
-        async with running(quick_settings(settings), tenant, "redeem", hears, hears=("earn",)) as hearer:
+        quick = quick_settings(settings)
+        async with running(
+            quick, tenant, "redeem", {MessageDelivered: former.hear}, hears=("earn",)
+        ) as hearer:
             await eventually(lambda: former.tries > 4)
             async with asyncio.timeout(PATIENCE_S / 6):
                 await hearer.lane.drain(within_s=PATIENCE_S)
