@@ -70,3 +70,23 @@ async def test_an_entry_that_came_often_keeps_no_stop_waiting_and_has_no_try_aga
                 assert await db.fetchval("SELECT tries FROM attempts WHERE entry_id = '1-0'") == 0
                 assert await db.fetchval("SELECT count(*) FROM dead_letters") == 0
         assert (await service.redis.xpending(stream, "redeem"))["pending"] == 1
+
+
+async def test_what_one_can_not_read_another_takes_over_though_the_first_lives(
+    settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what stands behind it the first leaves in the stream, for whoever can."""
+    monkeypatch.setattr("shared.messaging.consumer.GETS_NOWHERE_S", 1.5)
+    monkeypatch.setattr("shared.runtime.RECLAIM_EVERY_S", 0.1)
+    former, later, quick = Former(), Ears(), quick_settings(settings)
+    async with (
+        running(settings, tenant, "earn", {Say: say}) as service,
+        running(quick, tenant, "redeem", {MessageDelivered: former.hear}, hears=("earn",)) as hearer,
+    ):
+        await service.lane.submit(by_job(Say("one")))
+        await eventually(lambda: former.tries > 0)
+        await service.lane.submit(by_job(Say("two")))
+        async with running(quick, tenant, "redeem", {MessageDelivered: later.hear}, hears=("earn",)):
+            await eventually(lambda: later.heard == [2, 1], within_s=PATIENCE_S / 3)
+            # Whoever could not read it finds that it is written.
+            await eventually(lambda: hearer.lane.idle, within_s=PATIENCE_S / 3)
