@@ -277,9 +277,7 @@ class Lane:
                 elif fault in (Fault.ITEM, Fault.SLOW):
                     await self._try_alone(batch[0])
                     return
-                elif fault is Fault.UNREAD and (
-                    batch[0].by_http or isinstance(batch[0].item.origin, FromJob)
-                ):
+                elif self._leaves(batch[0], fault):
                     batch[0].fail(error)
                     return
                 elif fault in APART:
@@ -347,9 +345,15 @@ class Lane:
                     last, to_take_back = error, False
                 if fault is Fault.PARTITION:
                     await self._make_room()
-                log.warning("item failed alone", fault=fault.value, error=repr(error)[:300])
+                if fault is Fault.UNREAD:
+                    self._tell_unread(error)
+                else:
+                    log.warning("item failed alone", fault=fault.value, error=repr(error)[:300])
                 if fault in APART and to_take_back:
                     to_take_back = not await self._quietly(lambda: self._writer.uncount_try(one.item))
+                if self._leaves(one, fault):
+                    one.fail(error)
+                    return
                 if fault in APART and not outside:
                     self._leave_outside(
                         one, self._try_alone(one, outside=True, last=last, to_take_back=to_take_back)
@@ -418,14 +422,21 @@ class Lane:
                     return
                 self._metrics.retried(self._tenant, fault.value)
                 longest = UNREAD_S if fault is Fault.UNREAD else 0.5
-                if fault is Fault.UNREAD and self._closing:
-                    one.fail(error)  # it stays pending, for a process of the other release
+                if self._leaves(one, fault):
+                    one.fail(error)
                     return
                 if not self._impatient([one], error, fault):
                     return
                 continue
             one.answer([outcome])
             return
+
+    def _leaves(self, one: Waiting, fault: Fault) -> bool:
+        """Whether this is given up here, for a process of the other release: who asked is told at once, however long it waited for
+        something else; an entry stays pending when this process stops."""
+        return fault is Fault.UNREAD and (
+            self._closing or one.by_http or isinstance(one.item.origin, FromJob)
+        )
 
     def _tell_unread(self, error: BaseException) -> None:
         """Once for each thing that can't be read: a batch of hundreds may wait for it."""

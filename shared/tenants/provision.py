@@ -15,7 +15,7 @@ import asyncpg
 from shared.config import Settings
 from shared.db import Connection, connect, database_of, role_of
 from shared.messaging.keys import SERVICES
-from shared.migrate import migrate, schema_version, standing
+from shared.migrate import LOCK_KEY, migrate, schema_version, standing
 from shared.tenants import CODE
 from shared.tenants.counting import bring_forward
 from shared.tenants.directory import SERVED, Place, control_role, queries
@@ -129,12 +129,12 @@ async def migrate_tenant(settings: Settings, code: str, place: Place) -> list[st
         connected(settings, place) as db,
         connected(settings, Place(settings.control_database)) as control,
     ):
-        async with _alone(db):
+        async with _alone(db, LOCK_KEY):
             await run_file(db, "tenant_database.sql", database=database, auditor=quoted(auditor))
         for service in SERVICES:
             role = role_of(code, service)
             try:
-                async with _alone(db):
+                async with _alone(db, LOCK_KEY):
                     await run_file(
                         db,
                         "tenant_schema.sql",
@@ -261,11 +261,11 @@ async def connected(settings: Settings, place: Place) -> AsyncIterator[Connectio
 
 
 @asynccontextmanager
-async def _alone(db: Connection) -> AsyncIterator[None]:
+async def _alone(db: Connection, key: int = 8101315) -> AsyncIterator[None]:
     # Roles are shared by all databases of a server, and grants are rows too: two administrators at once would meet "tuple
-    # concurrently updated".
+    # concurrently updated". In a tenant's database, where the other's migration changes the rows of its tables, by that one's key.
     async with db.transaction():
-        await db.execute("SELECT pg_advisory_xact_lock(8101315)")
+        await db.execute("SELECT pg_advisory_xact_lock($1)", key)
         yield
 
 

@@ -16,7 +16,8 @@ from pointbank.verify.database import auditor
 from shared.config import Settings
 from shared.db import database_of
 from shared.login import ShutOut
-from shared.migrate import schema_version
+from shared.messaging.keys import SERVICES
+from shared.migrate import LOCK_KEY, schema_version
 from shared.tenants.directory import Directory, control_role
 from shared.tenants.directory import queries as directory_sql
 from shared.tenants.provision import create_tenant, dsn_for, list_tenants, migrate_all, prepare_control
@@ -304,3 +305,23 @@ async def test_of_several_who_migrate_at_once_none_fails(own: Settings) -> None:
     await create_tenant(own, code)
     for _ in range(3):
         assert await asyncio.gather(*[migrate_all(own) for _ in range(4)]) == [{code: []}] * 4
+
+
+async def test_who_meets_a_migration_of_another_waits_for_it_with_what_it_grants(own: Settings) -> None:
+    code = f"t{secrets.token_hex(4)}"
+    await create_tenant(own, code)
+    other = await asyncpg.connect(dsn_for(own, database_of(code)))
+    try:
+        async with other.transaction():  # as a file that runs
+            await other.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
+            await other.execute(f"ALTER TABLE {SERVICES[0]}.outbox ADD COLUMN later text")
+            migrating = asyncio.create_task(migrate_all(own))
+            waits = (
+                "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            async with asyncio.timeout(PATIENCE_S):
+                while not await other.fetch(waits):
+                    await asyncio.sleep(0.02)
+        assert await migrating == {code: []}
+    finally:
+        await other.close()

@@ -67,6 +67,7 @@ class _Batch:
         self.paid: dict[int, list[Paid]] = {}
         self.wallets: dict[UUID, Wallet] = {}
         self.whole: dict[UUID, Redemption] = {}
+        self.newest: dict[UUID, CompiledProgramme] = {}
         self.known: dict[tuple[str, str], Known] = {}
         self.now: datetime = tx.now()
         self.keys: list[NewPosting] = []
@@ -115,6 +116,12 @@ class _Batch:
         await idle_too(self.tx.db, self.tx.cache, self.wallets, self.now)
         terms = [await self._terms(one) for one in self.whole.values()]
         await learned.note_birth_months(db, self.wallets.values(), terms)
+        # Before anything moves: a version may be one that nobody here can read.
+        for named in self.named.values():
+            redemption = self.whole[named.redemption_id]
+            self.newest[redemption.redemption_id] = await versions.as_found(
+                db, self.tx.cache, redemption.programme, redemption.newest
+            )
         self.back = await ComingBack.of(self.tx, self.whole.values(), self.now, self.keys)
 
     async def decide(self, k: int, item: Item[Return | ReturnRequested]) -> Outcome:
@@ -145,7 +152,7 @@ class _Batch:
         returned = self.back.give_back(
             item, wallet, redemption, total, terms, self.now, return_id=return_id, request=None
         )
-        newest = await versions.as_found(self.tx.db, self.tx.cache, redemption.programme, redemption.newest)
+        newest = self.newest[redemption.redemption_id]
         body = return_answer(
             terms, wallet, redemption, returned, return_id, command.return_ref, self.now, newest
         )

@@ -7,7 +7,7 @@ accrual or a redemption would wake it. Programmes without such a rule are asked 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -24,22 +24,34 @@ KNOWN_S = 60.0
 _KEY = "idle policies"
 
 
-async def policies(db: Connection, cache: dict[Any, Any]) -> dict[str, Silence]:
-    """The programmes of which a version ends balances that were left alone, with when they do; asked once a minute."""
+async def policies(
+    db: Connection, cache: dict[Any, Any], programmes: Iterable[str] = ()
+) -> dict[str, Silence]:
+    """The programmes of which a version ends balances that were left alone, with when they do; asked once a minute. One of which
+    such a version can't be read is left out; where it is among these `programmes`, it is refused (tenant_migrating)."""
     known = cache.get(_KEY)
     if known is None or time.monotonic() - known[0] > KNOWN_S:
-        known = cache[_KEY] = (time.monotonic(), await _read(db, cache))
+        known = cache[_KEY] = (time.monotonic(), *await _read(db, cache))
     active: dict[str, Silence] = known[1]
+    unread: dict[str, versions.Promise] = known[2]
+    for programme in unread.keys() & set(programmes) if unread else ():
+        await versions.promised(db, cache, unread[programme])
+        forget_policies(cache)
+        return await policies(db, cache, programmes)
     return active
 
 
-async def _read(db: Connection, cache: dict[Any, Any]) -> dict[str, Silence]:
+async def _read(
+    db: Connection, cache: dict[Any, Any]
+) -> tuple[dict[str, Silence], dict[str, versions.Promise]]:
     rules: dict[str, list[Rule]] = {}
     newest: dict[str, bool] = {}
-    for terms, activated_at in await versions.ending_silence(db, cache):
+    found, unread = await versions.ending_silence(db, cache)
+    for terms, activated_at in found:
         rules.setdefault(terms.code, []).append(Rule.of(terms, activated_at))
         newest[terms.code] = terms.expiry.holds_expire
-    return {code: Silence(found, holds_expire=newest[code]) for code, found in rules.items()}
+    silences = {code: Silence(ones, holds_expire=newest[code]) for code, ones in rules.items()}
+    return silences, unread
 
 
 def forget_policies(cache: dict[Any, Any]) -> None:
@@ -50,7 +62,7 @@ def forget_policies(cache: dict[Any, Any]) -> None:
 async def note_idle(
     db: Connection,
     cache: dict[Any, Any],
-    wallets: Iterable[Wallet],
+    wallets: Collection[Wallet],
     now: datetime,
     *,
     empty_too: bool = False,
@@ -58,7 +70,7 @@ async def note_idle(
     """Gives the wallets that were left alone for too long all their lots, each with the instant of its end; `empty_too`: also
     those with nothing left to expire, to which points come back. The others learn when they were last active, and when silence
     would end them."""
-    terms = await policies(db, cache)
+    terms = await policies(db, cache, (wallet.programme for wallet in wallets))
     if not terms:
         return
     concerned = {
@@ -91,7 +103,7 @@ def idle_at(wallet: Wallet, silence: Silence) -> datetime | None:
 
 async def ends_at(db: Connection, cache: dict[Any, Any], wallet_id: UUID, programme: str) -> datetime | None:
     """When this wallet's whole balance ends if its member does nothing; None: not by that."""
-    silence = (await policies(db, cache)).get(programme)
+    silence = (await policies(db, cache, (programme,))).get(programme)
     if silence is None:
         return None
     [(_, last_active_at)] = await expiring.last_activity(db, [wallet_id])

@@ -67,7 +67,7 @@ async def next_untold(
 ) -> tuple[list[UUID], NoticePlace | None]:
     """Wallets whose members may have to be told of something now, and where to go on; None after the last."""
     if place.days is None:
-        silence = (await policies(db, cache)).get(terms.code)
+        silence = (await policies(db, cache, (terms.code,))).get(terms.code)
         if silence is None:
             return [], None  # a process that has not heard of it within the minute tells nobody of it yet
         before = silence.left_alone_since(now + timedelta(days=max(terms.expiry.notice_days)))
@@ -110,7 +110,7 @@ async def load_expiring(
     if until is None:
         return []
     soon = await expiring.expiring_lots(db, wallets, now, until)
-    silences = await policies(db, cache)
+    silences = await policies(db, cache, terms)
     ends = {
         wallet.wallet_id: at
         for wallet in wallets.values()

@@ -16,6 +16,7 @@ from services.redeem.domain.versions import Newest
 from services.redeem.store.sql import columns, versions
 from shared.db import Connection
 from shared.programme.compiled import CompiledProgramme, compile_programme
+from shared.programme.validation import UnreadVersion
 
 Cache = dict[Any, Any]
 
@@ -80,13 +81,20 @@ async def active_at(
     ]
 
 
-async def ending_silence(db: Connection, cache: Cache) -> list[tuple[CompiledProgramme, datetime]]:
+async def ending_silence(
+    db: Connection, cache: Cache
+) -> tuple[list[tuple[CompiledProgramme, datetime]], dict[str, Promise]]:
     """Of the programmes of which a version ends balances that were left alone: their versions that changed what is said of expiry,
-    in order, each with when it was activated. They are read one after the other (docs/decisions/0260)."""
-    return [
-        (await _version(db, cache, programme, version), activated_at)
-        for programme, version, activated_at in await versions.idle_versions(db)
-    ]
+    in order, each with when it was activated. They are read one after the other (docs/decisions/0260). And of the programmes of
+    which one can't be read here, the first that can't: the others need not wait for it."""
+    found: list[tuple[CompiledProgramme, datetime]] = []
+    unread: dict[str, Promise] = {}
+    for programme, version, activated_at in await versions.idle_versions(db):
+        try:
+            found.append((await _version(db, cache, programme, version), activated_at))
+        except UnreadVersion:
+            unread.setdefault(programme, Promise(programme, version))
+    return [(terms, at) for terms, at in found if terms.code not in unread], unread
 
 
 async def _version(db: Connection, cache: Cache, programme: str, version: int) -> CompiledProgramme:
