@@ -217,17 +217,20 @@ async def test_of_two_who_are_merged_into_one_at_the_same_time_each_finds_what_t
     )
     db = await bank.administrator()
     try:
-        async with opened(settings, tenant, tmp_path) as beside:
-            async with asyncio.TaskGroup() as both, db.transaction():
-                # The last that a merge writes: it has found everything, and can't end.
-                await db.execute(
-                    "SELECT FROM redeem.identities WHERE hash = $1 FOR UPDATE",
-                    bytes.fromhex(bank.identity("mobile", one.mobile).hash),
-                )
-                both.create_task(bank.hear(first))
-                await waiting(bank, 1)
-                both.create_task(beside.hear(second))
-                await waiting(bank, 2)
+        async with (
+            opened(settings, tenant, tmp_path) as beside,
+            asyncio.TaskGroup() as both,
+            db.transaction(),
+        ):
+            # The last that a merge writes: it has found everything, and can't end.
+            await db.execute(
+                "SELECT FROM redeem.identities WHERE hash = $1 FOR UPDATE",
+                bytes.fromhex(bank.identity("mobile", one.mobile).hash),
+            )
+            both.create_task(bank.hear(first))
+            await waiting(bank, 1)
+            both.create_task(beside.hear(second))
+            await waiting(bank, 2)
     finally:
         await db.close()
     for programme, wallet_id in (("shops", heir.wallet_id), (code, born)):
