@@ -7,7 +7,7 @@ accrual or a redemption would wake it. Programmes without such a rule are asked 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,8 @@ from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.silence import Rule, Silence
 from services.redeem.store import expiring, versions
 from shared.db import Connection
+from shared.programme.compiled import CompiledProgramme
+from shared.programme.validation import UnreadVersion
 
 KNOWN_S = 60.0
 """A version that another process learned is heeded here at the latest after so long."""
@@ -24,22 +26,42 @@ KNOWN_S = 60.0
 _KEY = "idle policies"
 
 
-async def policies(db: Connection, cache: dict[Any, Any]) -> dict[str, Silence]:
+class Policies(dict[str, Silence]):
+    """By programme when silence ends its balances. Who asks `in` or `get` of one of which a version is `unread` is refused as that
+    was; nobody else is."""
+
+    def __init__(self, known: Mapping[str, Silence], unread: Mapping[str, UnreadVersion]) -> None:
+        super().__init__(known)
+        self.unread = unread
+
+    def __contains__(self, programme: object) -> bool:
+        if self.unread and (refusal := self.unread.get(str(programme))) is not None:
+            raise UnreadVersion(refusal.detail)
+        return super().__contains__(programme)
+
+    def get(self, programme: str, default: Silence | None = None) -> Silence | None:  # type: ignore[override]
+        known = programme in self
+        return self[programme] if known else default
+
+
+async def policies(db: Connection, cache: dict[Any, Any]) -> Policies:
     """The programmes of which a version ends balances that were left alone, with when they do; asked once a minute."""
     known = cache.get(_KEY)
     if known is None or time.monotonic() - known[0] > KNOWN_S:
         known = cache[_KEY] = (time.monotonic(), await _read(db, cache))
-    active: dict[str, Silence] = known[1]
+    active: Policies = known[1]
     return active
 
 
-async def _read(db: Connection, cache: dict[Any, Any]) -> dict[str, Silence]:
-    rules: dict[str, list[Rule]] = {}
-    newest: dict[str, bool] = {}
-    for terms, activated_at in await versions.ending_silence(db, cache):
-        rules.setdefault(terms.code, []).append(Rule.of(terms, activated_at))
-        newest[terms.code] = terms.expiry.holds_expire
-    return {code: Silence(found, holds_expire=newest[code]) for code, found in rules.items()}
+async def _read(db: Connection, cache: dict[Any, Any]) -> Policies:
+    found = await versions.ending_silence(db, cache)
+    return Policies({code: _silence(own) for code, own in found.read.items()}, found.unread)
+
+
+def _silence(said: Sequence[tuple[CompiledProgramme, datetime]]) -> Silence:
+    newest, _ = said[-1]
+    rules = [Rule.of(terms, activated_at) for terms, activated_at in said]
+    return Silence(rules, holds_expire=newest.expiry.holds_expire)
 
 
 def forget_policies(cache: dict[Any, Any]) -> None:
@@ -59,7 +81,7 @@ async def note_idle(
     those with nothing left to expire, to which points come back. The others learn when they were last active, and when silence
     would end them."""
     terms = await policies(db, cache)
-    if not terms:
+    if not terms and not terms.unread:
         return
     concerned = {
         w.wallet_id: w for w in wallets if w.programme in terms and (empty_too or w.available or w.held)

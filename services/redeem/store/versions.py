@@ -16,6 +16,7 @@ from services.redeem.domain.versions import Newest
 from services.redeem.store.sql import columns, versions
 from shared.db import Connection
 from shared.programme.compiled import CompiledProgramme, compile_programme
+from shared.programme.validation import UnreadVersion
 
 Cache = dict[Any, Any]
 
@@ -80,13 +81,27 @@ async def active_at(
     ]
 
 
-async def ending_silence(db: Connection, cache: Cache) -> list[tuple[CompiledProgramme, datetime]]:
+class EndingSilence(NamedTuple):
     """Of the programmes of which a version ends balances that were left alone: their versions that changed what is said of expiry,
-    in order, each with when it was activated. They are read one after the other (docs/decisions/0260)."""
-    return [
-        (await _version(db, cache, programme, version), activated_at)
-        for programme, version, activated_at in await versions.idle_versions(db)
-    ]
+    in order, each with when it was activated. They are read one after the other (docs/decisions/0260). `unread`: those of which
+    one says what this release does not know, with why."""
+
+    read: dict[str, list[tuple[CompiledProgramme, datetime]]]
+    unread: dict[str, UnreadVersion]
+
+
+async def ending_silence(db: Connection, cache: Cache) -> EndingSilence:
+    """Of every programme. Refuses none: what one says is no matter of the others."""
+    read: dict[str, list[tuple[CompiledProgramme, datetime]]] = {}
+    unread: dict[str, UnreadVersion] = {}
+    for programme, version, activated_at in await versions.idle_versions(db):
+        try:
+            terms = await _version(db, cache, programme, version)
+        except UnreadVersion as refusal:
+            unread[programme] = refusal
+        else:
+            read.setdefault(programme, []).append((terms, activated_at))
+    return EndingSilence({code: own for code, own in read.items() if code not in unread}, unread)
 
 
 async def _version(db: Connection, cache: Cache, programme: str, version: int) -> CompiledProgramme:

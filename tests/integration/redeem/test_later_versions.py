@@ -26,3 +26,21 @@ async def test_a_redemption_that_this_release_can_not_judge_may_be_asked_for_aga
     answered = await bank.redeem(ask, key=key)
     assert (answered.status_code, answered.json()["redeemed"]["points"]) == (201, 40)
     assert (await bank.wallet(one.wallet_id))["available"] == 60
+
+
+async def test_an_end_of_balances_that_this_release_can_not_read_keeps_nobody_elsewhere_from_spending(
+    bank: Bank,
+) -> None:
+    quiet = {"policy": "inactivity", "months": 12, "later": "what the next release knows"}
+    other = await bank.member(100)
+    await bank.hear(activated("quiet", expiry=quiet))
+    one = await bank.member(programme="quiet")
+    refused = await bank.redeem(asks(one, programme="quiet", points=40))
+    assert (refused.status_code, refused.json()["code"]) == (503, "tenant_migrating")
+    sold = await bank.redeem(asks(other, points=30))
+    assert sold.status_code == 201, sold.text
+    more = await bank.member(7)
+    assert [(await bank.wallet(who.wallet_id))["available"] for who in (other, more)] == [70, 7]
+    balance = await bank.get(f"/v1/wallets/{one.wallet_id}/balance")
+    assert (balance.status_code, balance.json()["code"]) == (503, "tenant_migrating")
+    assert (await bank.get(f"/v1/wallets/{other.wallet_id}/balance")).status_code == 200
