@@ -106,6 +106,16 @@ async def note_idle(
         mark_idle(concerned[wallet_id], ends)
 
 
+async def sweepable(
+    db: Connection, cache: dict[Any, Any], wallets: Iterable[Wallet]
+) -> tuple[list[Wallet], dict[str, CompiledProgramme]]:
+    """Those of these wallets that can be swept here, and what is said of their programmes: all that this release can read."""
+    every = list(wallets)
+    terms = await versions.newest_read(db, cache, {wallet.programme for wallet in every})
+    unread = (await policies(db, cache)).unread
+    return [one for one in every if one.programme in terms and one.programme not in unread], terms
+
+
 def idle_at(wallet: Wallet, silence: Silence) -> datetime | None:
     """When the balance of a wallet ends that is left alone from now on."""
     return silence.ends_at(wallet.last_active_at) if wallet.last_active_at is not None else None

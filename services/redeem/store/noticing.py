@@ -46,9 +46,9 @@ Key = tuple[UUID, datetime, int]
 
 
 async def noticed(db: Connection, cache: dict[Any, Any]) -> list[CompiledProgramme]:
-    """The newest versions of the programmes that tell members before points expire."""
-    found = await versions.newest_of_all(db, cache)
-    return [terms for terms in found.values() if terms.expiry.notice_days]
+    """The newest versions of the programmes that tell members before points expire, as far as they can be read here."""
+    found, unread = await versions.newest_read(db, cache), (await policies(db, cache)).unread
+    return [terms for code, terms in found.items() if terms.expiry.notice_days and code not in unread]
 
 
 def begin(terms: CompiledProgramme) -> NoticePlace:

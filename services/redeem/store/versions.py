@@ -7,6 +7,7 @@ allowed, issued) goes by the version under which it was promised.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -56,6 +57,23 @@ async def newest_of_all(db: Connection, cache: Cache) -> dict[str, CompiledProgr
     """The same of every programme."""
     rows = await versions.all_newest_versions(db)
     return {code: await _version(db, cache, code, version) for code, version in rows}
+
+
+async def newest_read(
+    db: Connection, cache: Cache, programmes: Collection[str] | None = None
+) -> dict[str, CompiledProgramme]:
+    """What a sweep goes by: the newest of each of these programmes (None: of every one) that this release can read. What another
+    one says is left to who can (docs/decisions/0337): it keeps nothing of the others."""
+    rows = await (
+        versions.all_newest_versions(db)
+        if programmes is None
+        else versions.newest_versions(db, programmes=list(programmes))
+    )
+    found: dict[str, CompiledProgramme] = {}
+    for code, version in rows:
+        with suppress(UnreadVersion):
+            found[code] = await _version(db, cache, code, version)
+    return found
 
 
 async def as_found(db: Connection, cache: Cache, programme: str, newest: Newest | None) -> CompiledProgramme:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from datetime import UTC, datetime, timedelta
 
+from services.redeem.jobs.sweeping import dry_run, walk
+from services.redeem.jobs.telling_expiry import tell_of_expiry
 from shared.programme.compiled import compile_programme
 from tests.integration.redeem.conftest import Bank, asks
+from tests.integration.redeem.test_expiring import expired
 from tests.support.facts import activated
 from tests.support.programmes import SHOPS
 
@@ -44,3 +48,24 @@ async def test_an_end_of_balances_that_this_release_can_not_read_keeps_nobody_el
     balance = await bank.get(f"/v1/wallets/{one.wallet_id}/balance")
     assert (balance.status_code, balance.json()["code"]) == (503, "tenant_migrating")
     assert (await bank.get(f"/v1/wallets/{other.wallet_id}/balance")).status_code == 200
+
+
+async def test_a_sweep_leaves_what_this_release_can_not_read_and_goes_on(bank: Bank) -> None:
+    """A page of it holds points of every programme."""
+    over = datetime.now(UTC) - timedelta(days=1)
+    before = await bank.member(5, expires_at=over)
+    await bank.hear(activated("swept", expiry={"policy": "never"}))
+    one = await bank.member(60, programme="swept", expires_at=over)
+    after = await bank.member(7, expires_at=over)
+    redemption = {**SHOPS["redemption"], "later": "what the next release knows"}
+    await bank.hear(activated("swept", 2, expiry={"policy": "never"}, redemption=redemption))
+    assert [(code, one.points) for code, one in (await dry_run(bank.runtime)).items()] == [("shops", 12)]
+    await walk(bank.runtime)
+    await tell_of_expiry(bank.runtime)
+    gone = [[points for points, _ in await expired(bank, who.wallet_id)] for who in (before, one, after)]
+    assert gone == [[5], [], [7]]
+    # As a process of that release reads it.
+    readable = activated("swept", 2, expiry={"policy": "never"})
+    bank.runtime.cache["programme", "swept", 2] = compile_programme(readable.document, 2)
+    await walk(bank.runtime)
+    assert [points for points, _ in await expired(bank, one.wallet_id)] == [60]
