@@ -23,7 +23,9 @@ class Merging:
             "who goes on as another, and which wallet as another, is kept wherever that was heard, and nowhere else",
         )
         self._found = books.check(
-            "wallets:found", 1, "at the bank each is found in a wallet of their own, or of who they go on as"
+            "wallets:found",
+            1,
+            "at the bank each is found in a wallet of their own, or of who they go on as, wherever that one is",
         )
         self._ids = books.check(
             "identities:own",
@@ -82,6 +84,11 @@ class Merging:
                         f"member {member_id} is found in {programme} in wallet {wallet_id}, which is {whose}'s in {of_programme}"
                         f"{', and merged' if ended else ''}"
                     )
+        async for page in snapshot.pages("members/merging.sql", "unfound"):
+            for member_id, programme, goes_on in page:
+                self._found.wrong(
+                    f"member {member_id}, who goes on as {goes_on}, is not found in {programme}, as that one is"
+                )
 
     async def _own_ids(self, goes_on: Mapping[str, str]) -> None:
         snapshot = self._books.snapshot

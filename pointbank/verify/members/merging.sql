@@ -31,6 +31,21 @@ FROM redeem.member_wallets AS f
 LEFT JOIN redeem.wallets AS w ON w.wallet_id = f.wallet_id
 WHERE (w.member_id, w.programme) IS DISTINCT FROM (f.member_id, f.programme) OR w.merged_into IS NOT NULL;
 
+-- name: unfound
+-- Who was merged, and is not found at the bank in a programme in which who they go on as, through every merge, is.
+WITH RECURSIVE goes_on AS (
+    SELECT m.member_id, m.merged_into FROM redeem.merged_members AS m
+    UNION
+    SELECT g.member_id, m.merged_into
+    FROM goes_on AS g
+    JOIN redeem.merged_members AS m ON m.member_id = g.merged_into
+)
+SELECT g.member_id::text AS member_id, f.programme, g.merged_into::text AS merged_into
+FROM goes_on AS g
+JOIN redeem.member_wallets AS f ON f.member_id = g.merged_into
+WHERE NOT EXISTS (SELECT FROM redeem.merged_members AS m WHERE m.member_id = g.merged_into)
+    AND NOT EXISTS (SELECT FROM redeem.member_wallets AS o WHERE o.member_id = g.member_id AND o.programme = f.programme);
+
 -- name: ids
 -- How many own ids of members name each, where that is not one, or who that is was merged; `known`: whether earn heard of who it is.
 SELECT coalesce(k.member_id, i.member_id)::text AS member_id, k.member_id IS NOT NULL AS known, coalesce(i.n, 0) AS n

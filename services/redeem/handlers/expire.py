@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.sweep import Expire, ExpireAnswer, Notify, Swept, ToExpire, Told, count, due_in
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.tell import tell_expired
 from services.redeem.handlers.tell_moves import tell_expiring
 from services.redeem.store import expiring, noticing, postings, versions
-from services.redeem.store.idle import note_idle
+from services.redeem.store.idle import note_idle, sweepable
 from services.redeem.store.locked import Locked
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Tx
-from shared.programme.compiled import CompiledProgramme
 
 _encode = msgspec.json.Encoder().encode
 
@@ -30,15 +28,15 @@ async def expire_due(tx: Tx, items: Sequence[Item[Expire]]) -> list[Outcome]:
     if named:
         wallets = await postings.lock(tx.db, named)
         first = _first(items, wallets)
-        terms = await _terms(tx, wallets.values())
+        ours, terms = await sweepable(tx.db, tx.cache, wallets.values())
         now = tx.now()
         for lot in await expiring.due_lots(tx.db, wallets, now):
             wallets[lot.wallet_id].lots.append(lot)
-        await note_idle(tx.db, tx.cache, wallets.values(), now)
+        await note_idle(tx.db, tx.cache, ours, now)
         keys: list[postings.NewPosting] = []
-        for wallet in wallets.values():
-            value = terms.get(wallet.programme)
-            if value is None or (posting := due_in(wallet, value, now, uuid7)) is None:
+        for wallet in ours:
+            value = terms[wallet.programme]
+            if (posting := due_in(wallet, value, now, uuid7)) is None:
                 continue
             item = first[wallet.wallet_id]
             keys.append(postings.NewPosting.of(wallet, posting))
@@ -61,7 +59,7 @@ async def notify(tx: Tx, items: Sequence[Item[Notify]]) -> list[Outcome]:
     if named:
         wallets = await postings.lock(tx.db, named)
         first = _first(items, wallets)
-        terms = await _terms(tx, wallets.values())
+        terms = await versions.newest_of(tx.db, tx.cache, {wallet.programme for wallet in wallets.values()})
         now = tx.now()
         await noticing.load_expiring(tx.db, tx.cache, wallets, terms, now)
         known = await expiring.told(tx.db, wallets, now)
@@ -91,7 +89,3 @@ def _first(items: Sequence[Item[Any]], wallets: Locked) -> dict[UUID, Item[Any]]
             if (wallet := wallets.get(wallet_id)) is not None:
                 first.setdefault(wallet.wallet_id, item)
     return first
-
-
-async def _terms(tx: Tx, wallets: Iterable[Wallet]) -> dict[str, CompiledProgramme]:
-    return await versions.newest_of(tx.db, tx.cache, {wallet.programme for wallet in wallets})

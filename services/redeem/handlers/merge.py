@@ -30,9 +30,10 @@ async def merge_members(tx: Tx, items: Sequence[Item[MemberMerged]]) -> list[Out
     told = [item.command for item in items]
     await merging.bear(tx.db, told)
     pairs = [(item, wallet) for item in items for wallet in item.command.wallets]
-    wallets = await postings.lock(
-        tx.db, {one for _, wallet in pairs for one in (wallet.wallet_id, wallet.merged_into)}
-    )
+    moved = {one for _, wallet in pairs for one in (wallet.wallet_id, wallet.merged_into)}
+    # All that who goes on has: of two merges into one member the later sees who came by the first, and what that brought.
+    standing = {wallet.wallet_id for one in told for wallet in one.survivor_wallets}
+    wallets = await postings.lock(tx.db, moved | standing)
     terms = await versions.newest_of(tx.db, tx.cache, {wallet.programme for wallet in wallets.values()})
     for lot in await expiring.open_lots(tx.db, wallets):
         wallets[lot.wallet_id].lots.append(lot)

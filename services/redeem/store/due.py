@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from services.redeem.domain.sweep import Place, ToExpire, due_in
-from services.redeem.store import expiring, versions
-from services.redeem.store.idle import note_idle, policies
+from services.redeem.store import expiring
+from services.redeem.store.idle import note_idle, policies, sweepable
 from shared.db import Connection
 from shared.ids import uuid7
 
@@ -49,10 +49,10 @@ async def would_expire(
         wallets[lot.wallet_id].lots.append(lot)
         here = (lot.expires_at, lot.lot_id)
         first[lot.wallet_id] = min(first.get(lot.wallet_id, here), here)
-    await note_idle(db, cache, wallets.values(), now)
-    terms = await versions.newest_of(db, cache, {wallet.programme for wallet in wallets.values()})
+    ours, terms = await sweepable(db, cache, wallets.values())
+    await note_idle(db, cache, ours, now)
     found: list[ToExpire] = []
-    for wallet in wallets.values():
+    for wallet in ours:
         met = first.get(wallet.wallet_id)
         before = (place.at, place.id) if place.at is not None and place.id is not None else None
         again = (
@@ -60,7 +60,7 @@ async def would_expire(
             if place.phase == "idle"
             else before is not None and met is not None and met <= before
         )
-        value = terms.get(wallet.programme)
-        if not again and value is not None and (posting := due_in(wallet, value, now, uuid7)) is not None:
+        value = terms[wallet.programme]
+        if not again and (posting := due_in(wallet, value, now, uuid7)) is not None:
             found.append(ToExpire.of(wallet, value, posting))
     return found, following

@@ -46,9 +46,9 @@ Key = tuple[UUID, datetime, int]
 
 
 async def noticed(db: Connection, cache: dict[Any, Any]) -> list[CompiledProgramme]:
-    """The newest versions of the programmes that tell members before points expire."""
-    found = await versions.newest_of_all(db, cache)
-    return [terms for terms in found.values() if terms.expiry.notice_days]
+    """The newest versions of the programmes that tell members before points expire, as far as they can be read here."""
+    found, unread = await versions.newest_read(db, cache), (await policies(db, cache)).unread
+    return [terms for code, terms in found.items() if terms.expiry.notice_days and code not in unread]
 
 
 def begin(terms: CompiledProgramme) -> NoticePlace:
@@ -67,7 +67,7 @@ async def next_untold(
 ) -> tuple[list[UUID], NoticePlace | None]:
     """Wallets whose members may have to be told of something now, and where to go on; None after the last."""
     if place.days is None:
-        silence = (await policies(db, cache, (terms.code,))).get(terms.code)
+        silence = (await policies(db, cache)).get(terms.code)
         if silence is None:
             return [], None  # a process that has not heard of it within the minute tells nobody of it yet
         before = silence.left_alone_since(now + timedelta(days=max(terms.expiry.notice_days)))
@@ -110,7 +110,7 @@ async def load_expiring(
     if until is None:
         return []
     soon = await expiring.expiring_lots(db, wallets, now, until)
-    silences = await policies(db, cache, terms)
+    silences = await policies(db, cache)
     ends = {
         wallet.wallet_id: at
         for wallet in wallets.values()

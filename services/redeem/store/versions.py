@@ -7,6 +7,7 @@ allowed, issued) goes by the version under which it was promised.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -58,6 +59,23 @@ async def newest_of_all(db: Connection, cache: Cache) -> dict[str, CompiledProgr
     return {code: await _version(db, cache, code, version) for code, version in rows}
 
 
+async def newest_read(
+    db: Connection, cache: Cache, programmes: Collection[str] | None = None
+) -> dict[str, CompiledProgramme]:
+    """What a sweep goes by: the newest of each of these programmes (None: of every one) that this release can read. What another
+    one says is left to who can (docs/decisions/0337): it keeps nothing of the others."""
+    rows = await (
+        versions.all_newest_versions(db)
+        if programmes is None
+        else versions.newest_versions(db, programmes=list(programmes))
+    )
+    found: dict[str, CompiledProgramme] = {}
+    for code, version in rows:
+        with suppress(UnreadVersion):
+            found[code] = await _version(db, cache, code, version)
+    return found
+
+
 async def as_found(db: Connection, cache: Cache, programme: str, newest: Newest | None) -> CompiledProgramme:
     """What counts of a programme that is known here, whose newest version a query found with what it looked for."""
     assert newest is not None, programme
@@ -81,20 +99,27 @@ async def active_at(
     ]
 
 
-async def ending_silence(
-    db: Connection, cache: Cache
-) -> tuple[list[tuple[CompiledProgramme, datetime]], dict[str, Promise]]:
+class EndingSilence(NamedTuple):
     """Of the programmes of which a version ends balances that were left alone: their versions that changed what is said of expiry,
-    in order, each with when it was activated. They are read one after the other (docs/decisions/0260). And of the programmes of
-    which one can't be read here, the first that can't: the others need not wait for it."""
-    found: list[tuple[CompiledProgramme, datetime]] = []
-    unread: dict[str, Promise] = {}
+    in order, each with when it was activated. They are read one after the other (docs/decisions/0260). `unread`: those of which
+    one says what this release does not know, with why."""
+
+    read: dict[str, list[tuple[CompiledProgramme, datetime]]]
+    unread: dict[str, UnreadVersion]
+
+
+async def ending_silence(db: Connection, cache: Cache) -> EndingSilence:
+    """Of every programme. Refuses none: what one says is no matter of the others."""
+    read: dict[str, list[tuple[CompiledProgramme, datetime]]] = {}
+    unread: dict[str, UnreadVersion] = {}
     for programme, version, activated_at in await versions.idle_versions(db):
         try:
-            found.append((await _version(db, cache, programme, version), activated_at))
-        except UnreadVersion:
-            unread.setdefault(programme, Promise(programme, version))
-    return [(terms, at) for terms, at in found if terms.code not in unread], unread
+            terms = await _version(db, cache, programme, version)
+        except UnreadVersion as refusal:
+            unread[programme] = refusal
+        else:
+            read.setdefault(programme, []).append((terms, activated_at))
+    return EndingSilence({code: own for code, own in read.items() if code not in unread}, unread)
 
 
 async def _version(db: Connection, cache: Cache, programme: str, version: int) -> CompiledProgramme:

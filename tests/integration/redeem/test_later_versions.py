@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from datetime import UTC, datetime, timedelta
 
 import httpx
 
+from services.redeem.jobs.sweeping import dry_run, walk
+from services.redeem.jobs.telling_expiry import tell_of_expiry
 from shared.programme.compiled import compile_programme
 from tests.integration.redeem.conftest import Bank, asks
+from tests.integration.redeem.test_expiring import expired
 from tests.support.facts import activated
 from tests.support.programmes import SHOPS
 
@@ -52,13 +56,40 @@ async def test_a_return_that_can_not_be_answered_gives_nothing_back(bank: Bank) 
     assert (await bank.wallet(one.wallet_id))["available"] == 90
 
 
-async def test_a_version_that_ends_balances_and_can_not_be_read_keeps_nobody_of_other_programmes(
+async def test_an_end_of_balances_that_this_release_can_not_read_keeps_nobody_elsewhere_from_spending(
     bank: Bank,
 ) -> None:
-    expiry = {"policy": "inactivity", "months": 12, "later": "what the next release knows"}
-    await bank.hear(activated("silent", expiry=expiry))
-    member, other = await bank.member(100), await bank.member(programme="silent")
-    sold = await bank.redeem(asks(member, points=30))
-    assert (sold.status_code, sold.json().get("code")) == (201, None)
-    refused = await bank.redeem(asks(other, programme="silent", points=30))
+    quiet = {"policy": "inactivity", "months": 12, "later": "what the next release knows"}
+    other = await bank.member(100)
+    await bank.hear(activated("quiet", expiry=quiet))
+    one = await bank.member(programme="quiet")
+    refused = await bank.redeem(asks(one, programme="quiet", points=40))
     assert (refused.status_code, refused.json()["code"]) == (503, "tenant_migrating")
+    sold = await bank.redeem(asks(other, points=30))
+    assert sold.status_code == 201, sold.text
+    more = await bank.member(7)
+    assert [(await bank.wallet(who.wallet_id))["available"] for who in (other, more)] == [70, 7]
+    balance = await bank.get(f"/v1/wallets/{one.wallet_id}/balance")
+    assert (balance.status_code, balance.json()["code"]) == (503, "tenant_migrating")
+    assert (await bank.get(f"/v1/wallets/{other.wallet_id}/balance")).status_code == 200
+
+
+async def test_a_sweep_leaves_what_this_release_can_not_read_and_goes_on(bank: Bank) -> None:
+    """A page of it holds points of every programme."""
+    over = datetime.now(UTC) - timedelta(days=1)
+    before = await bank.member(5, expires_at=over)
+    await bank.hear(activated("swept", expiry={"policy": "never"}))
+    one = await bank.member(60, programme="swept", expires_at=over)
+    after = await bank.member(7, expires_at=over)
+    redemption = {**SHOPS["redemption"], "later": "what the next release knows"}
+    await bank.hear(activated("swept", 2, expiry={"policy": "never"}, redemption=redemption))
+    assert [(code, one.points) for code, one in (await dry_run(bank.runtime)).items()] == [("shops", 12)]
+    await walk(bank.runtime)
+    await tell_of_expiry(bank.runtime)
+    gone = [[points for points, _ in await expired(bank, who.wallet_id)] for who in (before, one, after)]
+    assert gone == [[5], [], [7]]
+    # As a process of that release reads it.
+    readable = activated("swept", 2, expiry={"policy": "never"})
+    bank.runtime.cache["programme", "swept", 2] = compile_programme(readable.document, 2)
+    await walk(bank.runtime)
+    assert [points for points, _ in await expired(bank, one.wallet_id)] == [60]

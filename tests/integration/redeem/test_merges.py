@@ -1,6 +1,8 @@
 """Wallets of one person become one: nothing is lost or taken twice, and what was begun for the one goes on in the other."""
 
+import asyncio
 import secrets
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +14,7 @@ from shared.events import CardIssued, EnrolledWallet, HashedIdentity, MemberMerg
 from shared.ids import uuid7
 from shared.messaging import Done, Refused
 from shared.tenants import Tenant
-from tests.integration.redeem.conftest import Bank, Member, accrued, asks
+from tests.integration.redeem.conftest import Bank, Member, accrued, asks, opened
 from tests.integration.redeem.test_acts import EVIDENCE, approver, asked, post
 from tests.integration.redeem.test_asked import answers, release, reversal
 from tests.integration.redeem.test_authorisations import authorised, capture, overdue
@@ -20,6 +22,7 @@ from tests.integration.redeem.test_rewards import put
 from tests.support.bank_books import assert_whole_until_spoilt
 from tests.support.facts import AT, activated
 from tests.support.http import assert_problem
+from tests.support.patience import PATIENCE_S
 
 OURS = frozenset(
     {
@@ -27,19 +30,27 @@ OURS = frozenset(
         "requests:told", "requests:targets", "redemptions", "redemptions:told", "redemptions:lots", "redemptions:kept",
         "returns", "returns:told",
         "reservations", "reservations:told", "merges:moved", "merges:kept", "wallets:blocked", "sequence:redeem", "cuts:redeem",
-        "adjustments:posted", "adjustments:allowed", "disputes",
+        "adjustments:posted", "adjustments:allowed", "disputes", "wallets:found",
     }
 )  # fmt: skip
 LEFT_BEHIND = (
     "UPDATE redeem.lots SET wallet_id = w.wallet_id FROM redeem.wallets AS w"
     " WHERE w.merged_into = lots.wallet_id AND lots.remaining = 0"
 )
+WAITING = (
+    "SELECT count(DISTINCT l.pid) FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid"
+    " WHERE NOT l.granted AND a.datname = current_database()"
+)
 ONE_MORE = (
     "UPDATE redeem.ledger SET points = points + 1 WHERE kind = 'merge' AND from_bucket = 'transferred'"
     " AND to_bucket = 'held'"
 )
+FOUND_NOWHERE = (
+    "DELETE FROM redeem.member_wallets AS f USING redeem.merged_members AS m WHERE f.member_id = m.member_id"
+)
 SPOILT: dict[str, tuple[str, set[str]]] = {
     "a spent lot that the merge left behind": (LEFT_BEHIND, {"ledger:lots"}),
+    "a merged member who is found nowhere": (FOUND_NOWHERE, {"wallets:found"}),
     "an heir that got more than there was": (ONE_MORE, {"merges:moved", "ledger:chain", "ledger:balances"}),
 }
 
@@ -90,6 +101,13 @@ async def wallet_named(bank: Bank, member: Member, programme: str) -> str:
     )
     found: str = answer.json().get("wallet_id", answer.json().get("code"))
     return found
+
+
+async def waiting(bank: Bank, n: int) -> None:
+    """Returns when so many wait for a lock in the bank's database."""
+    async with asyncio.timeout(PATIENCE_S):
+        while await bank.auditor.fetchval(WAITING) < n:
+            await asyncio.sleep(0.02)
 
 
 async def sums(bank: Bank, *members: Member) -> dict[str, int]:
@@ -178,6 +196,45 @@ async def test_who_was_merged_finds_every_wallet_of_who_goes_on_whenever_that_jo
     wallets[later] = await joined(bank, last, later)
     for programme, wallet_id in wallets.items():
         named = [await wallet_named(bank, one, programme) for one in (first, second, last)]
+        assert named == [str(wallet_id)] * 3, programme
+
+
+async def test_of_two_who_are_merged_into_one_at_the_same_time_each_finds_what_the_other_brought(
+    bank: Bank, settings: Settings, tenant: Tenant, tmp_path: Path
+) -> None:
+    """Two processes hear of two duplicates of one member; each merge is told with the wallets that there were after it."""
+    code = f"brought-{secrets.token_hex(3)}"
+    await bank.hear(activated(code))
+    one, other, heir = await bank.member(), await bank.member(programme=code), await bank.member()
+    born = uuid7()
+    first = merging(one, heir, identities=(bank.identity("mobile", one.mobile),))
+    second = msgspec.structs.replace(
+        merging(other, Member(heir.member_id, born, heir.mobile), programme=code),
+        survivor_wallets=(
+            EnrolledWallet(programme=code, wallet_id=born),
+            EnrolledWallet(programme="shops", wallet_id=heir.wallet_id),
+        ),
+    )
+    db = await bank.administrator()
+    try:
+        async with (
+            opened(settings, tenant, tmp_path) as beside,
+            asyncio.TaskGroup() as both,
+            db.transaction(),
+        ):
+            # The last that a merge writes: it has found everything, and can't end.
+            await db.execute(
+                "SELECT FROM redeem.identities WHERE hash = $1 FOR UPDATE",
+                bytes.fromhex(bank.identity("mobile", one.mobile).hash),
+            )
+            both.create_task(bank.hear(first))
+            await waiting(bank, 1)
+            both.create_task(beside.hear(second))
+            await waiting(bank, 2)
+    finally:
+        await db.close()
+    for programme, wallet_id in (("shops", heir.wallet_id), (code, born)):
+        named = [await wallet_named(bank, member, programme) for member in (one, other, heir)]
         assert named == [str(wallet_id)] * 3, programme
 
 
