@@ -116,6 +116,11 @@ def money_of(points: int, point_value: str, currency: str) -> int:
     return min(points * numerator // denominator, MOST_MINOR)
 
 
+def told(minor: int) -> int:
+    """An amount, or a sum of some, as it is told: no farther from 0 than MOST_MINOR."""
+    return max(-MOST_MINOR, min(minor, MOST_MINOR))
+
+
 def points_for(amount_minor: int, point_value: str, currency: str) -> int:
     """The price of an amount in points, rounded up: the points are always worth the amount."""
     numerator, denominator = minor_per_point(point_value, currency)

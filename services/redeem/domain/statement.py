@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from shared.money import Money, Worth
+from shared.money import Money, Worth, told
 from shared.programme.days import day_of, end_of_day, start_of_day
 
 SETTLED = timedelta(minutes=5)
@@ -103,7 +103,7 @@ def statement(
 
 def _figures(rows: list[Row], currency: str) -> Figures:
     def worth(points: int, minor: int) -> Worth:
-        return Worth(points, Money(minor, currency))
+        return Worth(points, Money(told(minor), currency))
 
     bills = [row for row in rows if not row.rewards]
     rewards = [row for row in rows if row.rewards]

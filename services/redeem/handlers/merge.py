@@ -34,10 +34,11 @@ async def merge_members(tx: Tx, items: Sequence[Item[MemberMerged]]) -> list[Out
     # All that who goes on has: of two merges into one member the later sees who came by the first, and what that brought.
     standing = {wallet.wallet_id for one in told for wallet in one.survivor_wallets}
     wallets = await postings.lock(tx.db, moved | standing)
-    terms = await versions.newest_of(tx.db, tx.cache, {wallet.programme for wallet in wallets.values()})
-    for lot in await expiring.open_lots(tx.db, wallets):
+    moving = {(wallet := wallets[one]).wallet_id: wallet for one in moved}
+    terms = await versions.newest_of(tx.db, tx.cache, {wallet.programme for wallet in moving.values()})
+    for lot in await expiring.open_lots(tx.db, moving):
         wallets[lot.wallet_id].lots.append(lot)
-    await note_idle(tx.db, tx.cache, wallets.values(), tx.now())
+    await note_idle(tx.db, tx.cache, moving.values(), tx.now())
     desk = _Desk(tx, wallets, terms)
     for item, pair in pairs:
         await desk.merge(item, pair)

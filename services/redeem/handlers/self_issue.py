@@ -16,7 +16,7 @@ from services.redeem.domain.thresholds import Issued, IssueReached, passed, pass
 from services.redeem.handlers.tell_given import tell_given
 from services.redeem.store import postings, rewards, versions
 from services.redeem.store import thresholds as store
-from services.redeem.store.idle import note_idle
+from services.redeem.store.idle import note_idle, sweepable
 from services.redeem.store.rewards import Name
 from shared.errors import Refusal
 from shared.ids import uuid7
@@ -45,13 +45,15 @@ async def issue_reached(tx: Tx, items: Sequence[Item[IssueReached]]) -> list[Out
     """Issues to those who have reached a threshold and were not issued its reward: they had the points before it was declared, or
     got them by a road that does not look. Of two that name a wallet for one reward the first issues it."""
     wallets = await postings.lock(tx.db, {one for item in items for one in item.command.wallet_ids})
-    await note_idle(tx.db, tx.cache, wallets.values(), tx.now())
+    ours, _ = await sweepable(tx.db, tx.cache, wallets.values())
+    await note_idle(tx.db, tx.cache, ours, tx.now())
+    here = {wallet.wallet_id for wallet in ours}
     first: dict[Name, dict[UUID, Item[Any]]] = defaultdict(dict)
     for item in items:
         name = item.command.programme, item.command.reward
         for wallet_id in item.command.wallet_ids:
             wallet = wallets.get(wallet_id)
-            if wallet is not None and wallet.programme == name[0]:
+            if wallet is not None and wallet.wallet_id in here and wallet.programme == name[0]:
                 first[name].setdefault(wallet.wallet_id, item)
     due = {name: [wallets[wallet_id] for wallet_id in named] for name, named in first.items()}
     issued = await _issue(tx, due, lambda name, wallet_id: first[name][wallet_id], just_passed=False)
@@ -63,7 +65,8 @@ async def _issue(
     tx: Tx, due: Mapping[Name, Sequence[Wallet]], cause: Cause, *, just_passed: bool
 ) -> list[Benefit]:
     stocks = await rewards.lock(tx.db, due)
-    newest = await versions.newest_of(tx.db, tx.cache, {programme for programme, _ in due})
+    # Of what this release can't read the sweep of another issues: points come, and others have their rewards, all the same.
+    newest = await versions.newest_read(tx.db, tx.cache, {programme for programme, _ in due})
     standings: dict[UUID, tuple[str, Any]] = {}
     if any(one is not None and one.reward.windows for one in stocks.values()):
         standings = await store.standings(tx.db, {one.wallet_id for own in due.values() for one in own})

@@ -10,7 +10,8 @@ SELECT EXISTS (SELECT FROM merchants AS m WHERE m.merchant = :merchant);
 
 -- name: statement
 -- What was captured and returned of a programme between two moments of when we wrote it, by merchant and terminal (null: none was
--- named): of one merchant, or of all. What bought rewards paid for no bill, and stands apart.
+-- named): of one merchant, or of all. What bought rewards paid for no bill, and stands apart. Money is told
+-- up to what a column holds.
 WITH moved AS (
     SELECT
         r.redemption_id,
@@ -71,10 +72,10 @@ SELECT
     b.benefit_id IS NOT NULL AS rewards,
     sum(m.captured)::bigint AS captured,
     sum(m.captured_points)::bigint AS captured_points,
-    sum(m.captured_minor)::bigint AS captured_minor,
+    least(sum(m.captured_minor), 9223372036854775807)::bigint AS captured_minor,
     sum(m.returned)::bigint AS returned,
     sum(m.returned_points)::bigint AS returned_points,
-    sum(m.returned_minor)::bigint AS returned_minor
+    least(sum(m.returned_minor), 9223372036854775807)::bigint AS returned_minor
 FROM moved AS m
 LEFT JOIN benefits AS b ON m.redemption_id = b.redemption_id
 GROUP BY m.merchant, m.terminal, b.benefit_id IS NOT NULL

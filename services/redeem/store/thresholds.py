@@ -10,8 +10,8 @@ from uuid import UUID
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.rewards import Threshold, standing_of
 from services.redeem.domain.thresholds import Gone, Thresholds, by_programme, gone_of, reached
-from services.redeem.store import expiring, rewards, versions
-from services.redeem.store.idle import note_idle
+from services.redeem.store import expiring, rewards
+from services.redeem.store.idle import note_idle, sweepable
 from services.redeem.store.rewards import Name, reward_of
 from services.redeem.store.sql import redemptions, thresholds
 from shared.db import Connection
@@ -73,18 +73,17 @@ async def would_issue(
     db: Connection, name: Name, page: list[UUID], cache: dict[Any, Any], now: datetime, *, given: int
 ) -> int:
     """How many of these wallets would be issued the reward now, after so many others: as what is gone of their points, its windows
-    and its stock let them; none of a closed programme."""
+    and its stock let them; none of a closed programme, nor of one that can't be read here."""
     stock = (await rewards.named(db, [name]))[name]
-    terms = await versions.newest(db, cache, name[0])
-    assert terms is not None
-    if terms.closed:
+    wallets = {one.wallet_id: one for one in await expiring.see_wallets(db, page)}
+    ours, terms = await sweepable(db, cache, wallets.values())
+    if not ours or terms[name[0]].closed:
         return 0
-    ladder = [one.code for one in terms.ladder]
+    ladder = [one.code for one in terms[name[0]].ladder]
     told = await standings(db, page) if stock.reward.windows else {}
     threshold = stock.reward.issues_at
     assert threshold is not None
-    wallets = {one.wallet_id: one for one in await expiring.see_wallets(db, page)}
-    await note_idle(db, cache, wallets.values(), now)
+    await note_idle(db, cache, ours, now)
     dead = await gone(db, wallets, now)
     found = sum(
         wallet.status == "active"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from services.redeem.jobs.sweeping import walk
 from shared.config import Settings
@@ -149,3 +150,21 @@ async def test_what_has_become_too_dear_expires_all_the_same(bank: Bank) -> None
     await walk(bank.runtime)
     assert [points for points, _ in await expired(bank, member.wallet_id)] == [MANY]
     assert [line["money_minor"] for line in await bank.lines(member.wallet_id)] == [MANY * 10, MOST_MINOR]
+
+
+async def test_a_day_of_redemptions_that_have_become_too_dear_together_is_told(bank: Bank) -> None:
+    await bank.hear(activated("steep", **TERMS))
+    one, other = await bank.member(MANY, programme="steep"), await bank.member(MANY, programme="steep")
+    await rises(bank, "steep")
+    for member in (one, other):
+        body = asks(member, programme="steep", points=RISEN)
+        assert (await bank.redeem(body)).status_code == 201
+    today = f"{datetime.now(ZoneInfo('Asia/Riyadh')):%Y-%m-%d}"
+    shown = await bank.client.get(
+        "/v1/merchants/riyadh-mall/statements",
+        params={"programme": "steep", "day": today},
+        headers=bank.headers("finance"),
+    )
+    assert shown.status_code == 200, shown.text
+    captured = shown.json()["items"][0]["total"]["captured"]
+    assert captured == {"points": 2 * RISEN, "money": {"amount_minor": MOST_MINOR, "currency": "SAR"}}

@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 
+from services.redeem.jobs.benefits_due import issue, learn_job, run
 from services.redeem.jobs.sweeping import dry_run, walk
 from services.redeem.jobs.telling_expiry import tell_of_expiry
 from shared.programme.compiled import compile_programme
 from tests.integration.redeem.conftest import Bank, asks
 from tests.integration.redeem.test_expiring import expired
+from tests.integration.redeem.test_rewards import put
 from tests.support.facts import activated
 from tests.support.programmes import SHOPS
 
@@ -93,3 +95,23 @@ async def test_a_sweep_leaves_what_this_release_can_not_read_and_goes_on(bank: B
     bank.runtime.cache["programme", "swept", 2] = compile_programme(readable.document, 2)
     await walk(bank.runtime)
     assert [points for points, _ in await expired(bank, one.wallet_id)] == [60]
+
+
+async def test_points_come_and_others_are_issued_rewards_though_a_programme_can_not_be_read(
+    bank: Bank,
+) -> None:
+    await bank.hear(activated("given"))
+    await bank.member(5000, programme="given")
+    await bank.member(5000)
+    for programme in ("given", "shops"):
+        await put(bank, "mug", issues_at={"points": 5000, "of": "balance"}, programme=programme)
+    redemption = {**SHOPS["redemption"], "later": "what the next release knows"}
+    await bank.hear(activated("given", 2, redemption=redemption))
+    assert (await run(bank.runtime, dry_run=True)).issued == 1
+    assert await issue(bank.runtime) == 1
+    await learn_job(bank.runtime)
+    passing = await bank.member(5000, programme="given")
+    assert (await bank.wallet(passing.wallet_id))["available"] == 5000
+    # As a process of that release reads it.
+    bank.runtime.cache["programme", "given", 2] = compile_programme(activated("given", 2).document, 2)
+    assert await issue(bank.runtime) == 2
