@@ -47,6 +47,7 @@ from shared.identity import Identity
 from shared.programme.compiled import CompiledProgramme, compile_programme
 from shared.programme.days import since
 from shared.programme.subject import Activity
+from shared.programme.validation import as_written
 from shared.sql import load
 
 queries = load("pointbank.reports", "simulation.sql")
@@ -70,6 +71,7 @@ async def simulate(
     said: Callable[[int, int], None] = lambda done, of: None,
 ) -> Simulated:
     """Runs a draft over the bills of a time, `to_at` not included. `said`: bills so far, of how many. Refuses programme_invalid."""
+    as_written(document)  # whose mistakes are its author's
     draft = compile_programme(document, 0)
     async with db.transaction(isolation="repeatable_read", readonly=True):
         of = await queries.bills_between(db, from_at=from_at, to_at=to_at)

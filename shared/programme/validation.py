@@ -46,11 +46,16 @@ def validate(document: Document) -> Programme:
     return _without_mistakes(given, zone_mistakes(given.get("programme")))
 
 
+def as_written(document: Document) -> Programme:
+    """A version that may be older than some of the rules for new ones; else like `validate`."""
+    return _without_mistakes(without_nulls(document), ())
+
+
 def as_kept(document: Document) -> Programme:
-    """A version that is there, which may be older than some of the rules for new ones, or younger than this release: then it
-    refuses tenant_migrating, with its first mistake."""
+    """A version that is there, as `as_written`; or it is younger than this release, and refuses tenant_migrating with its first
+    mistake."""
     try:
-        return _without_mistakes(without_nulls(document), ())
+        return as_written(document)
     except ProgrammeInvalid as invalid:
         first, header = invalid.errors[0], document.get("programme")
         code = header.get("code") if isinstance(header, Mapping) else None

@@ -316,11 +316,10 @@ async def test_who_meets_a_migration_of_another_waits_for_it_with_what_it_grants
             await other.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
             await other.execute(f"ALTER TABLE {SERVICES[0]}.outbox ADD COLUMN later text")
             migrating = asyncio.create_task(migrate_all(own))
-            waits = (
-                "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
+            # Not of pg_stat_activity: a transaction sees that as it was at its first look.
+            waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
             async with asyncio.timeout(PATIENCE_S):
-                while not await other.fetch(waits):
+                while not await other.fetchval(waits):
                     await asyncio.sleep(0.02)
         assert await migrating == {code: []}
     finally:
