@@ -45,7 +45,6 @@ EXCEPTIONS: dict[str, str] = {
     f"{MESSAGING}/0001_messaging.sql: inbox LOCK TABLE partitioned IN SHARE ROW EXCLUSIVE MODE;": STANDING_LOCK,
     f"{MESSAGING}/0008_partitions_ahead.sql:  LOCK TABLE partitioned IN SHARE ROW EXCLUSIVE MODE;": STANDING_LOCK,
     'shared/migrate.py: IF await db.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)': ADMINISTRATOR,
-    'shared/tenants/provision.py:  await db.execute("SELECT pg_advisory_xact_lock(8101315)")': ADMINISTRATOR,
     "services/earn/queries.sql: list_terminals": IN_ORDER,
     # ------------------------------------------------------------ uniquenesses
     f"{EARN}/0001_earn.sql: programmes PRIMARY KEY (programme, version)": HEARD_AGAIN,

@@ -117,6 +117,14 @@ GUARDS: dict[str, Guard] = {
         '_NEEDS = re.compile(r"^-- wants: (\\S+\\.sql)$", re.MULTILINE)',
         "tests/unit/shared/test_migrations.py::test_a_file_names_those_that_code_must_know",
     ),
+    "the turn of who migrates": guard(
+        "lock",
+        "who makes roles and grants takes no turn with another who migrates",
+        "shared/tenants/provision.py",
+        '        await db.execute("SELECT pg_advisory_xact_lock($1)", key)\n        yield\n',
+        "        yield\n",
+        "tests/integration/test_provision.py::test_who_meets_a_migration_of_another_waits_for_it_with_what_it_grants",
+    ),
     "who adopts a stream": guard(
         "lock",
         "a stream is adopted while something to be told is being committed",
