@@ -149,15 +149,8 @@ WAITS = [
         (row("earn.settlement_variances", kind="total", found_minor=7),),
     ),
     Meeting(
-        "earn/store/referrals.sql:lock_open_referrals", ONE_REFERRAL, (row("earn.referrals", referrer_id=OTHER),)
-    ),
-    Meeting(
-        "earn/store/referrals.sql:lock_open_referrals", ONE_REFERRAL, (row("earn.referrals", referrer_id=OTHER),),
-        "earn/store/referrals.sql:lock_referrals_of_merged", {"member_ids": [ID]},
-    ),
-    Meeting(
-        "earn/store/referrals.sql:lock_referrals_of_merged", {"member_ids": [ID]},
-        (row("earn.referrals", referrer_id=OTHER),), "earn/store/referrals.sql:lock_open_referrals", ONE_REFERRAL,
+        "earn/store/referrals.sql:lock_open_referrals", {"wallet_ids": [ID]},
+        (row("earn.wallets"), row("earn.referrals", referrer_id=OTHER)),
     ),
     Meeting("earn/store/referrals.sql:lock_due_referrals", ONE_REFERRAL, (DUE,)),
     Meeting("earn/store/referrals.sql:lock_reviews", ONE_REFERRAL, (DUE,)),

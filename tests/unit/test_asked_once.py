@@ -39,7 +39,7 @@ OF_MERGES = {
     "earn/merging.sql add_heirs": "what a merge says",
     "earn/merging.sql add_merged_member": "what a merge says",
     "earn/merging.sql goes_on_as": "who goes on, to the end of the chain",
-    "earn/referrals.sql referred_by_oneself": "who both go on as, to the end of the chain",
+    "earn/referrals.sql open_referrals": "who both go on as, to the end of the chain",
     "earn/reviews.sql cashiers": "who goes on, to the end of the chain",
     "redeem/adjustments.sql wallet_status": "as a name of what is answered: the heir",
     "redeem/merging.sql add_merged_member": "what a merge says",

@@ -33,12 +33,12 @@ class _Converted(msgspec.Struct, frozen=True):
 
 class _Judged(msgspec.Struct, frozen=True):
     programme: str
+    wallet_id: str
     version: int
     conversion: _Converted | None = None
 
 
 class _Decision(msgspec.Struct, frozen=True):
-    member_id: str | None = None
     programmes: tuple[_Judged, ...] = ()
 
 
@@ -209,16 +209,19 @@ class Referrals:
             if row["due"]:
                 yield "something is due, and nothing was decided"
             oneself = self._person(row["referrer_id"]) == self._person(row["member_id"])
-            judged_by = {str(version) for version, minimum in minimums.items() if minimum is not None}
-            if not oneself and judged_by & set(row["versions"] or ()):
+            giving = {str(version) for version, minimum in minimums.items() if minimum is not None}
+            if not oneself and giving & set(row["versions"] or ()):
                 yield "a bill was judged by a version that gives for referrals, and did not decide it"
+            elif not oneself and giving & set(row["versions_of_merged"] or ()):
+                yield "a bill of who is one with the member was judged by one that gives for referrals, and did not decide it"
             return
         if row["decision"] is None:
             yield f"bill {row['bill_id']} is not there"
             return
         decision = _decision(row["decision"])
         judged = [one for one in decision.programmes if one.programme == row["programme"]]
-        if decision.member_id != row["member_id"] or [one.version for one in judged] != [row["version"]]:
+        by = [(one.wallet_id in row["family"], one.version) for one in judged]
+        if by != [(True, row["version"])]:
             yield f"bill {row['bill_id']} was not judged for this member by version {row['version']}"
             return
         if row["occurred_at"] != row["bill_occurred_at"]:
@@ -231,8 +234,10 @@ class Referrals:
         if row["outcome"] == "not_first":
             minimum = None
             first = min(filter(None, (row["before"], row["before_of_merged"])), default=None)
-            if first is None or first > row["judged_at"] + _AT_ONCE:
+            if not row["beaten"] and (first is None or first > row["judged_at"] + _AT_ONCE):
                 yield "no other bill of the member was judged before"
+        elif row["beaten"]:
+            yield f"bill {row['bill_id']} decided the referral of who is one with the member, and was enrolled before"
         elif row["outcome"] != computed:
             yield f"it is {row['outcome']}, computed {computed}"
         elif earlier:

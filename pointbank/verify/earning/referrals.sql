@@ -1,12 +1,18 @@
 -- What earn keeps of referrals.
 
 -- name: referrals
--- Each with the bill that decided it, its final decision, and what else was judged for the wallet, or for those that are one with it;
--- `known_of_merged`: when the first such was judged and it was known here that they are one.
+-- Each with the bill that decided it, its final decision, and what else was judged for the wallet, or for those that are one with it
+-- (`of_merged`); `known_of_merged`: when the first such was judged and it was known here that they are one; `versions_of_merged`: those
+-- by which such were judged more than a minute after that. `beaten`: how many referrals of who was enrolled before are decided by the
+-- same bill.
 SELECT
     r.member_id::text AS member_id, r.programme, r.referrer_id::text AS referrer_id, r.outcome, r.bill_id::text AS bill_id,
     r.occurred_at, r.version, r.amount_minor, r.minimum_minor, r.due, b.occurred_at AS bill_occurred_at, b.total_minor,
-    d.decision::text AS decision, d.recorded_at AS judged_at, o.before, o.versions, m.before AS before_of_merged, m.known AS known_of_merged, r.review,
+    d.decision::text AS decision, d.recorded_at AS judged_at, o.before, o.versions, m.before AS before_of_merged, m.known AS known_of_merged,
+    m.versions AS versions_of_merged, o.wallets || m.wallets AS family, r.review,
+    count(*) FILTER (WHERE r.outcome <> 'not_first') OVER (
+        PARTITION BY r.bill_id, r.programme ORDER BY e.enrolled_at, r.member_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ) AS beaten,
     (
         SELECT json_agg(json_build_array(f.occurred_at, f.refunded_minor) ORDER BY f.n)::text
         FROM earn.refunds AS f
@@ -14,6 +20,7 @@ SELECT
     ) AS refunded,
     t.earned, t.asked
 FROM earn.referrals AS r
+LEFT JOIN earn.members AS e ON e.member_id = r.member_id
 LEFT JOIN earn.bills AS b ON b.bill_id = r.bill_id
 LEFT JOIN LATERAL (
     SELECT x.decision, x.recorded_at
@@ -25,7 +32,12 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT
         min(y.recorded_at) FILTER (WHERE y.bill_id IS DISTINCT FROM r.bill_id) AS before,
-        array_agg(DISTINCT p.judged ->> 'version') AS versions
+        array_agg(DISTINCT p.judged ->> 'version') AS versions,
+        (
+            SELECT coalesce(array_agg(v.wallet_id::text), '{}')
+            FROM earn.wallets AS v
+            WHERE v.member_id = r.member_id AND v.programme = r.programme
+        ) AS wallets
     FROM earn.wallets AS w
     JOIN earn.accruals AS a ON a.wallet_id = w.wallet_id
     JOIN earn.decisions AS y ON y.bill_id = a.bill_id
@@ -35,7 +47,11 @@ LEFT JOIN LATERAL (
     WHERE w.member_id = r.member_id AND w.programme = r.programme AND p.judged ->> 'wallet_id' = w.wallet_id::text
 ) AS o ON true
 LEFT JOIN LATERAL (
-    SELECT min(y.recorded_at) AS before, min(greatest(y.recorded_at, k.since)) FILTER (WHERE k.since IS NOT NULL) AS known
+    SELECT
+        min(y.recorded_at) AS before,
+        min(greatest(y.recorded_at, k.since)) FILTER (WHERE k.since IS NOT NULL) AS known,
+        array_agg(DISTINCT p.judged ->> 'version') FILTER (WHERE y.recorded_at > k.since + interval '1 minute') AS versions,
+        coalesce(array_agg(DISTINCT q.wallet_id::text), '{}') AS wallets
     FROM earn.wallets AS w
     LEFT JOIN earn.heirs AS g ON g.wallet_id = w.wallet_id
     CROSS JOIN LATERAL (
@@ -49,7 +65,11 @@ LEFT JOIN LATERAL (
     ) AS k
     JOIN earn.accruals AS a ON a.wallet_id = q.wallet_id
     JOIN earn.decisions AS y ON y.bill_id = a.bill_id
+    CROSS JOIN LATERAL json_array_elements(
+        CASE json_typeof(y.decision -> 'programmes') WHEN 'array' THEN y.decision -> 'programmes' ELSE '[]' END
+    ) AS p (judged)
     WHERE w.member_id = r.member_id AND w.programme = r.programme AND q.wallet_id <> w.wallet_id
+        AND p.judged ->> 'wallet_id' = q.wallet_id::text
 ) AS m ON true
 LEFT JOIN LATERAL (
     SELECT count(*) AS earned, count(v.accrual_id) FILTER (WHERE v.bill_id = r.bill_id) AS asked

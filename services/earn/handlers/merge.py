@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from services.earn.handlers.wake import settle_wake
 from services.earn.store import learned, merging, referrals, waiting
@@ -19,9 +20,7 @@ async def merge_members(tx: Tx, items: Sequence[Item[MemberMerged]]) -> list[Out
     waits |= {("member", str(item.command.member_id)) for item in items}
     await waiting.lock_awaited(tx.db, waits)
     # Of two that become one, one bill is the first: who judges one now is waited for, who judges one later knows.
-    await referrals.lock_of_merged(
-        tx.db, {one for item in items for one in (item.command.member_id, item.command.merged_into)}
-    )
+    await referrals.lock_open(tx.db, {one for item in items for one in _wallets(item.command)})
     for item, found in zip(items, named, strict=True):
         told = item.command
         await learned.learn_members(
@@ -34,6 +33,11 @@ async def merge_members(tx: Tx, items: Sequence[Item[MemberMerged]]) -> list[Out
     if await waiting.learned(tx.db, waits):
         tx.after_commit(settle_wake(tx.cache).set)
     return [Done()] * len(items)
+
+
+def _wallets(told: MemberMerged) -> set[UUID]:
+    """All that either has."""
+    return {one.wallet_id for one in told.wallets} | {one.wallet_id for one in told.survivor_wallets}
 
 
 def _identities(tx: Tx, told: MemberMerged) -> dict[bytes, str]:

@@ -32,9 +32,10 @@ class GiveReferral(msgspec.Struct, frozen=True):
 
 
 class Undecided(msgspec.Struct, frozen=True):
-    """Referrals that these bills may decide, held; and the families of the wallets that they are judged for."""
+    """Referrals that these bills may decide, held, by the wallet that the referred member's goes on as; and the families of the
+    wallets that they are judged for."""
 
-    keys: set[Key]
+    keys: dict[UUID, list[Key]]
     families: dict[UUID, Family]
 
 
@@ -47,10 +48,10 @@ async def hold_undecided(tx: Tx, bills: Bills) -> Undecided | None:
     if not keys:
         return None
     # Later statements: whoever held a row before us has judged its bill, or merged its member.
-    keys -= await store.referred_by_oneself(tx.db, keys)
-    if not keys:
+    by_heir = await store.undecided(tx.db, keys)
+    if not by_heir:
         return None
-    return Undecided(keys, await store.families(tx.db, set(wallets.values())))
+    return Undecided(by_heir, await store.families(tx.db, wallets))
 
 
 async def decide_referrals(

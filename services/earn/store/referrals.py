@@ -20,19 +20,17 @@ async def learn(db: Connection, rows: Sequence[tuple[UUID, str, UUID]]) -> None:
     await queries.learn_referrals(db, member_ids=members, programmes=programmes, referrer_ids=referrers)
 
 
-async def lock_open(db: Connection, keys: Collection[Key]) -> set[Key]:
-    """Those of these that no bill has decided, held until the end of the transaction."""
-    return {(row[0], row[1]) for row in await queries.lock_open_referrals(db, **_columns(keys))}
+async def lock_open(db: Connection, wallet_ids: Collection[UUID]) -> set[Key]:
+    """Those of whose these wallets are, and of who is one with them, that no bill has decided; held until the transaction ends."""
+    return {(row[0], row[1]) for row in await queries.lock_open_referrals(db, wallet_ids=list(wallet_ids))}
 
 
-async def lock_of_merged(db: Connection, member_ids: Collection[UUID]) -> None:
-    """Holds the referrals of these members that no bill has decided."""
-    await queries.lock_referrals_of_merged(db, member_ids=list(member_ids))
-
-
-async def referred_by_oneself(db: Connection, keys: Collection[Key]) -> set[Key]:
-    """Those of these whose referrer and referred member are one by now."""
-    return {(row[0], row[1]) for row in await queries.referred_by_oneself(db, **_columns(keys))}
+async def undecided(db: Connection, keys: Collection[Key]) -> dict[UUID, list[Key]]:
+    """These by the wallet that the referred member's goes on as, who was enrolled first before others. None of oneself by now."""
+    found: dict[UUID, list[Key]] = {}
+    for member_id, programme, heir in await queries.open_referrals(db, **_columns(keys)):
+        found.setdefault(heir, []).append((member_id, programme))
+    return found
 
 
 async def families(db: Connection, wallet_ids: Collection[UUID]) -> dict[UUID, Family]:

@@ -9,44 +9,50 @@ ORDER BY r.member_id, r.programme COLLATE "C"
 ON CONFLICT DO NOTHING;
 
 -- name: lock_open_referrals
--- Those of these members' referrals that no bill has decided yet, locked.
+-- The referrals that no bill has decided yet of whose these wallets are, and of who is one with them by a merge, locked: who decides
+-- one has judged its bill before, or knows of the merge.
 SELECT r.member_id, r.programme
 FROM referrals AS r
-JOIN unnest(:member_ids::uuid[], :programmes::text[]) AS w (member_id, programme)
-    ON w.member_id = r.member_id AND w.programme = r.programme
-WHERE r.bill_id IS NULL
+WHERE r.bill_id IS NULL AND (r.member_id, r.programme) IN (
+    SELECT o.member_id, o.programme
+    FROM unnest(:wallet_ids::uuid[]) AS w (wallet_id)
+    LEFT JOIN heirs AS g ON g.wallet_id = w.wallet_id
+    CROSS JOIN LATERAL (
+        SELECT coalesce(g.heir, w.wallet_id) AS wallet_id
+        UNION ALL
+        SELECT h.wallet_id FROM heirs AS h WHERE h.heir = coalesce(g.heir, w.wallet_id)
+    ) AS f
+    JOIN wallets AS o ON o.wallet_id = f.wallet_id
+)
 ORDER BY r.member_id, r.programme
 FOR NO KEY UPDATE OF r;
 
--- name: lock_referrals_of_merged
--- The open referrals of these members, locked: whoever decides one of them has judged its bill before, or knows of the merge.
-SELECT r.member_id, r.programme
-FROM referrals AS r
-WHERE r.member_id = ANY(:member_ids::uuid[]) AND r.bill_id IS NULL
-ORDER BY r.member_id, r.programme
-FOR NO KEY UPDATE OF r;
-
--- name: referred_by_oneself
--- Those of these referrals whose referrer goes on as who was referred does, by a merge that came since.
-SELECT r.member_id, r.programme
+-- name: open_referrals
+-- These referrals, each with the wallet that the referred one's goes on as, in the order in which those were enrolled; not those
+-- whose referrer goes on as who was referred does, by a merge that came since.
+SELECT r.member_id, r.programme, coalesce(h.heir, o.wallet_id) AS heir
 FROM referrals AS r
 JOIN unnest(:member_ids::uuid[], :programmes::text[]) AS w (member_id, programme)
     ON w.member_id = r.member_id AND w.programme = r.programme
-WHERE EXISTS (
+JOIN wallets AS o ON o.member_id = r.member_id AND o.programme = r.programme
+LEFT JOIN heirs AS h ON h.wallet_id = o.wallet_id
+LEFT JOIN members AS m ON m.member_id = r.member_id
+WHERE NOT EXISTS (
     WITH RECURSIVE goes_on AS (
         SELECT e.is_referrer, e.member_id
         FROM (VALUES (true, r.referrer_id), (false, r.member_id)) AS e (is_referrer, member_id)
         UNION
-        SELECT g.is_referrer, m.merged_into
+        SELECT g.is_referrer, n.merged_into
         FROM goes_on AS g
-        JOIN merged_members AS m ON g.member_id = m.member_id
+        JOIN merged_members AS n ON g.member_id = n.member_id
     )
 
     SELECT
     FROM goes_on AS a
     JOIN goes_on AS b ON a.member_id = b.member_id
     WHERE a.is_referrer AND NOT b.is_referrer
-);
+)
+ORDER BY m.enrolled_at, r.member_id, r.programme;
 
 -- name: families
 -- The wallet that each of these goes on as, and whether a bill was judged for any that goes on as that one.

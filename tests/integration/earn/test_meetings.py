@@ -18,7 +18,7 @@ from shared.tenants import Tenant
 from tests.integration.earn.conftest import Shop, bill, running_earn, somebody
 from tests.integration.earn.test_campaigns import campaign
 from tests.integration.earn.test_checkout import CARD, cards, coffees, effects
-from tests.integration.earn.test_referrals import EARNING, friend_of, given, reversals
+from tests.integration.earn.test_referrals import EARNING, friend_of, given, led, reversals
 from tests.integration.earn.test_refunds import Bank, post, refund
 from tests.support.facts import activated
 from tests.support.meeting import Meeting, gate
@@ -176,6 +176,20 @@ async def test_what_a_referral_gave_is_given_back_to_its_caps_once(two: Two) -> 
     )
     caps = "SELECT decided, given_back FROM earn.caps WHERE campaign = 'act:friends' AND wallet_id = $1"
     assert [tuple(row) for row in await two.first.auditor.fetch(caps, by.wallet_id)] == [(1000, 500)]
+
+
+async def test_who_merges_a_friend_waits_for_who_judges_its_first_bill(two: Two) -> None:
+    by, heir = await two.first.member("circle"), await two.first.member("circle")
+    friend = await friend_of(two.first, by)
+    merged = "SELECT count(*) FROM earn.merged_members WHERE member_id = $1"
+    met = await two.gate.met(
+        "earn.referrals",
+        f"member_id = '{friend.member_id}'",
+        two.second.hear(led(two.second, friend, heir)),
+        two.first.auditor.fetchval(merged, friend.member_id),
+    )
+    assert met == [None, 0]
+    assert await two.first.auditor.fetchval(merged, friend.member_id) == 1
 
 
 async def test_time_that_two_see_pass_for_the_deadline_passes_once(two: Two, settings: Settings) -> None:

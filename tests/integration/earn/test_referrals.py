@@ -19,7 +19,7 @@ from shared.messaging import Done
 from tests.integration.earn.conftest import Member, Shop, bill, somebody
 from tests.integration.earn.oracle import noticed, objections, one_moment, reported
 from tests.integration.earn.test_refunds import Bank, post, refund
-from tests.support.facts import activated, autumn_2026
+from tests.support.facts import AT, activated, autumn_2026
 from tests.support.programmes import SHOPS, Document
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -385,6 +385,22 @@ SPOILT = {
         )""",
         {"referrals:decided", "referrals:given"},
     ),
+    "a friend who was merged, and whose bill decided nothing": (
+        """WITH known AS (UPDATE earn.heirs SET since = since - interval '5 minutes')
+        UPDATE earn.referrals SET outcome = NULL, bill_id = NULL, occurred_at = NULL, version = NULL, amount_minor = NULL,
+        minimum_minor = NULL, review = false
+        WHERE outcome = 'reached' AND member_id IN (
+            SELECT w.member_id FROM earn.wallets AS w JOIN earn.heirs AS h ON h.wallet_id = w.wallet_id
+        )""",
+        {"referrals:decided", "referrals:given"},
+    ),
+    "both referrals of one person": (
+        """UPDATE earn.referrals AS r SET outcome = 'reached', minimum_minor = 10000
+        WHERE r.outcome = 'not_first' AND EXISTS (
+            SELECT FROM earn.referrals AS o WHERE o.bill_id = r.bill_id AND o.outcome = 'reached'
+        )""",
+        {"referrals:decided", "referrals:given"},
+    ),
     "a bill that was not the first": (
         f"""UPDATE earn.referrals SET bill_id = (
             SELECT bill_id FROM earn.referrals WHERE outcome = 'reached' ORDER BY member_id DESC LIMIT 1
@@ -412,14 +428,102 @@ async def test_who_is_merged_with_a_referrer_or_a_buyer_is_no_new_friend(befrien
 
 
 async def test_of_two_friends_who_are_one_the_first_bill_of_either_is_the_first(befriended: Shop) -> None:
-    """A bill may still be judged for who was merged: it was on its way. It is the person's second."""
+    """A bill may still be judged for who was merged: it was on its way. It is the person's second. Who was enrolled first is the
+    friend whom it brings something for."""
     by = await befriended.member("circle")
     ended, heir, third = [await friend_of(befriended, by) for _ in range(3)]
     await befriended.hear(merged(ended, heir), merged(third, heir))
     await befriended.post(bill(heir))
     await asyncio.gather(*[befriended.post(bill(member)) for member in (ended, third)])
     said = [(await outcome(befriended, one), await given(befriended, one)) for one in (heir, ended, third)]
-    assert said == [("reached", {"referrer": 500, "referred": 200}), ("not_first", {}), ("not_first", {})]
+    assert said == [("not_first", {}), ("reached", {"referrer": 500, "referred": 200}), ("not_first", {})]
+
+
+async def wallets_given(shop: Shop, friend: Member) -> dict[str, Any]:
+    """The wallet that each of both got something in."""
+    rows = await shop.auditor.fetch(
+        """SELECT split_part(act_ref, '/', 3), c.wallet_id FROM earn.act_accruals AS c JOIN earn.acts USING (act_id)
+        WHERE act_ref LIKE $1""",
+        f"{friend.member_id}/%",
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def test_a_friend_who_was_merged_before_the_first_bill_is_one_by_the_first_bill_of_who_goes_on(
+    befriended: Shop,
+) -> None:
+    """Merged twice, the referrer too: a bill by what named the friend is judged for who goes on, and goes back from there."""
+    by, by_heir, between, heir = [await befriended.member("circle") for _ in range(4)]
+    friend = await friend_of(befriended, by)
+    await befriended.hear(
+        led(befriended, friend, between), led(befriended, by, by_heir), led(befriended, between, heir)
+    )
+    body = bill(friend)
+    await befriended.post(body)
+    assert await outcome(befriended, friend) == "reached"
+    assert await given(befriended, friend) == {"referrer": 500, "referred": 200}
+    both = {"referrer": by_heir.wallet_id, "referred": heir.wallet_id}
+    assert await wallets_given(befriended, friend) == both
+    await befriended.post(bill(heir))
+    assert await given(befriended, friend) == {"referrer": 500, "referred": 200}
+    await post(befriended, refund(body, all=True))
+    asked = await reversals(befriended, friend, wait_for=2)
+    assert {one["data"]["wallet_id"]: one["data"]["reverse_through"] for one in asked} == {
+        str(heir.wallet_id): 200,
+        str(by_heir.wallet_id): 500,
+    }
+
+
+async def test_a_friend_who_goes_on_as_the_referrer_or_as_a_buyer_brings_nothing(befriended: Shop) -> None:
+    by, buyer = await befriended.member("circle"), await befriended.member("circle")
+    await befriended.post(bill(buyer))
+    oneself, old = [await friend_of(befriended, by) for _ in range(2)]
+    await befriended.hear(led(befriended, oneself, by), led(befriended, old, buyer))
+    for member in (oneself, old):
+        await befriended.post(bill(member))
+    assert [await outcome(befriended, member) for member in (oneself, old)] == [None, "not_first"]
+    assert [await given(befriended, member) for member in (oneself, old)] == [{}, {}]
+
+
+async def test_of_two_friends_who_are_one_the_referrer_of_who_was_enrolled_first_has_the_bonus(
+    befriended: Shop,
+) -> None:
+    """Whichever of them goes on; not where that one refers oneself by now."""
+    first_by, second_by = await befriended.member("circle"), await befriended.member("circle")
+    earlier, later = somebody(), somebody()
+    told = referred(befriended, earlier, first_by)
+    await befriended.hear(referred(befriended, later, second_by))
+    await befriended.hear(msgspec.structs.replace(told, enrolled_at=AT - timedelta(days=1)))
+    await befriended.hear(led(befriended, earlier, later))
+    await befriended.post(bill(later))
+    said = [(await outcome(befriended, one), await given(befriended, one)) for one in (earlier, later)]
+    assert said == [("reached", {"referrer": 500, "referred": 200}), ("not_first", {})]
+    oneself, friend = await friend_of(befriended, first_by), await friend_of(befriended, second_by)
+    await befriended.hear(led(befriended, first_by, friend), led(befriended, oneself, friend))
+    await befriended.post(bill(oneself))
+    assert [await outcome(befriended, one) for one in (oneself, friend)] == [None, "reached"]
+    assert await given(befriended, friend) == {"referrer": 500, "referred": 200}
+
+
+async def test_a_bill_that_waited_for_a_friend_who_was_merged_meanwhile_is_the_first(
+    befriended: Shop,
+) -> None:
+    by, heir = await befriended.member("circle"), await befriended.member("circle")
+    friend = somebody()
+    answered = await befriended.post(bill(friend))
+    assert answered.json()["status"] == "waiting"
+    await befriended.hear(referred(befriended, friend, by), led(befriended, friend, heir))
+    for _ in range(400):
+        if await outcome(befriended, friend) == "reached":
+            break
+        await asyncio.sleep(0.02)
+    assert await given(befriended, friend) == {"referrer": 500, "referred": 200}
+    assert await wallets_given(befriended, friend) == {"referrer": by.wallet_id, "referred": heir.wallet_id}
+
+
+def led(shop: Shop, ended: Member, heir: Member) -> MemberMerged:
+    """The same as `merged`; what named the one names the other."""
+    return msgspec.structs.replace(merged(ended, heir), identities=(shop.identity("mobile", ended.mobile),))
 
 
 def merged(ended: Member, heir: Member) -> MemberMerged:
@@ -444,6 +548,15 @@ async def books(settings: Settings, befriended: Shop) -> AsyncIterator[Connectio
 
 async def test_the_oracle_works_out_the_same(settings: Settings, befriended: Shop, books: Connection) -> None:
     assert await objections(settings, befriended, books, CHECKS) == {}
+
+
+async def test_a_bill_is_judged_when_it_was_and_not_when_it_began_to_wait(
+    settings: Settings, befriended: Shop, books: Connection
+) -> None:
+    """The bill of a merged friend that waited for long is no earlier one of who goes on."""
+    waited = """WITH known AS (UPDATE earn.heirs SET since = since - interval '10 minutes')
+        UPDATE earn.decisions SET recorded_at = recorded_at - interval '5 minutes' WHERE status = 'waiting'"""
+    assert await noticed(settings, befriended, books, waited, {"referrals:decided"}) == {}
 
 
 async def test_what_takes_a_referral_back_is_no_cancelled_review(

@@ -143,11 +143,13 @@ GUARDS: dict[str, Guard] = {
         "lock_open_referrals",
         f"{WAITS}[earn]",
     ),
-    "a referral whose member is merged": lock(
+    "a referral whose member is merged": guard(
+        "lock",
         "who merges a member does not wait for who decides its referral",
-        "services/earn/store/referrals.sql",
-        "lock_referrals_of_merged",
-        f"{WAITS}[earn]",
+        "services/earn/handlers/merge.py",
+        "    await referrals.lock_open(tx.db, {one for item in items for one in _wallets(item.command)})\n",
+        "",
+        f"{MEETINGS}::test_who_merges_a_friend_waits_for_who_judges_its_first_bill",
     ),
     "a referral that is due": lock(
         "a referral's acts are recorded by two at once",

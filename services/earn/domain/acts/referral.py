@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
@@ -20,8 +20,8 @@ Said = Literal["reached", "below", "not_first", "not_declared"]
 
 class First(NamedTuple):
     """What the first bill of a referred member decided. `reached` and `below`: what it came to, against the minimum of the version
-    of that time. `not_declared`: that version gave nothing for referrals. `not_first`: other bills of the member had been judged
-    before a programme of this name gave anything for referrals."""
+    of that time. `not_declared`: that version gave nothing for referrals. `not_first`: other bills of the person had been judged
+    before, or it decides what another referral of the person brings, who was enrolled before."""
 
     key: Key
     outcome: Said
@@ -47,10 +47,10 @@ class Referred(NamedTuple):
     reached: Reached
 
 
-def candidates(bills: Iterable[tuple[UUID, RecordBill, Facts, datetime]]) -> dict[Key, UUID]:
+def candidates(bills: Iterable[tuple[UUID, RecordBill, Facts, datetime]]) -> set[UUID]:
     """The wallets that these bills may be the first of, where some version of their programme gives for referrals."""
     giving: dict[int, set[str]] = {}
-    found: dict[Key, UUID] = {}
+    found: set[UUID] = set()
     for _, bill, facts, _ in bills:
         codes = giving.get(id(facts.programmes))
         if codes is None:
@@ -61,11 +61,7 @@ def candidates(bills: Iterable[tuple[UUID, RecordBill, Facts, datetime]]) -> dic
             }
         if codes and bill.identity is not None:
             member = facts.members[bill.identity.hash]
-            found |= {
-                (member.member_id, wallet.programme): wallet.wallet_id
-                for wallet in member.wallets
-                if wallet.programme in codes
-            }
+            found |= {wallet.wallet_id for wallet in member.wallets if wallet.programme in codes}
     return found
 
 
@@ -73,25 +69,23 @@ def firsts(
     bills: Iterable[tuple[UUID, RecordBill, Facts, datetime]],
     decisions: Mapping[UUID, Decision],
     *,
-    undecided: Collection[Key],
+    undecided: Mapping[UUID, Sequence[Key]],
     families: Mapping[UUID, Family],
 ) -> list[First]:
-    """What these bills decide, in the order in which they were judged. `families`: of the wallets that they may be the first of, as
-    of before them: of members who are one person by now one bill is the first."""
-    left = set(undecided)
+    """What these bills decide, in the order in which they were judged. `undecided`: by the wallet that a referred member's goes on
+    as, who was enrolled first before the others. `families`: of the wallets that they may be the first of, as of before them: of
+    members who are one person by now one bill is the first, and one referral brings something."""
+    left = dict(undecided)
     had_bills = {family.heir for family in families.values() if family.has_bills}
     made = []
     for bill_id, bill, facts, _ in bills:
-        decision = decisions[bill_id]
-        for judged in decision.programmes:
+        for judged in decisions[bill_id].programmes:
             family = families.get(judged.wallet_id)
             if family is None:
                 continue
-            assert decision.member_id is not None
-            key = decision.member_id, judged.programme
-            if key in left:
-                left.remove(key)
+            for key in left.pop(family.heir, ()):
                 made.append(_first(key, bill_id, bill, judged, facts, family.heir in had_bills))
+                had_bills.add(family.heir)
             had_bills.add(family.heir)
     return made
 
