@@ -31,7 +31,7 @@ async def read_statements(
         desk.read() as db,
         db.transaction(isolation="repeatable_read", readonly=True),
     ):
-        return await statements_of(db, desk.cache, merchant=merchant, programme=programme, day=day)
+        return await statements_of(db, merchant=merchant, programme=programme, day=day)
 
 
 def write_csv(found: list[Statement], out: IO[str]) -> None:

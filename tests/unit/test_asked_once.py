@@ -26,6 +26,7 @@ OF_VERSIONS = {
     "redeem/redemptions.sql party": "the newest, of a quote: versions.as_found",
     "redeem/redemptions.sql whole_redemptions": "the newest, with what was sold: versions.as_found",
     "redeem/rewards.sql benefits_by_id": "the currency, which no version changes",
+    "redeem/statements.sql programmes": "the currency and the time zone, which no version changes",
     "redeem/versions.sql all_newest_versions": "store/versions.py",
     "redeem/versions.sql idle_versions": "store/versions.py",
     "redeem/versions.sql newest_versions": "store/versions.py",

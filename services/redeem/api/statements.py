@@ -77,5 +77,5 @@ async def get_statements(
         call.tenant.read() as db,
         db.transaction(isolation="repeatable_read", readonly=True),
     ):
-        found = await statements_of(db, call.tenant.cache, merchant=merchant, programme=programme, day=day)
+        found = await statements_of(db, merchant=merchant, programme=programme, day=day)
     return answer({"items": found})

@@ -112,6 +112,7 @@ class _Batch(NamedTuple):
     refunds: dict[tuple[str, str], Any]
     merchants: Mapping[str, Sequence[str]]
     terms: Mapping[str, CompiledProgramme]
+    """Of the cards' programmes; not of those whose cards are only swept, and which can't be read here."""
     issued_under: Mapping[UUID, CompiledProgramme]
     """Of cards of programmes whose newest version has no gift cards any more."""
     used: list[decide.Used]
@@ -163,16 +164,16 @@ async def _begin(tx: Tx, items: Sequence[Item[Moves]]) -> _Batch:
     serials = {one.serial for one in commands if isinstance(one, Activate | Reload | Look | Use)}
     use_ids = {one.use_id for one in commands if isinstance(one, RefundUse)}
     ids = await store.named(tx.db, serials, use_ids)
-    wanted = set(ids.values())
+    asked, swept = set(ids.values()), set[UUID]()
     for one in commands:
         match one:
             case Manage() | RenewPin():
-                wanted.add(one.card_id)
+                asked.add(one.card_id)
             case ExpireCards():
-                wanted.update(one.card_ids)
+                swept.update(one.card_ids)
             case _:
                 pass
-    cards = await store.lock(tx.db, wanted)
+    cards = await store.lock(tx.db, asked | swept)
     uses = await store.uses(tx.db, use_ids) if use_ids else {}
     references = {
         (uses[one.use_id].merchant, one.refund_ref)
@@ -182,11 +183,16 @@ async def _begin(tx: Tx, items: Sequence[Item[Moves]]) -> _Batch:
     known = await store.refunds(tx.db, references) if references else {}
     places = {one.place.merchant for one in commands if isinstance(one, Activate | Reload | Use)}
     merchants = await terminals_of(tx.db, places) if places else {}
-    terms = await versions.newest_of(tx.db, tx.cache, {card.programme for card in cards.values()})
+    terms = await versions.newest_of(
+        tx.db, tx.cache, {card.programme for one in asked if (card := cards.get(one)) is not None}
+    )
+    # What this release can't read another one sweeps.
+    if only_swept := {card.programme for card in cards.values()} - terms.keys():
+        terms |= await versions.newest_read(tx.db, tx.cache, only_swept)
     issued_under = {
         card.card_id: await versions.promised(tx.db, tx.cache, card)
         for card in cards.values()
-        if terms[card.programme].gift_cards is None
+        if card.programme in terms and terms[card.programme].gift_cards is None
     }
     return _Batch(tx, tx.now(), ids, cards, uses, known, merchants, terms, issued_under, [], [])
 
@@ -290,7 +296,7 @@ def _expired(batch: _Batch, item: Item[Moves], command: ExpireCards) -> Outcome:
     swept: dict[str, Swept] = {}
     for card_id in command.card_ids:
         card = batch.cards[card_id]
-        line = decide.expire(card, batch.now, uuid7())
+        line = decide.expire(card, batch.now, uuid7()) if card.programme in batch.terms else None
         if line is not None:
             currency = batch.currency(card)
             tell_moved(batch.tx, item, card, line, currency, now=batch.now)

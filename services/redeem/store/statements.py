@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 from itertools import groupby
-from typing import Any
+from zoneinfo import ZoneInfo
 
 from services.redeem.domain.statement import Row, Statement, bounds, statement, yesterday
-from services.redeem.store import versions
 from services.redeem.store.sql import statements
 from shared.db import Connection
 from shared.errors import NotFound, ProgrammeUnknown
@@ -15,7 +14,6 @@ from shared.errors import NotFound, ProgrammeUnknown
 
 async def statements_of(
     db: Connection,
-    cache: dict[Any, Any],
     *,
     merchant: str | None,
     programme: str | None,
@@ -23,19 +21,18 @@ async def statements_of(
 ) -> list[Statement]:
     """The statements of a day, by programme and merchant: of one merchant (also where nothing moved) or of all that moved anything.
     Without a day, of the last that is over in each programme's time zone. What is over, PostgreSQL's clock says, by which all of it
-    was written. Refuses an unknown merchant or programme."""
+    was written. Also of programmes that only a later release can read. Refuses an unknown merchant or programme."""
     now = await statements.clock(db)
     if merchant is not None and not await statements.merchant_known(db, merchant=merchant):
         raise NotFound(f"There is no merchant {merchant}.")
-    newest = await (
-        versions.newest_of_all(db, cache) if programme is None else versions.newest_of(db, cache, [programme])
-    )
-    if programme is not None and not newest:
+    programmes = await statements.programmes(db, programme=programme)
+    if programme is not None and not programmes:
         raise ProgrammeUnknown(f"There is no programme {programme}.", pointer="/programme")
     found: list[Statement] = []
-    for code, terms in newest.items():
-        of_day = day or yesterday(now, terms.zone)
-        since, until = bounds(of_day, terms.zone)
+    for code, currency, time_zone in programmes:
+        zone = ZoneInfo(time_zone)
+        of_day = day or yesterday(now, zone)
+        since, until = bounds(of_day, zone)
         rows = [
             Row(*row)
             for row in await statements.statement(
@@ -46,9 +43,7 @@ async def statements_of(
         if merchant is not None:
             by_merchant.setdefault(merchant, [])
         found += [
-            statement(
-                name, own, programme=code, currency=terms.currency, day=of_day, zone=terms.zone, now=now
-            )
+            statement(name, own, programme=code, currency=currency, day=of_day, zone=zone, now=now)
             for name, own in by_merchant.items()
         ]
     return found

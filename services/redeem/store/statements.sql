@@ -8,6 +8,16 @@ SELECT clock_timestamp();
 -- Whether there is such a merchant.
 SELECT EXISTS (SELECT FROM merchants AS m WHERE m.merchant = :merchant);
 
+-- name: programmes
+-- This programme (null: every one), with what its versions have in common, whether or not this release can read the rest.
+SELECT DISTINCT ON (p.programme)
+    p.programme,
+    p.document #>> '{programme,currency}' AS currency,
+    p.document #>> '{programme,time_zone}' AS time_zone
+FROM programmes AS p
+WHERE :programme::text IS NULL OR p.programme = :programme
+ORDER BY p.programme, p.version DESC;
+
 -- name: statement
 -- What was captured and returned of a programme between two moments of when we wrote it, by merchant and terminal (null: none was
 -- named): of one merchant, or of all. What bought rewards paid for no bill, and stands apart. Money is told

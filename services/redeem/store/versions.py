@@ -53,12 +53,6 @@ async def newest_of(
     return {code: await _version(db, cache, code, version) for code, version in rows}
 
 
-async def newest_of_all(db: Connection, cache: Cache) -> dict[str, CompiledProgramme]:
-    """The same of every programme."""
-    rows = await versions.all_newest_versions(db)
-    return {code: await _version(db, cache, code, version) for code, version in rows}
-
-
 async def newest_read(
     db: Connection, cache: Cache, programmes: Collection[str] | None = None
 ) -> dict[str, CompiledProgramme]:

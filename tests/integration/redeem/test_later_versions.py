@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 import secrets
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 
+from services.redeem.domain.giftcards.acts import Swept
 from services.redeem.jobs.benefits_due import issue, learn_job, run
+from services.redeem.jobs.gift_card_sweeping import dry_run as look_at_gift_cards
+from services.redeem.jobs.gift_card_sweeping import expire_gift_cards
 from services.redeem.jobs.sweeping import dry_run, walk
 from services.redeem.jobs.telling_expiry import tell_of_expiry
+from services.redeem.store.gift_cards import would_expire
 from shared.programme.compiled import compile_programme
 from tests.integration.redeem.conftest import Bank, asks
+from tests.integration.redeem.gift_cards import Cards
 from tests.integration.redeem.test_expiring import expired
 from tests.integration.redeem.test_rewards import put
 from tests.support.facts import activated
+from tests.support.gift_cards import GIFTS
 from tests.support.programmes import SHOPS
 
 
@@ -95,6 +103,71 @@ async def test_a_sweep_leaves_what_this_release_can_not_read_and_goes_on(bank: B
     bank.runtime.cache["programme", "swept", 2] = compile_programme(readable.document, 2)
     await walk(bank.runtime)
     assert [points for points, _ in await expired(bank, one.wallet_id)] == [60]
+
+
+async def test_a_sweep_of_gift_cards_leaves_those_of_what_can_not_be_read_and_goes_on(bank: Bank) -> None:
+    cards = Cards(bank)
+    month = {
+        code: {**GIFTS, "serial_prefix": prefix, "valid_months": 1}
+        for code, prefix in (("boxed", "98711"), ("plain", "98712"))
+    }
+    for code, section in month.items():
+        await bank.hear(activated(code, gift_cards=section))
+    kept, gone = [await cards.sold(1_000, code) for code in month]
+    redemption = {**SHOPS["redemption"], "later": "what the next release knows"}
+    await bank.hear(activated("boxed", 2, gift_cards=month["boxed"], redemption=redemption))
+    cards.passes(timedelta(days=40))
+    due = {"plain": Swept("plain", "SAR", 1, 1_000)}
+    assert await look_at_gift_cards(bank.runtime) == due
+    assert await expire_gift_cards(bank.runtime) == due
+    asked = await cards.use(kept, 100)
+    assert (asked.status_code, asked.json()["code"]) == (503, "tenant_migrating")
+    assert [await cards.buckets(one) for one in (kept, gone)] == [
+        (-1_000, 1_000, 0, 0),
+        (-1_000, 0, 0, 1_000),
+    ]
+    # As a process of that release reads it.
+    readable = activated("boxed", 2, gift_cards=month["boxed"])
+    bank.runtime.cache["programme", "boxed", 2] = compile_programme(readable.document, 2)
+    assert await expire_gift_cards(bank.runtime) == {"boxed": Swept("boxed", "SAR", 1, 1_000)}
+
+
+async def test_a_look_at_gift_cards_asks_once_for_what_counts_of_them(bank: Bank) -> None:
+    cards = Cards(bank)
+    await bank.hear(activated("looked", gift_cards={**GIFTS, "serial_prefix": "98713", "valid_months": 1}))
+    for _ in range(3):
+        await cards.sold(1_000, "looked")
+    cards.passes(timedelta(days=40))
+    asked: list[Any] = []
+    async with bank.runtime.read() as db:
+        with db.query_logger(asked.append):
+            found, _ = await would_expire(db, bank.runtime.cache, None, cards.now(), most=100)
+    assert found["looked"] == Swept("looked", "SAR", 3, 3_000)
+    assert sum("FROM programmes" in one.query for one in asked) == 1
+
+
+async def test_a_statement_tells_of_a_programme_that_can_not_be_read_and_of_the_others(bank: Bank) -> None:
+    """What it says of it no version changes."""
+    for programme, points in (("stated", 40), ("beside", 30)):
+        await bank.hear(activated(programme))
+        member = await bank.member(100, programme=programme)
+        assert (await bank.redeem(asks(member, programme=programme, points=points))).status_code == 201
+    redemption = {**SHOPS["redemption"], "later": "what the next release knows"}
+    await bank.hear(activated("stated", 2, redemption=redemption))
+    today = f"{datetime.now(ZoneInfo('Asia/Riyadh')):%Y-%m-%d}"
+
+    async def captured(**query: str) -> dict[str, int]:
+        shown = await bank.client.get(
+            "/v1/merchants/riyadh-mall/statements",
+            params={"day": today, **query},
+            headers=bank.headers("finance"),
+        )
+        assert shown.status_code == 200, shown.text
+        return {one["programme"]: one["total"]["captured"]["points"] for one in shown.json()["items"]}
+
+    assert await captured(programme="stated") == {"stated": 40}
+    every = await captured()
+    assert (every["stated"], every["beside"]) == (40, 30)
 
 
 async def test_points_come_and_others_are_issued_rewards_though_a_programme_can_not_be_read(
