@@ -10,8 +10,8 @@ SELECT
 FROM (
     SELECT
         b.programme, b.merchant, b.bill_ref, b.most_minor, r.programme_version,
-        coalesce(sum(coalesce(s.captured_minor, r.money_minor) - r.returned_minor), 0)::bigint AS paid_minor,
-        coalesce(sum(s.captured_minor - r.returned_minor) FILTER (WHERE s.bill_most_minor IS NOT NULL), 0)::bigint AS said_minor
+        coalesce(sum(coalesce(s.captured_minor, r.money_minor) - r.returned_minor), 0) AS paid_minor,
+        coalesce(sum(s.captured_minor - r.returned_minor) FILTER (WHERE s.bill_most_minor IS NOT NULL), 0) AS said_minor
     FROM redeem.bill_shares AS b
     LEFT JOIN redeem.redemptions AS r
         ON r.programme = b.programme AND r.merchant = b.merchant AND r.bill_ref = b.bill_ref AND r.status = 'captured'

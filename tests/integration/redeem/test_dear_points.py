@@ -168,3 +168,20 @@ async def test_a_day_of_redemptions_that_have_become_too_dear_together_is_told(b
     assert shown.status_code == 200, shown.text
     captured = shown.json()["items"][0]["total"]["captured"]
     assert captured == {"points": 2 * RISEN, "money": {"amount_minor": MOST_MINOR, "currency": "SAR"}}
+
+
+async def test_a_bill_that_such_redemptions_pay_together_is_paid_by_no_more(
+    bank: Bank, settings: Settings
+) -> None:
+    await bank.hear(activated("lofty", **TERMS))
+    one, other = await bank.member(MANY, programme="lofty"), await bank.member(MANY, programme="lofty")
+    await rises(bank, "lofty")
+    for member in (one, other):
+        body = asks(member, programme="lofty", points=RISEN, bill_ref="B-lofty")
+        assert (await bank.redeem(body)).status_code == 201
+    more = asks(one, programme="lofty", points=1, bill_ref="B-lofty", bill_total_minor=10**12)
+    refused = assert_problem(await bank.redeem(more), 409, "bill_share_exceeded")
+    assert f"{MOST_MINOR} are paid with points already" in refused["detail"]
+    quote = (await post(bank, "redemption-quotes", more, role="till")).json()
+    assert quote["refusal"]["code"] == "bill_share_exceeded"
+    await assert_whole_until_spoilt(settings, bank.code, frozenset({"redemptions:shares"}), {})
