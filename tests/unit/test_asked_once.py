@@ -115,7 +115,7 @@ PLACES = {
     r"\bversions\[-?\d+\]|\bversions\[\w+\]\[-?\d+\]|\bprogrammes\[\w+\]\[-?\d+\]|\.version == \w+\.version\b": {
         "services/earn/domain/versions.py",
     },
-    r"\bactivated_at <=|\bsince <= at\b(?! <)": {
+    r"\bactivated_at <=|\bsince <= at\b(?! <)|\bbisect_right\(versions\b": {
         "services/earn/domain/versions.py",
         "services/redeem/domain/silence.py",  # versions of a rule, one after the other
     },

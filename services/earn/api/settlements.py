@@ -27,6 +27,7 @@ from services.earn.domain.settlement import (
     accepted_on,
     minor,
 )
+from services.earn.domain.versions import every
 from services.earn.domain.versions import newest as newest_of
 from services.earn.jobs.checking import DAYS, check
 from services.earn.store import settlements
@@ -158,7 +159,8 @@ async def import_settlement(
     runtime: Any = call.tenant
     assert isinstance(runtime, TenantRuntime)
     async with runtime.read() as db:
-        versions = (await known_programmes(db, runtime.cache)).get(asked.programme)
+        known = await known_programmes(db, runtime.cache, every({asked.programme}))
+    versions = known.get(asked.programme)
     if versions is None:
         raise ProgrammeUnknown(f"There is no programme {asked.programme} here.", pointer="/programme")
     lines = tuple([_line(place, one, versions) for place, one in enumerate(asked.lines)])

@@ -11,7 +11,7 @@ import msgspec
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from services.earn.domain.versions import newest
+from services.earn.domain.versions import latest, newest
 from services.earn.store import benefits as store
 from services.earn.store.facts import known_programmes
 from shared.errors import NotFound
@@ -106,7 +106,7 @@ async def _told(call: Read, **whose: UUID) -> Response:
             raise NotFound("No such wallet is known here.")
         progress = await store.progress_of_wallets(db, wallets)
         rewards = await store.rewards_of_wallets(db, wallets)
-        programmes = await known_programmes(db, call.tenant.cache)
+        programmes = await known_programmes(db, call.tenant.cache, latest(set(wallets.values())))
     cards = [
         _Card(
             programme,

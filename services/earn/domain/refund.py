@@ -22,7 +22,7 @@ from uuid import UUID
 import msgspec
 
 from services.earn.domain.decision import Decision, Judged
-from services.earn.domain.versions import Versions, active_at, judged_by
+from services.earn.domain.versions import Versions, Wanted, active_at, judged_by, then, those
 from shared.errors import CurrencyMismatch, Refusal
 from shared.programme.compiled import CompiledProgramme, OnSpent
 
@@ -262,11 +262,20 @@ def open_programmes(
 
     A bill that earned in no programme follows those that count in its currency, or accept it.
     """
-    earned = [(one.programme, judged_by(versions, one)) for one in bill.decision.programmes]
-    others = [(code, active_at(known, bill.occurred_at)) for code, known in versions.items()]
-    asked = earned or [(code, one) for code, one in others if bill.currency in {one.currency, *one.accepts}]
+    asked = [(one.programme, judged_by(versions, one)) for one in bill.decision.programmes]
+    if not asked:
+        others = [(code, active_at(known, bill.occurred_at)) for code, known in versions.items()]
+        asked = [(code, one) for code, one in others if bill.currency in {one.currency, *one.accepts}]
     found = {code for code, version in asked if is_open(version, bill.occurred_at, refunded_at)}
     return frozenset(found) if found or not asked else None
+
+
+def versions_for(bills: Iterable[RefundedBill]) -> Wanted:
+    """Those that decide about refunds of these bills."""
+    every = list(bills)
+    wanted = those([judged for bill in every for judged in bill.decision.programmes])
+    at = then({bill.occurred_at for bill in every if not bill.decision.programmes})
+    return lambda programme, versions: [*wanted(programme, versions), *at(programme, versions)]
 
 
 def refunded_within(

@@ -17,8 +17,9 @@ from services.earn.domain.refund import (
     open_programmes,
     refunded_within,
     requests_for,
+    versions_for,
 )
-from services.earn.domain.versions import Versions
+from services.earn.domain.versions import Versions, judged_by
 from services.earn.handlers.benefits import TakenBack, gives, take_back
 from services.earn.handlers.telling_refunds import on_behalf_of, tell_request, tell_settled
 from services.earn.handlers.wake import settle_wake
@@ -51,11 +52,9 @@ class Course:
 
     @property
     def gives_for_referrals(self) -> bool:
-        """Whether some version of a programme that the bill was judged in does."""
+        """Whether a version that the bill was judged by does."""
         return any(
-            version.referral is not None
-            for judged in self.bill.decision.programmes
-            for _, version in self._versions[judged.programme]
+            judged_by(self._versions, judged).referral is not None for judged in self.bill.decision.programmes
         )
 
     def take(self, refund: Refund) -> None:
@@ -187,7 +186,7 @@ async def follow(tx: Tx, bills: Iterable[RefundedBill]) -> Courses:
         return Courses(tx, {})
     sagas = await store.lock_sagas(tx.db, {bill.bill_id: bill.sequence for bill in by_id.values()})
     refunds = await store.refunds_of_bills(tx.db, by_id)
-    versions = await known_programmes(tx.db, tx.cache)
+    versions = await known_programmes(tx.db, tx.cache, versions_for(by_id.values()))
     return Courses(
         tx,
         {
@@ -203,7 +202,7 @@ async def follow_again(tx: Tx, bill_ids: Iterable[UUID]) -> Courses:
     refunds = await store.refunds_of_bills(tx.db, sagas)
     keys = {(found[0].merchant, found[0].bill_ref) for found in refunds.values()}
     bills = {bill.bill_id: bill for bill in (await store.bills_by_reference(tx.db, keys)).values()}
-    versions = await known_programmes(tx.db, tx.cache)
+    versions = await known_programmes(tx.db, tx.cache, versions_for(bills.values()))
     return Courses(
         tx,
         {

@@ -14,6 +14,7 @@ from services.earn.domain.decision import Decision, Seen
 from services.earn.domain.guard import Sighting, Surroundings, Till, look, needed_since, sighting
 from services.earn.domain.judge import Weighed
 from services.earn.domain.review import Review
+from services.earn.domain.versions import every
 from services.earn.store import reviews as store
 from services.earn.store.facts import known_programmes
 from services.earn.store.reviews import Span
@@ -41,7 +42,7 @@ async def thin_sightings(tx: Tx, items: Sequence[Item[ThinSightings]]) -> list[O
     now, waiting_since = tx.now(), await store.earliest_waiting(tx.db)
     before = {
         code: since
-        for code, versions in (await known_programmes(tx.db, tx.cache)).items()
+        for code, versions in (await known_programmes(tx.db, tx.cache, every())).items()
         if (since := needed_since(now, [one.backdating for _, one in versions], waiting_since))
     }
     dropped = await store.thin(tx.db, before, most=AT_ONCE) if before else 0

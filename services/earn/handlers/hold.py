@@ -40,11 +40,13 @@ AT_ONCE = 200
 _encode = msgspec.json.Encoder().encode
 
 
-async def plan_holds(
-    tx: Tx, decided: Iterable[tuple[UUID, datetime, Decision]], programmes: Mapping[str, Versions]
-) -> None:
-    """Writes the plans of what these decisions held: (bill, when it happened, decision)."""
-    await store.write_plans(tx.db, [plan for one in decided for plan in plans_of(*one, programmes)])
+Held = tuple[UUID, datetime, Decision, Mapping[str, Versions]]
+"""A bill, when it happened, the decision, and what it was judged by."""
+
+
+async def plan_holds(tx: Tx, decided: Iterable[Held]) -> None:
+    """Writes the plans of what these decisions held."""
+    await store.write_plans(tx.db, [plan for one in decided for plan in plans_of(*one)])
 
 
 async def release_due(tx: Tx, items: Sequence[Item[ReleaseDue]]) -> list[Outcome]:

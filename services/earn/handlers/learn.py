@@ -8,7 +8,7 @@ from uuid import UUID
 from services.earn.domain.acts.act import birthday, sign_up
 from services.earn.domain.acts.judge import kind_of
 from services.earn.domain.judge import ANY_PROGRAMME, Standing
-from services.earn.domain.versions import active_at
+from services.earn.domain.versions import active_at, then
 from services.earn.handlers.acts import Asked, record_new
 from services.earn.handlers.wake import settle_wake
 from services.earn.store import acts, learned, rates, referrals, waiting
@@ -93,7 +93,9 @@ async def learn_members(tx: Tx, items: Sequence[Item[MemberEnrolled | CardIssued
 
 async def hear_birthdays(tx: Tx, items: Sequence[Item[MemberBirthday]]) -> list[Outcome]:
     """Records a birthday where its programme gives something for it, or is not known yet."""
-    programmes = await known_programmes(tx.db, tx.cache)
+    told_of = [item.command for item in items]
+    wanted = then({told.occurred_at for told in told_of}, {told.programme for told in told_of})
+    programmes = await known_programmes(tx.db, tx.cache, wanted)
     asked: dict[tuple[str, str], Asked] = {}
     for item in items:
         told = item.command
@@ -118,7 +120,10 @@ async def _sign_ups(tx: Tx, items: Sequence[Item[MemberEnrolled | CardIssued]]) 
     heard = [(item, item.command) for item in items if isinstance(item.command, MemberEnrolled)]
     if not heard:
         return []
-    programmes = await known_programmes(tx.db, tx.cache)
+    wanted = then(
+        {told.enrolled_at for _, told in heard}, {one.programme for _, told in heard for one in told.wallets}
+    )
+    programmes = await known_programmes(tx.db, tx.cache, wanted)
     asked: dict[tuple[str, str], Asked] = {}
     for item, told in heard:
         for wallet in told.wallets:

@@ -16,7 +16,7 @@ from services.earn.domain.spoiled import Spoiled
 from services.earn.handlers.batch import Asked, Batch, BillConflict, IdReused
 from services.earn.handlers.benefits import ask_benefits, gives
 from services.earn.handlers.entering import entered
-from services.earn.handlers.hold import HOLDING, plan_holds
+from services.earn.handlers.hold import HOLDING, Held, plan_holds
 from services.earn.handlers.judging import judge_all
 from services.earn.handlers.reject import reject
 from services.earn.handlers.told import Replies, accrual_rows, tell, tell_accruals
@@ -207,7 +207,7 @@ async def _record(batch: Batch, new: Sequence[Asked], facts: Facts, now: datetim
     bill_rows: list[bills_store.Row] = []
     decision_rows: list[bills_store.Row] = []
     accruals: list[bills_store.Row] = []
-    held: list[tuple[UUID, datetime, Decision]] = []
+    held: list[Held] = []
     giving: list[tuple[UUID, datetime, Decision, Item[Any]]] = []
     for ask in new:
         bill_id, bill, item, entry = ask.bill_id, ask.bill, ask.item, ask.entry
@@ -217,7 +217,7 @@ async def _record(batch: Batch, new: Sequence[Asked], facts: Facts, now: datetim
             decision = next(decisions)
             accruals += accrual_rows(bill_id, decision)
             if decision.status in HOLDING:
-                held.append((bill_id, bill.occurred_at, decision))
+                held.append((bill_id, bill.occurred_at, decision, known[bill_id].programmes))
             if gives(decision):
                 giving.append((bill_id, bill.occurred_at, decision, item))
         subject = str(bill_id)
@@ -247,7 +247,7 @@ async def _record(batch: Batch, new: Sequence[Asked], facts: Facts, now: datetim
     await bills_store.write_decisions(tx.db, decision_rows)
     await bills_store.write_accruals(tx.db, accruals)
     if held:
-        await plan_holds(tx, held, latest.programmes)
+        await plan_holds(tx, held)
     if giving:
         await ask_benefits(tx, giving)
     if waits:

@@ -12,7 +12,7 @@ import msgspec
 from services.earn.domain.decision import Awaited, Decision
 from services.earn.domain.judge import Facts, waits_for
 from services.earn.handlers.benefits import ask_benefits, gives
-from services.earn.handlers.hold import HOLDING, plan_holds
+from services.earn.handlers.hold import HOLDING, Held, plan_holds
 from services.earn.handlers.judging import judge_all
 from services.earn.handlers.told import accrual_rows, tell, tell_accruals
 from services.earn.store import bills as bills_store
@@ -68,7 +68,7 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
     told: list[tuple[UUID, int, UUID, int]] = []
     decisions: list[bills_store.Row] = []
     accruals: list[bills_store.Row] = []
-    held: list[tuple[UUID, datetime, Decision]] = []
+    held: list[Held] = []
     giving: list[tuple[UUID, datetime, Decision, Item[Any]]] = []
     for one in locked:
         if one.bill_id in waits:
@@ -98,7 +98,7 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
         )
         accruals += accrual_rows(one.bill_id, decision)
         if decision.status in HOLDING:
-            held.append((one.bill_id, one.bill.occurred_at, decision))
+            held.append((one.bill_id, one.bill.occurred_at, decision, facts.programmes))
         if gives(decision):
             giving.append((one.bill_id, one.bill.occurred_at, decision, item))
         tx.audit("bill.settle", f"bill/{one.bill_id}", item=item, after={"status": decision.status})
@@ -106,7 +106,7 @@ async def settle_bills(tx: Tx, items: Sequence[Item[Settle]]) -> list[Outcome]:
         await bills_store.write_decisions(tx.db, decisions)
         await keep_settled(tx.db, told)
         await bills_store.write_accruals(tx.db, accruals)
-        await plan_holds(tx, held, facts.programmes)
+        await plan_holds(tx, held)
         await ask_benefits(tx, giving)
         await waiting.end_waiting(tx.db, [one.bill_id for one in locked if one.bill_id not in waits])
     return [_DONE] * len(items)

@@ -13,7 +13,7 @@ from services.earn.domain.acts.act import ROLES
 from services.earn.domain.acts.judge import ActJudged, decode_decision
 from services.earn.domain.acts.referral import Refunded, fell_below
 from services.earn.domain.refund import is_open
-from services.earn.domain.versions import Versions, judged_by
+from services.earn.domain.versions import Versions, judged_by, those
 from services.earn.store import counters
 from services.earn.store import referrals as store
 from services.earn.store.facts import known_programmes
@@ -50,7 +50,7 @@ async def review_referrals(tx: Tx, items: Sequence[Item[ReviewReferral]]) -> lis
         refunds.setdefault(row["bill_id"], []).append(
             Refunded(row["refund_id"], row["refunded_minor"], row["occurred_at"], row["total_minor"])
         )
-    versions = await known_programmes(tx.db, tx.cache)
+    versions = await known_programmes(tx.db, tx.cache, those(reviews))
     fell = {
         f"{one.key[0]}/{one.key[1]}/{role}": (one, because)
         for one in reviews
@@ -64,9 +64,11 @@ async def review_referrals(tx: Tx, items: Sequence[Item[ReviewReferral]]) -> lis
     rows = []
     if fell:
         now = tx.now()
-        for row in await store.accruals_of_acts(tx.db, list(fell)):
+        earned = await store.accruals_of_acts(tx.db, list(fell))
+        gave = [one for row in earned for one in decode_decision(row["decision"]).programmes]
+        gave_by = await known_programmes(tx.db, tx.cache, those(gave))
+        for row, judged in zip(earned, gave, strict=True):
             one, because = fell[row["act_ref"]]
-            [judged] = decode_decision(row["decision"]).programmes
             rows.append(
                 store.Reversal(
                     accrual_id=row["accrual_id"],
@@ -79,7 +81,7 @@ async def review_referrals(tx: Tx, items: Sequence[Item[ReviewReferral]]) -> lis
                     currency=judged.currency,
                     point_value=judged.point_value,
                     points=row["points"],
-                    on_spent=judged_by(versions, judged).on_spent,
+                    on_spent=judged_by(gave_by, judged).on_spent,
                     effective_at=because.occurred_at,
                     decided_at=now,
                     sequence=row["sequence"] + 1,

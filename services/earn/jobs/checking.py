@@ -8,6 +8,7 @@ import msgspec
 import structlog
 
 from services.earn.domain.settlement import Checked, Compared, Keep, unspoken, with_foreign
+from services.earn.domain.versions import every
 from services.earn.store import settlements as store
 from services.earn.store.facts import known_programmes
 from shared.db import Connection
@@ -41,7 +42,7 @@ async def check(runtime: TenantRuntime, *, first: date, last: date, job: str = "
 
 async def _compared(db: Connection, runtime: TenantRuntime, first: date, last: date) -> list[Compared]:
     said = await store.compared(db, first, last)
-    versions = await known_programmes(db, runtime.cache)
+    versions = await known_programmes(db, runtime.cache, every())
     accepts = {
         code: [(since, version.accepts) for since, version in known]
         for code, known in versions.items()

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from services.earn.domain.acts.act import RecordAct, recorded_act
 from services.earn.domain.acts.judge import ActDecision, decode_decision, encode_decision
+from services.earn.domain.versions import those
 from services.earn.store import listeners
 from services.earn.store.facts import Cache, known_programmes
 from services.earn.store.sql import acts as queries
@@ -260,13 +261,11 @@ async def conditions_of(
     db: Connection, decisions: Sequence[ActDecision], cache: Cache
 ) -> dict[tuple[str, int, str], list[str]]:
     """What the conditions compare that these decisions tested, in words, by programme, version and act type."""
-    used = {
-        (one.programme, one.version) for decision in decisions for one in decision.programmes if one.condition
-    }
+    used = [one for decision in decisions for one in decision.programmes if one.condition]
     found = {}
-    for code, versions in (await known_programmes(db, cache) if used else {}).items():
+    for code, versions in (await known_programmes(db, cache, those(used)) if used else {}).items():
         for _, version in versions:
-            for kind in version.acts.values() if (code, version.version) in used else ():
+            for kind in version.acts.values():
                 if kind.when is not None:
                     found[code, version.version, kind.code] = [one.words for one in kind.when.comparisons]
     return found

@@ -13,12 +13,12 @@ from services.earn.domain.acts.act import RecordAct
 from services.earn.domain.bill import RecordBill
 from services.earn.domain.decision import Decision
 from services.earn.domain.judge import Facts, Member, Standing, Wallet
-from services.earn.domain.versions import Versions
+from services.earn.domain.versions import Versions, Wanted, then, those
 from services.earn.store.rates import rates_for
 from services.earn.store.segments import segments_of
 from services.earn.store.sql import queries
 from shared.db import Connection
-from shared.programme.compiled import CompiledProgramme, compile_programme
+from shared.programme.compiled import compile_programme
 from shared.programme.subject import Activity
 
 Cache = dict[Any, Any]
@@ -26,12 +26,15 @@ Cache = dict[Any, Any]
 
 async def facts_for(db: Connection, bills: Collection[RecordBill], cache: Cache) -> Facts:
     """What is known now that concerns these bills."""
-    programmes = await known_programmes(db, cache)
+    identities = {bill.identity.hash for bill in bills if bill.identity is not None}
+    members = await _members(db, identities) if identities else {}
+    named = [(bill.programmes, members.get(bill.identity.hash) if bill.identity else None) for bill in bills]
+    programmes = await known_programmes(
+        db, cache, then({bill.occurred_at for bill in bills}, _concerned(named))
+    )
     merchants = {bill.merchant for bill in bills}
     terminals = {(bill.merchant, bill.terminal) for bill in bills if bill.terminal is not None}
     listed, taken_off = await _terminals(db, terminals)
-    identities = {bill.identity.hash for bill in bills if bill.identity is not None}
-    members = await _members(db, identities) if identities else {}
     asked = _asked(programmes)
     known = {member.member_id for member in members.values()} if "segments" in asked else None
     return Facts(
@@ -49,9 +52,10 @@ async def facts_for(db: Connection, bills: Collection[RecordBill], cache: Cache)
 
 async def facts_for_acts(db: Connection, acts: Collection[RecordAct], cache: Cache) -> Facts:
     """What is known now that concerns these acts."""
-    programmes = await known_programmes(db, cache)
-    merchants = {act.merchant for act in acts if act.merchant is not None}
     members = await _members(db, {act.identity.hash for act in acts})
+    named = [(act.programme and (act.programme,), members.get(act.identity.hash)) for act in acts]
+    programmes = await known_programmes(db, cache, then({act.occurred_at for act in acts}, _concerned(named)))
+    merchants = {act.merchant for act in acts if act.merchant is not None}
     return Facts(
         merchants=await _merchants(db, merchants, cache),
         terminals=(),
@@ -88,22 +92,19 @@ async def conditions_of(
     db: Connection, decisions: Iterable[Decision], cache: Cache
 ) -> dict[tuple[str, int, str], list[str]]:
     """What the conditions compare that these decisions tested, in words, by programme, version and rule."""
-    used = {
-        (one.programme, one.version) for decision in decisions for one in decision.programmes if one.details
-    }
-    known = await known_programmes(db, cache) if used else {}
+    used = [one for decision in decisions for one in decision.programmes if one.details]
+    known = await known_programmes(db, cache, those(used)) if used else {}
     found = {}
     for code, versions in known.items():
         for _, version in versions:
-            if (code, version.version) in used:
-                book = version.book
-                written = {rule.code: rule.when for rule in book.rules}
-                for campaign in (*book.campaigns, *book.offers):
-                    written[f"campaign {campaign.code}"] = campaign.when
-                written |= {f"stamp card {card.code}": card.counts.when for card in book.cards}
-                for name, condition in written.items():
-                    if condition is not None:
-                        found[code, version.version, name] = [one.words for one in condition.comparisons]
+            book = version.book
+            written = {rule.code: rule.when for rule in book.rules}
+            for campaign in (*book.campaigns, *book.offers):
+                written[f"campaign {campaign.code}"] = campaign.when
+            written |= {f"stamp card {card.code}": card.counts.when for card in book.cards}
+            for name, condition in written.items():
+                if condition is not None:
+                    found[code, version.version, name] = [one.words for one in condition.comparisons]
     return found
 
 
@@ -115,10 +116,19 @@ async def _brands(db: Connection, merchants: set[str]) -> dict[str, str]:
     return {row[0]: row[1] for row in await queries.brands_of(db, merchants=list(merchants))}
 
 
-async def known_programmes(db: Connection, cache: Cache) -> dict[str, Versions]:
-    """Every activated version of every programme, compiled once."""
-    rows = await queries.programme_versions(db)
-    missing = [(row[0], row[1]) for row in rows if ("programme", row[0], row[1]) not in cache]
+async def known_programmes(db: Connection, cache: Cache, wanted: Wanted) -> dict[str, Versions]:
+    """Every programme that was activated, with those of its versions that are wanted: each is compiled when it is first, and one
+    that this release can't read is refused to who wants it alone."""
+    listed: dict[str, list[tuple[datetime, int]]] = {}
+    for code, version, activated_at in await queries.programme_versions(db):
+        listed.setdefault(code, []).append((activated_at, version))
+    asked = {code: set(wanted(code, versions)) for code, versions in listed.items()}
+    missing = [
+        (code, version)
+        for code, numbers in asked.items()
+        for version in numbers
+        if ("programme", code, version) not in cache
+    ]
     if missing:
         found = await queries.programme_documents(
             db, programmes=[code for code, _ in missing], versions=[version for _, version in missing]
@@ -126,10 +136,23 @@ async def known_programmes(db: Connection, cache: Cache) -> dict[str, Versions]:
         for code, version, document in found:
             # Immutable: an activated version never changes.
             cache["programme", code, version] = compile_programme(msgspec.json.decode(document), version)
-    known: dict[str, list[tuple[datetime, CompiledProgramme]]] = {}
-    for code, version, activated_at in rows:
-        known.setdefault(code, []).append((activated_at, cache["programme", code, version]))
-    return dict(known)
+    return {
+        code: [(at, cache["programme", code, version]) for at, version in versions if version in asked[code]]
+        for code, versions in listed.items()
+    }
+
+
+def _concerned(named: Iterable[tuple[Collection[str] | None, Member | None]]) -> set[str] | None:
+    """The programmes that what names these, and is of these members, may be judged in; None where one may be in any."""
+    found: set[str] = set()
+    for programmes, member in named:
+        if programmes is not None:
+            found.update(programmes)
+        elif member is not None:
+            found.update([wallet.programme for wallet in member.wallets])
+        else:
+            return None
+    return found
 
 
 async def _merchants(db: Connection, merchants: set[str], cache: Cache) -> set[str]:
