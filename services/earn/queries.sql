@@ -144,6 +144,20 @@ DELETE FROM awaited AS a
 USING unnest(:kinds::text[], :keys::text[]) AS learned (kind, key)
 WHERE a.kind = learned.kind AND a.key = learned.key;
 
+-- name: known_awaited
+-- Those of these that are known. Under the locks on them.
+SELECT a.kind, a.key
+FROM unnest(:kinds::text[], :keys::text[]) AS a (kind, key)
+WHERE CASE a.kind
+    WHEN 'merchant' THEN EXISTS (SELECT FROM merchants AS m WHERE m.merchant = a.key)
+    WHEN 'terminal' THEN EXISTS (
+        SELECT FROM terminals AS t
+        WHERE t.merchant = split_part(a.key, '/', 1) AND t.terminal = split_part(a.key, '/', 2) AND t.listed)
+    WHEN 'programme' THEN EXISTS (SELECT FROM programmes AS p WHERE a.key IN (p.programme, '*'))
+    WHEN 'identity' THEN EXISTS (SELECT FROM identities AS i WHERE i.identity = decode(a.key, 'hex'))
+    WHEN 'member' THEN EXISTS (SELECT FROM members AS e WHERE e.member_id = a.key::uuid)
+END;
+
 -- name: begin_waiting!
 -- Bills that wait from now on, recorded in this transaction.
 INSERT INTO waiting (bill_id, recorded_at, kind, key, taken_at, since_ms, n, sequence, request_id, traceparent)

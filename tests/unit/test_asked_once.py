@@ -15,6 +15,7 @@ SERVICES = ("earn", "redeem")
 
 OF_VERSIONS = {
     "earn/acts.sql ready_acts": "whether any is known",
+    "earn/queries.sql known_awaited": "whether any is known",
     "earn/queries.sql overlooked_bills": "whether any is known",
     "earn/queries.sql programme_documents": "known_programmes",
     "earn/queries.sql programme_versions": "known_programmes",

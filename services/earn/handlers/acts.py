@@ -27,6 +27,7 @@ from services.earn.handlers.batch import IdReused
 from services.earn.handlers.entering import entered
 from services.earn.handlers.reject import Rejected, reject, rejected_act
 from services.earn.handlers.told import Replies, offered_by
+from services.earn.handlers.wake import settle_wake
 from services.earn.store import acts as store
 from services.earn.store import counters, nets, waiting
 from services.earn.store.facts import facts_for_acts
@@ -459,6 +460,9 @@ async def report_acts_unclaimed(tx: Tx, items: Sequence[Item[ReportActUnclaimed]
     """Reports acts that have waited too long, once. They wait on, and settle when what they wait for comes."""
     by_id = {item.command.act_id: item for item in items}
     overdue = [one for one in await store.lock_waiting(tx.db, by_id) if not one.unclaimed and not one.ready]
+    if come := await waiting.come_meanwhile(tx.db, {one.waits_for for one in overdue}):
+        tx.after_commit(settle_wake(tx.cache).set)
+        overdue = [one for one in overdue if one.waits_for not in come]
     if not overdue:
         return [_DONE] * len(items)
     now = tx.now()

@@ -15,6 +15,7 @@ from services.earn.handlers.benefits import ask_benefits, gives
 from services.earn.handlers.hold import HOLDING, Held, plan_holds
 from services.earn.handlers.judging import judge_all
 from services.earn.handlers.told import accrual_rows, tell, tell_accruals
+from services.earn.handlers.wake import settle_wake
 from services.earn.store import bills as bills_store
 from services.earn.store import waiting
 from services.earn.store.facts import facts_for
@@ -121,6 +122,9 @@ async def report_unclaimed(tx: Tx, items: Sequence[Item[ReportUnclaimed]]) -> li
     """Reports bills that have waited too long, once. They wait on, and settle when what they wait for comes."""
     by_id = {item.command.bill_id: item for item in items}
     overdue = [one for one in await waiting.lock_waiting(tx.db, by_id) if not one.unclaimed and not one.ready]
+    if come := await waiting.come_meanwhile(tx.db, {one.waits_for for one in overdue}):
+        tx.after_commit(settle_wake(tx.cache).set)
+        overdue = [one for one in overdue if one.waits_for not in come]
     if not overdue:
         return [_DONE] * len(items)
     now = tx.now()

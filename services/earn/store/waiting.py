@@ -77,6 +77,20 @@ async def learned(db: Connection, waits: Collection[tuple[str, str]]) -> int:
     return len(ready)
 
 
+async def come_meanwhile(db: Connection, waits: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    """What of this was learned by who passed by those that wait for it, for they were locked: makes them ready in its place."""
+    if not waits:
+        return set()
+    await lock_awaited(db, waits)
+    kinds, keys = [kind for kind, _ in waits], [key for _, key in waits]
+    rows = await queries.known_awaited(
+        db, kinds=kinds, keys=keys
+    )  # a later statement: it sees who was before us
+    come = {(row[0], row[1]) for row in rows}
+    await learned(db, come)
+    return come
+
+
 async def lock_waiting(db: Connection, bill_ids: Collection[UUID]) -> list[WaitingBill]:
     """Those of the bills that still wait, locked, in the order of their ids."""
     locked = {row["bill_id"]: row for row in await queries.lock_waiting(db, bill_ids=list(bill_ids))}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -10,12 +11,16 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from services.earn.handlers.settle import Settle, Tick
+from services.earn.handlers import ReportActUnclaimed
+from services.earn.handlers.settle import ReportUnclaimed, Settle, Tick
 from shared.config import Settings
 from shared.db import connect
 from shared.events import BenefitAnswered, MerchantChanged
 from shared.tenants import Tenant
 from tests.integration.earn.conftest import Shop, bill, running_earn, somebody
+from tests.integration.earn.test_acts import EARNING as CLUB
+from tests.integration.earn.test_acts import act
+from tests.integration.earn.test_acts import post as tell
 from tests.integration.earn.test_campaigns import campaign
 from tests.integration.earn.test_checkout import CARD, cards, coffees, effects
 from tests.integration.earn.test_referrals import EARNING, friend_of, given, led, reversals
@@ -190,6 +195,41 @@ async def test_who_merges_a_friend_waits_for_who_judges_its_first_bill(two: Two)
     )
     assert met == [None, 0]
     assert await two.first.auditor.fetchval(merged, friend.member_id) == 1
+
+
+@pytest.mark.parametrize("kind", ["bills", "acts"])
+@pytest.mark.parametrize("first", ["the report", "the enrolment"])
+async def test_what_comes_while_it_is_reported_that_it_did_not_is_looked_at(
+    two: Two, settings: Settings, kind: str, first: str
+) -> None:
+    """Who learns it passes by what is being reported: nobody else looks before the sweep that looks at all."""
+    await two.first.hear(activated("club", earning=CLUB))
+    member = somebody()
+    report: Callable[[UUID], object]
+    if kind == "bills":
+        found, name, table, report = await two.first.post(bill(member)), "bill_id", "waiting", ReportUnclaimed
+    else:
+        told = act(member, "survey")
+        found, name, table, report = await tell(two.first, told), "act_id", "act_waiting", ReportActUnclaimed
+    waits = UUID(found.json()[name])
+    state = f"SELECT unclaimed AND NOT ready FROM earn.{table} WHERE {name} = $1"
+    while not await two.first.auditor.fetchval(state, waits):
+        await asyncio.sleep(0.02)
+    # As if its deadline lay far ahead: the services' own jobs have reported it, for theirs is none.
+    db = await connect(settings.admin_dsn(), database=two.first.runtime.tenant.database)
+    await db.execute(
+        f"UPDATE earn.{table} SET unclaimed = false, since_ms = since_ms + 10 ^ 12 WHERE {name} = $1", waits
+    )
+    await db.close()
+    reporting = two.first.runtime.do(report(waits), job="test")
+    hearing = two.second.hear(two.second.enrolment(member))
+    if first == "the report":
+        decisions = "earn.decisions" if kind == "bills" else "earn.act_decisions"
+        await two.gate.met_writing(decisions, reporting, hearing)
+    else:
+        await two.gate.met_writing("earn.identities", hearing, reporting)
+    ready = f"SELECT ready FROM earn.{table} WHERE {name} = $1"
+    assert await two.first.auditor.fetchval(ready, waits) in (True, None)
 
 
 async def test_time_that_two_see_pass_for_the_deadline_passes_once(two: Two, settings: Settings) -> None:
