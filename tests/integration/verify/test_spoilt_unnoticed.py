@@ -2,8 +2,11 @@
 
 import pytest
 
-from tests.integration.verify.conftest import report_of, spoilt
+from shared.db import Connection
+from tests.integration.verify.conftest import report_of, undone
 from tests.support.town import Town
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # as `books` has it
 
 TWO = "(SELECT array_agg(x.{0}) FROM (SELECT y.{0} FROM {1} AS y ORDER BY y.{0}::text LIMIT 2) AS x)"
 MEMBERS, WALLETS = TWO.format("member_id", "members.members"), TWO.format("wallet_id", "members.wallets")
@@ -168,8 +171,10 @@ SPOILT = {
 
 
 @pytest.mark.parametrize(("sql", "found"), SPOILT.values(), ids=SPOILT)
-async def test_what_nothing_told_of_is_found(town: Town, sql: str, found: set[str]) -> None:
-    async with spoilt(town) as db:
+async def test_what_nothing_told_of_is_found(
+    town: Town, books: Connection, sql: str, found: set[str]
+) -> None:
+    async with undone(books) as db:
         done = await db.execute(sql)
         assert not done.endswith(" 0"), done
         report = await report_of(town, db)

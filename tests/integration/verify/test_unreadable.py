@@ -2,8 +2,11 @@
 
 import pytest
 
-from tests.integration.verify.conftest import report_of, spoilt
+from shared.db import Connection
+from tests.integration.verify.conftest import report_of, undone
 from tests.support.town import Town
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # as `books` has it
 
 NO_ZONE = "jsonb_set(document::jsonb, '{{programme,time_zone}}', '\"{0}\"')"
 NESTED = "(repeat('[', 3000) || repeat(']', 3000))"
@@ -115,8 +118,10 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("sql", UNREADABLE.values(), ids=UNREADABLE)
-async def test_what_cannot_be_read_is_named_and_the_rest_is_compared(town: Town, sql: str) -> None:
-    async with spoilt(town) as db:
+async def test_what_cannot_be_read_is_named_and_the_rest_is_compared(
+    town: Town, books: Connection, sql: str
+) -> None:
+    async with undone(books) as db:
         done = await db.execute(sql)
         assert not done.endswith(" 0"), done
         report = await report_of(town, db)
@@ -128,8 +133,10 @@ async def test_what_cannot_be_read_is_named_and_the_rest_is_compared(town: Town,
     assert report["catalogue:settings"].compared
 
 
-async def test_a_version_with_no_budget_that_can_be_read_hides_no_other_programmes(town: Town) -> None:
-    async with spoilt(town) as db:
+async def test_a_version_with_no_budget_that_can_be_read_hides_no_other_programmes(
+    town: Town, books: Connection
+) -> None:
+    async with undone(books) as db:
         await db.execute(
             """
             UPDATE earn.programmes
@@ -150,8 +157,10 @@ async def test_a_version_with_no_budget_that_can_be_read_hides_no_other_programm
     assert unread.startswith("budgets and caps of version 1 of club: ")
 
 
-async def test_what_was_told_of_bills_is_compared_also_where_they_cannot_be_judged(town: Town) -> None:
-    async with spoilt(town) as db:
+async def test_what_was_told_of_bills_is_compared_also_where_they_cannot_be_judged(
+    town: Town, books: Connection
+) -> None:
+    async with undone(books) as db:
         await db.execute("UPDATE earn.bills SET tenders = '7'")
         report = await report_of(town, db)
     assert {one.partition(" ")[0] for one in report["books:readable"].examples} == {"bill"}
