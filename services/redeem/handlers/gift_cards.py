@@ -163,16 +163,9 @@ async def _begin(tx: Tx, items: Sequence[Item[Moves]]) -> _Batch:
     serials = {one.serial for one in commands if isinstance(one, Activate | Reload | Look | Use)}
     use_ids = {one.use_id for one in commands if isinstance(one, RefundUse)}
     ids = await store.named(tx.db, serials, use_ids)
-    wanted = set(ids.values())
-    for one in commands:
-        match one:
-            case Manage() | RenewPin():
-                wanted.add(one.card_id)
-            case ExpireCards():
-                wanted.update(one.card_ids)
-            case _:
-                pass
-    cards = await store.lock(tx.db, wanted)
+    named = {*ids.values(), *(one.card_id for one in commands if isinstance(one, Manage | RenewPin))}
+    swept = {card_id for one in commands if isinstance(one, ExpireCards) for card_id in one.card_ids}
+    cards = await store.lock(tx.db, named | swept)
     uses = await store.uses(tx.db, use_ids) if use_ids else {}
     references = {
         (uses[one.use_id].merchant, one.refund_ref)
@@ -182,10 +175,13 @@ async def _begin(tx: Tx, items: Sequence[Item[Moves]]) -> _Batch:
     known = await store.refunds(tx.db, references) if references else {}
     places = {one.place.merchant for one in commands if isinstance(one, Activate | Reload | Use)}
     merchants = await terminals_of(tx.db, places) if places else {}
-    terms = await versions.newest_of(tx.db, tx.cache, {card.programme for card in cards.values()})
+    # The sweep passes over what only a later release can read; who names a card is told so.
+    asked = [card for card in cards.values() if card.card_id in named]
+    terms = await versions.newest_read(tx.db, tx.cache, {card.programme for card in cards.values()})
+    terms |= await versions.newest_of(tx.db, tx.cache, {card.programme for card in asked} - terms.keys())
     issued_under = {
         card.card_id: await versions.promised(tx.db, tx.cache, card)
-        for card in cards.values()
+        for card in asked
         if terms[card.programme].gift_cards is None
     }
     return _Batch(tx, tx.now(), ids, cards, uses, known, merchants, terms, issued_under, [], [])
@@ -290,6 +286,8 @@ def _expired(batch: _Batch, item: Item[Moves], command: ExpireCards) -> Outcome:
     swept: dict[str, Swept] = {}
     for card_id in command.card_ids:
         card = batch.cards[card_id]
+        if card.programme not in batch.terms:
+            continue
         line = decide.expire(card, batch.now, uuid7())
         if line is not None:
             currency = batch.currency(card)

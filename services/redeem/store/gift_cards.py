@@ -134,11 +134,12 @@ async def would_expire(
 ) -> tuple[dict[str, Swept], Reached | None]:
     """What a step would expire that went on from here, decided by the same function, and where the next would go on."""
     card_ids, following = await due(db, place, now, most=most)
+    cards = (await see(db, card_ids)).values()
+    known = await versions.newest_read(db, cache, {card.programme for card in cards})
     swept: dict[str, Swept] = {}
-    for card in (await see(db, card_ids)).values():
-        if (line := expire(card, now, UUID(int=0))) is not None:
-            terms = await versions.newest(db, cache, card.programme)
-            assert terms is not None
+    for card in cards:
+        terms = known.get(card.programme)
+        if terms is not None and (line := expire(card, now, UUID(int=0))) is not None:
             together(swept, (Swept(card.programme, terms.currency, 1, line.amount_minor),))
     return swept, following
 

@@ -9,13 +9,18 @@ from datetime import UTC, datetime, timedelta
 import httpx
 
 from services.redeem.jobs.benefits_due import issue, learn_job, run
+from services.redeem.jobs.gift_card_sweeping import expire_gift_cards
+from services.redeem.jobs.releasing import BEGIN, Released, release_reservations, release_step
 from services.redeem.jobs.sweeping import dry_run, walk
 from services.redeem.jobs.telling_expiry import tell_of_expiry
 from shared.programme.compiled import compile_programme
 from tests.integration.redeem.conftest import Bank, asks
+from tests.integration.redeem.gift_cards import Cards
+from tests.integration.redeem.test_authorisations import authorised, buckets, overdue
 from tests.integration.redeem.test_expiring import expired
 from tests.integration.redeem.test_rewards import put
 from tests.support.facts import activated
+from tests.support.gift_cards import GIFTS
 from tests.support.programmes import SHOPS
 
 
@@ -115,3 +120,47 @@ async def test_points_come_and_others_are_issued_rewards_though_a_programme_can_
     # As a process of that release reads it.
     bank.runtime.cache["programme", "given", 2] = compile_programme(activated("given", 2).document, 2)
     assert await issue(bank.runtime) == 2
+
+
+async def test_gift_cards_expire_beside_one_of_a_programme_that_can_not_be_read(bank: Bank) -> None:
+    """A page of that sweep, too, holds cards of every programme."""
+    cards, brief = Cards(bank), {**GIFTS, "valid_months": 1}
+    for code, prefix in (("briefly", "98711"), ("presents", "98712")):
+        await bank.hear(activated(code, gift_cards={**brief, "serial_prefix": prefix}))
+    before, one, after = [await cards.sold(1_000, code) for code in ("briefly", "presents", "briefly")]
+    redemption = {**SHOPS["redemption"], "later": "what the next release knows"}
+    sections = {"gift_cards": {**brief, "serial_prefix": "98712"}}
+    await bank.hear(activated("presents", 2, **sections, redemption=redemption))
+    refused = await cards.use(one, 100)
+    assert (refused.status_code, refused.json()["code"]) == (503, "tenant_migrating")
+    cards.passes(timedelta(days=32))
+    looked = await cards.post("/expiry-runs", {"dry_run": True}, "operator")
+    due = {"programme": "briefly", "currency": "SAR", "gift_cards": 2, "amount_minor": 2_000}
+    assert looked.json() == {"dry_run": True, "swept": [due], "next_cursor": None}
+    await expire_gift_cards(bank.runtime)
+    assert [(await cards.buckets(card))[3] for card in (before, one, after)] == [1_000, 0, 1_000]
+    # As a process of that release reads it.
+    readable = compile_programme(activated("presents", 2, **sections).document, 2)
+    bank.runtime.cache["programme", "presents", 2] = readable
+    await expire_gift_cards(bank.runtime)
+    assert (await cards.buckets(one))[3] == 1_000
+
+
+async def test_reservations_end_beside_one_of_a_programme_that_can_not_be_read(bank: Bank) -> None:
+    await bank.hear(activated("aside"))
+    one, other, last = [await bank.member(100, programme=code) for code in ("aside", "shops", "shops")]
+    for member, code in ((one, "aside"), (other, "shops"), (last, "shops")):
+        await overdue(bank, await authorised(bank, member, programme=code, points=40))
+    redemption = {**SHOPS["redemption"], "later": "what the next release knows"}
+    await bank.hear(activated("aside", 2, redemption=redemption))
+    would = await release_reservations(bank.runtime, dry_run=True)
+    assert [(of.programme, of.reservations) for of in would.programmes] == [("shops", 2)]
+    total, place, now = Released(False), BEGIN, bank.runtime.clock()
+    while (following := await release_step(bank.runtime, total, place, now, most=1)) is not None:
+        place = following
+    assert [(of.programme, of.reservations) for of in total.programmes] == [("shops", 2)]
+    assert [(await buckets(bank, who))[:2] for who in (one, other, last)] == [(60, 40), (100, 0), (100, 0)]
+    # As a process of that release reads it.
+    bank.runtime.cache["programme", "aside", 2] = compile_programme(activated("aside", 2).document, 2)
+    assert (await release_reservations(bank.runtime)).reservations == 1
+    assert (await buckets(bank, one))[:2] == (100, 0)
