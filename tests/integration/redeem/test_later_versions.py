@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
+import pytest
 
-from services.redeem.jobs.benefits_due import issue, learn_job, run
+from services.redeem.jobs.benefits_due import issue, lapse, learn_job, run
 from services.redeem.jobs.gift_card_sweeping import expire_gift_cards
 from services.redeem.jobs.releasing import BEGIN, Released, release_reservations, release_step
 from services.redeem.jobs.sweeping import dry_run, walk
 from services.redeem.jobs.telling_expiry import tell_of_expiry
 from shared.programme.compiled import compile_programme
+from shared.programme.validation import UnreadVersion
 from tests.integration.redeem.conftest import Bank, asks
 from tests.integration.redeem.gift_cards import Cards
 from tests.integration.redeem.test_authorisations import authorised, buckets, overdue
 from tests.integration.redeem.test_expiring import expired
-from tests.integration.redeem.test_rewards import put
+from tests.integration.redeem.test_giving import asked
+from tests.integration.redeem.test_rewards import put, use
 from tests.support.facts import activated
 from tests.support.gift_cards import GIFTS
 from tests.support.programmes import SHOPS
@@ -164,3 +169,75 @@ async def test_reservations_end_beside_one_of_a_programme_that_can_not_be_read(b
     bank.runtime.cache["programme", "aside", 2] = compile_programme(activated("aside", 2).document, 2)
     assert (await release_reservations(bank.runtime)).reservations == 1
     assert (await buckets(bank, one))[:2] == (100, 0)
+
+
+async def rewrites(bank: Bank, reward: str, **later: Any) -> None:
+    """The reward's version is one that a process of the later release put, or (nothing given) one that this release can read."""
+    text = json.dumps(later) if later else '{"kind": "product"}'
+    db = await bank.administrator()
+    try:
+        await db.execute("SET session_replication_role = replica")
+        await db.execute(
+            "UPDATE redeem.reward_versions SET document = ((document::jsonb - 'later') || $2::jsonb)::json WHERE reward = $1",
+            reward,
+            text,
+        )
+    finally:
+        await db.close()
+
+
+LATER: list[dict[str, Any]] = [{"kind": "tree"}, {"later": "what the next release knows"}]
+
+
+@pytest.mark.parametrize("later", LATER, ids=["a kind", "a field"])
+async def test_a_reward_that_this_release_can_not_read_is_left_to_one_that_can(
+    bank: Bank, later: dict[str, Any]
+) -> None:
+    name = f"oak-{secrets.token_hex(3)}"
+    await put(bank, name, issues_at={"points": 7000, "of": "balance"})
+    await put(bank, f"{name}-too", issues_at={"points": 7000, "of": "balance"})
+    await learn_job(bank.runtime)
+    await rewrites(bank, name, **later)
+    member = await bank.member(7000)
+    assert (await bank.wallet(member.wallet_id))["available"] == 7000
+    sold = await bank.redeem(asks(member, reward=name))
+    assert (sold.status_code, sold.json()["code"]) == (503, "tenant_migrating")
+    assert f"of the reward {name} of shops says what this release does not know" in sold.json()["detail"]
+    ask = asked(member, name)
+    with pytest.raises(UnreadVersion):
+        await bank.outcomes(ask)
+    assert await bank.told(ask.effect_id) == []
+    await learn_job(bank.runtime)  # another reward is learned all the same
+    await issue(bank.runtime)
+
+    async def given(like: str) -> list[tuple[str, str]]:
+        found = "SELECT reward, origin FROM redeem.benefits WHERE wallet_id = $1 AND reward LIKE $2 ORDER BY origin"
+        return [tuple(one) for one in await bank.auditor.fetch(found, member.wallet_id, like)]
+
+    assert await given(f"{name}%") == [(f"{name}-too", "threshold")]
+    # As a process of that release reads it.
+    await rewrites(bank, name)
+    await bank.hear(ask)
+    await issue(bank.runtime)
+    assert (await bank.redeem(asks(member, reward=name))).status_code == 201
+    assert await given(name) == [(name, "asked"), (name, "redemption"), (name, "threshold")]
+
+
+@pytest.mark.parametrize("later", LATER, ids=["a kind", "a field"])
+async def test_a_benefit_of_a_reward_that_this_release_can_not_read_ends_all_the_same(
+    bank: Bank, later: dict[str, Any]
+) -> None:
+    name, member = f"elm-{secrets.token_hex(3)}", await bank.member(7000)
+    await put(bank, name, price={"points": 10}, valid_days=1)
+    await put(bank, f"{name}-too", price={"points": 10}, valid_days=1)
+    bought = [
+        (await bank.redeem(asks(member, reward=reward))).json()["benefit"]
+        for reward in (name, name, f"{name}-too")
+    ]
+    await rewrites(bank, name, **later)
+    used = await use(bank, bought[0]["code"])
+    assert (used.status_code, used.json()["kind"]) == (200, later.get("kind", "product"))
+    bank.passes(timedelta(days=3))
+    assert await lapse(bank.runtime) == 2
+    [*_, told] = await bank.told(bought[1]["benefit_id"])
+    assert (told["type"], told["data"]["kind"]) == ("benefit.expired.v1", later.get("kind", "product"))
