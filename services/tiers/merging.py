@@ -36,10 +36,12 @@ async def merge_members(tx: Tx, items: Sequence[Item[MemberMerged]]) -> list[Out
     for one in told:
         owners |= {wallet.wallet_id: (one.member_id, wallet.programme) for wallet in one.wallets}
         owners |= {wallet.wallet_id: (one.merged_into, wallet.programme) for wallet in one.survivor_wallets}
+    # What can't be read here has judged nobody; a merge of its wallets waits for who can (`store.known`).
+    read = {code for code, _ in await store.readable(tx.db, tx.cache, versions.items())}
     await store.open_standings(
         tx.db,
         [
-            Opened(wallet_id, member_id, programme, versions.get(programme, 0))
+            Opened(wallet_id, member_id, programme, versions[programme] if programme in read else 0)
             for wallet_id, (member_id, programme) in sorted(owners.items())
         ],
     )

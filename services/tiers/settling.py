@@ -25,7 +25,7 @@ async def settle_all(runtime: TenantRuntime) -> None:
     while True:
         wake.clear()
         async with runtime.read() as db:
-            unsettled = await store.unsettled(db)
+            unsettled = await store.readable(db, runtime.cache, await store.unsettled(db))
             ends = await ends_due(db, runtime.cache, runtime.clock())
             due = await days_due(db, runtime.cache, runtime.clock())
         for programme, version in unsettled:
@@ -59,7 +59,8 @@ async def next_due(db: Connection, now: datetime) -> datetime | None:
     who rests misses all of it."""
     cache: dict[Any, Any] = {}
     _, ends = await _ends(db, cache)
-    if await store.unsettled(db) or await days_due(db, cache, now):
+    unsettled = await store.readable(db, cache, await store.unsettled(db))
+    if unsettled or await days_due(db, cache, now):
         return now
     return min((*ends.values(), *(begins for *_, begins in await _days(db, cache, now))), default=None)
 
@@ -84,8 +85,7 @@ async def _days(db: Connection, cache: dict[Any, Any], now: datetime) -> list[An
 
 
 async def _latest(db: Connection, cache: dict[Any, Any]) -> list[tuple[Programme, date | None]]:
-    """Each programme at its latest version, and the last day by which everybody was judged."""
-    return [
-        ((await store.known(db, cache, code, version)).programme, judged_day)
-        for code, version, judged_day in await segments.latest(db)
-    ]
+    """Each programme at its latest version, as far as it can be read here, and the last day by which everybody was judged."""
+    days = {(code, version): judged_day for code, version, judged_day in await segments.latest(db)}
+    known = await store.readable(db, cache, days)
+    return [(known[one].programme, judged_day) for one, judged_day in days.items() if one in known]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -11,6 +12,7 @@ import msgspec
 
 from services.tiers.domain import Change, Programme, Standing, read_programme
 from shared.db import Connection
+from shared.programme.validation import UnreadVersion, check_kept_section
 from shared.sql import load
 
 queries = load("services.tiers")
@@ -110,9 +112,11 @@ async def await_programmes(db: Connection, programmes: Iterable[str]) -> None:
 
 
 async def known_programme(db: Connection, code: str, version: int) -> Known:
-    """One activated version, which must be known."""
+    """One activated version, which must have been heard. Refuses tenant_migrating where its ladder says what this release does not
+    know."""
     row = await queries.programme_document(db, programme=code, version=version)
     document = msgspec.json.decode(row["document"])
+    check_kept_section(document, "tiers")
     return Known(
         read_programme(code, version, document), row["activated_at"], row["event_id"], row["request_id"]
     )
@@ -125,6 +129,17 @@ async def known(db: Connection, cache: dict[Any, Any], code: str, version: int) 
         cache[key] = await known_programme(db, code, version)
     found = cache[key]
     assert isinstance(found, Known)
+    return found
+
+
+async def readable(
+    db: Connection, cache: dict[Any, Any], versions: Iterable[tuple[str, int]]
+) -> dict[tuple[str, int], Known]:
+    """Those of these versions that can be read here, in their order: what only a later release can read is left to it."""
+    found = {}
+    for code, version in versions:
+        with suppress(UnreadVersion):
+            found[code, version] = await known(db, cache, code, version)
     return found
 
 

@@ -57,12 +57,26 @@ def as_kept(document: Document) -> Programme:
     try:
         return as_written(document)
     except ProgrammeInvalid as invalid:
-        first, header = invalid.errors[0], document.get("programme")
-        code = header.get("code") if isinstance(header, Mapping) else None
-        raise UnreadVersion(
-            f"An active version of the programme {code} says what this release does not know ({first.pointer}: {first.detail})"
-            " Another process may; ask again with the same key."
-        ) from invalid
+        raise _unread(document, invalid.errors[0]) from invalid
+
+
+def check_kept_section(document: Document, section: str) -> None:
+    """Of a version that is there: refuses tenant_migrating where this section says what this release does not know, whatever the
+    others say. For who reads no more of it."""
+    given = without_nulls(document)
+    found = [*_parse(given)[1], *_mistakes(given)]
+    own = [one for one in found if one.pointer.split("/")[1:2] == [section]]
+    if own:
+        raise _unread(document, min(own, key=lambda one: (one.pointer, one.code)))
+
+
+def _unread(document: Document, first: FieldError) -> UnreadVersion:
+    header = document.get("programme")
+    code = header.get("code") if isinstance(header, Mapping) else None
+    return UnreadVersion(
+        f"An active version of the programme {code} says what this release does not know ({first.pointer}: {first.detail})"
+        " Another process may; ask again with the same key."
+    )
 
 
 def _without_mistakes(given: Document, further: Iterable[FieldError]) -> Programme:

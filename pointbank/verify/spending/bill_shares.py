@@ -33,7 +33,7 @@ class BillShares:
         """What those paid who said what the bill comes to, in minor units: all, where the version asks for it."""
         by_version = zip(row["versions"], row["paids"], row["saids"], strict=True)
         return sum(
-            paid if self._asked(row["programme"], version, row["merchant"]) else said
+            int(paid if self._asked(row["programme"], version, row["merchant"]) else said)
             for version, paid, said in by_version
         )
 

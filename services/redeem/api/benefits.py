@@ -113,7 +113,7 @@ async def get_benefits(
             db, wallet_id, merchant=call.principal.merchant, before=before, most=limit + 1
         )
     now = call.tenant.clock()
-    shown = [benefit_out(row, store.reward_of(row), now) for row in rows[:limit]]
+    shown = [benefit_out(row, store.issued_as(row), now) for row in rows[:limit]]
     last = rows[limit - 1] if len(rows) > limit else None
     return page(shown, BenefitPosition(last["issued_at"], last["benefit_id"]) if last is not None else None)
 
@@ -126,7 +126,7 @@ async def get_code(benefit_id: UUID, call: Annotated[Read, reads("redemptions:wr
         row = await store.benefit(db, benefit_id)
     if row is None:
         raise NotFound("There is no such benefit.")
-    if store.reward_of(row).loads is not None:
+    if store.issued_as(row).loads is not None:
         raise NotFound("This benefit is a gift card: it is used by its serial and PIN, and has no code.")
     code = benefit_code(call.tenant.tenant.identity_key, benefit_id)
     return answer({"benefit_id": benefit_id, "code": code})
@@ -141,7 +141,7 @@ async def get_benefit(
         row = await store.benefit(db, benefit_id)
     if row is None or _used_elsewhere(row, call):
         raise NotFound("There is no such benefit.")
-    return answer(benefit_out(row, store.reward_of(row), call.tenant.clock()))
+    return answer(benefit_out(row, store.issued_as(row), call.tenant.clock()))
 
 
 @router.post(
@@ -160,7 +160,7 @@ async def validate_benefit(
     now = call.tenant.clock()
     ends = {name: row[name] for name in ("expires_at", "consumed_at", "withdrawn_at", "lapsed_at")}
     refusal = objection(**ends, now=now) or withheld(status)
-    shown = benefit_out(row, store.reward_of(row), now)
+    shown = benefit_out(row, store.issued_as(row), now)
     if _used_elsewhere(row, call):
         shown |= {"merchant": None, "terminal": None, "bill_ref": None}
     return answer({**shown, "usable": refusal is None, "refusal": None if refusal is None else refusal.code})

@@ -150,6 +150,15 @@ class Reward(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return period_start(self.limit.per, now, zone)
 
 
+class AsIssued(msgspec.Struct, frozen=True):
+    """Of a version of a reward what counts for a benefit that was issued by it. `kind` is text: it may be a later release's."""
+
+    kind: str
+    name: dict[str, str]
+    restock: bool = False
+    loads: Money | None = None
+
+
 def check(reward: Reward, terms: CompiledProgramme) -> None:
     """Refuses a reward that its programme could not sell: prices in another currency, tiers that are not on its ladder."""
     for where, price in (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from services.redeem.domain.rewards import Price, Reward, Stock
+from services.redeem.domain.rewards import AsIssued, Price, Stock
 from shared.money import Money, Worth
 from shared.programme.compiled import CompiledProgramme
 
@@ -36,7 +36,7 @@ def reward_out(stock: Stock, terms: CompiledProgramme) -> dict[str, Any]:
     }
 
 
-def benefit_out(row: Mapping[str, Any], reward: Reward, now: datetime) -> dict[str, Any]:
+def benefit_out(row: Mapping[str, Any], reward: AsIssued, now: datetime) -> dict[str, Any]:
     """A benefit as it is answered; its state as of that instant."""
     if row["consumed_at"] is not None:
         status = "consumed"

@@ -12,6 +12,7 @@ import msgspec
 from services.redeem.domain.expiring import Notice, expire, notices
 from services.redeem.domain.ledger import Wallet
 from services.redeem.domain.posting import Posting
+from shared.money import told
 from shared.programme.compiled import CompiledProgramme
 
 
@@ -49,7 +50,7 @@ class ToExpire(msgspec.Struct, frozen=True):
     def of(cls, wallet: Wallet, terms: CompiledProgramme, posting: Posting) -> ToExpire:
         """A posting that `due_in` made."""
         lots = len({line.lot_id for line in posting.lines})
-        worth = sum(line.money_minor for line in posting.lines)
+        worth = told(sum(line.money_minor for line in posting.lines))
         return cls(
             wallet.wallet_id, wallet.member_id, terms.code, terms.currency, lots, posting.points, worth
         )
@@ -97,7 +98,7 @@ def count(swept: dict[str, Swept], found: ToExpire) -> None:
     one.wallets += 1
     one.lots += found.lots
     one.points += found.points
-    one.amount_minor += found.amount_minor
+    one.amount_minor = told(one.amount_minor + found.amount_minor)
 
 
 def together(swept: dict[str, Swept], more: tuple[Swept, ...]) -> None:
@@ -107,7 +108,7 @@ def together(swept: dict[str, Swept], more: tuple[Swept, ...]) -> None:
         one.wallets += found.wallets
         one.lots += found.lots
         one.points += found.points
-        one.amount_minor += found.amount_minor
+        one.amount_minor = told(one.amount_minor + found.amount_minor)
 
 
 def due_notices(wallet: Wallet, terms: CompiledProgramme, now: datetime) -> list[Notice]:

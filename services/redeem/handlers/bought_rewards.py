@@ -83,7 +83,7 @@ class BoughtRewards:
         db = self._tx.db
         await self._cards.write()
         rows = await rewards.benefits(db, self._taken)
-        restocked = {benefit_id: rewards.reward_of(row).restock for benefit_id, row in rows.items()}
+        restocked = {benefit_id: rewards.issued_as(row).restock for benefit_id, row in rows.items()}
         back = Counter[Name](
             (row["programme"], row["reward"]) for benefit_id, row in rows.items() if restocked[benefit_id]
         )

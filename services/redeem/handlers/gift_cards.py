@@ -112,7 +112,6 @@ class _Batch(NamedTuple):
     refunds: dict[tuple[str, str], Any]
     merchants: Mapping[str, Sequence[str]]
     terms: Mapping[str, CompiledProgramme]
-    """Of the cards' programmes; not of those whose cards are only swept, and which can't be read here."""
     issued_under: Mapping[UUID, CompiledProgramme]
     """Of cards of programmes whose newest version has no gift cards any more."""
     used: list[decide.Used]
@@ -164,16 +163,9 @@ async def _begin(tx: Tx, items: Sequence[Item[Moves]]) -> _Batch:
     serials = {one.serial for one in commands if isinstance(one, Activate | Reload | Look | Use)}
     use_ids = {one.use_id for one in commands if isinstance(one, RefundUse)}
     ids = await store.named(tx.db, serials, use_ids)
-    asked, swept = set(ids.values()), set[UUID]()
-    for one in commands:
-        match one:
-            case Manage() | RenewPin():
-                asked.add(one.card_id)
-            case ExpireCards():
-                swept.update(one.card_ids)
-            case _:
-                pass
-    cards = await store.lock(tx.db, asked | swept)
+    named = {*ids.values(), *(one.card_id for one in commands if isinstance(one, Manage | RenewPin))}
+    swept = {card_id for one in commands if isinstance(one, ExpireCards) for card_id in one.card_ids}
+    cards = await store.lock(tx.db, named | swept)
     uses = await store.uses(tx.db, use_ids) if use_ids else {}
     references = {
         (uses[one.use_id].merchant, one.refund_ref)
@@ -183,16 +175,14 @@ async def _begin(tx: Tx, items: Sequence[Item[Moves]]) -> _Batch:
     known = await store.refunds(tx.db, references) if references else {}
     places = {one.place.merchant for one in commands if isinstance(one, Activate | Reload | Use)}
     merchants = await terminals_of(tx.db, places) if places else {}
-    terms = await versions.newest_of(
-        tx.db, tx.cache, {card.programme for one in asked if (card := cards.get(one)) is not None}
-    )
-    # What this release can't read another one sweeps.
-    if only_swept := {card.programme for card in cards.values()} - terms.keys():
-        terms |= await versions.newest_read(tx.db, tx.cache, only_swept)
+    # The sweep passes over what only a later release can read; who names a card is told so.
+    asked = [card for card in cards.values() if card.card_id in named]
+    terms = await versions.newest_read(tx.db, tx.cache, {card.programme for card in cards.values()})
+    terms |= await versions.newest_of(tx.db, tx.cache, {card.programme for card in asked} - terms.keys())
     issued_under = {
         card.card_id: await versions.promised(tx.db, tx.cache, card)
-        for card in cards.values()
-        if card.programme in terms and terms[card.programme].gift_cards is None
+        for card in asked
+        if terms[card.programme].gift_cards is None
     }
     return _Batch(tx, tx.now(), ids, cards, uses, known, merchants, terms, issued_under, [], [])
 
@@ -296,7 +286,9 @@ def _expired(batch: _Batch, item: Item[Moves], command: ExpireCards) -> Outcome:
     swept: dict[str, Swept] = {}
     for card_id in command.card_ids:
         card = batch.cards[card_id]
-        line = decide.expire(card, batch.now, uuid7()) if card.programme in batch.terms else None
+        if card.programme not in batch.terms:
+            continue
+        line = decide.expire(card, batch.now, uuid7())
         if line is not None:
             currency = batch.currency(card)
             tell_moved(batch.tx, item, card, line, currency, now=batch.now)

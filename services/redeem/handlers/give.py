@@ -85,7 +85,7 @@ class _Batch:
         standing = await store.lock_benefits(db, given) if given else {}
         rows = await rewards.benefits(db, standing) if standing else {}
         there = {
-            benefit_id: _There(standing[benefit_id], rewards.reward_of(row).restock)
+            benefit_id: _There(standing[benefit_id], rewards.issued_as(row).restock)
             for benefit_id, row in rows.items()
         }
         return cls(tx, asks, known, stocks, terms, there)

@@ -64,7 +64,7 @@ async def issue_reached(tx: Tx, items: Sequence[Item[IssueReached]]) -> list[Out
 async def _issue(
     tx: Tx, due: Mapping[Name, Sequence[Wallet]], cause: Cause, *, just_passed: bool
 ) -> list[Benefit]:
-    stocks = await rewards.lock(tx.db, due)
+    stocks = await rewards.lock_read(tx.db, due)
     # Of what this release can't read the sweep of another issues: points come, and others have their rewards, all the same.
     newest = await versions.newest_read(tx.db, tx.cache, {programme for programme, _ in due})
     standings: dict[UUID, tuple[str, Any]] = {}

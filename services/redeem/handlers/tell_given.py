@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from services.redeem.domain.rewards import Benefit, Reward
-from services.redeem.store.rewards import reward_of
+from services.redeem.store.rewards import issued_as
 from shared.events import BenefitAnswered, BenefitExpired, BenefitIssued, BenefitSource, BenefitWithdrawn
 from shared.messaging import Item, Tx
 from shared.money import Money
@@ -85,4 +85,4 @@ def tell_lapsed(tx: Tx, item: Item[Any], row: Any) -> None:
 def _of(row: Any) -> dict[str, Any]:
     names = ("benefit_id", "wallet_id", "member_id", "programme", "reward", "version")
     cost = Money(row["unit_cost_minor"], row["currency"])
-    return {**{name: row[name] for name in names}, "kind": reward_of(row).kind, "unit_cost": cost}
+    return {**{name: row[name] for name in names}, "kind": issued_as(row).kind, "unit_cost": cost}

@@ -11,7 +11,7 @@ import msgspec
 from services.redeem.domain.rewards import Benefit, Reward, Stock
 from services.redeem.domain.shown import benefit_out, reward_out
 from services.redeem.store.postings import Redemption
-from services.redeem.store.rewards import reward_of
+from services.redeem.store.rewards import issued_as
 from shared.events import BenefitConsumed, RewardIssued
 from shared.messaging import Done, Item, Tx
 from shared.money import Money, Worth
@@ -85,7 +85,7 @@ def tell_consumed(tx: Tx, item: Item[Any], row: Any) -> None:
             programme=row["programme"],
             reward=row["reward"],
             version=row["version"],
-            kind=reward_of(row).kind,
+            kind=issued_as(row).kind,
             merchant=row["merchant"],
             terminal=row["terminal"],
             bill_ref=row["bill_ref"],
@@ -102,4 +102,4 @@ def tell_consumed(tx: Tx, item: Item[Any], row: Any) -> None:
 
 def benefit_answer(row: Any, now: datetime) -> bytes:
     """A benefit as it is answered, as JSON."""
-    return _encode(benefit_out(row, reward_of(row), now))
+    return _encode(benefit_out(row, issued_as(row), now))

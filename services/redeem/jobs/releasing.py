@@ -17,13 +17,14 @@ import msgspec
 from services.redeem.domain import reserving
 from services.redeem.domain.redemption import Release, SettledAnswer
 from services.redeem.store import expiring, redemptions, versions
-from services.redeem.store.idle import idle_too
+from services.redeem.store.idle import idle_too, sweepable
 from services.redeem.store.redemptions import Overdue
 from shared.db import Connection
 from shared.http.runtime import TenantRuntime
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item, Refused
-from shared.money import Money, Worth
+from shared.money import Money, Worth, told
+from shared.programme.validation import UnreadVersion
 from shared.runtime import TenantRuntime as Running
 
 JOB = "release-reservations"
@@ -119,21 +120,32 @@ async def _would_release(
     if not page:
         return
     wallets = await expiring.see_heirs(db, {one.wallet_id for one in page})
+    ours, _ = await sweepable(db, cache, wallets.values())
+    for wallet_id in wallets.keys() - {one.wallet_id for one in ours}:
+        del wallets[wallet_id]
+    page = [one for one in page if wallets.get(one.wallet_id) is not None]
     whole = await redemptions.load(db, [one.redemption_id for one in page])
     await redemptions.load_lots(db, whole.values(), wallets, now)
     await idle_too(db, cache, wallets, now)
     for one in page:
         redemption = whole[one.redemption_id]
-        terms = await versions.promised(db, cache, redemption)
+        try:
+            terms = await versions.promised(db, cache, redemption)
+        except UnreadVersion:
+            continue
         voided = reserving.void(wallets[one.wallet_id], redemption, terms=terms, now=now, new_id=uuid7)
         expired = voided.expired.points if voided.expired is not None else 0
         total.add(redemption.programme, terms.worth(voided.given_back.points), terms.worth(expired))
 
 
 async def _release(runtime: TenantRuntime, one: Overdue) -> SettledAnswer | None:
-    """What went back; None where it was settled meanwhile."""
+    """What went back; None where it was settled meanwhile, or is left to a process that can read its programme."""
     item = Item(Release(one.redemption_id), FromJob(JOB), request_id=str(uuid7()), actor=f"job:{JOB}")
-    match await runtime.lane.submit(item):
+    try:
+        outcome = await runtime.lane.submit(item)
+    except UnreadVersion:
+        return None
+    match outcome:
         case Done(body=body):
             return _settled(body) if body else None
         case Refused(refusal):
@@ -141,5 +153,5 @@ async def _release(runtime: TenantRuntime, one: Overdue) -> SettledAnswer | None
 
 
 def _sum(one: Worth, other: Worth) -> Worth:
-    money = Money(one.money.amount_minor + other.money.amount_minor, one.money.currency)
+    money = Money(told(one.money.amount_minor + other.money.amount_minor), one.money.currency)
     return Worth(one.points + other.points, money)

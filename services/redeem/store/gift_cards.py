@@ -135,11 +135,12 @@ async def would_expire(
     """What a step would expire that went on from here, decided by the same function, and where the next would go on."""
     card_ids, following = await due(db, place, now, most=most)
     cards = (await see(db, card_ids)).values()
-    terms = await versions.newest_read(db, cache, {card.programme for card in cards})
+    known = await versions.newest_read(db, cache, {card.programme for card in cards})
     swept: dict[str, Swept] = {}
     for card in cards:
-        if card.programme in terms and (line := expire(card, now, UUID(int=0))) is not None:
-            together(swept, (Swept(card.programme, terms[card.programme].currency, 1, line.amount_minor),))
+        terms = known.get(card.programme)
+        if terms is not None and (line := expire(card, now, UUID(int=0))) is not None:
+            together(swept, (Swept(card.programme, terms.currency, 1, line.amount_minor),))
     return swept, following
 
 

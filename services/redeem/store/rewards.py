@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from services.redeem.domain.rewards import Benefit, Reward, Stock
+from services.redeem.domain.rewards import AsIssued, Benefit, Reward, Stock
 from services.redeem.store.sql import columns, rewards
 from shared.db import Connection
+from shared.programme.validation import UnreadVersion
 
 Name = tuple[str, str]
 """A programme and a reward of it."""
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class _Known(Reward, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A version that says nothing that this release does not know: what it is sold and given by."""
+
+
 _decode = msgspec.json.Decoder(Reward).decode
+_known = msgspec.json.Decoder(_Known).decode
+_issued = msgspec.json.Decoder(AsIssued).decode
 
 
 class Use(NamedTuple):
@@ -59,9 +69,19 @@ async def begin(db: Connection, names: Iterable[Name]) -> None:
 
 
 async def lock(db: Connection, names: Iterable[Name]) -> dict[Name, Stock | None]:
-    """Rewards, locked until the end of the transaction; None for one that has no version yet."""
+    """Rewards, locked until the end of the transaction; None for one that has no version yet. Refuses tenant_migrating where one
+    says what this release does not know."""
     rows = await rewards.lock_rewards(db, **_names(names))
     return {(row[0], row[1]): _stock(row) for row in rows}
+
+
+async def lock_read(db: Connection, names: Iterable[Name]) -> dict[Name, Stock | None]:
+    """The same of who passes over what this release can't read."""
+    found: dict[Name, Stock | None] = {}
+    for row in await rewards.lock_rewards(db, **_names(names)):
+        with suppress(UnreadVersion):
+            found[row[0], row[1]] = _stock(row)
+    return found
 
 
 async def named(db: Connection, names: Iterable[Name]) -> dict[Name, Stock]:
@@ -166,9 +186,25 @@ async def owner(
     return Owner(row["wallet_id"], row["available"], row["status"], standing)
 
 
+def issued_as(row: Any) -> AsIssued:
+    """What a benefit's reward was when it was issued, whoever knows the rest of it."""
+    return _issued(row["document"])
+
+
 def reward_of(row: Any) -> Reward:
-    """What a benefit's reward was when it was issued."""
+    """What a version of a reward says, to the last word: by which it is sold and given. Refuses tenant_migrating."""
+    try:
+        _known(row["document"])
+    except msgspec.ValidationError as error:
+        raise _unread(row, error) from error
     return _decode(row["document"])
+
+
+def _unread(row: Any, error: msgspec.ValidationError) -> UnreadVersion:
+    return UnreadVersion(
+        f"A version of the reward {row['reward']} of {row['programme']} says what this release does not know ({error})."
+        " Another process may; ask again with the same key."
+    )
 
 
 _BENEFIT_COLUMNS = (
@@ -204,7 +240,7 @@ def _stock(row: Any) -> Stock | None:
         row["programme"],
         row["reward"],
         row["version"],
-        _decode(row["document"]),
+        reward_of(row),
         row["supplied"],
         row["issued"],
         row["held"],

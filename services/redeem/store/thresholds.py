@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,17 +16,19 @@ from services.redeem.store.idle import note_idle, sweepable
 from services.redeem.store.rewards import Name, reward_of
 from services.redeem.store.sql import redemptions, thresholds
 from shared.db import Connection
+from shared.programme.validation import UnreadVersion
 
 _KEY = "thresholds"
 
 
 async def learn(db: Connection, cache: dict[Any, Any]) -> Thresholds:
-    """Reads the thresholds there are, and keeps them for `known`."""
-    rows = await thresholds.thresholds(db)
-    found = [(row["programme"], row["reward"], reward_of(row).issues_at) for row in rows]
-    cache[_KEY] = by_programme(
-        (programme, reward, one) for programme, reward, one in found if one is not None
-    )
+    """Reads the thresholds there are, and keeps them for `known`: those of rewards that this release can read."""
+    found: list[tuple[str, str, Threshold]] = []
+    for row in await thresholds.thresholds(db):
+        with suppress(UnreadVersion):
+            if (one := reward_of(row).issues_at) is not None:
+                found.append((row["programme"], row["reward"], one))
+    cache[_KEY] = by_programme(found)
     return known(cache)
 
 

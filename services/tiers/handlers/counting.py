@@ -138,16 +138,20 @@ async def _count(tx: Tx, facts: Sequence[Fact], versions: Mapping[str, int]) -> 
     by_wallet: dict[UUID, list[Fact]] = {}
     for fact in facts:
         by_wallet.setdefault(fact.wallet_id, []).append(fact)
-    programmes = {
-        code: (await programme_of(tx, code, version)).programme for code, version in versions.items()
-    }
-
+    # What only a later release can read is as good as unknown here: its points wait for a process of that one.
+    read = await store.readable(tx.db, tx.cache, versions.items())
+    programmes = {code: known.programme for (code, _), known in read.items()}
     wallet_ids = sorted(by_wallet)
     first = [by_wallet[wallet_id][0] for wallet_id in wallet_ids]
     await store.open_standings(
         tx.db,
         [
-            Opened(one.wallet_id, one.member_id, one.programme, versions.get(one.programme, 0))
+            Opened(
+                one.wallet_id,
+                one.member_id,
+                one.programme,
+                versions[one.programme] if one.programme in programmes else 0,
+            )
             for one in first
         ],
     )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.redeem.jobs.sweeping import walk
+from services.redeem.jobs.sweeping import dry_run, walk
 from shared.config import Settings
 from tests.integration.redeem.conftest import Bank, Member, asks
 from tests.integration.redeem.test_acts import EVIDENCE, approver, asked, post
@@ -170,18 +170,28 @@ async def test_a_day_of_redemptions_that_have_become_too_dear_together_is_told(b
     assert captured == {"points": 2 * RISEN, "money": {"amount_minor": MOST_MINOR, "currency": "SAR"}}
 
 
-async def test_a_bill_that_such_redemptions_pay_together_is_paid_by_no_more(
+async def test_what_a_sweep_expires_that_has_become_too_dear_together_is_told(bank: Bank) -> None:
+    await bank.hear(activated("lofty", **TERMS))
+    over = datetime.now(UTC) - timedelta(days=1)
+    for _ in range(2):
+        await bank.member(MANY, programme="lofty", expires_at=over)
+    await rises(bank, "lofty")
+    for swept in (await dry_run(bank.runtime), await walk(bank.runtime)):
+        assert (swept["lofty"].points, swept["lofty"].amount_minor) == (2 * MANY, MOST_MINOR)
+
+
+async def test_a_bill_that_points_pay_more_of_than_a_column_holds_is_asked_for_its_share_all_the_same(
     bank: Bank, settings: Settings
 ) -> None:
-    await bank.hear(activated("lofty", **TERMS))
-    one, other = await bank.member(MANY, programme="lofty"), await bank.member(MANY, programme="lofty")
-    await rises(bank, "lofty")
-    for member in (one, other):
-        body = asks(member, programme="lofty", points=RISEN, bill_ref="B-lofty")
-        assert (await bank.redeem(body)).status_code == 201
-    more = asks(one, programme="lofty", points=1, bill_ref="B-lofty", bill_total_minor=10**12)
-    refused = assert_problem(await bank.redeem(more), 409, "bill_share_exceeded")
-    assert f"{MOST_MINOR} are paid with points already" in refused["detail"]
-    quote = (await post(bank, "redemption-quotes", more, role="till")).json()
-    assert quote["refusal"]["code"] == "bill_share_exceeded"
+    await bank.hear(activated("towering", **TERMS))
+    member = await bank.member(MANY, programme="towering")
+    await rises(bank, "towering")
+    bill = asks(member, programme="towering", points=RISEN, bill_ref="T-1")
+    for _ in range(2):
+        assert (await bank.redeem(bill)).status_code == 201
+    refused = await bank.redeem({**bill, "points": 1, "bill_total_minor": 1_000})
+    problem = assert_problem(refused, 409, "bill_share_exceeded")
+    assert f"{MOST_MINOR} are paid with points already" in problem["detail"]
+    quote = await post(bank, "redemption-quotes", {**bill, "bill_total_minor": 1_000}, role="till")
+    assert (quote.status_code, quote.json()["most"]["points"]) == (200, 0)
     await assert_whole_until_spoilt(settings, bank.code, frozenset({"redemptions:shares"}), {})

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx
+import pytest
 
 from services.redeem.domain.giftcards.acts import Swept
-from services.redeem.jobs.benefits_due import issue, learn_job, run
-from services.redeem.jobs.gift_card_sweeping import dry_run as look_at_gift_cards
+from services.redeem.jobs.benefits_due import issue, lapse, learn_job, run
 from services.redeem.jobs.gift_card_sweeping import expire_gift_cards
+from services.redeem.jobs.releasing import BEGIN, Released, release_reservations, release_step
 from services.redeem.jobs.sweeping import dry_run, walk
 from services.redeem.jobs.telling_expiry import tell_of_expiry
 from services.redeem.store.gift_cards import would_expire
 from shared.programme.compiled import compile_programme
+from shared.programme.validation import UnreadVersion
 from tests.integration.redeem.conftest import Bank, asks
 from tests.integration.redeem.gift_cards import Cards
+from tests.integration.redeem.test_authorisations import authorised, buckets, overdue
 from tests.integration.redeem.test_expiring import expired
-from tests.integration.redeem.test_rewards import put
+from tests.integration.redeem.test_giving import asked
+from tests.integration.redeem.test_rewards import put, use
 from tests.support.facts import activated
 from tests.support.gift_cards import GIFTS
 from tests.support.programmes import SHOPS
@@ -105,31 +110,140 @@ async def test_a_sweep_leaves_what_this_release_can_not_read_and_goes_on(bank: B
     assert [points for points, _ in await expired(bank, one.wallet_id)] == [60]
 
 
-async def test_a_sweep_of_gift_cards_leaves_those_of_what_can_not_be_read_and_goes_on(bank: Bank) -> None:
-    cards = Cards(bank)
-    month = {
-        code: {**GIFTS, "serial_prefix": prefix, "valid_months": 1}
-        for code, prefix in (("boxed", "98711"), ("plain", "98712"))
-    }
-    for code, section in month.items():
-        await bank.hear(activated(code, gift_cards=section))
-    kept, gone = [await cards.sold(1_000, code) for code in month]
+async def test_points_come_and_others_are_issued_rewards_though_a_programme_can_not_be_read(
+    bank: Bank,
+) -> None:
+    await bank.hear(activated("given"))
+    await bank.member(5000, programme="given")
+    await bank.member(5000)
+    for programme in ("given", "shops"):
+        await put(bank, "mug", issues_at={"points": 5000, "of": "balance"}, programme=programme)
     redemption = {**SHOPS["redemption"], "later": "what the next release knows"}
-    await bank.hear(activated("boxed", 2, gift_cards=month["boxed"], redemption=redemption))
-    cards.passes(timedelta(days=40))
-    due = {"plain": Swept("plain", "SAR", 1, 1_000)}
-    assert await look_at_gift_cards(bank.runtime) == due
-    assert await expire_gift_cards(bank.runtime) == due
-    asked = await cards.use(kept, 100)
-    assert (asked.status_code, asked.json()["code"]) == (503, "tenant_migrating")
-    assert [await cards.buckets(one) for one in (kept, gone)] == [
-        (-1_000, 1_000, 0, 0),
-        (-1_000, 0, 0, 1_000),
-    ]
+    await bank.hear(activated("given", 2, redemption=redemption))
+    assert (await run(bank.runtime, dry_run=True)).issued == 1
+    assert await issue(bank.runtime) == 1
+    await learn_job(bank.runtime)
+    passing = await bank.member(5000, programme="given")
+    assert (await bank.wallet(passing.wallet_id))["available"] == 5000
     # As a process of that release reads it.
-    readable = activated("boxed", 2, gift_cards=month["boxed"])
-    bank.runtime.cache["programme", "boxed", 2] = compile_programme(readable.document, 2)
-    assert await expire_gift_cards(bank.runtime) == {"boxed": Swept("boxed", "SAR", 1, 1_000)}
+    bank.runtime.cache["programme", "given", 2] = compile_programme(activated("given", 2).document, 2)
+    assert await issue(bank.runtime) == 2
+
+
+async def test_gift_cards_expire_beside_one_of_a_programme_that_can_not_be_read(bank: Bank) -> None:
+    """A page of that sweep, too, holds cards of every programme."""
+    cards, brief = Cards(bank), {**GIFTS, "valid_months": 1}
+    for code, prefix in (("briefly", "98711"), ("presents", "98712")):
+        await bank.hear(activated(code, gift_cards={**brief, "serial_prefix": prefix}))
+    before, one, after = [await cards.sold(1_000, code) for code in ("briefly", "presents", "briefly")]
+    redemption = {**SHOPS["redemption"], "later": "what the next release knows"}
+    sections = {"gift_cards": {**brief, "serial_prefix": "98712"}}
+    await bank.hear(activated("presents", 2, **sections, redemption=redemption))
+    refused = await cards.use(one, 100)
+    assert (refused.status_code, refused.json()["code"]) == (503, "tenant_migrating")
+    cards.passes(timedelta(days=32))
+    looked = await cards.post("/expiry-runs", {"dry_run": True}, "operator")
+    due = {"programme": "briefly", "currency": "SAR", "gift_cards": 2, "amount_minor": 2_000}
+    assert looked.json() == {"dry_run": True, "swept": [due], "next_cursor": None}
+    await expire_gift_cards(bank.runtime)
+    assert [(await cards.buckets(card))[3] for card in (before, one, after)] == [1_000, 0, 1_000]
+    # As a process of that release reads it.
+    readable = compile_programme(activated("presents", 2, **sections).document, 2)
+    bank.runtime.cache["programme", "presents", 2] = readable
+    await expire_gift_cards(bank.runtime)
+    assert (await cards.buckets(one))[3] == 1_000
+
+
+async def test_reservations_end_beside_one_of_a_programme_that_can_not_be_read(bank: Bank) -> None:
+    await bank.hear(activated("aside"))
+    one, other, last = [await bank.member(100, programme=code) for code in ("aside", "shops", "shops")]
+    for member, code in ((one, "aside"), (other, "shops"), (last, "shops")):
+        await overdue(bank, await authorised(bank, member, programme=code, points=40))
+    redemption = {**SHOPS["redemption"], "later": "what the next release knows"}
+    await bank.hear(activated("aside", 2, redemption=redemption))
+    would = await release_reservations(bank.runtime, dry_run=True)
+    assert [(of.programme, of.reservations) for of in would.programmes] == [("shops", 2)]
+    total, place, now = Released(False), BEGIN, bank.runtime.clock()
+    while (following := await release_step(bank.runtime, total, place, now, most=1)) is not None:
+        place = following
+    assert [(of.programme, of.reservations) for of in total.programmes] == [("shops", 2)]
+    assert [(await buckets(bank, who))[:2] for who in (one, other, last)] == [(60, 40), (100, 0), (100, 0)]
+    # As a process of that release reads it.
+    bank.runtime.cache["programme", "aside", 2] = compile_programme(activated("aside", 2).document, 2)
+    assert (await release_reservations(bank.runtime)).reservations == 1
+    assert (await buckets(bank, one))[:2] == (100, 0)
+
+
+async def rewrites(bank: Bank, reward: str, **later: Any) -> None:
+    """The reward's version is one that a process of the later release put, or (nothing given) one that this release can read."""
+    text = json.dumps(later) if later else '{"kind": "product"}'
+    db = await bank.administrator()
+    try:
+        await db.execute("SET session_replication_role = replica")
+        await db.execute(
+            "UPDATE redeem.reward_versions SET document = ((document::jsonb - 'later') || $2::jsonb)::json WHERE reward = $1",
+            reward,
+            text,
+        )
+    finally:
+        await db.close()
+
+
+LATER: list[dict[str, Any]] = [{"kind": "tree"}, {"later": "what the next release knows"}]
+
+
+@pytest.mark.parametrize("later", LATER, ids=["a kind", "a field"])
+async def test_a_reward_that_this_release_can_not_read_is_left_to_one_that_can(
+    bank: Bank, later: dict[str, Any]
+) -> None:
+    name = f"oak-{secrets.token_hex(3)}"
+    await put(bank, name, issues_at={"points": 7000, "of": "balance"})
+    await put(bank, f"{name}-too", issues_at={"points": 7000, "of": "balance"})
+    await learn_job(bank.runtime)
+    await rewrites(bank, name, **later)
+    member = await bank.member(7000)
+    assert (await bank.wallet(member.wallet_id))["available"] == 7000
+    sold = await bank.redeem(asks(member, reward=name))
+    assert (sold.status_code, sold.json()["code"]) == (503, "tenant_migrating")
+    assert f"of the reward {name} of shops says what this release does not know" in sold.json()["detail"]
+    ask = asked(member, name)
+    with pytest.raises(UnreadVersion):
+        await bank.outcomes(ask)
+    assert await bank.told(ask.effect_id) == []
+    await learn_job(bank.runtime)  # another reward is learned all the same
+    await issue(bank.runtime)
+
+    async def given(like: str) -> list[tuple[str, str]]:
+        found = "SELECT reward, origin FROM redeem.benefits WHERE wallet_id = $1 AND reward LIKE $2 ORDER BY origin"
+        return [tuple(one) for one in await bank.auditor.fetch(found, member.wallet_id, like)]
+
+    assert await given(f"{name}%") == [(f"{name}-too", "threshold")]
+    # As a process of that release reads it.
+    await rewrites(bank, name)
+    await bank.hear(ask)
+    await issue(bank.runtime)
+    assert (await bank.redeem(asks(member, reward=name))).status_code == 201
+    assert await given(name) == [(name, "asked"), (name, "redemption"), (name, "threshold")]
+
+
+@pytest.mark.parametrize("later", LATER, ids=["a kind", "a field"])
+async def test_a_benefit_of_a_reward_that_this_release_can_not_read_ends_all_the_same(
+    bank: Bank, later: dict[str, Any]
+) -> None:
+    name, member = f"elm-{secrets.token_hex(3)}", await bank.member(7000)
+    await put(bank, name, price={"points": 10}, valid_days=1)
+    await put(bank, f"{name}-too", price={"points": 10}, valid_days=1)
+    bought = [
+        (await bank.redeem(asks(member, reward=reward))).json()["benefit"]
+        for reward in (name, name, f"{name}-too")
+    ]
+    await rewrites(bank, name, **later)
+    used = await use(bank, bought[0]["code"])
+    assert (used.status_code, used.json()["kind"]) == (200, later.get("kind", "product"))
+    bank.passes(timedelta(days=3))
+    assert await lapse(bank.runtime) == 2
+    [*_, told] = await bank.told(bought[1]["benefit_id"])
+    assert (told["type"], told["data"]["kind"]) == ("benefit.expired.v1", later.get("kind", "product"))
 
 
 async def test_a_look_at_gift_cards_asks_once_for_what_counts_of_them(bank: Bank) -> None:

@@ -1,4 +1,4 @@
--- What several redemptions paid of one bill may come to more than a column holds: it is told up to that, which is more than any share.
+-- What points paid of a bill is told up to what a column holds (docs/decisions/0330): two redemptions may come to more.
 
 CREATE OR REPLACE FUNCTION paid_of_bills(programmes text[], merchants text[], bill_refs text[], at timestamptz)
 RETURNS TABLE (k bigint, paid_minor bigint)
