@@ -25,7 +25,7 @@ async def settle_all(runtime: TenantRuntime) -> None:
     while True:
         wake.clear()
         async with runtime.read() as db:
-            unsettled = await store.unsettled(db)
+            unsettled = await _unsettled(db, runtime.cache)
             ends = await ends_due(db, runtime.cache, runtime.clock())
             due = await days_due(db, runtime.cache, runtime.clock())
         for programme, version in unsettled:
@@ -59,9 +59,18 @@ async def next_due(db: Connection, now: datetime) -> datetime | None:
     who rests misses all of it."""
     cache: dict[Any, Any] = {}
     _, ends = await _ends(db, cache)
-    if await store.unsettled(db) or await days_due(db, cache, now):
+    if await _unsettled(db, cache) or await days_due(db, cache, now):
         return now
     return min((*ends.values(), *(begins for *_, begins in await _days(db, cache, now))), default=None)
+
+
+async def _unsettled(db: Connection, cache: dict[Any, Any]) -> list[tuple[str, int]]:
+    """Programmes with something to settle, each at its latest version, where this release can read that."""
+    return [
+        (code, version)
+        for code, version in await store.unsettled(db)
+        if await store.known_if_read(db, cache, code, version) is not None
+    ]
 
 
 async def _ends(db: Connection, cache: dict[Any, Any]) -> tuple[dict[str, int], dict[str, datetime]]:
@@ -84,8 +93,9 @@ async def _days(db: Connection, cache: dict[Any, Any], now: datetime) -> list[An
 
 
 async def _latest(db: Connection, cache: dict[Any, Any]) -> list[tuple[Programme, date | None]]:
-    """Each programme at its latest version, and the last day by which everybody was judged."""
-    return [
-        ((await store.known(db, cache, code, version)).programme, judged_day)
-        for code, version, judged_day in await segments.latest(db)
-    ]
+    """Each programme at its latest version that this release can read, and the last day by which everybody was judged."""
+    found = []
+    for code, version, judged_day in await segments.latest(db):
+        if (known := await store.known_if_read(db, cache, code, version)) is not None:
+            found.append((known.programme, judged_day))
+    return found

@@ -11,9 +11,13 @@ import msgspec
 
 from services.tiers.domain import Change, Programme, Standing, read_programme
 from shared.db import Connection
+from shared.programme.validation import UnreadVersion, must_be_known
 from shared.sql import load
 
 queries = load("services.tiers")
+
+OF_OTHERS = frozenset({"earning", "redemption", "adjustments", "expiry", "gift_cards"})
+"""Sections of a document that say nothing of tiers."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -110,9 +114,10 @@ async def await_programmes(db: Connection, programmes: Iterable[str]) -> None:
 
 
 async def known_programme(db: Connection, code: str, version: int) -> Known:
-    """One activated version, which must be known."""
+    """One activated version, which must be known. Refuses tenant_migrating where this release can't read what it says of tiers."""
     row = await queries.programme_document(db, programme=code, version=version)
     document = msgspec.json.decode(row["document"])
+    must_be_known(document, besides=OF_OTHERS)
     return Known(
         read_programme(code, version, document), row["activated_at"], row["event_id"], row["request_id"]
     )
@@ -126,6 +131,14 @@ async def known(db: Connection, cache: dict[Any, Any], code: str, version: int) 
     found = cache[key]
     assert isinstance(found, Known)
     return found
+
+
+async def known_if_read(db: Connection, cache: dict[Any, Any], code: str, version: int) -> Known | None:
+    """The same, for a job that goes through all programmes; None of one that is left to a later release's process."""
+    try:
+        return await known(db, cache, code, version)
+    except UnreadVersion:
+        return None
 
 
 async def learn_programmes(db: Connection, learned: Sequence[Learned]) -> None:

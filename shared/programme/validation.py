@@ -1,6 +1,6 @@
 """All mistakes of a programme document at once, each with its JSON pointer."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, TypeGuard
 from zoneinfo import ZoneInfo
@@ -57,12 +57,25 @@ def as_kept(document: Document) -> Programme:
     try:
         return as_written(document)
     except ProgrammeInvalid as invalid:
-        first, header = invalid.errors[0], document.get("programme")
-        code = header.get("code") if isinstance(header, Mapping) else None
-        raise UnreadVersion(
-            f"An active version of the programme {code} says what this release does not know ({first.pointer}: {first.detail})"
-            " Another process may; ask again with the same key."
-        ) from invalid
+        raise _unread(document, invalid.errors[0]) from invalid
+
+
+def must_be_known(document: Document, *, besides: Container[str]) -> None:
+    """As `as_kept`, for who goes by nothing that the sections `besides` say. A section that is not known here may be anybody's."""
+    given = without_nulls(document)
+    errors = [*_parse(given)[1], *_mistakes(given)]
+    mine = [error for error in errors if error.pointer.removeprefix("/").partition("/")[0] not in besides]
+    if mine:
+        raise _unread(document, min(mine, key=lambda error: (error.pointer, error.code)))
+
+
+def _unread(document: Document, first: FieldError) -> UnreadVersion:
+    header = document.get("programme")
+    code = header.get("code") if isinstance(header, Mapping) else None
+    return UnreadVersion(
+        f"An active version of the programme {code} says what this release does not know ({first.pointer}: {first.detail})"
+        " Another process may; ask again with the same key."
+    )
 
 
 def _without_mistakes(given: Document, further: Iterable[FieldError]) -> Programme:

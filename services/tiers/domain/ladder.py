@@ -111,7 +111,7 @@ def _status_end(zone: ZoneInfo, year: int, extra_months: int) -> datetime:
 
 
 def read_programme(code: str, version: int, document: Mapping[str, Any]) -> Programme:
-    """The programme of an activated document; fields that tiers does not know are passed over."""
+    """The programme of an activated document, all of which that is of tiers is known."""
     tiers = document.get("tiers") or {}
     ladder = tuple(_tier(tier) for tier in tiers.get("ladder") or ())
     conditions = [tier.when for tier in ladder if tier.when is not None]

@@ -252,7 +252,7 @@ async def test_who_rests_knows_when_the_next_standing_ends_and_without_a_ladder_
         await hear(tiers, activated())
         await gold_of_2026(tiers, "shops", uuid7())
         assert await due() == END_OF_2027
-        await hear(tiers, activated(version=2, tiers={}))
+        await hear(tiers, activated(version=2, tiers=None))
         assert await due() == clock.now  # the version is to be settled
         await tiers.do(Settle("shops", 2), job="settle")
         clock.to(2028, 1)
