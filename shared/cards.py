@@ -1,4 +1,7 @@
-"""Where in a JSON document a payment card's number stands: what holds one is refused, and stored nowhere."""
+"""Where in a JSON document a payment card's number stands: what holds one is refused, and stored nowhere.
+
+Digits within an id or a digest, which a text may quote, are no number (docs/decisions/0347).
+"""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -8,7 +11,10 @@ from shared.identity import payment_card_number
 from shared.reading import Path, Said, read_so_far
 from shared.tracing import traceparent_of
 
-_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+_ID_OR_DIGEST = re.compile(
+    r"\b(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{32}(?:[0-9a-f]{32})?)\b", re.IGNORECASE
+)
+"""UUIDs, and digests of 128 and 256 bits: some of them hold as many digits in a row as a card has, and pass Luhn too."""
 
 _Exempt = Callable[[Said], bool]
 
@@ -61,11 +67,12 @@ def payment_card_in(raw: bytes) -> bool:
 
 
 def _card_at(said: Iterable[Said], exempt: _Exempt) -> Path | None:
-    searched = [one for one in said if _UUID.fullmatch(one.text) is None and not exempt(one)]
+    searched = [one for one in said if not exempt(one)]
     # One search settles nearly every document.
     if not payment_card_number("\n".join([one.text for one in searched])):
         return None
-    return next(one.path for one in searched if payment_card_number(one.text))
+    named = (one.path for one in searched if payment_card_number(_ID_OR_DIGEST.sub("x", one.text)))
+    return next(named, None)
 
 
 def _is_article(said: Said) -> bool:

@@ -5,6 +5,8 @@ import pytest
 from shared.cards import payment_card_at, placed_texts
 
 CARD = "4111111111111111"
+DIGEST = f"0123abcd{CARD}abcdef89"
+ID = "01a24000-4000-7000-8000-1fabcdef0123"
 
 
 def test_texts_come_in_their_order_with_the_path_to_each() -> None:
@@ -38,6 +40,11 @@ def test_texts_come_in_their_order_with_the_path_to_each() -> None:
         ({"skus": {"a": {"b": {"c": CARD}}}}, ("skus", "a", "b", "c")),
         ({"traceparent": CARD}, ("traceparent",)),
         ({"member_id": "41111111-1111-4111-8111-111111111111"}, None),
+        ({"found": f"{ID} 10, {ID} 7"}, None),
+        ({"found": f"accruals 4 points 46 digest {DIGEST}"}, None),
+        ({"evidence": {"sha256": DIGEST + DIGEST}}, None),
+        ({"note": f"{DIGEST} {CARD}"}, ("note",)),
+        ({"note": f"a{CARD}a"}, ("note",)),
         ({"total_minor": int(CARD)}, None),
     ],
 )
