@@ -16,8 +16,8 @@ from pointbank.verify.report import Report
 _WIDEST = 10_000
 """Columns that the table fits into."""
 ASK_AGAIN = (
-    "All that there is agrees: this was on its way. Ask again with --wait 60; what then stands there still, a quarter of an hour "
-    "later too, is stuck: /readyz of the service that it names says why."
+    "Nothing else is broken: this was on its way. Ask again with --wait 60; what stands there a quarter of an hour "
+    "later too is stuck."
 )
 _STYLES = {"holds": "green", "broken": "bold red", "not checked": "dim"}
 

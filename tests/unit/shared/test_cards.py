@@ -1,8 +1,9 @@
 from typing import Any
 
+import msgspec
 import pytest
 
-from shared.cards import payment_card_at, placed_texts
+from shared.cards import offered_card_at, payment_card_at, payment_card_in, placed_texts
 
 CARD = "4111111111111111"
 DIGEST = f"0123abcd{CARD}abcdef89"
@@ -63,3 +64,12 @@ def test_no_nesting_is_too_deep() -> None:
     for _ in range(5_000):
         document = [document]
     assert payment_card_at(document) == (0,) * 5_000
+
+
+def test_a_till_may_quote_a_digest_in_its_data_and_nowhere_else() -> None:
+    for document, path in (
+        ({"data": {"data": {"receipt": DIGEST}}}, None),
+        ({"data": {}, "traceparent": f"ff-{DIGEST}-00f067aa0ba902b7-01"}, ("traceparent",)),
+    ):
+        assert offered_card_at(document) == path
+        assert payment_card_in(msgspec.json.encode(document)) == (path is not None)
