@@ -100,7 +100,9 @@ async def get_standing(
             raise NotFound("There is no such wallet in any ladder.")
         by_year = (await store.points_by_year(db, [wallet_id])).get(wallet_id, {})
         versions = await store.latest_versions(db, [row.programme])
-        known = await store.known_programme(db, row.programme, versions[row.programme]) if versions else None
+        known = None
+        if versions:
+            known = await store.known(db, call.tenant.cache, row.programme, versions[row.programme])
         now = call.tenant.clock()
         standing = row.standing
         if known is not None and is_over(standing, now):
